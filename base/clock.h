@@ -1,0 +1,20 @@
+/* clock.h - two clocks. Wall time is what goes to disk and to freshness rules, and tests can move it; monotonic time is for
+ * durations and time-outs. Any thread. */
+#ifndef ENTREPOT_BASE_CLOCK_H
+#define ENTREPOT_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds since 1970, moved by clock_advance(). */
+int64_t clock_now_ms(void);
+static inline int64_t clock_now_s(void)
+{
+    return clock_now_ms() / 1000;
+}
+/* Milliseconds since some start; never goes back, never moved. */
+int64_t clock_mono_ms(void);
+int64_t clock_mono_us(void);
+/* Moves wall time by `ms` (tests only; adds up). */
+void clock_advance(int64_t ms);
+
+#endif

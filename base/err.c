@@ -1,0 +1,79 @@
+#include "base/err.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void fill(struct err *err, enum err_code code, const char *fmt, va_list ap)
+{
+    err->code = code;
+    err->status = 0;
+    err->retry_after = 0;
+    vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+}
+
+bool err_set(struct err *err, enum err_code code, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!err)
+        return false;
+    va_start(ap, fmt);
+    fill(err, code, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool err_errno(struct err *err, enum err_code code, const char *fmt, ...)
+{
+    int saved = errno;
+    va_list ap;
+
+    if (!err)
+        return false;
+    if (code == ERR_IO && (saved == ENOSPC || saved == EDQUOT))
+        code = ERR_NO_SPACE;
+    va_start(ap, fmt);
+    fill(err, code, fmt, ap);
+    va_end(ap);
+    size_t used = strlen(err->msg);
+    snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", strerror(saved));
+    return false;
+}
+
+bool err_wrap(struct err *err, const char *fmt, ...)
+{
+    char inner[ERR_MSG_MAX];
+    va_list ap;
+
+    if (!err)
+        return false;
+    memcpy(inner, err->msg, sizeof(inner));
+    va_start(ap, fmt);
+    vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+    va_end(ap);
+    size_t used = strlen(err->msg);
+    snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", inner);
+    return false;
+}
+
+const char *err_name(enum err_code code)
+{
+    static const char *const names[] = {
+        [ERR_OK] = "ok",
+        [ERR_INVALID] = "invalid",
+        [ERR_NOT_FOUND] = "not found",
+        [ERR_IO] = "I/O",
+        [ERR_NO_SPACE] = "no space",
+        [ERR_CORRUPT] = "corrupt",
+        [ERR_DIGEST] = "digest mismatch",
+        [ERR_DENIED] = "denied",
+        [ERR_UPSTREAM] = "upstream",
+        [ERR_UNREACHABLE] = "unreachable",
+        [ERR_TIMEOUT] = "timeout",
+        [ERR_RATE_LIMIT] = "rate limit",
+        [ERR_TOO_LARGE] = "too large",
+        [ERR_CANCELLED] = "cancelled",
+        [ERR_UNSUPPORTED] = "unsupported",
+    };
+    return (size_t)code < ARRAY_LEN(names) ? names[code] : "unknown";
+}

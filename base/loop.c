@@ -1,0 +1,171 @@
+#include "base/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+
+struct letter {
+    STAILQ_ENTRY(letter) entry;
+    void (*fn)(void *);
+    void *arg;
+};
+
+STAILQ_HEAD(letters, letter);
+
+struct loop {
+    /* set once */
+    struct event_base *base;
+    struct event *wake;
+    int wake_fd;
+    char name[16];
+    bool started;
+    pthread_t thread;
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    struct letters mailbox;
+};
+
+static __thread const struct loop *current;
+
+static void deliver(struct loop *loop)
+{
+    struct letters batch = STAILQ_HEAD_INITIALIZER(batch);
+
+    pthread_mutex_lock(&loop->lock);
+    STAILQ_CONCAT(&batch, &loop->mailbox);
+    pthread_mutex_unlock(&loop->lock);
+    while (!STAILQ_EMPTY(&batch)) {
+        struct letter *l = STAILQ_FIRST(&batch);
+        STAILQ_REMOVE_HEAD(&batch, entry);
+        l->fn(l->arg);
+        free(l);
+    }
+}
+
+static void on_wake(evutil_socket_t fd, short what UNUSED, void *arg)
+{
+    uint64_t n;
+
+    (void)!read(fd, &n, sizeof(n));
+    deliver(arg);
+}
+
+struct loop *loop_new(const char *name, struct err *err)
+{
+    struct loop *loop = xcalloc(1, sizeof(*loop));
+    struct event_config *cfg = event_config_new();
+
+    snprintf(loop->name, sizeof(loop->name), "%s", name);
+    pthread_mutex_init(&loop->lock, NULL);
+    STAILQ_INIT(&loop->mailbox);
+    /* All events of a loop belong to its thread: no locks in the base. */
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+    event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    loop->base = event_base_new_with_config(cfg);
+    event_config_free(cfg);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!loop->base || loop->wake_fd < 0) {
+        err_errno(err, ERR_IO, "creating event loop %s", name);
+        loop_free(loop);
+        return NULL;
+    }
+    loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
+    event_add(loop->wake, NULL);
+    return loop;
+}
+
+struct event_base *loop_base(struct loop *loop)
+{
+    return loop->base;
+}
+
+void loop_post(struct loop *loop, void (*fn)(void *), void *arg)
+{
+    struct letter *l = xmalloc(sizeof(*l));
+    const uint64_t one = 1;
+
+    l->fn = fn;
+    l->arg = arg;
+    pthread_mutex_lock(&loop->lock);
+    bool was_empty = STAILQ_EMPTY(&loop->mailbox);
+    STAILQ_INSERT_TAIL(&loop->mailbox, l, entry);
+    pthread_mutex_unlock(&loop->lock);
+    if (was_empty)
+        (void)!write(loop->wake_fd, &one, sizeof(one));
+}
+
+void loop_run(struct loop *loop)
+{
+    current = loop;
+    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    current = NULL;
+}
+
+static void *run_thread(void *arg)
+{
+    struct loop *loop = arg;
+
+    pthread_setname_np(pthread_self(), loop->name);
+    loop_run(loop);
+    return NULL;
+}
+
+bool loop_start(struct loop *loop, struct err *err)
+{
+    int rc = pthread_create(&loop->thread, NULL, run_thread, loop);
+
+    if (rc != 0) {
+        errno = rc;
+        return err_errno(err, ERR_IO, "starting thread %s", loop->name);
+    }
+    loop->started = true;
+    return true;
+}
+
+static void break_loop(void *arg)
+{
+    event_base_loopbreak(((struct loop *)arg)->base);
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop_post(loop, break_loop, loop);
+}
+
+void loop_join(struct loop *loop)
+{
+    if (loop->started)
+        pthread_join(loop->thread, NULL);
+    loop->started = false;
+    const struct loop *before = current;
+    current = loop;
+    deliver(loop);
+    current = before;
+}
+
+bool loop_is_current(const struct loop *loop)
+{
+    return current == loop;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (!loop)
+        return;
+    if (loop->wake)
+        event_free(loop->wake);
+    if (loop->base)
+        event_base_free(loop->base);
+    if (loop->wake_fd >= 0)
+        close(loop->wake_fd);
+    while (!STAILQ_EMPTY(&loop->mailbox)) {
+        struct letter *l = STAILQ_FIRST(&loop->mailbox);
+        STAILQ_REMOVE_HEAD(&loop->mailbox, entry);
+        free(l);
+    }
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}

@@ -1,0 +1,94 @@
+#include "base/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+enum { POOL_THREADS_MAX = 16 };
+
+struct job {
+    STAILQ_ENTRY(job) entry;
+    void (*fn)(void *);
+    void *arg;
+};
+
+struct pool {
+    /* set once */
+    pthread_t threads[POOL_THREADS_MAX];
+    int count;
+    char name[16];
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    STAILQ_HEAD(, job) jobs;
+    bool closing;
+};
+
+static void *work(void *arg)
+{
+    struct pool *p = arg;
+
+    pthread_setname_np(pthread_self(), p->name);
+    pthread_mutex_lock(&p->lock);
+    for (;;) {
+        while (STAILQ_EMPTY(&p->jobs) && !p->closing)
+            pthread_cond_wait(&p->more, &p->lock);
+        struct job *j = STAILQ_FIRST(&p->jobs);
+        if (!j)
+            break;
+        STAILQ_REMOVE_HEAD(&p->jobs, entry);
+        pthread_mutex_unlock(&p->lock);
+        j->fn(j->arg);
+        free(j);
+        pthread_mutex_lock(&p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+struct pool *pool_new(const char *name, int threads, struct err *err)
+{
+    struct pool *p = xcalloc(1, sizeof(*p));
+
+    snprintf(p->name, sizeof(p->name), "%s", name);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->more, NULL);
+    STAILQ_INIT(&p->jobs);
+    for (; p->count < MIN(threads, (int)POOL_THREADS_MAX); p->count++) {
+        int rc = pthread_create(&p->threads[p->count], NULL, work, p);
+        if (rc != 0) {
+            errno = rc;
+            err_errno(err, ERR_IO, "starting thread %s", name);
+            pool_free(p);
+            return NULL;
+        }
+    }
+    return p;
+}
+
+void pool_run(struct pool *p, void (*fn)(void *), void *arg)
+{
+    struct job *j = xmalloc(sizeof(*j));
+
+    j->fn = fn;
+    j->arg = arg;
+    pthread_mutex_lock(&p->lock);
+    STAILQ_INSERT_TAIL(&p->jobs, j, entry);
+    pthread_cond_signal(&p->more);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_free(struct pool *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->closing = true;
+    pthread_cond_broadcast(&p->more);
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 0; i < p->count; i++)
+        pthread_join(p->threads[i], NULL);
+    pthread_cond_destroy(&p->more);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
