@@ -1,0 +1,350 @@
+#include "cache/index_private.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+enum {
+    MAP_DEFAULT = 64 << 20,
+    BATCH_MAX = 1024, /* changes in one group commit */
+};
+
+struct op {
+    STAILQ_ENTRY(op) entry;
+    bool (*apply)(struct index_txn *txn, void *arg, struct err *err);
+    void (*done)(void *arg, const struct err *err);
+    void *arg;
+    struct loop *loop;
+    struct err err; /* code ERR_OK unless it failed */
+};
+
+/* ---- readers ---- */
+
+static void reader_free(void *arg)
+{
+    struct reader *r = arg;
+
+    pthread_mutex_lock(&r->index->readers_lock);
+    SLIST_REMOVE(&r->index->readers, r, reader, entry);
+    pthread_mutex_unlock(&r->index->readers_lock);
+    if (r->txn)
+        mdb_txn_abort(r->txn);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+static struct reader *own_reader(struct index *index)
+{
+    struct reader *r = pthread_getspecific(index->reader_key);
+
+    if (r)
+        return r;
+    r = xcalloc(1, sizeof(*r));
+    r->index = index;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_mutex_lock(&index->readers_lock);
+    SLIST_INSERT_HEAD(&index->readers, r, entry);
+    pthread_mutex_unlock(&index->readers_lock);
+    pthread_setspecific(index->reader_key, r);
+    return r;
+}
+
+void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg), void *arg)
+{
+    struct reader *r = own_reader(index);
+
+    pthread_mutex_lock(&r->lock);
+    int rc = r->txn ? mdb_txn_renew(r->txn) : mdb_txn_begin(index->env, NULL, MDB_RDONLY, &r->txn);
+    if (rc == 0) {
+        struct index_txn t = {.index = index, .txn = r->txn};
+        fn(&t, arg);
+        mdb_txn_reset(r->txn);
+    } else {
+        log_error("index: beginning a read transaction: %s", mdb_strerror(rc));
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Doubles the map. LMDB wants no transaction of this process open meanwhile, so every reader is held off. */
+static bool grow(struct index *index, struct err *err)
+{
+    MDB_envinfo info;
+    struct reader *r;
+
+    mdb_env_info(index->env, &info);
+    pthread_mutex_lock(&index->readers_lock);
+    SLIST_FOREACH(r, &index->readers, entry)
+    pthread_mutex_lock(&r->lock);
+    int rc = mdb_env_set_mapsize(index->env, info.me_mapsize * 2);
+    SLIST_FOREACH(r, &index->readers, entry)
+    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&index->readers_lock);
+    if (rc != 0)
+        return index_err(err, rc, "growing the index's map");
+    log_info("index: map grown to %zu MiB", info.me_mapsize * 2 >> 20);
+    return true;
+}
+
+/* ---- the writer ---- */
+
+/* Tries the batch as one transaction. False with *again set when it is worth another try: the map grew, or a change
+ * failed by itself and now carries its error. */
+static bool try_batch(struct index *index, struct ops *batch, bool *again, struct err *err)
+{
+    struct index_txn t = {.index = index};
+    struct op *op;
+    int rc = mdb_txn_begin(index->env, NULL, 0, &t.txn);
+
+    *again = false;
+    if (rc != 0)
+        return index_err(err, rc, "beginning a transaction");
+    STAILQ_FOREACH (op, batch, entry) {
+        if (op->err.code != ERR_OK || op->apply(&t, op->arg, &op->err))
+            continue;
+        mdb_txn_abort(t.txn);
+        *again = true;
+        if (!t.full)
+            return false;
+        op->err = (struct err){0};
+        *again = grow(index, err);
+        return false;
+    }
+    rc = mdb_txn_commit(t.txn);
+    if (rc == MDB_MAP_FULL)
+        *again = grow(index, err);
+    return rc == 0 ? true : *again ? false : index_err(err, rc, "committing");
+}
+
+static void commit_batch(struct index *index, struct ops *batch)
+{
+    struct err err = {0};
+    bool again = true, committed = false;
+    struct op *op;
+
+    while (again && !committed)
+        committed = try_batch(index, batch, &again, &err);
+    if (!committed)
+        log_error("index: %s", err.msg);
+    STAILQ_FOREACH (op, batch, entry)
+        if (!committed && op->err.code == ERR_OK)
+            op->err = err;
+}
+
+/* A completion on its way to the loop that asked. */
+static void complete(void *arg)
+{
+    struct op *op = arg;
+
+    op->done(op->arg, op->err.code == ERR_OK ? NULL : &op->err);
+    free(op);
+}
+
+static void finish_batch(struct ops *batch)
+{
+    while (!STAILQ_EMPTY(batch)) {
+        struct op *op = STAILQ_FIRST(batch);
+        STAILQ_REMOVE_HEAD(batch, entry);
+        if (!op->done) {
+            if (op->err.code != ERR_OK)
+                log_error("index: %s", op->err.msg);
+            free(op);
+        } else if (op->loop)
+            loop_post(op->loop, complete, op);
+        else
+            complete(op);
+    }
+}
+
+static void *write_thread(void *arg)
+{
+    struct index *index = arg;
+
+    pthread_setname_np(pthread_self(), "index-writer");
+    for (;;) {
+        struct ops batch = STAILQ_HEAD_INITIALIZER(batch);
+        pthread_mutex_lock(&index->lock);
+        while (STAILQ_EMPTY(&index->queue) && !index->closing)
+            pthread_cond_wait(&index->more, &index->lock);
+        for (int n = 0; n < BATCH_MAX && !STAILQ_EMPTY(&index->queue); n++) {
+            struct op *op = STAILQ_FIRST(&index->queue);
+            STAILQ_REMOVE_HEAD(&index->queue, entry);
+            STAILQ_INSERT_TAIL(&batch, op, entry);
+        }
+        pthread_mutex_unlock(&index->lock);
+        if (STAILQ_EMPTY(&batch))
+            return NULL;
+        commit_batch(index, &batch);
+        finish_batch(&batch);
+    }
+}
+
+void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
+                 void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+{
+    struct op *op = xcalloc(1, sizeof(*op));
+
+    op->apply = apply;
+    op->done = done;
+    op->arg = arg;
+    op->loop = loop;
+    pthread_mutex_lock(&index->lock);
+    STAILQ_INSERT_TAIL(&index->queue, op, entry);
+    pthread_cond_signal(&index->more);
+    pthread_mutex_unlock(&index->lock);
+}
+
+struct waiter {
+    bool (*apply)(struct index_txn *txn, void *arg, struct err *err);
+    void *arg;
+    struct err err;
+    bool failed;
+    bool finished;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+};
+
+static bool apply_for_waiter(struct index_txn *txn, void *arg, struct err *err)
+{
+    struct waiter *w = arg;
+
+    return w->apply(txn, w->arg, err);
+}
+
+static void wake_waiter(void *arg, const struct err *err)
+{
+    struct waiter *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    w->failed = err != NULL;
+    if (err)
+        w->err = *err;
+    w->finished = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
+                      struct err *err)
+{
+    struct waiter w = {.apply = apply, .arg = arg};
+
+    pthread_mutex_init(&w.lock, NULL);
+    pthread_cond_init(&w.cond, NULL);
+    index_write(index, apply_for_waiter, wake_waiter, &w, NULL);
+    pthread_mutex_lock(&w.lock);
+    while (!w.finished)
+        pthread_cond_wait(&w.cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    pthread_mutex_destroy(&w.lock);
+    pthread_cond_destroy(&w.cond);
+    if (w.failed && err)
+        *err = w.err;
+    return !w.failed;
+}
+
+/* ---- open and close ---- */
+
+static bool check_schema(struct index_txn *t, void *arg UNUSED, struct err *err)
+{
+    const uint32_t ours = INDEX_SCHEMA;
+    uint32_t theirs = 0;
+    struct slice v;
+
+    if (!txn_get(t, TABLE_META, "schema", 6, &v, NULL))
+        return txn_put(t, TABLE_META, "schema", 6, &ours, sizeof(ours), err);
+    memcpy(&theirs, v.data, MIN(v.len, sizeof(theirs)));
+    if (theirs == ours)
+        return true;
+    return err_set(err, ERR_CORRUPT,
+                   "the index has schema %u, this version knows %u: run the version that wrote it, or "
+                   "remove the index folder to begin anew",
+                   theirs, ours);
+}
+
+static bool open_tables(struct index *index, struct err *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(index->env, NULL, 0, &txn);
+
+    if (rc != 0)
+        return index_err(err, rc, "beginning a transaction");
+    rc = index_open_tables(index, txn);
+    if (rc != 0) {
+        mdb_txn_abort(txn);
+        return index_err(err, rc, "opening the tables");
+    }
+    rc = mdb_txn_commit(txn);
+    return rc == 0 ? true : index_err(err, rc, "opening the tables");
+}
+
+static bool open_env(struct index *index, const char *dir, size_t map_size, struct err *err)
+{
+    struct stat st;
+    _cleanup_free_
+    char *data = xasprintf("%s/data.mdb", dir);
+
+    /* The map is never smaller than the file, and leaves room to write before it must grow. */
+    if (stat(data, &st) == 0)
+        map_size = MAX(map_size, (size_t)st.st_size + (size_t)st.st_size / 2);
+    int rc = mdb_env_create(&index->env);
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(index->env, TABLE_COUNT);
+    if (rc == 0)
+        rc = mdb_env_set_maxreaders(index->env, 256);
+    if (rc == 0)
+        rc = mdb_env_set_mapsize(index->env, (map_size + 0xffff) & ~(size_t)0xffff);
+    if (rc == 0)
+        rc = mdb_env_open(index->env, dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    return rc == 0 ? true : index_err(err, rc, "opening");
+}
+
+struct index *index_open(const char *dir, size_t map_size, struct err *err)
+{
+    struct index *index = xcalloc(1, sizeof(*index));
+
+    pthread_mutex_init(&index->lock, NULL);
+    pthread_mutex_init(&index->readers_lock, NULL);
+    pthread_cond_init(&index->more, NULL);
+    STAILQ_INIT(&index->queue);
+    SLIST_INIT(&index->readers);
+    pthread_key_create(&index->reader_key, reader_free);
+    if (!open_env(index, dir, map_size ? map_size : MAP_DEFAULT, err) || !open_tables(index, err))
+        goto fail;
+    int rc = pthread_create(&index->writer, NULL, write_thread, index);
+    if (rc != 0) {
+        errno = rc;
+        err_errno(err, ERR_IO, "starting the index writer");
+        goto fail;
+    }
+    index->writing = true;
+    if (index_write_wait(index, check_schema, NULL, err))
+        return index;
+fail:
+    index_close(index);
+    err_wrap(err, "index %s", dir);
+    return NULL;
+}
+
+void index_close(struct index *index)
+{
+    if (!index)
+        return;
+    if (index->writing) {
+        pthread_mutex_lock(&index->lock);
+        index->closing = true;
+        pthread_cond_signal(&index->more);
+        pthread_mutex_unlock(&index->lock);
+        pthread_join(index->writer, NULL);
+    }
+    /* By now the threads that read are gone, or will not come again. */
+    pthread_key_delete(index->reader_key);
+    while (!SLIST_EMPTY(&index->readers))
+        reader_free(SLIST_FIRST(&index->readers));
+    if (index->env)
+        mdb_env_close(index->env);
+    pthread_cond_destroy(&index->more);
+    pthread_mutex_destroy(&index->readers_lock);
+    pthread_mutex_destroy(&index->lock);
+    free(index);
+}

@@ -1,0 +1,97 @@
+/* index.h - what the cache knows: an LMDB environment with the tables below.
+ *
+ * Layout. Keys that carry a digest carry its key form (algorithm byte + raw bytes, base/digest.h); numbers in keys are
+ * big-endian so that they sort; rows are packed little-endian. One transaction keeps every table true at once:
+ *
+ *     repo    'n' name -> id, visibility;  'i' id -> name
+ *     blob    digest -> struct index_blob
+ *     tag     repo id, tag -> digest, checked, changed
+ *     child   manifest digest -> role, digest, size        (many)  role: 'c' content, 's' subject, 'r' referrer
+ *     parent  child digest -> holder                       (many)  'm' manifest digest | 't' repo id, tag | 'p' pin
+ *     link    digest, repo id -> proved when
+ *     idle    last used, digest -> nothing                 the order in which GC looks
+ *     ingest  digest -> size, validator, segment bitmap
+ *     meta    schema, bytes, blobs, manifests, next repo id
+ *
+ * Invariants: a row in `parent` exists exactly for each 'c' row of `child` and each row of `tag`, so the reference
+ * count of a blob is the number of its parents; `idle` has one row for each row of `blob`; meta's bytes are the sum
+ * over `blob`.
+ *
+ * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
+ * syncs once, then completes every caller. Readers may be on any thread; each keeps a read transaction that is reset
+ * and renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced.
+ */
+#ifndef ENTREPOT_CACHE_INDEX_H
+#define ENTREPOT_CACHE_INDEX_H
+
+#include "base/digest.h"
+#include "base/loop.h"
+
+struct index;
+struct index_txn;
+
+enum { INDEX_SCHEMA = 1 };
+
+/* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
+ * Errors: ERR_IO, ERR_CORRUPT (not an index, or of a newer schema). */
+struct index *index_open(const char *dir, size_t map_size, struct err *err);
+/* Finishes what is queued. */
+void index_close(struct index *index);
+
+/* Queues a change. `apply` runs on the writer thread inside the transaction and may run more than once (the transaction
+ * is made anew when the map grows or when a neighbour fails), so it must be idempotent. `done` gets NULL, or why
+ * nothing of this change was written; it runs on `loop`, or on the writer thread when `loop` is NULL; it may be NULL.
+ * Any thread. */
+void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
+                 void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
+/* The same, waiting for the commit: start-up, tests and admin workers only, never a loop. */
+bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
+                      struct err *err);
+
+/* Runs fn with a read transaction of the calling thread: one consistent view. Calls do not nest, and fn must be short:
+ * an old view keeps pages from being used again. */
+void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg), void *arg);
+
+/* ---- inside this room: tables on a transaction (index_rows.c, index_query.c, gc's primitives) ---- */
+
+enum index_table {
+    TABLE_REPO,
+    TABLE_BLOB,
+    TABLE_TAG,
+    TABLE_CHILD,
+    TABLE_PARENT,
+    TABLE_LINK,
+    TABLE_IDLE,
+    TABLE_INGEST,
+    TABLE_META,
+    TABLE_COUNT,
+};
+
+struct slice {
+    const void *data;
+    size_t len;
+};
+
+/* False with ERR_NOT_FOUND if there is no such row. The value is borrowed until the transaction's next write. */
+bool txn_get(struct index_txn *txn, enum index_table table, const void *key, size_t key_len, struct slice *value,
+             struct err *err);
+bool txn_has(struct index_txn *txn, enum index_table table, const void *key, size_t key_len);
+bool txn_put(struct index_txn *txn, enum index_table table, const void *key, size_t key_len, const void *value,
+             size_t value_len, struct err *err);
+/* Deletes a row, in tables with many values the one given (or all: value NULL); true also if there was none, and *gone,
+ * when not NULL, says whether there was one. */
+bool txn_del(struct index_txn *txn, enum index_table table, const void *key, size_t key_len, const void *value,
+             size_t value_len, bool *gone, struct err *err);
+/* Whether this key has this very value, in tables with many. */
+bool txn_has_value(struct index_txn *txn, enum index_table table, const void *key, size_t key_len, const void *value,
+                   size_t value_len);
+/* Number of values of a key in tables with many. */
+size_t txn_count(struct index_txn *txn, enum index_table table, const void *key, size_t key_len);
+/* Visits the rows from `from` (NULL: the first) as long as fn returns true; fn must not write. */
+void txn_each(struct index_txn *txn, enum index_table table, const void *from, size_t from_len,
+              bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg);
+/* Visits the values of one key. */
+void txn_each_value(struct index_txn *txn, enum index_table table, const void *key, size_t key_len,
+                    bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg);
+
+#endif

@@ -1,0 +1,158 @@
+#include "cache/index_private.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+
+static const struct {
+    const char *name;
+    unsigned flags;
+} TABLES[TABLE_COUNT] = {
+    [TABLE_REPO] = {"repo", 0},
+    [TABLE_BLOB] = {"blob", 0},
+    [TABLE_TAG] = {"tag", 0},
+    [TABLE_CHILD] = {"child", MDB_DUPSORT},
+    [TABLE_PARENT] = {"parent", MDB_DUPSORT},
+    [TABLE_LINK] = {"link", 0},
+    [TABLE_IDLE] = {"idle", 0},
+    [TABLE_INGEST] = {"ingest", 0},
+    [TABLE_META] = {"meta", 0},
+};
+
+bool index_err(struct err *err, int rc, const char *what)
+{
+    enum err_code code = rc == MDB_NOTFOUND                                ? ERR_NOT_FOUND
+                         : rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND  ? ERR_CORRUPT
+                         : rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH ? ERR_CORRUPT
+                         : rc == ENOSPC || rc == EDQUOT                    ? ERR_NO_SPACE
+                                                                           : ERR_IO;
+    return err_set(err, code, "%s: %s", what, mdb_strerror(rc));
+}
+
+/* ---- tables on a transaction ---- */
+
+static MDB_val val(const void *data, size_t len)
+{
+    return (MDB_val){.mv_size = len, .mv_data = (void *)data};
+}
+
+bool txn_get(struct index_txn *t, enum index_table table, const void *key, size_t key_len, struct slice *value,
+             struct err *err)
+{
+    MDB_val k = val(key, key_len), v;
+    int rc = mdb_get(t->txn, t->index->tables[table], &k, &v);
+
+    if (rc != 0)
+        return index_err(err, rc, TABLES[table].name);
+    *value = (struct slice){v.mv_data, v.mv_size};
+    return true;
+}
+
+bool txn_has(struct index_txn *t, enum index_table table, const void *key, size_t key_len)
+{
+    struct slice ignored;
+
+    return txn_get(t, table, key, key_len, &ignored, NULL);
+}
+
+bool txn_put(struct index_txn *t, enum index_table table, const void *key, size_t key_len, const void *value,
+             size_t value_len, struct err *err)
+{
+    MDB_val k = val(key, key_len), v = val(value, value_len);
+    int rc = mdb_put(t->txn, t->index->tables[table], &k, &v, TABLES[table].flags & MDB_DUPSORT ? MDB_NODUPDATA : 0);
+
+    if (rc == 0 || (rc == MDB_KEYEXIST && TABLES[table].flags & MDB_DUPSORT))
+        return true;
+    if (rc == MDB_MAP_FULL)
+        t->full = true;
+    return index_err(err, rc, TABLES[table].name);
+}
+
+bool txn_del(struct index_txn *t, enum index_table table, const void *key, size_t key_len, const void *value,
+             size_t value_len, bool *gone, struct err *err)
+{
+    MDB_val k = val(key, key_len), v = val(value, value_len);
+    int rc = mdb_del(t->txn, t->index->tables[table], &k, value ? &v : NULL);
+
+    if (gone)
+        *gone = rc == 0;
+    if (rc == 0 || rc == MDB_NOTFOUND)
+        return true;
+    if (rc == MDB_MAP_FULL)
+        t->full = true;
+    return index_err(err, rc, TABLES[table].name);
+}
+
+static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
+{
+    MDB_cursor *c = NULL;
+    int rc = mdb_cursor_open(t->txn, t->index->tables[table], &c);
+
+    if (rc != 0)
+        log_error("index: opening a cursor on %s: %s", TABLES[table].name, mdb_strerror(rc));
+    return rc == 0 ? c : NULL;
+}
+
+bool txn_has_value(struct index_txn *t, enum index_table table, const void *key, size_t key_len, const void *value,
+                   size_t value_len)
+{
+    MDB_val k = val(key, key_len), v = val(value, value_len);
+    MDB_cursor *c = cursor(t, table);
+
+    if (!c)
+        return false;
+    int rc = mdb_cursor_get(c, &k, &v, MDB_GET_BOTH);
+    mdb_cursor_close(c);
+    return rc == 0;
+}
+
+size_t txn_count(struct index_txn *t, enum index_table table, const void *key, size_t key_len)
+{
+    MDB_val k = val(key, key_len), v;
+    MDB_cursor *c = cursor(t, table);
+    size_t count = 0;
+
+    if (!c)
+        return 0;
+    if (mdb_cursor_get(c, &k, &v, MDB_SET) == 0)
+        mdb_cursor_count(c, &count);
+    mdb_cursor_close(c);
+    return count;
+}
+
+static void visit(struct index_txn *t, enum index_table table, MDB_val k, MDB_cursor_op first, MDB_cursor_op next,
+                  bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
+{
+    MDB_val v;
+    MDB_cursor *c = cursor(t, table);
+
+    if (!c)
+        return;
+    for (int rc = mdb_cursor_get(c, &k, &v, first); rc == 0; rc = mdb_cursor_get(c, &k, &v, next)) {
+        const struct slice key = {k.mv_data, k.mv_size}, value = {v.mv_data, v.mv_size};
+        if (!fn(arg, &key, &value))
+            break;
+    }
+    mdb_cursor_close(c);
+}
+
+void txn_each(struct index_txn *t, enum index_table table, const void *from, size_t from_len,
+              bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
+{
+    visit(t, table, val(from, from_len), from ? MDB_SET_RANGE : MDB_FIRST, MDB_NEXT, fn, arg);
+}
+
+void txn_each_value(struct index_txn *t, enum index_table table, const void *key, size_t key_len,
+                    bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
+{
+    visit(t, table, val(key, key_len), MDB_SET_KEY, MDB_NEXT_DUP, fn, arg);
+}
+
+int index_open_tables(struct index *index, MDB_txn *txn)
+{
+    int rc = 0;
+
+    for (int i = 0; i < TABLE_COUNT && rc == 0; i++)
+        rc = mdb_dbi_open(txn, TABLES[i].name, MDB_CREATE | TABLES[i].flags, &index->tables[i]);
+    return rc;
+}

@@ -1,0 +1,76 @@
+/* manifest.h - what a manifest names.
+ *
+ * Reads Docker image manifests (v2 schema 2) and manifest lists, OCI image manifests and indexes (image-spec
+ * manifest.md, image-index.md), and artifacts with a `subject`. Documents come from upstream and are not trusted: they
+ * are bounded in size, depth and number of children, duplicate keys are refused, and so is a document that claims to be
+ * an image and an index at once (CVE-2021-41190). Docker schema 1 is recognised, to be passed through.
+ *
+ * A struct manifest is a plain value that owns its list; one thread at a time.
+ */
+#ifndef ENTREPOT_CACHE_MANIFEST_H
+#define ENTREPOT_CACHE_MANIFEST_H
+
+#include "cache/rows.h"
+
+enum {
+    MANIFEST_SIZE_MAX = 4 << 20, /* bytes; distribution-spec, "Pushing Manifests": registries take at least 4 MiB */
+    MANIFEST_DEPTH_MAX = 64,
+    MANIFEST_CHILDREN_MAX = 16384,
+    PLATFORM_MAX = 95,
+};
+
+/* What we ask upstream for: every kind, whatever the client said, so that one answer serves every client. */
+#define MANIFEST_ACCEPT                                                                                                \
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "                            \
+    "application/vnd.docker.distribution.manifest.list.v2+json, "                                                      \
+    "application/vnd.docker.distribution.manifest.v2+json, "                                                           \
+    "application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.5, */*;q=0.1"
+
+enum manifest_kind {
+    MANIFEST_IMAGE,   /* config and layers */
+    MANIFEST_INDEX,   /* manifests */
+    MANIFEST_SCHEMA1, /* Docker schema 1: no digests of its own */
+    MANIFEST_OTHER,   /* JSON of a kind we do not know */
+};
+
+enum part_role { PART_CONFIG, PART_LAYER, PART_MANIFEST, PART_SUBJECT };
+
+struct part {
+    enum part_role role;
+    struct digest digest;
+    int64_t size; /* bytes */
+    char media_type[MEDIA_TYPE_MAX + 1];
+    char platform[PLATFORM_MAX + 1]; /* "linux/arm64/v8"; of a manifest in an index */
+    bool attestation;                /* platform unknown/unknown: a statement about another manifest, not to be run */
+};
+
+struct manifest {
+    enum manifest_kind kind;
+    char media_type[MEDIA_TYPE_MAX + 1]; /* what the document calls itself, "" if it does not */
+    struct part *parts;                  /* in the document's order */
+    size_t count;
+};
+
+/* Errors: ERR_INVALID (not JSON, or not what it claims to be), ERR_TOO_LARGE. */
+bool manifest_parse(struct manifest *m, const void *data, size_t len, struct err *err);
+void manifest_free(struct manifest *m);
+/* The first part of that role, or NULL. */
+const struct part *manifest_part(const struct manifest *m, enum part_role role);
+/* Whether a Content-Type is one of the kinds that are read here. */
+bool manifest_is_type(const char *media_type);
+/* The parts as rows for rows_put_manifest(); the caller frees the array. */
+struct child *manifest_children(const struct manifest *m);
+
+#define _cleanup_manifest_ _cleanup_(manifest_free)
+
+/* What `inspect` shows of an image's config (image-spec config.md). */
+struct image_config {
+    char platform[PLATFORM_MAX + 1];
+    struct digest *diff_ids;
+    size_t count;
+};
+
+bool image_config_parse(struct image_config *c, const void *data, size_t len, struct err *err);
+void image_config_free(struct image_config *c);
+
+#endif

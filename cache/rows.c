@@ -1,0 +1,280 @@
+#include "cache/rows.h"
+
+#include "cache/rows_codec.h"
+
+/* ---- meta ---- */
+
+static int64_t meta_get(struct index_txn *t, const char *name)
+{
+    struct slice v;
+
+    return txn_get(t, TABLE_META, name, strlen(name), &v, NULL) && v.len == 8 ? get_le64(v.data) : 0;
+}
+
+static bool meta_add(struct index_txn *t, const char *name, int64_t delta, struct err *err)
+{
+    uint8_t v[8];
+
+    put_le64(v, meta_get(t, name) + delta);
+    return txn_put(t, TABLE_META, name, strlen(name), v, sizeof(v), err);
+}
+
+static bool count_blob(struct index_txn *t, const struct blob_row *row, int sign, struct err *err)
+{
+    return meta_add(t, "bytes", sign * row->size, err) && meta_add(t, "blobs", sign, err) &&
+           (!(row->flags & BLOB_MANIFEST) || meta_add(t, "manifests", sign, err));
+}
+
+void rows_totals(struct index_txn *t, struct totals *totals)
+{
+    totals->bytes = meta_get(t, "bytes");
+    totals->blobs = meta_get(t, "blobs");
+    totals->manifests = meta_get(t, "manifests");
+}
+
+/* ---- repo ---- */
+
+static size_t repo_key(char key[REF_NAME_MAX + 2], const char *name)
+{
+    size_t len = strnlen(name, REF_NAME_MAX);
+
+    key[0] = 'n';
+    memcpy(key + 1, name, len);
+    return len + 1;
+}
+
+uint64_t rows_repo_id(struct index_txn *t, const char *name)
+{
+    char key[REF_NAME_MAX + 2];
+    struct slice v;
+
+    return txn_get(t, TABLE_REPO, key, repo_key(key, name), &v, NULL) && v.len >= ID_LEN ? get_be64(v.data) : 0;
+}
+
+bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err)
+{
+    char key[REF_NAME_MAX + 2];
+    size_t len = repo_key(key, name);
+    uint8_t value[ID_LEN + 1] = {0}, by_id[1 + ID_LEN] = {'i'};
+
+    *id = rows_repo_id(t, name);
+    if (*id != 0)
+        return true;
+    *id = (uint64_t)meta_get(t, "next_repo") + 1;
+    put_be64(value, *id); /* the last byte is the visibility: 0 shared */
+    put_be64(by_id + 1, *id);
+    return meta_add(t, "next_repo", 1, err) && txn_put(t, TABLE_REPO, key, len, value, sizeof(value), err) &&
+           txn_put(t, TABLE_REPO, by_id, sizeof(by_id), key + 1, len - 1, err);
+}
+
+bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1])
+{
+    uint8_t key[1 + ID_LEN] = {'i'};
+    struct slice v;
+
+    put_be64(key + 1, id);
+    if (!txn_get(t, TABLE_REPO, key, sizeof(key), &v, NULL) || v.len > REF_NAME_MAX)
+        return false;
+    memcpy(name, v.data, v.len);
+    name[v.len] = '\0';
+    return true;
+}
+
+/* ---- blob and idle ---- */
+
+enum { BLOB_FIXED = 3 * 8 + 3 * 4 };
+
+bool rows_decode_blob(const struct slice *v, struct blob_row *row)
+{
+    const uint8_t *p = v->data;
+
+    if (v->len < BLOB_FIXED || v->len > BLOB_FIXED + MEDIA_TYPE_MAX)
+        return false;
+    memset(row, 0, sizeof(*row));
+    row->size = get_le64(p);
+    row->created = get_le64(p + 8);
+    row->used = get_le64(p + 16);
+    row->uses = get_le32(p + 24);
+    row->cost_ms = get_le32(p + 28);
+    row->flags = get_le32(p + 32);
+    memcpy(row->media_type, p + BLOB_FIXED, v->len - BLOB_FIXED);
+    return true;
+}
+
+static bool write_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err)
+{
+    uint8_t v[BLOB_FIXED + MEDIA_TYPE_MAX];
+    size_t type_len = strnlen(row->media_type, MEDIA_TYPE_MAX);
+
+    put_le64(v, row->size);
+    put_le64(v + 8, row->created);
+    put_le64(v + 16, row->used);
+    put_le32(v + 24, row->uses);
+    put_le32(v + 28, row->cost_ms);
+    put_le32(v + 32, row->flags);
+    memcpy(v + BLOB_FIXED, row->media_type, type_len);
+    return txn_put(t, TABLE_BLOB, digest_key(d), digest_key_len(d), v, BLOB_FIXED + type_len, err);
+}
+
+static size_t idle_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, int64_t used)
+{
+    put_be64(key, (uint64_t)used);
+    return 8 + put_digest(key + 8, d);
+}
+
+static bool idle_put(struct index_txn *t, const struct digest *d, int64_t used, struct err *err)
+{
+    uint8_t key[IDLE_LEN_MAX];
+
+    return txn_put(t, TABLE_IDLE, key, idle_key(key, d, used), "", 0, err);
+}
+
+static bool idle_del(struct index_txn *t, const struct digest *d, int64_t used, struct err *err)
+{
+    uint8_t key[IDLE_LEN_MAX];
+
+    return txn_del(t, TABLE_IDLE, key, idle_key(key, d, used), NULL, 0, NULL, err);
+}
+
+bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row)
+{
+    struct slice v;
+
+    return txn_get(t, TABLE_BLOB, digest_key(d), digest_key_len(d), &v, NULL) && rows_decode_blob(&v, row);
+}
+
+bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err)
+{
+    struct blob_row old, merged = *row;
+
+    if (rows_get_blob(t, d, &old)) {
+        merged.created = old.created;
+        merged.used = old.used;
+        merged.uses = old.uses;
+        merged.flags |= old.flags;
+        if (merged.media_type[0] == '\0')
+            memcpy(merged.media_type, old.media_type, sizeof(merged.media_type));
+        return count_blob(t, &old, -1, err) && count_blob(t, &merged, 1, err) && write_blob(t, d, &merged, err);
+    }
+    return count_blob(t, row, 1, err) && write_blob(t, d, row, err) && idle_put(t, d, row->used, err);
+}
+
+bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err)
+{
+    struct blob_row row;
+
+    if (!rows_get_blob(t, d, &row))
+        return true;
+    int64_t before = row.used;
+    row.used = MAX(row.used, used);
+    row.uses = row.uses > UINT32_MAX - uses ? UINT32_MAX : row.uses + uses;
+    if (row.used != before && (!idle_del(t, d, before, err) || !idle_put(t, d, row.used, err)))
+        return false;
+    return write_blob(t, d, &row, err);
+}
+
+struct idle_visit {
+    bool (*fn)(void *arg, int64_t used, const struct digest *d);
+    void *arg;
+};
+
+static bool visit_idle(void *arg, const struct slice *key, const struct slice *value UNUSED)
+{
+    struct idle_visit *v = arg;
+    struct digest d;
+
+    if (key->len <= 8 || !digest_from_key(&d, (const uint8_t *)key->data + 8, key->len - 8))
+        return true;
+    return v->fn(v->arg, (int64_t)get_be64(key->data), &d);
+}
+
+void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg)
+{
+    txn_each(t, TABLE_IDLE, NULL, 0, visit_idle, &(struct idle_visit){fn, arg});
+}
+
+struct blob_visit {
+    bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row);
+    void *arg;
+};
+
+static bool visit_blob(void *arg, const struct slice *key, const struct slice *value)
+{
+    struct blob_visit *v = arg;
+    struct digest d;
+    struct blob_row row;
+
+    return !digest_from_key(&d, key->data, key->len) || !rows_decode_blob(value, &row) || v->fn(v->arg, &d, &row);
+}
+
+void rows_each_blob(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row),
+                    void *arg)
+{
+    txn_each(t, TABLE_BLOB, NULL, 0, visit_blob, &(struct blob_visit){fn, arg});
+}
+
+bool rows_forget_blob(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct blob_row row;
+
+    return !rows_get_blob(t, d, &row) || (count_blob(t, &row, -1, err) && idle_del(t, d, row.used, err) &&
+                                          txn_del(t, TABLE_BLOB, digest_key(d), digest_key_len(d), NULL, 0, NULL, err));
+}
+
+/* ---- ingest ---- */
+
+bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, const char *validator,
+                     const uint8_t *bitmap, size_t bitmap_len, struct err *err)
+{
+    size_t text = strnlen(validator, VALIDATOR_MAX);
+    _cleanup_free_
+    uint8_t *v = xmalloc(8 + 1 + text + bitmap_len);
+
+    put_le64(v, size);
+    v[8] = (uint8_t)text;
+    memcpy(v + 9, validator, text);
+    memcpy(v + 9 + text, bitmap, bitmap_len);
+    return txn_put(t, TABLE_INGEST, digest_key(d), digest_key_len(d), v, 9 + text + bitmap_len, err);
+}
+
+bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
+                     uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len)
+{
+    struct slice v;
+
+    if (!txn_get(t, TABLE_INGEST, digest_key(d), digest_key_len(d), &v, NULL) || v.len < 9)
+        return false;
+    const uint8_t *p = v.data;
+    size_t text = p[8];
+    if (v.len < 9 + text)
+        return false;
+    *size = get_le64(p);
+    memcpy(validator, p + 9, text);
+    validator[text] = '\0';
+    *bitmap_len = MIN(v.len - 9 - text, bitmap_room);
+    memcpy(bitmap, p + 9 + text, *bitmap_len);
+    return true;
+}
+
+bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    return txn_del(t, TABLE_INGEST, digest_key(d), digest_key_len(d), NULL, 0, NULL, err);
+}
+
+struct ingest_visit {
+    bool (*fn)(void *arg, const struct digest *d, int64_t size);
+    void *arg;
+};
+
+static bool visit_ingest(void *arg, const struct slice *key, const struct slice *value)
+{
+    struct ingest_visit *v = arg;
+    struct digest d;
+
+    return !digest_from_key(&d, key->data, key->len) || value->len < 9 || v->fn(v->arg, &d, get_le64(value->data));
+}
+
+void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg)
+{
+    txn_each(t, TABLE_INGEST, NULL, 0, visit_ingest, &(struct ingest_visit){fn, arg});
+}

@@ -1,0 +1,112 @@
+/* rows.h - the rows of the index's tables, and the few changes that keep them true together (layout and invariants:
+ * index.h).
+ *
+ * Everything works on a transaction handed out by index_read() or index_write() and belongs to its thread. Functions
+ * that write are idempotent, as index_write() asks.
+ */
+#ifndef ENTREPOT_CACHE_ROWS_H
+#define ENTREPOT_CACHE_ROWS_H
+
+#include "base/ref.h"
+#include "cache/index.h"
+
+enum {
+    MEDIA_TYPE_MAX =
+        127, /* bytes; longer ones are refused where they come in (RFC 6838 §4.2: 127 for a type or subtype) */
+    VALIDATOR_MAX = 255,
+};
+
+enum blob_flags { BLOB_MANIFEST = 1 };
+
+struct blob_row {
+    int64_t size;          /* bytes */
+    int64_t created, used; /* seconds since 1970 */
+    uint32_t uses;
+    uint32_t cost_ms; /* what fetching it took */
+    uint32_t flags;   /* enum blob_flags */
+    char media_type[MEDIA_TYPE_MAX + 1];
+};
+
+struct tag_row {
+    struct digest digest;
+    int64_t checked_ms; /* when upstream last said so; wall time */
+    int64_t changed_ms; /* when it came to point to this digest */
+};
+
+enum child_role { CHILD_CONTENT = 'c', CHILD_SUBJECT = 's', CHILD_REFERRER = 'r' };
+
+struct child {
+    enum child_role role;
+    struct digest digest;
+    int64_t size; /* bytes, as the manifest says */
+};
+
+/* Who needs a blob. */
+struct holder {
+    char kind;                 /* 'm' a manifest, 't' a tag, 'p' a pin */
+    struct digest manifest;    /* 'm' */
+    uint64_t repo;             /* 't' */
+    char tag[REF_TAG_MAX + 1]; /* 't'; empty: pulled by digest from that repository */
+};
+
+struct totals {
+    int64_t bytes, blobs, manifests;
+};
+
+/* Repositories by full name ("docker.io/library/nginx"). rows_repo_id(): 0 if it is not known. */
+uint64_t rows_repo_id(struct index_txn *t, const char *name);
+bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err);
+bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1]);
+
+bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row);
+/* Adds or replaces; keeps `idle` and the totals. An existing row keeps its created, used and uses. */
+bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
+/* Notes `uses` more uses, the last at `used` (seconds); nothing if the blob is not there. */
+bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err);
+/* Forgets a blob, its links and, for a manifest, the references it held. Who held it is the caller's concern: rows in
+ * `parent` stay, since whoever names the blob goes on naming it. */
+bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err);
+
+/* Adds a manifest and, with it, the references to its children. */
+bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct blob_row *row,
+                       const struct child *children, size_t count, struct err *err);
+/* Visits the children of a manifest; returning false ends the visit. */
+void rows_each_child(struct index_txn *t, const struct digest *d, bool (*fn)(void *arg, const struct child *c),
+                     void *arg);
+/* Visits who holds a blob; their number is the reference count. */
+void rows_each_holder(struct index_txn *t, const struct digest *d, bool (*fn)(void *arg, const struct holder *h),
+                      void *arg);
+size_t rows_references(struct index_txn *t, const struct digest *d);
+
+bool rows_get_tag(struct index_txn *t, uint64_t repo, const char *tag, struct tag_row *row);
+bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const struct tag_row *row, struct err *err);
+bool rows_drop_tag(struct index_txn *t, uint64_t repo, const char *tag, struct err *err);
+/* Visits tags, of one repository or (repo 0) of all. */
+void rows_each_tag(struct index_txn *t, uint64_t repo,
+                   bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
+
+/* `repo` has proved to contain the blob, at `now` (seconds). */
+bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, int64_t now, struct err *err);
+/* Whether it has: by a link, or because a manifest (or index) linked to it names the blob. */
+bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
+
+/* Visits blobs from the longest unused; returning false ends the visit. */
+void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);
+void rows_each_blob(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row),
+                    void *arg);
+void rows_totals(struct index_txn *t, struct totals *totals);
+
+/* Blobs on their way in: `size` in bytes, upstream's validator ("" if none), one bit a segment. */
+bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, const char *validator,
+                     const uint8_t *bitmap, size_t bitmap_len, struct err *err);
+/* Copies at most `bitmap_room` bytes of the bitmap and sets *bitmap_len. */
+bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
+                     uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len);
+bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
+void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
+
+/* Compares the tables with each other (the invariants in index.h); describes the first `room` bytes of what is wrong
+ * and returns how many things are. */
+size_t rows_check(struct index_txn *t, char *report, size_t room);
+
+#endif

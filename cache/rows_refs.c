@@ -1,0 +1,396 @@
+#include "cache/rows.h"
+#include "cache/rows_codec.h"
+
+#include <stdio.h>
+
+enum {
+    LINK_DEPTH = 3, /* blob <- manifest <- index <- index */
+    LINK_HOLDERS = 256,
+};
+
+/* ---- link ---- */
+
+static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct digest *d)
+{
+    size_t len = put_digest(key, d);
+
+    put_be64(key + len, repo);
+    return len + ID_LEN;
+}
+
+bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, int64_t now, struct err *err)
+{
+    uint8_t key[LINK_LEN_MAX], v[8];
+
+    put_le64(v, now);
+    return txn_put(t, TABLE_LINK, key, link_key(key, repo, d), v, sizeof(v), err);
+}
+
+/* The manifests that hold a blob, at most LINK_HOLDERS. */
+struct manifests {
+    size_t count;
+    struct digest list[LINK_HOLDERS];
+};
+
+static bool add_manifest_holder(void *arg, const struct holder *h)
+{
+    struct manifests *m = arg;
+
+    if (h->kind == 'm')
+        m->list[m->count++] = h->manifest;
+    return m->count < LINK_HOLDERS;
+}
+
+static bool linked_within(struct index_txn *t, uint64_t repo, const struct digest *d, int depth)
+{
+    uint8_t key[LINK_LEN_MAX];
+    bool found = txn_has(t, TABLE_LINK, key, link_key(key, repo, d));
+
+    if (found || depth == 0)
+        return found;
+    struct manifests *m = xmalloc(sizeof(*m));
+    m->count = 0;
+    rows_each_holder(t, d, add_manifest_holder, m);
+    for (size_t i = 0; i < m->count && !found; i++)
+        found = linked_within(t, repo, &m->list[i], depth - 1);
+    free(m);
+    return found;
+}
+
+bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
+{
+    return repo != 0 && linked_within(t, repo, d, LINK_DEPTH);
+}
+
+struct link_list {
+    const struct digest *d;
+    size_t count;
+    uint64_t repos[64];
+};
+
+static bool add_link(void *arg, const struct slice *key, const struct slice *value UNUSED)
+{
+    struct link_list *l = arg;
+    size_t len = digest_key_len(l->d);
+
+    if (key->len != len + ID_LEN || memcmp(key->data, digest_key(l->d), len) != 0)
+        return false;
+    l->repos[l->count++] = get_be64((const uint8_t *)key->data + len);
+    return l->count < ARRAY_LEN(l->repos);
+}
+
+static bool drop_links(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct link_list l = {.d = d};
+    uint8_t key[LINK_LEN_MAX];
+
+    do {
+        l.count = 0;
+        txn_each(t, TABLE_LINK, digest_key(d), digest_key_len(d), add_link, &l);
+        for (size_t i = 0; i < l.count; i++)
+            if (!txn_del(t, TABLE_LINK, key, link_key(key, l.repos[i], d), NULL, 0, NULL, err))
+                return false;
+    } while (l.count == ARRAY_LEN(l.repos));
+    return true;
+}
+
+/* ---- child ---- */
+
+bool rows_decode_child(const struct slice *v, struct child *c)
+{
+    const uint8_t *p = v->data;
+    size_t took = v->len > 1 ? digest_from_key(&c->digest, p + 1, v->len - 1) : 0;
+
+    if (took == 0 || v->len != 1 + took + 8)
+        return false;
+    c->role = p[0];
+    c->size = get_le64(p + 1 + took);
+    return true;
+}
+
+static size_t encode_child(uint8_t out[CHILD_LEN_MAX], const struct child *c)
+{
+    out[0] = (uint8_t)c->role;
+    size_t len = 1 + put_digest(out + 1, &c->digest);
+    put_le64(out + len, c->size);
+    return len + 8;
+}
+
+struct child_visit {
+    bool (*fn)(void *arg, const struct child *c);
+    void *arg;
+};
+
+static bool visit_child(void *arg, const struct slice *key UNUSED, const struct slice *value)
+{
+    struct child_visit *v = arg;
+    struct child c;
+
+    return !rows_decode_child(value, &c) || v->fn(v->arg, &c);
+}
+
+void rows_each_child(struct index_txn *t, const struct digest *d, bool (*fn)(void *arg, const struct child *c),
+                     void *arg)
+{
+    txn_each_value(t, TABLE_CHILD, digest_key(d), digest_key_len(d), visit_child, &(struct child_visit){fn, arg});
+}
+
+struct child_list {
+    size_t count, room;
+    struct child *list;
+};
+
+static bool add_child(void *arg, const struct child *c)
+{
+    struct child_list *l = arg;
+
+    if (l->count == l->room) {
+        l->room = l->room ? 2 * l->room : 16;
+        l->list = xrealloc(l->list, l->room * sizeof(*l->list));
+    }
+    l->list[l->count++] = *c;
+    return true;
+}
+
+static bool child_put(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
+{
+    uint8_t v[CHILD_LEN_MAX];
+
+    return txn_put(t, TABLE_CHILD, digest_key(manifest), digest_key_len(manifest), v, encode_child(v, c), err);
+}
+
+static bool child_del(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
+{
+    uint8_t v[CHILD_LEN_MAX];
+
+    return txn_del(t, TABLE_CHILD, digest_key(manifest), digest_key_len(manifest), v, encode_child(v, c), NULL, err);
+}
+
+/* ---- parent ---- */
+
+size_t rows_encode_holder(uint8_t out[HOLDER_LEN_MAX + DIGEST_KEY_MAX], const struct holder *h)
+{
+    out[0] = (uint8_t)h->kind;
+    if (h->kind == 'm')
+        return 1 + put_digest(out + 1, &h->manifest);
+    if (h->kind != 't')
+        return 1;
+    size_t len = strnlen(h->tag, REF_TAG_MAX);
+    put_be64(out + 1, h->repo);
+    memcpy(out + 1 + ID_LEN, h->tag, len);
+    return 1 + ID_LEN + len;
+}
+
+bool rows_decode_holder(const struct slice *v, struct holder *h)
+{
+    const uint8_t *p = v->data;
+
+    memset(h, 0, sizeof(*h));
+    if (v->len == 0)
+        return false;
+    h->kind = (char)p[0];
+    if (h->kind == 'm')
+        return digest_from_key(&h->manifest, p + 1, v->len - 1) == v->len - 1;
+    if (h->kind != 't')
+        return true;
+    if (v->len < 1 + ID_LEN || v->len > 1 + ID_LEN + REF_TAG_MAX)
+        return false;
+    h->repo = get_be64(p + 1);
+    memcpy(h->tag, p + 1 + ID_LEN, v->len - 1 - ID_LEN);
+    return true;
+}
+
+static bool hold(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
+{
+    uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
+
+    return txn_put(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), err);
+}
+
+static bool release(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
+{
+    uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
+
+    return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err);
+}
+
+struct holder_visit {
+    bool (*fn)(void *arg, const struct holder *h);
+    void *arg;
+};
+
+static bool visit_holder(void *arg, const struct slice *key UNUSED, const struct slice *value)
+{
+    struct holder_visit *v = arg;
+    struct holder h;
+
+    return !rows_decode_holder(value, &h) || v->fn(v->arg, &h);
+}
+
+void rows_each_holder(struct index_txn *t, const struct digest *d, bool (*fn)(void *arg, const struct holder *h),
+                      void *arg)
+{
+    txn_each_value(t, TABLE_PARENT, digest_key(d), digest_key_len(d), visit_holder, &(struct holder_visit){fn, arg});
+}
+
+size_t rows_references(struct index_txn *t, const struct digest *d)
+{
+    return txn_count(t, TABLE_PARENT, digest_key(d), digest_key_len(d));
+}
+
+/* ---- manifests: blob, child and parent together ---- */
+
+/* The far side of a child row: content is held by the manifest; a subject knows its referrer, and holds it while the
+ * subject itself is here. */
+static bool tie(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
+{
+    struct holder by_manifest = {.kind = 'm', .manifest = *manifest};
+
+    if (c->role == CHILD_CONTENT)
+        return hold(t, &c->digest, &by_manifest, err);
+    struct holder by_subject = {.kind = 'm', .manifest = c->digest};
+    if (c->role == CHILD_SUBJECT) {
+        struct child back = {.role = CHILD_REFERRER, .digest = *manifest};
+        struct blob_row subject;
+        return child_put(t, &c->digest, &back, err) &&
+               (!rows_get_blob(t, &c->digest, &subject) || hold(t, manifest, &by_subject, err));
+    }
+    return hold(t, &c->digest, &by_manifest, err); /* a referrer that came before its subject */
+}
+
+static bool untie(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
+{
+    struct holder by_manifest = {.kind = 'm', .manifest = *manifest};
+
+    if (c->role == CHILD_SUBJECT) {
+        struct holder by_subject = {.kind = 'm', .manifest = c->digest};
+        struct child back = {.role = CHILD_REFERRER, .digest = *manifest};
+        return child_del(t, &c->digest, &back, err) && release(t, manifest, &by_subject, err);
+    }
+    return release(t, &c->digest, &by_manifest, err);
+}
+
+bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct blob_row *row,
+                       const struct child *children, size_t count, struct err *err)
+{
+    struct child_list waiting = {0};
+    bool ok = rows_put_blob(t, d, row, err);
+
+    for (size_t i = 0; i < count && ok; i++)
+        ok = child_put(t, d, &children[i], err) && tie(t, d, &children[i], err);
+    /* Referrers that are here already are held from now on. */
+    rows_each_child(t, d, add_child, &waiting);
+    for (size_t i = 0; i < waiting.count && ok; i++)
+        if (waiting.list[i].role == CHILD_REFERRER)
+            ok = tie(t, d, &waiting.list[i], err);
+    free(waiting.list);
+    return ok;
+}
+
+bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct child_list children = {0};
+    bool ok = rows_forget_blob(t, d, err) && drop_links(t, d, err);
+
+    rows_each_child(t, d, add_child, &children);
+    for (size_t i = 0; i < children.count && ok; i++) {
+        const struct child *c = &children.list[i];
+        /* The 'r' rows stay: the referrers still say what their subject is. */
+        ok = untie(t, d, c, err) && (c->role == CHILD_REFERRER || child_del(t, d, c, err));
+    }
+    free(children.list);
+    return ok;
+}
+
+/* ---- tag ---- */
+
+static size_t tag_key(uint8_t key[ID_LEN + REF_TAG_MAX], uint64_t repo, const char *tag)
+{
+    size_t len = strnlen(tag, REF_TAG_MAX);
+
+    put_be64(key, repo);
+    memcpy(key + ID_LEN, tag, len);
+    return ID_LEN + len;
+}
+
+static void tag_holder(struct holder *h, uint64_t repo, const char *tag)
+{
+    *h = (struct holder){.kind = 't', .repo = repo};
+    snprintf(h->tag, sizeof(h->tag), "%s", tag);
+}
+
+bool rows_decode_tag(const struct slice *v, struct tag_row *row)
+{
+    size_t took = v->len > 0 ? digest_from_key(&row->digest, v->data, v->len) : 0;
+
+    if (took == 0 || v->len != took + 16)
+        return false;
+    row->checked_ms = get_le64((const uint8_t *)v->data + took);
+    row->changed_ms = get_le64((const uint8_t *)v->data + took + 8);
+    return true;
+}
+
+bool rows_get_tag(struct index_txn *t, uint64_t repo, const char *tag, struct tag_row *row)
+{
+    uint8_t key[ID_LEN + REF_TAG_MAX];
+    struct slice v;
+
+    return repo != 0 && txn_get(t, TABLE_TAG, key, tag_key(key, repo, tag), &v, NULL) && rows_decode_tag(&v, row);
+}
+
+bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const struct tag_row *row, struct err *err)
+{
+    uint8_t key[ID_LEN + REF_TAG_MAX], v[DIGEST_KEY_MAX + 16];
+    struct tag_row old;
+    struct holder h;
+
+    tag_holder(&h, repo, tag);
+    if (rows_get_tag(t, repo, tag, &old) && !digest_eq(&old.digest, &row->digest) && !release(t, &old.digest, &h, err))
+        return false;
+    size_t len = put_digest(v, &row->digest);
+    put_le64(v + len, row->checked_ms);
+    put_le64(v + len + 8, row->changed_ms);
+    return txn_put(t, TABLE_TAG, key, tag_key(key, repo, tag), v, len + 16, err) && hold(t, &row->digest, &h, err);
+}
+
+bool rows_drop_tag(struct index_txn *t, uint64_t repo, const char *tag, struct err *err)
+{
+    uint8_t key[ID_LEN + REF_TAG_MAX];
+    struct tag_row old;
+    struct holder h;
+
+    if (!rows_get_tag(t, repo, tag, &old))
+        return true;
+    tag_holder(&h, repo, tag);
+    return release(t, &old.digest, &h, err) && txn_del(t, TABLE_TAG, key, tag_key(key, repo, tag), NULL, 0, NULL, err);
+}
+
+struct tag_visit {
+    uint64_t repo;
+    bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row);
+    void *arg;
+};
+
+static bool visit_tag(void *arg, const struct slice *key, const struct slice *value)
+{
+    struct tag_visit *v = arg;
+    char tag[REF_TAG_MAX + 1] = {0};
+    struct tag_row row;
+
+    if (key->len < ID_LEN || key->len > ID_LEN + REF_TAG_MAX || !rows_decode_tag(value, &row))
+        return true;
+    uint64_t repo = get_be64(key->data);
+    if (v->repo != 0 && repo != v->repo)
+        return false;
+    memcpy(tag, (const uint8_t *)key->data + ID_LEN, key->len - ID_LEN);
+    return v->fn(v->arg, repo, tag, &row);
+}
+
+void rows_each_tag(struct index_txn *t, uint64_t repo,
+                   bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg)
+{
+    uint8_t from[ID_LEN];
+
+    put_be64(from, repo);
+    txn_each(t, TABLE_TAG, from, sizeof(from), visit_tag, &(struct tag_visit){repo, fn, arg});
+}

@@ -1,0 +1,344 @@
+#include "cache/store.h"
+
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+enum { NAME_ROOM = 2 * DIGEST_RAW_MAX + 32 };
+
+struct store {
+    char *path;
+    int lock;                    /* flock(2) on the oci-layout file */
+    int blobs[3];                /* folder of each enum digest_alg */
+    int ingest;                  /* folder of parts */
+    atomic_uint_fast64_t serial; /* for temporary names */
+};
+
+static const char *const ALGS[] = {[DIGEST_SHA256] = "sha256", [DIGEST_SHA512] = "sha512"};
+
+static int open_dir(const char *path, const char *sub, struct err *err)
+{
+    _cleanup_free_
+    char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
+
+    if (mkdir(full, 0755) != 0 && errno != EEXIST) {
+        err_errno(err, ERR_IO, "creating %s", full);
+        return -1;
+    }
+    int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        err_errno(err, ERR_IO, "opening %s", full);
+    return fd;
+}
+
+/* mkdir -p, for a cache path that is not there yet. */
+static void make_parents(const char *path)
+{
+    _cleanup_free_
+    char *copy = xstrdup(path);
+
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        mkdir(copy, 0755);
+        *p = '/';
+    }
+}
+
+/* Creates a small file once; returns it open, or -1. */
+static int settle_file(const char *path, const char *name, const char *text, struct err *err)
+{
+    _cleanup_free_
+    char *full = xasprintf("%s/%s", path, name);
+    int fd = open(full, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    struct stat st;
+
+    if (fd < 0) {
+        err_errno(err, ERR_IO, "opening %s", full);
+        return -1;
+    }
+    if (fstat(fd, &st) == 0 && st.st_size == 0 && write(fd, text, strlen(text)) < 0) {
+        err_errno(err, ERR_IO, "writing %s", full);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+struct store *store_open(const char *path, struct err *err)
+{
+    struct store *s = xcalloc(1, sizeof(*s));
+    int root, index_json = -1;
+
+    s->path = xstrdup(path);
+    s->lock = s->ingest = s->blobs[0] = s->blobs[DIGEST_SHA256] = s->blobs[DIGEST_SHA512] = -1;
+    make_parents(path);
+    root = open_dir(path, "", err);
+    if (root < 0)
+        goto fail;
+    s->lock = settle_file(path, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
+    if (s->lock < 0)
+        goto fail;
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
+        err_set(err, ERR_INVALID, "another entrepot is running on %s: stop it, or give this one another --cache", path);
+        goto fail;
+    }
+    index_json = settle_file(path, "index.json",
+                             "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
+                             "\"manifests\":[]}",
+                             err);
+    if (index_json < 0)
+        goto fail;
+    close(index_json);
+    s->blobs[0] = open_dir(path, "blobs", err);
+    if (s->blobs[0] < 0 || (s->blobs[DIGEST_SHA256] = open_dir(path, "blobs/sha256", err)) < 0 ||
+        (s->blobs[DIGEST_SHA512] = open_dir(path, "blobs/sha512", err)) < 0 ||
+        (s->ingest = open_dir(path, "ingest", err)) < 0)
+        goto fail;
+    fsync(s->blobs[0]);
+    fsync(root);
+    close(root);
+    return s;
+fail:
+    if (root >= 0)
+        close(root);
+    store_close(s);
+    return NULL;
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(s->blobs); i++)
+        if (s->blobs[i] >= 0)
+            close(s->blobs[i]);
+    if (s->ingest >= 0)
+        close(s->ingest);
+    if (s->lock >= 0)
+        close(s->lock);
+    free(s->path);
+    free(s);
+}
+
+const char *store_path(const struct store *s)
+{
+    return s->path;
+}
+
+static bool fail_on(struct err *err, const char *doing, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s blob %s", doing, digest_format(d, text));
+}
+
+int store_open_blob(struct store *s, const struct digest *d, int64_t *size, struct err *err)
+{
+    char hex[DIGEST_TEXT_MAX];
+    struct stat st;
+    int fd = openat(s->blobs[d->alg], digest_hex(d, hex), O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        fail_on(err, "opening", d);
+        return -1;
+    }
+    if (fstat(fd, &st) != 0) {
+        fail_on(err, "reading", d);
+        close(fd);
+        return -1;
+    }
+    if (size)
+        *size = st.st_size;
+    return fd;
+}
+
+bool store_read_blob(struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *err)
+{
+    int64_t size;
+    _cleanup_close_
+    int fd = store_open_blob(s, d, &size, err);
+
+    if (fd < 0)
+        return false;
+    if (size > (int64_t)max)
+        return err_set(err, ERR_TOO_LARGE, "blob of %lld bytes where at most %zu are read", (long long)size, max);
+    char *to = buf_reserve(out, (size_t)size);
+    for (int64_t at = 0; at < size;) {
+        ssize_t n = pread(fd, to + at, (size_t)(size - at), at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n < 0 ? errno : EIO;
+            return fail_on(err, "reading", d);
+        }
+        at += n;
+    }
+    out->len += (size_t)size;
+    return true;
+}
+
+bool store_has_blob(struct store *s, const struct digest *d)
+{
+    char hex[DIGEST_TEXT_MAX];
+
+    return faccessat(s->blobs[d->alg], digest_hex(d, hex), F_OK, 0) == 0;
+}
+
+bool store_remove_blob(struct store *s, const struct digest *d, struct err *err)
+{
+    char hex[DIGEST_TEXT_MAX];
+
+    if (unlinkat(s->blobs[d->alg], digest_hex(d, hex), 0) != 0 && errno != ENOENT)
+        return fail_on(err, "removing", d);
+    return true;
+}
+
+static const char *part_name(const struct digest *d, char out[NAME_ROOM])
+{
+    char hex[DIGEST_TEXT_MAX];
+
+    snprintf(out, NAME_ROOM, "%s-%s.part", digest_alg_name(d), digest_hex(d, hex));
+    return out;
+}
+
+int store_open_part(struct store *s, const struct digest *d, bool create, struct err *err)
+{
+    char name[NAME_ROOM];
+    int fd = openat(s->ingest, part_name(d, name), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+
+    if (fd < 0)
+        fail_on(err, "opening the part of", d);
+    return fd;
+}
+
+bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
+{
+    char name[NAME_ROOM];
+
+    if (unlinkat(s->ingest, part_name(d, name), 0) != 0 && errno != ENOENT)
+        return fail_on(err, "removing the part of", d);
+    return true;
+}
+
+static bool publish(struct store *s, const struct digest *d, int fd, const char *name, struct err *err)
+{
+    char hex[DIGEST_TEXT_MAX];
+
+    if (fchmod(fd, 0444) != 0 || fsync(fd) != 0)
+        return fail_on(err, "syncing", d);
+    if (renameat(s->ingest, name, s->blobs[d->alg], digest_hex(d, hex)) != 0)
+        return fail_on(err, "publishing", d);
+    if (fsync(s->blobs[d->alg]) != 0)
+        return fail_on(err, "syncing the folder of", d);
+    return true;
+}
+
+bool store_publish_part(struct store *s, const struct digest *d, int fd, struct err *err)
+{
+    char name[NAME_ROOM];
+
+    return publish(s, d, fd, part_name(d, name), err);
+}
+
+bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, struct err *err)
+{
+    char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
+
+    snprintf(name, sizeof(name), "%s-%.32s.%llu.tmp", digest_alg_name(d), digest_hex(d, hex),
+             (unsigned long long)atomic_fetch_add(&s->serial, 1));
+    _cleanup_close_
+    int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return fail_on(err, "creating", d);
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(fd, (const char *)data + at, len - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            fail_on(err, "writing", d);
+            unlinkat(s->ingest, name, 0);
+            return false;
+        }
+        at += (size_t)n;
+    }
+    if (publish(s, d, fd, name, err))
+        return true;
+    unlinkat(s->ingest, name, 0);
+    return false;
+}
+
+/* A private stream over a folder that stays open. */
+static DIR *list(int dir)
+{
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (!d) {
+        log_error("listing a cache folder: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+    }
+    return d;
+}
+
+void store_each_blob(struct store *s, void (*fn)(void *arg, const struct digest *d, int64_t size), void *arg)
+{
+    for (int alg = DIGEST_SHA256; alg <= DIGEST_SHA512; alg++) {
+        DIR *dir = list(s->blobs[alg]);
+        struct dirent *e;
+        while (dir && (e = readdir(dir))) {
+            char text[DIGEST_TEXT_MAX + NAME_MAX];
+            struct digest d;
+            struct stat st;
+            int n = snprintf(text, sizeof(text), "%s:%s", ALGS[alg], e->d_name);
+            if (digest_parse(&d, text, (size_t)n) && fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                fn(arg, &d, st.st_size);
+        }
+        if (dir)
+            closedir(dir);
+    }
+}
+
+void store_each_part(struct store *s, void (*fn)(void *arg, const struct digest *d), void *arg)
+{
+    DIR *dir = list(s->ingest);
+    struct dirent *e;
+
+    while (dir && (e = readdir(dir))) {
+        struct digest d;
+        size_t len = strlen(e->d_name);
+        if (len < 5 || strcmp(e->d_name + len - 5, ".part") != 0) {
+            /* A manifest that a crash caught half written. */
+            if (len > 4 && strcmp(e->d_name + len - 4, ".tmp") == 0)
+                unlinkat(dirfd(dir), e->d_name, 0);
+            continue;
+        }
+        char *dash = strchr(e->d_name, '-');
+        if (dash)
+            *dash = ':';
+        if (digest_parse(&d, e->d_name, len - 5))
+            fn(arg, &d);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+bool store_space(struct store *s, int64_t *total, int64_t *available, struct err *err)
+{
+    struct statvfs v;
+
+    if (fstatvfs(s->ingest, &v) != 0)
+        return err_errno(err, ERR_IO, "asking for the room on %s", s->path);
+    *total = (int64_t)v.f_blocks * (int64_t)v.f_frsize;
+    *available = (int64_t)v.f_bavail * (int64_t)v.f_frsize;
+    return true;
+}

@@ -1,0 +1,48 @@
+/* store.h - blob files, as a standard OCI image layout (image-spec image-layout.md).
+ *
+ *     <path>/oci-layout             {"imageLayoutVersion":"1.0.0"}
+ *     <path>/index.json             tagged images
+ *     <path>/blobs/<alg>/<hex>      one file a blob, mode 0444
+ *     <path>/ingest/<alg>-<hex>.part  blobs on their way in
+ *
+ * A blob file appears only by rename(2), after its digest was verified and its data synced; it never changes
+ * afterwards, so an open file stays right even when GC unlinks it. Any thread; functions that sync say so and are for
+ * io workers.
+ */
+#ifndef ENTREPOT_CACHE_STORE_H
+#define ENTREPOT_CACHE_STORE_H
+
+#include "base/buf.h"
+#include "base/digest.h"
+
+struct store;
+
+/* Opens (creates) the layout under `path` and locks it against a second daemon. Errors: ERR_IO, ERR_INVALID (another
+ * entrepot has it). */
+struct store *store_open(const char *path, struct err *err);
+void store_close(struct store *store);
+const char *store_path(const struct store *store);
+
+/* Opens a blob for reading; the caller closes it. -1 and ERR_NOT_FOUND if there is none. */
+int store_open_blob(struct store *store, const struct digest *d, int64_t *size, struct err *err);
+/* Reads a whole blob of at most `max` bytes. Errors: ERR_NOT_FOUND, ERR_TOO_LARGE, ERR_IO. */
+bool store_read_blob(struct store *store, const struct digest *d, size_t max, struct buf *out, struct err *err);
+bool store_has_blob(struct store *store, const struct digest *d);
+/* Unlinks a blob; true also if there was none. */
+bool store_remove_blob(struct store *store, const struct digest *d, struct err *err);
+/* Writes, syncs and publishes a small blob (a manifest) whose digest the caller has verified. Syncs. */
+bool store_write_blob(struct store *store, const struct digest *d, const void *data, size_t len, struct err *err);
+
+/* Opens (creates) the part file of a blob, read and write. */
+int store_open_part(struct store *store, const struct digest *d, bool create, struct err *err);
+bool store_remove_part(struct store *store, const struct digest *d, struct err *err);
+/* Publishes a verified part: sync, mode 0444, rename, sync of the folder, in this order. Syncs. */
+bool store_publish_part(struct store *store, const struct digest *d, int fd, struct err *err);
+
+/* Visits every file in blobs/ and every part; names that are no digest are passed over. */
+void store_each_blob(struct store *store, void (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
+void store_each_part(struct store *store, void (*fn)(void *arg, const struct digest *d), void *arg);
+/* Size of the file system and what is free for us, in bytes. */
+bool store_space(struct store *store, int64_t *total, int64_t *available, struct err *err);
+
+#endif
