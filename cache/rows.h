@@ -46,7 +46,7 @@ struct holder {
     char kind;                 /* 'm' a manifest, 't' a tag, 'p' a pin */
     struct digest manifest;    /* 'm' */
     uint64_t repo;             /* 't' */
-    char tag[REF_TAG_MAX + 1]; /* 't'; empty: pulled by digest from that repository */
+    char tag[REF_TAG_MAX + 1]; /* 't'; with a ':' it is a digest: pulled by digest from there */
 };
 
 struct totals {

@@ -1,0 +1,105 @@
+/* ingest.h - a blob on its way into the cache.
+ *
+ * One ingest exists for each digest being fetched. Bytes arrive from a source on one fetch loop (the owner) and go into
+ * a sparse part file; whoever wants the blob becomes a follower and reads from that file behind the source. Arrival is
+ * recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
+ * last byte written. The last segment is withheld from every follower until the digest has been verified, so that
+ * nobody ever receives a complete wrong blob.
+ *
+ *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── sync, rename, index ──▶ STORED
+ *         │  └──── all segments, digest wrong ──▶ FAILED  (the part is removed)
+ *         ├─ source gone, or nobody waits ──────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
+ *         └─ disk error ────────────────────────▶ FAILED
+ *
+ * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
+ * writes the row. A crash loses at most what came after the last checkpoint.
+ *
+ * Ownership: counted references; the owner has one, so has each follower.
+ * Threads: as each function says. The part file's descriptor stays readable after the rename.
+ */
+#ifndef ENTREPOT_CACHE_INGEST_H
+#define ENTREPOT_CACHE_INGEST_H
+
+#include "base/digest.h"
+#include "base/loop.h"
+
+struct cache;
+struct ingests;
+struct ingest;
+struct follower;
+
+enum {
+    INGEST_SEGMENT = 1 << 20, /* bytes */
+    INGEST_CHECKPOINT = 32,   /* segments between two checkpoints */
+};
+
+enum ingest_state { INGEST_RECEIVING, INGEST_VERIFIED, INGEST_STORED, INGEST_PAUSED, INGEST_FAILED };
+
+/* Sizes above this are refused: no registry serves them, and the bitmap stays under 128 KiB. */
+#define INGEST_SIZE_MAX ((int64_t)1 << 40)
+
+/* ---- the table of what is being ingested ---- */
+
+struct ingests *ingests_new(struct cache *cache);
+void ingests_free(struct ingests *all);
+struct ingest_info {
+    struct digest digest;
+    int64_t size; /* bytes; -1 not known */
+    int64_t received;
+    int followers;
+};
+/* Any thread. */
+int ingests_count(struct ingests *all);
+void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
+/* At start-up, before there is traffic: parts that the index does not know are removed, files that were published but
+ * not yet entered are adopted. Blocks. */
+bool ingests_settle(struct cache *cache, struct err *err);
+
+/* ---- the owner's side: one fetch loop, the same for every call ---- */
+
+/* Begins, or resumes what an earlier ingest left. `finished` is called on the owner, once, when the ingest has come to
+ * STORED, PAUSED or FAILED (then with why). `deserted` is called on the owner when the last follower has left. `repo`
+ * (full name) is linked to the blob when it is stored. Errors: ERR_IO, ERR_NO_SPACE. */
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *repo, struct loop *owner,
+                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                            void (*deserted)(void *arg), void *arg, struct err *err);
+/* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
+ * False if nothing is missing. */
+bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
+/* The blob's size in bytes (-1: not said) and upstream's validator (strong ETag; may be ""), before the first write.
+ * Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed part was made for: stop with `discard`,
+ * begin anew. */
+bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
+/* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
+ * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
+bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
+/* The source ended well after a blob whose size it had not said. */
+void ingest_end_of_unknown(struct ingest *i);
+/* Stops: what is there is kept for the next time (err NULL or passing), or dropped (`discard`). */
+void ingest_stop(struct ingest *i, const struct err *err, bool discard);
+int64_t ingest_size(struct ingest *i);     /* -1 not known; any thread */
+int64_t ingest_received(struct ingest *i); /* any thread */
+int ingest_followers(struct ingest *i);    /* any thread */
+const char *ingest_validator(struct ingest *i);
+/* A further repository that has proved to contain the blob. */
+void ingest_also_link(struct ingest *i, const char *repo);
+struct ingest *ingest_ref(struct ingest *i);
+void ingest_unref(struct ingest *i);
+
+/* ---- a follower's side: any loop ---- */
+
+/* Follows the bytes from `first` to `last` (inclusive). `ready` is called on `loop` after follower_available() said 0
+ * and there is something new to hear. */
+struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+                               void (*ready)(void *arg), void *arg);
+/* Bytes that may be read at the follower's position now; 0: wait for ready(); -1: the ingest ended without them, *err
+ * says why. */
+int64_t follower_available(struct follower *f, struct err *err);
+int64_t follower_position(const struct follower *f);
+/* The part file, for reading; borrowed, valid as long as the follower. */
+int follower_fd(const struct follower *f);
+void follower_advance(struct follower *f, int64_t bytes);
+/* Ends it; ready() is not called any more. */
+void follower_leave(struct follower *f);
+
+#endif

@@ -1,0 +1,77 @@
+/* ingest_private.h - shared by ingest.c, ingest_follow.c and ingest_store.c only. */
+#ifndef ENTREPOT_CACHE_INGEST_PRIVATE_H
+#define ENTREPOT_CACHE_INGEST_PRIVATE_H
+
+#include "cache/cache.h"
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+struct repo_name {
+    SLIST_ENTRY(repo_name) entry;
+    char *name;
+};
+
+struct ingest {
+    /* set once */
+    struct cache *cache;
+    struct digest digest;
+    struct loop *owner;
+    void (*finished)(void *arg, enum ingest_state state, const struct err *err);
+    void (*deserted)(void *arg);
+    void *arg;
+    int fd;
+    int64_t started_ms; /* monotonic */
+
+    /* owner's loop; lent to an io worker while `busy` */
+    struct hasher *hasher;
+    int64_t hashed; /* bytes of the contiguous prefix that went through the hasher */
+    bool busy;      /* an io worker reads the prefix back */
+    bool checkpointing;
+    bool over;             /* `finished` was called, or will be by what is under way */
+    int since_checkpoint;  /* segments */
+    int64_t checkpoint_ms; /* monotonic */
+    SLIST_HEAD(, repo_name) repos;
+    char validator[VALIDATOR_MAX + 1];
+    struct err worker_err;
+    struct digest computed;
+
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    int refs;
+    enum ingest_state state;
+    struct err err;
+    int64_t size; /* -1 not known */
+    uint8_t *bitmap;
+    size_t bitmap_len;       /* bytes */
+    int64_t frontier, front; /* [frontier, front) of one segment is arriving; equal if none is */
+    int64_t received;        /* bytes in whole segments and in the frontier */
+    int follower_count;
+    TAILQ_HEAD(followers, follower) followers;
+
+    /* under ingests->lock */
+    TAILQ_ENTRY(ingest) entry;
+};
+
+struct ingests {
+    struct cache *cache;
+    pthread_mutex_t lock;
+    int count;
+    TAILQ_HEAD(, ingest) list;
+};
+
+/* With the ingest's lock held. */
+bool ingest_has_segment(const struct ingest *i, int64_t segment);
+/* Tells followers that there is something new. With the lock held. */
+void ingest_wake(struct ingest *i);
+
+/* Owner's loop: hashes what has become contiguous, and verifies and stores when all of it has. */
+void ingest_advance(struct ingest *i);
+/* Owner's loop: syncs the part and writes its bitmap to the index, in the background; then `then` (may be NULL). */
+void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
+/* Owner's loop: the last change of state, and the word to the owner. */
+void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err);
+/* First byte that is missing. Takes the lock. */
+int64_t ingest_contiguous(struct ingest *i);
+
+#endif

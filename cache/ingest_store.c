@@ -1,0 +1,333 @@
+/* The end of an ingest, and what keeps it over a restart: hashing back, verifying, publishing, checkpoints, settling.
+ */
+#include "cache/ingest_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+enum { READ_BACK = 1 << 20 };
+
+/* ---- hashing what is on disk already (io worker) ---- */
+
+struct read_back {
+    struct ingest *i;
+    int64_t to;
+    struct err err;
+};
+
+static void advance_after(void *arg)
+{
+    struct read_back *r = arg;
+    struct ingest *i = r->i;
+
+    i->busy = false;
+    if (r->err.code == ERR_OK)
+        ingest_advance(i);
+    else
+        ingest_stop(i, &r->err, true);
+    free(r);
+    ingest_unref(i);
+}
+
+static void hash_back(void *arg)
+{
+    struct read_back *r = arg;
+    struct ingest *i = r->i;
+    _cleanup_free_
+    char *chunk = xmalloc(READ_BACK);
+
+    while (i->hashed < r->to) {
+        ssize_t n = pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n < 0 ? errno : EIO;
+            err_errno(&r->err, ERR_IO, "reading a part back");
+            break;
+        }
+        hasher_update(i->hasher, chunk, (size_t)n);
+        i->hashed += n;
+    }
+    loop_post(i->owner, advance_after, r);
+}
+
+/* ---- checkpoint ---- */
+
+struct checkpoint {
+    struct ingest *i;
+    int64_t size;
+    uint8_t *bitmap;
+    size_t len;
+    char validator[VALIDATOR_MAX + 1];
+    void (*then)(struct ingest *i);
+    bool gone; /* the blob was stored meanwhile: no row any more */
+};
+
+static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
+{
+    struct checkpoint *c = arg;
+    struct blob_row row;
+
+    if (rows_get_blob(t, &c->i->digest, &row))
+        return true;
+    return rows_put_ingest(t, &c->i->digest, c->size, c->validator, c->bitmap, c->len, err);
+}
+
+static void end_checkpoint(void *arg, const struct err *err)
+{
+    struct checkpoint *c = arg;
+
+    if (err)
+        log_warn("noting how far a blob has come: %s", err->msg);
+    c->i->checkpointing = false;
+    if (c->then)
+        c->then(c->i);
+    ingest_unref(c->i);
+    free(c->bitmap);
+    free(c);
+}
+
+static void sync_checkpoint(void *arg)
+{
+    struct checkpoint *c = arg;
+
+    if (fdatasync(c->i->fd) != 0)
+        c->len = 0; /* promise nothing */
+    index_write(c->i->cache->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
+}
+
+void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
+{
+    struct checkpoint *c = xcalloc(1, sizeof(*c));
+
+    pthread_mutex_lock(&i->lock);
+    c->size = i->size;
+    c->len = i->bitmap_len;
+    c->bitmap = xmalloc(c->len + 1);
+    memcpy(c->bitmap, i->bitmap, c->len);
+    i->refs++;
+    pthread_mutex_unlock(&i->lock);
+    memcpy(c->validator, i->validator, sizeof(c->validator));
+    c->i = i;
+    c->then = then;
+    i->checkpointing = true;
+    i->since_checkpoint = 0;
+    i->checkpoint_ms = clock_mono_ms();
+    pool_run(i->cache->pool, sync_checkpoint, c);
+}
+
+/* ---- the end: wrong ---- */
+
+static bool apply_forget(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_drop_ingest(t, &((struct ingest *)arg)->digest, err);
+}
+
+static void end_discard(void *arg, const struct err *err)
+{
+    struct ingest *i = arg;
+
+    if (err)
+        log_warn("forgetting a part: %s", err->msg);
+    ingest_finish(i, INGEST_FAILED, &i->worker_err);
+    ingest_unref(i);
+}
+
+static void discard(void *arg)
+{
+    struct ingest *i = arg;
+
+    store_remove_part(i->cache->store, &i->digest, NULL);
+    index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
+}
+
+static void finish_paused(struct ingest *i)
+{
+    struct err why = i->worker_err;
+
+    ingest_finish(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
+}
+
+void ingest_stop(struct ingest *i, const struct err *err, bool drop)
+{
+    if (i->over)
+        return;
+    i->over = true;
+    err_set(&i->worker_err, ERR_CANCELLED, "the download was put off: nobody waits for it");
+    if (err)
+        i->worker_err = *err;
+    if (drop || i->size < 0) {
+        /* Followers must hear of it before the part goes: they hold the descriptor, nothing else. */
+        pthread_mutex_lock(&i->lock);
+        i->state = INGEST_FAILED;
+        i->err = i->worker_err;
+        ingest_wake(i);
+        pthread_mutex_unlock(&i->lock);
+        pool_run(i->cache->pool, discard, ingest_ref(i));
+        return;
+    }
+    pthread_mutex_lock(&i->lock);
+    i->received -= i->front - i->frontier;
+    i->front = i->frontier;
+    pthread_mutex_unlock(&i->lock);
+    ingest_checkpoint(i, finish_paused);
+}
+
+/* ---- the end: right ---- */
+
+static bool apply_store(struct index_txn *t, void *arg, struct err *err)
+{
+    struct ingest *i = arg;
+    struct blob_row row = {.size = i->size, .created = clock_now_s(), .used = clock_now_s()};
+    struct repo_name *r;
+    uint64_t repo;
+
+    row.cost_ms = (uint32_t)MIN(clock_mono_ms() - i->started_ms, (int64_t)UINT32_MAX);
+    if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
+        return false;
+    SLIST_FOREACH(r, &i->repos, entry)
+    if (!rows_intern_repo(t, r->name, &repo, err) || !rows_link(t, repo, &i->digest, row.created, err))
+        return false;
+    return true;
+}
+
+/* The followers had every byte, verified; only keeping the blob can still fail. */
+static void end_store(void *arg, const struct err *err)
+{
+    struct ingest *i = arg;
+
+    ingest_finish(i, err ? INGEST_FAILED : INGEST_STORED, err);
+    ingest_unref(i);
+}
+
+static void publish_failed(void *arg)
+{
+    struct ingest *i = arg;
+
+    end_store(i, &i->worker_err);
+}
+
+static void publish(void *arg)
+{
+    struct ingest *i = arg;
+
+    if (!store_publish_part(i->cache->store, &i->digest, i->fd, &i->worker_err)) {
+        loop_post(i->owner, publish_failed, i);
+        return;
+    }
+    index_write(i->cache->index, apply_store, end_store, i, i->owner);
+}
+
+static void verify(struct ingest *i)
+{
+    char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
+
+    hasher_final(i->hasher, &i->computed);
+    if (!digest_eq(&i->computed, &i->digest)) {
+        struct err err = {0};
+        err_set(&err, ERR_DIGEST, "upstream sent bytes that hash to %s where %s was asked",
+                digest_format(&i->computed, got), digest_format(&i->digest, want));
+        ingest_stop(i, &err, true);
+        return;
+    }
+    i->over = true;
+    pthread_mutex_lock(&i->lock);
+    i->state = INGEST_VERIFIED;
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    pool_run(i->cache->pool, publish, ingest_ref(i));
+}
+
+void ingest_advance(struct ingest *i)
+{
+    int64_t contiguous = ingest_contiguous(i);
+
+    if (i->over || i->busy)
+        return;
+    if (i->hashed < contiguous) {
+        struct read_back *r = xcalloc(1, sizeof(*r));
+        r->i = ingest_ref(i);
+        r->to = contiguous;
+        i->busy = true;
+        pool_run(i->cache->pool, hash_back, r);
+        return;
+    }
+    if (i->size >= 0 && i->hashed == i->size)
+        verify(i);
+}
+
+/* ---- start-up ---- */
+
+struct settle {
+    struct cache *cache;
+    struct digest d;
+    int64_t size;
+    struct err err;
+    int adopted, removed;
+};
+
+static bool apply_adopt(struct index_txn *t, void *arg, struct err *err)
+{
+    struct settle *s = arg;
+    struct blob_row row = {.size = s->size, .created = clock_now_s(), .used = clock_now_s()};
+
+    return rows_put_blob(t, &s->d, &row, err) && rows_drop_ingest(t, &s->d, err);
+}
+
+struct known {
+    const struct digest *d;
+    bool blob, part;
+};
+
+static void look_up(struct index_txn *t, void *arg)
+{
+    struct known *k = arg;
+    struct blob_row row;
+
+    k->blob = rows_get_blob(t, k->d, &row);
+    k->part = txn_has(t, TABLE_INGEST, digest_key(k->d), digest_key_len(k->d));
+}
+
+/* A file appears under blobs/ only after its digest was verified and its data synced, so it can be taken at its name.
+ */
+static void settle_blob(void *arg, const struct digest *d, int64_t size)
+{
+    struct settle *s = arg;
+    struct known k = {.d = d};
+
+    index_read(s->cache->index, look_up, &k);
+    if (k.blob || s->err.code != ERR_OK)
+        return;
+    s->d = *d;
+    s->size = size;
+    if (index_write_wait(s->cache->index, apply_adopt, s, &s->err))
+        s->adopted++;
+}
+
+static void settle_part(void *arg, const struct digest *d)
+{
+    struct settle *s = arg;
+    struct known k = {.d = d};
+
+    index_read(s->cache->index, look_up, &k);
+    if (k.part && !k.blob)
+        return;
+    store_remove_part(s->cache->store, d, NULL);
+    s->removed++;
+}
+
+bool ingests_settle(struct cache *cache, struct err *err)
+{
+    struct settle s = {.cache = cache};
+
+    store_each_blob(cache->store, settle_blob, &s);
+    store_each_part(cache->store, settle_part, &s);
+    if (s.adopted || s.removed)
+        log_info("after an interrupted run: %d blobs adopted, %d unusable parts removed", s.adopted, s.removed);
+    if (s.err.code != ERR_OK && err)
+        *err = s.err;
+    return s.err.code == ERR_OK || err_wrap(err, "settling the cache");
+}
