@@ -29,8 +29,9 @@ struct ingest;
 struct follower;
 
 enum {
-    INGEST_SEGMENT = 1 << 20, /* bytes */
-    INGEST_CHECKPOINT = 32,   /* segments between two checkpoints */
+    INGEST_SEGMENT = 1 << 20,   /* bytes */
+    INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
+    INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
 };
 
 enum ingest_state { INGEST_RECEIVING, INGEST_VERIFIED, INGEST_STORED, INGEST_PAUSED, INGEST_FAILED };
