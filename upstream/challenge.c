@@ -1,0 +1,104 @@
+#include "upstream/challenge.h"
+
+#include "base/mem.h"
+
+#include <stdbool.h>
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+/* token68 characters are taken for tokens too; they end at the same places. */
+static bool is_token(char c)
+{
+    return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~/", c));
+}
+
+static const char *skip(const char *p)
+{
+    while (*p == ' ' || *p == '\t' || *p == ',')
+        p++;
+    return p;
+}
+
+/* Reads a token, or a quoted string with its escapes undone; NULL if there is none or it does not fit. */
+static const char *read_value(const char *p, char *out, size_t room)
+{
+    size_t n = 0;
+
+    if (*p != '"') {
+        for (; is_token(*p) || *p == ':' || *p == '='; p++) {
+            if (n + 1 >= room)
+                return NULL;
+            out[n++] = *p;
+        }
+        out[n] = '\0';
+        return n > 0 ? p : NULL;
+    }
+    for (p++; *p != '"'; p++) {
+        if (*p == '\\')
+            p++;
+        if (!*p || n + 1 >= room)
+            return NULL;
+        out[n++] = *p;
+    }
+    out[n] = '\0';
+    return p + 1;
+}
+
+static void keep(struct challenge *c, const char *name, const char *value)
+{
+    if (strcasecmp(name, "realm") == 0 && strlen(value) < sizeof(c->realm))
+        memcpy(c->realm, value, strlen(value) + 1);
+    else if (strcasecmp(name, "service") == 0 && strlen(value) < sizeof(c->service))
+        memcpy(c->service, value, strlen(value) + 1);
+    else if (strcasecmp(name, "scope") == 0 && strlen(value) < sizeof(c->scope))
+        memcpy(c->scope, value, strlen(value) + 1);
+}
+
+/* The parameters of one challenge; returns where the next one begins, or NULL. */
+static const char *read_params(const char *p, struct challenge *c)
+{
+    for (;;) {
+        char name[64], value[1024];
+        const char *start = p = skip(p);
+        size_t n = 0;
+        while (is_token(*p) && n + 1 < sizeof(name))
+            name[n++] = *p++;
+        name[n] = '\0';
+        if (n == 0)
+            return NULL;
+        const char *eq = p + strspn(p, " \t");
+        if (*eq != '=')
+            return start; /* a scheme: the next challenge */
+        p = eq + 1 + strspn(eq + 1, " \t");
+        p = read_value(p, value, sizeof(value));
+        if (!p)
+            return NULL;
+        keep(c, name, value);
+    }
+}
+
+void challenge_parse(struct challenge *best, const char *text)
+{
+    const char *p = skip(text);
+
+    memset(best, 0, sizeof(*best));
+    while (p && *p) {
+        struct challenge c = {0};
+        size_t n = 0;
+        while (is_token(p[n]))
+            n++;
+        if (n == 0)
+            return;
+        if (n == 6 && strncasecmp(p, "Bearer", 6) == 0)
+            c.scheme = CHALLENGE_BEARER;
+        else if (n == 5 && strncasecmp(p, "Basic", 5) == 0)
+            c.scheme = CHALLENGE_BASIC;
+        p = read_params(p + n, &c);
+        if (c.scheme == CHALLENGE_BEARER && c.realm[0] == '\0')
+            continue;
+        if (c.scheme > best->scheme)
+            *best = c;
+    }
+}

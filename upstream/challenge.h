@@ -1,0 +1,19 @@
+/* challenge.h - what a registry wants to see before it answers: WWW-Authenticate (RFC 9110 §11.6.1, and the
+ * distribution project's token specification for Bearer). Any thread. */
+#ifndef ENTREPOT_UPSTREAM_CHALLENGE_H
+#define ENTREPOT_UPSTREAM_CHALLENGE_H
+
+enum challenge_scheme { CHALLENGE_NONE, CHALLENGE_BASIC, CHALLENGE_BEARER };
+
+struct challenge {
+    enum challenge_scheme scheme;
+    char realm[1024];
+    char service[256];
+    char scope[1024];
+};
+
+/* Reads one or more challenges and keeps the best: Bearer, else Basic, else none. Never fails: what is malformed is no
+ * challenge. */
+void challenge_parse(struct challenge *c, const char *text);
+
+#endif

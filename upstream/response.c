@@ -1,0 +1,165 @@
+#include "upstream/response.h"
+
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+enum { VALUE_MAX = 4096, RETRY_AFTER_MAX = 3600 };
+
+void response_reset(struct transfer_response *r)
+{
+    memset(r, 0, sizeof(*r));
+    r->content_length = r->range_first = r->range_last = r->range_total = -1;
+    r->ratelimit_limit = r->ratelimit_remaining = -1;
+}
+
+/* A number of bytes: digits alone, as RFC 9110 §8.6 has it. -1 if it is not one. */
+static int64_t number(const char *text, const char **end)
+{
+    char *e;
+
+    if (!isdigit((unsigned char)*text))
+        return -1;
+    errno = 0;
+    long long n = strtoll(text, &e, 10);
+    if (end)
+        *end = e;
+    else if (*e != '\0' && *e != ';' && *e != ' ')
+        return -1;
+    return errno == 0 ? n : -1;
+}
+
+static void take_length(struct transfer_response *r, const char *v)
+{
+    r->content_length = number(v, NULL);
+}
+
+/* RFC 9110 §14.4: "bytes" SP first "-" last "/" (total | "*") */
+static void take_range(struct transfer_response *r, const char *v)
+{
+    const char *p = v;
+
+    if (strncasecmp(p, "bytes ", 6) != 0)
+        return;
+    int64_t first = number(p + 6, &p);
+    if (first < 0 || *p != '-')
+        return;
+    int64_t last = number(p + 1, &p);
+    if (last < first || *p != '/')
+        return;
+    r->range_first = first;
+    r->range_last = last;
+    r->range_total = p[1] == '*' ? -1 : number(p + 1, NULL);
+}
+
+static void take_type(struct transfer_response *r, const char *v)
+{
+    size_t n = 0;
+
+    for (; v[n] && v[n] != ';' && !isspace((unsigned char)v[n]) && n < sizeof(r->content_type) - 1; n++)
+        r->content_type[n] = (char)tolower((unsigned char)v[n]);
+    r->content_type[n] = '\0';
+}
+
+static void take_etag(struct transfer_response *r, const char *v)
+{
+    snprintf(r->etag, sizeof(r->etag), "%s", v);
+}
+
+static void take_digest(struct transfer_response *r, const char *v)
+{
+    if (!digest_parse(&r->digest, v, strlen(v)))
+        memset(&r->digest, 0, sizeof(r->digest));
+}
+
+/* RFC 9110 §10.2.3: seconds, or a date. */
+static void take_retry_after(struct transfer_response *r, const char *v)
+{
+    int64_t s = number(v, NULL);
+
+    if (s < 0) {
+        time_t when = curl_getdate(v, NULL);
+        s = when > 0 ? (int64_t)when - clock_now_s() : 0;
+    }
+    r->retry_after = (int)MAX(MIN(s, (int64_t)RETRY_AFTER_MAX), (int64_t)0);
+}
+
+static void take_limit(struct transfer_response *r, const char *v)
+{
+    r->ratelimit_limit = number(v, NULL);
+}
+
+static void take_remaining(struct transfer_response *r, const char *v)
+{
+    r->ratelimit_remaining = number(v, NULL);
+}
+
+static void take_challenge(struct transfer_response *r, const char *v)
+{
+    size_t used = strlen(r->challenge);
+
+    if (used + strlen(v) + 3 > sizeof(r->challenge))
+        return; /* half a challenge is none */
+    snprintf(r->challenge + used, sizeof(r->challenge) - used, "%s%s", used ? ", " : "", v);
+}
+
+static void take_link(struct transfer_response *r, const char *v)
+{
+    if (strlen(v) < sizeof(r->link))
+        snprintf(r->link, sizeof(r->link), "%s", v);
+}
+
+static void take_filters(struct transfer_response *r, const char *v)
+{
+    if (strlen(v) < sizeof(r->oci_filters))
+        snprintf(r->oci_filters, sizeof(r->oci_filters), "%s", v);
+}
+
+static void take_encoding(struct transfer_response *r, const char *v)
+{
+    r->content_encoded = *v && strcasecmp(v, "identity") != 0;
+}
+
+static const struct {
+    const char *name;
+    void (*take)(struct transfer_response *r, const char *v);
+} HEADERS[] = {
+    {"content-length", take_length},
+    {"content-range", take_range},
+    {"content-type", take_type},
+    {"etag", take_etag},
+    {"docker-content-digest", take_digest},
+    {"retry-after", take_retry_after},
+    {"ratelimit-limit", take_limit},
+    {"ratelimit-remaining", take_remaining},
+    {"www-authenticate", take_challenge},
+    {"link", take_link},
+    {"oci-filters-applied", take_filters},
+    {"content-encoding", take_encoding},
+};
+
+void response_header(struct transfer_response *r, const char *line, size_t len)
+{
+    const char *colon = memchr(line, ':', len);
+    char value[VALUE_MAX];
+
+    if (!colon)
+        return;
+    const char *v = colon + 1, *end = line + len;
+    while (v < end && isspace((unsigned char)*v))
+        v++;
+    while (end > v && isspace((unsigned char)end[-1]))
+        end--;
+    if ((size_t)(end - v) >= sizeof(value))
+        return;
+    memcpy(value, v, (size_t)(end - v));
+    value[end - v] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(HEADERS); i++)
+        if (strlen(HEADERS[i].name) == (size_t)(colon - line) &&
+            strncasecmp(line, HEADERS[i].name, (size_t)(colon - line)) == 0)
+            HEADERS[i].take(r, value);
+}

@@ -1,0 +1,11 @@
+/* response.h - response headers as transfer.h presents them. Internal to this room. */
+#ifndef ENTREPOT_UPSTREAM_RESPONSE_H
+#define ENTREPOT_UPSTREAM_RESPONSE_H
+
+#include "upstream/transfer.h"
+
+void response_reset(struct transfer_response *r);
+/* One header line, as it came; `len` includes the line's end. */
+void response_header(struct transfer_response *r, const char *line, size_t len);
+
+#endif

@@ -1,0 +1,357 @@
+#include "upstream/token.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "upstream/url.h"
+
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+    TOKENS_MAX = 4096,
+    ANSWER_MAX = 64 << 10,
+    LIFE_DEFAULT_S = 60, /* token specification: "defaults to 60" */
+    LIFE_MAX_S = 24 * 3600,
+};
+
+struct waiter {
+    STAILQ_ENTRY(waiter) entry;
+    struct loop *loop;
+    void (*done)(void *arg, const char *token, const struct err *err);
+    void *arg;
+    char *token; /* the answer, on its way */
+    struct err err;
+};
+
+STAILQ_HEAD(waiters, waiter);
+
+struct token {
+    TAILQ_ENTRY(token) entry; /* most recently used first */
+    char *key;
+    char *value;               /* NULL: none yet */
+    int64_t begun_ms, ends_ms; /* monotonic */
+    bool fetching;
+    struct waiters waiters;
+};
+
+struct tokens {
+    /* set once */
+    char *username, *password, *ca_file;
+    bool insecure;
+    int64_t connect_timeout_ms, stall_timeout_ms;
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    TAILQ_HEAD(token_list, token) list;
+    size_t count;
+};
+
+/* A request for a token, on one fetch loop. */
+struct errand {
+    struct tokens *all;
+    struct transfer_engine *engine;
+    struct challenge challenge;
+    bool posting;
+    struct buf answer;
+};
+
+static void wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+struct tokens *tokens_new(const struct token_options *o)
+{
+    struct tokens *all = xcalloc(1, sizeof(*all));
+
+    all->username = o->username ? xstrdup(o->username) : NULL;
+    all->password = o->password ? xstrdup(o->password) : NULL;
+    all->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
+    all->insecure = o->insecure;
+    all->connect_timeout_ms = o->connect_timeout_ms;
+    all->stall_timeout_ms = o->stall_timeout_ms;
+    pthread_mutex_init(&all->lock, NULL);
+    TAILQ_INIT(&all->list);
+    return all;
+}
+
+static void forget(struct tokens *all, struct token *t)
+{
+    TAILQ_REMOVE(&all->list, t, entry);
+    all->count--;
+    while (!STAILQ_EMPTY(&t->waiters)) { /* only at the very end of the program */
+        struct waiter *w = STAILQ_FIRST(&t->waiters);
+        STAILQ_REMOVE_HEAD(&t->waiters, entry);
+        free(w);
+    }
+    wipe(t->value);
+    free(t->key);
+    free(t);
+}
+
+void tokens_free(struct tokens *all)
+{
+    if (!all)
+        return;
+    while (!TAILQ_EMPTY(&all->list))
+        forget(all, TAILQ_FIRST(&all->list));
+    pthread_mutex_destroy(&all->lock);
+    wipe(all->username);
+    wipe(all->password);
+    free(all->ca_file);
+    free(all);
+}
+
+static struct token *find(struct tokens *all, const struct challenge *c, bool create)
+{
+    _cleanup_free_
+    char *key = xasprintf("%s\n%s\n%s", c->realm, c->service, c->scope);
+    struct token *t;
+
+    TAILQ_FOREACH (t, &all->list, entry)
+        if (strcmp(t->key, key) == 0)
+            break;
+    if (t) {
+        TAILQ_REMOVE(&all->list, t, entry);
+        TAILQ_INSERT_HEAD(&all->list, t, entry);
+    }
+    if (t || !create)
+        return t;
+    struct token *old = TAILQ_LAST(&all->list, token_list);
+    if (all->count >= TOKENS_MAX && !old->fetching)
+        forget(all, old);
+    t = xcalloc(1, sizeof(*t));
+    t->key = xstrdup(key);
+    STAILQ_INIT(&t->waiters);
+    TAILQ_INSERT_HEAD(&all->list, t, entry);
+    all->count++;
+    return t;
+}
+
+/* ---- the errand ---- */
+
+static void errand_done(struct errand *q, const char *value, int64_t life_s, const struct err *err);
+
+static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct err *err)
+{
+    json_error_t why;
+    json_t *doc = json_loadb(q->answer.data ? q->answer.data : "", q->answer.len, 0, &why);
+    const char *text = json_string_value(json_object_get(doc, "token"));
+    const json_t *life = json_object_get(doc, "expires_in");
+
+    if (!text)
+        text = json_string_value(json_object_get(doc, "access_token"));
+    bool ok = text && *text && strlen(text) <= TOKEN_MAX && !strpbrk(text, "\r\n");
+    if (ok)
+        *value = xstrdup(text);
+    else
+        err_set(err, ERR_UPSTREAM, "the token service's answer holds no token");
+    *life_s = json_is_integer(life) && json_integer_value(life) > 0 ? json_integer_value(life) : LIFE_DEFAULT_S;
+    *life_s = MIN(*life_s, (int64_t)LIFE_MAX_S);
+    json_decref(doc);
+    return ok;
+}
+
+static bool take_data(void *arg, const void *data, size_t len)
+{
+    struct errand *q = arg;
+
+    if (q->answer.len + len > ANSWER_MAX)
+        return false;
+    buf_add(&q->answer, data, len);
+    return true;
+}
+
+static void errand_send(struct errand *q);
+
+static void take_done(void *arg, const struct transfer_response *r, const struct err *failure)
+{
+    struct errand *q = arg;
+    struct err err = {0};
+    char *value = NULL;
+    int64_t life = 0;
+
+    if (failure) {
+        err = *failure;
+        err_wrap(&err, "asking for a token");
+    } else if ((r->status == 404 || r->status == 405) && !q->posting && q->all->username) {
+        q->posting = true; /* a realm that only speaks OAuth 2 */
+        buf_clear(&q->answer);
+        errand_send(q);
+        return;
+    } else if (r->status != 200) {
+        err_set(&err,
+                r->status == 429   ? ERR_RATE_LIMIT
+                : r->status >= 500 ? ERR_UPSTREAM
+                                   : ERR_DENIED,
+                "the token service answered %d", r->status);
+        err.status = r->status;
+        err.retry_after = r->retry_after;
+    } else {
+        read_answer(q, &value, &life, &err);
+    }
+    errand_done(q, value, life, err.code == ERR_OK ? NULL : &err);
+    wipe(value);
+}
+
+char *token_basic(const char *username, const char *password)
+{
+    _cleanup_free_
+    char *pair = xasprintf("%s:%s", username, password);
+    size_t len = strlen(pair);
+    _cleanup_free_
+    char *b64 = xmalloc(len / 3 * 4 + 8);
+
+    EVP_EncodeBlock((unsigned char *)b64, (const unsigned char *)pair, (int)len);
+    char *value = xasprintf("Basic %s", b64);
+    explicit_bzero(pair, len);
+    explicit_bzero(b64, strlen(b64));
+    return value;
+}
+
+static void add_param(struct buf *b, const char *name, const char *value, const char *glue)
+{
+    buf_adds(b, glue);
+    buf_adds(b, name);
+    url_encode(b, value);
+}
+
+static void errand_send(struct errand *q)
+{
+    static const char *const form[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
+    struct tokens *all = q->all;
+    _cleanup_buf_ struct buf url = {0}, body = {0};
+    struct transfer_request req = {.method = "GET", .range_first = -1, .ca_file = all->ca_file};
+
+    buf_adds(&url, q->challenge.realm);
+    struct buf *to = q->posting ? &body : &url;
+    add_param(to, "service=", q->challenge.service, q->posting ? "" : strchr(url.data, '?') ? "&" : "?");
+    if (q->challenge.scope[0])
+        add_param(to, "scope=", q->challenge.scope, "&");
+    if (q->posting) {
+        buf_adds(&body, "&grant_type=password&client_id=entrepot");
+        add_param(&body, "username=", all->username, "&");
+        add_param(&body, "password=", all->password, "&");
+        req.method = "POST";
+        req.headers = form;
+        req.body = body.data;
+        req.body_len = body.len;
+    }
+    char *authorization = all->username && !q->posting ? token_basic(all->username, all->password) : NULL;
+    req.authorization = authorization;
+    req.url = url.data;
+    req.insecure = all->insecure;
+    req.connect_timeout_ms = all->connect_timeout_ms;
+    req.stall_timeout_ms = all->stall_timeout_ms;
+    req.total_timeout_ms = all->connect_timeout_ms + all->stall_timeout_ms;
+    req.on_data = take_data;
+    req.on_done = take_done;
+    req.arg = q;
+    transfer_start(q->engine, &req);
+    wipe(authorization);
+    if (body.data)
+        explicit_bzero(body.data, body.len);
+}
+
+static void answer_waiter(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->done(w->arg, w->token, w->token ? NULL : &w->err);
+    wipe(w->token);
+    free(w);
+}
+
+static void errand_done(struct errand *q, const char *value, int64_t life_s, const struct err *err)
+{
+    struct tokens *all = q->all;
+    struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+
+    pthread_mutex_lock(&all->lock);
+    struct token *t = find(all, &q->challenge, true);
+    t->fetching = false;
+    STAILQ_CONCAT(&waiters, &t->waiters);
+    if (value) {
+        wipe(t->value);
+        t->value = xstrdup(value);
+        t->begun_ms = clock_mono_ms();
+        t->ends_ms = t->begun_ms + life_s * 1000;
+    }
+    pthread_mutex_unlock(&all->lock);
+    if (err && STAILQ_EMPTY(&waiters))
+        log_warn("renewing a token early: %s", err->msg);
+    while (!STAILQ_EMPTY(&waiters)) {
+        struct waiter *w = STAILQ_FIRST(&waiters);
+        STAILQ_REMOVE_HEAD(&waiters, entry);
+        w->token = value ? xstrdup(value) : NULL;
+        if (err)
+            w->err = *err;
+        loop_post(w->loop, answer_waiter, w);
+    }
+    if (q->answer.data)
+        explicit_bzero(q->answer.data, q->answer.len);
+    buf_free(&q->answer);
+    free(q);
+}
+
+static void errand_start(struct tokens *all, struct transfer_engine *engine, const struct challenge *c)
+{
+    struct errand *q = xcalloc(1, sizeof(*q));
+
+    q->all = all;
+    q->engine = engine;
+    q->challenge = *c;
+    errand_send(q);
+}
+
+void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
+                void (*done)(void *arg, const char *token, const struct err *err), void *arg)
+{
+    _cleanup_free_
+    char *value = NULL;
+    bool start = false;
+    int64_t now = clock_mono_ms();
+
+    if (!all->insecure && !url_is_https(c->realm)) {
+        struct waiter *w = xcalloc(1, sizeof(*w));
+        *w = (struct waiter){.loop = loop, .done = done, .arg = arg};
+        err_set(&w->err, ERR_DENIED, "the registry wants its token fetched over plain http: refused");
+        loop_post(loop, answer_waiter, w);
+        return;
+    }
+    pthread_mutex_lock(&all->lock);
+    struct token *t = find(all, c, true);
+    if (t->value && now < t->ends_ms - (t->ends_ms - t->begun_ms) / 20) {
+        value = xstrdup(t->value);
+        start = !t->fetching && t->ends_ms - now < (t->ends_ms - t->begun_ms) / 5;
+    } else {
+        struct waiter *w = xcalloc(1, sizeof(*w));
+        *w = (struct waiter){.loop = loop, .done = done, .arg = arg};
+        STAILQ_INSERT_TAIL(&t->waiters, w, entry);
+        start = !t->fetching;
+    }
+    t->fetching = t->fetching || start;
+    pthread_mutex_unlock(&all->lock);
+    if (start)
+        errand_start(all, engine, c);
+    if (value) {
+        done(arg, value, NULL);
+        explicit_bzero(value, strlen(value));
+    }
+}
+
+void tokens_drop(struct tokens *all, const struct challenge *c, const char *token)
+{
+    pthread_mutex_lock(&all->lock);
+    struct token *t = find(all, c, false);
+    if (t && t->value && strcmp(t->value, token) == 0) {
+        wipe(t->value);
+        t->value = NULL;
+    }
+    pthread_mutex_unlock(&all->lock);
+}

@@ -1,0 +1,391 @@
+#include "upstream/transfer.h"
+
+#include "base/buf.h"
+#include "upstream/response.h"
+#include "upstream/url.h"
+
+#include <curl/curl.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+    CONNECTIONS_KEPT = 32,
+    RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
+};
+
+struct transfer {
+    struct transfer_engine *engine;
+    LIST_ENTRY(transfer) entry;
+    CURL *easy;
+    struct curl_slist *headers;
+    char *body;
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+    struct transfer_response response;
+    size_t header_bytes;
+    int header_count;
+    int64_t received;
+    bool said_head; /* on_head has been called */
+    bool refused;   /* a callback said false */
+    bool flooded;   /* headers over the limits */
+    bool cancelled;
+    char detail[CURL_ERROR_SIZE];
+};
+
+struct transfer_engine {
+    struct loop *loop;
+    CURLM *multi;
+    struct event *timer;
+    LIST_HEAD(, transfer) active;
+    LIST_HEAD(, transfer) buried; /* cancelled inside curl, to be freed outside */
+    int depth;                    /* > 0: inside curl */
+};
+
+/* ---- curl asks libevent ---- */
+
+static void reap(struct transfer_engine *e);
+
+static void act(struct transfer_engine *e, curl_socket_t fd, int what)
+{
+    int running;
+
+    e->depth++;
+    curl_multi_socket_action(e->multi, fd, what, &running);
+    e->depth--;
+    reap(e);
+}
+
+static void on_socket_event(evutil_socket_t fd, short what, void *arg)
+{
+    act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+}
+
+static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    act(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
+{
+    struct transfer_engine *e = arg;
+    struct event *ev = known;
+
+    if (ev)
+        event_free(ev);
+    if (what == CURL_POLL_REMOVE) {
+        curl_multi_assign(e->multi, fd, NULL);
+        return 0;
+    }
+    short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
+    ev = event_new(loop_base(e->loop), fd, events, on_socket_event, e);
+    event_add(ev, NULL);
+    curl_multi_assign(e->multi, fd, ev);
+    return 0;
+}
+
+static int watch_timer(CURLM *multi UNUSED, long ms, void *arg)
+{
+    struct transfer_engine *e = arg;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+    if (ms < 0)
+        event_del(e->timer);
+    else
+        event_add(e->timer, &tv); /* 0 fires on the next turn: curl must not be entered from here */
+    return 0;
+}
+
+/* ---- curl brings bytes ---- */
+
+static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
+{
+    struct transfer *t = arg;
+
+    if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
+        response_reset(&t->response);
+        t->header_bytes = 0;
+        t->header_count = 0;
+    }
+    t->header_bytes += len;
+    if (t->header_bytes > TRANSFER_HEADER_BYTES || ++t->header_count > TRANSFER_HEADERS_MAX + 2) {
+        t->flooded = true;
+        return 0;
+    }
+    response_header(&t->response, line, len);
+    return len;
+}
+
+static bool say_head(struct transfer *t)
+{
+    long status = 0;
+
+    if (t->said_head)
+        return !t->refused;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    t->response.status = (int)status;
+    t->said_head = true;
+    if (t->on_head && !t->on_head(t->arg, &t->response))
+        t->refused = true;
+    return !t->refused && !t->cancelled;
+}
+
+static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
+{
+    struct transfer *t = arg;
+
+    /* The body of a redirect that is followed does not come here: curl drops it. */
+    if (t->cancelled || !say_head(t))
+        return 0;
+    t->received += (int64_t)len;
+    if (t->on_data && !t->on_data(t->arg, data, len))
+        t->refused = true;
+    return t->refused || t->cancelled ? 0 : len;
+}
+
+/* ---- the end of a transfer ---- */
+
+static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
+{
+    _cleanup_buf_ struct buf where = {0};
+    char *url = NULL;
+    const char *why = t->detail[0] ? t->detail : curl_easy_strerror(code);
+    enum err_code kind = ERR_UNREACHABLE;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    url_redact(&where, url ? url : "");
+    if (t->flooded) {
+        kind = ERR_UPSTREAM;
+        why = "its headers are over our limits";
+    } else if (t->refused) {
+        kind = ERR_CANCELLED;
+        why = "given up";
+    } else if (code == CURLE_OPERATION_TIMEDOUT) {
+        kind = ERR_TIMEOUT;
+    } else if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_PARTIAL_FILE || code == CURLE_WEIRD_SERVER_REPLY ||
+               code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM ||
+               code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR) {
+        kind = ERR_UPSTREAM;
+    }
+    /* curl's own text may hold a URL: keep what comes before it. */
+    err_set(err, kind, "%s: %.*s", where.data, (int)(strstr(why, "://") ? 0 : 200), why);
+    err->status = t->said_head ? t->response.status : 0;
+}
+
+static void transfer_free(struct transfer *t)
+{
+    curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->headers);
+    free(t->body);
+    free(t);
+}
+
+static void finish(struct transfer *t, CURLcode code)
+{
+    struct err err = {0};
+
+    LIST_REMOVE(t, entry);
+    curl_multi_remove_handle(t->engine->multi, t->easy);
+    if (code == CURLE_OK)
+        say_head(t);
+    if (code != CURLE_OK || t->refused)
+        describe_failure(t, code, &err);
+    if (!t->cancelled)
+        t->on_done(t->arg, &t->response, err.code == ERR_OK ? NULL : &err);
+    transfer_free(t);
+}
+
+static void reap(struct transfer_engine *e)
+{
+    CURLMsg *msg;
+    int left;
+
+    if (e->depth > 0)
+        return;
+    while (!LIST_EMPTY(&e->buried)) {
+        struct transfer *t = LIST_FIRST(&e->buried);
+        LIST_REMOVE(t, entry);
+        curl_multi_remove_handle(e->multi, t->easy);
+        transfer_free(t);
+    }
+    while ((msg = curl_multi_info_read(e->multi, &left))) {
+        struct transfer *t = NULL;
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = msg->data.result;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        e->depth++; /* callbacks may cancel: their victims are buried, not freed under our feet */
+        finish(t, code);
+        e->depth--;
+    }
+    if (!LIST_EMPTY(&e->buried))
+        event_active(e->timer, EV_TIMEOUT, 0);
+}
+
+void transfer_cancel(struct transfer *t)
+{
+    struct transfer_engine *e = t->engine;
+
+    if (t->cancelled)
+        return;
+    t->cancelled = true;
+    LIST_REMOVE(t, entry);
+    LIST_INSERT_HEAD(&e->buried, t, entry);
+    event_active(e->timer, EV_TIMEOUT, 0);
+}
+
+int64_t transfer_received(const struct transfer *t)
+{
+    return t->received;
+}
+
+/* ---- the start ---- */
+
+static void set_range(struct transfer *t, const struct transfer_request *req)
+{
+    char line[300];
+
+    if (req->range_first < 0)
+        return;
+    if (req->range_last >= 0)
+        snprintf(line, sizeof(line), "Range: bytes=%lld-%lld", (long long)req->range_first, (long long)req->range_last);
+    else
+        snprintf(line, sizeof(line), "Range: bytes=%lld-", (long long)req->range_first);
+    t->headers = curl_slist_append(t->headers, line);
+    if (req->if_range && *req->if_range) {
+        snprintf(line, sizeof(line), "If-Range: %s", req->if_range);
+        t->headers = curl_slist_append(t->headers, line);
+    }
+}
+
+static void set_security(CURL *h, const struct transfer_request *req)
+{
+    curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, url_is_https(req->url) ? "https" : "http,https");
+    curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)TRANSFER_REDIRECTS_MAX);
+    if (req->ca_file)
+        curl_easy_setopt(h, CURLOPT_CAINFO, req->ca_file);
+    if (req->insecure) {
+        curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+}
+
+static void set_patience(CURL *h, const struct transfer_request *req)
+{
+    if (req->connect_timeout_ms > 0)
+        curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_timeout_ms);
+    if (req->total_timeout_ms > 0)
+        curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)req->total_timeout_ms);
+    if (req->stall_timeout_ms > 0) {
+        curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, (long)MAX((req->stall_timeout_ms + 999) / 1000, 1));
+    }
+}
+
+static void set_headers(struct transfer *t, const struct transfer_request *req)
+{
+    for (const char *const *h = req->headers; h && *h; h++)
+        t->headers = curl_slist_append(t->headers, *h);
+    if (req->authorization) {
+        /* A header of this name is curl's to keep from other hosts, ports and schemes (CVE-2018-1000007,
+         * CVE-2022-27776). */
+        _cleanup_free_
+        char *line = xasprintf("Authorization: %s", req->authorization);
+        t->headers = curl_slist_append(t->headers, line);
+        explicit_bzero(line, strlen(line));
+    }
+    set_range(t, req);
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+}
+
+struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req)
+{
+    struct transfer *t = xcalloc(1, sizeof(*t));
+    CURL *h = t->easy = curl_easy_init();
+
+    if (!h)
+        abort();
+    t->engine = e;
+    t->on_head = req->on_head;
+    t->on_data = req->on_data;
+    t->on_done = req->on_done;
+    t->arg = req->arg;
+    response_reset(&t->response);
+    set_headers(t, req);
+    set_security(h, req);
+    set_patience(h, req);
+    curl_easy_setopt(h, CURLOPT_URL, req->url);
+    curl_easy_setopt(h, CURLOPT_USERAGENT, "entrepot/" ENTREPOT_VERSION);
+    curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    curl_easy_setopt(h, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
+    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take_data);
+    curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
+    if (strcmp(req->method, "HEAD") == 0)
+        curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
+    else if (strcmp(req->method, "POST") == 0) {
+        t->body = xstrndup(req->body, req->body_len);
+        curl_easy_setopt(h, CURLOPT_POSTFIELDS, t->body);
+        curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE, (long)req->body_len);
+    }
+    LIST_INSERT_HEAD(&e->active, t, entry);
+    curl_multi_add_handle(e->multi, h);
+    return t;
+}
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+
+static void init_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err)
+{
+    struct transfer_engine *e = xcalloc(1, sizeof(*e));
+
+    pthread_once(&curl_once, init_curl);
+    e->loop = loop;
+    LIST_INIT(&e->active);
+    LIST_INIT(&e->buried);
+    e->timer = event_new(loop_base(loop), -1, 0, on_timer, e);
+    e->multi = curl_multi_init();
+    if (!e->timer || !e->multi) {
+        err_set(err, ERR_IO, "libcurl could not be started");
+        transfer_engine_free(e);
+        return NULL;
+    }
+    curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+    curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e);
+    curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, watch_timer);
+    curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e);
+    curl_multi_setopt(e->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
+    return e;
+}
+
+void transfer_engine_free(struct transfer_engine *e)
+{
+    if (!e)
+        return;
+    while (!LIST_EMPTY(&e->active))
+        transfer_cancel(LIST_FIRST(&e->active));
+    if (e->multi) {
+        e->depth = 0;
+        reap(e);
+        curl_multi_cleanup(e->multi);
+    }
+    if (e->timer)
+        event_free(e->timer);
+    free(e);
+}

@@ -1,0 +1,74 @@
+/* transfer.h - one HTTP request to somewhere else, on libcurl's multi interface driven by libevent.
+ *
+ *     libevent: socket is ready ──▶ curl_multi_socket_action ──▶ on_head, on_data, on_done
+ *     libcurl: watch this socket, wake me in n ms ──▶ events of the loop
+ *
+ * An engine belongs to one fetch loop; everything here is called, and calls back, on that loop. Connections, DNS
+ * answers and TLS sessions are kept and reused inside an engine; HTTP/2 is used where the other side has it. Redirects
+ * are followed (at most 5), never from https to http, and Authorization is never carried to another host, port or
+ * scheme. Proxies come from the environment (http_proxy, https_proxy, no_proxy).
+ */
+#ifndef ENTREPOT_UPSTREAM_TRANSFER_H
+#define ENTREPOT_UPSTREAM_TRANSFER_H
+
+#include "base/digest.h"
+#include "base/loop.h"
+
+enum {
+    TRANSFER_REDIRECTS_MAX = 5,
+    TRANSFER_HEADER_BYTES = 64 << 10,
+    TRANSFER_HEADERS_MAX = 100,
+};
+
+/* What the final answer (after redirects) said. */
+struct transfer_response {
+    int status;
+    int64_t content_length;                       /* bytes; -1 not said */
+    int64_t range_first, range_last, range_total; /* Content-Range; -1 absent or malformed */
+    char content_type[128];                       /* lower case, without parameters */
+    char etag[256];
+    struct digest digest;                         /* Docker-Content-Digest; DIGEST_NONE if absent or malformed */
+    int retry_after;                              /* seconds; 0 absent */
+    int64_t ratelimit_limit, ratelimit_remaining; /* -1 absent */
+    char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
+    char link[1024];
+    char oci_filters[128]; /* OCI-Filters-Applied */
+    bool content_encoded;  /* some Content-Encoding other than identity: not the bytes we asked for */
+};
+
+struct transfer_request {
+    const char *method; /* GET, HEAD, POST */
+    const char *url;
+    const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL; copied */
+    const char *authorization;  /* value of Authorization, or NULL; copied */
+    const char *body;           /* of a POST; copied */
+    size_t body_len;
+    int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
+    const char *if_range;
+    const char *ca_file;
+    bool insecure;                                                  /* plain http allowed, certificates not verified */
+    int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms; /* 0: none */
+    /* Once, for the final answer, before its body; false gives the transfer up. */
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    /* Once, unless cancelled. err is NULL when the exchange was complete, whatever the status; else ERR_UNREACHABLE,
+     * ERR_TIMEOUT, ERR_UPSTREAM (cut short, redirect loop, not HTTP) or ERR_CANCELLED (a callback said false). */
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+};
+
+struct transfer_engine;
+struct transfer;
+
+/* Before the loop starts. Errors: ERR_IO. */
+struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err);
+/* After the loop has ended; what is still under way is dropped without a word. */
+void transfer_engine_free(struct transfer_engine *e);
+
+struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);
+/* Ends it without further callbacks; also from inside its callbacks. */
+void transfer_cancel(struct transfer *t);
+/* Body bytes so far. */
+int64_t transfer_received(const struct transfer *t);
+
+#endif

@@ -1,0 +1,37 @@
+#include "upstream/url.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+void url_redact(struct buf *out, const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t end = strcspn(url, "?#");
+
+    if (!host || host > url + end) {
+        buf_adds(out, "(not a URL)");
+        return;
+    }
+    host += 3;
+    buf_add(out, url, (size_t)(host - url));
+    const char *path = host + strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', (size_t)(path - host));
+    buf_add(out, at ? at + 1 : host, (size_t)(url + end - (at ? at + 1 : host)));
+}
+
+void url_encode(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (isalnum(c) || strchr("-._~", c))
+            buf_add(out, text, 1);
+        else
+            buf_addf(out, "%%%02X", c);
+    }
+}
+
+bool url_is_https(const char *url)
+{
+    return strncasecmp(url, "https://", 8) == 0;
+}

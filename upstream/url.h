@@ -1,0 +1,16 @@
+/* url.h - the little that is done with URLs by hand. Any thread. */
+#ifndef ENTREPOT_UPSTREAM_URL_H
+#define ENTREPOT_UPSTREAM_URL_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+
+/* Appends scheme, host and path, without user, password, query and fragment: signed URLs carry secrets there, logs must
+ * not. */
+void url_redact(struct buf *out, const char *url);
+/* Appends text with everything but unreserved characters (RFC 3986 §2.3) percent-encoded. */
+void url_encode(struct buf *out, const char *text);
+bool url_is_https(const char *url);
+
+#endif
