@@ -14,7 +14,7 @@ SANITIZE ?=
 
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion $(WERROR)
-DEFINES  := -D_GNU_SOURCE -DENTREPOT_VERSION='"$(VERSION)"'
+DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. -isystem /usr/share/include/llhttp
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread
 LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -ljansson -lcyaml -lsystemd
@@ -40,7 +40,7 @@ $(B)/%.o: %.c
 
 $(B)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -g $(SANITIZE) -I/usr/share/include/llhttp -c -o $@ $<
+	$(CC) -O2 -g $(SANITIZE) -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp -c -o $@ $<
 
 clean:
 	rm -rf $(B)

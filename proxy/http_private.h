@@ -1,0 +1,115 @@
+/* http_private.h - shared by http_conn.c, http_parse.c and http_send.c only. */
+#ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
+#define ENTREPOT_PROXY_HTTP_PRIVATE_H
+
+#include "base/buf.h"
+#include "proxy/http.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <llhttp.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+enum conn_state {
+    CONN_READING,   /* a head, or waiting for one */
+    CONN_HANDLING,  /* the handler has the request */
+    CONN_SENDING,   /* the answer is given, not all of it is out */
+    CONN_LINGERING, /* refused; what the client still sends is read away */
+    CONN_CLOSED,    /* waits to be freed */
+};
+
+/* Where a header's name and value lie in the arena. */
+struct http_field {
+    uint32_t name, value;
+};
+
+struct http_request {
+    struct http_conn *conn;
+    struct http_note note;
+    enum http_method method;
+    uint8_t method_code; /* llhttp's */
+    bool keep_alive;
+    bool http10;
+    uint32_t path, query, host; /* in the arena */
+    int field_count;
+    struct http_field fields[HTTP_HEADERS_MAX];
+    struct buf body;
+    /* the answer */
+    int status;
+    struct buf headers; /* further header lines */
+    int64_t begun_us, first_us, sent, promised;
+    void (*on_gone)(void *arg);
+    void *gone_arg;
+    void (*more)(void *arg);
+    void *more_arg;
+    void (*done)(void *arg);
+    void *done_arg;
+    bool ended; /* nothing more will be given */
+    /* a file on its way out */
+    int file_fd;
+    int64_t file_at, file_end;
+};
+
+struct http_conn {
+    TAILQ_ENTRY(http_conn) entry;
+    struct http_server *server;
+    struct bufferevent *bev;
+    int fd; /* of a plain socket, for direct writes; -1 otherwise */
+    const void *listener;
+    enum conn_state state;
+    bool eof;         /* the client will send no more */
+    bool dispatching; /* inside the handler: what it calls must not recurse */
+    bool closing;     /* after the answer */
+    bool reading;     /* inside read_requests() */
+    bool lost;        /* found broken inside a callback */
+    int refuse;       /* status of a refusal found while parsing; 0 none */
+    const char *refuse_why;
+    /* the head being parsed */
+    llhttp_t parser;
+    struct buf arena;
+    bool in_value;
+    bool head_done;
+    bool complete;
+    bool saw_cr, fold_possible;
+    size_t line_len, head_len;
+    bool any_line;
+    int64_t since_ms;    /* when this state of waiting began (monotonic) */
+    size_t pending_seen; /* output at the last look, to see progress */
+    struct http_request req;
+};
+
+struct http_server {
+    struct loop *loop;
+    struct http_limits limits;
+    void (*on_request)(void *arg, struct http_request *req);
+    void (*on_complete)(void *arg, struct http_request *req);
+    void *arg;
+    struct event *tick;
+    TAILQ_HEAD(conns, http_conn) conns;
+    atomic_int count;
+    bool draining;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    char date[40]; /* "Date: ...\r\n", made anew each second */
+    int64_t date_s;
+};
+
+/* http_parse.c */
+void http_parse_reset(struct http_conn *c);
+/* Parses what the input holds, up to the end of one request. Sets conn->complete, or conn->refuse. */
+void http_parse(struct http_conn *c);
+
+/* http_send.c */
+const char *http_date(struct http_server *s);
+/* Gives the output what there is room for, and notices the end of the answer. */
+void http_pump(struct http_conn *c);
+
+/* http_conn.c */
+/* The answer is out: completes the request and goes on with the next one. */
+void http_conn_finish(struct http_conn *c);
+/* The client is gone, or must go. */
+void http_conn_close(struct http_conn *c);
+
+#endif

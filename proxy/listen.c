@@ -1,0 +1,255 @@
+#include "proxy/listen.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum {
+    BACKLOG = 1024,
+    ACCEPTS_A_TURN = 64,
+    LOOPS_MAX = 64,
+    PAUSE_MS = 100, /* when there are no descriptors left */
+};
+
+/* One loop's share of a listener. */
+struct door {
+    struct loop *loop;
+    struct http_server *server;
+    struct listener *listener;
+    struct event *event, *again;
+    int fd;
+};
+
+struct listener {
+    char *address;
+    int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
+    bool shared, taken;
+    char *unlink;
+    mode_t mode;
+    struct door doors[LOOPS_MAX];
+    int count;
+};
+
+static int bind_unix(const char *path, mode_t mode, struct err *err)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    struct stat st;
+
+    if (strlen(path) >= sizeof(sa.sun_path)) {
+        err_set(err, ERR_INVALID, "%s: longer than a unix socket's path may be", path);
+        return -1;
+    }
+    strcpy(sa.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        err_errno(err, ERR_IO, "opening a socket");
+        return -1;
+    }
+    /* A socket nobody answers on was left by a daemon that is gone. */
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(probe, (struct sockaddr *)&sa, sizeof(sa)) != 0 && errno == ECONNREFUSED)
+            unlink(path);
+        close(probe);
+    }
+    mode_t before = umask(0777 & ~mode);
+    int rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
+    umask(before);
+    if (rc != 0 || listen(fd, BACKLOG) != 0) {
+        err_errno(err, ERR_IO, "listening on unix:%s", path);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int bind_tcp(const char *address, struct err *err)
+{
+    char host[256];
+    const char *colon = strrchr(address, ':');
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *ai;
+    int one = 1;
+
+    if (!colon || (size_t)(colon - address) >= sizeof(host)) {
+        err_set(err, ERR_INVALID, "%s is not ADDR:PORT", address);
+        return -1;
+    }
+    size_t len = (size_t)(colon - address);
+    bool brackets = len >= 2 && address[0] == '[' && address[len - 1] == ']';
+    snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? address + 1 : address);
+    if (strcmp(host, "localhost") == 0)
+        strcpy(host, "127.0.0.1");
+    int rc = getaddrinfo(host[0] && strcmp(host, "*") != 0 ? host : NULL, colon + 1, &hints, &ai);
+    if (rc != 0) {
+        err_set(err, ERR_INVALID, "%s is not ADDR:PORT: %s", address, gai_strerror(rc));
+        return -1;
+    }
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    }
+    if (fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        err_errno(err, ERR_IO, "listening on %s", address);
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(ai);
+    return fd;
+}
+
+/* SO_REUSEPORT would let a second daemon of the same user share our port in silence: whoever listens already must not.
+ */
+static bool is_taken(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *ai;
+    char host[256];
+    int one = 1;
+
+    size_t len = (size_t)(colon - address);
+    bool brackets = len >= 2 && address[0] == '[' && address[len - 1] == ']';
+    snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? address + 1 : address);
+    if (strcmp(colon + 1, "0") == 0 ||
+        getaddrinfo(host[0] && strcmp(host, "localhost") != 0 && strcmp(host, "*") != 0 ? host : "127.0.0.1", colon + 1,
+                    &hints, &ai) != 0)
+        return false;
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    bool taken = fd >= 0 && bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 && errno == EADDRINUSE;
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(ai);
+    return taken;
+}
+
+struct listener *listener_open(const char *address, mode_t mode, struct err *err)
+{
+    struct listener *l = xcalloc(1, sizeof(*l));
+
+    l->address = xstrdup(address);
+    l->mode = mode;
+    if (strncmp(address, "unix:", 5) == 0) {
+        l->shared = true;
+        l->first_fd = bind_unix(address + 5, mode, err);
+        if (l->first_fd >= 0)
+            l->unlink = xstrdup(address + 5);
+    } else if (strchr(address, ':') && is_taken(address)) {
+        l->first_fd = -1;
+        err_set(err, ERR_IO, "listening on %s: another program does already; stop it or choose another port", address);
+    } else {
+        l->first_fd = bind_tcp(address, err);
+    }
+    if (l->first_fd < 0) {
+        listener_free(l);
+        return NULL;
+    }
+    return l;
+}
+
+struct listener *listener_from_fd(int fd)
+{
+    struct listener *l = xcalloc(1, sizeof(*l));
+
+    l->address = xasprintf("fd:%d", fd);
+    l->first_fd = fd;
+    l->shared = true;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return l;
+}
+
+const char *listener_address(const struct listener *l)
+{
+    return l->address;
+}
+
+/* ---- accepting ---- */
+
+static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
+{
+    struct door *d = arg;
+
+    for (int n = 0; n < ACCEPTS_A_TURN; n++) {
+        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client >= 0) {
+            http_server_accept(d->server, client, d->listener);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_warn("accepting on %s: %s; pausing", d->listener->address, strerror(errno));
+            event_del(d->event);
+            event_add(d->again, &(struct timeval){.tv_usec = PAUSE_MS * 1000});
+            return;
+        }
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    event_add(((struct door *)arg)->event, NULL);
+}
+
+bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)
+{
+    struct door *d = &l->doors[l->count];
+
+    if (l->count == LOOPS_MAX)
+        return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);
+    if (!l->taken)
+        d->fd = l->first_fd;
+    else
+        d->fd = l->shared ? fcntl(l->first_fd, F_DUPFD_CLOEXEC, 0) : bind_tcp(l->address, err);
+    if (d->fd < 0)
+        return l->shared ? err_errno(err, ERR_IO, "sharing %s", l->address) : false;
+    l->taken = true;
+    l->count++;
+    d->loop = loop;
+    d->server = server;
+    d->listener = l;
+    d->event = event_new(loop_base(loop), d->fd, EV_READ | EV_PERSIST, on_connect, d);
+    d->again = event_new(loop_base(loop), -1, 0, accept_again, d);
+    event_add(d->event, NULL);
+    return true;
+}
+
+void listener_stop(struct listener *l, struct loop *loop)
+{
+    for (int i = 0; i < l->count; i++)
+        if (l->doors[i].loop == loop) {
+            event_del(l->doors[i].event);
+            event_del(l->doors[i].again);
+            if (!l->shared)
+                close(l->doors[i].fd);
+            l->doors[i].fd = l->shared ? l->doors[i].fd : -1;
+        }
+}
+
+void listener_free(struct listener *l)
+{
+    if (!l)
+        return;
+    for (int i = 0; i < l->count; i++) {
+        event_free(l->doors[i].event);
+        event_free(l->doors[i].again);
+        if (l->doors[i].fd >= 0)
+            close(l->doors[i].fd);
+    }
+    if (!l->taken && l->first_fd >= 0)
+        close(l->first_fd);
+    if (l->unlink)
+        unlink(l->unlink);
+    free(l->unlink);
+    free(l->address);
+    free(l);
+}
