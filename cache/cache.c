@@ -79,6 +79,27 @@ void cache_find(struct cache *c, const char *repo, const char *tag, const struct
     index_read(c->index, find, &(struct find){repo, tag, hit});
 }
 
+struct link_query {
+    const char *repo;
+    const struct digest *d;
+    bool linked;
+};
+
+static void read_link(struct index_txn *t, void *arg)
+{
+    struct link_query *q = arg;
+
+    q->linked = rows_linked(t, rows_repo_id(t, q->repo), q->d);
+}
+
+bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d)
+{
+    struct link_query q = {.repo = repo, .d = d};
+
+    index_read(c->index, read_link, &q);
+    return q.linked;
+}
+
 static void read_totals(struct index_txn *t, void *arg)
 {
     rows_totals(t, arg);

@@ -44,6 +44,9 @@ struct cache_hit {
 /* By tag (digest NULL) or by digest (tag NULL). */
 void cache_find(struct cache *c, const char *repo, const char *tag, const struct digest *digest, struct cache_hit *hit);
 
+/* Whether the repository has proved to contain the blob, be it here or not. */
+bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d);
+
 /* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND or ERR_IO
  * if the file is not what the index says; the entry is dropped then. */
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);

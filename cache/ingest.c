@@ -144,7 +144,7 @@ static bool open_part(struct ingest *i, struct err *err)
     return i->fd >= 0;
 }
 
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *repo, struct loop *owner,
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err)
 {
@@ -170,7 +170,6 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
         return NULL;
     }
     i->hasher = hasher_new(digest->alg);
-    ingest_also_link(i, repo);
     count_received(i);
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
@@ -351,6 +350,19 @@ void ingest_end_of_unknown(struct ingest *i)
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);
+}
+
+enum ingest_state ingest_state(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    enum ingest_state state = i->state;
+    pthread_mutex_unlock(&i->lock);
+    return state;
+}
+
+bool ingest_is_stopping(struct ingest *i)
+{
+    return i->over && ingest_state(i) != INGEST_VERIFIED && ingest_state(i) != INGEST_STORED;
 }
 
 int64_t ingest_size(struct ingest *i)

@@ -59,9 +59,9 @@ bool ingests_settle(struct cache *cache, struct err *err);
 /* ---- the owner's side: one fetch loop, the same for every call ---- */
 
 /* Begins, or resumes what an earlier ingest left. `finished` is called on the owner, once, when the ingest has come to
- * STORED, PAUSED or FAILED (then with why). `deserted` is called on the owner when the last follower has left. `repo`
- * (full name) is linked to the blob when it is stored. Errors: ERR_IO, ERR_NO_SPACE. */
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *repo, struct loop *owner,
+ * STORED, PAUSED or FAILED (then with why). `deserted` is called on the owner when the last follower has left. Errors:
+ * ERR_IO, ERR_NO_SPACE. */
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err);
 /* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
@@ -78,12 +78,18 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
 void ingest_end_of_unknown(struct ingest *i);
 /* Stops: what is there is kept for the next time (err NULL or passing), or dropped (`discard`). */
 void ingest_stop(struct ingest *i, const struct err *err, bool discard);
-int64_t ingest_size(struct ingest *i);     /* -1 not known; any thread */
-int64_t ingest_received(struct ingest *i); /* any thread */
-int ingest_followers(struct ingest *i);    /* any thread */
+/* Stopped, but not yet finished: nobody should begin to follow. Owner's loop. */
+bool ingest_is_stopping(struct ingest *i);
+enum ingest_state ingest_state(struct ingest *i); /* any thread */
+int64_t ingest_size(struct ingest *i);            /* -1 not known; any thread */
+int64_t ingest_received(struct ingest *i);        /* any thread */
+int ingest_followers(struct ingest *i);           /* any thread */
 const char *ingest_validator(struct ingest *i);
-/* A further repository that has proved to contain the blob. */
+/* A repository (full name) that has proved to contain the blob: linked to it when it is stored. */
 void ingest_also_link(struct ingest *i, const char *repo);
+/* A follower to be: keeps the ingest from being deserted until the follower is there, or does not come after all. */
+void ingest_hold(struct ingest *i);
+void ingest_let_go(struct ingest *i);
 struct ingest *ingest_ref(struct ingest *i);
 void ingest_unref(struct ingest *i);
 

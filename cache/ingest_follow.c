@@ -130,6 +130,16 @@ static void say_deserted(void *arg)
     ingest_unref(i);
 }
 
+/* With the lock held, after the count went down: the owner hears of it when it was the last. */
+static bool note_desertion(struct ingest *i)
+{
+    bool deserted = i->follower_count == 0 && i->state == INGEST_RECEIVING;
+
+    if (deserted)
+        i->refs++; /* for the word on its way */
+    return deserted;
+}
+
 void follower_leave(struct follower *f)
 {
     struct ingest *i = f->ingest;
@@ -137,15 +147,33 @@ void follower_leave(struct follower *f)
     f->left = true;
     pthread_mutex_lock(&i->lock);
     TAILQ_REMOVE(&i->followers, f, entry);
-    bool deserted = --i->follower_count == 0 && i->state == INGEST_RECEIVING;
+    i->follower_count--;
+    bool deserted = note_desertion(i);
     bool waiting = f->waiting;
     f->waiting = false;
-    if (deserted)
-        i->refs++;
     pthread_mutex_unlock(&i->lock);
     if (waiting)
         f->refs--; /* the word will not come */
     if (deserted)
         loop_post(i->owner, say_deserted, i);
     follower_unref(f);
+}
+
+void ingest_hold(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    i->refs++;
+    i->follower_count++;
+    pthread_mutex_unlock(&i->lock);
+}
+
+void ingest_let_go(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    i->follower_count--;
+    bool deserted = note_desertion(i);
+    pthread_mutex_unlock(&i->lock);
+    if (deserted)
+        loop_post(i->owner, say_deserted, i);
+    ingest_unref(i);
 }

@@ -1,0 +1,77 @@
+/* config.h - the configuration: read once at the start (and on SIGHUP), plain values afterwards.
+ *
+ * A struct config owns its strings; it does not change while threads use it. The file is YAML, read by libcyaml; every
+ * key is optional, unknown keys and impossible values are errors that name file, line and key.
+ */
+#ifndef ENTREPOT_PROXY_CONFIG_H
+#define ENTREPOT_PROXY_CONFIG_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+
+#include <stdint.h>
+
+enum { CONFIG_LISTEN_MAX = 16, CONFIG_UPSTREAMS_MAX = 64, CONFIG_ENDPOINTS_MAX = 8 };
+
+#define CONFIG_DEFAULT_FILE   "/etc/entrepot/config.yaml"
+#define CONFIG_DEFAULT_SOCKET "/run/entrepot/admin.sock"
+
+/* An amount of disk: bytes, or a share of the file system. */
+struct amount {
+    int64_t bytes;  /* -1 if it is a share */
+    double percent; /* of the file system */
+};
+
+struct config_upstream {
+    char *name;                                /* a host; `*` stands for anything without a slash */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    char *username, *password_file;
+    char *password; /* what the file holds */
+    char *ca;
+    bool insecure;
+    int64_t tags_ttl_ms; /* -1: as for all */
+    int64_t connect_timeout_ms, stall_timeout_ms;
+    int parallel, rate_reserve;
+};
+
+struct config {
+    char *file;                          /* where it came from; NULL: the built-in defaults */
+    char *listen[CONFIG_LISTEN_MAX + 1]; /* NULL-terminated */
+    char *admin_socket;
+    char *metrics_address; /* NULL: on the first listener */
+    int workers, fetchers;
+    enum log_level log_level;
+    enum log_format log_format;
+    char *cache_path;
+    struct amount max_size, min_free;
+    double gc_high, gc_low; /* percent of max_size */
+    int64_t gc_grace_ms, gc_interval_ms;
+    bool gc_lru; /* policy */
+    int64_t tags_ttl_ms, tags_max_stale_ms, tags_negative_ttl_ms;
+    bool offline, upstreams_any;
+    struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
+    int upstream_count;
+};
+
+/* What the command line says in place of the file. NULLs and false: as the file says. */
+struct config_overrides {
+    const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE if there is one, else the defaults */
+    const char *cache;         /* --cache */
+    const char *const *listen; /* --listen, NULL-terminated */
+    bool offline;
+};
+
+/* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
+bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
+void config_free(struct config *c);
+/* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. */
+const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
+/* Appends the effective configuration as YAML, without secrets. */
+void config_print(const struct config *c, struct buf *out);
+
+/* "500MiB", "2TiB", "80%"; "5m", "30d". False if they are neither. */
+bool config_parse_amount(const char *text, struct amount *out);
+bool config_parse_duration(const char *text, int64_t *ms);
+
+#endif

@@ -1,0 +1,398 @@
+#include "proxy/fetch_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+enum { ABSENCES_MAX = 1024 };
+
+/* ---- results ---- */
+
+void fetch_result_clear(struct fetch_result *r)
+{
+    body_unref(r->body);
+    if (r->ingest)
+        ingest_let_go(r->ingest);
+    r->body = NULL;
+    r->ingest = NULL;
+}
+
+static void waiter_free(struct waiter *w)
+{
+    free(w->path);
+    free(w->name);
+    free(w->tag);
+    free(w->listing);
+    free(w);
+}
+
+/* On the serve loop. */
+static void deliver(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->done(w->arg, &w->result);
+    fetch_result_clear(&w->result);
+    waiter_free(w);
+}
+
+void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest)
+{
+    w->result = *r;
+    w->result.ingest = ingest;
+    if (w->result.body)
+        body_ref(w->result.body);
+    if (ingest)
+        ingest_hold(ingest);
+    if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
+        w->result.how = HOW_COLLAPSED;
+    loop_post(w->loop, deliver, w);
+}
+
+void fetch_answer(struct fetch *f, struct ingest *ingest)
+{
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        fetch_answer_one(w, &f->result, ingest);
+    }
+}
+
+/* ---- what upstream does not have, for a while ---- */
+
+static struct absence *find_absence(struct fetcher *fr, const char *key)
+{
+    struct absence *a, *next;
+    int64_t now = clock_mono_ms();
+
+    for (a = TAILQ_FIRST(&fr->absences); a; a = next) {
+        next = TAILQ_NEXT(a, entry);
+        if (a->until_ms <= now || (fr->absence_count > ABSENCES_MAX && !next)) {
+            TAILQ_REMOVE(&fr->absences, a, entry);
+            fr->absence_count--;
+            free(a->key);
+            free(a);
+        } else if (strcmp(a->key, key) == 0) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static void note_absence(struct fetch *f)
+{
+    int64_t ttl = f->fetcher->all->config->tags_negative_ttl_ms;
+
+    if (f->result.err.code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 ||
+        find_absence(f->fetcher, f->key))
+        return;
+    struct absence *a = xcalloc(1, sizeof(*a));
+    a->key = xstrdup(f->key);
+    a->until_ms = clock_mono_ms() + ttl;
+    a->err = f->result.err;
+    TAILQ_INSERT_HEAD(&f->fetcher->absences, a, entry);
+    f->fetcher->absence_count++;
+}
+
+/* ---- steps ---- */
+
+static const char *const STEP_NAMES[] = {"lookup", "prove",   "revalidate", "ask",  "receive",
+                                         "store",  "deliver", "fail",       "done", "wait"};
+
+static void fetch_free(struct fetch *f)
+{
+    LIST_REMOVE(f, entry);
+    if (f->retry)
+        event_free(f->retry);
+    if (f->ingest)
+        ingest_unref(f->ingest);
+    fetch_result_clear(&f->result);
+    buf_free(&f->received);
+    free(f->key);
+    free(f->path);
+    free(f->name);
+    free(f->tag);
+    free(f->listing);
+    struct fetcher *fr = f->fetcher;
+    free(f);
+    if (fr->stopping && LIST_EMPTY(&fr->active))
+        loop_stop(fr->loop);
+}
+
+void fetch_run(struct fetch *f, enum step step)
+{
+    while (step != STEP_WAIT) {
+        log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
+        f->step = step;
+        if (step == STEP_DONE) {
+            note_absence(f);
+            fetch_answer(f, NULL);
+            fetch_free(f);
+            return;
+        }
+        step = f->steps->run[step](f);
+    }
+}
+
+void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
+                bool (*on_head)(void *arg, const struct transfer_response *r),
+                bool (*on_data)(void *arg, const void *data, size_t len),
+                void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
+{
+    struct upstream_request req = {
+        .method = method,
+        .repository = f->path,
+        .path = path,
+        .accept = accept,
+        .range_first = -1,
+        .on_head = on_head,
+        .on_data = on_data,
+        .on_done = on_done,
+        .arg = f,
+    };
+
+    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+}
+
+void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch_result *res = &f->result;
+    struct err *e = &res->err;
+
+    res->how = HOW_ERROR;
+    res->upstream_status = r->status;
+    if (err) {
+        *e = *err;
+    } else if (r->status == 404) {
+        err_set(e, ERR_NOT_FOUND, "upstream does not have it");
+    } else if (r->status == 401 || r->status == 403) {
+        err_set(e, ERR_DENIED, "upstream refuses access");
+        snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
+    } else if (r->status == 429) {
+        err_set(e, ERR_RATE_LIMIT, "upstream's rate limit is used up");
+        e->retry_after = r->retry_after;
+    } else {
+        err_set(e, ERR_UPSTREAM, "upstream answered %d", r->status);
+    }
+    if (e->code == ERR_DENIED)
+        res->how = HOW_DENIED;
+    e->status = r->status;
+    err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);
+}
+
+char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return xasprintf("%s/%s", kind, by_digest ? digest_format(&f->digest, text) : f->tag);
+}
+
+int64_t fetch_ttl_ms(const struct fetch *f)
+{
+    return f->site->config->tags_ttl_ms >= 0 ? f->site->config->tags_ttl_ms : f->fetcher->all->config->tags_ttl_ms;
+}
+
+/* ---- coming in ---- */
+
+static char *make_key(const struct fetch_request *req)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    switch (req->kind) {
+    case FETCH_BLOB:
+        return xasprintf("blob %s", digest_format(req->digest, text));
+    case FETCH_BLOB_HEAD:
+        return xasprintf("head %s %s", req->name, digest_format(req->digest, text));
+    case FETCH_LISTING:
+        return xasprintf("list %s %s", req->name, req->listing);
+    default:
+        return xasprintf("%s %s %s", req->kind == FETCH_MANIFEST ? "get" : "head", req->name,
+                         req->tag[0] ? req->tag : digest_format(req->digest, text));
+    }
+}
+
+static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct waiter *w)
+{
+    struct fetch *f = xcalloc(1, sizeof(*f));
+
+    f->fetcher = fr;
+    f->steps = w->kind == FETCH_BLOB                                    ? &BLOB_STEPS
+               : w->kind == FETCH_LISTING || w->kind == FETCH_BLOB_HEAD ? &RELAY_STEPS
+                                                                        : &MANIFEST_STEPS;
+    f->key = xstrdup(key);
+    f->kind = w->kind;
+    f->site = w->site;
+    f->path = xstrdup(w->path);
+    f->name = xstrdup(w->name);
+    f->tag = xstrdup(w->tag);
+    f->listing = xstrdup(w->listing);
+    f->digest = w->digest;
+    f->result.size = -1;
+    f->started_ms = clock_mono_ms();
+    STAILQ_INIT(&f->waiters);
+    LIST_INSERT_HEAD(&fr->active, f, entry);
+    return f;
+}
+
+/* On the fetch loop. */
+static void arrive(void *arg)
+{
+    struct waiter *w = arg;
+    struct fetcher *fr = w->fetcher;
+    const struct fetch_request req = {w->kind, w->site, w->path, w->name, w->tag, &w->digest, w->listing};
+    _cleanup_free_
+    char *key = make_key(&req);
+    struct fetch *f;
+
+    LIST_FOREACH (f, &fr->active, entry)
+        if (strcmp(f->key, key) == 0)
+            break;
+    if (f) {
+        w->joined = true;
+        if (w->kind == FETCH_BLOB)
+            fetch_blob_join(f, w);
+        else
+            STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+        return;
+    }
+    struct absence *a = w->kind == FETCH_BLOB ? NULL : find_absence(fr, key);
+    if (a || fr->stopping) {
+        struct fetch_result r = {.how = HOW_ERROR};
+        if (a)
+            r.err = a->err;
+        else
+            err_set(&r.err, ERR_CANCELLED, "the cache is being stopped");
+        fetch_answer_one(w, &r, NULL);
+        return;
+    }
+    f = fetch_new(fr, key, w);
+    STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+    fetch_run(f, STEP_LOOKUP);
+}
+
+void fetch_again(struct waiter *w)
+{
+    loop_post(w->fetcher->loop, arrive, w);
+}
+
+/* FNV-1a: which loop a key belongs to. */
+static uint32_t hash_key(const char *key)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *key; key++)
+        h = (h ^ (unsigned char)*key) * 16777619u;
+    return h;
+}
+
+void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
+                 void (*done)(void *arg, struct fetch_result *result), void *arg)
+{
+    struct waiter *w = xcalloc(1, sizeof(*w));
+    _cleanup_free_
+    char *key = make_key(req);
+
+    w->fetcher = &all->list[hash_key(key) % (uint32_t)all->count];
+    w->loop = loop;
+    w->done = done;
+    w->arg = arg;
+    w->kind = req->kind;
+    w->site = req->site;
+    w->path = xstrdup(req->path);
+    w->name = xstrdup(req->name);
+    w->tag = xstrdup(req->tag ? req->tag : "");
+    w->listing = xstrdup(req->listing ? req->listing : "");
+    w->digest = *req->digest;
+    loop_post(w->fetcher->loop, arrive, w);
+}
+
+/* ---- start and stop ---- */
+
+struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err)
+{
+    struct fetchers *all = xcalloc(1, sizeof(*all));
+
+    all->cache = cache;
+    all->config = config;
+    for (int i = 0; i < MIN(loops, (int)ARRAY_LEN(all->list)); i++) {
+        struct fetcher *f = &all->list[i];
+        char name[16];
+        snprintf(name, sizeof(name), "fetch-%d", i);
+        f->all = all;
+        LIST_INIT(&f->active);
+        TAILQ_INIT(&f->absences);
+        f->loop = loop_new(name, err);
+        if (!f->loop)
+            goto fail;
+        all->count++;
+        f->engine = transfer_engine_new(f->loop, err);
+        if (!f->engine || !loop_start(f->loop, err))
+            goto fail;
+    }
+    return all;
+fail:
+    fetchers_stop(all);
+    fetchers_free(all);
+    return NULL;
+}
+
+/* On the fetch loop: blobs are paused, the rest is let go. */
+static void stop(void *arg)
+{
+    struct fetcher *fr = arg;
+    struct fetch *f, *next;
+    struct err err = {0};
+
+    fr->stopping = true;
+    err_set(&err, ERR_CANCELLED, "the cache is being stopped");
+    for (f = LIST_FIRST(&fr->active); f; f = next) {
+        next = LIST_NEXT(f, entry);
+        if (f->call)
+            upstream_cancel(f->call);
+        f->call = NULL;
+        if (f->ingest) {
+            ingest_stop(f->ingest, &err, false); /* its `finished` ends the fetch, after the checkpoint */
+            continue;
+        }
+        if (f->step == STEP_STORE)
+            continue; /* the index's answer ends it */
+        f->result.err = err;
+        f->result.how = HOW_ERROR;
+        fetch_run(f, STEP_DONE);
+    }
+    if (LIST_EMPTY(&fr->active))
+        loop_stop(fr->loop);
+}
+
+void fetchers_stop(struct fetchers *all)
+{
+    for (int i = 0; i < all->count; i++)
+        loop_post(all->list[i].loop, stop, &all->list[i]);
+    for (int i = 0; i < all->count; i++)
+        loop_join(all->list[i].loop);
+}
+
+void fetchers_free(struct fetchers *all)
+{
+    if (!all)
+        return;
+    for (int i = 0; i < all->count; i++) {
+        struct fetcher *f = &all->list[i];
+        while (!TAILQ_EMPTY(&f->absences)) {
+            struct absence *a = TAILQ_FIRST(&f->absences);
+            TAILQ_REMOVE(&f->absences, a, entry);
+            free(a->key);
+            free(a);
+        }
+        transfer_engine_free(f->engine);
+        loop_free(f->loop);
+    }
+    free(all);
+}
+
+uint64_t fetchers_mismatches(const struct fetchers *all)
+{
+    return atomic_load(&all->mismatches);
+}

@@ -1,0 +1,78 @@
+/* fetch.h - getting what is not here, or not known to be fresh.
+ *
+ * A serve loop hands a request over; the fetch loop that its key belongs to looks whether the same is under way already
+ * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_relay.c), and sends each
+ * waiter its result. The key of a blob is its digest alone, of a manifest the repository and the reference; a key
+ * always belongs to the same loop, so that no lock is needed to have each thing fetched once.
+ *
+ * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also when the client is gone
+ * meanwhile.
+ */
+#ifndef ENTREPOT_PROXY_FETCH_H
+#define ENTREPOT_PROXY_FETCH_H
+
+#include "cache/cache.h"
+#include "proxy/sites.h"
+
+struct fetchers;
+
+enum fetch_kind {
+    FETCH_MANIFEST,      /* body wanted */
+    FETCH_MANIFEST_HEAD, /* digest, size and type wanted */
+    FETCH_BLOB,
+    FETCH_BLOB_HEAD,
+    FETCH_LISTING, /* tags/list, referrers: passed on */
+};
+
+struct fetch_request {
+    enum fetch_kind kind;
+    const struct site *site;
+    const char *path;            /* "library/nginx" */
+    const char *name;            /* "docker.io/library/nginx" */
+    const char *tag;             /* "" if by digest */
+    const struct digest *digest; /* DIGEST_NONE if by tag */
+    const char *listing;         /* FETCH_LISTING: "tags/list?n=10" */
+};
+
+/* How the answer came about; becomes Cache-Status and the `result` of metrics. */
+enum fetch_how {
+    HOW_HIT,         /* it was here after all */
+    HOW_MISS,        /* fetched and stored */
+    HOW_COLLAPSED,   /* joined a fetch under way */
+    HOW_REVALIDATED, /* upstream confirmed what was here */
+    HOW_STALE,       /* here, past fresh, upstream of no help */
+    HOW_BYPASS,      /* passed on, not stored */
+    HOW_DENIED,
+    HOW_ERROR,
+};
+
+struct fetch_result {
+    enum fetch_how how;
+    struct err err;      /* ERR_OK: there is an answer */
+    int upstream_status; /* of the last exchange; 0: there was none */
+    int64_t ttl_s;       /* HOW_STALE: seconds past fresh */
+    struct digest digest;
+    int64_t size; /* bytes; -1 not known */
+    char media_type[MEDIA_TYPE_MAX + 1];
+    struct body *body;     /* manifests and listings; a reference of the waiter's */
+    struct ingest *ingest; /* blobs: follow this; held for the waiter until the result is cleared */
+    char challenge[2048];  /* WWW-Authenticate of a refusal */
+    char link[1024], filters[128];
+};
+
+/* `loops` fetch loops, started. Errors: ERR_IO. */
+struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err);
+/* Stops the loops: what is under way is paused as resumable parts. */
+void fetchers_stop(struct fetchers *all);
+void fetchers_free(struct fetchers *all);
+
+/* Answers whose bytes did not match their digest, so far. Any thread. */
+uint64_t fetchers_mismatches(const struct fetchers *all);
+
+/* Everything in `req` is copied. */
+void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
+                 void (*done)(void *arg, struct fetch_result *result), void *arg);
+/* Gives back what a result refers to. */
+void fetch_result_clear(struct fetch_result *r);
+
+#endif

@@ -1,0 +1,407 @@
+/* The life of a blob's fetch:
+ *
+ *            ┌ here, the repository's ───────────────────────────────────────────────▶ done: served from the store
+ *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────────────────────▶ done
+ *            └ absent ─▶ ask ─▶ receive: everybody who waits follows the ingest ─────▶ done, when it is stored
+ *                         ▲        │
+ *                         └────────┘ upstream broke off: from the first missing segment, after a pause
+ *
+ *   any ─▶ fail: the ingest is put off (its part stays) or, when its bytes are wrong, dropped ─▶ done.
+ *
+ * Nobody waits any more: the fetch goes on if at least half is there, else the ingest is put off.
+ */
+#include "proxy/fetch_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+enum {
+    FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
+    ATTEMPTS_MAX = 100, /* in all */
+    PAUSE_MS = 100,     /* before the first further attempt; doubles with each fruitless one */
+};
+
+static struct cache *cache_of(const struct fetch *f)
+{
+    return f->fetcher->all->cache;
+}
+
+static enum step lookup(struct fetch *f)
+{
+    struct waiter *w = STAILQ_FIRST(&f->waiters);
+
+    f->result.how = HOW_HIT;
+    f->result.digest = f->digest;
+    cache_find(cache_of(f), f->name, NULL, &f->digest, &f->hit);
+    if (f->hit.stored && (f->hit.linked || (w && w->proved))) {
+        f->result.size = f->hit.blob.size;
+        return STEP_DONE;
+    }
+    if (f->fetcher->all->config->offline) {
+        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s is not in the cache, and the cache is offline", f->name);
+        f->result.how = HOW_ERROR;
+        return STEP_DONE;
+    }
+    return f->hit.stored ? STEP_PROVE : STEP_ASK;
+}
+
+/* ---- prove ---- */
+
+static void proved(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    f->call = NULL;
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    f->result.upstream_status = r->status;
+    if (f->ingest) { /* all bytes were here from an earlier time, not yet verified */
+        ingest_also_link(f->ingest, f->name);
+        f->answered = true;
+        f->result.how = HOW_MISS;
+        f->result.size = ingest_size(f->ingest);
+        fetch_answer(f, f->ingest);
+        return; /* finished() goes on */
+    }
+    cache_link(cache_of(f), f->name, &f->digest);
+    f->result.how = HOW_REVALIDATED;
+    f->result.size = f->hit.blob.size;
+    fetch_run(f, STEP_DONE);
+}
+
+static enum step prove(struct fetch *f)
+{
+    _cleanup_free_
+    char *path = fetch_reference_path(f, "blobs", true);
+
+    fetch_call(f, "HEAD", path, NULL, NULL, NULL, proved);
+    return STEP_WAIT;
+}
+
+/* ---- ask and receive ---- */
+
+static bool refuse_answer(struct fetch *f, const char *why)
+{
+    err_set(&f->result.err, ERR_UPSTREAM, "a blob of %s: %s", f->name, why);
+    return false;
+}
+
+static void answer_followers(struct fetch *f)
+{
+    if (f->answered || ingest_size(f->ingest) < 0)
+        return;
+    f->answered = true;
+    f->result.how = HOW_MISS;
+    f->result.size = ingest_size(f->ingest);
+    fetch_answer(f, f->ingest);
+}
+
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+    int64_t size;
+
+    f->response = *r;
+    f->step = STEP_RECEIVE;
+    f->result.upstream_status = r->status;
+    if (r->status != 200 && r->status != 206)
+        return true; /* take_end() says what it means */
+    if (r->content_encoded)
+        return refuse_answer(f, "upstream encoded it");
+    if (r->status == 206) {
+        if (r->range_first != f->first)
+            return refuse_answer(f, "upstream sent another range than was asked for");
+        size = r->range_total;
+        f->at = f->first;
+        f->skip = 0;
+    } else {
+        size = r->content_length; /* the whole, whatever was asked for: pass over what is here */
+        f->at = 0;
+        f->skip = f->first;
+    }
+    if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
+        return false;
+    ingest_also_link(f->ingest, f->name);
+    answer_followers(f);
+    return true;
+}
+
+static bool take_data(void *arg, const void *data, size_t len)
+{
+    struct fetch *f = arg;
+    const char *p = data;
+
+    if (f->response.status != 200 && f->response.status != 206)
+        return true;
+    size_t over = (size_t)MIN(f->skip, (int64_t)len);
+    f->skip -= (int64_t)over;
+    f->at += (int64_t)over;
+    if (!ingest_write(f->ingest, f->at, p + over, len - over, &f->result.err))
+        return false;
+    f->at += (int64_t)(len - over);
+    return true;
+}
+
+static void try_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    fetch_run(arg, STEP_ASK);
+}
+
+/* Upstream broke off in the middle. Clients notice only time. */
+static void resume_later(struct fetch *f, const struct err *why)
+{
+    int64_t received = ingest_received(f->ingest);
+
+    f->fruitless = received > f->attempt_received ? 0 : f->fruitless + 1;
+    if (f->fruitless >= FRUITLESS_MAX || f->attempts >= ATTEMPTS_MAX || f->fetcher->stopping) {
+        f->result.err = *why;
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    int64_t pause = (int64_t)PAUSE_MS << f->fruitless;
+    log_info("a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->name, (long long)received,
+             (long long)ingest_size(f->ingest), why->msg, (long long)pause);
+    if (!f->retry)
+        f->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
+    event_add(f->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
+}
+
+static bool is_passing(const struct err *err)
+{
+    return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
+           err->code == ERR_RATE_LIMIT;
+}
+
+/* The whole body came: is it all there is? */
+static void body_complete(struct fetch *f)
+{
+    struct err short_of = {0};
+    int64_t first, last;
+
+    if (ingest_size(f->ingest) < 0)
+        ingest_end_of_unknown(f->ingest);
+    if (!ingest_gap(f->ingest, &first, &last))
+        return; /* finished() goes on */
+    err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
+    resume_later(f, &short_of);
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    struct err own = f->result.err;
+    bool good = r->status == 200 || r->status == 206;
+
+    f->call = NULL;
+    if (!err && good) {
+        body_complete(f);
+        return;
+    }
+    if (err && err->code == ERR_CANCELLED && own.code == ERR_CANCELLED)
+        return; /* the ingest is over already: finished() goes on */
+    if (err && err->code == ERR_CANCELLED)
+        f->result.err = own; /* our own refusal, from take_head() or take_data() */
+    else
+        fetch_refused(f, r, err);
+    bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
+    if (contradiction && !f->begun_anew && !f->answered) {
+        f->begun_anew = true;
+        ingest_stop(f->ingest, &f->result.err, true);
+        return; /* finished() asks again, from nothing */
+    }
+    if (f->answered && is_passing(&f->result.err)) {
+        struct err why = f->result.err;
+        resume_later(f, &why);
+        return;
+    }
+    fetch_run(f, STEP_FAIL);
+}
+
+/* ---- the ingest's words ---- */
+
+/* One repository's refusal is not another's. */
+static void let_others_try(struct fetch *f)
+{
+    struct waiters own = STAILQ_HEAD_INITIALIZER(own);
+
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        if (strcmp(w->name, f->name) == 0 || f->fetcher->stopping)
+            STAILQ_INSERT_TAIL(&own, w, entry);
+        else
+            fetch_again(w);
+    }
+    STAILQ_CONCAT(&f->waiters, &own);
+}
+
+static void finished(void *arg, enum ingest_state state, const struct err *err)
+{
+    struct fetch *f = arg;
+    bool unproved = state == INGEST_STORED && f->call && !f->answered;
+
+    if (f->call)
+        upstream_cancel(f->call);
+    f->call = NULL;
+    if (unproved) { /* what was here became a blob before upstream said that the repository has it */
+        ingest_unref(f->ingest);
+        f->ingest = NULL;
+        fetch_run(f, STEP_LOOKUP);
+        return;
+    }
+    if (state == INGEST_STORED) {
+        f->result.err.code = ERR_OK;
+        f->result.how = HOW_MISS;
+        f->result.size = ingest_size(f->ingest);
+        fetch_run(f, STEP_DONE);
+        return;
+    }
+    if (err && err->code == ERR_DIGEST) {
+        atomic_fetch_add(&f->fetcher->all->mismatches, 1);
+        log_error("a blob of %s from %s: %s", f->name, f->site->host, err->msg);
+    }
+    if (f->begun_anew && !f->answered && state == INGEST_FAILED && !f->fetcher->stopping) {
+        ingest_unref(f->ingest);
+        f->ingest = NULL;
+        f->result.err.code = ERR_OK;
+        fetch_run(f, STEP_ASK);
+        return;
+    }
+    /* Who came while it was being put off begins anew. */
+    while (state == INGEST_PAUSED && f->answered && !STAILQ_EMPTY(&f->waiters) && !f->fetcher->stopping) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        fetch_again(w);
+    }
+    if (err && f->result.err.code == ERR_OK)
+        f->result.err = *err;
+    f->result.how = f->result.how == HOW_DENIED ? HOW_DENIED : HOW_ERROR;
+    let_others_try(f);
+    fetch_run(f, STEP_DONE);
+}
+
+static void deserted(void *arg)
+{
+    struct fetch *f = arg;
+    int64_t size = ingest_size(f->ingest);
+
+    if (!f->answered || !STAILQ_EMPTY(&f->waiters) || ingest_received(f->ingest) * 2 >= size)
+        return;
+    log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
+             (long long)ingest_received(f->ingest), (long long)size);
+    if (f->call)
+        upstream_cancel(f->call);
+    f->call = NULL;
+    if (f->retry)
+        event_del(f->retry);
+    ingest_stop(f->ingest, NULL, false);
+}
+
+/* ---- ask ---- */
+
+static enum step ask(struct fetch *f)
+{
+    _cleanup_free_
+    char *path = fetch_reference_path(f, "blobs", true);
+    int64_t last;
+
+    if (!f->ingest)
+        f->ingest = ingest_begin(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, f, &f->result.err);
+    if (!f->ingest)
+        return STEP_FAIL;
+    if (!ingest_gap(f->ingest, &f->first, &last))
+        return f->answered ? STEP_WAIT : STEP_PROVE;
+    bool ranged = f->first > 0 || last >= 0;
+    const char *validator = ingest_validator(f->ingest);
+    struct upstream_request req = {
+        .method = "GET",
+        .repository = f->path,
+        .path = path,
+        .range_first = ranged ? f->first : -1,
+        .range_last = last,
+        .if_range = validator[0] ? validator : NULL,
+        .endpoint_first = f->fruitless,
+        .on_head = take_head,
+        .on_data = take_data,
+        .on_done = take_end,
+        .arg = f,
+    };
+    if (ranged && f->attempts == 0)
+        log_info("a blob of %s is resumed at %lld of %lld bytes", f->name, (long long)f->first,
+                 (long long)ingest_size(f->ingest));
+    f->attempts++;
+    f->attempt_received = ingest_received(f->ingest);
+    f->result.err.code = ERR_OK;
+    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    return STEP_WAIT;
+}
+
+static enum step fail(struct fetch *f)
+{
+    f->result.how = f->result.how == HOW_DENIED ? HOW_DENIED : HOW_ERROR;
+    if (!f->ingest) {
+        let_others_try(f);
+        return STEP_DONE;
+    }
+    bool useless =
+        ingest_received(f->ingest) == 0 || f->result.err.code == ERR_IO || f->result.err.code == ERR_NO_SPACE;
+    ingest_stop(f->ingest, &f->result.err, useless);
+    return STEP_WAIT; /* finished() ends it */
+}
+
+/* ---- who comes later ---- */
+
+static void proved_elsewhere(void *arg, struct fetch_result *r)
+{
+    struct waiter *w = arg;
+
+    if (r->err.code != ERR_OK) {
+        fetch_answer_one(w, r, NULL);
+        return;
+    }
+    w->proved = true;
+    cache_link(w->fetcher->all->cache, w->name, &w->digest);
+    fetch_again(w);
+}
+
+/* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
+static void prove_for(struct waiter *w)
+{
+    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site, w->path, w->name, "", &w->digest, ""};
+
+    fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
+}
+
+void fetch_blob_join(struct fetch *f, struct waiter *w)
+{
+    bool same = strcmp(f->name, w->name) == 0;
+
+    if (!same && !w->proved && !cache_is_linked(cache_of(f), w->name, &w->digest)) {
+        prove_for(w);
+        return;
+    }
+    if (!same && f->ingest)
+        ingest_also_link(f->ingest, w->name);
+    enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;
+    if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED)
+        fetch_answer_one(w, &f->result, f->ingest);
+    else
+        STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+}
+
+const struct fetch_steps BLOB_STEPS = {
+    "blob",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_PROVE] = prove,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
+        [STEP_FAIL] = fail,
+    },
+};

@@ -1,0 +1,387 @@
+/* The life of a manifest's fetch:
+ *
+ *            ┌ here, fresh, the repository's ────────────────────────▶ deliver
+ *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────▶ deliver
+ *            ├ tag past fresh ─▶ revalidate ── unchanged, or here ───▶ deliver
+ *            │                        └ changed ─┐
+ *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
+ *
+ *   any ─▶ fail: an older copy of the tag is better than none, else the error. deliver, fail ─▶ done.
+ */
+#include "proxy/fetch_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <string.h>
+
+static struct cache *cache_of(const struct fetch *f)
+{
+    return f->fetcher->all->cache;
+}
+
+static bool is_head(const struct fetch *f)
+{
+    return f->kind == FETCH_MANIFEST_HEAD;
+}
+
+static bool by_tag(const struct fetch *f)
+{
+    return f->tag[0] != '\0';
+}
+
+/* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
+static bool is_here(const struct cache_hit *hit)
+{
+    return hit->stored && hit->blob.flags & BLOB_MANIFEST;
+}
+
+static enum step offline(struct fetch *f)
+{
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s is not in the cache, and the cache is offline", f->name,
+            by_tag(f) ? ":" : "", f->tag);
+    f->result.how = HOW_ERROR;
+    return STEP_FAIL;
+}
+
+static enum step lookup(struct fetch *f)
+{
+    struct cache_hit *hit = &f->hit;
+
+    f->result.how = HOW_HIT;
+    cache_find(cache_of(f), f->name, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
+    if (by_tag(f) && hit->tag_known) {
+        bool fresh = clock_now_ms() - hit->tag.checked_ms < fetch_ttl_ms(f);
+        if (fresh && is_here(hit)) {
+            f->digest = hit->digest;
+            return STEP_DELIVER;
+        }
+        if (f->fetcher->all->config->offline)
+            return is_here(hit) ? STEP_FAIL : offline(f);
+        if (!fresh)
+            return STEP_REVALIDATE;
+        f->digest = hit->digest; /* known by a HEAD, never fetched: ask for what it pointed to */
+        return STEP_ASK;
+    }
+    if (!by_tag(f) && is_here(hit))
+        return hit->linked ? STEP_DELIVER : f->fetcher->all->config->offline ? offline(f) : STEP_PROVE;
+    if (f->fetcher->all->config->offline)
+        return offline(f);
+    return STEP_ASK;
+}
+
+/* ---- prove: one HEAD shows that this repository has it too ---- */
+
+static void proved(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    f->call = NULL;
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    cache_link(cache_of(f), f->name, &f->digest);
+    f->result.how = HOW_REVALIDATED;
+    f->result.upstream_status = r->status;
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step prove(struct fetch *f)
+{
+    _cleanup_free_
+    char *path = fetch_reference_path(f, "manifests", true);
+
+    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, proved);
+    return STEP_WAIT;
+}
+
+/* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
+
+static void revalidated(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    struct cache_hit now;
+
+    f->call = NULL;
+    if (!err && (r->status == 405 || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
+        fetch_run(f, STEP_ASK); /* a registry whose HEAD says too little */
+        return;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        if (f->result.err.code == ERR_NOT_FOUND)
+            cache_drop_tag(cache_of(f), f->name, f->tag);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    f->result.upstream_status = r->status;
+    f->response = *r;
+    f->digest = r->digest;
+    cache_find(cache_of(f), f->name, NULL, &r->digest, &now);
+    /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
+    if (is_here(&now) || !is_here(&f->hit))
+        cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
+    f->hit = now;
+    f->result.how = HOW_REVALIDATED;
+    fetch_run(f, is_here(&now) || is_head(f) ? STEP_DELIVER : STEP_ASK);
+}
+
+static enum step revalidate(struct fetch *f)
+{
+    _cleanup_free_
+    char *path = fetch_reference_path(f, "manifests", false);
+
+    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, revalidated);
+    return STEP_WAIT;
+}
+
+/* ---- ask and receive ---- */
+
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+
+    f->response = *r;
+    f->step = STEP_RECEIVE;
+    return r->content_length <= MANIFEST_SIZE_MAX;
+}
+
+static bool take_data(void *arg, const void *data, size_t len)
+{
+    struct fetch *f = arg;
+
+    if (f->response.status != 200)
+        return true; /* an error page: not read, not kept */
+    if (f->received.len + len > MANIFEST_SIZE_MAX)
+        return false;
+    buf_add(&f->received, data, len);
+    return true;
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    struct err large = {0};
+
+    f->call = NULL;
+    f->response = *r;
+    if (err && err->code == ERR_CANCELLED) {
+        err_set(&large, ERR_UPSTREAM, "the manifest has more than %d bytes", (int)MANIFEST_SIZE_MAX);
+        err = &large;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    f->result.upstream_status = r->status;
+    fetch_run(f, STEP_STORE);
+}
+
+static void take_answer_to_head(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    f->call = NULL;
+    f->response = *r;
+    if (!err && (r->status == 405 || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
+        _cleanup_free_
+        char *path = fetch_reference_path(f, "manifests", !by_tag(f));
+        fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
+        return;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    if (by_tag(f) && manifest_is_type(r->content_type)) {
+        f->digest = r->digest;
+        cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
+    }
+    f->result.how = HOW_BYPASS;
+    f->result.upstream_status = r->status;
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step ask(struct fetch *f)
+{
+    /* A digest that is known already, even of a tag, is asked for by digest: the answer can be checked. */
+    bool known = f->digest.alg != DIGEST_NONE;
+    _cleanup_free_
+    char *path = fetch_reference_path(f, "manifests", known);
+
+    buf_clear(&f->received);
+    if (is_head(f))
+        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, take_answer_to_head);
+    else
+        fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
+    return STEP_WAIT;
+}
+
+/* ---- store ---- */
+
+/* Wrong bytes are an error, whoever sent them. */
+static bool check_digest(struct fetch *f, struct digest *computed, struct err *err)
+{
+    char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
+    struct digest expected = f->digest;
+
+    if (expected.alg == DIGEST_NONE)
+        expected = f->response.digest;
+    digest_of(expected.alg != DIGEST_NONE ? expected.alg : DIGEST_SHA256, f->received.data ? f->received.data : "",
+              f->received.len, computed);
+    if (expected.alg == DIGEST_NONE || digest_eq(&expected, computed))
+        return true;
+    atomic_fetch_add(&f->fetcher->all->mismatches, 1);
+    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->name,
+                   digest_format(computed, got), digest_format(&expected, want));
+}
+
+static void stored(void *arg, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    if (err) {
+        log_error("keeping a manifest of %s: %s; it is passed on all the same", f->name, err->msg);
+        f->result.how = HOW_BYPASS;
+    }
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step bad_answer(struct fetch *f, const struct err *why)
+{
+    f->result.err = *why;
+    f->result.how = HOW_ERROR;
+    return STEP_FAIL;
+}
+
+static enum step store(struct fetch *f)
+{
+    _cleanup_manifest_ struct manifest m = {0};
+    struct err err = {0};
+    struct digest computed;
+
+    if (f->response.content_encoded)
+        err_set(&err, ERR_UPSTREAM, "%s: upstream encoded a manifest", f->name);
+    else if (manifest_parse(&m, f->received.data ? f->received.data : "", f->received.len, &err))
+        err.code = ERR_OK;
+    else
+        err_wrap(&err, "%s: upstream sent something that is no manifest", f->name);
+    if (err.code == ERR_INVALID)
+        err.code = ERR_UPSTREAM;
+    if (err.code == ERR_OK && m.kind != MANIFEST_SCHEMA1)
+        check_digest(f, &computed, &err);
+    if (err.code != ERR_OK)
+        return bad_answer(f, &err);
+
+    f->result.body = body_new(f->received.len);
+    memcpy(f->result.body->data, f->received.data, f->received.len);
+    f->result.size = (int64_t)f->received.len;
+    const char *type =
+        manifest_is_type(f->response.content_type) || !m.media_type[0] ? f->response.content_type : m.media_type;
+    snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", type);
+    if (m.kind == MANIFEST_SCHEMA1 || m.kind == MANIFEST_OTHER) {
+        f->result.digest = f->response.digest;
+        f->result.how = HOW_BYPASS;
+        return STEP_DELIVER;
+    }
+    f->result.digest = computed;
+    f->result.how = HOW_MISS;
+    cache_put_manifest(cache_of(f), f->name, f->tag, &computed, type, f->result.body, &m,
+                       (uint32_t)(clock_mono_ms() - f->started_ms), stored, f, f->fetcher->loop);
+    return STEP_WAIT;
+}
+
+/* ---- deliver and fail ---- */
+
+/* Fills the result from what is in the cache. */
+static bool from_cache(struct fetch *f)
+{
+    struct fetch_result *r = &f->result;
+    struct err err = {0};
+
+    if (!is_here(&f->hit))
+        return false;
+    if (!is_head(f)) {
+        r->body = cache_manifest(cache_of(f), &f->hit.digest, f->hit.blob.size, &err);
+        if (!r->body)
+            return false;
+    }
+    r->digest = f->hit.digest;
+    r->size = f->hit.blob.size;
+    memcpy(r->media_type, f->hit.blob.media_type, sizeof(r->media_type));
+    return true;
+}
+
+static enum step deliver(struct fetch *f)
+{
+    if (f->result.body || from_cache(f))
+        return STEP_DONE;
+    if (is_head(f) && f->response.status == 200) { /* what upstream's HEAD said */
+        f->result.digest = f->response.digest.alg != DIGEST_NONE ? f->response.digest : f->digest;
+        f->result.size = f->response.content_length;
+        snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", f->response.content_type);
+        return STEP_DONE;
+    }
+    if (f->begun_anew || f->fetcher->all->config->offline)
+        return bad_answer(f, &(struct err){.code = ERR_CORRUPT, .msg = "the cached copy was damaged"});
+    f->begun_anew = true; /* the file was gone: fetch it */
+    f->hit.stored = false;
+    f->digest = f->hit.digest;
+    return STEP_ASK;
+}
+
+static bool may_be_stale(const struct fetch *f)
+{
+    switch (f->result.err.code) {
+    case ERR_OK: /* offline */
+    case ERR_RATE_LIMIT:
+    case ERR_UPSTREAM:
+    case ERR_UNREACHABLE:
+    case ERR_TIMEOUT:
+    case ERR_DIGEST:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum step fail(struct fetch *f)
+{
+    struct cache_hit old;
+    int64_t age, fresh_for = fetch_ttl_ms(f);
+
+    if (!by_tag(f) || !may_be_stale(f))
+        return STEP_DONE;
+    cache_find(cache_of(f), f->name, f->tag, NULL, &old);
+    age = clock_now_ms() - old.tag.checked_ms;
+    if (!is_here(&old) ||
+        (!f->fetcher->all->config->offline && age > f->fetcher->all->config->tags_max_stale_ms + fresh_for))
+        return STEP_DONE;
+    f->hit = old;
+    if (!from_cache(f))
+        return STEP_DONE;
+    if (f->result.err.code != ERR_OK)
+        log_warn("%s; serving the copy of %lld s ago", f->result.err.msg, (long long)(age / 1000));
+    f->result.err.code = ERR_OK;
+    f->result.how = HOW_STALE;
+    f->result.ttl_s = MAX((age - fresh_for) / 1000, (int64_t)0);
+    return STEP_DONE;
+}
+
+const struct fetch_steps MANIFEST_STEPS = {
+    "manifest",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_PROVE] = prove,
+        [STEP_REVALIDATE] = revalidate,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
+        [STEP_STORE] = store,
+        [STEP_DELIVER] = deliver,
+        [STEP_FAIL] = fail,
+    },
+};

@@ -1,0 +1,125 @@
+/* fetch_private.h - shared by the fetch_*.c files. Everything in here belongs to one fetch loop. */
+#ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
+#define ENTREPOT_PROXY_FETCH_PRIVATE_H
+
+#include "proxy/fetch.h"
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+/* A request, on its way between a serve loop and a fetch loop. */
+struct waiter {
+    STAILQ_ENTRY(waiter) entry;
+    struct fetcher *fetcher;
+    struct loop *loop;
+    void (*done)(void *arg, struct fetch_result *result);
+    void *arg;
+    enum fetch_kind kind;
+    const struct site *site;
+    char *path, *name, *tag, *listing;
+    struct digest digest;
+    bool joined; /* somebody else's fetch was under way */
+    bool proved; /* its repository has been shown to contain the blob */
+    struct fetch_result result;
+};
+
+STAILQ_HEAD(waiters, waiter);
+
+enum step {
+    STEP_LOOKUP,
+    STEP_PROVE,
+    STEP_REVALIDATE,
+    STEP_ASK,
+    STEP_RECEIVE,
+    STEP_STORE,
+    STEP_DELIVER,
+    STEP_FAIL,
+    STEP_DONE,
+    STEP_WAIT, /* a callback will name the next one */
+};
+
+/* One thing being fetched, for all who wait for it. */
+struct fetch {
+    LIST_ENTRY(fetch) entry;
+    struct fetcher *fetcher;
+    const struct fetch_steps *steps;
+    char *key;
+    struct waiters waiters;
+    /* what for: the first waiter's words */
+    enum fetch_kind kind;
+    const struct site *site;
+    char *path, *name, *tag, *listing;
+    struct digest digest;
+    /* where we are */
+    enum step step;
+    bool stepping;
+    struct upstream_call *call;
+    struct transfer_response response;
+    struct buf received;
+    int64_t started_ms; /* monotonic */
+    struct cache_hit hit;
+    struct fetch_result result;
+    /* blobs */
+    struct ingest *ingest;
+    int64_t at, skip; /* offset of the next byte; bytes to pass over first */
+    int64_t first;    /* offset asked for */
+    int attempts, fruitless;
+    int64_t attempt_received;
+    bool begun_anew; /* what was here turned out to be of no use, once */
+    bool answered;   /* waiters have been sent to the ingest */
+    struct event *retry;
+};
+
+struct fetch_steps {
+    const char *name;
+    enum step (*run[STEP_DONE])(struct fetch *f);
+};
+
+struct absence {
+    TAILQ_ENTRY(absence) entry;
+    char *key;
+    int64_t until_ms; /* monotonic */
+    struct err err;
+};
+
+struct fetcher {
+    struct fetchers *all;
+    struct loop *loop;
+    struct transfer_engine *engine;
+    LIST_HEAD(, fetch) active;
+    TAILQ_HEAD(absences, absence) absences; /* what upstream said it does not have, the latest first */
+    int absence_count;
+    bool stopping;
+};
+
+struct fetchers {
+    struct cache *cache;
+    const struct config *config;
+    int count;
+    atomic_uint_fast64_t mismatches;
+    struct fetcher list[16];
+};
+
+extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, RELAY_STEPS;
+
+/* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
+void fetch_run(struct fetch *f, enum step step);
+/* Starts an exchange for f->path; its callbacks are the caller's. */
+void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
+                bool (*on_head)(void *arg, const struct transfer_response *r),
+                bool (*on_data)(void *arg, const void *data, size_t len),
+                void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
+/* Turns an answer that is not 200 (or none) into f->result.err. */
+void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
+/* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
+void fetch_answer(struct fetch *f, struct ingest *ingest);
+void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
+/* Lets a request come in anew, on this loop. */
+void fetch_again(struct waiter *w);
+/* "manifests/v1" or "manifests/sha256:…" */
+char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
+int64_t fetch_ttl_ms(const struct fetch *f);
+/* A blob fetch is under way and somebody wants in. */
+void fetch_blob_join(struct fetch *f, struct waiter *w);
+
+#endif

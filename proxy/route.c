@@ -1,0 +1,173 @@
+#include "proxy/route.h"
+
+#include <string.h>
+#include <strings.h>
+
+static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...)
+{
+    va_list ap;
+
+    e->status = status;
+    e->code = code;
+    va_start(ap, fmt);
+    vsnprintf(e->message, sizeof(e->message), fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* The last place where "/<word>/" stands in the path: a repository may well be called "blobs". */
+static const char *find_last(const char *path, const char *word)
+{
+    const char *found = NULL;
+
+    for (const char *p = strstr(path, word); p; p = strstr(p + 1, word))
+        found = p;
+    return found;
+}
+
+/* Splits "<name>/<kind>/<reference>". */
+static bool split(struct route *r, const char *rest, const char **name_end, const char **reference)
+{
+    static const struct {
+        const char *word;
+        enum route_kind kind;
+    } kinds[] = {{"/manifests/", ROUTE_MANIFEST},
+                 {"/blobs/", ROUTE_BLOB},
+                 {"/referrers/", ROUTE_REFERRERS},
+                 {"/tags/", ROUTE_TAGS}};
+    const char *best = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        const char *p = find_last(rest, kinds[i].word);
+        if (!p || p < best)
+            continue;
+        best = p;
+        r->kind = kinds[i].kind;
+        *reference = p + strlen(kinds[i].word);
+    }
+    *name_end = best;
+    return best != NULL;
+}
+
+/* "%3A" and the like: a client may encode the colon of a digest. Other escapes have no place in a name. */
+static bool unescape(char *out, size_t room, const char *in)
+{
+    size_t n = 0;
+
+    for (; *in; in++) {
+        char c = *in;
+        if (c == '%') {
+            if (strncasecmp(in, "%3a", 3) != 0 && strncasecmp(in, "%40", 3) != 0)
+                return false;
+            c = in[1] == '3' ? ':' : '@';
+            in += 2;
+        }
+        if (n + 1 >= room)
+            return false;
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+/* A host in lower case, with the names Docker Hub goes by brought to one. */
+static void canonical(char *host)
+{
+    for (char *p = host; *p; p++)
+        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
+    if (strcmp(host, "registry-1.docker.io") == 0 || strcmp(host, "index.docker.io") == 0)
+        strcpy(host, REF_DEFAULT_HOST);
+}
+
+static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
+                        struct route_error *error)
+{
+    char host[REF_HOST_MAX + 32];
+    const char *path = name, *slash = strchr(name, '/');
+    bool has_host = slash && ref_is_host(name, (size_t)(slash - name));
+
+    if (http_query_get(req, "ns", host, sizeof(host)) && host[0]) {
+        canonical(host);
+        r->site = sites_find(sites, host);
+    } else if (has_host) {
+        snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
+        canonical(host);
+        path = slash + 1;
+        r->site = sites_find(sites, host);
+    } else {
+        snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, http_host(req));
+        r->site = config_find_upstream(sites_config(sites), host) ? sites_find(sites, host) : NULL;
+        if (!r->site) {
+            snprintf(host, sizeof(host), "%s", REF_DEFAULT_HOST);
+            r->site = sites_find(sites, host);
+        }
+    }
+    if (!r->site)
+        return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
+    bool library = strcmp(r->site->host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
+    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
+    int m = snprintf(r->name, sizeof(r->name), "%s/%s", r->site->host, r->path);
+    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
+        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+    if (!ref_is_path(r->path, (size_t)n))
+        return fail(error, 400, "NAME_INVALID", "the repository name does not follow the grammar");
+    return true;
+}
+
+static bool read_reference(struct route *r, const char *text, struct route_error *error)
+{
+    size_t len = strlen(text);
+
+    if (r->kind == ROUTE_TAGS)
+        return strcmp(text, "list") == 0 || fail(error, 404, "UNSUPPORTED", "no such page");
+    if (digest_parse(&r->digest, text, len))
+        return true;
+    if (r->kind != ROUTE_MANIFEST || memchr(text, ':', len))
+        return fail(error, 400, "DIGEST_INVALID", "not a digest: sha256:<64 hex> or sha512:<128 hex>, lower case");
+    if (!ref_is_tag(text, len))
+        return fail(error, 400, "TAG_INVALID", "the tag does not follow the grammar");
+    snprintf(r->tag, sizeof(r->tag), "%.*s", (int)len, text);
+    return true;
+}
+
+static bool route_v2(struct route *r, const struct http_request *req, const char *rest, struct sites *sites,
+                     struct route_error *error)
+{
+    char path[HTTP_TARGET_MAX + 1], name[HTTP_TARGET_MAX + 1];
+    const char *name_end = NULL, *reference = "";
+
+    if (!unescape(path, sizeof(path), rest))
+        return fail(error, 400, "NAME_INVALID", "the path is badly escaped");
+    if (!split(r, path, &name_end, &reference))
+        return fail(error, 404, "UNSUPPORTED", "no such page");
+    snprintf(name, sizeof(name), "%.*s", (int)(name_end - path), path);
+    int n = snprintf(r->asked, sizeof(r->asked), "%s", name);
+    if (n < 0 || (size_t)n >= sizeof(r->asked))
+        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+    return choose_site(r, req, sites, name, error) && read_reference(r, reference, error);
+}
+
+bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, struct route_error *error)
+{
+    static const struct {
+        const char *path;
+        enum route_kind kind;
+    } fixed[] = {{"/v2/", ROUTE_BASE},        {"/v2", ROUTE_BASE},        {"/v2/_catalog", ROUTE_CATALOG},
+                 {"/metrics", ROUTE_METRICS}, {"/healthz", ROUTE_HEALTH}, {"/readyz", ROUTE_READY}};
+    const char *path = http_path(req);
+
+    r->kind = ROUTE_NONE;
+    r->site = NULL;
+    r->tag[0] = r->path[0] = r->name[0] = r->asked[0] = '\0';
+    memset(&r->digest, 0, sizeof(r->digest));
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
+        if (strcmp(path, fixed[i].path) == 0) {
+            r->kind = fixed[i].kind;
+            return true;
+        }
+    if (strncmp(path, "/v2/", 4) != 0)
+        return fail(error, 404, "UNSUPPORTED", "no such page; the registry API is under /v2/");
+    return route_v2(r, req, path + 4, sites, error);
+}

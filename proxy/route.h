@@ -1,0 +1,51 @@
+/* route.h - what a request asks for.
+ *
+ *     /v2/                                     API version check
+ *     /v2/<name>/manifests/<tag|digest>        /v2/<name>/blobs/<digest>
+ *     /v2/<name>/tags/list                     /v2/<name>/referrers/<digest>
+ *     /v2/_catalog                             /metrics /healthz /readyz
+ *
+ * The registry comes from, first that applies: query ns=HOST; a host as the first component of <name>; the Host header,
+ * if it names an upstream; docker.io. Any thread.
+ */
+#ifndef ENTREPOT_PROXY_ROUTE_H
+#define ENTREPOT_PROXY_ROUTE_H
+
+#include "base/ref.h"
+#include "proxy/http.h"
+#include "proxy/sites.h"
+
+enum route_kind {
+    ROUTE_NONE,
+    ROUTE_BASE,
+    ROUTE_MANIFEST,
+    ROUTE_BLOB,
+    ROUTE_TAGS,
+    ROUTE_REFERRERS,
+    ROUTE_CATALOG,
+    ROUTE_METRICS,
+    ROUTE_HEALTH,
+    ROUTE_READY,
+};
+
+struct route {
+    enum route_kind kind;
+    const struct site *site;
+    char path[REF_PATH_MAX + 1];  /* "library/nginx" */
+    char name[REF_NAME_MAX + 1];  /* "docker.io/library/nginx" */
+    char asked[REF_NAME_MAX + 1]; /* <name> as it was in the request, for Link headers */
+    char tag[REF_TAG_MAX + 1];    /* or "" */
+    struct digest digest;         /* or DIGEST_NONE */
+};
+
+/* What is wrong with a request, as the registry API says it. */
+struct route_error {
+    int status;
+    const char *code;
+    char message[256];
+};
+
+/* False with *error filled in if the request is for nothing we have. */
+bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, struct route_error *error);
+
+#endif

@@ -1,0 +1,113 @@
+#include "proxy/sites.h"
+
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct sites {
+    const struct config *config;
+    struct config_upstream any; /* for upstreams_any */
+    pthread_mutex_t lock;       /* for adding; sites do not change once they are counted */
+    atomic_int count;
+    struct site *list[SITES_MAX];
+};
+
+struct sites *sites_new(const struct config *config)
+{
+    struct sites *all = xcalloc(1, sizeof(*all));
+
+    all->config = config;
+    all->any = (struct config_upstream){.tags_ttl_ms = -1, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
+    pthread_mutex_init(&all->lock, NULL);
+    /* Those that are named outright are there from the start, so that metrics and status show them. */
+    for (int i = 0; i < config->upstream_count; i++)
+        if (!strchr(config->upstreams[i].name, '*'))
+            sites_find(all, config->upstreams[i].name);
+    return all;
+}
+
+void sites_free(struct sites *all)
+{
+    if (!all)
+        return;
+    for (int i = 0; i < all->count; i++) {
+        upstream_free(all->list[i]->upstream);
+        free(all->list[i]);
+    }
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+static const struct site *look(struct sites *all, const char *host)
+{
+    int count = atomic_load_explicit(&all->count, memory_order_acquire);
+
+    for (int i = 0; i < count; i++)
+        if (strcmp(all->list[i]->host, host) == 0)
+            return all->list[i];
+    return NULL;
+}
+
+static struct site *make(struct sites *all, const char *host, const struct config_upstream *u)
+{
+    struct site *s = xcalloc(1, sizeof(*s));
+    _cleanup_free_
+    char *own = xasprintf("https://%s", host);
+    const char *const implied[] = {own, NULL};
+    struct upstream_options o = {
+        .name = host,
+        .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
+        .username = u->password ? u->username : NULL,
+        .password = u->password,
+        .ca_file = u->ca,
+        .insecure = u->insecure,
+        .connect_timeout_ms = u->connect_timeout_ms,
+        .stall_timeout_ms = u->stall_timeout_ms,
+    };
+
+    s->id = all->count;
+    s->config = u;
+    snprintf(s->host, sizeof(s->host), "%s", host);
+    s->upstream = upstream_new(&o);
+    return s;
+}
+
+const struct site *sites_find(struct sites *all, const char *host)
+{
+    const struct site *s = look(all, host);
+
+    if (s)
+        return s;
+    const struct config_upstream *u = config_find_upstream(all->config, host);
+    if (!u && all->config->upstreams_any && ref_host_valid(host, strlen(host)))
+        u = &all->any;
+    if (!u || strlen(host) > REF_HOST_MAX)
+        return NULL;
+    pthread_mutex_lock(&all->lock);
+    s = look(all, host);
+    if (!s && all->count < SITES_MAX) {
+        s = all->list[all->count] = make(all, host, u);
+        atomic_fetch_add_explicit(&all->count, 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&all->lock);
+    if (!s)
+        log_warn("more than %d upstreams: %s is refused", (int)SITES_MAX, host);
+    return s;
+}
+
+int sites_count(struct sites *all)
+{
+    return atomic_load_explicit(&all->count, memory_order_acquire);
+}
+
+const struct site *sites_at(struct sites *all, int id)
+{
+    return all->list[id];
+}
+
+const struct config *sites_config(const struct sites *all)
+{
+    return all->config;
+}
