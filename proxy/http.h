@@ -86,6 +86,8 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
 /* The answer. A header, before the status; control characters in values are dropped. */
 void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Forgets the headers given so far. */
+void http_reply_reset(struct http_request *req);
 /* A whole answer; the body is copied. To HEAD the same head goes out without the body. `type` may be NULL. */
 void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len);
 /* A whole answer whose body is borrowed until `release` is called. */
@@ -105,6 +107,8 @@ bool http_stream_has_room(const struct http_request *req);
 /* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. */
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len);
 void http_stream_data(struct http_request *req, const void *data, size_t len);
+/* There is something for a stream that had nothing: `more` is called if there is room. */
+void http_stream_more(struct http_request *req);
 /* Everything was given; `done` is called when it has gone out. */
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);
 /* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */

@@ -79,6 +79,11 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
     buf_adds(&req->headers, "\r\n");
 }
 
+void http_reply_reset(struct http_request *req)
+{
+    buf_clear(&req->headers);
+}
+
 /* Writes the head into `out`, which grows past the stack only for unusually many headers. */
 static void compose(struct http_request *req, struct buf *out, int status, const char *type, int64_t len)
 {
@@ -294,10 +299,16 @@ void http_stream_data(struct http_request *req, const void *data, size_t len)
     http_pump(req->conn);
 }
 
+void http_stream_more(struct http_request *req)
+{
+    http_pump(req->conn);
+}
+
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg)
 {
     req->ended = true;
     req->more = NULL;
+    req->on_gone = NULL; /* `done` is called in either case */
     req->done = done;
     req->done_arg = arg;
     if (req->method != HTTP_METHOD_HEAD && req->sent != req->promised)

@@ -1,0 +1,221 @@
+/* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
+#include "proxy/handlers.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/range.h"
+
+#include <string.h>
+
+enum { PIECE = 1 << 20 };
+
+/* One answer, from the first look to the last byte. Belongs to the serve loop. */
+struct serving {
+    struct worker *worker;
+    struct http_request *req; /* NULL: the client is gone */
+    struct digest digest;
+    char name[REF_NAME_MAX + 1];
+    int fd;                    /* from the store */
+    struct follower *follower; /* or behind an ingest */
+    int64_t left;
+};
+
+static void serving_free(struct serving *s)
+{
+    if (s->fd >= 0) {
+        close(s->fd);
+        use_release(s->worker->proxy->cache->use, &s->digest);
+    }
+    if (s->follower)
+        follower_leave(s->follower);
+    free(s);
+}
+
+static void sent(void *arg)
+{
+    serving_free(arg);
+}
+
+/* Headers that every blob's answer has; sets what is to be sent. Returns the status: 200, 206, 304, 416. */
+static int describe(struct http_request *req, const struct digest *d, int64_t size, int64_t *first, int64_t *last)
+{
+    char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
+    const char *range = http_header(req, "range"), *if_range = http_header(req, "if-range");
+    const char *known = http_header(req, "if-none-match");
+
+    snprintf(etag, sizeof(etag), "\"%s\"", digest_format(d, text));
+    http_reply_header(req, "Docker-Content-Digest", "%s", text);
+    http_reply_header(req, "ETag", "%s", etag);
+    http_reply_header(req, "Accept-Ranges", "bytes");
+    /* A blob never changes under its digest. */
+    http_reply_header(req, "Cache-Control", "max-age=31536000, immutable");
+    if (known && strstr(known, text))
+        return 304;
+    /* A validator that is not ours asks for the whole (RFC 9110 §13.1.5). */
+    if (http_method(req) != HTTP_METHOD_GET || (if_range && strcmp(if_range, etag) != 0))
+        range = NULL;
+    switch (range_parse(range, size, first, last)) {
+    case RANGE_PART:
+        http_reply_header(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)*first, (long long)*last,
+                          (long long)size);
+        return 206;
+    case RANGE_OUTSIDE:
+        http_reply_header(req, "Content-Range", "bytes */%lld", (long long)size);
+        return 416;
+    default:
+        return 200;
+    }
+}
+
+#define BLOB_TYPE "application/octet-stream"
+
+static bool answer_without_body(struct http_request *req, int status, int64_t size)
+{
+    if (status == 304)
+        http_reply_head(req, 304, NULL, -1);
+    else if (status == 416)
+        http_error(req, 416, "RANGE_INVALID", "the blob has %lld bytes", (long long)size);
+    else if (http_method(req) == HTTP_METHOD_HEAD)
+        http_reply_head(req, status, BLOB_TYPE, size);
+    else
+        return false;
+    return true;
+}
+
+/* From the store. False if the file is not there after all. */
+static bool send_stored(struct worker *w, struct http_request *req, const struct digest *d, int64_t size)
+{
+    int64_t first, last;
+    int fd = cache_open_blob(w->proxy->cache, d, size, NULL);
+
+    if (fd < 0)
+        return false;
+    int status = describe(req, d, size, &first, &last);
+    if (answer_without_body(req, status, size)) {
+        close(fd);
+        use_release(w->proxy->cache->use, d);
+        return true;
+    }
+    struct serving *s = xcalloc(1, sizeof(*s));
+    s->worker = w;
+    s->fd = fd;
+    s->digest = *d;
+    http_reply_file(req, status, BLOB_TYPE, fd, first, last - first + 1, sent, s);
+    return true;
+}
+
+/* ---- behind an ingest ---- */
+
+static void follower_gone(void *arg)
+{
+    serving_free(arg);
+}
+
+/* Gives the client what has arrived, as far as there is room. */
+static void pump(void *arg)
+{
+    struct serving *s = arg;
+    struct err err = {0};
+
+    while (s->left > 0 && http_stream_has_room(s->req)) {
+        int64_t n = follower_available(s->follower, &err);
+        if (n == 0)
+            return; /* ready() comes */
+        if (n < 0) {
+            log_warn("a blob of %s is cut off: %s", s->name, err.msg);
+            struct http_request *req = s->req;
+            serving_free(s);
+            http_abort(req);
+            return;
+        }
+        n = MIN(MIN(n, s->left), (int64_t)PIECE);
+        int fd = follower_fd(s->follower);
+        int64_t at = follower_position(s->follower);
+        follower_advance(s->follower, n);
+        s->left -= n;
+        http_stream_file(s->req, fd, at, n);
+    }
+    if (s->left == 0)
+        http_stream_end(s->req, sent, s);
+}
+
+static void ready(void *arg)
+{
+    struct serving *s = arg;
+
+    http_stream_more(s->req);
+}
+
+static void follow(struct serving *s, const struct fetch_result *res)
+{
+    struct http_request *req = s->req;
+    int64_t first, last;
+    int status = describe(req, &s->digest, res->size, &first, &last);
+
+    if (answer_without_body(req, status, res->size)) {
+        serving_free(s);
+        return;
+    }
+    s->left = last - first + 1;
+    s->follower = ingest_follow(res->ingest, s->worker->loop, first, last, ready, s);
+    http_on_gone(req, follower_gone, s);
+    http_stream(req, status, BLOB_TYPE, s->left, pump, s);
+}
+
+static void client_gone(void *arg)
+{
+    ((struct serving *)arg)->req = NULL;
+}
+
+static void fetched(void *arg, struct fetch_result *res)
+{
+    struct serving *s = arg;
+    struct http_request *req = s->req;
+
+    if (!req) {
+        serving_free(s);
+        return;
+    }
+    http_on_gone(req, NULL, NULL);
+    if (res->err.code != ERR_OK) {
+        reply_failure(req, res, KIND_BLOB);
+    } else if (res->ingest) {
+        reply_status(req, res);
+        follow(s, res);
+        return;
+    } else if (http_method(req) == HTTP_METHOD_HEAD) {
+        int64_t first, last;
+        reply_status(req, res);
+        answer_without_body(req, describe(req, &s->digest, res->size, &first, &last), res->size);
+    } else {
+        reply_status(req, res);
+        if (!send_stored(s->worker, req, &s->digest, res->size))
+            http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; ask again, it will be fetched anew");
+    }
+    serving_free(s);
+}
+
+void handle_blob(struct worker *w, struct http_request *req, const struct route *r)
+{
+    bool head = http_method(req) == HTTP_METHOD_HEAD;
+    const struct fetch_request ask = {
+        head ? FETCH_BLOB_HEAD : FETCH_BLOB, r->site, r->path, r->name, "", &r->digest, NULL};
+    struct cache_hit hit;
+
+    reply_note(req, r, KIND_BLOB);
+    cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
+    if (hit.stored && hit.linked) {
+        reply_hit(req);
+        if (send_stored(w, req, &r->digest, hit.blob.size))
+            return;
+        http_reply_reset(req);
+    }
+    struct serving *s = xcalloc(1, sizeof(*s));
+    s->worker = w;
+    s->req = req;
+    s->fd = -1;
+    s->digest = r->digest;
+    snprintf(s->name, sizeof(s->name), "%s", r->name);
+    http_on_gone(req, client_gone, s);
+    fetch_begin(w->proxy->fetchers, w->loop, &ask, fetched, s);
+}

@@ -1,0 +1,26 @@
+/* handlers.h - the pages of the registry API and of the daemon itself. Each gets a routed request on its serve loop and
+ * gives it exactly one answer, now or later. */
+#ifndef ENTREPOT_PROXY_HANDLERS_H
+#define ENTREPOT_PROXY_HANDLERS_H
+
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+
+void handle_manifest(struct worker *w, struct http_request *req, const struct route *r);
+void handle_blob(struct worker *w, struct http_request *req, const struct route *r);
+void handle_tags(struct worker *w, struct http_request *req, const struct route *r);
+void handle_referrers(struct worker *w, struct http_request *req, const struct route *r);
+void handle_catalog(struct worker *w, struct http_request *req);
+/* The admin API, on its own socket. */
+void handle_admin(struct worker *w, struct http_request *req);
+
+/* ---- shared by the handlers (reply.c) ---- */
+
+/* Notes how a request was answered, for metrics, and sets Cache-Status (RFC 9211). */
+void reply_note(struct http_request *req, const struct route *r, enum metrics_kind kind);
+void reply_status(struct http_request *req, const struct fetch_result *result);
+void reply_hit(struct http_request *req);
+/* Turns a failed fetch into the registry API's error. */
+void reply_failure(struct http_request *req, const struct fetch_result *result, enum metrics_kind kind);
+
+#endif

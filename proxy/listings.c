@@ -1,0 +1,250 @@
+/* tags/list, referrers and _catalog: upstream's word where it can be had, else what the cache knows. */
+#include "proxy/handlers.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE_DEFAULT = 1000, PAGE_MAX = 10000 };
+
+struct pending {
+    struct worker *worker;
+    struct http_request *req; /* NULL: the client is gone */
+    struct route route;
+    enum metrics_kind kind;
+};
+
+static void client_gone(void *arg)
+{
+    ((struct pending *)arg)->req = NULL;
+}
+
+/* ---- what the cache knows ---- */
+
+struct listing {
+    struct buf *out;
+    const struct route *route;
+    const char *last;
+    int count, page;
+    char next[REF_NAME_MAX + 1]; /* the last one given */
+    bool more;
+};
+
+static bool add_tag(void *arg, uint64_t repo UNUSED, const char *tag, const struct tag_row *row UNUSED)
+{
+    struct listing *l = arg;
+
+    if (strchr(tag, ':') || (l->last && strcmp(tag, l->last) <= 0))
+        return true;
+    if (l->count == l->page) {
+        l->more = true;
+        return false;
+    }
+    buf_addf(l->out, "%s\"%s\"", l->count++ ? "," : "", tag);
+    snprintf(l->next, sizeof(l->next), "%s", tag);
+    return true;
+}
+
+static void read_tags(struct index_txn *t, void *arg)
+{
+    struct listing *l = arg;
+    uint64_t repo = rows_repo_id(t, l->route->name);
+
+    if (repo != 0)
+        rows_each_tag(t, repo, add_tag, l);
+}
+
+static void read_page(struct http_request *req, struct listing *l, char last[REF_NAME_MAX + 1])
+{
+    char n[16];
+
+    l->page = http_query_get(req, "n", n, sizeof(n)) ? atoi(n) : PAGE_DEFAULT;
+    l->page = MAX(MIN(l->page, (int)PAGE_MAX), 1);
+    l->last = http_query_get(req, "last", last, REF_NAME_MAX + 1) ? last : NULL;
+}
+
+static bool tags_from_cache(struct worker *w, struct http_request *req, const struct route *r)
+{
+    _cleanup_buf_ struct buf body = {0};
+    struct listing l = {.out = &body, .route = r};
+    char last[REF_NAME_MAX + 1];
+
+    read_page(req, &l, last);
+    buf_addf(&body, "{\"name\":\"%s\",\"tags\":[", r->path);
+    index_read(w->proxy->cache->index, read_tags, &l);
+    buf_adds(&body, "]}\n");
+    if (l.count == 0 && !l.last)
+        return false;
+    if (l.more)
+        http_reply_header(req, "Link", "</v2/%s/tags/list?n=%d&last=%s>; rel=\"next\"", r->asked, l.page, l.next);
+    http_reply(req, 200, "application/json", body.data, body.len);
+    return true;
+}
+
+/* ---- referrers the cache has (distribution-spec, "Listing Referrers") ---- */
+
+struct referrers {
+    struct cache *cache;
+    const struct route *route;
+    struct digest list[256];
+    struct blob_row rows[256];
+    int count;
+    struct index_txn *t;
+};
+
+static bool add_referrer(void *arg, const struct child *c)
+{
+    struct referrers *l = arg;
+
+    if (c->role == CHILD_REFERRER && rows_get_blob(l->t, &c->digest, &l->rows[l->count]))
+        l->list[l->count++] = c->digest;
+    return l->count < (int)ARRAY_LEN(l->list);
+}
+
+static void read_referrers(struct index_txn *t, void *arg)
+{
+    struct referrers *l = arg;
+
+    l->t = t;
+    rows_each_child(t, &l->route->digest, add_referrer, l);
+}
+
+static bool referrers_from_cache(struct worker *w, struct http_request *req, const struct route *r)
+{
+    struct referrers *l = xcalloc(1, sizeof(*l));
+    _cleanup_buf_ struct buf body = {0};
+    char text[DIGEST_TEXT_MAX];
+    int n = 0;
+
+    l->route = r;
+    index_read(w->proxy->cache->index, read_referrers, l);
+    buf_adds(&body, "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[");
+    for (int i = 0; i < l->count; i++)
+        if (cache_is_linked(w->proxy->cache, r->name, &l->list[i]))
+            buf_addf(&body, "%s{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%lld}", n++ ? "," : "",
+                     l->rows[i].media_type, digest_format(&l->list[i], text), (long long)l->rows[i].size);
+    buf_adds(&body, "]}\n");
+    free(l);
+    if (n > 0)
+        http_reply(req, 200, "application/vnd.oci.image.index.v1+json", body.data, body.len);
+    return n > 0;
+}
+
+/* ---- upstream's word ---- */
+
+/* Upstream's next page is asked for through us, under the name the client used. */
+static void pass_link(struct http_request *req, const struct route *r, const char *link)
+{
+    const char *query = strchr(link, '?'), *end = strchr(link, '>');
+
+    if (query && end && query < end && strstr(end, "rel=\"next\""))
+        http_reply_header(req, "Link", "</v2/%s/tags/list%.*s>; rel=\"next\"", r->asked, (int)(end - query), query);
+}
+
+static bool upstream_is_down(const struct err *err)
+{
+    return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
+           err->code == ERR_RATE_LIMIT || err->status == 0;
+}
+
+static void fetched(void *arg, struct fetch_result *res)
+{
+    struct pending *p = arg;
+    struct http_request *req = p->req;
+
+    if (req && res->err.code == ERR_OK) {
+        reply_status(req, res);
+        if (p->kind == KIND_TAGS)
+            pass_link(req, &p->route, res->link);
+        if (res->filters[0])
+            http_reply_header(req, "OCI-Filters-Applied", "%s", res->filters);
+        http_reply(req, 200, res->media_type[0] ? res->media_type : "application/json", res->body->data,
+                   res->body->len);
+    } else if (req) {
+        struct fetch_result stale = {.how = HOW_STALE};
+        bool answered = false;
+        if (upstream_is_down(&res->err)) {
+            reply_status(req, &stale);
+            answered = p->kind == KIND_TAGS ? tags_from_cache(p->worker, req, &p->route)
+                                            : referrers_from_cache(p->worker, req, &p->route);
+        }
+        if (!answered) {
+            http_reply_reset(req);
+            reply_failure(req, res, p->kind);
+        }
+    }
+    free(p);
+}
+
+static void ask(struct worker *w, struct http_request *req, const struct route *r, enum metrics_kind kind,
+                const char *path)
+{
+    _cleanup_free_
+    char *listing = xasprintf("%s%s%s", path, *http_query(req) ? "?" : "", http_query(req));
+    const struct fetch_request request = {FETCH_LISTING, r->site, r->path, r->name, "", &r->digest, listing};
+    struct pending *p = xcalloc(1, sizeof(*p));
+
+    reply_note(req, r, kind);
+    p->worker = w;
+    p->req = req;
+    p->route = *r;
+    p->kind = kind;
+    http_on_gone(req, client_gone, p);
+    fetch_begin(w->proxy->fetchers, w->loop, &request, fetched, p);
+}
+
+void handle_tags(struct worker *w, struct http_request *req, const struct route *r)
+{
+    ask(w, req, r, KIND_TAGS, "tags/list");
+}
+
+void handle_referrers(struct worker *w, struct http_request *req, const struct route *r)
+{
+    char text[DIGEST_TEXT_MAX], path[DIGEST_TEXT_MAX + 16];
+
+    snprintf(path, sizeof(path), "referrers/%s", digest_format(&r->digest, text));
+    ask(w, req, r, KIND_REFERRERS, path);
+}
+
+/* ---- what is here at all ---- */
+
+static bool add_repo(void *arg, const struct slice *key, const struct slice *value UNUSED)
+{
+    struct listing *l = arg;
+    char name[REF_NAME_MAX + 1];
+    const char *p = key->data;
+
+    if (key->len < 2 || key->len > REF_NAME_MAX || p[0] != 'n')
+        return key->len > 0 && p[0] < 'n';
+    snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
+    if (l->last && strcmp(name, l->last) <= 0)
+        return true;
+    if (l->count == l->page) {
+        l->more = true;
+        return false;
+    }
+    buf_addf(l->out, "%s\"%s\"", l->count++ ? "," : "", name);
+    snprintf(l->next, sizeof(l->next), "%s", name);
+    return true;
+}
+
+static void read_repos(struct index_txn *t, void *arg)
+{
+    txn_each(t, TABLE_REPO, "n", 1, add_repo, arg);
+}
+
+void handle_catalog(struct worker *w, struct http_request *req)
+{
+    _cleanup_buf_ struct buf body = {0};
+    struct listing l = {.out = &body};
+    char last[REF_NAME_MAX + 1];
+
+    read_page(req, &l, last);
+    buf_adds(&body, "{\"repositories\":[");
+    index_read(w->proxy->cache->index, read_repos, &l);
+    buf_adds(&body, "]}\n");
+    if (l.more)
+        http_reply_header(req, "Link", "</v2/_catalog?n=%d&last=%s>; rel=\"next\"", l.page, l.next);
+    http_reply(req, 200, "application/json", body.data, body.len);
+}

@@ -1,0 +1,44 @@
+/* metrics.h - what is counted, and how it is shown (Prometheus text format 0.0.4).
+ *
+ * Each serve loop counts into its own array without locks; a scrape adds them up. Cells are written by one thread and
+ * read by any (relaxed atomics).
+ */
+#ifndef ENTREPOT_PROXY_METRICS_H
+#define ENTREPOT_PROXY_METRICS_H
+
+#include "base/buf.h"
+#include "proxy/http.h"
+
+struct proxy;
+struct metrics; /* one serve loop's */
+
+enum metrics_kind { KIND_NONE, KIND_MANIFEST, KIND_BLOB, KIND_TAGS, KIND_REFERRERS, KIND_COUNT };
+enum metrics_result {
+    RESULT_HIT,
+    RESULT_MISS,
+    RESULT_STALE,
+    RESULT_REVALIDATED,
+    RESULT_COLLAPSED,
+    RESULT_BYPASS,
+    RESULT_DENIED,
+    RESULT_ERROR,
+    RESULT_COUNT,
+};
+enum metrics_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_COUNT };
+
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *m);
+/* Counts a request that ended, by its http_note(). On the loop that owns `m`. */
+void metrics_count(struct metrics *m, struct http_request *req);
+
+struct metrics_sums {
+    uint64_t requests, hits;
+    uint64_t from_cache, from_upstream; /* bytes sent */
+};
+
+/* Over all loops. Any thread. */
+void metrics_sum(struct proxy *p, struct metrics_sums *out);
+/* The whole page. */
+void metrics_print(struct proxy *p, struct buf *out);
+
+#endif

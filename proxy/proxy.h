@@ -1,0 +1,45 @@
+/* proxy.h - the parts of a running daemon, for the files of this room.
+ *
+ * Made by server.c on the main thread before the loops start; set once, so that every thread may read it.
+ */
+#ifndef ENTREPOT_PROXY_PROXY_H
+#define ENTREPOT_PROXY_PROXY_H
+
+#include "cache/cache.h"
+#include "proxy/config.h"
+#include "proxy/fetch.h"
+#include "proxy/http.h"
+#include "proxy/listen.h"
+#include "proxy/metrics.h"
+#include "proxy/sites.h"
+
+struct gc;
+
+enum { WORKERS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
+
+/* One serve loop. */
+struct worker {
+    struct proxy *proxy;
+    struct loop *loop;
+    struct http_server *http;
+    struct metrics *metrics;
+};
+
+struct proxy {
+    const struct config *config;
+    struct cache *cache;
+    struct pool *pool;
+    struct sites *sites;
+    struct fetchers *fetchers;
+    struct gc *gc;
+    struct worker workers[WORKERS_MAX];
+    int worker_count;
+    struct listener *listeners[LISTENERS_MAX];
+    int listener_count;
+    const struct listener *metrics_listener; /* NULL: metrics are on every listener */
+    const struct listener *admin_listener;
+    int64_t started_s;
+    atomic_bool ready;
+};
+
+#endif

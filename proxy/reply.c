@@ -1,0 +1,99 @@
+#include "proxy/handlers.h"
+
+#include "base/log.h"
+
+void reply_note(struct http_request *req, const struct route *r, enum metrics_kind kind)
+{
+    struct http_note *n = http_note(req);
+
+    n->kind = kind;
+    n->upstream = (uint16_t)r->site->id;
+}
+
+void reply_hit(struct http_request *req)
+{
+    http_reply_header(req, "Cache-Status", "entrepot; hit");
+    http_note(req)->result = RESULT_HIT;
+    http_note(req)->source = SOURCE_CACHE;
+}
+
+void reply_status(struct http_request *req, const struct fetch_result *res)
+{
+    static const struct {
+        enum metrics_result result;
+        enum metrics_source source;
+        const char *text;
+    } how[] = {
+        [HOW_HIT] = {RESULT_HIT, SOURCE_CACHE, "hit"},
+        [HOW_MISS] = {RESULT_MISS, SOURCE_UPSTREAM, "fwd=uri-miss; stored"},
+        [HOW_COLLAPSED] = {RESULT_COLLAPSED, SOURCE_CACHE, "fwd=uri-miss; collapsed"},
+        [HOW_REVALIDATED] = {RESULT_REVALIDATED, SOURCE_CACHE, NULL},
+        [HOW_STALE] = {RESULT_STALE, SOURCE_CACHE, NULL},
+        [HOW_BYPASS] = {RESULT_BYPASS, SOURCE_UPSTREAM, "fwd=bypass"},
+        [HOW_DENIED] = {RESULT_DENIED, SOURCE_UPSTREAM, "fwd=bypass"},
+        [HOW_ERROR] = {RESULT_ERROR, SOURCE_UPSTREAM, NULL},
+    };
+    struct http_note *n = http_note(req);
+
+    n->result = how[res->how].result;
+    n->source = how[res->how].source;
+    if (how[res->how].text)
+        http_reply_header(req, "Cache-Status", "entrepot; %s", how[res->how].text);
+    else if (res->how == HOW_STALE)
+        http_reply_header(req, "Cache-Status", "entrepot; hit; ttl=-%lld", (long long)res->ttl_s);
+    else if (res->how == HOW_REVALIDATED)
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=stale; fwd-status=%d", res->upstream_status);
+    else if (res->upstream_status > 0)
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=uri-miss; fwd-status=%d", res->upstream_status);
+    else
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=uri-miss");
+}
+
+static const char *unknown(enum metrics_kind kind)
+{
+    return kind == KIND_BLOB ? "BLOB_UNKNOWN" : kind == KIND_TAGS ? "NAME_UNKNOWN" : "MANIFEST_UNKNOWN";
+}
+
+void reply_failure(struct http_request *req, const struct fetch_result *res, enum metrics_kind kind)
+{
+    const struct err *e = &res->err;
+
+    reply_status(req, res);
+    if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
+        log_warn("%s %s: %s", http_method_name(req), http_path(req), e->msg);
+    switch (e->code) {
+    case ERR_NOT_FOUND:
+        http_error(req, 404, unknown(kind), "%s", e->msg);
+        break;
+    case ERR_DENIED:
+        if (e->status != 401) {
+            http_error(req, 403, "DENIED", "%s", e->msg);
+            break;
+        }
+        if (res->challenge[0])
+            http_reply_header(req, "WWW-Authenticate", "%s", res->challenge);
+        http_error(req, 401, "UNAUTHORIZED", "%s", e->msg);
+        break;
+    case ERR_RATE_LIMIT:
+        if (e->retry_after > 0)
+            http_reply_header(req, "Retry-After", "%d", e->retry_after);
+        http_error(req, 429, "TOOMANYREQUESTS", "%s", e->msg);
+        break;
+    case ERR_TIMEOUT:
+        http_error(req, 504, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_CANCELLED:
+        http_reply_header(req, "Retry-After", "1");
+        http_error(req, 503, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_NO_SPACE:
+        http_error(req, 507, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_IO:
+    case ERR_CORRUPT:
+        http_error(req, 500, "UNKNOWN", "%s", e->msg);
+        break;
+    default:
+        http_error(req, 502, "UNAVAILABLE", "%s", e->msg);
+    }
+}
