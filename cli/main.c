@@ -1,4 +1,54 @@
-int main(void)
+#include "cli/cli.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+} COMMANDS[] = {
+    {"serve", cmd_serve, "run the cache"},
+    {"status", cmd_status, "how it is doing: hits, bytes saved, upstreams, transfers"},
+    {"ls", cmd_ls, "images in the cache"},
+    {"inspect", cmd_inspect, "an image's platforms, config and layers"},
+    {"rm", cmd_rm, "drop images"},
+    {"gc", cmd_gc, "collect now"},
+    {"config", cmd_config, "check or show the configuration"},
+    {"version", cmd_version, "version, and versions of libraries"},
+};
+
+static const char *const LATER[] = {"pull", "pin", "unpin", "verify", "export", "import", "setup"};
+
+static void help(FILE *out)
 {
-    return 0;
+    fputs("entrepot - a node's cache and pull-through proxy for container images\n\nUsage: entrepot COMMAND "
+          "[OPTIONS]\n\n",
+          out);
+    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+        fprintf(out, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].does);
+    fputs("\nentrepot COMMAND --help says more; so does entrepot(1).\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        return cmd_version(1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+        if (strcmp(argv[1], COMMANDS[i].name) == 0)
+            return COMMANDS[i].run(argc - 1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(LATER); i++)
+        if (strcmp(argv[1], LATER[i]) == 0) {
+            fprintf(stderr, "entrepot: %s is not in version " ENTREPOT_VERSION " yet\n", argv[1]);
+            return EXIT_USAGE;
+        }
+    fprintf(stderr, "entrepot: there is no command \"%s\"; entrepot --help lists them\n", argv[1]);
+    return EXIT_USAGE;
 }

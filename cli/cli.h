@@ -1,0 +1,47 @@
+/* cli.h - the subcommands of `entrepot`: one file a command, thin clients of the admin socket. */
+#ifndef ENTREPOT_CLI_CLI_H
+#define ENTREPOT_CLI_CLI_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* Options every client command takes. */
+struct cli_options {
+    const char *socket, *cache, *config;
+    bool json;
+};
+
+int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_ls(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_rm(int argc, char **argv);
+int cmd_gc(int argc, char **argv);
+int cmd_config(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+
+/* Takes an option that every client command has ("--socket X", "--json", ...): returns the words it took, 0 if it is
+ * none of them, -1 (said on stderr) if its value is missing. */
+int cli_option(struct cli_options *o, int argc, char **argv, int at);
+int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int cli_fail(const struct err *err);
+
+/* Asks the daemon. The caller decrefs *answer. `body` may be NULL (GET). Errors: ERR_UNREACHABLE (it is not running),
+ * or what the daemon says. */
+bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err);
+/* The same for an answer that is not JSON; the caller frees *text. */
+bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err);
+
+/* "1.2 GiB", "3 m ago"; return `out`. */
+enum { CLI_TEXT = 32 };
+const char *cli_size(int64_t bytes, char out[CLI_TEXT]);
+const char *cli_ago(int64_t unix_s, char out[CLI_TEXT]);
+/* "sha256:0123456789ab" */
+const char *cli_short(const char *digest, char out[CLI_TEXT]);
+void cli_print_json(const json_t *j);
+
+#endif

@@ -1,0 +1,198 @@
+#include "cli/cli.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "proxy/config.h"
+
+#include <curl/curl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ANSWER_MAX = 64 << 20, TIMEOUT_S = 600 };
+
+int cli_option(struct cli_options *o, int argc, char **argv, int at)
+{
+    const struct {
+        const char *name;
+        const char **to;
+    } options[] = {{"--socket", &o->socket}, {"--cache", &o->cache}, {"--config", &o->config}};
+
+    if (strcmp(argv[at], "--json") == 0) {
+        o->json = true;
+        return 1;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        if (strcmp(argv[at], options[i].name) != 0)
+            continue;
+        if (at + 1 == argc) {
+            fprintf(stderr, "entrepot: %s needs a value\n", argv[at]);
+            return -1;
+        }
+        *options[i].to = argv[at + 1];
+        return 2;
+    }
+    return 0;
+}
+
+int cli_usage(const char *usage, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fputs("entrepot: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "; %.*s\n", (int)strcspn(usage, "\n"), usage);
+    return EXIT_USAGE;
+}
+
+int cli_fail(const struct err *err)
+{
+    fprintf(stderr, "entrepot: %s\n", err->msg);
+    return EXIT_FAILED;
+}
+
+/* ---- the admin socket ---- */
+
+/* Where the daemon listens: said outright, where a service puts it, or beside the cache. */
+static char *find_socket(const struct cli_options *o)
+{
+    const char *env = getenv("ENTREPOT_SOCKET");
+    struct config config;
+    struct config_overrides overrides = {.file = o->config, .cache = o->cache};
+    char *path = NULL;
+
+    if (o->socket || (env && *env))
+        return xstrdup(o->socket ? o->socket : env);
+    if (!o->cache && !o->config && access(CONFIG_DEFAULT_SOCKET, F_OK) == 0)
+        return xstrdup(CONFIG_DEFAULT_SOCKET);
+    if (config_load(&config, &overrides, NULL)) {
+        path = xstrdup(config.admin_socket);
+        config_free(&config);
+    }
+    return path ? path : xstrdup(CONFIG_DEFAULT_SOCKET);
+}
+
+static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
+{
+    struct buf *b = arg;
+
+    if (b->len + len > ANSWER_MAX)
+        return 0;
+    buf_add(b, data, len);
+    return len;
+}
+
+static bool exchange(const struct cli_options *o, const char *path, const char *body, struct buf *answer, long *status,
+                     struct err *err)
+{
+    _cleanup_free_
+    char *socket = find_socket(o), *url = xasprintf("http://entrepot%s", path);
+    CURL *h = curl_easy_init();
+
+    curl_easy_setopt(h, CURLOPT_URL, url);
+    curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, socket);
+    curl_easy_setopt(h, CURLOPT_PROXY, "");
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(h, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    if (body)
+        curl_easy_setopt(h, CURLOPT_POSTFIELDS, body);
+    CURLcode rc = curl_easy_perform(h);
+    curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
+    curl_easy_cleanup(h);
+    if (rc == CURLE_OK)
+        return true;
+    if (rc == CURLE_COULDNT_CONNECT)
+        return err_set(err, ERR_UNREACHABLE,
+                       "nothing answers on %s: is the daemon running (entrepot serve)? --socket says where else",
+                       socket);
+    return err_set(err, ERR_UNREACHABLE, "asking the daemon on %s: %s", socket, curl_easy_strerror(rc));
+}
+
+static bool check(long status, const struct buf *answer, struct err *err)
+{
+    if (status < 400)
+        return true;
+    json_t *j = json_loadb(answer->data ? answer->data : "", answer->len, 0, NULL);
+    const char *why = json_string_value(json_object_get(j, "error"));
+    err_set(err, status == 404 ? ERR_NOT_FOUND : ERR_INVALID, "%s",
+            why ? why : "the daemon refused, and did not say why");
+    json_decref(j);
+    return false;
+}
+
+bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+    _cleanup_free_
+    char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_error_t why;
+    long status = 0;
+
+    if (!exchange(o, path, out, &text, &status, err) || !check(status, &text, err))
+        return false;
+    *answer = json_loadb(text.data ? text.data : "", text.len, 0, &why);
+    return *answer || err_set(err, ERR_CORRUPT, "the daemon's answer is not JSON: %s", why.text);
+}
+
+bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err)
+{
+    struct buf answer = {0};
+    long status = 0;
+
+    if (!exchange(o, path, NULL, &answer, &status, err) || !check(status, &answer, err)) {
+        buf_free(&answer);
+        return false;
+    }
+    *text = answer.data;
+    *len = answer.len;
+    return true;
+}
+
+/* ---- for people ---- */
+
+const char *cli_size(int64_t bytes, char out[CLI_TEXT])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+
+    while (n >= 1024 && unit + 1 < ARRAY_LEN(units)) {
+        n /= 1024;
+        unit++;
+    }
+    snprintf(out, CLI_TEXT, unit == 0 || n >= 100 ? "%.0f %s" : "%.1f %s", n, units[unit]);
+    return out;
+}
+
+const char *cli_ago(int64_t unix_s, char out[CLI_TEXT])
+{
+    int64_t s = MAX(clock_now_s() - unix_s, (int64_t)0);
+
+    if (unix_s == 0)
+        snprintf(out, CLI_TEXT, "-");
+    else if (s < 120)
+        snprintf(out, CLI_TEXT, "%lld s ago", (long long)s);
+    else if (s < 7200)
+        snprintf(out, CLI_TEXT, "%lld min ago", (long long)s / 60);
+    else if (s < 2 * 86400)
+        snprintf(out, CLI_TEXT, "%lld h ago", (long long)s / 3600);
+    else
+        snprintf(out, CLI_TEXT, "%lld d ago", (long long)s / 86400);
+    return out;
+}
+
+const char *cli_short(const char *digest, char out[CLI_TEXT])
+{
+    const char *colon = digest ? strchr(digest, ':') : NULL;
+
+    snprintf(out, CLI_TEXT, "%.*s", colon ? (int)(colon - digest) + 13 : 20, digest ? digest : "-");
+    return out;
+}
+
+void cli_print_json(const json_t *j)
+{
+    json_dumpf(j, stdout, JSON_INDENT(2));
+    putchar('\n');
+}

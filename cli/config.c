@@ -1,0 +1,48 @@
+#include "proxy/config.h"
+
+#include "cli/cli.h"
+
+#include <string.h>
+
+static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [--cache DIR]\n\n"
+                            "check: says whether the configuration can be used. show: prints the effective values.\n";
+
+int cmd_config(int argc, char **argv)
+{
+    struct config_overrides overrides = {0};
+    struct cli_options o = {0};
+    const char *what = NULL;
+    struct config config;
+    struct err err = {0};
+
+    for (int i = 1, took; i < argc; i += took) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(USAGE, stdout);
+            return EXIT_DONE;
+        }
+        took = cli_option(&o, argc, argv, i);
+        if (took < 0)
+            return EXIT_USAGE;
+        if (took == 0 && what)
+            return cli_usage(USAGE, "config: \"%s\" is one too many", argv[i]);
+        if (took == 0) {
+            what = argv[i];
+            took = 1;
+        }
+    }
+    if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0))
+        return cli_usage(USAGE, "config: check or show?");
+    overrides.file = o.config;
+    overrides.cache = o.cache;
+    if (!config_load(&config, &overrides, &err))
+        return cli_fail(&err);
+    if (strcmp(what, "show") == 0) {
+        _cleanup_buf_ struct buf text = {0};
+        config_print(&config, &text);
+        fputs(text.data, stdout);
+    } else {
+        printf("%s: good\n", config.file ? config.file : "the built-in defaults");
+    }
+    config_free(&config);
+    return EXIT_DONE;
+}

@@ -1,0 +1,92 @@
+#include "cli/cli.h"
+
+#include <string.h>
+
+static const char USAGE[] = "Usage: entrepot status [--json] [--socket PATH] [--cache DIR]\n\n"
+                            "Uptime, hit ratios, bytes saved, cache size and limit, upstreams, transfers in flight.\n";
+
+static int64_t number(const json_t *j, const char *section, const char *key)
+{
+    return json_integer_value(json_object_get(section ? json_object_get(j, section) : j, key));
+}
+
+static void print_upstreams(const json_t *list)
+{
+    size_t i;
+    json_t *u;
+
+    json_array_foreach(list, i, u)
+    {
+        const json_t *left = json_object_get(u, "ratelimit_remaining");
+        if (json_integer_value(json_object_get(u, "requests")) == 0)
+            continue;
+        printf("upstream    %s: %s, %lld requests", json_string_value(json_object_get(u, "name")),
+               json_is_true(json_object_get(u, "up")) ? "up" : "DOWN",
+               (long long)json_integer_value(json_object_get(u, "requests")));
+        if (json_is_integer(left))
+            printf(", %lld pulls left", (long long)json_integer_value(left));
+        putchar('\n');
+    }
+}
+
+static void print_transfers(const json_t *list)
+{
+    char digest[CLI_TEXT], got[CLI_TEXT], size[CLI_TEXT];
+    size_t i;
+    json_t *t;
+
+    json_array_foreach(list, i, t) printf(
+        "transfer    %s: %s of %s, %lld waiting\n", cli_short(json_string_value(json_object_get(t, "digest")), digest),
+        cli_size(number(t, NULL, "received"), got), cli_size(number(t, NULL, "size"), size),
+        (long long)number(t, NULL, "followers"));
+}
+
+static void print(const json_t *j)
+{
+    char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
+    int64_t total = number(j, "requests", "total"), hits = number(j, "requests", "hits");
+    int64_t sent = number(j, "bytes", "sent"), fetched = number(j, "bytes", "from_upstream"),
+            up = number(j, NULL, "uptime_seconds");
+    int64_t saved = sent > fetched ? sent - fetched : 0;
+
+    printf("version     %s, up %lld d %lld h %lld min%s\n", json_string_value(json_object_get(j, "version")),
+           (long long)up / 86400, (long long)up % 86400 / 3600, (long long)up % 3600 / 60,
+           json_is_true(json_object_get(j, "offline")) ? ", offline" : "");
+    printf("requests    %lld, %.1f%% without a fetch\n", (long long)total,
+           total ? 100.0 * (double)hits / (double)total : 0.0);
+    printf("bytes       %s sent, %s fetched, %s saved (%.1f%%)\n", cli_size(sent, a), cli_size(fetched, b),
+           cli_size(saved, c), sent ? 100.0 * (double)saved / (double)sent : 0.0);
+    printf("cache       %s of %s in %lld blobs (%lld manifests), %s\n", cli_size(number(j, "cache", "bytes"), a),
+           cli_size(number(j, "cache", "limit_bytes"), b), (long long)number(j, "cache", "blobs"),
+           (long long)number(j, "cache", "manifests"),
+           json_string_value(json_object_get(json_object_get(j, "cache"), "path")));
+    printf("now         %lld connections, %lld downloads\n", (long long)number(j, NULL, "connections"),
+           (long long)number(j, NULL, "ingests"));
+    print_upstreams(json_object_get(j, "upstreams"));
+    print_transfers(json_object_get(j, "transfers"));
+}
+
+int cmd_status(int argc, char **argv)
+{
+    struct cli_options o = {0};
+    struct err err = {0};
+    json_t *answer;
+
+    for (int i = 1, took; i < argc; i += took) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(USAGE, stdout);
+            return EXIT_DONE;
+        }
+        took = cli_option(&o, argc, argv, i);
+        if (took <= 0)
+            return took < 0 ? EXIT_USAGE : cli_usage(USAGE, "status: \"%s\" is not an option", argv[i]);
+    }
+    if (!cli_ask(&o, "/v1/status", NULL, &answer, &err))
+        return cli_fail(&err);
+    if (o.json)
+        cli_print_json(answer);
+    else
+        print(answer);
+    json_decref(answer);
+    return EXIT_DONE;
+}

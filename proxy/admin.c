@@ -1,0 +1,244 @@
+#include "proxy/admin.h"
+
+#include "base/clock.h"
+#include "gc/gc.h"
+#include "proxy/handlers.h"
+
+#include <string.h>
+
+void admin_error(struct admin_job *job, int status, const char *fmt, ...)
+{
+    char text[ERR_MSG_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    json_decref(job->answer);
+    job->status = status;
+    job->answer = json_pack("{s:s}", "error", text);
+}
+
+/* ---- status ---- */
+
+static void add_transfer(void *arg, const struct ingest_info *i)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    json_array_append_new(arg, json_pack("{s:s, s:I, s:I, s:i}", "digest", digest_format(&i->digest, text), "size",
+                                         (json_int_t)i->size, "received", (json_int_t)i->received, "followers",
+                                         i->followers));
+}
+
+static json_t *list_upstreams(struct proxy *p, uint64_t *received)
+{
+    json_t *list = json_array();
+    struct upstream_stats st;
+
+    *received = 0;
+    for (int i = 0; i < sites_count(p->sites); i++) {
+        const struct site *s = sites_at(p->sites, i);
+        upstream_get_stats(s->upstream, &st);
+        *received += st.received_bytes;
+        json_t *u = json_pack("{s:s, s:b, s:I}", "name", s->host, "up", st.up, "requests", (json_int_t)st.requests);
+        json_object_set_new(u, "ratelimit_remaining",
+                            st.ratelimit_remaining >= 0 ? json_integer(st.ratelimit_remaining) : json_null());
+        json_array_append_new(list, u);
+    }
+    return list;
+}
+
+static void status(struct admin_job *job)
+{
+    struct proxy *p = job->proxy;
+    struct metrics_sums sums;
+    struct totals totals;
+    struct gc_stats g;
+    uint64_t received;
+    int connections = 0;
+    json_t *transfers = json_array(), *upstreams = list_upstreams(p, &received);
+
+    metrics_sum(p, &sums);
+    cache_totals(p->cache, &totals);
+    gc_get_stats(p->gc, &g);
+    for (int i = 0; i < p->worker_count; i++)
+        connections += http_server_connections(p->workers[i].http);
+    ingests_each(p->cache->ingests, add_transfer, transfers);
+    job->answer = json_pack(
+        "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:s, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}", "version",
+        ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline", p->config->offline,
+        "requests", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits, "bytes", "sent",
+        (json_int_t)(sums.from_cache + sums.from_upstream), "from_cache", (json_int_t)sums.from_cache, "from_upstream",
+        (json_int_t)received, "cache", "path", p->config->cache_path, "bytes", (json_int_t)totals.bytes, "limit_bytes",
+        (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
+        "ingests", ingests_count(p->cache->ingests), "connections", connections, "upstreams", upstreams, "transfers",
+        transfers);
+}
+
+/* ---- rm and gc ---- */
+
+static void add_lines(json_t *list, const struct buf *lines)
+{
+    for (const char *p = lines->data; p && *p;) {
+        size_t len = strcspn(p, "\n");
+        json_array_append_new(list, json_stringn(p, len));
+        p += len + (p[len] == '\n');
+    }
+}
+
+static bool remove_one(struct admin_job *job, const char *text, json_t *removed, struct gc_report *sum)
+{
+    char name[REF_TEXT_MAX], tag[DIGEST_TEXT_MAX];
+    struct gc_report report;
+    struct ref ref;
+    struct err err = {0};
+
+    if (!text || !ref_parse(&ref, text, &err)) {
+        admin_error(job, 400, "%s", text ? err.msg : "references are strings");
+        return false;
+    }
+    snprintf(tag, sizeof(tag), "%s", ref.tag);
+    if (ref.digest.alg != DIGEST_NONE) {
+        digest_format(&ref.digest, tag);
+        tag[MIN(strlen(tag), (size_t)REF_TAG_MAX)] = '\0';
+    }
+    if (!gc_remove(job->proxy->gc, ref_name(&ref, name), tag, &report, &err)) {
+        admin_error(job, err.code == ERR_NOT_FOUND ? 404 : 500, "%s", err.msg);
+        return false;
+    }
+    add_lines(removed, &report.images);
+    buf_free(&report.images);
+    sum->freed_bytes += report.freed_bytes;
+    sum->freed_blobs += report.freed_blobs;
+    return true;
+}
+
+static void rm(struct admin_job *job, const json_t *input)
+{
+    json_t *removed = json_array(), *item;
+    const json_t *references = json_object_get(input, "references");
+    struct gc_report sum = {0};
+    size_t i;
+
+    if (json_array_size(references) == 0) {
+        json_decref(removed);
+        admin_error(job, 400, "which references? {\"references\": [\"nginx:1.27\"]}");
+        return;
+    }
+    json_array_foreach(references, i, item)
+    {
+        if (!remove_one(job, json_string_value(item), removed, &sum)) {
+            json_decref(removed);
+            return;
+        }
+    }
+    job->answer = json_pack("{s:o, s:I, s:I}", "removed", removed, "freed_bytes", (json_int_t)sum.freed_bytes,
+                            "freed_blobs", (json_int_t)sum.freed_blobs);
+}
+
+static void collect(struct admin_job *job, const json_t *input)
+{
+    const json_t *to = json_object_get(input, "to");
+    bool dry = json_is_true(json_object_get(input, "dry_run"));
+    json_t *images = json_array();
+    struct gc_report report;
+    struct err err = {0};
+
+    if (gc_collect(job->proxy->gc, dry, json_is_integer(to) ? json_integer_value(to) : -1, &report, &err)) {
+        add_lines(images, &report.images);
+        job->answer = json_pack("{s:I, s:I, s:b, s:o}", "freed_bytes", (json_int_t)report.freed_bytes, "freed_blobs",
+                                (json_int_t)report.freed_blobs, "dry_run", dry, "removed_images", images);
+    } else {
+        json_decref(images);
+        admin_error(job, 500, "%s", err.msg);
+    }
+    buf_free(&report.images);
+}
+
+/* ---- the pages ---- */
+
+static void post(struct admin_job *job)
+{
+    json_error_t why;
+    json_t *input =
+        json_loadb(job->body_len ? job->body : "{}", job->body_len ? job->body_len : 2, JSON_REJECT_DUPLICATES, &why);
+
+    if (!json_is_object(input))
+        admin_error(job, 400, "the body is not a JSON object");
+    else if (strcmp(job->path, "/v1/rm") == 0)
+        rm(job, input);
+    else if (strcmp(job->path, "/v1/gc") == 0)
+        collect(job, input);
+    else
+        admin_error(job, 404, "no such page: POST %s", job->path);
+    json_decref(input);
+}
+
+static void work(struct admin_job *job)
+{
+    if (job->method == HTTP_METHOD_POST)
+        post(job);
+    else if (job->method == HTTP_METHOD_OTHER)
+        admin_error(job, 405, "GET and POST are understood here");
+    else if (strcmp(job->path, "/v1/status") == 0)
+        status(job);
+    else if (strcmp(job->path, "/v1/images") == 0)
+        admin_images(job);
+    else if (strncmp(job->path, "/v1/images/", 11) == 0)
+        admin_inspect(job, job->path + 11);
+    else
+        admin_error(job, 404, "no such page: GET %s", job->path);
+}
+
+/* ---- to an io worker and back ---- */
+
+static void answer(void *arg)
+{
+    struct admin_job *job = arg;
+
+    if (job->req && job->raw) {
+        http_on_gone(job->req, NULL, NULL);
+        http_reply(job->req, job->status, job->type, job->raw->data, job->raw->len);
+    } else if (job->req) {
+        char *text = json_dumps(job->answer, JSON_COMPACT);
+        http_on_gone(job->req, NULL, NULL);
+        http_reply(job->req, job->status, "application/json", text, strlen(text));
+        free(text);
+    }
+    json_decref(job->answer);
+    body_unref(job->raw);
+    free(job->path);
+    free(job->query);
+    free(job->body);
+    free(job);
+}
+
+static void work_and_answer(void *arg)
+{
+    struct admin_job *job = arg;
+
+    work(job);
+    loop_post(job->loop, answer, job);
+}
+
+static void client_gone(void *arg)
+{
+    ((struct admin_job *)arg)->req = NULL;
+}
+
+void handle_admin(struct worker *w, struct http_request *req)
+{
+    struct admin_job *job = xcalloc(1, sizeof(*job));
+    const char *body = http_body(req, &job->body_len);
+
+    job->proxy = w->proxy;
+    job->loop = w->loop;
+    job->req = req;
+    job->method = http_method(req) == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : http_method(req);
+    job->path = xstrdup(http_path(req));
+    job->query = xstrdup(http_query(req));
+    job->body = xstrndup(body, job->body_len);
+    job->status = 200;
+    http_on_gone(req, client_gone, job);
+    pool_run(w->proxy->pool, work_and_answer, job);
+}

@@ -1,0 +1,33 @@
+/* admin.h - the admin API: HTTP and JSON on a unix socket (mode 0660).
+ *
+ * Every request is worked off on an io worker, since it may read many manifests or wait for a collection; the answer
+ * goes back to the loop of its connection.
+ */
+#ifndef ENTREPOT_PROXY_ADMIN_H
+#define ENTREPOT_PROXY_ADMIN_H
+
+#include "proxy/proxy.h"
+
+#include <jansson.h>
+
+/* One request, while it is worked off. */
+struct admin_job {
+    struct proxy *proxy;
+    struct loop *loop;
+    struct http_request *req; /* NULL: the client is gone; the loop's */
+    enum http_method method;
+    char *path, *query, *body;
+    size_t body_len;
+    int status;
+    json_t *answer;   /* or */
+    struct body *raw; /* with its type */
+    char type[MEDIA_TYPE_MAX + 1];
+};
+
+/* On an io worker: fill in the answer. */
+void admin_images(struct admin_job *job);
+void admin_inspect(struct admin_job *job, const char *reference);
+/* Answers with {"error": "..."}. */
+void admin_error(struct admin_job *job, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,452 @@
+/* `ls` and `inspect`: images as trees of blobs. */
+#include "proxy/admin.h"
+
+#include <string.h>
+
+enum { TREE_MAX = 20000, SHARERS_MAX = 16, CLIMB_MAX = 3 };
+
+/* ---- an image's blobs ---- */
+
+struct leaf {
+    struct digest digest;
+    bool stored, manifest, shared;
+    int64_t size;
+};
+
+struct tree {
+    struct leaf *list;
+    size_t count, room;
+};
+
+static struct leaf *tree_find(struct tree *t, const struct digest *d)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (digest_eq(&t->list[i].digest, d))
+            return &t->list[i];
+    return NULL;
+}
+
+static void tree_add(struct tree *t, const struct digest *d)
+{
+    if (t->count == TREE_MAX || tree_find(t, d))
+        return;
+    if (t->count == t->room) {
+        t->room = t->room ? 2 * t->room : 32;
+        t->list = xrealloc(t->list, t->room * sizeof(*t->list));
+    }
+    t->list[t->count++] = (struct leaf){.digest = *d};
+}
+
+static bool add_child(void *arg, const struct child *c)
+{
+    if (c->role == CHILD_CONTENT)
+        tree_add(arg, &c->digest);
+    return true;
+}
+
+struct outsider {
+    struct tree *tree;
+    bool found;
+};
+
+static bool look_outside(void *arg, const struct holder *h)
+{
+    struct outsider *o = arg;
+
+    o->found = o->found || (h->kind == 'm' && !tree_find(o->tree, &h->manifest));
+    return !o->found;
+}
+
+/* The tree under a manifest, and which of its blobs other images need too. */
+static void tree_grow(struct tree *tree, struct index_txn *t, const struct digest *root)
+{
+    struct blob_row row;
+
+    tree_add(tree, root);
+    for (size_t i = 0; i < tree->count; i++) {
+        struct digest d = tree->list[i].digest;
+        if (!rows_get_blob(t, &d, &row))
+            continue;
+        tree->list[i].stored = true;
+        tree->list[i].size = row.size;
+        tree->list[i].manifest = row.flags & BLOB_MANIFEST;
+        if (tree->list[i].manifest)
+            rows_each_child(t, &d, add_child, tree);
+    }
+    for (size_t i = 0; i < tree->count; i++) {
+        struct outsider o = {.tree = tree};
+        rows_each_holder(t, &tree->list[i].digest, look_outside, &o);
+        tree->list[i].shared = o.found;
+    }
+}
+
+/* ---- what is read from the manifests themselves ---- */
+
+static bool load_manifest(struct cache *c, const struct digest *d, int64_t size, struct manifest *m)
+{
+    _cleanup_body_ struct body *b = cache_manifest(c, d, size, NULL);
+
+    return b && manifest_parse(m, b->data, b->len, NULL);
+}
+
+static bool load_config(struct cache *c, const struct manifest *m, struct image_config *config)
+{
+    const struct part *p = manifest_part(m, PART_CONFIG);
+    _cleanup_buf_ struct buf text = {0};
+
+    memset(config, 0, sizeof(*config));
+    return p && store_read_blob(c->store, &p->digest, MANIFEST_SIZE_MAX, &text, NULL) &&
+           image_config_parse(config, text.data, text.len, NULL);
+}
+
+static json_t *digest_json(const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return d && d->alg != DIGEST_NONE ? json_string(digest_format(d, text)) : json_null();
+}
+
+/* ---- ls ---- */
+
+struct image {
+    char name[REF_NAME_MAX + 1], tag[REF_TAG_MAX + 1];
+    struct tag_row row;
+    struct blob_row blob;
+    bool stored, pinned;
+    struct tree tree;
+};
+
+struct images {
+    struct index_txn *t;
+    struct image *list;
+    size_t count, room;
+    const char *name, *tag; /* only this one; or NULL */
+};
+
+static bool note_pin(void *arg, const struct holder *h)
+{
+    bool *pinned = arg;
+
+    *pinned = *pinned || h->kind == 'p';
+    return !*pinned;
+}
+
+static bool add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+{
+    struct images *all = arg;
+    char name[REF_NAME_MAX + 1];
+
+    if (!rows_repo_name(all->t, repo, name) || (all->tag && strcmp(tag, all->tag) != 0))
+        return true;
+    if (all->count == all->room) {
+        all->room = all->room ? 2 * all->room : 16;
+        all->list = xrealloc(all->list, all->room * sizeof(*all->list));
+    }
+    struct image *i = &all->list[all->count++];
+    memset(i, 0, sizeof(*i));
+    memcpy(i->name, name, sizeof(name));
+    snprintf(i->tag, sizeof(i->tag), "%s", tag);
+    i->row = *row;
+    i->stored = rows_get_blob(all->t, &row->digest, &i->blob);
+    rows_each_holder(all->t, &row->digest, note_pin, &i->pinned);
+    tree_grow(&i->tree, all->t, &row->digest);
+    return true;
+}
+
+static void read_images(struct index_txn *t, void *arg)
+{
+    struct images *all = arg;
+    uint64_t repo = all->name ? rows_repo_id(t, all->name) : 0;
+
+    all->t = t;
+    if (!all->name || repo != 0)
+        rows_each_tag(t, repo, add_image, all);
+}
+
+static void images_free(struct images *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        free(all->list[i].tree.list);
+    free(all->list);
+}
+
+/* Every blob that the platforms here need is here. */
+static bool is_complete(struct tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        if (!tree->list[i].stored && !tree->list[i].manifest)
+            return false;
+    return true;
+}
+
+static void platform_of(struct cache *c, const struct manifest *m, json_t *platforms, json_t **image_id)
+{
+    struct image_config config;
+    const struct part *p = manifest_part(m, PART_CONFIG);
+
+    if (m->kind != MANIFEST_IMAGE || !p)
+        return;
+    json_decref(*image_id);
+    *image_id = digest_json(&p->digest);
+    if (load_config(c, m, &config) && config.platform[0])
+        json_array_append_new(platforms, json_string(config.platform));
+    image_config_free(&config);
+}
+
+static json_t *describe_image(struct cache *c, struct image *i)
+{
+    json_t *platforms = json_array(), *image_id = json_null();
+    struct manifest m = {0};
+    int64_t size = 0, shared = 0;
+    int runnable = 0;
+
+    if (i->stored && load_manifest(c, &i->row.digest, i->blob.size, &m)) {
+        platform_of(c, &m, platforms, &image_id);
+        for (size_t k = 0; k < m.count; k++) {
+            struct leaf *l = m.parts[k].role == PART_MANIFEST ? tree_find(&i->tree, &m.parts[k].digest) : NULL;
+            struct manifest child = {0};
+            if (!l || !l->stored || m.parts[k].attestation || !load_manifest(c, &l->digest, l->size, &child))
+                continue;
+            if (m.parts[k].platform[0])
+                json_array_append_new(platforms, json_string(m.parts[k].platform));
+            if (++runnable == 1 && manifest_part(&child, PART_CONFIG)) {
+                json_decref(image_id);
+                image_id = digest_json(&manifest_part(&child, PART_CONFIG)->digest);
+            }
+            manifest_free(&child);
+        }
+        manifest_free(&m);
+    }
+    if (runnable > 1) { /* which one is the image's? none */
+        json_decref(image_id);
+        image_id = json_null();
+    }
+    for (size_t k = 0; k < i->tree.count; k++) {
+        size += i->tree.list[k].stored ? i->tree.list[k].size : 0;
+        shared += i->tree.list[k].stored && i->tree.list[k].shared ? i->tree.list[k].size : 0;
+    }
+    char reference[REF_TEXT_MAX];
+    snprintf(reference, sizeof(reference), "%s%c%s", i->name, strchr(i->tag, ':') ? '@' : ':', i->tag);
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:b}", "reference", reference, "digest",
+                     digest_json(&i->row.digest), "media_type", i->blob.media_type, "image_id", image_id, "platforms",
+                     platforms, "size", (json_int_t)size, "shared_size", (json_int_t)shared, "last_used",
+                     (json_int_t)i->blob.used, "pinned", i->pinned, "cached", i->stored && is_complete(&i->tree));
+}
+
+void admin_images(struct admin_job *job)
+{
+    struct images all = {0};
+    json_t *list = json_array();
+
+    index_read(job->proxy->cache->index, read_images, &all);
+    for (size_t i = 0; i < all.count; i++)
+        json_array_append_new(list, describe_image(job->proxy->cache, &all.list[i]));
+    job->answer = json_pack("{s:o}", "images", list);
+    images_free(&all);
+}
+
+/* ---- inspect ---- */
+
+/* Which images need a blob too. */
+struct sharers {
+    struct index_txn *t;
+    struct digest d;
+    struct tree *tree; /* the image that is asked about */
+    json_t *names;
+    int depth;
+};
+
+static bool climb(void *arg, const struct holder *h)
+{
+    struct sharers *s = arg;
+    char name[REF_NAME_MAX + 1], text[REF_TEXT_MAX];
+
+    if (h->kind == 'm' && s->depth < CLIMB_MAX && !tree_find(s->tree, &h->manifest)) {
+        s->depth++;
+        rows_each_holder(s->t, &h->manifest, climb, s);
+        s->depth--;
+    } else if (h->kind == 't' && s->depth > 0 && rows_repo_name(s->t, h->repo, name)) {
+        snprintf(text, sizeof(text), "%s%c%s", name, strchr(h->tag, ':') ? '@' : ':', h->tag);
+        json_array_append_new(s->names, json_string(text));
+    }
+    return json_array_size(s->names) < SHARERS_MAX;
+}
+
+static void read_sharers(struct index_txn *t, void *arg)
+{
+    struct sharers *s = arg;
+
+    s->t = t;
+    rows_each_holder(t, &s->d, climb, s);
+}
+
+static json_t *sharers_of(struct cache *c, struct tree *tree, const struct digest *d)
+{
+    struct sharers s = {.d = *d, .tree = tree, .names = json_array()};
+
+    index_read(c->index, read_sharers, &s);
+    return s.names;
+}
+
+static bool is_cached(struct tree *tree, const struct digest *d)
+{
+    struct leaf *l = tree_find(tree, d);
+
+    return l && l->stored;
+}
+
+/* One platform: its config and layers, if its manifest is here. */
+static json_t *describe_platform(struct cache *c, struct tree *tree, const struct digest *d, int64_t size,
+                                 const char *platform, bool attestation)
+{
+    json_t *layers = json_array(), *config_json = json_null(), *id = json_null();
+    struct manifest m = {0};
+    struct image_config config = {0};
+    size_t n = 0;
+
+    if (is_cached(tree, d) && load_manifest(c, d, size, &m)) {
+        const struct part *p = manifest_part(&m, PART_CONFIG);
+        if (p) {
+            json_decref(config_json);
+            json_decref(id);
+            id = digest_json(&p->digest);
+            config_json = json_pack("{s:o, s:I, s:b}", "digest", digest_json(&p->digest), "size", (json_int_t)p->size,
+                                    "cached", is_cached(tree, &p->digest));
+        }
+        load_config(c, &m, &config);
+        for (size_t k = 0; k < m.count; k++) {
+            const struct part *l = &m.parts[k];
+            if (l->role != PART_LAYER)
+                continue;
+            json_array_append_new(layers, json_pack("{s:o, s:I, s:s, s:o, s:b, s:o}", "digest", digest_json(&l->digest),
+                                                    "size", (json_int_t)l->size, "media_type", l->media_type, "diff_id",
+                                                    digest_json(n < config.count ? &config.diff_ids[n] : NULL),
+                                                    "cached", is_cached(tree, &l->digest), "shared_with",
+                                                    sharers_of(c, tree, &l->digest)));
+            n++;
+        }
+    }
+    json_t *out =
+        json_pack("{s:s, s:o, s:I, s:b, s:b, s:o, s:o, s:o}", "platform", platform[0] ? platform : config.platform,
+                  "digest", digest_json(d), "size", (json_int_t)size, "cached", is_cached(tree, d), "attestation",
+                  attestation, "image_id", id, "config", config_json, "layers", layers);
+    image_config_free(&config);
+    manifest_free(&m);
+    return out;
+}
+
+/* The references of a repository that point to this digest. */
+static json_t *tags_of(struct cache *c, const char *name, const struct digest *d)
+{
+    struct images all = {.name = name};
+    json_t *tags = json_array();
+
+    index_read(c->index, read_images, &all);
+    for (size_t i = 0; i < all.count; i++)
+        if (digest_eq(&all.list[i].row.digest, d) && !strchr(all.list[i].tag, ':'))
+            json_array_append_new(tags, json_string(all.list[i].tag));
+    images_free(&all);
+    return tags;
+}
+
+static void describe_tree(struct admin_job *job, struct image *i)
+{
+    struct cache *c = job->proxy->cache;
+    struct manifest m = {0};
+    json_t *platforms = json_array(), *ls = describe_image(c, i);
+
+    if (!load_manifest(c, &i->row.digest, i->blob.size, &m)) {
+        json_decref(platforms);
+        json_decref(ls);
+        admin_error(job, 500, "the manifest of %s cannot be read", i->name);
+        return;
+    }
+    if (m.kind == MANIFEST_IMAGE)
+        json_array_append_new(platforms, describe_platform(c, &i->tree, &i->row.digest, i->blob.size, "", false));
+    for (size_t k = 0; k < m.count; k++)
+        if (m.parts[k].role == PART_MANIFEST)
+            json_array_append_new(platforms, describe_platform(c, &i->tree, &m.parts[k].digest, m.parts[k].size,
+                                                               m.parts[k].platform, m.parts[k].attestation));
+    json_object_set_new(ls, "tags", tags_of(c, i->name, &i->row.digest));
+    json_object_set_new(ls, "kind", json_string(m.kind == MANIFEST_INDEX ? "index" : "manifest"));
+    json_object_set_new(ls, "platforms", platforms);
+    job->answer = ls;
+    manifest_free(&m);
+}
+
+struct by_digest {
+    const char *name;
+    const struct digest *digest;
+    struct image *image;
+};
+
+static void read_by_digest(struct index_txn *t, void *arg)
+{
+    struct by_digest *b = arg;
+    char text[DIGEST_TEXT_MAX];
+
+    if (!rows_get_blob(t, b->digest, &b->image->blob) || !rows_linked(t, rows_repo_id(t, b->name), b->digest))
+        return;
+    b->image->stored = true;
+    b->image->row.digest = *b->digest;
+    snprintf(b->image->name, sizeof(b->image->name), "%s", b->name);
+    snprintf(b->image->tag, sizeof(b->image->tag), "%.*s", (int)REF_TAG_MAX, digest_format(b->digest, text));
+    tree_grow(&b->image->tree, t, b->digest);
+}
+
+/* "%2F" and friends: a client may encode the reference as one path segment. */
+static void unescape(char *text)
+{
+    char *out = text;
+
+    for (char *in = text; *in; in++) {
+        unsigned c;
+        if (*in == '%' && sscanf(in + 1, "%2x", &c) == 1 && c >= 0x20) {
+            *out++ = (char)c;
+            in += in[1] && in[2] ? 2 : 0;
+        } else {
+            *out++ = *in;
+        }
+    }
+    *out = '\0';
+}
+
+void admin_inspect(struct admin_job *job, const char *reference)
+{
+    struct cache *c = job->proxy->cache;
+    char name[REF_TEXT_MAX];
+    _cleanup_free_
+    char *text = xstrdup(reference);
+    struct ref ref;
+    struct err err = {0};
+    struct images all = {0};
+    struct image single = {0}, *image = NULL;
+
+    unescape(text);
+    if (!ref_parse(&ref, text, &err)) {
+        admin_error(job, 400, "%s", err.msg);
+        return;
+    }
+    ref_name(&ref, name);
+    if (ref.digest.alg != DIGEST_NONE) {
+        index_read(c->index, read_by_digest, &(struct by_digest){name, &ref.digest, &single});
+        image = single.stored ? &single : NULL;
+    } else {
+        all.name = name;
+        all.tag = ref.tag;
+        index_read(c->index, read_images, &all);
+        image = all.count > 0 ? &all.list[0] : NULL;
+    }
+    if (!image || !image->stored) {
+        admin_error(job, 404, "%s is not in the cache", text);
+    } else if (strstr(job->query, "raw=1")) {
+        job->raw = cache_manifest(c, &image->row.digest, image->blob.size, NULL);
+        snprintf(job->type, sizeof(job->type), "%s", image->blob.media_type);
+        if (!job->raw)
+            admin_error(job, 500, "the manifest of %s cannot be read", text);
+    } else {
+        describe_tree(job, image);
+    }
+    free(single.tree.list);
+    images_free(&all);
+}

@@ -1,0 +1,79 @@
+/* config_yaml.h - the configuration file as libcyaml reads it: text and numbers, nothing understood yet. Internal to
+ * config.c. */
+#ifndef ENTREPOT_PROXY_CONFIG_YAML_H
+#define ENTREPOT_PROXY_CONFIG_YAML_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct yaml_tls {
+    char *cert, *key, *client_ca;
+};
+
+struct yaml_listen {
+    char *address;
+    struct yaml_tls *tls;
+};
+
+struct yaml_intercept {
+    char *address;
+    struct yaml_tls *ca;
+};
+
+struct yaml_tags {
+    char *ttl, *max_stale, *negative_ttl;
+};
+
+struct yaml_credentials {
+    char *username, *password_file, *docker_config, *helper, *provider;
+};
+
+struct yaml_upstream {
+    char *name;
+    char **endpoints;
+    uint32_t endpoints_count;
+    char *access;
+    struct yaml_credentials *credentials;
+    char *ca;
+    bool *insecure;
+    int32_t *parallel, *rate_reserve;
+    struct yaml_tags *tags;
+    char *connect_timeout, *stall_timeout;
+};
+
+struct yaml_config {
+    struct yaml_listen *listen;
+    uint32_t listen_count;
+    struct yaml_intercept *intercept;
+    struct {
+        char *socket;
+    } * admin;
+    struct {
+        char *address;
+    } * metrics;
+    int32_t *workers, *fetchers;
+    struct {
+        char *level, *format;
+    } * log;
+    struct {
+        char *path, *max_size, *min_free, *fetch;
+    } * cache;
+    struct {
+        char *policy, *high, *low, *grace, *interval;
+    } * gc;
+    struct yaml_tags *tags;
+    bool *offline, *upstreams_any;
+    struct yaml_upstream *upstreams;
+    uint32_t upstreams_count;
+};
+
+/* Parses; errors name line and key. The result is freed with config_yaml_free(); NULL in *out for an empty document. */
+bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err);
+void config_yaml_free(struct yaml_config *y);
+/* The line (from 1) on which `key` stands within the `nth` entry of `section` (NULL: the top); 0 if not found. For
+ * messages about values that are well-formed but impossible. */
+int config_yaml_line(const char *text, const char *section, int nth, const char *key);
+
+#endif

@@ -1,0 +1,385 @@
+#include "proxy/server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gc/gc.h"
+#include "proxy/handlers.h"
+
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+enum { IO_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
+
+/* The main thread's own: signals and the clockwork. */
+struct server {
+    struct proxy proxy;
+    const struct config_overrides *overrides;
+    struct loop *loop;
+    struct event *signals[4], *flush, *deadline;
+    int draining; /* workers that have not finished yet */
+    bool stopping;
+};
+
+/* ---- requests ---- */
+
+static void answer_metrics(struct worker *w, struct http_request *req)
+{
+    _cleanup_buf_ struct buf page = {0};
+
+    metrics_print(w->proxy, &page);
+    http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", page.data, page.len);
+}
+
+static void answer_ready(struct worker *w, struct http_request *req)
+{
+    bool ready = atomic_load(&w->proxy->ready);
+
+    http_reply(req, ready ? 200 : 503, "text/plain", ready ? "ready\n" : "stopping\n", ready ? 6 : 9);
+}
+
+/* The daemon's own pages are on the metrics listener if there is one, else on every listener. */
+static bool has_own_pages(const struct worker *w, const struct http_request *req)
+{
+    return !w->proxy->metrics_listener || w->proxy->metrics_listener == http_listener(req);
+}
+
+static void answer_page(struct worker *w, struct http_request *req, const struct route *r)
+{
+    switch (r->kind) {
+    case ROUTE_BASE:
+        http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
+        http_reply(req, 200, "application/json", "{}", 2);
+        break;
+    case ROUTE_MANIFEST:
+        handle_manifest(w, req, r);
+        break;
+    case ROUTE_BLOB:
+        handle_blob(w, req, r);
+        break;
+    case ROUTE_TAGS:
+        handle_tags(w, req, r);
+        break;
+    case ROUTE_REFERRERS:
+        handle_referrers(w, req, r);
+        break;
+    case ROUTE_CATALOG:
+        handle_catalog(w, req);
+        break;
+    case ROUTE_METRICS:
+        answer_metrics(w, req);
+        break;
+    case ROUTE_HEALTH:
+        http_reply(req, 200, "text/plain", "ok\n", 3);
+        break;
+    case ROUTE_READY:
+        answer_ready(w, req);
+        break;
+    default:
+        http_error(req, 404, "UNSUPPORTED", "no such page");
+    }
+}
+
+static void on_request(void *arg, struct http_request *req)
+{
+    struct worker *w = arg;
+    struct route_error error;
+    struct route r;
+
+    if (http_listener(req) == w->proxy->admin_listener) {
+        handle_admin(w, req);
+        return;
+    }
+    if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
+        http_reply_header(req, "Allow", "GET, HEAD");
+        http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
+        return;
+    }
+    if (!route_parse(&r, req, w->proxy->sites, &error)) {
+        http_error(req, error.status, error.code, "%s", error.message);
+        return;
+    }
+    bool own = r.kind >= ROUTE_METRICS;
+    if ((own && !has_own_pages(w, req)) || (!own && w->proxy->metrics_listener == http_listener(req)))
+        http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
+    else
+        answer_page(w, req, &r);
+}
+
+static void on_complete(void *arg, struct http_request *req)
+{
+    struct worker *w = arg;
+
+    metrics_count(w->metrics, req);
+    log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
+              (long long)http_sent(req), (long long)http_micros(req));
+}
+
+/* ---- stopping ---- */
+
+static void all_drained(struct server *s)
+{
+    loop_stop(s->loop);
+}
+
+static void one_drained(void *arg)
+{
+    struct server *s = arg;
+
+    if (--s->draining == 0)
+        all_drained(s);
+}
+
+static void worker_drained(void *arg)
+{
+    struct worker *w = arg;
+    struct server *s = (struct server *)((char *)w->proxy - offsetof(struct server, proxy));
+
+    loop_post(s->loop, one_drained, s);
+}
+
+static void drain_worker(void *arg)
+{
+    struct worker *w = arg;
+
+    for (int i = 0; i < w->proxy->listener_count; i++)
+        listener_stop(w->proxy->listeners[i], w->loop);
+    http_server_drain(w->http, worker_drained, w);
+}
+
+static void on_deadline(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    log_warn("some requests did not end within %d s and are cut off", (int)DRAIN_S);
+    all_drained(arg);
+}
+
+static void on_stop(evutil_socket_t sig, short what UNUSED, void *arg)
+{
+    struct server *s = arg;
+
+    if (s->stopping) {
+        all_drained(s); /* asked twice: now */
+        return;
+    }
+    s->stopping = true;
+    log_info("%s: draining", strsignal((int)sig));
+    sd_notify(0, "STOPPING=1");
+    atomic_store(&s->proxy.ready, false);
+    s->draining = s->proxy.worker_count;
+    for (int i = 0; i < s->proxy.worker_count; i++)
+        loop_post(s->proxy.workers[i].loop, drain_worker, &s->proxy.workers[i]);
+    event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
+}
+
+/* What can change while we run: the log. Everything else is said to need a restart, if it changed. */
+static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
+{
+    struct server *s = arg;
+    struct config fresh;
+    struct err err;
+    _cleanup_buf_ struct buf before = {0}, after = {0};
+
+    sd_notify(0, "RELOADING=1");
+    if (!config_load(&fresh, s->overrides, &err)) {
+        log_error("the configuration stays as it is: %s", err.msg);
+    } else {
+        log_setup(fresh.log_level, fresh.log_format);
+        struct config same_log = *s->proxy.config;
+        same_log.log_level = fresh.log_level;
+        same_log.log_format = fresh.log_format;
+        config_print(&same_log, &before);
+        config_print(&fresh, &after);
+        bool same = strcmp(before.data, after.data) == 0;
+        log_info("configuration read anew%s", same ? "" : "; changes other than log: take a restart");
+        config_free(&fresh);
+    }
+    sd_notify(0, "READY=1");
+}
+
+static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct server *s = arg;
+
+    use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
+}
+
+/* ---- starting ---- */
+
+static bool open_listeners(struct proxy *p, struct err *err)
+{
+    const struct config *c = p->config;
+    int inherited = sd_listen_fds(1);
+
+    for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
+        p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
+    for (int i = 0; inherited <= 0 && c->listen[i]; i++) {
+        struct listener *l = listener_open(c->listen[i], 0666, err);
+        if (!l)
+            return false;
+        p->listeners[p->listener_count++] = l;
+    }
+    if (c->metrics_address) {
+        struct listener *l = listener_open(c->metrics_address, 0666, err);
+        if (!l)
+            return false;
+        p->metrics_listener = p->listeners[p->listener_count++] = l;
+    }
+    _cleanup_free_
+    char *admin = xasprintf("unix:%s", c->admin_socket), *dir = xstrdup(c->admin_socket);
+    char *slash = strrchr(dir, '/');
+    if (slash && slash != dir) {
+        *slash = '\0';
+        mkdir(dir, 0755);
+    }
+    struct listener *l = listener_open(admin, 0660, err);
+    if (!l)
+        return err_wrap(err, "the admin socket");
+    p->admin_listener = p->listeners[p->listener_count++] = l;
+    return true;
+}
+
+static bool start_worker(struct proxy *p, int n, struct err *err)
+{
+    struct worker *w = &p->workers[n];
+    char name[16];
+
+    snprintf(name, sizeof(name), "serve-%d", n);
+    w->proxy = p;
+    w->loop = loop_new(name, err);
+    if (!w->loop)
+        return false;
+    w->metrics = metrics_new();
+    w->http = http_server_new(w->loop, &HTTP_LIMITS_DEFAULT, on_request, on_complete, w);
+    p->worker_count = n + 1;
+    for (int i = 0; i < p->listener_count; i++)
+        if (!listener_add(p->listeners[i], w->loop, w->http, err))
+            return false;
+    return true;
+}
+
+static bool open_parts(struct proxy *p, struct err *err)
+{
+    const struct config *c = p->config;
+    const struct gc_options gc = {
+        .max_bytes = c->max_size.bytes,
+        .max_percent = c->max_size.percent,
+        .min_free_bytes = c->min_free.bytes,
+        .min_free_percent = c->min_free.percent,
+        .high = c->gc_high,
+        .low = c->gc_low,
+        .grace_ms = c->gc_grace_ms,
+        .interval_ms = c->gc_interval_ms,
+    };
+
+    p->pool = pool_new("io", IO_THREADS, err);
+    p->cache = p->pool ? cache_open(c->cache_path, p->pool, err) : NULL;
+    if (!p->cache || !ingests_settle(p->cache, err))
+        return false;
+    p->sites = sites_new(c);
+    p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
+    p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
+    return p->gc != NULL;
+}
+
+static bool start(struct server *s, struct err *err)
+{
+    static const int stops[] = {SIGTERM, SIGINT};
+    struct proxy *p = &s->proxy;
+    int n = 0;
+
+    p->started_s = clock_now_s();
+    s->loop = loop_new("main", err);
+    if (!s->loop || !open_parts(p, err) || !open_listeners(p, err))
+        return false;
+    for (int i = 0; i < MIN(p->config->workers, (int)WORKERS_MAX); i++)
+        if (!start_worker(p, i, err))
+            return false;
+    for (size_t i = 0; i < ARRAY_LEN(stops); i++)
+        s->signals[n++] = evsignal_new(loop_base(s->loop), stops[i], on_stop, s);
+    s->signals[n++] = evsignal_new(loop_base(s->loop), SIGHUP, on_reload, s);
+    for (int i = 0; i < n; i++)
+        event_add(s->signals[i], NULL);
+    s->deadline = event_new(loop_base(s->loop), -1, 0, on_deadline, s);
+    s->flush = event_new(loop_base(s->loop), -1, EV_PERSIST, on_flush, s);
+    event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
+    atomic_store(&p->ready, true);
+    for (int i = 0; i < p->worker_count; i++)
+        if (!loop_start(p->workers[i].loop, err))
+            return false;
+    return true;
+}
+
+/* ---- ending ---- */
+
+static void finish(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    /* Fetch loops first: their waiters are told, so that no answer is owed when the serve loops end. */
+    if (p->fetchers)
+        fetchers_stop(p->fetchers);
+    for (int i = 0; i < p->worker_count; i++)
+        loop_stop(p->workers[i].loop);
+    for (int i = 0; i < p->worker_count; i++)
+        loop_join(p->workers[i].loop);
+    for (int i = 0; i < p->worker_count; i++)
+        http_server_free(p->workers[i].http);
+    for (int i = 0; i < p->listener_count; i++)
+        listener_free(p->listeners[i]);
+    gc_free(p->gc);
+    if (p->pool)
+        pool_free(
+            p->pool); /* admin jobs end here; their answers find no loop, and are run by loop_free's owner below */
+    for (int i = 0; i < p->worker_count; i++) {
+        loop_join(p->workers[i].loop);
+        loop_free(p->workers[i].loop);
+        metrics_free(p->workers[i].metrics);
+    }
+    cache_close(p->cache);
+    fetchers_free(p->fetchers);
+    sites_free(p->sites);
+    for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
+        if (s->signals[i])
+            event_free(s->signals[i]);
+    if (s->deadline)
+        event_free(s->deadline);
+    if (s->flush)
+        event_free(s->flush);
+    loop_free(s->loop);
+}
+
+static void raise_limits(void)
+{
+    struct rlimit fds;
+
+    if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < fds.rlim_max) {
+        fds.rlim_cur = fds.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &fds);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+bool server_run(const struct config *config, const struct config_overrides *overrides, struct err *err)
+{
+    struct server *s = xcalloc(1, sizeof(*s));
+
+    raise_limits();
+    log_setup(config->log_level, config->log_format);
+    s->proxy.config = config;
+    s->overrides = overrides;
+    bool ok = start(s, err);
+    if (ok) {
+        log_info("entrepot " ENTREPOT_VERSION " serves on %s with the cache in %s",
+                 listener_address(s->proxy.listeners[0]), config->cache_path);
+        sd_notify(0, "READY=1");
+        loop_run(s->loop);
+        log_info("stopped");
+    }
+    finish(s);
+    free(s);
+    return ok;
+}

@@ -1,0 +1,12 @@
+/* server.h - the daemon, from start to end. */
+#ifndef ENTREPOT_PROXY_SERVER_H
+#define ENTREPOT_PROXY_SERVER_H
+
+#include "proxy/config.h"
+
+/* Serves until SIGTERM or SIGINT, then drains: requests under way are finished (for at most half a minute), downloads
+ * are put off as resumable parts. SIGHUP reads the configuration anew. Main thread. Errors: what kept it from starting.
+ */
+bool server_run(const struct config *config, const struct config_overrides *overrides, struct err *err);
+
+#endif
