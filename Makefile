@@ -1,17 +1,27 @@
 # entrepot - build, test, install. `make help` lists the targets.
 
 VERSION  := 0.1.0
-B        ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 CC       ?= cc
 WERROR   ?= -Werror
+LLHTTP   ?= /usr/share/llhttp
+
+# `make asan`, `make tsan`, and with `test` after them: the same in a folder of their own, under a sanitizer.
+ifneq ($(filter asan,$(MAKECMDGOALS)),)
+B        ?= build-asan
+SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
+else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
+B        ?= build-tsan
+SANITIZE ?= -fsanitize=thread
+SUITES   ?= unit protocol concurrency
+endif
+B        ?= build
+SANITIZE ?=
+SUITES   ?= unit protocol concurrency e2e
+T        ?=
 
 ROOMS    := base cache upstream gc proxy
-PKGS     := libevent libevent_pthreads libcurl libcrypto lmdb jansson libcyaml libsystemd
-LLHTTP   ?= /usr/share/llhttp
-SANITIZE ?=
-
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion $(WERROR)
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
@@ -21,11 +31,33 @@ LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(wildcard cli/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+TOOL_SRC := $(wildcard tests/tools/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
+TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
 LLHTTP_OBJ := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
+C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC)
+H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit))
 
-all: $(B)/entrepot
+BUILD_PKGS := gcc pkg-config libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev \
+	libsystemd-dev node-llhttp
+TEST_PKGS := libcmocka-dev varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
+	busybox-static apache2-utils jq curl wrk nginx-light iproute2 mandoc python3
+LINT_PKGS := clang-format clang-tidy cppcheck
+
+all: | deps ## build
+	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
+
+asan tsan: all ## build under a sanitizer; `make asan test` runs the tests there
+	@:
+
+deps:
+	@tests/packages $(BUILD_PKGS)
+
+test-deps: deps
+	@tests/packages $(TEST_PKGS)
 
 $(B)/entrepot: $(CLI_OBJ) $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -42,9 +74,51 @@ $(B)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(SANITIZE) -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp -c -o $@ $<
 
-clean:
-	rm -rf $(B)
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d)
+$(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
-.PHONY: all clean
+run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
+	$(B)/entrepot serve
+
+demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
+	@B=$(B) tests/demo
+
+tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN)
+
+test: | test-deps ## every suite; T=PATTERN runs what matches
+	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
+	@B=$(B) T="$(T)" tests/run $(SUITES)
+
+bench: | test-deps all ## the table of figures, beside nginx and curl
+	@B=$(B) tests/bench/run
+
+soak: | test-deps ## the crash test, for long
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) ROUNDS=1000 tests/run concurrency
+
+lint: ## format, static analysis, layers
+	@tests/packages $(LINT_PKGS) mandoc
+	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
+
+install: all ## DESTDIR= PREFIX=
+	install -D -m 0755 $(B)/entrepot $(DESTDIR)$(PREFIX)/bin/entrepot
+	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
+	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
+	install -D -m 0644 docs/config.example.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/config.example.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/entrepot.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/entrepot.service
+	install -m 0644 systemd/entrepot.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/entrepot.socket
+
+clean: ## remove what was built
+	rm -rf build build-asan build-tsan $(B)
+
+help:
+	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/  \1: \2/p' $(firstword $(MAKEFILE_LIST))
+
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d)
+
+.SECONDARY:
+.PHONY: all asan tsan deps test-deps run demo tests-built test bench soak lint install clean help

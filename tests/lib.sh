@@ -1,0 +1,132 @@
+# tests/lib.sh - what the scripts share: a folder that goes away, processes that are ended by pid, a registry, an entrepot,
+# images. Source it first; it sets -eu.
+set -eu -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ENTREPOT=$PWD/${B:-build}/entrepot
+TOOLS=$PWD/${B:-build}/tests/tools
+W=$(mktemp -d "${TMPDIR:-/tmp}/entrepot-test.XXXXXX")
+PIDS=()
+
+cleanup() {
+    local status=$? p
+    set +e
+    for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; done
+    for p in "${PIDS[@]}"; do
+        for _ in $(seq 50); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done
+        kill -9 "$p" 2>/dev/null
+        wait "$p" 2>/dev/null
+    done
+    type -t on_cleanup >/dev/null && on_cleanup
+    grep " $W/" /proc/self/mounts | awk '{print $2}' | sort -r | while read -r m; do umount -l "$m"; done
+    # A test that failed leaves its logs behind on stdout.
+    if [ $status != 0 ] && [ $status != 77 ]; then
+        for l in "$W"/*.log; do [ -f "$l" ] && { echo "--- $l"; tail -n 20 "$l" | cut -c 1-300; }; done
+    fi
+    # A sanitizer's word is a failure, whatever the test thought.
+    if grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer' "$W"/*.log 2>/dev/null; then
+        grep -hE -A 30 'ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer' "$W"/*.log | head -n 80
+        status=1
+    fi
+    rm -rf "$W"
+    exit $status
+}
+trap cleanup EXIT
+trap 'exit 143' TERM INT
+
+skip() { echo "$*"; exit 77; }
+fail() { echo "FAILED: $*"; exit 1; }
+say() { echo "* $*"; }
+is() { [ "$1" = "$2" ] || fail "$3: \"$1\" is not \"$2\""; }
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+wait_for() { # SECONDS COMMAND...
+    local n=$(($1 * 20))
+    shift
+    for _ in $(seq $n); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done
+    return 1
+}
+
+# ---- a real registry ----
+
+REGISTRY_PORT=
+registry_start() {
+    [ -n "$REGISTRY_PORT" ] || REGISTRY_PORT=$(free_port)
+    cat >"$W/registry.yml" <<-YML
+	version: 0.1
+	log: {level: error, accesslog: {disabled: false}}
+	storage: {filesystem: {rootdirectory: $W/registry}, delete: {enabled: true}}
+	http: {addr: "127.0.0.1:$REGISTRY_PORT"}
+	YML
+    docker-registry serve "$W/registry.yml" >>"$W/registry.log" 2>&1 &
+    REGISTRY_PID=$!
+    PIDS+=($REGISTRY_PID)
+    wait_for 20 curl -sf "http://127.0.0.1:$REGISTRY_PORT/v2/" || fail "the registry does not start"
+}
+registry_stop() { kill "$REGISTRY_PID"; wait "$REGISTRY_PID" 2>/dev/null || true; }
+# How often entrepot asked the registry: METHOD PATH-PATTERN (answers of 200 and 206).
+registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/registry.log" || true; }
+
+# ---- entrepot ----
+
+PORT=
+entrepot_start() { # [upstream port] [more YAML]
+    [ -n "$PORT" ] || PORT=$(free_port)
+    cat >"$W/config.yaml" <<-YAML
+	listen: [{address: "127.0.0.1:$PORT"}]
+	admin: {socket: $W/admin.sock}
+	cache: {path: $W/cache}
+	log: {level: ${LOG:-info}}
+	upstreams:
+	  - name: docker.io
+	    endpoints: ["http://127.0.0.1:${1:-$REGISTRY_PORT}"]
+	    insecure: true
+	    stall_timeout: 10s
+	${2:-}
+	YAML
+    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
+    ENTREPOT_PID=$!
+    PIDS+=($ENTREPOT_PID)
+    wait_for 20 curl -sf "http://127.0.0.1:$PORT/readyz" || fail "entrepot does not start"
+}
+entrepot_stop() {
+    kill -TERM "$ENTREPOT_PID"
+    wait "$ENTREPOT_PID" || fail "entrepot ended with $?"
+}
+ask() { "$ENTREPOT" "$@" --socket "$W/admin.sock"; }
+metric() { # NAME[{labels}]: the sum of what matches
+    curl -sf "http://127.0.0.1:$PORT/metrics" | awk -v n="$1" 'index($0, n) == 1 {s += $NF} END {printf "%d\n", s}'
+}
+
+# ---- images ----
+
+# Two images on a common base: NAME:1 and NAME-b:1, of busybox and a few random layers. Root only (umoci sets owners).
+layer() { # BUNDLE LAYOUT:TAG COMMAND: one layer
+    (cd "$1/rootfs" && eval "$3")
+    umoci repack --image "$2" --refresh-bundle "$1" >/dev/null 2>&1
+}
+image_build() { # NAME: base layers shared by every image of this run
+    local l=$W/layout bundle=$W/bundle-$1
+    if [ ! -d "$l" ]; then
+        umoci init --layout "$l"
+        umoci new --image "$l:base"
+        umoci unpack --image "$l:base" "$W/bundle-base" >/dev/null 2>&1
+        layer "$W/bundle-base" "$l:base" 'mkdir -p bin proc sys dev etc tmp; cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; echo root:x:0:0::/:/bin/sh >etc/passwd'
+        layer "$W/bundle-base" "$l:base" 'head -c 3000000 /dev/urandom >shared-data'
+    fi
+    umoci tag --image "$l:base" "$1"
+    umoci unpack --image "$l:$1" "$bundle" >/dev/null 2>&1
+    layer "$bundle" "$l:$1" "echo hello from $1 >hello; head -c 2500000 /dev/urandom >data"
+    umoci config --image "$l:$1" --config.entrypoint /bin/cat --config.cmd /hello --architecture amd64 --os linux
+    rm -rf "$bundle"
+}
+image_push() { # NAME TAG
+    skopeo copy -q --dest-tls-verify=false "oci:$W/layout:$1" "docker://127.0.0.1:$REGISTRY_PORT/library/$1:$2"
+}
+upstream_digest() { # NAME TAG
+    skopeo inspect --tls-verify=false --raw "docker://127.0.0.1:$REGISTRY_PORT/library/$1:$2" | sha256sum | sed 's/ .*//; s/^/sha256:/'
+}
+upstream_manifest() { skopeo inspect --tls-verify=false --raw "docker://127.0.0.1:$REGISTRY_PORT/library/$1:$2"; }
+need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
