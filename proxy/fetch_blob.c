@@ -389,10 +389,13 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
     if (!same && f->ingest)
         ingest_also_link(f->ingest, w->name);
     enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;
-    if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED)
-        fetch_answer_one(w, &f->result, f->ingest);
-    else
+    if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
+        /* The fetch's own result may tell of an attempt that failed and is being made again. */
+        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(f->ingest)};
+        fetch_answer_one(w, &r, f->ingest);
+    } else {
         STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+    }
 }
 
 const struct fetch_steps BLOB_STEPS = {

@@ -348,7 +348,7 @@ const char *http_method_name(const struct http_request *req)
 
 const char *http_path(const struct http_request *req)
 {
-    return req->conn->arena.data + req->path;
+    return req->conn->arena.len == 0 ? "-" : req->conn->arena.data + req->path;
 }
 
 const char *http_query(const struct http_request *req)
