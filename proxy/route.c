@@ -94,6 +94,8 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     } else if (has_host) {
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
         canonical(host);
+        if (!ref_host_valid(host, strlen(host)))
+            return fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
         path = slash + 1;
         r->site = sites_find(sites, host);
     } else {

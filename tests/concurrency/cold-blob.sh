@@ -1,0 +1,67 @@
+#!/bin/bash
+# 32 clients ask for the same cold blob of 256 MiB at once, half of them for a range: the upstream sends each byte once, every
+# client gets the right bytes, and gets the first of them long before the upstream has finished.
+. "$(dirname "$0")/../lib.sh"
+. tests/concurrency/nginx.sh.inc
+need_root # nginx as root reads our folder
+
+mib=${MIB:-256}
+mkdir -p "$W/www/v2/library/big/blobs"
+openssl enc -aes-128-ctr -nosalt -pass pass:entrepot -pbkdf2 </dev/zero 2>/dev/null | head -c $((mib << 20)) >"$W/blob" || true
+digest=$(sha256sum <"$W/blob" | sed 's/ .*//')
+mv "$W/blob" "$W/www/v2/library/big/blobs/sha256:$digest"
+nginx_start "$((mib / 4))m"
+entrepot_start "$NGINX_PORT"
+
+python3 - "$PORT" "$digest" "$W/www/v2/library/big/blobs/sha256:$digest" <<'PY'
+import hashlib, http.client, mmap, sys, threading, time
+
+port, digest, path = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+f = open(path, "rb")
+data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+size, clients, problems, firsts, ends = len(data), 32, [], [], []
+start = time.monotonic()
+
+def client(n):
+    first, last, headers = 0, size - 1, {}
+    if n % 2:
+        first = (n // 2) * (size // 16)
+        last = first + size // 16 - 1
+        headers["Range"] = "bytes=%d-%d" % (first, last)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    c.request("GET", "/v2/big/blobs/sha256:" + digest, headers=headers)
+    r = c.getresponse()
+    if r.status != (206 if headers else 200):
+        problems.append("client %d: status %d" % (n, r.status))
+        return
+    h, got, buf = hashlib.sha256(), 0, bytearray(1 << 20)
+    while True:
+        k = r.readinto(buf)
+        if k == 0:
+            break
+        if got == 0 and n % 2 == 0:
+            firsts.append(time.monotonic() - start)
+        h.update(memoryview(buf)[:k])
+        got += k
+    ends.append(time.monotonic() - start)
+    if got != last - first + 1:
+        problems.append("client %d: %d bytes of %d" % (n, got, last - first + 1))
+    elif h.digest() != hashlib.sha256(memoryview(data)[first:last + 1]).digest():
+        problems.append("client %d: wrong bytes" % n)
+
+threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
+for t in threads: t.start()
+for t in threads: t.join()
+print("first bytes after %.2f-%.2f s, the last client done after %.2f s" % (min(firsts), max(firsts), max(ends)))
+if max(firsts) > max(ends) / 2:
+    problems.append("the first bytes came late")
+for p in problems: print(p)
+sys.exit(1 if problems else 0)
+PY
+is "$(awk '{n += $2} END {print n}' "$W/nginx.access")" "$(( (mib << 20) + $(awk '$4 == "/" {n += $2} END {print n + 0}' "$W/nginx.access") ))" \
+    "bytes the upstream sent, by its own log"
+is "$(grep -c /blobs/ "$W/nginx.access")" 1 "requests the upstream got"
+is "$(metric 'entrepot_upstream_received_bytes_total{upstream="docker.io"}')" $((mib << 20)) "bytes received, by our metric"
+is "$(metric 'entrepot_requests_total{method="GET",kind="blob",upstream="docker.io",result="collapsed"}')" 31 "collapsed"
+is "$(sha256sum <"$W/cache/blobs/sha256/$digest" | sed 's/ .*//')" "$digest" "what is stored"
+entrepot_stop
