@@ -140,6 +140,18 @@ static bool take_word(struct reading *r, const char *section, int nth, const cha
     return bad(r, section, nth, key, "\"%s\" is none of the words that are possible here", text);
 }
 
+/* libcyaml would take any word for a yes. */
+static bool take_bool(struct reading *r, const char *section, int nth, const char *key, const char *text, bool *out)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", NULL};
+    int index = *out ? 1 : 0;
+
+    if (!take_word(r, section, nth, key, text, words, &index))
+        return false;
+    *out = index % 2 == 1;
+    return true;
+}
+
 static bool unsupported(struct reading *r, const char *section, int nth, const char *key)
 {
     return bad(r, section, nth, key, "not supported by version " ENTREPOT_VERSION " yet");
@@ -192,9 +204,8 @@ static bool take_numbers(struct reading *r, const struct yaml_config *y)
         return bad(r, NULL, 0, "fetchers", "%d is not between 1 and %d", *y->fetchers, (int)FETCHERS_MAX);
     if (y->fetchers)
         c->fetchers = *y->fetchers;
-    c->offline = y->offline ? *y->offline : c->offline;
-    c->upstreams_any = y->upstreams_any ? *y->upstreams_any : c->upstreams_any;
-    return true;
+    return take_bool(r, NULL, 0, "offline", y->offline, &c->offline) &&
+           take_bool(r, NULL, 0, "upstreams_any", y->upstreams_any, &c->upstreams_any);
 }
 
 static bool take_cache(struct reading *r, const struct yaml_config *y)
@@ -321,7 +332,8 @@ static bool take_upstream(struct reading *r, int nth, const struct yaml_upstream
         if (!isalnum((unsigned char)*p) && !strchr(".-:*[]_", *p))
             return bad(r, "upstreams", nth, "name", "\"%s\" is not a registry's host", y->name);
     }
-    u->insecure = y->insecure && *y->insecure;
+    if (!take_bool(r, "upstreams", nth, "insecure", y->insecure, &u->insecure))
+        return false;
     for (uint32_t i = 0; i < y->endpoints_count; i++)
         if (!take_endpoint(r, nth, u, (int)i, y->endpoints[i]))
             return false;

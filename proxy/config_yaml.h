@@ -37,7 +37,7 @@ struct yaml_upstream {
     char *access;
     struct yaml_credentials *credentials;
     char *ca;
-    bool *insecure;
+    char *insecure;
     int32_t *parallel, *rate_reserve;
     struct yaml_tags *tags;
     char *connect_timeout, *stall_timeout;
@@ -64,7 +64,7 @@ struct yaml_config {
         char *policy, *high, *low, *grace, *interval;
     } * gc;
     struct yaml_tags *tags;
-    bool *offline, *upstreams_any;
+    char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;
     uint32_t upstreams_count;
 };

@@ -1,0 +1,121 @@
+#include "tests/unit/unit.h"
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/ref.h"
+
+static void references(void **state UNUSED)
+{
+    static const struct {
+        const char *text, *full; /* NULL: refused */
+    } cases[] = {
+        {"nginx", "docker.io/library/nginx:latest"},
+        {"nginx:1.27", "docker.io/library/nginx:1.27"},
+        {"bitnami/redis", "docker.io/bitnami/redis:latest"},
+        {"docker.io/nginx", "docker.io/library/nginx:latest"},
+        {"ghcr.io/org/app:v1", "ghcr.io/org/app:v1"},
+        {"localhost/app", "localhost/app:latest"},
+        {"localhost:5000/app:2", "localhost:5000/app:2"},
+        {"host:5000/a/b/c", "host:5000/a/b/c:latest"},
+        {"a__b/c-d.e", "docker.io/a__b/c-d.e:latest"},
+        {"nginx@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+         "docker.io/library/nginx@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+        {"", NULL},
+        {"Nginx", NULL},
+        {"nginx:", NULL},
+        {"nginx:-a", NULL},
+        {"nginx@sha256:abc", NULL},
+        {"a//b", NULL},
+        {"../etc", NULL},
+        {"a/-b", NULL},
+        {"a b", NULL},
+        {"docker.io/", NULL},
+    };
+    char text[REF_TEXT_MAX];
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct ref ref;
+        struct err err = {0};
+        bool ok = ref_parse(&ref, cases[i].text, &err);
+        if (cases[i].full) {
+            if (!ok)
+                print_error("%s: %s\n", cases[i].text, err.msg);
+            assert_true(ok);
+            assert_string_equal(ref_format(&ref, text), cases[i].full);
+        } else {
+            if (ok)
+                print_error("\"%s\" was taken\n", cases[i].text);
+            assert_false(ok);
+            assert_int_equal(err.code, ERR_INVALID);
+        }
+    }
+}
+
+static void long_references(void **state UNUSED)
+{
+    char name[600];
+    struct ref ref;
+
+    memset(name, 'a', sizeof(name));
+    name[300] = '\0';
+    assert_false(ref_parse(&ref, name, NULL));
+    assert_true(ref_is_tag(name, 128));
+    assert_false(ref_is_tag(name, 129));
+    assert_true(ref_is_path(name, 255));
+    assert_false(ref_is_path(name, 256));
+}
+
+static void digests(void **state UNUSED)
+{
+    static const char empty[] = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    char text[DIGEST_TEXT_MAX];
+    struct digest d, computed, back;
+
+    assert_true(digest_parse(&d, empty, strlen(empty)));
+    digest_of(DIGEST_SHA256, "", 0, &computed);
+    assert_true(digest_eq(&d, &computed));
+    assert_string_equal(digest_format(&d, text), empty);
+    assert_int_equal(digest_from_key(&back, digest_key(&d), digest_key_len(&d)), 33);
+    assert_true(digest_eq(&back, &d));
+    assert_false(digest_parse(&d, empty, strlen(empty) - 1));
+    assert_false(digest_parse(&d, "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", 71));
+    assert_false(digest_parse(&d, "md5:d41d8cd98f00b204e9800998ecf8427e", 36));
+    digest_of(DIGEST_SHA512, "abc", 3, &d);
+    assert_int_equal(digest_len(&d), 64);
+    digest_format(&d, text);
+    assert_true(digest_parse(&back, text, strlen(text)));
+    assert_true(digest_eq(&back, &d));
+}
+
+static void streamed_hash(void **state UNUSED)
+{
+    char data[5000];
+    struct digest whole, pieces;
+    struct hasher *h = hasher_new(DIGEST_SHA256);
+
+    memset(data, 'x', sizeof(data));
+    for (size_t at = 0; at < sizeof(data); at += 1250)
+        hasher_update(h, data + at, 1250);
+    hasher_final(h, &pieces);
+    hasher_free(h);
+    digest_of(DIGEST_SHA256, data, sizeof(data), &whole);
+    assert_true(digest_eq(&whole, &pieces));
+}
+
+static void json_text(void **state UNUSED)
+{
+    _cleanup_buf_ struct buf b = {0};
+
+    buf_add_json(&b, "a\"b\\c\n\x01");
+    assert_string_equal(b.data, "a\\\"b\\\\c\\u000a\\u0001");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(references),    cmocka_unit_test(long_references), cmocka_unit_test(digests),
+        cmocka_unit_test(streamed_hash), cmocka_unit_test(json_text),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,306 @@
+#include "tests/unit/unit.h"
+
+#include "cache/rows.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct fixture {
+    char *dir;
+    struct index *index;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+    struct err err;
+
+    f->dir = make_folder();
+    f->index = index_open(f->dir, 1 << 16, &err); /* tiny: it must grow */
+    *state = f;
+    return f->index ? 0 : -1;
+}
+
+static void assert_sound(struct fixture *f);
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_sound(f);
+    index_close(f->index);
+    remove_tree(f->dir);
+    free(f);
+    return 0;
+}
+
+static void check(struct index_txn *t, void *arg)
+{
+    char report[2048];
+
+    *(size_t *)arg = rows_check(t, report, sizeof(report));
+    if (report[0])
+        print_error("%s", report);
+}
+
+static void assert_sound(struct fixture *f)
+{
+    size_t wrong = 99;
+
+    index_read(f->index, check, &wrong);
+    assert_int_equal(wrong, 0);
+}
+
+static struct digest named(int n)
+{
+    struct digest d;
+
+    digest_of(DIGEST_SHA256, &n, sizeof(n), &d);
+    return d;
+}
+
+/* ---- one change of each kind ---- */
+
+enum act { PUT_BLOB, PUT_MANIFEST, DROP, TAG, UNTAG, USE, LINK };
+
+struct change {
+    enum act act;
+    int blob, other, subject; /* numbers; -1: none */
+    const char *tag;
+};
+
+static bool apply(struct index_txn *t, void *arg, struct err *err)
+{
+    const struct change *c = arg;
+    struct digest d = named(c->blob);
+    struct blob_row row = {.size = 100 + c->blob, .created = 1000, .used = 1000};
+    struct child children[2];
+    size_t count = 0;
+    uint64_t repo;
+
+    if (!rows_intern_repo(t, "docker.io/library/x", &repo, err))
+        return false;
+    switch (c->act) {
+    case PUT_BLOB:
+        return rows_put_blob(t, &d, &row, err);
+    case PUT_MANIFEST:
+        row.flags = BLOB_MANIFEST;
+        if (c->other >= 0)
+            children[count++] = (struct child){CHILD_CONTENT, named(c->other), 5};
+        if (c->subject >= 0)
+            children[count++] = (struct child){CHILD_SUBJECT, named(c->subject), 5};
+        return rows_put_manifest(t, &d, &row, children, count, err);
+    case DROP:
+        return rows_drop_blob(t, &d, err);
+    case TAG:
+        return rows_put_tag(t, repo, c->tag, &(struct tag_row){d, 5, 5}, err);
+    case UNTAG:
+        return rows_drop_tag(t, repo, c->tag, err);
+    case USE:
+        return rows_use_blob(t, &d, 2000, 3, err);
+    case LINK:
+        return rows_link(t, repo, &d, 7, err);
+    }
+    return false;
+}
+
+static void change(struct fixture *f, struct change c)
+{
+    struct err err;
+    bool ok = index_write_wait(f->index, apply, &c, &err);
+
+    if (!ok)
+        print_error("%s\n", err.msg);
+    assert_true(ok);
+    assert_sound(f);
+}
+
+struct answer {
+    int blob;
+    size_t references;
+    struct blob_row row;
+    bool stored, linked;
+    struct totals totals;
+};
+
+static void look(struct index_txn *t, void *arg)
+{
+    struct answer *a = arg;
+    struct digest d = named(a->blob);
+
+    a->references = rows_references(t, &d);
+    a->stored = rows_get_blob(t, &d, &a->row);
+    a->linked = rows_linked(t, rows_repo_id(t, "docker.io/library/x"), &d);
+    rows_totals(t, &a->totals);
+}
+
+static struct answer ask(struct fixture *f, int blob)
+{
+    struct answer a = {.blob = blob};
+
+    index_read(f->index, look, &a);
+    return a;
+}
+
+static void references(void **state)
+{
+    struct fixture *f = *state;
+
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
+    assert_int_equal(ask(f, 1).references, 0);
+    change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL});
+    change(f, (struct change){PUT_MANIFEST, 11, 1, -1, NULL});
+    change(f, (struct change){PUT_MANIFEST, 11, 1, -1, NULL}); /* again: nothing changes */
+    assert_int_equal(ask(f, 1).references, 2);
+    change(f, (struct change){TAG, 10, -1, -1, "v1"});
+    assert_int_equal(ask(f, 10).references, 1);
+    change(f, (struct change){TAG, 11, -1, -1, "v1"}); /* the tag moves */
+    assert_int_equal(ask(f, 10).references, 0);
+    assert_int_equal(ask(f, 11).references, 1);
+    change(f, (struct change){DROP, 10, -1, -1, NULL});
+    assert_int_equal(ask(f, 1).references, 1);
+    change(f, (struct change){UNTAG, 0, -1, -1, "v1"});
+    change(f, (struct change){DROP, 11, -1, -1, NULL});
+    assert_int_equal(ask(f, 1).references, 0);
+    assert_int_equal(ask(f, 1).totals.bytes, 101);
+    change(f, (struct change){DROP, 1, -1, -1, NULL});
+    assert_int_equal(ask(f, 1).totals.blobs, 0);
+    assert_int_equal(ask(f, 1).totals.bytes, 0);
+}
+
+static void referrers(void **state)
+{
+    struct fixture *f = *state;
+
+    /* a signature before its image, and one after */
+    change(f, (struct change){PUT_MANIFEST, 20, -1, 30, NULL});
+    assert_int_equal(ask(f, 20).references, 0);
+    change(f, (struct change){PUT_MANIFEST, 30, -1, -1, NULL});
+    assert_int_equal(ask(f, 20).references, 1);
+    change(f, (struct change){PUT_MANIFEST, 21, -1, 30, NULL});
+    assert_int_equal(ask(f, 21).references, 1);
+    change(f, (struct change){DROP, 20, -1, -1, NULL});
+    change(f, (struct change){DROP, 30, -1, -1, NULL});
+    assert_int_equal(ask(f, 21).references, 0);
+    change(f, (struct change){PUT_MANIFEST, 30, -1, -1, NULL}); /* back again: it still knows its referrer */
+    assert_int_equal(ask(f, 21).references, 1);
+}
+
+static void links(void **state)
+{
+    struct fixture *f = *state;
+
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
+    change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL});
+    change(f, (struct change){PUT_MANIFEST, 40, 10, -1, NULL});
+    assert_false(ask(f, 1).linked);
+    change(f, (struct change){LINK, 40, -1, -1, NULL}); /* the index is proved: so is what it names */
+    assert_true(ask(f, 1).linked);
+    change(f, (struct change){DROP, 40, -1, -1, NULL});
+    assert_false(ask(f, 1).linked);
+}
+
+static void uses(void **state)
+{
+    struct fixture *f = *state;
+
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
+    change(f, (struct change){USE, 1, -1, -1, NULL});
+    assert_int_equal(ask(f, 1).row.used, 2000);
+    assert_int_equal(ask(f, 1).row.uses, 3);
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL}); /* stored again: its history stays */
+    assert_int_equal(ask(f, 1).row.uses, 3);
+    change(f, (struct change){USE, 99, -1, -1, NULL}); /* not there: nothing */
+}
+
+/* ---- many at once, a map that grows, and readers meanwhile ---- */
+
+struct storm {
+    struct fixture *f;
+    atomic_int done, failed;
+    atomic_bool stop;
+};
+
+struct storm_op {
+    struct storm *storm;
+    struct change change;
+};
+
+static bool apply_storm(struct index_txn *t, void *arg, struct err *err)
+{
+    struct storm_op *op = arg;
+
+    if (op->change.blob % 50 == 49) /* some fail by themselves; their neighbours must not */
+        return err_set(err, ERR_INVALID, "no");
+    return apply(t, &op->change, err);
+}
+
+static void storm_done(void *arg, const struct err *err)
+{
+    struct storm_op *op = arg;
+
+    if (err)
+        atomic_fetch_add(&op->storm->failed, 1);
+    atomic_fetch_add(&op->storm->done, 1);
+    free(op);
+}
+
+static void *read_storm(void *arg)
+{
+    struct storm *s = arg;
+
+    while (!atomic_load(&s->stop))
+        ask(s->f, 77);
+    return NULL;
+}
+
+static void storm(void **state)
+{
+    enum { OPS = 5000 };
+    struct storm s = {.f = *state};
+    pthread_t readers[3];
+
+    for (int i = 0; i < 3; i++)
+        pthread_create(&readers[i], NULL, read_storm, &s);
+    for (int i = 0; i < OPS; i++) {
+        struct storm_op *op = xcalloc(1, sizeof(*op));
+        *op = (struct storm_op){&s, {PUT_MANIFEST, i, i + 100000, -1, NULL}};
+        index_write(s.f->index, apply_storm, storm_done, op, NULL);
+    }
+    for (int i = 0; i < 60000 && atomic_load(&s.done) < OPS; i++)
+        usleep(1000);
+    atomic_store(&s.stop, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(readers[i], NULL);
+    assert_int_equal(atomic_load(&s.done), OPS);
+    assert_int_equal(atomic_load(&s.failed), OPS / 50);
+    assert_int_equal(ask(s.f, 1).totals.blobs, OPS - OPS / 50);
+}
+
+static void survives_reopening(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+
+    change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL});
+    change(f, (struct change){TAG, 10, -1, -1, "v1"});
+    index_close(f->index);
+    f->index = index_open(f->dir, 0, &err);
+    assert_non_null(f->index);
+    assert_true(ask(f, 10).stored);
+    assert_int_equal(ask(f, 10).references, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(references, setup, teardown),
+        cmocka_unit_test_setup_teardown(referrers, setup, teardown),
+        cmocka_unit_test_setup_teardown(links, setup, teardown),
+        cmocka_unit_test_setup_teardown(uses, setup, teardown),
+        cmocka_unit_test_setup_teardown(storm, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_reopening, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

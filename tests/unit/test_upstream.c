@@ -1,0 +1,107 @@
+#include "tests/unit/unit.h"
+
+#include "upstream/challenge.h"
+#include "upstream/response.h"
+#include "upstream/url.h"
+
+static void challenges(void **state UNUSED)
+{
+    static const struct {
+        const char *text;
+        enum challenge_scheme scheme;
+        const char *realm, *service, *scope;
+    } cases[] = {
+        {"Bearer "
+         "realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:library/"
+         "nginx:pull\"",
+         CHALLENGE_BEARER, "https://auth.docker.io/token", "registry.docker.io", "repository:library/nginx:pull"},
+        {"Basic realm=\"Registry Realm\"", CHALLENGE_BASIC, "Registry Realm", "", ""},
+        {"bearer REALM=\"https://a/\" , Service=b", CHALLENGE_BEARER, "https://a/", "b", ""},
+        {"Basic realm=\"x\", Bearer realm=\"https://y\",service=\"z\"", CHALLENGE_BEARER, "https://y", "z", ""},
+        {"Bearer realm=\"https://y\", Basic realm=\"x\"", CHALLENGE_BEARER, "https://y", "", ""},
+        {"Negotiate, Basic realm=\"x\"", CHALLENGE_BASIC, "x", "", ""},
+        {"Bearer realm=\"a\\\"b\"", CHALLENGE_BEARER, "a\"b", "", ""},
+        {"Bearer", CHALLENGE_NONE, "", "", ""},
+        {"Bearer realm=\"unterminated", CHALLENGE_NONE, "", "", ""},
+        {"", CHALLENGE_NONE, "", "", ""},
+        {",,,", CHALLENGE_NONE, "", "", ""},
+        {"\"\"\"", CHALLENGE_NONE, "", "", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct challenge c;
+        challenge_parse(&c, cases[i].text);
+        if ((int)c.scheme != (int)cases[i].scheme)
+            print_error("%s\n", cases[i].text);
+        assert_int_equal(c.scheme, cases[i].scheme);
+        if (c.scheme == CHALLENGE_NONE)
+            continue;
+        assert_string_equal(c.realm, cases[i].realm);
+        assert_string_equal(c.service, cases[i].service);
+        assert_string_equal(c.scope, cases[i].scope);
+    }
+}
+
+static void header(struct transfer_response *r, const char *line)
+{
+    response_header(r, line, strlen(line));
+}
+
+static void response_headers(void **state UNUSED)
+{
+    struct transfer_response r;
+
+    response_reset(&r);
+    header(&r, "Content-Length: 12\r\n");
+    header(&r, "CONTENT-TYPE: Application/JSON; charset=utf-8\r\n");
+    header(&r, "Content-Range: bytes 5-9/100\r\n");
+    header(&r, "ratelimit-remaining: 76;w=21600\r\n");
+    header(&r, "Retry-After: 7\r\n");
+    header(&r, "Www-Authenticate: Basic realm=\"a\"\r\n");
+    header(&r, "Www-Authenticate: Bearer realm=\"b\"\r\n");
+    assert_int_equal(r.content_length, 12);
+    assert_string_equal(r.content_type, "application/json");
+    assert_int_equal(r.range_first, 5);
+    assert_int_equal(r.range_last, 9);
+    assert_int_equal(r.range_total, 100);
+    assert_int_equal(r.ratelimit_remaining, 76);
+    assert_int_equal(r.retry_after, 7);
+    assert_string_equal(r.challenge, "Basic realm=\"a\", Bearer realm=\"b\"");
+    response_reset(&r);
+    header(&r, "Content-Length: 12x\r\n");
+    header(&r, "Content-Range: bytes 9-5/100\r\n");
+    header(&r, "Docker-Content-Digest: sha256:abc\r\n");
+    header(&r, "Retry-After: -5\r\n");
+    header(&r, "no colon\r\n");
+    assert_int_equal(r.content_length, -1);
+    assert_int_equal(r.range_first, -1);
+    assert_int_equal(r.digest.alg, DIGEST_NONE);
+    assert_int_equal(r.retry_after, 0);
+}
+
+static void urls_without_secrets(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"https://user:pass@host/path?X-Amz-Signature=secret#x", "https://host/path"},
+        {"http://host:5000/v2/", "http://host:5000/v2/"},
+        {"https://h?sig=secret", "https://h"},
+        {"nonsense", "(not a URL)"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buf_ struct buf b = {0};
+        url_redact(&b, cases[i][0]);
+        assert_string_equal(b.data, cases[i][1]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(challenges),
+        cmocka_unit_test(response_headers),
+        cmocka_unit_test(urls_without_secrets),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
