@@ -1,4 +1,4 @@
-/* config_yaml.h - the configuration file as libcyaml reads it: text and numbers, nothing understood yet. Internal to
+/* config_yaml.h - the configuration file as libcyaml reads it: text, nothing understood yet. Internal to
  * config.c. */
 #ifndef ENTREPOT_PROXY_CONFIG_YAML_H
 #define ENTREPOT_PROXY_CONFIG_YAML_H
@@ -38,7 +38,7 @@ struct yaml_upstream {
     struct yaml_credentials *credentials;
     char *ca;
     char *insecure;
-    int32_t *parallel, *rate_reserve;
+    char *parallel, *rate_reserve;
     struct yaml_tags *tags;
     char *connect_timeout, *stall_timeout;
 };
@@ -53,7 +53,7 @@ struct yaml_config {
     struct {
         char *address;
     } * metrics;
-    int32_t *workers, *fetchers;
+    char *workers, *fetchers;
     struct {
         char *level, *format;
     } * log;
@@ -72,8 +72,8 @@ struct yaml_config {
 /* Parses; errors name line and key. The result is freed with config_yaml_free(); NULL in *out for an empty document. */
 bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err);
 void config_yaml_free(struct yaml_config *y);
-/* The line (from 1) on which `key` stands within the `nth` entry of `section` (NULL: the top); 0 if not found. For
- * messages about values that are well-formed but impossible. */
-int config_yaml_line(const char *text, const char *section, int nth, const char *key);
+/* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"), the nth (from 0) of that name; if
+ * it is not there, the line of the nearest thing around it. For messages. */
+int config_yaml_line(const char *text, const char *path, int nth);
 
 #endif

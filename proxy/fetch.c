@@ -106,6 +106,8 @@ static void fetch_free(struct fetch *f)
     LIST_REMOVE(f, entry);
     if (f->retry)
         event_free(f->retry);
+    if (f->flush)
+        event_free(f->flush);
     if (f->ingest)
         ingest_unref(f->ingest);
     fetch_result_clear(&f->result);

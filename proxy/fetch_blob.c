@@ -21,6 +21,7 @@
 enum {
     FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
     ATTEMPTS_MAX = 100, /* in all */
+    GATHER = 512 << 10, /* bytes */
     PAUSE_MS = 100,     /* before the first further attempt; doubles with each fruitless one */
 };
 
@@ -132,20 +133,44 @@ static bool take_head(void *arg, const struct transfer_response *r)
     return true;
 }
 
+/* libcurl hands out 16 KiB at a time. They are gathered, as many as one turn of the loop brings, so that writing,
+ * hashing and waking followers cost once for all of them. */
+static bool flush(struct fetch *f)
+{
+    size_t len = f->received.len;
+
+    if (len == 0)
+        return true;
+    f->received.len = 0;
+    if (!ingest_write(f->ingest, f->at, f->received.data, len, &f->result.err))
+        return false;
+    f->at += (int64_t)len;
+    return true;
+}
+
+static void flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct fetch *f = arg;
+
+    if (!flush(f))
+        f->unwritable = true; /* the next piece, or the end, says so */
+}
+
 static bool take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
-    const char *p = data;
 
     if (f->response.status != 200 && f->response.status != 206)
         return true;
     size_t over = (size_t)MIN(f->skip, (int64_t)len);
     f->skip -= (int64_t)over;
     f->at += (int64_t)over;
-    if (!ingest_write(f->ingest, f->at, p + over, len - over, &f->result.err))
-        return false;
-    f->at += (int64_t)(len - over);
-    return true;
+    if (!f->flush)
+        f->flush = event_new(loop_base(f->fetcher->loop), -1, 0, flush_turn, f);
+    if (f->received.len == 0)
+        event_active(f->flush, EV_TIMEOUT, 0);
+    buf_add(&f->received, (const char *)data + over, len - over);
+    return !f->unwritable && (f->received.len < GATHER || flush(f));
 }
 
 static void try_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -195,10 +220,13 @@ static void body_complete(struct fetch *f)
 static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
-    struct err own = f->result.err;
     bool good = r->status == 200 || r->status == 206;
+    struct err unwritable = {.code = ERR_CANCELLED};
 
     f->call = NULL;
+    if (!flush(f) || f->unwritable)
+        err = &unwritable;
+    struct err own = f->result.err;
     if (!err && good) {
         body_complete(f);
         return;
@@ -336,6 +364,8 @@ static enum step ask(struct fetch *f)
         log_info("a blob of %s is resumed at %lld of %lld bytes", f->name, (long long)f->first,
                  (long long)ingest_size(f->ingest));
     f->attempts++;
+    f->unwritable = false;
+    f->received.len = 0;
     f->attempt_received = ingest_received(f->ingest);
     f->result.err.code = ERR_OK;
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);

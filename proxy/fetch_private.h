@@ -67,7 +67,8 @@ struct fetch {
     int64_t attempt_received;
     bool begun_anew; /* what was here turned out to be of no use, once */
     bool answered;   /* waiters have been sent to the ingest */
-    struct event *retry;
+    bool unwritable; /* the ingest would not take the last piece */
+    struct event *retry, *flush;
 };
 
 struct fetch_steps {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 enum {
     INPUT_MAX = HTTP_HEAD_MAX, /* bytes of later requests that may wait */
+    SCRATCH = 64 << 10,
     TICK_MS = 1000,
     LINGER_MS = 2000,
 };
@@ -50,6 +52,9 @@ void http_conn_close(struct http_conn *c)
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
+    if (c->readable)
+        event_free(c->readable);
+    c->readable = NULL;
     bufferevent_free(c->bev);
     c->bev = NULL;
     if (handling) {
@@ -157,6 +162,8 @@ void http_conn_finish(struct http_conn *c)
         return;
     }
     bufferevent_disable(c->bev, EV_WRITE);
+    if (c->readable && !c->eof && !event_pending(c->readable, EV_READ, NULL))
+        event_add(c->readable, NULL);
     c->since_ms = clock_mono_ms();
     http_parse_reset(c);
     if (more && !c->reading) /* a later request has been waiting */
@@ -164,6 +171,37 @@ void http_conn_finish(struct http_conn *c)
 }
 
 /* ---- events ---- */
+
+/* The client has said all it will say; it may still want its answers (RFC 9112 §9.6). */
+static void end_of_input(struct http_conn *c)
+{
+    c->eof = true;
+    read_requests(c);
+    if (c->state == CONN_READING || c->state == CONN_LINGERING)
+        http_conn_close(c);
+}
+
+/* Of a plain socket we read ourselves: libevent would ask the kernel how much there is before each read. */
+static void on_socket(evutil_socket_t fd, short what UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    ssize_t n = recv(fd, c->server->scratch, SCRATCH, 0);
+
+    if (n > 0 && c->state != CONN_LINGERING) {
+        evbuffer_unfreeze(in, 0);
+        evbuffer_add(in, c->server->scratch, (size_t)n);
+        evbuffer_freeze(in, 0);
+        read_requests(c);
+        if (c->state != CONN_CLOSED && evbuffer_get_length(in) >= INPUT_MAX)
+            event_del(c->readable);
+    } else if (n == 0) {
+        event_del(c->readable);
+        end_of_input(c);
+    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        http_conn_close(c);
+    }
+}
 
 static void on_readable(struct bufferevent *bev, void *arg)
 {
@@ -186,15 +224,10 @@ static void on_event(struct bufferevent *bev UNUSED, short what, void *arg)
 {
     struct http_conn *c = arg;
 
-    if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING) {
+    if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING)
         http_conn_close(c);
-        return;
-    }
-    /* The client has said all it will say; it may still want its answers (RFC 9112 §9.6). */
-    c->eof = true;
-    read_requests(c);
-    if (c->state == CONN_READING || c->state == CONN_LINGERING)
-        http_conn_close(c);
+    else
+        end_of_input(c);
 }
 
 static void attach(struct http_server *s, struct bufferevent *bev, int fd, const void *listener)
@@ -213,8 +246,13 @@ static void attach(struct http_server *s, struct bufferevent *bev, int fd, const
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_setwatermark(bev, EV_WRITE, 256 << 10, 0);
     bufferevent_set_max_single_write(bev, 1 << 20);
-    bufferevent_disable(bev, EV_WRITE);
-    bufferevent_enable(bev, EV_READ);
+    bufferevent_disable(bev, EV_READ | EV_WRITE);
+    if (fd < 0) {
+        bufferevent_enable(bev, EV_READ);
+        return;
+    }
+    c->readable = event_new(loop_base(s->loop), fd, EV_READ | EV_PERSIST, on_socket, c);
+    event_add(c->readable, NULL);
 }
 
 void http_server_accept(struct http_server *s, int fd, const void *listener)
@@ -291,6 +329,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     s->on_complete = on_complete;
     s->arg = arg;
     TAILQ_INIT(&s->conns);
+    s->scratch = xmalloc(SCRATCH);
     s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
     event_add(s->tick, &(struct timeval){.tv_sec = tick / 1000, .tv_usec = tick % 1000 * 1000});
     return s;
@@ -326,96 +365,14 @@ void http_server_free(struct http_server *s)
     }
     event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees what close put off */
     event_free(s->tick);
+    free(s->scratch);
+    buf_free(&s->head);
     free(s);
 }
 
 int http_server_connections(const struct http_server *s)
 {
     return atomic_load(&s->count);
-}
-
-/* ---- the request, read ---- */
-
-enum http_method http_method(const struct http_request *req)
-{
-    return req->method;
-}
-
-const char *http_method_name(const struct http_request *req)
-{
-    return llhttp_method_name(req->method_code);
-}
-
-const char *http_path(const struct http_request *req)
-{
-    return req->conn->arena.len == 0 ? "-" : req->conn->arena.data + req->path;
-}
-
-const char *http_query(const struct http_request *req)
-{
-    return req->conn->arena.data + req->query;
-}
-
-const char *http_header(const struct http_request *req, const char *name)
-{
-    const char *text = req->conn->arena.data;
-
-    for (int i = 0; i < req->field_count; i++)
-        if (strcmp(text + req->fields[i].name, name) == 0)
-            return text + req->fields[i].value;
-    return NULL;
-}
-
-const char *http_host(const struct http_request *req)
-{
-    return req->conn->arena.data + req->host;
-}
-
-const char *http_body(const struct http_request *req, size_t *len)
-{
-    *len = req->body.len;
-    return req->body.data ? req->body.data : "";
-}
-
-const void *http_listener(const struct http_request *req)
-{
-    return req->conn->listener;
-}
-
-struct loop *http_loop(const struct http_request *req)
-{
-    return req->conn->server->loop;
-}
-
-struct http_note *http_note(struct http_request *req)
-{
-    return &req->note;
-}
-
-int http_status(const struct http_request *req)
-{
-    return req->status;
-}
-
-int64_t http_sent(const struct http_request *req)
-{
-    return req->sent;
-}
-
-int64_t http_micros(const struct http_request *req)
-{
-    return clock_mono_us() - req->begun_us;
-}
-
-int64_t http_first_micros(const struct http_request *req)
-{
-    return req->first_us;
-}
-
-void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg)
-{
-    req->on_gone = fn;
-    req->gone_arg = arg;
 }
 
 void http_abort(struct http_request *req)
@@ -428,49 +385,4 @@ void http_abort(struct http_request *req)
     if (c->fd >= 0)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
     http_conn_close(c);
-}
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-static bool decode(const char *p, size_t len, char *out, size_t room)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        int c = p[i] == '+' ? ' ' : (unsigned char)p[i];
-        if (p[i] == '%') {
-            if (len - i < 3)
-                return false;
-            int hi = hex(p[i + 1]), lo = hex(p[i + 2]);
-            if (hi < 0 || lo < 0)
-                return false;
-            c = hi * 16 + lo;
-            i += 2;
-        }
-        if (c < 0x20 || c == 0x7f || n + 1 >= room)
-            return false;
-        out[n++] = (char)c;
-    }
-    out[n] = '\0';
-    return true;
-}
-
-bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room)
-{
-    const char *p = http_query(req);
-    size_t name_len = strlen(name);
-
-    while (*p) {
-        size_t len = strcspn(p, "&");
-        if (len > name_len && p[name_len] == '=' && memcmp(p, name, name_len) == 0)
-            return decode(p + name_len + 1, len - name_len - 1, out, room);
-        p += len + (p[len] == '&');
-    }
-    return false;
 }

@@ -56,7 +56,8 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) entry;
     struct http_server *server;
     struct bufferevent *bev;
-    int fd; /* of a plain socket, for direct writes; -1 otherwise */
+    int fd;                 /* of a plain socket, for direct writes; -1 otherwise */
+    struct event *readable; /* of a plain socket */
     const void *listener;
     enum conn_state state;
     bool eof;         /* the client will send no more */
@@ -92,7 +93,9 @@ struct http_server {
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
-    char date[40]; /* "Date: ...\r\n", made anew each second */
+    char *scratch;   /* where reads land */
+    struct buf head; /* where heads are written; kept for its memory */
+    char date[40];   /* "Date: ...\r\n", made anew each second */
     int64_t date_s;
 };
 

@@ -4,13 +4,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 enum {
     LOW_WATER = 256 << 10,
     HIGH_WATER = 1 << 20,
     PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
-    HEAD_ROOM = 2048,
 };
 
 static const char *reason(int status)
@@ -71,12 +71,15 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
     va_start(ap, fmt);
     vsnprintf(value, sizeof(value), fmt, ap);
     va_end(ap);
-    buf_adds(&req->headers, name);
-    buf_adds(&req->headers, ": ");
-    for (const char *p = value; *p; p++) /* what upstream sent must not begin a line of its own */
+    /* What upstream sent must not begin a line of its own. */
+    char *to = value;
+    for (const char *p = value; *p; p++)
         if ((unsigned char)*p >= 0x20 && *p != 0x7f)
-            buf_add(&req->headers, p, 1);
-    buf_adds(&req->headers, "\r\n");
+            *to++ = *p;
+    buf_adds(&req->headers, name);
+    buf_add(&req->headers, ": ", 2);
+    buf_add(&req->headers, value, (size_t)(to - value));
+    buf_add(&req->headers, "\r\n", 2);
 }
 
 void http_reply_reset(struct http_request *req)
@@ -205,20 +208,45 @@ void http_pump(struct http_conn *c)
 
 static void send_head(struct http_request *req, int status, const char *type, int64_t len)
 {
-    _cleanup_buf_ struct buf head = {0};
+    struct buf *head = &req->conn->server->head;
 
-    buf_reserve(&head, HEAD_ROOM);
-    compose(req, &head, status, type, len);
-    evbuffer_add(output(req), head.data, head.len);
+    buf_clear(head);
+    compose(req, head, status, type, len);
+    evbuffer_add(output(req), head->data, head->len);
+}
+
+/* Head and body in one write, past libevent's buffers if the kernel takes it. */
+static void send_small(struct http_request *req, int status, const char *type, const void *body, size_t len)
+{
+    struct http_conn *c = req->conn;
+    struct buf *head = &c->server->head;
+    ssize_t n = 0;
+
+    buf_clear(head);
+    compose(req, head, status, type, (int64_t)len);
+    if (req->method != HTTP_METHOD_HEAD) {
+        buf_add(head, body, len);
+        req->sent = (int64_t)len;
+    }
+    if (c->fd >= 0 && evbuffer_get_length(output(req)) == 0)
+        n = send(c->fd, head->data, head->len, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        c->lost = true;
+    else if ((size_t)MAX(n, (ssize_t)0) < head->len)
+        evbuffer_add(output(req), head->data + MAX(n, (ssize_t)0), head->len - (size_t)MAX(n, (ssize_t)0));
 }
 
 void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len)
 {
     begin(req, (int64_t)len);
-    send_head(req, status, type, (int64_t)len);
-    if (req->method != HTTP_METHOD_HEAD) {
-        evbuffer_add(output(req), body, len);
-        req->sent = (int64_t)len;
+    if (len <= HTTP_COPY_MAX) {
+        send_small(req, status, type, body, len);
+    } else {
+        send_head(req, status, type, (int64_t)len);
+        if (req->method != HTTP_METHOD_HEAD) {
+            evbuffer_add(output(req), body, len);
+            req->sent = (int64_t)len;
+        }
     }
     req->ended = true;
     http_pump(req->conn);

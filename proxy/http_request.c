@@ -1,0 +1,132 @@
+#include "proxy/http_private.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+enum http_method http_method(const struct http_request *req)
+{
+    return req->method;
+}
+
+const char *http_method_name(const struct http_request *req)
+{
+    return llhttp_method_name(req->method_code);
+}
+
+const char *http_path(const struct http_request *req)
+{
+    return req->conn->arena.len == 0 ? "-" : req->conn->arena.data + req->path;
+}
+
+const char *http_query(const struct http_request *req)
+{
+    return req->conn->arena.data + req->query;
+}
+
+const char *http_header(const struct http_request *req, const char *name)
+{
+    const char *text = req->conn->arena.data;
+
+    for (int i = 0; i < req->field_count; i++)
+        if (strcmp(text + req->fields[i].name, name) == 0)
+            return text + req->fields[i].value;
+    return NULL;
+}
+
+const char *http_host(const struct http_request *req)
+{
+    return req->conn->arena.data + req->host;
+}
+
+const char *http_body(const struct http_request *req, size_t *len)
+{
+    *len = req->body.len;
+    return req->body.data ? req->body.data : "";
+}
+
+const void *http_listener(const struct http_request *req)
+{
+    return req->conn->listener;
+}
+
+struct loop *http_loop(const struct http_request *req)
+{
+    return req->conn->server->loop;
+}
+
+struct http_note *http_note(struct http_request *req)
+{
+    return &req->note;
+}
+
+int http_status(const struct http_request *req)
+{
+    return req->status;
+}
+
+int64_t http_sent(const struct http_request *req)
+{
+    return req->sent;
+}
+
+int64_t http_micros(const struct http_request *req)
+{
+    return clock_mono_us() - req->begun_us;
+}
+
+int64_t http_first_micros(const struct http_request *req)
+{
+    return req->first_us;
+}
+
+void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg)
+{
+    req->on_gone = fn;
+    req->gone_arg = arg;
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static bool decode(const char *p, size_t len, char *out, size_t room)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        int c = p[i] == '+' ? ' ' : (unsigned char)p[i];
+        if (p[i] == '%') {
+            if (len - i < 3)
+                return false;
+            int hi = hex(p[i + 1]), lo = hex(p[i + 2]);
+            if (hi < 0 || lo < 0)
+                return false;
+            c = hi * 16 + lo;
+            i += 2;
+        }
+        if (c < 0x20 || c == 0x7f || n + 1 >= room)
+            return false;
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room)
+{
+    const char *p = http_query(req);
+    size_t name_len = strlen(name);
+
+    while (*p) {
+        size_t len = strcspn(p, "&");
+        if (len > name_len && p[name_len] == '=' && memcmp(p, name, name_len) == 0)
+            return decode(p + name_len + 1, len - name_len - 1, out, room);
+        p += len + (p[len] == '&');
+    }
+    return false;
+}
