@@ -165,7 +165,7 @@ static void read_images(struct index_txn *t, void *arg)
 
 static void images_free(struct images *all)
 {
-    for (size_t i = 0; i < all->count; i++)
+    for (size_t i = 0; all->list && i < all->count; i++)
         free(all->list[i].tree.list);
     free(all->list);
 }

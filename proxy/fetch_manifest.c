@@ -278,7 +278,8 @@ static enum step store(struct fetch *f)
         return bad_answer(f, &err);
 
     f->result.body = body_new(f->received.len);
-    memcpy(f->result.body->data, f->received.data, f->received.len);
+    if (f->received.len > 0)
+        memcpy(f->result.body->data, f->received.data, f->received.len);
     f->result.size = (int64_t)f->received.len;
     const char *type =
         manifest_is_type(f->response.content_type) || !m.media_type[0] ? f->response.content_type : m.media_type;
