@@ -1,0 +1,228 @@
+#include "tests/unit/unit.h"
+
+#include "base/clock.h"
+#include "gc/gc.h"
+
+#include <stdio.h>
+
+enum { LAYER = 100000 /* bytes */, GRACE_MS = 3600000 };
+
+struct fixture {
+    char *dir;
+    struct pool *pool;
+    struct cache *cache;
+    struct gc *gc;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+    struct err err = {0};
+    const struct gc_options o = {.max_bytes = 10 * LAYER,
+                                 .min_free_bytes = 0,
+                                 .high = 95,
+                                 .low = 55,
+                                 .grace_ms = GRACE_MS,
+                                 .interval_ms = 3600000};
+
+    f->dir = make_folder();
+    f->pool = pool_new("io", 2, &err);
+    f->cache = cache_open(f->dir, f->pool, &err);
+    f->gc = f->cache ? gc_new(f->cache, &o, &err) : NULL;
+    *state = f;
+    return f->gc ? 0 : -1;
+}
+
+static void check(struct index_txn *t, void *arg)
+{
+    char report[2048];
+
+    *(size_t *)arg = rows_check(t, report, sizeof(report));
+    if (report[0])
+        print_error("%s", report);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    size_t wrong = 1;
+
+    index_read(f->cache->index, check, &wrong);
+    assert_int_equal(wrong, 0);
+    gc_free(f->gc);
+    pool_free(f->pool);
+    cache_close(f->cache);
+    remove_tree(f->dir);
+    free(f);
+    return 0;
+}
+
+/* ---- images ---- */
+
+static struct digest layer_digest(int n, char data[LAYER])
+{
+    struct digest d;
+
+    memset(data, 0, LAYER);
+    memcpy(data, &n, sizeof(n));
+    digest_of(DIGEST_SHA256, data, LAYER, &d);
+    return d;
+}
+
+struct image {
+    const char *tag; /* NULL: none */
+    struct digest manifest;
+    struct child children[8];
+    size_t count;
+};
+
+static bool apply_image(struct index_txn *t, void *arg, struct err *err)
+{
+    struct image *i = arg;
+    int64_t now = clock_now_s();
+    struct blob_row row = {.size = LAYER, .created = now, .used = now};
+    struct blob_row manifest = {.size = 100, .created = now, .used = now, .flags = BLOB_MANIFEST};
+    uint64_t repo;
+
+    for (size_t k = 0; k < i->count; k++)
+        if (!rows_put_blob(t, &i->children[k].digest, &row, err))
+            return false;
+    return rows_intern_repo(t, "docker.io/library/x", &repo, err) &&
+           rows_put_manifest(t, &i->manifest, &manifest, i->children, i->count, err) &&
+           (!i->tag || rows_put_tag(t, repo, i->tag, &(struct tag_row){i->manifest, 1, 1}, err));
+}
+
+/* An image of the given layers (ended by 0). */
+static struct digest put_image(struct fixture *f, const char *tag, const int *layers)
+{
+    static char data[LAYER];
+    struct image i = {.tag = tag};
+    char text[100] = {0};
+
+    for (; layers[i.count]; i.count++) {
+        i.children[i.count] = (struct child){CHILD_CONTENT, layer_digest(layers[i.count], data), LAYER};
+        assert_true(store_write_blob(f->cache->store, &i.children[i.count].digest, data, LAYER, NULL));
+    }
+    snprintf(text, sizeof(text), "manifest %s %d", tag ? tag : "-", layers[0]);
+    digest_of(DIGEST_SHA256, text, sizeof(text), &i.manifest);
+    assert_true(store_write_blob(f->cache->store, &i.manifest, text, sizeof(text), NULL));
+    assert_true(index_write_wait(f->cache->index, apply_image, &i, NULL));
+    clock_advance(10000); /* the next one is younger */
+    return i.manifest;
+}
+
+static bool has_layer(struct fixture *f, int n)
+{
+    static char data[LAYER];
+    struct digest d = layer_digest(n, data);
+
+    return store_has_blob(f->cache->store, &d);
+}
+
+static struct gc_report collect(struct fixture *f, bool dry, int64_t target)
+{
+    struct gc_report r;
+    struct err err = {0};
+
+    assert_true(gc_collect(f->gc, dry, target, &r, &err));
+    return r;
+}
+
+#define LAYERS(...) ((const int[]){__VA_ARGS__, 0})
+
+static void unreferenced(void **state)
+{
+    struct fixture *f = *state;
+
+    put_image(f, NULL, LAYERS(1, 2));
+    put_image(f, "kept", LAYERS(2, 3));
+    struct gc_report r = collect(f, false, -1);
+    assert_int_equal(r.freed_blobs, 0); /* within its grace */
+    clock_advance(GRACE_MS + 1000);
+    r = collect(f, true, -1);
+    assert_true(r.freed_blobs >= 1); /* a dry run says what would go, and leaves it */
+    assert_true(has_layer(f, 1));
+    r = collect(f, false, -1);
+    assert_int_equal(r.freed_blobs, 2); /* the manifest, and the layer that only it held */
+    assert_false(has_layer(f, 1));
+    assert_true(has_layer(f, 2));
+    assert_true(has_layer(f, 3));
+}
+
+static void least_recently_used(void **state)
+{
+    struct fixture *f = *state;
+
+    struct digest old = put_image(f, "old", LAYERS(1, 9));
+    put_image(f, "middle", LAYERS(2, 3, 9));
+    put_image(f, "young", LAYERS(4, 5, 6, 7, 9));
+    put_image(f, "younger", LAYERS(8, 10));
+    clock_advance(GRACE_MS + 1000);
+    use_touch(f->cache->use, &old); /* used just now: no longer the oldest, and within its grace */
+    struct gc_report r = collect(f, false, -1);
+    assert_string_equal(r.images.data, "docker.io/library/x:middle\ndocker.io/library/x:young\n");
+    buf_free(&r.images);
+    assert_true(has_layer(f, 1)); /* in use */
+    assert_true(has_layer(f, 9)); /* shared with it */
+    assert_false(has_layer(f, 2));
+    assert_false(has_layer(f, 4));
+    assert_true(has_layer(f, 8)); /* under the low-water mark by then */
+}
+
+static void leases_are_respected(void **state)
+{
+    struct fixture *f = *state;
+    struct digest m = put_image(f, "served", LAYERS(1));
+
+    clock_advance(GRACE_MS + 1000);
+    use_lease(f->cache->use, &m);
+    struct gc_report r = collect(f, false, 0);
+    assert_int_equal(r.freed_blobs, 0);
+    use_release(f->cache->use, &m);
+    r = collect(f, false, 0);
+    assert_int_equal(r.freed_blobs, 2);
+    buf_free(&r.images);
+}
+
+static void one_by_name(void **state)
+{
+    struct fixture *f = *state;
+    struct gc_report r;
+    struct err err = {0};
+
+    put_image(f, "a", LAYERS(1, 2));
+    put_image(f, "b", LAYERS(2, 3));
+    assert_true(gc_remove(f->gc, "docker.io/library/x", "a", &r, &err)); /* whatever its age */
+    buf_free(&r.images);
+    assert_false(has_layer(f, 1));
+    assert_true(has_layer(f, 2));
+    assert_false(gc_remove(f->gc, "docker.io/library/x", "a", &r, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+static void many_in_small_transactions(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 300; i++) {
+        struct image im = {.tag = NULL};
+        digest_of(DIGEST_SHA256, &i, sizeof(i), &im.manifest);
+        assert_true(index_write_wait(f->cache->index, apply_image, &im, NULL));
+    }
+    clock_advance(GRACE_MS + 1000);
+    struct gc_report r = collect(f, false, -1);
+    assert_int_equal(r.freed_blobs, 300);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(unreferenced, setup, teardown),
+        cmocka_unit_test_setup_teardown(least_recently_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(leases_are_respected, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_in_small_transactions, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
