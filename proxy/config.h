@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#include <jansson.h>
 #include <stdint.h>
 
 enum { CONFIG_LISTEN_MAX = 16, CONFIG_UPSTREAMS_MAX = 64, CONFIG_ENDPOINTS_MAX = 8 };
@@ -60,18 +61,26 @@ struct config_overrides {
     const char *cache;         /* --cache */
     const char *const *listen; /* --listen, NULL-terminated */
     bool offline;
+    bool no_secrets; /* leave passwords unread: who only asks where the daemon is may not be allowed to read them */
 };
 
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
 bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
 void config_free(struct config *c);
-/* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. */
+/* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. Case does not
+ * count. A pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
-/* Appends the effective configuration as YAML, without secrets. */
+/* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
 void config_print(const struct config *c, struct buf *out);
+/* The same as JSON; the caller decrefs it. */
+json_t *config_json(const struct config *c);
 
 /* "500MiB", "2TiB", "80%"; "5m", "30d". False if they are neither. */
 bool config_parse_amount(const char *text, struct amount *out);
 bool config_parse_duration(const char *text, int64_t *ms);
+/* Whether it is ADDR:PORT, [v6]:PORT, *:PORT or unix:/path, with a numeric address or "localhost". */
+bool config_is_address(const char *text);
+/* What is wrong with an upstream's endpoint, in words that follow the URL; NULL: nothing. */
+const char *config_endpoint_fault(const char *url, bool insecure);
 
 #endif

@@ -1,8 +1,9 @@
 /* On which line of a YAML text a key stands.
  *
- * libcyaml says where most mistakes are, but not where a value is that is well-formed and yet impossible. This walks the
- * text after libcyaml has read it (so it is YAML, without aliases), keeping the path of keys and list entries it is in:
- * by indentation in block style, by brackets in flow style. It is good enough for a message; nothing else rests on it.
+ * libcyaml says where most mistakes are, but not where a value is that is well-formed and yet impossible. This walks
+ * the text after libcyaml has read it (so it is YAML, without aliases), keeping the path of keys and list entries it is
+ * in: by indentation in block style, by brackets in flow style. It is good enough for a message; nothing else rests on
+ * it.
  */
 #include "proxy/config_yaml.h"
 

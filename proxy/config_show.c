@@ -1,10 +1,13 @@
-/* Looking things up in a configuration, and showing it. */
+/* Looking upstreams up in a configuration, and showing it: made as JSON once, printed as YAML or JSON. */
 #include "proxy/config.h"
 
+#include "base/ref.h"
+
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
-/* A `*` stands for anything but a slash; hosts have none. */
+/* A `*` stands for one character or more; config_upstreams.c bounds how many there are. */
 static bool matches(const char *pattern, const char *host)
 {
     for (; *pattern; pattern++, host++) {
@@ -14,7 +17,7 @@ static bool matches(const char *pattern, const char *host)
                     return true;
             return false;
         }
-        if (*pattern != *host)
+        if (tolower((unsigned char)*pattern) != tolower((unsigned char)*host))
             return false;
     }
     return *host == '\0';
@@ -25,30 +28,40 @@ const struct config_upstream *config_find_upstream(const struct config *c, const
     for (int i = 0; i < c->upstream_count; i++)
         if (strcasecmp(c->upstreams[i].name, host) == 0)
             return &c->upstreams[i];
+    /* "evil.example/.pkg.dev" ends like *.pkg.dev, and https://evil.example/.pkg.dev would be sent its credentials. */
+    if (!ref_host_valid(host, strlen(host)))
+        return NULL;
     for (int i = 0; i < c->upstream_count; i++)
         if (strchr(c->upstreams[i].name, '*') && matches(c->upstreams[i].name, host))
             return &c->upstreams[i];
     return NULL;
 }
 
-static void amount(struct buf *b, const char *key, const struct amount *a)
+/* ---- as JSON ---- */
+
+static json_t *text(const char *s)
+{
+    json_t *j = json_string(s);
+
+    return j ? j : json_string("(not UTF-8)");
+}
+
+static json_t *amount(const struct amount *a)
 {
     static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
     int64_t n = a->bytes;
     size_t unit = 0;
 
-    if (n < 0) {
-        buf_addf(b, "  %s: %g%%\n", key, a->percent);
-        return;
-    }
+    if (n < 0)
+        return json_sprintf("%.10g%%", a->percent);
     while (n > 0 && n % 1024 == 0 && unit + 1 < ARRAY_LEN(units)) {
         n /= 1024;
         unit++;
     }
-    buf_addf(b, "  %s: %lld%s\n", key, (long long)n, units[unit]);
+    return json_sprintf("%lld%s", (long long)n, units[unit]);
 }
 
-static void duration(struct buf *b, const char *indent, const char *key, int64_t ms)
+static json_t *duration(int64_t ms)
 {
     static const struct {
         const char *unit;
@@ -56,58 +69,144 @@ static void duration(struct buf *b, const char *indent, const char *key, int64_t
     } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     size_t i = 0;
 
-    while (ms % units[i].ms != 0 || (ms == 0 && i + 2 < ARRAY_LEN(units)))
+    while (ms == 0 ? i < 3 : ms % units[i].ms != 0)
         i++;
-    buf_addf(b, "%s%s: %lld%s\n", indent, key, (long long)(ms / units[i].ms), units[i].unit);
+    return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].unit);
 }
 
-static void upstream(struct buf *b, const struct config_upstream *u)
+static json_t *upstream(const struct config_upstream *u)
 {
-    buf_addf(b, "  - name: \"%s\"\n", u->name);
-    if (u->endpoints[0])
-        buf_adds(b, "    endpoints:\n");
+    json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
+
     for (int i = 0; u->endpoints[i]; i++)
-        buf_addf(b, "      - %s\n", u->endpoints[i]);
-    if (u->username)
-        buf_addf(b, "    credentials: {username: \"%s\", password_file: \"%s\"}\n", u->username, u->password_file);
+        json_array_append_new(endpoints, text(u->endpoints[i]));
+    if (u->endpoints[0])
+        json_object_set(j, "endpoints", endpoints);
+    json_decref(endpoints);
+    json_object_set_new(j, "access", json_string("shared"));
+    if (u->username) /* never the password */
+        json_object_set_new(
+            j, "credentials",
+            json_pack("{s:o, s:o}", "username", text(u->username), "password_file", text(u->password_file)));
     if (u->ca)
-        buf_addf(b, "    ca: \"%s\"\n", u->ca);
-    if (u->insecure)
-        buf_adds(b, "    insecure: true\n");
-    if (u->tags_ttl_ms >= 0) {
-        buf_adds(b, "    tags:\n");
-        duration(b, "      ", "ttl", u->tags_ttl_ms);
-    }
-    duration(b, "    ", "connect_timeout", u->connect_timeout_ms);
-    duration(b, "    ", "stall_timeout", u->stall_timeout_ms);
+        json_object_set_new(j, "ca", text(u->ca));
+    json_object_set_new(j, "insecure", json_boolean(u->insecure));
+    json_object_set_new(j, "parallel", json_integer(u->parallel));
+    json_object_set_new(j, "rate_reserve", json_integer(u->rate_reserve));
+    if (u->tags_ttl_ms >= 0)
+        json_object_set_new(j, "tags", json_pack("{s:o}", "ttl", duration(u->tags_ttl_ms)));
+    json_object_set_new(j, "connect_timeout", duration(u->connect_timeout_ms));
+    json_object_set_new(j, "stall_timeout", duration(u->stall_timeout_ms));
+    return j;
 }
 
-void config_print(const struct config *c, struct buf *b)
+json_t *config_json(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
                                                                                                 "journal"};
+    json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
-    buf_addf(b, "# from %s\nlisten:\n", c->file ? c->file : "the built-in defaults");
     for (int i = 0; c->listen[i]; i++)
-        buf_addf(b, "  - address: \"%s\"\n", c->listen[i]);
-    buf_addf(b, "admin: {socket: \"%s\"}\n", c->admin_socket);
-    if (c->metrics_address)
-        buf_addf(b, "metrics: {address: \"%s\"}\n", c->metrics_address);
-    buf_addf(b, "workers: %d\nfetchers: %d\n", c->workers, c->fetchers);
-    buf_addf(b, "log: {level: %s, format: %s}\n", levels[c->log_level], formats[c->log_format]);
-    buf_addf(b, "cache:\n  path: \"%s\"\n", c->cache_path);
-    amount(b, "max_size", &c->max_size);
-    amount(b, "min_free", &c->min_free);
-    buf_addf(b, "  fetch: whole\ngc:\n  policy: %s\n  high: %g%%\n  low: %g%%\n", c->gc_lru ? "lru" : "gdsf",
-             c->gc_high, c->gc_low);
-    duration(b, "  ", "grace", c->gc_grace_ms);
-    duration(b, "  ", "interval", c->gc_interval_ms);
-    buf_adds(b, "tags:\n");
-    duration(b, "  ", "ttl", c->tags_ttl_ms);
-    duration(b, "  ", "max_stale", c->tags_max_stale_ms);
-    duration(b, "  ", "negative_ttl", c->tags_negative_ttl_ms);
-    buf_addf(b, "offline: %s\nupstreams_any: %s\nupstreams:\n", c->offline ? "true" : "false",
-             c->upstreams_any ? "true" : "false");
+        json_array_append_new(listen, json_pack("{s:o}", "address", text(c->listen[i])));
     for (int i = 0; i < c->upstream_count; i++)
-        upstream(b, &c->upstreams[i]);
+        json_array_append_new(upstreams, upstream(&c->upstreams[i]));
+    json_object_set_new(j, "listen", listen);
+    json_object_set_new(j, "admin", json_pack("{s:o}", "socket", text(c->admin_socket)));
+    if (c->metrics_address)
+        json_object_set_new(j, "metrics", json_pack("{s:o}", "address", text(c->metrics_address)));
+    json_object_set_new(j, "workers", json_integer(c->workers));
+    json_object_set_new(j, "fetchers", json_integer(c->fetchers));
+    json_object_set_new(j, "log",
+                        json_pack("{s:s, s:s}", "level", levels[c->log_level], "format", formats[c->log_format]));
+    json_object_set_new(j, "cache",
+                        json_pack("{s:o, s:o, s:o, s:s}", "path", text(c->cache_path), "max_size", amount(&c->max_size),
+                                  "min_free", amount(&c->min_free), "fetch", "whole"));
+    json_object_set_new(j, "gc",
+                        json_pack("{s:s, s:o, s:o, s:o, s:o}", "policy", c->gc_lru ? "lru" : "gdsf", "high",
+                                  json_sprintf("%.10g%%", c->gc_high), "low", json_sprintf("%.10g%%", c->gc_low),
+                                  "grace", duration(c->gc_grace_ms), "interval", duration(c->gc_interval_ms)));
+    json_object_set_new(j, "tags",
+                        json_pack("{s:o, s:o, s:o}", "ttl", duration(c->tags_ttl_ms), "max_stale",
+                                  duration(c->tags_max_stale_ms), "negative_ttl", duration(c->tags_negative_ttl_ms)));
+    json_object_set_new(j, "offline", json_boolean(c->offline));
+    json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
+    json_object_set_new(j, "upstreams", upstreams);
+    return j;
+}
+
+/* ---- as YAML ---- */
+
+/* Whether every YAML reader takes it for this very text without quotes. A string of JSON is one of YAML, too. */
+static bool is_plain(const char *s)
+{
+    static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
+    size_t safe = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./%-");
+    char *end;
+
+    if (strncmp(s, "https://", 8) == 0 || strncmp(s, "http://", 7) == 0)
+        return strpbrk(s, "[]{},#\\\"' ") == NULL;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcasecmp(s, words[i]) == 0)
+            return false;
+    (void)strtod(s, &end);
+    return safe > 0 && s[safe] == '\0' && (isalnum((unsigned char)*s) || *s == '/') && *end;
+}
+
+static void print_value(struct buf *out, const json_t *value)
+{
+    _cleanup_free_
+    char *quoted = json_dumps(value, JSON_ENCODE_ANY);
+    const char *s = json_string_value(value);
+
+    buf_adds(out, s && is_plain(s) ? s : quoted);
+    buf_adds(out, "\n");
+}
+
+static void print_part(struct buf *out, const json_t *part, int indent);
+
+static void print_entry(struct buf *out, const json_t *value, int indent)
+{
+    if (json_is_object(value) || json_is_array(value)) {
+        buf_adds(out, "\n");
+        print_part(out, value, indent + 2);
+    } else {
+        buf_adds(out, " ");
+        print_value(out, value);
+    }
+}
+
+/* Recursion ends with config_json(), three levels down. */
+static void print_part(struct buf *out, const json_t *part, int indent)
+{
+    const char *key;
+    json_t *value;
+    size_t i;
+
+    json_object_foreach((json_t *)part, key, value)
+    {
+        buf_addf(out, "%*s%s:", indent, "", key);
+        print_entry(out, value, indent);
+    }
+    json_array_foreach(part, i, value)
+    {
+        buf_addf(out, "%*s-", indent, "");
+        if (!json_is_object(value)) {
+            print_entry(out, value, indent);
+            continue;
+        }
+        /* an entry's first key stands beside its dash */
+        struct buf entry = {0};
+        print_part(&entry, value, indent + 2);
+        buf_adds(out, entry.data + indent + 1);
+        buf_free(&entry);
+    }
+}
+
+void config_print(const struct config *c, struct buf *out)
+{
+    json_t *j = config_json(c);
+
+    buf_addf(out, "# from %s\n", c->file ? c->file : "the built-in defaults");
+    print_part(out, j, 0);
+    json_decref(j);
 }

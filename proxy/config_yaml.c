@@ -97,8 +97,8 @@ static const cyaml_schema_value_t UPSTREAM_ENTRY = {
 #define SECTION(key, member, fields) SECTION_IN(struct yaml_config, key, member, fields)
 
 static const cyaml_schema_field_t TOP[] = {
-    CYAML_FIELD_SEQUENCE("listen", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_config, listen, &LISTEN_ENTRY,
-                         0, 16),
+    CYAML_FIELD_SEQUENCE("listen", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_config, listen,
+                         &LISTEN_ENTRY, 0, 16),
     SECTION("intercept", intercept, INTERCEPT),
     SECTION("admin", admin, ADMIN),
     SECTION("metrics", metrics, METRICS),
@@ -154,7 +154,7 @@ static void listen_to(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
         snprintf(c->frames[c->count].key, KEY_MAX, "%.*s", (int)MIN(strcspn(quote, "'"), (size_t)KEY_MAX - 1), quote);
         c->frames[c->count].entry = name ? atoi(quote) : 0;
         c->count++;
-    } else if (c->what[0] == '\0' && strncmp(text, "Load: ", 6) == 0) {
+    } else if (c->what[0] == '\0' && strncmp(text, "Load: ", 6) == 0 && !strstr(text, "Backtrace")) {
         snprintf(c->what, sizeof(c->what), "%.150s", text + 6);
     }
 }
@@ -174,8 +174,8 @@ static cyaml_err_t load(const char *text, size_t len, struct yaml_config **out, 
     return cyaml_load_data((const uint8_t *)text, len, &cfg, &DOCUMENT, (cyaml_data_t **)out, NULL);
 }
 
-/* Where text stops being YAML: libcyaml does not pass on what libyaml knows about that. So many lines from the start give
- * the same complaint as the whole; one line less does not. */
+/* Where text stops being YAML: libcyaml does not pass on what libyaml knows about that. So many lines from the start
+ * give the same complaint as the whole; one line less does not. */
 static int syntax_line(const char *text, size_t len, const char *what)
 {
     size_t good = 0, bad = len; /* lengths of prefixes */
@@ -219,7 +219,7 @@ static const char *translate(const char *what, char key[KEY_MAX])
         {"Expecting STRING", "a single value is expected here", false},
         {"STRING length < ", "is empty", false},
         {"STRING length > ", "is too long", false},
-        {"Sequence", "too many entries", false},
+        {"Excessive entries", "too many entries", false},
         {"YAML alias", "anchors and aliases are not taken", false},
     };
 
@@ -285,7 +285,8 @@ static int second_document(const char *text)
         bool mark = strncmp(p, "---", 3) == 0 && (p[3] == '\0' || strchr(" \t\r\n", p[3]));
         if (mark && content)
             return line;
-        content = content || (!mark && *p != '#' && *p != '%' && p[strspn(p, " \t\r")] != '\n' && !is_blank(p));
+        char first = p[strspn(p, " \t\r")];
+        content = content || (!mark && *p != '%' && !strchr("#\n", first)); /* strchr finds the NUL too */
         p += strcspn(p, "\n");
         p += *p == '\n';
     }

@@ -1,0 +1,168 @@
+/* The upstreams of the configuration, and those that need none. */
+#include "proxy/config_read.h"
+
+#include "base/ref.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    SECRET_MAX = 16 << 10,
+    PARALLEL_MAX = 64,
+    RESERVE_MAX = 1000000,
+    STARS_MAX = 3, /* in a pattern; more would only make it slow to match */
+};
+
+static const char *const WELL_KNOWN[] = {
+    "docker.io",      "ghcr.io",
+    "quay.io",        "registry.k8s.io",
+    "gcr.io",         "mcr.microsoft.com",
+    "public.ecr.aws", "registry.gitlab.com",
+    "*.pkg.dev",      "*.dkr.ecr.*.amazonaws.com",
+    "*.azurecr.io",
+};
+
+static void upstream_defaults(struct config_upstream *u)
+{
+    u->tags_ttl_ms = -1;
+    u->connect_timeout_ms = 10000;
+    u->stall_timeout_ms = 30000;
+    u->parallel = 4;
+    u->rate_reserve = 10;
+}
+
+static bool read_secret(const char *file, char **out, struct err *err)
+{
+    char text[SECRET_MAX + 1];
+    _cleanup_close_
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
+
+    if (n < 0)
+        return err_errno(err, ERR_IO, "reading %s", file);
+    bool fits = n <= SECRET_MAX && !memchr(text, '\0', (size_t)n);
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        n--;
+    if (fits && n > 0)
+        *out = xstrndup(text, (size_t)n);
+    explicit_bzero(text, sizeof(text));
+    return (fits && n > 0) || err_set(err, ERR_INVALID, "%s holds no password", file);
+}
+
+static bool take_credentials(struct reading *r, int nth, const struct yaml_credentials *y, struct config_upstream *u)
+{
+    struct err why;
+
+    if (y->docker_config || y->helper || y->provider)
+        return config_unsupported(r, "upstreams", nth,
+                                  y->docker_config ? "credentials.docker_config"
+                                  : y->helper      ? "credentials.helper"
+                                                   : "credentials.provider");
+    if (!y->username != !y->password_file)
+        return config_bad(r, "upstreams", nth, "credentials", "username and password_file belong together");
+    if (!y->username)
+        return true;
+    if (!y->username[0] || strchr(y->username, ':')) /* RFC 7617: Basic has no way to say such a user */
+        return config_bad(r, "upstreams", nth, "credentials.username", "\"%s\" cannot be a user's name", y->username);
+    config_set(&u->username, y->username);
+    config_set(&u->password_file, y->password_file);
+    return r->no_secrets || read_secret(u->password_file, &u->password, &why) ||
+           config_bad(r, "upstreams", nth, "credentials.password_file", "%s", why.msg);
+}
+
+static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    char key[32];
+
+    for (uint32_t i = 0; i < y->endpoints_count; i++) {
+        const char *fault = config_endpoint_fault(y->endpoints[i], u->insecure);
+        snprintf(key, sizeof(key), "endpoints[%u]", i);
+        if (fault && strchr(y->endpoints[i], '@')) /* what stands before it may be a password */
+            return config_bad(r, "upstreams", nth, key, "this endpoint %s", fault);
+        if (fault)
+            return config_bad(r, "upstreams", nth, key, "\"%s\" %s", y->endpoints[i], fault);
+        config_set(&u->endpoints[i], y->endpoints[i]);
+    }
+    return true;
+}
+
+/* A host, or a pattern: what it stands for is a host too. */
+static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
+{
+    _cleanup_free_
+    char *host = xstrdup(name);
+    int stars = 0;
+
+    for (char *p = host; *p; p++) {
+        stars += *p == '*';
+        *p = *p == '*' ? 'x' : *p;
+    }
+    if (stars > STARS_MAX || !ref_host_valid(host, strlen(host)))
+        return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
+                          name);
+    for (int i = 0; i < r->c->upstream_count; i++)
+        if (r->c->upstreams[i].name && strcasecmp(r->c->upstreams[i].name, name) == 0)
+            return config_bad(r, "upstreams", nth, "name", "\"%s\" is there twice", name);
+    if (strcasecmp(name, "registry-1.docker.io") == 0 || strcasecmp(name, "index.docker.io") == 0)
+        return config_bad(r, "upstreams", nth, "name", "Docker Hub goes by the name of " REF_DEFAULT_HOST " here");
+    config_set(&u->name, name);
+    for (char *p = u->name; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return true;
+}
+
+static bool take_timeout(struct reading *r, int nth, const char *key, const char *text, int64_t *ms)
+{
+    if (!config_take_duration(r, "upstreams", nth, key, text, ms))
+        return false;
+    return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is no time at all", text);
+}
+
+bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y)
+{
+    static const char *const accesses[] = {"shared", "client", NULL};
+    struct config_upstream *u = &r->c->upstreams[r->c->upstream_count++];
+    int access_word = 0;
+
+    upstream_defaults(u);
+    if (!take_name(r, nth, y->name, u) ||
+        !config_take_bool(r, "upstreams", nth, "insecure", y->insecure, &u->insecure) ||
+        !take_endpoints(r, nth, y, u) ||
+        !config_take_word(r, "upstreams", nth, "access", y->access, accesses, &access_word))
+        return false;
+    if (access_word == 1)
+        return config_unsupported(r, "upstreams", nth, "access");
+    if (y->ca && !r->no_secrets && access(y->ca, R_OK) != 0)
+        return config_bad(r, "upstreams", nth, "ca", "%s: %s", y->ca, strerror(errno));
+    config_set(&u->ca, y->ca);
+    if (y->tags && (y->tags->max_stale || y->tags->negative_ttl))
+        return config_bad(r, "upstreams", nth, y->tags->max_stale ? "tags.max_stale" : "tags.negative_ttl",
+                          "is for all upstreams: it belongs under tags at the top");
+    return config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
+           config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
+           config_take_duration(r, "upstreams", nth, "tags.ttl", y->tags ? y->tags->ttl : NULL, &u->tags_ttl_ms) &&
+           take_timeout(r, nth, "connect_timeout", y->connect_timeout, &u->connect_timeout_ms) &&
+           take_timeout(r, nth, "stall_timeout", y->stall_timeout, &u->stall_timeout_ms) &&
+           (!y->credentials || take_credentials(r, nth, y->credentials, u));
+}
+
+void config_add_well_known(struct config *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(WELL_KNOWN) && c->upstream_count < CONFIG_UPSTREAMS_MAX; i++) {
+        bool there = false;
+        for (int k = 0; k < c->upstream_count; k++)
+            there = there || strcmp(c->upstreams[k].name, WELL_KNOWN[i]) == 0;
+        if (there)
+            continue;
+        struct config_upstream *u = &c->upstreams[c->upstream_count++];
+        upstream_defaults(u);
+        config_set(&u->name, WELL_KNOWN[i]);
+    }
+    /* Docker Hub's registry does not live under the name it is known by. */
+    for (int i = 0; i < c->upstream_count; i++)
+        if (strcmp(c->upstreams[i].name, "docker.io") == 0 && !c->upstreams[i].endpoints[0])
+            config_set(&c->upstreams[i].endpoints[0], "https://registry-1.docker.io");
+}
