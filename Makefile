@@ -110,6 +110,7 @@ install: all ## DESTDIR= PREFIX=
 	install -D -m 0644 docs/config.example.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/config.example.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/entrepot.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/entrepot.service
+	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
 	install -m 0644 systemd/entrepot.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/entrepot.socket
 
 clean: ## remove what was built

@@ -43,5 +43,20 @@ const char *cli_ago(int64_t unix_s, char out[CLI_TEXT]);
 /* "sha256:0123456789ab" */
 const char *cli_short(const char *digest, char out[CLI_TEXT]);
 void cli_print_json(const json_t *j);
+/* The text of a key, borrowed; "-" if there is none. */
+const char *cli_text(const json_t *j, const char *key);
+
+/* A table for people: set columns, headings and `right` (letters of the columns that line up on the right: "ac" is the
+ * first and the third), add rows, print. Printing empties it. */
+enum { CLI_COLUMNS_MAX = 12 };
+struct cli_table {
+    int columns; /* at most CLI_COLUMNS_MAX */
+    const char *const *headings;
+    const char *right;
+    char **cells; /* owned by the table, as what follows */
+    size_t count, room;
+};
+void cli_table_add(struct cli_table *t, const char *const *cells);
+void cli_table_print(struct cli_table *t);
 
 #endif

@@ -5,10 +5,12 @@
 #include "proxy/config.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 64 << 20, TIMEOUT_S = 600 };
+enum { ANSWER_MAX = 64 << 20, CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 600 };
 
 int cli_option(struct cli_options *o, int argc, char **argv, int at)
 {
@@ -54,23 +56,25 @@ int cli_fail(const struct err *err)
 
 /* ---- the admin socket ---- */
 
-/* Where the daemon listens: said outright, where a service puts it, or beside the cache. */
-static char *find_socket(const struct cli_options *o)
+/* Where the daemon listens: said outright, where a service puts it, or where its configuration or cache is. NULL: the
+ * configuration cannot be read. */
+static char *find_socket(const struct cli_options *o, struct err *err)
 {
     const char *env = getenv("ENTREPOT_SOCKET");
+    const struct config_overrides overrides = {.file = o->config, .cache = o->cache, .no_secrets = true};
     struct config config;
-    struct config_overrides overrides = {.file = o->config, .cache = o->cache};
-    char *path = NULL;
 
     if (o->socket || (env && *env))
         return xstrdup(o->socket ? o->socket : env);
     if (!o->cache && !o->config && access(CONFIG_DEFAULT_SOCKET, F_OK) == 0)
         return xstrdup(CONFIG_DEFAULT_SOCKET);
-    if (config_load(&config, &overrides, NULL)) {
-        path = xstrdup(config.admin_socket);
-        config_free(&config);
+    if (!config_load(&config, &overrides, err)) {
+        err_wrap(err, "looking for the daemon's socket (--socket says where)");
+        return NULL;
     }
-    return path ? path : xstrdup(CONFIG_DEFAULT_SOCKET);
+    char *path = xstrdup(config.admin_socket);
+    config_free(&config);
+    return path;
 }
 
 static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
@@ -83,31 +87,55 @@ static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
+/* Why there was no answer, and what to do. */
+static bool explain(CURLcode rc, long os_errno, const char *socket, struct err *err)
+{
+    if (rc == CURLE_COULDNT_CONNECT && (os_errno == EACCES || os_errno == EPERM))
+        return err_set(err, ERR_DENIED, "%s may not be used by this user: be root or a member of the socket's group",
+                       socket);
+    if (rc == CURLE_COULDNT_CONNECT)
+        return err_set(err, ERR_UNREACHABLE,
+                       "nothing answers on %s: is the daemon running (entrepot serve)? --socket says where else",
+                       socket);
+    if (rc == CURLE_OPERATION_TIMEDOUT)
+        return err_set(err, ERR_TIMEOUT, "the daemon on %s took more than %d s; its log may say why", socket,
+                       (int)TIMEOUT_S);
+    if (rc == CURLE_WRITE_ERROR)
+        return err_set(err, ERR_TOO_LARGE, "the daemon on %s answers more than %d MiB; ask for less", socket,
+                       (int)(ANSWER_MAX >> 20));
+    return err_set(err, ERR_UNREACHABLE, "asking the daemon on %s: %s; its log may say why", socket,
+                   curl_easy_strerror(rc));
+}
+
 static bool exchange(const struct cli_options *o, const char *path, const char *body, struct buf *answer, long *status,
                      struct err *err)
 {
     _cleanup_free_
-    char *socket = find_socket(o), *url = xasprintf("http://entrepot%s", path);
-    CURL *h = curl_easy_init();
+    char *socket = find_socket(o, err), *url = xasprintf("http://entrepot%s", path);
+    long os_errno = 0;
 
+    if (!socket)
+        return false;
+    if (!*socket || strlen(socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return err_set(err, ERR_INVALID, "\"%s\" cannot be a socket: its path is empty or too long", socket);
+    CURL *h = curl_easy_init();
     curl_easy_setopt(h, CURLOPT_URL, url);
     curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, socket);
     curl_easy_setopt(h, CURLOPT_PROXY, "");
+    curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http");
+    curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
     if (body)
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, body);
     CURLcode rc = curl_easy_perform(h);
     curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
+    curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
     curl_easy_cleanup(h);
-    if (rc == CURLE_OK)
-        return true;
-    if (rc == CURLE_COULDNT_CONNECT)
-        return err_set(err, ERR_UNREACHABLE,
-                       "nothing answers on %s: is the daemon running (entrepot serve)? --socket says where else",
-                       socket);
-    return err_set(err, ERR_UNREACHABLE, "asking the daemon on %s: %s", socket, curl_easy_strerror(rc));
+    return rc == CURLE_OK || explain(rc, os_errno, socket, err);
 }
 
 static bool check(long status, const struct buf *answer, struct err *err)
@@ -127,13 +155,16 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
     _cleanup_buf_ struct buf text = {0};
     _cleanup_free_
     char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    json_error_t why;
     long status = 0;
 
     if (!exchange(o, path, out, &text, &status, err) || !check(status, &text, err))
         return false;
-    *answer = json_loadb(text.data ? text.data : "", text.len, 0, &why);
-    return *answer || err_set(err, ERR_CORRUPT, "the daemon's answer is not JSON: %s", why.text);
+    *answer = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
+    if (json_is_object(*answer))
+        return true;
+    json_decref(*answer);
+    *answer = NULL;
+    return err_set(err, ERR_CORRUPT, "the answer is not one of entrepot's; is another program on that socket?");
 }
 
 bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err)
@@ -189,6 +220,13 @@ const char *cli_short(const char *digest, char out[CLI_TEXT])
 
     snprintf(out, CLI_TEXT, "%.*s", colon ? (int)(colon - digest) + 13 : 20, digest ? digest : "-");
     return out;
+}
+
+const char *cli_text(const json_t *j, const char *key)
+{
+    const char *s = json_string_value(json_object_get(j, key));
+
+    return s ? s : "-";
 }
 
 void cli_print_json(const json_t *j)

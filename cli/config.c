@@ -4,8 +4,34 @@
 
 #include <string.h>
 
-static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [--cache DIR]\n\n"
-                            "check: says whether the configuration can be used. show: prints the effective values.\n";
+static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--json]\n\n"
+                            "check: says whether the configuration can be used. show: prints the effective values,\n"
+                            "as YAML that can be used again; passwords are never shown.\n";
+
+static void show(const struct config *config, bool json)
+{
+    _cleanup_buf_ struct buf text = {0};
+
+    if (json) {
+        json_t *j = config_json(config);
+        cli_print_json(j);
+        json_decref(j);
+    } else {
+        config_print(config, &text);
+        fputs(text.data, stdout);
+    }
+}
+
+static void say_good(const struct config *config, bool json)
+{
+    if (json) {
+        json_t *j = json_pack("{s:b, s:s?}", "good", 1, "file", config->file);
+        cli_print_json(j);
+        json_decref(j);
+    } else {
+        printf("%s: good\n", config->file ? config->file : "the built-in defaults");
+    }
+}
 
 int cmd_config(int argc, char **argv)
 {
@@ -23,8 +49,8 @@ int cmd_config(int argc, char **argv)
         took = cli_option(&o, argc, argv, i);
         if (took < 0)
             return EXIT_USAGE;
-        if (took == 0 && what)
-            return cli_usage(USAGE, "config: \"%s\" is one too many", argv[i]);
+        if (took == 0 && (what || argv[i][0] == '-'))
+            return cli_usage(USAGE, "config: \"%s\": not an option, or one word too many", argv[i]);
         if (took == 0) {
             what = argv[i];
             took = 1;
@@ -36,13 +62,10 @@ int cmd_config(int argc, char **argv)
     overrides.cache = o.cache;
     if (!config_load(&config, &overrides, &err))
         return cli_fail(&err);
-    if (strcmp(what, "show") == 0) {
-        _cleanup_buf_ struct buf text = {0};
-        config_print(&config, &text);
-        fputs(text.data, stdout);
-    } else {
-        printf("%s: good\n", config.file ? config.file : "the built-in defaults");
-    }
+    if (strcmp(what, "show") == 0)
+        show(&config, o.json);
+    else
+        say_good(&config, o.json);
     config_free(&config);
     return EXIT_DONE;
 }

@@ -10,16 +10,9 @@ static const char USAGE[] =
     "The image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs,\n"
     "which of them are cached, and which images share them. --raw: the manifest's own bytes.\n";
 
-static const char *text(const json_t *j, const char *key)
-{
-    const char *s = json_string_value(json_object_get(j, key));
-
-    return s ? s : "-";
-}
-
 static const char *cached(const json_t *j)
 {
-    return json_is_true(json_object_get(j, "cached")) ? "" : "  (not cached)";
+    return json_is_false(json_object_get(j, "cached")) ? "  (not cached)" : "";
 }
 
 static void print_sharers(const json_t *list, const char *indent)
@@ -43,8 +36,8 @@ static void print_layers(const json_t *layers, const char *indent)
     {
         bool last = i + 1 == json_array_size(layers);
         char deeper[32];
-        printf("%s%s layer   %s  %s  diff %s%s\n", indent, last ? "└─" : "├─", text(l, "digest"),
-               cli_size(json_integer_value(json_object_get(l, "size")), size), cli_short(text(l, "diff_id"), diff),
+        printf("%s%s layer   %s  %s  diff %s%s\n", indent, last ? "└─" : "├─", cli_text(l, "digest"),
+               cli_size(json_integer_value(json_object_get(l, "size")), size), cli_short(cli_text(l, "diff_id"), diff),
                cached(l));
         snprintf(deeper, sizeof(deeper), "%s%s         ", indent, last ? "  " : "│ ");
         print_sharers(json_object_get(l, "shared_with"), deeper);
@@ -58,9 +51,10 @@ static void print(const json_t *j)
     size_t i;
     json_t *p;
 
-    printf("%s\n", text(j, "reference"));
-    printf("digest    %s (%s)%s\n", text(j, "digest"), text(j, "kind"), cached(j));
-    printf("image ID  %s\n", text(j, "image_id"));
+    printf("%s\n", cli_text(j, "reference"));
+    printf("digest    %s (%s)%s\n", cli_text(j, "digest"), cli_text(j, "kind"),
+           json_is_false(json_object_get(j, "cached")) ? "  (not all of it cached)" : "");
+    printf("image ID  %s\n", cli_text(j, "image_id"));
     fputs("tags     ", stdout);
     json_array_foreach(tags, i, p) printf(" %s", json_string_value(p));
     printf("\nsize      %s in the cache, %s of it shared\n",
@@ -71,11 +65,12 @@ static void print(const json_t *j)
         bool last = i + 1 == json_array_size(platforms);
         const json_t *config = json_object_get(p, "config");
         const char *indent = last ? "   " : "│  ";
-        printf("%s %s%s  %s%s\n", last ? "└─" : "├─", text(p, "platform"),
-               json_is_true(json_object_get(p, "attestation")) ? " (attestation)" : "", text(p, "digest"), cached(p));
+        printf("%s %s%s  %s%s\n", last ? "└─" : "├─", cli_text(p, "platform"),
+               json_is_true(json_object_get(p, "attestation")) ? " (attestation)" : "", cli_text(p, "digest"),
+               cached(p));
         if (json_is_object(config))
             printf("%s%s config  %s  %s%s\n", indent, json_array_size(json_object_get(p, "layers")) ? "├─" : "└─",
-                   text(config, "digest"), cli_size(json_integer_value(json_object_get(config, "size")), size),
+                   cli_text(config, "digest"), cli_size(json_integer_value(json_object_get(config, "size")), size),
                    cached(config));
         print_layers(json_object_get(p, "layers"), indent);
     }

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include "base/buf.h"
 #include "base/ref.h"
 
 #include <string.h>
@@ -9,47 +10,44 @@ static const char USAGE[] =
     "Images in the cache: reference, digest, image ID, platforms, size, of that shared with other\n"
     "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n";
 
-static const char *text(const json_t *image, const char *key)
+static char *join(const json_t *list)
 {
-    const char *s = json_string_value(json_object_get(image, key));
-
-    return s ? s : "-";
-}
-
-static void print_platforms(const json_t *list, char *out, size_t room)
-{
-    size_t i, used = 0;
+    struct buf out = {0};
+    size_t i;
     json_t *p;
 
-    snprintf(out, room, "-");
-    json_array_foreach(list, i, p)
-    {
-        if (used < room)
-            used += (size_t)snprintf(out + used, room - used, "%s%s", i ? "," : "", json_string_value(p));
-    }
+    json_array_foreach(list, i, p) buf_addf(&out, "%s%s", i ? "," : "", json_string_value(p));
+    return out.data ? out.data : xstrdup("-");
 }
 
 static void print(const json_t *images)
 {
+    static const char *const headings[] = {"REFERENCE", "DIGEST", "IMAGE ID",  "PLATFORMS",
+                                           "SIZE",      "SHARED", "LAST USED", ""};
+    struct cli_table table = {.columns = ARRAY_LEN(headings), .headings = headings, .right = "ef"};
     size_t i;
-    int width = 9;
     json_t *im;
 
-    json_array_foreach(images, i, im) width = MAX(width, (int)strlen(text(im, "reference")));
-    printf("%-*s  %-19s  %-19s  %-14s  %9s  %9s  %-10s  %s\n", width, "REFERENCE", "DIGEST", "IMAGE ID", "PLATFORMS",
-           "SIZE", "SHARED", "LAST USED", "");
     json_array_foreach(images, i, im)
     {
-        char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], platforms[128];
-        print_platforms(json_object_get(im, "platforms"), platforms, sizeof(platforms));
-        printf("%-*s  %-19s  %-19s  %-14s  %9s  %9s  %-10s  %s%s\n", width, text(im, "reference"),
-               cli_short(text(im, "digest"), digest), cli_short(text(im, "image_id"), id), platforms,
-               cli_size(json_integer_value(json_object_get(im, "size")), size),
-               cli_size(json_integer_value(json_object_get(im, "shared_size")), shared),
-               cli_ago(json_integer_value(json_object_get(im, "last_used")), ago),
-               json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
-               json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
+        char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT];
+        _cleanup_free_
+        char *platforms = join(json_object_get(im, "platforms"));
+        snprintf(notes, sizeof(notes), "%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
+                 json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
+        const char *const cells[] = {
+            cli_text(im, "reference"),
+            cli_short(cli_text(im, "digest"), digest),
+            cli_short(cli_text(im, "image_id"), id),
+            platforms,
+            cli_size(json_integer_value(json_object_get(im, "size")), size),
+            cli_size(json_integer_value(json_object_get(im, "shared_size")), shared),
+            cli_ago(json_integer_value(json_object_get(im, "last_used")), ago),
+            notes,
+        };
+        cli_table_add(&table, cells);
     }
+    cli_table_print(&table);
 }
 
 /* Whether an image belongs to what was asked for. */
@@ -57,7 +55,7 @@ static bool is_wanted(const json_t *image, const struct ref *want, bool tag_give
 {
     struct ref ref;
 
-    if (!ref_parse(&ref, text(image, "reference"), NULL))
+    if (!ref_parse(&ref, cli_text(image, "reference"), NULL))
         return false;
     return strcmp(ref.host, want->host) == 0 && strcmp(ref.path, want->path) == 0 &&
            (!tag_given || (strcmp(ref.tag, want->tag) == 0 && digest_eq(&ref.digest, &want->digest)));

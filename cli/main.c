@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct {
@@ -29,6 +30,16 @@ static void help(FILE *out)
     fputs("\nentrepot COMMAND --help says more; so does entrepot(1).\n", out);
 }
 
+/* What was printed has to arrive: a full disk or a closed pipe is a failure too. */
+static int flushed(int rc)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    if (errno != EPIPE)
+        fprintf(stderr, "entrepot: writing the output: %s\n", strerror(errno));
+    return rc == EXIT_DONE ? EXIT_FAILED : rc;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -37,13 +48,13 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         help(stdout);
-        return EXIT_DONE;
+        return flushed(EXIT_DONE);
     }
     if (strcmp(argv[1], "--version") == 0)
-        return cmd_version(1, argv + 1);
+        return flushed(cmd_version(1, argv + 1));
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
         if (strcmp(argv[1], COMMANDS[i].name) == 0)
-            return COMMANDS[i].run(argc - 1, argv + 1);
+            return flushed(COMMANDS[i].run(argc - 1, argv + 1));
     for (size_t i = 0; i < ARRAY_LEN(LATER); i++)
         if (strcmp(argv[1], LATER[i]) == 0) {
             fprintf(stderr, "entrepot: %s is not in version " ENTREPOT_VERSION " yet\n", argv[1]);

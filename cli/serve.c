@@ -34,7 +34,9 @@ int cmd_serve(int argc, char **argv)
             o.file = value;
         else if (strcmp(argv[i], "--cache") == 0)
             o.cache = value;
-        else if (strcmp(argv[i], "--listen") == 0 && listens < CONFIG_LISTEN_MAX)
+        else if (strcmp(argv[i], "--listen") == 0 && listens == CONFIG_LISTEN_MAX)
+            return cli_usage(USAGE, "serve: at most %d addresses", (int)CONFIG_LISTEN_MAX);
+        else if (strcmp(argv[i], "--listen") == 0)
             listen[listens++] = value;
         else
             return cli_usage(USAGE, "serve: \"%s\" is not an option", argv[i]);

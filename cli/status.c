@@ -20,7 +20,7 @@ static void print_upstreams(const json_t *list)
         const json_t *left = json_object_get(u, "ratelimit_remaining");
         if (json_integer_value(json_object_get(u, "requests")) == 0)
             continue;
-        printf("upstream    %s: %s, %lld requests", json_string_value(json_object_get(u, "name")),
+        printf("upstream    %s: %s, %lld requests", cli_text(u, "name"),
                json_is_true(json_object_get(u, "up")) ? "up" : "DOWN",
                (long long)json_integer_value(json_object_get(u, "requests")));
         if (json_is_integer(left))
@@ -35,10 +35,10 @@ static void print_transfers(const json_t *list)
     size_t i;
     json_t *t;
 
-    json_array_foreach(list, i, t) printf(
-        "transfer    %s: %s of %s, %lld waiting\n", cli_short(json_string_value(json_object_get(t, "digest")), digest),
-        cli_size(number(t, NULL, "received"), got), cli_size(number(t, NULL, "size"), size),
-        (long long)number(t, NULL, "followers"));
+    json_array_foreach(list, i, t)
+        printf("transfer    %s: %s of %s, %lld waiting\n", cli_short(cli_text(t, "digest"), digest),
+               cli_size(number(t, NULL, "received"), got), cli_size(number(t, NULL, "size"), size),
+               (long long)number(t, NULL, "followers"));
 }
 
 static void print(const json_t *j)
@@ -49,8 +49,8 @@ static void print(const json_t *j)
             up = number(j, NULL, "uptime_seconds");
     int64_t saved = sent > fetched ? sent - fetched : 0;
 
-    printf("version     %s, up %lld d %lld h %lld min%s\n", json_string_value(json_object_get(j, "version")),
-           (long long)up / 86400, (long long)up % 86400 / 3600, (long long)up % 3600 / 60,
+    printf("version     %s, up %lld d %lld h %lld min%s\n", cli_text(j, "version"), (long long)up / 86400,
+           (long long)up % 86400 / 3600, (long long)up % 3600 / 60,
            json_is_true(json_object_get(j, "offline")) ? ", offline" : "");
     printf("requests    %lld, %.1f%% without a fetch\n", (long long)total,
            total ? 100.0 * (double)hits / (double)total : 0.0);
@@ -58,8 +58,7 @@ static void print(const json_t *j)
            cli_size(saved, c), sent ? 100.0 * (double)saved / (double)sent : 0.0);
     printf("cache       %s of %s in %lld blobs (%lld manifests), %s\n", cli_size(number(j, "cache", "bytes"), a),
            cli_size(number(j, "cache", "limit_bytes"), b), (long long)number(j, "cache", "blobs"),
-           (long long)number(j, "cache", "manifests"),
-           json_string_value(json_object_get(json_object_get(j, "cache"), "path")));
+           (long long)number(j, "cache", "manifests"), cli_text(json_object_get(j, "cache"), "path"));
     printf("now         %lld connections, %lld downloads\n", (long long)number(j, NULL, "connections"),
            (long long)number(j, NULL, "ingests"));
     print_upstreams(json_object_get(j, "upstreams"));
