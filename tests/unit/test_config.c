@@ -1,7 +1,6 @@
 #include "tests/unit/unit.h"
 
 #include "proxy/config.h"
-#include "proxy/range.h"
 
 #include <stdio.h>
 
@@ -37,6 +36,11 @@ static void amounts_and_times(void **state UNUSED)
     assert_true(config_parse_duration("1.5h", &ms) && ms == 5400000);
     assert_false(config_parse_duration("5", &ms));
     assert_false(config_parse_duration("5 weeks", &ms));
+    static const char *const nonsense[] = {"0x10", "1e3",  "1e3MiB", ".5GiB", "5.",     " 5",
+                                           "+5",   "5kib", "nan",    "inf",   "1 MiBs", "9999999999999999TiB"};
+    for (size_t i = 0; i < ARRAY_LEN(nonsense); i++)
+        if (config_parse_amount(nonsense[i], &a) || config_parse_duration(nonsense[i], &ms))
+            fail_msg("%s", nonsense[i]);
 }
 
 /* Each names file, line and key. */
@@ -63,6 +67,47 @@ static void errors(void **state UNUSED)
         {"cache: {path: relative}\n", "line 1", "cache.path"},
         {"offline: perhaps\n", "line 1", "offline"},
         {"a: [\n", "line", ""},
+        {"workers: 4.5\n", "line 1", "workers"},
+        {"workers: -1\n", "line 1", "workers"},
+        {"fetchers: 0\n", "line 1", "fetchers"},
+        {"workers: 1\n\nworkers: 2\n", "line 3", "workers"},
+        {"workers: 1\n---\nworkers: 2\n", "line 2", "second document"},
+        {"log: [a]\n", "line 1", "log: keys with values"},
+        {"upstreams: many\n", "line 1", "upstreams: a list"},
+        {"gc: &a {low: 1%}\ntags: *a\n", "line 2", "aliases"},
+        {"workers: 1\nlog:\n\tlevel: info\n", "line 3", "not YAML"},
+        {"workers: 1\n# listen: [\nlisten: [\n\n\n", "line 3", "not YAML"},
+        {"gc:\n  high: 50%\n", "line 2", "gc.high"},
+        {"gc: {interval: 10ms}\n", "line 1", "gc.interval"},
+        {"cache:\n  path: /x\n  max_size: 0\n", "line 3", "cache.max_size"},
+        {"cache:\n  min_free: 100%\n", "line 2", "cache.min_free"},
+        {"tags: {ttl: 5m}\ncache:\n  path: /x\n  ttl: 3\n", "line 4", "cache.ttl: unknown"},
+        {"listen: [{address: \"host:5000\"}]\n", "line 1", "listen.address"},
+        {"listen:\n- address: 127.0.0.1:5000\n- address: 127.0.0.1:5000\n", "line 3", "already"},
+        {"listen:\n  - address: 127.0.0.1:1\n    tls: {cert: /a}\n", "line 3", "listen.tls: not supported"},
+        {"intercept: {address: \"127.0.0.1:1\"}\n", "line 1", "intercept: not supported"},
+        {"admin: {socket: here}\n", "line 1", "admin.socket"},
+        {"metrics:\n  address: nowhere\n", "line 2", "metrics.address"},
+        {"upstreams:\n  - name: a.io\n  - parallel: 2\n", "line 3", "upstreams.name: has to be there"},
+        {"upstreams:\n  - name: a/b.io\n", "line 2", "upstreams.name"},
+        {"upstreams:\n  - name: '*.*.*.*.io'\n", "line 2", "upstreams.name"},
+        {"upstreams:\n  - name: index.docker.io\n", "line 2", "docker.io"},
+        {"upstreams:\n- name: a.io\n- name: A.io\n", "line 3", "twice"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - ftp://y\n- name: b.io\n", "line 5",
+         "endpoints[1]"},
+        {"upstreams:\n  - name: a.io\n    endpoints:\n      - https://x\n      - https://y\n  - name: b.io\n"
+         "    parallel: 999\n",
+         "line 7", "upstreams.parallel"},
+        {"upstreams: [\n {name: a.io, parallel: 4},\n {name: b.io,\n  parallel: 0}]\n", "line 4", "parallel"},
+        {"upstreams:\n  - name: a.io\n    tags:\n      ttl: 1h\n  - name: b.io\n    tags:\n      ttl: soon\n", "line 7",
+         "upstreams.tags.ttl"},
+        {"upstreams:\n  - name: a.io\n    stall_timeout: 0s\n", "line 3", "stall_timeout"},
+        {"upstreams:\n  - name: a.io\n    rate_reserve: -1\n", "line 3", "rate_reserve"},
+        {"upstreams:\n  - name: a.io\n    ca: /nowhere/ca.pem\n", "line 3", "upstreams.ca"},
+        {"upstreams:\n  - name: a.io\n    credentials:\n      helper: x\n", "line 4", "helper: not supported"},
+        {"upstreams:\n  - name: a.io\n    credentials: {provider: ecr}\n", "line 3", "provider: not supported"},
+        {"upstreams:\n  - name: a.io\n    credentials: {docker_config: /x}\n", "line 3",
+         "docker_config: not supported"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -76,6 +121,228 @@ static void errors(void **state UNUSED)
         assert_int_equal(err.code, ERR_INVALID);
         assert_true(said);
     }
+}
+
+/* Nothing of it may be shown: what stands before the @ is a password. */
+static void an_endpoint_with_a_password_is_not_repeated(void **state UNUSED)
+{
+    struct config c;
+    struct err err;
+
+    assert_false(load("upstreams:\n  - name: a.io\n    endpoints: [\"https://u:not-a-secret@a.io\"]\n", &c, &err));
+    assert_non_null(strstr(err.msg, "credentials"));
+    assert_null(strstr(err.msg, "not-a-secret"));
+}
+
+/* What is in the file cannot break an error into two lines. */
+static void an_error_is_one_line(void **state UNUSED)
+{
+    struct config c;
+    struct err err;
+
+    assert_false(load("cache: {path: \"a\\nb\"}\n", &c, &err));
+    assert_null(strchr(err.msg, '\n'));
+}
+
+static void files_that_are_no_configuration(void **state UNUSED)
+{
+    char *dir = make_folder(), *file = xasprintf("%s/config.yaml", dir);
+    struct config_overrides o = {.file = file};
+    struct config c;
+    struct err err;
+
+    assert_false(config_load(&c, &o, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    o.file = dir;
+    assert_false(config_load(&c, &o, &err));
+    assert_non_null(strstr(err.msg, dir));
+    o.file = file;
+    FILE *f = fopen(file, "w");
+    for (int i = 0; i < (1 << 20) / 16 + 1; i++)
+        fputs("# sixteen bytes\n", f);
+    fclose(f);
+    assert_false(config_load(&c, &o, &err));
+    assert_non_null(strstr(err.msg, "1 MiB"));
+    free(file);
+    remove_tree(dir);
+}
+
+/* Comments, marks and sections without keys are no errors: whoever comments a section out gets its defaults. */
+static void empty_ones(void **state UNUSED)
+{
+    static const char *const texts[] = {
+        "", "\n\n", "# nothing\n", "---\n", "---\n# nothing\n...\n", "gc:\n  # low: 1%\nlisten:\nupstreams:\nlog:\n",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct config c;
+        struct err err;
+        if (!load(texts[i], &c, &err))
+            fail_msg("%s", err.msg);
+        assert_string_equal(c.listen[0], "127.0.0.1:5000");
+        assert_null(c.listen[1]);
+        assert_true(c.gc_low == 85);
+        assert_int_equal(c.upstream_count, 11);
+        config_free(&c);
+    }
+}
+
+static void defaults(void **state UNUSED)
+{
+    struct config_overrides o = {.file = "/dev/null", .cache = "/tmp/entrepot-nowhere"};
+    struct config c;
+    struct err err;
+
+    assert_true(config_load(&c, &o, &err));
+    assert_string_equal(c.listen[0], "127.0.0.1:5000");
+    assert_string_equal(c.admin_socket, "/tmp/entrepot-nowhere/admin.sock");
+    assert_null(c.metrics_address);
+    assert_in_range(c.workers, 1, 8);
+    assert_int_equal(c.fetchers, 2);
+    assert_int_equal(c.log_level, LOG_LEVEL_INFO);
+    assert_true(c.max_size.bytes == -1 && c.max_size.percent == 80);
+    assert_true(c.min_free.bytes == -1 && c.min_free.percent == 5);
+    assert_true(c.gc_high == 95 && c.gc_low == 85 && !c.gc_lru);
+    assert_int_equal(c.gc_grace_ms, 3600000);
+    assert_int_equal(c.gc_interval_ms, 60000);
+    assert_int_equal(c.tags_ttl_ms, 300000);
+    assert_true(c.tags_max_stale_ms == (int64_t)30 * 86400000);
+    assert_int_equal(c.tags_negative_ttl_ms, 10000);
+    assert_false(c.offline || c.upstreams_any);
+    const struct config_upstream *u = config_find_upstream(&c, "ghcr.io");
+    assert_null(u->endpoints[0]);
+    assert_int_equal(u->tags_ttl_ms, -1);
+    assert_int_equal(u->connect_timeout_ms, 10000);
+    assert_int_equal(u->stall_timeout_ms, 30000);
+    assert_true(u->parallel == 4 && u->rate_reserve == 10 && !u->insecure && !u->password);
+    config_free(&c);
+}
+
+static void the_command_line_comes_first(void **state UNUSED)
+{
+    const char *const listen[] = {"127.0.0.1:1", "unix:/tmp/x.sock", NULL}, *const wrong[] = {"host:1", NULL};
+    struct config_overrides o = {.file = "/dev/null", .cache = "relative", .listen = listen, .offline = true};
+    struct config c;
+    struct err err;
+
+    assert_true(config_load(&c, &o, &err));
+    assert_string_equal(c.listen[1], "unix:/tmp/x.sock");
+    assert_null(c.listen[2]);
+    assert_true(c.offline && c.cache_path[0] == '/');
+    config_free(&c);
+    o.listen = wrong;
+    assert_false(config_load(&c, &o, &err));
+    assert_non_null(strstr(err.msg, "--listen"));
+}
+
+/* What systemd made for us is used; what it made for somebody who starts us is not. */
+static void folders_of_the_service(void **state UNUSED)
+{
+    struct config_overrides o = {.file = "/dev/null"};
+    struct config c;
+    struct err err;
+
+    setenv("STATE_DIRECTORY", "/srv/state/entrepot", 1);
+    setenv("RUNTIME_DIRECTORY", "/srv/run/entrepot", 1);
+    assert_true(config_load(&c, &o, &err));
+    assert_string_equal(c.cache_path, "/srv/state/entrepot");
+    assert_string_equal(c.admin_socket, "/srv/run/entrepot/admin.sock");
+    config_free(&c);
+    setenv("STATE_DIRECTORY", "/srv/state/runner", 1);
+    setenv("RUNTIME_DIRECTORY", "/srv/run/runner", 1);
+    setenv("XDG_CACHE_HOME", "/srv/home", 1);
+    assert_true(config_load(&c, &o, &err));
+    assert_null(strstr(c.cache_path, "runner"));
+    assert_null(strstr(c.admin_socket, "runner"));
+    config_free(&c);
+    unsetenv("STATE_DIRECTORY");
+    unsetenv("RUNTIME_DIRECTORY");
+    unsetenv("XDG_CACHE_HOME");
+}
+
+static void addresses(void **state UNUSED)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } cases[] = {
+        {"127.0.0.1:5000", true},   {"0.0.0.0:0", true},       {"[::1]:5000", true},    {"[::]:65535", true},
+        {"*:5000", true},           {":5000", true},           {"localhost:80", true},  {"unix:/run/x.sock", true},
+        {"127.0.0.1", false},       {"127.0.0.1:", false},     {"1.2.3:80", false},     {"host.example:80", false},
+        {"127.0.0.1:65536", false}, {"127.0.0.1:-1", false},   {"127.0.0.1:+1", false}, {"127.0.0.1:80x", false},
+        {"[::1:80", false},         {"[127.0.0.1]:80", false}, {"unix:run", false},     {"", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (config_is_address(cases[i].text) != cases[i].good)
+            fail_msg("%s", cases[i].text);
+}
+
+static void endpoints(void **state UNUSED)
+{
+    static const struct {
+        const char *url;
+        bool insecure, good;
+    } cases[] = {
+        {"https://a.io", false, true},
+        {"https://a.io:444/path", false, true},
+        {"HTTPS://[::1]:5000", false, true},
+        {"http://a.io", true, true},
+        {"http://a.io", false, false},
+        {"https://", false, false},
+        {"https://:443", false, false},
+        {"https://a.io?x=1", false, false},
+        {"https://a.io#x", false, false},
+        {"https://u:p@a.io", false, false},
+        {"https://a b.io", false, false},
+        {"https://a.io/\n", false, false},
+        {"https://a.io:99999", false, false},
+        {"file:///etc", false, false},
+        {"a.io", false, false},
+        {"", false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (!config_endpoint_fault(cases[i].url, cases[i].insecure) != cases[i].good)
+            fail_msg("%s", cases[i].url);
+}
+
+/* A pattern lets hosts through, and nothing that only ends like one: it would become part of a URL. */
+static void patterns(void **state UNUSED)
+{
+    static const struct {
+        const char *host, *name;
+    } cases[] = {
+        {"europe-docker.pkg.dev", "*.pkg.dev"},
+        {"Europe-Docker.PKG.dev", "*.pkg.dev"},
+        {"a.b.pkg.dev", "*.pkg.dev"},
+        {"1.dkr.ecr.eu-west-1.amazonaws.com", "*.dkr.ecr.*.amazonaws.com"},
+        {"QUAY.io", "quay.io"},
+        {"exact.pkg.dev", "exact.pkg.dev"},
+        {".pkg.dev", NULL},
+        {"pkg.dev", NULL},
+        {"pkg.dev.evil.example", NULL},
+        {"1.dkr.ecr.amazonaws.com", NULL},
+        {"evil.example/.pkg.dev", NULL},
+        {"evil.example?.pkg.dev", NULL},
+        {"evil.example#.pkg.dev", NULL},
+        {"user@evil.example.pkg.dev", NULL},
+        {"evil.example:443.pkg.dev", NULL},
+        {"evil.example\\.pkg.dev", NULL},
+        {"evil.example .pkg.dev", NULL},
+        {"x.pkg.dev:443", NULL},
+        {"", NULL},
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams: [{name: exact.pkg.dev}]\n", &c, &err));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct config_upstream *u = config_find_upstream(&c, cases[i].host);
+        if (!u != !cases[i].name || (u && strcmp(u->name, cases[i].name) != 0))
+            fail_msg("%s: %s", cases[i].host, u ? u->name : "none");
+    }
+    config_free(&c);
 }
 
 static void upstreams(void **state UNUSED)
@@ -113,8 +380,37 @@ static void secrets_are_not_shown(void **state UNUSED)
     assert_string_equal(config_find_upstream(&c, "a.io")->password, "not-a-secret");
     config_print(&c, &shown);
     assert_null(strstr(shown.data, "not-a-secret"));
+    json_t *j = config_json(&c);
+    char *json = json_dumps(j, 0);
+    assert_null(strstr(json, "not-a-secret"));
+    assert_non_null(strstr(json, file));
+    json_decref(j);
+    free(json);
     config_free(&c);
     free(text);
+    free(file);
+    remove_tree(dir);
+}
+
+/* Who only looks for the socket need not be allowed to read passwords. */
+static void secrets_may_be_left_unread(void **state UNUSED)
+{
+    char *dir = make_folder(), *file = xasprintf("%s/config.yaml", dir);
+    struct config_overrides o = {.file = file, .no_secrets = true};
+    struct config c;
+    struct err err;
+    FILE *f = fopen(file, "w");
+
+    fputs("admin: {socket: /x/y.sock}\n"
+          "upstreams: [{name: a.io, ca: /nowhere, credentials: {username: u, password_file: /nowhere}}]\n",
+          f);
+    fclose(f);
+    assert_true(config_load(&c, &o, &err));
+    assert_string_equal(c.admin_socket, "/x/y.sock");
+    assert_null(config_find_upstream(&c, "a.io")->password);
+    config_free(&c);
+    o.no_secrets = false;
+    assert_false(config_load(&c, &o, &err));
     free(file);
     remove_tree(dir);
 }
@@ -122,12 +418,16 @@ static void secrets_are_not_shown(void **state UNUSED)
 /* What is shown can be read again. */
 static void shown_and_read_again(void **state UNUSED)
 {
-    struct config_overrides o = {.cache = "/tmp/entrepot-nowhere"};
     _cleanup_buf_ struct buf first = {0}, second = {0};
     struct config a, b;
     struct err err;
 
-    assert_true(config_load(&a, &o, &err));
+    if (!load("listen: [{address: \"[::1]:5000\"}, {address: unix:/tmp/a b.sock}]\nmetrics: {address: \":5001\"}\n"
+              "log: {level: debug, format: json}\ncache: {path: '/a \\\"b: c #d', max_size: 1536MiB, min_free: 33.3%}\n"
+              "gc: {policy: lru, grace: 0, interval: 1500ms}\nupstreams_any: on\n"
+              "upstreams: [{name: \"*.io\", endpoints: [\"http://x:5000/y\"], insecure: yes, tags: {ttl: 90s}}]\n",
+              &a, &err))
+        fail_msg("%s", err.msg);
     config_print(&a, &first);
     bool ok = load(first.data, &b, &err);
     if (!ok)
@@ -139,51 +439,25 @@ static void shown_and_read_again(void **state UNUSED)
     config_free(&b);
 }
 
-static void ranges(void **state UNUSED)
-{
-    static const struct {
-        const char *header;
-        enum range_verdict verdict;
-        int64_t first, last;
-    } cases[] = {
-        {NULL, RANGE_WHOLE, 0, 99},
-        {"bytes=0-0", RANGE_PART, 0, 0},
-        {"bytes=10-", RANGE_PART, 10, 99},
-        {"bytes=10-1000", RANGE_PART, 10, 99},
-        {"bytes=-5", RANGE_PART, 95, 99},
-        {"bytes=-500", RANGE_PART, 0, 99},
-        {"bytes=99-99999999999999999999", RANGE_PART, 99, 99},
-        {"bytes=100-", RANGE_OUTSIDE, 0, 0},
-        {"bytes=-0", RANGE_OUTSIDE, 0, 0},
-        {"bytes=5-4", RANGE_WHOLE, 0, 99},
-        {"bytes=0-1,3-4", RANGE_WHOLE, 0, 99},
-        {"bytes=a-b", RANGE_WHOLE, 0, 99},
-        {"lines=0-1", RANGE_WHOLE, 0, 99},
-        {"bytes=", RANGE_WHOLE, 0, 99},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        int64_t first, last;
-        enum range_verdict v = range_parse(cases[i].header, 100, &first, &last);
-        if (v != cases[i].verdict)
-            print_error("%s\n", cases[i].header);
-        assert_int_equal(v, cases[i].verdict);
-        if (v == RANGE_PART) {
-            assert_int_equal(first, cases[i].first);
-            assert_int_equal(last, cases[i].last);
-        }
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(amounts_and_times),
         cmocka_unit_test(errors),
+        cmocka_unit_test(an_endpoint_with_a_password_is_not_repeated),
+        cmocka_unit_test(an_error_is_one_line),
+        cmocka_unit_test(files_that_are_no_configuration),
+        cmocka_unit_test(empty_ones),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(the_command_line_comes_first),
+        cmocka_unit_test(folders_of_the_service),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(endpoints),
+        cmocka_unit_test(patterns),
         cmocka_unit_test(upstreams),
         cmocka_unit_test(secrets_are_not_shown),
+        cmocka_unit_test(secrets_may_be_left_unread),
         cmocka_unit_test(shown_and_read_again),
-        cmocka_unit_test(ranges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
