@@ -10,6 +10,8 @@
  * A request lives until its answer is complete or its client is gone; in the latter case, and only then, its on_gone
  * callback runs and the request must not be touched any more.
  *
+ * The process must ignore SIGPIPE: sendfile(2) has no flag for it.
+ *
  * What the parser refuses gets a 4xx with the registry API's error JSON and the connection is closed: where framing is
  * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted.
  */
