@@ -1,5 +1,5 @@
-/* buf.h - bytes that grow. A plain value that begins as {0}; `data` is always NUL-terminated once something was added, so
- * text can be read as a C string. One thread at a time. */
+/* buf.h - bytes that grow. A plain value that begins as {0}; `data` is always NUL-terminated once something was added,
+ * so text can be read as a C string. One thread at a time. */
 #ifndef ENTREPOT_BASE_BUF_H
 #define ENTREPOT_BASE_BUF_H
 

@@ -1,7 +1,7 @@
 /* digest.h - content digests (OCI image-spec, "Digests"): sha256:<64 hex> and sha512:<128 hex>.
  *
- * A struct digest is a plain value. Unused bytes are zero, so digests compare with memcmp. The key form (algorithm byte +
- * raw bytes) is what the index stores. A hasher belongs to one thread at a time.
+ * A struct digest is a plain value. Unused bytes are zero, so digests compare with memcmp. The key form (algorithm byte
+ * + raw bytes) is what the index stores. A hasher belongs to one thread at a time.
  */
 #ifndef ENTREPOT_BASE_DIGEST_H
 #define ENTREPOT_BASE_DIGEST_H

@@ -1,11 +1,12 @@
 /* err.h - one idiom for failure.
  *
- * A function that can fail takes `struct err *err` last and returns bool (or a pointer): false (NULL) means that *err says
- * what happened. The message gains context on the way up, outermost first:
+ * A function that can fail takes `struct err *err` last and returns bool (or a pointer): false (NULL) means that *err
+ * says what happened. The message gains context on the way up, outermost first:
  *
  *     reading manifest of docker.io/library/nginx:latest: upstream answered 503
  *
- * An error is handled or passed on, once; it is logged where it is handled. `err` may be NULL when nobody wants to know.
+ * An error is handled or passed on, once; it is logged where it is handled. `err` may be NULL when nobody wants to
+ * know.
  */
 #ifndef ENTREPOT_BASE_ERR_H
 #define ENTREPOT_BASE_ERR_H

@@ -71,7 +71,8 @@ void log_write(enum log_level level, const char *fmt, ...)
     timestamp(when, sizeof(when));
     int n;
     if (format == LOG_FORMAT_JSON)
-        n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":\"%s\"}\n", when, LEVELS[level], safe);
+        n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":\"%s\"}\n", when, LEVELS[level],
+                     safe);
     else if (format == LOG_FORMAT_JOURNAL)
         n = snprintf(line, sizeof(line), "<%d>%s\n", PRIORITIES[level], safe);
     else

@@ -1,8 +1,8 @@
 /* log.h - one line an event, on stderr.
  *
- * Formats: text ("2026-01-02T03:04:05.678Z info  message"), json (an object a line), journal (sd-daemon priority prefix, no
- * time: the journal has its own). Any thread; a line is one write(2). Callers never pass secrets: tokens, passwords, signed
- * URLs (use url_redact()).
+ * Formats: text ("2026-01-02T03:04:05.678Z info  message"), json (an object a line), journal (sd-daemon priority
+ * prefix, no time: the journal has its own). Any thread; a line is one write(2). Callers never pass secrets: tokens,
+ * passwords, signed URLs (use url_redact()).
  */
 #ifndef ENTREPOT_BASE_LOG_H
 #define ENTREPOT_BASE_LOG_H
@@ -19,8 +19,8 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_write(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)                                                                                                 \
     do {                                                                                                               \
         if (log_enabled(LOG_LEVEL_DEBUG))                                                                              \

@@ -1,7 +1,8 @@
 /* loop.h - an event loop with a thread and a mailbox.
  *
  * Loops talk by posting closures to each other's mailbox; no lock is held while a closure runs. A closure posted by one
- * thread runs after those the same thread posted before. The loop's event_base may be used only on the loop's own thread.
+ * thread runs after those the same thread posted before. The loop's event_base may be used only on the loop's own
+ * thread.
  */
 #ifndef ENTREPOT_BASE_LOOP_H
 #define ENTREPOT_BASE_LOOP_H

@@ -1,8 +1,8 @@
 /* mem.h - allocation that cannot fail, and scopes that clean up after themselves.
  *
- * A node cache that is out of memory for its few small structures cannot do its work; the x* functions end the process with
- * a message, and the service manager starts it anew on an index that is sound after any crash. Sizes that a peer chooses
- * are bounded by the callers before they get here.
+ * A node cache that is out of memory for its few small structures cannot do its work; the x* functions end the process
+ * with a message, and the service manager starts it anew on an index that is sound after any crash. Sizes that a peer
+ * chooses are bounded by the callers before they get here.
  */
 #ifndef ENTREPOT_BASE_MEM_H
 #define ENTREPOT_BASE_MEM_H
@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define UNUSED __attribute__((unused))
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define UNUSED                 __attribute__((unused))
+#define ARRAY_LEN(a)           (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)              ((a) < (b) ? (a) : (b))
+#define MAX(a, b)              ((a) > (b) ? (a) : (b))
 
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
@@ -47,8 +47,8 @@ static inline void cleanup_fclosep(FILE **f)
         fclose(*f);
 }
 
-#define _cleanup_free_ _cleanup_(cleanup_freep)
-#define _cleanup_close_ _cleanup_(cleanup_closep)
+#define _cleanup_free_   _cleanup_(cleanup_freep)
+#define _cleanup_close_  _cleanup_(cleanup_closep)
 #define _cleanup_fclose_ _cleanup_(cleanup_fclosep)
 
 #endif

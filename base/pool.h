@@ -1,5 +1,5 @@
-/* pool.h - io workers: threads for what may block (fdatasync, rename, unlink, hashing of bulk data). Any thread may hand in
- * work; jobs begin in order. */
+/* pool.h - io workers: threads for what may block (fdatasync, rename, unlink, hashing of bulk data). Any thread may
+ * hand in work; jobs begin in order. */
 #ifndef ENTREPOT_BASE_POOL_H
 #define ENTREPOT_BASE_POOL_H
 

@@ -10,7 +10,8 @@ static bool is_alnum(char c)
     return is_lower_alnum(c) || (c >= 'A' && c <= 'Z');
 }
 
-/* One separator inside a component: a dot, one or two underscores, or any number of dashes. Returns its length, 0 if none. */
+/* One separator inside a component: a dot, one or two underscores, or any number of dashes. Returns its length, 0 if
+ * none. */
 static size_t separator(const char *s, size_t len)
 {
     if (s[0] == '.')
@@ -165,7 +166,8 @@ static bool split_host(struct ref *ref, const char *text, size_t len, struct err
     if (strcmp(ref->host, REF_DEFAULT_HOST) == 0 && !memchr(text, '/', len))
         prefix = "library/";
     if (!ref_is_path(text, len) || strlen(prefix) + len > REF_PATH_MAX)
-        return err_set(err, ERR_INVALID, "'%.*s' is not a repository name (lower-case letters, digits, '.', '_', '-', '/')",
+        return err_set(err, ERR_INVALID,
+                       "'%.*s' is not a repository name (lower-case letters, digits, '.', '_', '-', '/')",
                        (int)MIN(len, 200), text);
     int total = snprintf(ref->path, sizeof(ref->path), "%s%.*s", prefix, (int)len, text);
     if (strlen(ref->host) + 1 + (size_t)total > REF_NAME_MAX)

@@ -13,15 +13,15 @@
 #include "base/digest.h"
 
 enum {
-    REF_HOST_MAX = 253 + 6,  /* a DNS name and ":65535" */
-    REF_PATH_MAX = 255,      /* distribution-spec, "Pulling manifests": <name> with its host fits 255 */
-    REF_TAG_MAX = 128,       /* distribution-spec: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
-    REF_NAME_MAX = 480,      /* host '/' path: with its table prefix it is an LMDB key (511 bytes at most) */
+    REF_HOST_MAX = 253 + 6, /* a DNS name and ":65535" */
+    REF_PATH_MAX = 255,     /* distribution-spec, "Pulling manifests": <name> with its host fits 255 */
+    REF_TAG_MAX = 128,      /* distribution-spec: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
+    REF_NAME_MAX = 480,     /* host '/' path: with its table prefix it is an LMDB key (511 bytes at most) */
     REF_TEXT_MAX = REF_HOST_MAX + 1 + REF_PATH_MAX + 1 + REF_TAG_MAX + 1 + DIGEST_TEXT_MAX,
 };
 
 #define REF_DEFAULT_HOST "docker.io"
-#define REF_DEFAULT_TAG "latest"
+#define REF_DEFAULT_TAG  "latest"
 
 struct ref {
     char host[REF_HOST_MAX + 1];

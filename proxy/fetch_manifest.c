@@ -278,7 +278,7 @@ static enum step store(struct fetch *f)
         return bad_answer(f, &err);
 
     f->result.body = body_new(f->received.len);
-    if (f->received.len > 0)
+    if (f->received.data)
         memcpy(f->result.body->data, f->received.data, f->received.len);
     f->result.size = (int64_t)f->received.len;
     const char *type =

@@ -27,8 +27,9 @@ struct token_options {
 struct tokens *tokens_new(const struct token_options *options);
 void tokens_free(struct tokens *all);
 
-/* Calls `done` on the engine's loop, perhaps before returning if it has one: with the token (borrowed for the call), or NULL and why.
- * Errors: ERR_DENIED (the realm refuses this identity; status says how), ERR_UNREACHABLE, ERR_TIMEOUT, ERR_UPSTREAM. */
+/* Calls `done` on the engine's loop, perhaps before returning if it has one: with the token (borrowed for the call), or
+ * NULL and why. Errors: ERR_DENIED (the realm refuses this identity; status says how), ERR_UNREACHABLE, ERR_TIMEOUT,
+ * ERR_UPSTREAM. */
 void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
                 void (*done)(void *arg, const char *token, const struct err *err), void *arg);
 /* The registry refused this token: forget it. */

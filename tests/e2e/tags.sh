@@ -26,6 +26,8 @@ sleep 1.2
 is "$(digest)" "$second" "the new image"
 say "a tag that is not there, and is then"
 is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/hello/manifests/none")" 404 "status"
+is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/hello/manifests/none")" 404 "status again"
+is "$(grep -c 'manifests/none.* 404 .*"entrepot/' "$W/registry.log")" 1 "asked once within negative_ttl"
 is "$(curl -sf "http://127.0.0.1:$PORT/v2/hello/tags/list" | jq -r '.tags[]')" 1 "tags/list"
 say "the registry goes down"
 registry_stop
