@@ -63,7 +63,8 @@ struct loop *loop_new(const char *name, struct err *err)
     STAILQ_INIT(&loop->mailbox);
     /* All events of a loop belong to its thread: no locks in the base. */
     event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
-    event_config_set_flag(cfg, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    /* No EPOLL_USE_CHANGELIST: it would call epoll_ctl for a descriptor after it was closed, when it may be another
+     * loop's. */
     loop->base = event_base_new_with_config(cfg);
     event_config_free(cfg);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
