@@ -58,10 +58,8 @@ static enum step lookup(struct fetch *f)
         }
         if (f->fetcher->all->config->offline)
             return is_here(hit) ? STEP_FAIL : offline(f);
-        if (!fresh)
-            return STEP_REVALIDATE;
-        f->digest = hit->digest; /* known by a HEAD, never fetched: ask for what it pointed to */
-        return STEP_ASK;
+        /* A tag that is known by a HEAD alone has nothing to compare with: ask for what it points to now. */
+        return is_here(hit) ? STEP_REVALIDATE : STEP_ASK;
     }
     if (!by_tag(f) && is_here(hit))
         return hit->linked ? STEP_DELIVER : f->fetcher->all->config->offline ? offline(f) : STEP_PROVE;
