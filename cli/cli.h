@@ -24,9 +24,13 @@ int cmd_gc(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
-/* Takes an option that every client command has ("--socket X", "--json", ...): returns the words it took, 0 if it is
- * none of them, -1 (said on stderr) if its value is missing. */
-int cli_option(struct cli_options *o, int argc, char **argv, int at);
+/* Reads the words after the command: the options every client command has ("--socket X", "--json", "--help", ...), and
+ * its own through `own` (may be NULL), which returns how many words it took, 0 if it does not know this one. Returns -1
+ * to go on, else the status to exit with; what is wrong has been said. */
+int cli_parse(struct cli_options *o, const char *usage, int argc, char **argv,
+              int (*own)(void *arg, int argc, char **argv, int at), void *arg);
+/* An `own` for cli_parse(): the one word that is no option; arg is a const char *[1], NULL at first. */
+int cli_take_word(void *arg, int argc, char **argv, int at);
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cli_fail(const struct err *err);
 

@@ -12,7 +12,8 @@
 
 enum { ANSWER_MAX = 64 << 20, CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 600 };
 
-int cli_option(struct cli_options *o, int argc, char **argv, int at)
+/* Words that were taken: 0 if it is none of these options, -1 (said on stderr) if its value is missing. */
+static int common_option(struct cli_options *o, int argc, char **argv, int at)
 {
     const struct {
         const char *name;
@@ -34,6 +35,35 @@ int cli_option(struct cli_options *o, int argc, char **argv, int at)
         return 2;
     }
     return 0;
+}
+
+int cli_parse(struct cli_options *o, const char *usage, int argc, char **argv,
+              int (*own)(void *arg, int argc, char **argv, int at), void *arg)
+{
+    for (int i = 1, took; i < argc; i += took) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return EXIT_DONE;
+        }
+        took = common_option(o, argc, argv, i);
+        if (took == 0 && own)
+            took = own(arg, argc, argv, i);
+        if (took < 0)
+            return EXIT_USAGE;
+        if (took == 0)
+            return cli_usage(usage, "%s: \"%s\": not an option, or one word too many", argv[0], argv[i]);
+    }
+    return -1;
+}
+
+int cli_take_word(void *arg, int argc UNUSED, char **argv, int at)
+{
+    const char **word = arg;
+
+    if (argv[at][0] == '-' || *word)
+        return 0;
+    *word = argv[at];
+    return 1;
 }
 
 int cli_usage(const char *usage, const char *fmt, ...)

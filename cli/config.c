@@ -41,21 +41,9 @@ int cmd_config(int argc, char **argv)
     struct config config;
     struct err err = {0};
 
-    for (int i = 1, took; i < argc; i += took) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            return EXIT_DONE;
-        }
-        took = cli_option(&o, argc, argv, i);
-        if (took < 0)
-            return EXIT_USAGE;
-        if (took == 0 && (what || argv[i][0] == '-'))
-            return cli_usage(USAGE, "config: \"%s\": not an option, or one word too many", argv[i]);
-        if (took == 0) {
-            what = argv[i];
-            took = 1;
-        }
-    }
+    int rc = cli_parse(&o, USAGE, argc, argv, cli_take_word, &what);
+    if (rc >= 0)
+        return rc;
     if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0))
         return cli_usage(USAGE, "config: check or show?");
     overrides.file = o.config;

@@ -21,37 +21,40 @@ static void print(const json_t *answer, bool dry)
            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
+struct wish {
+    bool dry;
+    struct amount to;
+};
+
+static int take_option(void *arg, int argc, char **argv, int at)
+{
+    struct wish *w = arg;
+
+    if (strcmp(argv[at], "--dry-run") == 0) {
+        w->dry = true;
+        return 1;
+    }
+    if (strcmp(argv[at], "--to") != 0)
+        return 0;
+    if (at + 1 < argc && config_parse_amount(argv[at + 1], &w->to) && w->to.bytes >= 0)
+        return 2;
+    cli_usage(USAGE, "gc: --to needs a size such as 20GiB");
+    return -1;
+}
+
 int cmd_gc(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct amount to = {.bytes = -1};
-    bool dry = false;
+    struct wish wish = {.to = {.bytes = -1}};
     struct err err = {0};
     json_t *answer;
 
-    for (int i = 1, took; i < argc; i += took) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            return EXIT_DONE;
-        }
-        took = cli_option(&o, argc, argv, i);
-        if (took < 0)
-            return EXIT_USAGE;
-        if (took > 0)
-            continue;
-        took = 1;
-        if (strcmp(argv[i], "--dry-run") == 0) {
-            dry = true;
-        } else if (strcmp(argv[i], "--to") == 0 && i + 1 < argc && config_parse_amount(argv[i + 1], &to) &&
-                   to.bytes >= 0) {
-            took = 2;
-        } else {
-            return cli_usage(USAGE, "gc: \"%s\": not an option, or not a size such as 20GiB", argv[i]);
-        }
-    }
-    json_t *body = json_pack("{s:b}", "dry_run", dry);
-    if (to.bytes >= 0)
-        json_object_set_new(body, "to", json_integer(to.bytes));
+    int rc = cli_parse(&o, USAGE, argc, argv, take_option, &wish);
+    if (rc >= 0)
+        return rc;
+    json_t *body = json_pack("{s:b}", "dry_run", wish.dry);
+    if (wish.to.bytes >= 0)
+        json_object_set_new(body, "to", json_integer(wish.to.bytes));
     bool ok = cli_ask(&o, "/v1/gc", body, &answer, &err);
     json_decref(body);
     if (!ok)
@@ -59,7 +62,7 @@ int cmd_gc(int argc, char **argv)
     if (o.json)
         cli_print_json(answer);
     else
-        print(answer, dry);
+        print(answer, wish.dry);
     json_decref(answer);
     return EXIT_DONE;
 }

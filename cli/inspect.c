@@ -98,38 +98,37 @@ static void encode(struct buf *out, const char *ref)
             buf_addf(out, "%%%02X", (unsigned char)*ref);
 }
 
+struct wish {
+    const char *ref;
+    bool raw;
+};
+
+static int take_option(void *arg, int argc, char **argv, int at)
+{
+    struct wish *w = arg;
+
+    if (strcmp(argv[at], "--raw") != 0)
+        return cli_take_word(&w->ref, argc, argv, at);
+    w->raw = true;
+    return 1;
+}
+
 int cmd_inspect(int argc, char **argv)
 {
     struct cli_options o = {0};
     _cleanup_buf_ struct buf path = {0};
-    const char *ref = NULL;
-    bool raw = false;
+    struct wish wish = {0};
     struct err err = {0};
     json_t *answer;
 
-    for (int i = 1, took; i < argc; i += took) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            return EXIT_DONE;
-        }
-        took = cli_option(&o, argc, argv, i);
-        if (took < 0)
-            return EXIT_USAGE;
-        if (took > 0)
-            continue;
-        took = 1;
-        if (strcmp(argv[i], "--raw") == 0)
-            raw = true;
-        else if (argv[i][0] == '-' || ref)
-            return cli_usage(USAGE, "inspect: \"%s\" is one too many", argv[i]);
-        else
-            ref = argv[i];
-    }
-    if (!ref)
+    int rc = cli_parse(&o, USAGE, argc, argv, take_option, &wish);
+    if (rc >= 0)
+        return rc;
+    if (!wish.ref)
         return cli_usage(USAGE, "inspect: which image?");
     buf_adds(&path, "/v1/images/");
-    encode(&path, ref);
-    if (raw) {
+    encode(&path, wish.ref);
+    if (wish.raw) {
         buf_adds(&path, "?raw=1");
         return print_raw(&o, path.data);
     }

@@ -69,21 +69,9 @@ int cmd_ls(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    for (int i = 1, took; i < argc; i += took) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            return EXIT_DONE;
-        }
-        took = cli_option(&o, argc, argv, i);
-        if (took < 0)
-            return EXIT_USAGE;
-        if (took == 0 && (argv[i][0] == '-' || name))
-            return cli_usage(USAGE, "ls: \"%s\" is one too many", argv[i]);
-        if (took == 0) {
-            name = argv[i];
-            took = 1;
-        }
-    }
+    int rc = cli_parse(&o, USAGE, argc, argv, cli_take_word, &name);
+    if (rc >= 0)
+        return rc;
     if (name && !ref_parse(&want, name, &err))
         return cli_fail(&err);
     if (!cli_ask(&o, "/v1/images", NULL, &answer, &err))

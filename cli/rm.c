@@ -16,26 +16,20 @@ static void print(const json_t *answer)
            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
+static int take_reference(void *arg, int argc UNUSED, char **argv, int at)
+{
+    if (argv[at][0] == '-')
+        return 0;
+    json_array_append_new(arg, json_string(argv[at]));
+    return 1;
+}
+
 int cmd_rm(int argc, char **argv)
 {
     struct cli_options o = {0};
     json_t *references = json_array(), *answer = NULL, *body;
     struct err err = {0};
-    int rc = -1;
-
-    for (int i = 1, took; i < argc && rc < 0; i += MAX(took, 1)) {
-        took = cli_option(&o, argc, argv, i);
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            rc = EXIT_DONE;
-        } else if (took < 0) {
-            rc = EXIT_USAGE;
-        } else if (took == 0 && argv[i][0] == '-') {
-            rc = cli_usage(USAGE, "rm: \"%s\" is not an option", argv[i]);
-        } else if (took == 0) {
-            json_array_append_new(references, json_string(argv[i]));
-        }
-    }
+    int rc = cli_parse(&o, USAGE, argc, argv, take_reference, references);
     if (rc < 0 && json_array_size(references) == 0)
         rc = cli_usage(USAGE, "rm: which images?");
     body = json_pack("{s:o}", "references", references);

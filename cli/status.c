@@ -71,15 +71,9 @@ int cmd_status(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    for (int i = 1, took; i < argc; i += took) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            return EXIT_DONE;
-        }
-        took = cli_option(&o, argc, argv, i);
-        if (took <= 0)
-            return took < 0 ? EXIT_USAGE : cli_usage(USAGE, "status: \"%s\" is not an option", argv[i]);
-    }
+    int rc = cli_parse(&o, USAGE, argc, argv, NULL, NULL);
+    if (rc >= 0)
+        return rc;
     if (!cli_ask(&o, "/v1/status", NULL, &answer, &err))
         return cli_fail(&err);
     if (o.json)
