@@ -65,6 +65,7 @@ const char *err_name(enum err_code code)
         [ERR_IO] = "I/O",
         [ERR_NO_SPACE] = "no space",
         [ERR_CORRUPT] = "corrupt",
+        [ERR_UNVERIFIED] = "unverified",
         [ERR_DIGEST] = "digest mismatch",
         [ERR_DENIED] = "denied",
         [ERR_UPSTREAM] = "upstream",

@@ -18,6 +18,10 @@ void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* For what may happen a thousand times a second: the first one of a topic is logged, then at most one a minute, which
+ * says how many were left out. `topic` is a literal. */
+void log_limited(enum log_level level, const char *topic, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -205,3 +205,19 @@ const char *ref_format(const struct ref *ref, char *out)
              digest[0] ? "@" : "", digest);
     return out;
 }
+
+const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1])
+{
+    char text[DIGEST_TEXT_MAX];
+
+    snprintf(out, REF_TAG_MAX + 1, "%.*s", (int)REF_TAG_MAX, digest_format(d, text));
+    return out;
+}
+
+const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1])
+{
+    if (ref->digest.alg != DIGEST_NONE)
+        return ref_digest_tag(&ref->digest, out);
+    memcpy(out, ref->tag, REF_TAG_MAX + 1);
+    return out;
+}

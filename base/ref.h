@@ -37,6 +37,11 @@ const char *ref_format(const struct ref *ref, char *out);
 /* "docker.io/library/nginx"; returns `out` (REF_TEXT_MAX). */
 const char *ref_name(const struct ref *ref, char *out);
 
+/* What the index calls this image within its repository: the tag, or "sha256:…" for a reference by digest (cut to
+ * REF_TAG_MAX, which a sha512 exceeds); returns `out`. */
+const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1]);
+const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
+
 /* The pieces, for the routes of the registry API. Lengths in bytes; text need not be NUL-terminated. */
 bool ref_is_path(const char *text, size_t len);
 bool ref_is_tag(const char *text, size_t len);

@@ -2,29 +2,62 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/layout.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { MEMORY_BYTES = 8 << 20 };
+enum { MEMORY_BYTES = 8 << 20, LOST_CHILDREN = 128 };
+
+/* Out of the way, for whoever wants to look; what it knew is made anew. */
+static bool move_aside(const char *dir, struct err *err)
+{
+    _cleanup_free_
+    char *aside = xasprintf("%s.damaged-%lld", dir, (long long)clock_now_s());
+
+    if (rename(dir, aside) != 0)
+        return err_errno(err, ERR_IO, "moving %s aside", dir);
+    log_error("moved to %s; the index is made anew from the blobs, which takes a while and can be deleted after that",
+              aside);
+    return true;
+}
+
+static struct index *open_index(struct cache *c, const char *dir, struct err *err)
+{
+    struct index *index;
+
+    mkdir(dir, 0700);
+    index = index_open(dir, 0, err);
+    if (index || err->code != ERR_CORRUPT)
+        return index;
+    log_error("%s", err->msg);
+    if (!move_aside(dir, err))
+        return NULL;
+    c->rebuilding = true;
+    mkdir(dir, 0700);
+    return index_open(dir, 0, err);
+}
 
 struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
 {
     struct cache *c = xcalloc(1, sizeof(*c));
     _cleanup_free_
     char *index_dir = xasprintf("%s/index", path);
+    struct totals totals;
 
     c->pool = pool;
     c->store = store_open(path, err);
     if (!c->store)
         goto fail;
-    mkdir(index_dir, 0700);
-    c->index = index_open(index_dir, 0, err);
+    c->index = open_index(c, index_dir, err);
     if (!c->index)
         goto fail;
     c->memory = memory_new(MEMORY_BYTES);
     c->use = use_new();
     c->ingests = ingests_new(c);
+    cache_totals(c, &totals);
+    if (totals.blobs == 0) /* new, lost or removed: there may be files all the same */
+        layout_load(c);
     return c;
 fail:
     cache_close(c);
@@ -34,10 +67,14 @@ fail:
 
 void cache_close(struct cache *c)
 {
+    struct err err = {0};
+
     if (!c)
         return;
     if (c->ingests)
         ingests_free(c->ingests);
+    if (c->index && c->use && !layout_save(c, &err))
+        log_error("%s", err.msg);
     if (c->index && c->use)
         use_flush(c->use, c->index, NULL, NULL, NULL);
     index_close(c->index);
@@ -111,52 +148,128 @@ void cache_totals(struct cache *c, struct totals *totals)
     index_read(c->index, read_totals, totals);
 }
 
+struct lost_children {
+    size_t count;
+    struct digest list[LOST_CHILDREN];
+};
+
+static bool touch_child(void *arg, const struct child *child)
+{
+    struct lost_children *l = arg;
+
+    if (child->role == CHILD_CONTENT)
+        l->list[l->count++] = child->digest;
+    return l->count < LOST_CHILDREN;
+}
+
+bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct lost_children children = {0};
+    struct blob_row row;
+
+    if (!rows_get_blob(t, d, &row) || store_has_blob(c->store, d))
+        return true;
+    rows_each_child(t, d, touch_child, &children);
+    if (!rows_drop_blob(t, d, err))
+        return false;
+    for (size_t i = 0; i < children.count; i++)
+        if (!rows_use_blob(t, &children.list[i], clock_now_s(), 0, err))
+            return false;
+    return true;
+}
+
+struct lost {
+    struct cache *cache;
+    struct digest digest;
+};
+
 static bool apply_lost(struct index_txn *t, void *arg, struct err *err)
 {
-    return rows_drop_blob(t, arg, err);
+    struct lost *l = arg;
+
+    return cache_drop_lost(l->cache, t, &l->digest, err);
 }
 
 static void free_lost(void *arg, const struct err *err)
 {
     if (err)
-        log_error("dropping the entry of a lost blob: %s", err->msg);
+        log_limited(LOG_LEVEL_ERROR, "lost", "dropping the entry of a lost blob: %s", err->msg);
     free(arg);
 }
 
-/* The file is not what the entry says: the entry goes, and the blob is fetched again. */
+/* There is no file: the entry goes, and the blob is fetched again. */
 static void lost(struct cache *c, const struct digest *d, const struct err *why)
 {
     char text[DIGEST_TEXT_MAX];
-    struct digest *copy = xmalloc(sizeof(*copy));
+    struct lost *l = xcalloc(1, sizeof(*l));
 
-    log_warn("%s is in the index but not whole on disk, it will be fetched again: %s", digest_format(d, text),
-             why->msg);
-    *copy = *d;
+    log_warn("%s is in the index but not on disk, it will be fetched again: %s", digest_format(d, text), why->msg);
+    *l = (struct lost){c, *d};
     memory_drop(c->memory, d);
-    index_write(c->index, apply_lost, free_lost, copy, NULL);
+    index_write(c->index, apply_lost, free_lost, l, NULL);
+}
+
+struct row_query {
+    const struct digest *d;
+    bool found;
+    struct blob_row row;
+};
+
+static void read_row(struct index_txn *t, void *arg)
+{
+    struct row_query *q = arg;
+
+    q->found = rows_get_blob(t, q->d, &q->row);
+}
+
+static bool is_as_known(const struct row_query *q, const struct file_info *info)
+{
+    return q->found && info->size == q->row.size && info->ctime_ns == q->row.ctime_ns;
+}
+
+enum cache_file cache_look(struct cache *c, const struct digest *d)
+{
+    struct row_query q = {.d = d};
+    struct file_info info;
+
+    if (!store_stat_blob(c->store, d, &info, NULL))
+        return FILE_MISSING;
+    index_read(c->index, read_row, &q);
+    return is_as_known(&q, &info) ? FILE_KNOWN : FILE_UNVERIFIED;
+}
+
+/* It goes out from memory many times: once is a good time to look whether the disk kept it right. */
+static bool read_manifest(struct cache *c, const struct digest *d, int64_t size, struct buf *text, struct err *why)
+{
+    struct digest seen;
+    struct file_info info;
+
+    if (!store_read_blob(c->store, d, MANIFEST_SIZE_MAX, text, why)) {
+        if (why->code != ERR_TOO_LARGE)
+            return false;
+        why->code = ERR_CORRUPT;
+    } else {
+        digest_of(d->alg, text->data ? text->data : "", text->len, &seen);
+        if (digest_eq(&seen, d) && (int64_t)text->len == size)
+            return true;
+        err_set(why, ERR_CORRUPT, "the file does not match its digest");
+    }
+    if (store_stat_blob(c->store, d, &info, NULL))
+        store_quarantine_blob(c->store, d, info.inode, NULL);
+    return false;
 }
 
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
 {
     struct body *b = memory_get(c->memory, d);
     _cleanup_buf_ struct buf text = {0};
-    struct digest seen;
     struct err why = {0};
 
     if (b) {
         use_touch(c->use, d);
         return b;
     }
-    bool ok = store_read_blob(c->store, d, MANIFEST_SIZE_MAX, &text, &why);
-    if (ok) {
-        /* It goes out from memory many times: once is a good time to look whether the disk kept it right. */
-        digest_of(d->alg, text.data, text.len, &seen);
-        if (!digest_eq(&seen, d) || (int64_t)text.len != size)
-            ok = err_set(&why, ERR_CORRUPT, "the file does not match its digest");
-    }
-    if (!ok) {
-        if (why.code == ERR_CORRUPT)
-            store_remove_blob(c->store, d, NULL);
+    if (!read_manifest(c, d, size, &text, &why)) {
         if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
             lost(c, d, &why);
         if (err)
@@ -170,186 +283,67 @@ struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t siz
     return b;
 }
 
-int cache_open_blob(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err)
 {
+    struct row_query q = {.d = d};
+    struct file_info info;
     struct err why = {0};
-    int64_t found = 0;
 
     use_lease(c->use, d);
-    int fd = store_open_blob(c->store, d, &found, &why);
-    if (fd >= 0 && found == size) {
+    int fd = store_open_blob(c->store, d, &info, &why);
+    index_read(c->index, read_row, &q);
+    if (fd >= 0 && is_as_known(&q, &info)) {
         use_touch(c->use, d);
+        *size = info.size;
         return fd;
     }
     if (fd >= 0) {
         close(fd);
-        store_remove_blob(c->store, d, NULL);
-        err_set(&why, ERR_CORRUPT, "the file has %lld bytes, the index says %lld", (long long)found, (long long)size);
+        err_set(&why, ERR_UNVERIFIED, "the file has changed since its digest was verified");
     }
     use_release(c->use, d);
-    if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
+    if (why.code == ERR_NOT_FOUND && q.found)
         lost(c, d, &why);
     if (err)
         *err = why;
     return -1;
 }
 
-/* ---- writing ---- */
+static bool is_wanted(struct cache *c, const struct digest *d)
+{
+    struct row_query q = {.d = d};
 
-struct put {
-    struct cache *cache;
-    char *repo, *tag; /* tag may be NULL */
-    struct digest digest;
-    struct blob_row row;
-    struct body *body;
-    struct child *children;
-    size_t count;
-    struct tag_row tag_row;
-    void (*done)(void *arg, const struct err *err);
-    void *arg;
-    struct loop *loop;
+    index_read(c->index, read_row, &q);
+    return q.found || use_is_leased(c->use, d);
+}
+
+void cache_discard(struct cache *c, const struct digest *d)
+{
     struct err err;
-};
 
-static void put_free(struct put *p)
-{
-    free(p->repo);
-    free(p->tag);
-    free(p->children);
-    body_unref(p->body);
-    free(p);
-}
-
-static bool put_tag_row(struct index_txn *t, uint64_t repo, const struct put *p, struct err *err)
-{
-    struct tag_row row = p->tag_row, old;
-
-    if (rows_get_tag(t, repo, p->tag, &old)) {
-        if (old.checked_ms > row.checked_ms)
-            return true; /* somebody asked later than we did */
-        if (digest_eq(&old.digest, &row.digest))
-            row.changed_ms = old.changed_ms;
-    }
-    return rows_put_tag(t, repo, p->tag, &row, err);
-}
-
-/* A pull by digest holds the manifest when no tag and no index does: its "tag" is the digest itself. */
-static bool hold_by_digest(struct index_txn *t, uint64_t repo, const struct put *p, struct err *err)
-{
-    char tag[DIGEST_TEXT_MAX];
-
-    if (rows_references(t, &p->digest) > 0)
-        return true;
-    digest_format(&p->digest, tag);
-    tag[MIN(strlen(tag), (size_t)REF_TAG_MAX)] = '\0';
-    return rows_put_tag(t, repo, tag, &p->tag_row, err);
-}
-
-static bool apply_put(struct index_txn *t, void *arg, struct err *err)
-{
-    struct put *p = arg;
-    uint64_t repo;
-
-    if (!rows_intern_repo(t, p->repo, &repo, err))
-        return false;
-    if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
-        return false;
-    if (!rows_link(t, repo, &p->digest, clock_now_s(), err))
-        return false;
-    if (!p->tag)
-        return true;
-    return p->tag[0] ? put_tag_row(t, repo, p, err) : hold_by_digest(t, repo, p, err);
-}
-
-static void end_put(void *arg, const struct err *err)
-{
-    struct put *p = arg;
-
-    if (p->done)
-        p->done(p->arg, err);
-    else if (err)
-        log_error("recording what was learnt about %s: %s", p->repo, err->msg);
-    if (p->body)
-        use_release(p->cache->use, &p->digest);
-    put_free(p);
-}
-
-static void fail_put(void *arg)
-{
-    struct put *p = arg;
-
-    end_put(p, &p->err);
-}
-
-/* On an io worker: the file before the entry. */
-static void write_put(void *arg)
-{
-    struct put *p = arg;
-    struct cache *c = p->cache;
-
-    if (!store_has_blob(c->store, &p->digest) &&
-        !store_write_blob(c->store, &p->digest, p->body->data, p->body->len, &p->err)) {
-        loop_post(p->loop, fail_put, p);
+    memory_drop(c->memory, d);
+    if (is_wanted(c, d))
         return;
-    }
-    memory_put(c->memory, &p->digest, p->body);
-    index_write(c->index, apply_put, end_put, p, p->loop);
+    if (!store_trash_blob(c->store, d, &err))
+        log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
+    /* Who began to bring it in anew meanwhile holds a lease, or has made an entry: the same bytes, back to their place.
+     */
+    if (is_wanted(c, d))
+        store_untrash_blob(c->store, d);
 }
 
-static struct put *put_new(struct cache *c, const char *repo, const char *tag, const struct digest *d)
+static bool apply_suspicion(struct index_txn *t, void *arg, struct err *err)
 {
-    struct put *p = xcalloc(1, sizeof(*p));
-
-    p->cache = c;
-    p->repo = xstrdup(repo);
-    p->tag = tag ? xstrdup(tag) : NULL;
-    p->digest = *d;
-    p->tag_row = (struct tag_row){.digest = *d, .checked_ms = clock_now_ms(), .changed_ms = clock_now_ms()};
-    return p;
+    return rows_verified_blob(t, &((struct lost *)arg)->digest, 0, err);
 }
 
-void cache_put_manifest(struct cache *c, const char *repo, const char *tag, const struct digest *d,
-                        const char *media_type, struct body *body, const struct manifest *m, uint32_t cost_ms,
-                        void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+void cache_suspect(struct cache *c, const struct digest *d)
 {
-    struct put *p = put_new(c, repo, tag, d);
+    char text[DIGEST_TEXT_MAX];
+    struct lost *l = xcalloc(1, sizeof(*l));
 
-    p->body = body_ref(body);
-    p->row = (struct blob_row){.size = (int64_t)body->len, .flags = BLOB_MANIFEST, .cost_ms = cost_ms};
-    p->row.created = p->row.used = clock_now_s();
-    snprintf(p->row.media_type, sizeof(p->row.media_type), "%s", media_type);
-    if (m) {
-        p->children = manifest_children(m);
-        p->count = m->count;
-    }
-    p->done = done;
-    p->arg = arg;
-    p->loop = loop;
-    use_lease(c->use, d);
-    pool_run(c->pool, write_put, p);
-}
-
-void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms)
-{
-    struct put *p = put_new(c, repo, tag, d);
-
-    p->tag_row.checked_ms = p->tag_row.changed_ms = checked_ms;
-    index_write(c->index, apply_put, end_put, p, NULL);
-}
-
-void cache_link(struct cache *c, const char *repo, const struct digest *d)
-{
-    index_write(c->index, apply_put, end_put, put_new(c, repo, NULL, d), NULL);
-}
-
-static bool apply_drop_tag(struct index_txn *t, void *arg, struct err *err)
-{
-    struct put *p = arg;
-
-    return rows_drop_tag(t, rows_repo_id(t, p->repo), p->tag, err);
-}
-
-void cache_drop_tag(struct cache *c, const char *repo, const char *tag)
-{
-    index_write(c->index, apply_drop_tag, end_put, put_new(c, repo, tag, &(struct digest){0}), NULL);
+    log_limited(LOG_LEVEL_ERROR, "read", "%s could not be read while it was served: it is verified before it is again",
+                digest_format(d, text));
+    *l = (struct lost){c, *d};
+    index_write(c->index, apply_suspicion, free_lost, l, NULL);
 }

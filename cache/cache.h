@@ -15,7 +15,24 @@
 #include "cache/store.h"
 #include "cache/use.h"
 
+#include <stdatomic.h>
+
+/* How the cache gets room; handed down by the room above that collects, all NULL without one. Any thread. */
+struct cache_room {
+    /* May `bytes` more be kept? With `on_disk`: the disk is full, can that much be freed? Answered on `loop`; what is
+     * granted is settled by kept() once it is in the index, or is not to be kept after all. */
+    void (*ask)(void *arg, int64_t bytes, bool on_disk, void (*done)(void *done_arg, bool granted), void *done_arg,
+                struct loop *loop);
+    void (*kept)(void *arg, int64_t bytes);
+    /* So many bytes are on their way: a hint. */
+    void (*expect)(void *arg, int64_t bytes);
+    void *arg;
+};
+
 struct cache {
+    /* set before there is traffic */
+    struct cache_room room;
+    bool rebuilding; /* the index was lost: it is being made anew from the files */
     /* set once; each does its own locking */
     struct index *index;
     struct store *store;
@@ -23,10 +40,12 @@ struct cache {
     struct use *use;
     struct pool *pool; /* io workers; borrowed */
     struct ingests *ingests;
+    atomic_bool tags_changed; /* since index.json was written */
 };
 
-/* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. Errors: those of store_open, index_open.
- */
+/* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and begun
+ * anew: tags come from index.json, blobs from their files as they are asked for or found by the room above. Errors: those
+ * of store_open and index_open. */
 struct cache *cache_open(const char *path, struct pool *pool, struct err *err);
 /* Call when nobody uses it any more; writes touches and the state of unfinished ingests first. */
 void cache_close(struct cache *c);
@@ -47,12 +66,20 @@ void cache_find(struct cache *c, const char *repo, const char *tag, const struct
 /* Whether the repository has proved to contain the blob, be it here or not. */
 bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d);
 
-/* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND or ERR_IO
- * if the file is not what the index says; the entry is dropped then. */
+/* What the disk says about a blob, and what the index says about that. One system call. */
+enum cache_file {
+    FILE_KNOWN,      /* as the index says */
+    FILE_UNVERIFIED, /* has changed since it was verified, or the index does not know it: cache_verify() first */
+    FILE_MISSING,
+};
+enum cache_file cache_look(struct cache *c, const struct digest *d);
+
+/* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND, ERR_CORRUPT
+ * or ERR_IO if the file is not what the index says; the entry is dropped then. */
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
-/* Opens a stored blob and leases it; -1 if the file is not what the index says, and then the entry is dropped. The
- * caller closes, then calls use_release(). */
-int cache_open_blob(struct cache *c, const struct digest *d, int64_t size, struct err *err);
+/* Opens a stored blob and leases it. The caller closes, then calls use_release(). -1 with ERR_NOT_FOUND if it is not here
+ * (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
+int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);
 
 /* Stores a manifest whose digest was verified: file first, then one transaction with its children, its link and (tag
  * not NULL) its tag; `tag` "" records that it was pulled by digest, if nothing else holds it. `m` may be NULL (no
@@ -65,6 +92,14 @@ void cache_put_tag(struct cache *c, const char *repo, const char *tag, const str
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
 /* The repository has proved to contain the blob. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d);
+
+/* The file of a stored blob could not be read: it is verified before it is served again. */
+void cache_suspect(struct cache *c, const struct digest *d);
+/* Removes the file of a blob whose entry has gone, unless somebody has brought it in anew. Blocks. */
+void cache_discard(struct cache *c, const struct digest *d);
+/* Inside a change of the index: drops the entry of a blob that has no file (any more). What a lost manifest held is
+ * given some time, in case it is fetched again. */
+bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err);
 
 void cache_totals(struct cache *c, struct totals *totals);
 

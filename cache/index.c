@@ -256,9 +256,11 @@ static bool check_schema(struct index_txn *t, void *arg UNUSED, struct err *err)
     memcpy(&theirs, v.data, MIN(v.len, sizeof(theirs)));
     if (theirs == ours)
         return true;
-    return err_set(err, ERR_CORRUPT,
-                   "the index has schema %u, this version knows %u: run the version that wrote it, or "
-                   "remove the index folder to begin anew",
+    if (theirs < ours)
+        return err_set(err, ERR_CORRUPT, "the index has schema %u of an older version, this one has %u", theirs, ours);
+    return err_set(err, ERR_UNSUPPORTED,
+                   "the index has schema %u of a newer version, this one knows %u: run the version that wrote it, or "
+                   "move the index folder away and it is made anew from the blobs",
                    theirs, ours);
 }
 
@@ -276,6 +278,24 @@ static bool open_tables(struct index *index, struct err *err)
     }
     rc = mdb_txn_commit(txn);
     return rc == 0 ? true : index_err(err, rc, "opening the tables");
+}
+
+/* A file that ends before the last page it is said to have would kill us with SIGBUS when we come to read there. */
+static bool check_size(struct index *index, const char *data, struct err *err)
+{
+    MDB_envinfo info;
+    MDB_stat page;
+    struct stat st;
+
+    mdb_env_info(index->env, &info);
+    mdb_env_stat(index->env, &page);
+    int64_t due = ((int64_t)info.me_last_pgno + 1) * page.ms_psize;
+    if (stat(data, &st) != 0)
+        return err_errno(err, ERR_IO, "looking at %s", data);
+    if (st.st_size < due && info.me_last_txnid > 0)
+        return err_set(err, ERR_CORRUPT, "%s has %lld bytes where %lld are due: it was cut", data,
+                       (long long)st.st_size, (long long)due);
+    return true;
 }
 
 static bool open_env(struct index *index, const char *dir, size_t map_size, struct err *err)
@@ -296,7 +316,9 @@ static bool open_env(struct index *index, const char *dir, size_t map_size, stru
         rc = mdb_env_set_mapsize(index->env, (map_size + 0xffff) & ~(size_t)0xffff);
     if (rc == 0)
         rc = mdb_env_open(index->env, dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
-    return rc == 0 ? true : index_err(err, rc, "opening");
+    if (rc != 0)
+        return index_err(err, rc, "opening");
+    return check_size(index, data, err);
 }
 
 struct index *index_open(const char *dir, size_t map_size, struct err *err)

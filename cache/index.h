@@ -7,15 +7,16 @@
  *     blob    digest -> struct index_blob
  *     tag     repo id, tag -> digest, checked, changed
  *     child   manifest digest -> role, digest, size        (many)  role: 'c' content, 's' subject, 'r' referrer
- *     parent  child digest -> holder                       (many)  'm' manifest digest | 't' repo id, tag | 'p' pin
+ *     parent  child digest -> holder                       (many)  'm' manifest digest | 't', 'p' repo id, tag
  *     link    digest, repo id -> proved when
- *     idle    last used, digest -> nothing                 the order in which GC looks
+ *     idle    last used, digest -> nothing                 what nothing refers to, in the order in which GC looks
+ *     rank    rank, manifest digest -> nothing             images, in the order in which GC lets go of them
  *     ingest  digest -> size, validator, segment bitmap
- *     meta    schema, bytes, blobs, manifests, next repo id
+ *     meta    schema, bytes, blobs, manifests, next repo id, policy, clock
  *
- * Invariants: a row in `parent` exists exactly for each 'c' row of `child` and each row of `tag`, so the reference
- * count of a blob is the number of its parents; `idle` has one row for each row of `blob`; meta's bytes are the sum
- * over `blob`.
+ * Invariants: a row in `parent` exists exactly for each 'c' row of `child`, each row of `tag` and each pin of one, so
+ * the reference count of a blob is the number of its parents; `idle` has one row for each stored blob without parents,
+ * `rank` one for each stored manifest that a tag holds and no pin; meta's bytes are the sum over `blob`.
  *
  * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
  * syncs once, then completes every caller. Readers may be on any thread; each keeps a read transaction that is reset
@@ -30,10 +31,11 @@
 struct index;
 struct index_txn;
 
-enum { INDEX_SCHEMA = 1 };
+enum { INDEX_SCHEMA = 2 };
 
 /* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
- * Errors: ERR_IO, ERR_CORRUPT (not an index, or of a newer schema). */
+ * Errors: ERR_IO, ERR_CORRUPT (not an index, damaged, or of an older schema: it can be made anew), ERR_UNSUPPORTED (of a
+ * newer schema). */
 struct index *index_open(const char *dir, size_t map_size, struct err *err);
 /* Finishes what is queued. */
 void index_close(struct index *index);
@@ -62,6 +64,7 @@ enum index_table {
     TABLE_PARENT,
     TABLE_LINK,
     TABLE_IDLE,
+    TABLE_RANK,
     TABLE_INGEST,
     TABLE_META,
     TABLE_COUNT,
@@ -85,6 +88,9 @@ bool txn_del(struct index_txn *txn, enum index_table table, const void *key, siz
 /* Whether this key has this very value, in tables with many. */
 bool txn_has_value(struct index_txn *txn, enum index_table table, const void *key, size_t key_len, const void *value,
                    size_t value_len);
+/* The first value of this key that is not below `from`, in tables with many; false if there is none. */
+bool txn_value_from(struct index_txn *txn, enum index_table table, const void *key, size_t key_len, const void *from,
+                    size_t from_len, struct slice *value);
 /* Number of values of a key in tables with many. */
 size_t txn_count(struct index_txn *txn, enum index_table table, const void *key, size_t key_len);
 /* Visits the rows from `from` (NULL: the first) as long as fn returns true; fn must not write. */

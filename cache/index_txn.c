@@ -15,6 +15,7 @@ static const struct {
     [TABLE_PARENT] = {"parent", MDB_DUPSORT},
     [TABLE_LINK] = {"link", 0},
     [TABLE_IDLE] = {"idle", 0},
+    [TABLE_RANK] = {"rank", 0},
     [TABLE_INGEST] = {"ingest", 0},
     [TABLE_META] = {"meta", 0},
 };
@@ -88,7 +89,7 @@ static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
     MDB_cursor *c = NULL;
     int rc = mdb_cursor_open(t->txn, t->index->tables[table], &c);
 
-    if (rc != 0)
+    if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and has said so */
         log_error("index: opening a cursor on %s: %s", TABLES[table].name, mdb_strerror(rc));
     return rc == 0 ? c : NULL;
 }
@@ -103,6 +104,20 @@ bool txn_has_value(struct index_txn *t, enum index_table table, const void *key,
         return false;
     int rc = mdb_cursor_get(c, &k, &v, MDB_GET_BOTH);
     mdb_cursor_close(c);
+    return rc == 0;
+}
+
+bool txn_value_from(struct index_txn *t, enum index_table table, const void *key, size_t key_len, const void *from,
+                    size_t from_len, struct slice *value)
+{
+    MDB_val k = val(key, key_len), v = val(from, from_len);
+    MDB_cursor *c = cursor(t, table);
+
+    if (!c)
+        return false;
+    int rc = mdb_cursor_get(c, &k, &v, MDB_GET_BOTH_RANGE);
+    mdb_cursor_close(c);
+    *value = (struct slice){v.mv_data, v.mv_size};
     return rc == 0;
 }
 

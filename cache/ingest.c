@@ -4,7 +4,9 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 static int64_t segments_of(int64_t size)
 {
@@ -106,6 +108,27 @@ static void list_remove(struct ingest *i)
     pthread_mutex_unlock(&all->lock);
 }
 
+static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_drop_ingest(t, arg, err);
+}
+
+bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err)
+{
+    struct ingest *i;
+    bool ok = true;
+
+    pthread_mutex_lock(&all->lock); /* nobody can begin meanwhile */
+    TAILQ_FOREACH (i, &all->list, entry)
+        if (digest_eq(&i->digest, d))
+            break;
+    if (!i)
+        ok = store_remove_part(all->cache->store, d, err);
+    pthread_mutex_unlock(&all->lock);
+    /* Should one have begun since, it loses no more than the means to resume. */
+    return ok && (i || index_write_wait(all->cache->index, apply_forgotten, (void *)d, err));
+}
+
 /* ---- begin ---- */
 
 struct resume {
@@ -144,27 +167,35 @@ static bool open_part(struct ingest *i, struct err *err)
     return i->fd >= 0;
 }
 
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
-                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                            void (*deserted)(void *arg), void *arg, struct err *err)
+static struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner)
 {
     struct ingest *i = xcalloc(1, sizeof(*i));
 
     i->cache = cache;
     i->digest = *digest;
     i->owner = owner;
-    i->finished = finished;
-    i->deserted = deserted;
-    i->arg = arg;
     i->fd = -1;
     i->size = -1;
     i->refs = 1;
+    i->taken = -1;
     i->started_ms = clock_mono_ms();
     pthread_mutex_init(&i->lock, NULL);
     TAILQ_INIT(&i->followers);
     SLIST_INIT(&i->repos);
-    list_add(i);
+    return i;
+}
+
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
+                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                            void (*deserted)(void *arg), void *arg, struct err *err)
+{
+    struct ingest *i = ingest_new(cache, digest, owner);
+
+    i->finished = finished;
+    i->deserted = deserted;
+    i->arg = arg;
     use_lease(cache->use, digest);
+    list_add(i);
     if (!open_part(i, err)) {
         ingest_unref(i);
         return NULL;
@@ -174,6 +205,68 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, st
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
     return i;
+}
+
+struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
+                                  void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
+{
+    struct ingest *i = ingest_new(cache, digest, owner);
+
+    i->relay = true;
+    i->finished = finished;
+    i->deserted = deserted;
+    i->drained = drained;
+    i->arg = arg;
+    use_lease(cache->use, digest);
+    list_add(i);
+    i->fd = memfd_create("relay", MFD_CLOEXEC);
+    if (i->fd < 0) {
+        err_errno(err, ERR_IO, "making a window in memory");
+        ingest_unref(i);
+        return NULL;
+    }
+    i->hasher = hasher_new(digest->alg);
+    return i;
+}
+
+/* ---- a relay's window ---- */
+
+bool ingest_is_ahead(struct ingest *i)
+{
+    if (!i->relay)
+        return false;
+    pthread_mutex_lock(&i->lock);
+    i->ahead = i->state == INGEST_RECEIVING && i->front - MAX(i->taken, (int64_t)0) > RELAY_WINDOW;
+    bool ahead = i->ahead;
+    pthread_mutex_unlock(&i->lock);
+    return ahead;
+}
+
+static void say_drained(void *arg)
+{
+    struct ingest *i = arg;
+
+    if (!i->over)
+        i->drained(i->arg);
+    ingest_unref(i);
+}
+
+void ingest_give_back(struct ingest *i)
+{
+    int64_t to = MIN(i->taken - RELAY_BEHIND, i->frontier);
+
+    if (i->reading_back) /* needs what it has not hashed yet */
+        to = MIN(to, i->read_back_from);
+    to = to / INGEST_SEGMENT * INGEST_SEGMENT;
+
+    if (to > i->punched && fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i->punched, to - i->punched) == 0)
+        i->punched = to;
+    if (i->ahead && i->front - i->taken < RELAY_WINDOW / 2) {
+        i->ahead = false;
+        i->refs++;
+        loop_post(i->owner, say_drained, i);
+    }
 }
 
 void ingest_also_link(struct ingest *i, const char *repo)
@@ -266,6 +359,8 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
         i->size = size;
     pthread_mutex_unlock(&i->lock);
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
+    if (size > 0 && !i->relay && i->cache->room.expect)
+        i->cache->room.expect(i->cache->room.arg, size);
     if (size == 0)
         ingest_advance(i);
     return true;
@@ -277,8 +372,10 @@ static bool write_all(struct ingest *i, int64_t offset, const char *data, size_t
         ssize_t n = pwrite(i->fd, data, len, offset);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
+        if (n < 0) {
+            log_limited(LOG_LEVEL_ERROR, "write", "writing a blob to the cache: %s", strerror(errno));
             return err_errno(err, ERR_IO, "writing a part");
+        }
         data += n;
         offset += n;
         len -= (size_t)n;
@@ -328,9 +425,11 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     pthread_mutex_lock(&i->lock);
     i->since_checkpoint += note_written(i, offset, (int64_t)len);
     ingest_wake(i);
+    if (i->relay)
+        ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);
-    bool due = i->since_checkpoint >= INGEST_CHECKPOINT && clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
+    bool due = !i->relay && i->since_checkpoint >= INGEST_CHECKPOINT && clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
     if (due && !i->over && i->size >= 0 && !i->checkpointing)
         ingest_checkpoint(i, NULL);
     return true;
@@ -362,7 +461,7 @@ enum ingest_state ingest_state(struct ingest *i)
 
 bool ingest_is_stopping(struct ingest *i)
 {
-    return i->over && ingest_state(i) != INGEST_VERIFIED && ingest_state(i) != INGEST_STORED;
+    return i->over && !ingest_is_verified(ingest_state(i));
 }
 
 int64_t ingest_size(struct ingest *i)

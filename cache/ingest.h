@@ -6,13 +6,18 @@
  * last byte written. The last segment is withheld from every follower until the digest has been verified, so that
  * nobody ever receives a complete wrong blob.
  *
- *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── sync, rename, index ──▶ STORED
+ *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── room, sync, rename, index ──▶ STORED
+ *         │  │                                        └──── no room, or the disk fails ────▶ UNKEPT
  *         │  └──── all segments, digest wrong ──▶ FAILED  (the part is removed)
  *         ├─ source gone, or nobody waits ──────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
  *         └─ disk error ────────────────────────▶ FAILED
  *
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
  * writes the row. A crash loses at most what came after the last checkpoint.
+ *
+ * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
+ * window in memory. What the follower has taken is given back, and the owner stops reading from upstream while the
+ * follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last segment that waits for the digest.
  *
  * Ownership: counted references; the owner has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
@@ -32,9 +37,18 @@ enum {
     INGEST_SEGMENT = 1 << 20,   /* bytes */
     INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
+    RELAY_WINDOW = 4 << 20,     /* bytes in memory that a relay's follower has not taken yet */
+    RELAY_BEHIND = 4 << 20,     /* and that it has, but which may still be on their way through its socket */
 };
 
-enum ingest_state { INGEST_RECEIVING, INGEST_VERIFIED, INGEST_STORED, INGEST_PAUSED, INGEST_FAILED };
+enum ingest_state {
+    INGEST_RECEIVING,
+    INGEST_VERIFIED,
+    INGEST_STORED,
+    INGEST_UNKEPT, /* verified, and its followers get all of it; but it is not in the cache */
+    INGEST_PAUSED,
+    INGEST_FAILED,
+};
 
 /* Sizes above this are refused: no registry serves them, and the bitmap stays under 128 KiB. */
 #define INGEST_SIZE_MAX ((int64_t)1 << 40)
@@ -52,18 +66,23 @@ struct ingest_info {
 /* Any thread. */
 int ingests_count(struct ingests *all);
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
-/* At start-up, before there is traffic: parts that the index does not know are removed, files that were published but
- * not yet entered are adopted. Blocks. */
-bool ingests_settle(struct cache *cache, struct err *err);
+/* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
+bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 
 /* ---- the owner's side: one fetch loop, the same for every call ---- */
 
 /* Begins, or resumes what an earlier ingest left. `finished` is called on the owner, once, when the ingest has come to
- * STORED, PAUSED or FAILED (then with why). `deserted` is called on the owner when the last follower has left. Errors:
+ * STORED, UNKEPT, PAUSED or FAILED (the last three with why). `deserted` is called on the owner when the last follower has left. Errors:
  * ERR_IO, ERR_NO_SPACE. */
 struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err);
+/* The same for a relay. `drained` is called on the owner when there is room again after ingest_is_ahead(). */
+struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
+                                  void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
+/* Whether the source should wait: the relay's window is full. False for every other ingest. */
+bool ingest_is_ahead(struct ingest *i);
 /* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
  * False if nothing is missing. */
 bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);

@@ -45,6 +45,10 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     pthread_mutex_lock(&i->lock);
     TAILQ_INSERT_TAIL(&i->followers, f, entry);
     i->follower_count++;
+    if (i->relay) {
+        i->taken = first;
+        ingest_give_back(i);
+    }
     pthread_mutex_unlock(&i->lock);
     return f;
 }
@@ -52,10 +56,9 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
 /* Bytes readable at `at`. With the lock held. */
 static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
 {
-    bool verified = i->state == INGEST_VERIFIED || i->state == INGEST_STORED;
     int64_t limit = end, to = at;
 
-    if (verified)
+    if (ingest_is_verified(i->state))
         return end - at;
     if (i->size < 0)
         return 0; /* which segment is the last is not known yet */
@@ -116,9 +119,15 @@ int follower_fd(const struct follower *f)
 
 void follower_advance(struct follower *f, int64_t bytes)
 {
-    pthread_mutex_lock(&f->ingest->lock);
+    struct ingest *i = f->ingest;
+
+    pthread_mutex_lock(&i->lock);
     f->position += bytes;
-    pthread_mutex_unlock(&f->ingest->lock);
+    if (i->relay) {
+        i->taken = f->position;
+        ingest_give_back(i);
+    }
+    pthread_mutex_unlock(&i->lock);
 }
 
 static void say_deserted(void *arg)

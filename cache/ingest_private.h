@@ -19,7 +19,9 @@ struct ingest {
     struct loop *owner;
     void (*finished)(void *arg, enum ingest_state state, const struct err *err);
     void (*deserted)(void *arg);
+    void (*drained)(void *arg); /* relays */
     void *arg;
+    bool relay; /* the part is in memory */
     int fd;
     int64_t started_ms; /* monotonic */
 
@@ -35,6 +37,8 @@ struct ingest {
     char validator[VALIDATOR_MAX + 1];
     struct err worker_err;
     struct digest computed;
+    struct file_info published;
+    bool granted; /* room for it, by the collector */
 
     /* shared, under lock */
     pthread_mutex_t lock;
@@ -47,6 +51,11 @@ struct ingest {
     int64_t frontier, front; /* [frontier, front) of one segment is arriving; equal if none is */
     int64_t received;        /* bytes in whole segments and in the frontier */
     int follower_count;
+    int64_t taken;    /* relays: bytes the follower has taken; -1: there was none yet */
+    int64_t punched;  /* relays: bytes at the beginning that were given back */
+    bool ahead;       /* relays: the owner waits for the follower */
+    bool reading_back; /* from read_back_from on */
+    int64_t read_back_from;
     TAILQ_HEAD(followers, follower) followers;
 
     /* under ingests->lock */
@@ -71,6 +80,13 @@ void ingest_advance(struct ingest *i);
 void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
 /* Owner's loop: the last change of state, and the word to the owner. */
 void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err);
+/* A relay's follower has taken bytes, or bytes have come: gives back what nobody needs. With the lock held. */
+void ingest_give_back(struct ingest *i);
+/* Whether all bytes may be read. */
+static inline bool ingest_is_verified(enum ingest_state state)
+{
+    return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_UNKEPT;
+}
 /* First byte that is missing. Takes the lock. */
 int64_t ingest_contiguous(struct ingest *i);
 

@@ -24,6 +24,9 @@ static void advance_after(void *arg)
     struct ingest *i = r->i;
 
     i->busy = false;
+    pthread_mutex_lock(&i->lock);
+    i->reading_back = false;
+    pthread_mutex_unlock(&i->lock);
     if (r->err.code == ERR_OK)
         ingest_advance(i);
     else
@@ -123,7 +126,9 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
 
 static bool apply_forget(struct index_txn *t, void *arg, struct err *err)
 {
-    return rows_drop_ingest(t, &((struct ingest *)arg)->digest, err);
+    struct ingest *i = arg;
+
+    return i->relay || rows_drop_ingest(t, &i->digest, err);
 }
 
 static void end_discard(void *arg, const struct err *err)
@@ -140,7 +145,8 @@ static void discard(void *arg)
 {
     struct ingest *i = arg;
 
-    store_remove_part(i->cache->store, &i->digest, NULL);
+    if (!i->relay)
+        store_remove_part(i->cache->store, &i->digest, NULL);
     index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
 }
 
@@ -159,7 +165,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
     err_set(&i->worker_err, ERR_CANCELLED, "the download was put off: nobody waits for it");
     if (err)
         i->worker_err = *err;
-    if (drop || i->size < 0) {
+    if (drop || i->size < 0 || i->relay) {
         /* Followers must hear of it before the part goes: they hold the descriptor, nothing else. */
         pthread_mutex_lock(&i->lock);
         i->state = INGEST_FAILED;
@@ -185,6 +191,7 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     struct repo_name *r;
     uint64_t repo;
 
+    row.ctime_ns = i->published.ctime_ns;
     row.cost_ms = (uint32_t)MIN(clock_mono_ms() - i->started_ms, (int64_t)UINT32_MAX);
     if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
         return false;
@@ -194,31 +201,76 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     return true;
 }
 
-/* The followers had every byte, verified; only keeping the blob can still fail. */
+/* The followers get every byte, verified; only keeping the blob can still fail. */
+static void settle_room(struct ingest *i)
+{
+    if (i->granted)
+        i->cache->room.kept(i->cache->room.arg, i->size);
+    i->granted = false;
+}
+
 static void end_store(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
-    ingest_finish(i, err ? INGEST_FAILED : INGEST_STORED, err);
+    settle_room(i);
+    if (err)
+        log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", err->msg);
+    ingest_finish(i, err ? INGEST_UNKEPT : INGEST_STORED, err);
     ingest_unref(i);
 }
 
-static void publish_failed(void *arg)
+static void not_kept(void *arg)
 {
     struct ingest *i = arg;
 
     end_store(i, &i->worker_err);
 }
 
+/* On an io worker. Followers have the descriptor. */
+static void drop_unkept(void *arg)
+{
+    struct ingest *i = arg;
+
+    if (!i->relay) {
+        store_remove_part(i->cache->store, &i->digest, NULL);
+        index_write_wait(i->cache->index, apply_forget, i, NULL);
+    }
+    loop_post(i->owner, not_kept, i);
+}
+
 static void publish(void *arg)
 {
     struct ingest *i = arg;
 
-    if (!store_publish_part(i->cache->store, &i->digest, i->fd, &i->worker_err)) {
-        loop_post(i->owner, publish_failed, i);
-        return;
+    if (store_publish_part(i->cache->store, &i->digest, i->fd, &i->published, &i->worker_err))
+        index_write(i->cache->index, apply_store, end_store, i, i->owner);
+    else
+        drop_unkept(i);
+}
+
+static void answer_about_room(void *arg, bool granted)
+{
+    struct ingest *i = arg;
+
+    i->granted = granted;
+    if (!granted)
+        err_set(&i->worker_err, ERR_NO_SPACE, "there is no room for it");
+    pool_run(i->cache->pool, granted ? publish : drop_unkept, i);
+}
+
+static void keep(struct ingest *i)
+{
+    struct cache_room *room = &i->cache->room;
+
+    if (i->relay) {
+        err_set(&i->worker_err, ERR_CANCELLED, "it was relayed only");
+        loop_post(i->owner, not_kept, i);
+    } else if (room->ask) {
+        room->ask(room->arg, i->size, false, answer_about_room, i, i->owner);
+    } else {
+        pool_run(i->cache->pool, publish, i);
     }
-    index_write(i->cache->index, apply_store, end_store, i, i->owner);
 }
 
 static void verify(struct ingest *i)
@@ -238,7 +290,7 @@ static void verify(struct ingest *i)
     i->state = INGEST_VERIFIED;
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
-    pool_run(i->cache->pool, publish, ingest_ref(i));
+    keep(ingest_ref(i));
 }
 
 void ingest_advance(struct ingest *i)
@@ -252,82 +304,13 @@ void ingest_advance(struct ingest *i)
         r->i = ingest_ref(i);
         r->to = contiguous;
         i->busy = true;
+        pthread_mutex_lock(&i->lock);
+        i->reading_back = true;
+        i->read_back_from = i->hashed;
+        pthread_mutex_unlock(&i->lock);
         pool_run(i->cache->pool, hash_back, r);
         return;
     }
     if (i->size >= 0 && i->hashed == i->size)
         verify(i);
-}
-
-/* ---- start-up ---- */
-
-struct settle {
-    struct cache *cache;
-    struct digest d;
-    int64_t size;
-    struct err err;
-    int adopted, removed;
-};
-
-static bool apply_adopt(struct index_txn *t, void *arg, struct err *err)
-{
-    struct settle *s = arg;
-    struct blob_row row = {.size = s->size, .created = clock_now_s(), .used = clock_now_s()};
-
-    return rows_put_blob(t, &s->d, &row, err) && rows_drop_ingest(t, &s->d, err);
-}
-
-struct known {
-    const struct digest *d;
-    bool blob, part;
-};
-
-static void look_up(struct index_txn *t, void *arg)
-{
-    struct known *k = arg;
-    struct blob_row row;
-
-    k->blob = rows_get_blob(t, k->d, &row);
-    k->part = txn_has(t, TABLE_INGEST, digest_key(k->d), digest_key_len(k->d));
-}
-
-/* A file appears under blobs/ only after its digest was verified and its data synced, so it can be taken at its name.
- */
-static void settle_blob(void *arg, const struct digest *d, int64_t size)
-{
-    struct settle *s = arg;
-    struct known k = {.d = d};
-
-    index_read(s->cache->index, look_up, &k);
-    if (k.blob || s->err.code != ERR_OK)
-        return;
-    s->d = *d;
-    s->size = size;
-    if (index_write_wait(s->cache->index, apply_adopt, s, &s->err))
-        s->adopted++;
-}
-
-static void settle_part(void *arg, const struct digest *d)
-{
-    struct settle *s = arg;
-    struct known k = {.d = d};
-
-    index_read(s->cache->index, look_up, &k);
-    if (k.part && !k.blob)
-        return;
-    store_remove_part(s->cache->store, d, NULL);
-    s->removed++;
-}
-
-bool ingests_settle(struct cache *cache, struct err *err)
-{
-    struct settle s = {.cache = cache};
-
-    store_each_blob(cache->store, settle_blob, &s);
-    store_each_part(cache->store, settle_part, &s);
-    if (s.adopted || s.removed)
-        log_info("after an interrupted run: %d blobs adopted, %d unusable parts removed", s.adopted, s.removed);
-    if (s.err.code != ERR_OK && err)
-        *err = s.err;
-    return s.err.code == ERR_OK || err_wrap(err, "settling the cache");
 }

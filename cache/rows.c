@@ -25,6 +25,21 @@ static bool count_blob(struct index_txn *t, const struct blob_row *row, int sign
            (!(row->flags & BLOB_MANIFEST) || meta_add(t, "manifests", sign, err));
 }
 
+double rows_clock(struct index_txn *t)
+{
+    struct slice v;
+
+    return txn_get(t, TABLE_META, "clock", 5, &v, NULL) && v.len == 8 ? get_double(v.data) : 0;
+}
+
+bool rows_set_clock(struct index_txn *t, double clock, struct err *err)
+{
+    uint8_t v[8];
+
+    put_double(v, clock);
+    return txn_put(t, TABLE_META, "clock", 5, v, sizeof(v), err);
+}
+
 void rows_totals(struct index_txn *t, struct totals *totals)
 {
     totals->bytes = meta_get(t, "bytes");
@@ -80,9 +95,9 @@ bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1
     return true;
 }
 
-/* ---- blob and idle ---- */
+/* ---- blob ---- */
 
-enum { BLOB_FIXED = 3 * 8 + 3 * 4 };
+enum { BLOB_FIXED = 6 * 8 + 3 * 4 };
 
 bool rows_decode_blob(const struct slice *v, struct blob_row *row)
 {
@@ -94,14 +109,17 @@ bool rows_decode_blob(const struct slice *v, struct blob_row *row)
     row->size = get_le64(p);
     row->created = get_le64(p + 8);
     row->used = get_le64(p + 16);
-    row->uses = get_le32(p + 24);
-    row->cost_ms = get_le32(p + 28);
-    row->flags = get_le32(p + 32);
+    row->ctime_ns = get_le64(p + 24);
+    row->clock = get_double(p + 32);
+    row->rank = get_double(p + 40);
+    row->uses = get_le32(p + 48);
+    row->cost_ms = get_le32(p + 52);
+    row->flags = get_le32(p + 56);
     memcpy(row->media_type, p + BLOB_FIXED, v->len - BLOB_FIXED);
     return true;
 }
 
-static bool write_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err)
+bool rows_write_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err)
 {
     uint8_t v[BLOB_FIXED + MEDIA_TYPE_MAX];
     size_t type_len = strnlen(row->media_type, MEDIA_TYPE_MAX);
@@ -109,31 +127,14 @@ static bool write_blob(struct index_txn *t, const struct digest *d, const struct
     put_le64(v, row->size);
     put_le64(v + 8, row->created);
     put_le64(v + 16, row->used);
-    put_le32(v + 24, row->uses);
-    put_le32(v + 28, row->cost_ms);
-    put_le32(v + 32, row->flags);
+    put_le64(v + 24, row->ctime_ns);
+    put_double(v + 32, row->clock);
+    put_double(v + 40, row->rank);
+    put_le32(v + 48, row->uses);
+    put_le32(v + 52, row->cost_ms);
+    put_le32(v + 56, row->flags);
     memcpy(v + BLOB_FIXED, row->media_type, type_len);
     return txn_put(t, TABLE_BLOB, digest_key(d), digest_key_len(d), v, BLOB_FIXED + type_len, err);
-}
-
-static size_t idle_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, int64_t used)
-{
-    put_be64(key, (uint64_t)used);
-    return 8 + put_digest(key + 8, d);
-}
-
-static bool idle_put(struct index_txn *t, const struct digest *d, int64_t used, struct err *err)
-{
-    uint8_t key[IDLE_LEN_MAX];
-
-    return txn_put(t, TABLE_IDLE, key, idle_key(key, d, used), "", 0, err);
-}
-
-static bool idle_del(struct index_txn *t, const struct digest *d, int64_t used, struct err *err)
-{
-    uint8_t key[IDLE_LEN_MAX];
-
-    return txn_del(t, TABLE_IDLE, key, idle_key(key, d, used), NULL, 0, NULL, err);
 }
 
 bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row)
@@ -147,16 +148,24 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
 {
     struct blob_row old, merged = *row;
 
+    merged.flags &= BLOB_MANIFEST;
+    merged.clock = rows_clock(t);
     if (rows_get_blob(t, d, &old)) {
         merged.created = old.created;
         merged.used = old.used;
         merged.uses = old.uses;
+        merged.clock = old.clock;
+        merged.rank = old.rank;
         merged.flags |= old.flags;
+        merged.cost_ms = MAX(merged.cost_ms, old.cost_ms);
+        if (merged.ctime_ns == 0)
+            merged.ctime_ns = old.ctime_ns;
         if (merged.media_type[0] == '\0')
             memcpy(merged.media_type, old.media_type, sizeof(merged.media_type));
-        return count_blob(t, &old, -1, err) && count_blob(t, &merged, 1, err) && write_blob(t, d, &merged, err);
+        if (!count_blob(t, &old, -1, err))
+            return false;
     }
-    return count_blob(t, row, 1, err) && write_blob(t, d, row, err) && idle_put(t, d, row->used, err);
+    return count_blob(t, &merged, 1, err) && rows_write_blob(t, d, &merged, err) && rows_place(t, d, err);
 }
 
 bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err)
@@ -168,32 +177,26 @@ bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, ui
     int64_t before = row.used;
     row.used = MAX(row.used, used);
     row.uses = row.uses > UINT32_MAX - uses ? UINT32_MAX : row.uses + uses;
-    if (row.used != before && (!idle_del(t, d, before, err) || !idle_put(t, d, row.used, err)))
+    if (row.flags & BLOB_MANIFEST)
+        row.clock = rows_clock(t);
+    if (row.flags & BLOB_IDLE && row.used != before &&
+        (!rows_idle_del(t, d, before, err) || !rows_idle_put(t, d, row.used, err)))
         return false;
-    return write_blob(t, d, &row, err);
+    return rows_write_blob(t, d, &row, err);
 }
 
-struct idle_visit {
-    bool (*fn)(void *arg, int64_t used, const struct digest *d);
-    void *arg;
-};
-
-static bool visit_idle(void *arg, const struct slice *key, const struct slice *value UNUSED)
+bool rows_verified_blob(struct index_txn *t, const struct digest *d, int64_t ctime_ns, struct err *err)
 {
-    struct idle_visit *v = arg;
-    struct digest d;
+    struct blob_row row;
 
-    if (key->len <= 8 || !digest_from_key(&d, (const uint8_t *)key->data + 8, key->len - 8))
+    if (!rows_get_blob(t, d, &row) || row.ctime_ns == ctime_ns)
         return true;
-    return v->fn(v->arg, (int64_t)get_be64(key->data), &d);
-}
-
-void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg)
-{
-    txn_each(t, TABLE_IDLE, NULL, 0, visit_idle, &(struct idle_visit){fn, arg});
+    row.ctime_ns = ctime_ns;
+    return rows_write_blob(t, d, &row, err);
 }
 
 struct blob_visit {
+    const struct digest *after;
     bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row);
     void *arg;
 };
@@ -204,20 +207,24 @@ static bool visit_blob(void *arg, const struct slice *key, const struct slice *v
     struct digest d;
     struct blob_row row;
 
-    return !digest_from_key(&d, key->data, key->len) || !rows_decode_blob(value, &row) || v->fn(v->arg, &d, &row);
+    if (!digest_from_key(&d, key->data, key->len) || !rows_decode_blob(value, &row) ||
+        (v->after && digest_eq(v->after, &d)))
+        return true;
+    return v->fn(v->arg, &d, &row);
 }
 
-void rows_each_blob(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row),
-                    void *arg)
+void rows_each_blob(struct index_txn *t, const struct digest *after,
+                    bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg)
 {
-    txn_each(t, TABLE_BLOB, NULL, 0, visit_blob, &(struct blob_visit){fn, arg});
+    txn_each(t, TABLE_BLOB, after ? digest_key(after) : NULL, after ? digest_key_len(after) : 0, visit_blob,
+             &(struct blob_visit){after, fn, arg});
 }
 
 bool rows_forget_blob(struct index_txn *t, const struct digest *d, struct err *err)
 {
     struct blob_row row;
 
-    return !rows_get_blob(t, d, &row) || (count_blob(t, &row, -1, err) && idle_del(t, d, row.used, err) &&
+    return !rows_get_blob(t, d, &row) || (rows_unplace(t, d, &row, err) && count_blob(t, &row, -1, err) &&
                                           txn_del(t, TABLE_BLOB, digest_key(d), digest_key_len(d), NULL, 0, NULL, err));
 }
 

@@ -16,7 +16,12 @@ enum {
     VALIDATOR_MAX = 255,
 };
 
-enum blob_flags { BLOB_MANIFEST = 1 };
+enum blob_flags {
+    BLOB_MANIFEST = 1,
+    /* where GC finds it; kept by rows_refs.c alone */
+    BLOB_IDLE = 2,   /* in `idle`: nothing refers to it */
+    BLOB_RANKED = 4, /* in `rank`: an image that may be retired */
+};
 
 struct blob_row {
     int64_t size;          /* bytes */
@@ -24,6 +29,9 @@ struct blob_row {
     uint32_t uses;
     uint32_t cost_ms; /* what fetching it took */
     uint32_t flags;   /* enum blob_flags */
+    double clock;     /* manifests: the ranking policy's clock when it was last used */
+    double rank;      /* with BLOB_RANKED: under which it is in `rank`; at most its true rank, but for what changed since */
+    int64_t ctime_ns; /* the file's change time when its digest was last verified; 0: it has to be verified first */
     char media_type[MEDIA_TYPE_MAX + 1];
 };
 
@@ -43,10 +51,10 @@ struct child {
 
 /* Who needs a blob. */
 struct holder {
-    char kind;                 /* 'm' a manifest, 't' a tag, 'p' a pin */
+    char kind;                 /* 'm' a manifest, 't' a tag, 'p' a pinned tag */
     struct digest manifest;    /* 'm' */
-    uint64_t repo;             /* 't' */
-    char tag[REF_TAG_MAX + 1]; /* 't'; with a ':' it is a digest: pulled by digest from there */
+    uint64_t repo;             /* 't', 'p' */
+    char tag[REF_TAG_MAX + 1]; /* 't', 'p'; with a ':' it is a digest: pulled by digest from there */
 };
 
 struct totals {
@@ -59,10 +67,12 @@ bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struc
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1]);
 
 bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row);
-/* Adds or replaces; keeps `idle` and the totals. An existing row keeps its created, used and uses. */
+/* Adds or replaces; keeps `idle`, `rank` and the totals. An existing row keeps its created, used and uses. */
 bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
 /* Notes `uses` more uses, the last at `used` (seconds); nothing if the blob is not there. */
 bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err);
+/* The file was found to match its digest when it had this change time. */
+bool rows_verified_blob(struct index_txn *t, const struct digest *d, int64_t ctime_ns, struct err *err);
 /* Forgets a blob, its links and, for a manifest, the references it held. Who held it is the caller's concern: rows in
  * `parent` stay, since whoever names the blob goes on naming it. */
 bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err);
@@ -80,20 +90,38 @@ size_t rows_references(struct index_txn *t, const struct digest *d);
 
 bool rows_get_tag(struct index_txn *t, uint64_t repo, const char *tag, struct tag_row *row);
 bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const struct tag_row *row, struct err *err);
+/* Drops a tag and its pin. */
 bool rows_drop_tag(struct index_txn *t, uint64_t repo, const char *tag, struct err *err);
+/* Pins what a tag points to, now and when it moves, or releases it. Errors: ERR_NOT_FOUND (no such tag). */
+bool rows_pin(struct index_txn *t, uint64_t repo, const char *tag, bool pin, struct err *err);
+bool rows_pinned(struct index_txn *t, uint64_t repo, const char *tag);
 /* Visits tags, of one repository or (repo 0) of all. */
 void rows_each_tag(struct index_txn *t, uint64_t repo,
                    bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
+
+/* The same of all repositories, beginning with this tag or what follows it. */
+void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
+                        bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
 /* `repo` has proved to contain the blob, at `now` (seconds). */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, int64_t now, struct err *err);
 /* Whether it has: by a link, or because a manifest (or index) linked to it names the blob. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
 
-/* Visits blobs from the longest unused; returning false ends the visit. */
+/* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
 void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);
-void rows_each_blob(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row),
-                    void *arg);
+/* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL. */
+void rows_each_ranked(struct index_txn *t, double rank, const struct digest *after,
+                      bool (*fn)(void *arg, double rank, const struct digest *d), void *arg);
+/* Gives a ranked image another rank (not negative); nothing if it is not ranked. */
+bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, struct err *err);
+/* The ranking policy's clock, and whose it is. Another policy's ranks are forgotten: all begin at 0. */
+double rows_clock(struct index_txn *t);
+bool rows_set_clock(struct index_txn *t, double clock, struct err *err);
+bool rows_set_policy(struct index_txn *t, const char *name, struct err *err);
+/* Visits all blobs, beginning after `after` if that is not NULL. */
+void rows_each_blob(struct index_txn *t, const struct digest *after,
+                    bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);
 void rows_totals(struct index_txn *t, struct totals *totals);
 
 /* Blobs on their way in: `size` in bytes, upstream's validator ("" if none), one bit a segment. */

@@ -30,9 +30,14 @@ static bool check_blob(void *arg, const struct digest *d, const struct blob_row 
     c->seen.blobs++;
     c->seen.bytes += row->size;
     c->seen.manifests += row->flags & BLOB_MANIFEST ? 1 : 0;
-    put_be64(key, (uint64_t)row->used);
-    if (!txn_has(c->t, TABLE_IDLE, key, 8 + put_digest(key + 8, d)))
-        complain(c, "blob without its idle row", d);
+    const struct holding h = rows_holding(c->t, d);
+    uint32_t place = rows_place_of(&h, row->flags), idle = 0, ranked = 0;
+    if (txn_has(c->t, TABLE_IDLE, key, rows_idle_key(key, d, row->used)))
+        idle = BLOB_IDLE;
+    if (txn_has(c->t, TABLE_RANK, key, rows_rank_key(key, d, row->rank)))
+        ranked = BLOB_RANKED;
+    if ((row->flags & (BLOB_IDLE | BLOB_RANKED)) != place || (idle | ranked) != place)
+        complain(c, "blob in the wrong place for GC", d);
     return true;
 }
 
@@ -43,6 +48,16 @@ static bool check_idle(void *arg, int64_t used, const struct digest *d)
 
     if (!rows_get_blob(c->t, d, &row) || row.used != used)
         complain(c, "idle row without its blob", d);
+    return true;
+}
+
+static bool check_rank(void *arg, double rank, const struct digest *d)
+{
+    struct check *c = arg;
+    struct blob_row row;
+
+    if (!rows_get_blob(c->t, d, &row) || row.rank != rank)
+        complain(c, "rank row without its image", d);
     return true;
 }
 
@@ -86,7 +101,7 @@ static bool check_parent(void *arg, const struct slice *key, const struct slice 
         complain(c, "unreadable parent row", NULL);
         return true;
     }
-    if (h.kind == 't' && (!rows_get_tag(c->t, h.repo, h.tag, &tag) || !digest_eq(&tag.digest, &d)))
+    if (h.kind != 'm' && (!rows_get_tag(c->t, h.repo, h.tag, &tag) || !digest_eq(&tag.digest, &d)))
         complain(c, "held by a tag that does not point to it", &d);
     if (h.kind == 'm' && !rows_get_blob(c->t, &h.manifest, &row))
         complain(c, "held by a manifest that is not stored", &d);
@@ -114,8 +129,9 @@ size_t rows_check(struct index_txn *t, char *report, size_t room)
 
     if (room > 0)
         report[0] = '\0';
-    rows_each_blob(t, check_blob, &c);
+    rows_each_blob(t, NULL, check_blob, &c);
     rows_each_idle(t, check_idle, &c);
+    rows_each_ranked(t, 0, NULL, check_rank, &c);
     txn_each(t, TABLE_CHILD, NULL, 0, check_child, &c);
     txn_each(t, TABLE_PARENT, NULL, 0, check_parent, &c);
     rows_each_tag(t, 0, check_tag, &c);

@@ -58,14 +58,50 @@ static inline uint32_t get_le32(const void *in)
     return le32toh(n);
 }
 
+static inline void put_double(uint8_t *out, double n)
+{
+    int64_t bits;
+
+    memcpy(&bits, &n, sizeof(bits));
+    put_le64(out, bits);
+}
+
+static inline double get_double(const void *in)
+{
+    int64_t bits = get_le64(in);
+    double n;
+
+    memcpy(&n, &bits, sizeof(n));
+    return n;
+}
+
 static inline size_t put_digest(uint8_t *out, const struct digest *d)
 {
     memcpy(out, digest_key(d), digest_key_len(d));
     return digest_key_len(d);
 }
 
-/* Removes the rows of a blob itself: blob, idle, totals. */
+/* Writes the row itself, nothing beside it. */
+bool rows_write_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
+/* Removes the rows of a blob itself: blob, idle, rank, totals. */
 bool rows_forget_blob(struct index_txn *t, const struct digest *d, struct err *err);
+
+/* What kinds of holders a blob has; found without visiting them all, there may be very many. */
+struct holding {
+    bool any, tagged, pinned;
+};
+struct holding rows_holding(struct index_txn *t, const struct digest *d);
+/* Where a blob with these holders and these flags belongs: BLOB_IDLE, BLOB_RANKED or neither (0). */
+uint32_t rows_place_of(const struct holding *h, uint32_t flags);
+
+/* Puts a stored blob where GC looks for it (`idle`, `rank`, neither), after its holders have changed. */
+bool rows_place(struct index_txn *t, const struct digest *d, struct err *err);
+/* Takes it out of there; `row` is what is stored. */
+bool rows_unplace(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
+bool rows_idle_put(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
+bool rows_idle_del(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
+size_t rows_idle_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, int64_t used);
+size_t rows_rank_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, double rank);
 
 bool rows_decode_child(const struct slice *v, struct child *c);
 bool rows_decode_holder(const struct slice *v, struct holder *h);

@@ -173,8 +173,6 @@ size_t rows_encode_holder(uint8_t out[HOLDER_LEN_MAX + DIGEST_KEY_MAX], const st
     out[0] = (uint8_t)h->kind;
     if (h->kind == 'm')
         return 1 + put_digest(out + 1, &h->manifest);
-    if (h->kind != 't')
-        return 1;
     size_t len = strnlen(h->tag, REF_TAG_MAX);
     put_be64(out + 1, h->repo);
     memcpy(out + 1 + ID_LEN, h->tag, len);
@@ -191,8 +189,6 @@ bool rows_decode_holder(const struct slice *v, struct holder *h)
     h->kind = (char)p[0];
     if (h->kind == 'm')
         return digest_from_key(&h->manifest, p + 1, v->len - 1) == v->len - 1;
-    if (h->kind != 't')
-        return true;
     if (v->len < 1 + ID_LEN || v->len > 1 + ID_LEN + REF_TAG_MAX)
         return false;
     h->repo = get_be64(p + 1);
@@ -204,14 +200,16 @@ static bool hold(struct index_txn *t, const struct digest *d, const struct holde
 {
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
-    return txn_put(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), err);
+    return txn_put(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), err) &&
+           rows_place(t, d, err);
 }
 
 static bool release(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
 {
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
-    return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err);
+    return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err) &&
+           rows_place(t, d, err);
 }
 
 struct holder_visit {
@@ -279,7 +277,8 @@ bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct
     for (size_t i = 0; i < count && ok; i++)
         ok = child_put(t, d, &children[i], err) && tie(t, d, &children[i], err);
     /* Referrers that are here already are held from now on. */
-    rows_each_child(t, d, add_child, &waiting);
+    if (ok)
+        rows_each_child(t, d, add_child, &waiting);
     for (size_t i = 0; i < waiting.count && ok; i++)
         if (waiting.list[i].role == CHILD_REFERRER)
             ok = tie(t, d, &waiting.list[i], err);
@@ -313,10 +312,19 @@ static size_t tag_key(uint8_t key[ID_LEN + REF_TAG_MAX], uint64_t repo, const ch
     return ID_LEN + len;
 }
 
-static void tag_holder(struct holder *h, uint64_t repo, const char *tag)
+static struct holder tag_holder(char kind, uint64_t repo, const char *tag)
 {
-    *h = (struct holder){.kind = 't', .repo = repo};
-    snprintf(h->tag, sizeof(h->tag), "%s", tag);
+    struct holder h = {.kind = kind, .repo = repo};
+
+    snprintf(h.tag, sizeof(h.tag), "%s", tag);
+    return h;
+}
+
+static bool holds(struct index_txn *t, const struct digest *d, const struct holder *h)
+{
+    uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
+
+    return txn_has_value(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h));
 }
 
 bool rows_decode_tag(const struct slice *v, struct tag_row *row)
@@ -341,12 +349,16 @@ bool rows_get_tag(struct index_txn *t, uint64_t repo, const char *tag, struct ta
 bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const struct tag_row *row, struct err *err)
 {
     uint8_t key[ID_LEN + REF_TAG_MAX], v[DIGEST_KEY_MAX + 16];
+    const struct holder h = tag_holder('t', repo, tag), pin = tag_holder('p', repo, tag);
     struct tag_row old;
-    struct holder h;
 
-    tag_holder(&h, repo, tag);
-    if (rows_get_tag(t, repo, tag, &old) && !digest_eq(&old.digest, &row->digest) && !release(t, &old.digest, &h, err))
-        return false;
+    if (rows_get_tag(t, repo, tag, &old) && !digest_eq(&old.digest, &row->digest)) {
+        bool pinned = holds(t, &old.digest, &pin);
+        /* The new one is held before the old one is let go. */
+        if ((pinned && !hold(t, &row->digest, &pin, err)) || !release(t, &old.digest, &pin, err) ||
+            !release(t, &old.digest, &h, err))
+            return false;
+    }
     size_t len = put_digest(v, &row->digest);
     put_le64(v + len, row->checked_ms);
     put_le64(v + len + 8, row->changed_ms);
@@ -356,13 +368,31 @@ bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const str
 bool rows_drop_tag(struct index_txn *t, uint64_t repo, const char *tag, struct err *err)
 {
     uint8_t key[ID_LEN + REF_TAG_MAX];
+    const struct holder h = tag_holder('t', repo, tag), pin = tag_holder('p', repo, tag);
     struct tag_row old;
-    struct holder h;
 
     if (!rows_get_tag(t, repo, tag, &old))
         return true;
-    tag_holder(&h, repo, tag);
-    return release(t, &old.digest, &h, err) && txn_del(t, TABLE_TAG, key, tag_key(key, repo, tag), NULL, 0, NULL, err);
+    return release(t, &old.digest, &pin, err) && release(t, &old.digest, &h, err) &&
+           txn_del(t, TABLE_TAG, key, tag_key(key, repo, tag), NULL, 0, NULL, err);
+}
+
+bool rows_pin(struct index_txn *t, uint64_t repo, const char *tag, bool pin, struct err *err)
+{
+    const struct holder h = tag_holder('p', repo, tag);
+    struct tag_row row;
+
+    if (!rows_get_tag(t, repo, tag, &row))
+        return err_set(err, ERR_NOT_FOUND, "no such tag");
+    return pin ? hold(t, &row.digest, &h, err) : release(t, &row.digest, &h, err);
+}
+
+bool rows_pinned(struct index_txn *t, uint64_t repo, const char *tag)
+{
+    const struct holder h = tag_holder('p', repo, tag);
+    struct tag_row row;
+
+    return rows_get_tag(t, repo, tag, &row) && holds(t, &row.digest, &h);
 }
 
 struct tag_visit {
@@ -393,4 +423,12 @@ void rows_each_tag(struct index_txn *t, uint64_t repo,
 
     put_be64(from, repo);
     txn_each(t, TABLE_TAG, from, sizeof(from), visit_tag, &(struct tag_visit){repo, fn, arg});
+}
+
+void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
+                        bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg)
+{
+    uint8_t from[ID_LEN + REF_TAG_MAX];
+
+    txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), visit_tag, &(struct tag_visit){0, fn, arg});
 }

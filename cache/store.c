@@ -1,27 +1,11 @@
-#include "cache/store.h"
+#include "cache/store_private.h"
 
-#include "base/log.h"
-
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-
-enum { NAME_ROOM = 2 * DIGEST_RAW_MAX + 32 };
-
-struct store {
-    char *path;
-    int lock;                    /* flock(2) on the oci-layout file */
-    int blobs[3];                /* folder of each enum digest_alg */
-    int ingest;                  /* folder of parts */
-    atomic_uint_fast64_t serial; /* for temporary names */
-};
-
-static const char *const ALGS[] = {[DIGEST_SHA256] = "sha256", [DIGEST_SHA512] = "sha512"};
 
 static int open_dir(const char *path, const char *sub, struct err *err)
 {
@@ -79,7 +63,7 @@ struct store *store_open(const char *path, struct err *err)
     int root, index_json = -1;
 
     s->path = xstrdup(path);
-    s->lock = s->ingest = s->blobs[0] = s->blobs[DIGEST_SHA256] = s->blobs[DIGEST_SHA512] = -1;
+    s->lock = s->ingest = s->quarantine = s->blobs[0] = s->blobs[DIGEST_SHA256] = s->blobs[DIGEST_SHA512] = -1;
     make_parents(path);
     root = open_dir(path, "", err);
     if (root < 0)
@@ -101,8 +85,9 @@ struct store *store_open(const char *path, struct err *err)
     s->blobs[0] = open_dir(path, "blobs", err);
     if (s->blobs[0] < 0 || (s->blobs[DIGEST_SHA256] = open_dir(path, "blobs/sha256", err)) < 0 ||
         (s->blobs[DIGEST_SHA512] = open_dir(path, "blobs/sha512", err)) < 0 ||
-        (s->ingest = open_dir(path, "ingest", err)) < 0)
+        (s->ingest = open_dir(path, "ingest", err)) < 0 || (s->quarantine = open_dir(path, "quarantine", err)) < 0)
         goto fail;
+    store_remove_leftovers(s);
     fsync(s->blobs[0]);
     fsync(root);
     close(root);
@@ -123,6 +108,8 @@ void store_close(struct store *s)
             close(s->blobs[i]);
     if (s->ingest >= 0)
         close(s->ingest);
+    if (s->quarantine >= 0)
+        close(s->quarantine);
     if (s->lock >= 0)
         close(s->lock);
     free(s->path);
@@ -134,38 +121,55 @@ const char *store_path(const struct store *s)
     return s->path;
 }
 
-static bool fail_on(struct err *err, const char *doing, const struct digest *d)
+bool store_fail(struct err *err, const char *doing, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
 
     return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s blob %s", doing, digest_format(d, text));
 }
 
-int store_open_blob(struct store *s, const struct digest *d, int64_t *size, struct err *err)
+void store_fill_info(struct file_info *info, const struct stat *st)
+{
+    *info = (struct file_info){st->st_size, st->st_ctim.tv_sec * 1000000000LL + st->st_ctim.tv_nsec, st->st_ino};
+}
+
+int store_open_blob(struct store *s, const struct digest *d, struct file_info *info, struct err *err)
 {
     char hex[DIGEST_TEXT_MAX];
     struct stat st;
-    int fd = openat(s->blobs[d->alg], digest_hex(d, hex), O_RDONLY | O_CLOEXEC);
+    int fd = openat(s->blobs[d->alg], digest_hex(d, hex), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
     if (fd < 0) {
-        fail_on(err, "opening", d);
+        store_fail(err, "opening", d);
         return -1;
     }
     if (fstat(fd, &st) != 0) {
-        fail_on(err, "reading", d);
+        store_fail(err, "reading", d);
         close(fd);
         return -1;
     }
-    if (size)
-        *size = st.st_size;
+    if (info)
+        store_fill_info(info, &st);
     return fd;
+}
+
+bool store_stat_blob(struct store *s, const struct digest *d, struct file_info *info, struct err *err)
+{
+    char hex[DIGEST_TEXT_MAX];
+    struct stat st;
+
+    if (fstatat(s->blobs[d->alg], digest_hex(d, hex), &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return store_fail(err, "looking for", d);
+    store_fill_info(info, &st);
+    return true;
 }
 
 bool store_read_blob(struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *err)
 {
-    int64_t size;
+    struct file_info info;
     _cleanup_close_
-    int fd = store_open_blob(s, d, &size, err);
+    int fd = store_open_blob(s, d, &info, err);
+    int64_t size = fd >= 0 ? info.size : 0;
 
     if (fd < 0)
         return false;
@@ -178,7 +182,7 @@ bool store_read_blob(struct store *s, const struct digest *d, size_t max, struct
             continue;
         if (n <= 0) {
             errno = n < 0 ? errno : EIO;
-            return fail_on(err, "reading", d);
+            return store_fail(err, "reading", d);
         }
         at += n;
     }
@@ -198,7 +202,7 @@ bool store_remove_blob(struct store *s, const struct digest *d, struct err *err)
     char hex[DIGEST_TEXT_MAX];
 
     if (unlinkat(s->blobs[d->alg], digest_hex(d, hex), 0) != 0 && errno != ENOENT)
-        return fail_on(err, "removing", d);
+        return store_fail(err, "removing", d);
     return true;
 }
 
@@ -216,7 +220,7 @@ int store_open_part(struct store *s, const struct digest *d, bool create, struct
     int fd = openat(s->ingest, part_name(d, name), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
 
     if (fd < 0)
-        fail_on(err, "opening the part of", d);
+        store_fail(err, "opening the part of", d);
     return fd;
 }
 
@@ -225,31 +229,35 @@ bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
     char name[NAME_ROOM];
 
     if (unlinkat(s->ingest, part_name(d, name), 0) != 0 && errno != ENOENT)
-        return fail_on(err, "removing the part of", d);
+        return store_fail(err, "removing the part of", d);
     return true;
 }
 
-static bool publish(struct store *s, const struct digest *d, int fd, const char *name, struct err *err)
+static bool publish(struct store *s, const struct digest *d, int fd, const char *name, struct file_info *info,
+                    struct err *err)
 {
     char hex[DIGEST_TEXT_MAX];
+    struct stat st;
 
     if (fchmod(fd, 0444) != 0 || fsync(fd) != 0)
-        return fail_on(err, "syncing", d);
+        return store_fail(err, "syncing", d);
     if (renameat(s->ingest, name, s->blobs[d->alg], digest_hex(d, hex)) != 0)
-        return fail_on(err, "publishing", d);
-    if (fsync(s->blobs[d->alg]) != 0)
-        return fail_on(err, "syncing the folder of", d);
+        return store_fail(err, "publishing", d);
+    if (fsync(s->blobs[d->alg]) != 0 || fstat(fd, &st) != 0)
+        return store_fail(err, "syncing the folder of", d);
+    store_fill_info(info, &st);
     return true;
 }
 
-bool store_publish_part(struct store *s, const struct digest *d, int fd, struct err *err)
+bool store_publish_part(struct store *s, const struct digest *d, int fd, struct file_info *info, struct err *err)
 {
     char name[NAME_ROOM];
 
-    return publish(s, d, fd, part_name(d, name), err);
+    return publish(s, d, fd, part_name(d, name), info, err);
 }
 
-bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, struct err *err)
+bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, struct file_info *info,
+                      struct err *err)
 {
     char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
 
@@ -258,78 +266,22 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
     _cleanup_close_
     int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
-        return fail_on(err, "creating", d);
+        return store_fail(err, "creating", d);
     for (size_t at = 0; at < len;) {
         ssize_t n = write(fd, (const char *)data + at, len - at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            fail_on(err, "writing", d);
+            store_fail(err, "writing", d);
             unlinkat(s->ingest, name, 0);
             return false;
         }
         at += (size_t)n;
     }
-    if (publish(s, d, fd, name, err))
+    if (publish(s, d, fd, name, info, err))
         return true;
     unlinkat(s->ingest, name, 0);
     return false;
-}
-
-/* A private stream over a folder that stays open. */
-static DIR *list(int dir)
-{
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-
-    if (!d) {
-        log_error("listing a cache folder: %s", strerror(errno));
-        if (fd >= 0)
-            close(fd);
-    }
-    return d;
-}
-
-void store_each_blob(struct store *s, void (*fn)(void *arg, const struct digest *d, int64_t size), void *arg)
-{
-    for (int alg = DIGEST_SHA256; alg <= DIGEST_SHA512; alg++) {
-        DIR *dir = list(s->blobs[alg]);
-        struct dirent *e;
-        while (dir && (e = readdir(dir))) {
-            char text[DIGEST_TEXT_MAX + NAME_MAX];
-            struct digest d;
-            struct stat st;
-            int n = snprintf(text, sizeof(text), "%s:%s", ALGS[alg], e->d_name);
-            if (digest_parse(&d, text, (size_t)n) && fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-                fn(arg, &d, st.st_size);
-        }
-        if (dir)
-            closedir(dir);
-    }
-}
-
-void store_each_part(struct store *s, void (*fn)(void *arg, const struct digest *d), void *arg)
-{
-    DIR *dir = list(s->ingest);
-    struct dirent *e;
-
-    while (dir && (e = readdir(dir))) {
-        struct digest d;
-        size_t len = strlen(e->d_name);
-        if (len < 5 || strcmp(e->d_name + len - 5, ".part") != 0) {
-            /* A manifest that a crash caught half written. */
-            if (len > 4 && strcmp(e->d_name + len - 4, ".tmp") == 0)
-                unlinkat(dirfd(dir), e->d_name, 0);
-            continue;
-        }
-        char *dash = strchr(e->d_name, '-');
-        if (dash)
-            *dash = ':';
-        if (digest_parse(&d, e->d_name, len - 5))
-            fn(arg, &d);
-    }
-    if (dir)
-        closedir(dir);
 }
 
 bool store_space(struct store *s, int64_t *total, int64_t *available, struct err *err)

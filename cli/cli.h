@@ -20,6 +20,8 @@ int cmd_status(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
+int cmd_pin(int argc, char **argv);
+int cmd_unpin(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
@@ -31,6 +33,10 @@ int cli_parse(struct cli_options *o, const char *usage, int argc, char **argv,
               int (*own)(void *arg, int argc, char **argv, int at), void *arg);
 /* An `own` for cli_parse(): the one word that is no option; arg is a const char *[1], NULL at first. */
 int cli_take_word(void *arg, int argc, char **argv, int at);
+/* A whole command that posts the references it was given: prints a line "<done> REF" for each in the answer's array
+ * `done`, then what `print` (may be NULL) makes of the answer. */
+int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
+                       void (*print)(const json_t *answer));
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int cli_fail(const struct err *err);
 

@@ -264,3 +264,37 @@ void cli_print_json(const json_t *j)
     json_dumpf(j, stdout, JSON_INDENT(2));
     putchar('\n');
 }
+
+static int take_reference(void *arg, int argc UNUSED, char **argv, int at)
+{
+    if (argv[at][0] == '-')
+        return 0;
+    json_array_append_new(arg, json_string(argv[at]));
+    return 1;
+}
+
+int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
+                       void (*print)(const json_t *answer))
+{
+    struct cli_options o = {0};
+    json_t *references = json_array(), *answer = NULL, *body, *r;
+    struct err err = {0};
+    size_t i;
+    int rc = cli_parse(&o, usage, argc, argv, take_reference, references);
+
+    if (rc < 0 && json_array_size(references) == 0)
+        rc = cli_usage(usage, "%s: which images?", argv[0]);
+    body = json_pack("{s:o}", "references", references);
+    if (rc < 0 && !cli_ask(&o, path, body, &answer, &err))
+        rc = cli_fail(&err);
+    if (rc < 0 && o.json) {
+        cli_print_json(answer);
+    } else if (rc < 0) {
+        json_array_foreach(json_object_get(answer, done), i, r) printf("%s %s\n", done, json_string_value(r));
+        if (print)
+            print(answer);
+    }
+    json_decref(answer);
+    json_decref(body);
+    return rc < 0 ? EXIT_DONE : rc;
+}

@@ -5,8 +5,8 @@
 
 static const char USAGE[] =
     "Usage: entrepot gc [--dry-run] [--to SIZE] [--json] [--socket PATH] [--cache DIR]\n\n"
-    "Collects now: what nothing refers to, then, above the configured limit (or --to), the images\n"
-    "that were not used for longest. --dry-run only says what would go.\n";
+    "Collects now: what nothing refers to, then, above the configured limit (or --to), the images that are\n"
+    "worth the least by gc.policy. --dry-run only says what would go, and why the others would stay.\n";
 
 static void print(const json_t *answer, bool dry)
 {
@@ -14,8 +14,12 @@ static void print(const json_t *answer, bool dry)
     size_t i;
     json_t *r;
 
-    json_array_foreach(json_object_get(answer, "removed_images"), i, r)
-        printf("%s %s\n", dry ? "would remove" : "removed", json_string_value(r));
+    json_array_foreach(json_object_get(answer, "removed"), i, r)
+        printf("%s %s: %s, frees %s\n", dry ? "would remove" : "removed", cli_text(r, "reference"), cli_text(r, "why"),
+               cli_size(json_integer_value(json_object_get(r, "bytes")), size));
+    json_array_foreach(json_object_get(answer, "kept"), i, r)
+        printf("would keep %s: %s, %s of its own\n", cli_text(r, "reference"), cli_text(r, "why"),
+               cli_size(json_integer_value(json_object_get(r, "bytes")), size));
     printf("%s %s in %lld blobs\n", dry ? "would free" : "freed",
            cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));

@@ -13,12 +13,14 @@ static const struct {
     {"ls", cmd_ls, "images in the cache"},
     {"inspect", cmd_inspect, "an image's platforms, config and layers"},
     {"rm", cmd_rm, "drop images"},
+    {"pin", cmd_pin, "keep images whatever happens"},
+    {"unpin", cmd_unpin, "release them"},
     {"gc", cmd_gc, "collect now"},
     {"config", cmd_config, "check or show the configuration"},
     {"version", cmd_version, "version, and versions of libraries"},
 };
 
-static const char *const LATER[] = {"pull", "pin", "unpin", "verify", "export", "import", "setup"};
+static const char *const LATER[] = {"pull", "verify", "export", "import", "setup"};
 
 static void help(FILE *out)
 {

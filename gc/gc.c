@@ -1,29 +1,14 @@
-#include "gc/gc.h"
+#include "gc/gc_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "gc/sweep.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <time.h>
 
 enum { PAUSE_MS = 5 /* between two transactions, for other writers */ };
-
-struct gc {
-    /* set once */
-    struct cache *cache;
-    struct gc_options o;
-    pthread_t thread;
-    bool started;
-    /* one collection at a time */
-    pthread_mutex_t collecting;
-    /* shared, under lock */
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stopping;
-    struct gc_stats stats;
-};
 
 /* ---- how much there may be ---- */
 
@@ -32,27 +17,36 @@ static int64_t share(int64_t bytes, double percent, int64_t total)
     return bytes >= 0 ? bytes : (int64_t)((double)total / 100 * percent);
 }
 
-/* Bytes the cache may hold. */
-static int64_t limit(struct gc *gc, int64_t *target)
+struct limits gc_limits(struct gc *gc)
 {
+    struct limits l = {.max = INT64_MAX, .high = INT64_MAX, .low = INT64_MAX};
     int64_t total, available;
-    struct totals t;
     struct err err;
 
-    cache_totals(gc->cache, &t);
     if (!store_space(gc->cache->store, &total, &available, &err)) {
-        log_error("%s", err.msg);
-        *target = INT64_MAX;
-        return 0;
+        log_limited(LOG_LEVEL_ERROR, "space", "%s", err.msg);
+        return l;
     }
-    int64_t max = share(gc->o.max_bytes, gc->o.max_percent, total);
-    int64_t min_free = share(gc->o.min_free_bytes, gc->o.min_free_percent, total);
-    *target = INT64_MAX;
-    if ((double)t.bytes > (double)max / 100 * gc->o.high)
-        *target = (int64_t)((double)max / 100 * gc->o.low);
-    if (available < min_free)
-        *target = MIN(*target, MAX(t.bytes - (min_free - available), (int64_t)0));
-    return max;
+    l.max = share(gc->o.max_bytes, gc->o.max_percent, total);
+    l.high = (int64_t)((double)l.max / 100 * gc->o.high);
+    l.low = (int64_t)((double)l.max / 100 * gc->o.low);
+    l.missing = MAX(share(gc->o.min_free_bytes, gc->o.min_free_percent, total) - available, (int64_t)0);
+    return l;
+}
+
+/* Where a collection ends that nobody gave a number: INT64_MAX if there is no need for one. */
+static int64_t marks_target(struct gc *gc)
+{
+    struct limits l = gc_limits(gc);
+    int64_t target = INT64_MAX;
+    struct totals t;
+
+    cache_totals(gc->cache, &t);
+    if (t.bytes > l.high)
+        target = l.low;
+    if (l.missing > 0)
+        target = MIN(target, MAX(t.bytes - l.missing, (int64_t)0));
+    return target;
 }
 
 /* ---- a collection ---- */
@@ -74,15 +68,16 @@ static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t
             *err = own;
         return false;
     }
-    for (size_t i = 0; i < s->count && !s->dry_run; i++) {
-        memory_drop(gc->cache->memory, &s->removed[i]);
-        if (!store_remove_blob(gc->cache->store, &s->removed[i], &own))
-            log_error("%s", own.msg);
-    }
-    report->freed_bytes += s->bytes;
-    report->freed_blobs += (int64_t)s->count;
-    if (s->images.len > 0)
-        buf_add(&report->images, s->images.data, s->images.len);
+    s->skip = s->next;
+    s->skip_rank = s->next_rank;
+    for (size_t i = 0; i < s->go.removed.count && !s->dry_run; i++)
+        cache_discard(gc->cache, &s->go.removed.list[i]);
+    if (!s->dry_run)
+        store_empty_trash(gc->cache->store);
+    report->freed_bytes += s->go.removed.bytes;
+    report->freed_blobs += (int64_t)s->go.removed.count;
+    for (size_t i = 0; i < s->report.count; i++)
+        gc_report_add(report, s->report.images[i].reference, true, s->report.images[i].why, s->report.images[i].bytes);
     return true;
 }
 
@@ -109,7 +104,7 @@ static void on_flushed(void *arg, const struct err *err)
     struct flushed *f = arg;
 
     if (err)
-        log_error("writing touches: %s", err->msg);
+        log_limited(LOG_LEVEL_ERROR, "touches", "writing touches: %s", err->msg);
     pthread_mutex_lock(&f->lock);
     f->done = true;
     pthread_cond_signal(&f->cond);
@@ -139,48 +134,108 @@ static void count(struct gc *gc, const struct gc_report *r)
         log_info("collected %lld blobs, %lld bytes", (long long)r->freed_blobs, (long long)r->freed_bytes);
 }
 
-bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
+bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
 {
-    struct sweep s = {.cache = gc->cache, .dry_run = dry_run, .entries = dry_run ? SIZE_MAX : SWEEP_ENTRIES};
     struct totals totals;
-    int64_t marks;
+    struct sweep s;
 
-    memset(report, 0, sizeof(*report));
-    pthread_mutex_lock(&gc->collecting);
+    sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
-    s.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
+    s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
     bool ok = run_all(gc, &s, sweep_unreferenced, report, err);
-    limit(gc, &marks);
-    s.target = target >= 0 ? target : marks;
+    s.target = target >= 0 ? target : marks_target(gc);
+    /* In a dry run what the first pass found is still there. */
+    if (dry_run && s.target < INT64_MAX)
+        s.target += report->freed_bytes;
     cache_totals(gc->cache, &totals);
-    if (ok && totals.bytes - (dry_run ? report->freed_bytes : 0) > s.target)
+    if (ok && totals.bytes > s.target)
         ok = run_all(gc, &s, sweep_images, report, err);
     cache_totals(gc->cache, &totals);
     if (ok && !dry_run && totals.bytes > s.target)
-        log_warn("the cache holds %lld bytes where %lld are wanted, and all of it is in use", (long long)totals.bytes,
-                 (long long)s.target);
+        log_limited(LOG_LEVEL_WARN, "target",
+                    "the cache holds %lld bytes where %lld are wanted, and the rest is in use, pinned or younger than "
+                    "gc.grace",
+                    (long long)totals.bytes, (long long)s.target);
+    s.tag_repo = gc->tag_repo;
+    snprintf(s.tag, sizeof(s.tag), "%s", gc->tag);
+    if (ok && !dry_run && (ok = run(gc, &s, sweep_empty_tags, report, err))) {
+        gc->tag_repo = s.tag_repo;
+        snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
+    }
     sweep_free(&s);
-    pthread_mutex_unlock(&gc->collecting);
     if (!dry_run)
         count(gc, report);
     return ok || err_wrap(err, "collecting");
 }
 
+bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
+{
+    memset(report, 0, sizeof(*report));
+    pthread_mutex_lock(&gc->collecting);
+    bool ok = gc_sweep(gc, dry_run, target, report, err);
+    pthread_mutex_unlock(&gc->collecting);
+    if (ok && dry_run)
+        report_kept(gc, report);
+    return ok;
+}
+
 bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_report *report, struct err *err)
 {
-    struct sweep s = {.cache = gc->cache, .entries = SWEEP_ENTRIES, .repo = repo, .tag = tag, .cutoff = -1};
+    struct sweep s;
+    char sign = strchr(tag, ':') ? '@' : ':';
 
     memset(report, 0, sizeof(*report));
+    sweep_init(&s, gc->cache, gc->o.policy, false);
+    s.repo_name = repo;
+    s.tag_name = tag;
+    s.go.cutoff = INT64_MAX;
     pthread_mutex_lock(&gc->collecting);
     flush_touches(gc);
     bool ok = run(gc, &s, sweep_one_tag, report, err);
     if (ok && !s.found)
-        ok = err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache", repo, strchr(tag, ':') ? '@' : ':', tag);
+        ok = err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache", repo, sign, tag);
+    if (ok && s.pinned)
+        ok = err_set(err, ERR_INVALID, "%s%c%s is pinned: entrepot unpin it first", repo, sign, tag);
     sweep_free(&s);
     pthread_mutex_unlock(&gc->collecting);
     if (ok)
         count(gc, report);
     return ok;
+}
+
+/* ---- pins ---- */
+
+struct pin {
+    const char *repo, *tag;
+    const struct digest *digest;
+    bool pin;
+};
+
+static bool apply_pin(struct index_txn *t, void *arg, struct err *err)
+{
+    const struct pin *p = arg;
+    uint64_t repo = rows_repo_id(t, p->repo);
+    struct tag_row row;
+    struct blob_row blob;
+
+    if (!rows_get_tag(t, repo, p->tag, &row)) {
+        /* By digest, and known by another name: it gets this one too. */
+        if (!p->pin || !p->digest || !rows_linked(t, repo, p->digest) || !rows_get_blob(t, p->digest, &blob) ||
+            !(blob.flags & BLOB_MANIFEST))
+            return err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache%s", p->repo, p->digest ? '@' : ':', p->tag,
+                           p->pin ? ": pull it first" : "");
+        row = (struct tag_row){*p->digest, clock_now_ms(), clock_now_ms()};
+        if (!rows_put_tag(t, repo, p->tag, &row, err))
+            return false;
+    }
+    return rows_pin(t, repo, p->tag, p->pin, err);
+}
+
+bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct digest *digest, bool pin, struct err *err)
+{
+    struct pin p = {repo, tag, digest, pin};
+
+    return index_write_wait(gc->cache->index, apply_pin, &p, err);
 }
 
 /* ---- the collector's thread ---- */
@@ -198,24 +253,35 @@ static bool wait_for_next(struct gc *gc)
     }
     pthread_mutex_lock(&gc->lock);
     int rc = 0;
-    while (!gc->stopping && rc != ETIMEDOUT)
+    while (!gc->stopping && !gc->hurry && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&gc->wake, &gc->lock, &until);
+    gc->hurry = false;
     bool go_on = !gc->stopping;
     pthread_mutex_unlock(&gc->lock);
     return go_on;
 }
 
+static bool use_policy(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_set_policy(t, ((const struct policy *)arg)->name, err);
+}
+
 static void *work(void *arg)
 {
     struct gc *gc = arg;
+    struct err err;
 
     pthread_setname_np(pthread_self(), "gc");
+    if (!index_write_wait(gc->cache->index, use_policy, (void *)gc->o.policy, &err))
+        log_error("changing to policy %s: %s", gc->o.policy->name, err.msg);
     while (wait_for_next(gc)) {
-        struct gc_report report;
-        struct err err;
-        if (!gc_collect(gc, false, -1, &report, &err))
-            log_error("%s", err.msg);
-        buf_free(&report.images);
+        struct gc_report report = {0};
+        pthread_mutex_lock(&gc->collecting);
+        room_answer_all(gc);
+        if (!gc_sweep(gc, false, -1, &report, &err))
+            log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
+        pthread_mutex_unlock(&gc->collecting);
+        gc_report_free(&report);
     }
     return NULL;
 }
@@ -226,6 +292,9 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
 
     gc->cache = cache;
     gc->o = *options;
+    if (!gc->o.policy)
+        gc->o.policy = &POLICY_GDSF;
+    STAILQ_INIT(&gc->wishes);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->lock, NULL);
     pthread_cond_init(&gc->wake, NULL);
@@ -237,6 +306,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
         return NULL;
     }
     gc->started = true;
+    room_attach(gc);
     return gc;
 }
 
@@ -250,6 +320,8 @@ void gc_free(struct gc *gc)
     pthread_mutex_unlock(&gc->lock);
     if (gc->started)
         pthread_join(gc->thread, NULL);
+    room_deny_all(gc);
+    gc->cache->room = (struct cache_room){0};
     pthread_cond_destroy(&gc->wake);
     pthread_mutex_destroy(&gc->lock);
     pthread_mutex_destroy(&gc->collecting);
@@ -258,10 +330,10 @@ void gc_free(struct gc *gc)
 
 void gc_get_stats(struct gc *gc, struct gc_stats *out)
 {
-    int64_t ignored, max = limit(gc, &ignored);
+    struct limits l = gc_limits(gc);
 
     pthread_mutex_lock(&gc->lock);
     *out = gc->stats;
     pthread_mutex_unlock(&gc->lock);
-    out->limit_bytes = max;
+    out->limit_bytes = l.max;
 }

@@ -1,12 +1,14 @@
 /* gc.h - letting go of what nobody needs, and of the least needed when room is short.
  *
  * 1. Blobs that nothing refers to, unused for `grace`: removed.
- * 2. Above the high-water mark: images are retired, the least recently used first, until the low-water mark; of what an
- *    image held, each blob whose last reference goes is removed, each that another image holds stays.
+ * 2. Above the high-water mark: images are retired, the lowest rank first (policy.h), until the low-water mark; of what
+ *    an image held, each blob whose last reference goes is removed, each that another image holds stays.
+ * 3. Tags of manifests that are not here are forgotten after `grace`.
  *
  * What is leased (being served or brought in), or belongs to an image that was used less than `grace` ago, stays. A
- * sweep works in transactions of at most 256 entries, with pauses for other writers; files are unlinked after the
- * transaction, so that a crash leaves a file without an entry, never an entry without a file.
+ * sweep works in transactions of at most 256 entries, with pauses for other writers; files are moved out of the way
+ * after the transaction and unlinked then, so that a crash leaves a file without an entry, never an entry without a
+ * file. It runs by the clock, when the high-water mark is passed, when a blob on its way in needs room, and when asked.
  *
  * A collector has a thread of its own; its functions may be called from any thread.
  */
@@ -14,6 +16,7 @@
 #define ENTREPOT_GC_GC_H
 
 #include "cache/cache.h"
+#include "gc/policy.h"
 
 struct gc;
 
@@ -24,6 +27,7 @@ struct gc_options {
     double min_free_percent;
     double high, low; /* percent of the limit */
     int64_t grace_ms, interval_ms;
+    const struct policy *policy;
 };
 
 struct gc_stats {
@@ -31,20 +35,37 @@ struct gc_stats {
     uint64_t freed_bytes, freed_blobs, runs;
 };
 
-struct gc_report {
-    int64_t freed_bytes, freed_blobs;
-    struct buf images; /* references of retired images, a line each; the caller frees */
+/* An image in a report: it went (would go), or why it stays. */
+struct gc_image {
+    char *reference;
+    bool gone;
+    const char *why; /* "room is needed", "asked for"; "pinned", "in use", "recent", "shared", "there is room" */
+    int64_t bytes;   /* freed by it; of what stays, what letting it go would free */
 };
 
-/* Starts the collector; `cache` is borrowed. Errors: ERR_IO. */
+struct gc_report {
+    int64_t freed_bytes, freed_blobs;
+    struct gc_image *images;
+    size_t count, room;
+};
+
+void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes);
+void gc_report_clear(struct gc_report *r);
+void gc_report_free(struct gc_report *r);
+
+/* Starts the collector and answers the cache's questions for room from then on; `cache` is borrowed. Errors: ERR_IO. */
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err);
+/* Who waits for room is told that there is none. */
 void gc_free(struct gc *gc);
 void gc_get_stats(struct gc *gc, struct gc_stats *out);
-/* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only says what would go. Waits: for admin
- * workers, not for loops. */
+/* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only says what would go, and why every
+ * other image stays. Waits: for admin workers, not for loops. The caller frees the report. */
 bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);
-/* Drops one tag (or a manifest pulled by digest) and what only it held, whatever its age. Waits. Errors: ERR_NOT_FOUND.
- */
+/* Drops one tag (or a manifest pulled by digest) and what only it held, whatever its age. Waits. Errors: ERR_NOT_FOUND,
+ * ERR_INVALID (it is pinned). */
 bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_report *report, struct err *err);
+/* Pins an image: it stays whatever happens, and so does what its tag comes to point to. Or releases it. `digest` (or
+ * NULL) is for references by digest. Waits. Errors: ERR_NOT_FOUND. */
+bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct digest *digest, bool pin, struct err *err);
 
 #endif

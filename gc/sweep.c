@@ -1,21 +1,31 @@
 #include "gc/sweep.h"
 
-#include "base/clock.h"
+#include "gc/tree.h"
 
-enum { CANDIDATES = 64, HOLDERS = 256 };
+#include <math.h>
+#include <stdio.h>
+
+void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, bool dry_run)
+{
+    *s = (struct sweep){.policy = policy, .dry_run = dry_run, .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
+    s->go.use = cache->use;
+    s->go.entries = dry_run ? SIZE_MAX : SWEEP_ENTRIES;
+}
 
 void sweep_free(struct sweep *s)
 {
-    free(s->removed);
-    buf_free(&s->images);
+    free(s->go.removed.list);
+    gc_report_free(&s->report);
 }
 
 static void begin(struct sweep *s)
 {
-    s->count = 0;
-    s->bytes = 0;
-    s->more = s->found = false;
-    buf_clear(&s->images);
+    s->go.removed.count = 0;
+    s->go.removed.bytes = 0;
+    s->go.more = s->more = s->found = s->pinned = false;
+    s->next = s->skip;
+    s->next_rank = s->skip_rank;
+    gc_report_clear(&s->report);
 }
 
 /* A dry run ends in a failure of its own, so that the transaction is taken back. */
@@ -24,67 +34,9 @@ static bool end(const struct sweep *s, struct err *err)
     return !s->dry_run || err_set(err, ERR_CANCELLED, "dry run");
 }
 
-static void note_removed(struct sweep *s, const struct digest *d, int64_t size)
-{
-    if (s->count == s->room) {
-        s->room = s->room ? 2 * s->room : 64;
-        s->removed = xrealloc(s->removed, s->room * sizeof(*s->removed));
-    }
-    s->removed[s->count++] = *d;
-    s->bytes += size;
-}
-
-/* ---- removing a blob and what only it held ---- */
-
-struct todo {
-    struct digest *list;
-    size_t count, room;
-};
-
-static void push(struct todo *q, const struct digest *d)
-{
-    if (q->count == q->room) {
-        q->room = q->room ? 2 * q->room : 64;
-        q->list = xrealloc(q->list, q->room * sizeof(*q->list));
-    }
-    q->list[q->count++] = *d;
-}
-
-static bool push_child(void *arg, const struct child *c)
-{
-    if (c->role != CHILD_SUBJECT)
-        push(arg, &c->digest);
-    return true;
-}
-
-/* What does not fit into this transaction is left without a reference, for the next pass. */
-static bool drop_tree(struct index_txn *t, struct sweep *s, const struct digest *root, struct err *err)
-{
-    struct todo q = {0};
-    struct blob_row row;
-    bool ok = true;
-
-    push(&q, root);
-    for (size_t i = 0; i < q.count && ok; i++) {
-        struct digest d = q.list[i];
-        if (s->count >= s->entries) {
-            s->more = true;
-            break;
-        }
-        if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || use_is_leased(s->cache->use, &d))
-            continue;
-        rows_each_child(t, &d, push_child, &q);
-        ok = rows_drop_blob(t, &d, err);
-        note_removed(s, &d, row.size);
-    }
-    free(q.list);
-    return ok;
-}
-
 /* ---- pass one: what nothing refers to ---- */
 
 struct pick {
-    struct index_txn *t;
     struct sweep *s;
     size_t count;
     struct digest list[SWEEP_ENTRIES];
@@ -94,9 +46,9 @@ static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
 {
     struct pick *p = arg;
 
-    if (used > p->s->cutoff)
+    if (used > p->s->go.cutoff)
         return false; /* and so are all that follow */
-    if (rows_references(p->t, d) == 0 && !use_is_leased(p->s->cache->use, d))
+    if (!use_is_leased(p->s->go.use, d))
         p->list[p->count++] = *d;
     return p->count < ARRAY_LEN(p->list);
 }
@@ -109,100 +61,122 @@ bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err)
 
     begin(s);
     do {
-        p->t = t;
         p->s = s;
         p->count = 0;
         rows_each_idle(t, pick_unreferenced, p);
         for (size_t i = 0; i < p->count && ok; i++)
-            ok = drop_tree(t, s, &p->list[i], err);
-    } while (ok && s->dry_run && p->count == ARRAY_LEN(p->list));
-    s->more = s->more || p->count == ARRAY_LEN(p->list);
+            ok = refs_drop(t, &s->go, &p->list[i], err);
+    } while (ok && s->dry_run && p->count > 0);
+    s->more = s->go.more || p->count == ARRAY_LEN(p->list);
     free(p);
     return ok && end(s, err);
 }
 
-/* ---- pass two: the least recently used images ---- */
+/* ---- pass two: images, the lowest rank first ---- */
 
-struct tags {
-    size_t count;
-    bool pinned, held; /* by a pin; by another manifest */
-    struct holder list[HOLDERS];
+struct lowest {
+    bool found;
+    double rank;
+    struct digest digest;
 };
 
-static bool add_holder(void *arg, const struct holder *h)
+static bool take_lowest(void *arg, double rank, const struct digest *d)
 {
-    struct tags *tags = arg;
-
-    if (h->kind == 't')
-        tags->list[tags->count++] = *h;
-    tags->pinned = tags->pinned || h->kind == 'p';
-    tags->held = tags->held || h->kind == 'm';
-    return tags->count < ARRAY_LEN(tags->list);
+    *(struct lowest *)arg = (struct lowest){true, rank, *d};
+    return false;
 }
 
-static bool pick_image(void *arg, int64_t used, const struct digest *d)
+/* The rank an image is listed under may be out of date: then it is listed anew, and its turn may not have come. */
+static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *l, struct err *err)
 {
-    struct pick *p = arg;
+    struct weight w;
     struct blob_row row;
 
-    if (used > p->s->cutoff)
-        return false;
-    if (rows_get_blob(p->t, d, &row) && row.flags & BLOB_MANIFEST && rows_references(p->t, d) > 0 &&
-        !use_is_leased(p->s->cache->use, d))
-        p->list[p->count++] = *d;
-    return p->count < CANDIDATES;
-}
-
-static void note_image(struct index_txn *t, struct sweep *s, const struct holder *h)
-{
-    char name[REF_NAME_MAX + 1];
-
-    if (rows_repo_name(t, h->repo, name))
-        buf_addf(&s->images, "%s%c%s\n", name, strchr(h->tag, ':') ? '@' : ':', h->tag);
-}
-
-static bool retire(struct index_txn *t, struct sweep *s, const struct digest *d, struct err *err)
-{
-    struct tags *tags = xcalloc(1, sizeof(*tags));
-    bool ok = true;
-
-    rows_each_holder(t, d, add_holder, tags);
-    if (!tags->pinned && !(tags->count == 0 && tags->held)) {
-        for (size_t i = 0; i < tags->count && ok; i++) {
-            note_image(t, s, &tags->list[i]);
-            ok = rows_drop_tag(t, tags->list[i].repo, tags->list[i].tag, err);
-        }
-        ok = ok && drop_tree(t, s, d, err);
+    if (!rows_get_blob(t, &l->digest, &row))
+        return true;
+    tree_weigh(t, s->go.use, &l->digest, &w);
+    double rank = tree_rank(s->policy, &row, &w);
+    if (rank > l->rank)
+        return rows_set_rank(t, &l->digest, rank, err);
+    if (row.used > s->go.cutoff || w.leased || isinf(rank)) {
+        s->next = l->digest;
+        s->next_rank = l->rank;
+        return true;
     }
-    free(tags);
-    return ok;
+    double clock = rows_clock(t), after = s->policy->advance(clock, rank);
+    return refs_retire(t, &s->go, &l->digest, &s->report, err) && (after == clock || rows_set_clock(t, after, err));
 }
 
 bool sweep_images(struct index_txn *t, void *arg, struct err *err)
 {
     struct sweep *s = arg;
-    struct pick *p = xmalloc(sizeof(*p));
     struct totals totals;
     bool ok = true;
-    size_t before;
+    size_t looks = 0;
 
     begin(s);
-    do {
-        before = s->count;
-        p->t = t;
-        p->s = s;
-        p->count = 0;
-        rows_each_idle(t, pick_image, p);
-        for (size_t i = 0; i < p->count && ok && s->count < s->entries; i++) {
-            rows_totals(t, &totals);
-            if (totals.bytes <= s->target)
-                break;
-            ok = retire(t, s, &p->list[i], err);
-        }
+    for (;; looks++) {
+        struct lowest l = {0};
         rows_totals(t, &totals);
-    } while (ok && s->dry_run && totals.bytes > s->target && s->count > before);
-    s->more = totals.bytes > s->target && s->count > 0;
-    free(p);
+        if (!ok || totals.bytes <= s->target)
+            break;
+        if (looks == s->looks || s->go.more || s->go.removed.count >= s->go.entries) {
+            s->more = true;
+            break;
+        }
+        rows_each_ranked(t, s->next_rank, s->next.alg != DIGEST_NONE ? &s->next : NULL, take_lowest, &l);
+        if (!l.found)
+            break;
+        ok = consider(t, s, &l, err);
+    }
+    return ok && end(s, err);
+}
+
+/* ---- pass three: tags of nothing ---- */
+
+struct empties {
+    struct index_txn *t;
+    struct sweep *s;
+    size_t looks, count;
+    uint64_t repo;
+    char tag[REF_TAG_MAX + 1];
+    struct {
+        uint64_t repo;
+        char tag[REF_TAG_MAX + 1];
+    } list[SWEEP_ENTRIES];
+};
+
+static bool pick_empty(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+{
+    struct empties *e = arg;
+    struct blob_row blob;
+
+    e->repo = repo;
+    snprintf(e->tag, sizeof(e->tag), "%s", tag);
+    if (row->checked_ms / 1000 <= e->s->go.cutoff && !rows_get_blob(e->t, &row->digest, &blob) &&
+        !rows_pinned(e->t, repo, tag)) {
+        e->list[e->count].repo = repo;
+        snprintf(e->list[e->count++].tag, sizeof(e->list[0].tag), "%s", tag);
+    }
+    return ++e->looks < ARRAY_LEN(e->list);
+}
+
+bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err)
+{
+    struct sweep *s = arg;
+    struct empties *e = xcalloc(1, sizeof(*e));
+    bool ok = true;
+
+    begin(s);
+    e->t = t;
+    e->s = s;
+    rows_each_tag_from(t, s->tag_repo, s->tag, pick_empty, e);
+    for (size_t i = 0; i < e->count && ok; i++)
+        ok = rows_drop_tag(t, e->list[i].repo, e->list[i].tag, err);
+    s->more = e->looks == ARRAY_LEN(e->list);
+    s->tag_repo = s->more ? e->repo : 0;
+    snprintf(s->tag, sizeof(s->tag), "%s", s->more ? e->tag : "");
+    free(e);
     return ok && end(s, err);
 }
 
@@ -212,12 +186,19 @@ bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err)
 {
     struct sweep *s = arg;
     struct tag_row row;
-    uint64_t repo = rows_repo_id(t, s->repo);
+    uint64_t repo = rows_repo_id(t, s->repo_name);
+    char name[REF_TEXT_MAX];
 
     begin(s);
-    if (!rows_get_tag(t, repo, s->tag, &row))
+    if (!rows_get_tag(t, repo, s->tag_name, &row))
         return true;
     s->found = true;
-    buf_addf(&s->images, "%s%c%s\n", s->repo, strchr(s->tag, ':') ? '@' : ':', s->tag);
-    return rows_drop_tag(t, repo, s->tag, err) && drop_tree(t, s, &row.digest, err);
+    s->pinned = rows_pinned(t, repo, s->tag_name);
+    if (s->pinned)
+        return true;
+    if (!rows_drop_tag(t, repo, s->tag_name, err) || !refs_drop(t, &s->go, &row.digest, err))
+        return false;
+    if (refs_name(t, repo, s->tag_name, name))
+        gc_report_add(&s->report, name, true, "asked for", s->go.removed.bytes);
+    return true;
 }

@@ -1,33 +1,41 @@
-/* sweep.h - the two passes of a collection, as changes of the index (gc.h says what they are for). Internal to this
- * room. */
+/* sweep.h - the passes of a collection, as changes of the index (gc.h says what they are for). Internal to this room. */
 #ifndef ENTREPOT_GC_SWEEP_H
 #define ENTREPOT_GC_SWEEP_H
 
-#include "cache/cache.h"
+#include "gc/refs.h"
 
-enum { SWEEP_ENTRIES = 256 /* rows of `blob` removed in one transaction */ };
-
-struct sweep {
-    struct cache *cache;
-    int64_t cutoff; /* seconds since 1970: what was used later stays */
-    int64_t target; /* bytes; the second pass ends there */
-    size_t entries; /* removed in one transaction, at most */
-    bool dry_run;   /* look, and take it back */
-    /* what this transaction did; begun anew each time it is run */
-    size_t count, room;
-    struct digest *removed;
-    int64_t bytes;
-    struct buf images; /* references of retired images, a line each */
-    bool more;         /* there may be more to remove */
-    /* gc_remove(): */
-    const char *repo, *tag;
-    bool found;
+enum {
+    SWEEP_ENTRIES = 256, /* rows of `blob` removed in one transaction */
+    SWEEP_LOOKS = 64,    /* images weighed in one transaction */
 };
 
+struct sweep {
+    const struct policy *policy;
+    int64_t target; /* bytes; the second pass ends there */
+    bool dry_run;   /* look, and take it back */
+    size_t looks;
+    /* what this transaction does; begun anew each time it is run */
+    struct let_go go;
+    struct gc_report report;
+    bool more; /* there may be more to remove */
+    /* where the second pass goes on: after images that are kept although their rank is low */
+    double skip_rank, next_rank;
+    struct digest skip, next; /* DIGEST_NONE: at the beginning */
+    /* the third pass: where it is in the table of tags */
+    uint64_t tag_repo;
+    char tag[REF_TAG_MAX + 1];
+    /* gc_remove(): */
+    const char *repo_name, *tag_name;
+    bool found, pinned;
+};
+
+void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, bool dry_run);
 void sweep_free(struct sweep *s);
-/* For index_write(): arg is the sweep. */
+/* For index_write(): arg is the sweep. A dry run fails with ERR_CANCELLED once it has looked. */
 bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err);
 bool sweep_images(struct index_txn *t, void *arg, struct err *err);
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err);
+/* Tags of manifests that never came, or were lost and not asked for since: a part of the table at a time. */
+bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err);
 
 #endif

@@ -75,86 +75,6 @@ static void status(struct admin_job *job)
         transfers);
 }
 
-/* ---- rm and gc ---- */
-
-static void add_lines(json_t *list, const struct buf *lines)
-{
-    for (const char *p = lines->data; p && *p;) {
-        size_t len = strcspn(p, "\n");
-        json_array_append_new(list, json_stringn(p, len));
-        p += len + (p[len] == '\n');
-    }
-}
-
-static bool remove_one(struct admin_job *job, const char *text, json_t *removed, struct gc_report *sum)
-{
-    char name[REF_TEXT_MAX], tag[DIGEST_TEXT_MAX];
-    struct gc_report report;
-    struct ref ref;
-    struct err err = {0};
-
-    if (!text || !ref_parse(&ref, text, &err)) {
-        admin_error(job, 400, "%s", text ? err.msg : "references are strings");
-        return false;
-    }
-    snprintf(tag, sizeof(tag), "%s", ref.tag);
-    if (ref.digest.alg != DIGEST_NONE) {
-        digest_format(&ref.digest, tag);
-        tag[MIN(strlen(tag), (size_t)REF_TAG_MAX)] = '\0';
-    }
-    if (!gc_remove(job->proxy->gc, ref_name(&ref, name), tag, &report, &err)) {
-        admin_error(job, err.code == ERR_NOT_FOUND ? 404 : 500, "%s", err.msg);
-        return false;
-    }
-    add_lines(removed, &report.images);
-    buf_free(&report.images);
-    sum->freed_bytes += report.freed_bytes;
-    sum->freed_blobs += report.freed_blobs;
-    return true;
-}
-
-static void rm(struct admin_job *job, const json_t *input)
-{
-    json_t *removed = json_array(), *item;
-    const json_t *references = json_object_get(input, "references");
-    struct gc_report sum = {0};
-    size_t i;
-
-    if (json_array_size(references) == 0) {
-        json_decref(removed);
-        admin_error(job, 400, "which references? {\"references\": [\"nginx:1.27\"]}");
-        return;
-    }
-    json_array_foreach(references, i, item)
-    {
-        if (!remove_one(job, json_string_value(item), removed, &sum)) {
-            json_decref(removed);
-            return;
-        }
-    }
-    job->answer = json_pack("{s:o, s:I, s:I}", "removed", removed, "freed_bytes", (json_int_t)sum.freed_bytes,
-                            "freed_blobs", (json_int_t)sum.freed_blobs);
-}
-
-static void collect(struct admin_job *job, const json_t *input)
-{
-    const json_t *to = json_object_get(input, "to");
-    bool dry = json_is_true(json_object_get(input, "dry_run"));
-    json_t *images = json_array();
-    struct gc_report report;
-    struct err err = {0};
-
-    if (gc_collect(job->proxy->gc, dry, json_is_integer(to) ? json_integer_value(to) : -1, &report, &err)) {
-        add_lines(images, &report.images);
-        job->answer = json_pack("{s:I, s:I, s:b, s:o}", "freed_bytes", (json_int_t)report.freed_bytes, "freed_blobs",
-                                (json_int_t)report.freed_blobs, "dry_run", dry, "removed_images", images);
-    } else {
-        json_decref(images);
-        admin_error(job, 500, "%s", err.msg);
-    }
-    buf_free(&report.images);
-}
-
 /* ---- the pages ---- */
 
 static void post(struct admin_job *job)
@@ -166,9 +86,11 @@ static void post(struct admin_job *job)
     if (!json_is_object(input))
         admin_error(job, 400, "the body is not a JSON object");
     else if (strcmp(job->path, "/v1/rm") == 0)
-        rm(job, input);
+        admin_rm(job, input);
     else if (strcmp(job->path, "/v1/gc") == 0)
-        collect(job, input);
+        admin_gc(job, input);
+    else if (strcmp(job->path, "/v1/pin") == 0 || strcmp(job->path, "/v1/unpin") == 0)
+        admin_pin(job, input, job->path[4] == 'p');
     else
         admin_error(job, 404, "no such page: POST %s", job->path);
     json_decref(input);

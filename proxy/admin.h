@@ -27,6 +27,9 @@ struct admin_job {
 /* On an io worker: fill in the answer. */
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job, const char *reference);
+void admin_rm(struct admin_job *job, const json_t *input);
+void admin_gc(struct admin_job *job, const json_t *input);
+void admin_pin(struct admin_job *job, const json_t *input, bool pin);
 /* Answers with {"error": "..."}. */
 void admin_error(struct admin_job *job, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -1,7 +1,6 @@
 /* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
 #include "proxy/handlers.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/range.h"
 
@@ -14,10 +13,13 @@ struct serving {
     struct worker *worker;
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
-    char name[REF_NAME_MAX + 1];
+    char name[REF_NAME_MAX + 1], path[REF_PATH_MAX + 1];
+    const struct site *site;
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
     int64_t left;
+    bool relayed; /* past the disk */
+    bool asking;  /* for a relay */
 };
 
 static void serving_free(struct serving *s)
@@ -33,7 +35,11 @@ static void serving_free(struct serving *s)
 
 static void sent(void *arg)
 {
-    serving_free(arg);
+    struct serving *s = arg;
+
+    if (s->fd >= 0 && http_read_failed(s->req))
+        cache_suspect(s->worker->proxy->cache, &s->digest);
+    serving_free(s);
 }
 
 /* Headers that every blob's answer has; sets what is to be sent. Returns the status: 200, 206, 304, 416. */
@@ -82,11 +88,11 @@ static bool answer_without_body(struct http_request *req, int status, int64_t si
     return true;
 }
 
-/* From the store. False if the file is not there after all. */
-static bool send_stored(struct worker *w, struct http_request *req, const struct digest *d, int64_t size)
+/* From the store. False if the file is not there after all, or has to be verified first. */
+static bool send_stored(struct worker *w, struct http_request *req, const struct digest *d)
 {
-    int64_t first, last;
-    int fd = cache_open_blob(w->proxy->cache, d, size, NULL);
+    int64_t first, last, size;
+    int fd = cache_open_blob(w->proxy->cache, d, &size, NULL);
 
     if (fd < 0)
         return false;
@@ -98,6 +104,7 @@ static bool send_stored(struct worker *w, struct http_request *req, const struct
     }
     struct serving *s = xcalloc(1, sizeof(*s));
     s->worker = w;
+    s->req = req;
     s->fd = fd;
     s->digest = *d;
     http_reply_file(req, status, BLOB_TYPE, fd, first, last - first + 1, sent, s);
@@ -111,21 +118,75 @@ static void follower_gone(void *arg)
     serving_free(arg);
 }
 
+static void pump(void *arg);
+static void ready(void *arg);
+
+static void cut_off(struct serving *s, const struct err *err)
+{
+    struct http_request *req = s->req;
+
+    log_warn("a blob of %s is cut off: %s", s->name, err->msg);
+    serving_free(s);
+    http_abort(req);
+}
+
+/* The disk failed under a blob that was half sent: the rest comes past it, and the client notices only time. */
+static void relayed(void *arg, struct fetch_result *res)
+{
+    struct serving *s = arg;
+
+    s->asking = false;
+    if (!s->req) {
+        serving_free(s);
+        return;
+    }
+    if (res->err.code != ERR_OK || !res->ingest) {
+        cut_off(s, &res->err);
+        return;
+    }
+    int64_t at = follower_position(s->follower);
+    follower_leave(s->follower);
+    s->follower = ingest_follow(res->ingest, s->worker->loop, at, at + s->left - 1, ready, s);
+    http_on_gone(s->req, follower_gone, s);
+    http_stream_more(s->req);
+}
+
+static void client_gone(void *arg)
+{
+    ((struct serving *)arg)->req = NULL;
+}
+
+static bool is_disks_fault(const struct err *err)
+{
+    return err->code == ERR_NO_SPACE || err->code == ERR_IO;
+}
+
+static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
+{
+    const struct fetch_request ask = {FETCH_BLOB_RELAY, s->site, s->path, s->name, "", &s->digest, NULL};
+
+    log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
+    s->relayed = s->asking = true;
+    http_on_gone(s->req, client_gone, s);
+    fetch_begin(s->worker->proxy->fetchers, s->worker->loop, &ask, done, s);
+}
+
 /* Gives the client what has arrived, as far as there is room. */
 static void pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
 
-    while (s->left > 0 && http_stream_has_room(s->req)) {
+    while (s->left > 0 && !s->asking && http_stream_has_room(s->req)) {
         int64_t n = follower_available(s->follower, &err);
         if (n == 0)
             return; /* ready() comes */
+        if (n < 0 && is_disks_fault(&err) && !s->relayed) {
+            relay(s, relayed);
+            return;
+        }
         if (n < 0) {
-            log_warn("a blob of %s is cut off: %s", s->name, err.msg);
-            struct http_request *req = s->req;
-            serving_free(s);
-            http_abort(req);
+            cut_off(s, &err);
             return;
         }
         n = MIN(MIN(n, s->left), (int64_t)PIECE);
@@ -162,11 +223,6 @@ static void follow(struct serving *s, const struct fetch_result *res)
     http_stream(req, status, BLOB_TYPE, s->left, pump, s);
 }
 
-static void client_gone(void *arg)
-{
-    ((struct serving *)arg)->req = NULL;
-}
-
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
@@ -177,6 +233,10 @@ static void fetched(void *arg, struct fetch_result *res)
         return;
     }
     http_on_gone(req, NULL, NULL);
+    if (is_disks_fault(&res->err) && !s->relayed && http_method(req) == HTTP_METHOD_GET) {
+        relay(s, fetched);
+        return;
+    }
     if (res->err.code != ERR_OK) {
         reply_failure(req, res, KIND_BLOB);
     } else if (res->ingest) {
@@ -189,7 +249,7 @@ static void fetched(void *arg, struct fetch_result *res)
         answer_without_body(req, describe(req, &s->digest, res->size, &first, &last), res->size);
     } else {
         reply_status(req, res);
-        if (!send_stored(s->worker, req, &s->digest, res->size))
+        if (!send_stored(s->worker, req, &s->digest))
             http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; ask again, it will be fetched anew");
     }
     serving_free(s);
@@ -206,7 +266,7 @@ void handle_blob(struct worker *w, struct http_request *req, const struct route 
     cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
     if (hit.stored && hit.linked) {
         reply_hit(req);
-        if (send_stored(w, req, &r->digest, hit.blob.size))
+        if (send_stored(w, req, &r->digest))
             return;
         http_reply_reset(req);
     }
@@ -215,7 +275,9 @@ void handle_blob(struct worker *w, struct http_request *req, const struct route 
     s->req = req;
     s->fd = -1;
     s->digest = r->digest;
+    s->site = r->site;
     snprintf(s->name, sizeof(s->name), "%s", r->name);
+    snprintf(s->path, sizeof(s->path), "%s", r->path);
     http_on_gone(req, client_gone, s);
     fetch_begin(w->proxy->fetchers, w->loop, &ask, fetched, s);
 }

@@ -98,12 +98,13 @@ static void note_absence(struct fetch *f)
 
 /* ---- steps ---- */
 
-static const char *const STEP_NAMES[] = {"lookup", "prove",   "revalidate", "ask",  "receive",
-                                         "store",  "deliver", "fail",       "done", "wait"};
+static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalidate", "ask", "receive",
+                                         "store",  "deliver", "fail",  "done",       "wait"};
 
 static void fetch_free(struct fetch *f)
 {
     LIST_REMOVE(f, entry);
+    fetch_forget_question(f);
     if (f->retry)
         event_free(f->retry);
     if (f->flush)
@@ -198,13 +199,16 @@ int64_t fetch_ttl_ms(const struct fetch *f)
 
 /* ---- coming in ---- */
 
-static char *make_key(const struct fetch_request *req)
+static char *make_key(struct fetchers *all, const struct fetch_request *req)
 {
     char text[DIGEST_TEXT_MAX];
 
     switch (req->kind) {
     case FETCH_BLOB:
         return xasprintf("blob %s", digest_format(req->digest, text));
+    case FETCH_BLOB_RELAY:
+        return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1),
+                         digest_format(req->digest, text));
     case FETCH_BLOB_HEAD:
         return xasprintf("head %s %s", req->name, digest_format(req->digest, text));
     case FETCH_LISTING:
@@ -220,7 +224,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     struct fetch *f = xcalloc(1, sizeof(*f));
 
     f->fetcher = fr;
-    f->steps = w->kind == FETCH_BLOB                                    ? &BLOB_STEPS
+    f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY     ? &BLOB_STEPS
                : w->kind == FETCH_LISTING || w->kind == FETCH_BLOB_HEAD ? &RELAY_STEPS
                                                                         : &MANIFEST_STEPS;
     f->key = xstrdup(key);
@@ -245,7 +249,7 @@ static void arrive(void *arg)
     struct fetcher *fr = w->fetcher;
     const struct fetch_request req = {w->kind, w->site, w->path, w->name, w->tag, &w->digest, w->listing};
     _cleanup_free_
-    char *key = make_key(&req);
+    char *key = make_key(fr->all, &req);
     struct fetch *f;
 
     LIST_FOREACH (f, &fr->active, entry)
@@ -294,7 +298,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
 {
     struct waiter *w = xcalloc(1, sizeof(*w));
     _cleanup_free_
-    char *key = make_key(req);
+    char *key = make_key(all, req);
 
     w->fetcher = &all->list[hash_key(key) % (uint32_t)all->count];
     w->loop = loop;
@@ -358,8 +362,8 @@ static void stop(void *arg)
             ingest_stop(f->ingest, &err, false); /* its `finished` ends the fetch, after the checkpoint */
             continue;
         }
-        if (f->step == STEP_STORE)
-            continue; /* the index's answer ends it */
+        if (f->step == STEP_STORE || f->step == STEP_VERIFY)
+            continue; /* the index's answer, the worker's, ends it */
         f->result.err = err;
         f->result.how = HOW_ERROR;
         fetch_run(f, STEP_DONE);
@@ -370,6 +374,7 @@ static void stop(void *arg)
 
 void fetchers_stop(struct fetchers *all)
 {
+    atomic_store(&all->stopping, true);
     for (int i = 0; i < all->count; i++)
         loop_post(all->list[i].loop, stop, &all->list[i]);
     for (int i = 0; i < all->count; i++)

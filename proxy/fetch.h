@@ -21,6 +21,7 @@ enum fetch_kind {
     FETCH_MANIFEST_HEAD, /* digest, size and type wanted */
     FETCH_BLOB,
     FETCH_BLOB_HEAD,
+    FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
     FETCH_LISTING, /* tags/list, referrers: passed on */
 };
 

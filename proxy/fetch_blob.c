@@ -2,6 +2,7 @@
  *
  *            ┌ here, the repository's ───────────────────────────────────────────────▶ done: served from the store
  *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────────────────────▶ done
+ *            ├ a file that has to be verified first ───▶ verify ─▶ lookup
  *            └ absent ─▶ ask ─▶ receive: everybody who waits follows the ingest ─────▶ done, when it is stored
  *                         ▲        │
  *                         └────────┘ upstream broke off: from the first missing segment, after a pause
@@ -30,13 +31,22 @@ static struct cache *cache_of(const struct fetch *f)
     return f->fetcher->all->cache;
 }
 
+static bool is_relay(const struct fetch *f)
+{
+    return f->kind == FETCH_BLOB_RELAY;
+}
+
 static enum step lookup(struct fetch *f)
 {
     struct waiter *w = STAILQ_FIRST(&f->waiters);
 
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
+    if (!is_relay(f) && fetch_must_verify(f, &f->digest))
+        return STEP_VERIFY;
     cache_find(cache_of(f), f->name, NULL, &f->digest, &f->hit);
+    if (is_relay(f) || (f->hit.stored && cache_look(cache_of(f), &f->digest) == FILE_MISSING))
+        f->hit.stored = false; /* fetched in any case */
     if (f->hit.stored && (f->hit.linked || (w && w->proved))) {
         f->result.size = f->hit.blob.size;
         return STEP_DONE;
@@ -98,7 +108,7 @@ static void answer_followers(struct fetch *f)
     if (f->answered || ingest_size(f->ingest) < 0)
         return;
     f->answered = true;
-    f->result.how = HOW_MISS;
+    f->result.how = is_relay(f) ? HOW_BYPASS : HOW_MISS;
     f->result.size = ingest_size(f->ingest);
     fetch_answer(f, f->ingest);
 }
@@ -126,6 +136,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
         f->at = 0;
         f->skip = f->first;
     }
+    if (is_relay(f) && size < 0)
+        return refuse_answer(f, "the disk is full, and upstream does not say how large the blob is");
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
     ingest_also_link(f->ingest, f->name);
@@ -145,7 +157,17 @@ static bool flush(struct fetch *f)
     if (!ingest_write(f->ingest, f->at, f->received.data, len, &f->result.err))
         return false;
     f->at += (int64_t)len;
+    if (f->call && ingest_is_ahead(f->ingest))
+        upstream_pause(f->call, true);
     return true;
+}
+
+static void drained(void *arg)
+{
+    struct fetch *f = arg;
+
+    if (f->call)
+        upstream_pause(f->call, false);
 }
 
 static void flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -243,6 +265,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         ingest_stop(f->ingest, &f->result.err, true);
         return; /* finished() asks again, from nothing */
     }
+    if (f->result.err.code == ERR_NO_SPACE && fetch_ask_for_room(f))
+        return;
     if (f->answered && is_passing(&f->result.err)) {
         struct err why = f->result.err;
         resume_later(f, &why);
@@ -283,7 +307,9 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
         fetch_run(f, STEP_LOOKUP);
         return;
     }
-    if (state == INGEST_STORED) {
+    if (state == INGEST_UNKEPT && !f->answered)
+        answer_followers(f); /* the size was not known before */
+    if (state == INGEST_STORED || state == INGEST_UNKEPT) {
         f->result.err.code = ERR_OK;
         f->result.how = HOW_MISS;
         f->result.size = ingest_size(f->ingest);
@@ -319,9 +345,10 @@ static void deserted(void *arg)
     struct fetch *f = arg;
     int64_t size = ingest_size(f->ingest);
 
-    if (!f->answered || !STAILQ_EMPTY(&f->waiters) || ingest_received(f->ingest) * 2 >= size)
+    if (!f->answered || f->question || !STAILQ_EMPTY(&f->waiters) || (!is_relay(f) && ingest_received(f->ingest) * 2 >= size))
         return;
-    log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
+    if (!is_relay(f))
+        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
              (long long)ingest_received(f->ingest), (long long)size);
     if (f->call)
         upstream_cancel(f->call);
@@ -339,7 +366,10 @@ static enum step ask(struct fetch *f)
     char *path = fetch_reference_path(f, "blobs", true);
     int64_t last;
 
-    if (!f->ingest)
+    if (!f->ingest && is_relay(f))
+        f->ingest = ingest_begin_relay(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
+                                       &f->result.err);
+    else if (!f->ingest)
         f->ingest = ingest_begin(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, f, &f->result.err);
     if (!f->ingest)
         return STEP_FAIL;
@@ -432,6 +462,7 @@ const struct fetch_steps BLOB_STEPS = {
     "blob",
     {
         [STEP_LOOKUP] = lookup,
+        [STEP_VERIFY] = fetch_verify,
         [STEP_PROVE] = prove,
         [STEP_ASK] = ask,
         [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */

@@ -2,6 +2,7 @@
  *
  *            ┌ here, fresh, the repository's ────────────────────────▶ deliver
  *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────▶ deliver
+ *            ├ a file that has to be verified first ─▶ verify ─▶ lookup
  *            ├ tag past fresh ─▶ revalidate ── unchanged, or here ───▶ deliver
  *            │                        └ changed ─┐
  *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
@@ -50,6 +51,8 @@ static enum step lookup(struct fetch *f)
 
     f->result.how = HOW_HIT;
     cache_find(cache_of(f), f->name, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
+    if (!hit->stored && fetch_must_verify(f, &hit->digest))
+        return STEP_VERIFY;
     if (by_tag(f) && hit->tag_known) {
         bool fresh = clock_now_ms() - hit->tag.checked_ms < fetch_ttl_ms(f);
         if (fresh && is_here(hit)) {
@@ -375,6 +378,7 @@ const struct fetch_steps MANIFEST_STEPS = {
     "manifest",
     {
         [STEP_LOOKUP] = lookup,
+        [STEP_VERIFY] = fetch_verify,
         [STEP_PROVE] = prove,
         [STEP_REVALIDATE] = revalidate,
         [STEP_ASK] = ask,

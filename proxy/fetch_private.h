@@ -27,6 +27,7 @@ STAILQ_HEAD(waiters, waiter);
 
 enum step {
     STEP_LOOKUP,
+    STEP_VERIFY,
     STEP_PROVE,
     STEP_REVALIDATE,
     STEP_ASK,
@@ -68,6 +69,9 @@ struct fetch {
     bool begun_anew; /* what was here turned out to be of no use, once */
     bool answered;   /* waiters have been sent to the ingest */
     bool unwritable; /* the ingest would not take the last piece */
+    bool verified;   /* the file was looked at by STEP_VERIFY, once is enough */
+    struct room_question *question; /* the collector is looking for room on the disk */
+    int questions;
     struct event *retry, *flush;
 };
 
@@ -97,7 +101,8 @@ struct fetchers {
     struct cache *cache;
     const struct config *config;
     int count;
-    atomic_uint_fast64_t mismatches;
+    atomic_uint_fast64_t mismatches, relays;
+    atomic_bool stopping;
     struct fetcher list[16];
 };
 
@@ -117,6 +122,13 @@ void fetch_answer(struct fetch *f, struct ingest *ingest);
 void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
 /* Lets a request come in anew, on this loop. */
 void fetch_again(struct waiter *w);
+/* fetch_verify.c: whether there is a file of this digest that has to be verified before the index is believed, and the
+ * step that does it; STEP_LOOKUP comes after that. */
+bool fetch_must_verify(const struct fetch *f, const struct digest *d);
+enum step fetch_verify(struct fetch *f);
+/* fetch_room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */
+bool fetch_ask_for_room(struct fetch *f);
+void fetch_forget_question(struct fetch *f);
 /* "manifests/v1" or "manifests/sha256:…" */
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
 int64_t fetch_ttl_ms(const struct fetch *f);

@@ -83,6 +83,8 @@ int http_status(const struct http_request *req);           /* 0: no answer yet *
 int64_t http_sent(const struct http_request *req);         /* body bytes */
 int64_t http_micros(const struct http_request *req);       /* since the request was complete */
 int64_t http_first_micros(const struct http_request *req); /* until the answer's head; -1: none yet */
+/* The answer was cut because the file could not be read. For `done` of http_reply_file() and http_stream_end(). */
+bool http_read_failed(const struct http_request *req);
 /* Called when the client is gone before the answer was complete. NULL takes it back. */
 void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 

@@ -224,6 +224,8 @@ static void on_event(struct bufferevent *bev UNUSED, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING && errno == EIO)
+        c->req.read_failed = true; /* of the file: sockets have other words */
     if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING)
         http_conn_close(c);
     else

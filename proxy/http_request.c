@@ -60,6 +60,11 @@ struct http_note *http_note(struct http_request *req)
     return &req->note;
 }
 
+bool http_read_failed(const struct http_request *req)
+{
+    return req->read_failed;
+}
+
 int http_status(const struct http_request *req)
 {
     return req->status;

@@ -126,6 +126,7 @@ static struct evbuffer *output(const struct http_request *req)
 static void begin(struct http_request *req, int64_t promised)
 {
     req->conn->state = CONN_SENDING;
+    req->read_failed = false;
     req->promised = req->method == HTTP_METHOD_HEAD ? 0 : promised;
     req->on_gone = NULL;
 }
@@ -143,8 +144,10 @@ static void write_now(struct http_conn *c)
             n = evbuffer_write_atmost(out, c->fd, PIECE);
         int why = errno;
         evbuffer_freeze(out, 1);
-        if (n < 0 && why != EAGAIN && why != EINTR)
+        if (n < 0 && why != EAGAIN && why != EINTR) {
             c->lost = true;
+            c->req.read_failed = why == EIO; /* sockets have other words */
+        }
     }
     if (evbuffer_get_length(out) > 0)
         bufferevent_enable(c->bev, EV_WRITE);

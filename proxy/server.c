@@ -273,11 +273,12 @@ static bool open_parts(struct proxy *p, struct err *err)
         .low = c->gc_low,
         .grace_ms = c->gc_grace_ms,
         .interval_ms = c->gc_interval_ms,
+        .policy = c->gc_lru ? &POLICY_LRU : &POLICY_GDSF,
     };
 
     p->pool = pool_new("io", IO_THREADS, err);
     p->cache = p->pool ? cache_open(c->cache_path, p->pool, err) : NULL;
-    if (!p->cache || !ingests_settle(p->cache, err))
+    if (!p->cache)
         return false;
     p->sites = sites_new(c);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);

@@ -367,6 +367,12 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     return c;
 }
 
+void upstream_pause(struct upstream_call *c, bool pause)
+{
+    if (c->transfer)
+        transfer_pause(c->transfer, pause);
+}
+
 void upstream_cancel(struct upstream_call *c)
 {
     if (c->transfer) {

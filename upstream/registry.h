@@ -63,5 +63,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */
 void upstream_cancel(struct upstream_call *c);
+/* Stops reading the answer's body, or goes on. */
+void upstream_pause(struct upstream_call *c, bool pause);
 
 #endif

@@ -237,6 +237,12 @@ void transfer_cancel(struct transfer *t)
     event_active(e->timer, EV_TIMEOUT, 0);
 }
 
+void transfer_pause(struct transfer *t, bool pause)
+{
+    if (!t->cancelled)
+        curl_easy_pause(t->easy, pause ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+}
+
 int64_t transfer_received(const struct transfer *t)
 {
     return t->received;

@@ -68,6 +68,8 @@ void transfer_engine_free(struct transfer_engine *e);
 struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);
 /* Ends it without further callbacks; also from inside its callbacks. */
 void transfer_cancel(struct transfer *t);
+/* Stops reading the body, or goes on; the stall timeout does not run meanwhile. */
+void transfer_pause(struct transfer *t, bool pause);
 /* Body bytes so far. */
 int64_t transfer_received(const struct transfer *t);
 

@@ -17,13 +17,13 @@ static bool check_entry(void *arg, const struct digest *d, const struct blob_row
 {
     struct look *l = arg;
     char text[DIGEST_TEXT_MAX];
-    int64_t size = -1;
-    int fd = store_open_blob(l->store, d, &size, NULL);
+    struct file_info info = {.size = -1};
+    int fd = store_open_blob(l->store, d, &info, NULL);
 
     l->blobs++;
-    if (fd < 0 || size != row->size) {
+    if (fd < 0 || info.size != row->size) {
         printf("entry without its file: %s (%lld bytes, the file %lld)\n", digest_format(d, text), (long long)row->size,
-               (long long)size);
+               (long long)info.size);
         l->wrong++;
     }
     if (fd >= 0)
@@ -36,7 +36,7 @@ static void check_rows(struct index_txn *t, void *arg)
     struct look *l = arg;
     char report[4096];
 
-    rows_each_blob(t, check_entry, l);
+    rows_each_blob(t, NULL, check_entry, l);
     l->wrong += rows_check(t, report, sizeof(report));
     fputs(report, stdout);
 }
@@ -54,7 +54,7 @@ static void find(struct index_txn *t, void *arg)
     h->found = rows_get_blob(t, h->d, &row);
 }
 
-static void check_file(void *arg, const struct digest *d, int64_t size)
+static bool check_file(void *arg, const struct digest *d, int64_t size)
 {
     struct look *l = arg;
     struct has h = {.d = d};
@@ -75,6 +75,7 @@ static void check_file(void *arg, const struct digest *d, int64_t size)
         l->wrong++;
     }
     buf_free(&data);
+    return true;
 }
 
 int main(int argc, char **argv)

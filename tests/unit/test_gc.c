@@ -23,7 +23,8 @@ static int setup(void **state)
                                  .high = 95,
                                  .low = 55,
                                  .grace_ms = GRACE_MS,
-                                 .interval_ms = 3600000};
+                                 .interval_ms = 3600000,
+                                 .policy = &POLICY_LRU};
 
     f->dir = make_folder();
     f->pool = pool_new("io", 2, &err);
@@ -97,15 +98,16 @@ static struct digest put_image(struct fixture *f, const char *tag, const int *la
 {
     static char data[LAYER];
     struct image i = {.tag = tag};
+    struct file_info info;
     char text[100] = {0};
 
     for (; layers[i.count]; i.count++) {
         i.children[i.count] = (struct child){CHILD_CONTENT, layer_digest(layers[i.count], data), LAYER};
-        assert_true(store_write_blob(f->cache->store, &i.children[i.count].digest, data, LAYER, NULL));
+        assert_true(store_write_blob(f->cache->store, &i.children[i.count].digest, data, LAYER, &info, NULL));
     }
     snprintf(text, sizeof(text), "manifest %s %d", tag ? tag : "-", layers[0]);
     digest_of(DIGEST_SHA256, text, sizeof(text), &i.manifest);
-    assert_true(store_write_blob(f->cache->store, &i.manifest, text, sizeof(text), NULL));
+    assert_true(store_write_blob(f->cache->store, &i.manifest, text, sizeof(text), &info, NULL));
     assert_true(index_write_wait(f->cache->index, apply_image, &i, NULL));
     clock_advance(10000); /* the next one is younger */
     return i.manifest;
@@ -160,8 +162,10 @@ static void least_recently_used(void **state)
     clock_advance(GRACE_MS + 1000);
     use_touch(f->cache->use, &old); /* used just now: no longer the oldest, and within its grace */
     struct gc_report r = collect(f, false, -1);
-    assert_string_equal(r.images.data, "docker.io/library/x:middle\ndocker.io/library/x:young\n");
-    buf_free(&r.images);
+    assert_int_equal(r.count, 2);
+    assert_string_equal(r.images[0].reference, "docker.io/library/x:middle");
+    assert_string_equal(r.images[1].reference, "docker.io/library/x:young");
+    gc_report_free(&r);
     assert_true(has_layer(f, 1)); /* in use */
     assert_true(has_layer(f, 9)); /* shared with it */
     assert_false(has_layer(f, 2));
@@ -181,7 +185,7 @@ static void leases_are_respected(void **state)
     use_release(f->cache->use, &m);
     r = collect(f, false, 0);
     assert_int_equal(r.freed_blobs, 2);
-    buf_free(&r.images);
+    gc_report_free(&r);
 }
 
 static void one_by_name(void **state)
@@ -193,7 +197,7 @@ static void one_by_name(void **state)
     put_image(f, "a", LAYERS(1, 2));
     put_image(f, "b", LAYERS(2, 3));
     assert_true(gc_remove(f->gc, "docker.io/library/x", "a", &r, &err)); /* whatever its age */
-    buf_free(&r.images);
+    gc_report_free(&r);
     assert_false(has_layer(f, 1));
     assert_true(has_layer(f, 2));
     assert_false(gc_remove(f->gc, "docker.io/library/x", "a", &r, &err));

@@ -1,0 +1,169 @@
+/* What is learnt and kept: manifests, tags, links. */
+#include "cache/cache.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+struct put {
+    struct cache *cache;
+    char *repo, *tag; /* tag may be NULL */
+    struct digest digest;
+    struct blob_row row;
+    struct body *body;
+    struct child *children;
+    size_t count;
+    struct tag_row tag_row;
+    void (*done)(void *arg, const struct err *err);
+    void *arg;
+    struct loop *loop;
+    struct err err;
+};
+
+static void put_free(struct put *p)
+{
+    free(p->repo);
+    free(p->tag);
+    free(p->children);
+    body_unref(p->body);
+    free(p);
+}
+
+static bool put_tag_row(struct index_txn *t, uint64_t repo, const struct put *p, struct err *err)
+{
+    struct tag_row row = p->tag_row, old;
+
+    if (rows_get_tag(t, repo, p->tag, &old)) {
+        if (old.checked_ms > row.checked_ms)
+            return true; /* somebody asked later than we did */
+        if (digest_eq(&old.digest, &row.digest))
+            row.changed_ms = old.changed_ms;
+    }
+    return rows_put_tag(t, repo, p->tag, &row, err);
+}
+
+/* A pull by digest holds the manifest when no tag and no index does: its "tag" is the digest itself. */
+static bool hold_by_digest(struct index_txn *t, uint64_t repo, const struct put *p, struct err *err)
+{
+    char tag[REF_TAG_MAX + 1];
+
+    return rows_references(t, &p->digest) > 0 ||
+           rows_put_tag(t, repo, ref_digest_tag(&p->digest, tag), &p->tag_row, err);
+}
+
+static bool apply_put(struct index_txn *t, void *arg, struct err *err)
+{
+    struct put *p = arg;
+    uint64_t repo;
+
+    if (!rows_intern_repo(t, p->repo, &repo, err))
+        return false;
+    if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
+        return false;
+    if (!rows_link(t, repo, &p->digest, clock_now_s(), err))
+        return false;
+    if (!p->tag)
+        return true;
+    return p->tag[0] ? put_tag_row(t, repo, p, err) : hold_by_digest(t, repo, p, err);
+}
+
+static void end_put(void *arg, const struct err *err)
+{
+    struct put *p = arg;
+
+    if (!err && p->tag)
+        atomic_store(&p->cache->tags_changed, true);
+    if (p->done)
+        p->done(p->arg, err);
+    else if (err)
+        log_limited(LOG_LEVEL_ERROR, "put", "recording what was learnt about %s: %s", p->repo, err->msg);
+    if (p->body)
+        use_release(p->cache->use, &p->digest);
+    put_free(p);
+}
+
+static void fail_put(void *arg)
+{
+    struct put *p = arg;
+
+    end_put(p, &p->err);
+}
+
+/* On an io worker: the file before the entry. */
+static void write_put(void *arg)
+{
+    struct put *p = arg;
+    struct cache *c = p->cache;
+
+    struct file_info info = {0};
+
+    /* Written even if there is a file: nobody has looked at that one lately. */
+    if (!store_write_blob(c->store, &p->digest, p->body->data, p->body->len, &info, &p->err)) {
+        loop_post(p->loop, fail_put, p);
+        return;
+    }
+    p->row.ctime_ns = info.ctime_ns;
+    memory_put(c->memory, &p->digest, p->body);
+    index_write(c->index, apply_put, end_put, p, p->loop);
+}
+
+static struct put *put_new(struct cache *c, const char *repo, const char *tag, const struct digest *d)
+{
+    struct put *p = xcalloc(1, sizeof(*p));
+
+    p->cache = c;
+    p->repo = xstrdup(repo);
+    p->tag = tag ? xstrdup(tag) : NULL;
+    p->digest = *d;
+    p->tag_row = (struct tag_row){.digest = *d, .checked_ms = clock_now_ms(), .changed_ms = clock_now_ms()};
+    return p;
+}
+
+void cache_put_manifest(struct cache *c, const char *repo, const char *tag, const struct digest *d,
+                        const char *media_type, struct body *body, const struct manifest *m, uint32_t cost_ms,
+                        void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+{
+    struct put *p = put_new(c, repo, tag, d);
+
+    p->body = body_ref(body);
+    p->row = (struct blob_row){.size = (int64_t)body->len, .flags = BLOB_MANIFEST, .cost_ms = cost_ms};
+    p->row.created = p->row.used = clock_now_s();
+    snprintf(p->row.media_type, sizeof(p->row.media_type), "%s", media_type);
+    if (m) {
+        p->children = manifest_children(m);
+        p->count = m->count;
+    }
+    p->done = done;
+    p->arg = arg;
+    p->loop = loop;
+    use_lease(c->use, d);
+    pool_run(c->pool, write_put, p);
+}
+
+void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms)
+{
+    struct put *p = put_new(c, repo, tag, d);
+
+    p->tag_row.checked_ms = p->tag_row.changed_ms = checked_ms;
+    index_write(c->index, apply_put, end_put, p, NULL);
+}
+
+void cache_link(struct cache *c, const char *repo, const struct digest *d)
+{
+    index_write(c->index, apply_put, end_put, put_new(c, repo, NULL, d), NULL);
+}
+
+static bool apply_drop_tag(struct index_txn *t, void *arg, struct err *err)
+{
+    struct put *p = arg;
+
+    uint64_t repo = rows_repo_id(t, p->repo);
+    /* What is pinned stays, whatever upstream does with its tag. */
+    return rows_pinned(t, repo, p->tag) || rows_drop_tag(t, repo, p->tag, err);
+}
+
+void cache_drop_tag(struct cache *c, const char *repo, const char *tag)
+{
+    index_write(c->index, apply_drop_tag, end_put, put_new(c, repo, tag, &(struct digest){0}), NULL);
+}

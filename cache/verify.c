@@ -1,0 +1,170 @@
+#include "cache/verify.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { CHUNK = 1 << 20 };
+
+struct check {
+    struct cache *cache;
+    struct digest digest;
+    struct file_info info;
+    /* of a file that no entry knows: what it is */
+    struct blob_row row;
+    struct child *children;
+    size_t count;
+    enum verified result;
+};
+
+/* ---- hashing ---- */
+
+static void keep_pace(const struct verify_pace *pace, int64_t done, int64_t started_ms)
+{
+    int64_t due_ms = done * 1000 / pace->bytes_per_s, ahead = due_ms - (clock_mono_ms() - started_ms);
+
+    if (ahead > 0)
+        nanosleep(&(struct timespec){ahead / 1000, ahead % 1000 * 1000000L}, NULL);
+}
+
+/* `head`, if not NULL, gets the content: of files that may be manifests. */
+static bool hash_file(int fd, const struct verify_pace *pace, struct hasher *h, struct buf *head, int64_t *bytes,
+                      struct err *err)
+{
+    int64_t started_ms = clock_mono_ms(), at = 0;
+    _cleanup_free_
+    char *chunk = xmalloc(CHUNK);
+
+    posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    for (;;) {
+        if (pace && pace->stop && pace->stop(pace->arg))
+            return err_set(err, ERR_CANCELLED, "stopped");
+        ssize_t n = pread(fd, chunk, CHUNK, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, ERR_IO, "reading it");
+        if (n == 0)
+            break;
+        hasher_update(h, chunk, (size_t)n);
+        if (head)
+            buf_add(head, chunk, (size_t)n);
+        at += n;
+        if (bytes)
+            *bytes += n;
+        if (pace && pace->bytes_per_s > 0) {
+            posix_fadvise(fd, at - n, n, POSIX_FADV_DONTNEED);
+            keep_pace(pace, at, started_ms);
+        }
+    }
+    return true;
+}
+
+/* ---- what comes of it ---- */
+
+/* A file without an entry may be a manifest: then it holds others. */
+static void recognise(struct check *c, const struct buf *head)
+{
+    struct manifest m = {0};
+
+    c->row = (struct blob_row){.size = c->info.size, .created = clock_now_s(), .used = clock_now_s()};
+    c->row.ctime_ns = c->info.ctime_ns;
+    if (head->len > 0 && head->data[0] == '{' && manifest_parse(&m, head->data, head->len, NULL) &&
+        (m.kind == MANIFEST_IMAGE || m.kind == MANIFEST_INDEX)) {
+        c->row.flags = BLOB_MANIFEST;
+        snprintf(c->row.media_type, sizeof(c->row.media_type), "%s",
+                 m.media_type[0]            ? m.media_type
+                 : m.kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json"
+                                            : "application/vnd.oci.image.manifest.v1+json");
+        c->children = manifest_children(&m);
+        c->count = m.count;
+    }
+    manifest_free(&m);
+}
+
+static bool apply_good(struct index_txn *t, void *arg, struct err *err)
+{
+    struct check *c = arg;
+    struct blob_row row;
+
+    c->result = VERIFIED_GOOD;
+    if (rows_get_blob(t, &c->digest, &row) && row.size == c->info.size)
+        return rows_verified_blob(t, &c->digest, c->info.ctime_ns, err);
+    c->result = VERIFIED_ADOPTED;
+    if (!rows_put_manifest(t, &c->digest, &c->row, c->children, c->count, err))
+        return false;
+    return rows_drop_ingest(t, &c->digest, err);
+}
+
+static bool apply_bad(struct index_txn *t, void *arg, struct err *err)
+{
+    struct check *c = arg;
+
+    return cache_drop_lost(c->cache, t, &c->digest, err);
+}
+
+static enum verified conclude(struct check *c, bool (*apply)(struct index_txn *t, void *arg, struct err *err),
+                              enum verified result, struct err *err)
+{
+    c->result = result;
+    return index_write_wait(c->cache->index, apply, c, err) ? c->result : VERIFIED_FAILED;
+}
+
+static enum verified corrupt(struct check *c, const struct err *why, struct err *err)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    log_error("%s is damaged on disk (%s): put aside in quarantine/, it will be fetched again",
+              digest_format(&c->digest, text), why->msg);
+    memory_drop(c->cache->memory, &c->digest);
+    if (!store_quarantine_blob(c->cache->store, &c->digest, c->info.inode, err) ||
+        conclude(c, apply_bad, VERIFIED_CORRUPT, err) == VERIFIED_FAILED)
+        return VERIFIED_FAILED;
+    if (err)
+        *err = *why;
+    return VERIFIED_CORRUPT;
+}
+
+static enum verified verify(struct check *c, const struct verify_pace *pace, int64_t *bytes, struct err *err)
+{
+    struct err why = {0};
+    _cleanup_buf_ struct buf head = {0};
+    struct digest seen;
+    _cleanup_close_
+    int fd = store_open_blob(c->cache->store, &c->digest, &c->info, &why);
+
+    if (fd < 0 && why.code == ERR_NOT_FOUND)
+        return conclude(c, apply_bad, VERIFIED_MISSING, err);
+    struct hasher *h = hasher_new(c->digest.alg);
+    bool ok =
+        fd >= 0 && hash_file(fd, pace, h, c->info.size <= MANIFEST_SIZE_MAX ? &head : NULL, bytes, &why);
+    hasher_final(h, &seen);
+    hasher_free(h);
+    if (!ok && why.code != ERR_IO) {
+        if (err)
+            *err = why;
+        return VERIFIED_FAILED;
+    }
+    if (ok && !digest_eq(&seen, &c->digest))
+        ok = err_set(&why, ERR_CORRUPT, "%lld bytes that do not match the digest", (long long)c->info.size);
+    if (!ok)
+        return corrupt(c, &why, err);
+    recognise(c, &head);
+    return conclude(c, apply_good, VERIFIED_GOOD, err);
+}
+
+enum verified cache_verify(struct cache *cache, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
+                           struct err *err)
+{
+    struct check c = {.cache = cache, .digest = *d};
+
+    use_lease(cache->use, d);
+    enum verified v = verify(&c, pace, bytes, err);
+    use_release(cache->use, d);
+    free(c.children);
+    return v;
+}

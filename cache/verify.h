@@ -1,0 +1,30 @@
+/* verify.h - does a blob's file match its digest?
+ *
+ * A file is verified before its entry is made, and its change time is kept with the entry. A file that was written to
+ * since, or that no entry knows, is verified anew before it is served: here.
+ */
+#ifndef ENTREPOT_CACHE_VERIFY_H
+#define ENTREPOT_CACHE_VERIFY_H
+
+#include "cache/cache.h"
+
+enum verified {
+    VERIFIED_GOOD,    /* as the index says */
+    VERIFIED_ADOPTED, /* right, and not known to the index: now it is */
+    VERIFIED_CORRUPT, /* put aside in quarantine/, its entry dropped; the blob will be fetched again */
+    VERIFIED_MISSING, /* there is no file; an entry that said so is dropped */
+    VERIFIED_FAILED,  /* nobody knows: stopped, or the index could not be written */
+};
+
+struct verify_pace {
+    int64_t bytes_per_s; /* 0: as fast as it goes, and what is read stays in the page cache */
+    bool (*stop)(void *arg);
+    void *arg;
+};
+
+/* Hashes the file of a blob and makes file and index agree. Blocks: io workers and other threads of their own. `pace`
+ * and `bytes` (those read) may be NULL. *err is set for VERIFIED_CORRUPT and VERIFIED_FAILED. */
+enum verified cache_verify(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
+                           struct err *err);
+
+#endif

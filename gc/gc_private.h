@@ -1,0 +1,61 @@
+/* gc_private.h - shared by gc.c, room.c and report.c only. */
+#ifndef ENTREPOT_GC_GC_PRIVATE_H
+#define ENTREPOT_GC_GC_PRIVATE_H
+
+#include "gc/gc.h"
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+/* Somebody who waits for room. */
+struct room_wish {
+    STAILQ_ENTRY(room_wish) entry;
+    int64_t bytes;
+    bool on_disk; /* the file system is full, not the cache */
+    void (*done)(void *arg, bool granted);
+    void *arg;
+    struct loop *loop;
+    bool granted;
+};
+
+STAILQ_HEAD(room_wishes, room_wish);
+
+struct gc {
+    /* set once */
+    struct cache *cache;
+    struct gc_options o;
+    pthread_t thread;
+    bool started;
+    /* one collection at a time */
+    pthread_mutex_t collecting;
+    uint64_t tag_repo; /* the third pass goes on here */
+    char tag[REF_TAG_MAX + 1];
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping, hurry;
+    struct room_wishes wishes;
+    int64_t granted;      /* bytes that were granted and are not in the index yet */
+    int64_t fruitless_ms; /* monotonic: until then it makes no sense to collect for room; nothing could be freed */
+    struct gc_stats stats;
+};
+
+/* The marks in bytes, as the file system is now. */
+struct limits {
+    int64_t max, high, low;
+    int64_t missing; /* on the file system, to have min_free; not negative */
+};
+struct limits gc_limits(struct gc *gc);
+
+/* A collection; with gc->collecting held. */
+bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);
+
+/* The collector's thread: answers the wishes that are there. */
+void room_answer_all(struct gc *gc);
+void room_deny_all(struct gc *gc);
+void room_attach(struct gc *gc);
+
+/* Adds every image that stays to the report. */
+void report_kept(struct gc *gc, struct gc_report *report);
+
+#endif

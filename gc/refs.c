@@ -1,0 +1,148 @@
+#include "gc/refs.h"
+
+#include <stdio.h>
+
+enum { HOLDERS = 256, CLIMB_MAX = 4 };
+
+bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF_TEXT_MAX])
+{
+    char name[REF_NAME_MAX + 1];
+
+    if (!rows_repo_name(t, repo, name))
+        return false;
+    snprintf(out, REF_TEXT_MAX, "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);
+    return true;
+}
+
+static void note_removed(struct removed *r, const struct digest *d, int64_t size)
+{
+    if (r->count == r->room) {
+        r->room = r->room ? 2 * r->room : 64;
+        r->list = xrealloc(r->list, r->room * sizeof(*r->list));
+    }
+    r->list[r->count++] = *d;
+    r->bytes += size;
+}
+
+/* ---- dropping what nothing holds ---- */
+
+struct todo {
+    struct digest *list;
+    size_t count, room;
+};
+
+static void push(struct todo *q, const struct digest *d)
+{
+    if (q->count == q->room) {
+        q->room = q->room ? 2 * q->room : 64;
+        q->list = xrealloc(q->list, q->room * sizeof(*q->list));
+    }
+    q->list[q->count++] = *d;
+}
+
+static bool push_child(void *arg, const struct child *c)
+{
+    if (c->role != CHILD_SUBJECT)
+        push(arg, &c->digest);
+    return true;
+}
+
+struct only {
+    struct digest manifest;
+    bool found;
+};
+
+static bool take_manifest(void *arg, const struct holder *h)
+{
+    struct only *o = arg;
+
+    o->found = h->kind == 'm';
+    o->manifest = h->manifest;
+    return false;
+}
+
+/* A blob that two images shared has one holder left: that image frees more now, so its rank is to be made anew. */
+static bool rank_anew(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct only o = {.manifest = *d};
+
+    for (int climbed = 0; climbed < CLIMB_MAX; climbed++) {
+        struct blob_row row;
+        if (climbed > 0 && rows_get_blob(t, &o.manifest, &row) && row.flags & BLOB_RANKED)
+            return rows_set_rank(t, &o.manifest, 0, err);
+        struct digest at = o.manifest;
+        o.found = false;
+        rows_each_holder(t, &at, take_manifest, &o);
+        if (!o.found)
+            break;
+    }
+    return true;
+}
+
+bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root, struct err *err)
+{
+    struct todo q = {0};
+    struct blob_row row;
+    bool ok = true;
+
+    push(&q, root);
+    for (size_t i = 0; i < q.count && ok; i++) {
+        struct digest d = q.list[i];
+        if (g->removed.count >= g->entries) {
+            g->more = true; /* what is left has no holder: pass one finds it */
+            break;
+        }
+        size_t references = rows_references(t, &d);
+        if (references == 1)
+            ok = rank_anew(t, &d, err);
+        if (references > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff || use_is_leased(g->use, &d))
+            continue;
+        if (row.flags & BLOB_MANIFEST)
+            rows_each_child(t, &d, push_child, &q);
+        ok = ok && rows_drop_blob(t, &d, err);
+        note_removed(&g->removed, &d, row.size);
+    }
+    free(q.list);
+    return ok;
+}
+
+/* ---- retiring an image ---- */
+
+struct tags {
+    size_t count;
+    struct holder list[HOLDERS];
+};
+
+static bool add_tag(void *arg, const struct holder *h)
+{
+    struct tags *tags = arg;
+
+    if (h->kind == 't')
+        tags->list[tags->count++] = *h;
+    return tags->count < ARRAY_LEN(tags->list);
+}
+
+bool refs_retire(struct index_txn *t, struct let_go *g, const struct digest *d, struct gc_report *report,
+                 struct err *err)
+{
+    struct tags *tags = xmalloc(sizeof(*tags));
+    int64_t before = g->removed.bytes;
+    size_t first = report->count;
+    char name[REF_TEXT_MAX];
+    bool ok = true;
+
+    do {
+        tags->count = 0;
+        rows_each_holder(t, d, add_tag, tags);
+        for (size_t i = 0; i < tags->count && ok; i++) {
+            if (refs_name(t, tags->list[i].repo, tags->list[i].tag, name))
+                gc_report_add(report, name, true, "room is needed", 0);
+            ok = rows_drop_tag(t, tags->list[i].repo, tags->list[i].tag, err);
+        }
+    } while (ok && tags->count == ARRAY_LEN(tags->list));
+    free(tags);
+    ok = ok && refs_drop(t, g, d, err);
+    if (report->count > first)
+        report->images[first].bytes = g->removed.bytes - before;
+    return ok;
+}

@@ -1,0 +1,35 @@
+/* refs.h - who keeps what, and changes of that which are more than one row (the rows themselves: cache/rows_refs.c).
+ *
+ * Holders of a blob are the manifests that name it, tags and pins, all of them rows of `parent`; and leases, in memory
+ * (cache/use.h). Internal to this room; everything works on a transaction of the caller's.
+ */
+#ifndef ENTREPOT_GC_REFS_H
+#define ENTREPOT_GC_REFS_H
+
+#include "gc/gc.h"
+
+/* Blobs that lost their place in the index, to be unlinked after the transaction. */
+struct removed {
+    struct digest *list;
+    size_t count, room;
+    int64_t bytes;
+};
+
+struct let_go {
+    struct use *use;
+    int64_t cutoff; /* seconds since 1970: what was used later stays, without a holder, for pass one to find */
+    size_t entries; /* removed blobs, at most */
+    struct removed removed;
+    bool more; /* there was no room for all */
+};
+
+/* Removes a blob that nothing holds or leases, and then what only it held. */
+bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root, struct err *err);
+/* Takes all tags away from a manifest and drops it; their references are added to `report`. Pinned ones are not for
+ * this. */
+bool refs_retire(struct index_txn *t, struct let_go *g, const struct digest *d, struct gc_report *report,
+                 struct err *err);
+/* "docker.io/library/nginx:1.27", or with "@sha256:…" */
+bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,82 @@
+/* What a collection says about images. */
+#include "gc/gc_private.h"
+
+#include "base/clock.h"
+#include "gc/refs.h"
+#include "gc/tree.h"
+
+void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes)
+{
+    if (r->count == r->room) {
+        r->room = r->room ? 2 * r->room : 16;
+        r->images = xrealloc(r->images, r->room * sizeof(*r->images));
+    }
+    r->images[r->count++] = (struct gc_image){xstrdup(reference), gone, why, bytes};
+}
+
+void gc_report_clear(struct gc_report *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        free(r->images[i].reference);
+    r->count = 0;
+    r->freed_blobs = r->freed_bytes = 0;
+}
+
+void gc_report_free(struct gc_report *r)
+{
+    gc_report_clear(r);
+    free(r->images);
+    r->images = NULL;
+    r->room = 0;
+}
+
+struct look {
+    struct gc *gc;
+    struct index_txn *t;
+    struct gc_report *report;
+    size_t gone; /* the first so many images of the report go */
+    int64_t cutoff;
+};
+
+static bool goes(const struct look *l, const char *name)
+{
+    for (size_t i = 0; i < l->gone; i++)
+        if (strcmp(l->report->images[i].reference, name) == 0)
+            return true;
+    return false;
+}
+
+static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+{
+    struct look *l = arg;
+    char name[REF_TEXT_MAX];
+    struct blob_row blob;
+    struct weight w;
+
+    if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || goes(l, name))
+        return true;
+    tree_weigh(l->t, l->gc->cache->use, &row->digest, &w);
+    const char *why = rows_pinned(l->t, repo, tag) ? "pinned"
+                      : w.leased                   ? "in use"
+                      : blob.used > l->cutoff      ? "recent"
+                      : w.shared                   ? "shared"
+                                                   : "there is room";
+    gc_report_add(l->report, name, false, why, w.bytes);
+    return true;
+}
+
+static void read_kept(struct index_txn *t, void *arg)
+{
+    struct look *l = arg;
+
+    l->t = t;
+    rows_each_tag(t, 0, explain, l);
+}
+
+void report_kept(struct gc *gc, struct gc_report *report)
+{
+    struct look l = {.gc = gc, .report = report, .gone = report->count};
+
+    l.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
+    index_read(gc->cache->index, read_kept, &l);
+}

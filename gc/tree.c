@@ -1,0 +1,126 @@
+#include "gc/tree.h"
+
+#include <math.h>
+
+/* For blobs whose fetching nobody has measured: adopted, imported. */
+static const double LATENCY_MS = 50, BYTES_PER_MS = 20000, COST_MIN_MS = 5;
+
+struct node {
+    struct digest digest;
+    size_t lost; /* holders that would go */
+    bool goes, done;
+};
+
+/* Nodes in the order in which they were met, and a table of them (open addressing: place + 1). */
+struct tree {
+    struct node *list;
+    size_t count, room;
+    uint32_t *table;
+    size_t table_room;
+};
+
+static uint32_t *find_slot(const struct tree *tree, const struct digest *d)
+{
+    size_t mask = tree->table_room - 1, i = (size_t)digest_hash(d) & mask;
+
+    while (tree->table[i] && !digest_eq(&tree->list[tree->table[i] - 1].digest, d))
+        i = (i + 1) & mask;
+    return &tree->table[i];
+}
+
+static void grow(struct tree *tree)
+{
+    tree->room = tree->room ? 2 * tree->room : 32;
+    tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
+    free(tree->table);
+    tree->table_room = 4 * tree->room;
+    tree->table = xcalloc(tree->table_room, sizeof(*tree->table));
+    for (size_t i = 0; i < tree->count; i++)
+        *find_slot(tree, &tree->list[i].digest) = (uint32_t)i + 1;
+}
+
+/* The node of a digest, made if need be; NULL when the tree is as large as it may get. */
+static struct node *node_of(struct tree *tree, const struct digest *d)
+{
+    if (tree->count == tree->room)
+        grow(tree);
+    uint32_t *slot = find_slot(tree, d);
+    if (*slot == 0) {
+        if (tree->count == TREE_MAX)
+            return NULL;
+        tree->list[tree->count] = (struct node){.digest = *d};
+        *slot = (uint32_t)++tree->count;
+    }
+    return &tree->list[*slot - 1];
+}
+
+static bool lose_child(void *arg, const struct child *c)
+{
+    struct tree *tree = arg;
+    struct node *n = c->role == CHILD_SUBJECT ? NULL : node_of(tree, &c->digest);
+
+    if (n)
+        n->lost++;
+    return true;
+}
+
+struct held {
+    bool by_manifest;
+};
+
+static bool look(void *arg, const struct holder *h)
+{
+    struct held *held = arg;
+
+    held->by_manifest = h->kind == 'm';
+    return false; /* 'm' sorts before 'p' and 't': the first one tells */
+}
+
+static void add(struct weight *w, const struct blob_row *row)
+{
+    double cost = row->cost_ms > 0 ? row->cost_ms : LATENCY_MS + (double)row->size / BYTES_PER_MS;
+
+    w->blobs++;
+    w->bytes += row->size;
+    w->cost_ms += MAX(cost, COST_MIN_MS);
+}
+
+void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w)
+{
+    struct tree tree = {0};
+    struct held held = {0};
+    struct blob_row row;
+
+    memset(w, 0, sizeof(*w));
+    rows_each_holder(t, root, look, &held);
+    node_of(&tree, root)->goes = !held.by_manifest;
+    /* A node that goes takes its hold off its children; those that have no other go too, and so on. Nodes that are met
+     * again after they were passed are looked at again, at the end of the list of those that have changed. */
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (size_t i = 0; i < tree.count; i++) {
+            struct node *n = &tree.list[i];
+            if (n->done || !rows_get_blob(t, &n->digest, &row))
+                continue;
+            if (!n->goes && (n->lost == 0 || rows_references(t, &n->digest) > n->lost))
+                continue;
+            n->goes = n->done = true;
+            w->leased = w->leased || use_is_leased(use, &n->digest);
+            add(w, &row);
+            if (row.flags & BLOB_MANIFEST)
+                rows_each_child(t, &n->digest, lose_child, &tree);
+            changed = true;
+        }
+    }
+    for (size_t i = 0; i < tree.count; i++)
+        w->shared = w->shared || (!tree.list[i].goes && tree.list[i].lost > 0);
+    free(tree.list);
+    free(tree.table);
+}
+
+double tree_rank(const struct policy *p, const struct blob_row *root, const struct weight *w)
+{
+    const struct policy_item item = {root->clock, root->used, root->uses, w->bytes, w->cost_ms};
+
+    return w->bytes > 0 ? p->rank(&item) : INFINITY;
+}

@@ -1,0 +1,23 @@
+/* tree.h - what letting go of an image would free. Internal to this room. */
+#ifndef ENTREPOT_GC_TREE_H
+#define ENTREPOT_GC_TREE_H
+
+#include "cache/cache.h"
+#include "gc/policy.h"
+
+/* The blobs that would lose their last holder, if the tags of the root went. */
+struct weight {
+    size_t blobs;
+    int64_t bytes;
+    double cost_ms; /* of fetching them again */
+    bool shared;    /* other images need some of what the root needs */
+    bool leased;    /* the root, or something it needs, is being served or brought in */
+};
+
+/* Weighs the tree under a stored manifest; looks at no more than TREE_MAX blobs. */
+enum { TREE_MAX = 40000 };
+void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w);
+/* The image's rank by a policy; infinite if letting it go would free nothing. */
+double tree_rank(const struct policy *p, const struct blob_row *root, const struct weight *w);
+
+#endif
