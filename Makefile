@@ -14,11 +14,11 @@ SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
 else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
 B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
-SUITES   ?= unit protocol concurrency
+SUITES   ?= unit protocol concurrency recovery
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency e2e
+SUITES   ?= unit protocol concurrency recovery e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy

@@ -55,31 +55,75 @@ void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg
     struct reader *r = own_reader(index);
 
     pthread_mutex_lock(&r->lock);
-    int rc = r->txn ? mdb_txn_renew(r->txn) : mdb_txn_begin(index->env, NULL, MDB_RDONLY, &r->txn);
+    index_enter();
+    int rc = !index->env ? MDB_PANIC
+             : r->txn    ? mdb_txn_renew(r->txn)
+                         : mdb_txn_begin(index->env, NULL, MDB_RDONLY, &r->txn);
     if (rc == 0) {
         struct index_txn t = {.index = index, .txn = r->txn};
         fn(&t, arg);
         mdb_txn_reset(r->txn);
     } else {
-        log_error("index: beginning a read transaction: %s", mdb_strerror(rc));
+        log_limited(LOG_LEVEL_ERROR, "index read", "index: beginning a read transaction: %s", mdb_strerror(rc));
     }
+    index_leave();
     pthread_mutex_unlock(&r->lock);
+}
+
+static void lock_readers(struct index *index)
+{
+    struct reader *r;
+
+    pthread_mutex_lock(&index->readers_lock);
+    SLIST_FOREACH(r, &index->readers, entry)
+    pthread_mutex_lock(&r->lock);
+}
+
+static void unlock_readers(struct index *index)
+{
+    struct reader *r;
+
+    SLIST_FOREACH(r, &index->readers, entry)
+    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&index->readers_lock);
+}
+
+static bool open_env(struct index *index, struct err *err);
+static bool open_tables(struct index *index, struct err *err);
+
+/* After a failed write of its head, LMDB wants the environment to be opened anew. */
+static bool reopen(struct index *index, struct err *err)
+{
+    struct reader *r;
+
+    lock_readers(index);
+    SLIST_FOREACH(r, &index->readers, entry)
+    {
+        if (r->txn)
+            mdb_txn_abort(r->txn);
+        r->txn = NULL;
+    }
+    if (index->env)
+        mdb_env_close(index->env);
+    index->env = NULL;
+    bool ok = open_env(index, err) && open_tables(index, err);
+    if (!ok && index->env) {
+        mdb_env_close(index->env);
+        index->env = NULL;
+    }
+    unlock_readers(index);
+    return ok || err_wrap(err, "opening the index anew");
 }
 
 /* Doubles the map. LMDB wants no transaction of this process open meanwhile, so every reader is held off. */
 static bool grow(struct index *index, struct err *err)
 {
     MDB_envinfo info;
-    struct reader *r;
 
     mdb_env_info(index->env, &info);
-    pthread_mutex_lock(&index->readers_lock);
-    SLIST_FOREACH(r, &index->readers, entry)
-    pthread_mutex_lock(&r->lock);
+    lock_readers(index);
     int rc = mdb_env_set_mapsize(index->env, info.me_mapsize * 2);
-    SLIST_FOREACH(r, &index->readers, entry)
-    pthread_mutex_unlock(&r->lock);
-    pthread_mutex_unlock(&index->readers_lock);
+    unlock_readers(index);
     if (rc != 0)
         return index_err(err, rc, "growing the index's map");
     log_info("index: map grown to %zu MiB", info.me_mapsize * 2 >> 20);
@@ -88,17 +132,36 @@ static bool grow(struct index *index, struct err *err)
 
 /* ---- the writer ---- */
 
+/* A full disk: once there is something to give up for it. A broken environment: once it can be opened anew. */
+static bool can_try_again(struct index *index, int rc, struct err *err)
+{
+    if (rc == ENOSPC || rc == EDQUOT)
+        return index_drop_ballast(index);
+    if (rc == MDB_MAP_FULL)
+        return grow(index, err);
+    if (index_is_damage(rc))
+        index_note_damage(index, rc);
+    return false;
+}
+
 /* Tries the batch as one transaction. False with *again set when it is worth another try: the map grew, or a change
  * failed by itself and now carries its error. */
 static bool try_batch(struct index *index, struct ops *batch, bool *again, struct err *err)
 {
     struct index_txn t = {.index = index};
     struct op *op;
-    int rc = mdb_txn_begin(index->env, NULL, 0, &t.txn);
+    int rc = index->env ? mdb_txn_begin(index->env, NULL, 0, &t.txn) : MDB_PANIC;
 
     *again = false;
-    if (rc != 0)
-        return index_err(err, rc, "beginning a transaction");
+    if (rc == MDB_PANIC && !reopen(index, err))
+        return false;
+    if (rc == MDB_PANIC)
+        rc = mdb_txn_begin(index->env, NULL, 0, &t.txn);
+    if (rc != 0) {
+        index_err(err, rc, "beginning a transaction");
+        *again = can_try_again(index, rc, err);
+        return false;
+    }
     STAILQ_FOREACH (op, batch, entry) {
         if (op->err.code != ERR_OK || op->apply(&t, op->arg, &op->err))
             continue;
@@ -111,9 +174,11 @@ static bool try_batch(struct index *index, struct ops *batch, bool *again, struc
         return false;
     }
     rc = mdb_txn_commit(t.txn);
-    if (rc == MDB_MAP_FULL)
-        *again = grow(index, err);
-    return rc == 0 ? true : *again ? false : index_err(err, rc, "committing");
+    if (rc == 0)
+        return true;
+    index_err(err, rc, "committing");
+    *again = can_try_again(index, rc, err);
+    return false;
 }
 
 static void commit_batch(struct index *index, struct ops *batch)
@@ -122,10 +187,12 @@ static void commit_batch(struct index *index, struct ops *batch)
     bool again = true, committed = false;
     struct op *op;
 
+    index_enter();
     while (again && !committed)
         committed = try_batch(index, batch, &again, &err);
+    index_leave();
     if (!committed)
-        log_error("index: %s", err.msg);
+        log_limited(LOG_LEVEL_ERROR, "index write", "index: %s", err.msg);
     STAILQ_FOREACH (op, batch, entry)
         if (!committed && op->err.code == ERR_OK)
             op->err = err;
@@ -147,7 +214,7 @@ static void finish_batch(struct ops *batch)
         STAILQ_REMOVE_HEAD(batch, entry);
         if (!op->done) {
             if (op->err.code != ERR_OK)
-                log_error("index: %s", op->err.msg);
+                log_limited(LOG_LEVEL_ERROR, "index write", "index: %s", op->err.msg);
             free(op);
         } else if (op->loop)
             loop_post(op->loop, complete, op);
@@ -271,7 +338,9 @@ static bool open_tables(struct index *index, struct err *err)
 
     if (rc != 0)
         return index_err(err, rc, "beginning a transaction");
+    index_enter();
     rc = index_open_tables(index, txn);
+    index_leave();
     if (rc != 0) {
         mdb_txn_abort(txn);
         return index_err(err, rc, "opening the tables");
@@ -298,11 +367,12 @@ static bool check_size(struct index *index, const char *data, struct err *err)
     return true;
 }
 
-static bool open_env(struct index *index, const char *dir, size_t map_size, struct err *err)
+static bool open_env(struct index *index, struct err *err)
 {
+    size_t map_size = index->map_size;
     struct stat st;
     _cleanup_free_
-    char *data = xasprintf("%s/data.mdb", dir);
+    char *data = xasprintf("%s/data.mdb", index->dir);
 
     /* The map is never smaller than the file, and leaves room to write before it must grow. */
     if (stat(data, &st) == 0)
@@ -315,7 +385,7 @@ static bool open_env(struct index *index, const char *dir, size_t map_size, stru
     if (rc == 0)
         rc = mdb_env_set_mapsize(index->env, (map_size + 0xffff) & ~(size_t)0xffff);
     if (rc == 0)
-        rc = mdb_env_open(index->env, dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+        rc = mdb_env_open(index->env, index->dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
     if (rc != 0)
         return index_err(err, rc, "opening");
     return check_size(index, data, err);
@@ -331,7 +401,16 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
     STAILQ_INIT(&index->queue);
     SLIST_INIT(&index->readers);
     pthread_key_create(&index->reader_key, reader_free);
-    if (!open_env(index, dir, map_size ? map_size : MAP_DEFAULT, err) || !open_tables(index, err))
+    index->dir = xstrdup(dir);
+    index->mark = xasprintf("%s/damaged", dir);
+    index->ballast = xasprintf("%s/ballast", dir);
+    index->map_size = map_size ? map_size : MAP_DEFAULT;
+    index_watch_faults(index);
+    if (index_is_marked(dir)) {
+        err_set(err, ERR_CORRUPT, "it was found to be damaged when it was used last");
+        goto fail;
+    }
+    if (!open_env(index, err) || !open_tables(index, err))
         goto fail;
     int rc = pthread_create(&index->writer, NULL, write_thread, index);
     if (rc != 0) {
@@ -340,8 +419,10 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
         goto fail;
     }
     index->writing = true;
-    if (index_write_wait(index, check_schema, NULL, err))
+    if (index_write_wait(index, check_schema, NULL, err)) {
+        index_restock(index);
         return index;
+    }
 fail:
     index_close(index);
     err_wrap(err, "index %s", dir);
@@ -365,6 +446,10 @@ void index_close(struct index *index)
         reader_free(SLIST_FIRST(&index->readers));
     if (index->env)
         mdb_env_close(index->env);
+    index_unwatch_faults();
+    free(index->dir);
+    free(index->mark);
+    free(index->ballast);
     pthread_cond_destroy(&index->more);
     pthread_mutex_destroy(&index->readers_lock);
     pthread_mutex_destroy(&index->lock);

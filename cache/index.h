@@ -40,6 +40,12 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err);
 /* Finishes what is queued. */
 void index_close(struct index *index);
 
+/* Calls `fn`, on any thread, once, when the index is found to be damaged: a restart makes it anew. Before there is traffic.
+ */
+void index_on_damage(struct index *index, void (*fn)(void *arg), void *arg);
+/* Lays up some room again for the time when the disk is full; after room was made. */
+void index_restock(struct index *index);
+
 /* Queues a change. `apply` runs on the writer thread inside the transaction and may run more than once (the transaction
  * is made anew when the map grows or when a neighbour fails), so it must be idempotent. `done` gets NULL, or why
  * nothing of this change was written; it runs on `loop`, or on the writer thread when `loop` is NULL; it may be NULL.

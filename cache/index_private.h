@@ -6,6 +6,7 @@
 
 #include <lmdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 struct op;
@@ -22,7 +23,13 @@ struct reader {
 
 struct index {
     /* set once */
-    MDB_env *env;
+    char *dir, *mark, *ballast;
+    size_t map_size;
+    void (*on_damage)(void *arg);
+    void *on_damage_arg;
+    atomic_bool damaged;
+    /* set once, and when the environment has to be opened anew (under all readers' locks, by the writer) */
+    MDB_env *env; /* NULL: it could not be */
     MDB_dbi tables[TABLE_COUNT];
     pthread_key_t reader_key;
     pthread_t writer;
@@ -45,6 +52,18 @@ struct index_txn {
 
 /* Opens (creates) the tables in a write transaction; returns LMDB's code. */
 int index_open_tables(struct index *index, MDB_txn *txn);
+/* index_damage.c */
+bool index_is_marked(const char *dir);
+/* Whether an LMDB code says that the file is not what it should be; and what to do then, once. */
+bool index_is_damage(int rc);
+void index_note_damage(struct index *index, int rc);
+/* Around everything that reads the map: a fault in between is the index's. */
+void index_enter(void);
+void index_leave(void);
+void index_watch_faults(struct index *index);
+void index_unwatch_faults(void);
+/* Gives the disk some room back, once. */
+bool index_drop_ballast(struct index *index);
 bool index_err(struct err *err, int rc, const char *what);
 
 #endif

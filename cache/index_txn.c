@@ -37,6 +37,15 @@ static MDB_val val(const void *data, size_t len)
     return (MDB_val){.mv_size = len, .mv_data = (void *)data};
 }
 
+static bool fail(struct index_txn *t, int rc, enum index_table table, struct err *err)
+{
+    if (rc == MDB_MAP_FULL)
+        t->full = true;
+    if (index_is_damage(rc))
+        index_note_damage(t->index, rc);
+    return index_err(err, rc, TABLES[table].name);
+}
+
 bool txn_get(struct index_txn *t, enum index_table table, const void *key, size_t key_len, struct slice *value,
              struct err *err)
 {
@@ -44,7 +53,7 @@ bool txn_get(struct index_txn *t, enum index_table table, const void *key, size_
     int rc = mdb_get(t->txn, t->index->tables[table], &k, &v);
 
     if (rc != 0)
-        return index_err(err, rc, TABLES[table].name);
+        return fail(t, rc, table, err);
     *value = (struct slice){v.mv_data, v.mv_size};
     return true;
 }
@@ -64,9 +73,7 @@ bool txn_put(struct index_txn *t, enum index_table table, const void *key, size_
 
     if (rc == 0 || (rc == MDB_KEYEXIST && TABLES[table].flags & MDB_DUPSORT))
         return true;
-    if (rc == MDB_MAP_FULL)
-        t->full = true;
-    return index_err(err, rc, TABLES[table].name);
+    return fail(t, rc, table, err);
 }
 
 bool txn_del(struct index_txn *t, enum index_table table, const void *key, size_t key_len, const void *value,
@@ -79,9 +86,7 @@ bool txn_del(struct index_txn *t, enum index_table table, const void *key, size_
         *gone = rc == 0;
     if (rc == 0 || rc == MDB_NOTFOUND)
         return true;
-    if (rc == MDB_MAP_FULL)
-        t->full = true;
-    return index_err(err, rc, TABLES[table].name);
+    return fail(t, rc, table, err);
 }
 
 static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
@@ -143,11 +148,14 @@ static void visit(struct index_txn *t, enum index_table table, MDB_val k, MDB_cu
 
     if (!c)
         return;
-    for (int rc = mdb_cursor_get(c, &k, &v, first); rc == 0; rc = mdb_cursor_get(c, &k, &v, next)) {
+    int rc;
+    for (rc = mdb_cursor_get(c, &k, &v, first); rc == 0; rc = mdb_cursor_get(c, &k, &v, next)) {
         const struct slice key = {k.mv_data, k.mv_size}, value = {v.mv_data, v.mv_size};
         if (!fn(arg, &key, &value))
             break;
     }
+    if (index_is_damage(rc))
+        index_note_damage(t->index, rc);
     mdb_cursor_close(c);
 }
 

@@ -47,6 +47,13 @@ void rows_totals(struct index_txn *t, struct totals *totals)
     totals->manifests = meta_get(t, "manifests");
 }
 
+bool rows_set_totals(struct index_txn *t, const struct totals *totals, struct err *err)
+{
+    return meta_add(t, "bytes", totals->bytes - meta_get(t, "bytes"), err) &&
+           meta_add(t, "blobs", totals->blobs - meta_get(t, "blobs"), err) &&
+           meta_add(t, "manifests", totals->manifests - meta_get(t, "manifests"), err);
+}
+
 /* ---- repo ---- */
 
 static size_t repo_key(char key[REF_NAME_MAX + 2], const char *name)
@@ -261,6 +268,11 @@ bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size,
     *bitmap_len = MIN(v.len - 9 - text, bitmap_room);
     memcpy(bitmap, p + 9 + text, *bitmap_len);
     return true;
+}
+
+bool rows_has_ingest(struct index_txn *t, const struct digest *d)
+{
+    return txn_has(t, TABLE_INGEST, digest_key(d), digest_key_len(d));
 }
 
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err)

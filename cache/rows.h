@@ -130,11 +130,39 @@ bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, 
 /* Copies at most `bitmap_room` bytes of the bitmap and sets *bitmap_len. */
 bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
                      uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len);
+bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 
-/* Compares the tables with each other (the invariants in index.h); describes the first `room` bytes of what is wrong
- * and returns how many things are. */
-size_t rows_check(struct index_txn *t, char *report, size_t room);
+/* A repository through which the blob came: linked to it, or to a manifest that names it. False if none is known. */
+bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1]);
+
+/* Something in the tables that contradicts the invariants in index.h, with what rows_repair() needs. */
+struct finding {
+    enum finding_kind {
+        FINDING_PLACE,      /* a blob is not where GC looks for it */
+        FINDING_IDLE,       /* a row of `idle` without its blob */
+        FINDING_RANK,       /* a row of `rank` without its image */
+        FINDING_CHILD,      /* a child row of a manifest that is not stored */
+        FINDING_UNHELD,     /* a child, or a tag's manifest, without its row in `parent` */
+        FINDING_HELD,       /* a row in `parent` that nothing accounts for */
+        FINDING_TOTALS,     /* the totals are not the sum of the blobs */
+        FINDING_REPOSITORY, /* a tag of an unknown repository */
+        FINDING_UNREADABLE, /* a row that cannot be decoded; not repaired */
+    } kind;
+    struct digest digest;
+    struct holder holder;
+    struct child child;
+    int64_t used;
+    double rank;
+};
+
+/* What it is, in words. */
+const char *finding_text(const struct finding *f);
+/* Compares the tables with each other and counts every reference anew: `found` is told what is wrong. Looks at every
+ * row: a second or so for 100 000 blobs. Returns how many things are wrong. */
+size_t rows_check(struct index_txn *t, void (*found)(void *arg, const struct finding *f), void *arg);
+/* Puts one right; true also if it was no longer so. */
+bool rows_repair(struct index_txn *t, const struct finding *f, struct err *err);
 
 #endif

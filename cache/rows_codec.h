@@ -86,6 +86,16 @@ bool rows_write_blob(struct index_txn *t, const struct digest *d, const struct b
 /* Removes the rows of a blob itself: blob, idle, rank, totals. */
 bool rows_forget_blob(struct index_txn *t, const struct digest *d, struct err *err);
 
+/* Single rows of `parent` and `child`; rows_hold() and rows_release() put the blob where GC looks for it. */
+bool rows_hold(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err);
+bool rows_release(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err);
+bool rows_holds(struct index_txn *t, const struct digest *d, const struct holder *h);
+bool rows_unname(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err);
+/* Whether a child row of the manifest, other than its subject's, names it. */
+bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child);
+bool rows_drop_links(struct index_txn *t, const struct digest *d, struct err *err);
+bool rows_set_totals(struct index_txn *t, const struct totals *totals, struct err *err);
+
 /* What kinds of holders a blob has; found without visiting them all, there may be very many. */
 struct holding {
     bool any, tagged, pinned;

@@ -1,98 +1,8 @@
+/* References: children, holders, manifests, tags. */
 #include "cache/rows.h"
 #include "cache/rows_codec.h"
 
 #include <stdio.h>
-
-enum {
-    LINK_DEPTH = 3, /* blob <- manifest <- index <- index */
-    LINK_HOLDERS = 256,
-};
-
-/* ---- link ---- */
-
-static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct digest *d)
-{
-    size_t len = put_digest(key, d);
-
-    put_be64(key + len, repo);
-    return len + ID_LEN;
-}
-
-bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, int64_t now, struct err *err)
-{
-    uint8_t key[LINK_LEN_MAX], v[8];
-
-    put_le64(v, now);
-    return txn_put(t, TABLE_LINK, key, link_key(key, repo, d), v, sizeof(v), err);
-}
-
-/* The manifests that hold a blob, at most LINK_HOLDERS. */
-struct manifests {
-    size_t count;
-    struct digest list[LINK_HOLDERS];
-};
-
-static bool add_manifest_holder(void *arg, const struct holder *h)
-{
-    struct manifests *m = arg;
-
-    if (h->kind == 'm')
-        m->list[m->count++] = h->manifest;
-    return m->count < LINK_HOLDERS;
-}
-
-static bool linked_within(struct index_txn *t, uint64_t repo, const struct digest *d, int depth)
-{
-    uint8_t key[LINK_LEN_MAX];
-    bool found = txn_has(t, TABLE_LINK, key, link_key(key, repo, d));
-
-    if (found || depth == 0)
-        return found;
-    struct manifests *m = xmalloc(sizeof(*m));
-    m->count = 0;
-    rows_each_holder(t, d, add_manifest_holder, m);
-    for (size_t i = 0; i < m->count && !found; i++)
-        found = linked_within(t, repo, &m->list[i], depth - 1);
-    free(m);
-    return found;
-}
-
-bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
-{
-    return repo != 0 && linked_within(t, repo, d, LINK_DEPTH);
-}
-
-struct link_list {
-    const struct digest *d;
-    size_t count;
-    uint64_t repos[64];
-};
-
-static bool add_link(void *arg, const struct slice *key, const struct slice *value UNUSED)
-{
-    struct link_list *l = arg;
-    size_t len = digest_key_len(l->d);
-
-    if (key->len != len + ID_LEN || memcmp(key->data, digest_key(l->d), len) != 0)
-        return false;
-    l->repos[l->count++] = get_be64((const uint8_t *)key->data + len);
-    return l->count < ARRAY_LEN(l->repos);
-}
-
-static bool drop_links(struct index_txn *t, const struct digest *d, struct err *err)
-{
-    struct link_list l = {.d = d};
-    uint8_t key[LINK_LEN_MAX];
-
-    do {
-        l.count = 0;
-        txn_each(t, TABLE_LINK, digest_key(d), digest_key_len(d), add_link, &l);
-        for (size_t i = 0; i < l.count; i++)
-            if (!txn_del(t, TABLE_LINK, key, link_key(key, l.repos[i], d), NULL, 0, NULL, err))
-                return false;
-    } while (l.count == ARRAY_LEN(l.repos));
-    return true;
-}
 
 /* ---- child ---- */
 
@@ -159,7 +69,7 @@ static bool child_put(struct index_txn *t, const struct digest *manifest, const 
     return txn_put(t, TABLE_CHILD, digest_key(manifest), digest_key_len(manifest), v, encode_child(v, c), err);
 }
 
-static bool child_del(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
+bool rows_unname(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
 {
     uint8_t v[CHILD_LEN_MAX];
 
@@ -196,7 +106,7 @@ bool rows_decode_holder(const struct slice *v, struct holder *h)
     return true;
 }
 
-static bool hold(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
+bool rows_hold(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
 {
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
@@ -204,7 +114,7 @@ static bool hold(struct index_txn *t, const struct digest *d, const struct holde
            rows_place(t, d, err);
 }
 
-static bool release(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
+bool rows_release(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
 {
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
@@ -245,15 +155,15 @@ static bool tie(struct index_txn *t, const struct digest *manifest, const struct
     struct holder by_manifest = {.kind = 'm', .manifest = *manifest};
 
     if (c->role == CHILD_CONTENT)
-        return hold(t, &c->digest, &by_manifest, err);
+        return rows_hold(t, &c->digest, &by_manifest, err);
     struct holder by_subject = {.kind = 'm', .manifest = c->digest};
     if (c->role == CHILD_SUBJECT) {
         struct child back = {.role = CHILD_REFERRER, .digest = *manifest};
         struct blob_row subject;
         return child_put(t, &c->digest, &back, err) &&
-               (!rows_get_blob(t, &c->digest, &subject) || hold(t, manifest, &by_subject, err));
+               (!rows_get_blob(t, &c->digest, &subject) || rows_hold(t, manifest, &by_subject, err));
     }
-    return hold(t, &c->digest, &by_manifest, err); /* a referrer that came before its subject */
+    return rows_hold(t, &c->digest, &by_manifest, err); /* a referrer that came before its subject */
 }
 
 static bool untie(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err)
@@ -263,9 +173,9 @@ static bool untie(struct index_txn *t, const struct digest *manifest, const stru
     if (c->role == CHILD_SUBJECT) {
         struct holder by_subject = {.kind = 'm', .manifest = c->digest};
         struct child back = {.role = CHILD_REFERRER, .digest = *manifest};
-        return child_del(t, &c->digest, &back, err) && release(t, manifest, &by_subject, err);
+        return rows_unname(t, &c->digest, &back, err) && rows_release(t, manifest, &by_subject, err);
     }
-    return release(t, &c->digest, &by_manifest, err);
+    return rows_release(t, &c->digest, &by_manifest, err);
 }
 
 bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct blob_row *row,
@@ -289,13 +199,13 @@ bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct
 bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err)
 {
     struct child_list children = {0};
-    bool ok = rows_forget_blob(t, d, err) && drop_links(t, d, err);
+    bool ok = rows_forget_blob(t, d, err) && rows_drop_links(t, d, err);
 
     rows_each_child(t, d, add_child, &children);
     for (size_t i = 0; i < children.count && ok; i++) {
         const struct child *c = &children.list[i];
         /* The 'r' rows stay: the referrers still say what their subject is. */
-        ok = untie(t, d, c, err) && (c->role == CHILD_REFERRER || child_del(t, d, c, err));
+        ok = untie(t, d, c, err) && (c->role == CHILD_REFERRER || rows_unname(t, d, c, err));
     }
     free(children.list);
     return ok;
@@ -320,7 +230,7 @@ static struct holder tag_holder(char kind, uint64_t repo, const char *tag)
     return h;
 }
 
-static bool holds(struct index_txn *t, const struct digest *d, const struct holder *h)
+bool rows_holds(struct index_txn *t, const struct digest *d, const struct holder *h)
 {
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
@@ -353,16 +263,16 @@ bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const str
     struct tag_row old;
 
     if (rows_get_tag(t, repo, tag, &old) && !digest_eq(&old.digest, &row->digest)) {
-        bool pinned = holds(t, &old.digest, &pin);
+        bool pinned = rows_holds(t, &old.digest, &pin);
         /* The new one is held before the old one is let go. */
-        if ((pinned && !hold(t, &row->digest, &pin, err)) || !release(t, &old.digest, &pin, err) ||
-            !release(t, &old.digest, &h, err))
+        if ((pinned && !rows_hold(t, &row->digest, &pin, err)) || !rows_release(t, &old.digest, &pin, err) ||
+            !rows_release(t, &old.digest, &h, err))
             return false;
     }
     size_t len = put_digest(v, &row->digest);
     put_le64(v + len, row->checked_ms);
     put_le64(v + len + 8, row->changed_ms);
-    return txn_put(t, TABLE_TAG, key, tag_key(key, repo, tag), v, len + 16, err) && hold(t, &row->digest, &h, err);
+    return txn_put(t, TABLE_TAG, key, tag_key(key, repo, tag), v, len + 16, err) && rows_hold(t, &row->digest, &h, err);
 }
 
 bool rows_drop_tag(struct index_txn *t, uint64_t repo, const char *tag, struct err *err)
@@ -373,7 +283,7 @@ bool rows_drop_tag(struct index_txn *t, uint64_t repo, const char *tag, struct e
 
     if (!rows_get_tag(t, repo, tag, &old))
         return true;
-    return release(t, &old.digest, &pin, err) && release(t, &old.digest, &h, err) &&
+    return rows_release(t, &old.digest, &pin, err) && rows_release(t, &old.digest, &h, err) &&
            txn_del(t, TABLE_TAG, key, tag_key(key, repo, tag), NULL, 0, NULL, err);
 }
 
@@ -384,7 +294,7 @@ bool rows_pin(struct index_txn *t, uint64_t repo, const char *tag, bool pin, str
 
     if (!rows_get_tag(t, repo, tag, &row))
         return err_set(err, ERR_NOT_FOUND, "no such tag");
-    return pin ? hold(t, &row.digest, &h, err) : release(t, &row.digest, &h, err);
+    return pin ? rows_hold(t, &row.digest, &h, err) : rows_release(t, &row.digest, &h, err);
 }
 
 bool rows_pinned(struct index_txn *t, uint64_t repo, const char *tag)
@@ -392,7 +302,7 @@ bool rows_pinned(struct index_txn *t, uint64_t repo, const char *tag)
     const struct holder h = tag_holder('p', repo, tag);
     struct tag_row row;
 
-    return rows_get_tag(t, repo, tag, &row) && holds(t, &row.digest, &h);
+    return rows_get_tag(t, repo, tag, &row) && rows_holds(t, &row.digest, &h);
 }
 
 struct tag_visit {
@@ -431,4 +341,19 @@ void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
     uint8_t from[ID_LEN + REF_TAG_MAX];
 
     txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), visit_tag, &(struct tag_visit){0, fn, arg});
+}
+
+static bool has_child(struct index_txn *t, const struct digest *manifest, char role, const struct digest *child)
+{
+    uint8_t want[CHILD_LEN_MAX] = {(uint8_t)role};
+    size_t len = 1 + put_digest(want + 1, child);
+    struct slice v;
+
+    return txn_value_from(t, TABLE_CHILD, digest_key(manifest), digest_key_len(manifest), want, len, &v) &&
+           v.len >= len && memcmp(v.data, want, len) == 0;
+}
+
+bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child)
+{
+    return has_child(t, manifest, CHILD_CONTENT, child) || has_child(t, manifest, CHILD_REFERRER, child);
 }

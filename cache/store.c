@@ -224,6 +224,17 @@ int store_open_part(struct store *s, const struct digest *d, bool create, struct
     return fd;
 }
 
+bool store_stat_part(struct store *s, const struct digest *d, int64_t *written_s)
+{
+    char name[NAME_ROOM];
+    struct stat st;
+
+    if (fstatat(s->ingest, part_name(d, name), &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    *written_s = st.st_mtim.tv_sec;
+    return true;
+}
+
 bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
 {
     char name[NAME_ROOM];

@@ -55,6 +55,8 @@ bool store_write_blob(struct store *store, const struct digest *d, const void *d
 /* Opens (creates) the part file of a blob, read and write. */
 int store_open_part(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_part(struct store *store, const struct digest *d, struct err *err);
+/* When it was last written to, seconds since 1970; false if there is none. */
+bool store_stat_part(struct store *store, const struct digest *d, int64_t *written_s);
 /* Publishes a verified part: sync, mode 0444, rename, sync of the folder, in this order. Syncs. */
 bool store_publish_part(struct store *store, const struct digest *d, int fd, struct file_info *info, struct err *err);
 

@@ -23,6 +23,7 @@ int cmd_rm(int argc, char **argv);
 int cmd_pin(int argc, char **argv);
 int cmd_unpin(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
@@ -43,6 +44,10 @@ int cli_fail(const struct err *err);
 /* Asks the daemon. The caller decrefs *answer. `body` may be NULL (GET). Errors: ERR_UNREACHABLE (it is not running),
  * or what the daemon says. */
 bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err);
+/* Asks for long work: `line` gets each line of the answer but the last, as it comes; the last is *answer. No limit of
+ * time. */
+bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
+                  void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err);
 /* The same for an answer that is not JSON; the caller frees *text. */
 bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err);
 

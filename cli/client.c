@@ -137,8 +137,15 @@ static bool explain(CURLcode rc, long os_errno, const char *socket, struct err *
                    curl_easy_strerror(rc));
 }
 
-static bool exchange(const struct cli_options *o, const char *path, const char *body, struct buf *answer, long *status,
-                     struct err *err)
+/* Where an answer goes: all of it to `take`, within `timeout_s` (0: none). */
+struct sink {
+    size_t (*take)(char *data, size_t size, size_t len, void *arg);
+    void *arg;
+    int timeout_s;
+};
+
+static bool exchange(const struct cli_options *o, const char *path, const char *body, const struct sink *sink,
+                     long *status, struct err *err)
 {
     _cleanup_free_
     char *socket = find_socket(o, err), *url = xasprintf("http://entrepot%s", path);
@@ -155,10 +162,10 @@ static bool exchange(const struct cli_options *o, const char *path, const char *
     curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http");
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(h, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, sink->take);
+    curl_easy_setopt(h, CURLOPT_WRITEDATA, sink->arg);
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-    curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)sink->timeout_s);
     if (body)
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, body);
     CURLcode rc = curl_easy_perform(h);
@@ -187,7 +194,7 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
     char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
     long status = 0;
 
-    if (!exchange(o, path, out, &text, &status, err) || !check(status, &text, err))
+    if (!exchange(o, path, out, &(struct sink){take, &text, TIMEOUT_S}, &status, err) || !check(status, &text, err))
         return false;
     *answer = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
     if (json_is_object(*answer))
@@ -197,12 +204,59 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
     return err_set(err, ERR_CORRUPT, "the answer is not one of entrepot's; is another program on that socket?");
 }
 
+struct lines {
+    struct buf rest;
+    void (*line)(void *arg, const json_t *line);
+    void *arg;
+};
+
+/* Passes on every line but the last, which may not be complete. */
+static size_t take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
+{
+    struct lines *l = arg;
+    char *end;
+
+    if (l->rest.len + len > ANSWER_MAX)
+        return 0;
+    buf_add(&l->rest, data, len);
+    while ((end = memchr(l->rest.data, '\n', l->rest.len)) && end + 1 < l->rest.data + l->rest.len) {
+        size_t n = (size_t)(end - l->rest.data) + 1;
+        json_t *line = json_loadb(l->rest.data, n, 0, NULL);
+        if (line)
+            l->line(l->arg, line);
+        json_decref(line);
+        memmove(l->rest.data, l->rest.data + n, l->rest.len - n);
+        l->rest.len -= n;
+    }
+    return len;
+}
+
+bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
+                  void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err)
+{
+    struct lines l = {.line = line, .arg = arg};
+    _cleanup_free_
+    char *out = json_dumps(body, JSON_COMPACT);
+    long status = 0;
+
+    bool ok = exchange(o, path, out, &(struct sink){take_lines, &l, 0}, &status, err) && check(status, &l.rest, err);
+    *answer = ok ? json_loadb(l.rest.data ? l.rest.data : "", l.rest.len, 0, NULL) : NULL;
+    const char *why = json_string_value(json_object_get(*answer, "error"));
+    if (ok && (why || !json_is_object(*answer))) {
+        ok = err_set(err, ERR_INVALID, "%s", why ? why : "the daemon ended before it was done; its log may say why");
+        json_decref(*answer);
+        *answer = NULL;
+    }
+    buf_free(&l.rest);
+    return ok;
+}
+
 bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err)
 {
     struct buf answer = {0};
     long status = 0;
 
-    if (!exchange(o, path, NULL, &answer, &status, err) || !check(status, &answer, err)) {
+    if (!exchange(o, path, NULL, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) || !check(status, &answer, err)) {
         buf_free(&answer);
         return false;
     }

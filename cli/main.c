@@ -16,11 +16,12 @@ static const struct {
     {"pin", cmd_pin, "keep images whatever happens"},
     {"unpin", cmd_unpin, "release them"},
     {"gc", cmd_gc, "collect now"},
+    {"verify", cmd_verify, "hash every blob again, count every reference anew"},
     {"config", cmd_config, "check or show the configuration"},
     {"version", cmd_version, "version, and versions of libraries"},
 };
 
-static const char *const LATER[] = {"pull", "verify", "export", "import", "setup"};
+static const char *const LATER[] = {"pull", "export", "import", "setup"};
 
 static void help(FILE *out)
 {

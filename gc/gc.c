@@ -2,13 +2,21 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/layout.h"
+#include "gc/reconcile.h"
 #include "gc/sweep.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <time.h>
 
-enum { PAUSE_MS = 5 /* between two transactions, for other writers */ };
+enum {
+    PAUSE_MS = 5,             /* between two transactions, for other writers */
+    PART_AGE_S = 24 * 3600,   /* a part that nobody came back for */
+    LAYOUT_MS = 60000,        /* between two writings of index.json, at least */
+    LAYOUT_IMAGES_MS = 10,    /* and so much more for each image */
+};
 
 /* ---- how much there may be ---- */
 
@@ -162,7 +170,14 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
         gc->tag_repo = s.tag_repo;
         snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
     }
+    if (ok && !dry_run)
+        reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
+    bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;
     sweep_free(&s);
+    pthread_mutex_lock(&gc->lock);
+    if (fruitless)
+        gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
+    pthread_mutex_unlock(&gc->lock);
     if (!dry_run)
         count(gc, report);
     return ok || err_wrap(err, "collecting");
@@ -261,6 +276,43 @@ static bool wait_for_next(struct gc *gc)
     return go_on;
 }
 
+/* index.json, for other tools and for a day on which the index is lost; the more images, the less often. */
+static void save_layout(struct gc *gc)
+{
+    int64_t now = clock_mono_ms();
+    struct totals t;
+    struct err err;
+
+    if (now < gc->layout_ms)
+        return;
+    cache_totals(gc->cache, &t);
+    gc->layout_ms = now + LAYOUT_MS + t.manifests * LAYOUT_IMAGES_MS;
+    if (!layout_save(gc->cache, &err))
+        log_limited(LOG_LEVEL_WARN, "layout", "%s", err.msg);
+}
+
+static bool is_ending(void *arg)
+{
+    return atomic_load(&((struct gc *)arg)->ending);
+}
+
+static void *bring_together(void *arg)
+{
+    struct gc *gc = arg;
+    struct reconciled sum = {0};
+
+    pthread_setname_np(pthread_self(), "reconcile");
+    syscall(SYS_ioprio_set, 1 /* this thread */, 0, 3 << 13 /* when the disk is idle */);
+    reconcile(gc->cache, is_ending, gc, &sum);
+    if (gc->cache->rebuilding && !is_ending(gc))
+        log_info("the index is whole again: %lld blobs adopted", (long long)sum.adopted);
+    else if (sum.adopted || sum.damaged || sum.missing || sum.parts)
+        log_info("after an interrupted run: %lld blobs adopted, %lld damaged, %lld missing, %lld unusable parts "
+                 "removed",
+                 (long long)sum.adopted, (long long)sum.damaged, (long long)sum.missing, (long long)sum.parts);
+    return NULL;
+}
+
 static bool use_policy(struct index_txn *t, void *arg, struct err *err)
 {
     return rows_set_policy(t, ((const struct policy *)arg)->name, err);
@@ -282,6 +334,8 @@ static void *work(void *arg)
             log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
         pthread_mutex_unlock(&gc->collecting);
         gc_report_free(&report);
+        index_restock(gc->cache->index);
+        save_layout(gc);
     }
     return NULL;
 }
@@ -296,6 +350,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
         gc->o.policy = &POLICY_GDSF;
     STAILQ_INIT(&gc->wishes);
     pthread_mutex_init(&gc->collecting, NULL);
+    pthread_mutex_init(&gc->scrubbing, NULL);
     pthread_mutex_init(&gc->lock, NULL);
     pthread_cond_init(&gc->wake, NULL);
     int rc = pthread_create(&gc->thread, NULL, work, gc);
@@ -306,6 +361,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
         return NULL;
     }
     gc->started = true;
+    gc->reconciling = pthread_create(&gc->reconciler, NULL, bring_together, gc) == 0;
     room_attach(gc);
     return gc;
 }
@@ -314,17 +370,21 @@ void gc_free(struct gc *gc)
 {
     if (!gc)
         return;
+    atomic_store(&gc->ending, true);
     pthread_mutex_lock(&gc->lock);
     gc->stopping = true;
     pthread_cond_signal(&gc->wake);
     pthread_mutex_unlock(&gc->lock);
     if (gc->started)
         pthread_join(gc->thread, NULL);
+    if (gc->reconciling)
+        pthread_join(gc->reconciler, NULL);
     room_deny_all(gc);
     gc->cache->room = (struct cache_room){0};
     pthread_cond_destroy(&gc->wake);
     pthread_mutex_destroy(&gc->lock);
     pthread_mutex_destroy(&gc->collecting);
+    pthread_mutex_destroy(&gc->scrubbing);
     free(gc);
 }
 

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+enum { FRUITLESS_MS = 1000 /* after a collection that freed nothing, before the next one for room */ };
+
 /* Somebody who waits for room. */
 struct room_wish {
     STAILQ_ENTRY(room_wish) entry;
@@ -24,10 +26,13 @@ struct gc {
     /* set once */
     struct cache *cache;
     struct gc_options o;
-    pthread_t thread;
-    bool started;
+    pthread_t thread, reconciler;
+    bool started, reconciling;
+    atomic_bool ending;
+    pthread_mutex_t scrubbing; /* one at a time */
     /* one collection at a time */
     pthread_mutex_t collecting;
+    int64_t layout_ms; /* monotonic: when index.json may be written again */
     uint64_t tag_repo; /* the third pass goes on here */
     char tag[REF_TAG_MAX + 1];
     /* shared, under lock */

@@ -5,7 +5,6 @@
 #include "base/log.h"
 
 enum {
-    FRUITLESS_MS = 1000, /* after a collection that freed nothing, the next one for room */
     MANIFESTS_MAX = 16 << 20 /* bytes under the limit that blobs leave to manifests, which are kept without asking */
 };
 

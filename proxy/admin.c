@@ -89,6 +89,8 @@ static void post(struct admin_job *job)
         admin_rm(job, input);
     else if (strcmp(job->path, "/v1/gc") == 0)
         admin_gc(job, input);
+    else if (strcmp(job->path, "/v1/verify") == 0)
+        admin_verify(job, input);
     else if (strcmp(job->path, "/v1/pin") == 0 || strcmp(job->path, "/v1/unpin") == 0)
         admin_pin(job, input, job->path[4] == 'p');
     else
@@ -114,6 +116,44 @@ static void work(struct admin_job *job)
 
 /* ---- to an io worker and back ---- */
 
+struct line {
+    struct admin_job *job;
+    char *text;
+};
+
+static void nothing_more(void *arg UNUSED) {}
+
+/* On the connection's loop; the job is there until its answer, which is posted after all lines. */
+static void send_line(void *arg)
+{
+    struct line *l = arg;
+    struct admin_job *job = l->job;
+
+    if (job->req && !job->streaming) {
+        job->streaming = true;
+        http_stream(job->req, 200, "application/jsonl", -1, nothing_more, NULL);
+    }
+    if (job->req) {
+        http_stream_data(job->req, l->text, strlen(l->text));
+    }
+    free(l->text);
+    free(l);
+}
+
+void admin_line(struct admin_job *job, json_t *line)
+{
+    struct line *l = xcalloc(1, sizeof(*l));
+    _cleanup_free_
+    char *text = json_dumps(line, JSON_COMPACT);
+
+    l->job = job;
+    l->text = xasprintf("%s\n", text);
+    json_decref(line);
+    loop_post(job->loop, send_line, l);
+}
+
+static void nothing(void *arg UNUSED) {}
+
 static void answer(void *arg)
 {
     struct admin_job *job = arg;
@@ -121,6 +161,14 @@ static void answer(void *arg)
     if (job->req && job->raw) {
         http_on_gone(job->req, NULL, NULL);
         http_reply(job->req, job->status, job->type, job->raw->data, job->raw->len);
+    } else if (job->req && job->streaming) {
+        _cleanup_free_
+        char *text = json_dumps(job->answer, JSON_COMPACT), *last = xasprintf("%s\n", text);
+        http_stream_data(job->req, last, strlen(last));
+        if (job->req) {
+            http_on_gone(job->req, NULL, NULL);
+            http_stream_end(job->req, nothing, NULL);
+        }
     } else if (job->req) {
         char *text = json_dumps(job->answer, JSON_COMPACT);
         http_on_gone(job->req, NULL, NULL);
@@ -145,7 +193,10 @@ static void work_and_answer(void *arg)
 
 static void client_gone(void *arg)
 {
-    ((struct admin_job *)arg)->req = NULL;
+    struct admin_job *job = arg;
+
+    job->req = NULL;
+    atomic_store(&job->gone, true);
 }
 
 void handle_admin(struct worker *w, struct http_request *req)

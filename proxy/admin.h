@@ -22,11 +22,16 @@ struct admin_job {
     json_t *answer;   /* or */
     struct body *raw; /* with its type */
     char type[MEDIA_TYPE_MAX + 1];
+    bool streaming;   /* lines went out; the loop's */
+    atomic_bool gone; /* the client does not want to know any more: long work may stop */
 };
 
 /* On an io worker: fill in the answer. */
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job, const char *reference);
+/* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. */
+void admin_line(struct admin_job *job, json_t *line);
+void admin_verify(struct admin_job *job, const json_t *input);
 void admin_rm(struct admin_job *job, const json_t *input);
 void admin_gc(struct admin_job *job, const json_t *input);
 void admin_pin(struct admin_job *job, const json_t *input, bool pin);

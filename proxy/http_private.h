@@ -47,7 +47,7 @@ struct http_request {
     void (*done)(void *arg);
     void *done_arg;
     bool ended; /* nothing more will be given */
-    bool read_failed;
+    bool read_failed, chunked;
     /* a file on its way out */
     int file_fd;
     int64_t file_at, file_end;

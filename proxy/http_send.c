@@ -126,7 +126,7 @@ static struct evbuffer *output(const struct http_request *req)
 static void begin(struct http_request *req, int64_t promised)
 {
     req->conn->state = CONN_SENDING;
-    req->read_failed = false;
+    req->read_failed = req->chunked = false;
     req->promised = req->method == HTTP_METHOD_HEAD ? 0 : promised;
     req->on_gone = NULL;
 }
@@ -305,6 +305,12 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
 
     begin(req, len);
     req->on_gone = gone; /* whoever feeds the stream wants to know */
+    if (len < 0 && req->http10) {
+        req->conn->closing = true; /* the end of the connection is the end of the body */
+    } else if (len < 0) {
+        req->chunked = true;
+        http_reply_header(req, "Transfer-Encoding", "chunked");
+    }
     send_head(req, status, type, len);
     req->more = more;
     req->more_arg = arg;
@@ -325,7 +331,11 @@ void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t 
 
 void http_stream_data(struct http_request *req, const void *data, size_t len)
 {
+    if (req->chunked && len > 0)
+        evbuffer_add_printf(output(req), "%zx\r\n", len);
     evbuffer_add(output(req), data, len);
+    if (req->chunked && len > 0)
+        evbuffer_add(output(req), "\r\n", 2);
     req->sent += (int64_t)len;
     http_pump(req->conn);
 }
@@ -342,7 +352,9 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
     req->on_gone = NULL; /* `done` is called in either case */
     req->done = done;
     req->done_arg = arg;
-    if (req->method != HTTP_METHOD_HEAD && req->sent != req->promised)
+    if (req->chunked && req->method != HTTP_METHOD_HEAD)
+        evbuffer_add(output(req), "0\r\n\r\n", 5);
+    else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 && req->sent != req->promised)
         req->conn->lost = true; /* the client must not take it for whole */
     http_pump(req->conn);
 }

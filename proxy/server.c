@@ -21,6 +21,7 @@ struct server {
     const struct config_overrides *overrides;
     struct loop *loop;
     struct event *signals[4], *flush, *deadline;
+    bool damaged; /* the index: a restart makes it anew */
     int draining; /* workers that have not finished yet */
     bool stopping;
 };
@@ -151,6 +152,24 @@ static void drain_worker(void *arg)
     http_server_drain(w->http, worker_drained, w);
 }
 
+static void begin_to_stop(struct server *s, const char *why);
+
+/* Pulls go on past the cache meanwhile; whoever looks after the service starts it again. */
+static void stop_damaged(void *arg)
+{
+    struct server *s = arg;
+
+    s->damaged = true;
+    begin_to_stop(s, "the index is damaged");
+}
+
+static void on_damage(void *arg)
+{
+    struct server *s = arg;
+
+    loop_post(s->loop, stop_damaged, s);
+}
+
 static void on_deadline(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     log_warn("some requests did not end within %d s and are cut off", (int)DRAIN_S);
@@ -161,12 +180,18 @@ static void on_stop(evutil_socket_t sig, short what UNUSED, void *arg)
 {
     struct server *s = arg;
 
-    if (s->stopping) {
+    if (s->stopping)
         all_drained(s); /* asked twice: now */
+    else
+        begin_to_stop(s, strsignal((int)sig));
+}
+
+static void begin_to_stop(struct server *s, const char *why)
+{
+    if (s->stopping)
         return;
-    }
     s->stopping = true;
-    log_info("%s: draining", strsignal((int)sig));
+    log_info("%s: draining", why);
     sd_notify(0, "STOPPING=1");
     atomic_store(&s->proxy.ready, false);
     s->draining = s->proxy.worker_count;
@@ -307,6 +332,7 @@ static bool start(struct server *s, struct err *err)
     s->deadline = event_new(loop_base(s->loop), -1, 0, on_deadline, s);
     s->flush = event_new(loop_base(s->loop), -1, EV_PERSIST, on_flush, s);
     event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
+    index_on_damage(p->cache->index, on_damage, s);
     atomic_store(&p->ready, true);
     for (int i = 0; i < p->worker_count; i++)
         if (!loop_start(p->workers[i].loop, err))
@@ -379,6 +405,8 @@ bool server_run(const struct config *config, const struct config_overrides *over
         sd_notify(0, "READY=1");
         loop_run(s->loop);
         log_info("stopped");
+        if (s->damaged)
+            ok = err_set(err, ERR_CORRUPT, "the index is damaged: start again, and it is made anew");
     }
     finish(s);
     free(s);

@@ -31,14 +31,20 @@ static bool check_entry(void *arg, const struct digest *d, const struct blob_row
     return true;
 }
 
+static void complain(void *arg, const struct finding *f)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    (void)arg;
+    printf("%s %s\n", digest_format(&f->digest, text), finding_text(f));
+}
+
 static void check_rows(struct index_txn *t, void *arg)
 {
     struct look *l = arg;
-    char report[4096];
 
     rows_each_blob(t, NULL, check_entry, l);
-    l->wrong += rows_check(t, report, sizeof(report));
-    fputs(report, stdout);
+    l->wrong += rows_check(t, complain, NULL);
 }
 
 struct has {

@@ -1,0 +1,94 @@
+#include "cli/cli.h"
+#include "proxy/config.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static const char USAGE[] =
+    "Usage: entrepot verify [--repair] [--rate SIZE] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Hashes every blob again, at most SIZE a second (100MiB; 0: as fast as it goes), counts every reference anew and\n"
+    "compares files and index. What is damaged is put aside at once and fetched again when it is asked for; --repair\n"
+    "fetches it now and puts the index right. Exit 1 if anything was wrong.\n";
+
+struct wish {
+    bool repair, json, terminal;
+    struct amount rate;
+};
+
+static int take_option(void *arg, int argc, char **argv, int at)
+{
+    struct wish *w = arg;
+
+    if (strcmp(argv[at], "--repair") == 0) {
+        w->repair = true;
+        return 1;
+    }
+    if (strcmp(argv[at], "--rate") != 0)
+        return 0;
+    if (at + 1 < argc && strcmp(argv[at + 1], "0") == 0) {
+        w->rate.bytes = 0;
+        return 2;
+    }
+    if (at + 1 < argc && config_parse_amount(argv[at + 1], &w->rate) && w->rate.bytes > 0)
+        return 2;
+    cli_usage(USAGE, "verify: --rate needs a size such as 100MiB, or 0");
+    return -1;
+}
+
+static long long number(const json_t *j, const char *key)
+{
+    return json_integer_value(json_object_get(j, key));
+}
+
+static void print_line(void *arg, const json_t *line)
+{
+    const struct wish *w = arg;
+    char done[CLI_TEXT], total[CLI_TEXT];
+
+    if (w->json) {
+        json_dumpf(line, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else if (json_object_get(line, "wrong")) {
+        printf("%s%s: %s\n", w->terminal ? "\r\033[K" : "", cli_text(line, "digest"), cli_text(line, "wrong"));
+    } else if (w->terminal) {
+        printf("\r\033[K%s of %s", cli_size(number(line, "bytes"), done), cli_size(number(line, "total_bytes"), total));
+    }
+    fflush(stdout);
+}
+
+static void print(const json_t *a, const struct wish *w)
+{
+    char size[CLI_TEXT];
+
+    printf("%sverified %lld blobs, %s: %lld damaged, %lld missing, %lld adopted, %lld rows of the index wrong\n",
+           w->terminal ? "\r\033[K" : "", number(a, "blobs"), cli_size(number(a, "bytes"), size), number(a, "damaged"),
+           number(a, "missing"), number(a, "adopted"), number(a, "references"));
+    if (w->repair)
+        printf("repaired: %lld blobs fetched again, %lld could not be; %lld rows put right\n", number(a, "fetched"),
+               number(a, "lost"), number(a, "repaired"));
+}
+
+int cmd_verify(int argc, char **argv)
+{
+    struct cli_options o = {0};
+    struct wish wish = {.rate = {.bytes = 100 << 20}, .terminal = isatty(STDOUT_FILENO)};
+    struct err err = {0};
+    json_t *answer;
+
+    int rc = cli_parse(&o, USAGE, argc, argv, take_option, &wish);
+    if (rc >= 0)
+        return rc;
+    wish.json = o.json;
+    json_t *body = json_pack("{s:b, s:I}", "repair", wish.repair, "rate", (json_int_t)wish.rate.bytes);
+    bool ok = cli_ask_long(&o, "/v1/verify", body, print_line, &wish, &answer, &err);
+    json_decref(body);
+    if (!ok)
+        return cli_fail(&err);
+    if (o.json)
+        print_line(&wish, answer);
+    else
+        print(answer, &wish);
+    ok = json_is_true(json_object_get(answer, "ok"));
+    json_decref(answer);
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}

@@ -1,0 +1,124 @@
+#include "proxy/prefetch.h"
+
+#include <pthread.h>
+#include <string.h>
+
+struct prefetch {
+    struct loop *loop;
+    void (*done)(void *arg, const struct err *err);
+    void *arg;
+    struct follower *follower; /* of the last byte: it may be read once the blob was verified */
+    /* copies */
+    char *path, *name, *tag;
+    struct digest digest;
+    struct fetchers *fetchers;
+    struct fetch_request ask;
+};
+
+static void end(struct prefetch *p, const struct err *err)
+{
+    if (p->follower)
+        follower_leave(p->follower);
+    p->done(p->arg, err);
+    free(p->path);
+    free(p->name);
+    free(p->tag);
+    free(p);
+}
+
+static void look(void *arg)
+{
+    struct prefetch *p = arg;
+    struct err err = {0};
+    int64_t n = follower_available(p->follower, &err);
+
+    if (n != 0)
+        end(p, n < 0 ? &err : NULL);
+}
+
+static void fetched(void *arg, struct fetch_result *res)
+{
+    struct prefetch *p = arg;
+
+    if (res->err.code != ERR_OK || !res->ingest || res->size <= 0) {
+        end(p, res->err.code != ERR_OK ? &res->err : NULL);
+        return;
+    }
+    p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
+    look(p);
+}
+
+static void begin(void *arg)
+{
+    struct prefetch *p = arg;
+
+    fetch_begin(p->fetchers, p->loop, &p->ask, fetched, p);
+}
+
+void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                    void (*done)(void *arg, const struct err *err), void *arg)
+{
+    struct prefetch *p = xcalloc(1, sizeof(*p));
+
+    p->loop = loop;
+    p->done = done;
+    p->arg = arg;
+    p->fetchers = proxy->fetchers;
+    p->path = xstrdup(wish->path);
+    p->name = xstrdup(wish->name);
+    p->tag = xstrdup(wish->tag ? wish->tag : "");
+    if (wish->digest)
+        p->digest = *wish->digest;
+    p->ask = (struct fetch_request){
+        wish->manifest ? FETCH_MANIFEST : FETCH_BLOB, wish->site, p->path, p->name, p->tag, &p->digest, NULL};
+    loop_post(loop, begin, p);
+}
+
+/* ---- waiting ---- */
+
+struct wait {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool ended, ok;
+    struct err err;
+};
+
+static void wake(void *arg, const struct err *err)
+{
+    struct wait *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    w->ok = !err;
+    if (err)
+        w->err = *err;
+    w->ended = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
+{
+    struct wait w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+    prefetch_begin(p, loop, wish, wake, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.ended)
+        pthread_cond_wait(&w.cond, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    if (!w.ok && err)
+        *err = w.err;
+    return w.ok;
+}
+
+bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path)
+{
+    const char *slash = strchr(name, '/');
+    char host[REF_HOST_MAX + 1];
+
+    if (!slash || (size_t)(slash - name) >= sizeof(host))
+        return false;
+    snprintf(host, sizeof(host), "%.*s", (int)(slash - name), name);
+    *site = sites_find(p->sites, host);
+    *path = slash + 1;
+    return *site != NULL;
+}

@@ -1,0 +1,26 @@
+/* prefetch.h - bringing something into the cache without a client that waits for its bytes.
+ *
+ * prefetch_begin() may be called on any thread; `done` runs on `loop`, once, when the thing is here, or with why not.
+ */
+#ifndef ENTREPOT_PROXY_PREFETCH_H
+#define ENTREPOT_PROXY_PREFETCH_H
+
+#include "proxy/proxy.h"
+
+struct prefetch_wish {
+    const struct site *site;
+    const char *path, *name;     /* as in struct fetch_request */
+    const char *tag;             /* "" if by digest */
+    const struct digest *digest; /* NULL if by tag */
+    bool manifest;
+};
+
+/* Everything in `wish` is copied. */
+void prefetch_begin(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
+                    void (*done)(void *arg, const struct err *err), void *arg);
+/* The same, waiting; not on a loop. */
+bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err);
+/* The site and path of a full repository name. False if no upstream is configured for it. */
+bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path);
+
+#endif
