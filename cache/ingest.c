@@ -4,7 +4,6 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -88,7 +87,7 @@ void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest
     pthread_mutex_unlock(&all->lock);
 }
 
-static void list_add(struct ingest *i)
+void ingest_list(struct ingest *i)
 {
     struct ingests *all = i->cache->ingests;
 
@@ -167,14 +166,14 @@ static bool open_part(struct ingest *i, struct err *err)
     return i->fd >= 0;
 }
 
-static struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner)
+struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner)
 {
     struct ingest *i = xcalloc(1, sizeof(*i));
 
     i->cache = cache;
     i->digest = *digest;
     i->owner = owner;
-    i->fd = -1;
+    i->fd = i->sent.fd = -1;
     i->size = -1;
     i->refs = 1;
     i->taken = -1;
@@ -195,7 +194,7 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, st
     i->deserted = deserted;
     i->arg = arg;
     use_lease(cache->use, digest);
-    list_add(i);
+    ingest_list(i);
     if (!open_part(i, err)) {
         ingest_unref(i);
         return NULL;
@@ -205,68 +204,6 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, st
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
     return i;
-}
-
-struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
-                                  void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
-{
-    struct ingest *i = ingest_new(cache, digest, owner);
-
-    i->relay = true;
-    i->finished = finished;
-    i->deserted = deserted;
-    i->drained = drained;
-    i->arg = arg;
-    use_lease(cache->use, digest);
-    list_add(i);
-    i->fd = memfd_create("relay", MFD_CLOEXEC);
-    if (i->fd < 0) {
-        err_errno(err, ERR_IO, "making a window in memory");
-        ingest_unref(i);
-        return NULL;
-    }
-    i->hasher = hasher_new(digest->alg);
-    return i;
-}
-
-/* ---- a relay's window ---- */
-
-bool ingest_is_ahead(struct ingest *i)
-{
-    if (!i->relay)
-        return false;
-    pthread_mutex_lock(&i->lock);
-    i->ahead = i->state == INGEST_RECEIVING && i->front - MAX(i->taken, (int64_t)0) > RELAY_WINDOW;
-    bool ahead = i->ahead;
-    pthread_mutex_unlock(&i->lock);
-    return ahead;
-}
-
-static void say_drained(void *arg)
-{
-    struct ingest *i = arg;
-
-    if (!i->over)
-        i->drained(i->arg);
-    ingest_unref(i);
-}
-
-void ingest_give_back(struct ingest *i)
-{
-    int64_t to = MIN(i->taken - RELAY_BEHIND, i->frontier);
-
-    if (i->reading_back) /* needs what it has not hashed yet */
-        to = MIN(to, i->read_back_from);
-    to = to / INGEST_SEGMENT * INGEST_SEGMENT;
-
-    if (to > i->punched && fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i->punched, to - i->punched) == 0)
-        i->punched = to;
-    if (i->ahead && i->front - i->taken < RELAY_WINDOW / 2) {
-        i->ahead = false;
-        i->refs++;
-        loop_post(i->owner, say_drained, i);
-    }
 }
 
 void ingest_also_link(struct ingest *i, const char *repo)
@@ -298,8 +235,12 @@ void ingest_unref(struct ingest *i)
         return;
     list_remove(i);
     use_release(i->cache->use, &i->digest);
+    if (i->window)
+        munmap(i->window, (size_t)i->size);
     if (i->fd >= 0)
         close(i->fd);
+    if (i->sent.fd >= 0)
+        close(i->sent.fd);
     hasher_free(i->hasher);
     while (!SLIST_EMPTY(&i->repos)) {
         struct repo_name *r = SLIST_FIRST(&i->repos);
@@ -354,6 +295,8 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     if (i->size >= 0 && size >= 0 && size != i->size)
         return err_set(err, ERR_CORRUPT, "upstream says %lld bytes, what is here was made for %lld", (long long)size,
                        (long long)i->size);
+    if (i->relay && size > 0 && !i->window && !ingest_map_window(i, size, err))
+        return false;
     pthread_mutex_lock(&i->lock);
     if (size >= 0)
         i->size = size;
@@ -368,6 +311,10 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
 
 static bool write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
 {
+    if (i->window) {
+        memcpy(i->window + offset, data, len);
+        return true;
+    }
     while (len > 0) {
         ssize_t n = pwrite(i->fd, data, len, offset);
         if (n < 0 && errno == EINTR)
@@ -412,9 +359,19 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
         return true;
+    /* A segment that broke off is asked for from its beginning. What followers have read of it, and the hasher, stays as it
+     * is: another answer may not put other bytes in its place. */
+    int64_t again = offset >= i->frontier && offset < i->front ? MIN((int64_t)len, i->front - offset) : 0;
+    offset += again;
+    data = (const char *)data + again;
+    len -= (size_t)again;
+    if (len == 0)
+        return true;
     int64_t limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX; /* the owner alone writes the size */
     if (offset + (int64_t)len > limit)
         return err_set(err, ERR_UPSTREAM, "upstream sent more than the %lld bytes it announced", (long long)limit);
+    if (i->relay && !ingest_agrees(i, offset, data, len, err))
+        return false;
     if (!write_all(i, offset, data, len, err))
         return false;
     /* In order and nobody is reading back: the bytes are at hand. */

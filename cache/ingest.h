@@ -37,8 +37,8 @@ enum {
     INGEST_SEGMENT = 1 << 20,   /* bytes */
     INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
-    RELAY_WINDOW = 4 << 20,     /* bytes in memory that a relay's follower has not taken yet */
-    RELAY_BEHIND = 4 << 20,     /* and that it has, but which may still be on their way through its socket */
+    RELAY_WINDOW = 2 << 20,     /* bytes in memory that a relay's follower has not taken yet */
+    RELAY_BEHIND = 3 << 20,     /* and that it has, but which may still be on their way through its socket */
 };
 
 enum ingest_state {
@@ -77,10 +77,17 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err);
-/* The same for a relay. `drained` is called on the owner when there is room again after ingest_is_ahead(). */
+/* What a client was sent of a blob that was never verified: [first, end) of a file. */
+struct sent_before {
+    int fd; /* -1: nothing */
+    int64_t first, end;
+};
+/* The same for a relay. `drained` is called on the owner when there is room again after ingest_is_ahead(). What was sent
+ * before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
 struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
+                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
+                                  const struct sent_before *sent, struct err *err);
 /* Whether the source should wait: the relay's window is full. False for every other ingest. */
 bool ingest_is_ahead(struct ingest *i);
 /* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).

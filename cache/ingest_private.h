@@ -21,7 +21,9 @@ struct ingest {
     void (*deserted)(void *arg);
     void (*drained)(void *arg); /* relays */
     void *arg;
-    bool relay; /* the part is in memory */
+    bool relay;   /* the part is in memory */
+    struct sent_before sent; /* relays */
+    char *window; /* relays: the part, mapped; NULL until its size is known */
     int fd;
     int64_t started_ms; /* monotonic */
 
@@ -80,6 +82,13 @@ void ingest_advance(struct ingest *i);
 void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
 /* Owner's loop: the last change of state, and the word to the owner. */
 void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err);
+/* An ingest with nothing in it, and its place in the table. */
+struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner);
+void ingest_list(struct ingest *i);
+/* Whether these bytes are what the relay's client was sent before, as far as it was. */
+bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err);
+/* Once the size is known. */
+bool ingest_map_window(struct ingest *i, int64_t size, struct err *err);
 /* A relay's follower has taken bytes, or bytes have come: gives back what nobody needs. With the lock held. */
 void ingest_give_back(struct ingest *i);
 /* Whether all bytes may be read. */

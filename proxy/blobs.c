@@ -17,7 +17,8 @@ struct serving {
     const struct site *site;
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
-    int64_t left;
+    struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
+    int64_t first, left;
     bool relayed; /* past the disk */
     bool asking;  /* for a relay */
 };
@@ -30,6 +31,8 @@ static void serving_free(struct serving *s)
     }
     if (s->follower)
         follower_leave(s->follower);
+    if (s->before)
+        follower_leave(s->before);
     free(s);
 }
 
@@ -145,7 +148,7 @@ static void relayed(void *arg, struct fetch_result *res)
         return;
     }
     int64_t at = follower_position(s->follower);
-    follower_leave(s->follower);
+    s->before = s->follower;
     s->follower = ingest_follow(res->ingest, s->worker->loop, at, at + s->left - 1, ready, s);
     http_on_gone(s->req, follower_gone, s);
     http_stream_more(s->req);
@@ -163,7 +166,10 @@ static bool is_disks_fault(const struct err *err)
 
 static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    const struct fetch_request ask = {FETCH_BLOB_RELAY, s->site, s->path, s->name, "", &s->digest, NULL};
+    struct fetch_request ask = {FETCH_BLOB_RELAY, s->site, s->path, s->name, "", &s->digest, NULL, {.fd = -1}};
+
+    if (s->follower)
+        ask.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
     s->relayed = s->asking = true;
@@ -217,6 +223,7 @@ static void follow(struct serving *s, const struct fetch_result *res)
         serving_free(s);
         return;
     }
+    s->first = first;
     s->left = last - first + 1;
     s->follower = ingest_follow(res->ingest, s->worker->loop, first, last, ready, s);
     http_on_gone(req, follower_gone, s);
@@ -259,7 +266,7 @@ void handle_blob(struct worker *w, struct http_request *req, const struct route 
 {
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     const struct fetch_request ask = {
-        head ? FETCH_BLOB_HEAD : FETCH_BLOB, r->site, r->path, r->name, "", &r->digest, NULL};
+        head ? FETCH_BLOB_HEAD : FETCH_BLOB, r->site, r->path, r->name, "", &r->digest, NULL, {.fd = -1}};
     struct cache_hit hit;
 
     reply_note(req, r, KIND_BLOB);

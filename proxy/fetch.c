@@ -235,6 +235,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->tag = xstrdup(w->tag);
     f->listing = xstrdup(w->listing);
     f->digest = w->digest;
+    f->sent = &w->sent;
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
@@ -247,7 +248,7 @@ static void arrive(void *arg)
 {
     struct waiter *w = arg;
     struct fetcher *fr = w->fetcher;
-    const struct fetch_request req = {w->kind, w->site, w->path, w->name, w->tag, &w->digest, w->listing};
+    const struct fetch_request req = {w->kind, w->site, w->path, w->name, w->tag, &w->digest, w->listing, w->sent};
     _cleanup_free_
     char *key = make_key(fr->all, &req);
     struct fetch *f;
@@ -311,6 +312,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     w->tag = xstrdup(req->tag ? req->tag : "");
     w->listing = xstrdup(req->listing ? req->listing : "");
     w->digest = *req->digest;
+    w->sent = req->sent;
     loop_post(w->fetcher->loop, arrive, w);
 }
 

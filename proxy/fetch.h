@@ -33,6 +33,7 @@ struct fetch_request {
     const char *tag;             /* "" if by digest */
     const struct digest *digest; /* DIGEST_NONE if by tag */
     const char *listing;         /* FETCH_LISTING: "tags/list?n=10" */
+    struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
 };
 
 /* How the answer came about; becomes Cache-Status and the `result` of metrics. */

@@ -151,10 +151,12 @@ static bool flush(struct fetch *f)
 {
     size_t len = f->received.len;
 
-    if (len == 0)
-        return true;
+    if (len == 0 || f->unwritable)
+        return !f->unwritable;
     f->received.len = 0;
-    if (!ingest_write(f->ingest, f->at, f->received.data, len, &f->result.err))
+    /* After a piece that was not taken, nothing that follows has its place. */
+    f->unwritable = !ingest_write(f->ingest, f->at, f->received.data, len, &f->result.err);
+    if (f->unwritable)
         return false;
     f->at += (int64_t)len;
     if (f->call && ingest_is_ahead(f->ingest))
@@ -172,10 +174,7 @@ static void drained(void *arg)
 
 static void flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    struct fetch *f = arg;
-
-    if (!flush(f))
-        f->unwritable = true; /* the next piece, or the end, says so */
+    flush(arg); /* if it fails, the next piece, or the end, says so */
 }
 
 static bool take_data(void *arg, const void *data, size_t len)
@@ -246,7 +245,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     struct err unwritable = {.code = ERR_CANCELLED};
 
     f->call = NULL;
-    if (!flush(f) || f->unwritable)
+    if (!flush(f))
         err = &unwritable;
     struct err own = f->result.err;
     if (!err && good) {
@@ -368,7 +367,7 @@ static enum step ask(struct fetch *f)
 
     if (!f->ingest && is_relay(f))
         f->ingest = ingest_begin_relay(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                       &f->result.err);
+                                       f->sent, &f->result.err);
     else if (!f->ingest)
         f->ingest = ingest_begin(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, f, &f->result.err);
     if (!f->ingest)
@@ -433,7 +432,7 @@ static void proved_elsewhere(void *arg, struct fetch_result *r)
 /* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
 static void prove_for(struct waiter *w)
 {
-    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site, w->path, w->name, "", &w->digest, ""};
+    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site, w->path, w->name, "", &w->digest, "", {.fd = -1}};
 
     fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
 }

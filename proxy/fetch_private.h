@@ -19,6 +19,7 @@ struct waiter {
     char *path, *name, *tag, *listing;
     struct digest digest;
     bool joined; /* somebody else's fetch was under way */
+    struct sent_before sent;
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
 };
@@ -68,6 +69,7 @@ struct fetch {
     int64_t attempt_received;
     bool begun_anew; /* what was here turned out to be of no use, once */
     bool answered;   /* waiters have been sent to the ingest */
+    const struct sent_before *sent; /* the first waiter's */
     bool unwritable; /* the ingest would not take the last piece */
     bool verified;   /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */

@@ -101,7 +101,7 @@ void handle_manifest(struct worker *w, struct http_request *req, const struct ro
 {
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     const struct fetch_request ask = {
-        head ? FETCH_MANIFEST_HEAD : FETCH_MANIFEST, r->site, r->path, r->name, r->tag, &r->digest, NULL};
+        head ? FETCH_MANIFEST_HEAD : FETCH_MANIFEST, r->site, r->path, r->name, r->tag, &r->digest, NULL, {.fd = -1}};
 
     reply_note(req, r, KIND_MANIFEST);
     if (answer_now(w, req, r))

@@ -70,7 +70,7 @@ void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetc
     if (wish->digest)
         p->digest = *wish->digest;
     p->ask = (struct fetch_request){
-        wish->manifest ? FETCH_MANIFEST : FETCH_BLOB, wish->site, p->path, p->name, p->tag, &p->digest, NULL};
+        wish->manifest ? FETCH_MANIFEST : FETCH_BLOB, wish->site, p->path, p->name, p->tag, &p->digest, NULL, {.fd = -1}};
     loop_post(loop, begin, p);
 }
 

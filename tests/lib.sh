@@ -72,12 +72,12 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 # ---- entrepot ----
 
 PORT=
-entrepot_start() { # [upstream port] [more YAML]
+entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
     [ -n "$PORT" ] || PORT=$(free_port)
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
 	admin: {socket: $W/admin.sock}
-	cache: {path: $W/cache}
+	cache: {path: $W/cache${CACHE_MORE:+, $CACHE_MORE}}
 	log: {level: ${LOG:-info}}
 	upstreams:
 	  - name: docker.io

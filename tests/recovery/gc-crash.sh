@@ -1,0 +1,65 @@
+#!/bin/bash
+# entrepot is killed (-9) at random moments while the collector lets go of hundreds of images: the index is sound after each,
+# the next start brings it and the files together, and what is served is right. ROUNDS=100 for all that the issue of it asked.
+. "$(dirname "$0")/../lib.sh"
+. tests/concurrency/nginx.sh.inc
+need_root
+
+rounds=${ROUNDS:-40}
+seed=${SEED:-$RANDOM}
+RANDOM=$seed
+say "$rounds rounds, seed $seed"
+www=$W/www/v2/library/app
+mkdir -p "$www/blobs" "$www/manifests"
+python3 - "$www" >"$W/paths" <<'PY'
+import hashlib, json, os, sys
+www = sys.argv[1]
+def put(kind, data):
+    d = "sha256:" + hashlib.sha256(data).hexdigest()
+    with open(f"{www}/{kind}/{d}", "wb") as f:
+        f.write(data)
+    return d, len(data)
+shared = [put("blobs", bytes([i]) * 50000) for i in range(8)]
+for i in range(500):
+    config, size = put("blobs", b"{\"architecture\":\"amd64\",\"os\":\"linux\",\"n\":%d}" % i)
+    layers = [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": d, "size": n} for d, n in (shared[i % 8], shared[(i // 8) % 8])]
+    m = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": size}, "layers": layers}
+    print("manifests/" + put("manifests", json.dumps(m).encode())[0])
+    print("blobs/" + config)
+for d, _ in shared:
+    print("blobs/" + d)
+PY
+nginx_start
+urls() { sed "s|.*|url = http://127.0.0.1:$PORT/v2/app/&\noutput = $1|" "$W/paths" >"$W/urls"; }
+start() { entrepot_start "$NGINX_PORT" "gc: {grace: 0s, interval: 1h}"; }
+midway=0
+for round in $(seq "$rounds"); do
+    start
+    urls /dev/null
+    curl -s -Z --parallel-max 8 -K "$W/urls" 2>/dev/null || fail "round $round: pulling"
+    before=$(metric entrepot_cache_blobs)
+    ask gc --to 1KiB >/dev/null 2>&1 &
+    gc=$!
+    sleep "0.$(printf %03d $((RANDOM % 120)))"
+    kill -9 "$ENTREPOT_PID"
+    wait "$ENTREPOT_PID" 2>/dev/null || true
+    wait $gc 2>/dev/null || true
+    "$TOOLS/check_cache" "$W/cache" >"$W/check.log" || fail "round $round: $(cat "$W/check.log")"
+    entries=$(sed -n 's/ entries.*//p' "$W/check.log")
+    [ "$entries" -lt "$before" ] && [ "$entries" -gt 20 ] && midway=$((midway + 1))
+    start
+    # reconcile is done when every file has its entry
+    wait_for 20 bash -c "[ \$(ls '$W/cache/blobs/sha256' | wc -l) = \$(curl -s http://127.0.0.1:$PORT/metrics | awk '/^entrepot_cache_blobs/ {n += \$2} END {print n}') ]" ||
+        fail "round $round: files and entries stay apart"
+    if [ $((round % 10)) = 0 ]; then
+        while read -r path; do
+            is "sha256:$(curl -sf "http://127.0.0.1:$PORT/v2/app/$path" | sha256sum | sed 's/ .*//')" "${path#*/}" "round $round: $path"
+        done < <(shuf -n 40 --random-source=<(yes $((seed + round))) "$W/paths")
+    fi
+    entrepot_stop
+    "$TOOLS/check_cache" "$W/cache" --settled >"$W/check.log" || fail "round $round: $(cat "$W/check.log")"
+    [ -z "$(ls "$W/cache/ingest")" ] || fail "round $round: left in ingest/: $(ls "$W/cache/ingest" | head -n 3)"
+done
+say "$midway of $rounds times the collector was half way; last: $(tail -n 1 "$W/check.log")"
+[ $midway -ge $((rounds / 5)) ] || fail "the collector was hit too rarely"
