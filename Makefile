@@ -32,14 +32,15 @@ LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-TOOL_SRC := $(wildcard tests/tools/*.c)
+TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
+MODEL_SRC := $(wildcard tests/tools/model/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
 LLHTTP_OBJ := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
-C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC)
-H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit))
+C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
+H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
 BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev \
 	libsystemd-dev node-llhttp
@@ -78,6 +79,11 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+$(B)/tests/tools/gc_model: $(B)/tests/tools/model/model.o
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
@@ -92,12 +98,19 @@ test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
 	@B=$(B) T="$(T)" tests/run $(SUITES)
 
-bench: | test-deps all ## the table of figures, beside nginx and curl
-	@B=$(B) tests/bench/run
-
-soak: | test-deps ## the crash test, for long
+bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
-	@B=$(B) ROUNDS=1000 tests/run concurrency
+	@B=$(B) tests/bench/run
+	@B=$(B) tests/bench/policies
+	@B=$(B) bash tests/bench/scale.sh
+
+bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of it (lines of seconds,digest,bytes)
+	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/bench/evict >&2
+	@$(B)/tests/bench/evict "$(TRACE)"
+
+soak: | test-deps ## crashes, the collector's model, pulls while it works: for long
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=1000000 SECONDS_LONG=120 tests/run concurrency recovery
 
 lint: ## format, static analysis, layers
 	@tests/packages $(LINT_PKGS) mandoc
@@ -109,9 +122,10 @@ install: all ## DESTDIR= PREFIX=
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
 	install -D -m 0644 docs/config.example.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/config.example.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/entrepot.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/entrepot.service
+	for u in entrepot entrepot-verify; do \
+		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
-	install -m 0644 systemd/entrepot.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/entrepot.socket
+	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan $(B)
@@ -119,7 +133,7 @@ clean: ## remove what was built
 help:
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/  \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test bench soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test bench bench-evict soak lint install clean help

@@ -137,6 +137,26 @@ bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d)
     return q.linked;
 }
 
+struct pin_query {
+    const char *repo, *tag;
+    bool pinned;
+};
+
+static void read_pin(struct index_txn *t, void *arg)
+{
+    struct pin_query *q = arg;
+
+    q->pinned = rows_pinned(t, rows_repo_id(t, q->repo), q->tag);
+}
+
+bool cache_is_pinned(struct cache *c, const char *repo, const char *tag)
+{
+    struct pin_query q = {.repo = repo, .tag = tag};
+
+    index_read(c->index, read_pin, &q);
+    return q.pinned;
+}
+
 static void read_totals(struct index_txn *t, void *arg)
 {
     rows_totals(t, arg);
@@ -173,7 +193,7 @@ bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *
     if (!rows_drop_blob(t, d, err))
         return false;
     for (size_t i = 0; i < children.count; i++)
-        if (!rows_use_blob(t, &children.list[i], clock_now_s(), 0, err))
+        if (!rows_use_blob(t, &children.list[i], clock_now_s(), err))
             return false;
     return true;
 }
@@ -259,16 +279,14 @@ static bool read_manifest(struct cache *c, const struct digest *d, int64_t size,
     return false;
 }
 
-struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
 {
     struct body *b = memory_get(c->memory, d);
     _cleanup_buf_ struct buf text = {0};
     struct err why = {0};
 
-    if (b) {
-        use_touch(c->use, d);
+    if (b)
         return b;
-    }
     if (!read_manifest(c, d, size, &text, &why)) {
         if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
             lost(c, d, &why);
@@ -279,7 +297,15 @@ struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t siz
     b = body_new(text.len);
     memcpy(b->data, text.data, text.len);
     memory_put(c->memory, d, b);
-    use_touch(c->use, d);
+    return b;
+}
+
+struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+{
+    struct body *b = cache_peek_manifest(c, d, size, err);
+
+    if (b)
+        use_touch(c->use, d);
     return b;
 }
 

@@ -66,6 +66,9 @@ void cache_find(struct cache *c, const char *repo, const char *tag, const struct
 /* Whether the repository has proved to contain the blob, be it here or not. */
 bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d);
 
+/* Whether the tag is pinned. */
+bool cache_is_pinned(struct cache *c, const char *repo, const char *tag);
+
 /* What the disk says about a blob, and what the index says about that. One system call. */
 enum cache_file {
     FILE_KNOWN,      /* as the index says */
@@ -77,6 +80,8 @@ enum cache_file cache_look(struct cache *c, const struct digest *d);
 /* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND, ERR_CORRUPT
  * or ERR_IO if the file is not what the index says; the entry is dropped then. */
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
+/* The same for somebody who only looks: it does not count as a use. */
+struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
 /* Opens a stored blob and leases it. The caller closes, then calls use_release(). -1 with ERR_NOT_FOUND if it is not here
  * (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
 int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);

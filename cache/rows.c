@@ -104,7 +104,7 @@ bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1
 
 /* ---- blob ---- */
 
-enum { BLOB_FIXED = 6 * 8 + 3 * 4 };
+enum { BLOB_FIXED = 7 * 8 + 3 * 4 };
 
 bool rows_decode_blob(const struct slice *v, struct blob_row *row)
 {
@@ -119,9 +119,10 @@ bool rows_decode_blob(const struct slice *v, struct blob_row *row)
     row->ctime_ns = get_le64(p + 24);
     row->clock = get_double(p + 32);
     row->rank = get_double(p + 40);
-    row->uses = get_le32(p + 48);
-    row->cost_ms = get_le32(p + 52);
-    row->flags = get_le32(p + 56);
+    row->spacing = get_double(p + 48);
+    row->uses = get_le32(p + 56);
+    row->cost_ms = get_le32(p + 60);
+    row->flags = get_le32(p + 64);
     memcpy(row->media_type, p + BLOB_FIXED, v->len - BLOB_FIXED);
     return true;
 }
@@ -137,9 +138,10 @@ bool rows_write_blob(struct index_txn *t, const struct digest *d, const struct b
     put_le64(v + 24, row->ctime_ns);
     put_double(v + 32, row->clock);
     put_double(v + 40, row->rank);
-    put_le32(v + 48, row->uses);
-    put_le32(v + 52, row->cost_ms);
-    put_le32(v + 56, row->flags);
+    put_double(v + 48, row->spacing);
+    put_le32(v + 56, row->uses);
+    put_le32(v + 60, row->cost_ms);
+    put_le32(v + 64, row->flags);
     memcpy(v + BLOB_FIXED, row->media_type, type_len);
     return txn_put(t, TABLE_BLOB, digest_key(d), digest_key_len(d), v, BLOB_FIXED + type_len, err);
 }
@@ -157,12 +159,14 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
 
     merged.flags &= BLOB_MANIFEST;
     merged.clock = rows_clock(t);
+    merged.uses = MAX(merged.uses, 1u);
     if (rows_get_blob(t, d, &old)) {
         merged.created = old.created;
         merged.used = old.used;
         merged.uses = old.uses;
         merged.clock = old.clock;
         merged.rank = old.rank;
+        merged.spacing = old.spacing;
         merged.flags |= old.flags;
         merged.cost_ms = MAX(merged.cost_ms, old.cost_ms);
         if (merged.ctime_ns == 0)
@@ -175,17 +179,18 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
     return count_blob(t, &merged, 1, err) && rows_write_blob(t, d, &merged, err) && rows_place(t, d, err);
 }
 
-bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err)
+bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err)
 {
     struct blob_row row;
+    double clock = rows_clock(t);
 
     if (!rows_get_blob(t, d, &row))
         return true;
     int64_t before = row.used;
     row.used = MAX(row.used, used);
-    row.uses = row.uses > UINT32_MAX - uses ? UINT32_MAX : row.uses + uses;
-    if (row.flags & BLOB_MANIFEST)
-        row.clock = rows_clock(t);
+    if (clock > row.clock + row.spacing && row.uses < UINT32_MAX)
+        row.uses++;
+    row.clock = clock;
     if (row.flags & BLOB_IDLE && row.used != before &&
         (!rows_idle_del(t, d, before, err) || !rows_idle_put(t, d, row.used, err)))
         return false;

@@ -26,10 +26,11 @@ enum blob_flags {
 struct blob_row {
     int64_t size;          /* bytes */
     int64_t created, used; /* seconds since 1970 */
-    uint32_t uses;
+    uint32_t uses;         /* those that count for the ranking policy, the coming in among them */
     uint32_t cost_ms; /* what fetching it took */
     uint32_t flags;   /* enum blob_flags */
     double clock;     /* manifests: the ranking policy's clock when it was last used */
+    double spacing;   /* manifests: how far that must have moved for another use to count */
     double rank;      /* with BLOB_RANKED: under which it is in `rank`; at most its true rank, but for what changed since */
     int64_t ctime_ns; /* the file's change time when its digest was last verified; 0: it has to be verified first */
     char media_type[MEDIA_TYPE_MAX + 1];
@@ -69,8 +70,8 @@ bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1
 bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row);
 /* Adds or replaces; keeps `idle`, `rank` and the totals. An existing row keeps its created, used and uses. */
 bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
-/* Notes `uses` more uses, the last at `used` (seconds); nothing if the blob is not there. */
-bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err);
+/* Notes that it was used, last at `used` (seconds); nothing if the blob is not there. */
+bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
 /* The file was found to match its digest when it had this change time. */
 bool rows_verified_blob(struct index_txn *t, const struct digest *d, int64_t ctime_ns, struct err *err);
 /* Forgets a blob, its links and, for a manifest, the references it held. Who held it is the caller's concern: rows in
@@ -113,8 +114,9 @@ void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, con
 /* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL. */
 void rows_each_ranked(struct index_txn *t, double rank, const struct digest *after,
                       bool (*fn)(void *arg, double rank, const struct digest *d), void *arg);
-/* Gives a ranked image another rank (not negative); nothing if it is not ranked. */
-bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, struct err *err);
+/* Gives a ranked image another rank (not negative), and another spacing of its uses (negative: the one it has); nothing
+ * if it is not ranked. */
+bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, double spacing, struct err *err);
 /* The ranking policy's clock, and whose it is. Another policy's ranks are forgotten: all begin at 0. */
 double rows_clock(struct index_txn *t);
 bool rows_set_clock(struct index_txn *t, double clock, struct err *err);

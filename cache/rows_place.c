@@ -2,6 +2,8 @@
 #include "cache/rows.h"
 #include "cache/rows_codec.h"
 
+enum { RESET_BATCH = 256, CLIMB_MAX = 4 };
+
 /* ---- idle ---- */
 
 size_t rows_idle_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, int64_t used)
@@ -70,7 +72,7 @@ static bool rank_del(struct index_txn *t, const struct digest *d, double rank, s
     return txn_del(t, TABLE_RANK, key, rows_rank_key(key, d, rank), NULL, 0, NULL, err);
 }
 
-bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, struct err *err)
+bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, double spacing, struct err *err)
 {
     struct blob_row row;
 
@@ -79,7 +81,41 @@ bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, str
     if (!rank_del(t, d, row.rank, err))
         return false;
     row.rank = rank;
+    if (spacing >= 0)
+        row.spacing = spacing;
     return rank_put(t, d, rank, err) && rows_write_blob(t, d, &row, err);
+}
+
+struct only {
+    struct digest manifest;
+    bool found;
+};
+
+static bool take_manifest(void *arg, const struct holder *h)
+{
+    struct only *o = arg;
+
+    o->found = h->kind == 'm';
+    o->manifest = h->manifest;
+    return false;
+}
+
+bool rows_rank_anew(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct only o = {.manifest = *d};
+    struct blob_row row;
+
+    for (int climbed = 0; climbed < CLIMB_MAX; climbed++) {
+        struct digest at = o.manifest;
+        if (rows_get_blob(t, &at, &row) && row.flags & BLOB_RANKED)
+            return rows_set_rank(t, &at, 0, -1, err);
+        o.found = false;
+        if (rows_references(t, &at) == 1)
+            rows_each_holder(t, &at, take_manifest, &o);
+        if (!o.found)
+            break;
+    }
+    return true;
 }
 
 struct rank_visit {
@@ -111,8 +147,6 @@ void rows_each_ranked(struct index_txn *t, double rank, const struct digest *aft
     txn_each(t, TABLE_RANK, after ? from : NULL, len, visit_rank, &(struct rank_visit){after, fn, arg});
 }
 
-enum { RESET_BATCH = 256 };
-
 struct reset {
     size_t count;
     struct digest list[RESET_BATCH];
@@ -136,7 +170,7 @@ static bool reset_ranks(struct index_txn *t, struct err *err)
         r->count = 0;
         rows_each_ranked(t, 0, NULL, pick_reset, r);
         for (size_t i = 0; i < r->count && ok; i++)
-            ok = rows_set_rank(t, &r->list[i], 0, err);
+            ok = rows_set_rank(t, &r->list[i], 0, -1, err);
     } while (ok && r->count > 0);
     free(r);
     return ok;

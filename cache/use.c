@@ -12,7 +12,7 @@ struct used {
     LIST_ENTRY(used) chain;
     struct digest digest;
     int64_t last; /* seconds since 1970 */
-    uint32_t touches;
+    bool touched;
     uint32_t leases;
 };
 
@@ -27,7 +27,6 @@ struct use {
 struct touch {
     struct digest digest;
     int64_t last;
-    uint32_t count;
 };
 
 struct touches {
@@ -79,9 +78,8 @@ void use_touch(struct use *u, const struct digest *d)
 
     pthread_mutex_lock(&u->lock);
     struct used *e = find(u, d, true);
-    if (e->touches == 0)
-        u->touched++;
-    e->touches++;
+    u->touched += !e->touched;
+    e->touched = true;
     e->last = now;
     pthread_mutex_unlock(&u->lock);
 }
@@ -97,7 +95,7 @@ void use_release(struct use *u, const struct digest *d)
 {
     pthread_mutex_lock(&u->lock);
     struct used *e = find(u, d, false);
-    if (e && --e->leases == 0 && e->touches == 0) {
+    if (e && --e->leases == 0 && !e->touched) {
         LIST_REMOVE(e, chain);
         free(e);
     }
@@ -108,7 +106,7 @@ bool use_is_leased(struct use *u, const struct digest *d)
 {
     pthread_mutex_lock(&u->lock);
     struct used *e = find(u, d, false);
-    bool leased = e && (e->leases > 0 || e->touches > 0);
+    bool leased = e && (e->leases > 0 || e->touched);
     pthread_mutex_unlock(&u->lock);
     return leased;
 }
@@ -123,10 +121,10 @@ static struct touches *gather(struct use *u)
         struct used *e = LIST_FIRST(&u->buckets[i]), *next;
         for (; e; e = next) {
             next = LIST_NEXT(e, chain);
-            if (e->touches == 0)
+            if (!e->touched)
                 continue;
-            t->list[t->count++] = (struct touch){e->digest, e->last, e->touches};
-            e->touches = 0;
+            t->list[t->count++] = (struct touch){e->digest, e->last};
+            e->touched = false;
             u->touched--;
             if (e->leases == 0) {
                 LIST_REMOVE(e, chain);
@@ -141,7 +139,7 @@ static struct touches *gather(struct use *u)
 static bool write_touches(struct index_txn *txn, const struct touches *t, struct err *err)
 {
     for (size_t i = 0; i < t->count; i++)
-        if (!rows_use_blob(txn, &t->list[i].digest, t->list[i].last, t->list[i].count, err))
+        if (!rows_use_blob(txn, &t->list[i].digest, t->list[i].last, err))
             return false;
     return true;
 }

@@ -76,8 +76,7 @@ static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t
             *err = own;
         return false;
     }
-    s->skip = s->next;
-    s->skip_rank = s->next_rank;
+    s->from = s->next;
     for (size_t i = 0; i < s->go.removed.count && !s->dry_run; i++)
         cache_discard(gc->cache, &s->go.removed.list[i]);
     if (!s->dry_run)
@@ -304,6 +303,7 @@ static void *bring_together(void *arg)
     pthread_setname_np(pthread_self(), "reconcile");
     syscall(SYS_ioprio_set, 1 /* this thread */, 0, 3 << 13 /* when the disk is idle */);
     reconcile(gc->cache, is_ending, gc, &sum);
+    atomic_store(&gc->settled, true);
     if (gc->cache->rebuilding && !is_ending(gc))
         log_info("the index is whole again: %lld blobs adopted", (long long)sum.adopted);
     else if (sum.adopted || sum.damaged || sum.missing || sum.parts)
@@ -386,6 +386,11 @@ void gc_free(struct gc *gc)
     pthread_mutex_destroy(&gc->collecting);
     pthread_mutex_destroy(&gc->scrubbing);
     free(gc);
+}
+
+bool gc_is_settled(struct gc *gc)
+{
+    return atomic_load(&gc->settled);
 }
 
 void gc_get_stats(struct gc *gc, struct gc_stats *out)

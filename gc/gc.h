@@ -57,6 +57,8 @@ void gc_report_free(struct gc_report *r);
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err);
 /* Who waits for room is told that there is none. */
 void gc_free(struct gc *gc);
+/* Whether index and files have been brought together since the start (reconcile.h). */
+bool gc_is_settled(struct gc *gc);
 void gc_get_stats(struct gc *gc, struct gc_stats *out);
 /* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only says what would go, and why every
  * other image stays. Waits: for admin workers, not for loops. The caller frees the report. */

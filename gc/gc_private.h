@@ -28,7 +28,7 @@ struct gc {
     struct gc_options o;
     pthread_t thread, reconciler;
     bool started, reconciling;
-    atomic_bool ending;
+    atomic_bool ending, settled;
     pthread_mutex_t scrubbing; /* one at a time */
     /* one collection at a time */
     pthread_mutex_t collecting;

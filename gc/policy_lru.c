@@ -12,4 +12,10 @@ static double advance(double clock, double gone)
     return clock;
 }
 
-const struct policy POLICY_LRU = {"lru", rank, advance};
+static double spacing(const struct policy_item *i)
+{
+    (void)i;
+    return 0;
+}
+
+const struct policy POLICY_LRU = {"lru", rank, advance, spacing};

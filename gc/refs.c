@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-enum { HOLDERS = 256, CLIMB_MAX = 4 };
+enum { HOLDERS = 256 };
 
 bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF_TEXT_MAX])
 {
@@ -47,38 +47,6 @@ static bool push_child(void *arg, const struct child *c)
     return true;
 }
 
-struct only {
-    struct digest manifest;
-    bool found;
-};
-
-static bool take_manifest(void *arg, const struct holder *h)
-{
-    struct only *o = arg;
-
-    o->found = h->kind == 'm';
-    o->manifest = h->manifest;
-    return false;
-}
-
-/* A blob that two images shared has one holder left: that image frees more now, so its rank is to be made anew. */
-static bool rank_anew(struct index_txn *t, const struct digest *d, struct err *err)
-{
-    struct only o = {.manifest = *d};
-
-    for (int climbed = 0; climbed < CLIMB_MAX; climbed++) {
-        struct blob_row row;
-        if (climbed > 0 && rows_get_blob(t, &o.manifest, &row) && row.flags & BLOB_RANKED)
-            return rows_set_rank(t, &o.manifest, 0, err);
-        struct digest at = o.manifest;
-        o.found = false;
-        rows_each_holder(t, &at, take_manifest, &o);
-        if (!o.found)
-            break;
-    }
-    return true;
-}
-
 bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root, struct err *err)
 {
     struct todo q = {0};
@@ -92,14 +60,11 @@ bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root,
             g->more = true; /* what is left has no holder: pass one finds it */
             break;
         }
-        size_t references = rows_references(t, &d);
-        if (references == 1)
-            ok = rank_anew(t, &d, err);
-        if (references > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff || use_is_leased(g->use, &d))
+        if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff || use_is_leased(g->use, &d))
             continue;
         if (row.flags & BLOB_MANIFEST)
             rows_each_child(t, &d, push_child, &q);
-        ok = ok && rows_drop_blob(t, &d, err);
+        ok = rows_drop_blob(t, &d, err);
         note_removed(&g->removed, &d, row.size);
     }
     free(q.list);

@@ -23,8 +23,7 @@ static void begin(struct sweep *s)
     s->go.removed.count = 0;
     s->go.removed.bytes = 0;
     s->go.more = s->more = s->found = s->pinned = false;
-    s->next = s->skip;
-    s->next_rank = s->skip_rank;
+    s->next = s->from;
     gc_report_clear(&s->report);
 }
 
@@ -95,14 +94,18 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
     if (!rows_get_blob(t, &l->digest, &row))
         return true;
     tree_weigh(t, s->go.use, &l->digest, &w);
-    double rank = tree_rank(s->policy, &row, &w);
+    const struct policy_item item = tree_item(&row, &w);
+    /* What would free nothing is not worth letting go of. */
+    double rank = w.bytes > 0 ? s->policy->rank(&item) : INFINITY;
+    double spacing = w.bytes > 0 ? s->policy->spacing(&item) : -1;
     if (rank > l->rank)
-        return rows_set_rank(t, &l->digest, rank, err);
+        return rows_set_rank(t, &l->digest, rank, spacing, err);
     if (row.used > s->go.cutoff || w.leased || isinf(rank)) {
-        s->next = l->digest;
-        s->next_rank = l->rank;
+        s->next.after = l->digest;
+        s->next.rank = l->rank;
         return true;
     }
+    s->next.retired = true;
     double clock = rows_clock(t), after = s->policy->advance(clock, rank);
     return refs_retire(t, &s->go, &l->digest, &s->report, err) && (after == clock || rows_set_clock(t, after, err));
 }
@@ -124,10 +127,13 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
             s->more = true;
             break;
         }
-        rows_each_ranked(t, s->next_rank, s->next.alg != DIGEST_NONE ? &s->next : NULL, take_lowest, &l);
-        if (!l.found)
+        rows_each_ranked(t, s->next.rank, s->next.after.alg != DIGEST_NONE ? &s->next.after : NULL, take_lowest, &l);
+        if (!l.found && !s->next.retired)
             break;
-        ok = consider(t, s, &l, err);
+        if (l.found)
+            ok = consider(t, s, &l, err);
+        else
+            s->next = (struct place){0};
     }
     return ok && end(s, err);
 }

@@ -18,9 +18,13 @@ struct sweep {
     struct let_go go;
     struct gc_report report;
     bool more; /* there may be more to remove */
-    /* where the second pass goes on: after images that are kept although their rank is low */
-    double skip_rank, next_rank;
-    struct digest skip, next; /* DIGEST_NONE: at the beginning */
+    /* where the second pass goes on: after images that are kept although their rank is low; what was retired may have
+     * brought others to a lower rank behind it, so that it begins anew until nothing more can go */
+    struct place {
+        double rank;
+        struct digest after; /* DIGEST_NONE: at the beginning */
+        bool retired;        /* an image, since it was there */
+    } from, next;
     /* the third pass: where it is in the table of tags */
     uint64_t tag_repo;
     char tag[REF_TAG_MAX + 1];

@@ -1,7 +1,5 @@
 #include "gc/tree.h"
 
-#include <math.h>
-
 /* For blobs whose fetching nobody has measured: adopted, imported. */
 static const double LATENCY_MS = 50, BYTES_PER_MS = 20000, COST_MIN_MS = 5;
 
@@ -118,9 +116,7 @@ void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root,
     free(tree.table);
 }
 
-double tree_rank(const struct policy *p, const struct blob_row *root, const struct weight *w)
+struct policy_item tree_item(const struct blob_row *root, const struct weight *w)
 {
-    const struct policy_item item = {root->clock, root->used, root->uses, w->bytes, w->cost_ms};
-
-    return w->bytes > 0 ? p->rank(&item) : INFINITY;
+    return (struct policy_item){root->clock, root->used, root->uses, w->bytes, w->cost_ms};
 }

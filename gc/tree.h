@@ -17,7 +17,7 @@ struct weight {
 /* Weighs the tree under a stored manifest; looks at no more than TREE_MAX blobs. */
 enum { TREE_MAX = 40000 };
 void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w);
-/* The image's rank by a policy; infinite if letting it go would free nothing. */
-double tree_rank(const struct policy *p, const struct blob_row *root, const struct weight *w);
+/* The image as policies see it. */
+struct policy_item tree_item(const struct blob_row *root, const struct weight *w);
 
 #endif

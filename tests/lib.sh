@@ -73,6 +73,10 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 
 PORT=
 entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
+    entrepot_try "$@" || fail "entrepot does not start"
+}
+entrepot_is_ready() { curl -sf "http://127.0.0.1:$PORT/readyz" || ! kill -0 "$ENTREPOT_PID"; }
+entrepot_try() { # the same; false if it does not start
     [ -n "$PORT" ] || PORT=$(free_port)
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
@@ -89,7 +93,7 @@ entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache
     "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
     ENTREPOT_PID=$!
     PIDS+=($ENTREPOT_PID)
-    wait_for 20 curl -sf "http://127.0.0.1:$PORT/readyz" || fail "entrepot does not start"
+    wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" 2>/dev/null
 }
 entrepot_stop() {
     kill -TERM "$ENTREPOT_PID"
@@ -97,7 +101,7 @@ entrepot_stop() {
 }
 ask() { "$ENTREPOT" "$@" --socket "$W/admin.sock"; }
 metric() { # NAME[{labels}]: the sum of what matches
-    curl -sf "http://127.0.0.1:$PORT/metrics" | awk -v n="$1" 'index($0, n) == 1 {s += $NF} END {printf "%d\n", s}'
+    curl -sf "http://127.0.0.1:$PORT/metrics" | awk -v n="$1" 'index($0, n) == 1 {s += $NF} END {printf "%.0f\n", s}'
 }
 
 # ---- images ----

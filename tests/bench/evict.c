@@ -203,9 +203,10 @@ static double rank_of(const struct sim *s, const struct policy *p, struct object
         return -(double)r->next;
     if (p == &BELADY_SIZE)
         return -(double)(r->next - r->at) * (double)o->bytes;
+    if (o->item.uses == 0 || s->clock > o->item.clock + p->spacing(&o->item))
+        o->item.uses++;
     o->item.clock = s->clock;
     o->item.used = (int64_t)r->seconds;
-    o->item.uses++;
     return p->rank(&o->item);
 }
 
