@@ -339,7 +339,7 @@ static bool open_tables(struct index *index, struct err *err)
     if (rc != 0)
         return index_err(err, rc, "beginning a transaction");
     index_enter();
-    rc = index_open_tables(index, txn);
+    rc = index_open_tables(index, txn, true);
     index_leave();
     if (rc != 0) {
         mdb_txn_abort(txn);
@@ -347,24 +347,6 @@ static bool open_tables(struct index *index, struct err *err)
     }
     rc = mdb_txn_commit(txn);
     return rc == 0 ? true : index_err(err, rc, "opening the tables");
-}
-
-/* A file that ends before the last page it is said to have would kill us with SIGBUS when we come to read there. */
-static bool check_size(struct index *index, const char *data, struct err *err)
-{
-    MDB_envinfo info;
-    MDB_stat page;
-    struct stat st;
-
-    mdb_env_info(index->env, &info);
-    mdb_env_stat(index->env, &page);
-    int64_t due = ((int64_t)info.me_last_pgno + 1) * page.ms_psize;
-    if (stat(data, &st) != 0)
-        return err_errno(err, ERR_IO, "looking at %s", data);
-    if (st.st_size < due && info.me_last_txnid > 0)
-        return err_set(err, ERR_CORRUPT, "%s has %lld bytes where %lld are due: it was cut", data,
-                       (long long)st.st_size, (long long)due);
-    return true;
 }
 
 static bool open_env(struct index *index, struct err *err)
@@ -388,7 +370,7 @@ static bool open_env(struct index *index, struct err *err)
         rc = mdb_env_open(index->env, index->dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
     if (rc != 0)
         return index_err(err, rc, "opening");
-    return check_size(index, data, err);
+    return index_check_size(index, data, err);
 }
 
 struct index *index_open(const char *dir, size_t map_size, struct err *err)

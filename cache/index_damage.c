@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /* Kept aside for a day on which the disk is full: without it the collector could not even write what it let go of. */
 enum { BALLAST_BYTES = 4 << 20 };
@@ -96,6 +97,70 @@ void index_watch_faults(struct index *index)
 void index_unwatch_faults(void)
 {
     mark_path[0] = '\0';
+}
+
+/* ---- a file that was cut ---- */
+
+/* Touches every page that is in use; whatever is wrong ends the process. In a child of ours, with its own environment. */
+static void walk(const char *dir)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_cursor *c;
+    MDB_val k, v;
+
+    signal(SIGBUS, SIG_DFL);
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGABRT, SIG_DFL);
+    if (mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, TABLE_COUNT) != 0 ||
+        mdb_env_open(env, dir, MDB_RDONLY | MDB_NOLOCK, 0600) != 0 || mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0)
+        _exit(1);
+    struct index tables = {.env = env};
+    int rc = index_open_tables(&tables, txn, false);
+    volatile unsigned char seen = 0;
+    for (int i = -1; i < TABLE_COUNT && rc == 0; i++) {
+        rc = mdb_cursor_open(txn, i < 0 ? 0 /* LMDB's own list of free pages */ : tables.tables[i], &c);
+        while (rc == 0 && (rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0)
+            for (size_t at = 0; at < v.mv_size; at += 4096) /* a value may have pages of its own */
+                seen = seen + ((const unsigned char *)v.mv_data)[at];
+        if (rc == MDB_NOTFOUND)
+            rc = 0;
+    }
+    _exit(rc == 0 ? 0 : 1);
+}
+
+static bool is_walkable(const char *dir)
+{
+    int status = 1;
+    pid_t child = fork();
+
+    if (child == 0)
+        walk(dir);
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* A page in use beyond the end of the file would kill us with SIGBUS when we come to read it. But the end may be missing
+ * for a good reason: LMDB does not write pages that a transaction took and gave back, and when that was the last one
+ * before a crash the file ends before the last page it is said to have. So when it is short, the pages are looked at. */
+bool index_check_size(struct index *index, const char *data, struct err *err)
+{
+    MDB_envinfo info;
+    MDB_stat page;
+    struct stat st;
+
+    mdb_env_info(index->env, &info);
+    mdb_env_stat(index->env, &page);
+    int64_t due = ((int64_t)info.me_last_pgno + 1) * page.ms_psize;
+    if (stat(data, &st) != 0)
+        return err_errno(err, ERR_IO, "looking at %s", data);
+    if (st.st_size >= due || info.me_last_txnid == 0)
+        return true;
+    if (!is_walkable(index->dir))
+        return err_set(err, ERR_CORRUPT, "%s has %lld bytes where %lld are due: it was cut", data,
+                       (long long)st.st_size, (long long)due);
+    return truncate(data, due) == 0 || err_errno(err, ERR_IO, "lengthening %s", data); /* not again next time */
 }
 
 /* ---- ballast ---- */

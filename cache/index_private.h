@@ -1,4 +1,4 @@
-/* index_private.h - shared by index.c and index_txn.c only. */
+/* index_private.h - shared by index.c, index_txn.c and index_damage.c only. */
 #ifndef ENTREPOT_CACHE_INDEX_PRIVATE_H
 #define ENTREPOT_CACHE_INDEX_PRIVATE_H
 
@@ -50,10 +50,12 @@ struct index_txn {
     bool full; /* a put hit the end of the map */
 };
 
-/* Opens (creates) the tables in a write transaction; returns LMDB's code. */
-int index_open_tables(struct index *index, MDB_txn *txn);
+/* Opens the tables; creates them (in a write transaction) if they may be. Returns LMDB's code. */
+int index_open_tables(struct index *index, MDB_txn *txn, bool create);
 /* index_damage.c */
 bool index_is_marked(const char *dir);
+/* Whether everything that is in use is there, after opening. Errors: ERR_IO, ERR_CORRUPT. */
+bool index_check_size(struct index *index, const char *data, struct err *err);
 /* Whether an LMDB code says that the file is not what it should be; and what to do then, once. */
 bool index_is_damage(int rc);
 void index_note_damage(struct index *index, int rc);

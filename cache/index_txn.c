@@ -171,11 +171,11 @@ void txn_each_value(struct index_txn *t, enum index_table table, const void *key
     visit(t, table, val(key, key_len), MDB_SET_KEY, MDB_NEXT_DUP, fn, arg);
 }
 
-int index_open_tables(struct index *index, MDB_txn *txn)
+int index_open_tables(struct index *index, MDB_txn *txn, bool create)
 {
     int rc = 0;
 
     for (int i = 0; i < TABLE_COUNT && rc == 0; i++)
-        rc = mdb_dbi_open(txn, TABLES[i].name, MDB_CREATE | TABLES[i].flags, &index->tables[i]);
+        rc = mdb_dbi_open(txn, TABLES[i].name, (create ? MDB_CREATE : 0u) | TABLES[i].flags, &index->tables[i]);
     return rc;
 }

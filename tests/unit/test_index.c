@@ -301,6 +301,58 @@ static void survives_reopening(void **state)
     assert_int_equal(ask(f, 10).references, 1);
 }
 
+/* ---- a file that ends early ---- */
+
+static bool apply_crowd(struct index_txn *t, void *arg, struct err *err)
+{
+    struct change c = *(const struct change *)arg;
+
+    for (c.blob = 1000; c.blob < 4000; c.blob++)
+        if (!apply(t, &c, err))
+            return false;
+    return true;
+}
+
+static off_t cut(const char *path, off_t keep)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, keep > 0 ? keep : st.st_size + keep), 0);
+    return st.st_size;
+}
+
+/* After a crash the last pages may never have been written, when nothing needs them; that is no damage. When something
+ * does, it is. */
+static void short_file(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_
+    char *path = xasprintf("%s/data.mdb", f->dir);
+    struct err err = {0};
+    struct change crowd = {.act = PUT_BLOB};
+
+    change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL});
+    assert_true(index_write_wait(f->index, apply_crowd, &crowd, &err));
+    crowd.act = DROP; /* their pages are at the end, and free */
+    assert_true(index_write_wait(f->index, apply_crowd, &crowd, &err));
+    change(f, (struct change){USE, 10, -1, -1, NULL});
+    index_close(f->index);
+    off_t size = cut(path, -2 * 4096);
+    f->index = index_open(f->dir, 0, &err);
+    assert_non_null(f->index);
+    assert_true(ask(f, 10).stored);
+    assert_sound(f);
+    index_close(f->index);
+    assert_true(cut(path, 4 * 4096) >= size);
+    f->index = index_open(f->dir, 0, &err);
+    assert_null(f->index);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(unlink(path), 0);
+    f->index = index_open(f->dir, 0, &err);
+    assert_non_null(f->index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(uses, setup, teardown),
         cmocka_unit_test_setup_teardown(storm, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_reopening, setup, teardown),
+        cmocka_unit_test_setup_teardown(short_file, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
