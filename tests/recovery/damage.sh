@@ -122,10 +122,7 @@ for page in $(seq 2 $(($(size) / 4096 - 1))); do
     dd if=/dev/urandom of="$data" bs=4096 count=1 seek="$page" conv=notrunc status=none
 done
 for try in 1 2 3; do
-    if entrepot_start "" "tags: {ttl: 1h}" 2>/dev/null; then
-        (right) >/dev/null 2>&1 && break
-        sleep 1
-    fi
+    entrepot_try "" "tags: {ttl: 1h}" && (right) >/dev/null 2>&1 && break
     kill "$ENTREPOT_PID" 2>/dev/null || true
     wait "$ENTREPOT_PID" 2>/dev/null || true
 done
