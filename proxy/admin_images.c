@@ -84,7 +84,7 @@ static void tree_grow(struct tree *tree, struct index_txn *t, const struct diges
 
 static bool load_manifest(struct cache *c, const struct digest *d, int64_t size, struct manifest *m)
 {
-    _cleanup_body_ struct body *b = cache_manifest(c, d, size, NULL);
+    _cleanup_body_ struct body *b = cache_peek_manifest(c, d, size, NULL);
 
     return b && manifest_parse(m, b->data, b->len, NULL);
 }
@@ -440,7 +440,7 @@ void admin_inspect(struct admin_job *job, const char *reference)
     if (!image || !image->stored) {
         admin_error(job, 404, "%s is not in the cache", text);
     } else if (strstr(job->query, "raw=1")) {
-        job->raw = cache_manifest(c, &image->row.digest, image->blob.size, NULL);
+        job->raw = cache_peek_manifest(c, &image->row.digest, image->blob.size, NULL);
         snprintf(job->type, sizeof(job->type), "%s", image->blob.media_type);
         if (!job->raw)
             admin_error(job, 500, "the manifest of %s cannot be read", text);
