@@ -16,6 +16,12 @@ B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
 SUITES   ?= unit protocol concurrency recovery
 endif
+# A sanitizer makes everything slow: less of what is random.
+ifneq ($(SANITIZE),)
+export OPERATIONS ?= 100000
+export SECONDS_LONG ?= 30
+export ROUNDS ?= 20
+endif
 B        ?= build
 SANITIZE ?=
 SUITES   ?= unit protocol concurrency recovery e2e
@@ -110,7 +116,7 @@ bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of
 
 soak: | test-deps ## crashes, the collector's model, pulls while it works: for long
 	@$(MAKE) --no-print-directory B=$(B) tests-built
-	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=1000000 SECONDS_LONG=120 tests/run concurrency recovery
+	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 tests/run concurrency recovery
 
 lint: ## format, static analysis, layers
 	@tests/packages $(LINT_PKGS) mandoc

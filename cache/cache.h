@@ -44,8 +44,8 @@ struct cache {
 };
 
 /* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and begun
- * anew: tags come from index.json, blobs from their files as they are asked for or found by the room above. Errors: those
- * of store_open and index_open. */
+ * anew: tags come from index.json, blobs from their files as they are asked for or found by the room above. Errors:
+ * those of store_open and index_open. */
 struct cache *cache_open(const char *path, struct pool *pool, struct err *err);
 /* Call when nobody uses it any more; writes touches and the state of unfinished ingests first. */
 void cache_close(struct cache *c);
@@ -77,13 +77,13 @@ enum cache_file {
 };
 enum cache_file cache_look(struct cache *c, const struct digest *d);
 
-/* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND, ERR_CORRUPT
- * or ERR_IO if the file is not what the index says; the entry is dropped then. */
+/* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND,
+ * ERR_CORRUPT or ERR_IO if the file is not what the index says; the entry is dropped then. */
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
 /* The same for somebody who only looks: it does not count as a use. */
 struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
-/* Opens a stored blob and leases it. The caller closes, then calls use_release(). -1 with ERR_NOT_FOUND if it is not here
- * (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
+/* Opens a stored blob and leases it. The caller closes, then calls use_release(). -1 with ERR_NOT_FOUND if it is not
+ * here (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
 int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);
 
 /* Stores a manifest whose digest was verified: file first, then one transaction with its children, its link and (tag

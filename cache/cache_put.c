@@ -72,7 +72,7 @@ static void end_put(void *arg, const struct err *err)
 {
     struct put *p = arg;
 
-    if (!err && p->tag)
+    if (p->tag && !err)
         atomic_store(&p->cache->tags_changed, true);
     if (p->done)
         p->done(p->arg, err);

@@ -34,13 +34,14 @@ struct index_txn;
 enum { INDEX_SCHEMA = 2 };
 
 /* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
- * Errors: ERR_IO, ERR_CORRUPT (not an index, damaged, or of an older schema: it can be made anew), ERR_UNSUPPORTED (of a
- * newer schema). */
+ * Errors: ERR_IO, ERR_CORRUPT (not an index, damaged, or of an older schema: it can be made anew), ERR_UNSUPPORTED (of
+ * a newer schema). */
 struct index *index_open(const char *dir, size_t map_size, struct err *err);
 /* Finishes what is queued. */
 void index_close(struct index *index);
 
-/* Calls `fn`, on any thread, once, when the index is found to be damaged: a restart makes it anew. Before there is traffic.
+/* Calls `fn`, on any thread, once, when the index is found to be damaged: a restart makes it anew. Before there is
+ * traffic.
  */
 void index_on_damage(struct index *index, void (*fn)(void *arg), void *arg);
 /* Lays up some room again for the time when the disk is full; after room was made. */

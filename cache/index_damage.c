@@ -101,7 +101,8 @@ void index_unwatch_faults(void)
 
 /* ---- a file that was cut ---- */
 
-/* Touches every page that is in use; whatever is wrong ends the process. In a child of ours, with its own environment. */
+/* Touches every page that is in use; whatever is wrong ends the process. In a child of ours, with its own environment.
+ */
 static void walk(const char *dir)
 {
     MDB_env *env;
@@ -141,9 +142,10 @@ static bool is_walkable(const char *dir)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* A page in use beyond the end of the file would kill us with SIGBUS when we come to read it. But the end may be missing
- * for a good reason: LMDB does not write pages that a transaction took and gave back, and when that was the last one
- * before a crash the file ends before the last page it is said to have. So when it is short, the pages are looked at. */
+/* A page in use beyond the end of the file would kill us with SIGBUS when we come to read it. But the end may be
+ * missing for a good reason: LMDB does not write pages that a transaction took and gave back, and when that was the
+ * last one before a crash the file ends before the last page it is said to have. So when it is short, the pages are
+ * looked at. */
 bool index_check_size(struct index *index, const char *data, struct err *err)
 {
     MDB_envinfo info;

@@ -359,8 +359,8 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
         return true;
-    /* A segment that broke off is asked for from its beginning. What followers have read of it, and the hasher, stays as it
-     * is: another answer may not put other bytes in its place. */
+    /* A segment that broke off is asked for from its beginning. What followers have read of it, and the hasher, stays
+     * as it is: another answer may not put other bytes in its place. */
     int64_t again = offset >= i->frontier && offset < i->front ? MIN((int64_t)len, i->front - offset) : 0;
     offset += again;
     data = (const char *)data + again;
@@ -386,7 +386,8 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);
-    bool due = !i->relay && i->since_checkpoint >= INGEST_CHECKPOINT && clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
+    bool due = !i->relay && i->since_checkpoint >= INGEST_CHECKPOINT &&
+               clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
     if (due && !i->over && i->size >= 0 && !i->checkpointing)
         ingest_checkpoint(i, NULL);
     return true;

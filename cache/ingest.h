@@ -72,8 +72,8 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 /* ---- the owner's side: one fetch loop, the same for every call ---- */
 
 /* Begins, or resumes what an earlier ingest left. `finished` is called on the owner, once, when the ingest has come to
- * STORED, UNKEPT, PAUSED or FAILED (the last three with why). `deserted` is called on the owner when the last follower has left. Errors:
- * ERR_IO, ERR_NO_SPACE. */
+ * STORED, UNKEPT, PAUSED or FAILED (the last three with why). `deserted` is called on the owner when the last follower
+ * has left. Errors: ERR_IO, ERR_NO_SPACE. */
 struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err);
@@ -82,8 +82,8 @@ struct sent_before {
     int fd; /* -1: nothing */
     int64_t first, end;
 };
-/* The same for a relay. `drained` is called on the owner when there is room again after ingest_is_ahead(). What was sent
- * before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
+/* The same for a relay. `drained` is called on the owner when there is room again after ingest_is_ahead(). What was
+ * sent before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
 struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,

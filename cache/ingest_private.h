@@ -21,9 +21,9 @@ struct ingest {
     void (*deserted)(void *arg);
     void (*drained)(void *arg); /* relays */
     void *arg;
-    bool relay;   /* the part is in memory */
+    bool relay;              /* the part is in memory */
     struct sent_before sent; /* relays */
-    char *window; /* relays: the part, mapped; NULL until its size is known */
+    char *window;            /* relays: the part, mapped; NULL until its size is known */
     int fd;
     int64_t started_ms; /* monotonic */
 
@@ -53,9 +53,9 @@ struct ingest {
     int64_t frontier, front; /* [frontier, front) of one segment is arriving; equal if none is */
     int64_t received;        /* bytes in whole segments and in the frontier */
     int follower_count;
-    int64_t taken;    /* relays: bytes the follower has taken; -1: there was none yet */
-    int64_t punched;  /* relays: bytes at the beginning that were given back */
-    bool ahead;       /* relays: the owner waits for the follower */
+    int64_t taken;     /* relays: bytes the follower has taken; -1: there was none yet */
+    int64_t punched;   /* relays: bytes at the beginning that were given back */
+    bool ahead;        /* relays: the owner waits for the follower */
     bool reading_back; /* from read_back_from on */
     int64_t read_back_from;
     TAILQ_HEAD(followers, follower) followers;

@@ -62,7 +62,8 @@ void ingest_give_back(struct ingest *i)
         to = MIN(to, i->read_back_from);
     to = to / INGEST_SEGMENT * INGEST_SEGMENT;
 
-    if (to > i->punched && fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i->punched, to - i->punched) == 0)
+    if (to > i->punched &&
+        fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i->punched, to - i->punched) == 0)
         i->punched = to;
     if (i->ahead && i->front - i->taken < RELAY_WINDOW / 2) {
         i->ahead = false;

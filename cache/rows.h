@@ -27,11 +27,11 @@ struct blob_row {
     int64_t size;          /* bytes */
     int64_t created, used; /* seconds since 1970 */
     uint32_t uses;         /* those that count for the ranking policy, the coming in among them */
-    uint32_t cost_ms; /* what fetching it took */
-    uint32_t flags;   /* enum blob_flags */
-    double clock;     /* manifests: the ranking policy's clock when it was last used */
-    double spacing;   /* manifests: how far that must have moved for another use to count */
-    double rank;      /* with BLOB_RANKED: under which it is in `rank`; at most its true rank, but for what changed since */
+    uint32_t cost_ms;      /* what fetching it took */
+    uint32_t flags;        /* enum blob_flags */
+    double clock;          /* manifests: the ranking policy's clock when it was last used */
+    double spacing;        /* manifests: how far that must have moved for another use to count */
+    double rank; /* with BLOB_RANKED: under which it is in `rank`; at most its true rank, but for what changed since */
     int64_t ctime_ns; /* the file's change time when its digest was last verified; 0: it has to be verified first */
     char media_type[MEDIA_TYPE_MAX + 1];
 };
@@ -111,7 +111,8 @@ bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
 
 /* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
 void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);
-/* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL. */
+/* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL.
+ */
 void rows_each_ranked(struct index_txn *t, double rank, const struct digest *after,
                       bool (*fn)(void *arg, double rank, const struct digest *d), void *arg);
 /* Gives a ranked image another rank (not negative), and another spacing of its uses (negative: the one it has); nothing

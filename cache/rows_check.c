@@ -202,8 +202,8 @@ static bool repair_listed(struct index_txn *t, const struct finding *f, struct e
 {
     uint8_t key[IDLE_LEN_MAX];
     enum index_table table = f->kind == FINDING_IDLE ? TABLE_IDLE : TABLE_RANK;
-    size_t len = f->kind == FINDING_IDLE ? rows_idle_key(key, &f->digest, f->used)
-                                         : rows_rank_key(key, &f->digest, f->rank);
+    size_t len =
+        f->kind == FINDING_IDLE ? rows_idle_key(key, &f->digest, f->used) : rows_rank_key(key, &f->digest, f->rank);
 
     return txn_del(t, table, key, len, NULL, 0, NULL, err) && repair_place(t, &f->digest, err);
 }
@@ -219,9 +219,8 @@ bool rows_repair(struct index_txn *t, const struct finding *f, struct err *err)
     case FINDING_RANK:
         return repair_listed(t, f, err);
     case FINDING_CHILD:
-        return rows_get_blob(t, &f->holder.manifest, &row) ||
-               (rows_unname(t, &f->holder.manifest, &f->child, err) &&
-                rows_release(t, &f->child.digest, &f->holder, err));
+        return rows_get_blob(t, &f->holder.manifest, &row) || (rows_unname(t, &f->holder.manifest, &f->child, err) &&
+                                                               rows_release(t, &f->child.digest, &f->holder, err));
     case FINDING_UNHELD:
         if (f->holder.kind == 'm' && !reference_of(t, &f->holder.manifest, &f->child))
             return true;

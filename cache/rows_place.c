@@ -108,7 +108,7 @@ bool rows_rank_anew(struct index_txn *t, const struct digest *d, struct err *err
     for (int climbed = 0; climbed < CLIMB_MAX; climbed++) {
         struct digest at = o.manifest;
         if (rows_get_blob(t, &at, &row) && row.flags & BLOB_RANKED)
-            return rows_set_rank(t, &at, 0, -1, err);
+            return rows_set_rank(t, &at, row.clock, -1, err);
         o.found = false;
         if (rows_references(t, &at) == 1)
             rows_each_holder(t, &at, take_manifest, &o);
@@ -228,7 +228,7 @@ bool rows_place(struct index_txn *t, const struct digest *d, struct err *err)
     if (place == BLOB_IDLE)
         ok = ok && rows_idle_put(t, d, row.used, err);
     if (place == BLOB_RANKED) {
-        row.rank = 0; /* GC finds out when it comes by */
+        row.rank = row.clock; /* at least; GC finds out when it comes by */
         ok = ok && rank_put(t, d, row.rank, err);
     }
     return ok && rows_write_blob(t, d, &row, err);

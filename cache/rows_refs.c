@@ -119,8 +119,7 @@ bool rows_release(struct index_txn *t, const struct digest *d, const struct hold
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
     return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err) &&
-           rows_place(t, d, err) &&
-           (h->kind != 'm' || rows_rank_anew(t, d, err));
+           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_anew(t, d, err));
 }
 
 struct holder_visit {

@@ -163,4 +163,3 @@ bool store_quarantine_blob(struct store *s, const struct digest *d, uint64_t ino
     thin_quarantine(s);
     return true;
 }
-

@@ -140,8 +140,7 @@ static enum verified verify(struct check *c, const struct verify_pace *pace, int
     if (fd < 0 && why.code == ERR_NOT_FOUND)
         return conclude(c, apply_bad, VERIFIED_MISSING, err);
     struct hasher *h = hasher_new(c->digest.alg);
-    bool ok =
-        fd >= 0 && hash_file(fd, pace, h, c->info.size <= MANIFEST_SIZE_MAX ? &head : NULL, bytes, &why);
+    bool ok = fd >= 0 && hash_file(fd, pace, h, c->info.size <= MANIFEST_SIZE_MAX ? &head : NULL, bytes, &why);
     hasher_final(h, &seen);
     hasher_free(h);
     if (!ok && why.code != ERR_IO) {

@@ -256,7 +256,8 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
     struct buf answer = {0};
     long status = 0;
 
-    if (!exchange(o, path, NULL, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) || !check(status, &answer, err)) {
+    if (!exchange(o, path, NULL, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) ||
+        !check(status, &answer, err)) {
         buf_free(&answer);
         return false;
     }

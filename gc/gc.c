@@ -12,10 +12,10 @@
 #include <time.h>
 
 enum {
-    PAUSE_MS = 5,             /* between two transactions, for other writers */
-    PART_AGE_S = 24 * 3600,   /* a part that nobody came back for */
-    LAYOUT_MS = 60000,        /* between two writings of index.json, at least */
-    LAYOUT_IMAGES_MS = 10,    /* and so much more for each image */
+    PAUSE_MS = 5,           /* between two transactions, for other writers */
+    PART_AGE_S = 24 * 3600, /* a part that nobody came back for */
+    LAYOUT_MS = 60000,      /* between two writings of index.json, at least */
+    LAYOUT_IMAGES_MS = 10,  /* and so much more for each image */
 };
 
 /* ---- how much there may be ---- */

@@ -1,9 +1,10 @@
 /* policy.h - in which order images are let go when room is short.
  *
  * A policy turns what is known of an image into a rank; the image with the lowest rank goes first. Ranks are not
- * negative. A policy may keep a clock, one number for the whole cache that only grows: an image's rank is made with the
- * clock as it was when the image was last used, and the clock moves when an image goes. A policy is one struct of
- * functions in a file of its own, and a line in policy.c. Pure functions: any thread, no state.
+ * negative, and not below the item's clock. A policy may keep a clock, one number for the whole cache that only grows:
+ * an image's rank is made with the clock as it was when the image was last used, and the clock moves when an image
+ * goes. A policy is one struct of functions in a file of its own, and a line in policy.c. Pure functions: any thread,
+ * no state.
  *
  * A use counts only if the clock has moved by the image's `spacing` since the one before, so that a burst of pulls (a
  * release that goes out to every node) is one use, and what is asked for again and again over time has many.

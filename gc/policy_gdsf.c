@@ -5,9 +5,9 @@
  * (Anwar et al., "Improving Docker Registry Design Based on Production Workload Analysis", FAST '18), so that counting
  * every use in full keeps yesterday's favourites and loses byte hits to plain LRU. Hence two changes: uses of one burst
  * count as one (policy.h), as O'Neil et al. do with correlated references ("The LRU-K page replacement algorithm for
- * database disk buffering", SIGMOD '93), and those that count are damped. The second term then says above all what a byte
- * kept is worth, which for small blobs is much (a request costs its round trips, however small the answer) and for large
- * ones nearly the same for all, so that among those it comes to recency, and to being asked for time and again.
+ * database disk buffering", SIGMOD '93), and those that count are damped. The second term then says above all what a
+ * byte kept is worth, which for small blobs is much (a request costs its round trips, however small the answer) and for
+ * large ones nearly the same for all, so that among those it comes to recency, and to being asked for time and again.
  * tests/bench/evict measures it; docs/architecture.md has the table.
  */
 #include "gc/policy.h"

@@ -1,9 +1,9 @@
 /* reconcile.h - at start, index and files are brought together again, in the background. Internal to this room.
  *
- * Files that the index does not know are verified and adopted, or put aside; entries without a file are dropped, so that
- * the blob is fetched again on its next use; parts that cannot be resumed are removed. Small files come first, so that
- * manifests are there to hold the layers that follow. Requests do not wait for any of it: what is asked for before its
- * turn has come is verified there and then (proxy/fetch_verify.c).
+ * Files that the index does not know are verified and adopted, or put aside; entries without a file are dropped, so
+ * that the blob is fetched again on its next use; parts that cannot be resumed are removed. Small files come first, so
+ * that manifests are there to hold the layers that follow. Requests do not wait for any of it: what is asked for before
+ * its turn has come is verified there and then (proxy/fetch_verify.c).
  */
 #ifndef ENTREPOT_GC_RECONCILE_H
 #define ENTREPOT_GC_RECONCILE_H

@@ -60,7 +60,8 @@ bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root,
             g->more = true; /* what is left has no holder: pass one finds it */
             break;
         }
-        if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff || use_is_leased(g->use, &d))
+        if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff ||
+            use_is_leased(g->use, &d))
             continue;
         if (row.flags & BLOB_MANIFEST)
             rows_each_child(t, &d, push_child, &q);

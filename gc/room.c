@@ -1,4 +1,5 @@
-/* Room for what is coming in. The cache asks before it keeps a blob; what is granted and kept never exceeds the limit. */
+/* Room for what is coming in. The cache asks before it keeps a blob; what is granted and kept never exceeds the limit.
+ */
 #include "gc/gc_private.h"
 
 #include "base/clock.h"

@@ -1,4 +1,5 @@
-/* sweep.h - the passes of a collection, as changes of the index (gc.h says what they are for). Internal to this room. */
+/* sweep.h - the passes of a collection, as changes of the index (gc.h says what they are for). Internal to this room.
+ */
 #ifndef ENTREPOT_GC_SWEEP_H
 #define ENTREPOT_GC_SWEEP_H
 

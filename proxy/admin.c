@@ -121,7 +121,9 @@ struct line {
     char *text;
 };
 
-static void nothing_more(void *arg UNUSED) {}
+static void nothing_more(void *arg UNUSED)
+{
+}
 
 /* On the connection's loop; the job is there until its answer, which is posted after all lines. */
 static void send_line(void *arg)
@@ -152,7 +154,9 @@ void admin_line(struct admin_job *job, json_t *line)
     loop_post(job->loop, send_line, l);
 }
 
-static void nothing(void *arg UNUSED) {}
+static void nothing(void *arg UNUSED)
+{
+}
 
 static void answer(void *arg)
 {

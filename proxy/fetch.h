@@ -22,7 +22,7 @@ enum fetch_kind {
     FETCH_BLOB,
     FETCH_BLOB_HEAD,
     FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
-    FETCH_LISTING, /* tags/list, referrers: passed on */
+    FETCH_LISTING,    /* tags/list, referrers: passed on */
 };
 
 struct fetch_request {

@@ -344,11 +344,12 @@ static void deserted(void *arg)
     struct fetch *f = arg;
     int64_t size = ingest_size(f->ingest);
 
-    if (!f->answered || f->question || !STAILQ_EMPTY(&f->waiters) || (!is_relay(f) && ingest_received(f->ingest) * 2 >= size))
+    if (!f->answered || f->question || !STAILQ_EMPTY(&f->waiters) ||
+        (!is_relay(f) && ingest_received(f->ingest) * 2 >= size))
         return;
     if (!is_relay(f))
         log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
-             (long long)ingest_received(f->ingest), (long long)size);
+                 (long long)ingest_received(f->ingest), (long long)size);
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;

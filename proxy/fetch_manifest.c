@@ -261,8 +261,8 @@ static enum step bad_answer(struct fetch *f, const struct err *why)
     return STEP_FAIL;
 }
 
-/* What fetching it again would take. A pull that counts against a limit takes some of the limit, too: Docker Hub gives 100
- * in six hours to clients without a name, one in 216 s. */
+/* What fetching it again would take. A pull that counts against a limit takes some of the limit, too: Docker Hub gives
+ * 100 in six hours to clients without a name, one in 216 s. */
 static uint32_t cost_ms(const struct fetch *f)
 {
     return (uint32_t)(clock_mono_ms() - f->started_ms) + (f->response.ratelimit_remaining >= 0 ? RATE_LIMITED_MS : 0);
@@ -301,8 +301,8 @@ static enum step store(struct fetch *f)
     }
     f->result.digest = computed;
     f->result.how = HOW_MISS;
-    cache_put_manifest(cache_of(f), f->name, f->tag, &computed, type, f->result.body, &m,
-                       cost_ms(f), stored, f, f->fetcher->loop);
+    cache_put_manifest(cache_of(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), stored, f,
+                       f->fetcher->loop);
     return STEP_WAIT;
 }
 

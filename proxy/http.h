@@ -103,8 +103,8 @@ void http_reply_head(struct http_request *req, int status, const char *type, int
  * kernel or the client is gone. */
 void http_reply_file(struct http_request *req, int status, const char *type, int fd, int64_t offset, int64_t len,
                      void (*done)(void *arg), void *arg);
-/* The head of an answer of `len` bytes (-1: not known; sent in chunks) whose body comes piece by piece: `more` is called whenever there is room, until
- * http_stream_end(). */
+/* The head of an answer of `len` bytes (-1: not known; sent in chunks) whose body comes piece by piece: `more` is
+ * called whenever there is room, until http_stream_end(). */
 void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
                  void *arg);
 bool http_stream_has_room(const struct http_request *req);

@@ -182,7 +182,8 @@ static void ask(struct worker *w, struct http_request *req, const struct route *
 {
     _cleanup_free_
     char *listing = xasprintf("%s%s%s", path, *http_query(req) ? "?" : "", http_query(req));
-    const struct fetch_request request = {FETCH_LISTING, r->site, r->path, r->name, "", &r->digest, listing, {.fd = -1}};
+    const struct fetch_request request = {FETCH_LISTING, r->site, r->path,   r->name, "",
+                                          &r->digest,    listing, {.fd = -1}};
     struct pending *p = xcalloc(1, sizeof(*p));
 
     reply_note(req, r, kind);

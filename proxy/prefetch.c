@@ -69,8 +69,14 @@ void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetc
     p->tag = xstrdup(wish->tag ? wish->tag : "");
     if (wish->digest)
         p->digest = *wish->digest;
-    p->ask = (struct fetch_request){
-        wish->manifest ? FETCH_MANIFEST : FETCH_BLOB, wish->site, p->path, p->name, p->tag, &p->digest, NULL, {.fd = -1}};
+    p->ask = (struct fetch_request){wish->manifest ? FETCH_MANIFEST : FETCH_BLOB,
+                                    wish->site,
+                                    p->path,
+                                    p->name,
+                                    p->tag,
+                                    &p->digest,
+                                    NULL,
+                                    {.fd = -1}};
     loop_post(loop, begin, p);
 }
 

@@ -1,12 +1,12 @@
-/* evict FILE [--size-aware]: what the policies would have kept. Reads a trace, one request a line ("seconds,digest,bytes"), and
- * prints for caches of 2, 5, 10, 20 and 40 % of the trace's unique bytes
+/* evict FILE [--size-aware]: what the policies would have kept. Reads a trace, one request a line
+ * ("seconds,digest,bytes"), and prints for caches of 2, 5, 10, 20 and 40 % of the trace's unique bytes
  *
  *     percent,policy,object_hit,byte_hit
  *
  * for the daemon's own policy code (gc/policy.h: gdsf, lru) and for Belady's offline optimum, which sees the future:
  * what will be used again last goes first, be it what is just coming in. With objects of different sizes that is
- * the optimum for neither ratio, but a common yardstick; --size-aware adds one that weighs the distance with the size and
- * is closer to the best possible object hit ratio. An object that is larger than the cache is not kept.
+ * the optimum for neither ratio, but a common yardstick; --size-aware adds one that weighs the distance with the size
+ * and is closer to the best possible object hit ratio. An object that is larger than the cache is not kept.
  */
 #include "base/mem.h"
 #include "gc/policy.h"
@@ -127,11 +127,14 @@ static bool load(struct trace *t, FILE *f)
     while (fgets(line, sizeof(line), f)) {
         number++;
         line[strcspn(line, "\r\n")] = '\0';
-        if (line[0] && line[0] != '#' && !add_line(t, line) && number > 1 && wrong++ == 0) /* the first may be a heading */
+        if (line[0] && line[0] != '#' && !add_line(t, line) && number > 1 &&
+            wrong++ == 0) /* the first may be a heading */
             fprintf(stderr, "evict: line %d is not \"seconds,digest,bytes\" and is passed over\n", number);
     }
     if (wrong > 1)
         fprintf(stderr, "evict: %d lines were passed over\n", wrong);
+    if (!t->requests || !t->objects)
+        return false;
     qsort(t->requests, (size_t)t->count, sizeof(*t->requests), by_time);
     for (int i = 0; i < t->object_count; i++) {
         t->unique_bytes += t->objects[i].bytes;
@@ -143,7 +146,7 @@ static bool load(struct trace *t, FILE *f)
         t->requests[i].next = o->place;
         o->place = i;
     }
-    return t->count > 0;
+    return true;
 }
 
 /* ---- a cache: a heap with the lowest rank on top ---- */

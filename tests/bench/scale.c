@@ -1,5 +1,5 @@
-/* scale DIR make IMAGES | open | retire N: a cache of many images without their bytes (sparse files), and how long the index takes
- * to open and images to go. Each image has nine layers of its own and three of fifty that many share. */
+/* scale DIR make IMAGES | open | retire N: a cache of many images without their bytes (sparse files), and how long the
+ * index takes to open and images to go. Each image has nine layers of its own and three of fifty that many share. */
 #include "base/clock.h"
 #include "gc/gc.h"
 
@@ -45,7 +45,8 @@ struct batch {
 
 static bool put(struct index_txn *t, const struct digest *d, int64_t size, int64_t ctime_ns, long age, struct err *err)
 {
-    struct blob_row row = {.size = size, .created = 1700000000 + age, .used = 1700000000 + age, .uses = 1 + (uint32_t)(age % 7)};
+    struct blob_row row = {
+        .size = size, .created = 1700000000 + age, .used = 1700000000 + age, .uses = 1 + (uint32_t)(age % 7)};
 
     row.cost_ms = 100;
     row.ctime_ns = ctime_ns;
@@ -67,14 +68,16 @@ static bool apply(struct index_txn *t, void *arg, struct err *err)
     for (long i = b->from; i < b->to; i++) {
         struct digest m = name_of("manifest", i, 0);
         struct child children[OWN + SHARED];
-        struct blob_row row = {.size = MANIFEST, .created = 1700000000 + i, .used = 1700000000 + i, .flags = BLOB_MANIFEST};
+        struct blob_row row = {
+            .size = MANIFEST, .created = 1700000000 + i, .used = 1700000000 + i, .flags = BLOB_MANIFEST};
         for (int k = 0; k < OWN; k++) {
             children[k] = (struct child){CHILD_CONTENT, name_of("layer", i, k), LAYER};
             if (!put(t, &children[k].digest, LAYER, *ctime++, i, err))
                 return false;
         }
         for (int k = 0; k < SHARED; k++)
-            children[OWN + k] = (struct child){CHILD_CONTENT, name_of("base", 0, (int)((i * 7 + k * 13) % BASES)), LAYER};
+            children[OWN + k] =
+                (struct child){CHILD_CONTENT, name_of("base", 0, (int)((i * 7 + k * 13) % BASES)), LAYER};
         row.ctime_ns = *ctime++;
         row.uses = 1 + (uint32_t)(i % 7);
         row.cost_ms = 50;
@@ -121,7 +124,8 @@ static void make(struct cache *c, long images)
 
 static void retire(struct cache *c, long count)
 {
-    const struct gc_options o = {.max_bytes = (int64_t)1 << 50, .high = 95, .low = 85, .grace_ms = 3600000, .interval_ms = 3600000};
+    const struct gc_options o = {
+        .max_bytes = (int64_t)1 << 50, .high = 95, .low = 85, .grace_ms = 3600000, .interval_ms = 3600000};
     struct gc_report r;
     struct totals t;
     struct err err;
@@ -137,8 +141,8 @@ static void retire(struct cache *c, long count)
             fprintf(stderr, "%s\n", err.msg);
             exit(1);
         }
-        printf("%s %zu images, %lld blobs: %.3f ms an image\n", round ? "then" : "first", r.count, (long long)r.freed_blobs,
-               (double)(clock_mono_us() - began) / 1000 / (double)MAX(r.count, (size_t)1));
+        printf("%s %zu images, %lld blobs: %.3f ms an image\n", round ? "then" : "first", r.count,
+               (long long)r.freed_blobs, (double)(clock_mono_us() - began) / 1000 / (double)MAX(r.count, (size_t)1));
         gc_report_free(&r);
     }
     gc_free(gc);

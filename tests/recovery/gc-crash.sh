@@ -1,11 +1,11 @@
 #!/bin/bash
 # entrepot is killed (-9) at random moments while the collector lets go of hundreds of images: the index is sound after each,
-# the next start brings it and the files together, and what is served is right. ROUNDS=100 for all that the issue of it asked.
+# the next start brings it and the files together, and what is served is right. ROUNDS times (100).
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
 need_root
 
-rounds=${ROUNDS:-40}
+rounds=${ROUNDS:-100}
 seed=${SEED:-$RANDOM}
 RANDOM=$seed
 say "$rounds rounds, seed $seed"

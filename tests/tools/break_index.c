@@ -1,5 +1,6 @@
-/* break_index CACHE schema N | parent | total: damages an index as no crash does, for tests of what notices. While no daemon
- * runs. schema: says it is of that version; parent: forgets one reference; total: adds one to the sum of bytes. */
+/* break_index CACHE schema N | parent | total: damages an index as no crash does, for tests of what notices. While no
+ * daemon runs. schema: says it is of that version; parent: forgets one reference; total: adds one to the sum of bytes.
+ */
 #include <lmdb.h>
 #include <stdint.h>
 #include <stdio.h>

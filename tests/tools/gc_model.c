@@ -1,10 +1,12 @@
-/* gc_model DIR SEED OPERATIONS: random operations on a cache, each checked against a simple model, with kill -9 in between.
+/* gc_model DIR SEED OPERATIONS: random operations on a cache, each checked against a simple model, with kill -9 in
+ * between.
  *
- * A child process works on the cache; the model lies in memory that it shares with its parent, so that it outlives the child,
- * which the parent kills at random moments. The next child opens the cache, checks that nothing is lost that a crash may not
- * lose, takes over what it finds, and goes on. After every operation: the tables agree with each other, every reference count
- * equals the references of the model, nothing referenced is gone, nothing unreferenced past its grace stays after a sweep, and
- * the total of bytes is exact. Prints the seed and what was done; exit 1 at the first difference.
+ * A child process works on the cache; the model lies in memory that it shares with its parent, so that it outlives the
+ * child, which the parent kills at random moments. The next child opens the cache, checks that nothing is lost that a
+ * crash may not lose, takes over what it finds, and goes on. After every operation: the tables agree with each other,
+ * every reference count equals the references of the model, nothing referenced is gone, nothing unreferenced past its
+ * grace stays after a sweep, and the total of bytes is exact. Prints the seed and what was done; exit 1 at the first
+ * difference.
  */
 #include "tests/tools/model/model.h"
 
@@ -275,15 +277,19 @@ static void reopen(void);
 static const struct {
     void (*run)(void);
     int weight;
-} KINDS[] = {{add_image, 20}, {tag, 8}, {untag, 6}, {pin, 5}, {use, 14}, {lease, 10}, {release_all, 1},
-             {pass_time, 14}, {sweep, 8}, {retire, 5}, {remove_tag, 4}, {reopen, 1}};
+} KINDS[] = {{add_image, 20},  {tag, 8},        {untag, 6}, {pin, 5},    {use, 14},       {lease, 10},
+             {release_all, 1}, {pass_time, 14}, {sweep, 8}, {retire, 5}, {remove_tag, 4}, {reopen, 1}};
 
 /* ---- a child's life ---- */
 
 static void open_all(void)
 {
-    const struct gc_options o = {.max_bytes = (int64_t)1 << 40, .high = 95, .low = 85, .grace_ms = GRACE_S * 1000,
-                                 .interval_ms = 3600000, .policy = &POLICY_GDSF};
+    const struct gc_options o = {.max_bytes = (int64_t)1 << 40,
+                                 .high = 95,
+                                 .low = 85,
+                                 .grace_ms = GRACE_S * 1000,
+                                 .interval_ms = 3600000,
+                                 .policy = &POLICY_GDSF};
     struct err err;
 
     pool = pool_new("io", 1, &err);

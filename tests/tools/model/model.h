@@ -1,4 +1,5 @@
-/* model.h - the world of gc_model: the blobs that there are, what the model says of them, and how a cache is compared with it. */
+/* model.h - the world of gc_model: the blobs that there are, what the model says of them, and how a cache is compared
+ * with it. */
 #ifndef ENTREPOT_TESTS_MODEL_H
 #define ENTREPOT_TESTS_MODEL_H
 
