@@ -33,9 +33,41 @@ static struct index *open_index(struct cache *c, const char *dir, struct err *er
     log_error("%s", err->msg);
     if (!move_aside(dir, err))
         return NULL;
-    c->rebuilding = true;
+    atomic_store(&c->rebuilding, true);
     mkdir(dir, 0700);
     return index_open(dir, 0, err);
+}
+
+static void read_rebuilding(struct index_txn *t, void *arg)
+{
+    *(bool *)arg = rows_is_rebuilding(t);
+}
+
+static bool write_rebuilding(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_set_rebuilding(t, *(bool *)arg, err);
+}
+
+/* A rebuilding that was interrupted goes on. */
+static bool note_rebuilding(struct cache *c, struct err *err)
+{
+    bool noted = false, now = true;
+
+    index_read(c->index, read_rebuilding, &noted);
+    if (noted)
+        atomic_store(&c->rebuilding, true);
+    return noted || !atomic_load(&c->rebuilding) || index_write_wait(c->index, write_rebuilding, &now, err);
+}
+
+bool cache_end_rebuilding(struct cache *c, struct err *err)
+{
+    bool now = false;
+
+    if (!index_write_wait(c->index, write_rebuilding, &now, err))
+        return false;
+    atomic_store(&c->rebuilding, false);
+    atomic_store(&c->tags_changed, true);
+    return true;
 }
 
 struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
@@ -56,9 +88,10 @@ struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
     c->use = use_new();
     c->ingests = ingests_new(c);
     cache_totals(c, &totals);
-    if (totals.blobs == 0) /* new, lost or removed: there may be files all the same */
-        layout_load(c);
-    return c;
+    if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files all the same */
+        atomic_store(&c->rebuilding, true);
+    if (note_rebuilding(c, err))
+        return c;
 fail:
     cache_close(c);
     err_wrap(err, "opening the cache in %s", path);
@@ -356,6 +389,16 @@ void cache_discard(struct cache *c, const struct digest *d)
      */
     if (is_wanted(c, d))
         store_untrash_blob(c->store, d);
+}
+
+void cache_remove_unlisted(struct cache *c, const struct digest *d)
+{
+    struct row_query q = {.d = d};
+    struct err err;
+
+    index_read(c->index, read_row, &q);
+    if (!q.found && !store_remove_blob(c->store, d, &err))
+        log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
 }
 
 static bool apply_suspicion(struct index_txn *t, void *arg, struct err *err)

@@ -32,7 +32,9 @@ struct cache_room {
 struct cache {
     /* set before there is traffic */
     struct cache_room room;
-    bool rebuilding; /* the index was lost: it is being made anew from the files */
+    /* the index was lost, and is being made anew from the files: what has no holder may get one yet, and index.json
+     * knows more than we do; set at the start, cleared once by the room above */
+    atomic_bool rebuilding;
     /* set once; each does its own locking */
     struct index *index;
     struct store *store;
@@ -102,6 +104,10 @@ void cache_link(struct cache *c, const char *repo, const struct digest *d);
 void cache_suspect(struct cache *c, const struct digest *d);
 /* Removes the file of a blob whose entry has gone, unless somebody has brought it in anew. Blocks. */
 void cache_discard(struct cache *c, const struct digest *d);
+/* Removes the file of a blob that could be put in its place, but not entered. Blocks. */
+void cache_remove_unlisted(struct cache *c, const struct digest *d);
+/* Every file has been looked at: the index is whole again. Blocks. */
+bool cache_end_rebuilding(struct cache *c, struct err *err);
 /* Inside a change of the index: drops the entry of a blob that has no file (any more). What a lost manifest held is
  * given some time, in case it is fetched again. */
 bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err);

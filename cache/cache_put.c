@@ -68,10 +68,31 @@ static bool apply_put(struct index_txn *t, void *arg, struct err *err)
     return p->tag[0] ? put_tag_row(t, repo, p, err) : hold_by_digest(t, repo, p, err);
 }
 
+struct unlisted {
+    struct cache *cache;
+    struct digest digest;
+};
+
+static void remove_unlisted(void *arg)
+{
+    struct unlisted *u = arg;
+
+    cache_remove_unlisted(u->cache, &u->digest);
+    use_release(u->cache->use, &u->digest);
+    free(u);
+}
+
 static void end_put(void *arg, const struct err *err)
 {
     struct put *p = arg;
 
+    if (err && p->body) {
+        struct unlisted *u = xmalloc(sizeof(*u));
+        *u = (struct unlisted){p->cache, p->digest};
+        use_lease(p->cache->use, &p->digest);
+        memory_drop(p->cache->memory, &p->digest);
+        pool_run(p->cache->pool, remove_unlisted, u);
+    }
     if (p->tag && !err)
         atomic_store(&p->cache->tags_changed, true);
     if (p->done)

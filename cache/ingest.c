@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 static int64_t segments_of(int64_t size)
 {
@@ -147,6 +148,22 @@ static void read_row(struct index_txn *t, void *arg)
     i->bitmap = xrealloc(i->bitmap, MAX(len, (size_t)1));
 }
 
+/* Whether the part is as long as its bitmap says. */
+static bool is_long_enough(const struct ingest *i)
+{
+    int64_t last = (int64_t)i->bitmap_len * 8 - 1;
+    struct stat st;
+
+    while (last >= 0 && !ingest_has_segment(i, last))
+        last--;
+    return fstat(i->fd, &st) == 0 && st.st_size >= segment_end(i, last);
+}
+
+static void free_digest(void *arg, const struct err *err UNUSED)
+{
+    free(arg);
+}
+
 /* Takes up what an earlier ingest left, if both its row and its part are there. */
 static bool open_part(struct ingest *i, struct err *err)
 {
@@ -155,6 +172,15 @@ static bool open_part(struct ingest *i, struct err *err)
     index_read(i->cache->index, read_row, &r);
     if (r.found)
         i->fd = store_open_part(i->cache->store, &i->digest, false, NULL);
+    if (i->fd >= 0 && !is_long_enough(i)) {
+        close(i->fd);
+        i->fd = -1;
+    }
+    if (i->fd < 0 && r.found) { /* of a part that is no more: nothing may be resumed by it */
+        struct digest *d = xmalloc(sizeof(*d));
+        *d = i->digest;
+        index_write(i->cache->index, apply_forgotten, free_digest, d, NULL);
+    }
     if (i->fd < 0) {
         i->size = -1;
         i->bitmap_len = 0;
@@ -210,6 +236,10 @@ void ingest_also_link(struct ingest *i, const char *repo)
 {
     struct repo_name *r;
 
+    if (i->over) { /* the list is the index writer's now */
+        cache_link(i->cache, repo, &i->digest);
+        return;
+    }
     SLIST_FOREACH(r, &i->repos, entry)
     if (strcmp(r->name, repo) == 0)
         return;

@@ -42,6 +42,10 @@ struct ingest {
     struct file_info published;
     bool granted; /* room for it, by the collector */
 
+    /* any thread */
+    atomic_bool unsynced; /* a sync failed, which the kernel says once: what was written may be lost */
+    atomic_bool dropped;  /* the part was removed: no row about it any more */
+
     /* shared, under lock */
     pthread_mutex_t lock;
     int refs;

@@ -66,7 +66,7 @@ struct checkpoint {
     size_t len;
     char validator[VALIDATOR_MAX + 1];
     void (*then)(struct ingest *i);
-    bool gone; /* the blob was stored meanwhile: no row any more */
+    struct err sync_err;
 };
 
 static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
@@ -74,7 +74,7 @@ static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
     struct checkpoint *c = arg;
     struct blob_row row;
 
-    if (rows_get_blob(t, &c->i->digest, &row))
+    if (rows_get_blob(t, &c->i->digest, &row) || atomic_load(&c->i->dropped))
         return true;
     return rows_put_ingest(t, &c->i->digest, c->size, c->validator, c->bitmap, c->len, err);
 }
@@ -84,10 +84,12 @@ static void end_checkpoint(void *arg, const struct err *err)
     struct checkpoint *c = arg;
 
     if (err)
-        log_warn("noting how far a blob has come: %s", err->msg);
+        log_limited(LOG_LEVEL_WARN, "checkpoint", "noting how far a blob has come: %s", err->msg);
     c->i->checkpointing = false;
     if (c->then)
         c->then(c->i);
+    else if (atomic_load(&c->i->unsynced))
+        ingest_stop(c->i, &c->sync_err, true);
     ingest_unref(c->i);
     free(c->bitmap);
     free(c);
@@ -97,8 +99,11 @@ static void sync_checkpoint(void *arg)
 {
     struct checkpoint *c = arg;
 
-    if (fdatasync(c->i->fd) != 0)
+    if (fdatasync(c->i->fd) != 0) {
+        err_errno(&c->sync_err, ERR_IO, "syncing a part");
+        atomic_store(&c->i->unsynced, true);
         c->len = 0; /* promise nothing */
+    }
     index_write(c->i->cache->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
 }
 
@@ -136,7 +141,7 @@ static void end_discard(void *arg, const struct err *err)
     struct ingest *i = arg;
 
     if (err)
-        log_warn("forgetting a part: %s", err->msg);
+        log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err->msg);
     ingest_finish(i, INGEST_FAILED, &i->worker_err);
     ingest_unref(i);
 }
@@ -145,6 +150,7 @@ static void discard(void *arg)
 {
     struct ingest *i = arg;
 
+    atomic_store(&i->dropped, true);
     if (!i->relay)
         store_remove_part(i->cache->store, &i->digest, NULL);
     index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
@@ -209,22 +215,14 @@ static void settle_room(struct ingest *i)
     i->granted = false;
 }
 
-static void end_store(void *arg, const struct err *err)
-{
-    struct ingest *i = arg;
-
-    settle_room(i);
-    if (err)
-        log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", err->msg);
-    ingest_finish(i, err ? INGEST_UNKEPT : INGEST_STORED, err);
-    ingest_unref(i);
-}
-
 static void not_kept(void *arg)
 {
     struct ingest *i = arg;
 
-    end_store(i, &i->worker_err);
+    settle_room(i);
+    log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
+    ingest_finish(i, INGEST_UNKEPT, &i->worker_err);
+    ingest_unref(i);
 }
 
 /* On an io worker. Followers have the descriptor. */
@@ -232,21 +230,40 @@ static void drop_unkept(void *arg)
 {
     struct ingest *i = arg;
 
+    atomic_store(&i->dropped, true);
     if (!i->relay) {
         store_remove_part(i->cache->store, &i->digest, NULL);
+        cache_remove_unlisted(i->cache, &i->digest);
         index_write_wait(i->cache->index, apply_forget, i, NULL);
     }
     loop_post(i->owner, not_kept, i);
+}
+
+static void end_store(void *arg, const struct err *err)
+{
+    struct ingest *i = arg;
+
+    if (err) { /* the file is in its place, and no entry says so */
+        i->worker_err = *err;
+        pool_run(i->cache->pool, drop_unkept, i);
+        return;
+    }
+    settle_room(i);
+    ingest_finish(i, INGEST_STORED, NULL);
+    ingest_unref(i);
 }
 
 static void publish(void *arg)
 {
     struct ingest *i = arg;
 
-    if (store_publish_part(i->cache->store, &i->digest, i->fd, &i->published, &i->worker_err))
+    if (atomic_load(&i->unsynced))
+        err_set(&i->worker_err, ERR_IO, "syncing its part failed");
+    else if (store_publish_part(i->cache->store, &i->digest, i->fd, &i->published, &i->worker_err)) {
         index_write(i->cache->index, apply_store, end_store, i, i->owner);
-    else
-        drop_unkept(i);
+        return;
+    }
+    drop_unkept(i);
 }
 
 static void answer_about_room(void *arg, bool granted)

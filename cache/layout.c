@@ -78,7 +78,7 @@ bool layout_save(struct cache *c, struct err *err)
     _cleanup_free_
     char *path = xasprintf("%s/index.json", store_path(c->store)), *fresh = xasprintf("%s.new", path);
 
-    if (!atomic_exchange(&c->tags_changed, false))
+    if (atomic_load(&c->rebuilding) || !atomic_exchange(&c->tags_changed, false))
         return true;
     buf_adds(&s.out, "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[");
     index_read(c->index, read_images, &s);
@@ -132,7 +132,7 @@ static bool apply_load(struct index_txn *t, void *arg, struct err *err)
     return true;
 }
 
-void layout_load(struct cache *c)
+size_t layout_load(struct cache *c)
 {
     _cleanup_free_
     char *path = xasprintf("%s/index.json", store_path(c->store));
@@ -153,4 +153,5 @@ void layout_load(struct cache *c)
     if (l.from > 0)
         log_info("%zu tags taken from %s", l.from, path);
     json_decref(doc);
+    return l.from;
 }

@@ -13,7 +13,8 @@
 /* Writes index.json anew if tags have changed since. Blocks. */
 bool layout_save(struct cache *c, struct err *err);
 /* Enters what index.json says: the tags and pins of images, be their blobs known already or not. Before there is
- * traffic. What cannot be read is logged and left out. */
-void layout_load(struct cache *c);
+ * traffic. What cannot be read is logged and left out.
+ * Returns how many there were. */
+size_t layout_load(struct cache *c);
 
 #endif

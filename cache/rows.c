@@ -40,6 +40,16 @@ bool rows_set_clock(struct index_txn *t, double clock, struct err *err)
     return txn_put(t, TABLE_META, "clock", 5, v, sizeof(v), err);
 }
 
+bool rows_is_rebuilding(struct index_txn *t)
+{
+    return meta_get(t, "rebuilding") != 0;
+}
+
+bool rows_set_rebuilding(struct index_txn *t, bool rebuilding, struct err *err)
+{
+    return meta_add(t, "rebuilding", rebuilding - meta_get(t, "rebuilding"), err);
+}
+
 void rows_totals(struct index_txn *t, struct totals *totals)
 {
     totals->bytes = meta_get(t, "bytes");

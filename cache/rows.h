@@ -122,6 +122,9 @@ bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, dou
 double rows_clock(struct index_txn *t);
 bool rows_set_clock(struct index_txn *t, double clock, struct err *err);
 bool rows_set_policy(struct index_txn *t, const char *name, struct err *err);
+/* Whether the index is being made anew from the files; outlives a restart. */
+bool rows_is_rebuilding(struct index_txn *t);
+bool rows_set_rebuilding(struct index_txn *t, bool rebuilding, struct err *err);
 /* Visits all blobs, beginning after `after` if that is not NULL. */
 void rows_each_blob(struct index_txn *t, const struct digest *after,
                     bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);

@@ -94,6 +94,8 @@ static bool run_all(struct gc *gc, struct sweep *s, bool (*pass)(struct index_tx
     do {
         if (!run(gc, s, pass, report, err))
             return false;
+        if (s->more && atomic_load(&gc->ending))
+            return err_set(err, ERR_CANCELLED, "the cache is being stopped");
         if (s->more)
             pause_for_others();
     } while (s->more && !s->dry_run);
@@ -149,7 +151,9 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
     s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
-    bool ok = run_all(gc, &s, sweep_unreferenced, report, err);
+    /* What has no holder may get one yet, tags their manifests. */
+    bool rebuilding = atomic_load(&gc->cache->rebuilding);
+    bool ok = rebuilding || run_all(gc, &s, sweep_unreferenced, report, err);
     s.target = target >= 0 ? target : marks_target(gc);
     /* In a dry run what the first pass found is still there. */
     if (dry_run && s.target < INT64_MAX)
@@ -165,7 +169,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
                     (long long)totals.bytes, (long long)s.target);
     s.tag_repo = gc->tag_repo;
     snprintf(s.tag, sizeof(s.tag), "%s", gc->tag);
-    if (ok && !dry_run && (ok = run(gc, &s, sweep_empty_tags, report, err))) {
+    if (ok && !dry_run && !rebuilding && (ok = run(gc, &s, sweep_empty_tags, report, err))) {
         gc->tag_repo = s.tag_repo;
         snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
     }
@@ -299,12 +303,16 @@ static void *bring_together(void *arg)
 {
     struct gc *gc = arg;
     struct reconciled sum = {0};
+    struct err err;
 
     pthread_setname_np(pthread_self(), "reconcile");
     syscall(SYS_ioprio_set, 1 /* this thread */, 0, 3 << 13 /* when the disk is idle */);
     reconcile(gc->cache, is_ending, gc, &sum);
+    bool rebuilt = atomic_load(&gc->cache->rebuilding) && !is_ending(gc);
+    if (rebuilt && !cache_end_rebuilding(gc->cache, &err))
+        log_error("ending the index's rebuilding: %s", err.msg);
     atomic_store(&gc->settled, true);
-    if (gc->cache->rebuilding && !is_ending(gc))
+    if (rebuilt)
         log_info("the index is whole again: %lld blobs adopted", (long long)sum.adopted);
     else if (sum.adopted || sum.damaged || sum.missing || sum.parts)
         log_info("after an interrupted run: %lld blobs adopted, %lld damaged, %lld missing, %lld unusable parts "
@@ -366,7 +374,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     return gc;
 }
 
-void gc_free(struct gc *gc)
+void gc_stop(struct gc *gc)
 {
     if (!gc)
         return;
@@ -375,6 +383,13 @@ void gc_free(struct gc *gc)
     gc->stopping = true;
     pthread_cond_signal(&gc->wake);
     pthread_mutex_unlock(&gc->lock);
+}
+
+void gc_free(struct gc *gc)
+{
+    if (!gc)
+        return;
+    gc_stop(gc);
     if (gc->started)
         pthread_join(gc->thread, NULL);
     if (gc->reconciling)

@@ -12,6 +12,7 @@ struct scrub {
     const struct scrub_wish *wish;
     struct scrub_sum *sum;
     int64_t said_ms;
+    const atomic_bool *ending; /* of the collector */
 };
 
 static void say(struct scrub *s, const struct digest *d, const char *what)
@@ -26,7 +27,7 @@ static void say(struct scrub *s, const struct digest *d, const char *what)
 
 static bool is_stopped(const struct scrub *s)
 {
-    return s->wish->stop && s->wish->stop(s->wish->arg);
+    return atomic_load(s->ending) || (s->wish->stop && s->wish->stop(s->wish->arg));
 }
 
 /* ---- the index against itself ---- */
@@ -76,7 +77,7 @@ static bool check_references(struct scrub *s, struct err *err)
     all->s = s;
     index_read(s->cache->index, look, all);
     s->sum->references = (int64_t)all->wrong;
-    for (int pass = 0; s->wish->repair && all->wrong > 0 && pass < PASSES_MAX && ok; pass++) {
+    for (int pass = 0; s->wish->repair && all->wrong > 0 && pass < PASSES_MAX && ok && !is_stopped(s); pass++) {
         if (all->wrong == before && all->wrong < FINDINGS_MAX)
             break;
         before = all->wrong;
@@ -203,7 +204,7 @@ static bool never(void *arg)
 
 bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)
 {
-    struct scrub s = {gc->cache, wish, sum, clock_mono_ms()};
+    struct scrub s = {gc->cache, wish, sum, clock_mono_ms(), &gc->ending};
     const struct verify_pace pace = {wish->bytes_per_s, wish->stop ? wish->stop : never, wish->arg};
     struct reconciled r = {0};
 

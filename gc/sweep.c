@@ -39,6 +39,7 @@ struct pick {
     struct sweep *s;
     size_t count;
     struct digest list[SWEEP_ENTRIES];
+    int64_t used[SWEEP_ENTRIES];
 };
 
 static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
@@ -47,9 +48,21 @@ static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
 
     if (used > p->s->go.cutoff)
         return false; /* and so are all that follow */
-    if (!use_is_leased(p->s->go.use, d))
+    if (!use_is_leased(p->s->go.use, d)) {
+        p->used[p->count] = used;
         p->list[p->count++] = *d;
+    }
     return p->count < ARRAY_LEN(p->list);
+}
+
+/* A row of `idle` that is not what its blob says would be picked again and again. */
+static bool drop_idle(struct index_txn *t, struct sweep *s, const struct digest *d, int64_t used, struct err *err)
+{
+    struct blob_row row;
+
+    if (!rows_get_blob(t, d, &row) || row.used != used || rows_references(t, d) > 0)
+        return rows_repair(t, &(struct finding){.kind = FINDING_IDLE, .digest = *d, .used = used}, err);
+    return refs_drop(t, &s->go, d, err);
 }
 
 bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err)
@@ -64,7 +77,7 @@ bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err)
         p->count = 0;
         rows_each_idle(t, pick_unreferenced, p);
         for (size_t i = 0; i < p->count && ok; i++)
-            ok = refs_drop(t, &s->go, &p->list[i], err);
+            ok = drop_idle(t, s, &p->list[i], p->used[i], err);
     } while (ok && s->dry_run && p->count > 0);
     s->more = s->go.more || p->count == ARRAY_LEN(p->list);
     free(p);
@@ -91,8 +104,8 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
     struct weight w;
     struct blob_row row;
 
-    if (!rows_get_blob(t, &l->digest, &row))
-        return true;
+    if (!rows_get_blob(t, &l->digest, &row) || row.rank != l->rank || !(row.flags & BLOB_RANKED))
+        return rows_repair(t, &(struct finding){.kind = FINDING_RANK, .digest = l->digest, .rank = l->rank}, err);
     tree_weigh(t, s->go.use, &l->digest, &w);
     const struct policy_item item = tree_item(&row, &w);
     /* What would free nothing is not worth letting go of. */

@@ -248,7 +248,8 @@ static void stored(void *arg, const struct err *err)
     struct fetch *f = arg;
 
     if (err) {
-        log_error("keeping a manifest of %s: %s; it is passed on all the same", f->name, err->msg);
+        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->name,
+                    err->msg);
         f->result.how = HOW_BYPASS;
     }
     fetch_run(f, STEP_DELIVER);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 struct prefetch {
     struct loop *loop;
@@ -82,12 +83,27 @@ void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetc
 
 /* ---- waiting ---- */
 
+/* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
 struct wait {
     pthread_mutex_t lock;
     pthread_cond_t cond;
+    int refs;
     bool ended, ok;
     struct err err;
 };
+
+/* With the lock held. */
+static void wait_unref(struct wait *w)
+{
+    bool last = --w->refs == 0;
+
+    pthread_mutex_unlock(&w->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&w->cond);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
 
 static void wake(void *arg, const struct err *err)
 {
@@ -99,21 +115,37 @@ static void wake(void *arg, const struct err *err)
         w->err = *err;
     w->ended = true;
     pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
+    wait_unref(w);
+}
+
+static bool wait_a_while(struct wait *w)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_cond_timedwait(&w->cond, &w->lock, &until);
+    return w->ended;
 }
 
 bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
 {
-    struct wait w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct wait *w = xcalloc(1, sizeof(*w));
 
-    prefetch_begin(p, loop, wish, wake, &w);
-    pthread_mutex_lock(&w.lock);
-    while (!w.ended)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    if (!w.ok && err)
-        *err = w.err;
-    return w.ok;
+    w->refs = 2;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->cond, NULL);
+    prefetch_begin(p, loop, wish, wake, w);
+    pthread_mutex_lock(&w->lock);
+    while (!w->ended && (wait_a_while(w) || atomic_load(&p->ready)))
+        ;
+    bool ok = w->ok;
+    if (!w->ended)
+        err_set(err, ERR_CANCELLED, "the cache is being stopped");
+    else if (!ok && err)
+        *err = w->err;
+    wait_unref(w);
+    return ok;
 }
 
 bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path)

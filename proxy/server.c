@@ -357,10 +357,10 @@ static void finish(struct server *s)
         http_server_free(p->workers[i].http);
     for (int i = 0; i < p->listener_count; i++)
         listener_free(p->listeners[i]);
-    gc_free(p->gc);
+    gc_stop(p->gc);
     if (p->pool)
-        pool_free(
-            p->pool); /* admin jobs end here; their answers find no loop, and are run by loop_free's owner below */
+        pool_free(p->pool); /* admin jobs end here; their answers find no loop, and are run by loop_join() below */
+    gc_free(p->gc);
     for (int i = 0; i < p->worker_count; i++) {
         loop_join(p->workers[i].loop);
         loop_free(p->workers[i].loop);

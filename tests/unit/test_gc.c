@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include "base/clock.h"
+#include "cache/rows_codec.h"
+#include "cache/verify.h"
 #include "gc/gc.h"
 
 #include <stdio.h>
@@ -222,6 +224,92 @@ static void many_in_small_transactions(void **state)
     assert_int_equal(r.freed_blobs, 300);
 }
 
+/* While the index is made anew, a tag waits for its manifest, and a layer for the manifest that holds it. */
+static bool apply_restored(struct index_txn *t, void *arg UNUSED, struct err *err)
+{
+    struct digest d;
+    uint64_t repo;
+
+    digest_of(DIGEST_SHA256, "to come", 7, &d);
+    return rows_intern_repo(t, "docker.io/library/x", &repo, err) &&
+           rows_put_tag(t, repo, "restored", &(struct tag_row){d, 1, 1}, err);
+}
+
+static bool knows_tag(struct fixture *f, const char *tag)
+{
+    struct cache_hit hit;
+
+    cache_find(f->cache, "docker.io/library/x", tag, NULL, &hit);
+    return hit.tag_known;
+}
+
+static void rebuilding(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+
+    while (!gc_is_settled(f->gc))
+        usleep(1000);
+    atomic_store(&f->cache->rebuilding, true);
+    put_image(f, NULL, LAYERS(1));
+    assert_true(index_write_wait(f->cache->index, apply_restored, NULL, NULL));
+    clock_advance(GRACE_MS + 1000);
+    collect(f, false, -1);
+    assert_true(has_layer(f, 1));
+    assert_true(knows_tag(f, "restored"));
+    assert_true(cache_end_rebuilding(f->cache, &err));
+    collect(f, false, -1);
+    assert_false(has_layer(f, 1));
+    assert_false(knows_tag(f, "restored"));
+}
+
+/* Rows that no blob stands behind are put right when a collection meets them, and do not keep it busy for ever. */
+static bool apply_stray(struct index_txn *t, void *arg UNUSED, struct err *err)
+{
+    uint8_t key[IDLE_LEN_MAX];
+    struct digest d;
+
+    digest_of(DIGEST_SHA256, "stray", 5, &d);
+    return txn_put(t, TABLE_IDLE, key, rows_idle_key(key, &d, 5), "", 0, err) &&
+           txn_put(t, TABLE_RANK, key, rows_rank_key(key, &d, 0), "", 0, err);
+}
+
+static void count_wrong(struct index_txn *t, void *arg)
+{
+    *(size_t *)arg = rows_check(t, NULL, NULL);
+}
+
+static void stray_rows(void **state)
+{
+    struct fixture *f = *state;
+    size_t wrong = 0;
+
+    put_image(f, "image", LAYERS(1));
+    assert_true(index_write_wait(f->cache->index, apply_stray, NULL, NULL));
+    index_read(f->cache->index, count_wrong, &wrong);
+    assert_int_equal(wrong, 2);
+    clock_advance(GRACE_MS + 1000);
+    struct gc_report r = collect(f, true, 0);
+    assert_true(r.count > 0);
+    gc_report_free(&r);
+    r = collect(f, false, 0);
+    assert_int_equal(r.count, 1);
+    gc_report_free(&r);
+    index_read(f->cache->index, count_wrong, &wrong);
+    assert_int_equal(wrong, 0);
+}
+
+/* Let go of between being listed and being looked at. */
+static void nothing_to_verify(void **state)
+{
+    struct fixture *f = *state;
+    static char data[LAYER];
+    struct digest d = layer_digest(77, data);
+    struct err err = {0};
+
+    assert_int_equal(cache_verify(f->cache, &d, NULL, NULL, &err), VERIFIED_GOOD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +318,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(leases_are_respected, setup, teardown),
         cmocka_unit_test_setup_teardown(one_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(many_in_small_transactions, setup, teardown),
+        cmocka_unit_test_setup_teardown(rebuilding, setup, teardown),
+        cmocka_unit_test_setup_teardown(stray_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_to_verify, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
