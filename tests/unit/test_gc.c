@@ -149,6 +149,7 @@ static void unreferenced(void **state)
     clock_advance(GRACE_MS + 1000);
     r = collect(f, true, -1);
     assert_true(r.freed_blobs >= 1); /* a dry run says what would go, and leaves it */
+    gc_report_free(&r);
     assert_true(has_layer(f, 1));
     r = collect(f, false, -1);
     assert_int_equal(r.freed_blobs, 2); /* the manifest, and the layer that only it held */
