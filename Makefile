@@ -24,7 +24,7 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery e2e
+SUITES   ?= unit protocol concurrency recovery identity e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy

@@ -86,7 +86,7 @@ static void end_put(void *arg, const struct err *err)
 {
     struct put *p = arg;
 
-    if (err && p->body) {
+    if (p->body && err) {
         struct unlisted *u = xmalloc(sizeof(*u));
         *u = (struct unlisted){p->cache, p->digest};
         use_lease(p->cache->use, &p->digest);

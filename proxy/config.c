@@ -311,11 +311,7 @@ void config_free(struct config *c)
         for (int k = 0; k < CONFIG_ENDPOINTS_MAX; k++)
             free(u->endpoints[k]);
         free(u->name);
-        free(u->username);
-        free(u->password_file);
-        if (u->password)
-            explicit_bzero(u->password, strlen(u->password));
-        free(u->password);
+        cred_options_free(&u->credentials);
         free(u->ca);
     }
     free(c->file);

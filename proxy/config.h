@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "upstream/cred.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -27,8 +28,7 @@ struct amount {
 struct config_upstream {
     char *name;                                /* a host; `*` stands for anything without a slash */
     char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
-    char *username, *password_file;
-    char *password; /* what the file holds */
+    struct cred_options credentials;
     char *ca;
     bool insecure;
     int64_t tags_ttl_ms; /* -1: as for all */

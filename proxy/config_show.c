@@ -74,6 +74,24 @@ static json_t *duration(int64_t ms)
     return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].unit);
 }
 
+/* There is no secret in them: those are in files, or in the environment. */
+static json_t *credentials(const struct cred_options *o)
+{
+    json_t *j = json_object(), *args = json_array();
+
+#define X(key)                                                                                                         \
+    if (o->key)                                                                                                        \
+        json_object_set_new(j, #key, text(o->key));
+    CRED_KEYS(X)
+#undef X
+    for (int i = 0; o->args[i]; i++)
+        json_array_append_new(args, text(o->args[i]));
+    if (o->args[0])
+        json_object_set(j, "args", args);
+    json_decref(args);
+    return j;
+}
+
 static json_t *upstream(const struct config_upstream *u)
 {
     json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
@@ -84,10 +102,8 @@ static json_t *upstream(const struct config_upstream *u)
         json_object_set(j, "endpoints", endpoints);
     json_decref(endpoints);
     json_object_set_new(j, "access", json_string("shared"));
-    if (u->username) /* never the password */
-        json_object_set_new(
-            j, "credentials",
-            json_pack("{s:o, s:o}", "username", text(u->username), "password_file", text(u->password_file)));
+    if (cred_options_given(&u->credentials))
+        json_object_set_new(j, "credentials", credentials(&u->credentials));
     if (u->ca)
         json_object_set_new(j, "ca", text(u->ca));
     json_object_set_new(j, "insecure", json_boolean(u->insecure));

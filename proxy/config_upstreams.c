@@ -2,15 +2,14 @@
 #include "proxy/config_read.h"
 
 #include "base/ref.h"
+#include "base/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 
 enum {
-    SECRET_MAX = 16 << 10,
     PARALLEL_MAX = 64,
     RESERVE_MAX = 1000000,
     STARS_MAX = 3, /* in a pattern; more would only make it slow to match */
@@ -34,43 +33,47 @@ static void upstream_defaults(struct config_upstream *u)
     u->rate_reserve = 10;
 }
 
-static bool read_secret(const char *file, char **out, struct err *err)
+/* Whether a file can be read is known now; what is in it is read when it is needed, and again when it has changed. */
+static bool take_file(struct reading *r, int nth, const char *key, const char *file)
 {
-    char text[SECRET_MAX + 1];
-    _cleanup_close_
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
+    struct err why = {0};
+    char path[64];
 
-    if (n < 0)
-        return err_errno(err, ERR_IO, "reading %s", file);
-    bool fits = n <= SECRET_MAX && !memchr(text, '\0', (size_t)n);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-        n--;
-    if (fits && n > 0)
-        *out = xstrndup(text, (size_t)n);
-    explicit_bzero(text, sizeof(text));
-    return (fits && n > 0) || err_set(err, ERR_INVALID, "%s holds no password", file);
+    if (!file || r->no_secrets)
+        return true;
+    _cleanup_secret_ char *text = secret_read(file, &why);
+    snprintf(path, sizeof(path), "credentials.%s", key);
+    return text || config_bad(r, "upstreams", nth, path, "%s", why.msg);
+}
+
+static bool take_command(struct reading *r, int nth, const char *command)
+{
+    if (!command || r->no_secrets || access(command, X_OK) == 0)
+        return true;
+    return config_bad(r, "upstreams", nth, "credentials.command", "%s: %s", command, strerror(errno));
 }
 
 static bool take_credentials(struct reading *r, int nth, const struct yaml_credentials *y, struct config_upstream *u)
 {
-    struct err why;
+    struct cred_options given = {0};
+    const char *key, *fault;
+    char path[64];
 
-    if (y->docker_config || y->helper || y->provider)
-        return config_unsupported(r, "upstreams", nth,
-                                  y->docker_config ? "credentials.docker_config"
-                                  : y->helper      ? "credentials.helper"
-                                                   : "credentials.provider");
-    if (!y->username != !y->password_file)
-        return config_bad(r, "upstreams", nth, "credentials", "username and password_file belong together");
-    if (!y->username)
+#define X(name) given.name = y->name;
+    CRED_KEYS(X)
+#undef X
+    for (uint32_t i = 0; i < y->args_count && i < CRED_ARGS_MAX; i++)
+        given.args[i] = y->args[i];
+    if (!cred_options_given(&given))
         return true;
-    if (!y->username[0] || strchr(y->username, ':')) /* RFC 7617: Basic has no way to say such a user */
-        return config_bad(r, "upstreams", nth, "credentials.username", "\"%s\" cannot be a user's name", y->username);
-    config_set(&u->username, y->username);
-    config_set(&u->password_file, y->password_file);
-    return r->no_secrets || read_secret(u->password_file, &u->password, &why) ||
-           config_bad(r, "upstreams", nth, "credentials.password_file", "%s", why.msg);
+    fault = cred_options_fault(&given, &key);
+    snprintf(path, sizeof(path), "credentials.%s", fault ? key : "");
+    if (fault)
+        return config_bad(r, "upstreams", nth, path, "%s", fault);
+    cred_options_copy(&u->credentials, &given);
+    return take_file(r, nth, "password_file", given.password_file) &&
+           take_file(r, nth, "docker_config", given.docker_config) && take_file(r, nth, "key_file", given.key_file) &&
+           take_file(r, nth, "client_secret_file", given.client_secret_file) && take_command(r, nth, given.command);
 }
 
 static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)

@@ -40,12 +40,16 @@ static const cyaml_schema_field_t TAGS[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_value_t ARGUMENT = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, 4096),
+};
+
 static const cyaml_schema_field_t CREDENTIALS[] = {
-    TEXT("username", struct yaml_credentials, username),
-    TEXT("password_file", struct yaml_credentials, password_file),
-    TEXT("docker_config", struct yaml_credentials, docker_config),
-    TEXT("helper", struct yaml_credentials, helper),
-    TEXT("provider", struct yaml_credentials, provider),
+#define X(key) TEXT(#key, struct yaml_credentials, key),
+    CRED_KEYS(X)
+#undef X
+        CYAML_FIELD_SEQUENCE("args", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_credentials, args,
+                             &ARGUMENT, 0, CRED_ARGS_MAX),
     CYAML_FIELD_END,
 };
 

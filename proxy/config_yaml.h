@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "upstream/cred.h"
 
 #include <stdint.h>
 
@@ -27,7 +28,11 @@ struct yaml_tags {
 };
 
 struct yaml_credentials {
-    char *username, *password_file, *docker_config, *helper, *provider;
+#define X(key) char *key;
+    CRED_KEYS(X)
+#undef X
+    char **args;
+    uint32_t args_count;
 };
 
 struct yaml_upstream {

@@ -29,6 +29,7 @@ struct proxy {
     const struct config *config;
     struct cache *cache;
     struct pool *pool;
+    struct cred_workers *cred_workers;
     struct sites *sites;
     struct fetchers *fetchers;
     struct gc *gc;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-enum { IO_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
+enum { IO_THREADS = 4, CRED_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
 
 /* The main thread's own: signals and the clockwork. */
 struct server {
@@ -305,7 +305,10 @@ static bool open_parts(struct proxy *p, struct err *err)
     p->cache = p->pool ? cache_open(c->cache_path, p->pool, err) : NULL;
     if (!p->cache)
         return false;
-    p->sites = sites_new(c);
+    p->cred_workers = cred_workers_new(CRED_THREADS, err);
+    if (!p->cred_workers)
+        return false;
+    p->sites = sites_new(c, p->cred_workers);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
     return p->gc != NULL;
@@ -347,6 +350,7 @@ static void finish(struct server *s)
     struct proxy *p = &s->proxy;
 
     /* Fetch loops first: their waiters are told, so that no answer is owed when the serve loops end. */
+    cred_workers_stop(p->cred_workers);
     if (p->fetchers)
         fetchers_stop(p->fetchers);
     for (int i = 0; i < p->worker_count; i++)
@@ -369,6 +373,7 @@ static void finish(struct server *s)
     cache_close(p->cache);
     fetchers_free(p->fetchers);
     sites_free(p->sites);
+    cred_workers_free(p->cred_workers);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i])
             event_free(s->signals[i]);

@@ -8,17 +8,19 @@
 
 struct sites {
     const struct config *config;
+    struct cred_workers *workers;
     struct config_upstream any; /* for upstreams_any */
     pthread_mutex_t lock;       /* for adding; sites do not change once they are counted */
     atomic_int count;
     struct site *list[SITES_MAX];
 };
 
-struct sites *sites_new(const struct config *config)
+struct sites *sites_new(const struct config *config, struct cred_workers *workers)
 {
     struct sites *all = xcalloc(1, sizeof(*all));
 
     all->config = config;
+    all->workers = workers;
     all->any = (struct config_upstream){.tags_ttl_ms = -1, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */
@@ -59,8 +61,8 @@ static struct site *make(struct sites *all, const char *host, const struct confi
     struct upstream_options o = {
         .name = host,
         .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
-        .username = u->password ? u->username : NULL,
-        .password = u->password,
+        .credentials = &u->credentials,
+        .workers = all->workers,
         .ca_file = u->ca,
         .insecure = u->insecure,
         .connect_timeout_ms = u->connect_timeout_ms,

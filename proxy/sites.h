@@ -21,7 +21,8 @@ struct site {
 
 struct sites;
 
-struct sites *sites_new(const struct config *config);
+/* Both are borrowed. */
+struct sites *sites_new(const struct config *config, struct cred_workers *workers);
 void sites_free(struct sites *all);
 /* NULL if the host is not configured, or there are too many sites. */
 const struct site *sites_find(struct sites *all, const char *host);

@@ -1,15 +1,17 @@
 /* registry.h - requests to one registry, with whatever it takes to be let in.
  *
  * An upstream is a name ("docker.io") and its endpoints, tried in order: the next one when an endpoint cannot be
- * reached, times out, or answers 5xx or 429. A 401 is answered with a token or Basic credentials and the request
- * repeated, once; the challenge is remembered, so that the next request carries a token from the start. Callbacks see
- * the final answer alone.
+ * reached, times out, or answers 5xx or 429; one that has failed is passed over for a while (endpoint.c). A 401 is
+ * answered with a token or Basic credentials and the request repeated; the challenge is remembered, so that the next
+ * request carries a token from the start. Where the identity comes from: cred.h. Callbacks see the final answer alone
+ * (call.c).
  *
  * A struct upstream is shared by all fetch loops and lives as long as the server; a call belongs to its engine's loop.
  */
 #ifndef ENTREPOT_UPSTREAM_REGISTRY_H
 #define ENTREPOT_UPSTREAM_REGISTRY_H
 
+#include "upstream/cred.h"
 #include "upstream/transfer.h"
 
 struct upstream;
@@ -17,8 +19,9 @@ struct upstream_call;
 
 struct upstream_options {
     const char *name;
-    const char *const *endpoints;    /* "https://host[/prefix]", NULL-terminated, at least one */
-    const char *username, *password; /* or NULL */
+    const char *const *endpoints;           /* "https://host[/prefix]", NULL-terminated, at least one */
+    const struct cred_options *credentials; /* or NULL: nobody */
+    struct cred_workers *workers;           /* borrowed */
     const char *ca_file;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
@@ -48,7 +51,10 @@ struct upstream_request {
     const char *repository;    /* "library/nginx" */
     const char *path;          /* after /v2/<repository>/: "manifests/latest", "blobs/sha256:…" */
     const char *accept;        /* or NULL */
-    const char *authorization; /* a client's own, sent as it is; NULL: the cache's identity */
+    const char *authorization; /* a client's own, sent as it is; NULL: an identity's */
+    /* a client's name and password in place of the cache's identity; `whose` tells one client from another */
+    const struct cred_identity *identity;
+    const char *whose;
     int64_t range_first, range_last;
     const char *if_range;
     int endpoint_first; /* where to begin in the list, modulo its length */
@@ -59,6 +65,7 @@ struct upstream_request {
     void *arg;
 };
 
+/* Callbacks come later, from the loop. */
 struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine *engine, struct loop *loop,
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "upstream/url.h"
 
 #include <jansson.h>
@@ -40,7 +41,7 @@ struct token {
 
 struct tokens {
     /* set once */
-    char *username, *password, *ca_file;
+    char *ca_file;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
     /* shared, under lock */
@@ -54,23 +55,16 @@ struct errand {
     struct tokens *all;
     struct transfer_engine *engine;
     struct challenge challenge;
+    struct cred_identity id;
+    char *whose;
     bool posting;
     struct buf answer;
 };
-
-static void wipe(char *secret)
-{
-    if (secret)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
-}
 
 struct tokens *tokens_new(const struct token_options *o)
 {
     struct tokens *all = xcalloc(1, sizeof(*all));
 
-    all->username = o->username ? xstrdup(o->username) : NULL;
-    all->password = o->password ? xstrdup(o->password) : NULL;
     all->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
     all->insecure = o->insecure;
     all->connect_timeout_ms = o->connect_timeout_ms;
@@ -89,7 +83,7 @@ static void forget(struct tokens *all, struct token *t)
         STAILQ_REMOVE_HEAD(&t->waiters, entry);
         free(w);
     }
-    wipe(t->value);
+    secret_free(t->value);
     free(t->key);
     free(t);
 }
@@ -101,16 +95,14 @@ void tokens_free(struct tokens *all)
     while (!TAILQ_EMPTY(&all->list))
         forget(all, TAILQ_FIRST(&all->list));
     pthread_mutex_destroy(&all->lock);
-    wipe(all->username);
-    wipe(all->password);
     free(all->ca_file);
     free(all);
 }
 
-static struct token *find(struct tokens *all, const struct challenge *c, bool create)
+static struct token *find(struct tokens *all, const struct challenge *c, const char *whose, bool create)
 {
     _cleanup_free_
-    char *key = xasprintf("%s\n%s\n%s", c->realm, c->service, c->scope);
+    char *key = xasprintf("%s\n%s\n%s\n%s", whose, c->realm, c->service, c->scope);
     struct token *t;
 
     TAILQ_FOREACH (t, &all->list, entry)
@@ -179,7 +171,7 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
     if (failure) {
         err = *failure;
         err_wrap(&err, "asking for a token");
-    } else if ((r->status == 404 || r->status == 405) && !q->posting && q->all->username) {
+    } else if ((r->status == 404 || r->status == 405) && !q->posting && q->id.username) {
         q->posting = true; /* a realm that only speaks OAuth 2 */
         buf_clear(&q->answer);
         errand_send(q);
@@ -196,7 +188,7 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
         read_answer(q, &value, &life, &err);
     }
     errand_done(q, value, life, err.code == ERR_OK ? NULL : &err);
-    wipe(value);
+    secret_free(value);
 }
 
 char *token_basic(const char *username, const char *password)
@@ -225,24 +217,28 @@ static void errand_send(struct errand *q)
 {
     static const char *const form[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
     struct tokens *all = q->all;
-    _cleanup_buf_ struct buf url = {0}, body = {0};
+    _cleanup_buf_ struct buf url = {0};
+    struct buf body = {0};
     struct transfer_request req = {.method = "GET", .range_first = -1, .ca_file = all->ca_file};
 
     buf_adds(&url, q->challenge.realm);
+    q->posting = q->posting || q->id.is_identity_token;
     struct buf *to = q->posting ? &body : &url;
     add_param(to, "service=", q->challenge.service, q->posting ? "" : strchr(url.data, '?') ? "&" : "?");
     if (q->challenge.scope[0])
         add_param(to, "scope=", q->challenge.scope, "&");
     if (q->posting) {
-        buf_adds(&body, "&grant_type=password&client_id=entrepot");
-        add_param(&body, "username=", all->username, "&");
-        add_param(&body, "password=", all->password, "&");
+        buf_adds(&body, "&client_id=entrepot&grant_type=");
+        buf_adds(&body, q->id.is_identity_token ? "refresh_token" : "password");
+        if (!q->id.is_identity_token)
+            add_param(&body, "username=", q->id.username, "&");
+        add_param(&body, q->id.is_identity_token ? "refresh_token=" : "password=", q->id.secret, "&");
         req.method = "POST";
         req.headers = form;
         req.body = body.data;
         req.body_len = body.len;
     }
-    char *authorization = all->username && !q->posting ? token_basic(all->username, all->password) : NULL;
+    char *authorization = q->id.username && !q->posting ? token_basic(q->id.username, q->id.secret) : NULL;
     req.authorization = authorization;
     req.url = url.data;
     req.insecure = all->insecure;
@@ -253,9 +249,8 @@ static void errand_send(struct errand *q)
     req.on_done = take_done;
     req.arg = q;
     transfer_start(q->engine, &req);
-    wipe(authorization);
-    if (body.data)
-        explicit_bzero(body.data, body.len);
+    secret_free(authorization);
+    secret_clear_buf(&body);
 }
 
 static void answer_waiter(void *arg)
@@ -263,7 +258,7 @@ static void answer_waiter(void *arg)
     struct waiter *w = arg;
 
     w->done(w->arg, w->token, w->token ? NULL : &w->err);
-    wipe(w->token);
+    secret_free(w->token);
     free(w);
 }
 
@@ -273,11 +268,11 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
 
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, &q->challenge, true);
+    struct token *t = find(all, &q->challenge, q->whose, true);
     t->fetching = false;
     STAILQ_CONCAT(&waiters, &t->waiters);
     if (value) {
-        wipe(t->value);
+        secret_free(t->value);
         t->value = xstrdup(value);
         t->begun_ms = clock_mono_ms();
         t->ends_ms = t->begun_ms + life_s * 1000;
@@ -293,23 +288,28 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
             w->err = *err;
         loop_post(w->loop, answer_waiter, w);
     }
-    if (q->answer.data)
-        explicit_bzero(q->answer.data, q->answer.len);
-    buf_free(&q->answer);
+    secret_clear_buf(&q->answer);
+    cred_identity_clear(&q->id);
+    free(q->whose);
     free(q);
 }
 
-static void errand_start(struct tokens *all, struct transfer_engine *engine, const struct challenge *c)
+static void errand_start(struct tokens *all, struct transfer_engine *engine, const struct challenge *c,
+                         const struct cred_identity *id, const char *whose)
 {
     struct errand *q = xcalloc(1, sizeof(*q));
 
     q->all = all;
     q->engine = engine;
     q->challenge = *c;
+    q->whose = xstrdup(whose);
+    if (id)
+        cred_identity_copy(&q->id, id);
     errand_send(q);
 }
 
 void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
+                const struct cred_identity *id, const char *whose,
                 void (*done)(void *arg, const char *token, const struct err *err), void *arg)
 {
     _cleanup_free_
@@ -325,7 +325,7 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
         return;
     }
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, c, true);
+    struct token *t = find(all, c, whose, true);
     if (t->value && now < t->ends_ms - (t->ends_ms - t->begun_ms) / 20) {
         value = xstrdup(t->value);
         start = !t->fetching && t->ends_ms - now < (t->ends_ms - t->begun_ms) / 5;
@@ -338,19 +338,19 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
     t->fetching = t->fetching || start;
     pthread_mutex_unlock(&all->lock);
     if (start)
-        errand_start(all, engine, c);
+        errand_start(all, engine, c, id, whose);
     if (value) {
         done(arg, value, NULL);
         explicit_bzero(value, strlen(value));
     }
 }
 
-void tokens_drop(struct tokens *all, const struct challenge *c, const char *token)
+void tokens_drop(struct tokens *all, const struct challenge *c, const char *whose, const char *token)
 {
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, c, false);
+    struct token *t = find(all, c, whose, false);
     if (t && t->value && strcmp(t->value, token) == 0) {
-        wipe(t->value);
+        secret_free(t->value);
         t->value = NULL;
     }
     pthread_mutex_unlock(&all->lock);

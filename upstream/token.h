@@ -1,9 +1,9 @@
 /* token.h - bearer tokens of registries, kept by scope.
  *
- * Flow: the distribution project's token specification (GET at the realm) and, where the realm refuses GET, its OAuth 2
- * specification (POST). Tokens are kept for as long as they live; one request is in flight for each (realm, service,
- * scope), whoever asks; a token in the last fifth of its life is renewed in the background while it still serves.
- * Tokens are never logged and are wiped when they go.
+ * Flow: the distribution project's token specification (GET at the realm) and, where the realm refuses GET or the
+ * identity is a refresh token, its OAuth 2 specification (POST). Tokens are kept for as long as they live; one request
+ * is in flight for each (identity, realm, service, scope), whoever asks; a token in the last fifth of its life is
+ * renewed in the background while it still serves. Tokens are never logged and are wiped when they go.
  *
  * One table a registry, shared by the fetch loops.
  */
@@ -11,6 +11,7 @@
 #define ENTREPOT_UPSTREAM_TOKEN_H
 
 #include "upstream/challenge.h"
+#include "upstream/cred.h"
 #include "upstream/transfer.h"
 
 enum { TOKEN_MAX = 16 << 10 /* bytes */ };
@@ -18,22 +19,23 @@ enum { TOKEN_MAX = 16 << 10 /* bytes */ };
 struct tokens;
 
 struct token_options {
-    const char *username, *password; /* or NULL: anonymous; copied */
-    const char *ca_file;             /* copied */
-    bool insecure;                   /* realms may be plain http */
+    const char *ca_file; /* copied */
+    bool insecure;       /* realms may be plain http */
     int64_t connect_timeout_ms, stall_timeout_ms;
 };
 
 struct tokens *tokens_new(const struct token_options *options);
 void tokens_free(struct tokens *all);
 
-/* Calls `done` on the engine's loop, perhaps before returning if it has one: with the token (borrowed for the call), or
+/* For the identity `id` (borrowed; NULL: nobody), which is called `whose` ("": the cache itself).
+ * Calls `done` on the engine's loop, perhaps before returning if it has one: with the token (borrowed for the call), or
  * NULL and why. Errors: ERR_DENIED (the realm refuses this identity; status says how), ERR_UNREACHABLE, ERR_TIMEOUT,
  * ERR_UPSTREAM. */
 void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
+                const struct cred_identity *id, const char *whose,
                 void (*done)(void *arg, const char *token, const struct err *err), void *arg);
 /* The registry refused this token: forget it. */
-void tokens_drop(struct tokens *all, const struct challenge *c, const char *token);
+void tokens_drop(struct tokens *all, const struct challenge *c, const char *whose, const char *token);
 
 /* The value of an Authorization header for Basic (RFC 7617); the caller wipes and frees it. */
 char *token_basic(const char *username, const char *password);

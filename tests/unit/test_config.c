@@ -104,10 +104,21 @@ static void errors(void **state UNUSED)
         {"upstreams:\n  - name: a.io\n    stall_timeout: 0s\n", "line 3", "stall_timeout"},
         {"upstreams:\n  - name: a.io\n    rate_reserve: -1\n", "line 3", "rate_reserve"},
         {"upstreams:\n  - name: a.io\n    ca: /nowhere/ca.pem\n", "line 3", "upstreams.ca"},
-        {"upstreams:\n  - name: a.io\n    credentials:\n      helper: x\n", "line 4", "helper: not supported"},
-        {"upstreams:\n  - name: a.io\n    credentials: {provider: ecr}\n", "line 3", "provider: not supported"},
-        {"upstreams:\n  - name: a.io\n    credentials: {docker_config: /x}\n", "line 3",
-         "docker_config: not supported"},
+        {"upstreams:\n  - name: a.io\n    credentials:\n      helper: ../x\n", "line 4", "helper: is what follows"},
+        {"upstreams:\n  - name: a.io\n    credentials: {helper: x, username: u}\n", "line 3",
+         "username: does not belong"},
+        {"upstreams:\n  - name: a.io\n    credentials: {provider: abc}\n", "line 3",
+         "provider: is none of kubelet, ecr"},
+        {"upstreams:\n  - name: a.io\n    credentials: {provider: ecr, tenant: t}\n", "line 3",
+         "tenant: does not belong"},
+        {"upstreams:\n  - name: a.io\n    credentials: {docker_config: /x}\n", "line 3", "docker_config: reading /x"},
+        {"upstreams:\n  - name: a.io\n    credentials: {provider: kubelet}\n", "line 3", "command: has to be"},
+        {"upstreams:\n  - name: a.io\n    credentials: {provider: kubelet, command: /nowhere}\n", "line 3",
+         "command: /nowhere"},
+        {"upstreams:\n  - name: a.io\n    credentials: {provider: ecr, args: [a]}\n", "line 3",
+         "args: is for provider: kubelet"},
+        {"upstreams:\n  - name: a.io\n    credentials: {username: \"a:b\", password_file: /x}\n", "line 3",
+         "username: cannot be"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -214,7 +225,7 @@ static void defaults(void **state UNUSED)
     assert_int_equal(u->tags_ttl_ms, -1);
     assert_int_equal(u->connect_timeout_ms, 10000);
     assert_int_equal(u->stall_timeout_ms, 30000);
-    assert_true(u->parallel == 4 && u->rate_reserve == 10 && !u->insecure && !u->password);
+    assert_true(u->parallel == 4 && u->rate_reserve == 10 && !u->insecure && !cred_options_given(&u->credentials));
     config_free(&c);
 }
 
@@ -377,7 +388,7 @@ static void secrets_are_not_shown(void **state UNUSED)
     fputs("not-a-secret\n", f);
     fclose(f);
     assert_true(load(text, &c, &err));
-    assert_string_equal(config_find_upstream(&c, "a.io")->password, "not-a-secret");
+    assert_string_equal(config_find_upstream(&c, "a.io")->credentials.password_file, file);
     config_print(&c, &shown);
     assert_null(strstr(shown.data, "not-a-secret"));
     json_t *j = config_json(&c);
@@ -407,7 +418,7 @@ static void secrets_may_be_left_unread(void **state UNUSED)
     fclose(f);
     assert_true(config_load(&c, &o, &err));
     assert_string_equal(c.admin_socket, "/x/y.sock");
-    assert_null(config_find_upstream(&c, "a.io")->password);
+    assert_string_equal(config_find_upstream(&c, "a.io")->credentials.password_file, "/nowhere");
     config_free(&c);
     o.no_secrets = false;
     assert_false(config_load(&c, &o, &err));

@@ -1,0 +1,25 @@
+/* secret.h - passwords, tokens and keys: wiped when they go, never logged. Any thread. */
+#ifndef ENTREPOT_BASE_SECRET_H
+#define ENTREPOT_BASE_SECRET_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum { SECRET_MAX = 64 << 10 /* bytes of a file that holds one */ };
+
+/* Wipes and frees; NULL is nothing. */
+void secret_free(char *secret);
+void secret_clear_buf(struct buf *b);
+/* What a file holds, without the line's end; the caller gives it to secret_free(). NULL with ERR_IO, or ERR_INVALID if
+ * it is empty, too large, or no text. The message names the file alone. */
+char *secret_read(const char *file, struct err *err);
+
+static inline void cleanup_secretp(char **secret)
+{
+    secret_free(*secret);
+}
+
+#define _cleanup_secret_     _cleanup_(cleanup_secretp)
+#define _cleanup_secret_buf_ _cleanup_(secret_clear_buf)
+
+#endif

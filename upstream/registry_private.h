@@ -1,0 +1,58 @@
+/* registry_private.h - shared by registry.c, call.c and endpoint.c only. */
+#ifndef ENTREPOT_UPSTREAM_REGISTRY_PRIVATE_H
+#define ENTREPOT_UPSTREAM_REGISTRY_PRIVATE_H
+
+#include "upstream/challenge.h"
+#include "upstream/registry.h"
+#include "upstream/token.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { ENDPOINTS_MAX = 8 };
+
+enum method { METHOD_GET, METHOD_HEAD, METHOD_COUNT };
+
+extern const char *const METHODS[METHOD_COUNT];
+
+struct endpoint {
+    /* set once */
+    char *url;
+    /* shared, under upstream->lock */
+    struct challenge challenge; /* the last one seen */
+    bool usual_scope;           /* whose scope was repository:<name>:pull */
+    int failures;               /* in a row */
+    bool slow;                  /* the last one took its time */
+    bool probing;               /* one request finds out whether it is well again */
+    int64_t open_until_ms;      /* monotonic; until then it is passed over */
+};
+
+struct upstream {
+    /* set once */
+    char *name, *ca_file;
+    struct cred *cred;
+    bool insecure;
+    int64_t connect_timeout_ms, stall_timeout_ms;
+    struct endpoint endpoints[ENDPOINTS_MAX];
+    int endpoint_count;
+    struct tokens *tokens;
+    /* shared */
+    pthread_mutex_t lock;
+    atomic_bool up;
+    atomic_int_fast64_t ratelimit_remaining;
+    atomic_uint_fast64_t received, requests;
+    atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
+};
+
+/* ---- endpoint.c: a circuit breaker for each ---- */
+
+/* The endpoint to ask, beginning at `first`, among those whose bit in `tried` is not set: one that is well, else one
+ * whose time for a probe has come, else one that fails fast (asking it costs nothing). -1: there is none; *wait_ms says
+ * when there may be. */
+int endpoint_choose(struct upstream *u, int first, unsigned tried, int64_t *wait_ms);
+/* How it went: `bad` if it could not be reached, timed out or answered 5xx, after `took_ms`. */
+void endpoint_note(struct upstream *u, int n, bool bad, int64_t took_ms);
+/* The request was given up before anybody knew. */
+void endpoint_forget(struct upstream *u, int n);
+
+#endif
