@@ -130,6 +130,7 @@ static void find(struct index_txn *t, void *arg)
     struct cache_hit *hit = f->hit;
     uint64_t repo = rows_repo_id(t, f->repo);
 
+    hit->repo_private = rows_repo_is_private(t, repo);
     if (f->tag) {
         hit->tag_known = rows_get_tag(t, repo, f->tag, &hit->tag);
         if (!hit->tag_known)
@@ -137,8 +138,9 @@ static void find(struct index_txn *t, void *arg)
         hit->digest = hit->tag.digest;
     }
     hit->stored = rows_get_blob(t, &hit->digest, &hit->blob);
-    /* A tag's row is itself what the repository says about the digest. */
-    hit->linked = hit->stored && (hit->tag_known || rows_linked(t, repo, &hit->digest));
+    /* A tag's row is itself what the repository says about the digest; its word alone opens nothing private. */
+    hit->linked =
+        hit->stored && ((hit->tag_known && !(hit->blob.flags & BLOB_PRIVATE)) || rows_linked(t, repo, &hit->digest));
 }
 
 void cache_find(struct cache *c, const char *repo, const char *tag, const struct digest *digest, struct cache_hit *hit)
@@ -168,6 +170,47 @@ bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d)
 
     index_read(c->index, read_link, &q);
     return q.linked;
+}
+
+struct visibility_query {
+    const char *repo;
+    bool is_private;
+};
+
+static void read_visibility(struct index_txn *t, void *arg)
+{
+    struct visibility_query *q = arg;
+
+    q->is_private = rows_repo_is_private(t, rows_repo_id(t, q->repo));
+}
+
+bool cache_is_private(struct cache *c, const char *repo)
+{
+    struct visibility_query q = {.repo = repo};
+
+    index_read(c->index, read_visibility, &q);
+    return q.is_private;
+}
+
+struct host_query {
+    const char *host;
+    const struct digest *d;
+    bool sent;
+};
+
+static void read_host(struct index_txn *t, void *arg)
+{
+    struct host_query *q = arg;
+
+    q->sent = rows_sent_by(t, q->host, q->d);
+}
+
+bool cache_was_sent_by(struct cache *c, const char *host, const struct digest *d)
+{
+    struct host_query q = {.host = host, .d = d};
+
+    index_read(c->index, read_host, &q);
+    return q.sent;
 }
 
 struct pin_query {

@@ -59,6 +59,7 @@ struct cache_hit {
     struct digest digest; /* what the request comes down to; DIGEST_NONE if a tag is not known */
     bool stored;          /* the blob is here, `blob` is filled in */
     bool linked;          /* ... and the repository has proved to contain it */
+    bool repo_private;    /* the repository is for clients with a grant alone */
     struct blob_row blob;
 };
 
@@ -90,15 +91,20 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
 
 /* Stores a manifest whose digest was verified: file first, then one transaction with its children, its link and (tag
  * not NULL) its tag; `tag` "" records that it was pulled by digest, if nothing else holds it. `m` may be NULL (no
- * children). Everything is copied. `done` runs on `loop`. */
+ * children). `is_private`: it was got under a client's own identity. Everything is copied. `done` runs on `loop`. */
 void cache_put_manifest(struct cache *c, const char *repo, const char *tag, const struct digest *d,
                         const char *media_type, struct body *body, const struct manifest *m, uint32_t cost_ms,
-                        void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
+                        bool is_private, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
 /* Upstream said at `checked_ms` that the tag points to `d` (whose manifest need not be here). */
 void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms);
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
-/* The repository has proved to contain the blob. */
-void cache_link(struct cache *c, const char *repo, const struct digest *d);
+/* The repository's registry says that it contains the blob; unless `is_private`, everybody may read that repository. */
+void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);
+/* From now on the repository is for clients with a grant alone, or for everybody again. */
+void cache_set_private(struct cache *c, const char *repo, bool is_private);
+bool cache_is_private(struct cache *c, const char *repo);
+/* Whether some repository of this registry has sent the blob's bytes: its word about others is good then. */
+bool cache_was_sent_by(struct cache *c, const char *host, const struct digest *d);
 
 /* The file of a stored blob could not be read: it is verified before it is served again. */
 void cache_suspect(struct cache *c, const struct digest *d);

@@ -15,6 +15,7 @@ struct put {
     struct child *children;
     size_t count;
     struct tag_row tag_row;
+    bool is_private;
     void (*done)(void *arg, const struct err *err);
     void *arg;
     struct loop *loop;
@@ -52,6 +53,18 @@ static bool hold_by_digest(struct index_txn *t, uint64_t repo, const struct put 
            rows_put_tag(t, repo, ref_digest_tag(&p->digest, tag), &p->tag_row, err);
 }
 
+/* A repository for everybody has it, says a registry that has sent it: then it is no secret. The word of another
+ * registry, which may be anybody's, is not enough. */
+static bool share(struct index_txn *t, const struct put *p, struct err *err)
+{
+    char host[REF_HOST_MAX + 1];
+
+    if (p->is_private || p->body || p->tag)
+        return true;
+    snprintf(host, sizeof(host), "%.*s", (int)MIN(strcspn(p->repo, "/"), sizeof(host) - 1), p->repo);
+    return !rows_sent_by(t, host, &p->digest) || rows_share_blob(t, &p->digest, err);
+}
+
 static bool apply_put(struct index_txn *t, void *arg, struct err *err)
 {
     struct put *p = arg;
@@ -61,7 +74,7 @@ static bool apply_put(struct index_txn *t, void *arg, struct err *err)
         return false;
     if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
         return false;
-    if (!rows_link(t, repo, &p->digest, clock_now_s(), err))
+    if (!rows_link(t, repo, &p->digest, p->body ? PROOF_BYTES : PROOF_WORD, clock_now_s(), err) || !share(t, p, err))
         return false;
     if (!p->tag)
         return true;
@@ -120,7 +133,7 @@ static void write_put(void *arg)
     struct file_info info = {0};
 
     /* Written even if there is a file: nobody has looked at that one lately. */
-    if (!store_write_blob(c->store, &p->digest, p->body->data, p->body->len, &info, &p->err)) {
+    if (!store_write_blob(c->store, &p->digest, p->body->data, p->body->len, p->is_private, &info, &p->err)) {
         loop_post(p->loop, fail_put, p);
         return;
     }
@@ -143,12 +156,14 @@ static struct put *put_new(struct cache *c, const char *repo, const char *tag, c
 
 void cache_put_manifest(struct cache *c, const char *repo, const char *tag, const struct digest *d,
                         const char *media_type, struct body *body, const struct manifest *m, uint32_t cost_ms,
-                        void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+                        bool is_private, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
 {
     struct put *p = put_new(c, repo, tag, d);
 
     p->body = body_ref(body);
+    p->is_private = is_private;
     p->row = (struct blob_row){.size = (int64_t)body->len, .flags = BLOB_MANIFEST, .cost_ms = cost_ms};
+    p->row.flags |= is_private ? BLOB_PRIVATE : 0;
     p->row.created = p->row.used = clock_now_s();
     snprintf(p->row.media_type, sizeof(p->row.media_type), "%s", media_type);
     if (m) {
@@ -170,9 +185,28 @@ void cache_put_tag(struct cache *c, const char *repo, const char *tag, const str
     index_write(c->index, apply_put, end_put, p, NULL);
 }
 
-void cache_link(struct cache *c, const char *repo, const struct digest *d)
+static bool apply_visibility(struct index_txn *t, void *arg, struct err *err)
 {
-    index_write(c->index, apply_put, end_put, put_new(c, repo, NULL, d), NULL);
+    struct put *p = arg;
+    uint64_t repo;
+
+    return rows_intern_repo(t, p->repo, &repo, err) && rows_set_repo_private(t, repo, p->is_private, err);
+}
+
+void cache_set_private(struct cache *c, const char *repo, bool is_private)
+{
+    struct put *p = put_new(c, repo, "", &(struct digest){0});
+
+    p->is_private = is_private;
+    index_write(c->index, apply_visibility, end_put, p, NULL);
+}
+
+void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private)
+{
+    struct put *p = put_new(c, repo, NULL, d);
+
+    p->is_private = is_private;
+    index_write(c->index, apply_put, end_put, p, NULL);
 }
 
 static bool apply_drop_tag(struct index_txn *t, void *arg, struct err *err)

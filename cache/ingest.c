@@ -232,19 +232,28 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, st
     return i;
 }
 
-void ingest_also_link(struct ingest *i, const char *repo)
+bool ingest_is_shared(const struct ingest *i)
+{
+    return i->shared;
+}
+
+void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private)
 {
     struct repo_name *r;
 
     if (i->over) { /* the list is the index writer's now */
-        cache_link(i->cache, repo, &i->digest);
+        cache_link(i->cache, repo, &i->digest, is_private);
         return;
     }
+    i->shared = i->shared || !is_private;
     SLIST_FOREACH(r, &i->repos, entry)
-    if (strcmp(r->name, repo) == 0)
+    if (strcmp(r->name, repo) == 0) {
+        r->proof = proof == PROOF_BYTES ? proof : r->proof;
         return;
+    }
     r = xcalloc(1, sizeof(*r));
     r->name = xstrdup(repo);
+    r->proof = proof;
     SLIST_INSERT_HEAD(&i->repos, r, entry);
 }
 
@@ -416,7 +425,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);
-    bool due = !i->relay && i->since_checkpoint >= INGEST_CHECKPOINT &&
+    bool due = !i->relay && i->shared && i->since_checkpoint >= INGEST_CHECKPOINT &&
                clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
     if (due && !i->over && i->size >= 0 && !i->checkpointing)
         ingest_checkpoint(i, NULL);

@@ -27,6 +27,7 @@
 
 #include "base/digest.h"
 #include "base/loop.h"
+#include "cache/rows.h"
 
 struct cache;
 struct ingests;
@@ -111,8 +112,11 @@ int64_t ingest_size(struct ingest *i);            /* -1 not known; any thread */
 int64_t ingest_received(struct ingest *i);        /* any thread */
 int ingest_followers(struct ingest *i);           /* any thread */
 const char *ingest_validator(struct ingest *i);
-/* A repository (full name) that has proved to contain the blob: linked to it when it is stored. */
-void ingest_also_link(struct ingest *i, const char *repo);
+/* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,
+ * everybody may read that repository, and so the blob is not kept as private. */
+void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private);
+/* Whether it has been linked to a repository that everybody may read. Owner's loop. */
+bool ingest_is_shared(const struct ingest *i);
 /* A follower to be: keeps the ingest from being deserted until the follower is there, or does not come after all. */
 void ingest_hold(struct ingest *i);
 void ingest_let_go(struct ingest *i);

@@ -10,6 +10,7 @@
 struct repo_name {
     SLIST_ENTRY(repo_name) entry;
     char *name;
+    enum proof proof;
 };
 
 struct ingest {
@@ -41,6 +42,7 @@ struct ingest {
     struct digest computed;
     struct file_info published;
     bool granted; /* room for it, by the collector */
+    bool shared;  /* a repository that everybody may read has it */
 
     /* any thread */
     atomic_bool unsynced; /* a sync failed, which the kernel says once: what was written may be lost */

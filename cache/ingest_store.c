@@ -171,7 +171,8 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
     err_set(&i->worker_err, ERR_CANCELLED, "the download was put off: nobody waits for it");
     if (err)
         i->worker_err = *err;
-    if (drop || i->size < 0 || i->relay) {
+    /* A part does not say for whom it was: what came in under a client's identity is not there for the next one. */
+    if (drop || i->size < 0 || i->relay || !i->shared) {
         /* Followers must hear of it before the part goes: they hold the descriptor, nothing else. */
         pthread_mutex_lock(&i->lock);
         i->state = INGEST_FAILED;
@@ -198,11 +199,12 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     uint64_t repo;
 
     row.ctime_ns = i->published.ctime_ns;
+    row.flags = i->shared ? 0 : BLOB_PRIVATE;
     row.cost_ms = (uint32_t)MIN(clock_mono_ms() - i->started_ms, (int64_t)UINT32_MAX);
     if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
         return false;
     SLIST_FOREACH(r, &i->repos, entry)
-    if (!rows_intern_repo(t, r->name, &repo, err) || !rows_link(t, repo, &i->digest, row.created, err))
+    if (!rows_intern_repo(t, r->name, &repo, err) || !rows_link(t, repo, &i->digest, r->proof, row.created, err))
         return false;
     return true;
 }
@@ -259,7 +261,7 @@ static void publish(void *arg)
 
     if (atomic_load(&i->unsynced))
         err_set(&i->worker_err, ERR_IO, "syncing its part failed");
-    else if (store_publish_part(i->cache->store, &i->digest, i->fd, &i->published, &i->worker_err)) {
+    else if (store_publish_part(i->cache->store, &i->digest, i->fd, !i->shared, &i->published, &i->worker_err)) {
         index_write(i->cache->index, apply_store, end_store, i, i->owner);
         return;
     }

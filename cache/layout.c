@@ -13,6 +13,7 @@
 #define NAME_CONTAINERD "io.containerd.image.name"
 #define CHECKED         "io.entrepot.checked"
 #define PINNED          "io.entrepot.pinned"
+#define PRIVATE         "io.entrepot.private"
 
 enum { LOAD_BATCH = 256 };
 
@@ -32,6 +33,10 @@ static bool add_image(void *arg, uint64_t repo, const char *tag, const struct ta
 
     if (!rows_get_blob(s->t, &row->digest, &blob) || !rows_repo_name(s->t, repo, name))
         return true;
+    /* What stands here is taken as proved when it is read back: a tag that only a registry's word has put on something
+     * private stays out. */
+    if (blob.flags & BLOB_PRIVATE && !rows_linked(s->t, repo, &row->digest))
+        return true;
     snprintf(reference, sizeof(reference), "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);
     buf_adds(&s->out, s->any ? ",{\"mediaType\":\"" : "{\"mediaType\":\"");
     buf_add_json(&s->out, blob.media_type);
@@ -40,8 +45,9 @@ static bool add_image(void *arg, uint64_t repo, const char *tag, const struct ta
     buf_add_json(&s->out, reference);
     buf_adds(&s->out, "\",\"" NAME_CONTAINERD "\":\"");
     buf_add_json(&s->out, reference);
-    buf_addf(&s->out, "\",\"" CHECKED "\":\"%lld\"%s}}", (long long)row->checked_ms,
-             rows_pinned(s->t, repo, tag) ? ",\"" PINNED "\":\"true\"" : "");
+    buf_addf(&s->out, "\",\"" CHECKED "\":\"%lld\"%s%s}}", (long long)row->checked_ms,
+             rows_pinned(s->t, repo, tag) ? ",\"" PINNED "\":\"true\"" : "",
+             rows_repo_is_private(s->t, repo) ? ",\"" PRIVATE "\":\"true\"" : "");
     s->any = true;
     return true;
 }
@@ -117,8 +123,9 @@ static bool enter(struct index_txn *t, const json_t *image, struct err *err)
     row.checked_ms = row.changed_ms = checked ? strtoll(checked, NULL, 10) : 0;
     ref_tag(&ref, tag);
     return rows_intern_repo(t, ref_name(&ref, repo_name), &repo, err) && rows_put_tag(t, repo, tag, &row, err) &&
-           rows_link(t, repo, &row.digest, clock_now_s(), err) &&
-           (!json_object_get(notes, PINNED) || rows_pin(t, repo, tag, true, err));
+           rows_link(t, repo, &row.digest, PROOF_BYTES, clock_now_s(), err) &&
+           (!json_object_get(notes, PINNED) || rows_pin(t, repo, tag, true, err)) &&
+           (!json_object_get(notes, PRIVATE) || rows_set_repo_private(t, repo, true, err));
 }
 
 static bool apply_load(struct index_txn *t, void *arg, struct err *err)

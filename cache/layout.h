@@ -3,7 +3,7 @@
  *
  * Each image has its full reference as org.opencontainers.image.ref.name and io.containerd.image.name; our own
  * annotation io.entrepot.checked is when upstream last said so, in milliseconds since 1970, and io.entrepot.pinned says
- * "true" of pinned ones.
+ * "true" of pinned ones, io.entrepot.private of those whose repository is for clients with a grant alone.
  */
 #ifndef ENTREPOT_CACHE_LAYOUT_H
 #define ENTREPOT_CACHE_LAYOUT_H

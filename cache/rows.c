@@ -75,6 +75,8 @@ static size_t repo_key(char key[REF_NAME_MAX + 2], const char *name)
     return len + 1;
 }
 
+enum { REPO_SHARED = 0, REPO_PRIVATE = 1 };
+
 uint64_t rows_repo_id(struct index_txn *t, const char *name)
 {
     char key[REF_NAME_MAX + 2];
@@ -93,10 +95,44 @@ bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struc
     if (*id != 0)
         return true;
     *id = (uint64_t)meta_get(t, "next_repo") + 1;
-    put_be64(value, *id); /* the last byte is the visibility: 0 shared */
+    put_be64(value, *id); /* the last byte is the visibility */
     put_be64(by_id + 1, *id);
     return meta_add(t, "next_repo", 1, err) && txn_put(t, TABLE_REPO, key, len, value, sizeof(value), err) &&
            txn_put(t, TABLE_REPO, by_id, sizeof(by_id), key + 1, len - 1, err);
+}
+
+/* The row of a repository's id: its name; by name: its id and, last, its visibility. */
+static bool get_repo(struct index_txn *t, uint64_t id, char key[REF_NAME_MAX + 2], size_t *key_len, struct slice *v)
+{
+    char name[REF_NAME_MAX + 1];
+
+    if (id == 0 || !rows_repo_name(t, id, name))
+        return false;
+    *key_len = repo_key(key, name);
+    return txn_get(t, TABLE_REPO, key, *key_len, v, NULL) && v->len == ID_LEN + 1;
+}
+
+bool rows_repo_is_private(struct index_txn *t, uint64_t id)
+{
+    char key[REF_NAME_MAX + 2];
+    struct slice v;
+    size_t len;
+
+    return get_repo(t, id, key, &len, &v) && ((const uint8_t *)v.data)[ID_LEN] == REPO_PRIVATE;
+}
+
+bool rows_set_repo_private(struct index_txn *t, uint64_t id, bool is_private, struct err *err)
+{
+    uint8_t value[ID_LEN + 1];
+    char key[REF_NAME_MAX + 2];
+    struct slice v;
+    size_t len;
+
+    if (!get_repo(t, id, key, &len, &v))
+        return true;
+    memcpy(value, v.data, sizeof(value));
+    value[ID_LEN] = is_private ? REPO_PRIVATE : REPO_SHARED;
+    return txn_put(t, TABLE_REPO, key, len, value, sizeof(value), err);
 }
 
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1])
@@ -167,7 +203,7 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
 {
     struct blob_row old, merged = *row;
 
-    merged.flags &= BLOB_MANIFEST;
+    merged.flags &= BLOB_MANIFEST | BLOB_PRIVATE;
     merged.clock = rows_clock(t);
     merged.uses = MAX(merged.uses, 1u);
     if (rows_get_blob(t, d, &old)) {
@@ -177,7 +213,9 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
         merged.clock = old.clock;
         merged.rank = old.rank;
         merged.spacing = old.spacing;
-        merged.flags |= old.flags;
+        if (!(old.flags & BLOB_PRIVATE)) /* what everybody may read stays so */
+            merged.flags &= ~(uint32_t)BLOB_PRIVATE;
+        merged.flags |= old.flags & ~(uint32_t)BLOB_PRIVATE;
         merged.cost_ms = MAX(merged.cost_ms, old.cost_ms);
         if (merged.ctime_ns == 0)
             merged.ctime_ns = old.ctime_ns;
@@ -204,6 +242,16 @@ bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, st
     if (row.flags & BLOB_IDLE && row.used != before &&
         (!rows_idle_del(t, d, before, err) || !rows_idle_put(t, d, row.used, err)))
         return false;
+    return rows_write_blob(t, d, &row, err);
+}
+
+bool rows_share_blob(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct blob_row row;
+
+    if (!rows_get_blob(t, d, &row) || !(row.flags & BLOB_PRIVATE))
+        return true;
+    row.flags &= ~(uint32_t)BLOB_PRIVATE;
     return rows_write_blob(t, d, &row, err);
 }
 

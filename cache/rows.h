@@ -21,6 +21,9 @@ enum blob_flags {
     /* where GC finds it; kept by rows_refs.c alone */
     BLOB_IDLE = 2,   /* in `idle`: nothing refers to it */
     BLOB_RANKED = 4, /* in `rank`: an image that may be retired */
+    /* Came in under a client's own identity. Only a repository that has proved by itself to contain it opens it: a
+     * manifest that names it is no proof, for anybody can write one. */
+    BLOB_PRIVATE = 8,
 };
 
 struct blob_row {
@@ -65,6 +68,9 @@ struct totals {
 /* Repositories by full name ("docker.io/library/nginx"). rows_repo_id(): 0 if it is not known. */
 uint64_t rows_repo_id(struct index_txn *t, const char *name);
 bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err);
+/* Whether a repository is for clients with a grant alone (proxy/grant.h). */
+bool rows_repo_is_private(struct index_txn *t, uint64_t repo);
+bool rows_set_repo_private(struct index_txn *t, uint64_t repo, bool is_private, struct err *err);
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1]);
 
 bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row);
@@ -72,6 +78,8 @@ bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row 
 bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
 /* Notes that it was used, last at `used` (seconds); nothing if the blob is not there. */
 bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
+/* A repository that everybody may read has it: it is private no more. */
+bool rows_share_blob(struct index_txn *t, const struct digest *d, struct err *err);
 /* The file was found to match its digest when it had this change time. */
 bool rows_verified_blob(struct index_txn *t, const struct digest *d, int64_t ctime_ns, struct err *err);
 /* Forgets a blob, its links and, for a manifest, the references it held. Who held it is the caller's concern: rows in
@@ -104,9 +112,17 @@ void rows_each_tag(struct index_txn *t, uint64_t repo,
 void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
                         bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
+/* How a repository proved to contain a blob: it sent the bytes, or its registry said so. */
+enum proof { PROOF_BYTES = 'b', PROOF_WORD = 'w' };
 /* `repo` has proved to contain the blob, at `now` (seconds). */
-bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, int64_t now, struct err *err);
-/* Whether it has: by a link, or because a manifest (or index) linked to it names the blob. */
+bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
+               struct err *err);
+/* Whether some repository of this registry has sent its bytes: then the registry's word about its others is good, too.
+ */
+bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d);
+/* Whether the repository may be believed to contain the blob: by a link, or because a manifest (or index) linked to it
+ * names it. A private blob takes more: the bytes, or the word of a registry that has sent them; for anybody can write a
+ * manifest that names a digest, and run a registry that says yes. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
 
 /* Visits what nothing refers to, from the longest unused; returning false ends the visit. */

@@ -5,6 +5,7 @@
 enum {
     LINK_DEPTH = 3, /* blob <- manifest <- index <- index */
     LINK_HOLDERS = 256,
+    LINK_VALUE_LEN = 9, /* when, how */
 };
 
 static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct digest *d)
@@ -15,11 +16,21 @@ static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct di
     return len + ID_LEN;
 }
 
-bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, int64_t now, struct err *err)
+static enum proof proof_of(const struct slice *v)
 {
-    uint8_t key[LINK_LEN_MAX], v[8];
+    return v->len == LINK_VALUE_LEN && ((const uint8_t *)v->data)[8] == PROOF_BYTES ? PROOF_BYTES : PROOF_WORD;
+}
 
+bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
+               struct err *err)
+{
+    uint8_t key[LINK_LEN_MAX], v[LINK_VALUE_LEN];
+    struct slice old;
+
+    if (txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &old, NULL) && proof_of(&old) == PROOF_BYTES)
+        proof = PROOF_BYTES;
     put_le64(v, now);
+    v[8] = (uint8_t)proof;
     return txn_put(t, TABLE_LINK, key, link_key(key, repo, d), v, sizeof(v), err);
 }
 
@@ -54,9 +65,61 @@ static bool linked_within(struct index_txn *t, uint64_t repo, const struct diges
     return found;
 }
 
+struct on_host {
+    struct index_txn *t;
+    const struct digest *d;
+    const char *host;
+    size_t host_len;
+    bool found;
+};
+
+static bool look_at_link(void *arg, const struct slice *key, const struct slice *value)
+{
+    struct on_host *h = arg;
+    size_t len = digest_key_len(h->d);
+    char name[REF_NAME_MAX + 1];
+
+    if (key->len != len + ID_LEN || memcmp(key->data, digest_key(h->d), len) != 0)
+        return false;
+    h->found = proof_of(value) == PROOF_BYTES &&
+               rows_repo_name(h->t, get_be64((const uint8_t *)key->data + len), name) &&
+               strncmp(name, h->host, h->host_len) == 0 && name[h->host_len] == '/';
+    return !h->found;
+}
+
+static bool sent_by(struct index_txn *t, const char *host, size_t host_len, const struct digest *d)
+{
+    struct on_host h = {.t = t, .d = d, .host = host, .host_len = host_len};
+
+    txn_each(t, TABLE_LINK, digest_key(d), digest_key_len(d), look_at_link, &h);
+    return h.found;
+}
+
+bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d)
+{
+    return sent_by(t, host, strlen(host), d);
+}
+
+static bool private_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
+{
+    uint8_t key[LINK_LEN_MAX];
+    char name[REF_NAME_MAX + 1];
+    struct slice v;
+
+    if (!txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL))
+        return false;
+    return proof_of(&v) == PROOF_BYTES || (rows_repo_name(t, repo, name) && sent_by(t, name, strcspn(name, "/"), d));
+}
+
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
 {
-    return repo != 0 && linked_within(t, repo, d, LINK_DEPTH);
+    struct blob_row row;
+
+    if (repo == 0)
+        return false;
+    if (rows_get_blob(t, d, &row) && row.flags & BLOB_PRIVATE)
+        return private_linked(t, repo, d);
+    return linked_within(t, repo, d, LINK_DEPTH);
 }
 
 struct link_list {

@@ -130,7 +130,8 @@ bool store_fail(struct err *err, const char *doing, const struct digest *d)
 
 void store_fill_info(struct file_info *info, const struct stat *st)
 {
-    *info = (struct file_info){st->st_size, st->st_ctim.tv_sec * 1000000000LL + st->st_ctim.tv_nsec, st->st_ino};
+    *info = (struct file_info){st->st_size, st->st_ctim.tv_sec * 1000000000LL + st->st_ctim.tv_nsec, st->st_ino,
+                               !(st->st_mode & S_IROTH)};
 }
 
 int store_open_blob(struct store *s, const struct digest *d, struct file_info *info, struct err *err)
@@ -244,13 +245,13 @@ bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
     return true;
 }
 
-static bool publish(struct store *s, const struct digest *d, int fd, const char *name, struct file_info *info,
-                    struct err *err)
+static bool publish(struct store *s, const struct digest *d, int fd, const char *name, bool is_private,
+                    struct file_info *info, struct err *err)
 {
     char hex[DIGEST_TEXT_MAX];
     struct stat st;
 
-    if (fchmod(fd, 0444) != 0 || fsync(fd) != 0)
+    if (fchmod(fd, is_private ? 0400 : 0444) != 0 || fsync(fd) != 0)
         return store_fail(err, "syncing", d);
     if (renameat(s->ingest, name, s->blobs[d->alg], digest_hex(d, hex)) != 0)
         return store_fail(err, "publishing", d);
@@ -260,15 +261,16 @@ static bool publish(struct store *s, const struct digest *d, int fd, const char 
     return true;
 }
 
-bool store_publish_part(struct store *s, const struct digest *d, int fd, struct file_info *info, struct err *err)
+bool store_publish_part(struct store *s, const struct digest *d, int fd, bool is_private, struct file_info *info,
+                        struct err *err)
 {
     char name[NAME_ROOM];
 
-    return publish(s, d, fd, part_name(d, name), info, err);
+    return publish(s, d, fd, part_name(d, name), is_private, info, err);
 }
 
-bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, struct file_info *info,
-                      struct err *err)
+bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, bool is_private,
+                      struct file_info *info, struct err *err)
 {
     char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
 
@@ -289,7 +291,7 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
         }
         at += (size_t)n;
     }
-    if (publish(s, d, fd, name, info, err))
+    if (publish(s, d, fd, name, is_private, info, err))
         return true;
     unlinkat(s->ingest, name, 0);
     return false;

@@ -2,7 +2,8 @@
  *
  *     <path>/oci-layout             {"imageLayoutVersion":"1.0.0"}
  *     <path>/index.json             tagged images
- *     <path>/blobs/<alg>/<hex>      one file a blob, mode 0444
+ *     <path>/blobs/<alg>/<hex>      one file a blob, mode 0444; 0400 if it came in under a
+ *                                 client's own identity, so that this is known even if the index is lost
  *     <path>/ingest/<alg>-<hex>.part  blobs on their way in
  *     <path>/quarantine/<alg>-<hex>   what did not match its digest, a few of them, for whoever wants to look
  *
@@ -28,6 +29,7 @@ struct file_info {
     int64_t size;
     int64_t ctime_ns; /* st_ctim: changes with every write to the file, and cannot be set back */
     uint64_t inode;
+    bool is_private; /* others may not read it: it came in under a client's own identity */
 };
 
 /* Opens a blob for reading; the caller closes it. `info` may be NULL. -1 and ERR_NOT_FOUND if there is none. */
@@ -49,16 +51,17 @@ bool store_quarantine_blob(struct store *store, const struct digest *d, uint64_t
 /* Unlinks a blob; true also if there was none. */
 bool store_remove_blob(struct store *store, const struct digest *d, struct err *err);
 /* Writes, syncs and publishes a small blob (a manifest) whose digest the caller has verified. Syncs. */
-bool store_write_blob(struct store *store, const struct digest *d, const void *data, size_t len, struct file_info *info,
-                      struct err *err);
+bool store_write_blob(struct store *store, const struct digest *d, const void *data, size_t len, bool is_private,
+                      struct file_info *info, struct err *err);
 
 /* Opens (creates) the part file of a blob, read and write. */
 int store_open_part(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_part(struct store *store, const struct digest *d, struct err *err);
 /* When it was last written to, seconds since 1970; false if there is none. */
 bool store_stat_part(struct store *store, const struct digest *d, int64_t *written_s);
-/* Publishes a verified part: sync, mode 0444, rename, sync of the folder, in this order. Syncs. */
-bool store_publish_part(struct store *store, const struct digest *d, int fd, struct file_info *info, struct err *err);
+/* Publishes a verified part: sync, mode 0444 (private: 0400), rename, sync of the folder, in this order. Syncs. */
+bool store_publish_part(struct store *store, const struct digest *d, int fd, bool is_private, struct file_info *info,
+                        struct err *err);
 
 /* Visits every file in blobs/ and every part, until fn returns false; names that are no digest are passed over.
  * store_each_part() also removes what a crash left in ingest/ that is of no use. */

@@ -1,4 +1,5 @@
 /* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
+#include "proxy/access.h"
 #include "proxy/handlers.h"
 
 #include "base/log.h"
@@ -13,8 +14,7 @@ struct serving {
     struct worker *worker;
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
-    char name[REF_NAME_MAX + 1], path[REF_PATH_MAX + 1];
-    const struct site *site;
+    struct visitor *visitor;   /* NULL: served from the store at once */
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
@@ -33,6 +33,8 @@ static void serving_free(struct serving *s)
         follower_leave(s->follower);
     if (s->before)
         follower_leave(s->before);
+    if (s->visitor)
+        visitor_free(s->visitor);
     free(s);
 }
 
@@ -128,7 +130,7 @@ static void cut_off(struct serving *s, const struct err *err)
 {
     struct http_request *req = s->req;
 
-    log_warn("a blob of %s is cut off: %s", s->name, err->msg);
+    log_warn("a blob of %s is cut off: %s", s->visitor->route.name, err->msg);
     serving_free(s);
     http_abort(req);
 }
@@ -166,7 +168,7 @@ static bool is_disks_fault(const struct err *err)
 
 static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    struct fetch_request ask = {FETCH_BLOB_RELAY, s->site, s->path, s->name, "", &s->digest, NULL, {.fd = -1}};
+    struct fetch_request ask = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->follower)
         ask.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
@@ -244,7 +246,9 @@ static void fetched(void *arg, struct fetch_result *res)
         relay(s, fetched);
         return;
     }
-    if (res->err.code != ERR_OK) {
+    if (res->err.code != ERR_OK && access_retry(s->visitor, res)) {
+        s->visitor = NULL; /* it comes back by itself */
+    } else if (res->err.code != ERR_OK) {
         reply_failure(req, res, KIND_BLOB);
     } else if (res->ingest) {
         reply_status(req, res);
@@ -262,29 +266,34 @@ static void fetched(void *arg, struct fetch_result *res)
     serving_free(s);
 }
 
-void handle_blob(struct worker *w, struct http_request *req, const struct route *r)
+static void serve(struct visitor *v)
 {
+    struct worker *w = v->worker;
+    struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_request ask = {
-        head ? FETCH_BLOB_HEAD : FETCH_BLOB, r->site, r->path, r->name, "", &r->digest, NULL, {.fd = -1}};
+    const struct fetch_request ask = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
     struct cache_hit hit;
 
-    reply_note(req, r, KIND_BLOB);
-    cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
-    if (hit.stored && hit.linked) {
+    cache_find(w->proxy->cache, v->route.name, NULL, &v->route.digest, &hit);
+    if (hit.stored && hit.linked && (v->is_private || !hit.repo_private)) {
         reply_hit(req);
-        if (send_stored(w, req, &r->digest))
+        if (send_stored(w, req, &v->route.digest)) {
+            visitor_free(v);
             return;
+        }
         http_reply_reset(req);
     }
     struct serving *s = xcalloc(1, sizeof(*s));
     s->worker = w;
     s->req = req;
     s->fd = -1;
-    s->digest = r->digest;
-    s->site = r->site;
-    snprintf(s->name, sizeof(s->name), "%s", r->name);
-    snprintf(s->path, sizeof(s->path), "%s", r->path);
+    s->digest = v->route.digest;
+    s->visitor = v;
     http_on_gone(req, client_gone, s);
     fetch_begin(w->proxy->fetchers, w->loop, &ask, fetched, s);
+}
+
+void handle_blob(struct worker *w, struct http_request *req, const struct route *r)
+{
+    access_enter(w, req, r, KIND_BLOB, serve);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WORKERS_LIMIT = 8 };
+enum { GRANT_TTL_MAX_MS = 300 * 1000, FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WORKERS_LIMIT = 8 };
 
 /* ---- sections of the file ---- */
 
@@ -152,6 +152,22 @@ static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
             config_take_duration(r, "tags", 0, "negative_ttl", y->tags->negative_ttl, &c->tags_negative_ttl_ms));
 }
 
+static bool take_clients(struct reading *r, const struct yaml_config *y)
+{
+    static const char *const logins[] = {"auto", "on", "off", NULL};
+    struct config *c = r->c;
+    int login = (int)c->login;
+
+    if (!y->clients)
+        return true;
+    if (!config_take_word(r, "clients", 0, "login", y->clients->login, logins, &login) ||
+        !config_take_duration(r, "clients", 0, "grant_ttl", y->clients->grant_ttl, &c->grant_ttl_ms))
+        return false;
+    c->login = (enum config_login)login;
+    return (c->grant_ttl_ms >= 1000 && c->grant_ttl_ms <= GRANT_TTL_MAX_MS) ||
+           config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients->grant_ttl);
+}
+
 /* ---- the whole ---- */
 
 static bool read_text(const char *file, struct buf *text, struct err *err)
@@ -181,8 +197,8 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
         return err_wrap(err, "%s", file);
     config_set(&c->file, file);
     struct reading r = {c, file, text.data, no_secrets, err};
-    bool ok = !y || (take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_cache(&r, y) &&
-                     take_gc(&r, y));
+    bool ok = !y || (take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
+                     take_cache(&r, y) && take_gc(&r, y));
     for (uint32_t i = 0; ok && y && i < y->upstreams_count; i++)
         ok = config_take_upstream(&r, (int)i, &y->upstreams[i]);
     config_yaml_free(y);
@@ -243,6 +259,7 @@ static void defaults(struct config *c)
     c->tags_ttl_ms = 5 * 60 * 1000;
     c->tags_max_stale_ms = (int64_t)30 * 86400 * 1000;
     c->tags_negative_ttl_ms = 10 * 1000;
+    c->grant_ttl_ms = 5 * 60 * 1000;
 }
 
 static bool apply_overrides(struct config *c, const struct config_overrides *o, struct err *err)

@@ -31,6 +31,7 @@ struct config_upstream {
     struct cred_options credentials;
     char *ca;
     bool insecure;
+    bool client_access;  /* clients' own identities alone */
     int64_t tags_ttl_ms; /* -1: as for all */
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;
@@ -51,6 +52,8 @@ struct config {
     bool gc_lru; /* policy */
     int64_t tags_ttl_ms, tags_max_stale_ms, tags_negative_ttl_ms;
     bool offline, upstreams_any;
+    int64_t grant_ttl_ms;
+    enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
     struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
     int upstream_count;
 };

@@ -101,7 +101,7 @@ static json_t *upstream(const struct config_upstream *u)
     if (u->endpoints[0])
         json_object_set(j, "endpoints", endpoints);
     json_decref(endpoints);
-    json_object_set_new(j, "access", json_string("shared"));
+    json_object_set_new(j, "access", json_string(u->client_access ? "client" : "shared"));
     if (cred_options_given(&u->credentials))
         json_object_set_new(j, "credentials", credentials(&u->credentials));
     if (u->ca)
@@ -118,8 +118,8 @@ static json_t *upstream(const struct config_upstream *u)
 
 json_t *config_json(const struct config *c)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
-                                                                                                "journal"};
+    static const char *const levels[] = {"error", "warn", "info", "debug"},
+                             *const formats[] = {"text", "json", "journal"}, *const logins[] = {"auto", "on", "off"};
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
     for (int i = 0; c->listen[i]; i++)
@@ -144,6 +144,8 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "tags",
                         json_pack("{s:o, s:o, s:o}", "ttl", duration(c->tags_ttl_ms), "max_stale",
                                   duration(c->tags_max_stale_ms), "negative_ttl", duration(c->tags_negative_ttl_ms)));
+    json_object_set_new(j, "clients",
+                        json_pack("{s:s, s:o}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms)));
     json_object_set_new(j, "offline", json_boolean(c->offline));
     json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
     json_object_set_new(j, "upstreams", upstreams);

@@ -136,8 +136,9 @@ bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream
         !take_endpoints(r, nth, y, u) ||
         !config_take_word(r, "upstreams", nth, "access", y->access, accesses, &access_word))
         return false;
-    if (access_word == 1)
-        return config_unsupported(r, "upstreams", nth, "access");
+    u->client_access = access_word == 1;
+    if (u->client_access && y->credentials)
+        return config_bad(r, "upstreams", nth, "access", "is client, so that the credentials would never be used");
     if (y->ca && !r->no_secrets && access(y->ca, R_OK) != 0)
         return config_bad(r, "upstreams", nth, "ca", "%s: %s", y->ca, strerror(errno));
     config_set(&u->ca, y->ca);

@@ -81,6 +81,12 @@ static const cyaml_schema_field_t LOG[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t CLIENTS[] = {
+    TEXT("login", INNER(clients), login),
+    TEXT("grant_ttl", INNER(clients), grant_ttl),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t CACHE[] = {
     TEXT("path", INNER(cache), path),
     TEXT("max_size", INNER(cache), max_size),
@@ -112,6 +118,7 @@ static const cyaml_schema_field_t TOP[] = {
     SECTION("cache", cache, CACHE),
     SECTION("gc", gc, GC),
     SECTION("tags", tags, TAGS),
+    SECTION("clients", clients, CLIENTS),
     TEXT("offline", struct yaml_config, offline),
     TEXT("upstreams_any", struct yaml_config, upstreams_any),
     CYAML_FIELD_SEQUENCE("upstreams", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_config, upstreams,

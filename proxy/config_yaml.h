@@ -69,6 +69,9 @@ struct yaml_config {
         char *policy, *high, *low, *grace, *interval;
     } * gc;
     struct yaml_tags *tags;
+    struct {
+        char *login, *grant_ttl;
+    } * clients;
     char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;
     uint32_t upstreams_count;

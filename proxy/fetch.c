@@ -25,6 +25,7 @@ static void waiter_free(struct waiter *w)
     free(w->name);
     free(w->tag);
     free(w->listing);
+    client_unref(w->client);
     free(w);
 }
 
@@ -85,7 +86,7 @@ static void note_absence(struct fetch *f)
 {
     int64_t ttl = f->fetcher->all->config->tags_negative_ttl_ms;
 
-    if (f->result.err.code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 ||
+    if (f->result.err.code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 || f->is_private ||
         find_absence(f->fetcher, f->key))
         return;
     struct absence *a = xcalloc(1, sizeof(*a));
@@ -118,10 +119,29 @@ static void fetch_free(struct fetch *f)
     free(f->name);
     free(f->tag);
     free(f->listing);
+    client_unref(f->client);
     struct fetcher *fr = f->fetcher;
     free(f);
     if (fr->stopping && LIST_EMPTY(&fr->active))
         loop_stop(fr->loop);
+}
+
+/* The refusal of one client is not another's. */
+static void let_other_clients_try(struct fetch *f)
+{
+    struct waiters own = STAILQ_HEAD_INITIALIZER(own);
+
+    if (f->result.err.code != ERR_DENIED || !f->is_private || f->kind == FETCH_ACCESS || f->fetcher->stopping)
+        return;
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        if (w->client && f->client && strcmp(w->client->whose, f->client->whose) != 0)
+            fetch_again(w);
+        else
+            STAILQ_INSERT_TAIL(&own, w, entry);
+    }
+    STAILQ_CONCAT(&f->waiters, &own);
 }
 
 void fetch_run(struct fetch *f, enum step step)
@@ -131,12 +151,49 @@ void fetch_run(struct fetch *f, enum step step)
         f->step = step;
         if (step == STEP_DONE) {
             note_absence(f);
+            let_other_clients_try(f);
+            while (!STAILQ_EMPTY(&f->strangers)) {
+                struct waiter *w = STAILQ_FIRST(&f->strangers);
+                STAILQ_REMOVE_HEAD(&f->strangers, entry);
+                fetch_again(w);
+            }
             fetch_answer(f, NULL);
             fetch_free(f);
             return;
         }
         step = f->steps->run[step](f);
     }
+}
+
+void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit)
+{
+    cache_find(f->fetcher->all->cache, f->name, tag, digest, hit);
+    if (hit->repo_private && !f->is_private)
+        hit->stored = hit->linked = hit->tag_known = false;
+}
+
+void fetch_identify(const struct fetch *f, struct upstream_request *req)
+{
+    static const struct cred_identity nobody;
+    const struct client *c = f->client;
+
+    if (!f->is_private || !c)
+        return;
+    if (c->authorization) {
+        req->authorization = c->authorization;
+    } else if (!client_is_nobody(c)) {
+        req->identity = &c->id;
+        req->whose = c->whose;
+    } else if (f->site->config->client_access) {
+        req->identity = &nobody;
+        req->whose = "nobody";
+    }
+}
+
+bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit)
+{
+    return hit->stored && !hit->linked && hit->blob.flags & BLOB_PRIVATE &&
+           !cache_was_sent_by(f->fetcher->all->cache, f->site->host, &hit->digest);
 }
 
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
@@ -156,6 +213,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
         .arg = f,
     };
 
+    fetch_identify(f, &req);
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }
 
@@ -210,12 +268,15 @@ static char *make_key(struct fetchers *all, const struct fetch_request *req)
         return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1),
                          digest_format(req->digest, text));
     case FETCH_BLOB_HEAD:
-        return xasprintf("head %s %s", req->name, digest_format(req->digest, text));
-    case FETCH_LISTING:
-        return xasprintf("list %s %s", req->name, req->listing);
+        return xasprintf("head %s%s %s", req->is_private ? "private " : "", req->name,
+                         digest_format(req->digest, text));
+    case FETCH_LISTING: /* what a registry lists may depend on who asks */
+        return xasprintf("list %s %s %s", req->is_private ? req->client->whose : "", req->name, req->listing);
+    case FETCH_ACCESS:
+        return xasprintf("access %s %s", req->client->whose, req->name);
     default:
-        return xasprintf("%s %s %s", req->kind == FETCH_MANIFEST ? "get" : "head", req->name,
-                         req->tag[0] ? req->tag : digest_format(req->digest, text));
+        return xasprintf("%s%s %s %s", req->kind == FETCH_MANIFEST ? "get" : "head", req->is_private ? " private" : "",
+                         req->name, req->tag[0] ? req->tag : digest_format(req->digest, text));
     }
 }
 
@@ -225,6 +286,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
 
     f->fetcher = fr;
     f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY     ? &BLOB_STEPS
+               : w->kind == FETCH_ACCESS                                ? &ACCESS_STEPS
                : w->kind == FETCH_LISTING || w->kind == FETCH_BLOB_HEAD ? &RELAY_STEPS
                                                                         : &MANIFEST_STEPS;
     f->key = xstrdup(key);
@@ -235,10 +297,13 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->tag = xstrdup(w->tag);
     f->listing = xstrdup(w->listing);
     f->digest = w->digest;
+    f->client = w->client ? client_ref(w->client) : NULL;
+    f->is_private = w->is_private;
     f->sent = &w->sent;
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
+    STAILQ_INIT(&f->strangers);
     LIST_INSERT_HEAD(&fr->active, f, entry);
     return f;
 }
@@ -248,7 +313,8 @@ static void arrive(void *arg)
 {
     struct waiter *w = arg;
     struct fetcher *fr = w->fetcher;
-    const struct fetch_request req = {w->kind, w->site, w->path, w->name, w->tag, &w->digest, w->listing, w->sent};
+    const struct fetch_request req = {w->kind,    w->site,    w->path,   w->name,       w->tag,
+                                      &w->digest, w->listing, w->client, w->is_private, w->sent};
     _cleanup_free_
     char *key = make_key(fr->all, &req);
     struct fetch *f;
@@ -264,7 +330,7 @@ static void arrive(void *arg)
             STAILQ_INSERT_TAIL(&f->waiters, w, entry);
         return;
     }
-    struct absence *a = w->kind == FETCH_BLOB ? NULL : find_absence(fr, key);
+    struct absence *a = w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS ? NULL : find_absence(fr, key);
     if (a || fr->stopping) {
         struct fetch_result r = {.how = HOW_ERROR};
         if (a)
@@ -312,6 +378,8 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     w->tag = xstrdup(req->tag ? req->tag : "");
     w->listing = xstrdup(req->listing ? req->listing : "");
     w->digest = *req->digest;
+    w->client = req->client ? client_ref(req->client) : NULL;
+    w->is_private = req->is_private;
     w->sent = req->sent;
     loop_post(w->fetcher->loop, arrive, w);
 }

@@ -12,6 +12,7 @@
 #define ENTREPOT_PROXY_FETCH_H
 
 #include "cache/cache.h"
+#include "proxy/client.h"
 #include "proxy/sites.h"
 
 struct fetchers;
@@ -23,6 +24,7 @@ enum fetch_kind {
     FETCH_BLOB_HEAD,
     FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
     FETCH_LISTING,    /* tags/list, referrers: passed on */
+    FETCH_ACCESS,     /* whether the client may read what `listing` names */
 };
 
 struct fetch_request {
@@ -32,7 +34,9 @@ struct fetch_request {
     const char *name;            /* "docker.io/library/nginx" */
     const char *tag;             /* "" if by digest */
     const struct digest *digest; /* DIGEST_NONE if by tag */
-    const char *listing;         /* FETCH_LISTING: "tags/list?n=10" */
+    const char *listing;         /* FETCH_LISTING: "tags/list?n=10"; FETCH_ACCESS: "manifests/latest" */
+    struct client *client;       /* whose identity upstream sees if `is_private`; NULL: the cache itself */
+    bool is_private;             /* he has a grant (access.h); what comes is kept as private */
     struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
 };
 

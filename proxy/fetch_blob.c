@@ -44,7 +44,7 @@ static enum step lookup(struct fetch *f)
     f->result.digest = f->digest;
     if (!is_relay(f) && fetch_must_verify(f, &f->digest))
         return STEP_VERIFY;
-    cache_find(cache_of(f), f->name, NULL, &f->digest, &f->hit);
+    fetch_find(f, NULL, &f->digest, &f->hit);
     if (is_relay(f) || (f->hit.stored && cache_look(cache_of(f), &f->digest) == FILE_MISSING))
         f->hit.stored = false; /* fetched in any case */
     if (f->hit.stored && (f->hit.linked || (w && w->proved))) {
@@ -56,7 +56,7 @@ static enum step lookup(struct fetch *f)
         f->result.how = HOW_ERROR;
         return STEP_DONE;
     }
-    return f->hit.stored ? STEP_PROVE : STEP_ASK;
+    return f->hit.stored && !fetch_needs_bytes(f, &f->hit) ? STEP_PROVE : STEP_ASK;
 }
 
 /* ---- prove ---- */
@@ -73,14 +73,14 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
     }
     f->result.upstream_status = r->status;
     if (f->ingest) { /* all bytes were here from an earlier time, not yet verified */
-        ingest_also_link(f->ingest, f->name);
+        ingest_also_link(f->ingest, f->name, PROOF_WORD, f->is_private);
         f->answered = true;
         f->result.how = HOW_MISS;
         f->result.size = ingest_size(f->ingest);
         fetch_answer(f, f->ingest);
         return; /* finished() goes on */
     }
-    cache_link(cache_of(f), f->name, &f->digest);
+    cache_link(cache_of(f), f->name, &f->digest, f->is_private);
     f->result.how = HOW_REVALIDATED;
     f->result.size = f->hit.blob.size;
     fetch_run(f, STEP_DONE);
@@ -140,7 +140,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
         return refuse_answer(f, "the disk is full, and upstream does not say how large the blob is");
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
-    ingest_also_link(f->ingest, f->name);
+    ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
     answer_followers(f);
     return true;
 }
@@ -390,6 +390,7 @@ static enum step ask(struct fetch *f)
         .on_done = take_end,
         .arg = f,
     };
+    fetch_identify(f, &req);
     if (ranged && f->attempts == 0)
         log_info("a blob of %s is resumed at %lld of %lld bytes", f->name, (long long)f->first,
                  (long long)ingest_size(f->ingest));
@@ -426,28 +427,45 @@ static void proved_elsewhere(void *arg, struct fetch_result *r)
         return;
     }
     w->proved = true;
-    cache_link(w->fetcher->all->cache, w->name, &w->digest);
+    cache_link(w->fetcher->all->cache, w->name, &w->digest, w->is_private);
     fetch_again(w);
 }
 
 /* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
 static void prove_for(struct waiter *w)
 {
-    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site, w->path, w->name, "", &w->digest, "", {.fd = -1}};
+    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site, w->path,   w->name,       "",
+                                       &w->digest,      "",      w->client, w->is_private, {.fd = -1}};
 
     fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
+}
+
+static bool is_for_everybody(const struct fetch *f)
+{
+    return !f->is_private || (f->ingest && ingest_is_shared(f->ingest));
 }
 
 void fetch_blob_join(struct fetch *f, struct waiter *w)
 {
     bool same = strcmp(f->name, w->name) == 0;
 
+    /* What is arriving under a client's identity is for his repository, and for others of that registry if it says so.
+     */
+    bool stranger = strcmp(f->site->host, w->site->host) != 0 || (same && !w->is_private);
+    if (!is_for_everybody(f) && stranger) {
+        STAILQ_INSERT_TAIL(&f->strangers, w, entry);
+        return;
+    }
+    if (!same && !w->proved && !is_for_everybody(f)) {
+        prove_for(w);
+        return;
+    }
     if (!same && !w->proved && !cache_is_linked(cache_of(f), w->name, &w->digest)) {
         prove_for(w);
         return;
     }
     if (!same && f->ingest)
-        ingest_also_link(f->ingest, w->name);
+        ingest_also_link(f->ingest, w->name, PROOF_WORD, w->is_private);
     enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;
     if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may tell of an attempt that failed and is being made again. */

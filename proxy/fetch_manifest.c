@@ -52,22 +52,25 @@ static enum step lookup(struct fetch *f)
     struct cache_hit *hit = &f->hit;
 
     f->result.how = HOW_HIT;
-    cache_find(cache_of(f), f->name, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
+    fetch_find(f, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
     if (!hit->stored && fetch_must_verify(f, &hit->digest))
         return STEP_VERIFY;
     if (by_tag(f) && hit->tag_known) {
         bool fresh = clock_now_ms() - hit->tag.checked_ms < fetch_ttl_ms(f);
-        if (fresh && is_here(hit)) {
+        if (fresh && is_here(hit) && hit->linked) {
             f->digest = hit->digest;
             return STEP_DELIVER;
         }
         if (f->fetcher->all->config->offline)
-            return is_here(hit) ? STEP_FAIL : offline(f);
+            return is_here(hit) && hit->linked ? STEP_FAIL : offline(f);
         /* A tag that is known by a HEAD alone has nothing to compare with: ask for what it points to now. */
         return is_here(hit) ? STEP_REVALIDATE : STEP_ASK;
     }
     if (!by_tag(f) && is_here(hit))
-        return hit->linked ? STEP_DELIVER : f->fetcher->all->config->offline ? offline(f) : STEP_PROVE;
+        return hit->linked                        ? STEP_DELIVER
+               : f->fetcher->all->config->offline ? offline(f)
+               : fetch_needs_bytes(f, hit)        ? STEP_ASK
+                                                  : STEP_PROVE;
     if (f->fetcher->all->config->offline)
         return offline(f);
     return STEP_ASK;
@@ -85,7 +88,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
         fetch_run(f, STEP_FAIL);
         return;
     }
-    cache_link(cache_of(f), f->name, &f->digest);
+    cache_link(cache_of(f), f->name, &f->digest, f->is_private);
     f->result.how = HOW_REVALIDATED;
     f->result.upstream_status = r->status;
     fetch_run(f, STEP_DELIVER);
@@ -122,13 +125,14 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     f->result.upstream_status = r->status;
     f->response = *r;
     f->digest = r->digest;
-    cache_find(cache_of(f), f->name, NULL, &r->digest, &now);
+    fetch_find(f, NULL, &r->digest, &now);
     /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
-    if (is_here(&now) || !is_here(&f->hit))
+    bool here = is_here(&now) && !fetch_needs_bytes(f, &now);
+    if (here || !is_here(&f->hit))
         cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
     f->hit = now;
     f->result.how = HOW_REVALIDATED;
-    fetch_run(f, is_here(&now) || is_head(f) ? STEP_DELIVER : STEP_ASK);
+    fetch_run(f, here || is_head(f) ? STEP_DELIVER : STEP_ASK);
 }
 
 static enum step revalidate(struct fetch *f)
@@ -302,8 +306,8 @@ static enum step store(struct fetch *f)
     }
     f->result.digest = computed;
     f->result.how = HOW_MISS;
-    cache_put_manifest(cache_of(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), stored, f,
-                       f->fetcher->loop);
+    cache_put_manifest(cache_of(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
+                       stored, f, f->fetcher->loop);
     return STEP_WAIT;
 }
 
@@ -370,9 +374,9 @@ static enum step fail(struct fetch *f)
     bool pinned = by_tag(f) && cache_is_pinned(cache_of(f), f->name, f->tag);
     if (!by_tag(f) || !(may_be_stale(f) || (pinned && f->result.err.code == ERR_NOT_FOUND)))
         return STEP_DONE;
-    cache_find(cache_of(f), f->name, f->tag, NULL, &old);
+    fetch_find(f, f->tag, NULL, &old);
     age = clock_now_ms() - old.tag.checked_ms;
-    if (!is_here(&old) ||
+    if (!is_here(&old) || !old.linked ||
         (!pinned && !f->fetcher->all->config->offline && age > f->fetcher->all->config->tags_max_stale_ms + fresh_for))
         return STEP_DONE;
     f->hit = old;

@@ -18,6 +18,8 @@ struct waiter {
     const struct site *site;
     char *path, *name, *tag, *listing;
     struct digest digest;
+    struct client *client;
+    bool is_private;
     bool joined; /* somebody else's fetch was under way */
     struct sent_before sent;
     bool proved; /* its repository has been shown to contain the blob */
@@ -47,11 +49,14 @@ struct fetch {
     const struct fetch_steps *steps;
     char *key;
     struct waiters waiters;
+    struct waiters strangers; /* blobs: for whom this one is not, and whose own begins when it has ended */
     /* what for: the first waiter's words */
     enum fetch_kind kind;
     const struct site *site;
     char *path, *name, *tag, *listing;
     struct digest digest;
+    struct client *client;
+    bool is_private;
     /* where we are */
     enum step step;
     bool stepping;
@@ -108,10 +113,17 @@ struct fetchers {
     struct fetcher list[16];
 };
 
-extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, RELAY_STEPS;
+extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, RELAY_STEPS, ACCESS_STEPS;
 
 /* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
 void fetch_run(struct fetch *f, enum step step);
+/* What the cache knows; nothing, of a private repository, to who was let in before it was known to be one. */
+void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit);
+/* Under whose identity upstream is asked. */
+void fetch_identify(const struct fetch *f, struct upstream_request *req);
+/* Whether what the index has may be served under this fetch's repository; if not, its registry has to prove that it has
+ * it, by its word, or (fetch_needs_bytes()) by sending it. */
+bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit);
 /* Starts an exchange for f->path; its callbacks are the caller's. */
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),

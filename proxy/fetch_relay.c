@@ -10,11 +10,9 @@ enum { LISTING_MAX = 4 << 20 };
 
 static enum step lookup(struct fetch *f)
 {
-    struct cache *c = f->fetcher->all->cache;
-
     f->result.how = HOW_BYPASS;
     if (f->kind == FETCH_BLOB_HEAD) {
-        cache_find(c, f->name, NULL, &f->digest, &f->hit);
+        fetch_find(f, NULL, &f->digest, &f->hit);
         if (f->hit.stored && f->hit.linked) {
             f->result.how = HOW_HIT;
             f->result.digest = f->digest;
@@ -89,7 +87,7 @@ static enum step deliver(struct fetch *f)
         r->digest = f->digest;
         r->size = f->response.content_length;
         if (f->hit.stored)
-            cache_link(f->fetcher->all->cache, f->name, &f->digest);
+            cache_link(f->fetcher->all->cache, f->name, &f->digest, f->is_private);
         return STEP_DONE;
     }
     r->body = body_new(f->received.len);

@@ -1,4 +1,5 @@
 /* tags/list, referrers and _catalog: upstream's word where it can be had, else what the cache knows. */
+#include "proxy/access.h"
 #include "proxy/handlers.h"
 
 #include "base/log.h"
@@ -8,21 +9,10 @@
 
 enum { PAGE_DEFAULT = 1000, PAGE_MAX = 10000 };
 
-struct pending {
-    struct worker *worker;
-    struct http_request *req; /* NULL: the client is gone */
-    struct route route;
-    enum metrics_kind kind;
-};
-
-static void client_gone(void *arg)
-{
-    ((struct pending *)arg)->req = NULL;
-}
-
 /* ---- what the cache knows ---- */
 
 struct listing {
+    struct index_txn *t;
     struct buf *out;
     const struct route *route;
     const char *last;
@@ -150,13 +140,15 @@ static bool upstream_is_down(const struct err *err)
 
 static void fetched(void *arg, struct fetch_result *res)
 {
-    struct pending *p = arg;
-    struct http_request *req = p->req;
+    struct visitor *v = arg;
+    struct http_request *req = v->req;
 
+    if (req)
+        http_on_gone(req, NULL, NULL);
     if (req && res->err.code == ERR_OK) {
         reply_status(req, res);
-        if (p->kind == KIND_TAGS)
-            pass_link(req, &p->route, res->link);
+        if (v->kind == KIND_TAGS)
+            pass_link(req, &v->route, res->link);
         if (res->filters[0])
             http_reply_header(req, "OCI-Filters-Applied", "%s", res->filters);
         http_reply(req, 200, res->media_type[0] ? res->media_type : "application/json", res->body->data,
@@ -164,52 +156,49 @@ static void fetched(void *arg, struct fetch_result *res)
     } else if (req) {
         struct fetch_result stale = {.how = HOW_STALE};
         bool answered = false;
+        if (access_retry(v, res))
+            return;
         if (upstream_is_down(&res->err)) {
             reply_status(req, &stale);
-            answered = p->kind == KIND_TAGS ? tags_from_cache(p->worker, req, &p->route)
-                                            : referrers_from_cache(p->worker, req, &p->route);
+            answered = v->kind == KIND_TAGS ? tags_from_cache(v->worker, req, &v->route)
+                                            : referrers_from_cache(v->worker, req, &v->route);
         }
         if (!answered) {
             http_reply_reset(req);
-            reply_failure(req, res, p->kind);
+            reply_failure(req, res, v->kind);
         }
     }
-    free(p);
+    visitor_free(v);
 }
 
-static void ask(struct worker *w, struct http_request *req, const struct route *r, enum metrics_kind kind,
-                const char *path)
+static void serve(struct visitor *v)
 {
+    char text[DIGEST_TEXT_MAX];
+    const char *query = http_query(v->req);
     _cleanup_free_
-    char *listing = xasprintf("%s%s%s", path, *http_query(req) ? "?" : "", http_query(req));
-    const struct fetch_request request = {FETCH_LISTING, r->site, r->path,   r->name, "",
-                                          &r->digest,    listing, {.fd = -1}};
-    struct pending *p = xcalloc(1, sizeof(*p));
+    char *listing = v->kind == KIND_TAGS ? xasprintf("tags/list%s%s", *query ? "?" : "", query)
+                                         : xasprintf("referrers/%s%s%s", digest_format(&v->route.digest, text),
+                                                     *query ? "?" : "", query);
+    struct fetch_request ask = visitor_ask(v, FETCH_LISTING);
 
-    reply_note(req, r, kind);
-    p->worker = w;
-    p->req = req;
-    p->route = *r;
-    p->kind = kind;
-    http_on_gone(req, client_gone, p);
-    fetch_begin(w->proxy->fetchers, w->loop, &request, fetched, p);
+    ask.listing = listing;
+    access_gone(v);
+    fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &ask, fetched, v);
 }
 
 void handle_tags(struct worker *w, struct http_request *req, const struct route *r)
 {
-    ask(w, req, r, KIND_TAGS, "tags/list");
+    access_enter(w, req, r, KIND_TAGS, serve);
 }
 
 void handle_referrers(struct worker *w, struct http_request *req, const struct route *r)
 {
-    char text[DIGEST_TEXT_MAX], path[DIGEST_TEXT_MAX + 16];
-
-    snprintf(path, sizeof(path), "referrers/%s", digest_format(&r->digest, text));
-    ask(w, req, r, KIND_REFERRERS, path);
+    access_enter(w, req, r, KIND_REFERRERS, serve);
 }
 
 /* ---- what is here at all ---- */
 
+/* What is private has no name for who has not been let in. */
 static bool add_repo(void *arg, const struct slice *key, const struct slice *value UNUSED)
 {
     struct listing *l = arg;
@@ -219,6 +208,8 @@ static bool add_repo(void *arg, const struct slice *key, const struct slice *val
     if (key->len < 2 || key->len > REF_NAME_MAX || p[0] != 'n')
         return key->len > 0 && p[0] < 'n';
     snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
+    if (rows_repo_is_private(l->t, rows_repo_id(l->t, name)))
+        return true;
     if (l->last && strcmp(name, l->last) <= 0)
         return true;
     if (l->count == l->page) {
@@ -232,6 +223,7 @@ static bool add_repo(void *arg, const struct slice *key, const struct slice *val
 
 static void read_repos(struct index_txn *t, void *arg)
 {
+    ((struct listing *)arg)->t = t;
     txn_each(t, TABLE_REPO, "n", 1, add_repo, arg);
 }
 

@@ -1,20 +1,11 @@
 /* /v2/<name>/manifests/<tag|digest> */
+#include "proxy/access.h"
 #include "proxy/handlers.h"
 
 #include "base/clock.h"
 
 #include <string.h>
 #include <strings.h>
-
-/* A request that waits for a fetch loop. */
-struct pending {
-    struct http_request *req; /* NULL: the client is gone */
-};
-
-static void client_gone(void *arg)
-{
-    ((struct pending *)arg)->req = NULL;
-}
 
 static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
 {
@@ -54,42 +45,46 @@ static void send_head(struct http_request *req, const struct digest *d, const ch
 
 static void fetched(void *arg, struct fetch_result *res)
 {
-    struct pending *p = arg;
-    struct http_request *req = p->req;
+    struct visitor *v = arg;
+    struct http_request *req = v->req;
 
-    free(p);
-    if (!req)
-        return;
-    if (res->err.code != ERR_OK) {
+    if (req)
+        http_on_gone(req, NULL, NULL);
+    if (req && res->err.code != ERR_OK) {
+        if (access_retry(v, res))
+            return;
         reply_failure(req, res, KIND_MANIFEST);
-        return;
+    } else if (req) {
+        reply_status(req, res);
+        if (res->body)
+            send_manifest(req, &res->digest, res->media_type, body_ref(res->body));
+        else
+            send_head(req, &res->digest, res->media_type, res->size);
     }
-    reply_status(req, res);
-    if (res->body)
-        send_manifest(req, &res->digest, res->media_type, body_ref(res->body));
-    else
-        send_head(req, &res->digest, res->media_type, res->size);
+    visitor_free(v);
 }
 
 /* What can be answered from what is here, without asking anybody. */
-static bool answer_now(struct worker *w, struct http_request *req, const struct route *r)
+static bool answer_now(struct visitor *v)
 {
-    const struct config *c = w->proxy->config;
-    int64_t ttl = r->site->config->tags_ttl_ms >= 0 ? r->site->config->tags_ttl_ms : c->tags_ttl_ms;
+    struct proxy *p = v->worker->proxy;
+    const struct route *r = &v->route;
+    struct http_request *req = v->req;
+    int64_t ttl = r->site->config->tags_ttl_ms >= 0 ? r->site->config->tags_ttl_ms : p->config->tags_ttl_ms;
     struct cache_hit hit;
 
-    cache_find(w->proxy->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
-    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST))
+    cache_find(p->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
+    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !v->is_private))
         return false;
     if (r->tag[0] && clock_now_ms() - hit.tag.checked_ms >= ttl)
         return false;
     if (http_method(req) == HTTP_METHOD_HEAD) {
-        use_touch(w->proxy->cache->use, &hit.digest);
+        use_touch(p->cache->use, &hit.digest);
         reply_hit(req);
         send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
         return true;
     }
-    struct body *body = cache_manifest(w->proxy->cache, &hit.digest, hit.blob.size, NULL);
+    struct body *body = cache_manifest(p->cache, &hit.digest, hit.blob.size, NULL);
     if (!body)
         return false;
     reply_hit(req);
@@ -97,17 +92,20 @@ static bool answer_now(struct worker *w, struct http_request *req, const struct 
     return true;
 }
 
+static void serve(struct visitor *v)
+{
+    bool head = http_method(v->req) == HTTP_METHOD_HEAD;
+
+    if (answer_now(v)) {
+        visitor_free(v);
+        return;
+    }
+    const struct fetch_request ask = visitor_ask(v, head ? FETCH_MANIFEST_HEAD : FETCH_MANIFEST);
+    access_gone(v);
+    fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &ask, fetched, v);
+}
+
 void handle_manifest(struct worker *w, struct http_request *req, const struct route *r)
 {
-    bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_request ask = {
-        head ? FETCH_MANIFEST_HEAD : FETCH_MANIFEST, r->site, r->path, r->name, r->tag, &r->digest, NULL, {.fd = -1}};
-
-    reply_note(req, r, KIND_MANIFEST);
-    if (answer_now(w, req, r))
-        return;
-    struct pending *p = xcalloc(1, sizeof(*p));
-    p->req = req;
-    http_on_gone(req, client_gone, p);
-    fetch_begin(w->proxy->fetchers, w->loop, &ask, fetched, p);
+    access_enter(w, req, r, KIND_MANIFEST, serve);
 }

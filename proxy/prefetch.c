@@ -76,8 +76,7 @@ void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetc
                                     p->name,
                                     p->tag,
                                     &p->digest,
-                                    NULL,
-                                    {.fd = -1}};
+                                    .sent = {.fd = -1}};
     loop_post(loop, begin, p);
 }
 

@@ -8,8 +8,10 @@
 #include "cache/cache.h"
 #include "proxy/config.h"
 #include "proxy/fetch.h"
+#include "proxy/grant.h"
 #include "proxy/http.h"
 #include "proxy/listen.h"
+#include "proxy/login.h"
 #include "proxy/metrics.h"
 #include "proxy/sites.h"
 
@@ -31,6 +33,8 @@ struct proxy {
     struct pool *pool;
     struct cred_workers *cred_workers;
     struct sites *sites;
+    struct grants *grants;
+    struct login *login;
     struct fetchers *fetchers;
     struct gc *gc;
     struct worker workers[WORKERS_MAX];

@@ -3,7 +3,8 @@
  *     /v2/                                     API version check
  *     /v2/<name>/manifests/<tag|digest>        /v2/<name>/blobs/<digest>
  *     /v2/<name>/tags/list                     /v2/<name>/referrers/<digest>
- *     /v2/_catalog                             /metrics /healthz /readyz
+ *     /v2/_catalog                             /token
+ *     /metrics /healthz /readyz
  *
  * The registry comes from, first that applies: query ns=HOST; a host as the first component of <name>; the Host header,
  * if it names an upstream; docker.io. Any thread.
@@ -23,6 +24,7 @@ enum route_kind {
     ROUTE_TAGS,
     ROUTE_REFERRERS,
     ROUTE_CATALOG,
+    ROUTE_TOKEN,
     ROUTE_METRICS,
     ROUTE_HEALTH,
     ROUTE_READY,

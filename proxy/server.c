@@ -53,8 +53,10 @@ static void answer_page(struct worker *w, struct http_request *req, const struct
 {
     switch (r->kind) {
     case ROUTE_BASE:
-        http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
-        http_reply(req, 200, "application/json", "{}", 2);
+        handle_base(w, req);
+        break;
+    case ROUTE_TOKEN:
+        handle_token(w, req);
         break;
     case ROUTE_MANIFEST:
         handle_manifest(w, req, r);
@@ -308,6 +310,8 @@ static bool open_parts(struct proxy *p, struct err *err)
     p->cred_workers = cred_workers_new(CRED_THREADS, err);
     if (!p->cred_workers)
         return false;
+    p->grants = grants_new(c->grant_ttl_ms);
+    p->login = login_new();
     p->sites = sites_new(c, p->cred_workers);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
@@ -373,6 +377,8 @@ static void finish(struct server *s)
     cache_close(p->cache);
     fetchers_free(p->fetchers);
     sites_free(p->sites);
+    grants_free(p->grants);
+    login_free(p->login);
     cred_workers_free(p->cred_workers);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i])

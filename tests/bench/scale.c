@@ -87,7 +87,7 @@ static bool apply(struct index_txn *t, void *arg, struct err *err)
         char version[32];
         snprintf(version, sizeof(version), "v%ld", i);
         if (!rows_put_manifest(t, &m, &row, children, OWN + SHARED, err) || !rows_intern_repo(t, name, &repo, err) ||
-            !rows_link(t, repo, &m, row.created, err) || !rows_put_tag(t, repo, version, &tag, err))
+            !rows_link(t, repo, &m, PROOF_BYTES, row.created, err) || !rows_put_tag(t, repo, version, &tag, err))
             return false;
     }
     return true;

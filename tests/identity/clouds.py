@@ -185,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         end = now + 300 if skew is None else now - 60 + skew
         token = jwt({"iss": "clouds", "sub": user or "", "aud": "registry", "exp": end, "nbf": now - 900, "iat": now - 900,
                      "jti": os.urandom(8).hex(), "access": access})
-        return self.answer(200, {self.state.get("token_key", "token"): token,
+        return self.answer(200, {self.state.get("token_key", "access_token" if self.command == "POST" else "token"): token,
                                  **({} if self.state.get("no_expiry") else {"expires_in": 300})})
 
     # ---- Amazon ----

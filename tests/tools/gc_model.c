@@ -66,7 +66,7 @@ static void put(int blob)
     struct file_info info;
     struct err err;
 
-    if (!store_write_blob(cache->store, &world[blob].digest, world[blob].data, world[blob].len, &info, &err))
+    if (!store_write_blob(cache->store, &world[blob].digest, world[blob].data, world[blob].len, false, &info, &err))
         fail(err.msg, blob);
     change(apply_blob, blob, -1);
     if (!S->m.stored[blob])

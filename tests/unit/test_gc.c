@@ -109,11 +109,11 @@ static struct digest put_image(struct fixture *f, const char *tag, const int *la
 
     for (; layers[i.count]; i.count++) {
         i.children[i.count] = (struct child){CHILD_CONTENT, layer_digest(layers[i.count], data), LAYER};
-        assert_true(store_write_blob(f->cache->store, &i.children[i.count].digest, data, LAYER, &info, NULL));
+        assert_true(store_write_blob(f->cache->store, &i.children[i.count].digest, data, LAYER, false, &info, NULL));
     }
     snprintf(text, sizeof(text), "manifest %s %d", tag ? tag : "-", layers[0]);
     digest_of(DIGEST_SHA256, text, sizeof(text), &i.manifest);
-    assert_true(store_write_blob(f->cache->store, &i.manifest, text, sizeof(text), &info, NULL));
+    assert_true(store_write_blob(f->cache->store, &i.manifest, text, sizeof(text), false, &info, NULL));
     assert_true(index_write_wait(f->cache->index, apply_image, &i, NULL));
     clock_advance(10000); /* the next one is younger */
     return i.manifest;

@@ -103,7 +103,7 @@ static bool apply(struct index_txn *t, void *arg, struct err *err)
     case USE:
         return rows_use_blob(t, &d, 2000, err);
     case LINK:
-        return rows_link(t, repo, &d, 7, err);
+        return rows_link(t, repo, &d, PROOF_WORD, 7, err);
     case CLOCK:
         return rows_set_clock(t, c->other, err);
     }

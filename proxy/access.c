@@ -1,0 +1,126 @@
+#include "proxy/access.h"
+
+#include "proxy/handlers.h"
+
+#include <string.h>
+
+void visitor_free(struct visitor *v)
+{
+    client_unref(v->client);
+    free(v);
+}
+
+static void client_gone(void *arg)
+{
+    ((struct visitor *)arg)->req = NULL;
+}
+
+void access_gone(struct visitor *v)
+{
+    http_on_gone(v->req, client_gone, v);
+}
+
+struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind)
+{
+    return (struct fetch_request){
+        .kind = kind,
+        .site = v->route.site,
+        .path = v->route.path,
+        .name = v->route.name,
+        .tag = v->route.tag,
+        .digest = &v->route.digest,
+        .client = v->client,
+        .is_private = v->is_private,
+        .sent = {.fd = -1},
+    };
+}
+
+/* ---- asking upstream about a client ---- */
+
+/* What he wants to read, as upstream knows it. */
+static char *probe_path(const struct route *r)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    switch (r->kind) {
+    case ROUTE_MANIFEST:
+        return xasprintf("manifests/%s", r->tag[0] ? r->tag : digest_format(&r->digest, text));
+    case ROUTE_BLOB:
+        return xasprintf("blobs/%s", digest_format(&r->digest, text));
+    case ROUTE_REFERRERS:
+        return xasprintf("referrers/%s", digest_format(&r->digest, text));
+    default:
+        return xstrdup("tags/list?n=1");
+    }
+}
+
+/* An answer to nobody's question came under the cache's own identity: the repository is for everybody. */
+static bool is_everybodys(const struct visitor *v)
+{
+    return client_is_nobody(v->client) && !v->route.site->config->client_access;
+}
+
+static void answered(void *arg, struct fetch_result *res)
+{
+    struct visitor *v = arg;
+    struct proxy *p = v->worker->proxy;
+
+    if (res->err.code == ERR_OK) {
+        v->is_private = !is_everybodys(v);
+        if (v->is_private)
+            grants_add(p->grants, v->client->whose, v->route.name);
+        cache_set_private(p->cache, v->route.name, v->is_private);
+    }
+    if (!v->req) {
+        visitor_free(v);
+        return;
+    }
+    http_on_gone(v->req, NULL, NULL);
+    if (res->err.code == ERR_OK) {
+        v->serve(v);
+        return;
+    }
+    reply_failure(v->req, res, v->kind);
+    visitor_free(v);
+}
+
+static void ask(struct visitor *v)
+{
+    struct fetch_request request;
+    _cleanup_free_
+    char *path = probe_path(&v->route);
+
+    v->asked = v->is_private = true;
+    request = visitor_ask(v, FETCH_ACCESS);
+    request.listing = path;
+    access_gone(v);
+    fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &request, answered, v);
+}
+
+bool access_retry(struct visitor *v, const struct fetch_result *res)
+{
+    bool refused = res->err.code == ERR_DENIED || (res->err.code == ERR_NOT_FOUND && res->upstream_status == 404);
+
+    if (!refused || v->asked || v->is_private || client_is_nobody(v->client))
+        return false;
+    ask(v);
+    return true;
+}
+
+/* ---- coming in ---- */
+
+void access_enter(struct worker *w, struct http_request *req, const struct route *r, enum metrics_kind kind,
+                  void (*serve)(struct visitor *v))
+{
+    struct visitor *v = xcalloc(1, sizeof(*v));
+    struct proxy *p = w->proxy;
+
+    *v = (struct visitor){.worker = w, .req = req, .route = *r, .kind = kind, .serve = serve};
+    v->client = client_of(req, p->login);
+    v->is_private = r->site->config->client_access || cache_is_private(p->cache, r->name);
+    reply_note(req, r, kind);
+    if (!v->is_private || grants_has(p->grants, v->client->whose, r->name))
+        serve(v);
+    else
+        ask(v);
+}

@@ -1,0 +1,40 @@
+/* /v2/ and /token: how docker, podman and skopeo come to log in (login.h). */
+#include "proxy/handlers.h"
+
+#include "base/secret.h"
+
+/* Whether clients should be asked who they are although much can be had without. */
+static bool asks_for_login(const struct config *c)
+{
+    if (c->login != LOGIN_AUTO)
+        return c->login == LOGIN_ON;
+    for (int i = 0; i < c->upstream_count; i++)
+        if (c->upstreams[i].client_access)
+            return true;
+    return false;
+}
+
+void handle_base(struct worker *w, struct http_request *req)
+{
+    http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (!asks_for_login(w->proxy->config) || http_header(req, "authorization") || !*http_host(req)) {
+        http_reply(req, 200, "application/json", "{}", 2);
+        return;
+    }
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"", http_host(req));
+    http_error(req, 401, "UNAUTHORIZED", "log in, or ask for a token without");
+}
+
+/* The distribution project's token specification. Scopes are not looked at: the registry decides, request by request.
+ */
+void handle_token(struct worker *w, struct http_request *req)
+{
+    struct client *c = client_of(req, w->proxy->login);
+    _cleanup_secret_ char *token = login_issue(w->proxy->login, c);
+    _cleanup_secret_buf_ struct buf body = {0};
+
+    client_unref(c);
+    buf_addf(&body, "{\"token\":\"%s\",\"access_token\":\"%s\",\"expires_in\":%d}\n", token, token, (int)LOGIN_LIFE_S);
+    http_reply_header(req, "Cache-Control", "no-store");
+    http_reply(req, 200, "application/json", body.data, body.len);
+}
