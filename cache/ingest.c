@@ -48,87 +48,6 @@ static void count_received(struct ingest *i)
             i->received += segment_end(i, s) - s * INGEST_SEGMENT;
 }
 
-/* ---- the table ---- */
-
-struct ingests *ingests_new(struct cache *cache)
-{
-    struct ingests *all = xcalloc(1, sizeof(*all));
-
-    all->cache = cache;
-    pthread_mutex_init(&all->lock, NULL);
-    TAILQ_INIT(&all->list);
-    return all;
-}
-
-void ingests_free(struct ingests *all)
-{
-    pthread_mutex_destroy(&all->lock);
-    free(all);
-}
-
-int ingests_count(struct ingests *all)
-{
-    pthread_mutex_lock(&all->lock);
-    int n = all->count;
-    pthread_mutex_unlock(&all->lock);
-    return n;
-}
-
-void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg)
-{
-    struct ingest *i;
-
-    pthread_mutex_lock(&all->lock);
-    TAILQ_FOREACH (i, &all->list, entry) {
-        pthread_mutex_lock(&i->lock);
-        struct ingest_info info = {i->digest, i->size, i->received, i->follower_count};
-        pthread_mutex_unlock(&i->lock);
-        fn(arg, &info);
-    }
-    pthread_mutex_unlock(&all->lock);
-}
-
-void ingest_list(struct ingest *i)
-{
-    struct ingests *all = i->cache->ingests;
-
-    pthread_mutex_lock(&all->lock);
-    TAILQ_INSERT_TAIL(&all->list, i, entry);
-    all->count++;
-    pthread_mutex_unlock(&all->lock);
-}
-
-static void list_remove(struct ingest *i)
-{
-    struct ingests *all = i->cache->ingests;
-
-    pthread_mutex_lock(&all->lock);
-    TAILQ_REMOVE(&all->list, i, entry);
-    all->count--;
-    pthread_mutex_unlock(&all->lock);
-}
-
-static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
-{
-    return rows_drop_ingest(t, arg, err);
-}
-
-bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err)
-{
-    struct ingest *i;
-    bool ok = true;
-
-    pthread_mutex_lock(&all->lock); /* nobody can begin meanwhile */
-    TAILQ_FOREACH (i, &all->list, entry)
-        if (digest_eq(&i->digest, d))
-            break;
-    if (!i)
-        ok = store_remove_part(all->cache->store, d, err);
-    pthread_mutex_unlock(&all->lock);
-    /* Should one have begun since, it loses no more than the means to resume. */
-    return ok && (i || index_write_wait(all->cache->index, apply_forgotten, (void *)d, err));
-}
-
 /* ---- begin ---- */
 
 struct resume {
@@ -179,7 +98,7 @@ static bool open_part(struct ingest *i, struct err *err)
     if (i->fd < 0 && r.found) { /* of a part that is no more: nothing may be resumed by it */
         struct digest *d = xmalloc(sizeof(*d));
         *d = i->digest;
-        index_write(i->cache->index, apply_forgotten, free_digest, d, NULL);
+        index_write(i->cache->index, ingest_apply_forgotten, free_digest, d, NULL);
     }
     if (i->fd < 0) {
         i->size = -1;
@@ -272,7 +191,7 @@ void ingest_unref(struct ingest *i)
     pthread_mutex_unlock(&i->lock);
     if (!last)
         return;
-    list_remove(i);
+    ingest_unlist(i);
     use_release(i->cache->use, &i->digest);
     if (i->window)
         munmap(i->window, (size_t)i->size);

@@ -1,4 +1,4 @@
-/* ingest_private.h - shared by ingest.c, ingest_follow.c and ingest_store.c only. */
+/* ingest_private.h - shared by ingest*.c only. */
 #ifndef ENTREPOT_CACHE_INGEST_PRIVATE_H
 #define ENTREPOT_CACHE_INGEST_PRIVATE_H
 
@@ -91,6 +91,9 @@ void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *
 /* An ingest with nothing in it, and its place in the table. */
 struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner);
 void ingest_list(struct ingest *i);
+void ingest_unlist(struct ingest *i);
+/* For index_write(): drops the row of the digest that is its argument. */
+bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err);
 /* Whether these bytes are what the relay's client was sent before, as far as it was. */
 bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err);
 /* Once the size is known. */

@@ -328,6 +328,8 @@ void config_free(struct config *c)
         for (int k = 0; k < CONFIG_ENDPOINTS_MAX; k++)
             free(u->endpoints[k]);
         free(u->name);
+        for (int k = 0; k < CONFIG_TRUSTED_MAX; k++)
+            free(u->trusted_hosts[k]);
         cred_options_free(&u->credentials);
         free(u->ca);
     }

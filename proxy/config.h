@@ -14,7 +14,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
-enum { CONFIG_LISTEN_MAX = 16, CONFIG_UPSTREAMS_MAX = 64, CONFIG_ENDPOINTS_MAX = 8 };
+enum { CONFIG_LISTEN_MAX = 16, CONFIG_UPSTREAMS_MAX = 64, CONFIG_ENDPOINTS_MAX = 8, CONFIG_TRUSTED_MAX = 32 };
 
 #define CONFIG_DEFAULT_FILE   "/etc/entrepot/config.yaml"
 #define CONFIG_DEFAULT_SOCKET "/run/entrepot/admin.sock"
@@ -28,6 +28,7 @@ struct amount {
 struct config_upstream {
     char *name;                                /* a host; `*` stands for anything without a slash */
     char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
     struct cred_options credentials;
     char *ca;
     bool insecure;

@@ -101,6 +101,12 @@ static json_t *upstream(const struct config_upstream *u)
     if (u->endpoints[0])
         json_object_set(j, "endpoints", endpoints);
     json_decref(endpoints);
+    json_t *trusted = json_array();
+    for (int i = 0; u->trusted_hosts[i]; i++)
+        json_array_append_new(trusted, text(u->trusted_hosts[i]));
+    if (u->trusted_hosts[0])
+        json_object_set(j, "trusted_hosts", trusted);
+    json_decref(trusted);
     json_object_set_new(j, "access", json_string(u->client_access ? "client" : "shared"));
     if (cred_options_given(&u->credentials))
         json_object_set_new(j, "credentials", credentials(&u->credentials));

@@ -24,6 +24,14 @@ static const char *const WELL_KNOWN[] = {
     "*.azurecr.io",
 };
 
+static const struct {
+    const char *name, *hosts;
+} PRIVATE_LINKS[] = {
+    {"*.dkr.ecr.*.amazonaws.com", "*.amazonaws.com"},
+    {"*.azurecr.io", "*.blob.core.windows.net"},
+    {"*.pkg.dev", "*.googleapis.com"},
+};
+
 static void upstream_defaults(struct config_upstream *u)
 {
     u->tags_ttl_ms = -1;
@@ -92,18 +100,37 @@ static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstrea
     return true;
 }
 
-/* A host, or a pattern: what it stands for is a host too. */
-static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
+static bool is_pattern(const char *text)
 {
     _cleanup_free_
-    char *host = xstrdup(name);
+    char *host = xstrdup(text);
     int stars = 0;
 
     for (char *p = host; *p; p++) {
         stars += *p == '*';
         *p = *p == '*' ? 'x' : *p;
     }
-    if (stars > STARS_MAX || !ref_host_valid(host, strlen(host)))
+    return stars <= STARS_MAX && ref_host_valid(host, strlen(host));
+}
+
+static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    char key[32];
+
+    for (uint32_t i = 0; i < y->trusted_hosts_count && i < CONFIG_TRUSTED_MAX; i++) {
+        snprintf(key, sizeof(key), "trusted_hosts[%u]", i);
+        if (!is_pattern(y->trusted_hosts[i]) || strchr(y->trusted_hosts[i], ':'))
+            return config_bad(r, "upstreams", nth, key, "\"%s\" is neither a host, without a port, nor a pattern of hosts",
+                              y->trusted_hosts[i]);
+        config_set(&u->trusted_hosts[i], y->trusted_hosts[i]);
+    }
+    return true;
+}
+
+/* A host, or a pattern: what it stands for is a host too. */
+static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
+{
+    if (!is_pattern(name))
         return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
                           name);
     for (int i = 0; i < r->c->upstream_count; i++)
@@ -133,7 +160,7 @@ bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream
     upstream_defaults(u);
     if (!take_name(r, nth, y->name, u) ||
         !config_take_bool(r, "upstreams", nth, "insecure", y->insecure, &u->insecure) ||
-        !take_endpoints(r, nth, y, u) ||
+        !take_endpoints(r, nth, y, u) || !take_trusted(r, nth, y, u) ||
         !config_take_word(r, "upstreams", nth, "access", y->access, accesses, &access_word))
         return false;
     u->client_access = access_word == 1;
@@ -165,6 +192,11 @@ void config_add_well_known(struct config *c)
         upstream_defaults(u);
         config_set(&u->name, WELL_KNOWN[i]);
     }
+    /* Within a cloud's network its own services have private addresses. Their names are the cloud's to give. */
+    for (int i = 0; i < c->upstream_count; i++)
+        for (size_t k = 0; k < ARRAY_LEN(PRIVATE_LINKS); k++)
+            if (strcmp(c->upstreams[i].name, PRIVATE_LINKS[k].name) == 0 && !c->upstreams[i].trusted_hosts[0])
+                config_set(&c->upstreams[i].trusted_hosts[0], PRIVATE_LINKS[k].hosts);
     /* Docker Hub's registry does not live under the name it is known by. */
     for (int i = 0; i < c->upstream_count; i++)
         if (strcmp(c->upstreams[i].name, "docker.io") == 0 && !c->upstreams[i].endpoints[0])

@@ -61,6 +61,8 @@ static const cyaml_schema_field_t UPSTREAM[] = {
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct yaml_upstream, name, 1, 255),
     CYAML_FIELD_SEQUENCE("endpoints", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream, endpoints,
                          &ENDPOINT, 0, 8),
+    CYAML_FIELD_SEQUENCE("trusted_hosts", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
+                         trusted_hosts, &ENDPOINT, 0, 32),
     TEXT("access", struct yaml_upstream, access),
     SECTION_IN(struct yaml_upstream, "credentials", credentials, CREDENTIALS),
     TEXT("ca", struct yaml_upstream, ca),

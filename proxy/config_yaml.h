@@ -39,6 +39,8 @@ struct yaml_upstream {
     char *name;
     char **endpoints;
     uint32_t endpoints_count;
+    char **trusted_hosts;
+    uint32_t trusted_hosts_count;
     char *access;
     struct yaml_credentials *credentials;
     char *ca;

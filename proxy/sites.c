@@ -1,6 +1,7 @@
 #include "proxy/sites.h"
 
 #include "base/log.h"
+#include "upstream/url.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -52,23 +53,45 @@ static const struct site *look(struct sites *all, const char *host)
     return NULL;
 }
 
+enum { NAMED_MAX = CONFIG_ENDPOINTS_MAX + CONFIG_TRUSTED_MAX };
+
+/* What the configuration names: the endpoints, unless they are what a client made up (upstreams_any), and trusted_hosts. */
+static void name_hosts(const char *named[NAMED_MAX + 1], char hosts[CONFIG_ENDPOINTS_MAX][256],
+                       const char *const *endpoints, const struct config_upstream *u)
+{
+    int n = 0;
+
+    for (int i = 0; endpoints && endpoints[i]; i++)
+        if (url_host(endpoints[i], hosts[n], sizeof(hosts[n]))) {
+            named[n] = hosts[n];
+            n++;
+        }
+    for (int i = 0; u->trusted_hosts[i]; i++)
+        named[n++] = u->trusted_hosts[i];
+    named[n] = NULL;
+}
+
 static struct site *make(struct sites *all, const char *host, const struct config_upstream *u)
 {
     struct site *s = xcalloc(1, sizeof(*s));
     _cleanup_free_
     char *own = xasprintf("https://%s", host);
     const char *const implied[] = {own, NULL};
+    char hosts[CONFIG_ENDPOINTS_MAX][256];
+    const char *named[NAMED_MAX + 1];
     struct upstream_options o = {
         .name = host,
         .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
         .credentials = &u->credentials,
         .workers = all->workers,
         .ca_file = u->ca,
+        .named = named,
         .insecure = u->insecure,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,
     };
 
+    name_hosts(named, hosts, u == &all->any ? NULL : o.endpoints, u);
     s->id = all->count;
     s->config = u;
     snprintf(s->host, sizeof(s->host), "%s", host);

@@ -228,6 +228,7 @@ static void send_it(struct upstream_call *c, const char *authorization)
         .if_range = c->if_range,
         .ca_file = u->ca_file,
         .insecure = u->insecure,
+        .named = (const char *const *)u->named,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,
         .on_head = take_head,

@@ -17,6 +17,9 @@ struct upstream *upstream_new(const struct upstream_options *o)
 
     u->name = xstrdup(o->name);
     u->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
+    for (int i = 0; i < NAMED_MAX && o->named && o->named[i]; i++)
+        u->named[i] = xstrdup(o->named[i]);
+    t.named = (const char *const *)u->named;
     u->insecure = o->insecure;
     u->connect_timeout_ms = o->connect_timeout_ms;
     u->stall_timeout_ms = o->stall_timeout_ms;
@@ -41,6 +44,8 @@ void upstream_free(struct upstream *u)
     cred_free(u->cred);
     for (int i = 0; i < u->endpoint_count; i++)
         free(u->endpoints[i].url);
+    for (int i = 0; i < NAMED_MAX; i++)
+        free(u->named[i]);
     free(u->ca_file);
     free(u->name);
     pthread_mutex_destroy(&u->lock);

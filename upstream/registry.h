@@ -23,6 +23,7 @@ struct upstream_options {
     const struct cred_options *credentials; /* or NULL: nobody */
     struct cred_workers *workers;           /* borrowed */
     const char *ca_file;
+    const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
 };

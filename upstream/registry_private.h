@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { ENDPOINTS_MAX = 8 };
+enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48 };
 
 enum method { METHOD_GET, METHOD_HEAD, METHOD_COUNT };
 
@@ -30,6 +30,7 @@ struct endpoint {
 struct upstream {
     /* set once */
     char *name, *ca_file;
+    char *named[NAMED_MAX + 1]; /* NULL-terminated */
     struct cred *cred;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;

@@ -42,6 +42,7 @@ struct token {
 struct tokens {
     /* set once */
     char *ca_file;
+    const char *const *named;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
     /* shared, under lock */
@@ -67,6 +68,7 @@ struct tokens *tokens_new(const struct token_options *o)
 
     all->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
     all->insecure = o->insecure;
+    all->named = o->named;
     all->connect_timeout_ms = o->connect_timeout_ms;
     all->stall_timeout_ms = o->stall_timeout_ms;
     pthread_mutex_init(&all->lock, NULL);
@@ -242,6 +244,7 @@ static void errand_send(struct errand *q)
     req.authorization = authorization;
     req.url = url.data;
     req.insecure = all->insecure;
+    req.named = all->named;
     req.connect_timeout_ms = all->connect_timeout_ms;
     req.stall_timeout_ms = all->stall_timeout_ms;
     req.total_timeout_ms = all->connect_timeout_ms + all->stall_timeout_ms;

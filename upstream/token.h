@@ -20,6 +20,7 @@ struct tokens;
 
 struct token_options {
     const char *ca_file; /* copied */
+    const char *const *named; /* as in transfer.h; borrowed */
     bool insecure;       /* realms may be plain http */
     int64_t connect_timeout_ms, stall_timeout_ms;
 };

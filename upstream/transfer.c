@@ -1,6 +1,7 @@
 #include "upstream/transfer.h"
 
 #include "base/buf.h"
+#include "upstream/reach.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -32,6 +33,9 @@ struct transfer {
     bool said_head; /* on_head has been called */
     bool refused;   /* a callback said false */
     bool flooded;   /* headers over the limits */
+    bool forbidden; /* it led to an address that is not public */
+    bool proxied;
+    const char *const *named;
     bool cancelled;
     char detail[CURL_ERROR_SIZE];
 };
@@ -146,6 +150,48 @@ static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
     return t->refused || t->cancelled ? 0 : len;
 }
 
+/* ---- where it may go ---- */
+
+static bool is_named(struct transfer *t)
+{
+    char *url = NULL;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
+    return t->proxied || (url && reach_is_named(url, t->named));
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *a)
+{
+    struct transfer *t = arg;
+
+    if (!reach_is_public(&a->addr) && !is_named(t)) {
+        t->forbidden = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+/* Over a connection that another transfer opened, too. */
+static int before_request(void *arg, char *address, char *own UNUSED, int port UNUSED, int own_port UNUSED)
+{
+    struct transfer *t = arg;
+
+    if (reach_is_public_text(address) || is_named(t))
+        return CURL_PREREQFUNC_OK;
+    t->forbidden = true;
+    return CURL_PREREQFUNC_ABORT;
+}
+
+static bool has_proxy(void)
+{
+    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (getenv(names[i]) && *getenv(names[i]))
+            return true;
+    return false;
+}
+
 /* ---- the end of a transfer ---- */
 
 static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
@@ -160,6 +206,10 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     if (t->flooded) {
         kind = ERR_UPSTREAM;
         why = "its headers are over our limits";
+    } else if (t->forbidden) {
+        kind = ERR_UPSTREAM;
+        why = "it is at an address of this machine or of a private network, which the configuration does not name: "
+              "if it should be asked, add its host to trusted_hosts of the upstream";
     } else if (t->refused) {
         kind = ERR_CANCELLED;
         why = "given up";
@@ -171,7 +221,7 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         kind = ERR_UPSTREAM;
     }
     /* curl's own text may hold a URL: keep what comes before it. */
-    err_set(err, kind, "%s: %.*s", where.data, (int)(strstr(why, "://") ? 0 : 200), why);
+    err_set(err, kind, "%s: %.*s", where.data, (int)(strstr(why, "://") ? 0 : 240), why);
     err->status = t->said_head ? t->response.status : 0;
 }
 
@@ -267,12 +317,18 @@ static void set_range(struct transfer *t, const struct transfer_request *req)
     }
 }
 
-static void set_security(CURL *h, const struct transfer_request *req)
+static void set_security(struct transfer *t, CURL *h, const struct transfer_request *req)
 {
+    t->named = req->named;
+    t->proxied = has_proxy();
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, url_is_https(req->url) ? "https" : "http,https");
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)TRANSFER_REDIRECTS_MAX);
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(h, CURLOPT_PREREQDATA, t);
     if (req->ca_file)
         curl_easy_setopt(h, CURLOPT_CAINFO, req->ca_file);
     if (req->insecure) {
@@ -323,7 +379,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     t->arg = req->arg;
     response_reset(&t->response);
     set_headers(t, req);
-    set_security(h, req);
+    set_security(t, h, req);
     set_patience(h, req);
     curl_easy_setopt(h, CURLOPT_URL, req->url);
     curl_easy_setopt(h, CURLOPT_USERAGENT, "entrepot/" ENTREPOT_VERSION);

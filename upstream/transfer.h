@@ -6,7 +6,8 @@
  * An engine belongs to one fetch loop; everything here is called, and calls back, on that loop. Connections, DNS
  * answers and TLS sessions are kept and reused inside an engine; HTTP/2 is used where the other side has it. Redirects
  * are followed (at most 5), never from https to http, and Authorization is never carried to another host, port or
- * scheme. Proxies come from the environment (http_proxy, https_proxy, no_proxy).
+ * scheme. Addresses that are not public are for hosts that the configuration names (reach.h). Proxies come from the
+ * environment (http_proxy, https_proxy, no_proxy); where there is one, it decides what can be reached.
  */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_H
 #define ENTREPOT_UPSTREAM_TRANSFER_H
@@ -47,6 +48,7 @@ struct transfer_request {
     const char *if_range;
     const char *ca_file;
     bool insecure;                                                  /* plain http allowed, certificates not verified */
+    const char *const *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms; /* 0: none */
     /* Once, for the final answer, before its body; false gives the transfer up. */
     bool (*on_head)(void *arg, const struct transfer_response *r);

@@ -35,3 +35,29 @@ bool url_is_https(const char *url)
 {
     return strncasecmp(url, "https://", 8) == 0;
 }
+
+bool url_host(const char *url, char *out, size_t room)
+{
+    const char *host = strstr(url, "://");
+
+    if (!host)
+        return false;
+    host += 3;
+    size_t len = strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', len);
+    if (at) {
+        len -= (size_t)(at + 1 - host);
+        host = at + 1;
+    }
+    if (*host == '[') {
+        host++;
+        len = MIN(strcspn(host, "]"), len);
+    } else {
+        len = MIN(strcspn(host, ":"), len);
+    }
+    if (len == 0 || len >= room)
+        return false;
+    memcpy(out, host, len);
+    out[len] = '\0';
+    return true;
+}

@@ -1,0 +1,83 @@
+#include "upstream/reach.h"
+
+#include "upstream/url.h"
+
+#include <arpa/inet.h>
+#include <fnmatch.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <string.h>
+
+static const struct {
+    uint32_t net;
+    int bits;
+} NOT_PUBLIC[] = {
+    {0x00000000, 8},  /* this network */
+    {0x0a000000, 8},  /* private */
+    {0x64400000, 10}, /* shared by carriers */
+    {0x7f000000, 8},  /* loopback */
+    {0xa9fe0000, 16}, /* link-local: metadata services */
+    {0xac100000, 12}, /* private */
+    {0xc0000000, 24}, /* protocol assignments */
+    {0xc0a80000, 16}, /* private */
+    {0xc6120000, 15}, /* benchmarks */
+    {0xe0000000, 3},  /* multicast, reserved, broadcast */
+};
+
+static bool is_public_4(uint32_t address)
+{
+    for (size_t i = 0; i < ARRAY_LEN(NOT_PUBLIC); i++)
+        if ((address ^ NOT_PUBLIC[i].net) >> (32 - NOT_PUBLIC[i].bits) == 0)
+            return false;
+    return true;
+}
+
+static uint32_t four(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static bool is_public_6(const uint8_t a[16])
+{
+    static const uint8_t zeros[12], mapped[12] = {[10] = 0xff, [11] = 0xff}, nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+
+    if (memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0)
+        return is_public_4(four(a + 12));
+    if (a[0] == 0x20 && a[1] == 0x02) /* 6to4 */
+        return is_public_4(four(a + 2));
+    if (memcmp(a, zeros, 12) == 0) /* unspecified, loopback, IPv4-compatible */
+        return false;
+    /* Global unicast is 2000::/3; unique local, link-local and multicast lie elsewhere. */
+    return a[0] >> 5 == 1;
+}
+
+bool reach_is_public(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET)
+        return is_public_4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
+    if (address->sa_family == AF_INET6)
+        return is_public_6(((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr);
+    return false;
+}
+
+bool reach_is_public_text(const char *address)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+
+    if (inet_pton(AF_INET, address, &v4.sin_addr) == 1)
+        return reach_is_public((const struct sockaddr *)&v4);
+    return inet_pton(AF_INET6, address, &v6.sin6_addr) == 1 && reach_is_public((const struct sockaddr *)&v6);
+}
+
+bool reach_is_named(const char *url, const char *const *patterns)
+{
+    char host[256];
+
+    if (!url_host(url, host, sizeof(host)))
+        return false;
+    for (; patterns && *patterns; patterns++)
+        if (fnmatch(*patterns, host, FNM_CASEFOLD) == 0)
+            return true;
+    return false;
+}
