@@ -26,8 +26,8 @@ struct amount {
 };
 
 struct config_upstream {
-    char *name;                                /* a host; `*` stands for anything without a slash */
-    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    char *name;                                  /* a host; `*` stands for anything without a slash */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1];   /* NULL-terminated; none: https://<the host asked for> */
     char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
     struct cred_options credentials;
     char *ca;

@@ -120,8 +120,8 @@ static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream 
     for (uint32_t i = 0; i < y->trusted_hosts_count && i < CONFIG_TRUSTED_MAX; i++) {
         snprintf(key, sizeof(key), "trusted_hosts[%u]", i);
         if (!is_pattern(y->trusted_hosts[i]) || strchr(y->trusted_hosts[i], ':'))
-            return config_bad(r, "upstreams", nth, key, "\"%s\" is neither a host, without a port, nor a pattern of hosts",
-                              y->trusted_hosts[i]);
+            return config_bad(r, "upstreams", nth, key,
+                              "\"%s\" is neither a host, without a port, nor a pattern of hosts", y->trusted_hosts[i]);
         config_set(&u->trusted_hosts[i], y->trusted_hosts[i]);
     }
     return true;

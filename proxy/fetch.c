@@ -207,6 +207,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
         .path = path,
         .accept = accept,
         .range_first = -1,
+        .decode = true, /* everything but blobs goes this way */
         .on_head = on_head,
         .on_data = on_data,
         .on_done = on_done,

@@ -76,6 +76,12 @@ static enum step lookup(struct fetch *f)
     return STEP_ASK;
 }
 
+/* Some registries have no HEAD, or a wrong one: what it denies is asked for before it is believed. */
+static bool is_no_word(const struct transfer_response *r)
+{
+    return r->status == 404 || r->status == 405 || r->status == 501;
+}
+
 /* ---- prove: one HEAD shows that this repository has it too ---- */
 
 static void proved(void *arg, const struct transfer_response *r, const struct err *err)
@@ -83,6 +89,10 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
     struct fetch *f = arg;
 
     f->call = NULL;
+    if (!err && is_no_word(r)) {
+        fetch_run(f, STEP_ASK);
+        return;
+    }
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
         fetch_run(f, STEP_FAIL);
@@ -111,14 +121,12 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     struct cache_hit now;
 
     f->call = NULL;
-    if (!err && (r->status == 405 || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
+    if (!err && (is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
         fetch_run(f, STEP_ASK); /* a registry whose HEAD says too little */
         return;
     }
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
-        if (f->result.err.code == ERR_NOT_FOUND)
-            cache_drop_tag(cache_of(f), f->name, f->tag);
         fetch_run(f, STEP_FAIL);
         return;
     }
@@ -180,6 +188,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     }
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
+        if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE)
+            cache_drop_tag(cache_of(f), f->name, f->tag);
         fetch_run(f, STEP_FAIL);
         return;
     }
@@ -193,7 +203,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
 
     f->call = NULL;
     f->response = *r;
-    if (!err && (r->status == 405 || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
+    if (!err && (is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
         _cleanup_free_
         char *path = fetch_reference_path(f, "manifests", !by_tag(f));
         fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
@@ -279,9 +289,7 @@ static enum step store(struct fetch *f)
     struct err err = {0};
     struct digest computed;
 
-    if (f->response.content_encoded)
-        err_set(&err, ERR_UPSTREAM, "%s: upstream encoded a manifest", f->name);
-    else if (manifest_parse(&m, f->received.data ? f->received.data : "", f->received.len, &err))
+    if (manifest_parse(&m, f->received.data ? f->received.data : "", f->received.len, &err))
         err.code = ERR_OK;
     else
         err_wrap(&err, "%s: upstream sent something that is no manifest", f->name);

@@ -33,7 +33,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
 
     f->response = *r;
     f->step = STEP_RECEIVE;
-    return true;
+    return !f->begun_anew || r->status != 200; /* a GET in place of a HEAD: its body is not read */
 }
 
 static bool take_data(void *arg, const void *data, size_t len)
@@ -55,6 +55,14 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     f->call = NULL;
     f->response = *r;
     f->result.upstream_status = r->status;
+    bool no_word = !err && (r->status == 404 || r->status == 405 || r->status == 501);
+    if (no_word && f->kind == FETCH_BLOB_HEAD && !f->begun_anew) { /* no HEAD, or a wrong one */
+        f->begun_anew = true;
+        fetch_run(f, STEP_ASK);
+        return;
+    }
+    if (f->begun_anew && r->status == 200 && err && err->code == ERR_CANCELLED)
+        err = NULL;
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
         fetch_run(f, STEP_FAIL);
@@ -68,7 +76,7 @@ static enum step ask(struct fetch *f)
     if (f->kind == FETCH_BLOB_HEAD) {
         _cleanup_free_
         char *path = fetch_reference_path(f, "blobs", true);
-        fetch_call(f, "HEAD", path, NULL, take_head, NULL, take_end);
+        fetch_call(f, f->begun_anew ? "GET" : "HEAD", path, NULL, take_head, NULL, take_end);
     } else {
         fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head,
                    take_data, take_end);

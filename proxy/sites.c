@@ -55,7 +55,8 @@ static const struct site *look(struct sites *all, const char *host)
 
 enum { NAMED_MAX = CONFIG_ENDPOINTS_MAX + CONFIG_TRUSTED_MAX };
 
-/* What the configuration names: the endpoints, unless they are what a client made up (upstreams_any), and trusted_hosts. */
+/* What the configuration names: the endpoints, unless they are what a client made up (upstreams_any), and
+ * trusted_hosts. */
 static void name_hosts(const char *named[NAMED_MAX + 1], char hosts[CONFIG_ENDPOINTS_MAX][256],
                        const char *const *endpoints, const struct config_upstream *u)
 {

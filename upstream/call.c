@@ -24,6 +24,7 @@ struct upstream_call {
     char *repository, *path, *accept, *authorization, *if_range, *whose;
     struct cred_identity client; /* of `whose`, in place of the cache's own */
     int64_t range_first, range_last;
+    bool decode;
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
@@ -226,6 +227,7 @@ static void send_it(struct upstream_call *c, const char *authorization)
         .range_first = c->range_first,
         .range_last = c->range_last,
         .if_range = c->if_range,
+        .decode = c->decode,
         .ca_file = u->ca_file,
         .insecure = u->insecure,
         .named = (const char *const *)u->named,
@@ -276,6 +278,12 @@ static void take_token(void *arg, const char *token, const struct err *err)
     }
     if (!err) {
         send_bearer(c, token);
+        return;
+    }
+    if (err->code == ERR_DENIED &&
+        !c->challenged) { /* what was asked for last time may not be what is asked for here */
+        memset(&c->challenge, 0, sizeof(c->challenge));
+        send_it(c, NULL);
         return;
     }
     /* The token service refuses us: has the secret been changed? */
@@ -405,6 +413,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
         cred_identity_copy(&c->client, req->identity);
     c->range_first = req->range_first;
     c->range_last = req->range_last;
+    c->decode = req->decode;
     c->on_head = req->on_head;
     c->on_data = req->on_data;
     c->on_done = req->on_done;

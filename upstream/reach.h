@@ -1,7 +1,8 @@
 /* reach.h - where requests may go: to public addresses; to others only where the configuration names the host.
  *
- * What an upstream says (redirects, token realms) and what a client says (ns=, names) lead to requests of ours. Without a
- * check they could be led to the metadata service of the machine, to what listens on its loopback, to its private network.
+ * What an upstream says (redirects, token realms) and what a client says (ns=, names) lead to requests of ours. Without
+ * a check they could be led to the metadata service of the machine, to what listens on its loopback, to its private
+ * network.
  */
 #ifndef ENTREPOT_UPSTREAM_REACH_H
 #define ENTREPOT_UPSTREAM_REACH_H

@@ -58,6 +58,7 @@ struct upstream_request {
     const char *whose;
     int64_t range_first, range_last;
     const char *if_range;
+    bool decode;        /* as in transfer.h */
     int endpoint_first; /* where to begin in the list, modulo its length */
     /* as in transfer.h */
     bool (*on_head)(void *arg, const struct transfer_response *r);

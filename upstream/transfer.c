@@ -381,6 +381,9 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     set_headers(t, req);
     set_security(t, h, req);
     set_patience(h, req);
+    /* Any value makes curl undo what comes encoded all the same. */
+    if (req->decode)
+        curl_easy_setopt(h, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(h, CURLOPT_URL, req->url);
     curl_easy_setopt(h, CURLOPT_USERAGENT, "entrepot/" ENTREPOT_VERSION);
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);

@@ -34,7 +34,7 @@ struct transfer_response {
     char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
     char link[1024];
     char oci_filters[128]; /* OCI-Filters-Applied */
-    bool content_encoded;  /* some Content-Encoding other than identity: not the bytes we asked for */
+    bool content_encoded;  /* some Content-Encoding other than identity */
 };
 
 struct transfer_request {
@@ -46,9 +46,11 @@ struct transfer_request {
     size_t body_len;
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
     const char *if_range;
+    bool decode; /* take a Content-Encoding off that was not asked for: for text, whose bytes are checked after that */
     const char *ca_file;
-    bool insecure;                                                  /* plain http allowed, certificates not verified */
-    const char *const *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
+    bool insecure; /* plain http allowed, certificates not verified */
+    const char *const
+        *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms; /* 0: none */
     /* Once, for the final answer, before its body; false gives the transfer up. */
     bool (*on_head)(void *arg, const struct transfer_response *r);

@@ -103,16 +103,44 @@ static void addresses(void **state UNUSED)
         const char *address;
         bool is_public;
     } cases[] = {
-        {"8.8.8.8", true},          {"9.255.255.255", true},   {"10.0.0.0", false},        {"10.255.255.255", false},
-        {"11.0.0.0", true},         {"0.0.0.0", false},        {"127.0.0.1", false},       {"128.0.0.1", true},
-        {"169.254.169.254", false}, {"169.253.0.1", true},     {"172.15.255.255", true},   {"172.16.0.0", false},
-        {"172.31.255.255", false},  {"172.32.0.0", true},      {"192.168.0.1", false},     {"192.167.0.1", true},
-        {"100.63.255.255", true},   {"100.64.0.0", false},     {"100.128.0.0", true},      {"198.18.0.1", false},
-        {"224.0.0.1", false},       {"255.255.255.255", false}, {"::1", false},            {"::", false},
-        {"fe80::1", false},         {"fc00::1", false},        {"fd00:ec2::254", false},   {"ff02::1", false},
-        {"2606:4700::1111", true},  {"::ffff:10.0.0.1", false}, {"::ffff:8.8.8.8", true},  {"64:ff9b::a00:1", false},
-        {"64:ff9b::808:808", true}, {"2002:a00:1::", false},   {"2002:808:808::", true},   {"::8.8.8.8", false},
-        {"not an address", false},  {"", false},
+        {"8.8.8.8", true},
+        {"9.255.255.255", true},
+        {"10.0.0.0", false},
+        {"10.255.255.255", false},
+        {"11.0.0.0", true},
+        {"0.0.0.0", false},
+        {"127.0.0.1", false},
+        {"128.0.0.1", true},
+        {"169.254.169.254", false},
+        {"169.253.0.1", true},
+        {"172.15.255.255", true},
+        {"172.16.0.0", false},
+        {"172.31.255.255", false},
+        {"172.32.0.0", true},
+        {"192.168.0.1", false},
+        {"192.167.0.1", true},
+        {"100.63.255.255", true},
+        {"100.64.0.0", false},
+        {"100.128.0.0", true},
+        {"198.18.0.1", false},
+        {"224.0.0.1", false},
+        {"255.255.255.255", false},
+        {"::1", false},
+        {"::", false},
+        {"fe80::1", false},
+        {"fc00::1", false},
+        {"fd00:ec2::254", false},
+        {"ff02::1", false},
+        {"2606:4700::1111", true},
+        {"::ffff:10.0.0.1", false},
+        {"::ffff:8.8.8.8", true},
+        {"64:ff9b::a00:1", false},
+        {"64:ff9b::808:808", true},
+        {"2002:a00:1::", false},
+        {"2002:808:808::", true},
+        {"::8.8.8.8", false},
+        {"not an address", false},
+        {"", false},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -127,12 +155,18 @@ static void named_hosts(void **state UNUSED)
         const char *url;
         bool is_named;
     } cases[] = {
-        {"https://minio.internal/x", true},         {"http://MINIO.internal:9000", true},
-        {"https://a.b.corp.example?x", true},       {"https://corp.example/", false},
-        {"https://evil.example/.corp.example", false}, {"https://minio.internal@evil.example/", false},
-        {"https://user:pw@minio.internal/", true},  {"https://10.1.2.3:1/", true},
-        {"https://10.1.2.30/", false},              {"http://[::1]:80/", true},
-        {"http://evil.example#minio.internal", false}, {"minio.internal", false},
+        {"https://minio.internal/x", true},
+        {"http://MINIO.internal:9000", true},
+        {"https://a.b.corp.example?x", true},
+        {"https://corp.example/", false},
+        {"https://evil.example/.corp.example", false},
+        {"https://minio.internal@evil.example/", false},
+        {"https://user:pw@minio.internal/", true},
+        {"https://10.1.2.3:1/", true},
+        {"https://10.1.2.30/", false},
+        {"http://[::1]:80/", true},
+        {"http://evil.example#minio.internal", false},
+        {"minio.internal", false},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -144,11 +178,8 @@ static void named_hosts(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(named_hosts),
-        cmocka_unit_test(challenges),
-        cmocka_unit_test(response_headers),
-        cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(addresses),        cmocka_unit_test(named_hosts),          cmocka_unit_test(challenges),
+        cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
