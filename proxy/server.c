@@ -398,6 +398,11 @@ static void raise_limits(void)
         fds.rlim_cur = fds.rlim_max;
         setrlimit(RLIMIT_NOFILE, &fds);
     }
+    /* A core file would hold passwords and tokens. The hard limit stays, for who wants one (prlimit(1)). */
+    if (getrlimit(RLIMIT_CORE, &fds) == 0) {
+        fds.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &fds);
+    }
     signal(SIGPIPE, SIG_IGN);
 }
 
