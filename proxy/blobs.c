@@ -266,22 +266,31 @@ static void fetched(void *arg, struct fetch_result *res)
     serving_free(s);
 }
 
+/* What can be answered from what is here, without asking anybody. */
+static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
+{
+    struct cache_hit hit;
+
+    cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
+    if (!hit.stored || !hit.linked || (hit.repo_private && !is_private))
+        return false;
+    reply_hit(req);
+    if (send_stored(w, req, &r->digest))
+        return true;
+    http_reply_reset(req);
+    return false;
+}
+
 static void serve(struct visitor *v)
 {
     struct worker *w = v->worker;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     const struct fetch_request ask = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
-    struct cache_hit hit;
 
-    cache_find(w->proxy->cache, v->route.name, NULL, &v->route.digest, &hit);
-    if (hit.stored && hit.linked && (v->is_private || !hit.repo_private)) {
-        reply_hit(req);
-        if (send_stored(w, req, &v->route.digest)) {
-            visitor_free(v);
-            return;
-        }
-        http_reply_reset(req);
+    if (answer_now(w, req, &v->route, v->is_private)) {
+        visitor_free(v);
+        return;
     }
     struct serving *s = xcalloc(1, sizeof(*s));
     s->worker = w;
@@ -295,5 +304,8 @@ static void serve(struct visitor *v)
 
 void handle_blob(struct worker *w, struct http_request *req, const struct route *r)
 {
-    access_enter(w, req, r, KIND_BLOB, serve);
+    reply_note(req, r, KIND_BLOB);
+    /* What is here and everybody's, without further questions. */
+    if (r->site->config->client_access || !answer_now(w, req, r, false))
+        access_enter(w, req, r, KIND_BLOB, serve);
 }

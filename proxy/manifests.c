@@ -65,16 +65,14 @@ static void fetched(void *arg, struct fetch_result *res)
 }
 
 /* What can be answered from what is here, without asking anybody. */
-static bool answer_now(struct visitor *v)
+static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
 {
-    struct proxy *p = v->worker->proxy;
-    const struct route *r = &v->route;
-    struct http_request *req = v->req;
+    struct proxy *p = w->proxy;
     int64_t ttl = r->site->config->tags_ttl_ms >= 0 ? r->site->config->tags_ttl_ms : p->config->tags_ttl_ms;
     struct cache_hit hit;
 
     cache_find(p->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
-    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !v->is_private))
+    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !is_private))
         return false;
     if (r->tag[0] && clock_now_ms() - hit.tag.checked_ms >= ttl)
         return false;
@@ -96,7 +94,7 @@ static void serve(struct visitor *v)
 {
     bool head = http_method(v->req) == HTTP_METHOD_HEAD;
 
-    if (answer_now(v)) {
+    if (answer_now(v->worker, v->req, &v->route, v->is_private)) {
         visitor_free(v);
         return;
     }
@@ -107,5 +105,8 @@ static void serve(struct visitor *v)
 
 void handle_manifest(struct worker *w, struct http_request *req, const struct route *r)
 {
-    access_enter(w, req, r, KIND_MANIFEST, serve);
+    reply_note(req, r, KIND_MANIFEST);
+    /* What is here and everybody's, without further questions. */
+    if (r->site->config->client_access || !answer_now(w, req, r, false))
+        access_enter(w, req, r, KIND_MANIFEST, serve);
 }

@@ -27,6 +27,11 @@ cleanup() {
         grep -hE -A 30 'ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer' "$W"/*.log | head -n 80
         status=1
     fi
+    # Secrets of tests (tests/identity/auth.sh.inc) have no place in anything that entrepot writes.
+    if [ -s "$W/secrets" ] && grep -rlaF -f "$W/secrets" "$W/entrepot.log" "$W/cache/index" "$W/cache/index.json" 2>/dev/null; then
+        echo "FAILED: a secret was written to the files above"
+        status=1
+    fi
     rm -rf "$W"
     exit $status
 }

@@ -76,7 +76,6 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
         abort();
     for (const char *const *line = r->headers; line && *line; line++)
         headers = curl_slist_append(headers, *line);
-    headers = curl_slist_append(headers, "Expect:");
     curl_easy_setopt(h, CURLOPT_URL, r->url);
     curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");

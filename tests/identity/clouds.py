@@ -199,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
         need(key[0] == aws["id"], 403, "UnrecognizedClientException")
         need(key[1:] == [date[:8], region, service, "aws4_request"], 403, f"scope {key[1:]}")
         need(abs(time.time() - time.mktime(time.strptime(date, "%Y%m%dT%H%M%SZ")) + time.timezone) < 300, 403, "date")
-        need({"host", "x-amz-date"} <= set(signed), 403, "SignedHeaders")
+        need({"host", "x-amz-date"} <= set(signed) <= set(self.lower), 403, f"SignedHeaders {signed}")
         if aws.get("session"):
             need(self.lower.get("x-amz-security-token") == aws["session"], 403, "security token")
             need("x-amz-security-token" in signed, 403, "the security token is not signed")

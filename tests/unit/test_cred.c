@@ -1,0 +1,375 @@
+/* Identities: where they come from, that they are asked for once, kept, renewed and asked for anew. */
+#include "tests/unit/unit.h"
+
+#include "base/clock.h"
+#include "upstream/cred_private.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+struct fixture {
+    char *dir;
+    struct loop *loop;
+    struct cred_workers *workers;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+    struct err err;
+
+    f->dir = make_folder();
+    f->loop = loop_new("test", &err);
+    f->workers = cred_workers_new(2, &err);
+    _cleanup_free_
+    char *path = xasprintf("%s:%s", f->dir, getenv("PATH"));
+    setenv("PATH", path, 1);
+    *state = f;
+    return f->loop && f->workers && loop_start(f->loop, &err) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    cred_workers_free(f->workers);
+    loop_stop(f->loop);
+    loop_join(f->loop);
+    loop_free(f->loop);
+    remove_tree(f->dir);
+    free(f);
+    return 0;
+}
+
+static char *write_file(struct fixture *f, const char *name, const char *text, mode_t mode)
+{
+    char *path = xasprintf("%s/%s", f->dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+    return path;
+}
+
+/* ---- asking, and waiting for the answer ---- */
+
+struct answer {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int count, failed;
+    char username[100], secret[200];
+    bool is_identity_token;
+    uint64_t number;
+    struct err err;
+};
+
+static void take(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
+{
+    struct answer *a = arg;
+
+    pthread_mutex_lock(&a->lock);
+    a->count++;
+    if (err) {
+        a->failed++;
+        a->err = *err;
+    } else {
+        snprintf(a->username, sizeof(a->username), "%s", id->username ? id->username : "");
+        snprintf(a->secret, sizeof(a->secret), "%s", id->secret ? id->secret : "");
+        a->is_identity_token = id->is_identity_token;
+        a->number = number;
+    }
+    pthread_cond_signal(&a->cond);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static struct answer ask_many(struct fixture *f, struct cred *c, const char *repository, int times)
+{
+    struct answer a = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+    for (int i = 0; i < times; i++)
+        cred_get(c, f->loop, repository, take, &a);
+    pthread_mutex_lock(&a.lock);
+    while (a.count < times)
+        pthread_cond_wait(&a.cond, &a.lock);
+    pthread_mutex_unlock(&a.lock);
+    return a;
+}
+
+static struct answer ask(struct fixture *f, struct cred *c, const char *repository)
+{
+    return ask_many(f, c, repository, 1);
+}
+
+static int lines_of(struct fixture *f, const char *name)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s/%s", f->dir, name);
+    FILE *file = fopen(path, "r");
+    int n = 0, c;
+
+    while (file && (c = fgetc(file)) != EOF)
+        n += c == '\n';
+    if (file)
+        fclose(file);
+    return n;
+}
+
+/* ---- config.json ---- */
+
+static void docker_config(void **state)
+{
+    static const struct {
+        const char *json, *host, *repository, *user, *secret;
+        bool token;
+    } cases[] = {
+        /* "dTpw" is u:p */
+        {"{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"dTpw\"}}}", "docker.io", "library/x", "u", "p",
+         false},
+        {"{\"auths\":{\"docker.io\":{\"auth\":\"dTpw\"}}}", "docker.io", "library/x", "u", "p", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}}}", "ghcr.io", "o/x", "u", "p", false},
+        {"{\"auths\":{\"https://ghcr.io/v2/\":{\"auth\":\"dTpw\"}}}", "ghcr.io", "o/x", "u", "p", false},
+        {"{\"auths\":{\"ghcr.io\":{\"username\":\"u\",\"password\":\"p\"}}}", "ghcr.io", "o/x", "u", "p", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\",\"identitytoken\":\"t\"}}}", "ghcr.io", "o/x", "u", "t", true},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}}}", "quay.io", "o/x", "", "", false},
+        {"{\"auths\":{\"ghcr.io.evil\":{\"auth\":\"dTpw\"}}}", "ghcr.io", "o/x", "", "", false},
+        {"{\"auths\":{\"my.registry:5000\":{\"auth\":\"dTpw\"}}}", "my.registry:5000", "x", "u", "p", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"},\"ghcr.io/o\":{\"auth\":\"djpx\"}}}", "ghcr.io", "o/x", "v", "q",
+         false},
+        {"{\"auths\":{\"ghcr.io/o\":{\"auth\":\"djpx\"}}}", "ghcr.io", "other/x", "", "", false},
+        {"{\"auths\":{\"ghcr.io\":{}},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "ghcr.io", "from one", false},
+        {"{\"credHelpers\":{\"ghcr.io\":\"one\"}}", "ghcr.io", "o/x", "ghcr.io", "from one", false},
+        {"{\"credsStore\":\"one\"}", "docker.io", "library/x", "https://index.docker.io/v1/", "from one", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"!!\"}}}", "ghcr.io", "o/x", "", "", false},
+        {"{}", "ghcr.io", "o/x", "", "", false},
+    };
+    struct fixture *f = *state;
+
+    free(write_file(f, "docker-credential-one",
+                    "#!/bin/sh\nread -r s || true\nprintf '{\"Username\":\"%s\",\"Secret\":\"from one\"}' \"$s\"\n",
+                    0755));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cred_options o = {.docker_config = write_file(f, "config.json", cases[i].json, 0600)};
+        struct cred *c = cred_new(&o, cases[i].host, f->workers);
+        struct answer a = ask(f, c, cases[i].repository);
+        if (a.failed || strcmp(a.username, cases[i].user) != 0 || strcmp(a.secret, cases[i].secret) != 0 ||
+            a.is_identity_token != cases[i].token)
+            fail_msg("case %zu: \"%s\" \"%s\" %s", i, a.username, a.secret, a.err.msg);
+        cred_free(c);
+        free(o.docker_config);
+    }
+}
+
+/* ---- helpers ---- */
+
+static void one_request_for_many(void **state)
+{
+    struct fixture *f = *state;
+    struct cred_options o = {.helper = "counting"};
+    _cleanup_free_
+    char *script =
+        xasprintf("#!/bin/sh\necho x >>%s/asked\nsleep 0.2\nprintf '{\"Username\":\"u\",\"Secret\":\"p\"}'\n", f->dir);
+
+    free(write_file(f, "docker-credential-counting", script, 0755));
+    struct cred *c = cred_new(&o, "ghcr.io", f->workers);
+    struct answer a = ask_many(f, c, "o/x", 200);
+    assert_int_equal(a.failed, 0);
+    assert_string_equal(a.secret, "p");
+    ask(f, c, "o/another");
+    assert_int_equal(lines_of(f, "asked"), 1);
+    cred_free(c);
+}
+
+static void a_failure_is_remembered(void **state)
+{
+    struct fixture *f = *state;
+    struct cred_options o = {.helper = "failing"};
+    _cleanup_free_
+    char *script = xasprintf("#!/bin/sh\necho x >>%s/failed\necho a secret >&2\nexit 1\n", f->dir);
+
+    free(write_file(f, "docker-credential-failing", script, 0755));
+    struct cred *c = cred_new(&o, "ghcr.io", f->workers);
+    for (int i = 0; i < 20; i++) {
+        struct answer a = ask(f, c, "o/x");
+        assert_int_equal(a.failed, 1);
+        assert_non_null(strstr(a.err.msg, "ended with status 1"));
+        assert_null(strstr(a.err.msg, "a secret"));
+    }
+    assert_int_equal(lines_of(f, "failed"), 1);
+    cred_free(c);
+}
+
+static void helpers_that_misbehave(void **state)
+{
+    static const struct {
+        const char *name, *script, *message; /* NULL: nobody, and no failure */
+    } cases[] = {
+        {"none", "#!/bin/sh\necho 'credentials not found in native keychain'\nexit 1\n", NULL},
+        {"text", "#!/bin/sh\necho hello\n", "no Username and Secret"},
+        {"flood", "#!/bin/sh\nyes | head -c 3000000\n", "more than"},
+        {"crash", "#!/bin/sh\nkill -9 $$\n", "status 137"},
+        {"deaf", "#!/bin/sh\nexec <&-\nprintf '{\"Username\":\"u\",\"Secret\":\"p\"}'\n", NULL},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_
+        char *program = xasprintf("docker-credential-%s", cases[i].name);
+        struct cred_options o = {.helper = (char *)cases[i].name};
+        free(write_file(f, program, cases[i].script, 0755));
+        struct cred *c = cred_new(&o, "ghcr.io", f->workers);
+        struct answer a = ask(f, c, "o/x");
+        if (cases[i].message ? !a.failed || !strstr(a.err.msg, cases[i].message) : a.failed)
+            fail_msg("%s: %d %s", cases[i].name, a.failed, a.err.msg);
+        cred_free(c);
+    }
+    struct cred_options o = {.helper = "not-there"};
+    struct cred *c = cred_new(&o, "ghcr.io", f->workers);
+    assert_int_equal(ask(f, c, "o/x").failed, 1);
+    cred_free(c);
+}
+
+static void a_changed_secret(void **state)
+{
+    struct fixture *f = *state;
+    struct cred_options o = {.username = "u", .password_file = write_file(f, "password", "old\n", 0600)};
+    struct cred *c = cred_new(&o, "ghcr.io", f->workers);
+    struct answer before = ask(f, c, "o/x");
+
+    assert_string_equal(before.secret, "old");
+    /* refused, and it has not changed: the same number says that there is nothing new to try */
+    assert_true(cred_refused(c, "o/x", before.number));
+    assert_int_equal(ask(f, c, "o/x").number, before.number);
+    free(write_file(f, "password", "new\n", 0600));
+    assert_true(cred_refused(c, "o/x", before.number));
+    struct answer after = ask(f, c, "o/x");
+    assert_string_equal(after.secret, "new");
+    assert_int_not_equal(after.number, before.number);
+    assert_true(cred_refused(c, "o/x", before.number)); /* somebody else had found out already */
+    cred_free(c);
+    free(o.password_file);
+}
+
+/* ---- kubelet ---- */
+
+static void kubelet(void **state)
+{
+    static const struct {
+        const char *auth, *host, *repository, *user;
+    } cases[] = {
+        {"{\"*.pkg.dev\":{\"username\":\"a\",\"password\":\"p\"}}", "eu.pkg.dev", "o/x", "a"},
+        {"{\"*.pkg.dev\":{\"username\":\"a\",\"password\":\"p\"}}", "pkg.dev", "o/x", ""},
+        {"{\"*.pkg.dev\":{\"username\":\"a\",\"password\":\"p\"}}", "a.b.pkg.dev", "o/x", ""},
+        {"{\"ghcr.io/o\":{\"username\":\"a\",\"password\":\"p\"}}", "ghcr.io", "o/x", "a"},
+        {"{\"ghcr.io/o\":{\"username\":\"a\",\"password\":\"p\"}}", "ghcr.io", "other/x", "a"}, /* as kubelet has it */
+        {"{\"ghcr.io/o/\":{\"username\":\"a\",\"password\":\"p\"}}", "ghcr.io", "other/x", ""},
+        {"{\"ghcr.io\":{\"username\":\"a\",\"password\":\"p\"},\"ghcr.io/o\":{\"username\":\"b\",\"password\":\"p\"}}",
+         "ghcr.io", "o/x", "b"},
+        {"{\"r.io:5000\":{\"username\":\"a\",\"password\":\"p\"}}", "r.io", "x", ""},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_
+        char *script = xasprintf(
+            "#!/bin/sh\ncat >/dev/null\ncat <<'X'\n{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":"
+            "\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Image\",\"cacheDuration\":\"1h30m0s\","
+            "\"auth\":%s}\nX\n",
+            cases[i].auth);
+        struct cred_options o = {.provider = "kubelet", .command = write_file(f, "provider", script, 0755)};
+        struct cred *c = cred_new(&o, cases[i].host, f->workers);
+        struct answer a = ask(f, c, cases[i].repository);
+        if (a.failed || strcmp(a.username, cases[i].user) != 0)
+            fail_msg("case %zu: \"%s\" %s", i, a.username, a.err.msg);
+        cred_free(c);
+        free(o.command);
+    }
+}
+
+/* ---- Signature Version 4, as libcurl makes it, against the published test suite ---- */
+
+struct listener {
+    int fd;
+    char request[4096];
+};
+
+static void *serve_one(void *arg)
+{
+    struct listener *l = arg;
+    int fd = accept(l->fd, NULL, NULL);
+    size_t len = 0;
+    ssize_t n;
+
+    while (len < sizeof(l->request) - 1 && (n = read(fd, l->request + len, sizeof(l->request) - 1 - len)) > 0) {
+        len += (size_t)n;
+        l->request[len] = '\0';
+        if (strstr(l->request, "\r\n\r\n"))
+            break;
+    }
+    const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    (void)!write(fd, answer, sizeof(answer) - 1);
+    close(fd);
+    return NULL;
+}
+
+static void signatures(void **state UNUSED)
+{
+    static const struct {
+        const char *method, *query, *signature;
+    } cases[] = {
+        {"GET", "", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"},
+        {"POST", "", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
+    };
+    static const char *const headers[] = {"Host: example.amazonaws.com", "X-Amz-Date: 20150830T123600Z", NULL};
+    atomic_bool stop = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct listener l = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof(a);
+        assert_int_equal(bind(l.fd, (struct sockaddr *)&a, sizeof(a)), 0);
+        assert_int_equal(listen(l.fd, 1), 0);
+        getsockname(l.fd, (struct sockaddr *)&a, &size);
+        pthread_t thread;
+        pthread_create(&thread, NULL, serve_one, &l);
+        _cleanup_free_
+        char *url = xasprintf("http://127.0.0.1:%d/%s", ntohs(a.sin_port), cases[i].query);
+        const struct cred_http r = {.method = cases[i].method,
+                                    .url = url,
+                                    .headers = headers,
+                                    .body = strcmp(cases[i].method, "POST") == 0 ? "" : NULL,
+                                    .aws = "us-east-1:service",
+                                    .access_key = "AKIDEXAMPLE",
+                                    .secret_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+                                    .stop = &stop};
+        _cleanup_buf_ struct buf out = {0};
+        struct err err = {0};
+        int status;
+        assert_true(cred_http(&r, &status, &out, &err));
+        pthread_join(thread, NULL);
+        close(l.fd);
+        const char *at = strstr(l.request, "Signature=");
+        if (!at || strncmp(at + 10, cases[i].signature, 64) != 0)
+            fail_msg("%s: %s", cases[i].method, l.request);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(docker_config, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_request_for_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failure_is_remembered, setup, teardown),
+        cmocka_unit_test_setup_teardown(helpers_that_misbehave, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_changed_secret, setup, teardown),
+        cmocka_unit_test_setup_teardown(kubelet, setup, teardown),
+        cmocka_unit_test(signatures),
+    };
+
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
