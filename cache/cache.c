@@ -128,9 +128,8 @@ static void find(struct index_txn *t, void *arg)
 {
     struct find *f = arg;
     struct cache_hit *hit = f->hit;
-    uint64_t repo = rows_repo_id(t, f->repo);
+    uint64_t repo = rows_repo(t, f->repo, &hit->repo_private);
 
-    hit->repo_private = rows_repo_is_private(t, repo);
     if (f->tag) {
         hit->tag_known = rows_get_tag(t, repo, f->tag, &hit->tag);
         if (!hit->tag_known)
@@ -181,7 +180,7 @@ static void read_visibility(struct index_txn *t, void *arg)
 {
     struct visibility_query *q = arg;
 
-    q->is_private = rows_repo_is_private(t, rows_repo_id(t, q->repo));
+    rows_repo(t, q->repo, &q->is_private);
 }
 
 bool cache_is_private(struct cache *c, const char *repo)

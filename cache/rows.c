@@ -77,12 +77,23 @@ static size_t repo_key(char key[REF_NAME_MAX + 2], const char *name)
 
 enum { REPO_SHARED = 0, REPO_PRIVATE = 1 };
 
-uint64_t rows_repo_id(struct index_txn *t, const char *name)
+uint64_t rows_repo(struct index_txn *t, const char *name, bool *is_private)
 {
     char key[REF_NAME_MAX + 2];
     struct slice v;
 
-    return txn_get(t, TABLE_REPO, key, repo_key(key, name), &v, NULL) && v.len >= ID_LEN ? get_be64(v.data) : 0;
+    *is_private = false;
+    if (!txn_get(t, TABLE_REPO, key, repo_key(key, name), &v, NULL) || v.len < ID_LEN)
+        return 0;
+    *is_private = v.len == ID_LEN + 1 && ((const uint8_t *)v.data)[ID_LEN] == REPO_PRIVATE;
+    return get_be64(v.data);
+}
+
+uint64_t rows_repo_id(struct index_txn *t, const char *name)
+{
+    bool is_private;
+
+    return rows_repo(t, name, &is_private);
 }
 
 bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err)

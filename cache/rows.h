@@ -65,10 +65,11 @@ struct totals {
     int64_t bytes, blobs, manifests;
 };
 
-/* Repositories by full name ("docker.io/library/nginx"). rows_repo_id(): 0 if it is not known. */
+/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. A private one is for clients with a grant
+ * alone (proxy/grant.h). */
+uint64_t rows_repo(struct index_txn *t, const char *name, bool *is_private);
 uint64_t rows_repo_id(struct index_txn *t, const char *name);
 bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err);
-/* Whether a repository is for clients with a grant alone (proxy/grant.h). */
 bool rows_repo_is_private(struct index_txn *t, uint64_t repo);
 bool rows_set_repo_private(struct index_txn *t, uint64_t repo, bool is_private, struct err *err);
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1]);

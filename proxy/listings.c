@@ -208,7 +208,8 @@ static bool add_repo(void *arg, const struct slice *key, const struct slice *val
     if (key->len < 2 || key->len > REF_NAME_MAX || p[0] != 'n')
         return key->len > 0 && p[0] < 'n';
     snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
-    if (rows_repo_is_private(l->t, rows_repo_id(l->t, name)))
+    bool is_private;
+    if (rows_repo(l->t, name, &is_private) == 0 || is_private)
         return true;
     if (l->last && strcmp(name, l->last) <= 0)
         return true;

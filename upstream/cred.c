@@ -369,6 +369,8 @@ static void work(void *arg)
     t.scope = c->provider->scope;
     t.life_ms = CRED_REREAD_MS;
     bool ok = c->provider->ask(&t, &err);
+    if (ok && t.id.bearer && strpbrk(t.id.bearer, "\r\n")) /* it would be two headers */
+        ok = err_set(&err, ERR_INVALID, "the token has several lines");
     if (!ok)
         err_wrap(&err, "credentials for %s (%s)", c->host, c->provider->name);
     pthread_mutex_lock(&c->lock);

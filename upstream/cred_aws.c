@@ -34,7 +34,9 @@ static int64_t read_time(const char *text)
 
 static bool is_whole(struct aws_key *k)
 {
-    if (k->id && k->id[0] && k->secret && k->secret[0])
+    /* All but the secret goes into headers. */
+    if (k->id && k->id[0] && k->secret && k->secret[0] && !strpbrk(k->id, "\r\n") &&
+        (!k->session || !strpbrk(k->session, "\r\n")))
         return true;
     aws_key_clear(k);
     return false;

@@ -125,7 +125,7 @@ char *cred_json_text(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
 
-    return text && !strpbrk(text, "\r\n") ? xstrdup(text) : NULL;
+    return text ? xstrdup(text) : NULL;
 }
 
 int64_t cred_json_number(const json_t *object, const char *key, int64_t otherwise)

@@ -233,6 +233,36 @@ static void helpers_that_misbehave(void **state)
     cred_free(c);
 }
 
+static void renewed_before_it_ends(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_
+    char *script = xasprintf("#!/bin/sh\ncat >/dev/null\necho x >>%s/renewed\ncat "
+                             "<<'X'\n{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":"
+                             "\"credentialprovider.kubelet.k8s.io/"
+                             "v1\",\"cacheKeyType\":\"Global\",\"cacheDuration\":\"2s\",\"auth\":{\"ghcr.io\":"
+                             "{\"username\":\"u\",\"password\":\"line 1\\nline 2\"}}}\nX\n",
+                             f->dir);
+    struct cred_options o = {.provider = "kubelet", .command = write_file(f, "renewing", script, 0755)};
+    struct cred *c = cred_new(&o, "ghcr.io", f->workers);
+
+    assert_string_equal(ask(f, c, "o/x").secret, "line 1\nline 2");
+    usleep(1000000);
+    ask(f, c, "o/y");
+    assert_int_equal(lines_of(f, "renewed"), 1);
+    usleep(700000);
+    int64_t began = clock_mono_ms();
+    ask(f, c, "o/x"); /* in the last fifth of its life: served, and renewed behind our back */
+    assert_true(clock_mono_ms() - began < 100);
+    usleep(300000);
+    assert_int_equal(lines_of(f, "renewed"), 2);
+    usleep(200000); /* the first one has ended by now */
+    ask(f, c, "o/x");
+    assert_int_equal(lines_of(f, "renewed"), 2);
+    cred_free(c);
+    free(o.command);
+}
+
 static void a_changed_secret(void **state)
 {
     struct fixture *f = *state;
@@ -365,6 +395,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_request_for_many, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_remembered, setup, teardown),
         cmocka_unit_test_setup_teardown(helpers_that_misbehave, setup, teardown),
+        cmocka_unit_test_setup_teardown(renewed_before_it_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(a_changed_secret, setup, teardown),
         cmocka_unit_test_setup_teardown(kubelet, setup, teardown),
         cmocka_unit_test(signatures),
