@@ -65,8 +65,8 @@ struct totals {
     int64_t bytes, blobs, manifests;
 };
 
-/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. A private one is for clients with a grant
- * alone (proxy/grant.h). */
+/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. A private one is for clients with a
+ * grant alone (proxy/grant.h). */
 uint64_t rows_repo(struct index_txn *t, const char *name, bool *is_private);
 uint64_t rows_repo_id(struct index_txn *t, const char *name);
 bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err);
