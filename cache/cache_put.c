@@ -70,7 +70,8 @@ static bool apply_put(struct index_txn *t, void *arg, struct err *err)
     struct put *p = arg;
     uint64_t repo;
 
-    if (!rows_intern_repo(t, p->repo, &repo, err))
+    /* What is private, and that its repository is, cannot come apart. */
+    if (!rows_intern_repo(t, p->repo, &repo, err) || (p->is_private && !rows_set_repo_private(t, repo, true, err)))
         return false;
     if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
         return false;

@@ -52,8 +52,19 @@ static void count_received(struct ingest *i)
 
 struct resume {
     struct ingest *i;
-    bool found;
+    bool found, ours;
 };
+
+/* FNV-1a. It tells registries apart in good faith; who makes his own collide with another gains nothing that the digest
+ * does not catch. */
+static uint32_t hash_host(const char *host)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *host; host++)
+        h = (h ^ (unsigned char)*host) * 16777619u;
+    return h;
+}
 
 static void read_row(struct index_txn *t, void *arg)
 {
@@ -62,7 +73,12 @@ static void read_row(struct index_txn *t, void *arg)
     size_t room = (size_t)(INGEST_SIZE_MAX / INGEST_SEGMENT / 8), len = 0;
 
     i->bitmap = xmalloc(room);
-    r->found = rows_get_ingest(t, &i->digest, &i->size, i->validator, i->bitmap, room, &len);
+    char kept[VALIDATOR_MAX + 1], origin[ORIGIN_LEN + 1];
+    r->found = rows_get_ingest(t, &i->digest, &i->size, kept, i->bitmap, room, &len);
+    snprintf(origin, sizeof(origin), "%08x", i->origin);
+    r->ours = r->found && strncmp(kept, origin, ORIGIN_LEN) == 0;
+    if (r->ours)
+        snprintf(i->validator, sizeof(i->validator), "%s", kept + ORIGIN_LEN);
     i->bitmap_len = len;
     i->bitmap = xrealloc(i->bitmap, MAX(len, (size_t)1));
 }
@@ -89,7 +105,7 @@ static bool open_part(struct ingest *i, struct err *err)
     struct resume r = {.i = i};
 
     index_read(i->cache->index, read_row, &r);
-    if (r.found)
+    if (r.ours)
         i->fd = store_open_part(i->cache->store, &i->digest, false, NULL);
     if (i->fd >= 0 && !is_long_enough(i)) {
         close(i->fd);
@@ -129,12 +145,13 @@ struct ingest *ingest_new(struct cache *cache, const struct digest *digest, stru
     return i;
 }
 
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err)
 {
     struct ingest *i = ingest_new(cache, digest, owner);
 
+    i->origin = hash_host(host);
     i->finished = finished;
     i->deserted = deserted;
     i->arg = arg;
@@ -173,6 +190,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
     r = xcalloc(1, sizeof(*r));
     r->name = xstrdup(repo);
     r->proof = proof;
+    r->is_private = is_private;
     SLIST_INSERT_HEAD(&i->repos, r, entry);
 }
 

@@ -72,10 +72,11 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 
 /* ---- the owner's side: one fetch loop, the same for every call ---- */
 
-/* Begins, or resumes what an earlier ingest left. `finished` is called on the owner, once, when the ingest has come to
- * STORED, UNKEPT, PAUSED or FAILED (the last three with why). `deserted` is called on the owner when the last follower
- * has left. Errors: ERR_IO, ERR_NO_SPACE. */
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, struct loop *owner,
+/* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
+ * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, UNKEPT, PAUSED or FAILED (the
+ * last three with why). `deserted` is called on the owner when the last follower has left. Errors: ERR_IO,
+ * ERR_NO_SPACE. */
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void *arg, struct err *err);
 /* What a client was sent of a blob that was never verified: [first, end) of a file. */

@@ -7,10 +7,14 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+/* What stands before the validator in a row of `ingest`: the origin, in hex. */
+enum { ORIGIN_LEN = 8 };
+
 struct repo_name {
     SLIST_ENTRY(repo_name) entry;
     char *name;
     enum proof proof;
+    bool is_private;
 };
 
 struct ingest {
@@ -26,6 +30,7 @@ struct ingest {
     struct sent_before sent; /* relays */
     char *window;            /* relays: the part, mapped; NULL until its size is known */
     int fd;
+    uint32_t origin;    /* a hash of the registry's host */
     int64_t started_ms; /* monotonic */
 
     /* owner's loop; lent to an io worker while `busy` */

@@ -118,7 +118,9 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
     memcpy(c->bitmap, i->bitmap, c->len);
     i->refs++;
     pthread_mutex_unlock(&i->lock);
-    memcpy(c->validator, i->validator, sizeof(c->validator));
+    bool fits = strlen(i->validator) + ORIGIN_LEN <= VALIDATOR_MAX;
+    snprintf(c->validator, sizeof(c->validator), "%08x%.*s", i->origin, VALIDATOR_MAX - ORIGIN_LEN,
+             fits ? i->validator : "");
     c->i = i;
     c->then = then;
     i->checkpointing = true;
@@ -204,7 +206,8 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
         return false;
     SLIST_FOREACH(r, &i->repos, entry)
-    if (!rows_intern_repo(t, r->name, &repo, err) || !rows_link(t, repo, &i->digest, r->proof, row.created, err))
+    if (!rows_intern_repo(t, r->name, &repo, err) || (r->is_private && !rows_set_repo_private(t, repo, true, err)) ||
+        !rows_link(t, repo, &i->digest, r->proof, row.created, err))
         return false;
     return true;
 }

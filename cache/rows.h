@@ -147,7 +147,7 @@ void rows_each_blob(struct index_txn *t, const struct digest *after,
                     bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);
 void rows_totals(struct index_txn *t, struct totals *totals);
 
-/* Blobs on their way in: `size` in bytes, upstream's validator ("" if none), one bit a segment. */
+/* Blobs on their way in: `size` in bytes, where it comes from and upstream's validator, one bit a segment. */
 bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, const char *validator,
                      const uint8_t *bitmap, size_t bitmap_len, struct err *err);
 /* Copies at most `bitmap_room` bytes of the bitmap and sets *bitmap_len. */

@@ -232,6 +232,19 @@ static void follow(struct serving *s, const struct fetch_result *res)
     http_stream(req, status, BLOB_TYPE, s->left, pump, s);
 }
 
+/* A fetch that found the blob here answers everybody who waited for it; whether it is his is decided for each. */
+static bool may_have(const struct visitor *v)
+{
+    struct cache *c = v->worker->proxy->cache;
+    struct cache_hit hit;
+
+    cache_find(c, v->route.name, NULL, &v->route.digest, &hit);
+    if (!hit.stored || (hit.repo_private && !v->is_private))
+        return false;
+    return hit.linked || !(hit.blob.flags & BLOB_PRIVATE) ||
+           cache_was_sent_by(c, v->route.site->host, &v->route.digest);
+}
+
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
@@ -260,7 +273,7 @@ static void fetched(void *arg, struct fetch_result *res)
         answer_without_body(req, describe(req, &s->digest, res->size, &first, &last), res->size);
     } else {
         reply_status(req, res);
-        if (!send_stored(s->worker, req, &s->digest))
+        if (!may_have(s->visitor) || !send_stored(s->worker, req, &s->digest))
             http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; ask again, it will be fetched anew");
     }
     serving_free(s);

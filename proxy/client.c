@@ -22,6 +22,11 @@ static struct client *client_new(const char *secret)
     return c;
 }
 
+struct client *client_nobody(void)
+{
+    return client_new(NULL);
+}
+
 struct client *client_with(const char *username, const char *password)
 {
     _cleanup_secret_ char *both = xasprintf("%s:%s", username, password);

@@ -23,6 +23,7 @@ struct client {
  * password. Nobody if there is none. */
 struct login;
 struct client *client_of(const struct http_request *req, struct login *login);
+struct client *client_nobody(void);
 struct client *client_with(const char *username, const char *password);
 struct client *client_ref(struct client *c);
 void client_unref(struct client *c);

@@ -33,6 +33,7 @@ struct config_upstream {
     char *ca;
     bool insecure;
     bool client_access;  /* clients' own identities alone */
+    bool made_up;        /* not in the configuration: what a client names under upstreams_any */
     int64_t tags_ttl_ms; /* -1: as for all */
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;

@@ -152,11 +152,6 @@ void fetch_run(struct fetch *f, enum step step)
         if (step == STEP_DONE) {
             note_absence(f);
             let_other_clients_try(f);
-            while (!STAILQ_EMPTY(&f->strangers)) {
-                struct waiter *w = STAILQ_FIRST(&f->strangers);
-                STAILQ_REMOVE_HEAD(&f->strangers, entry);
-                fetch_again(w);
-            }
             fetch_answer(f, NULL);
             fetch_free(f);
             return;
@@ -181,7 +176,7 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
         return;
     if (c->authorization) {
         req->authorization = c->authorization;
-    } else if (!client_is_nobody(c)) {
+    } else if (!client_is_nobody(c) && !f->site->config->made_up) { /* a name and a password are for known registries */
         req->identity = &c->id;
         req->whose = c->whose;
     } else if (f->site->config->client_access) {
@@ -269,7 +264,7 @@ static char *make_key(struct fetchers *all, const struct fetch_request *req)
         return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1),
                          digest_format(req->digest, text));
     case FETCH_BLOB_HEAD:
-        return xasprintf("head %s%s %s", req->is_private ? "private " : "", req->name,
+        return xasprintf("look %s%s %s", req->is_private ? "private " : "", req->name,
                          digest_format(req->digest, text));
     case FETCH_LISTING: /* what a registry lists may depend on who asks */
         return xasprintf("list %s %s %s", req->is_private ? req->client->whose : "", req->name, req->listing);
@@ -304,7 +299,6 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
-    STAILQ_INIT(&f->strangers);
     LIST_INSERT_HEAD(&fr->active, f, entry);
     return f;
 }
@@ -334,9 +328,10 @@ static void arrive(void *arg)
     struct absence *a = w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS ? NULL : find_absence(fr, key);
     if (a || fr->stopping) {
         struct fetch_result r = {.how = HOW_ERROR};
-        if (a)
+        if (a) {
             r.err = a->err;
-        else
+            r.upstream_status = 404; /* as note_absence() was told */
+        } else
             err_set(&r.err, ERR_CANCELLED, "the cache is being stopped");
         fetch_answer_one(w, &r, NULL);
         return;

@@ -47,7 +47,8 @@ static enum step lookup(struct fetch *f)
     fetch_find(f, NULL, &f->digest, &f->hit);
     if (is_relay(f) || (f->hit.stored && cache_look(cache_of(f), &f->digest) == FILE_MISSING))
         f->hit.stored = false; /* fetched in any case */
-    if (f->hit.stored && (f->hit.linked || (w && w->proved))) {
+    bool proved = w && w->proved && !fetch_needs_bytes(f, &f->hit);
+    if (f->hit.stored && (f->hit.linked || proved)) {
         f->result.size = f->hit.blob.size;
         return STEP_DONE;
     }
@@ -376,7 +377,8 @@ static enum step ask(struct fetch *f)
         f->ingest = ingest_begin_relay(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
                                        f->sent, &f->result.err);
     else if (!f->ingest)
-        f->ingest = ingest_begin(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, f, &f->result.err);
+        f->ingest = ingest_begin(cache_of(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted, f,
+                                 &f->result.err);
     if (!f->ingest)
         return STEP_FAIL;
     if (!ingest_gap(f->ingest, &f->first, &last))
@@ -455,11 +457,13 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
 {
     bool same = strcmp(f->name, w->name) == 0;
 
-    /* What is arriving under a client's identity is for his repository, and for others of that registry if it says so.
-     */
-    bool stranger = strcmp(f->site->host, w->site->host) != 0 || (same && !w->is_private);
-    if (!is_for_everybody(f) && stranger) {
-        STAILQ_INSERT_TAIL(&f->strangers, w, entry);
+    /* Another registry's bytes are not to be waited for: it may be slow, or lie. And what is arriving under a client's
+     * identity is for his repository, or for others of that registry if it says so. Who is neither gets his own, past
+     * the disk. */
+    if (strcmp(f->site->host, w->site->host) != 0 || (same && f->is_private && !w->is_private)) {
+        w->kind = FETCH_BLOB_RELAY;
+        w->joined = false;
+        fetch_again(w);
         return;
     }
     if (!same && !w->proved && !is_for_everybody(f)) {

@@ -55,6 +55,8 @@ static enum step lookup(struct fetch *f)
     fetch_find(f, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
     if (!hit->stored && fetch_must_verify(f, &hit->digest))
         return STEP_VERIFY;
+    if (fetch_needs_bytes(f, hit))
+        hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
     if (by_tag(f) && hit->tag_known) {
         bool fresh = clock_now_ms() - hit->tag.checked_ms < fetch_ttl_ms(f);
         if (fresh && is_here(hit) && hit->linked) {
@@ -67,10 +69,7 @@ static enum step lookup(struct fetch *f)
         return is_here(hit) ? STEP_REVALIDATE : STEP_ASK;
     }
     if (!by_tag(f) && is_here(hit))
-        return hit->linked                        ? STEP_DELIVER
-               : f->fetcher->all->config->offline ? offline(f)
-               : fetch_needs_bytes(f, hit)        ? STEP_ASK
-                                                  : STEP_PROVE;
+        return hit->linked ? STEP_DELIVER : f->fetcher->all->config->offline ? offline(f) : STEP_PROVE;
     if (f->fetcher->all->config->offline)
         return offline(f);
     return STEP_ASK;
@@ -139,6 +138,7 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     if (here || !is_here(&f->hit))
         cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
     f->hit = now;
+    f->hit.stored = here;
     f->result.how = HOW_REVALIDATED;
     fetch_run(f, here || is_head(f) ? STEP_DELIVER : STEP_ASK);
 }

@@ -49,7 +49,6 @@ struct fetch {
     const struct fetch_steps *steps;
     char *key;
     struct waiters waiters;
-    struct waiters strangers; /* blobs: for whom this one is not, and whose own begins when it has ended */
     /* what for: the first waiter's words */
     enum fetch_kind kind;
     const struct site *site;

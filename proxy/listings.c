@@ -13,6 +13,7 @@ enum { PAGE_DEFAULT = 1000, PAGE_MAX = 10000 };
 
 struct listing {
     struct index_txn *t;
+    bool is_private; /* who asks has been let in */
     struct buf *out;
     const struct route *route;
     const char *last;
@@ -39,9 +40,10 @@ static bool add_tag(void *arg, uint64_t repo UNUSED, const char *tag, const stru
 static void read_tags(struct index_txn *t, void *arg)
 {
     struct listing *l = arg;
-    uint64_t repo = rows_repo_id(t, l->route->name);
+    bool is_private;
+    uint64_t repo = rows_repo(t, l->route->name, &is_private);
 
-    if (repo != 0)
+    if (repo != 0 && (!is_private || l->is_private))
         rows_each_tag(t, repo, add_tag, l);
 }
 
@@ -54,10 +56,10 @@ static void read_page(struct http_request *req, struct listing *l, char last[REF
     l->last = http_query_get(req, "last", last, REF_NAME_MAX + 1) ? last : NULL;
 }
 
-static bool tags_from_cache(struct worker *w, struct http_request *req, const struct route *r)
+static bool tags_from_cache(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
 {
     _cleanup_buf_ struct buf body = {0};
-    struct listing l = {.out = &body, .route = r};
+    struct listing l = {.out = &body, .route = r, .is_private = is_private};
     char last[REF_NAME_MAX + 1];
 
     read_page(req, &l, last);
@@ -75,6 +77,7 @@ static bool tags_from_cache(struct worker *w, struct http_request *req, const st
 /* ---- referrers the cache has (distribution-spec, "Listing Referrers") ---- */
 
 struct referrers {
+    bool is_private;
     struct cache *cache;
     const struct route *route;
     struct digest list[256];
@@ -95,12 +98,14 @@ static bool add_referrer(void *arg, const struct child *c)
 static void read_referrers(struct index_txn *t, void *arg)
 {
     struct referrers *l = arg;
+    bool is_private;
 
     l->t = t;
-    rows_each_child(t, &l->route->digest, add_referrer, l);
+    if (rows_repo(t, l->route->name, &is_private) != 0 && (!is_private || l->is_private))
+        rows_each_child(t, &l->route->digest, add_referrer, l);
 }
 
-static bool referrers_from_cache(struct worker *w, struct http_request *req, const struct route *r)
+static bool referrers_from_cache(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
 {
     struct referrers *l = xcalloc(1, sizeof(*l));
     _cleanup_buf_ struct buf body = {0};
@@ -108,6 +113,7 @@ static bool referrers_from_cache(struct worker *w, struct http_request *req, con
     int n = 0;
 
     l->route = r;
+    l->is_private = is_private;
     index_read(w->proxy->cache->index, read_referrers, l);
     buf_adds(&body, "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[");
     for (int i = 0; i < l->count; i++)
@@ -160,8 +166,8 @@ static void fetched(void *arg, struct fetch_result *res)
             return;
         if (upstream_is_down(&res->err)) {
             reply_status(req, &stale);
-            answered = v->kind == KIND_TAGS ? tags_from_cache(v->worker, req, &v->route)
-                                            : referrers_from_cache(v->worker, req, &v->route);
+            answered = v->kind == KIND_TAGS ? tags_from_cache(v->worker, req, &v->route, v->is_private)
+                                            : referrers_from_cache(v->worker, req, &v->route, v->is_private);
         }
         if (!answered) {
             http_reply_reset(req);

@@ -65,8 +65,14 @@ static void drop_old(struct login *l, int64_t now)
         end(l, s);
 }
 
+/* Nobody needs no remembering, and cannot push out who does. */
+#define NOBODY PREFIX "nobody"
+
 char *login_issue(struct login *l, struct client *c)
 {
+    if (client_is_nobody(c))
+        return xstrdup(NOBODY);
+
     unsigned char raw[RANDOM_BYTES];
     char hex[2 * RANDOM_BYTES + 1];
     struct session *s = xcalloc(1, sizeof(*s));
@@ -97,6 +103,8 @@ struct client *login_find(struct login *l, const char *token)
 
     if (strncmp(token, PREFIX, strlen(PREFIX)) != 0)
         return NULL;
+    if (strcmp(token, NOBODY) == 0)
+        return client_nobody();
     digest_of(DIGEST_SHA256, token, strlen(token), &d);
     pthread_mutex_lock(&l->lock);
     LIST_FOREACH (s, &l->buckets[digest_hash(&d) % BUCKETS], chain)

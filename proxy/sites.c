@@ -22,7 +22,8 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
 
     all->config = config;
     all->workers = workers;
-    all->any = (struct config_upstream){.tags_ttl_ms = -1, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
+    all->any = (struct config_upstream){
+        .made_up = true, .tags_ttl_ms = -1, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */
     for (int i = 0; i < config->upstream_count; i++)

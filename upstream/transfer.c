@@ -34,7 +34,6 @@ struct transfer {
     bool refused;   /* a callback said false */
     bool flooded;   /* headers over the limits */
     bool forbidden; /* it led to an address that is not public */
-    bool proxied;
     const char *const *named;
     bool cancelled;
     char detail[CURL_ERROR_SIZE];
@@ -157,7 +156,7 @@ static bool is_named(struct transfer *t)
     char *url = NULL;
 
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
-    return t->proxied || (url && reach_is_named(url, t->named));
+    return url && (reach_is_named(url, t->named) || reach_is_proxied(url));
 }
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *a)
@@ -180,16 +179,6 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port U
         return CURL_PREREQFUNC_OK;
     t->forbidden = true;
     return CURL_PREREQFUNC_ABORT;
-}
-
-static bool has_proxy(void)
-{
-    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (getenv(names[i]) && *getenv(names[i]))
-            return true;
-    return false;
 }
 
 /* ---- the end of a transfer ---- */
@@ -320,7 +309,6 @@ static void set_range(struct transfer *t, const struct transfer_request *req)
 static void set_security(struct transfer *t, CURL *h, const struct transfer_request *req)
 {
     t->named = req->named;
-    t->proxied = has_proxy();
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, url_is_https(req->url) ? "https" : "http,https");
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);

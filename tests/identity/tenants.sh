@@ -8,13 +8,13 @@ need_root
 clouds_start
 pusher=$(canary pusher) alice=$(canary alice) bob=$(canary bob)
 set_state '.anonymous = true | .accounts = {pusher: $p, alice: $a, bob: $b} |
-    .grants = {pusher: ["*"], alice: ["team/secret", "library/public"], bob: ["team/bob", "library/public"], "": ["library/public"]}' \
+    .grants = {pusher: ["*"], alice: ["team/secret", "library/public"], bob: ["team/bob", "library/public"], "": ["library/public", "library/fresh", "library/fresher"]}' \
     --arg p "$pusher" --arg a "$alice" --arg b "$bob"
 token_registry_start
-for i in secret bob public; do image_build $i; done
+for i in secret bob public fresh fresher; do image_build $i; done
 push_as "pusher:$pusher" secret team/secret:1
 push_as "pusher:$pusher" bob team/bob:1
-push_as "pusher:$pusher" public library/public:1
+for i in public fresh fresher; do push_as "pusher:$pusher" $i library/$i:1; done
 manifest_of() { skopeo inspect --creds "pusher:$pusher" --tls-verify=false --raw "docker://127.0.0.1:$REGISTRY_PORT/$1:1"; }
 secret=$(manifest_of team/secret)
 secret_digest=sha256:$(manifest_of team/secret | sha256sum | sed "s/ .*//")
@@ -24,7 +24,7 @@ config=$(jq -r .config.digest <<<"$secret") own=$(jq -r '.layers[-1].digest' <<<
 evil_port=$(free_port)
 evil_manifest="{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"$config\",\"size\":1},\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"$own\",\"size\":1}]}"
 python3 - "$evil_port" "$evil_manifest" "$secret_digest" >"$W/evil.log" 2>&1 <<'PY' &
-import sys
+import sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 manifest, digest = sys.argv[2].encode(), sys.argv[3]
 class H(BaseHTTPRequestHandler):
@@ -40,6 +40,23 @@ class H(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body if self.command == "GET" else b"")
     def do_GET(self):
+        if "/slow/" in self.path:  # keeps it open for a while, and then does not have it
+            time.sleep(1.5)
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if "/drip/" in self.path or "/rotten/" in self.path:  # more and more of something else
+            self.send_response(200)
+            self.send_header("Content-Length", "2503000")
+            self.end_headers()
+            self.wfile.write(b"rotten" * 350000)
+            for _ in range(0 if "/rotten/" in self.path else 20):
+                self.wfile.flush()
+                time.sleep(0.5)
+                self.wfile.write(b"x" * 10)
+            self.close_connection = True
+            return
         self.do_HEAD(manifest if "manifests" in self.path else b"no idea")
     def log_message(self, *a):
         pass
@@ -83,6 +100,7 @@ try_all() { # WHEN AS...
             code=$(get "$@" $how "$E/v2/$p")
             n=$((n + 1))
             if [ "$how" = -I ]; then
+                grep -qi "^content-length: ${#secret}[^0-9]*$" "$W/answers/body" && fail "$when: HEAD $p tells its size"
                 grep -qiE "^docker-content-digest: ($secret_digest|$config|$own)" "$W/answers/body" && [[ $p != evil* ]] && fail "$when: HEAD $p tells: $code"
                 continue
             fi
@@ -162,6 +180,29 @@ ALL=1 tries "bob" -H "$(bob_for team/secret)"
 tries "bob, with a token for his own" -H "$(bob_for team/bob)"
 tries "bob by password" -u "bob:$bob"
 ALL=1 tries "nobody" "${nobody[@]}"
+say "a word, and then no bytes"
+for what in "blobs/$own" "blobs/$config" "blobs/$secret_digest"; do
+    curl -s -o "$W/answers/slow" "$E/v2/evil.example/slow/$what" &
+    slow=$!
+    sleep 0.4
+    get "$E/v2/evil.example/other/$what" >/dev/null || true
+    for d in "$secret_digest" "$config" "$own"; do
+        [ "sha256:$(sha256sum <"$W/answers/body" | sed 's/ .*//')" != "$d" ] || fail "$what was given away"
+    done
+    wait $slow || true
+done
+say "another registry that drips, or sends rubbish, is nobody's hindrance"
+fresh=$(manifest_of library/fresh | jq -r '.layers[-1].digest') fresher=$(manifest_of library/fresher | jq -r '.layers[-1].digest')
+curl -s -o /dev/null --max-time 20 "$E/v2/evil.example/drip/blobs/$fresh" &
+drip=$!
+sleep 0.5
+is "$(get --max-time 5 "$E/v2/fresh/blobs/$fresh")" 200 "beside one that drips"
+is "sha256:$(sha256sum <"$W/answers/body" | sed 's/ .*//')" "$fresh" "its bytes"
+kill $drip 2>/dev/null || true
+curl -s -o /dev/null --max-time 20 "$E/v2/evil.example/rotten/blobs/$fresher" || true
+is "$(get --max-time 8 "$E/v2/fresher/blobs/$fresher")" 200 "after rubbish"
+is "sha256:$(sha256sum <"$W/answers/body" | sed 's/ .*//')" "$fresher" "its bytes"
+
 say "while alice is let in"
 is "$(get -H "Authorization: Bearer $(token alice "$alice" team/secret)" "$E/v2/team/secret/manifests/1")" 200 "alice"
 tries "beside alice" -u "bob:$bob"
