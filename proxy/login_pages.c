@@ -3,13 +3,26 @@
 
 #include "base/secret.h"
 
-/* Whether clients should be asked who they are although much can be had without. */
-static bool asks_for_login(const struct config *c)
+#include <string.h>
+#include <strings.h>
+
+/* Engines that log in only if /v2/ tells them to, by the beginning of their User-Agent. Others are left alone with it:
+ * health checks and people with curl expect an answer. */
+static const char *const ASKED[] = {"docker/", "skopeo/",   "containers/", "libpod/", "Buildah/",
+                                    "cri-o/",  "buildkit/", "crane/",      "oras/",   "go-containerregistry/"};
+
+/* Whether the client should be asked who he is, although much can be had without. */
+static bool asks_for_login(const struct config *c, const struct http_request *req)
 {
+    const char *agent = http_header(req, "user-agent");
+
     if (c->login != LOGIN_AUTO)
         return c->login == LOGIN_ON;
     for (int i = 0; i < c->upstream_count; i++)
         if (c->upstreams[i].client_access)
+            return true;
+    for (size_t i = 0; agent && i < ARRAY_LEN(ASKED); i++)
+        if (strncasecmp(agent, ASKED[i], strlen(ASKED[i])) == 0)
             return true;
     return false;
 }
@@ -17,7 +30,7 @@ static bool asks_for_login(const struct config *c)
 void handle_base(struct worker *w, struct http_request *req)
 {
     http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
-    if (!asks_for_login(w->proxy->config) || http_header(req, "authorization") || !*http_host(req)) {
+    if (!asks_for_login(w->proxy->config, req) || http_header(req, "authorization") || !*http_host(req)) {
         http_reply(req, 200, "application/json", "{}", 2);
         return;
     }

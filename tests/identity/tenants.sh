@@ -67,7 +67,7 @@ PIDS+=($!)
 start() {
     entrepot_start "" "  - {name: evil.example, endpoints: [\"http://127.0.0.1:$evil_port\"], insecure: true}
 tags: {ttl: ${1:-1h}, negative_ttl: 0s}
-clients: {login: on, grant_ttl: 3s}"
+clients: {grant_ttl: 3s}"
 }
 LOG=debug start
 mkdir -p "$W/answers"
