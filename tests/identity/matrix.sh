@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every way to be somebody, in every situation: matrix.sh IDENTITY SITUATION; --list says which there are. The registry is real and
 # wants a token of a real token service; Amazon, Google and Azure are played as strictly as they are documented (clouds.py).
-IDENTITIES="anonymous static docker_config identity_token helper kubelet ecr ecr-irsa ecr-imds ecr-container ecr-public gcp-metadata
+IDENTITIES="anonymous static docker_config identity_token helper kubelet ecr ecr-file ecr-irsa ecr-imds ecr-container ecr-public gcp-metadata
 gcp-key azure-identity azure-workload azure-principal"
 SITUATIONS="first expired rotated down"
 if [ "${1:-}" = --list ]; then
@@ -40,8 +40,11 @@ store_secret() { # SECRET: wherever this identity keeps it, and at the other sid
     identity_token) echo "{\"auths\": {\"https://index.docker.io/v1/\": {\"auth\": \"$(printf '<token>:' | base64 -w0)\", \"identitytoken\": \"$1\"}}}" >"$W/docker.json" ;;
     esac
     echo "$1" >"$W/secret"
+    session=$(canary session)
+    printf '[default]\naws_access_key_id = wrong\naws_secret_access_key = wrong\n\n[pull]\naws_access_key_id=AKIDEXAMPLE0\naws_secret_access_key = %s\naws_session_token = %s\n[other]\naws_access_key_id = wrong\n' \
+        "$1" "$session" >"$W/aws.ini"
     set_state '.accounts.user = $s | .identity_tokens = [$s] | .client_secret = $s | .federated = $s | .web_identity = $s |
-        .container_token = $s | .aws = {id: "AKIDEXAMPLE0", secret: $s, session: $t}' --arg s "$1" --arg t "$(canary session)"
+        .container_token = $s | .aws = {id: "AKIDEXAMPLE0", secret: $s, session: $t}' --arg s "$1" --arg t "$session"
 }
 store_secret "$secret"
 mkdir -p "$W/bin"
@@ -79,6 +82,10 @@ docker_config | identity_token) access="{docker_config: $W/docker.json}" ;;
 helper) access="{helper: canary}" ;;
 kubelet) access="{provider: kubelet, command: $W/bin/kubelet-provider, args: [--config, /dev/null]}" ;;
 ecr | ecr-public) access="{provider: ecr, api_endpoint: $clouds/ecr}" && aws_env ;;
+ecr-file)
+    access="{provider: ecr, profile: pull, api_endpoint: $clouds/ecr}"
+    export AWS_SHARED_CREDENTIALS_FILE=$W/aws.ini
+    ;;
 ecr-irsa)
     access="{provider: ecr, api_endpoint: $clouds/ecr, token_endpoint: $clouds/sts}"
     export AWS_ROLE_ARN=arn:aws:iam::123456789012:role/pull AWS_WEB_IDENTITY_TOKEN_FILE=$W/secret

@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include "upstream/reach.h"
+#include "upstream/registry_private.h"
 
 #include "upstream/challenge.h"
 #include "upstream/response.h"
@@ -175,11 +176,42 @@ static void named_hosts(void **state UNUSED)
     assert_false(reach_is_named("https://minio.internal/", NULL));
 }
 
+/* ---- which endpoint is asked ---- */
+
+static void breakers(void **state UNUSED)
+{
+    static const char *const endpoints[] = {"https://a.example", "https://b.example", NULL};
+    const struct upstream_options o = {.name = "x.example", .endpoints = endpoints};
+    struct upstream *u = upstream_new(&o);
+    int64_t wait_ms;
+
+    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0);
+    endpoint_note(u, 0, true, 5);
+    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0); /* once may be chance */
+    endpoint_note(u, 0, true, 5);
+    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 1); /* open */
+    assert_int_equal(endpoint_choose(u, 0, 2, &wait_ms), 0); /* nothing better, and it fails fast */
+    endpoint_note(u, 1, true, 5000);
+    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0);
+    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), -1); /* the other is slow to fail: not worth waiting for */
+    assert_true(wait_ms > 0 && wait_ms <= 1000);
+    usleep(1100000);
+    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), 1); /* half-open: one request probes it */
+    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), -1);
+    endpoint_note(u, 1, true, 5000);
+    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), -1);
+    assert_true(wait_ms > 1000); /* longer than before */
+    endpoint_note(u, 0, false, 5);
+    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0); /* closed */
+    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0);
+    upstream_free(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),        cmocka_unit_test(named_hosts),          cmocka_unit_test(challenges),
-        cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(addresses),  cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
+        cmocka_unit_test(challenges), cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
