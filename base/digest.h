@@ -47,6 +47,15 @@ static inline const void *digest_key(const struct digest *d)
 size_t digest_key_len(const struct digest *d);
 /* Reads a key form; returns the bytes it took, or 0 if they are no key. */
 size_t digest_from_key(struct digest *d, const void *key, size_t len);
+/* FNV-1a of a text: for tables and for choosing, not for proving anything. */
+static inline uint32_t text_hash(const char *text)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 16777619u;
+    return h;
+}
 /* A well-mixed number for hash tables. Content digests are uniform already. */
 static inline uint64_t digest_hash(const struct digest *d)
 {

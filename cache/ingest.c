@@ -55,17 +55,6 @@ struct resume {
     bool found, ours;
 };
 
-/* FNV-1a. It tells registries apart in good faith; who makes his own collide with another gains nothing that the digest
- * does not catch. */
-static uint32_t hash_host(const char *host)
-{
-    uint32_t h = 2166136261u;
-
-    for (; *host; host++)
-        h = (h ^ (unsigned char)*host) * 16777619u;
-    return h;
-}
-
 static void read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
@@ -151,7 +140,8 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
 {
     struct ingest *i = ingest_new(cache, digest, owner);
 
-    i->origin = hash_host(host);
+    i->origin =
+        text_hash(host); /* who makes his own collide with another gains nothing that the digest does not catch */
     i->finished = finished;
     i->deserted = deserted;
     i->arg = arg;

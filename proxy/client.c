@@ -1,10 +1,10 @@
 #include "proxy/client.h"
 
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/secret.h"
 #include "proxy/login.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 #include <strings.h>
 
@@ -40,13 +40,11 @@ struct client *client_with(const char *username, const char *password)
 /* RFC 7617 §2: base64 of name, colon, password. */
 static struct client *from_basic(const char *text)
 {
-    size_t len = strlen(text);
-    _cleanup_secret_ char *pair = len > 0 && len % 4 == 0 ? xcalloc(1, len) : NULL;
-    int got = pair ? EVP_DecodeBlock((unsigned char *)pair, (const unsigned char *)text, (int)len) : -1;
+    size_t len;
+    _cleanup_secret_ char *pair = base64_decode(text, &len);
 
-    if (got < 0)
+    if (!pair)
         return client_new(NULL);
-    pair[got - (text[len - 1] == '=') - (text[len - 2] == '=')] = '\0';
     char *colon = strchr(pair, ':');
     if (!colon)
         return client_new(NULL);

@@ -346,16 +346,6 @@ void fetch_again(struct waiter *w)
     loop_post(w->fetcher->loop, arrive, w);
 }
 
-/* FNV-1a: which loop a key belongs to. */
-static uint32_t hash_key(const char *key)
-{
-    uint32_t h = 2166136261u;
-
-    for (; *key; key++)
-        h = (h ^ (unsigned char)*key) * 16777619u;
-    return h;
-}
-
 void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
                  void (*done)(void *arg, struct fetch_result *result), void *arg)
 {
@@ -363,7 +353,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     _cleanup_free_
     char *key = make_key(all, req);
 
-    w->fetcher = &all->list[hash_key(key) % (uint32_t)all->count];
+    w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
     w->loop = loop;
     w->done = done;
     w->arg = arg;

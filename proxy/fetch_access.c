@@ -36,7 +36,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     f->call = NULL;
     /* A registry that has no HEAD for it. */
-    if (!err && (r->status == 404 || r->status == 405 || r->status == 501) && !f->begun_anew) {
+    if (!err && fetch_is_no_word(r) && !f->begun_anew) {
         f->begun_anew = true;
         fetch_run(f, STEP_ASK);
         return;

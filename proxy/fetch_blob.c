@@ -67,7 +67,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
     struct fetch *f = arg;
 
     f->call = NULL;
-    bool no_word = !err && (r->status == 404 || r->status == 405 || r->status == 501);
+    bool no_word = !err && fetch_is_no_word(r);
     if (no_word && !f->ingest) { /* no HEAD, or a wrong one: its bytes are a proof */
         fetch_run(f, STEP_ASK);
         return;

@@ -75,12 +75,6 @@ static enum step lookup(struct fetch *f)
     return STEP_ASK;
 }
 
-/* Some registries have no HEAD, or a wrong one: what it denies is asked for before it is believed. */
-static bool is_no_word(const struct transfer_response *r)
-{
-    return r->status == 404 || r->status == 405 || r->status == 501;
-}
-
 /* ---- prove: one HEAD shows that this repository has it too ---- */
 
 static void proved(void *arg, const struct transfer_response *r, const struct err *err)
@@ -88,7 +82,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
     struct fetch *f = arg;
 
     f->call = NULL;
-    if (!err && is_no_word(r)) {
+    if (!err && fetch_is_no_word(r)) {
         fetch_run(f, STEP_ASK);
         return;
     }
@@ -120,7 +114,7 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     struct cache_hit now;
 
     f->call = NULL;
-    if (!err && (is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
+    if (!err && (fetch_is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
         fetch_run(f, STEP_ASK); /* a registry whose HEAD says too little */
         return;
     }
@@ -203,7 +197,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
 
     f->call = NULL;
     f->response = *r;
-    if (!err && (is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
+    if (!err && (fetch_is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
         _cleanup_free_
         char *path = fetch_reference_path(f, "manifests", !by_tag(f));
         fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);

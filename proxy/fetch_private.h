@@ -128,6 +128,11 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
                 void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
+/* Some registries have no HEAD, or a wrong one: what it denies is asked for before it is believed. */
+static inline bool fetch_is_no_word(const struct transfer_response *r)
+{
+    return r->status == 404 || r->status == 405 || r->status == 501;
+}
 /* Turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */

@@ -55,7 +55,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     f->call = NULL;
     f->response = *r;
     f->result.upstream_status = r->status;
-    bool no_word = !err && (r->status == 404 || r->status == 405 || r->status == 501);
+    bool no_word = !err && fetch_is_no_word(r);
     if (no_word && f->kind == FETCH_BLOB_HEAD && !f->begun_anew) { /* no HEAD, or a wrong one */
         f->begun_anew = true;
         fetch_run(f, STEP_ASK);

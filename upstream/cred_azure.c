@@ -112,7 +112,7 @@ static int64_t life_of(const char *jwt)
     for (char *p = text; p && *p; p++)
         *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
     _cleanup_free_
-    char *claims = text ? cred_base64_decode(text, &len) : NULL;
+    char *claims = text ? base64_decode(text, &len) : NULL;
     json_t *doc = claims ? json_loads(claims, 0, NULL) : NULL;
     int64_t ends = cred_json_number(doc, "exp", 0);
     json_decref(doc);

@@ -50,7 +50,7 @@ static const json_t *find_auth(const json_t *auths, const struct cred_task *t)
 static bool take_auth(const json_t *auth, struct cred_identity *id)
 {
     size_t len = 0;
-    _cleanup_secret_ char *pair = cred_base64_decode(json_string_value(json_object_get(auth, "auth")), &len);
+    _cleanup_secret_ char *pair = base64_decode(json_string_value(json_object_get(auth, "auth")), &len);
     char *colon = pair ? strchr(pair, ':') : NULL;
 
     if (colon) {

@@ -56,8 +56,7 @@ static bool take_token(struct cred_task *t, const json_t *doc, struct err *err)
     const json_t *data = json_object_get(doc, "authorizationData");
     const json_t *entry = json_is_array(data) ? json_array_get(data, 0) : data; /* ECR Public has no list */
     size_t len;
-    _cleanup_secret_ char *pair =
-        cred_base64_decode(json_string_value(json_object_get(entry, "authorizationToken")), &len);
+    _cleanup_secret_ char *pair = base64_decode(json_string_value(json_object_get(entry, "authorizationToken")), &len);
     char *colon = pair ? strchr(pair, ':') : NULL;
     int64_t left_s = cred_json_number(entry, "expiresAt", 0) - clock_now_s();
 

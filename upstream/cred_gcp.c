@@ -55,7 +55,7 @@ static char *sign(const char *pem, const char *text, struct err *err)
     if (key && EVP_PKEY_base_id(key) == EVP_PKEY_RSA && EVP_PKEY_size(key) <= (int)sizeof(signature) &&
         EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
         EVP_DigestSign(ctx, signature, &len, (const unsigned char *)text, strlen(text)) == 1)
-        out = cred_base64url(signature, len);
+        out = base64url_encode(signature, len);
     else
         err_set(err, ERR_INVALID, "the private_key cannot be used to sign");
     EVP_MD_CTX_free(ctx);
@@ -84,7 +84,7 @@ static char *make_assertion(const json_t *key, const char *audience, struct err 
     json_decref(head);
     json_decref(claims);
     _cleanup_free_
-    char *a = cred_base64url(head_text, strlen(head_text)), *b = cred_base64url(claims_text, strlen(claims_text));
+    char *a = base64url_encode(head_text, strlen(head_text)), *b = base64url_encode(claims_text, strlen(claims_text));
     _cleanup_free_
     char *text = xasprintf("%s.%s", a, b);
     _cleanup_free_

@@ -5,7 +5,6 @@
 
 #include <curl/curl.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 struct receiving {
@@ -138,31 +137,4 @@ int64_t cred_json_number(const json_t *object, const char *key, int64_t otherwis
         return (int64_t)json_number_value(value);
     long long n = text ? strtoll(text, &end, 10) : 0;
     return text && end != text && *end == '\0' ? n : otherwise;
-}
-
-char *cred_base64url(const void *data, size_t len)
-{
-    char *out = xmalloc(len / 3 * 4 + 8);
-    size_t n = (size_t)EVP_EncodeBlock((unsigned char *)out, data, (int)len);
-
-    for (char *p = out; *p; p++)
-        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-    while (n > 0 && out[n - 1] == '=')
-        out[--n] = '\0';
-    return out;
-}
-
-char *cred_base64_decode(const char *text, size_t *len)
-{
-    size_t n = text ? strlen(text) : 0;
-    char *out = n > 0 && n % 4 == 0 && n < SECRET_MAX ? xcalloc(1, n / 4 * 3 + 1) : NULL;
-    int got = out ? EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text, (int)n) : -1;
-
-    if (got < 0) {
-        free(out);
-        return NULL;
-    }
-    *len = (size_t)got - (text[n - 1] == '=') - (text[n - 2] == '=');
-    out[*len] = '\0';
-    return out;
 }

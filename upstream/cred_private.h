@@ -2,6 +2,7 @@
 #ifndef ENTREPOT_UPSTREAM_CRED_PRIVATE_H
 #define ENTREPOT_UPSTREAM_CRED_PRIVATE_H
 
+#include "base/base64.h"
 #include "base/secret.h"
 #include "upstream/cred.h"
 
@@ -72,9 +73,5 @@ struct json_t *cred_http_json(const struct cred_http *r, const char *what, struc
 char *cred_json_text(const struct json_t *object, const char *key);
 /* The same for a number that may be written as text. */
 int64_t cred_json_number(const struct json_t *object, const char *key, int64_t otherwise);
-
-/* Base64 (RFC 4648 §4; and §5, without padding). The caller frees. */
-char *cred_base64url(const void *data, size_t len);
-char *cred_base64_decode(const char *text, size_t *len);
 
 #endif
