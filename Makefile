@@ -14,7 +14,7 @@ SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
 else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
 B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
-SUITES   ?= unit protocol concurrency recovery
+SUITES   ?= unit protocol concurrency recovery identity
 endif
 # A sanitizer makes everything slow: less of what is random.
 ifneq ($(SANITIZE),)
