@@ -14,6 +14,8 @@ static inline int64_t clock_now_s(void)
 /* Milliseconds since some start; never goes back, never moved. */
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
+/* Wall time stands still at `at_ms`, but for clock_advance() (tests only). */
+void clock_stop(int64_t at_ms);
 /* Moves wall time by `ms` (tests only; adds up). */
 void clock_advance(int64_t ms);
 

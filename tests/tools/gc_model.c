@@ -346,6 +346,7 @@ static void work(int64_t operations)
 
     for (size_t i = 0; i < ARRAY_LEN(KINDS); i++)
         total += KINDS[i].weight;
+    clock_stop(S->began_ms); /* no second may pass between what the cache does and what the model makes of it */
     clock_advance(S->clock_ms);
     memset(leases, 0, sizeof(leases));
     open_all();
@@ -373,6 +374,7 @@ int main(int argc, char **argv)
     uint64_t seed = strtoull(argv[2], NULL, 10);
     int64_t operations = strtoll(argv[3], NULL, 10);
     S = mmap(NULL, sizeof(*S), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    S->began_ms = clock_now_ms();
     S->random = seed * 2654435769u + 88172645463325252u;
     S->doing = -1;
     for (int i = 0; i < BLOBS; i++)

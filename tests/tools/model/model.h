@@ -31,7 +31,7 @@ struct model {
 struct shared {
     struct model m;
     uint64_t random;
-    int64_t operations, by_kind[16], crashes, clock_ms;
+    int64_t operations, by_kind[16], crashes, began_ms, clock_ms;
     int doing; /* the operation under way; -1 none */
     bool failed;
 };
