@@ -69,7 +69,8 @@ static void answered(void *arg, struct fetch_result *res)
         v->is_private = !is_everybodys(v);
         if (v->is_private)
             grants_add(p->grants, v->client->whose, v->route.name);
-        cache_set_private(p->cache, v->route.name, v->is_private);
+        if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
+            cache_set_private(p->cache, v->route.name, v->is_private);
     }
     if (!v->req) {
         visitor_free(v);
