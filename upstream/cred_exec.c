@@ -171,6 +171,7 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
     json_decref(doc);
     if (!t->id.username || !t->id.secret)
         return err_set(err, ERR_UPSTREAM, "%s says something that is no Username and Secret", program);
+    t->life_ms = CRED_HELPER_MS;
     t->id.is_identity_token = strcmp(t->id.username, "<token>") == 0;
     return true;
 }
@@ -179,7 +180,6 @@ static bool ask(struct cred_task *t, struct err *err)
 {
     const char *server = strcmp(t->host, "docker.io") == 0 ? "https://index.docker.io/v1/" : t->host;
 
-    t->life_ms = 5 * 60 * 1000; /* the protocol knows no end */
     return cred_ask_helper(t, t->o->helper, server, err);
 }
 
