@@ -10,6 +10,28 @@ static int64_t number(const json_t *j, const char *section, const char *key)
     return json_integer_value(json_object_get(section ? json_object_get(j, section) : j, key));
 }
 
+/* One line an identity, where there are several. */
+static void print_limits(const json_t *list)
+{
+    size_t i;
+    json_t *l;
+
+    json_array_foreach(list, i, l)
+    {
+        if (json_array_size(list) < 2)
+            return;
+        printf("  limit     %s%s: ", strcmp(cli_text(l, "identity"), "client") == 0 ? "a " : "credentials ",
+               cli_text(l, "identity"));
+        if (json_is_integer(json_object_get(l, "remaining")))
+            printf("%lld of %lld left", (long long)number(l, NULL, "remaining"), (long long)number(l, NULL, "limit"));
+        else
+            printf("used up");
+        if (number(l, NULL, "held_seconds") > 0)
+            printf(", held for %lld s", (long long)number(l, NULL, "held_seconds"));
+        printf(*cli_text(l, "source") ? " (counted as %s)\n" : "%s\n", cli_text(l, "source"));
+    }
+}
+
 static void print_upstreams(const json_t *list)
 {
     size_t i;
@@ -25,7 +47,12 @@ static void print_upstreams(const json_t *list)
                (long long)json_integer_value(json_object_get(u, "requests")));
         if (json_is_integer(left))
             printf(", %lld pulls left", (long long)json_integer_value(left));
+        if (json_is_integer(json_object_get(u, "ratelimit_limit")))
+            printf(" of %lld", (long long)number(u, NULL, "ratelimit_limit"));
+        if (number(u, NULL, "held_seconds") > 0)
+            printf(", LIMITED: asked again in %lld s", (long long)number(u, NULL, "held_seconds"));
         putchar('\n');
+        print_limits(json_object_get(u, "limits"));
     }
 }
 

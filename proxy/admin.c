@@ -1,6 +1,7 @@
 #include "proxy/admin.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "gc/gc.h"
 #include "proxy/handlers.h"
 
@@ -30,6 +31,22 @@ static void add_transfer(void *arg, const struct ingest_info *i)
                                          i->followers));
 }
 
+static json_t *number_or_null(int64_t n)
+{
+    return n >= 0 ? json_integer(n) : json_null();
+}
+
+static void add_limit(void *arg, const struct budget_info *b)
+{
+    json_t *j = json_pack("{s:s, s:i, s:I, s:s}", "identity", b->who, "endpoint", b->endpoint, "held_seconds",
+                          (json_int_t)((b->held_ms + 999) / 1000), "source", b->source);
+
+    json_object_set_new(j, "limit", number_or_null(b->limit));
+    json_object_set_new(j, "remaining", number_or_null(b->remaining));
+    json_object_set_new(j, "window_seconds", number_or_null(b->window_s));
+    json_array_append_new(arg, j);
+}
+
 static json_t *list_upstreams(struct proxy *p, uint64_t *received)
 {
     json_t *list = json_array();
@@ -41,8 +58,12 @@ static json_t *list_upstreams(struct proxy *p, uint64_t *received)
         upstream_get_stats(s->upstream, &st);
         *received += st.received_bytes;
         json_t *u = json_pack("{s:s, s:b, s:I}", "name", s->host, "up", st.up, "requests", (json_int_t)st.requests);
-        json_object_set_new(u, "ratelimit_remaining",
-                            st.ratelimit_remaining >= 0 ? json_integer(st.ratelimit_remaining) : json_null());
+        json_object_set_new(u, "ratelimit_remaining", number_or_null(st.ratelimit_remaining));
+        json_object_set_new(u, "ratelimit_limit", number_or_null(st.ratelimit_limit));
+        json_object_set_new(u, "held_seconds", json_integer((st.limited_ms + 999) / 1000));
+        json_t *limits = json_array();
+        upstream_each_budget(s->upstream, add_limit, limits);
+        json_object_set_new(u, "limits", limits);
         json_array_append_new(list, u);
     }
     return list;
@@ -66,13 +87,30 @@ static void status(struct admin_job *job)
     ingests_each(p->cache->ingests, add_transfer, transfers);
     job->answer = json_pack(
         "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:s, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}", "version",
-        ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline", p->config->offline,
-        "requests", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits, "bytes", "sent",
-        (json_int_t)(sums.from_cache + sums.from_upstream), "from_cache", (json_int_t)sums.from_cache, "from_upstream",
-        (json_int_t)received, "cache", "path", p->config->cache_path, "bytes", (json_int_t)totals.bytes, "limit_bytes",
-        (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
-        "ingests", ingests_count(p->cache->ingests), "connections", connections, "upstreams", upstreams, "transfers",
-        transfers);
+        ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline",
+        fetchers_is_offline(p->fetchers), "requests", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits,
+        "bytes", "sent", (json_int_t)(sums.from_cache + sums.from_upstream), "from_cache", (json_int_t)sums.from_cache,
+        "from_upstream", (json_int_t)received, "cache", "path", p->config->cache_path, "bytes",
+        (json_int_t)totals.bytes, "limit_bytes", (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs,
+        "manifests", (json_int_t)totals.manifests, "ingests", ingests_count(p->cache->ingests), "connections",
+        connections, "upstreams", upstreams, "transfers", transfers);
+}
+
+/* ---- offline ---- */
+
+static void set_offline(struct admin_job *job, const json_t *input)
+{
+    const json_t *offline = json_object_get(input, "offline");
+    struct fetchers *fetchers = job->proxy->fetchers;
+
+    if (!json_is_boolean(offline)) {
+        admin_error(job, 400, "offline or not? {\"offline\": true}");
+        return;
+    }
+    if (fetchers_is_offline(fetchers) != json_is_true(offline))
+        log_info("%s by the operator", json_is_true(offline) ? "offline" : "online again");
+    fetchers_set_offline(fetchers, json_is_true(offline));
+    job->answer = json_pack("{s:b}", "offline", json_is_true(offline));
 }
 
 /* ---- the pages ---- */
@@ -89,6 +127,10 @@ static void post(struct admin_job *job)
         admin_rm(job, input);
     else if (strcmp(job->path, "/v1/gc") == 0)
         admin_gc(job, input);
+    else if (strcmp(job->path, "/v1/pull") == 0)
+        admin_pull(job, input);
+    else if (strcmp(job->path, "/v1/offline") == 0)
+        set_offline(job, input);
     else if (strcmp(job->path, "/v1/verify") == 0)
         admin_verify(job, input);
     else if (strcmp(job->path, "/v1/pin") == 0 || strcmp(job->path, "/v1/unpin") == 0)
@@ -203,6 +245,17 @@ static void client_gone(void *arg)
     atomic_store(&job->gone, true);
 }
 
+/* An io worker is not to be kept from its work by what waits for its work. */
+static bool takes_long(const struct admin_job *job)
+{
+    static const char *const pages[] = {"/v1/pull", "/v1/verify", "/v1/gc", "/v1/rm"};
+
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++)
+        if (strcmp(job->path, pages[i]) == 0)
+            return true;
+    return false;
+}
+
 void handle_admin(struct worker *w, struct http_request *req)
 {
     struct admin_job *job = xcalloc(1, sizeof(*job));
@@ -217,5 +270,5 @@ void handle_admin(struct worker *w, struct http_request *req)
     job->body = xstrndup(body, job->body_len);
     job->status = 200;
     http_on_gone(req, client_gone, job);
-    pool_run(w->proxy->pool, work_and_answer, job);
+    pool_run(takes_long(job) ? w->proxy->admin_pool : w->proxy->pool, work_and_answer, job);
 }

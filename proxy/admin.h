@@ -1,7 +1,8 @@
 /* admin.h - the admin API: HTTP and JSON on a unix socket (mode 0660).
  *
- * Every request is worked off on an io worker, since it may read many manifests or wait for a collection; the answer
- * goes back to the loop of its connection.
+ * Every request is worked off on a worker of its own pool (what may take long on another one, so that it keeps nothing
+ * else waiting), since it may read many manifests or wait for a collection; the answer goes back to the loop of its
+ * connection.
  */
 #ifndef ENTREPOT_PROXY_ADMIN_H
 #define ENTREPOT_PROXY_ADMIN_H
@@ -34,6 +35,7 @@ void admin_line(struct admin_job *job, json_t *line);
 void admin_verify(struct admin_job *job, const json_t *input);
 void admin_rm(struct admin_job *job, const json_t *input);
 void admin_gc(struct admin_job *job, const json_t *input);
+void admin_pull(struct admin_job *job, const json_t *input);
 void admin_pin(struct admin_job *job, const json_t *input, bool pin);
 /* Answers with {"error": "..."}. */
 void admin_error(struct admin_job *job, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -38,7 +38,7 @@ static bool fetch_again(void *arg, const char *repo, const struct digest *d, boo
     struct admin_job *job = arg;
     struct prefetch_wish wish = {.name = repo, .digest = d, .manifest = manifest};
 
-    if (job->proxy->config->offline)
+    if (fetchers_is_offline(job->proxy->fetchers))
         return err_set(err, ERR_NOT_FOUND, "the cache is offline");
     if (!prefetch_site(job->proxy, repo, &wish.site, &wish.path))
         return err_set(err, ERR_NOT_FOUND, "%s is not of a configured upstream", repo);

@@ -146,10 +146,7 @@ static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
         return false;
     c->log_level = (enum log_level)level;
     c->log_format = (enum log_format)format;
-    return !y->tags ||
-           (config_take_duration(r, "tags", 0, "ttl", y->tags->ttl, &c->tags_ttl_ms) &&
-            config_take_duration(r, "tags", 0, "max_stale", y->tags->max_stale, &c->tags_max_stale_ms) &&
-            config_take_duration(r, "tags", 0, "negative_ttl", y->tags->negative_ttl, &c->tags_negative_ttl_ms));
+    return config_take_tags(r, y->tags);
 }
 
 static bool take_clients(struct reading *r, const struct yaml_config *y)
@@ -256,9 +253,8 @@ static void defaults(struct config *c)
     c->gc_low = 85;
     c->gc_grace_ms = 3600 * 1000;
     c->gc_interval_ms = 60 * 1000;
-    c->tags_ttl_ms = 5 * 60 * 1000;
-    c->tags_max_stale_ms = (int64_t)30 * 86400 * 1000;
-    c->tags_negative_ttl_ms = 10 * 1000;
+    c->tags = (struct config_tags){
+        .ttl_ms = 5 * 60 * 1000, .max_stale_ms = (int64_t)30 * 86400 * 1000, .negative_ttl_ms = 10 * 1000};
     c->grant_ttl_ms = 5 * 60 * 1000;
 }
 
@@ -330,8 +326,13 @@ void config_free(struct config *c)
         free(u->name);
         for (int k = 0; k < CONFIG_TRUSTED_MAX; k++)
             free(u->trusted_hosts[k]);
-        cred_options_free(&u->credentials);
+        for (int k = 0; k < u->credentials_count; k++)
+            cred_options_free(&u->credentials[k]);
         free(u->ca);
+    }
+    for (int i = 0; i < c->tag_rule_count; i++) {
+        free(c->tag_rules[i].repository);
+        free(c->tag_rules[i].tag);
     }
     free(c->file);
     free(c->admin_socket);

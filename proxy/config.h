@@ -14,7 +14,17 @@
 #include <jansson.h>
 #include <stdint.h>
 
-enum { CONFIG_LISTEN_MAX = 16, CONFIG_UPSTREAMS_MAX = 64, CONFIG_ENDPOINTS_MAX = 8, CONFIG_TRUSTED_MAX = 32 };
+enum {
+    CONFIG_LISTEN_MAX = 16,
+    CONFIG_UPSTREAMS_MAX = 64,
+    CONFIG_ENDPOINTS_MAX = 8,
+    CONFIG_TRUSTED_MAX = 32,
+    CONFIG_CREDENTIALS_MAX = 8,
+    CONFIG_RULES_MAX = 64,
+};
+
+/* A time that never comes: `ttl: never`. Sums of two of them do not overflow. */
+#define CONFIG_NEVER_MS (INT64_MAX / 4)
 
 #define CONFIG_DEFAULT_FILE   "/etc/entrepot/config.yaml"
 #define CONFIG_DEFAULT_SOCKET "/run/entrepot/admin.sock"
@@ -25,16 +35,29 @@ struct amount {
     double percent; /* of the file system */
 };
 
+/* How long tags are believed, and what comes then. -1: not said here, so that the next more general place says it. */
+struct config_tags {
+    int64_t ttl_ms, max_stale_ms, negative_ttl_ms;
+    int keep_deleted; /* 1: what upstream deletes is served up to max_stale; 0: it goes at once */
+};
+#define CONFIG_TAGS_UNSAID ((struct config_tags){-1, -1, -1, -1})
+
+struct config_tag_rule {
+    char *repository, *tag; /* patterns (fnmatch(3)) of the full name and the tag; NULL: any */
+    struct config_tags tags;
+};
+
 struct config_upstream {
     char *name;                                  /* a host; `*` stands for anything without a slash */
     char *endpoints[CONFIG_ENDPOINTS_MAX + 1];   /* NULL-terminated; none: https://<the host asked for> */
     char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
-    struct cred_options credentials;
+    struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
+    int credentials_count;
     char *ca;
     bool insecure;
-    bool client_access;  /* clients' own identities alone */
-    bool made_up;        /* not in the configuration: what a client names under upstreams_any */
-    int64_t tags_ttl_ms; /* -1: as for all */
+    bool client_access; /* clients' own identities alone */
+    bool made_up;       /* not in the configuration: what a client names under upstreams_any */
+    struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;
 };
@@ -52,7 +75,9 @@ struct config {
     double gc_high, gc_low; /* percent of max_size */
     int64_t gc_grace_ms, gc_interval_ms;
     bool gc_lru; /* policy */
-    int64_t tags_ttl_ms, tags_max_stale_ms, tags_negative_ttl_ms;
+    struct config_tags tags;
+    struct config_tag_rule tag_rules[CONFIG_RULES_MAX];
+    int tag_rule_count;
     bool offline, upstreams_any;
     int64_t grant_ttl_ms;
     enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
@@ -75,6 +100,10 @@ void config_free(struct config *c);
 /* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. Case does not
  * count. A pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
+/* What holds for a tag of a repository (full name) of this upstream: for each key, what the first rule says that
+ * matches and says it, else the upstream, else what is for all. Nothing is unsaid in the result. Any thread. */
+struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
+                                   const char *tag);
 /* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
 void config_print(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */

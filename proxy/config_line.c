@@ -164,7 +164,7 @@ static void take_scalar(struct walk *w)
     w->p++;
 }
 
-int config_yaml_line(const char *text, const char *path, int nth)
+static struct walk walk_to(const char *text, const char *path, int nth)
 {
     struct walk w = {.p = text, .line_start = text, .wanted = path, .line = 1, .skip = nth};
 
@@ -183,6 +183,21 @@ int config_yaml_line(const char *text, const char *path, int nth)
         } else {
             take_scalar(&w);
         }
+    }
+    return w;
+}
+
+int config_yaml_line(const char *text, const char *path, int nth)
+{
+    static const char listed[] = "credentials[0]";
+    struct walk w = walk_to(text, path, nth);
+    const char *at = strstr(path, listed);
+
+    if (!w.found && at) { /* in the file they may be no list (config_lists.c) */
+        char plain[PATH_MAX_LEN];
+        snprintf(plain, sizeof(plain), "%.*s%s", (int)(at - path + 11), path, at + sizeof(listed) - 1);
+        struct walk p = walk_to(text, plain, nth);
+        w = p.found || p.best_line > w.best_line ? p : w;
     }
     return MAX(w.best_line, 1);
 }

@@ -34,6 +34,9 @@ bool config_take_bool(struct reading *r, const char *section, int nth, const cha
 
 /* Adds the nth upstream of the file. */
 bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y);
+/* `tags`: for all, with the rules; and an upstream's own. */
+bool config_take_tags(struct reading *r, const struct yaml_tags *y);
+bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t);
 /* Adds those of the built-in upstreams that the file does not have. */
 void config_add_well_known(struct config *c);
 

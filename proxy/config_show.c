@@ -69,9 +69,44 @@ static json_t *duration(int64_t ms)
     } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     size_t i = 0;
 
+    if (ms >= CONFIG_NEVER_MS)
+        return json_string("never");
     while (ms == 0 ? i < 3 : ms % units[i].ms != 0)
         i++;
     return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].unit);
+}
+
+/* What is said here, into an object that may have other keys. */
+static void add_tags(json_t *j, const struct config_tags *t)
+{
+    if (t->ttl_ms >= 0)
+        json_object_set_new(j, "ttl", duration(t->ttl_ms));
+    if (t->max_stale_ms >= 0)
+        json_object_set_new(j, "max_stale", duration(t->max_stale_ms));
+    if (t->negative_ttl_ms >= 0)
+        json_object_set_new(j, "negative_ttl", duration(t->negative_ttl_ms));
+    if (t->keep_deleted >= 0)
+        json_object_set_new(j, "deleted", json_string(t->keep_deleted ? "keep" : "drop"));
+}
+
+static json_t *tags(const struct config *c)
+{
+    json_t *j = json_object(), *rules = json_array();
+
+    add_tags(j, &c->tags);
+    for (int i = 0; i < c->tag_rule_count; i++) {
+        json_t *rule = json_object();
+        if (c->tag_rules[i].repository)
+            json_object_set_new(rule, "repository", text(c->tag_rules[i].repository));
+        if (c->tag_rules[i].tag)
+            json_object_set_new(rule, "tag", text(c->tag_rules[i].tag));
+        add_tags(rule, &c->tag_rules[i].tags);
+        json_array_append_new(rules, rule);
+    }
+    if (c->tag_rule_count > 0)
+        json_object_set(j, "rules", rules);
+    json_decref(rules);
+    return j;
 }
 
 /* There is no secret in them: those are in files, or in the environment. */
@@ -108,15 +143,22 @@ static json_t *upstream(const struct config_upstream *u)
         json_object_set(j, "trusted_hosts", trusted);
     json_decref(trusted);
     json_object_set_new(j, "access", json_string(u->client_access ? "client" : "shared"));
-    if (cred_options_given(&u->credentials))
-        json_object_set_new(j, "credentials", credentials(&u->credentials));
+    json_t *identities = json_array();
+    for (int i = 0; i < u->credentials_count; i++)
+        json_array_append_new(identities, credentials(&u->credentials[i]));
+    if (u->credentials_count > 0)
+        json_object_set(j, "credentials", u->credentials_count > 1 ? identities : json_array_get(identities, 0));
+    json_decref(identities);
     if (u->ca)
         json_object_set_new(j, "ca", text(u->ca));
     json_object_set_new(j, "insecure", json_boolean(u->insecure));
     json_object_set_new(j, "parallel", json_integer(u->parallel));
     json_object_set_new(j, "rate_reserve", json_integer(u->rate_reserve));
-    if (u->tags_ttl_ms >= 0)
-        json_object_set_new(j, "tags", json_pack("{s:o}", "ttl", duration(u->tags_ttl_ms)));
+    json_t *own = json_object();
+    add_tags(own, &u->tags);
+    if (json_object_size(own) > 0)
+        json_object_set(j, "tags", own);
+    json_decref(own);
     json_object_set_new(j, "connect_timeout", duration(u->connect_timeout_ms));
     json_object_set_new(j, "stall_timeout", duration(u->stall_timeout_ms));
     return j;
@@ -147,9 +189,7 @@ json_t *config_json(const struct config *c)
                         json_pack("{s:s, s:o, s:o, s:o, s:o}", "policy", c->gc_lru ? "lru" : "gdsf", "high",
                                   json_sprintf("%.10g%%", c->gc_high), "low", json_sprintf("%.10g%%", c->gc_low),
                                   "grace", duration(c->gc_grace_ms), "interval", duration(c->gc_interval_ms)));
-    json_object_set_new(j, "tags",
-                        json_pack("{s:o, s:o, s:o}", "ttl", duration(c->tags_ttl_ms), "max_stale",
-                                  duration(c->tags_max_stale_ms), "negative_ttl", duration(c->tags_negative_ttl_ms)));
+    json_object_set_new(j, "tags", tags(c));
     json_object_set_new(j, "clients",
                         json_pack("{s:s, s:o}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms)));
     json_object_set_new(j, "offline", json_boolean(c->offline));

@@ -34,7 +34,7 @@ static const struct {
 
 static void upstream_defaults(struct config_upstream *u)
 {
-    u->tags_ttl_ms = -1;
+    u->tags = CONFIG_TAGS_UNSAID;
     u->connect_timeout_ms = 10000;
     u->stall_timeout_ms = 30000;
     u->parallel = 4;
@@ -42,7 +42,7 @@ static void upstream_defaults(struct config_upstream *u)
 }
 
 /* Whether a file can be read is known now; what is in it is read when it is needed, and again when it has changed. */
-static bool take_file(struct reading *r, int nth, const char *key, const char *file)
+static bool take_file(struct reading *r, int nth, const char *where, const char *key, const char *file)
 {
     struct err why = {0};
     char path[64];
@@ -50,18 +50,23 @@ static bool take_file(struct reading *r, int nth, const char *key, const char *f
     if (!file || r->no_secrets)
         return true;
     _cleanup_secret_ char *text = secret_read(file, &why);
-    snprintf(path, sizeof(path), "credentials.%s", key);
+    snprintf(path, sizeof(path), "%s.%s", where, key);
     return text || config_bad(r, "upstreams", nth, path, "%s", why.msg);
 }
 
-static bool take_command(struct reading *r, int nth, const char *command)
+static bool take_command(struct reading *r, int nth, const char *where, const char *command)
 {
+    char path[64];
+
     if (!command || r->no_secrets || access(command, X_OK) == 0)
         return true;
-    return config_bad(r, "upstreams", nth, "credentials.command", "%s: %s", command, strerror(errno));
+    snprintf(path, sizeof(path), "%s.command", where);
+    return config_bad(r, "upstreams", nth, path, "%s: %s", command, strerror(errno));
 }
 
-static bool take_credentials(struct reading *r, int nth, const struct yaml_credentials *y, struct config_upstream *u)
+/* `where`: "credentials", or "credentials[1]". */
+static bool take_identity(struct reading *r, int nth, const char *where, const struct yaml_credentials *y,
+                          struct config_upstream *u)
 {
     struct cred_options given = {0};
     const char *key, *fault;
@@ -75,13 +80,28 @@ static bool take_credentials(struct reading *r, int nth, const struct yaml_crede
     if (!cred_options_given(&given))
         return true;
     fault = cred_options_fault(&given, &key);
-    snprintf(path, sizeof(path), "credentials.%s", fault ? key : "");
+    snprintf(path, sizeof(path), "%s.%s", where, fault ? key : "");
     if (fault)
         return config_bad(r, "upstreams", nth, path, "%s", fault);
-    cred_options_copy(&u->credentials, &given);
-    return take_file(r, nth, "password_file", given.password_file) &&
-           take_file(r, nth, "docker_config", given.docker_config) && take_file(r, nth, "key_file", given.key_file) &&
-           take_file(r, nth, "client_secret_file", given.client_secret_file) && take_command(r, nth, given.command);
+    cred_options_copy(&u->credentials[u->credentials_count++], &given);
+    return take_file(r, nth, where, "password_file", given.password_file) &&
+           take_file(r, nth, where, "docker_config", given.docker_config) &&
+           take_file(r, nth, where, "key_file", given.key_file) &&
+           take_file(r, nth, where, "client_secret_file", given.client_secret_file) &&
+           take_command(r, nth, where, given.command);
+}
+
+static bool take_credentials(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    char where[24] = "credentials";
+
+    for (uint32_t i = 0; i < y->credentials_count && i < CONFIG_CREDENTIALS_MAX; i++) {
+        if (y->credentials_count > 1)
+            snprintf(where, sizeof(where), "credentials[%u]", i);
+        if (!take_identity(r, nth, where, &y->credentials[i], u))
+            return false;
+    }
+    return true;
 }
 
 static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
@@ -164,20 +184,17 @@ bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream
         !config_take_word(r, "upstreams", nth, "access", y->access, accesses, &access_word))
         return false;
     u->client_access = access_word == 1;
-    if (u->client_access && y->credentials)
+    if (u->client_access && y->credentials_count > 0)
         return config_bad(r, "upstreams", nth, "access", "is client, so that the credentials would never be used");
     if (y->ca && !r->no_secrets && access(y->ca, R_OK) != 0)
         return config_bad(r, "upstreams", nth, "ca", "%s: %s", y->ca, strerror(errno));
     config_set(&u->ca, y->ca);
-    if (y->tags && (y->tags->max_stale || y->tags->negative_ttl))
-        return config_bad(r, "upstreams", nth, y->tags->max_stale ? "tags.max_stale" : "tags.negative_ttl",
-                          "is for all upstreams: it belongs under tags at the top");
     return config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
            config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
-           config_take_duration(r, "upstreams", nth, "tags.ttl", y->tags ? y->tags->ttl : NULL, &u->tags_ttl_ms) &&
+           config_take_upstream_tags(r, nth, y->tags, &u->tags) &&
            take_timeout(r, nth, "connect_timeout", y->connect_timeout, &u->connect_timeout_ms) &&
            take_timeout(r, nth, "stall_timeout", y->stall_timeout, &u->stall_timeout_ms) &&
-           (!y->credentials || take_credentials(r, nth, y->credentials, u));
+           take_credentials(r, nth, y, u);
 }
 
 void config_add_well_known(struct config *c)

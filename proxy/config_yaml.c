@@ -33,10 +33,29 @@ static const cyaml_schema_field_t INTERCEPT[] = {
     CYAML_FIELD_END,
 };
 
+#define TAG_TIMES(type)                                                                                                \
+    TEXT("ttl", type, ttl), TEXT("max_stale", type, max_stale), TEXT("negative_ttl", type, negative_ttl),              \
+        TEXT("deleted", type, deleted)
+
+static const cyaml_schema_field_t TAG_RULE[] = {
+    TEXT("repository", struct yaml_tag_rule, repository),
+    TEXT("tag", struct yaml_tag_rule, tag),
+    TAG_TIMES(struct yaml_tag_rule),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t TAG_RULE_ENTRY = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_tag_rule, TAG_RULE)};
+
 static const cyaml_schema_field_t TAGS[] = {
-    TEXT("ttl", struct yaml_tags, ttl),
-    TEXT("max_stale", struct yaml_tags, max_stale),
-    TEXT("negative_ttl", struct yaml_tags, negative_ttl),
+    TAG_TIMES(struct yaml_tags),
+    CYAML_FIELD_SEQUENCE("rules", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_tags, rules,
+                         &TAG_RULE_ENTRY, 0, 64),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t UPSTREAM_TAGS[] = {
+    TAG_TIMES(struct yaml_tags),
     CYAML_FIELD_END,
 };
 
@@ -53,6 +72,9 @@ static const cyaml_schema_field_t CREDENTIALS[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_value_t CREDENTIALS_ENTRY = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_credentials, CREDENTIALS)};
+
 static const cyaml_schema_value_t ENDPOINT = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 2048),
 };
@@ -64,12 +86,13 @@ static const cyaml_schema_field_t UPSTREAM[] = {
     CYAML_FIELD_SEQUENCE("trusted_hosts", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
                          trusted_hosts, &ENDPOINT, 0, 32),
     TEXT("access", struct yaml_upstream, access),
-    SECTION_IN(struct yaml_upstream, "credentials", credentials, CREDENTIALS),
+    CYAML_FIELD_SEQUENCE("credentials", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
+                         credentials, &CREDENTIALS_ENTRY, 0, 8),
     TEXT("ca", struct yaml_upstream, ca),
     TEXT("insecure", struct yaml_upstream, insecure),
     TEXT("parallel", struct yaml_upstream, parallel),
     TEXT("rate_reserve", struct yaml_upstream, rate_reserve),
-    SECTION_IN(struct yaml_upstream, "tags", tags, TAGS),
+    SECTION_IN(struct yaml_upstream, "tags", tags, UPSTREAM_TAGS),
     TEXT("connect_timeout", struct yaml_upstream, connect_timeout),
     TEXT("stall_timeout", struct yaml_upstream, stall_timeout),
     CYAML_FIELD_END,
@@ -309,11 +332,13 @@ static int second_document(const char *text)
 bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err)
 {
     struct complaint c;
+    _cleanup_buf_ struct buf lists = {0};
 
     *out = NULL;
     if (is_blank(text))
         return true;
-    cyaml_err_t rc = load(text, len, out, &c);
+    bool whole = second_document(text) == 0 && config_yaml_make_lists(text, len, &lists);
+    cyaml_err_t rc = whole ? load(lists.data, lists.len, out, &c) : load(text, len, out, &c);
     if (rc == CYAML_OK && second_document(text) > 0) {
         config_yaml_free(*out);
         *out = NULL;

@@ -23,8 +23,14 @@ struct yaml_intercept {
     struct yaml_tls *ca;
 };
 
+struct yaml_tag_rule {
+    char *repository, *tag, *ttl, *max_stale, *negative_ttl, *deleted;
+};
+
 struct yaml_tags {
-    char *ttl, *max_stale, *negative_ttl;
+    char *ttl, *max_stale, *negative_ttl, *deleted;
+    struct yaml_tag_rule *rules;
+    uint32_t rules_count;
 };
 
 struct yaml_credentials {
@@ -42,7 +48,8 @@ struct yaml_upstream {
     char **trusted_hosts;
     uint32_t trusted_hosts_count;
     char *access;
-    struct yaml_credentials *credentials;
+    struct yaml_credentials *credentials; /* one that is no list in the file is a list of one here */
+    uint32_t credentials_count;
     char *ca;
     char *insecure;
     char *parallel, *rate_reserve;
@@ -82,6 +89,8 @@ struct yaml_config {
 /* Parses; errors name line and key. The result is freed with config_yaml_free(); NULL in *out for an empty document. */
 bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err);
 void config_yaml_free(struct yaml_config *y);
+/* The same text with every upstream's credentials as a list. False if it is not YAML. */
+bool config_yaml_make_lists(const char *text, size_t len, struct buf *out);
 /* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"), the nth (from 0) of that name;
  * if it is not there, the line of the nearest thing around it. For messages. */
 int config_yaml_line(const char *text, const char *path, int nth);

@@ -6,8 +6,6 @@
 #include <event2/event.h>
 #include <string.h>
 
-enum { ABSENCES_MAX = 1024 };
-
 /* ---- results ---- */
 
 void fetch_result_clear(struct fetch_result *r)
@@ -41,6 +39,10 @@ static void deliver(void *arg)
 
 void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest)
 {
+    if (!w->done) { /* nobody waits for it */
+        waiter_free(w);
+        return;
+    }
     w->result = *r;
     w->result.ingest = ingest;
     if (w->result.body)
@@ -61,42 +63,6 @@ void fetch_answer(struct fetch *f, struct ingest *ingest)
     }
 }
 
-/* ---- what upstream does not have, for a while ---- */
-
-static struct absence *find_absence(struct fetcher *fr, const char *key)
-{
-    struct absence *a, *next;
-    int64_t now = clock_mono_ms();
-
-    for (a = TAILQ_FIRST(&fr->absences); a; a = next) {
-        next = TAILQ_NEXT(a, entry);
-        if (a->until_ms <= now || (fr->absence_count > ABSENCES_MAX && !next)) {
-            TAILQ_REMOVE(&fr->absences, a, entry);
-            fr->absence_count--;
-            free(a->key);
-            free(a);
-        } else if (strcmp(a->key, key) == 0) {
-            return a;
-        }
-    }
-    return NULL;
-}
-
-static void note_absence(struct fetch *f)
-{
-    int64_t ttl = f->fetcher->all->config->tags_negative_ttl_ms;
-
-    if (f->result.err.code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 || f->is_private ||
-        find_absence(f->fetcher, f->key))
-        return;
-    struct absence *a = xcalloc(1, sizeof(*a));
-    a->key = xstrdup(f->key);
-    a->until_ms = clock_mono_ms() + ttl;
-    a->err = f->result.err;
-    TAILQ_INSERT_HEAD(&f->fetcher->absences, a, entry);
-    f->fetcher->absence_count++;
-}
-
 /* ---- steps ---- */
 
 static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalidate", "ask", "receive",
@@ -112,6 +78,9 @@ static void fetch_free(struct fetch *f)
         event_free(f->flush);
     if (f->ingest)
         ingest_unref(f->ingest);
+    if (f->patience)
+        event_free(f->patience);
+    fetch_result_clear(&f->early);
     fetch_result_clear(&f->result);
     buf_free(&f->received);
     free(f->key);
@@ -144,14 +113,34 @@ static void let_other_clients_try(struct fetch *f)
     STAILQ_CONCAT(&f->waiters, &own);
 }
 
+/* Who only wanted to know the digest was first: the manifest itself has not come. */
+static void let_readers_ask(struct fetch *f)
+{
+    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
+
+    if (f->kind != FETCH_MANIFEST_HEAD || f->result.body || f->result.err.code != ERR_OK || f->fetcher->stopping)
+        return;
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        if (w->kind == FETCH_MANIFEST)
+            fetch_again(w);
+        else
+            STAILQ_INSERT_TAIL(&rest, w, entry);
+    }
+    STAILQ_CONCAT(&f->waiters, &rest);
+}
+
 void fetch_run(struct fetch *f, enum step step)
 {
     while (step != STEP_WAIT) {
         log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
         f->step = step;
         if (step == STEP_DONE) {
-            note_absence(f);
+            fetch_note_absence(f);
+            fetch_note_listing(f);
             let_other_clients_try(f);
+            let_readers_ask(f);
             fetch_answer(f, NULL);
             fetch_free(f);
             return;
@@ -209,6 +198,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
         .arg = f,
     };
 
+    req.optional = f->optional;
     fetch_identify(f, &req);
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }
@@ -246,11 +236,6 @@ char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_dige
     return xasprintf("%s/%s", kind, by_digest ? digest_format(&f->digest, text) : f->tag);
 }
 
-int64_t fetch_ttl_ms(const struct fetch *f)
-{
-    return f->site->config->tags_ttl_ms >= 0 ? f->site->config->tags_ttl_ms : f->fetcher->all->config->tags_ttl_ms;
-}
-
 /* ---- coming in ---- */
 
 static char *make_key(struct fetchers *all, const struct fetch_request *req)
@@ -270,9 +255,13 @@ static char *make_key(struct fetchers *all, const struct fetch_request *req)
         return xasprintf("list %s %s %s", req->is_private ? req->client->whose : "", req->name, req->listing);
     case FETCH_ACCESS:
         return xasprintf("access %s %s", req->client->whose, req->name);
-    default:
-        return xasprintf("%s%s %s %s", req->kind == FETCH_MANIFEST ? "get" : "head", req->is_private ? " private" : "",
-                         req->name, req->tag[0] ? req->tag : digest_format(req->digest, text));
+    default: /* a tag is looked up once, for who wants its manifest and who wants its digest alone */
+        return xasprintf("%s%s %s %s",
+                         req->tag[0]                   ? "tag"
+                         : req->kind == FETCH_MANIFEST ? "get"
+                                                       : "head",
+                         req->is_private ? " private" : "", req->name,
+                         req->tag[0] ? req->tag : digest_format(req->digest, text));
     }
 }
 
@@ -295,6 +284,8 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->digest = w->digest;
     f->client = w->client ? client_ref(w->client) : NULL;
     f->is_private = w->is_private;
+    f->anew = w->anew;
+    f->tags = config_tags_for(fr->all->config, f->site->config, f->name, f->tag);
     f->sent = &w->sent;
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
@@ -303,13 +294,41 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     return f;
 }
 
+/* The same is under way. */
+static void join(struct fetch *f, struct waiter *w)
+{
+    w->joined = true;
+    if (w->kind == FETCH_BLOB)
+        fetch_blob_join(f, w);
+    else if (!w->done) /* a refreshing: it is being done */
+        waiter_free(w);
+    else if (f->answered_early && !w->anew)
+        fetch_answer_one(w, &f->early, NULL);
+    else
+        STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+}
+
+/* Upstream said a moment ago that it does not have it. What may be served after it was deleted is looked for. */
+static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *key, struct fetch_result *r)
+{
+    struct absence *a =
+        w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS || w->anew ? NULL : fetch_find_absence(fr, key);
+
+    if (!a || (w->tag[0] && config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted))
+        return false;
+    r->err = a->err;
+    r->upstream_status = 404; /* as fetch_note_absence() was told */
+    return true;
+}
+
 /* On the fetch loop. */
 static void arrive(void *arg)
 {
     struct waiter *w = arg;
     struct fetcher *fr = w->fetcher;
-    const struct fetch_request req = {w->kind,    w->site,    w->path,   w->name,       w->tag,
-                                      &w->digest, w->listing, w->client, w->is_private, w->sent};
+    struct fetch_result r = {.how = HOW_ERROR};
+    const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag, &w->digest,
+                                      w->listing, w->client, w->is_private, w->sent, w->anew};
     _cleanup_free_
     char *key = make_key(fr->all, &req);
     struct fetch *f;
@@ -318,26 +337,20 @@ static void arrive(void *arg)
         if (strcmp(f->key, key) == 0)
             break;
     if (f) {
-        w->joined = true;
-        if (w->kind == FETCH_BLOB)
-            fetch_blob_join(f, w);
-        else
-            STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+        join(f, w);
         return;
     }
-    struct absence *a = w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS ? NULL : find_absence(fr, key);
-    if (a || fr->stopping) {
-        struct fetch_result r = {.how = HOW_ERROR};
-        if (a) {
-            r.err = a->err;
-            r.upstream_status = 404; /* as note_absence() was told */
-        } else
-            err_set(&r.err, ERR_CANCELLED, "the cache is being stopped");
+    if (fr->stopping)
+        err_set(&r.err, ERR_CANCELLED, "the cache is being stopped");
+    if (fr->stopping || is_absent(fr, w, key, &r)) {
         fetch_answer_one(w, &r, NULL);
         return;
     }
     f = fetch_new(fr, key, w);
-    STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+    if (w->done)
+        STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+    else
+        waiter_free(w);
     fetch_run(f, STEP_LOOKUP);
 }
 
@@ -367,7 +380,27 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     w->client = req->client ? client_ref(req->client) : NULL;
     w->is_private = req->is_private;
     w->sent = req->sent;
+    w->anew = req->anew;
     loop_post(w->fetcher->loop, arrive, w);
+}
+
+void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req)
+{
+    struct fetch_request anew = *req;
+
+    anew.kind = FETCH_MANIFEST;
+    anew.anew = true;
+    fetch_begin(all, loop, &anew, NULL, NULL);
+}
+
+void fetchers_set_offline(struct fetchers *all, bool offline)
+{
+    atomic_store(&all->offline, offline);
+}
+
+bool fetchers_is_offline(const struct fetchers *all)
+{
+    return atomic_load(&all->offline);
 }
 
 /* ---- start and stop ---- */
@@ -378,6 +411,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
 
     all->cache = cache;
     all->config = config;
+    atomic_init(&all->offline, config->offline);
     for (int i = 0; i < MIN(loops, (int)ARRAY_LEN(all->list)); i++) {
         struct fetcher *f = &all->list[i];
         char name[16];
@@ -385,6 +419,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
         f->all = all;
         LIST_INIT(&f->active);
         TAILQ_INIT(&f->absences);
+        TAILQ_INIT(&f->listings);
         f->loop = loop_new(name, err);
         if (!f->loop)
             goto fail;
@@ -443,12 +478,7 @@ void fetchers_free(struct fetchers *all)
         return;
     for (int i = 0; i < all->count; i++) {
         struct fetcher *f = &all->list[i];
-        while (!TAILQ_EMPTY(&f->absences)) {
-            struct absence *a = TAILQ_FIRST(&f->absences);
-            TAILQ_REMOVE(&f->absences, a, entry);
-            free(a->key);
-            free(a);
-        }
+        fetch_forget_said(f);
         transfer_engine_free(f->engine);
         loop_free(f->loop);
     }

@@ -38,6 +38,7 @@ struct fetch_request {
     struct client *client;       /* whose identity upstream sees if `is_private`; NULL: the cache itself */
     bool is_private;             /* he has a grant (access.h); what comes is kept as private */
     struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
+    bool anew;                   /* a tag is checked with upstream although it is fresh */
 };
 
 /* How the answer came about; becomes Cache-Status and the `result` of metrics. */
@@ -78,6 +79,11 @@ uint64_t fetchers_mismatches(const struct fetchers *all);
 /* Everything in `req` is copied. */
 void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
                  void (*done)(void *arg, struct fetch_result *result), void *arg);
+/* Checks a tag that is here with upstream, and brings in what it points to now, for nobody who waits. */
+void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req);
+/* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */
+void fetchers_set_offline(struct fetchers *all, bool offline);
+bool fetchers_is_offline(const struct fetchers *all);
 /* Gives back what a result refers to. */
 void fetch_result_clear(struct fetch_result *r);
 

@@ -10,7 +10,7 @@
 static enum step lookup(struct fetch *f)
 {
     f->result.how = HOW_BYPASS;
-    if (!f->fetcher->all->config->offline)
+    if (!fetch_is_offline(f))
         return STEP_ASK;
     err_set(&f->result.err, ERR_DENIED, "%s is private, and the cache is offline: nobody can be asked who may read it",
             f->name);

@@ -52,7 +52,7 @@ static enum step lookup(struct fetch *f)
         f->result.size = f->hit.blob.size;
         return STEP_DONE;
     }
-    if (f->fetcher->all->config->offline) {
+    if (fetch_is_offline(f)) {
         err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s is not in the cache, and the cache is offline", f->name);
         f->result.how = HOW_ERROR;
         return STEP_DONE;
@@ -442,8 +442,8 @@ static void proved_elsewhere(void *arg, struct fetch_result *r)
 /* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
 static void prove_for(struct waiter *w)
 {
-    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site, w->path,   w->name,       "",
-                                       &w->digest,      "",      w->client, w->is_private, {.fd = -1}};
+    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site,       w->path,    w->name, "", &w->digest, "",
+                                       w->client,       w->is_private, {.fd = -1}, false};
 
     fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
 }

@@ -3,11 +3,11 @@
  *            ┌ here, fresh, the repository's ────────────────────────▶ deliver
  *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────▶ deliver
  *            ├ a file that has to be verified first ─▶ verify ─▶ lookup
- *            ├ tag past fresh ─▶ revalidate ── unchanged, or here ───▶ deliver
+ *            ├ tag past fresh ─▶ revalidate ── unchanged, or here ───▶ deliver      (meanwhile: fetch_stale.c)
  *            │                        └ changed ─┐
  *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
  *
- *   any ─▶ fail: an older copy of the tag is better than none, else the error. deliver, fail ─▶ done.
+ *   any ─▶ fail: an older copy of the tag is better than none (fetch_stale.c), else the error. deliver, fail ─▶ done.
  */
 #include "proxy/fetch_private.h"
 
@@ -33,12 +33,6 @@ static bool by_tag(const struct fetch *f)
     return f->tag[0] != '\0';
 }
 
-/* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
-static bool is_here(const struct cache_hit *hit)
-{
-    return hit->stored && hit->blob.flags & BLOB_MANIFEST;
-}
-
 static enum step offline(struct fetch *f)
 {
     err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s is not in the cache, and the cache is offline", f->name,
@@ -58,19 +52,21 @@ static enum step lookup(struct fetch *f)
     if (fetch_needs_bytes(f, hit))
         hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
     if (by_tag(f) && hit->tag_known) {
-        bool fresh = clock_now_ms() - hit->tag.checked_ms < fetch_ttl_ms(f);
-        if (fresh && is_here(hit) && hit->linked) {
+        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->anew;
+        if (fresh && fetch_is_manifest(hit) && hit->linked) {
             f->digest = hit->digest;
             return STEP_DELIVER;
         }
-        if (f->fetcher->all->config->offline)
-            return is_here(hit) && hit->linked ? STEP_FAIL : offline(f);
+        if (fetch_is_offline(f))
+            return fetch_is_manifest(hit) && hit->linked ? STEP_FAIL : offline(f);
+        if (fetch_may_be_stale(f, hit))
+            return fetch_past_fresh(f);
         /* A tag that is known by a HEAD alone has nothing to compare with: ask for what it points to now. */
-        return is_here(hit) ? STEP_REVALIDATE : STEP_ASK;
+        return fetch_is_manifest(hit) ? STEP_REVALIDATE : STEP_ASK;
     }
-    if (!by_tag(f) && is_here(hit))
-        return hit->linked ? STEP_DELIVER : f->fetcher->all->config->offline ? offline(f) : STEP_PROVE;
-    if (f->fetcher->all->config->offline)
+    if (!by_tag(f) && fetch_is_manifest(hit))
+        return hit->linked ? STEP_DELIVER : fetch_is_offline(f) ? offline(f) : STEP_PROVE;
+    if (fetch_is_offline(f))
         return offline(f);
     return STEP_ASK;
 }
@@ -128,9 +124,13 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     f->digest = r->digest;
     fetch_find(f, NULL, &r->digest, &now);
     /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
-    bool here = is_here(&now) && !fetch_needs_bytes(f, &now);
-    if (here || !is_here(&f->hit))
+    bool here = fetch_is_manifest(&now) && !fetch_needs_bytes(f, &now);
+    if (here || !fetch_is_manifest(&f->hit))
         cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
+    if (!here && is_head(f) && fetch_is_manifest(&f->hit))
+        f->kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
+    if (f->patience)
+        fetch_be_patient(f);
     f->hit = now;
     f->hit.stored = here;
     f->result.how = HOW_REVALIDATED;
@@ -182,7 +182,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     }
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
-        if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE)
+        if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
             cache_drop_tag(cache_of(f), f->name, f->tag);
         fetch_run(f, STEP_FAIL);
         return;
@@ -313,30 +313,11 @@ static enum step store(struct fetch *f)
     return STEP_WAIT;
 }
 
-/* ---- deliver and fail ---- */
-
-/* Fills the result from what is in the cache. */
-static bool from_cache(struct fetch *f)
-{
-    struct fetch_result *r = &f->result;
-    struct err err = {0};
-
-    if (!is_here(&f->hit))
-        return false;
-    if (!is_head(f)) {
-        r->body = cache_manifest(cache_of(f), &f->hit.digest, f->hit.blob.size, &err);
-        if (!r->body)
-            return false;
-    }
-    r->digest = f->hit.digest;
-    r->size = f->hit.blob.size;
-    memcpy(r->media_type, f->hit.blob.media_type, sizeof(r->media_type));
-    return true;
-}
+/* ---- deliver ---- */
 
 static enum step deliver(struct fetch *f)
 {
-    if (f->result.body || from_cache(f))
+    if (f->result.body || fetch_from_cache(f, &f->hit, !is_head(f), &f->result))
         return STEP_DONE;
     if (is_head(f) && f->response.status == 200) { /* what upstream's HEAD said */
         f->result.digest = f->response.digest.alg != DIGEST_NONE ? f->response.digest : f->digest;
@@ -344,52 +325,12 @@ static enum step deliver(struct fetch *f)
         snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", f->response.content_type);
         return STEP_DONE;
     }
-    if (f->begun_anew || f->fetcher->all->config->offline)
+    if (f->begun_anew || fetch_is_offline(f))
         return bad_answer(f, &(struct err){.code = ERR_CORRUPT, .msg = "the cached copy was damaged"});
     f->begun_anew = true; /* the file was gone: fetch it */
     f->hit.stored = false;
     f->digest = f->hit.digest;
     return STEP_ASK;
-}
-
-static bool may_be_stale(const struct fetch *f)
-{
-    switch (f->result.err.code) {
-    case ERR_OK: /* offline */
-    case ERR_RATE_LIMIT:
-    case ERR_UPSTREAM:
-    case ERR_UNREACHABLE:
-    case ERR_TIMEOUT:
-    case ERR_DIGEST:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static enum step fail(struct fetch *f)
-{
-    struct cache_hit old;
-    int64_t age, fresh_for = fetch_ttl_ms(f);
-
-    /* What is pinned is served even if upstream has it no more, however long ago that was. */
-    bool pinned = by_tag(f) && cache_is_pinned(cache_of(f), f->name, f->tag);
-    if (!by_tag(f) || !(may_be_stale(f) || (pinned && f->result.err.code == ERR_NOT_FOUND)))
-        return STEP_DONE;
-    fetch_find(f, f->tag, NULL, &old);
-    age = clock_now_ms() - old.tag.checked_ms;
-    if (!is_here(&old) || !old.linked ||
-        (!pinned && !f->fetcher->all->config->offline && age > f->fetcher->all->config->tags_max_stale_ms + fresh_for))
-        return STEP_DONE;
-    f->hit = old;
-    if (!from_cache(f))
-        return STEP_DONE;
-    if (f->result.err.code != ERR_OK)
-        log_warn("%s; serving the copy of %lld s ago", f->result.err.msg, (long long)(age / 1000));
-    f->result.err.code = ERR_OK;
-    f->result.how = HOW_STALE;
-    f->result.ttl_s = MAX((age - fresh_for) / 1000, (int64_t)0);
-    return STEP_DONE;
 }
 
 const struct fetch_steps MANIFEST_STEPS = {
@@ -403,6 +344,6 @@ const struct fetch_steps MANIFEST_STEPS = {
         [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
         [STEP_STORE] = store,
         [STEP_DELIVER] = deliver,
-        [STEP_FAIL] = fail,
+        [STEP_FAIL] = fetch_fail_manifest,
     },
 };

@@ -21,6 +21,7 @@ struct waiter {
     struct client *client;
     bool is_private;
     bool joined; /* somebody else's fetch was under way */
+    bool anew;
     struct sent_before sent;
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
@@ -56,6 +57,9 @@ struct fetch {
     struct digest digest;
     struct client *client;
     bool is_private;
+    bool optional; /* there is something to serve meanwhile: nobody is asked just to try */
+    bool anew;     /* what is fresh is checked all the same */
+    struct config_tags tags;
     /* where we are */
     enum step step;
     bool stepping;
@@ -79,6 +83,10 @@ struct fetch {
     struct room_question *question; /* the collector is looking for room on the disk */
     int questions;
     struct event *retry, *flush;
+    /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
+    bool answered_early;
+    struct fetch_result early;
+    struct event *patience;
 };
 
 struct fetch_steps {
@@ -93,6 +101,14 @@ struct absence {
     struct err err;
 };
 
+/* What a registry listed, for as long as a tag of its repository is fresh. */
+struct listing_said {
+    TAILQ_ENTRY(listing_said) entry;
+    char *key;
+    int64_t until_ms; /* wall time, like tags */
+    struct fetch_result result;
+};
+
 struct fetcher {
     struct fetchers *all;
     struct loop *loop;
@@ -100,6 +116,8 @@ struct fetcher {
     LIST_HEAD(, fetch) active;
     TAILQ_HEAD(absences, absence) absences; /* what upstream said it does not have, the latest first */
     int absence_count;
+    TAILQ_HEAD(listings_said, listing_said) listings; /* the latest first */
+    size_t listings_bytes;
     bool stopping;
 };
 
@@ -108,7 +126,7 @@ struct fetchers {
     const struct config *config;
     int count;
     atomic_uint_fast64_t mismatches, relays;
-    atomic_bool stopping;
+    atomic_bool stopping, offline;
     struct fetcher list[16];
 };
 
@@ -149,7 +167,30 @@ bool fetch_ask_for_room(struct fetch *f);
 void fetch_forget_question(struct fetch *f);
 /* "manifests/v1" or "manifests/sha256:…" */
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
-int64_t fetch_ttl_ms(const struct fetch *f);
+/* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
+static inline bool fetch_is_manifest(const struct cache_hit *hit)
+{
+    return hit->stored && hit->blob.flags & BLOB_MANIFEST;
+}
+/* Fills a result from what is in the cache; false if its file turns out to be gone. */
+bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, struct fetch_result *r);
+/* fetch_stale.c: whether a tag's copy may be served although it is past fresh; what to do about it; the last step. */
+bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit);
+enum step fetch_past_fresh(struct fetch *f);
+enum step fetch_fail_manifest(struct fetch *f);
+/* From now on, clients wait that long for upstream, and no longer. */
+void fetch_be_patient(struct fetch *f);
+/* fetch_said.c: what upstream said a while ago, and for how long that is good. */
+struct absence *fetch_find_absence(struct fetcher *fr, const char *key);
+void fetch_note_absence(struct fetch *f);
+const struct fetch_result *fetch_find_listing(struct fetcher *fr, const char *key);
+void fetch_note_listing(struct fetch *f);
+void fetch_forget_said(struct fetcher *fr);
+/* Registries are not asked at all. */
+static inline bool fetch_is_offline(const struct fetch *f)
+{
+    return atomic_load(&f->fetcher->all->offline);
+}
 /* A blob fetch is under way and somebody wants in. */
 void fetch_blob_join(struct fetch *f, struct waiter *w);
 

@@ -10,6 +10,14 @@ enum { LISTING_MAX = 4 << 20 };
 
 static enum step lookup(struct fetch *f)
 {
+    const struct fetch_result *said = f->kind == FETCH_LISTING ? fetch_find_listing(f->fetcher, f->key) : NULL;
+
+    if (said) {
+        f->result = *said;
+        body_ref(f->result.body);
+        f->result.how = HOW_HIT;
+        return STEP_DONE;
+    }
     f->result.how = HOW_BYPASS;
     if (f->kind == FETCH_BLOB_HEAD) {
         fetch_find(f, NULL, &f->digest, &f->hit);
@@ -20,7 +28,7 @@ static enum step lookup(struct fetch *f)
             return STEP_DONE;
         }
     }
-    if (!f->fetcher->all->config->offline)
+    if (!fetch_is_offline(f))
         return STEP_ASK;
     err_set(&f->result.err, ERR_NOT_FOUND, "%s is not in the cache, and the cache is offline", f->name);
     f->result.how = HOW_ERROR;

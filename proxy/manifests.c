@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { AHEAD_MAX_MS = 60000 };
+
 static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
 {
     body_unref(arg);
@@ -64,18 +66,41 @@ static void fetched(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
+/* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
+static void refresh(struct worker *w, const struct route *r)
+{
+    const struct fetch_request ask = {
+        .kind = FETCH_MANIFEST,
+        .site = r->site,
+        .path = r->path,
+        .name = r->name,
+        .tag = r->tag,
+        .digest = &r->digest,
+        .sent = {.fd = -1},
+    };
+
+    if (!fetchers_is_offline(w->proxy->fetchers))
+        fetch_refresh(w->proxy->fetchers, w->loop, &ask);
+}
+
 /* What can be answered from what is here, without asking anybody. */
 static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
 {
     struct proxy *p = w->proxy;
-    int64_t ttl = r->site->config->tags_ttl_ms >= 0 ? r->site->config->tags_ttl_ms : p->config->tags_ttl_ms;
+    struct config_tags tags = {0};
     struct cache_hit hit;
 
     cache_find(p->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
     if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !is_private))
         return false;
-    if (r->tag[0] && clock_now_ms() - hit.tag.checked_ms >= ttl)
-        return false;
+    if (r->tag[0]) {
+        tags = config_tags_for(p->config, r->site->config, r->name, r->tag);
+        int64_t left = hit.tag.checked_ms + tags.ttl_ms - clock_now_ms();
+        if (left <= 0)
+            return false;
+        if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !is_private)
+            refresh(w, r);
+    }
     if (http_method(req) == HTTP_METHOD_HEAD) {
         use_touch(p->cache->use, &hit.digest);
         reply_hit(req);

@@ -188,6 +188,20 @@ static void print_upstreams(struct proxy *p, struct buf *b)
             buf_addf(b, "entrepot_upstream_ratelimit_remaining{upstream=\"%s\"} %lld\n", sites_at(p->sites, i)->host,
                      (long long)st.ratelimit_remaining);
     }
+    head(b, "entrepot_upstream_ratelimit_limit", "gauge", "Pulls in the upstream's window.");
+    for (int i = 0; i < count; i++) {
+        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
+        if (st.ratelimit_limit >= 0)
+            buf_addf(b, "entrepot_upstream_ratelimit_limit{upstream=\"%s\"} %lld\n", sites_at(p->sites, i)->host,
+                     (long long)st.ratelimit_limit);
+    }
+    head(b, "entrepot_upstream_held_seconds", "gauge",
+         "So long the upstream is not asked for manifests, since it said 429.");
+    for (int i = 0; i < count; i++) {
+        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
+        buf_addf(b, "entrepot_upstream_held_seconds{upstream=\"%s\"} %.3f\n", sites_at(p->sites, i)->host,
+                 (double)st.limited_ms / 1e3);
+    }
     head(b, "entrepot_upstream_up", "gauge", "Whether the last exchange with the upstream brought a useful answer.");
     for (int i = 0; i < count; i++) {
         upstream_get_stats(sites_at(p->sites, i)->upstream, &st);

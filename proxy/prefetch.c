@@ -6,21 +6,23 @@
 
 struct prefetch {
     struct loop *loop;
-    void (*done)(void *arg, const struct err *err);
+    void (*done)(void *arg, const struct body *listing, const struct err *err);
     void *arg;
+    bool dropped;
     struct follower *follower; /* of the last byte: it may be read once the blob was verified */
     /* copies */
-    char *path, *name, *tag;
+    char *path, *name, *tag, *listing;
     struct digest digest;
     struct fetchers *fetchers;
     struct fetch_request ask;
 };
 
-static void end(struct prefetch *p, const struct err *err)
+static void end(struct prefetch *p, const struct body *listing, const struct err *err)
 {
     if (p->follower)
         follower_leave(p->follower);
-    p->done(p->arg, err);
+    p->done(p->arg, listing, err);
+    free(p->listing);
     free(p->path);
     free(p->name);
     free(p->tag);
@@ -34,15 +36,17 @@ static void look(void *arg)
     int64_t n = follower_available(p->follower, &err);
 
     if (n != 0)
-        end(p, n < 0 ? &err : NULL);
+        end(p, NULL, n < 0 ? &err : NULL);
 }
 
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct prefetch *p = arg;
 
+    if (p->dropped && res->err.code == ERR_OK)
+        err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
     if (res->err.code != ERR_OK || !res->ingest || res->size <= 0) {
-        end(p, res->err.code != ERR_OK ? &res->err : NULL);
+        end(p, p->listing ? res->body : NULL, res->err.code != ERR_OK ? &res->err : NULL);
         return;
     }
     p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
@@ -56,8 +60,9 @@ static void begin(void *arg)
     fetch_begin(p->fetchers, p->loop, &p->ask, fetched, p);
 }
 
-void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
-                    void (*done)(void *arg, const struct err *err), void *arg)
+static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                                     void (*done)(void *arg, const struct body *listing, const struct err *err),
+                                     void *arg)
 {
     struct prefetch *p = xcalloc(1, sizeof(*p));
 
@@ -68,16 +73,49 @@ void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetc
     p->path = xstrdup(wish->path);
     p->name = xstrdup(wish->name);
     p->tag = xstrdup(wish->tag ? wish->tag : "");
+    p->listing = wish->listing ? xstrdup(wish->listing) : NULL;
     if (wish->digest)
         p->digest = *wish->digest;
-    p->ask = (struct fetch_request){wish->manifest ? FETCH_MANIFEST : FETCH_BLOB,
-                                    wish->site,
-                                    p->path,
-                                    p->name,
-                                    p->tag,
-                                    &p->digest,
-                                    .sent = {.fd = -1}};
-    loop_post(loop, begin, p);
+    p->ask = (struct fetch_request){
+        .kind = wish->listing    ? FETCH_LISTING
+                : wish->manifest ? FETCH_MANIFEST
+                                 : FETCH_BLOB,
+        .site = wish->site,
+        .path = p->path,
+        .name = p->name,
+        .tag = p->tag,
+        .digest = &p->digest,
+        .listing = p->listing,
+        .sent = {.fd = -1},
+        .anew = wish->anew,
+    };
+    return p;
+}
+
+void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                    void (*done)(void *arg, const struct body *listing, const struct err *err), void *arg)
+{
+    loop_post(loop, begin, prefetch_new(proxy, loop, wish, done, arg));
+}
+
+struct prefetch *prefetch_begin_here(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                                     void (*done)(void *arg, const struct body *listing, const struct err *err),
+                                     void *arg)
+{
+    struct prefetch *p = prefetch_new(proxy, loop, wish, done, arg);
+
+    begin(p); /* its answer comes through the loop's mailbox, not now */
+    return p;
+}
+
+void prefetch_drop(struct prefetch *p)
+{
+    struct err err = {0};
+
+    p->dropped = true;
+    err_set(&err, ERR_CANCELLED, "it is not wanted any more");
+    if (p->follower)
+        end(p, NULL, &err);
 }
 
 /* ---- waiting ---- */
@@ -104,7 +142,7 @@ static void wait_unref(struct wait *w)
     free(w);
 }
 
-static void wake(void *arg, const struct err *err)
+static void wake(void *arg, const struct body *listing UNUSED, const struct err *err)
 {
     struct wait *w = arg;
 

@@ -13,11 +13,22 @@ struct prefetch_wish {
     const char *tag;             /* "" if by digest */
     const struct digest *digest; /* NULL if by tag */
     bool manifest;
+    const char *listing; /* NULL, or what to list in place of fetching: "referrers/sha256:…" */
+    bool anew;           /* a tag is checked with upstream although it is fresh */
 };
 
-/* Everything in `wish` is copied. */
+struct prefetch;
+
+/* Everything in `wish` is copied. `done` gets a listing's body, too (borrowed; else NULL). */
 void prefetch_begin(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
-                    void (*done)(void *arg, const struct err *err), void *arg);
+                    void (*done)(void *arg, const struct body *listing, const struct err *err), void *arg);
+/* The same, on `loop` itself; what it returns is good until `done`. */
+struct prefetch *prefetch_begin_here(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
+                                     void (*done)(void *arg, const struct body *listing, const struct err *err),
+                                     void *arg);
+/* Nobody wants it any more: `done` comes with ERR_CANCELLED, now or as soon as it is known what would be waited for. On
+ * the loop. */
+void prefetch_drop(struct prefetch *p);
 /* The same, waiting; not on a loop. */
 bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err);
 /* The site and path of a full repository name. False if no upstream is configured for it. */

@@ -30,7 +30,8 @@ struct worker {
 struct proxy {
     const struct config *config;
     struct cache *cache;
-    struct pool *pool;
+    struct pool *pool;       /* io workers */
+    struct pool *admin_pool; /* for long work of the admin API */
     struct cred_workers *cred_workers;
     struct sites *sites;
     struct grants *grants;

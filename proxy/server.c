@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-enum { IO_THREADS = 4, CRED_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
+enum { IO_THREADS = 4, ADMIN_THREADS = 4, CRED_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
 
 /* The main thread's own: signals and the clockwork. */
 struct server {
@@ -202,7 +202,7 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-/* What can change while we run: the log. Everything else is said to need a restart, if it changed. */
+/* What can change while we run: the log, and `offline`. Everything else is said to need a restart, if it changed. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
@@ -215,13 +215,15 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
         log_error("the configuration stays as it is: %s", err.msg);
     } else {
         log_setup(fresh.log_level, fresh.log_format);
-        struct config same_log = *s->proxy.config;
-        same_log.log_level = fresh.log_level;
-        same_log.log_format = fresh.log_format;
-        config_print(&same_log, &before);
+        fetchers_set_offline(s->proxy.fetchers, fresh.offline);
+        struct config same = *s->proxy.config;
+        same.log_level = fresh.log_level;
+        same.log_format = fresh.log_format;
+        same.offline = fresh.offline;
+        config_print(&same, &before);
         config_print(&fresh, &after);
-        bool same = strcmp(before.data, after.data) == 0;
-        log_info("configuration read anew%s", same ? "" : "; changes other than log: take a restart");
+        bool all = strcmp(before.data, after.data) == 0;
+        log_info("configuration read anew%s", all ? "" : "; changes other than log: and offline: take a restart");
         config_free(&fresh);
     }
     sd_notify(0, "READY=1");
@@ -304,7 +306,8 @@ static bool open_parts(struct proxy *p, struct err *err)
     };
 
     p->pool = pool_new("io", IO_THREADS, err);
-    p->cache = p->pool ? cache_open(c->cache_path, p->pool, err) : NULL;
+    p->admin_pool = p->pool ? pool_new("admin", ADMIN_THREADS, err) : NULL;
+    p->cache = p->admin_pool ? cache_open(c->cache_path, p->pool, err) : NULL;
     if (!p->cache)
         return false;
     p->cred_workers = cred_workers_new(CRED_THREADS, err);
@@ -366,6 +369,8 @@ static void finish(struct server *s)
     for (int i = 0; i < p->listener_count; i++)
         listener_free(p->listeners[i]);
     gc_stop(p->gc);
+    if (p->admin_pool)
+        pool_free(p->admin_pool);
     if (p->pool)
         pool_free(p->pool); /* admin jobs end here; their answers find no loop, and are run by loop_join() below */
     gc_free(p->gc);

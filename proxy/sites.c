@@ -23,7 +23,7 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
     all->config = config;
     all->workers = workers;
     all->any = (struct config_upstream){
-        .made_up = true, .tags_ttl_ms = -1, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
+        .made_up = true, .tags = CONFIG_TAGS_UNSAID, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */
     for (int i = 0; i < config->upstream_count; i++)
@@ -84,7 +84,9 @@ static struct site *make(struct sites *all, const char *host, const struct confi
     struct upstream_options o = {
         .name = host,
         .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
-        .credentials = &u->credentials,
+        .credentials = u->credentials,
+        .credentials_count = u->credentials_count,
+        .rate_reserve = u->rate_reserve,
         .workers = all->workers,
         .ca_file = u->ca,
         .named = named,

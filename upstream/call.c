@@ -1,4 +1,5 @@
-/* One request to a registry, with whatever it takes to be let in:
+/* One request to a registry, with whatever it takes to be let in. Whom a limit holds does not ask; of the cache's own
+ * identities the one with most left asks, and the next one where it is refused or the limit says no:
  *
  *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ 401: a challenge, answered once ─────────────────▶
  * identify ▲    (what it asked for last time; nothing, if     ├─ 401 again: a changed secret, or another scope ───▶
@@ -6,7 +7,7 @@
  *        └───────────────────────────────────────────────────────────────────────────────────────────────────┘
  *                                                           └─ any other answer is the caller's
  */
-#include "upstream/registry_private.h"
+#include "upstream/call_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,38 +17,7 @@
 
 enum { ATTEMPTS_MAX = 3 * ENDPOINTS_MAX, DROPPED_MAX = 64 << 10 /* bytes of an answer that is not passed on */ };
 
-struct upstream_call {
-    struct upstream *u;
-    struct transfer_engine *engine;
-    struct loop *loop;
-    enum method method;
-    char *repository, *path, *accept, *authorization, *if_range, *whose;
-    struct cred_identity client; /* of `whose`, in place of the cache's own */
-    int64_t range_first, range_last;
-    bool decode;
-    bool (*on_head)(void *arg, const struct transfer_response *r);
-    bool (*on_data)(void *arg, const void *data, size_t len);
-    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
-    void *arg;
-    /* where we are */
-    struct transfer *transfer;
-    int endpoint;   /* index; -1: none could be chosen */
-    unsigned tried; /* bits */
-    int attempts;
-    int64_t sent_ms;         /* monotonic */
-    bool challenged;         /* a 401 was answered at this endpoint already */
-    bool renewed;            /* and once more, with another identity */
-    bool rescoped;           /* ... or another scope */
-    bool delivering;         /* the head has been passed on */
-    bool answering;          /* the 401 that is coming in is to be answered */
-    bool cancelled, waiting; /* for an identity or a token */
-    char *token;             /* the one sent */
-    uint64_t identity;       /* its number; 0: nobody's */
-    struct challenge challenge;
-    int64_t counted;
-};
-
-static void call_free(struct upstream_call *c)
+void call_free(struct upstream_call *c)
 {
     free(c->repository);
     free(c->path);
@@ -60,17 +30,10 @@ static void call_free(struct upstream_call *c)
     free(c);
 }
 
-static void attempt(struct upstream_call *c);
-
-static void end(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
     c->on_done(c->arg, r, err);
     call_free(c);
-}
-
-static bool is_clients(const struct upstream_call *c)
-{
-    return c->whose[0] != '\0';
 }
 
 /* ---- counting ---- */
@@ -83,10 +46,13 @@ static void count_bytes(struct upstream_call *c)
     c->counted = now;
 }
 
-static void count_answer(struct upstream_call *c, const struct transfer_response *r, bool answered)
+void call_count_answer(struct upstream_call *c, const struct transfer_response *r, bool answered)
 {
     int code = answered && r->status > 0 && r->status < UPSTREAM_CODES ? r->status : 0;
+    char own[BUDGET_WHO_MAX + 1];
 
+    if (code > 0)
+        budget_note(c->u->budgets, c->endpoint, call_asker(c, own), c->kind, r);
     atomic_fetch_add_explicit(&c->u->codes[c->method][code], 1, memory_order_relaxed);
     atomic_store(&c->u->up, code > 0 && code < 500);
     if (r->ratelimit_remaining >= 0)
@@ -95,7 +61,7 @@ static void count_answer(struct upstream_call *c, const struct transfer_response
 
 /* ---- answers ---- */
 
-static bool has_more_endpoints(const struct upstream_call *c)
+bool call_has_more_endpoints(const struct upstream_call *c)
 {
     return (c->tried | 1u << c->endpoint) != (1u << c->u->endpoint_count) - 1;
 }
@@ -103,42 +69,24 @@ static bool has_more_endpoints(const struct upstream_call *c)
 /* Whether the next endpoint should be asked instead of passing this answer on. */
 static bool worth_another(const struct upstream_call *c, int status)
 {
-    return (status >= 500 || status == 429) && has_more_endpoints(c);
+    return (status >= 500 || status == 429) && call_has_more_endpoints(c);
 }
 
-/* Whether what this 401 asks for can be given, and was not yet. */
-static bool wants_login(struct upstream_call *c, const struct transfer_response *r)
+/* Whether another one of our identities should. */
+static bool worth_another_identity(const struct upstream_call *c, int status)
 {
-    struct challenge ch;
+    int64_t held;
 
-    if (r->status != 401 || c->authorization)
-        return false;
-    challenge_parse(&ch, r->challenge);
-    if (ch.scheme == CHALLENGE_NONE && !c->challenged)
-        ch.scheme = CHALLENGE_BASIC; /* it does not say what it wants; a name and a password is all we could have */
-    if (ch.scheme == CHALLENGE_NONE)
-        return false;
-    if (!c->challenged) {
-        c->challenge = ch;
-        return c->challenged = true;
-    }
-    bool other = ch.scheme == CHALLENGE_BEARER && strcmp(ch.scope, c->challenge.scope) != 0;
-    if (other && !c->rescoped) { /* insufficient_scope (RFC 6750 §3.1): it says now what it wants */
-        c->challenge = ch;
-        return c->rescoped = true;
-    }
-    if (c->renewed || c->identity == 0 || is_clients(c))
-        return false;
-    c->renewed = true;
-    return cred_refused(c->u->cred, c->repository, c->identity);
+    return (status == 429 || ((status == 401 || status == 403) && c->identity > 0)) && call_is_own(c) &&
+           identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << MAX(c->own, 0), &held) >= 0;
 }
 
 static bool take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
 
-    c->answering = wants_login(c, r);
-    if (c->answering || worth_another(c, r->status))
+    c->answering = call_wants_login(c, r);
+    if (c->answering || worth_another_identity(c, r->status) || worth_another(c, r->status))
         return true; /* its body is dropped, take_end() goes on */
     c->delivering = true;
     return !c->on_head || c->on_head(c->arg, r);
@@ -154,29 +102,28 @@ static bool take_data(void *arg, const void *data, size_t len)
     return !c->on_data || c->on_data(c->arg, data, len);
 }
 
-static void next_endpoint(struct upstream_call *c)
+static void begin_anew(struct upstream_call *c)
 {
-    c->tried |= 1u << c->endpoint;
     c->challenged = c->renewed = c->rescoped = false;
     memset(&c->challenge, 0, sizeof(c->challenge));
-    int64_t wait_ms;
-    c->endpoint = endpoint_choose(c->u, c->endpoint + 1, c->tried, &wait_ms);
-    attempt(c);
+    c->own = -1;
+    call_attempt(c);
 }
 
-static void login(struct upstream_call *c)
+void call_next_endpoint(struct upstream_call *c)
 {
-    struct endpoint *e = &c->u->endpoints[c->endpoint];
-    _cleanup_free_
-    char *usual = xasprintf("repository:%s:pull", c->repository);
+    int64_t wait_ms;
 
-    pthread_mutex_lock(&c->u->lock);
-    e->challenge = c->challenge;
-    e->usual_scope = c->challenge.scheme != CHALLENGE_BEARER || strcmp(c->challenge.scope, usual) == 0;
-    pthread_mutex_unlock(&c->u->lock);
-    if (c->token)
-        tokens_drop(c->u->tokens, &c->challenge, c->whose, c->token);
-    attempt(c);
+    c->tried |= 1u << c->endpoint;
+    c->owns = 0;
+    c->endpoint = endpoint_choose(c->u, c->endpoint + 1, c->tried, c->optional, &wait_ms);
+    begin_anew(c);
+}
+
+void call_next_identity(struct upstream_call *c)
+{
+    c->owns |= 1u << c->own;
+    begin_anew(c);
 }
 
 static bool is_passing(const struct err *err)
@@ -191,27 +138,31 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     count_bytes(c);
     c->transfer = NULL;
-    count_answer(c, r, !err || c->delivering);
+    call_count_answer(c, r, !err || c->delivering);
     bool unreachable = before_body && is_passing(err);
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
                   unreachable ? clock_mono_ms() - c->sent_ms : 0);
     if (c->answering) {
         c->answering = false;
-        login(c);
+        call_login(c);
         return;
     }
-    if (before_body && ((is_passing(err) && has_more_endpoints(c)) || (!err && worth_another(c, r->status)))) {
+    if (before_body && !err && worth_another_identity(c, r->status)) {
+        call_next_identity(c);
+        return;
+    }
+    if (before_body && ((is_passing(err) && call_has_more_endpoints(c)) || (!err && worth_another(c, r->status)))) {
         log_debug("%s: %s: %s, trying the next endpoint", c->u->name, c->u->endpoints[c->endpoint].url,
                   err ? err->msg : "not available");
-        next_endpoint(c);
+        call_next_endpoint(c);
         return;
     }
-    end(c, r, err);
+    call_end(c, r, err);
 }
 
 /* ---- requests ---- */
 
-static void send_it(struct upstream_call *c, const char *authorization)
+void call_send(struct upstream_call *c, const char *authorization)
 {
     struct upstream *u = c->u;
     _cleanup_free_
@@ -245,140 +196,53 @@ static void send_it(struct upstream_call *c, const char *authorization)
     c->transfer = transfer_start(c->engine, &req);
 }
 
-static void send_bearer(struct upstream_call *c, const char *token)
+/* Whether a limit holds us; which of our identities it does not hold is chosen on the way. */
+static bool is_held(struct upstream_call *c, int64_t *held_ms)
 {
-    _cleanup_secret_ char *value = xasprintf("Bearer %s", token);
-
-    secret_free(c->token);
-    c->token = xstrdup(token);
-    send_it(c, value);
+    *held_ms = 0;
+    if (!call_is_own(c))
+        *held_ms = budget_held_ms(c->u->budgets, c->endpoint, c->who, c->kind);
+    else if (c->own < 0)
+        c->own = identity_choose(c->u, c->endpoint, c->kind, c->owns, held_ms);
+    return call_is_own(c) ? c->own < 0 : *held_ms > 0;
 }
 
-/* Neither identity nor token could be had. */
-static void fail_login(struct upstream_call *c, const struct err *err)
-{
-    struct transfer_response none = {.status = err->status};
-
-    count_answer(c, &none, err->code == ERR_DENIED);
-    endpoint_forget(c->u, c->endpoint);
-    if (has_more_endpoints(c))
-        next_endpoint(c);
-    else
-        end(c, &none, err);
-}
-
-static void take_token(void *arg, const char *token, const struct err *err)
-{
-    struct upstream_call *c = arg;
-
-    c->waiting = false;
-    if (c->cancelled) {
-        call_free(c);
-        return;
-    }
-    if (!err) {
-        send_bearer(c, token);
-        return;
-    }
-    if (err->code == ERR_DENIED &&
-        !c->challenged) { /* what was asked for last time may not be what is asked for here */
-        memset(&c->challenge, 0, sizeof(c->challenge));
-        send_it(c, NULL);
-        return;
-    }
-    /* The token service refuses us: has the secret been changed? */
-    if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !is_clients(c) &&
-        cred_refused(c->u->cred, c->repository, c->identity)) {
-        c->renewed = true;
-        attempt(c);
-        return;
-    }
-    fail_login(c, err);
-}
-
-static void use_identity(struct upstream_call *c, const struct cred_identity *id)
-{
-    if (id->bearer) {
-        send_bearer(c, id->bearer);
-    } else if (c->challenge.scheme == CHALLENGE_BEARER) {
-        c->waiting = true;
-        tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, c->whose, take_token, c);
-    } else {
-        _cleanup_secret_ char *basic =
-            id->username && !id->is_identity_token ? token_basic(id->username, id->secret) : NULL;
-        send_it(c, basic);
-    }
-}
-
-static void take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
-{
-    struct upstream_call *c = arg;
-    bool same = number == c->identity;
-
-    c->waiting = false;
-    if (c->cancelled) {
-        call_free(c);
-        return;
-    }
-    if (err) {
-        struct err ours = *err;
-        /* Our own provider's refusal is not upstream's word about this client. */
-        ours.code = err->code == ERR_CANCELLED || err->code == ERR_TIMEOUT ? err->code : ERR_UPSTREAM;
-        ours.status = 0;
-        fail_login(c, &ours);
-        return;
-    }
-    if (c->renewed && same) { /* no other has turned up: the refusal stands */
-        struct err refused = {0};
-        err_set(&refused, ERR_DENIED, "%s refuses the configured credentials", c->u->name);
-        refused.status = 401;
-        fail_login(c, &refused);
-        return;
-    }
-    c->identity = id->username || id->bearer || id->secret ? number : 0;
-    use_identity(c, id);
-}
-
-/* What the endpoint asked for last time, for this repository now. */
-static void recall_challenge(struct upstream_call *c)
-{
-    const struct endpoint *e = &c->u->endpoints[c->endpoint];
-    struct challenge *ch = &c->challenge;
-
-    memset(ch, 0, sizeof(*ch));
-    pthread_mutex_lock(&c->u->lock);
-    if (e->usual_scope)
-        *ch = e->challenge;
-    pthread_mutex_unlock(&c->u->lock);
-    if (ch->scheme == CHALLENGE_BEARER)
-        snprintf(ch->scope, sizeof(ch->scope), "repository:%s:pull", c->repository);
-}
-
-static void attempt(struct upstream_call *c)
+void call_attempt(struct upstream_call *c)
 {
     struct err err = {0};
+    int64_t held_ms;
 
-    if (c->endpoint < 0)
+    if (c->endpoint >= 0 && is_held(c, &held_ms)) {
+        endpoint_forget(c->u, c->endpoint);
+        if (call_has_more_endpoints(c)) {
+            call_next_endpoint(c);
+            return;
+        }
+        int wait_s = (int)((held_ms + 999) / 1000);
+        err_set(&err, ERR_RATE_LIMIT, "%s's rate limit is used up: it is asked again in %d s", c->u->name, wait_s);
+        err.retry_after = wait_s;
+        err.status = 429;
+    } else if (c->endpoint < 0)
         err_set(&err, ERR_UNREACHABLE, "%s did not answer a moment ago: it is asked again in a while", c->u->name);
     else if (++c->attempts > ATTEMPTS_MAX)
         err_set(&err, ERR_UPSTREAM, "%s: no end of challenges", c->u->name);
     if (err.code != ERR_OK) {
-        end(c, &(struct transfer_response){0}, &err);
+        call_end(c, &(struct transfer_response){0}, &err);
         return;
     }
     if (c->authorization) {
-        send_it(c, c->authorization);
+        call_send(c, c->authorization);
         return;
     }
     if (!c->challenged)
-        recall_challenge(c);
+        call_recall_challenge(c);
     if (c->challenge.scheme == CHALLENGE_NONE) {
-        send_it(c, NULL);
-    } else if (is_clients(c)) {
-        use_identity(c, &c->client);
+        call_send(c, NULL);
+    } else if (call_is_clients(c)) {
+        call_use_identity(c, &c->client);
     } else {
         c->waiting = true;
-        cred_get(c->u->cred, c->loop, c->repository, take_identity, c);
+        cred_get(c->u->creds[c->own], c->loop, c->repository, call_take_identity, c);
     }
 }
 
@@ -390,7 +254,16 @@ static void begin(void *arg)
     if (c->cancelled)
         call_free(c);
     else
-        attempt(c);
+        call_attempt(c);
+}
+
+/* A client that brings a token of his own is known by it. */
+static void name_asker(struct upstream_call *c)
+{
+    if (c->authorization)
+        snprintf(c->who, sizeof(c->who), "token %08x", text_hash(c->authorization));
+    else
+        snprintf(c->who, sizeof(c->who), "%s", c->whose);
 }
 
 struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine *engine, struct loop *loop,
@@ -414,11 +287,15 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->range_first = req->range_first;
     c->range_last = req->range_last;
     c->decode = req->decode;
+    c->optional = req->optional;
+    c->own = -1;
+    c->kind = strncmp(req->path, "blobs/", 6) == 0 ? BUDGET_BLOBS : BUDGET_MANIFESTS;
+    name_asker(c);
     c->on_head = req->on_head;
     c->on_data = req->on_data;
     c->on_done = req->on_done;
     c->arg = req->arg;
-    c->endpoint = endpoint_choose(u, req->endpoint_first, 0, &wait_ms);
+    c->endpoint = endpoint_choose(u, req->endpoint_first, 0, req->optional, &wait_ms);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;
     loop_post(loop, begin, c);
@@ -429,6 +306,12 @@ void upstream_pause(struct upstream_call *c, bool pause)
 {
     if (c->transfer)
         transfer_pause(c->transfer, pause);
+}
+
+void upstream_doubt(struct upstream_call *c)
+{
+    if (c->endpoint >= 0 && c->transfer && !c->delivering)
+        endpoint_doubt(c->u, c->endpoint);
 }
 
 void upstream_cancel(struct upstream_call *c)

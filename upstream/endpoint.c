@@ -18,7 +18,7 @@ enum {
     OPEN_MAX_MS = 30000,
 };
 
-int endpoint_choose(struct upstream *u, int first, unsigned tried, int64_t *wait_ms)
+int endpoint_choose(struct upstream *u, int first, unsigned tried, bool optional, int64_t *wait_ms)
 {
     int64_t now = clock_mono_ms();
     int chosen = -1, second = -1;
@@ -32,7 +32,7 @@ int endpoint_choose(struct upstream *u, int first, unsigned tried, int64_t *wait
             continue;
         if (e->open_until_ms == 0 || (now >= e->open_until_ms && !e->probing))
             chosen = n;
-        else if (!e->slow && second < 0)
+        else if (!optional && !e->slow && second < 0)
             second = n;
         else if (*wait_ms == 0 || e->open_until_ms - now < *wait_ms)
             *wait_ms = e->open_until_ms > now ? e->open_until_ms - now : 1;
@@ -41,6 +41,17 @@ int endpoint_choose(struct upstream *u, int first, unsigned tried, int64_t *wait
         u->endpoints[chosen].probing = true;
     pthread_mutex_unlock(&u->lock);
     return chosen >= 0 ? chosen : second;
+}
+
+bool endpoint_any_well(struct upstream *u)
+{
+    bool well = false;
+
+    pthread_mutex_lock(&u->lock);
+    for (int i = 0; i < u->endpoint_count; i++)
+        well = well || (u->endpoints[i].open_until_ms == 0 && !u->endpoints[i].doubtful);
+    pthread_mutex_unlock(&u->lock);
+    return well;
 }
 
 void endpoint_note(struct upstream *u, int n, bool bad, int64_t took_ms)
@@ -52,7 +63,7 @@ void endpoint_note(struct upstream *u, int n, bool bad, int64_t took_ms)
     if (!bad) {
         e->failures = 0;
         e->open_until_ms = 0;
-        e->slow = false;
+        e->slow = e->doubtful = false;
     } else {
         e->failures++;
         e->slow = took_ms >= SLOW_MS;
@@ -60,6 +71,13 @@ void endpoint_note(struct upstream *u, int n, bool bad, int64_t took_ms)
         if (beyond >= 0)
             e->open_until_ms = clock_mono_ms() + MIN((int64_t)OPEN_MS << MIN(beyond, 10), (int64_t)OPEN_MAX_MS);
     }
+    pthread_mutex_unlock(&u->lock);
+}
+
+void endpoint_doubt(struct upstream *u, int n)
+{
+    pthread_mutex_lock(&u->lock);
+    u->endpoints[n].doubtful = true;
     pthread_mutex_unlock(&u->lock);
 }
 

@@ -1,8 +1,11 @@
 #include "upstream/registry_private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <string.h>
+
+enum { PROBE_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
 
@@ -28,11 +31,16 @@ struct upstream *upstream_new(const struct upstream_options *o)
         while (*url && url[strlen(url) - 1] == '/')
             url[strlen(url) - 1] = '\0';
     }
-    u->cred = cred_new(o->credentials ? o->credentials : &nobody, o->name, o->workers);
+    u->cred_count = o->credentials_count > 0 ? MIN(o->credentials_count, (int)UPSTREAM_IDENTITIES_MAX) : 1;
+    for (int i = 0; i < u->cred_count; i++)
+        u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
+    u->rate_reserve = o->rate_reserve;
+    u->budgets = budgets_new();
     u->tokens = tokens_new(&t);
     pthread_mutex_init(&u->lock, NULL);
     atomic_init(&u->up, true);
     atomic_init(&u->ratelimit_remaining, -1);
+    atomic_init(&u->probe_ms, -PROBE_MS);
     return u;
 }
 
@@ -41,7 +49,9 @@ void upstream_free(struct upstream *u)
     if (!u)
         return;
     tokens_free(u->tokens);
-    cred_free(u->cred);
+    for (int i = 0; i < u->cred_count; i++)
+        cred_free(u->creds[i]);
+    budgets_free(u->budgets);
     for (int i = 0; i < u->endpoint_count; i++)
         free(u->endpoints[i].url);
     for (int i = 0; i < NAMED_MAX; i++)
@@ -57,10 +67,143 @@ const char *upstream_name(const struct upstream *u)
     return u->name;
 }
 
+/* ---- the cache's own identities, and limits ---- */
+
+void identity_name(int n, char who[BUDGET_WHO_MAX + 1])
+{
+    if (n == 0) /* the only one, mostly */
+        who[0] = '\0';
+    else
+        snprintf(who, BUDGET_WHO_MAX + 1, "own %d", n);
+}
+
+/* The number behind such a name; -1: it is a client's. */
+static int identity_number(const char *who)
+{
+    int n;
+
+    return who[0] == '\0' ? 0 : sscanf(who, "own %d", &n) == 1 ? n : -1;
+}
+
+int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms)
+{
+    int64_t most = -1;
+    int chosen = -1;
+
+    *held_ms = 0;
+    for (int i = 0; i < u->cred_count; i++) {
+        char who[BUDGET_WHO_MAX + 1];
+        if (tried >> i & 1)
+            continue;
+        identity_name(i, who);
+        int64_t held = budget_held_ms(u->budgets, endpoint, who, kind), left = budget_left(u->budgets, endpoint, who);
+        if (held > 0) {
+            *held_ms = *held_ms == 0 ? held : MIN(*held_ms, held);
+            continue;
+        }
+        left = left < 0 ? INT64_MAX : left; /* nobody knows: ask, and we will */
+        if (left > most) {
+            most = left;
+            chosen = i;
+        }
+    }
+    return chosen;
+}
+
+/* 0: some endpoint may be asked by somebody. */
+static int64_t limited_ms(struct upstream *u)
+{
+    int64_t least = INT64_MAX, held;
+
+    for (int i = 0; i < u->endpoint_count; i++) {
+        if (identity_choose(u, i, BUDGET_MANIFESTS, 0, &held) >= 0)
+            return 0;
+        least = MIN(least, held);
+    }
+    return least;
+}
+
+static bool own_is_short(struct upstream *u)
+{
+    for (int i = 0; i < u->endpoint_count; i++)
+        for (int k = 0; k < u->cred_count; k++) {
+            char who[BUDGET_WHO_MAX + 1];
+            identity_name(k, who);
+            int64_t left = budget_left(u->budgets, i, who);
+            if (budget_held_ms(u->budgets, i, who, BUDGET_MANIFESTS) == 0 && (left < 0 || left >= u->rate_reserve))
+                return false;
+        }
+    return true;
+}
+
+enum upstream_mood upstream_mood(struct upstream *u, const struct upstream_request *req)
+{
+    if (!endpoint_any_well(u))
+        return UPSTREAM_DOWN;
+    if (req->authorization || req->identity)
+        return UPSTREAM_WELL; /* a client's own budget: his request finds out */
+    if (limited_ms(u) > 0)
+        return UPSTREAM_LIMITED;
+    return own_is_short(u) ? UPSTREAM_SHORT : UPSTREAM_WELL;
+}
+
+bool upstream_take_probe(struct upstream *u)
+{
+    int64_t last = atomic_load(&u->probe_ms), now = clock_mono_ms();
+
+    return now - last >= PROBE_MS && atomic_compare_exchange_strong(&u->probe_ms, &last, now);
+}
+
+struct visit {
+    void (*fn)(void *arg, const struct budget_info *info);
+    void *arg;
+};
+
+static void show_budget(void *arg, const struct budget_info *info)
+{
+    struct visit *v = arg;
+    struct budget_info shown = *info;
+    int n = identity_number(info->who);
+
+    if (n >= 0)
+        snprintf(shown.who, sizeof(shown.who), "%d", n);
+    else
+        snprintf(shown.who, sizeof(shown.who), "client");
+    v->fn(v->arg, &shown);
+}
+
+void upstream_each_budget(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg)
+{
+    struct visit v = {fn, arg};
+
+    budgets_each(u->budgets, show_budget, &v);
+}
+
+/* ---- figures ---- */
+
+struct own {
+    int64_t left, limit;
+};
+
+static void look_at_own(void *arg, const struct budget_info *info)
+{
+    struct own *o = arg;
+
+    if (identity_number(info->who) < 0 || info->remaining <= o->left)
+        return;
+    o->left = info->remaining;
+    o->limit = info->limit;
+}
+
 void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
 {
+    struct own own = {.left = -1, .limit = -1};
+
+    budgets_each(u->budgets, look_at_own, &own);
     out->up = atomic_load(&u->up);
-    out->ratelimit_remaining = atomic_load(&u->ratelimit_remaining);
+    out->ratelimit_remaining = own.left >= 0 ? own.left : atomic_load(&u->ratelimit_remaining);
+    out->ratelimit_limit = own.limit;
+    out->limited_ms = limited_ms(u);
     out->received_bytes = atomic_load(&u->received);
     out->requests = atomic_load(&u->requests);
 }

@@ -11,17 +11,22 @@
 #ifndef ENTREPOT_UPSTREAM_REGISTRY_H
 #define ENTREPOT_UPSTREAM_REGISTRY_H
 
+#include "upstream/budget.h"
 #include "upstream/cred.h"
 #include "upstream/transfer.h"
 
 struct upstream;
 struct upstream_call;
 
+enum { UPSTREAM_IDENTITIES_MAX = 8 };
+
 struct upstream_options {
     const char *name;
     const char *const *endpoints;           /* "https://host[/prefix]", NULL-terminated, at least one */
-    const struct cred_options *credentials; /* or NULL: nobody */
-    struct cred_workers *workers;           /* borrowed */
+    const struct cred_options *credentials; /* the cache's identities: whoever has most left is the one that asks */
+    int credentials_count;                  /* 0: nobody */
+    int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */
+    struct cred_workers *workers; /* borrowed */
     const char *ca_file;
     const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */
     bool insecure;
@@ -36,8 +41,9 @@ const char *upstream_name(const struct upstream *u);
 enum { UPSTREAM_CODES = 600 };
 
 struct upstream_stats {
-    bool up;                     /* the last exchange brought an answer that was not 5xx */
-    int64_t ratelimit_remaining; /* -1 not known */
+    bool up;                                      /* the last exchange brought an answer that was not 5xx */
+    int64_t ratelimit_remaining, ratelimit_limit; /* of the identity that has most left; -1 not known */
+    int64_t limited_ms;                           /* so long nothing that counts is asked for; 0: it is */
     uint64_t received_bytes, requests;
 };
 
@@ -46,6 +52,11 @@ void upstream_get_stats(struct upstream *u, struct upstream_stats *out);
 /* Visits how often each method was answered with each code; code 0: no answer. Any thread. */
 void upstream_each_code(struct upstream *u, void (*fn)(void *arg, const char *method, int code, uint64_t count),
                         void *arg);
+
+/* Visits what is known of its limits; `who` is a number for the cache's own identities, "client" for others. Any
+ * thread.
+ */
+void upstream_each_budget(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg);
 
 struct upstream_request {
     const char *method;        /* GET or HEAD */
@@ -59,6 +70,7 @@ struct upstream_request {
     int64_t range_first, range_last;
     const char *if_range;
     bool decode;        /* as in transfer.h */
+    bool optional;      /* an endpoint that failed a moment ago is not asked just to try */
     int endpoint_first; /* where to begin in the list, modulo its length */
     /* as in transfer.h */
     bool (*on_head)(void *arg, const struct transfer_response *r);
@@ -67,11 +79,25 @@ struct upstream_request {
     void *arg;
 };
 
-/* Callbacks come later, from the loop. */
+enum upstream_mood {
+    UPSTREAM_WELL,
+    UPSTREAM_SHORT,   /* little is left of the limit: what is not needed is to be put off */
+    UPSTREAM_LIMITED, /* it said 429: manifests are not asked for */
+    UPSTREAM_DOWN,    /* no endpoint has answered lately */
+};
+/* What a request for a manifest would find; only whose it is counts. Any thread. */
+enum upstream_mood upstream_mood(struct upstream *u, const struct upstream_request *req);
+/* While little is left, one question a minute tells whether that is still so: whether this is the one. Any thread. */
+bool upstream_take_probe(struct upstream *u);
+
+/* Callbacks come later, from the loop. Errors beside those of transfer.h: ERR_RATE_LIMIT, with retry_after, if it is
+ * not to be asked yet. */
 struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine *engine, struct loop *loop,
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */
 void upstream_cancel(struct upstream_call *c);
+/* It takes too long for its caller: until somebody answers, upstream_mood() takes the endpoint for one that is down. */
+void upstream_doubt(struct upstream_call *c);
 /* Stops reading the answer's body, or goes on. */
 void upstream_pause(struct upstream_call *c, bool pause);
 

@@ -2,6 +2,7 @@
 #ifndef ENTREPOT_UPSTREAM_REGISTRY_PRIVATE_H
 #define ENTREPOT_UPSTREAM_REGISTRY_PRIVATE_H
 
+#include "upstream/budget.h"
 #include "upstream/challenge.h"
 #include "upstream/registry.h"
 #include "upstream/token.h"
@@ -23,6 +24,7 @@ struct endpoint {
     bool usual_scope;           /* whose scope was repository:<name>:pull */
     int failures;               /* in a row */
     bool slow;                  /* the last one took its time */
+    bool doubtful;              /* a request waits for it for too long */
     bool probing;               /* one request finds out whether it is well again */
     int64_t open_until_ms;      /* monotonic; until then it is passed over */
 };
@@ -30,17 +32,20 @@ struct endpoint {
 struct upstream {
     /* set once */
     char *name, *ca_file;
-    char *named[NAMED_MAX + 1]; /* NULL-terminated */
-    struct cred *cred;
+    char *named[NAMED_MAX + 1];                  /* NULL-terminated */
+    struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
+    int cred_count, rate_reserve;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
     struct endpoint endpoints[ENDPOINTS_MAX];
     int endpoint_count;
     struct tokens *tokens;
+    struct budgets *budgets;
     /* shared */
     pthread_mutex_t lock;
     atomic_bool up;
-    atomic_int_fast64_t ratelimit_remaining;
+    atomic_int_fast64_t ratelimit_remaining; /* the last that was said, to whomever */
+    atomic_int_fast64_t probe_ms;            /* monotonic: when upstream_take_probe() said yes */
     atomic_uint_fast64_t received, requests;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };
@@ -48,12 +53,24 @@ struct upstream {
 /* ---- endpoint.c: a circuit breaker for each ---- */
 
 /* The endpoint to ask, beginning at `first`, among those whose bit in `tried` is not set: one that is well, else one
- * whose time for a probe has come, else one that fails fast (asking it costs nothing). -1: there is none; *wait_ms says
- * when there may be. */
-int endpoint_choose(struct upstream *u, int first, unsigned tried, int64_t *wait_ms);
+ * whose time for a probe has come, else, for what is not optional, one that fails fast (asking it costs nothing). -1:
+ * there is none; *wait_ms says when there may be. */
+int endpoint_choose(struct upstream *u, int first, unsigned tried, bool optional, int64_t *wait_ms);
+/* Whether one of them is well. */
+bool endpoint_any_well(struct upstream *u);
 /* How it went: `bad` if it could not be reached, timed out or answered 5xx, after `took_ms`. */
 void endpoint_note(struct upstream *u, int n, bool bad, int64_t took_ms);
+/* It takes long. */
+void endpoint_doubt(struct upstream *u, int n);
 /* The request was given up before anybody knew. */
 void endpoint_forget(struct upstream *u, int n);
+
+/* ---- registry.c: which of the cache's own identities asks ---- */
+
+/* What an identity is called in budgets and among tokens. */
+void identity_name(int n, char who[BUDGET_WHO_MAX + 1]);
+/* The one with most left at this endpoint, among those that are not held and whose bit in `tried` is not set. -1: all
+ * are held; *held_ms says for how long. */
+int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);
 
 #endif

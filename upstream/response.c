@@ -8,13 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-enum { VALUE_MAX = 4096, RETRY_AFTER_MAX = 3600 };
+enum { VALUE_MAX = 4096, RETRY_AFTER_MAX = 21600 /* seconds; Docker Hub's window */ };
 
 void response_reset(struct transfer_response *r)
 {
     memset(r, 0, sizeof(*r));
     r->content_length = r->range_first = r->range_last = r->range_total = -1;
-    r->ratelimit_limit = r->ratelimit_remaining = -1;
+    r->ratelimit_limit = r->ratelimit_remaining = r->ratelimit_window = -1;
 }
 
 /* A number of bytes: digits alone, as RFC 9110 §8.6 has it. -1 if it is not one. */
@@ -88,14 +88,33 @@ static void take_retry_after(struct transfer_response *r, const char *v)
     r->retry_after = (int)MAX(MIN(s, (int64_t)RETRY_AFTER_MAX), (int64_t)0);
 }
 
+/* "100;w=21600": a hundred in six hours (draft-polli-ratelimit-headers). */
 static void take_limit(struct transfer_response *r, const char *v)
 {
+    const char *window = strstr(v, ";w=");
+
     r->ratelimit_limit = number(v, NULL);
+    if (window)
+        r->ratelimit_window = number(window + 3, NULL);
 }
 
 static void take_remaining(struct transfer_response *r, const char *v)
 {
+    const char *window = strstr(v, ";w=");
+
     r->ratelimit_remaining = number(v, NULL);
+    if (window)
+        r->ratelimit_window = number(window + 3, NULL);
+}
+
+/* It is shown to people: no control characters. */
+static void take_source(struct transfer_response *r, const char *v)
+{
+    for (const char *p = v; *p; p++)
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
+            return;
+    if (strlen(v) < sizeof(r->ratelimit_source))
+        snprintf(r->ratelimit_source, sizeof(r->ratelimit_source), "%s", v);
 }
 
 static void take_challenge(struct transfer_response *r, const char *v)
@@ -136,6 +155,7 @@ static const struct {
     {"retry-after", take_retry_after},
     {"ratelimit-limit", take_limit},
     {"ratelimit-remaining", take_remaining},
+    {"docker-ratelimit-source", take_source},
     {"www-authenticate", take_challenge},
     {"link", take_link},
     {"oci-filters-applied", take_filters},

@@ -31,6 +31,8 @@ struct transfer_response {
     struct digest digest;                         /* Docker-Content-Digest; DIGEST_NONE if absent or malformed */
     int retry_after;                              /* seconds; 0 absent */
     int64_t ratelimit_limit, ratelimit_remaining; /* -1 absent */
+    int64_t ratelimit_window;                     /* seconds; -1 absent */
+    char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
     char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
     char link[1024];
     char oci_filters[128]; /* OCI-Filters-Applied */

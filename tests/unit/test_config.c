@@ -218,16 +218,16 @@ static void defaults(void **state UNUSED)
     assert_true(c.gc_high == 95 && c.gc_low == 85 && !c.gc_lru);
     assert_int_equal(c.gc_grace_ms, 3600000);
     assert_int_equal(c.gc_interval_ms, 60000);
-    assert_int_equal(c.tags_ttl_ms, 300000);
-    assert_true(c.tags_max_stale_ms == (int64_t)30 * 86400000);
-    assert_int_equal(c.tags_negative_ttl_ms, 10000);
+    assert_int_equal(c.tags.ttl_ms, 300000);
+    assert_true(c.tags.max_stale_ms == (int64_t)30 * 86400000);
+    assert_int_equal(c.tags.negative_ttl_ms, 10000);
     assert_false(c.offline || c.upstreams_any);
     const struct config_upstream *u = config_find_upstream(&c, "ghcr.io");
     assert_null(u->endpoints[0]);
-    assert_int_equal(u->tags_ttl_ms, -1);
+    assert_int_equal(u->tags.ttl_ms, -1);
     assert_int_equal(u->connect_timeout_ms, 10000);
     assert_int_equal(u->stall_timeout_ms, 30000);
-    assert_true(u->parallel == 4 && u->rate_reserve == 10 && !u->insecure && !cred_options_given(&u->credentials));
+    assert_true(u->parallel == 4 && u->rate_reserve == 10 && !u->insecure && u->credentials_count == 0);
     config_free(&c);
 }
 
@@ -367,14 +367,14 @@ static void upstreams(void **state UNUSED)
                      "    tags: {ttl: 1h}\n",
                      &c, &err));
     assert_string_equal(config_find_upstream(&c, "quay.io")->endpoints[1], "https://quay.io");
-    assert_int_equal(config_find_upstream(&c, "quay.io")->tags_ttl_ms, 3600000);
+    assert_int_equal(config_find_upstream(&c, "quay.io")->tags.ttl_ms, 3600000);
     assert_string_equal(config_find_upstream(&c, "docker.io")->endpoints[0], "https://registry-1.docker.io");
     assert_string_equal(config_find_upstream(&c, "europe-docker.pkg.dev")->name, "*.pkg.dev");
     assert_string_equal(config_find_upstream(&c, "1.dkr.ecr.eu-west-1.amazonaws.com")->name,
                         "*.dkr.ecr.*.amazonaws.com");
     assert_null(config_find_upstream(&c, "pkg.dev"));
     assert_null(config_find_upstream(&c, "evil.example"));
-    assert_int_equal(c.tags_ttl_ms, 300000);
+    assert_int_equal(c.tags.ttl_ms, 300000);
     config_free(&c);
 }
 
@@ -390,7 +390,7 @@ static void secrets_are_not_shown(void **state UNUSED)
     fputs("not-a-secret\n", f);
     fclose(f);
     assert_true(load(text, &c, &err));
-    assert_string_equal(config_find_upstream(&c, "a.io")->credentials.password_file, file);
+    assert_string_equal(config_find_upstream(&c, "a.io")->credentials[0].password_file, file);
     config_print(&c, &shown);
     assert_null(strstr(shown.data, "not-a-secret"));
     json_t *j = config_json(&c);
@@ -420,7 +420,7 @@ static void secrets_may_be_left_unread(void **state UNUSED)
     fclose(f);
     assert_true(config_load(&c, &o, &err));
     assert_string_equal(c.admin_socket, "/x/y.sock");
-    assert_string_equal(config_find_upstream(&c, "a.io")->credentials.password_file, "/nowhere");
+    assert_string_equal(config_find_upstream(&c, "a.io")->credentials[0].password_file, "/nowhere");
     config_free(&c);
     o.no_secrets = false;
     assert_false(config_load(&c, &o, &err));

@@ -185,25 +185,26 @@ static void breakers(void **state UNUSED)
     struct upstream *u = upstream_new(&o);
     int64_t wait_ms;
 
-    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0);
+    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0);
     endpoint_note(u, 0, true, 5);
-    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0); /* once may be chance */
+    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0); /* once may be chance */
     endpoint_note(u, 0, true, 5);
-    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 1); /* open */
-    assert_int_equal(endpoint_choose(u, 0, 2, &wait_ms), 0); /* nothing better, and it fails fast */
+    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 1); /* open */
+    assert_int_equal(endpoint_choose(u, 0, 2, false, &wait_ms), 0); /* nothing better, and it fails fast */
     endpoint_note(u, 1, true, 5000);
-    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0);
-    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), -1); /* the other is slow to fail: not worth waiting for */
+    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0);
+    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms),
+                     -1); /* the other is slow to fail: not worth waiting for */
     assert_true(wait_ms > 0 && wait_ms <= 1000);
     usleep(1100000);
-    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), 1); /* half-open: one request probes it */
-    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), -1);
+    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms), 1); /* half-open: one request probes it */
+    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms), -1);
     endpoint_note(u, 1, true, 5000);
-    assert_int_equal(endpoint_choose(u, 0, 1, &wait_ms), -1);
+    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms), -1);
     assert_true(wait_ms > 1000); /* longer than before */
     endpoint_note(u, 0, false, 5);
-    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0); /* closed */
-    assert_int_equal(endpoint_choose(u, 0, 0, &wait_ms), 0);
+    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0); /* closed */
+    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0);
     upstream_free(u);
 }
 

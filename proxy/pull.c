@@ -1,0 +1,496 @@
+#include "proxy/pull_private.h"
+
+#include "base/clock.h"
+#include "gc/gc.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+enum { ATTEMPTS_MAX = 3, AGAIN_MS = 1000, LOOK_MS = 200 };
+
+/* What the loops and the caller share. The last word of a prefetch may not come any more once the loops have ended, so
+ * that whoever is last frees it. */
+struct shared {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int refs;
+    bool news, dropped;
+    struct item *items[PULL_PARALLEL]; /* that run */
+};
+
+struct run {
+    struct pull pull; /* first */
+    struct shared *shared;
+};
+
+static struct shared *shared_of(struct pull *p)
+{
+    return ((struct run *)p)->shared;
+}
+
+static void shared_unref(struct shared *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool last = --s->refs == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&s->cond);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+void pull_fail(struct image *image, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (image->failed)
+        return; /* the first reason is the one */
+    image->failed = true;
+    va_start(ap, fmt);
+    vsnprintf(image->error, sizeof(image->error), fmt, ap);
+    va_end(ap);
+}
+
+/* ---- what there is to do ---- */
+
+static bool is_seen(struct pull *p, const struct image *image, const struct digest *d)
+{
+    for (size_t i = 0; i < p->seen_count; i++)
+        if (p->seen_for[i] == image && digest_eq(&p->seen[i], d))
+            return true;
+    return false;
+}
+
+static void see(struct pull *p, struct image *image, const struct digest *d)
+{
+    if (p->seen_count == p->seen_room) {
+        p->seen_room = p->seen_room ? 2 * p->seen_room : 64;
+        p->seen = xrealloc(p->seen, p->seen_room * sizeof(*p->seen));
+        p->seen_for = xrealloc(p->seen_for, p->seen_room * sizeof(*p->seen_for));
+    }
+    p->seen[p->seen_count] = *d;
+    p->seen_for[p->seen_count++] = image;
+}
+
+static void say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
+{
+    const struct pull_blob b = {
+        .reference = it->image->text,
+        .kind = it->kind,
+        .status = status,
+        .digest = &it->digest,
+        .platform = it->platform,
+        .size = it->size,
+        .received = received,
+        .error = it->err.msg,
+    };
+
+    if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
+        p->wish->on_blob(p->wish->arg, &b);
+}
+
+struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
+                      const char *tag, int depth)
+{
+    if (p->item_count == PULL_ITEMS_MAX) {
+        pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
+        return NULL;
+    }
+    if (digest && kind != PULL_LISTING) {
+        if (is_seen(p, image, digest))
+            return NULL;
+        see(p, image, digest);
+    }
+    struct item *it = xcalloc(1, sizeof(*it));
+    it->pull = p;
+    it->image = image;
+    it->kind = kind;
+    it->size = -1;
+    it->depth = depth;
+    if (digest)
+        it->digest = *digest;
+    snprintf(it->tag, sizeof(it->tag), "%s", tag ? tag : "");
+    STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+    p->item_count++;
+    image->open++;
+    return it;
+}
+
+static void item_free(struct item *it)
+{
+    body_unref(it->listing);
+    free(it);
+}
+
+/* ---- on the loop ---- */
+
+struct errand {
+    struct shared *shared;
+    struct item *item;
+    struct proxy *proxy;
+    struct loop *loop;
+    struct prefetch_wish wish;
+    struct digest digest;
+    char tag[REF_TAG_MAX + 1], listing[16 + DIGEST_TEXT_MAX];
+    int slot;
+};
+
+static void errand_ended(void *arg, const struct body *listing, const struct err *err)
+{
+    struct errand *e = arg;
+    struct shared *s = e->shared;
+
+    pthread_mutex_lock(&s->lock);
+    struct item *it = s->items[e->slot]; /* NULL: the puller has gone */
+    if (it) {
+        it->prefetch = NULL;
+        it->ok = !err;
+        it->settled = true;
+        if (err)
+            it->err = *err;
+        it->listing = listing ? body_ref((struct body *)listing) : NULL;
+        s->items[e->slot] = NULL;
+        s->news = true;
+        pthread_cond_signal(&s->cond);
+    }
+    pthread_mutex_unlock(&s->lock);
+    shared_unref(s);
+    free(e);
+}
+
+static void errand_begin(void *arg)
+{
+    struct errand *e = arg;
+    struct shared *s = e->shared;
+
+    pthread_mutex_lock(&s->lock);
+    struct item *it = s->items[e->slot];
+    if (it)
+        it->prefetch = prefetch_begin_here(e->proxy, e->loop, &e->wish, errand_ended, e);
+    pthread_mutex_unlock(&s->lock);
+    if (!it) {
+        shared_unref(s);
+        free(e);
+    }
+}
+
+/* The caller has gone. What nobody else wants is paused. */
+static void drop_all(void *arg)
+{
+    struct shared *s = arg;
+
+    for (int i = 0; i < PULL_PARALLEL; i++) {
+        pthread_mutex_lock(&s->lock);
+        struct prefetch *p = s->items[i] ? s->items[i]->prefetch : NULL;
+        pthread_mutex_unlock(&s->lock);
+        if (p)
+            prefetch_drop(p);
+    }
+    shared_unref(s);
+}
+
+/* ---- the puller ---- */
+
+/* Whether the cache has it; then asking costs nothing but a look. */
+static bool is_here(struct pull *p, struct item *it)
+{
+    struct cache_hit hit;
+
+    if (it->tag[0] || it->kind == PULL_LISTING)
+        return false;
+    cache_find(p->proxy->cache, it->image->name, NULL, &it->digest, &hit);
+    return hit.stored && hit.linked && (it->kind != PULL_MANIFEST || hit.blob.flags & BLOB_MANIFEST) &&
+           store_has_blob(p->proxy->cache->store, &it->digest);
+}
+
+static void start(struct pull *p, struct item *it)
+{
+    struct shared *s = shared_of(p);
+    struct errand *e = xcalloc(1, sizeof(*e));
+    char text[DIGEST_TEXT_MAX];
+
+    e->shared = s;
+    e->item = it;
+    e->proxy = p->proxy;
+    e->loop = p->loop;
+    e->digest = it->digest;
+    snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
+    if (it->kind == PULL_LISTING)
+        snprintf(e->listing, sizeof(e->listing), "referrers/%s", digest_format(&it->digest, text));
+    e->wish = (struct prefetch_wish){
+        .site = it->image->site,
+        .path = it->image->path,
+        .name = it->image->name,
+        .tag = e->tag,
+        .digest = it->tag[0] ? NULL : &e->digest,
+        .manifest = it->kind == PULL_MANIFEST,
+        .listing = e->listing[0] ? e->listing : NULL,
+        .anew = true,
+    };
+    it->settled = false;
+    pthread_mutex_lock(&s->lock);
+    while (s->items[e->slot])
+        e->slot++;
+    s->items[e->slot] = it;
+    s->refs++;
+    pthread_mutex_unlock(&s->lock);
+    p->running_count++;
+    STAILQ_INSERT_TAIL(&p->running, it, entry);
+    loop_post(p->loop, errand_begin, e);
+}
+
+static void end_image(struct pull *p, struct image *im)
+{
+    struct err err = {0};
+    char tag[REF_TAG_MAX + 1];
+    bool by_digest = im->ref.digest.alg != DIGEST_NONE;
+
+    if (!im->failed && p->wish->pin &&
+        !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
+        pull_fail(im, "pinning it: %s", err.msg);
+    const struct pull_image end = {im->text, im->failed ? PULL_FAILED : PULL_DONE, im->digest, im->size, im->fetched,
+                                   im->error};
+    p->wish->on_image(p->wish->arg, &end);
+    p->sum->failed += im->failed;
+    p->sum->size += im->size;
+    p->sum->fetched += im->fetched;
+}
+
+/* What is said about an image is pinned with it. */
+static void pin_statement(struct pull *p, const struct item *it)
+{
+    char tag[REF_TAG_MAX + 1];
+
+    if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0)
+        gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
+               it->tag[0] ? NULL : &it->digest, true, NULL);
+}
+
+/* It is here. */
+static void take(struct pull *p, struct item *it, bool was_here)
+{
+    struct image *im = it->image;
+    bool root = !im->begun;
+
+    if (it->kind == PULL_LISTING)
+        pull_take_listing(p, it, it->listing);
+    if (it->kind == PULL_MANIFEST)
+        pull_take_manifest(p, it);
+    if (root && im->digest.alg != DIGEST_NONE) {
+        im->begun = true;
+        p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, ""});
+    }
+    pin_statement(p, it);
+    if (it->kind != PULL_LISTING && it->size > 0) {
+        im->size += it->size;
+        im->fetched += was_here ? 0 : it->size;
+    }
+    say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
+}
+
+static bool is_passing(const struct err *e)
+{
+    return e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT || e->code == ERR_UPSTREAM;
+}
+
+static void settle(struct pull *p, struct item *it, bool was_here)
+{
+    struct image *im = it->image;
+
+    if (it->ok) {
+        take(p, it, was_here);
+    } else if (is_passing(&it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
+        it->not_before_ms = clock_mono_ms() + (int64_t)AGAIN_MS * it->attempts;
+        STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+        return;
+    } else if (it->kind == PULL_LISTING) {
+        pull_take_listing(p, it, NULL);
+    } else if (!it->optional || (it->err.code != ERR_NOT_FOUND && it->err.code != ERR_DENIED)) {
+        pull_fail(im, "%s", it->err.msg);
+        say_blob(p, it, PULL_FAILED, 0);
+    }
+    if (--im->open == 0)
+        end_image(p, im);
+    item_free(it);
+}
+
+static bool is_stopped(struct pull *p)
+{
+    return p->wish->stop(p->wish->arg) || !atomic_load(&p->proxy->ready);
+}
+
+/* Starts what may start. What is here already takes no time, and is done at once. */
+static void start_some(struct pull *p)
+{
+    int64_t now = clock_mono_ms();
+    size_t passed_over = 0;
+
+    while (p->running_count < PULL_PARALLEL && !STAILQ_EMPTY(&p->waiting) && !is_stopped(p)) {
+        struct item *it = STAILQ_FIRST(&p->waiting);
+        STAILQ_REMOVE_HEAD(&p->waiting, entry);
+        if (it->not_before_ms > now) {
+            STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+            if (++passed_over > p->item_count)
+                break;
+            continue;
+        }
+        if (is_here(p, it)) {
+            it->ok = true;
+            use_touch(p->proxy->cache->use, &it->digest);
+            settle(p, it, true);
+            continue;
+        }
+        if (it->attempts == 0)
+            say_blob(p, it, PULL_WAITING, 0);
+        start(p, it);
+    }
+}
+
+/* Takes the items that have settled out of those that run. */
+static void gather(struct pull *p)
+{
+    struct items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
+    struct shared *s = shared_of(p);
+
+    pthread_mutex_lock(&s->lock);
+    while (!STAILQ_EMPTY(&p->running)) {
+        struct item *it = STAILQ_FIRST(&p->running);
+        STAILQ_REMOVE_HEAD(&p->running, entry);
+        if (it->settled)
+            STAILQ_INSERT_TAIL(&settled, it, entry);
+        else
+            STAILQ_INSERT_TAIL(&rest, it, entry);
+    }
+    pthread_mutex_unlock(&s->lock);
+    STAILQ_CONCAT(&p->running, &rest);
+    while (!STAILQ_EMPTY(&settled)) {
+        struct item *it = STAILQ_FIRST(&settled);
+        STAILQ_REMOVE_HEAD(&settled, entry);
+        p->running_count--;
+        settle(p, it, false);
+    }
+}
+
+static void look_at_transfer(void *arg, const struct ingest_info *info)
+{
+    struct pull *p = arg;
+    struct item *it;
+
+    STAILQ_FOREACH (it, &p->running, entry)
+        if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
+            it->size = info->size > 0 ? info->size : it->size;
+            say_blob(p, it, PULL_RUNNING, info->received);
+        }
+}
+
+static void wait_for_news(struct pull *p)
+{
+    struct shared *s = shared_of(p);
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_mutex_lock(&s->lock);
+    if (!s->news)
+        pthread_cond_timedwait(&s->cond, &s->lock, &until);
+    bool news = s->news;
+    s->news = false;
+    pthread_mutex_unlock(&s->lock);
+    if (!news)
+        ingests_each(p->proxy->cache->ingests, look_at_transfer, p);
+}
+
+static void begin_images(struct pull *p)
+{
+    char tag[REF_TAG_MAX + 1];
+
+    for (size_t i = 0; i < p->wish->count; i++) {
+        struct image *im = &p->images[i];
+        im->ref = p->wish->references[i];
+        ref_format(&im->ref, im->text);
+        ref_name(&im->ref, im->name);
+        p->wish->on_image(p->wish->arg, &(struct pull_image){.reference = im->text, .status = PULL_WAITING});
+        if (!prefetch_site(p->proxy, im->name, &im->site, &im->path)) {
+            pull_fail(im, "%s is not a configured upstream: add it under upstreams", im->ref.host);
+            end_image(p, im);
+            continue;
+        }
+        bool by_digest = im->ref.digest.alg != DIGEST_NONE;
+        struct item *it = pull_add(p, im, PULL_MANIFEST, by_digest ? &im->ref.digest : NULL,
+                                   by_digest ? NULL : ref_tag(&im->ref, tag), 0);
+        it->about = true;
+    }
+}
+
+static struct shared *shared_new(void)
+{
+    struct shared *s = xcalloc(1, sizeof(*s));
+    pthread_condattr_t attr;
+
+    s->refs = 1;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->cond, &attr);
+    pthread_condattr_destroy(&attr);
+    return s;
+}
+
+/* The caller is gone, or the cache is being stopped: what runs is dropped, and its word finds nobody. */
+static void abandon(struct pull *p)
+{
+    struct shared *s = shared_of(p);
+
+    pthread_mutex_lock(&s->lock);
+    s->refs++;
+    pthread_mutex_unlock(&s->lock);
+    loop_post(p->loop, drop_all, s);
+    for (int waits = 0; p->running_count > 0 && waits < 10 && atomic_load(&p->proxy->ready); waits++) {
+        wait_for_news(p);
+        gather(p);
+    }
+    pthread_mutex_lock(&s->lock);
+    memset(s->items, 0, sizeof(s->items));
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void free_items(struct items *list)
+{
+    while (!STAILQ_EMPTY(list)) {
+        struct item *it = STAILQ_FIRST(list);
+        STAILQ_REMOVE_HEAD(list, entry);
+        item_free(it);
+    }
+}
+
+void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum)
+{
+    struct run run = {.pull = {.proxy = proxy, .loop = loop, .wish = wish, .sum = sum}, .shared = shared_new()};
+    struct pull *p = &run.pull;
+
+    *sum = (struct pull_sum){.images = wish->count};
+    p->images = xcalloc(MAX(wish->count, (size_t)1), sizeof(*p->images));
+    STAILQ_INIT(&p->waiting);
+    STAILQ_INIT(&p->running);
+    begin_images(p);
+    while ((!STAILQ_EMPTY(&p->waiting) || p->running_count > 0) && !is_stopped(p)) {
+        start_some(p);
+        if (p->running_count > 0 || !STAILQ_EMPTY(&p->waiting))
+            wait_for_news(p);
+        gather(p);
+    }
+    sum->stopped = !STAILQ_EMPTY(&p->waiting) || p->running_count > 0;
+    if (sum->stopped)
+        abandon(p);
+    free_items(&p->waiting);
+    free_items(&p->running);
+    shared_unref(run.shared);
+    free(p->seen);
+    free(p->seen_for);
+    free(p->images);
+}

@@ -1,0 +1,78 @@
+/* pull_private.h - between pull.c, which has things fetched, and pull_tree.c, which knows what an image consists of. */
+#ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
+#define ENTREPOT_PROXY_PULL_PRIVATE_H
+
+#include "proxy/prefetch.h"
+#include "proxy/pull.h"
+
+#include <sys/queue.h>
+
+enum { PULL_ITEMS_MAX = 1 << 20, PULL_DEPTH_MAX = 4 /* a signature of an SBOM of an image in an index */ };
+
+struct image {
+    struct ref ref;
+    char text[REF_TEXT_MAX], name[REF_TEXT_MAX];
+    const struct site *site;
+    const char *path;
+    struct digest digest;
+    int open; /* items that are not settled */
+    bool failed, begun;
+    char error[ERR_MSG_MAX];
+    int64_t size, fetched;
+};
+
+/* One thing to bring in. */
+struct item {
+    STAILQ_ENTRY(item) entry;
+    struct pull *pull;
+    struct image *image;
+    enum pull_kind kind;
+    char tag[REF_TAG_MAX + 1]; /* a manifest by tag */
+    struct digest digest;
+    int64_t size;
+    char platform[PLATFORM_MAX + 1];
+    int depth;     /* 0: the image itself; each statement about something is one deeper */
+    bool whole;    /* of an index, all there is */
+    bool optional; /* that there is none is no failure */
+    bool about;    /* what is said about it is looked for, too */
+    int attempts;
+    int64_t not_before_ms; /* monotonic */
+    /* the loop's */
+    struct prefetch *prefetch;
+    /* under pull->lock */
+    bool settled, ok;
+    struct err err;
+    struct body *listing;
+};
+
+STAILQ_HEAD(items, item);
+
+struct pull {
+    struct proxy *proxy;
+    struct loop *loop;
+    const struct pull_wish *wish;
+    struct pull_sum *sum;
+    struct image *images;
+    struct items waiting, running;
+    size_t item_count;
+    int running_count;
+    struct digest *seen; /* what has been asked for, with its image */
+    struct image **seen_for;
+    size_t seen_count, seen_room;
+};
+
+/* ---- pull.c ---- */
+
+/* Adds something, unless it is there for this image already. Takes no reference to anything. */
+struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
+                      const char *tag, int depth);
+void pull_fail(struct image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- pull_tree.c ---- */
+
+/* A manifest is here: adds what it names, and, if that is wanted, what may be said about it. */
+void pull_take_manifest(struct pull *p, struct item *it);
+/* What a registry lists as referrers (NULL: nothing). */
+void pull_take_listing(struct pull *p, struct item *it, const struct body *listing);
+
+#endif

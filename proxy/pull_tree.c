@@ -1,0 +1,171 @@
+/* What an image consists of, found out while it is being pulled. */
+#include "proxy/pull_private.h"
+
+#include "proxy/platform.h"
+
+#include <jansson.h>
+#include <string.h>
+
+static const char *const COSIGN[] = {".sig", ".att", ".sbom"};
+
+static bool wants_all(const struct pull *p, const struct item *it)
+{
+    return it->whole || !p->wish->platforms[0][0] || strcmp(p->wish->platforms[0], "all") == 0;
+}
+
+static void add_manifest(struct pull *p, struct item *it, const struct part *part)
+{
+    struct item *child = pull_add(p, it->image, PULL_MANIFEST, &part->digest, NULL, it->depth);
+
+    if (!child)
+        return;
+    child->size = part->size;
+    child->whole = it->whole;
+    child->about = it->about && !part->attestation;
+    snprintf(child->platform, sizeof(child->platform), "%s", part->platform);
+}
+
+/* The one of an index that serves a platform best; NULL: none does. */
+static const struct part *choose(const struct manifest *m, const char *platform)
+{
+    const struct part *best = NULL;
+    int most = 0;
+
+    for (size_t i = 0; i < m->count; i++) {
+        const struct part *part = &m->parts[i];
+        int score = part->role == PART_MANIFEST && !part->attestation ? platform_score(platform, part->platform) : 0;
+        if (score > most) {
+            best = part;
+            most = score;
+        }
+    }
+    return best;
+}
+
+static void say_what_there_is(struct image *image, const struct manifest *m, const char *platform)
+{
+    char list[256] = "";
+
+    for (size_t i = 0; i < m->count; i++) {
+        size_t len = strlen(list);
+        if (m->parts[i].role == PART_MANIFEST && !m->parts[i].attestation && m->parts[i].platform[0])
+            snprintf(list + len, sizeof(list) - len, "%s%s", len ? ", " : "", m->parts[i].platform);
+    }
+    pull_fail(image, "there is no image for %s; there is one for: %s", platform, list[0] ? list : "nothing it names");
+}
+
+static void take_index(struct pull *p, struct item *it, const struct manifest *m)
+{
+    bool all = wants_all(p, it);
+
+    for (size_t i = 0; i < m->count; i++)
+        if (m->parts[i].role == PART_MANIFEST && (all || (m->parts[i].attestation && p->wish->referrers)))
+            add_manifest(p, it, &m->parts[i]);
+    for (int i = 0; !all && i < PULL_PLATFORMS_MAX && p->wish->platforms[i][0]; i++) {
+        const struct part *part = choose(m, p->wish->platforms[i]);
+        if (part)
+            add_manifest(p, it, part);
+        else
+            say_what_there_is(it->image, m, p->wish->platforms[i]);
+    }
+}
+
+/* Layers that registries do not distribute: engines fetch them from where their URLs say. */
+static bool is_foreign(const struct part *part)
+{
+    return strstr(part->media_type, ".foreign.") || strstr(part->media_type, ".nondistributable.");
+}
+
+static void take_image(struct pull *p, struct item *it, const struct manifest *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        const struct part *part = &m->parts[i];
+        if (part->role == PART_LAYER && is_foreign(part)) {
+            p->wish->on_note(p->wish->arg, it->image->text, "a layer is not to be distributed, and is not kept");
+            continue;
+        }
+        if (part->role != PART_CONFIG && part->role != PART_LAYER)
+            continue;
+        struct item *child = pull_add(p, it->image, part->role == PART_CONFIG ? PULL_CONFIG : PULL_LAYER, &part->digest,
+                                      NULL, it->depth);
+        if (!child)
+            continue;
+        child->size = part->size;
+        memcpy(child->platform, it->platform, sizeof(child->platform));
+    }
+}
+
+static void add_optional_tag(struct pull *p, struct item *it, const char *suffix)
+{
+    char text[DIGEST_TEXT_MAX], tag[REF_TAG_MAX + 1];
+
+    digest_format(&it->digest, text);
+    *strchr(text, ':') = '-';
+    if (snprintf(tag, sizeof(tag), "%s%s", text, suffix) > REF_TAG_MAX)
+        return;
+    struct item *child = pull_add(p, it->image, PULL_MANIFEST, NULL, tag, it->depth + 1);
+    if (child)
+        child->optional = child->whole = child->about = true;
+}
+
+/* What may be said about it. */
+static void look_for_statements(struct pull *p, struct item *it)
+{
+    if (!p->wish->referrers || !it->about || it->depth >= PULL_DEPTH_MAX)
+        return;
+    struct item *list = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
+    if (list)
+        list->optional = true;
+    for (size_t i = 0; i < ARRAY_LEN(COSIGN); i++)
+        add_optional_tag(p, it, COSIGN[i]);
+}
+
+void pull_take_manifest(struct pull *p, struct item *it)
+{
+    struct cache *c = p->proxy->cache;
+    struct image *image = it->image;
+    _cleanup_manifest_ struct manifest m = {0};
+    struct cache_hit hit;
+    struct err err = {0};
+
+    cache_find(c, image->name, it->tag[0] ? it->tag : NULL, it->tag[0] ? NULL : &it->digest, &hit);
+    _cleanup_body_ struct body *body = hit.stored ? cache_peek_manifest(c, &hit.digest, hit.blob.size, &err) : NULL;
+    if (!body || !manifest_parse(&m, body->data, body->len, &err)) {
+        if (!it->optional)
+            pull_fail(image, "its manifest could not be kept%s%s", err.msg[0] ? ": " : "", err.msg);
+        return;
+    }
+    it->digest = hit.digest;
+    it->size = hit.blob.size;
+    if (image->digest.alg == DIGEST_NONE)
+        image->digest = hit.digest;
+    if (m.kind == MANIFEST_INDEX)
+        take_index(p, it, &m);
+    else
+        take_image(p, it, &m);
+    look_for_statements(p, it);
+}
+
+void pull_take_listing(struct pull *p, struct item *it, const struct body *listing)
+{
+    json_t *doc = listing ? json_loadb(listing->data, listing->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *list = json_object_get(doc, "manifests"), *entry;
+    size_t i;
+
+    json_array_foreach(list, i, entry)
+    {
+        const char *text = json_string_value(json_object_get(entry, "digest"));
+        struct digest d;
+        if (!text || !digest_parse(&d, text, strlen(text)))
+            continue;
+        struct item *child = pull_add(p, it->image, PULL_MANIFEST, &d, NULL, it->depth + 1);
+        if (!child)
+            continue;
+        child->size = json_integer_value(json_object_get(entry, "size"));
+        child->whole = child->about = true;
+    }
+    if (!json_is_array(
+            list)) /* no such API: the tag that stands in for it (distribution-spec, "Referrers Tag Schema") */
+        add_optional_tag(p, it, "");
+    json_decref(doc);
+}

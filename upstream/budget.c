@@ -1,0 +1,170 @@
+#include "upstream/budget.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum {
+    WINDOW_S = 21600, /* Docker Hub's, where a registry does not say */
+    HOLD_MANIFESTS_MS = 30000,
+    HOLD_MANIFESTS_MAX_MS = 900000,
+    HOLD_BLOBS_MS = 2000,
+    HOLD_BLOBS_MAX_MS = 60000,
+};
+
+struct hold {
+    int64_t until_ms;
+    int refusals; /* in a row */
+};
+
+struct budget {
+    bool there;
+    int endpoint;
+    char who[BUDGET_WHO_MAX + 1];
+    char source[64];
+    int64_t limit, remaining, window_s; /* -1 not said */
+    int64_t said_ms;                    /* when it said so */
+    struct hold holds[BUDGET_KINDS];
+    int64_t used_ms;
+};
+
+struct budgets {
+    pthread_mutex_t lock; /* for everything */
+    struct budget list[BUDGETS_MAX];
+};
+
+struct budgets *budgets_new(void)
+{
+    struct budgets *all = xcalloc(1, sizeof(*all));
+
+    pthread_mutex_init(&all->lock, NULL);
+    return all;
+}
+
+void budgets_free(struct budgets *all)
+{
+    if (!all)
+        return;
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+static struct budget *find(struct budgets *all, int endpoint, const char *who)
+{
+    for (int i = 0; i < BUDGETS_MAX; i++) {
+        struct budget *b = &all->list[i];
+        if (b->there && b->endpoint == endpoint && strncmp(b->who, who, BUDGET_WHO_MAX) == 0)
+            return b;
+    }
+    return NULL;
+}
+
+/* In place of the one that was not heard of for longest, if there is no room. */
+static struct budget *make(struct budgets *all, int endpoint, const char *who)
+{
+    struct budget *b = &all->list[0];
+
+    for (int i = 0; i < BUDGETS_MAX && b->there; i++)
+        if (!all->list[i].there || all->list[i].used_ms < b->used_ms)
+            b = &all->list[i];
+    *b = (struct budget){.there = true, .endpoint = endpoint, .limit = -1, .remaining = -1, .window_s = -1};
+    snprintf(b->who, sizeof(b->who), "%s", who);
+    return b;
+}
+
+static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64_t now)
+{
+    struct hold *h = &b->holds[kind];
+    int64_t first = kind == BUDGET_BLOBS ? HOLD_BLOBS_MS : HOLD_MANIFESTS_MS,
+            most = kind == BUDGET_BLOBS ? HOLD_BLOBS_MAX_MS : HOLD_MANIFESTS_MAX_MS;
+
+    if (retry_after > 0)
+        h->until_ms = now + (int64_t)retry_after * 1000;
+    else if (h->until_ms <= now) /* several that were under way tell the same thing */
+        h->until_ms = now + MIN(first << MIN(h->refusals, 10), most);
+    h->refusals++;
+}
+
+void budget_note(struct budgets *all, int endpoint, const char *who, enum budget_kind kind,
+                 const struct transfer_response *r)
+{
+    bool says_something = r->ratelimit_limit >= 0 || r->ratelimit_remaining >= 0;
+    int64_t now = clock_mono_ms();
+
+    pthread_mutex_lock(&all->lock);
+    struct budget *b = find(all, endpoint, who);
+    if (!b && (says_something || r->status == 429))
+        b = make(all, endpoint, who);
+    if (b) {
+        b->used_ms = now;
+        if (r->ratelimit_source[0])
+            snprintf(b->source, sizeof(b->source), "%s", r->ratelimit_source);
+    }
+    if (b && says_something) {
+        b->limit = r->ratelimit_limit;
+        b->remaining = r->ratelimit_remaining;
+        b->window_s = r->ratelimit_window;
+        b->said_ms = now;
+    }
+    if (b && r->status == 429)
+        hold(b, kind, r->retry_after, now);
+    else if (b && r->status > 0 && r->status < 400)
+        b->holds[kind] = (struct hold){0};
+    pthread_mutex_unlock(&all->lock);
+}
+
+int64_t budget_held_ms(struct budgets *all, int endpoint, const char *who, enum budget_kind kind)
+{
+    int64_t now = clock_mono_ms();
+
+    pthread_mutex_lock(&all->lock);
+    const struct budget *b = find(all, endpoint, who);
+    int64_t left = b ? b->holds[kind].until_ms - now : 0;
+    pthread_mutex_unlock(&all->lock);
+    return MAX(left, (int64_t)0);
+}
+
+/* With the lock held. */
+static int64_t estimate(const struct budget *b)
+{
+    if (b->remaining < 0 || b->limit < 0)
+        return b->remaining;
+    int64_t window_ms = (b->window_s > 0 ? b->window_s : WINDOW_S) * 1000,
+            passed = MIN(clock_mono_ms() - b->said_ms, window_ms);
+    double back = (double)b->limit * (double)passed / (double)window_ms;
+    return MIN(b->remaining + (int64_t)back, MAX(b->limit, b->remaining));
+}
+
+int64_t budget_left(struct budgets *all, int endpoint, const char *who)
+{
+    pthread_mutex_lock(&all->lock);
+    const struct budget *b = find(all, endpoint, who);
+    int64_t left = b ? estimate(b) : -1;
+    pthread_mutex_unlock(&all->lock);
+    return left;
+}
+
+void budgets_each(struct budgets *all, void (*fn)(void *arg, const struct budget_info *info), void *arg)
+{
+    struct budget_info *copies = xcalloc(BUDGETS_MAX, sizeof(*copies));
+    int64_t now = clock_mono_ms();
+    int count = 0;
+
+    pthread_mutex_lock(&all->lock);
+    for (int i = 0; i < BUDGETS_MAX; i++) {
+        const struct budget *b = &all->list[i];
+        struct budget_info *info = &copies[count];
+        if (!b->there)
+            continue;
+        *info = (struct budget_info){b->endpoint, "", "", b->limit, estimate(b), b->window_s, 0};
+        memcpy(info->who, b->who, sizeof(info->who));
+        memcpy(info->source, b->source, sizeof(info->source));
+        info->held_ms = MAX(b->holds[BUDGET_MANIFESTS].until_ms - now, (int64_t)0);
+        count++;
+    }
+    pthread_mutex_unlock(&all->lock);
+    for (int i = 0; i < count; i++)
+        fn(arg, &copies[i]);
+    free(copies);
+}

@@ -1,0 +1,83 @@
+/* call_private.h - between call.c, which sends a request, and call_login.c, which has it let in. On the call's loop. */
+#ifndef ENTREPOT_UPSTREAM_CALL_PRIVATE_H
+#define ENTREPOT_UPSTREAM_CALL_PRIVATE_H
+
+#include "upstream/registry_private.h"
+
+struct upstream_call {
+    struct upstream *u;
+    struct transfer_engine *engine;
+    struct loop *loop;
+    enum method method;
+    char *repository, *path, *accept, *authorization, *if_range, *whose;
+    struct cred_identity client; /* of `whose`, in place of the cache's own */
+    int64_t range_first, range_last;
+    bool decode, optional;
+    enum budget_kind kind;
+    char who[BUDGET_WHO_MAX + 1]; /* whose limit it counts against, if a client's */
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+    /* where we are */
+    struct transfer *transfer;
+    int endpoint;   /* index; -1: none could be chosen */
+    unsigned tried; /* bits */
+    int own;        /* which of the cache's identities; -1: not chosen yet, or a client's */
+    unsigned owns;  /* bits: those that were refused at this endpoint */
+    int attempts;
+    int64_t sent_ms;         /* monotonic */
+    bool challenged;         /* a 401 was answered at this endpoint already */
+    bool renewed;            /* and once more, with another identity */
+    bool rescoped;           /* ... or another scope */
+    bool delivering;         /* the head has been passed on */
+    bool answering;          /* the 401 that is coming in is to be answered */
+    bool cancelled, waiting; /* for an identity or a token */
+    char *token;             /* the one sent */
+    uint64_t identity;       /* its number; 0: nobody's */
+    struct challenge challenge;
+    int64_t counted;
+};
+
+/* ---- call.c ---- */
+
+/* From wherever it stands: chooses an identity, recalls the challenge, and goes on. `c` may be gone afterwards. */
+void call_attempt(struct upstream_call *c);
+/* Sends it now, with this Authorization or none (NULL). */
+void call_send(struct upstream_call *c, const char *authorization);
+/* With the next endpoint, or another one of our identities, from the start. */
+void call_next_endpoint(struct upstream_call *c);
+void call_next_identity(struct upstream_call *c);
+bool call_has_more_endpoints(const struct upstream_call *c);
+/* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */
+void call_count_answer(struct upstream_call *c, const struct transfer_response *r, bool answered);
+/* Tells the caller, and frees. */
+void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
+void call_free(struct upstream_call *c);
+
+/* ---- call_login.c ---- */
+
+/* Whose request it is: a client's, by name and password (else by a token that is passed on), or our own. */
+static inline bool call_is_clients(const struct upstream_call *c)
+{
+    return c->whose[0] != '\0';
+}
+
+static inline bool call_is_own(const struct upstream_call *c)
+{
+    return !call_is_clients(c) && !c->authorization;
+}
+
+/* What it is called among budgets; may be written to `own`. */
+const char *call_asker(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 1]);
+/* Whether what this 401 asks for can be given, and was not yet. */
+bool call_wants_login(struct upstream_call *c, const struct transfer_response *r);
+/* The 401 has ended: answer it. */
+void call_login(struct upstream_call *c);
+/* What the endpoint asked for last time, for this repository now. */
+void call_recall_challenge(struct upstream_call *c);
+void call_use_identity(struct upstream_call *c, const struct cred_identity *id);
+/* For cred_get(). */
+void call_take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err);
+
+#endif
