@@ -74,6 +74,8 @@ const char *http_query(const struct http_request *req); /* without '?'; "" if no
 bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room);
 /* The first header of that name (lower case), or NULL. */
 const char *http_header(const struct http_request *req, const char *name);
+/* Whether any header of that name (lower case) has one of these texts in it (NULL-terminated list). */
+bool http_header_has(const struct http_request *req, const char *name, const char *const *texts);
 const char *http_host(const struct http_request *req); /* lower case; "" if none */
 const char *http_body(const struct http_request *req, size_t *len);
 const void *http_listener(const struct http_request *req);

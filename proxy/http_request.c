@@ -34,6 +34,17 @@ const char *http_header(const struct http_request *req, const char *name)
     return NULL;
 }
 
+bool http_header_has(const struct http_request *req, const char *name, const char *const *texts)
+{
+    const char *arena = req->conn->arena.data;
+
+    for (int i = 0; i < req->field_count; i++)
+        for (int k = 0; texts[k] && strcmp(arena + req->fields[i].name, name) == 0; k++)
+            if (strcasestr(arena + req->fields[i].value, texts[k]))
+                return true;
+    return false;
+}
+
 const char *http_host(const struct http_request *req)
 {
     return req->conn->arena.data + req->host;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,26 +106,89 @@ static void read_referrers(struct index_txn *t, void *arg)
         rows_each_child(t, &l->route->digest, add_referrer, l);
 }
 
+/* What a manifest says of itself goes into its descriptor (distribution-spec, "Listing Referrers"). */
+static json_t *describe(struct cache *c, const struct digest *d, const struct blob_row *row)
+{
+    char text[DIGEST_TEXT_MAX];
+    _cleanup_body_ struct body *body = cache_peek_manifest(c, d, row->size, NULL);
+    json_t *doc = body ? json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *type = json_object_get(doc, "artifactType"), *notes = json_object_get(doc, "annotations");
+    json_t *j = json_pack("{s:s, s:s, s:I}", "mediaType", row->media_type, "digest", digest_format(d, text), "size",
+                          (json_int_t)row->size);
+
+    if (!json_is_string(type) || !*json_string_value(type))
+        type = json_object_get(json_object_get(doc, "config"), "mediaType");
+    if (json_is_string(type))
+        json_object_set(j, "artifactType", type);
+    if (json_is_object(notes))
+        json_object_set(j, "annotations", notes);
+    json_decref(doc);
+    return j;
+}
+
+static void add_descriptor(json_t *list, json_t *descriptor, const char *wanted)
+{
+    const char *digest = json_string_value(json_object_get(descriptor, "digest")),
+               *type = json_string_value(json_object_get(descriptor, "artifactType"));
+    json_t *other;
+    size_t i;
+
+    if (!digest || (wanted && (!type || strcmp(type, wanted) != 0)))
+        return;
+    json_array_foreach(list, i,
+                       other) if (strcmp(json_string_value(json_object_get(other, "digest")), digest) == 0) return;
+    json_array_append(list, descriptor);
+}
+
+/* The tag that stands in for the API where a registry does not have it ("Referrers Tag Schema"). */
+static void add_from_tag(struct cache *c, const struct route *r, json_t *list, const char *wanted)
+{
+    char tag[DIGEST_TEXT_MAX];
+    struct cache_hit hit;
+    json_t *entry;
+    size_t i;
+
+    digest_format(&r->digest, tag);
+    *strchr(tag, ':') = '-';
+    cache_find(c, r->name, tag, NULL, &hit);
+    _cleanup_body_ struct body *body =
+        hit.stored && hit.linked ? cache_peek_manifest(c, &hit.digest, hit.blob.size, NULL) : NULL;
+    json_t *doc = body ? json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_array_foreach(json_object_get(doc, "manifests"), i, entry) add_descriptor(list, entry, wanted);
+    json_decref(doc);
+}
+
 static bool referrers_from_cache(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
 {
     struct referrers *l = xcalloc(1, sizeof(*l));
-    _cleanup_buf_ struct buf body = {0};
-    char text[DIGEST_TEXT_MAX];
-    int n = 0;
+    struct cache *c = w->proxy->cache;
+    json_t *list = json_array();
+    char type[MEDIA_TYPE_MAX + 1];
+    const char *wanted = http_query_get(req, "artifactType", type, sizeof(type)) ? type : NULL;
 
     l->route = r;
     l->is_private = is_private;
-    index_read(w->proxy->cache->index, read_referrers, l);
-    buf_adds(&body, "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[");
+    index_read(c->index, read_referrers, l);
     for (int i = 0; i < l->count; i++)
-        if (cache_is_linked(w->proxy->cache, r->name, &l->list[i]))
-            buf_addf(&body, "%s{\"mediaType\":\"%s\",\"digest\":\"%s\",\"size\":%lld}", n++ ? "," : "",
-                     l->rows[i].media_type, digest_format(&l->list[i], text), (long long)l->rows[i].size);
-    buf_adds(&body, "]}\n");
+        if (cache_is_linked(c, r->name, &l->list[i])) {
+            json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
+            add_descriptor(list, descriptor, wanted);
+            json_decref(descriptor);
+        }
+    if (is_private || !cache_is_private(c, r->name))
+        add_from_tag(c, r, list, wanted);
     free(l);
-    if (n > 0)
-        http_reply(req, 200, "application/vnd.oci.image.index.v1+json", body.data, body.len);
-    return n > 0;
+    bool known = json_array_size(list) > 0;
+    json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
+                            "application/vnd.oci.image.index.v1+json", "manifests", list);
+    _cleanup_free_
+    char *text = json_dumps(doc, JSON_COMPACT);
+    if (known && wanted)
+        http_reply_header(req, "OCI-Filters-Applied", "artifactType");
+    if (known)
+        http_reply(req, 200, "application/vnd.oci.image.index.v1+json", text, strlen(text));
+    json_decref(doc);
+    return known;
 }
 
 /* ---- upstream's word ---- */
@@ -164,7 +228,8 @@ static void fetched(void *arg, struct fetch_result *res)
         bool answered = false;
         if (access_retry(v, res))
             return;
-        if (upstream_is_down(&res->err)) {
+        /* Or it does not have the API: what is here is more than nothing. */
+        if (upstream_is_down(&res->err) || (v->kind == KIND_REFERRERS && res->err.code == ERR_NOT_FOUND)) {
             reply_status(req, &stale);
             answered = v->kind == KIND_TAGS ? tags_from_cache(v->worker, req, &v->route, v->is_private)
                                             : referrers_from_cache(v->worker, req, &v->route, v->is_private);

@@ -3,11 +3,52 @@
 #include "proxy/handlers.h"
 
 #include "base/clock.h"
+#include "proxy/platform.h"
 
 #include <string.h>
 #include <strings.h>
 
 enum { AHEAD_MAX_MS = 60000 };
+
+/* ---- clients that do not take an index ---- */
+
+/* RFC 9110 §12.5.1: without Accept, everything will do. */
+static bool takes_index(const struct http_request *req)
+{
+    static const char *const types[] = {"*/*", "application/*", "manifest.list.v2", "image.index.v1", NULL};
+
+    return !http_header(req, "accept") || http_header_has(req, "accept", types);
+}
+
+/* Such a client gets what registries have always given in place of an index: the image for linux/amd64, if there is
+ * one. A script that wants to see a config, mostly. */
+static bool choose_image(const struct body *body, struct digest *out)
+{
+    _cleanup_manifest_ struct manifest m = {0};
+    int most = 0;
+
+    if (!manifest_parse(&m, body->data, body->len, NULL) || m.kind != MANIFEST_INDEX)
+        return false;
+    for (size_t i = 0; i < m.count; i++) {
+        int score = m.parts[i].role == PART_MANIFEST ? platform_score("linux/amd64", m.parts[i].platform) : 0;
+        if (score <= most)
+            continue;
+        most = score;
+        *out = m.parts[i].digest;
+    }
+    return most > 0;
+}
+
+/* The manifest that the tag stands for is here, and is not what the client takes: from now on it is about another. */
+static bool turn_to_image(const struct http_request *req, struct route *r, const struct body *body)
+{
+    if (r->tag[0] == '\0' || takes_index(req) || !choose_image(body, &r->digest))
+        return false;
+    r->tag[0] = '\0';
+    return true;
+}
+
+/* ---- answers ---- */
 
 static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
 {
@@ -45,6 +86,8 @@ static void send_head(struct http_request *req, const struct digest *d, const ch
     http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
 }
 
+static void serve(struct visitor *v);
+
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
@@ -57,6 +100,10 @@ static void fetched(void *arg, struct fetch_result *res)
             return;
         reply_failure(req, res, KIND_MANIFEST);
     } else if (req) {
+        if (res->body && turn_to_image(req, &v->route, res->body)) {
+            serve(v);
+            return;
+        }
         reply_status(req, res);
         if (res->body)
             send_manifest(req, &res->digest, res->media_type, body_ref(res->body));
@@ -101,7 +148,7 @@ static bool answer_now(struct worker *w, struct http_request *req, const struct 
         if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !is_private)
             refresh(w, r);
     }
-    if (http_method(req) == HTTP_METHOD_HEAD) {
+    if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
         use_touch(p->cache->use, &hit.digest);
         reply_hit(req);
         send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
@@ -110,6 +157,11 @@ static bool answer_now(struct worker *w, struct http_request *req, const struct 
     struct body *body = cache_manifest(p->cache, &hit.digest, hit.blob.size, NULL);
     if (!body)
         return false;
+    struct route image = *r;
+    if (turn_to_image(req, &image, body)) {
+        body_unref(body);
+        return answer_now(w, req, &image, is_private); /* by digest: once */
+    }
     reply_hit(req);
     send_manifest(req, &hit.digest, hit.blob.media_type, body);
     return true;
@@ -123,7 +175,8 @@ static void serve(struct visitor *v)
         visitor_free(v);
         return;
     }
-    const struct fetch_request ask = visitor_ask(v, head ? FETCH_MANIFEST_HEAD : FETCH_MANIFEST);
+    bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
+    const struct fetch_request ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
     access_gone(v);
     fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &ask, fetched, v);
 }

@@ -3,44 +3,11 @@
 #include "base/clock.h"
 #include "gc/gc.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
 
 enum { ATTEMPTS_MAX = 3, AGAIN_MS = 1000, LOOK_MS = 200 };
-
-/* What the loops and the caller share. The last word of a prefetch may not come any more once the loops have ended, so
- * that whoever is last frees it. */
-struct shared {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    int refs;
-    bool news, dropped;
-    struct item *items[PULL_PARALLEL]; /* that run */
-};
-
-struct run {
-    struct pull pull; /* first */
-    struct shared *shared;
-};
-
-static struct shared *shared_of(struct pull *p)
-{
-    return ((struct run *)p)->shared;
-}
-
-static void shared_unref(struct shared *s)
-{
-    pthread_mutex_lock(&s->lock);
-    bool last = --s->refs == 0;
-    pthread_mutex_unlock(&s->lock);
-    if (!last)
-        return;
-    pthread_cond_destroy(&s->cond);
-    pthread_mutex_destroy(&s->lock);
-    free(s);
-}
 
 void pull_fail(struct image *image, const char *fmt, ...)
 {
@@ -125,73 +92,6 @@ static void item_free(struct item *it)
     free(it);
 }
 
-/* ---- on the loop ---- */
-
-struct errand {
-    struct shared *shared;
-    struct item *item;
-    struct proxy *proxy;
-    struct loop *loop;
-    struct prefetch_wish wish;
-    struct digest digest;
-    char tag[REF_TAG_MAX + 1], listing[16 + DIGEST_TEXT_MAX];
-    int slot;
-};
-
-static void errand_ended(void *arg, const struct body *listing, const struct err *err)
-{
-    struct errand *e = arg;
-    struct shared *s = e->shared;
-
-    pthread_mutex_lock(&s->lock);
-    struct item *it = s->items[e->slot]; /* NULL: the puller has gone */
-    if (it) {
-        it->prefetch = NULL;
-        it->ok = !err;
-        it->settled = true;
-        if (err)
-            it->err = *err;
-        it->listing = listing ? body_ref((struct body *)listing) : NULL;
-        s->items[e->slot] = NULL;
-        s->news = true;
-        pthread_cond_signal(&s->cond);
-    }
-    pthread_mutex_unlock(&s->lock);
-    shared_unref(s);
-    free(e);
-}
-
-static void errand_begin(void *arg)
-{
-    struct errand *e = arg;
-    struct shared *s = e->shared;
-
-    pthread_mutex_lock(&s->lock);
-    struct item *it = s->items[e->slot];
-    if (it)
-        it->prefetch = prefetch_begin_here(e->proxy, e->loop, &e->wish, errand_ended, e);
-    pthread_mutex_unlock(&s->lock);
-    if (!it) {
-        shared_unref(s);
-        free(e);
-    }
-}
-
-/* The caller has gone. What nobody else wants is paused. */
-static void drop_all(void *arg)
-{
-    struct shared *s = arg;
-
-    for (int i = 0; i < PULL_PARALLEL; i++) {
-        pthread_mutex_lock(&s->lock);
-        struct prefetch *p = s->items[i] ? s->items[i]->prefetch : NULL;
-        pthread_mutex_unlock(&s->lock);
-        if (p)
-            prefetch_drop(p);
-    }
-    shared_unref(s);
-}
-
 /* ---- the puller ---- */
 
 /* Whether the cache has it; then asking costs nothing but a look. */
@@ -204,42 +104,6 @@ static bool is_here(struct pull *p, struct item *it)
     cache_find(p->proxy->cache, it->image->name, NULL, &it->digest, &hit);
     return hit.stored && hit.linked && (it->kind != PULL_MANIFEST || hit.blob.flags & BLOB_MANIFEST) &&
            store_has_blob(p->proxy->cache->store, &it->digest);
-}
-
-static void start(struct pull *p, struct item *it)
-{
-    struct shared *s = shared_of(p);
-    struct errand *e = xcalloc(1, sizeof(*e));
-    char text[DIGEST_TEXT_MAX];
-
-    e->shared = s;
-    e->item = it;
-    e->proxy = p->proxy;
-    e->loop = p->loop;
-    e->digest = it->digest;
-    snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
-    if (it->kind == PULL_LISTING)
-        snprintf(e->listing, sizeof(e->listing), "referrers/%s", digest_format(&it->digest, text));
-    e->wish = (struct prefetch_wish){
-        .site = it->image->site,
-        .path = it->image->path,
-        .name = it->image->name,
-        .tag = e->tag,
-        .digest = it->tag[0] ? NULL : &e->digest,
-        .manifest = it->kind == PULL_MANIFEST,
-        .listing = e->listing[0] ? e->listing : NULL,
-        .anew = true,
-    };
-    it->settled = false;
-    pthread_mutex_lock(&s->lock);
-    while (s->items[e->slot])
-        e->slot++;
-    s->items[e->slot] = it;
-    s->refs++;
-    pthread_mutex_unlock(&s->lock);
-    p->running_count++;
-    STAILQ_INSERT_TAIL(&p->running, it, entry);
-    loop_post(p->loop, errand_begin, e);
 }
 
 static void end_image(struct pull *p, struct image *im)
@@ -284,6 +148,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
         p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, ""});
     }
     pin_statement(p, it);
+    was_here = was_here || (it->tag[0] && digest_eq(&it->before, &it->digest));
     if (it->kind != PULL_LISTING && it->size > 0) {
         im->size += it->size;
         im->fetched += was_here ? 0 : it->size;
@@ -345,7 +210,7 @@ static void start_some(struct pull *p)
         }
         if (it->attempts == 0)
             say_blob(p, it, PULL_WAITING, 0);
-        start(p, it);
+        pull_start(p, it);
     }
 }
 
@@ -353,7 +218,7 @@ static void start_some(struct pull *p)
 static void gather(struct pull *p)
 {
     struct items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
-    struct shared *s = shared_of(p);
+    struct pull_shared *s = p->shared;
 
     pthread_mutex_lock(&s->lock);
     while (!STAILQ_EMPTY(&p->running)) {
@@ -388,7 +253,7 @@ static void look_at_transfer(void *arg, const struct ingest_info *info)
 
 static void wait_for_news(struct pull *p)
 {
-    struct shared *s = shared_of(p);
+    struct pull_shared *s = p->shared;
     struct timespec until;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -427,29 +292,15 @@ static void begin_images(struct pull *p)
     }
 }
 
-static struct shared *shared_new(void)
-{
-    struct shared *s = xcalloc(1, sizeof(*s));
-    pthread_condattr_t attr;
-
-    s->refs = 1;
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->cond, &attr);
-    pthread_condattr_destroy(&attr);
-    return s;
-}
-
 /* The caller is gone, or the cache is being stopped: what runs is dropped, and its word finds nobody. */
 static void abandon(struct pull *p)
 {
-    struct shared *s = shared_of(p);
+    struct pull_shared *s = p->shared;
 
     pthread_mutex_lock(&s->lock);
     s->refs++;
     pthread_mutex_unlock(&s->lock);
-    loop_post(p->loop, drop_all, s);
+    loop_post(p->loop, pull_drop_all, s);
     for (int waits = 0; p->running_count > 0 && waits < 10 && atomic_load(&p->proxy->ready); waits++) {
         wait_for_news(p);
         gather(p);
@@ -470,8 +321,8 @@ static void free_items(struct items *list)
 
 void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum)
 {
-    struct run run = {.pull = {.proxy = proxy, .loop = loop, .wish = wish, .sum = sum}, .shared = shared_new()};
-    struct pull *p = &run.pull;
+    struct pull pull = {.proxy = proxy, .loop = loop, .wish = wish, .sum = sum, .shared = pull_shared_new()};
+    struct pull *p = &pull;
 
     *sum = (struct pull_sum){.images = wish->count};
     p->images = xcalloc(MAX(wish->count, (size_t)1), sizeof(*p->images));
@@ -489,7 +340,7 @@ void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wi
         abandon(p);
     free_items(&p->waiting);
     free_items(&p->running);
-    shared_unref(run.shared);
+    pull_shared_unref(p->shared);
     free(p->seen);
     free(p->seen_for);
     free(p->images);

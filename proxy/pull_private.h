@@ -5,6 +5,7 @@
 #include "proxy/prefetch.h"
 #include "proxy/pull.h"
 
+#include <pthread.h>
 #include <sys/queue.h>
 
 enum { PULL_ITEMS_MAX = 1 << 20, PULL_DEPTH_MAX = 4 /* a signature of an SBOM of an image in an index */ };
@@ -31,10 +32,11 @@ struct item {
     struct digest digest;
     int64_t size;
     char platform[PLATFORM_MAX + 1];
-    int depth;     /* 0: the image itself; each statement about something is one deeper */
-    bool whole;    /* of an index, all there is */
-    bool optional; /* that there is none is no failure */
-    bool about;    /* what is said about it is looked for, too */
+    int depth;            /* 0: the image itself; each statement about something is one deeper */
+    bool whole;           /* of an index, all there is */
+    bool optional;        /* that there is none is no failure */
+    bool about;           /* what is said about it is looked for, too */
+    struct digest before; /* what the tag stood for in the cache */
     int attempts;
     int64_t not_before_ms; /* monotonic */
     /* the loop's */
@@ -47,11 +49,22 @@ struct item {
 
 STAILQ_HEAD(items, item);
 
+/* What the loops and the caller share. The last word of a prefetch may not come any more once the loops have ended, so
+ * that whoever is last frees it. */
+struct pull_shared {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int refs;
+    bool news;
+    struct item *items[PULL_PARALLEL]; /* that run */
+};
+
 struct pull {
     struct proxy *proxy;
     struct loop *loop;
     const struct pull_wish *wish;
     struct pull_sum *sum;
+    struct pull_shared *shared;
     struct image *images;
     struct items waiting, running;
     size_t item_count;
@@ -67,6 +80,15 @@ struct pull {
 struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
                       const char *tag, int depth);
 void pull_fail(struct image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- pull_errand.c ---- */
+
+struct pull_shared *pull_shared_new(void);
+void pull_shared_unref(struct pull_shared *s);
+/* Has it brought in; it is in `running` from now on. */
+void pull_start(struct pull *p, struct item *it);
+/* On the loop, with a reference that it gives back: what nobody else wants is paused. */
+void pull_drop_all(void *shared);
 
 /* ---- pull_tree.c ---- */
 

@@ -1,0 +1,135 @@
+/* One thing that is being brought in: from the puller's thread to a loop, and back. */
+#include "proxy/pull_private.h"
+
+#include <string.h>
+
+struct pull_shared *pull_shared_new(void)
+{
+    struct pull_shared *s = xcalloc(1, sizeof(*s));
+    pthread_condattr_t attr;
+
+    s->refs = 1;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->cond, &attr);
+    pthread_condattr_destroy(&attr);
+    return s;
+}
+
+void pull_shared_unref(struct pull_shared *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool last = --s->refs == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&s->cond);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+struct errand {
+    struct pull_shared *shared;
+    struct item *item;
+    struct proxy *proxy;
+    struct loop *loop;
+    struct prefetch_wish wish;
+    struct digest digest;
+    char tag[REF_TAG_MAX + 1], listing[16 + DIGEST_TEXT_MAX];
+    int slot;
+};
+
+static void errand_ended(void *arg, const struct body *listing, const struct err *err)
+{
+    struct errand *e = arg;
+    struct pull_shared *s = e->shared;
+
+    pthread_mutex_lock(&s->lock);
+    struct item *it = s->items[e->slot]; /* NULL: the puller has gone */
+    if (it) {
+        it->prefetch = NULL;
+        it->ok = !err;
+        it->settled = true;
+        if (err)
+            it->err = *err;
+        it->listing = listing ? body_ref((struct body *)listing) : NULL;
+        s->items[e->slot] = NULL;
+        s->news = true;
+        pthread_cond_signal(&s->cond);
+    }
+    pthread_mutex_unlock(&s->lock);
+    pull_shared_unref(s);
+    free(e);
+}
+
+static void errand_begin(void *arg)
+{
+    struct errand *e = arg;
+    struct pull_shared *s = e->shared;
+
+    pthread_mutex_lock(&s->lock);
+    struct item *it = s->items[e->slot];
+    if (it)
+        it->prefetch = prefetch_begin_here(e->proxy, e->loop, &e->wish, errand_ended, e);
+    pthread_mutex_unlock(&s->lock);
+    if (!it) {
+        pull_shared_unref(s);
+        free(e);
+    }
+}
+
+void pull_drop_all(void *arg)
+{
+    struct pull_shared *s = arg;
+
+    for (int i = 0; i < PULL_PARALLEL; i++) {
+        pthread_mutex_lock(&s->lock);
+        struct prefetch *p = s->items[i] ? s->items[i]->prefetch : NULL;
+        pthread_mutex_unlock(&s->lock);
+        if (p)
+            prefetch_drop(p);
+    }
+    pull_shared_unref(s);
+}
+
+void pull_start(struct pull *p, struct item *it)
+{
+    struct pull_shared *s = p->shared;
+    struct errand *e = xcalloc(1, sizeof(*e));
+    char text[DIGEST_TEXT_MAX];
+
+    e->shared = s;
+    e->item = it;
+    e->proxy = p->proxy;
+    e->loop = p->loop;
+    e->digest = it->digest;
+    snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
+    if (it->kind == PULL_LISTING)
+        snprintf(e->listing, sizeof(e->listing), "referrers/%s", digest_format(&it->digest, text));
+    e->wish = (struct prefetch_wish){
+        .site = it->image->site,
+        .path = it->image->path,
+        .name = it->image->name,
+        .tag = e->tag,
+        .digest = it->tag[0] ? NULL : &e->digest,
+        .manifest = it->kind == PULL_MANIFEST,
+        .listing = e->listing[0] ? e->listing : NULL,
+        .anew = true,
+    };
+    it->settled = false;
+    if (it->tag[0]) {
+        struct cache_hit hit;
+        cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
+        it->before = hit.stored ? hit.digest : (struct digest){0};
+    }
+    pthread_mutex_lock(&s->lock);
+    while (s->items[e->slot])
+        e->slot++;
+    s->items[e->slot] = it;
+    s->refs++;
+    pthread_mutex_unlock(&s->lock);
+    p->running_count++;
+    STAILQ_INSERT_TAIL(&p->running, it, entry);
+    loop_post(p->loop, errand_begin, e);
+}
