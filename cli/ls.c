@@ -6,9 +6,11 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot ls [REF] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR]\n\n"
     "Images in the cache: reference, digest, image ID, platforms, size, of that shared with other\n"
-    "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n";
+    "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n\n"
+    "  --pullable   only references by digest of what is here as a whole, one a line: what the next node's\n"
+    "               entrepot pull --file - takes\n";
 
 static char *join(const json_t *list)
 {
@@ -61,17 +63,74 @@ static bool is_wanted(const json_t *image, const struct ref *want, bool tag_give
            (!tag_given || (strcmp(ref.tag, want->tag) == 0 && digest_eq(&ref.digest, &want->digest)));
 }
 
+struct wish {
+    const char *name;
+    bool pullable;
+};
+
+static int take_word(void *arg, int argc, char **argv, int at)
+{
+    struct wish *w = arg;
+
+    if (strcmp(argv[at], "--pullable") != 0)
+        return cli_take_word(&w->name, argc, argv, at);
+    w->pullable = true;
+    return 1;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted, each once: tags may share a digest. */
+static json_t *pullable(const json_t *images)
+{
+    size_t count = 0, i;
+    char **lines = xcalloc(json_array_size(images) + 1, sizeof(*lines));
+    json_t *out = json_array(), *im;
+    struct ref ref;
+
+    json_array_foreach(images, i, im)
+    {
+        char name[REF_TEXT_MAX];
+        if (json_is_true(json_object_get(im, "cached")) && ref_parse(&ref, cli_text(im, "reference"), NULL))
+            lines[count++] = xasprintf("%s@%s", ref_name(&ref, name), cli_text(im, "digest"));
+    }
+    qsort(lines, count, sizeof(*lines), by_text);
+    for (i = 0; i < count; i++) {
+        if (i == 0 || strcmp(lines[i], lines[i - 1]) != 0)
+            json_array_append_new(out, json_string(lines[i]));
+    }
+    for (i = 0; i < count; i++)
+        free(lines[i]);
+    free(lines);
+    return out;
+}
+
+static void print_pullable(const json_t *images, bool as_json)
+{
+    json_t *list = pullable(images), *line;
+    size_t i;
+
+    if (as_json)
+        cli_print_json(list);
+    json_array_foreach(list, i, line) if (!as_json) puts(json_string_value(line));
+    json_decref(list);
+}
+
 int cmd_ls(int argc, char **argv)
 {
     struct cli_options o = {0};
-    const char *name = NULL;
+    struct wish wish = {0};
     struct ref want;
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, cli_take_word, &name);
+    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &wish);
     if (rc >= 0)
         return rc;
+    const char *name = wish.name;
     if (name && !ref_parse(&want, name, &err))
         return cli_fail(&err);
     if (!cli_ask(&o, "/v1/images", NULL, &answer, &err))
@@ -82,7 +141,9 @@ int cmd_ls(int argc, char **argv)
     for (size_t i = json_array_size(images); name && i-- > 0;)
         if (!is_wanted(json_array_get(images, i), &want, tag_given))
             json_array_remove(images, i);
-    if (o.json)
+    if (wish.pullable)
+        print_pullable(images, o.json);
+    else if (o.json)
         cli_print_json(answer);
     else
         print(images);

@@ -12,16 +12,18 @@ static const struct {
     {"status", cmd_status, "how it is doing: hits, bytes saved, upstreams, transfers"},
     {"ls", cmd_ls, "images in the cache"},
     {"inspect", cmd_inspect, "an image's platforms, config and layers"},
+    {"pull", cmd_pull, "bring images in"},
     {"rm", cmd_rm, "drop images"},
     {"pin", cmd_pin, "keep images whatever happens"},
     {"unpin", cmd_unpin, "release them"},
     {"gc", cmd_gc, "collect now"},
     {"verify", cmd_verify, "hash every blob again, count every reference anew"},
+    {"offline", cmd_offline, "ask registries, or do not"},
     {"config", cmd_config, "check or show the configuration"},
     {"version", cmd_version, "version, and versions of libraries"},
 };
 
-static const char *const LATER[] = {"pull", "export", "import", "setup"};
+static const char *const LATER[] = {"export", "import", "setup"};
 
 static void help(FILE *out)
 {

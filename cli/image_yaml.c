@@ -1,0 +1,230 @@
+/* Images in YAML: Kubernetes manifests and compose files. Documents are walked node by node; an alias is a node that is
+ * reached twice, so the visits are counted, too. */
+#include "cli/image_list_private.h"
+
+#include <string.h>
+#include <yaml.h>
+
+enum { VISITS_MAX = 1 << 20 };
+
+struct walk {
+    struct image_list *list;
+    const char *file;
+    yaml_document_t *doc;
+    int visits;
+    struct err *err;
+    char *env; /* compose: what is in .env */
+};
+
+static const char *scalar(const yaml_node_t *n)
+{
+    return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : NULL;
+}
+
+static yaml_node_t *get(struct walk *w, const yaml_node_t *mapping, const char *key)
+{
+    if (!mapping || mapping->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top; p++) {
+        const char *k = scalar(yaml_document_get_node(w->doc, p->key));
+        if (k && strcmp(k, key) == 0)
+            return yaml_document_get_node(w->doc, p->value);
+    }
+    return NULL;
+}
+
+static bool add(struct walk *w, const yaml_node_t *node, const char *text)
+{
+    return image_list_add(w->list, text, w->err) ||
+           err_wrap(w->err, "%s: line %zu", w->file, node->start_mark.line + 1);
+}
+
+/* ---- documents ---- */
+
+static bool each_document(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
+{
+    yaml_parser_t parser;
+    yaml_document_t doc;
+    bool ok = true, more = true;
+
+    if (!yaml_parser_initialize(&parser))
+        return err_set(w->err, ERR_IO, "%s: no memory", w->file);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
+    while (ok && more) {
+        if (!yaml_parser_load(&parser, &doc)) {
+            ok = err_set(w->err, ERR_INVALID, "%s: line %zu: not YAML: %s%s", w->file, parser.problem_mark.line + 1,
+                         parser.problem ? parser.problem : "it cannot be read",
+                         strstr(text, "{{") ? " (a template? render it first)" : "");
+            break;
+        }
+        yaml_node_t *root = yaml_document_get_root_node(&doc);
+        w->doc = &doc;
+        more = root != NULL;
+        ok = !root || fn(w, root);
+        yaml_document_delete(&doc);
+    }
+    yaml_parser_delete(&parser);
+    return ok;
+}
+
+/* ---- Kubernetes ---- */
+
+static bool walk_node(struct walk *w, const yaml_node_t *n, int depth);
+
+static bool take_containers(struct walk *w, const yaml_node_t *list)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return true;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const yaml_node_t *image = get(w, yaml_document_get_node(w->doc, *i), "image");
+        if (scalar(image) && *scalar(image) && !add(w, image, scalar(image)))
+            return false;
+    }
+    return true;
+}
+
+/* Volumes of images (Kubernetes 1.31). */
+static bool take_volumes(struct walk *w, const yaml_node_t *list)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return true;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const yaml_node_t *ref = get(w, get(w, yaml_document_get_node(w->doc, *i), "image"), "reference");
+        if (scalar(ref) && *scalar(ref) && !add(w, ref, scalar(ref)))
+            return false;
+    }
+    return true;
+}
+
+static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
+{
+    const char *key = scalar(yaml_document_get_node(w->doc, p->key));
+    const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
+
+    if (key &&
+        (strcmp(key, "containers") == 0 || strcmp(key, "initContainers") == 0 ||
+         strcmp(key, "ephemeralContainers") == 0) &&
+        !take_containers(w, value))
+        return false;
+    if (key && strcmp(key, "volumes") == 0 && !take_volumes(w, value))
+        return false;
+    return walk_node(w, value, depth + 1);
+}
+
+/* Recursion ends at IMAGE_LIST_DEPTH_MAX, and after VISITS_MAX nodes. */
+static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
+{
+    if (!n || n->type == YAML_SCALAR_NODE)
+        return true;
+    if (depth > IMAGE_LIST_DEPTH_MAX || ++w->visits > VISITS_MAX)
+        return err_set(w->err, ERR_TOO_LARGE, "%s: line %zu: nested too deep, or too large", w->file,
+                       n->start_mark.line + 1);
+    if (n->type == YAML_SEQUENCE_NODE) {
+        for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top; i++)
+            if (!walk_node(w, yaml_document_get_node(w->doc, *i), depth + 1))
+                return false;
+        return true;
+    }
+    for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++)
+        if (!walk_pair(w, p, depth))
+            return false;
+    return true;
+}
+
+static bool walk_kubernetes(struct walk *w, yaml_node_t *root)
+{
+    return walk_node(w, root, 0);
+}
+
+bool image_list_read_kubernetes(struct image_list *l, const char *file, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+    struct walk w = {.list = l, .file = file, .err = err};
+
+    return image_list_file(file, &text, err) && each_document(&w, text.data, text.len, walk_kubernetes);
+}
+
+/* ---- compose ---- */
+
+/* The environment wins over .env. */
+static const char *look(void *arg, const char *name)
+{
+    struct walk *w = arg;
+    const char *value = getenv(name);
+    size_t len = strlen(name);
+
+    for (char *p = value || !w->env ? NULL : w->env; p && *p; p += strlen(p) + 1)
+        if (strncmp(p, name, len) == 0 && p[len] == '=')
+            return p + len + 1;
+    return value;
+}
+
+/* NAME=VALUE lines become texts one after the other; an empty one ends them. */
+static char *read_env(const char *file)
+{
+    _cleanup_free_
+    char *path = NULL;
+    const char *slash = strrchr(file, '/');
+    struct buf text = {0}, out = {0};
+
+    path = slash ? xasprintf("%.*s/.env", (int)(slash - file), file) : xstrdup(".env");
+    if (access(path, R_OK) != 0 || !image_list_file(path, &text, NULL)) {
+        buf_free(&text);
+        return NULL;
+    }
+    for (char *p = text.data, *end; p; p = end) {
+        end = strchr(p, '\n');
+        if (end)
+            *end++ = '\0';
+        p += strspn(p, " \t");
+        p += strncmp(p, "export ", 7) == 0 ? 7 : 0;
+        p[strcspn(p, "\r")] = '\0';
+        char *value = strchr(p, '=');
+        if (*p == '#' || !value)
+            continue;
+        size_t n = strlen(value + 1);
+        bool quoted = n >= 2 && strchr("\"'", value[1]) && value[n] == value[1];
+        buf_addf(&out, "%.*s=%.*s", (int)(value - p), p, (int)(quoted ? n - 2 : n), value + 1 + quoted);
+        buf_add(&out, "", 1);
+    }
+    buf_add(&out, "", 1);
+    buf_free(&text);
+    return out.data;
+}
+
+static bool walk_compose(struct walk *w, yaml_node_t *root)
+{
+    const yaml_node_t *services = get(w, root, "services");
+
+    if (!services || services->type != YAML_MAPPING_NODE)
+        return err_set(w->err, ERR_INVALID, "%s: there are no services: is it a compose file?", w->file);
+    for (yaml_node_pair_t *p = services->data.mapping.pairs.start; p < services->data.mapping.pairs.top; p++) {
+        const yaml_node_t *service = yaml_document_get_node(w->doc, p->value), *image = get(w, service, "image");
+        const char *name = scalar(yaml_document_get_node(w->doc, p->key));
+        if (!scalar(image)) {
+            fprintf(stderr, "entrepot: %s: service %s has no image%s\n", w->file, name ? name : "?",
+                    get(w, service, "build") ? ": it is built" : "");
+            continue;
+        }
+        _cleanup_free_
+        char *text = image_env_expand(scalar(image), look, w, w->err);
+        if (!text)
+            return err_wrap(w->err, "%s: line %zu", w->file, image->start_mark.line + 1);
+        if (!add(w, image, text))
+            return false;
+    }
+    return true;
+}
+
+bool image_list_read_compose(struct image_list *l, const char *file, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+    struct walk w = {.list = l, .file = file, .err = err};
+
+    if (!image_list_file(file, &text, err))
+        return false;
+    w.env = strcmp(file, "-") == 0 ? NULL : read_env(file);
+    bool ok = each_document(&w, text.data, text.len, walk_compose);
+    free(w.env);
+    return ok;
+}

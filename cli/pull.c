@@ -1,0 +1,159 @@
+#include "cli/cli.h"
+#include "cli/image_list.h"
+#include "cli/pull_progress.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+
+static const char USAGE[] =
+    "Usage: entrepot pull REF... [--platform OS/ARCH[/VARIANT]|all]... [--file LIST] [--from-kubernetes FILE]\n"
+    "                     [--from-compose FILE] [--referrers] [--pin] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Brings images into the cache: manifests, configs, layers. What is there already is not fetched again, so\n"
+    "that an interrupted pull goes on where it stopped.\n\n"
+    "  --platform P            of an index, the image for this platform; may be repeated. Without it this\n"
+    "                          machine's; all: every one\n"
+    "  --file LIST             references from a file, one a line, # begins a comment; -: from stdin\n"
+    "  --from-kubernetes FILE  the images of Kubernetes manifests (YAML or JSON)\n"
+    "  --from-compose FILE     the images of a compose file\n"
+    "  --referrers             what is said about the images, too: signatures, attestations, SBOMs\n"
+    "  --pin                   keep them whatever happens\n";
+
+struct wish {
+    struct image_list list;
+    json_t *platforms;
+    bool referrers, pin;
+    /* while it runs */
+    struct pull_progress *progress; /* NULL: events as JSON */
+    json_t *failed;
+};
+
+static bool take_flag(struct wish *w, const char *word)
+{
+    if (strcmp(word, "--referrers") == 0)
+        w->referrers = true;
+    else if (strcmp(word, "--pin") == 0)
+        w->pin = true;
+    else
+        return false;
+    return true;
+}
+
+static bool take_value(struct wish *w, const char *option, const char *value, struct err *err)
+{
+    if (strcmp(option, "--file") == 0)
+        return image_list_read(&w->list, value, err);
+    if (strcmp(option, "--from-kubernetes") == 0)
+        return image_list_read_kubernetes(&w->list, value, err);
+    if (strcmp(option, "--from-compose") == 0)
+        return image_list_read_compose(&w->list, value, err);
+    json_array_append_new(w->platforms, json_string(value));
+    return true;
+}
+
+static int take_word(void *arg, int argc, char **argv, int at)
+{
+    static const char *const valued[] = {"--platform", "--file", "--from-kubernetes", "--from-compose"};
+    struct wish *w = arg;
+    struct err err = {0};
+
+    if (argv[at][0] != '-') {
+        if (image_list_add(&w->list, argv[at], &err))
+            return 1;
+        fprintf(stderr, "entrepot: %s\n", err.msg);
+        return -1;
+    }
+    if (take_flag(w, argv[at]))
+        return 1;
+    for (size_t i = 0; i < ARRAY_LEN(valued); i++) {
+        if (strcmp(argv[at], valued[i]) != 0)
+            continue;
+        if (at + 1 == argc)
+            cli_usage(USAGE, "pull: %s needs a value", argv[at]);
+        else if (take_value(w, argv[at], argv[at + 1], &err))
+            return 2;
+        else
+            fprintf(stderr, "entrepot: %s\n", err.msg);
+        return -1;
+    }
+    return 0;
+}
+
+/* As Go, and so every image, calls this machine. */
+static json_t *this_platform(void)
+{
+    static const struct {
+        const char *machine, *platform;
+    } names[] = {
+        {"x86_64", "linux/amd64"},  {"aarch64", "linux/arm64"},   {"armv7l", "linux/arm/v7"},
+        {"armv6l", "linux/arm/v6"}, {"i686", "linux/386"},        {"ppc64le", "linux/ppc64le"},
+        {"s390x", "linux/s390x"},   {"riscv64", "linux/riscv64"}, {"loongarch64", "linux/loong64"},
+    };
+    struct utsname u;
+
+    if (uname(&u) == 0)
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            if (strcmp(u.machine, names[i].machine) == 0)
+                return json_string(names[i].platform);
+    return json_string("linux/amd64");
+}
+
+static void on_event(void *arg, const json_t *event)
+{
+    struct wish *w = arg;
+
+    if (strcmp(cli_text(event, "event"), "image") == 0 && strcmp(cli_text(event, "status"), "failed") == 0)
+        json_array_append(w->failed, (json_t *)event);
+    if (w->progress) {
+        pull_progress_event(w->progress, event);
+        return;
+    }
+    json_dumpf(event, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
+}
+
+static int run(const struct cli_options *o, struct wish *w)
+{
+    json_t *references = json_array(), *answer = NULL, *e;
+    struct err err = {0};
+    size_t i;
+
+    for (i = 0; i < w->list.count; i++)
+        json_array_append_new(references, json_string(w->list.references[i]));
+    if (json_array_size(w->platforms) == 0)
+        json_array_append_new(w->platforms, this_platform());
+    json_t *body = json_pack("{s:o, s:O, s:b, s:b}", "references", references, "platforms", w->platforms, "referrers",
+                             w->referrers, "pin", w->pin);
+    w->progress = o->json ? NULL : pull_progress_new(pull_progress_is_live());
+    bool ok = cli_ask_long(o, "/v1/pull", body, on_event, w, &answer, &err);
+    if (w->progress)
+        pull_progress_free(w->progress);
+    json_decref(body);
+    if (!ok)
+        return cli_fail(&err);
+    if (o->json) {
+        json_dumpf(answer, stdout, JSON_COMPACT);
+        putchar('\n');
+    }
+    json_array_foreach(w->failed, i, e)
+        fprintf(stderr, "entrepot: pulling %s: %s\n", cli_text(e, "reference"), cli_text(e, "error"));
+    ok = json_is_true(json_object_get(answer, "ok"));
+    json_decref(answer);
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_pull(int argc, char **argv)
+{
+    struct cli_options o = {0};
+    struct wish w = {.platforms = json_array(), .failed = json_array()};
+
+    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &w);
+    if (rc < 0 && w.list.count == 0)
+        rc = cli_usage(USAGE, "pull: which images?");
+    if (rc < 0)
+        rc = run(&o, &w);
+    image_list_free(&w.list);
+    json_decref(w.platforms);
+    json_decref(w.failed);
+    return rc;
+}
