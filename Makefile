@@ -33,7 +33,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion $(WERROR)
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. -isystem /usr/share/include/llhttp
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread
-LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -ljansson -lcyaml -lyaml -lsystemd -lm
+LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(wildcard cli/*.c)
@@ -48,9 +48,9 @@ LLHTTP_OBJ := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
-BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev \
+BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev \
 	libsystemd-dev node-llhttp
-TEST_PKGS := libcmocka-dev openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
+TEST_PKGS := libcmocka-dev buildah tmux faketime openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
 	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3
 LINT_PKGS := clang-format clang-tidy cppcheck
 

@@ -269,6 +269,40 @@ bool store_publish_part(struct store *s, const struct digest *d, int fd, bool is
     return publish(s, d, fd, part_name(d, name), is_private, info, err);
 }
 
+static const char *import_name(const struct digest *d, char out[NAME_ROOM])
+{
+    char hex[DIGEST_TEXT_MAX];
+
+    snprintf(out, NAME_ROOM, "%s-%s" STORE_IMPORT_SUFFIX, digest_alg_name(d), digest_hex(d, hex));
+    return out;
+}
+
+int store_open_import(struct store *s, const struct digest *d, bool create, struct err *err)
+{
+    char name[NAME_ROOM];
+    int fd = openat(s->ingest, import_name(d, name), O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0644);
+
+    if (fd < 0)
+        store_fail(err, "opening the import of", d);
+    return fd;
+}
+
+bool store_remove_import(struct store *s, const struct digest *d, struct err *err)
+{
+    char name[NAME_ROOM];
+
+    if (unlinkat(s->ingest, import_name(d, name), 0) != 0 && errno != ENOENT)
+        return store_fail(err, "removing the import of", d);
+    return true;
+}
+
+bool store_publish_import(struct store *s, const struct digest *d, int fd, struct file_info *info, struct err *err)
+{
+    char name[NAME_ROOM];
+
+    return publish(s, d, fd, import_name(d, name), false, info, err);
+}
+
 bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, bool is_private,
                       struct file_info *info, struct err *err)
 {

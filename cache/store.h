@@ -5,6 +5,7 @@
  *     <path>/blobs/<alg>/<hex>      one file a blob, mode 0444; 0400 if it came in under a
  *                                 client's own identity, so that this is known even if the index is lost
  *     <path>/ingest/<alg>-<hex>.part  blobs on their way in
+ *     <path>/ingest/<alg>-<hex>.import  the same, from an archive (import.h)
  *     <path>/quarantine/<alg>-<hex>   what did not match its digest, a few of them, for whoever wants to look
  *
  * A blob file appears only by rename(2), after its digest was verified and its data synced; it never changes
@@ -62,6 +63,12 @@ bool store_stat_part(struct store *store, const struct digest *d, int64_t *writt
 /* Publishes a verified part: sync, mode 0444 (private: 0400), rename, sync of the folder, in this order. Syncs. */
 bool store_publish_part(struct store *store, const struct digest *d, int fd, bool is_private, struct file_info *info,
                         struct err *err);
+
+/* Opens (creates) the file of a blob that is being imported, read and write. Errors: ERR_NOT_FOUND, ERR_IO. */
+int store_open_import(struct store *store, const struct digest *d, bool create, struct err *err);
+bool store_remove_import(struct store *store, const struct digest *d, struct err *err);
+/* As store_publish_part(), for everybody to read. Syncs. */
+bool store_publish_import(struct store *store, const struct digest *d, int fd, struct file_info *info, struct err *err);
 
 /* Visits every file in blobs/ and every part, until fn returns false; names that are no digest are passed over.
  * store_each_part() also removes what a crash left in ingest/ that is of no use. */

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#define STORE_IMPORT_SUFFIX ".import"
+
 enum { NAME_ROOM = 2 * DIGEST_RAW_MAX + 32 };
 
 struct store {

@@ -1,6 +1,7 @@
 /* Files that are on their way out, and looking at all there are. */
 #include "cache/store_private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -8,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { QUARANTINE_MAX = 8 };
+enum { QUARANTINE_MAX = 8, IMPORT_KEPT_S = 86400 };
 
 static const char *const ALGS[] = {[DIGEST_SHA256] = "sha256", [DIGEST_SHA512] = "sha512"};
 
@@ -90,10 +91,27 @@ static void remove_all(int folder, const char *suffix)
         closedir(dir);
 }
 
+/* Imports that nobody went on with. */
+static void remove_old_imports(int folder)
+{
+    DIR *dir = list(folder);
+    struct dirent *e;
+    struct stat st;
+
+    while (dir && (e = readdir(dir)))
+        if (ends_with(e->d_name, STORE_IMPORT_SUFFIX) &&
+            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            clock_now_s() - st.st_ctim.tv_sec > IMPORT_KEPT_S)
+            unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
 void store_remove_leftovers(struct store *s)
 {
     remove_all(s->ingest, ".gone");
     remove_all(s->ingest, ".tmp");
+    remove_old_imports(s->ingest);
 }
 
 void store_empty_trash(struct store *s)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { CHUNK = 1 << 20 };
@@ -161,6 +162,48 @@ static enum verified verify(struct check *c, const struct verify_pace *pace, int
         return VERIFIED_GOOD; /* nothing to write */
     recognise(c, &head);
     return conclude(c, apply_good, VERIFIED_GOOD, err);
+}
+
+/* The open file is the digest's. */
+static bool adopt(struct check *c, int fd, const struct verify_pace *pace, struct err *err)
+{
+    char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
+    _cleanup_buf_ struct buf head = {0};
+    struct digest seen;
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return err_errno(err, ERR_IO, "reading what is imported");
+    struct hasher *h = hasher_new(c->digest.alg);
+    bool ok = hash_file(fd, pace, h, st.st_size <= MANIFEST_SIZE_MAX ? &head : NULL, NULL, err);
+    hasher_final(h, &seen);
+    hasher_free(h);
+    if (!ok)
+        return false;
+    if (!digest_eq(&seen, &c->digest)) {
+        store_remove_import(c->cache->store, &c->digest, NULL);
+        return err_set(err, ERR_DIGEST, "%lld bytes that hash to %s were to be imported as %s", (long long)st.st_size,
+                       digest_format(&seen, got), digest_format(&c->digest, want));
+    }
+    if (!store_publish_import(c->cache->store, &c->digest, fd, &c->info, err))
+        return false;
+    recognise(c, &head);
+    return conclude(c, apply_good, VERIFIED_GOOD, err) != VERIFIED_FAILED;
+}
+
+bool cache_adopt_import(struct cache *cache, const struct digest *d, const struct verify_pace *pace, struct err *err)
+{
+    struct check c = {.cache = cache, .digest = *d};
+    _cleanup_close_
+    int fd = store_open_import(cache->store, d, false, err);
+
+    if (fd < 0)
+        return false;
+    use_lease(cache->use, d);
+    bool ok = adopt(&c, fd, pace, err);
+    use_release(cache->use, d);
+    free(c.children);
+    return ok;
 }
 
 enum verified cache_verify(struct cache *cache, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,

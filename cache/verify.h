@@ -27,4 +27,8 @@ struct verify_pace {
 enum verified cache_verify(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                            struct err *err);
 
+/* The same for a file that has been put together by import.h, and, if it is right, its publication. Errors: ERR_DIGEST
+ * (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
+bool cache_adopt_import(struct cache *c, const struct digest *d, const struct verify_pace *pace, struct err *err);
+
 #endif

@@ -20,6 +20,8 @@ int cmd_status(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
+int cmd_export(int argc, char **argv);
+int cmd_import(int argc, char **argv);
 int cmd_offline(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_pin(int argc, char **argv);
@@ -50,6 +52,13 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
  * time. */
 bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
                   void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err);
+/* Posts bytes in place of JSON. */
+bool cli_send(const struct cli_options *o, const char *path, const void *data, size_t len, json_t **answer,
+              struct err *err);
+/* Gets bytes, piece by piece; `take` returning false ends it, having set an error of its own. No limit of time or size.
+ */
+bool cli_fetch(const struct cli_options *o, const char *path, bool (*take)(void *arg, const void *data, size_t len),
+               void *arg, struct err *err);
 /* The same for an answer that is not JSON; the caller frees *text. */
 bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err);
 

@@ -144,18 +144,42 @@ struct sink {
     int timeout_s;
 };
 
-static bool exchange(const struct cli_options *o, const char *path, const char *body, const struct sink *sink,
-                     long *status, struct err *err)
-{
-    _cleanup_free_
-    char *socket = find_socket(o, err), *url = xasprintf("http://entrepot%s", path);
-    long os_errno = 0;
+/* The connection is kept: an import asks once for every MiB. */
+static struct {
+    CURL *curl;
+    char *socket;
+} daemon_link;
 
+static bool find_daemon(const struct cli_options *o, struct err *err)
+{
+    if (daemon_link.socket)
+        return true;
+    char *socket = find_socket(o, err);
     if (!socket)
         return false;
-    if (!*socket || strlen(socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return err_set(err, ERR_INVALID, "\"%s\" cannot be a socket: its path is empty or too long", socket);
-    CURL *h = curl_easy_init();
+    if (!*socket || strlen(socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+        err_set(err, ERR_INVALID, "\"%s\" cannot be a socket: its path is empty or too long", socket);
+        free(socket);
+        return false;
+    }
+    daemon_link.socket = socket;
+    daemon_link.curl = curl_easy_init();
+    return true;
+}
+
+/* `body` NULL: GET. */
+static bool exchange(const struct cli_options *o, const char *path, const void *body, size_t body_len,
+                     const struct sink *sink, long *status, struct err *err)
+{
+    _cleanup_free_
+    char *url = xasprintf("http://entrepot%s", path);
+    long os_errno = 0;
+
+    if (!find_daemon(o, err))
+        return false;
+    CURL *h = daemon_link.curl;
+    const char *socket = daemon_link.socket;
+    curl_easy_reset(h);
     curl_easy_setopt(h, CURLOPT_URL, url);
     curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, socket);
     curl_easy_setopt(h, CURLOPT_PROXY, "");
@@ -166,12 +190,13 @@ static bool exchange(const struct cli_options *o, const char *path, const char *
     curl_easy_setopt(h, CURLOPT_WRITEDATA, sink->arg);
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)sink->timeout_s);
-    if (body)
+    if (body) {
+        curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_len);
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, body);
+    }
     CURLcode rc = curl_easy_perform(h);
     curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
     curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
-    curl_easy_cleanup(h);
     return rc == CURLE_OK || explain(rc, os_errno, socket, err);
 }
 
@@ -187,14 +212,14 @@ static bool check(long status, const struct buf *answer, struct err *err)
     return false;
 }
 
-bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)
+static bool ask_json(const struct cli_options *o, const char *path, const void *body, size_t len, json_t **answer,
+                     struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
-    _cleanup_free_
-    char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
     long status = 0;
 
-    if (!exchange(o, path, out, &(struct sink){take, &text, TIMEOUT_S}, &status, err) || !check(status, &text, err))
+    if (!exchange(o, path, body, len, &(struct sink){take, &text, TIMEOUT_S}, &status, err) ||
+        !check(status, &text, err))
         return false;
     *answer = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
     if (json_is_object(*answer))
@@ -202,6 +227,58 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
     json_decref(*answer);
     *answer = NULL;
     return err_set(err, ERR_CORRUPT, "the answer is not one of entrepot's; is another program on that socket?");
+}
+
+bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)
+{
+    _cleanup_free_
+    char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+    return ask_json(o, path, out, out ? strlen(out) : 0, answer, err);
+}
+
+bool cli_send(const struct cli_options *o, const char *path, const void *data, size_t len, json_t **answer,
+              struct err *err)
+{
+    return ask_json(o, path, data, len, answer, err);
+}
+
+struct stream {
+    bool (*take)(void *arg, const void *data, size_t len);
+    void *arg;
+    bool refused;    /* by `take` */
+    struct buf said; /* an error's text */
+    CURL *curl;
+};
+
+static size_t take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
+{
+    struct stream *s = arg;
+    long status = 0;
+
+    curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 400)
+        return take(data, 1, len, &s->said);
+    s->refused = !s->take(s->arg, data, len);
+    return s->refused ? 0 : len;
+}
+
+bool cli_fetch(const struct cli_options *o, const char *path,
+               bool (*take_data)(void *arg, const void *data, size_t len), void *arg, struct err *err)
+{
+    struct stream s = {.take = take_data, .arg = arg};
+    struct err why = {0};
+    long status = 0;
+
+    if (!find_daemon(o, err))
+        return false;
+    s.curl = daemon_link.curl;
+    bool ok = exchange(o, path, NULL, 0, &(struct sink){take_piece, &s, 0}, &status, &why);
+    if (!s.refused && !ok)
+        *err = why; /* else `take` has said why */
+    ok = ok && check(status, &s.said, err);
+    buf_free(&s.said);
+    return ok;
 }
 
 struct lines {
@@ -239,7 +316,8 @@ bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *b
     char *out = json_dumps(body, JSON_COMPACT);
     long status = 0;
 
-    bool ok = exchange(o, path, out, &(struct sink){take_lines, &l, 0}, &status, err) && check(status, &l.rest, err);
+    bool ok = exchange(o, path, out, strlen(out), &(struct sink){take_lines, &l, 0}, &status, err) &&
+              check(status, &l.rest, err);
     *answer = ok ? json_loadb(l.rest.data ? l.rest.data : "", l.rest.len, 0, NULL) : NULL;
     const char *why = json_string_value(json_object_get(*answer, "error"));
     if (ok && (why || !json_is_object(*answer))) {
@@ -256,7 +334,7 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
     struct buf answer = {0};
     long status = 0;
 
-    if (!exchange(o, path, NULL, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) ||
+    if (!exchange(o, path, NULL, 0, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) ||
         !check(status, &answer, err)) {
         buf_free(&answer);
         return false;

@@ -13,6 +13,8 @@ static const struct {
     {"ls", cmd_ls, "images in the cache"},
     {"inspect", cmd_inspect, "an image's platforms, config and layers"},
     {"pull", cmd_pull, "bring images in"},
+    {"export", cmd_export, "write images into a folder or an archive"},
+    {"import", cmd_import, "bring them in from there"},
     {"rm", cmd_rm, "drop images"},
     {"pin", cmd_pin, "keep images whatever happens"},
     {"unpin", cmd_unpin, "release them"},
@@ -23,7 +25,7 @@ static const struct {
     {"version", cmd_version, "version, and versions of libraries"},
 };
 
-static const char *const LATER[] = {"export", "import", "setup"};
+static const char *const LATER[] = {"setup"};
 
 static void help(FILE *out)
 {

@@ -20,6 +20,30 @@ void admin_error(struct admin_job *job, int status, const char *fmt, ...)
     job->answer = json_pack("{s:s}", "error", text);
 }
 
+struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count)
+{
+    struct err err = {0};
+    json_t *item;
+    size_t i;
+
+    *count = json_array_size(list);
+    if (*count == 0 || *count > ADMIN_IMAGES_MAX) {
+        admin_error(job, 400, "which images? {\"references\": [\"nginx:1.27\"]}, at most %d", (int)ADMIN_IMAGES_MAX);
+        return NULL;
+    }
+    struct ref *refs = xcalloc(*count, sizeof(*refs));
+    json_array_foreach(list, i, item)
+    {
+        const char *text = json_string_value(item);
+        if (text && ref_parse(&refs[i], text, &err))
+            continue;
+        admin_error(job, 400, "%s", text ? err.msg : "references are strings");
+        free(refs);
+        return NULL;
+    }
+    return refs;
+}
+
 /* ---- status ---- */
 
 static void add_transfer(void *arg, const struct ingest_info *i)
@@ -118,6 +142,15 @@ static void set_offline(struct admin_job *job, const json_t *input)
 static void post(struct admin_job *job)
 {
     json_error_t why;
+
+    if (strcmp(job->path, "/v1/import/bytes") == 0) { /* its body is no JSON */
+        admin_import_bytes(job);
+        return;
+    }
+    if (strcmp(job->path, "/v1/import/blob") == 0) {
+        admin_import_blob(job);
+        return;
+    }
     json_t *input =
         json_loadb(job->body_len ? job->body : "{}", job->body_len ? job->body_len : 2, JSON_REJECT_DUPLICATES, &why);
 
@@ -129,6 +162,10 @@ static void post(struct admin_job *job)
         admin_gc(job, input);
     else if (strcmp(job->path, "/v1/pull") == 0)
         admin_pull(job, input);
+    else if (strcmp(job->path, "/v1/export") == 0)
+        admin_export(job, input);
+    else if (strcmp(job->path, "/v1/import") == 0)
+        admin_import(job, input);
     else if (strcmp(job->path, "/v1/offline") == 0)
         set_offline(job, input);
     else if (strcmp(job->path, "/v1/verify") == 0)
@@ -150,6 +187,10 @@ static void work(struct admin_job *job)
         status(job);
     else if (strcmp(job->path, "/v1/images") == 0)
         admin_images(job);
+    else if (strncmp(job->path, "/v1/blobs/", 10) == 0)
+        admin_blob(job, job->path + 10);
+    else if (strcmp(job->path, "/v1/import/blob") == 0)
+        admin_import_state(job);
     else if (strncmp(job->path, "/v1/images/", 11) == 0)
         admin_inspect(job, job->path + 11);
     else
@@ -200,10 +241,35 @@ static void nothing(void *arg UNUSED)
 {
 }
 
+static void job_free(struct admin_job *job)
+{
+    if (job->fd >= 0) {
+        close(job->fd);
+        use_release(job->proxy->cache->use, &job->digest);
+    }
+    json_decref(job->answer);
+    body_unref(job->raw);
+    free(job->path);
+    free(job->query);
+    free(job->body);
+    free(job);
+}
+
+/* The file has gone out, or the client is gone. */
+static void file_sent(void *arg)
+{
+    job_free(arg);
+}
+
 static void answer(void *arg)
 {
     struct admin_job *job = arg;
 
+    if (job->req && job->fd >= 0) {
+        http_on_gone(job->req, NULL, NULL);
+        http_reply_file(job->req, 200, "application/octet-stream", job->fd, 0, job->size, file_sent, job);
+        return;
+    }
     if (job->req && job->raw) {
         http_on_gone(job->req, NULL, NULL);
         http_reply(job->req, job->status, job->type, job->raw->data, job->raw->len);
@@ -221,12 +287,7 @@ static void answer(void *arg)
         http_reply(job->req, job->status, "application/json", text, strlen(text));
         free(text);
     }
-    json_decref(job->answer);
-    body_unref(job->raw);
-    free(job->path);
-    free(job->query);
-    free(job->body);
-    free(job);
+    job_free(job);
 }
 
 static void work_and_answer(void *arg)
@@ -248,7 +309,7 @@ static void client_gone(void *arg)
 /* An io worker is not to be kept from its work by what waits for its work. */
 static bool takes_long(const struct admin_job *job)
 {
-    static const char *const pages[] = {"/v1/pull", "/v1/verify", "/v1/gc", "/v1/rm"};
+    static const char *const pages[] = {"/v1/pull", "/v1/verify", "/v1/gc", "/v1/rm", "/v1/export", "/v1/import/blob"};
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
         if (strcmp(job->path, pages[i]) == 0)
@@ -267,8 +328,11 @@ void handle_admin(struct worker *w, struct http_request *req)
     job->method = http_method(req) == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : http_method(req);
     job->path = xstrdup(http_path(req));
     job->query = xstrdup(http_query(req));
-    job->body = xstrndup(body, job->body_len);
+    job->body = xcalloc(1, job->body_len + 1); /* it may be no text */
+    if (job->body_len > 0)
+        memcpy(job->body, body, job->body_len);
     job->status = 200;
+    job->fd = -1;
     http_on_gone(req, client_gone, job);
     pool_run(takes_long(job) ? w->proxy->admin_pool : w->proxy->pool, work_and_answer, job);
 }

@@ -23,9 +23,17 @@ struct admin_job {
     json_t *answer;   /* or */
     struct body *raw; /* with its type */
     char type[MEDIA_TYPE_MAX + 1];
+    int fd; /* or a file of that size, with a lease on its blob; -1: none */
+    int64_t size;
+    struct digest digest;
     bool streaming;   /* lines went out; the loop's */
     atomic_bool gone; /* the client does not want to know any more: long work may stop */
 };
+
+enum { ADMIN_IMAGES_MAX = 4096 };
+
+/* The references of a list, for the caller to free; NULL: it has been said what is wrong. */
+struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count);
 
 /* On an io worker: fill in the answer. */
 void admin_images(struct admin_job *job);
@@ -36,6 +44,14 @@ void admin_verify(struct admin_job *job, const json_t *input);
 void admin_rm(struct admin_job *job, const json_t *input);
 void admin_gc(struct admin_job *job, const json_t *input);
 void admin_pull(struct admin_job *job, const json_t *input);
+void admin_export(struct admin_job *job, const json_t *input);
+void admin_import(struct admin_job *job, const json_t *input);
+/* GET: the blob itself. */
+void admin_blob(struct admin_job *job, const char *digest);
+/* What is here of a blob that is being imported; more of it; that it is all there: verify it, and keep it. */
+void admin_import_state(struct admin_job *job);
+void admin_import_bytes(struct admin_job *job);
+void admin_import_blob(struct admin_job *job);
 void admin_pin(struct admin_job *job, const json_t *input, bool pin);
 /* Answers with {"error": "..."}. */
 void admin_error(struct admin_job *job, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -1,7 +1,7 @@
 /* `pull`: a line of JSON for everything that happens. */
 #include "proxy/admin.h"
 
-#include "proxy/platform.h"
+#include "base/platform.h"
 #include "proxy/pull.h"
 
 #include <string.h>
@@ -88,31 +88,6 @@ static bool take_platforms(struct admin_job *job, const json_t *list, struct pul
     return true;
 }
 
-/* The caller frees; NULL: it has been said what is wrong. */
-static struct ref *take_references(struct admin_job *job, const json_t *list, size_t *count)
-{
-    size_t i;
-    json_t *item;
-
-    *count = json_array_size(list);
-    if (*count == 0 || *count > PULL_IMAGES_MAX) {
-        admin_error(job, 400, "which images? {\"references\": [\"nginx:1.27\"]}, at most %d", (int)PULL_IMAGES_MAX);
-        return NULL;
-    }
-    struct ref *refs = xcalloc(*count, sizeof(*refs));
-    json_array_foreach(list, i, item)
-    {
-        const char *text = json_string_value(item);
-        struct err err = {0};
-        if (!text || !ref_parse(&refs[i], text, &err)) {
-            admin_error(job, 400, "%s", text ? err.msg : "references are strings");
-            free(refs);
-            return NULL;
-        }
-    }
-    return refs;
-}
-
 void admin_pull(struct admin_job *job, const json_t *input)
 {
     struct pull_wish wish = {
@@ -128,7 +103,7 @@ void admin_pull(struct admin_job *job, const json_t *input)
 
     if (!take_platforms(job, json_object_get(input, "platforms"), &wish))
         return;
-    struct ref *refs = take_references(job, json_object_get(input, "references"), &wish.count);
+    struct ref *refs = admin_references(job, json_object_get(input, "references"), &wish.count);
     if (!refs)
         return;
     wish.references = refs;

@@ -3,7 +3,7 @@
 #include "proxy/handlers.h"
 
 #include "base/clock.h"
-#include "proxy/platform.h"
+#include "base/platform.h"
 
 #include <string.h>
 #include <strings.h>

@@ -1,7 +1,7 @@
 /* What an image consists of, found out while it is being pulled. */
 #include "proxy/pull_private.h"
 
-#include "proxy/platform.h"
+#include "base/platform.h"
 
 #include <jansson.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "proxy/platform.h"
+#include "base/platform.h"
 
 #include "base/mem.h"
 

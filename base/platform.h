@@ -4,8 +4,8 @@
  * takes the one that machines of this kind have (containerd's platforms.Default: arm/v7, arm64/v8, amd64/v1); who asks
  * for one is also served by what an older one needs.
  */
-#ifndef ENTREPOT_PROXY_PLATFORM_H
-#define ENTREPOT_PROXY_PLATFORM_H
+#ifndef ENTREPOT_BASE_PLATFORM_H
+#define ENTREPOT_BASE_PLATFORM_H
 
 #include <stdbool.h>
 

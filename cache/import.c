@@ -1,0 +1,155 @@
+#include "cache/import.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { DEPTH_MAX = 4 };
+
+bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *received, struct err *err)
+{
+    struct err why = {0};
+    struct stat st;
+
+    *whole = cache_look(c, d) == FILE_KNOWN;
+    *received = 0;
+    if (*whole)
+        return true;
+    _cleanup_close_
+    int fd = store_open_import(c->store, d, false, &why);
+    if (fd < 0 && why.code == ERR_NOT_FOUND)
+        return true;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return err_set(err, ERR_IO, "%s", why.msg);
+    *received = st.st_size;
+    return true;
+}
+
+bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
+                  struct err *err)
+{
+    struct stat st;
+    _cleanup_close_
+    int fd = store_open_import(c->store, d, true, err);
+
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &st) != 0)
+        return err_errno(err, ERR_IO, "reading what was imported");
+    if (offset < 0 || offset > st.st_size)
+        return err_set(err, ERR_INVALID, "%lld bytes are here, not %lld", (long long)st.st_size, (long long)offset);
+    for (size_t at = 0; at < len;) {
+        ssize_t n = pwrite(fd, (const char *)data + at, len - at, offset + (int64_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, ERR_IO, "writing what is imported");
+        at += (size_t)n;
+    }
+    return true;
+}
+
+/* ---- the image ---- */
+
+struct entering {
+    const char *repo, *tag;
+    struct digest digest;
+    bool pin;
+    struct index_txn *t;
+    uint64_t id;
+    struct err *err;
+};
+
+struct walk {
+    struct entering *e;
+    struct digest manifest;
+    int depth;
+    int images, whole; /* manifests in an index, and those of them that are here with all they need */
+    bool ok;
+    struct err missing;
+};
+
+static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing);
+
+/* What is private opens only for a repository that has brought it itself: this one just did. */
+static bool own(struct entering *e, const struct digest *d, const struct blob_row *row)
+{
+    return !(row->flags & BLOB_PRIVATE) || rows_link(e->t, e->id, d, PROOF_BYTES, clock_now_s(), e->err);
+}
+
+static bool visit(void *arg, const struct child *c)
+{
+    struct walk *w = arg;
+    char text[DIGEST_TEXT_MAX];
+    struct blob_row row;
+
+    if (c->role != CHILD_CONTENT)
+        return true;
+    bool here = rows_get_blob(w->e->t, &c->digest, &row);
+    if (here && row.flags & BLOB_MANIFEST) {
+        w->images++;
+        w->whole += enter_manifest(w->e, &c->digest, w->depth + 1, &w->missing);
+        return w->e->err->code == ERR_OK;
+    }
+    if (!here) { /* a layer, or an image of the index for another platform: we see it at the end */
+        w->ok =
+            err_set(&w->missing, ERR_NOT_FOUND, "%s is not among what was imported", digest_format(&c->digest, text));
+        return true;
+    }
+    return own(w->e, &c->digest, &row);
+}
+
+/* True if it is here with all it needs. A failure of the index is in e->err. */
+static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing)
+{
+    struct walk w = {.e = e, .manifest = *d, .depth = depth, .ok = true};
+    struct blob_row row;
+    char text[DIGEST_TEXT_MAX];
+
+    if (!rows_get_blob(e->t, d, &row) || !(row.flags & BLOB_MANIFEST))
+        return err_set(missing, ERR_NOT_FOUND, "%s is not here as a manifest", digest_format(d, text));
+    if (depth > DEPTH_MAX)
+        return err_set(missing, ERR_INVALID, "more than %d indexes within one another", (int)DEPTH_MAX);
+    if (!own(e, d, &row))
+        return false;
+    rows_each_child(e->t, d, visit, &w);
+    bool is_index = strstr(row.media_type, "index") || strstr(row.media_type, "manifest.list");
+    if (is_index ? w.whole > 0 : w.ok)
+        return true;
+    *missing = w.missing;
+    return false;
+}
+
+static bool apply_image(struct index_txn *t, void *arg, struct err *err)
+{
+    struct entering *e = arg;
+    struct err missing = {0};
+    struct tag_row row = {.digest = e->digest, .checked_ms = clock_now_ms(), .changed_ms = clock_now_ms()}, old;
+
+    e->t = t;
+    e->err = err;
+    err->code = ERR_OK;
+    if (!rows_intern_repo(t, e->repo, &e->id, err))
+        return false;
+    if (!enter_manifest(e, &e->digest, 0, &missing)) {
+        if (err->code == ERR_OK)
+            *err = missing;
+        return false;
+    }
+    if (rows_get_tag(t, e->id, e->tag, &old) && digest_eq(&old.digest, &row.digest))
+        row.changed_ms = old.changed_ms;
+    return rows_link(t, e->id, &e->digest, PROOF_BYTES, clock_now_s(), err) &&
+           rows_put_tag(t, e->id, e->tag, &row, err) && (!e->pin || rows_pin(t, e->id, e->tag, true, err));
+}
+
+bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin, struct err *err)
+{
+    struct entering e = {.repo = repo, .tag = tag, .digest = *d, .pin = pin};
+
+    if (!index_write_wait(c->index, apply_image, &e, err))
+        return false;
+    atomic_store(&c->tags_changed, true);
+    return true;
+}

@@ -1,0 +1,23 @@
+/* import.h - images that come from an archive in place of a registry.
+ *
+ * A blob is put together in ingest/<alg>-<hex>.import, from its start: what is there after an interruption is gone on
+ * from. Then it is verified and published (verify.h), like any other. An image is entered under its name when all of it
+ * is here. Files that nobody goes on with are removed a day later, at the start. Blocks: admin workers.
+ */
+#ifndef ENTREPOT_CACHE_IMPORT_H
+#define ENTREPOT_CACHE_IMPORT_H
+
+#include "cache/cache.h"
+
+/* How much of it is here: `whole`, else so many bytes are. */
+bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *received, struct err *err);
+/* Bytes at `offset`, which is at most what has been received. Errors: ERR_INVALID (a gap), ERR_IO, ERR_NO_SPACE. */
+bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
+                  struct err *err);
+
+/* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag
+ * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images). */
+bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,
+                  struct err *err);
+
+#endif

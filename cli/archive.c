@@ -1,0 +1,336 @@
+#include "cli/archive.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20, LINKS_MAX = 8 };
+
+void archive_files_free(struct archive_files *a)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        free(a->list[i].name);
+        free(a->list[i].target);
+        free(a->list[i].text);
+    }
+    free(a->list);
+    memset(a, 0, sizeof(*a));
+}
+
+bool archive_blob_digest(const char *name, struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX + 1];
+    const char *slash = strncmp(name, "blobs/", 6) == 0 ? strchr(name + 6, '/') : NULL;
+
+    if (!slash || strchr(slash + 1, '/'))
+        return false;
+    int n = snprintf(text, sizeof(text), "%.*s:%s", (int)(slash - name - 6), name + 6, slash + 1);
+    return n < (int)sizeof(text) && digest_parse(d, text, (size_t)n);
+}
+
+static const char *plain(const char *name)
+{
+    while (strncmp(name, "./", 2) == 0)
+        name += 2;
+    return name;
+}
+
+static struct archive_file *find_exact(const struct archive_files *a, const char *name)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->list[i].name, name) == 0)
+            return &a->list[i];
+    return NULL;
+}
+
+const struct archive_file *archive_find(const struct archive_files *a, const char *name)
+{
+    const struct archive_file *f = find_exact(a, plain(name));
+
+    for (int i = 0; f && f->target && i < LINKS_MAX; i++)
+        f = find_exact(a, f->target);
+    return f && !f->target ? f : NULL;
+}
+
+static struct archive_file *add(struct archive_files *a, const char *name, int64_t size, struct err *err)
+{
+    if (a->count == ARCHIVE_FILES_MAX) {
+        err_set(err, ERR_TOO_LARGE, "%s has more than %d files", a->path, (int)ARCHIVE_FILES_MAX);
+        return NULL;
+    }
+    if (a->count == a->room) {
+        a->room = a->room ? 2 * a->room : 64;
+        a->list = xrealloc(a->list, a->room * sizeof(*a->list));
+    }
+    struct archive_file *f = &a->list[a->count++];
+    memset(f, 0, sizeof(*f));
+    f->name = xstrdup(plain(name));
+    f->size = size;
+    return f;
+}
+
+/* "../abc/layer.tar", seen from "def/layer.tar", is "abc/layer.tar". */
+static char *resolve(const char *name, const char *target)
+{
+    const char *slash = strrchr(name, '/');
+    size_t folder = slash ? (size_t)(slash - name) : 0;
+
+    target = plain(target);
+    while (strncmp(target, "../", 3) == 0) {
+        while (folder > 0 && name[folder - 1] != '/')
+            folder--;
+        folder -= folder > 0;
+        target += 3;
+    }
+    return folder > 0 ? xasprintf("%.*s/%s", (int)folder, name, target) : xstrdup(target);
+}
+
+/* ---- a tar archive ---- */
+
+static struct archive *open_tar(const char *path, struct err *err)
+{
+    struct archive *in = archive_read_new();
+
+    archive_read_support_format_tar(in);
+    archive_read_support_filter_gzip(in);
+    archive_read_support_filter_zstd(in);
+    archive_read_support_filter_xz(in);
+    archive_read_support_filter_bzip2(in);
+    if (archive_read_open_filename(in, path, PIECE) == ARCHIVE_OK)
+        return in;
+    err_set(err, ERR_INVALID, "%s: %s", path, archive_error_string(in));
+    archive_read_free(in);
+    return NULL;
+}
+
+static bool next_entry(struct archive *in, const char *path, struct archive_entry **e, struct err *err)
+{
+    int rc = archive_read_next_header(in, e);
+
+    if (rc == ARCHIVE_OK || rc == ARCHIVE_WARN)
+        return true;
+    if (rc != ARCHIVE_EOF)
+        err_set(err, ERR_INVALID, "%s: %s", path, archive_error_string(in));
+    return false;
+}
+
+struct content {
+    struct archive_files *all;
+    struct archive_file *f;
+    struct hasher *hasher;
+    struct buf head; /* all of it, as long as it may be a document */
+    bool may_be_text;
+};
+
+static void take_content(struct content *c, const void *data, size_t len)
+{
+    if (c->hasher)
+        hasher_update(c->hasher, data, len);
+    for (size_t i = 0; i < len && c->head.len + i < sizeof(c->f->magic); i++)
+        c->f->magic[c->head.len + i] = ((const uint8_t *)data)[i];
+    if (c->may_be_text || c->head.len < sizeof(c->f->magic))
+        buf_add(&c->head, data, c->may_be_text ? len : MIN(len, sizeof(c->f->magic)));
+    /* A document begins with a brace, or the bracket of docker's manifest.json. */
+    c->may_be_text = c->may_be_text && c->head.len > 0 && strchr("{[", c->head.data[0]) && c->head.data[0];
+}
+
+static bool end_content(struct content *c, struct err *err)
+{
+    if (c->may_be_text && c->head.len > 0) {
+        c->all->texts += c->head.len;
+        if (c->all->texts > ARCHIVE_TEXTS_MAX)
+            return err_set(err, ERR_TOO_LARGE, "%s has documents of more than %d MiB", c->all->path,
+                           (int)(ARCHIVE_TEXTS_MAX >> 20));
+        c->f->text = xstrndup(c->head.data, c->head.len);
+    }
+    if (c->hasher)
+        hasher_final(c->hasher, &c->f->digest);
+    return true;
+}
+
+static bool list_entry(struct archive_files *a, struct archive *in, struct archive_entry *e, struct err *err)
+{
+    const char *name = archive_entry_pathname(e), *symlink = archive_entry_symlink(e),
+               *hardlink = archive_entry_hardlink(e);
+    struct digest d;
+
+    if (!name || (!symlink && !hardlink && archive_entry_filetype(e) != AE_IFREG))
+        return true;
+    struct archive_file *f = add(a, name, archive_entry_size(e), err);
+    if (!f)
+        return false;
+    if (symlink || hardlink) {
+        f->target = hardlink ? xstrdup(plain(hardlink)) : resolve(f->name, symlink);
+        return true;
+    }
+    struct content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
+    c.hasher = archive_blob_digest(f->name, &d) ? NULL : hasher_new(DIGEST_SHA256);
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+    la_ssize_t n;
+    while ((n = archive_read_data(in, piece, PIECE)) > 0)
+        take_content(&c, piece, (size_t)n);
+    bool ok = n == 0 ? end_content(&c, err)
+                     : err_set(err, ERR_INVALID, "%s: %s: %s", a->path, f->name, archive_error_string(in));
+    if (c.hasher)
+        hasher_free(c.hasher);
+    buf_free(&c.head);
+    return ok;
+}
+
+static bool list_tar(struct archive_files *a, struct err *err)
+{
+    struct archive *in = open_tar(a->path, err);
+    struct archive_entry *e;
+    bool ok = in != NULL;
+
+    err->code = ok ? ERR_OK : err->code;
+    while (ok && next_entry(in, a->path, &e, err))
+        ok = list_entry(a, in, e, err);
+    if (in)
+        archive_read_free(in);
+    return ok && err->code == ERR_OK;
+}
+
+static bool pass_on(struct archive *in, const struct archive_file *f, const struct archive_visit *v, struct err *err)
+{
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+    la_ssize_t n;
+
+    while ((n = archive_read_data(in, piece, PIECE)) > 0)
+        if (!v->data(v->arg, piece, (size_t)n, err))
+            return false;
+    return n == 0 ? v->end(v->arg, err) : err_set(err, ERR_INVALID, "%s: %s", f->name, archive_error_string(in));
+}
+
+static bool read_tar(const struct archive_files *a, const struct archive_visit *v, struct err *err)
+{
+    struct archive *in = open_tar(a->path, err);
+    struct archive_entry *e;
+    bool ok = in != NULL;
+
+    err->code = ok ? ERR_OK : err->code;
+    while (ok && next_entry(in, a->path, &e, err)) {
+        const char *name = archive_entry_pathname(e);
+        const struct archive_file *f = name ? find_exact(a, plain(name)) : NULL;
+        bool wanted = false;
+        if (!f || f->target || archive_entry_filetype(e) != AE_IFREG)
+            continue;
+        ok = v->begin(v->arg, f, &wanted, err) && (!wanted || pass_on(in, f, v, err));
+    }
+    if (in)
+        archive_read_free(in);
+    return ok && err->code == ERR_OK;
+}
+
+/* ---- a folder ---- */
+
+static bool list_file(struct archive_files *a, const char *name, struct err *err)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s/%s", a->path, name), *piece = xmalloc(PIECE);
+    struct stat st;
+    _cleanup_close_
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return err_errno(err, ERR_IO, "reading %s", path);
+    if (!S_ISREG(st.st_mode))
+        return true;
+    struct archive_file *f = add(a, name, st.st_size, err);
+    if (!f)
+        return false;
+    struct content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
+    ssize_t n;
+    while (c.may_be_text && (n = read(fd, piece, PIECE)) > 0)
+        take_content(&c, piece, (size_t)n);
+    bool ok = end_content(&c, err);
+    buf_free(&c.head);
+    return ok;
+}
+
+static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s/%s", a->path, folder);
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    bool ok = true;
+
+    while (ok && dir && (e = readdir(dir))) {
+        _cleanup_free_
+        char *name = xasprintf("%s/%s", folder, e->d_name);
+        struct digest d;
+        if (archive_blob_digest(name, &d))
+            ok = list_file(a, name, err);
+    }
+    if (dir)
+        closedir(dir);
+    return ok;
+}
+
+static bool list_layout(struct archive_files *a, struct err *err)
+{
+    _cleanup_free_
+    char *index = xasprintf("%s/index.json", a->path);
+
+    if (access(index, R_OK) != 0)
+        return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO, "%s is no OCI image layout: reading %s", a->path,
+                         index);
+    return list_file(a, "index.json", err) && list_folder(a, "blobs/sha256", err) &&
+           list_folder(a, "blobs/sha512", err);
+}
+
+static bool read_folder(const struct archive_files *a, const struct archive_visit *v, struct err *err)
+{
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+
+    for (size_t i = 0; i < a->count; i++) {
+        _cleanup_free_
+        char *path = xasprintf("%s/%s", a->path, a->list[i].name);
+        bool wanted = false;
+        ssize_t n = 0;
+        if (!v->begin(v->arg, &a->list[i], &wanted, err))
+            return false;
+        if (!wanted)
+            continue;
+        _cleanup_close_
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        while (fd >= 0 && (n = read(fd, piece, PIECE)) > 0)
+            if (!v->data(v->arg, piece, (size_t)n, err))
+                return false;
+        if (fd < 0 || n < 0)
+            return err_errno(err, ERR_IO, "reading %s", path);
+        if (!v->end(v->arg, err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- either ---- */
+
+bool archive_list(struct archive_files *a, const char *path, struct err *err)
+{
+    struct stat st;
+
+    memset(a, 0, sizeof(*a));
+    a->path = path;
+    if (stat(path, &st) != 0)
+        return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "reading %s", path);
+    a->is_folder = S_ISDIR(st.st_mode);
+    if (!a->is_folder && !S_ISREG(st.st_mode))
+        return err_set(err, ERR_INVALID, "%s is neither a file nor a folder: it is read twice", path);
+    return a->is_folder ? list_layout(a, err) : list_tar(a, err);
+}
+
+bool archive_read(const struct archive_files *a, const struct archive_visit *v, struct err *err)
+{
+    return a->is_folder ? read_folder(a, v, err) : read_tar(a, v, err);
+}

@@ -1,0 +1,55 @@
+/* archive.h - what `entrepot import` reads: an OCI image layout (a folder, or a tar archive, compressed or not), or
+ * what `docker save` writes.
+ *
+ * An archive is read twice: first what there is (documents are kept, of other files the digest), then the content.
+ * Names in an archive are only compared, never opened.
+ */
+#ifndef ENTREPOT_CLI_ARCHIVE_H
+#define ENTREPOT_CLI_ARCHIVE_H
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/err.h"
+
+enum {
+    ARCHIVE_FILES_MAX = 1 << 20,
+    ARCHIVE_TEXT_MAX = 4 << 20,    /* bytes of a document: as large as a manifest may be */
+    ARCHIVE_TEXTS_MAX = 256 << 20, /* and of all of them */
+};
+
+/* A file of the archive. */
+struct archive_file {
+    char *name;           /* without a leading "./" */
+    char *target;         /* of a link: the name it stands for; NULL: none */
+    int64_t size;         /* bytes */
+    char *text;           /* of a document, NUL-terminated; NULL: it is none */
+    struct digest digest; /* sha256 of its content; DIGEST_NONE for blobs that are called by theirs */
+    uint8_t magic[4];     /* its first bytes */
+};
+
+struct archive_files {
+    struct archive_file *list;
+    size_t count, room, texts;
+    bool is_folder;
+    const char *path;
+};
+
+/* Looks at everything. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive), ERR_TOO_LARGE. */
+bool archive_list(struct archive_files *a, const char *path, struct err *err);
+void archive_files_free(struct archive_files *a);
+/* By name, through links; NULL: there is none. */
+const struct archive_file *archive_find(const struct archive_files *a, const char *name);
+/* "blobs/sha256/<hex>" */
+bool archive_blob_digest(const char *name, struct digest *d);
+
+/* Visits every file's content, in the archive's order: `begin` says whether a file is wanted (and sets *err otherwise,
+ * or leaves it), `data` gets it, `end` is called after its last byte. */
+struct archive_visit {
+    bool (*begin)(void *arg, const struct archive_file *f, bool *wanted, struct err *err);
+    bool (*data)(void *arg, const void *data, size_t len, struct err *err);
+    bool (*end)(void *arg, struct err *err);
+    void *arg;
+};
+bool archive_read(const struct archive_files *a, const struct archive_visit *v, struct err *err);
+
+#endif

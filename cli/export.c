@@ -1,0 +1,259 @@
+#include "cli/export.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20 };
+
+static const char USAGE[] =
+    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker] [--platform OS/ARCH[/VARIANT]]\n"
+    "                       [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Writes images of the cache into an OCI image layout: a folder, or a tar archive if the name ends in .tar\n"
+    "(-: to stdout); or into an archive for docker load. With an image go its signatures, attestations and other\n"
+    "referrers, as far as they are in the cache. Interrupted, the same command goes on where it stopped.\n\n"
+    "  -o, --output PATH   where to\n"
+    "  --format oci        an OCI image layout: podman, skopeo, ctr, docker (from 25 on), entrepot import\n"
+    "  --format docker     an archive for docker load, of one platform\n"
+    "  --platform P        of an index, the image for this platform alone; without it all that are here whole\n";
+
+struct wish {
+    json_t *references;
+    const char *output, *format, *platform;
+};
+
+/* ---- blobs ---- */
+
+int export_open_blob(const struct export_job *job, const struct export_member *m)
+{
+    char hex[DIGEST_TEXT_MAX];
+    _cleanup_free_
+    char *path = xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
+
+    return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+bool export_write(int fd, const void *data, size_t len, struct err *err)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(fd, (const char *)data + at, len - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, ERR_IO, "writing");
+        at += (size_t)n;
+    }
+    return true;
+}
+
+bool export_is_blob(int fd, const struct export_member *m)
+{
+    struct hasher *h = hasher_new(m->digest.alg);
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+    struct digest seen;
+    int64_t at = 0;
+    ssize_t n;
+
+    while ((n = pread(fd, piece, PIECE, at)) > 0) {
+        hasher_update(h, piece, (size_t)n);
+        at += n;
+    }
+    hasher_final(h, &seen);
+    hasher_free(h);
+    return n == 0 && at == m->size && digest_eq(&seen, &m->digest);
+}
+
+struct reading {
+    const struct export_member *m;
+    struct hasher *hasher;
+    int64_t received;
+    bool (*take)(void *arg, const void *data, size_t len, struct err *err);
+    void *arg;
+    struct err *err;
+};
+
+static bool take_piece(void *arg, const void *data, size_t len)
+{
+    struct reading *r = arg;
+
+    r->received += (int64_t)len;
+    if (r->received > r->m->size)
+        return err_set(r->err, ERR_DIGEST, "%s has more bytes than its size", r->m->name);
+    hasher_update(r->hasher, data, len);
+    return r->take(r->arg, data, len, r->err);
+}
+
+static bool read_file(struct reading *r, int fd)
+{
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+    ssize_t n;
+
+    posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    while ((n = read(fd, piece, PIECE)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(r->err, ERR_IO, "reading %s", r->m->name);
+        if (!take_piece(r, piece, (size_t)n))
+            return false;
+    }
+    return true;
+}
+
+bool export_read_blob(const struct export_job *job, const struct export_member *m,
+                      bool (*take)(void *arg, const void *data, size_t len, struct err *err), void *arg,
+                      struct err *err)
+{
+    struct reading r = {m, hasher_new(m->digest.alg), 0, take, arg, err};
+    char text[DIGEST_TEXT_MAX];
+    struct digest seen;
+    _cleanup_free_
+    char *path = xasprintf("/v1/blobs/%s", digest_format(&m->digest, text));
+    _cleanup_close_
+    int fd = export_open_blob(job, m);
+    bool ok = fd >= 0 ? read_file(&r, fd) : cli_fetch(job->options, path, take_piece, &r, err);
+
+    hasher_final(r.hasher, &seen);
+    hasher_free(r.hasher);
+    if (ok && (r.received != m->size || !digest_eq(&seen, &m->digest)))
+        return err_set(err, ERR_DIGEST, "%s in the cache is damaged: entrepot verify --repair", text);
+    return ok;
+}
+
+/* ---- the command ---- */
+
+static int take_word(void *arg, int argc, char **argv, int at)
+{
+    struct wish *w = arg;
+    const struct {
+        const char *name;
+        const char **to;
+    } options[] = {
+        {"-o", &w->output}, {"--output", &w->output}, {"--format", &w->format}, {"--platform", &w->platform}};
+
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        if (strcmp(argv[at], options[i].name) != 0)
+            continue;
+        if (at + 1 == argc) {
+            cli_usage(USAGE, "export: %s needs a value", argv[at]);
+            return -1;
+        }
+        *options[i].to = argv[at + 1];
+        return 2;
+    }
+    if (argv[at][0] == '-')
+        return 0;
+    json_array_append_new(w->references, json_string(argv[at]));
+    return 1;
+}
+
+static bool is_folder(const char *path)
+{
+    size_t len = strlen(path);
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        return S_ISDIR(st.st_mode);
+    return strcmp(path, "-") != 0 && (len < 4 || strcmp(path + len - 4, ".tar") != 0);
+}
+
+static void print_progress(struct export_job *job, const struct export_member *m, const char *how)
+{
+    char size[CLI_TEXT];
+    FILE *to = strcmp(job->output, "-") == 0 ? stderr : stdout;
+
+    if (m->text)
+        return;
+    if (job->options->json)
+        fprintf(to, "{\"event\":\"blob\",\"name\":\"%s\",\"size\":%lld,\"status\":\"%s\"}\n", m->name,
+                (long long)m->size, how);
+    else
+        fprintf(to, "%s: %s, %s\n", m->name, how, cli_size(m->size, size));
+    fflush(to);
+}
+
+static bool take_members(struct export_job *job, const json_t *list, struct err *err)
+{
+    json_t *m;
+    size_t i;
+
+    job->count = json_array_size(list);
+    job->members = xcalloc(job->count + 1, sizeof(*job->members));
+    json_array_foreach(list, i, m)
+    {
+        struct export_member *to = &job->members[i];
+        const char *digest = json_string_value(json_object_get(m, "digest"));
+        to->name = json_string_value(json_object_get(m, "name"));
+        to->text = json_string_value(json_object_get(m, "text"));
+        to->size = json_integer_value(json_object_get(m, "size"));
+        /* What comes from the daemon becomes a path of ours. */
+        if (!to->name || to->name[0] == '/' || strstr(to->name, "..") ||
+            (!to->text && (!digest || !digest_parse(&to->digest, digest, strlen(digest)))))
+            return err_set(err, ERR_CORRUPT, "the daemon's answer is not understood: is it of another version?");
+    }
+    return true;
+}
+
+static void say_notes(const char *notes)
+{
+    while (*notes) {
+        size_t len = strcspn(notes, "\n");
+        fprintf(stderr, "entrepot: %.*s\n", (int)len, notes);
+        notes += len + (notes[len] == '\n');
+    }
+}
+
+static int run(const struct cli_options *o, const struct wish *w)
+{
+    struct export_job job = {.options = o, .output = w->output, .progress = print_progress};
+    bool to_dir = is_folder(w->output);
+    char size[CLI_TEXT], kept[CLI_TEXT];
+    json_t *answer = NULL, *body = json_pack("{s:O, s:s}", "references", w->references, "format", w->format);
+    struct err err = {0};
+
+    if (w->platform)
+        json_object_set_new(body, "platform", json_string(w->platform));
+    bool ok = cli_ask(o, "/v1/export", body, &answer, &err);
+    json_decref(body);
+    job.cache = cli_text(answer, "cache");
+    ok = ok && take_members(&job, json_object_get(answer, "members"), &err);
+    if (ok)
+        say_notes(cli_text(answer, "notes"));
+    ok = ok && (to_dir ? export_to_dir(&job, &err) : export_to_tar(&job, &err));
+    if (!ok && (job.written > 0 || job.kept > 0))
+        err_wrap(&err, "exporting to %s (the same command goes on from here)", w->output);
+    if (ok && !o->json && strcmp(w->output, "-") != 0)
+        printf("%s: %s written, %s were there\n", w->output, cli_size(job.written, size), cli_size(job.kept, kept));
+    free(job.members);
+    json_decref(answer);
+    return ok ? EXIT_DONE : cli_fail(&err);
+}
+
+int cmd_export(int argc, char **argv)
+{
+    struct cli_options o = {0};
+    struct wish w = {.references = json_array(), .format = "oci"};
+
+    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &w);
+    bool docker = strcmp(w.format, "docker") == 0;
+    if (rc < 0 && json_array_size(w.references) == 0)
+        rc = cli_usage(USAGE, "export: which images?");
+    else if (rc < 0 && !w.output)
+        rc = cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
+    else if (rc < 0 && !docker && strcmp(w.format, "oci") != 0)
+        rc = cli_usage(USAGE, "export: \"%s\" is neither oci nor docker", w.format);
+    else if (rc < 0 && docker && is_folder(w.output))
+        rc = cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
+    else if (rc < 0 && strcmp(w.output, "-") == 0 && isatty(STDOUT_FILENO))
+        rc = cli_usage(USAGE, "export: an archive is nothing for a terminal");
+    if (rc < 0)
+        rc = run(&o, &w);
+    json_decref(w.references);
+    return rc;
+}

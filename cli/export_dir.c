@@ -1,0 +1,179 @@
+/* An OCI image layout in a folder. Blobs are shared with the cache where the file system can: as a reflink, else as a
+ * hard link, else they are copied. */
+#include "cli/export.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PART ".entrepot.part"
+
+static bool make_folders(const char *path, struct err *err)
+{
+    _cleanup_free_
+    char *copy = xstrdup(path);
+
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+            return err_errno(err, ERR_IO, "making %s", copy);
+        *p = '/';
+    }
+    return true;
+}
+
+static bool is_there(const char *path, const struct export_member *m)
+{
+    struct stat st;
+    _cleanup_close_
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_size == m->size && export_is_blob(fd, m);
+}
+
+static bool take_data(void *arg, const void *data, size_t len, struct err *err)
+{
+    return export_write(*(int *)arg, data, len, err);
+}
+
+/* Into `part`, one way or the other; says how. NULL: it failed. */
+static const char *fill(struct export_job *job, const struct export_member *m, const char *part, struct err *err)
+{
+    char hex[DIGEST_TEXT_MAX];
+    _cleanup_free_
+    char *cached = xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
+    _cleanup_close_
+    int from = export_open_blob(job, m);
+
+    unlink(part);
+    _cleanup_close_
+    int to = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (to < 0) {
+        err_errno(err, ERR_IO, "creating %s", part);
+        return NULL;
+    }
+    if (from >= 0 && ioctl(to, FICLONE, from) == 0 && export_is_blob(to, m))
+        return "cloned";
+    if (from >= 0 && unlink(part) == 0 && link(cached, part) == 0) {
+        _cleanup_close_
+        int linked = open(part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (linked >= 0 && export_is_blob(linked, m))
+            return "linked";
+        unlink(part);
+    }
+    _cleanup_close_
+    int copy = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (copy < 0) {
+        err_errno(err, ERR_IO, "creating %s", part);
+        return NULL;
+    }
+    if (!export_read_blob(job, m, take_data, &copy, err))
+        return NULL;
+    fchmod(copy, 0444);
+    if (fsync(copy) == 0)
+        return "copied";
+    err_errno(err, ERR_IO, "syncing %s", part);
+    return NULL;
+}
+
+static bool put_blob(struct export_job *job, const struct export_member *m, struct err *err)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s/%s", job->output, m->name), *part = xasprintf("%s/" PART, job->output);
+
+    if (!make_folders(path, err))
+        return false;
+    if (is_there(path, m)) {
+        job->kept += m->size;
+        job->progress(job, m, "there");
+        return true;
+    }
+    const char *how = fill(job, m, part, err);
+    if (how && rename(part, path) != 0) {
+        err_errno(err, ERR_IO, "renaming %s", path);
+        how = NULL;
+    }
+    if (!how) {
+        unlink(part);
+        return false;
+    }
+    job->written += m->size;
+    job->progress(job, m, how);
+    return true;
+}
+
+static bool put_text(struct export_job *job, const char *name, const char *text, struct err *err)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s/%s", job->output, name), *part = xasprintf("%s/" PART, job->output);
+
+    unlink(part); /* it may be a link into the cache */
+    _cleanup_close_
+    int fd = make_folders(path, err) ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+    if (fd < 0)
+        return err_errno(err, ERR_IO, "creating %s", part);
+    if (export_write(fd, text, strlen(text), err) && fsync(fd) == 0 && rename(part, path) == 0)
+        return true;
+    if (err->code == ERR_OK)
+        err_errno(err, ERR_IO, "writing %s", path);
+    unlink(part);
+    return false;
+}
+
+static const char *name_of(const json_t *descriptor)
+{
+    return json_string_value(
+        json_object_get(json_object_get(descriptor, "annotations"), "org.opencontainers.image.ref.name"));
+}
+
+static bool has_name(const json_t *list, const char *name)
+{
+    json_t *d;
+    size_t i;
+
+    json_array_foreach(list, i, d) if (name && name_of(d) && strcmp(name_of(d), name) == 0) return true;
+    return false;
+}
+
+/* What the folder had stays, unless it goes by the same name. */
+static char *merge(const struct export_job *job, const char *fresh)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s/index.json", job->output);
+    json_t *old = json_load_file(path, 0, NULL), *doc = json_loads(fresh, 0, NULL), *d;
+    json_t *list = json_object_get(doc, "manifests"), *all = json_array();
+    size_t i;
+
+    json_array_foreach(json_object_get(old, "manifests"), i, d) if (!has_name(list, name_of(d)))
+        json_array_append(all, d);
+    json_array_extend(all, list);
+    json_object_set_new(doc, "manifests", all);
+    char *text = json_dumps(doc, JSON_COMPACT), *line = xasprintf("%s\n", text);
+    free(text);
+    json_decref(old);
+    json_decref(doc);
+    return line;
+}
+
+bool export_to_dir(struct export_job *job, struct err *err)
+{
+    _cleanup_free_
+    char *inside = xasprintf("%s/", job->output);
+
+    if (!make_folders(inside, err))
+        return false;
+    for (size_t i = 0; i < job->count; i++) {
+        const struct export_member *m = &job->members[i];
+        _cleanup_free_
+        char *index = m->text && strcmp(m->name, "index.json") == 0 ? merge(job, m->text) : NULL;
+        if (m->text ? !put_text(job, m->name, index ? index : m->text, err) : !put_blob(job, m, err))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,174 @@
+/* A tar archive that is the same for the same content: the order is given, and there are no times or owners in it. It
+ * is written to NAME.part and gets its name at the end. An interrupted one is read from its start and gone on from the
+ * last member whose successor had begun. */
+#include "cli/export.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20 };
+
+struct tar {
+    struct export_job *job;
+    int fd;
+    struct archive *a;
+    struct err *err;
+};
+
+static la_ssize_t write_piece(struct archive *a, void *arg, const void *data, size_t len)
+{
+    struct tar *t = arg;
+
+    if (export_write(t->fd, data, len, t->err))
+        return (la_ssize_t)len;
+    archive_set_error(a, EIO, "%s", t->err->msg);
+    return -1;
+}
+
+static bool fail(struct tar *t, const char *doing)
+{
+    if (t->err->code == ERR_OK)
+        err_set(t->err, ERR_IO, "%s: %s", doing, archive_error_string(t->a));
+    return false;
+}
+
+/* ---- going on ---- */
+
+static bool is_same_member(struct archive *in, struct archive_entry *e, const struct export_member *m)
+{
+    struct hasher *h = hasher_new(m->text ? DIGEST_SHA256 : m->digest.alg);
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+    struct digest seen, want = m->digest;
+    int64_t size = 0;
+    la_ssize_t n = 0;
+
+    if (m->text)
+        digest_of(DIGEST_SHA256, m->text, strlen(m->text), &want);
+    bool same = strcmp(archive_entry_pathname(e), m->name) == 0 && archive_entry_size(e) == m->size;
+    while (same && (n = archive_read_data(in, piece, PIECE)) > 0) {
+        hasher_update(h, piece, (size_t)n);
+        size += n;
+    }
+    hasher_final(h, &seen);
+    hasher_free(h);
+    return same && n == 0 && size == m->size && digest_eq(&seen, &want);
+}
+
+/* How many members of what is there are right, and where the next one begins. */
+static size_t look_at_part(struct tar *t, int64_t *offset)
+{
+    struct archive *in = archive_read_new();
+    struct archive_entry *e;
+    size_t right = 0;
+
+    *offset = 0;
+    archive_read_support_format_tar(in);
+    bool more = archive_read_open_fd(in, t->fd, PIECE) == ARCHIVE_OK && archive_read_next_header(in, &e) == ARCHIVE_OK;
+    while (more && right < t->job->count) {
+        *offset = archive_read_header_position(in);
+        more = is_same_member(in, e, &t->job->members[right]) && archive_read_next_header(in, &e) == ARCHIVE_OK;
+        right += more; /* where the last one ends is not known for sure: once more */
+    }
+    archive_read_free(in);
+    return right;
+}
+
+/* ---- writing ---- */
+
+static bool take_data(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct tar *t = arg;
+
+    if (archive_write_data(t->a, data, len) == (la_ssize_t)len)
+        return true;
+    return err->code == ERR_OK ? err_set(err, ERR_IO, "writing: %s", archive_error_string(t->a)) : false;
+}
+
+static bool put(struct tar *t, const struct export_member *m)
+{
+    struct archive_entry *e = archive_entry_new();
+
+    archive_entry_set_pathname(e, m->name);
+    archive_entry_set_size(e, m->size);
+    archive_entry_set_filetype(e, AE_IFREG);
+    archive_entry_set_perm(e, 0444);
+    archive_entry_set_mtime(e, 0, 0);
+    bool ok = archive_write_header(t->a, e) == ARCHIVE_OK;
+    archive_entry_free(e);
+    if (!ok)
+        return fail(t, "writing a header");
+    ok = m->text ? take_data(t, m->text, strlen(m->text), t->err) : export_read_blob(t->job, m, take_data, t, t->err);
+    if (ok && archive_write_finish_entry(t->a) != ARCHIVE_OK)
+        ok = fail(t, "writing");
+    if (!ok)
+        return false;
+    t->job->written += m->size;
+    t->job->progress(t->job, m, "written");
+    return true;
+}
+
+static bool write_from(struct tar *t, size_t first)
+{
+    bool ok = true;
+
+    t->a = archive_write_new();
+    archive_write_set_format_pax_restricted(t->a);
+    archive_write_set_bytes_per_block(t->a, 0);
+    if (archive_write_open(t->a, t, NULL, write_piece, NULL) != ARCHIVE_OK)
+        ok = fail(t, "beginning the archive");
+    for (size_t i = first; ok && i < t->job->count; i++)
+        ok = put(t, &t->job->members[i]);
+    if (ok && archive_write_close(t->a) != ARCHIVE_OK)
+        ok = fail(t, "ending the archive");
+    if (!ok)
+        archive_write_fail(t->a);
+    archive_write_free(t->a);
+    return ok;
+}
+
+/* Makes room for one name to be lasting: the folder's entry. */
+static void sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    _cleanup_free_
+    char *folder = slash ? xasprintf("%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path) : xstrdup(".");
+    _cleanup_close_
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0)
+        fsync(fd);
+}
+
+bool export_to_tar(struct export_job *job, struct err *err)
+{
+    struct tar t = {.job = job, .fd = STDOUT_FILENO, .err = err};
+    _cleanup_free_
+    char *part = xasprintf("%s.part", job->output);
+    int64_t offset;
+
+    if (strcmp(job->output, "-") == 0)
+        return write_from(&t, 0);
+    _cleanup_close_
+    int fd = t.fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return err_errno(err, ERR_IO, "creating %s", part);
+    size_t first = look_at_part(&t, &offset);
+    for (size_t i = 0; i < first; i++) {
+        job->kept += job->members[i].size;
+        job->progress(job, &job->members[i], "there");
+    }
+    if (lseek(fd, offset, SEEK_SET) < 0 || ftruncate(fd, offset) != 0)
+        return err_errno(err, ERR_IO, "going on with %s", part);
+    if (!write_from(&t, first))
+        return false;
+    if (fsync(fd) != 0 || rename(part, job->output) != 0)
+        return err_errno(err, ERR_IO, "finishing %s", job->output);
+    sync_folder(job->output);
+    return true;
+}

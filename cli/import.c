@@ -1,0 +1,303 @@
+#include "cli/import.h"
+
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20 /* bytes of one request: as many as the daemon takes */ };
+
+static const char USAGE[] =
+    "Usage: entrepot import FILE|DIR [--name REF] [--no-pin] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not) or an archive of\n"
+    "docker save. They are served under the names they have there, offline too, and are pinned. Every digest is\n"
+    "verified. Interrupted, the same command goes on where it stopped.\n\n"
+    "  --name REF   the name of the image, if the archive has one image\n"
+    "  --no-pin     let the collector have them when the cache is full\n";
+
+struct job {
+    struct cli_options o;
+    const char *path, *name;
+    bool no_pin;
+    struct archive_files files;
+    struct import_plan plan;
+    char *cache; /* the daemon's folder */
+    /* the blob on its way */
+    const struct import_blob *blob;
+    int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
+    struct buf piece;
+    int64_t sent, kept;
+};
+
+static char *page(const char *path, const struct digest *d, const char *more)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return xasprintf("/v1/import/%s?digest=%s%s", path, digest_format(d, text), more);
+}
+
+static void say(struct job *j, const struct digest *d, int64_t size, const char *how)
+{
+    char text[DIGEST_TEXT_MAX], shown[CLI_TEXT], bytes[CLI_TEXT];
+
+    digest_format(d, text);
+    if (j->o.json)
+        printf("{\"event\":\"blob\",\"digest\":\"%s\",\"size\":%lld,\"status\":\"%s\"}\n", text, (long long)size, how);
+    else
+        printf("%s: %s, %s\n", cli_short(text, shown), how, cli_size(size, bytes));
+    fflush(stdout);
+}
+
+/* ---- one blob ---- */
+
+static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *received, struct err *err)
+{
+    _cleanup_free_
+    char *path = page("blob", d, "");
+    json_t *answer;
+
+    if (!cli_ask(&j->o, path, NULL, &answer, err))
+        return false;
+    *whole = json_is_true(json_object_get(answer, "whole"));
+    *received = json_integer_value(json_object_get(answer, "received"));
+    json_decref(answer);
+    return true;
+}
+
+/* All of it is there: the daemon verifies it. */
+static bool finish(struct job *j, const struct digest *d, struct err *err)
+{
+    _cleanup_free_
+    char *path = page("blob", d, "");
+    json_t *answer;
+
+    if (!cli_send(&j->o, path, "", 0, &answer, err))
+        return false;
+    json_decref(answer);
+    return true;
+}
+
+static bool send_piece(struct job *j, struct err *err)
+{
+    char more[48];
+    json_t *answer;
+
+    snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
+    _cleanup_free_
+    char *path = page("bytes", &j->blob->digest, more);
+    if (!cli_send(&j->o, path, j->piece.data ? j->piece.data : "", j->piece.len, &answer, err))
+        return false;
+    json_decref(answer);
+    j->offset += (int64_t)j->piece.len;
+    buf_clear(&j->piece);
+    return true;
+}
+
+static bool take_data(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct job *j = arg;
+    const char *p = data;
+
+    while (len > 0) {
+        size_t pass = (size_t)MIN(j->skip, (int64_t)len);
+        j->skip -= (int64_t)pass;
+        p += pass;
+        len -= pass;
+        size_t n = MIN(len, (size_t)PIECE - j->piece.len);
+        buf_add(&j->piece, p, n);
+        p += n;
+        len -= n;
+        if (j->piece.len == PIECE && !send_piece(j, err))
+            return false;
+    }
+    return true;
+}
+
+static bool end_blob(void *arg, struct err *err)
+{
+    struct job *j = arg;
+    int64_t size = j->blob->file ? j->blob->file->size : (int64_t)j->blob->len;
+
+    if ((j->piece.len > 0 || size == 0) && !send_piece(j, err))
+        return false;
+    if (!finish(j, &j->blob->digest, err))
+        return false;
+    j->sent += size;
+    say(j, &j->blob->digest, size, "imported");
+    return true;
+}
+
+/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. */
+static const char *share(struct job *j, const struct import_blob *b)
+{
+    char hex[DIGEST_TEXT_MAX];
+    _cleanup_free_
+    char *to = xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest), digest_hex(&b->digest, hex)),
+         *from = xasprintf("%s/%s", j->path, b->file->name);
+    struct stat cache, file;
+    _cleanup_close_
+    int source = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (source < 0 || fstat(source, &file) != 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev ||
+        file.st_size == 0)
+        return NULL;
+    unlink(to);
+    _cleanup_close_
+    int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (target < 0)
+        return NULL;
+    if (fchown(target, cache.st_uid, cache.st_gid) == 0 && ioctl(target, FICLONE, source) == 0)
+        return "cloned";
+    unlink(to);
+    /* A link is the daemon's file, too: it must be his already, or he could not seal it. */
+    return file.st_uid == cache.st_uid && link(from, to) == 0 ? "linked" : NULL;
+}
+
+static const struct import_blob *blob_of(const struct job *j, const struct archive_file *f)
+{
+    for (size_t i = 0; i < j->plan.count; i++)
+        if (j->plan.blobs[i].file == f)
+            return &j->plan.blobs[i];
+    return NULL;
+}
+
+static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
+{
+    int64_t received, size = b->file ? b->file->size : (int64_t)b->len;
+    bool whole;
+
+    *wanted = false;
+    if (!look(j, &b->digest, &whole, &received, err))
+        return false;
+    if (whole) {
+        j->kept += size;
+        say(j, &b->digest, size, "there");
+        return true;
+    }
+    const char *how = j->files.is_folder && b->file && received == 0 ? share(j, b) : NULL;
+    if (how) {
+        if (!finish(j, &b->digest, err))
+            return false;
+        j->sent += size;
+        say(j, &b->digest, size, how);
+        return true;
+    }
+    *wanted = true;
+    j->blob = b;
+    j->skip = j->offset = MIN(received, size);
+    buf_clear(&j->piece);
+    return true;
+}
+
+static bool begin_file(void *arg, const struct archive_file *f, bool *wanted, struct err *err)
+{
+    struct job *j = arg;
+    const struct import_blob *b = blob_of(j, f);
+
+    *wanted = false;
+    return !b || begin(j, b, wanted, err) || err_wrap(err, "%s: %s", j->path, f->name);
+}
+
+static bool end_file(void *arg, struct err *err)
+{
+    struct job *j = arg;
+
+    return end_blob(j, err) || err_wrap(err, "%s: %s", j->path, j->blob->file->name);
+}
+
+/* ---- the whole ---- */
+
+static bool send_made(struct job *j, struct err *err)
+{
+    for (size_t i = 0; i < j->plan.count; i++) {
+        const struct import_blob *b = &j->plan.blobs[i];
+        bool wanted;
+        if (b->file)
+            continue;
+        if (!begin(j, b, &wanted, err))
+            return false;
+        if (wanted && (!take_data(j, b->text, b->len, err) || !end_blob(j, err)))
+            return false;
+    }
+    return true;
+}
+
+static bool enter(struct job *j, struct err *err)
+{
+    json_t *body = json_pack("{s:O, s:b}", "images", j->plan.images, "pin", !j->no_pin), *answer, *name;
+    char sent[CLI_TEXT], kept[CLI_TEXT];
+    bool ok = cli_ask(&j->o, "/v1/import", body, &answer, err);
+    size_t i;
+
+    json_decref(body);
+    if (!ok)
+        return false;
+    if (j->o.json) {
+        json_object_set_new(answer, "sent", json_integer(j->sent));
+        json_object_set_new(answer, "kept", json_integer(j->kept));
+        json_dumpf(answer, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else {
+        json_array_foreach(json_object_get(answer, "imported"), i, name)
+            printf("imported %s\n", json_string_value(name));
+        printf("%s: %s imported, %s were there\n", j->path, cli_size(j->sent, sent), cli_size(j->kept, kept));
+    }
+    json_decref(answer);
+    return true;
+}
+
+static bool run(struct job *j, struct err *err)
+{
+    const struct archive_visit visit = {begin_file, take_data, end_file, j};
+    json_t *status = NULL;
+
+    if (!archive_list(&j->files, j->path, err) || !import_plan(&j->files, j->name, &j->plan, err) ||
+        !cli_ask(&j->o, "/v1/status", NULL, &status, err))
+        return false;
+    j->cache = xstrdup(cli_text(json_object_get(status, "cache"), "path"));
+    json_decref(status);
+    return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
+}
+
+static int take_word(void *arg, int argc, char **argv, int at)
+{
+    struct job *j = arg;
+
+    if (strcmp(argv[at], "--no-pin") == 0) {
+        j->no_pin = true;
+        return 1;
+    }
+    if (strcmp(argv[at], "--name") != 0)
+        return cli_take_word(&j->path, argc, argv, at);
+    if (at + 1 == argc) {
+        cli_usage(USAGE, "import: --name needs a value");
+        return -1;
+    }
+    j->name = argv[at + 1];
+    return 2;
+}
+
+int cmd_import(int argc, char **argv)
+{
+    struct job j = {0};
+    struct err err = {0};
+
+    int rc = cli_parse(&j.o, USAGE, argc, argv, take_word, &j);
+    if (rc >= 0)
+        return rc;
+    if (!j.path)
+        return cli_usage(USAGE, "import: which file or folder?");
+    bool ok = run(&j, &err);
+    if (!ok && j.sent > 0)
+        err_wrap(&err, "importing %s (the same command goes on from here)", j.path);
+    import_plan_free(&j.plan);
+    archive_files_free(&j.files);
+    buf_free(&j.piece);
+    free(j.cache);
+    return ok ? EXIT_DONE : cli_fail(&err);
+}

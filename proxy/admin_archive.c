@@ -1,0 +1,268 @@
+/* `export` and `import`: the daemon knows what belongs together and keeps it; files of users are opened by their own
+ * commands (cli/export.c, cli/import.c), for the daemon may not be allowed to, and should not on anybody's behalf. */
+#include "proxy/admin.h"
+
+#include "base/platform.h"
+#include "cache/export.h"
+#include "cache/import.h"
+#include "cache/verify.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { ROOM_WAIT_S = 30 };
+
+static int status_of(const struct err *err)
+{
+    return err->code == ERR_NOT_FOUND   ? 404
+           : err->code == ERR_NO_SPACE  ? 507
+           : err->code == ERR_IO        ? 500
+           : err->code == ERR_CANCELLED ? 503
+                                        : 409;
+}
+
+/* ---- export ---- */
+
+static json_t *member_json(const struct export_member *m)
+{
+    char text[DIGEST_TEXT_MAX];
+    json_t *j = json_pack("{s:s, s:I}", "name", m->name, "size", (json_int_t)m->size);
+
+    if (m->text)
+        json_object_set_new(j, "text", json_string(m->text));
+    else
+        json_object_set_new(j, "digest", json_string(digest_format(&m->digest, text)));
+    return j;
+}
+
+void admin_export(struct admin_job *job, const json_t *input)
+{
+    const char *format = json_string_value(json_object_get(input, "format")),
+               *platform = json_string_value(json_object_get(input, "platform"));
+    struct export_wish wish = {.platform = platform, .docker = format && strcmp(format, "docker") == 0};
+    struct export_list list;
+    struct err err = {0};
+
+    if ((format && !wish.docker && strcmp(format, "oci") != 0) || (platform && !platform_is_valid(platform))) {
+        admin_error(job, 400, "formats are oci and docker, a platform is one such as linux/amd64");
+        return;
+    }
+    struct ref *refs = admin_references(job, json_object_get(input, "references"), &wish.count);
+    if (!refs)
+        return;
+    wish.references = refs;
+    if (export_plan(job->proxy->cache, &wish, &list, &err)) {
+        json_t *members = json_array();
+        for (size_t i = 0; i < list.count; i++)
+            json_array_append_new(members, member_json(&list.members[i]));
+        job->answer = json_pack("{s:s, s:o, s:s}", "cache", job->proxy->config->cache_path, "members", members, "notes",
+                                list.notes ? list.notes : "");
+    } else {
+        admin_error(job, status_of(&err), "%s", err.msg);
+    }
+    export_list_free(&list);
+    free(refs);
+}
+
+void admin_blob(struct admin_job *job, const char *text)
+{
+    struct cache *c = job->proxy->cache;
+    struct err err = {0};
+
+    if (!digest_parse(&job->digest, text, strlen(text))) {
+        admin_error(job, 400, "\"%s\" is not a digest", text);
+        return;
+    }
+    job->fd = cache_open_blob(c, &job->digest, &job->size, &err);
+    if (job->fd < 0 && err.code == ERR_UNVERIFIED &&
+        cache_verify(c, &job->digest, NULL, NULL, &err) <= VERIFIED_ADOPTED)
+        job->fd = cache_open_blob(c, &job->digest, &job->size, &err);
+    if (job->fd < 0)
+        admin_error(job, status_of(&err), "%s", err.msg);
+}
+
+/* ---- import: the blobs ---- */
+
+/* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
+struct asking {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int refs;
+    bool answered, granted, given_up;
+    struct cache *cache;
+    int64_t bytes;
+};
+
+/* With the lock held. */
+static void asking_unref(struct asking *a)
+{
+    bool last = --a->refs == 0;
+
+    pthread_mutex_unlock(&a->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&a->cond);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+static void take_word(void *arg, bool granted)
+{
+    struct asking *a = arg;
+
+    pthread_mutex_lock(&a->lock);
+    a->answered = true;
+    a->granted = granted;
+    if (granted && a->given_up)
+        a->cache->room.kept(a->cache->room.arg, a->bytes);
+    pthread_cond_signal(&a->cond);
+    asking_unref(a);
+}
+
+/* Waits for the collector's word about so many bytes. */
+static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
+{
+    struct cache_room *room = &job->proxy->cache->room;
+    struct asking *a = xcalloc(1, sizeof(*a));
+    struct timespec until;
+
+    a->refs = 2;
+    a->cache = job->proxy->cache;
+    a->bytes = on_disk ? 0 : bytes;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->cond, NULL);
+    room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ROOM_WAIT_S;
+    pthread_mutex_lock(&a->lock);
+    while (!a->answered && pthread_cond_timedwait(&a->cond, &a->lock, &until) == 0)
+        ;
+    bool granted = a->answered && a->granted;
+    a->given_up = !a->answered;
+    asking_unref(a);
+    return granted;
+}
+
+static bool take_digest(struct admin_job *job, struct digest *d)
+{
+    const char *at = strstr(job->query, "digest=");
+    size_t len = at ? strcspn(at + 7, "&") : 0;
+
+    if (at && digest_parse(d, at + 7, len))
+        return true;
+    admin_error(job, 400, "which blob? ?digest=sha256:...");
+    return false;
+}
+
+static void answer_state(struct admin_job *job, const struct digest *d)
+{
+    struct err err = {0};
+    bool whole;
+    int64_t received;
+
+    if (import_look(job->proxy->cache, d, &whole, &received, &err))
+        job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
+    else
+        admin_error(job, status_of(&err), "%s", err.msg);
+}
+
+void admin_import_state(struct admin_job *job)
+{
+    struct digest d;
+
+    if (take_digest(job, &d))
+        answer_state(job, &d);
+}
+
+void admin_import_bytes(struct admin_job *job)
+{
+    const char *at = strstr(job->query, "offset=");
+    int64_t offset = at ? strtoll(at + 7, NULL, 10) : 0;
+    struct cache *c = job->proxy->cache;
+    struct digest d;
+    struct err err = {0};
+
+    if (!take_digest(job, &d))
+        return;
+    bool ok = import_write(c, &d, offset, job->body, job->body_len, &err);
+    if (!ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
+        ok = import_write(c, &d, offset, job->body, job->body_len, &err);
+    if (ok)
+        answer_state(job, &d);
+    else
+        admin_error(job, status_of(&err), "%s", err.msg);
+}
+
+static bool is_stopped(void *arg)
+{
+    struct admin_job *job = arg;
+
+    return atomic_load(&job->gone) || !atomic_load(&job->proxy->ready);
+}
+
+void admin_import_blob(struct admin_job *job)
+{
+    const struct verify_pace pace = {.stop = is_stopped, .arg = job};
+    struct cache *c = job->proxy->cache;
+    struct digest d;
+    struct err err = {0};
+    int64_t received;
+    bool whole;
+
+    if (!take_digest(job, &d))
+        return;
+    bool ok = import_look(c, &d, &whole, &received, &err);
+    bool asked = ok && !whole && received > 0;
+    if (asked && !ask_for_room(job, received, false)) {
+        asked = false;
+        ok = err_set(&err, ERR_NO_SPACE,
+                     "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything in "
+                     "the cache is in use, pinned or younger than gc.grace",
+                     (long long)received);
+    }
+    if (ok && !whole)
+        ok = cache_adopt_import(c, &d, &pace, &err);
+    if (ok && whole)
+        store_remove_import(c->store, &d, NULL);
+    if (asked)
+        c->room.kept(c->room.arg, received);
+    if (ok)
+        job->answer = json_pack("{s:b}", "whole", true);
+    else
+        admin_error(job, status_of(&err), "%s", err.msg);
+}
+
+/* ---- import: the images ---- */
+
+void admin_import(struct admin_job *job, const json_t *input)
+{
+    const json_t *list = json_object_get(input, "images");
+    bool pin = !json_is_false(json_object_get(input, "pin"));
+    json_t *done = json_array(), *item;
+    struct err err = {0};
+    size_t i;
+
+    if (json_array_size(list) == 0 || json_array_size(list) > ADMIN_IMAGES_MAX)
+        admin_error(job, 400, "which images? {\"images\": [{\"name\": \"nginx:1.27\", \"digest\": \"sha256:...\"}]}");
+    json_array_foreach(list, i, item)
+    {
+        const char *name = json_string_value(json_object_get(item, "name")),
+                   *digest = json_string_value(json_object_get(item, "digest"));
+        char repo[REF_TEXT_MAX], tag[REF_TAG_MAX + 1], text[REF_TEXT_MAX];
+        struct digest d;
+        struct ref ref;
+        if (!name || !digest || !digest_parse(&d, digest, strlen(digest)) || !ref_parse(&ref, name, &err)) {
+            admin_error(job, 400, "%s", err.msg[0] ? err.msg : "an image has a name and a digest");
+            break;
+        }
+        if (!import_image(job->proxy->cache, ref_name(&ref, repo), ref_tag(&ref, tag), &d, pin, &err)) {
+            admin_error(job, status_of(&err), "%s: %s", name, err.msg);
+            break;
+        }
+        json_array_append_new(done, json_string(ref_format(&ref, text)));
+    }
+    if (job->answer)
+        json_decref(done);
+    else
+        job->answer = json_pack("{s:o}", "imported", done);
+}
