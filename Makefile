@@ -14,7 +14,7 @@ SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
 else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
 B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
-SUITES   ?= unit protocol concurrency recovery identity
+SUITES   ?= unit protocol concurrency recovery identity patience airgap
 endif
 # A sanitizer makes everything slow: less of what is random.
 ifneq ($(SANITIZE),)
@@ -24,7 +24,7 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery identity e2e
+SUITES   ?= unit protocol concurrency recovery identity patience airgap e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy

@@ -95,8 +95,10 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
 void cache_put_manifest(struct cache *c, const char *repo, const char *tag, const struct digest *d,
                         const char *media_type, struct body *body, const struct manifest *m, uint32_t cost_ms,
                         bool is_private, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
-/* Upstream said at `checked_ms` that the tag points to `d` (whose manifest need not be here). */
-void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms);
+/* Upstream said at `checked_ms` that the tag points to `d` (whose manifest need not be here). `done` (may be NULL) runs
+ * on `loop` once everybody can see it. */
+void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms,
+                   void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
 /* The repository's registry says that it contains the blob; unless `is_private`, everybody may read that repository. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);

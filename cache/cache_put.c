@@ -178,12 +178,15 @@ void cache_put_manifest(struct cache *c, const char *repo, const char *tag, cons
     pool_run(c->pool, write_put, p);
 }
 
-void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms)
+void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms,
+                   void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
 {
     struct put *p = put_new(c, repo, tag, d);
 
     p->tag_row.checked_ms = p->tag_row.changed_ms = checked_ms;
-    index_write(c->index, apply_put, end_put, p, NULL);
+    p->done = done;
+    p->arg = arg;
+    index_write(c->index, apply_put, end_put, p, loop);
 }
 
 static bool apply_visibility(struct index_txn *t, void *arg, struct err *err)

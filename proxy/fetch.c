@@ -142,7 +142,10 @@ void fetch_run(struct fetch *f, enum step step)
             let_other_clients_try(f);
             let_readers_ask(f);
             fetch_answer(f, NULL);
-            fetch_free(f);
+            if (f->putting) /* nobody has to wait for that, but the fetch */
+                fetch_keep_answer(f);
+            else
+                fetch_free(f);
             return;
         }
         step = f->steps->run[step](f);

@@ -104,6 +104,24 @@ static enum step prove(struct fetch *f)
 
 /* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
 
+static void tag_put(void *arg, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    if (err)
+        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->name, f->tag, err->msg);
+    f->putting = false;
+    if (f->step == STEP_DONE)
+        fetch_run(f, STEP_DONE);
+}
+
+/* Until the index says so, who comes has to find this fetch: he would ask upstream again. */
+static void put_tag(struct fetch *f, const struct digest *d)
+{
+    f->putting = true;
+    cache_put_tag(cache_of(f), f->name, f->tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
+}
+
 static void revalidated(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
@@ -126,7 +144,7 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
     bool here = fetch_is_manifest(&now) && !fetch_needs_bytes(f, &now);
     if (here || !fetch_is_manifest(&f->hit))
-        cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
+        put_tag(f, &r->digest);
     if (!here && is_head(f) && fetch_is_manifest(&f->hit))
         f->kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
     if (f->patience)
@@ -210,7 +228,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
     }
     if (by_tag(f) && manifest_is_type(r->content_type)) {
         f->digest = r->digest;
-        cache_put_tag(cache_of(f), f->name, f->tag, &r->digest, clock_now_ms());
+        put_tag(f, &r->digest);
     }
     f->result.how = HOW_BYPASS;
     f->result.upstream_status = r->status;

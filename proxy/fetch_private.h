@@ -85,6 +85,7 @@ struct fetch {
     struct event *retry, *flush;
     /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
     bool answered_early;
+    bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
     struct fetch_result early;
     struct event *patience;
 };
@@ -178,6 +179,8 @@ bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, s
 bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit);
 enum step fetch_past_fresh(struct fetch *f);
 enum step fetch_fail_manifest(struct fetch *f);
+/* Who comes before the index knows what has been answered gets the same. */
+void fetch_keep_answer(struct fetch *f);
 /* From now on, clients wait that long for upstream, and no longer. */
 void fetch_be_patient(struct fetch *f);
 /* fetch_said.c: what upstream said a while ago, and for how long that is good. */

@@ -71,6 +71,16 @@ static void answer_early(struct fetch *f)
     STAILQ_CONCAT(&f->waiters, &rest);
 }
 
+void fetch_keep_answer(struct fetch *f)
+{
+    fetch_result_clear(&f->early);
+    f->early = f->result;
+    if (f->early.body)
+        body_ref(f->early.body);
+    f->answered_early =
+        f->result.err.code == ERR_OK && (f->early.body || fetch_from_cache(f, &f->hit, true, &f->early));
+}
+
 static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;

@@ -77,6 +77,7 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 # ---- entrepot ----
 
 PORT=
+DAEMON=() # what it runs under: a command and its arguments
 entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
     entrepot_try "$@" || fail "entrepot does not start"
 }
@@ -95,7 +96,7 @@ entrepot_try() { # the same; false if it does not start
 	    stall_timeout: 10s
 	${2:-}
 	YAML
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
+    "${DAEMON[@]}" "$ENTREPOT" serve --config "$W/config.yaml" ${SERVE_MORE:-} >>"$W/entrepot.log" 2>&1 &
     ENTREPOT_PID=$!
     PIDS+=($ENTREPOT_PID)
     wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" 2>/dev/null
