@@ -136,7 +136,11 @@ static int run(const struct cli_options *o, struct wish *w)
         putchar('\n');
     }
     json_array_foreach(w->failed, i, e)
-        fprintf(stderr, "entrepot: pulling %s: %s\n", cli_text(e, "reference"), cli_text(e, "error"));
+    {
+        const char *reference = cli_text(e, "reference"), *why = cli_text(e, "error");
+        bool named = strncmp(why, reference, strlen(reference)) == 0;
+        fprintf(stderr, "entrepot: pulling %s%s%s\n", named ? "" : reference, named ? "" : ": ", why);
+    }
     ok = json_is_true(json_object_get(answer, "ok"));
     json_decref(answer);
     return ok ? EXIT_DONE : EXIT_FAILED;
