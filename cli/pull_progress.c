@@ -12,7 +12,8 @@ enum { BLOBS_MAX = 256, REDRAW_MS = 100, DIGEST_SHOWN = 12, BAR_MAX = 30, LINE_M
 
 struct blob {
     char digest[160], kind[16];
-    int64_t size, received, since_ms;
+    int64_t size, received;
+    int64_t since_ms, since_received; /* what the rate is counted from */
     bool running;
 };
 
@@ -26,13 +27,19 @@ struct pull_progress {
     int64_t bytes;
 };
 
+/* How many live lines there are, for the signal's handler. */
+static volatile sig_atomic_t lines_drawn;
+
 /* Ctrl-C: the daemon notices that nobody listens; here only the screen is left to be put in order. */
 static void on_interrupt(int sig)
 {
-    static const char erase[] = "\r\033[J";
+    static const char up[] = "\033[A", erase[] = "\r\033[J";
+    ssize_t n = 0;
 
-    if (write(STDOUT_FILENO, erase, sizeof(erase) - 1) < 0)
-        _exit(1);
+    for (int i = 0; i < lines_drawn && n >= 0; i++)
+        n = write(STDOUT_FILENO, up, sizeof(up) - 1);
+    if (n >= 0)
+        n = write(STDOUT_FILENO, erase, sizeof(erase) - 1);
     _exit(128 + sig);
 }
 
@@ -72,6 +79,8 @@ static void erase(struct pull_progress *p)
     if (p->drawn > 0)
         printf("\033[%dA\r\033[J", p->drawn);
     p->drawn = 0;
+    fflush(stdout);
+    lines_drawn = 0;
 }
 
 /* A line never wraps: it could not be taken back. */
@@ -86,7 +95,7 @@ static void draw_blob(struct pull_progress *p, const struct blob *b, int columns
     char got[CLI_TEXT], size[CLI_TEXT], rate[CLI_TEXT], line[LINE_MAX_BYTES], bar[BAR_MAX + 1];
     const char *colon = strchr(b->digest, ':');
     int64_t ms = MAX(clock_mono_ms() - b->since_ms, (int64_t)1);
-    int width = MAX(MIN(columns - 60, (int)BAR_MAX), 5),
+    int width = MAX(MIN(columns - 62, (int)BAR_MAX), 5),
         full = b->size > 0 ? (int)(MIN(b->received, b->size) * width / b->size) : 0;
 
     memset(bar, ' ', sizeof(bar));
@@ -96,7 +105,7 @@ static void draw_blob(struct pull_progress *p, const struct blob *b, int columns
     bar[width] = '\0';
     snprintf(line, sizeof(line), "  %.*s %-8s [%s] %9s / %-9s %9s/s", (int)DIGEST_SHOWN, colon ? colon + 1 : b->digest,
              b->kind, bar, cli_size(b->received, got), b->size > 0 ? cli_size(b->size, size) : "?",
-             cli_size(b->received * 1000 / ms, rate));
+             cli_size((b->received - b->since_received) * 1000 / ms, rate));
     put(p, line, columns);
 }
 
@@ -119,6 +128,7 @@ static void draw(struct pull_progress *p)
              p->images, p->count - waiting + hidden, waiting, cli_size(p->bytes, size));
     put(p, line, columns);
     fflush(stdout);
+    lines_drawn = p->drawn;
     p->drawn_ms = clock_mono_ms();
 }
 
@@ -152,11 +162,13 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
     }
     if (!b)
         return;
-    if (!b->running && strcmp(status, "pulling") == 0)
-        b->since_ms = clock_mono_ms();
-    b->running = b->running || strcmp(status, "pulling") == 0;
     b->size = json_integer_value(json_object_get(e, "size"));
     b->received = json_integer_value(json_object_get(e, "received"));
+    if (!b->running && strcmp(status, "pulling") == 0) {
+        b->since_ms = clock_mono_ms();
+        b->since_received = b->received;
+    }
+    b->running = b->running || strcmp(status, "pulling") == 0;
 }
 
 /* The lines that stay. Failures are said at the end, on stderr, by the caller. */
