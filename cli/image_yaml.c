@@ -77,7 +77,10 @@ static bool take_containers(struct walk *w, const yaml_node_t *list)
         return true;
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
         const yaml_node_t *image = get(w, yaml_document_get_node(w->doc, *i), "image");
-        if (scalar(image) && *scalar(image) && !add(w, image, scalar(image)))
+        if (image && !scalar(image))
+            return err_set(w->err, ERR_INVALID, "%s: line %zu: image is no text (a template? render it first)", w->file,
+                           image->start_mark.line + 1);
+        if (image && *scalar(image) && !add(w, image, scalar(image)))
             return false;
     }
     return true;
