@@ -8,15 +8,18 @@ number n of it is the same each time.
   /_set?mode=ok|429|500|503|hang|reset   what happens to every request under /v2/
   /_set?limit=100 &remaining=7 &retry_after=30     -1: no limit; what is left; seconds to say with 429 (0: nothing)
   /_move?name=app&tag=1&image=3          from now on the tag is image 3; image=-1: it is gone
+  /_account?user=u&password=p&remaining=3          from now on only accounts are served, each with a limit of its own
   /_counts, /_zero                       what was asked for; forget that
 """
 import asyncio
+import base64
 import gzip
 import hashlib
 import io
 import json
 import os
 import random
+import re
 import socket
 import sys
 import tarfile
@@ -25,6 +28,7 @@ import urllib.parse
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 state = {"mode": "ok", "limit": -1, "remaining": -1, "retry_after": 0}
 tags, blobs, manifests = {}, {}, {}
+accounts = {}
 counts = {"get": {}, "head": {}, "blobs": 0, "counted": 0, "refused": 0}
 
 
@@ -69,6 +73,9 @@ def control(path, query):
         else:
             tags[key] = make(q["name"], int(q["image"]))
         return 200, {}, (tags.get(key, "") + "\n").encode()
+    elif path == "/_account":
+        token = base64.b64encode(f"{q['user']}:{q['password']}".encode()).decode()
+        accounts["Basic " + token] = {"user": q["user"], "remaining": int(q["remaining"])}
     elif path == "/_counts":
         return 200, {}, json.dumps(counts).encode()
     elif path == "/_zero":
@@ -80,33 +87,33 @@ def error(status, code, message):
     return status, {}, json.dumps({"errors": [{"code": code, "message": message}]}).encode()
 
 
-def limits(headers):
+def limits(headers, budget):
     if state["limit"] >= 0:
         headers["ratelimit-limit"] = f"{state['limit']};w=21600"
-        headers["ratelimit-remaining"] = f"{max(state['remaining'], 0)};w=21600"
-        headers["docker-ratelimit-source"] = "192.0.2.1"
+        headers["ratelimit-remaining"] = f"{max(budget['remaining'], 0)};w=21600"
+        headers["docker-ratelimit-source"] = budget.get("user", "192.0.2.1")
     return headers
 
 
-def answer_manifest(method, name, ref):
+def answer_manifest(method, name, ref, budget):
     kind = "head" if method == "HEAD" else "get"
     counts[kind][f"{name}/{ref}"] = counts[kind].get(f"{name}/{ref}", 0) + 1
     d = ref if ":" in ref else tags.get((name, ref))
     if d not in manifests:
         return error(404, "MANIFEST_UNKNOWN", "manifest unknown")
     if method == "GET" and state["limit"] >= 0:
-        if state["remaining"] <= 0:
+        if budget["remaining"] <= 0:
             counts["refused"] += 1
             status, headers, body = error(429, "TOOMANYREQUESTS", "You have reached your pull rate limit.")
             if state["retry_after"]:
                 headers["Retry-After"] = str(state["retry_after"])
-            return status, limits(headers), body
-        state["remaining"] -= 1
+            return status, limits(headers, budget), body
+        budget["remaining"] -= 1
     counts["counted"] += method == "GET"
-    return 200, limits({"Content-Type": MANIFEST, "Docker-Content-Digest": d}), manifests[d]
+    return 200, limits({"Content-Type": MANIFEST, "Docker-Content-Digest": d}, budget), manifests[d]
 
 
-def answer(method, path, query):
+def answer(method, path, query, authorization):
     if path.startswith("/_"):
         return control(path, query)
     if state["mode"] in ("429", "500", "503"):
@@ -115,6 +122,10 @@ def answer(method, path, query):
         if state["mode"] == "429" and state["retry_after"]:
             headers["Retry-After"] = str(state["retry_after"])
         return status, headers, body
+    budget = accounts.get(authorization, None) if accounts else state
+    if budget is None:
+        status, headers, body = error(401, "UNAUTHORIZED", "authentication required")
+        return status, {"WWW-Authenticate": 'Basic realm="hub"'}, body
     if path == "/v2/":
         return 200, {}, b"{}"
     parts = path.split("/")
@@ -122,7 +133,7 @@ def answer(method, path, query):
         return error(404, "UNSUPPORTED", "no such page")
     name, kind, ref = "/".join(parts[2:-2]).removeprefix("library/"), parts[-2], parts[-1]
     if kind == "manifests":
-        return answer_manifest(method, name, ref)
+        return answer_manifest(method, name, ref, budget)
     if kind == "blobs" and ref in blobs:
         counts["blobs"] += method == "GET"
         return 200, {"Docker-Content-Digest": ref}, blobs[ref]
@@ -135,6 +146,8 @@ async def serve(reader, writer):
             head = await reader.readuntil(b"\r\n\r\n")
             method, target = head.split(b" ", 2)[:2]
             path, _, query = target.decode().partition("?")
+            found = re.search(rb"\r\nauthorization: ([^\r]*)", head, re.I)
+            authorization = found.group(1).decode() if found else ""
             if not path.startswith("/_"):
                 if state["mode"] == "hang":
                     await asyncio.sleep(3600)
@@ -142,7 +155,7 @@ async def serve(reader, writer):
                     sock = writer.get_extra_info("socket")
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                     break
-            status, headers, body = answer(method.decode(), urllib.parse.unquote(path), query)
+            status, headers, body = answer(method.decode(), urllib.parse.unquote(path), query, authorization)
             headers.setdefault("Content-Type", "application/json")
             headers["Content-Length"] = str(len(body))
             out = f"HTTP/1.1 {status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
