@@ -27,8 +27,7 @@ struct pull_progress {
     bool over;
     struct blob *blobs; /* on their way */
     int count, room;
-    int *drawn_widths; /* of the lines below what stays, which are `drawn` many */
-    int drawn, drawn_room;
+    int drawn; /* lines below what stays */
     int images, done, failed;
     int64_t bytes;
 };
@@ -51,27 +50,22 @@ static void size_of_screen(int *columns, int *rows)
     *rows = known ? size.ws_row : 24;
 }
 
-/* A screen that has become narrower has wrapped the lines, so that they take more rows. */
+/* The cursor waits at the first live line, so that nothing has to be counted: a window made narrower wraps what is on
+ * it before anybody is told. */
 static void erase(struct pull_progress *p)
 {
-    int columns, rows, up = 0;
-
-    size_of_screen(&columns, &rows);
     for (int i = 0; i < p->drawn; i++)
-        up += MAX((p->drawn_widths[i] + columns - 1) / columns, 1);
-    if (up > 0)
-        printf("\033[%dA\r\033[J", MIN(up, rows - 1));
+        fputs("\r\033[K\n", stdout); /* line by line: a screen cleared from its first row on is kept as history */
+    if (p->drawn > 0)
+        printf("\033[J\033[%dA", p->drawn);
     p->drawn = 0;
 }
 
 /* A line never wraps: it could not be taken back. */
 static void put(struct pull_progress *p, const char *text, int columns)
 {
-    if (p->drawn == p->drawn_room) {
-        p->drawn_room = p->drawn_room ? 2 * p->drawn_room : 16;
-        p->drawn_widths = xrealloc(p->drawn_widths, (size_t)p->drawn_room * sizeof(*p->drawn_widths));
-    }
-    p->drawn_widths[p->drawn++] = printf("%.*s\n", MAX(columns - 1, 1), text) - 1;
+    printf("%.*s\n", MAX(columns - 1, 1), text);
+    p->drawn++;
 }
 
 /* Of the last second, so that a transfer that stands still says so. */
@@ -112,6 +106,7 @@ static void draw(struct pull_progress *p)
 
     size_of_screen(&columns, &rows);
     erase(p);
+    fputs("\033[?7l", stdout); /* no wrapping (DECAWM), whatever the width has become meanwhile */
     for (int i = 0; i < p->count; i++) {
         if (!p->blobs[i].running)
             waiting++;
@@ -121,6 +116,7 @@ static void draw(struct pull_progress *p)
     snprintf(line, sizeof(line), "  %d of %d images, %d on their way, %d waiting, %s so far", p->done + p->failed,
              p->images, p->count - waiting, waiting, cli_size(p->bytes, size));
     put(p, line, columns);
+    printf("\033[?7h\033[%dA\r", p->drawn);
     fflush(stdout);
 }
 
@@ -170,6 +166,7 @@ struct pull_progress *pull_progress_new(bool live)
     pthread_mutex_init(&p->lock, NULL);
     if (!live)
         return p;
+    setvbuf(stdout, NULL, _IOFBF, 64 << 10); /* a drawing is one write */
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(SIGNALS); i++)
         sigaddset(&set, SIGNALS[i]);
@@ -277,6 +274,5 @@ void pull_progress_free(struct pull_progress *p)
         pthread_join(p->screen, NULL);
     pthread_mutex_destroy(&p->lock);
     free(p->blobs);
-    free(p->drawn_widths);
     free(p);
 }
