@@ -10,7 +10,7 @@ enum { VISITS_MAX = 1 << 20, EVENTS_MAX = 1 << 20, MERGES_MAX = 8 };
 struct walk {
     struct image_list *list;
     const char *file;
-    yaml_document_t *doc;
+    yaml_document_t doc; /* the one being read */
     int visits;
     struct err *err;
     char *env; /* compose: what is in .env */
@@ -26,10 +26,10 @@ static yaml_node_t *get_own(struct walk *w, const yaml_node_t *mapping, const ch
     if (!mapping || mapping->type != YAML_MAPPING_NODE)
         return NULL;
     for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top; p++) {
-        const char *k = scalar(yaml_document_get_node(w->doc, p->key));
+        const char *k = scalar(yaml_document_get_node(&w->doc, p->key));
         w->visits++;
         if (k && strcmp(k, key) == 0)
-            return yaml_document_get_node(w->doc, p->value);
+            return yaml_document_get_node(&w->doc, p->value);
     }
     return NULL;
 }
@@ -44,7 +44,7 @@ static yaml_node_t *get_from(struct walk *w, const yaml_node_t *from, const char
     if (!from || from->type != YAML_SEQUENCE_NODE)
         return get_merged(w, from, key, depth);
     for (yaml_node_item_t *i = from->data.sequence.items.start; !found && i < from->data.sequence.items.top; i++)
-        found = get_merged(w, yaml_document_get_node(w->doc, *i), key, depth);
+        found = get_merged(w, yaml_document_get_node(&w->doc, *i), key, depth);
     return found;
 }
 
@@ -143,7 +143,6 @@ static bool check_events(struct walk *w, const char *text, size_t len)
 static bool each_document(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
 {
     yaml_parser_t parser;
-    yaml_document_t doc;
     bool ok = true, more = true;
 
     if (!check_events(w, text, len))
@@ -152,15 +151,14 @@ static bool each_document(struct walk *w, const char *text, size_t len, bool (*f
         return err_set(w->err, ERR_IO, "%s: no memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
-        if (!yaml_parser_load(&parser, &doc)) {
+        if (!yaml_parser_load(&parser, &w->doc)) {
             ok = not_yaml(w, &parser, text); /* an alias of nothing: no event is wrong then */
             break;
         }
-        yaml_node_t *root = yaml_document_get_root_node(&doc);
-        w->doc = &doc;
+        yaml_node_t *root = yaml_document_get_root_node(&w->doc);
         more = root != NULL;
         ok = !root || fn(w, root);
-        yaml_document_delete(&doc);
+        yaml_document_delete(&w->doc);
     }
     yaml_parser_delete(&parser);
     return ok;
@@ -175,7 +173,7 @@ static bool take_containers(struct walk *w, const yaml_node_t *list)
     if (!list || list->type != YAML_SEQUENCE_NODE)
         return true;
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
-        const yaml_node_t *container = yaml_document_get_node(w->doc, *i);
+        const yaml_node_t *container = yaml_document_get_node(&w->doc, *i);
         if (!is_bounded(w, container, 0) || !add_image(w, get(w, container, "image")))
             return false;
     }
@@ -188,7 +186,7 @@ static bool take_volumes(struct walk *w, const yaml_node_t *list)
     if (!list || list->type != YAML_SEQUENCE_NODE)
         return true;
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
-        const yaml_node_t *volume = yaml_document_get_node(w->doc, *i);
+        const yaml_node_t *volume = yaml_document_get_node(&w->doc, *i);
         if (!is_bounded(w, volume, 0) || !add_image(w, get(w, get(w, volume, "image"), "reference")))
             return false;
     }
@@ -197,8 +195,8 @@ static bool take_volumes(struct walk *w, const yaml_node_t *list)
 
 static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
 {
-    const char *key = scalar(yaml_document_get_node(w->doc, p->key));
-    const yaml_node_t *value = yaml_document_get_node(w->doc, p->value);
+    const char *key = scalar(yaml_document_get_node(&w->doc, p->key));
+    const yaml_node_t *value = yaml_document_get_node(&w->doc, p->value);
 
     if (key &&
         (strcmp(key, "containers") == 0 || strcmp(key, "initContainers") == 0 ||
@@ -219,7 +217,7 @@ static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
         return true;
     if (n->type == YAML_SEQUENCE_NODE) {
         for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top; i++)
-            if (!walk_node(w, yaml_document_get_node(w->doc, *i), depth + 1))
+            if (!walk_node(w, yaml_document_get_node(&w->doc, *i), depth + 1))
                 return false;
         return true;
     }
@@ -315,8 +313,8 @@ static bool walk_compose(struct walk *w, yaml_node_t *root)
     if (!services || services->type != YAML_MAPPING_NODE)
         return err_set(w->err, ERR_INVALID, "%s: there are no services: is it a compose file?", w->file);
     for (yaml_node_pair_t *p = services->data.mapping.pairs.start; p < services->data.mapping.pairs.top; p++) {
-        const yaml_node_t *service = yaml_document_get_node(w->doc, p->value), *image = get(w, service, "image");
-        const char *name = scalar(yaml_document_get_node(w->doc, p->key));
+        const yaml_node_t *service = yaml_document_get_node(&w->doc, p->value), *image = get(w, service, "image");
+        const char *name = scalar(yaml_document_get_node(&w->doc, p->key));
         if (!is_bounded(w, service, 0))
             return false;
         if (!is_null(image) && !scalar(image))
