@@ -98,8 +98,8 @@ static bool add_image(struct walk *w, const yaml_node_t *node)
     if (is_null(node))
         return true;
     if (!scalar(node))
-        return err_set(w->err, ERR_INVALID, "%s: line %zu: an image that is no text (a template? render it first)",
-                       w->file, node->start_mark.line + 1);
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: image is no text (a template? render it first)", w->file,
+                       node->start_mark.line + 1);
     return add(w, node, scalar(node));
 }
 

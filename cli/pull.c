@@ -116,6 +116,15 @@ static void on_event(void *arg, const json_t *event)
     fflush(stdout);
 }
 
+static void say_failed(const json_t *event)
+{
+    const char *reference = cli_text(event, "reference"), *why = cli_text(event, "error");
+    bool named = strncmp(why, reference, strlen(reference)) == 0;
+
+    fprintf(stderr, "entrepot: pulling %s%s%s; what has arrived is kept, pull it again when that is put right\n",
+            named ? "" : reference, named ? "" : ": ", why);
+}
+
 static void print_sum(const json_t *answer)
 {
     char size[CLI_TEXT], fetched[CLI_TEXT];
@@ -144,15 +153,13 @@ static int run(const struct cli_options *o, struct wish *w)
     if (w->progress)
         pull_progress_free(w->progress);
     json_decref(body);
-    json_array_foreach(w->failed, i, e)
-        fprintf(stderr, "entrepot: pulling %s: %s; what has arrived is kept, pull it again when that is put right\n",
-                cli_text(e, "reference"), cli_text(e, "error"));
+    json_array_foreach(w->failed, i, e) say_failed(e);
     if (!ok)
         return cli_fail(&err);
     if (o->json) {
         json_dumpf(answer, stdout, JSON_COMPACT);
         putchar('\n');
-    } else {
+    } else if (pull_progress_is_live()) {
         print_sum(answer);
     }
     ok = json_is_true(json_object_get(answer, "ok"));

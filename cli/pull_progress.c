@@ -84,7 +84,7 @@ static void draw_blob(struct pull_progress *p, struct blob *b, int columns)
 {
     char got[CLI_TEXT], size[CLI_TEXT], rate[CLI_TEXT], line[LINE_MAX_BYTES], bar[BAR_MAX + 1];
     const char *colon = strchr(b->digest, ':');
-    int width = MAX(MIN(columns - 60, (int)BAR_MAX), 5),
+    int width = MAX(MIN(columns - 62, (int)BAR_MAX), 5),
         full = b->size > 0 ? (int)(MIN(b->received, b->size) * width / b->size) : 0;
 
     measure(b);

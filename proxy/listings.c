@@ -126,14 +126,13 @@ static json_t *describe(struct cache *c, const struct digest *d, const struct bl
     return j;
 }
 
-static void add_descriptor(json_t *list, json_t *descriptor, const char *wanted)
+static void add_descriptor(json_t *list, json_t *descriptor)
 {
-    const char *digest = json_string_value(json_object_get(descriptor, "digest")),
-               *type = json_string_value(json_object_get(descriptor, "artifactType"));
+    const char *digest = json_string_value(json_object_get(descriptor, "digest"));
     json_t *other;
     size_t i;
 
-    if (!digest || (wanted && (!type || strcmp(type, wanted) != 0)))
+    if (!digest)
         return;
     json_array_foreach(list, i,
                        other) if (strcmp(json_string_value(json_object_get(other, "digest")), digest) == 0) return;
@@ -141,7 +140,7 @@ static void add_descriptor(json_t *list, json_t *descriptor, const char *wanted)
 }
 
 /* The tag that stands in for the API where a registry does not have it ("Referrers Tag Schema"). */
-static void add_from_tag(struct cache *c, const struct route *r, json_t *list, const char *wanted)
+static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
 {
     char tag[DIGEST_TEXT_MAX];
     struct cache_hit hit;
@@ -154,7 +153,7 @@ static void add_from_tag(struct cache *c, const struct route *r, json_t *list, c
     _cleanup_body_ struct body *body =
         hit.stored && hit.linked ? cache_peek_manifest(c, &hit.digest, hit.blob.size, NULL) : NULL;
     json_t *doc = body ? json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry) add_descriptor(list, entry, wanted);
+    json_array_foreach(json_object_get(doc, "manifests"), i, entry) add_descriptor(list, entry);
     json_decref(doc);
 }
 
@@ -163,8 +162,8 @@ static bool referrers_from_cache(struct worker *w, struct http_request *req, con
     struct referrers *l = xcalloc(1, sizeof(*l));
     struct cache *c = w->proxy->cache;
     json_t *list = json_array();
-    char type[MEDIA_TYPE_MAX + 1];
-    const char *wanted = http_query_get(req, "artifactType", type, sizeof(type)) ? type : NULL;
+    char asked[MEDIA_TYPE_MAX + 1];
+    const char *wanted = http_query_get(req, "artifactType", asked, sizeof(asked)) ? asked : NULL;
 
     l->route = r;
     l->is_private = is_private;
@@ -172,13 +171,18 @@ static bool referrers_from_cache(struct worker *w, struct http_request *req, con
     for (int i = 0; i < l->count; i++)
         if (cache_is_linked(c, r->name, &l->list[i])) {
             json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
-            add_descriptor(list, descriptor, wanted);
+            add_descriptor(list, descriptor);
             json_decref(descriptor);
         }
     if (is_private || !cache_is_private(c, r->name))
-        add_from_tag(c, r, list, wanted);
+        add_from_tag(c, r, list);
     free(l);
     bool known = json_array_size(list) > 0;
+    for (size_t i = json_array_size(list); wanted && i-- > 0;) {
+        const char *type = json_string_value(json_object_get(json_array_get(list, i), "artifactType"));
+        if (!type || strcmp(type, wanted) != 0)
+            json_array_remove(list, i);
+    }
     json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
                             "application/vnd.oci.image.index.v1+json", "manifests", list);
     _cleanup_free_

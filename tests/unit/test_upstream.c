@@ -58,7 +58,9 @@ static void response_headers(void **state UNUSED)
     header(&r, "Content-Length: 12\r\n");
     header(&r, "CONTENT-TYPE: Application/JSON; charset=utf-8\r\n");
     header(&r, "Content-Range: bytes 5-9/100\r\n");
+    header(&r, "ratelimit-limit: 100;w=21600\r\n");
     header(&r, "ratelimit-remaining: 76;w=21600\r\n");
+    header(&r, "docker-ratelimit-source: 192.0.2.1\r\n");
     header(&r, "Retry-After: 7\r\n");
     header(&r, "Www-Authenticate: Basic realm=\"a\"\r\n");
     header(&r, "Www-Authenticate: Bearer realm=\"b\"\r\n");
@@ -67,7 +69,8 @@ static void response_headers(void **state UNUSED)
     assert_int_equal(r.range_first, 5);
     assert_int_equal(r.range_last, 9);
     assert_int_equal(r.range_total, 100);
-    assert_int_equal(r.ratelimit_remaining, 76);
+    assert_true(r.ratelimit_limit == 100 && r.ratelimit_remaining == 76 && r.ratelimit_window == 21600);
+    assert_string_equal(r.ratelimit_source, "192.0.2.1");
     assert_int_equal(r.retry_after, 7);
     assert_string_equal(r.challenge, "Basic realm=\"a\", Bearer realm=\"b\"");
     response_reset(&r);
@@ -208,11 +211,103 @@ static void breakers(void **state UNUSED)
     upstream_free(u);
 }
 
+/* ---- limits ---- */
+
+static void says(struct budgets *b, const char *who, int status, int64_t remaining, int retry_after)
+{
+    struct transfer_response r;
+
+    response_reset(&r);
+    r.status = status;
+    r.ratelimit_limit = remaining >= 0 ? 100 : -1;
+    r.ratelimit_remaining = remaining;
+    r.retry_after = retry_after;
+    budget_note(b, 0, who, BUDGET_MANIFESTS, &r);
+}
+
+static void budgets(void **state UNUSED)
+{
+    struct budgets *b = budgets_new();
+    struct transfer_response r;
+    char who[32];
+
+    assert_int_equal(budget_left(b, 0, ""), -1);
+    says(b, "", 200, 7, 0);
+    assert_int_equal(budget_left(b, 0, ""), 7);
+    assert_int_equal(budget_left(b, 1, ""), -1); /* another endpoint, another limit */
+    assert_int_equal(budget_held_ms(b, 0, "", BUDGET_MANIFESTS), 0);
+    says(b, "", 429, -1, 77);
+    int64_t held = budget_held_ms(b, 0, "", BUDGET_MANIFESTS);
+    assert_true(held > 76000 && held <= 77000);
+    assert_int_equal(budget_held_ms(b, 0, "", BUDGET_BLOBS), 0);
+    assert_int_equal(budget_held_ms(b, 0, "other", BUDGET_MANIFESTS), 0);
+    says(b, "", 200, 50, 0);
+    assert_int_equal(budget_held_ms(b, 0, "", BUDGET_MANIFESTS), 0);
+    /* without Retry-After the time doubles */
+    says(b, "x", 429, -1, 0);
+    int64_t first = budget_held_ms(b, 0, "x", BUDGET_MANIFESTS);
+    assert_true(first > 0 && first <= 30000);
+    says(b, "x", 429, -1, 0); /* one that was under way */
+    assert_true(budget_held_ms(b, 0, "x", BUDGET_MANIFESTS) <= first);
+    /* thousands of clients take no more than there is */
+    for (int i = 0; i < 5000; i++) {
+        snprintf(who, sizeof(who), "client %d", i);
+        says(b, who, 200, 1, 0);
+    }
+    assert_int_equal(budget_left(b, 0, "client 4999"), 1);
+    assert_int_equal(budget_left(b, 0, "client 0"), -1);
+    response_reset(&r);
+    budget_note(b, 0, "unlimited", BUDGET_MANIFESTS, &r);
+    assert_int_equal(budget_left(b, 0, "unlimited"), -1);
+    budgets_free(b);
+}
+
+static void who_asks(void **state UNUSED)
+{
+    static const char *const endpoints[] = {"https://a.example", NULL};
+    struct cred_options ids[2] = {{.helper = (char *)"one"}, {.helper = (char *)"two"}};
+    const struct upstream_options o = {
+        .name = "x.example", .endpoints = endpoints, .credentials = ids, .credentials_count = 2, .rate_reserve = 10};
+    struct upstream *u = upstream_new(&o);
+    const struct upstream_request ours = {.method = "HEAD"}, theirs = {.authorization = "Bearer x"};
+    struct upstream_stats st;
+    int64_t held;
+
+    assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 0);
+    says(u->budgets, "", 200, 20, 0);
+    assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1); /* nobody knows what it has: ask */
+    says(u->budgets, "own 1", 200, 30, 0);
+    assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1);
+    says(u->budgets, "own 1", 200, 10, 0);
+    assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 0);
+    assert_int_equal(upstream_mood(u, &ours), UPSTREAM_WELL);
+    says(u->budgets, "", 429, 0, 60);
+    assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1);
+    says(u->budgets, "own 1", 200, 9, 0);
+    assert_int_equal(upstream_mood(u, &ours), UPSTREAM_SHORT);
+    assert_true(upstream_take_probe(u));
+    assert_false(upstream_take_probe(u)); /* once a minute */
+    says(u->budgets, "own 1", 429, 0, 30);
+    assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), -1);
+    assert_true(held > 29000 && held <= 30000);
+    assert_true(identity_choose(u, 0, BUDGET_BLOBS, 0, &held) >= 0); /* what has been counted goes on */
+    assert_int_equal(upstream_mood(u, &ours), UPSTREAM_LIMITED);
+    assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_WELL);
+    upstream_get_stats(u, &st);
+    assert_true(st.limited_ms > 29000 && st.limited_ms <= 30000 && st.ratelimit_limit == 100);
+    endpoint_doubt(u, 0);
+    assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_DOWN);
+    endpoint_note(u, 0, false, 1);
+    assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_WELL);
+    upstream_free(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses),  cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
         cmocka_unit_test(challenges), cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(budgets),    cmocka_unit_test(who_asks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

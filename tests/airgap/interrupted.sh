@@ -1,0 +1,128 @@
+#!/bin/bash
+# pull, export and import are killed, interrupted, run into a full disk. What is half-done is under no name; done again, they go on
+# where they stopped.
+. "$(dirname "$0")/../lib.sh"
+. tests/concurrency/nginx.sh.inc
+need_root
+www=$W/www/v2/library/app
+mkdir -p "$www/blobs" "$www/manifests"
+descriptor() { printf '{"mediaType":"%s","digest":"%s","size":%d}' "$2" "$1" "$(stat -c %s "$www/blobs/$1")"; }
+layers=
+for i in 1 2 3; do
+    openssl enc -aes-128-ctr -nosalt -pass "pass:cut$i" -pbkdf2 </dev/zero 2>/dev/null | head -c 24000000 >"$W/blob" || true
+    l=sha256:$(sha256sum <"$W/blob" | sed 's/ .*//')
+    mv "$W/blob" "$www/blobs/$l"
+    layers="$layers${layers:+,}$(descriptor "$l" application/vnd.oci.image.layer.v1.tar)"
+done
+printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}' >"$W/blob"
+config=sha256:$(sha256sum <"$W/blob" | sed 's/ .*//')
+cp "$W/blob" "$www/blobs/$config"
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
+    "$(descriptor "$config" application/vnd.oci.image.config.v1+json)" "$layers" >"$www/manifests/1"
+want=sha256:$(sha256sum <"$www/manifests/1" | sed 's/ .*//')
+cp "$www/manifests/1" "$www/manifests/$want"
+fetched() { awk '$3 == "GET" && $4 ~ /blobs/ {s += $2} END {print s + 0}' "$W/nginx.access"; }
+cut_off() { # SIGNAL SECONDS COMMAND...: sends it a signal after that time; false if it was done before
+    local signal=$1 seconds=$2
+    shift 2
+    env --default-signal=INT "$@" >"$W/cut.out" 2>&1 & # a shell has its jobs ignore Ctrl-C
+    local pid=$!
+    sleep "$seconds"
+    kill -"$signal" $pid 2>/dev/null || return 1
+    ! wait $pid
+}
+E() { echo "$ENTREPOT" "$@" --socket "$W/admin.sock"; }
+
+nginx_start 8m
+entrepot_start "$NGINX_PORT"
+say "pull: Ctrl-C, kill -9 of the command, kill -9 of the daemon"
+cut_off INT 0.8 $(E pull app:1) || fail "it was too fast"
+is "$(ask ls --json | jq -r '.images[].cached')" false "after Ctrl-C the image is here in part"
+ask ls --pullable | grep -q . && fail "what is here in part is called pullable"
+cut_off KILL 0.8 $(E pull app:1) || fail "it was too fast"
+(sleep 0.8; kill -9 "$ENTREPOT_PID") &
+ask pull app:1 >/dev/null 2>&1 && fail "the daemon was killed, and the pull is done"
+wait $! "$ENTREPOT_PID" 2>/dev/null || true
+entrepot_start "$NGINX_PORT"
+ask pull app:1 >/dev/null
+is "$(ask ls --json | jq -r '.images[].cached')" true "in the end it is whole"
+got=$(fetched)
+[ "$got" -lt 110000000 ] || fail "72 MB took $got bytes"
+say "72 MB were fetched with $got bytes, interrupted three times"
+is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is here is right"
+
+say "export: kill -9, Ctrl-C, a full disk"
+truncate -s 48M "$W/disk"
+mkfs.ext4 -q -m 0 "$W/disk"
+mkdir "$W/small"
+mount -o loop "$W/disk" "$W/small"
+mkfifo "$W/fifo"
+# A reader that stops after 30 MB, so that the writer is half way for sure.
+cut_export() { # SIGNAL
+    rm -f "$W/out.tar"
+    (ulimit -f 40000; exec "$ENTREPOT" export app:1 -o "$W/out.tar" --socket "$W/admin.sock" >"$W/cut.out" 2>&1) && return 1
+    return 0
+}
+ask export app:1 -o "$W/whole.tar" >/dev/null
+cut_export || fail "a file of 72 MB where 40 are allowed"
+[ ! -e "$W/out.tar" ] || fail "an archive in part has its name"
+[ -s "$W/out.tar.part" ] || fail "nothing is kept of it"
+for s in KILL INT; do
+    cp "$W/out.tar.part" "$W/k.tar.part"
+    strace -qq -f -e trace=fsync -e inject=fsync:delay_enter=3000000 -o /dev/null env --default-signal=INT \
+        "$ENTREPOT" export app:1 -o "$W/k.tar" \
+        --socket "$W/admin.sock" >"$W/cut.out" 2>&1 &
+    pid=$!
+    sleep 1.5
+    pkill -"$s" -P $pid || fail "it was too fast"
+    wait $pid 2>/dev/null || true
+    [ ! -e "$W/k.tar" ] || fail "$s: an archive that was not synced has its name"
+done
+ask export app:1 -o "$W/out.tar" >"$W/export.log"
+grep -q 'there' "$W/export.log" || fail "nothing of it is gone on from"
+cmp "$W/out.tar" "$W/whole.tar" || fail "gone on from, it is another archive"
+[ ! -e "$W/out.tar.part" ] || fail "the part is still there"
+ask export app:1 -o "$W/small/out.tar" >/dev/null 2>"$W/err" && fail "72 MB on a disk of 48"
+grep -q 'No space left' "$W/err" || fail "the error is: $(cat "$W/err")"
+[ ! -e "$W/small/out.tar" ] || fail "an archive in part has its name"
+rm -f "$W/small/out.tar.part"
+ask export app:1 -o "$W/small/dir" >/dev/null 2>"$W/err" && fail "72 MB on a disk of 48"
+[ ! -e "$W/small/dir/index.json" ] || fail "a folder in part has an index"
+for f in "$W"/small/dir/blobs/sha256/*; do is "$(sha256sum <"$f" | sed 's/ .*//')" "${f##*/}" "a blob of the folder in part"; done
+rm -rf "$W/small/dir"
+
+say "import: kill -9 of the command, of the daemon, a full disk"
+entrepot_stop
+mv "$W/cache" "$W/cache.near"
+sizes() { stat -c %s "$W"/cache/ingest/*.import 2>/dev/null | awk '{s += $1} END {print s + 0}'; }
+SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
+# Slow enough to be cut half way: every answer of the daemon comes late.
+slow_import() { exec strace -qq -f -e trace=sendto -e inject=sendto:delay_enter=60000 -o /dev/null "$ENTREPOT" import "$W/whole.tar" --socket "$W/admin.sock" >"$W/cut.out" 2>&1; }
+slow_import &
+pid=$!
+sleep 2
+pkill -9 -P $pid || fail "it was too fast"
+wait $pid 2>/dev/null || true
+before=$(($(sizes) + $(find "$W/cache/blobs" -type f -printf '%s\n' | awk '{s += $1} END {print s + 0}')))
+[ "$before" -gt 1000000 ] || fail "nothing was kept of it"
+is "$(ask ls --json | jq '.images | length')" 0 "images after kill -9"
+slow_import &
+pid=$!
+sleep 1
+kill -9 "$ENTREPOT_PID"
+wait $pid "$ENTREPOT_PID" 2>/dev/null || true
+SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
+is "$(ask ls --json | jq '.images | length')" 0 "images after the daemon's kill -9"
+ask import "$W/whole.tar" >"$W/import.log"
+is "$(ask ls --json | jq -r '.images[] | .digest, .cached, .pinned' | tr '\n' ' ')" "$want true true " "imported"
+is "$(sizes)" 0 "bytes left under way"
+entrepot_stop
+rm -rf "$W/cache"
+mkdir "$W/small/cache"
+ln -s "$W/small/cache" "$W/cache"
+CACHE_MORE="max_size: 1GiB, min_free: 0B" SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
+ask import "$W/whole.tar" >/dev/null 2>"$W/err" && fail "72 MB on a disk of 48"
+grep -qiE 'no space|room' "$W/err" || fail "the error is: $(cat "$W/err")"
+is "$(ask ls --json | jq '.images | length')" 0 "images on the full disk"
+is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is there is right"
+entrepot_stop
