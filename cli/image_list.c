@@ -7,29 +7,34 @@
 
 void image_list_free(struct image_list *l)
 {
-    for (size_t i = 0; i < l->count; i++)
+    for (size_t i = 0; i < l->count; i++) {
         free(l->references[i]);
+        free(l->full[i]);
+    }
     free(l->references);
+    free(l->full);
     memset(l, 0, sizeof(*l));
 }
 
 bool image_list_add(struct image_list *l, const char *text, struct err *err)
 {
-    struct ref ref, other;
+    struct ref ref;
+    char full[REF_TEXT_MAX];
 
     if (!ref_parse(&ref, text, err))
         return false;
+    ref_format(&ref, full);
     for (size_t i = 0; i < l->count; i++)
-        if (ref_parse(&other, l->references[i], NULL) && strcmp(ref.host, other.host) == 0 &&
-            strcmp(ref.path, other.path) == 0 && strcmp(ref.tag, other.tag) == 0 &&
-            digest_eq(&ref.digest, &other.digest))
+        if (strcmp(l->full[i], full) == 0)
             return true;
     if (l->count == IMAGE_LIST_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several goes", (int)IMAGE_LIST_MAX);
     if (l->count == l->room) {
         l->room = l->room ? 2 * l->room : 16;
         l->references = xrealloc(l->references, l->room * sizeof(*l->references));
+        l->full = xrealloc(l->full, l->room * sizeof(*l->full));
     }
+    l->full[l->count] = xstrdup(full);
     l->references[l->count++] = xstrdup(text);
     return true;
 }
@@ -70,7 +75,7 @@ bool image_list_read(struct image_list *l, const char *file, struct err *err)
 
     if (!image_list_file(file, &text, err))
         return false;
-    for (char *p = text.data, *end; p; p = end) {
+    for (char *p = text.data + (strncmp(text.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0), *end; p; p = end) {
         line++;
         end = strchr(p, '\n');
         if (end)

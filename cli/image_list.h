@@ -18,6 +18,7 @@ enum {
 /* Distinct references, in the order they came. */
 struct image_list {
     char **references; /* as they were written */
+    char **full;       /* the same with all that is left out filled in: what is compared */
     size_t count, room;
 };
 

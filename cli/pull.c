@@ -1,3 +1,4 @@
+#include "base/platform.h"
 #include "cli/cli.h"
 #include "cli/image_list.h"
 #include "cli/pull_progress.h"
@@ -46,6 +47,9 @@ static bool take_value(struct wish *w, const char *option, const char *value, st
         return image_list_read_kubernetes(&w->list, value, err);
     if (strcmp(option, "--from-compose") == 0)
         return image_list_read_compose(&w->list, value, err);
+    if (strcmp(value, "all") != 0 && !platform_is_valid(value))
+        return err_set(err, ERR_INVALID, "pull: \"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all",
+                       value);
     json_array_append_new(w->platforms, json_string(value));
     return true;
 }
@@ -112,6 +116,26 @@ static void on_event(void *arg, const json_t *event)
     fflush(stdout);
 }
 
+static void say_failed(const json_t *event)
+{
+    const char *reference = cli_text(event, "reference"), *why = cli_text(event, "error");
+    bool named = strncmp(why, reference, strlen(reference)) == 0;
+
+    fprintf(stderr, "entrepot: pulling %s%s%s; what has arrived is kept, pull it again when that is put right\n",
+            named ? "" : reference, named ? "" : ": ", why);
+}
+
+static void print_sum(const json_t *answer)
+{
+    char size[CLI_TEXT], fetched[CLI_TEXT];
+    json_int_t images = json_integer_value(json_object_get(answer, "images")),
+               failed = json_integer_value(json_object_get(answer, "failed"));
+
+    printf("%lld of %lld images are here, %s, %s of it fetched\n", (long long)(images - failed), (long long)images,
+           cli_size(json_integer_value(json_object_get(answer, "size")), size),
+           cli_size(json_integer_value(json_object_get(answer, "fetched")), fetched));
+}
+
 static int run(const struct cli_options *o, struct wish *w)
 {
     json_t *references = json_array(), *answer = NULL, *e;
@@ -129,17 +153,14 @@ static int run(const struct cli_options *o, struct wish *w)
     if (w->progress)
         pull_progress_free(w->progress);
     json_decref(body);
+    json_array_foreach(w->failed, i, e) say_failed(e);
     if (!ok)
         return cli_fail(&err);
     if (o->json) {
         json_dumpf(answer, stdout, JSON_COMPACT);
         putchar('\n');
-    }
-    json_array_foreach(w->failed, i, e)
-    {
-        const char *reference = cli_text(e, "reference"), *why = cli_text(e, "error");
-        bool named = strncmp(why, reference, strlen(reference)) == 0;
-        fprintf(stderr, "entrepot: pulling %s%s%s\n", named ? "" : reference, named ? "" : ": ", why);
+    } else if (pull_progress_is_live()) {
+        print_sum(answer);
     }
     ok = json_is_true(json_object_get(answer, "ok"));
     json_decref(answer);

@@ -3,64 +3,40 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BLOBS_MAX = 256, REDRAW_MS = 100, DIGEST_SHOWN = 12, BAR_MAX = 30, LINE_MAX_BYTES = 512 };
+enum { REDRAW_MS = 100, RATE_MS = 1000, DIGEST_SHOWN = 12, BAR_MAX = 30, LINE_MAX_BYTES = 512 };
 
 struct blob {
     char digest[160], kind[16];
     int64_t size, received;
-    int64_t since_ms, since_received; /* what the rate is counted from */
+    int64_t rate, counted, counted_ms; /* bytes a second, of the last RATE_MS */
     bool running;
 };
 
 struct pull_progress {
+    /* set once */
     bool live;
-    struct blob blobs[BLOBS_MAX]; /* on their way */
-    int count;
+    pthread_t screen;
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    bool over;
+    struct blob *blobs; /* on their way */
+    int count, room;
     int drawn; /* lines below what stays */
-    int64_t drawn_ms;
     int images, done, failed;
     int64_t bytes;
 };
-
-/* How many live lines there are, for the signal's handler. */
-static volatile sig_atomic_t lines_drawn;
-
-/* Ctrl-C: the daemon notices that nobody listens; here only the screen is left to be put in order. */
-static void on_interrupt(int sig)
-{
-    static const char up[] = "\033[A", erase[] = "\r\033[J";
-    ssize_t n = 0;
-
-    for (int i = 0; i < lines_drawn && n >= 0; i++)
-        n = write(STDOUT_FILENO, up, sizeof(up) - 1);
-    if (n >= 0)
-        n = write(STDOUT_FILENO, erase, sizeof(erase) - 1);
-    _exit(128 + sig);
-}
 
 bool pull_progress_is_live(void)
 {
     const char *term = getenv("TERM");
 
     return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
-}
-
-struct pull_progress *pull_progress_new(bool live)
-{
-    struct pull_progress *p = xcalloc(1, sizeof(*p));
-
-    p->live = live;
-    if (live) {
-        struct sigaction act = {.sa_handler = on_interrupt};
-        sigaction(SIGINT, &act, NULL);
-        sigaction(SIGTERM, &act, NULL);
-    }
-    return p;
 }
 
 /* ---- the live lines ---- */
@@ -74,13 +50,15 @@ static void size_of_screen(int *columns, int *rows)
     *rows = known ? size.ws_row : 24;
 }
 
+/* The cursor waits at the first live line, so that nothing has to be counted: a window made narrower wraps what is on
+ * it before anybody is told. */
 static void erase(struct pull_progress *p)
 {
+    for (int i = 0; i < p->drawn; i++)
+        fputs("\r\033[K\n", stdout); /* line by line: a screen cleared from its first row on is kept as history */
     if (p->drawn > 0)
-        printf("\033[%dA\r\033[J", p->drawn);
+        printf("\033[J\033[%dA", p->drawn);
     p->drawn = 0;
-    fflush(stdout);
-    lines_drawn = 0;
 }
 
 /* A line never wraps: it could not be taken back. */
@@ -90,14 +68,26 @@ static void put(struct pull_progress *p, const char *text, int columns)
     p->drawn++;
 }
 
-static void draw_blob(struct pull_progress *p, const struct blob *b, int columns)
+/* Of the last second, so that a transfer that stands still says so. */
+static void measure(struct blob *b)
+{
+    int64_t now = clock_mono_ms(), ms = now - b->counted_ms;
+
+    if (ms < RATE_MS)
+        return;
+    b->rate = MAX(b->received - b->counted, (int64_t)0) * 1000 / ms;
+    b->counted = b->received;
+    b->counted_ms = now;
+}
+
+static void draw_blob(struct pull_progress *p, struct blob *b, int columns)
 {
     char got[CLI_TEXT], size[CLI_TEXT], rate[CLI_TEXT], line[LINE_MAX_BYTES], bar[BAR_MAX + 1];
     const char *colon = strchr(b->digest, ':');
-    int64_t ms = MAX(clock_mono_ms() - b->since_ms, (int64_t)1);
     int width = MAX(MIN(columns - 62, (int)BAR_MAX), 5),
         full = b->size > 0 ? (int)(MIN(b->received, b->size) * width / b->size) : 0;
 
+    measure(b);
     memset(bar, ' ', sizeof(bar));
     memset(bar, '=', (size_t)full);
     if (full < width)
@@ -105,31 +95,86 @@ static void draw_blob(struct pull_progress *p, const struct blob *b, int columns
     bar[width] = '\0';
     snprintf(line, sizeof(line), "  %.*s %-8s [%s] %9s / %-9s %9s/s", (int)DIGEST_SHOWN, colon ? colon + 1 : b->digest,
              b->kind, bar, cli_size(b->received, got), b->size > 0 ? cli_size(b->size, size) : "?",
-             cli_size((b->received - b->since_received) * 1000 / ms, rate));
+             cli_size(b->rate, rate));
     put(p, line, columns);
 }
 
 static void draw(struct pull_progress *p)
 {
-    int columns, rows, waiting = 0, hidden = 0;
+    int columns, rows, waiting = 0;
     char line[LINE_MAX_BYTES], size[CLI_TEXT];
 
     size_of_screen(&columns, &rows);
     erase(p);
+    fputs("\033[?7l", stdout); /* no wrapping (DECAWM), whatever the width has become meanwhile */
     for (int i = 0; i < p->count; i++) {
         if (!p->blobs[i].running)
             waiting++;
         else if (p->drawn < rows - 3)
             draw_blob(p, &p->blobs[i], columns);
-        else
-            hidden++;
     }
     snprintf(line, sizeof(line), "  %d of %d images, %d on their way, %d waiting, %s so far", p->done + p->failed,
-             p->images, p->count - waiting + hidden, waiting, cli_size(p->bytes, size));
+             p->images, p->count - waiting, waiting, cli_size(p->bytes, size));
     put(p, line, columns);
+    printf("\033[?7h\033[%dA\r", p->drawn);
     fflush(stdout);
-    lines_drawn = p->drawn;
-    p->drawn_ms = clock_mono_ms();
+}
+
+/* ---- the thread that draws ---- */
+
+static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
+
+/* Ctrl-C: the daemon notices that nobody listens; here only the screen is left to be put in order. Signals are taken
+ * here and nowhere else, so that they never come between two halves of a drawing. */
+static void on_signal(struct pull_progress *p, int sig)
+{
+    if (sig == SIGWINCH)
+        return;
+    erase(p);
+    fflush(stdout);
+    fputs("entrepot: stopped; what has arrived is kept, and the same command goes on from there\n", stderr);
+    _exit(128 + sig);
+}
+
+static void *run_screen(void *arg)
+{
+    struct pull_progress *p = arg;
+    const struct timespec pause = {.tv_nsec = REDRAW_MS * 1000000L};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LEN(SIGNALS); i++)
+        sigaddset(&set, SIGNALS[i]);
+    for (bool over = false; !over;) {
+        int sig = sigtimedwait(&set, NULL, &pause);
+        pthread_mutex_lock(&p->lock);
+        if (sig > 0)
+            on_signal(p, sig);
+        over = p->over;
+        if (!over)
+            draw(p);
+        pthread_mutex_unlock(&p->lock);
+    }
+    return NULL;
+}
+
+struct pull_progress *pull_progress_new(bool live)
+{
+    struct pull_progress *p = xcalloc(1, sizeof(*p));
+    sigset_t set;
+
+    pthread_mutex_init(&p->lock, NULL);
+    if (!live)
+        return p;
+    setvbuf(stdout, NULL, _IOFBF, 64 << 10); /* a drawing is one write */
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LEN(SIGNALS); i++)
+        sigaddset(&set, SIGNALS[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    p->live = pthread_create(&p->screen, NULL, run_screen, p) == 0;
+    if (!p->live)
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return p;
 }
 
 /* ---- what happens ---- */
@@ -154,21 +199,23 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
             *b = p->blobs[--p->count];
         return;
     }
-    if (!b && p->count < BLOBS_MAX) {
+    if (!b) {
+        if (p->count == p->room) {
+            p->room = p->room ? 2 * p->room : 64;
+            p->blobs = xrealloc(p->blobs, (size_t)p->room * sizeof(*p->blobs));
+        }
         b = &p->blobs[p->count++];
-        *b = (struct blob){.since_ms = clock_mono_ms()};
+        *b = (struct blob){.counted_ms = clock_mono_ms()};
         snprintf(b->digest, sizeof(b->digest), "%s", digest);
         snprintf(b->kind, sizeof(b->kind), "%s", cli_text(e, "kind"));
     }
-    if (!b)
-        return;
-    b->size = json_integer_value(json_object_get(e, "size"));
-    b->received = json_integer_value(json_object_get(e, "received"));
-    if (!b->running && strcmp(status, "pulling") == 0) {
-        b->since_ms = clock_mono_ms();
-        b->since_received = b->received;
+    if (!b->running) { /* a resumed one begins with what is there */
+        b->counted = json_integer_value(json_object_get(e, "received"));
+        b->counted_ms = clock_mono_ms();
     }
     b->running = b->running || strcmp(status, "pulling") == 0;
+    b->size = json_integer_value(json_object_get(e, "size"));
+    b->received = json_integer_value(json_object_get(e, "received"));
 }
 
 /* The lines that stay. Failures are said at the end, on stderr, by the caller. */
@@ -200,6 +247,7 @@ void pull_progress_event(struct pull_progress *p, const json_t *e)
     bool lasts =
         strcmp(event, "note") == 0 || (image && strcmp(status, "resolving") != 0 && strcmp(status, "pulling") != 0);
 
+    pthread_mutex_lock(&p->lock);
     p->images += image && strcmp(status, "resolving") == 0;
     p->done += image && strcmp(status, "done") == 0;
     p->failed += image && strcmp(status, "failed") == 0;
@@ -208,15 +256,23 @@ void pull_progress_event(struct pull_progress *p, const json_t *e)
     if (p->live && lasts)
         erase(p);
     print_lasting(p, e, event, status);
-    if (p->live && (lasts || clock_mono_ms() - p->drawn_ms >= REDRAW_MS))
+    if (p->live && lasts)
         draw(p);
     if (!p->live)
         fflush(stdout);
+    pthread_mutex_unlock(&p->lock);
 }
 
 void pull_progress_free(struct pull_progress *p)
 {
+    pthread_mutex_lock(&p->lock);
+    p->over = true;
     erase(p);
     fflush(stdout);
+    pthread_mutex_unlock(&p->lock);
+    if (p->live)
+        pthread_join(p->screen, NULL);
+    pthread_mutex_destroy(&p->lock);
+    free(p->blobs);
     free(p);
 }

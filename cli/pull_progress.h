@@ -1,5 +1,6 @@
 /* pull_progress.h - what `entrepot pull` shows: on a terminal a line for every layer on its way, below the lines of
- * what is done; elsewhere plain lines. One thread.
+ * what is done; elsewhere plain lines. One thread calls; on a terminal another draws, and
+ * takes the signals.
  */
 #ifndef ENTREPOT_CLI_PULL_PROGRESS_H
 #define ENTREPOT_CLI_PULL_PROGRESS_H

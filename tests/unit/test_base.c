@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "base/platform.h"
 #include "base/ref.h"
 
 static void references(void **state UNUSED)
@@ -110,11 +111,37 @@ static void json_text(void **state UNUSED)
     assert_string_equal(b.data, "a\\\"b\\\\c\\u000a\\u0001");
 }
 
+static void platforms(void **state UNUSED)
+{
+    static const struct {
+        const char *wants, *better, *worse; /* NULL: not at all */
+    } cases[] = {
+        {"linux/amd64", "linux/amd64", "linux/amd64/v1"}, {"linux/arm64", "linux/arm64/v8", NULL},
+        {"linux/arm64/v8", "linux/arm64", NULL},          {"linux/arm/v7", "linux/arm/v7", "linux/arm/v6"},
+        {"linux/arm", "linux/arm/v7", "linux/arm/v5"},    {"linux/amd64/v3", "linux/amd64/v2", "linux/amd64"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int better = platform_score(cases[i].wants, cases[i].better),
+            worse = cases[i].worse ? platform_score(cases[i].wants, cases[i].worse) : 0;
+        if (better <= worse || (cases[i].worse && worse == 0))
+            fail_msg("%s: %s %d, %s %d", cases[i].wants, cases[i].better, better, cases[i].worse, worse);
+    }
+    assert_int_equal(platform_score("linux/arm/v6", "linux/arm/v7"), 0);
+    assert_int_equal(platform_score("linux/amd64", "linux/amd64/v2"), 0);
+    assert_int_equal(platform_score("linux/amd64", "windows/amd64"), 0);
+    assert_int_equal(platform_score("linux/amd64", "unknown/unknown"), 0);
+    assert_int_equal(platform_score("linux/amd64", ""), 0);
+    assert_true(platform_is_valid("linux/arm/v7") && platform_is_valid("windows/amd64"));
+    assert_false(platform_is_valid("linux") || platform_is_valid("linux//v7") || platform_is_valid("linux/a b") ||
+                 platform_is_valid("a/b/c/d"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(references),    cmocka_unit_test(long_references), cmocka_unit_test(digests),
-        cmocka_unit_test(streamed_hash), cmocka_unit_test(json_text),
+        cmocka_unit_test(platforms), cmocka_unit_test(references),    cmocka_unit_test(long_references),
+        cmocka_unit_test(digests),   cmocka_unit_test(streamed_hash), cmocka_unit_test(json_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
