@@ -23,13 +23,9 @@ enum {
     FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
     ATTEMPTS_MAX = 100, /* in all */
     GATHER = 512 << 10, /* bytes */
+    LIMITED_MAX_S = 30, /* a client waits that long in the middle of a blob for a limit to end */
     PAUSE_MS = 100,     /* before the first further attempt; doubles with each fruitless one */
 };
-
-static struct cache *cache_of(const struct fetch *f)
-{
-    return f->fetcher->all->cache;
-}
 
 static bool is_relay(const struct fetch *f)
 {
@@ -45,7 +41,7 @@ static enum step lookup(struct fetch *f)
     if (!is_relay(f) && fetch_must_verify(f, &f->digest))
         return STEP_VERIFY;
     fetch_find(f, NULL, &f->digest, &f->hit);
-    if (is_relay(f) || (f->hit.stored && cache_look(cache_of(f), &f->digest) == FILE_MISSING))
+    if (is_relay(f) || (f->hit.stored && cache_look(fetch_cache(f), &f->digest) == FILE_MISSING))
         f->hit.stored = false; /* fetched in any case */
     bool proved = w && w->proved && !fetch_needs_bytes(f, &f->hit);
     if (f->hit.stored && (f->hit.linked || proved)) {
@@ -86,7 +82,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
         fetch_answer(f, f->ingest);
         return; /* finished() goes on */
     }
-    cache_link(cache_of(f), f->name, &f->digest, f->is_private);
+    cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
     f->result.how = HOW_REVALIDATED;
     f->result.size = f->hit.blob.size;
     fetch_run(f, STEP_DONE);
@@ -217,7 +213,8 @@ static void resume_later(struct fetch *f, const struct err *why)
         fetch_run(f, STEP_FAIL);
         return;
     }
-    int64_t pause = (int64_t)PAUSE_MS << f->fruitless;
+    int64_t wait_s = why->code == ERR_RATE_LIMIT ? MIN(why->retry_after, (int)LIMITED_MAX_S) : 0;
+    int64_t pause = MAX((int64_t)PAUSE_MS << f->fruitless, wait_s * 1000);
     log_info("a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->name, (long long)received,
              (long long)ingest_size(f->ingest), why->msg, (long long)pause);
     if (!f->retry)
@@ -374,10 +371,10 @@ static enum step ask(struct fetch *f)
     int64_t last;
 
     if (!f->ingest && is_relay(f))
-        f->ingest = ingest_begin_relay(cache_of(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
+        f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
                                        f->sent, &f->result.err);
     else if (!f->ingest)
-        f->ingest = ingest_begin(cache_of(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted, f,
+        f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted, f,
                                  &f->result.err);
     if (!f->ingest)
         return STEP_FAIL;
@@ -470,7 +467,7 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
         prove_for(w);
         return;
     }
-    if (!same && !w->proved && !cache_is_linked(cache_of(f), w->name, &w->digest)) {
+    if (!same && !w->proved && !cache_is_linked(fetch_cache(f), w->name, &w->digest)) {
         prove_for(w);
         return;
     }

@@ -18,11 +18,6 @@
 
 enum { RATE_LIMITED_MS = 30000 };
 
-static struct cache *cache_of(const struct fetch *f)
-{
-    return f->fetcher->all->cache;
-}
-
 static bool is_head(const struct fetch *f)
 {
     return f->kind == FETCH_MANIFEST_HEAD;
@@ -87,7 +82,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
         fetch_run(f, STEP_FAIL);
         return;
     }
-    cache_link(cache_of(f), f->name, &f->digest, f->is_private);
+    cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
     f->result.how = HOW_REVALIDATED;
     f->result.upstream_status = r->status;
     fetch_run(f, STEP_DELIVER);
@@ -119,7 +114,7 @@ static void tag_put(void *arg, const struct err *err)
 static void put_tag(struct fetch *f, const struct digest *d)
 {
     f->putting = true;
-    cache_put_tag(cache_of(f), f->name, f->tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
+    cache_put_tag(fetch_cache(f), f->name, f->tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
 }
 
 static void revalidated(void *arg, const struct transfer_response *r, const struct err *err)
@@ -201,7 +196,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
         if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
-            cache_drop_tag(cache_of(f), f->name, f->tag);
+            cache_drop_tag(fetch_cache(f), f->name, f->tag);
         fetch_run(f, STEP_FAIL);
         return;
     }
@@ -326,7 +321,7 @@ static enum step store(struct fetch *f)
     }
     f->result.digest = computed;
     f->result.how = HOW_MISS;
-    cache_put_manifest(cache_of(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
+    cache_put_manifest(fetch_cache(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
                        stored, f, f->fetcher->loop);
     return STEP_WAIT;
 }

@@ -189,6 +189,10 @@ void fetch_note_absence(struct fetch *f);
 const struct fetch_result *fetch_find_listing(struct fetcher *fr, const char *key);
 void fetch_note_listing(struct fetch *f);
 void fetch_forget_said(struct fetcher *fr);
+static inline struct cache *fetch_cache(const struct fetch *f)
+{
+    return f->fetcher->all->cache;
+}
 /* Registries are not asked at all. */
 static inline bool fetch_is_offline(const struct fetch *f)
 {

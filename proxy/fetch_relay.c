@@ -103,7 +103,7 @@ static enum step deliver(struct fetch *f)
         r->digest = f->digest;
         r->size = f->response.content_length;
         if (f->hit.stored)
-            cache_link(f->fetcher->all->cache, f->name, &f->digest, f->is_private);
+            cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
         return STEP_DONE;
     }
     r->body = body_new(f->received.len);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 
+#include <jansson.h>
 #include <string.h>
 
 enum {
@@ -82,15 +83,29 @@ const struct fetch_result *fetch_find_listing(struct fetcher *fr, const char *ke
     return NULL;
 }
 
+/* That nothing refers to an image is a word like "there is no such tag": it may be about to be signed. */
+static int64_t life_ms(const struct fetch *f)
+{
+    const struct body *b = f->result.body;
+    json_t *doc = json_loadb(b->data, b->len, 0, NULL), *list = json_object_get(doc, "manifests");
+    bool nothing = json_is_array(list) && json_array_size(list) == 0;
+
+    json_decref(doc);
+    return MIN(nothing ? f->tags.negative_ttl_ms : f->tags.ttl_ms, (int64_t)LISTING_TTL_MAX_MS);
+}
+
 void fetch_note_listing(struct fetch *f)
 {
     struct fetcher *fr = f->fetcher;
 
-    if (f->kind != FETCH_LISTING || !f->result.body || f->tags.ttl_ms <= 0 || fetch_find_listing(fr, f->key))
+    if (f->kind != FETCH_LISTING || !f->result.body || f->result.how == HOW_HIT)
+        return;
+    int64_t life = life_ms(f);
+    if (life <= 0 || fetch_find_listing(fr, f->key))
         return;
     struct listing_said *l = xcalloc(1, sizeof(*l));
     l->key = xstrdup(f->key);
-    l->until_ms = clock_now_ms() + MIN(f->tags.ttl_ms, (int64_t)LISTING_TTL_MAX_MS);
+    l->until_ms = clock_now_ms() + life;
     l->result = f->result;
     body_ref(l->result.body);
     TAILQ_INSERT_HEAD(&fr->listings, l, entry);

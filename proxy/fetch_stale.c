@@ -24,7 +24,7 @@ bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, s
     if (!fetch_is_manifest(hit))
         return false;
     if (body) {
-        r->body = cache_manifest(f->fetcher->all->cache, &hit->digest, hit->blob.size, &err);
+        r->body = cache_manifest(fetch_cache(f), &hit->digest, hit->blob.size, &err);
         if (!r->body)
             return false;
     }
@@ -36,7 +36,7 @@ bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, s
 
 static bool is_pinned(const struct fetch *f)
 {
-    return cache_is_pinned(f->fetcher->all->cache, f->name, f->tag);
+    return cache_is_pinned(fetch_cache(f), f->name, f->tag);
 }
 
 bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
