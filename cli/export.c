@@ -244,15 +244,19 @@ int cmd_export(int argc, char **argv)
     bool docker = strcmp(w.format, "docker") == 0;
     if (rc < 0 && json_array_size(w.references) == 0)
         rc = cli_usage(USAGE, "export: which images?");
-    else if (rc < 0 && !w.output)
+    if (rc < 0 && !w.output)
         rc = cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
-    else if (rc < 0 && !docker && strcmp(w.format, "oci") != 0)
+    if (rc >= 0 || !w.output) {
+        json_decref(w.references);
+        return rc;
+    }
+    if (!docker && strcmp(w.format, "oci") != 0)
         rc = cli_usage(USAGE, "export: \"%s\" is neither oci nor docker", w.format);
-    else if (rc < 0 && docker && is_folder(w.output))
+    else if (docker && is_folder(w.output))
         rc = cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
-    else if (rc < 0 && strcmp(w.output, "-") == 0 && isatty(STDOUT_FILENO))
+    else if (strcmp(w.output, "-") == 0 && isatty(STDOUT_FILENO))
         rc = cli_usage(USAGE, "export: an archive is nothing for a terminal");
-    if (rc < 0)
+    else
         rc = run(&o, &w);
     json_decref(w.references);
     return rc;

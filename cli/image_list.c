@@ -73,7 +73,7 @@ bool image_list_read(struct image_list *l, const char *file, struct err *err)
     _cleanup_buf_ struct buf text = {0};
     int line = 0;
 
-    if (!image_list_file(file, &text, err))
+    if (!image_list_file(file, &text, err) || !text.data)
         return false;
     for (char *p = text.data + (strncmp(text.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0), *end; p; p = end) {
         line++;

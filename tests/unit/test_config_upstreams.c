@@ -1,0 +1,74 @@
+#include "tests/unit/load_config.h"
+
+static void tags_by_rules(void **state UNUSED)
+{
+    static const char text[] = "tags:\n"
+                               "  ttl: 10m\n"
+                               "  rules:\n"
+                               "    - {repository: 'docker.io/library/*', tag: latest, ttl: 30s}\n"
+                               "    - {tag: 'v*', ttl: never}\n"
+                               "    - {repository: 'quay.io/*/keep', deleted: keep, max_stale: 1d}\n"
+                               "upstreams:\n"
+                               "  - name: quay.io\n"
+                               "    tags: {ttl: 1h, negative_ttl: 1m}\n";
+    static const struct {
+        const char *host, *name, *tag;
+        int64_t ttl_ms, max_stale_ms, negative_ttl_ms;
+        int keep;
+    } cases[] = {
+        {"docker.io", "docker.io/library/nginx", "1", 600000, 30 * 86400000LL, 10000, 0},
+        {"docker.io", "docker.io/library/nginx", "latest", 30000, 30 * 86400000LL, 10000, 0},
+        {"docker.io", "docker.io/team/nginx", "latest", 600000, 30 * 86400000LL, 10000, 0},
+        {"docker.io", "docker.io/team/nginx", "v1.2", CONFIG_NEVER_MS, 30 * 86400000LL, 10000, 0},
+        {"quay.io", "quay.io/a/b", "1", 3600000, 30 * 86400000LL, 60000, 0},
+        {"quay.io", "quay.io/a/keep", "1", 3600000, 86400000, 60000, 1},
+        {"quay.io", "quay.io/a/keep", "v1", CONFIG_NEVER_MS, 86400000, 60000,
+         1}, /* each key from the first that says it */
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load(text, &c, &err));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config_tags t =
+            config_tags_for(&c, config_find_upstream(&c, cases[i].host), cases[i].name, cases[i].tag);
+        if (t.ttl_ms != cases[i].ttl_ms || t.max_stale_ms != cases[i].max_stale_ms ||
+            t.negative_ttl_ms != cases[i].negative_ttl_ms || t.keep_deleted != cases[i].keep)
+            fail_msg("%s:%s: %lld %lld %lld %d", cases[i].name, cases[i].tag, (long long)t.ttl_ms,
+                     (long long)t.max_stale_ms, (long long)t.negative_ttl_ms, t.keep_deleted);
+    }
+    config_free(&c);
+}
+
+static void several_identities(void **state UNUSED)
+{
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams:\n"
+                     "  - name: a.io\n"
+                     "    credentials:\n"
+                     "      - {helper: one}\n"
+                     "      - provider: ecr\n"
+                     "        region: eu-west-1\n"
+                     "  - {name: b.io, credentials: {helper: three}}\n",
+                     &c, &err));
+    const struct config_upstream *u = config_find_upstream(&c, "a.io");
+    assert_int_equal(u->credentials_count, 2);
+    assert_string_equal(u->credentials[0].helper, "one");
+    assert_string_equal(u->credentials[1].region, "eu-west-1");
+    u = config_find_upstream(&c, "b.io");
+    assert_int_equal(u->credentials_count, 1);
+    assert_string_equal(u->credentials[0].helper, "three");
+    config_free(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tags_by_rules),
+        cmocka_unit_test(several_identities),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
