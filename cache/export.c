@@ -131,6 +131,7 @@ static bool add_index(struct plan *p, const struct manifest *m, int depth)
 {
     int added = 0;
     const struct part *partly = NULL;
+    struct digest lacks = {0};
 
     for (size_t i = 0; i < m->count; i++) {
         const struct part *part = &m->parts[i];
@@ -138,7 +139,10 @@ static bool add_index(struct plan *p, const struct manifest *m, int depth)
         struct cache_hit hit;
         if (!is_wanted(p, part) || !load(p, &part->digest, &child, &hit))
             continue;
-        bool whole = child.kind == MANIFEST_INDEX || !missing_part(p, &child);
+        const struct part *missing = child.kind == MANIFEST_INDEX ? NULL : missing_part(p, &child);
+        bool whole = !missing;
+        if (missing)
+            lacks = missing->digest;
         manifest_free(&child);
         if (!whole && !part->attestation) {
             partly = part;
@@ -154,7 +158,7 @@ static bool add_index(struct plan *p, const struct manifest *m, int depth)
     if (added > 0)
         return true;
     if (partly)
-        return is_incomplete(p, partly->platform, &partly->digest);
+        return is_incomplete(p, partly->platform, &lacks);
     return err_set(p->err, ERR_NOT_FOUND, "%s: no image%s%s is here: entrepot pull --platform %s %s first", p->text,
                    p->wish->platform ? " for " : "", p->wish->platform ? p->wish->platform : "",
                    p->wish->platform ? p->wish->platform : "all", p->text);

@@ -2,7 +2,7 @@
  *
  * A blob is put together in ingest/<alg>-<hex>.import, from its start: what is there after an interruption is gone on
  * from. Then it is verified and published (verify.h), like any other. An image is entered under its name when all of it
- * is here. Files that nobody goes on with are removed a day later, at the start. Blocks: admin workers.
+ * is here. Files that nobody goes on with are removed a day later, like parts. Blocks: admin workers.
  */
 #ifndef ENTREPOT_CACHE_IMPORT_H
 #define ENTREPOT_CACHE_IMPORT_H

@@ -67,6 +67,8 @@ bool store_publish_part(struct store *store, const struct digest *d, int fd, boo
 /* Opens (creates) the file of a blob that is being imported, read and write. Errors: ERR_NOT_FOUND, ERR_IO. */
 int store_open_import(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_import(struct store *store, const struct digest *d, struct err *err);
+/* Those that nobody has written to since (seconds since 1970). */
+void store_remove_old_imports(struct store *store, int64_t before_s);
 /* As store_publish_part(), for everybody to read. Syncs. */
 bool store_publish_import(struct store *store, const struct digest *d, int fd, struct file_info *info, struct err *err);
 

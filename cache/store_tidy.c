@@ -1,7 +1,6 @@
 /* Files that are on their way out, and looking at all there are. */
 #include "cache/store_private.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -9,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { QUARANTINE_MAX = 8, IMPORT_KEPT_S = 86400 };
+enum { QUARANTINE_MAX = 8 };
 
 static const char *const ALGS[] = {[DIGEST_SHA256] = "sha256", [DIGEST_SHA512] = "sha512"};
 
@@ -91,17 +90,15 @@ static void remove_all(int folder, const char *suffix)
         closedir(dir);
 }
 
-/* Imports that nobody went on with. */
-static void remove_old_imports(int folder)
+void store_remove_old_imports(struct store *s, int64_t before_s)
 {
-    DIR *dir = list(folder);
+    DIR *dir = list(s->ingest);
     struct dirent *e;
     struct stat st;
 
     while (dir && (e = readdir(dir)))
         if (ends_with(e->d_name, STORE_IMPORT_SUFFIX) &&
-            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            clock_now_s() - st.st_ctim.tv_sec > IMPORT_KEPT_S)
+            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ctim.tv_sec < before_s)
             unlinkat(dirfd(dir), e->d_name, 0);
     if (dir)
         closedir(dir);
@@ -111,7 +108,6 @@ void store_remove_leftovers(struct store *s)
 {
     remove_all(s->ingest, ".gone");
     remove_all(s->ingest, ".tmp");
-    remove_old_imports(s->ingest);
 }
 
 void store_empty_trash(struct store *s)

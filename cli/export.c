@@ -122,7 +122,7 @@ bool export_read_blob(const struct export_job *job, const struct export_member *
     hasher_final(r.hasher, &seen);
     hasher_free(r.hasher);
     if (ok && (r.received != m->size || !digest_eq(&seen, &m->digest)))
-        return err_set(err, ERR_DIGEST, "%s in the cache is damaged: entrepot verify --repair", text);
+        return err_set(err, ERR_DIGEST, "%s is damaged in the cache: entrepot verify --repair", text);
     return ok;
 }
 

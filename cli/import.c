@@ -237,6 +237,9 @@ static bool enter(struct job *j, struct err *err)
     json_decref(body);
     if (!ok)
         return false;
+    json_array_foreach(json_object_get(answer, "not_configured"), i, name)
+        fprintf(stderr, "entrepot: %s is not configured as an upstream: nobody is served from it until it is\n",
+                json_string_value(name));
     if (j->o.json) {
         json_object_set_new(answer, "sent", json_integer(j->sent));
         json_object_set_new(answer, "kept", json_integer(j->kept));

@@ -85,29 +85,60 @@ static bool only_repository(const json_t *list, struct ref *out)
     return count == 1;
 }
 
-/* One without a name beside those that have one: a signature, a referrer. */
-static bool add_nameless(struct import_plan *p, const json_t *list, const struct digest *d, const char *given)
+/* Something about an image: named by its digest, or by the tag that stands for that ("sha256-<hex>.sig"). */
+static bool is_companion(const json_t *descriptor)
 {
-    char name[REF_TEXT_MAX], full[REF_TEXT_MAX + DIGEST_TEXT_MAX], text[DIGEST_TEXT_MAX];
+    const char *name = name_of(descriptor);
     struct ref ref;
+
+    if (!name)
+        return true;
+    if (!is_full(name) || !ref_parse(&ref, name, NULL))
+        return false;
+    return ref.digest.alg != DIGEST_NONE || strncmp(ref.tag, "sha256-", 7) == 0 || strncmp(ref.tag, "sha512-", 7) == 0;
+}
+
+/* It goes with the image's repository, under a new name, too. */
+static bool add_companion(struct import_plan *p, const json_t *list, const json_t *desc, const struct digest *d,
+                          const char *given)
+{
+    char name[REF_TEXT_MAX], full[2 * REF_TEXT_MAX], text[DIGEST_TEXT_MAX];
+    struct ref own, ref;
+    bool named = name_of(desc) && ref_parse(&own, name_of(desc), NULL);
 
     if (given ? !ref_parse(&ref, given, NULL) : !only_repository(list, &ref))
         return false;
-    snprintf(full, sizeof(full), "%s@%s", ref_name(&ref, name), digest_format(d, text));
+    if (named && own.digest.alg == DIGEST_NONE)
+        snprintf(full, sizeof(full), "%s:%s", ref_name(&ref, name), own.tag);
+    else
+        snprintf(full, sizeof(full), "%s@%s", ref_name(&ref, name), digest_format(d, text));
     add_image(p, full, d);
     return true;
+}
+
+static int count_images(const json_t *list)
+{
+    json_t *d;
+    size_t i;
+    int count = 0;
+
+    json_array_foreach(list, i, d) count += !is_companion(d);
+    return json_array_size(list) == 1 ? 1 : count; /* one without a name is the image */
 }
 
 static bool add_descriptor(struct import_plan *p, const struct archive_files *a, const json_t *list, const json_t *desc,
                            const char *given, struct err *err)
 {
     const char *digest = json_string_value(json_object_get(desc, "digest")), *name = name_of(desc);
+    bool companion = json_array_size(list) > 1 && is_companion(desc);
     struct digest d;
     struct ref ref;
 
     if (!digest || !digest_parse(&d, digest, strlen(digest)))
         return err_set(err, ERR_INVALID, "%s: index.json names no digest", a->path);
-    if (given && json_array_size(list) == 1) {
+    if (companion && (given || !name) && add_companion(p, list, desc, &d, given))
+        return true;
+    if (given && !companion) {
         add_image(p, given, &d);
         return true;
     }
@@ -115,8 +146,6 @@ static bool add_descriptor(struct import_plan *p, const struct archive_files *a,
         add_image(p, name, &d);
         return true;
     }
-    if (!name && json_array_size(list) > 1 && add_nameless(p, list, &d, given))
-        return true;
     return err_set(
         err, ERR_INVALID,
         json_array_size(list) == 1
@@ -136,12 +165,8 @@ static bool plan_layout(struct import_plan *p, const struct archive_files *a, co
     p->format = "OCI image layout";
     if (ok && json_array_size(list) == 0)
         ok = err_set(err, ERR_INVALID, "%s: there is no image in its index.json", a->path);
-    if (ok && given && json_array_size(list) > 1) {
-        int named = 0;
-        json_array_foreach(list, i, d) named += name_of(d) != NULL;
-        if (named > 1)
-            ok = err_set(err, ERR_INVALID, "%s has %d images: --name is for one", a->path, named);
-    }
+    if (ok && given && count_images(list) != 1)
+        ok = err_set(err, ERR_INVALID, "%s has %d images: --name is for one", a->path, count_images(list));
     if (ok)
         json_array_foreach(list, i, d) ok = ok && add_descriptor(p, a, list, d, given, err);
     for (i = 0; ok && i < a->count; i++)

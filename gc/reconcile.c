@@ -5,7 +5,7 @@
 
 #include <time.h>
 
-enum { CHUNK = 256, PAUSE_MS = 2, PARTS_MAX = 4096, PART_AGE_S = 24 * 3600 };
+enum { CHUNK = 256, PAUSE_MS = 2, PARTS_MAX = 4096, PART_AGE_S = 24 * 3600, IMPORT_AGE_MIN_S = 600 };
 
 static void pause_for_others(void)
 {
@@ -55,6 +55,8 @@ int64_t reconcile_parts(struct cache *c, int64_t age_s)
 
     p->cache = c;
     p->before = clock_now_s() - age_s;
+    /* However short room and grace are: one that is under way has been written to since. */
+    store_remove_old_imports(c->store, clock_now_s() - MAX(age_s, (int64_t)IMPORT_AGE_MIN_S));
     p->count = 0;
     store_each_part(c->store, pick_part, p);
     for (size_t i = 0; i < p->count; i++) {

@@ -6,6 +6,7 @@
 #include "cache/export.h"
 #include "cache/import.h"
 #include "cache/verify.h"
+#include "proxy/prefetch.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -238,7 +239,7 @@ void admin_import(struct admin_job *job, const json_t *input)
 {
     const json_t *list = json_object_get(input, "images");
     bool pin = !json_is_false(json_object_get(input, "pin"));
-    json_t *done = json_array(), *item;
+    json_t *done = json_array(), *nobodys = json_array(), *item;
     struct err err = {0};
     size_t i;
 
@@ -260,9 +261,13 @@ void admin_import(struct admin_job *job, const json_t *input)
             break;
         }
         json_array_append_new(done, json_string(ref_format(&ref, text)));
+        const struct site *site;
+        const char *path;
+        if (!prefetch_site(job->proxy, repo, &site, &path))
+            json_array_append_new(nobodys, json_string(ref.host));
     }
-    if (job->answer)
-        json_decref(done);
-    else
-        job->answer = json_pack("{s:o}", "imported", done);
+    if (!job->answer)
+        job->answer = json_pack("{s:O, s:O}", "imported", done, "not_configured", nobodys);
+    json_decref(done);
+    json_decref(nobodys);
 }

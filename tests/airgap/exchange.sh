@@ -62,7 +62,7 @@ buildah --root "$W/bud" --runroot "$W/budrun" --storage-driver vfs push -q "$(bu
 mkdir "$W/umoci"
 cp -a "$W/layout/." "$W/umoci"
 xz -T1 -0 <"$W/skopeo.tar" >"$W/skopeo.tar.xz"
-zstd -q "$W/save.tar" -o "$W/save.tar.zst" 2>/dev/null || gzip -c "$W/save.tar" >"$W/save.tar.zst"
+zstd -q "$W/save.tar" -o "$W/save.tar.zst"
 entrepot_stop
 registry_stop
 rm -rf "$W/cache"
