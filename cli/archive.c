@@ -153,6 +153,92 @@ static bool end_content(struct content *c, struct err *err)
     return true;
 }
 
+const char *archive_packing(const struct archive_file *f)
+{
+    if (f->magic[0] == 0x1f && f->magic[1] == 0x8b)
+        return "+gzip";
+    return memcmp(f->magic, "\x28\xb5\x2f\xfd", 4) == 0 ? "+zstd" : "";
+}
+
+/* Where an entry's bytes come from: for its own digest, and to be unpacked. */
+struct feed {
+    struct archive *in;
+    struct content *c;
+    char *piece;
+    la_ssize_t pending; /* bytes of it that the unpacker has not seen */
+    bool bad;
+};
+
+static la_ssize_t next_piece(struct feed *f)
+{
+    la_ssize_t n = archive_read_data(f->in, f->piece, PIECE);
+
+    f->bad = f->bad || n < 0;
+    if (n > 0)
+        take_content(f->c, f->piece, (size_t)n);
+    return n;
+}
+
+static la_ssize_t feed(struct archive *unpacker UNUSED, void *arg, const void **out)
+{
+    struct feed *f = arg;
+    la_ssize_t n = f->pending ? f->pending : next_piece(f);
+
+    f->pending = 0;
+    *out = f->piece;
+    return n;
+}
+
+/* Hashes what it is unpacked; false if it cannot be. */
+static bool unpack(struct feed *f, struct digest *diff_id)
+{
+    struct archive *u = archive_read_new();
+    struct archive_entry *e;
+    struct hasher *h = hasher_new(DIGEST_SHA256);
+    _cleanup_free_
+    char *piece = xmalloc(PIECE);
+    la_ssize_t n = -1;
+
+    archive_read_support_filter_gzip(u);
+    archive_read_support_filter_zstd(u);
+    archive_read_support_format_raw(u);
+    archive_read_support_format_empty(u);
+    if (archive_read_open(u, f, NULL, feed, NULL) == ARCHIVE_OK) {
+        int rc = archive_read_next_header(u, &e);
+        n = rc == ARCHIVE_EOF ? 0 : rc == ARCHIVE_OK ? 1 : -1;
+        while (n > 0 && (n = archive_read_data(u, piece, PIECE)) > 0)
+            hasher_update(h, piece, (size_t)n);
+    }
+    archive_read_free(u);
+    hasher_final(h, diff_id);
+    hasher_free(h);
+    while (next_piece(f) > 0) /* what is behind the packed part belongs to the file all the same */
+        ;
+    return n == 0;
+}
+
+/* All of an entry: its digest, its text, what it is unpacked. */
+static bool look_at(struct feed *f, struct err *err)
+{
+    struct archive_file *file = f->c->f;
+    la_ssize_t n = next_piece(f);
+    bool packed = n > 0 && f->c->hasher && *archive_packing(file), ok = true;
+
+    f->pending = n;
+    if (packed)
+        ok = unpack(f, &file->diff_id);
+    while (!packed && n > 0)
+        n = next_piece(f);
+    if (f->bad)
+        return err_set(err, ERR_INVALID, "%s: %s: %s", f->c->all->path, file->name, archive_error_string(f->in));
+    if (!ok)
+        return err_set(err, ERR_INVALID, "%s: %s is compressed and cannot be unpacked", f->c->all->path, file->name);
+    ok = end_content(f->c, err);
+    if (!packed)
+        file->diff_id = file->digest;
+    return ok;
+}
+
 static bool list_entry(struct archive_files *a, struct archive *in, struct archive_entry *e, struct err *err)
 {
     const char *name = archive_entry_pathname(e), *symlink = archive_entry_symlink(e),
@@ -172,11 +258,8 @@ static bool list_entry(struct archive_files *a, struct archive *in, struct archi
     c.hasher = archive_blob_digest(f->name, &d) ? NULL : hasher_new(DIGEST_SHA256);
     _cleanup_free_
     char *piece = xmalloc(PIECE);
-    la_ssize_t n;
-    while ((n = archive_read_data(in, piece, PIECE)) > 0)
-        take_content(&c, piece, (size_t)n);
-    bool ok = n == 0 ? end_content(&c, err)
-                     : err_set(err, ERR_INVALID, "%s: %s: %s", a->path, f->name, archive_error_string(in));
+    struct feed from = {.in = in, .c = &c, .piece = piece};
+    bool ok = look_at(&from, err);
     if (c.hasher)
         hasher_free(c.hasher);
     buf_free(&c.head);

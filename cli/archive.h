@@ -19,12 +19,13 @@ enum {
 
 /* A file of the archive. */
 struct archive_file {
-    char *name;           /* without a leading "./" */
-    char *target;         /* of a link: the name it stands for; NULL: none */
-    int64_t size;         /* bytes */
-    char *text;           /* of a document, NUL-terminated; NULL: it is none */
-    struct digest digest; /* sha256 of its content; DIGEST_NONE for blobs that are called by theirs */
-    uint8_t magic[4];     /* its first bytes */
+    char *name;            /* without a leading "./" */
+    char *target;          /* of a link: the name it stands for; NULL: none */
+    int64_t size;          /* bytes */
+    char *text;            /* of a document, NUL-terminated; NULL: it is none */
+    struct digest digest;  /* sha256 of its content; DIGEST_NONE for blobs that are called by theirs */
+    struct digest diff_id; /* the same of what it is unpacked, if it is packed with gzip or zstd */
+    uint8_t magic[4];      /* its first bytes */
 };
 
 struct archive_files {
@@ -41,6 +42,8 @@ void archive_files_free(struct archive_files *a);
 const struct archive_file *archive_find(const struct archive_files *a, const char *name);
 /* "blobs/sha256/<hex>" */
 bool archive_blob_digest(const char *name, struct digest *d);
+/* "+gzip" (RFC 1952 §2.3.1), "+zstd" (RFC 8878 §3.1.1) or "". */
+const char *archive_packing(const struct archive_file *f);
 
 /* Visits every file's content, in the archive's order: `begin` says whether a file is wanted (and sets *err otherwise,
  * or leaves it), `data` gets it, `end` is called after its last byte. */

@@ -178,20 +178,27 @@ static bool plan_layout(struct import_plan *p, const struct archive_files *a, co
 
 /* ---- what `docker save` writes ---- */
 
-static const char *layer_type(const struct archive_file *f)
+/* The config says what each layer is, unpacked. */
+static bool is_layer(const struct archive_files *a, const struct archive_file *f, const json_t *diff_id,
+                     struct err *err)
 {
-    if (f->magic[0] == 0x1f && f->magic[1] == 0x8b) /* RFC 1952 §2.3.1 */
-        return "application/vnd.oci.image.layer.v1.tar+gzip";
-    if (memcmp(f->magic, "\x28\xb5\x2f\xfd", 4) == 0) /* RFC 8878 §3.1.1 */
-        return "application/vnd.oci.image.layer.v1.tar+zstd";
-    return "application/vnd.oci.image.layer.v1.tar";
+    const char *text = json_string_value(diff_id);
+    char seen[DIGEST_TEXT_MAX];
+    struct digest want;
+
+    if (f->diff_id.alg == DIGEST_NONE ||
+        (text && digest_parse(&want, text, strlen(text)) && digest_eq(&want, &f->diff_id)))
+        return true;
+    return err_set(err, ERR_DIGEST, "%s: the layer %s is damaged: it hashes to %s, and its image says %s", a->path,
+                   f->name, digest_format(&f->diff_id, seen), text ? text : "nothing");
 }
 
 /* Of a file that is named in manifest.json. */
 static json_t *describe(struct import_plan *p, const struct archive_files *a, const json_t *name, bool is_config,
-                        struct digest *d, struct err *err)
+                        const struct archive_file **found, struct err *err)
 {
-    char text[DIGEST_TEXT_MAX];
+    char text[DIGEST_TEXT_MAX], type[64];
+    struct digest d;
     const struct archive_file *f = json_is_string(name) ? archive_find(a, json_string_value(name)) : NULL;
 
     if (!f) {
@@ -199,33 +206,40 @@ static json_t *describe(struct import_plan *p, const struct archive_files *a, co
                 json_is_string(name) ? json_string_value(name) : "what");
         return NULL;
     }
-    *d = f->digest;
-    if (d->alg == DIGEST_NONE && !archive_blob_digest(f->name, d)) {
+    *found = f;
+    d = f->digest;
+    if (d.alg == DIGEST_NONE && !archive_blob_digest(f->name, &d)) {
         err_set(err, ERR_INVALID, "%s: %s has no digest", a->path, f->name);
         return NULL;
     }
-    add_blob(p, d, f);
-    return json_pack("{s:s, s:s, s:I}", "mediaType",
-                     is_config ? "application/vnd.oci.image.config.v1+json" : layer_type(f), "digest",
-                     digest_format(d, text), "size", (json_int_t)f->size);
+    add_blob(p, &d, f);
+    snprintf(type, sizeof(type), "application/vnd.oci.image.layer.v1.tar%s", archive_packing(f));
+    return json_pack("{s:s, s:s, s:I}", "mediaType", is_config ? "application/vnd.oci.image.config.v1+json" : type,
+                     "digest", digest_format(&d, text), "size", (json_int_t)f->size);
 }
 
 /* The archive has no manifest: the same archive always gets the same one. */
 static bool make_manifest(struct import_plan *p, const struct archive_files *a, const json_t *image, struct digest *out,
                           struct err *err)
 {
-    struct digest d;
-    json_t *config = describe(p, a, json_object_get(image, "Config"), true, &d, err), *layers = json_array(), *l;
+    const struct archive_file *f = NULL;
+    const json_t *names = json_object_get(image, "Layers");
+    json_t *config = describe(p, a, json_object_get(image, "Config"), true, &f, err), *layers = json_array(), *l;
+    json_t *about = f && f->text ? json_loads(f->text, 0, NULL) : NULL;
+    const json_t *ids = json_object_get(json_object_get(about, "rootfs"), "diff_ids");
     bool ok = config != NULL;
     size_t i;
 
-    json_array_foreach(json_object_get(image, "Layers"), i, l)
+    if (ok && json_array_size(ids) != json_array_size(names))
+        ok = err_set(err, ERR_INVALID, "%s: %s is not the config of these layers", a->path, f->name);
+    json_array_foreach(names, i, l)
     {
-        json_t *layer = ok ? describe(p, a, l, false, &d, err) : NULL;
-        ok = layer != NULL;
-        if (ok)
+        json_t *layer = ok ? describe(p, a, l, false, &f, err) : NULL;
+        ok = layer && is_layer(a, f, json_array_get(ids, i), err);
+        if (layer)
             json_array_append_new(layers, layer);
     }
+    json_decref(about);
     json_t *doc = ok ? json_pack("{s:i, s:s, s:O, s:O}", "schemaVersion", 2, "mediaType",
                                  "application/vnd.oci.image.manifest.v1+json", "config", config, "layers", layers)
                      : NULL;

@@ -111,6 +111,17 @@ is "$(ask ls --json | jq '.images | length')" 0 "images after that"
 rm "$W/bad/blobs/sha256/${layer#sha256:}"
 ask import "$W/bad" >/dev/null 2>"$W/err" && fail "an image without its layer is taken"
 grep -q "$layer" "$W/err" || fail "it does not name the layer: $(cat "$W/err")"
+mkdir "$W/x"
+tar -C "$W/x" -xf "$W/skopeo-docker.tar"
+chmod -R u+w "$W/x"
+bad=$(jq -r '.[0].Layers[1]' "$W/x/manifest.json")
+printf X | dd of="$W/x/$bad" bs=1 seek=5000 conv=notrunc status=none
+tar -C "$W/x" -cf "$W/bad-docker.tar" .
+ask import "$W/bad-docker.tar" >/dev/null 2>"$W/err" && fail "a layer that is not the config's is taken"
+grep -q "$bad is damaged" "$W/err" || fail "it does not name the layer: $(cat "$W/err")"
+head -c 2000000 "$W/one.tar" >"$W/short.tar"
+ask import "$W/short.tar" >/dev/null 2>"$W/err" && fail "half an archive is taken"
+is "$(ask ls --json | jq '.images | length')" 0 "images after all that"
 echo hello >"$W/text"
 ask import "$W/text" >/dev/null 2>"$W/err" && fail "a text is taken for an archive"
 ask export nope:1 -o "$W/nope.tar" >/dev/null 2>"$W/err" && fail "what is not here is exported"
