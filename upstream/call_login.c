@@ -2,6 +2,7 @@
 #include "upstream/call_private.h"
 
 #include "base/secret.h"
+#include "upstream/response.h"
 
 #include <string.h>
 
@@ -73,11 +74,16 @@ static void send_bearer(struct upstream_call *c, const char *token)
 /* Neither identity nor token could be had. */
 static void fail_login(struct upstream_call *c, const struct err *err)
 {
-    struct transfer_response none = {.status = err->status};
+    struct transfer_response none;
 
+    response_reset(&none);
+    none.status = err->status;
     call_count_answer(c, &none, err->code == ERR_DENIED);
     endpoint_forget(c->u, c->endpoint);
-    if (call_is_own(c) && c->u->cred_count > 1 && (c->owns | 1u << c->own) != (1u << c->u->cred_count) - 1)
+    if (call_is_own(c) && err->code == ERR_DENIED)
+        identity_refused(c->u, c->own);
+    int64_t held_ms;
+    if (call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0)
         call_next_identity(c);
     else if (call_has_more_endpoints(c))
         call_next_endpoint(c);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { PROBE_MS = 60000 };
+enum { PROBE_MS = 60000, REFUSED_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
 
@@ -85,12 +85,29 @@ static int identity_number(const char *who)
     return who[0] == '\0' ? 0 : sscanf(who, "own %d", &n) == 1 ? n : -1;
 }
 
+void identity_refused(struct upstream *u, int n)
+{
+    atomic_store(&u->refused_ms[n], clock_mono_ms() + REFUSED_MS);
+}
+
+/* Those that could not log in are no help while another one can. */
+static unsigned useless(struct upstream *u)
+{
+    int64_t now = clock_mono_ms();
+    unsigned refused = 0;
+
+    for (int i = 0; i < u->cred_count; i++)
+        refused |= now < atomic_load(&u->refused_ms[i]) ? 1u << i : 0;
+    return refused == (1u << u->cred_count) - 1 ? 0 : refused;
+}
+
 int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms)
 {
     int64_t most = -1;
     int chosen = -1;
 
     *held_ms = 0;
+    tried |= useless(u);
     for (int i = 0; i < u->cred_count; i++) {
         char who[BUDGET_WHO_MAX + 1];
         if (tried >> i & 1)
@@ -128,6 +145,8 @@ static bool own_is_short(struct upstream *u)
     for (int i = 0; i < u->endpoint_count; i++)
         for (int k = 0; k < u->cred_count; k++) {
             char who[BUDGET_WHO_MAX + 1];
+            if (useless(u) >> k & 1)
+                continue;
             identity_name(k, who);
             int64_t left = budget_left(u->budgets, i, who);
             if (budget_held_ms(u->budgets, i, who, BUDGET_MANIFESTS) == 0 && (left < 0 || left >= u->rate_reserve))

@@ -15,8 +15,10 @@ for u in alice:3 bob:2; do
     printf '%s' "$p" >"$W/${u%:*}.password"
     hub "account?user=${u%:*}&password=$p&remaining=${u#*:}" >/dev/null
 done
+printf wrong-%s "$RANDOM$RANDOM" | tee -a "$W/secrets" >"$W/eve.password" # who cannot log in is no hindrance
 hub "set?limit=3&retry_after=45" >/dev/null
 entrepot_start "$HUB_PORT" "    credentials:
+      - {username: eve, password_file: $W/eve.password}
       - {username: alice, password_file: $W/alice.password}
       - {username: bob, password_file: $W/bob.password}
     rate_reserve: 0
