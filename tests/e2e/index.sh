@@ -52,6 +52,13 @@ is "$(jq -r '[.platforms[] | .cached] | join(" ")' "$W/inspect.json")" "true fal
 is "$(jq -r '[.platforms[] | .attestation] | join(" ")' "$W/inspect.json")" "false false true" "attestations"
 is "$(jq -r '.platforms[0].layers[0].diff_id' "$W/inspect.json")" "sha256:$(printf %064d 7)" "diff ID"
 is "$(ask ls --json | jq -r '.images[] | select(.reference | endswith(":1")) | .platforms[]')" linux/amd64 "platforms in ls"
+say "a client that takes no index gets the image for linux/amd64, as registries do it"
+old='Accept: application/vnd.docker.distribution.manifest.v2+json'
+is "$(curl -sf -H "$old" "http://127.0.0.1:$PORT/v2/multi/manifests/1" | sha256sum | sed 's/ .*//; s/^/sha256:/')" "$amd" "its GET by tag"
+is "$(curl -sfI -H "$old" "http://127.0.0.1:$PORT/v2/multi/manifests/1" | tr -d '\r' | sed -n 's/^Docker-Content-Digest: //p')" "$amd" "its HEAD by tag"
+is "$(curl -sf -H "$old" "http://127.0.0.1:$PORT/v2/multi/manifests/$index" | sha256sum | sed 's/ .*//; s/^/sha256:/')" "$index" "its GET by digest"
+is "$(curl -sf -H "$old" -H 'Accept: application/vnd.oci.image.index.v1+json' "http://127.0.0.1:$PORT/v2/multi/manifests/1" |
+    sha256sum | sed 's/ .*//; s/^/sha256:/')" "$index" "one that takes both"
 say "the registry is gone"
 kill "$NGINX_PID"
 wait "$NGINX_PID" 2>/dev/null || true
