@@ -1,8 +1,8 @@
-"""What the engines of many nodes ask for: nodes.py HOST:PORT NODES TAGS-FILE STATE-FILE
+"""What the engines of many nodes ask for: nodes.py HOST:PORT NODES TAGS-FILE STATE-FILE [RETRIES]
 
 Every node looks up each tag (HEAD), and fetches what it has not got: manifest by digest, config, layers. STATE-FILE keeps
 what the nodes have, from one run to the next. Prints how many requests that were, and the digests seen; anything but 200 and
-right bytes is an error."""
+right bytes is an error; a 5xx is asked again RETRIES times first (0 unless said), and the second number printed says how often."""
 import hashlib
 import json
 import os
@@ -10,11 +10,13 @@ import pickle
 import socket
 import sys
 import threading
+import time
 
 host, port = sys.argv[1].split(":")
 nodes, tags = int(sys.argv[2]), [line.split() for line in open(sys.argv[3])]
 state = pickle.load(open(sys.argv[4], "rb")) if os.path.exists(sys.argv[4]) else {}
-seen, requests, lock = set(), 0, threading.Lock()
+retries = int(sys.argv[5]) if len(sys.argv) > 5 else 0
+seen, requests, failed, lock = set(), 0, 0, threading.Lock()
 ACCEPT = ("Accept: application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, "
           "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json\r\n")
 
@@ -23,9 +25,22 @@ class Client:
     def __init__(self):
         self.sock = socket.create_connection((host, int(port)), 60)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buf, self.count = b"", 0
+        self.buf, self.count, self.failed = b"", 0, 0
 
     def ask(self, method, path):
+        for _ in range(retries):
+            status, headers, body = self.ask_once(method, path)
+            if status < 500:
+                break
+            self.failed += 1
+            time.sleep(0.05)
+        else:
+            status, headers, body = self.ask_once(method, path)
+        if status != 200:
+            raise SystemExit(f"{method} {path}: {status} {body[:200]}")
+        return headers, body
+
+    def ask_once(self, method, path):
         self.count += 1
         self.sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{ACCEPT}\r\n".encode())
         while b"\r\n\r\n" not in self.buf:
@@ -37,9 +52,7 @@ class Client:
         while len(self.buf) < size:
             self.more(path)
         body, self.buf = self.buf[:size], self.buf[size:]
-        if status != 200:
-            raise SystemExit(f"{method} {path}: {status} {body[:200]}")
-        return headers, body
+        return status, headers, body
 
     def more(self, path):
         data = self.sock.recv(1 << 16)
@@ -71,13 +84,14 @@ def pull(client, have, name, tag):
 
 
 def run(first, step):
-    global requests
+    global requests, failed
     client = Client()
     for node in range(first, nodes, step):
         for name, tag in tags:
             pull(client, state.setdefault(node, set()), name, tag)
     with lock:
         requests += client.count
+        failed += client.failed
 
 
 failures = []
@@ -98,4 +112,4 @@ for t in threads:
 if failures:
     raise SystemExit(f"{len(failures)} failed: {failures[0]!r}")
 pickle.dump(state, open(sys.argv[4], "wb"))
-print(requests, *sorted(seen))
+print(requests, failed, *sorted(seen))
