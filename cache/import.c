@@ -73,10 +73,14 @@ struct walk {
 
 static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing);
 
-/* What is private opens only for a repository that has brought it itself: this one just did. */
+/* What came in under a client's identity is not opened by an archive that may only name it. */
 static bool own(struct entering *e, const struct digest *d, const struct blob_row *row)
 {
-    return !(row->flags & BLOB_PRIVATE) || rows_link(e->t, e->id, d, PROOF_BYTES, clock_now_s(), e->err);
+    char text[DIGEST_TEXT_MAX];
+
+    return !(row->flags & BLOB_PRIVATE) || rows_linked(e->t, e->id, d) ||
+           err_set(e->err, ERR_INVALID, "%s is private to another repository here: entrepot rm its images first",
+                   digest_format(d, text));
 }
 
 static bool visit(void *arg, const struct child *c)
@@ -115,6 +119,8 @@ static bool enter_manifest(struct entering *e, const struct digest *d, int depth
     if (!own(e, d, &row))
         return false;
     rows_each_child(e->t, d, visit, &w);
+    if (e->err->code != ERR_OK)
+        return false;
     bool is_index = strstr(row.media_type, "index") || strstr(row.media_type, "manifest.list");
     if (is_index ? w.whole > 0 : w.ok)
         return true;

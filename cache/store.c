@@ -280,7 +280,8 @@ static const char *import_name(const struct digest *d, char out[NAME_ROOM])
 int store_open_import(struct store *s, const struct digest *d, bool create, struct err *err)
 {
     char name[NAME_ROOM];
-    int fd = openat(s->ingest, import_name(d, name), O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0644);
+    int fd =
+        openat(s->ingest, import_name(d, name), (create ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW, 0644);
 
     if (fd < 0)
         store_fail(err, "opening the import of", d);

@@ -64,7 +64,8 @@ bool store_stat_part(struct store *store, const struct digest *d, int64_t *writt
 bool store_publish_part(struct store *store, const struct digest *d, int fd, bool is_private, struct file_info *info,
                         struct err *err);
 
-/* Opens (creates) the file of a blob that is being imported, read and write. Errors: ERR_NOT_FOUND, ERR_IO. */
+/* Opens the file of a blob that is being imported, for reading; or creates it, for both. Errors: ERR_NOT_FOUND, ERR_IO.
+ */
 int store_open_import(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_import(struct store *store, const struct digest *d, struct err *err);
 /* Those that nobody has written to since (seconds since 1970). */

@@ -309,7 +309,8 @@ static void client_gone(void *arg)
 /* An io worker is not to be kept from its work by what waits for its work. */
 static bool takes_long(const struct admin_job *job)
 {
-    static const char *const pages[] = {"/v1/pull", "/v1/verify", "/v1/gc", "/v1/rm", "/v1/export", "/v1/import/blob"};
+    static const char *const pages[] = {"/v1/pull",   "/v1/verify", "/v1/gc",          "/v1/rm",
+                                        "/v1/export", "/v1/import", "/v1/import/blob", "/v1/import/bytes"};
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
         if (strcmp(job->path, pages[i]) == 0)

@@ -194,7 +194,10 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         err = &large;
     }
     if (err || r->status != 200) {
+        bool moved = f->result.how == HOW_REVALIDATED;
         fetch_refused(f, r, err);
+        if (f->result.err.code == ERR_NOT_FOUND && moved)
+            f->result.err.code = ERR_UPSTREAM; /* its HEAD said otherwise: what is here is better than that */
         if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
             cache_drop_tag(fetch_cache(f), f->name, f->tag);
         fetch_run(f, STEP_FAIL);
@@ -224,6 +227,8 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
     if (by_tag(f) && manifest_is_type(r->content_type)) {
         f->digest = r->digest;
         put_tag(f, &r->digest);
+        if (!digest_eq(&f->hit.digest, &r->digest))
+            f->hit.stored = false;
     }
     f->result.how = HOW_BYPASS;
     f->result.upstream_status = r->status;

@@ -10,7 +10,8 @@ enum { LISTING_MAX = 4 << 20 };
 
 static enum step lookup(struct fetch *f)
 {
-    const struct fetch_result *said = f->kind == FETCH_LISTING ? fetch_find_listing(f->fetcher, f->key) : NULL;
+    const struct fetch_result *said =
+        f->kind == FETCH_LISTING && !f->anew ? fetch_find_listing(f->fetcher, f->key) : NULL;
 
     if (said) {
         f->result = *said;

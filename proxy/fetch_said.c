@@ -101,7 +101,13 @@ void fetch_note_listing(struct fetch *f)
     if (f->kind != FETCH_LISTING || !f->result.body || f->result.how == HOW_HIT)
         return;
     int64_t life = life_ms(f);
-    if (life <= 0 || fetch_find_listing(fr, f->key))
+    struct listing_said *old, *next;
+    for (old = TAILQ_FIRST(&fr->listings); old; old = next) {
+        next = TAILQ_NEXT(old, entry);
+        if (strcmp(old->key, f->key) == 0)
+            free_listing(fr, old);
+    }
+    if (life <= 0)
         return;
     struct listing_said *l = xcalloc(1, sizeof(*l));
     l->key = xstrdup(f->key);

@@ -157,8 +157,19 @@ enum step fetch_fail_manifest(struct fetch *f)
     if (f->tag[0] == '\0' || !is_reason(f))
         return STEP_DONE;
     fetch_find(f, f->tag, NULL, &old);
-    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->kind != FETCH_MANIFEST_HEAD, &f->result))
-        return STEP_DONE;
+    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->kind != FETCH_MANIFEST_HEAD, &f->result)) {
+        if (f->result.err.code != ERR_OK)
+            return STEP_DONE;
+        /* Nobody was asked, and the copy is gone. */
+        err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->name, f->tag);
+        f->result.how = HOW_ERROR;
+        if (f->begun_anew || fetch_is_offline(f))
+            return STEP_DONE;
+        f->result.err.code = ERR_OK;
+        f->begun_anew = true;
+        f->optional = f->hit.stored = false;
+        return STEP_ASK;
+    }
     int64_t age = clock_now_ms() - old.tag.checked_ms;
     if (f->result.err.code != ERR_OK && (f->answered_early || !STAILQ_EMPTY(&f->waiters)))
         log_limited(LOG_LEVEL_WARN, "stale", "%s; serving the copy of %lld s ago", f->result.err.msg,

@@ -79,11 +79,12 @@ static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64
     int64_t first = kind == BUDGET_BLOBS ? HOLD_BLOBS_MS : HOLD_MANIFESTS_MS,
             most = kind == BUDGET_BLOBS ? HOLD_BLOBS_MAX_MS : HOLD_MANIFESTS_MAX_MS;
 
+    bool new = h->until_ms <= now; /* several that were under way tell the same thing */
     if (retry_after > 0)
         h->until_ms = now + (int64_t)retry_after * 1000;
-    else if (h->until_ms <= now) /* several that were under way tell the same thing */
+    else if (new)
         h->until_ms = now + MIN(first << MIN(h->refusals, 10), most);
-    h->refusals++;
+    h->refusals += new;
 }
 
 void budget_note(struct budgets *all, int endpoint, const char *who, enum budget_kind kind,

@@ -138,6 +138,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     count_bytes(c);
     c->transfer = NULL;
+    if (before_body && err && err->code == ERR_CANCELLED && r->status > 0)
+        err = NULL; /* an answer that is not passed on was too long to be read to its end */
     call_count_answer(c, r, !err || c->delivering);
     bool unreachable = before_body && is_passing(err);
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
@@ -224,8 +226,10 @@ void call_attempt(struct upstream_call *c)
         err.status = 429;
     } else if (c->endpoint < 0)
         err_set(&err, ERR_UNREACHABLE, "%s did not answer a moment ago: it is asked again in a while", c->u->name);
-    else if (++c->attempts > ATTEMPTS_MAX)
+    else if (++c->attempts > ATTEMPTS_MAX) {
+        endpoint_forget(c->u, c->endpoint);
         err_set(&err, ERR_UPSTREAM, "%s: no end of challenges", c->u->name);
+    }
     if (err.code != ERR_OK) {
         call_end(c, &(struct transfer_response){0}, &err);
         return;
