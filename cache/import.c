@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 enum { DEPTH_MAX = 4 };
@@ -27,6 +28,14 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
     return true;
 }
 
+bool import_lock(int fd, struct err *err)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    return errno == EWOULDBLOCK ? err_set(err, ERR_INVALID, "another import of it is under way: do it again")
+                                : err_errno(err, ERR_IO, "locking what is imported");
+}
+
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err)
 {
@@ -34,10 +43,12 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
     _cleanup_close_
     int fd = store_open_import(c->store, d, true, err);
 
-    if (fd < 0)
+    if (fd < 0 || !import_lock(fd, err))
         return false;
     if (fstat(fd, &st) != 0)
         return err_errno(err, ERR_IO, "reading what was imported");
+    if (!(st.st_mode & S_IWUSR)) /* sealed, under the same lock, between our opening and locking: it is a blob now */
+        return err_set(err, ERR_INVALID, "another import of it has just ended: do it again");
     if (offset < 0 || offset > st.st_size)
         return err_set(err, ERR_INVALID, "%lld bytes are here, not %lld", (long long)st.st_size, (long long)offset);
     for (size_t at = 0; at < len;) {

@@ -15,6 +15,10 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err);
 
+/* One at a time writes to such a file, or hashes it and seals it. Held until it is closed. Errors: ERR_INVALID
+ * (somebody else has it). */
+bool import_lock(int fd, struct err *err);
+
 /* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag
  * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images). */
 bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/import.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -197,7 +198,7 @@ bool cache_adopt_import(struct cache *cache, const struct digest *d, const struc
     _cleanup_close_
     int fd = store_open_import(cache->store, d, false, err);
 
-    if (fd < 0)
+    if (fd < 0 || !import_lock(fd, err))
         return false;
     use_lease(cache->use, d);
     bool ok = adopt(&c, fd, pace, err);

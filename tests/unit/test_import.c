@@ -1,0 +1,168 @@
+#include "tests/unit/unit.h"
+
+#include "base/loop.h"
+#include "cache/import.h"
+#include "cache/verify.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* A cache of this test's own. */
+struct house {
+    char *dir;
+    struct pool *pool;
+    struct cache *cache;
+};
+
+static struct house begin(void)
+{
+    struct house h = {.dir = make_folder()};
+    struct err err;
+
+    h.pool = pool_new("io", 1, &err);
+    h.cache = cache_open(h.dir, h.pool, &err);
+    assert_non_null(h.cache);
+    return h;
+}
+
+static void end(struct house *h)
+{
+    cache_close(h->cache);
+    pool_free(h->pool);
+    remove_tree(h->dir);
+}
+
+static struct digest bring(struct house *h, const char *text)
+{
+    struct digest d;
+    struct err err = {0};
+
+    digest_of(DIGEST_SHA256, text, strlen(text), &d);
+    assert_true(import_write(h->cache, &d, 0, text, strlen(text), &err));
+    if (!cache_adopt_import(h->cache, &d, NULL, &err))
+        fail_msg("%s", err.msg);
+    return d;
+}
+
+/* An image of one layer. */
+static struct digest bring_image(struct house *h, const char *layer, bool with_layer)
+{
+    char text[2][DIGEST_TEXT_MAX];
+    struct digest l, config = bring(h, "config");
+
+    digest_of(DIGEST_SHA256, layer, strlen(layer), &l);
+    if (with_layer)
+        bring(h, layer);
+    char *manifest =
+        xasprintf("{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+                  "\"config\":{\"digest\":\"%s\",\"size\":6},\"layers\":[{\"digest\":\"%s\",\"size\":%zu}]}",
+                  digest_format(&config, text[0]), digest_format(&l, text[1]), strlen(layer));
+    struct digest d = bring(h, manifest);
+    free(manifest);
+    return d;
+}
+
+static void an_image_is_entered_whole(void **state UNUSED)
+{
+    struct house h = begin();
+    struct err err = {0};
+    struct cache_hit hit;
+    struct digest d = bring_image(&h, "layer one", true), half = bring_image(&h, "layer two", false), l;
+
+    assert_true(import_image(h.cache, "ghcr.io/a/b", "1", &d, true, &err));
+    cache_find(h.cache, "ghcr.io/a/b", "1", NULL, &hit);
+    assert_true(hit.stored && hit.linked && !hit.repo_private && digest_eq(&hit.digest, &d));
+    assert_true(cache_is_pinned(h.cache, "ghcr.io/a/b", "1"));
+    digest_of(DIGEST_SHA256, "layer one", 9, &l);
+    cache_find(h.cache, "ghcr.io/a/b", NULL, &l, &hit);
+    assert_true(hit.stored && hit.linked);
+    assert_false(import_image(h.cache, "ghcr.io/a/b", "2", &half, true, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    cache_find(h.cache, "ghcr.io/a/b", "2", NULL, &hit);
+    assert_false(hit.tag_known);
+    end(&h);
+}
+
+static void wrong_bytes_and_gaps(void **state UNUSED)
+{
+    struct house h = begin();
+    struct err err = {0};
+    struct digest d;
+    int64_t received;
+    bool whole;
+
+    digest_of(DIGEST_SHA256, "right", 5, &d);
+    assert_true(import_write(h.cache, &d, 0, "wro", 3, &err));
+    assert_true(import_look(h.cache, &d, &whole, &received, &err) && !whole && received == 3);
+    assert_false(import_write(h.cache, &d, 4, "g", 1, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_true(import_write(h.cache, &d, 3, "ng", 2, &err));
+    assert_false(cache_adopt_import(h.cache, &d, NULL, &err));
+    assert_int_equal(err.code, ERR_DIGEST);
+    assert_false(store_has_blob(h.cache->store, &d));
+    assert_true(import_look(h.cache, &d, &whole, &received, &err) && !whole && received == 0);
+    bring(&h, "right");
+    assert_true(import_look(h.cache, &d, &whole, &received, &err) && whole);
+    end(&h);
+}
+
+/* Who holds a file while it becomes a blob does not write to the blob. */
+static void one_at_a_time(void **state UNUSED)
+{
+    struct house h = begin();
+    struct err err = {0};
+    struct digest d;
+
+    digest_of(DIGEST_SHA256, "right", 5, &d);
+    assert_true(import_write(h.cache, &d, 0, "right", 5, &err));
+    int fd = store_open_import(h.cache->store, &d, false, &err);
+    assert_true(fd >= 0 && import_lock(fd, &err));
+    assert_false(import_write(h.cache, &d, 0, "x", 1, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_false(cache_adopt_import(h.cache, &d, NULL, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    close(fd);
+    assert_true(cache_adopt_import(h.cache, &d, NULL, &err));
+    end(&h);
+}
+
+static bool make_private(struct index_txn *t, void *arg, struct err *err)
+{
+    struct blob_row row;
+
+    if (!rows_get_blob(t, arg, &row))
+        return err_set(err, ERR_NOT_FOUND, "the layer");
+    row.flags |= BLOB_PRIVATE; /* what everybody may read stays so: it has to come in anew */
+    return rows_drop_blob(t, arg, err) && rows_put_blob(t, arg, &row, err);
+}
+
+/* An archive may name what it does not have. */
+static void what_is_private_stays_so(void **state UNUSED)
+{
+    struct house h = begin();
+    struct err err = {0};
+    struct cache_hit hit;
+    struct digest d = bring_image(&h, "a secret layer", true), l;
+
+    digest_of(DIGEST_SHA256, "a secret layer", 14, &l);
+    assert_true(index_write_wait(h.cache->index, make_private, &l, &err));
+    assert_false(import_image(h.cache, "docker.io/evil/x", "1", &d, false, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    cache_find(h.cache, "docker.io/evil/x", NULL, &l, &hit);
+    assert_false(hit.linked);
+    cache_find(h.cache, "docker.io/evil/x", "1", NULL, &hit);
+    assert_false(hit.tag_known);
+    end(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_image_is_entered_whole),
+        cmocka_unit_test(wrong_bytes_and_gaps),
+        cmocka_unit_test(one_at_a_time),
+        cmocka_unit_test(what_is_private_stays_so),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
