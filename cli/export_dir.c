@@ -42,44 +42,51 @@ static bool take_data(void *arg, const void *data, size_t len, struct err *err)
     return export_write(*(int *)arg, data, len, err);
 }
 
-/* Into `part`, one way or the other; says how. NULL: it failed. */
-static const char *fill(struct export_job *job, const struct export_member *m, const char *part, struct err *err)
+/* An empty file of this name; what was there may be a link into the cache, and is not written to. */
+static int create(const char *part, struct err *err)
+{
+    unlink(part);
+    int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+    if (fd < 0)
+        err_errno(err, ERR_IO, "creating %s", part);
+    return fd;
+}
+
+static bool seal(int fd, const char *part, struct err *err)
+{
+    return (fchmod(fd, 0444) == 0 && fsync(fd) == 0) || err_errno(err, ERR_IO, "syncing %s", part);
+}
+
+static bool can_link(const struct export_job *job, const struct export_member *m, const char *part)
 {
     char hex[DIGEST_TEXT_MAX];
     _cleanup_free_
     char *cached = xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
+
+    unlink(part);
+    return link(cached, part) == 0 && is_there(part, m);
+}
+
+/* Into `part`, one way or the other; says how. NULL: it failed. */
+static const char *fill(struct export_job *job, const struct export_member *m, const char *part, struct err *err)
+{
     _cleanup_close_
     int from = export_open_blob(job, m);
 
-    unlink(part);
-    _cleanup_close_
-    int to = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (to < 0) {
-        err_errno(err, ERR_IO, "creating %s", part);
-        return NULL;
-    }
-    if (from >= 0 && ioctl(to, FICLONE, from) == 0 && export_is_blob(to, m))
-        return "cloned";
-    if (from >= 0 && unlink(part) == 0 && link(cached, part) == 0) {
+    if (from >= 0) {
         _cleanup_close_
-        int linked = open(part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (linked >= 0 && export_is_blob(linked, m))
+        int clone = create(part, err);
+        if (clone < 0)
+            return NULL;
+        if (ioctl(clone, FICLONE, from) == 0 && export_is_blob(clone, m))
+            return seal(clone, part, err) ? "cloned" : NULL;
+        if (can_link(job, m, part))
             return "linked";
-        unlink(part);
     }
     _cleanup_close_
-    int copy = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (copy < 0) {
-        err_errno(err, ERR_IO, "creating %s", part);
-        return NULL;
-    }
-    if (!export_read_blob(job, m, take_data, &copy, err))
-        return NULL;
-    fchmod(copy, 0444);
-    if (fsync(copy) == 0)
-        return "copied";
-    err_errno(err, ERR_IO, "syncing %s", part);
-    return NULL;
+    int copy = create(part, err);
+    return copy >= 0 && export_read_blob(job, m, take_data, &copy, err) && seal(copy, part, err) ? "copied" : NULL;
 }
 
 static bool put_blob(struct export_job *job, const struct export_member *m, struct err *err)
