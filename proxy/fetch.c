@@ -317,7 +317,8 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
     struct absence *a =
         w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS || w->anew ? NULL : fetch_find_absence(fr, key);
 
-    if (!a || (w->tag[0] && config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted))
+    if (!a || (w->tag[0] && (config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted ||
+                             cache_is_pinned(fr->all->cache, w->name, w->tag))))
         return false;
     r->err = a->err;
     r->upstream_status = 404; /* as fetch_note_absence() was told */
