@@ -150,6 +150,10 @@ static bool apply_image(struct index_txn *t, void *arg, struct err *err)
     err->code = ERR_OK;
     if (!rows_intern_repo(t, e->repo, &e->id, err))
         return false;
+    /* What is imported is for everybody: it would open what that repository holds. */
+    if (rows_repo_is_private(t, e->id))
+        return err_set(err, ERR_INVALID, "%s is private here, and an import is for everybody: give it another name",
+                       e->repo);
     if (!enter_manifest(e, &e->digest, 0, &missing)) {
         if (err->code == ERR_OK)
             *err = missing;

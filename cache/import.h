@@ -20,7 +20,8 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
 bool import_lock(int fd, struct err *err);
 
 /* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag
- * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images). */
+ * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images); ERR_INVALID:
+ * the repository, or something in the image, is private here. */
 bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,
                   struct err *err);
 

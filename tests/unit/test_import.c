@@ -136,6 +136,13 @@ static bool make_private(struct index_txn *t, void *arg, struct err *err)
     return rows_drop_blob(t, arg, err) && rows_put_blob(t, arg, &row, err);
 }
 
+static bool make_repo_private(struct index_txn *t, void *arg UNUSED, struct err *err)
+{
+    uint64_t repo;
+
+    return rows_intern_repo(t, "ghcr.io/team/x", &repo, err) && rows_set_repo_private(t, repo, true, err);
+}
+
 /* An archive may name what it does not have. */
 static void what_is_private_stays_so(void **state UNUSED)
 {
@@ -152,6 +159,13 @@ static void what_is_private_stays_so(void **state UNUSED)
     assert_false(hit.linked);
     cache_find(h.cache, "docker.io/evil/x", "1", NULL, &hit);
     assert_false(hit.tag_known);
+    /* and a private repository gets nothing that is for everybody */
+    d = bring_image(&h, "another layer", true);
+    assert_true(index_write_wait(h.cache->index, make_repo_private, NULL, &err));
+    assert_false(import_image(h.cache, "ghcr.io/team/x", "1", &d, false, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    cache_find(h.cache, "ghcr.io/team/x", "1", NULL, &hit);
+    assert_true(!hit.tag_known && hit.repo_private);
     end(&h);
 }
 
