@@ -59,12 +59,29 @@ is "$(curl -sfI -H "$old" "http://127.0.0.1:$PORT/v2/multi/manifests/1" | tr -d 
 is "$(curl -sf -H "$old" "http://127.0.0.1:$PORT/v2/multi/manifests/$index" | sha256sum | sed 's/ .*//; s/^/sha256:/')" "$index" "its GET by digest"
 is "$(curl -sf -H "$old" -H 'Accept: application/vnd.oci.image.index.v1+json' "http://127.0.0.1:$PORT/v2/multi/manifests/1" |
     sha256sum | sed 's/ .*//; s/^/sha256:/')" "$index" "one that takes both"
+say "pull --referrers brings what refers to it, also what has come since it last asked"
+mkdir "$www/referrers"
+listed() { # DIGEST...: what the registry's referrers API says from now on
+    local d all=
+    for d in "$@"; do all=$all${all:+,}$(printf '{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"%s","size":%d}' "$d" "$(size manifests "$d")"); done
+    printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}' "$all" >"$www/referrers/$index"
+}
+sed 's|x-signature|x-second|' "$W/s" >"$W/s2"
+second=$(put manifests "$W/s2")
+is_here() { [ -f "$W/cache/blobs/sha256/${1#sha256:}" ]; }
+listed "$signature"
+ask pull multi:1 --referrers >"$W/pull.log" || fail "pull: $(tail -n 3 "$W/pull.log")"
+is_here "$second" && fail "who told it of the second signature?"
+listed "$signature" "$second"
+ask pull multi:1 --referrers >"$W/pull.log" || fail "pull: $(tail -n 3 "$W/pull.log")"
+is_here "$second" || fail "the second signature is not here"
 say "the registry is gone"
 kill "$NGINX_PID"
 wait "$NGINX_PID" 2>/dev/null || true
 get manifests/1 "$index"
 get "manifests/$signature" "$signature"
-is "$(curl -sf "http://127.0.0.1:$PORT/v2/multi/referrers/$index" | jq -r '.manifests[].digest')" "$signature" "referrers from the cache"
+is "$(curl -sf "http://127.0.0.1:$PORT/v2/multi/referrers/$index" | jq -r '.manifests[].digest' | sort)" \
+    "$(printf '%s\n' "$signature" "$second" | sort)" "referrers from the cache"
 is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/multi/manifests/$arm")" 502 "a platform that was not pulled"
 say "removing the image takes its signature along"
 ask rm multi:1 >/dev/null

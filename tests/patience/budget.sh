@@ -58,3 +58,12 @@ is "$(hub_count '[.head[], .get[]] | add // 0')" 1 "questions: one, to know what
 is "$(status app4)" 200 "one that is not cached"
 is "$(hub_count .counted)" 1 "it is fetched"
 entrepot_stop
+
+say "nobody may be asked, and the copy is gone: that is an error, and no empty answer"
+d=$(hub "move?name=app1&tag=1&image=1")
+rm "$W/cache/blobs/sha256/${d#sha256:}"
+SERVE_MORE=--offline entrepot_start "$HUB_PORT" "tags: {ttl: 0s}"
+case $(status app1) in 404 | 500) ;; *) fail "app1 is answered $(status app1)" ;; esac
+[ -s "$W/answer" ] || fail "the answer is empty"
+is "$(status app2)" 200 "another one"
+entrepot_stop

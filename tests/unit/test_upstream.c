@@ -249,6 +249,13 @@ static void budgets(void **state UNUSED)
     assert_true(first > 0 && first <= 30000);
     says(b, "x", 429, -1, 0); /* one that was under way */
     assert_true(budget_held_ms(b, 0, "x", BUDGET_MANIFESTS) <= first);
+    /* a burst counts as one: the time doubles once */
+    for (int i = 0; i < 10; i++)
+        says(b, "burst", 429, -1, 1);
+    usleep(1100000);
+    assert_int_equal(budget_held_ms(b, 0, "burst", BUDGET_MANIFESTS), 0);
+    says(b, "burst", 429, -1, 0);
+    assert_true(budget_held_ms(b, 0, "burst", BUDGET_MANIFESTS) <= 60000);
     /* thousands of clients take no more than there is */
     for (int i = 0; i < 5000; i++) {
         snprintf(who, sizeof(who), "client %d", i);
