@@ -261,6 +261,16 @@ void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void 
     pthread_mutex_unlock(&index->lock);
 }
 
+static bool apply_nothing(struct index_txn *txn UNUSED, void *arg UNUSED, struct err *err UNUSED)
+{
+    return true;
+}
+
+void index_barrier(struct index *index, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+{
+    index_write(index, apply_nothing, done, arg, loop);
+}
+
 struct waiter {
     bool (*apply)(struct index_txn *txn, void *arg, struct err *err);
     void *arg;

@@ -53,7 +53,9 @@ void index_restock(struct index *index);
  * Any thread. */
 void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
                  void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
-/* The same, waiting for the commit: start-up, tests and admin workers only, never a loop. */
+/* Changes nothing: `done` when everything that was queued before is in the index, or has failed. */
+void index_barrier(struct index *index, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
+/* A change as by index_write(), waiting for the commit: start-up, tests and admin workers only, never a loop. */
 bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
                       struct err *err);
 

@@ -133,6 +133,9 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
 /* Bytes that may be read at the follower's position now; 0: wait for ready(); -1: the ingest ended without them, *err
  * says why. */
 int64_t follower_available(struct follower *f, struct err *err);
+/* The same for who wants no bytes, but the blob in the cache: 1 when the index has it, 0: wait for ready(), -1: it is
+ * not kept, *err says why. */
+int follower_is_kept(struct follower *f, struct err *err);
 int64_t follower_position(const struct follower *f);
 /* The part file, for reading; borrowed, valid as long as the follower. */
 int follower_fd(const struct follower *f);

@@ -94,6 +94,26 @@ int64_t follower_available(struct follower *f, struct err *err)
     return n;
 }
 
+int follower_is_kept(struct follower *f, struct err *err)
+{
+    struct ingest *i = f->ingest;
+    int kept = 0;
+
+    pthread_mutex_lock(&i->lock);
+    if (i->state == INGEST_STORED) {
+        kept = 1;
+    } else if (i->state == INGEST_UNKEPT || i->state == INGEST_FAILED || i->state == INGEST_PAUSED) {
+        kept = -1;
+        if (err)
+            *err = i->err;
+    } else if (!f->waiting) {
+        f->waiting = true;
+        f->refs++;
+    }
+    pthread_mutex_unlock(&i->lock);
+    return kept;
+}
+
 void ingest_wake(struct ingest *i)
 {
     bool ended = i->state != INGEST_RECEIVING;

@@ -286,7 +286,7 @@ static void keep(struct ingest *i)
     struct cache_room *room = &i->cache->room;
 
     if (i->relay) {
-        err_set(&i->worker_err, ERR_CANCELLED, "it was relayed only");
+        err_set(&i->worker_err, ERR_IO, "the disk is full or failing");
         loop_post(i->owner, not_kept, i);
     } else if (room->ask) {
         room->ask(room->arg, i->size, false, answer_about_room, i, i->owner);

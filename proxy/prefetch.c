@@ -9,7 +9,9 @@ struct prefetch {
     void (*done)(void *arg, const struct body *listing, const struct err *err);
     void *arg;
     bool dropped;
-    struct follower *follower; /* of the last byte: it may be read once the blob was verified */
+    struct follower *follower; /* until the blob is kept */
+    struct body *answer;       /* the listing */
+    struct cache *cache;
     /* copies */
     char *path, *name, *tag, *listing;
     struct digest digest;
@@ -22,6 +24,7 @@ static void end(struct prefetch *p, const struct body *listing, const struct err
     if (p->follower)
         follower_leave(p->follower);
     p->done(p->arg, listing, err);
+    body_unref(p->answer);
     free(p->listing);
     free(p->path);
     free(p->name);
@@ -29,14 +32,33 @@ static void end(struct prefetch *p, const struct body *listing, const struct err
     free(p);
 }
 
+static void settled(void *arg, const struct err *err)
+{
+    struct prefetch *p = arg;
+
+    end(p, p->answer, err);
+}
+
+/* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
+ */
+static void settle(struct prefetch *p)
+{
+    if (p->follower)
+        follower_leave(p->follower);
+    p->follower = NULL;
+    index_barrier(p->cache->index, settled, p, p->loop);
+}
+
 static void look(void *arg)
 {
     struct prefetch *p = arg;
     struct err err = {0};
-    int64_t n = follower_available(p->follower, &err);
+    int kept = follower_is_kept(p->follower, &err);
 
-    if (n != 0)
-        end(p, NULL, n < 0 ? &err : NULL);
+    if (kept < 0)
+        end(p, NULL, &err);
+    else if (kept > 0)
+        settle(p);
 }
 
 static void fetched(void *arg, struct fetch_result *res)
@@ -45,8 +67,13 @@ static void fetched(void *arg, struct fetch_result *res)
 
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
-    if (res->err.code != ERR_OK || !res->ingest || res->size <= 0) {
-        end(p, p->listing ? res->body : NULL, res->err.code != ERR_OK ? &res->err : NULL);
+    if (res->err.code != ERR_OK) {
+        end(p, NULL, &res->err);
+        return;
+    }
+    if (!res->ingest || res->size <= 0) {
+        p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
+        settle(p);
         return;
     }
     p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
@@ -70,6 +97,7 @@ static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, con
     p->done = done;
     p->arg = arg;
     p->fetchers = proxy->fetchers;
+    p->cache = proxy->cache;
     p->path = xstrdup(wish->path);
     p->name = xstrdup(wish->name);
     p->tag = xstrdup(wish->tag ? wish->tag : "");

@@ -1,6 +1,7 @@
 /* prefetch.h - bringing something into the cache without a client that waits for its bytes.
  *
- * prefetch_begin() may be called on any thread; `done` runs on `loop`, once, when the thing is here, or with why not.
+ * prefetch_begin() may be called on any thread; `done` runs on `loop`, once, when the index has the thing, or with why
+ * not.
  */
 #ifndef ENTREPOT_PROXY_PREFETCH_H
 #define ENTREPOT_PROXY_PREFETCH_H

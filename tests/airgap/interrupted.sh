@@ -51,6 +51,19 @@ got=$(fetched)
 say "72 MB were fetched with $got bytes, interrupted three times"
 is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is here is right"
 
+say "pull: done is what the index has, however slowly the disk syncs"
+entrepot_stop
+mv "$W/cache" "$W/cache.far"
+DAEMON=(strace -D -qq -f -e trace=fsync -e inject=fsync:delay_enter=300000 -o /dev/null)
+entrepot_start "$NGINX_PORT"
+ask pull app:1 >/dev/null
+is "$(ask ls --json | jq -r '.images[].cached')" true "at once after the pull"
+entrepot_stop
+DAEMON=()
+rm -rf "$W/cache"
+mv "$W/cache.far" "$W/cache"
+entrepot_start "$NGINX_PORT"
+
 say "export: kill -9, Ctrl-C, a full disk"
 truncate -s 48M "$W/disk"
 mkfs.ext4 -q -m 0 "$W/disk"
@@ -124,5 +137,13 @@ CACHE_MORE="max_size: 1GiB, min_free: 0B" SERVE_MORE=--offline entrepot_start "$
 ask import "$W/whole.tar" >/dev/null 2>"$W/err" && fail "72 MB on a disk of 48"
 grep -qiE 'no space|room' "$W/err" || fail "the error is: $(cat "$W/err")"
 is "$(ask ls --json | jq '.images | length')" 0 "images on the full disk"
+is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is there is right"
+entrepot_stop
+say "pull: a full disk"
+rm -rf "$W"/small/cache/*
+CACHE_MORE="max_size: 1GiB, min_free: 0B" entrepot_start "$NGINX_PORT"
+ask pull app:1 >/dev/null 2>"$W/err" && fail "72 MB on a disk of 48"
+grep -qiE 'no space|room|full' "$W/err" || fail "the error is: $(cat "$W/err")"
+is "$(ask ls --json | jq '[.images[] | select(.cached)] | length')" 0 "images on the full disk"
 is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is there is right"
 entrepot_stop
