@@ -252,7 +252,7 @@ static bool touch_child(void *arg, const struct child *child)
 {
     struct lost_children *l = arg;
 
-    if (child->role == CHILD_CONTENT)
+    if (child_is_content(child))
         l->list[l->count++] = child->digest;
     return l->count < LOST_CHILDREN;
 }

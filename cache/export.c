@@ -99,9 +99,7 @@ static const struct part *missing_part(struct plan *p, const struct manifest *m)
 
     for (size_t i = 0; i < m->count; i++) {
         bool needed = m->parts[i].role == PART_CONFIG || m->parts[i].role == PART_LAYER;
-        bool foreign =
-            strstr(m->parts[i].media_type, ".foreign.") || strstr(m->parts[i].media_type, ".nondistributable.");
-        if (needed && !foreign && !find(p, &m->parts[i].digest, &hit))
+        if (needed && !part_is_foreign(&m->parts[i]) && !find(p, &m->parts[i].digest, &hit))
             return &m->parts[i];
     }
     return NULL;

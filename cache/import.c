@@ -100,7 +100,7 @@ static bool visit(void *arg, const struct child *c)
     char text[DIGEST_TEXT_MAX];
     struct blob_row row;
 
-    if (c->role != CHILD_CONTENT)
+    if (!child_is_content(c))
         return true;
     bool here = rows_get_blob(w->e->t, &c->digest, &row);
     if (here && row.flags & BLOB_MANIFEST) {
@@ -108,6 +108,8 @@ static bool visit(void *arg, const struct child *c)
         w->whole += enter_manifest(w->e, &c->digest, w->depth + 1, &w->missing);
         return w->e->err->code == ERR_OK;
     }
+    if (!here && c->role == CHILD_FOREIGN)
+        return true;
     if (!here) { /* a layer, or an image of the index for another platform: we see it at the end */
         w->ok =
             err_set(&w->missing, ERR_NOT_FOUND, "%s is not among what was imported", digest_format(&c->digest, text));

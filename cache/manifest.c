@@ -184,12 +184,19 @@ const struct part *manifest_part(const struct manifest *m, enum part_role role)
     return NULL;
 }
 
+bool part_is_foreign(const struct part *p)
+{
+    return p->role == PART_LAYER && (strstr(p->media_type, ".foreign.") || strstr(p->media_type, ".nondistributable."));
+}
+
 struct child *manifest_children(const struct manifest *m)
 {
     struct child *children = xcalloc(m->count + 1, sizeof(*children));
 
     for (size_t i = 0; i < m->count; i++) {
-        children[i].role = m->parts[i].role == PART_SUBJECT ? CHILD_SUBJECT : CHILD_CONTENT;
+        children[i].role = m->parts[i].role == PART_SUBJECT ? CHILD_SUBJECT
+                           : part_is_foreign(&m->parts[i])  ? CHILD_FOREIGN
+                                                            : CHILD_CONTENT;
         children[i].digest = m->parts[i].digest;
         children[i].size = m->parts[i].size;
     }

@@ -45,13 +45,23 @@ struct tag_row {
     int64_t changed_ms; /* when it came to point to this digest */
 };
 
-enum child_role { CHILD_CONTENT = 'c', CHILD_SUBJECT = 's', CHILD_REFERRER = 'r' };
+enum child_role {
+    CHILD_CONTENT = 'c',
+    CHILD_FOREIGN = 'f', /* content that registries need not have: engines fetch it from where its URLs say */
+    CHILD_SUBJECT = 's',
+    CHILD_REFERRER = 'r',
+};
 
 struct child {
     enum child_role role;
     struct digest digest;
     int64_t size; /* bytes, as the manifest says */
 };
+
+static inline bool child_is_content(const struct child *c)
+{
+    return c->role == CHILD_CONTENT || c->role == CHILD_FOREIGN;
+}
 
 /* Who needs a blob. */
 struct holder {

@@ -154,7 +154,7 @@ static bool tie(struct index_txn *t, const struct digest *manifest, const struct
 {
     struct holder by_manifest = {.kind = 'm', .manifest = *manifest};
 
-    if (c->role == CHILD_CONTENT)
+    if (child_is_content(c))
         return rows_hold(t, &c->digest, &by_manifest, err);
     struct holder by_subject = {.kind = 'm', .manifest = c->digest};
     if (c->role == CHILD_SUBJECT) {
@@ -355,5 +355,6 @@ static bool has_child(struct index_txn *t, const struct digest *manifest, char r
 
 bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child)
 {
-    return has_child(t, manifest, CHILD_CONTENT, child) || has_child(t, manifest, CHILD_REFERRER, child);
+    return has_child(t, manifest, CHILD_CONTENT, child) || has_child(t, manifest, CHILD_FOREIGN, child) ||
+           has_child(t, manifest, CHILD_REFERRER, child);
 }

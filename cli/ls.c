@@ -35,7 +35,8 @@ static void print(const json_t *images)
         char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT];
         _cleanup_free_
         char *platforms = join(json_object_get(im, "platforms"));
-        snprintf(notes, sizeof(notes), "%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
+        snprintf(notes, sizeof(notes), "%s%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
+                 json_is_true(json_object_get(im, "private")) ? "private " : "",
                  json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
         const char *const cells[] = {
             cli_text(im, "reference"),

@@ -39,7 +39,7 @@ static void tree_add(struct tree *t, const struct digest *d)
 
 static bool add_child(void *arg, const struct child *c)
 {
-    if (c->role == CHILD_CONTENT)
+    if (child_is_content(c))
         tree_add(arg, &c->digest);
     return true;
 }
@@ -112,7 +112,7 @@ struct image {
     char name[REF_NAME_MAX + 1], tag[REF_TAG_MAX + 1];
     struct tag_row row;
     struct blob_row blob;
-    bool stored, pinned;
+    bool stored, pinned, is_private;
     struct tree tree;
 };
 
@@ -148,6 +148,7 @@ static bool add_image(void *arg, uint64_t repo, const char *tag, const struct ta
     snprintf(i->tag, sizeof(i->tag), "%s", tag);
     i->row = *row;
     i->stored = rows_get_blob(all->t, &row->digest, &i->blob);
+    i->is_private = rows_repo_is_private(all->t, repo);
     rows_each_holder(all->t, &row->digest, note_pin, &i->pinned);
     tree_grow(&i->tree, all->t, &row->digest);
     return true;
@@ -170,13 +171,32 @@ static void images_free(struct images *all)
     free(all->list);
 }
 
-/* Every blob that the platforms here need is here. */
-static bool is_complete(struct tree *tree)
+/* Whether it can be run from here: of an image the config and every layer; of an index one of its images, and none that
+ * has its manifest here and not the rest. */
+static bool is_whole(struct cache *c, struct tree *tree, const struct manifest *m, int depth)
 {
-    for (size_t i = 0; i < tree->count; i++)
-        if (!tree->list[i].stored && !tree->list[i].manifest)
+    int named = 0, here = 0;
+
+    for (size_t i = 0; i < m->count; i++) {
+        const struct part *p = &m->parts[i];
+        struct leaf *l = tree_find(tree, &p->digest);
+        bool stored = l && l->stored;
+        if (p->role == PART_SUBJECT || p->attestation || part_is_foreign(p))
+            continue;
+        if (p->role != PART_MANIFEST && !stored)
             return false;
-    return true;
+        named += p->role == PART_MANIFEST;
+        if (p->role != PART_MANIFEST || !stored)
+            continue;
+        struct manifest child = {0};
+        bool whole =
+            depth < CLIMB_MAX && load_manifest(c, &l->digest, l->size, &child) && is_whole(c, tree, &child, depth + 1);
+        manifest_free(&child);
+        if (!whole)
+            return false;
+        here++;
+    }
+    return named == 0 || here > 0;
 }
 
 static void platform_of(struct cache *c, const struct manifest *m, json_t *platforms, json_t **image_id)
@@ -199,8 +219,10 @@ static json_t *describe_image(struct cache *c, struct image *i)
     struct manifest m = {0};
     int64_t size = 0, shared = 0;
     int runnable = 0;
+    bool whole = false;
 
     if (i->stored && load_manifest(c, &i->row.digest, i->blob.size, &m)) {
+        whole = is_whole(c, &i->tree, &m, 0);
         platform_of(c, &m, platforms, &image_id);
         for (size_t k = 0; k < m.count; k++) {
             struct leaf *l = m.parts[k].role == PART_MANIFEST ? tree_find(&i->tree, &m.parts[k].digest) : NULL;
@@ -227,10 +249,10 @@ static json_t *describe_image(struct cache *c, struct image *i)
     }
     char reference[REF_TEXT_MAX];
     snprintf(reference, sizeof(reference), "%s%c%s", i->name, strchr(i->tag, ':') ? '@' : ':', i->tag);
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:b}", "reference", reference, "digest",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:b}", "reference", reference, "digest",
                      digest_json(&i->row.digest), "media_type", i->blob.media_type, "image_id", image_id, "platforms",
                      platforms, "size", (json_int_t)size, "shared_size", (json_int_t)shared, "last_used",
-                     (json_int_t)i->blob.used, "pinned", i->pinned, "cached", i->stored && is_complete(&i->tree));
+                     (json_int_t)i->blob.used, "pinned", i->pinned, "cached", whole, "private", i->is_private);
 }
 
 void admin_images(struct admin_job *job)
@@ -385,9 +407,13 @@ static void read_by_digest(struct index_txn *t, void *arg)
     struct by_digest *b = arg;
     char text[DIGEST_TEXT_MAX];
 
-    if (!rows_get_blob(t, b->digest, &b->image->blob) || !rows_linked(t, rows_repo_id(t, b->name), b->digest))
+    uint64_t repo = rows_repo_id(t, b->name);
+
+    if (!rows_get_blob(t, b->digest, &b->image->blob) || !rows_linked(t, repo, b->digest))
         return;
     b->image->stored = true;
+    b->image->is_private = rows_repo_is_private(t, repo);
+    rows_each_holder(t, b->digest, note_pin, &b->image->pinned);
     b->image->row.digest = *b->digest;
     snprintf(b->image->name, sizeof(b->image->name), "%s", b->name);
     snprintf(b->image->tag, sizeof(b->image->tag), "%.*s", (int)REF_TAG_MAX, digest_format(b->digest, text));

@@ -70,17 +70,11 @@ static void take_index(struct pull *p, struct item *it, const struct manifest *m
     }
 }
 
-/* Layers that registries do not distribute: engines fetch them from where their URLs say. */
-static bool is_foreign(const struct part *part)
-{
-    return strstr(part->media_type, ".foreign.") || strstr(part->media_type, ".nondistributable.");
-}
-
 static void take_image(struct pull *p, struct item *it, const struct manifest *m)
 {
     for (size_t i = 0; i < m->count; i++) {
         const struct part *part = &m->parts[i];
-        if (part->role == PART_LAYER && is_foreign(part)) {
+        if (part_is_foreign(part)) {
             p->wish->on_note(p->wish->arg, it->image->text, "a layer is not to be distributed, and is not kept");
             continue;
         }
