@@ -75,6 +75,7 @@ const char *err_name(enum err_code code)
         [ERR_TOO_LARGE] = "too large",
         [ERR_CANCELLED] = "cancelled",
         [ERR_UNSUPPORTED] = "unsupported",
+        [ERR_BUSY] = "busy",
     };
     return (size_t)code < ARRAY_LEN(names) ? names[code] : "unknown";
 }

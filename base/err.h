@@ -32,6 +32,7 @@ enum err_code {
     ERR_TOO_LARGE,   /* over a limit of ours */
     ERR_CANCELLED,   /* nobody waits for it any more */
     ERR_UNSUPPORTED, /* we do not do this */
+    ERR_BUSY,        /* somebody else is at it: again in a while */
 };
 
 enum { ERR_MSG_MAX = 384 };

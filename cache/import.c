@@ -32,7 +32,7 @@ bool import_lock(int fd, struct err *err)
 {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return true;
-    return errno == EWOULDBLOCK ? err_set(err, ERR_INVALID, "another import of it is under way: do it again")
+    return errno == EWOULDBLOCK ? err_set(err, ERR_BUSY, "another import of it is under way")
                                 : err_errno(err, ERR_IO, "locking what is imported");
 }
 
@@ -48,7 +48,9 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
     if (fstat(fd, &st) != 0)
         return err_errno(err, ERR_IO, "reading what was imported");
     if (!(st.st_mode & S_IWUSR)) /* sealed, under the same lock, between our opening and locking: it is a blob now */
-        return err_set(err, ERR_INVALID, "another import of it has just ended: do it again");
+        return err_set(err, ERR_BUSY, "another import of it has just ended");
+    if (st.st_nlink > 1) /* a folder's file, shared by another import: not to be written into */
+        return err_set(err, ERR_BUSY, "another import of it is under way");
     if (offset < 0 || offset > st.st_size)
         return err_set(err, ERR_INVALID, "%lld bytes are here, not %lld", (long long)st.st_size, (long long)offset);
     for (size_t at = 0; at < len;) {

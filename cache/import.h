@@ -11,12 +11,12 @@
 
 /* How much of it is here: `whole`, else so many bytes are. */
 bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *received, struct err *err);
-/* Bytes at `offset`, which is at most what has been received. Errors: ERR_INVALID (a gap), ERR_IO, ERR_NO_SPACE. */
+/* Bytes at `offset`, which is at most what has been received. Errors: ERR_INVALID (a gap), ERR_BUSY (another import
+ * writes or hashes it just now), ERR_IO, ERR_NO_SPACE. */
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err);
 
-/* One at a time writes to such a file, or hashes it and seals it. Held until it is closed. Errors: ERR_INVALID
- * (somebody else has it). */
+/* One at a time writes to such a file, or hashes it and seals it. Held until it is closed. Errors: ERR_BUSY. */
 bool import_lock(int fd, struct err *err);
 
 /* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag

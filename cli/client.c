@@ -206,8 +206,11 @@ static bool check(long status, const struct buf *answer, struct err *err)
         return true;
     json_t *j = json_loadb(answer->data ? answer->data : "", answer->len, 0, NULL);
     const char *why = json_string_value(json_object_get(j, "error"));
-    err_set(err, status == 404 ? ERR_NOT_FOUND : ERR_INVALID, "%s",
-            why ? why : "the daemon refused, and did not say why");
+    err_set(err,
+            status == 404   ? ERR_NOT_FOUND
+            : status == 423 ? ERR_BUSY
+                            : ERR_INVALID,
+            "%s", why ? why : "the daemon refused, and did not say why");
     json_decref(j);
     return false;
 }

@@ -10,7 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIECE = 1 << 20 /* bytes of one request: as many as the daemon takes */ };
+enum {
+    PIECE = 1 << 20,   /* bytes of one request: as many as the daemon takes */
+    BUSY_TRIES = 1200, /* while another import is at the same blob: as long as hashing a large one may take */
+    BUSY_US = 500000,  /* between them */
+};
 
 static const char USAGE[] =
     "Usage: entrepot import FILE|DIR [--name REF] [--no-pin] [--json] [--socket PATH] [--cache DIR]\n\n"
@@ -30,6 +34,7 @@ struct job {
     /* the blob on its way */
     const struct import_blob *blob;
     int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
+    bool theirs;          /* another import has brought it meanwhile */
     struct buf piece;
     int64_t sent, kept;
 };
@@ -69,30 +74,53 @@ static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *re
     return true;
 }
 
+static bool post(struct job *j, const char *path, const struct buf *body, struct err *err)
+{
+    json_t *answer;
+    bool ok = cli_send(&j->o, path, body && body->data ? body->data : "", body ? body->len : 0, &answer, err);
+
+    if (ok)
+        json_decref(answer);
+    return ok;
+}
+
+/* The same, however long another import is at this blob. `theirs`: it was faster, and all of it is here. */
+static bool post_in_turn(struct job *j, const struct digest *d, const char *path, const struct buf *body, bool *theirs,
+                         struct err *err)
+{
+    *theirs = false;
+    for (int tries = 0; !post(j, path, body, err); tries++) {
+        struct err why = {0};
+        int64_t received;
+        if (look(j, d, theirs, &received, &why) && *theirs)
+            break;
+        if (err->code != ERR_BUSY || tries == BUSY_TRIES)
+            return false;
+        usleep(BUSY_US);
+    }
+    *err = (struct err){0};
+    return true;
+}
+
 /* All of it is there: the daemon verifies it. */
 static bool finish(struct job *j, const struct digest *d, struct err *err)
 {
     _cleanup_free_
     char *path = page("blob", d, "");
-    json_t *answer;
+    bool theirs;
 
-    if (!cli_send(&j->o, path, "", 0, &answer, err))
-        return false;
-    json_decref(answer);
-    return true;
+    return post_in_turn(j, d, path, NULL, &theirs, err);
 }
 
 static bool send_piece(struct job *j, struct err *err)
 {
     char more[48];
-    json_t *answer;
 
     snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
     _cleanup_free_
     char *path = page("bytes", &j->blob->digest, more);
-    if (!cli_send(&j->o, path, j->piece.data ? j->piece.data : "", j->piece.len, &answer, err))
+    if (!j->theirs && !post_in_turn(j, &j->blob->digest, path, &j->piece, &j->theirs, err))
         return false;
-    json_decref(answer);
     j->offset += (int64_t)j->piece.len;
     buf_clear(&j->piece);
     return true;
@@ -127,8 +155,8 @@ static bool end_blob(void *arg, struct err *err)
         return false;
     if (!finish(j, &j->blob->digest, err))
         return false;
-    j->sent += size;
-    say(j, &j->blob->digest, size, "imported");
+    *(j->theirs ? &j->kept : &j->sent) += size;
+    say(j, &j->blob->digest, size, j->theirs ? "there" : "imported");
     return true;
 }
 
@@ -189,6 +217,7 @@ static bool begin(struct job *j, const struct import_blob *b, bool *wanted, stru
     }
     *wanted = true;
     j->blob = b;
+    j->theirs = false;
     j->skip = j->offset = MIN(received, size);
     buf_clear(&j->piece);
     return true;

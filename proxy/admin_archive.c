@@ -16,6 +16,7 @@ enum { ROOM_WAIT_S = 30 };
 static int status_of(const struct err *err)
 {
     return err->code == ERR_NOT_FOUND   ? 404
+           : err->code == ERR_BUSY      ? 423
            : err->code == ERR_NO_SPACE  ? 507
            : err->code == ERR_IO        ? 500
            : err->code == ERR_CANCELLED ? 503

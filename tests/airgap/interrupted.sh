@@ -129,8 +129,24 @@ is "$(ask ls --json | jq '.images | length')" 0 "images after the daemon's kill 
 ask import "$W/whole.tar" >"$W/import.log"
 is "$(ask ls --json | jq -r '.images[] | .digest, .cached, .pinned' | tr '\n' ' ')" "$want true true " "imported"
 is "$(sizes)" 0 "bytes left under way"
+say "import: four of the same at once, one from a folder"
+ask export app:1 -o "$W/folder" >/dev/null
 entrepot_stop
 rm -rf "$W/cache"
+SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
+pids=
+for i in 1 2 3 4; do
+    from=$W/whole.tar
+    [ $i = 4 ] && from=$W/folder
+    ask import "$from" --json >"$W/import.$i" 2>"$W/import.err.$i" &
+    pids="$pids $!"
+done
+for pid in $pids; do wait "$pid" || fail "one of them fails: $(cat "$W"/import.err.*)"; done
+is "$(ask ls --json | jq -r '.images[] | .digest, .cached, .pinned' | tr '\n' ' ')" "$want true true " "imported at once"
+is "$(ls "$W/cache/ingest")" "" "left under way"
+is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is here is right"
+entrepot_stop
+rm -rf "$W/cache" "$W/folder"
 mkdir "$W/small/cache"
 ln -s "$W/small/cache" "$W/cache"
 CACHE_MORE="max_size: 1GiB, min_free: 0B" SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
