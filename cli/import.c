@@ -34,6 +34,7 @@ struct job {
     /* the blob on its way */
     const struct import_blob *blob;
     int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
+    bool begun;           /* some were sent */
     bool theirs;          /* another import has brought it meanwhile */
     struct buf piece;
     int64_t sent, kept;
@@ -59,6 +60,11 @@ static void say(struct job *j, const struct digest *d, int64_t size, const char 
 }
 
 /* ---- one blob ---- */
+
+static int64_t size_of(const struct import_blob *b)
+{
+    return b->file ? b->file->size : (int64_t)b->len;
+}
 
 static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *received, struct err *err)
 {
@@ -114,9 +120,12 @@ static bool finish(struct job *j, const struct digest *d, struct err *err)
 
 static bool send_piece(struct job *j, struct err *err)
 {
-    char more[48];
+    char more[80];
 
-    snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
+    int n = snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
+    if (!j->begun) /* how many there will be */
+        snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)size_of(j->blob));
+    j->begun = true;
     _cleanup_free_
     char *path = page("bytes", &j->blob->digest, more);
     if (!j->theirs && !post_in_turn(j, &j->blob->digest, path, &j->piece, &j->theirs, err))
@@ -149,7 +158,7 @@ static bool take_data(void *arg, const void *data, size_t len, struct err *err)
 static bool end_blob(void *arg, struct err *err)
 {
     struct job *j = arg;
-    int64_t size = j->blob->file ? j->blob->file->size : (int64_t)j->blob->len;
+    int64_t size = size_of(j->blob);
 
     if ((j->piece.len > 0 || size == 0) && !send_piece(j, err))
         return false;
@@ -196,7 +205,7 @@ static const struct import_blob *blob_of(const struct job *j, const struct archi
 
 static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
 {
-    int64_t received, size = b->file ? b->file->size : (int64_t)b->len;
+    int64_t received, size = size_of(b);
     bool whole;
 
     *wanted = false;
@@ -217,7 +226,7 @@ static bool begin(struct job *j, const struct import_blob *b, bool *wanted, stru
     }
     *wanted = true;
     j->blob = b;
-    j->theirs = false;
+    j->begun = j->theirs = false;
     j->skip = j->offset = MIN(received, size);
     buf_clear(&j->piece);
     return true;

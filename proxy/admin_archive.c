@@ -145,6 +145,23 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
     return granted;
 }
 
+/* The blob may be kept: room is made for it, and is its own until kept(). */
+static bool reserve(struct admin_job *job, int64_t bytes, struct err *err)
+{
+    return ask_for_room(job, bytes, false) ||
+           err_set(err, ERR_NO_SPACE,
+                   "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything in "
+                   "the cache is in use, pinned or younger than gc.grace",
+                   (long long)bytes);
+}
+
+static int64_t number_of(const struct admin_job *job, const char *key)
+{
+    const char *at = strstr(job->query, key);
+
+    return at ? strtoll(at + strlen(key), NULL, 10) : 0;
+}
+
 static bool take_digest(struct admin_job *job, struct digest *d)
 {
     const char *at = strstr(job->query, "digest=");
@@ -178,16 +195,19 @@ void admin_import_state(struct admin_job *job)
 
 void admin_import_bytes(struct admin_job *job)
 {
-    const char *at = strstr(job->query, "offset=");
-    int64_t offset = at ? strtoll(at + 7, NULL, 10) : 0;
+    int64_t offset = number_of(job, "offset="), size = number_of(job, "size=");
     struct cache *c = job->proxy->cache;
     struct digest d;
     struct err err = {0};
 
     if (!take_digest(job, &d))
         return;
-    bool ok = import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (!ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
+    /* The first bytes, of so many: no use in sending the rest if they cannot be kept. */
+    bool room = size <= 0 || reserve(job, size, &err);
+    if (room && size > 0)
+        c->room.kept(c->room.arg, size);
+    bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
+    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);
@@ -214,14 +234,8 @@ void admin_import_blob(struct admin_job *job)
     if (!take_digest(job, &d))
         return;
     bool ok = import_look(c, &d, &whole, &received, &err);
-    bool asked = ok && !whole && received > 0;
-    if (asked && !ask_for_room(job, received, false)) {
-        asked = false;
-        ok = err_set(&err, ERR_NO_SPACE,
-                     "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything in "
-                     "the cache is in use, pinned or younger than gc.grace",
-                     (long long)received);
-    }
+    bool asked = ok && !whole && received > 0 && reserve(job, received, &err);
+    ok = ok && (asked || whole || received == 0);
     if (ok && !whole)
         ok = cache_adopt_import(c, &d, &pace, &err);
     if (ok && whole)

@@ -147,6 +147,13 @@ is "$(ls "$W/cache/ingest")" "" "left under way"
 is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is here is right"
 entrepot_stop
 rm -rf "$W/cache" "$W/folder"
+say "import: a blob that is larger than the cache may be"
+CACHE_MORE="max_size: 20MiB" SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
+ask import "$W/whole.tar" >/dev/null 2>"$W/err" && fail "72 MB in a cache of 20"
+grep -q 'no room for 24000000 bytes: cache.max_size' "$W/err" || fail "the error is: $(cat "$W/err")"
+is "$(sizes)" 0 "bytes written in vain"
+entrepot_stop
+rm -rf "$W/cache"
 mkdir "$W/small/cache"
 ln -s "$W/small/cache" "$W/cache"
 CACHE_MORE="max_size: 1GiB, min_free: 0B" SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
