@@ -34,7 +34,7 @@ bool image_list_read(struct image_list *l, const char *file, struct err *err);
  * wherever they are: pods, whatever has a pod template, lists. */
 bool image_list_read_kubernetes(struct image_list *l, const char *file, struct err *err);
 /* `services.*.image`, with ${VARIABLES} from the environment, else from .env beside the file (compose-spec,
- * "Interpolation"). What is only built is passed over, and said on stderr. */
+ * "Interpolation"); of what is included and extended, too. What is only built is passed over, and said on stderr. */
 bool image_list_read_compose(struct image_list *l, const char *file, struct err *err);
 
 /* image_env.c: what stands for ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?message}, ${NAME:+other}, $NAME and

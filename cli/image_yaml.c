@@ -1,22 +1,12 @@
-/* Images in YAML: Kubernetes manifests and compose files. Documents are walked node by node; an alias is a node that is
- * reached twice, so the visits are counted, too. */
+/* YAML documents are walked node by node; an alias is a node that is reached twice, so the visits are counted, too. And
+ * Kubernetes manifests, which are such documents. */
 #include "cli/image_list_private.h"
 
 #include <string.h>
-#include <yaml.h>
 
 enum { VISITS_MAX = 1 << 20, EVENTS_MAX = 1 << 20, MERGES_MAX = 8 };
 
-struct walk {
-    struct image_list *list;
-    const char *file;
-    yaml_document_t doc; /* the one being read */
-    int visits;
-    struct err *err;
-    char *env; /* compose: what is in .env */
-};
-
-static const char *scalar(const yaml_node_t *n)
+const char *walk_scalar(const yaml_node_t *n)
 {
     return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : NULL;
 }
@@ -26,7 +16,7 @@ static yaml_node_t *get_own(struct walk *w, const yaml_node_t *mapping, const ch
     if (!mapping || mapping->type != YAML_MAPPING_NODE)
         return NULL;
     for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top; p++) {
-        const char *k = scalar(yaml_document_get_node(&w->doc, p->key));
+        const char *k = walk_scalar(yaml_document_get_node(&w->doc, p->key));
         w->visits++;
         if (k && strcmp(k, key) == 0)
             return yaml_document_get_node(&w->doc, p->value);
@@ -57,14 +47,13 @@ static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const
     return from ? get_from(w, from, key, depth + 1) : own;
 }
 
-/* The value of a key, its own or a merged one (`<<: *common`, YAML 1.1 merge keys). */
-static yaml_node_t *get(struct walk *w, const yaml_node_t *mapping, const char *key)
+yaml_node_t *walk_get(struct walk *w, const yaml_node_t *mapping, const char *key)
 {
     return get_merged(w, mapping, key, 0);
 }
 
 /* Aliases make little text into many nodes: it ends somewhere. */
-static bool is_bounded(struct walk *w, const yaml_node_t *n, int depth)
+bool walk_is_bounded(struct walk *w, const yaml_node_t *n, int depth)
 {
     if (depth <= IMAGE_LIST_DEPTH_MAX && ++w->visits <= VISITS_MAX)
         return true;
@@ -72,7 +61,7 @@ static bool is_bounded(struct walk *w, const yaml_node_t *n, int depth)
                    n->start_mark.line + 1);
 }
 
-static bool add(struct walk *w, const yaml_node_t *node, const char *text)
+bool walk_add(struct walk *w, const yaml_node_t *node, const char *text)
 {
     if (strstr(text, "{{"))
         return err_set(w->err, ERR_INVALID, "%s: line %zu: a template: render it first", w->file,
@@ -81,10 +70,9 @@ static bool add(struct walk *w, const yaml_node_t *node, const char *text)
            err_wrap(w->err, "%s: line %zu", w->file, node->start_mark.line + 1);
 }
 
-/* `image:` with nothing, or YAML's words for nothing, behind it. */
-static bool is_null(const yaml_node_t *n)
+bool walk_is_null(const yaml_node_t *n)
 {
-    const char *text = scalar(n);
+    const char *text = walk_scalar(n);
 
     if (!n || (text && !*text))
         return true;
@@ -92,15 +80,15 @@ static bool is_null(const yaml_node_t *n)
            (strcmp(text, "~") == 0 || strcasecmp(text, "null") == 0);
 }
 
-/* The text of an image, if there is any. `{{ .Values.image }}` without quotes is a mapping to YAML. */
-static bool add_image(struct walk *w, const yaml_node_t *node)
+/* `{{ .Values.image }}` without quotes is a mapping to YAML. */
+bool walk_add_image(struct walk *w, const yaml_node_t *node)
 {
-    if (is_null(node))
+    if (walk_is_null(node))
         return true;
-    if (!scalar(node))
+    if (!walk_scalar(node))
         return err_set(w->err, ERR_INVALID, "%s: line %zu: image is no text (a template? render it first)", w->file,
                        node->start_mark.line + 1);
-    return add(w, node, scalar(node));
+    return walk_add(w, node, walk_scalar(node));
 }
 
 /* ---- documents ---- */
@@ -140,7 +128,7 @@ static bool check_events(struct walk *w, const char *text, size_t len)
     return ok;
 }
 
-static bool each_document(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
+bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
 {
     yaml_parser_t parser;
     bool ok = true, more = true;
@@ -174,7 +162,7 @@ static bool take_containers(struct walk *w, const yaml_node_t *list)
         return true;
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
         const yaml_node_t *container = yaml_document_get_node(&w->doc, *i);
-        if (!is_bounded(w, container, 0) || !add_image(w, get(w, container, "image")))
+        if (!walk_is_bounded(w, container, 0) || !walk_add_image(w, walk_get(w, container, "image")))
             return false;
     }
     return true;
@@ -187,7 +175,8 @@ static bool take_volumes(struct walk *w, const yaml_node_t *list)
         return true;
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
         const yaml_node_t *volume = yaml_document_get_node(&w->doc, *i);
-        if (!is_bounded(w, volume, 0) || !add_image(w, get(w, get(w, volume, "image"), "reference")))
+        if (!walk_is_bounded(w, volume, 0) ||
+            !walk_add_image(w, walk_get(w, walk_get(w, volume, "image"), "reference")))
             return false;
     }
     return true;
@@ -195,7 +184,7 @@ static bool take_volumes(struct walk *w, const yaml_node_t *list)
 
 static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
 {
-    const char *key = scalar(yaml_document_get_node(&w->doc, p->key));
+    const char *key = walk_scalar(yaml_document_get_node(&w->doc, p->key));
     const yaml_node_t *value = yaml_document_get_node(&w->doc, p->value);
 
     if (key &&
@@ -211,7 +200,7 @@ static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
 /* Recursion ends at IMAGE_LIST_DEPTH_MAX, and after VISITS_MAX nodes. */
 static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
 {
-    if (n && !is_bounded(w, n, depth))
+    if (n && !walk_is_bounded(w, n, depth))
         return false;
     if (!n || n->type == YAML_SCALAR_NODE)
         return true;
@@ -237,112 +226,5 @@ bool image_list_read_kubernetes(struct image_list *l, const char *file, struct e
     _cleanup_buf_ struct buf text = {0};
     struct walk w = {.list = l, .file = file, .err = err};
 
-    return image_list_file(file, &text, err) && each_document(&w, text.data, text.len, walk_kubernetes);
-}
-
-/* ---- compose ---- */
-
-/* The environment wins over .env; of lines there, the last. */
-static const char *look(void *arg, const char *name)
-{
-    struct walk *w = arg;
-    const char *value = getenv(name);
-    size_t len = strlen(name);
-    bool given = value != NULL;
-
-    for (char *p = given || !w->env ? NULL : w->env; p && *p; p += strlen(p) + 1)
-        if (strncmp(p, name, len) == 0 && p[len] == '=')
-            value = p + len + 1; /* the last one counts */
-    return value;
-}
-
-/* Quotes go; without them, so does a comment after a space, and spaces at the end. */
-static void add_variable(struct buf *out, const char *name, size_t len, const char *value)
-{
-    char quote = *value == '"' || *value == '\'' ? *value : '\0';
-    const char *close = quote ? strchr(value + 1, quote) : NULL, *comment = strstr(value, " #");
-    size_t n = comment ? (size_t)(comment - value) : strlen(value);
-
-    while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t'))
-        n--;
-    if (close) {
-        value++;
-        n = (size_t)(close - value);
-    }
-    buf_add(out, name, len);
-    buf_adds(out, "=");
-    buf_add(out, value, n);
-    buf_add(out, "", 1);
-}
-
-/* NAME=VALUE lines become texts one after the other; an empty one ends them. */
-static char *read_env(const char *file)
-{
-    _cleanup_free_
-    char *path = NULL;
-    const char *slash = strrchr(file, '/');
-    struct buf text = {0}, out = {0};
-
-    path = slash ? xasprintf("%.*s/.env", (int)(slash - file), file) : xstrdup(".env"); /* stdin: of this folder */
-    if (access(path, R_OK) != 0 || !image_list_file(path, &text, NULL)) {
-        buf_free(&text);
-        return NULL;
-    }
-    for (char *p = text.data, *end; p; p = end) {
-        end = strchr(p, '\n');
-        if (end)
-            *end++ = '\0';
-        p += strspn(p, " \t");
-        p += strncmp(p, "export ", 7) == 0 ? 7 : 0;
-        p[strcspn(p, "\r")] = '\0';
-        char *value = strchr(p, '=');
-        if (*p != '#' && value && value > p)
-            add_variable(&out, p, (size_t)(value - p), value + 1);
-    }
-    buf_add(&out, "", 1);
-    buf_free(&text);
-    return out.data;
-}
-
-static bool walk_compose(struct walk *w, yaml_node_t *root)
-{
-    const yaml_node_t *services = get(w, root, "services");
-
-    if (is_null(root))
-        return true; /* after a last `---` */
-    if (!services || services->type != YAML_MAPPING_NODE)
-        return err_set(w->err, ERR_INVALID, "%s: there are no services: is it a compose file?", w->file);
-    for (yaml_node_pair_t *p = services->data.mapping.pairs.start; p < services->data.mapping.pairs.top; p++) {
-        const yaml_node_t *service = yaml_document_get_node(&w->doc, p->value), *image = get(w, service, "image");
-        const char *name = scalar(yaml_document_get_node(&w->doc, p->key));
-        if (!is_bounded(w, service, 0))
-            return false;
-        if (!is_null(image) && !scalar(image))
-            return add_image(w, image);
-        if (is_null(image)) {
-            fprintf(stderr, "entrepot: %s: service %s has no image%s\n", w->file, name ? name : "?",
-                    get(w, service, "build") ? ": it is built" : "");
-            continue;
-        }
-        _cleanup_free_
-        char *text = image_env_expand(scalar(image), look, w, w->err);
-        if (!text)
-            return err_wrap(w->err, "%s: line %zu", w->file, image->start_mark.line + 1);
-        if (!add(w, image, text))
-            return false;
-    }
-    return true;
-}
-
-bool image_list_read_compose(struct image_list *l, const char *file, struct err *err)
-{
-    _cleanup_buf_ struct buf text = {0};
-    struct walk w = {.list = l, .file = file, .err = err};
-
-    if (!image_list_file(file, &text, err))
-        return false;
-    w.env = read_env(file);
-    bool ok = each_document(&w, text.data, text.len, walk_compose);
-    free(w.env);
-    return ok;
+    return image_list_file(file, &text, err) && walk_documents(&w, text.data, text.len, walk_kubernetes);
 }

@@ -148,6 +148,105 @@ static void compose(void **state UNUSED)
     check(image_list_read_compose, env, cases, ARRAY_LEN(cases));
 }
 
+struct tree_file {
+    const char *path, *text;
+};
+
+/* Reads `first` of a folder with these files. */
+static bool read_tree(const struct tree_file *files, size_t count, const char *first, struct buf *out, struct err *err)
+{
+    struct image_list l = {0};
+    char *dir = make_folder(), *path = xasprintf("%s/%s", dir, first), *sub = xasprintf("%s/sub", dir);
+
+    assert_int_equal(mkdir(sub, 0700), 0);
+    for (size_t i = 0; i < count; i++) {
+        _cleanup_free_
+        char *to = xasprintf("%s/%s", dir, files[i].path);
+        write_file(to, files[i].text, strlen(files[i].text));
+    }
+    bool ok = image_list_read_compose(&l, path, err);
+    for (size_t i = 0; i < l.count; i++)
+        buf_addf(out, "%s ", l.references[i]);
+    image_list_free(&l);
+    remove_tree(dir);
+    free(path);
+    free(sub);
+    return ok;
+}
+
+/* What a compose file includes and extends in other files. */
+static void compose_files(void **state UNUSED)
+{
+    static const struct tree_file files[] = {
+        {".env", "OUTER=outer\nBOTH=outer\nNESTED=${OUTER}-and-${MORE:-more}\nPLAIN='${OUTER}'\n"},
+        {"sub/.env", "INNER=inner\nBOTH=inner\n"},
+        {"other.env", "INNER=other\n"},
+        {"plain.yaml", "services: {a: {image: 'a/$NESTED'}}\n"},
+        {"quoted.yaml", "services: {a: {image: '$PLAIN'}}\n"},
+        {"sub/one.yaml", "services: {a: {image: '${OUTER}/${INNER}'}, b: {image: 'b/$BOTH'}}\n"},
+        {"sub/two.yaml", "include: [three.yaml]\nservices: {}\n"},
+        {"sub/three.yaml", "services: {t: {image: three}}\n"},
+        {"include.yaml", "include: [sub/one.yaml]\nservices: {own: {image: own}}\n"},
+        {"alone.yaml", "include:\n- sub/two.yaml\n"},
+        {"mapping.yaml", "include:\n- path: [sub/one.yaml, sub/three.yaml]\n  env_file: other.env\n"},
+        {"folder.yaml", "include:\n- path: sub/two.yaml\n  project_directory: .\n"},
+        {"circle.yaml", "include: [circle.yaml]\n"},
+        {"twice.yaml", "include: [wide.yaml, wide.yaml, wide.yaml, wide.yaml, wide.yaml, wide.yaml]\n"},
+        {"wide.yaml", "include: [twice.yaml, twice.yaml, twice.yaml, twice.yaml]\n"},
+        {"remote.yaml", "include:\n- https://127.0.0.1/compose.yaml\n"},
+        {"missing.yaml", "include:\n- nowhere.yaml\n"},
+        {"no-path.yaml", "include:\n- env_file: x\n"},
+        {"no-list.yaml", "include: {path: x}\n"},
+        {"noenv.yaml", "include:\n- {path: sub/one.yaml, env_file: nowhere.env}\n"},
+        {"base.yaml", "services:\n  base: {image: 'base:${TAG:-1}'}\n  more: {extends: base}\n  other: {image: other}\n"
+                      "  lost: {extends: {service: nobody}}\n  loop: {extends: loop}\n  far: {extends: {file: "
+                      "sub/three.yaml, service: t}}\n"},
+        {"extends.yaml", "services:\n  a: {extends: {file: base.yaml, service: base}}\n"},
+        {"chain.yaml", "services:\n  a: {extends: {file: base.yaml, service: more}}\n  b: {extends: a}\n"
+                       "  c: {extends: {file: base.yaml, service: far}}\n"},
+        {"override.yaml", "services:\n  a: {extends: {file: base.yaml, service: base}, image: mine}\n"},
+        {"nobody.yaml", "services:\n  a: {extends: {file: base.yaml, service: nobody}}\n"},
+        {"lost.yaml", "services:\n  a: {extends: {file: base.yaml, service: lost}}\n"},
+        {"loop.yaml", "services:\n  a: {extends: {file: base.yaml, service: loop}}\n"},
+    };
+    static const struct {
+        const char *file, *want, *says;
+    } cases[] = {
+        {"plain.yaml", "a/outer-and-more ", NULL},
+        {"quoted.yaml", NULL, "${OUTER}"},
+        {"include.yaml", "outer/inner b/outer own ", NULL},
+        {"alone.yaml", "three ", NULL},
+        {"mapping.yaml", "outer/other b/outer three ", NULL},
+        {"folder.yaml", NULL, "three.yaml"}, /* it is beside two.yaml, and not here */
+        {"circle.yaml", NULL, "do they name each other?"},
+        {"twice.yaml", NULL, "do they name each other?"},
+        {"remote.yaml", NULL, "only files are read"},
+        {"missing.yaml", NULL, "nowhere.yaml"},
+        {"no-path.yaml", NULL, "line 2: an include without a path"},
+        {"no-list.yaml", NULL, "line 1: include is not a list"},
+        {"noenv.yaml", NULL, "nowhere.env"},
+        {"extends.yaml", "base:1 ", NULL},
+        {"chain.yaml", "base:1 three ", NULL},
+        {"override.yaml", "mine ", NULL},
+        {"nobody.yaml", NULL, "there is no service nobody"},
+        {"lost.yaml", NULL, "no service nobody that could be extended"},
+        {"loop.yaml", NULL, "no service loop that could be extended"},
+    };
+
+    assert_int_equal(unsetenv("OUTER") | unsetenv("INNER") | unsetenv("BOTH") | unsetenv("TAG") | unsetenv("MORE"), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buf_ struct buf out = {0};
+        struct err err = {0};
+        bool ok = read_tree(files, ARRAY_LEN(files), cases[i].file, &out, &err);
+        if (ok != (cases[i].want != NULL))
+            fail_msg("%s: %s", cases[i].file, ok ? out.data : err.msg);
+        if (ok)
+            assert_string_equal(out.data ? out.data : "", cases[i].want);
+        else if (!strstr(err.msg, cases[i].says))
+            fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].file, err.msg, cases[i].says);
+    }
+}
+
 /* Little text that stands for much ends with an error, and soon. */
 static void hostile(void **state UNUSED)
 {
@@ -205,7 +304,8 @@ static void many(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lists), cmocka_unit_test(kubernetes), cmocka_unit_test(compose),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lists),   cmocka_unit_test(kubernetes),
+                                       cmocka_unit_test(compose), cmocka_unit_test(compose_files),
                                        cmocka_unit_test(hostile), cmocka_unit_test(many)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

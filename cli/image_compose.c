@@ -1,0 +1,313 @@
+/* Images in compose files: of services, of what services extend in other files, of files that are included. */
+#include "cli/image_list_private.h"
+
+#include <string.h>
+
+enum { FILES_MAX = 256, INCLUDES_MAX = 8 /* within one another */, EXTENDS_MAX = 8 };
+
+/* A file being read. */
+struct compose {
+    const struct compose *by; /* that included it, or NULL */
+    const char *wanted;       /* only this service, which another file extends; NULL: all */
+    char *folder;             /* where paths in it begin: "" or one with a slash at its end */
+    struct buf env;           /* NAME=VALUE, each ended by NUL: what is in its .env */
+    int depth;
+    int *files; /* read so far */
+};
+
+/* ---- variables ---- */
+
+/* The environment wins, then what the file that included this one says: it may adapt it. Of lines, the last counts. */
+static const char *look_in(const struct compose *c, const char *name)
+{
+    const char *value = c->by ? look_in(c->by, name) : getenv(name);
+    bool given = value != NULL;
+    size_t len = strlen(name);
+
+    for (const char *p = c->env.data; !given && p && p < c->env.data + c->env.len; p += strlen(p) + 1)
+        if (strncmp(p, name, len) == 0 && p[len] == '=')
+            value = p + len + 1;
+    return value;
+}
+
+static const char *look(void *arg, const char *name)
+{
+    return look_in(arg, name);
+}
+
+/* Quotes go; without them, so does a comment after a space, and spaces at the end. Variables stand for what was said of
+ * them before, but in single quotes. */
+static void add_variable(struct compose *c, const char *name, size_t len, const char *value)
+{
+    char quote = *value == '"' || *value == '\'' ? *value : '\0';
+    const char *close = quote ? strchr(value + 1, quote) : NULL, *comment = strstr(value, " #");
+    size_t n = comment ? (size_t)(comment - value) : strlen(value);
+
+    while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+        n--;
+    if (close) {
+        value++;
+        n = (size_t)(close - value);
+    }
+    _cleanup_free_
+    char *plain = xasprintf("%.*s", (int)n, value),
+         *full = close && quote == '\'' ? NULL : image_env_expand(plain, look, c, NULL);
+    buf_add(&c->env, name, len);
+    buf_addf(&c->env, "=%s", full ? full : plain);
+    buf_add(&c->env, "", 1);
+}
+
+static bool read_env(struct compose *c, const char *path, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+
+    if (!image_list_file(path, &text, err))
+        return false;
+    for (char *p = text.data, *end; p; p = end) {
+        end = strchr(p, '\n');
+        if (end)
+            *end++ = '\0';
+        p += strspn(p, " \t");
+        p += strncmp(p, "export ", 7) == 0 ? 7 : 0;
+        p[strcspn(p, "\r")] = '\0';
+        char *value = strchr(p, '=');
+        if (*p != '#' && value && value > p)
+            add_variable(c, p, (size_t)(value - p), value + 1);
+    }
+    return true;
+}
+
+/* A folder has it, or has not. */
+static void read_default_env(struct compose *c)
+{
+    _cleanup_free_
+    char *path = xasprintf("%s.env", c->folder);
+
+    if (access(path, R_OK) == 0)
+        read_env(c, path, NULL);
+}
+
+/* ---- files ---- */
+
+static bool at(struct walk *w, const yaml_node_t *n)
+{
+    return err_wrap(w->err, "%s: line %zu", w->file, n->start_mark.line + 1);
+}
+
+/* A path that leads nowhere: who names it? What is wrong in a file names that file by itself. */
+static bool named_at(struct walk *w, const yaml_node_t *n)
+{
+    return w->err->code == ERR_NOT_FOUND || w->err->code == ERR_IO ? at(w, n) : false;
+}
+
+static char *expand(struct walk *w, const yaml_node_t *n)
+{
+    char *text = image_env_expand(walk_scalar(n), look, (void *)w->arg, w->err);
+
+    if (!text)
+        at(w, n);
+    return text;
+}
+
+/* A path as the file says it, from here; NULL with the error. */
+static char *path_of(struct walk *w, const yaml_node_t *n)
+{
+    const struct compose *c = w->arg;
+    _cleanup_free_
+    char *text = NULL;
+
+    if (!walk_scalar(n)) {
+        err_set(w->err, ERR_INVALID, "%s: line %zu: not a path", w->file, n->start_mark.line + 1);
+        return NULL;
+    }
+    text = expand(w, n);
+    if (text && (strstr(text, "://") || strncmp(text, "oci:", 4) == 0 || strncmp(text, "git@", 4) == 0)) {
+        err_set(w->err, ERR_UNSUPPORTED, "%s: line %zu: only files are read: fetch %s, and name the file", w->file,
+                n->start_mark.line + 1, text);
+        return NULL;
+    }
+    return text ? xasprintf("%s%s", *text == '/' ? "" : c->folder, text) : NULL;
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? xasprintf("%.*s/", (int)(slash - path), path) : xstrdup("");
+}
+
+static bool walk_compose(struct walk *w, yaml_node_t *root);
+
+static bool read_file(struct image_list *l, const char *file, struct compose *c, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+    struct walk w = {.list = l, .file = file, .err = err, .arg = c};
+
+    if (c->depth > INCLUDES_MAX || ++*c->files > FILES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
+                       file, (int)FILES_MAX, (int)INCLUDES_MAX);
+    return image_list_file(file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
+}
+
+/* The service that one of this file extends: with the variables of this one. */
+static bool read_extended(struct walk *w, const yaml_node_t *file, const char *service)
+{
+    const struct compose *c = w->arg;
+    _cleanup_free_
+    char *path = path_of(w, file), *folder = path ? folder_of(path) : NULL;
+    struct compose other = {c, service, folder, {0}, c->depth + 1, c->files};
+
+    return path && (read_file(w->list, path, &other, w->err) || named_at(w, file));
+}
+
+/* ---- include ---- */
+
+/* One, or a list of them. */
+static bool each_path(struct walk *w, const yaml_node_t *n, bool (*fn)(struct walk *w, const char *path, void *arg),
+                      void *arg)
+{
+    bool is_list = n->type == YAML_SEQUENCE_NODE;
+    size_t count = is_list ? (size_t)(n->data.sequence.items.top - n->data.sequence.items.start) : 1;
+
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_t *one = is_list ? yaml_document_get_node(&w->doc, n->data.sequence.items.start[i]) : n;
+        if (!walk_is_bounded(w, one, 0))
+            return false;
+        _cleanup_free_
+        char *path = path_of(w, one);
+        if (!path || (!fn(w, path, arg) && !named_at(w, one)))
+            return false;
+    }
+    return true;
+}
+
+static bool take_env(struct walk *w, const char *path, void *arg)
+{
+    return read_env(arg, path, w->err);
+}
+
+static bool take_file(struct walk *w, const char *path, void *arg)
+{
+    struct compose *c = arg;
+
+    if (!c->folder)
+        c->folder = folder_of(path); /* the first one's is that of all of them */
+    if (c->env.len == 0)
+        read_default_env(c);
+    return read_file(w->list, path, c, w->err);
+}
+
+static bool take_include(struct walk *w, const yaml_node_t *n)
+{
+    const struct compose *c = w->arg;
+    struct compose other = {c, NULL, NULL, {0}, c->depth + 1, c->files};
+    const yaml_node_t *path = n->type == YAML_MAPPING_NODE ? walk_get(w, n, "path") : n,
+                      *folder = walk_get(w, n, "project_directory"), *env = walk_get(w, n, "env_file");
+    _cleanup_free_
+    char *given = NULL;
+    bool ok = path != NULL ||
+              err_set(w->err, ERR_INVALID, "%s: line %zu: an include without a path", w->file, n->start_mark.line + 1);
+
+    if (ok && !walk_is_null(folder)) {
+        given = path_of(w, folder);
+        ok = given != NULL;
+        other.folder = ok ? xasprintf("%s/", given) : NULL;
+    }
+    ok = ok && (walk_is_null(env) || each_path(w, env, take_env, &other)) && each_path(w, path, take_file, &other);
+    free(other.folder);
+    buf_free(&other.env);
+    return ok;
+}
+
+static bool take_includes(struct walk *w, const yaml_node_t *list)
+{
+    if (list->type != YAML_SEQUENCE_NODE)
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: include is not a list", w->file, list->start_mark.line + 1);
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const yaml_node_t *n = yaml_document_get_node(&w->doc, *i);
+        if (!walk_is_bounded(w, n, 0) || !take_include(w, n))
+            return false;
+    }
+    return true;
+}
+
+/* ---- services ---- */
+
+static bool take_image(struct walk *w, const yaml_node_t *image)
+{
+    if (!walk_scalar(image))
+        return walk_add_image(w, image); /* says what is wrong with it */
+    _cleanup_free_
+    char *text = expand(w, image);
+    return text && walk_add(w, image, text);
+}
+
+/* Its image, or that of what it extends. */
+static bool take_service(struct walk *w, const yaml_node_t *services, const yaml_node_t *service, const char *name,
+                         int depth)
+{
+    const struct compose *c = w->arg;
+    const yaml_node_t *image = walk_get(w, service, "image"), *extends = walk_get(w, service, "extends"),
+                      *file = walk_get(w, extends, "file");
+    const char *base = walk_scalar(extends) ? walk_scalar(extends) : walk_scalar(walk_get(w, extends, "service"));
+
+    if (!walk_is_null(image))
+        return take_image(w, image);
+    if (base && !walk_is_null(file))
+        return read_extended(w, file, base);
+    if (base && !c->wanted)
+        return true; /* of this file: it comes in its own turn */
+    if (base && depth < EXTENDS_MAX && walk_get(w, services, base))
+        return take_service(w, services, walk_get(w, services, base), base, depth + 1);
+    if (base)
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: there is no service %s that could be extended", w->file,
+                       service->start_mark.line + 1, base);
+    fprintf(stderr, "entrepot: %s: service %s has no image%s\n", w->file, name ? name : "?",
+            walk_get(w, service, "build") ? ": it is built" : "");
+    return true;
+}
+
+static bool take_wanted(struct walk *w, const yaml_node_t *services, const char *name)
+{
+    const yaml_node_t *service = walk_get(w, services, name);
+
+    if (!service)
+        return err_set(w->err, ERR_INVALID, "%s: there is no service %s", w->file, name);
+    return take_service(w, services, service, name, 0);
+}
+
+static bool walk_compose(struct walk *w, yaml_node_t *root)
+{
+    const struct compose *c = w->arg;
+    const yaml_node_t *services = walk_get(w, root, "services"), *include = walk_get(w, root, "include");
+
+    if (walk_is_null(root))
+        return true; /* after a last `---` */
+    if (walk_is_null(include) && (!services || services->type != YAML_MAPPING_NODE))
+        return err_set(w->err, ERR_INVALID, "%s: there are no services: is it a compose file?", w->file);
+    if (c->wanted)
+        return take_wanted(w, services, c->wanted);
+    if (!walk_is_null(include) && !take_includes(w, include))
+        return false;
+    if (!services || services->type != YAML_MAPPING_NODE)
+        return true;
+    for (yaml_node_pair_t *p = services->data.mapping.pairs.start; p < services->data.mapping.pairs.top; p++) {
+        const yaml_node_t *service = yaml_document_get_node(&w->doc, p->value);
+        if (!walk_is_bounded(w, service, 0) ||
+            !take_service(w, services, service, walk_scalar(yaml_document_get_node(&w->doc, p->key)), 0))
+            return false;
+    }
+    return true;
+}
+
+bool image_list_read_compose(struct image_list *l, const char *file, struct err *err)
+{
+    int files = 0;
+    struct compose c = {.folder = folder_of(file), .files = &files}; /* stdin: of this folder */
+
+    read_default_env(&c);
+    bool ok = read_file(l, file, &c, err);
+    free(c.folder);
+    buf_free(&c.env);
+    return ok;
+}
