@@ -124,6 +124,20 @@ static bool is_wanted(const struct plan *p, const struct part *part)
            (!p->wish->platform || part->attestation || platform_score(p->wish->platform, part->platform) > 0);
 }
 
+static void note_absent(struct plan *p, const struct manifest *m)
+{
+    _cleanup_buf_ struct buf names = {0};
+    struct cache_hit hit;
+
+    for (size_t i = 0; i < m->count && !p->wish->platform; i++) {
+        const struct part *part = &m->parts[i];
+        if (part->role == PART_MANIFEST && !part->attestation && part->platform[0] && !find(p, &part->digest, &hit))
+            buf_addf(&names, "%s%s", names.len > 0 ? ", " : "", part->platform);
+    }
+    if (names.len > 0)
+        buf_addf(&p->notes, "%s: not here, and left out: %s\n", p->text, names.data);
+}
+
 /* Of an index, the images that are here whole. */
 static bool add_index(struct plan *p, const struct manifest *m, int depth)
 {
@@ -153,8 +167,10 @@ static bool add_index(struct plan *p, const struct manifest *m, int depth)
             return false;
         added += !part->attestation;
     }
-    if (added > 0)
+    if (added > 0) {
+        note_absent(p, m);
         return true;
+    }
     if (partly)
         return is_incomplete(p, partly->platform, &lacks);
     return err_set(p->err, ERR_NOT_FOUND, "%s: no image%s%s is here: entrepot pull --platform %s %s first", p->text,

@@ -123,14 +123,6 @@ struct images {
     const char *name, *tag; /* only this one; or NULL */
 };
 
-static bool note_pin(void *arg, const struct holder *h)
-{
-    bool *pinned = arg;
-
-    *pinned = *pinned || h->kind == 'p';
-    return !*pinned;
-}
-
 static bool add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
     struct images *all = arg;
@@ -149,7 +141,7 @@ static bool add_image(void *arg, uint64_t repo, const char *tag, const struct ta
     i->row = *row;
     i->stored = rows_get_blob(all->t, &row->digest, &i->blob);
     i->is_private = rows_repo_is_private(all->t, repo);
-    rows_each_holder(all->t, &row->digest, note_pin, &i->pinned);
+    i->pinned = rows_pinned(all->t, repo, tag);
     tree_grow(&i->tree, all->t, &row->digest);
     return true;
 }
@@ -413,10 +405,10 @@ static void read_by_digest(struct index_txn *t, void *arg)
         return;
     b->image->stored = true;
     b->image->is_private = rows_repo_is_private(t, repo);
-    rows_each_holder(t, b->digest, note_pin, &b->image->pinned);
     b->image->row.digest = *b->digest;
     snprintf(b->image->name, sizeof(b->image->name), "%s", b->name);
     snprintf(b->image->tag, sizeof(b->image->tag), "%.*s", (int)REF_TAG_MAX, digest_format(b->digest, text));
+    b->image->pinned = rows_pinned(t, repo, b->image->tag);
     tree_grow(&b->image->tree, t, b->digest);
 }
 

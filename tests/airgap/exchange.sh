@@ -75,6 +75,8 @@ ask import "$W/skopeo-oci" >/dev/null
 served ghcr.io/team/skopeo 1 "$want"
 ask import "$W/skopeo.tar.xz" >/dev/null
 served ghcr.io/team/archive 1 "$want"
+ask unpin ghcr.io/team/skopeo:1 >/dev/null
+is "$(ask ls --json | jq -r '.images[] | select(.reference | startswith("ghcr.io/")) | .pinned' | tr '\n' ' ')" "true false " "one digest, two names, one pin"
 ask import "$W/skopeo-docker.tar" >/dev/null
 served ghcr.io/team/docker 1 "$(ask ls --json | jq -r '.images[] | select(.reference == "ghcr.io/team/docker:1") | .digest')"
 is "$(jq -r .config.digest "$W/served/manifest.json")" "$id" "the image ID of what skopeo wrote for docker"
