@@ -247,12 +247,22 @@ static json_t *describe_image(struct cache *c, struct image *i)
                      (json_int_t)i->blob.used, "pinned", i->pinned, "cached", whole, "private", i->is_private);
 }
 
+static int by_reference(const void *a, const void *b)
+{
+    const struct image *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+
+    return order ? order : strcmp(x->tag, y->tag);
+}
+
 void admin_images(struct admin_job *job)
 {
     struct images all = {0};
     json_t *list = json_array();
 
     index_read(job->proxy->cache->index, read_images, &all);
+    if (all.count > 0)
+        qsort(all.list, all.count, sizeof(*all.list), by_reference);
     for (size_t i = 0; i < all.count; i++)
         json_array_append_new(list, describe_image(job->proxy->cache, &all.list[i]));
     job->answer = json_pack("{s:o}", "images", list);
