@@ -67,6 +67,10 @@ struct ingest_info {
 /* Any thread. */
 int ingests_count(struct ingests *all);
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
+/* Who has had the last byte of a blob may look for it in the index before it is there. How many have been verified so
+ * far, and whether the first so many of them are kept by now, or are not to be. Any thread. */
+uint64_t ingests_verified(struct ingests *all);
+bool ingests_settled(struct ingests *all, uint64_t verified);
 /* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 

@@ -57,6 +57,7 @@ struct ingest {
     pthread_mutex_t lock;
     int refs;
     enum ingest_state state;
+    uint64_t verified; /* which one to be verified it was; 0: it is not yet */
     struct err err;
     int64_t size; /* -1 not known */
     uint8_t *bitmap;
@@ -79,9 +80,12 @@ struct ingests {
     struct cache *cache;
     pthread_mutex_t lock;
     int count;
+    uint64_t verified; /* ingests so far */
     TAILQ_HEAD(, ingest) list;
 };
 
+/* Its digest is right: it is VERIFIED. Owner's loop. */
+void ingest_set_verified(struct ingest *i);
 /* With the ingest's lock held. */
 bool ingest_has_segment(const struct ingest *i, int64_t segment);
 /* Tells followers that there is something new. With the lock held. */

@@ -308,10 +308,7 @@ static void verify(struct ingest *i)
         return;
     }
     i->over = true;
-    pthread_mutex_lock(&i->lock);
-    i->state = INGEST_VERIFIED;
-    ingest_wake(i);
-    pthread_mutex_unlock(&i->lock);
+    ingest_set_verified(i);
     keep(ingest_ref(i));
 }
 

@@ -59,6 +59,42 @@ void ingest_unlist(struct ingest *i)
     pthread_mutex_unlock(&all->lock);
 }
 
+void ingest_set_verified(struct ingest *i)
+{
+    struct ingests *all = i->cache->ingests;
+
+    pthread_mutex_lock(&all->lock);
+    pthread_mutex_lock(&i->lock);
+    i->verified = ++all->verified;
+    i->state = INGEST_VERIFIED;
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    pthread_mutex_unlock(&all->lock);
+}
+
+uint64_t ingests_verified(struct ingests *all)
+{
+    pthread_mutex_lock(&all->lock);
+    uint64_t n = all->verified;
+    pthread_mutex_unlock(&all->lock);
+    return n;
+}
+
+bool ingests_settled(struct ingests *all, uint64_t verified)
+{
+    bool settled = true;
+    struct ingest *i;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_FOREACH (i, &all->list, entry) {
+        pthread_mutex_lock(&i->lock);
+        settled = settled && (i->state != INGEST_VERIFIED || i->verified > verified);
+        pthread_mutex_unlock(&i->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return settled;
+}
+
 bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err)
 {
     return rows_drop_ingest(t, arg, err);

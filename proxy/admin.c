@@ -5,7 +5,10 @@
 #include "gc/gc.h"
 #include "proxy/handlers.h"
 
+#include <event2/event.h>
 #include <string.h>
+
+enum { SETTLE_MS = 5000, SETTLE_LOOK_MS = 2 };
 
 void admin_error(struct admin_job *job, int status, const char *fmt, ...)
 {
@@ -318,6 +321,38 @@ static bool takes_long(const struct admin_job *job)
     return false;
 }
 
+static void run(void *arg, const struct err *err UNUSED)
+{
+    struct admin_job *job = arg;
+
+    pool_run(takes_long(job) ? job->proxy->admin_pool : job->proxy->pool, work_and_answer, job);
+}
+
+/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. */
+static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};
+    struct admin_job *job = arg;
+    struct cache *c = job->proxy->cache;
+
+    job->patience_ms -= SETTLE_LOOK_MS;
+    if (job->patience_ms > 0 && !ingests_settled(c->ingests, job->verified) &&
+        event_base_once(loop_base(job->loop), -1, EV_TIMEOUT, settle, job, &later) == 0)
+        return;
+    index_barrier(c->index, run, job, job->loop);
+}
+
+static bool looks_at_images(const struct admin_job *job)
+{
+    static const char *const pages[] = {"/v1/images", "/v1/export", "/v1/verify", "/v1/rm",
+                                        "/v1/gc",     "/v1/pin",    "/v1/unpin"};
+
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++)
+        if (strcmp(job->path, pages[i]) == 0)
+            return true;
+    return strncmp(job->path, "/v1/images/", 11) == 0;
+}
+
 void handle_admin(struct worker *w, struct http_request *req)
 {
     struct admin_job *job = xcalloc(1, sizeof(*job));
@@ -335,5 +370,10 @@ void handle_admin(struct worker *w, struct http_request *req)
     job->status = 200;
     job->fd = -1;
     http_on_gone(req, client_gone, job);
-    pool_run(takes_long(job) ? w->proxy->admin_pool : w->proxy->pool, work_and_answer, job);
+    job->verified = ingests_verified(w->proxy->cache->ingests);
+    job->patience_ms = SETTLE_MS;
+    if (looks_at_images(job))
+        settle(-1, 0, job);
+    else
+        run(job, NULL);
 }

@@ -26,8 +26,10 @@ struct admin_job {
     int fd; /* or a file of that size, with a lease on its blob; -1: none */
     int64_t size;
     struct digest digest;
-    bool streaming;   /* lines went out; the loop's */
-    atomic_bool gone; /* the client does not want to know any more: long work may stop */
+    uint64_t verified;   /* ingests, when it was asked */
+    int64_t patience_ms; /* that is left for them to be kept */
+    bool streaming;      /* lines went out; the loop's */
+    atomic_bool gone;    /* the client does not want to know any more: long work may stop */
 };
 
 enum { ADMIN_IMAGES_MAX = 4096 };

@@ -51,13 +51,20 @@ got=$(fetched)
 say "72 MB were fetched with $got bytes, interrupted three times"
 is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is here is right"
 
-say "pull: done is what the index has, however slowly the disk syncs"
+say "pulled is what the index has, however slowly the disk syncs"
 entrepot_stop
 mv "$W/cache" "$W/cache.far"
 DAEMON=(strace -D -qq -f -e trace=fsync -e inject=fsync:delay_enter=300000 -o /dev/null)
 entrepot_start "$NGINX_PORT"
 ask pull app:1 >/dev/null
 is "$(ask ls --json | jq -r '.images[].cached')" true "at once after the pull"
+entrepot_stop
+rm -rf "$W/cache"
+entrepot_start "$NGINX_PORT"
+for p in manifests/1 $(jq -r '.config.digest, .layers[].digest | "blobs/" + .' "$www/manifests/1"); do
+    curl -sf "http://127.0.0.1:$PORT/v2/app/$p" >/dev/null || fail "$p"
+done
+is "$(ask ls --json | jq -r '.images[].cached')" true "at once after an engine's"
 entrepot_stop
 DAEMON=()
 rm -rf "$W/cache"
