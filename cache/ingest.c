@@ -153,6 +153,7 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
     }
     i->hasher = hasher_new(digest->alg);
     count_received(i);
+    i->resumed = i->received;
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
     return i;
@@ -402,6 +403,11 @@ int64_t ingest_received(struct ingest *i)
     int64_t received = i->received;
     pthread_mutex_unlock(&i->lock);
     return received;
+}
+
+int64_t ingest_resumed(const struct ingest *i)
+{
+    return i->resumed;
 }
 
 int ingest_followers(struct ingest *i)

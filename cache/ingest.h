@@ -115,6 +115,7 @@ bool ingest_is_stopping(struct ingest *i);
 enum ingest_state ingest_state(struct ingest *i); /* any thread */
 int64_t ingest_size(struct ingest *i);            /* -1 not known; any thread */
 int64_t ingest_received(struct ingest *i);        /* any thread */
+int64_t ingest_resumed(const struct ingest *i);   /* of that, what an earlier one had left; any thread */
 int ingest_followers(struct ingest *i);           /* any thread */
 const char *ingest_validator(struct ingest *i);
 /* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,

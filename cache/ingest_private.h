@@ -32,6 +32,7 @@ struct ingest {
     int fd;
     uint32_t origin;    /* a hash of the registry's host */
     int64_t started_ms; /* monotonic */
+    int64_t resumed;    /* bytes that an earlier ingest left */
 
     /* owner's loop; lent to an io worker while `busy` */
     struct hasher *hasher;

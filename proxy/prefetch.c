@@ -6,9 +6,10 @@
 
 struct prefetch {
     struct loop *loop;
-    void (*done)(void *arg, const struct body *listing, const struct err *err);
+    void (*done)(void *arg, const struct prefetch_result *r);
     void *arg;
     bool dropped;
+    int64_t had;
     struct follower *follower; /* until the blob is kept */
     struct body *answer;       /* the listing */
     struct cache *cache;
@@ -19,11 +20,11 @@ struct prefetch {
     struct fetch_request ask;
 };
 
-static void end(struct prefetch *p, const struct body *listing, const struct err *err)
+static void end(struct prefetch *p, const struct err *err)
 {
     if (p->follower)
         follower_leave(p->follower);
-    p->done(p->arg, listing, err);
+    p->done(p->arg, &(struct prefetch_result){err, p->answer, p->had});
     body_unref(p->answer);
     free(p->listing);
     free(p->path);
@@ -36,7 +37,7 @@ static void settled(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
-    end(p, p->answer, err);
+    end(p, err);
 }
 
 /* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
@@ -56,7 +57,7 @@ static void look(void *arg)
     int kept = follower_is_kept(p->follower, &err);
 
     if (kept < 0)
-        end(p, NULL, &err);
+        end(p, &err);
     else if (kept > 0)
         settle(p);
 }
@@ -68,7 +69,7 @@ static void fetched(void *arg, struct fetch_result *res)
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
     if (res->err.code != ERR_OK) {
-        end(p, NULL, &res->err);
+        end(p, &res->err);
         return;
     }
     if (!res->ingest || res->size <= 0) {
@@ -76,6 +77,7 @@ static void fetched(void *arg, struct fetch_result *res)
         settle(p);
         return;
     }
+    p->had = ingest_resumed(res->ingest);
     p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
     look(p);
 }
@@ -88,8 +90,7 @@ static void begin(void *arg)
 }
 
 static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
-                                     void (*done)(void *arg, const struct body *listing, const struct err *err),
-                                     void *arg)
+                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
     struct prefetch *p = xcalloc(1, sizeof(*p));
 
@@ -121,14 +122,13 @@ static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, con
 }
 
 void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
-                    void (*done)(void *arg, const struct body *listing, const struct err *err), void *arg)
+                    void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
     loop_post(loop, begin, prefetch_new(proxy, loop, wish, done, arg));
 }
 
 struct prefetch *prefetch_begin_here(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
-                                     void (*done)(void *arg, const struct body *listing, const struct err *err),
-                                     void *arg)
+                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
     struct prefetch *p = prefetch_new(proxy, loop, wish, done, arg);
 
@@ -143,7 +143,7 @@ void prefetch_drop(struct prefetch *p)
     p->dropped = true;
     err_set(&err, ERR_CANCELLED, "it is not wanted any more");
     if (p->follower)
-        end(p, NULL, &err);
+        end(p, &err);
 }
 
 /* ---- waiting ---- */
@@ -170,14 +170,14 @@ static void wait_unref(struct wait *w)
     free(w);
 }
 
-static void wake(void *arg, const struct body *listing UNUSED, const struct err *err)
+static void wake(void *arg, const struct prefetch_result *r)
 {
     struct wait *w = arg;
 
     pthread_mutex_lock(&w->lock);
-    w->ok = !err;
-    if (err)
-        w->err = *err;
+    w->ok = !r->err;
+    if (r->err)
+        w->err = *r->err;
     w->ended = true;
     pthread_cond_signal(&w->cond);
     wait_unref(w);

@@ -20,13 +20,18 @@ struct prefetch_wish {
 
 struct prefetch;
 
-/* Everything in `wish` is copied. `done` gets a listing's body, too (borrowed; else NULL). */
+struct prefetch_result {
+    const struct err *err;      /* NULL: it is here */
+    const struct body *listing; /* NULL: none was asked for */
+    int64_t had;                /* bytes of a blob that were here before */
+};
+
+/* Everything in `wish` is copied; what `done` gets is borrowed. */
 void prefetch_begin(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
-                    void (*done)(void *arg, const struct body *listing, const struct err *err), void *arg);
+                    void (*done)(void *arg, const struct prefetch_result *r), void *arg);
 /* The same, on `loop` itself; what it returns is good until `done`. */
 struct prefetch *prefetch_begin_here(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
-                                     void (*done)(void *arg, const struct body *listing, const struct err *err),
-                                     void *arg);
+                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg);
 /* Nobody wants it any more: `done` comes with ERR_CANCELLED, now or as soon as it is known what would be waited for. On
  * the loop. */
 void prefetch_drop(struct prefetch *p);

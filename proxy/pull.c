@@ -151,7 +151,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
     was_here = was_here || (it->tag[0] && digest_eq(&it->before, &it->digest));
     if (it->kind != PULL_LISTING && it->size > 0) {
         im->size += it->size;
-        im->fetched += was_here ? 0 : it->size;
+        im->fetched += was_here ? 0 : MAX(it->size - it->had, (int64_t)0);
     }
     say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
 }

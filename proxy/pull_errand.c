@@ -40,7 +40,7 @@ struct errand {
     int slot;
 };
 
-static void errand_ended(void *arg, const struct body *listing, const struct err *err)
+static void errand_ended(void *arg, const struct prefetch_result *r)
 {
     struct errand *e = arg;
     struct pull_shared *s = e->shared;
@@ -49,11 +49,12 @@ static void errand_ended(void *arg, const struct body *listing, const struct err
     struct item *it = s->items[e->slot]; /* NULL: the puller has gone */
     if (it) {
         it->prefetch = NULL;
-        it->ok = !err;
+        it->ok = !r->err;
         it->settled = true;
-        if (err)
-            it->err = *err;
-        it->listing = listing ? body_ref((struct body *)listing) : NULL;
+        if (r->err)
+            it->err = *r->err;
+        it->had = r->had;
+        it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;
         s->items[e->slot] = NULL;
         s->news = true;
         pthread_cond_signal(&s->cond);

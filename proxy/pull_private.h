@@ -44,6 +44,7 @@ struct item {
     /* under pull->lock */
     bool settled, ok;
     struct err err;
+    int64_t had; /* bytes that were here before */
     struct body *listing;
 };
 

@@ -44,8 +44,12 @@ cut_off KILL 0.8 $(E pull app:1) || fail "it was too fast"
 ask pull app:1 >/dev/null 2>&1 && fail "the daemon was killed, and the pull is done"
 wait $! "$ENTREPOT_PID" 2>/dev/null || true
 entrepot_start "$NGINX_PORT"
-ask pull app:1 >/dev/null
+resumed=$({ stat -c '%b %B' "$W"/cache/ingest/*.part || true; } | awk '{s += $1 * $2} END {print s + 0}')
+ask pull app:1 --json >"$W/pull.json"
 is "$(ask ls --json | jq -r '.images[].cached')" true "in the end it is whole"
+sum=$(tail -n 1 "$W/pull.json" | jq .fetched)
+[ "$sum" -le $((73000000 - resumed / 2)) ] || fail "$sum bytes are called fetched, and $resumed were there"
+[ "$sum" -ge 10000000 ] || fail "$sum bytes are called fetched"
 got=$(fetched)
 [ "$got" -lt 110000000 ] || fail "72 MB took $got bytes"
 say "72 MB were fetched with $got bytes, interrupted three times"
