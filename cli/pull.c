@@ -121,8 +121,8 @@ static void say_failed(const json_t *event)
     const char *reference = cli_text(event, "reference"), *why = cli_text(event, "error");
     bool named = strncmp(why, reference, strlen(reference)) == 0;
 
-    fprintf(stderr, "entrepot: %s%s%s%s; what has arrived is kept, pull it again when that is put right\n",
-            named ? "" : "pulling ", named ? "" : reference, named ? "" : ": ", why);
+    fprintf(stderr, "entrepot: pulling %s%s%s; what has arrived is kept, pull it again when that is put right\n",
+            named ? "" : reference, named ? "" : ": ", why);
 }
 
 static void print_sum(const json_t *answer)

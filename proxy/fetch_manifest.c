@@ -30,7 +30,7 @@ static bool by_tag(const struct fetch *f)
 
 static enum step offline(struct fetch *f)
 {
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s is not in the cache, and the cache is offline", f->name,
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and the cache is offline", f->name,
             by_tag(f) ? ":" : "", f->tag);
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
