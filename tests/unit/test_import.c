@@ -118,11 +118,34 @@ static void one_at_a_time(void **state UNUSED)
     int fd = store_open_import(h.cache->store, &d, false, &err);
     assert_true(fd >= 0 && import_lock(fd, &err));
     assert_false(import_write(h.cache, &d, 0, "x", 1, &err));
-    assert_int_equal(err.code, ERR_INVALID);
+    assert_int_equal(err.code, ERR_BUSY);
     assert_false(cache_adopt_import(h.cache, &d, NULL, &err));
-    assert_int_equal(err.code, ERR_INVALID);
+    assert_int_equal(err.code, ERR_BUSY);
     close(fd);
     assert_true(cache_adopt_import(h.cache, &d, NULL, &err));
+    end(&h);
+}
+
+/* A file that an import from a folder has put there is its owner's, too. */
+static void a_linked_file_is_not_written_into(void **state UNUSED)
+{
+    struct house h = begin();
+    struct err err = {0};
+    struct digest d;
+    char hex[DIGEST_TEXT_MAX];
+
+    digest_of(DIGEST_SHA256, "right", 5, &d);
+    char *to = xasprintf("%s/ingest/sha256-%s.import", h.dir, digest_hex(&d, hex)), *from = xasprintf("%s/own", h.dir);
+    FILE *f = fopen(from, "we");
+    assert_true(f && fputs("wrong", f) >= 0 && fclose(f) == 0 && link(from, to) == 0);
+    assert_false(import_write(h.cache, &d, 0, "right", 5, &err));
+    assert_int_equal(err.code, ERR_BUSY);
+    f = fopen(from, "re");
+    char text[6] = "";
+    assert_true(f && fread(text, 1, 5, f) == 5 && fclose(f) == 0);
+    assert_string_equal(text, "wrong");
+    free(to);
+    free(from);
     end(&h);
 }
 
@@ -175,6 +198,7 @@ int main(void)
         cmocka_unit_test(an_image_is_entered_whole),
         cmocka_unit_test(wrong_bytes_and_gaps),
         cmocka_unit_test(one_at_a_time),
+        cmocka_unit_test(a_linked_file_is_not_written_into),
         cmocka_unit_test(what_is_private_stays_so),
     };
 
