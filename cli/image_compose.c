@@ -162,12 +162,14 @@ static bool read_extended(struct walk *w, const yaml_node_t *file, const char *s
 
 /* ---- include ---- */
 
-/* One, or a list of them. */
+/* None, one, or a list of them. */
 static bool each_path(struct walk *w, const yaml_node_t *n, bool (*fn)(struct walk *w, const char *path, void *arg),
                       void *arg)
 {
-    bool is_list = n->type == YAML_SEQUENCE_NODE;
-    size_t count = is_list ? (size_t)(n->data.sequence.items.top - n->data.sequence.items.start) : 1;
+    bool is_list = n && n->type == YAML_SEQUENCE_NODE;
+    size_t count = !n || walk_is_null(n) ? 0
+                   : is_list             ? (size_t)(n->data.sequence.items.top - n->data.sequence.items.start)
+                                         : 1;
 
     for (size_t i = 0; i < count; i++) {
         const yaml_node_t *one = is_list ? yaml_document_get_node(&w->doc, n->data.sequence.items.start[i]) : n;
@@ -205,7 +207,7 @@ static bool take_include(struct walk *w, const yaml_node_t *n)
                       *folder = walk_get(w, n, "project_directory"), *env = walk_get(w, n, "env_file");
     _cleanup_free_
     char *given = NULL;
-    bool ok = path != NULL ||
+    bool ok = !walk_is_null(path) ||
               err_set(w->err, ERR_INVALID, "%s: line %zu: an include without a path", w->file, n->start_mark.line + 1);
 
     if (ok && !walk_is_null(folder)) {
@@ -213,7 +215,7 @@ static bool take_include(struct walk *w, const yaml_node_t *n)
         ok = given != NULL;
         other.folder = ok ? xasprintf("%s/", given) : NULL;
     }
-    ok = ok && (walk_is_null(env) || each_path(w, env, take_env, &other)) && each_path(w, path, take_file, &other);
+    ok = ok && each_path(w, env, take_env, &other) && each_path(w, path, take_file, &other);
     free(other.folder);
     buf_free(&other.env);
     return ok;
