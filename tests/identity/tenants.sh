@@ -141,6 +141,8 @@ say "alice pulls it: skopeo, containerd, docker"
 cp "$W/registry/docker/registry/v2/blobs/sha256/${own:7:2}/${own:7}/data" "$W/own-layer"
 skopeo_copy --src-creds "alice:$alice" "docker://127.0.0.1:$PORT/team/secret:1" || fail "skopeo as alice"
 is "$(jq -r '.manifests[0].digest' "$W/out/index.json")" "$secret_digest" "what skopeo got"
+is "$(ask ls --json | jq -c '[.images[] | [.reference, .private]]')" \
+    '[["docker.io/library/public:1",false],["docker.io/team/secret:1",true]]' "what ls calls private"
 mkdir -p "$W/certs.d/docker.io"
 printf '[host."http://127.0.0.1:%s"]\n  capabilities = ["pull", "resolve"]\n' "$PORT" >"$W/certs.d/docker.io/hosts.toml"
 printf 'version = 2\nroot = "%s"\nstate = "%s"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\n  address = "%s"\n' \
