@@ -22,29 +22,32 @@ printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+js
 want=sha256:$(sha256sum <"$www/manifests/1" | sed 's/ .*//')
 cp "$www/manifests/1" "$www/manifests/$want"
 fetched() { awk '$3 == "GET" && $4 ~ /blobs/ {s += $2} END {print s + 0}' "$W/nginx.access"; }
-cut_off() { # SIGNAL SECONDS COMMAND...: sends it a signal after that time; false if it was done before
-    local signal=$1 seconds=$2
-    shift 2
+parts() { { stat -c '%b %B' "$W"/cache/ingest/*.part 2>/dev/null || true; } | awk '{s += $1 * $2} END {print s + 0}'; }
+has_come() { [ "$(parts)" -ge "$1" ]; }
+cut_off() { # SIGNAL BYTES PID COMMAND...: sends it to the process, or (PID "") the command, when so much has come; false if it is done
+    local signal=$1 bytes=$2 target=$3
+    shift 3
     env --default-signal=INT "$@" >"$W/cut.out" 2>&1 & # a shell has its jobs ignore Ctrl-C
     local pid=$!
-    sleep "$seconds"
-    kill -"$signal" $pid 2>/dev/null || return 1
+    wait_for 30 has_come "$bytes" || fail "only $(parts) bytes have come"
+    kill -0 $pid && kill -"$signal" "${target:-$pid}" || return 1
     ! wait $pid
 }
 E() { echo "$ENTREPOT" "$@" --socket "$W/admin.sock"; }
 
-nginx_start 8m
+nginx_start 4m
 entrepot_start "$NGINX_PORT"
 say "pull: Ctrl-C, kill -9 of the command, kill -9 of the daemon"
-cut_off INT 0.8 $(E pull app:1) || fail "it was too fast"
+cut_off INT 12000000 "" $(E pull app:1) || fail "it was too fast"
 is "$(ask ls --json | jq -r '.images[].cached')" false "after Ctrl-C the image is here in part"
 ask ls --pullable | grep -q . && fail "what is here in part is called pullable"
-cut_off KILL 0.8 $(E pull app:1) || fail "it was too fast"
-(sleep 0.8; kill -9 "$ENTREPOT_PID") &
-ask pull app:1 >/dev/null 2>&1 && fail "the daemon was killed, and the pull is done"
-wait $! "$ENTREPOT_PID" 2>/dev/null || true
+cut_off KILL 26000000 "" $(E pull app:1) || fail "it was too fast"
+cut_off KILL 40000000 "$ENTREPOT_PID" $(E pull app:1) || fail "the daemon was killed, and the pull is done"
+wait "$ENTREPOT_PID" 2>/dev/null || true
+sed -i 's/limit_rate .*/limit_rate 0;/' "$W/nginx.conf"
+kill -HUP "$NGINX_PID"
 entrepot_start "$NGINX_PORT"
-resumed=$({ stat -c '%b %B' "$W"/cache/ingest/*.part || true; } | awk '{s += $1 * $2} END {print s + 0}')
+resumed=$(parts)
 ask pull app:1 --json >"$W/pull.json"
 is "$(ask ls --json | jq -r '.images[].cached')" true "in the end it is whole"
 sum=$(tail -n 1 "$W/pull.json" | jq .fetched)
