@@ -51,6 +51,8 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
         return err_set(err, ERR_BUSY, "another import of it has just ended");
     if (st.st_nlink > 1) /* a folder's file, shared by another import: not to be written into */
         return err_set(err, ERR_BUSY, "another import of it is under way");
+    if (offset > 0 && st.st_size == 0)
+        return err_set(err, ERR_NOT_FOUND, "what was sent of it is not there any more");
     if (offset < 0 || offset > st.st_size)
         return err_set(err, ERR_INVALID, "%lld bytes are here, not %lld", (long long)st.st_size, (long long)offset);
     for (size_t at = 0; at < len;) {

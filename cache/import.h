@@ -11,7 +11,8 @@
 
 /* How much of it is here: `whole`, else so many bytes are. */
 bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *received, struct err *err);
-/* Bytes at `offset`, which is at most what has been received. Errors: ERR_INVALID (a gap), ERR_BUSY (another import
+/* Bytes at `offset`, which is at most what has been received. Errors: ERR_INVALID (a gap),
+ * ERR_NOT_FOUND (another import has just ended, with these bytes or because they were wrong), ERR_BUSY (another import
  * writes or hashes it just now), ERR_IO, ERR_NO_SPACE. */
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err);

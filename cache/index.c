@@ -135,7 +135,7 @@ static bool grow(struct index *index, struct err *err)
 /* A full disk: once there is something to give up for it. A broken environment: once it can be opened anew. */
 static bool can_try_again(struct index *index, int rc, struct err *err)
 {
-    if (rc == ENOSPC || rc == EDQUOT)
+    if (rc == ENOSPC || rc == EDQUOT || rc == EIO)
         return index_drop_ballast(index);
     if (rc == MDB_MAP_FULL)
         return grow(index, err);
@@ -173,7 +173,7 @@ static bool try_batch(struct index *index, struct ops *batch, bool *again, struc
         *again = grow(index, err);
         return false;
     }
-    rc = mdb_txn_commit(t.txn);
+    rc = index_why(index, mdb_txn_commit(t.txn));
     if (rc == 0)
         return true;
     index_err(err, rc, "committing");

@@ -8,10 +8,11 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 /* Kept aside for a day on which the disk is full: without it the collector could not even write what it let go of. */
-enum { BALLAST_BYTES = 4 << 20 };
+enum { BALLAST_BYTES = 4 << 20, FULL_BYTES = 64 << 20 };
 
 /* ---- the mark ---- */
 
@@ -180,6 +181,14 @@ void index_restock(struct index *index)
     close(fd);
     if (!ok)
         unlink(index->ballast);
+}
+
+int index_why(const struct index *index, int rc)
+{
+    struct statvfs fs;
+    bool full = rc == EIO && statvfs(index->dir, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_BYTES;
+
+    return full ? ENOSPC : rc;
 }
 
 bool index_drop_ballast(struct index *index)

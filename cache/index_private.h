@@ -66,6 +66,9 @@ void index_watch_faults(struct index *index);
 void index_unwatch_faults(void);
 /* Gives the disk some room back, once. */
 bool index_drop_ballast(struct index *index);
+/* A commit's error: of a disk that takes a part of a write because it is full, LMDB says EIO; then ENOSPC. What others
+ * have given back since may have made a little room again. */
+int index_why(const struct index *index, int rc);
 bool index_err(struct err *err, int rc, const char *what);
 
 #endif

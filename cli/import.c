@@ -13,6 +13,7 @@
 enum {
     PIECE = 1 << 20,   /* bytes of one request: as many as the daemon takes */
     BUSY_TRIES = 1200, /* while another import is at the same blob: as long as hashing a large one may take */
+    GONE_TRIES = 10,   /* while it has just ended, and the index does not have the blob yet */
     BUSY_US = 500000,  /* between them */
 };
 
@@ -100,7 +101,7 @@ static bool post_in_turn(struct job *j, const struct digest *d, const char *path
         int64_t received;
         if (look(j, d, theirs, &received, &why) && *theirs)
             break;
-        if (err->code != ERR_BUSY || tries == BUSY_TRIES)
+        if (tries >= (err->code == ERR_BUSY ? BUSY_TRIES : err->code == ERR_NOT_FOUND ? GONE_TRIES : 0))
             return false;
         usleep(BUSY_US);
     }
