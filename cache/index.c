@@ -135,7 +135,7 @@ static bool grow(struct index *index, struct err *err)
 /* A full disk: once there is something to give up for it. A broken environment: once it can be opened anew. */
 static bool can_try_again(struct index *index, int rc, struct err *err)
 {
-    if (rc == ENOSPC || rc == EDQUOT || rc == EIO)
+    if (rc == ENOSPC || rc == EDQUOT)
         return index_drop_ballast(index);
     if (rc == MDB_MAP_FULL)
         return grow(index, err);
