@@ -309,23 +309,32 @@ static void client_gone(void *arg)
     atomic_store(&job->gone, true);
 }
 
-/* An io worker is not to be kept from its work by what waits for its work. */
-static bool takes_long(const struct admin_job *job)
+/* LONG: an io worker is not to be kept from its work by what waits for its work. LOOKS: at what images there are. */
+enum { LONG = 1, LOOKS = 2 };
+
+static unsigned traits(const struct admin_job *job)
 {
-    static const char *const pages[] = {"/v1/pull",   "/v1/verify", "/v1/gc",          "/v1/rm",
-                                        "/v1/export", "/v1/import", "/v1/import/blob", "/v1/import/bytes"};
+    static const struct {
+        const char *path;
+        unsigned traits;
+    } pages[] = {
+        {"/v1/pull", LONG},         {"/v1/import", LONG},         {"/v1/import/blob", LONG},
+        {"/v1/import/bytes", LONG}, {"/v1/export", LONG | LOOKS}, {"/v1/verify", LONG | LOOKS},
+        {"/v1/gc", LONG | LOOKS},   {"/v1/rm", LONG | LOOKS},     {"/v1/images", LOOKS},
+        {"/v1/pin", LOOKS},         {"/v1/unpin", LOOKS},
+    };
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
-        if (strcmp(job->path, pages[i]) == 0)
-            return true;
-    return false;
+        if (strcmp(job->path, pages[i].path) == 0)
+            return pages[i].traits;
+    return strncmp(job->path, "/v1/images/", 11) == 0 ? LOOKS : 0;
 }
 
 static void run(void *arg, const struct err *err UNUSED)
 {
     struct admin_job *job = arg;
 
-    pool_run(takes_long(job) ? job->proxy->admin_pool : job->proxy->pool, work_and_answer, job);
+    pool_run(traits(job) & LONG ? job->proxy->admin_pool : job->proxy->pool, work_and_answer, job);
 }
 
 /* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. */
@@ -340,17 +349,6 @@ static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         event_base_once(loop_base(job->loop), -1, EV_TIMEOUT, settle, job, &later) == 0)
         return;
     index_barrier(c->index, run, job, job->loop);
-}
-
-static bool looks_at_images(const struct admin_job *job)
-{
-    static const char *const pages[] = {"/v1/images", "/v1/export", "/v1/verify", "/v1/rm",
-                                        "/v1/gc",     "/v1/pin",    "/v1/unpin"};
-
-    for (size_t i = 0; i < ARRAY_LEN(pages); i++)
-        if (strcmp(job->path, pages[i]) == 0)
-            return true;
-    return strncmp(job->path, "/v1/images/", 11) == 0;
 }
 
 void handle_admin(struct worker *w, struct http_request *req)
@@ -372,7 +370,7 @@ void handle_admin(struct worker *w, struct http_request *req)
     http_on_gone(req, client_gone, job);
     job->verified = ingests_verified(w->proxy->cache->ingests);
     job->patience_ms = SETTLE_MS;
-    if (looks_at_images(job))
+    if (traits(job) & LOOKS)
         settle(-1, 0, job);
     else
         run(job, NULL);

@@ -2,7 +2,8 @@
  *
  * Every request is worked off on a worker of its own pool (what may take long on another one, so that it keeps nothing
  * else waiting), since it may read many manifests or wait for a collection; the answer goes back to the loop of its
- * connection.
+ * connection. What looks at the images waits a moment first, for what clients have just been served is not in the index
+ * yet (ingests_settled()).
  */
 #ifndef ENTREPOT_PROXY_ADMIN_H
 #define ENTREPOT_PROXY_ADMIN_H
