@@ -83,9 +83,7 @@ truncate -s 48M "$W/disk"
 mkfs.ext4 -q -m 0 "$W/disk"
 mkdir "$W/small"
 mount -o loop "$W/disk" "$W/small"
-mkfifo "$W/fifo"
-# A reader that stops after 30 MB, so that the writer is half way for sure.
-cut_export() { # SIGNAL
+cut_export() { # by the size its file may have: it is half way for sure
     rm -f "$W/out.tar"
     (ulimit -f 40000; exec "$ENTREPOT" export app:1 -o "$W/out.tar" --socket "$W/admin.sock" >"$W/cut.out" 2>&1) && return 1
     return 0
