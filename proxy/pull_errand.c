@@ -53,7 +53,8 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
         it->settled = true;
         if (r->err)
             it->err = *r->err;
-        it->had = r->had;
+        if (it->attempts == 0) /* later ones go on from what this pull has fetched */
+            it->had = r->had;
         it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;
         s->items[e->slot] = NULL;
         s->news = true;
