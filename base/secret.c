@@ -20,10 +20,8 @@ void secret_clear_buf(struct buf *b)
 
 char *secret_read(const char *file, struct err *err)
 {
-    _cleanup_free_
-    char *text = xmalloc(SECRET_MAX + 1);
-    _cleanup_close_
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    _cleanup_free_ char *text = xmalloc(SECRET_MAX + 1);
+    _cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
     size_t len = 0;
     ssize_t n = fd >= 0 ? 1 : -1;
     char *out = NULL;

@@ -12,8 +12,7 @@ enum { MEMORY_BYTES = 8 << 20, LOST_CHILDREN = 128 };
 /* Out of the way, for whoever wants to look; what it knew is made anew. */
 static bool move_aside(const char *dir, struct err *err)
 {
-    _cleanup_free_
-    char *aside = xasprintf("%s.damaged-%lld", dir, (long long)clock_now_s());
+    _cleanup_free_ char *aside = xasprintf("%s.damaged-%lld", dir, (long long)clock_now_s());
 
     if (rename(dir, aside) != 0)
         return err_errno(err, ERR_IO, "moving %s aside", dir);
@@ -73,8 +72,7 @@ bool cache_end_rebuilding(struct cache *c, struct err *err)
 struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
 {
     struct cache *c = xcalloc(1, sizeof(*c));
-    _cleanup_free_
-    char *index_dir = xasprintf("%s/index", path);
+    _cleanup_free_ char *index_dir = xasprintf("%s/index", path);
     struct totals totals;
 
     c->pool = pool;

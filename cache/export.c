@@ -64,9 +64,8 @@ static void add_text(struct export_list *l, const char *name, json_t *doc)
 static void add_blob(struct plan *p, const struct digest *d, int64_t size, bool is_config)
 {
     char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_
-    char *name = p->wish->docker ? xasprintf("%s.%s", digest_hex(d, hex), is_config ? "json" : "tar")
-                                 : xasprintf("blobs/%s/%s", digest_alg_name(d), digest_hex(d, hex));
+    _cleanup_free_ char *name = p->wish->docker ? xasprintf("%s.%s", digest_hex(d, hex), is_config ? "json" : "tar")
+                                                : xasprintf("blobs/%s/%s", digest_alg_name(d), digest_hex(d, hex));
     struct export_member *m = add_member(p->out, name);
 
     if (!m)

@@ -18,8 +18,7 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
     *received = 0;
     if (*whole)
         return true;
-    _cleanup_close_
-    int fd = store_open_import(c->store, d, false, &why);
+    _cleanup_close_ int fd = store_open_import(c->store, d, false, &why);
     if (fd < 0 && why.code == ERR_NOT_FOUND)
         return true;
     if (fd < 0 || fstat(fd, &st) != 0)
@@ -40,8 +39,7 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
                   struct err *err)
 {
     struct stat st;
-    _cleanup_close_
-    int fd = store_open_import(c->store, d, true, err);
+    _cleanup_close_ int fd = store_open_import(c->store, d, true, err);
 
     if (fd < 0 || !import_lock(fd, err))
         return false;

@@ -76,7 +76,7 @@ static void lock_readers(struct index *index)
 
     pthread_mutex_lock(&index->readers_lock);
     SLIST_FOREACH(r, &index->readers, entry)
-    pthread_mutex_lock(&r->lock);
+        pthread_mutex_lock(&r->lock);
 }
 
 static void unlock_readers(struct index *index)
@@ -84,7 +84,7 @@ static void unlock_readers(struct index *index)
     struct reader *r;
 
     SLIST_FOREACH(r, &index->readers, entry)
-    pthread_mutex_unlock(&r->lock);
+        pthread_mutex_unlock(&r->lock);
     pthread_mutex_unlock(&index->readers_lock);
 }
 
@@ -97,8 +97,7 @@ static bool reopen(struct index *index, struct err *err)
     struct reader *r;
 
     lock_readers(index);
-    SLIST_FOREACH(r, &index->readers, entry)
-    {
+    SLIST_FOREACH(r, &index->readers, entry) {
         if (r->txn)
             mdb_txn_abort(r->txn);
         r->txn = NULL;
@@ -162,7 +161,7 @@ static bool try_batch(struct index *index, struct ops *batch, bool *again, struc
         *again = can_try_again(index, rc, err);
         return false;
     }
-    STAILQ_FOREACH (op, batch, entry) {
+    STAILQ_FOREACH(op, batch, entry) {
         if (op->err.code != ERR_OK || op->apply(&t, op->arg, &op->err))
             continue;
         mdb_txn_abort(t.txn);
@@ -193,7 +192,7 @@ static void commit_batch(struct index *index, struct ops *batch)
     index_leave();
     if (!committed)
         log_limited(LOG_LEVEL_ERROR, "index write", "index: %s", err.msg);
-    STAILQ_FOREACH (op, batch, entry)
+    STAILQ_FOREACH(op, batch, entry)
         if (!committed && op->err.code == ERR_OK)
             op->err = err;
 }
@@ -363,8 +362,7 @@ static bool open_env(struct index *index, struct err *err)
 {
     size_t map_size = index->map_size;
     struct stat st;
-    _cleanup_free_
-    char *data = xasprintf("%s/data.mdb", index->dir);
+    _cleanup_free_ char *data = xasprintf("%s/data.mdb", index->dir);
 
     /* The map is never smaller than the file, and leaves room to write before it must grow. */
     if (stat(data, &st) == 0)

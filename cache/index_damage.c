@@ -18,8 +18,7 @@ enum { BALLAST_BYTES = 4 << 20, FULL_BYTES = 64 << 20 };
 
 bool index_is_marked(const char *dir)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/damaged", dir);
+    _cleanup_free_ char *path = xasprintf("%s/damaged", dir);
 
     return access(path, F_OK) == 0;
 }

@@ -174,10 +174,10 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
     }
     i->shared = i->shared || !is_private;
     SLIST_FOREACH(r, &i->repos, entry)
-    if (strcmp(r->name, repo) == 0) {
-        r->proof = proof == PROOF_BYTES ? proof : r->proof;
-        return;
-    }
+        if (strcmp(r->name, repo) == 0) {
+            r->proof = proof == PROOF_BYTES ? proof : r->proof;
+            return;
+        }
     r = xcalloc(1, sizeof(*r));
     r->name = xstrdup(repo);
     r->proof = proof;

@@ -119,7 +119,7 @@ void ingest_wake(struct ingest *i)
     bool ended = i->state != INGEST_RECEIVING;
     struct follower *f;
 
-    TAILQ_FOREACH (f, &i->followers, entry) {
+    TAILQ_FOREACH(f, &i->followers, entry) {
         if (!f->waiting || (!ended && readable(i, f->position, f->end) == 0))
             continue;
         f->waiting = false;

@@ -39,8 +39,7 @@ static void hash_back(void *arg)
 {
     struct read_back *r = arg;
     struct ingest *i = r->i;
-    _cleanup_free_
-    char *chunk = xmalloc(READ_BACK);
+    _cleanup_free_ char *chunk = xmalloc(READ_BACK);
 
     while (i->hashed < r->to) {
         ssize_t n = pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
@@ -206,9 +205,10 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
         return false;
     SLIST_FOREACH(r, &i->repos, entry)
-    if (!rows_intern_repo(t, r->name, &repo, err) || (r->is_private && !rows_set_repo_private(t, repo, true, err)) ||
-        !rows_link(t, repo, &i->digest, r->proof, row.created, err))
-        return false;
+        if (!rows_intern_repo(t, r->name, &repo, err) ||
+            (r->is_private && !rows_set_repo_private(t, repo, true, err)) ||
+            !rows_link(t, repo, &i->digest, r->proof, row.created, err))
+            return false;
     return true;
 }
 

@@ -30,7 +30,7 @@ void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest
     struct ingest *i;
 
     pthread_mutex_lock(&all->lock);
-    TAILQ_FOREACH (i, &all->list, entry) {
+    TAILQ_FOREACH(i, &all->list, entry) {
         pthread_mutex_lock(&i->lock);
         struct ingest_info info = {i->digest, i->size, i->received, i->follower_count};
         pthread_mutex_unlock(&i->lock);
@@ -86,7 +86,7 @@ bool ingests_settled(struct ingests *all, uint64_t verified)
     struct ingest *i;
 
     pthread_mutex_lock(&all->lock);
-    TAILQ_FOREACH (i, &all->list, entry) {
+    TAILQ_FOREACH(i, &all->list, entry) {
         pthread_mutex_lock(&i->lock);
         settled = settled && (i->state != INGEST_VERIFIED || i->verified > verified);
         pthread_mutex_unlock(&i->lock);
@@ -106,7 +106,7 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
     bool ok = true;
 
     pthread_mutex_lock(&all->lock); /* nobody can begin meanwhile */
-    TAILQ_FOREACH (i, &all->list, entry)
+    TAILQ_FOREACH(i, &all->list, entry)
         if (digest_eq(&i->digest, d))
             break;
     if (!i)

@@ -62,8 +62,7 @@ static void read_images(struct index_txn *t, void *arg)
 
 static bool write_whole(const char *path, const struct buf *text, struct err *err)
 {
-    _cleanup_close_
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
     if (fd < 0)
         return err_errno(err, ERR_IO, "creating %s", path);
@@ -81,8 +80,7 @@ static bool write_whole(const char *path, const struct buf *text, struct err *er
 bool layout_save(struct cache *c, struct err *err)
 {
     struct save s = {0};
-    _cleanup_free_
-    char *path = xasprintf("%s/index.json", store_path(c->store)), *fresh = xasprintf("%s.new", path);
+    _cleanup_free_ char *path = xasprintf("%s/index.json", store_path(c->store)), *fresh = xasprintf("%s.new", path);
 
     if (atomic_load(&c->rebuilding) || !atomic_exchange(&c->tags_changed, false))
         return true;
@@ -141,8 +139,7 @@ static bool apply_load(struct index_txn *t, void *arg, struct err *err)
 
 size_t layout_load(struct cache *c)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/index.json", store_path(c->store));
+    _cleanup_free_ char *path = xasprintf("%s/index.json", store_path(c->store));
     json_error_t why;
     struct err err = {0};
     json_t *doc = json_load_file(path, 0, &why);

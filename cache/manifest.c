@@ -120,8 +120,7 @@ static bool add_parts(struct manifest *m, enum part_role role, const json_t *lis
     if (json_array_size(list) + 2 > MANIFEST_CHILDREN_MAX - m->count)
         return err_set(err, ERR_TOO_LARGE, "more than %d children", (int)MANIFEST_CHILDREN_MAX);
     m->parts = xrealloc(m->parts, (m->count + json_array_size(list) + 2) * sizeof(*m->parts));
-    json_array_foreach(list, i, d)
-    {
+    json_array_foreach(list, i, d) {
         if (!add_part(m, role, d, what, err))
             return false;
     }
@@ -216,8 +215,7 @@ bool image_config_parse(struct image_config *c, const void *data, size_t len, st
     const json_t *ids = json_object_get(json_object_get(doc, "rootfs"), "diff_ids");
     if (json_array_size(ids) <= MANIFEST_CHILDREN_MAX) {
         c->diff_ids = xcalloc(json_array_size(ids) + 1, sizeof(*c->diff_ids));
-        json_array_foreach(ids, i, id)
-        {
+        json_array_foreach(ids, i, id) {
             const char *text = json_string_value(id);
             if (text && digest_parse(&c->diff_ids[c->count], text, strlen(text)))
                 c->count++;

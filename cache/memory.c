@@ -93,7 +93,7 @@ static struct entry *find(struct shard *s, const struct digest *d)
 {
     struct entry *e;
 
-    LIST_FOREACH (e, bucket_of(s, d), chain)
+    LIST_FOREACH(e, bucket_of(s, d), chain)
         if (digest_eq(&e->digest, d))
             return e;
     return NULL;

@@ -315,8 +315,7 @@ bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, 
                      const uint8_t *bitmap, size_t bitmap_len, struct err *err)
 {
     size_t text = strnlen(validator, VALIDATOR_MAX);
-    _cleanup_free_
-    uint8_t *v = xmalloc(8 + 1 + text + bitmap_len);
+    _cleanup_free_ uint8_t *v = xmalloc(8 + 1 + text + bitmap_len);
 
     put_le64(v, size);
     v[8] = (uint8_t)text;

@@ -9,8 +9,7 @@
 
 static int open_dir(const char *path, const char *sub, struct err *err)
 {
-    _cleanup_free_
-    char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
+    _cleanup_free_ char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
 
     if (mkdir(full, 0755) != 0 && errno != EEXIST) {
         err_errno(err, ERR_IO, "creating %s", full);
@@ -25,8 +24,7 @@ static int open_dir(const char *path, const char *sub, struct err *err)
 /* mkdir -p, for a cache path that is not there yet. */
 static void make_parents(const char *path)
 {
-    _cleanup_free_
-    char *copy = xstrdup(path);
+    _cleanup_free_ char *copy = xstrdup(path);
 
     for (char *p = copy + 1; *p; p++) {
         if (*p != '/')
@@ -40,8 +38,7 @@ static void make_parents(const char *path)
 /* Creates a small file once; returns it open, or -1. */
 static int settle_file(const char *path, const char *name, const char *text, struct err *err)
 {
-    _cleanup_free_
-    char *full = xasprintf("%s/%s", path, name);
+    _cleanup_free_ char *full = xasprintf("%s/%s", path, name);
     int fd = open(full, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     struct stat st;
 
@@ -168,8 +165,7 @@ bool store_stat_blob(struct store *s, const struct digest *d, struct file_info *
 bool store_read_blob(struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *err)
 {
     struct file_info info;
-    _cleanup_close_
-    int fd = store_open_blob(s, d, &info, err);
+    _cleanup_close_ int fd = store_open_blob(s, d, &info, err);
     int64_t size = fd >= 0 ? info.size : 0;
 
     if (fd < 0)
@@ -311,8 +307,7 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
 
     snprintf(name, sizeof(name), "%s-%.32s.%llu.tmp", digest_alg_name(d), digest_hex(d, hex),
              (unsigned long long)atomic_fetch_add(&s->serial, 1));
-    _cleanup_close_
-    int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    _cleanup_close_ int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return store_fail(err, "creating", d);
     for (size_t at = 0; at < len;) {

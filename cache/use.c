@@ -61,7 +61,7 @@ static struct used *find(struct use *u, const struct digest *d, bool create)
     struct chain *bucket = &u->buckets[digest_hash(d) % BUCKETS];
     struct used *e;
 
-    LIST_FOREACH (e, bucket, chain)
+    LIST_FOREACH(e, bucket, chain)
         if (digest_eq(&e->digest, d))
             return e;
     if (!create)

@@ -38,8 +38,7 @@ static bool hash_file(int fd, const struct verify_pace *pace, struct hasher *h, 
                       struct err *err)
 {
     int64_t started_ms = clock_mono_ms(), at = 0;
-    _cleanup_free_
-    char *chunk = xmalloc(CHUNK);
+    _cleanup_free_ char *chunk = xmalloc(CHUNK);
 
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     for (;;) {
@@ -141,8 +140,7 @@ static enum verified verify(struct check *c, const struct verify_pace *pace, int
     struct err why = {0};
     _cleanup_buf_ struct buf head = {0};
     struct digest seen;
-    _cleanup_close_
-    int fd = store_open_blob(c->cache->store, &c->digest, &c->info, &why);
+    _cleanup_close_ int fd = store_open_blob(c->cache->store, &c->digest, &c->info, &why);
 
     if (fd < 0 && why.code == ERR_NOT_FOUND)
         return conclude(c, apply_bad, VERIFIED_MISSING, err);
@@ -195,8 +193,7 @@ static bool adopt(struct check *c, int fd, const struct verify_pace *pace, struc
 bool cache_adopt_import(struct cache *cache, const struct digest *d, const struct verify_pace *pace, struct err *err)
 {
     struct check c = {.cache = cache, .digest = *d};
-    _cleanup_close_
-    int fd = store_open_import(cache->store, d, false, err);
+    _cleanup_close_ int fd = store_open_import(cache->store, d, false, err);
 
     if (fd < 0 || !import_lock(fd, err))
         return false;

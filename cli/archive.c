@@ -195,8 +195,7 @@ static bool unpack(struct feed *f, struct digest *diff_id)
     struct archive *u = archive_read_new();
     struct archive_entry *e;
     struct hasher *h = hasher_new(DIGEST_SHA256);
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
     la_ssize_t n = -1;
 
     archive_read_support_filter_gzip(u);
@@ -256,8 +255,7 @@ static bool list_entry(struct archive_files *a, struct archive *in, struct archi
     }
     struct content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
     c.hasher = archive_blob_digest(f->name, &d) ? NULL : hasher_new(DIGEST_SHA256);
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
     struct feed from = {.in = in, .c = &c, .piece = piece};
     bool ok = look_at(&from, err);
     if (c.hasher)
@@ -282,8 +280,7 @@ static bool list_tar(struct archive_files *a, struct err *err)
 
 static bool pass_on(struct archive *in, const struct archive_file *f, const struct archive_visit *v, struct err *err)
 {
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
     la_ssize_t n;
 
     while ((n = archive_read_data(in, piece, PIECE)) > 0)
@@ -316,11 +313,9 @@ static bool read_tar(const struct archive_files *a, const struct archive_visit *
 
 static bool list_file(struct archive_files *a, const char *name, struct err *err)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/%s", a->path, name), *piece = xmalloc(PIECE);
+    _cleanup_free_ char *path = xasprintf("%s/%s", a->path, name), *piece = xmalloc(PIECE);
     struct stat st;
-    _cleanup_close_
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0 || fstat(fd, &st) != 0)
         return err_errno(err, ERR_IO, "reading %s", path);
@@ -340,15 +335,13 @@ static bool list_file(struct archive_files *a, const char *name, struct err *err
 
 static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/%s", a->path, folder);
+    _cleanup_free_ char *path = xasprintf("%s/%s", a->path, folder);
     DIR *dir = opendir(path);
     struct dirent *e;
     bool ok = true;
 
     while (ok && dir && (e = readdir(dir))) {
-        _cleanup_free_
-        char *name = xasprintf("%s/%s", folder, e->d_name);
+        _cleanup_free_ char *name = xasprintf("%s/%s", folder, e->d_name);
         struct digest d;
         if (archive_blob_digest(name, &d))
             ok = list_file(a, name, err);
@@ -360,8 +353,7 @@ static bool list_folder(struct archive_files *a, const char *folder, struct err 
 
 static bool list_layout(struct archive_files *a, struct err *err)
 {
-    _cleanup_free_
-    char *index = xasprintf("%s/index.json", a->path);
+    _cleanup_free_ char *index = xasprintf("%s/index.json", a->path);
 
     if (access(index, R_OK) != 0)
         return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO, "%s is no OCI image layout: reading %s", a->path,
@@ -372,20 +364,17 @@ static bool list_layout(struct archive_files *a, struct err *err)
 
 static bool read_folder(const struct archive_files *a, const struct archive_visit *v, struct err *err)
 {
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
 
     for (size_t i = 0; i < a->count; i++) {
-        _cleanup_free_
-        char *path = xasprintf("%s/%s", a->path, a->list[i].name);
+        _cleanup_free_ char *path = xasprintf("%s/%s", a->path, a->list[i].name);
         bool wanted = false;
         ssize_t n = 0;
         if (!v->begin(v->arg, &a->list[i], &wanted, err))
             return false;
         if (!wanted)
             continue;
-        _cleanup_close_
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         while (fd >= 0 && (n = read(fd, piece, PIECE)) > 0)
             if (!v->data(v->arg, piece, (size_t)n, err))
                 return false;

@@ -171,8 +171,7 @@ static bool find_daemon(const struct cli_options *o, struct err *err)
 static bool exchange(const struct cli_options *o, const char *path, const void *body, size_t body_len,
                      const struct sink *sink, long *status, struct err *err)
 {
-    _cleanup_free_
-    char *url = xasprintf("http://entrepot%s", path);
+    _cleanup_free_ char *url = xasprintf("http://entrepot%s", path);
     long os_errno = 0;
 
     if (!find_daemon(o, err))
@@ -234,8 +233,7 @@ static bool ask_json(const struct cli_options *o, const char *path, const void *
 
 bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)
 {
-    _cleanup_free_
-    char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    _cleanup_free_ char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
     return ask_json(o, path, out, out ? strlen(out) : 0, answer, err);
 }
@@ -315,8 +313,7 @@ bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *b
                   void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err)
 {
     struct lines l = {.line = line, .arg = arg};
-    _cleanup_free_
-    char *out = json_dumps(body, JSON_COMPACT);
+    _cleanup_free_ char *out = json_dumps(body, JSON_COMPACT);
     long status = 0;
 
     bool ok = exchange(o, path, out, strlen(out), &(struct sink){take_lines, &l, 0}, &status, err) &&
@@ -426,7 +423,8 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
     if (rc < 0 && o.json) {
         cli_print_json(answer);
     } else if (rc < 0) {
-        json_array_foreach(json_object_get(answer, done), i, r) printf("%s %s\n", done, json_string_value(r));
+        json_array_foreach(json_object_get(answer, done), i, r)
+            printf("%s %s\n", done, json_string_value(r));
         if (print)
             print(answer);
     }

@@ -31,8 +31,8 @@ struct wish {
 int export_open_blob(const struct export_job *job, const struct export_member *m)
 {
     char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_
-    char *path = xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
+    _cleanup_free_ char *path =
+        xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
 
     return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }
@@ -53,8 +53,7 @@ bool export_write(int fd, const void *data, size_t len, struct err *err)
 bool export_is_blob(int fd, const struct export_member *m)
 {
     struct hasher *h = hasher_new(m->digest.alg);
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
     struct digest seen;
     int64_t at = 0;
     ssize_t n;
@@ -90,8 +89,7 @@ static bool take_piece(void *arg, const void *data, size_t len)
 
 static bool read_file(struct reading *r, int fd)
 {
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
     ssize_t n;
 
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -113,10 +111,8 @@ bool export_read_blob(const struct export_job *job, const struct export_member *
     struct reading r = {m, hasher_new(m->digest.alg), 0, take, arg, err};
     char text[DIGEST_TEXT_MAX];
     struct digest seen;
-    _cleanup_free_
-    char *path = xasprintf("/v1/blobs/%s", digest_format(&m->digest, text));
-    _cleanup_close_
-    int fd = export_open_blob(job, m);
+    _cleanup_free_ char *path = xasprintf("/v1/blobs/%s", digest_format(&m->digest, text));
+    _cleanup_close_ int fd = export_open_blob(job, m);
     bool ok = fd >= 0 ? read_file(&r, fd) : cli_fetch(job->options, path, take_piece, &r, err);
 
     hasher_final(r.hasher, &seen);
@@ -185,8 +181,7 @@ static bool take_members(struct export_job *job, const json_t *list, struct err 
 
     job->count = json_array_size(list);
     job->members = xcalloc(job->count + 1, sizeof(*job->members));
-    json_array_foreach(list, i, m)
-    {
+    json_array_foreach(list, i, m) {
         struct export_member *to = &job->members[i];
         const char *digest = json_string_value(json_object_get(m, "digest"));
         to->name = json_string_value(json_object_get(m, "name"));

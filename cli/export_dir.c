@@ -14,8 +14,7 @@
 
 static bool make_folders(const char *path, struct err *err)
 {
-    _cleanup_free_
-    char *copy = xstrdup(path);
+    _cleanup_free_ char *copy = xstrdup(path);
 
     for (char *p = copy + 1; *p; p++) {
         if (*p != '/')
@@ -31,8 +30,7 @@ static bool make_folders(const char *path, struct err *err)
 static bool is_there(const char *path, const struct export_member *m)
 {
     struct stat st;
-    _cleanup_close_
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
     return fd >= 0 && fstat(fd, &st) == 0 && st.st_size == m->size && export_is_blob(fd, m);
 }
@@ -61,8 +59,8 @@ static bool seal(int fd, const char *part, struct err *err)
 static bool can_link(const struct export_job *job, const struct export_member *m, const char *part)
 {
     char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_
-    char *cached = xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
+    _cleanup_free_ char *cached =
+        xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
 
     unlink(part);
     return link(cached, part) == 0 && is_there(part, m);
@@ -71,12 +69,10 @@ static bool can_link(const struct export_job *job, const struct export_member *m
 /* Into `part`, one way or the other; says how. NULL: it failed. */
 static const char *fill(struct export_job *job, const struct export_member *m, const char *part, struct err *err)
 {
-    _cleanup_close_
-    int from = export_open_blob(job, m);
+    _cleanup_close_ int from = export_open_blob(job, m);
 
     if (from >= 0) {
-        _cleanup_close_
-        int clone = create(part, err);
+        _cleanup_close_ int clone = create(part, err);
         if (clone < 0)
             return NULL;
         if (ioctl(clone, FICLONE, from) == 0 && export_is_blob(clone, m))
@@ -84,15 +80,13 @@ static const char *fill(struct export_job *job, const struct export_member *m, c
         if (can_link(job, m, part))
             return "linked";
     }
-    _cleanup_close_
-    int copy = create(part, err);
+    _cleanup_close_ int copy = create(part, err);
     return copy >= 0 && export_read_blob(job, m, take_data, &copy, err) && seal(copy, part, err) ? "copied" : NULL;
 }
 
 static bool put_blob(struct export_job *job, const struct export_member *m, struct err *err)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/%s", job->output, m->name), *part = xasprintf("%s/" PART, job->output);
+    _cleanup_free_ char *path = xasprintf("%s/%s", job->output, m->name), *part = xasprintf("%s/" PART, job->output);
 
     if (!make_folders(path, err))
         return false;
@@ -117,12 +111,10 @@ static bool put_blob(struct export_job *job, const struct export_member *m, stru
 
 static bool put_text(struct export_job *job, const char *name, const char *text, struct err *err)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/%s", job->output, name), *part = xasprintf("%s/" PART, job->output);
+    _cleanup_free_ char *path = xasprintf("%s/%s", job->output, name), *part = xasprintf("%s/" PART, job->output);
 
     unlink(part); /* it may be a link into the cache */
-    _cleanup_close_
-    int fd = make_folders(path, err) ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+    _cleanup_close_ int fd = make_folders(path, err) ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
     if (fd < 0)
         return err_errno(err, ERR_IO, "creating %s", part);
     if (export_write(fd, text, strlen(text), err) && fsync(fd) == 0 && rename(part, path) == 0)
@@ -144,21 +136,23 @@ static bool has_name(const json_t *list, const char *name)
     json_t *d;
     size_t i;
 
-    json_array_foreach(list, i, d) if (name && name_of(d) && strcmp(name_of(d), name) == 0) return true;
+    json_array_foreach(list, i, d)
+        if (name && name_of(d) && strcmp(name_of(d), name) == 0)
+            return true;
     return false;
 }
 
 /* What the folder had stays, unless it goes by the same name. */
 static char *merge(const struct export_job *job, const char *fresh)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/index.json", job->output);
+    _cleanup_free_ char *path = xasprintf("%s/index.json", job->output);
     json_t *old = json_load_file(path, 0, NULL), *doc = json_loads(fresh, 0, NULL), *d;
     json_t *list = json_object_get(doc, "manifests"), *all = json_array();
     size_t i;
 
-    json_array_foreach(json_object_get(old, "manifests"), i, d) if (!has_name(list, name_of(d)))
-        json_array_append(all, d);
+    json_array_foreach(json_object_get(old, "manifests"), i, d)
+        if (!has_name(list, name_of(d)))
+            json_array_append(all, d);
     json_array_extend(all, list);
     json_object_set_new(doc, "manifests", all);
     char *text = json_dumps(doc, JSON_COMPACT), *line = xasprintf("%s\n", text);
@@ -170,15 +164,13 @@ static char *merge(const struct export_job *job, const char *fresh)
 
 bool export_to_dir(struct export_job *job, struct err *err)
 {
-    _cleanup_free_
-    char *inside = xasprintf("%s/", job->output);
+    _cleanup_free_ char *inside = xasprintf("%s/", job->output);
 
     if (!make_folders(inside, err))
         return false;
     for (size_t i = 0; i < job->count; i++) {
         const struct export_member *m = &job->members[i];
-        _cleanup_free_
-        char *index = m->text && strcmp(m->name, "index.json") == 0 ? merge(job, m->text) : NULL;
+        _cleanup_free_ char *index = m->text && strcmp(m->name, "index.json") == 0 ? merge(job, m->text) : NULL;
         if (m->text ? !put_text(job, m->name, index ? index : m->text, err) : !put_blob(job, m, err))
             return false;
     }

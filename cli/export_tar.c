@@ -42,8 +42,7 @@ static bool fail(struct tar *t, const char *doing)
 static bool is_same_member(struct archive *in, struct archive_entry *e, const struct export_member *m)
 {
     struct hasher *h = hasher_new(m->text ? DIGEST_SHA256 : m->digest.alg);
-    _cleanup_free_
-    char *piece = xmalloc(PIECE);
+    _cleanup_free_ char *piece = xmalloc(PIECE);
     struct digest seen, want = m->digest;
     int64_t size = 0;
     la_ssize_t n = 0;
@@ -136,10 +135,8 @@ static bool write_from(struct tar *t, size_t first)
 static void sync_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    _cleanup_free_
-    char *folder = slash ? xasprintf("%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path) : xstrdup(".");
-    _cleanup_close_
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_free_ char *folder = slash ? xasprintf("%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path) : xstrdup(".");
+    _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd >= 0)
         fsync(fd);
@@ -148,14 +145,12 @@ static void sync_folder(const char *path)
 bool export_to_tar(struct export_job *job, struct err *err)
 {
     struct tar t = {.job = job, .fd = STDOUT_FILENO, .err = err};
-    _cleanup_free_
-    char *part = xasprintf("%s.part", job->output);
+    _cleanup_free_ char *part = xasprintf("%s.part", job->output);
     int64_t offset;
 
     if (strcmp(job->output, "-") == 0)
         return write_from(&t, 0);
-    _cleanup_close_
-    int fd = t.fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    _cleanup_close_ int fd = t.fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
         return err_errno(err, ERR_IO, "creating %s", part);
     size_t first = look_at_part(&t, &offset);

@@ -49,9 +49,8 @@ static void add_variable(struct compose *c, const char *name, size_t len, const 
         value++;
         n = (size_t)(close - value);
     }
-    _cleanup_free_
-    char *plain = xasprintf("%.*s", (int)n, value),
-         *full = close && quote == '\'' ? NULL : image_env_expand(plain, look, c, NULL);
+    _cleanup_free_ char *plain = xasprintf("%.*s", (int)n, value),
+                        *full = close && quote == '\'' ? NULL : image_env_expand(plain, look, c, NULL);
     buf_add(&c->env, name, len);
     buf_addf(&c->env, "=%s", full ? full : plain);
     buf_add(&c->env, "", 1);
@@ -80,8 +79,7 @@ static bool read_env(struct compose *c, const char *path, struct err *err)
 /* A folder has it, or has not. */
 static void read_default_env(struct compose *c)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s.env", c->folder);
+    _cleanup_free_ char *path = xasprintf("%s.env", c->folder);
 
     if (access(path, R_OK) == 0)
         read_env(c, path, NULL);
@@ -113,8 +111,7 @@ static char *expand(struct walk *w, const yaml_node_t *n)
 static char *path_of(struct walk *w, const yaml_node_t *n)
 {
     const struct compose *c = w->arg;
-    _cleanup_free_
-    char *text = NULL;
+    _cleanup_free_ char *text = NULL;
 
     if (!walk_scalar(n)) {
         err_set(w->err, ERR_INVALID, "%s: line %zu: not a path", w->file, n->start_mark.line + 1);
@@ -153,8 +150,7 @@ static bool read_file(struct image_list *l, const char *file, struct compose *c,
 static bool read_extended(struct walk *w, const yaml_node_t *file, const char *service)
 {
     const struct compose *c = w->arg;
-    _cleanup_free_
-    char *path = path_of(w, file), *folder = path ? folder_of(path) : NULL;
+    _cleanup_free_ char *path = path_of(w, file), *folder = path ? folder_of(path) : NULL;
     struct compose other = {c, service, folder, {0}, c->depth + 1, c->files};
 
     return path && (read_file(w->list, path, &other, w->err) || named_at(w, file));
@@ -175,8 +171,7 @@ static bool each_path(struct walk *w, const yaml_node_t *n, bool (*fn)(struct wa
         const yaml_node_t *one = is_list ? yaml_document_get_node(&w->doc, n->data.sequence.items.start[i]) : n;
         if (!walk_is_bounded(w, one, 0))
             return false;
-        _cleanup_free_
-        char *path = path_of(w, one);
+        _cleanup_free_ char *path = path_of(w, one);
         if (!path || (!fn(w, path, arg) && !named_at(w, one)))
             return false;
     }
@@ -205,8 +200,7 @@ static bool take_include(struct walk *w, const yaml_node_t *n)
     struct compose other = {c, NULL, NULL, {0}, c->depth + 1, c->files};
     const yaml_node_t *path = n->type == YAML_MAPPING_NODE ? walk_get(w, n, "path") : n,
                       *folder = walk_get(w, n, "project_directory"), *env = walk_get(w, n, "env_file");
-    _cleanup_free_
-    char *given = NULL;
+    _cleanup_free_ char *given = NULL;
     bool ok = !walk_is_null(path) ||
               err_set(w->err, ERR_INVALID, "%s: line %zu: an include without a path", w->file, n->start_mark.line + 1);
 
@@ -239,8 +233,7 @@ static bool take_image(struct walk *w, const yaml_node_t *image)
 {
     if (!walk_scalar(image))
         return walk_add_image(w, image); /* says what is wrong with it */
-    _cleanup_free_
-    char *text = expand(w, image);
+    _cleanup_free_ char *text = expand(w, image);
     return text && walk_add(w, image, text);
 }
 

@@ -69,8 +69,7 @@ static int64_t size_of(const struct import_blob *b)
 
 static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *received, struct err *err)
 {
-    _cleanup_free_
-    char *path = page("blob", d, "");
+    _cleanup_free_ char *path = page("blob", d, "");
     json_t *answer;
 
     if (!cli_ask(&j->o, path, NULL, &answer, err))
@@ -112,8 +111,7 @@ static bool post_in_turn(struct job *j, const struct digest *d, const char *path
 /* All of it is there: the daemon verifies it. */
 static bool finish(struct job *j, const struct digest *d, struct err *err)
 {
-    _cleanup_free_
-    char *path = page("blob", d, "");
+    _cleanup_free_ char *path = page("blob", d, "");
     bool theirs;
 
     return post_in_turn(j, d, path, NULL, &theirs, err);
@@ -127,8 +125,7 @@ static bool send_piece(struct job *j, struct err *err)
     if (!j->begun) /* how many there will be */
         snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)size_of(j->blob));
     j->begun = true;
-    _cleanup_free_
-    char *path = page("bytes", &j->blob->digest, more);
+    _cleanup_free_ char *path = page("bytes", &j->blob->digest, more);
     if (!j->theirs && !post_in_turn(j, &j->blob->digest, path, &j->piece, &j->theirs, err))
         return false;
     j->offset += (int64_t)j->piece.len;
@@ -174,19 +171,17 @@ static bool end_blob(void *arg, struct err *err)
 static const char *share(struct job *j, const struct import_blob *b)
 {
     char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_
-    char *to = xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest), digest_hex(&b->digest, hex)),
-         *from = xasprintf("%s/%s", j->path, b->file->name);
+    _cleanup_free_ char *to = xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest),
+                                        digest_hex(&b->digest, hex)),
+                        *from = xasprintf("%s/%s", j->path, b->file->name);
     struct stat cache, file;
-    _cleanup_close_
-    int source = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    _cleanup_close_ int source = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
     if (source < 0 || fstat(source, &file) != 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev ||
         file.st_size == 0)
         return NULL;
     unlink(to);
-    _cleanup_close_
-    int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    _cleanup_close_ int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (target < 0)
         return NULL;
     if (fchown(target, cache.st_uid, cache.st_gid) == 0 && ioctl(target, FICLONE, source) == 0)

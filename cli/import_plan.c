@@ -72,8 +72,7 @@ static bool only_repository(const json_t *list, struct ref *out)
     size_t i;
     int count = 0;
 
-    json_array_foreach(list, i, d)
-    {
+    json_array_foreach(list, i, d) {
         const char *name = name_of(d);
         struct ref ref;
         if (!name || !is_full(name) || !ref_parse(&ref, name, NULL))
@@ -122,7 +121,8 @@ static int count_images(const json_t *list)
     size_t i;
     int count = 0;
 
-    json_array_foreach(list, i, d) count += !is_companion(d);
+    json_array_foreach(list, i, d)
+        count += !is_companion(d);
     return json_array_size(list) == 1 ? 1 : count; /* one without a name is the image */
 }
 
@@ -168,7 +168,8 @@ static bool plan_layout(struct import_plan *p, const struct archive_files *a, co
     if (ok && given && count_images(list) != 1)
         ok = err_set(err, ERR_INVALID, "%s has %d images: --name is for one", a->path, count_images(list));
     if (ok)
-        json_array_foreach(list, i, d) ok = ok && add_descriptor(p, a, list, d, given, err);
+        json_array_foreach(list, i, d)
+            ok = ok && add_descriptor(p, a, list, d, given, err);
     for (i = 0; ok && i < a->count; i++)
         if (!a->list[i].target && archive_blob_digest(a->list[i].name, &digest))
             add_blob(p, &digest, &a->list[i]);
@@ -232,8 +233,7 @@ static bool make_manifest(struct import_plan *p, const struct archive_files *a, 
 
     if (ok && json_array_size(ids) != json_array_size(names))
         ok = err_set(err, ERR_INVALID, "%s: %s is not the config of these layers", a->path, f->name);
-    json_array_foreach(names, i, l)
-    {
+    json_array_foreach(names, i, l) {
         json_t *layer = ok ? describe(p, a, l, false, &f, err) : NULL;
         ok = layer && is_layer(a, f, json_array_get(ids, i), err);
         if (layer)
@@ -271,8 +271,7 @@ static bool plan_docker(struct import_plan *p, const struct archive_files *a, co
         ok = err_set(err, ERR_INVALID, "%s: there is no image in its manifest.json", a->path);
     if (ok && given && json_array_size(doc) > 1)
         ok = err_set(err, ERR_INVALID, "%s has %zu images: --name is for one", a->path, json_array_size(doc));
-    json_array_foreach(ok ? doc : NULL, i, image)
-    {
+    json_array_foreach(ok ? doc : NULL, i, image) {
         const json_t *tags = json_object_get(image, "RepoTags");
         struct digest d;
         if (!ok || !make_manifest(p, a, image, &d, err)) {
@@ -283,8 +282,9 @@ static bool plan_docker(struct import_plan *p, const struct archive_files *a, co
             add_image(p, given, &d);
         else if (json_array_size(tags) == 0)
             ok = err_set(err, ERR_INVALID, "%s: an image has no name there: --name REF gives it one", a->path);
-        json_array_foreach(given ? NULL : tags, k, tag) if (json_is_string(tag))
-            add_image(p, json_string_value(tag), &d);
+        json_array_foreach(given ? NULL : tags, k, tag)
+            if (json_is_string(tag))
+                add_image(p, json_string_value(tag), &d);
     }
     json_decref(doc);
     return ok;

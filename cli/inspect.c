@@ -32,8 +32,7 @@ static void print_layers(const json_t *layers, const char *indent)
     size_t i;
     json_t *l;
 
-    json_array_foreach(layers, i, l)
-    {
+    json_array_foreach(layers, i, l) {
         bool last = i + 1 == json_array_size(layers);
         char deeper[32];
         printf("%s%s layer   %s  %s  diff %s%s\n", indent, last ? "└─" : "├─", cli_text(l, "digest"),
@@ -56,12 +55,12 @@ static void print(const json_t *j)
            json_is_false(json_object_get(j, "cached")) ? "  (not all of it cached)" : "");
     printf("image ID  %s\n", cli_text(j, "image_id"));
     fputs("tags     ", stdout);
-    json_array_foreach(tags, i, p) printf(" %s", json_string_value(p));
+    json_array_foreach(tags, i, p)
+        printf(" %s", json_string_value(p));
     printf("\nsize      %s in the cache, %s of it shared\n",
            cli_size(json_integer_value(json_object_get(j, "size")), size),
            cli_size(json_integer_value(json_object_get(j, "shared_size")), shared));
-    json_array_foreach(platforms, i, p)
-    {
+    json_array_foreach(platforms, i, p) {
         bool last = i + 1 == json_array_size(platforms);
         const json_t *config = json_object_get(p, "config");
         const char *indent = last ? "   " : "│  ";

@@ -18,7 +18,8 @@ static char *join(const json_t *list)
     size_t i;
     json_t *p;
 
-    json_array_foreach(list, i, p) buf_addf(&out, "%s%s", i ? "," : "", json_string_value(p));
+    json_array_foreach(list, i, p)
+        buf_addf(&out, "%s%s", i ? "," : "", json_string_value(p));
     return out.data ? out.data : xstrdup("-");
 }
 
@@ -30,11 +31,9 @@ static void print(const json_t *images)
     size_t i;
     json_t *im;
 
-    json_array_foreach(images, i, im)
-    {
+    json_array_foreach(images, i, im) {
         char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT];
-        _cleanup_free_
-        char *platforms = join(json_object_get(im, "platforms"));
+        _cleanup_free_ char *platforms = join(json_object_get(im, "platforms"));
         snprintf(notes, sizeof(notes), "%s%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
                  json_is_true(json_object_get(im, "private")) ? "private " : "",
                  json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
@@ -92,8 +91,7 @@ static json_t *pullable(const json_t *images)
     json_t *out = json_array(), *im;
     struct ref ref;
 
-    json_array_foreach(images, i, im)
-    {
+    json_array_foreach(images, i, im) {
         char name[REF_TEXT_MAX];
         if (json_is_true(json_object_get(im, "cached")) && ref_parse(&ref, cli_text(im, "reference"), NULL))
             lines[count++] = xasprintf("%s@%s", ref_name(&ref, name), cli_text(im, "digest"));
@@ -116,7 +114,9 @@ static void print_pullable(const json_t *images, bool as_json)
 
     if (as_json)
         cli_print_json(list);
-    json_array_foreach(list, i, line) if (!as_json) puts(json_string_value(line));
+    json_array_foreach(list, i, line)
+        if (!as_json)
+            puts(json_string_value(line));
     json_decref(list);
 }
 

@@ -153,7 +153,8 @@ static int run(const struct cli_options *o, struct wish *w)
     if (w->progress)
         pull_progress_free(w->progress);
     json_decref(body);
-    json_array_foreach(w->failed, i, e) say_failed(e);
+    json_array_foreach(w->failed, i, e)
+        say_failed(e);
     if (!ok)
         return cli_fail(&err);
     if (o->json) {

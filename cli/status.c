@@ -16,8 +16,7 @@ static void print_limits(const json_t *list)
     size_t i;
     json_t *l;
 
-    json_array_foreach(list, i, l)
-    {
+    json_array_foreach(list, i, l) {
         if (json_array_size(list) < 2)
             return;
         printf("  limit     %s%s: ", strcmp(cli_text(l, "identity"), "client") == 0 ? "a " : "credentials ",
@@ -37,8 +36,7 @@ static void print_upstreams(const json_t *list)
     size_t i;
     json_t *u;
 
-    json_array_foreach(list, i, u)
-    {
+    json_array_foreach(list, i, u) {
         const json_t *left = json_object_get(u, "ratelimit_remaining");
         if (json_integer_value(json_object_get(u, "requests")) == 0)
             continue;

@@ -88,8 +88,7 @@ static void answered(void *arg, struct fetch_result *res)
 static void ask(struct visitor *v)
 {
     struct fetch_request request;
-    _cleanup_free_
-    char *path = probe_path(&v->route);
+    _cleanup_free_ char *path = probe_path(&v->route);
 
     v->asked = v->is_private = true;
     request = visitor_ask(v, FETCH_ACCESS);

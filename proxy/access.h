@@ -1,10 +1,11 @@
 /* access.h - may this client read this repository? Asked before a handler looks at anything (grant.h says what the
  * rules are).
  *
- *     enter ─┬ the repository is for everybody ──────────────▶ serve ─ upstream refuses the cache ─┐
- *            ├ private, and the client has a grant ──────────▶ serve                              │ has the client an
- * identity? └ private, no grant ─▶ ask upstream about him ◀──────────────────────────────────────┘ ├ 200 ─▶ grant ─▶
- * serve └ else: the refusal, with upstream's challenge, is his
+ *   enter ─┬ the repository is for everybody ─▶ serve ─ upstream refuses the cache ─┐
+ *          ├ private, and the client has a grant ─▶ serve                           │ (if the client has an identity)
+ *          └ private, no grant ─▶ ask upstream about the client ◀───────────────────┘
+ *                                   ├ 200 ─▶ grant ─▶ serve
+ *                                   └ else: the refusal, with upstream's challenge, is the client's
  *
  * On the serve loop of the request.
  */

@@ -35,8 +35,7 @@ struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *
         return NULL;
     }
     struct ref *refs = xcalloc(*count, sizeof(*refs));
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach(list, i, item) {
         const char *text = json_string_value(item);
         if (text && ref_parse(&refs[i], text, &err))
             continue;
@@ -231,8 +230,7 @@ static void send_line(void *arg)
 void admin_line(struct admin_job *job, json_t *line)
 {
     struct line *l = xcalloc(1, sizeof(*l));
-    _cleanup_free_
-    char *text = json_dumps(line, JSON_COMPACT);
+    _cleanup_free_ char *text = json_dumps(line, JSON_COMPACT);
 
     l->job = job;
     l->text = xasprintf("%s\n", text);
@@ -277,8 +275,7 @@ static void answer(void *arg)
         http_on_gone(job->req, NULL, NULL);
         http_reply(job->req, job->status, job->type, job->raw->data, job->raw->len);
     } else if (job->req && job->streaming) {
-        _cleanup_free_
-        char *text = json_dumps(job->answer, JSON_COMPACT), *last = xasprintf("%s\n", text);
+        _cleanup_free_ char *text = json_dumps(job->answer, JSON_COMPACT), *last = xasprintf("%s\n", text);
         http_stream_data(job->req, last, strlen(last));
         if (job->req) {
             http_on_gone(job->req, NULL, NULL);

@@ -260,8 +260,7 @@ void admin_import(struct admin_job *job, const json_t *input)
 
     if (json_array_size(list) == 0 || json_array_size(list) > ADMIN_IMAGES_MAX)
         admin_error(job, 400, "which images? {\"images\": [{\"name\": \"nginx:1.27\", \"digest\": \"sha256:...\"}]}");
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach(list, i, item) {
         const char *name = json_string_value(json_object_get(item, "name")),
                    *digest = json_string_value(json_object_get(item, "digest"));
         char repo[REF_TEXT_MAX], tag[REF_TAG_MAX + 1], text[REF_TEXT_MAX];

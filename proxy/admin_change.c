@@ -52,8 +52,7 @@ void admin_rm(struct admin_job *job, const json_t *input)
         json_decref(removed);
         return;
     }
-    json_array_foreach(references, i, item)
-    {
+    json_array_foreach(references, i, item) {
         struct gc_report report;
         struct named n;
         bool ok = read_reference(job, item, &n);
@@ -86,8 +85,7 @@ void admin_pin(struct admin_job *job, const json_t *input, bool pin)
         json_decref(done);
         return;
     }
-    json_array_foreach(references, i, item)
-    {
+    json_array_foreach(references, i, item) {
         struct named n;
         bool ok = read_reference(job, item, &n);
         bool by_digest = ok && n.ref.digest.alg != DIGEST_NONE;

@@ -443,8 +443,7 @@ void admin_inspect(struct admin_job *job, const char *reference)
 {
     struct cache *c = job->proxy->cache;
     char name[REF_TEXT_MAX];
-    _cleanup_free_
-    char *text = xstrdup(reference);
+    _cleanup_free_ char *text = xstrdup(reference);
     struct ref ref;
     struct err err = {0};
     struct images all = {0};

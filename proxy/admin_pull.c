@@ -70,8 +70,7 @@ static bool take_platforms(struct admin_job *job, const json_t *list, struct pul
         admin_error(job, 400, "at most %d platforms", (int)PULL_PLATFORMS_MAX);
         return false;
     }
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach(list, i, item) {
         const char *text = json_string_value(item);
         if (!text || strlen(text) >= sizeof(wish->platforms[i]) ||
             (strcmp(text, "all") != 0 && !platform_is_valid(text))) {

@@ -69,8 +69,7 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
     if (!y->admin || !y->admin->socket)
         return true;
     config_set(&c->admin_socket, y->admin->socket);
-    _cleanup_free_
-    char *address = xasprintf("unix:%s", c->admin_socket);
+    _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
                       c->admin_socket);
@@ -169,8 +168,7 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
 
 static bool read_text(const char *file, struct buf *text, struct err *err)
 {
-    _cleanup_fclose_
-    FILE *f = fopen(file, "re");
+    _cleanup_fclose_ FILE *f = fopen(file, "re");
 
     if (!f)
         return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "reading the configuration %s", file);
@@ -262,8 +260,7 @@ static bool apply_overrides(struct config *c, const struct config_overrides *o, 
 {
     if (o->cache) {
         char *full = realpath(o->cache, NULL);
-        _cleanup_free_
-        char *cwd = getcwd(NULL, 0);
+        _cleanup_free_ char *cwd = getcwd(NULL, 0);
         config_set(&c->cache_path, full ? full : o->cache);
         if (!full && o->cache[0] != '/') {
             free(c->cache_path);
@@ -286,8 +283,7 @@ static bool apply_overrides(struct config *c, const struct config_overrides *o, 
 
 static char *default_socket(const struct config *c, bool cache_given)
 {
-    _cleanup_free_
-    char *run = cache_given ? NULL : service_folder("RUNTIME_DIRECTORY");
+    _cleanup_free_ char *run = cache_given ? NULL : service_folder("RUNTIME_DIRECTORY");
 
     if (run)
         return xasprintf("%s/admin.sock", run);

@@ -218,8 +218,7 @@ static bool is_plain(const char *s)
 
 static void print_value(struct buf *out, const json_t *value)
 {
-    _cleanup_free_
-    char *quoted = json_dumps(value, JSON_ENCODE_ANY);
+    _cleanup_free_ char *quoted = json_dumps(value, JSON_ENCODE_ANY);
     const char *s = json_string_value(value);
 
     buf_adds(out, s && is_plain(s) ? s : quoted);
@@ -246,13 +245,11 @@ static void print_part(struct buf *out, const json_t *part, int indent)
     json_t *value;
     size_t i;
 
-    json_object_foreach((json_t *)part, key, value)
-    {
+    json_object_foreach((json_t *)part, key, value) {
         buf_addf(out, "%*s%s:", indent, "", key);
         print_entry(out, value, indent);
     }
-    json_array_foreach(part, i, value)
-    {
+    json_array_foreach(part, i, value) {
         buf_addf(out, "%*s-", indent, "");
         if (!json_is_object(value)) {
             print_entry(out, value, indent);

@@ -122,8 +122,7 @@ static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstrea
 
 static bool is_pattern(const char *text)
 {
-    _cleanup_free_
-    char *host = xstrdup(text);
+    _cleanup_free_ char *host = xstrdup(text);
     int stars = 0;
 
     for (char *p = host; *p; p++) {

@@ -333,11 +333,10 @@ static void arrive(void *arg)
     struct fetch_result r = {.how = HOW_ERROR};
     const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag, &w->digest,
                                       w->listing, w->client, w->is_private, w->sent, w->anew};
-    _cleanup_free_
-    char *key = make_key(fr->all, &req);
+    _cleanup_free_ char *key = make_key(fr->all, &req);
     struct fetch *f;
 
-    LIST_FOREACH (f, &fr->active, entry)
+    LIST_FOREACH(f, &fr->active, entry)
         if (strcmp(f->key, key) == 0)
             break;
     if (f) {
@@ -367,8 +366,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
                  void (*done)(void *arg, struct fetch_result *result), void *arg)
 {
     struct waiter *w = xcalloc(1, sizeof(*w));
-    _cleanup_free_
-    char *key = make_key(all, req);
+    _cleanup_free_ char *key = make_key(all, req);
 
     w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
     w->loop = loop;

@@ -90,8 +90,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
 
 static enum step prove(struct fetch *f)
 {
-    _cleanup_free_
-    char *path = fetch_reference_path(f, "blobs", true);
+    _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
 
     fetch_call(f, "HEAD", path, NULL, NULL, NULL, proved);
     return STEP_WAIT;
@@ -366,8 +365,7 @@ static void deserted(void *arg)
 
 static enum step ask(struct fetch *f)
 {
-    _cleanup_free_
-    char *path = fetch_reference_path(f, "blobs", true);
+    _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     int64_t last;
 
     if (!f->ingest && is_relay(f))

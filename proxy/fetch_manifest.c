@@ -90,8 +90,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
 
 static enum step prove(struct fetch *f)
 {
-    _cleanup_free_
-    char *path = fetch_reference_path(f, "manifests", true);
+    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", true);
 
     fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, proved);
     return STEP_WAIT;
@@ -152,8 +151,7 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
 
 static enum step revalidate(struct fetch *f)
 {
-    _cleanup_free_
-    char *path = fetch_reference_path(f, "manifests", false);
+    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", false);
 
     fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, revalidated);
     return STEP_WAIT;
@@ -214,8 +212,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
     f->call = NULL;
     f->response = *r;
     if (!err && (fetch_is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
-        _cleanup_free_
-        char *path = fetch_reference_path(f, "manifests", !by_tag(f));
+        _cleanup_free_ char *path = fetch_reference_path(f, "manifests", !by_tag(f));
         fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
         return;
     }
@@ -239,8 +236,7 @@ static enum step ask(struct fetch *f)
 {
     /* A digest that is known already, even of a tag, is asked for by digest: the answer can be checked. */
     bool known = f->digest.alg != DIGEST_NONE;
-    _cleanup_free_
-    char *path = fetch_reference_path(f, "manifests", known);
+    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", known);
 
     buf_clear(&f->received);
     if (is_head(f))

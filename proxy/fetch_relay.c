@@ -83,8 +83,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 static enum step ask(struct fetch *f)
 {
     if (f->kind == FETCH_BLOB_HEAD) {
-        _cleanup_free_
-        char *path = fetch_reference_path(f, "blobs", true);
+        _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
         fetch_call(f, f->begun_anew ? "GET" : "HEAD", path, NULL, take_head, NULL, take_end);
     } else {
         fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head,

@@ -55,8 +55,7 @@ void grants_free(struct grants *g)
 
 static void make_key(struct digest *key, const char *whose, const char *repo)
 {
-    _cleanup_free_
-    char *text = xasprintf("%s\n%s", whose, repo);
+    _cleanup_free_ char *text = xasprintf("%s\n%s", whose, repo);
 
     digest_of(DIGEST_SHA256, text, strlen(text), key);
 }
@@ -66,7 +65,7 @@ static struct grant *find(struct grants *g, const struct digest *key)
 {
     struct grant *one;
 
-    LIST_FOREACH (one, &g->buckets[digest_hash(key) % BUCKETS], chain)
+    LIST_FOREACH(one, &g->buckets[digest_hash(key) % BUCKETS], chain)
         if (digest_eq(&one->key, key))
             return one;
     return NULL;

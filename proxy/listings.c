@@ -134,8 +134,9 @@ static void add_descriptor(json_t *list, json_t *descriptor)
 
     if (!digest)
         return;
-    json_array_foreach(list, i,
-                       other) if (strcmp(json_string_value(json_object_get(other, "digest")), digest) == 0) return;
+    json_array_foreach(list, i, other)
+        if (strcmp(json_string_value(json_object_get(other, "digest")), digest) == 0)
+            return;
     json_array_append(list, descriptor);
 }
 
@@ -153,7 +154,8 @@ static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
     _cleanup_body_ struct body *body =
         hit.stored && hit.linked ? cache_peek_manifest(c, &hit.digest, hit.blob.size, NULL) : NULL;
     json_t *doc = body ? json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry) add_descriptor(list, entry);
+    json_array_foreach(json_object_get(doc, "manifests"), i, entry)
+        add_descriptor(list, entry);
     json_decref(doc);
 }
 
@@ -185,8 +187,7 @@ static bool referrers_from_cache(struct worker *w, struct http_request *req, con
     }
     json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
                             "application/vnd.oci.image.index.v1+json", "manifests", list);
-    _cleanup_free_
-    char *text = json_dumps(doc, JSON_COMPACT);
+    _cleanup_free_ char *text = json_dumps(doc, JSON_COMPACT);
     if (known && wanted)
         http_reply_header(req, "OCI-Filters-Applied", "artifactType");
     if (known)
@@ -250,10 +251,10 @@ static void serve(struct visitor *v)
 {
     char text[DIGEST_TEXT_MAX];
     const char *query = http_query(v->req);
-    _cleanup_free_
-    char *listing = v->kind == KIND_TAGS ? xasprintf("tags/list%s%s", *query ? "?" : "", query)
-                                         : xasprintf("referrers/%s%s%s", digest_format(&v->route.digest, text),
-                                                     *query ? "?" : "", query);
+    _cleanup_free_ char *listing =
+        v->kind == KIND_TAGS
+            ? xasprintf("tags/list%s%s", *query ? "?" : "", query)
+            : xasprintf("referrers/%s%s%s", digest_format(&v->route.digest, text), *query ? "?" : "", query);
     struct fetch_request ask = visitor_ask(v, FETCH_LISTING);
 
     ask.listing = listing;

@@ -107,7 +107,7 @@ struct client *login_find(struct login *l, const char *token)
         return client_nobody();
     digest_of(DIGEST_SHA256, token, strlen(token), &d);
     pthread_mutex_lock(&l->lock);
-    LIST_FOREACH (s, &l->buckets[digest_hash(&d) % BUCKETS], chain)
+    LIST_FOREACH(s, &l->buckets[digest_hash(&d) % BUCKETS], chain)
         if (digest_eq(&s->token, &d) && s->ends_ms > clock_mono_ms())
             found = client_ref(s->client);
     pthread_mutex_unlock(&l->lock);

@@ -260,8 +260,7 @@ static void print_process(struct proxy *p, struct buf *b)
     struct rlimit fds;
     long pages = 0;
     int open_fds = 0;
-    _cleanup_fclose_
-    FILE *f = fopen("/proc/self/statm", "re");
+    _cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
     DIR *d = opendir("/proc/self/fd");
 
     if (f && fscanf(f, "%*s %ld", &pages) != 1)

@@ -244,7 +244,7 @@ static void look_at_transfer(void *arg, const struct ingest_info *info)
     struct pull *p = arg;
     struct item *it;
 
-    STAILQ_FOREACH (it, &p->running, entry)
+    STAILQ_FOREACH(it, &p->running, entry)
         if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
             it->size = info->size > 0 ? info->size : it->size;
             say_blob(p, it, PULL_RUNNING, info->received);

@@ -146,8 +146,7 @@ void pull_take_listing(struct pull *p, struct item *it, const struct body *listi
     json_t *list = json_object_get(doc, "manifests"), *entry;
     size_t i;
 
-    json_array_foreach(list, i, entry)
-    {
+    json_array_foreach(list, i, entry) {
         const char *text = json_string_value(json_object_get(entry, "digest"));
         struct digest d;
         if (!text || !digest_parse(&d, text, strlen(text)))

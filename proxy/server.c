@@ -257,8 +257,7 @@ static bool open_listeners(struct proxy *p, struct err *err)
             return false;
         p->metrics_listener = p->listeners[p->listener_count++] = l;
     }
-    _cleanup_free_
-    char *admin = xasprintf("unix:%s", c->admin_socket), *dir = xstrdup(c->admin_socket);
+    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = xstrdup(c->admin_socket);
     char *slash = strrchr(dir, '/');
     if (slash && slash != dir) {
         *slash = '\0';

@@ -76,8 +76,7 @@ static void name_hosts(const char *named[NAMED_MAX + 1], char hosts[CONFIG_ENDPO
 static struct site *make(struct sites *all, const char *host, const struct config_upstream *u)
 {
     struct site *s = xcalloc(1, sizeof(*s));
-    _cleanup_free_
-    char *own = xasprintf("https://%s", host);
+    _cleanup_free_ char *own = xasprintf("https://%s", host);
     const char *const implied[] = {own, NULL};
     char hosts[CONFIG_ENDPOINTS_MAX][256];
     const char *named[NAMED_MAX + 1];

@@ -1,11 +1,10 @@
 /* One request to a registry, with whatever it takes to be let in. Whom a limit holds does not ask; of the cache's own
  * identities the one with most left asks, and the next one where it is refused or the limit says no:
  *
- *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ 401: a challenge, answered once ─────────────────▶
- * identify ▲    (what it asked for last time; nothing, if     ├─ 401 again: a changed secret, or another scope ───▶
- * identify │     it did not ask)                              ├─ unreachable, timed out, 5xx, 429: the next one ─┐
- *        └───────────────────────────────────────────────────────────────────────────────────────────────────┘
- *                                                           └─ any other answer is the caller's
+ *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
+ *                         (what it asked for last time;    ├─ 401: a challenge, answered once ─▶ identify
+ *                          nothing, if it did not ask)     ├─ 401 again: a changed secret, or scope ─▶ identify
+ *                                                          └─ any other answer is the caller's
  */
 #include "upstream/call_private.h"
 
@@ -167,10 +166,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 void call_send(struct upstream_call *c, const char *authorization)
 {
     struct upstream *u = c->u;
-    _cleanup_free_
-    char *url = xasprintf("%s/v2/%s/%s", u->endpoints[c->endpoint].url, c->repository, c->path);
-    _cleanup_free_
-    char *accept = c->accept ? xasprintf("Accept: %s", c->accept) : NULL;
+    _cleanup_free_ char *url = xasprintf("%s/v2/%s/%s", u->endpoints[c->endpoint].url, c->repository, c->path);
+    _cleanup_free_ char *accept = c->accept ? xasprintf("Accept: %s", c->accept) : NULL;
     const char *const headers[] = {accept, NULL};
     struct transfer_request req = {
         .method = METHODS[c->method],

@@ -49,8 +49,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
 void call_login(struct upstream_call *c)
 {
     struct endpoint *e = &c->u->endpoints[c->endpoint];
-    _cleanup_free_
-    char *usual = xasprintf("repository:%s:pull", c->repository);
+    _cleanup_free_ char *usual = xasprintf("repository:%s:pull", c->repository);
 
     pthread_mutex_lock(&c->u->lock);
     e->challenge = c->challenge;

@@ -265,7 +265,7 @@ static struct entry *find(struct cred *c, const char *key)
 {
     struct entry *e;
 
-    TAILQ_FOREACH (e, &c->entries, link)
+    TAILQ_FOREACH(e, &c->entries, link)
         if (strcmp(e->key, key) == 0) {
             TAILQ_REMOVE(&c->entries, e, link);
             TAILQ_INSERT_HEAD(&c->entries, e, link);

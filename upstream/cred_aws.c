@@ -65,8 +65,7 @@ static bool take_env(struct aws_key *k)
 /* The text of an element whose content is plain: keys and times have nothing that XML escapes. */
 static char *xml_text(const char *doc, const char *element)
 {
-    _cleanup_free_
-    char *open = xasprintf("<%s>", element);
+    _cleanup_free_ char *open = xasprintf("<%s>", element);
     const char *at = doc ? strstr(doc, open) : NULL;
 
     if (!at)
@@ -87,8 +86,8 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
     static const char *const form[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
     const char *session = getenv("AWS_ROLE_SESSION_NAME");
     _cleanup_secret_ char *token = secret_read(token_file, err);
-    _cleanup_free_
-    char *own = xasprintf("https://sts.%s.amazonaws.com%s/", region, strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
+    _cleanup_free_ char *own =
+        xasprintf("https://sts.%s.amazonaws.com%s/", region, strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
     _cleanup_secret_buf_ struct buf body = {0}, out = {0};
     int status = 0;
 
@@ -111,8 +110,7 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
     k->id = xml_text(out.data, "AccessKeyId");
     k->secret = xml_text(out.data, "SecretAccessKey");
     k->session = xml_text(out.data, "SessionToken");
-    _cleanup_free_
-    char *ends = xml_text(out.data, "Expiration");
+    _cleanup_free_ char *ends = xml_text(out.data, "Expiration");
     k->ends_s = read_time(ends);
     return is_whole(k) || err_set(err, ERR_UPSTREAM, "AWS STS sent no credentials");
 }
@@ -143,8 +141,7 @@ static bool take_file(struct cred_task *t, struct aws_key *k)
 {
     const char *file = getenv("AWS_SHARED_CREDENTIALS_FILE"), *home = getenv("HOME"), *env = getenv("AWS_PROFILE");
     const char *profile = t->o->profile ? t->o->profile : env && *env ? env : "default";
-    _cleanup_free_
-    char *path = file && *file ? xstrdup(file) : home ? xasprintf("%s/.aws/credentials", home) : NULL;
+    _cleanup_free_ char *path = file && *file ? xstrdup(file) : home ? xasprintf("%s/.aws/credentials", home) : NULL;
     _cleanup_secret_ char *text = path ? secret_read(path, NULL) : NULL;
     bool inside = false;
 
@@ -165,8 +162,7 @@ static bool take_file(struct cred_task *t, struct aws_key *k)
 
 static bool take_json(const json_t *doc, struct aws_key *k)
 {
-    _cleanup_free_
-    char *ends = cred_json_text(doc, "Expiration");
+    _cleanup_free_ char *ends = cred_json_text(doc, "Expiration");
 
     k->id = cred_json_text(doc, "AccessKeyId");
     k->secret = cred_json_text(doc, "SecretAccessKey");
@@ -196,8 +192,7 @@ static bool take_container(struct cred_task *t, const char *relative, const char
     const char *token_file = getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
                *said = getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN");
     const char *base = t->o->metadata_endpoint ? t->o->metadata_endpoint : ECS;
-    _cleanup_free_
-    char *url = relative ? xasprintf("%s%s", base, relative) : xstrdup(full);
+    _cleanup_free_ char *url = relative ? xasprintf("%s%s", base, relative) : xstrdup(full);
     _cleanup_secret_ char *token = token_file && *token_file ? secret_read(token_file, err)
                                    : said && *said           ? xstrdup(said)
                                                              : NULL;
@@ -220,8 +215,7 @@ static bool take_container(struct cred_task *t, const char *relative, const char
 static bool imds(struct cred_task *t, const char *method, const char *path, const char *header, struct buf *out,
                  struct err *err)
 {
-    _cleanup_free_
-    char *url = xasprintf("%s%s", t->o->metadata_endpoint ? t->o->metadata_endpoint : IMDS, path);
+    _cleanup_free_ char *url = xasprintf("%s%s", t->o->metadata_endpoint ? t->o->metadata_endpoint : IMDS, path);
     const char *const headers[] = {header, NULL};
     const struct cred_http r = {.method = method,
                                 .url = url,
@@ -250,10 +244,8 @@ static bool take_instance(struct cred_task *t, struct aws_key *k, struct err *er
     _cleanup_secret_ char *header = xasprintf("X-aws-ec2-metadata-token: %s", token.data);
     if (!imds(t, "GET", where, header, &role, err))
         return false;
-    _cleanup_free_
-    char *path = xasprintf("%s%s", where, role.data);
-    _cleanup_free_
-    char *url = xasprintf("%s%s", t->o->metadata_endpoint ? t->o->metadata_endpoint : IMDS, path);
+    _cleanup_free_ char *path = xasprintf("%s%s", where, role.data);
+    _cleanup_free_ char *url = xasprintf("%s%s", t->o->metadata_endpoint ? t->o->metadata_endpoint : IMDS, path);
     const char *const headers[] = {header, NULL};
     const struct cred_http r = {.method = "GET",
                                 .url = url,

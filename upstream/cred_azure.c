@@ -106,13 +106,11 @@ static int64_t life_of(const char *jwt)
 {
     const char *from = strchr(jwt, '.'), *to = from ? strchr(from + 1, '.') : NULL;
     size_t len = to ? (size_t)(to - from - 1) : 0;
-    _cleanup_free_
-    char *text = to ? xasprintf("%.*s%.*s", (int)len, from + 1, (int)((4 - len % 4) % 4), "===") : NULL;
+    _cleanup_free_ char *text = to ? xasprintf("%.*s%.*s", (int)len, from + 1, (int)((4 - len % 4) % 4), "===") : NULL;
 
     for (char *p = text; p && *p; p++)
         *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
-    _cleanup_free_
-    char *claims = text ? base64_decode(text, &len) : NULL;
+    _cleanup_free_ char *claims = text ? base64_decode(text, &len) : NULL;
     json_t *doc = claims ? json_loads(claims, 0, NULL) : NULL;
     int64_t ends = cred_json_number(doc, "exp", 0);
     json_decref(doc);
@@ -122,10 +120,8 @@ static int64_t life_of(const char *jwt)
 static bool exchange(struct cred_task *t, const char *token, struct err *err)
 {
     const char *tenant = env_or(t->o->tenant, "AZURE_TENANT_ID");
-    _cleanup_free_
-    char *own = xasprintf("https://%s", t->host);
-    _cleanup_free_
-    char *url = xasprintf("%s/oauth2/exchange", t->o->api_endpoint ? t->o->api_endpoint : own);
+    _cleanup_free_ char *own = xasprintf("https://%s", t->host);
+    _cleanup_free_ char *url = xasprintf("%s/oauth2/exchange", t->o->api_endpoint ? t->o->api_endpoint : own);
     _cleanup_secret_buf_ struct buf body = {0};
 
     add_field(&body, "grant_type", "access_token");

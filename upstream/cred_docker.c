@@ -26,14 +26,12 @@ static bool is_for(const char *key, const char *host)
 /* podman's keys may name a repository, or the beginning of one; the longest wins. */
 static const json_t *find_auth(const json_t *auths, const struct cred_task *t)
 {
-    _cleanup_free_
-    char *name = xasprintf("%s/%s", t->host, t->repository);
+    _cleanup_free_ char *name = xasprintf("%s/%s", t->host, t->repository);
     const json_t *best = NULL, *value;
     size_t best_len = 0;
     const char *key;
 
-    json_object_foreach((json_t *)auths, key, value)
-    {
+    json_object_foreach((json_t *)auths, key, value) {
         size_t len = strlen(key), host = strlen(t->host);
         bool path = len > host && strncmp(name, key, len) == 0 && (name[len] == '/' || name[len] == '\0');
         if (path && len > best_len) {
@@ -78,11 +76,11 @@ static const char *find_helper(const json_t *doc, const char *host, const char *
     const json_t *value;
     const char *key;
 
-    json_object_foreach(json_object_get(doc, "credHelpers"), key, value) if (is_for(key, host))
-    {
-        *server = key;
-        return json_string_value(value);
-    }
+    json_object_foreach(json_object_get(doc, "credHelpers"), key, value)
+        if (is_for(key, host)) {
+            *server = key;
+            return json_string_value(value);
+        }
     *server = strcmp(host, "docker.io") == 0 ? HUB_KEY : host;
     return json_string_value(json_object_get(doc, "credsStore"));
 }

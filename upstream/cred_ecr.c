@@ -83,12 +83,10 @@ static bool ask(struct cred_task *t, struct err *err)
 
     if (!find_place(t, &p, err) || !aws_find_key(t, p.region, &key, err))
         return false;
-    _cleanup_free_
-    char *own = xasprintf("https://api.ecr.%s.amazonaws.com%s/", p.region, p.suffix);
-    _cleanup_free_
-    char *aws = xasprintf("%s:%s", p.region, p.service), *target = xasprintf("X-Amz-Target: %s", p.target);
-    _cleanup_free_
-    char *body = make_body(t);
+    _cleanup_free_ char *own = xasprintf("https://api.ecr.%s.amazonaws.com%s/", p.region, p.suffix);
+    _cleanup_free_ char *aws = xasprintf("%s:%s", p.region, p.service),
+                        *target = xasprintf("X-Amz-Target: %s", p.target);
+    _cleanup_free_ char *body = make_body(t);
     _cleanup_secret_ char *session = key.session ? xasprintf("X-Amz-Security-Token: %s", key.session) : NULL;
     const char *const headers[] = {"Content-Type: application/x-amz-json-1.1", target, session, NULL};
     const struct cred_http r = {.method = "POST",

@@ -150,8 +150,7 @@ bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, str
 
 bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, struct err *err)
 {
-    _cleanup_free_
-    char *program = xasprintf("docker-credential-%s", name);
+    _cleanup_free_ char *program = xasprintf("docker-credential-%s", name);
     const char *const argv[] = {program, "get", NULL};
     _cleanup_secret_buf_ struct buf out = {0};
     int status = 0;

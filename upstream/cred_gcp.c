@@ -31,9 +31,8 @@ static bool take_token(struct cred_task *t, const json_t *doc, const char *what,
 static bool ask_metadata(struct cred_task *t, struct err *err)
 {
     static const char *const headers[] = {"Metadata-Flavor: Google", NULL};
-    _cleanup_free_
-    char *url = xasprintf("%s/computeMetadata/v1/instance/service-accounts/default/token",
-                          t->o->metadata_endpoint ? t->o->metadata_endpoint : METADATA);
+    _cleanup_free_ char *url = xasprintf("%s/computeMetadata/v1/instance/service-accounts/default/token",
+                                         t->o->metadata_endpoint ? t->o->metadata_endpoint : METADATA);
     const struct cred_http r = {.method = "GET", .url = url, .headers = headers, .direct = true, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Google's metadata server", err);
     bool ok = doc && take_token(t, doc, "Google's metadata server", err);
@@ -79,16 +78,13 @@ static char *make_assertion(const json_t *key, const char *audience, struct err 
     json_t *head = json_pack("{s:s, s:s, s:s}", "alg", "RS256", "typ", "JWT", "kid", id ? id : "");
     json_t *claims = json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", email, "scope", SCOPE, "aud", audience, "iat",
                                (json_int_t)now, "exp", (json_int_t)now + ASSERTION_S);
-    _cleanup_free_
-    char *head_text = json_dumps(head, JSON_COMPACT), *claims_text = json_dumps(claims, JSON_COMPACT);
+    _cleanup_free_ char *head_text = json_dumps(head, JSON_COMPACT), *claims_text = json_dumps(claims, JSON_COMPACT);
     json_decref(head);
     json_decref(claims);
-    _cleanup_free_
-    char *a = base64url_encode(head_text, strlen(head_text)), *b = base64url_encode(claims_text, strlen(claims_text));
-    _cleanup_free_
-    char *text = xasprintf("%s.%s", a, b);
-    _cleanup_free_
-    char *signature = sign(pem, text, err);
+    _cleanup_free_ char *a = base64url_encode(head_text, strlen(head_text)),
+                        *b = base64url_encode(claims_text, strlen(claims_text));
+    _cleanup_free_ char *text = xasprintf("%s.%s", a, b);
+    _cleanup_free_ char *signature = sign(pem, text, err);
     return signature ? xasprintf("%s.%s", text, signature) : NULL;
 }
 

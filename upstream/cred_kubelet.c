@@ -43,8 +43,7 @@ static bool matches(const char *pattern, const char *image)
 {
     const char *p = strstr(pattern, "://") ? strstr(pattern, "://") + 3 : pattern;
     size_t host = strcspn(p, "/"), image_host = strcspn(image, "/");
-    _cleanup_free_
-    char *glob = xstrndup(p, host), *name = xstrndup(image, image_host);
+    _cleanup_free_ char *glob = xstrndup(p, host), *name = xstrndup(image, image_host);
     size_t dots = 0, image_dots = 0;
 
     for (const char *c = glob; *c; c++)
@@ -62,11 +61,11 @@ static void take_auth(struct cred_task *t, const json_t *auths, const char *imag
     const char *key;
     size_t len = 0;
 
-    json_object_foreach((json_t *)auths, key, value) if (matches(key, image) && (!best || strlen(key) > len))
-    {
-        best = value;
-        len = strlen(key);
-    }
+    json_object_foreach((json_t *)auths, key, value)
+        if (matches(key, image) && (!best || strlen(key) > len)) {
+            best = value;
+            len = strlen(key);
+        }
     t->id.username = cred_json_text(best, "username");
     t->id.secret = cred_json_text(best, "password");
 }
@@ -95,12 +94,10 @@ static bool take_response(struct cred_task *t, const json_t *doc, const char *im
 
 static bool ask(struct cred_task *t, struct err *err)
 {
-    _cleanup_free_
-    char *image = xasprintf("%s/%s", t->host, t->repository);
+    _cleanup_free_ char *image = xasprintf("%s/%s", t->host, t->repository);
     json_t *request =
         json_pack("{s:s, s:s, s:s}", "kind", "CredentialProviderRequest", "apiVersion", API_VERSION, "image", image);
-    _cleanup_free_
-    char *input = json_dumps(request, JSON_COMPACT);
+    _cleanup_free_ char *input = json_dumps(request, JSON_COMPACT);
     const char *argv[CRED_ARGS_MAX + 2] = {t->o->command};
     _cleanup_secret_buf_ struct buf out = {0};
     int status = 0;

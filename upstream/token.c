@@ -103,11 +103,10 @@ void tokens_free(struct tokens *all)
 
 static struct token *find(struct tokens *all, const struct challenge *c, const char *whose, bool create)
 {
-    _cleanup_free_
-    char *key = xasprintf("%s\n%s\n%s\n%s", whose, c->realm, c->service, c->scope);
+    _cleanup_free_ char *key = xasprintf("%s\n%s\n%s\n%s", whose, c->realm, c->service, c->scope);
     struct token *t;
 
-    TAILQ_FOREACH (t, &all->list, entry)
+    TAILQ_FOREACH(t, &all->list, entry)
         if (strcmp(t->key, key) == 0)
             break;
     if (t) {
@@ -195,11 +194,9 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
 
 char *token_basic(const char *username, const char *password)
 {
-    _cleanup_free_
-    char *pair = xasprintf("%s:%s", username, password);
+    _cleanup_free_ char *pair = xasprintf("%s:%s", username, password);
     size_t len = strlen(pair);
-    _cleanup_free_
-    char *b64 = xmalloc(len / 3 * 4 + 8);
+    _cleanup_free_ char *b64 = xmalloc(len / 3 * 4 + 8);
 
     EVP_EncodeBlock((unsigned char *)b64, (const unsigned char *)pair, (int)len);
     char *value = xasprintf("Basic %s", b64);
@@ -315,8 +312,7 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
                 const struct cred_identity *id, const char *whose,
                 void (*done)(void *arg, const char *token, const struct err *err), void *arg)
 {
-    _cleanup_free_
-    char *value = NULL;
+    _cleanup_free_ char *value = NULL;
     bool start = false;
     int64_t now = clock_mono_ms();
 

@@ -344,8 +344,7 @@ static void set_headers(struct transfer *t, const struct transfer_request *req)
     if (req->authorization) {
         /* A header of this name is curl's to keep from other hosts, ports and schemes (CVE-2018-1000007,
          * CVE-2022-27776). */
-        _cleanup_free_
-        char *line = xasprintf("Authorization: %s", req->authorization);
+        _cleanup_free_ char *line = xasprintf("Authorization: %s", req->authorization);
         t->headers = curl_slist_append(t->headers, line);
         explicit_bzero(line, strlen(line));
     }

@@ -26,8 +26,7 @@ static int setup(void **state)
     f->dir = make_folder();
     f->loop = loop_new("test", &err);
     f->workers = cred_workers_new(2, &err);
-    _cleanup_free_
-    char *path = xasprintf("%s:%s", f->dir, getenv("PATH"));
+    _cleanup_free_ char *path = xasprintf("%s:%s", f->dir, getenv("PATH"));
     setenv("PATH", path, 1);
     *state = f;
     return f->loop && f->workers && loop_start(f->loop, &err) ? 0 : -1;
@@ -107,8 +106,7 @@ static struct answer ask(struct fixture *f, struct cred *c, const char *reposito
 
 static int lines_of(struct fixture *f, const char *name)
 {
-    _cleanup_free_
-    char *path = xasprintf("%s/%s", f->dir, name);
+    _cleanup_free_ char *path = xasprintf("%s/%s", f->dir, name);
     FILE *file = fopen(path, "r");
     int n = 0, c;
 
@@ -170,8 +168,7 @@ static void one_request_for_many(void **state)
 {
     struct fixture *f = *state;
     struct cred_options o = {.helper = "counting"};
-    _cleanup_free_
-    char *script =
+    _cleanup_free_ char *script =
         xasprintf("#!/bin/sh\necho x >>%s/asked\nsleep 0.2\nprintf '{\"Username\":\"u\",\"Secret\":\"p\"}'\n", f->dir);
 
     free(write_file(f, "docker-credential-counting", script, 0755));
@@ -188,8 +185,7 @@ static void a_failure_is_remembered(void **state)
 {
     struct fixture *f = *state;
     struct cred_options o = {.helper = "failing"};
-    _cleanup_free_
-    char *script = xasprintf("#!/bin/sh\necho x >>%s/failed\necho a secret >&2\nexit 1\n", f->dir);
+    _cleanup_free_ char *script = xasprintf("#!/bin/sh\necho x >>%s/failed\necho a secret >&2\nexit 1\n", f->dir);
 
     free(write_file(f, "docker-credential-failing", script, 0755));
     struct cred *c = cred_new(&o, "ghcr.io", f->workers);
@@ -217,8 +213,7 @@ static void helpers_that_misbehave(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_free_
-        char *program = xasprintf("docker-credential-%s", cases[i].name);
+        _cleanup_free_ char *program = xasprintf("docker-credential-%s", cases[i].name);
         struct cred_options o = {.helper = (char *)cases[i].name};
         free(write_file(f, program, cases[i].script, 0755));
         struct cred *c = cred_new(&o, "ghcr.io", f->workers);
@@ -236,13 +231,13 @@ static void helpers_that_misbehave(void **state)
 static void renewed_before_it_ends(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_free_
-    char *script = xasprintf("#!/bin/sh\ncat >/dev/null\necho x >>%s/renewed\ncat "
-                             "<<'X'\n{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":"
-                             "\"credentialprovider.kubelet.k8s.io/"
-                             "v1\",\"cacheKeyType\":\"Global\",\"cacheDuration\":\"2s\",\"auth\":{\"ghcr.io\":"
-                             "{\"username\":\"u\",\"password\":\"line 1\\nline 2\"}}}\nX\n",
-                             f->dir);
+    _cleanup_free_ char *script =
+        xasprintf("#!/bin/sh\ncat >/dev/null\necho x >>%s/renewed\ncat "
+                  "<<'X'\n{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":"
+                  "\"credentialprovider.kubelet.k8s.io/"
+                  "v1\",\"cacheKeyType\":\"Global\",\"cacheDuration\":\"2s\",\"auth\":{\"ghcr.io\":"
+                  "{\"username\":\"u\",\"password\":\"line 1\\nline 2\"}}}\nX\n",
+                  f->dir);
     struct cred_options o = {.provider = "kubelet", .command = write_file(f, "renewing", script, 0755)};
     struct cred *c = cred_new(&o, "ghcr.io", f->workers);
 
@@ -304,8 +299,7 @@ static void kubelet(void **state)
     struct fixture *f = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        _cleanup_free_
-        char *script = xasprintf(
+        _cleanup_free_ char *script = xasprintf(
             "#!/bin/sh\ncat >/dev/null\ncat <<'X'\n{\"kind\":\"CredentialProviderResponse\",\"apiVersion\":"
             "\"credentialprovider.kubelet.k8s.io/v1\",\"cacheKeyType\":\"Image\",\"cacheDuration\":\"1h30m0s\","
             "\"auth\":%s}\nX\n",
@@ -366,8 +360,7 @@ static void signatures(void **state UNUSED)
         getsockname(l.fd, (struct sockaddr *)&a, &size);
         pthread_t thread;
         pthread_create(&thread, NULL, serve_one, &l);
-        _cleanup_free_
-        char *url = xasprintf("http://127.0.0.1:%d/%s", ntohs(a.sin_port), cases[i].query);
+        _cleanup_free_ char *url = xasprintf("http://127.0.0.1:%d/%s", ntohs(a.sin_port), cases[i].query);
         const struct cred_http r = {.method = cases[i].method,
                                     .url = url,
                                     .headers = headers,

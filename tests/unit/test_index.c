@@ -327,8 +327,7 @@ static off_t cut(const char *path, off_t keep)
 static void short_file(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_free_
-    char *path = xasprintf("%s/data.mdb", f->dir);
+    _cleanup_free_ char *path = xasprintf("%s/data.mdb", f->dir);
     struct err err = {0};
     struct change crowd = {.act = PUT_BLOB};
 

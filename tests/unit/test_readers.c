@@ -160,8 +160,7 @@ static bool read_tree(const struct tree_file *files, size_t count, const char *f
 
     assert_int_equal(mkdir(sub, 0700), 0);
     for (size_t i = 0; i < count; i++) {
-        _cleanup_free_
-        char *to = xasprintf("%s/%s", dir, files[i].path);
+        _cleanup_free_ char *to = xasprintf("%s/%s", dir, files[i].path);
         write_file(to, files[i].text, strlen(files[i].text));
     }
     bool ok = image_list_read_compose(&l, path, err);
@@ -289,8 +288,7 @@ static void many(void **state UNUSED)
     struct err err = {0};
 
     for (int i = 0; i < IMAGE_LIST_MAX; i++) {
-        _cleanup_free_
-        char *text = xasprintf("quay.io/a/b:%d", i);
+        _cleanup_free_ char *text = xasprintf("quay.io/a/b:%d", i);
         assert_true(image_list_add(&l, text, &err));
     }
     assert_true(image_list_add(&l, "quay.io/a/b:0", &err));
