@@ -1,8 +1,7 @@
 /* cache.h - the cache as the rooms above see it: index, blob files, small bodies in memory, touches and leases in one.
  *
  * One struct cache for a process; lives from start to end. Any thread unless said otherwise. Repositories are full
- * names
- * ("docker.io/library/nginx").
+ * names ("docker.io/library/nginx").
  */
 #ifndef ENTREPOT_CACHE_CACHE_H
 #define ENTREPOT_CACHE_CACHE_H
@@ -62,6 +61,13 @@ struct cache_hit {
     bool repo_private;    /* the repository is for clients with a grant alone */
     struct blob_row blob;
 };
+
+/* Whether the repository may be asked for it under /blobs/. That it has a manifest of this digest says nothing about
+ * that: most registries answer 404, some answer 200. */
+static inline bool cache_is_blob_of(const struct cache_hit *hit)
+{
+    return hit->linked && !(hit->blob.flags & BLOB_MANIFEST);
+}
 
 /* By tag (digest NULL) or by digest (tag NULL). */
 void cache_find(struct cache *c, const char *repo, const char *tag, const struct digest *digest, struct cache_hit *hit);

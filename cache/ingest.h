@@ -138,6 +138,9 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
 /* Bytes that may be read at the follower's position now; 0: wait for ready(); -1: the ingest ended without them, *err
  * says why. */
 int64_t follower_available(struct follower *f, struct err *err);
+/* Whether an answer may begin: 1: its first byte may be read, or there is none and the digest is right; 0: wait for
+ * ready(); -1: the ingest ended before that, *err says why. */
+int follower_may_begin(struct follower *f, struct err *err);
 /* The same for who wants no bytes, but the blob in the cache: 1 when the index has it, 0: wait for ready(), -1: it is
  * not kept, *err says why. */
 int follower_is_kept(struct follower *f, struct err *err);

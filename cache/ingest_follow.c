@@ -76,40 +76,57 @@ static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
     return MAX(MIN(to, limit) - at, 0);
 }
 
+/* Nothing yet: it is told when there is something. Nothing ever: -1, and why. With the lock held. */
+static int wait_or_fail(struct follower *f, bool never, struct err *err)
+{
+    if (never && err)
+        *err = f->ingest->err;
+    if (never)
+        return -1;
+    if (!f->waiting) {
+        f->waiting = true;
+        f->refs++; /* for the word that will come */
+    }
+    return 0;
+}
+
+static bool has_broken_off(const struct ingest *i)
+{
+    return i->state == INGEST_FAILED || i->state == INGEST_PAUSED;
+}
+
 int64_t follower_available(struct follower *f, struct err *err)
 {
     struct ingest *i = f->ingest;
 
     pthread_mutex_lock(&i->lock);
     int64_t n = readable(i, f->position, f->end);
-    if (n == 0 && (i->state == INGEST_FAILED || i->state == INGEST_PAUSED)) {
-        n = -1;
-        if (err)
-            *err = i->err;
-    } else if (n == 0 && !f->waiting) {
-        f->waiting = true;
-        f->refs++; /* for the word that will come */
-    }
+    if (n == 0)
+        n = wait_or_fail(f, has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return n;
+}
+
+int follower_may_begin(struct follower *f, struct err *err)
+{
+    struct ingest *i = f->ingest;
+    int may = 1;
+
+    pthread_mutex_lock(&i->lock);
+    if (!ingest_is_verified(i->state) && readable(i, f->position, f->end) == 0)
+        may = wait_or_fail(f, has_broken_off(i), err);
+    pthread_mutex_unlock(&i->lock);
+    return may;
 }
 
 int follower_is_kept(struct follower *f, struct err *err)
 {
     struct ingest *i = f->ingest;
-    int kept = 0;
+    int kept = 1;
 
     pthread_mutex_lock(&i->lock);
-    if (i->state == INGEST_STORED) {
-        kept = 1;
-    } else if (i->state == INGEST_UNKEPT || i->state == INGEST_FAILED || i->state == INGEST_PAUSED) {
-        kept = -1;
-        if (err)
-            *err = i->err;
-    } else if (!f->waiting) {
-        f->waiting = true;
-        f->refs++;
-    }
+    if (i->state != INGEST_STORED)
+        kept = wait_or_fail(f, i->state == INGEST_UNKEPT || has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return kept;
 }

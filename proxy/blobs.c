@@ -19,6 +19,8 @@ struct serving {
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
     int64_t first, left;
+    int status;   /* of the answer behind an ingest: 200 or 206 */
+    bool begun;   /* its head has gone out: an error can only cut it short now */
     bool relayed; /* past the disk */
     bool asking;  /* for a relay */
 };
@@ -170,7 +172,7 @@ static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result
 {
     struct fetch_request ask = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
 
-    if (s->follower)
+    if (s->begun)
         ask.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
@@ -208,20 +210,59 @@ static void pump(void *arg)
         http_stream_end(s->req, sent, s);
 }
 
+static void fetched(void *arg, struct fetch_result *res);
+
+/* It broke off before the client has had anything: then it can be told, and asks elsewhere (containerd goes on with its
+ * next host after a 502, and fails the pull after an answer that is cut off). */
+static void fail_unbegun(struct serving *s, const struct err *err)
+{
+    const struct fetch_result failed = {.how = HOW_ERROR, .err = *err};
+
+    http_on_gone(s->req, NULL, NULL);
+    http_reply_reset(s->req);
+    follower_leave(s->follower);
+    s->follower = NULL;
+    if (is_disks_fault(err) && !s->relayed) {
+        relay(s, fetched);
+        return;
+    }
+    reply_failure(s->req, &failed, KIND_BLOB);
+    serving_free(s);
+}
+
+/* The head waits for the first byte of the body: until then an error is an error. */
+static void begin_body(struct serving *s)
+{
+    struct err err = {0};
+    int may = follower_may_begin(s->follower, &err);
+
+    if (may == 0)
+        return; /* ready() comes */
+    if (may < 0) {
+        fail_unbegun(s, &err);
+        return;
+    }
+    s->begun = true;
+    http_stream(s->req, s->status, BLOB_TYPE, s->left, pump, s);
+}
+
 static void ready(void *arg)
 {
     struct serving *s = arg;
 
-    http_stream_more(s->req);
+    if (s->begun)
+        http_stream_more(s->req);
+    else
+        begin_body(s);
 }
 
 static void follow(struct serving *s, const struct fetch_result *res)
 {
     struct http_request *req = s->req;
     int64_t first, last;
-    int status = describe(req, &s->digest, res->size, &first, &last);
 
-    if (answer_without_body(req, status, res->size)) {
+    s->status = describe(req, &s->digest, res->size, &first, &last);
+    if (answer_without_body(req, s->status, res->size)) {
         serving_free(s);
         return;
     }
@@ -229,7 +270,7 @@ static void follow(struct serving *s, const struct fetch_result *res)
     s->left = last - first + 1;
     s->follower = ingest_follow(res->ingest, s->worker->loop, first, last, ready, s);
     http_on_gone(req, follower_gone, s);
-    http_stream(req, status, BLOB_TYPE, s->left, pump, s);
+    begin_body(s);
 }
 
 /* A fetch that found the blob here answers everybody who waited for it; whether it is his is decided for each. */
@@ -285,7 +326,7 @@ static bool answer_now(struct worker *w, struct http_request *req, const struct 
     struct cache_hit hit;
 
     cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
-    if (!hit.stored || !hit.linked || (hit.repo_private && !is_private))
+    if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !is_private))
         return false;
     reply_hit(req);
     if (send_stored(w, req, &r->digest))

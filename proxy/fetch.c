@@ -273,10 +273,11 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     struct fetch *f = xcalloc(1, sizeof(*f));
 
     f->fetcher = fr;
-    f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY     ? &BLOB_STEPS
-               : w->kind == FETCH_ACCESS                                ? &ACCESS_STEPS
-               : w->kind == FETCH_LISTING || w->kind == FETCH_BLOB_HEAD ? &RELAY_STEPS
-                                                                        : &MANIFEST_STEPS;
+    f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY ? &BLOB_STEPS
+               : w->kind == FETCH_ACCESS                            ? &ACCESS_STEPS
+               : w->kind == FETCH_LISTING                           ? &RELAY_STEPS
+               : w->kind == FETCH_BLOB_HEAD                         ? &LOOK_STEPS
+                                                                    : &MANIFEST_STEPS;
     f->key = xstrdup(key);
     f->kind = w->kind;
     f->site = w->site;

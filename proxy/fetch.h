@@ -1,9 +1,9 @@
 /* fetch.h - getting what is not here, or not known to be fresh.
  *
  * A serve loop hands a request over; the fetch loop that its key belongs to looks whether the same is under way already
- * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_relay.c), and sends each
- * waiter its result. The key of a blob is its digest alone, of a manifest the repository and the reference; a key
- * always belongs to the same loop, so that no lock is needed to have each thing fetched once.
+ * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_look.c, fetch_relay.c),
+ * and sends each waiter its result. The key of a blob is its digest alone, of a manifest the repository and the
+ * reference; a key always belongs to the same loop, so that no lock is needed to have each thing fetched once.
  *
  * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also when the client is gone
  * meanwhile.

@@ -44,7 +44,7 @@ static enum step lookup(struct fetch *f)
     if (is_relay(f) || (f->hit.stored && cache_look(fetch_cache(f), &f->digest) == FILE_MISSING))
         f->hit.stored = false; /* fetched in any case */
     bool proved = w && w->proved && !fetch_needs_bytes(f, &f->hit);
-    if (f->hit.stored && (f->hit.linked || proved)) {
+    if (f->hit.stored && (cache_is_blob_of(&f->hit) || proved)) {
         f->result.size = f->hit.blob.size;
         return STEP_DONE;
     }
@@ -140,9 +140,10 @@ static bool take_head(void *arg, const struct transfer_response *r)
     }
     if (is_relay(f) && size < 0)
         return refuse_answer(f, "the disk is full, and upstream does not say how large the blob is");
+    /* Linked first: an empty blob is complete, and on its way into the index, once its size is known. */
+    ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
-    ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
     answer_followers(f);
     return true;
 }
@@ -329,8 +330,8 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
         fetch_run(f, STEP_ASK);
         return;
     }
-    /* Who came while it was being put off begins anew. */
-    while (state == INGEST_PAUSED && f->answered && !STAILQ_EMPTY(&f->waiters) && !f->fetcher->stopping) {
+    /* Who came while it was being put off, or dropped, begins anew: the failure was of those before. */
+    while (f->answered && !STAILQ_EMPTY(&f->waiters) && !f->fetcher->stopping) {
         struct waiter *w = STAILQ_FIRST(&f->waiters);
         STAILQ_REMOVE_HEAD(&f->waiters, entry);
         fetch_again(w);

@@ -205,13 +205,26 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     fetch_run(f, STEP_STORE);
 }
 
+/* Whether a type may be that of a manifest: one we know, or one of the many of artifacts. Servers that do not know
+ * what they serve say text/html, application/json or octet-stream. */
+static bool is_plausible_type(const char *type)
+{
+    return manifest_is_type(type) || strncmp(type, "application/vnd.", 16) == 0;
+}
+
+/* A client makes a descriptor of what a HEAD says, its digest, type and size (oras, crane), and so needs all three. */
+static bool says_enough(const struct fetch *f, const struct transfer_response *r)
+{
+    return (r->digest.alg != DIGEST_NONE || !by_tag(f)) && is_plausible_type(r->content_type) && r->content_length > 0;
+}
+
 static void take_answer_to_head(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
 
     f->call = NULL;
     f->response = *r;
-    if (!err && (fetch_is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE && by_tag(f)))) {
+    if (!err && (fetch_is_no_word(r) || (r->status == 200 && !says_enough(f, r)))) {
         _cleanup_free_ char *path = fetch_reference_path(f, "manifests", !by_tag(f));
         fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
         return;
@@ -291,6 +304,21 @@ static uint32_t cost_ms(const struct fetch *f)
     return (uint32_t)(clock_mono_ms() - f->started_ms) + (f->response.ratelimit_remaining >= 0 ? RATE_LIMITED_MS : 0);
 }
 
+/* Upstream's word if it is one, else what the document calls itself, else what it looks like: OCI manifests need not say
+ * (image-spec manifest.md, "mediaType"), Docker's do. */
+static const char *type_of(const struct fetch *f, const struct manifest *m)
+{
+    const char *said = f->response.content_type;
+
+    if (manifest_is_type(said) || (is_plausible_type(said) && !m->media_type[0]))
+        return said;
+    if (m->media_type[0])
+        return m->media_type;
+    if (m->kind == MANIFEST_IMAGE)
+        return "application/vnd.oci.image.manifest.v1+json";
+    return m->kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json" : said;
+}
+
 static enum step store(struct fetch *f)
 {
     _cleanup_manifest_ struct manifest m = {0};
@@ -312,8 +340,7 @@ static enum step store(struct fetch *f)
     if (f->received.data)
         memcpy(f->result.body->data, f->received.data, f->received.len);
     f->result.size = (int64_t)f->received.len;
-    const char *type =
-        manifest_is_type(f->response.content_type) || !m.media_type[0] ? f->response.content_type : m.media_type;
+    const char *type = type_of(f, &m);
     snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", type);
     if (m.kind == MANIFEST_SCHEMA1 || m.kind == MANIFEST_OTHER) {
         f->result.digest = f->response.digest;

@@ -131,7 +131,7 @@ struct fetchers {
     struct fetcher list[16];
 };
 
-extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, RELAY_STEPS, ACCESS_STEPS;
+extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, RELAY_STEPS, LOOK_STEPS, ACCESS_STEPS;
 
 /* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
 void fetch_run(struct fetch *f, enum step step);
