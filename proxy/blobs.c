@@ -291,6 +291,7 @@ static void fetched(void *arg, struct fetch_result *res)
     struct serving *s = arg;
     struct http_request *req = s->req;
 
+    s->asking = false;
     if (!req) {
         serving_free(s);
         return;
