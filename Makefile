@@ -48,11 +48,15 @@ LLHTTP_OBJ := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
-BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev \
-	libsystemd-dev node-llhttp
-TEST_PKGS := libcmocka-dev buildah tmux faketime xfsprogs zstd xz-utils openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
-	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3
-LINT_PKGS := clang-format clang-tidy cppcheck
+# Names of Debian 12 and 13; tests/packages says how to read them.
+BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca-certificates.crt libevent-dev \
+	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev libsystemd-dev \
+	node-llhttp
+ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
+TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
+	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
+	nginx-light,nginx=nginx iproute2=ip mandoc= python3=
+LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
 
 all: | deps ## build
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
@@ -122,10 +126,11 @@ soak: | test-deps ## crashes, the collector's model, pulls while it works: for l
 	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 tests/run concurrency recovery
 
 lint: ## format, static analysis, layers
-	@tests/packages $(LINT_PKGS) mandoc
+	@tests/packages $(LINT_PKGS)
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
-install: all ## DESTDIR= PREFIX=
+# As root after `make`: it calls no apt, and builds only what is out of date.
+install: $(B)/entrepot ## DESTDIR= PREFIX=
 	install -D -m 0755 $(B)/entrepot $(DESTDIR)$(PREFIX)/bin/entrepot
 	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
