@@ -119,7 +119,11 @@ tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN)
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
-	@B=$(B) T="$(T)" tests/run $(SUITES)
+	@B=$(B) T="$(T)" tests/run $(SUITES) $(MORE)
+
+test-distros: ## a fresh clone on Debian 12 and 13, in chroots: build, run, unit tests; FULL=1: all of `make test` there
+	@tests/packages debootstrap= git= curl= iproute2=ip
+	@DISTROS="$(DISTROS)" tests/run distros
 
 bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
@@ -160,4 +164,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros bench bench-evict soak lint install clean help
