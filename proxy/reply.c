@@ -6,7 +6,7 @@ void reply_note(struct http_request *req, const struct route *r, enum metrics_ki
 {
     struct http_note *n = http_note(req);
 
-    n->kind = kind;
+    n->kind = (uint8_t)kind;
     n->upstream = (uint16_t)r->site->id;
 }
 
@@ -35,8 +35,8 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
     };
     struct http_note *n = http_note(req);
 
-    n->result = how[res->how].result;
-    n->source = how[res->how].source;
+    n->result = (uint8_t)how[res->how].result;
+    n->source = (uint8_t)how[res->how].source;
     if (how[res->how].text)
         http_reply_header(req, "Cache-Status", "entrepot; %s", how[res->how].text);
     else if (res->how == HOW_STALE)
