@@ -24,7 +24,7 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery identity patience airgap e2e
+SUITES   ?= unit protocol concurrency recovery identity patience airgap systemd e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy
@@ -53,6 +53,8 @@ BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev li
 TEST_PKGS := libcmocka-dev buildah tmux faketime xfsprogs zstd xz-utils openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
 	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3
 LINT_PKGS := clang-format clang-tidy cppcheck
+# Those of the suite systemd, which boots a Debian.
+TEST_PKGS += mmdebstrap systemd-container
 
 all: | deps ## build
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
@@ -107,6 +109,9 @@ test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
 	@B=$(B) T="$(T)" tests/run $(SUITES)
 
+test-systemd: ## what README says of the service, in a Debian that is booted (RELEASE=trixie: another one)
+	@$(MAKE) --no-print-directory SUITES=systemd test
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -125,7 +130,8 @@ lint: ## format, static analysis, layers
 	@tests/packages $(LINT_PKGS) mandoc
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
-install: all ## DESTDIR= PREFIX=
+# As root after `make`: it calls no apt, and builds only what is out of date.
+install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user is made and systemd told of the units
 	install -D -m 0755 $(B)/entrepot $(DESTDIR)$(PREFIX)/bin/entrepot
 	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
@@ -135,6 +141,7 @@ install: all ## DESTDIR= PREFIX=
 		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/settle
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan $(B)
@@ -145,4 +152,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-systemd bench bench-evict soak lint install clean help
