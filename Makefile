@@ -34,7 +34,7 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery identity patience airgap e2e
+SUITES   ?= unit protocol concurrency recovery identity patience airgap systemd e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy
@@ -66,6 +66,8 @@ ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker p
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
 	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
 	nginx-light,nginx=nginx iproute2=ip mandoc= python3=
+# Those of the suite systemd, which boots a Debian.
+TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
 
 all: | deps ## build
@@ -125,6 +127,9 @@ test-distros: ## a fresh clone on Debian 12 and 13, in chroots: build, run, unit
 	@tests/packages debootstrap= git= curl= iproute2=ip
 	@DISTROS="$(DISTROS)" tests/run distros
 
+test-systemd: ## what README says of the service, in a Debian that is booted (RELEASE=trixie: another one)
+	@$(MAKE) --no-print-directory SUITES=systemd test
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -144,7 +149,7 @@ lint: ## format, static analysis, layers
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
 # As root after `make`: it calls no apt, and builds only what is out of date.
-install: $(B)/entrepot ## DESTDIR= PREFIX=
+install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user is made and systemd told of the units
 	install -D -m 0755 $(B)/entrepot $(DESTDIR)$(PREFIX)/bin/entrepot
 	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
@@ -154,6 +159,7 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=
 		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/settle
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan $(B)
@@ -164,4 +170,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd bench bench-evict soak lint install clean help

@@ -1,6 +1,7 @@
 #include "proxy/listen.h"
 
 #include "base/log.h"
+#include "base/place.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -63,7 +64,9 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
     int rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
     umask(before);
     if (rc != 0 || listen(fd, BACKLOG) != 0) {
+        _cleanup_free_ char *folder = place_folder_of(path);
         err_errno(err, ERR_IO, "listening on unix:%s", path);
+        place_explain(folder, err);
         close(fd);
         return -1;
     }
@@ -155,11 +158,31 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
     return l;
 }
 
+/* As in `listen`: the log and the status say it. */
+static char *address_of(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_storage room;
+    } sa = {.room = {0}};
+    socklen_t len = sizeof(sa);
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+
+    if (getsockname(fd, &sa.any, &len) != 0)
+        return xasprintf("fd:%d", fd);
+    if (sa.any.sa_family == AF_UNIX)
+        return xasprintf("unix:%.*s", (int)sizeof(sa.local.sun_path), sa.local.sun_path);
+    if (getnameinfo(&sa.any, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return xasprintf("fd:%d", fd);
+    return xasprintf(strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
 struct listener *listener_from_fd(int fd)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
 
-    l->address = xasprintf("fd:%d", fd);
+    l->address = address_of(fd);
     l->first_fd = fd;
     l->shared = true;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/place.h"
 #include "gc/gc.h"
 #include "proxy/handlers.h"
 
@@ -308,7 +309,7 @@ static bool open_parts(struct proxy *p, struct err *err)
     p->admin_pool = p->pool ? pool_new("admin", ADMIN_THREADS, err) : NULL;
     p->cache = p->admin_pool ? cache_open(c->cache_path, p->pool, err) : NULL;
     if (!p->cache)
-        return false;
+        return p->admin_pool && place_explain(c->cache_path, err);
     p->cred_workers = cred_workers_new(CRED_THREADS, err);
     if (!p->cred_workers)
         return false;
