@@ -8,7 +8,7 @@
 
 static const char USAGE[] =
     "Usage: entrepot pull REF... [--platform OS/ARCH[/VARIANT]|all]... [--file LIST] [--from-kubernetes FILE]\n"
-    "                     [--from-compose FILE] [--referrers] [--pin] [--json] [--socket PATH] [--cache "
+    "                     [--from-compose FILE] [--referrers] [--pin] [--fresh] [--json] [--socket PATH] [--cache "
     "DIR]\n\n"
     "Brings images into the cache: manifests, configs, layers. What is there already is not fetched again, so\n"
     "that an interrupted pull goes on where it stopped.\n\n"
@@ -18,12 +18,14 @@ static const char USAGE[] =
     "  --from-kubernetes FILE  the images of Kubernetes manifests (YAML or JSON)\n"
     "  --from-compose FILE     the images of a compose file\n"
     "  --referrers             what is said about the images, too: signatures, attestations, SBOMs\n"
-    "  --pin                   keep them whatever happens\n";
+    "  --pin                   keep them whatever happens\n"
+    "  --fresh                 a tag that its registry does not confirm is a failure; without it, what is here is\n"
+    "                          kept, and said not to have been checked\n";
 
 struct wish {
     struct image_list list;
     json_t *platforms;
-    bool referrers, pin;
+    bool referrers, pin, fresh;
     /* while it runs */
     struct pull_progress *progress; /* NULL: events as JSON */
     json_t *failed;
@@ -119,8 +121,8 @@ static int run(const struct cli_options *o, struct wish *w)
         json_array_append_new(references, json_string(w->list.references[i]));
     if (json_array_size(w->platforms) == 0)
         json_array_append_new(w->platforms, this_platform());
-    json_t *body = json_pack("{s:o, s:O, s:b, s:b}", "references", references, "platforms", w->platforms,
-                             "referrers", w->referrers, "pin", w->pin);
+    json_t *body = json_pack("{s:o, s:O, s:b, s:b, s:b}", "references", references, "platforms", w->platforms,
+                             "referrers", w->referrers, "pin", w->pin, "fresh", w->fresh);
     w->progress = o->json ? NULL : pull_progress_new(pull_progress_is_live());
     bool ok = cli_ask_long(o, "/v1/pull", body, on_event, w, &answer, &err);
     if (w->progress)
@@ -151,6 +153,7 @@ int cmd_pull(int argc, char **argv)
         {"from-compose", .take = take_compose},
         {"referrers", .flag = &w.referrers},
         {"pin", .flag = &w.pin},
+        {"fresh", .flag = &w.fresh},
         {0},
     };
 

@@ -44,4 +44,21 @@ ask ls --json | jq -e '[.images[] | select(.reference | contains("many"))] == []
 ask import "$W/many.tar" --json | tail -n 1 >"$W/answer" || fail "import of 4100 images: $(cut -c 1-300 "$W/answer")"
 is "$(jq -c '[(.imported | length), (.imported | unique | length)]' "$W/answer")" '[4100,4100]' "imported"
 
+say "pull: a tag that cannot be checked"
+one=docker.io/library/one:1
+ask pull one:1 --json | jq -se '(.[-2].checked == true) and (.[-1].unchecked == 0) and .[-1].ok' >/dev/null || fail "with the registry"
+kill "$UP_PID"
+wait "$UP_PID" 2>/dev/null || true
+ask pull one:1 >"$W/out" 2>"$W/err" || fail "a pull of what is here fails: $(cat "$W/err")"
+grep -q "^$one: done, .*; its tag could not be checked: .*127.0.0.1:$UP_PORT" "$W/out" || fail "$(cat "$W/out")"
+ask pull one:1 --json >"$W/out"
+jq -se '(.[-2] | .status == "done" and .checked == false and (.unchecked | length > 0)) and .[-1].unchecked == 1 and .[-1].ok' "$W/out" >/dev/null || fail "$(cat "$W/out")"
+status=0
+ask pull one:1 --fresh >"$W/out" 2>"$W/err" || status=$?
+is $status 1 "exit status of pull --fresh"
+grep -q "^entrepot: pulling $one: its tag could not be checked: " "$W/err" || fail "$(cat "$W/err")"
+ask offline on >/dev/null
+ask pull one:1 | grep -q 'could not be checked: the cache is offline' || fail "offline"
+digest=$(ask ls one:1 --json | jq -r '.images[0].digest')
+ask pull "one@$digest" --fresh >"$W/out" 2>&1 || fail "a digest needs no check: $(cat "$W/out")"
 entrepot_stop
