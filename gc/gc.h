@@ -3,7 +3,8 @@
  * 1. Blobs that nothing refers to, unused for `grace`: removed.
  * 2. Above the high-water mark: images are retired, the lowest rank first (policy.h), until the low-water mark; of what
  *    an image held, each blob whose last reference goes is removed, each that another image holds stays.
- * 3. Tags of manifests that are not here are forgotten after `grace`.
+ * 3. Tags of manifests that are not here are forgotten after `grace`, unless the manifest was here and is lost: verify
+ *    --repair brings it in again (scrub.h).
  *
  * What is leased (being served or brought in), or belongs to an image that was used less than `grace` ago, stays. A
  * sweep works in transactions of at most 256 entries, with pauses for other writers; files are moved out of the way
