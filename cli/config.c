@@ -11,24 +11,6 @@ static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [
                             "if root asks (--user NAME: by that one). show: prints the effective values, as YAML\n"
                             "that can be used again; passwords are never shown.\n";
 
-struct words {
-    const char *what, *user;
-};
-
-static int take_word(void *arg, int argc, char **argv, int at)
-{
-    struct words *w = arg;
-
-    if (strcmp(argv[at], "--user") != 0)
-        return cli_take_word(&w->what, argc, argv, at);
-    if (at + 1 == argc) {
-        fprintf(stderr, "entrepot: --user needs a value\n");
-        return -1;
-    }
-    w->user = argv[at + 1];
-    return 2;
-}
-
 static void show(const struct config *config, bool json)
 {
     _cleanup_buf_ struct buf text = {0};
@@ -39,20 +21,33 @@ static void show(const struct config *config, bool json)
         json_decref(j);
     } else {
         config_print(config, &text);
-        fputs(text.data, stdout);
+        cli_say_text(stdout, text.data, text.len);
     }
+}
+
+static void add_warning(void *arg, const char *text)
+{
+    json_array_append_new(arg, cli_json_text(text));
 }
 
 static void say_good(const struct config *config, const char *user, bool json)
 {
-    if (json) {
-        json_t *j = json_pack("{s:b, s:s?, s:s?}", "good", 1, "file", config->file, "user", user);
+    json_t *warnings = json_array(), *w;
+    struct config_disk disk;
+    size_t i;
+
+    if (config_look_at_disk(config->cache_path, &disk))
+        config_check_limits(config, &disk, add_warning, warnings);
+    json_array_foreach(json ? NULL : warnings, i, w)
+        cli_say(stderr, "entrepot: %s", json_string_value(w));
+    json_t *j = json_pack("{s:b, s:o, s:s?, s:o}", "good", 1, "file",
+                          config->file ? cli_json_text(config->file) : json_null(), "user", user, "warnings", warnings);
+    if (json)
         cli_print_json(j);
-        json_decref(j);
-    } else {
-        printf("%s: good%s%s\n", config->file ? config->file : "the built-in defaults", user ? " for the user " : "",
-               user ? user : "");
-    }
+    else
+        cli_say(stdout, "%s: good%s%s", config->file ? config->file : "the built-in defaults",
+                user ? " for the user " : "", user ? user : "");
+    json_decref(j);
 }
 
 /* A user's own check of the service's configuration fails for reasons that are none of the service's. */
@@ -105,21 +100,24 @@ static int check(const struct config_overrides *overrides, const char *user, boo
 int cmd_config(int argc, char **argv)
 {
     struct config_overrides overrides = {0};
-    struct words w = {0};
+    const char *what = NULL, *user = NULL;
     struct cli_options o = {0};
     struct config config;
     struct err err = {0};
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &w);
+    const struct cli_option options[] = {{"user", .value = &user}, {0}};
+    const struct cli_syntax syntax = {USAGE, options, cli_take_word, &what};
+
+    int rc = cli_parse(&o, &syntax, argc, argv);
     if (rc >= 0)
         return rc;
-    if (!w.what || (strcmp(w.what, "check") != 0 && strcmp(w.what, "show") != 0))
+    if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0))
         return cli_usage(USAGE, "config: check or show?");
     overrides.file = o.config;
     overrides.cache = o.cache;
-    if (strcmp(w.what, "check") == 0)
-        return check(&overrides, w.user, o.json);
-    if (w.user)
+    if (strcmp(what, "check") == 0)
+        return check(&overrides, user, o.json);
+    if (user)
         return cli_usage(USAGE, "config: --user is for check");
     if (!config_load(&config, &overrides, &err))
         return cli_fail(&err);
