@@ -11,9 +11,10 @@
 void fetch_result_clear(struct fetch_result *r)
 {
     body_unref(r->body);
+    body_unref(r->next);
     if (r->ingest)
         ingest_let_go(r->ingest);
-    r->body = NULL;
+    r->body = r->next = NULL;
     r->ingest = NULL;
 }
 
@@ -47,6 +48,8 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
     w->result.ingest = ingest;
     if (w->result.body)
         body_ref(w->result.body);
+    if (w->result.next)
+        body_ref(w->result.next);
     if (ingest)
         ingest_hold(ingest);
     if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
@@ -138,7 +141,6 @@ void fetch_run(struct fetch *f, enum step step)
         f->step = step;
         if (step == STEP_DONE) {
             fetch_note_absence(f);
-            fetch_note_listing(f);
             let_other_clients_try(f);
             let_readers_ask(f);
             fetch_answer(f, NULL);
@@ -273,10 +275,11 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     struct fetch *f = xcalloc(1, sizeof(*f));
 
     f->fetcher = fr;
-    f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY     ? &BLOB_STEPS
-               : w->kind == FETCH_ACCESS                                ? &ACCESS_STEPS
-               : w->kind == FETCH_LISTING || w->kind == FETCH_BLOB_HEAD ? &RELAY_STEPS
-                                                                        : &MANIFEST_STEPS;
+    f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY ? &BLOB_STEPS
+               : w->kind == FETCH_ACCESS                            ? &ACCESS_STEPS
+               : w->kind == FETCH_LISTING                           ? &LISTING_STEPS
+               : w->kind == FETCH_BLOB_HEAD                         ? &RELAY_STEPS
+                                                                    : &MANIFEST_STEPS;
     f->key = xstrdup(key);
     f->kind = w->kind;
     f->site = w->site;
@@ -321,6 +324,7 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
                              cache_is_pinned(fr->all->cache, w->name, w->tag))))
         return false;
     r->err = a->err;
+    r->no_api = a->no_api;
     r->upstream_status = 404; /* as fetch_note_absence() was told */
     return true;
 }
@@ -368,6 +372,8 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     struct waiter *w = xcalloc(1, sizeof(*w));
     _cleanup_free_ char *key = make_key(all, req);
 
+    if (req->kind == FETCH_LISTING) /* all pages of a list, to the same loop */
+        key[strcspn(key, "?")] = '\0';
     w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
     w->loop = loop;
     w->done = done;
@@ -414,6 +420,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
     all->cache = cache;
     all->config = config;
     atomic_init(&all->offline, config->offline);
+    fetch_apis_init(all);
     for (int i = 0; i < MIN(loops, (int)ARRAY_LEN(all->list)); i++) {
         struct fetcher *f = &all->list[i];
         char name[16];
@@ -480,10 +487,12 @@ void fetchers_free(struct fetchers *all)
         return;
     for (int i = 0; i < all->count; i++) {
         struct fetcher *f = &all->list[i];
-        fetch_forget_said(f);
+        fetch_forget_absences(f);
+        fetch_forget_listings(f);
         transfer_engine_free(f->engine);
         loop_free(f->loop);
     }
+    fetch_apis_clear(all);
     free(all);
 }
 

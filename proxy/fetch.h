@@ -23,7 +23,7 @@ enum fetch_kind {
     FETCH_BLOB,
     FETCH_BLOB_HEAD,
     FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
-    FETCH_LISTING,    /* tags/list, referrers: passed on */
+    FETCH_LISTING,    /* a page of tags/list or referrers */
     FETCH_ACCESS,     /* whether the client may read what `listing` names */
 };
 
@@ -64,7 +64,9 @@ struct fetch_result {
     struct body *body;     /* manifests and listings; a reference of the waiter's */
     struct ingest *ingest; /* blobs: follow this; held for the waiter until the result is cleared */
     char challenge[2048];  /* WWW-Authenticate of a refusal */
-    char link[1024], filters[128];
+    char filters[128];     /* listings: OCI-Filters-Applied */
+    struct body *next;     /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
+    bool no_api;           /* referrers, ERR_NOT_FOUND: the registry does not have this page */
 };
 
 /* `loops` fetch loops, started. Errors: ERR_IO. */
