@@ -10,8 +10,8 @@ struct prefetch {
     void *arg;
     bool dropped;
     int64_t had;
-    struct follower *follower; /* until the blob is kept */
-    struct body *answer;       /* the listing */
+    struct follower *follower;  /* until the blob is kept */
+    struct body *answer, *next; /* the listing, the query of its next page */
     struct cache *cache;
     /* copies */
     char *path, *name, *tag, *listing;
@@ -24,8 +24,9 @@ static void end(struct prefetch *p, const struct err *err)
 {
     if (p->follower)
         follower_leave(p->follower);
-    p->done(p->arg, &(struct prefetch_result){err, p->answer, p->had});
+    p->done(p->arg, &(struct prefetch_result){.err = err, .listing = p->answer, .next = p->next, .had = p->had});
     body_unref(p->answer);
+    body_unref(p->next);
     free(p->listing);
     free(p->path);
     free(p->name);
@@ -74,6 +75,7 @@ static void fetched(void *arg, struct fetch_result *res)
     }
     if (!res->ingest || res->size <= 0) {
         p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
+        p->next = p->answer && res->next ? body_ref(res->next) : NULL;
         settle(p);
         return;
     }
