@@ -146,6 +146,10 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 static enum step ask(struct fetch *f)
 {
+    if (fetch_has_listing(f)) { /* as with a tag that is past fresh (fetch_stale.c) */
+        f->optional = !f->anew;
+        fetch_be_patient(f);
+    }
     fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head, take_data,
                take_end);
     return STEP_WAIT;

@@ -153,7 +153,7 @@ static void take_old(struct fetch *f, const struct listing_said *l)
     take(f, &l->result);
     f->result.how = age >= l->ttl_ms ? HOW_STALE : HOW_HIT;
     f->result.ttl_s = MAX((age - l->ttl_ms) / 1000, (int64_t)0);
-    if (!fetch_is_offline(f))
+    if (!fetch_is_offline(f) && why.code != ERR_OK)
         log_limited(LOG_LEVEL_WARN, "stale", "%s; serving the list of %lld s ago", why.msg, (long long)(age / 1000));
 }
 
@@ -178,6 +178,31 @@ bool fetch_use_old_listing(struct fetch *f)
     f->result.next = NULL;
     f->result.how = HOW_STALE; /* not the answer to this question */
     return true;
+}
+
+bool fetch_has_listing(const struct fetch *f)
+{
+    return find(f->fetcher, f->key) != NULL;
+}
+
+void fetch_answer_old_listing(struct fetch *f)
+{
+    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
+
+    if (!fetch_use_old_listing(f))
+        return;
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        if (w->anew)
+            STAILQ_INSERT_TAIL(&rest, w, entry);
+        else
+            fetch_answer_one(w, &f->result, NULL);
+    }
+    STAILQ_CONCAT(&f->waiters, &rest);
+    fetch_result_clear(&f->result);
+    f->result = (struct fetch_result){.how = HOW_BYPASS, .size = -1};
+    fetch_be_patient(f); /* with those who join */
 }
 
 /* ---- who has the referrers API ---- */

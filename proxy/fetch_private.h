@@ -193,7 +193,7 @@ enum step fetch_past_fresh(struct fetch *f);
 enum step fetch_fail_manifest(struct fetch *f);
 /* Who comes before the index knows what has been answered gets the same. */
 void fetch_keep_answer(struct fetch *f);
-/* From now on, clients wait that long for upstream, and no longer. */
+/* From now on, clients wait that long for upstream, and no longer, if there is something older. */
 void fetch_be_patient(struct fetch *f);
 /* fetch_said.c: what upstream said a while ago that it does not have. The first is for as long as that is good, the
  * second for when upstream cannot be asked again. */
@@ -205,6 +205,10 @@ void fetch_forget_absences(struct fetcher *fr);
  * older but with all that follow; false if there is none. */
 bool fetch_use_listing(struct fetch *f);
 bool fetch_use_old_listing(struct fetch *f);
+/* The same, to those who do not want to know how it is now; the fetch goes on. */
+void fetch_answer_old_listing(struct fetch *f);
+/* Whether there is one, of any age. */
+bool fetch_has_listing(const struct fetch *f);
 /* Keeps the result; `nothing`: nothing was listed. */
 void fetch_note_listing(struct fetch *f, bool nothing);
 void fetch_forget_listing(struct fetch *f);

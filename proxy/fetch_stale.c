@@ -87,7 +87,10 @@ static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     if (f->call)
         upstream_doubt(f->call);
-    answer_early(f);
+    if (f->kind == FETCH_LISTING)
+        fetch_answer_old_listing(f);
+    else
+        answer_early(f);
 }
 
 void fetch_be_patient(struct fetch *f)

@@ -4,6 +4,7 @@
     listings.py serve PORT FOLDER    FOLDER/state (JSON, read at each request):
         fail        status of every answer, 0: as it should be
         fail_next   status of every page but the first
+        slow        seconds before each answer
         signatures  how many the image has (of 5)
     listings.py crawl URL            prints what all pages list, one entry a line; fails as a client would
 
@@ -17,6 +18,7 @@ import json
 import re
 import socketserver
 import sys
+import time
 import urllib.parse
 
 OCI = "application/vnd.oci.image."
@@ -97,6 +99,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
         state = json.load(open(folder + "/state"))
         with open(folder + "/log", "a") as log:
             print(self.command, self.path[:200], file=log)
+        time.sleep(state.get("slow", 0))
         path, _, text = self.path.partition("?")
         query = urllib.parse.parse_qs(text)
         if state.get("fail"):

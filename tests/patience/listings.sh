@@ -105,6 +105,14 @@ for status in 500 429; do
     is "$(code "$E/half/app/tags/list")" "$want" "$status: half a list"
     is "$(code "$E/new/app/referrers/$image")" "$want" "$status: referrers that nobody asked for"
 done
+say "the registry is slow: the last list, after two seconds"
+state '{"signatures": 5, "slow": 6}'
+expire
+is "$(code --max-time 5 "$E/app/tags/list")" 200 "slow: tags"
+is_stale "slow"
+is "$(code --max-time 5 "$E/app/referrers/$bare")" 200 "slow: referrers"
+is_stale "slow"
+state '{"signatures": 5}'
 say "the registry is gone"
 up_stop
 expire
