@@ -179,12 +179,6 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
     }
 }
 
-bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit)
-{
-    return hit->stored && !hit->linked && hit->blob.flags & BLOB_PRIVATE &&
-           !cache_was_sent_by(f->fetcher->all->cache, f->site->host, &hit->digest);
-}
-
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
