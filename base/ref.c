@@ -214,6 +214,27 @@ const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1])
     return out;
 }
 
+enum { STATEMENT_HEX = 64 };
+
+const char *ref_referrers_tag(const struct digest *d, char out[REF_TAG_MAX + 1])
+{
+    char text[DIGEST_TEXT_MAX];
+    size_t alg = strcspn(digest_format(d, text), ":");
+
+    snprintf(out, REF_TAG_MAX + 1, "%.*s-%.*s", (int)alg, text, (int)STATEMENT_HEX, text + alg + 1);
+    return out;
+}
+
+bool ref_is_statement_tag(const char *tag)
+{
+    size_t alg = strlen("sha256-");
+
+    if (strncmp(tag, "sha256-", alg) != 0 && strncmp(tag, "sha512-", alg) != 0)
+        return false;
+    size_t hex = strspn(tag + alg, "0123456789abcdef");
+    return hex >= STATEMENT_HEX && (tag[alg + hex] == '\0' || tag[alg + hex] == '.');
+}
+
 const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1])
 {
     if (ref->digest.alg != DIGEST_NONE)

@@ -42,6 +42,12 @@ const char *ref_name(const struct ref *ref, char *out);
 const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1]);
 const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
 
+/* The tag that lists what refers to `d` where a registry has no referrers API (distribution-spec, "Referrers Tag
+ * Schema": at most 64 characters of the digest); returns `out`. */
+const char *ref_referrers_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
+/* Whether a tag is such a one, or one of cosign's (sha256-<hex>.sig): it is asked for to learn whether there is any. */
+bool ref_is_statement_tag(const char *tag);
+
 /* The pieces, for the routes of the registry API. Lengths in bytes; text need not be NUL-terminated. */
 bool ref_is_path(const char *text, size_t len);
 bool ref_is_tag(const char *text, size_t len);

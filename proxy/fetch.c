@@ -11,9 +11,10 @@
 void fetch_result_clear(struct fetch_result *r)
 {
     body_unref(r->body);
+    body_unref(r->next);
     if (r->ingest)
         ingest_let_go(r->ingest);
-    r->body = NULL;
+    r->body = r->next = NULL;
     r->ingest = NULL;
 }
 
@@ -47,6 +48,8 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
     w->result.ingest = ingest;
     if (w->result.body)
         body_ref(w->result.body);
+    if (w->result.next)
+        body_ref(w->result.next);
     if (ingest)
         ingest_hold(ingest);
     if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
@@ -138,7 +141,6 @@ void fetch_run(struct fetch *f, enum step step)
         f->step = step;
         if (step == STEP_DONE) {
             fetch_note_absence(f);
-            fetch_note_listing(f);
             let_other_clients_try(f);
             let_readers_ask(f);
             fetch_answer(f, NULL);
@@ -175,12 +177,6 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
         req->identity = &nobody;
         req->whose = "nobody";
     }
-}
-
-bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit)
-{
-    return hit->stored && !hit->linked && hit->blob.flags & BLOB_PRIVATE &&
-           !cache_was_sent_by(f->fetcher->all->cache, f->site->host, &hit->digest);
 }
 
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
@@ -275,7 +271,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->fetcher = fr;
     f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY ? &BLOB_STEPS
                : w->kind == FETCH_ACCESS                            ? &ACCESS_STEPS
-               : w->kind == FETCH_LISTING                           ? &RELAY_STEPS
+               : w->kind == FETCH_LISTING                           ? &LISTING_STEPS
                : w->kind == FETCH_BLOB_HEAD                         ? &LOOK_STEPS
                                                                     : &MANIFEST_STEPS;
     f->key = xstrdup(key);
@@ -322,6 +318,7 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
                              cache_is_pinned(fr->all->cache, w->name, w->tag))))
         return false;
     r->err = a->err;
+    r->no_api = a->no_api;
     r->upstream_status = 404; /* as fetch_note_absence() was told */
     return true;
 }
@@ -369,6 +366,8 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     struct waiter *w = xcalloc(1, sizeof(*w));
     _cleanup_free_ char *key = make_key(all, req);
 
+    if (req->kind == FETCH_LISTING) /* all pages of a list, to the same loop */
+        key[strcspn(key, "?")] = '\0';
     w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
     w->loop = loop;
     w->done = done;
@@ -415,6 +414,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
     all->cache = cache;
     all->config = config;
     atomic_init(&all->offline, config->offline);
+    fetch_apis_init(all);
     for (int i = 0; i < MIN(loops, (int)ARRAY_LEN(all->list)); i++) {
         struct fetcher *f = &all->list[i];
         char name[16];
@@ -481,10 +481,12 @@ void fetchers_free(struct fetchers *all)
         return;
     for (int i = 0; i < all->count; i++) {
         struct fetcher *f = &all->list[i];
-        fetch_forget_said(f);
+        fetch_forget_absences(f);
+        fetch_forget_listings(f);
         transfer_engine_free(f->engine);
         loop_free(f->loop);
     }
+    fetch_apis_clear(all);
     free(all);
 }
 

@@ -109,7 +109,7 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
     struct transfer *t = arg;
 
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
-        response_reset(&t->response);
+        response_clear(&t->response);
         t->header_bytes = 0;
         t->header_count = 0;
     }
@@ -218,6 +218,7 @@ static void transfer_free(struct transfer *t)
 {
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
+    response_clear(&t->response);
     free(t->body);
     free(t);
 }

@@ -34,7 +34,8 @@ struct transfer_response {
     int64_t ratelimit_window;                     /* seconds; -1 absent */
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
     char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
-    char link[1024];
+    char *link;            /* the next page (link.h); NULL none; the transfer's own, good until on_done returns */
+    bool link_named;       /* ... it is said to be that */
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool content_encoded;  /* some Content-Encoding other than identity */
 };

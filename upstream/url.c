@@ -31,6 +31,22 @@ void url_encode(struct buf *out, const char *text)
     }
 }
 
+void url_query_without(struct buf *out, const char *query, const char *name)
+{
+    size_t begun = out->len, name_len = strlen(name);
+
+    for (const char *p = query; *p;) {
+        size_t len = strcspn(p, "&");
+        bool same = strncmp(p, name, name_len) == 0 && (len == name_len || p[name_len] == '=');
+        if (len > 0 && !same) {
+            if (out->len > begun)
+                buf_add(out, "&", 1);
+            buf_add(out, p, len);
+        }
+        p += len + (p[len] == '&');
+    }
+}
+
 bool url_is_https(const char *url)
 {
     return strncasecmp(url, "https://", 8) == 0;

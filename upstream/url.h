@@ -11,6 +11,8 @@
 void url_redact(struct buf *out, const char *url);
 /* Appends text with everything but unreserved characters (RFC 3986 §2.3) percent-encoded. */
 void url_encode(struct buf *out, const char *text);
+/* Appends a query without the parameters of this name. */
+void url_query_without(struct buf *out, const char *query, const char *name);
 bool url_is_https(const char *url);
 /* The host alone, without brackets and port. False if there is none, or no room for it. */
 bool url_host(const char *url, char *out, size_t room);

@@ -4,6 +4,7 @@
 #include "upstream/registry_private.h"
 
 #include "upstream/challenge.h"
+#include "upstream/link.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -83,6 +84,88 @@ static void response_headers(void **state UNUSED)
     assert_int_equal(r.range_first, -1);
     assert_int_equal(r.digest.alg, DIGEST_NONE);
     assert_int_equal(r.retry_after, 0);
+}
+
+/* RFC 8288: what registries, and what stands before them, make of it. */
+static void next_links(void **state UNUSED)
+{
+    static const struct {
+        const char *header, *target;
+        bool named;
+    } cases[] = {
+        {"</v2/a/tags/list?n=1>; rel=\"next\"", "/v2/a/tags/list?n=1", true},
+        {"</x>; rel=next", "/x", true},
+        {"</x>;REL=NEXT", "/x", true},
+        {"</x> ; title=\"a, <b>; rel=no\" ; rel = \"prev next\"", "/x", true},
+        {"</x>; rel=\"Next\tprev\"", "/x", true},
+        {"</a>; rel=first, </b>; rel=\"next\", </c>; rel=next", "/b", true},
+        {"</a>, </b>; rel=\"next\"", "/b", true},
+        {"<https://r.example/v2/a?x=1,2;3>; rel=\"next\"", "https://r.example/v2/a?x=1,2;3", true},
+        {"</a>; title=\"\\\"; rel=x\"; rel=next", "/a", true},
+        {", ,</a>;;rel=next", "/a", true},
+        {"</a>", "/a", false},
+        {"</a>; title=next", "/a", false},
+        {"</a>; rel=prev", NULL, false},
+        {"</a>; rel=prev; rel=next", NULL, false}, /* the first one counts */
+        {"</a>; rel=\"nextish next-page\"", NULL, false},
+        {"</a>; rel", NULL, false},
+        {"/a; rel=next", NULL, false},
+        {"</a; rel=next", NULL, false},
+        {"</a>; title=\"never closed; rel=next", "/a", false},
+        {"", NULL, false},
+        {";;,,\"\"", NULL, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        bool named;
+        char *target = link_next(cases[i].header, &named);
+        if (!target != !cases[i].target || (target && strcmp(target, cases[i].target) != 0))
+            print_error("%s: %s\n", cases[i].header, target ? target : "none");
+        assert_true(!target == !cases[i].target && (!target || strcmp(target, cases[i].target) == 0));
+        assert_int_equal(named, cases[i].named);
+        free(target);
+    }
+}
+
+static void next_link_headers(void **state UNUSED)
+{
+    struct transfer_response r;
+    char line[9000] = "Link: </v2/a?last=";
+
+    response_reset(&r);
+    header(&r, "Link: </bare>\r\n");
+    assert_string_equal(r.link, "/bare");
+    header(&r, "Link: </terms>; rel=license\r\n");
+    assert_string_equal(r.link, "/bare");
+    memset(line + strlen(line), 'x', 8000);
+    strcat(line, ">; rel=next\r\n");
+    header(&r, line);
+    assert_int_equal(strlen(r.link), strlen("/v2/a?last=") + 8000);
+    header(&r, "Link: </later>; rel=next\r\n");
+    header(&r, "Link: </bare>\r\n");
+    assert_int_equal(strlen(r.link), strlen("/v2/a?last=") + 8000);
+    response_clear(&r);
+    assert_null(r.link);
+}
+
+static void queries(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"ns=a", ""},
+        {"ns", ""},
+        {"n=1&ns=a&last=b", "n=1&last=b"},
+        {"ns=a&n=1", "n=1"},
+        {"n=1&&ns=", "n=1"},
+        {"nsx=a&xns=b", "nsx=a&xns=b"},
+        {"ns=a&ns=b&n", "n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buf_ struct buf out = {0};
+        url_query_without(&out, cases[i][0], "ns");
+        assert_string_equal(out.data ? out.data : "", cases[i][1]);
+    }
 }
 
 static void urls_without_secrets(void **state UNUSED)
@@ -312,9 +395,10 @@ static void who_asks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),  cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
-        cmocka_unit_test(challenges), cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(budgets),    cmocka_unit_test(who_asks),
+        cmocka_unit_test(addresses),         cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
+        cmocka_unit_test(challenges),        cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(budgets),           cmocka_unit_test(who_asks),         cmocka_unit_test(next_links),
+        cmocka_unit_test(next_link_headers), cmocka_unit_test(queries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
