@@ -66,6 +66,7 @@ struct fetch {
     struct upstream_call *call;
     struct transfer_response response;
     struct buf received;
+    bool too_large; /* what is received: we gave it up */
     int64_t started_ms; /* monotonic */
     struct cache_hit hit;
     struct fetch_result result;
