@@ -153,7 +153,7 @@ static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501;
 }
-/* Turns an answer that is not 200 (or none) into f->result.err. */
+/* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);

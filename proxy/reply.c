@@ -61,6 +61,8 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
     reply_status(req, res);
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
         log_warn("%s %s: %s", http_method_name(req), http_path(req), e->msg);
+    else if (e->code == ERR_DENIED)
+        log_limited(LOG_LEVEL_INFO, "denied", "%s %s: %s", http_method_name(req), http_path(req), e->msg);
     switch (e->code) {
     case ERR_NOT_FOUND:
         http_error(req, 404, unknown(kind), "%s", e->msg);

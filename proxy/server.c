@@ -103,6 +103,9 @@ static void on_request(void *arg, struct http_request *req)
         return;
     }
     if (!route_parse(&r, req, w->proxy->sites, &error)) {
+        if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
+            log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
+                        http_method_name(req), http_path(req), error.message);
         http_error(req, error.status, error.code, "%s", error.message);
         return;
     }
