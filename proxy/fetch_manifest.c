@@ -30,8 +30,8 @@ static bool by_tag(const struct fetch *f)
 
 static enum step offline(struct fetch *f)
 {
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and the cache is offline", f->name,
-            by_tag(f) ? ":" : "", f->tag);
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->name, by_tag(f) ? ":" : "", f->tag,
+            fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }

@@ -66,7 +66,7 @@ struct fetch {
     struct upstream_call *call;
     struct transfer_response response;
     struct buf received;
-    bool too_large; /* what is received: we gave it up */
+    bool too_large;     /* what is received: we gave it up */
     int64_t started_ms; /* monotonic */
     struct cache_hit hit;
     struct fetch_result result;
@@ -194,10 +194,14 @@ static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
 }
-/* Registries are not asked at all. */
+/* Registries are not asked at all, or this one is none of ours. */
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return atomic_load(&f->fetcher->all->offline);
+    return !f->site->upstream || atomic_load(&f->fetcher->all->offline);
+}
+static inline const char *fetch_why_offline(const struct fetch *f)
+{
+    return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
 /* A blob fetch is under way and somebody wants in. */
 void fetch_blob_join(struct fetch *f, struct waiter *w);

@@ -31,7 +31,7 @@ static enum step lookup(struct fetch *f)
     }
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s: not in the cache, and the cache is offline", f->name);
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s: not in the cache, and %s", f->name, fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_DONE;
 }

@@ -65,7 +65,7 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
         log_limited(LOG_LEVEL_INFO, "denied", "%s %s: %s", http_method_name(req), http_path(req), e->msg);
     switch (e->code) {
     case ERR_NOT_FOUND:
-        http_error(req, 404, unknown(kind), "%s", e->msg);
+        http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
         break;
     case ERR_DENIED:
         if (e->status != 401) {

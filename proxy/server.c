@@ -317,7 +317,7 @@ static bool open_parts(struct proxy *p, struct err *err)
         return false;
     p->grants = grants_new(c->grant_ttl_ms);
     p->login = login_new();
-    p->sites = sites_new(c, p->cred_workers);
+    p->sites = sites_new(c, p->cred_workers, p->cache);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
     return p->gc != NULL;

@@ -47,6 +47,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(401, error("who is there?"), [("WWW-Authenticate", "Basic realm=x")])
         elif name == "echo":
             self.answer(403, error("you sent " + sent))
+        elif name == "private" and not sent:
+            self.answer(401, error("who is there?"), [("WWW-Authenticate", "Basic realm=x")])
+        elif name == "private":
+            index = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+            self.answer(200, index, [("Content-Type", "application/vnd.oci.image.index.v1+json")])
         elif name == "endless":
             self.send_response(403)
             self.end_headers()
