@@ -272,8 +272,10 @@ static bool enter(struct job *j, struct err *err)
     if (!ok)
         return false;
     json_array_foreach(json_object_get(answer, "not_configured"), i, name)
-        fprintf(stderr, "entrepot: %s is not configured as an upstream: what is here of it is served as it is, and never updated\n",
-                json_string_value(name));
+        fprintf(
+            stderr,
+            "entrepot: %s is not configured as an upstream: what is here of it is served as it is, and never updated\n",
+            json_string_value(name));
     if (j->o.json) {
         json_object_set_new(answer, "sent", json_integer(j->sent));
         json_object_set_new(answer, "kept", json_integer(j->kept));

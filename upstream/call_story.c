@@ -63,8 +63,12 @@ void call_note(struct upstream_call *c, const char *why)
 {
     struct endpoint *e = &c->u->endpoints[c->endpoint];
 
+    why = without_url(why);
+    size_t len = strnlen(why, ENDPOINT_WHY_MAX);
+    while (len > 0 && ((unsigned char)why[len] & 0xc0) == 0x80)
+        len--; /* between characters */
     free(c->why[c->endpoint]);
-    c->why[c->endpoint] = xasprintf("%.*s", ENDPOINT_WHY_MAX, without_url(why));
+    c->why[c->endpoint] = xstrndup(why, len);
     pthread_mutex_lock(&c->u->lock);
     snprintf(e->why, sizeof(e->why), "%s", c->why[c->endpoint]);
     pthread_mutex_unlock(&c->u->lock);
