@@ -104,8 +104,8 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     bool says_ns = http_query_has(req, "ns"), readable = http_query_get(req, "ns", host, sizeof(host));
 
     if (says_ns && (!readable || host[0])) {
-        if (!readable || !ref_host_valid(host, strlen(host)))
-            return fail(error, 400, "NAME_INVALID", "ns= is no registry host");
+        if (!readable)
+            return fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
         canonical(host);
         r->site = sites_find(sites, host);
     } else if (has_host) {
@@ -124,7 +124,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         }
     }
     bool named = name_repository(r, host, path, error);
-    if (!r->site && named)
+    if (!r->site && named && ref_host_valid(host, strlen(host)))
         r->site = sites_find_local(sites, r->name);
     if (!r->site)
         return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
