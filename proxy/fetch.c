@@ -202,32 +202,6 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }
 
-void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err)
-{
-    struct fetch_result *res = &f->result;
-    struct err *e = &res->err;
-
-    res->how = HOW_ERROR;
-    res->upstream_status = r->status;
-    if (err) {
-        *e = *err;
-    } else if (r->status == 404) {
-        err_set(e, ERR_NOT_FOUND, "upstream does not have it");
-    } else if (r->status == 401 || r->status == 403) {
-        err_set(e, ERR_DENIED, "upstream refuses access");
-        snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
-    } else if (r->status == 429) {
-        err_set(e, ERR_RATE_LIMIT, "upstream's rate limit is used up");
-        e->retry_after = r->retry_after;
-    } else {
-        err_set(e, ERR_UPSTREAM, "upstream answered %d", r->status);
-    }
-    if (e->code == ERR_DENIED)
-        res->how = HOW_DENIED;
-    e->status = r->status;
-    err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);
-}
-
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest)
 {
     char text[DIGEST_TEXT_MAX];

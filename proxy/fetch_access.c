@@ -12,8 +12,8 @@ static enum step lookup(struct fetch *f)
     f->result.how = HOW_BYPASS;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_DENIED, "%s is private, and the cache is offline: nobody can be asked who may read it",
-            f->name);
+    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->name,
+            fetch_why_offline(f));
     f->result.err.status = 403;
     f->result.how = HOW_DENIED;
     return STEP_DONE;

@@ -48,7 +48,7 @@ static enum step lookup(struct fetch *f)
         return STEP_DONE;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and the cache is offline", f->name);
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->name, fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }

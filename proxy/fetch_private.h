@@ -67,6 +67,7 @@ struct fetch {
     struct upstream_call *call;
     struct transfer_response response;
     struct buf received;
+    bool too_large;     /* what is received: we gave it up */
     int64_t started_ms; /* monotonic */
     struct cache_hit hit;
     struct fetch_result result;
@@ -164,7 +165,7 @@ static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501;
 }
-/* Turns an answer that is not 200 (or none) into f->result.err. */
+/* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
@@ -223,10 +224,14 @@ static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
 }
-/* Registries are not asked at all. */
+/* Registries are not asked at all, or this one is none of ours. */
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return atomic_load(&f->fetcher->all->offline);
+    return !f->site->upstream || atomic_load(&f->fetcher->all->offline);
+}
+static inline const char *fetch_why_offline(const struct fetch *f)
+{
+    return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
 /* A blob fetch is under way and somebody wants in. */
 void fetch_blob_join(struct fetch *f, struct waiter *w);

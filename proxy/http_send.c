@@ -369,7 +369,7 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
 void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...)
 {
     _cleanup_buf_ struct buf body = {0};
-    char message[1024];
+    char message[3072];
     va_list ap;
 
     va_start(ap, fmt);

@@ -133,6 +133,8 @@ void pull_take_manifest(struct pull *p, struct item *it)
     it->size = hit.blob.size;
     if (image->digest.alg == DIGEST_NONE)
         image->digest = hit.digest;
+    if (m.unread)
+        p->wish->on_note(p->wish->arg, image->text, "it names something that is not understood, and is not kept");
     if (m.kind == MANIFEST_INDEX)
         take_index(p, it, &m);
     else

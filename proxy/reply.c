@@ -61,9 +61,11 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
     reply_status(req, res);
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
         log_warn("%s %s: %s", http_method_name(req), http_path(req), e->msg);
+    else if (e->code == ERR_DENIED)
+        log_limited(LOG_LEVEL_INFO, "denied", "%s %s: %s", http_method_name(req), http_path(req), e->msg);
     switch (e->code) {
     case ERR_NOT_FOUND:
-        http_error(req, 404, unknown(kind), "%s", e->msg);
+        http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
         break;
     case ERR_DENIED:
         if (e->status != 401) {

@@ -81,14 +81,31 @@ static void canonical(char *host)
         strcpy(host, REF_DEFAULT_HOST);
 }
 
+/* r->path and r->name of `path` at `host`. */
+static bool name_repository(struct route *r, const char *host, const char *path, struct route_error *error)
+{
+    bool library = strcmp(host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
+    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
+    int m = snprintf(r->name, sizeof(r->name), "%s/%s", host, r->path);
+
+    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
+        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+    return ref_is_path(r->path, (size_t)n) ||
+           fail(error, 400, "NAME_INVALID",
+                "%.150s is no repository name (lower-case letters, digits, '.', '_', '-', '/')", r->path);
+}
+
 static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
                         struct route_error *error)
 {
     char host[REF_HOST_MAX + 32];
     const char *path = name, *slash = strchr(name, '/');
     bool has_host = slash && ref_is_host(name, (size_t)(slash - name));
+    bool says_ns = http_query_has(req, "ns"), readable = http_query_get(req, "ns", host, sizeof(host));
 
-    if (http_query_get(req, "ns", host, sizeof(host)) && host[0]) {
+    if (says_ns && (!readable || host[0])) {
+        if (!readable)
+            return fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
         canonical(host);
         r->site = sites_find(sites, host);
     } else if (has_host) {
@@ -106,16 +123,12 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
             r->site = sites_find(sites, host);
         }
     }
+    bool named = name_repository(r, host, path, error);
+    if (!r->site && named && ref_host_valid(host, strlen(host)))
+        r->site = sites_find_local(sites, r->name);
     if (!r->site)
         return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
-    bool library = strcmp(r->site->host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
-    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
-    int m = snprintf(r->name, sizeof(r->name), "%s/%s", r->site->host, r->path);
-    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
-        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
-    if (!ref_is_path(r->path, (size_t)n))
-        return fail(error, 400, "NAME_INVALID", "the repository name does not follow the grammar");
-    return true;
+    return named;
 }
 
 static bool read_reference(struct route *r, const char *text, struct route_error *error)

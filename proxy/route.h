@@ -7,7 +7,8 @@
  *     /metrics /healthz /readyz
  *
  * The registry comes from, first that applies: query ns=HOST; a host as the first component of <name>; the Host header,
- * if it names an upstream; docker.io. Any thread.
+ * if it names an upstream; docker.io. Of a registry that is not configured there is what the cache has (sites.h). Any
+ * thread.
  */
 #ifndef ENTREPOT_PROXY_ROUTE_H
 #define ENTREPOT_PROXY_ROUTE_H

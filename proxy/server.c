@@ -105,6 +105,9 @@ static void on_request(void *arg, struct http_request *req)
         return;
     }
     if (!route_parse(&r, req, w->proxy->sites, &error)) {
+        if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
+            log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
+                        http_method_name(req), http_path(req), error.message);
         http_error(req, error.status, error.code, "%s", error.message);
         return;
     }
@@ -335,7 +338,7 @@ static bool open_parts(struct proxy *p, struct err *err)
         return false;
     p->grants = grants_new(c->grant_ttl_ms);
     p->login = login_new();
-    p->sites = sites_new(c, p->cred_workers);
+    p->sites = sites_new(c, p->cred_workers, p->cache);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
     if (p->gc)

@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { ATTEMPTS_MAX = 3 * ENDPOINTS_MAX, DROPPED_MAX = 64 << 10 /* bytes of an answer that is not passed on */ };
+enum { ATTEMPTS_MAX = 3 * ENDPOINTS_MAX };
 
 void call_free(struct upstream_call *c)
 {
@@ -26,12 +26,17 @@ void call_free(struct upstream_call *c)
     free(c->whose);
     cred_identity_clear(&c->client);
     secret_free(c->token);
+    call_story_clear(c);
     free(c);
 }
 
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
-    c->on_done(c->arg, r, err);
+    struct transfer_response last = *r;
+    struct err none = {0}, why = err ? *err : none;
+
+    call_tell(c, &last, &why);
+    c->on_done(c->arg, &last, err ? &why : NULL);
     call_free(c);
 }
 
@@ -84,6 +89,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
 
+    c->status = r->status;
     c->answering = call_wants_login(c, r);
     if (c->answering || worth_another_identity(c, r->status) || worth_another(c, r->status))
         return true; /* its body is dropped, take_end() goes on */
@@ -96,8 +102,8 @@ static bool take_data(void *arg, const void *data, size_t len)
     struct upstream_call *c = arg;
 
     count_bytes(c);
-    if (!c->delivering)
-        return transfer_received(c->transfer) <= DROPPED_MAX;
+    if (c->status >= 400)
+        return call_take_refusal(c, data, len);
     return !c->on_data || c->on_data(c->arg, data, len);
 }
 
@@ -137,12 +143,13 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     count_bytes(c);
     c->transfer = NULL;
-    if (before_body && err && err->code == ERR_CANCELLED && r->status > 0)
-        err = NULL; /* an answer that is not passed on was too long to be read to its end */
+    if (err && c->status >= 400)
+        err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
     call_count_answer(c, r, !err || c->delivering);
     bool unreachable = before_body && is_passing(err);
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
                   unreachable ? clock_mono_ms() - c->sent_ms : 0);
+    call_note_answer(c, r, err);
     if (c->answering) {
         c->answering = false;
         call_login(c);
@@ -192,6 +199,7 @@ void call_send(struct upstream_call *c, const char *authorization)
     atomic_fetch_add_explicit(&u->requests, 1, memory_order_relaxed);
     c->counted = 0;
     c->sent_ms = clock_mono_ms();
+    call_remember_sent(c, authorization);
     c->transfer = transfer_start(c->engine, &req);
 }
 
@@ -213,6 +221,7 @@ void call_attempt(struct upstream_call *c)
 
     if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
+        call_note(c, "its rate limit is used up");
         if (call_has_more_endpoints(c)) {
             call_next_endpoint(c);
             return;

@@ -79,6 +79,7 @@ static void fail_login(struct upstream_call *c, const struct err *err)
     none.status = err->status;
     call_count_answer(c, &none, err->code == ERR_DENIED);
     endpoint_forget(c->u, c->endpoint);
+    call_note(c, err->msg);
     if (call_is_own(c) && err->code == ERR_DENIED)
         identity_refused(c->u, c->own);
     int64_t held_ms;

@@ -2,6 +2,7 @@
 #ifndef ENTREPOT_UPSTREAM_CALL_PRIVATE_H
 #define ENTREPOT_UPSTREAM_CALL_PRIVATE_H
 
+#include "base/buf.h"
 #include "upstream/registry_private.h"
 
 struct upstream_call {
@@ -37,6 +38,11 @@ struct upstream_call {
     uint64_t identity;       /* its number; 0: nobody's */
     struct challenge challenge;
     int64_t counted;
+    /* call_story.c */
+    int status;               /* of the answer that is coming in; 0: none yet */
+    char *sent;               /* Authorization */
+    struct buf refusal;       /* the body of an answer of 400 or more */
+    char *why[ENDPOINTS_MAX]; /* what went wrong with each that was asked */
 };
 
 /* ---- call.c ---- */
@@ -54,6 +60,20 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 /* Tells the caller, and frees. */
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 void call_free(struct upstream_call *c);
+
+/* ---- call_story.c ---- */
+
+void call_story_clear(struct upstream_call *c);
+/* A request begins, with this Authorization or none. */
+void call_remember_sent(struct upstream_call *c, const char *authorization);
+/* A piece of the body of an answer of 400 or more; false: that is enough of it. */
+bool call_take_refusal(struct upstream_call *c, const void *data, size_t len);
+/* Why this endpoint did not do; call_note_answer() tells by what came of the request, and notes nothing if it is well.
+ */
+void call_note(struct upstream_call *c, const char *why);
+void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
+/* Adds to a failure what went wrong with each endpoint, and what the last one says. */
+void call_tell(struct upstream_call *c, struct transfer_response *r, struct err *err);
 
 /* ---- call_login.c ---- */
 

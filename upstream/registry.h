@@ -4,7 +4,8 @@
  * reached, times out, or answers 5xx or 429; one that has failed is passed over for a while (endpoint.c). A 401 is
  * answered with a token or Basic credentials and the request repeated; the challenge is remembered, so that the next
  * request carries a token from the start. Where the identity comes from: cred.h. Callbacks see the final answer alone
- * (call.c).
+ * (call.c); of one of 400 or more they get no body, but what it says (transfer_response.said), and where several
+ * endpoints were asked, what each one answered (.tried).
  *
  * A struct upstream is shared by all fetch loops and lives as long as the server; a call belongs to its engine's loop.
  */

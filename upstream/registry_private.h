@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48 };
+enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48, ENDPOINT_WHY_MAX = 119 };
 
 enum method { METHOD_GET, METHOD_HEAD, METHOD_COUNT };
 
@@ -20,13 +20,14 @@ struct endpoint {
     /* set once */
     char *url;
     /* shared, under upstream->lock */
-    struct challenge challenge; /* the last one seen */
-    bool usual_scope;           /* whose scope was repository:<name>:pull */
-    int failures;               /* in a row */
-    bool slow;                  /* the last one took its time */
-    bool doubtful;              /* a request waits for it for too long */
-    bool probing;               /* one request finds out whether it is well again */
-    int64_t open_until_ms;      /* monotonic; until then it is passed over */
+    struct challenge challenge;     /* the last one seen */
+    bool usual_scope;               /* whose scope was repository:<name>:pull */
+    int failures;                   /* in a row */
+    bool slow;                      /* the last one took its time */
+    bool doubtful;                  /* a request waits for it for too long */
+    bool probing;                   /* one request finds out whether it is well again */
+    int64_t open_until_ms;          /* monotonic; until then it is passed over */
+    char why[ENDPOINT_WHY_MAX + 1]; /* what went wrong last; "" nothing yet */
 };
 
 struct upstream {

@@ -19,6 +19,8 @@ enum {
     TRANSFER_REDIRECTS_MAX = 5,
     TRANSFER_HEADER_BYTES = 64 << 10,
     TRANSFER_HEADERS_MAX = 100,
+    TRANSFER_SAID_MAX = 1023,
+    TRANSFER_TRIED_MAX = 1023,
 };
 
 /* What the final answer (after redirects) said. */
@@ -38,6 +40,9 @@ struct transfer_response {
     bool link_named;       /* ... it is said to be that */
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool content_encoded;  /* some Content-Encoding other than identity */
+    /* from registry.h alone, of a request that failed; "" else */
+    char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */
+    char tried[TRANSFER_TRIED_MAX + 1]; /* of several endpoints, what went wrong with each */
 };
 
 struct transfer_request {
