@@ -81,6 +81,20 @@ static void canonical(char *host)
         strcpy(host, REF_DEFAULT_HOST);
 }
 
+/* The name without its first component, if that is the registry's own host: containerd sends both ns= and the path of a
+ * host with override_path (".../v2/ghcr.io"). */
+static const char *without_host(const char *name, const char *site)
+{
+    char first[REF_HOST_MAX + 32];
+    const char *slash = strchr(name, '/');
+
+    if (!slash || !ref_is_host(name, (size_t)(slash - name)) || (size_t)(slash - name) >= sizeof(first))
+        return name;
+    snprintf(first, sizeof(first), "%.*s", (int)(slash - name), name);
+    canonical(first);
+    return strcmp(first, site) == 0 ? slash + 1 : name;
+}
+
 static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
                         struct route_error *error)
 {
@@ -90,6 +104,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
 
     if (http_query_get(req, "ns", host, sizeof(host)) && host[0]) {
         canonical(host);
+        path = without_host(name, host);
         r->site = sites_find(sites, host);
     } else if (has_host) {
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);

@@ -6,7 +6,7 @@
  *     /v2/_catalog                             /token
  *     /metrics /healthz /readyz
  *
- * The registry comes from, first that applies: query ns=HOST; a host as the first component of <name>; the Host header,
+ * The registry comes from, first that applies: query ns=HOST (the same host may stand before the name, too); a host as the first component of <name>; the Host header,
  * if it names an upstream; docker.io. Any thread.
  */
 #ifndef ENTREPOT_PROXY_ROUTE_H

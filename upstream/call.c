@@ -166,7 +166,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 void call_send(struct upstream_call *c, const char *authorization)
 {
     struct upstream *u = c->u;
-    _cleanup_free_ char *url = xasprintf("%s/v2/%s/%s", u->endpoints[c->endpoint].url, c->repository, c->path);
+    _cleanup_free_ char *url = endpoint_url(&u->endpoints[c->endpoint], c->repository, c->path);
     _cleanup_free_ char *accept = c->accept ? xasprintf("Accept: %s", c->accept) : NULL;
     const char *const headers[] = {accept, NULL};
     struct transfer_request req = {

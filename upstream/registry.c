@@ -26,11 +26,8 @@ struct upstream *upstream_new(const struct upstream_options *o)
     u->insecure = o->insecure;
     u->connect_timeout_ms = o->connect_timeout_ms;
     u->stall_timeout_ms = o->stall_timeout_ms;
-    for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++) {
-        char *url = u->endpoints[u->endpoint_count].url = xstrdup(o->endpoints[u->endpoint_count]);
-        while (*url && url[strlen(url) - 1] == '/')
-            url[strlen(url) - 1] = '\0';
-    }
+    for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++)
+        endpoint_set_url(&u->endpoints[u->endpoint_count], o->endpoints[u->endpoint_count]);
     u->cred_count = o->credentials_count > 0 ? MIN(o->credentials_count, (int)UPSTREAM_IDENTITIES_MAX) : 1;
     for (int i = 0; i < u->cred_count; i++)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
@@ -53,7 +50,7 @@ void upstream_free(struct upstream *u)
         cred_free(u->creds[i]);
     budgets_free(u->budgets);
     for (int i = 0; i < u->endpoint_count; i++)
-        free(u->endpoints[i].url);
+        endpoint_clear_url(&u->endpoints[i]);
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
     free(u->ca_file);

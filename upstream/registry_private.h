@@ -18,7 +18,8 @@ extern const char *const METHODS[METHOD_COUNT];
 
 struct endpoint {
     /* set once */
-    char *url;
+    char *url;           /* as configured, for messages */
+    char *base, *prefix; /* what comes before /v2/; what comes between that and a repository's name: "" or "hub/" */
     /* shared, under upstream->lock */
     struct challenge challenge; /* the last one seen */
     bool usual_scope;           /* whose scope was repository:<name>:pull */
@@ -51,6 +52,14 @@ struct upstream {
     atomic_uint_fast64_t received, requests;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };
+
+/* ---- endpoint_url.c ---- */
+
+void endpoint_set_url(struct endpoint *e, const char *url);
+void endpoint_clear_url(struct endpoint *e);
+/* The URL of "manifests/latest" of a repository, and the scope of a token to pull it. The caller frees. */
+char *endpoint_url(const struct endpoint *e, const char *repository, const char *path);
+char *endpoint_scope(const struct endpoint *e, const char *repository);
 
 /* ---- endpoint.c: a circuit breaker for each ---- */
 

@@ -24,6 +24,8 @@ static void challenges(void **state UNUSED)
         {"Bearer realm=\"https://y\", Basic realm=\"x\"", CHALLENGE_BEARER, "https://y", "", ""},
         {"Negotiate, Basic realm=\"x\"", CHALLENGE_BASIC, "x", "", ""},
         {"Bearer realm=\"a\\\"b\"", CHALLENGE_BEARER, "a\"b", "", ""},
+        {"bearer realm=https://a/token?of=me,service=r", CHALLENGE_BEARER, "https://a/token?of=me", "r", ""},
+        {"Bearer realm=\"https://a/\",service=\"r\",scope=\"\"", CHALLENGE_BEARER, "https://a/", "r", ""},
         {"Bearer", CHALLENGE_NONE, "", "", ""},
         {"Bearer realm=\"unterminated", CHALLENGE_NONE, "", "", ""},
         {"", CHALLENGE_NONE, "", "", ""},
@@ -98,6 +100,41 @@ static void urls_without_secrets(void **state UNUSED)
         _cleanup_buf_ struct buf b = {0};
         url_redact(&b, cases[i][0]);
         assert_string_equal(b.data, cases[i][1]);
+    }
+}
+
+static void endpoint_urls(void **state UNUSED)
+{
+    static const struct {
+        const char *endpoint, *url, *scope;
+    } cases[] = {
+        {"https://a.io", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io:444//", "https://a.io:444/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io/v2/", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io/v2", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://harbor.example/v2/dockerhub-proxy", "https://harbor.example/v2/dockerhub-proxy/org/app/manifests/1",
+         "repository:dockerhub-proxy/org/app:pull"},
+        {"https://git.example/v2/group/dependency_proxy/containers/",
+         "https://git.example/v2/group/dependency_proxy/containers/org/app/manifests/1",
+         "repository:group/dependency_proxy/containers/org/app:pull"},
+        {"https://jfrog.example/artifactory/api/docker/hub",
+         "https://jfrog.example/artifactory/api/docker/hub/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://jfrog.example/artifactory/api/docker/hub/v2",
+         "https://jfrog.example/artifactory/api/docker/hub/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://x.example/before/v2/behind", "https://x.example/before/v2/behind/org/app/manifests/1",
+         "repository:behind/org/app:pull"},
+        {"https://x.example/v2ray", "https://x.example/v2ray/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://v2/v2/v2", "https://v2/v2/v2/org/app/manifests/1", "repository:v2/org/app:pull"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct endpoint e = {0};
+        endpoint_set_url(&e, cases[i].endpoint);
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", "manifests/1");
+        _cleanup_free_ char *scope = endpoint_scope(&e, "org/app");
+        assert_string_equal(url, cases[i].url);
+        assert_string_equal(scope, cases[i].scope);
+        endpoint_clear_url(&e);
     }
 }
 
@@ -314,7 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses),  cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
         cmocka_unit_test(challenges), cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(budgets),    cmocka_unit_test(who_asks),
+        cmocka_unit_test(budgets),    cmocka_unit_test(who_asks),         cmocka_unit_test(endpoint_urls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
