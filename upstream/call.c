@@ -4,6 +4,7 @@
  *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
  *                         (what it asked for last time;    ├─ 401: a challenge, answered once ─▶ identify
  *                          nothing, if it did not ask)     ├─ 401 again: a changed secret, or scope ─▶ identify
+ *                                                          ├─ 404, 401, 403 of any but the last ─▶ choose the next one
  *                                                          └─ any other answer is the caller's
  */
 #include "upstream/call_private.h"
@@ -14,7 +15,11 @@
 
 #include <string.h>
 
-enum { ATTEMPTS_MAX = 3 * ENDPOINTS_MAX, DROPPED_MAX = 64 << 10 /* bytes of an answer that is not passed on */ };
+enum {
+    ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
+    DROPPED_MAX = 64 << 10, /* bytes of an answer that is not passed on */
+    GUESS_MS = 5 * 60000,   /* about as long as a pull takes */
+};
 
 void call_free(struct upstream_call *c)
 {
@@ -62,13 +67,56 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 
 bool call_has_more_endpoints(const struct upstream_call *c)
 {
-    return (c->tried | 1u << c->endpoint) != (1u << c->u->endpoint_count) - 1;
+    return ((c->tried & ~c->guessed) | 1u << c->endpoint) != (1u << c->u->endpoint_count) - 1;
+}
+
+static bool is_denial(int status)
+{
+    return status == 404 || status == 401 || status == 403; /* what mirrors answer for what they do not have */
+}
+
+static bool is_last(const struct upstream_call *c)
+{
+    return c->endpoint == c->u->endpoint_count - 1;
+}
+
+bool call_may_be_elsewhere(const struct upstream_call *c)
+{
+    return is_last(c) ? c->guessed != 0 : !c->denied;
 }
 
 /* Whether the next endpoint should be asked instead of passing this answer on. */
 static bool worth_another(const struct upstream_call *c, int status)
 {
+    if (is_denial(status))
+        return call_may_be_elsewhere(c);
     return (status >= 500 || status == 429) && call_has_more_endpoints(c);
+}
+
+/* Mirrors that do not have a manifest which another endpoint has will not have its blobs either: those are asked for
+ * them last. */
+static void guess_blobs(struct upstream_call *c, int status)
+{
+    if (status != 200 || c->u->endpoint_count == 1 || !call_is_own(c) || strncmp(c->path, "manifests/", 10) != 0)
+        return;
+    for (int n = 0; n < c->u->endpoint_count - 1; n++)
+        if (c->lacking >> n & 1)
+            lacks_note(c->u->lacks, n, c->repository, LACKS_BLOBS, GUESS_MS);
+    lacks_forget(c->u->lacks, c->endpoint, c->repository, LACKS_BLOBS);
+}
+
+/* What is known before anybody is asked. */
+static void recall_lacks(struct upstream_call *c)
+{
+    if (!call_is_own(c))
+        return;
+    for (int n = 0; n < c->u->endpoint_count - 1; n++) {
+        if (lacks_has(c->u->lacks, n, c->repository, c->path))
+            c->lacking |= 1u << n;
+        else if (c->kind == BUDGET_BLOBS && lacks_has(c->u->lacks, n, c->repository, LACKS_BLOBS))
+            c->guessed |= 1u << n;
+    }
+    c->tried = c->lacking | c->guessed;
 }
 
 /* Whether another one of our identities should. */
@@ -88,6 +136,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (c->answering || worth_another_identity(c, r->status) || worth_another(c, r->status))
         return true; /* its body is dropped, take_end() goes on */
     c->delivering = true;
+    guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
 
@@ -109,14 +158,35 @@ static void begin_anew(struct upstream_call *c)
     call_attempt(c);
 }
 
-void call_next_endpoint(struct upstream_call *c)
+static int choose(struct upstream_call *c, int first)
 {
     int64_t wait_ms;
+    int n = endpoint_choose(c->u, first, c->tried, c->optional, &wait_ms);
 
+    if (n < 0 && c->guessed) { /* it was a guess */
+        c->tried &= ~c->guessed;
+        c->guessed = 0;
+        n = endpoint_choose(c->u, 0, c->tried, c->optional, &wait_ms);
+    }
+    return n;
+}
+
+void call_next_endpoint(struct upstream_call *c)
+{
     c->tried |= 1u << c->endpoint;
     c->owns = 0;
-    c->endpoint = endpoint_choose(c->u, c->endpoint + 1, c->tried, c->optional, &wait_ms);
+    c->endpoint = choose(c, c->endpoint + 1);
     begin_anew(c);
+}
+
+void call_go_elsewhere(struct upstream_call *c)
+{
+    c->lacking |= 1u << c->endpoint;
+    if (is_last(c))
+        c->denied = true;
+    else if (call_is_own(c))
+        lacks_note(c->u->lacks, c->endpoint, c->repository, c->path, c->lack_ms);
+    call_next_endpoint(c);
 }
 
 void call_next_identity(struct upstream_call *c)
@@ -155,7 +225,10 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     if (before_body && ((is_passing(err) && call_has_more_endpoints(c)) || (!err && worth_another(c, r->status)))) {
         log_debug("%s: %s: %s, trying the next endpoint", c->u->name, c->u->endpoints[c->endpoint].url,
                   err ? err->msg : "not available");
-        call_next_endpoint(c);
+        if (!err && is_denial(r->status))
+            call_go_elsewhere(c);
+        else
+            call_next_endpoint(c);
         return;
     }
     call_end(c, r, err);
@@ -271,7 +344,6 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
                                      const struct upstream_request *req)
 {
     struct upstream_call *c = xcalloc(1, sizeof(*c));
-    int64_t wait_ms;
 
     c->u = u;
     c->engine = engine;
@@ -296,7 +368,9 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->on_data = req->on_data;
     c->on_done = req->on_done;
     c->arg = req->arg;
-    c->endpoint = endpoint_choose(u, req->endpoint_first, 0, req->optional, &wait_ms);
+    c->lack_ms = req->lack_ms;
+    recall_lacks(c);
+    c->endpoint = choose(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;
     loop_post(loop, begin, c);

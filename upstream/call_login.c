@@ -90,11 +90,13 @@ static void fail_login(struct upstream_call *c, const struct err *err)
     call_count_answer(c, &none, err->code == ERR_DENIED);
     endpoint_forget(c->u, c->endpoint);
     if (call_is_own(c) && err->code == ERR_DENIED)
-        identity_refused(c->u, c->own);
+        identity_refused(c->u, c->endpoint, c->own);
     int64_t held_ms;
     if (call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0)
         call_next_identity(c);
-    else if (call_has_more_endpoints(c))
+    else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
+        call_go_elsewhere(c);
+    else if (err->code != ERR_DENIED && call_has_more_endpoints(c))
         call_next_endpoint(c);
     else
         call_end(c, &none, err);

@@ -21,10 +21,14 @@ struct upstream_call {
     void *arg;
     /* where we are */
     struct transfer *transfer;
-    int endpoint;   /* index; -1: none could be chosen */
-    unsigned tried; /* bits */
-    int own;        /* which of the cache's identities; -1: not chosen yet, or a client's */
-    unsigned owns;  /* bits: those that were refused at this endpoint */
+    int endpoint;     /* index; -1: none could be chosen */
+    unsigned tried;   /* bits */
+    unsigned lacking; /* bits: those that do not have it, or did not a moment ago */
+    unsigned guessed; /* bits of `tried` that were not asked, only guessed not to have it */
+    bool denied;      /* the last one does not have it */
+    int64_t lack_ms;
+    int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
+    unsigned owns; /* bits: those that were refused at this endpoint */
     int attempts;
     int64_t sent_ms;         /* monotonic */
     bool challenged;         /* a 401 was answered at this endpoint already */
@@ -47,6 +51,10 @@ void call_attempt(struct upstream_call *c);
 void call_send(struct upstream_call *c, const char *authorization);
 /* With the next endpoint, or another one of our identities, from the start. */
 void call_next_endpoint(struct upstream_call *c);
+/* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if so,
+ * going on with the next one. */
+bool call_may_be_elsewhere(const struct upstream_call *c);
+void call_go_elsewhere(struct upstream_call *c);
 void call_next_identity(struct upstream_call *c);
 bool call_has_more_endpoints(const struct upstream_call *c);
 /* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */

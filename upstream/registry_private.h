@@ -4,6 +4,7 @@
 
 #include "upstream/budget.h"
 #include "upstream/challenge.h"
+#include "upstream/lacks.h"
 #include "upstream/registry.h"
 #include "upstream/token.h"
 
@@ -42,13 +43,14 @@ struct upstream {
     int endpoint_count;
     struct tokens *tokens;
     struct budgets *budgets;
+    struct lacks *lacks;
     /* shared */
     pthread_mutex_t lock;
     atomic_bool up;
     atomic_int_fast64_t ratelimit_remaining; /* the last that was said, to whomever */
-    atomic_int_fast64_t
-        refused_ms[UPSTREAM_IDENTITIES_MAX]; /* monotonic: until then it is not tried if there are others */
-    atomic_int_fast64_t probe_ms;            /* monotonic: when upstream_take_probe() said yes */
+    /* monotonic: until then it is not tried there if there are others */
+    atomic_int_fast64_t refused_ms[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
+    atomic_int_fast64_t probe_ms; /* monotonic: when upstream_take_probe() said yes */
     atomic_uint_fast64_t received, requests;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };
@@ -80,8 +82,8 @@ void endpoint_forget(struct upstream *u, int n);
 
 /* What an identity is called in budgets and among tokens. */
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1]);
-/* Its login was refused: for a while it is not tried if there are others. */
-void identity_refused(struct upstream *u, int n);
+/* Its login was refused by this endpoint: for a while it is not tried there if there are others. */
+void identity_refused(struct upstream *u, int endpoint, int n);
 /* The one with most left at this endpoint, among those that are not held and whose bit in `tried` is not set. -1: all
  * are held; *held_ms says for how long. */
 int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);

@@ -138,6 +138,35 @@ static void endpoint_urls(void **state UNUSED)
     }
 }
 
+static void what_endpoints_lack(void **state UNUSED)
+{
+    struct lacks *l = lacks_new();
+
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_forget(l, 0, "org/app", "manifests/1");
+    lacks_note(l, 0, "org/app", "manifests/1", 60000);
+    assert_true(lacks_has(l, 0, "org/app", "manifests/1"));
+    assert_false(lacks_has(l, 1, "org/app", "manifests/1"));
+    assert_false(lacks_has(l, 0, "org/other", "manifests/1"));
+    assert_false(lacks_has(l, 0, "org/app", "manifests/2"));
+    lacks_note(l, 0, "org/app", "tags/list?n=1", 60000); /* a query makes no difference */
+    assert_true(lacks_has(l, 0, "org/app", "tags/list?n=2"));
+    lacks_forget(l, 0, "org/app", "manifests/1");
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_note(l, 0, "org/app", "manifests/1", 0); /* negative_ttl: 0s */
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_note(l, 0, "org/app", "manifests/1", 50);
+    usleep(60000);
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    for (int i = 0; i < 100000; i++) { /* no more than the table holds */
+        char path[32];
+        snprintf(path, sizeof(path), "manifests/%d", i);
+        lacks_note(l, 0, "org/app", path, 60000);
+    }
+    assert_true(lacks_has(l, 0, "org/app", "manifests/99999"));
+    lacks_free(l);
+}
+
 static void addresses(void **state UNUSED)
 {
     static const struct {
@@ -349,9 +378,11 @@ static void who_asks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),  cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
-        cmocka_unit_test(challenges), cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(budgets),    cmocka_unit_test(who_asks),         cmocka_unit_test(endpoint_urls),
+        cmocka_unit_test(addresses),        cmocka_unit_test(named_hosts),
+        cmocka_unit_test(breakers),         cmocka_unit_test(challenges),
+        cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(budgets),          cmocka_unit_test(who_asks),
+        cmocka_unit_test(endpoint_urls),    cmocka_unit_test(what_endpoints_lack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
