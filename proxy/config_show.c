@@ -132,7 +132,10 @@ static json_t *upstream(const struct config_upstream *u)
     json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
 
     for (int i = 0; u->endpoints[i]; i++)
-        json_array_append_new(endpoints, text(u->endpoints[i]));
+        json_array_append_new(endpoints, u->endpoint_ns[i] == UPSTREAM_NS_AUTO
+                                             ? text(u->endpoints[i])
+                                             : json_pack("{s:o, s:b}", "url", text(u->endpoints[i]), "ns",
+                                                         u->endpoint_ns[i] == UPSTREAM_NS_ON));
     if (u->endpoints[0])
         json_object_set(j, "endpoints", endpoints);
     json_decref(endpoints);

@@ -128,10 +128,24 @@ static bool worth_another_identity(const struct upstream_call *c, int status)
            identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << MAX(c->own, 0), &held) >= 0;
 }
 
+/* Another entrepot answers, and was not told which registry is meant: it is from now on. */
+static bool has_to_say_ns(struct upstream_call *c, const struct transfer_response *r)
+{
+    atomic_int *ns = &c->u->endpoints[c->endpoint].ns;
+
+    if (!r->is_entrepot || c->sent_ns || atomic_load(ns) == UPSTREAM_NS_OFF)
+        return false;
+    atomic_store(ns, UPSTREAM_NS_ON);
+    return true;
+}
+
 static bool take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
 
+    c->again = has_to_say_ns(c, r);
+    if (c->again)
+        return true;
     c->answering = call_wants_login(c, r);
     if (c->answering || worth_another_identity(c, r->status) || worth_another(c, r->status))
         return true; /* its body is dropped, take_end() goes on */
@@ -213,6 +227,11 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     bool unreachable = before_body && is_passing(err);
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
                   unreachable ? clock_mono_ms() - c->sent_ms : 0);
+    if (c->again) {
+        c->again = false;
+        call_attempt(c);
+        return;
+    }
     if (c->answering) {
         c->answering = false;
         call_login(c);
@@ -239,7 +258,9 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 void call_send(struct upstream_call *c, const char *authorization)
 {
     struct upstream *u = c->u;
-    _cleanup_free_ char *url = endpoint_url(&u->endpoints[c->endpoint], c->repository, c->path);
+    struct endpoint *e = &u->endpoints[c->endpoint];
+    c->sent_ns = atomic_load(&e->ns) == UPSTREAM_NS_ON;
+    _cleanup_free_ char *url = endpoint_url(e, c->repository, c->path, c->sent_ns ? u->name : NULL);
     _cleanup_free_ char *accept = c->accept ? xasprintf("Accept: %s", c->accept) : NULL;
     const char *const headers[] = {accept, NULL};
     struct transfer_request req = {

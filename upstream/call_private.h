@@ -35,6 +35,8 @@ struct upstream_call {
     bool renewed;            /* and once more, with another identity */
     bool rescoped;           /* ... or another scope */
     bool delivering;         /* the head has been passed on */
+    bool sent_ns;            /* the request says by ns= which registry is meant */
+    bool again;              /* it did not, and has to: the answer that is coming in may be of another registry */
     bool answering;          /* the 401 that is coming in is to be answered */
     bool cancelled, waiting; /* for an identity or a token */
     char *token;             /* the one sent */

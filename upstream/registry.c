@@ -27,7 +27,8 @@ struct upstream *upstream_new(const struct upstream_options *o)
     u->connect_timeout_ms = o->connect_timeout_ms;
     u->stall_timeout_ms = o->stall_timeout_ms;
     for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++)
-        endpoint_set_url(&u->endpoints[u->endpoint_count], o->endpoints[u->endpoint_count]);
+        endpoint_set_url(&u->endpoints[u->endpoint_count], o->endpoints[u->endpoint_count],
+                         o->ns ? o->ns[u->endpoint_count] : UPSTREAM_NS_AUTO);
     u->cred_count = o->credentials_count > 0 ? MIN(o->credentials_count, (int)UPSTREAM_IDENTITIES_MAX) : 1;
     for (int i = 0; i < u->cred_count; i++)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);

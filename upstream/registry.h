@@ -21,9 +21,17 @@ struct upstream_call;
 
 enum { UPSTREAM_IDENTITIES_MAX = 8 };
 
+/* Whether an endpoint serves many registries, and is told by ns= which one is meant: another entrepot. */
+enum upstream_ns {
+    UPSTREAM_NS_AUTO, /* from when it turns out to be one */
+    UPSTREAM_NS_ON,
+    UPSTREAM_NS_OFF,
+};
+
 struct upstream_options {
     const char *name;
     const char *const *endpoints;           /* "https://host[/prefix]", NULL-terminated, at least one */
+    const enum upstream_ns *ns;             /* of each endpoint; NULL: auto */
     const struct cred_options *credentials; /* the cache's identities: whoever has most left is the one that asks */
     int credentials_count;                  /* 0: nobody */
     int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */

@@ -21,6 +21,8 @@ struct endpoint {
     /* set once */
     char *url;           /* as configured, for messages */
     char *base, *prefix; /* what comes before /v2/; what comes between that and a repository's name: "" or "hub/" */
+    /* shared */
+    atomic_int ns; /* enum upstream_ns */
     /* shared, under upstream->lock */
     struct challenge challenge; /* the last one seen */
     bool usual_scope;           /* whose scope was repository:<name>:pull */
@@ -57,10 +59,10 @@ struct upstream {
 
 /* ---- endpoint_url.c ---- */
 
-void endpoint_set_url(struct endpoint *e, const char *url);
+void endpoint_set_url(struct endpoint *e, const char *url, enum upstream_ns ns);
 void endpoint_clear_url(struct endpoint *e);
-/* The URL of "manifests/latest" of a repository, and the scope of a token to pull it. The caller frees. */
-char *endpoint_url(const struct endpoint *e, const char *repository, const char *path);
+/* The URL of "manifests/latest" of a repository (with ns=, if that is not NULL), and the scope of a token to pull it. The caller frees. */
+char *endpoint_url(const struct endpoint *e, const char *repository, const char *path, const char *ns);
 char *endpoint_scope(const struct endpoint *e, const char *repository);
 
 /* ---- endpoint.c: a circuit breaker for each ---- */

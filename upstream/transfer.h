@@ -36,6 +36,7 @@ struct transfer_response {
     char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
     char link[1024];
     char oci_filters[128]; /* OCI-Filters-Applied */
+    bool is_entrepot;      /* another cache of our kind answers */
     bool content_encoded;  /* some Content-Encoding other than identity */
 };
 

@@ -84,6 +84,13 @@ static void errors(void **state UNUSED)
         {"upstreams: [\n {name: a.io, parallel: 4},\n {name: b.io,\n  parallel: 0}]\n", "line 4", "parallel"},
         {"upstreams:\n  - name: a.io\n    tags:\n      ttl: 1h\n  - name: b.io\n    tags:\n      ttl: soon\n", "line 7",
          "upstreams.tags.ttl"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {url: \"https://y\", ns: perhaps}\n", "line 5",
+         "endpoints[1].ns"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - url: ftp://x\n", "line 4", "endpoints[0]"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - ns: true\n", "line 4", "endpoints.url: has to be there"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {ur: https://x}\n", "line 5", "ur: unknown"},
+        {"upstreams:\n- name: a.io\n  endpoints: [https://x/v2/Hub]\n", "line 3", "behind /v2/"},
+        {"upstreams:\n- name: a.io\n  endpoints: ['https://x/?a=b']\n", "line 3", "a query or a fragment"},
         {"upstreams:\n  - name: a.io\n    stall_timeout: 0s\n", "line 3", "stall_timeout"},
         {"tags:\n  deleted: perhaps\n", "line 2", "tags.deleted"},
         {"tags:\n  max_stale: never\n", "line 2", "tags.max_stale"},
@@ -439,10 +446,12 @@ static void shown_and_read_again(void **state UNUSED)
     if (!load("listen: [{address: \"[::1]:5000\"}, {address: unix:/tmp/a b.sock}]\nmetrics: {address: \":5001\"}\n"
               "log: {level: debug, format: json}\ncache: {path: '/a \\\"b: c #d', max_size: 1536MiB, min_free: 33.3%}\n"
               "gc: {policy: lru, grace: 0, interval: 1500ms}\nupstreams_any: on\n"
-              "upstreams: [{name: \"*.io\", endpoints: [\"http://x:5000/y\"], insecure: yes, tags: {ttl: 90s}}]\n",
+              "upstreams: [{name: \"*.io\", endpoints: [\"http://x:5000/y\", {url: https://z, ns: true},"
+              " {url: https://w, ns: no}], insecure: yes, tags: {ttl: 90s}}]\n",
               &a, &err))
         fail_msg("%s", err.msg);
     config_print(&a, &first);
+    assert_non_null(strstr(first.data, "      - url: https://z\n        ns: true\n"));
     bool ok = load(first.data, &b, &err);
     if (!ok)
         print_error("%s\n", err.msg);

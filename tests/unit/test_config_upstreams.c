@@ -63,11 +63,42 @@ static void several_identities(void **state UNUSED)
     config_free(&c);
 }
 
+static void endpoints_in_either_form(void **state UNUSED)
+{
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams:\n"
+                     "  - name: a.io\n"
+                     "    endpoints:\n"
+                     "      - https://one\n"
+                     "      - url: https://two\n"
+                     "        ns: true\n"
+                     "      - {url: https://three, ns: false}\n"
+                     "      - {url: https://four}\n"
+                     "    trusted_hosts: [x.io]\n"
+                     "  - {name: b.io, endpoints: [https://five]}\n",
+                     &c, &err));
+    const struct config_upstream *u = config_find_upstream(&c, "a.io");
+    assert_string_equal(u->endpoints[0], "https://one");
+    assert_string_equal(u->endpoints[1], "https://two");
+    assert_string_equal(u->endpoints[3], "https://four");
+    assert_null(u->endpoints[4]);
+    assert_int_equal(u->endpoint_ns[0], UPSTREAM_NS_AUTO);
+    assert_int_equal(u->endpoint_ns[1], UPSTREAM_NS_ON);
+    assert_int_equal(u->endpoint_ns[2], UPSTREAM_NS_OFF);
+    assert_int_equal(u->endpoint_ns[3], UPSTREAM_NS_AUTO);
+    assert_string_equal(u->trusted_hosts[0], "x.io");
+    assert_string_equal(config_find_upstream(&c, "b.io")->endpoints[0], "https://five");
+    config_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tags_by_rules),
         cmocka_unit_test(several_identities),
+        cmocka_unit_test(endpoints_in_either_form),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,15 @@ static void response_headers(void **state UNUSED)
     assert_string_equal(r.ratelimit_source, "192.0.2.1");
     assert_int_equal(r.retry_after, 7);
     assert_string_equal(r.challenge, "Basic realm=\"a\", Bearer realm=\"b\"");
+    assert_false(r.is_entrepot);
+    header(&r, "Server: nginx\r\n");
+    header(&r, "Cache-Status: entrepot-like; hit\r\n");
+    assert_false(r.is_entrepot);
+    header(&r, "Server: entrepot\r\n");
+    assert_true(r.is_entrepot);
+    response_reset(&r);
+    header(&r, "Cache-Status: entrepot; hit\r\n");
+    assert_true(r.is_entrepot);
     response_reset(&r);
     header(&r, "Content-Length: 12x\r\n");
     header(&r, "Content-Range: bytes 9-5/100\r\n");
@@ -129,13 +138,37 @@ static void endpoint_urls(void **state UNUSED)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct endpoint e = {0};
-        endpoint_set_url(&e, cases[i].endpoint);
-        _cleanup_free_ char *url = endpoint_url(&e, "org/app", "manifests/1");
+        endpoint_set_url(&e, cases[i].endpoint, UPSTREAM_NS_AUTO);
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", "manifests/1", NULL);
         _cleanup_free_ char *scope = endpoint_scope(&e, "org/app");
         assert_string_equal(url, cases[i].url);
         assert_string_equal(scope, cases[i].scope);
         endpoint_clear_url(&e);
     }
+}
+
+static void endpoint_urls_with_ns(void **state UNUSED)
+{
+    static const struct {
+        const char *path, *ns, *url;
+    } cases[] = {
+        {"manifests/1", "ghcr.io", "https://cache/v2/org/app/manifests/1?ns=ghcr.io"},
+        {"tags/list?n=3&last=a", "ghcr.io", "https://cache/v2/org/app/tags/list?ns=ghcr.io&n=3&last=a"},
+        {"tags/list?n=3", NULL, "https://cache/v2/org/app/tags/list?n=3"},
+        {"manifests/1", "localhost:5001", "https://cache/v2/org/app/manifests/1?ns=localhost%3A5001"},
+    };
+    struct endpoint e = {0}, named = {0};
+
+    endpoint_set_url(&e, "https://cache", UPSTREAM_NS_AUTO);
+    endpoint_set_url(&named, "https://cache/v2/ghcr.io", UPSTREAM_NS_AUTO);
+    assert_int_equal(atomic_load(&e.ns), UPSTREAM_NS_AUTO);
+    assert_int_equal(atomic_load(&named.ns), UPSTREAM_NS_OFF); /* its path says which */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", cases[i].path, cases[i].ns);
+        assert_string_equal(url, cases[i].url);
+    }
+    endpoint_clear_url(&e);
+    endpoint_clear_url(&named);
 }
 
 static void what_endpoints_lack(void **state UNUSED)
@@ -378,11 +411,17 @@ static void who_asks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),        cmocka_unit_test(named_hosts),
-        cmocka_unit_test(breakers),         cmocka_unit_test(challenges),
-        cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(budgets),          cmocka_unit_test(who_asks),
-        cmocka_unit_test(endpoint_urls),    cmocka_unit_test(what_endpoints_lack),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(named_hosts),
+        cmocka_unit_test(breakers),
+        cmocka_unit_test(challenges),
+        cmocka_unit_test(response_headers),
+        cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(budgets),
+        cmocka_unit_test(who_asks),
+        cmocka_unit_test(endpoint_urls),
+        cmocka_unit_test(endpoint_urls_with_ns),
+        cmocka_unit_test(what_endpoints_lack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
