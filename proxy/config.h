@@ -65,8 +65,9 @@ struct config_upstream {
 };
 
 struct config {
-    char *file;                          /* where it came from; NULL: the built-in defaults */
-    char *listen[CONFIG_LISTEN_MAX + 1]; /* NULL-terminated */
+    char *file;                               /* where it came from; NULL: the built-in defaults */
+    char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
+    char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;

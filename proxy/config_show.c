@@ -173,8 +173,12 @@ json_t *config_json(const struct config *c)
                              *const formats[] = {"text", "json", "journal"}, *const logins[] = {"auto", "on", "off"};
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
-    for (int i = 0; c->listen[i]; i++)
-        json_array_append_new(listen, json_pack("{s:o}", "address", text(c->listen[i])));
+    for (int i = 0; c->listen[i]; i++) {
+        json_t *entry = json_pack("{s:o}", "address", text(c->listen[i]));
+        if (c->listen_upstream[i])
+            json_object_set_new(entry, "upstream", text(c->listen_upstream[i]));
+        json_array_append_new(listen, entry);
+    }
     for (int i = 0; i < c->upstream_count; i++)
         json_array_append_new(upstreams, upstream(&c->upstreams[i]));
     json_object_set_new(j, "listen", listen);

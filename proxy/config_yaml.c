@@ -23,6 +23,7 @@ static const cyaml_schema_field_t TLS[] = {
 
 static const cyaml_schema_field_t LISTEN[] = {
     CYAML_FIELD_STRING_PTR("address", CYAML_FLAG_POINTER, struct yaml_listen, address, 1, 512),
+    TEXT("upstream", struct yaml_listen, upstream),
     SECTION_IN(struct yaml_listen, "tls", tls, TLS),
     CYAML_FIELD_END,
 };

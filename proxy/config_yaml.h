@@ -14,7 +14,7 @@ struct yaml_tls {
 };
 
 struct yaml_listen {
-    char *address;
+    char *address, *upstream;
     struct yaml_tls *tls;
 };
 

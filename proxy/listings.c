@@ -287,6 +287,12 @@ static bool add_repo(void *arg, const struct slice *key, const struct slice *val
     bool is_private;
     if (rows_repo(l->t, name, &is_private) == 0 || is_private)
         return true;
+    const char *only = l->route->only;
+    size_t host = only ? strlen(only) : 0;
+    if (only && (strncmp(name, only, host) != 0 || name[host] != '/'))
+        return true;
+    if (only) /* as its own registry calls it */
+        memmove(name, name + host + 1, strlen(name + host));
     if (l->last && strcmp(name, l->last) <= 0)
         return true;
     if (l->count == l->page) {
@@ -304,10 +310,10 @@ static void read_repos(struct index_txn *t, void *arg)
     txn_each(t, TABLE_REPO, "n", 1, add_repo, arg);
 }
 
-void handle_catalog(struct worker *w, struct http_request *req)
+void handle_catalog(struct worker *w, struct http_request *req, const struct route *r)
 {
     _cleanup_buf_ struct buf body = {0};
-    struct listing l = {.out = &body};
+    struct listing l = {.out = &body, .route = r};
     char last[REF_NAME_MAX + 1];
 
     read_page(req, &l, last);

@@ -84,6 +84,11 @@ static void errors(void **state UNUSED)
         {"upstreams: [\n {name: a.io, parallel: 4},\n {name: b.io,\n  parallel: 0}]\n", "line 4", "parallel"},
         {"upstreams:\n  - name: a.io\n    tags:\n      ttl: 1h\n  - name: b.io\n    tags:\n      ttl: soon\n", "line 7",
          "upstreams.tags.ttl"},
+        {"listen:\n- address: 127.0.0.1:1\n- {address: 127.0.0.1:2, upstream: a.io}\n", "line 3",
+         "listen.upstream: \"a.io\" is neither configured"},
+        {"listen:\n- address: 127.0.0.1:1\n  upstream: '*.pkg.dev'\n", "line 3", "not a registry's host"},
+        {"listen:\n- address: 127.0.0.1:1\n  upstream: https://ghcr.io\n", "line 3", "not a registry's host"},
+        {"listen:\n- address: 127.0.0.1:1\n  upstream: ''\n", "line 3", "not a registry's host"},
         {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {url: \"https://y\", ns: perhaps}\n", "line 5",
          "endpoints[1].ns"},
         {"upstreams:\n- name: a.io\n  endpoints:\n  - url: ftp://x\n", "line 4", "endpoints[0]"},
@@ -443,7 +448,8 @@ static void shown_and_read_again(void **state UNUSED)
     struct config a, b;
     struct err err;
 
-    if (!load("listen: [{address: \"[::1]:5000\"}, {address: unix:/tmp/a b.sock}]\nmetrics: {address: \":5001\"}\n"
+    if (!load("listen: [{address: \"[::1]:5000\"}, {address: unix:/tmp/a b.sock, upstream: GHCR.io}]\nmetrics: "
+              "{address: \":5001\"}\n"
               "log: {level: debug, format: json}\ncache: {path: '/a \\\"b: c #d', max_size: 1536MiB, min_free: 33.3%}\n"
               "gc: {policy: lru, grace: 0, interval: 1500ms}\nupstreams_any: on\n"
               "upstreams: [{name: \"*.io\", endpoints: [\"http://x:5000/y\", {url: https://z, ns: true},"
@@ -451,6 +457,7 @@ static void shown_and_read_again(void **state UNUSED)
               &a, &err))
         fail_msg("%s", err.msg);
     config_print(&a, &first);
+    assert_non_null(strstr(first.data, "\n    upstream: ghcr.io\n"));
     assert_non_null(strstr(first.data, "      - url: https://z\n        ns: true\n"));
     bool ok = load(first.data, &b, &err);
     if (!ok)

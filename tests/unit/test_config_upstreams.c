@@ -63,6 +63,32 @@ static void several_identities(void **state UNUSED)
     config_free(&c);
 }
 
+static void a_listener_of_one_upstream(void **state UNUSED)
+{
+    static const struct {
+        const char *more, *given, *upstream;
+    } good[] = {
+        {"", "ghcr.io", "ghcr.io"},                                       /* built in */
+        {"", "Registry-1.docker.io", "docker.io"},                        /* by another of its names */
+        {"", "europe-docker.pkg.dev", "europe-docker.pkg.dev"},           /* a pattern's */
+        {"upstreams: [{name: 'a.io:5000'}]\n", "a.io:5000", "a.io:5000"}, /* configured */
+        {"upstreams_any: true\n", "b.io", "b.io"},
+    };
+    struct config c;
+    struct err err;
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        _cleanup_free_ char *text =
+            xasprintf("listen: [{address: 127.0.0.1:1}, {address: 127.0.0.1:2, upstream: \"%s\"}]\n%s", good[i].given,
+                      good[i].more);
+        if (!load(text, &c, &err))
+            fail_msg("%s", err.msg);
+        assert_null(c.listen_upstream[0]);
+        assert_string_equal(c.listen_upstream[1], good[i].upstream);
+        config_free(&c);
+    }
+}
+
 static void endpoints_in_either_form(void **state UNUSED)
 {
     struct config c;
@@ -99,6 +125,7 @@ int main(void)
         cmocka_unit_test(tags_by_rules),
         cmocka_unit_test(several_identities),
         cmocka_unit_test(endpoints_in_either_form),
+        cmocka_unit_test(a_listener_of_one_upstream),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
