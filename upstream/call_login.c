@@ -115,8 +115,9 @@ static void take_token(void *arg, const char *token, const struct err *err)
         send_bearer(c, token);
         return;
     }
-    if (err->code == ERR_DENIED &&
-        !c->challenged) { /* what was asked for last time may not be what is asked for here */
+    /* What was asked for last time may not be what is asked for here, nor where tokens come from. */
+    bool other_way = err->code == ERR_DENIED || err->code == ERR_UNREACHABLE || err->code == ERR_UPSTREAM;
+    if (other_way && !c->challenged) {
         memset(&c->challenge, 0, sizeof(c->challenge));
         call_send(c, NULL);
         return;
