@@ -145,6 +145,14 @@ static bool split_suffixes(struct ref *ref, const char *text, size_t *len, struc
     return true;
 }
 
+void ref_canonical_host(char *host)
+{
+    for (char *p = host; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 32 : *p);
+    if (strcmp(host, "index.docker.io") == 0 || strcmp(host, "registry-1.docker.io") == 0)
+        strcpy(host, REF_DEFAULT_HOST);
+}
+
 static bool split_host(struct ref *ref, const char *text, size_t len, struct err *err)
 {
     const char *slash = memchr(text, '/', len);
@@ -154,10 +162,8 @@ static bool split_host(struct ref *ref, const char *text, size_t len, struct err
     if (slash && ref_is_host(text, n)) {
         if (!ref_host_valid(text, n))
             return err_set(err, ERR_INVALID, "'%s': '%.*s' is not a registry host", text, (int)n, text);
-        for (size_t i = 0; i < n; i++)
-            ref->host[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 32 : text[i]);
-        if (strcmp(ref->host, "index.docker.io") == 0 || strcmp(ref->host, "registry-1.docker.io") == 0)
-            strcpy(ref->host, REF_DEFAULT_HOST);
+        memcpy(ref->host, text, n);
+        ref_canonical_host(ref->host);
         text += n + 1;
         len -= n + 1;
     } else {

@@ -55,5 +55,7 @@ bool ref_is_tag(const char *text, size_t len);
 bool ref_is_host(const char *text, size_t len);
 /* Whether it is well-formed: letters, digits, dots, dashes, brackets of an IPv6 address, a port. */
 bool ref_host_valid(const char *text, size_t len);
+/* Brings a host to the one form it has here: lower case, and one name for the several that Docker Hub goes by. */
+void ref_canonical_host(char *host);
 
 #endif

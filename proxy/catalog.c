@@ -5,6 +5,7 @@
 
 struct repos {
     struct index_txn *t;
+    const char *only; /* of this upstream alone; NULL: of all */
     struct page page;
 };
 
@@ -21,7 +22,10 @@ static bool add_repo(void *arg, const struct slice *key, const struct slice *val
     snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
     if (rows_repo(l->t, name, &is_private) == 0 || is_private)
         return true;
-    return page_add(&l->page, name);
+    size_t host = l->only ? strlen(l->only) : 0;
+    if (l->only && (strncmp(name, l->only, host) != 0 || name[host] != '/'))
+        return true;
+    return page_add(&l->page, l->only ? name + host + 1 : name); /* as its own registry calls it */
 }
 
 static void read_repos(struct index_txn *t, void *arg)
@@ -30,10 +34,10 @@ static void read_repos(struct index_txn *t, void *arg)
     txn_each(t, TABLE_REPO, "n", 1, add_repo, arg);
 }
 
-void handle_catalog(struct worker *w, struct http_request *req)
+void handle_catalog(struct worker *w, struct http_request *req, const struct route *r)
 {
     _cleanup_buf_ struct buf body = {0};
-    struct repos l;
+    struct repos l = {.only = r->only};
 
     if (!page_begin(&l.page, req))
         return;

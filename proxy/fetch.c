@@ -198,6 +198,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
     };
 
     req.optional = f->optional;
+    req.lack_ms = f->tags.negative_ttl_ms;
     fetch_identify(f, &req);
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }

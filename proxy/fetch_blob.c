@@ -389,6 +389,7 @@ static enum step ask(struct fetch *f)
         .range_last = last,
         .if_range = validator[0] ? validator : NULL,
         .endpoint_first = f->fruitless,
+        .lack_ms = f->tags.negative_ttl_ms,
         .on_head = take_head,
         .on_data = take_data,
         .on_done = take_end,

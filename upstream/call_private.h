@@ -22,16 +22,22 @@ struct upstream_call {
     void *arg;
     /* where we are */
     struct transfer *transfer;
-    int endpoint;   /* index; -1: none could be chosen */
-    unsigned tried; /* bits */
-    int own;        /* which of the cache's identities; -1: not chosen yet, or a client's */
-    unsigned owns;  /* bits: those that were refused at this endpoint */
+    int endpoint;     /* index; -1: none could be chosen */
+    unsigned tried;   /* bits */
+    unsigned lacking; /* bits: those that do not have it, or did not a moment ago */
+    unsigned guessed; /* bits of `tried` that were not asked, only guessed not to have it */
+    bool denied;      /* the last one does not have it */
+    int64_t lack_ms;
+    int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
+    unsigned owns; /* bits: those that were refused at this endpoint */
     int attempts;
     int64_t sent_ms;         /* monotonic */
     bool challenged;         /* a 401 was answered at this endpoint already */
     bool renewed;            /* and once more, with another identity */
     bool rescoped;           /* ... or another scope */
     bool delivering;         /* the head has been passed on */
+    bool sent_ns;            /* the request says by ns= which registry is meant */
+    bool again;              /* it did not, and has to: the answer that is coming in may be of another registry */
     bool answering;          /* the 401 that is coming in is to be answered */
     bool cancelled, waiting; /* for an identity or a token */
     char *token;             /* the one sent */
@@ -53,6 +59,10 @@ void call_attempt(struct upstream_call *c);
 void call_send(struct upstream_call *c, const char *authorization);
 /* With the next endpoint, or another one of our identities, from the start. */
 void call_next_endpoint(struct upstream_call *c);
+/* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if so,
+ * going on with the next one. */
+bool call_may_be_elsewhere(const struct upstream_call *c);
+void call_go_elsewhere(struct upstream_call *c);
 void call_next_identity(struct upstream_call *c);
 bool call_has_more_endpoints(const struct upstream_call *c);
 /* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */

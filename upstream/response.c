@@ -155,6 +155,14 @@ static void take_filters(struct transfer_response *r, const char *v)
         snprintf(r->oci_filters, sizeof(r->oci_filters), "%s", v);
 }
 
+/* Its Server header says so; where a proxy before it replaces that, Cache-Status does (RFC 9211). */
+static void take_server(struct transfer_response *r, const char *v)
+{
+    size_t len = strcspn(v, "/;, ");
+
+    r->is_entrepot = r->is_entrepot || (len == 8 && strncasecmp(v, "entrepot", len) == 0);
+}
+
 static void take_encoding(struct transfer_response *r, const char *v)
 {
     r->content_encoded = *v && strcasecmp(v, "identity") != 0;
@@ -177,6 +185,8 @@ static const struct {
     {"link", take_link},
     {"oci-filters-applied", take_filters},
     {"content-encoding", take_encoding},
+    {"server", take_server},
+    {"cache-status", take_server},
 };
 
 void response_header(struct transfer_response *r, const char *line, size_t len)

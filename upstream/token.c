@@ -217,11 +217,19 @@ char *token_basic(const char *username, const char *password)
     return value;
 }
 
+/* As clients do it: what is empty is not sent, and what the realm's own query has is not touched. */
 static void add_param(struct buf *b, const char *name, const char *value, const char *glue)
 {
+    if (!*value)
+        return;
     buf_adds(b, glue);
     buf_adds(b, name);
     url_encode(b, value);
+}
+
+static const char *glue_for(bool posting, const struct buf *url)
+{
+    return posting || strchr(url->data, '?') ? "&" : "?";
 }
 
 static void errand_send(struct errand *q)
@@ -234,12 +242,13 @@ static void errand_send(struct errand *q)
 
     buf_adds(&url, q->challenge.realm);
     q->posting = q->posting || q->id.is_identity_token;
+    if (q->posting)
+        buf_adds(&body, "client_id=entrepot");
     struct buf *to = q->posting ? &body : &url;
-    add_param(to, "service=", q->challenge.service, q->posting ? "" : strchr(url.data, '?') ? "&" : "?");
-    if (q->challenge.scope[0])
-        add_param(to, "scope=", q->challenge.scope, "&");
+    add_param(to, "service=", q->challenge.service, glue_for(q->posting, &url));
+    add_param(to, "scope=", q->challenge.scope, glue_for(q->posting, &url));
     if (q->posting) {
-        buf_adds(&body, "&client_id=entrepot&grant_type=");
+        buf_adds(&body, "&grant_type=");
         buf_adds(&body, q->id.is_identity_token ? "refresh_token" : "password");
         if (!q->id.is_identity_token)
             add_param(&body, "username=", q->id.username, "&");

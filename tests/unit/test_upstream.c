@@ -25,6 +25,8 @@ static void challenges(void **state UNUSED)
         {"Bearer realm=\"https://y\", Basic realm=\"x\"", CHALLENGE_BEARER, "https://y", "", ""},
         {"Negotiate, Basic realm=\"x\"", CHALLENGE_BASIC, "x", "", ""},
         {"Bearer realm=\"a\\\"b\"", CHALLENGE_BEARER, "a\"b", "", ""},
+        {"bearer realm=https://a/token?of=me,service=r", CHALLENGE_BEARER, "https://a/token?of=me", "r", ""},
+        {"Bearer realm=\"https://a/\",service=\"r\",scope=\"\"", CHALLENGE_BEARER, "https://a/", "r", ""},
         {"Bearer", CHALLENGE_NONE, "", "", ""},
         {"Bearer realm=\"unterminated", CHALLENGE_NONE, "", "", ""},
         {"", CHALLENGE_NONE, "", "", ""},
@@ -74,6 +76,15 @@ static void response_headers(void **state UNUSED)
     assert_string_equal(r.ratelimit_source, "192.0.2.1");
     assert_int_equal(r.retry_after, 7);
     assert_string_equal(r.challenge, "Basic realm=\"a\", Bearer realm=\"b\"");
+    assert_false(r.is_entrepot);
+    header(&r, "Server: nginx\r\n");
+    header(&r, "Cache-Status: entrepot-like; hit\r\n");
+    assert_false(r.is_entrepot);
+    header(&r, "Server: entrepot\r\n");
+    assert_true(r.is_entrepot);
+    response_reset(&r);
+    header(&r, "Cache-Status: entrepot; hit\r\n");
+    assert_true(r.is_entrepot);
     response_reset(&r);
     header(&r, "Content-Length: 12x\r\n");
     header(&r, "Content-Range: bytes 9-5/100\r\n");
@@ -182,6 +193,94 @@ static void urls_without_secrets(void **state UNUSED)
         url_redact(&b, cases[i][0]);
         assert_string_equal(b.data, cases[i][1]);
     }
+}
+
+static void endpoint_urls(void **state UNUSED)
+{
+    static const struct {
+        const char *endpoint, *url, *scope;
+    } cases[] = {
+        {"https://a.io", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io:444//", "https://a.io:444/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io/v2/", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io/v2", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://harbor.example/v2/dockerhub-proxy", "https://harbor.example/v2/dockerhub-proxy/org/app/manifests/1",
+         "repository:dockerhub-proxy/org/app:pull"},
+        {"https://git.example/v2/group/dependency_proxy/containers/",
+         "https://git.example/v2/group/dependency_proxy/containers/org/app/manifests/1",
+         "repository:group/dependency_proxy/containers/org/app:pull"},
+        {"https://jfrog.example/artifactory/api/docker/hub",
+         "https://jfrog.example/artifactory/api/docker/hub/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://jfrog.example/artifactory/api/docker/hub/v2",
+         "https://jfrog.example/artifactory/api/docker/hub/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://x.example/before/v2/behind", "https://x.example/before/v2/behind/org/app/manifests/1",
+         "repository:behind/org/app:pull"},
+        {"https://x.example/v2ray", "https://x.example/v2ray/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://v2/v2/v2", "https://v2/v2/v2/org/app/manifests/1", "repository:v2/org/app:pull"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct endpoint e = {0};
+        endpoint_set_url(&e, cases[i].endpoint, UPSTREAM_NS_AUTO);
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", "manifests/1", NULL);
+        _cleanup_free_ char *scope = endpoint_scope(&e, "org/app");
+        assert_string_equal(url, cases[i].url);
+        assert_string_equal(scope, cases[i].scope);
+        endpoint_clear_url(&e);
+    }
+}
+
+static void endpoint_urls_with_ns(void **state UNUSED)
+{
+    static const struct {
+        const char *path, *ns, *url;
+    } cases[] = {
+        {"manifests/1", "ghcr.io", "https://cache/v2/org/app/manifests/1?ns=ghcr.io"},
+        {"tags/list?n=3&last=a", "ghcr.io", "https://cache/v2/org/app/tags/list?ns=ghcr.io&n=3&last=a"},
+        {"tags/list?n=3", NULL, "https://cache/v2/org/app/tags/list?n=3"},
+        {"manifests/1", "localhost:5001", "https://cache/v2/org/app/manifests/1?ns=localhost%3A5001"},
+    };
+    struct endpoint e = {0}, named = {0};
+
+    endpoint_set_url(&e, "https://cache", UPSTREAM_NS_AUTO);
+    endpoint_set_url(&named, "https://cache/v2/ghcr.io", UPSTREAM_NS_AUTO);
+    assert_int_equal(atomic_load(&e.ns), UPSTREAM_NS_AUTO);
+    assert_int_equal(atomic_load(&named.ns), UPSTREAM_NS_OFF); /* its path says which */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", cases[i].path, cases[i].ns);
+        assert_string_equal(url, cases[i].url);
+    }
+    endpoint_clear_url(&e);
+    endpoint_clear_url(&named);
+}
+
+static void what_endpoints_lack(void **state UNUSED)
+{
+    struct lacks *l = lacks_new();
+
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_forget(l, 0, "org/app", "manifests/1");
+    lacks_note(l, 0, "org/app", "manifests/1", 60000);
+    assert_true(lacks_has(l, 0, "org/app", "manifests/1"));
+    assert_false(lacks_has(l, 1, "org/app", "manifests/1"));
+    assert_false(lacks_has(l, 0, "org/other", "manifests/1"));
+    assert_false(lacks_has(l, 0, "org/app", "manifests/2"));
+    lacks_note(l, 0, "org/app", "tags/list?n=1", 60000); /* a query makes no difference */
+    assert_true(lacks_has(l, 0, "org/app", "tags/list?n=2"));
+    lacks_forget(l, 0, "org/app", "manifests/1");
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_note(l, 0, "org/app", "manifests/1", 0); /* negative_ttl: 0s */
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_note(l, 0, "org/app", "manifests/1", 50);
+    usleep(60000);
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    for (int i = 0; i < 100000; i++) { /* no more than the table holds */
+        char path[32];
+        snprintf(path, sizeof(path), "manifests/%d", i);
+        lacks_note(l, 0, "org/app", path, 60000);
+    }
+    assert_true(lacks_has(l, 0, "org/app", "manifests/99999"));
+    lacks_free(l);
 }
 
 static void addresses(void **state UNUSED)
@@ -395,10 +494,20 @@ static void who_asks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),         cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
-        cmocka_unit_test(challenges),        cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(budgets),           cmocka_unit_test(who_asks),         cmocka_unit_test(next_links),
-        cmocka_unit_test(next_link_headers), cmocka_unit_test(queries),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(named_hosts),
+        cmocka_unit_test(breakers),
+        cmocka_unit_test(challenges),
+        cmocka_unit_test(response_headers),
+        cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(budgets),
+        cmocka_unit_test(who_asks),
+        cmocka_unit_test(endpoint_urls),
+        cmocka_unit_test(endpoint_urls_with_ns),
+        cmocka_unit_test(what_endpoints_lack),
+        cmocka_unit_test(next_links),
+        cmocka_unit_test(next_link_headers),
+        cmocka_unit_test(queries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
