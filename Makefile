@@ -51,7 +51,7 @@ H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/mode
 BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev \
 	libsystemd-dev node-llhttp
 TEST_PKGS := libcmocka-dev buildah tmux faketime xfsprogs zstd xz-utils openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
-	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3
+	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3 python3-yaml
 LINT_PKGS := clang-format clang-tidy cppcheck
 
 all: | deps ## build
