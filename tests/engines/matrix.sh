@@ -21,6 +21,7 @@ on_cleanup() { containerd_stop; docker_stop; }
 API_PID=
 registry_begin() {
     local page=
+    : >"$W/api.log"
     registry_start
     case $KIND in
     tags) return ;;
@@ -39,7 +40,7 @@ registry_end() {
     [ -z "$API_PID" ] || daemon_end "$API_PID"
     registry_stop
 }
-registry_requests() { cat "$W/registry.log" "$W/api.log" 2>/dev/null | wc -l; }
+registry_requests() { cat "$W/registry.log" "$W/api.log" | wc -l; }
 
 THROUGH=127.0.0.1:$PORT/docker.io/library
 sign() { # KEY REPOSITORY [OPTION...]
