@@ -65,7 +65,7 @@ BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca
 ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
 	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
-	nginx-light,nginx=nginx iproute2=ip mandoc= python3=
+	nginx-light,nginx=nginx iproute2=ip mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
 # Those of the suite systemd, which boots a Debian.
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
@@ -131,6 +131,9 @@ test-distros: ## a fresh clone on Debian 12 and 13, in chroots: build, run, unit
 test-systemd: ## what README says of the service, in a Debian that is booted (RELEASE=trixie: another one)
 	@$(MAKE) --no-print-directory SUITES=systemd test
 
+test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
+	@B=$(B) T="$(T)" tests/run engines
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -171,4 +174,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak lint install clean help
