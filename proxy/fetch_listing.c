@@ -21,7 +21,7 @@
 #include <jansson.h>
 #include <string.h>
 
-enum { LISTING_MAX = 4 << 20, ERROR_MAX = 8 << 10 };
+enum { LISTING_MAX = 4 << 20 };
 
 static bool is_referrers(const struct fetch *f)
 {
@@ -66,41 +66,28 @@ static bool take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
 
-    if (f->response.status != 200) { /* the code of an error is wanted, not all of its text */
-        buf_add(&f->received, data, MIN(len, ERROR_MAX - MIN(f->received.len, (size_t)ERROR_MAX)));
-        return true;
-    }
     if (f->received.len + len > LISTING_MAX)
         return false;
     buf_add(&f->received, data, len);
     return true;
 }
 
-/* Whether an error says of something that it is unknown: this repository, this image. Then the page itself is there. */
-static bool names_something_unknown(const struct buf *body)
+/* Whether the error is about this repository, or this image: then the page itself is there. */
+static bool names_something_unknown(const struct transfer_response *r)
 {
-    json_t *doc = body->len > 0 ? json_loadb(body->data, body->len, 0, NULL) : NULL, *e;
-    bool found = false;
-    size_t i;
-
-    json_array_foreach(json_object_get(doc, "errors"), i, e) {
-        const char *code = json_string_value(json_object_get(e, "code"));
-        found = found || (code && (strcmp(code, "NAME_UNKNOWN") == 0 || strcmp(code, "MANIFEST_UNKNOWN") == 0));
-    }
-    json_decref(doc);
-    return found;
+    return strcmp(r->code, "NAME_UNKNOWN") == 0 || strcmp(r->code, "MANIFEST_UNKNOWN") == 0;
 }
 
 /* How registries without the API answer; 400 or 406 may be about this question alone. */
-static bool has_no_api(struct fetch *f, int status)
+static bool has_no_api(struct fetch *f, const struct transfer_response *r)
 {
     if (!is_referrers(f))
         return false;
-    if ((status == 404 && !names_something_unknown(&f->received)) || status == 405 || status == 501) {
+    if ((r->status == 404 && !names_something_unknown(r)) || r->status == 405 || r->status == 501) {
         fetch_note_api(f, true);
         return true;
     }
-    return status == 400 || status == 406;
+    return r->status == 400 || r->status == 406;
 }
 
 /* The query of the next page, as a client will ask for it through us. */
@@ -130,7 +117,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     f->response = *r;
     f->response.link = NULL; /* the transfer's */
     f->result.upstream_status = r->status;
-    if (!err && has_no_api(f, r->status)) {
+    if (!err && has_no_api(f, r)) {
         fetch_forget_listing(f);
         fetch_run(f, refuse_api(f));
         return;

@@ -119,6 +119,8 @@ void call_tell(struct upstream_call *c, struct transfer_response *r, struct err 
 {
     if (err->code != ERR_OK || r->status >= 400)
         tell_endpoints(c, r->tried);
-    if (err->code == ERR_OK && r->status >= 400)
+    if (err->code == ERR_OK && r->status >= 400) {
         read_refusal(c, r->said);
+        refusal_code(r->code, c->refusal.data ? c->refusal.data : "", c->refusal.len);
+    }
 }

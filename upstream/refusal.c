@@ -152,3 +152,12 @@ void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const
     if (fit.len > 0)
         cut(out, &fit);
 }
+
+void refusal_code(char out[REFUSAL_CODE_MAX + 1], const void *body, size_t len)
+{
+    json_t *doc = len > 0 ? document_read(body, len, NULL) : NULL;
+    const char *code = document_text(json_array_get(document_get(doc, "errors"), 0), "code");
+
+    snprintf(out, REFUSAL_CODE_MAX + 1, "%s", code ? code : "");
+    json_decref(doc);
+}

@@ -43,6 +43,7 @@ struct transfer_response {
     bool content_encoded;  /* some Content-Encoding other than identity */
     /* from registry.h alone, of a request that failed; "" else */
     char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */
+    char code[32];                      /* and its code for it: "NAME_UNKNOWN" */
     char tried[TRANSFER_TRIED_MAX + 1]; /* of several endpoints, what went wrong with each */
 };
 
