@@ -79,6 +79,8 @@ static void fetch_free(struct fetch *f)
         event_free(f->retry);
     if (f->flush)
         event_free(f->flush);
+    if (f->again)
+        event_free(f->again);
     if (f->ingest)
         ingest_unref(f->ingest);
     if (f->patience)

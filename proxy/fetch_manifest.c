@@ -66,36 +66,6 @@ static enum step lookup(struct fetch *f)
     return STEP_ASK;
 }
 
-/* ---- prove: one HEAD shows that this repository has it too ---- */
-
-static void proved(void *arg, const struct transfer_response *r, const struct err *err)
-{
-    struct fetch *f = arg;
-
-    f->call = NULL;
-    if (!err && fetch_is_no_word(r)) {
-        fetch_run(f, STEP_ASK);
-        return;
-    }
-    if (err || r->status != 200) {
-        fetch_refused(f, r, err);
-        fetch_run(f, STEP_FAIL);
-        return;
-    }
-    cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
-    f->result.how = HOW_REVALIDATED;
-    f->result.upstream_status = r->status;
-    fetch_run(f, STEP_DELIVER);
-}
-
-static enum step prove(struct fetch *f)
-{
-    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", true);
-
-    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, proved);
-    return STEP_WAIT;
-}
-
 /* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
 
 static void tag_put(void *arg, const struct err *err)
@@ -394,7 +364,7 @@ const struct fetch_steps MANIFEST_STEPS = {
     {
         [STEP_LOOKUP] = lookup,
         [STEP_VERIFY] = fetch_verify,
-        [STEP_PROVE] = prove,
+        [STEP_PROVE] = fetch_prove,
         [STEP_REVALIDATE] = revalidate,
         [STEP_ASK] = ask,
         [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */

@@ -84,7 +84,7 @@ struct fetch {
     bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */
     int questions;
-    struct event *retry, *flush;
+    struct event *retry, *flush, *again;
     /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
     bool answered_early;
     bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
@@ -176,6 +176,8 @@ void fetch_again(struct waiter *w);
  * step that does it; STEP_LOOKUP comes after that. */
 bool fetch_must_verify(const struct fetch *f, const struct digest *d);
 enum step fetch_verify(struct fetch *f);
+/* fetch_prove.c: STEP_PROVE. */
+enum step fetch_prove(struct fetch *f);
 /* fetch_room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */
 bool fetch_ask_for_room(struct fetch *f);
 void fetch_forget_question(struct fetch *f);
