@@ -8,7 +8,7 @@
  *     tag     repo id, tag -> digest, checked, changed
  *     child   manifest digest -> role, digest, size        (many)  role: 'c' content, 's' subject, 'r' referrer
  *     parent  child digest -> holder                       (many)  'm' manifest digest | 't', 'p' repo id, tag
- *     link    digest, repo id -> proved when
+ *     link    digest, repo id -> proved when, how
  *     idle    last used, digest -> nothing                 what nothing refers to, in the order in which GC looks
  *     rank    rank, manifest digest -> nothing             images, in the order in which GC lets go of them
  *     ingest  digest -> size, validator, segment bitmap
@@ -16,7 +16,8 @@
  *
  * Invariants: a row in `parent` exists exactly for each 'c' row of `child`, each row of `tag` and each pin of one, so
  * the reference count of a blob is the number of its parents; `idle` has one row for each stored blob without parents,
- * `rank` one for each stored manifest that a tag holds and no pin; meta's bytes are the sum over `blob`.
+ * `rank` one for each stored manifest that a tag holds and no pin; whatever a stored manifest holds has a row in `link` for
+ * each one that the manifest has; meta's bytes are the sum over `blob`.
  *
  * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
  * syncs once, then completes every caller. Readers may be on any thread; each keeps a read transaction that is reset
