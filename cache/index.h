@@ -32,12 +32,20 @@
 struct index;
 struct index_txn;
 
-enum { INDEX_SCHEMA = 2 };
+/* Changes with every change of a row's form or of an invariant; upgrade.c makes each one from the one before. */
+enum { INDEX_SCHEMA = 3, INDEX_SCHEMA_OLDEST = 2 };
 
-/* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
- * Errors: ERR_IO, ERR_CORRUPT (not an index, damaged, or of an older schema: it can be made anew), ERR_UNSUPPORTED (of
- * a newer schema). */
+/* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default. More
+ * than half of it unused: it is written anew without that. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged: it can
+ * be made anew), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a newer
+ * schema). */
 struct index *index_open(const char *dir, size_t map_size, struct err *err);
+/* The schema that it had when it was opened; of an index that is new, INDEX_SCHEMA. */
+uint32_t index_schema(const struct index *index);
+/* Inside a change: it has INDEX_SCHEMA from now on. */
+bool index_set_schema(struct index_txn *txn, struct err *err);
+/* Reads an index of an outdated schema that nobody has open. Only `repo`, `tag`, `parent` and `meta` are there. */
+bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg), void *arg, struct err *err);
 /* Finishes what is queued. */
 void index_close(struct index *index);
 
