@@ -250,13 +250,29 @@ bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
     return !rows_get_blob(t, d, &row) || !(row.flags & BLOB_PRIVATE) || opens_private(t, repo, d, &link);
 }
 
+struct tagged {
+    struct index_txn *t;
+    char *name;
+    bool found;
+};
+
+static bool look_at_tag(void *arg, const struct holder *h)
+{
+    struct tagged *tagged = arg;
+
+    tagged->found = h->kind != 'm' && rows_repo_name(tagged->t, h->repo, tagged->name);
+    return !tagged->found;
+}
+
 bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1])
 {
+    struct tagged tagged = {t, name, false};
     struct link_list l = {.d = d};
 
     while (next_links(t, &l))
         for (size_t i = 0; i < l.count; i++)
             if (rows_repo_name(t, l.list[i].repo, name))
                 return true;
-    return false;
+    rows_each_holder(t, d, look_at_tag, &tagged);
+    return tagged.found;
 }
