@@ -1,6 +1,8 @@
 #include "upstream/transfer.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
+#include "upstream/connect.h"
 #include "upstream/reach.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
@@ -14,6 +16,7 @@
 enum {
     CONNECTIONS_KEPT = 32,
     RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
+    PATIENCE_LEAST_MS = 1000,
 };
 
 struct transfer {
@@ -36,6 +39,14 @@ struct transfer {
     bool forbidden; /* it led to an address that is not public */
     const char *const *named;
     bool cancelled;
+    /* connecting (connect.h) */
+    int64_t connect_timeout_ms, started_ms; /* monotonic */
+    bool hurried;                           /* an address was passed over in this round */
+    int round;
+    bool opened;           /* a connection of its own, since the last request went out */
+    struct event *unheard; /* a request has gone out on a kept connection */
+    int own_port;          /* ... this one's */
+    bool renewed;          /* ... that had died */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -43,6 +54,9 @@ struct transfer_engine {
     struct loop *loop;
     CURLM *multi;
     struct event *timer;
+    int64_t due_us; /* when it is to end; monotonic */
+    struct event *turn;
+    struct connect_table *connects;
     LIST_HEAD(, transfer) active;
     LIST_HEAD(, transfer) buried; /* cancelled inside curl, to be freed outside */
     int depth;                    /* > 0: inside curl */
@@ -51,6 +65,17 @@ struct transfer_engine {
 /* ---- curl asks libevent ---- */
 
 static void reap(struct transfer_engine *e);
+
+/* What was buried is freed on the next turn of the loop. Not by way of the timer: activating that would end it. */
+static void turn_soon(struct transfer_engine *e)
+{
+    event_active(e->turn, EV_TIMEOUT, 0);
+}
+
+static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    reap(arg);
+}
 
 static void act(struct transfer_engine *e, curl_socket_t fd, int what)
 {
@@ -67,9 +92,18 @@ static void on_socket_event(evutil_socket_t fd, short what, void *arg)
     act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
+/* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
+ * finds nothing to do, and does not ask for the rest: the timer that ends the wait for an address would be lost. */
 static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
+    struct transfer_engine *e = arg;
+    int64_t left = e->due_us - clock_mono_us();
+    const struct timeval rest = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
+
+    if (left > 0)
+        event_add(e->timer, &rest);
+    else
+        act(e, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
@@ -95,6 +129,7 @@ static int watch_timer(CURLM *multi UNUSED, long ms, void *arg)
     struct transfer_engine *e = arg;
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
+    e->due_us = clock_mono_us() + (int64_t)ms * 1000;
     if (ms < 0)
         event_del(e->timer);
     else
@@ -108,6 +143,8 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
+    if (t->unheard)
+        event_del(t->unheard);
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
         response_reset(&t->response);
         t->header_bytes = 0;
@@ -159,6 +196,25 @@ static bool is_named(struct transfer *t)
     return url && (reach_is_named(url, t->named) || reach_is_proxied(url));
 }
 
+/* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address only
+ * when its own time for this one is up (as 7.88 does): a change of the pause makes it look at once. */
+static void given_up(void *arg, int fd)
+{
+    struct transfer *t = arg, *other;
+    struct transfer_engine *e = t->engine;
+
+    if (t->cancelled)
+        return;
+    t->hurried = true;
+    curl_easy_pause(t->easy, CURLPAUSE_RECV);
+    act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
+    LIST_FOREACH(other, &e->active, entry)
+        if (other == t) { /* it has not ended with that */
+            curl_easy_pause(t->easy, CURLPAUSE_CONT);
+            break;
+        }
+}
+
 static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *a)
 {
     struct transfer *t = arg;
@@ -167,18 +223,52 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct 
         t->forbidden = true;
         return CURL_SOCKET_BAD;
     }
-    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    t->opened = true;
+    int fd = connect_open(t->engine->connects, a->family, a->socktype, a->protocol, &a->addr, t->round, given_up, t);
+    t->hurried = t->hurried || fd < 0;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-/* Over a connection that another transfer opened, too. */
-static int before_request(void *arg, char *address, char *own UNUSED, int port UNUSED, int own_port UNUSED)
+/* A connection outlives the transfer that opened it, so this is the engine's. */
+static int close_socket(void *arg, curl_socket_t fd)
+{
+    connect_close(((struct transfer_engine *)arg)->connects, fd);
+    return 0;
+}
+
+static void make_again(struct transfer *t);
+
+/* Nothing came for what was sent on a kept connection. */
+static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
 {
     struct transfer *t = arg;
 
-    if (reach_is_public_text(address) || is_named(t))
-        return CURL_PREREQFUNC_OK;
-    t->forbidden = true;
-    return CURL_PREREQFUNC_ABORT;
+    if (t->cancelled || !connect_is_unheard(t->engine->connects, t->own_port))
+        return;
+    t->renewed = true;
+    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    make_again(t);
+}
+
+/* Over a connection that another transfer opened, too. */
+static int before_request(void *arg, char *address, char *own UNUSED, int port, int own_port)
+{
+    const struct timeval unheard = {.tv_sec = CONNECT_UNHEARD_MS / 1000, .tv_usec = CONNECT_UNHEARD_MS % 1000 * 1000};
+    struct transfer *t = arg;
+
+    if (!reach_is_public_text(address) && !is_named(t)) {
+        t->forbidden = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    connect_note(t->engine->connects, address, port, t->round);
+    if (!t->opened && !t->renewed) {
+        if (!t->unheard)
+            t->unheard = event_new(loop_base(t->engine->loop), -1, 0, look_at_request, t);
+        event_add(t->unheard, &unheard);
+    }
+    t->opened = false;
+    t->own_port = own_port;
+    return CURL_PREREQFUNC_OK;
 }
 
 /* ---- the end of a transfer ---- */
@@ -216,16 +306,50 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
 
 static void transfer_free(struct transfer *t)
 {
+    connect_forget(t->engine->connects, t);
+    if (t->unheard)
+        event_free(t->unheard);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     free(t->body);
     free(t);
 }
 
+/* From the start, over another connection: nothing of an answer has come. */
+static void make_again(struct transfer *t)
+{
+    struct transfer_engine *e = t->engine;
+
+    e->depth++;
+    curl_multi_remove_handle(e->multi, t->easy);
+    t->detail[0] = '\0';
+    curl_multi_add_handle(e->multi, t->easy);
+    e->depth--;
+}
+
+/* The addresses that there are were passed over, or did not answer at once: now all of them, with more time for each. */
+static bool is_worth_patience(struct transfer *t, CURLcode code)
+{
+    int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);
+
+    if (!t->hurried || t->round + 1 == CONNECT_ROUNDS || t->cancelled || t->said_head || t->forbidden ||
+        (code != CURLE_COULDNT_CONNECT && code != CURLE_OPERATION_TIMEDOUT))
+        return false;
+    t->round++;
+    t->hurried = false;
+    if (t->connect_timeout_ms > 0)
+        curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MAX(left, (int64_t)PATIENCE_LEAST_MS));
+    return true;
+}
+
 static void finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
+    if (is_worth_patience(t, code)) {
+        make_again(t);
+        return;
+    }
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK)
@@ -261,7 +385,7 @@ static void reap(struct transfer_engine *e)
         e->depth--;
     }
     if (!LIST_EMPTY(&e->buried))
-        event_active(e->timer, EV_TIMEOUT, 0);
+        turn_soon(e);
 }
 
 void transfer_cancel(struct transfer *t)
@@ -273,7 +397,7 @@ void transfer_cancel(struct transfer *t)
     t->cancelled = true;
     LIST_REMOVE(t, entry);
     LIST_INSERT_HEAD(&e->buried, t, entry);
-    event_active(e->timer, EV_TIMEOUT, 0);
+    turn_soon(e);
 }
 
 void transfer_pause(struct transfer *t, bool pause)
@@ -315,6 +439,8 @@ static void set_security(struct transfer *t, CURL *h, const struct transfer_requ
     curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)TRANSFER_REDIRECTS_MAX);
     curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(h, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(h, CURLOPT_CLOSESOCKETDATA, t->engine);
     curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, before_request);
     curl_easy_setopt(h, CURLOPT_PREREQDATA, t);
     if (req->ca_file)
@@ -360,6 +486,8 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     if (!h)
         abort();
     t->engine = e;
+    t->connect_timeout_ms = req->connect_timeout_ms;
+    t->started_ms = clock_mono_ms();
     t->on_head = req->on_head;
     t->on_data = req->on_data;
     t->on_done = req->on_done;
@@ -411,8 +539,10 @@ struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err)
     LIST_INIT(&e->active);
     LIST_INIT(&e->buried);
     e->timer = event_new(loop_base(loop), -1, 0, on_timer, e);
+    e->turn = event_new(loop_base(loop), -1, 0, on_turn, e);
     e->multi = curl_multi_init();
-    if (!e->timer || !e->multi) {
+    e->connects = connect_table_new(loop);
+    if (!e->timer || !e->turn || !e->multi) {
         err_set(err, ERR_IO, "libcurl could not be started");
         transfer_engine_free(e);
         return NULL;
@@ -437,7 +567,10 @@ void transfer_engine_free(struct transfer_engine *e)
         reap(e);
         curl_multi_cleanup(e->multi);
     }
+    connect_table_free(e->connects);
     if (e->timer)
         event_free(e->timer);
+    if (e->turn)
+        event_free(e->turn);
     free(e);
 }
