@@ -193,6 +193,8 @@ static bool add_tree(struct plan *p, const struct digest *d, const char *platfor
     const struct part *missing = m.kind == MANIFEST_INDEX ? NULL : missing_part(p, &m);
     if (missing)
         return is_incomplete(p, platform, &missing->digest);
+    if (m.unread)
+        buf_addf(&p->notes, "%s: it names something that is not understood, and left out\n", p->text);
     for (size_t i = 0; i < m.count && m.kind != MANIFEST_INDEX; i++) {
         struct cache_hit blob;
         if ((m.parts[i].role == PART_CONFIG || m.parts[i].role == PART_LAYER) && find(p, &m.parts[i].digest, &blob))

@@ -41,10 +41,10 @@ static json_t *parse(const struct archive_files *a, const char *name, struct err
 {
     const struct archive_file *f = archive_find(a, name);
     json_error_t why;
-    json_t *doc = f && f->text ? json_loads(f->text, JSON_REJECT_DUPLICATES, &why) : NULL;
+    json_t *doc = f && f->text ? json_loads(f->text, 0, &why) : NULL;
 
     if (!doc)
-        err_set(err, ERR_INVALID, "%s: %s is not JSON", a->path, name);
+        err_set(err, ERR_INVALID, "%s: %s is not %s", a->path, name, f && f->text ? "JSON" : "there");
     return doc;
 }
 
@@ -142,7 +142,9 @@ static bool add_descriptor(struct import_plan *p, const struct archive_files *a,
         add_image(p, given, &d);
         return true;
     }
-    if (name && is_full(name) && ref_parse(&ref, name, err)) {
+    if (name && is_full(name)) {
+        if (!ref_parse(&ref, name, err))
+            return err_wrap(err, "%s: what it calls an image", a->path);
         add_image(p, name, &d);
         return true;
     }

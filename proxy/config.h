@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "upstream/cred.h"
+#include "upstream/registry.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -48,8 +49,9 @@ struct config_tag_rule {
 };
 
 struct config_upstream {
-    char *name;                                  /* a host; `*` stands for anything without a slash */
-    char *endpoints[CONFIG_ENDPOINTS_MAX + 1];   /* NULL-terminated; none: https://<the host asked for> */
+    char *name;                                /* a host; `*` stands for anything without a slash */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    enum upstream_ns endpoint_ns[CONFIG_ENDPOINTS_MAX];
     char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
     struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
     int credentials_count;
@@ -63,8 +65,9 @@ struct config_upstream {
 };
 
 struct config {
-    char *file;                          /* where it came from; NULL: the built-in defaults */
-    char *listen[CONFIG_LISTEN_MAX + 1]; /* NULL-terminated */
+    char *file;                               /* where it came from; NULL: the built-in defaults */
+    char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
+    char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;
@@ -108,6 +111,16 @@ struct config_tags config_tags_for(const struct config *c, const struct config_u
 void config_print(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */
 json_t *config_json(const struct config *c);
+
+/* The file system of a cache, in bytes, and what the cache's blobs have of it. */
+struct config_disk {
+    int64_t total, available, used;
+};
+/* Looks; the folder need not be there yet. False if nobody knows. */
+bool config_look_at_disk(const char *path, struct config_disk *disk);
+/* Says what of cache.max_size and cache.min_free can never hold there. */
+void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
+                         void *arg);
 
 /* "500MiB", "2TiB", "80%"; "5m", "30d". False if they are neither. */
 bool config_parse_amount(const char *text, struct amount *out);

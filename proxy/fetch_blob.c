@@ -49,7 +49,7 @@ static enum step lookup(struct fetch *f)
         return STEP_DONE;
     }
     if (fetch_is_offline(f)) {
-        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and the cache is offline", f->name);
+        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
         f->result.how = HOW_ERROR;
         return STEP_DONE;
     }
@@ -389,6 +389,7 @@ static enum step ask(struct fetch *f)
         .range_last = last,
         .if_range = validator[0] ? validator : NULL,
         .endpoint_first = f->fruitless,
+        .lack_ms = f->tags.negative_ttl_ms,
         .on_head = take_head,
         .on_data = take_data,
         .on_done = take_end,

@@ -1,9 +1,8 @@
-#include "upstream/transfer.h"
+#include "upstream/transfer_private.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "upstream/connect.h"
-#include "upstream/reach.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -16,50 +15,7 @@
 enum {
     CONNECTIONS_KEPT = 32,
     RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
-    PATIENCE_LEAST_MS = 1000,
-};
-
-struct transfer {
-    struct transfer_engine *engine;
-    LIST_ENTRY(transfer) entry;
-    CURL *easy;
-    struct curl_slist *headers;
-    char *body;
-    bool (*on_head)(void *arg, const struct transfer_response *r);
-    bool (*on_data)(void *arg, const void *data, size_t len);
-    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
-    void *arg;
-    struct transfer_response response;
-    size_t header_bytes;
-    int header_count;
-    int64_t received;
-    bool said_head; /* on_head has been called */
-    bool refused;   /* a callback said false */
-    bool flooded;   /* headers over the limits */
-    bool forbidden; /* it led to an address that is not public */
-    const char *const *named;
-    bool cancelled;
-    /* connecting (connect.h) */
-    int64_t connect_timeout_ms, started_ms; /* monotonic */
-    bool hurried;                           /* an address was passed over in this round */
-    int round;
-    bool opened;           /* a connection of its own, since the last request went out */
-    struct event *unheard; /* a request has gone out on a kept connection */
-    int own_port;          /* ... this one's */
-    bool renewed;          /* ... that had died */
-    char detail[CURL_ERROR_SIZE];
-};
-
-struct transfer_engine {
-    struct loop *loop;
-    CURLM *multi;
-    struct event *timer;
-    int64_t due_us; /* when it is to end; monotonic */
-    struct event *turn;
-    struct connect_table *connects;
-    LIST_HEAD(, transfer) active;
-    LIST_HEAD(, transfer) buried; /* cancelled inside curl, to be freed outside */
-    int depth;                    /* > 0: inside curl */
+    CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
 };
 
 /* ---- curl asks libevent ---- */
@@ -77,7 +33,7 @@ static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     reap(arg);
 }
 
-static void act(struct transfer_engine *e, curl_socket_t fd, int what)
+void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what)
 {
     int running;
 
@@ -89,7 +45,7 @@ static void act(struct transfer_engine *e, curl_socket_t fd, int what)
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
-    act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+    transfer_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 /* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
@@ -103,7 +59,7 @@ static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (left > 0)
         event_add(e->timer, &rest);
     else
-        act(e, CURL_SOCKET_TIMEOUT, 0);
+        transfer_act(e, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
@@ -143,10 +99,9 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
-    if (t->unheard)
-        event_del(t->unheard);
+    transfer_heard(t);
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
-        response_reset(&t->response);
+        response_clear(&t->response);
         t->header_bytes = 0;
         t->header_count = 0;
     }
@@ -186,91 +141,6 @@ static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
     return t->refused || t->cancelled ? 0 : len;
 }
 
-/* ---- where it may go ---- */
-
-static bool is_named(struct transfer *t)
-{
-    char *url = NULL;
-
-    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
-    return url && (reach_is_named(url, t->named) || reach_is_proxied(url));
-}
-
-/* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address only
- * when its own time for this one is up (as 7.88 does): a change of the pause makes it look at once. */
-static void given_up(void *arg, int fd)
-{
-    struct transfer *t = arg, *other;
-    struct transfer_engine *e = t->engine;
-
-    if (t->cancelled)
-        return;
-    t->hurried = true;
-    curl_easy_pause(t->easy, CURLPAUSE_RECV);
-    act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
-    LIST_FOREACH(other, &e->active, entry)
-        if (other == t) { /* it has not ended with that */
-            curl_easy_pause(t->easy, CURLPAUSE_CONT);
-            break;
-        }
-}
-
-static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *a)
-{
-    struct transfer *t = arg;
-
-    if (!reach_is_public(&a->addr) && !is_named(t)) {
-        t->forbidden = true;
-        return CURL_SOCKET_BAD;
-    }
-    t->opened = true;
-    int fd = connect_open(t->engine->connects, a->family, a->socktype, a->protocol, &a->addr, t->round, given_up, t);
-    t->hurried = t->hurried || fd < 0;
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
-}
-
-/* A connection outlives the transfer that opened it, so this is the engine's. */
-static int close_socket(void *arg, curl_socket_t fd)
-{
-    connect_close(((struct transfer_engine *)arg)->connects, fd);
-    return 0;
-}
-
-static void make_again(struct transfer *t);
-
-/* Nothing came for what was sent on a kept connection. */
-static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
-{
-    struct transfer *t = arg;
-
-    if (t->cancelled || !connect_is_unheard(t->engine->connects, t->own_port))
-        return;
-    t->renewed = true;
-    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-    make_again(t);
-}
-
-/* Over a connection that another transfer opened, too. */
-static int before_request(void *arg, char *address, char *own UNUSED, int port, int own_port)
-{
-    const struct timeval unheard = {.tv_sec = CONNECT_UNHEARD_MS / 1000, .tv_usec = CONNECT_UNHEARD_MS % 1000 * 1000};
-    struct transfer *t = arg;
-
-    if (!reach_is_public_text(address) && !is_named(t)) {
-        t->forbidden = true;
-        return CURL_PREREQFUNC_ABORT;
-    }
-    connect_note(t->engine->connects, address, port, t->round);
-    if (!t->opened && !t->renewed) {
-        if (!t->unheard)
-            t->unheard = event_new(loop_base(t->engine->loop), -1, 0, look_at_request, t);
-        event_add(t->unheard, &unheard);
-    }
-    t->opened = false;
-    t->own_port = own_port;
-    return CURL_PREREQFUNC_OK;
-}
-
 /* ---- the end of a transfer ---- */
 
 static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
@@ -292,6 +162,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (t->refused) {
         kind = ERR_CANCELLED;
         why = "given up";
+    } else if (!t->said_head && (code == CURLE_OUT_OF_MEMORY || (int)code == CURL_TOO_LARGE)) {
+        kind = ERR_UPSTREAM; /* a header that curl has no room for (100 KiB); there is no other shortage */
+        why = "its headers are over our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
     } else if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_PARTIAL_FILE || code == CURLE_WEIRD_SERVER_REPLY ||
@@ -299,57 +172,28 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
                code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR) {
         kind = ERR_UPSTREAM;
     }
-    /* curl's own text may hold a URL: keep what comes before it. */
-    err_set(err, kind, "%s: %.*s", where.data, (int)(strstr(why, "://") ? 0 : 240), why);
+    if (strstr(why, "://")) /* curl's own text may hold a URL, which may hold secrets */
+        why = curl_easy_strerror(code);
+    err_set(err, kind, "%s: %.240s", where.data, why);
     err->status = t->said_head ? t->response.status : 0;
 }
 
 static void transfer_free(struct transfer *t)
 {
-    connect_forget(t->engine->connects, t);
-    if (t->unheard)
-        event_free(t->unheard);
+    transfer_forget_connections(t);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
+    response_clear(&t->response);
     free(t->body);
     free(t);
-}
-
-/* From the start, over another connection: nothing of an answer has come. */
-static void make_again(struct transfer *t)
-{
-    struct transfer_engine *e = t->engine;
-
-    e->depth++;
-    curl_multi_remove_handle(e->multi, t->easy);
-    t->detail[0] = '\0';
-    curl_multi_add_handle(e->multi, t->easy);
-    e->depth--;
-}
-
-/* The addresses that there are were passed over, or did not answer at once: now all of them, with more time for each. */
-static bool is_worth_patience(struct transfer *t, CURLcode code)
-{
-    int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);
-
-    if (!t->hurried || t->round + 1 == CONNECT_ROUNDS || t->cancelled || t->said_head || t->forbidden ||
-        (code != CURLE_COULDNT_CONNECT && code != CURLE_OPERATION_TIMEDOUT))
-        return false;
-    t->round++;
-    t->hurried = false;
-    if (t->connect_timeout_ms > 0)
-        curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MAX(left, (int64_t)PATIENCE_LEAST_MS));
-    return true;
 }
 
 static void finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
-    if (is_worth_patience(t, code)) {
-        make_again(t);
+    if (transfer_is_worth_patience(t, code))
         return;
-    }
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK)
@@ -430,19 +274,12 @@ static void set_range(struct transfer *t, const struct transfer_request *req)
     }
 }
 
-static void set_security(struct transfer *t, CURL *h, const struct transfer_request *req)
+static void set_security(CURL *h, const struct transfer_request *req)
 {
-    t->named = req->named;
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, url_is_https(req->url) ? "https" : "http,https");
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)TRANSFER_REDIRECTS_MAX);
-    curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
-    curl_easy_setopt(h, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-    curl_easy_setopt(h, CURLOPT_CLOSESOCKETDATA, t->engine);
-    curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, before_request);
-    curl_easy_setopt(h, CURLOPT_PREREQDATA, t);
     if (req->ca_file)
         curl_easy_setopt(h, CURLOPT_CAINFO, req->ca_file);
     if (req->insecure) {
@@ -486,15 +323,14 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     if (!h)
         abort();
     t->engine = e;
-    t->connect_timeout_ms = req->connect_timeout_ms;
-    t->started_ms = clock_mono_ms();
     t->on_head = req->on_head;
     t->on_data = req->on_data;
     t->on_done = req->on_done;
     t->arg = req->arg;
     response_reset(&t->response);
     set_headers(t, req);
-    set_security(t, h, req);
+    transfer_watch_connections(t, req);
+    set_security(h, req);
     set_patience(h, req);
     /* Any value makes curl undo what comes encoded all the same. */
     if (req->decode)
