@@ -308,7 +308,7 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
     if (!a || (w->tag[0] && (config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted ||
                              cache_is_pinned(fr->all->cache, w->name, w->tag))))
         return false;
-    r->err = a->err;
+    fetch_recall_absence(a, &r->err);
     r->no_api = a->no_api;
     r->upstream_status = 404; /* as fetch_note_absence() was told */
     return true;

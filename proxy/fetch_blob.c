@@ -228,6 +228,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         ingest_stop(f->ingest, &f->result.err, true);
         return; /* finished() asks again, from nothing */
     }
+    if (contradiction && f->answered) /* a page, another size: of this endpoint, or of this moment */
+        f->result.err.code = ERR_UPSTREAM;
     if (f->result.err.code == ERR_NO_SPACE && fetch_ask_for_room(f))
         return;
     if (f->answered && is_passing(&f->result.err)) {

@@ -102,7 +102,7 @@ struct absence {
     TAILQ_ENTRY(absence) entry;
     char *key;
     int64_t until_ms; /* monotonic */
-    struct err err;
+    char *why;        /* ERR_NOT_FOUND */
     bool no_api;
 };
 
@@ -203,6 +203,8 @@ void fetch_be_patient(struct fetch *f);
  * second for when upstream cannot be asked again. */
 struct absence *fetch_find_absence(struct fetcher *fr, const char *key);
 struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
+/* What upstream said then, as an error. */
+void fetch_recall_absence(const struct absence *a, struct err *err);
 void fetch_note_absence(struct fetch *f);
 void fetch_forget_absences(struct fetcher *fr);
 /* fetch_lists.c: what upstream listed. The result is the page as it is fresh, or, for when upstream cannot be asked,

@@ -52,7 +52,7 @@ static void say_blob(struct pull *p, const struct item *it, enum pull_status sta
         .platform = it->platform,
         .size = it->size,
         .received = received,
-        .error = it->err.msg,
+        .error = it->err ? it->err->msg : "",
     };
 
     if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
@@ -91,6 +91,8 @@ static void item_free(struct item *it)
     body_unref(it->listing);
     body_unref(it->next);
     free(it->query);
+    free(it->err);
+    free(it->unchecked);
     free(it);
 }
 
@@ -145,7 +147,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
     bool root = !im->begun;
 
     if (root)
-        snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked);
+        snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked ? it->unchecked : "");
     if (it->kind == PULL_LISTING)
         pull_take_listing(p, it);
     if (it->kind == PULL_MANIFEST)
@@ -174,14 +176,14 @@ static void settle(struct pull *p, struct item *it, bool was_here)
 
     if (it->ok) {
         take(p, it, was_here);
-    } else if (is_passing(&it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
+    } else if (is_passing(it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
         it->not_before_ms = clock_mono_ms() + (int64_t)AGAIN_MS * it->attempts;
         STAILQ_INSERT_TAIL(&p->waiting, it, entry);
         return;
     } else if (it->kind == PULL_LISTING) {
         pull_miss_listing(p, it);
-    } else if (!it->optional || (it->err.code != ERR_NOT_FOUND && it->err.code != ERR_DENIED)) {
-        pull_fail(im, "%s", it->err.msg);
+    } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
+        pull_fail(im, "%s", it->err->msg);
         say_blob(p, it, PULL_FAILED, 0);
     }
     if (--im->open == 0)

@@ -185,13 +185,13 @@ void pull_take_listing(struct pull *p, struct item *it)
  * there is, and an image without its signatures must not look whole. */
 void pull_miss_listing(struct pull *p, struct item *it)
 {
-    bool absent = it->err.code == ERR_NOT_FOUND || it->err.code == ERR_DENIED;
+    bool absent = it->err->code == ERR_NOT_FOUND || it->err->code == ERR_DENIED;
 
-    if (it->err.code == ERR_DENIED)
+    if (it->err->code == ERR_DENIED)
         p->wish->on_note(p->wish->arg, it->image->text,
                          "its registry refuses to list what refers to it; the tags for that are looked for");
     if (absent && !it->query)
         add_optional_tag(p, it, "");
     else
-        pull_fail(it->image, "listing what refers to it: %s", it->err.msg);
+        pull_fail(it->image, "listing what refers to it: %s", it->err->msg);
 }
