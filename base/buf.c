@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include "base/visible.h"
+
 #include <string.h>
 
 char *buf_reserve(struct buf *b, size_t more)
@@ -45,15 +47,7 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 
 void buf_add_json(struct buf *b, const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            buf_addf(b, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            buf_addf(b, "\\u%04x", c);
-        else
-            buf_add(b, &c, 1);
-    }
+    buf_add_visible(b, text, strlen(text), VISIBLE_STRING);
 }
 
 void buf_clear(struct buf *b)

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/visible.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,25 +27,6 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-/* Control bytes would let a peer forge lines or drive a terminal; quotes and backslashes matter to JSON only. */
-static size_t escape(char *out, size_t room, const char *in, bool json)
-{
-    size_t n = 0;
-
-    for (; *in && n + 7 < room; in++) {
-        unsigned char c = (unsigned char)*in;
-        if (c < 0x20 || c == 0x7f)
-            n += (size_t)snprintf(out + n, room - n, json ? "\\u%04x" : "\\x%02x", c);
-        else if (json && (c == '"' || c == '\\')) {
-            out[n++] = '\\';
-            out[n++] = (char)c;
-        } else
-            out[n++] = (char)c;
-    }
-    out[n] = '\0';
-    return n;
-}
-
 static void timestamp(char *out, size_t room)
 {
     int64_t now = clock_now_ms();
@@ -58,7 +40,8 @@ static void timestamp(char *out, size_t room)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-    char msg[LINE_MAX_BYTES / 2], safe[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 128], when[64];
+    char msg[LINE_MAX_BYTES / 2], when[64];
+    _cleanup_buf_ struct buf line = {0};
     va_list ap;
 
     if (!log_enabled(level))
@@ -68,18 +51,20 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_end(ap);
 
     int format = atomic_load_explicit(&line_format, memory_order_relaxed);
-    escape(safe, sizeof(safe), msg, format == LOG_FORMAT_JSON);
     timestamp(when, sizeof(when));
-    int n;
-    if (format == LOG_FORMAT_JSON)
-        n = snprintf(line, sizeof(line), "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":\"%s\"}\n", when, LEVELS[level],
-                     safe);
-    else if (format == LOG_FORMAT_JOURNAL)
-        n = snprintf(line, sizeof(line), "<%d>%s\n", PRIORITIES[level], safe);
-    else
-        n = snprintf(line, sizeof(line), "%s %-5s %s\n", when, LEVELS[level], safe);
-    if (n > 0)
-        (void)!write(STDERR_FILENO, line, MIN((size_t)n, sizeof(line) - 1));
+    if (format == LOG_FORMAT_JSON) {
+        buf_addf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"msg\":\"", when, LEVELS[level]);
+        buf_add_json(&line, msg);
+        buf_adds(&line, "\"}");
+    } else {
+        if (format == LOG_FORMAT_JOURNAL)
+            buf_addf(&line, "<%d>", PRIORITIES[level]);
+        else
+            buf_addf(&line, "%s %-5s ", when, LEVELS[level]);
+        buf_add_visible(&line, msg, strlen(msg), VISIBLE_LINE);
+    }
+    buf_adds(&line, "\n");
+    (void)!write(STDERR_FILENO, line.data, line.len);
 }
 
 /* How many of this topic were left out since the last one; -1: leave this one out too. */

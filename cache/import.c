@@ -169,12 +169,43 @@ static bool apply_image(struct index_txn *t, void *arg, struct err *err)
            rows_put_tag(t, e->id, e->tag, &row, err) && (!e->pin || rows_pin(t, e->id, e->tag, true, err));
 }
 
+struct entering_all {
+    const struct import_image *images;
+    size_t count, at;
+    bool pin;
+};
+
+static bool apply_images(struct index_txn *t, void *arg, struct err *err)
+{
+    struct entering_all *all = arg;
+
+    for (all->at = 0; all->at < all->count; all->at++) {
+        const struct import_image *i = &all->images[all->at];
+        struct entering e = {.repo = i->repo, .tag = i->tag, .digest = i->digest, .pin = all->pin};
+        if (!apply_image(t, &e, err))
+            return false;
+    }
+    return true;
+}
+
+bool import_images(struct cache *c, const struct import_image *images, size_t count, bool pin, size_t *failed,
+                   struct err *err)
+{
+    struct entering_all all = {images, count, 0, pin};
+    bool ok = index_write_wait(c->index, apply_images, &all, err);
+
+    *failed = MIN(all.at, count - 1);
+    if (ok)
+        atomic_store(&c->tags_changed, true);
+    return ok;
+}
+
 bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin, struct err *err)
 {
-    struct entering e = {.repo = repo, .tag = tag, .digest = *d, .pin = pin};
+    struct import_image image = {.digest = *d};
+    size_t failed;
 
-    if (!index_write_wait(c->index, apply_image, &e, err))
-        return false;
-    atomic_store(&c->tags_changed, true);
-    return true;
+    snprintf(image.repo, sizeof(image.repo), "%s", repo);
+    snprintf(image.tag, sizeof(image.tag), "%s", tag);
+    return import_images(c, &image, 1, pin, &failed, err);
 }

@@ -20,10 +20,18 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
 /* One at a time writes to such a file, or hashes it and seals it. Held until it is closed. Errors: ERR_BUSY. */
 bool import_lock(int fd, struct err *err);
 
+struct import_image {
+    char repo[REF_NAME_MAX + 1], tag[REF_TAG_MAX + 1];
+    struct digest digest;
+};
+
 /* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag
  * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images); ERR_INVALID:
  * the repository, or something in the image, is private here. */
 bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,
                   struct err *err);
+/* The same for several, all or none; *failed is the one that could not be. */
+bool import_images(struct cache *c, const struct import_image *images, size_t count, bool pin, size_t *failed,
+                   struct err *err);
 
 #endif

@@ -31,19 +31,57 @@ int cmd_verify(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
-/* Reads the words after the command: the options every client command has ("--socket X", "--json", "--help", ...), and
- * its own through `own` (may be NULL), which returns how many words it took, 0 if it does not know this one. Returns -1
- * to go on, else the status to exit with; what is wrong has been said. */
-int cli_parse(struct cli_options *o, const char *usage, int argc, char **argv,
-              int (*own)(void *arg, int argc, char **argv, int at), void *arg);
-/* An `own` for cli_parse(): the one word that is no option; arg is a const char *[1], NULL at first. */
-int cli_take_word(void *arg, int argc, char **argv, int at);
+/* ---- options.c ---- */
+
+/* An option of a command's own: a flag, or one with a value, which is noted, or taken (in the order of the words). */
+struct cli_option {
+    const char *name;
+    char letter; /* 0: none */
+    bool *flag;
+    const char **value;
+    bool (*take)(void *arg, const char *value, struct err *err);
+};
+
+struct cli_syntax {
+    const char *usage;
+    const struct cli_option *options; /* NULL: none of its own; ends with {0} */
+    bool (*word)(void *arg, const char *word,
+                 struct err *err); /* takes a word that is no option; NULL: there is none */
+    void *arg;
+};
+
+/* Reads the words after the command: its own options, and those that all who ask the daemon have (`o` NULL: it does not):
+ * "--socket X", "--json", ...; "--help" always. Returns -1 to go on, else the status to exit with; what is wrong has been
+ * said. */
+int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv);
+/* Each a `word` of a struct cli_syntax. The only one; arg is a const char *[1], NULL at first. */
+bool cli_take_word(void *arg, const char *word, struct err *err);
+/* References; arg is the JSON array they go to. */
+bool cli_take_reference(void *arg, const char *word, struct err *err);
+bool cli_is_reference(const char *text, struct err *err);
+/* Says what was wrong, and the usage's first line; returns EXIT_USAGE. */
+int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
 /* A whole command that posts the references it was given: prints a line "<done> REF" for each in the answer's array
  * `done`, then what `print` (may be NULL) makes of the answer. */
 int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
                        void (*print)(const json_t *answer));
-int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- say.c: everything is printed through these; only texts of our own may go past them ---- */
+
+/* One line, without its newline: whatever is in it that would not be seen is made visible (base/visible.h). */
+void cli_say(FILE *to, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same for a text of several lines. */
+void cli_say_text(FILE *to, const char *text, size_t len);
+void cli_print_json(const json_t *j);
+/* On one line, at once. */
+void cli_print_event(FILE *to, const json_t *j);
+/* A JSON string also of what is no UTF-8. */
+json_t *cli_json_text(const char *text);
+/* Prints it; returns EXIT_FAILED. */
 int cli_fail(const struct err *err);
+
+/* ---- client.c ---- */
 
 /* Asks the daemon. The caller decrefs *answer. `body` may be NULL (GET). Errors: ERR_UNREACHABLE (it is not running),
  * or what the daemon says. */
@@ -68,7 +106,6 @@ const char *cli_size(int64_t bytes, char out[CLI_TEXT]);
 const char *cli_ago(int64_t unix_s, char out[CLI_TEXT]);
 /* "sha256:0123456789ab" */
 const char *cli_short(const char *digest, char out[CLI_TEXT]);
-void cli_print_json(const json_t *j);
 /* The text of a key, borrowed; "-" if there is none. */
 const char *cli_text(const json_t *j, const char *key);
 

@@ -1,7 +1,6 @@
 #include "cli/cli.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "proxy/config.h"
 
 #include <curl/curl.h>
@@ -12,91 +11,22 @@
 
 enum { ANSWER_MAX = 64 << 20, CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 600 };
 
-/* Words that were taken: 0 if it is none of these options, -1 (said on stderr) if its value is missing. */
-static int common_option(struct cli_options *o, int argc, char **argv, int at)
-{
-    const struct {
-        const char *name;
-        const char **to;
-    } options[] = {{"--socket", &o->socket}, {"--cache", &o->cache}, {"--config", &o->config}};
-
-    if (strcmp(argv[at], "--json") == 0) {
-        o->json = true;
-        return 1;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        if (strcmp(argv[at], options[i].name) != 0)
-            continue;
-        if (at + 1 == argc) {
-            fprintf(stderr, "entrepot: %s needs a value\n", argv[at]);
-            return -1;
-        }
-        *options[i].to = argv[at + 1];
-        return 2;
-    }
-    return 0;
-}
-
-int cli_parse(struct cli_options *o, const char *usage, int argc, char **argv,
-              int (*own)(void *arg, int argc, char **argv, int at), void *arg)
-{
-    for (int i = 1, took; i < argc; i += took) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(usage, stdout);
-            return EXIT_DONE;
-        }
-        took = common_option(o, argc, argv, i);
-        if (took == 0 && own)
-            took = own(arg, argc, argv, i);
-        if (took < 0)
-            return EXIT_USAGE;
-        if (took == 0)
-            return cli_usage(usage, "%s: \"%s\": not an option, or one word too many", argv[0], argv[i]);
-    }
-    return -1;
-}
-
-int cli_take_word(void *arg, int argc UNUSED, char **argv, int at)
-{
-    const char **word = arg;
-
-    if (argv[at][0] == '-' || *word)
-        return 0;
-    *word = argv[at];
-    return 1;
-}
-
-int cli_usage(const char *usage, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    fputs("entrepot: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    va_end(ap);
-    fprintf(stderr, "; %.*s\n", (int)strcspn(usage, "\n"), usage);
-    return EXIT_USAGE;
-}
-
-int cli_fail(const struct err *err)
-{
-    fprintf(stderr, "entrepot: %s\n", err->msg);
-    return EXIT_FAILED;
-}
-
 /* ---- the admin socket ---- */
 
-/* Where the daemon listens: said outright, where a service puts it, or where its configuration or cache is. NULL: the
- * configuration cannot be read. */
+/* Where the daemon listens: what an option says, else the environment, else where a service puts it or its configuration.
+ * NULL: the configuration cannot be read. */
 static char *find_socket(const struct cli_options *o, struct err *err)
 {
     const char *env = getenv("ENTREPOT_SOCKET");
     const struct config_overrides overrides = {.file = o->config, .cache = o->cache, .no_secrets = true};
     struct config config;
 
-    if (o->socket || (env && *env))
-        return xstrdup(o->socket ? o->socket : env);
-    if (!o->cache && !o->config && access(CONFIG_DEFAULT_SOCKET, F_OK) == 0)
+    if (o->socket)
+        return xstrdup(o->socket);
+    bool said = o->cache || o->config;
+    if (!said && env && *env)
+        return xstrdup(env);
+    if (!said && access(CONFIG_DEFAULT_SOCKET, F_OK) == 0)
         return xstrdup(CONFIG_DEFAULT_SOCKET);
     if (!config_load(&config, &overrides, err)) {
         err_wrap(err, "looking for the daemon's socket (--socket says where)");
@@ -344,76 +274,17 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
     return true;
 }
 
-/* ---- for people ---- */
-
-const char *cli_size(int64_t bytes, char out[CLI_TEXT])
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double n = (double)bytes;
-    size_t unit = 0;
-
-    while (n >= 1024 && unit + 1 < ARRAY_LEN(units)) {
-        n /= 1024;
-        unit++;
-    }
-    snprintf(out, CLI_TEXT, unit == 0 || n >= 100 ? "%.0f %s" : "%.1f %s", n, units[unit]);
-    return out;
-}
-
-const char *cli_ago(int64_t unix_s, char out[CLI_TEXT])
-{
-    int64_t s = MAX(clock_now_s() - unix_s, (int64_t)0);
-
-    if (unix_s == 0)
-        snprintf(out, CLI_TEXT, "-");
-    else if (s < 120)
-        snprintf(out, CLI_TEXT, "%lld s ago", (long long)s);
-    else if (s < 7200)
-        snprintf(out, CLI_TEXT, "%lld min ago", (long long)s / 60);
-    else if (s < 2 * 86400)
-        snprintf(out, CLI_TEXT, "%lld h ago", (long long)s / 3600);
-    else
-        snprintf(out, CLI_TEXT, "%lld d ago", (long long)s / 86400);
-    return out;
-}
-
-const char *cli_short(const char *digest, char out[CLI_TEXT])
-{
-    const char *colon = digest ? strchr(digest, ':') : NULL;
-
-    snprintf(out, CLI_TEXT, "%.*s", colon ? (int)(colon - digest) + 13 : 20, digest ? digest : "-");
-    return out;
-}
-
-const char *cli_text(const json_t *j, const char *key)
-{
-    const char *s = json_string_value(json_object_get(j, key));
-
-    return s ? s : "-";
-}
-
-void cli_print_json(const json_t *j)
-{
-    json_dumpf(j, stdout, JSON_INDENT(2));
-    putchar('\n');
-}
-
-static int take_reference(void *arg, int argc UNUSED, char **argv, int at)
-{
-    if (argv[at][0] == '-')
-        return 0;
-    json_array_append_new(arg, json_string(argv[at]));
-    return 1;
-}
+/* ---- a whole command ---- */
 
 int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
                        void (*print)(const json_t *answer))
 {
     struct cli_options o = {0};
     json_t *references = json_array(), *answer = NULL, *body, *r;
+    const struct cli_syntax syntax = {usage, .word = cli_take_reference, .arg = references};
     struct err err = {0};
     size_t i;
-    int rc = cli_parse(&o, usage, argc, argv, take_reference, references);
+    int rc = cli_parse(&o, &syntax, argc, argv);
 
     if (rc < 0 && json_array_size(references) == 0)
         rc = cli_usage(usage, "%s: which images?", argv[0]);
@@ -424,7 +295,7 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
         cli_print_json(answer);
     } else if (rc < 0) {
         json_array_foreach(json_object_get(answer, done), i, r)
-            printf("%s %s\n", done, json_string_value(r));
+            cli_say(stdout, "%s %s", done, json_string_value(r));
         if (print)
             print(answer);
     }

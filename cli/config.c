@@ -18,18 +18,19 @@ static void show(const struct config *config, bool json)
         json_decref(j);
     } else {
         config_print(config, &text);
-        fputs(text.data, stdout);
+        cli_say_text(stdout, text.data, text.len);
     }
 }
 
 static void say_good(const struct config *config, bool json)
 {
     if (json) {
-        json_t *j = json_pack("{s:b, s:s?}", "good", 1, "file", config->file);
+        json_t *j =
+            json_pack("{s:b, s:o}", "good", 1, "file", config->file ? cli_json_text(config->file) : json_null());
         cli_print_json(j);
         json_decref(j);
     } else {
-        printf("%s: good\n", config->file ? config->file : "the built-in defaults");
+        cli_say(stdout, "%s: good", config->file ? config->file : "the built-in defaults");
     }
 }
 
@@ -41,7 +42,7 @@ int cmd_config(int argc, char **argv)
     struct config config;
     struct err err = {0};
 
-    int rc = cli_parse(&o, USAGE, argc, argv, cli_take_word, &what);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, .word = cli_take_word, .arg = &what}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0))

@@ -1,6 +1,6 @@
 #include "cli/export.h"
 
-#include "base/clock.h"
+#include "base/platform.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,29 +124,24 @@ bool export_read_blob(const struct export_job *job, const struct export_member *
 
 /* ---- the command ---- */
 
-static int take_word(void *arg, int argc, char **argv, int at)
+static bool take_reference(void *arg, const char *word, struct err *err)
 {
-    struct wish *w = arg;
-    const struct {
-        const char *name;
-        const char **to;
-    } options[] = {
-        {"-o", &w->output}, {"--output", &w->output}, {"--format", &w->format}, {"--platform", &w->platform}};
+    return cli_take_reference(((struct wish *)arg)->references, word, err);
+}
 
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-        if (strcmp(argv[at], options[i].name) != 0)
-            continue;
-        if (at + 1 == argc) {
-            cli_usage(USAGE, "export: %s needs a value", argv[at]);
-            return -1;
-        }
-        *options[i].to = argv[at + 1];
-        return 2;
-    }
-    if (argv[at][0] == '-')
-        return 0;
-    json_array_append_new(w->references, json_string(argv[at]));
-    return 1;
+static bool take_format(void *arg, const char *value, struct err *err)
+{
+    bool known = strcmp(value, "oci") == 0 || strcmp(value, "docker") == 0;
+
+    ((struct wish *)arg)->format = value;
+    return known || err_set(err, ERR_INVALID, "\"%s\" is neither oci nor docker", value);
+}
+
+static bool take_platform(void *arg, const char *value, struct err *err)
+{
+    ((struct wish *)arg)->platform = value;
+    return platform_is_valid(value) ||
+           err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7", value);
 }
 
 static bool is_folder(const char *path)
@@ -166,11 +161,14 @@ static void print_progress(struct export_job *job, const struct export_member *m
 
     if (m->text)
         return;
-    if (job->options->json)
-        fprintf(to, "{\"event\":\"blob\",\"name\":\"%s\",\"size\":%lld,\"status\":\"%s\"}\n", m->name,
-                (long long)m->size, how);
-    else
-        fprintf(to, "%s: %s, %s\n", m->name, how, cli_size(m->size, size));
+    if (job->options->json) {
+        json_t *j = json_pack("{s:s, s:o, s:I, s:s}", "event", "blob", "name", cli_json_text(m->name), "size",
+                              (json_int_t)m->size, "status", how);
+        cli_print_event(to, j);
+        json_decref(j);
+        return;
+    }
+    cli_say(to, "%s: %s, %s", m->name, how, cli_size(m->size, size));
     fflush(to);
 }
 
@@ -199,7 +197,7 @@ static void say_notes(const char *notes)
 {
     while (*notes) {
         size_t len = strcspn(notes, "\n");
-        fprintf(stderr, "entrepot: %.*s\n", (int)len, notes);
+        cli_say(stderr, "entrepot: %.*s", (int)len, notes);
         notes += len + (notes[len] == '\n');
     }
 }
@@ -224,34 +222,42 @@ static int run(const struct cli_options *o, const struct wish *w)
     if (!ok && (job.written > 0 || job.kept > 0))
         err_wrap(&err, "exporting to %s (the same command goes on from here)", w->output);
     if (ok && !o->json && strcmp(w->output, "-") != 0)
-        printf("%s: %s written, %s were there\n", w->output, cli_size(job.written, size), cli_size(job.kept, kept));
+        cli_say(stdout, "%s: %s written, %s were there", w->output, cli_size(job.written, size),
+                cli_size(job.kept, kept));
     free(job.members);
     json_decref(answer);
     return ok ? EXIT_DONE : cli_fail(&err);
+}
+
+/* What is wrong with it, as a status to exit with; -1: nothing. */
+static int check(const struct wish *w)
+{
+    if (json_array_size(w->references) == 0)
+        return cli_usage(USAGE, "export: which images?");
+    if (!w->output)
+        return cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
+    if (strcmp(w->format, "docker") == 0 && is_folder(w->output))
+        return cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
+    if (strcmp(w->output, "-") == 0 && isatty(STDOUT_FILENO))
+        return cli_usage(USAGE, "export: an archive is nothing for a terminal");
+    return -1;
 }
 
 int cmd_export(int argc, char **argv)
 {
     struct cli_options o = {0};
     struct wish w = {.references = json_array(), .format = "oci"};
+    const struct cli_option options[] = {
+        {"output", 'o', .value = &w.output},
+        {"format", .take = take_format},
+        {"platform", .take = take_platform},
+        {0},
+    };
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &w);
-    bool docker = strcmp(w.format, "docker") == 0;
-    if (rc < 0 && json_array_size(w.references) == 0)
-        rc = cli_usage(USAGE, "export: which images?");
-    if (rc < 0 && !w.output)
-        rc = cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
-    if (rc >= 0 || !w.output) {
-        json_decref(w.references);
-        return rc;
-    }
-    if (!docker && strcmp(w.format, "oci") != 0)
-        rc = cli_usage(USAGE, "export: \"%s\" is neither oci nor docker", w.format);
-    else if (docker && is_folder(w.output))
-        rc = cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
-    else if (strcmp(w.output, "-") == 0 && isatty(STDOUT_FILENO))
-        rc = cli_usage(USAGE, "export: an archive is nothing for a terminal");
-    else
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, &w}, argc, argv);
+    if (rc < 0)
+        rc = check(&w);
+    if (rc < 0)
         rc = run(&o, &w);
     json_decref(w.references);
     return rc;

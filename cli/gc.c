@@ -15,14 +15,14 @@ static void print(const json_t *answer, bool dry)
     json_t *r;
 
     json_array_foreach(json_object_get(answer, "removed"), i, r)
-        printf("%s %s: %s, frees %s\n", dry ? "would remove" : "removed", cli_text(r, "reference"), cli_text(r, "why"),
-               cli_size(json_integer_value(json_object_get(r, "bytes")), size));
+        cli_say(stdout, "%s %s: %s, frees %s", dry ? "would remove" : "removed", cli_text(r, "reference"),
+                cli_text(r, "why"), cli_size(json_integer_value(json_object_get(r, "bytes")), size));
     json_array_foreach(json_object_get(answer, "kept"), i, r)
-        printf("would keep %s: %s, %s of its own\n", cli_text(r, "reference"), cli_text(r, "why"),
-               cli_size(json_integer_value(json_object_get(r, "bytes")), size));
-    printf("%s %s in %lld blobs\n", dry ? "would free" : "freed",
-           cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
-           (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
+        cli_say(stdout, "would keep %s: %s, %s of its own", cli_text(r, "reference"), cli_text(r, "why"),
+                cli_size(json_integer_value(json_object_get(r, "bytes")), size));
+    cli_say(stdout, "%s %s in %lld blobs", dry ? "would free" : "freed",
+            cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
+            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
 struct wish {
@@ -30,30 +30,23 @@ struct wish {
     struct amount to;
 };
 
-static int take_option(void *arg, int argc, char **argv, int at)
+static bool take_to(void *arg, const char *value, struct err *err)
 {
     struct wish *w = arg;
 
-    if (strcmp(argv[at], "--dry-run") == 0) {
-        w->dry = true;
-        return 1;
-    }
-    if (strcmp(argv[at], "--to") != 0)
-        return 0;
-    if (at + 1 < argc && config_parse_amount(argv[at + 1], &w->to) && w->to.bytes >= 0)
-        return 2;
-    cli_usage(USAGE, "gc: --to needs a size such as 20GiB");
-    return -1;
+    return (config_parse_amount(value, &w->to) && w->to.bytes >= 0) ||
+           err_set(err, ERR_INVALID, "\"%s\" is not a size such as 20GiB", value);
 }
 
 int cmd_gc(int argc, char **argv)
 {
     struct cli_options o = {0};
     struct wish wish = {.to = {.bytes = -1}};
+    const struct cli_option options[] = {{"dry-run", .flag = &wish.dry}, {"to", .take = take_to}, {0}};
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_option, &wish);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &wish}, argc, argv);
     if (rc >= 0)
         return rc;
     json_t *body = json_pack("{s:b}", "dry_run", wish.dry);

@@ -1,4 +1,5 @@
 /* Images in compose files: of services, of what services extend in other files, of files that are included. */
+#include "cli/cli.h"
 #include "cli/image_list_private.h"
 
 #include <string.h>
@@ -257,7 +258,7 @@ static bool take_service(struct walk *w, const yaml_node_t *services, const yaml
     if (base)
         return err_set(w->err, ERR_INVALID, "%s: line %zu: there is no service %s that could be extended", w->file,
                        service->start_mark.line + 1, base);
-    fprintf(stderr, "entrepot: %s: service %s has no image%s\n", w->file, name ? name : "?",
+    cli_say(stderr, "entrepot: %s: service %s has no image%s", w->file, name ? name : "?",
             walk_get(w, service, "build") ? ": it is built" : "");
     return true;
 }

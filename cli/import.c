@@ -15,6 +15,7 @@ enum {
     BUSY_TRIES = 1200, /* while another import is at the same blob: as long as hashing a large one may take */
     GONE_TRIES = 10,   /* while it has just ended, and the index does not have the blob yet */
     BUSY_US = 500000,  /* between them */
+    BATCH = 1024,      /* images of one request: a MiB at most, with the longest names */
 };
 
 static const char USAGE[] =
@@ -53,10 +54,14 @@ static void say(struct job *j, const struct digest *d, int64_t size, const char 
     char text[DIGEST_TEXT_MAX], shown[CLI_TEXT], bytes[CLI_TEXT];
 
     digest_format(d, text);
-    if (j->o.json)
-        printf("{\"event\":\"blob\",\"digest\":\"%s\",\"size\":%lld,\"status\":\"%s\"}\n", text, (long long)size, how);
-    else
-        printf("%s: %s, %s\n", cli_short(text, shown), how, cli_size(size, bytes));
+    if (j->o.json) {
+        json_t *event =
+            json_pack("{s:s, s:s, s:I, s:s}", "event", "blob", "digest", text, "size", (json_int_t)size, "status", how);
+        cli_print_event(stdout, event);
+        json_decref(event);
+        return;
+    }
+    cli_say(stdout, "%s: %s, %s", cli_short(text, shown), how, cli_size(size, bytes));
     fflush(stdout);
 }
 
@@ -261,31 +266,66 @@ static bool send_made(struct job *j, struct err *err)
     return true;
 }
 
-static bool enter(struct job *j, struct err *err)
+/* Names a batch of the images; what the daemon says about them is added to `sum`. */
+static bool enter_some(struct job *j, size_t from, json_t *sum, struct err *err)
 {
-    json_t *body = json_pack("{s:O, s:b}", "images", j->plan.images, "pin", !j->no_pin), *answer, *name;
-    char sent[CLI_TEXT], kept[CLI_TEXT];
-    bool ok = cli_ask(&j->o, "/v1/import", body, &answer, err);
-    size_t i;
+    json_t *some = json_array(), *body, *answer, *list;
+    const char *key;
 
+    for (size_t i = from; i < json_array_size(j->plan.images) && i < from + BATCH; i++)
+        json_array_append(some, json_array_get(j->plan.images, i));
+    body = json_pack("{s:o, s:b}", "images", some, "pin", !j->no_pin);
+    bool ok = cli_ask(&j->o, "/v1/import", body, &answer, err);
     json_decref(body);
     if (!ok)
         return false;
-    json_array_foreach(json_object_get(answer, "not_configured"), i, name)
-        fprintf(stderr, "entrepot: %s is not configured as an upstream: nobody is served from it until it is\n",
-                json_string_value(name));
-    if (j->o.json) {
-        json_object_set_new(answer, "sent", json_integer(j->sent));
-        json_object_set_new(answer, "kept", json_integer(j->kept));
-        json_dumpf(answer, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else {
-        json_array_foreach(json_object_get(answer, "imported"), i, name)
-            printf("imported %s\n", json_string_value(name));
-        printf("%s: %s imported, %s were there\n", j->path, cli_size(j->sent, sent), cli_size(j->kept, kept));
-    }
+    json_object_foreach(sum, key, list)
+        json_array_extend(list, json_object_get(answer, key));
     json_decref(answer);
     return true;
+}
+
+static bool is_before(const json_t *list, size_t end, const json_t *text)
+{
+    for (size_t i = 0; i < end; i++)
+        if (json_equal(json_array_get(list, i), text))
+            return true;
+    return false;
+}
+
+/* A registry's name comes with each of its images. */
+static void drop_repeated(json_t *list)
+{
+    for (size_t i = json_array_size(list); i-- > 0;)
+        if (is_before(list, i, json_array_get(list, i)))
+            json_array_remove(list, i);
+}
+
+static bool enter(struct job *j, struct err *err)
+{
+    json_t *sum = json_pack("{s:[], s:[]}", "imported", "not_configured"), *name;
+    json_t *nobodys = json_object_get(sum, "not_configured");
+    char sent[CLI_TEXT], kept[CLI_TEXT];
+    bool ok = true;
+    size_t i;
+
+    for (i = 0; ok && i < json_array_size(j->plan.images); i += BATCH)
+        ok = enter_some(j, i, sum, err);
+    drop_repeated(nobodys);
+    json_array_foreach(nobodys, i, name)
+        cli_say(stderr, "entrepot: %s is not configured as an upstream: nobody is served from it until it is",
+                json_string_value(name));
+    if (ok && j->o.json) {
+        json_object_set_new(sum, "sent", json_integer(j->sent));
+        json_object_set_new(sum, "kept", json_integer(j->kept));
+        cli_print_event(stdout, sum);
+    } else if (ok) {
+        json_array_foreach(json_object_get(sum, "imported"), i, name)
+            cli_say(stdout, "imported %s", json_string_value(name));
+        cli_say(stdout, "%s: %s imported, %s were there", j->path, cli_size(j->sent, sent), cli_size(j->kept, kept));
+    }
+    json_decref(sum);
+    return ok;
 }
 
 static bool run(struct job *j, struct err *err)
@@ -301,30 +341,24 @@ static bool run(struct job *j, struct err *err)
     return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
 }
 
-static int take_word(void *arg, int argc, char **argv, int at)
+static bool take_name(void *arg, const char *value, struct err *err)
 {
-    struct job *j = arg;
+    ((struct job *)arg)->name = value;
+    return cli_is_reference(value, err);
+}
 
-    if (strcmp(argv[at], "--no-pin") == 0) {
-        j->no_pin = true;
-        return 1;
-    }
-    if (strcmp(argv[at], "--name") != 0)
-        return cli_take_word(&j->path, argc, argv, at);
-    if (at + 1 == argc) {
-        cli_usage(USAGE, "import: --name needs a value");
-        return -1;
-    }
-    j->name = argv[at + 1];
-    return 2;
+static bool take_path(void *arg, const char *word, struct err *err)
+{
+    return cli_take_word(&((struct job *)arg)->path, word, err);
 }
 
 int cmd_import(int argc, char **argv)
 {
     struct job j = {0};
+    const struct cli_option options[] = {{"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {0}};
     struct err err = {0};
 
-    int rc = cli_parse(&j.o, USAGE, argc, argv, take_word, &j);
+    int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, &j}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!j.path)

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char USAGE[] =
     "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR]\n\n"
@@ -15,15 +16,16 @@ static const char *cached(const json_t *j)
     return json_is_false(json_object_get(j, "cached")) ? "  (not cached)" : "";
 }
 
-static void print_sharers(const json_t *list, const char *indent)
+static void print_list(const char *before, const json_t *list, const char *between)
 {
+    _cleanup_buf_ struct buf line = {0};
     size_t i;
     json_t *s;
 
+    buf_adds(&line, before);
     json_array_foreach(list, i, s)
-        printf("%s%s%s", i == 0 ? indent : ", ", i == 0 ? "shared with " : "", json_string_value(s));
-    if (json_array_size(list) > 0)
-        putchar('\n');
+        buf_addf(&line, "%s%s", i == 0 ? "" : between, json_string_value(s));
+    cli_say(stdout, "%s", line.data);
 }
 
 static void print_layers(const json_t *layers, const char *indent)
@@ -34,12 +36,13 @@ static void print_layers(const json_t *layers, const char *indent)
 
     json_array_foreach(layers, i, l) {
         bool last = i + 1 == json_array_size(layers);
-        char deeper[32];
-        printf("%s%s layer   %s  %s  diff %s%s\n", indent, last ? "└─" : "├─", cli_text(l, "digest"),
-               cli_size(json_integer_value(json_object_get(l, "size")), size), cli_short(cli_text(l, "diff_id"), diff),
-               cached(l));
-        snprintf(deeper, sizeof(deeper), "%s%s         ", indent, last ? "  " : "│ ");
-        print_sharers(json_object_get(l, "shared_with"), deeper);
+        char deeper[48];
+        cli_say(stdout, "%s%s layer   %s  %s  diff %s%s", indent, last ? "└─" : "├─", cli_text(l, "digest"),
+                cli_size(json_integer_value(json_object_get(l, "size")), size), cli_short(cli_text(l, "diff_id"), diff),
+                cached(l));
+        snprintf(deeper, sizeof(deeper), "%s%s         shared with ", indent, last ? "  " : "│ ");
+        if (json_array_size(json_object_get(l, "shared_with")) > 0)
+            print_list(deeper, json_object_get(l, "shared_with"), ", ");
     }
 }
 
@@ -50,27 +53,25 @@ static void print(const json_t *j)
     size_t i;
     json_t *p;
 
-    printf("%s\n", cli_text(j, "reference"));
-    printf("digest    %s (%s)%s\n", cli_text(j, "digest"), cli_text(j, "kind"),
-           json_is_false(json_object_get(j, "cached")) ? "  (not all of it cached)" : "");
-    printf("image ID  %s\n", cli_text(j, "image_id"));
-    fputs("tags     ", stdout);
-    json_array_foreach(tags, i, p)
-        printf(" %s", json_string_value(p));
-    printf("\nsize      %s in the cache, %s of it shared\n",
-           cli_size(json_integer_value(json_object_get(j, "size")), size),
-           cli_size(json_integer_value(json_object_get(j, "shared_size")), shared));
+    cli_say(stdout, "%s", cli_text(j, "reference"));
+    cli_say(stdout, "digest    %s (%s)%s", cli_text(j, "digest"), cli_text(j, "kind"),
+            json_is_false(json_object_get(j, "cached")) ? "  (not all of it cached)" : "");
+    cli_say(stdout, "image ID  %s", cli_text(j, "image_id"));
+    print_list("tags      ", tags, " ");
+    cli_say(stdout, "size      %s in the cache, %s of it shared",
+            cli_size(json_integer_value(json_object_get(j, "size")), size),
+            cli_size(json_integer_value(json_object_get(j, "shared_size")), shared));
     json_array_foreach(platforms, i, p) {
         bool last = i + 1 == json_array_size(platforms);
         const json_t *config = json_object_get(p, "config");
         const char *indent = last ? "   " : "│  ";
-        printf("%s %s%s  %s%s\n", last ? "└─" : "├─", cli_text(p, "platform"),
-               json_is_true(json_object_get(p, "attestation")) ? " (attestation)" : "", cli_text(p, "digest"),
-               cached(p));
+        cli_say(stdout, "%s %s%s  %s%s", last ? "└─" : "├─", cli_text(p, "platform"),
+                json_is_true(json_object_get(p, "attestation")) ? " (attestation)" : "", cli_text(p, "digest"),
+                cached(p));
         if (json_is_object(config))
-            printf("%s%s config  %s  %s%s\n", indent, json_array_size(json_object_get(p, "layers")) ? "├─" : "└─",
-                   cli_text(config, "digest"), cli_size(json_integer_value(json_object_get(config, "size")), size),
-                   cached(config));
+            cli_say(stdout, "%s%s config  %s  %s%s", indent,
+                    json_array_size(json_object_get(p, "layers")) ? "├─" : "└─", cli_text(config, "digest"),
+                    cli_size(json_integer_value(json_object_get(config, "size")), size), cached(config));
         print_layers(json_object_get(p, "layers"), indent);
     }
 }
@@ -83,7 +84,10 @@ static int print_raw(const struct cli_options *o, const char *path)
 
     if (!cli_ask_raw(o, path, &body, &len, &err))
         return cli_fail(&err);
-    fwrite(body, 1, len, stdout);
+    if (isatty(STDOUT_FILENO))
+        cli_say_text(stdout, body, len); /* to be looked at; elsewhere, the bytes */
+    else
+        fwrite(body, 1, len, stdout);
     free(body);
     return EXIT_DONE;
 }
@@ -97,37 +101,26 @@ static void encode(struct buf *out, const char *ref)
             buf_addf(out, "%%%02X", (unsigned char)*ref);
 }
 
-struct wish {
-    const char *ref;
-    bool raw;
-};
-
-static int take_option(void *arg, int argc, char **argv, int at)
-{
-    struct wish *w = arg;
-
-    if (strcmp(argv[at], "--raw") != 0)
-        return cli_take_word(&w->ref, argc, argv, at);
-    w->raw = true;
-    return 1;
-}
-
 int cmd_inspect(int argc, char **argv)
 {
     struct cli_options o = {0};
     _cleanup_buf_ struct buf path = {0};
-    struct wish wish = {0};
+    const char *ref = NULL;
+    bool raw = false;
+    const struct cli_option options[] = {{"raw", .flag = &raw}, {0}};
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_option, &wish);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, &ref}, argc, argv);
     if (rc >= 0)
         return rc;
-    if (!wish.ref)
+    if (!ref)
         return cli_usage(USAGE, "inspect: which image?");
+    if (!cli_is_reference(ref, &err))
+        return cli_usage(USAGE, "inspect: %s", err.msg);
     buf_adds(&path, "/v1/images/");
-    encode(&path, wish.ref);
-    if (wish.raw) {
+    encode(&path, ref);
+    if (raw) {
         buf_adds(&path, "?raw=1");
         return print_raw(&o, path.data);
     }

@@ -63,21 +63,6 @@ static bool is_wanted(const json_t *image, const struct ref *want, bool tag_give
            (!tag_given || (strcmp(ref.tag, want->tag) == 0 && digest_eq(&ref.digest, &want->digest)));
 }
 
-struct wish {
-    const char *name;
-    bool pullable;
-};
-
-static int take_word(void *arg, int argc, char **argv, int at)
-{
-    struct wish *w = arg;
-
-    if (strcmp(argv[at], "--pullable") != 0)
-        return cli_take_word(&w->name, argc, argv, at);
-    w->pullable = true;
-    return 1;
-}
-
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -116,24 +101,25 @@ static void print_pullable(const json_t *images, bool as_json)
         cli_print_json(list);
     json_array_foreach(list, i, line)
         if (!as_json)
-            puts(json_string_value(line));
+            cli_say(stdout, "%s", json_string_value(line));
     json_decref(list);
 }
 
 int cmd_ls(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish wish = {0};
+    const char *name = NULL;
+    bool only_pullable = false;
+    const struct cli_option options[] = {{"pullable", .flag = &only_pullable}, {0}};
     struct ref want;
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &wish);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, &name}, argc, argv);
     if (rc >= 0)
         return rc;
-    const char *name = wish.name;
     if (name && !ref_parse(&want, name, &err))
-        return cli_fail(&err);
+        return cli_usage(USAGE, "ls: %s", err.msg);
     if (!cli_ask(&o, "/v1/images", NULL, &answer, &err))
         return cli_fail(&err);
     json_t *images = json_object_get(answer, "images");
@@ -142,7 +128,7 @@ int cmd_ls(int argc, char **argv)
     for (size_t i = json_array_size(images); name && i-- > 0;)
         if (!is_wanted(json_array_get(images, i), &want, tag_given))
             json_array_remove(images, i);
-    if (wish.pullable)
+    if (only_pullable)
         print_pullable(images, o.json);
     else if (o.json)
         cli_print_json(answer);

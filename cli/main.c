@@ -33,7 +33,7 @@ static void help(FILE *out)
           "[OPTIONS]\n\n",
           out);
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
-        fprintf(out, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].does);
+        cli_say(out, "  %-9s %s", COMMANDS[i].name, COMMANDS[i].does);
     fputs("\nentrepot COMMAND --help says more; so does entrepot(1).\n", out);
 }
 
@@ -43,7 +43,7 @@ static int flushed(int rc)
     if (fflush(stdout) == 0 && !ferror(stdout))
         return rc;
     if (errno != EPIPE)
-        fprintf(stderr, "entrepot: writing the output: %s\n", strerror(errno));
+        cli_say(stderr, "entrepot: writing the output: %s", strerror(errno));
     return rc == EXIT_DONE ? EXIT_FAILED : rc;
 }
 
@@ -58,15 +58,15 @@ int main(int argc, char **argv)
         return flushed(EXIT_DONE);
     }
     if (strcmp(argv[1], "--version") == 0)
-        return flushed(cmd_version(1, argv + 1));
+        return flushed(cmd_version(1, (char *[]){"version", NULL}));
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
         if (strcmp(argv[1], COMMANDS[i].name) == 0)
             return flushed(COMMANDS[i].run(argc - 1, argv + 1));
     for (size_t i = 0; i < ARRAY_LEN(LATER); i++)
         if (strcmp(argv[1], LATER[i]) == 0) {
-            fprintf(stderr, "entrepot: %s is not in version " ENTREPOT_VERSION " yet\n", argv[1]);
+            cli_say(stderr, "entrepot: %s is not in version " ENTREPOT_VERSION " yet", argv[1]);
             return EXIT_USAGE;
         }
-    fprintf(stderr, "entrepot: there is no command \"%s\"; entrepot --help lists them\n", argv[1]);
+    cli_say(stderr, "entrepot: there is no command \"%s\"; entrepot --help lists them", argv[1]);
     return EXIT_USAGE;
 }

@@ -14,7 +14,7 @@ int cmd_offline(int argc, char **argv)
     struct err err = {0};
     json_t *answer, *body = NULL;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, cli_take_word, &word);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, .word = cli_take_word, .arg = &word}, argc, argv);
     if (rc >= 0)
         return rc;
     bool on = word && strcmp(word, "on") == 0;
@@ -27,10 +27,12 @@ int cmd_offline(int argc, char **argv)
     if (!ok)
         return cli_fail(&err);
     bool offline = json_is_true(json_object_get(answer, "offline"));
+    json_decref(answer);
+    answer = json_pack("{s:b}", "offline", offline);
     if (o.json)
-        printf("{\"offline\": %s}\n", offline ? "true" : "false");
+        cli_print_event(stdout, answer);
     else
-        puts(offline ? "on" : "off");
+        cli_say(stdout, "%s", offline ? "on" : "off");
     json_decref(answer);
     return EXIT_DONE;
 }

@@ -8,7 +8,8 @@
 
 static const char USAGE[] =
     "Usage: entrepot pull REF... [--platform OS/ARCH[/VARIANT]|all]... [--file LIST] [--from-kubernetes FILE]\n"
-    "                     [--from-compose FILE] [--referrers] [--pin] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "                     [--from-compose FILE] [--referrers] [--pin] [--fresh] [--json] [--socket PATH] [--cache "
+    "DIR]\n\n"
     "Brings images into the cache: manifests, configs, layers. What is there already is not fetched again, so\n"
     "that an interrupted pull goes on where it stopped.\n\n"
     "  --platform P            of an index, the image for this platform; may be repeated. Without it this\n"
@@ -17,69 +18,45 @@ static const char USAGE[] =
     "  --from-kubernetes FILE  the images of Kubernetes manifests (YAML or JSON)\n"
     "  --from-compose FILE     the images of a compose file\n"
     "  --referrers             what is said about the images, too: signatures, attestations, SBOMs\n"
-    "  --pin                   keep them whatever happens\n";
+    "  --pin                   keep them whatever happens\n"
+    "  --fresh                 a tag that its registry does not confirm is a failure; without it, what is here is\n"
+    "                          kept, and said not to have been checked\n";
 
 struct wish {
     struct image_list list;
     json_t *platforms;
-    bool referrers, pin;
+    bool referrers, pin, fresh;
     /* while it runs */
     struct pull_progress *progress; /* NULL: events as JSON */
     json_t *failed;
 };
 
-static bool take_flag(struct wish *w, const char *word)
+static bool take_file(void *arg, const char *value, struct err *err)
 {
-    if (strcmp(word, "--referrers") == 0)
-        w->referrers = true;
-    else if (strcmp(word, "--pin") == 0)
-        w->pin = true;
-    else
-        return false;
-    return true;
+    return image_list_read(&((struct wish *)arg)->list, value, err);
 }
 
-static bool take_value(struct wish *w, const char *option, const char *value, struct err *err)
+static bool take_kubernetes(void *arg, const char *value, struct err *err)
 {
-    if (strcmp(option, "--file") == 0)
-        return image_list_read(&w->list, value, err);
-    if (strcmp(option, "--from-kubernetes") == 0)
-        return image_list_read_kubernetes(&w->list, value, err);
-    if (strcmp(option, "--from-compose") == 0)
-        return image_list_read_compose(&w->list, value, err);
+    return image_list_read_kubernetes(&((struct wish *)arg)->list, value, err);
+}
+
+static bool take_compose(void *arg, const char *value, struct err *err)
+{
+    return image_list_read_compose(&((struct wish *)arg)->list, value, err);
+}
+
+static bool take_platform(void *arg, const char *value, struct err *err)
+{
     if (strcmp(value, "all") != 0 && !platform_is_valid(value))
-        return err_set(err, ERR_INVALID, "pull: \"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all",
+        return err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all",
                        value);
-    json_array_append_new(w->platforms, json_string(value));
-    return true;
+    return json_array_append_new(((struct wish *)arg)->platforms, json_string(value)) == 0;
 }
 
-static int take_word(void *arg, int argc, char **argv, int at)
+static bool take_word(void *arg, const char *word, struct err *err)
 {
-    static const char *const valued[] = {"--platform", "--file", "--from-kubernetes", "--from-compose"};
-    struct wish *w = arg;
-    struct err err = {0};
-
-    if (argv[at][0] != '-') {
-        if (image_list_add(&w->list, argv[at], &err))
-            return 1;
-        fprintf(stderr, "entrepot: %s\n", err.msg);
-        return -1;
-    }
-    if (take_flag(w, argv[at]))
-        return 1;
-    for (size_t i = 0; i < ARRAY_LEN(valued); i++) {
-        if (strcmp(argv[at], valued[i]) != 0)
-            continue;
-        if (at + 1 == argc)
-            cli_usage(USAGE, "pull: %s needs a value", argv[at]);
-        else if (take_value(w, argv[at], argv[at + 1], &err))
-            return 2;
-        else
-            fprintf(stderr, "entrepot: %s\n", err.msg);
-        return -1;
-    }
-    return 0;
+    return image_list_add(&((struct wish *)arg)->list, word, err);
 }
 
 /* As Go, and so every image, calls this machine. */
@@ -111,9 +88,7 @@ static void on_event(void *arg, const json_t *event)
         pull_progress_event(w->progress, event);
         return;
     }
-    json_dumpf(event, stdout, JSON_COMPACT);
-    putchar('\n');
-    fflush(stdout);
+    cli_print_event(stdout, event);
 }
 
 static void say_failed(const json_t *event)
@@ -121,7 +96,7 @@ static void say_failed(const json_t *event)
     const char *reference = cli_text(event, "reference"), *why = cli_text(event, "error");
     bool named = strncmp(why, reference, strlen(reference)) == 0;
 
-    fprintf(stderr, "entrepot: pulling %s%s%s; what has arrived is kept, pull it again when that is put right\n",
+    cli_say(stderr, "entrepot: pulling %s%s%s; what has arrived is kept, pull it again when that is put right",
             named ? "" : reference, named ? "" : ": ", why);
 }
 
@@ -131,9 +106,9 @@ static void print_sum(const json_t *answer)
     json_int_t images = json_integer_value(json_object_get(answer, "images")),
                failed = json_integer_value(json_object_get(answer, "failed"));
 
-    printf("%lld of %lld images are here, %s, %s of it fetched\n", (long long)(images - failed), (long long)images,
-           cli_size(json_integer_value(json_object_get(answer, "size")), size),
-           cli_size(json_integer_value(json_object_get(answer, "fetched")), fetched));
+    cli_say(stdout, "%lld of %lld images are here, %s, %s of it fetched", (long long)(images - failed),
+            (long long)images, cli_size(json_integer_value(json_object_get(answer, "size")), size),
+            cli_size(json_integer_value(json_object_get(answer, "fetched")), fetched));
 }
 
 static int run(const struct cli_options *o, struct wish *w)
@@ -146,8 +121,8 @@ static int run(const struct cli_options *o, struct wish *w)
         json_array_append_new(references, json_string(w->list.references[i]));
     if (json_array_size(w->platforms) == 0)
         json_array_append_new(w->platforms, this_platform());
-    json_t *body = json_pack("{s:o, s:O, s:b, s:b}", "references", references, "platforms", w->platforms, "referrers",
-                             w->referrers, "pin", w->pin);
+    json_t *body = json_pack("{s:o, s:O, s:b, s:b, s:b}", "references", references, "platforms", w->platforms,
+                             "referrers", w->referrers, "pin", w->pin, "fresh", w->fresh);
     w->progress = o->json ? NULL : pull_progress_new(pull_progress_is_live());
     bool ok = cli_ask_long(o, "/v1/pull", body, on_event, w, &answer, &err);
     if (w->progress)
@@ -158,8 +133,7 @@ static int run(const struct cli_options *o, struct wish *w)
     if (!ok)
         return cli_fail(&err);
     if (o->json) {
-        json_dumpf(answer, stdout, JSON_COMPACT);
-        putchar('\n');
+        cli_print_event(stdout, answer);
     } else if (pull_progress_is_live()) {
         print_sum(answer);
     }
@@ -172,8 +146,18 @@ int cmd_pull(int argc, char **argv)
 {
     struct cli_options o = {0};
     struct wish w = {.platforms = json_array(), .failed = json_array()};
+    const struct cli_option options[] = {
+        {"platform", .take = take_platform},
+        {"file", .take = take_file},
+        {"from-kubernetes", .take = take_kubernetes},
+        {"from-compose", .take = take_compose},
+        {"referrers", .flag = &w.referrers},
+        {"pin", .flag = &w.pin},
+        {"fresh", .flag = &w.fresh},
+        {0},
+    };
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_word, &w);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_word, &w}, argc, argv);
     if (rc < 0 && w.list.count == 0)
         rc = cli_usage(USAGE, "pull: which images?");
     if (rc < 0)

@@ -50,6 +50,14 @@ static void size_of_screen(int *columns, int *rows)
     *rows = known ? size.ws_row : 24;
 }
 
+static void move_up(const char *before, int lines)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%s\033[%dA", before, lines);
+    fputs(text, stdout);
+}
+
 /* The cursor waits at the first live line, so that nothing has to be counted: a window made narrower wraps what is on
  * it before anybody is told. */
 static void erase(struct pull_progress *p)
@@ -57,14 +65,14 @@ static void erase(struct pull_progress *p)
     for (int i = 0; i < p->drawn; i++)
         fputs("\r\033[K\n", stdout); /* line by line: a screen cleared from its first row on is kept as history */
     if (p->drawn > 0)
-        printf("\033[J\033[%dA", p->drawn);
+        move_up("\033[J", p->drawn);
     p->drawn = 0;
 }
 
 /* A line never wraps: it could not be taken back. */
 static void put(struct pull_progress *p, const char *text, int columns)
 {
-    printf("%.*s\n", MAX(columns - 1, 1), text);
+    cli_say(stdout, "%.*s", MAX(columns - 1, 1), text);
     p->drawn++;
 }
 
@@ -116,7 +124,8 @@ static void draw(struct pull_progress *p)
     snprintf(line, sizeof(line), "  %d of %d images, %d on their way, %d waiting, %s so far", p->done + p->failed,
              p->images, p->count - waiting, waiting, cli_size(p->bytes, size));
     put(p, line, columns);
-    printf("\033[?7h\033[%dA\r", p->drawn);
+    move_up("\033[?7h", p->drawn);
+    fputs("\r", stdout);
     fflush(stdout);
 }
 
@@ -223,21 +232,24 @@ static void print_lasting(struct pull_progress *p, const json_t *e, const char *
 {
     char size[CLI_TEXT], fetched[CLI_TEXT], digest[CLI_TEXT];
     bool done = strcmp(status, "done") == 0;
+    const char *why = json_string_value(json_object_get(e, "unchecked"));
 
     if (strcmp(event, "note") == 0)
-        printf("%s: %s\n", cli_text(e, "reference"), cli_text(e, "text"));
+        cli_say(stdout, "%s: %s", cli_text(e, "reference"), cli_text(e, "text"));
     else if (strcmp(event, "image") == 0 && done)
-        printf("%s: done, %s, %s, %s of it fetched\n", cli_text(e, "reference"),
-               cli_short(cli_text(e, "digest"), digest), cli_size(json_integer_value(json_object_get(e, "size")), size),
-               cli_size(json_integer_value(json_object_get(e, "fetched")), fetched));
+        cli_say(stdout, "%s: done, %s, %s, %s of it fetched%s%s", cli_text(e, "reference"),
+                cli_short(cli_text(e, "digest"), digest),
+                cli_size(json_integer_value(json_object_get(e, "size")), size),
+                cli_size(json_integer_value(json_object_get(e, "fetched")), fetched),
+                why ? "; its tag could not be checked: " : "", why ? why : "");
     else if (strcmp(event, "image") == 0 && strcmp(status, "failed") == 0)
-        printf("%s: failed\n", cli_text(e, "reference"));
+        cli_say(stdout, "%s: failed", cli_text(e, "reference"));
     else if (strcmp(event, "image") == 0 && !p->live)
-        printf("%s: %s\n", cli_text(e, "reference"), status);
+        cli_say(stdout, "%s: %s", cli_text(e, "reference"), status);
     else if (strcmp(event, "blob") == 0 && !p->live && (done || strcmp(status, "exists") == 0))
-        printf("%s: %s %s %s, %s\n", cli_text(e, "reference"), cli_text(e, "kind"),
-               cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is here",
-               cli_size(json_integer_value(json_object_get(e, "size")), size));
+        cli_say(stdout, "%s: %s %s %s, %s", cli_text(e, "reference"), cli_text(e, "kind"),
+                cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is here",
+                cli_size(json_integer_value(json_object_get(e, "size")), size));
 }
 
 void pull_progress_event(struct pull_progress *p, const json_t *e)

@@ -7,8 +7,9 @@ static void print(const json_t *answer)
 {
     char size[CLI_TEXT];
 
-    printf("freed %s in %lld blobs\n", cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
-           (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
+    cli_say(stdout, "freed %s in %lld blobs",
+            cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
+            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
 int cmd_rm(int argc, char **argv)

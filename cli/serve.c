@@ -12,42 +12,45 @@ static const char USAGE[] =
     "  --listen ADDR:PORT   where engines connect; unix:/path for a unix socket; may be repeated\n"
     "  --offline            never ask an upstream\n";
 
+struct wish {
+    struct config_overrides o;
+    const char *listen[CONFIG_LISTEN_MAX + 1];
+    int listens;
+};
+
+static bool take_listen(void *arg, const char *value, struct err *err)
+{
+    struct wish *w = arg;
+
+    if (!config_is_address(value))
+        return err_set(err, ERR_INVALID, "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", value);
+    if (w->listens == CONFIG_LISTEN_MAX)
+        return err_set(err, ERR_INVALID, "at most %d addresses", (int)CONFIG_LISTEN_MAX);
+    w->listen[w->listens++] = value;
+    return true;
+}
+
 int cmd_serve(int argc, char **argv)
 {
-    struct config_overrides o = {0};
-    const char *listen[CONFIG_LISTEN_MAX + 1] = {0};
+    struct wish w = {0};
+    const struct cli_option options[] = {
+        {"config", .value = &w.o.file},
+        {"cache", .value = &w.o.cache},
+        {"listen", .take = take_listen},
+        {"offline", .flag = &w.o.offline},
+        {0},
+    };
+    const struct cli_syntax syntax = {USAGE, options, .arg = &w};
     struct config config;
     struct err err = {0};
-    int listens = 0;
 
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(USAGE, stdout);
-            return EXIT_DONE;
-        }
-        if (strcmp(argv[i], "--offline") == 0) {
-            o.offline = true;
-            continue;
-        }
-        if (strcmp(argv[i], "--config") == 0)
-            o.file = value;
-        else if (strcmp(argv[i], "--cache") == 0)
-            o.cache = value;
-        else if (strcmp(argv[i], "--listen") == 0 && listens == CONFIG_LISTEN_MAX)
-            return cli_usage(USAGE, "serve: at most %d addresses", (int)CONFIG_LISTEN_MAX);
-        else if (strcmp(argv[i], "--listen") == 0)
-            listen[listens++] = value;
-        else
-            return cli_usage(USAGE, "serve: \"%s\" is not an option", argv[i]);
-        if (!value)
-            return cli_usage(USAGE, "serve: %s needs a value", argv[i]);
-        i++;
-    }
-    o.listen = listens ? listen : NULL;
-    if (!config_load(&config, &o, &err))
+    int rc = cli_parse(NULL, &syntax, argc, argv);
+    if (rc >= 0)
+        return rc;
+    w.o.listen = w.listens ? w.listen : NULL;
+    if (!config_load(&config, &w.o, &err))
         return cli_fail(&err);
-    bool ok = server_run(&config, &o, &err);
+    bool ok = server_run(&config, &w.o, &err);
     config_free(&config);
     return ok ? EXIT_DONE : cli_fail(&err);
 }

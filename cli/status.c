@@ -1,5 +1,7 @@
 #include "cli/cli.h"
 
+#include "base/buf.h"
+
 #include <string.h>
 
 static const char USAGE[] = "Usage: entrepot status [--json] [--socket PATH] [--cache DIR]\n\n"
@@ -17,17 +19,21 @@ static void print_limits(const json_t *list)
     json_t *l;
 
     json_array_foreach(list, i, l) {
+        _cleanup_buf_ struct buf line = {0};
         if (json_array_size(list) < 2)
             return;
-        printf("  limit     %s%s: ", strcmp(cli_text(l, "identity"), "client") == 0 ? "a " : "credentials ",
-               cli_text(l, "identity"));
+        buf_addf(&line, "  limit     %s%s: ", strcmp(cli_text(l, "identity"), "client") == 0 ? "a " : "credentials ",
+                 cli_text(l, "identity"));
         if (json_is_integer(json_object_get(l, "remaining")))
-            printf("%lld of %lld left", (long long)number(l, NULL, "remaining"), (long long)number(l, NULL, "limit"));
+            buf_addf(&line, "%lld of %lld left", (long long)number(l, NULL, "remaining"),
+                     (long long)number(l, NULL, "limit"));
         else
-            printf("used up");
+            buf_adds(&line, "used up");
         if (number(l, NULL, "held_seconds") > 0)
-            printf(", held for %lld s", (long long)number(l, NULL, "held_seconds"));
-        printf(*cli_text(l, "source") ? " (counted as %s)\n" : "%s\n", cli_text(l, "source"));
+            buf_addf(&line, ", held for %lld s", (long long)number(l, NULL, "held_seconds"));
+        if (*cli_text(l, "source"))
+            buf_addf(&line, " (counted as %s)", cli_text(l, "source"));
+        cli_say(stdout, "%s", line.data);
     }
 }
 
@@ -38,18 +44,19 @@ static void print_upstreams(const json_t *list)
 
     json_array_foreach(list, i, u) {
         const json_t *left = json_object_get(u, "ratelimit_remaining");
+        _cleanup_buf_ struct buf line = {0};
         if (json_integer_value(json_object_get(u, "requests")) == 0)
             continue;
-        printf("upstream    %s: %s, %lld requests", cli_text(u, "name"),
-               json_is_true(json_object_get(u, "up")) ? "up" : "DOWN",
-               (long long)json_integer_value(json_object_get(u, "requests")));
+        buf_addf(&line, "upstream    %s: %s, %lld requests", cli_text(u, "name"),
+                 json_is_true(json_object_get(u, "up")) ? "up" : "DOWN",
+                 (long long)json_integer_value(json_object_get(u, "requests")));
         if (json_is_integer(left))
-            printf(", %lld pulls left", (long long)json_integer_value(left));
+            buf_addf(&line, ", %lld pulls left", (long long)json_integer_value(left));
         if (json_is_integer(json_object_get(u, "ratelimit_limit")))
-            printf(" of %lld", (long long)number(u, NULL, "ratelimit_limit"));
+            buf_addf(&line, " of %lld", (long long)number(u, NULL, "ratelimit_limit"));
         if (number(u, NULL, "held_seconds") > 0)
-            printf(", LIMITED: asked again in %lld s", (long long)number(u, NULL, "held_seconds"));
-        putchar('\n');
+            buf_addf(&line, ", LIMITED: asked again in %lld s", (long long)number(u, NULL, "held_seconds"));
+        cli_say(stdout, "%s", line.data);
         print_limits(json_object_get(u, "limits"));
     }
 }
@@ -61,9 +68,9 @@ static void print_transfers(const json_t *list)
     json_t *t;
 
     json_array_foreach(list, i, t)
-        printf("transfer    %s: %s of %s, %lld waiting\n", cli_short(cli_text(t, "digest"), digest),
-               cli_size(number(t, NULL, "received"), got), cli_size(number(t, NULL, "size"), size),
-               (long long)number(t, NULL, "followers"));
+        cli_say(stdout, "transfer    %s: %s of %s, %lld waiting", cli_short(cli_text(t, "digest"), digest),
+                cli_size(number(t, NULL, "received"), got), cli_size(number(t, NULL, "size"), size),
+                (long long)number(t, NULL, "followers"));
 }
 
 static void print(const json_t *j)
@@ -74,18 +81,18 @@ static void print(const json_t *j)
             up = number(j, NULL, "uptime_seconds");
     int64_t saved = sent > fetched ? sent - fetched : 0;
 
-    printf("version     %s, up %lld d %lld h %lld min%s\n", cli_text(j, "version"), (long long)up / 86400,
-           (long long)up % 86400 / 3600, (long long)up % 3600 / 60,
-           json_is_true(json_object_get(j, "offline")) ? ", offline" : "");
-    printf("requests    %lld, %.1f%% without a fetch\n", (long long)total,
-           total ? 100.0 * (double)hits / (double)total : 0.0);
-    printf("bytes       %s sent, %s fetched, %s saved (%.1f%%)\n", cli_size(sent, a), cli_size(fetched, b),
-           cli_size(saved, c), sent ? 100.0 * (double)saved / (double)sent : 0.0);
-    printf("cache       %s of %s in %lld blobs (%lld manifests), %s\n", cli_size(number(j, "cache", "bytes"), a),
-           cli_size(number(j, "cache", "limit_bytes"), b), (long long)number(j, "cache", "blobs"),
-           (long long)number(j, "cache", "manifests"), cli_text(json_object_get(j, "cache"), "path"));
-    printf("now         %lld connections, %lld downloads\n", (long long)number(j, NULL, "connections"),
-           (long long)number(j, NULL, "ingests"));
+    cli_say(stdout, "version     %s, up %lld d %lld h %lld min%s", cli_text(j, "version"), (long long)up / 86400,
+            (long long)up % 86400 / 3600, (long long)up % 3600 / 60,
+            json_is_true(json_object_get(j, "offline")) ? ", offline" : "");
+    cli_say(stdout, "requests    %lld, %.1f%% without a fetch", (long long)total,
+            total ? 100.0 * (double)hits / (double)total : 0.0);
+    cli_say(stdout, "bytes       %s sent, %s fetched, %s saved (%.1f%%)", cli_size(sent, a), cli_size(fetched, b),
+            cli_size(saved, c), sent ? 100.0 * (double)saved / (double)sent : 0.0);
+    cli_say(stdout, "cache       %s of %s in %lld blobs (%lld manifests), %s", cli_size(number(j, "cache", "bytes"), a),
+            cli_size(number(j, "cache", "limit_bytes"), b), (long long)number(j, "cache", "blobs"),
+            (long long)number(j, "cache", "manifests"), cli_text(json_object_get(j, "cache"), "path"));
+    cli_say(stdout, "now         %lld connections, %lld downloads", (long long)number(j, NULL, "connections"),
+            (long long)number(j, NULL, "ingests"));
     print_upstreams(json_object_get(j, "upstreams"));
     print_transfers(json_object_get(j, "transfers"));
 }
@@ -96,7 +103,7 @@ int cmd_status(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, NULL, NULL);
+    int rc = cli_parse(&o, &(struct cli_syntax){.usage = USAGE}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!cli_ask(&o, "/v1/status", NULL, &answer, &err))

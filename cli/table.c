@@ -1,7 +1,7 @@
 /* Rows under headings, each column as wide as its widest cell. */
 #include "cli/cli.h"
 
-#include "base/buf.h"
+#include "base/visible.h"
 
 #include <string.h>
 
@@ -22,7 +22,7 @@ void cli_table_add(struct cli_table *t, const char *const *cells)
         t->cells = xrealloc(t->cells, t->room * (size_t)t->columns * sizeof(*t->cells));
     }
     for (int i = 0; i < t->columns; i++)
-        t->cells[t->count * (size_t)t->columns + (size_t)i] = xstrdup(cells[i]);
+        t->cells[t->count * (size_t)t->columns + (size_t)i] = visible_line(cells[i]);
     t->count++;
 }
 
@@ -37,7 +37,7 @@ static void print_row(const struct cli_table *t, const char *const *cells, const
     }
     while (line.len > 0 && line.data[line.len - 1] == ' ')
         line.len--;
-    printf("%.*s\n", (int)line.len, line.data);
+    cli_say(stdout, "%.*s", (int)line.len, line.data ? line.data : "");
 }
 
 void cli_table_print(struct cli_table *t)

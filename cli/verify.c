@@ -15,25 +15,16 @@ struct wish {
     struct amount rate;
 };
 
-static int take_option(void *arg, int argc, char **argv, int at)
+static bool take_rate(void *arg, const char *value, struct err *err)
 {
     struct wish *w = arg;
 
-    if (strcmp(argv[at], "--repair") == 0) {
-        w->repair = true;
-        return 1;
-    }
-    if (strcmp(argv[at], "--rate") != 0)
-        return 0;
-    if (at + 1 < argc && strcmp(argv[at + 1], "0") == 0) {
-        w->rate.bytes = 0;
-        return 2;
-    }
-    if (at + 1 < argc && config_parse_amount(argv[at + 1], &w->rate) && w->rate.bytes > 0)
-        return 2;
-    cli_usage(USAGE, "verify: --rate needs a size such as 100MiB, or 0");
-    return -1;
+    return (config_parse_amount(value, &w->rate) && w->rate.bytes >= 0) ||
+           err_set(err, ERR_INVALID, "\"%s\" is not a size such as 100MiB, or 0", value);
 }
+
+/* The line of how far it is. */
+#define CLEAR "\r\033[K"
 
 static long long number(const json_t *j, const char *key)
 {
@@ -46,12 +37,17 @@ static void print_line(void *arg, const json_t *line)
     char done[CLI_TEXT], total[CLI_TEXT];
 
     if (w->json) {
-        json_dumpf(line, stdout, JSON_COMPACT);
-        putchar('\n');
-    } else if (json_object_get(line, "wrong")) {
-        printf("%s%s: %s\n", w->terminal ? "\r\033[K" : "", cli_text(line, "digest"), cli_text(line, "wrong"));
-    } else if (w->terminal) {
-        printf("\r\033[K%s of %s", cli_size(number(line, "bytes"), done), cli_size(number(line, "total_bytes"), total));
+        cli_print_event(stdout, line);
+        return;
+    }
+    if (w->terminal)
+        fputs(CLEAR, stdout);
+    if (json_object_get(line, "wrong"))
+        cli_say(stdout, "%s: %s", cli_text(line, "digest"), cli_text(line, "wrong"));
+    else if (w->terminal) {
+        fputs(cli_size(number(line, "bytes"), done), stdout);
+        fputs(" of ", stdout);
+        fputs(cli_size(number(line, "total_bytes"), total), stdout);
     }
     fflush(stdout);
 }
@@ -60,22 +56,25 @@ static void print(const json_t *a, const struct wish *w)
 {
     char size[CLI_TEXT];
 
-    printf("%sverified %lld blobs, %s: %lld damaged, %lld missing, %lld adopted, %lld rows of the index wrong\n",
-           w->terminal ? "\r\033[K" : "", number(a, "blobs"), cli_size(number(a, "bytes"), size), number(a, "damaged"),
-           number(a, "missing"), number(a, "adopted"), number(a, "references"));
+    if (w->terminal)
+        fputs(CLEAR, stdout);
+    cli_say(stdout, "verified %lld blobs, %s: %lld damaged, %lld missing, %lld adopted, %lld rows of the index wrong",
+            number(a, "blobs"), cli_size(number(a, "bytes"), size), number(a, "damaged"), number(a, "missing"),
+            number(a, "adopted"), number(a, "references"));
     if (w->repair)
-        printf("repaired: %lld blobs fetched again, %lld could not be; %lld rows put right\n", number(a, "fetched"),
-               number(a, "lost"), number(a, "repaired"));
+        cli_say(stdout, "repaired: %lld blobs fetched again, %lld could not be; %lld rows put right",
+                number(a, "fetched"), number(a, "lost"), number(a, "repaired"));
 }
 
 int cmd_verify(int argc, char **argv)
 {
     struct cli_options o = {0};
     struct wish wish = {.rate = {.bytes = 100 << 20}, .terminal = isatty(STDOUT_FILENO)};
+    const struct cli_option options[] = {{"repair", .flag = &wish.repair}, {"rate", .take = take_rate}, {0}};
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, USAGE, argc, argv, take_option, &wish);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &wish}, argc, argv);
     if (rc >= 0)
         return rc;
     wish.json = o.json;

@@ -6,17 +6,18 @@
 #include <llhttp.h>
 #include <lmdb.h>
 #include <openssl/crypto.h>
-#include <string.h>
+
+static const char USAGE[] = "Usage: entrepot version [--json]\n\n"
+                            "The version, and those of the libraries in use.\n";
 
 int cmd_version(int argc, char **argv)
 {
-    bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+    struct cli_options o = {0};
     char llhttp[32];
 
-    if (argc > 1 && !json) {
-        fputs("Usage: entrepot version [--json]\n", strcmp(argv[1], "--help") == 0 ? stdout : stderr);
-        return strcmp(argv[1], "--help") == 0 ? EXIT_DONE : EXIT_USAGE;
-    }
+    int rc = cli_parse(&o, &(struct cli_syntax){.usage = USAGE}, argc, argv);
+    if (rc >= 0)
+        return rc;
     snprintf(llhttp, sizeof(llhttp), "%d.%d.%d", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
     const struct {
         const char *name, *version;
@@ -33,10 +34,10 @@ int cmd_version(int argc, char **argv)
     json_t *j = json_object();
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         json_object_set_new(j, parts[i].name, json_string(parts[i].version));
-        if (!json)
-            printf("%-9s %s\n", parts[i].name, parts[i].version);
+        if (!o.json)
+            cli_say(stdout, "%-9s %s", parts[i].name, parts[i].version);
     }
-    if (json)
+    if (o.json)
         cli_print_json(j);
     json_decref(j);
     return EXIT_DONE;

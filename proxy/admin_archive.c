@@ -57,8 +57,8 @@ void admin_export(struct admin_job *job, const json_t *input)
         json_t *members = json_array();
         for (size_t i = 0; i < list.count; i++)
             json_array_append_new(members, member_json(&list.members[i]));
-        job->answer = json_pack("{s:s, s:o, s:s}", "cache", job->proxy->config->cache_path, "members", members, "notes",
-                                list.notes ? list.notes : "");
+        job->answer = json_pack("{s:o, s:o, s:o}", "cache", admin_text(job->proxy->config->cache_path), "members",
+                                members, "notes", admin_text(list.notes ? list.notes : ""));
     } else {
         admin_error(job, status_of(&err), "%s", err.msg);
     }
@@ -250,38 +250,62 @@ void admin_import_blob(struct admin_job *job)
 
 /* ---- import: the images ---- */
 
+static bool take_image(const json_t *item, struct import_image *to, struct ref *ref, struct err *err)
+{
+    const char *name = json_string_value(json_object_get(item, "name")),
+               *digest = json_string_value(json_object_get(item, "digest"));
+    char repo[REF_TEXT_MAX];
+
+    if (!name || !digest || !digest_parse(&to->digest, digest, strlen(digest)))
+        return err_set(err, ERR_INVALID, "an image has a name and a digest");
+    if (!ref_parse(ref, name, err))
+        return false;
+    if (strlen(ref_name(ref, repo)) > REF_NAME_MAX)
+        return err_set(err, ERR_INVALID, "%.64s... has too long a name", repo);
+    memcpy(to->repo, repo, strlen(repo) + 1);
+    ref_tag(ref, to->tag);
+    return true;
+}
+
+/* What was imported, and the registries of these images that nobody is served from. */
+static json_t *imported(struct admin_job *job, const struct import_image *images, const struct ref *refs, size_t count)
+{
+    json_t *done = json_array(), *nobodys = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        char text[REF_TEXT_MAX];
+        const struct site *site;
+        const char *path;
+        json_array_append_new(done, json_string(ref_format(&refs[i], text)));
+        if (!prefetch_site(job->proxy, images[i].repo, &site, &path))
+            json_array_append_new(nobodys, json_string(refs[i].host));
+    }
+    return json_pack("{s:o, s:o}", "imported", done, "not_configured", nobodys);
+}
+
+/* All of them or, if there is something wrong with one, none. */
 void admin_import(struct admin_job *job, const json_t *input)
 {
     const json_t *list = json_object_get(input, "images");
-    bool pin = !json_is_false(json_object_get(input, "pin"));
-    json_t *done = json_array(), *nobodys = json_array(), *item;
+    bool pin = !json_is_false(json_object_get(input, "pin")), ok = true;
+    size_t count = json_array_size(list), failed = 0;
     struct err err = {0};
-    size_t i;
+    char text[REF_TEXT_MAX];
 
-    if (json_array_size(list) == 0 || json_array_size(list) > ADMIN_IMAGES_MAX)
-        admin_error(job, 400, "which images? {\"images\": [{\"name\": \"nginx:1.27\", \"digest\": \"sha256:...\"}]}");
-    json_array_foreach(list, i, item) {
-        const char *name = json_string_value(json_object_get(item, "name")),
-                   *digest = json_string_value(json_object_get(item, "digest"));
-        char repo[REF_TEXT_MAX], tag[REF_TAG_MAX + 1], text[REF_TEXT_MAX];
-        struct digest d;
-        struct ref ref;
-        if (!name || !digest || !digest_parse(&d, digest, strlen(digest)) || !ref_parse(&ref, name, &err)) {
-            admin_error(job, 400, "%s", err.msg[0] ? err.msg : "an image has a name and a digest");
-            break;
-        }
-        if (!import_image(job->proxy->cache, ref_name(&ref, repo), ref_tag(&ref, tag), &d, pin, &err)) {
-            admin_error(job, status_of(&err), "%s: %s", name, err.msg);
-            break;
-        }
-        json_array_append_new(done, json_string(ref_format(&ref, text)));
-        const struct site *site;
-        const char *path;
-        if (!prefetch_site(job->proxy, repo, &site, &path))
-            json_array_append_new(nobodys, json_string(ref.host));
+    if (count == 0 || count > ADMIN_IMAGES_MAX) {
+        admin_error(job, 400,
+                    "which images? {\"images\": [{\"name\": \"nginx:1.27\", \"digest\": \"sha256:...\"}]}, at most %d",
+                    (int)ADMIN_IMAGES_MAX);
+        return;
     }
-    if (!job->answer)
-        job->answer = json_pack("{s:O, s:O}", "imported", done, "not_configured", nobodys);
-    json_decref(done);
-    json_decref(nobodys);
+    _cleanup_free_ struct import_image *images = xcalloc(count, sizeof(*images));
+    _cleanup_free_ struct ref *refs = xcalloc(count, sizeof(*refs));
+    for (size_t i = 0; i < count && ok; i++)
+        ok = take_image(json_array_get(list, i), &images[i], &refs[i], &err);
+    if (!ok)
+        admin_error(job, 400, "%s", err.msg);
+    else if (!import_images(job->proxy->cache, images, count, pin, &failed, &err))
+        admin_error(job, status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
+    else
+        job->answer = imported(job, images, refs, count);
 }

@@ -31,11 +31,11 @@ static void say_blob(void *arg, const struct pull_blob *b)
     if (b->size >= 0)
         json_object_set_new(j, "size", json_integer(b->size));
     if (b->platform[0])
-        json_object_set_new(j, "platform", json_string(b->platform));
+        json_object_set_new(j, "platform", admin_text(b->platform));
     if (b->status == PULL_RUNNING)
         json_object_set_new(j, "received", json_integer(b->received));
     if (b->status == PULL_FAILED)
-        json_object_set_new(j, "error", json_string(b->error));
+        json_object_set_new(j, "error", admin_text(b->error));
     admin_line(arg, j);
 }
 
@@ -50,15 +50,18 @@ static void say_image(void *arg, const struct pull_image *i)
     if (i->status == PULL_DONE || i->status == PULL_FAILED) {
         json_object_set_new(j, "size", json_integer(i->size));
         json_object_set_new(j, "fetched", json_integer(i->fetched));
+        json_object_set_new(j, "checked", json_boolean(!i->unchecked[0]));
+        if (i->unchecked[0])
+            json_object_set_new(j, "unchecked", admin_text(i->unchecked));
     }
     if (i->status == PULL_FAILED)
-        json_object_set_new(j, "error", json_string(i->error));
+        json_object_set_new(j, "error", admin_text(i->error));
     admin_line(arg, j);
 }
 
 static void say_note(void *arg, const char *reference, const char *text)
 {
-    admin_line(arg, json_pack("{s:s, s:s, s:s}", "event", "note", "reference", reference, "text", text));
+    admin_line(arg, json_pack("{s:s, s:s, s:o}", "event", "note", "reference", reference, "text", admin_text(text)));
 }
 
 static bool take_platforms(struct admin_job *job, const json_t *list, struct pull_wish *wish)
@@ -92,6 +95,7 @@ void admin_pull(struct admin_job *job, const json_t *input)
     struct pull_wish wish = {
         .referrers = json_is_true(json_object_get(input, "referrers")),
         .pin = json_is_true(json_object_get(input, "pin")),
+        .fresh = json_is_true(json_object_get(input, "fresh")),
         .stop = is_stopped,
         .on_blob = say_blob,
         .on_image = say_image,
@@ -108,9 +112,10 @@ void admin_pull(struct admin_job *job, const json_t *input)
     wish.references = refs;
     pull_run(job->proxy, job->loop, &wish, &sum);
     free(refs);
-    job->answer = json_pack("{s:I, s:I, s:I, s:I, s:b}", "images", (json_int_t)sum.images, "failed",
-                            (json_int_t)sum.failed, "size", (json_int_t)sum.size, "fetched", (json_int_t)sum.fetched,
-                            "ok", sum.failed == 0 && !sum.stopped);
+    job->answer =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "images", (json_int_t)sum.images, "failed", (json_int_t)sum.failed,
+                  "unchecked", (json_int_t)sum.unchecked, "size", (json_int_t)sum.size, "fetched",
+                  (json_int_t)sum.fetched, "ok", sum.failed == 0 && !sum.stopped);
     if (sum.stopped)
         admin_error(job, 503, "the cache is being stopped; what came stays, so that pulling again goes on from there");
 }

@@ -30,7 +30,7 @@ static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_b
 
 static void say_finding(void *arg, const char *digest, const char *what)
 {
-    admin_line(arg, json_pack("{s:s, s:s}", "digest", digest, "wrong", what));
+    admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", admin_text(what)));
 }
 
 static bool fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)

@@ -10,8 +10,9 @@ struct prefetch {
     void *arg;
     bool dropped;
     int64_t had;
-    struct follower *follower; /* until the blob is kept */
-    struct body *answer;       /* the listing */
+    char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it was not asked to */
+    struct follower *follower;   /* until the blob is kept */
+    struct body *answer;         /* the listing */
     struct cache *cache;
     /* copies */
     char *path, *name, *tag, *listing;
@@ -24,7 +25,7 @@ static void end(struct prefetch *p, const struct err *err)
 {
     if (p->follower)
         follower_leave(p->follower);
-    p->done(p->arg, &(struct prefetch_result){err, p->answer, p->had});
+    p->done(p->arg, &(struct prefetch_result){err, p->answer, p->had, p->unchecked[0] ? p->unchecked : NULL});
     body_unref(p->answer);
     free(p->listing);
     free(p->path);
@@ -62,6 +63,19 @@ static void look(void *arg)
         settle(p);
 }
 
+static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
+{
+    const char *why = res->err.msg;
+
+    if (p->tag[0] == '\0' || res->how != HOW_STALE)
+        return;
+    if (res->upstream_status == 404)
+        why = "the registry does not have it any more, and the copy is kept";
+    else if (!why[0]) /* nobody was asked */
+        why = fetchers_is_offline(p->fetchers) ? "the cache is offline" : "the registry's rate limit is used up";
+    snprintf(p->unchecked, sizeof(p->unchecked), "%s", why);
+}
+
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct prefetch *p = arg;
@@ -72,6 +86,7 @@ static void fetched(void *arg, struct fetch_result *res)
         end(p, &res->err);
         return;
     }
+    note_unchecked(p, res);
     if (!res->ingest || res->size <= 0) {
         p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
         settle(p);

@@ -24,6 +24,7 @@ struct prefetch_result {
     const struct err *err;      /* NULL: it is here */
     const struct body *listing; /* NULL: none was asked for */
     int64_t had;                /* bytes of a blob that were here before */
+    const char *unchecked;      /* of a tag that upstream did not confirm: why not; the copy that is here stands */
 };
 
 /* Everything in `wish` is copied; what `done` gets is borrowed. */

@@ -112,13 +112,16 @@ static void end_image(struct pull *p, struct image *im)
     char tag[REF_TAG_MAX + 1];
     bool by_digest = im->ref.digest.alg != DIGEST_NONE;
 
+    if (im->unchecked[0] && p->wish->fresh)
+        pull_fail(im, "its tag could not be checked: %s", im->unchecked);
     if (!im->failed && p->wish->pin &&
         !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
         pull_fail(im, "pinning it: %s", err.msg);
-    const struct pull_image end = {im->text, im->failed ? PULL_FAILED : PULL_DONE, im->digest, im->size, im->fetched,
-                                   im->error};
+    const struct pull_image end = {
+        im->text, im->failed ? PULL_FAILED : PULL_DONE, im->digest, im->size, im->fetched, im->error, im->unchecked};
     p->wish->on_image(p->wish->arg, &end);
     p->sum->failed += im->failed;
+    p->sum->unchecked += im->unchecked[0] != '\0';
     p->sum->size += im->size;
     p->sum->fetched += im->fetched;
 }
@@ -139,13 +142,15 @@ static void take(struct pull *p, struct item *it, bool was_here)
     struct image *im = it->image;
     bool root = !im->begun;
 
+    if (root)
+        snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked);
     if (it->kind == PULL_LISTING)
         pull_take_listing(p, it, it->listing);
     if (it->kind == PULL_MANIFEST)
         pull_take_manifest(p, it);
     if (root && im->digest.alg != DIGEST_NONE) {
         im->begun = true;
-        p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, ""});
+        p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, "", ""});
     }
     pin_statement(p, it);
     was_here = was_here || (it->tag[0] && digest_eq(&it->before, &it->digest));

@@ -32,6 +32,7 @@ struct pull_image {
     struct digest digest;
     int64_t size, fetched; /* bytes */
     const char *error;
+    const char *unchecked; /* why upstream did not confirm its tag: what is here may be old; "": it did */
 };
 
 struct pull_wish {
@@ -39,6 +40,7 @@ struct pull_wish {
     size_t count;
     char platforms[PULL_PLATFORMS_MAX][64]; /* "" ends them; none, or "all": all */
     bool referrers, pin;
+    bool fresh; /* an image whose tag upstream does not confirm has failed */
     /* On the calling thread. */
     bool (*stop)(void *arg);
     void (*on_blob)(void *arg, const struct pull_blob *b);
@@ -48,7 +50,7 @@ struct pull_wish {
 };
 
 struct pull_sum {
-    size_t images, failed;
+    size_t images, failed, unchecked;
     int64_t size, fetched;
     bool stopped;
 };

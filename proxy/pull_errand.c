@@ -55,6 +55,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
             it->err = *r->err;
         if (it->attempts == 0) /* later ones go on from what this pull has fetched */
             it->had = r->had;
+        snprintf(it->unchecked, sizeof(it->unchecked), "%s", r->unchecked ? r->unchecked : "");
         it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;
         s->items[e->slot] = NULL;
         s->news = true;

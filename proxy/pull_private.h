@@ -19,6 +19,7 @@ struct image {
     int open; /* items that are not settled */
     bool failed, begun;
     char error[ERR_MSG_MAX];
+    char unchecked[ERR_MSG_MAX]; /* why its tag was not confirmed by upstream; empty: it was */
     int64_t size, fetched;
 };
 
@@ -46,6 +47,7 @@ struct item {
     struct err err;
     int64_t had; /* bytes that were here before */
     struct body *listing;
+    char unchecked[ERR_MSG_MAX];
 };
 
 STAILQ_HEAD(items, item);

@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/platform.h"
 #include "base/ref.h"
+#include "base/visible.h"
 
 static void references(void **state UNUSED)
 {
@@ -111,6 +112,48 @@ static void json_text(void **state UNUSED)
     assert_string_equal(b.data, "a\\\"b\\\\c\\u000a\\u0001");
 }
 
+/* Nothing from outside drives a terminal, forges a line or makes JSON invalid. */
+static void visible(void **state UNUSED)
+{
+    static const struct {
+        const char *text, *line, *json;
+    } cases[] = {
+        {"plain/name:1", "plain/name:1", "plain/name:1"},
+        {"\x1b[2Jgone", "\\x1b[2Jgone", "\\u001b[2Jgone"},
+        {"a\nb\rc\td", "a\\x0ab\\x0dc\\x09d", "a\\u000ab\\u000dc\\u0009d"},
+        {"\x7f", "\\x7f", "\\u007f"},
+        {"\xc2\x9b"
+         "31m",
+         "\\u009b31m", "\\u009b31m"}, /* CSI in one character */
+        {"\xe2\x80\xae"
+         "cod",
+         "\\u202ecod", "\\u202ecod"},
+        {"\xe2\x81\xa7", "\\u2067", "\\u2067"},
+        {"gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\x8b", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\x8b",
+         "gr\xc3\xbc\xc3\x9f \xf0\x9f\x90\x8b"},
+        {"\xff\x9b", "\\xff\\x9b", "\\ufffd\\ufffd"},
+        {"cut \xc3", "cut \\xc3", "cut \\ufffd"},
+        {"\xc0\x9b", "\\xc0\\x9b", "\\ufffd\\ufffd"}, /* ESC in too many bytes */
+        {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\\ufffd\\ufffd\\ufffd"},
+        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", "\\ufffd\\ufffd\\ufffd\\ufffd"},
+        {"\"\\", "\"\\", "\\\"\\\\"},
+        {"", "", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *line = visible_line(cases[i].text);
+        _cleanup_buf_ struct buf json = {0};
+        assert_string_equal(line, cases[i].line);
+        buf_add_json(&json, cases[i].text);
+        assert_string_equal(json.data ? json.data : "", cases[i].json);
+    }
+    _cleanup_buf_ struct buf text = {0}, doc = {0};
+    buf_add_visible(&text, "a\n\tb\x1b", 5, VISIBLE_TEXT);
+    assert_string_equal(text.data, "a\n\tb\\x1b");
+    buf_add_visible(&doc, "{\"a\": \"\xc2\x9b\"\n}", 12, VISIBLE_JSON);
+    assert_string_equal(doc.data, "{\"a\": \"\\u009b\"\n}");
+}
+
 static void platforms(void **state UNUSED)
 {
     static const struct {
@@ -142,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(platforms), cmocka_unit_test(references),    cmocka_unit_test(long_references),
         cmocka_unit_test(digests),   cmocka_unit_test(streamed_hash), cmocka_unit_test(json_text),
+        cmocka_unit_test(visible),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,67 @@
+#include "base/visible.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+size_t utf8_next(const char *text, size_t len, unsigned *code)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf8 ? 0 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc0 ? 2 : 0;
+
+    if (n == 0 || n > len)
+        return 0;
+    *code = n == 1 ? p[0] : p[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | (p[i] & 0x3fu);
+    }
+    bool surrogate = *code >= 0xd800 && *code <= 0xdfff;
+    return *code < least[n] || *code > 0x10ffff || surrogate ? 0 : n;
+}
+
+/* What is not seen, or makes other text be seen elsewhere. */
+static bool is_hidden(unsigned c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+static bool may_stay(unsigned c, enum visible_as as)
+{
+    if (c == '\n' || c == '\t')
+        return as == VISIBLE_TEXT || as == VISIBLE_JSON;
+    return !is_hidden(c) && !(as == VISIBLE_STRING && (c == '"' || c == '\\'));
+}
+
+static void add_escape(struct buf *b, unsigned c, bool is_utf8, enum visible_as as)
+{
+    if (as == VISIBLE_STRING && (c == '"' || c == '\\'))
+        buf_addf(b, "\\%c", (int)c);
+    else if (as == VISIBLE_STRING || as == VISIBLE_JSON)
+        buf_addf(b, "\\u%04x", is_utf8 ? c : 0xfffd);
+    else
+        buf_addf(b, is_utf8 && c >= 0x80 ? "\\u%04x" : "\\x%02x", c);
+}
+
+void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_as as)
+{
+    for (size_t at = 0, n; at < len; at += n) {
+        unsigned c = 0;
+        size_t seen = utf8_next(text + at, len - at, &c);
+        n = MAX(seen, (size_t)1);
+        if (seen > 0 && may_stay(c, as))
+            buf_add(b, text + at, n);
+        else
+            add_escape(b, seen > 0 ? c : (unsigned char)text[at], seen > 0, as);
+    }
+}
+
+char *visible_line(const char *text)
+{
+    struct buf b = {0};
+
+    buf_add_visible(&b, text, strlen(text), VISIBLE_LINE);
+    return b.data ? b.data : xstrdup("");
+}

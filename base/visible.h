@@ -1,0 +1,26 @@
+/* visible.h - text from outside (archives, registries, names, annotations, others' error messages) as it may be shown.
+ *
+ * A control character in it could drive a terminal or forge a line of a log; so each becomes visible: C0, DEL and C1
+ * (ECMA-48), the marks that reorder text (Unicode UAX #9) and separate lines, and bytes that are no UTF-8. Done once,
+ * where text goes out: the commands' lines and tables (cli/say.c), the log, JSON. Any thread.
+ */
+#ifndef ENTREPOT_BASE_VISIBLE_H
+#define ENTREPOT_BASE_VISIBLE_H
+
+#include "base/buf.h"
+
+enum visible_as {
+    VISIBLE_LINE,   /* "\x1b", "\u202e" */
+    VISIBLE_TEXT,   /* the same, but newlines and tabs stay */
+    VISIBLE_STRING, /* as the inside of a JSON string, quotes and backslashes too; U+FFFD for what is no UTF-8 */
+    VISIBLE_JSON,   /* of JSON that has been written already: valid escapes, newlines stay */
+};
+
+/* Appends `len` bytes. */
+void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_as as);
+/* As one line; the caller frees. */
+char *visible_line(const char *text);
+/* Bytes of the UTF-8 sequence at `text` (RFC 3629), and its code point; 0 if it is none. */
+size_t utf8_next(const char *text, size_t len, unsigned *code);
+
+#endif

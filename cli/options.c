@@ -1,0 +1,159 @@
+/* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`. */
+#include "cli/cli.h"
+
+#include "base/ref.h"
+
+#include <getopt.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum { OPTIONS_MAX = 24, LONG_FIRST = 256 /* what getopt_long() returns for the first option of the table */ };
+
+struct table {
+    struct cli_option list[OPTIONS_MAX];
+    int count;
+    struct option names[OPTIONS_MAX + 1];
+    char letters[2 + 2 * OPTIONS_MAX + 1];
+};
+
+static void add_option(struct table *t, const struct cli_option *o)
+{
+    size_t len = strlen(t->letters);
+
+    t->names[t->count] =
+        (struct option){o->name, o->flag ? no_argument : required_argument, NULL, LONG_FIRST + t->count};
+    t->list[t->count++] = *o;
+    if (o->letter)
+        snprintf(t->letters + len, sizeof(t->letters) - len, "%c%s", o->letter, o->flag ? "" : ":");
+}
+
+static void make_table(struct table *t, struct cli_options *o, bool *help, const struct cli_option *own)
+{
+    memset(t, 0, sizeof(*t));
+    strcpy(t->letters, "-:"); /* words come in their place among the options; a missing value is told apart */
+    add_option(t, &(struct cli_option){"help", 'h', .flag = help});
+    if (o) {
+        add_option(t, &(struct cli_option){"json", .flag = &o->json});
+        add_option(t, &(struct cli_option){"socket", .value = &o->socket});
+        add_option(t, &(struct cli_option){"cache", .value = &o->cache});
+        add_option(t, &(struct cli_option){"config", .value = &o->config});
+    }
+    for (; own && own->name; own++)
+        add_option(t, own);
+}
+
+static const struct cli_option *find(const struct table *t, int c)
+{
+    for (int i = 0; i < t->count; i++)
+        if (c == LONG_FIRST + i || (c == t->list[i].letter && c))
+            return &t->list[i];
+    return NULL;
+}
+
+/* What getopt_long() would not take: `word` is as it was written. */
+static int refuse(const struct table *t, const char *usage, const char *command, int c, const char *word)
+{
+    size_t len = strncmp(word, "--", 2) == 0 ? strcspn(word + 2, "=") : 0;
+    int like = 0;
+    bool exact = false;
+
+    for (int i = 0; i < t->count && len > 0; i++) {
+        like += strncmp(t->list[i].name, word + 2, len) == 0;
+        exact = exact || (strlen(t->list[i].name) == len && strncmp(t->list[i].name, word + 2, len) == 0);
+    }
+    if (c == ':')
+        return cli_usage(usage, "%s: %s needs a value", command, word);
+    if (like > 1 && !exact)
+        return cli_usage(usage, "%s: \"%s\" may be several options", command, word);
+    if (like > 0)
+        return cli_usage(usage, "%s: \"%s\": this option has no value", command, word);
+    return cli_usage(usage, "%s: \"%s\" is not an option", command, word);
+}
+
+static int take_option(const struct cli_option *o, const struct cli_syntax *s, const char *command, const char *value)
+{
+    struct err err = {0};
+
+    if (o->flag) {
+        *o->flag = true;
+        return -1;
+    }
+    if (!value[0])
+        return cli_usage(s->usage, "%s: --%s needs a value", command, o->name);
+    if (o->value)
+        *o->value = value;
+    if (o->take && !o->take(s->arg, value, &err))
+        return cli_usage(s->usage, "%s: --%s: %s", command, o->name, err.msg);
+    return -1;
+}
+
+static int take_word(const struct cli_syntax *s, const char *command, const char *word)
+{
+    struct err err = {0};
+
+    if (!s->word)
+        return cli_usage(s->usage, "%s: \"%s\" is one word too many", command, word);
+    return s->word(s->arg, word, &err) ? -1 : cli_usage(s->usage, "%s: %s", command, err.msg);
+}
+
+int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv)
+{
+    bool help = false;
+    struct table t;
+    int rc = -1, c;
+
+    make_table(&t, o, &help, s->options);
+    opterr = 0;
+    optind = 0;
+    while (rc < 0 && (c = getopt_long(argc, argv, t.letters, t.names, NULL)) != -1) {
+        if (c == 1)
+            rc = take_word(s, argv[0], optarg);
+        else if (c == '?' || c == ':')
+            rc = refuse(&t, s->usage, argv[0], c, argv[optind - 1]);
+        else
+            rc = take_option(find(&t, c), s, argv[0], optarg);
+        if (help) {
+            fputs(s->usage, stdout);
+            return EXIT_DONE;
+        }
+    }
+    for (; rc < 0 && optind < argc; optind++) /* what stands behind "--" */
+        rc = take_word(s, argv[0], argv[optind]);
+    if (rc < 0 && o && o->socket && strlen(o->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        rc = cli_usage(s->usage, "%s: --socket: \"%s\" is too long for a socket", argv[0], o->socket);
+    return rc;
+}
+
+bool cli_take_word(void *arg, const char *word, struct err *err)
+{
+    const char **to = arg;
+
+    if (*to)
+        return err_set(err, ERR_INVALID, "\"%s\" is one word too many", word);
+    *to = word;
+    return true;
+}
+
+bool cli_is_reference(const char *text, struct err *err)
+{
+    struct ref ref;
+
+    return ref_parse(&ref, text, err);
+}
+
+bool cli_take_reference(void *arg, const char *word, struct err *err)
+{
+    return cli_is_reference(word, err) && json_array_append_new(arg, json_string(word)) == 0;
+}
+
+int cli_usage(const char *usage, const char *fmt, ...)
+{
+    va_list ap;
+    char text[ERR_MSG_MAX + 256];
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    cli_say(stderr, "entrepot: %s; %.*s", text, (int)strcspn(usage, "\n"), usage);
+    return EXIT_USAGE;
+}

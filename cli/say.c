@@ -1,0 +1,120 @@
+/* Where all that a command prints goes out: what came from outside can neither drive the terminal nor make up a line. */
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "base/visible.h"
+
+#include <string.h>
+#include <unistd.h>
+
+void cli_say(FILE *to, const char *fmt, ...)
+{
+    _cleanup_buf_ struct buf line = {0}, shown = {0};
+    va_list ap, again;
+
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n > 0) {
+        vsnprintf(buf_reserve(&line, (size_t)n), (size_t)n + 1, fmt, again);
+        line.len = (size_t)n;
+    }
+    va_end(again);
+    buf_add_visible(&shown, line.data ? line.data : "", line.len, VISIBLE_LINE);
+    buf_adds(&shown, "\n");
+    fwrite(shown.data, 1, shown.len, to);
+}
+
+void cli_say_text(FILE *to, const char *text, size_t len)
+{
+    _cleanup_buf_ struct buf shown = {0};
+
+    buf_add_visible(&shown, text, len, VISIBLE_TEXT);
+    fwrite(shown.data ? shown.data : "", 1, shown.len, to);
+}
+
+static void dump(FILE *to, const json_t *j, size_t flags)
+{
+    _cleanup_buf_ struct buf shown = {0};
+    _cleanup_free_ char *text = json_dumps(j, flags);
+
+    buf_add_visible(&shown, text ? text : "null", text ? strlen(text) : 4, VISIBLE_JSON);
+    buf_adds(&shown, "\n");
+    fwrite(shown.data, 1, shown.len, to);
+}
+
+void cli_print_json(const json_t *j)
+{
+    dump(stdout, j, JSON_INDENT(2));
+}
+
+void cli_print_event(FILE *to, const json_t *j)
+{
+    dump(to, j, JSON_COMPACT);
+    fflush(to);
+}
+
+json_t *cli_json_text(const char *text)
+{
+    json_t *j = json_string(text);
+
+    if (j)
+        return j;
+    _cleanup_free_ char *shown = visible_line(text); /* no UTF-8: a file's name may be */
+    return json_string(shown);
+}
+
+int cli_fail(const struct err *err)
+{
+    cli_say(stderr, "entrepot: %s", err->msg);
+    return EXIT_FAILED;
+}
+
+/* ---- for people ---- */
+
+const char *cli_size(int64_t bytes, char out[CLI_TEXT])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+
+    while (n >= 1024 && unit + 1 < ARRAY_LEN(units)) {
+        n /= 1024;
+        unit++;
+    }
+    snprintf(out, CLI_TEXT, unit == 0 || n >= 100 ? "%.0f %s" : "%.1f %s", n, units[unit]);
+    return out;
+}
+
+const char *cli_ago(int64_t unix_s, char out[CLI_TEXT])
+{
+    int64_t s = MAX(clock_now_s() - unix_s, (int64_t)0);
+
+    if (unix_s == 0)
+        snprintf(out, CLI_TEXT, "-");
+    else if (s < 120)
+        snprintf(out, CLI_TEXT, "%lld s ago", (long long)s);
+    else if (s < 7200)
+        snprintf(out, CLI_TEXT, "%lld min ago", (long long)s / 60);
+    else if (s < 2 * 86400)
+        snprintf(out, CLI_TEXT, "%lld h ago", (long long)s / 3600);
+    else
+        snprintf(out, CLI_TEXT, "%lld d ago", (long long)s / 86400);
+    return out;
+}
+
+const char *cli_short(const char *digest, char out[CLI_TEXT])
+{
+    const char *colon = digest ? strchr(digest, ':') : NULL;
+
+    snprintf(out, CLI_TEXT, "%.*s", colon ? (int)(colon - digest) + 13 : 20, digest ? digest : "-");
+    return out;
+}
+
+const char *cli_text(const json_t *j, const char *key)
+{
+    const char *s = json_string_value(json_object_get(j, key));
+
+    return s ? s : "-";
+}
