@@ -56,6 +56,9 @@ bool manifest_parse(struct manifest *m, const void *data, size_t len, struct err
 void manifest_free(struct manifest *m);
 /* The first part of that role, or NULL. */
 const struct part *manifest_part(const struct manifest *m, enum part_role role);
+/* What engines take out of an index for a platform: the manifest that serves it best, else the first of which no platform
+ * is said (containers/image's and containerd's choice). NULL: there is none. */
+const struct part *manifest_choose(const struct manifest *m, const char *platform);
 /* Whether a Content-Type is one of the kinds that are read here. */
 bool manifest_is_type(const char *media_type);
 /* A layer that registries need not have (image-spec layer.md, "Non-Distributable Layers"; Windows' base layers). */
