@@ -51,7 +51,7 @@ H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/mode
 BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev \
 	libsystemd-dev node-llhttp
 TEST_PKGS := libcmocka-dev buildah tmux faketime xfsprogs zstd xz-utils openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
-	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3
+	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3 python3-yaml
 LINT_PKGS := clang-format clang-tidy cppcheck
 
 all: | deps ## build
@@ -108,6 +108,9 @@ test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
 	@B=$(B) T="$(T)" tests/run $(SUITES)
 
+test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
+	@B=$(B) T="$(T)" tests/run engines
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -146,4 +149,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-engines bench bench-evict soak lint install clean help
