@@ -2,44 +2,21 @@
  * referrers), and what each is to be called. */
 #include "cli/import_private.h"
 
-#define NAME_CONTAINERD  "io.containerd.image.name"
-#define NAME_OCI         "org.opencontainers.image.ref.name"
-#define EXPORT_INDEX     "io.entrepot.index" /* cache/export.h */
-#define EXPORT_REFERRERS "io.entrepot.referrers"
-#define KIND_COSIGN      "dev.cosignproject.cosign/" /* what `cosign save` says an entry is */
-
-enum { DEPTH_MAX = 4 };
-
-/* An entry of index.json. */
-struct item {
-    struct digest digest;
-    const json_t *descriptor;
-    const char *name;        /* full, or a tag alone; NULL: none */
-    const char *suffix;      /* ".sig": it is that of cosign about the layout's image */
-    bool about;              /* something about an image */
-    char repo[REF_TEXT_MAX]; /* of an image that has been named */
-};
-
-struct layout {
-    struct import_plan *plan;
-    const struct archive_files *a;
-    const char *given;
-    struct item *items;
-    size_t count;
-    int images;
-    struct err *err;
-};
+#define NAME_CONTAINERD "io.containerd.image.name"
+#define NAME_OCI        "org.opencontainers.image.ref.name"
+#define EXPORT_INDEX    "io.entrepot.index"         /* cache/export.h */
+#define KIND_COSIGN     "dev.cosignproject.cosign/" /* what `cosign save` says an entry is */
 
 /* ---- what is in it ---- */
 
-static const char *note_of(const json_t *descriptor, const char *key)
+const char *layout_note(const json_t *descriptor, const char *key)
 {
     return json_string_value(json_object_get(json_object_get(descriptor, "annotations"), key));
 }
 
-static const char *name_of(const json_t *descriptor)
+const char *layout_name(const json_t *descriptor)
 {
-    const char *full = note_of(descriptor, NAME_CONTAINERD), *ref = note_of(descriptor, NAME_OCI);
+    const char *full = layout_note(descriptor, NAME_CONTAINERD), *ref = layout_note(descriptor, NAME_OCI);
     struct digest d;
 
     if (import_is_full(full))
@@ -47,7 +24,7 @@ static const char *name_of(const json_t *descriptor)
     return ref && !digest_parse(&d, ref, strlen(ref)) && !strchr(ref, '<') ? ref : NULL;
 }
 
-static bool digest_at(const json_t *object, struct digest *d)
+bool layout_digest(const json_t *object, struct digest *d)
 {
     const char *text = json_string_value(json_object_get(object, "digest"));
 
@@ -62,7 +39,7 @@ static const struct archive_file *file_of(const struct archive_files *a, const s
     return archive_find(a, name);
 }
 
-static json_t *document_of(const struct archive_files *a, const struct digest *d)
+json_t *layout_document(const struct archive_files *a, const struct digest *d)
 {
     const struct archive_file *f = file_of(a, d);
 
@@ -87,17 +64,17 @@ static bool is_manifest(const json_t *descriptor)
     return !type;
 }
 
-static bool has_subject(const struct layout *l, const struct digest *d, struct digest *subject)
+bool layout_subject(const struct layout *l, const struct digest *d, struct digest *subject)
 {
-    json_t *doc = document_of(l->a, d);
-    bool has = digest_at(json_object_get(doc, "subject"), subject);
+    json_t *doc = layout_document(l->a, d);
+    bool has = layout_digest(json_object_get(doc, "subject"), subject);
 
     json_decref(doc);
     return has;
 }
 
 /* By its name: that of a digest, or the tag that stands for one ("sha256-<hex>.sig"). */
-static bool is_named_about(const char *name, const char **tag)
+bool layout_is_named_about(const char *name, const char **tag)
 {
     struct ref ref;
     const char *own = name;
@@ -115,11 +92,25 @@ static bool is_named_about(const char *name, const char **tag)
     return true;
 }
 
+/* Whether an index names it, also through one in it. */
+bool layout_contains(const struct layout *l, const struct digest *index, const struct digest *d, int depth)
+{
+    json_t *doc = depth < LAYOUT_DEPTH_MAX ? layout_document(l->a, index) : NULL, *entry;
+    bool found = false;
+    struct digest one;
+    size_t i;
+
+    json_array_foreach(json_object_get(doc, "manifests"), i, entry)
+        found = found || (layout_digest(entry, &one) && (digest_eq(&one, d) || layout_contains(l, &one, d, depth + 1)));
+    json_decref(doc);
+    return found;
+}
+
 /* ---- the entries ---- */
 
-static void classify(struct layout *l, struct item *it)
+static void classify(struct layout *l, struct layout_item *it)
 {
-    const char *kind = note_of(it->descriptor, "kind"), *tag = NULL;
+    const char *kind = layout_note(it->descriptor, "kind"), *tag = NULL;
     struct digest subject;
 
     if (kind && strncmp(kind, KIND_COSIGN, strlen(KIND_COSIGN)) == 0) {
@@ -129,30 +120,72 @@ static void classify(struct layout *l, struct item *it)
                      : strcmp(kind, "sboms") == 0 ? ".sbom"
                                                   : NULL;
     }
-    it->about = it->suffix || (it->name && is_named_about(it->name, &tag)) ||
-                (!it->name && has_subject(l, &it->digest, &subject));
+    it->about = it->suffix || (it->name && layout_is_named_about(it->name, &tag)) ||
+                (!it->name && layout_subject(l, &it->digest, &subject));
 }
 
 static bool read_item(struct layout *l, const json_t *d)
 {
-    struct item *it = &l->items[l->count];
+    struct layout_item *it = &l->items[l->count];
     struct digest whole;
-    const char *index = note_of(d, EXPORT_INDEX);
+    const char *index = layout_note(d, EXPORT_INDEX);
 
     if (!is_manifest(d)) {
         cli_say(stderr, "entrepot: %s: an entry of index.json is no image and is left out: it is of type %s",
                 l->a->path, json_string_value(json_object_get(d, "mediaType")));
         return true;
     }
-    if (!digest_at(d, &it->digest))
+    if (!layout_digest(d, &it->digest))
         return err_set(l->err, ERR_INVALID, "%s: an entry of index.json has no valid digest", l->a->path);
     if (index && digest_parse(&whole, index, strlen(index)) && file_of(l->a, &whole))
         it->digest = whole;
     it->descriptor = d;
-    it->name = name_of(d);
+    it->name = layout_name(d);
     classify(l, it);
     l->count++;
     return true;
+}
+
+/* The manifest whose config that is. */
+static bool find_by_config(const struct layout *l, const char *config, struct digest *d)
+{
+    struct digest want, seen;
+    bool found = false;
+
+    if (!config || !archive_blob_digest(config, &want))
+        return false;
+    for (size_t i = 0; !found && i < l->a->count; i++) {
+        const struct archive_file *f = &l->a->list[i];
+        if (f->target || !f->text || !strstr(f->text, "\"config\"") || !archive_blob_digest(f->name, d))
+            continue;
+        json_t *doc = json_loads(f->text, 0, NULL);
+        found = layout_digest(json_object_get(doc, "config"), &seen) && digest_eq(&seen, &want);
+        json_decref(doc);
+    }
+    return found;
+}
+
+static bool is_in_entries(const struct layout *l, const struct digest *d)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (digest_eq(&l->items[i].digest, d) || layout_contains(l, &l->items[i].digest, d, 0))
+            return true;
+    return false;
+}
+
+/* What `docker save` was given by its ID is in manifest.json alone. */
+static void read_docker_items(struct layout *l, const json_t *docker)
+{
+    struct digest d;
+    json_t *image;
+    size_t i;
+
+    json_array_foreach((json_t *)docker, i, image) {
+        const char *config = json_string_value(json_object_get(image, "Config"));
+        if (json_array_size(json_object_get(image, "RepoTags")) == 0 && find_by_config(l, config, &d) &&
+            !is_in_entries(l, &d))
+            l->items[l->count++].digest = d;
+    }
 }
 
 /* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
@@ -166,8 +199,12 @@ static void settle(struct layout *l)
         l->items[i].about |= named && !l->items[i].name;
     if (l->count == 1)
         l->items[0].about = false;
-    for (size_t i = 0; i < l->count; i++)
-        l->images += !l->items[i].about;
+    for (size_t i = 0; i < l->count; i++) {
+        const struct layout_item *it = &l->items[i];
+        struct digest subject;
+        l->images += !it->about;
+        l->nameless += it->about && !it->name && !it->suffix && !layout_subject(l, &it->digest, &subject);
+    }
 }
 
 static bool read_items(struct layout *l, const json_t *list)
@@ -175,17 +212,24 @@ static bool read_items(struct layout *l, const json_t *list)
     size_t i;
     json_t *d;
 
-    l->items = xcalloc(json_array_size(list) + 1, sizeof(*l->items));
+    const struct archive_file *f = archive_find(l->a, "manifest.json");
+    json_t *docker = f && f->text ? json_loads(f->text, 0, NULL) : NULL;
+    bool ok = true;
+    l->items = xcalloc(json_array_size(list) + json_array_size(docker) + 1, sizeof(*l->items));
     json_array_foreach((json_t *)list, i, d)
-        if (!read_item(l, d))
-            return false;
+        ok = ok && read_item(l, d);
+    if (ok)
+        read_docker_items(l, docker);
+    json_decref(docker);
+    if (!ok)
+        return false;
     settle(l);
     return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: there is no image in its index.json", l->a->path);
 }
 
 /* ---- names ---- */
 
-static bool no_name(struct layout *l, const struct item *it)
+static bool no_name(struct layout *l, const struct layout_item *it)
 {
     char own[REF_TEXT_MAX], text[DIGEST_TEXT_MAX];
 
@@ -211,27 +255,37 @@ static bool no_name(struct layout *l, const struct item *it)
         l->a->path, it->name, own, it->name);
 }
 
-/* --name for an image of several: it has no full name, and the template makes one of its tag. */
-static bool name_of_many(struct layout *l, const struct item *it, char out[REF_TEXT_MAX])
+/* --name for an image of several: it has no full name, and the template makes one of its tag. Without a tag, --name is
+ * their repository. */
+static bool name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
 {
-    _cleanup_free_ char *with_tag = xasprintf("%s:{tag}", l->given);
-    struct ref ref;
+    const char *slash = strrchr(l->given, '/'), *last = slash ? slash : l->given;
+    bool has_tag = strchr(last, ':') || strchr(last, '@');
 
     if (import_is_full(it->name))
         return import_expand(l->a, it->name, "", out, l->err);
     if (!it->name)
         return no_name(l, it);
-    if (import_is_template(l->given))
-        return import_expand(l->a, l->given, it->name, out, l->err);
-    /* A repository alone; ref_parse() fills a tag in. */
-    bool has_tag = strchr(strrchr(l->given, '/') ? strrchr(l->given, '/') : l->given, ':') != NULL;
-    if (has_tag || !ref_parse(&ref, l->given, NULL) || ref.digest.alg != DIGEST_NONE)
+    if (has_tag && !import_is_template(l->given))
         return err_set(l->err, ERR_INVALID, "%s has %d images: --name is for one, or has {tag} in it", l->a->path,
                        l->images);
-    return import_expand(l->a, with_tag, it->name, out, l->err);
+    _cleanup_free_ char *template = xasprintf("%s%s", l->given, has_tag ? "" : ":{tag}");
+    return import_expand(l->a, template, it->name, out, l->err);
 }
 
-static bool name_image(struct layout *l, struct item *it)
+static bool is_taken(const struct layout *l, const char *full, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+    json_t *image;
+    size_t i;
+
+    json_array_foreach(l->plan->images, i, image)
+        if (strcmp(json_string_value(json_object_get(image, "name")), full) == 0)
+            return strcmp(json_string_value(json_object_get(image, "digest")), digest_format(d, text)) != 0;
+    return false;
+}
+
+static bool name_image(struct layout *l, struct layout_item *it)
 {
     char full[REF_TEXT_MAX];
     struct ref ref;
@@ -248,163 +302,11 @@ static bool name_image(struct layout *l, struct item *it)
         ok = no_name(l, it);
     if (!ok || !ref_parse(&ref, full, l->err))
         return false;
+    if (is_taken(l, full, &it->digest))
+        return err_set(l->err, ERR_INVALID, "%s: two of its images would be called %s", l->a->path, full);
     ref_name(&ref, it->repo);
     import_add_image(l->plan, full, &it->digest);
     return true;
-}
-
-/* ---- what is about an image ---- */
-
-/* Whether an index names it, also through one in it. */
-static bool contains(const struct layout *l, const struct digest *index, const struct digest *d, int depth)
-{
-    json_t *doc = depth < DEPTH_MAX ? document_of(l->a, index) : NULL, *entry;
-    bool found = false;
-    struct digest one;
-    size_t i;
-
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry)
-        found = found || (digest_at(entry, &one) && (digest_eq(&one, d) || contains(l, &one, d, depth + 1)));
-    json_decref(doc);
-    return found;
-}
-
-static const struct item *owner_of(const struct layout *l, const struct digest *subject)
-{
-    for (size_t i = 0; i < l->count; i++)
-        if (!l->items[i].about && digest_eq(&l->items[i].digest, subject))
-            return &l->items[i];
-    for (size_t i = 0; i < l->count; i++)
-        if (!l->items[i].about && contains(l, &l->items[i].digest, subject, 0))
-            return &l->items[i];
-    return NULL;
-}
-
-/* The image that a document is about, or that what it is about is about. */
-static const struct item *owner_by_subject(const struct layout *l, const struct digest *d)
-{
-    const struct item *owner = NULL;
-    struct digest subject, at = *d;
-
-    for (int i = 0; !owner && i < DEPTH_MAX && has_subject(l, &at, &subject); i++) {
-        owner = owner_of(l, &subject);
-        at = subject;
-    }
-    return owner;
-}
-
-static const struct item *owner_by_tag(const struct layout *l, const char *tag)
-{
-    char text[DIGEST_TEXT_MAX + 1];
-    struct digest d;
-
-    snprintf(text, sizeof(text), "%.*s", (int)strcspn(tag, "."), tag);
-    text[6] = ':';
-    return digest_parse(&d, text, strlen(text)) ? owner_of(l, &d) : NULL;
-}
-
-/* The first image, if all are of one repository. */
-static const struct item *only_owner(const struct layout *l)
-{
-    const struct item *first = NULL;
-
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->items[i].about)
-            continue;
-        if (first && strcmp(first->repo, l->items[i].repo) != 0)
-            return NULL;
-        first = first ? first : &l->items[i];
-    }
-    return first;
-}
-
-static void add_about(struct layout *l, const char *repo, const char *tag, const struct digest *d)
-{
-    char text[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *full = tag ? xasprintf("%s:%s", repo, tag) : xasprintf("%s@%s", repo, digest_format(d, text));
-
-    import_add_image(l->plan, full, d);
-}
-
-/* It goes with its image, under whatever name that gets. */
-static bool name_about(struct layout *l, const struct item *it)
-{
-    const struct item *owner = owner_by_subject(l, &it->digest);
-    char text[DIGEST_TEXT_MAX + 8];
-    const char *tag = NULL;
-    struct ref ref;
-
-    if (it->name)
-        is_named_about(it->name, &tag);
-    owner = owner || !tag ? owner : owner_by_tag(l, tag);
-    owner = owner ? owner : only_owner(l);
-    if (it->suffix && owner && !tag) {
-        digest_format(&owner->digest, text);
-        *strchr(text, ':') = '-';
-        tag = strcat(text, it->suffix);
-    }
-    if (owner) {
-        add_about(l, owner->repo, tag, &it->digest);
-        return true;
-    }
-    if (!import_is_full(it->name)) {
-        cli_say(stderr,
-                "entrepot: %s: an entry of index.json is left out, %s: it has no name, and none of the images is its "
-                "subject",
-                l->a->path, digest_format(&it->digest, text));
-        return true;
-    }
-    if (!ref_parse(&ref, it->name, l->err))
-        return false;
-    import_add_image(l->plan, it->name, &it->digest);
-    return true;
-}
-
-/* What our own export has beside the entries. */
-static void add_referrers(struct layout *l, const struct item *it)
-{
-    const char *text = note_of(it->descriptor, EXPORT_REFERRERS);
-    struct digest list, d;
-    json_t *doc = text && digest_parse(&list, text, strlen(text)) ? document_of(l->a, &list) : NULL, *entry;
-    size_t i;
-
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
-        const char *name = name_of(entry), *tag = NULL;
-        if (name)
-            is_named_about(name, &tag);
-        if (digest_at(entry, &d))
-            add_about(l, it->repo, tag, &d);
-    }
-    json_decref(doc);
-}
-
-static bool is_planned(const struct layout *l, const struct digest *d)
-{
-    char text[DIGEST_TEXT_MAX];
-    json_t *image;
-    size_t i;
-
-    digest_format(d, text);
-    json_array_foreach(l->plan->images, i, image)
-        if (strcmp(json_string_value(json_object_get(image, "digest")), text) == 0)
-            return true;
-    return false;
-}
-
-/* Referrers that are in the layout and that no entry names. */
-static void find_referrers(struct layout *l)
-{
-    for (size_t i = 0; i < l->a->count; i++) {
-        const struct archive_file *f = &l->a->list[i];
-        const struct item *owner;
-        struct digest d;
-        if (f->target || !f->text || !strstr(f->text, "\"subject\"") || !archive_blob_digest(f->name, &d) ||
-            is_planned(l, &d))
-            continue;
-        owner = owner_by_subject(l, &d);
-        if (owner)
-            add_about(l, owner->repo, NULL, &d);
-    }
 }
 
 /* ---- blobs ---- */
@@ -413,13 +315,13 @@ static void find_referrers(struct layout *l)
 static bool is_made(const struct layout *l, const struct digest *d)
 {
     for (size_t i = 0; i < l->count; i++) {
-        const struct item *it = &l->items[i];
-        const char *list = note_of(it->descriptor, EXPORT_REFERRERS),
+        const struct layout_item *it = &l->items[i];
+        const char *list = layout_note(it->descriptor, EXPORT_REFERRERS),
                    *type = json_string_value(json_object_get(it->descriptor, "mediaType"));
         struct digest made;
         if (list && digest_parse(&made, list, strlen(list)) && digest_eq(&made, d))
             return true;
-        if (!digest_at(it->descriptor, &made) || digest_eq(&made, &it->digest) || !type || !strstr(type, "index"))
+        if (!layout_digest(it->descriptor, &made) || digest_eq(&made, &it->digest) || !type || !strstr(type, "index"))
             continue;
         if (digest_eq(&made, d))
             return true;
@@ -447,12 +349,12 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
         ok = l.items[i].about || name_image(&l, &l.items[i]);
     for (size_t i = 0; ok && i < l.count; i++) {
         if (l.items[i].about)
-            ok = name_about(&l, &l.items[i]);
+            ok = layout_name_about(&l, &l.items[i]);
         else
-            add_referrers(&l, &l.items[i]);
+            layout_add_referrers(&l, &l.items[i]);
     }
     if (ok) {
-        find_referrers(&l);
+        layout_find_referrers(&l);
         add_blobs(&l);
     }
     free(l.items);
