@@ -255,12 +255,25 @@ static bool touch_child(void *arg, const struct child *child)
     return l->count < LOST_CHILDREN;
 }
 
+/* What is dropped does not say any more where it came from. */
+static void note_lost(struct cache *c, struct index_txn *t, const struct digest *d, uint32_t flags)
+{
+    char repo[REF_NAME_MAX + 1];
+
+    store_note_lost(c->store, d, flags & BLOB_MANIFEST, rows_find_repo(t, d, repo) ? repo : "");
+}
+
 bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err)
 {
     struct lost_children children = {0};
-    struct blob_row row;
+    struct blob_row row = {0};
 
-    if (!rows_get_blob(t, d, &row) || store_has_blob(c->store, d))
+    if (store_has_blob(c->store, d))
+        return true;
+    bool known = rows_get_blob(t, d, &row);
+    if (known || rows_references(t, d) > 0)
+        note_lost(c, t, d, row.flags);
+    if (!known)
         return true;
     rows_each_child(t, d, touch_child, &children);
     if (!rows_drop_blob(t, d, err))

@@ -122,8 +122,8 @@ void cache_discard(struct cache *c, const struct digest *d);
 void cache_remove_unlisted(struct cache *c, const struct digest *d);
 /* Every file has been looked at: the index is whole again. Blocks. */
 bool cache_end_rebuilding(struct cache *c, struct err *err);
-/* Inside a change of the index: drops the entry of a blob that has no file (any more). What a lost manifest held is
- * given some time, in case it is fetched again. */
+/* Inside a change of the index: drops the entry of a blob that has no file (any more), and notes that it is lost
+ * (store_note_lost()). What a lost manifest held is given some time, in case it is fetched again. */
 bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err);
 
 void cache_totals(struct cache *c, struct totals *totals);

@@ -136,8 +136,7 @@ static bool enter_manifest(struct entering *e, const struct digest *d, int depth
     rows_each_child(e->t, d, visit, &w);
     if (e->err->code != ERR_OK)
         return false;
-    bool is_index = strstr(row.media_type, "index") || strstr(row.media_type, "manifest.list");
-    if (is_index ? w.whole > 0 : w.ok)
+    if (manifest_is_index_type(row.media_type) ? w.whole > 0 : w.ok)
         return true;
     *missing = w.missing;
     return false;

@@ -21,6 +21,11 @@ bool manifest_is_type(const char *media_type)
     return false;
 }
 
+bool manifest_is_index_type(const char *media_type)
+{
+    return strstr(media_type, "index") || strstr(media_type, "manifest.list");
+}
+
 /* jansson recurses; a document is measured before it is handed over. */
 static bool depth_is_sane(const char *p, size_t len)
 {

@@ -61,6 +61,8 @@ const struct part *manifest_part(const struct manifest *m, enum part_role role);
 const struct part *manifest_choose(const struct manifest *m, const char *platform);
 /* Whether a Content-Type is one of the kinds that are read here. */
 bool manifest_is_type(const char *media_type);
+/* Whether what it stands for names manifests, not layers. */
+bool manifest_is_index_type(const char *media_type);
 /* A layer that registries need not have (image-spec layer.md, "Non-Distributable Layers"; Windows' base layers). */
 bool part_is_foreign(const struct part *p);
 /* The parts as rows for rows_put_manifest(); the caller frees the array. */

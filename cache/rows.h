@@ -167,7 +167,7 @@ bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 
-/* A repository through which the blob came: linked to it, or to a manifest that names it. False if none is known. */
+/* A repository through which the blob came: linked to it, or to a manifest that names it, or with a tag of it. False if none is known. */
 bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1]);
 
 /* Something in the tables that contradicts the invariants in index.h, with what rows_repair() needs. */

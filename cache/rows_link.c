@@ -174,7 +174,26 @@ static bool find_within(struct index_txn *t, const struct digest *d, char name[R
     return found;
 }
 
+struct tagged {
+    struct index_txn *t;
+    char *name;
+    bool found;
+};
+
+static bool look_at_tag(void *arg, const struct holder *h)
+{
+    struct tagged *tagged = arg;
+
+    tagged->found = h->kind != 'm' && rows_repo_name(tagged->t, h->repo, tagged->name);
+    return !tagged->found;
+}
+
 bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1])
 {
-    return find_within(t, d, name, LINK_DEPTH);
+    struct tagged tagged = {t, name, false};
+
+    if (find_within(t, d, name, LINK_DEPTH))
+        return true;
+    rows_each_holder(t, d, look_at_tag, &tagged);
+    return tagged.found;
 }

@@ -148,7 +148,8 @@ static void thin_quarantine(struct store *s)
         int count = 0;
         while (dir && (e = readdir(dir))) {
             struct stat st;
-            if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            if (e->d_name[0] == '.' || ends_with(e->d_name, ".lost") ||
+                fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
                 continue;
             if (count++ == 0 || st.st_ctim.tv_sec < when.tv_sec) {
                 when = st.st_ctim;

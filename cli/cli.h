@@ -3,6 +3,7 @@
 #define ENTREPOT_CLI_CLI_H
 
 #include "base/err.h"
+#include "base/size.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -101,7 +102,7 @@ bool cli_fetch(const struct cli_options *o, const char *path, bool (*take)(void 
 bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, size_t *len, struct err *err);
 
 /* "1.2 GiB", "3 m ago"; return `out`. */
-enum { CLI_TEXT = 32 };
+enum { CLI_TEXT = SIZE_TEXT };
 const char *cli_size(int64_t bytes, char out[CLI_TEXT]);
 const char *cli_ago(int64_t unix_s, char out[CLI_TEXT]);
 /* "sha256:0123456789ab" */

@@ -22,16 +22,28 @@ static void show(const struct config *config, bool json)
     }
 }
 
+static void add_warning(void *arg, const char *text)
+{
+    json_array_append_new(arg, cli_json_text(text));
+}
+
 static void say_good(const struct config *config, bool json)
 {
-    if (json) {
-        json_t *j =
-            json_pack("{s:b, s:o}", "good", 1, "file", config->file ? cli_json_text(config->file) : json_null());
+    json_t *warnings = json_array(), *w;
+    struct config_disk disk;
+    size_t i;
+
+    if (config_look_at_disk(config->cache_path, &disk))
+        config_check_limits(config, &disk, add_warning, warnings);
+    json_array_foreach(json ? NULL : warnings, i, w)
+        cli_say(stderr, "entrepot: %s", json_string_value(w));
+    json_t *j = json_pack("{s:b, s:o, s:o}", "good", 1, "file",
+                          config->file ? cli_json_text(config->file) : json_null(), "warnings", warnings);
+    if (json)
         cli_print_json(j);
-        json_decref(j);
-    } else {
+    else
         cli_say(stdout, "%s: good", config->file ? config->file : "the built-in defaults");
-    }
+    json_decref(j);
 }
 
 int cmd_config(int argc, char **argv)

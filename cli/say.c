@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/clock.h"
+#include "base/size.h"
 #include "base/visible.h"
 
 #include <string.h>
@@ -75,16 +76,7 @@ int cli_fail(const struct err *err)
 
 const char *cli_size(int64_t bytes, char out[CLI_TEXT])
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double n = (double)bytes;
-    size_t unit = 0;
-
-    while (n >= 1024 && unit + 1 < ARRAY_LEN(units)) {
-        n /= 1024;
-        unit++;
-    }
-    snprintf(out, CLI_TEXT, unit == 0 || n >= 100 ? "%.0f %s" : "%.1f %s", n, units[unit]);
-    return out;
+    return size_text(bytes, out);
 }
 
 const char *cli_ago(int64_t unix_s, char out[CLI_TEXT])

@@ -36,6 +36,9 @@ struct limits gc_limits(struct gc *gc)
         return l;
     }
     l.max = share(gc->o.max_bytes, gc->o.max_percent, total);
+    /* A share of the file system is not meant to take what others had when we began. */
+    if (gc->o.max_bytes < 0)
+        l.max = MIN(l.max, gc->most);
     l.high = (int64_t)((double)l.max / 100 * gc->o.high);
     l.low = (int64_t)((double)l.max / 100 * gc->o.low);
     l.missing = MAX(share(gc->o.min_free_bytes, gc->o.min_free_percent, total) - available, (int64_t)0);
@@ -348,6 +351,32 @@ static void *work(void *arg)
     return NULL;
 }
 
+static bool add_size(void *arg, const struct digest *d, int64_t size)
+{
+    (void)d;
+    *(int64_t *)arg += size;
+    return true;
+}
+
+/* While the index is being made anew it does not know what there is. */
+static void measure(struct gc *gc)
+{
+    struct totals t;
+    struct err err;
+
+    gc->most = INT64_MAX;
+    cache_totals(gc->cache, &t);
+    gc->space.used = t.bytes;
+    if (atomic_load(&gc->cache->rebuilding)) {
+        gc->space.used = 0;
+        store_each_blob(gc->cache->store, add_size, &gc->space.used);
+    }
+    if (!store_space(gc->cache->store, &gc->space.total, &gc->space.available, &err))
+        return;
+    int64_t least = share(gc->o.min_free_bytes, gc->o.min_free_percent, gc->space.total);
+    gc->most = MAX(gc->space.available + gc->space.used - least, (int64_t)0);
+}
+
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err)
 {
     struct gc *gc = xcalloc(1, sizeof(*gc));
@@ -356,6 +385,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     gc->o = *options;
     if (!gc->o.policy)
         gc->o.policy = &POLICY_GDSF;
+    measure(gc);
     STAILQ_INIT(&gc->wishes);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);
@@ -406,6 +436,11 @@ void gc_free(struct gc *gc)
 bool gc_is_settled(struct gc *gc)
 {
     return atomic_load(&gc->settled);
+}
+
+void gc_get_space(struct gc *gc, struct gc_space *out)
+{
+    *out = gc->space;
 }
 
 void gc_get_stats(struct gc *gc, struct gc_stats *out)

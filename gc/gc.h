@@ -3,7 +3,8 @@
  * 1. Blobs that nothing refers to, unused for `grace`: removed.
  * 2. Above the high-water mark: images are retired, the lowest rank first (policy.h), until the low-water mark; of what
  *    an image held, each blob whose last reference goes is removed, each that another image holds stays.
- * 3. Tags of manifests that are not here are forgotten after `grace`.
+ * 3. Tags of manifests that are not here are forgotten after `grace`, unless the manifest was here and is lost: verify
+ *    --repair brings it in again (scrub.h).
  *
  * What is leased (being served or brought in), or belongs to an image that was used less than `grace` ago, stays. A
  * sweep works in transactions of at most 256 entries, with pauses for other writers; files are moved out of the way
@@ -21,13 +22,18 @@
 struct gc;
 
 struct gc_options {
-    int64_t max_bytes; /* -1: a share of the file system */
+    int64_t max_bytes; /* -1: a share of the file system, but no more than min_free leaves free at the start */
     double max_percent;
     int64_t min_free_bytes; /* -1: a share */
     double min_free_percent;
     double high, low; /* percent of the limit */
     int64_t grace_ms, interval_ms;
     const struct policy *policy;
+};
+
+/* The cache's file system at the start, in bytes, and what the cache had of it. */
+struct gc_space {
+    int64_t total, available, used;
 };
 
 struct gc_stats {
@@ -62,6 +68,7 @@ void gc_free(struct gc *gc);
 /* Whether index and files have been brought together since the start (reconcile.h). */
 bool gc_is_settled(struct gc *gc);
 void gc_get_stats(struct gc *gc, struct gc_stats *out);
+void gc_get_space(struct gc *gc, struct gc_space *out);
 /* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only says what would go, and why every
  * other image stays. Waits: for admin workers, not for loops. The caller frees the report. */
 bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);

@@ -26,6 +26,8 @@ struct gc {
     /* set once */
     struct cache *cache;
     struct gc_options o;
+    struct gc_space space;
+    int64_t most; /* bytes that the cache may have, for min_free to hold, by what there was at the start */
     pthread_t thread, reconciler;
     bool started, reconciling;
     atomic_bool ending, settled;

@@ -7,6 +7,25 @@
 
 enum { CHUNK = 64, FINDINGS_MAX = 1000, PASSES_MAX = 100, PROGRESS_MS = 500 };
 
+struct digests {
+    struct digest *list;
+    size_t count, room;
+};
+
+static void digests_add(struct digests *all, const struct digest *d)
+{
+    if (all->count == all->room) {
+        all->room = all->room ? 2 * all->room : 64;
+        all->list = xrealloc(all->list, all->room * sizeof(*all->list));
+    }
+    all->list[all->count++] = *d;
+}
+
+static void digests_free(struct digests *all)
+{
+    free(all->list);
+}
+
 struct scrub {
     struct cache *cache;
     const struct scrub_wish *wish;
@@ -133,20 +152,23 @@ static void read_origin(struct index_txn *t, void *arg)
     o->known = rows_find_repo(t, o->d, o->repo);
 }
 
-static void fetch_again(struct scrub *s, const struct origin *o, bool manifest)
+/* True if it is here again. */
+static bool fetch_again(struct scrub *s, const struct origin *o, bool manifest)
 {
     struct err err = {0};
     char why[ERR_MSG_MAX + 64];
 
     if (!s->wish->repair)
-        return;
+        return false;
     if (o->known && s->wish->fetch && s->wish->fetch(s->wish->arg, o->repo, o->d, manifest, &err)) {
         s->sum->fetched++;
-        return;
+        store_forget_lost(s->cache->store, o->d);
+        return true;
     }
     s->sum->lost++;
     snprintf(why, sizeof(why), "cannot be fetched again: %s", o->known ? err.msg : "no repository is known to have it");
     say(s, o->d, why);
+    return false;
 }
 
 static void check_blob(struct scrub *s, const struct digest *d, bool manifest, const struct verify_pace *pace)
@@ -196,6 +218,126 @@ static void check_blobs(struct scrub *s, const struct verify_pace *pace)
     free(c);
 }
 
+/* ---- what was found damaged or missing before, by whomever, and is not here again ---- */
+
+struct lost {
+    struct index_txn *t;
+    struct origin origin;
+    bool needed, manifest;
+};
+
+static bool look_at_holder(void *arg, const struct holder *h)
+{
+    struct lost *l = arg;
+    struct blob_row row;
+
+    l->needed = true;
+    l->manifest = l->manifest || h->kind != 'm' ||
+                  (rows_get_blob(l->t, &h->manifest, &row) && manifest_is_index_type(row.media_type));
+    return true;
+}
+
+static void read_lost(struct index_txn *t, void *arg)
+{
+    struct lost *l = arg;
+
+    l->t = t;
+    rows_each_holder(t, l->origin.d, look_at_holder, l);
+    l->origin.known = l->origin.repo[0] || rows_find_repo(t, l->origin.d, l->origin.repo);
+}
+
+struct contents {
+    struct index_txn *t;
+    const struct digest *manifest;
+    struct digests missing;
+};
+
+static bool add_missing(void *arg, const struct child *c)
+{
+    struct contents *all = arg;
+    struct blob_row row;
+
+    if (c->role == CHILD_CONTENT && !rows_get_blob(all->t, &c->digest, &row))
+        digests_add(&all->missing, &c->digest);
+    return true;
+}
+
+static void read_contents(struct index_txn *t, void *arg)
+{
+    struct contents *all = arg;
+    struct blob_row row;
+
+    all->t = t;
+    if (rows_get_blob(t, all->manifest, &row) && !manifest_is_index_type(row.media_type))
+        rows_each_child(t, all->manifest, add_missing, all);
+}
+
+/* While a manifest was lost, nothing held its layers. */
+static void fetch_contents(struct scrub *s, const struct origin *of)
+{
+    struct contents all = {.manifest = of->d};
+
+    index_read(s->cache->index, read_contents, &all);
+    for (size_t i = 0; i < all.missing.count && !is_stopped(s); i++) {
+        struct origin o = *of;
+        o.d = &all.missing.list[i];
+        s->sum->missing++;
+        fetch_again(s, &o, false);
+    }
+    digests_free(&all.missing);
+}
+
+enum lost_now { LOST_UNNEEDED, LOST_HERE, LOST_FETCHED, LOST_LACKED };
+
+static enum lost_now check_lost_one(struct scrub *s, const struct digest *d)
+{
+    struct lost l = {.origin.d = d};
+
+    if (store_has_blob(s->cache->store, d) || !store_read_lost(s->cache->store, d, &l.manifest, l.origin.repo))
+        return LOST_HERE;
+    index_read(s->cache->index, read_lost, &l);
+    if (!l.needed)
+        return LOST_UNNEEDED;
+    s->sum->missing++;
+    say(s, d, "was damaged or lost earlier, and is not here again");
+    if (!fetch_again(s, &l.origin, l.manifest))
+        return LOST_LACKED;
+    if (l.manifest)
+        fetch_contents(s, &l.origin);
+    return LOST_FETCHED;
+}
+
+static bool add_lost(void *arg, const struct digest *d)
+{
+    digests_add(arg, d);
+    return true;
+}
+
+/* What a manifest needs is known when it is here again: until none comes any more. What nothing needs is forgotten,
+ * unless something that may need it is not here yet. */
+static void check_lost(struct scrub *s)
+{
+    struct digests all = {0};
+    bool lacked = false, again = true;
+
+    store_each_lost(s->cache->store, add_lost, &all);
+    _cleanup_free_ enum lost_now *now = xcalloc(all.count + 1, sizeof(*now));
+    while (again && !is_stopped(s)) {
+        again = false;
+        for (size_t i = 0; i < all.count && !is_stopped(s); i++) {
+            if (now[i] != LOST_UNNEEDED)
+                continue;
+            now[i] = check_lost_one(s, &all.list[i]);
+            again = again || now[i] == LOST_FETCHED;
+            lacked = lacked || now[i] == LOST_LACKED;
+        }
+    }
+    for (size_t i = 0; i < all.count && !is_stopped(s); i++)
+        if (now[i] == LOST_HERE || (now[i] == LOST_UNNEEDED && !lacked))
+            store_forget_lost(s->cache->store, &all.list[i]);
+    digests_free(&all);
+}
+
 static bool never(void *arg)
 {
     (void)arg;
@@ -213,6 +355,7 @@ bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *su
         return err_set(err, ERR_INVALID, "a verification is running already");
     bool ok = check_references(&s, err);
     if (ok) {
+        check_lost(&s);
         reconcile_files(gc->cache, true, &pace, &r);
         reconcile_files(gc->cache, false, &pace, &r);
         sum->adopted = r.adopted;

@@ -7,7 +7,8 @@
 
 void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, bool dry_run)
 {
-    *s = (struct sweep){.policy = policy, .dry_run = dry_run, .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
+    *s = (struct sweep){
+        .store = cache->store, .policy = policy, .dry_run = dry_run, .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
     s->go.use = cache->use;
     s->go.entries = dry_run ? SIZE_MAX : SWEEP_ENTRIES;
 }
@@ -151,7 +152,7 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
     return ok && end(s, err);
 }
 
-/* ---- pass three: tags of nothing ---- */
+/* ---- pass three: tags of nothing; but those of a manifest that was lost are for verify --repair ---- */
 
 struct empties {
     struct index_txn *t;
@@ -173,7 +174,7 @@ static bool pick_empty(void *arg, uint64_t repo, const char *tag, const struct t
     e->repo = repo;
     snprintf(e->tag, sizeof(e->tag), "%s", tag);
     if (row->checked_ms / 1000 <= e->s->go.cutoff && !rows_get_blob(e->t, &row->digest, &blob) &&
-        !rows_pinned(e->t, repo, tag)) {
+        !rows_pinned(e->t, repo, tag) && !store_is_lost(e->s->store, &row->digest)) {
         e->list[e->count].repo = repo;
         snprintf(e->list[e->count++].tag, sizeof(e->list[0].tag), "%s", tag);
     }

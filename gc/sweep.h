@@ -11,6 +11,7 @@ enum {
 };
 
 struct sweep {
+    struct store *store;
     const struct policy *policy;
     int64_t target; /* bytes; the second pass ends there */
     bool dry_run;   /* look, and take it back */
@@ -40,7 +41,7 @@ void sweep_free(struct sweep *s);
 bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err);
 bool sweep_images(struct index_txn *t, void *arg, struct err *err);
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err);
-/* Tags of manifests that never came, or were lost and not asked for since: a part of the table at a time. */
+/* Tags of manifests that never came: a part of the table at a time. */
 bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err);
 
 #endif

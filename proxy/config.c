@@ -246,7 +246,7 @@ static void defaults(struct config *c)
     c->log_level = LOG_LEVEL_INFO;
     c->log_format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
     c->max_size = (struct amount){.bytes = -1, .percent = 80};
-    c->min_free = (struct amount){.bytes = -1, .percent = 5};
+    c->min_free = (struct amount){.bytes = -1, .percent = 20}; /* kubelet evicts below 15 % and 10 % */
     c->gc_high = 95;
     c->gc_low = 85;
     c->gc_grace_ms = 3600 * 1000;

@@ -109,6 +109,16 @@ void config_print(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */
 json_t *config_json(const struct config *c);
 
+/* The file system of a cache, in bytes, and what the cache's blobs have of it. */
+struct config_disk {
+    int64_t total, available, used;
+};
+/* Looks; the folder need not be there yet. False if nobody knows. */
+bool config_look_at_disk(const char *path, struct config_disk *disk);
+/* Says what of cache.max_size and cache.min_free can never hold there. */
+void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
+                         void *arg);
+
 /* "500MiB", "2TiB", "80%"; "5m", "30d". False if they are neither. */
 bool config_parse_amount(const char *text, struct amount *out);
 bool config_parse_duration(const char *text, int64_t *ms);

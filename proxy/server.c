@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/size.h"
 #include "gc/gc.h"
 #include "proxy/handlers.h"
 
@@ -289,6 +290,25 @@ static bool start_worker(struct proxy *p, int n, struct err *err)
     return true;
 }
 
+static void warn_limit(void *arg UNUSED, const char *text)
+{
+    log_warn("%s", text);
+}
+
+static void say_limits(struct proxy *p)
+{
+    struct gc_space space;
+    struct gc_stats stats;
+    char limit[SIZE_TEXT];
+
+    gc_get_space(p->gc, &space);
+    gc_get_stats(p->gc, &stats);
+    if (space.total > 0)
+        config_check_limits(p->config, &(struct config_disk){space.total, space.available, space.used}, warn_limit,
+                            NULL);
+    log_info("the cache holds %s at most", size_text(stats.limit_bytes, limit));
+}
+
 static bool open_parts(struct proxy *p, struct err *err)
 {
     const struct config *c = p->config;
@@ -317,6 +337,8 @@ static bool open_parts(struct proxy *p, struct err *err)
     p->sites = sites_new(c, p->cred_workers);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
+    if (p->gc)
+        say_limits(p);
     return p->gc != NULL;
 }
 

@@ -83,6 +83,7 @@ entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache
 }
 entrepot_is_ready() { curl -sf "http://127.0.0.1:$PORT/readyz" || ! kill -0 "$ENTREPOT_PID"; }
 entrepot_try() { # the same; false if it does not start
+    case "${CACHE_MORE:-}" in *min_free*) ;; *) local CACHE_MORE="min_free: 0B${CACHE_MORE:+, $CACHE_MORE}" ;; esac # whatever this disk has
     [ -n "$PORT" ] || PORT=$(free_port)
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]

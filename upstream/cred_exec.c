@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { LOOK_MS = 50 };
+enum { HELPER_NAME_MAX = 64, LOOK_MS = 50 };
 
 struct pipes {
     int in[2], out[2]; /* the program's; -1: closed */
@@ -148,6 +148,13 @@ bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, str
 
 /* ---- docker-credential-NAME ---- */
 
+static bool is_helper_name(const char *name)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+    return len > 0 && len <= HELPER_NAME_MAX && name[len] == '\0';
+}
+
 bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, struct err *err)
 {
     _cleanup_free_ char *program = xasprintf("docker-credential-%s", name);
@@ -155,8 +162,9 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
     _cleanup_secret_buf_ struct buf out = {0};
     int status = 0;
 
-    if (strchr(name, '/'))
-        return err_set(err, ERR_INVALID, "\"%s\" is no helper's name", name);
+    /* It may stand in a file of secrets, and be one of them that has got there by mistake. */
+    if (!is_helper_name(name))
+        return err_set(err, ERR_INVALID, "what is said to be the helper's name cannot be one");
     if (!cred_run(argv, server, t->stop, &out, &status, err))
         return false;
     /* The protocol's word for it, on stdout with a failure. */

@@ -132,8 +132,7 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
 
 static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct err *err)
 {
-    json_error_t why;
-    json_t *doc = json_loadb(q->answer.data ? q->answer.data : "", q->answer.len, 0, &why);
+    json_t *doc = json_loadb(q->answer.data ? q->answer.data : "", q->answer.len, 0, NULL);
     const char *text = json_string_value(json_object_get(doc, "token"));
     const json_t *life = json_object_get(doc, "expires_in");
 

@@ -32,6 +32,20 @@ is "$(path --sock="$W/admin.sock")" "$W/cache" "--sock="
 is "$(path -- 2>/dev/null)" "$W/odd\\xff\\x1b[31m" "nothing behind --"
 unset ENTREPOT_SOCKET
 
+say "a limit that can never hold"
+for key in "max_size: 900TiB" "min_free: 900TiB"; do
+    printf 'cache: {path: %s, %s}\nlisten: [{address: "127.0.0.1:0"}]\nadmin: {socket: %s}\n' "$W/huge" "$key" "$W/huge.sock" >"$W/huge.yaml"
+    "$ENTREPOT" config check --config="$W/huge.yaml" >"$W/out" 2>"$W/err" || fail "config check: $(cat "$W/err")"
+    grep -q "^entrepot: cache.${key%:*}: 900 TiB can" "$W/err" || fail "config check does not say it: $(cat "$W/err")"
+    "$ENTREPOT" config check --config="$W/huge.yaml" --json | jq -e '.good and (.warnings | length) == 1' >/dev/null || fail "nor as JSON"
+    "$ENTREPOT" serve --config "$W/huge.yaml" --offline >"$W/huge.log" 2>&1 &
+    huge=$!
+    PIDS+=($huge)
+    wait_for 10 grep -q "warn *cache.${key%:*}: 900 TiB can" "$W/huge.log" || fail "the daemon does not say it"
+    kill $huge
+    wait $huge || true
+done
+
 say "what is printed"
 python3 tests/e2e/commands.py prints "$ENTREPOT" "$W" || fail "see above"
 LC_ALL=C grep -nP '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]' "$W/entrepot.log" "$W/other.log" && fail "in the log"

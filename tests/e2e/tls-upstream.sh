@@ -41,7 +41,7 @@ start() { # lines of the upstream
     cat >"$W/config.yaml" <<YAML
 listen: [{address: "127.0.0.1:$PORT"}]
 admin: {socket: $W/admin.sock}
-cache: {path: $W/cache}
+cache: {path: $W/cache, min_free: 0B}
 tags: {negative_ttl: 0s}
 upstreams:
   - name: docker.io

@@ -33,7 +33,7 @@ config() { # ENDPOINT-PORT...
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
 	admin: {socket: $W/admin.sock}
-	cache: {path: $W/cache}
+	cache: {path: $W/cache, min_free: 0B}
 	upstreams: [{name: docker.io, endpoints: [${list%, }], insecure: true, stall_timeout: 2s}]
 	tags: {ttl: 1h, negative_ttl: 0s}
 	YAML

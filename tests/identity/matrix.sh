@@ -120,7 +120,7 @@ entrepot_with() { # TTL
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
 	admin: {socket: $W/admin.sock}
-	cache: {path: $W/cache}
+	cache: {path: $W/cache, min_free: 0B}
 	log: {level: debug}
 	tags: {ttl: $1, negative_ttl: 0s}
 	upstreams:

@@ -152,5 +152,31 @@ ask verify --rate 0 >"$W/verify.out" || fail "verify after repair: $(cat "$W/ver
 before=$(registry_asked GET blobs)
 right
 is "$(registry_asked GET blobs)" "$before" "nothing is fetched after the repair"
+
+say "what verify alone found, what a client ran into, and what the last repair could not fetch, a later repair brings back"
+sum() { ask verify --rate 0 "$@" --json | tail -n 1 | jq -c '[.damaged, .missing, .fetched, .lost, .ok]'; }
+last=$(upstream_manifest two 1 | jq -r '.layers[-1].digest')
+chmod u+w "$(file "$big")" "$(file "$manifest")"; flip "$(file "$big")"; flip "$(file "$manifest")"
+rm "$(file "$base")"
+is "$(sum)" "[2,1,0,0,false]" "verify"
+is "$(sum)" "[0,2,0,0,false]" "verify again: they are not here, and what the lost manifest needs is not known"
+rm "$(file "$last")"
+registry_stop
+code=$(get "library/two/blobs/$last")
+case $code in 5??) ;; *) fail "a lost blob was answered with $code" ;; esac
+is "$(sum --repair)" "[0,3,0,3,false]" "a repair with the registry away"
+entrepot_stop
+entrepot_start "" "tags: {ttl: 1h}"
+registry_start
+is "$(sum --repair)" "[0,4,4,0,false]" "a repair after that"
+is "$(sum)" "[0,0,0,0,true]" "and all is well"
+is "$(find "$W/cache/quarantine" -name '*.lost' | wc -l)" 0 "notes that are left"
+before=$(registry_asked GET blobs)
+right
+is "$(registry_asked GET blobs)" "$before" "nothing is fetched after the repair"
+rm "$(file "$big")"
+is "$(sum)" "[0,1,0,0,false]" "one more is lost"
+ask rm one:1 >/dev/null
+is "$(sum --repair)" "[0,0,0,0,true]" "what nobody needs any more is not fetched"
 entrepot_stop
 sound

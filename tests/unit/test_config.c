@@ -205,7 +205,7 @@ static void defaults(void **state UNUSED)
     assert_int_equal(c.fetchers, 2);
     assert_int_equal(c.log_level, LOG_LEVEL_INFO);
     assert_true(c.max_size.bytes == -1 && c.max_size.percent == 80);
-    assert_true(c.min_free.bytes == -1 && c.min_free.percent == 5);
+    assert_true(c.min_free.bytes == -1 && c.min_free.percent == 20);
     assert_true(c.gc_high == 95 && c.gc_low == 85 && !c.gc_lru);
     assert_int_equal(c.gc_grace_ms, 3600000);
     assert_int_equal(c.gc_interval_ms, 60000);

@@ -162,6 +162,48 @@ static void docker_config(void **state)
     }
 }
 
+/* Whatever is wrong with it: what a file of secrets, or a helper, says is in no message. */
+static void secrets_are_not_shown(void **state)
+{
+    static const char *const files[] = {
+        "open-sesame",
+        "open-sesame:{}",
+        "{open-sesame",
+        "{\"auths\": open-sesame}",
+        "{\"auths\":{\"ghcr.io\":{\"auth\":\"open-sesame",
+        "[\"open-sesame\"]",
+        "\"open-sesame\"",
+        "{\"credsStore\":\"/open-sesame\"}",
+        "{\"credsStore\":\"open-sesame !\"}",
+        "{\"credHelpers\":{\"ghcr.io\":\"a/open-sesame\"}}",
+        "{\"credsStore\":\"says\"}",
+        "{\"client_email\":\"open-sesame\"}",
+        "{\"client_email\":\"a\",\"private_key\":\"open-sesame\"}",
+        "{\"client_email\":\"a\",\"private_key\":\"open-sesame\",\"token_uri\":\"open-sesame\"}",
+    };
+    struct fixture *f = *state;
+    int failed = 0;
+
+    free(write_file(f, "docker-credential-says", "#!/bin/sh\necho '{\"Secret\": open-sesame}'\n", 0755));
+    _cleanup_free_ char *provider = write_file(f, "provider", "#!/bin/sh\necho '{\"auth\": open-sesame}'\n", 0755);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        _cleanup_free_ char *file = write_file(f, "secrets", files[i], 0600);
+        struct cred_options options[] = {{.docker_config = file},
+                                         {.provider = "gcp", .key_file = file},
+                                         {.provider = "kubelet", .command = provider},
+                                         {.helper = "says"}};
+        for (size_t k = 0; k < ARRAY_LEN(options); k++) {
+            struct cred *c = cred_new(&options[k], "ghcr.io", f->workers);
+            struct answer a = ask(f, c, "o/x");
+            if (a.failed && (!a.err.msg[0] || strstr(a.err.msg, "sesame")))
+                fail_msg("file %zu, option %zu: %s", i, k, a.err.msg);
+            failed += a.failed;
+            cred_free(c);
+        }
+    }
+    assert_true(failed > (int)ARRAY_LEN(files) * 3);
+}
+
 /* ---- helpers ---- */
 
 static void one_request_for_many(void **state)
@@ -385,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(docker_config, setup, teardown),
+        cmocka_unit_test_setup_teardown(secrets_are_not_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(one_request_for_many, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_remembered, setup, teardown),
         cmocka_unit_test_setup_teardown(helpers_that_misbehave, setup, teardown),
