@@ -25,7 +25,6 @@ static const struct {
 
 static const char *const KNOWN_ARCHS[] = {"386",   "amd64",   "arm",   "arm64", "loong64", "mips64le",
                                           "ppc64", "ppc64le", "s390x", "wasm",  "riscv64"};
-static const char *const KNOWN_SYSTEMS[] = {"linux", "windows", "darwin", "macos", "freebsd"};
 
 static bool copy_part(char out[PART_MAX + 1], const char *from, size_t len)
 {
@@ -80,20 +79,15 @@ static void rename_parts(struct parts *p)
     }
 }
 
-static bool is_among(const char *name, const char *const *list, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(name, list[i]) == 0)
-            return true;
-    return false;
-}
-
 static bool is_arch(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(ARCHS); i++)
         if (strcmp(name, ARCHS[i].name) == 0)
             return true;
-    return is_among(name, KNOWN_ARCHS, ARRAY_LEN(KNOWN_ARCHS));
+    for (size_t i = 0; i < ARRAY_LEN(KNOWN_ARCHS); i++)
+        if (strcmp(name, KNOWN_ARCHS[i]) == 0)
+            return true;
+    return false;
 }
 
 const char *platform_of_host(char out[PLATFORM_TEXT])
@@ -108,30 +102,18 @@ const char *platform_of_host(char out[PLATFORM_TEXT])
     return out;
 }
 
-/* One word: which of the two is it? */
-static bool fill_in(struct parts *p)
-{
-    char host[PLATFORM_TEXT];
-    struct parts ours;
-
-    if (is_arch(p->os)) {
-        snprintf(p->arch, sizeof(p->arch), "%s", p->os);
-        snprintf(p->os, sizeof(p->os), "linux");
-        return true;
-    }
-    split(platform_of_host(host), &ours);
-    snprintf(p->arch, sizeof(p->arch), "%s", ours.arch);
-    return is_among(p->os, KNOWN_SYSTEMS, ARRAY_LEN(KNOWN_SYSTEMS));
-}
-
 bool platform_normalize(const char *text, char out[PLATFORM_TEXT])
 {
     struct parts p;
 
     if (!split(text, &p))
         return false;
-    if (!p.arch[0] && !fill_in(&p))
-        return false;
+    if (!p.arch[0]) { /* one word: an architecture */
+        if (!is_arch(p.os))
+            return false;
+        memcpy(p.arch, p.os, sizeof(p.arch));
+        snprintf(p.os, sizeof(p.os), "linux");
+    }
     rename_parts(&p);
     snprintf(out, PLATFORM_TEXT, "%s/%s%s%s%s%s", p.os, p.arch, p.variant[0] ? "/" : "", p.variant,
              p.version[0] ? ":" : "", p.version);

@@ -13,7 +13,7 @@
 enum { PLATFORM_TEXT = 128 };
 
 /* What people and other tools call it ("x86_64", "linux/aarch64", "arm64", "windows(10.0.20348)/amd64") in the words of
- * images; what is left out is filled in from this machine. False: it is none. */
+ * images; an architecture alone is Linux's. False: it is none. */
 bool platform_normalize(const char *text, char out[PLATFORM_TEXT]);
 /* This machine's, in the words of images. */
 const char *platform_of_host(char out[PLATFORM_TEXT]);

@@ -21,6 +21,8 @@ const char *layout_name(const json_t *descriptor)
 
     if (import_is_full(full))
         return full;
+    if (full && digest_parse(&d, full, strlen(full))) /* what CRI calls it; then `ref` is a part of that */
+        return NULL;
     return ref && !digest_parse(&d, ref, strlen(ref)) && !strchr(ref, '<') ? ref : NULL;
 }
 
