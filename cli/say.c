@@ -10,19 +10,17 @@
 
 void cli_say(FILE *to, const char *fmt, ...)
 {
-    _cleanup_buf_ struct buf line = {0}, shown = {0};
-    va_list ap, again;
+    _cleanup_buf_ struct buf shown = {0};
+    _cleanup_free_ char *line = NULL;
+    va_list ap;
 
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vasprintf(&line, fmt, ap);
     va_end(ap);
-    if (n > 0) {
-        vsnprintf(buf_reserve(&line, (size_t)n), (size_t)n + 1, fmt, again);
-        line.len = (size_t)n;
-    }
-    va_end(again);
-    buf_add_visible(&shown, line.data ? line.data : "", line.len, VISIBLE_LINE);
+    if (n > 0)
+        buf_add_visible(&shown, line, (size_t)n, VISIBLE_LINE);
+    else if (n < 0)
+        line = NULL;
     buf_adds(&shown, "\n");
     fwrite(shown.data, 1, shown.len, to);
 }
