@@ -5,7 +5,17 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 CC       ?= cc
 WERROR   ?= -Werror
+# llhttp: the library of newer distributions (Debian 13, Ubuntu 24.04), else the C sources in Debian 12's node-llhttp.
+# LLHTTP=FOLDER takes sources from there.
+ifndef LLHTTP
+LLHTTP_LIBS := $(shell pkg-config --libs libllhttp 2>/dev/null)
+endif
+ifneq ($(LLHTTP_LIBS),)
+LLHTTP_CFLAGS := $(shell pkg-config --cflags libllhttp)
+else
 LLHTTP   ?= /usr/share/llhttp
+LLHTTP_CFLAGS := -isystem /usr/share/include/llhttp
+endif
 
 # `make asan`, `make tsan`, and with `test` after them: the same in a folder of their own, under a sanitizer.
 ifneq ($(filter asan,$(MAKECMDGOALS)),)
@@ -24,16 +34,16 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery identity patience airgap e2e
+SUITES   ?= unit protocol concurrency recovery identity patience airgap systemd e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion $(WERROR)
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
-ALL_CFLAGS  = -std=gnu17 $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. -isystem /usr/share/include/llhttp
+ALL_CFLAGS  = -std=gnu17 $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread
-LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd -lm
+LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(wildcard cli/*.c)
@@ -44,15 +54,21 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
-LLHTTP_OBJ := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
+LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
-BUILD_PKGS := gcc libc6-dev ca-certificates libevent-dev libcurl4-openssl-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev \
-	libsystemd-dev node-llhttp
-TEST_PKGS := libcmocka-dev buildah tmux faketime xfsprogs zstd xz-utils openssl procps varnish docker-registry skopeo umoci containerd runc docker.io podman crun debootstrap \
-	busybox-static apache2-utils strace e2fsprogs jq curl wrk nginx-light iproute2 mandoc python3 python3-yaml
-LINT_PKGS := clang-format clang-tidy cppcheck
+# Names of Debian 12 and 13; tests/packages says how to read them.
+BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca-certificates.crt pkgconf,pkg-config=pkg-config libevent-dev \
+	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev libsystemd-dev \
+	libllhttp-dev,node-llhttp=/usr/include/llhttp.h,/usr/share/llhttp/llhttp.c
+ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
+TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
+	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
+	nginx-light,nginx=nginx iproute2=ip mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
+# Those of the suite systemd, which boots a Debian.
+TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
+LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
 
 all: | deps ## build
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
@@ -79,7 +95,7 @@ $(B)/%.o: %.c
 
 $(B)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -g $(SANITIZE) -DLLHTTP_STRICT_MODE=1 -I/usr/share/include/llhttp -c -o $@ $<
+	$(CC) -O2 -g $(SANITIZE) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -lcmocka
@@ -106,7 +122,14 @@ tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN)
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
-	@B=$(B) T="$(T)" tests/run $(SUITES)
+	@B=$(B) T="$(T)" tests/run $(SUITES) $(MORE)
+
+test-distros: ## a fresh clone on Debian 12 and 13, in chroots: build, run, unit tests; FULL=1: all of `make test` there
+	@tests/packages debootstrap= git= curl= iproute2=ip
+	@DISTROS="$(DISTROS)" tests/run distros
+
+test-systemd: ## what README says of the service, in a Debian that is booted (RELEASE=trixie: another one)
+	@$(MAKE) --no-print-directory SUITES=systemd test
 
 test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
 	@B=$(B) T="$(T)" tests/run engines
@@ -126,10 +149,11 @@ soak: | test-deps ## crashes, the collector's model, pulls while it works: for l
 	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 tests/run concurrency recovery
 
 lint: ## format, static analysis, layers
-	@tests/packages $(LINT_PKGS) mandoc
+	@tests/packages $(LINT_PKGS)
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
-install: all ## DESTDIR= PREFIX=
+# As root after `make`: it calls no apt, and builds only what is out of date.
+install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user is made and systemd told of the units
 	install -D -m 0755 $(B)/entrepot $(DESTDIR)$(PREFIX)/bin/entrepot
 	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
@@ -139,6 +163,7 @@ install: all ## DESTDIR= PREFIX=
 		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/settle
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan $(B)
@@ -149,4 +174,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test test-engines bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak lint install clean help

@@ -35,7 +35,7 @@ enum err_code {
     ERR_BUSY,        /* somebody else is at it: again in a while */
 };
 
-enum { ERR_MSG_MAX = 384 };
+enum { ERR_MSG_MAX = 2560 /* bytes; upstream/transfer.h: what a registry says, what went wrong with each endpoint */ };
 
 struct err {
     enum err_code code;

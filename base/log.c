@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LINE_MAX_BYTES = 2048, TOPICS_MAX = 32, TOPIC_MS = 60000 };
+enum { LINE_MAX_BYTES = 6144, TOPICS_MAX = 32, TOPIC_MS = 60000 };
 
 static _Atomic int threshold = LOG_LEVEL_INFO;
 static _Atomic int line_format = LOG_FORMAT_TEXT;

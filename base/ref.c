@@ -145,6 +145,14 @@ static bool split_suffixes(struct ref *ref, const char *text, size_t *len, struc
     return true;
 }
 
+void ref_canonical_host(char *host)
+{
+    for (char *p = host; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 32 : *p);
+    if (strcmp(host, "index.docker.io") == 0 || strcmp(host, "registry-1.docker.io") == 0)
+        strcpy(host, REF_DEFAULT_HOST);
+}
+
 static bool split_host(struct ref *ref, const char *text, size_t len, struct err *err)
 {
     const char *slash = memchr(text, '/', len);
@@ -154,10 +162,8 @@ static bool split_host(struct ref *ref, const char *text, size_t len, struct err
     if (slash && ref_is_host(text, n)) {
         if (!ref_host_valid(text, n))
             return err_set(err, ERR_INVALID, "'%s': '%.*s' is not a registry host", text, (int)n, text);
-        for (size_t i = 0; i < n; i++)
-            ref->host[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 32 : text[i]);
-        if (strcmp(ref->host, "index.docker.io") == 0 || strcmp(ref->host, "registry-1.docker.io") == 0)
-            strcpy(ref->host, REF_DEFAULT_HOST);
+        memcpy(ref->host, text, n);
+        ref_canonical_host(ref->host);
         text += n + 1;
         len -= n + 1;
     } else {
@@ -212,6 +218,27 @@ const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1])
 
     snprintf(out, REF_TAG_MAX + 1, "%.*s", (int)REF_TAG_MAX, digest_format(d, text));
     return out;
+}
+
+enum { STATEMENT_HEX = 64 };
+
+const char *ref_referrers_tag(const struct digest *d, char out[REF_TAG_MAX + 1])
+{
+    char text[DIGEST_TEXT_MAX];
+    size_t alg = strcspn(digest_format(d, text), ":");
+
+    snprintf(out, REF_TAG_MAX + 1, "%.*s-%.*s", (int)alg, text, (int)STATEMENT_HEX, text + alg + 1);
+    return out;
+}
+
+bool ref_is_statement_tag(const char *tag)
+{
+    size_t alg = strlen("sha256-");
+
+    if (strncmp(tag, "sha256-", alg) != 0 && strncmp(tag, "sha512-", alg) != 0)
+        return false;
+    size_t hex = strspn(tag + alg, "0123456789abcdef");
+    return hex >= STATEMENT_HEX && (tag[alg + hex] == '\0' || tag[alg + hex] == '.');
 }
 
 const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1])

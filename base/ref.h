@@ -42,6 +42,12 @@ const char *ref_name(const struct ref *ref, char *out);
 const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1]);
 const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
 
+/* The tag that lists what refers to `d` where a registry has no referrers API (distribution-spec, "Referrers Tag
+ * Schema": at most 64 characters of the digest); returns `out`. */
+const char *ref_referrers_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
+/* Whether a tag is such a one, or one of cosign's (sha256-<hex>.sig): it is asked for to learn whether there is any. */
+bool ref_is_statement_tag(const char *tag);
+
 /* The pieces, for the routes of the registry API. Lengths in bytes; text need not be NUL-terminated. */
 bool ref_is_path(const char *text, size_t len);
 bool ref_is_tag(const char *text, size_t len);
@@ -49,5 +55,7 @@ bool ref_is_tag(const char *text, size_t len);
 bool ref_is_host(const char *text, size_t len);
 /* Whether it is well-formed: letters, digits, dots, dashes, brackets of an IPv6 address, a port. */
 bool ref_host_valid(const char *text, size_t len);
+/* Brings a host to the one form it has here: lower case, and one name for the several that Docker Hub goes by. */
+void ref_canonical_host(char *host);
 
 #endif

@@ -171,14 +171,14 @@ bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d)
 
 struct visibility_query {
     const char *repo;
-    bool is_private;
+    bool is_known, is_private;
 };
 
 static void read_visibility(struct index_txn *t, void *arg)
 {
     struct visibility_query *q = arg;
 
-    rows_repo(t, q->repo, &q->is_private);
+    q->is_known = rows_repo(t, q->repo, &q->is_private) != 0;
 }
 
 bool cache_is_private(struct cache *c, const char *repo)
@@ -187,6 +187,14 @@ bool cache_is_private(struct cache *c, const char *repo)
 
     index_read(c->index, read_visibility, &q);
     return q.is_private;
+}
+
+bool cache_is_public(struct cache *c, const char *repo)
+{
+    struct visibility_query q = {.repo = repo};
+
+    index_read(c->index, read_visibility, &q);
+    return q.is_known && !q.is_private;
 }
 
 struct host_query {

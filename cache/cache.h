@@ -113,6 +113,8 @@ void cache_link(struct cache *c, const char *repo, const struct digest *d, bool 
 /* From now on the repository is for clients with a grant alone, or for everybody again. */
 void cache_set_private(struct cache *c, const char *repo, bool is_private);
 bool cache_is_private(struct cache *c, const char *repo);
+/* Whether the cache has, or had, something of a repository that is for everybody. */
+bool cache_is_public(struct cache *c, const char *repo);
 /* Whether some repository of this registry has sent the blob's bytes: its word about others is good then. */
 bool cache_was_sent_by(struct cache *c, const char *host, const struct digest *d);
 

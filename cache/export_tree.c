@@ -1,4 +1,5 @@
 /* What an image consists of, as far as it is here. */
+#include "base/document.h"
 #include "cache/export_private.h"
 
 #include <string.h>
@@ -100,8 +101,8 @@ static void add_leaf(struct index *ix, const struct part *part)
     memcpy(leaf->platform, part->platform, sizeof(leaf->platform));
     t->images += !part->attestation;
     digest_format(&part->digest, text);
-    json_array_foreach(json_object_get(ix->doc, "manifests"), i, d)
-        if (!leaf->descriptor && strcmp(json_string_value(json_object_get(d, "digest")), text) == 0)
+    json_array_foreach(document_get(ix->doc, "manifests"), i, d)
+        if (!leaf->descriptor && document_text(d, "digest") && strcmp(document_text(d, "digest"), text) == 0)
             leaf->descriptor = json_incref(d);
 }
 
@@ -193,7 +194,7 @@ static bool add_index(struct export_plan *p, const struct digest *d, const struc
     _cleanup_body_ struct body *body = peek(p, d, &hit);
     struct index ix = {.p = p, .m = m, .every = every, .tree = tree, .depth = depth};
 
-    ix.doc = body ? json_loadb(body->data, body->len, 0, NULL) : NULL;
+    ix.doc = body ? document_read(body->data, body->len, NULL) : NULL;
     ix.wanted = xcalloc(m->count + 1, sizeof(*ix.wanted));
     bool ok = add_parts(&ix);
     free(ix.wanted);
@@ -220,6 +221,8 @@ static bool add_manifest(struct export_plan *p, const struct digest *d, const ch
     const struct part *missing = m.kind == MANIFEST_INDEX ? NULL : export_missing(p, &m);
     if (missing)
         return export_is_incomplete(p, platform, &missing->digest);
+    if (m.unread)
+        buf_addf(&p->notes, "%s: it names something that is not understood, and left out\n", p->text);
     for (size_t i = 0; i < m.count && m.kind != MANIFEST_INDEX; i++) {
         const struct part *part = &m.parts[i];
         if ((part->role == PART_CONFIG || part->role == PART_LAYER) && export_find(p, &part->digest, &blob))

@@ -1,8 +1,8 @@
 #include "cache/manifest.h"
 
+#include "base/document.h"
 #include "base/platform.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 static const char *const TYPES[] = {
@@ -26,143 +26,109 @@ bool manifest_is_index_type(const char *media_type)
     return strstr(media_type, "index") || strstr(media_type, "manifest.list");
 }
 
-/* jansson recurses; a document is measured before it is handed over. */
-static bool depth_is_sane(const char *p, size_t len)
-{
-    size_t depth = 0;
-    bool in_string = false;
-
-    for (size_t i = 0; i < len; i++) {
-        if (in_string) {
-            if (p[i] == '\\')
-                i++;
-            else if (p[i] == '"')
-                in_string = false;
-        } else if (p[i] == '"') {
-            in_string = true;
-        } else if (p[i] == '{' || p[i] == '[') {
-            if (++depth > MANIFEST_DEPTH_MAX)
-                return false;
-        } else if ((p[i] == '}' || p[i] == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return true;
-}
-
 static json_t *load(const void *data, size_t len, struct err *err)
 {
-    json_error_t why;
-
-    if (len > MANIFEST_SIZE_MAX) {
-        err_set(err, ERR_TOO_LARGE, "%zu bytes are more than a manifest may have (%d)", len, (int)MANIFEST_SIZE_MAX);
-        return NULL;
-    }
-    if (!depth_is_sane(data, len)) {
-        err_set(err, ERR_INVALID, "nested deeper than %d", (int)MANIFEST_DEPTH_MAX);
-        return NULL;
-    }
-    json_t *doc = json_loadb(data, len, JSON_REJECT_DUPLICATES, &why);
-    if (!doc || !json_is_object(doc)) {
-        err_set(err, ERR_INVALID, "not a JSON object: %s", doc ? "another kind of value" : why.text);
-        json_decref(doc);
-        return NULL;
-    }
-    return doc;
+    if (len <= MANIFEST_SIZE_MAX)
+        return document_read(data, len, err);
+    err_set(err, ERR_TOO_LARGE, "%zu bytes are more than a manifest may have (%d)", len, (int)MANIFEST_SIZE_MAX);
+    return NULL;
 }
 
-static bool copy_type(char out[MEDIA_TYPE_MAX + 1], const json_t *value, const char *what, struct err *err)
+/* It becomes a header's value: what is not fit for one is no media type. */
+static void copy_type(char out[MEDIA_TYPE_MAX + 1], const json_t *object)
 {
-    out[0] = '\0';
-    if (!value || json_is_null(value))
-        return true;
-    if (!json_is_string(value) || json_string_length(value) > MEDIA_TYPE_MAX)
-        return err_set(err, ERR_INVALID, "%s is not a media type", what);
-    snprintf(out, MEDIA_TYPE_MAX + 1, "%s", json_string_value(value));
-    return true;
+    const char *text = document_text(object, "mediaType");
+    size_t len = text ? strlen(text) : 0;
+    bool fit = len <= MEDIA_TYPE_MAX;
+
+    for (size_t i = 0; i < len; i++)
+        fit = fit && text[i] > ' ' && text[i] < 0x7f;
+    snprintf(out, MEDIA_TYPE_MAX + 1, "%s", text && fit ? text : "");
 }
 
 static void read_platform(char out[PLATFORM_MAX + 1], const json_t *platform)
 {
-    const char *os = json_string_value(json_object_get(platform, "os"));
-    const char *arch = json_string_value(json_object_get(platform, "architecture"));
-    const char *variant = json_string_value(json_object_get(platform, "variant"));
-    const char *version = json_string_value(json_object_get(platform, "os.version"));
+    const char *os = document_text(platform, "os"), *arch = document_text(platform, "architecture");
+    const char *variant = document_text(platform, "variant"), *version = document_text(platform, "os.version");
 
     if (os && arch)
         snprintf(out, PLATFORM_MAX + 1, "%s/%s%s%s%s%s", os, arch, variant && *variant ? "/" : "",
                  variant ? variant : "", version && *version ? ":" : "", version ? version : "");
 }
 
-/* A descriptor (image-spec descriptor.md). */
-static bool add_part(struct manifest *m, enum part_role role, const json_t *d, const char *what, struct err *err)
+/* A descriptor (image-spec descriptor.md). Its digest is what counts; there is room for it in m->parts. */
+static void add_part(struct manifest *m, enum part_role role, const json_t *d)
 {
-    const char *text = json_string_value(json_object_get(d, "digest"));
-    const json_t *size = json_object_get(d, "size");
-    const json_t *platform = json_object_get(d, "platform");
+    const char *text = document_text(d, "digest");
     struct part *p = &m->parts[m->count];
 
     memset(p, 0, sizeof(*p));
-    p->role = role;
-    if (!text || !digest_parse(&p->digest, text, strlen(text)))
-        return err_set(err, ERR_INVALID, "%s has no valid digest", what);
-    if (!json_is_integer(size) || json_integer_value(size) < 0)
-        return err_set(err, ERR_INVALID, "%s has no valid size", what);
-    p->size = json_integer_value(size);
-    if (!copy_type(p->media_type, json_object_get(d, "mediaType"), what, err))
-        return false;
-    if (platform) {
-        read_platform(p->platform, platform);
-        p->attestation = strcmp(p->platform, "unknown/unknown") == 0;
+    if (!text || !digest_parse(&p->digest, text, strlen(text))) {
+        m->unread = true;
+        return;
     }
+    p->role = role;
+    p->size = MAX(document_number(d, "size"), (int64_t)0);
+    copy_type(p->media_type, d);
+    read_platform(p->platform, document_get(d, "platform"));
+    p->attestation = strcmp(p->platform, "unknown/unknown") == 0;
     m->count++;
-    return true;
 }
 
-static bool add_parts(struct manifest *m, enum part_role role, const json_t *list, const char *what, struct err *err)
+/* False: there are too many. */
+static bool add_parts(struct manifest *m, enum part_role role, const json_t *list)
 {
     size_t i;
     json_t *d;
 
-    if (list && !json_is_null(list) && !json_is_array(list))
-        return err_set(err, ERR_INVALID, "\"%s\" is not a list", what);
+    if (list && !json_is_array(list))
+        m->unread = true;
     if (json_array_size(list) + 2 > MANIFEST_CHILDREN_MAX - m->count)
-        return err_set(err, ERR_TOO_LARGE, "more than %d children", (int)MANIFEST_CHILDREN_MAX);
+        return false;
     m->parts = xrealloc(m->parts, (m->count + json_array_size(list) + 2) * sizeof(*m->parts));
-    json_array_foreach(list, i, d) {
-        if (!add_part(m, role, d, what, err))
-            return false;
-    }
+    json_array_foreach(list, i, d)
+        add_part(m, role, d);
     return true;
+}
+
+/* By what it has; else by what it calls itself. */
+static enum manifest_kind kind_of(const struct manifest *m, bool is_index, bool is_image)
+{
+    if (is_index || is_image)
+        return is_index ? MANIFEST_INDEX : MANIFEST_IMAGE;
+    if (!manifest_is_type(m->media_type))
+        return MANIFEST_OTHER;
+    return strstr(m->media_type, "index") || strstr(m->media_type, "list") ? MANIFEST_INDEX : MANIFEST_IMAGE;
 }
 
 static bool read_document(struct manifest *m, const json_t *doc, struct err *err)
 {
-    const json_t *version = json_object_get(doc, "schemaVersion");
-    const json_t *manifests = json_object_get(doc, "manifests");
-    const json_t *layers = json_object_get(doc, "layers");
-    const json_t *blobs = json_object_get(doc, "blobs");
-    const json_t *config = json_object_get(doc, "config");
-    const json_t *subject = json_object_get(doc, "subject");
+    const json_t *manifests = document_get(doc, "manifests"), *layers = document_get(doc, "layers");
+    const json_t *blobs = document_get(doc, "blobs"), *config = document_get(doc, "config");
+    const json_t *subject = document_get(doc, "subject");
+    int64_t version = document_number(doc, "schemaVersion");
 
-    if (!copy_type(m->media_type, json_object_get(doc, "mediaType"), "mediaType", err))
-        return false;
-    if (json_integer_value(version) == 1) {
+    copy_type(m->media_type, doc);
+    m->says_so = version == 2 || manifest_is_type(m->media_type);
+    if (version == 1) {
         m->kind = MANIFEST_SCHEMA1;
         return true;
     }
     if (manifests && (layers || config || blobs))
         return err_set(err, ERR_INVALID, "claims to be an image and an index at once");
-    m->kind = manifests ? MANIFEST_INDEX : layers || config || blobs ? MANIFEST_IMAGE : MANIFEST_OTHER;
-    if (m->kind == MANIFEST_OTHER)
-        return true;
-    if (!add_parts(m, PART_MANIFEST, manifests, "manifests", err))
-        return false;
-    if (config && !json_is_null(config) && !add_part(m, PART_CONFIG, config, "config", err))
-        return false;
-    if (!add_parts(m, PART_LAYER, layers, "layers", err) || !add_parts(m, PART_LAYER, blobs, "blobs", err))
-        return false;
-    return !subject || json_is_null(subject) || add_part(m, PART_SUBJECT, subject, "subject", err);
+    m->kind = kind_of(m, manifests != NULL, layers || config || blobs);
+    bool ok = add_parts(m, PART_MANIFEST, manifests);
+    if (ok && config)
+        add_part(m, PART_CONFIG, config);
+    ok = ok && add_parts(m, PART_LAYER, layers) && add_parts(m, PART_LAYER, blobs);
+    if (ok && subject)
+        add_part(m, PART_SUBJECT, subject);
+    if (!ok) {
+        manifest_free(m);
+        m->kind = MANIFEST_OTHER;
+        m->unread = true;
+    }
+    return true;
 }
 
 bool manifest_parse(struct manifest *m, const void *data, size_t len, struct err *err)
@@ -182,6 +148,11 @@ void manifest_free(struct manifest *m)
     free(m->parts);
     m->parts = NULL;
     m->count = 0;
+}
+
+bool manifest_is_likely(const struct manifest *m)
+{
+    return (m->kind == MANIFEST_IMAGE || m->kind == MANIFEST_INDEX) && (m->says_so || !m->unread);
 }
 
 const struct part *manifest_part(const struct manifest *m, enum part_role role)
@@ -241,7 +212,7 @@ bool image_config_parse(struct image_config *c, const void *data, size_t len, st
     if (!doc)
         return false;
     read_platform(c->platform, doc);
-    const json_t *ids = json_object_get(json_object_get(doc, "rootfs"), "diff_ids");
+    const json_t *ids = document_get(document_get(doc, "rootfs"), "diff_ids");
     if (json_array_size(ids) <= MANIFEST_CHILDREN_MAX) {
         c->diff_ids = xcalloc(json_array_size(ids) + 1, sizeof(*c->diff_ids));
         json_array_foreach(ids, i, id) {

@@ -2,8 +2,11 @@
  *
  * Reads Docker image manifests (v2 schema 2) and manifest lists, OCI image manifests and indexes (image-spec
  * manifest.md, image-index.md), and artifacts with a `subject`. Documents come from upstream and are not trusted: they
- * are bounded in size, depth and number of children, duplicate keys are refused, and so is a document that claims to be
- * an image and an index at once (CVE-2021-41190). Docker schema 1 is recognised, to be passed through.
+ * are bounded in size, depth and number of children, and one that claims to be an image and an index at once is refused
+ * (CVE-2021-41190; engines refuse it, too). Apart from that whatever is a JSON object is a manifest, since its digest
+ * is all that a client goes by: what cannot be understood of it is passed over, and said to be (`unread`), for it takes
+ * no more than that to know what it holds. document.h says how it is read. Docker schema 1 is recognised, to be passed
+ * through.
  *
  * A struct manifest is a plain value that owns its list; one thread at a time.
  */
@@ -14,7 +17,6 @@
 
 enum {
     MANIFEST_SIZE_MAX = 4 << 20, /* bytes; distribution-spec, "Pushing Manifests": registries take at least 4 MiB */
-    MANIFEST_DEPTH_MAX = 64,
     MANIFEST_CHILDREN_MAX = 16384,
     PLATFORM_MAX = 95,
 };
@@ -38,7 +40,7 @@ enum part_role { PART_CONFIG, PART_LAYER, PART_MANIFEST, PART_SUBJECT };
 struct part {
     enum part_role role;
     struct digest digest;
-    int64_t size; /* bytes */
+    int64_t size; /* bytes; 0 if the manifest does not say it */
     char media_type[MEDIA_TYPE_MAX + 1];
     char platform[PLATFORM_MAX + 1]; /* "linux/arm64/v8"; of a manifest in an index */
     bool attestation;                /* platform unknown/unknown: a statement about another manifest, not to be run */
@@ -47,13 +49,18 @@ struct part {
 struct manifest {
     enum manifest_kind kind;
     char media_type[MEDIA_TYPE_MAX + 1]; /* what the document calls itself, "" if it does not */
+    bool says_so;                        /* by schemaVersion or mediaType it calls itself a manifest */
+    bool unread;                         /* it names more than is in `parts`: a digest of another algorithm, ... */
     struct part *parts;                  /* in the document's order */
     size_t count;
 };
 
-/* Errors: ERR_INVALID (not JSON, or not what it claims to be), ERR_TOO_LARGE. */
+/* Errors: ERR_INVALID (not a JSON object, or two things at once), ERR_TOO_LARGE (bytes). More than
+ * MANIFEST_CHILDREN_MAX children make it a MANIFEST_OTHER that is `unread`. */
 bool manifest_parse(struct manifest *m, const void *data, size_t len, struct err *err);
 void manifest_free(struct manifest *m);
+/* Whether a JSON object of which nothing else is known is an image or an index: image configs are JSON, too. */
+bool manifest_is_likely(const struct manifest *m);
 /* The first part of that role, or NULL. */
 const struct part *manifest_part(const struct manifest *m, enum part_role role);
 /* What engines take out of an index for a platform: the manifest that serves it best, else the first of which no platform

@@ -76,7 +76,7 @@ static void recognise(struct check *c, const struct buf *head)
     c->row.ctime_ns = c->info.ctime_ns;
     c->row.flags = c->info.is_private ? BLOB_PRIVATE : 0;
     if (head->len > 0 && head->data[0] == '{' && manifest_parse(&m, head->data, head->len, NULL) &&
-        (m.kind == MANIFEST_IMAGE || m.kind == MANIFEST_INDEX)) {
+        manifest_is_likely(&m)) {
         c->row.flags |= BLOB_MANIFEST;
         snprintf(c->row.media_type, sizeof(c->row.media_type), "%s",
                  m.media_type[0]            ? m.media_type

@@ -1,12 +1,15 @@
 #include "proxy/config.h"
 
 #include "cli/cli.h"
+#include "cli/config_user.h"
 
+#include <pwd.h>
 #include <string.h>
 
-static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--json]\n\n"
-                            "check: says whether the configuration can be used. show: prints the effective values,\n"
-                            "as YAML that can be used again; passwords are never shown.\n";
+static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
+                            "check: says whether the configuration can be used: by this user, or by the service's\n"
+                            "if root asks (--user NAME: by that one). show: prints the effective values, as YAML\n"
+                            "that can be used again; passwords are never shown.\n";
 
 static void show(const struct config *config, bool json)
 {
@@ -27,7 +30,7 @@ static void add_warning(void *arg, const char *text)
     json_array_append_new(arg, cli_json_text(text));
 }
 
-static void say_good(const struct config *config, bool json)
+static void say_good(const struct config *config, const char *user, bool json)
 {
     json_t *warnings = json_array(), *w;
     struct config_disk disk;
@@ -37,36 +40,88 @@ static void say_good(const struct config *config, bool json)
         config_check_limits(config, &disk, add_warning, warnings);
     json_array_foreach(json ? NULL : warnings, i, w)
         cli_say(stderr, "entrepot: %s", json_string_value(w));
-    json_t *j = json_pack("{s:b, s:o, s:o}", "good", 1, "file",
-                          config->file ? cli_json_text(config->file) : json_null(), "warnings", warnings);
+    json_t *j = json_pack("{s:b, s:o, s:s?, s:o}", "good", 1, "file",
+                          config->file ? cli_json_text(config->file) : json_null(), "user", user, "warnings", warnings);
     if (json)
         cli_print_json(j);
     else
-        cli_say(stdout, "%s: good", config->file ? config->file : "the built-in defaults");
+        cli_say(stdout, "%s: good%s%s", config->file ? config->file : "the built-in defaults",
+                user ? " for the user " : "", user ? user : "");
     json_decref(j);
+}
+
+/* A user's own check of the service's configuration fails for reasons that are none of the service's. */
+static void point_to_service(const struct unit_view *unit, struct err *err)
+{
+    const struct passwd *pw = unit->user ? getpwnam(unit->user) : NULL;
+    size_t len = strlen(err->msg);
+
+    if (pw && pw->pw_uid != geteuid())
+        snprintf(err->msg + len, sizeof(err->msg) - len, "; as root, `entrepot config check` checks for the user %s",
+                 unit->user);
+}
+
+static bool can_be_used(const struct config_overrides *overrides, const struct unit_view *unit, const char *user,
+                        bool json, struct err *err)
+{
+    struct config config;
+
+    if (!config_load(&config, overrides, err))
+        return false;
+    bool ok = config_user_can_write(&config, unit, err) && (!unit || config_user_can_see(&config, unit, err));
+    if (ok)
+        say_good(&config, user, json);
+    config_free(&config);
+    return ok;
+}
+
+static int check(const struct config_overrides *overrides, const char *user, bool json)
+{
+    struct unit_view unit;
+    struct err err = {0};
+
+    unit_view_read(&unit);
+    if (!user && geteuid() == 0)
+        user = unit.user;
+    /* The unit's limits are its user's; whoever checks for another does not mean the unit. */
+    bool is_unit = user && unit.user && strcmp(user, unit.user) == 0;
+    bool ok = !user || config_user_become(user, &unit, &err);
+    if (ok) {
+        ok = can_be_used(overrides, is_unit ? &unit : NULL, user, json, &err);
+        if (!ok && user)
+            err_wrap(&err, "as the user %s", user);
+        else if (!ok)
+            point_to_service(&unit, &err);
+    }
+    unit_view_free(&unit);
+    return ok ? EXIT_DONE : cli_fail(&err);
 }
 
 int cmd_config(int argc, char **argv)
 {
     struct config_overrides overrides = {0};
+    const char *what = NULL, *user = NULL;
     struct cli_options o = {0};
-    const char *what = NULL;
     struct config config;
     struct err err = {0};
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, .word = cli_take_word, .arg = &what}, argc, argv);
+    const struct cli_option options[] = {{"user", .value = &user}, {0}};
+    const struct cli_syntax syntax = {USAGE, options, cli_take_word, &what};
+
+    int rc = cli_parse(&o, &syntax, argc, argv);
     if (rc >= 0)
         return rc;
     if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0))
         return cli_usage(USAGE, "config: check or show?");
     overrides.file = o.config;
     overrides.cache = o.cache;
+    if (strcmp(what, "check") == 0)
+        return check(&overrides, user, o.json);
+    if (user)
+        return cli_usage(USAGE, "config: --user is for check");
     if (!config_load(&config, &overrides, &err))
         return cli_fail(&err);
-    if (strcmp(what, "show") == 0)
-        show(&config, o.json);
-    else
-        say_good(&config, o.json);
+    show(&config, o.json);
     config_free(&config);
     return EXIT_DONE;
 }

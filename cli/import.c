@@ -314,8 +314,10 @@ static bool enter(struct job *j, struct err *err)
         ok = enter_some(j, i, sum, err);
     drop_repeated(nobodys);
     json_array_foreach(nobodys, i, name)
-        cli_say(stderr, "entrepot: %s is not configured as an upstream: nobody is served from it until it is",
-                json_string_value(name));
+        cli_say(
+            stderr,
+            "entrepot: %s is not configured as an upstream: what is here of it is served as it is, and never updated",
+            json_string_value(name));
     if (ok && j->o.json) {
         json_object_set_new(sum, "sent", json_integer(j->sent));
         json_object_set_new(sum, "kept", json_integer(j->kept));

@@ -88,7 +88,7 @@ bool layout_is_named_about(const char *name, const char **tag)
             return true;
         own = strrchr(name, ':') + 1;
     }
-    if (strncmp(own, "sha256-", 7) != 0 && strncmp(own, "sha512-", 7) != 0)
+    if (!ref_is_statement_tag(own))
         return false;
     *tag = own;
     return true;
@@ -257,6 +257,17 @@ static bool no_name(struct layout *l, const struct layout_item *it)
         l->a->path, it->name, own, it->name);
 }
 
+/* The name that it has there. */
+static bool take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
+{
+    struct ref ref;
+
+    if (!ref_parse(&ref, name, l->err))
+        return err_wrap(l->err, "%s: what it calls an image", l->a->path);
+    ref_format(&ref, out);
+    return true;
+}
+
 /* --name for an image of several: it has no full name, and the template makes one of its tag. Without a tag, --name is
  * their repository. */
 static bool name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
@@ -265,7 +276,7 @@ static bool name_of_many(struct layout *l, const struct layout_item *it, char ou
     bool has_tag = strchr(last, ':') || strchr(last, '@');
 
     if (import_is_full(it->name))
-        return import_expand(l->a, it->name, "", out, l->err);
+        return take_name(l, it->name, out);
     if (!it->name)
         return no_name(l, it);
     if (has_tag && !import_is_template(l->given))
@@ -299,7 +310,7 @@ static bool name_image(struct layout *l, struct layout_item *it)
     else if (l->given)
         ok = name_of_many(l, it, full);
     else if (import_is_full(it->name))
-        ok = import_expand(l->a, it->name, "", full, l->err);
+        ok = take_name(l, it->name, full);
     else
         ok = no_name(l, it);
     if (!ok || !ref_parse(&ref, full, l->err))

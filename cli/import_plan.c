@@ -34,10 +34,10 @@ json_t *import_parse(const struct archive_files *a, const char *name, struct err
 {
     const struct archive_file *f = archive_find(a, name);
     json_error_t why;
-    json_t *doc = f && f->text ? json_loads(f->text, JSON_REJECT_DUPLICATES, &why) : NULL;
+    json_t *doc = f && f->text ? json_loads(f->text, 0, &why) : NULL;
 
     if (!doc)
-        err_set(err, ERR_INVALID, "%s: %s is not JSON", a->path, name);
+        err_set(err, ERR_INVALID, "%s: %s is not %s", a->path, name, f && f->text ? "JSON" : "there");
     return doc;
 }
 

@@ -54,7 +54,6 @@ static int describe(struct http_request *req, const struct digest *d, int64_t si
 {
     char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
     const char *range = http_header(req, "range"), *if_range = http_header(req, "if-range");
-    const char *known = http_header(req, "if-none-match");
 
     snprintf(etag, sizeof(etag), "\"%s\"", digest_format(d, text));
     http_reply_header(req, "Docker-Content-Digest", "%s", text);
@@ -62,7 +61,7 @@ static int describe(struct http_request *req, const struct digest *d, int64_t si
     http_reply_header(req, "Accept-Ranges", "bytes");
     /* A blob never changes under its digest. */
     http_reply_header(req, "Cache-Control", "max-age=31536000, immutable");
-    if (known && strstr(known, text))
+    if (http_is_known(req, text))
         return 304;
     /* A validator that is not ours asks for the whole (RFC 9110 §13.1.5). */
     if (http_method(req) != HTTP_METHOD_GET || (if_range && strcmp(if_range, etag) != 0))

@@ -1,5 +1,7 @@
 #include "proxy/config_read.h"
 
+#include "base/ref.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,6 +60,7 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
         if (y->listen[i].tls)
             return config_unsupported(r, "listen", (int)i, "tls");
         config_set(&c->listen[i], y->listen[i].address);
+        config_set(&c->listen_upstream[i], y->listen[i].upstream);
     }
     if (y->intercept)
         return config_unsupported(r, NULL, 0, "intercept");
@@ -73,6 +76,24 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
                       c->admin_socket);
+}
+
+/* Once all upstreams are known. */
+static bool check_listen_upstreams(struct reading *r)
+{
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++) {
+        char *name = r->c->listen_upstream[i];
+        if (!name)
+            continue;
+        ref_canonical_host(name);
+        bool is_host = ref_host_valid(name, strlen(name)) && strlen(name) <= REF_HOST_MAX;
+        if (!is_host)
+            return config_bad(r, "listen", i, "upstream", "\"%s\" is not a registry's host", name);
+        if (!r->c->upstreams_any && !config_find_upstream(r->c, name))
+            return config_bad(r, "listen", i, "upstream", "\"%s\" is neither configured under upstreams nor built in",
+                              name);
+    }
+    return true;
 }
 
 static bool take_numbers(struct reading *r, const struct yaml_config *y)
@@ -196,6 +217,9 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
                      take_cache(&r, y) && take_gc(&r, y));
     for (uint32_t i = 0; ok && y && i < y->upstreams_count; i++)
         ok = config_take_upstream(&r, (int)i, &y->upstreams[i]);
+    if (ok)
+        config_add_well_known(c);
+    ok = ok && check_listen_upstreams(&r);
     config_yaml_free(y);
     return ok;
 }
@@ -275,6 +299,7 @@ static bool apply_overrides(struct config *c, const struct config_overrides *o, 
             return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path",
                            o->listen[i]);
         config_set(&c->listen[i], o->listen[i]);
+        config_set(&c->listen_upstream[i], NULL);
         config_set(&c->listen[i + 1], NULL);
     }
     c->offline = c->offline || o->offline;
@@ -315,6 +340,8 @@ void config_free(struct config *c)
 {
     for (int i = 0; i <= CONFIG_LISTEN_MAX; i++)
         free(c->listen[i]);
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
+        free(c->listen_upstream[i]);
     for (int i = 0; i < c->upstream_count; i++) {
         struct config_upstream *u = &c->upstreams[i];
         for (int k = 0; k < CONFIG_ENDPOINTS_MAX; k++)

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "upstream/cred.h"
+#include "upstream/registry.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -48,8 +49,9 @@ struct config_tag_rule {
 };
 
 struct config_upstream {
-    char *name;                                  /* a host; `*` stands for anything without a slash */
-    char *endpoints[CONFIG_ENDPOINTS_MAX + 1];   /* NULL-terminated; none: https://<the host asked for> */
+    char *name;                                /* a host; `*` stands for anything without a slash */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    enum upstream_ns endpoint_ns[CONFIG_ENDPOINTS_MAX];
     char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
     struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
     int credentials_count;
@@ -63,8 +65,9 @@ struct config_upstream {
 };
 
 struct config {
-    char *file;                          /* where it came from; NULL: the built-in defaults */
-    char *listen[CONFIG_LISTEN_MAX + 1]; /* NULL-terminated */
+    char *file;                               /* where it came from; NULL: the built-in defaults */
+    char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
+    char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;

@@ -1,5 +1,5 @@
-/* `credentials` may be one mapping, or a list of them. libcyaml knows one form for a key: the mapping is made a list of
- * one before it reads the text. What it says about lines is of no concern, we find those in the text as it was written
+/* `credentials` may be one mapping, or a list of them; an entry of `endpoints` a URL, or a mapping. libcyaml knows one
+ * form for a key: before it reads the text, the mapping is made a list of one, the URL a mapping {url: URL}. What it says about lines is of no concern, we find those in the text as it was written
  * (config_line.c). */
 #include "proxy/config_yaml.h"
 
@@ -35,6 +35,13 @@ static bool is_to_wrap(const struct rewriting *r)
            !r->levels[2].list && r->levels[2].wants_value && strcmp(r->levels[2].key, "credentials") == 0;
 }
 
+/* Whether a scalar is an entry of upstreams[].endpoints. */
+static bool is_endpoint(const struct rewriting *r)
+{
+    return r->depth == 4 && !r->levels[0].list && strcmp(r->levels[0].key, "upstreams") == 0 && r->levels[1].list &&
+           !r->levels[2].list && strcmp(r->levels[2].key, "endpoints") == 0 && r->levels[3].list;
+}
+
 /* A key or a value is complete. */
 static void count_node(struct rewriting *r, const yaml_event_t *e)
 {
@@ -57,11 +64,31 @@ static bool put_list(struct rewriting *r, bool start)
 }
 
 /* Takes the event. */
+static bool put_endpoint(struct rewriting *r, yaml_event_t *url)
+{
+    yaml_event_t e;
+    bool ok =
+        yaml_mapping_start_event_initialize(&e, NULL, NULL, 1, YAML_FLOW_MAPPING_STYLE) &&
+        yaml_emitter_emit(&r->emitter, &e) &&
+        yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)"url", 3, 1, 1, YAML_PLAIN_SCALAR_STYLE) &&
+        yaml_emitter_emit(&r->emitter, &e);
+
+    if (!ok) {
+        yaml_event_delete(url);
+        return false;
+    }
+    return yaml_emitter_emit(&r->emitter, url) && yaml_mapping_end_event_initialize(&e) &&
+           yaml_emitter_emit(&r->emitter, &e);
+}
+
+/* Takes the event. */
 static bool copy(struct rewriting *r, yaml_event_t *e)
 {
     bool begins = e->type == YAML_MAPPING_START_EVENT || e->type == YAML_SEQUENCE_START_EVENT,
          ends = e->type == YAML_MAPPING_END_EVENT || e->type == YAML_SEQUENCE_END_EVENT;
 
+    if (e->type == YAML_SCALAR_EVENT && is_endpoint(r))
+        return put_endpoint(r, e);
     if (e->type == YAML_MAPPING_START_EVENT && is_to_wrap(r)) {
         r->wrapped = r->depth + 1;
         if (!put_list(r, true)) {

@@ -132,7 +132,10 @@ static json_t *upstream(const struct config_upstream *u)
     json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
 
     for (int i = 0; u->endpoints[i]; i++)
-        json_array_append_new(endpoints, text(u->endpoints[i]));
+        json_array_append_new(endpoints, u->endpoint_ns[i] == UPSTREAM_NS_AUTO
+                                             ? text(u->endpoints[i])
+                                             : json_pack("{s:o, s:b}", "url", text(u->endpoints[i]), "ns",
+                                                         u->endpoint_ns[i] == UPSTREAM_NS_ON));
     if (u->endpoints[0])
         json_object_set(j, "endpoints", endpoints);
     json_decref(endpoints);
@@ -170,8 +173,12 @@ json_t *config_json(const struct config *c)
                              *const formats[] = {"text", "json", "journal"}, *const logins[] = {"auto", "on", "off"};
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
-    for (int i = 0; c->listen[i]; i++)
-        json_array_append_new(listen, json_pack("{s:o}", "address", text(c->listen[i])));
+    for (int i = 0; c->listen[i]; i++) {
+        json_t *entry = json_pack("{s:o}", "address", text(c->listen[i]));
+        if (c->listen_upstream[i])
+            json_object_set_new(entry, "upstream", text(c->listen_upstream[i]));
+        json_array_append_new(listen, entry);
+    }
     for (int i = 0; i < c->upstream_count; i++)
         json_array_append_new(upstreams, upstream(&c->upstreams[i]));
     json_object_set_new(j, "listen", listen);

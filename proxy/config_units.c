@@ -1,6 +1,9 @@
 /* What single values of the configuration look like: sizes, times, addresses, endpoints. */
 #include "proxy/config.h"
 
+#include "base/ref.h"
+#include "upstream/url.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
@@ -114,6 +117,23 @@ static bool has_part(CURLU *url, CURLUPart part)
     return has;
 }
 
+/* What would not arrive as it stands in the file; and behind /v2/, what is no part of a repository's name. */
+static const char *path_fault(const char *url)
+{
+    size_t base_len;
+    const char *prefix = url_split_v2(url, &base_len);
+    size_t len = strlen(prefix);
+
+    for (const char *p = strchr(strstr(url, "://") + 3, '/'); p; p = strchr(p + 1, '/'))
+        if (strncmp(p, "/./", 3) == 0 || strncmp(p, "/../", 4) == 0 || strcmp(p, "/.") == 0 || strcmp(p, "/..") == 0)
+            return "has a path with . or .. in it";
+    while (len > 0 && prefix[len - 1] == '/')
+        len--;
+    if (len > 0 && !ref_is_path(prefix, len))
+        return "has a path behind /v2/ that cannot begin a repository's name: lower case, digits, and ._-/ between";
+    return NULL;
+}
+
 const char *config_endpoint_fault(const char *url, bool insecure)
 {
     const char *fault = NULL;
@@ -133,7 +153,9 @@ const char *config_endpoint_fault(const char *url, bool insecure)
     else if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
         fault = "holds a user or password: those belong under credentials";
     else if (has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT) || strpbrk(url, "?#"))
-        fault = "is more than scheme, host, port and path";
+        fault = "has a query or a fragment: an endpoint is scheme, host, port and path";
+    else
+        fault = path_fault(url);
     curl_url_cleanup(u);
     return fault;
 }

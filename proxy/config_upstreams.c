@@ -104,19 +104,31 @@ static bool take_credentials(struct reading *r, int nth, const struct yaml_upstr
     return true;
 }
 
-static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_endpoint(struct reading *r, int nth, unsigned i, const struct yaml_endpoint *y,
+                          struct config_upstream *u)
 {
+    const char *fault = config_endpoint_fault(y->url, u->insecure);
+    bool ns = false;
     char key[32];
 
-    for (uint32_t i = 0; i < y->endpoints_count; i++) {
-        const char *fault = config_endpoint_fault(y->endpoints[i], u->insecure);
-        snprintf(key, sizeof(key), "endpoints[%u]", i);
-        if (fault && strchr(y->endpoints[i], '@')) /* what stands before it may be a password */
-            return config_bad(r, "upstreams", nth, key, "this endpoint %s", fault);
-        if (fault)
-            return config_bad(r, "upstreams", nth, key, "\"%s\" %s", y->endpoints[i], fault);
-        config_set(&u->endpoints[i], y->endpoints[i]);
-    }
+    snprintf(key, sizeof(key), "endpoints[%u]", i);
+    if (fault && strchr(y->url, '@')) /* what stands before it may be a password */
+        return config_bad(r, "upstreams", nth, key, "this endpoint %s", fault);
+    if (fault)
+        return config_bad(r, "upstreams", nth, key, "\"%s\" %s", y->url, fault);
+    config_set(&u->endpoints[i], y->url);
+    snprintf(key, sizeof(key), "endpoints[%u].ns", i);
+    if (!config_take_bool(r, "upstreams", nth, key, y->ns, &ns))
+        return false;
+    u->endpoint_ns[i] = !y->ns ? UPSTREAM_NS_AUTO : ns ? UPSTREAM_NS_ON : UPSTREAM_NS_OFF;
+    return true;
+}
+
+static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    for (uint32_t i = 0; i < y->endpoints_count && i < CONFIG_ENDPOINTS_MAX; i++)
+        if (!take_endpoint(r, nth, i, &y->endpoints[i], u))
+            return false;
     return true;
 }
 

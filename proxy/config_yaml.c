@@ -23,6 +23,7 @@ static const cyaml_schema_field_t TLS[] = {
 
 static const cyaml_schema_field_t LISTEN[] = {
     CYAML_FIELD_STRING_PTR("address", CYAML_FLAG_POINTER, struct yaml_listen, address, 1, 512),
+    TEXT("upstream", struct yaml_listen, upstream),
     SECTION_IN(struct yaml_listen, "tls", tls, TLS),
     CYAML_FIELD_END,
 };
@@ -75,16 +76,25 @@ static const cyaml_schema_field_t CREDENTIALS[] = {
 static const cyaml_schema_value_t CREDENTIALS_ENTRY = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_credentials, CREDENTIALS)};
 
-static const cyaml_schema_value_t ENDPOINT = {
+static const cyaml_schema_field_t ENDPOINT[] = {
+    CYAML_FIELD_STRING_PTR("url", CYAML_FLAG_POINTER, struct yaml_endpoint, url, 1, 2048),
+    TEXT("ns", struct yaml_endpoint, ns),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t ENDPOINT_ENTRY = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_endpoint, ENDPOINT)};
+
+static const cyaml_schema_value_t HOST = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 2048),
 };
 
 static const cyaml_schema_field_t UPSTREAM[] = {
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct yaml_upstream, name, 1, 255),
     CYAML_FIELD_SEQUENCE("endpoints", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream, endpoints,
-                         &ENDPOINT, 0, 8),
+                         &ENDPOINT_ENTRY, 0, 8),
     CYAML_FIELD_SEQUENCE("trusted_hosts", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
-                         trusted_hosts, &ENDPOINT, 0, 32),
+                         trusted_hosts, &HOST, 0, 32),
     TEXT("access", struct yaml_upstream, access),
     CYAML_FIELD_SEQUENCE("credentials", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
                          credentials, &CREDENTIALS_ENTRY, 0, 8),

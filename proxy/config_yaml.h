@@ -14,7 +14,7 @@ struct yaml_tls {
 };
 
 struct yaml_listen {
-    char *address;
+    char *address, *upstream;
     struct yaml_tls *tls;
 };
 
@@ -41,9 +41,13 @@ struct yaml_credentials {
     uint32_t args_count;
 };
 
+struct yaml_endpoint {
+    char *url, *ns;
+};
+
 struct yaml_upstream {
     char *name;
-    char **endpoints;
+    struct yaml_endpoint *endpoints; /* one that is a URL alone in the file has that as its url here */
     uint32_t endpoints_count;
     char **trusted_hosts;
     uint32_t trusted_hosts_count;
@@ -89,7 +93,7 @@ struct yaml_config {
 /* Parses; errors name line and key. The result is freed with config_yaml_free(); NULL in *out for an empty document. */
 bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err);
 void config_yaml_free(struct yaml_config *y);
-/* The same text with every upstream's credentials as a list. False if it is not YAML. */
+/* The same text with every upstream's credentials as a list, and every endpoint as a mapping. False if it is not YAML. */
 bool config_yaml_make_lists(const char *text, size_t len, struct buf *out);
 /* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"), the nth (from 0) of that name;
  * if it is not there, the line of the nearest thing around it. For messages. */

@@ -11,9 +11,10 @@
 void fetch_result_clear(struct fetch_result *r)
 {
     body_unref(r->body);
+    body_unref(r->next);
     if (r->ingest)
         ingest_let_go(r->ingest);
-    r->body = NULL;
+    r->body = r->next = NULL;
     r->ingest = NULL;
 }
 
@@ -47,6 +48,8 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
     w->result.ingest = ingest;
     if (w->result.body)
         body_ref(w->result.body);
+    if (w->result.next)
+        body_ref(w->result.next);
     if (ingest)
         ingest_hold(ingest);
     if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
@@ -76,6 +79,8 @@ static void fetch_free(struct fetch *f)
         event_free(f->retry);
     if (f->flush)
         event_free(f->flush);
+    if (f->again)
+        event_free(f->again);
     if (f->ingest)
         ingest_unref(f->ingest);
     if (f->patience)
@@ -138,7 +143,6 @@ void fetch_run(struct fetch *f, enum step step)
         f->step = step;
         if (step == STEP_DONE) {
             fetch_note_absence(f);
-            fetch_note_listing(f);
             let_other_clients_try(f);
             let_readers_ask(f);
             fetch_answer(f, NULL);
@@ -177,12 +181,6 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
     }
 }
 
-bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit)
-{
-    return hit->stored && !hit->linked && hit->blob.flags & BLOB_PRIVATE &&
-           !cache_was_sent_by(f->fetcher->all->cache, f->site->host, &hit->digest);
-}
-
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
@@ -202,34 +200,9 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
     };
 
     req.optional = f->optional;
+    req.lack_ms = f->tags.negative_ttl_ms;
     fetch_identify(f, &req);
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
-}
-
-void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err)
-{
-    struct fetch_result *res = &f->result;
-    struct err *e = &res->err;
-
-    res->how = HOW_ERROR;
-    res->upstream_status = r->status;
-    if (err) {
-        *e = *err;
-    } else if (r->status == 404) {
-        err_set(e, ERR_NOT_FOUND, "upstream does not have it");
-    } else if (r->status == 401 || r->status == 403) {
-        err_set(e, ERR_DENIED, "upstream refuses access");
-        snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
-    } else if (r->status == 429) {
-        err_set(e, ERR_RATE_LIMIT, "upstream's rate limit is used up");
-        e->retry_after = r->retry_after;
-    } else {
-        err_set(e, ERR_UPSTREAM, "upstream answered %d", r->status);
-    }
-    if (e->code == ERR_DENIED)
-        res->how = HOW_DENIED;
-    e->status = r->status;
-    err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);
 }
 
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest)
@@ -275,7 +248,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->fetcher = fr;
     f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY ? &BLOB_STEPS
                : w->kind == FETCH_ACCESS                            ? &ACCESS_STEPS
-               : w->kind == FETCH_LISTING                           ? &RELAY_STEPS
+               : w->kind == FETCH_LISTING                           ? &LISTING_STEPS
                : w->kind == FETCH_BLOB_HEAD                         ? &LOOK_STEPS
                                                                     : &MANIFEST_STEPS;
     f->key = xstrdup(key);
@@ -322,6 +295,7 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
                              cache_is_pinned(fr->all->cache, w->name, w->tag))))
         return false;
     r->err = a->err;
+    r->no_api = a->no_api;
     r->upstream_status = 404; /* as fetch_note_absence() was told */
     return true;
 }
@@ -369,6 +343,8 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     struct waiter *w = xcalloc(1, sizeof(*w));
     _cleanup_free_ char *key = make_key(all, req);
 
+    if (req->kind == FETCH_LISTING) /* all pages of a list, to the same loop */
+        key[strcspn(key, "?")] = '\0';
     w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
     w->loop = loop;
     w->done = done;
@@ -415,6 +391,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
     all->cache = cache;
     all->config = config;
     atomic_init(&all->offline, config->offline);
+    fetch_apis_init(all);
     for (int i = 0; i < MIN(loops, (int)ARRAY_LEN(all->list)); i++) {
         struct fetcher *f = &all->list[i];
         char name[16];
@@ -481,10 +458,12 @@ void fetchers_free(struct fetchers *all)
         return;
     for (int i = 0; i < all->count; i++) {
         struct fetcher *f = &all->list[i];
-        fetch_forget_said(f);
+        fetch_forget_absences(f);
+        fetch_forget_listings(f);
         transfer_engine_free(f->engine);
         loop_free(f->loop);
     }
+    fetch_apis_clear(all);
     free(all);
 }
 

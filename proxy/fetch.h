@@ -1,7 +1,7 @@
 /* fetch.h - getting what is not here, or not known to be fresh.
  *
  * A serve loop hands a request over; the fetch loop that its key belongs to looks whether the same is under way already
- * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_look.c, fetch_relay.c),
+ * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_look.c, fetch_listing.c),
  * and sends each waiter its result. The key of a blob is its digest alone, of a manifest the repository and the
  * reference; a key always belongs to the same loop, so that no lock is needed to have each thing fetched once.
  *
@@ -23,7 +23,7 @@ enum fetch_kind {
     FETCH_BLOB,
     FETCH_BLOB_HEAD,
     FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
-    FETCH_LISTING,    /* tags/list, referrers: passed on */
+    FETCH_LISTING,    /* a page of tags/list or referrers */
     FETCH_ACCESS,     /* whether the client may read what `listing` names */
 };
 
@@ -64,7 +64,9 @@ struct fetch_result {
     struct body *body;     /* manifests and listings; a reference of the waiter's */
     struct ingest *ingest; /* blobs: follow this; held for the waiter until the result is cleared */
     char challenge[2048];  /* WWW-Authenticate of a refusal */
-    char link[1024], filters[128];
+    char filters[128];     /* listings: OCI-Filters-Applied */
+    struct body *next;     /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
+    bool no_api;           /* referrers, ERR_NOT_FOUND: the registry does not have this page */
 };
 
 /* `loops` fetch loops, started. Errors: ERR_IO. */

@@ -49,51 +49,11 @@ static enum step lookup(struct fetch *f)
         return STEP_DONE;
     }
     if (fetch_is_offline(f)) {
-        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and the cache is offline", f->name);
+        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
         f->result.how = HOW_ERROR;
         return STEP_DONE;
     }
     return f->hit.stored && !fetch_needs_bytes(f, &f->hit) ? STEP_PROVE : STEP_ASK;
-}
-
-/* ---- prove ---- */
-
-static void proved(void *arg, const struct transfer_response *r, const struct err *err)
-{
-    struct fetch *f = arg;
-
-    f->call = NULL;
-    bool no_word = !err && fetch_is_no_word(r);
-    if (no_word && !f->ingest) { /* no HEAD, or a wrong one: its bytes are a proof */
-        fetch_run(f, STEP_ASK);
-        return;
-    }
-    if (err || r->status != 200) {
-        fetch_refused(f, r, err);
-        fetch_run(f, STEP_FAIL);
-        return;
-    }
-    f->result.upstream_status = r->status;
-    if (f->ingest) { /* all bytes were here from an earlier time, not yet verified */
-        ingest_also_link(f->ingest, f->name, PROOF_WORD, f->is_private);
-        f->answered = true;
-        f->result.how = HOW_MISS;
-        f->result.size = ingest_size(f->ingest);
-        fetch_answer(f, f->ingest);
-        return; /* finished() goes on */
-    }
-    cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
-    f->result.how = HOW_REVALIDATED;
-    f->result.size = f->hit.blob.size;
-    fetch_run(f, STEP_DONE);
-}
-
-static enum step prove(struct fetch *f)
-{
-    _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
-
-    fetch_call(f, "HEAD", path, NULL, NULL, NULL, proved);
-    return STEP_WAIT;
 }
 
 /* ---- ask and receive ---- */
@@ -389,6 +349,7 @@ static enum step ask(struct fetch *f)
         .range_last = last,
         .if_range = validator[0] ? validator : NULL,
         .endpoint_first = f->fruitless,
+        .lack_ms = f->tags.negative_ttl_ms,
         .on_head = take_head,
         .on_data = take_data,
         .on_done = take_end,
@@ -487,7 +448,7 @@ const struct fetch_steps BLOB_STEPS = {
     {
         [STEP_LOOKUP] = lookup,
         [STEP_VERIFY] = fetch_verify,
-        [STEP_PROVE] = prove,
+        [STEP_PROVE] = fetch_prove,
         [STEP_ASK] = ask,
         [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
         [STEP_FAIL] = fail,

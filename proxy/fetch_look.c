@@ -32,7 +32,7 @@ static enum step lookup(struct fetch *f)
     }
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and the cache is offline", f->name);
+    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
     r->how = HOW_ERROR;
     return STEP_DONE;
 }

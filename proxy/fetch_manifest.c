@@ -30,8 +30,8 @@ static bool by_tag(const struct fetch *f)
 
 static enum step offline(struct fetch *f)
 {
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and the cache is offline", f->name,
-            by_tag(f) ? ":" : "", f->tag);
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->name, by_tag(f) ? ":" : "", f->tag,
+            fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }
@@ -64,36 +64,6 @@ static enum step lookup(struct fetch *f)
     if (fetch_is_offline(f))
         return offline(f);
     return STEP_ASK;
-}
-
-/* ---- prove: one HEAD shows that this repository has it too ---- */
-
-static void proved(void *arg, const struct transfer_response *r, const struct err *err)
-{
-    struct fetch *f = arg;
-
-    f->call = NULL;
-    if (!err && fetch_is_no_word(r)) {
-        fetch_run(f, STEP_ASK);
-        return;
-    }
-    if (err || r->status != 200) {
-        fetch_refused(f, r, err);
-        fetch_run(f, STEP_FAIL);
-        return;
-    }
-    cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
-    f->result.how = HOW_REVALIDATED;
-    f->result.upstream_status = r->status;
-    fetch_run(f, STEP_DELIVER);
-}
-
-static enum step prove(struct fetch *f)
-{
-    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", true);
-
-    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, proved);
-    return STEP_WAIT;
 }
 
 /* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
@@ -165,7 +135,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
 
     f->response = *r;
     f->step = STEP_RECEIVE;
-    return r->content_length <= MANIFEST_SIZE_MAX;
+    f->too_large = r->status == 200 && r->content_length > MANIFEST_SIZE_MAX;
+    return !f->too_large;
 }
 
 static bool take_data(void *arg, const void *data, size_t len)
@@ -174,7 +145,8 @@ static bool take_data(void *arg, const void *data, size_t len)
 
     if (f->response.status != 200)
         return true; /* an error page: not read, not kept */
-    if (f->received.len + len > MANIFEST_SIZE_MAX)
+    f->too_large = f->received.len + len > MANIFEST_SIZE_MAX;
+    if (f->too_large)
         return false;
     buf_add(&f->received, data, len);
     return true;
@@ -187,7 +159,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     f->call = NULL;
     f->response = *r;
-    if (err && err->code == ERR_CANCELLED) {
+    if (err && f->too_large) {
         err_set(&large, ERR_UPSTREAM, "the manifest has more than %d bytes", (int)MANIFEST_SIZE_MAX);
         err = &large;
     }
@@ -252,6 +224,7 @@ static enum step ask(struct fetch *f)
     _cleanup_free_ char *path = fetch_reference_path(f, "manifests", known);
 
     buf_clear(&f->received);
+    f->too_large = false;
     if (is_head(f))
         fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, take_answer_to_head);
     else
@@ -319,35 +292,47 @@ static const char *type_of(const struct fetch *f, const struct manifest *m)
     return m->kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json" : said;
 }
 
+/* Whether what came is a manifest beyond doubt: by its digest, its type, or what it says. Other JSON is passed on, and
+ * not kept: it may be a gateway's page in place of what was asked for. */
+static bool is_to_be_kept(const struct fetch *f, const struct manifest *m)
+{
+    bool vouched = f->digest.alg != DIGEST_NONE || f->response.digest.alg != DIGEST_NONE;
+
+    if (m->kind == MANIFEST_SCHEMA1 || (m->kind == MANIFEST_OTHER && m->unread))
+        return false; /* its digest is not that of its bytes; what it holds is not known */
+    return vouched || manifest_is_type(f->response.content_type) || manifest_is_likely(m);
+}
+
+/* Parses what was received, and computes what it hashes to. */
+static bool look_at(struct fetch *f, struct manifest *m, struct digest *computed, struct err *err)
+{
+    if (!manifest_parse(m, f->received.data ? f->received.data : "", f->received.len, err)) {
+        err->code = err->code == ERR_INVALID ? ERR_UPSTREAM : err->code;
+        return err_wrap(err, "%s: upstream sent something that is no manifest", f->name);
+    }
+    *computed = f->response.digest;
+    return m->kind == MANIFEST_SCHEMA1 || check_digest(f, computed, err);
+}
+
 static enum step store(struct fetch *f)
 {
     _cleanup_manifest_ struct manifest m = {0};
     struct err err = {0};
     struct digest computed;
 
-    if (manifest_parse(&m, f->received.data ? f->received.data : "", f->received.len, &err))
-        err.code = ERR_OK;
-    else
-        err_wrap(&err, "%s: upstream sent something that is no manifest", f->name);
-    if (err.code == ERR_INVALID)
-        err.code = ERR_UPSTREAM;
-    if (err.code == ERR_OK && m.kind != MANIFEST_SCHEMA1)
-        check_digest(f, &computed, &err);
-    if (err.code != ERR_OK)
+    if (!look_at(f, &m, &computed, &err))
         return bad_answer(f, &err);
-
     f->result.body = body_new(f->received.len);
     if (f->received.data)
         memcpy(f->result.body->data, f->received.data, f->received.len);
     f->result.size = (int64_t)f->received.len;
+    f->result.digest = computed;
     const char *type = type_of(f, &m);
     snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", type);
-    if (m.kind == MANIFEST_SCHEMA1 || m.kind == MANIFEST_OTHER) {
-        f->result.digest = f->response.digest;
+    if (!is_to_be_kept(f, &m)) {
         f->result.how = HOW_BYPASS;
         return STEP_DELIVER;
     }
-    f->result.digest = computed;
     f->result.how = HOW_MISS;
     cache_put_manifest(fetch_cache(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
                        stored, f, f->fetcher->loop);
@@ -379,7 +364,7 @@ const struct fetch_steps MANIFEST_STEPS = {
     {
         [STEP_LOOKUP] = lookup,
         [STEP_VERIFY] = fetch_verify,
-        [STEP_PROVE] = prove,
+        [STEP_PROVE] = fetch_prove,
         [STEP_REVALIDATE] = revalidate,
         [STEP_ASK] = ask,
         [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */

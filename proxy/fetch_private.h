@@ -4,6 +4,7 @@
 
 #include "proxy/fetch.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -66,6 +67,7 @@ struct fetch {
     struct upstream_call *call;
     struct transfer_response response;
     struct buf received;
+    bool too_large;     /* what is received: we gave it up */
     int64_t started_ms; /* monotonic */
     struct cache_hit hit;
     struct fetch_result result;
@@ -82,7 +84,7 @@ struct fetch {
     bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */
     int questions;
-    struct event *retry, *flush;
+    struct event *retry, *flush, *again;
     /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
     bool answered_early;
     bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
@@ -100,14 +102,22 @@ struct absence {
     char *key;
     int64_t until_ms; /* monotonic */
     struct err err;
+    bool no_api;
 };
 
-/* What a registry listed, for as long as a tag of its repository is fresh. */
+/* A page that a registry listed. */
 struct listing_said {
     TAILQ_ENTRY(listing_said) entry;
     char *key;
-    int64_t until_ms; /* wall time, like tags */
+    int64_t checked_ms, ttl_ms; /* wall time, like tags */
     struct fetch_result result;
+};
+
+/* Whether a repository, or the last one of a registry that was asked, has the referrers API. */
+struct api_said {
+    TAILQ_ENTRY(api_said) entry;
+    char *name;
+    bool missing;
 };
 
 struct fetcher {
@@ -128,10 +138,13 @@ struct fetchers {
     int count;
     atomic_uint_fast64_t mismatches, relays;
     atomic_bool stopping, offline;
+    pthread_mutex_t apis_lock;
+    TAILQ_HEAD(apis_said, api_said) apis; /* under apis_lock; the latest first */
+    int api_count;
     struct fetcher list[16];
 };
 
-extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, RELAY_STEPS, LOOK_STEPS, ACCESS_STEPS;
+extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, LOOK_STEPS, LISTING_STEPS, ACCESS_STEPS;
 
 /* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
 void fetch_run(struct fetch *f, enum step step);
@@ -152,7 +165,7 @@ static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501;
 }
-/* Turns an answer that is not 200 (or none) into f->result.err. */
+/* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
@@ -163,6 +176,8 @@ void fetch_again(struct waiter *w);
  * step that does it; STEP_LOOKUP comes after that. */
 bool fetch_must_verify(const struct fetch *f, const struct digest *d);
 enum step fetch_verify(struct fetch *f);
+/* fetch_prove.c: STEP_PROVE. */
+enum step fetch_prove(struct fetch *f);
 /* fetch_room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */
 bool fetch_ask_for_room(struct fetch *f);
 void fetch_forget_question(struct fetch *f);
@@ -181,22 +196,44 @@ enum step fetch_past_fresh(struct fetch *f);
 enum step fetch_fail_manifest(struct fetch *f);
 /* Who comes before the index knows what has been answered gets the same. */
 void fetch_keep_answer(struct fetch *f);
-/* From now on, clients wait that long for upstream, and no longer. */
+/* From now on, clients wait that long for upstream, and no longer, if there is something older. */
 void fetch_be_patient(struct fetch *f);
-/* fetch_said.c: what upstream said a while ago, and for how long that is good. */
+/* fetch_said.c: what upstream said a while ago that it does not have. The first is for as long as that is good, the
+ * second for when upstream cannot be asked again. */
 struct absence *fetch_find_absence(struct fetcher *fr, const char *key);
+struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
 void fetch_note_absence(struct fetch *f);
-const struct fetch_result *fetch_find_listing(struct fetcher *fr, const char *key);
-void fetch_note_listing(struct fetch *f);
-void fetch_forget_said(struct fetcher *fr);
+void fetch_forget_absences(struct fetcher *fr);
+/* fetch_lists.c: what upstream listed. The result is the page as it is fresh, or, for when upstream cannot be asked,
+ * older but with all that follow; false if there is none. */
+bool fetch_use_listing(struct fetch *f);
+bool fetch_use_old_listing(struct fetch *f);
+/* The same, to those who do not want to know how it is now; the fetch goes on. */
+void fetch_answer_old_listing(struct fetch *f);
+/* Whether there is one, of any age. */
+bool fetch_has_listing(const struct fetch *f);
+/* Keeps the result; `nothing`: nothing was listed. */
+void fetch_note_listing(struct fetch *f, bool nothing);
+void fetch_forget_listing(struct fetch *f);
+void fetch_forget_listings(struct fetcher *fr);
+/* For when upstream cannot be asked: whether the repository, or the last one of its registry, was without the referrers
+ * API when it was asked last. Any loop. */
+bool fetch_api_is_missing(const struct fetch *f);
+void fetch_note_api(struct fetch *f, bool missing);
+void fetch_apis_init(struct fetchers *all);
+void fetch_apis_clear(struct fetchers *all);
 static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
 }
-/* Registries are not asked at all. */
+/* Registries are not asked at all, or this one is none of ours. */
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return atomic_load(&f->fetcher->all->offline);
+    return !f->site->upstream || atomic_load(&f->fetcher->all->offline);
+}
+static inline const char *fetch_why_offline(const struct fetch *f)
+{
+    return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
 /* A blob fetch is under way and somebody wants in. */
 void fetch_blob_join(struct fetch *f, struct waiter *w);

@@ -87,7 +87,10 @@ static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     if (f->call)
         upstream_doubt(f->call);
-    answer_early(f);
+    if (f->kind == FETCH_LISTING)
+        fetch_answer_old_listing(f);
+    else
+        answer_early(f);
 }
 
 void fetch_be_patient(struct fetch *f)
@@ -150,6 +153,20 @@ static bool is_reason(const struct fetch *f)
     }
 }
 
+/* Upstream cannot be asked, and has said before that there is no such list or signature. Clients ask for those of all
+ * they look at, most of which have none: an error would end a copy or a check of what is all here. */
+static bool is_still_absent(struct fetch *f)
+{
+    const struct absence *a =
+        ref_is_statement_tag(f->tag) && !f->anew ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
+
+    if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
+        return false;
+    f->result.err = a->err;
+    f->result.upstream_status = 0; /* it has not said so now */
+    return true;
+}
+
 enum step fetch_fail_manifest(struct fetch *f)
 {
     struct cache_hit old;
@@ -157,6 +174,8 @@ enum step fetch_fail_manifest(struct fetch *f)
     if (f->tag[0] == '\0' || !is_reason(f))
         return STEP_DONE;
     fetch_find(f, f->tag, NULL, &old);
+    if (!fetch_may_be_stale(f, &old) && is_still_absent(f))
+        return STEP_DONE;
     if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->kind != FETCH_MANIFEST_HEAD, &f->result)) {
         if (f->result.err.code != ERR_OK)
             return STEP_DONE;

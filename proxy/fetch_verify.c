@@ -59,3 +59,9 @@ enum step fetch_verify(struct fetch *f)
     pool_run(f->fetcher->all->cache->pool, work, v);
     return STEP_WAIT;
 }
+
+bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit)
+{
+    return hit->stored && !hit->linked && hit->blob.flags & BLOB_PRIVATE &&
+           !cache_was_sent_by(f->fetcher->all->cache, f->site->host, &hit->digest);
+}

@@ -11,9 +11,9 @@ void handle_blob(struct worker *w, struct http_request *req, const struct route 
 void handle_tags(struct worker *w, struct http_request *req, const struct route *r);
 void handle_referrers(struct worker *w, struct http_request *req, const struct route *r);
 /* The API version check, which tells some engines where to log in; and where that is. */
-void handle_base(struct worker *w, struct http_request *req);
+void handle_base(struct worker *w, struct http_request *req, const struct route *r);
 void handle_token(struct worker *w, struct http_request *req);
-void handle_catalog(struct worker *w, struct http_request *req);
+void handle_catalog(struct worker *w, struct http_request *req, const struct route *r);
 /* The admin API, on its own socket. */
 void handle_admin(struct worker *w, struct http_request *req);
 

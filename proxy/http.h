@@ -72,10 +72,15 @@ const char *http_path(const struct http_request *req);  /* as sent, without quer
 const char *http_query(const struct http_request *req); /* without '?'; "" if none */
 /* The decoded value of a query parameter. False if absent, over-long, badly escaped or holding control characters. */
 bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room);
+/* Whether there is such a parameter at all. */
+bool http_query_has(const struct http_request *req, const char *name);
 /* The first header of that name (lower case), or NULL. */
 const char *http_header(const struct http_request *req, const char *name);
 /* Whether any header of that name (lower case) has one of these texts in it (NULL-terminated list). */
 bool http_header_has(const struct http_request *req, const char *name, const char *const *texts);
+/* Whether If-None-Match says that the client has what has this entity tag (without quotes): by name, in a list, weak or
+ * not, or by "*" (RFC 9110 §13.1.2). */
+bool http_is_known(const struct http_request *req, const char *etag);
 const char *http_host(const struct http_request *req); /* lower case; "" if none */
 const char *http_body(const struct http_request *req, size_t *len);
 const void *http_listener(const struct http_request *req);

@@ -133,6 +133,44 @@ static bool decode(const char *p, size_t len, char *out, size_t room)
     return true;
 }
 
+/* The next entity tag of a list (RFC 9110 §8.8.3), weak or not, in quotes or (as some clients have it) without. */
+static const char *next_tag(const char *p, size_t *len)
+{
+    p += strspn(p, " \t,");
+    if (strncmp(p, "W/", 2) == 0)
+        p += 2;
+    bool quoted = *p == '"';
+    p += quoted;
+    *len = strcspn(p, quoted ? "\"" : " \t,");
+    return p;
+}
+
+bool http_is_known(const struct http_request *req, const char *etag)
+{
+    const char *text = req->conn->arena.data;
+    size_t len;
+
+    for (int i = 0; i < req->field_count; i++) {
+        if (strcmp(text + req->fields[i].name, "if-none-match") != 0)
+            continue;
+        for (const char *p = next_tag(text + req->fields[i].value, &len); *p;
+             p = next_tag(p + len + (p[len] == '"'), &len))
+            if ((len == 1 && *p == '*' && p[-1] != '"') || (len == strlen(etag) && memcmp(p, etag, len) == 0))
+                return true;
+    }
+    return false;
+}
+
+bool http_query_has(const struct http_request *req, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *p = http_query(req); *p; p += strcspn(p, "&"), p += *p == '&')
+        if (strncmp(p, name, len) == 0 && p[len] == '=')
+            return true;
+    return false;
+}
+
 bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room)
 {
     const char *p = http_query(req);

@@ -66,11 +66,18 @@ const char *http_date(struct http_server *s)
 void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...)
 {
     va_list ap;
-    char value[4096];
+    char usual[512];
 
     va_start(ap, fmt);
-    vsnprintf(value, sizeof(value), fmt, ap);
+    int len = vsnprintf(usual, sizeof(usual), fmt, ap);
     va_end(ap);
+    _cleanup_free_ char *longer = len >= (int)sizeof(usual) ? xmalloc((size_t)len + 1) : NULL;
+    char *value = longer ? longer : usual;
+    if (longer) {
+        va_start(ap, fmt);
+        vsnprintf(longer, (size_t)len + 1, fmt, ap);
+        va_end(ap);
+    }
     /* What upstream sent must not begin a line of its own. */
     char *to = value;
     for (const char *p = value; *p; p++)
@@ -362,7 +369,7 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
 void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...)
 {
     _cleanup_buf_ struct buf body = {0};
-    char message[1024];
+    char message[3072];
     va_list ap;
 
     va_start(ap, fmt);

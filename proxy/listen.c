@@ -1,6 +1,7 @@
 #include "proxy/listen.h"
 
 #include "base/log.h"
+#include "base/place.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -32,6 +33,7 @@ struct listener {
     int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
     bool shared, taken;
     char *unlink;
+    const char *upstream;
     mode_t mode;
     struct door doors[LOOPS_MAX];
     int count;
@@ -63,30 +65,37 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
     int rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
     umask(before);
     if (rc != 0 || listen(fd, BACKLOG) != 0) {
+        _cleanup_free_ char *folder = place_folder_of(path);
         err_errno(err, ERR_IO, "listening on unix:%s", path);
+        place_explain(folder, err);
         close(fd);
         return -1;
     }
     return fd;
 }
 
-static int bind_tcp(const char *address, struct err *err)
+/* ADDR:PORT, with ADDR empty or * for any. The caller frees the result. 0, or an error of getaddrinfo(3). */
+static int resolve(const char *address, const char *any, struct addrinfo **ai)
 {
-    char host[256];
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     const char *colon = strrchr(address, ':');
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *ai;
-    int one = 1;
+    char host[256];
 
-    if (!colon || (size_t)(colon - address) >= sizeof(host)) {
-        err_set(err, ERR_INVALID, "%s is not ADDR:PORT", address);
-        return -1;
-    }
+    if (!colon || (size_t)(colon - address) >= sizeof(host))
+        return EAI_NONAME;
     size_t len = (size_t)(colon - address);
     bool brackets = len >= 2 && address[0] == '[' && address[len - 1] == ']';
     snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? address + 1 : address);
     if (strcmp(host, "localhost") == 0)
         strcpy(host, "127.0.0.1");
-    int rc = getaddrinfo(host[0] && strcmp(host, "*") != 0 ? host : NULL, colon + 1, &hints, &ai);
+    return getaddrinfo(host[0] && strcmp(host, "*") != 0 ? host : any, colon + 1, &hints, ai);
+}
+
+static int bind_tcp(const char *address, struct err *err)
+{
+    struct addrinfo *ai;
+    int one = 1, rc = resolve(address, NULL, &ai);
+
     if (rc != 0) {
         err_set(err, ERR_INVALID, "%s is not ADDR:PORT: %s", address, gai_strerror(rc));
         return -1;
@@ -111,16 +120,10 @@ static int bind_tcp(const char *address, struct err *err)
 static bool is_taken(const char *address)
 {
     const char *colon = strrchr(address, ':');
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *ai;
-    char host[256];
+    struct addrinfo *ai;
     int one = 1;
 
-    size_t len = (size_t)(colon - address);
-    bool brackets = len >= 2 && address[0] == '[' && address[len - 1] == ']';
-    snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? address + 1 : address);
-    if (strcmp(colon + 1, "0") == 0 ||
-        getaddrinfo(host[0] && strcmp(host, "localhost") != 0 && strcmp(host, "*") != 0 ? host : "127.0.0.1", colon + 1,
-                    &hints, &ai) != 0)
+    if (strcmp(colon + 1, "0") == 0 || resolve(address, "127.0.0.1", &ai) != 0)
         return false;
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -155,11 +158,31 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
     return l;
 }
 
+/* As in `listen`: the log and the status say it. */
+static char *address_of(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_storage room;
+    } sa = {.room = {0}};
+    socklen_t len = sizeof(sa);
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+
+    if (getsockname(fd, &sa.any, &len) != 0)
+        return xasprintf("fd:%d", fd);
+    if (sa.any.sa_family == AF_UNIX)
+        return xasprintf("unix:%.*s", (int)sizeof(sa.local.sun_path), sa.local.sun_path);
+    if (getnameinfo(&sa.any, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return xasprintf("fd:%d", fd);
+    return xasprintf(strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
 struct listener *listener_from_fd(int fd)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
 
-    l->address = xasprintf("fd:%d", fd);
+    l->address = address_of(fd);
     l->first_fd = fd;
     l->shared = true;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -170,6 +193,34 @@ struct listener *listener_from_fd(int fd)
 const char *listener_address(const struct listener *l)
 {
     return l->address;
+}
+
+bool listener_is_at(const struct listener *l, const char *address)
+{
+    struct sockaddr_storage bound = {0};
+    struct addrinfo *ai;
+    socklen_t len = sizeof(bound);
+
+    if (getsockname(l->first_fd, (struct sockaddr *)&bound, &len) != 0)
+        return false;
+    if (strncmp(address, "unix:", 5) == 0)
+        return bound.ss_family == AF_UNIX &&
+               strcmp(((const struct sockaddr_un *)(const void *)&bound)->sun_path, address + 5) == 0;
+    if (resolve(address, NULL, &ai) != 0)
+        return false;
+    bool same = len == ai->ai_addrlen && memcmp(&bound, ai->ai_addr, len) == 0;
+    freeaddrinfo(ai);
+    return same;
+}
+
+void listener_set_upstream(struct listener *l, const char *host)
+{
+    l->upstream = host;
+}
+
+const char *listener_upstream(const struct listener *l)
+{
+    return l->upstream;
 }
 
 /* ---- accepting ---- */

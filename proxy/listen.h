@@ -16,6 +16,11 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
 /* Wraps a listening socket that somebody else has opened; takes it over. */
 struct listener *listener_from_fd(int fd);
 const char *listener_address(const struct listener *l);
+/* Whether a listener's socket, which may come from somebody else, is bound to this address. */
+bool listener_is_at(const struct listener *l, const char *address);
+/* The one registry that all requests to it are for; NULL: they say which. Borrowed. Before the loops start. */
+void listener_set_upstream(struct listener *l, const char *host);
+const char *listener_upstream(const struct listener *l);
 /* Accepts on this loop, for this server. Before the loop starts. */
 bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err);
 /* Stops accepting on that loop; on the loop. */

@@ -12,14 +12,15 @@ static const char *const ASKED[] = {"docker/", "skopeo/",   "containers/", "libp
                                     "cri-o/",  "buildkit/", "crane/",      "oras/",   "go-containerregistry/"};
 
 /* Whether the client should be asked who he is, although much can be had without. */
-static bool asks_for_login(const struct config *c, const struct http_request *req)
+static bool asks_for_login(const struct config *c, const struct http_request *req, const char *only)
 {
     const char *agent = http_header(req, "user-agent");
 
     if (c->login != LOGIN_AUTO)
         return c->login == LOGIN_ON;
+    const struct config_upstream *one = only ? config_find_upstream(c, only) : NULL;
     for (int i = 0; i < c->upstream_count; i++)
-        if (c->upstreams[i].client_access)
+        if (c->upstreams[i].client_access && (!only || one == &c->upstreams[i]))
             return true;
     for (size_t i = 0; agent && i < ARRAY_LEN(ASKED); i++)
         if (strncasecmp(agent, ASKED[i], strlen(ASKED[i])) == 0)
@@ -27,10 +28,10 @@ static bool asks_for_login(const struct config *c, const struct http_request *re
     return false;
 }
 
-void handle_base(struct worker *w, struct http_request *req)
+void handle_base(struct worker *w, struct http_request *req, const struct route *r)
 {
     http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
-    if (!asks_for_login(w->proxy->config, req) || http_header(req, "authorization") || !*http_host(req)) {
+    if (!asks_for_login(w->proxy->config, req, r->only) || http_header(req, "authorization") || !*http_host(req)) {
         http_reply(req, 200, "application/json", "{}", 2);
         return;
     }

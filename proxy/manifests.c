@@ -55,18 +55,17 @@ static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
     body_unref(arg);
 }
 
-/* Digest, size and type as headers; an If-None-Match that names the digest needs no body (RFC 9110 §13.1.2). */
+/* Digest, size and type as headers; an If-None-Match that names it needs no body (RFC 9110 §13.1.2). */
 static bool describe(struct http_request *req, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
-    const char *known = http_header(req, "if-none-match");
 
     if (d->alg == DIGEST_NONE)
         return false;
     digest_format(d, text);
     http_reply_header(req, "Docker-Content-Digest", "%s", text);
     http_reply_header(req, "ETag", "\"%s\"", text);
-    return known && strstr(known, text);
+    return http_is_known(req, text);
 }
 
 /* Sends a manifest; takes over the reference. */
@@ -82,8 +81,10 @@ static void send_manifest(struct http_request *req, const struct digest *d, cons
 
 static void send_head(struct http_request *req, const struct digest *d, const char *type, int64_t size)
 {
-    describe(req, d);
-    http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
+    if (describe(req, d))
+        http_reply_head(req, 304, NULL, -1);
+    else
+        http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
 }
 
 static void serve(struct visitor *v);
@@ -140,7 +141,7 @@ static bool answer_now(struct worker *w, struct http_request *req, const struct 
     cache_find(p->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
     if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !is_private))
         return false;
-    if (r->tag[0]) {
+    if (r->tag[0] && r->site->upstream) {
         tags = config_tags_for(p->config, r->site->config, r->name, r->tag);
         int64_t left = hit.tag.checked_ms + tags.ttl_ms - clock_now_ms();
         if (left <= 0)

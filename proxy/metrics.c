@@ -25,7 +25,7 @@ struct cells {
 };
 
 struct metrics {
-    struct cells *_Atomic sites[SITES_MAX]; /* made on first use */
+    struct cells *_Atomic sites[SITES_MAX + 1]; /* made on first use */
     atomic_uint_fast64_t sent[SOURCE_COUNT];
     struct histogram whole, first;
 };
@@ -44,7 +44,7 @@ void metrics_free(struct metrics *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < SITES_MAX; i++)
+    for (int i = 0; i <= SITES_MAX; i++)
         free(m->sites[i]);
     free(m);
 }
@@ -70,7 +70,7 @@ void metrics_count(struct metrics *m, struct http_request *req)
     const struct http_note *n = http_note(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
-    if (n->kind == KIND_NONE || n->upstream >= SITES_MAX)
+    if (n->kind == KIND_NONE || n->upstream > SITES_MAX)
         return;
     struct cells *c = atomic_load_explicit(&m->sites[n->upstream], memory_order_relaxed);
     if (!c) {
@@ -107,7 +107,7 @@ static uint64_t sent(const struct proxy *p, int source)
 void metrics_sum(struct proxy *p, struct metrics_sums *out)
 {
     memset(out, 0, sizeof(*out));
-    for (int s = 0; s < sites_count(p->sites); s++)
+    for (int s = sites_next(p->sites, -1); s >= 0; s = sites_next(p->sites, s))
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
                 for (int r = 0; r < RESULT_COUNT; r++) {
@@ -136,7 +136,7 @@ static void one(struct buf *b, const char *name, const char *type, const char *h
 static void print_requests(struct proxy *p, struct buf *b)
 {
     head(b, "entrepot_requests_total", "counter", "Requests of the registry API.");
-    for (int s = 0; s < sites_count(p->sites); s++)
+    for (int s = sites_next(p->sites, -1); s >= 0; s = sites_next(p->sites, s))
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
                 for (int r = 0; r < RESULT_COUNT; r++) {

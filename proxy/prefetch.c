@@ -12,7 +12,7 @@ struct prefetch {
     int64_t had;
     char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it was not asked to */
     struct follower *follower;   /* until the blob is kept */
-    struct body *answer;         /* the listing */
+    struct body *answer, *next;  /* the listing, the query of its next page */
     struct cache *cache;
     /* copies */
     char *path, *name, *tag, *listing;
@@ -25,8 +25,13 @@ static void end(struct prefetch *p, const struct err *err)
 {
     if (p->follower)
         follower_leave(p->follower);
-    p->done(p->arg, &(struct prefetch_result){err, p->answer, p->had, p->unchecked[0] ? p->unchecked : NULL});
+    p->done(p->arg, &(struct prefetch_result){.err = err,
+                                              .listing = p->answer,
+                                              .next = p->next,
+                                              .had = p->had,
+                                              .unchecked = p->unchecked[0] ? p->unchecked : NULL});
     body_unref(p->answer);
+    body_unref(p->next);
     free(p->listing);
     free(p->path);
     free(p->name);
@@ -89,6 +94,7 @@ static void fetched(void *arg, struct fetch_result *res)
     note_unchecked(p, res);
     if (!res->ingest || res->size <= 0) {
         p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
+        p->next = p->answer && res->next ? body_ref(res->next) : NULL;
         settle(p);
         return;
     }

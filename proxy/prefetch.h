@@ -14,7 +14,7 @@ struct prefetch_wish {
     const char *tag;             /* "" if by digest */
     const struct digest *digest; /* NULL if by tag */
     bool manifest;
-    const char *listing; /* NULL, or what to list in place of fetching: "referrers/sha256:…" */
+    const char *listing; /* NULL, or what to list in place of fetching: "referrers/sha256:…?…" */
     bool anew;           /* a tag is checked with upstream although it is fresh */
 };
 
@@ -23,6 +23,7 @@ struct prefetch;
 struct prefetch_result {
     const struct err *err;      /* NULL: it is here */
     const struct body *listing; /* NULL: none was asked for */
+    const struct body *next;    /* the query of its next page, as text; NULL: there is none */
     int64_t had;                /* bytes of a blob that were here before */
     const char *unchecked;      /* of a tag that upstream did not confirm: why not; the copy that is here stands */
 };

@@ -89,6 +89,8 @@ struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, 
 static void item_free(struct item *it)
 {
     body_unref(it->listing);
+    body_unref(it->next);
+    free(it->query);
     free(it);
 }
 
@@ -151,7 +153,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
     if (root)
         snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked);
     if (it->kind == PULL_LISTING)
-        pull_take_listing(p, it, it->listing);
+        pull_take_listing(p, it);
     if (it->kind == PULL_MANIFEST)
         pull_take_manifest(p, it);
     if (root && im->digest.alg != DIGEST_NONE) {
@@ -183,7 +185,7 @@ static void settle(struct pull *p, struct item *it, bool was_here)
         STAILQ_INSERT_TAIL(&p->waiting, it, entry);
         return;
     } else if (it->kind == PULL_LISTING) {
-        pull_take_listing(p, it, NULL);
+        pull_miss_listing(p, it);
     } else if (!it->optional || (it->err.code != ERR_NOT_FOUND && it->err.code != ERR_DENIED)) {
         pull_fail(im, "%s", it->err.msg);
         say_blob(p, it, PULL_FAILED, 0);

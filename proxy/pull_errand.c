@@ -36,9 +36,15 @@ struct errand {
     struct loop *loop;
     struct prefetch_wish wish;
     struct digest digest;
-    char tag[REF_TAG_MAX + 1], listing[16 + DIGEST_TEXT_MAX];
+    char tag[REF_TAG_MAX + 1], *listing;
     int slot;
 };
+
+static void errand_free(struct errand *e)
+{
+    free(e->listing);
+    free(e);
+}
 
 static void errand_ended(void *arg, const struct prefetch_result *r)
 {
@@ -57,13 +63,14 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
             it->had = r->had;
         snprintf(it->unchecked, sizeof(it->unchecked), "%s", r->unchecked ? r->unchecked : "");
         it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;
+        it->next = r->next ? body_ref((struct body *)r->next) : NULL;
         s->items[e->slot] = NULL;
         s->news = true;
         pthread_cond_signal(&s->cond);
     }
     pthread_mutex_unlock(&s->lock);
     pull_shared_unref(s);
-    free(e);
+    errand_free(e);
 }
 
 static void errand_begin(void *arg)
@@ -78,7 +85,7 @@ static void errand_begin(void *arg)
     pthread_mutex_unlock(&s->lock);
     if (!it) {
         pull_shared_unref(s);
-        free(e);
+        errand_free(e);
     }
 }
 
@@ -109,7 +116,8 @@ void pull_start(struct pull *p, struct item *it)
     e->digest = it->digest;
     snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
     if (it->kind == PULL_LISTING)
-        snprintf(e->listing, sizeof(e->listing), "referrers/%s", digest_format(&it->digest, text));
+        e->listing = xasprintf("referrers/%s%s%s", digest_format(&it->digest, text), it->query ? "?" : "",
+                               it->query ? it->query : "");
     e->wish = (struct prefetch_wish){
         .site = it->image->site,
         .path = it->image->path,
@@ -117,7 +125,7 @@ void pull_start(struct pull *p, struct item *it)
         .tag = e->tag,
         .digest = it->tag[0] ? NULL : &e->digest,
         .manifest = it->kind == PULL_MANIFEST,
-        .listing = e->listing[0] ? e->listing : NULL,
+        .listing = e->listing,
         .anew = true,
     };
     it->settled = false;

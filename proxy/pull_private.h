@@ -8,7 +8,11 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
-enum { PULL_ITEMS_MAX = 1 << 20, PULL_DEPTH_MAX = 4 /* a signature of an SBOM of an image in an index */ };
+enum {
+    PULL_ITEMS_MAX = 1 << 20,
+    PULL_PAGES_MAX = 10000, /* of referrers of one image */
+    PULL_DEPTH_MAX = 4,     /* a signature of an SBOM of an image in an index */
+};
 
 struct image {
     struct ref ref;
@@ -38,6 +42,8 @@ struct item {
     bool optional;        /* that there is none is no failure */
     bool about;           /* what is said about it is looked for, too */
     struct digest before; /* what the tag stood for in the cache */
+    char *query;          /* of the page of a listing; NULL: the first */
+    int page;
     int attempts;
     int64_t not_before_ms; /* monotonic */
     /* the loop's */
@@ -46,7 +52,7 @@ struct item {
     bool settled, ok;
     struct err err;
     int64_t had; /* bytes that were here before */
-    struct body *listing;
+    struct body *listing, *next;
     char unchecked[ERR_MSG_MAX];
 };
 
@@ -97,7 +103,9 @@ void pull_drop_all(void *shared);
 
 /* A manifest is here: adds what it names, and, if that is wanted, what may be said about it. */
 void pull_take_manifest(struct pull *p, struct item *it);
-/* What a registry lists as referrers (NULL: nothing). */
-void pull_take_listing(struct pull *p, struct item *it, const struct body *listing);
+/* A page of what a registry lists as referrers is here: adds those, and the next page. */
+void pull_take_listing(struct pull *p, struct item *it);
+/* It is not: what stands in for it is added if the registry has none, else the image has failed. */
+void pull_miss_listing(struct pull *p, struct item *it);
 
 #endif

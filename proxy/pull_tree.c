@@ -72,12 +72,12 @@ static void take_image(struct pull *p, struct item *it, const struct manifest *m
 
 static void add_optional_tag(struct pull *p, struct item *it, const char *suffix)
 {
-    char text[DIGEST_TEXT_MAX], tag[REF_TAG_MAX + 1];
+    char tag[REF_TAG_MAX + 1];
 
-    digest_format(&it->digest, text);
-    *strchr(text, ':') = '-';
-    if (snprintf(tag, sizeof(tag), "%s%s", text, suffix) > REF_TAG_MAX)
+    if (*suffix && it->digest.alg != DIGEST_SHA256) /* cosign does not shorten them: they would be no tags */
         return;
+    ref_referrers_tag(&it->digest, tag);
+    snprintf(tag + strlen(tag), sizeof(tag) - strlen(tag), "%s", suffix);
     struct item *child = pull_add(p, it->image, PULL_MANIFEST, NULL, tag, it->depth + 1);
     if (child)
         child->optional = child->whole = child->about = true;
@@ -114,6 +114,8 @@ void pull_take_manifest(struct pull *p, struct item *it)
     it->size = hit.blob.size;
     if (image->digest.alg == DIGEST_NONE)
         image->digest = hit.digest;
+    if (m.unread)
+        p->wish->on_note(p->wish->arg, image->text, "it names something that is not understood, and is not kept");
     if (m.kind == MANIFEST_INDEX)
         take_index(p, it, &m);
     else
@@ -121,13 +123,30 @@ void pull_take_manifest(struct pull *p, struct item *it)
     look_for_statements(p, it);
 }
 
-void pull_take_listing(struct pull *p, struct item *it, const struct body *listing)
+/* The next page is asked for when this one is here: what leads there is in it. */
+static void add_page(struct pull *p, struct item *it)
 {
-    json_t *doc = listing ? json_loadb(listing->data, listing->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_t *list = json_object_get(doc, "manifests"), *entry;
+    const char *query = it->next->data;
+
+    if (it->page == PULL_PAGES_MAX || (it->query && strcmp(it->query, query) == 0)) {
+        pull_fail(it->image, "its list of referrers has no end");
+        return;
+    }
+    struct item *page = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
+    if (!page)
+        return;
+    page->optional = true;
+    page->query = xstrdup(query);
+    page->page = it->page + 1;
+}
+
+void pull_take_listing(struct pull *p, struct item *it)
+{
+    json_t *doc = it->listing ? json_loadb(it->listing->data, it->listing->len, 0, NULL) : NULL;
+    json_t *entry;
     size_t i;
 
-    json_array_foreach(list, i, entry) {
+    json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
         const char *text = json_string_value(json_object_get(entry, "digest"));
         struct digest d;
         if (!text || !digest_parse(&d, text, strlen(text)))
@@ -138,8 +157,22 @@ void pull_take_listing(struct pull *p, struct item *it, const struct body *listi
         child->size = json_integer_value(json_object_get(entry, "size"));
         child->whole = child->about = true;
     }
-    if (!json_is_array(
-            list)) /* no such API: the tag that stands in for it (distribution-spec, "Referrers Tag Schema") */
-        add_optional_tag(p, it, "");
     json_decref(doc);
+    if (it->next)
+        add_page(p, it);
+}
+
+/* Where there is no such page, the tag that stands in for it lists them. Whatever else happened leaves it open what
+ * there is, and an image without its signatures must not look whole. */
+void pull_miss_listing(struct pull *p, struct item *it)
+{
+    bool absent = it->err.code == ERR_NOT_FOUND || it->err.code == ERR_DENIED;
+
+    if (it->err.code == ERR_DENIED)
+        p->wish->on_note(p->wish->arg, it->image->text,
+                         "its registry refuses to list what refers to it; the tags for that are looked for");
+    if (absent && !it->query)
+        add_optional_tag(p, it, "");
+    else
+        pull_fail(it->image, "listing what refers to it: %s", it->err.msg);
 }

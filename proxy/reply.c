@@ -6,7 +6,7 @@ void reply_note(struct http_request *req, const struct route *r, enum metrics_ki
 {
     struct http_note *n = http_note(req);
 
-    n->kind = kind;
+    n->kind = (uint8_t)kind;
     n->upstream = (uint16_t)r->site->id;
 }
 
@@ -35,8 +35,8 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
     };
     struct http_note *n = http_note(req);
 
-    n->result = how[res->how].result;
-    n->source = how[res->how].source;
+    n->result = (uint8_t)how[res->how].result;
+    n->source = (uint8_t)how[res->how].source;
     if (how[res->how].text)
         http_reply_header(req, "Cache-Status", "entrepot; %s", how[res->how].text);
     else if (res->how == HOW_STALE)
@@ -61,9 +61,11 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
     reply_status(req, res);
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
         log_warn("%s %s: %s", http_method_name(req), http_path(req), e->msg);
+    else if (e->code == ERR_DENIED)
+        log_limited(LOG_LEVEL_INFO, "denied", "%s %s: %s", http_method_name(req), http_path(req), e->msg);
     switch (e->code) {
     case ERR_NOT_FOUND:
-        http_error(req, 404, unknown(kind), "%s", e->msg);
+        http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
         break;
     case ERR_DENIED:
         if (e->status != 401) {

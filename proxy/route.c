@@ -72,13 +72,44 @@ static bool unescape(char *out, size_t room, const char *in)
     return true;
 }
 
-/* A host in lower case, with the names Docker Hub goes by brought to one. */
-static void canonical(char *host)
+/* The name without its first component, if that is the registry's own host: containerd sends both ns= and the path of a
+ * host with override_path (".../v2/ghcr.io"). */
+static const char *without_host(const char *name, const char *site)
 {
-    for (char *p = host; *p; p++)
-        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
-    if (strcmp(host, "registry-1.docker.io") == 0 || strcmp(host, "index.docker.io") == 0)
-        strcpy(host, REF_DEFAULT_HOST);
+    char first[REF_HOST_MAX + 32];
+    const char *slash = strchr(name, '/');
+
+    if (!slash || !ref_is_host(name, (size_t)(slash - name)) || (size_t)(slash - name) >= sizeof(first))
+        return name;
+    snprintf(first, sizeof(first), "%.*s", (int)(slash - name), name);
+    ref_canonical_host(first);
+    return strcmp(first, site) == 0 ? slash + 1 : name;
+}
+
+/* On a listener of one upstream: the client means that, or does not say which. */
+static bool is_for_only(const char *only, const struct http_request *req, struct route_error *error)
+{
+    char host[REF_HOST_MAX + 32];
+
+    if (!http_query_get(req, "ns", host, sizeof(host)) || !host[0])
+        return true;
+    ref_canonical_host(host);
+    return strcmp(host, only) == 0 ||
+           fail(error, 404, "NAME_UNKNOWN", "this listener is for %.100s alone, not for %.100s", only, host);
+}
+
+/* r->path and r->name of `path` at `host`. */
+static bool name_repository(struct route *r, const char *host, const char *path, struct route_error *error)
+{
+    bool library = strcmp(host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
+    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
+    int m = snprintf(r->name, sizeof(r->name), "%s/%s", host, r->path);
+
+    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
+        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+    return ref_is_path(r->path, (size_t)n) ||
+           fail(error, 400, "NAME_INVALID",
+                "%.150s is no repository name (lower-case letters, digits, '.', '_', '-', '/')", r->path);
 }
 
 static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
@@ -87,13 +118,23 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     char host[REF_HOST_MAX + 32];
     const char *path = name, *slash = strchr(name, '/');
     bool has_host = slash && ref_is_host(name, (size_t)(slash - name));
+    bool says_ns = http_query_has(req, "ns"), readable = http_query_get(req, "ns", host, sizeof(host));
 
-    if (http_query_get(req, "ns", host, sizeof(host)) && host[0]) {
-        canonical(host);
+    if (says_ns && !readable)
+        return fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
+    if (r->only) {
+        if (!is_for_only(r->only, req, error))
+            return false;
+        snprintf(host, sizeof(host), "%s", r->only);
+        path = without_host(name, host);
+        r->site = sites_find(sites, host);
+    } else if (says_ns && host[0]) {
+        ref_canonical_host(host);
+        path = without_host(name, host);
         r->site = sites_find(sites, host);
     } else if (has_host) {
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
-        canonical(host);
+        ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
             return fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
         path = slash + 1;
@@ -106,16 +147,12 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
             r->site = sites_find(sites, host);
         }
     }
+    bool named = name_repository(r, host, path, error);
+    if (!r->site && named && ref_host_valid(host, strlen(host)))
+        r->site = sites_find_local(sites, r->name);
     if (!r->site)
         return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
-    bool library = strcmp(r->site->host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
-    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
-    int m = snprintf(r->name, sizeof(r->name), "%s/%s", r->site->host, r->path);
-    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
-        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
-    if (!ref_is_path(r->path, (size_t)n))
-        return fail(error, 400, "NAME_INVALID", "the repository name does not follow the grammar");
-    return true;
+    return named;
 }
 
 static bool read_reference(struct route *r, const char *text, struct route_error *error)
@@ -151,7 +188,8 @@ static bool route_v2(struct route *r, const struct http_request *req, const char
     return choose_site(r, req, sites, name, error) && read_reference(r, reference, error);
 }
 
-bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, struct route_error *error)
+bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
+                 struct route_error *error)
 {
     static const struct {
         const char *path;
@@ -162,6 +200,7 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
     const char *path = http_path(req);
 
     r->kind = ROUTE_NONE;
+    r->only = only;
     r->site = NULL;
     r->tag[0] = r->path[0] = r->name[0] = r->asked[0] = '\0';
     memset(&r->digest, 0, sizeof(r->digest));

@@ -6,8 +6,10 @@
  *     /v2/_catalog                             /token
  *     /metrics /healthz /readyz
  *
- * The registry comes from, first that applies: query ns=HOST; a host as the first component of <name>; the Host header,
- * if it names an upstream; docker.io. Any thread.
+ * The registry comes from, first that applies: query ns=HOST (the same host may stand before the name, too); a host as
+ * the first component of <name>; the Host header, if it names an upstream; docker.io. Of a registry that is not
+ * configured there is what the cache has (sites.h). A listener of one upstream is for that, whatever else a request says:
+ * ns= must say the same, its host may stand before the name, and another host there is a part of the name. Any thread.
  */
 #ifndef ENTREPOT_PROXY_ROUTE_H
 #define ENTREPOT_PROXY_ROUTE_H
@@ -32,6 +34,7 @@ enum route_kind {
 
 struct route {
     enum route_kind kind;
+    const char *only; /* the one registry that the listener is for, borrowed; or NULL */
     const struct site *site;
     char path[REF_PATH_MAX + 1];  /* "library/nginx" */
     char name[REF_NAME_MAX + 1];  /* "docker.io/library/nginx" */
@@ -47,7 +50,9 @@ struct route_error {
     char message[256];
 };
 
-/* False with *error filled in if the request is for nothing we have. */
-bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, struct route_error *error);
+/* `only`: the one registry its listener is for, or NULL. False with *error filled in if the request is for nothing we
+ * have. */
+bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
+                 struct route_error *error);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/place.h"
 #include "base/size.h"
 #include "gc/gc.h"
 #include "proxy/handlers.h"
@@ -54,7 +55,7 @@ static void answer_page(struct worker *w, struct http_request *req, const struct
 {
     switch (r->kind) {
     case ROUTE_BASE:
-        handle_base(w, req);
+        handle_base(w, req, r);
         break;
     case ROUTE_TOKEN:
         handle_token(w, req);
@@ -72,7 +73,7 @@ static void answer_page(struct worker *w, struct http_request *req, const struct
         handle_referrers(w, req, r);
         break;
     case ROUTE_CATALOG:
-        handle_catalog(w, req);
+        handle_catalog(w, req, r);
         break;
     case ROUTE_METRICS:
         answer_metrics(w, req);
@@ -103,7 +104,10 @@ static void on_request(void *arg, struct http_request *req)
         http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
         return;
     }
-    if (!route_parse(&r, req, w->proxy->sites, &error)) {
+    if (!route_parse(&r, req, w->proxy->sites, listener_upstream(http_listener(req)), &error)) {
+        if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
+            log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
+                        http_method_name(req), http_path(req), error.message);
         http_error(req, error.status, error.code, "%s", error.message);
         return;
     }
@@ -239,6 +243,20 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- starting ---- */
 
+/* Whether the nth address of the configuration is among the sockets that were handed over, which take the place of the
+ * list. What is for one upstream is there as well if they have it not: nothing else could stand in for it. */
+static bool is_inherited(struct proxy *p, int inherited, int nth)
+{
+    const char *only = p->config->listen_upstream[nth];
+
+    for (int i = 0; only && i < inherited && i < p->listener_count; i++)
+        if (listener_is_at(p->listeners[i], p->config->listen[nth])) {
+            listener_set_upstream(p->listeners[i], only);
+            return true;
+        }
+    return inherited > 0 && !only;
+}
+
 static bool open_listeners(struct proxy *p, struct err *err)
 {
     const struct config *c = p->config;
@@ -246,10 +264,17 @@ static bool open_listeners(struct proxy *p, struct err *err)
 
     for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
         p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
-    for (int i = 0; inherited <= 0 && c->listen[i]; i++) {
+    for (int i = 0; c->listen[i]; i++) {
+        if (is_inherited(p, inherited, i))
+            continue;
+        if (p->listener_count == CONFIG_LISTEN_MAX)
+            return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
         struct listener *l = listener_open(c->listen[i], 0666, err);
         if (!l)
             return false;
+        listener_set_upstream(l, c->listen_upstream[i]);
+        if (c->listen_upstream[i])
+            log_info("%s alone is served on %s", c->listen_upstream[i], c->listen[i]);
         p->listeners[p->listener_count++] = l;
     }
     if (c->metrics_address) {
@@ -328,13 +353,13 @@ static bool open_parts(struct proxy *p, struct err *err)
     p->admin_pool = p->pool ? pool_new("admin", ADMIN_THREADS, err) : NULL;
     p->cache = p->admin_pool ? cache_open(c->cache_path, p->pool, err) : NULL;
     if (!p->cache)
-        return false;
+        return p->admin_pool && place_explain(c->cache_path, err);
     p->cred_workers = cred_workers_new(CRED_THREADS, err);
     if (!p->cred_workers)
         return false;
     p->grants = grants_new(c->grant_ttl_ms);
     p->login = login_new();
-    p->sites = sites_new(c, p->cred_workers);
+    p->sites = sites_new(c, p->cred_workers, p->cache);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
     if (p->gc)

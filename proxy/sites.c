@@ -1,6 +1,7 @@
 #include "proxy/sites.h"
 
 #include "base/log.h"
+#include "cache/cache.h"
 #include "upstream/url.h"
 
 #include <pthread.h>
@@ -10,20 +11,24 @@
 struct sites {
     const struct config *config;
     struct cred_workers *workers;
-    struct config_upstream any; /* for upstreams_any */
-    pthread_mutex_t lock;       /* for adding; sites do not change once they are counted */
+    struct cache *cache;
+    struct config_upstream any; /* for upstreams_any, and the local site */
+    struct site local;
+    pthread_mutex_t lock; /* for adding; sites do not change once they are counted */
     atomic_int count;
     struct site *list[SITES_MAX];
 };
 
-struct sites *sites_new(const struct config *config, struct cred_workers *workers)
+struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache)
 {
     struct sites *all = xcalloc(1, sizeof(*all));
 
     all->config = config;
     all->workers = workers;
+    all->cache = cache;
     all->any = (struct config_upstream){
         .made_up = true, .tags = CONFIG_TAGS_UNSAID, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
+    all->local = (struct site){.id = SITE_LOCAL, .host = "local", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */
     for (int i = 0; i < config->upstream_count; i++)
@@ -83,6 +88,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
     struct upstream_options o = {
         .name = host,
         .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
+        .ns = u->endpoints[0] ? u->endpoint_ns : NULL,
         .credentials = u->credentials,
         .credentials_count = u->credentials_count,
         .rate_reserve = u->rate_reserve,
@@ -125,6 +131,11 @@ const struct site *sites_find(struct sites *all, const char *host)
     return s;
 }
 
+const struct site *sites_find_local(struct sites *all, const char *name)
+{
+    return cache_is_public(all->cache, name) ? &all->local : NULL;
+}
+
 int sites_count(struct sites *all)
 {
     return atomic_load_explicit(&all->count, memory_order_acquire);
@@ -132,7 +143,12 @@ int sites_count(struct sites *all)
 
 const struct site *sites_at(struct sites *all, int id)
 {
-    return all->list[id];
+    return id == SITE_LOCAL ? &all->local : all->list[id];
+}
+
+int sites_next(struct sites *all, int id)
+{
+    return id == SITE_LOCAL ? -1 : id + 1 < sites_count(all) ? id + 1 : SITE_LOCAL;
 }
 
 const struct config *sites_config(const struct sites *all)

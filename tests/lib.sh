@@ -6,10 +6,13 @@ ENTREPOT=$PWD/${B:-build}/entrepot
 TOOLS=$PWD/${B:-build}/tests/tools
 W=$(mktemp -d "${TMPDIR:-/tmp}/entrepot-test.XXXXXX")
 PIDS=()
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$W/stand-in
 
 cleanup() {
     local status=$? p
     set +e
+    trap '' USR1
+    [ $status != 0 ] && [ -s "$W/missing" ] && status=77
     for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; done
     for p in "${PIDS[@]}"; do
         for _ in $(seq 50); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done
@@ -32,11 +35,28 @@ cleanup() {
         echo "FAILED: a secret was written to the files above"
         status=1
     fi
+    [ -s "$W/missing" ] && [ $status = 77 ] && echo "needs $(sort -u "$W/missing" | paste -sd ' ')"
     rm -rf "$W"
     exit $status
 }
 trap cleanup EXIT
 trap 'exit 143' TERM INT
+
+# A test that uses a tool which is not installed is skipped, and says which. In place of each such tool there is a stand-in on the
+# PATH, so that it does not matter where and how the test runs it: it notes its name and ends the test.
+TOOLS_OF_TESTS="buildah busybox containerd crun ctr curl docker docker-registry dockerd htpasswd ip jq mkfs.ext4 mkfs.xfs
+    nginx openssl pgrep podman python3 runc skopeo strace tmux umoci wrk xz zstd"
+is_here() { [[ $(command -v "$1") != "" && $(command -v "$1") != "$W/stand-in/"* ]]; }
+stand_in() { # TOOL
+    mkdir -p "$W/stand-in"
+    printf '#!/bin/sh\necho %s >>"%s/missing"\nkill -USR1 %s 2>/dev/null\nexit 127\n' "$1" "$W" $$ >"$W/stand-in/$1"
+    chmod +x "$W/stand-in/$1"
+}
+trap 'exit 77' USR1
+for tool in $TOOLS_OF_TESTS; do is_here "$tool" || stand_in "$tool"; done
+need() { # TOOL...
+    for tool in "$@"; do is_here "$tool" || skip "needs $tool"; done
+}
 
 skip() { echo "$*"; exit 77; }
 fail() { echo "FAILED: $*"; exit 1; }
@@ -114,6 +134,13 @@ metric() { # NAME[{labels}]: the sum of what matches
 # ---- images ----
 
 # Two images on a common base: NAME:1 and NAME-b:1, of busybox and a few random layers. Root only (umoci sets owners).
+with_libraries() { # TOOL: into bin; what it is linked with, if it is not static, to where it looks for it
+    local file
+    need "$1"
+    file=$(command -v "$1")
+    cp "$file" "bin/$1"
+    ldd "$file" 2>/dev/null | grep -oE '/[^ ]+' | while read -r l; do mkdir -p ".${l%/*}" && cp -L "$l" ".$l"; done || true
+}
 layer() { # BUNDLE LAYOUT:TAG COMMAND: one layer
     (cd "$1/rootfs" && eval "$3")
     umoci repack --image "$2" --refresh-bundle "$1" >/dev/null 2>&1
@@ -124,7 +151,7 @@ image_build() { # NAME: base layers shared by every image of this run
         umoci init --layout "$l"
         umoci new --image "$l:base"
         umoci unpack --image "$l:base" "$W/bundle-base" >/dev/null 2>&1
-        layer "$W/bundle-base" "$l:base" 'mkdir -p bin proc sys dev etc tmp; cp /bin/busybox bin/; ln -sf busybox bin/sh; ln -sf busybox bin/cat; echo root:x:0:0::/:/bin/sh >etc/passwd'
+        layer "$W/bundle-base" "$l:base" 'mkdir -p bin proc sys dev etc tmp; with_libraries busybox; ln -sf busybox bin/sh; ln -sf busybox bin/cat; echo root:x:0:0::/:/bin/sh >etc/passwd'
         layer "$W/bundle-base" "$l:base" 'head -c 3000000 /dev/urandom >shared-data'
     fi
     umoci tag --image "$l:base" "$1"

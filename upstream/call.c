@@ -4,6 +4,7 @@
  *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
  *                         (what it asked for last time;    ├─ 401: a challenge, answered once ─▶ identify
  *                          nothing, if it did not ask)     ├─ 401 again: a changed secret, or scope ─▶ identify
+ *                                                          ├─ 404, 401, 403 of any but the last ─▶ choose the next one
  *                                                          └─ any other answer is the caller's
  */
 #include "upstream/call_private.h"
@@ -14,7 +15,11 @@
 
 #include <string.h>
 
-enum { ATTEMPTS_MAX = 3 * ENDPOINTS_MAX, DROPPED_MAX = 64 << 10 /* bytes of an answer that is not passed on */ };
+enum {
+    ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
+    DROPPED_MAX = 64 << 10, /* bytes of an answer that is not passed on */
+    GUESS_MS = 5 * 60000,   /* about as long as a pull takes */
+};
 
 void call_free(struct upstream_call *c)
 {
@@ -26,12 +31,17 @@ void call_free(struct upstream_call *c)
     free(c->whose);
     cred_identity_clear(&c->client);
     secret_free(c->token);
+    call_story_clear(c);
     free(c);
 }
 
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
-    c->on_done(c->arg, r, err);
+    struct transfer_response last = *r;
+    struct err none = {0}, why = err ? *err : none;
+
+    call_tell(c, &last, &why);
+    c->on_done(c->arg, &last, err ? &why : NULL);
     call_free(c);
 }
 
@@ -62,13 +72,56 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 
 bool call_has_more_endpoints(const struct upstream_call *c)
 {
-    return (c->tried | 1u << c->endpoint) != (1u << c->u->endpoint_count) - 1;
+    return ((c->tried & ~c->guessed) | 1u << c->endpoint) != (1u << c->u->endpoint_count) - 1;
+}
+
+static bool is_denial(int status)
+{
+    return status == 404 || status == 401 || status == 403; /* what mirrors answer for what they do not have */
+}
+
+static bool is_last(const struct upstream_call *c)
+{
+    return c->endpoint == c->u->endpoint_count - 1;
+}
+
+bool call_may_be_elsewhere(const struct upstream_call *c)
+{
+    return is_last(c) ? c->guessed != 0 : !c->denied;
 }
 
 /* Whether the next endpoint should be asked instead of passing this answer on. */
 static bool worth_another(const struct upstream_call *c, int status)
 {
+    if (is_denial(status))
+        return call_may_be_elsewhere(c);
     return (status >= 500 || status == 429) && call_has_more_endpoints(c);
+}
+
+/* Mirrors that do not have a manifest which another endpoint has will not have its blobs either: those are asked for
+ * them last. */
+static void guess_blobs(struct upstream_call *c, int status)
+{
+    if (status != 200 || c->u->endpoint_count == 1 || !call_is_own(c) || strncmp(c->path, "manifests/", 10) != 0)
+        return;
+    for (int n = 0; n < c->u->endpoint_count - 1; n++)
+        if (c->lacking >> n & 1)
+            lacks_note(c->u->lacks, n, c->repository, LACKS_BLOBS, GUESS_MS);
+    lacks_forget(c->u->lacks, c->endpoint, c->repository, LACKS_BLOBS);
+}
+
+/* What is known before anybody is asked. */
+static void recall_lacks(struct upstream_call *c)
+{
+    if (!call_is_own(c))
+        return;
+    for (int n = 0; n < c->u->endpoint_count - 1; n++) {
+        if (lacks_has(c->u->lacks, n, c->repository, c->path))
+            c->lacking |= 1u << n;
+        else if (c->kind == BUDGET_BLOBS && lacks_has(c->u->lacks, n, c->repository, LACKS_BLOBS))
+            c->guessed |= 1u << n;
+    }
+    c->tried = c->lacking | c->guessed;
 }
 
 /* Whether another one of our identities should. */
@@ -80,14 +133,30 @@ static bool worth_another_identity(const struct upstream_call *c, int status)
            identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << MAX(c->own, 0), &held) >= 0;
 }
 
+/* Another entrepot answers, and was not told which registry is meant: it is from now on. */
+static bool has_to_say_ns(struct upstream_call *c, const struct transfer_response *r)
+{
+    atomic_int *ns = &c->u->endpoints[c->endpoint].ns;
+
+    if (!r->is_entrepot || c->sent_ns || atomic_load(ns) == UPSTREAM_NS_OFF)
+        return false;
+    atomic_store(ns, UPSTREAM_NS_ON);
+    return true;
+}
+
 static bool take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
 
+    c->status = r->status;
+    c->again = has_to_say_ns(c, r);
+    if (c->again)
+        return true;
     c->answering = call_wants_login(c, r);
     if (c->answering || worth_another_identity(c, r->status) || worth_another(c, r->status))
         return true; /* its body is dropped, take_end() goes on */
     c->delivering = true;
+    guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
 
@@ -96,6 +165,8 @@ static bool take_data(void *arg, const void *data, size_t len)
     struct upstream_call *c = arg;
 
     count_bytes(c);
+    if (c->status >= 400)
+        return call_take_refusal(c, data, len);
     if (!c->delivering)
         return transfer_received(c->transfer) <= DROPPED_MAX;
     return !c->on_data || c->on_data(c->arg, data, len);
@@ -109,14 +180,35 @@ static void begin_anew(struct upstream_call *c)
     call_attempt(c);
 }
 
-void call_next_endpoint(struct upstream_call *c)
+static int choose(struct upstream_call *c, int first)
 {
     int64_t wait_ms;
+    int n = endpoint_choose(c->u, first, c->tried, c->optional, &wait_ms);
 
+    if (n < 0 && c->guessed) { /* it was a guess */
+        c->tried &= ~c->guessed;
+        c->guessed = 0;
+        n = endpoint_choose(c->u, 0, c->tried, c->optional, &wait_ms);
+    }
+    return n;
+}
+
+void call_next_endpoint(struct upstream_call *c)
+{
     c->tried |= 1u << c->endpoint;
     c->owns = 0;
-    c->endpoint = endpoint_choose(c->u, c->endpoint + 1, c->tried, c->optional, &wait_ms);
+    c->endpoint = choose(c, c->endpoint + 1);
     begin_anew(c);
+}
+
+void call_go_elsewhere(struct upstream_call *c)
+{
+    c->lacking |= 1u << c->endpoint;
+    if (is_last(c))
+        c->denied = true;
+    else if (call_is_own(c))
+        lacks_note(c->u->lacks, c->endpoint, c->repository, c->path, c->lack_ms);
+    call_next_endpoint(c);
 }
 
 void call_next_identity(struct upstream_call *c)
@@ -137,12 +229,18 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     count_bytes(c);
     c->transfer = NULL;
-    if (before_body && err && err->code == ERR_CANCELLED && r->status > 0)
-        err = NULL; /* an answer that is not passed on was too long to be read to its end */
+    if (err && (c->status >= 400 || c->again))
+        err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
     call_count_answer(c, r, !err || c->delivering);
     bool unreachable = before_body && is_passing(err);
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
                   unreachable ? clock_mono_ms() - c->sent_ms : 0);
+    if (c->again) {
+        c->again = false;
+        call_attempt(c);
+        return;
+    }
+    call_note_answer(c, r, err);
     if (c->answering) {
         c->answering = false;
         call_login(c);
@@ -155,7 +253,10 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     if (before_body && ((is_passing(err) && call_has_more_endpoints(c)) || (!err && worth_another(c, r->status)))) {
         log_debug("%s: %s: %s, trying the next endpoint", c->u->name, c->u->endpoints[c->endpoint].url,
                   err ? err->msg : "not available");
-        call_next_endpoint(c);
+        if (!err && is_denial(r->status))
+            call_go_elsewhere(c);
+        else
+            call_next_endpoint(c);
         return;
     }
     call_end(c, r, err);
@@ -166,7 +267,9 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 void call_send(struct upstream_call *c, const char *authorization)
 {
     struct upstream *u = c->u;
-    _cleanup_free_ char *url = xasprintf("%s/v2/%s/%s", u->endpoints[c->endpoint].url, c->repository, c->path);
+    struct endpoint *e = &u->endpoints[c->endpoint];
+    c->sent_ns = atomic_load(&e->ns) == UPSTREAM_NS_ON;
+    _cleanup_free_ char *url = endpoint_url(e, c->repository, c->path, c->sent_ns ? u->name : NULL);
     _cleanup_free_ char *accept = c->accept ? xasprintf("Accept: %s", c->accept) : NULL;
     const char *const headers[] = {accept, NULL};
     struct transfer_request req = {
@@ -192,6 +295,7 @@ void call_send(struct upstream_call *c, const char *authorization)
     atomic_fetch_add_explicit(&u->requests, 1, memory_order_relaxed);
     c->counted = 0;
     c->sent_ms = clock_mono_ms();
+    call_remember_sent(c, authorization);
     c->transfer = transfer_start(c->engine, &req);
 }
 
@@ -213,6 +317,7 @@ void call_attempt(struct upstream_call *c)
 
     if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
+        call_note(c, "its rate limit is used up");
         if (call_has_more_endpoints(c)) {
             call_next_endpoint(c);
             return;
@@ -271,7 +376,6 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
                                      const struct upstream_request *req)
 {
     struct upstream_call *c = xcalloc(1, sizeof(*c));
-    int64_t wait_ms;
 
     c->u = u;
     c->engine = engine;
@@ -296,7 +400,9 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->on_data = req->on_data;
     c->on_done = req->on_done;
     c->arg = req->arg;
-    c->endpoint = endpoint_choose(u, req->endpoint_first, 0, req->optional, &wait_ms);
+    c->lack_ms = req->lack_ms;
+    recall_lacks(c);
+    c->endpoint = choose(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;
     loop_post(loop, begin, c);

@@ -19,6 +19,14 @@ static const char *token_owner(const struct upstream_call *c, char own[BUDGET_WH
     return call_is_clients(c) ? c->whose : call_asker(c, own);
 }
 
+/* A pull of this repository, as its endpoint calls it: what clients ask for when a challenge does not say. */
+static void set_usual_scope(const struct upstream_call *c, struct challenge *ch)
+{
+    _cleanup_free_ char *usual = endpoint_scope(&c->u->endpoints[c->endpoint], c->repository);
+
+    snprintf(ch->scope, sizeof(ch->scope), "%s", usual);
+}
+
 /* Whether what this 401 asks for can be given, and was not yet. */
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r)
 {
@@ -31,6 +39,8 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
         ch.scheme = CHALLENGE_BASIC; /* it does not say what it wants; a name and a password is all we could have */
     if (ch.scheme == CHALLENGE_NONE)
         return false;
+    if (ch.scheme == CHALLENGE_BEARER && ch.scope[strspn(ch.scope, " ")] == '\0')
+        set_usual_scope(c, &ch);
     if (!c->challenged) {
         c->challenge = ch;
         return c->challenged = true;
@@ -49,7 +59,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
 void call_login(struct upstream_call *c)
 {
     struct endpoint *e = &c->u->endpoints[c->endpoint];
-    _cleanup_free_ char *usual = xasprintf("repository:%s:pull", c->repository);
+    _cleanup_free_ char *usual = endpoint_scope(e, c->repository);
 
     pthread_mutex_lock(&c->u->lock);
     e->challenge = c->challenge;
@@ -79,12 +89,15 @@ static void fail_login(struct upstream_call *c, const struct err *err)
     none.status = err->status;
     call_count_answer(c, &none, err->code == ERR_DENIED);
     endpoint_forget(c->u, c->endpoint);
+    call_note(c, err->msg);
     if (call_is_own(c) && err->code == ERR_DENIED)
-        identity_refused(c->u, c->own);
+        identity_refused(c->u, c->endpoint, c->own);
     int64_t held_ms;
     if (call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0)
         call_next_identity(c);
-    else if (call_has_more_endpoints(c))
+    else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
+        call_go_elsewhere(c);
+    else if (err->code != ERR_DENIED && call_has_more_endpoints(c))
         call_next_endpoint(c);
     else
         call_end(c, &none, err);
@@ -103,8 +116,9 @@ static void take_token(void *arg, const char *token, const struct err *err)
         send_bearer(c, token);
         return;
     }
-    if (err->code == ERR_DENIED &&
-        !c->challenged) { /* what was asked for last time may not be what is asked for here */
+    /* What was asked for last time may not be what is asked for here, nor where tokens come from. */
+    bool other_way = err->code == ERR_DENIED || err->code == ERR_UNREACHABLE || err->code == ERR_UPSTREAM;
+    if (other_way && !c->challenged) {
         memset(&c->challenge, 0, sizeof(c->challenge));
         call_send(c, NULL);
         return;
@@ -176,5 +190,5 @@ void call_recall_challenge(struct upstream_call *c)
         *ch = e->challenge;
     pthread_mutex_unlock(&c->u->lock);
     if (ch->scheme == CHALLENGE_BEARER)
-        snprintf(ch->scope, sizeof(ch->scope), "repository:%s:pull", c->repository);
+        set_usual_scope(c, ch);
 }

@@ -2,6 +2,7 @@
 #ifndef ENTREPOT_UPSTREAM_CALL_PRIVATE_H
 #define ENTREPOT_UPSTREAM_CALL_PRIVATE_H
 
+#include "base/buf.h"
 #include "upstream/registry_private.h"
 
 struct upstream_call {
@@ -21,22 +22,33 @@ struct upstream_call {
     void *arg;
     /* where we are */
     struct transfer *transfer;
-    int endpoint;   /* index; -1: none could be chosen */
-    unsigned tried; /* bits */
-    int own;        /* which of the cache's identities; -1: not chosen yet, or a client's */
-    unsigned owns;  /* bits: those that were refused at this endpoint */
+    int endpoint;     /* index; -1: none could be chosen */
+    unsigned tried;   /* bits */
+    unsigned lacking; /* bits: those that do not have it, or did not a moment ago */
+    unsigned guessed; /* bits of `tried` that were not asked, only guessed not to have it */
+    bool denied;      /* the last one does not have it */
+    int64_t lack_ms;
+    int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
+    unsigned owns; /* bits: those that were refused at this endpoint */
     int attempts;
     int64_t sent_ms;         /* monotonic */
     bool challenged;         /* a 401 was answered at this endpoint already */
     bool renewed;            /* and once more, with another identity */
     bool rescoped;           /* ... or another scope */
     bool delivering;         /* the head has been passed on */
+    bool sent_ns;            /* the request says by ns= which registry is meant */
+    bool again;              /* it did not, and has to: the answer that is coming in may be of another registry */
     bool answering;          /* the 401 that is coming in is to be answered */
     bool cancelled, waiting; /* for an identity or a token */
     char *token;             /* the one sent */
     uint64_t identity;       /* its number; 0: nobody's */
     struct challenge challenge;
     int64_t counted;
+    /* call_story.c */
+    int status;               /* of the answer that is coming in; 0: none yet */
+    char *sent;               /* Authorization */
+    struct buf refusal;       /* the body of an answer of 400 or more */
+    char *why[ENDPOINTS_MAX]; /* what went wrong with each that was asked */
 };
 
 /* ---- call.c ---- */
@@ -47,6 +59,10 @@ void call_attempt(struct upstream_call *c);
 void call_send(struct upstream_call *c, const char *authorization);
 /* With the next endpoint, or another one of our identities, from the start. */
 void call_next_endpoint(struct upstream_call *c);
+/* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if so,
+ * going on with the next one. */
+bool call_may_be_elsewhere(const struct upstream_call *c);
+void call_go_elsewhere(struct upstream_call *c);
 void call_next_identity(struct upstream_call *c);
 bool call_has_more_endpoints(const struct upstream_call *c);
 /* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */
@@ -54,6 +70,20 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 /* Tells the caller, and frees. */
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 void call_free(struct upstream_call *c);
+
+/* ---- call_story.c ---- */
+
+void call_story_clear(struct upstream_call *c);
+/* A request begins, with this Authorization or none. */
+void call_remember_sent(struct upstream_call *c, const char *authorization);
+/* A piece of the body of an answer of 400 or more; false: that is enough of it. */
+bool call_take_refusal(struct upstream_call *c, const void *data, size_t len);
+/* Why this endpoint did not do; call_note_answer() tells by what came of the request, and notes nothing if it is well.
+ */
+void call_note(struct upstream_call *c, const char *why);
+void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
+/* Adds to a failure what went wrong with each endpoint, and what the last one says. */
+void call_tell(struct upstream_call *c, struct transfer_response *r, struct err *err);
 
 /* ---- call_login.c ---- */
 

@@ -26,8 +26,8 @@ static const char *read_value(const char *p, char *out, size_t room)
 {
     size_t n = 0;
 
-    if (*p != '"') {
-        for (; is_token(*p) || *p == ':' || *p == '='; p++) {
+    if (*p != '"') { /* a realm without quotes is a URL, with all a URL may have */
+        for (; *p && !strchr(", \t\"", *p); p++) {
             if (n + 1 >= room)
                 return NULL;
             out[n++] = *p;

@@ -237,7 +237,7 @@ static bool imds(struct cred_task *t, const char *method, const char *path, cons
 static bool take_instance(struct cred_task *t, struct aws_key *k, struct err *err)
 {
     static const char where[] = "/latest/meta-data/iam/security-credentials/";
-    _cleanup_secret_buf_ struct buf token = {0}, role = {0}, text = {0};
+    _cleanup_secret_buf_ struct buf token = {0}, role = {0};
 
     if (!imds(t, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 300", &token, err))
         return false;

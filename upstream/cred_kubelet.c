@@ -34,7 +34,7 @@ static int64_t read_duration(const char *text)
         sum += n * units[i].ms;
         p = end + strlen(units[i].unit);
     } while (*p);
-    return sum < LIFE_MAX_MS ? (int64_t)sum : LIFE_MAX_MS;
+    return sum < (double)LIFE_MAX_MS ? (int64_t)sum : LIFE_MAX_MS;
 }
 
 /* A pattern's host part may have a * in place of a label, or of its part; its path is a beginning of the image's. Ports

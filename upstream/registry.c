@@ -26,16 +26,15 @@ struct upstream *upstream_new(const struct upstream_options *o)
     u->insecure = o->insecure;
     u->connect_timeout_ms = o->connect_timeout_ms;
     u->stall_timeout_ms = o->stall_timeout_ms;
-    for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++) {
-        char *url = u->endpoints[u->endpoint_count].url = xstrdup(o->endpoints[u->endpoint_count]);
-        while (*url && url[strlen(url) - 1] == '/')
-            url[strlen(url) - 1] = '\0';
-    }
+    for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++)
+        endpoint_set_url(&u->endpoints[u->endpoint_count], o->endpoints[u->endpoint_count],
+                         o->ns ? o->ns[u->endpoint_count] : UPSTREAM_NS_AUTO);
     u->cred_count = o->credentials_count > 0 ? MIN(o->credentials_count, (int)UPSTREAM_IDENTITIES_MAX) : 1;
     for (int i = 0; i < u->cred_count; i++)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
     u->rate_reserve = o->rate_reserve;
     u->budgets = budgets_new();
+    u->lacks = lacks_new();
     u->tokens = tokens_new(&t);
     pthread_mutex_init(&u->lock, NULL);
     atomic_init(&u->up, true);
@@ -52,8 +51,9 @@ void upstream_free(struct upstream *u)
     for (int i = 0; i < u->cred_count; i++)
         cred_free(u->creds[i]);
     budgets_free(u->budgets);
+    lacks_free(u->lacks);
     for (int i = 0; i < u->endpoint_count; i++)
-        free(u->endpoints[i].url);
+        endpoint_clear_url(&u->endpoints[i]);
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
     free(u->ca_file);
@@ -85,19 +85,19 @@ static int identity_number(const char *who)
     return who[0] == '\0' ? 0 : sscanf(who, "own %d", &n) == 1 ? n : -1;
 }
 
-void identity_refused(struct upstream *u, int n)
+void identity_refused(struct upstream *u, int endpoint, int n)
 {
-    atomic_store(&u->refused_ms[n], clock_mono_ms() + REFUSED_MS);
+    atomic_store(&u->refused_ms[endpoint][n], clock_mono_ms() + REFUSED_MS);
 }
 
 /* Those that could not log in are no help while another one can. */
-static unsigned useless(struct upstream *u)
+static unsigned useless(struct upstream *u, int endpoint)
 {
     int64_t now = clock_mono_ms();
     unsigned refused = 0;
 
     for (int i = 0; i < u->cred_count; i++)
-        refused |= now < atomic_load(&u->refused_ms[i]) ? 1u << i : 0;
+        refused |= now < atomic_load(&u->refused_ms[endpoint][i]) ? 1u << i : 0;
     return refused == (1u << u->cred_count) - 1 ? 0 : refused;
 }
 
@@ -107,7 +107,7 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
     int chosen = -1;
 
     *held_ms = 0;
-    tried |= useless(u);
+    tried |= useless(u, endpoint);
     for (int i = 0; i < u->cred_count; i++) {
         char who[BUDGET_WHO_MAX + 1];
         if (tried >> i & 1)
@@ -145,7 +145,7 @@ static bool own_is_short(struct upstream *u)
     for (int i = 0; i < u->endpoint_count; i++)
         for (int k = 0; k < u->cred_count; k++) {
             char who[BUDGET_WHO_MAX + 1];
-            if (useless(u) >> k & 1)
+            if (useless(u, i) >> k & 1)
                 continue;
             identity_name(k, who);
             int64_t left = budget_left(u->budgets, i, who);

@@ -1,10 +1,12 @@
 /* registry.h - requests to one registry, with whatever it takes to be let in.
  *
  * An upstream is a name ("docker.io") and its endpoints, tried in order: the next one when an endpoint cannot be
- * reached, times out, or answers 5xx or 429; one that has failed is passed over for a while (endpoint.c). A 401 is
+ * reached, times out, or answers 5xx or 429; one that has failed is passed over for a while (endpoint.c). The last one
+ * speaks for the registry: others are mirrors, and what they do not have or refuse (404, 401, 403) the next may give. A 401 is
  * answered with a token or Basic credentials and the request repeated; the challenge is remembered, so that the next
  * request carries a token from the start. Where the identity comes from: cred.h. Callbacks see the final answer alone
- * (call.c).
+ * (call.c); of one of 400 or more they get no body, but what it says (transfer_response.said), and where several
+ * endpoints were asked, what each one answered (.tried).
  *
  * A struct upstream is shared by all fetch loops and lives as long as the server; a call belongs to its engine's loop.
  */
@@ -20,9 +22,17 @@ struct upstream_call;
 
 enum { UPSTREAM_IDENTITIES_MAX = 8 };
 
+/* Whether an endpoint serves many registries, and is told by ns= which one is meant: another entrepot. */
+enum upstream_ns {
+    UPSTREAM_NS_AUTO, /* from when it turns out to be one */
+    UPSTREAM_NS_ON,
+    UPSTREAM_NS_OFF,
+};
+
 struct upstream_options {
     const char *name;
     const char *const *endpoints;           /* "https://host[/prefix]", NULL-terminated, at least one */
+    const enum upstream_ns *ns;             /* of each endpoint; NULL: auto */
     const struct cred_options *credentials; /* the cache's identities: whoever has most left is the one that asks */
     int credentials_count;                  /* 0: nobody */
     int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */
@@ -71,6 +81,7 @@ struct upstream_request {
     const char *if_range;
     bool decode;        /* as in transfer.h */
     bool optional;      /* an endpoint that failed a moment ago is not asked just to try */
+    int64_t lack_ms;    /* so long an endpoint but the last is not asked again for what it does not have */
     int endpoint_first; /* where to begin in the list, modulo its length */
     /* as in transfer.h */
     bool (*on_head)(void *arg, const struct transfer_response *r);

@@ -4,13 +4,14 @@
 
 #include "upstream/budget.h"
 #include "upstream/challenge.h"
+#include "upstream/lacks.h"
 #include "upstream/registry.h"
 #include "upstream/token.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48 };
+enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48, ENDPOINT_WHY_MAX = 119 };
 
 enum method { METHOD_GET, METHOD_HEAD, METHOD_COUNT };
 
@@ -18,15 +19,19 @@ extern const char *const METHODS[METHOD_COUNT];
 
 struct endpoint {
     /* set once */
-    char *url;
+    char *url;           /* as configured, for messages */
+    char *base, *prefix; /* what comes before /v2/; what comes between that and a repository's name: "" or "hub/" */
+    /* shared */
+    atomic_int ns; /* enum upstream_ns */
     /* shared, under upstream->lock */
-    struct challenge challenge; /* the last one seen */
-    bool usual_scope;           /* whose scope was repository:<name>:pull */
-    int failures;               /* in a row */
-    bool slow;                  /* the last one took its time */
-    bool doubtful;              /* a request waits for it for too long */
-    bool probing;               /* one request finds out whether it is well again */
-    int64_t open_until_ms;      /* monotonic; until then it is passed over */
+    struct challenge challenge;     /* the last one seen */
+    bool usual_scope;               /* whose scope was repository:<name>:pull */
+    int failures;                   /* in a row */
+    bool slow;                      /* the last one took its time */
+    bool doubtful;                  /* a request waits for it for too long */
+    bool probing;                   /* one request finds out whether it is well again */
+    int64_t open_until_ms;          /* monotonic; until then it is passed over */
+    char why[ENDPOINT_WHY_MAX + 1]; /* what went wrong last; "" nothing yet */
 };
 
 struct upstream {
@@ -41,16 +46,25 @@ struct upstream {
     int endpoint_count;
     struct tokens *tokens;
     struct budgets *budgets;
+    struct lacks *lacks;
     /* shared */
     pthread_mutex_t lock;
     atomic_bool up;
     atomic_int_fast64_t ratelimit_remaining; /* the last that was said, to whomever */
-    atomic_int_fast64_t
-        refused_ms[UPSTREAM_IDENTITIES_MAX]; /* monotonic: until then it is not tried if there are others */
-    atomic_int_fast64_t probe_ms;            /* monotonic: when upstream_take_probe() said yes */
+    /* monotonic: until then it is not tried there if there are others */
+    atomic_int_fast64_t refused_ms[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
+    atomic_int_fast64_t probe_ms; /* monotonic: when upstream_take_probe() said yes */
     atomic_uint_fast64_t received, requests;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };
+
+/* ---- endpoint_url.c ---- */
+
+void endpoint_set_url(struct endpoint *e, const char *url, enum upstream_ns ns);
+void endpoint_clear_url(struct endpoint *e);
+/* The URL of "manifests/latest" of a repository (with ns=, if that is not NULL), and the scope of a token to pull it. The caller frees. */
+char *endpoint_url(const struct endpoint *e, const char *repository, const char *path, const char *ns);
+char *endpoint_scope(const struct endpoint *e, const char *repository);
 
 /* ---- endpoint.c: a circuit breaker for each ---- */
 
@@ -71,8 +85,8 @@ void endpoint_forget(struct upstream *u, int n);
 
 /* What an identity is called in budgets and among tokens. */
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1]);
-/* Its login was refused: for a while it is not tried if there are others. */
-void identity_refused(struct upstream *u, int n);
+/* Its login was refused by this endpoint: for a while it is not tried there if there are others. */
+void identity_refused(struct upstream *u, int endpoint, int n);
 /* The one with most left at this endpoint, among those that are not held and whose bit in `tried` is not set. -1: all
  * are held; *held_ms says for how long. */
 int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);

@@ -1,6 +1,8 @@
 #include "upstream/response.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
+#include "upstream/link.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -8,13 +10,19 @@
 #include <string.h>
 #include <strings.h>
 
-enum { VALUE_MAX = 4096, RETRY_AFTER_MAX = 21600 /* seconds; Docker Hub's window */ };
+enum { RETRY_AFTER_MAX = 21600 /* seconds; Docker Hub's window */ };
 
 void response_reset(struct transfer_response *r)
 {
     memset(r, 0, sizeof(*r));
     r->content_length = r->range_first = r->range_last = r->range_total = -1;
     r->ratelimit_limit = r->ratelimit_remaining = r->ratelimit_window = -1;
+}
+
+void response_clear(struct transfer_response *r)
+{
+    free(r->link);
+    response_reset(r);
 }
 
 /* A number of bytes: digits alone, as RFC 9110 §8.6 has it. -1 if it is not one. */
@@ -126,16 +134,33 @@ static void take_challenge(struct transfer_response *r, const char *v)
     snprintf(r->challenge + used, sizeof(r->challenge) - used, "%s%s", used ? ", " : "", v);
 }
 
+/* There may be several, of which one is the next page. */
 static void take_link(struct transfer_response *r, const char *v)
 {
-    if (strlen(v) < sizeof(r->link))
-        snprintf(r->link, sizeof(r->link), "%s", v);
+    bool named;
+    char *target = link_next(v, &named);
+
+    if (!target || (r->link && (r->link_named || !named))) {
+        free(target);
+        return;
+    }
+    free(r->link);
+    r->link = target;
+    r->link_named = named;
 }
 
 static void take_filters(struct transfer_response *r, const char *v)
 {
     if (strlen(v) < sizeof(r->oci_filters))
         snprintf(r->oci_filters, sizeof(r->oci_filters), "%s", v);
+}
+
+/* Its Server header says so; where a proxy before it replaces that, Cache-Status does (RFC 9211). */
+static void take_server(struct transfer_response *r, const char *v)
+{
+    size_t len = strcspn(v, "/;, ");
+
+    r->is_entrepot = r->is_entrepot || (len == 8 && strncasecmp(v, "entrepot", len) == 0);
 }
 
 static void take_encoding(struct transfer_response *r, const char *v)
@@ -160,12 +185,13 @@ static const struct {
     {"link", take_link},
     {"oci-filters-applied", take_filters},
     {"content-encoding", take_encoding},
+    {"server", take_server},
+    {"cache-status", take_server},
 };
 
 void response_header(struct transfer_response *r, const char *line, size_t len)
 {
     const char *colon = memchr(line, ':', len);
-    char value[VALUE_MAX];
 
     if (!colon)
         return;
@@ -174,10 +200,7 @@ void response_header(struct transfer_response *r, const char *line, size_t len)
         v++;
     while (end > v && isspace((unsigned char)end[-1]))
         end--;
-    if ((size_t)(end - v) >= sizeof(value))
-        return;
-    memcpy(value, v, (size_t)(end - v));
-    value[end - v] = '\0';
+    _cleanup_free_ char *value = xstrndup(v, (size_t)(end - v)); /* transfer.c limits the length of them all */
     for (size_t i = 0; i < ARRAY_LEN(HEADERS); i++)
         if (strlen(HEADERS[i].name) == (size_t)(colon - line) &&
             strncasecmp(line, HEADERS[i].name, (size_t)(colon - line)) == 0)

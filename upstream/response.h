@@ -5,6 +5,8 @@
 #include "upstream/transfer.h"
 
 void response_reset(struct transfer_response *r);
+/* Frees what it refers to, and resets it. */
+void response_clear(struct transfer_response *r);
 /* One header line, as it came; `len` includes the line's end. */
 void response_header(struct transfer_response *r, const char *line, size_t len);
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "upstream/refusal.h"
 #include "upstream/url.h"
 
 #include <jansson.h>
@@ -58,7 +59,7 @@ struct errand {
     struct challenge challenge;
     struct cred_identity id;
     char *whose;
-    bool posting;
+    bool posting, too_large;
     struct buf answer;
 };
 
@@ -149,11 +150,25 @@ static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct 
     return ok;
 }
 
+static void read_refusal(const struct errand *q, int status, struct err *err)
+{
+    const char *const secrets[] = {q->id.secret ? q->id.secret : "", NULL};
+    char said[REFUSAL_MAX + 1];
+
+    refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, secrets);
+    err_set(err,
+            status == 429   ? ERR_RATE_LIMIT
+            : status >= 500 ? ERR_UPSTREAM
+                            : ERR_DENIED,
+            "the token service answered %d%s%s", status, said[0] ? ": " : "", said);
+}
+
 static bool take_data(void *arg, const void *data, size_t len)
 {
     struct errand *q = arg;
 
-    if (q->answer.len + len > ANSWER_MAX)
+    q->too_large = q->answer.len + len > ANSWER_MAX;
+    if (q->too_large)
         return false;
     buf_add(&q->answer, data, len);
     return true;
@@ -168,8 +183,10 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
     char *value = NULL;
     int64_t life = 0;
 
-    if (failure) {
+    if (failure && !(q->too_large && r->status != 200)) { /* of an error, the status is enough */
         err = *failure;
+        if (q->too_large)
+            err_set(&err, ERR_UPSTREAM, "the answer has more than %d bytes", (int)ANSWER_MAX);
         err_wrap(&err, "asking for a token");
     } else if ((r->status == 404 || r->status == 405) && !q->posting && q->id.username) {
         q->posting = true; /* a realm that only speaks OAuth 2 */
@@ -177,11 +194,7 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
         errand_send(q);
         return;
     } else if (r->status != 200) {
-        err_set(&err,
-                r->status == 429   ? ERR_RATE_LIMIT
-                : r->status >= 500 ? ERR_UPSTREAM
-                                   : ERR_DENIED,
-                "the token service answered %d", r->status);
+        read_refusal(q, r->status, &err);
         err.status = r->status;
         err.retry_after = r->retry_after;
     } else {
@@ -204,11 +217,19 @@ char *token_basic(const char *username, const char *password)
     return value;
 }
 
+/* As clients do it: what is empty is not sent, and what the realm's own query has is not touched. */
 static void add_param(struct buf *b, const char *name, const char *value, const char *glue)
 {
+    if (!*value)
+        return;
     buf_adds(b, glue);
     buf_adds(b, name);
     url_encode(b, value);
+}
+
+static const char *glue_for(bool posting, const struct buf *url)
+{
+    return posting || strchr(url->data, '?') ? "&" : "?";
 }
 
 static void errand_send(struct errand *q)
@@ -221,12 +242,13 @@ static void errand_send(struct errand *q)
 
     buf_adds(&url, q->challenge.realm);
     q->posting = q->posting || q->id.is_identity_token;
+    if (q->posting)
+        buf_adds(&body, "client_id=entrepot");
     struct buf *to = q->posting ? &body : &url;
-    add_param(to, "service=", q->challenge.service, q->posting ? "" : strchr(url.data, '?') ? "&" : "?");
-    if (q->challenge.scope[0])
-        add_param(to, "scope=", q->challenge.scope, "&");
+    add_param(to, "service=", q->challenge.service, glue_for(q->posting, &url));
+    add_param(to, "scope=", q->challenge.scope, glue_for(q->posting, &url));
     if (q->posting) {
-        buf_adds(&body, "&client_id=entrepot&grant_type=");
+        buf_adds(&body, "&grant_type=");
         buf_adds(&body, q->id.is_identity_token ? "refresh_token" : "password");
         if (!q->id.is_identity_token)
             add_param(&body, "username=", q->id.username, "&");

@@ -14,6 +14,7 @@
 enum {
     CONNECTIONS_KEPT = 32,
     RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
+    CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
 };
 
 struct transfer {
@@ -109,7 +110,7 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
     struct transfer *t = arg;
 
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
-        response_reset(&t->response);
+        response_clear(&t->response);
         t->header_bytes = 0;
         t->header_count = 0;
     }
@@ -202,6 +203,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (t->refused) {
         kind = ERR_CANCELLED;
         why = "given up";
+    } else if (!t->said_head && (code == CURLE_OUT_OF_MEMORY || (int)code == CURL_TOO_LARGE)) {
+        kind = ERR_UPSTREAM; /* a header that curl has no room for (100 KiB); there is no other shortage */
+        why = "its headers are over our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
     } else if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_PARTIAL_FILE || code == CURLE_WEIRD_SERVER_REPLY ||
@@ -209,8 +213,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
                code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR) {
         kind = ERR_UPSTREAM;
     }
-    /* curl's own text may hold a URL: keep what comes before it. */
-    err_set(err, kind, "%s: %.*s", where.data, (int)(strstr(why, "://") ? 0 : 240), why);
+    if (strstr(why, "://")) /* curl's own text may hold a URL, which may hold secrets */
+        why = curl_easy_strerror(code);
+    err_set(err, kind, "%s: %.240s", where.data, why);
     err->status = t->said_head ? t->response.status : 0;
 }
 
@@ -218,6 +223,7 @@ static void transfer_free(struct transfer *t)
 {
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
+    response_clear(&t->response);
     free(t->body);
     free(t);
 }

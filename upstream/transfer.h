@@ -19,6 +19,8 @@ enum {
     TRANSFER_REDIRECTS_MAX = 5,
     TRANSFER_HEADER_BYTES = 64 << 10,
     TRANSFER_HEADERS_MAX = 100,
+    TRANSFER_SAID_MAX = 1023,
+    TRANSFER_TRIED_MAX = 1023,
 };
 
 /* What the final answer (after redirects) said. */
@@ -34,9 +36,15 @@ struct transfer_response {
     int64_t ratelimit_window;                     /* seconds; -1 absent */
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
     char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
-    char link[1024];
+    char *link;            /* the next page (link.h); NULL none; the transfer's own, good until on_done returns */
+    bool link_named;       /* ... it is said to be that */
     char oci_filters[128]; /* OCI-Filters-Applied */
+    bool is_entrepot;      /* another cache of our kind answers */
     bool content_encoded;  /* some Content-Encoding other than identity */
+    /* from registry.h alone, of a request that failed; "" else */
+    char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */
+    char code[32];                      /* and its code for it: "NAME_UNKNOWN" */
+    char tried[TRANSFER_TRIED_MAX + 1]; /* of several endpoints, what went wrong with each */
 };
 
 struct transfer_request {

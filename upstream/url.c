@@ -31,6 +31,39 @@ void url_encode(struct buf *out, const char *text)
     }
 }
 
+void url_query_without(struct buf *out, const char *query, const char *name)
+{
+    size_t begun = out->len, name_len = strlen(name);
+
+    for (const char *p = query; *p;) {
+        size_t len = strcspn(p, "&");
+        bool same = strncmp(p, name, name_len) == 0 && (len == name_len || p[name_len] == '=');
+        if (len > 0 && !same) {
+            if (out->len > begun)
+                buf_add(out, "&", 1);
+            buf_add(out, p, len);
+        }
+        p += len + (p[len] == '&');
+    }
+}
+
+const char *url_split_v2(const char *url, size_t *base_len)
+{
+    const char *host = strstr(url, "://"), *end = url + strlen(url);
+    const char *p = host ? strchr(host + 3, '/') : NULL;
+
+    while (p && !(strncmp(p, "/v2", 3) == 0 && (p[3] == '/' || p[3] == '\0')))
+        p = strchr(p + 1, '/');
+    const char *base_end = p ? p : end;
+    while (base_end > url && base_end[-1] == '/')
+        base_end--;
+    *base_len = (size_t)(base_end - url);
+    if (!p)
+        return end;
+    p += 3;
+    return p + strspn(p, "/");
+}
+
 bool url_is_https(const char *url)
 {
     return strncasecmp(url, "https://", 8) == 0;

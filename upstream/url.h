@@ -11,7 +11,12 @@
 void url_redact(struct buf *out, const char *url);
 /* Appends text with everything but unreserved characters (RFC 3986 §2.3) percent-encoded. */
 void url_encode(struct buf *out, const char *text);
+/* Appends a query without the parameters of this name. */
+void url_query_without(struct buf *out, const char *query, const char *name);
 bool url_is_https(const char *url);
+/* Where the name of a repository begins in a registry's URL: behind its first path component "v2", if it has one
+ * ("https://host/v2/hub"), else at its end. *base_len: what comes before /v2/, without a slash at its end. Borrowed. */
+const char *url_split_v2(const char *url, size_t *base_len);
 /* The host alone, without brackets and port. False if there is none, or no room for it. */
 bool url_host(const char *url, char *out, size_t room);
 

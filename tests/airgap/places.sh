@@ -53,7 +53,7 @@ say "extents are shared"
 entrepot_stop
 rm -rf "$W/cache"
 truncate -s 320M "$W/disk"
-mkfs.xfs -q "$W/disk" >/dev/null 2>&1 || skip "no mkfs.xfs here"
+mkfs.xfs -q "$W/disk" >/dev/null 2>&1 || skip "no xfs here"
 mkdir "$W/mnt"
 mount -o loop "$W/disk" "$W/mnt" || skip "no loop devices, or no xfs, here"
 mkdir "$W/mnt/cache"

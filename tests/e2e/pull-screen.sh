@@ -3,7 +3,7 @@
 # is made narrower; in a pipe it says plain lines, with --json the events; what it could not get it says, and exits 1.
 . "$(dirname "$0")/../lib.sh"
 need_root
-command -v tmux >/dev/null || skip "needs tmux"
+need tmux
 python3 -c 'import os; os.openpty()' 2>/dev/null || skip "no pseudo-terminals here (mount devpts)"
 
 term() { tmux -S "$W/tmux.sock" "$@"; }

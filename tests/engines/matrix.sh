@@ -120,9 +120,11 @@ oras-empty() {
     n oras pull --plain-http -o out "$THROUGH/oras-empty:nothing" >/dev/null || return 1
     equal "$(stat -c %s "$NODE/tmp/here/out/nothing")" 0
 }
+# cosign reads no more than the first page, from the registry itself as well: what is on the next it cannot find.
 cosign-verify() {
-    local key
-    for key in $KEYS; do
+    local key keys=$KEYS
+    [ "$KIND" != pages ] || keys=first
+    for key in $keys; do
         n cosign verify --allow-http-registry --key $key.pub --insecure-ignore-tlog "$THROUGH/cosign-verify:1" >"$W/through" || return 1
         equal "$(jq -r '.[0].critical.image["docker-manifest-digest"]' "$W/through")" "${DIGEST[cosign-verify]}" || return 1
     done
@@ -137,7 +139,8 @@ cosign-2-verify() {
     done
 }
 cosign-tree() {
-    same cosign-tree cosign tree --allow-http-registry @:1 && equal "$(grep -c ' via OCI referrer' "$W/through")" "$(referrers)"
+    same cosign-tree cosign tree --allow-http-registry @:1 || return 1
+    [ "$KIND" = pages ] || equal "$(grep -c ' via OCI referrer' "$W/through")" "$(referrers)"
 }
 crane-pull() {
     n crane pull --insecure "$THROUGH/crane-pull:1" out.tar || return 1

@@ -38,12 +38,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def body(self):
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":  # as Go sends what may be empty
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
     def pass_on(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         registry = http.client.HTTPConnection("127.0.0.1", int(sys.argv[2]), timeout=30)
         registry.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():  # Accept comes more than once
-            registry.putheader(name, value)
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                registry.putheader(name, value)
+        if self.command not in ("GET", "HEAD"):
+            registry.putheader("Content-Length", str(len(body)))
         registry.endheaders(body)
         answer = registry.getresponse()
         got = answer.read()

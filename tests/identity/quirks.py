@@ -28,6 +28,10 @@ CHALLENGES = {  # repository: (WWW-Authenticate, the scope of the token that ope
                   "repository:q/otherhost:pull"),
     "commas": (f'Basic realm="a, b", Bearer realm="{realm}",service="x, y",scope="repository:q/commas:pull,push"',
                "repository:q/commas:pull,push"),
+    "noscope": (f'Bearer realm="{realm}",service="s"', "repository:q/noscope:pull"),
+    "emptyscope": (f'Bearer realm="{realm}",service="s",scope=""', "repository:q/emptyscope:pull"),
+    "noquotes": (f"bearer realm={realm}?of=me,service=s", "repository:q/noquotes:pull"),
+    "realmquery": (f'Bearer realm="{realm}?service=s"', "repository:q/realmquery:pull"),
 }
 
 
@@ -57,9 +61,11 @@ class H(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def token(self, url):
-        q = parse_qs(url.query)
+        q = parse_qs(url.query, keep_blank_values=True)
         scope, service = q.get("scope", [""])[0], q.get("service", [""])[0]
-        if service != ("x, y" if "commas" in scope else "s"):
+        if service != ("x, y" if "commas" in scope else "s") or len(q["service"]) > 1:
+            return self.answer(400)
+        if "noquotes" in scope and q.get("of") != ["me"]:
             return self.answer(400)
         token = base64.urlsafe_b64encode(scope.encode()).decode()
         if "noexpires" in scope:

@@ -48,6 +48,10 @@ works otherscope "the challenge's scope is another than one would think"
 works insufficient "insufficient_scope: the token is good, and too little"
 works otherhost "tokens come from another host"
 works commas "several challenges, commas in quotes"
+works noscope "a challenge without a scope: clients ask for the repository's themselves"
+works emptyscope "a challenge with an empty scope"
+works noquotes "a challenge without quotes and scope"
+works realmquery "the realm has a query of its own, and nothing else is said"
 
 say "missing: 403 for a repository that is not there, or not for us"
 get missing/manifests/1

@@ -101,7 +101,7 @@ entrepot_stop
 sound "with room again"
 
 # ---- a disk that fails ----
-command -v strace >/dev/null || skip "no strace"
+need strace
 failing() { # SYSCALLS[:WHEN] COMMAND...
     local what=${1%%:*} when=${1#"${1%%:*}"}
     strace -qq -f -p "$ENTREPOT_PID" -e "trace=$what" -e "inject=$what:error=EIO$when" -o /dev/null &

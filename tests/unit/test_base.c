@@ -67,6 +67,26 @@ static void long_references(void **state UNUSED)
     assert_false(ref_is_path(name, 256));
 }
 
+/* distribution-spec, "Referrers Tag Schema". */
+static void statement_tags(void **state UNUSED)
+{
+    char tag[REF_TAG_MAX + 1], cosign[REF_TAG_MAX + 8];
+    struct digest d;
+
+    digest_of(DIGEST_SHA256, "", 0, &d);
+    assert_string_equal(ref_referrers_tag(&d, tag),
+                        "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_true(ref_is_statement_tag(tag));
+    snprintf(cosign, sizeof(cosign), "%s.sig", tag);
+    assert_true(ref_is_statement_tag(cosign));
+    digest_of(DIGEST_SHA512, "", 0, &d);
+    assert_string_equal(ref_referrers_tag(&d, tag),
+                        "sha512-cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce");
+    assert_true(ref_is_statement_tag(tag) && ref_is_tag(tag, strlen(tag)));
+    assert_false(ref_is_statement_tag("latest") || ref_is_statement_tag("sha256-e3b0") || ref_is_statement_tag("") ||
+                 ref_is_statement_tag("sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855x"));
+}
+
 static void digests(void **state UNUSED)
 {
     static const char empty[] = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -233,7 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(platforms),       cmocka_unit_test(platform_names), cmocka_unit_test(references),
         cmocka_unit_test(long_references), cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),
-        cmocka_unit_test(json_text),       cmocka_unit_test(visible),
+        cmocka_unit_test(json_text),       cmocka_unit_test(visible),        cmocka_unit_test(statement_tags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,6 +84,18 @@ static void errors(void **state UNUSED)
         {"upstreams: [\n {name: a.io, parallel: 4},\n {name: b.io,\n  parallel: 0}]\n", "line 4", "parallel"},
         {"upstreams:\n  - name: a.io\n    tags:\n      ttl: 1h\n  - name: b.io\n    tags:\n      ttl: soon\n", "line 7",
          "upstreams.tags.ttl"},
+        {"listen:\n- address: 127.0.0.1:1\n- {address: 127.0.0.1:2, upstream: a.io}\n", "line 3",
+         "listen.upstream: \"a.io\" is neither configured"},
+        {"listen:\n- address: 127.0.0.1:1\n  upstream: '*.pkg.dev'\n", "line 3", "not a registry's host"},
+        {"listen:\n- address: 127.0.0.1:1\n  upstream: https://ghcr.io\n", "line 3", "not a registry's host"},
+        {"listen:\n- address: 127.0.0.1:1\n  upstream: ''\n", "line 3", "not a registry's host"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {url: \"https://y\", ns: perhaps}\n", "line 5",
+         "endpoints[1].ns"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - url: ftp://x\n", "line 4", "endpoints[0]"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - ns: true\n", "line 4", "endpoints.url: has to be there"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {ur: https://x}\n", "line 5", "ur: unknown"},
+        {"upstreams:\n- name: a.io\n  endpoints: [https://x/v2/Hub]\n", "line 3", "behind /v2/"},
+        {"upstreams:\n- name: a.io\n  endpoints: ['https://x/?a=b']\n", "line 3", "a query or a fragment"},
         {"upstreams:\n  - name: a.io\n    stall_timeout: 0s\n", "line 3", "stall_timeout"},
         {"tags:\n  deleted: perhaps\n", "line 2", "tags.deleted"},
         {"tags:\n  max_stale: never\n", "line 2", "tags.max_stale"},
@@ -299,6 +311,16 @@ static void endpoints(void **state UNUSED)
         {"https://a.io#x", false, false},
         {"https://u:p@a.io", false, false},
         {"https://a b.io", false, false},
+        {"https://a.io/v2/hub", false, true},
+        {"https://a.io/v2/hub/", false, true},
+        {"https://a.io/v2/", false, true},
+        {"https://a.io/artifactory/api/docker/NAME", false, true},
+        {"https://a.io/v2/Hub", false, false},
+        {"https://a.io/v2/a//b", false, false},
+        {"https://a.io/v2/hub%20", false, false},
+        {"https://a.io/v2/hub?x", false, false},
+        {"https://a.io/x/../v2/hub", false, false},
+        {"https://a.io/..", false, false},
         {"https://a.io/\n", false, false},
         {"https://a.io:99999", false, false},
         {"file:///etc", false, false},
@@ -426,13 +448,17 @@ static void shown_and_read_again(void **state UNUSED)
     struct config a, b;
     struct err err;
 
-    if (!load("listen: [{address: \"[::1]:5000\"}, {address: unix:/tmp/a b.sock}]\nmetrics: {address: \":5001\"}\n"
+    if (!load("listen: [{address: \"[::1]:5000\"}, {address: unix:/tmp/a b.sock, upstream: GHCR.io}]\nmetrics: "
+              "{address: \":5001\"}\n"
               "log: {level: debug, format: json}\ncache: {path: '/a \\\"b: c #d', max_size: 1536MiB, min_free: 33.3%}\n"
               "gc: {policy: lru, grace: 0, interval: 1500ms}\nupstreams_any: on\n"
-              "upstreams: [{name: \"*.io\", endpoints: [\"http://x:5000/y\"], insecure: yes, tags: {ttl: 90s}}]\n",
+              "upstreams: [{name: \"*.io\", endpoints: [\"http://x:5000/y\", {url: https://z, ns: true},"
+              " {url: https://w, ns: no}], insecure: yes, tags: {ttl: 90s}}]\n",
               &a, &err))
         fail_msg("%s", err.msg);
     config_print(&a, &first);
+    assert_non_null(strstr(first.data, "\n    upstream: ghcr.io\n"));
+    assert_non_null(strstr(first.data, "      - url: https://z\n        ns: true\n"));
     bool ok = load(first.data, &b, &err);
     if (!ok)
         print_error("%s\n", err.msg);

@@ -63,11 +63,69 @@ static void several_identities(void **state UNUSED)
     config_free(&c);
 }
 
+static void a_listener_of_one_upstream(void **state UNUSED)
+{
+    static const struct {
+        const char *more, *given, *upstream;
+    } good[] = {
+        {"", "ghcr.io", "ghcr.io"},                                       /* built in */
+        {"", "Registry-1.docker.io", "docker.io"},                        /* by another of its names */
+        {"", "europe-docker.pkg.dev", "europe-docker.pkg.dev"},           /* a pattern's */
+        {"upstreams: [{name: 'a.io:5000'}]\n", "a.io:5000", "a.io:5000"}, /* configured */
+        {"upstreams_any: true\n", "b.io", "b.io"},
+    };
+    struct config c;
+    struct err err;
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        _cleanup_free_ char *text =
+            xasprintf("listen: [{address: 127.0.0.1:1}, {address: 127.0.0.1:2, upstream: \"%s\"}]\n%s", good[i].given,
+                      good[i].more);
+        if (!load(text, &c, &err))
+            fail_msg("%s", err.msg);
+        assert_null(c.listen_upstream[0]);
+        assert_string_equal(c.listen_upstream[1], good[i].upstream);
+        config_free(&c);
+    }
+}
+
+static void endpoints_in_either_form(void **state UNUSED)
+{
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams:\n"
+                     "  - name: a.io\n"
+                     "    endpoints:\n"
+                     "      - https://one\n"
+                     "      - url: https://two\n"
+                     "        ns: true\n"
+                     "      - {url: https://three, ns: false}\n"
+                     "      - {url: https://four}\n"
+                     "    trusted_hosts: [x.io]\n"
+                     "  - {name: b.io, endpoints: [https://five]}\n",
+                     &c, &err));
+    const struct config_upstream *u = config_find_upstream(&c, "a.io");
+    assert_string_equal(u->endpoints[0], "https://one");
+    assert_string_equal(u->endpoints[1], "https://two");
+    assert_string_equal(u->endpoints[3], "https://four");
+    assert_null(u->endpoints[4]);
+    assert_int_equal(u->endpoint_ns[0], UPSTREAM_NS_AUTO);
+    assert_int_equal(u->endpoint_ns[1], UPSTREAM_NS_ON);
+    assert_int_equal(u->endpoint_ns[2], UPSTREAM_NS_OFF);
+    assert_int_equal(u->endpoint_ns[3], UPSTREAM_NS_AUTO);
+    assert_string_equal(u->trusted_hosts[0], "x.io");
+    assert_string_equal(config_find_upstream(&c, "b.io")->endpoints[0], "https://five");
+    config_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tags_by_rules),
         cmocka_unit_test(several_identities),
+        cmocka_unit_test(endpoints_in_either_form),
+        cmocka_unit_test(a_listener_of_one_upstream),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,6 +71,8 @@ static void on_request(void *arg, struct http_request *req)
         *s = (struct stream){f, req, 128};
         http_on_gone(req, stream_gone, s);
         http_stream(req, 200, "x/y", 128 * 65536, more, s);
+    } else if (strcmp(path, "/tagged") == 0) {
+        http_reply_head(req, http_is_known(req, "sha256:ab") ? 304 : 200, NULL, -1);
     } else if (strcmp(path, "/never") == 0) {
         http_on_gone(req, note_gone, f);
     } else if (strcmp(path, "/cut") == 0) {
@@ -233,6 +235,45 @@ static void bodies(void **state)
     close(fd);
 }
 
+/* RFC 9110 §13.1.2, of a page whose entity tag is "sha256:ab". */
+static void entity_tags(void **state)
+{
+    static const struct {
+        const char *header;
+        int status;
+    } cases[] = {
+        {"X: y", 200},
+        {"If-None-Match: \"sha256:ab\"", 304},
+        {"If-None-Match: W/\"sha256:ab\"", 304},
+        {"If-None-Match: sha256:ab", 304},
+        {"If-None-Match: *", 304},
+        {"If-None-Match:  \"a,b\" ,W/\"c\",, \"sha256:ab\"", 304},
+        {"If-None-Match: \"a\"\r\nIf-None-Match: \"sha256:ab\"", 304},
+        {"If-None-Match: \"*\"", 200},
+        {"If-None-Match: \"sha256:abc\"", 200},
+        {"If-None-Match: \"xsha256:ab\"", 200},
+        {"If-None-Match: \"\", \"sha256:", 200},
+        {"If-None-Match: ,", 200},
+        {"If-None-Match: W/", 200},
+        {"If-Match: \"sha256:ab\"", 200},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *want = xasprintf("HTTP/1.1 %d ", cases[i].status);
+        _cleanup_free_ char *request =
+            xasprintf("GET /tagged HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n", cases[i].header);
+        int fd = client(*state);
+        char text[4096];
+        bool ended;
+
+        say(fd, request);
+        hear(fd, text, sizeof(text) - 1, 1000, &ended);
+        if (strncmp(text, want, strlen(want)) != 0)
+            fail_msg("%s: %.40s", cases[i].header, text);
+        close(fd);
+    }
+}
+
 static void large_answers(void **state)
 {
     struct fixture *f = *state;
@@ -367,9 +408,10 @@ static void draining(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(pipelined),        CASE(half_closed),         CASE(bodies),    CASE(large_answers),
-        CASE(head_has_no_body), CASE(short_answer_is_cut), CASE(slow_head), CASE(idle),
-        CASE(slow_reader),      CASE(client_gone),         CASE(draining),
+        CASE(pipelined),           CASE(half_closed),   CASE(bodies),
+        CASE(entity_tags),         CASE(large_answers), CASE(head_has_no_body),
+        CASE(short_answer_is_cut), CASE(slow_head),     CASE(idle),
+        CASE(slow_reader),         CASE(client_gone),   CASE(draining),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as the daemon does */

@@ -4,6 +4,7 @@
 #include "upstream/registry_private.h"
 
 #include "upstream/challenge.h"
+#include "upstream/link.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -24,6 +25,8 @@ static void challenges(void **state UNUSED)
         {"Bearer realm=\"https://y\", Basic realm=\"x\"", CHALLENGE_BEARER, "https://y", "", ""},
         {"Negotiate, Basic realm=\"x\"", CHALLENGE_BASIC, "x", "", ""},
         {"Bearer realm=\"a\\\"b\"", CHALLENGE_BEARER, "a\"b", "", ""},
+        {"bearer realm=https://a/token?of=me,service=r", CHALLENGE_BEARER, "https://a/token?of=me", "r", ""},
+        {"Bearer realm=\"https://a/\",service=\"r\",scope=\"\"", CHALLENGE_BEARER, "https://a/", "r", ""},
         {"Bearer", CHALLENGE_NONE, "", "", ""},
         {"Bearer realm=\"unterminated", CHALLENGE_NONE, "", "", ""},
         {"", CHALLENGE_NONE, "", "", ""},
@@ -73,6 +76,15 @@ static void response_headers(void **state UNUSED)
     assert_string_equal(r.ratelimit_source, "192.0.2.1");
     assert_int_equal(r.retry_after, 7);
     assert_string_equal(r.challenge, "Basic realm=\"a\", Bearer realm=\"b\"");
+    assert_false(r.is_entrepot);
+    header(&r, "Server: nginx\r\n");
+    header(&r, "Cache-Status: entrepot-like; hit\r\n");
+    assert_false(r.is_entrepot);
+    header(&r, "Server: entrepot\r\n");
+    assert_true(r.is_entrepot);
+    response_reset(&r);
+    header(&r, "Cache-Status: entrepot; hit\r\n");
+    assert_true(r.is_entrepot);
     response_reset(&r);
     header(&r, "Content-Length: 12x\r\n");
     header(&r, "Content-Range: bytes 9-5/100\r\n");
@@ -83,6 +95,88 @@ static void response_headers(void **state UNUSED)
     assert_int_equal(r.range_first, -1);
     assert_int_equal(r.digest.alg, DIGEST_NONE);
     assert_int_equal(r.retry_after, 0);
+}
+
+/* RFC 8288: what registries, and what stands before them, make of it. */
+static void next_links(void **state UNUSED)
+{
+    static const struct {
+        const char *header, *target;
+        bool named;
+    } cases[] = {
+        {"</v2/a/tags/list?n=1>; rel=\"next\"", "/v2/a/tags/list?n=1", true},
+        {"</x>; rel=next", "/x", true},
+        {"</x>;REL=NEXT", "/x", true},
+        {"</x> ; title=\"a, <b>; rel=no\" ; rel = \"prev next\"", "/x", true},
+        {"</x>; rel=\"Next\tprev\"", "/x", true},
+        {"</a>; rel=first, </b>; rel=\"next\", </c>; rel=next", "/b", true},
+        {"</a>, </b>; rel=\"next\"", "/b", true},
+        {"<https://r.example/v2/a?x=1,2;3>; rel=\"next\"", "https://r.example/v2/a?x=1,2;3", true},
+        {"</a>; title=\"\\\"; rel=x\"; rel=next", "/a", true},
+        {", ,</a>;;rel=next", "/a", true},
+        {"</a>", "/a", false},
+        {"</a>; title=next", "/a", false},
+        {"</a>; rel=prev", NULL, false},
+        {"</a>; rel=prev; rel=next", NULL, false}, /* the first one counts */
+        {"</a>; rel=\"nextish next-page\"", NULL, false},
+        {"</a>; rel", NULL, false},
+        {"/a; rel=next", NULL, false},
+        {"</a; rel=next", NULL, false},
+        {"</a>; title=\"never closed; rel=next", "/a", false},
+        {"", NULL, false},
+        {";;,,\"\"", NULL, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        bool named;
+        char *target = link_next(cases[i].header, &named);
+        if (!target != !cases[i].target || (target && strcmp(target, cases[i].target) != 0))
+            print_error("%s: %s\n", cases[i].header, target ? target : "none");
+        assert_true(!target == !cases[i].target && (!target || strcmp(target, cases[i].target) == 0));
+        assert_int_equal(named, cases[i].named);
+        free(target);
+    }
+}
+
+static void next_link_headers(void **state UNUSED)
+{
+    struct transfer_response r;
+    char line[9000] = "Link: </v2/a?last=";
+
+    response_reset(&r);
+    header(&r, "Link: </bare>\r\n");
+    assert_string_equal(r.link, "/bare");
+    header(&r, "Link: </terms>; rel=license\r\n");
+    assert_string_equal(r.link, "/bare");
+    memset(line + strlen(line), 'x', 8000);
+    strcat(line, ">; rel=next\r\n");
+    header(&r, line);
+    assert_int_equal(strlen(r.link), strlen("/v2/a?last=") + 8000);
+    header(&r, "Link: </later>; rel=next\r\n");
+    header(&r, "Link: </bare>\r\n");
+    assert_int_equal(strlen(r.link), strlen("/v2/a?last=") + 8000);
+    response_clear(&r);
+    assert_null(r.link);
+}
+
+static void queries(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"ns=a", ""},
+        {"ns", ""},
+        {"n=1&ns=a&last=b", "n=1&last=b"},
+        {"ns=a&n=1", "n=1"},
+        {"n=1&&ns=", "n=1"},
+        {"nsx=a&xns=b", "nsx=a&xns=b"},
+        {"ns=a&ns=b&n", "n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buf_ struct buf out = {0};
+        url_query_without(&out, cases[i][0], "ns");
+        assert_string_equal(out.data ? out.data : "", cases[i][1]);
+    }
 }
 
 static void urls_without_secrets(void **state UNUSED)
@@ -99,6 +193,94 @@ static void urls_without_secrets(void **state UNUSED)
         url_redact(&b, cases[i][0]);
         assert_string_equal(b.data, cases[i][1]);
     }
+}
+
+static void endpoint_urls(void **state UNUSED)
+{
+    static const struct {
+        const char *endpoint, *url, *scope;
+    } cases[] = {
+        {"https://a.io", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io:444//", "https://a.io:444/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io/v2/", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://a.io/v2", "https://a.io/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://harbor.example/v2/dockerhub-proxy", "https://harbor.example/v2/dockerhub-proxy/org/app/manifests/1",
+         "repository:dockerhub-proxy/org/app:pull"},
+        {"https://git.example/v2/group/dependency_proxy/containers/",
+         "https://git.example/v2/group/dependency_proxy/containers/org/app/manifests/1",
+         "repository:group/dependency_proxy/containers/org/app:pull"},
+        {"https://jfrog.example/artifactory/api/docker/hub",
+         "https://jfrog.example/artifactory/api/docker/hub/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://jfrog.example/artifactory/api/docker/hub/v2",
+         "https://jfrog.example/artifactory/api/docker/hub/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://x.example/before/v2/behind", "https://x.example/before/v2/behind/org/app/manifests/1",
+         "repository:behind/org/app:pull"},
+        {"https://x.example/v2ray", "https://x.example/v2ray/v2/org/app/manifests/1", "repository:org/app:pull"},
+        {"https://v2/v2/v2", "https://v2/v2/v2/org/app/manifests/1", "repository:v2/org/app:pull"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct endpoint e = {0};
+        endpoint_set_url(&e, cases[i].endpoint, UPSTREAM_NS_AUTO);
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", "manifests/1", NULL);
+        _cleanup_free_ char *scope = endpoint_scope(&e, "org/app");
+        assert_string_equal(url, cases[i].url);
+        assert_string_equal(scope, cases[i].scope);
+        endpoint_clear_url(&e);
+    }
+}
+
+static void endpoint_urls_with_ns(void **state UNUSED)
+{
+    static const struct {
+        const char *path, *ns, *url;
+    } cases[] = {
+        {"manifests/1", "ghcr.io", "https://cache/v2/org/app/manifests/1?ns=ghcr.io"},
+        {"tags/list?n=3&last=a", "ghcr.io", "https://cache/v2/org/app/tags/list?ns=ghcr.io&n=3&last=a"},
+        {"tags/list?n=3", NULL, "https://cache/v2/org/app/tags/list?n=3"},
+        {"manifests/1", "localhost:5001", "https://cache/v2/org/app/manifests/1?ns=localhost%3A5001"},
+    };
+    struct endpoint e = {0}, named = {0};
+
+    endpoint_set_url(&e, "https://cache", UPSTREAM_NS_AUTO);
+    endpoint_set_url(&named, "https://cache/v2/ghcr.io", UPSTREAM_NS_AUTO);
+    assert_int_equal(atomic_load(&e.ns), UPSTREAM_NS_AUTO);
+    assert_int_equal(atomic_load(&named.ns), UPSTREAM_NS_OFF); /* its path says which */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *url = endpoint_url(&e, "org/app", cases[i].path, cases[i].ns);
+        assert_string_equal(url, cases[i].url);
+    }
+    endpoint_clear_url(&e);
+    endpoint_clear_url(&named);
+}
+
+static void what_endpoints_lack(void **state UNUSED)
+{
+    struct lacks *l = lacks_new();
+
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_forget(l, 0, "org/app", "manifests/1");
+    lacks_note(l, 0, "org/app", "manifests/1", 60000);
+    assert_true(lacks_has(l, 0, "org/app", "manifests/1"));
+    assert_false(lacks_has(l, 1, "org/app", "manifests/1"));
+    assert_false(lacks_has(l, 0, "org/other", "manifests/1"));
+    assert_false(lacks_has(l, 0, "org/app", "manifests/2"));
+    lacks_note(l, 0, "org/app", "tags/list?n=1", 60000); /* a query makes no difference */
+    assert_true(lacks_has(l, 0, "org/app", "tags/list?n=2"));
+    lacks_forget(l, 0, "org/app", "manifests/1");
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_note(l, 0, "org/app", "manifests/1", 0); /* negative_ttl: 0s */
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    lacks_note(l, 0, "org/app", "manifests/1", 50);
+    usleep(60000);
+    assert_false(lacks_has(l, 0, "org/app", "manifests/1"));
+    for (int i = 0; i < 100000; i++) { /* no more than the table holds */
+        char path[32];
+        snprintf(path, sizeof(path), "manifests/%d", i);
+        lacks_note(l, 0, "org/app", path, 60000);
+    }
+    assert_true(lacks_has(l, 0, "org/app", "manifests/99999"));
+    lacks_free(l);
 }
 
 static void addresses(void **state UNUSED)
@@ -312,9 +494,20 @@ static void who_asks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),  cmocka_unit_test(named_hosts),      cmocka_unit_test(breakers),
-        cmocka_unit_test(challenges), cmocka_unit_test(response_headers), cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(budgets),    cmocka_unit_test(who_asks),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(named_hosts),
+        cmocka_unit_test(breakers),
+        cmocka_unit_test(challenges),
+        cmocka_unit_test(response_headers),
+        cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(budgets),
+        cmocka_unit_test(who_asks),
+        cmocka_unit_test(endpoint_urls),
+        cmocka_unit_test(endpoint_urls_with_ns),
+        cmocka_unit_test(what_endpoints_lack),
+        cmocka_unit_test(next_links),
+        cmocka_unit_test(next_link_headers),
+        cmocka_unit_test(queries),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

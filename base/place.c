@@ -1,0 +1,126 @@
+#include "base/place.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char *my_name(void)
+{
+    const struct passwd *pw = getpwuid(geteuid());
+
+    return pw ? pw->pw_name : "the service's user";
+}
+
+/* Our own unit has a StateDirectory= of this name (proxy/config.c). */
+static bool is_our_unit(void)
+{
+    const char *state = getenv("STATE_DIRECTORY"), *base = state ? strrchr(state, '/') : NULL;
+
+    return base && strcmp(base, "/entrepot") == 0 && getenv("INVOCATION_ID");
+}
+
+char *place_unit_advice(const char *path, const char *user)
+{
+    return xasprintf("run `install -d -o %s -m 0700 %s` and `systemctl edit entrepot` with the lines "
+                     "`[Service]` and `ReadWritePaths=%s`",
+                     user, path, path);
+}
+
+/* The nearest folder that exists, `path` itself or above it; the caller frees it. */
+static char *nearest(const char *path)
+{
+    char *at = xstrdup(path);
+
+    while (access(at, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) && strchr(at, '/')) {
+        char *above = place_folder_of(at);
+        free(at);
+        at = above;
+    }
+    return at;
+}
+
+/* 0, or why the process cannot make things in `path` or in the folder above it. *at: where that is. */
+static int fault(const char *path, char **at)
+{
+    struct statvfs fs;
+    struct stat st;
+
+    *at = nearest(path);
+    if (stat(*at, &st) == 0 && !S_ISDIR(st.st_mode))
+        return ENOTDIR;
+    /* access(2) looks at the owner first; read-only is what has to be put right first. */
+    if (statvfs(*at, &fs) == 0 && (fs.f_flag & ST_RDONLY))
+        return EROFS;
+    return access(*at, W_OK | X_OK) == 0 ? 0 : errno;
+}
+
+/* What to do about it, or NULL. */
+static char *advice(int why, const char *path, const char *at)
+{
+    if (why == EROFS)
+        return is_our_unit() ? place_unit_advice(path, my_name()) : NULL;
+    if (why != EACCES && why != EPERM)
+        return NULL;
+    if (strcmp(path, at) == 0)
+        return xasprintf("make it %s's: `chown -R %s: %s`", my_name(), my_name(), path);
+    return xasprintf("run `install -d -o %s -m 0700 %s`", my_name(), path);
+}
+
+static bool fail(const char *path, const char *at, int why, struct err *err)
+{
+    _cleanup_free_ char *hint = advice(why, path, at);
+
+    return err_set(err, ERR_IO, "%s cannot be written by %s (%s: %s)%s%s", path, my_name(), at, strerror(why),
+                   hint ? "; " : "", hint ? hint : "");
+}
+
+bool place_check_folder(const char *path, struct err *err)
+{
+    _cleanup_free_ char *at = NULL;
+    int why = fault(path, &at);
+
+    return !why || fail(path, at, why, err);
+}
+
+bool place_check_content(const char *path, const char *inner, struct err *err)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    bool ok = true;
+
+    while (dir && ok && (e = readdir(dir))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || e->d_type == DT_SOCK)
+            continue;
+        _cleanup_free_ char *full = xasprintf("%s/%s", path, e->d_name);
+        if (access(full, W_OK | (e->d_type == DT_DIR ? X_OK : 0)) != 0)
+            ok = fail(full, full, errno, err);
+        else if (inner && strcmp(e->d_name, inner) == 0)
+            ok = place_check_content(full, NULL, err);
+    }
+    if (dir)
+        closedir(dir);
+    return ok;
+}
+
+char *place_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
+}
+
+bool place_explain(const char *path, struct err *err)
+{
+    _cleanup_free_ char *at = NULL;
+    int why = fault(path, &at);
+    _cleanup_free_ char *hint = why ? advice(why, path, at) : NULL;
+    size_t len = strlen(err->msg);
+
+    if (hint)
+        snprintf(err->msg + len, sizeof(err->msg) - len, "; %s", hint);
+    return false;
+}

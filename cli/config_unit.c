@@ -1,0 +1,168 @@
+/* What systemd lets entrepot.service write, asked over the system's bus. No failure is an error: there may be no systemd
+ * here. */
+#include "cli/config_user.h"
+
+#include <pwd.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+
+#define SYSTEMD      "org.freedesktop.systemd1"
+#define MANAGER_PATH "/org/freedesktop/systemd1"
+#define UNIT_NAME    "entrepot.service"
+
+struct asking {
+    sd_bus *bus;
+    const char *unit; /* its path on the bus */
+};
+
+static void free_list(char **list)
+{
+    for (char **p = list; p && *p; p++)
+        free(*p);
+    free(list);
+}
+
+static char *ask_text(const struct asking *a, const char *property)
+{
+    char *text = NULL;
+
+    if (sd_bus_get_property_string(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, &text) < 0)
+        return NULL;
+    if (*text)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static bool ask_is(const struct asking *a, const char *property, const char *value)
+{
+    _cleanup_free_ char *text = ask_text(a, property);
+
+    return text && strcmp(text, value) == 0;
+}
+
+static bool ask_bool(const struct asking *a, const char *property)
+{
+    int value = 0;
+
+    return sd_bus_get_property_trivial(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, 'b', &value) >=
+               0 &&
+           value;
+}
+
+/* The folder that is ours among those of StateDirectory= or RuntimeDirectory=. */
+static char *ask_folder(const struct asking *a, const char *property, const char *base)
+{
+    char **names = NULL, *found = NULL;
+
+    if (sd_bus_get_property_strv(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, &names) < 0)
+        return NULL;
+    for (char **n = names; n && *n; n++) {
+        if (!found && strcmp(*n, "entrepot") == 0)
+            found = xasprintf("%s/%s", base, *n);
+        free(*n);
+    }
+    free(names);
+    return found;
+}
+
+static void add(char ***list, const char *path)
+{
+    size_t count = 0;
+
+    while (*list && (*list)[count])
+        count++;
+    *list = xrealloc(*list, (count + 2) * sizeof(char *));
+    (*list)[count] = xstrdup(path + strspn(path, "-+"));
+    (*list)[count + 1] = NULL;
+}
+
+static void ask_paths(const struct asking *a, const char *property, char ***list)
+{
+    char **paths = NULL;
+
+    if (sd_bus_get_property_strv(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, &paths) < 0)
+        return;
+    for (char **p = paths; p && *p; p++)
+        add(list, *p);
+    free_list(paths);
+}
+
+static void ask_binds(const struct asking *a, const char *property, char ***list)
+{
+    sd_bus_message *reply = NULL;
+    const char *from, *to;
+    int missing_ok;
+    uint64_t flags;
+
+    if (sd_bus_get_property(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, &reply, "a(ssbt)") >= 0 &&
+        sd_bus_message_enter_container(reply, 'a', "(ssbt)") >= 0)
+        while (sd_bus_message_read(reply, "(ssbt)", &from, &to, &missing_ok, &flags) > 0)
+            add(list, to);
+    sd_bus_message_unref(reply);
+}
+
+static void read_all(const struct asking *a, struct unit_view *v)
+{
+    _cleanup_free_ char *home = ask_text(a, "ProtectHome");
+
+    v->user = ask_text(a, "User");
+    v->state = ask_folder(a, "StateDirectory", "/var/lib");
+    v->runtime = ask_folder(a, "RuntimeDirectory", "/run");
+    v->strict = ask_is(a, "ProtectSystem", "strict");
+    v->no_home = home && (strcmp(home, "yes") == 0 || strcmp(home, "tmpfs") == 0);
+    v->own_tmp = ask_bool(a, "PrivateTmp");
+    ask_paths(a, "ReadWritePaths", &v->writable);
+    ask_binds(a, "BindPaths", &v->bound);
+    ask_binds(a, "BindReadOnlyPaths", &v->bound);
+}
+
+static bool is_loaded(const struct asking *a)
+{
+    char *state = NULL;
+    int rc = sd_bus_get_property_string(a->bus, SYSTEMD, a->unit, SYSTEMD ".Unit", "LoadState", NULL, &state);
+    bool loaded = rc >= 0 && strcmp(state, "loaded") == 0;
+
+    free(state);
+    return loaded;
+}
+
+static bool ask(struct unit_view *v)
+{
+    struct asking a = {0};
+    sd_bus_message *reply = NULL;
+    bool known = false;
+
+    if (sd_bus_default_system(&a.bus) < 0)
+        return false;
+    /* The path stays the reply's. */
+    if (sd_bus_call_method(a.bus, SYSTEMD, MANAGER_PATH, SYSTEMD ".Manager", "LoadUnit", NULL, &reply, "s",
+                           UNIT_NAME) >= 0 &&
+        sd_bus_message_read(reply, "o", &a.unit) >= 0 && is_loaded(&a)) {
+        read_all(&a, v);
+        known = true;
+    }
+    sd_bus_message_unref(reply);
+    sd_bus_unref(a.bus);
+    return known;
+}
+
+void unit_view_read(struct unit_view *v)
+{
+    memset(v, 0, sizeof(*v));
+    if (ask(v) || !getpwnam("entrepot"))
+        return;
+    v->user = xstrdup("entrepot");
+    v->state = xstrdup("/var/lib/entrepot");
+    v->runtime = xstrdup("/run/entrepot");
+}
+
+void unit_view_free(struct unit_view *v)
+{
+    free_list(v->writable);
+    free_list(v->bound);
+    free(v->user);
+    free(v->state);
+    free(v->runtime);
+    memset(v, 0, sizeof(*v));
+}

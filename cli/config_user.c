@@ -1,0 +1,163 @@
+#include "cli/config_user.h"
+
+#include "base/place.h"
+#include "proxy/config.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- whose ---- */
+
+/* The surroundings are the user's, not those of root who asks. */
+static void set_surroundings(const struct passwd *pw, const struct unit_view *v)
+{
+    bool unit = v->user && strcmp(v->user, pw->pw_name) == 0;
+
+    setenv("HOME", pw->pw_dir, 1);
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("STATE_DIRECTORY");
+    unsetenv("RUNTIME_DIRECTORY");
+    if (unit && v->state)
+        setenv("STATE_DIRECTORY", v->state, 1);
+    if (unit && v->runtime)
+        setenv("RUNTIME_DIRECTORY", v->runtime, 1);
+}
+
+bool config_user_become(const char *name, const struct unit_view *v, struct err *err)
+{
+    errno = 0;
+    const struct passwd *pw = getpwnam(name);
+
+    if (!pw)
+        return err_set(err, ERR_NOT_FOUND, "--user %s: there is no such user; `systemd-sysusers` makes the service's",
+                       name);
+    if (geteuid() == pw->pw_uid)
+        return true;
+    if (geteuid() != 0)
+        return err_set(err, ERR_DENIED, "--user %s: only root can check as another user", name);
+    set_surroundings(pw, v);
+    if (initgroups(name, pw->pw_gid) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
+        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0)
+        return err_errno(err, ERR_IO, "becoming the user %s", name);
+    return true;
+}
+
+/* ---- what it writes ---- */
+
+static bool is_under(const char *path, const char *folder)
+{
+    size_t len = strlen(folder);
+
+    return strncmp(path, folder, len) == 0 && (path[len] == '\0' || path[len] == '/' || strcmp(folder, "/") == 0);
+}
+
+static bool is_under_one(const char *path, const char *const *folders)
+{
+    for (; folders && *folders; folders++)
+        if (is_under(path, *folders))
+            return true;
+    return false;
+}
+
+/* What the unit shows nobody: systemd.exec(5), ProtectHome=, PrivateTmp=. */
+static bool unit_hides(const struct unit_view *v, const char *path, struct err *err)
+{
+    static const char *const homes[] = {"/home", "/root", "/run/user", NULL};
+    static const char *const tmps[] = {"/tmp", "/var/tmp", NULL};
+
+    if (is_under_one(path, (const char *const *)v->bound))
+        return false;
+    if (v->no_home && is_under_one(path, homes))
+        return !err_set(err, ERR_IO,
+                        "%s: entrepot.service cannot see what is in /home, /root and /run/user (ProtectHome=): "
+                        "choose another place",
+                        path);
+    if (v->own_tmp && is_under_one(path, tmps))
+        return !err_set(err, ERR_IO,
+                        "%s: entrepot.service has a /tmp of its own, which goes when it stops (PrivateTmp=): choose "
+                        "another place",
+                        path);
+    return false;
+}
+
+/* ProtectSystem=strict leaves what the unit names. */
+static bool unit_protects(const struct unit_view *v, const char *path, struct err *err)
+{
+    if (unit_hides(v, path, err))
+        return true;
+    if (!v->strict || is_under_one(path, (const char *const *)v->writable) ||
+        is_under_one(path, (const char *const *)v->bound) || (v->state && is_under(path, v->state)) ||
+        (v->runtime && is_under(path, v->runtime)))
+        return false;
+    _cleanup_free_ char *advice = place_unit_advice(path, v->user ? v->user : "root");
+    return !err_set(err, ERR_IO, "%s is read-only for entrepot.service; %s", path, advice);
+}
+
+/* systemd makes its folder, and hands over one that is another user's, with all that is in it. */
+static bool systemd_settles(const struct unit_view *v, const char *path)
+{
+    struct stat st;
+
+    if (!v || !v->state || strcmp(path, v->state) != 0)
+        return false;
+    return stat(path, &st) != 0 || st.st_uid != geteuid();
+}
+
+/* A folder that systemd makes at the start, or that can be written; not one that the unit hides. */
+static bool folder_is_good(const char *path, const struct unit_view *v, struct err *err)
+{
+    if (v && unit_protects(v, path, err))
+        return false;
+    return (v && v->runtime && is_under(path, v->runtime)) || systemd_settles(v, path) || place_check_folder(path, err);
+}
+
+/* `address`: as in `listen`. */
+static bool can_listen(const char *address, const struct unit_view *v, struct err *err)
+{
+    if (!address || strncmp(address, "unix:", 5) != 0)
+        return true;
+    _cleanup_free_ char *folder = place_folder_of(address + 5);
+    return folder_is_good(folder, v, err) || err_wrap(err, "the socket %s", address + 5);
+}
+
+bool config_user_can_write(const struct config *c, const struct unit_view *v, struct err *err)
+{
+    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket);
+
+    if (!folder_is_good(c->cache_path, v, err) ||
+        (!systemd_settles(v, c->cache_path) && !place_check_content(c->cache_path, "index", err)))
+        return err_wrap(err, "the cache");
+    for (int i = 0; c->listen[i]; i++)
+        if (!can_listen(c->listen[i], v, err))
+            return false;
+    return can_listen(c->metrics_address, v, err) && can_listen(admin, v, err);
+}
+
+/* ---- what it reads ---- */
+
+static bool sees_one(const char *file, const struct unit_view *v, struct err *err)
+{
+    return !file || !unit_hides(v, file, err);
+}
+
+bool config_user_can_see(const struct config *c, const struct unit_view *v, struct err *err)
+{
+    bool ok = sees_one(c->file, v, err);
+
+    for (int i = 0; ok && i < c->upstream_count; i++) {
+        const struct config_upstream *u = &c->upstreams[i];
+        ok = sees_one(u->ca, v, err);
+        for (int k = 0; ok && k < u->credentials_count; k++) {
+            const struct cred_options *o = &u->credentials[k];
+            ok = sees_one(o->password_file, v, err) && sees_one(o->docker_config, v, err) &&
+                 sees_one(o->key_file, v, err) && sees_one(o->client_secret_file, v, err) &&
+                 sees_one(o->command, v, err);
+        }
+        if (!ok)
+            err_wrap(err, "the upstream %s", u->name);
+    }
+    return ok;
+}

@@ -1,0 +1,50 @@
+/* _catalog: the repositories that the cache knows. */
+#include "proxy/listings.h"
+
+#include <string.h>
+
+struct repos {
+    struct index_txn *t;
+    const char *only; /* of this upstream alone; NULL: of all */
+    struct page page;
+};
+
+/* What is private has no name for who has not been let in. */
+static bool add_repo(void *arg, const struct slice *key, const struct slice *value UNUSED)
+{
+    struct repos *l = arg;
+    char name[REF_NAME_MAX + 1];
+    const char *p = key->data;
+    bool is_private;
+
+    if (key->len < 2 || key->len > REF_NAME_MAX || p[0] != 'n')
+        return key->len > 0 && p[0] < 'n';
+    snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
+    if (rows_repo(l->t, name, &is_private) == 0 || is_private)
+        return true;
+    size_t host = l->only ? strlen(l->only) : 0;
+    if (l->only && (strncmp(name, l->only, host) != 0 || name[host] != '/'))
+        return true;
+    return page_add(&l->page, l->only ? name + host + 1 : name); /* as its own registry calls it */
+}
+
+static void read_repos(struct index_txn *t, void *arg)
+{
+    ((struct repos *)arg)->t = t;
+    txn_each(t, TABLE_REPO, "n", 1, add_repo, arg);
+}
+
+void handle_catalog(struct worker *w, struct http_request *req, const struct route *r)
+{
+    _cleanup_buf_ struct buf body = {0};
+    struct repos l = {.only = r->only};
+
+    if (!page_begin(&l.page, req))
+        return;
+    index_read(w->proxy->cache->index, read_repos, &l);
+    buf_addf(&body, "{\"repositories\":[%s]}\n", l.page.text.data ? l.page.text.data : "");
+    if (l.page.more)
+        http_reply_header(req, "Link", "</v2/_catalog?n=%d&last=%s>; rel=\"next\"", l.page.n, l.page.next);
+    http_reply(req, 200, "application/json", body.data, body.len);
+    page_free(&l.page);
+}

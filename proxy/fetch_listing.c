@@ -1,0 +1,231 @@
+/* tags/list and referrers: one page of them.
+ *
+ *   lookup ─┬ kept, and fresh ───────────▶ done
+ *           └ ask ─▶ receive ─▶ deliver ─▶ done           any ─▶ fail ─▶ done
+ *
+ * What fails because upstream cannot be asked gets the last list (fetch_lists.c), however old it is within `max_stale`.
+ *
+ * A registry without the referrers API says 404 to whoever asks for referrers, and so do we, warm, cold and offline:
+ * clients then take the tag that stands in for it (distribution-spec, "Unavailable Referrers API"), which is served,
+ * and kept fresh, as any tag. To answer 200 in the registry's place would do harm: who pushes a signature asks this page
+ * whether the registry keeps the list, and leaves the tag alone if it does.
+ *
+ * While it can be asked it is asked about every image: there are registries that say 404 of images to which nothing
+ * refers, and a list of what signs others must not be lost over that.
+ */
+#include "proxy/fetch_private.h"
+
+#include "base/log.h"
+#include "upstream/url.h"
+
+#include <jansson.h>
+#include <string.h>
+
+enum { LISTING_MAX = 4 << 20 };
+
+static bool is_referrers(const struct fetch *f)
+{
+    return strncmp(f->listing, "referrers/", strlen("referrers/")) == 0;
+}
+
+static enum step refuse_api(struct fetch *f)
+{
+    struct fetch_result *r = &f->result;
+
+    err_set(&r->err, ERR_NOT_FOUND,
+            "%s has no referrers API: the tag <algorithm>-<hex> of the image's digest lists what refers to it",
+            f->name);
+    r->err.status = r->upstream_status = 404;
+    r->how = HOW_ERROR;
+    r->no_api = true;
+    return STEP_DONE;
+}
+
+static enum step lookup(struct fetch *f)
+{
+    f->result.how = HOW_BYPASS;
+    if (!f->anew && fetch_use_listing(f))
+        return STEP_DONE;
+    if (!fetch_is_offline(f))
+        return STEP_ASK;
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->name, fetch_why_offline(f));
+    f->result.how = HOW_ERROR;
+    return STEP_FAIL;
+}
+
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+
+    f->response.status = r->status;
+    f->step = STEP_RECEIVE;
+    return true;
+}
+
+static bool take_data(void *arg, const void *data, size_t len)
+{
+    struct fetch *f = arg;
+
+    if (f->received.len + len > LISTING_MAX)
+        return false;
+    buf_add(&f->received, data, len);
+    return true;
+}
+
+/* Whether the error is about this repository, or this image: then the page itself is there. */
+static bool names_something_unknown(const struct transfer_response *r)
+{
+    return strcmp(r->code, "NAME_UNKNOWN") == 0 || strcmp(r->code, "MANIFEST_UNKNOWN") == 0;
+}
+
+/* How registries without the API answer; 400 or 406 may be about this question alone. */
+static bool has_no_api(struct fetch *f, const struct transfer_response *r)
+{
+    if (!is_referrers(f))
+        return false;
+    if ((r->status == 404 && !names_something_unknown(r)) || r->status == 405 || r->status == 501) {
+        fetch_note_api(f, true);
+        return true;
+    }
+    return r->status == 400 || r->status == 406;
+}
+
+/* The query of the next page, as a client will ask for it through us. */
+static struct body *next_query(const struct fetch *f, const char *link)
+{
+    const char *query = link ? strchr(link, '?') : NULL;
+    _cleanup_buf_ struct buf text = {0};
+
+    if (!query) {
+        if (link)
+            log_limited(LOG_LEVEL_WARN, "link", "%s from %s: its list goes on at %.200s, which has no query: cut short",
+                        f->name, f->site->host, link);
+        return NULL;
+    }
+    _cleanup_free_ char *all = xstrndup(query + 1, strcspn(query + 1, "#"));
+    url_query_without(&text, all, "ns");
+    struct body *b = body_new(text.len + 1);
+    memcpy(b->data, text.data ? text.data : "", text.len + 1);
+    return b;
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    f->call = NULL;
+    f->response = *r;
+    f->response.link = NULL; /* the transfer's */
+    f->result.upstream_status = r->status;
+    if (!err && has_no_api(f, r)) {
+        fetch_forget_listing(f);
+        fetch_run(f, refuse_api(f));
+        return;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    f->result.next = next_query(f, r->link);
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step ask(struct fetch *f)
+{
+    if (fetch_has_listing(f)) { /* as with a tag that is past fresh (fetch_stale.c) */
+        f->optional = !f->anew;
+        fetch_be_patient(f);
+    }
+    fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head, take_data,
+               take_end);
+    return STEP_WAIT;
+}
+
+/* Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). */
+static bool is_listing(const struct fetch *f, bool *empty)
+{
+    json_t *doc = f->received.len > 0 ? json_loadb(f->received.data, f->received.len, 0, NULL) : NULL,
+           *list = json_object_get(doc, is_referrers(f) ? "manifests" : "tags");
+    bool good = json_is_array(list) || (json_is_null(list) && !is_referrers(f));
+
+    *empty = json_array_size(list) == 0;
+    json_decref(doc);
+    return good;
+}
+
+static enum step deliver(struct fetch *f)
+{
+    struct fetch_result *r = &f->result;
+    bool empty;
+
+    if (!is_listing(f, &empty)) {
+        if (is_referrers(f))
+            return refuse_api(f);
+        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of tags", f->name, f->site->host);
+        r->how = HOW_ERROR;
+        return STEP_FAIL;
+    }
+    snprintf(r->media_type, sizeof(r->media_type), "%s",
+             is_referrers(f) ? "application/vnd.oci.image.index.v1+json" : "application/json");
+    memcpy(r->filters, f->response.oci_filters, sizeof(r->filters));
+    r->body = body_new(f->received.len);
+    memcpy(r->body->data, f->received.data, f->received.len);
+    r->size = (int64_t)f->received.len;
+    if (is_referrers(f))
+        fetch_note_api(f, false);
+    fetch_note_listing(f, is_referrers(f) && empty);
+    return STEP_DONE;
+}
+
+/* Whether upstream could not be asked; what it refuses is refused. */
+static bool is_reason(const struct fetch *f)
+{
+    const struct err *e = &f->result.err;
+
+    if (fetch_is_offline(f) && f->result.upstream_status == 0)
+        return true;
+    return e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT || e->code == ERR_RATE_LIMIT ||
+           (e->code == ERR_UPSTREAM && (e->status < 400 || e->status >= 500));
+}
+
+/* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
+static void fail_who_asks_anew(struct fetch *f)
+{
+    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
+
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        if (w->anew)
+            fetch_answer_one(w, &f->result, NULL);
+        else
+            STAILQ_INSERT_TAIL(&rest, w, entry);
+    }
+    STAILQ_CONCAT(&f->waiters, &rest);
+}
+
+static enum step fail(struct fetch *f)
+{
+    if (!is_reason(f)) {
+        if (f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
+            fetch_forget_listing(f);
+        return STEP_DONE;
+    }
+    if (!fetch_is_offline(f))
+        fail_who_asks_anew(f);
+    if (fetch_use_old_listing(f))
+        return STEP_DONE;
+    return is_referrers(f) && fetch_api_is_missing(f) ? refuse_api(f) : STEP_DONE;
+}
+
+const struct fetch_steps LISTING_STEPS = {
+    "list",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks */
+        [STEP_DELIVER] = deliver,
+        [STEP_FAIL] = fail,
+    },
+};

@@ -1,0 +1,126 @@
+/* What went wrong with a request, endpoint by endpoint, and what the registry says about it: for whoever is told that
+ * it failed. */
+#include "upstream/call_private.h"
+
+#include "base/base64.h"
+#include "base/secret.h"
+#include "upstream/refusal.h"
+#include "upstream/url.h"
+
+#include <string.h>
+
+void call_story_clear(struct upstream_call *c)
+{
+    buf_free(&c->refusal);
+    secret_free(c->sent);
+    for (int i = 0; i < ENDPOINTS_MAX; i++)
+        free(c->why[i]);
+}
+
+void call_remember_sent(struct upstream_call *c, const char *authorization)
+{
+    secret_free(c->sent);
+    c->sent = authorization ? xstrdup(authorization) : NULL;
+    c->status = 0;
+    buf_clear(&c->refusal);
+}
+
+bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
+{
+    size_t room = REFUSAL_READ_MAX - c->refusal.len;
+
+    buf_add(&c->refusal, data, MIN(len, room));
+    return len <= room;
+}
+
+/* A registry may repeat what it was sent, as it came or decoded. */
+static void read_refusal(const struct upstream_call *c, char out[REFUSAL_MAX + 1])
+{
+    const char *value = c->sent ? strchr(c->sent, ' ') : NULL, *secrets[4] = {NULL};
+    size_t len;
+    _cleanup_secret_ char *pair = value ? base64_decode(value + 1, &len) : NULL;
+    const char *password = pair ? strchr(pair, ':') : NULL;
+    int n = 0;
+
+    if (value)
+        secrets[n++] = value + 1;
+    if (password) {
+        secrets[n++] = pair;
+        secrets[n++] = password + 1;
+    }
+    refusal_text(out, c->refusal.data ? c->refusal.data : "", c->refusal.len, secrets);
+}
+
+/* An error's message begins with the URL, of which the endpoint is enough. */
+static const char *without_url(const char *msg)
+{
+    const char *end = strncmp(msg, "http", 4) == 0 ? strstr(msg, ": ") : NULL;
+
+    return end ? end + 2 : msg;
+}
+
+void call_note(struct upstream_call *c, const char *why)
+{
+    struct endpoint *e = &c->u->endpoints[c->endpoint];
+
+    why = without_url(why);
+    size_t len = strnlen(why, ENDPOINT_WHY_MAX);
+    while (len > 0 && ((unsigned char)why[len] & 0xc0) == 0x80)
+        len--; /* between characters */
+    free(c->why[c->endpoint]);
+    c->why[c->endpoint] = xstrndup(why, len);
+    pthread_mutex_lock(&c->u->lock);
+    snprintf(e->why, sizeof(e->why), "%s", c->why[c->endpoint]);
+    pthread_mutex_unlock(&c->u->lock);
+}
+
+void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+{
+    char said[REFUSAL_MAX + 1];
+
+    if (err) {
+        call_note(c, err->msg);
+    } else if (r->status >= 400) {
+        read_refusal(c, said);
+        _cleanup_free_ char *why = xasprintf("answered %d%s%s", r->status, said[0] ? ": " : "", said);
+        call_note(c, why);
+    }
+}
+
+/* One that was not asked this time. */
+static void tell_passed_over(struct upstream_call *c, int n, struct buf *out)
+{
+    struct endpoint *e = &c->u->endpoints[n];
+
+    pthread_mutex_lock(&c->u->lock);
+    buf_addf(out, "passed over%s%s", e->why[0] ? ", since a moment ago: " : "", e->why);
+    pthread_mutex_unlock(&c->u->lock);
+}
+
+static void tell_endpoints(struct upstream_call *c, char out[TRANSFER_TRIED_MAX + 1])
+{
+    _cleanup_buf_ struct buf list = {0};
+
+    if (c->u->endpoint_count == 1 && c->endpoint >= 0)
+        return; /* there is nothing to tell apart */
+    for (int i = 0; i < c->u->endpoint_count; i++) {
+        buf_adds(&list, i > 0 ? "; " : "");
+        url_redact(&list, c->u->endpoints[i].url);
+        buf_adds(&list, ": ");
+        if (c->why[i])
+            buf_adds(&list, c->why[i]);
+        else
+            tell_passed_over(c, i, &list);
+    }
+    snprintf(out, TRANSFER_TRIED_MAX + 1, "%s", list.data);
+}
+
+void call_tell(struct upstream_call *c, struct transfer_response *r, struct err *err)
+{
+    if (err->code != ERR_OK || r->status >= 400)
+        tell_endpoints(c, r->tried);
+    if (err->code == ERR_OK && r->status >= 400) {
+        read_refusal(c, r->said);
+        refusal_code(r->code, c->refusal.data ? c->refusal.data : "", c->refusal.len);
+    }
+}

@@ -1,0 +1,56 @@
+/* Where an endpoint has what: what its configured URL says goes before /v2/ (scheme, host, Artifactory's path), and into
+ * the repository's name after it (a Harbor project, a prefix of ECR), in the URL and in a token's scope alike:
+ *
+ *     https://host/artifactory/api/docker/NAME   ─▶  https://host/artifactory/api/docker/NAME/v2/library/nginx/…
+ *     https://cache, of ghcr.io, with ns         ─▶  https://cache/v2/org/app/…?ns=ghcr.io
+ *     https://host/v2/hub                        ─▶  https://host/v2/hub/library/nginx/…, repository:hub/library/nginx:pull
+ */
+#include "upstream/registry_private.h"
+
+#include "upstream/url.h"
+
+#include <string.h>
+
+void endpoint_set_url(struct endpoint *e, const char *url, enum upstream_ns ns)
+{
+    size_t base_len;
+    const char *prefix = url_split_v2(url, &base_len);
+
+    e->url = xstrdup(url);
+    while (*e->url && e->url[strlen(e->url) - 1] == '/')
+        e->url[strlen(e->url) - 1] = '\0';
+    e->base = xasprintf("%.*s", (int)base_len, url);
+    size_t len = strlen(prefix);
+    while (len > 0 && prefix[len - 1] == '/')
+        len--;
+    e->prefix = xasprintf("%.*s%s", (int)len, prefix, len > 0 ? "/" : "");
+    /* A prefix says which registry is meant (".../v2/ghcr.io"), perhaps one that has another name here. */
+    atomic_init(&e->ns, ns == UPSTREAM_NS_AUTO && len > 0 ? UPSTREAM_NS_OFF : ns);
+}
+
+void endpoint_clear_url(struct endpoint *e)
+{
+    free(e->url);
+    free(e->base);
+    free(e->prefix);
+}
+
+char *endpoint_url(const struct endpoint *e, const char *repository, const char *path, const char *ns)
+{
+    size_t len = strcspn(path, "?");
+    struct buf url = {0};
+
+    buf_addf(&url, "%s/v2/%s%s/%.*s", e->base, e->prefix, repository, (int)len, path);
+    if (ns) { /* before what the client said, which may hold another name of the same */
+        buf_adds(&url, "?ns=");
+        url_encode(&url, ns);
+    }
+    if (path[len])
+        buf_addf(&url, "%c%s", ns ? '&' : '?', path + len + 1);
+    return url.data;
+}
+
+char *endpoint_scope(const struct endpoint *e, const char *repository)
+{
+    return xasprintf("repository:%s%s:pull", e->prefix, repository);
+}

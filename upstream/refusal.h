@@ -1,0 +1,20 @@
+/* refusal.h - what a registry says about its refusal, fit to be passed on. Internal to this room. Any thread. */
+#ifndef ENTREPOT_UPSTREAM_REFUSAL_H
+#define ENTREPOT_UPSTREAM_REFUSAL_H
+
+#include <stddef.h>
+
+enum {
+    REFUSAL_READ_MAX = 64 << 10, /* bytes of an error's body */
+    REFUSAL_MAX = 1023,          /* bytes of text */
+    REFUSAL_CODE_MAX = 31,
+};
+
+/* Reads errors[] (code, message, detail) of the registry API's error JSON (distribution-spec, "Error Codes"), or the
+ * message of others' JSON; "" if there is none. Control characters become spaces. `secrets` (NULL-terminated), other
+ * tokens and the queries of URLs, which may be signed, are left out: a registry may repeat what it was sent. */
+void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const char *const *secrets);
+/* The code of its first error; "" if it names none. */
+void refusal_code(char out[REFUSAL_CODE_MAX + 1], const void *body, size_t len);
+
+#endif
