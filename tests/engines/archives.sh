@@ -1,6 +1,6 @@
 #!/bin/bash
 # Archives go both ways: what entrepot exports, every engine loads, with the right images under their names; what engines and tools
-# write, entrepot imports and serves in offline mode. It prints two tables, and why a cell failed. The engines are those of the system
+# write, entrepot imports and serves in offline mode. It prints three tables, and why a cell failed. The engines are those of the system
 # in ENTREPOT_SID ("/": this machine's own); a cell of what is not there, or cannot do that, is "-".
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
@@ -192,6 +192,21 @@ kind() { # its LoadImageArchive()
     case $LOCAL$1 in gz | zst) return 77 ;; esac
     n ctr --namespace=kind images import --all-platforms --digests --snapshotter=overlayfs - <"$HERE/$1.tar" && ctr_loaded kind "$1"
 }
+# Of a folder that was exported to: those who read one.
+FOLDERS="one signed sparse whole"
+folder-skopeo() {
+    rm -rf "$HERE/out"
+    n skopeo copy -q "oci:$1:docker.io/library/${HAS[$1]}:1" dir:out && equal "$(sum "$HERE/out/manifest.json")" "${TOP[${HAS[$1]}]}"
+}
+folder-podman() { # it gives no names to what is in folders
+    podman_ rmi -fa >/dev/null 2>&1 || true
+    podman_ load -q -i "$1" && equal "sha256:$(podman_ images -q --no-trunc | sed 's/^sha256://')" "${ID[${HAS[$1]}]}"
+}
+folder-crane() {
+    node_has crane || return 77
+    n crane push --insecure "$1" "127.0.0.1:$REGISTRY_PORT/pushed/folder-$1:1" &&
+        equal "$(n crane config --insecure --platform linux/amd64 "127.0.0.1:$REGISTRY_PORT/pushed/folder-$1:1" | sha256sum | cut -d ' ' -f 1)" "${ID[${HAS[$1]}]#*:}"
+}
 LOADERS="docker-classic docker-containerd podman-load skopeo-oci skopeo-docker crane-push ctr ctr-local k3s kind"
 
 # ---- the tables ----
@@ -339,6 +354,12 @@ for loader in $LOADERS; do
     for archive in $ARCHIVES; do cell $archive $loader $loader $archive; done
 done
 [ -z "$LOADERS" ] || table "our exports" "$ARCHIVES" "$LOADERS"
+for archive in $FOLDERS; do
+    mkdir "$HERE/$archive"
+    tar -C "$HERE/$archive" -xf "$HERE/$archive.tar"
+    for loader in skopeo podman crane; do cell $archive folder-$loader folder-$loader $archive; done
+done
+table "our folders" "$FOLDERS" "folder-skopeo folder-podman folder-crane"
 
 mkdir "$HERE/theirs"
 docker_as false
