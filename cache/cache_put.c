@@ -58,8 +58,9 @@ static bool hold_by_digest(struct index_txn *t, uint64_t repo, const struct put 
 static bool share(struct index_txn *t, const struct put *p, struct err *err)
 {
     char host[REF_HOST_MAX + 1];
+    struct blob_row row;
 
-    if (p->is_private || p->body || p->tag)
+    if (p->is_private || p->body || p->tag || !rows_get_blob(t, &p->digest, &row) || !(row.flags & BLOB_PRIVATE))
         return true;
     snprintf(host, sizeof(host), "%.*s", (int)MIN(strcspn(p->repo, "/"), sizeof(host) - 1), p->repo);
     return !rows_sent_by(t, host, &p->digest) || rows_share_blob(t, &p->digest, err);

@@ -22,7 +22,7 @@ struct waiter {
     struct client *client;
     bool is_private;
     bool joined; /* somebody else's fetch was under way */
-    bool anew;
+    bool anew, keep;
     struct sent_before sent;
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
@@ -51,6 +51,7 @@ struct fetch {
     const struct fetch_steps *steps;
     char *key;
     struct waiters waiters;
+    struct waiters later; /* they begin anew when this one has ended */
     /* what for: the first waiter's words */
     enum fetch_kind kind;
     const struct site *site;
