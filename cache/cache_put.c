@@ -190,6 +190,18 @@ void cache_put_tag(struct cache *c, const char *repo, const char *tag, const str
     index_write(c->index, apply_put, end_put, p, loop);
 }
 
+bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, struct err *err)
+{
+    struct put *p = put_new(c, repo, tag, d);
+
+    p->tag_row.checked_ms = p->tag_row.changed_ms = clock_now_ms();
+    bool ok = index_write_wait(c->index, apply_put, p, err);
+    put_free(p);
+    if (ok)
+        atomic_store(&c->tags_changed, true);
+    return ok;
+}
+
 static bool apply_visibility(struct index_txn *t, void *arg, struct err *err)
 {
     struct put *p = arg;

@@ -17,8 +17,10 @@ void cli_say(FILE *to, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vasprintf(&line, fmt, ap);
     va_end(ap);
-    if (n < 0)
+    if (n < 0) {
+        line = NULL;
         return;
+    }
     buf_add_visible(&shown, line, (size_t)n, VISIBLE_LINE);
     buf_adds(&shown, "\n");
     fwrite(shown.data, 1, shown.len, to);

@@ -118,7 +118,13 @@ static void end_image(struct pull *p, struct image *im)
 
     if (im->unchecked[0] && p->wish->fresh)
         pull_fail(im, "its tag could not be checked: %s", im->unchecked);
-    if (!im->failed && p->wish->pin &&
+    /* "name:tag@digest": what the digest says, under the tag. */
+    bool tagged = by_digest && im->ref.tag[0];
+    if (!im->failed && tagged && !cache_set_tag(p->proxy->cache, im->name, im->ref.tag, &im->ref.digest, &err))
+        pull_fail(im, "setting its tag: %s", err.msg);
+    if (!im->failed && p->wish->pin && tagged && !gc_pin(p->proxy->gc, im->name, im->ref.tag, NULL, true, &err))
+        pull_fail(im, "pinning it: %s", err.msg);
+    if (!im->failed && p->wish->pin && !tagged &&
         !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
         pull_fail(im, "pinning it: %s", err.msg);
     const struct pull_image end = {
