@@ -101,6 +101,7 @@ struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
         goto fail;
     c->memory = memory_new(MEMORY_BYTES);
     c->use = use_new();
+    c->importing = importing_new(c->use);
     c->ingests = ingests_new(c);
     cache_totals(c, &totals);
     if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files all the same */
@@ -126,6 +127,7 @@ void cache_close(struct cache *c)
     if (c->index && c->use)
         use_flush(c->use, c->index, NULL, NULL, NULL);
     index_close(c->index);
+    importing_free(c->importing);
     use_free(c->use);
     memory_free(c->memory);
     store_close(c->store);

@@ -7,6 +7,7 @@
 #define ENTREPOT_CACHE_CACHE_H
 
 #include "base/pool.h"
+#include "cache/importing.h"
 #include "cache/ingest.h"
 #include "cache/manifest.h"
 #include "cache/memory.h"
@@ -39,6 +40,7 @@ struct cache {
     struct store *store;
     struct memory *memory;
     struct use *use;
+    struct importing *importing;
     struct pool *pool; /* io workers; borrowed */
     struct ingests *ingests;
     atomic_bool tags_changed; /* since index.json was written */

@@ -153,6 +153,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
 
     sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
+    importing_expire(gc->cache->importing);
     s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
     /* What has no holder may get one yet, tags their manifests. */
     bool rebuilding = atomic_load(&gc->cache->rebuilding);

@@ -190,7 +190,7 @@ static void post(struct admin_job *job)
     json_decref(input);
 }
 
-static void work(struct admin_job *job)
+static void do_page(struct admin_job *job)
 {
     if (job->method == HTTP_METHOD_POST)
         post(job);
@@ -208,6 +208,17 @@ static void work(struct admin_job *job)
         admin_inspect(job, job->path + 11);
     else
         admin_error(job, 404, "no such page: GET %s", job->path);
+}
+
+static void work(struct admin_job *job)
+{
+    struct importing *importing = strncmp(job->path, "/v1/import", 10) == 0 ? job->proxy->cache->importing : NULL;
+
+    if (importing)
+        importing_begin(importing);
+    do_page(job);
+    if (importing)
+        importing_end(importing);
 }
 
 /* ---- to an io worker and back ---- */

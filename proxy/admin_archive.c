@@ -222,6 +222,7 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     bool whole;
     int64_t received;
 
+    importing_hold(job->proxy->cache->importing, d); /* before it is looked for, so that it cannot go after that */
     if (import_look(job->proxy->cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
     else
@@ -276,6 +277,7 @@ void admin_import_blob(struct admin_job *job)
 
     if (!take_digest(job, &d))
         return;
+    importing_hold(c->importing, &d);
     bool ok = import_look(c, &d, &whole, &received, &err);
     bool asked = ok && !whole && received > 0 && reserve(job, received, &err);
     ok = ok && (asked || whole || received == 0);
@@ -351,4 +353,6 @@ void admin_import(struct admin_job *job, const json_t *input)
         admin_error(job, status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
     else
         job->answer = imported(job, images, refs, count);
+    if (ok && job->answer)
+        importing_settle(job->proxy->cache->importing, job->proxy->cache->index);
 }

@@ -1,0 +1,101 @@
+#include "cache/importing.h"
+
+#include "base/clock.h"
+#include "cache/rows.h"
+
+#include <pthread.h>
+
+struct importing {
+    struct use *use;
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    int under_way;
+    int64_t last_ms; /* monotonic; when one was under way last */
+    struct digest *held;
+    size_t count, room;
+};
+
+struct importing *importing_new(struct use *use)
+{
+    struct importing *all = xcalloc(1, sizeof(*all));
+
+    all->use = use;
+    pthread_mutex_init(&all->lock, NULL);
+    return all;
+}
+
+static void release(struct importing *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        use_release(all->use, &all->held[i]);
+    free(all->held);
+    all->held = NULL;
+    all->count = all->room = 0;
+}
+
+void importing_free(struct importing *all)
+{
+    if (!all)
+        return;
+    release(all);
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+static void note(struct importing *all, int change)
+{
+    pthread_mutex_lock(&all->lock);
+    all->under_way += change;
+    all->last_ms = clock_mono_ms();
+    pthread_mutex_unlock(&all->lock);
+}
+
+void importing_begin(struct importing *all)
+{
+    note(all, 1);
+}
+
+void importing_end(struct importing *all)
+{
+    note(all, -1);
+}
+
+void importing_hold(struct importing *all, const struct digest *d)
+{
+    use_lease(all->use, d);
+    pthread_mutex_lock(&all->lock);
+    if (all->count == all->room) {
+        all->room = all->room ? 2 * all->room : 64;
+        all->held = xrealloc(all->held, all->room * sizeof(*all->held));
+    }
+    all->held[all->count++] = *d;
+    pthread_mutex_unlock(&all->lock);
+}
+
+static void settle(struct index_txn *t, void *arg)
+{
+    struct importing *all = arg;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < all->count; i++)
+        if (rows_references(t, &all->held[i]) > 0)
+            use_release(all->use, &all->held[i]);
+        else
+            all->held[kept++] = all->held[i];
+    all->count = kept;
+}
+
+void importing_settle(struct importing *all, struct index *index)
+{
+    pthread_mutex_lock(&all->lock);
+    index_read(index, settle, all);
+    pthread_mutex_unlock(&all->lock);
+}
+
+void importing_expire(struct importing *all)
+{
+    pthread_mutex_lock(&all->lock);
+    if (all->under_way == 0 && clock_mono_ms() - all->last_ms > IMPORTING_IDLE_MS)
+        release(all);
+    pthread_mutex_unlock(&all->lock);
+}

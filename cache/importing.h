@@ -1,0 +1,30 @@
+/* importing.h - what is being imported is held, however long it takes.
+ *
+ * An import sends its blobs one after the other and enters its images at the end; until then nothing refers to them, and a
+ * collection would take those that are older than gc.grace. So each blob that an import has sent, or has found here, holds a
+ * lease (use.h): until something that is entered refers to it, or nobody has imported anything for IMPORTING_IDLE_MS.
+ *
+ * Any thread.
+ */
+#ifndef ENTREPOT_CACHE_IMPORTING_H
+#define ENTREPOT_CACHE_IMPORTING_H
+
+#include "cache/use.h"
+
+enum { IMPORTING_IDLE_MS = 60000 };
+
+struct importing;
+
+struct importing *importing_new(struct use *use);
+void importing_free(struct importing *all);
+/* Around each request of an import: it is under way. */
+void importing_begin(struct importing *all);
+void importing_end(struct importing *all);
+/* The blob is wanted by an import. */
+void importing_hold(struct importing *all, const struct digest *d);
+/* Images have been entered: what they refer to needs no lease any more. */
+void importing_settle(struct importing *all, struct index *index);
+/* Before a collection: nothing is held any more if nobody has imported for a while. */
+void importing_expire(struct importing *all);
+
+#endif
