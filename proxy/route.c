@@ -125,14 +125,17 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     if (r->only) {
         if (!is_for_only(r->only, req, error))
             return false;
+        r->by = ROUTE_BY_LISTENER;
         snprintf(host, sizeof(host), "%s", r->only);
         path = without_host(name, host);
         r->site = sites_find(sites, host);
     } else if (says_ns && host[0]) {
+        r->by = ROUTE_BY_NS;
         ref_canonical_host(host);
         path = without_host(name, host);
         r->site = sites_find(sites, host);
     } else if (has_host) {
+        r->by = ROUTE_BY_NAME;
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
         ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
@@ -142,6 +145,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     } else {
         snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, http_host(req));
         r->site = config_find_upstream(sites_config(sites), host) ? sites_find(sites, host) : NULL;
+        r->by = r->site ? ROUTE_BY_HOST : ROUTE_BY_NOTHING;
         if (!r->site) {
             snprintf(host, sizeof(host), "%s", REF_DEFAULT_HOST);
             r->site = sites_find(sites, host);
@@ -200,6 +204,7 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
     const char *path = http_path(req);
 
     r->kind = ROUTE_NONE;
+    r->by = only ? ROUTE_BY_LISTENER : ROUTE_BY_NOTHING;
     r->only = only;
     r->site = NULL;
     r->tag[0] = r->path[0] = r->name[0] = r->asked[0] = '\0';

@@ -32,8 +32,12 @@ enum route_kind {
     ROUTE_READY,
 };
 
+/* What a request says its registry by. */
+enum route_by { ROUTE_BY_NOTHING, ROUTE_BY_LISTENER, ROUTE_BY_NS, ROUTE_BY_NAME, ROUTE_BY_HOST };
+
 struct route {
     enum route_kind kind;
+    enum route_by by;
     const char *only; /* the one registry that the listener is for, borrowed; or NULL */
     const struct site *site;
     char path[REF_PATH_MAX + 1];  /* "library/nginx" */

@@ -19,6 +19,7 @@ struct site {
     char host[REF_HOST_MAX + 1];
     const struct config_upstream *config;
     struct upstream *upstream; /* NULL: of the local site */
+    const struct config *all;  /* the whole configuration */
 };
 
 struct sites;
