@@ -51,7 +51,7 @@ struct route {
 struct route_error {
     int status;
     const char *code;
-    char message[256];
+    char message[512];
 };
 
 /* `only`: the one registry its listener is for, or NULL. False with *error filled in if the request is for nothing we

@@ -89,6 +89,29 @@ static bool has_endpoint(const struct config_upstream *u, const char *authority)
     return false;
 }
 
+void sites_name_alias(const struct sites *all, char *host)
+{
+    const char *colon = strrchr(host, ':');
+    char authority[256];
+
+    if (!colon || config_find_upstream(all->config, host))
+        return;
+    for (int i = 0; i < all->config->upstream_count; i++) {
+        const struct config_upstream *u = &all->config->upstreams[i];
+        size_t len = strlen(u->name);
+        if (len != (size_t)(colon - host) || strncmp(u->name, host, len) != 0)
+            continue;
+        for (int k = 0; u->endpoints[k]; k++) {
+            const char *path = strchr(strstr(u->endpoints[k], "://") + 3, '/');
+            bool whole = !path || path[strspn(path, "/")] == '\0';
+            if (whole && url_authority(u->endpoints[k], authority, sizeof(authority)) && strcmp(authority, host) == 0) {
+                host[len] = '\0';
+                return;
+            }
+        }
+    }
+}
+
 /* A realm that is the name, or an endpoint, of another upstream, and not one of this site's own, is another registry:
  * names that only a pattern of another matches are not its, "*.example.com" has all kinds of hosts. */
 static bool may_have_password(void *arg, const char *url, bool mirror)

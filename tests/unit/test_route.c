@@ -47,6 +47,15 @@ static void which_registry(void **state UNUSED)
         {"/v2/registry-1.docker.io/library/nginx/manifests/1?ns=docker.io", "x", "docker.io/library/nginx", NULL, NULL},
         {"/v2/docker.io/library/nginx/manifests/1?ns=index.docker.io", "x", "docker.io/library/nginx", NULL, NULL},
         {"/v2/localhost:5001/app/tags/list?n=3&ns=localhost:5001", "x", "localhost:5001/app", NULL, NULL},
+        /* a name without the port */
+        {"/v2/nexus.test/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/nexus.test:8083/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/nexus.test:8083/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, "nexus.test"},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8084", "x", NULL, "NAME_UNKNOWN", NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:443", "x", NULL, "NAME_UNKNOWN", NULL},
         /* another host than ns says is a part of the repository's name there */
         {"/v2/quay.io/org/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/quay.io/org/app", NULL, NULL},
         {"/v2/ghcr.io/ghcr.io/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/ghcr.io/app", NULL, NULL},
@@ -71,7 +80,9 @@ static void which_registry(void **state UNUSED)
     struct config c;
     struct err err;
 
-    assert_true(load("upstreams: [{name: 'localhost:5001', insecure: true}]\n", &c, &err));
+    assert_true(load("upstreams: [{name: 'localhost:5001', insecure: true}, {name: nexus.test, endpoints: "
+                     "['https://nexus.test:8083', 'https://nexus.test:8084/v2/hub']}]\n",
+                     &c, &err));
     char *dir = make_folder();
     struct pool *pool = pool_new("io", 1, &err);
     struct cache *cache = cache_open(dir, pool, &err);
@@ -189,11 +200,45 @@ static void which_login(void **state UNUSED)
     config_free(&c);
 }
 
+/* A registry with a port cannot be named in the path of another: whoever tries is told what to do. */
+static void registry_with_a_port(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"/v2/nexus.test:8083/team/app/manifests/1", "{name: nexus.test, endpoints: [https://nexus.test:8083]}"},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8083", "{name: nexus.test, endpoints: [https://nexus.test:8083]}"},
+        {"/v2/nexus.test:8083/team/app/manifests/1?ns=ghcr.io", "a registry with a port needs a name without one"},
+        {"/v2/other.test/team/app/manifests/1", "other.test:5000 is: give that an upstream with the name other.test"},
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams: [{name: 'other.test:5000'}]\n", &c, &err));
+    char *dir = make_folder();
+    struct pool *pool = pool_new("io", 1, &err);
+    struct cache *cache = cache_open(dir, pool, &err);
+    struct sites *sites = sites_new(&c, NULL, cache);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_conn conn;
+        struct route r;
+        struct route_error e = {0};
+        make_request(&conn, cases[i][0], "x");
+        if (route_parse(&r, &conn.req, sites, NULL, &e) || !strstr(e.message, cases[i][1]))
+            fail_msg("%s: %d %s", cases[i][0], e.status, e.message);
+        buf_free(&conn.arena);
+    }
+    sites_free(sites);
+    cache_close(cache);
+    pool_free(pool);
+    remove_tree(dir);
+    config_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(which_registry),
         cmocka_unit_test(which_login),
+        cmocka_unit_test(registry_with_a_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
