@@ -116,9 +116,10 @@ void access_enter(struct worker *w, struct http_request *req, const struct route
     struct proxy *p = w->proxy;
 
     *v = (struct visitor){.worker = w, .req = req, .route = *r, .kind = kind, .serve = serve};
-    v->client = client_of(req, p->login);
+    v->client = client_at(client_of(req, p->login, p->config, r), r->site);
     v->is_private = r->site->config->client_access || cache_is_private(p->cache, r->name);
     reply_note(req, r, kind);
+    http_note(req)->unused_login = (uint8_t)v->client->unused;
     if (!v->is_private || grants_has(p->grants, v->client->whose, r->name))
         serve(v);
     else

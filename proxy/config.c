@@ -78,22 +78,25 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
                       c->admin_socket);
 }
 
-/* Once all upstreams are known. */
-static bool check_listen_upstreams(struct reading *r)
+/* A key that names one registry; `any`: one that is not configured, too, where upstreams_any allows those. */
+static bool check_registry(struct reading *r, const char *section, int nth, const char *key, char *name, bool any)
 {
-    for (int i = 0; i < CONFIG_LISTEN_MAX; i++) {
-        char *name = r->c->listen_upstream[i];
-        if (!name)
-            continue;
-        ref_canonical_host(name);
-        bool is_host = ref_host_valid(name, strlen(name)) && strlen(name) <= REF_HOST_MAX;
-        if (!is_host)
-            return config_bad(r, "listen", i, "upstream", "\"%s\" is not a registry's host", name);
-        if (!r->c->upstreams_any && !config_find_upstream(r->c, name))
-            return config_bad(r, "listen", i, "upstream", "\"%s\" is neither configured under upstreams nor built in",
-                              name);
-    }
-    return true;
+    if (!name)
+        return true;
+    ref_canonical_host(name);
+    if (!ref_host_valid(name, strlen(name)) || strlen(name) > REF_HOST_MAX)
+        return config_bad(r, section, nth, key, "\"%s\" is not a registry's host", name);
+    return any || config_find_upstream(r->c, name) ||
+           config_bad(r, section, nth, key, "\"%s\" is neither configured under upstreams nor built in", name);
+}
+
+/* Once all upstreams are known. */
+static bool check_registries(struct reading *r)
+{
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
+        if (!check_registry(r, "listen", i, "upstream", r->c->listen_upstream[i], r->c->upstreams_any))
+            return false;
+    return check_registry(r, "clients", 0, "login_for", r->c->login_for, false); /* passwords: to known ones only */
 }
 
 static bool take_numbers(struct reading *r, const struct yaml_config *y)
@@ -181,6 +184,7 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
         !config_take_duration(r, "clients", 0, "grant_ttl", y->clients->grant_ttl, &c->grant_ttl_ms))
         return false;
     c->login = (enum config_login)login;
+    config_set(&c->login_for, y->clients->login_for);
     return (c->grant_ttl_ms >= 1000 && c->grant_ttl_ms <= GRANT_TTL_MAX_MS) ||
            config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients->grant_ttl);
 }
@@ -219,7 +223,7 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
         ok = config_take_upstream(&r, (int)i, &y->upstreams[i]);
     if (ok)
         config_add_well_known(c);
-    ok = ok && check_listen_upstreams(&r);
+    ok = ok && check_registries(&r);
     config_yaml_free(y);
     return ok;
 }
@@ -360,6 +364,7 @@ void config_free(struct config *c)
     free(c->file);
     free(c->admin_socket);
     free(c->metrics_address);
+    free(c->login_for);
     free(c->cache_path);
     memset(c, 0, sizeof(*c));
 }

@@ -84,6 +84,7 @@ struct config {
     bool offline, upstreams_any;
     int64_t grant_ttl_ms;
     enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
+    char *login_for; /* the registry that a login which names none is for; NULL: such a login is not used */
     struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
     int upstream_count;
 };

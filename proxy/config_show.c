@@ -198,7 +198,8 @@ json_t *config_json(const struct config *c)
                                   "grace", duration(c->gc_grace_ms), "interval", duration(c->gc_interval_ms)));
     json_object_set_new(j, "tags", tags(c));
     json_object_set_new(j, "clients",
-                        json_pack("{s:s, s:o}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms)));
+                        json_pack("{s:s, s:o, s:s*}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms),
+                                  "login_for", c->login_for));
     json_object_set_new(j, "offline", json_boolean(c->offline));
     json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
     json_object_set_new(j, "upstreams", upstreams);

@@ -119,6 +119,7 @@ static const cyaml_schema_field_t LOG[] = {
 static const cyaml_schema_field_t CLIENTS[] = {
     TEXT("login", INNER(clients), login),
     TEXT("grant_ttl", INNER(clients), grant_ttl),
+    TEXT("login_for", INNER(clients), login_for),
     CYAML_FIELD_END,
 };
 

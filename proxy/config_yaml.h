@@ -83,7 +83,7 @@ struct yaml_config {
     } * gc;
     struct yaml_tags *tags;
     struct {
-        char *login, *grant_ttl;
+        char *login, *grant_ttl, *login_for;
     } * clients;
     char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;

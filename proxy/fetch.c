@@ -185,10 +185,10 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
         return;
     if (c->authorization) {
         req->authorization = c->authorization;
-    } else if (!client_is_nobody(c) && !f->site->config->made_up) { /* a name and a password are for known registries */
+    } else if (client_is_for(c, f->site)) {
         req->identity = &c->id;
         req->whose = c->whose;
-    } else if (f->site->config->client_access) {
+    } else if (f->site->config->client_access || !client_is_nobody(c)) {
         req->identity = &nobody;
         req->whose = "nobody";
     }

@@ -49,7 +49,10 @@ enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_MET
 /* What the rooms above want to remember of a request until it is complete; all zero at first. */
 struct http_note {
     uint8_t kind, result, source;
+    uint8_t unused_login; /* enum client_unused */
     uint16_t upstream;
+    uint16_t
+        own_name_len; /* of the repository's name in the path, if the client should log in here; 0: at the registry */
 };
 
 /* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable. */

@@ -26,14 +26,16 @@ struct login {
     TAILQ_HEAD(, session) ages;
     LIST_HEAD(, session) buckets[BUCKETS];
     size_t count;
+    char registry[REF_HOST_MAX + 1]; /* of logins that do not say which */
 };
 
-struct login *login_new(void)
+struct login *login_new(const char *registry)
 {
     struct login *l = xcalloc(1, sizeof(*l));
 
     pthread_mutex_init(&l->lock, NULL);
     TAILQ_INIT(&l->ages);
+    login_set_for(l, registry);
     return l;
 }
 
@@ -56,6 +58,20 @@ void login_free(struct login *l)
     free(l);
 }
 
+void login_get_for(struct login *l, char registry[REF_HOST_MAX + 1])
+{
+    pthread_mutex_lock(&l->lock);
+    memcpy(registry, l->registry, sizeof(l->registry));
+    pthread_mutex_unlock(&l->lock);
+}
+
+void login_set_for(struct login *l, const char *registry)
+{
+    pthread_mutex_lock(&l->lock);
+    snprintf(l->registry, sizeof(l->registry), "%s", registry ? registry : "");
+    pthread_mutex_unlock(&l->lock);
+}
+
 /* With the lock held. */
 static void drop_old(struct login *l, int64_t now)
 {
@@ -67,11 +83,12 @@ static void drop_old(struct login *l, int64_t now)
 
 /* Nobody needs no remembering, and cannot push out who does. */
 #define NOBODY PREFIX "nobody"
+#define UNSAID PREFIX "unsaid"
 
 char *login_issue(struct login *l, struct client *c)
 {
     if (client_is_nobody(c))
-        return xstrdup(NOBODY);
+        return xstrdup(c->unused == CLIENT_UNSAID ? UNSAID : NOBODY);
 
     unsigned char raw[RANDOM_BYTES];
     char hex[2 * RANDOM_BYTES + 1];
@@ -103,13 +120,13 @@ struct client *login_find(struct login *l, const char *token)
 
     if (strncmp(token, PREFIX, strlen(PREFIX)) != 0)
         return NULL;
-    if (strcmp(token, NOBODY) == 0)
-        return client_nobody();
+    if (strcmp(token, NOBODY) == 0 || strcmp(token, UNSAID) == 0)
+        return client_nobody(strcmp(token, UNSAID) == 0 ? CLIENT_UNSAID : CLIENT_USED);
     digest_of(DIGEST_SHA256, token, strlen(token), &d);
     pthread_mutex_lock(&l->lock);
     LIST_FOREACH(s, &l->buckets[digest_hash(&d) % BUCKETS], chain)
         if (digest_eq(&s->token, &d) && s->ends_ms > clock_mono_ms())
             found = client_ref(s->client);
     pthread_mutex_unlock(&l->lock);
-    return found;
+    return found ? found : client_nobody(CLIENT_USED);
 }

@@ -35,20 +35,43 @@ void handle_base(struct worker *w, struct http_request *req, const struct route 
         http_reply(req, 200, "application/json", "{}", 2);
         return;
     }
-    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"", http_host(req));
+    reply_challenge(req, "", 0);
     http_error(req, 401, "UNAUTHORIZED", "log in, or ask for a token without");
+}
+
+/* Why a login gets no token. A login that is not used for anything is refused where it is made, by `docker login`;
+ * where a pull brings it along, that goes on as nobody's: dockerd sends its Docker Hub login to every mirror. */
+static bool refuse(struct http_request *req, const struct client *c, const struct route *r)
+{
+    bool pulls = http_query_has(req, "scope");
+    const char *why = reply_unused_login(c->unused);
+
+    if (c->authorization)
+        why = "a name and a password are wanted here";
+    else if (c->unused == CLIENT_USED || (c->unused == CLIENT_UNSAID && pulls))
+        return false;
+    http_reply_header(req, "WWW-Authenticate", "Basic realm=\"entrepot\"");
+    if (c->unused == CLIENT_ELSEWHERE && r->only)
+        http_error(req, 401, "UNAUTHORIZED", "this listener is for %s alone: %s", r->only, why);
+    else
+        http_error(req, 401, "UNAUTHORIZED", "%s", why);
+    return true;
 }
 
 /* The distribution project's token specification. Scopes are not looked at: the registry decides, request by request.
  */
-void handle_token(struct worker *w, struct http_request *req)
+void handle_token(struct worker *w, struct http_request *req, const struct route *r)
 {
-    struct client *c = client_of(req, w->proxy->login);
-    _cleanup_secret_ char *token = login_issue(w->proxy->login, c);
-    _cleanup_secret_buf_ struct buf body = {0};
+    struct proxy *p = w->proxy;
+    struct client *c = client_of(req, p->login, p->config, r);
 
+    if (!refuse(req, c, r)) {
+        _cleanup_secret_ char *token = login_issue(p->login, c);
+        _cleanup_secret_buf_ struct buf body = {0};
+        buf_addf(&body, "{\"token\":\"%s\",\"access_token\":\"%s\",\"expires_in\":%d}\n", token, token,
+                 (int)LOGIN_LIFE_S);
+        http_reply_header(req, "Cache-Control", "no-store");
+        http_reply(req, 200, "application/json", body.data, body.len);
+    }
     client_unref(c);
-    buf_addf(&body, "{\"token\":\"%s\",\"access_token\":\"%s\",\"expires_in\":%d}\n", token, token, (int)LOGIN_LIFE_S);
-    http_reply_header(req, "Cache-Control", "no-store");
-    http_reply(req, 200, "application/json", body.data, body.len);
 }

@@ -2,12 +2,61 @@
 
 #include "base/log.h"
 
+#include <string.h>
+
 void reply_note(struct http_request *req, const struct route *r, enum metrics_kind kind)
 {
     struct http_note *n = http_note(req);
 
     n->kind = (uint8_t)kind;
     n->upstream = (uint16_t)r->site->id;
+    /* Who names the registry by ns=, by listener or by host has a login for that registry, and takes its challenge.
+     * Everybody else has one login for this address, which is ours to look at: the challenge of whatever registry the
+     * name begins with would have the client send it there. */
+    size_t len = strlen(r->asked);
+    bool here = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
+    n->own_name_len = here && strncmp(http_path(req) + strlen("/v2/"), r->asked, len) == 0 ? (uint16_t)len : 0;
+}
+
+void reply_challenge(struct http_request *req, const char *name, size_t name_len)
+{
+    _cleanup_buf_ struct buf scope = {0};
+
+    if (name_len > 0)
+        buf_addf(&scope, ",scope=\"repository:%.*s:pull\"", (int)name_len, name);
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s",
+                      http_host(req), scope.len > 0 ? scope.data : "");
+}
+
+const char *reply_unused_login(enum client_unused unused)
+{
+    static const char *const texts[] = {
+        [CLIENT_USED] = "",
+        [CLIENT_UNSAID] =
+            "this cache serves many registries, and the login does not say which one it is for: log in as "
+            "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for",
+        [CLIENT_ELSEWHERE] = "the login is for another registry, and is not used for this one: log in as NAME@REGISTRY",
+    };
+
+    return texts[unused];
+}
+
+/* 401: who should log in where, and why a login that came was not used. */
+static void reply_denied(struct http_request *req, const struct fetch_result *res)
+{
+    const struct http_note *n = http_note(req);
+    const char *hint = reply_unused_login((enum client_unused)n->unused_login);
+    const char *glue = *hint ? "; " : "";
+
+    if (res->err.status != 401) {
+        http_error(req, 403, "DENIED", "%s%s%s", res->err.msg, glue, hint);
+        return;
+    }
+    if (n->own_name_len > 0 && *http_host(req))
+        reply_challenge(req, http_path(req) + strlen("/v2/"), n->own_name_len);
+    else if (res->challenge[0])
+        http_reply_header(req, "WWW-Authenticate", "%s", res->challenge);
+    http_error(req, 401, "UNAUTHORIZED", "%s%s%s", res->err.msg, glue, hint);
 }
 
 void reply_hit(struct http_request *req)
@@ -68,13 +117,7 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
         http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
         break;
     case ERR_DENIED:
-        if (e->status != 401) {
-            http_error(req, 403, "DENIED", "%s", e->msg);
-            break;
-        }
-        if (res->challenge[0])
-            http_reply_header(req, "WWW-Authenticate", "%s", res->challenge);
-        http_error(req, 401, "UNAUTHORIZED", "%s", e->msg);
+        reply_denied(req, res);
         break;
     case ERR_RATE_LIMIT:
         if (e->retry_after > 0)

@@ -87,13 +87,15 @@ static const char *without_host(const char *name, const char *site)
 }
 
 /* On a listener of one upstream: the client means that, or does not say which. */
-static bool is_for_only(const char *only, const struct http_request *req, struct route_error *error)
+static bool is_for_only(const char *only, const struct http_request *req, const struct sites *sites,
+                        struct route_error *error)
 {
     char host[REF_HOST_MAX + 32];
 
     if (!http_query_get(req, "ns", host, sizeof(host)) || !host[0])
         return true;
     ref_canonical_host(host);
+    sites_name_alias(sites, host);
     return strcmp(host, only) == 0 ||
            fail(error, 404, "NAME_UNKNOWN", "this listener is for %.100s alone, not for %.100s", only, host);
 }
@@ -109,7 +111,32 @@ static bool name_repository(struct route *r, const char *host, const char *path,
         return fail(error, 400, "NAME_INVALID", "the repository name is too long");
     return ref_is_path(r->path, (size_t)n) ||
            fail(error, 400, "NAME_INVALID",
-                "%.150s is no repository name (lower-case letters, digits, '.', '_', '-', '/')", r->path);
+                "%.120s is no repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
+                strchr(r->path, ':') ? ": a registry with a port needs a name without one (docs/engines.md)" : "");
+}
+
+/* No client can put a host with a port into the name of an image at this cache; who tries means a registry that should
+ * have a name without one. */
+static bool fail_unknown(const struct sites *sites, const char *host, struct route_error *error)
+{
+    const struct config *c = sites_config(sites);
+    const char *colon = strrchr(host, ':');
+    size_t len = strlen(host);
+
+    for (int i = 0; !colon && i < c->upstream_count; i++)
+        if (strncmp(c->upstreams[i].name, host, len) == 0 && c->upstreams[i].name[len] == ':')
+            return fail(
+                error, 404, "NAME_UNKNOWN",
+                "%.80s is not one of the upstreams of this cache, %.80s is: give that an upstream with the name "
+                "%.80s",
+                host, c->upstreams[i].name, host);
+    if (colon && host[0] != '[')
+        return fail(
+            error, 404, "NAME_UNKNOWN",
+            "%.80s is not one of the upstreams of this cache; for a registry with a port configure a name without "
+            "one: {name: %.*s, endpoints: [https://%.80s]}",
+            host, (int)MIN(colon - host, 80), host, host);
+    return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
 }
 
 static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
@@ -123,25 +150,31 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     if (says_ns && !readable)
         return fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
     if (r->only) {
-        if (!is_for_only(r->only, req, error))
+        if (!is_for_only(r->only, req, sites, error))
             return false;
+        r->by = ROUTE_BY_LISTENER;
         snprintf(host, sizeof(host), "%s", r->only);
         path = without_host(name, host);
         r->site = sites_find(sites, host);
     } else if (says_ns && host[0]) {
+        r->by = ROUTE_BY_NS;
         ref_canonical_host(host);
         path = without_host(name, host);
+        sites_name_alias(sites, host);
         r->site = sites_find(sites, host);
     } else if (has_host) {
+        r->by = ROUTE_BY_NAME;
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
         ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
             return fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
+        sites_name_alias(sites, host);
         path = slash + 1;
         r->site = sites_find(sites, host);
     } else {
         snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, http_host(req));
         r->site = config_find_upstream(sites_config(sites), host) ? sites_find(sites, host) : NULL;
+        r->by = r->site ? ROUTE_BY_HOST : ROUTE_BY_NOTHING;
         if (!r->site) {
             snprintf(host, sizeof(host), "%s", REF_DEFAULT_HOST);
             r->site = sites_find(sites, host);
@@ -151,7 +184,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     if (!r->site && named && ref_host_valid(host, strlen(host)))
         r->site = sites_find_local(sites, r->name);
     if (!r->site)
-        return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
+        return fail_unknown(sites, host, error);
     return named;
 }
 
@@ -200,6 +233,7 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
     const char *path = http_path(req);
 
     r->kind = ROUTE_NONE;
+    r->by = only ? ROUTE_BY_LISTENER : ROUTE_BY_NOTHING;
     r->only = only;
     r->site = NULL;
     r->tag[0] = r->path[0] = r->name[0] = r->asked[0] = '\0';

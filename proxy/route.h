@@ -32,8 +32,12 @@ enum route_kind {
     ROUTE_READY,
 };
 
+/* What a request says its registry by. */
+enum route_by { ROUTE_BY_NOTHING, ROUTE_BY_LISTENER, ROUTE_BY_NS, ROUTE_BY_NAME, ROUTE_BY_HOST };
+
 struct route {
     enum route_kind kind;
+    enum route_by by;
     const char *only; /* the one registry that the listener is for, borrowed; or NULL */
     const struct site *site;
     char path[REF_PATH_MAX + 1];  /* "library/nginx" */
@@ -47,7 +51,7 @@ struct route {
 struct route_error {
     int status;
     const char *code;
-    char message[256];
+    char message[512];
 };
 
 /* `only`: the one registry its listener is for, or NULL. False with *error filled in if the request is for nothing we

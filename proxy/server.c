@@ -58,7 +58,7 @@ static void answer_page(struct worker *w, struct http_request *req, const struct
         handle_base(w, req, r);
         break;
     case ROUTE_TOKEN:
-        handle_token(w, req);
+        handle_token(w, req, r);
         break;
     case ROUTE_MANIFEST:
         handle_manifest(w, req, r);
@@ -207,7 +207,7 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-/* What can change while we run: the log, and `offline`. Everything else is said to need a restart, if it changed. */
+/* What can change while we run: the log, `offline`, clients.login_for. Everything else is said to need a restart, if it changed. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
@@ -221,14 +221,17 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
     } else {
         log_setup(fresh.log_level, fresh.log_format);
         fetchers_set_offline(s->proxy.fetchers, fresh.offline);
+        login_set_for(s->proxy.login, fresh.login_for);
         struct config same = *s->proxy.config;
         same.log_level = fresh.log_level;
         same.log_format = fresh.log_format;
         same.offline = fresh.offline;
+        same.login_for = fresh.login_for;
         config_print(&same, &before);
         config_print(&fresh, &after);
         bool all = strcmp(before.data, after.data) == 0;
-        log_info("configuration read anew%s", all ? "" : "; changes other than log: and offline: take a restart");
+        log_info("configuration read anew%s",
+                 all ? "" : "; changes other than log:, offline: and clients.login_for take a restart");
         config_free(&fresh);
     }
     sd_notify(0, "READY=1");
@@ -358,7 +361,7 @@ static bool open_parts(struct proxy *p, struct err *err)
     if (!p->cred_workers)
         return false;
     p->grants = grants_new(c->grant_ttl_ms);
-    p->login = login_new();
+    p->login = login_new(c->login_for);
     p->sites = sites_new(c, p->cred_workers, p->cache);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "cache/cache.h"
+#include "upstream/reach.h"
 #include "upstream/url.h"
 
 #include <pthread.h>
@@ -78,6 +79,60 @@ static void name_hosts(const char *named[NAMED_MAX + 1], char hosts[CONFIG_ENDPO
     named[n] = NULL;
 }
 
+static bool has_endpoint(const struct config_upstream *u, const char *authority)
+{
+    char own[256];
+
+    for (int i = 0; u->endpoints[i]; i++)
+        if (url_authority(u->endpoints[i], own, sizeof(own)) && strcmp(own, authority) == 0)
+            return true;
+    return false;
+}
+
+void sites_name_alias(const struct sites *all, char *host)
+{
+    const char *colon = strrchr(host, ':');
+    char authority[256];
+
+    if (!colon || config_find_upstream(all->config, host))
+        return;
+    for (int i = 0; i < all->config->upstream_count; i++) {
+        const struct config_upstream *u = &all->config->upstreams[i];
+        size_t len = strlen(u->name);
+        if (len != (size_t)(colon - host) || strncmp(u->name, host, len) != 0)
+            continue;
+        for (int k = 0; u->endpoints[k]; k++) {
+            const char *path = strchr(strstr(u->endpoints[k], "://") + 3, '/');
+            bool whole = !path || path[strspn(path, "/")] == '\0';
+            if (whole && url_authority(u->endpoints[k], authority, sizeof(authority)) && strcmp(authority, host) == 0) {
+                host[len] = '\0';
+                return;
+            }
+        }
+    }
+}
+
+/* A realm that is the name, or an endpoint, of another upstream, and not one of this site's own, is another registry:
+ * names that only a pattern of another matches are not its, "*.example.com" has all kinds of hosts. */
+static bool may_have_password(void *arg, const char *url, bool mirror)
+{
+    const struct site *s = arg;
+    char authority[256];
+
+    if (reach_is_named(url, (const char *const *)s->config->trusted_hosts))
+        return true;
+    if (mirror || !url_authority(url, authority, sizeof(authority)))
+        return false;
+    if (strcmp(authority, s->host) == 0 || has_endpoint(s->config, authority))
+        return true;
+    for (int i = 0; i < s->all->upstream_count; i++) {
+        const struct config_upstream *u = &s->all->upstreams[i];
+        if (u != s->config && (strcmp(u->name, authority) == 0 || has_endpoint(u, authority)))
+            return false;
+    }
+    return true;
+}
+
 static struct site *make(struct sites *all, const char *host, const struct config_upstream *u)
 {
     struct site *s = xcalloc(1, sizeof(*s));
@@ -98,11 +153,14 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .insecure = u->insecure,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,
+        .may_have_password = may_have_password,
+        .arg = s,
     };
 
     name_hosts(named, hosts, u == &all->any ? NULL : o.endpoints, u);
     s->id = all->count;
     s->config = u;
+    s->all = all->config;
     snprintf(s->host, sizeof(s->host), "%s", host);
     s->upstream = upstream_new(&o);
     return s;

@@ -19,6 +19,7 @@ struct site {
     char host[REF_HOST_MAX + 1];
     const struct config_upstream *config;
     struct upstream *upstream; /* NULL: of the local site */
+    const struct config *all;  /* the whole configuration */
 };
 
 struct sites;
@@ -30,6 +31,9 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
 void sites_free(struct sites *all);
 /* NULL if the host is not configured, or there are too many sites. */
 const struct site *sites_find(struct sites *all, const char *host);
+/* "nexus.test:8083" becomes "nexus.test" if it is an endpoint of the upstream of that name, and no upstream itself: engines
+ * that name a registry with its port mean the same as those that cannot. */
+void sites_name_alias(const struct sites *all, char *host);
 /* The local site, if the cache has something of this repository and everybody may read it; else NULL. `name` is a full
  * name. Nothing is made or kept for names that clients make up. */
 const struct site *sites_find_local(struct sites *all, const char *name);

@@ -1,8 +1,10 @@
 /* What a request brings along to be let in: the challenge remembered or just received, an identity, a token. */
 #include "upstream/call_private.h"
 
+#include "base/log.h"
 #include "base/secret.h"
 #include "upstream/response.h"
+#include "upstream/url.h"
 
 #include <string.h>
 
@@ -27,12 +29,25 @@ static void set_usual_scope(const struct upstream_call *c, struct challenge *ch)
     snprintf(ch->scope, sizeof(ch->scope), "%s", usual);
 }
 
+/* A client's password is for the registry itself and for its token service: not for a mirror of it, and not for another
+ * registry that a challenge names. */
+static bool is_kept_from(const struct upstream_call *c, const char *url, bool mirror)
+{
+    return call_is_clients(c) && c->client.secret && c->u->may_have_password &&
+           !c->u->may_have_password(c->u->arg, url, mirror);
+}
+
+static bool is_kept_from_endpoint(const struct upstream_call *c)
+{
+    return c->endpoint != c->u->endpoint_count - 1 && is_kept_from(c, c->u->endpoints[c->endpoint].url, true);
+}
+
 /* Whether what this 401 asks for can be given, and was not yet. */
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r)
 {
     struct challenge ch;
 
-    if (r->status != 401 || c->authorization)
+    if (r->status != 401 || c->authorization || is_kept_from_endpoint(c))
         return false;
     challenge_parse(&ch, r->challenge);
     if (ch.scheme == CHALLENGE_NONE && !c->challenged)
@@ -133,12 +148,31 @@ static void take_token(void *arg, const char *token, const struct err *err)
     fail_login(c, err);
 }
 
+static void refuse_realm(struct upstream_call *c)
+{
+    _cleanup_buf_ struct buf realm = {0};
+    struct err err = {0};
+
+    url_redact(&realm, c->challenge.realm);
+    err_set(&err, ERR_DENIED,
+            "%s wants the client's password sent to %s, which is another registry here: refused (trusted_hosts of %s "
+            "allows it)",
+            c->u->name, realm.data, c->u->name);
+    err.status = 403;
+    log_warn("%s", err.msg);
+    fail_login(c, &err);
+}
+
 void call_use_identity(struct upstream_call *c, const struct cred_identity *id)
 {
     char own[BUDGET_WHO_MAX + 1];
 
     if (id->bearer) {
         send_bearer(c, id->bearer);
+    } else if (is_kept_from_endpoint(c)) {
+        call_send(c, NULL);
+    } else if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm, false)) {
+        refuse_realm(c);
     } else if (c->challenge.scheme == CHALLENGE_BEARER) {
         c->waiting = true;
         tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, token_owner(c, own), take_token, c);

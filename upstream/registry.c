@@ -24,6 +24,8 @@ struct upstream *upstream_new(const struct upstream_options *o)
         u->named[i] = xstrdup(o->named[i]);
     t.named = (const char *const *)u->named;
     u->insecure = o->insecure;
+    u->may_have_password = o->may_have_password;
+    u->arg = o->arg;
     u->connect_timeout_ms = o->connect_timeout_ms;
     u->stall_timeout_ms = o->stall_timeout_ms;
     for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++)

@@ -41,6 +41,10 @@ struct upstream_options {
     const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
+    /* Whether a client's name and password may go to a URL: the realm of the registry's challenge, or (`mirror`) an
+     * endpoint before the last, which is not the registry itself. Any thread; NULL: yes. */
+    bool (*may_have_password)(void *arg, const char *url, bool mirror);
+    void *arg;
 };
 
 /* Everything is copied. */

@@ -40,6 +40,8 @@ struct upstream {
     char *named[NAMED_MAX + 1];                  /* NULL-terminated */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
     int cred_count, rate_reserve;
+    bool (*may_have_password)(void *arg, const char *url, bool mirror); /* as in struct upstream_options */
+    void *arg;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
     struct endpoint endpoints[ENDPOINTS_MAX];

@@ -350,6 +350,8 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     else if (strcmp(req->method, "POST") == 0) {
+        /* What is posted are secrets, and 307 and 308 would have curl post them to wherever they lead. */
+        curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
         t->body = xstrndup(req->body, req->body_len);
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, t->body);
         curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE, (long)req->body_len);

@@ -69,19 +69,29 @@ bool url_is_https(const char *url)
     return strncasecmp(url, "https://", 8) == 0;
 }
 
-bool url_host(const char *url, char *out, size_t room)
+/* Host and port, as they stand there; NULL: there is none. Borrowed. */
+static const char *find_authority(const char *url, size_t *len)
 {
     const char *host = strstr(url, "://");
 
     if (!host)
-        return false;
+        return NULL;
     host += 3;
-    size_t len = strcspn(host, "/?#");
-    const char *at = memrchr(host, '@', len);
-    if (at) {
-        len -= (size_t)(at + 1 - host);
-        host = at + 1;
-    }
+    *len = strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', *len);
+    if (!at)
+        return host;
+    *len -= (size_t)(at + 1 - host);
+    return at + 1;
+}
+
+bool url_host(const char *url, char *out, size_t room)
+{
+    size_t len;
+    const char *host = find_authority(url, &len);
+
+    if (!host)
+        return false;
     if (*host == '[') {
         host++;
         len = MIN(strcspn(host, "]"), len);
@@ -91,6 +101,24 @@ bool url_host(const char *url, char *out, size_t room)
     if (len == 0 || len >= room)
         return false;
     memcpy(out, host, len);
+    out[len] = '\0';
+    return true;
+}
+
+bool url_authority(const char *url, char *out, size_t room)
+{
+    const char *usual = url_is_https(url) ? ":443" : ":80";
+    size_t len;
+    const char *host = find_authority(url, &len);
+
+    if (!host)
+        return false;
+    if (len > strlen(usual) && strncmp(host + len - strlen(usual), usual, strlen(usual)) == 0)
+        len -= strlen(usual);
+    if (len == 0 || len >= room)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)tolower((unsigned char)host[i]);
     out[len] = '\0';
     return true;
 }

@@ -14,7 +14,8 @@ for i in secret public; do image_build $i; done
 push_as "pusher:$pusher" secret team/secret:1
 push_as "pusher:$pusher" public library/public:1
 entrepot_start "" "    access: client
-tags: {ttl: 1h, negative_ttl: 0s}"
+tags: {ttl: 1h, negative_ttl: 0s}
+clients: {login_for: docker.io}"
 E=http://127.0.0.1:$PORT
 code() { curl -s -o "$W/body" -D "$W/head" -w '%{http_code}' "$@"; }
 

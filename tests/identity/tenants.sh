@@ -67,7 +67,7 @@ PIDS+=($!)
 start() {
     entrepot_start "" "  - {name: evil.example, endpoints: [\"http://127.0.0.1:$evil_port\"], insecure: true}
 tags: {ttl: ${1:-1h}, negative_ttl: 0s}
-clients: {grant_ttl: 3s}"
+clients: {grant_ttl: 3s, login_for: docker.io}"
 }
 LOG=debug start
 mkdir -p "$W/answers"
@@ -130,7 +130,7 @@ say "the public image is everybody's"
 skopeo_copy "docker://127.0.0.1:$PORT/public:1" || fail "skopeo, without a name"
 
 say "a private one is refused, with the registry's own challenge"
-is "$(curl -s -o /dev/null -D "$W/answers/head" -w '%{http_code}' "$E/v2/team/secret/manifests/1")" 401 "without a name"
+is "$(curl -s -o /dev/null -D "$W/answers/head" -w '%{http_code}' "$E/v2/team/secret/manifests/1?ns=docker.io")" 401 "without a name"
 grep -qi "^www-authenticate: Bearer realm=\"http://127.0.0.1:$CLOUD_PORT/token\",service=\"registry\",scope=\"repository:team/secret:pull\"" "$W/answers/head" ||
     fail "$(cat "$W/answers/head")"
 skopeo_copy "docker://127.0.0.1:$PORT/team/secret:1" 2>/dev/null && fail "skopeo without a name got it"

@@ -1,10 +1,14 @@
 #include "tests/unit/unit.h"
 
 #include "cache/cache.h"
+#include "proxy/client.h"
 #include "proxy/http_private.h"
+#include "proxy/login.h"
 #include "proxy/route.h"
 
 #include "tests/unit/load_config.h"
+
+#include <openssl/evp.h>
 
 /* A request as the parser leaves it: the texts lie in the arena. */
 static void make_request(struct http_conn *c, const char *target, const char *host)
@@ -43,6 +47,15 @@ static void which_registry(void **state UNUSED)
         {"/v2/registry-1.docker.io/library/nginx/manifests/1?ns=docker.io", "x", "docker.io/library/nginx", NULL, NULL},
         {"/v2/docker.io/library/nginx/manifests/1?ns=index.docker.io", "x", "docker.io/library/nginx", NULL, NULL},
         {"/v2/localhost:5001/app/tags/list?n=3&ns=localhost:5001", "x", "localhost:5001/app", NULL, NULL},
+        /* a name without the port */
+        {"/v2/nexus.test/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/nexus.test:8083/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/nexus.test:8083/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8083", "x", "nexus.test/team/app", NULL, "nexus.test"},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8084", "x", NULL, "NAME_UNKNOWN", NULL},
+        {"/v2/team/app/manifests/1?ns=nexus.test:443", "x", NULL, "NAME_UNKNOWN", NULL},
         /* another host than ns says is a part of the repository's name there */
         {"/v2/quay.io/org/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/quay.io/org/app", NULL, NULL},
         {"/v2/ghcr.io/ghcr.io/app/manifests/1?ns=ghcr.io", "x", "ghcr.io/ghcr.io/app", NULL, NULL},
@@ -67,7 +80,9 @@ static void which_registry(void **state UNUSED)
     struct config c;
     struct err err;
 
-    assert_true(load("upstreams: [{name: 'localhost:5001', insecure: true}]\n", &c, &err));
+    assert_true(load("upstreams: [{name: 'localhost:5001', insecure: true}, {name: nexus.test, endpoints: "
+                     "['https://nexus.test:8083', 'https://nexus.test:8084/v2/hub']}]\n",
+                     &c, &err));
     char *dir = make_folder();
     struct pool *pool = pool_new("io", 1, &err);
     struct cache *cache = cache_open(dir, pool, &err);
@@ -90,10 +105,140 @@ static void which_registry(void **state UNUSED)
     config_free(&c);
 }
 
+static void add_header(struct http_conn *c, const char *name, const char *value)
+{
+    struct http_field *f = &c->req.fields[c->req.field_count++];
+
+    c->arena.len++;
+    f->name = (uint32_t)c->arena.len;
+    buf_adds(&c->arena, name);
+    c->arena.len++;
+    f->value = (uint32_t)c->arena.len;
+    buf_adds(&c->arena, value);
+}
+
+/* Which registry a name and a password are for, under which name; "": they are not used, and why. */
+static void which_login(void **state UNUSED)
+{
+    static const struct {
+        const char *pair, *target, *host, *only, *login_for, *registry, *username;
+        enum client_unused unused;
+    } cases[] = {
+        /* what follows the last @, if it is a registry of ours */
+        {"alice@ghcr.io:pw", "/token", "x", NULL, NULL, "ghcr.io", "alice", CLIENT_USED},
+        {"alice@GHCR.io:pw", "/token", "x", NULL, NULL, "ghcr.io", "alice", CLIENT_USED},
+        {"alice@index.docker.io:pw", "/token", "x", NULL, NULL, "docker.io", "alice", CLIENT_USED},
+        {"me@mail.example@ghcr.io:pw", "/token", "x", NULL, NULL, "ghcr.io", "me@mail.example", CLIENT_USED},
+        {"AWS@1.dkr.ecr.eu-west-1.amazonaws.com:p", "/token", "x", NULL, NULL, "1.dkr.ecr.eu-west-1.amazonaws.com",
+         "AWS", CLIENT_USED},
+        {"robot$a+b@quay.io:p:w@ghcr.io", "/token", "x", NULL, NULL, "quay.io", "robot$a+b", CLIENT_USED},
+        {"me@mail.example:pw", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"@ghcr.io:pw", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"alice@:pw", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"alice@*.pkg.dev:pw", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"alice:pw@ghcr.io", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        /* a listener of one upstream */
+        {"alice:pw", "/token", "x", "ghcr.io", "quay.io", "ghcr.io", "alice", CLIENT_USED},
+        {"alice@ghcr.io:pw", "/token", "x", "ghcr.io", NULL, "ghcr.io", "alice", CLIENT_USED},
+        {"me@mail.example:pw", "/token", "x", "ghcr.io", NULL, "ghcr.io", "me@mail.example", CLIENT_USED},
+        {"alice@quay.io:pw", "/token", "x", "ghcr.io", NULL, "", "", CLIENT_ELSEWHERE},
+        {"alice@quay.io:pw", "/v2/a/b/tags/list", "x", "ghcr.io", NULL, "", "", CLIENT_ELSEWHERE},
+        /* ns= and Host name the registry of the login; a name before the repository does not */
+        {"alice:pw", "/v2/a/b/tags/list?ns=ghcr.io", "x", NULL, "quay.io", "ghcr.io", "alice", CLIENT_USED},
+        {"alice:pw", "/v2/a/b/tags/list", "ghcr.io", NULL, "quay.io", "ghcr.io", "alice", CLIENT_USED},
+        {"alice:pw", "/token", "ghcr.io", NULL, NULL, "ghcr.io", "alice", CLIENT_USED},
+        {"alice:pw", "/v2/ghcr.io/a/b/tags/list", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"alice:pw", "/v2/a/b/tags/list", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"alice@quay.io:pw", "/v2/a/b/tags/list?ns=ghcr.io", "x", NULL, NULL, "", "", CLIENT_ELSEWHERE},
+        {"alice@quay.io:pw", "/v2/ghcr.io/a/b/tags/list", "x", NULL, NULL, "", "", CLIENT_ELSEWHERE},
+        {"alice@quay.io:pw", "/v2/a/b/tags/list", "ghcr.io", NULL, NULL, "", "", CLIENT_ELSEWHERE},
+        /* clients.login_for */
+        {"alice:pw", "/token", "x", NULL, "quay.io", "quay.io", "alice", CLIENT_USED},
+        {"alice@ghcr.io:pw", "/token", "x", NULL, "quay.io", "ghcr.io", "alice", CLIENT_USED},
+        {"alice:pw", "/v2/quay.io/a/b/tags/list", "x", NULL, "quay.io", "quay.io", "alice", CLIENT_USED},
+        {"alice:pw", "/v2/ghcr.io/a/b/tags/list", "x", NULL, "quay.io", "", "", CLIENT_ELSEWHERE},
+        /* never to what only a client has named */
+        {"alice@any.example:pw", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
+        {"alice:pw", "/v2/a/tags/list?ns=any.example", "x", NULL, NULL, "", "", CLIENT_ELSEWHERE},
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams_any: true\n", &c, &err));
+    char *dir = make_folder();
+    struct pool *pool = pool_new("io", 1, &err);
+    struct cache *cache = cache_open(dir, pool, &err);
+    assert_non_null(cache);
+    struct sites *sites = sites_new(&c, NULL, cache);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct login *login = login_new(cases[i].login_for);
+        struct http_conn conn;
+        struct route r;
+        struct route_error e = {0};
+        size_t len = strlen(cases[i].pair);
+        char basic[256] = "Basic ";
+        make_request(&conn, cases[i].target, cases[i].host);
+        EVP_EncodeBlock((unsigned char *)basic + 6, (const unsigned char *)cases[i].pair, (int)len);
+        add_header(&conn, "authorization", basic);
+        assert_true(route_parse(&r, &conn.req, sites, cases[i].only, &e));
+        struct client *who = client_of(&conn.req, login, &c, &r);
+        if (r.site)
+            who = client_at(who, r.site);
+        const char *username = who->id.username ? who->id.username : "";
+        if (strcmp(who->registry, cases[i].registry) != 0 || strcmp(username, cases[i].username) != 0 ||
+            who->unused != cases[i].unused || client_is_nobody(who) == (cases[i].registry[0] != '\0'))
+            fail_msg("%s at %s: %s of \"%s\", %d", cases[i].pair, cases[i].target, username, who->registry,
+                     who->unused);
+        client_unref(who);
+        login_free(login);
+        buf_free(&conn.arena);
+    }
+    sites_free(sites);
+    cache_close(cache);
+    pool_free(pool);
+    remove_tree(dir);
+    config_free(&c);
+}
+
+/* A registry with a port cannot be named in the path of another: whoever tries is told what to do. */
+static void registry_with_a_port(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"/v2/nexus.test:8083/team/app/manifests/1", "{name: nexus.test, endpoints: [https://nexus.test:8083]}"},
+        {"/v2/team/app/manifests/1?ns=nexus.test:8083", "{name: nexus.test, endpoints: [https://nexus.test:8083]}"},
+        {"/v2/nexus.test:8083/team/app/manifests/1?ns=ghcr.io", "a registry with a port needs a name without one"},
+        {"/v2/other.test/team/app/manifests/1", "other.test:5000 is: give that an upstream with the name other.test"},
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams: [{name: 'other.test:5000'}]\n", &c, &err));
+    char *dir = make_folder();
+    struct pool *pool = pool_new("io", 1, &err);
+    struct cache *cache = cache_open(dir, pool, &err);
+    struct sites *sites = sites_new(&c, NULL, cache);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_conn conn;
+        struct route r;
+        struct route_error e = {0};
+        make_request(&conn, cases[i][0], "x");
+        if (route_parse(&r, &conn.req, sites, NULL, &e) || !strstr(e.message, cases[i][1]))
+            fail_msg("%s: %d %s", cases[i][0], e.status, e.message);
+        buf_free(&conn.arena);
+    }
+    sites_free(sites);
+    cache_close(cache);
+    pool_free(pool);
+    remove_tree(dir);
+    config_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(which_registry),
+        cmocka_unit_test(which_login),
+        cmocka_unit_test(registry_with_a_port),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
