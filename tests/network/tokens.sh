@@ -45,12 +45,12 @@ is "$(cat "$W"/client.? | sort | uniq -c | tr -s ' ')" " 3 200" "the answers"
 is "$(grep -c ' /token/1.2' "$W/requests")" 1 "requests for the token"
 
 say "a token whose life was nearly over when it came is used for who waited, and not after its end"
-get slow.test token/1.2/2/manifests/1
+get slow.test token/1.1/2/manifests/1
 is "$code" 200 "the first: $(cat "$W/got")"
 sleep 1
-get slow.test token/1.2/2/manifests/2
+get slow.test token/1.1/2/manifests/2
 is "$code" 200 "after its end: $(cat "$W/got")"
-is "$(grep -c '^GET .*/token/1.2/2/manifests/2 Authorization' "$W/requests")" 1 "requests with a token, of which none was dead"
+is "$(grep -c '^GET .*/token/1.1/2/manifests/2 Authorization' "$W/requests")" 1 "requests with a token, of which none was dead"
 
 say "a token service that takes too long, and one whose gateway says so: no word of credentials"
 get slow.test token/6/300/manifests/1
