@@ -150,6 +150,7 @@ static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void
         return;
     t->renewed = true;
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    connect_shut(t->engine->connects, t->own_port);
     make_again(t);
 }
 
