@@ -97,34 +97,6 @@ static void response_headers(void **state UNUSED)
     assert_int_equal(r.retry_after, 0);
 }
 
-/* A date is one of the registry's clock, whatever this node's says. */
-static void retry_after_dates(void **state UNUSED)
-{
-    static const struct {
-        const char *first, *second;
-        int seconds;
-    } cases[] = {
-        {"Retry-After: Tue, 03 Jun 2008 11:05:30 GMT", "Date: Tue, 03 Jun 2008 11:04:30 GMT", 60},
-        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: Tue, 03 Jun 2008 11:05:30 GMT", 60},
-        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: Tue, 03 Jun 2008 11:03:30 GMT", 0},
-        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: Thu, 03 Jun 2038 11:04:30 GMT", 21600},
-        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: 30", 30},
-        {"Retry-After: 30", "Date: Tue, 03 Jun 2008 11:04:30 GMT", 30},
-        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: tomorrow", 0},
-        {"Date: yesterday", "Retry-After: Tue, 03 Jun 2008 11:05:30 GMT", 0}, /* long ago */
-        {"Server: x", "Retry-After: Thu, 03 Jun 2038 11:04:30 GMT", 21600},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct transfer_response r;
-        response_reset(&r);
-        header(&r, cases[i].first);
-        header(&r, cases[i].second);
-        if (r.retry_after != cases[i].seconds)
-            fail_msg("%s, %s: %d", cases[i].first, cases[i].second, r.retry_after);
-    }
-}
-
 /* RFC 8288: what registries, and what stands before them, make of it. */
 static void next_links(void **state UNUSED)
 {
@@ -527,7 +499,6 @@ int main(void)
         cmocka_unit_test(breakers),
         cmocka_unit_test(challenges),
         cmocka_unit_test(response_headers),
-        cmocka_unit_test(retry_after_dates),
         cmocka_unit_test(urls_without_secrets),
         cmocka_unit_test(budgets),
         cmocka_unit_test(who_asks),

@@ -1,8 +1,9 @@
-/* Which proxy a request goes through. */
+/* What lies between here and a registry: which proxy a request goes through, and a clock that is off. */
 #include "tests/unit/unit.h"
 
 #include "base/mem.h"
 #include "upstream/proxy.h"
+#include "upstream/response.h"
 
 #include <string.h>
 
@@ -139,12 +140,46 @@ static void proxies_without_secrets(void **state UNUSED)
     }
 }
 
+static void header(struct transfer_response *r, const char *line)
+{
+    response_header(r, line, strlen(line));
+}
+
+/* A date is one of the registry's clock, whatever this node's says. */
+static void retry_after_dates(void **state UNUSED)
+{
+    static const struct {
+        const char *first, *second;
+        int seconds;
+    } cases[] = {
+        {"Retry-After: Tue, 03 Jun 2008 11:05:30 GMT", "Date: Tue, 03 Jun 2008 11:04:30 GMT", 60},
+        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: Tue, 03 Jun 2008 11:05:30 GMT", 60},
+        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: Tue, 03 Jun 2008 11:03:30 GMT", 0},
+        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: Thu, 03 Jun 2038 11:04:30 GMT", 21600},
+        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: 30", 30},
+        {"Retry-After: 30", "Date: Tue, 03 Jun 2008 11:04:30 GMT", 30},
+        {"Date: Tue, 03 Jun 2008 11:04:30 GMT", "Retry-After: tomorrow", 0},
+        {"Date: yesterday", "Retry-After: Tue, 03 Jun 2008 11:05:30 GMT", 0}, /* long ago */
+        {"Server: x", "Retry-After: Thu, 03 Jun 2038 11:04:30 GMT", 21600},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct transfer_response r;
+        response_reset(&r);
+        header(&r, cases[i].first);
+        header(&r, cases[i].second);
+        if (r.retry_after != cases[i].seconds)
+            fail_msg("%s, %s: %d", cases[i].first, cases[i].second, r.retry_after);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_proxy_lists),
         cmocka_unit_test(choice_of_proxies),
         cmocka_unit_test(proxies_without_secrets),
+        cmocka_unit_test(retry_after_dates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
