@@ -1,8 +1,9 @@
-/* What lies between here and a registry: which proxy a request goes through, and a clock that is off. */
+/* What lies between here and a registry: which proxy a request goes through, a clock that is off, hosts that may be private. */
 #include "tests/unit/unit.h"
 
 #include "base/mem.h"
 #include "upstream/proxy.h"
+#include "upstream/reach.h"
 #include "upstream/response.h"
 
 #include <string.h>
@@ -173,6 +174,33 @@ static void retry_after_dates(void **state UNUSED)
     }
 }
 
+static void named_hosts(void **state UNUSED)
+{
+    static const char *const named[] = {"minio.internal", "*.corp.example", "10.1.2.3", "::1", NULL};
+    static const struct {
+        const char *url;
+        bool is_named;
+    } cases[] = {
+        {"https://minio.internal/x", true},
+        {"http://MINIO.internal:9000", true},
+        {"https://a.b.corp.example?x", true},
+        {"https://corp.example/", false},
+        {"https://evil.example/.corp.example", false},
+        {"https://minio.internal@evil.example/", false},
+        {"https://user:pw@minio.internal/", true},
+        {"https://10.1.2.3:1/", true},
+        {"https://10.1.2.30/", false},
+        {"http://[::1]:80/", true},
+        {"http://evil.example#minio.internal", false},
+        {"minio.internal", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (reach_is_named(cases[i].url, named) != cases[i].is_named)
+            fail_msg("%s", cases[i].url);
+    assert_false(reach_is_named("https://minio.internal/", NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +208,7 @@ int main(void)
         cmocka_unit_test(choice_of_proxies),
         cmocka_unit_test(proxies_without_secrets),
         cmocka_unit_test(retry_after_dates),
+        cmocka_unit_test(named_hosts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
