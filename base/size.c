@@ -8,6 +8,10 @@ const char *size_text(int64_t bytes, char out[SIZE_TEXT])
     double n = (double)bytes;
     size_t unit = 0;
 
+    if (bytes < 0) {
+        snprintf(out, SIZE_TEXT, "unknown");
+        return out;
+    }
     while (n >= 1024 && unit + 1 < ARRAY_LEN(units)) {
         n /= 1024;
         unit++;

@@ -104,6 +104,8 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
 
 /* "1.2 GiB", "3 m ago"; return `out`. */
 enum { CLI_TEXT = SIZE_TEXT };
+/* A number of bytes in an answer; -1: it is not known. */
+int64_t cli_bytes(const json_t *object, const char *key);
 const char *cli_size(int64_t bytes, char out[CLI_TEXT]);
 const char *cli_ago(int64_t unix_s, char out[CLI_TEXT]);
 /* "sha256:0123456789ab" */

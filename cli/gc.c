@@ -16,12 +16,12 @@ static void print(const json_t *answer, bool dry)
 
     json_array_foreach(json_object_get(answer, "removed"), i, r)
         cli_say(stdout, "%s %s: %s, frees %s", dry ? "would remove" : "removed", cli_text(r, "reference"),
-                cli_text(r, "why"), cli_size(json_integer_value(json_object_get(r, "bytes")), size));
+                cli_text(r, "why"), cli_size(cli_bytes(r, "bytes"), size));
     json_array_foreach(json_object_get(answer, "kept"), i, r)
         cli_say(stdout, "would keep %s: %s, %s of its own", cli_text(r, "reference"), cli_text(r, "why"),
-                cli_size(json_integer_value(json_object_get(r, "bytes")), size));
+                cli_size(cli_bytes(r, "bytes"), size));
     cli_say(stdout, "%s %s in %lld blobs", dry ? "would free" : "freed",
-            cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
+            cli_size(cli_bytes(answer, "freed_bytes"), size),
             (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 

@@ -38,8 +38,7 @@ static void print_layers(const json_t *layers, const char *indent)
         bool last = i + 1 == json_array_size(layers);
         char deeper[48];
         cli_say(stdout, "%s%s layer   %s  %s  diff %s%s", indent, last ? "└─" : "├─", cli_text(l, "digest"),
-                cli_size(json_integer_value(json_object_get(l, "size")), size), cli_short(cli_text(l, "diff_id"), diff),
-                cached(l));
+                cli_size(cli_bytes(l, "size"), size), cli_short(cli_text(l, "diff_id"), diff), cached(l));
         snprintf(deeper, sizeof(deeper), "%s%s         shared with ", indent, last ? "  " : "│ ");
         if (json_array_size(json_object_get(l, "shared_with")) > 0)
             print_list(deeper, json_object_get(l, "shared_with"), ", ");
@@ -58,9 +57,8 @@ static void print(const json_t *j)
             json_is_false(json_object_get(j, "cached")) ? "  (not all of it cached)" : "");
     cli_say(stdout, "image ID  %s", cli_text(j, "image_id"));
     print_list("tags      ", tags, " ");
-    cli_say(stdout, "size      %s in the cache, %s of it shared",
-            cli_size(json_integer_value(json_object_get(j, "size")), size),
-            cli_size(json_integer_value(json_object_get(j, "shared_size")), shared));
+    cli_say(stdout, "size      %s in the cache, %s of it shared", cli_size(cli_bytes(j, "size"), size),
+            cli_size(cli_bytes(j, "shared_size"), shared));
     json_array_foreach(platforms, i, p) {
         bool last = i + 1 == json_array_size(platforms);
         const json_t *config = json_object_get(p, "config");
@@ -71,7 +69,7 @@ static void print(const json_t *j)
         if (json_is_object(config))
             cli_say(stdout, "%s%s config  %s  %s%s", indent,
                     json_array_size(json_object_get(p, "layers")) ? "├─" : "└─", cli_text(config, "digest"),
-                    cli_size(json_integer_value(json_object_get(config, "size")), size), cached(config));
+                    cli_size(cli_bytes(config, "size"), size), cached(config));
         print_layers(json_object_get(p, "layers"), indent);
     }
 }

@@ -42,8 +42,8 @@ static void print(const json_t *images)
             cli_short(cli_text(im, "digest"), digest),
             cli_short(cli_text(im, "image_id"), id),
             platforms,
-            cli_size(json_integer_value(json_object_get(im, "size")), size),
-            cli_size(json_integer_value(json_object_get(im, "shared_size")), shared),
+            cli_size(cli_bytes(im, "size"), size),
+            cli_size(cli_bytes(im, "shared_size"), shared),
             cli_ago(json_integer_value(json_object_get(im, "last_used")), ago),
             notes,
         };

@@ -89,8 +89,8 @@ static void print_sum(const json_t *answer)
                failed = json_integer_value(json_object_get(answer, "failed"));
 
     cli_say(stdout, "%lld of %lld images are here, %s, %s of it fetched", (long long)(images - failed),
-            (long long)images, cli_size(json_integer_value(json_object_get(answer, "size")), size),
-            cli_size(json_integer_value(json_object_get(answer, "fetched")), fetched));
+            (long long)images, cli_size(cli_bytes(answer, "size"), size),
+            cli_size(cli_bytes(answer, "fetched"), fetched));
 }
 
 static int run(const struct cli_options *o, struct wish *w)

@@ -223,7 +223,7 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
         b->counted_ms = clock_mono_ms();
     }
     b->running = b->running || strcmp(status, "pulling") == 0;
-    b->size = json_integer_value(json_object_get(e, "size"));
+    b->size = cli_bytes(e, "size");
     b->received = json_integer_value(json_object_get(e, "received"));
 }
 
@@ -238,10 +238,9 @@ static void print_lasting(struct pull_progress *p, const json_t *e, const char *
         cli_say(stdout, "%s: %s", cli_text(e, "reference"), cli_text(e, "text"));
     else if (strcmp(event, "image") == 0 && done)
         cli_say(stdout, "%s: done, %s, %s, %s of it fetched%s%s", cli_text(e, "reference"),
-                cli_short(cli_text(e, "digest"), digest),
-                cli_size(json_integer_value(json_object_get(e, "size")), size),
-                cli_size(json_integer_value(json_object_get(e, "fetched")), fetched),
-                why ? "; its tag could not be checked: " : "", why ? why : "");
+                cli_short(cli_text(e, "digest"), digest), cli_size(cli_bytes(e, "size"), size),
+                cli_size(cli_bytes(e, "fetched"), fetched), why ? "; its tag could not be checked: " : "",
+                why ? why : "");
     else if (strcmp(event, "image") == 0 && strcmp(status, "failed") == 0)
         cli_say(stdout, "%s: failed", cli_text(e, "reference"));
     else if (strcmp(event, "image") == 0 && !p->live)
@@ -249,7 +248,7 @@ static void print_lasting(struct pull_progress *p, const json_t *e, const char *
     else if (strcmp(event, "blob") == 0 && !p->live && (done || strcmp(status, "exists") == 0))
         cli_say(stdout, "%s: %s %s %s, %s", cli_text(e, "reference"), cli_text(e, "kind"),
                 cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is here",
-                cli_size(json_integer_value(json_object_get(e, "size")), size));
+                cli_size(cli_bytes(e, "size"), size));
 }
 
 void pull_progress_event(struct pull_progress *p, const json_t *e)

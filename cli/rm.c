@@ -15,8 +15,7 @@ static void print(const json_t *answer)
 {
     char size[CLI_TEXT];
 
-    cli_say(stdout, "freed %s in %lld blobs",
-            cli_size(json_integer_value(json_object_get(answer, "freed_bytes")), size),
+    cli_say(stdout, "freed %s in %lld blobs", cli_size(cli_bytes(answer, "freed_bytes"), size),
             (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 

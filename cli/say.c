@@ -73,6 +73,13 @@ int cli_fail(const struct err *err)
 
 /* ---- for people ---- */
 
+int64_t cli_bytes(const json_t *object, const char *key)
+{
+    const json_t *n = json_object_get(object, key);
+
+    return json_is_integer(n) ? json_integer_value(n) : -1;
+}
+
 const char *cli_size(int64_t bytes, char out[CLI_TEXT])
 {
     return size_text(bytes, out);

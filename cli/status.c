@@ -69,7 +69,7 @@ static void print_transfers(const json_t *list)
 
     json_array_foreach(list, i, t)
         cli_say(stdout, "transfer    %s: %s of %s, %lld waiting", cli_short(cli_text(t, "digest"), digest),
-                cli_size(number(t, NULL, "received"), got), cli_size(number(t, NULL, "size"), size),
+                cli_size(number(t, NULL, "received"), got), cli_size(cli_bytes(t, "size"), size),
                 (long long)number(t, NULL, "followers"));
 }
 

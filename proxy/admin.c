@@ -59,18 +59,18 @@ struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *
 
 /* ---- status ---- */
 
+static json_t *number_or_null(int64_t n)
+{
+    return n >= 0 ? json_integer(n) : json_null();
+}
+
 static void add_transfer(void *arg, const struct ingest_info *i)
 {
     char text[DIGEST_TEXT_MAX];
 
-    json_array_append_new(arg, json_pack("{s:s, s:I, s:I, s:i}", "digest", digest_format(&i->digest, text), "size",
-                                         (json_int_t)i->size, "received", (json_int_t)i->received, "followers",
+    json_array_append_new(arg, json_pack("{s:s, s:o, s:I, s:i}", "digest", digest_format(&i->digest, text), "size",
+                                         number_or_null(i->size), "received", (json_int_t)i->received, "followers",
                                          i->followers));
-}
-
-static json_t *number_or_null(int64_t n)
-{
-    return n >= 0 ? json_integer(n) : json_null();
 }
 
 static void add_limit(void *arg, const struct budget_info *b)

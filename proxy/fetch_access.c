@@ -32,17 +32,17 @@ static bool take_head(void *arg, const struct transfer_response *r)
 static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
-    bool yes = r->status == 200 && (!err || err->code == ERR_CANCELLED);
+    bool yes = r->status == 200 && !fetch_is_page(f, r) && (!err || err->code == ERR_CANCELLED);
 
     f->call = NULL;
     /* A registry that has no HEAD for it. */
-    if (!err && fetch_is_no_word(r) && !f->begun_anew) {
+    if (!yes && (!err || fetch_is_page(f, r)) && (fetch_is_no_word(r) || fetch_is_page(f, r)) && !f->begun_anew) {
         f->begun_anew = true;
         fetch_run(f, STEP_ASK);
         return;
     }
     if (!yes)
-        fetch_refused(f, r, err);
+        fetch_refused(f, r, fetch_is_page(f, r) ? NULL : err);
     f->result.upstream_status = r->status;
     fetch_run(f, yes ? STEP_DONE : STEP_FAIL);
 }

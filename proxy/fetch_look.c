@@ -1,8 +1,9 @@
 /* HEAD of a blob that is not here: whether the registry has it for this client, and how large it is. Nothing is stored.
  *
  *   lookup ─▶ ask by HEAD ─┬ 200 with a length ───────────────────────────────────▶ deliver ─▶ done
- *                          └ no HEAD, or no length ─▶ ask by GET ─┬ 200, 206 ─────▶ deliver
- *                                                                 └ 416: without a range, once more
+ *                          └ no HEAD, no length, a page ─▶ ask by GET ─┬ 200, 206 ─▶ deliver
+ *                                                                      ├ 416: without a range, once more
+ *                                                                      └ a page ──▶ fail
  *   any ─▶ fail ─▶ done
  *
  * Clients need the size: oras and crane make a descriptor of it (distribution-spec end-2: "Content-Length"). A GET for
@@ -70,7 +71,7 @@ static bool is_worth_more(const struct fetch *f)
     const struct transfer_response *r = &f->response;
 
     if (f->attempts == BY_HEAD)
-        return fetch_is_no_word(r) || (r->status == 200 && size_of(f) < 0);
+        return fetch_is_no_word(r) || fetch_is_page(f, r) || (r->status == 200 && size_of(f) < 0);
     return f->attempts == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
 }
 
@@ -88,7 +89,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         fetch_run(f, STEP_ASK);
         return;
     }
-    if (!err && is_good(r)) {
+    if (!err && is_good(r) && !fetch_is_page(f, r)) {
         fetch_run(f, STEP_DELIVER);
         return;
     }

@@ -166,6 +166,9 @@ static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501;
 }
+/* A web page with status 200: what login pages, captive portals and servers with one page for everything answer. It is no answer
+ * about what was asked for, unless the digest beside it says that it is. fetch_refused.c */
+bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 /* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */

@@ -47,13 +47,13 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
     struct fetch *f = arg;
 
     f->call = NULL;
-    if (!err && fetch_is_no_word(r) && !f->ingest) {
+    if (!err && (fetch_is_no_word(r) || fetch_is_page(f, r)) && !f->ingest) {
         fetch_run(f, STEP_ASK);
     } else if (!f->ingest && may_become_known(f, err)) {
         if (!f->again)
             f->again = event_new(loop_base(f->fetcher->loop), -1, 0, look_again, f);
         event_add(f->again, &moment);
-    } else if (err || r->status != 200) {
+    } else if (err || r->status != 200 || fetch_is_page(f, r)) {
         fetch_refused(f, r, err);
         fetch_run(f, STEP_FAIL);
     } else if (f->ingest) {

@@ -1,6 +1,8 @@
 /* What a refusal is to a client: an error, in words of ours and of the registry's. */
 #include "proxy/fetch_private.h"
 
+#include <string.h>
+
 /* What the registry itself says, and where it has several endpoints, what became of each. */
 static void say_more(struct err *e, const struct transfer_response *r)
 {
@@ -14,6 +16,14 @@ static void say_more(struct err *e, const struct transfer_response *r)
         snprintf(e->msg + used, sizeof(e->msg) - used, " (%s)", r->tried);
 }
 
+bool fetch_is_page(const struct fetch *f, const struct transfer_response *r)
+{
+    bool page = strcmp(r->content_type, "text/html") == 0 || strcmp(r->content_type, "application/xhtml+xml") == 0;
+    bool named = r->digest.alg != DIGEST_NONE && (f->digest.alg == DIGEST_NONE || digest_eq(&r->digest, &f->digest));
+
+    return (r->status == 200 || r->status == 206) && page && !named;
+}
+
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err)
 {
     struct fetch_result *res = &f->result;
@@ -25,6 +35,8 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
         *e = *err;
     } else if (r->status == 404 && r->is_entrepot && !r->fwd_status) {
         err_set(e, ERR_UPSTREAM, "the cache that is asked does not have it, and has asked nobody");
+    } else if (fetch_is_page(f, r)) {
+        err_set(e, ERR_UPSTREAM, "upstream answered with a web page (%s) in place of it", r->content_type);
     } else if (r->status == 404) {
         err_set(e, ERR_NOT_FOUND, "upstream does not have it");
     } else if (r->status == 401 || r->status == 403) {

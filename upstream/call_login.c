@@ -118,6 +118,13 @@ static void fail_login(struct upstream_call *c, const struct err *err)
         call_end(c, &none, err);
 }
 
+static void forget_challenge(struct upstream_call *c)
+{
+    pthread_mutex_lock(&c->u->lock);
+    c->u->endpoints[c->endpoint].usual_scope = false;
+    pthread_mutex_unlock(&c->u->lock);
+}
+
 static void take_token(void *arg, const char *token, const struct err *err)
 {
     struct upstream_call *c = arg;
@@ -138,6 +145,9 @@ static void take_token(void *arg, const char *token, const struct err *err)
         call_send(c, NULL);
         return;
     }
+    /* To ask both in turn would take twice as long as there is; the next request asks the registry again where tokens come from. */
+    if (err->code == ERR_TIMEOUT)
+        forget_challenge(c);
     /* The token service refuses us: has the secret been changed? */
     if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
         cred_refused(c->u->creds[c->own], c->repository, c->identity)) {

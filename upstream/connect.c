@@ -193,17 +193,32 @@ static int port_of(int fd)
                                            : ((const struct sockaddr_in *)&own)->sin_port);
 }
 
+static struct attempt *find_attempt(struct connect_table *t, int own_port)
+{
+    struct attempt *a;
+
+    LIST_FOREACH(a, &t->attempts, entry)
+        if (port_of(a->fd) == own_port)
+            break;
+    return a;
+}
+
 bool connect_is_unheard(struct connect_table *t, int own_port)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
-    const struct attempt *a;
+    const struct attempt *a = find_attempt(t, own_port);
 
-    LIST_FOREACH(a, &t->attempts, entry)
-        if (port_of(a->fd) == own_port)
-            return getsockopt(a->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0 &&
-                   info.tcpi_retransmits > 0;
-    return false;
+    return a && getsockopt(a->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0 &&
+           info.tcpi_retransmits > 0;
+}
+
+void connect_shut(struct connect_table *t, int own_port)
+{
+    const struct attempt *a = find_attempt(t, own_port);
+
+    if (a)
+        shutdown(a->fd, SHUT_RDWR);
 }
 
 /* ---- the table ---- */

@@ -45,5 +45,7 @@ void connect_note(struct connect_table *t, const char *address, int port, int ro
 void connect_forget(struct connect_table *t, const void *arg);
 /* Whether what was sent on the connection with this local port has been repeated and is still not acknowledged. */
 bool connect_is_unheard(struct connect_table *t, int own_port);
+/* Ends that connection: one of HTTP/2 would be kept for the next request. */
+void connect_shut(struct connect_table *t, int own_port);
 
 #endif

@@ -1,6 +1,7 @@
 /* Requests to the clouds' services, on a cred worker: one at a time, waiting for each. */
 #include "upstream/cred_private.h"
 
+#include "upstream/proxy.h"
 #include "upstream/url.h"
 
 #include <curl/curl.h>
@@ -86,8 +87,9 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
     curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, go_on);
     curl_easy_setopt(h, CURLOPT_XFERINFODATA, &in);
-    if (r->direct)
-        curl_easy_setopt(h, CURLOPT_PROXY, "");
+    const char *proxy = r->direct ? NULL : proxy_for(r->url, NULL);
+    curl_easy_setopt(h, CURLOPT_PROXY, proxy ? proxy : "");
+    curl_easy_setopt(h, CURLOPT_NOPROXY, "");
     set_signature(h, r);
     set_body(h, r);
     CURLcode rc = curl_easy_perform(h);

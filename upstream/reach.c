@@ -6,9 +6,7 @@
 #include <fnmatch.h>
 #include <netinet/in.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const struct {
     uint32_t net;
@@ -82,58 +80,4 @@ bool reach_is_named(const char *url, const char *const *patterns)
         if (fnmatch(*patterns, host, FNM_CASEFOLD) == 0)
             return true;
     return false;
-}
-
-/* ---- proxies ---- */
-
-static const char *from_env(const char *a, const char *b)
-{
-    const char *text = getenv(a);
-
-    if (!text && b)
-        text = getenv(b);
-    return text && *text ? text : NULL;
-}
-
-static bool is_address(const char *host)
-{
-    uint8_t raw[16];
-
-    return inet_pton(AF_INET, host, raw) == 1 || inet_pton(AF_INET6, host, raw) == 1;
-}
-
-/* One entry of no_proxy: a host, the end of a host, an address, a net (of which any is taken for a match). */
-static bool is_exempt(const char *entry, size_t len, const char *host)
-{
-    size_t host_len = strlen(host);
-
-    if (is_address(host))
-        return memchr(entry, '/', len) || (len == host_len && strncasecmp(entry, host, len) == 0);
-    while (len > 0 && *entry == '.') {
-        entry++;
-        len--;
-    }
-    if (len == 0 || len > host_len || strncasecmp(host + host_len - len, entry, len) != 0)
-        return false;
-    return len == host_len || host[host_len - len - 1] == '.';
-}
-
-bool reach_is_proxied(const char *url)
-{
-    const char *proxy = url_is_https(url) ? from_env("https_proxy", "HTTPS_PROXY") : from_env("http_proxy", NULL);
-    const char *exempt = from_env("no_proxy", "NO_PROXY");
-    char host[256];
-
-    if (!proxy)
-        proxy = from_env("all_proxy", "ALL_PROXY");
-    if (!proxy || !url_host(url, host, sizeof(host)))
-        return false;
-    while (exempt && *exempt) {
-        exempt += strspn(exempt, ", \t");
-        size_t len = strcspn(exempt, ", \t");
-        if ((len == 1 && *exempt == '*') || (len > 0 && is_exempt(exempt, len, host)))
-            return false;
-        exempt += len;
-    }
-    return true;
 }

@@ -2,7 +2,7 @@
  *
  * What an upstream says (redirects, token realms) and what a client says (ns=, names) lead to requests of ours. Without
  * a check they could be led to the metadata service of the machine, to what listens on its loopback, to its private
- * network.
+ * network. What goes through a proxy (proxy.h) is the proxy's to decide.
  */
 #ifndef ENTREPOT_UPSTREAM_REACH_H
 #define ENTREPOT_UPSTREAM_REACH_H
@@ -14,9 +14,6 @@
 bool reach_is_public(const struct sockaddr *address);
 /* The same for text ("10.0.0.1", "fe80::1"); false if it is no address. */
 bool reach_is_public_text(const char *address);
-/* Whether the environment has this URL asked for through a proxy (http_proxy, https_proxy, all_proxy, no_proxy, as
- * libcurl reads them): then the address that is connected to is the proxy's. In doubt it is not. */
-bool reach_is_proxied(const char *url);
 /* Whether the URL's host is among the patterns ("minio.internal", "*.corp.example"); NULL-terminated, may be NULL. */
 bool reach_is_named(const char *url, const char *const *patterns);
 

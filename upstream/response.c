@@ -84,16 +84,39 @@ static void take_digest(struct transfer_response *r, const char *v)
         memset(&r->digest, 0, sizeof(r->digest));
 }
 
+static int64_t date(const char *v)
+{
+    return MAX((int64_t)curl_getdate(v, NULL), (int64_t)0);
+}
+
+/* A date is one of the registry's clock, which its own Date tells; headers come in any order. */
+static void settle_retry_at(struct transfer_response *r)
+{
+    int64_t s = r->retry_at - (r->date > 0 ? r->date : clock_now_s());
+
+    if (r->retry_at > 0)
+        r->retry_after = (int)MAX(MIN(s, (int64_t)RETRY_AFTER_MAX), (int64_t)0);
+}
+
 /* RFC 9110 §10.2.3: seconds, or a date. */
 static void take_retry_after(struct transfer_response *r, const char *v)
 {
     int64_t s = number(v, NULL);
 
-    if (s < 0) {
-        time_t when = curl_getdate(v, NULL);
-        s = when > 0 ? (int64_t)when - clock_now_s() : 0;
-    }
+    r->retry_at = s < 0 ? date(v) : 0;
     r->retry_after = (int)MAX(MIN(s, (int64_t)RETRY_AFTER_MAX), (int64_t)0);
+    settle_retry_at(r);
+}
+
+static void take_date(struct transfer_response *r, const char *v)
+{
+    r->date = date(v);
+    settle_retry_at(r);
+}
+
+static void take_proxy_challenge(struct transfer_response *r, const char *v UNUSED)
+{
+    r->asks_for_proxy = true;
 }
 
 /* "100;w=21600": a hundred in six hours (draft-polli-ratelimit-headers). */
@@ -186,6 +209,8 @@ static const struct {
     {"etag", take_etag},
     {"docker-content-digest", take_digest},
     {"retry-after", take_retry_after},
+    {"date", take_date},
+    {"proxy-authenticate", take_proxy_challenge},
     {"ratelimit-limit", take_limit},
     {"ratelimit-remaining", take_remaining},
     {"docker-ratelimit-source", take_source},

@@ -60,6 +60,7 @@ struct errand {
     struct cred_identity id;
     char *whose;
     bool posting, too_large;
+    int64_t sent_ms; /* monotonic */
     struct buf answer;
 };
 
@@ -157,9 +158,10 @@ static void read_refusal(const struct errand *q, int status, struct err *err)
 
     refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, secrets);
     err_set(err,
-            status == 429   ? ERR_RATE_LIMIT
-            : status >= 500 ? ERR_UPSTREAM
-                            : ERR_DENIED,
+            status == 429                    ? ERR_RATE_LIMIT
+            : status == 408 || status == 504 ? ERR_TIMEOUT /* of it, or of what stands before it: no refusal */
+            : status >= 500                  ? ERR_UPSTREAM
+                                             : ERR_DENIED,
             "the token service answered %d%s%s", status, said[0] ? ": " : "", said);
 }
 
@@ -295,7 +297,7 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     if (value) {
         secret_free(t->value);
         t->value = xstrdup(value);
-        t->begun_ms = clock_mono_ms();
+        t->begun_ms = q->sent_ms; /* its life has begun when the service made it: not when a slow one sent it */
         t->ends_ms = t->begun_ms + life_s * 1000;
     }
     pthread_mutex_unlock(&all->lock);
@@ -321,6 +323,7 @@ static void errand_start(struct tokens *all, struct transfer_engine *engine, con
     struct errand *q = xcalloc(1, sizeof(*q));
 
     q->all = all;
+    q->sent_ms = clock_mono_ms();
     q->engine = engine;
     q->challenge = *c;
     q->whose = xstrdup(whose);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "upstream/connect.h"
+#include "upstream/proxy.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -16,6 +17,7 @@ enum {
     CONNECTIONS_KEPT = 32,
     RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
     CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
+    REASON_MAX = 600,
 };
 
 /* ---- curl asks libevent ---- */
@@ -111,6 +113,7 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
         return 0;
     }
     response_header(&t->response, line, len);
+    transfer_follow(t, line, len);
     return len;
 }
 
@@ -123,7 +126,9 @@ static bool say_head(struct transfer *t)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->response.status = (int)status;
     t->said_head = true;
-    if (t->on_head && !t->on_head(t->arg, &t->response))
+    if (transfer_is_refused_by_proxy(t))
+        t->refused = true; /* it is no answer of the registry */
+    else if (t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;
     return !t->refused && !t->cancelled;
 }
@@ -143,11 +148,36 @@ static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
 
 /* ---- the end of a transfer ---- */
 
+/* libcurl counts whole seconds. */
+static int64_t stall_seconds(int64_t ms)
+{
+    return MAX((ms + 999) / 1000, (int64_t)1);
+}
+
+/* What libcurl says may hold a URL, which may hold secrets. */
+static const char *curls_reason(const struct transfer *t, CURLcode code)
+{
+    return t->detail[0] && !strstr(t->detail, "://") ? t->detail : curl_easy_strerror(code);
+}
+
+static void describe_proxy(const struct transfer *t, char *out, size_t room)
+{
+    const char *hint = t->by_proxy == 407 || t->by_proxy == 401
+                           ? ": it wants a name and a password, which go into the proxy's URL in entrepot's environment"
+                           : "";
+    char name[PROXY_NAME_MAX] = "on the way";
+
+    if (t->proxy)
+        proxy_name(t->proxy, name);
+    snprintf(out, room, "the proxy %s answered %d%s", name, t->by_proxy, hint);
+}
+
 static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
 {
     _cleanup_buf_ struct buf where = {0};
     char *url = NULL;
-    const char *why = t->detail[0] ? t->detail : curl_easy_strerror(code);
+    const char *why = curls_reason(t, code);
+    char text[REASON_MAX];
     enum err_code kind = ERR_UNREACHABLE;
 
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
@@ -159,6 +189,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         kind = ERR_UPSTREAM;
         why = "it is at an address of this machine or of a private network, which the configuration does not name: "
               "if it should be asked, add its host to trusted_hosts of the upstream";
+    } else if (t->by_proxy || transfer_is_refused_by_proxy(t)) {
+        describe_proxy(t, text, sizeof(text));
+        why = text;
     } else if (t->refused) {
         kind = ERR_CANCELLED;
         why = "given up";
@@ -167,15 +200,21 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         why = "its headers are over our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
+        if (strncmp(why, "Operation too slow", 18) == 0) {
+            snprintf(text, sizeof(text), "it has sent nothing for %lld s",
+                     (long long)stall_seconds(t->stall_timeout_ms));
+            why = text;
+        }
+    } else if (t->verify_result) {
+        transfer_describe_time(t, text, sizeof(text));
+        why = text;
     } else if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_PARTIAL_FILE || code == CURLE_WEIRD_SERVER_REPLY ||
                code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM ||
                code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR) {
         kind = ERR_UPSTREAM;
     }
-    if (strstr(why, "://")) /* curl's own text may hold a URL, which may hold secrets */
-        why = curl_easy_strerror(code);
-    err_set(err, kind, "%s: %.240s", where.data, why);
-    err->status = t->said_head ? t->response.status : 0;
+    err_set(err, kind, "%s: %s", where.data, why);
+    err->status = t->said_head && !t->by_proxy ? t->response.status : 0;
 }
 
 static void transfer_free(struct transfer *t)
@@ -184,15 +223,16 @@ static void transfer_free(struct transfer *t)
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     response_clear(&t->response);
+    free(t->url);
     free(t->body);
     free(t);
 }
 
-static void finish(struct transfer *t, CURLcode code)
+void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
-    if (transfer_is_worth_patience(t, code))
+    if (transfer_is_worth_patience(t, code) || transfer_asks_for_time(t, code))
         return;
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
@@ -225,7 +265,7 @@ static void reap(struct transfer_engine *e)
         CURLcode code = msg->data.result;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         e->depth++; /* callbacks may cancel: their victims are buried, not freed under our feet */
-        finish(t, code);
+        transfer_finish(t, code);
         e->depth--;
     }
     if (!LIST_EMPTY(&e->buried))
@@ -239,6 +279,8 @@ void transfer_cancel(struct transfer *t)
     if (t->cancelled)
         return;
     t->cancelled = true;
+    if (t->clock_probe)
+        transfer_cancel(t->clock_probe);
     LIST_REMOVE(t, entry);
     LIST_INSERT_HEAD(&e->buried, t, entry);
     turn_soon(e);
@@ -286,17 +328,26 @@ static void set_security(CURL *h, const struct transfer_request *req)
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);
     }
+    if (req->isolated) {
+        curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
+        curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);
+        curl_easy_setopt(h, CURLOPT_FORBID_REUSE, 1L);
+        curl_easy_setopt(h, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    }
 }
 
-static void set_patience(CURL *h, const struct transfer_request *req)
+static void set_patience(struct transfer *t, const struct transfer_request *req)
 {
+    CURL *h = t->easy;
+
+    t->stall_timeout_ms = req->stall_timeout_ms;
     if (req->connect_timeout_ms > 0)
         curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_timeout_ms);
     if (req->total_timeout_ms > 0)
         curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)req->total_timeout_ms);
     if (req->stall_timeout_ms > 0) {
         curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, (long)MAX((req->stall_timeout_ms + 999) / 1000, 1));
+        curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, (long)stall_seconds(req->stall_timeout_ms));
     }
 }
 
@@ -331,7 +382,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     set_headers(t, req);
     transfer_watch_connections(t, req);
     set_security(h, req);
-    set_patience(h, req);
+    set_patience(t, req);
     /* Any value makes curl undo what comes encoded all the same. */
     if (req->decode)
         curl_easy_setopt(h, CURLOPT_ACCEPT_ENCODING, "identity");
@@ -339,6 +390,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_USERAGENT, "entrepot/" ENTREPOT_VERSION);
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);

@@ -7,7 +7,8 @@
  * answers and TLS sessions are kept and reused inside an engine; HTTP/2 is used where the other side has it. Redirects
  * are followed (at most 5), never from https to http, and Authorization is never carried to another host, port or
  * scheme. Addresses that are not public are for hosts that the configuration names (reach.h). Proxies come from the
- * environment (http_proxy, https_proxy, no_proxy); where there is one, it decides what can be reached.
+ * environment (proxy.h), for each hop of a redirect; where there is one, it decides what can be reached, and its own
+ * refusal (407, any of a CONNECT) is ERR_UNREACHABLE with its name.
  */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_H
 #define ENTREPOT_UPSTREAM_TRANSFER_H
@@ -32,6 +33,7 @@ struct transfer_response {
     char etag[256];
     struct digest digest;                         /* Docker-Content-Digest; DIGEST_NONE if absent or malformed */
     int retry_after;                              /* seconds; 0 absent */
+    int64_t date, retry_at;                       /* Date, and Retry-After that is one: seconds since 1970; 0 absent */
     int64_t ratelimit_limit, ratelimit_remaining; /* -1 absent */
     int64_t ratelimit_window;                     /* seconds; -1 absent */
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
@@ -41,6 +43,7 @@ struct transfer_response {
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool is_entrepot;      /* another cache of our kind answers */
     bool fwd_status;       /* ... with what a registry has answered it */
+    bool asks_for_proxy;   /* Proxy-Authenticate is there: a proxy answers */
     bool content_encoded;  /* some Content-Encoding other than identity */
     /* from registry.h alone, of a request that failed; "" else */
     char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */
@@ -59,6 +62,7 @@ struct transfer_request {
     const char *if_range;
     bool decode; /* take a Content-Encoding off that was not asked for: for text, whose bytes are checked after that */
     const char *ca_file;
+    bool isolated; /* shares no connection and no TLS session with others, follows no redirect */
     bool insecure; /* plain http allowed, certificates not verified */
     const char *const
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */

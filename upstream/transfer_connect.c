@@ -2,10 +2,15 @@
 #include "upstream/transfer_private.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "upstream/connect.h"
+#include "upstream/proxy.h"
 #include "upstream/reach.h"
 
+#include <ctype.h>
 #include <event2/event.h>
+#include <string.h>
+#include <strings.h>
 
 enum { PATIENCE_LEAST_MS = 1000 };
 
@@ -16,7 +21,71 @@ static bool is_named(struct transfer *t)
     char *url = NULL;
 
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
-    return url && (reach_is_named(url, t->named) || reach_is_proxied(url));
+    return t->proxy || (url && reach_is_named(url, t->named));
+}
+
+/* ---- through what ---- */
+
+static void free_secret_headers(struct curl_slist *list)
+{
+    for (struct curl_slist *s = list; s; s = s->next)
+        explicit_bzero(s->data, strlen(s->data));
+    curl_slist_free_all(list);
+}
+
+/* A header for the proxy alone (CURLHEADER_SEPARATE). libcurl's own is missing where the first hop had no proxy (7.88). */
+static void set_proxy_login(struct transfer *t, const char *proxy)
+{
+    _cleanup_secret_ char *basic = proxy ? proxy_login(proxy) : NULL;
+    _cleanup_secret_ char *line = basic ? xasprintf("Proxy-Authorization: %s", basic) : NULL;
+    struct curl_slist *headers = line ? curl_slist_append(NULL, line) : NULL;
+
+    curl_easy_setopt(t->easy, CURLOPT_PROXYHEADER, headers);
+    free_secret_headers(t->proxy_headers);
+    t->proxy_headers = headers;
+}
+
+static void use_proxy(struct transfer *t, const char *proxy)
+{
+    t->proxy = proxy;
+    curl_easy_setopt(t->easy, CURLOPT_PROXY, proxy ? proxy : "");
+    curl_easy_setopt(t->easy, CURLOPT_NOPROXY, ""); /* decided: the environment is not read again */
+    set_proxy_login(t, proxy);
+}
+
+/* libcurl connects after it has given us this header, and by what it is told now. */
+void transfer_follow(struct transfer *t, const char *line, size_t len)
+{
+    static const char name[] = "location:";
+    char *url = NULL;
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 300 || status > 399 || len < strlen(name) || strncasecmp(line, name, strlen(name)) != 0)
+        return;
+    const char *to = line + strlen(name), *end = line + len;
+    while (to < end && isspace((unsigned char)*to))
+        to++;
+    while (end > to && isspace((unsigned char)end[-1]))
+        end--;
+    _cleanup_free_ char *location = xstrndup(to, (size_t)(end - to));
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    use_proxy(t, proxy_for(url ? url : t->url, location));
+}
+
+/* An origin does not answer 407; what stands in the way asks for a login in a header of its own (RFC 9110 §11.7.1). */
+bool transfer_is_refused_by_proxy(struct transfer *t)
+{
+    const struct transfer_response *r = &t->response;
+    long connect = 0;
+
+    if (r->status == 407 || (r->status == 401 && r->asks_for_proxy && !r->challenge[0])) {
+        t->by_proxy = r->status;
+    } else if (t->proxy && r->status == 0) {
+        curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
+        t->by_proxy = connect >= 300 ? (int)connect : 0;
+    }
+    return t->by_proxy != 0;
 }
 
 /* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address only
@@ -67,6 +136,7 @@ static void make_again(struct transfer *t)
     e->depth++;
     curl_multi_remove_handle(e->multi, t->easy);
     t->detail[0] = '\0';
+    use_proxy(t, proxy_for(t->url, NULL)); /* a redirect may have changed it */
     curl_multi_add_handle(e->multi, t->easy);
     e->depth--;
 }
@@ -80,6 +150,7 @@ static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void
         return;
     t->renewed = true;
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    connect_shut(t->engine->connects, t->own_port);
     make_again(t);
 }
 
@@ -124,6 +195,8 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
 {
     CURL *h = t->easy;
 
+    t->url = xstrdup(req->url);
+    use_proxy(t, proxy_for(t->url, NULL));
     t->named = req->named;
     t->connect_timeout_ms = req->connect_timeout_ms;
     t->started_ms = clock_mono_ms();
@@ -144,6 +217,7 @@ void transfer_heard(struct transfer *t)
 void transfer_forget_connections(struct transfer *t)
 {
     connect_forget(t->engine->connects, t);
+    free_secret_headers(t->proxy_headers);
     if (t->unheard)
         event_free(t->unheard);
 }

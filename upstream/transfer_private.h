@@ -12,8 +12,8 @@ struct transfer {
     struct transfer_engine *engine;
     LIST_ENTRY(transfer) entry;
     CURL *easy;
-    struct curl_slist *headers;
-    char *body;
+    struct curl_slist *headers, *proxy_headers;
+    char *url, *body;
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
@@ -26,8 +26,10 @@ struct transfer {
     bool refused;   /* a callback said false */
     bool flooded;   /* headers over the limits */
     bool forbidden; /* it led to an address that is not public */
+    int by_proxy;   /* a proxy's own refusal: its status */
     const char *const *named;
     bool cancelled;
+    const char *proxy; /* what the present hop goes through (proxy.h); NULL: nothing */
     /* connecting (connect.h) */
     int64_t connect_timeout_ms, started_ms; /* monotonic */
     bool hurried;                           /* an address was passed over in this round */
@@ -36,6 +38,11 @@ struct transfer {
     struct event *unheard; /* a request has gone out on a kept connection */
     int own_port;          /* ... this one's */
     bool renewed;          /* ... that had died */
+    int64_t stall_timeout_ms;
+    /* a certificate out of its time (transfer_clock.c) */
+    struct transfer *clock_probe; /* asks what time it is there */
+    bool clock_probed;
+    long verify_result; /* OpenSSL's X509_V_ERR_... */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -53,6 +60,9 @@ struct transfer_engine {
 
 /* ---- transfer.c ---- */
 
+/* Tells its owner how it ended, and frees it. */
+void transfer_finish(struct transfer *t, CURLcode code);
+
 /* Tells libcurl that something has happened to a socket; transfers may have ended after that. */
 void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what);
 
@@ -66,5 +76,16 @@ void transfer_heard(struct transfer *t);
 bool transfer_is_worth_patience(struct transfer *t, CURLcode code);
 /* It is about to be freed. */
 void transfer_forget_connections(struct transfer *t);
+/* A header of a redirect that is followed: the next hop has a choice of its own between proxies. */
+void transfer_follow(struct transfer *t, const char *line, size_t len);
+/* Whether a proxy has refused it, on its own account. */
+bool transfer_is_refused_by_proxy(struct transfer *t);
+
+/* ---- transfer_clock.c ---- */
+
+/* It failed. True: the other side is asked for its time, and transfer_finish() comes after that. */
+bool transfer_asks_for_time(struct transfer *t, CURLcode code);
+/* What is wrong with the certificate's time, for people. */
+void transfer_describe_time(const struct transfer *t, char *out, size_t room);
 
 #endif

@@ -1,15 +1,17 @@
 #!/bin/bash
 # A registry of several addresses of which one drops what is sent to it, and a kept connection that has died without a word: a pull
-# waits about a second, once. In a network of its own; beside it the time that curl takes.
+# waits about a second, once. In a network of its own; with COMPARE=1 beside it the times of curl and of
+# crane (from the chroot of make test-engines): - is none within 20 s.
 [ -n "${ENTREPOT_NETNS:-}" ] || {
     unshare -n -m true 2>/dev/null || { echo "cannot make a network namespace here"; exit 77; }
     ENTREPOT_NETNS=1 exec unshare -n -m bash "$0"
 }
 . "$(dirname "$0")/../lib.sh"
 need_root
+need ip openssl nginx
 command -v nft >/dev/null || skip "needs nftables"
 ip link set lo up
-for a in 10.9.0.1 10.9.0.2 10.9.0.3; do ip addr add "$a/32" dev lo; done
+for a in 10.9.0.1 10.9.0.2 10.9.0.3 10.9.0.4; do ip addr add "$a/32" dev lo; done
 for a in fd00:9::1 fd00:9::2; do ip addr add "$a/128" dev lo nodad; done
 nft -f - <<'NFT' || skip "no nftables in this kernel"
 table inet faults {
@@ -18,13 +20,14 @@ table inet faults {
   set lost { type inet_service; }
   chain input {
     type filter hook input priority 0;
-    ip daddr @dead4 tcp dport 8000 drop
-    ip6 daddr @dead6 tcp dport 8000 drop
+    ip daddr @dead4 tcp dport 8000-8999 drop
+    ip6 daddr @dead6 tcp dport 8000-8999 drop
     tcp sport @lost drop
     tcp dport @lost drop
   }
 }
 NFT
+OTHERS=()
 cat >"$W/hosts" <<'EOT'
 127.0.0.1 localhost
 10.9.0.1 first.test
@@ -38,43 +41,43 @@ fd00:9::2 four.test
 10.9.0.1 both.test
 10.9.0.3 both.test
 10.9.0.2 well.test
+10.9.0.1 many.test
+fd00:9::1 many.test
+10.9.0.4 many.test
+10.9.0.2 many.test
+10.9.0.1 secret.test
+10.9.0.2 secret.test
+10.9.0.1 multi.test
+10.9.0.2 multi.test
 EOT
 mount --bind "$W/hosts" /etc/hosts
-cat >"$W/registry.py" <<'PY'
-import hashlib, socket, socketserver, sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class H(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        name, ref = self.path.split("/manifests/")
-        body = ('{"schemaVersion":2,"manifests":[],"annotations":{"n":"%s"}}' % ref).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/vnd.oci.image.index.v1+json")
-        self.send_header("Docker-Content-Digest", "sha256:" + hashlib.sha256(body).hexdigest())
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-    do_HEAD = do_GET
-    def log_message(self, *a):
-        print(self.client_address, self.command, self.path, file=sys.stderr, flush=True)
-class S(ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-    def server_bind(self):
-        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-S(("::", 8000), H).serve_forever()
-PY
-python3 "$W/registry.py" 2>"$W/registry.log" &
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext "subjectAltName=DNS:secret.test,DNS:multi.test" \
+    -keyout "$W/key.pem" -out "$W/ca.pem" 2>/dev/null
+python3 tests/network/registry.py 8000 "$W/requests" &
+PIDS+=($!)
+python3 tests/network/registry.py 8443 "$W/requests.tls" "$W/ca.pem" "$W/key.pem" &
+PIDS+=($!)
+cat >"$W/nginx.conf" <<NGINX
+daemon off; pid $W/nginx.pid; error_log stderr; worker_processes 1;
+events {}
+http {
+    access_log $W/nginx.requests; client_body_temp_path $W/t1; proxy_temp_path $W/t2; fastcgi_temp_path $W/t3; uwsgi_temp_path $W/t4; scgi_temp_path $W/t5;
+    server { listen [::]:8444 ssl http2 ipv6only=off; ssl_certificate $W/ca.pem; ssl_certificate_key $W/key.pem;
+        location / { proxy_pass http://10.9.0.2:8000; } }
+}
+NGINX
+nginx -c "$W/nginx.conf" 2>"$W/nginx.log" &
 PIDS+=($!)
 wait_for 10 curl -sf http://well.test:8000/v2/x/manifests/1 || fail "the registry does not start"
 
 more=
-for h in first second six four both; do
+for h in first second six four both many; do
     more="$more
   - {name: $h.test, endpoints: [\"http://$h.test:8000\"], insecure: true, trusted_hosts: [\"$h.test\"]}"
 done
 LOG=debug entrepot_start 1 "$more
+  - {name: secret.test, endpoints: [\"https://secret.test:8443\"], ca: $W/ca.pem, trusted_hosts: [\"*.test\"]}
+  - {name: multi.test, endpoints: [\"https://multi.test:8444\"], ca: $W/ca.pem, trusted_hosts: [\"*.test\"]}
   - {name: well.test, endpoints: [\"http://well.test:8000\"], insecure: true, trusted_hosts: [\"well.test\"]}
 fetchers: 1"
 first_byte() { # URL...: seconds; fails unless it is 200
@@ -83,14 +86,46 @@ first_byte() { # URL...: seconds; fails unless it is 200
 through() { first_byte "http://127.0.0.1:$PORT/v2/$1/x/manifests/$2"; } # HOST.test TAG
 within() { awk -v t="$1" -v most="$2" 'BEGIN {exit !(t <= most)}' || fail "$3: $1 s, and $2 s would have been enough"; }
 
-nft add element inet faults dead4 '{ 10.9.0.1 }'
+nft add element inet faults dead4 '{ 10.9.0.1, 10.9.0.4 }'
 nft add element inet faults dead6 '{ fd00:9::1 }'
-say "one address of two drops everything: seconds to the first byte, the first time and the next, and curl's"
-for h in first second six four; do
+url_of() {
+    case $1 in
+    secret) echo https://secret.test:8443 ;;
+    multi) echo https://multi.test:8444 ;;
+    *) echo "http://$1.test:8000" ;;
+    esac
+}
+HOSTS="first second six four secret multi many"
+sid=${ENTREPOT_SID:-/var/cache/entrepot-tests/sid}
+crane_starts() { # HOST
+    local url begun
+    url=$(url_of "$1") begun=$(date +%s.%N)
+    timeout 20 chroot "$sid" crane manifest --insecure "${url#*://}/xx:1" >/dev/null 2>"$W/crane.$1.log" || return 0
+    echo "$(date +%s.%N) $begun" | awk '{printf "%.3f", $1 - $2}' >"$W/crane.$1"
+}
+curl_starts() { first_byte -k "$(url_of "$1")/v2/x/manifests/1" >"$W/curl.$1" || true; }
+others() { # HOST: their seconds, of COMPARE
+    [ -z "${COMPARE:-}" ] || for t in curl crane; do
+        if [ -s "$W/$t.$1" ]; then cat "$W/$t.$1"; else echo -; fi
+    done
+}
+if [ -n "${COMPARE:-}" ]; then
+    [ -x "$sid/usr/bin/crane" ] || fail "no crane in $sid"
+    mount --bind "$W/hosts" "$sid/etc/hosts"
+    for h in $HOSTS; do
+        crane_starts $h &
+        OTHERS+=($!)
+        curl_starts $h &
+        OTHERS+=($!)
+    done
+    wait "${OTHERS[@]}" # all at once: they take their time
+fi
+say "addresses of which all but one drop everything: seconds to the first byte, the first time, the next${COMPARE:+; curl, crane}"
+for h in $HOSTS; do
     one=$(through $h.test "$h-1") || fail "$h: it was not got past the dead address"
     two=$(through $h.test "$h-2") || fail "$h: the second time"
-    printf '  %-7s %6s %6s %6s\n' "$h" "$one" "$two" "$(first_byte "http://$h.test:8000/v2/x/manifests/1" || echo none)"
-    within "$one" 2.5 "$h"
+    printf '  %-7s %9s %9s %9s %9s\n' "$h" "$one" "$two" $(others $h)
+    within "$one" "$([ $h = many ] && echo 4 || echo 2.5)" "$h"
     within "$two" 0.7 "$h, when the dead address is known"
 done
 
@@ -104,15 +139,18 @@ nft add element inet faults dead4 '{ 10.9.0.3 }' # the kept connection to it, to
 code=$(curl -s -o /dev/null -m 30 -w '%{http_code} %{time_total}' "http://127.0.0.1:$PORT/v2/both.test/y/manifests/never")
 case $code in 50[24]*) ;; *) fail "all addresses dead: $code" ;; esac
 
-say "a kept connection dies without a word: the request goes out again on a fresh one"
-through well.test warm >/dev/null
-port=$(ss -tnH state established "dst 10.9.0.2" | awk '{n = split($3, a, ":"); print a[n]}' | head -n 1)
-[ -n "$port" ] || fail "no connection is kept"
-nft add element inet faults lost "{ $port }"
-t=$(through well.test after) || fail "a dead connection is an error"
-echo "  $t s"
-within "$t" 2.5 "a dead connection"
-is "$(grep -c 'GET /v2/x/manifests/after' "$W/registry.log")" 1 "requests that reached the registry"
-t=$(through well.test again) || fail "the next request"
-within "$t" 0.7 "the next request"
+say "a kept connection dies without a word: the request goes out again on a fresh one; HTTP/1.1, TLS, HTTP/2"
+for h in well secret multi; do
+    through $h.test warm >/dev/null
+    ports=$(ss -tnH state established "dst 10.9.0.2 and dport = :$(url_of $h | sed 's/.*://')" | awk '{n = split($3, a, ":"); print a[n]}' | paste -sd ,)
+    [ -n "$ports" ] || fail "$h: no connection is kept"
+    nft add element inet faults lost "{ $ports }"
+    t=$(through $h.test "after-$h") || fail "$h: a dead connection is an error"
+    echo "  $h $t s"
+    within "$t" 3 "$h: a dead connection"
+    awk -v t="$t" 'BEGIN {exit !(t > 1)}' || fail "$h: the connection was not dead"
+    is "$(cat "$W/requests" "$W/requests.tls" | grep -c "^GET .* /v2/x/manifests/after-$h")" 1 "$h: requests that reached the registry"
+    t=$(through $h.test again) || fail "$h: the next request"
+    within "$t" 0.7 "$h: the next request"
+done
 entrepot_stop

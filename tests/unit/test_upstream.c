@@ -334,33 +334,6 @@ static void addresses(void **state UNUSED)
             fail_msg("%s", cases[i].address);
 }
 
-static void named_hosts(void **state UNUSED)
-{
-    static const char *const named[] = {"minio.internal", "*.corp.example", "10.1.2.3", "::1", NULL};
-    static const struct {
-        const char *url;
-        bool is_named;
-    } cases[] = {
-        {"https://minio.internal/x", true},
-        {"http://MINIO.internal:9000", true},
-        {"https://a.b.corp.example?x", true},
-        {"https://corp.example/", false},
-        {"https://evil.example/.corp.example", false},
-        {"https://minio.internal@evil.example/", false},
-        {"https://user:pw@minio.internal/", true},
-        {"https://10.1.2.3:1/", true},
-        {"https://10.1.2.30/", false},
-        {"http://[::1]:80/", true},
-        {"http://evil.example#minio.internal", false},
-        {"minio.internal", false},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if (reach_is_named(cases[i].url, named) != cases[i].is_named)
-            fail_msg("%s", cases[i].url);
-    assert_false(reach_is_named("https://minio.internal/", NULL));
-}
-
 /* ---- which endpoint is asked ---- */
 
 static void breakers(void **state UNUSED)
@@ -495,7 +468,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses),
-        cmocka_unit_test(named_hosts),
         cmocka_unit_test(breakers),
         cmocka_unit_test(challenges),
         cmocka_unit_test(response_headers),

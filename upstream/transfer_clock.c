@@ -1,0 +1,100 @@
+/* A certificate that has expired, or is not valid yet, may be well, and this node's clock wrong: boards without a battery begin
+ * in 1970. The other side is asked for its time, to say which. Who it is cannot be known by then, so this request sends
+ * nothing of ours, shares no connection with others, and nothing but the message depends on its answer. */
+#include "upstream/transfer_private.h"
+
+#include "base/clock.h"
+#include "upstream/response.h"
+
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    CLOCK_PROBE_MS = 3000,
+    CLOCK_SLACK_S = 120, /* a clock that is not off by more is right */
+};
+
+static void take_time(void *arg, const struct transfer_response *r, const struct err *err UNUSED)
+{
+    struct transfer *t = arg;
+
+    t->clock_probe = NULL;
+    t->response.date = r->date;
+    transfer_finish(t, CURLE_PEER_FAILED_VERIFICATION);
+}
+
+bool transfer_asks_for_time(struct transfer *t, CURLcode code)
+{
+    char *url = NULL;
+    long result = 0;
+
+    if (code != CURLE_PEER_FAILED_VERIFICATION || t->clock_probed || t->cancelled)
+        return false;
+    curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &result);
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if ((result != X509_V_ERR_CERT_HAS_EXPIRED && result != X509_V_ERR_CERT_NOT_YET_VALID) || !url)
+        return false;
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    _cleanup_free_ char *probe = xasprintf("%.*s/v2/", (int)(host - url + (long)strcspn(host, "/?#")), url);
+    t->verify_result = result;
+    t->clock_probed = true;
+    curl_multi_remove_handle(t->engine->multi, t->easy);
+    response_reset(&t->response);
+    t->clock_probe = transfer_start(t->engine, &(struct transfer_request){.method = "HEAD",
+                                                                          .url = probe,
+                                                                          .range_first = -1,
+                                                                          .insecure = true,
+                                                                          .isolated = true,
+                                                                          .named = t->named,
+                                                                          .connect_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .total_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .on_done = take_time,
+                                                                          .arg = t});
+    return true;
+}
+
+/* "1 day 2 h", "5 h 30 min", "7 min" */
+static void name_span(int64_t s, char *out, size_t room)
+{
+    int days = (int)(s / 86400), hours = (int)(s / 3600 % 24), minutes = (int)(s / 60 % 60);
+
+    if (days > 0)
+        snprintf(out, room, "%d day%s %d h", days, days > 1 ? "s" : "", hours);
+    else if (hours > 0)
+        snprintf(out, room, "%d h %d min", hours, minutes);
+    else
+        snprintf(out, room, "%d min", minutes);
+}
+
+static void name_time(int64_t s, char *out, size_t room)
+{
+    const time_t when = (time_t)s;
+    struct tm tm;
+
+    gmtime_r(&when, &tm);
+    strftime(out, room, "%Y-%m-%d %H:%M UTC", &tm);
+}
+
+void transfer_describe_time(const struct transfer *t, char *out, size_t room)
+{
+    const char *what = t->verify_result == X509_V_ERR_CERT_HAS_EXPIRED ? "its certificate has expired"
+                                                                       : "its certificate is not valid yet";
+    int64_t now = clock_now_s(), theirs = t->response.date, off = now - theirs;
+    char span[32], here[32], there[32];
+
+    name_span(llabs(off), span, sizeof(span));
+    name_time(now, here, sizeof(here));
+    name_time(theirs, there, sizeof(there));
+    if (theirs <= 0)
+        snprintf(out, room, "%s, if this node's clock is right (%s)", what, here);
+    else if (llabs(off) <= CLOCK_SLACK_S)
+        snprintf(out, room, "%s (this node's clock and the registry's agree: %s)", what, here);
+    else
+        snprintf(
+            out, room,
+            "%s by this node's clock, which is %s %s what the registry's Date says (%s here, %s there): set the clock",
+            what, span, off > 0 ? "ahead of" : "behind", here, there);
+}
