@@ -61,6 +61,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
             it->err = *r->err;
         if (it->attempts == 0) /* later ones go on from what this pull has fetched */
             it->had = r->had;
+        it->got += r->got;
         snprintf(it->unchecked, sizeof(it->unchecked), "%s", r->unchecked ? r->unchecked : "");
         it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;
         it->next = r->next ? body_ref((struct body *)r->next) : NULL;
