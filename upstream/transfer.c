@@ -208,12 +208,14 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         why = "its headers are over our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
+    } else if (code == CURLE_SSL_CONNECT_ERROR && strstr(t->detail, "wrong version number")) {
+        why = "it does not speak TLS there: if it is a plain HTTP registry, its endpoint begins with http://";
     } else if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_PARTIAL_FILE || code == CURLE_WEIRD_SERVER_REPLY ||
                code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM ||
                code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR) {
         kind = ERR_UPSTREAM;
     }
-    if (strstr(why, "://")) /* curl's own text may hold a URL, which may hold secrets */
+    if (why == t->detail && strstr(why, "://")) /* curl's own text may hold a URL, which may hold secrets */
         why = curl_easy_strerror(code);
     err_set(err, kind, "%s: %.240s", where.data, why);
     err->status = t->said_head ? t->response.status : 0;
