@@ -98,12 +98,12 @@ static void mark_shared(struct image_tree *tree, struct index_txn *t)
 {
     struct share s = {tree, true};
 
-    while (s.changed) {
+    for (bool first = true; s.changed; first = false) {
         s.changed = false;
         for (size_t i = 0; i < tree->count; i++) {
             struct image_leaf *l = &tree->list[i];
             struct climb c = {.tree = tree, .t = t, .found = note_found, .arg = &l->shared, .at = l->digest};
-            if (!l->shared)
+            if (first && !l->shared)
                 rows_each_holder(t, &l->digest, climb_holder, &c);
             if (l->shared && l->manifest)
                 rows_each_child(t, &l->digest, share_child, &s);
