@@ -24,7 +24,7 @@ SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
 else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
 B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
-SUITES   ?= unit protocol concurrency recovery identity patience airgap
+SUITES   ?= unit protocol concurrency recovery identity patience network airgap
 endif
 # A sanitizer makes everything slow: less of what is random.
 ifneq ($(SANITIZE),)
@@ -34,7 +34,7 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery identity patience airgap systemd e2e
+SUITES   ?= unit protocol concurrency recovery identity patience network airgap systemd e2e
 T        ?=
 
 ROOMS    := base cache upstream gc proxy
@@ -65,7 +65,7 @@ BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca
 ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
 	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
-	nginx-light,nginx=nginx iproute2=ip mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
+	nginx-light,nginx=nginx iproute2=ip nftables=nft mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
 # Those of the suite systemd, which boots a Debian.
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=

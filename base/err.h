@@ -22,6 +22,7 @@ enum err_code {
     ERR_IO,          /* the disk or a file failed */
     ERR_NO_SPACE,    /* no room on the disk */
     ERR_CORRUPT,     /* what the cache holds is damaged */
+    ERR_OUTDATED,    /* what the cache holds was written by a version too old to be read */
     ERR_UNVERIFIED,  /* a file changed since its digest was verified */
     ERR_DIGEST,      /* bytes do not match their digest */
     ERR_DENIED,      /* upstream refuses the identity (401, 403) */

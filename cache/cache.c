@@ -3,38 +3,55 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/layout.h"
+#include "cache/upgrade.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
 
 enum { MEMORY_BYTES = 8 << 20, LOST_CHILDREN = 128 };
 
-/* Out of the way, for whoever wants to look; what it knew is made anew. */
-static bool move_aside(const char *dir, struct err *err)
+/* Out of the way, for whoever wants to look; what it knew is made anew. Returns where it is now; the caller frees. */
+static char *move_aside(const char *dir, const char *why, struct err *err)
 {
-    _cleanup_free_ char *aside = xasprintf("%s.damaged-%lld", dir, (long long)clock_now_s());
+    char *aside = xasprintf("%s.%s-%lld", dir, why, (long long)clock_now_s());
 
-    if (rename(dir, aside) != 0)
-        return err_errno(err, ERR_IO, "moving %s aside", dir);
+    if (rename(dir, aside) != 0) {
+        err_errno(err, ERR_IO, "moving %s aside", dir);
+        free(aside);
+        return NULL;
+    }
     log_error("moved to %s; the index is made anew from the blobs, which takes a while and can be deleted after that",
               aside);
-    return true;
+    return aside;
+}
+
+static struct index *open_current(const char *dir, struct err *err)
+{
+    mkdir(dir, 0700);
+    struct index *index = index_open(dir, 0, err);
+    if (index && !upgrade_index(index, err)) {
+        index_close(index);
+        return NULL;
+    }
+    return index;
 }
 
 static struct index *open_index(struct cache *c, const char *dir, struct err *err)
 {
-    struct index *index;
+    struct index *index = open_current(dir, err);
+    bool outdated = !index && err->code == ERR_OUTDATED;
 
-    mkdir(dir, 0700);
-    index = index_open(dir, 0, err);
-    if (index || err->code != ERR_CORRUPT)
+    if (index || (!outdated && err->code != ERR_CORRUPT))
         return index;
     log_error("%s", err->msg);
-    if (!move_aside(dir, err))
+    _cleanup_free_ char *aside = move_aside(dir, outdated ? "old" : "damaged", err);
+    if (!aside)
         return NULL;
     atomic_store(&c->rebuilding, true);
-    mkdir(dir, 0700);
-    return index_open(dir, 0, err);
+    index = open_current(dir, err);
+    if (index && outdated)
+        upgrade_take_tags(index, aside);
+    return index;
 }
 
 static void read_rebuilding(struct index_txn *t, void *arg)

@@ -105,6 +105,8 @@ void cache_put_manifest(struct cache *c, const char *repo, const char *tag, cons
  * on `loop` once everybody can see it. */
 void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms,
                    void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
+/* Somebody here says so. Blocks. */
+bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, struct err *err);
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
 /* The repository's registry says that it contains the blob; unless `is_private`, everybody may read that repository. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);

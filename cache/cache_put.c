@@ -58,8 +58,9 @@ static bool hold_by_digest(struct index_txn *t, uint64_t repo, const struct put 
 static bool share(struct index_txn *t, const struct put *p, struct err *err)
 {
     char host[REF_HOST_MAX + 1];
+    struct blob_row row;
 
-    if (p->is_private || p->body || p->tag)
+    if (p->is_private || p->body || p->tag || !rows_get_blob(t, &p->digest, &row) || !(row.flags & BLOB_PRIVATE))
         return true;
     snprintf(host, sizeof(host), "%.*s", (int)MIN(strcspn(p->repo, "/"), sizeof(host) - 1), p->repo);
     return !rows_sent_by(t, host, &p->digest) || rows_share_blob(t, &p->digest, err);
@@ -187,6 +188,18 @@ void cache_put_tag(struct cache *c, const char *repo, const char *tag, const str
     p->done = done;
     p->arg = arg;
     index_write(c->index, apply_put, end_put, p, loop);
+}
+
+bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, struct err *err)
+{
+    struct put *p = put_new(c, repo, tag, d);
+
+    p->tag_row.checked_ms = p->tag_row.changed_ms = clock_now_ms();
+    bool ok = index_write_wait(c->index, apply_put, p, err);
+    put_free(p);
+    if (ok)
+        atomic_store(&c->tags_changed, true);
+    return ok;
 }
 
 static bool apply_visibility(struct index_txn *t, void *arg, struct err *err)

@@ -1,5 +1,6 @@
 #include "cache/index_private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -7,7 +8,8 @@
 
 enum {
     MAP_DEFAULT = 64 << 20,
-    BATCH_MAX = 1024, /* changes in one group commit */
+    BATCH_MAX = 1024,  /* changes in one group commit */
+    READERS_MS = 1000, /* between two looks for dead readers */
 };
 
 struct op {
@@ -88,7 +90,6 @@ static void unlock_readers(struct index *index)
     pthread_mutex_unlock(&index->readers_lock);
 }
 
-static bool open_env(struct index *index, struct err *err);
 static bool open_tables(struct index *index, struct err *err);
 
 /* After a failed write of its head, LMDB wants the environment to be opened anew. */
@@ -105,7 +106,7 @@ static bool reopen(struct index *index, struct err *err)
     if (index->env)
         mdb_env_close(index->env);
     index->env = NULL;
-    bool ok = open_env(index, err) && open_tables(index, err);
+    bool ok = index_open_env(index, err) && open_tables(index, err);
     if (!ok && index->env) {
         mdb_env_close(index->env);
         index->env = NULL;
@@ -222,6 +223,20 @@ static void finish_batch(struct ops *batch)
     }
 }
 
+/* A process that was killed in the middle of reading (a dump, a backup) would keep every page that was in use then from
+ * being used again, and the file would grow with every change. */
+static void forget_dead_readers(struct index *index)
+{
+    int64_t now = clock_mono_ms();
+    int dead = 0;
+
+    if (!index->env || now - index->readers_checked_ms < READERS_MS)
+        return;
+    index->readers_checked_ms = now;
+    if (mdb_reader_check(index->env, &dead) == 0 && dead > 0)
+        log_info("index: %d dead reader%s forgotten", dead, dead == 1 ? "" : "s");
+}
+
 static void *write_thread(void *arg)
 {
     struct index *index = arg;
@@ -240,6 +255,7 @@ static void *write_thread(void *arg)
         pthread_mutex_unlock(&index->lock);
         if (STAILQ_EMPTY(&batch))
             return NULL;
+        forget_dead_readers(index);
         commit_batch(index, &batch);
         finish_batch(&batch);
     }
@@ -321,25 +337,6 @@ bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, 
 
 /* ---- open and close ---- */
 
-static bool check_schema(struct index_txn *t, void *arg UNUSED, struct err *err)
-{
-    const uint32_t ours = INDEX_SCHEMA;
-    uint32_t theirs = 0;
-    struct slice v;
-
-    if (!txn_get(t, TABLE_META, "schema", 6, &v, NULL))
-        return txn_put(t, TABLE_META, "schema", 6, &ours, sizeof(ours), err);
-    memcpy(&theirs, v.data, MIN(v.len, sizeof(theirs)));
-    if (theirs == ours)
-        return true;
-    if (theirs < ours)
-        return err_set(err, ERR_CORRUPT, "the index has schema %u of an older version, this one has %u", theirs, ours);
-    return err_set(err, ERR_UNSUPPORTED,
-                   "the index has schema %u of a newer version, this one knows %u: run the version that wrote it, or "
-                   "move the index folder away and it is made anew from the blobs",
-                   theirs, ours);
-}
-
 static bool open_tables(struct index *index, struct err *err)
 {
     MDB_txn *txn;
@@ -358,7 +355,7 @@ static bool open_tables(struct index *index, struct err *err)
     return rc == 0 ? true : index_err(err, rc, "opening the tables");
 }
 
-static bool open_env(struct index *index, struct err *err)
+bool index_open_env(struct index *index, struct err *err)
 {
     size_t map_size = index->map_size;
     struct stat st;
@@ -400,7 +397,7 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
         err_set(err, ERR_CORRUPT, "it was found to be damaged when it was used last");
         goto fail;
     }
-    if (!open_env(index, err) || !open_tables(index, err))
+    if (!index_open_env(index, err) || !index_compact(index, err) || !open_tables(index, err))
         goto fail;
     int rc = pthread_create(&index->writer, NULL, write_thread, index);
     if (rc != 0) {
@@ -409,7 +406,7 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
         goto fail;
     }
     index->writing = true;
-    if (index_write_wait(index, check_schema, NULL, err)) {
+    if (index_write_wait(index, index_check_schema, NULL, err)) {
         index_restock(index);
         return index;
     }

@@ -1,4 +1,4 @@
-/* index_private.h - shared by index.c, index_txn.c and index_damage.c only. */
+/* index_private.h - shared by index*.c only. */
 #ifndef ENTREPOT_CACHE_INDEX_PRIVATE_H
 #define ENTREPOT_CACHE_INDEX_PRIVATE_H
 
@@ -34,6 +34,8 @@ struct index {
     pthread_key_t reader_key;
     pthread_t writer;
     bool writing;
+    uint32_t schema;            /* when it was opened */
+    int64_t readers_checked_ms; /* the writer's; monotonic */
     /* shared, under lock */
     pthread_mutex_t lock;
     pthread_cond_t more;
@@ -52,6 +54,13 @@ struct index_txn {
 
 /* Opens the tables; creates them (in a write transaction) if they may be. Returns LMDB's code. */
 int index_open_tables(struct index *index, MDB_txn *txn, bool create);
+int index_open_table(struct index *index, MDB_txn *txn, enum index_table table, bool create);
+/* Opens the environment in index->dir. Errors: as index_open(). */
+bool index_open_env(struct index *index, struct err *err);
+/* index_schema.c */
+bool index_check_schema(struct index_txn *t, void *arg, struct err *err);
+/* index_compact.c: before there is a writer or a reader. Errors: as index_open(); not being able to is none. */
+bool index_compact(struct index *index, struct err *err);
 /* index_damage.c */
 bool index_is_marked(const char *dir);
 /* Whether everything that is in use is there, after opening. Errors: ERR_IO, ERR_CORRUPT. */

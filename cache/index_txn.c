@@ -171,11 +171,17 @@ void txn_each_value(struct index_txn *t, enum index_table table, const void *key
     visit(t, table, val(key, key_len), MDB_SET_KEY, MDB_NEXT_DUP, fn, arg);
 }
 
+int index_open_table(struct index *index, MDB_txn *txn, enum index_table table, bool create)
+{
+    return mdb_dbi_open(txn, TABLES[table].name, (create ? MDB_CREATE : 0u) | TABLES[table].flags,
+                        &index->tables[table]);
+}
+
 int index_open_tables(struct index *index, MDB_txn *txn, bool create)
 {
     int rc = 0;
 
     for (int i = 0; i < TABLE_COUNT && rc == 0; i++)
-        rc = mdb_dbi_open(txn, TABLES[i].name, (create ? MDB_CREATE : 0u) | TABLES[i].flags, &index->tables[i]);
+        rc = index_open_table(index, txn, (enum index_table)i, create);
     return rc;
 }

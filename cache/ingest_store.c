@@ -225,7 +225,8 @@ static void not_kept(void *arg)
     struct ingest *i = arg;
 
     settle_room(i);
-    log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
+    if (!i->relay) /* why there is a relay has been logged */
+        log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
     ingest_finish(i, INGEST_UNKEPT, &i->worker_err);
     ingest_unref(i);
 }
@@ -286,7 +287,7 @@ static void keep(struct ingest *i)
     struct cache_room *room = &i->cache->room;
 
     if (i->relay) {
-        err_set(&i->worker_err, ERR_IO, "the disk is full or failing");
+        err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
         loop_post(i->owner, not_kept, i);
     } else if (room->ask) {
         room->ask(room->arg, i->size, false, answer_about_room, i, i->owner);

@@ -1,6 +1,7 @@
 #include "cache/manifest.h"
 
 #include "base/document.h"
+#include "base/platform.h"
 
 #include <stdio.h>
 
@@ -48,10 +49,11 @@ static void copy_type(char out[MEDIA_TYPE_MAX + 1], const json_t *object)
 static void read_platform(char out[PLATFORM_MAX + 1], const json_t *platform)
 {
     const char *os = document_text(platform, "os"), *arch = document_text(platform, "architecture");
-    const char *variant = document_text(platform, "variant");
+    const char *variant = document_text(platform, "variant"), *version = document_text(platform, "os.version");
 
     if (os && arch)
-        snprintf(out, PLATFORM_MAX + 1, "%s/%s%s%s", os, arch, variant ? "/" : "", variant ? variant : "");
+        snprintf(out, PLATFORM_MAX + 1, "%s/%s%s%s%s%s", os, arch, variant && *variant ? "/" : "",
+                 variant ? variant : "", version && *version ? ":" : "", version ? version : "");
 }
 
 /* A descriptor (image-spec descriptor.md). Its digest is what counts; there is room for it in m->parts. */
@@ -159,6 +161,26 @@ const struct part *manifest_part(const struct manifest *m, enum part_role role)
         if (m->parts[i].role == role)
             return &m->parts[i];
     return NULL;
+}
+
+const struct part *manifest_choose(const struct manifest *m, const char *platform)
+{
+    const struct part *best = NULL, *any = NULL;
+    int most = 0;
+
+    for (size_t i = 0; i < m->count; i++) {
+        const struct part *part = &m->parts[i];
+        if (part->role != PART_MANIFEST || part->attestation)
+            continue;
+        if (!any && !part->platform[0])
+            any = part;
+        int score = platform_score(platform, part->platform);
+        if (score > most) {
+            best = part;
+            most = score;
+        }
+    }
+    return best ? best : any;
 }
 
 bool part_is_foreign(const struct part *p)

@@ -123,17 +123,17 @@ void rows_each_tag(struct index_txn *t, uint64_t repo,
 void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
                         bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
-/* How a repository proved to contain a blob: it sent the bytes, or its registry said so. */
-enum proof { PROOF_BYTES = 'b', PROOF_WORD = 'w' };
-/* `repo` has proved to contain the blob, at `now` (seconds). */
+/* How a repository proved to contain a blob: it sent the bytes, its registry said so, or a manifest of it names it. */
+enum proof { PROOF_BYTES = 'b', PROOF_WORD = 'w', PROOF_NAMED = 'n' };
+/* `repo` has proved to contain the blob, at `now` (seconds), and so whatever it names if it is a manifest that is here. */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
                struct err *err);
 /* Whether some repository of this registry has sent its bytes: then the registry's word about its others is good, too.
  */
 bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d);
-/* Whether the repository may be believed to contain the blob: by a link, or because a manifest (or index) linked to it
- * names it. A private blob takes more: the bytes, or the word of a registry that has sent them; for anybody can write a
- * manifest that names a digest, and run a registry that says yes. */
+/* Whether the repository may be believed to contain the blob. For a private blob a manifest that names it is not enough:
+ * it takes the bytes, or the word of a registry that has sent them; for anybody can write a manifest that names a digest,
+ * and run a registry that says yes. One row, however many hold the blob. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
 
 /* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
@@ -167,7 +167,8 @@ bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 
-/* A repository through which the blob came: linked to it, or to a manifest that names it, or with a tag of it. False if none is known. */
+/* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is known.
+ */
 bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1]);
 
 /* Something in the tables that contradicts the invariants in index.h, with what rows_repair() needs. */
@@ -181,6 +182,7 @@ struct finding {
         FINDING_HELD,       /* a row in `parent` that nothing accounts for */
         FINDING_TOTALS,     /* the totals are not the sum of the blobs */
         FINDING_REPOSITORY, /* a tag of an unknown repository */
+        FINDING_LINK,       /* a child that is not linked to a repository its manifest is linked to */
         FINDING_UNREADABLE, /* a row that cannot be decoded; not repaired */
     } kind;
     struct digest digest;

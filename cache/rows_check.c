@@ -15,6 +15,7 @@ const char *finding_text(const struct finding *f)
         [FINDING_HELD] = "has a reference that nothing accounts for",
         [FINDING_TOTALS] = "the totals are not the sum of all blobs",
         [FINDING_REPOSITORY] = "has a tag of an unknown repository",
+        [FINDING_LINK] = "is named by a manifest, and not known to be in all repositories that have the manifest",
         [FINDING_UNREADABLE] = "has a row that cannot be read",
     };
 
@@ -103,6 +104,9 @@ static bool check_child(void *arg, const struct slice *key, const struct slice *
     f.digest = f.child.digest;
     f.kind = FINDING_UNHELD;
     if (reference_of(c->t, &f.holder.manifest, &f.child) && !rows_holds(c->t, &f.digest, &f.holder))
+        complain(c, &f);
+    f.kind = FINDING_LINK;
+    if (reference_of(c->t, &f.holder.manifest, &f.child) && !rows_child_is_linked(c->t, &f.holder.manifest, &f.digest))
         complain(c, &f);
     return true;
 }
@@ -225,6 +229,9 @@ bool rows_repair(struct index_txn *t, const struct finding *f, struct err *err)
         if (f->holder.kind == 'm' && !reference_of(t, &f->holder.manifest, &f->child))
             return true;
         return rows_hold(t, &f->digest, &f->holder, err);
+    case FINDING_LINK:
+        return !reference_of(t, &f->holder.manifest, &f->child) ||
+               rows_link_child(t, &f->holder.manifest, &f->digest, err);
     case FINDING_HELD:
         return is_accounted_for(t, &f->digest, &f->holder) || rows_release(t, &f->digest, &f->holder, err);
     case FINDING_TOTALS:

@@ -1,12 +1,10 @@
-/* Which repositories have proved to contain a blob. */
+/* Which repositories have proved to contain a blob. That is looked up by what is asked, one row for a repository and a
+ * digest, however many manifests hold the blob: whatever a manifest names is linked to each repository that the manifest
+ * is linked to, when either comes (PROOF_NAMED). A link exists while its blob is stored or somebody holds it. */
 #include "cache/rows.h"
 #include "cache/rows_codec.h"
 
-enum {
-    LINK_DEPTH = 3, /* blob <- manifest <- index <- index */
-    LINK_HOLDERS = 256,
-    LINK_VALUE_LEN = 9, /* when, how */
-};
+enum { LINK_VALUE_LEN = 9 /* when, how */ };
 
 static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct digest *d)
 {
@@ -18,52 +16,183 @@ static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct di
 
 static enum proof proof_of(const struct slice *v)
 {
-    return v->len == LINK_VALUE_LEN && ((const uint8_t *)v->data)[8] == PROOF_BYTES ? PROOF_BYTES : PROOF_WORD;
+    uint8_t how = v->len == LINK_VALUE_LEN ? ((const uint8_t *)v->data)[8] : PROOF_WORD;
+
+    return how == PROOF_BYTES || how == PROOF_NAMED ? (enum proof)how : PROOF_WORD;
 }
 
-bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
-               struct err *err)
+static int strength(enum proof p)
+{
+    return p == PROOF_BYTES ? 2 : p == PROOF_WORD ? 1 : 0;
+}
+
+static bool write_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
+                       struct err *err)
 {
     uint8_t key[LINK_LEN_MAX], v[LINK_VALUE_LEN];
-    struct slice old;
 
-    if (txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &old, NULL) && proof_of(&old) == PROOF_BYTES)
-        proof = PROOF_BYTES;
     put_le64(v, now);
     v[8] = (uint8_t)proof;
     return txn_put(t, TABLE_LINK, key, link_key(key, repo, d), v, sizeof(v), err);
 }
 
-/* The manifests that hold a blob, at most LINK_HOLDERS. */
-struct manifests {
-    size_t count;
-    struct digest list[LINK_HOLDERS];
-};
-
-static bool add_manifest_holder(void *arg, const struct holder *h)
-{
-    struct manifests *m = arg;
-
-    if (h->kind == 'm')
-        m->list[m->count++] = h->manifest;
-    return m->count < LINK_HOLDERS;
-}
-
-static bool linked_within(struct index_txn *t, uint64_t repo, const struct digest *d, int depth)
+/* Links it unless it is linked as well already; *fresh: it was not linked at all. */
+static bool put_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
+                     bool *fresh, struct err *err)
 {
     uint8_t key[LINK_LEN_MAX];
-    bool found = txn_has(t, TABLE_LINK, key, link_key(key, repo, d));
+    struct slice old;
 
-    if (found || depth == 0)
-        return found;
-    struct manifests *m = xmalloc(sizeof(*m));
-    m->count = 0;
-    rows_each_holder(t, d, add_manifest_holder, m);
-    for (size_t i = 0; i < m->count && !found; i++)
-        found = linked_within(t, repo, &m->list[i], depth - 1);
-    free(m);
-    return found;
+    *fresh = !txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &old, NULL);
+    return (!*fresh && strength(proof_of(&old)) >= strength(proof)) || write_link(t, repo, d, proof, now, err);
 }
+
+/* ---- what manifests name ---- */
+
+struct named {
+    size_t count, room;
+    struct digest *list;
+};
+
+static void add_named(struct named *n, const struct digest *d)
+{
+    if (n->count == n->room) {
+        n->room = n->room ? 2 * n->room : 64;
+        n->list = xrealloc(n->list, n->room * sizeof(*n->list));
+    }
+    n->list[n->count++] = *d;
+}
+
+static bool name_child(void *arg, const struct child *c)
+{
+    if (c->role != CHILD_SUBJECT)
+        add_named(arg, &c->digest);
+    return true;
+}
+
+/* Links to the repository what is in the list, and whatever that names in turn. What was linked before has been through
+ * here. Leaves the list empty. */
+static bool link_named(struct index_txn *t, uint64_t repo, struct named *n, int64_t now, struct err *err)
+{
+    bool ok = true, fresh;
+
+    while (n->count > 0 && ok) {
+        struct digest d = n->list[--n->count];
+        ok = put_link(t, repo, &d, PROOF_NAMED, now, &fresh, err);
+        if (ok && fresh)
+            rows_each_child(t, &d, name_child, n);
+    }
+    return ok;
+}
+
+bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
+               struct err *err)
+{
+    struct named n = {0};
+    bool fresh, ok = put_link(t, repo, d, proof, now, &fresh, err);
+
+    if (ok && fresh)
+        rows_each_child(t, d, name_child, &n);
+    ok = ok && link_named(t, repo, &n, now, err);
+    free(n.list);
+    return ok;
+}
+
+/* ---- visiting the links of a blob ---- */
+
+struct link_list {
+    const struct digest *d;
+    uint64_t from; /* repositories are visited in the order of their ids */
+    size_t count;
+    struct {
+        uint64_t repo;
+        int64_t when;
+        enum proof proof;
+    } list[64];
+};
+
+static bool add_link(void *arg, const struct slice *key, const struct slice *value)
+{
+    struct link_list *l = arg;
+    size_t len = digest_key_len(l->d);
+
+    if (key->len != len + ID_LEN || memcmp(key->data, digest_key(l->d), len) != 0)
+        return false;
+    l->list[l->count].repo = get_be64((const uint8_t *)key->data + len);
+    l->list[l->count].when = value->len == LINK_VALUE_LEN ? get_le64(value->data) : 0;
+    l->list[l->count++].proof = proof_of(value);
+    return l->count < ARRAY_LEN(l->list);
+}
+
+/* The next of them; false if there is none left. Between two calls rows may be written. */
+static bool next_links(struct index_txn *t, struct link_list *l)
+{
+    uint8_t key[LINK_LEN_MAX];
+
+    l->count = 0;
+    txn_each(t, TABLE_LINK, key, link_key(key, l->from, l->d), add_link, l);
+    if (l->count > 0)
+        l->from = l->list[l->count - 1].repo + 1;
+    return l->count > 0;
+}
+
+bool rows_link_children(struct index_txn *t, const struct digest *manifest, struct err *err)
+{
+    struct link_list l = {.d = manifest};
+    struct named n = {0};
+    bool ok = true;
+
+    while (ok && next_links(t, &l))
+        for (size_t i = 0; i < l.count && ok; i++) {
+            rows_each_child(t, manifest, name_child, &n);
+            ok = link_named(t, l.list[i].repo, &n, l.list[i].when, err);
+        }
+    free(n.list);
+    return ok;
+}
+
+bool rows_link_child(struct index_txn *t, const struct digest *manifest, const struct digest *child, struct err *err)
+{
+    struct link_list l = {.d = manifest};
+    struct named n = {0};
+    bool ok = true;
+
+    while (ok && next_links(t, &l))
+        for (size_t i = 0; i < l.count && ok; i++) {
+            add_named(&n, child);
+            ok = link_named(t, l.list[i].repo, &n, l.list[i].when, err);
+        }
+    free(n.list);
+    return ok;
+}
+
+bool rows_child_is_linked(struct index_txn *t, const struct digest *manifest, const struct digest *child)
+{
+    struct link_list l = {.d = manifest};
+    uint8_t key[LINK_LEN_MAX];
+
+    while (next_links(t, &l))
+        for (size_t i = 0; i < l.count; i++)
+            if (!txn_has(t, TABLE_LINK, key, link_key(key, l.list[i].repo, child)))
+                return false;
+    return true;
+}
+
+bool rows_drop_links(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    struct link_list l = {.d = d};
+    bool held = rows_references(t, d) > 0;
+    uint8_t key[LINK_LEN_MAX];
+
+    while (next_links(t, &l))
+        for (size_t i = 0; i < l.count; i++)
+            if (held ? !write_link(t, l.list[i].repo, d, PROOF_NAMED, l.list[i].when, err)
+                     : !txn_del(t, TABLE_LINK, key, link_key(key, l.list[i].repo, d), NULL, 0, NULL, err))
+                return false;
+    return true;
+}
+
+/* ---- questions ---- */
 
 struct on_host {
     struct index_txn *t;
@@ -100,78 +229,25 @@ bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d)
     return sent_by(t, host, strlen(host), d);
 }
 
-static bool private_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
+/* That a manifest names a private blob proves nothing: anybody can write one. */
+static bool opens_private(struct index_txn *t, uint64_t repo, const struct digest *d, const struct slice *link)
 {
-    uint8_t key[LINK_LEN_MAX];
     char name[REF_NAME_MAX + 1];
-    struct slice v;
 
-    if (!txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL))
-        return false;
-    return proof_of(&v) == PROOF_BYTES || (rows_repo_name(t, repo, name) && sent_by(t, name, strcspn(name, "/"), d));
+    return proof_of(link) == PROOF_BYTES ||
+           (proof_of(link) == PROOF_WORD && rows_repo_name(t, repo, name) && sent_by(t, name, strcspn(name, "/"), d));
 }
 
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
 {
-    struct blob_row row;
-
-    if (repo == 0)
-        return false;
-    if (rows_get_blob(t, d, &row) && row.flags & BLOB_PRIVATE)
-        return private_linked(t, repo, d);
-    return linked_within(t, repo, d, LINK_DEPTH);
-}
-
-struct link_list {
-    const struct digest *d;
-    size_t count;
-    uint64_t repos[64];
-};
-
-static bool add_link(void *arg, const struct slice *key, const struct slice *value UNUSED)
-{
-    struct link_list *l = arg;
-    size_t len = digest_key_len(l->d);
-
-    if (key->len != len + ID_LEN || memcmp(key->data, digest_key(l->d), len) != 0)
-        return false;
-    l->repos[l->count++] = get_be64((const uint8_t *)key->data + len);
-    return l->count < ARRAY_LEN(l->repos);
-}
-
-bool rows_drop_links(struct index_txn *t, const struct digest *d, struct err *err)
-{
-    struct link_list l = {.d = d};
     uint8_t key[LINK_LEN_MAX];
+    struct blob_row row;
+    struct slice v;
 
-    do {
-        l.count = 0;
-        txn_each(t, TABLE_LINK, digest_key(d), digest_key_len(d), add_link, &l);
-        for (size_t i = 0; i < l.count; i++)
-            if (!txn_del(t, TABLE_LINK, key, link_key(key, l.repos[i], d), NULL, 0, NULL, err))
-                return false;
-    } while (l.count == ARRAY_LEN(l.repos));
-    return true;
-}
-
-static bool find_within(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1], int depth)
-{
-    struct link_list l = {.d = d};
-
-    txn_each(t, TABLE_LINK, digest_key(d), digest_key_len(d), add_link, &l);
-    for (size_t i = 0; i < l.count; i++)
-        if (rows_repo_name(t, l.repos[i], name))
-            return true;
-    if (depth == 0)
+    if (repo == 0 || !txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL))
         return false;
-    struct manifests *m = xmalloc(sizeof(*m));
-    bool found = false;
-    m->count = 0;
-    rows_each_holder(t, d, add_manifest_holder, m);
-    for (size_t i = 0; i < m->count && !found; i++)
-        found = find_within(t, &m->list[i], name, depth - 1);
-    free(m);
-    return found;
+    const struct slice link = v;
+    return !rows_get_blob(t, d, &row) || !(row.flags & BLOB_PRIVATE) || opens_private(t, repo, d, &link);
 }
 
 struct tagged {
@@ -191,9 +267,12 @@ static bool look_at_tag(void *arg, const struct holder *h)
 bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1])
 {
     struct tagged tagged = {t, name, false};
+    struct link_list l = {.d = d};
 
-    if (find_within(t, d, name, LINK_DEPTH))
-        return true;
+    while (next_links(t, &l))
+        for (size_t i = 0; i < l.count; i++)
+            if (rows_repo_name(t, l.list[i].repo, name))
+                return true;
     rows_each_holder(t, d, look_at_tag, &tagged);
     return tagged.found;
 }

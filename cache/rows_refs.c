@@ -114,12 +114,19 @@ bool rows_hold(struct index_txn *t, const struct digest *d, const struct holder 
            rows_place(t, d, err);
 }
 
+/* Neither here nor wanted by anybody: nothing is known of it any more. */
+static bool forget_unknown(struct index_txn *t, const struct digest *d, struct err *err)
+{
+    return txn_has(t, TABLE_BLOB, digest_key(d), digest_key_len(d)) || rows_references(t, d) > 0 ||
+           rows_drop_links(t, d, err);
+}
+
 bool rows_release(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
 {
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
     return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err) &&
-           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_anew(t, d, err));
+           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_anew(t, d, err)) && forget_unknown(t, d, err);
 }
 
 struct holder_visit {
@@ -161,7 +168,8 @@ static bool tie(struct index_txn *t, const struct digest *manifest, const struct
         struct child back = {.role = CHILD_REFERRER, .digest = *manifest};
         struct blob_row subject;
         return child_put(t, &c->digest, &back, err) &&
-               (!rows_get_blob(t, &c->digest, &subject) || rows_hold(t, manifest, &by_subject, err));
+               (!rows_get_blob(t, &c->digest, &subject) ||
+                (rows_hold(t, manifest, &by_subject, err) && rows_link_child(t, &c->digest, manifest, err)));
     }
     return rows_hold(t, &c->digest, &by_manifest, err); /* a referrer that came before its subject */
 }
@@ -193,7 +201,7 @@ bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct
         if (waiting.list[i].role == CHILD_REFERRER)
             ok = tie(t, d, &waiting.list[i], err);
     free(waiting.list);
-    return ok;
+    return ok && rows_link_children(t, d, err);
 }
 
 bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err)

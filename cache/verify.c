@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { CHUNK = 1 << 20 };
+enum { CHUNK = 1 << 20, NAP_MS = 200 };
 
 struct check {
     struct cache *cache;
@@ -27,10 +27,11 @@ struct check {
 
 static void keep_pace(const struct verify_pace *pace, int64_t done, int64_t started_ms)
 {
-    int64_t due_ms = done * 1000 / pace->bytes_per_s, ahead = due_ms - (clock_mono_ms() - started_ms);
+    int64_t due_ms = started_ms + done * 1000 / pace->bytes_per_s, ahead;
 
-    if (ahead > 0)
-        nanosleep(&(struct timespec){ahead / 1000, ahead % 1000 * 1000000L}, NULL);
+    /* In short naps: who stops it does not want to wait for the rest. */
+    while ((ahead = due_ms - clock_mono_ms()) > 0 && !(pace->stop && pace->stop(pace->arg)))
+        nanosleep(&(struct timespec){.tv_nsec = MIN(ahead, (int64_t)NAP_MS) * 1000000L}, NULL);
 }
 
 /* `head`, if not NULL, gets the content: of files that may be manifests. */

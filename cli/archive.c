@@ -19,6 +19,9 @@ void archive_files_free(struct archive_files *a)
         free(a->list[i].text);
     }
     free(a->list);
+    free(a->opened);
+    if (a->path && a->fd >= 0)
+        close(a->fd);
     memset(a, 0, sizeof(*a));
 }
 
@@ -92,7 +95,7 @@ static char *resolve(const char *name, const char *target)
 
 /* ---- a tar archive ---- */
 
-static struct archive *open_tar(const char *path, struct err *err)
+static struct archive *open_tar(const struct archive_files *a, struct err *err)
 {
     struct archive *in = archive_read_new();
 
@@ -101,9 +104,10 @@ static struct archive *open_tar(const char *path, struct err *err)
     archive_read_support_filter_zstd(in);
     archive_read_support_filter_xz(in);
     archive_read_support_filter_bzip2(in);
-    if (archive_read_open_filename(in, path, PIECE) == ARCHIVE_OK)
+    archive_read_support_filter_lz4(in);
+    if (archive_read_open_filename(in, a->opened ? a->opened : a->path, PIECE) == ARCHIVE_OK)
         return in;
-    err_set(err, ERR_INVALID, "%s: %s", path, archive_error_string(in));
+    err_set(err, ERR_INVALID, "%s: %s", a->path, archive_error_string(in));
     archive_read_free(in);
     return NULL;
 }
@@ -266,7 +270,7 @@ static bool list_entry(struct archive_files *a, struct archive *in, struct archi
 
 static bool list_tar(struct archive_files *a, struct err *err)
 {
-    struct archive *in = open_tar(a->path, err);
+    struct archive *in = open_tar(a, err);
     struct archive_entry *e;
     bool ok = in != NULL;
 
@@ -291,7 +295,7 @@ static bool pass_on(struct archive *in, const struct archive_file *f, const stru
 
 static bool read_tar(const struct archive_files *a, const struct archive_visit *v, struct err *err)
 {
-    struct archive *in = open_tar(a->path, err);
+    struct archive *in = open_tar(a, err);
     struct archive_entry *e;
     bool ok = in != NULL;
 
@@ -333,6 +337,7 @@ static bool list_file(struct archive_files *a, const char *name, struct err *err
     return ok;
 }
 
+/* Of "" all files, of a folder of blobs those that are called by their digest. */
 static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
 {
     _cleanup_free_ char *path = xasprintf("%s/%s", a->path, folder);
@@ -341,9 +346,9 @@ static bool list_folder(struct archive_files *a, const char *folder, struct err 
     bool ok = true;
 
     while (ok && dir && (e = readdir(dir))) {
-        _cleanup_free_ char *name = xasprintf("%s/%s", folder, e->d_name);
+        _cleanup_free_ char *name = xasprintf("%s%s%s", folder, *folder ? "/" : "", e->d_name);
         struct digest d;
-        if (archive_blob_digest(name, &d))
+        if (*folder ? archive_blob_digest(name, &d) : e->d_name[0] != '.')
             ok = list_file(a, name, err);
     }
     if (dir)
@@ -351,10 +356,13 @@ static bool list_folder(struct archive_files *a, const char *folder, struct err 
     return ok;
 }
 
-static bool list_layout(struct archive_files *a, struct err *err)
+static bool list_in_folder(struct archive_files *a, struct err *err)
 {
-    _cleanup_free_ char *index = xasprintf("%s/index.json", a->path);
+    _cleanup_free_ char *index = xasprintf("%s/index.json", a->path),
+                        *manifest = xasprintf("%s/manifest.json", a->path);
 
+    if (access(index, F_OK) != 0 && access(manifest, F_OK) == 0)
+        return list_folder(a, "", err);
     if (access(index, R_OK) != 0)
         return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO, "%s is no OCI image layout: reading %s", a->path,
                          index);
@@ -386,20 +394,81 @@ static bool read_folder(const struct archive_files *a, const struct archive_visi
     return true;
 }
 
-/* ---- either ---- */
+/* ---- a pipe ---- */
+
+static int open_nameless(struct err *err)
+{
+    const char *folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
+    _cleanup_free_ char *name = xasprintf("%s/entrepot-import.XXXXXX", folder);
+    int fd = mkostemp(name, O_CLOEXEC);
+
+    if (fd < 0)
+        err_errno(err, ERR_IO, "creating a file in %s", folder);
+    else
+        unlink(name);
+    return fd;
+}
+
+/* All that comes, into a file that goes with us. */
+static bool spool(struct archive_files *a, int from, struct err *err)
+{
+    _cleanup_free_ char *piece = xmalloc(PIECE);
+    ssize_t n;
+
+    a->fd = open_nameless(err);
+    if (a->fd < 0)
+        return false;
+    while ((n = read(from, piece, PIECE)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, ERR_IO, "reading %s", a->path);
+        for (ssize_t at = 0, m; at < n; at += m)
+            if ((m = write(a->fd, piece + at, (size_t)(n - at))) < 0)
+                return err_errno(err, ERR_IO, "keeping what comes from %s for a second reading; TMPDIR says where to",
+                                 a->path);
+    }
+    return true;
+}
+
+/* Something to be read that is no folder: as it is, or what came out of it. */
+static bool open_file(struct archive_files *a, bool is_stdin, const struct stat *st, struct err *err)
+{
+    if (S_ISREG(st->st_mode) && !is_stdin)
+        return true;
+    int from = is_stdin ? dup(STDIN_FILENO) : open(a->path, O_RDONLY | O_CLOEXEC);
+    if (from < 0)
+        return err_errno(err, ERR_IO, "reading %s", a->path);
+    if (S_ISREG(st->st_mode)) {
+        a->fd = from;
+    } else {
+        bool ok = spool(a, from, err);
+        close(from);
+        if (!ok)
+            return false;
+    }
+    a->opened = xasprintf("/proc/self/fd/%d", a->fd);
+    return true;
+}
+
+/* ---- all of them ---- */
 
 bool archive_list(struct archive_files *a, const char *path, struct err *err)
 {
+    bool is_stdin = strcmp(path, "-") == 0;
     struct stat st;
 
     memset(a, 0, sizeof(*a));
     a->path = path;
-    if (stat(path, &st) != 0)
+    a->fd = -1;
+    if (is_stdin && isatty(STDIN_FILENO))
+        return err_set(err, ERR_INVALID, "stdin is a terminal: there is no archive to be read");
+    if (is_stdin ? fstat(STDIN_FILENO, &st) != 0 : stat(path, &st) != 0)
         return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "reading %s", path);
     a->is_folder = S_ISDIR(st.st_mode);
-    if (!a->is_folder && !S_ISREG(st.st_mode))
-        return err_set(err, ERR_INVALID, "%s is neither a file nor a folder: it is read twice", path);
-    return a->is_folder ? list_layout(a, err) : list_tar(a, err);
+    if (a->is_folder)
+        return list_in_folder(a, err);
+    return open_file(a, is_stdin, &st, err) && list_tar(a, err);
 }
 
 bool archive_read(const struct archive_files *a, const struct archive_visit *v, struct err *err)

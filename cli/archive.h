@@ -1,8 +1,8 @@
-/* archive.h - what `entrepot import` reads: an OCI image layout (a folder, or a tar archive, compressed or not), or
- * what `docker save` writes.
+/* archive.h - what `entrepot import` reads: an OCI image layout (a folder, or a tar archive, compressed or not), what
+ * `docker save` writes, or a folder as skopeo writes it (dir:).
  *
- * An archive is read twice: first what there is (documents are kept, of other files the digest), then the content.
- * Names in an archive are only compared, never opened.
+ * An archive is read twice: first what there is (documents are kept, of other files the digest), then the content. What
+ * comes through a pipe is put into a file without a name first. Names in an archive are only compared, never opened.
  */
 #ifndef ENTREPOT_CLI_ARCHIVE_H
 #define ENTREPOT_CLI_ARCHIVE_H
@@ -32,10 +32,12 @@ struct archive_files {
     struct archive_file *list;
     size_t count, room, texts;
     bool is_folder;
-    const char *path;
+    const char *path; /* as it was given */
+    char *opened;     /* where it is read from, if that is another */
+    int fd;           /* of a file without a name, or of stdin; -1 */
 };
 
-/* Looks at everything. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive), ERR_TOO_LARGE. */
+/* Looks at everything; "-": stdin. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive), ERR_TOO_LARGE. */
 bool archive_list(struct archive_files *a, const char *path, struct err *err);
 void archive_files_free(struct archive_files *a);
 /* By name, through links; NULL: there is none. */

@@ -63,9 +63,10 @@ bool cli_is_reference(const char *text, struct err *err);
 /* Says what was wrong, and the usage's first paragraph on one line; returns EXIT_USAGE. */
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* A whole command that posts the references it was given: prints a line "<done> REF" for each in the answer's array
+/* A whole command that posts the references it was given, or what `resolve` (may be NULL) makes of them: prints a line "<done> REF" for each in the answer's array
  * `done`, then what `print` (may be NULL) makes of the answer. */
 int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
+                       bool (*resolve)(const struct cli_options *o, json_t *references, struct err *err),
                        void (*print)(const json_t *answer));
 
 /* ---- say.c: everything is printed through these; only texts of our own may go past them ---- */

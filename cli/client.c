@@ -280,6 +280,7 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
 /* ---- a whole command ---- */
 
 int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
+                       bool (*resolve)(const struct cli_options *o, json_t *references, struct err *err),
                        void (*print)(const json_t *answer))
 {
     struct cli_options o = {0};
@@ -291,6 +292,8 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
 
     if (rc < 0 && json_array_size(references) == 0)
         rc = cli_usage(usage, "%s: which images?", argv[0]);
+    if (rc < 0 && resolve && !resolve(&o, references, &err))
+        rc = cli_fail(&err);
     body = json_pack("{s:o}", "references", references);
     if (rc < 0 && !cli_ask(&o, path, body, &answer, &err))
         rc = cli_fail(&err);

@@ -11,19 +11,24 @@
 enum { PIECE = 1 << 20 };
 
 static const char USAGE[] =
-    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker] [--platform OS/ARCH[/VARIANT]]\n"
-    "                       [--json] [--socket PATH] [--cache DIR]\n\n"
-    "Writes images of the cache into an OCI image layout: a folder, or a tar archive if the name ends in .tar\n"
-    "(-: to stdout); or into an archive for docker load. With an image go its signatures, attestations and other\n"
-    "referrers, as far as they are in the cache. Interrupted, the same command goes on where it stopped.\n\n"
-    "  -o, --output PATH   where to\n"
-    "  --format oci        an OCI image layout: podman, skopeo, ctr, docker (from 25 on), entrepot import\n"
-    "  --format docker     an archive for docker load, of one platform\n"
-    "  --platform P        of an index, the image for this platform alone; without it all that are here whole\n";
+    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker] [--platform OS/ARCH[/VARIANT]|all]...\n"
+    "                       [--signatures include|separate|omit] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Writes images of the cache into an OCI image layout that docker load, podman load, ctr images import, skopeo,\n"
+    "crane, nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends\n"
+    "in .gz, .tgz or .zst (-: to stdout). With an image go its signatures, attestations and other referrers, as\n"
+    "far as they are in the cache. Interrupted, the same command goes on where it stopped.\n\n"
+    "  -o, --output PATH   where to; what is no regular file (a device, a pipe) is written to as it is\n"
+    "  --format oci        an OCI image layout with docker's manifest.json beside its index.json\n"
+    "  --format docker     nothing but what docker load has always read, of one platform\n"
+    "  --platform P        of an index, the image for this platform; may be repeated; all: every one there is.\n"
+    "                      Without it those that are here whole\n"
+    "  --signatures HOW    include: in the archive, for entrepot import; separate: as entries of index.json of\n"
+    "                      their own, for oras, skopeo and regclient (podman load and ctr do not take that); omit\n";
 
 struct wish {
     json_t *references;
-    const char *output, *format, *platform;
+    json_t *platforms;
+    const char *output, *format, *signatures;
 };
 
 /* ---- blobs ---- */
@@ -139,25 +144,25 @@ static bool take_format(void *arg, const char *value, struct err *err)
 
 static bool take_platform(void *arg, const char *value, struct err *err)
 {
-    ((struct wish *)arg)->platform = value;
-    return platform_is_valid(value) ||
-           err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7", value);
+    char known[PLATFORM_TEXT];
+
+    json_array_append_new(((struct wish *)arg)->platforms, json_string(value));
+    return strcmp(value, "all") == 0 || platform_normalize(value, known) ||
+           err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all", value);
 }
 
-static bool is_folder(const char *path)
+static bool take_signatures(void *arg, const char *value, struct err *err)
 {
-    size_t len = strlen(path);
-    struct stat st;
+    bool known = strcmp(value, "include") == 0 || strcmp(value, "separate") == 0 || strcmp(value, "omit") == 0;
 
-    if (stat(path, &st) == 0)
-        return S_ISDIR(st.st_mode);
-    return strcmp(path, "-") != 0 && (len < 4 || strcmp(path + len - 4, ".tar") != 0);
+    ((struct wish *)arg)->signatures = value;
+    return known || err_set(err, ERR_INVALID, "\"%s\" is neither include nor separate nor omit", value);
 }
 
 static void print_progress(struct export_job *job, const struct export_member *m, const char *how)
 {
     char size[CLI_TEXT];
-    FILE *to = strcmp(job->output, "-") == 0 ? stderr : stdout;
+    FILE *to = job->place.to_stdout ? stderr : stdout;
 
     if (m->text)
         return;
@@ -202,29 +207,43 @@ static void say_notes(const char *notes)
     }
 }
 
+static bool ask(struct export_job *job, const struct wish *w, json_t **answer, struct err *err)
+{
+    json_t *body = json_pack("{s:O, s:s, s:O, s:s}", "references", w->references, "format", w->format, "platforms",
+                             w->platforms, "signatures", w->signatures);
+    bool ok = cli_ask(job->options, "/v1/export", body, answer, err);
+
+    json_decref(body);
+    job->cache = cli_text(*answer, "cache");
+    return ok && take_members(job, json_object_get(*answer, "members"), err);
+}
+
 static int run(const struct cli_options *o, const struct wish *w)
 {
-    struct export_job job = {.options = o, .output = w->output, .progress = print_progress};
-    bool to_dir = is_folder(w->output);
+    struct export_job job = {.options = o, .progress = print_progress};
     char size[CLI_TEXT], kept[CLI_TEXT];
-    json_t *answer = NULL, *body = json_pack("{s:O, s:s}", "references", w->references, "format", w->format);
+    json_t *answer = NULL;
     struct err err = {0};
 
-    if (w->platform)
-        json_object_set_new(body, "platform", json_string(w->platform));
-    bool ok = cli_ask(o, "/v1/export", body, &answer, &err);
-    json_decref(body);
-    job.cache = cli_text(answer, "cache");
-    ok = ok && take_members(&job, json_object_get(answer, "members"), &err);
+    bool ok = export_find_place(&job.place, w->output, &err);
+    bool to_dir = job.place.kind == PLACE_FOLDER;
+    if (ok && to_dir && strcmp(w->format, "docker") == 0) {
+        export_place_free(&job.place);
+        return cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
+    }
+    ok = ok && ask(&job, w, &answer, &err);
     if (ok)
         say_notes(cli_text(answer, "notes"));
     ok = ok && (to_dir ? export_to_dir(&job, &err) : export_to_tar(&job, &err));
-    if (!ok && (job.written > 0 || job.kept > 0))
+    if (!ok && (job.written > 0 || job.kept > 0) && job.place.kind != PLACE_STREAM)
         err_wrap(&err, "exporting to %s (the same command goes on from here)", w->output);
-    if (ok && !o->json && strcmp(w->output, "-") != 0)
+    else if (!ok && err.code == ERR_BUSY)
+        err_wrap(&err, "exporting to %s", w->output);
+    if (ok && !o->json && !job.place.to_stdout)
         cli_say(stdout, "%s: %s written, %s were there", w->output, cli_size(job.written, size),
                 cli_size(job.kept, kept));
     free(job.members);
+    export_place_free(&job.place);
     json_decref(answer);
     return ok ? EXIT_DONE : cli_fail(&err);
 }
@@ -234,23 +253,20 @@ static int check(const struct wish *w)
 {
     if (json_array_size(w->references) == 0)
         return cli_usage(USAGE, "export: which images?");
-    if (!w->output)
+    if (!w->output || !*w->output)
         return cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
-    if (strcmp(w->format, "docker") == 0 && is_folder(w->output))
-        return cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
-    if (strcmp(w->output, "-") == 0 && isatty(STDOUT_FILENO))
-        return cli_usage(USAGE, "export: an archive is nothing for a terminal");
     return -1;
 }
 
 int cmd_export(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish w = {.references = json_array(), .format = "oci"};
+    struct wish w = {.references = json_array(), .platforms = json_array(), .format = "oci", .signatures = "include"};
     const struct cli_option options[] = {
         {"output", 'o', .value = &w.output},
         {"format", .take = take_format},
         {"platform", .take = take_platform},
+        {"signatures", .take = take_signatures},
         {0},
     };
 
@@ -260,5 +276,6 @@ int cmd_export(int argc, char **argv)
     if (rc < 0)
         rc = run(&o, &w);
     json_decref(w.references);
+    json_decref(w.platforms);
     return rc;
 }

@@ -1,8 +1,8 @@
-/* export.h - between `entrepot export` (export.c: the command; blobs from the cache) and what it writes: a folder
- * (export_dir.c) or a tar archive (export_tar.c).
+/* export.h - between `entrepot export` (export.c: the command; blobs from the cache), where it writes to
+ * (export_place.c), and what it writes: a folder (export_dir.c, export_merge.c) or a tar archive (export_tar.c).
  *
  * Nothing has its name before it is whole and right: every blob is hashed on its way. What an interrupted export left
- * is gone on from.
+ * is gone on from, but what was compressed. Who exports to a place has it alone (flock).
  */
 #ifndef ENTREPOT_CLI_EXPORT_H
 #define ENTREPOT_CLI_EXPORT_H
@@ -16,19 +16,37 @@ struct export_member {
     int64_t size;
 };
 
+enum export_packing { PACK_NO, PACK_GZIP, PACK_ZSTD };
+
+/* Where to. */
+struct export_place {
+    enum { PLACE_FOLDER, PLACE_FILE, PLACE_STREAM } kind;
+    enum export_packing packing; /* of what is no folder */
+    char *path;                  /* of a folder or file: what symlinks led to */
+    int fd;                      /* of a stream */
+    bool to_stdout;              /* it is what stdout is: nothing else may be said there */
+};
+
 struct export_job {
     const struct cli_options *options;
     const char *cache; /* the daemon's folder: where we may, blobs are taken from there */
-    const char *output;
+    struct export_place place;
     struct export_member *members;
     size_t count;
     int64_t written, kept; /* bytes: of these the latter were there */
     void (*progress)(struct export_job *job, const struct export_member *m, const char *how);
 };
 
-/* Writes all of it. Errors: ERR_IO, ERR_NO_SPACE, ERR_DIGEST, what the daemon says. */
+/* Errors: ERR_IO, ERR_INVALID (a terminal), ERR_UNSUPPORTED (a compression that there is not). */
+bool export_find_place(struct export_place *p, const char *output, struct err *err);
+void export_place_free(struct export_place *p);
+
+/* Writes all of it. Errors: ERR_BUSY (another export to the same place), ERR_IO, ERR_NO_SPACE, ERR_DIGEST, what the daemon says. */
 bool export_to_dir(struct export_job *job, struct err *err);
 bool export_to_tar(struct export_job *job, struct err *err);
+
+/* export_merge.c: index.json or manifest.json of a folder with what it had before; the caller frees. */
+char *export_merge(const struct export_job *job, const char *name, const char *fresh);
 
 /* ---- export.c ---- */
 

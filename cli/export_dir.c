@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -86,7 +87,8 @@ static const char *fill(struct export_job *job, const struct export_member *m, c
 
 static bool put_blob(struct export_job *job, const struct export_member *m, struct err *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s", job->output, m->name), *part = xasprintf("%s/" PART, job->output);
+    _cleanup_free_ char *path = xasprintf("%s/%s", job->place.path, m->name),
+                        *part = xasprintf("%s/" PART, job->place.path);
 
     if (!make_folders(path, err))
         return false;
@@ -111,7 +113,8 @@ static bool put_blob(struct export_job *job, const struct export_member *m, stru
 
 static bool put_text(struct export_job *job, const char *name, const char *text, struct err *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s", job->output, name), *part = xasprintf("%s/" PART, job->output);
+    _cleanup_free_ char *path = xasprintf("%s/%s", job->place.path, name),
+                        *part = xasprintf("%s/" PART, job->place.path);
 
     unlink(part); /* it may be a link into the cache */
     _cleanup_close_ int fd = make_folders(path, err) ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
@@ -125,54 +128,27 @@ static bool put_text(struct export_job *job, const char *name, const char *text,
     return false;
 }
 
-static const char *name_of(const json_t *descriptor)
+static bool put_member(struct export_job *job, const struct export_member *m, struct err *err)
 {
-    return json_string_value(
-        json_object_get(json_object_get(descriptor, "annotations"), "org.opencontainers.image.ref.name"));
-}
+    bool is_list = strcmp(m->name, "index.json") == 0 || strcmp(m->name, "manifest.json") == 0;
+    _cleanup_free_ char *merged = m->text && is_list ? export_merge(job, m->name, m->text) : NULL;
 
-static bool has_name(const json_t *list, const char *name)
-{
-    json_t *d;
-    size_t i;
-
-    json_array_foreach(list, i, d)
-        if (name && name_of(d) && strcmp(name_of(d), name) == 0)
-            return true;
-    return false;
-}
-
-/* What the folder had stays, unless it goes by the same name. */
-static char *merge(const struct export_job *job, const char *fresh)
-{
-    _cleanup_free_ char *path = xasprintf("%s/index.json", job->output);
-    json_t *old = json_load_file(path, 0, NULL), *doc = json_loads(fresh, 0, NULL), *d;
-    json_t *list = json_object_get(doc, "manifests"), *all = json_array();
-    size_t i;
-
-    json_array_foreach(json_object_get(old, "manifests"), i, d)
-        if (!has_name(list, name_of(d)))
-            json_array_append(all, d);
-    json_array_extend(all, list);
-    json_object_set_new(doc, "manifests", all);
-    char *text = json_dumps(doc, JSON_COMPACT), *line = xasprintf("%s\n", text);
-    free(text);
-    json_decref(old);
-    json_decref(doc);
-    return line;
+    return m->text ? put_text(job, m->name, merged ? merged : m->text, err) : put_blob(job, m, err);
 }
 
 bool export_to_dir(struct export_job *job, struct err *err)
 {
-    _cleanup_free_ char *inside = xasprintf("%s/", job->output);
+    _cleanup_free_ char *inside = xasprintf("%s/", job->place.path);
 
     if (!make_folders(inside, err))
         return false;
-    for (size_t i = 0; i < job->count; i++) {
-        const struct export_member *m = &job->members[i];
-        _cleanup_free_ char *index = m->text && strcmp(m->name, "index.json") == 0 ? merge(job, m->text) : NULL;
-        if (m->text ? !put_text(job, m->name, index ? index : m->text, err) : !put_blob(job, m, err))
+    _cleanup_close_ int lock = open(inside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0)
+        return err_errno(err, ERR_IO, "opening %s", inside);
+    if (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return err_set(err, ERR_BUSY, "another export to it is under way");
+    for (size_t i = 0; i < job->count; i++)
+        if (!put_member(job, &job->members[i], err))
             return false;
-    }
     return true;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -112,15 +113,26 @@ static bool put(struct tar *t, const struct export_member *m)
     return true;
 }
 
-static bool write_from(struct tar *t, size_t first)
+/* The same bytes for the same content: no times in gzip's head. */
+static bool begin(struct tar *t)
 {
-    bool ok = true;
+    enum export_packing packing = t->job->place.packing;
 
     t->a = archive_write_new();
     archive_write_set_format_pax_restricted(t->a);
     archive_write_set_bytes_per_block(t->a, 0);
-    if (archive_write_open(t->a, t, NULL, write_piece, NULL) != ARCHIVE_OK)
-        ok = fail(t, "beginning the archive");
+    int rc = packing == PACK_GZIP   ? archive_write_add_filter_gzip(t->a)
+             : packing == PACK_ZSTD ? archive_write_add_filter_zstd(t->a)
+                                    : ARCHIVE_OK;
+    if (packing == PACK_GZIP)
+        archive_write_set_filter_option(t->a, "gzip", "timestamp", NULL);
+    return rc == ARCHIVE_OK && archive_write_open(t->a, t, NULL, write_piece, NULL) == ARCHIVE_OK;
+}
+
+static bool write_from(struct tar *t, size_t first)
+{
+    bool ok = begin(t) || fail(t, "beginning the archive");
+
     for (size_t i = first; ok && i < t->job->count; i++)
         ok = put(t, &t->job->members[i]);
     if (ok && archive_write_close(t->a) != ARCHIVE_OK)
@@ -142,28 +154,62 @@ static void sync_folder(const char *path)
         fsync(fd);
 }
 
-bool export_to_tar(struct export_job *job, struct err *err)
+/* The part file, ours alone: another export may have given it its name between our opening and locking it. */
+static int open_part(const char *part, struct err *err)
 {
-    struct tar t = {.job = job, .fd = STDOUT_FILENO, .err = err};
-    _cleanup_free_ char *part = xasprintf("%s.part", job->output);
-    int64_t offset;
+    struct stat opened, named;
 
-    if (strcmp(job->output, "-") == 0)
-        return write_from(&t, 0);
-    _cleanup_close_ int fd = t.fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return err_errno(err, ERR_IO, "creating %s", part);
-    size_t first = look_at_part(&t, &offset);
+    for (;;) {
+        int fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0 || fstat(fd, &opened) != 0)
+            err_errno(err, ERR_IO, "creating %s", part);
+        else if (!S_ISREG(opened.st_mode))
+            err_set(err, ERR_IO, "%s is no regular file", part);
+        else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            err_set(err, ERR_BUSY, "another export to it is under way");
+        else if (stat(part, &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino)
+            return fd;
+        if (fd >= 0)
+            close(fd);
+        if (err->code != ERR_OK)
+            return -1;
+    }
+}
+
+/* As far as an interrupted one came. What was compressed begins anew. */
+static size_t go_on(struct tar *t, int64_t *offset)
+{
+    struct export_job *job = t->job;
+
+    *offset = 0;
+    if (job->place.packing != PACK_NO)
+        return 0;
+    size_t first = look_at_part(t, offset);
     for (size_t i = 0; i < first; i++) {
         job->kept += job->members[i].size;
         job->progress(job, &job->members[i], "there");
     }
+    return first;
+}
+
+bool export_to_tar(struct export_job *job, struct err *err)
+{
+    struct tar t = {.job = job, .fd = job->place.fd, .err = err};
+    _cleanup_free_ char *part = xasprintf("%s.part", job->place.path ? job->place.path : "");
+    int64_t offset;
+
+    if (job->place.kind == PLACE_STREAM)
+        return write_from(&t, 0);
+    _cleanup_close_ int fd = t.fd = open_part(part, err);
+    if (fd < 0)
+        return false;
+    size_t first = go_on(&t, &offset);
     if (lseek(fd, offset, SEEK_SET) < 0 || ftruncate(fd, offset) != 0)
         return err_errno(err, ERR_IO, "going on with %s", part);
     if (!write_from(&t, first))
         return false;
-    if (fsync(fd) != 0 || rename(part, job->output) != 0)
-        return err_errno(err, ERR_IO, "finishing %s", job->output);
-    sync_folder(job->output);
+    if (fsync(fd) != 0 || rename(part, job->place.path) != 0)
+        return err_errno(err, ERR_IO, "finishing %s", job->place.path);
+    sync_folder(job->place.path);
     return true;
 }

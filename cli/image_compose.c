@@ -238,6 +238,24 @@ static bool take_image(struct walk *w, const yaml_node_t *image)
     return text && walk_add(w, image, text);
 }
 
+/* Volumes of type image (compose-spec, "volumes"). */
+static bool take_volumes(struct walk *w, const yaml_node_t *service)
+{
+    const yaml_node_t *list = walk_get(w, service, "volumes");
+
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return true;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const yaml_node_t *n = yaml_document_get_node(&w->doc, *i);
+        if (!walk_is_bounded(w, n, 0))
+            return false;
+        const yaml_node_t *type = walk_get(w, n, "type"), *source = walk_get(w, n, "source");
+        if (type && walk_scalar(type) && strcmp(walk_scalar(type), "image") == 0 && source && !take_image(w, source))
+            return false;
+    }
+    return true;
+}
+
 /* Its image, or that of what it extends. */
 static bool take_service(struct walk *w, const yaml_node_t *services, const yaml_node_t *service, const char *name,
                          int depth)
@@ -247,6 +265,8 @@ static bool take_service(struct walk *w, const yaml_node_t *services, const yaml
                       *file = walk_get(w, extends, "file");
     const char *base = walk_scalar(extends) ? walk_scalar(extends) : walk_scalar(walk_get(w, extends, "service"));
 
+    if (!take_volumes(w, service))
+        return false;
     if (!walk_is_null(image))
         return take_image(w, image);
     if (base && !walk_is_null(file))

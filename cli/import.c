@@ -1,6 +1,4 @@
-#include "cli/import.h"
-
-#include "cli/cli.h"
+#include "cli/import_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +17,14 @@ enum {
 };
 
 static const char USAGE[] =
-    "Usage: entrepot import FILE|DIR [--name REF] [--no-pin] [--json] [--socket PATH] [--cache DIR]\n\n"
-    "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not) or an archive of\n"
-    "docker save. They are served under the names they have there, offline too, and are pinned. Every digest is\n"
-    "verified. Interrupted, the same command goes on where it stopped.\n\n"
-    "  --name REF   the name of the image, if the archive has one image\n"
+    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
+    "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
+    "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
+    "  -            from stdin; what cannot be read twice is put into a file in $TMPDIR (/var/tmp) first\n"
+    "  --name REF   the name of the image, if the archive has one image, or has one without a name; of several\n"
+    "               that are called by a tag alone, {tag} stands for it: --name 'ghcr.io/org/app:{tag}'; {name}\n"
+    "               stands for the name of the file or folder\n"
     "  --no-pin     let the collector have them when the cache is full\n";
 
 struct job {
@@ -345,8 +346,11 @@ static bool run(struct job *j, struct err *err)
 
 static bool take_name(void *arg, const char *value, struct err *err)
 {
+    const struct archive_files any = {.path = "name"};
+    char name[REF_TEXT_MAX];
+
     ((struct job *)arg)->name = value;
-    return cli_is_reference(value, err);
+    return import_expand(&any, value, REF_DEFAULT_TAG, name, err);
 }
 
 static bool take_path(void *arg, const char *word, struct err *err)

@@ -9,8 +9,8 @@ static const char USAGE[] =
     "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR]\n\n"
     "Images in the cache: reference, digest, image ID, platforms, size, of that shared with other\n"
     "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n\n"
-    "  --pullable   only references by digest of what is here as a whole, one a line: what the next node's\n"
-    "               entrepot pull --file - takes\n";
+    "  --pullable   only references (name:tag@digest) of what is here as a whole, one a line: what the next\n"
+    "               node's entrepot pull --file - takes\n";
 
 static char *join(const json_t *list)
 {
@@ -74,7 +74,23 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Sorted, each once: tags may share a digest. */
+/* What was pulled by digest, and goes by a tag of its repository as well. */
+static bool has_tag_too(const json_t *images, const struct ref *ref)
+{
+    char digest[DIGEST_TEXT_MAX];
+    struct ref other;
+    json_t *im;
+    size_t i;
+
+    digest_format(&ref->digest, digest);
+    json_array_foreach((json_t *)images, i, im)
+        if (strcmp(cli_text(im, "digest"), digest) == 0 && ref_parse(&other, cli_text(im, "reference"), NULL) &&
+            other.tag[0] && strcmp(other.host, ref->host) == 0 && strcmp(other.path, ref->path) == 0)
+            return true;
+    return false;
+}
+
+/* Sorted, each once. */
 static json_t *pullable(const json_t *images)
 {
     size_t count = 0, i;
@@ -84,8 +100,11 @@ static json_t *pullable(const json_t *images)
 
     json_array_foreach(images, i, im) {
         char name[REF_TEXT_MAX];
-        if (json_is_true(json_object_get(im, "cached")) && ref_parse(&ref, cli_text(im, "reference"), NULL))
-            lines[count++] = xasprintf("%s@%s", ref_name(&ref, name), cli_text(im, "digest"));
+        if (!json_is_true(json_object_get(im, "cached")) || !ref_parse(&ref, cli_text(im, "reference"), NULL) ||
+            (!ref.tag[0] && has_tag_too(images, &ref)))
+            continue;
+        lines[count++] =
+            xasprintf("%s%s%s@%s", ref_name(&ref, name), ref.tag[0] ? ":" : "", ref.tag, cli_text(im, "digest"));
     }
     qsort(lines, count, sizeof(*lines), by_text);
     for (i = 0; i < count; i++) {

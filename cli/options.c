@@ -105,6 +105,18 @@ static int take_word(const struct cli_syntax *s, const char *command, const char
     return s->word(s->arg, word, &err) ? -1 : cli_usage(s->usage, "%s: %s", command, err.msg);
 }
 
+/* What getopt(3) stumbled over: in a cluster of letters, "-jx", the letter; it is not past the cluster yet then. */
+static const char *refused_word(char **argv)
+{
+    static char letter[3] = "-?";
+    const char *word = argv[optind - 1];
+
+    if (strncmp(word, "--", 2) == 0 || optopt <= ' ' || optopt >= 0x7f)
+        return word;
+    letter[1] = (char)optopt;
+    return letter;
+}
+
 int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv)
 {
     bool help = false;
@@ -118,7 +130,7 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
         if (c == 1)
             rc = take_word(s, argv[0], optarg);
         else if (c == '?' || c == ':')
-            rc = refuse(&t, s->usage, argv[0], c, argv[optind - 1]);
+            rc = refuse(&t, s->usage, argv[0], c, refused_word(argv));
         else
             rc = take_option(find(&t, c), s, argv[0], optarg);
         if (help) {

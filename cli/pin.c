@@ -10,10 +10,10 @@ static const char USAGE_UNPIN[] = "Usage: entrepot unpin REF... [--json] [--sock
 
 int cmd_pin(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE_PIN, "/v1/pin", "pinned", NULL);
+    return cli_for_references(argc, argv, USAGE_PIN, "/v1/pin", "pinned", NULL, NULL);
 }
 
 int cmd_unpin(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE_UNPIN, "/v1/unpin", "unpinned", NULL);
+    return cli_for_references(argc, argv, USAGE_UNPIN, "/v1/unpin", "unpinned", NULL, NULL);
 }

@@ -4,7 +4,6 @@
 #include "cli/pull_progress.h"
 
 #include <string.h>
-#include <sys/utsname.h>
 
 static const char USAGE[] =
     "Usage: entrepot pull REF... [--platform OS/ARCH[/VARIANT]|all]... [--file LIST] [--from-kubernetes FILE]\n"
@@ -56,7 +55,9 @@ static bool take_compose(void *arg, const char *value, struct err *err)
 
 static bool take_platform(void *arg, const char *value, struct err *err)
 {
-    if (strcmp(value, "all") != 0 && !platform_is_valid(value))
+    char known[PLATFORM_TEXT];
+
+    if (strcmp(value, "all") != 0 && !platform_normalize(value, known))
         return err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all",
                        value);
     return json_array_append_new(((struct wish *)arg)->platforms, json_string(value)) == 0;
@@ -65,25 +66,6 @@ static bool take_platform(void *arg, const char *value, struct err *err)
 static bool take_word(void *arg, const char *word, struct err *err)
 {
     return image_list_add(&((struct wish *)arg)->list, word, err);
-}
-
-/* As Go, and so every image, calls this machine. */
-static json_t *this_platform(void)
-{
-    static const struct {
-        const char *machine, *platform;
-    } names[] = {
-        {"x86_64", "linux/amd64"},  {"aarch64", "linux/arm64"},   {"armv7l", "linux/arm/v7"},
-        {"armv6l", "linux/arm/v6"}, {"i686", "linux/386"},        {"ppc64le", "linux/ppc64le"},
-        {"s390x", "linux/s390x"},   {"riscv64", "linux/riscv64"}, {"loongarch64", "linux/loong64"},
-    };
-    struct utsname u;
-
-    if (uname(&u) == 0)
-        for (size_t i = 0; i < ARRAY_LEN(names); i++)
-            if (strcmp(u.machine, names[i].machine) == 0)
-                return json_string(names[i].platform);
-    return json_string("linux/amd64");
 }
 
 static void on_event(void *arg, const json_t *event)
@@ -132,13 +114,14 @@ static void print_sum(const json_t *answer)
 static int run(const struct cli_options *o, struct wish *w)
 {
     json_t *references = json_array(), *answer = NULL, *e;
+    char host[PLATFORM_TEXT];
     struct err err = {0};
     size_t i;
 
     for (i = 0; i < w->list.count; i++)
         json_array_append_new(references, json_string(w->list.references[i]));
     if (json_array_size(w->platforms) == 0)
-        json_array_append_new(w->platforms, this_platform());
+        json_array_append_new(w->platforms, json_string(platform_of_host(host)));
     json_t *body = json_pack("{s:o, s:O, s:b, s:b, s:b}", "references", references, "platforms", w->platforms,
                              "referrers", w->referrers, "pin", w->pin, "fresh", w->fresh);
     w->progress = o->json ? NULL : pull_progress_new(pull_progress_is_live());

@@ -1,7 +1,15 @@
+#include "base/ref.h"
+#include "base/buf.h"
 #include "cli/cli.h"
 
-static const char USAGE[] = "Usage: entrepot rm REF... [--json] [--socket PATH] [--cache DIR]\n\n"
-                            "Drops images: the tag, and every blob that no other image needs.\n";
+#include <string.h>
+
+enum { ID_MIN = 12 }; /* digits of an ID: as many as `ls` shows */
+
+static const char USAGE[] =
+    "Usage: entrepot rm REF|ID... [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Drops images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST is every\n"
+    "tag there that leads to that digest; ID is an image ID, or a digest, as ls shows it.\n";
 
 static void print(const json_t *answer)
 {
@@ -12,7 +20,102 @@ static void print(const json_t *answer)
             (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
+/* The hex digits of what may be an ID, or its beginning; NULL: it is none. */
+static const char *digits_of(const char *word)
+{
+    const char *hex = strncmp(word, "sha256:", 7) == 0 ? word + 7 : word;
+    size_t len = strlen(hex);
+
+    return len >= ID_MIN && len <= 64 && strspn(hex, "0123456789abcdef") == len ? hex : NULL;
+}
+
+static bool begins_with(const json_t *image, const char *key, const char *hex)
+{
+    const char *text = cli_text(image, key), *colon = strchr(text, ':');
+
+    return colon && strncmp(colon + 1, hex, strlen(hex)) == 0;
+}
+
+/* Whether a word that is no plain reference means this image. */
+static bool means(const char *word, const json_t *image)
+{
+    const char *hex = digits_of(word);
+    struct ref want, ref;
+    char digest[DIGEST_TEXT_MAX];
+
+    if (hex)
+        return begins_with(image, "image_id", hex) || begins_with(image, "digest", hex);
+    return ref_parse(&want, word, NULL) && ref_parse(&ref, cli_text(image, "reference"), NULL) &&
+           strcmp(want.host, ref.host) == 0 && strcmp(want.path, ref.path) == 0 &&
+           (!want.tag[0] || strcmp(want.tag, ref.tag) == 0) &&
+           strcmp(digest_format(&want.digest, digest), cli_text(image, "digest")) == 0;
+}
+
+/* A reference with no digest; one that looks like an ID counts if there is such an image. */
+static bool is_plain(const char *word, const json_t *images)
+{
+    char full[REF_TEXT_MAX];
+    struct ref ref;
+    json_t *image;
+    size_t i;
+
+    if (!ref_parse(&ref, word, NULL) || (!digits_of(word) && ref.digest.alg == DIGEST_NONE))
+        return true;
+    ref_format(&ref, full);
+    json_array_foreach((json_t *)images, i, image)
+        if (strcmp(cli_text(image, "reference"), full) == 0)
+            return true;
+    return false;
+}
+
+static bool expand(const char *word, const json_t *images, json_t *out, struct err *err)
+{
+    _cleanup_buf_ struct buf names = {0};
+    json_t *found = json_array(), *image;
+    size_t i;
+
+    json_array_foreach((json_t *)images, i, image) {
+        if (!means(word, image))
+            continue;
+        json_array_append(found, json_object_get(image, "reference"));
+        buf_addf(&names, " %s", cli_text(image, "reference"));
+    }
+    size_t count = json_array_size(found);
+    json_array_extend(out, found);
+    json_decref(found);
+    if (count == 0)
+        return err_set(err, ERR_NOT_FOUND, "%s is no image here, nor the ID of one: entrepot ls shows them", word);
+    if (count > 1 && digits_of(word))
+        return err_set(err, ERR_INVALID, "%s is the ID of several images: entrepot rm%s", word, names.data);
+    return true;
+}
+
+/* Digests and IDs become the references that are here. */
+static bool resolve(const struct cli_options *o, json_t *references, struct err *err)
+{
+    json_t *answer = NULL, *out = json_array(), *word;
+    bool ok = true, needed = false;
+    size_t i;
+
+    json_array_foreach(references, i, word)
+        needed |= !is_plain(json_string_value(word), NULL);
+    ok = !needed || cli_ask(o, "/v1/images", NULL, &answer, err);
+    const json_t *images = json_object_get(answer, "images");
+    json_array_foreach(references, i, word) {
+        const char *text = json_string_value(word);
+        if (ok && is_plain(text, images))
+            json_array_append(out, word);
+        else
+            ok = ok && expand(text, images, out, err);
+    }
+    json_array_clear(references);
+    json_array_extend(references, out);
+    json_decref(out);
+    json_decref(answer);
+    return ok;
+}
+
 int cmd_rm(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", print);
+    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", resolve, print);
 }

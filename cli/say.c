@@ -38,19 +38,18 @@ void cli_write(const void *data, size_t len)
 
 void cli_say(FILE *to, const char *fmt, ...)
 {
-    _cleanup_buf_ struct buf line = {0}, shown = {0};
-    va_list ap, again;
+    _cleanup_buf_ struct buf shown = {0};
+    _cleanup_free_ char *line = NULL;
+    va_list ap;
 
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vasprintf(&line, fmt, ap);
     va_end(ap);
-    if (n > 0) {
-        vsnprintf(buf_reserve(&line, (size_t)n), (size_t)n + 1, fmt, again);
-        line.len = (size_t)n;
+    if (n < 0) {
+        line = NULL;
+        return;
     }
-    va_end(again);
-    buf_add_visible(&shown, line.data ? line.data : "", line.len, VISIBLE_LINE);
+    buf_add_visible(&shown, line, (size_t)n, VISIBLE_LINE);
     buf_adds(&shown, "\n");
     write_out(to, shown.data, shown.len);
 }

@@ -332,6 +332,7 @@ static void check_lost(struct scrub *s)
             lacked = lacked || now[i] == LOST_LACKED;
         }
     }
+    lacked = lacked || atomic_load(&s->cache->rebuilding); /* what names it may not have been found yet */
     for (size_t i = 0; i < all.count && !is_stopped(s); i++)
         if (now[i] == LOST_HERE || (now[i] == LOST_UNNEEDED && !lacked))
             store_forget_lost(s->cache->store, &all.list[i]);

@@ -2,7 +2,6 @@
  * commands (cli/export.c, cli/import.c), for the daemon may not be allowed to, and should not on anybody's behalf. */
 #include "proxy/admin.h"
 
-#include "base/platform.h"
 #include "cache/export.h"
 #include "cache/import.h"
 #include "cache/verify.h"
@@ -37,16 +36,60 @@ static json_t *member_json(const struct export_member *m)
     return j;
 }
 
+/* "platforms": a list, of which "all" is every one that there is; "platform": one. */
+static bool take_platforms(const json_t *input, struct export_wish *wish)
+{
+    const json_t *list = json_object_get(input, "platforms"), *one = json_object_get(input, "platform");
+    json_t *item;
+    int count = 0;
+    size_t i;
+
+    if (json_array_size(list) > EXPORT_PLATFORMS_MAX || (one && !json_is_string(one)))
+        return false;
+    if (one && strcmp(json_string_value(one), "all") == 0)
+        wish->all = true;
+    else if (one && !platform_normalize(json_string_value(one), wish->platforms[count++]))
+        return false;
+    json_array_foreach(list, i, item) {
+        const char *text = json_string_value(item);
+        if (text && strcmp(text, "all") == 0)
+            wish->all = true;
+        else if (!text || count == EXPORT_PLATFORMS_MAX || !platform_normalize(text, wish->platforms[count++]))
+            return false;
+    }
+    if (wish->all)
+        memset(wish->platforms, 0, sizeof(wish->platforms));
+    return true;
+}
+
+static bool take_signatures(const json_t *input, struct export_wish *wish)
+{
+    static const char *const names[] = {
+        [SIGNATURES_INCLUDE] = "include", [SIGNATURES_SEPARATE] = "separate", [SIGNATURES_OMIT] = "omit"};
+    const char *text = json_string_value(json_object_get(input, "signatures"));
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (text && strcmp(text, names[i]) != 0)
+            continue;
+        wish->signatures = (enum export_signatures)i;
+        return true;
+    }
+    return false;
+}
+
 void admin_export(struct admin_job *job, const json_t *input)
 {
-    const char *format = json_string_value(json_object_get(input, "format")),
-               *platform = json_string_value(json_object_get(input, "platform"));
-    struct export_wish wish = {.platform = platform, .docker = format && strcmp(format, "docker") == 0};
+    const char *format = json_string_value(json_object_get(input, "format"));
+    struct export_wish wish = {.docker = format && strcmp(format, "docker") == 0};
     struct export_list list;
     struct err err = {0};
 
-    if ((format && !wish.docker && strcmp(format, "oci") != 0) || (platform && !platform_is_valid(platform))) {
-        admin_error(job, 400, "formats are oci and docker, a platform is one such as linux/amd64");
+    if ((format && !wish.docker && strcmp(format, "oci") != 0) || !take_platforms(input, &wish) ||
+        !take_signatures(input, &wish)) {
+        admin_error(job, 400,
+                    "formats are oci and docker, a platform is one such as linux/amd64, or all (at most %d), "
+                    "signatures are include, separate or omit",
+                    (int)EXPORT_PLATFORMS_MAX);
         return;
     }
     struct ref *refs = admin_references(job, json_object_get(input, "references"), &wish.count);

@@ -78,17 +78,16 @@ static bool take_platforms(struct admin_job *job, const json_t *list, struct pul
     }
     json_array_foreach(list, i, item) {
         const char *text = json_string_value(item);
-        if (!text || strlen(text) >= sizeof(wish->platforms[i]) ||
-            (strcmp(text, "all") != 0 && !platform_is_valid(text))) {
+        bool is_all = text && strcmp(text, "all") == 0;
+        if (!text || (!is_all && !platform_normalize(text, wish->platforms[i]))) {
             admin_error(job, 400, "\"%s\" is not a platform such as linux/amd64 or linux/arm/v7, nor all",
                         text ? text : "");
             return false;
         }
-        if (strcmp(text, "all") == 0) {
+        if (is_all) {
             memset(wish->platforms, 0, sizeof(wish->platforms));
             return true;
         }
-        snprintf(wish->platforms[i], sizeof(wish->platforms[i]), "%s", text);
     }
     return true;
 }

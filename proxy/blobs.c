@@ -19,7 +19,8 @@ struct serving {
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
     int64_t first, left;
-    int status;   /* of the answer behind an ingest: 200 or 206 */
+    int status;   /* of the answer behind an ingest: 200, 206 or 416 */
+    int64_t size; /* of the blob behind an ingest, as upstream says */
     bool begun;   /* its head has gone out: an error can only cut it short now */
     bool relayed; /* past the disk */
     bool asking;  /* for a relay */
@@ -242,6 +243,11 @@ static void begin_body(struct serving *s)
         return;
     }
     s->begun = true;
+    if (s->status == 416) {
+        answer_without_body(s->req, s->status, s->size);
+        serving_free(s);
+        return;
+    }
     http_stream(s->req, s->status, BLOB_TYPE, s->left, pump, s);
 }
 
@@ -261,7 +267,11 @@ static void follow(struct serving *s, const struct fetch_result *res)
     int64_t first, last;
 
     s->status = describe(req, &s->digest, res->size, &first, &last);
-    if (answer_without_body(req, s->status, res->size)) {
+    s->size = res->size;
+    if (s->status == 416) { /* says upstream of the size; if that is wrong, so is the blob */
+        first = 0;
+        last = -1;
+    } else if (answer_without_body(req, s->status, res->size)) {
         serving_free(s);
         return;
     }

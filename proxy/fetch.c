@@ -136,6 +136,18 @@ static void let_readers_ask(struct fetch *f)
     STAILQ_CONCAT(&f->waiters, &rest);
 }
 
+static void let_later_ones_begin(struct fetch *f)
+{
+    while (!STAILQ_EMPTY(&f->later)) {
+        struct waiter *w = STAILQ_FIRST(&f->later);
+        STAILQ_REMOVE_HEAD(&f->later, entry);
+        if (f->fetcher->stopping)
+            fetch_answer_one(w, &f->result, NULL);
+        else
+            fetch_again(w);
+    }
+}
+
 void fetch_run(struct fetch *f, enum step step)
 {
     while (step != STEP_WAIT) {
@@ -146,6 +158,7 @@ void fetch_run(struct fetch *f, enum step step)
             let_other_clients_try(f);
             let_readers_ask(f);
             fetch_answer(f, NULL);
+            let_later_ones_begin(f);
             if (f->putting) /* nobody has to wait for that, but the fetch */
                 fetch_keep_answer(f);
             else
@@ -267,6 +280,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
+    STAILQ_INIT(&f->later);
     LIST_INSERT_HEAD(&fr->active, f, entry);
     return f;
 }
@@ -294,7 +308,7 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
     if (!a || (w->tag[0] && (config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted ||
                              cache_is_pinned(fr->all->cache, w->name, w->tag))))
         return false;
-    r->err = a->err;
+    fetch_recall_absence(a, &r->err);
     r->no_api = a->no_api;
     r->upstream_status = 404; /* as fetch_note_absence() was told */
     return true;
@@ -306,8 +320,8 @@ static void arrive(void *arg)
     struct waiter *w = arg;
     struct fetcher *fr = w->fetcher;
     struct fetch_result r = {.how = HOW_ERROR};
-    const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag, &w->digest,
-                                      w->listing, w->client, w->is_private, w->sent, w->anew};
+    const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag,  &w->digest,
+                                      w->listing, w->client, w->is_private, w->sent, w->anew, w->keep};
     _cleanup_free_ char *key = make_key(fr->all, &req);
     struct fetch *f;
 
@@ -360,6 +374,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     w->is_private = req->is_private;
     w->sent = req->sent;
     w->anew = req->anew;
+    w->keep = req->keep;
     loop_post(w->fetcher->loop, arrive, w);
 }
 

@@ -39,6 +39,7 @@ struct fetch_request {
     bool is_private;             /* he has a grant (access.h); what comes is kept as private */
     struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
     bool anew;                   /* a tag is checked with upstream although it is fresh */
+    bool keep; /* FETCH_BLOB: it is wanted in the cache: what another registry is sending is waited for */
 };
 
 /* How the answer came about; becomes Cache-Status and the `result` of metrics. */

@@ -228,6 +228,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         ingest_stop(f->ingest, &f->result.err, true);
         return; /* finished() asks again, from nothing */
     }
+    if (contradiction && f->answered) /* a page, another size: of this endpoint, or of this moment */
+        f->result.err.code = ERR_UPSTREAM;
     if (f->result.err.code == ERR_NO_SPACE && fetch_ask_for_room(f))
         return;
     if (f->answered && is_passing(&f->result.err)) {
@@ -399,8 +401,8 @@ static void proved_elsewhere(void *arg, struct fetch_result *r)
 /* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
 static void prove_for(struct waiter *w)
 {
-    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site,       w->path,    w->name, "", &w->digest, "",
-                                       w->client,       w->is_private, {.fd = -1}, false};
+    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site,       w->path,    w->name, "",   &w->digest, "",
+                                       w->client,       w->is_private, {.fd = -1}, false,   false};
 
     fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
 }
@@ -418,8 +420,12 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
      * identity is for his repository, or for others of that registry if it says so. Who is neither gets his own, past
      * the disk. */
     if (strcmp(f->site->host, w->site->host) != 0 || (same && f->is_private && !w->is_private)) {
-        w->kind = FETCH_BLOB_RELAY;
         w->joined = false;
+        if (w->keep) { /* it wants the blob here, and asks again, with a HEAD, when it is */
+            STAILQ_INSERT_TAIL(&f->later, w, entry);
+            return;
+        }
+        w->kind = FETCH_BLOB_RELAY;
         fetch_again(w);
         return;
     }

@@ -22,7 +22,7 @@ struct waiter {
     struct client *client;
     bool is_private;
     bool joined; /* somebody else's fetch was under way */
-    bool anew;
+    bool anew, keep;
     struct sent_before sent;
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
@@ -51,6 +51,7 @@ struct fetch {
     const struct fetch_steps *steps;
     char *key;
     struct waiters waiters;
+    struct waiters later; /* they begin anew when this one has ended */
     /* what for: the first waiter's words */
     enum fetch_kind kind;
     const struct site *site;
@@ -101,7 +102,7 @@ struct absence {
     TAILQ_ENTRY(absence) entry;
     char *key;
     int64_t until_ms; /* monotonic */
-    struct err err;
+    char *why;        /* ERR_NOT_FOUND */
     bool no_api;
 };
 
@@ -202,6 +203,8 @@ void fetch_be_patient(struct fetch *f);
  * second for when upstream cannot be asked again. */
 struct absence *fetch_find_absence(struct fetcher *fr, const char *key);
 struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
+/* What upstream said then, as an error. */
+void fetch_recall_absence(const struct absence *a, struct err *err);
 void fetch_note_absence(struct fetch *f);
 void fetch_forget_absences(struct fetcher *fr);
 /* fetch_lists.c: what upstream listed. The result is the page as it is fresh, or, for when upstream cannot be asked,

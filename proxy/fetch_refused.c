@@ -23,6 +23,8 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
     res->upstream_status = r->status;
     if (err) {
         *e = *err;
+    } else if (r->status == 404 && r->is_entrepot && !r->fwd_status) {
+        err_set(e, ERR_UPSTREAM, "the cache that is asked does not have it, and has asked nobody");
     } else if (r->status == 404) {
         err_set(e, ERR_NOT_FOUND, "upstream does not have it");
     } else if (r->status == 401 || r->status == 403) {
@@ -36,7 +38,7 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
     }
     if (e->code == ERR_DENIED)
         res->how = HOW_DENIED;
-    e->status = r->status;
+    e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* a 404 of nobody's */
     say_more(e, r);
     err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);
 }

@@ -13,6 +13,7 @@ static void free_absence(struct fetcher *fr, struct absence *a)
     TAILQ_REMOVE(&fr->absences, a, entry);
     fr->absence_count--;
     free(a->key);
+    free(a->why);
     free(a);
 }
 
@@ -33,6 +34,12 @@ struct absence *fetch_find_absence(struct fetcher *fr, const char *key)
     return a && a->until_ms > clock_mono_ms() ? a : NULL;
 }
 
+void fetch_recall_absence(const struct absence *a, struct err *err)
+{
+    err_set(err, ERR_NOT_FOUND, "%s", a->why);
+    err->status = 404;
+}
+
 void fetch_note_absence(struct fetch *f)
 {
     int64_t ttl = f->tags.negative_ttl_ms;
@@ -47,7 +54,7 @@ void fetch_note_absence(struct fetch *f)
     a = xcalloc(1, sizeof(*a));
     a->key = xstrdup(f->key);
     a->until_ms = clock_mono_ms() + ttl;
-    a->err = *e;
+    a->why = xstrdup(e->msg);
     a->no_api = f->result.no_api;
     TAILQ_INSERT_HEAD(&f->fetcher->absences, a, entry);
     if (++f->fetcher->absence_count > ABSENCES_MAX)

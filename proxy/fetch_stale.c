@@ -106,7 +106,7 @@ enum step fetch_past_fresh(struct fetch *f)
     struct upstream_request asker = {0};
 
     if (gone && !f->anew) { /* deleted upstream a moment ago, and kept */
-        f->result.err = gone->err;
+        fetch_recall_absence(gone, &f->result.err);
         f->result.upstream_status = 404;
         return STEP_FAIL;
     }
@@ -162,7 +162,7 @@ static bool is_still_absent(struct fetch *f)
 
     if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
         return false;
-    f->result.err = a->err;
+    fetch_recall_absence(a, &f->result.err);
     f->result.upstream_status = 0; /* it has not said so now */
     return true;
 }

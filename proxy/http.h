@@ -38,9 +38,11 @@ struct http_limits {
     int64_t head_timeout_ms;  /* from the first byte of a head to its last */
     int64_t idle_timeout_ms;  /* between requests */
     int64_t write_timeout_ms; /* without a byte taken by the client */
+    int64_t gone_ms;          /* after its end of input, without anything to send: the client is gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
-    ((struct http_limits){.head_timeout_ms = 10000, .idle_timeout_ms = 75000, .write_timeout_ms = 60000})
+    ((struct http_limits){                                                                                             \
+        .head_timeout_ms = 10000, .idle_timeout_ms = 75000, .write_timeout_ms = 60000, .gone_ms = 2000})
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_OTHER };
 

@@ -172,10 +172,12 @@ void http_conn_finish(struct http_conn *c)
 
 /* ---- events ---- */
 
-/* The client has said all it will say; it may still want its answers (RFC 9112 §9.6). */
+/* The client has said all it will say. It may still want its answers (RFC 9112 §9.6); but hardly anybody half-closes, and
+ * who has closed altogether looks the same: is_gone() waits a little. */
 static void end_of_input(struct http_conn *c)
 {
     c->eof = true;
+    c->eof_ms = clock_mono_ms();
     read_requests(c);
     if (c->state == CONN_READING || c->state == CONN_LINGERING)
         http_conn_close(c);
@@ -277,12 +279,25 @@ void http_server_attach(struct http_server *s, struct bufferevent *bev, const vo
 
 /* ---- patience ---- */
 
+/* Nobody may be there any more, and nothing that is written tells: the answer is waited for. nginx takes the end of input
+ * for the end of the client at once. */
+static bool is_gone(const struct http_conn *c, int64_t now)
+{
+    bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended &&
+                                               evbuffer_get_length(bufferevent_get_output(c->bev)) == 0);
+
+    return c->eof && waits && now - c->eof_ms > c->server->limits.gone_ms &&
+           now * 1000 - c->req.begun_us > c->server->limits.gone_ms * 1000;
+}
+
 static void look_at(struct http_conn *c, int64_t now)
 {
     const struct http_limits *l = &c->server->limits;
     int64_t waited = now - c->since_ms;
 
-    if (c->state == CONN_READING && c->head_len == 0) {
+    if (is_gone(c, now)) {
+        http_conn_close(c);
+    } else if (c->state == CONN_READING && c->head_len == 0) {
         if (waited > l->idle_timeout_ms)
             http_conn_close(c);
     } else if (c->state == CONN_READING) {

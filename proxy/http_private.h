@@ -62,6 +62,7 @@ struct http_conn {
     const void *listener;
     enum conn_state state;
     bool eof;         /* the client will send no more */
+    int64_t eof_ms;   /* since when; monotonic */
     bool dispatching; /* inside the handler: what it calls must not recurse */
     bool closing;     /* after the answer */
     bool reading;     /* inside read_requests() */

@@ -157,6 +157,7 @@ static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, con
         .listing = p->listing,
         .sent = {.fd = -1},
         .anew = wish->anew,
+        .keep = true,
     };
     return p;
 }

@@ -52,7 +52,7 @@ static void say_blob(struct pull *p, const struct item *it, enum pull_status sta
         .platform = it->platform,
         .size = it->size,
         .received = received,
-        .error = it->err.msg,
+        .error = it->err ? it->err->msg : "",
     };
 
     if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
@@ -91,6 +91,8 @@ static void item_free(struct item *it)
     body_unref(it->listing);
     body_unref(it->next);
     free(it->query);
+    free(it->err);
+    free(it->unchecked);
     free(it);
 }
 
@@ -116,7 +118,13 @@ static void end_image(struct pull *p, struct image *im)
 
     if (im->unchecked[0] && p->wish->fresh)
         pull_fail(im, "its tag could not be checked: %s", im->unchecked);
-    if (!im->failed && p->wish->pin &&
+    /* "name:tag@digest": what the digest says, under the tag. */
+    bool tagged = by_digest && im->ref.tag[0];
+    if (!im->failed && tagged && !cache_set_tag(p->proxy->cache, im->name, im->ref.tag, &im->ref.digest, &err))
+        pull_fail(im, "setting its tag: %s", err.msg);
+    if (!im->failed && p->wish->pin && tagged && !gc_pin(p->proxy->gc, im->name, im->ref.tag, NULL, true, &err))
+        pull_fail(im, "pinning it: %s", err.msg);
+    if (!im->failed && p->wish->pin && !tagged &&
         !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
         pull_fail(im, "pinning it: %s", err.msg);
     if (!im->failed)
@@ -148,7 +156,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
     bool root = !im->begun;
 
     if (root)
-        snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked);
+        snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked ? it->unchecked : "");
     if (it->kind == PULL_LISTING)
         pull_take_listing(p, it);
     if (it->kind == PULL_MANIFEST)
@@ -170,14 +178,14 @@ static void take(struct pull *p, struct item *it, bool was_here)
 static void add_fate(struct pull *p, struct item *it)
 {
     char text[DIGEST_TEXT_MAX];
-    size_t len = strlen(it->err.msg);
+    size_t len = strlen(it->err->msg);
     struct cache_hit hit;
 
-    if (it->err.code != ERR_NOT_FOUND || !it->tag[0] || it->before.alg == DIGEST_NONE)
+    if (it->err->code != ERR_NOT_FOUND || !it->tag[0] || it->before.alg == DIGEST_NONE)
         return;
     cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
     if (!hit.tag_known)
-        snprintf(it->err.msg + len, sizeof(it->err.msg) - len, "; %s, which was here, is dropped (tags.deleted: drop)",
+        snprintf(it->err->msg + len, sizeof(it->err->msg) - len, "; %s, which was here, is dropped (tags.deleted: drop)",
                  digest_format(&it->before, text));
 }
 
@@ -192,15 +200,15 @@ static void settle(struct pull *p, struct item *it, bool was_here)
 
     if (it->ok) {
         take(p, it, was_here);
-    } else if (is_passing(&it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
+    } else if (is_passing(it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
         it->not_before_ms = clock_mono_ms() + (int64_t)AGAIN_MS * it->attempts;
         STAILQ_INSERT_TAIL(&p->waiting, it, entry);
         return;
     } else if (it->kind == PULL_LISTING) {
         pull_miss_listing(p, it);
-    } else if (!it->optional || (it->err.code != ERR_NOT_FOUND && it->err.code != ERR_DENIED)) {
+    } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
         add_fate(p, it);
-        pull_fail(im, "%s", it->err.msg);
+        pull_fail(im, "%s", it->err->msg);
         say_blob(p, it, PULL_FAILED, 0);
     }
     im->fetched += it->ok ? 0 : it->got;

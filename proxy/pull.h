@@ -9,6 +9,7 @@
 #ifndef ENTREPOT_PROXY_PULL_H
 #define ENTREPOT_PROXY_PULL_H
 
+#include "base/platform.h"
 #include "proxy/proxy.h"
 
 enum { PULL_PARALLEL = 6, PULL_PLATFORMS_MAX = 16 };
@@ -39,7 +40,7 @@ struct pull_image {
 struct pull_wish {
     const struct ref *references;
     size_t count;
-    char platforms[PULL_PLATFORMS_MAX][64]; /* "" ends them; none, or "all": all */
+    char platforms[PULL_PLATFORMS_MAX][PLATFORM_TEXT]; /* "" ends them; none, or "all": all */
     bool referrers, pin;
     bool fresh; /* an image whose tag upstream does not confirm has failed */
     /* On the calling thread. */

@@ -57,12 +57,17 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
         it->prefetch = NULL;
         it->ok = !r->err;
         it->settled = true;
-        if (r->err)
-            it->err = *r->err;
+        free(it->err);
+        it->err = NULL;
+        if (r->err) {
+            it->err = xmalloc(sizeof(*it->err));
+            *it->err = *r->err;
+        }
         if (it->attempts == 0) /* later ones go on from what this pull has fetched */
             it->had = r->had;
         it->got += r->got;
-        snprintf(it->unchecked, sizeof(it->unchecked), "%s", r->unchecked ? r->unchecked : "");
+        free(it->unchecked);
+        it->unchecked = r->unchecked ? xstrdup(r->unchecked) : NULL;
         it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;
         it->next = r->next ? body_ref((struct body *)r->next) : NULL;
         s->items[e->slot] = NULL;

@@ -51,11 +51,11 @@ struct item {
     struct prefetch *prefetch;
     /* under pull->lock */
     bool settled, ok;
-    struct err err;
-    int64_t had; /* bytes that were here before */
-    int64_t got; /* bytes that came with attempts that failed */
+    struct err *err; /* of the last attempt; NULL: none */
+    int64_t had;     /* bytes that were here before */
+    int64_t got;     /* bytes that came with attempts that failed */
     struct body *listing, *next;
-    char unchecked[ERR_MSG_MAX];
+    char *unchecked; /* why its tag was not checked; NULL: it was */
 };
 
 STAILQ_HEAD(items, item);

@@ -1,8 +1,6 @@
 /* What an image consists of, found out while it is being pulled. */
 #include "proxy/pull_private.h"
 
-#include "base/platform.h"
-
 #include <jansson.h>
 #include <string.h>
 
@@ -25,23 +23,6 @@ static void add_manifest(struct pull *p, struct item *it, const struct part *par
     snprintf(child->platform, sizeof(child->platform), "%s", part->platform);
 }
 
-/* The one of an index that serves a platform best; NULL: none does. */
-static const struct part *choose(const struct manifest *m, const char *platform)
-{
-    const struct part *best = NULL;
-    int most = 0;
-
-    for (size_t i = 0; i < m->count; i++) {
-        const struct part *part = &m->parts[i];
-        int score = part->role == PART_MANIFEST && !part->attestation ? platform_score(platform, part->platform) : 0;
-        if (score > most) {
-            best = part;
-            most = score;
-        }
-    }
-    return best;
-}
-
 static void say_what_there_is(struct image *image, const struct manifest *m, const char *platform)
 {
     char list[256] = "";
@@ -62,7 +43,7 @@ static void take_index(struct pull *p, struct item *it, const struct manifest *m
         if (m->parts[i].role == PART_MANIFEST && (all || (m->parts[i].attestation && p->wish->referrers)))
             add_manifest(p, it, &m->parts[i]);
     for (int i = 0; !all && i < PULL_PLATFORMS_MAX && p->wish->platforms[i][0]; i++) {
-        const struct part *part = choose(m, p->wish->platforms[i]);
+        const struct part *part = manifest_choose(m, p->wish->platforms[i]);
         if (part)
             add_manifest(p, it, part);
         else
@@ -204,13 +185,13 @@ void pull_take_listing(struct pull *p, struct item *it)
  * there is, and an image without its signatures must not look whole. */
 void pull_miss_listing(struct pull *p, struct item *it)
 {
-    bool absent = it->err.code == ERR_NOT_FOUND || it->err.code == ERR_DENIED;
+    bool absent = it->err->code == ERR_NOT_FOUND || it->err->code == ERR_DENIED;
 
-    if (it->err.code == ERR_DENIED)
+    if (it->err->code == ERR_DENIED)
         p->wish->on_note(p->wish->arg, it->image->text,
                          "its registry refuses to list what refers to it; the tags for that are looked for");
     if (absent && !it->query)
         add_optional_tag(p, it, "");
     else
-        pull_fail(it->image, "listing what refers to it: %s", it->err.msg);
+        pull_fail(it->image, "listing what refers to it: %s", it->err->msg);
 }

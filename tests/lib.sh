@@ -63,8 +63,18 @@ fail() { echo "FAILED: $*"; exit 1; }
 say() { echo "* $*"; }
 is() { [ "$1" = "$2" ] || fail "$3: \"$1\" is not \"$2\""; }
 
+# Below the kernel's own range, from which connections take theirs: what is free now is likely to be so when a server begins.
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c '
+import random, socket
+while True:
+    s, port = socket.socket(), random.randrange(10240, 32000)
+    try:
+        s.bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    print(port)
+    break'
 }
 
 wait_for() { # SECONDS COMMAND...

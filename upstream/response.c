@@ -68,7 +68,7 @@ static void take_type(struct transfer_response *r, const char *v)
 {
     size_t n = 0;
 
-    for (; v[n] && v[n] != ';' && !isspace((unsigned char)v[n]) && n < sizeof(r->content_type) - 1; n++)
+    for (; isgraph((unsigned char)v[n]) && v[n] != ';' && n < sizeof(r->content_type) - 1; n++)
         r->content_type[n] = (char)tolower((unsigned char)v[n]);
     r->content_type[n] = '\0';
 }
@@ -163,6 +163,14 @@ static void take_server(struct transfer_response *r, const char *v)
     r->is_entrepot = r->is_entrepot || (len == 8 && strncasecmp(v, "entrepot", len) == 0);
 }
 
+/* A cache of our kind says fwd-status where a registry has answered it: a refusal without one is its own, since it is
+ * offline, or does not serve that registry. */
+static void take_cache_status(struct transfer_response *r, const char *v)
+{
+    take_server(r, v);
+    r->fwd_status = r->fwd_status || strstr(v, "fwd-status=");
+}
+
 static void take_encoding(struct transfer_response *r, const char *v)
 {
     r->content_encoded = *v && strcasecmp(v, "identity") != 0;
@@ -186,7 +194,7 @@ static const struct {
     {"oci-filters-applied", take_filters},
     {"content-encoding", take_encoding},
     {"server", take_server},
-    {"cache-status", take_server},
+    {"cache-status", take_cache_status},
 };
 
 void response_header(struct transfer_response *r, const char *line, size_t len)

@@ -1,7 +1,8 @@
-#include "upstream/transfer.h"
+#include "upstream/transfer_private.h"
 
 #include "base/buf.h"
-#include "upstream/reach.h"
+#include "base/clock.h"
+#include "upstream/connect.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -17,43 +18,22 @@ enum {
     CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
 };
 
-struct transfer {
-    struct transfer_engine *engine;
-    LIST_ENTRY(transfer) entry;
-    CURL *easy;
-    struct curl_slist *headers;
-    char *body;
-    bool (*on_head)(void *arg, const struct transfer_response *r);
-    bool (*on_data)(void *arg, const void *data, size_t len);
-    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
-    void *arg;
-    struct transfer_response response;
-    size_t header_bytes;
-    int header_count;
-    int64_t received;
-    bool said_head; /* on_head has been called */
-    bool refused;   /* a callback said false */
-    bool flooded;   /* headers over the limits */
-    bool forbidden; /* it led to an address that is not public */
-    const char *const *named;
-    bool cancelled;
-    char detail[CURL_ERROR_SIZE];
-};
-
-struct transfer_engine {
-    struct loop *loop;
-    CURLM *multi;
-    struct event *timer;
-    LIST_HEAD(, transfer) active;
-    LIST_HEAD(, transfer) buried; /* cancelled inside curl, to be freed outside */
-    int depth;                    /* > 0: inside curl */
-};
-
 /* ---- curl asks libevent ---- */
 
 static void reap(struct transfer_engine *e);
 
-static void act(struct transfer_engine *e, curl_socket_t fd, int what)
+/* What was buried is freed on the next turn of the loop. Not by way of the timer: activating that would end it. */
+static void turn_soon(struct transfer_engine *e)
+{
+    event_active(e->turn, EV_TIMEOUT, 0);
+}
+
+static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    reap(arg);
+}
+
+void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what)
 {
     int running;
 
@@ -65,12 +45,21 @@ static void act(struct transfer_engine *e, curl_socket_t fd, int what)
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
-    act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+    transfer_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
+/* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
+ * finds nothing to do, and does not ask for the rest: the timer that ends the wait for an address would be lost. */
 static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
+    struct transfer_engine *e = arg;
+    int64_t left = e->due_us - clock_mono_us();
+    const struct timeval rest = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
+
+    if (left > 0)
+        event_add(e->timer, &rest);
+    else
+        transfer_act(e, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
@@ -96,6 +85,7 @@ static int watch_timer(CURLM *multi UNUSED, long ms, void *arg)
     struct transfer_engine *e = arg;
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
+    e->due_us = clock_mono_us() + (int64_t)ms * 1000;
     if (ms < 0)
         event_del(e->timer);
     else
@@ -109,6 +99,7 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
+    transfer_heard(t);
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
         response_clear(&t->response);
         t->header_bytes = 0;
@@ -148,38 +139,6 @@ static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
     if (t->on_data && !t->on_data(t->arg, data, len))
         t->refused = true;
     return t->refused || t->cancelled ? 0 : len;
-}
-
-/* ---- where it may go ---- */
-
-static bool is_named(struct transfer *t)
-{
-    char *url = NULL;
-
-    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
-    return url && (reach_is_named(url, t->named) || reach_is_proxied(url));
-}
-
-static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *a)
-{
-    struct transfer *t = arg;
-
-    if (!reach_is_public(&a->addr) && !is_named(t)) {
-        t->forbidden = true;
-        return CURL_SOCKET_BAD;
-    }
-    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-}
-
-/* Over a connection that another transfer opened, too. */
-static int before_request(void *arg, char *address, char *own UNUSED, int port UNUSED, int own_port UNUSED)
-{
-    struct transfer *t = arg;
-
-    if (reach_is_public_text(address) || is_named(t))
-        return CURL_PREREQFUNC_OK;
-    t->forbidden = true;
-    return CURL_PREREQFUNC_ABORT;
 }
 
 /* ---- the end of a transfer ---- */
@@ -223,6 +182,7 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
 
 static void transfer_free(struct transfer *t)
 {
+    transfer_forget_connections(t);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     response_clear(&t->response);
@@ -234,6 +194,8 @@ static void finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
+    if (transfer_is_worth_patience(t, code))
+        return;
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK)
@@ -269,7 +231,7 @@ static void reap(struct transfer_engine *e)
         e->depth--;
     }
     if (!LIST_EMPTY(&e->buried))
-        event_active(e->timer, EV_TIMEOUT, 0);
+        turn_soon(e);
 }
 
 void transfer_cancel(struct transfer *t)
@@ -281,7 +243,7 @@ void transfer_cancel(struct transfer *t)
     t->cancelled = true;
     LIST_REMOVE(t, entry);
     LIST_INSERT_HEAD(&e->buried, t, entry);
-    event_active(e->timer, EV_TIMEOUT, 0);
+    turn_soon(e);
 }
 
 void transfer_pause(struct transfer *t, bool pause)
@@ -314,17 +276,12 @@ static void set_range(struct transfer *t, const struct transfer_request *req)
     }
 }
 
-static void set_security(struct transfer *t, CURL *h, const struct transfer_request *req)
+static void set_security(CURL *h, const struct transfer_request *req)
 {
-    t->named = req->named;
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, url_is_https(req->url) ? "https" : "http,https");
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)TRANSFER_REDIRECTS_MAX);
-    curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
-    curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, before_request);
-    curl_easy_setopt(h, CURLOPT_PREREQDATA, t);
     if (req->ca_file)
         curl_easy_setopt(h, CURLOPT_CAINFO, req->ca_file);
     if (req->insecure) {
@@ -374,7 +331,8 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     t->arg = req->arg;
     response_reset(&t->response);
     set_headers(t, req);
-    set_security(t, h, req);
+    transfer_watch_connections(t, req);
+    set_security(h, req);
     set_patience(h, req);
     /* Any value makes curl undo what comes encoded all the same. */
     if (req->decode)
@@ -419,8 +377,10 @@ struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err)
     LIST_INIT(&e->active);
     LIST_INIT(&e->buried);
     e->timer = event_new(loop_base(loop), -1, 0, on_timer, e);
+    e->turn = event_new(loop_base(loop), -1, 0, on_turn, e);
     e->multi = curl_multi_init();
-    if (!e->timer || !e->multi) {
+    e->connects = connect_table_new(loop);
+    if (!e->timer || !e->turn || !e->multi) {
         err_set(err, ERR_IO, "libcurl could not be started");
         transfer_engine_free(e);
         return NULL;
@@ -445,7 +405,10 @@ void transfer_engine_free(struct transfer_engine *e)
         reap(e);
         curl_multi_cleanup(e->multi);
     }
+    connect_table_free(e->connects);
     if (e->timer)
         event_free(e->timer);
+    if (e->turn)
+        event_free(e->turn);
     free(e);
 }

@@ -40,6 +40,7 @@ struct transfer_response {
     bool link_named;       /* ... it is said to be that */
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool is_entrepot;      /* another cache of our kind answers */
+    bool fwd_status;       /* ... with what a registry has answered it */
     bool content_encoded;  /* some Content-Encoding other than identity */
     /* from registry.h alone, of a request that failed; "" else */
     char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */

@@ -71,7 +71,7 @@ if [ "$SIDE" = near ]; then
     ask pull --file "$W/list" --platform all --referrers --pin >"$W/pull.log" || fail "pull: $(tail -n 5 "$W/pull.log")"
     ask export app:2 plain:1 -o "$CARRY/images.tar" >"$W/export.log" || fail "export: $(tail -n 5 "$W/export.log")"
     ask ls --pullable >"$CARRY/pullable"
-    grep -q "^docker.io/library/app@sha256:$index\$" "$CARRY/pullable" || fail "ls --pullable does not name the index"
+    grep -q "^docker.io/library/app:2@sha256:$index\$" "$CARRY/pullable" || fail "ls --pullable does not name the index"
     entrepot_stop
     exit 0
 fi

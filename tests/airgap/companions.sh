@@ -67,8 +67,20 @@ mkdir "$W/x"
 tar -C "$W/x" -xf "$W/app.tar"
 cmp "$W/x/blobs/${index/://}" "$W/index" || fail "the index is another one"
 [ ! -e "$W/x/blobs/${two/://}" ] || fail "a platform that was not pulled"
-is "$(jq -r '[.manifests[].annotations["io.containerd.image.name"]] | join(" ")' "$W/x/index.json")" \
-    "docker.io/library/app:1 docker.io/library/app@$(sum "$W/referrer") docker.io/library/app:sha256-${index#*:}.sig" "names"
+names() { jq -r '[.manifests[].annotations["io.containerd.image.name"]] | join(" ")' "$1"; } # INDEX
+said_of_it="docker.io/library/app@$(sum "$W/referrer") docker.io/library/app:sha256-${index#*:}.sig"
+is "$(names "$W/x/index.json")" docker.io/library/app:1 "names at the top"
+is "$(jq -r '.manifests[0].digest' "$W/x/index.json")" "$one" "what engines find there: nothing that is not in the archive"
+is "$(jq -r '.manifests[0].annotations["io.entrepot.index"]' "$W/x/index.json")" "$index" "the index that it stands for"
+referrers=$(jq -r '.manifests[0].annotations["io.entrepot.referrers"]' "$W/x/index.json")
+is "$(names "$W/x/blobs/${referrers/://}")" "$said_of_it" "names of what is said about it"
+ask export app:1 --signatures separate -o "$W/separate" >/dev/null 2>&1
+is "$(names "$W/separate/index.json")" "docker.io/library/app:1 docker.io/library/app:sha256-${index#*:}.sig docker.io/library/app@$(sum "$W/referrer")" \
+    "names at the top, separate, of a folder"
+ask export app:1 --signatures omit -o "$W/omit" >/dev/null 2>&1
+is "$(names "$W/omit/index.json")" docker.io/library/app:1 "names at the top without signatures"
+is "$(jq -r '.manifests[0].annotations["io.entrepot.referrers"]' "$W/omit/index.json")" null "what is said about it, omitted"
+[ ! -e "$W/omit/blobs/$(sum "$W/signature" | tr : /)" ] || fail "the signature is in it all the same"
 skopeo copy -q --override-arch amd64 "oci:$W/x:docker.io/library/app:1" "oci:$W/read:x" || fail "skopeo reads a sparse index"
 
 grep -q '^entrepot: docker.io/library/app:1: not here, and left out: linux/arm64$' "$W/said" || fail "the other platform is not spoken of: $(cat "$W/said")"
@@ -107,6 +119,17 @@ ask gc --to 1KiB >"$W/gc.log"
 check library/app 1
 ask export app:1 -o "$W/back.tar" >"$W/said"
 cmp "$W/back.tar" "$W/app.tar" || fail "exported, imported, exported: the bytes differ"
+
+say "and of an archive that has them as entries, and of one that has no names for referrers"
+import_fresh
+ask import "$W/separate" >"$W/said" 2>&1 || fail "import: $(cat "$W/said")"
+E=http://127.0.0.1:$PORT/v2/library/app
+curl -sf "$E/manifests/sha256-${index#*:}.sig" >/dev/null || fail "cosign's tag"
+is "$(curl -sf "$E/referrers/$index" | jq -r '.manifests[].digest')" "$(sum "$W/referrer")" "referrers"
+jq -c 'del(.manifests[0].annotations["io.entrepot.referrers"])' "$W/x/index.json" >"$W/x/new" && mv "$W/x/new" "$W/x/index.json"
+import_fresh
+ask import "$W/x" >"$W/said" 2>&1 || fail "import: $(cat "$W/said")"
+is "$(curl -sf "http://127.0.0.1:$PORT/v2/library/app/referrers/$index" | jq -r '.manifests[].digest')" "$(sum "$W/referrer")" "referrers by their subject"
 
 say "under another name, signatures too"
 import_fresh

@@ -46,7 +46,7 @@ is "$(cached multi)" false "without its layers"
 for d in $(jq -r '.config.digest, .layers[].digest' "$www/manifests/$amd"); do get "blobs/$d" "$d"; done
 is "$(cached multi)" true "one platform is here whole"
 ask ls app:multi | grep -q incomplete && fail "ls calls it incomplete"
-is "$(ask ls --pullable)" "docker.io/library/app@$index" "ls --pullable"
+is "$(ask ls --pullable)" "docker.io/library/app:multi@$index" "ls --pullable"
 get "manifests/$arm" "$arm"
 is "$(cached multi)" false "with another one's manifest, and not its layers"
 ask pull app:multi --platform linux/arm64 >/dev/null

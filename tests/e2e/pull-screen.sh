@@ -118,12 +118,13 @@ done
 
 say "what is here, for the next node; offline"
 ask ls --pullable >"$W/pullable.txt"
-is "$(cat "$W/pullable.txt")" "$(printf 'docker.io/library/%s@%s\n' one "$(upstream_digest one 1)" two "$(upstream_digest two 1)")" "ls --pullable"
+is "$(cat "$W/pullable.txt")" "$(printf 'docker.io/library/%s:1@%s\n' one "$(upstream_digest one 1)" two "$(upstream_digest two 1)")" "ls --pullable"
 is "$(ask ls --pullable --json | jq -r '.[]')" "$(cat "$W/pullable.txt")" "as JSON"
 is "$(ask ls --pullable one:1)" "$(head -n 1 "$W/pullable.txt")" "one of them"
 is "$(ask offline)" off "offline"
 is "$(ask offline on)" on "offline on"
 ask pull --file "$W/pullable.txt" >/dev/null || fail "what is here cannot be pulled offline"
+is "$(ask ls --pullable)" "$(cat "$W/pullable.txt")" "what is here after that"
 ask pull none:1 >/dev/null 2>&1 && fail "pulled offline what is not here"
 is "$(ask offline off)" off "offline off"
 entrepot_stop

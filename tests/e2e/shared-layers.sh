@@ -37,3 +37,15 @@ ask rm two:1 >/dev/null
 is "$(find "$W/cache/blobs" -type f | wc -l)" 0 "files that are left"
 is "$(metric entrepot_cache_bytes)" 0 "bytes that are left"
 entrepot_stop
+
+say "one pull of the same image from two registries: what one sends, the other waits for"
+registry_start
+entrepot_start "" "  - {name: ghcr.io, endpoints: [\"http://127.0.0.1:$REGISTRY_PORT\"], insecure: true}"
+for _ in 1 2 3 4; do
+    : >"$W/registry.log"
+    ask pull one:1 ghcr.io/library/one:1 >"$W/pull.out" 2>&1 || fail "$(cat "$W/pull.out")"
+    for d in $(jq -r '.layers[].digest' "$W/one.json"); do is "$(registry_asked GET "/blobs/$d")" 1 "fetches of $d"; done
+    ask rm one:1 ghcr.io/library/one:1 >/dev/null
+done
+! grep -q 'disk is full' "$W/entrepot.log" || fail "the log speaks of a full disk"
+entrepot_stop

@@ -98,3 +98,15 @@ start_top "\"http://127.0.0.1:$below/v2/ghcr.io\""
 gets "org/app/manifests/1?ns=quay.io" "$W/other.file.manifest"
 gets "org/app/blobs/$(digest_of "$W/other.file")?ns=quay.io" "$W/other.file"
 entrepot_stop
+say "the second cache goes offline: what it does not have is not taken for deleted"
+rm -rf "$W/top-cache"
+cache top "$top" "  - {name: ghcr.io, endpoints: [\"http://127.0.0.1:$below\"], insecure: true, tags: {ttl: 1s}}"
+gets "org/app/manifests/1?ns=ghcr.io" "$W/other.file.manifest"
+"$ENTREPOT" rm ghcr.io/org/app:1 --socket "$W/below.sock" >/dev/null
+"$ENTREPOT" offline on --socket "$W/below.sock" >/dev/null
+sleep 1.2
+gets "org/app/manifests/1?ns=ghcr.io" "$W/other.file.manifest"
+gets "org/app/manifests/1?ns=ghcr.io" "$W/other.file.manifest"
+code=$(curl -s -o "$W/got" -w '%{http_code}' "http://127.0.0.1:$top/v2/org/app/manifests/none?ns=ghcr.io")
+is "$code" 502 "what nobody has been asked for"
+entrepot_stop

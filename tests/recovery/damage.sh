@@ -94,8 +94,8 @@ broken() { # HOW COMMAND...: with the daemon stopped
     is "$(ask ls --json | jq '.images | length')" 2 "images"
     entrepot_stop
     sound
-    ls -d "$W"/cache/index.damaged-* >/dev/null 2>&1 || [ "$1" = "is lost" ] || fail "nothing was moved aside"
-    rm -rf "$W"/cache/index.damaged-* "$W/index.kept"
+    [ -n "$(find "$W/cache" -maxdepth 1 -name 'index.*-*')" ] || [ "$1" = "is lost" ] || fail "nothing was moved aside"
+    rm -rf "$W"/cache/index.*-* "$W/index.kept"
 }
 data=$W/cache/index/data.mdb
 size() { stat -c %s "$data"; }
@@ -178,5 +178,13 @@ rm "$(file "$big")"
 is "$(sum)" "[0,1,0,0,false]" "one more is lost"
 ask rm one:1 >/dev/null
 is "$(sum --repair)" "[0,0,0,0,true]" "what nobody needs any more is not fetched"
+say "a verification that would take hours ends with who asked for it, and does not hold up the daemon"
+timeout -s INT 1 "$ENTREPOT" verify --rate 100 --socket "$W/admin.sock" >/dev/null 2>&1 || true
+wait_for 5 ask verify --rate 0 || fail "it goes on without anybody: $(ask verify --rate 0 2>&1)"
+"$ENTREPOT" verify --rate 100 --socket "$W/admin.sock" >/dev/null 2>&1 &
+PIDS+=($!)
+sleep 0.5
+started=$(date +%s)
 entrepot_stop
+[ $(($(date +%s) - started)) -le 10 ] || fail "the daemon took $(($(date +%s) - started)) s to end"
 sound

@@ -195,17 +195,65 @@ static void platforms(void **state UNUSED)
     assert_int_equal(platform_score("linux/amd64", "windows/amd64"), 0);
     assert_int_equal(platform_score("linux/amd64", "unknown/unknown"), 0);
     assert_int_equal(platform_score("linux/amd64", ""), 0);
-    assert_true(platform_is_valid("linux/arm/v7") && platform_is_valid("windows/amd64"));
-    assert_false(platform_is_valid("linux") || platform_is_valid("linux//v7") || platform_is_valid("linux/a b") ||
-                 platform_is_valid("a/b/c/d"));
+}
+
+/* What other tools and uname call a platform. */
+static void platform_names(void **state UNUSED)
+{
+    static const struct {
+        const char *text, *means; /* NULL: it is none */
+    } cases[] = {
+        {"linux/arm/v7", "linux/arm/v7"},
+        {"windows/amd64", "windows/amd64"},
+        {"linux/x86_64", "linux/amd64"},
+        {"linux/x86-64", "linux/amd64"},
+        {"linux/aarch64", "linux/arm64"},
+        {"Linux/AMD64", "linux/amd64"},
+        {"linux/armhf", "linux/arm/v7"},
+        {"linux/armel", "linux/arm/v6"},
+        {"linux/arm/7", "linux/arm/v7"},
+        {"linux/arm64/8", "linux/arm64/v8"},
+        {"linux/i386", "linux/386"},
+        {"macos/arm64", "darwin/arm64"},
+        {"arm64", "linux/arm64"},
+        {"x86_64", "linux/amd64"},
+        {"armhf", "linux/arm/v7"},
+        {"windows/amd64:10.0.20348", "windows/amd64:10.0.20348"},
+        {"windows(10.0.20348)/amd64", "windows/amd64:10.0.20348"},
+        {"windows/arm/v7:10.0", "windows/arm/v7:10.0"},
+        {"", NULL},
+        {"nonsense", NULL},
+        {"linux", NULL},
+        {"linux/", NULL},
+        {"linux//v7", NULL},
+        {"linux/a b", NULL},
+        {"a/b/c/d", NULL},
+        {"windows/amd64:", NULL},
+        {"windows()/amd64", NULL},
+        {"linux/amd64:1:2", NULL},
+    };
+    char out[PLATFORM_TEXT], host[PLATFORM_TEXT];
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        bool is = platform_normalize(cases[i].text, out);
+        if (is != (cases[i].means != NULL) || (is && strcmp(out, cases[i].means) != 0))
+            fail_msg("%s: %s", cases[i].text, is ? out : "refused");
+    }
+    assert_true(platform_normalize(platform_of_host(host), out));
+    assert_string_equal(out, host);
+    assert_true(platform_score("linux/x86_64", "linux/amd64") > 0 && platform_score("linux/amd64", "linux/x86_64") > 0);
+    assert_true(platform_score("windows/amd64", "windows/amd64:10.0.17763.1") > 0);
+    assert_true(platform_score("windows/amd64:10.0.20348", "windows/amd64:10.0.20348.2700") > 0);
+    assert_int_equal(platform_score("windows/amd64:10.0.20348", "windows/amd64:10.0.203489"), 0);
+    assert_int_equal(platform_score("windows/amd64:10.0.20348", "windows/amd64"), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(platforms), cmocka_unit_test(references),     cmocka_unit_test(long_references),
-        cmocka_unit_test(digests),   cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),
-        cmocka_unit_test(visible),   cmocka_unit_test(statement_tags),
+        cmocka_unit_test(platforms),       cmocka_unit_test(platform_names), cmocka_unit_test(references),
+        cmocka_unit_test(long_references), cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),
+        cmocka_unit_test(json_text),       cmocka_unit_test(visible),        cmocka_unit_test(statement_tags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

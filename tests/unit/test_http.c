@@ -96,7 +96,8 @@ static void on_complete(void *arg, struct http_request *req UNUSED)
 static int setup(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
-    const struct http_limits limits = {.head_timeout_ms = 300, .idle_timeout_ms = 900, .write_timeout_ms = 1200};
+    const struct http_limits limits = {
+        .head_timeout_ms = 300, .idle_timeout_ms = 900, .write_timeout_ms = 1200, .gone_ms = 300};
     char name[] = "/tmp/entrepot-http.XXXXXX";
 
     f->file = mkstemp(name);
@@ -217,6 +218,19 @@ static void half_closed(void **state)
     assert_int_equal(answers, 2);
     assert_true(ended);
     close(fd);
+}
+
+/* A client that closes while its request waits: noticed, though nothing is written to it. */
+static void closed_while_waiting(void **state)
+{
+    struct fixture *f = *state;
+    int fd = client(f);
+
+    say(fd, GET("/never"));
+    close(fd);
+    for (int i = 0; i < 100 && atomic_load(&f->gone) == 0; i++)
+        usleep(20000);
+    assert_int_equal(atomic_load(&f->gone), 1);
 }
 
 static void bodies(void **state)
@@ -408,10 +422,10 @@ static void draining(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(pipelined),           CASE(half_closed),   CASE(bodies),
-        CASE(entity_tags),         CASE(large_answers), CASE(head_has_no_body),
-        CASE(short_answer_is_cut), CASE(slow_head),     CASE(idle),
-        CASE(slow_reader),         CASE(client_gone),   CASE(draining),
+        CASE(pipelined),   CASE(half_closed),   CASE(closed_while_waiting), CASE(bodies),
+        CASE(entity_tags), CASE(large_answers), CASE(head_has_no_body),     CASE(short_answer_is_cut),
+        CASE(slow_head),   CASE(idle),          CASE(slow_reader),          CASE(client_gone),
+        CASE(draining),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as the daemon does */

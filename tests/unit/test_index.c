@@ -202,8 +202,44 @@ static void links(void **state)
     assert_false(ask(f, 1).linked);
     change(f, (struct change){LINK, 40, -1, -1, NULL}); /* the index is proved: so is what it names */
     assert_true(ask(f, 1).linked);
-    change(f, (struct change){DROP, 40, -1, -1, NULL});
+    change(f, (struct change){DROP, 40, -1, -1, NULL}); /* what was proved of what is here stays proved */
+    assert_true(ask(f, 1).linked);
+    change(f, (struct change){DROP, 10, -1, -1, NULL});
+    change(f, (struct change){DROP, 1, -1, -1, NULL});
     assert_false(ask(f, 1).linked);
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
+    assert_false(ask(f, 1).linked);
+}
+
+/* A layer of a great many images, of which the repository has the last one that came; an index in an index in an index
+ * in an index; a manifest that comes after the blob was lost and has come back. */
+static void links_of_many(void **state)
+{
+    enum { IMAGES = 300, FIRST = 1000 };
+    struct fixture *f = *state;
+
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
+    for (int i = 0; i < IMAGES; i++)
+        change(f, (struct change){PUT_MANIFEST, FIRST + i, 1, -1, NULL});
+    assert_false(ask(f, 1).linked);
+    change(f, (struct change){LINK, FIRST + IMAGES / 2, -1, -1, NULL});
+    assert_true(ask(f, 1).linked);
+    change(f, (struct change){DROP, 1, -1, -1, NULL}); /* lost on disk: the manifests still name it */
+    assert_true(ask(f, 1).linked);
+    assert_false(ask(f, 1).stored);
+    change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
+    assert_true(ask(f, 1).linked);
+
+    for (int i = 0; i < 6; i++) /* from the top down: what is named is not here yet */
+        change(f, (struct change){PUT_MANIFEST, 56 - i, 55 - i, -1, NULL});
+    change(f, (struct change){LINK, 56, -1, -1, NULL});
+    assert_true(ask(f, 50).linked);
+    change(f, (struct change){PUT_BLOB, 50, -1, -1, NULL});
+    change(f, (struct change){PUT_MANIFEST, 60, 2, 56, NULL}); /* a signature of what is linked */
+    assert_true(ask(f, 60).linked);
+    assert_true(ask(f, 2).linked);
+    change(f, (struct change){DROP, 60, -1, -1, NULL}); /* 2 was never here, and nobody names it any more */
+    assert_false(ask(f, 2).linked);
 }
 
 static void uses(void **state)
@@ -358,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(references, setup, teardown),
         cmocka_unit_test_setup_teardown(referrers, setup, teardown),
         cmocka_unit_test_setup_teardown(links, setup, teardown),
+        cmocka_unit_test_setup_teardown(links_of_many, setup, teardown),
         cmocka_unit_test_setup_teardown(uses, setup, teardown),
         cmocka_unit_test_setup_teardown(storm, setup, teardown),
         cmocka_unit_test_setup_teardown(survives_reopening, setup, teardown),

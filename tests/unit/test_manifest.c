@@ -165,6 +165,51 @@ static void attestation(void **state UNUSED)
     manifest_free(&m);
 }
 
+/* What engines take out of an index: the best for a platform, else the first that says none. */
+static void choice(void **state UNUSED)
+{
+#define ENTRY(hex, platform)                                                                                           \
+    "{\"digest\":\"sha256:" hex                                                                                        \
+    "000000000000000000000000000000000000000000000000000000000000000\",\"size\":1" platform "}"
+#define ON(os, arch, more) ",\"platform\":{\"os\":\"" os "\",\"architecture\":\"" arch "\"" more "}"
+    static const char text[] =
+        "{\"schemaVersion\":2,\"manifests\":[" ENTRY("0", ON("unknown", "unknown", "")) "," ENTRY("1", "") "," ENTRY("2", "") "," ENTRY(
+            "3",
+            ON("linux", "arm",
+               ",\"variant\":\"v6\"")) "," ENTRY("4",
+                                                 ON("linux", "arm",
+                                                    ",\"variant\":\"v7\"")) "," ENTRY("5",
+                                                                                      ON("windows", "amd64",
+                                                                                         ",\"os.version\":\"10.0.17763."
+                                                                                         "1\"")) "," ENTRY("6",
+                                                                                                           ON("windows",
+                                                                                                              "amd64",
+                                                                                                              ",\"os."
+                                                                                                              "version"
+                                                                                                              "\":\"10."
+                                                                                                              "0.20348."
+                                                                                                              "2\"")) "]}";
+    static const struct {
+        const char *platform;
+        char first; /* of the digest that is chosen */
+    } cases[] = {{"linux/arm", '4'},
+                 {"linux/arm/v6", '3'},
+                 {"linux/amd64", '1'},
+                 {"windows/amd64", '5'},
+                 {"windows/amd64:10.0.20348", '6'},
+                 {"linux/armhf", '4'}};
+    struct manifest m;
+
+    assert_true(manifest_parse(&m, text, strlen(text), NULL));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct part *part = manifest_choose(&m, cases[i].platform);
+        char hex[DIGEST_TEXT_MAX];
+        if (!part || digest_hex(&part->digest, hex)[0] != cases[i].first)
+            fail_msg("%s: %s", cases[i].platform, part ? hex : "none");
+    }
+    manifest_free(&m);
+}
+
 static char *nested(int depth, bool whole)
 {
     struct buf b = {0};
@@ -223,7 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds),       cmocka_unit_test(as_engines_read), cmocka_unit_test(sizes),
         cmocka_unit_test(media_types), cmocka_unit_test(attestation),     cmocka_unit_test(depth),
-        cmocka_unit_test(limits),
+        cmocka_unit_test(limits),      cmocka_unit_test(choice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

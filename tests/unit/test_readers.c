@@ -129,6 +129,10 @@ static void compose(void **state UNUSED)
         {"services: {a: {image: '${NONE:-${NONE:-${GIVEN}}}'}}\n", "quay.io/given ", NULL},
         {"x: &c {image: common}\nservices:\n  a: {<<: *c}\n  b: {<<: *c, image: own}\n", "common own ", NULL},
         {"services: {a: {image: a}}\n---\n", "a ", NULL},
+        {"services:\n  a:\n    image: a\n    volumes:\n      - data:/data\n"
+         "      - {type: image, source: '${GIVEN}/files:1', target: /f}\n      - {type: bind, source: /x, target: "
+         "/y}\n",
+         "quay.io/given/files:1 a ", NULL},
         {"services:\n  a:\n    image: x:${NONE:?say which}\n", NULL, "line 3: NONE is not set: say which"},
         {"services:\n  a:\n    image: a$$b\n", NULL, "line 3"},
         {"services:\n  a:\n    image: ${WORD}\n", NULL, "line 3"},

@@ -1,0 +1,58 @@
+/* Which schema an index has, and reading one that is too old to be opened. */
+#include "cache/index_private.h"
+
+uint32_t index_schema(const struct index *index)
+{
+    return index->schema;
+}
+
+bool index_set_schema(struct index_txn *t, struct err *err)
+{
+    const uint32_t ours = INDEX_SCHEMA;
+
+    return txn_put(t, TABLE_META, "schema", 6, &ours, sizeof(ours), err);
+}
+
+bool index_check_schema(struct index_txn *t, void *arg UNUSED, struct err *err)
+{
+    const uint32_t ours = INDEX_SCHEMA;
+    struct slice v;
+
+    t->index->schema = ours;
+    if (!txn_get(t, TABLE_META, "schema", 6, &v, NULL))
+        return index_set_schema(t, err);
+    t->index->schema = 0;
+    memcpy(&t->index->schema, v.data, MIN(v.len, sizeof(t->index->schema)));
+    if (t->index->schema > ours)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the index has schema %u of a newer version, this one knows %u: run the version that wrote it, "
+                       "or move the index folder away and it is made anew from the blobs",
+                       t->index->schema, ours);
+    return t->index->schema >= INDEX_SCHEMA_OLDEST ||
+           err_set(err, ERR_OUTDATED, "the index has schema %u of an older version, this one knows %u to %u",
+                   t->index->schema, (unsigned)INDEX_SCHEMA_OLDEST, ours);
+}
+
+bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg), void *arg, struct err *err)
+{
+    static const enum index_table tables[] = {TABLE_REPO, TABLE_TAG, TABLE_PARENT, TABLE_META};
+    struct index index = {0};
+    struct index_txn t = {.index = &index};
+    int rc = mdb_env_create(&index.env);
+
+    if (rc != 0)
+        return index_err(err, rc, "opening");
+    rc = mdb_env_set_maxdbs(index.env, TABLE_COUNT);
+    if (rc == 0)
+        rc = mdb_env_open(index.env, dir, MDB_RDONLY | MDB_NOLOCK, 0600);
+    if (rc == 0)
+        rc = mdb_txn_begin(index.env, NULL, MDB_RDONLY, &t.txn);
+    for (size_t i = 0; i < ARRAY_LEN(tables) && rc == 0; i++)
+        rc = index_open_table(&index, t.txn, tables[i], false);
+    if (rc == 0)
+        fn(&t, arg);
+    if (t.txn)
+        mdb_txn_abort(t.txn);
+    mdb_env_close(index.env);
+    return rc == 0 || index_err(err, rc, "reading");
+}

@@ -1,0 +1,3 @@
+#!/bin/bash
+# Archives go both ways between entrepot and the engines of this machine.
+ENTREPOT_SID=/ exec bash "$(dirname "$0")/../engines/archives.sh"

@@ -1,0 +1,227 @@
+#include "upstream/connect.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+    NOTES = 64,      /* addresses that something is known of; the oldest goes */
+    NOTE_MS = 60000, /* how long */
+    ADDRESS_TEXT_MAX = 64,
+};
+
+/* Milliseconds for an address, a round each; 0: as long as the transfer has. The first ends before the kernel sends its
+ * first packet again. */
+static const int WAIT_MS[CONNECT_ROUNDS] = {900, 3000, 0};
+
+enum note_kind { NOTE_DEAD = 1, NOTE_SLOW };
+
+struct note {
+    char address[ADDRESS_TEXT_MAX]; /* "10.0.0.1 443" */
+    enum note_kind kind;
+    int64_t until_ms; /* monotonic */
+};
+
+/* A socket, from its opening to its end. */
+struct attempt {
+    LIST_ENTRY(attempt) entry;
+    struct connect_table *table;
+    int fd;
+    char address[ADDRESS_TEXT_MAX];
+    void (*given_up)(void *arg, int fd); /* NULL: nobody wants to know */
+    void *arg;
+    struct event *timer; /* NULL: it is not waited for, or not any more */
+};
+
+struct connect_table {
+    struct loop *loop;
+    LIST_HEAD(, attempt) attempts;
+    struct note notes[NOTES];
+    int next; /* the oldest */
+};
+
+/* ---- what is known of addresses ---- */
+
+static void name_address(char out[ADDRESS_TEXT_MAX], const struct sockaddr *a)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    int port = 0;
+
+    if (a->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+        port = ntohs(in->sin_port);
+    } else if (a->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)a;
+        inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
+        port = ntohs(in->sin6_port);
+    }
+    snprintf(out, ADDRESS_TEXT_MAX, "%s %d", host, port);
+}
+
+static struct note *find_note(struct connect_table *t, const char *address)
+{
+    int64_t now = clock_mono_ms();
+
+    for (int i = 0; i < NOTES; i++)
+        if (t->notes[i].until_ms > now && strcmp(t->notes[i].address, address) == 0)
+            return &t->notes[i];
+    return NULL;
+}
+
+static void put_note(struct connect_table *t, const char *address, enum note_kind kind)
+{
+    struct note *n = find_note(t, address);
+
+    if (!n) {
+        n = &t->notes[t->next];
+        t->next = (t->next + 1) % NOTES;
+        snprintf(n->address, sizeof(n->address), "%s", address);
+    }
+    n->kind = kind;
+    n->until_ms = clock_mono_ms() + NOTE_MS;
+}
+
+void connect_note(struct connect_table *t, const char *host, int port, int round)
+{
+    char address[ADDRESS_TEXT_MAX];
+
+    snprintf(address, sizeof(address), "%s %d", host, port);
+    struct note *n = find_note(t, address);
+    if (n && round > 0)
+        put_note(t, address, NOTE_SLOW);
+    else if (n && n->kind == NOTE_DEAD)
+        n->until_ms = 0;
+}
+
+/* ---- attempts ---- */
+
+static void attempt_free(struct attempt *a)
+{
+    LIST_REMOVE(a, entry);
+    if (a->timer)
+        event_free(a->timer);
+    free(a);
+}
+
+static bool is_waiting(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_SYN_SENT;
+}
+
+static void look_at_attempt(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
+{
+    struct attempt *a = arg;
+
+    event_free(a->timer);
+    a->timer = NULL;
+    if (!is_waiting(a->fd))
+        return;
+    log_debug("%s does not answer: it is passed over for a while", a->address);
+    put_note(a->table, a->address, NOTE_DEAD);
+    shutdown(a->fd, SHUT_RDWR);
+    if (a->given_up)
+        a->given_up(a->arg, a->fd); /* the attempt may be gone */
+}
+
+int connect_open(struct connect_table *t, int family, int type, int protocol, const struct sockaddr *address, int round,
+                 void (*given_up)(void *arg, int fd), void *arg)
+{
+    const struct timeval wait = {.tv_sec = WAIT_MS[round] / 1000, .tv_usec = WAIT_MS[round] % 1000 * 1000};
+    char name[ADDRESS_TEXT_MAX];
+
+    name_address(name, address);
+    const struct note *n = find_note(t, name);
+    if (round == 0 && n && n->kind == NOTE_DEAD)
+        return -1;
+    int fd = socket(family, type | SOCK_CLOEXEC, protocol);
+    if (fd < 0)
+        return fd;
+    struct attempt *a = xcalloc(1, sizeof(*a));
+    a->table = t;
+    a->fd = fd;
+    a->given_up = given_up;
+    a->arg = arg;
+    memcpy(a->address, name, sizeof(name));
+    if (WAIT_MS[round] > 0 && (round > 0 || !n)) {
+        a->timer = event_new(loop_base(t->loop), -1, 0, look_at_attempt, a);
+        event_add(a->timer, &wait);
+    }
+    LIST_INSERT_HEAD(&t->attempts, a, entry);
+    return fd;
+}
+
+void connect_close(struct connect_table *t, int fd)
+{
+    struct attempt *a;
+
+    LIST_FOREACH(a, &t->attempts, entry)
+        if (a->fd == fd) {
+            attempt_free(a);
+            break;
+        }
+    close(fd);
+}
+
+void connect_forget(struct connect_table *t, const void *arg)
+{
+    struct attempt *a;
+
+    LIST_FOREACH(a, &t->attempts, entry)
+        if (a->arg == arg)
+            a->given_up = NULL;
+}
+
+static int port_of(int fd)
+{
+    struct sockaddr_storage own;
+    socklen_t len = sizeof(own);
+
+    if (getsockname(fd, (struct sockaddr *)&own, &len) != 0)
+        return -1;
+    return ntohs(own.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&own)->sin6_port
+                                           : ((const struct sockaddr_in *)&own)->sin_port);
+}
+
+bool connect_is_unheard(struct connect_table *t, int own_port)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+    const struct attempt *a;
+
+    LIST_FOREACH(a, &t->attempts, entry)
+        if (port_of(a->fd) == own_port)
+            return getsockopt(a->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0 &&
+                   info.tcpi_retransmits > 0;
+    return false;
+}
+
+/* ---- the table ---- */
+
+struct connect_table *connect_table_new(struct loop *loop)
+{
+    struct connect_table *t = xcalloc(1, sizeof(*t));
+
+    t->loop = loop;
+    LIST_INIT(&t->attempts);
+    return t;
+}
+
+void connect_table_free(struct connect_table *t)
+{
+    if (!t)
+        return;
+    while (!LIST_EMPTY(&t->attempts))
+        attempt_free(LIST_FIRST(&t->attempts));
+    free(t);
+}

@@ -1,0 +1,149 @@
+/* Where a transfer may connect to (reach.h), and when it connects again (connect.h). */
+#include "upstream/transfer_private.h"
+
+#include "base/clock.h"
+#include "upstream/connect.h"
+#include "upstream/reach.h"
+
+#include <event2/event.h>
+
+enum { PATIENCE_LEAST_MS = 1000 };
+
+/* ---- where it may go ---- */
+
+static bool is_named(struct transfer *t)
+{
+    char *url = NULL;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
+    return url && (reach_is_named(url, t->named) || reach_is_proxied(url));
+}
+
+/* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address only
+ * when its own time for this one is up (as 7.88 does): a change of the pause makes it look at once. */
+static void given_up(void *arg, int fd)
+{
+    struct transfer *t = arg, *other;
+    struct transfer_engine *e = t->engine;
+
+    if (t->cancelled)
+        return;
+    t->hurried = true;
+    curl_easy_pause(t->easy, CURLPAUSE_RECV);
+    transfer_act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
+    LIST_FOREACH(other, &e->active, entry)
+        if (other == t) { /* it has not ended with that */
+            curl_easy_pause(t->easy, CURLPAUSE_CONT);
+            break;
+        }
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct curl_sockaddr *a)
+{
+    struct transfer *t = arg;
+
+    if (!reach_is_public(&a->addr) && !is_named(t)) {
+        t->forbidden = true;
+        return CURL_SOCKET_BAD;
+    }
+    t->opened = true;
+    int fd = connect_open(t->engine->connects, a->family, a->socktype, a->protocol, &a->addr, t->round, given_up, t);
+    t->hurried = t->hurried || fd < 0;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+/* A connection outlives the transfer that opened it, so this is the engine's. */
+static int close_socket(void *arg, curl_socket_t fd)
+{
+    connect_close(((struct transfer_engine *)arg)->connects, fd);
+    return 0;
+}
+
+/* From the start, over another connection: nothing of an answer has come. */
+static void make_again(struct transfer *t)
+{
+    struct transfer_engine *e = t->engine;
+
+    e->depth++;
+    curl_multi_remove_handle(e->multi, t->easy);
+    t->detail[0] = '\0';
+    curl_multi_add_handle(e->multi, t->easy);
+    e->depth--;
+}
+
+/* Nothing came for what was sent on a kept connection. */
+static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
+{
+    struct transfer *t = arg;
+
+    if (t->cancelled || !connect_is_unheard(t->engine->connects, t->own_port))
+        return;
+    t->renewed = true;
+    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    make_again(t);
+}
+
+/* Over a connection that another transfer opened, too. */
+static int before_request(void *arg, char *address, char *own UNUSED, int port, int own_port)
+{
+    const struct timeval unheard = {.tv_sec = CONNECT_UNHEARD_MS / 1000, .tv_usec = CONNECT_UNHEARD_MS % 1000 * 1000};
+    struct transfer *t = arg;
+
+    if (!reach_is_public_text(address) && !is_named(t)) {
+        t->forbidden = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    connect_note(t->engine->connects, address, port, t->round);
+    if (!t->opened && !t->renewed) {
+        if (!t->unheard)
+            t->unheard = event_new(loop_base(t->engine->loop), -1, 0, look_at_request, t);
+        event_add(t->unheard, &unheard);
+    }
+    t->opened = false;
+    t->own_port = own_port;
+    return CURL_PREREQFUNC_OK;
+}
+
+/* The addresses that there are were passed over, or did not answer at once: now all of them, with more time for each. */
+bool transfer_is_worth_patience(struct transfer *t, CURLcode code)
+{
+    int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);
+
+    if (!t->hurried || t->round + 1 == CONNECT_ROUNDS || t->cancelled || t->said_head || t->forbidden ||
+        (code != CURLE_COULDNT_CONNECT && code != CURLE_OPERATION_TIMEDOUT))
+        return false;
+    t->round++;
+    t->hurried = false;
+    if (t->connect_timeout_ms > 0)
+        curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)MAX(left, (int64_t)PATIENCE_LEAST_MS));
+    make_again(t);
+    return true;
+}
+
+void transfer_watch_connections(struct transfer *t, const struct transfer_request *req)
+{
+    CURL *h = t->easy;
+
+    t->named = req->named;
+    t->connect_timeout_ms = req->connect_timeout_ms;
+    t->started_ms = clock_mono_ms();
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(h, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(h, CURLOPT_CLOSESOCKETDATA, t->engine);
+    curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(h, CURLOPT_PREREQDATA, t);
+}
+
+void transfer_heard(struct transfer *t)
+{
+    if (t->unheard)
+        event_del(t->unheard);
+}
+
+void transfer_forget_connections(struct transfer *t)
+{
+    connect_forget(t->engine->connects, t);
+    if (t->unheard)
+        event_free(t->unheard);
+}

@@ -1,0 +1,70 @@
+/* transfer_private.h - between transfer.c, which runs libcurl, and transfer_connect.c, which says where it may connect to and
+ * when it connects again. On the engine's loop. */
+#ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
+#define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
+
+#include "upstream/transfer.h"
+
+#include <curl/curl.h>
+#include <sys/queue.h>
+
+struct transfer {
+    struct transfer_engine *engine;
+    LIST_ENTRY(transfer) entry;
+    CURL *easy;
+    struct curl_slist *headers;
+    char *body;
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+    struct transfer_response response;
+    size_t header_bytes;
+    int header_count;
+    int64_t received;
+    bool said_head; /* on_head has been called */
+    bool refused;   /* a callback said false */
+    bool flooded;   /* headers over the limits */
+    bool forbidden; /* it led to an address that is not public */
+    const char *const *named;
+    bool cancelled;
+    /* connecting (connect.h) */
+    int64_t connect_timeout_ms, started_ms; /* monotonic */
+    bool hurried;                           /* an address was passed over in this round */
+    int round;
+    bool opened;           /* a connection of its own, since the last request went out */
+    struct event *unheard; /* a request has gone out on a kept connection */
+    int own_port;          /* ... this one's */
+    bool renewed;          /* ... that had died */
+    char detail[CURL_ERROR_SIZE];
+};
+
+struct transfer_engine {
+    struct loop *loop;
+    CURLM *multi;
+    struct event *timer;
+    int64_t due_us; /* when it is to end; monotonic */
+    struct event *turn;
+    struct connect_table *connects;
+    LIST_HEAD(, transfer) active;
+    LIST_HEAD(, transfer) buried; /* cancelled inside curl, to be freed outside */
+    int depth;                    /* > 0: inside curl */
+};
+
+/* ---- transfer.c ---- */
+
+/* Tells libcurl that something has happened to a socket; transfers may have ended after that. */
+void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what);
+
+/* ---- transfer_connect.c ---- */
+
+/* Has the connections of a transfer looked after. */
+void transfer_watch_connections(struct transfer *t, const struct transfer_request *req);
+/* Its answer has begun: the connection is well. */
+void transfer_heard(struct transfer *t);
+/* It could not connect. True: it goes on, with more time for each address. */
+bool transfer_is_worth_patience(struct transfer *t, CURLcode code);
+/* It is about to be freed. */
+void transfer_forget_connections(struct transfer *t);
+
+#endif
