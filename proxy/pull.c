@@ -185,8 +185,8 @@ static void add_fate(struct pull *p, struct item *it)
         return;
     cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
     if (!hit.tag_known)
-        snprintf(it->err->msg + len, sizeof(it->err->msg) - len, "; %s, which was here, is dropped (tags.deleted: drop)",
-                 digest_format(&it->before, text));
+        snprintf(it->err->msg + len, sizeof(it->err->msg) - len,
+                 "; %s, which was here, is dropped (tags.deleted: drop)", digest_format(&it->before, text));
 }
 
 static bool is_passing(const struct err *e)
