@@ -30,12 +30,12 @@ char *place_unit_advice(const char *path, const char *user)
                      user, path, path);
 }
 
-/* The nearest folder that exists, `path` itself or above it; the caller frees it. */
+/* The nearest folder that can be seen to exist, `path` itself or above it; the caller frees it. */
 static char *nearest(const char *path)
 {
     char *at = xstrdup(path);
 
-    while (access(at, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) && strchr(at, '/')) {
+    while (access(at, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES) && strchr(at, '/')) {
         char *above = place_folder_of(at);
         free(at);
         at = above;
@@ -65,6 +65,8 @@ static char *advice(int why, const char *path, const char *at)
         return is_our_unit() ? place_unit_advice(path, my_name()) : NULL;
     if (why != EACCES && why != EPERM)
         return NULL;
+    if (strcmp(path, at) != 0 && access(at, X_OK) != 0) /* whatever is made in there, it cannot be reached */
+        return xasprintf("%s may not enter %s: choose another place", my_name(), at);
     if (strcmp(path, at) == 0)
         return xasprintf("make it %s's: `chown -R %s: %s`", my_name(), my_name(), path);
     return xasprintf("run `install -d -o %s -m 0700 %s`", my_name(), path);

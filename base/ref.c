@@ -171,7 +171,10 @@ static bool split_host(struct ref *ref, const char *text, size_t len, struct err
     }
     if (strcmp(ref->host, REF_DEFAULT_HOST) == 0 && !memchr(text, '/', len))
         prefix = "library/";
-    if (!ref_is_path(text, len) || strlen(prefix) + len > REF_PATH_MAX)
+    if (strlen(prefix) + len > REF_PATH_MAX)
+        return err_set(err, ERR_INVALID, "'%.*s...': a repository's name has at most %d bytes, this has %zu", 40, text,
+                       REF_PATH_MAX, strlen(prefix) + len);
+    if (!ref_is_path(text, len))
         return err_set(err, ERR_INVALID,
                        "'%.*s' is not a repository name (lower-case letters, digits, '.', '_', '-', '/')",
                        (int)MIN(len, 200), text);

@@ -60,7 +60,7 @@ bool cli_take_word(void *arg, const char *word, struct err *err);
 /* References; arg is the JSON array they go to. */
 bool cli_take_reference(void *arg, const char *word, struct err *err);
 bool cli_is_reference(const char *text, struct err *err);
-/* Says what was wrong, and the usage's first line; returns EXIT_USAGE. */
+/* Says what was wrong, and the usage's first paragraph on one line; returns EXIT_USAGE. */
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* A whole command that posts the references it was given, or what `resolve` (may be NULL) makes of them: prints a line "<done> REF" for each in the answer's array
@@ -80,6 +80,11 @@ void cli_print_json(const json_t *j);
 void cli_print_event(FILE *to, const json_t *j);
 /* A JSON string also of what is no UTF-8. */
 json_t *cli_json_text(const char *text);
+/* To stdout: bytes as they are; what is still in its buffer. */
+void cli_write(const void *data, size_t len);
+void cli_flush(void);
+/* Whether something printed to stdout did not arrive; *why: an errno. */
+bool cli_stdout_failed(int *why);
 /* Prints it; returns EXIT_FAILED. */
 int cli_fail(const struct err *err);
 

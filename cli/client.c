@@ -63,6 +63,9 @@ static bool explain(CURLcode rc, long os_errno, const char *socket, struct err *
     if (rc == CURLE_WRITE_ERROR)
         return err_set(err, ERR_TOO_LARGE, "the daemon on %s answers more than %d MiB; ask for less", socket,
                        (int)(ANSWER_MAX >> 20));
+    if (rc == CURLE_PARTIAL_FILE || rc == CURLE_GOT_NOTHING || rc == CURLE_RECV_ERROR || rc == CURLE_SEND_ERROR)
+        return err_set(err, ERR_UNREACHABLE, "the daemon on %s ended before it had answered; its log may say why",
+                       socket);
     return err_set(err, ERR_UNREACHABLE, "asking the daemon on %s: %s; its log may say why", socket,
                    curl_easy_strerror(rc));
 }

@@ -1,6 +1,7 @@
 #include "proxy/config.h"
 
 #include "cli/cli.h"
+#include "cli/config_files.h"
 #include "cli/config_user.h"
 
 #include <pwd.h>
@@ -30,18 +31,20 @@ static void add_warning(void *arg, const char *text)
     json_array_append_new(arg, cli_json_text(text));
 }
 
-static void say_good(const struct config *config, const char *user, bool json)
+static void say_good(const struct config *config, const char *user, bool json, json_t *warnings)
 {
-    json_t *warnings = json_array(), *w;
+    json_t *w;
     struct config_disk disk;
     size_t i;
 
     if (config_look_at_disk(config->cache_path, &disk))
         config_check_limits(config, &disk, add_warning, warnings);
+    config_say_unused(config, add_warning, warnings);
     json_array_foreach(json ? NULL : warnings, i, w)
         cli_say(stderr, "entrepot: %s", json_string_value(w));
-    json_t *j = json_pack("{s:b, s:o, s:s?, s:o}", "good", 1, "file",
-                          config->file ? cli_json_text(config->file) : json_null(), "user", user, "warnings", warnings);
+    json_t *j =
+        json_pack("{s:b, s:o, s:s?, s:o}", "good", 1, "file", config->file ? cli_json_text(config->file) : json_null(),
+                  "user", user, "warnings", json_incref(warnings));
     if (json)
         cli_print_json(j);
     else
@@ -68,9 +71,12 @@ static bool can_be_used(const struct config_overrides *overrides, const struct u
 
     if (!config_load(&config, overrides, err))
         return false;
-    bool ok = config_user_can_write(&config, unit, err) && (!unit || config_user_can_see(&config, unit, err));
+    json_t *warnings = json_array();
+    bool ok = config_user_can_write(&config, unit, err) && (!unit || config_user_can_see(&config, unit, err)) &&
+              config_files_check(&config, add_warning, warnings, err);
     if (ok)
-        say_good(&config, user, json);
+        say_good(&config, user, json, warnings);
+    json_decref(warnings);
     config_free(&config);
     return ok;
 }

@@ -8,6 +8,20 @@ static const char USAGE[] =
     "Collects now: what nothing refers to, then, above the configured limit (or --to), the images that are\n"
     "worth the least by gc.policy. --dry-run only says what would go, and why the others would stay.\n";
 
+/* Where it could not come down to what was asked for, or configured. */
+static void print_rest(const json_t *answer, bool dry)
+{
+    const json_t *target = json_object_get(answer, "target_bytes");
+    json_int_t held = json_integer_value(json_object_get(answer, "held_bytes"));
+    char has[CLI_TEXT], wanted[CLI_TEXT];
+
+    if (!json_is_integer(target) || held <= json_integer_value(target))
+        return;
+    cli_say(stdout, "the cache %s %s where %s are wanted: the rest is in use, pinned or younger than gc.grace%s",
+            dry ? "would still hold" : "still holds", cli_size(held, has), cli_size(json_integer_value(target), wanted),
+            dry ? "" : "; gc --dry-run says which");
+}
+
 static void print(const json_t *answer, bool dry)
 {
     char size[CLI_TEXT];
@@ -23,6 +37,7 @@ static void print(const json_t *answer, bool dry)
     cli_say(stdout, "%s %s in %lld blobs", dry ? "would free" : "freed",
             cli_size(cli_bytes(answer, "freed_bytes"), size),
             (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
+    print_rest(answer, dry);
 }
 
 struct wish {

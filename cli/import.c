@@ -63,7 +63,7 @@ static void say(struct job *j, const struct digest *d, int64_t size, const char 
         return;
     }
     cli_say(stdout, "%s: %s, %s", cli_short(text, shown), how, cli_size(size, bytes));
-    fflush(stdout);
+    cli_flush();
 }
 
 /* ---- one blob ---- */

@@ -85,7 +85,7 @@ static int print_raw(const struct cli_options *o, const char *path)
     if (isatty(STDOUT_FILENO))
         cli_say_text(stdout, body, len); /* to be looked at; elsewhere, the bytes */
     else
-        fwrite(body, 1, len, stdout);
+        cli_write(body, len);
     free(body);
     return EXIT_DONE;
 }

@@ -52,15 +52,21 @@ static void print(const json_t *images)
     cli_table_print(&table);
 }
 
-/* Whether an image belongs to what was asked for. */
+/* Whether an image belongs to what was asked for: a digest narrows it down to the images that have it, whatever they are
+ * listed as. Where there is one, a tag beside it says nothing more, as for inspect and export. */
 static bool is_wanted(const json_t *image, const struct ref *want, bool tag_given)
 {
+    const char *has = cli_text(image, "digest");
+    struct digest digest;
     struct ref ref;
 
     if (!ref_parse(&ref, cli_text(image, "reference"), NULL))
         return false;
-    return strcmp(ref.host, want->host) == 0 && strcmp(ref.path, want->path) == 0 &&
-           (!tag_given || (strcmp(ref.tag, want->tag) == 0 && digest_eq(&ref.digest, &want->digest)));
+    if (strcmp(ref.host, want->host) != 0 || strcmp(ref.path, want->path) != 0)
+        return false;
+    if (want->digest.alg != DIGEST_NONE)
+        return digest_parse(&digest, has, strlen(has)) && digest_eq(&digest, &want->digest);
+    return !tag_given || strcmp(ref.tag, want->tag) == 0;
 }
 
 static int by_text(const void *a, const void *b)

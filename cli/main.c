@@ -1,7 +1,9 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -40,15 +42,29 @@ static void help(FILE *out)
 /* What was printed has to arrive: a full disk or a closed pipe is a failure too. */
 static int flushed(int rc)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    int why;
+
+    if (!cli_stdout_failed(&why))
         return rc;
-    if (errno != EPIPE)
-        cli_say(stderr, "entrepot: writing the output: %s", strerror(errno));
+    if (why != EPIPE)
+        cli_say(stderr, "entrepot: writing the output: %s", strerror(why));
     return rc == EXIT_DONE ? EXIT_FAILED : rc;
+}
+
+/* A closed descriptor of the first three would be the next file's or socket's. It is taken the wrong way round, so that
+ * reading or writing it fails as on a closed one. */
+static void take_closed(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", modes[fd]) != fd)
+            _exit(EXIT_FAILED);
 }
 
 int main(int argc, char **argv)
 {
+    take_closed();
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;

@@ -1,11 +1,16 @@
 /* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`. */
 #include "cli/cli.h"
 
+#include "base/buf.h"
 #include "base/ref.h"
 
 #include <getopt.h>
 #include <string.h>
 #include <sys/un.h>
+
+/* What all who ask the daemon have. */
+static const char DAEMON_OPTIONS[] =
+    "\n  --socket PATH, --cache DIR, --config FILE   which daemon: its admin socket, or what it was started with\n";
 
 enum { OPTIONS_MAX = 24, LONG_FIRST = 256 /* what getopt_long() returns for the first option of the table */ };
 
@@ -82,7 +87,11 @@ static int take_option(const struct cli_option *o, const struct cli_syntax *s, c
         return cli_usage(s->usage, "%s: --%s needs a value", command, o->name);
     if (o->value)
         *o->value = value;
-    if (o->take && !o->take(s->arg, value, &err))
+    if (o->take && !o->take(s->arg, value, &err) && err.code != ERR_INVALID) { /* what it names, not how it is used */
+        err_wrap(&err, "--%s", o->name);
+        return cli_fail(&err);
+    }
+    if (err.code != ERR_OK)
         return cli_usage(s->usage, "%s: --%s: %s", command, o->name, err.msg);
     return -1;
 }
@@ -126,6 +135,8 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
             rc = take_option(find(&t, c), s, argv[0], optarg);
         if (help) {
             fputs(s->usage, stdout);
+            if (o)
+                fputs(DAEMON_OPTIONS, stdout);
             return EXIT_DONE;
         }
     }
@@ -158,14 +169,28 @@ bool cli_take_reference(void *arg, const char *word, struct err *err)
     return cli_is_reference(word, err) && json_array_append_new(arg, json_string(word)) == 0;
 }
 
+/* The synopsis, on one line. */
+static void add_synopsis(struct buf *out, const char *usage)
+{
+    const char *end = strstr(usage, "\n\n");
+
+    for (const char *p = usage; *p && p != end; p++) {
+        bool space = *p == ' ' || *p == '\n';
+        if (!space || (out->len > 0 && out->data[out->len - 1] != ' '))
+            buf_add(out, space ? " " : p, 1);
+    }
+}
+
 int cli_usage(const char *usage, const char *fmt, ...)
 {
+    _cleanup_buf_ struct buf synopsis = {0};
     va_list ap;
     char text[ERR_MSG_MAX + 256];
 
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    cli_say(stderr, "entrepot: %s; %.*s", text, (int)strcspn(usage, "\n"), usage);
+    add_synopsis(&synopsis, usage);
+    cli_say(stderr, "entrepot: %s; %s", text, synopsis.data);
     return EXIT_USAGE;
 }

@@ -23,26 +23,34 @@ static const char USAGE[] =
 
 struct wish {
     struct image_list list;
+    struct buf sources; /* the files that were read, as they were named */
     json_t *platforms;
     bool referrers, pin, fresh;
     /* while it runs */
     struct pull_progress *progress; /* NULL: events as JSON */
-    json_t *failed;
+    json_t *failed, *other;         /* events of images: those for another platform */
 };
+
+static bool read_source(struct wish *w, bool (*read)(struct image_list *l, const char *file, struct err *err),
+                        const char *file, struct err *err)
+{
+    buf_addf(&w->sources, "%s%s", w->sources.len ? ", " : "", strcmp(file, "-") == 0 ? "stdin" : file);
+    return read(&w->list, file, err);
+}
 
 static bool take_file(void *arg, const char *value, struct err *err)
 {
-    return image_list_read(&((struct wish *)arg)->list, value, err);
+    return read_source(arg, image_list_read, value, err);
 }
 
 static bool take_kubernetes(void *arg, const char *value, struct err *err)
 {
-    return image_list_read_kubernetes(&((struct wish *)arg)->list, value, err);
+    return read_source(arg, image_list_read_kubernetes, value, err);
 }
 
 static bool take_compose(void *arg, const char *value, struct err *err)
 {
-    return image_list_read_compose(&((struct wish *)arg)->list, value, err);
+    return read_source(arg, image_list_read_compose, value, err);
 }
 
 static bool take_platform(void *arg, const char *value, struct err *err)
@@ -66,6 +74,8 @@ static void on_event(void *arg, const json_t *event)
 
     if (strcmp(cli_text(event, "event"), "image") == 0 && strcmp(cli_text(event, "status"), "failed") == 0)
         json_array_append(w->failed, (json_t *)event);
+    if (json_object_get(event, "other_platform"))
+        json_array_append(w->other, (json_t *)event);
     if (w->progress) {
         pull_progress_event(w->progress, event);
         return;
@@ -78,8 +88,16 @@ static void say_failed(const json_t *event)
     const char *reference = cli_text(event, "reference"), *why = cli_text(event, "error");
     bool named = strncmp(why, reference, strlen(reference)) == 0;
 
-    cli_say(stderr, "entrepot: pulling %s%s%s; what has arrived is kept, pull it again when that is put right",
-            named ? "" : reference, named ? "" : ": ", why);
+    cli_say(stderr, "entrepot: pulling %s%s%s%s", named ? "" : reference, named ? "" : ": ", why,
+            json_integer_value(json_object_get(event, "fetched")) > 0 ? "; what has arrived is kept, and pulling it "
+                                                                        "again goes on from there"
+                                                                      : "");
+}
+
+static void say_other_platform(const json_t *event)
+{
+    cli_say(stderr, "entrepot: %s is an image for %s, which is not what was asked for: it has no other",
+            cli_text(event, "reference"), cli_text(event, "other_platform"));
 }
 
 static void print_sum(const json_t *answer)
@@ -113,6 +131,8 @@ static int run(const struct cli_options *o, struct wish *w)
     json_decref(body);
     json_array_foreach(w->failed, i, e)
         say_failed(e);
+    json_array_foreach(w->other, i, e)
+        say_other_platform(e);
     if (!ok)
         return cli_fail(&err);
     if (o->json) {
@@ -128,7 +148,8 @@ static int run(const struct cli_options *o, struct wish *w)
 int cmd_pull(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish w = {.platforms = json_array(), .failed = json_array()};
+    struct wish w = {.platforms = json_array(), .failed = json_array(), .other = json_array()};
+    struct err err = {0};
     const struct cli_option options[] = {
         {"platform", .take = take_platform},
         {"file", .take = take_file},
@@ -141,6 +162,11 @@ int cmd_pull(int argc, char **argv)
     };
 
     int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_word, &w}, argc, argv);
+    if (rc < 0 && w.list.count == 0 && w.sources.len > 0) {
+        /* A failure, for what should have written the list may have failed. */
+        err_set(&err, ERR_NOT_FOUND, "pull: %s: there is no image in it", w.sources.data);
+        rc = cli_fail(&err);
+    }
     if (rc < 0 && w.list.count == 0)
         rc = cli_usage(USAGE, "pull: which images?");
     if (rc < 0)
@@ -148,5 +174,7 @@ int cmd_pull(int argc, char **argv)
     image_list_free(&w.list);
     json_decref(w.platforms);
     json_decref(w.failed);
+    json_decref(w.other);
+    buf_free(&w.sources);
     return rc;
 }

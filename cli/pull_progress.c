@@ -126,7 +126,7 @@ static void draw(struct pull_progress *p)
     put(p, line, columns);
     move_up("\033[?7h", p->drawn);
     fputs("\r", stdout);
-    fflush(stdout);
+    cli_flush();
 }
 
 /* ---- the thread that draws ---- */
@@ -140,7 +140,7 @@ static void on_signal(struct pull_progress *p, int sig)
     if (sig == SIGWINCH)
         return;
     erase(p);
-    fflush(stdout);
+    cli_flush();
     fputs("entrepot: stopped; what has arrived is kept, and the same command goes on from there\n", stderr);
     _exit(128 + sig);
 }
@@ -270,7 +270,7 @@ void pull_progress_event(struct pull_progress *p, const json_t *e)
     if (p->live && lasts)
         draw(p);
     if (!p->live)
-        fflush(stdout);
+        cli_flush();
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -279,7 +279,7 @@ void pull_progress_free(struct pull_progress *p)
     pthread_mutex_lock(&p->lock);
     p->over = true;
     erase(p);
-    fflush(stdout);
+    cli_flush();
     pthread_mutex_unlock(&p->lock);
     if (p->live)
         pthread_join(p->screen, NULL);

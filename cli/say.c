@@ -5,8 +5,36 @@
 #include "base/size.h"
 #include "base/visible.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Why stdout's first write failed. Later calls leave something else in errno, and the stream knows only that it failed. */
+static int first_fault;
+
+static void write_out(FILE *to, const char *data, size_t len)
+{
+    if (fwrite(data, 1, len, to) < len && to == stdout && first_fault == 0)
+        first_fault = errno;
+}
+
+void cli_flush(void)
+{
+    if (fflush(stdout) != 0 && first_fault == 0)
+        first_fault = errno;
+}
+
+bool cli_stdout_failed(int *why)
+{
+    cli_flush();
+    *why = first_fault ? first_fault : EIO;
+    return first_fault != 0 || ferror(stdout);
+}
+
+void cli_write(const void *data, size_t len)
+{
+    write_out(stdout, data, len);
+}
 
 void cli_say(FILE *to, const char *fmt, ...)
 {
@@ -23,7 +51,7 @@ void cli_say(FILE *to, const char *fmt, ...)
     }
     buf_add_visible(&shown, line, (size_t)n, VISIBLE_LINE);
     buf_adds(&shown, "\n");
-    fwrite(shown.data, 1, shown.len, to);
+    write_out(to, shown.data, shown.len);
 }
 
 void cli_say_text(FILE *to, const char *text, size_t len)
@@ -31,7 +59,7 @@ void cli_say_text(FILE *to, const char *text, size_t len)
     _cleanup_buf_ struct buf shown = {0};
 
     buf_add_visible(&shown, text, len, VISIBLE_TEXT);
-    fwrite(shown.data ? shown.data : "", 1, shown.len, to);
+    write_out(to, shown.data ? shown.data : "", shown.len);
 }
 
 static void dump(FILE *to, const json_t *j, size_t flags)
@@ -41,7 +69,7 @@ static void dump(FILE *to, const json_t *j, size_t flags)
 
     buf_add_visible(&shown, text ? text : "null", text ? strlen(text) : 4, VISIBLE_JSON);
     buf_adds(&shown, "\n");
-    fwrite(shown.data, 1, shown.len, to);
+    write_out(to, shown.data, shown.len);
 }
 
 void cli_print_json(const json_t *j)
@@ -52,7 +80,10 @@ void cli_print_json(const json_t *j)
 void cli_print_event(FILE *to, const json_t *j)
 {
     dump(to, j, JSON_COMPACT);
-    fflush(to);
+    if (to == stdout)
+        cli_flush();
+    else
+        fflush(to);
 }
 
 json_t *cli_json_text(const char *text)

@@ -51,7 +51,7 @@ static void print_line(void *arg, const json_t *line)
         fputs(" of ", stdout);
         fputs(cli_size(number(line, "total_bytes"), total), stdout);
     }
-    fflush(stdout);
+    cli_flush();
 }
 
 static void print(const json_t *a, const struct wish *w)

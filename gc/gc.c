@@ -160,8 +160,9 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     bool ok = rebuilding || run_all(gc, &s, sweep_unreferenced, report, err);
     s.target = target >= 0 ? target : marks_target(gc);
     /* In a dry run what the first pass found is still there. */
+    int64_t unreferenced = report->freed_bytes;
     if (dry_run && s.target < INT64_MAX)
-        s.target += report->freed_bytes;
+        s.target += unreferenced;
     cache_totals(gc->cache, &totals);
     if (ok && totals.bytes > s.target)
         ok = run_all(gc, &s, sweep_images, report, err);
@@ -179,6 +180,8 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     }
     if (ok && !dry_run)
         reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
+    report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
+    report->target_bytes = s.target == INT64_MAX ? -1 : s.target - (dry_run ? unreferenced : 0);
     bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;
     sweep_free(&s);
     pthread_mutex_lock(&gc->lock);
@@ -223,41 +226,6 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
     if (ok)
         count(gc, report);
     return ok;
-}
-
-/* ---- pins ---- */
-
-struct pin {
-    const char *repo, *tag;
-    const struct digest *digest;
-    bool pin;
-};
-
-static bool apply_pin(struct index_txn *t, void *arg, struct err *err)
-{
-    const struct pin *p = arg;
-    uint64_t repo = rows_repo_id(t, p->repo);
-    struct tag_row row;
-    struct blob_row blob;
-
-    if (!rows_get_tag(t, repo, p->tag, &row)) {
-        /* By digest, and known by another name: it gets this one too. */
-        if (!p->pin || !p->digest || !rows_linked(t, repo, p->digest) || !rows_get_blob(t, p->digest, &blob) ||
-            !(blob.flags & BLOB_MANIFEST))
-            return err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache%s", p->repo, p->digest ? '@' : ':', p->tag,
-                           p->pin ? ": pull it first" : "");
-        row = (struct tag_row){*p->digest, clock_now_ms(), clock_now_ms()};
-        if (!rows_put_tag(t, repo, p->tag, &row, err))
-            return false;
-    }
-    return rows_pin(t, repo, p->tag, p->pin, err);
-}
-
-bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct digest *digest, bool pin, struct err *err)
-{
-    struct pin p = {repo, tag, digest, pin};
-
-    return index_write_wait(gc->cache->index, apply_pin, &p, err);
 }
 
 /* ---- the collector's thread ---- */

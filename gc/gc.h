@@ -51,6 +51,7 @@ struct gc_image {
 
 struct gc_report {
     int64_t freed_bytes, freed_blobs;
+    int64_t held_bytes, target_bytes; /* what the cache holds now, and was to hold; target -1: there was no need */
     struct gc_image *images;
     size_t count, room;
 };
@@ -75,6 +76,10 @@ bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *r
 /* Drops one tag (or a manifest pulled by digest) and what only it held, whatever its age. Waits. Errors: ERR_NOT_FOUND,
  * ERR_INVALID (it is pinned). */
 bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_report *report, struct err *err);
+/* Whether gc_remove() or gc_pin() would find the name, so that a request of several does all or nothing. Errors: theirs. */
+enum gc_wish { GC_REMOVE, GC_PIN, GC_UNPIN };
+bool gc_check(struct gc *gc, enum gc_wish wish, const char *repo, const char *tag, const struct digest *digest,
+              struct err *err);
 /* Pins an image: it stays whatever happens, and so does what its tag comes to point to. Or releases it. `digest` (or
  * NULL) is for references by digest. Waits. Errors: ERR_NOT_FOUND. */
 bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct digest *digest, bool pin, struct err *err);

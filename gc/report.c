@@ -55,7 +55,7 @@ static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_
 
     if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || goes(l, name))
         return true;
-    tree_weigh(l->t, l->gc->cache->use, &row->digest, &w);
+    tree_weigh_name(l->t, l->gc->cache->use, repo, tag, &row->digest, &w);
     const char *why = rows_pinned(l->t, repo, tag) ? "pinned"
                       : w.leased                   ? "in use"
                       : blob.used > l->cutoff      ? "recent"

@@ -83,15 +83,14 @@ static void add(struct weight *w, const struct blob_row *row)
     w->cost_ms += MAX(cost, COST_MIN_MS);
 }
 
-void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w)
+/* `goes`: whether the root loses its last holder. */
+static void weigh(struct index_txn *t, struct use *use, const struct digest *root, bool goes, struct weight *w)
 {
     struct tree tree = {0};
-    struct held held = {0};
     struct blob_row row;
 
     memset(w, 0, sizeof(*w));
-    rows_each_holder(t, root, look, &held);
-    node_of(&tree, root)->goes = !held.by_manifest;
+    node_of(&tree, root)->goes = goes;
     /* A node that goes takes its hold off its children; those that have no other go too, and so on. Nodes that are met
      * again after they were passed are looked at again, at the end of the list of those that have changed. */
     for (bool changed = true; changed;) {
@@ -112,8 +111,25 @@ void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root,
     }
     for (size_t i = 0; i < tree.count; i++)
         w->shared = w->shared || (!tree.list[i].goes && tree.list[i].lost > 0);
+    w->shared = w->shared || !goes;
     free(tree.list);
     free(tree.table);
+}
+
+void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w)
+{
+    struct held held = {0};
+
+    rows_each_holder(t, root, look, &held);
+    weigh(t, use, root, !held.by_manifest, w);
+}
+
+void tree_weigh_name(struct index_txn *t, struct use *use, uint64_t repo, const char *tag, const struct digest *root,
+                     struct weight *w)
+{
+    size_t own = rows_pinned(t, repo, tag) ? 2 : 1;
+
+    weigh(t, use, root, rows_references(t, root) <= own, w);
 }
 
 struct policy_item tree_item(const struct blob_row *root, const struct weight *w)

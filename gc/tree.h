@@ -5,7 +5,7 @@
 #include "cache/cache.h"
 #include "gc/policy.h"
 
-/* The blobs that would lose their last holder, if the tags of the root went. */
+/* The blobs that would lose their last holder, if the tags of the root (or one of them) went. */
 struct weight {
     size_t blobs;
     int64_t bytes;
@@ -17,6 +17,9 @@ struct weight {
 /* Weighs the tree under a stored manifest; looks at no more than TREE_MAX blobs. */
 enum { TREE_MAX = 40000 };
 void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w);
+/* The same if one tag of the root went, and its other names stayed. */
+void tree_weigh_name(struct index_txn *t, struct use *use, uint64_t repo, const char *tag, const struct digest *root,
+                     struct weight *w);
 /* The image as policies see it. */
 struct policy_item tree_item(const struct blob_row *root, const struct weight *w);
 

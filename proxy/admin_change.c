@@ -12,7 +12,17 @@ struct named {
     struct ref ref;
 };
 
-static bool read_reference(struct admin_job *job, const json_t *item, struct named *n)
+static int status_of(const struct err *err)
+{
+    return err->code == ERR_NOT_FOUND ? 404 : err->code == ERR_INVALID ? 409 : 500;
+}
+
+static const struct digest *digest_of_named(const struct named *n)
+{
+    return n->ref.digest.alg != DIGEST_NONE ? &n->ref.digest : NULL;
+}
+
+static bool read_name(struct admin_job *job, const json_t *item, struct named *n)
 {
     const char *text = json_string_value(item);
     struct err err = {0};
@@ -27,79 +37,105 @@ static bool read_reference(struct admin_job *job, const json_t *item, struct nam
     return true;
 }
 
-static bool has_references(struct admin_job *job, const json_t *references)
+static bool is_known(const struct named *list, size_t count, const struct named *n)
 {
-    if (json_array_size(references) > 0)
-        return true;
-    admin_error(job, 400, "which references? {\"references\": [\"nginx:1.27\"]}");
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].text, n->text) == 0)
+            return true;
     return false;
 }
 
-static int status_of(const struct err *err)
+static bool check_name(struct admin_job *job, enum gc_wish wish, const struct named *n, bool alone)
 {
-    return err->code == ERR_NOT_FOUND ? 404 : err->code == ERR_INVALID ? 409 : 500;
+    struct err err = {0};
+
+    if (gc_check(job->proxy->gc, wish, n->name, n->tag, digest_of_named(n), &err))
+        return true;
+    admin_error(job, status_of(&err), "%s%s", err.msg, alone ? "" : "; nothing was changed");
+    return false;
+}
+
+/* The names of a request, each once, for the caller to free. NULL: one cannot be had, which has been said, and nothing
+ * is done. */
+static struct named *take_names(struct admin_job *job, const json_t *input, enum gc_wish wish, size_t *count)
+{
+    const json_t *references = json_object_get(input, "references");
+    size_t given = json_array_size(references), i;
+    struct named *list = xcalloc(given + 1, sizeof(*list));
+    bool ok = given > 0;
+    json_t *item;
+
+    if (!ok)
+        admin_error(job, 400, "which references? {\"references\": [\"nginx:1.27\"]}");
+    *count = 0;
+    json_array_foreach(references, i, item) {
+        ok = ok && read_name(job, item, &list[*count]);
+        if (!ok || is_known(list, *count, &list[*count]))
+            continue;
+        ok = check_name(job, wish, &list[*count], given == 1);
+        ++*count;
+    }
+    if (ok)
+        return list;
+    free(list);
+    return NULL;
+}
+
+/* Another request came between. */
+static void fail_midway(struct admin_job *job, const struct err *err, const char *done, json_t *names)
+{
+    _cleanup_free_ char *list = json_dumps(names, JSON_COMPACT);
+
+    admin_error(job, status_of(err), "%s; %s before that: %s", err->msg, done, list);
+    json_object_set(job->answer, done, names);
 }
 
 void admin_rm(struct admin_job *job, const json_t *input)
 {
-    const json_t *references = json_object_get(input, "references");
-    json_t *removed = json_array(), *item;
+    size_t count;
+    struct named *list = take_names(job, input, GC_REMOVE, &count);
     int64_t bytes = 0, blobs = 0;
     struct err err = {0};
-    size_t i;
 
-    if (!has_references(job, references)) {
-        json_decref(removed);
+    if (!list)
         return;
-    }
-    json_array_foreach(references, i, item) {
+    json_t *removed = json_array();
+    for (size_t i = 0; i < count && err.code == ERR_OK; i++) {
         struct gc_report report;
-        struct named n;
-        bool ok = read_reference(job, item, &n);
-        if (ok && !gc_remove(job->proxy->gc, n.name, n.tag, &report, &err)) {
-            admin_error(job, status_of(&err), "%s", err.msg);
-            gc_report_free(&report);
-            ok = false;
-        }
-        if (!ok) {
-            json_decref(removed);
-            return;
-        }
-        json_array_append_new(removed, json_string(n.text));
+        if (gc_remove(job->proxy->gc, list[i].name, list[i].tag, &report, &err))
+            json_array_append_new(removed, json_string(list[i].text));
         bytes += report.freed_bytes;
         blobs += report.freed_blobs;
         gc_report_free(&report);
     }
-    job->answer = json_pack("{s:o, s:I, s:I}", "removed", removed, "freed_bytes", (json_int_t)bytes, "freed_blobs",
-                            (json_int_t)blobs);
+    if (err.code == ERR_OK)
+        job->answer = json_pack("{s:O, s:I, s:I}", "removed", removed, "freed_bytes", (json_int_t)bytes, "freed_blobs",
+                                (json_int_t)blobs);
+    else
+        fail_midway(job, &err, "removed", removed);
+    json_decref(removed);
+    free(list);
 }
 
 void admin_pin(struct admin_job *job, const json_t *input, bool pin)
 {
-    const json_t *references = json_object_get(input, "references");
-    json_t *done = json_array(), *item;
+    size_t count;
+    struct named *list = take_names(job, input, pin ? GC_PIN : GC_UNPIN, &count);
+    const char *word = pin ? "pinned" : "unpinned";
     struct err err = {0};
-    size_t i;
 
-    if (!has_references(job, references)) {
-        json_decref(done);
+    if (!list)
         return;
-    }
-    json_array_foreach(references, i, item) {
-        struct named n;
-        bool ok = read_reference(job, item, &n);
-        bool by_digest = ok && n.ref.digest.alg != DIGEST_NONE;
-        if (ok && !gc_pin(job->proxy->gc, n.name, n.tag, by_digest ? &n.ref.digest : NULL, pin, &err)) {
-            admin_error(job, status_of(&err), "%s", err.msg);
-            ok = false;
-        }
-        if (!ok) {
-            json_decref(done);
-            return;
-        }
-        json_array_append_new(done, json_string(n.text));
-    }
-    job->answer = json_pack("{s:o}", pin ? "pinned" : "unpinned", done);
+    json_t *done = json_array();
+    for (size_t i = 0; i < count && err.code == ERR_OK; i++)
+        if (gc_pin(job->proxy->gc, list[i].name, list[i].tag, digest_of_named(&list[i]), pin, &err))
+            json_array_append_new(done, json_string(list[i].text));
+    if (err.code == ERR_OK)
+        job->answer = json_pack("{s:O}", word, done);
+    else
+        fail_midway(job, &err, word, done);
+    json_decref(done);
+    free(list);
 }
 
 /* ---- gc ---- */
@@ -128,9 +164,11 @@ void admin_gc(struct admin_job *job, const json_t *input)
         json_t *names = json_array(), *gone = json_array(), *kept = json_array();
         list_images(&report, true, gone, names);
         list_images(&report, false, kept, NULL);
-        job->answer = json_pack("{s:I, s:I, s:b, s:o, s:o, s:o}", "freed_bytes", (json_int_t)report.freed_bytes,
-                                "freed_blobs", (json_int_t)report.freed_blobs, "dry_run", dry, "removed_images", names,
-                                "removed", gone, "kept", kept);
+        job->answer =
+            json_pack("{s:I, s:I, s:b, s:o, s:o, s:o, s:I, s:o}", "freed_bytes", (json_int_t)report.freed_bytes,
+                      "freed_blobs", (json_int_t)report.freed_blobs, "dry_run", dry, "removed_images", names, "removed",
+                      gone, "kept", kept, "held_bytes", (json_int_t)report.held_bytes, "target_bytes",
+                      report.target_bytes >= 0 ? json_integer(report.target_bytes) : json_null());
     } else {
         admin_error(job, 500, "%s", err.msg);
     }

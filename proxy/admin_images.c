@@ -1,84 +1,10 @@
 /* `ls` and `inspect`: images as trees of blobs. */
 #include "proxy/admin.h"
+#include "proxy/image_tree.h"
 
 #include <string.h>
 
-enum { TREE_MAX = 20000, SHARERS_MAX = 16, CLIMB_MAX = 3 };
-
-/* ---- an image's blobs ---- */
-
-struct leaf {
-    struct digest digest;
-    bool stored, manifest, shared;
-    int64_t size;
-};
-
-struct tree {
-    struct leaf *list;
-    size_t count, room;
-};
-
-static struct leaf *tree_find(struct tree *t, const struct digest *d)
-{
-    for (size_t i = 0; i < t->count; i++)
-        if (digest_eq(&t->list[i].digest, d))
-            return &t->list[i];
-    return NULL;
-}
-
-static void tree_add(struct tree *t, const struct digest *d)
-{
-    if (t->count == TREE_MAX || tree_find(t, d))
-        return;
-    if (t->count == t->room) {
-        t->room = t->room ? 2 * t->room : 32;
-        t->list = xrealloc(t->list, t->room * sizeof(*t->list));
-    }
-    t->list[t->count++] = (struct leaf){.digest = *d};
-}
-
-static bool add_child(void *arg, const struct child *c)
-{
-    if (child_is_content(c))
-        tree_add(arg, &c->digest);
-    return true;
-}
-
-struct outsider {
-    struct tree *tree;
-    bool found;
-};
-
-static bool look_outside(void *arg, const struct holder *h)
-{
-    struct outsider *o = arg;
-
-    o->found = o->found || (h->kind == 'm' && !tree_find(o->tree, &h->manifest));
-    return !o->found;
-}
-
-/* The tree under a manifest, and which of its blobs other images need too. */
-static void tree_grow(struct tree *tree, struct index_txn *t, const struct digest *root)
-{
-    struct blob_row row;
-
-    tree_add(tree, root);
-    for (size_t i = 0; i < tree->count; i++) {
-        struct digest d = tree->list[i].digest;
-        if (!rows_get_blob(t, &d, &row))
-            continue;
-        tree->list[i].stored = true;
-        tree->list[i].size = row.size;
-        tree->list[i].manifest = row.flags & BLOB_MANIFEST;
-        if (tree->list[i].manifest)
-            rows_each_child(t, &d, add_child, tree);
-    }
-    for (size_t i = 0; i < tree->count; i++) {
-        struct outsider o = {.tree = tree};
-        rows_each_holder(t, &tree->list[i].digest, look_outside, &o);
-        tree->list[i].shared = o.found;
-    }
-}
+enum { CLIMB_MAX = 3 };
 
 /* ---- what is read from the manifests themselves ---- */
 
@@ -113,7 +39,7 @@ struct image {
     struct tag_row row;
     struct blob_row blob;
     bool stored, pinned, is_private;
-    struct tree tree;
+    struct image_tree tree;
 };
 
 struct images {
@@ -121,7 +47,15 @@ struct images {
     struct image *list;
     size_t count, room;
     const char *name, *tag; /* only this one; or NULL */
+    bool names_only;        /* without their trees */
 };
+
+static void grow_tree(struct image *i, struct index_txn *t, uint64_t repo, const char *tag)
+{
+    i->tree = (struct image_tree){.root = i->row.digest, .repo = repo};
+    snprintf(i->tree.tag, sizeof(i->tree.tag), "%s", tag);
+    image_tree_grow(&i->tree, t);
+}
 
 static bool add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
@@ -142,7 +76,8 @@ static bool add_image(void *arg, uint64_t repo, const char *tag, const struct ta
     i->stored = rows_get_blob(all->t, &row->digest, &i->blob);
     i->is_private = rows_repo_is_private(all->t, repo);
     i->pinned = rows_pinned(all->t, repo, tag);
-    tree_grow(&i->tree, all->t, &row->digest);
+    if (!all->names_only)
+        grow_tree(i, all->t, repo, tag);
     return true;
 }
 
@@ -165,13 +100,13 @@ static void images_free(struct images *all)
 
 /* Whether it can be run from here: of an image the config and every layer; of an index one of its images, and none that
  * has its manifest here and not the rest. */
-static bool is_whole(struct cache *c, struct tree *tree, const struct manifest *m, int depth)
+static bool is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth)
 {
     int named = 0, here = 0;
 
     for (size_t i = 0; i < m->count; i++) {
         const struct part *p = &m->parts[i];
-        struct leaf *l = tree_find(tree, &p->digest);
+        struct image_leaf *l = image_tree_find(tree, &p->digest);
         bool stored = l && l->stored;
         if (p->role == PART_SUBJECT || p->attestation || part_is_foreign(p))
             continue;
@@ -217,7 +152,8 @@ static json_t *describe_image(struct cache *c, struct image *i)
         whole = is_whole(c, &i->tree, &m, 0);
         platform_of(c, &m, platforms, &image_id);
         for (size_t k = 0; k < m.count; k++) {
-            struct leaf *l = m.parts[k].role == PART_MANIFEST ? tree_find(&i->tree, &m.parts[k].digest) : NULL;
+            struct image_leaf *l =
+                m.parts[k].role == PART_MANIFEST ? image_tree_find(&i->tree, &m.parts[k].digest) : NULL;
             struct manifest child = {0};
             if (!l || !l->stored || m.parts[k].attestation || !load_manifest(c, &l->digest, l->size, &child))
                 continue;
@@ -273,54 +209,35 @@ void admin_images(struct admin_job *job)
 
 /* Which images need a blob too. */
 struct sharers {
-    struct index_txn *t;
-    struct digest d;
-    struct tree *tree; /* the image that is asked about */
+    const struct image_tree *tree;
+    const struct digest *d;
     json_t *names;
-    int depth;
 };
-
-static bool climb(void *arg, const struct holder *h)
-{
-    struct sharers *s = arg;
-    char name[REF_NAME_MAX + 1], text[REF_TEXT_MAX];
-
-    if (h->kind == 'm' && s->depth < CLIMB_MAX && !tree_find(s->tree, &h->manifest)) {
-        s->depth++;
-        rows_each_holder(s->t, &h->manifest, climb, s);
-        s->depth--;
-    } else if (h->kind == 't' && s->depth > 0 && rows_repo_name(s->t, h->repo, name)) {
-        snprintf(text, sizeof(text), "%s%c%s", name, strchr(h->tag, ':') ? '@' : ':', h->tag);
-        json_array_append_new(s->names, json_string(text));
-    }
-    return json_array_size(s->names) < SHARERS_MAX;
-}
 
 static void read_sharers(struct index_txn *t, void *arg)
 {
     struct sharers *s = arg;
 
-    s->t = t;
-    rows_each_holder(t, &s->d, climb, s);
+    s->names = image_tree_sharers(s->tree, t, s->d);
 }
 
-static json_t *sharers_of(struct cache *c, struct tree *tree, const struct digest *d)
+static json_t *sharers_of(struct cache *c, const struct image_tree *tree, const struct digest *d)
 {
-    struct sharers s = {.d = *d, .tree = tree, .names = json_array()};
+    struct sharers s = {tree, d, NULL};
 
     index_read(c->index, read_sharers, &s);
-    return s.names;
+    return s.names ? s.names : json_array();
 }
 
-static bool is_cached(struct tree *tree, const struct digest *d)
+static bool is_cached(struct image_tree *tree, const struct digest *d)
 {
-    struct leaf *l = tree_find(tree, d);
+    struct image_leaf *l = image_tree_find(tree, d);
 
     return l && l->stored;
 }
 
 /* One platform: its config and layers, if its manifest is here. */
-static json_t *describe_platform(struct cache *c, struct tree *tree, const struct digest *d, int64_t size,
+static json_t *describe_platform(struct cache *c, struct image_tree *tree, const struct digest *d, int64_t size,
                                  const char *platform, bool attestation)
 {
     json_t *layers = json_array(), *config_json = json_null(), *id = json_null();
@@ -362,7 +279,7 @@ static json_t *describe_platform(struct cache *c, struct tree *tree, const struc
 /* The references of a repository that point to this digest. */
 static json_t *tags_of(struct cache *c, const char *name, const struct digest *d)
 {
-    struct images all = {.name = name};
+    struct images all = {.name = name, .names_only = true};
     json_t *tags = json_array();
 
     index_read(c->index, read_images, &all);
@@ -408,6 +325,7 @@ static void read_by_digest(struct index_txn *t, void *arg)
 {
     struct by_digest *b = arg;
     char text[DIGEST_TEXT_MAX];
+    struct tag_row own;
 
     uint64_t repo = rows_repo_id(t, b->name);
 
@@ -419,7 +337,7 @@ static void read_by_digest(struct index_txn *t, void *arg)
     snprintf(b->image->name, sizeof(b->image->name), "%s", b->name);
     snprintf(b->image->tag, sizeof(b->image->tag), "%.*s", (int)REF_TAG_MAX, digest_format(b->digest, text));
     b->image->pinned = rows_pinned(t, repo, b->image->tag);
-    tree_grow(&b->image->tree, t, b->digest);
+    grow_tree(b->image, t, repo, rows_get_tag(t, repo, b->image->tag, &own) ? b->image->tag : "");
 }
 
 /* "%2F" and friends: a client may encode the reference as one path segment. */
@@ -442,7 +360,7 @@ static void unescape(char *text)
 void admin_inspect(struct admin_job *job, const char *reference)
 {
     struct cache *c = job->proxy->cache;
-    char name[REF_TEXT_MAX];
+    char name[REF_TEXT_MAX], full[REF_TEXT_MAX];
     _cleanup_free_ char *text = xstrdup(reference);
     struct ref ref;
     struct err err = {0};
@@ -465,7 +383,7 @@ void admin_inspect(struct admin_job *job, const char *reference)
         image = all.count > 0 ? &all.list[0] : NULL;
     }
     if (!image || !image->stored) {
-        admin_error(job, 404, "%s is not in the cache", text);
+        admin_error(job, 404, "%s is not in the cache: pull it first", ref_format(&ref, full));
     } else if (strstr(job->query, "raw=1")) {
         job->raw = cache_peek_manifest(c, &image->row.digest, image->blob.size, NULL);
         snprintf(job->type, sizeof(job->type), "%s", image->blob.media_type);

@@ -50,7 +50,10 @@ static void say_image(void *arg, const struct pull_image *i)
     if (i->status == PULL_DONE || i->status == PULL_FAILED) {
         json_object_set_new(j, "size", json_integer(i->size));
         json_object_set_new(j, "fetched", json_integer(i->fetched));
-        json_object_set_new(j, "checked", json_boolean(!i->unchecked[0]));
+        /* What failed before its manifest came was not checked. */
+        json_object_set_new(j, "checked", json_boolean(i->digest.alg != DIGEST_NONE && !i->unchecked[0]));
+        if (i->platform[0])
+            json_object_set_new(j, "other_platform", admin_text(i->platform));
         if (i->unchecked[0])
             json_object_set_new(j, "unchecked", admin_text(i->unchecked));
     }

@@ -9,6 +9,21 @@ struct repos {
     struct page page;
 };
 
+static bool note_tag(void *arg, uint64_t repo UNUSED, const char *tag UNUSED, const struct tag_row *row UNUSED)
+{
+    *(bool *)arg = true;
+    return false;
+}
+
+/* The name of a repository outlives its images. */
+static bool has_images(struct index_txn *t, uint64_t repo)
+{
+    bool found = false;
+
+    rows_each_tag(t, repo, note_tag, &found);
+    return found;
+}
+
 /* What is private has no name for who has not been let in. */
 static bool add_repo(void *arg, const struct slice *key, const struct slice *value UNUSED)
 {
@@ -20,10 +35,13 @@ static bool add_repo(void *arg, const struct slice *key, const struct slice *val
     if (key->len < 2 || key->len > REF_NAME_MAX || p[0] != 'n')
         return key->len > 0 && p[0] < 'n';
     snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
-    if (rows_repo(l->t, name, &is_private) == 0 || is_private)
+    uint64_t repo = rows_repo(l->t, name, &is_private);
+    if (repo == 0 || is_private)
         return true;
     size_t host = l->only ? strlen(l->only) : 0;
     if (l->only && (strncmp(name, l->only, host) != 0 || name[host] != '/'))
+        return true;
+    if (!has_images(l->t, repo))
         return true;
     return page_add(&l->page, l->only ? name + host + 1 : name); /* as its own registry calls it */
 }

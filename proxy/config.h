@@ -62,6 +62,7 @@ struct config_upstream {
     struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;
+    bool parallel_is_set;
 };
 
 struct config {
@@ -119,6 +120,8 @@ struct config_disk {
 };
 /* Looks; the folder need not be there yet. False if nobody knows. */
 bool config_look_at_disk(const char *path, struct config_disk *disk);
+/* Says what is set and has no effect in this version. */
+void config_say_unused(const struct config *c, void (*warn)(void *arg, const char *text), void *arg);
 /* Says what of cache.max_size and cache.min_free can never hold there. */
 void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
                          void *arg);

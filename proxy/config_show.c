@@ -155,7 +155,8 @@ static json_t *upstream(const struct config_upstream *u)
     if (u->ca)
         json_object_set_new(j, "ca", text(u->ca));
     json_object_set_new(j, "insecure", json_boolean(u->insecure));
-    json_object_set_new(j, "parallel", json_integer(u->parallel));
+    if (u->parallel_is_set)
+        json_object_set_new(j, "parallel", json_integer(u->parallel));
     json_object_set_new(j, "rate_reserve", json_integer(u->rate_reserve));
     json_t *own = json_object();
     add_tags(own, &u->tags);

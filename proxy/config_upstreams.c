@@ -200,6 +200,7 @@ bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream
     if (y->ca && !r->no_secrets && access(y->ca, R_OK) != 0)
         return config_bad(r, "upstreams", nth, "ca", "%s: %s", y->ca, strerror(errno));
     config_set(&u->ca, y->ca);
+    u->parallel_is_set = y->parallel != NULL;
     return config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
            config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
            config_take_upstream_tags(r, nth, y->tags, &u->tags) &&

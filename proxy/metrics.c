@@ -33,7 +33,7 @@ struct metrics {
 static const char *const METHOD_NAMES[METHOD_SLOTS] = {"GET", "HEAD", "other"};
 static const char *const KINDS[] = {"", "manifest", "blob", "tags", "referrers"};
 static const char *const RESULTS[] = {"hit", "miss", "stale", "revalidated", "collapsed", "bypass", "denied", "error"};
-static const char *const SOURCES[] = {"cache", "upstream"};
+static const char *const SOURCES[] = {"cache", "upstream", "entrepot"};
 
 struct metrics *metrics_new(void)
 {
@@ -78,7 +78,8 @@ void metrics_count(struct metrics *m, struct http_request *req)
         atomic_store_explicit(&m->sites[n->upstream], c, memory_order_release);
     }
     add(&c->counts[method][n->kind][n->result], 1);
-    add(&m->sent[n->source], (uint64_t)http_sent(req));
+    /* An error's body is entrepot's own: no fetch was saved by it. */
+    add(&m->sent[http_status(req) >= 400 ? SOURCE_OWN : n->source], (uint64_t)http_sent(req));
     observe(&m->whole, http_micros(req));
     if (http_first_micros(req) >= 0)
         observe(&m->first, http_first_micros(req));

@@ -24,7 +24,7 @@ enum metrics_result {
     RESULT_ERROR,
     RESULT_COUNT,
 };
-enum metrics_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_COUNT };
+enum metrics_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_OWN, SOURCE_COUNT };
 
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);

@@ -11,8 +11,10 @@ struct prefetch {
     bool dropped;
     int64_t had;
     char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it was not asked to */
-    struct follower *follower;   /* until the blob is kept */
-    struct body *answer, *next;  /* the listing, the query of its next page */
+    struct follower *follower;   /* until the blob is kept, as this */
+    struct ingest *ingest;
+    struct err failed;          /* ERR_OK: it is here */
+    struct body *answer, *next; /* the listing, the query of its next page */
     struct cache *cache;
     /* copies */
     char *path, *name, *tag, *listing;
@@ -21,14 +23,25 @@ struct prefetch {
     struct fetch_request ask;
 };
 
+/* Bytes of a blob that came with this prefetch, and stay although it has failed. */
+static int64_t arrived(const struct prefetch *p, const struct err *err)
+{
+    return p->ingest && err && err->code != ERR_DIGEST ? MAX(ingest_received(p->ingest) - p->had, (int64_t)0) : 0;
+}
+
 static void end(struct prefetch *p, const struct err *err)
 {
+    int64_t got = arrived(p, err);
+
     if (p->follower)
         follower_leave(p->follower);
+    if (p->ingest)
+        ingest_unref(p->ingest);
     p->done(p->arg, &(struct prefetch_result){.err = err,
                                               .listing = p->answer,
                                               .next = p->next,
                                               .had = p->had,
+                                              .got = got,
                                               .unchecked = p->unchecked[0] ? p->unchecked : NULL});
     body_unref(p->answer);
     body_unref(p->next);
@@ -43,7 +56,7 @@ static void settled(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
-    end(p, err);
+    end(p, p->failed.code != ERR_OK ? &p->failed : err);
 }
 
 /* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
@@ -87,6 +100,11 @@ static void fetched(void *arg, struct fetch_result *res)
 
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
+    if (res->err.code == ERR_NOT_FOUND && p->tag[0]) { /* what was here may be on its way out of the index */
+        p->failed = res->err;
+        settle(p);
+        return;
+    }
     if (res->err.code != ERR_OK) {
         end(p, &res->err);
         return;
@@ -99,6 +117,7 @@ static void fetched(void *arg, struct fetch_result *res)
         return;
     }
     p->had = ingest_resumed(res->ingest);
+    p->ingest = ingest_ref(res->ingest);
     p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
     look(p);
 }

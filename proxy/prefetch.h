@@ -25,6 +25,7 @@ struct prefetch_result {
     const struct body *listing; /* NULL: none was asked for */
     const struct body *next;    /* the query of its next page, as text; NULL: there is none */
     int64_t had;                /* bytes of a blob that were here before */
+    int64_t got;                /* bytes of one that failed which came meanwhile, and stay */
     const char *unchecked;      /* of a tag that upstream did not confirm: why not; the copy that is here stands */
 };
 

@@ -113,7 +113,7 @@ static bool is_here(struct pull *p, struct item *it)
 static void end_image(struct pull *p, struct image *im)
 {
     struct err err = {0};
-    char tag[REF_TAG_MAX + 1];
+    char tag[REF_TAG_MAX + 1], platform[PLATFORM_MAX + 1] = "";
     bool by_digest = im->ref.digest.alg != DIGEST_NONE;
 
     if (im->unchecked[0] && p->wish->fresh)
@@ -127,8 +127,11 @@ static void end_image(struct pull *p, struct image *im)
     if (!im->failed && p->wish->pin && !tagged &&
         !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
         pull_fail(im, "pinning it: %s", err.msg);
+    if (!im->failed)
+        pull_other_platform(p, im, platform);
     const struct pull_image end = {
-        im->text, im->failed ? PULL_FAILED : PULL_DONE, im->digest, im->size, im->fetched, im->error, im->unchecked};
+        im->text,     im->failed ? PULL_FAILED : PULL_DONE, im->digest, im->size, im->fetched, im->error, platform,
+        im->unchecked};
     p->wish->on_image(p->wish->arg, &end);
     p->sum->failed += im->failed;
     p->sum->unchecked += im->unchecked[0] != '\0';
@@ -160,7 +163,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
         pull_take_manifest(p, it);
     if (root && im->digest.alg != DIGEST_NONE) {
         im->begun = true;
-        p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, "", ""});
+        p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, "", "", ""});
     }
     pin_statement(p, it);
     was_here = was_here || (it->tag[0] && digest_eq(&it->before, &it->digest));
@@ -169,6 +172,21 @@ static void take(struct pull *p, struct item *it, bool was_here)
         im->fetched += was_here ? 0 : MAX(it->size - it->had, (int64_t)0);
     }
     say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
+}
+
+/* Its registry has deleted the tag, and tags.deleted says what becomes of what was here. */
+static void add_fate(struct pull *p, struct item *it)
+{
+    char text[DIGEST_TEXT_MAX];
+    size_t len = strlen(it->err->msg);
+    struct cache_hit hit;
+
+    if (it->err->code != ERR_NOT_FOUND || !it->tag[0] || it->before.alg == DIGEST_NONE)
+        return;
+    cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
+    if (!hit.tag_known)
+        snprintf(it->err->msg + len, sizeof(it->err->msg) - len,
+                 "; %s, which was here, is dropped (tags.deleted: drop)", digest_format(&it->before, text));
 }
 
 static bool is_passing(const struct err *e)
@@ -189,9 +207,11 @@ static void settle(struct pull *p, struct item *it, bool was_here)
     } else if (it->kind == PULL_LISTING) {
         pull_miss_listing(p, it);
     } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
+        add_fate(p, it);
         pull_fail(im, "%s", it->err->msg);
         say_blob(p, it, PULL_FAILED, 0);
     }
+    im->fetched += it->ok ? 0 : it->got;
     if (--im->open == 0)
         end_image(p, im);
     item_free(it);

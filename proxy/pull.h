@@ -33,6 +33,7 @@ struct pull_image {
     struct digest digest;
     int64_t size, fetched; /* bytes */
     const char *error;
+    const char *platform;  /* PULL_DONE: what it is for, if that is none of the platforms asked for; "": it is */
     const char *unchecked; /* why upstream did not confirm its tag: what is here may be old; "": it did */
 };
 

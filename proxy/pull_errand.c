@@ -65,6 +65,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
         }
         if (it->attempts == 0) /* later ones go on from what this pull has fetched */
             it->had = r->had;
+        it->got += r->got;
         free(it->unchecked);
         it->unchecked = r->unchecked ? xstrdup(r->unchecked) : NULL;
         it->listing = r->listing ? body_ref((struct body *)r->listing) : NULL;

@@ -25,6 +25,7 @@ struct image {
     char error[ERR_MSG_MAX];
     char unchecked[ERR_MSG_MAX]; /* why its tag was not confirmed by upstream; empty: it was */
     int64_t size, fetched;
+    struct digest config; /* of an image that is no index's */
 };
 
 /* One thing to bring in. */
@@ -52,6 +53,7 @@ struct item {
     bool settled, ok;
     struct err *err; /* of the last attempt; NULL: none */
     int64_t had;     /* bytes that were here before */
+    int64_t got;     /* bytes that came with attempts that failed */
     struct body *listing, *next;
     char *unchecked; /* why its tag was not checked; NULL: it was */
 };
@@ -103,6 +105,8 @@ void pull_drop_all(void *shared);
 
 /* A manifest is here: adds what it names, and, if that is wanted, what may be said about it. */
 void pull_take_manifest(struct pull *p, struct item *it);
+/* An image that is no index's has one platform, whatever was asked for: which, if it serves none of those. */
+void pull_other_platform(struct pull *p, const struct image *image, char out[PLATFORM_MAX + 1]);
 /* A page of what a registry lists as referrers is here: adds those, and the next page. */
 void pull_take_listing(struct pull *p, struct item *it);
 /* It is not: what stands in for it is added if the registry has none, else the image has failed. */

@@ -53,6 +53,8 @@ static void take_index(struct pull *p, struct item *it, const struct manifest *m
 
 static void take_image(struct pull *p, struct item *it, const struct manifest *m)
 {
+    if (digest_eq(&it->digest, &it->image->digest) && manifest_part(m, PART_CONFIG))
+        it->image->config = manifest_part(m, PART_CONFIG)->digest;
     for (size_t i = 0; i < m->count; i++) {
         const struct part *part = &m->parts[i];
         if (part_is_foreign(part)) {
@@ -68,6 +70,23 @@ static void take_image(struct pull *p, struct item *it, const struct manifest *m
         child->size = part->size;
         memcpy(child->platform, it->platform, sizeof(child->platform));
     }
+}
+
+void pull_other_platform(struct pull *p, const struct image *image, char out[PLATFORM_MAX + 1])
+{
+    _cleanup_buf_ struct buf text = {0};
+    struct image_config config = {0};
+
+    if (image->config.alg == DIGEST_NONE || !p->wish->platforms[0][0] || strcmp(p->wish->platforms[0], "all") == 0 ||
+        !store_read_blob(p->proxy->cache->store, &image->config, MANIFEST_SIZE_MAX, &text, NULL) ||
+        !image_config_parse(&config, text.data, text.len, NULL))
+        return;
+    bool meant = !config.platform[0]; /* an artifact's config names none */
+    for (int i = 0; i < PULL_PLATFORMS_MAX && p->wish->platforms[i][0]; i++)
+        meant = meant || platform_score(p->wish->platforms[i], config.platform) > 0;
+    if (!meant)
+        snprintf(out, PLATFORM_MAX + 1, "%s", config.platform);
+    image_config_free(&config);
 }
 
 static void add_optional_tag(struct pull *p, struct item *it, const char *suffix)

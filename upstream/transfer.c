@@ -208,6 +208,8 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (t->verify_result) {
         transfer_describe_time(t, text, sizeof(text));
         why = text;
+    } else if (code == CURLE_SSL_CONNECT_ERROR && strstr(t->detail, "wrong version number")) {
+        why = "it does not speak TLS there: if it is a plain HTTP registry, its endpoint begins with http://";
     } else if (code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_PARTIAL_FILE || code == CURLE_WEIRD_SERVER_REPLY ||
                code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM ||
                code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """For commands.sh: archives and a registry with names that drive a terminal, and tables of what is typed and what comes out."""
-import hashlib, http.server, io, json, os, pty, re, subprocess, sys, tarfile
+import hashlib, http.server, io, json, os, pty, re, socket, subprocess, sys, tarfile
 
 EVIL = "\x1b[31mred\x07 \x9b2J \u202ecod\x7f\r\nentrepot: forged"
 OCI = "application/vnd.oci.image."
@@ -59,7 +59,21 @@ def make(w):
         json.dump({"images": [{"name": f"many.example/many:{i}", "digest": digest_of(blobs[2])} for i in range(4097)]}, f)
     with tarfile.open(f"{w}/docker.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         add(tar, "manifest.json", json.dumps([{"Config": EVIL, "RepoTags": [EVIL], "Layers": [EVIL]}]).encode())
+    platforms = [image("linux", a, "twice") for a in ("amd64", "arm64", "386")]
+    both = json.dumps({
+        "schemaVersion": 2, "mediaType": OCI + "index.v1+json",
+        "manifests": [{"mediaType": OCI + "manifest.v1+json", "digest": digest_of(p[2]), "size": len(p[2]),
+                       "platform": {"os": "linux", "architecture": a}} for p, a in zip(platforms, ("amd64", "arm64"))],
+    }).encode()
+    layout(f"{w}/twice.tar", [platforms[0][0]] + [b for p in platforms for b in p[1:]] + [both],
+           [descriptor(both, "twice.example/both:1", "index"), descriptor(platforms[2][2], "twice.example/one:1")])
     one = image("linux", "amd64", "one")
+    part = image("linux", "amd64", "a layer that its registry has lost")
+    for repo, blobs in ("gone", one), ("part", part[1:]):
+        for kind, name, data in [("blobs", digest_of(b), b) for b in blobs] + [("manifests", "1", blobs[-1])]:
+            os.makedirs(f"{w}/www/v2/library/{repo}/{kind}", exist_ok=True)
+            with open(f"{w}/www/v2/library/{repo}/{kind}/{name}", "wb") as f:
+                f.write(data)
     for kind, name, data in [("blobs", digest_of(b), b) for b in one] + [("manifests", n, one[2]) for n in ("1", digest_of(one[2]))]:
         os.makedirs(f"{w}/www/v2/library/one/{kind}", exist_ok=True)
         with open(f"{w}/www/v2/library/one/{kind}/{name}", "wb") as f:
@@ -167,4 +181,100 @@ def prints(entrepot, w):
     return wrong
 
 
-sys.exit({"make": make, "serve": lambda www, port: serve(www, int(port)), "words": words, "prints": prints}[sys.argv[1]](*sys.argv[2:]))
+def answers(entrepot, w):
+    """What a command answers to what goes wrong, or is not what was meant: (status, arguments, in its output, not in it)."""
+    s = f"--socket={w}/admin.sock"
+    one = digest_of(image("linux", "amd64", "one")[2])
+    kept = "what has arrived is kept"
+    table = [
+        (0, ["pull", "one:1", "gone:1"], [], ["entrepot:"]),
+        (0, ["pull", "one:1", "--platform=linux/arm64"], [r"entrepot: docker.io/library/one:1 is an image for linux/amd64, which is not"], []),
+        (0, ["pull", "one:1", "--platform=linux/arm64", "--platform=linux/amd64"], [], ["entrepot:"]),
+        (0, ["ls", f"one@{one}"], ["library/one:1 "], ["library/gone"]), (0, ["ls", f"one:1@{one}"], ["library/one:1 "], []),
+        (0, ["ls", "one@sha256:" + "0" * 64], ["REFERENCE"], ["library"]),
+        (1, ["pull", "part:1"], [kept, "part:1: "], []), (1, ["pull", "none.example/x:1"], ["not a configured upstream"], [kept]),
+        (1, ["pull", "none:1"], ["none:1: "], [kept, "dropped"]),
+        (1, ["rm", "one:1", "none:1"], ["library/none:1 is not in the cache; nothing was changed"], ["removed"]),
+        (1, ["rm", "none:1", "one:1"], ["library/none:1 is not in the cache; nothing was changed"], ["removed"]),
+        (1, ["pin", "one:1", "none:1"], ["library/none:1 is not in the cache: pull it first; nothing was changed"], ["pinned"]),
+        (0, ["ls", "one"], ["library/one:1 "], ["pinned"]), (1, ["inspect", "none"], ["docker.io/library/none:latest is not in the cache: pull it first"], []),
+        (0, ["gc", "--to=0"], ["freed 0 B", "the cache still holds .* where 0 B are wanted: the rest is in use, pinned or younger than gc.grace"], []),
+        (0, ["gc", "--to=0", "--dry-run"], ["would still hold"], []), (0, ["gc", "--to=1GiB"], ["freed"], ["hold"]),
+        (1, ["pull", "--file=/dev/null"], ["entrepot: pull: /dev/null: there is no image in it"], ["Usage"]),
+        (1, ["pull", "--from-kubernetes=-"], ["stdin: there is no image in it"], ["Usage"]),
+        (1, ["pull", "--file=/nonexistent"], ["--file: reading /nonexistent: No such file"], ["Usage"]),
+        (2, ["pull"], ["which images.*Usage: .*--cache DIR"], []), (2, ["export", "a"], ["Usage: .*--cache DIR"], []),
+        (0, ["ls", "--help"], ["--config FILE"], []), (2, ["ls", "a" * 300], ["has at most 255 bytes, this has 308"], []),
+        (1, ["pull", "tls.example/x:1"], ["does not speak TLS there: .*http://"], ["SSL routines"]),
+        (0, ["rm", "gone:1", "gone:1"], ["removed docker.io/library/gone:1\nfreed"], []),
+    ]
+    wrong = 0
+    for status, args, there, absent in table:
+        r = run(entrepot, args + [s])
+        text = (r.stdout + r.stderr).decode()
+        missing = [p for p in there if not re.search(p, text)] + [p for p in absent if re.search(p, text)]
+        if r.returncode != status or missing:
+            print(f"{args}: {r.returncode} where {status} is due, {missing}: {text[:600]}")
+            wrong += 1
+    return wrong
+
+
+def outputs(entrepot, w):
+    """An output that cannot be written is a failure that says why; a daemon that ends in the middle of its answer is told as such."""
+    s = f"--socket={w}/admin.sock"
+    wrong = 0
+    for args in (["pull", "one:1"], ["ls"], ["export", "one:1", "-o", "-"], ["status"]):
+        with open("/dev/full", "wb") as full:
+            r = subprocess.run([entrepot] + args + [s], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        closed = subprocess.run([entrepot] + args + [s], stderr=subprocess.PIPE, timeout=60, preexec_fn=lambda: os.close(1))
+        for what, answer, why in ("full", r, b"No space left on device"), ("closed", closed, b"Bad file descriptor"):
+            if answer.returncode != 1 or why not in answer.stderr:
+                print(f"{args}, stdout {what}: {answer.returncode}, {answer.stderr}")
+                wrong += 1
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{w}/half.sock")
+        listener.listen()
+        client = subprocess.Popen([entrepot, "status", f"--socket={w}/half.sock"], stderr=subprocess.PIPE)
+        connection = listener.accept()[0]
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        connection.close()
+        said = client.communicate(timeout=60)[1]
+    if client.returncode != 1 or b"ended before it had answered" not in said:
+        print(f"half an answer: {client.returncode}, {said}")
+        wrong += 1
+    return wrong
+
+
+def shares(entrepot, w):
+    """What images share, be it the very same manifest, and what is freed when one of them goes."""
+    def ask(*args):
+        r = run(entrepot, [*args, "--json", f"--socket={w}/admin.sock"])
+        return json.loads(r.stdout.splitlines()[-1] if args[0] == "import" else r.stdout)
+
+    def holders(name):
+        return [l["shared_with"] for p in ask("inspect", name)["platforms"] for l in p["layers"]]
+
+    for archive in "evil", "twice":
+        ask("import", f"{w}/{archive}.tar")  # and they are pinned
+    images = {i["reference"]: i for i in ask("ls")["images"]}
+    index, plain = images["evil.example/evil:1"], images["evil.example/plain:1"]
+    own = {k["reference"]: k["bytes"] for k in ask("gc", "--dry-run")["kept"]}
+    results = [
+        (plain["shared_size"], plain["size"]), (index["shared_size"], plain["size"]),
+        (holders("evil.example/evil:1"), [["evil.example/plain:1"]]), (holders("evil.example/plain:1"), [["evil.example/evil:1"]]),
+        (holders("evil.example/plain@" + plain["digest"]), [["evil.example/evil:1"]]),
+        (own["evil.example/plain:1"], 0), (own["evil.example/evil:1"], index["size"] - plain["size"]),
+        (holders("twice.example/one:1"), [["twice.example/both:1"]]), (holders("twice.example/both:1"), [["twice.example/one:1"]] * 2),
+        (len(ask("unpin", *(r for r in images if ".example/" in r))["unpinned"]), 4),
+        (ask("rm", "evil.example/plain:1")["freed_bytes"], 0), (ask("rm", "evil.example/evil:1")["freed_bytes"], index["size"]),
+        (holders("twice.example/one:1"), [["twice.example/both:1"]]), (ask("rm", "twice.example/both:1")["freed_bytes"] > 0, True),
+        (holders("twice.example/one:1"), [[]]), (ask("ls", "twice.example/one")["images"][0]["shared_size"], 0),
+    ]
+    wrong = [f"{i}: {a} where {b} is due" for i, (a, b) in enumerate(results) if a != b]
+    print("\n".join(wrong))
+    return len(wrong)
+
+
+TOLD = {"words": words, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
+sys.exit({"make": make, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))

@@ -108,8 +108,11 @@ is "$(jq -r 'select(.event == "image" and .status == "failed").reference' "$W/ou
 is "$(wc -l <"$W/err.txt")" 1 "lines on stderr"
 grep -q '^entrepot: pulling docker.io/library/none:1' "$W/err.txt" || fail "$(cat "$W/err.txt")"
 
-say "wrong usage"
-for words in "--platform linux" "--platform /" "UPPER" "" "--file $W/nothing"; do
+say "wrong usage, and a list that cannot be read"
+status=0
+ask pull --file "$W/nothing" >"$W/out.txt" 2>&1 || status=$?
+is $status 1 "exit status without the list"
+for words in "--platform linux" "--platform /" "UPPER" ""; do
     status=0
     # shellcheck disable=SC2086
     ask pull $words >"$W/out.txt" 2>&1 || status=$?

@@ -36,7 +36,7 @@ while read -r file keys; do
 done <<'FILES'
 secret credentials: {username: u, password_file: @}
 docker.json credentials: {docker_config: @}
-secret credentials: {provider: gcp, key_file: @}
+docker.json credentials: {provider: gcp, key_file: @}
 secret credentials: {provider: azure, tenant: t, client_id: c, client_secret_file: @}
 provider credentials: {provider: kubelet, command: @}
 ca.pem ca: @

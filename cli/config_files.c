@@ -1,0 +1,86 @@
+#include "cli/config_files.h"
+
+#include "base/mem.h"
+#include "base/secret.h"
+#include "proxy/config.h"
+
+#include <jansson.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <string.h>
+#include <unistd.h>
+
+/* As curl has OpenSSL read it: at least one certificate, and nothing that cannot be read. */
+static bool check_ca(const char *file, struct err *err)
+{
+    BIO *in = BIO_new_file(file, "r");
+
+    if (!in)
+        return err_set(err, ERR_IO, "ca: %s cannot be read", file);
+    STACK_OF(X509_INFO) *list = PEM_X509_INFO_read_bio(in, NULL, NULL, NULL);
+    int certificates = 0;
+    for (int i = 0; i < sk_X509_INFO_num(list); i++)
+        certificates += sk_X509_INFO_value(list, i)->x509 != NULL;
+    bool readable = list != NULL;
+    sk_X509_INFO_pop_free(list, X509_INFO_free);
+    BIO_free(in);
+    ERR_clear_error();
+    if (!readable)
+        return err_set(err, ERR_INVALID, "ca: %s holds a certificate that cannot be read", file);
+    return certificates > 0 || err_set(err, ERR_INVALID, "ca: there is no certificate (PEM) in %s", file);
+}
+
+static bool check_json(const char *key, const char *file, struct err *err)
+{
+    _cleanup_secret_ char *text = file ? secret_read(file, err) : NULL;
+
+    if (!file)
+        return true;
+    if (!text)
+        return err_wrap(err, "%s", key);
+    json_t *doc = json_loads(text, 0, NULL);
+    bool ok = json_is_object(doc);
+    json_decref(doc); /* freed, not wiped: it came from a file that is there still */
+    return ok || err_set(err, ERR_INVALID, "%s: %s is not a JSON object", key, file);
+}
+
+static bool is_on_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    _cleanup_free_ char *copy = xstrdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
+    char *rest = copy, *folder;
+
+    while ((folder = strsep(&rest, ":"))) {
+        _cleanup_free_ char *full = xasprintf("%s/%s", *folder ? folder : ".", program);
+        if (access(full, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool check_credentials(const struct config_upstream *u, const struct cred_options *o,
+                              void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+    _cleanup_free_ char *program = o->helper ? xasprintf("docker-credential-%s", o->helper) : NULL;
+
+    if (program && !is_on_path(program)) {
+        _cleanup_free_ char *text =
+            xasprintf("upstream %s: credentials.helper: there is no program %s on PATH", u->name, program);
+        warn(arg, text);
+    }
+    return check_json("docker_config", o->docker_config, err) && check_json("key_file", o->key_file, err);
+}
+
+bool config_files_check(const struct config *c, void (*warn)(void *arg, const char *text), void *arg, struct err *err)
+{
+    for (int i = 0; i < c->upstream_count; i++) {
+        const struct config_upstream *u = &c->upstreams[i];
+        bool ok = !u->ca || check_ca(u->ca, err);
+        for (int k = 0; ok && k < u->credentials_count; k++)
+            ok = check_credentials(u, &u->credentials[k], warn, arg, err);
+        if (!ok)
+            return err_wrap(err, "the upstream %s", u->name);
+    }
+    return true;
+}

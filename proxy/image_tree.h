@@ -1,0 +1,34 @@
+/* image_tree.h - an image as a tree of blobs: the manifest and all that it and its children name.
+ *
+ * A blob is shared if another image holds it too: one that `ls` lists under another name, be it with the very same
+ * manifest or in an index that contains it. The functions work on a transaction and belong to its thread.
+ */
+#ifndef ENTREPOT_PROXY_IMAGE_TREE_H
+#define ENTREPOT_PROXY_IMAGE_TREE_H
+
+#include "cache/rows.h"
+
+#include <jansson.h>
+
+struct image_leaf {
+    struct digest digest;
+    bool stored, manifest, shared;
+    int64_t size; /* bytes */
+};
+
+struct image_tree {
+    struct digest root;
+    uint64_t repo;
+    char tag[REF_TAG_MAX + 1]; /* the image's own name; "": every tag of `repo` that points to the root is its own */
+    struct image_leaf *list;   /* the root first */
+    size_t count, room;
+};
+
+/* Sets the list of a tree whose root and name are set; the caller frees it. */
+void image_tree_grow(struct image_tree *tree, struct index_txn *t);
+/* NULL: not of this tree. Borrowed. */
+struct image_leaf *image_tree_find(const struct image_tree *tree, const struct digest *d);
+/* The references of other images that hold a blob of this tree: some of them, each once. A new array. */
+json_t *image_tree_sharers(const struct image_tree *tree, struct index_txn *t, const struct digest *d);
+
+#endif
