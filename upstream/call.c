@@ -281,7 +281,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .range_last = c->range_last,
         .if_range = c->if_range,
         .decode = c->decode,
-        .ca_file = u->ca_file,
+        .trust = &u->trust,
         .insecure = u->insecure,
         .named = (const char *const *)u->named,
         .connect_timeout_ms = u->connect_timeout_ms,

@@ -13,13 +13,14 @@ struct upstream *upstream_new(const struct upstream_options *o)
 {
     static const struct cred_options nobody;
     struct upstream *u = xcalloc(1, sizeof(*u));
-    struct token_options t = {.ca_file = o->ca_file,
+    struct token_options t = {.trust = &u->trust,
                               .insecure = o->insecure,
                               .connect_timeout_ms = o->connect_timeout_ms,
                               .stall_timeout_ms = o->stall_timeout_ms};
 
     u->name = xstrdup(o->name);
-    u->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
+    if (o->trust)
+        trust_copy(&u->trust, o->trust);
     for (int i = 0; i < NAMED_MAX && o->named && o->named[i]; i++)
         u->named[i] = xstrdup(o->named[i]);
     t.named = (const char *const *)u->named;
@@ -56,7 +57,7 @@ void upstream_free(struct upstream *u)
         endpoint_clear_url(&u->endpoints[i]);
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
-    free(u->ca_file);
+    trust_clear(&u->trust);
     free(u->name);
     pthread_mutex_destroy(&u->lock);
     free(u);

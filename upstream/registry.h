@@ -16,6 +16,7 @@
 #include "upstream/budget.h"
 #include "upstream/cred.h"
 #include "upstream/transfer.h"
+#include "upstream/trust.h"
 
 struct upstream;
 struct upstream_call;
@@ -37,8 +38,8 @@ struct upstream_options {
     int credentials_count;                  /* 0: nobody */
     int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */
     struct cred_workers *workers; /* borrowed */
-    const char *ca_file;
-    const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */
+    const struct trust *trust;    /* NULL: as the system has it */
+    const char *const *named;     /* hosts that may be at addresses that are not public, NULL-terminated; copied */
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
 };

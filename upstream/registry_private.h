@@ -36,7 +36,8 @@ struct endpoint {
 
 struct upstream {
     /* set once */
-    char *name, *ca_file;
+    char *name;
+    struct trust trust;
     char *named[NAMED_MAX + 1];                  /* NULL-terminated */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
     int cred_count, rate_reserve;

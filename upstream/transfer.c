@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "upstream/reach.h"
 #include "upstream/response.h"
+#include "upstream/trust.h"
 #include "upstream/url.h"
 
 #include <curl/curl.h>
@@ -323,8 +324,7 @@ static void set_security(struct transfer *t, CURL *h, const struct transfer_requ
     curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, t);
     curl_easy_setopt(h, CURLOPT_PREREQFUNCTION, before_request);
     curl_easy_setopt(h, CURLOPT_PREREQDATA, t);
-    if (req->ca_file)
-        curl_easy_setopt(h, CURLOPT_CAINFO, req->ca_file);
+    trust_apply(h, req->trust);
     if (req->insecure) {
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);
