@@ -84,7 +84,9 @@ struct fetch {
     bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */
     int questions;
-    struct event *retry, *flush, *again;
+    struct event *retry, *flush, *again, *other_client;
+    struct fetch_offers *offers; /* of a private one */
+    int64_t denied_ms;           /* monotonic: since then it waits for another client; 0: it does not */
     /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
     bool answered_early;
     bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
@@ -141,6 +143,8 @@ struct fetchers {
     pthread_mutex_t apis_lock;
     TAILQ_HEAD(apis_said, api_said) apis; /* under apis_lock; the latest first */
     int api_count;
+    pthread_mutex_t offers_lock;
+    TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs on their way */
     struct fetcher list[16];
 };
 
@@ -222,6 +226,13 @@ bool fetch_api_is_missing(const struct fetch *f);
 void fetch_note_api(struct fetch *f, bool missing);
 void fetch_apis_init(struct fetchers *all);
 void fetch_apis_clear(struct fetchers *all);
+/* fetch_offers.c: identities that a private blob can be resumed with. The last one: upstream refuses f->client; false
+ * if there is no other yet. */
+void fetch_offers_init(struct fetchers *all);
+void fetch_offers_clear(struct fetchers *all);
+void fetch_offers_begin(struct fetch *f);
+void fetch_offers_end(struct fetch *f);
+bool fetch_take_offer(struct fetch *f);
 static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
