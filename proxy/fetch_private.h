@@ -164,10 +164,11 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
                 void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
-/* Some registries have no HEAD, or a wrong one: what it denies is asked for before it is believed. */
+/* Some registries have no HEAD, or a wrong one, or send it to a URL that is signed for GET: what it denies is asked for
+ * before it is believed. */
 static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
-    return r->status == 404 || r->status == 405 || r->status == 501;
+    return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
 }
 /* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);

@@ -68,7 +68,8 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
         http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
         break;
     case ERR_DENIED:
-        if (e->status != 401) {
+        /* Whoever may have a login of its own is asked for it: clients look for a challenge in a 401 alone. */
+        if (e->status != 401 && !res->challenge[0]) {
             http_error(req, 403, "DENIED", "%s", e->msg);
             break;
         }

@@ -56,6 +56,8 @@ struct upstream_stats {
     int64_t ratelimit_remaining, ratelimit_limit; /* of the identity that has most left; -1 not known */
     int64_t limited_ms;                           /* so long nothing that counts is asked for; 0: it is */
     uint64_t received_bytes, requests;
+    uint64_t logins_refused; /* so often it refused the login of one of the cache's identities */
+    bool login_is_refused;   /* the last one that was tried */
 };
 
 /* Any thread. */

@@ -35,7 +35,8 @@ static void challenges(void **state UNUSED)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct challenge c;
+        struct challenge c, again;
+        _cleanup_buf_ struct buf said = {0};
         challenge_parse(&c, cases[i].text);
         if ((int)c.scheme != (int)cases[i].scheme)
             print_error("%s\n", cases[i].text);
@@ -45,6 +46,9 @@ static void challenges(void **state UNUSED)
         assert_string_equal(c.realm, cases[i].realm);
         assert_string_equal(c.service, cases[i].service);
         assert_string_equal(c.scope, cases[i].scope);
+        challenge_format(&c, &said); /* what clients are told says the same */
+        challenge_parse(&again, said.data);
+        assert_memory_equal(&again, &c, sizeof(c));
     }
 }
 
