@@ -44,6 +44,37 @@ PIDS+=($ENTREPOT_PID)
 wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" || fail "entrepot does not start"
 
 timeout 120 python3 tests/identity/kinds_clients.py "$W" "$PORT" || fail "see the matrix" 
+# containerd itself: it logs in where the cache is refused, and goes on behind a body that ends early.
+with_containerd() {
+    local k
+    for k in ghcr gitlab acr; do
+        mkdir -p "$W/certs.d/$k.test"
+        printf 'server = "http://127.0.0.1:9"\n[host."http://127.0.0.1:%s"]\n  capabilities = ["pull", "resolve"]\n' "$PORT" \
+            >"$W/certs.d/$k.test/hosts.toml"
+    done
+    printf 'version = 2\nroot = "%s"\nstate = "%s"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\n  address = "%s"\n' \
+        "$W/containerd" "$W/containerd-run" "$W/containerd.sock" >"$W/containerd.toml"
+    containerd -c "$W/containerd.toml" >"$W/containerd.log" 2>&1 &
+    PIDS+=($!)
+    wait_for 20 ctr -a "$W/containerd.sock" version || fail "containerd does not start"
+    ctr_fetch() { timeout 60 ctr -a "$W/containerd.sock" content fetch --hosts-dir "$W/certs.d" "$@" >"$W/ctr.out" 2>&1; }
+    for k in ghcr gitlab acr; do
+        ctr_fetch --user alice:canary-wrong "$k.test/private/ctr:1" && fail "containerd got it with a wrong login: $k"
+        ctr_fetch --user alice:canary-alice-1 "$k.test/private/ctr:1" || fail "containerd, $k: $(tail -n 3 "$W/ctr.out")"
+    done
+    echo "private/ctr-long 1600000" >"$W/ghcr.cut"
+    ctr_fetch --user alice:canary-alice-1 ghcr.test/private/ctr-long:1 &
+    local pull=$! token
+    wait_for 20 test ! -f "$W/ghcr.cut" || fail "nothing was cut"
+    sleep 0.6 # containerd 1.6 keeps a token for ever: it depends on somebody else's, who has a new one
+    token=$(curl -s -u alice:canary-alice-1 "http://127.0.0.1:$(port_of ghcr)/token?service=ghcr&scope=repository:private/ctr-long:pull" | jq -r .token)
+    curl -sf -o /dev/null -H "Authorization: Bearer $token" "http://127.0.0.1:$PORT/v2/private/ctr-long/manifests/1?ns=ghcr.test"
+    wait $pull || fail "containerd, token ended: $(tail -n 3 "$W/ctr.out")"
+}
+if is_here ctr && is_here containerd && [ "$(id -u)" = 0 ]; then
+    say "containerd: a correct login at the registry's own token service, a token that ends in the middle"
+    with_containerd
+fi
 say "a wrong identity is told"
 grep -q 'refuses the configured credentials' "$W/entrepot.log" || fail "no warning"
 [ "$(grep -c ' warn .*refuses the configured credentials' "$W/entrepot.log")" -le 3 ] || fail "the log is full of it"
