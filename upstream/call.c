@@ -181,7 +181,7 @@ static bool take_data(void *arg, const void *data, size_t len)
 static void begin_anew(struct upstream_call *c)
 {
     c->challenged = c->renewed = c->rescoped = false;
-    c->anonymous = c->been_anonymous = c->login_refused = false;
+    c->anonymous = c->been_anonymous = c->login_refused = c->refreshed = false;
     c->suspect = 0;
     memset(&c->challenge, 0, sizeof(c->challenge));
     c->own = -1;
@@ -206,7 +206,9 @@ void call_next_endpoint(struct upstream_call *c)
     c->tried |= 1u << c->endpoint;
     c->owns = 0;
     free(c->asked);
+    free(c->refusal_of_own);
     c->asked = NULL;
+    c->refusal_of_own = NULL;
     c->endpoint = choose(c, c->endpoint + 1);
     begin_anew(c);
 }

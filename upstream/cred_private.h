@@ -9,10 +9,10 @@
 #include <stdatomic.h>
 
 enum {
-    CRED_TIMEOUT_MS = 10000,     /* of one program, or one request to a cloud's service */
-    CRED_ANSWER_MAX = 1 << 20,   /* bytes of what they say */
-    CRED_REREAD_MS = 10000,      /* files are looked at so often */
-    CRED_HELPER_MS = 300000,     /* what a helper says is kept so long: its protocol knows no end */
+    CRED_TIMEOUT_MS = 10000,   /* of one program, or one request to a cloud's service */
+    CRED_ANSWER_MAX = 1 << 20, /* bytes of what they say */
+    CRED_REREAD_MS = 10000,    /* files are looked at so often */
+    CRED_HELPER_MS = 300000,   /* what a helper says is kept so long: its protocol knows no end */
 };
 
 /* For what other requests an identity is good. */
