@@ -5,31 +5,8 @@
 #include "proxy/config.h"
 
 #include <jansson.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <string.h>
 #include <unistd.h>
-
-/* As curl has OpenSSL read it: at least one certificate, and nothing that cannot be read. */
-static bool check_ca(const char *file, struct err *err)
-{
-    BIO *in = BIO_new_file(file, "r");
-
-    if (!in)
-        return err_set(err, ERR_IO, "ca: %s cannot be read", file);
-    STACK_OF(X509_INFO) *list = PEM_X509_INFO_read_bio(in, NULL, NULL, NULL);
-    int certificates = 0;
-    for (int i = 0; i < sk_X509_INFO_num(list); i++)
-        certificates += sk_X509_INFO_value(list, i)->x509 != NULL;
-    bool readable = list != NULL;
-    sk_X509_INFO_pop_free(list, X509_INFO_free);
-    BIO_free(in);
-    ERR_clear_error();
-    if (!readable)
-        return err_set(err, ERR_INVALID, "ca: %s holds a certificate that cannot be read", file);
-    return certificates > 0 || err_set(err, ERR_INVALID, "ca: there is no certificate (PEM) in %s", file);
-}
 
 static bool check_json(const char *key, const char *file, struct err *err)
 {
@@ -76,7 +53,7 @@ bool config_files_check(const struct config *c, void (*warn)(void *arg, const ch
 {
     for (int i = 0; i < c->upstream_count; i++) {
         const struct config_upstream *u = &c->upstreams[i];
-        bool ok = !u->ca || check_ca(u->ca, err);
+        bool ok = true; /* certificates are looked at when the configuration is loaded */
         for (int k = 0; ok && k < u->credentials_count; k++)
             ok = check_credentials(u, &u->credentials[k], warn, arg, err);
         if (!ok)

@@ -149,7 +149,8 @@ bool config_user_can_see(const struct config *c, const struct unit_view *v, stru
 
     for (int i = 0; ok && i < c->upstream_count; i++) {
         const struct config_upstream *u = &c->upstreams[i];
-        ok = sees_one(u->ca, v, err);
+        ok = sees_one(u->trust.ca, v, err) && sees_one(u->trust.client_cert, v, err) &&
+             sees_one(u->trust.client_key, v, err);
         for (int k = 0; ok && k < u->credentials_count; k++) {
             const struct cred_options *o = &u->credentials[k];
             ok = sees_one(o->password_file, v, err) && sees_one(o->docker_config, v, err) &&

@@ -56,6 +56,8 @@ static void print_upstreams(const json_t *list)
             buf_addf(&line, " of %lld", (long long)number(u, NULL, "ratelimit_limit"));
         if (number(u, NULL, "held_seconds") > 0)
             buf_addf(&line, ", LIMITED: asked again in %lld s", (long long)number(u, NULL, "held_seconds"));
+        if (json_is_true(json_object_get(u, "credentials_refused")))
+            buf_adds(&line, ", REFUSES the configured credentials");
         cli_say(stdout, "%s", line.data);
         print_limits(json_object_get(u, "limits"));
     }

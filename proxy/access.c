@@ -60,6 +60,15 @@ static bool is_everybodys(const struct visitor *v)
     return client_is_nobody(v->client) && !v->route.site->config->client_access;
 }
 
+/* What of it is on its way may go on with its identity, should another's end. */
+static void let_in(struct visitor *v)
+{
+    struct proxy *p = v->worker->proxy;
+
+    grants_add(p->grants, v->client->whose, v->route.name);
+    fetch_offer(p->fetchers, v->route.name, v->client);
+}
+
 static void answered(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
@@ -68,7 +77,7 @@ static void answered(void *arg, struct fetch_result *res)
     if (res->err.code == ERR_OK) {
         v->is_private = !is_everybodys(v);
         if (v->is_private)
-            grants_add(p->grants, v->client->whose, v->route.name);
+            let_in(v);
         if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
             cache_set_private(p->cache, v->route.name, v->is_private);
     }
@@ -120,7 +129,10 @@ void access_enter(struct worker *w, struct http_request *req, const struct route
     v->is_private = r->site->config->client_access || cache_is_private(p->cache, r->name);
     reply_note(req, r, kind);
     http_note(req)->unused_login = (uint8_t)v->client->unused;
-    if (!v->is_private || grants_has(p->grants, v->client->whose, r->name))
+    bool granted = v->is_private && grants_has(p->grants, v->client->whose, r->name);
+    if (granted)
+        fetch_offer(p->fetchers, r->name, v->client);
+    if (!v->is_private || granted)
         serve(v);
     else
         ask(v);

@@ -98,6 +98,7 @@ static json_t *list_upstreams(struct proxy *p, uint64_t *received)
         json_object_set_new(u, "ratelimit_remaining", number_or_null(st.ratelimit_remaining));
         json_object_set_new(u, "ratelimit_limit", number_or_null(st.ratelimit_limit));
         json_object_set_new(u, "held_seconds", json_integer((st.limited_ms + 999) / 1000));
+        json_object_set_new(u, "credentials_refused", json_boolean(st.login_is_refused));
         json_t *limits = json_array();
         upstream_each_budget(s->upstream, add_limit, limits);
         json_object_set_new(u, "limits", limits);

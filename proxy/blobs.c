@@ -24,6 +24,7 @@ struct serving {
     bool begun;   /* its head has gone out: an error can only cut it short now */
     bool relayed; /* past the disk */
     bool asking;  /* for a relay */
+    bool retried; /* another's fetch was refused before its first byte */
 };
 
 static void serving_free(struct serving *s)
@@ -133,6 +134,12 @@ static void cut_off(struct serving *s, const struct err *err)
     struct http_request *req = s->req;
 
     log_warn("a blob of %s is cut off: %s", s->visitor->route.name, err->msg);
+    /* A body that ends early is asked for again from where it ended (Range), a reset fails the pull: containerd, oras.
+     * Wrong bytes are not to be continued. */
+    if (err->code != ERR_DIGEST && err->code != ERR_CORRUPT) {
+        http_stream_cut(req, sent, s);
+        return;
+    }
     serving_free(s);
     http_abort(req);
 }
@@ -224,6 +231,13 @@ static void fail_unbegun(struct serving *s, const struct err *err)
     s->follower = NULL;
     if (is_disks_fault(err) && !s->relayed) {
         relay(s, fetched);
+        return;
+    }
+    if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
+        const struct fetch_request own = visitor_ask(s->visitor, FETCH_BLOB);
+        s->retried = s->asking = true;
+        http_on_gone(s->req, client_gone, s);
+        fetch_begin(s->worker->proxy->fetchers, s->worker->loop, &own, fetched, s);
         return;
     }
     reply_failure(s->req, &failed, KIND_BLOB);

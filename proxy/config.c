@@ -355,7 +355,7 @@ void config_free(struct config *c)
             free(u->trusted_hosts[k]);
         for (int k = 0; k < u->credentials_count; k++)
             cred_options_free(&u->credentials[k]);
-        free(u->ca);
+        trust_clear(&u->trust);
     }
     for (int i = 0; i < c->tag_rule_count; i++) {
         free(c->tag_rules[i].repository);

@@ -55,7 +55,7 @@ struct config_upstream {
     char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
     struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
     int credentials_count;
-    char *ca;
+    struct trust trust;
     bool insecure;
     bool client_access; /* clients' own identities alone */
     bool made_up;       /* not in the configuration: what a client names under upstreams_any */

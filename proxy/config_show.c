@@ -152,8 +152,14 @@ static json_t *upstream(const struct config_upstream *u)
     if (u->credentials_count > 0)
         json_object_set(j, "credentials", u->credentials_count > 1 ? identities : json_array_get(identities, 0));
     json_decref(identities);
-    if (u->ca)
-        json_object_set_new(j, "ca", text(u->ca));
+    if (u->trust.ca) {
+        json_object_set_new(j, "ca", text(u->trust.ca));
+        json_object_set_new(j, "ca_only", json_boolean(u->trust.ca_only));
+    }
+    if (u->trust.client_cert)
+        json_object_set_new(j, "client_cert", text(u->trust.client_cert));
+    if (u->trust.client_key)
+        json_object_set_new(j, "client_key", text(u->trust.client_key));
     json_object_set_new(j, "insecure", json_boolean(u->insecure));
     if (u->parallel_is_set)
         json_object_set_new(j, "parallel", json_integer(u->parallel));

@@ -182,6 +182,24 @@ static bool take_timeout(struct reading *r, int nth, const char *key, const char
     return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is no time at all", text);
 }
 
+/* What is in the files is read again for each connection. */
+static bool take_trust(struct reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
+{
+    struct err why = {0};
+    const char *key;
+
+    if (!config_take_bool(r, "upstreams", nth, "ca_only", y->ca_only, &t->ca_only))
+        return false;
+    if (t->ca_only && !y->ca)
+        return config_bad(r, "upstreams", nth, "ca_only", "is about ca, which is not there");
+    if (y->client_key && !y->client_cert)
+        return config_bad(r, "upstreams", nth, "client_key", "is that of client_cert, which is not there");
+    config_set(&t->ca, y->ca);
+    config_set(&t->client_cert, y->client_cert);
+    config_set(&t->client_key, y->client_key);
+    return r->no_secrets || trust_check(t, &key, &why) || config_bad(r, "upstreams", nth, key, "%s", why.msg);
+}
+
 bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y)
 {
     static const char *const accesses[] = {"shared", "client", NULL};
@@ -197,11 +215,9 @@ bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream
     u->client_access = access_word == 1;
     if (u->client_access && y->credentials_count > 0)
         return config_bad(r, "upstreams", nth, "access", "is client, so that the credentials would never be used");
-    if (y->ca && !r->no_secrets && access(y->ca, R_OK) != 0)
-        return config_bad(r, "upstreams", nth, "ca", "%s: %s", y->ca, strerror(errno));
-    config_set(&u->ca, y->ca);
     u->parallel_is_set = y->parallel != NULL;
-    return config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
+    return take_trust(r, nth, y, &u->trust) &&
+           config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
            config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
            config_take_upstream_tags(r, nth, y->tags, &u->tags) &&
            take_timeout(r, nth, "connect_timeout", y->connect_timeout, &u->connect_timeout_ms) &&

@@ -54,7 +54,7 @@ struct yaml_upstream {
     char *access;
     struct yaml_credentials *credentials; /* one that is no list in the file is a list of one here */
     uint32_t credentials_count;
-    char *ca;
+    char *ca, *ca_only, *client_cert, *client_key;
     char *insecure;
     char *parallel, *rate_reserve;
     struct yaml_tags *tags;

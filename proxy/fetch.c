@@ -81,6 +81,9 @@ static void fetch_free(struct fetch *f)
         event_free(f->flush);
     if (f->again)
         event_free(f->again);
+    if (f->other_client)
+        event_free(f->other_client);
+    fetch_offers_end(f);
     if (f->ingest)
         ingest_unref(f->ingest);
     if (f->patience)
@@ -407,6 +410,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
     all->config = config;
     atomic_init(&all->offline, config->offline);
     fetch_apis_init(all);
+    fetch_offers_init(all);
     for (int i = 0; i < MIN(loops, (int)ARRAY_LEN(all->list)); i++) {
         struct fetcher *f = &all->list[i];
         char name[16];
@@ -479,6 +483,7 @@ void fetchers_free(struct fetchers *all)
         loop_free(f->loop);
     }
     fetch_apis_clear(all);
+    fetch_offers_clear(all);
     free(all);
 }
 

@@ -84,6 +84,8 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
                  void (*done)(void *arg, struct fetch_result *result), void *arg);
 /* Checks a tag that is here with upstream, and brings in what it points to now, for nobody who waits. */
 void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req);
+/* The client may read this repository: what is being fetched of it may go on with its identity. Any thread. */
+void fetch_offer(struct fetchers *all, const char *name, struct client *c);
 /* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */
 void fetchers_set_offline(struct fetchers *all, bool offline);
 bool fetchers_is_offline(const struct fetchers *all);

@@ -20,11 +20,13 @@
 #include <string.h>
 
 enum {
-    FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
-    ATTEMPTS_MAX = 100, /* in all */
-    GATHER = 512 << 10, /* bytes */
-    LIMITED_MAX_S = 30, /* a client waits that long in the middle of a blob for a limit to end */
-    PAUSE_MS = 100,     /* before the first further attempt; doubles with each fruitless one */
+    FRUITLESS_MAX = 5,      /* attempts in a row that brought nothing */
+    ATTEMPTS_MAX = 100,     /* in all */
+    GATHER = 512 << 10,     /* bytes */
+    LIMITED_MAX_S = 30,     /* a client waits that long in the middle of a blob for a limit to end */
+    OTHER_CLIENT_MS = 3000, /* a client waits that long for one whose token is good */
+    OTHER_CLIENT_LOOK_MS = 200,
+    PAUSE_MS = 100, /* before the first further attempt; doubles with each fruitless one */
 };
 
 static bool is_relay(const struct fetch *f)
@@ -182,6 +184,35 @@ static void resume_later(struct fetch *f, const struct err *why)
     event_add(f->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
 }
 
+static void look_for_client(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct fetch *f = arg;
+
+    if (fetch_take_offer(f)) {
+        log_info("a blob of %s goes on with another client's token: the one before has ended", f->name);
+        f->denied_ms = 0;
+        fetch_run(f, STEP_ASK);
+    } else if (f->fetcher->stopping) {
+        return; /* finished() goes on */
+    } else if (clock_mono_ms() - f->denied_ms >= OTHER_CLIENT_MS) {
+        fetch_run(f, STEP_FAIL);
+    } else {
+        event_add(f->other_client, &(struct timeval){.tv_usec = OTHER_CLIENT_LOOK_MS * 1000});
+    }
+}
+
+/* The client's token has ended while upstream broke off. */
+static bool may_go_on_with_another(struct fetch *f)
+{
+    if (!f->answered || !f->offers || f->result.err.code != ERR_DENIED || f->attempts >= ATTEMPTS_MAX)
+        return false;
+    if (!f->other_client)
+        f->other_client = event_new(loop_base(f->fetcher->loop), -1, 0, look_for_client, f);
+    f->denied_ms = clock_mono_ms();
+    event_active(f->other_client, EV_TIMEOUT, 0);
+    return true;
+}
+
 static bool is_passing(const struct err *err)
 {
     return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
@@ -231,6 +262,8 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     if (contradiction && f->answered) /* a page, another size: of this endpoint, or of this moment */
         f->result.err.code = ERR_UPSTREAM;
     if (f->result.err.code == ERR_NO_SPACE && fetch_ask_for_room(f))
+        return;
+    if (may_go_on_with_another(f))
         return;
     if (f->answered && is_passing(&f->result.err)) {
         struct err why = f->result.err;
@@ -321,6 +354,8 @@ static void deserted(void *arg)
     f->call = NULL;
     if (f->retry)
         event_del(f->retry);
+    if (f->other_client)
+        event_del(f->other_client);
     ingest_stop(f->ingest, NULL, false);
 }
 
@@ -357,6 +392,7 @@ static enum step ask(struct fetch *f)
         .on_done = take_end,
         .arg = f,
     };
+    fetch_offers_begin(f);
     fetch_identify(f, &req);
     if (ranged && f->attempts == 0)
         log_info("a blob of %s is resumed at %lld of %lld bytes", f->name, (long long)f->first,
@@ -439,6 +475,8 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
     }
     if (!same && f->ingest)
         ingest_also_link(f->ingest, w->name, PROOF_WORD, w->is_private);
+    if (same && w->is_private && w->client)
+        fetch_offer(f->fetcher->all, w->name, w->client);
     enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;
     if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may tell of an attempt that failed and is being made again. */

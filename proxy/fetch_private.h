@@ -85,7 +85,9 @@ struct fetch {
     bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */
     int questions;
-    struct event *retry, *flush, *again;
+    struct event *retry, *flush, *again, *other_client;
+    struct fetch_offers *offers; /* of a private one */
+    int64_t denied_ms;           /* monotonic: since then it waits for another client; 0: it does not */
     /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
     bool answered_early;
     bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
@@ -142,6 +144,8 @@ struct fetchers {
     pthread_mutex_t apis_lock;
     TAILQ_HEAD(apis_said, api_said) apis; /* under apis_lock; the latest first */
     int api_count;
+    pthread_mutex_t offers_lock;
+    TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs on their way */
     struct fetcher list[16];
 };
 
@@ -161,10 +165,11 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
                 void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
-/* Some registries have no HEAD, or a wrong one: what it denies is asked for before it is believed. */
+/* Some registries have no HEAD, or a wrong one, or send it to a URL that is signed for GET: what it denies is asked for
+ * before it is believed. */
 static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
-    return r->status == 404 || r->status == 405 || r->status == 501;
+    return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
 }
 /* A web page with status 200: what login pages, captive portals and servers with one page for everything answer. It is no answer
  * about what was asked for, unless the digest beside it says that it is. fetch_refused.c */
@@ -228,6 +233,13 @@ bool fetch_api_is_missing(const struct fetch *f);
 void fetch_note_api(struct fetch *f, bool missing);
 void fetch_apis_init(struct fetchers *all);
 void fetch_apis_clear(struct fetchers *all);
+/* fetch_offers.c: identities that a private blob can be resumed with. The last one: upstream refuses f->client; false
+ * if there is no other yet. */
+void fetch_offers_init(struct fetchers *all);
+void fetch_offers_clear(struct fetchers *all);
+void fetch_offers_begin(struct fetch *f);
+void fetch_offers_end(struct fetch *f);
+bool fetch_take_offer(struct fetch *f);
 static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;

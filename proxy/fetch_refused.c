@@ -41,15 +41,16 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
         err_set(e, ERR_NOT_FOUND, "upstream does not have it");
     } else if (r->status == 401 || r->status == 403) {
         err_set(e, ERR_DENIED, "upstream refuses access");
-        snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
     } else if (r->status == 429) {
         err_set(e, ERR_RATE_LIMIT, "upstream's rate limit is used up");
         e->retry_after = r->retry_after;
     } else {
         err_set(e, ERR_UPSTREAM, "upstream answered %d", r->status);
     }
-    if (e->code == ERR_DENIED)
+    if (e->code == ERR_DENIED) {
         res->how = HOW_DENIED;
+        snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
+    }
     e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* a 404 of nobody's */
     say_more(e, r);
     err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);

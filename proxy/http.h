@@ -127,6 +127,9 @@ void http_stream_data(struct http_request *req, const void *data, size_t len);
 void http_stream_more(struct http_request *req);
 /* Everything was given; `done` is called when it has gone out. */
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);
+/* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than was
+ * said, on which clients ask for the rest. `done` as above. */
+void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg);
 /* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */
 void http_abort(struct http_request *req);
 /* An error in the registry API's JSON (distribution-spec, "Error Codes"). */

@@ -153,7 +153,7 @@ void http_conn_finish(struct http_conn *c)
     if (c->server->on_complete)
         c->server->on_complete(c->server->arg, req);
     bool more = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
-    if (c->refuse != 0 && !c->eof) {
+    if ((c->refuse != 0 || c->cut) && !c->eof) {
         linger(c);
         return;
     }

@@ -67,6 +67,7 @@ struct http_conn {
     bool closing;     /* after the answer */
     bool reading;     /* inside read_requests() */
     bool lost;        /* found broken inside a callback */
+    bool cut;         /* the answer ends before its length */
     int refuse;       /* status of a refusal found while parsing; 0 none */
     const char *refuse_why;
     /* the head being parsed */

@@ -366,6 +366,19 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
     http_pump(req->conn);
 }
 
+void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg)
+{
+    req->ended = true;
+    req->more = NULL;
+    req->on_gone = NULL;
+    req->done = done;
+    req->done_arg = arg;
+    if (req->chunked || req->promised < 0)
+        req->conn->lost = true; /* its end would be taken for that of the body */
+    req->conn->closing = req->conn->cut = true;
+    http_pump(req->conn);
+}
+
 void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...)
 {
     _cleanup_buf_ struct buf body = {0};

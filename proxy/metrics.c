@@ -196,6 +196,13 @@ static void print_upstreams(struct proxy *p, struct buf *b)
             buf_addf(b, "entrepot_upstream_ratelimit_limit{upstream=\"%s\"} %lld\n", sites_at(p->sites, i)->host,
                      (long long)st.ratelimit_limit);
     }
+    head(b, "entrepot_credentials_refused_total", "counter",
+         "Refusals of the cache's own credentials by the upstream, or its token service.");
+    for (int i = 0; i < count; i++) {
+        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
+        buf_addf(b, "entrepot_credentials_refused_total{upstream=\"%s\"} %llu\n", sites_at(p->sites, i)->host,
+                 (unsigned long long)st.logins_refused);
+    }
     head(b, "entrepot_upstream_held_seconds", "gauge",
          "So long the upstream is not asked for manifests, since it said 429.");
     for (int i = 0; i < count; i++) {

@@ -48,7 +48,8 @@ static void reply_denied(struct http_request *req, const struct fetch_result *re
     const char *hint = reply_unused_login((enum client_unused)n->unused_login);
     const char *glue = *hint ? "; " : "";
 
-    if (res->err.status != 401) {
+    /* Whoever may have a login of its own is asked for it: clients look for a challenge in a 401 alone. */
+    if (res->err.status != 401 && !res->challenge[0]) {
         http_error(req, 403, "DENIED", "%s%s%s", res->err.msg, glue, hint);
         return;
     }

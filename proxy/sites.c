@@ -148,7 +148,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .credentials_count = u->credentials_count,
         .rate_reserve = u->rate_reserve,
         .workers = all->workers,
-        .ca_file = u->ca,
+        .trust = &u->trust,
         .named = named,
         .insecure = u->insecure,
         .connect_timeout_ms = u->connect_timeout_ms,

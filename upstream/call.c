@@ -32,6 +32,8 @@ void call_free(struct upstream_call *c)
     cred_identity_clear(&c->client);
     secret_free(c->token);
     call_story_clear(c);
+    free(c->refusal_of_own);
+    free(c->asked);
     free(c);
 }
 
@@ -153,8 +155,12 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (c->again)
         return true;
     c->answering = call_wants_login(c, r);
-    if (c->answering || worth_another_identity(c, r->status) || worth_another(c, r->status))
+    c->undecided = call_may_be_expired(c, r);
+    if (c->answering || c->undecided || worth_another_identity(c, r->status) ||
+        call_may_change_identity(c, r->status) || worth_another(c, r->status))
         return true; /* its body is dropped, take_end() goes on */
+    if (call_is_own(c) && c->identity > 0 && r->status < 400)
+        identity_accepted(c->u, c->endpoint, c->own);
     c->delivering = true;
     guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
@@ -175,6 +181,8 @@ static bool take_data(void *arg, const void *data, size_t len)
 static void begin_anew(struct upstream_call *c)
 {
     c->challenged = c->renewed = c->rescoped = false;
+    c->anonymous = c->been_anonymous = c->login_refused = c->refreshed = false;
+    c->suspect = 0;
     memset(&c->challenge, 0, sizeof(c->challenge));
     c->own = -1;
     call_attempt(c);
@@ -197,6 +205,10 @@ void call_next_endpoint(struct upstream_call *c)
 {
     c->tried |= 1u << c->endpoint;
     c->owns = 0;
+    free(c->asked);
+    free(c->refusal_of_own);
+    c->asked = NULL;
+    c->refusal_of_own = NULL;
     c->endpoint = choose(c, c->endpoint + 1);
     begin_anew(c);
 }
@@ -220,6 +232,18 @@ void call_next_identity(struct upstream_call *c)
 static bool is_passing(const struct err *err)
 {
     return err && (err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_UPSTREAM);
+}
+
+/* The answer is the caller's, who hears of some refusals only now. */
+static void end_with(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+{
+    struct transfer_response last = *r;
+
+    if (!err && is_denial(r->status) && r->status != 404)
+        call_pass_challenge(c, &last);
+    if (!err && c->undecided && c->on_head)
+        c->on_head(c->arg, &last);
+    call_end(c, &last, !err && last.status == 401 && c->refusal_of_own ? c->refusal_of_own : err);
 }
 
 static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
@@ -246,8 +270,14 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         call_login(c);
         return;
     }
+    if (c->undecided && call_refresh(c))
+        return;
     if (before_body && !err && worth_another_identity(c, r->status)) {
         call_next_identity(c);
+        return;
+    }
+    if (before_body && !err && call_may_change_identity(c, r->status)) {
+        call_change_identity(c, NULL);
         return;
     }
     if (before_body && ((is_passing(err) && call_has_more_endpoints(c)) || (!err && worth_another(c, r->status)))) {
@@ -259,7 +289,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
             call_next_endpoint(c);
         return;
     }
-    call_end(c, r, err);
+    end_with(c, r, err);
 }
 
 /* ---- requests ---- */
@@ -281,7 +311,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .range_last = c->range_last,
         .if_range = c->if_range,
         .decode = c->decode,
-        .ca_file = u->ca_file,
+        .trust = &u->trust,
         .insecure = u->insecure,
         .named = (const char *const *)u->named,
         .connect_timeout_ms = u->connect_timeout_ms,
@@ -342,8 +372,11 @@ void call_attempt(struct upstream_call *c)
     }
     if (!c->challenged)
         call_recall_challenge(c);
+    call_suspect_identity(c);
     if (c->challenge.scheme == CHALLENGE_NONE) {
         call_send(c, NULL);
+    } else if (c->anonymous) {
+        call_use_identity(c, &(struct cred_identity){0});
     } else if (call_is_clients(c)) {
         call_use_identity(c, &c->client);
     } else {
@@ -394,6 +427,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->decode = req->decode;
     c->optional = req->optional;
     c->own = -1;
+    c->begun_ms = clock_mono_ms();
     c->kind = strncmp(req->path, "blobs/", 6) == 0 ? BUDGET_BLOBS : BUDGET_MANIFESTS;
     name_asker(c);
     c->on_head = req->on_head;

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "upstream/refusal.h"
 #include "upstream/response.h"
 #include "upstream/url.h"
 
@@ -12,7 +13,7 @@ const char *call_asker(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 
 {
     if (!call_is_own(c))
         return c->who;
-    identity_name(MAX(c->own, 0), own);
+    identity_name(c->anonymous ? (int)IDENTITY_ANONYMOUS : MAX(c->own, 0), own);
     return own;
 }
 
@@ -47,7 +48,11 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
 {
     struct challenge ch;
 
-    if (r->status != 401 || c->authorization || is_kept_from_endpoint(c))
+    if (r->status != 401)
+        return false;
+    free(c->asked);
+    c->asked = r->challenge[0] ? xstrdup(r->challenge) : NULL;
+    if (c->authorization || is_kept_from_endpoint(c))
         return false;
     challenge_parse(&ch, r->challenge);
     if (ch.scheme == CHALLENGE_NONE && !c->challenged)
@@ -68,7 +73,16 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
     if (c->renewed || c->identity == 0 || call_is_clients(c))
         return false;
     c->renewed = true;
-    return cred_refused(c->u->creds[c->own], c->repository, c->identity);
+    c->login_refused = c->challenge.scheme != CHALLENGE_BEARER || c->is_bearer;
+    return cred_refused(c->u->creds[c->own], c->repository, c->identity, c->begun_ms);
+}
+
+static void drop_token(struct upstream_call *c)
+{
+    char own[BUDGET_WHO_MAX + 1];
+
+    if (c->token)
+        tokens_drop(c->u->tokens, &c->challenge, token_owner(c, own), c->token);
 }
 
 void call_login(struct upstream_call *c)
@@ -80,10 +94,103 @@ void call_login(struct upstream_call *c)
     e->challenge = c->challenge;
     e->usual_scope = c->challenge.scheme != CHALLENGE_BEARER || strcmp(c->challenge.scope, usual) == 0;
     pthread_mutex_unlock(&c->u->lock);
-    char own[BUDGET_WHO_MAX + 1];
-    if (c->token)
-        tokens_drop(c->u->tokens, &c->challenge, token_owner(c, own), c->token);
+    drop_token(c);
     call_attempt(c);
+}
+
+/* ---- refusals that are about the moment ---- */
+
+bool call_may_be_expired(const struct upstream_call *c, const struct transfer_response *r)
+{
+    return (r->status == 400 || r->status == 403) && c->sent && !c->authorization && !c->refreshed;
+}
+
+/* Amazon's registry says so in the body of a 403, its storage in that of a 403 or 400 ("Your authorization token has
+ * expired. Reauthenticate and try again.", <Code>ExpiredToken</Code>, "Request has expired"). */
+bool call_refresh(struct upstream_call *c)
+{
+    bool by_token = c->challenge.scheme == CHALLENGE_BEARER && !c->is_bearer;
+
+    if (!refusal_says_expired(c->refusal.data ? c->refusal.data : "", c->refusal.len))
+        return false;
+    c->refreshed = true;
+    drop_token(c);
+    if (!by_token && call_is_own(c) && c->identity > 0 && !c->renewed) {
+        c->renewed = c->login_refused = true;
+        if (!cred_refused(c->u->creds[c->own], c->repository, c->identity, c->begun_ms))
+            return false;
+    }
+    call_attempt(c);
+    return true;
+}
+
+/* ---- an identity of ours that is refused, and everybody's content ---- */
+
+bool call_may_change_identity(const struct upstream_call *c, int status)
+{
+    /* HEAD of a URL that is signed for GET is forbidden to whoever asks: GET will tell. */
+    bool refused = status == 401 || (status == 403 && c->method == METHOD_GET);
+
+    return refused && call_is_own(c) && (c->anonymous ? c->suspect > 0 : c->identity > 0 && !c->been_anonymous);
+}
+
+static void go_anonymous(struct upstream_call *c)
+{
+    c->anonymous = c->been_anonymous = true;
+    c->identity = 0;
+    c->renewed = false;
+}
+
+/* Our identity's turn, which may have been changed since it was refused. */
+static void go_known(struct upstream_call *c)
+{
+    cred_refused(c->u->creds[c->own], c->repository, c->suspect, c->begun_ms);
+    c->anonymous = c->renewed = false;
+    c->suspect = 0;
+}
+
+static void note_login_refused(struct upstream_call *c)
+{
+    identity_refused(c->u, c->endpoint, c->own, c->identity);
+    log_limited(LOG_LEVEL_WARN, "credentials refused",
+                "%s refuses the configured credentials; what everybody may read is fetched without them", c->u->name);
+}
+
+void call_change_identity(struct upstream_call *c, const struct err *why)
+{
+    if (c->anonymous) {
+        go_known(c);
+    } else {
+        if (c->login_refused)
+            note_login_refused(c);
+        if (why && !c->refusal_of_own) {
+            c->refusal_of_own = xmalloc(sizeof(*why));
+            *c->refusal_of_own = *why;
+        }
+        go_anonymous(c);
+    }
+    call_attempt(c);
+}
+
+/* Those that were refused a while ago are spared, so that nobody is locked out for asking too often. */
+void call_suspect_identity(struct upstream_call *c)
+{
+    if (!call_is_own(c) || c->own < 0 || c->been_anonymous)
+        return;
+    c->suspect = identity_suspect(c->u, c->endpoint, c->own);
+    if (c->suspect > 0)
+        go_anonymous(c);
+}
+
+void call_pass_challenge(const struct upstream_call *c, struct transfer_response *r)
+{
+    _cleanup_buf_ struct buf made = {0};
+
+    if (!call_is_own(c) || r->challenge[0])
+        return;
+    if (!c->asked)
+        challenge_format(&c->challenge, &made);
+    snprintf(r->challenge, sizeof(r->challenge), "%s", c->asked ? c->asked : made.data ? made.data : "");
 }
 
 static void send_bearer(struct upstream_call *c, const char *token)
@@ -105,10 +212,20 @@ static void fail_login(struct upstream_call *c, const struct err *err)
     call_count_answer(c, &none, err->code == ERR_DENIED);
     endpoint_forget(c->u, c->endpoint);
     call_note(c, err->msg);
-    if (call_is_own(c) && err->code == ERR_DENIED)
-        identity_refused(c->u, c->endpoint, c->own);
+    bool denied = err->code == ERR_DENIED;
     int64_t held_ms;
-    if (call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0)
+    bool more = call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0;
+    if (call_is_own(c) && denied && !c->anonymous && (more || c->identity == 0))
+        identity_refused(c->u, c->endpoint, c->own, c->login_refused ? c->identity : 0);
+    if (denied && (c->anonymous || !more) && call_may_change_identity(c, 401)) {
+        call_change_identity(c, err);
+        return;
+    }
+    if (denied && c->refusal_of_own)
+        err = c->refusal_of_own;
+    if (denied)
+        call_pass_challenge(c, &none);
+    if (more)
         call_next_identity(c);
     else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
         call_go_elsewhere(c);
@@ -150,11 +267,12 @@ static void take_token(void *arg, const char *token, const struct err *err)
         forget_challenge(c);
     /* The token service refuses us: has the secret been changed? */
     if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
-        cred_refused(c->u->creds[c->own], c->repository, c->identity)) {
-        c->renewed = true;
+        cred_refused(c->u->creds[c->own], c->repository, c->identity, c->begun_ms)) {
+        c->renewed = c->login_refused = true;
         call_attempt(c);
         return;
     }
+    c->login_refused = c->login_refused || (err->code == ERR_DENIED && c->identity > 0);
     fail_login(c, err);
 }
 
@@ -177,6 +295,7 @@ void call_use_identity(struct upstream_call *c, const struct cred_identity *id)
 {
     char own[BUDGET_WHO_MAX + 1];
 
+    c->is_bearer = id->bearer != NULL;
     if (id->bearer) {
         send_bearer(c, id->bearer);
     } else if (is_kept_from_endpoint(c)) {
@@ -213,7 +332,10 @@ void call_take_identity(void *arg, const struct cred_identity *id, uint64_t numb
     }
     if (c->renewed && same) { /* no other has turned up: the refusal stands */
         struct err refused = {0};
-        err_set(&refused, ERR_DENIED, "%s refuses the configured credentials", c->u->name);
+        err_set(&refused, ERR_DENIED,
+                c->login_refused ? "%s refuses the configured credentials"
+                                 : "%s refuses access to the configured credentials",
+                c->u->name);
         refused.status = 401;
         fail_login(c, &refused);
         return;

@@ -31,17 +31,26 @@ struct upstream_call {
     int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
     unsigned owns; /* bits: those that were refused at this endpoint */
     int attempts;
-    int64_t sent_ms;         /* monotonic */
-    bool challenged;         /* a 401 was answered at this endpoint already */
-    bool renewed;            /* and once more, with another identity */
-    bool rescoped;           /* ... or another scope */
-    bool delivering;         /* the head has been passed on */
-    bool sent_ns;            /* the request says by ns= which registry is meant */
-    bool again;              /* it did not, and has to: the answer that is coming in may be of another registry */
-    bool answering;          /* the 401 that is coming in is to be answered */
-    bool cancelled, waiting; /* for an identity or a token */
-    char *token;             /* the one sent */
-    uint64_t identity;       /* its number; 0: nobody's */
+    int64_t begun_ms, sent_ms; /* monotonic */
+    bool challenged;           /* a 401 was answered at this endpoint already */
+    bool renewed;              /* and once more, with another identity */
+    bool rescoped;             /* ... or another scope */
+    bool delivering;           /* the head has been passed on */
+    bool sent_ns;              /* the request says by ns= which registry is meant */
+    bool again;                /* it did not, and has to: the answer that is coming in may be of another registry */
+    bool answering;            /* the 401 that is coming in is to be answered */
+    bool undecided;            /* whether to ask again is in the body of the 400 or 403 that is coming in */
+    bool refreshed;            /* it was, once */
+    bool cancelled, waiting;   /* for an identity or a token */
+    char *token;               /* the one sent */
+    bool is_bearer;            /* ... is the identity itself */
+    uint64_t identity;         /* its number; 0: nobody's */
+    bool anonymous;            /* our identity was refused here: for everybody's content nobody is one */
+    bool been_anonymous;
+    bool login_refused; /* it is the login that was refused, not what it may read */
+    uint64_t suspect;   /* an identity that was refused a while ago waits until nobody is refused, too; 0: none */
+    struct err *refusal_of_own; /* why ours was refused, if nobody was asked for after that */
+    char *asked;                /* the WWW-Authenticate of the last 401 of this endpoint; NULL: there was none */
     struct challenge challenge;
     int64_t counted;
     /* call_story.c */
@@ -104,6 +113,17 @@ const char *call_asker(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r);
 /* The 401 has ended: answer it. */
 void call_login(struct upstream_call *c);
+/* Whether this 400 or 403 may be about a token that has ended, which its body says; and whether it is, and the request
+ * is being made again, with another. */
+bool call_may_be_expired(const struct upstream_call *c, const struct transfer_response *r);
+bool call_refresh(struct upstream_call *c);
+/* Whether a refusal of our own identity (or of nobody, for the one that waits) is not the last word; and going on. */
+bool call_may_change_identity(const struct upstream_call *c, int status);
+void call_change_identity(struct upstream_call *c, const struct err *why);
+/* Before the first request to an endpoint. */
+void call_suspect_identity(struct upstream_call *c);
+/* A refusal of ours goes to clients that may have a login of their own: with what the registry asks for. */
+void call_pass_challenge(const struct upstream_call *c, struct transfer_response *r);
 /* What the endpoint asked for last time, for this repository now. */
 void call_recall_challenge(struct upstream_call *c);
 void call_use_identity(struct upstream_call *c, const struct cred_identity *id);

@@ -1,5 +1,6 @@
 #include "upstream/challenge.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <stdbool.h>
@@ -100,5 +101,28 @@ void challenge_parse(struct challenge *best, const char *text)
             continue;
         if (c.scheme > best->scheme)
             *best = c;
+    }
+}
+
+static void add_param(struct buf *out, const char *glue, const char *name, const char *value)
+{
+    if (!*value)
+        return;
+    buf_addf(out, "%s%s=\"", glue, name);
+    for (; *value; value++)
+        buf_addf(out, "%s%c", strchr("\\\"", *value) ? "\\" : "", *value);
+    buf_adds(out, "\"");
+}
+
+void challenge_format(const struct challenge *c, struct buf *out)
+{
+    if (c->scheme == CHALLENGE_NONE)
+        return;
+    bool bearer = c->scheme == CHALLENGE_BEARER;
+    buf_adds(out, bearer ? "Bearer" : "Basic");
+    add_param(out, " ", "realm", *c->realm || bearer ? c->realm : "registry"); /* RFC 7617 §2: Basic has to have one */
+    if (bearer) {
+        add_param(out, ",", "service", c->service);
+        add_param(out, ",", "scope", c->scope);
     }
 }

@@ -15,5 +15,8 @@ struct challenge {
 /* Reads one or more challenges and keeps the best: Bearer, else Basic, else none. Never fails: what is malformed is no
  * challenge. */
 void challenge_parse(struct challenge *c, const char *text);
+/* As a header's value; "" for none. */
+struct buf;
+void challenge_format(const struct challenge *c, struct buf *out);
 
 #endif

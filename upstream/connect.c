@@ -184,7 +184,7 @@ void connect_forget(struct connect_table *t, const void *arg)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {0};
     socklen_t len = sizeof(own);
 
     if (getsockname(fd, (struct sockaddr *)&own, &len) != 0)

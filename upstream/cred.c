@@ -446,7 +446,7 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
         answer_waiter(w);
 }
 
-bool cred_refused(struct cred *c, const char *repository, uint64_t number)
+bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms)
 {
     int64_t now = clock_mono_ms();
     bool anew = false;
@@ -455,7 +455,7 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number)
     struct entry *e = find_known(c, repository);
     if (e && e->number != number)
         anew = true; /* somebody has asked already */
-    else if (e && now - e->begun_ms >= c->provider->young_ms) {
+    else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->provider->young_ms) {
         e->ends_ms = now;
         anew = true;
     }

@@ -190,4 +190,4 @@ static bool ask(struct cred_task *t, struct err *err)
     return cred_ask_helper(t, t->o->helper, server, err);
 }
 
-const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 2000, ask};
+const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 0, ask};

@@ -161,3 +161,13 @@ void refusal_code(char out[REFUSAL_CODE_MAX + 1], const void *body, size_t len)
     snprintf(out, REFUSAL_CODE_MAX + 1, "%s", code ? code : "");
     json_decref(doc);
 }
+
+bool refusal_says_expired(const char *body, size_t len)
+{
+    static const char WORD[] = "expired";
+
+    for (size_t i = 0; i + sizeof(WORD) - 1 <= len; i++)
+        if (strncasecmp(body + i, WORD, sizeof(WORD) - 1) == 0)
+            return true;
+    return false;
+}

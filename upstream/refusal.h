@@ -2,6 +2,7 @@
 #ifndef ENTREPOT_UPSTREAM_REFUSAL_H
 #define ENTREPOT_UPSTREAM_REFUSAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -16,5 +17,7 @@ enum {
 void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const char *const *secrets);
 /* The code of its first error; "" if it names none. */
 void refusal_code(char out[REFUSAL_CODE_MAX + 1], const void *body, size_t len);
+/* Whether it is about a token, or a signed URL, that was good once. */
+bool refusal_says_expired(const char *body, size_t len);
 
 #endif

@@ -13,13 +13,14 @@ struct upstream *upstream_new(const struct upstream_options *o)
 {
     static const struct cred_options nobody;
     struct upstream *u = xcalloc(1, sizeof(*u));
-    struct token_options t = {.ca_file = o->ca_file,
+    struct token_options t = {.trust = &u->trust,
                               .insecure = o->insecure,
                               .connect_timeout_ms = o->connect_timeout_ms,
                               .stall_timeout_ms = o->stall_timeout_ms};
 
     u->name = xstrdup(o->name);
-    u->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
+    if (o->trust)
+        trust_copy(&u->trust, o->trust);
     for (int i = 0; i < NAMED_MAX && o->named && o->named[i]; i++)
         u->named[i] = xstrdup(o->named[i]);
     t.named = (const char *const *)u->named;
@@ -58,7 +59,7 @@ void upstream_free(struct upstream *u)
         endpoint_clear_url(&u->endpoints[i]);
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
-    free(u->ca_file);
+    trust_clear(&u->trust);
     free(u->name);
     pthread_mutex_destroy(&u->lock);
     free(u);
@@ -87,9 +88,28 @@ static int identity_number(const char *who)
     return who[0] == '\0' ? 0 : sscanf(who, "own %d", &n) == 1 ? n : -1;
 }
 
-void identity_refused(struct upstream *u, int endpoint, int n)
+void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number)
 {
+    atomic_store(&u->refused_number[endpoint][n], number);
     atomic_store(&u->refused_ms[endpoint][n], clock_mono_ms() + REFUSED_MS);
+    if (number > 0) {
+        atomic_fetch_add(&u->logins_refused, 1);
+        atomic_store(&u->login_is_refused, true);
+    }
+}
+
+uint64_t identity_suspect(struct upstream *u, int endpoint, int n)
+{
+    return clock_mono_ms() < atomic_load(&u->refused_ms[endpoint][n]) ? atomic_load(&u->refused_number[endpoint][n])
+                                                                      : 0;
+}
+
+void identity_accepted(struct upstream *u, int endpoint, int n)
+{
+    if (atomic_load_explicit(&u->refused_ms[endpoint][n], memory_order_relaxed) != 0)
+        atomic_store(&u->refused_ms[endpoint][n], 0);
+    if (atomic_load_explicit(&u->login_is_refused, memory_order_relaxed))
+        atomic_store(&u->login_is_refused, false);
 }
 
 /* Those that could not log in are no help while another one can. */
@@ -186,7 +206,9 @@ static void show_budget(void *arg, const struct budget_info *info)
     struct budget_info shown = *info;
     int n = identity_number(info->who);
 
-    if (n >= 0)
+    if (n == IDENTITY_ANONYMOUS)
+        snprintf(shown.who, sizeof(shown.who), "anonymous");
+    else if (n >= 0)
         snprintf(shown.who, sizeof(shown.who), "%d", n);
     else
         snprintf(shown.who, sizeof(shown.who), "client");
@@ -227,6 +249,8 @@ void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
     out->limited_ms = limited_ms(u);
     out->received_bytes = atomic_load(&u->received);
     out->requests = atomic_load(&u->requests);
+    out->logins_refused = atomic_load(&u->logins_refused);
+    out->login_is_refused = atomic_load(&u->login_is_refused);
 }
 
 void upstream_each_code(struct upstream *u, void (*fn)(void *arg, const char *method, int code, uint64_t count),

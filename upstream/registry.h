@@ -16,6 +16,7 @@
 #include "upstream/budget.h"
 #include "upstream/cred.h"
 #include "upstream/transfer.h"
+#include "upstream/trust.h"
 
 struct upstream;
 struct upstream_call;
@@ -37,8 +38,8 @@ struct upstream_options {
     int credentials_count;                  /* 0: nobody */
     int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */
     struct cred_workers *workers; /* borrowed */
-    const char *ca_file;
-    const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */
+    const struct trust *trust;    /* NULL: as the system has it */
+    const char *const *named;     /* hosts that may be at addresses that are not public, NULL-terminated; copied */
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
     /* Whether a client's name and password may go to a URL: the realm of the registry's challenge, or (`mirror`) an
@@ -59,6 +60,8 @@ struct upstream_stats {
     int64_t ratelimit_remaining, ratelimit_limit; /* of the identity that has most left; -1 not known */
     int64_t limited_ms;                           /* so long nothing that counts is asked for; 0: it is */
     uint64_t received_bytes, requests;
+    uint64_t logins_refused; /* so often it refused the login of one of the cache's identities */
+    bool login_is_refused;   /* the last one that was tried */
 };
 
 /* Any thread. */

@@ -36,7 +36,8 @@ struct endpoint {
 
 struct upstream {
     /* set once */
-    char *name, *ca_file;
+    char *name;
+    struct trust trust;
     char *named[NAMED_MAX + 1];                  /* NULL-terminated */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
     int cred_count, rate_reserve;
@@ -55,6 +56,9 @@ struct upstream {
     atomic_int_fast64_t ratelimit_remaining; /* the last that was said, to whomever */
     /* monotonic: until then it is not tried there if there are others */
     atomic_int_fast64_t refused_ms[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
+    atomic_uint_fast64_t refused_number[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
+    atomic_uint_fast64_t logins_refused;
+    atomic_bool login_is_refused; /* the last that was tried */
     atomic_int_fast64_t probe_ms; /* monotonic: when upstream_take_probe() said yes */
     atomic_uint_fast64_t received, requests;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
@@ -85,10 +89,17 @@ void endpoint_forget(struct upstream *u, int n);
 
 /* ---- registry.c: which of the cache's own identities asks ---- */
 
+/* Nobody, in place of one of ours that was refused. */
+enum { IDENTITY_ANONYMOUS = UPSTREAM_IDENTITIES_MAX };
 /* What an identity is called in budgets and among tokens. */
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1]);
-/* Its login was refused by this endpoint: for a while it is not tried there if there are others. */
-void identity_refused(struct upstream *u, int endpoint, int n);
+/* The login of the one with this number (cred.h; 0: nobody) was refused by this endpoint: for a while it is not tried
+ * there if there are others. */
+void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number);
+/* The number of the one that was refused a while ago; 0: it was not. */
+uint64_t identity_suspect(struct upstream *u, int endpoint, int n);
+/* Its login is good. */
+void identity_accepted(struct upstream *u, int endpoint, int n);
 /* The one with most left at this endpoint, among those that are not held and whose bit in `tried` is not set. -1: all
  * are held; *held_ms says for how long. */
 int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms);

@@ -42,7 +42,7 @@ struct token {
 
 struct tokens {
     /* set once */
-    char *ca_file;
+    const struct trust *trust;
     const char *const *named;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
@@ -68,7 +68,7 @@ struct tokens *tokens_new(const struct token_options *o)
 {
     struct tokens *all = xcalloc(1, sizeof(*all));
 
-    all->ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
+    all->trust = o->trust;
     all->insecure = o->insecure;
     all->named = o->named;
     all->connect_timeout_ms = o->connect_timeout_ms;
@@ -99,7 +99,6 @@ void tokens_free(struct tokens *all)
     while (!TAILQ_EMPTY(&all->list))
         forget(all, TAILQ_FIRST(&all->list));
     pthread_mutex_destroy(&all->lock);
-    free(all->ca_file);
     free(all);
 }
 
@@ -240,7 +239,7 @@ static void errand_send(struct errand *q)
     struct tokens *all = q->all;
     _cleanup_buf_ struct buf url = {0};
     struct buf body = {0};
-    struct transfer_request req = {.method = "GET", .range_first = -1, .ca_file = all->ca_file};
+    struct transfer_request req = {.method = "GET", .range_first = -1, .trust = all->trust};
 
     buf_adds(&url, q->challenge.realm);
     q->posting = q->posting || q->id.is_identity_token;

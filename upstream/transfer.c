@@ -5,6 +5,7 @@
 #include "upstream/connect.h"
 #include "upstream/proxy.h"
 #include "upstream/response.h"
+#include "upstream/trust.h"
 #include "upstream/url.h"
 
 #include <curl/curl.h>
@@ -324,8 +325,7 @@ static void set_security(CURL *h, const struct transfer_request *req)
     curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, url_is_https(req->url) ? "https" : "http,https");
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)TRANSFER_REDIRECTS_MAX);
-    if (req->ca_file)
-        curl_easy_setopt(h, CURLOPT_CAINFO, req->ca_file);
+    trust_apply(h, req->trust);
     if (req->insecure) {
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(h, CURLOPT_SSL_VERIFYHOST, 0L);

@@ -53,10 +53,11 @@ works emptyscope "a challenge with an empty scope"
 works noquotes "a challenge without quotes and scope"
 works realmquery "the realm has a query of its own, and nothing else is said"
 
-say "missing: 403 for a repository that is not there, or not for us"
+say "missing: 403 for a repository that is not there, or not for us: whoever has a login of its own is asked for it"
 get missing/manifests/1
-is "$code" 403 "missing"
-jq -e '.errors[0].code == "DENIED"' "$W/got" >/dev/null || fail "$(cat "$W/got")"
+is "$code" 401 "missing"
+grep -qi '^www-authenticate: Bearer realm=.*scope="repository:q/missing:pull"' "$W/head" || fail "no challenge: $(cat "$W/head")"
+jq -e '.errors[0].code == "UNAUTHORIZED"' "$W/got" >/dev/null || fail "$(cat "$W/got")"
 before=$(asked "GET /v2/q/missing")
 get missing/manifests/1
 [ "$(asked "GET /v2/q/missing")" -gt "$before" ] || fail "the refusal was remembered"

@@ -309,14 +309,14 @@ static void a_changed_secret(void **state)
 
     assert_string_equal(before.secret, "old");
     /* refused, and it has not changed: the same number says that there is nothing new to try */
-    assert_true(cred_refused(c, "o/x", before.number));
+    assert_true(cred_refused(c, "o/x", before.number, clock_mono_ms() + 1));
     assert_int_equal(ask(f, c, "o/x").number, before.number);
     free(write_file(f, "password", "new\n", 0600));
-    assert_true(cred_refused(c, "o/x", before.number));
+    assert_true(cred_refused(c, "o/x", before.number, clock_mono_ms() + 1));
     struct answer after = ask(f, c, "o/x");
     assert_string_equal(after.secret, "new");
     assert_int_not_equal(after.number, before.number);
-    assert_true(cred_refused(c, "o/x", before.number)); /* somebody else had found out already */
+    assert_true(cred_refused(c, "o/x", before.number, 0)); /* somebody else had found out already */
     cred_free(c);
     free(o.password_file);
 }

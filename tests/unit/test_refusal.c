@@ -61,9 +61,30 @@ static void bounds(void **state UNUSED)
     assert_string_equal(out + strlen(out) - 5, "\xc3\xa9...");
 }
 
+static void expired(void **state UNUSED)
+{
+    static const struct {
+        const char *body;
+        bool is;
+    } cases[] = {
+        {"{\"errors\":[{\"code\":\"DENIED\",\"message\":\"Your authorization token has expired. Reauthenticate and try "
+         "again.\"}]}",
+         true},
+        {"<Error><Code>ExpiredToken</Code></Error>", true},
+        {"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>", true},
+        {"expired", true},
+        {"expire", false},
+        {"{\"errors\":[{\"code\":\"DENIED\",\"message\":\"requested access to the resource is denied\"}]}", false},
+        {"", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(refusal_says_expired(cases[i].body, strlen(cases[i].body)), cases[i].is);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(bounds)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(bounds), cmocka_unit_test(expired)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
