@@ -304,46 +304,6 @@ static void addresses(void **state UNUSED)
             fail_msg("%s", cases[i].text);
 }
 
-static void endpoints(void **state UNUSED)
-{
-    static const struct {
-        const char *url;
-        bool insecure, good;
-    } cases[] = {
-        {"https://a.io", false, true},
-        {"https://a.io:444/path", false, true},
-        {"HTTPS://[::1]:5000", false, true},
-        {"http://a.io", true, true},
-        {"http://a.io", false, false},
-        {"https://", false, false},
-        {"https://:443", false, false},
-        {"https://a.io?x=1", false, false},
-        {"https://a.io#x", false, false},
-        {"https://u:p@a.io", false, false},
-        {"https://a b.io", false, false},
-        {"https://a.io/v2/hub", false, true},
-        {"https://a.io/v2/hub/", false, true},
-        {"https://a.io/v2/", false, true},
-        {"https://a.io/artifactory/api/docker/NAME", false, true},
-        {"https://a.io/v2/Hub", false, false},
-        {"https://a.io/v2/a//b", false, false},
-        {"https://a.io/v2/hub%20", false, false},
-        {"https://a.io/v2/hub?x", false, false},
-        {"https://a.io/x/../v2/hub", false, false},
-        {"https://a.io/..", false, false},
-        {"https://a.io/\n", false, false},
-        {"https://a.io:99999", false, false},
-        {"file:///etc", false, false},
-        {"a.io", false, false},
-        {"", false, false},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if (!config_endpoint_fault(cases[i].url, cases[i].insecure) != cases[i].good)
-            fail_msg("%s", cases[i].url);
-}
-
-/* A pattern lets hosts through, and nothing that only ends like one: it would become part of a URL. */
 static void patterns(void **state UNUSED)
 {
     static const struct {
@@ -492,7 +452,6 @@ int main(void)
         cmocka_unit_test(the_command_line_comes_first),
         cmocka_unit_test(folders_of_the_service),
         cmocka_unit_test(addresses),
-        cmocka_unit_test(endpoints),
         cmocka_unit_test(patterns),
         cmocka_unit_test(upstreams),
         cmocka_unit_test(secrets_are_not_shown),

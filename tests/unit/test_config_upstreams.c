@@ -119,9 +119,50 @@ static void endpoints_in_either_form(void **state UNUSED)
     config_free(&c);
 }
 
+static void endpoints(void **state UNUSED)
+{
+    static const struct {
+        const char *url;
+        bool insecure, good;
+    } cases[] = {
+        {"https://a.io", false, true},
+        {"https://a.io:444/path", false, true},
+        {"HTTPS://[::1]:5000", false, true},
+        {"http://a.io", true, true},
+        {"http://a.io", false, false},
+        {"https://", false, false},
+        {"https://:443", false, false},
+        {"https://a.io?x=1", false, false},
+        {"https://a.io#x", false, false},
+        {"https://u:p@a.io", false, false},
+        {"https://a b.io", false, false},
+        {"https://a.io/v2/hub", false, true},
+        {"https://a.io/v2/hub/", false, true},
+        {"https://a.io/v2/", false, true},
+        {"https://a.io/artifactory/api/docker/NAME", false, true},
+        {"https://a.io/v2/Hub", false, false},
+        {"https://a.io/v2/a//b", false, false},
+        {"https://a.io/v2/hub%20", false, false},
+        {"https://a.io/v2/hub?x", false, false},
+        {"https://a.io/x/../v2/hub", false, false},
+        {"https://a.io/..", false, false},
+        {"https://a.io/\n", false, false},
+        {"https://a.io:99999", false, false},
+        {"file:///etc", false, false},
+        {"a.io", false, false},
+        {"", false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (!config_endpoint_fault(cases[i].url, cases[i].insecure) != cases[i].good)
+            fail_msg("%s", cases[i].url);
+}
+
+/* A pattern lets hosts through, and nothing that only ends like one: it would become part of a URL. */
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(endpoints),
         cmocka_unit_test(tags_by_rules),
         cmocka_unit_test(several_identities),
         cmocka_unit_test(endpoints_in_either_form),
