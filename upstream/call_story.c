@@ -4,6 +4,7 @@
 
 #include "base/base64.h"
 #include "base/secret.h"
+#include "base/visible.h"
 #include "upstream/refusal.h"
 #include "upstream/url.h"
 
@@ -64,9 +65,7 @@ void call_note(struct upstream_call *c, const char *why)
     struct endpoint *e = &c->u->endpoints[c->endpoint];
 
     why = without_url(why);
-    size_t len = strnlen(why, ENDPOINT_WHY_MAX);
-    while (len > 0 && ((unsigned char)why[len] & 0xc0) == 0x80)
-        len--; /* between characters */
+    size_t len = text_whole(why, strnlen(why, ENDPOINT_WHY_MAX));
     free(c->why[c->endpoint]);
     c->why[c->endpoint] = xstrndup(why, len);
     pthread_mutex_lock(&c->u->lock);
@@ -113,6 +112,7 @@ static void tell_endpoints(struct upstream_call *c, char out[TRANSFER_TRIED_MAX 
             tell_passed_over(c, i, &list);
     }
     snprintf(out, TRANSFER_TRIED_MAX + 1, "%s", list.data);
+    out[text_whole(out, strlen(out))] = '\0';
 }
 
 void call_tell(struct upstream_call *c, struct transfer_response *r, struct err *err)

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/document.h"
+#include "base/visible.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -125,13 +126,8 @@ static void clean(struct buf *out, const char *text, const char *const *secrets)
 /* Cut between characters. */
 static void cut(char out[REFUSAL_MAX + 1], const struct buf *text)
 {
-    size_t len = text->len;
+    size_t len = text->len > REFUSAL_MAX ? text_whole(text->data, REFUSAL_MAX - 3) : text->len;
 
-    if (len > REFUSAL_MAX) {
-        len = REFUSAL_MAX - 3;
-        while (len > 0 && ((unsigned char)text->data[len] & 0xc0) == 0x80)
-            len--;
-    }
     memcpy(out, text->data, len);
     strcpy(out + len, len < text->len ? "..." : "");
 }
