@@ -2,7 +2,6 @@
  * it failed. */
 #include "upstream/call_private.h"
 
-#include "base/base64.h"
 #include "base/secret.h"
 #include "base/visible.h"
 #include "upstream/refusal.h"
@@ -34,22 +33,9 @@ bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
     return len <= room;
 }
 
-/* A registry may repeat what it was sent, as it came or decoded. */
 static void read_refusal(const struct upstream_call *c, char out[REFUSAL_MAX + 1])
 {
-    const char *value = c->sent ? strchr(c->sent, ' ') : NULL, *secrets[4] = {NULL};
-    size_t len;
-    _cleanup_secret_ char *pair = value ? base64_decode(value + 1, &len) : NULL;
-    const char *password = pair ? strchr(pair, ':') : NULL;
-    int n = 0;
-
-    if (value)
-        secrets[n++] = value + 1;
-    if (password) {
-        secrets[n++] = pair;
-        secrets[n++] = password + 1;
-    }
-    refusal_text(out, c->refusal.data ? c->refusal.data : "", c->refusal.len, secrets);
+    refusal_text(out, c->refusal.data ? c->refusal.data : "", c->refusal.len, c->sent, NULL);
 }
 
 /* An error's message begins with the URL, of which the endpoint is enough. */

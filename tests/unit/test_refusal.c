@@ -2,7 +2,8 @@
 
 #include "upstream/refusal.h"
 
-static const char *const SECRETS[] = {"correct horse", "bm90OmEtc2VjcmV0", NULL};
+#define SENT   "Basic bm90OmEtc2VjcmV0" /* not:a-secret */
+#define SECRET "correct horse"
 
 static void texts(void **state UNUSED)
 {
@@ -41,9 +42,44 @@ static void texts(void **state UNUSED)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char out[REFUSAL_MAX + 1];
-        refusal_text(out, cases[i].body, strlen(cases[i].body), SECRETS);
+        refusal_text(out, cases[i].body, strlen(cases[i].body), SENT, SECRET);
         assert_string_equal(out, cases[i].text);
     }
+}
+
+/* A registry repeats what it was sent in many ways. */
+static void secrets(void **state UNUSED)
+{
+    static const struct {
+        const char *secret, *body, *text;
+    } cases[] = {
+        {NULL, "{\"message\":\"decoded: not:a-secret, a-secret\"}", "decoded: [...], [...]"},
+        /* JSON escapes it, in a detail and in text that is JSON itself */
+        {"pa\"ss\\word", "{\"errors\":[{\"detail\":{\"password\":\"pa\\\"ss\\\\word\"}}]}", "{\"password\":\"[...]\"}"},
+        {"pa\"ss\\word", "{\"message\":\"got pa\\\"ss\\\\word\"}", "got [...]"},
+        {"pa\"ss\\word", "{\"message\":\"{\\\"p\\\":\\\"pa\\\\\\\"ss\\\\\\\\word\\\"}\"}", "{\"p\":\"[...]\"}"},
+        {"caf\xc3\xa9-au-lait", "{\"message\":\"{\\\"p\\\":\\\"caf\\\\u00E9-au-lait\\\"}\"}", "{\"p\":\"[...]\"}"},
+        {"\xf0\x9f\x93\xa6-box", "{\"message\":\"x\\\\ud83d\\\\udce6-box\"}", "x[...]"},
+        {"tab\tinside-it", "{\"errors\":[{\"detail\":[\"tab\\tinside-it\"]}]}", "[\"[...]\"]"},
+        {"tab\tinside-it", "{\"message\":\"tab\\tinside-it.\"}", "[...]."},
+        {" begins with a space", "{\"message\":\"< begins with a space>\"}", "<[...]>"},
+        {"a/b+c=d%", "{\"message\":\"password=a%2Fb%2bc%3Dd%25&x, a\\/b+c=d%.\"}", "password=[...]&x, [...]."},
+        /* a short one is a word, or no secret */
+        {"abc", "{\"message\":\"user:abc is not abcd, says 'abc'\"}", "user:[...] is not abcd, says '[...]'"},
+        {"a", "{\"message\":\"bad a, access denied\"}", "bad [...], access denied"},
+        {"", "{\"message\":\"nothing\"}", "nothing"},
+        {"\\", "{\"message\":\"a\\\\b\"}", "a\\b"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char out[REFUSAL_MAX + 1];
+        refusal_text(out, cases[i].body, strlen(cases[i].body), SENT, cases[i].secret);
+        assert_string_equal(out, cases[i].text);
+    }
+    char out[REFUSAL_MAX + 1];
+    const char *body = "{\"message\":\"you sent token-of-mine.\"}";
+    refusal_text(out, body, strlen(body), "Bearer   token-of-mine", NULL);
+    assert_string_equal(out, "you sent [...].");
 }
 
 /* However much it says, a bounded piece of it is passed on, cut between characters. */
@@ -56,14 +92,14 @@ static void bounds(void **state UNUSED)
     while (n < sizeof(body) - 8)
         n += (size_t)snprintf(body + n, sizeof(body) - n, "\xc3\xa9");
     n += (size_t)snprintf(body + n, sizeof(body) - n, "\"}]}");
-    refusal_text(out, body, n, SECRETS);
+    refusal_text(out, body, n, SENT, SECRET);
     assert_true(strlen(out) <= REFUSAL_MAX && strlen(out) > REFUSAL_MAX - 4);
     assert_string_equal(out + strlen(out) - 5, "\xc3\xa9...");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(bounds)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(secrets), cmocka_unit_test(bounds)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
