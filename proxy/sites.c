@@ -89,6 +89,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .name = host,
         .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
         .ns = u->endpoints[0] ? u->endpoint_ns : NULL,
+        .logins = u->endpoints[0] ? u->endpoint_logins : NULL,
         .credentials = u->credentials,
         .credentials_count = u->credentials_count,
         .rate_reserve = u->rate_reserve,

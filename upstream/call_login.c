@@ -14,8 +14,16 @@ const char *call_asker(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 
     return own;
 }
 
+static bool is_trusted(const struct upstream_call *c)
+{
+    return c->u->endpoints[c->endpoint].trusted;
+}
+
+/* A mirror may name the registry's realm: what was got there for the cache's identity is no token for the mirror. */
 static const char *token_owner(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 1])
 {
+    if (!is_trusted(c))
+        return "nobody";
     return call_is_clients(c) ? c->whose : call_asker(c, own);
 }
 
@@ -37,7 +45,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
     challenge_parse(&ch, r->challenge);
     if (ch.scheme == CHALLENGE_NONE && !c->challenged)
         ch.scheme = CHALLENGE_BASIC; /* it does not say what it wants; a name and a password is all we could have */
-    if (ch.scheme == CHALLENGE_NONE)
+    if (ch.scheme == CHALLENGE_NONE || (ch.scheme == CHALLENGE_BASIC && !is_trusted(c)))
         return false;
     if (ch.scheme == CHALLENGE_BEARER && ch.scope[strspn(ch.scope, " ")] == '\0')
         set_usual_scope(c, &ch);
@@ -53,7 +61,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
     if (c->renewed || c->identity == 0 || call_is_clients(c))
         return false;
     c->renewed = true;
-    return cred_refused(c->u->creds[c->own], c->repository, c->identity);
+    return cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity);
 }
 
 void call_login(struct upstream_call *c)
@@ -96,7 +104,7 @@ static void fail_login(struct upstream_call *c, const struct err *err)
     if (call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0)
         call_next_identity(c);
     else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
-        call_go_elsewhere(c);
+        call_go_elsewhere(c, &none, err);
     else if (err->code != ERR_DENIED && call_has_more_endpoints(c))
         call_next_endpoint(c);
     else
@@ -125,7 +133,7 @@ static void take_token(void *arg, const char *token, const struct err *err)
     }
     /* The token service refuses us: has the secret been changed? */
     if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
-        cred_refused(c->u->creds[c->own], c->repository, c->identity)) {
+        cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity)) {
         c->renewed = true;
         call_attempt(c);
         return;

@@ -221,6 +221,31 @@ static void who_asks(void **state UNUSED)
     upstream_free(u);
 }
 
+/* Logins are for the registry and for those it names, not for whoever stands before it. */
+static void who_is_given_logins(void **state UNUSED)
+{
+    static const char *const endpoints[] = {"https://mirror.example",      "https://R.example:444/v2/hub",
+                                            "http://r.example:444",        "https://r.example:444.evil.example",
+                                            "https://other.example",       "https://r.example:4444",
+                                            "https://r.example:444/v2/up", NULL};
+    static const bool logins[7] = {[4] = true}, trusted[7] = {[1] = true, [4] = true, [6] = true};
+    struct cred_options ids[2] = {{.helper = (char *)"one"}, {.helper = (char *)"two"}};
+    const struct upstream_options o = {
+        .name = "x.example", .endpoints = endpoints, .logins = logins, .credentials = ids, .credentials_count = 2};
+    struct upstream *u = upstream_new(&o);
+    int64_t held;
+
+    for (int i = 0; i < 7; i++) {
+        assert_int_equal(u->endpoints[i].trusted, trusted[i]);
+        assert_int_equal(identity_choose(u, i, BUDGET_MANIFESTS, 1, &held), trusted[i] ? 1 : -1);
+        assert_ptr_equal(identity_cred(u, i, 0), trusted[i] ? u->creds[0] : u->nobody);
+        identity_refused(u, i, 0);
+        assert_int_equal(identity_choose(u, i, BUDGET_MANIFESTS, 0, &held),
+                         trusted[i] ? 1 : 0); /* nobody can ask again */
+    }
+    upstream_free(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +255,7 @@ int main(void)
         cmocka_unit_test(breakers),
         cmocka_unit_test(budgets),
         cmocka_unit_test(who_asks),
+        cmocka_unit_test(who_is_given_logins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
