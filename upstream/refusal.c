@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SECRET_MIN = 6, TOKEN_MIN = 16, DETAIL_MAX = 512 };
+enum { SLASHES_MAX = 16, SECRET_MIN = 6, TOKEN_MIN = 16, DETAIL_MAX = 512 };
 
 #define LEFT_OUT "[...]"
 
@@ -100,11 +100,13 @@ static void escape_of(unsigned code, char out[16])
 static size_t written(const char *p, const char *secret, size_t *used)
 {
     static const char escapes[] = "n\nt\tr\rf\fb\b";
-    size_t slashes = strspn(p, "\\");
-    const char *at = p + slashes;
+    size_t slashes = 0;
     char text[16];
     unsigned code = 0;
 
+    while (slashes < SLASHES_MAX && p[slashes] == '\\')
+        slashes++;
+    const char *at = p + slashes;
     *used = 1;
     snprintf(text, sizeof(text), "%%%02x", (unsigned char)*secret);
     if (strncasecmp(at, text, 3) == 0)
@@ -163,7 +165,7 @@ static void clean(struct buf *out, const char *text, const char *const *secrets)
 {
     const char *word = text, *before = NULL; /* this word and the one before it */
 
-    for (const char *p = text; *p;) {
+    for (const char *p = text; *p && out->len <= REFUSAL_MAX;) { /* no more work than what is passed on is worth */
         size_t hidden = secret(text, p, p == word ? before : NULL, secrets), n = control((const unsigned char *)p);
         if (hidden == 0 && (n > 0 || *p == ' ')) {
             if (out->len > 0 && out->data[out->len - 1] != ' ')

@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include "base/clock.h"
 #include "upstream/refusal.h"
 
 #define SENT   "Basic bm90OmEtc2VjcmV0" /* not:a-secret */
@@ -97,9 +98,30 @@ static void bounds(void **state UNUSED)
     assert_string_equal(out + strlen(out) - 5, "\xc3\xa9...");
 }
 
+/* A body made to keep us busy is read in no time: the work grows with what is passed on, not with the square of the body. */
+static void costs(void **state UNUSED)
+{
+    static const char *const fillings[] = {"?", "\\\\", "a?", "[", "\\u0001"};
+    static char body[REFUSAL_READ_MAX];
+    char out[REFUSAL_MAX + 1];
+
+    for (size_t i = 0; i < ARRAY_LEN(fillings); i++) {
+        size_t n = (size_t)snprintf(body, sizeof(body), "{\"message\":\"x");
+        while (n < sizeof(body) - 16)
+            n += (size_t)snprintf(body + n, sizeof(body) - n, "%s", fillings[i]);
+        n += (size_t)snprintf(body + n, sizeof(body) - n, "\"}");
+        int64_t begun = clock_mono_ms();
+        for (int k = 0; k < 20; k++)
+            refusal_text(out, body, n, SENT, SECRET);
+        if (clock_mono_ms() - begun > 1500)
+            fail_msg("%s: %lld ms", fillings[i], (long long)(clock_mono_ms() - begun));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(secrets), cmocka_unit_test(bounds)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(secrets), cmocka_unit_test(bounds),
+                                       cmocka_unit_test(costs)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
