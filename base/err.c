@@ -1,14 +1,38 @@
 #include "base/err.h"
 
+#include "base/visible.h"
+
 #include <errno.h>
 #include <string.h>
+
+/* Appends; what does not fit is cut off between characters. */
+static void err_add(struct err *err, const char *fmt, va_list ap)
+{
+    size_t used = strlen(err->msg), room = sizeof(err->msg) - used;
+
+    if (vsnprintf(err->msg + used, room, fmt, ap) >= (int)room)
+        err->msg[text_whole(err->msg, sizeof(err->msg) - 1)] = '\0';
+}
 
 static void fill(struct err *err, enum err_code code, const char *fmt, va_list ap)
 {
     err->code = code;
     err->status = 0;
     err->retry_after = 0;
-    vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+    err->msg[0] = '\0';
+    err_add(err, fmt, ap);
+}
+
+bool err_append(struct err *err, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!err)
+        return false;
+    va_start(ap, fmt);
+    err_add(err, fmt, ap);
+    va_end(ap);
+    return false;
 }
 
 bool err_set(struct err *err, enum err_code code, const char *fmt, ...)
@@ -35,9 +59,7 @@ bool err_errno(struct err *err, enum err_code code, const char *fmt, ...)
     va_start(ap, fmt);
     fill(err, code, fmt, ap);
     va_end(ap);
-    size_t used = strlen(err->msg);
-    snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", strerror(saved));
-    return false;
+    return err_append(err, ": %s", strerror(saved));
 }
 
 bool err_wrap(struct err *err, const char *fmt, ...)
@@ -48,12 +70,11 @@ bool err_wrap(struct err *err, const char *fmt, ...)
     if (!err)
         return false;
     memcpy(inner, err->msg, sizeof(inner));
+    err->msg[0] = '\0';
     va_start(ap, fmt);
-    vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+    err_add(err, fmt, ap);
     va_end(ap);
-    size_t used = strlen(err->msg);
-    snprintf(err->msg + used, sizeof(err->msg) - used, ": %s", inner);
-    return false;
+    return err_append(err, ": %s", inner);
 }
 
 const char *err_name(enum err_code code)

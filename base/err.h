@@ -51,6 +51,8 @@ bool err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_L
 bool err_errno(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Puts context before the message; always returns false. */
 bool err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Puts more behind the message; always returns false. However a message gets too long, it is cut between characters. */
+bool err_append(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* A short word for the code, for logs and JSON. */
 const char *err_name(enum err_code code);
 

@@ -47,7 +47,8 @@ void log_write(enum log_level level, const char *fmt, ...)
     if (!log_enabled(level))
         return;
     va_start(ap, fmt);
-    vsnprintf(msg, sizeof(msg), fmt, ap);
+    if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
+        msg[text_whole(msg, sizeof(msg) - 1)] = '\0';
     va_end(ap);
 
     int format = atomic_load_explicit(&line_format, memory_order_relaxed);
@@ -105,7 +106,8 @@ void log_limited(enum log_level level, const char *topic, const char *fmt, ...)
     if (left_out < 0)
         return;
     va_start(ap, fmt);
-    vsnprintf(msg, sizeof(msg), fmt, ap);
+    if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
+        msg[text_whole(msg, sizeof(msg) - 1)] = '\0';
     va_end(ap);
     if (left_out > 0)
         log_write(level, "%s (and %lld more like it)", msg, (long long)left_out);

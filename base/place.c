@@ -120,9 +120,8 @@ bool place_explain(const char *path, struct err *err)
     _cleanup_free_ char *at = NULL;
     int why = fault(path, &at);
     _cleanup_free_ char *hint = why ? advice(why, path, at) : NULL;
-    size_t len = strlen(err->msg);
 
     if (hint)
-        snprintf(err->msg + len, sizeof(err->msg) - len, "; %s", hint);
+        err_append(err, "; %s", hint);
     return false;
 }

@@ -21,6 +21,19 @@ size_t utf8_next(const char *text, size_t len, unsigned *code)
     return *code < least[n] || *code > 0x10ffff || surrogate ? 0 : n;
 }
 
+size_t text_whole(const char *text, size_t len)
+{
+    size_t at = len; /* of the last character's first byte */
+
+    while (at > 0 && len - at < 4 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+        at--;
+    if (at == 0 || (unsigned char)text[at - 1] < 0xc0)
+        return len; /* ASCII, or what is no UTF-8 anyway */
+    unsigned char first = (unsigned char)text[--at];
+    size_t due = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    return len - at < due ? at : len;
+}
+
 /* What is not seen, or makes other text be seen elsewhere. */
 static bool is_hidden(unsigned c)
 {

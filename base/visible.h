@@ -20,6 +20,8 @@ enum visible_as {
 void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_as as);
 /* As one line; the caller frees. */
 char *visible_line(const char *text);
+/* How many of the first `len` bytes of a text that was cut there end with a whole character. */
+size_t text_whole(const char *text, size_t len);
 /* Bytes of the UTF-8 sequence at `text` (RFC 3629), and its code point; 0 if it is none. */
 size_t utf8_next(const char *text, size_t len, unsigned *code);
 

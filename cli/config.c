@@ -57,11 +57,9 @@ static void say_good(const struct config *config, const char *user, bool json, j
 static void point_to_service(const struct unit_view *unit, struct err *err)
 {
     const struct passwd *pw = unit->user ? getpwnam(unit->user) : NULL;
-    size_t len = strlen(err->msg);
 
     if (pw && pw->pw_uid != geteuid())
-        snprintf(err->msg + len, sizeof(err->msg) - len, "; as root, `entrepot config check` checks for the user %s",
-                 unit->user);
+        err_append(err, "; as root, `entrepot config check` checks for the user %s", unit->user);
 }
 
 static bool can_be_used(const struct config_overrides *overrides, const struct unit_view *unit, const char *user,

@@ -52,6 +52,7 @@ struct config_upstream {
     char *name;                                /* a host; `*` stands for anything without a slash */
     char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
     enum upstream_ns endpoint_ns[CONFIG_ENDPOINTS_MAX];
+    bool endpoint_logins[CONFIG_ENDPOINTS_MAX];  /* it is given credentials and clients' logins, as the last one is */
     char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
     struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
     int credentials_count;

@@ -127,15 +127,27 @@ static json_t *credentials(const struct cred_options *o)
     return j;
 }
 
+/* As short as it can be written. */
+static json_t *endpoint(const struct config_upstream *u, int i)
+{
+    bool says_ns = u->endpoint_ns[i] != UPSTREAM_NS_AUTO;
+
+    if (!says_ns && !u->endpoint_logins[i])
+        return text(u->endpoints[i]);
+    json_t *j = json_pack("{s:o}", "url", text(u->endpoints[i]));
+    if (says_ns)
+        json_object_set_new(j, "ns", json_boolean(u->endpoint_ns[i] == UPSTREAM_NS_ON));
+    if (u->endpoint_logins[i])
+        json_object_set_new(j, "credentials", json_true());
+    return j;
+}
+
 static json_t *upstream(const struct config_upstream *u)
 {
     json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
 
     for (int i = 0; u->endpoints[i]; i++)
-        json_array_append_new(endpoints, u->endpoint_ns[i] == UPSTREAM_NS_AUTO
-                                             ? text(u->endpoints[i])
-                                             : json_pack("{s:o, s:b}", "url", text(u->endpoints[i]), "ns",
-                                                         u->endpoint_ns[i] == UPSTREAM_NS_ON));
+        json_array_append_new(endpoints, endpoint(u, i));
     if (u->endpoints[0])
         json_object_set(j, "endpoints", endpoints);
     json_decref(endpoints);

@@ -109,7 +109,7 @@ static bool take_endpoint(struct reading *r, int nth, unsigned i, const struct y
 {
     const char *fault = config_endpoint_fault(y->url, u->insecure);
     bool ns = false;
-    char key[32];
+    char key[40];
 
     snprintf(key, sizeof(key), "endpoints[%u]", i);
     if (fault && strchr(y->url, '@')) /* what stands before it may be a password */
@@ -119,6 +119,9 @@ static bool take_endpoint(struct reading *r, int nth, unsigned i, const struct y
     config_set(&u->endpoints[i], y->url);
     snprintf(key, sizeof(key), "endpoints[%u].ns", i);
     if (!config_take_bool(r, "upstreams", nth, key, y->ns, &ns))
+        return false;
+    snprintf(key, sizeof(key), "endpoints[%u].credentials", i);
+    if (!config_take_bool(r, "upstreams", nth, key, y->credentials, &u->endpoint_logins[i]))
         return false;
     u->endpoint_ns[i] = !y->ns ? UPSTREAM_NS_AUTO : ns ? UPSTREAM_NS_ON : UPSTREAM_NS_OFF;
     return true;

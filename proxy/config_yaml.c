@@ -79,6 +79,7 @@ static const cyaml_schema_value_t CREDENTIALS_ENTRY = {
 static const cyaml_schema_field_t ENDPOINT[] = {
     CYAML_FIELD_STRING_PTR("url", CYAML_FLAG_POINTER, struct yaml_endpoint, url, 1, 2048),
     TEXT("ns", struct yaml_endpoint, ns),
+    TEXT("credentials", struct yaml_endpoint, credentials),
     CYAML_FIELD_END,
 };
 

@@ -42,7 +42,7 @@ struct yaml_credentials {
 };
 
 struct yaml_endpoint {
-    char *url, *ns;
+    char *url, *ns, *credentials;
 };
 
 struct yaml_upstream {

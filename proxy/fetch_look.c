@@ -53,12 +53,18 @@ static bool take_head(void *arg, const struct transfer_response *r)
     return f->attempts == BY_HEAD || !is_good(r);
 }
 
+/* Whether a registry's answer shows that the blob that is here is this repository's; of private content, only bytes do. */
+static bool is_proof(const struct fetch *f)
+{
+    return f->hit.stored && !fetch_needs_bytes(f, &f->hit);
+}
+
 /* What the answer says of the blob's size in bytes; -1: nothing. */
 static int64_t size_of(const struct fetch *f)
 {
     const struct transfer_response *r = &f->response;
 
-    if (f->hit.stored)
+    if (is_proof(f))
         return f->hit.blob.size;
     if (f->attempts == BY_HEAD && r->content_length == 0)
         return -1; /* what some servers say to every HEAD */
@@ -106,6 +112,8 @@ static enum step ask(struct fetch *f)
         .path = path,
         .range_first = f->attempts == BY_FIRST_BYTE ? 0 : -1,
         .range_last = 0,
+        .lack_ms = f->tags.negative_ttl_ms,
+        .optional = f->optional,
         .on_head = take_head,
         .on_done = take_end,
         .arg = f,
@@ -120,7 +128,7 @@ static enum step deliver(struct fetch *f)
 {
     f->result.upstream_status = f->response.status;
     f->result.size = size_of(f);
-    if (f->hit.stored)
+    if (is_proof(f))
         cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
     return STEP_DONE;
 }

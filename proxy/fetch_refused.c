@@ -6,14 +6,15 @@
 /* What the registry itself says, and where it has several endpoints, what became of each. */
 static void say_more(struct err *e, const struct transfer_response *r)
 {
-    size_t used = strlen(e->msg);
-
-    if (r->tried[0] && (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT)) /* the last one's, which is among them */
-        used = (size_t)snprintf(e->msg, sizeof(e->msg), "none of its endpoints can be reached");
+    if (r->tried[0] &&
+        (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT)) { /* the last one's, which is among them */
+        e->msg[0] = '\0';
+        err_append(e, "none of its endpoints can be reached");
+    }
     if (r->said[0])
-        used += (size_t)snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", r->said);
-    if (r->tried[0] && used < sizeof(e->msg))
-        snprintf(e->msg + used, sizeof(e->msg) - used, " (%s)", r->tried);
+        err_append(e, ": %s", r->said);
+    if (r->tried[0])
+        err_append(e, " (%s)", r->tried);
 }
 
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r)

@@ -114,14 +114,14 @@ void sites_name_alias(const struct sites *all, char *host)
 
 /* A realm that is the name, or an endpoint, of another upstream, and not one of this site's own, is another registry:
  * names that only a pattern of another matches are not its, "*.example.com" has all kinds of hosts. */
-static bool may_have_password(void *arg, const char *url, bool mirror)
+static bool may_have_password(void *arg, const char *url)
 {
     const struct site *s = arg;
     char authority[256];
 
     if (reach_is_named(url, (const char *const *)s->config->trusted_hosts))
         return true;
-    if (mirror || !url_authority(url, authority, sizeof(authority)))
+    if (!url_authority(url, authority, sizeof(authority)))
         return false;
     if (strcmp(authority, s->host) == 0 || has_endpoint(s->config, authority))
         return true;
@@ -144,6 +144,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .name = host,
         .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
         .ns = u->endpoints[0] ? u->endpoint_ns : NULL,
+        .logins = u->endpoints[0] ? u->endpoint_logins : NULL,
         .credentials = u->credentials,
         .credentials_count = u->credentials_count,
         .rate_reserve = u->rate_reserve,

@@ -5,6 +5,8 @@
  *                         (what it asked for last time;    ├─ 401: a challenge, answered once ─▶ identify
  *                          nothing, if it did not ask)     ├─ 401 again: a changed secret, or scope ─▶ identify
  *                                                          ├─ 404, 401, 403 of any but the last ─▶ choose the next one
+ *                                                          ├─ the same of the last: those that were only guessed not to
+ *                                                          │  have it are asked; if they do not, this is the answer
  *                                                          └─ any other answer is the caller's
  */
 #include "upstream/call_private.h"
@@ -34,16 +36,25 @@ void call_free(struct upstream_call *c)
     call_story_clear(c);
     free(c->refusal_of_own);
     free(c->asked);
+    free(c->kept);
     free(c);
 }
 
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
-    struct transfer_response last = *r;
-    struct err none = {0}, why = err ? *err : none;
+    struct call_denial all = {.response = *r};
 
-    call_tell(c, &last, &why);
-    c->on_done(c->arg, &last, err ? &why : NULL);
+    if (err)
+        all.err = *err;
+    else if (r->status >= 400)
+        call_read_refusal(c, &all.response);
+    if (c->kept && !c->delivering) {
+        all = *c->kept;
+        if (all.err.code == ERR_OK && c->on_head)
+            c->on_head(c->arg, &all.response);
+    }
+    call_tell(c, &all.response, &all.err);
+    c->on_done(c->arg, &all.response, all.err.code != ERR_OK ? &all.err : NULL);
     call_free(c);
 }
 
@@ -89,7 +100,7 @@ static bool is_last(const struct upstream_call *c)
 
 bool call_may_be_elsewhere(const struct upstream_call *c)
 {
-    return is_last(c) ? c->guessed != 0 : !c->denied;
+    return is_last(c) ? c->guessed != 0 : !c->kept || call_has_more_endpoints(c);
 }
 
 /* Whether the next endpoint should be asked instead of passing this answer on. */
@@ -112,18 +123,18 @@ static void guess_blobs(struct upstream_call *c, int status)
     lacks_forget(c->u->lacks, c->endpoint, c->repository, LACKS_BLOBS);
 }
 
-/* What is known before anybody is asked. */
+/* What is known before anybody is asked: where it need not be, and where a client's login does not go. */
 static void recall_lacks(struct upstream_call *c)
 {
-    if (!call_is_own(c))
-        return;
     for (int n = 0; n < c->u->endpoint_count - 1; n++) {
-        if (lacks_has(c->u->lacks, n, c->repository, c->path))
+        if (!call_is_own(c))
+            c->barred |= c->u->endpoints[n].trusted ? 0 : 1u << n;
+        else if (lacks_has(c->u->lacks, n, c->repository, c->path))
             c->lacking |= 1u << n;
         else if (c->kind == BUDGET_BLOBS && lacks_has(c->u->lacks, n, c->repository, LACKS_BLOBS))
             c->guessed |= 1u << n;
     }
-    c->tried = c->lacking | c->guessed;
+    c->tried = c->barred | c->lacking | c->guessed;
 }
 
 /* Whether another one of our identities should. */
@@ -161,6 +172,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
         return true; /* its body is dropped, take_end() goes on */
     if (call_is_own(c) && c->identity > 0 && r->status < 400)
         identity_accepted(c->u, c->endpoint, c->own);
+    if (c->kept && r->status >= 400)
+        return true; /* call_end() has a better one */
     c->delivering = true;
     guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
@@ -213,13 +226,26 @@ void call_next_endpoint(struct upstream_call *c)
     begin_anew(c);
 }
 
-void call_go_elsewhere(struct upstream_call *c)
+/* This endpoint does not have it. */
+static void note_lack(struct upstream_call *c)
 {
     c->lacking |= 1u << c->endpoint;
-    if (is_last(c))
-        c->denied = true;
-    else if (call_is_own(c))
+    if (!is_last(c) && call_is_own(c))
         lacks_note(c->u->lacks, c->endpoint, c->repository, c->path, c->lack_ms);
+}
+
+void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+{
+    note_lack(c);
+    if (is_last(c) && !c->kept) {
+        c->kept = xcalloc(1, sizeof(*c->kept));
+        c->kept->response = *r;
+        c->kept->response.link = NULL; /* the transfer's */
+        if (err)
+            c->kept->err = *err;
+        else
+            call_read_refusal(c, &c->kept->response);
+    }
     call_next_endpoint(c);
 }
 
@@ -241,7 +267,7 @@ static void end_with(struct upstream_call *c, const struct transfer_response *r,
 
     if (!err && is_denial(r->status) && r->status != 404)
         call_pass_challenge(c, &last);
-    if (!err && c->undecided && c->on_head)
+    if (!err && c->undecided && c->on_head && !c->kept)
         c->on_head(c->arg, &last);
     call_end(c, &last, !err && last.status == 401 && c->refusal_of_own ? c->refusal_of_own : err);
 }
@@ -284,11 +310,13 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         log_debug("%s: %s: %s, trying the next endpoint", c->u->name, c->u->endpoints[c->endpoint].url,
                   err ? err->msg : "not available");
         if (!err && is_denial(r->status))
-            call_go_elsewhere(c);
+            call_go_elsewhere(c, r, NULL);
         else
             call_next_endpoint(c);
         return;
     }
+    if (c->kept && !err && is_denial(r->status))
+        note_lack(c);
     end_with(c, r, err);
 }
 
@@ -381,7 +409,7 @@ void call_attempt(struct upstream_call *c)
         call_use_identity(c, &c->client);
     } else {
         c->waiting = true;
-        cred_get(c->u->creds[c->own], c->loop, c->repository, call_take_identity, c);
+        cred_get(identity_cred(c->u, c->endpoint, c->own), c->loop, c->repository, call_take_identity, c);
     }
 }
 

@@ -17,8 +17,16 @@ const char *call_asker(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 
     return own;
 }
 
+static bool is_trusted(const struct upstream_call *c)
+{
+    return c->u->endpoints[c->endpoint].trusted;
+}
+
+/* A mirror may name the registry's realm: what was got there for the cache's identity is no token for the mirror. */
 static const char *token_owner(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 1])
 {
+    if (!is_trusted(c))
+        return "nobody";
     return call_is_clients(c) ? c->whose : call_asker(c, own);
 }
 
@@ -30,17 +38,12 @@ static void set_usual_scope(const struct upstream_call *c, struct challenge *ch)
     snprintf(ch->scope, sizeof(ch->scope), "%s", usual);
 }
 
-/* A client's password is for the registry itself and for its token service: not for a mirror of it, and not for another
+/* A client's password is for the registry itself (its requests pass mirrors over) and for its token service, not for another
  * registry that a challenge names. */
-static bool is_kept_from(const struct upstream_call *c, const char *url, bool mirror)
+static bool is_kept_from(const struct upstream_call *c, const char *url)
 {
     return call_is_clients(c) && c->client.secret && c->u->may_have_password &&
-           !c->u->may_have_password(c->u->arg, url, mirror);
-}
-
-static bool is_kept_from_endpoint(const struct upstream_call *c)
-{
-    return c->endpoint != c->u->endpoint_count - 1 && is_kept_from(c, c->u->endpoints[c->endpoint].url, true);
+           !c->u->may_have_password(c->u->arg, url);
 }
 
 /* Whether what this 401 asks for can be given, and was not yet. */
@@ -52,12 +55,12 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
         return false;
     free(c->asked);
     c->asked = r->challenge[0] ? xstrdup(r->challenge) : NULL;
-    if (c->authorization || is_kept_from_endpoint(c))
+    if (c->authorization)
         return false;
     challenge_parse(&ch, r->challenge);
     if (ch.scheme == CHALLENGE_NONE && !c->challenged)
         ch.scheme = CHALLENGE_BASIC; /* it does not say what it wants; a name and a password is all we could have */
-    if (ch.scheme == CHALLENGE_NONE)
+    if (ch.scheme == CHALLENGE_NONE || (ch.scheme == CHALLENGE_BASIC && !is_trusted(c)))
         return false;
     if (ch.scheme == CHALLENGE_BEARER && ch.scope[strspn(ch.scope, " ")] == '\0')
         set_usual_scope(c, &ch);
@@ -74,7 +77,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
         return false;
     c->renewed = true;
     c->login_refused = c->challenge.scheme != CHALLENGE_BEARER || c->is_bearer;
-    return cred_refused(c->u->creds[c->own], c->repository, c->identity, c->begun_ms);
+    return cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms);
 }
 
 static void drop_token(struct upstream_call *c)
@@ -117,7 +120,7 @@ bool call_refresh(struct upstream_call *c)
     drop_token(c);
     if (!by_token && call_is_own(c) && c->identity > 0 && !c->renewed) {
         c->renewed = c->login_refused = true;
-        if (!cred_refused(c->u->creds[c->own], c->repository, c->identity, c->begun_ms))
+        if (!cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms))
             return false;
     }
     call_attempt(c);
@@ -144,7 +147,7 @@ static void go_anonymous(struct upstream_call *c)
 /* Our identity's turn, which may have been changed since it was refused. */
 static void go_known(struct upstream_call *c)
 {
-    cred_refused(c->u->creds[c->own], c->repository, c->suspect, c->begun_ms);
+    cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->suspect, c->begun_ms);
     c->anonymous = c->renewed = false;
     c->suspect = 0;
 }
@@ -228,7 +231,7 @@ static void fail_login(struct upstream_call *c, const struct err *err)
     if (more)
         call_next_identity(c);
     else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
-        call_go_elsewhere(c);
+        call_go_elsewhere(c, &none, err);
     else if (err->code != ERR_DENIED && call_has_more_endpoints(c))
         call_next_endpoint(c);
     else
@@ -267,7 +270,7 @@ static void take_token(void *arg, const char *token, const struct err *err)
         forget_challenge(c);
     /* The token service refuses us: has the secret been changed? */
     if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
-        cred_refused(c->u->creds[c->own], c->repository, c->identity, c->begun_ms)) {
+        cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms)) {
         c->renewed = c->login_refused = true;
         call_attempt(c);
         return;
@@ -298,9 +301,7 @@ void call_use_identity(struct upstream_call *c, const struct cred_identity *id)
     c->is_bearer = id->bearer != NULL;
     if (id->bearer) {
         send_bearer(c, id->bearer);
-    } else if (is_kept_from_endpoint(c)) {
-        call_send(c, NULL);
-    } else if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm, false)) {
+    } else if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm)) {
         refuse_realm(c);
     } else if (c->challenge.scheme == CHALLENGE_BEARER) {
         c->waiting = true;

@@ -5,6 +5,12 @@
 #include "base/buf.h"
 #include "upstream/registry_private.h"
 
+/* What the caller is told of a request that failed. */
+struct call_denial {
+    struct transfer_response response;
+    struct err err;
+};
+
 struct upstream_call {
     struct upstream *u;
     struct transfer_engine *engine;
@@ -22,11 +28,12 @@ struct upstream_call {
     void *arg;
     /* where we are */
     struct transfer *transfer;
-    int endpoint;     /* index; -1: none could be chosen */
-    unsigned tried;   /* bits */
-    unsigned lacking; /* bits: those that do not have it, or did not a moment ago */
-    unsigned guessed; /* bits of `tried` that were not asked, only guessed not to have it */
-    bool denied;      /* the last one does not have it */
+    int endpoint;             /* index; -1: none could be chosen */
+    unsigned tried;           /* bits */
+    unsigned lacking;         /* bits: those that do not have it, or did not a moment ago */
+    unsigned barred;          /* bits: those that are not asked with a client's login */
+    unsigned guessed;         /* bits of `tried` that were not asked, only guessed not to have it */
+    struct call_denial *kept; /* the last one's refusal: it stands if none of the guessed ones has it */
     int64_t lack_ms;
     int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
     unsigned owns; /* bits: those that were refused at this endpoint */
@@ -71,7 +78,7 @@ void call_next_endpoint(struct upstream_call *c);
 /* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if so,
  * going on with the next one. */
 bool call_may_be_elsewhere(const struct upstream_call *c);
-void call_go_elsewhere(struct upstream_call *c);
+void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 void call_next_identity(struct upstream_call *c);
 bool call_has_more_endpoints(const struct upstream_call *c);
 /* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */
@@ -88,11 +95,13 @@ void call_remember_sent(struct upstream_call *c, const char *authorization);
 /* A piece of the body of an answer of 400 or more; false: that is enough of it. */
 bool call_take_refusal(struct upstream_call *c, const void *data, size_t len);
 /* Why this endpoint did not do; call_note_answer() tells by what came of the request, and notes nothing if it is well.
- */
+ * Other requests, which may be other clients', are told what is wrong with the endpoint, and nothing of what it said. */
 void call_note(struct upstream_call *c, const char *why);
 void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
-/* Adds to a failure what went wrong with each endpoint, and what the last one says. */
-void call_tell(struct upstream_call *c, struct transfer_response *r, struct err *err);
+/* What the answer that has come in says about its refusal. */
+void call_read_refusal(const struct upstream_call *c, struct transfer_response *r);
+/* Adds to a failure what went wrong with each endpoint. */
+void call_tell(struct upstream_call *c, struct transfer_response *r, const struct err *err);
 
 /* ---- call_login.c ---- */
 

@@ -2,8 +2,8 @@
  * it failed. */
 #include "upstream/call_private.h"
 
-#include "base/base64.h"
 #include "base/secret.h"
+#include "base/visible.h"
 #include "upstream/refusal.h"
 #include "upstream/url.h"
 
@@ -33,22 +33,12 @@ bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
     return len <= room;
 }
 
-/* A registry may repeat what it was sent, as it came or decoded. */
-static void read_refusal(const struct upstream_call *c, char out[REFUSAL_MAX + 1])
+void call_read_refusal(const struct upstream_call *c, struct transfer_response *r)
 {
-    const char *value = c->sent ? strchr(c->sent, ' ') : NULL, *secrets[4] = {NULL};
-    size_t len;
-    _cleanup_secret_ char *pair = value ? base64_decode(value + 1, &len) : NULL;
-    const char *password = pair ? strchr(pair, ':') : NULL;
-    int n = 0;
+    const char *body = c->refusal.data ? c->refusal.data : "";
 
-    if (value)
-        secrets[n++] = value + 1;
-    if (password) {
-        secrets[n++] = pair;
-        secrets[n++] = password + 1;
-    }
-    refusal_text(out, c->refusal.data ? c->refusal.data : "", c->refusal.len, secrets);
+    refusal_text(r->said, body, c->refusal.len, c->sent, NULL);
+    refusal_code(r->code, body, c->refusal.len);
 }
 
 /* An error's message begins with the URL, of which the endpoint is enough. */
@@ -61,28 +51,42 @@ static const char *without_url(const char *msg)
 
 void call_note(struct upstream_call *c, const char *why)
 {
-    struct endpoint *e = &c->u->endpoints[c->endpoint];
-
     why = without_url(why);
-    size_t len = strnlen(why, ENDPOINT_WHY_MAX);
-    while (len > 0 && ((unsigned char)why[len] & 0xc0) == 0x80)
-        len--; /* between characters */
     free(c->why[c->endpoint]);
-    c->why[c->endpoint] = xstrndup(why, len);
+    c->why[c->endpoint] = xstrndup(why, text_whole(why, strnlen(why, ENDPOINT_WHY_MAX)));
+}
+
+/* What is wrong with the endpoint itself, for whoever finds it passed over: "" if it is well. Other clients read this,
+ * so a refusal, whose text may name who asked and for what, is none of it, and the failure of a client's own request
+ * is named by its kind alone. */
+static void note_for_all(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+{
+    struct endpoint *e = &c->u->endpoints[c->endpoint];
+    char why[ENDPOINT_WHY_MAX + 1] = "";
+
+    if (err && call_is_own(c))
+        snprintf(why, sizeof(why), "%.*s", (int)ENDPOINT_WHY_MAX, without_url(err->msg));
+    else if (err)
+        snprintf(why, sizeof(why), "%s", err->code == ERR_TIMEOUT ? "it took too long" : "it could not be reached");
+    else if (r->status >= 500)
+        snprintf(why, sizeof(why), "answered %d", r->status);
+    why[text_whole(why, strlen(why))] = '\0';
     pthread_mutex_lock(&c->u->lock);
-    snprintf(e->why, sizeof(e->why), "%s", c->why[c->endpoint]);
+    memcpy(e->why, why, sizeof(e->why));
     pthread_mutex_unlock(&c->u->lock);
 }
 
 void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
-    char said[REFUSAL_MAX + 1];
+    struct transfer_response read;
 
+    if (!err || err->code != ERR_CANCELLED)
+        note_for_all(c, r, err);
     if (err) {
         call_note(c, err->msg);
     } else if (r->status >= 400) {
-        read_refusal(c, said);
-        _cleanup_free_ char *why = xasprintf("answered %d%s%s", r->status, said[0] ? ": " : "", said);
+        call_read_refusal(c, &read);
+        _cleanup_free_ char *why = xasprintf("answered %d%s%s", r->status, read.said[0] ? ": " : "", read.said);
         call_note(c, why);
     }
 }
@@ -92,6 +96,14 @@ static void tell_passed_over(struct upstream_call *c, int n, struct buf *out)
 {
     struct endpoint *e = &c->u->endpoints[n];
 
+    if (c->barred >> n & 1) {
+        buf_adds(out, "a mirror, not asked with a client's login");
+        return;
+    }
+    if (c->lacking >> n & 1) {
+        buf_adds(out, "did not have it a moment ago");
+        return;
+    }
     pthread_mutex_lock(&c->u->lock);
     buf_addf(out, "passed over%s%s", e->why[0] ? ", since a moment ago: " : "", e->why);
     pthread_mutex_unlock(&c->u->lock);
@@ -113,14 +125,11 @@ static void tell_endpoints(struct upstream_call *c, char out[TRANSFER_TRIED_MAX 
             tell_passed_over(c, i, &list);
     }
     snprintf(out, TRANSFER_TRIED_MAX + 1, "%s", list.data);
+    out[text_whole(out, strlen(out))] = '\0';
 }
 
-void call_tell(struct upstream_call *c, struct transfer_response *r, struct err *err)
+void call_tell(struct upstream_call *c, struct transfer_response *r, const struct err *err)
 {
     if (err->code != ERR_OK || r->status >= 400)
         tell_endpoints(c, r->tried);
-    if (err->code == ERR_OK && r->status >= 400) {
-        read_refusal(c, r->said);
-        refusal_code(r->code, c->refusal.data ? c->refusal.data : "", c->refusal.len);
-    }
 }

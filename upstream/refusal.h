@@ -12,9 +12,11 @@ enum {
 };
 
 /* Reads errors[] (code, message, detail) of the registry API's error JSON (distribution-spec, "Error Codes"), or the
- * message of others' JSON; "" if there is none. Control characters become spaces. `secrets` (NULL-terminated), other
- * tokens and the queries of URLs, which may be signed, are left out: a registry may repeat what it was sent. */
-void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const char *const *secrets);
+ * message of others' JSON; "" if there is none. Control characters become spaces. A registry may repeat what it was sent,
+ * so what is in `authorization` (the header's value, or NULL), `secret` (or NULL), other tokens, and the queries of
+ * URLs, which may be signed, are left out, also where they are escaped or decoded. */
+void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const char *authorization,
+                  const char *secret);
 /* The code of its first error; "" if it names none. */
 void refusal_code(char out[REFUSAL_CODE_MAX + 1], const void *body, size_t len);
 /* Whether it is about a token, or a signed URL, that was good once. */

@@ -4,10 +4,30 @@
 #include "base/log.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { PROBE_MS = 60000, REFUSED_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
+
+/* "https://host:port" of a URL. */
+static size_t origin_len(const char *url)
+{
+    const char *host = strstr(url, "://");
+
+    return host ? (size_t)(host + 3 - url) + strcspn(host + 3, "/?#") : strlen(url);
+}
+
+static void trust_endpoints(struct upstream *u, const bool *said)
+{
+    const char *registry = u->endpoints[u->endpoint_count - 1].url;
+    size_t len = origin_len(registry);
+
+    for (int i = 0; i < u->endpoint_count; i++) {
+        const char *url = u->endpoints[i].url;
+        u->endpoints[i].trusted = (said && said[i]) || (origin_len(url) == len && strncasecmp(url, registry, len) == 0);
+    }
+}
 
 struct upstream *upstream_new(const struct upstream_options *o)
 {
@@ -32,6 +52,8 @@ struct upstream *upstream_new(const struct upstream_options *o)
     for (; o->endpoints[u->endpoint_count] && u->endpoint_count < ENDPOINTS_MAX; u->endpoint_count++)
         endpoint_set_url(&u->endpoints[u->endpoint_count], o->endpoints[u->endpoint_count],
                          o->ns ? o->ns[u->endpoint_count] : UPSTREAM_NS_AUTO);
+    trust_endpoints(u, o->logins);
+    u->nobody = cred_new(&nobody, o->name, o->workers);
     u->cred_count = o->credentials_count > 0 ? MIN(o->credentials_count, (int)UPSTREAM_IDENTITIES_MAX) : 1;
     for (int i = 0; i < u->cred_count; i++)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
@@ -53,6 +75,7 @@ void upstream_free(struct upstream *u)
     tokens_free(u->tokens);
     for (int i = 0; i < u->cred_count; i++)
         cred_free(u->creds[i]);
+    cred_free(u->nobody);
     budgets_free(u->budgets);
     lacks_free(u->lacks);
     for (int i = 0; i < u->endpoint_count; i++)
@@ -88,6 +111,16 @@ static int identity_number(const char *who)
     return who[0] == '\0' ? 0 : sscanf(who, "own %d", &n) == 1 ? n : -1;
 }
 
+static int identity_count(const struct upstream *u, int endpoint)
+{
+    return u->endpoints[endpoint].trusted ? u->cred_count : 1;
+}
+
+struct cred *identity_cred(struct upstream *u, int endpoint, int n)
+{
+    return u->endpoints[endpoint].trusted ? u->creds[n] : u->nobody;
+}
+
 void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number)
 {
     atomic_store(&u->refused_number[endpoint][n], number);
@@ -116,11 +149,12 @@ void identity_accepted(struct upstream *u, int endpoint, int n)
 static unsigned useless(struct upstream *u, int endpoint)
 {
     int64_t now = clock_mono_ms();
+    int count = identity_count(u, endpoint);
     unsigned refused = 0;
 
-    for (int i = 0; i < u->cred_count; i++)
+    for (int i = 0; i < count; i++)
         refused |= now < atomic_load(&u->refused_ms[endpoint][i]) ? 1u << i : 0;
-    return refused == (1u << u->cred_count) - 1 ? 0 : refused;
+    return refused == (1u << count) - 1 ? 0 : refused;
 }
 
 int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, unsigned tried, int64_t *held_ms)
@@ -130,7 +164,7 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
 
     *held_ms = 0;
     tried |= useless(u, endpoint);
-    for (int i = 0; i < u->cred_count; i++) {
+    for (int i = 0; i < identity_count(u, endpoint); i++) {
         char who[BUDGET_WHO_MAX + 1];
         if (tried >> i & 1)
             continue;
@@ -165,7 +199,7 @@ static int64_t limited_ms(struct upstream *u)
 static bool own_is_short(struct upstream *u)
 {
     for (int i = 0; i < u->endpoint_count; i++)
-        for (int k = 0; k < u->cred_count; k++) {
+        for (int k = 0; k < identity_count(u, i); k++) {
             char who[BUDGET_WHO_MAX + 1];
             if (useless(u, i) >> k & 1)
                 continue;

@@ -2,11 +2,16 @@
  *
  * An upstream is a name ("docker.io") and its endpoints, tried in order: the next one when an endpoint cannot be
  * reached, times out, or answers 5xx or 429; one that has failed is passed over for a while (endpoint.c). The last one
- * speaks for the registry: others are mirrors, and what they do not have or refuse (404, 401, 403) the next may give. A 401 is
- * answered with a token or Basic credentials and the request repeated; the challenge is remembered, so that the next
- * request carries a token from the start. Where the identity comes from: cred.h. Callbacks see the final answer alone
- * (call.c); of one of 400 or more they get no body, but what it says (transfer_response.said), and where several
- * endpoints were asked, what each one answered (.tried).
+ * speaks for the registry: others are mirrors, and what they do not have or refuse (404, 401, 403) the next may give;
+ * what it refuses itself stands, also where mirrors that were only guessed not to have it are asked after it.
+ *
+ * Logins (the cache's identities, and what clients bring) are for the last one, other endpoints at the same scheme,
+ * host and port, and those that `logins` names. Other mirrors are asked without any, and never for a client's request.
+ *
+ * A 401 is answered with a token or Basic credentials and the request repeated; the challenge is remembered, so that
+ * the next request carries a token from the start. Where the identity comes from: cred.h. Callbacks see the final
+ * answer alone (call.c); of one of 400 or more they get no body, but what it says (transfer_response.said), and where
+ * several endpoints were asked, what each one answered (.tried).
  *
  * A struct upstream is shared by all fetch loops and lives as long as the server; a call belongs to its engine's loop.
  */
@@ -34,6 +39,7 @@ struct upstream_options {
     const char *name;
     const char *const *endpoints;           /* "https://host[/prefix]", NULL-terminated, at least one */
     const enum upstream_ns *ns;             /* of each endpoint; NULL: auto */
+    const bool *logins;                     /* whether it is given logins, of each; NULL: see above */
     const struct cred_options *credentials; /* the cache's identities: whoever has most left is the one that asks */
     int credentials_count;                  /* 0: nobody */
     int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */
@@ -44,7 +50,7 @@ struct upstream_options {
     int64_t connect_timeout_ms, stall_timeout_ms;
     /* Whether a client's name and password may go to a URL: the realm of the registry's challenge, or (`mirror`) an
      * endpoint before the last, which is not the registry itself. Any thread; NULL: yes. */
-    bool (*may_have_password)(void *arg, const char *url, bool mirror);
+    bool (*may_have_password)(void *arg, const char *url);
     void *arg;
 };
 

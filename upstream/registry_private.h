@@ -19,7 +19,8 @@ extern const char *const METHODS[METHOD_COUNT];
 
 struct endpoint {
     /* set once */
-    char *url;           /* as configured, for messages */
+    char *url;    /* as configured, for messages */
+    bool trusted; /* with logins: the last one, those on its host, and those of which the configuration says so */
     char *base, *prefix; /* what comes before /v2/; what comes between that and a repository's name: "" or "hub/" */
     /* shared */
     atomic_int ns; /* enum upstream_ns */
@@ -31,7 +32,7 @@ struct endpoint {
     bool doubtful;                  /* a request waits for it for too long */
     bool probing;                   /* one request finds out whether it is well again */
     int64_t open_until_ms;          /* monotonic; until then it is passed over */
-    char why[ENDPOINT_WHY_MAX + 1]; /* what went wrong last; "" nothing yet */
+    char why[ENDPOINT_WHY_MAX + 1]; /* what is wrong with it, fit for everybody; "" nothing */
 };
 
 struct upstream {
@@ -40,8 +41,9 @@ struct upstream {
     struct trust trust;
     char *named[NAMED_MAX + 1];                  /* NULL-terminated */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
+    struct cred *nobody;                         /* asks where logins do not go */
     int cred_count, rate_reserve;
-    bool (*may_have_password)(void *arg, const char *url, bool mirror); /* as in struct upstream_options */
+    bool (*may_have_password)(void *arg, const char *url); /* as in struct upstream_options */
     void *arg;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
@@ -93,6 +95,8 @@ void endpoint_forget(struct upstream *u, int n);
 enum { IDENTITY_ANONYMOUS = UPSTREAM_IDENTITIES_MAX };
 /* What an identity is called in budgets and among tokens. */
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1]);
+/* Who it is, at this endpoint: nobody, if that is not trusted. */
+struct cred *identity_cred(struct upstream *u, int endpoint, int n);
 /* The login of the one with this number (cred.h; 0: nobody) was refused by this endpoint: for a while it is not tried
  * there if there are others. */
 void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number);

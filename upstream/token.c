@@ -152,10 +152,10 @@ static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct 
 
 static void read_refusal(const struct errand *q, int status, struct err *err)
 {
-    const char *const secrets[] = {q->id.secret ? q->id.secret : "", NULL};
+    _cleanup_secret_ char *basic = q->id.username && q->id.secret ? token_basic(q->id.username, q->id.secret) : NULL;
     char said[REFUSAL_MAX + 1];
 
-    refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, secrets);
+    refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, basic, q->id.secret);
     err_set(err,
             status == 429                    ? ERR_RATE_LIMIT
             : status == 408 || status == 504 ? ERR_TIMEOUT /* of it, or of what stands before it: no refusal */

@@ -53,6 +53,44 @@ static void references(void **state UNUSED)
     }
 }
 
+/* What is cut is cut between characters. */
+static void cuts(void **state UNUSED)
+{
+    static const struct {
+        const char *text;
+        size_t len, whole;
+    } cases[] = {
+        {"", 0, 0},
+        {"abc", 3, 3},
+        {"\xc3\xa9", 2, 2},
+        {"a\xc3\xa9", 2, 1},
+        {"a\xe2\x82\xac", 4, 4},
+        {"a\xe2\x82\xac", 3, 1},
+        {"a\xe2\x82\xac", 2, 1},
+        {"\xf0\x9f\x93\xa6", 4, 4},
+        {"\xf0\x9f\x93\xa6", 3, 0},
+        {"a\x80\x80\x80\x80\x80", 6, 6}, /* no UTF-8: nothing to keep whole */
+        {"\x80\x80", 2, 2},
+    };
+    char text[ERR_MSG_MAX * 2] = "";
+    struct err err = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(text_whole(cases[i].text, cases[i].len), cases[i].whole);
+    for (size_t i = 0; i + 3 < sizeof(text); i += 3)
+        memcpy(text + i, "\xe2\x82\xac", 4);
+    for (int shift = 0; shift < 3; shift++) { /* wherever the limit falls */
+        err_set(&err, ERR_IO, "%.*s%s", shift, "ab", text);
+        assert_int_equal(text_whole(err.msg, strlen(err.msg)), strlen(err.msg));
+        assert_true(strlen(err.msg) > ERR_MSG_MAX - 4);
+        err_wrap(&err, "context");
+        assert_int_equal(text_whole(err.msg, strlen(err.msg)), strlen(err.msg));
+        assert_int_equal(strncmp(err.msg, "context: ", 9), 0);
+        err_append(&err, "; %s", text);
+        assert_int_equal(text_whole(err.msg, strlen(err.msg)), strlen(err.msg));
+    }
+}
+
 static void long_references(void **state UNUSED)
 {
     char name[600];
@@ -251,9 +289,10 @@ static void platform_names(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(platforms),       cmocka_unit_test(platform_names), cmocka_unit_test(references),
-        cmocka_unit_test(long_references), cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),
-        cmocka_unit_test(json_text),       cmocka_unit_test(visible),        cmocka_unit_test(statement_tags),
+        cmocka_unit_test(cuts),           cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
+        cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
+        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
+        cmocka_unit_test(statement_tags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static void endpoints_in_either_form(void **state UNUSED)
                      "      - url: https://two\n"
                      "        ns: true\n"
                      "      - {url: https://three, ns: false}\n"
-                     "      - {url: https://four}\n"
+                     "      - {url: https://four, credentials: true}\n"
                      "    trusted_hosts: [x.io]\n"
                      "  - {name: b.io, endpoints: [https://five]}\n",
                      &c, &err));
@@ -114,6 +114,8 @@ static void endpoints_in_either_form(void **state UNUSED)
     assert_int_equal(u->endpoint_ns[1], UPSTREAM_NS_ON);
     assert_int_equal(u->endpoint_ns[2], UPSTREAM_NS_OFF);
     assert_int_equal(u->endpoint_ns[3], UPSTREAM_NS_AUTO);
+    assert_false(u->endpoint_logins[0]);
+    assert_true(u->endpoint_logins[3]);
     assert_string_equal(u->trusted_hosts[0], "x.io");
     assert_string_equal(config_find_upstream(&c, "b.io")->endpoints[0], "https://five");
     config_free(&c);

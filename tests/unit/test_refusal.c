@@ -1,8 +1,10 @@
 #include "tests/unit/unit.h"
 
+#include "base/clock.h"
 #include "upstream/refusal.h"
 
-static const char *const SECRETS[] = {"correct horse", "bm90OmEtc2VjcmV0", NULL};
+#define SENT   "Basic bm90OmEtc2VjcmV0" /* not:a-secret */
+#define SECRET "correct horse"
 
 static void texts(void **state UNUSED)
 {
@@ -41,9 +43,44 @@ static void texts(void **state UNUSED)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char out[REFUSAL_MAX + 1];
-        refusal_text(out, cases[i].body, strlen(cases[i].body), SECRETS);
+        refusal_text(out, cases[i].body, strlen(cases[i].body), SENT, SECRET);
         assert_string_equal(out, cases[i].text);
     }
+}
+
+/* A registry repeats what it was sent in many ways. */
+static void secrets(void **state UNUSED)
+{
+    static const struct {
+        const char *secret, *body, *text;
+    } cases[] = {
+        {NULL, "{\"message\":\"decoded: not:a-secret, a-secret\"}", "decoded: [...], [...]"},
+        /* JSON escapes it, in a detail and in text that is JSON itself */
+        {"pa\"ss\\word", "{\"errors\":[{\"detail\":{\"password\":\"pa\\\"ss\\\\word\"}}]}", "{\"password\":\"[...]\"}"},
+        {"pa\"ss\\word", "{\"message\":\"got pa\\\"ss\\\\word\"}", "got [...]"},
+        {"pa\"ss\\word", "{\"message\":\"{\\\"p\\\":\\\"pa\\\\\\\"ss\\\\\\\\word\\\"}\"}", "{\"p\":\"[...]\"}"},
+        {"caf\xc3\xa9-au-lait", "{\"message\":\"{\\\"p\\\":\\\"caf\\\\u00E9-au-lait\\\"}\"}", "{\"p\":\"[...]\"}"},
+        {"\xf0\x9f\x93\xa6-box", "{\"message\":\"x\\\\ud83d\\\\udce6-box\"}", "x[...]"},
+        {"tab\tinside-it", "{\"errors\":[{\"detail\":[\"tab\\tinside-it\"]}]}", "[\"[...]\"]"},
+        {"tab\tinside-it", "{\"message\":\"tab\\tinside-it.\"}", "[...]."},
+        {" begins with a space", "{\"message\":\"< begins with a space>\"}", "<[...]>"},
+        {"a/b+c=d%", "{\"message\":\"password=a%2Fb%2bc%3Dd%25&x, a\\/b+c=d%.\"}", "password=[...]&x, [...]."},
+        /* a short one is a word, or no secret */
+        {"abc", "{\"message\":\"user:abc is not abcd, says 'abc'\"}", "user:[...] is not abcd, says '[...]'"},
+        {"a", "{\"message\":\"bad a, access denied\"}", "bad [...], access denied"},
+        {"", "{\"message\":\"nothing\"}", "nothing"},
+        {"\\", "{\"message\":\"a\\\\b\"}", "a\\b"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char out[REFUSAL_MAX + 1];
+        refusal_text(out, cases[i].body, strlen(cases[i].body), SENT, cases[i].secret);
+        assert_string_equal(out, cases[i].text);
+    }
+    char out[REFUSAL_MAX + 1];
+    const char *body = "{\"message\":\"you sent token-of-mine.\"}";
+    refusal_text(out, body, strlen(body), "Bearer   token-of-mine", NULL);
+    assert_string_equal(out, "you sent [...].");
 }
 
 /* However much it says, a bounded piece of it is passed on, cut between characters. */
@@ -56,7 +93,7 @@ static void bounds(void **state UNUSED)
     while (n < sizeof(body) - 8)
         n += (size_t)snprintf(body + n, sizeof(body) - n, "\xc3\xa9");
     n += (size_t)snprintf(body + n, sizeof(body) - n, "\"}]}");
-    refusal_text(out, body, n, SECRETS);
+    refusal_text(out, body, n, SENT, SECRET);
     assert_true(strlen(out) <= REFUSAL_MAX && strlen(out) > REFUSAL_MAX - 4);
     assert_string_equal(out + strlen(out) - 5, "\xc3\xa9...");
 }
@@ -82,9 +119,30 @@ static void expired(void **state UNUSED)
         assert_int_equal(refusal_says_expired(cases[i].body, strlen(cases[i].body)), cases[i].is);
 }
 
+/* A body made to keep us busy is read in no time: the work grows with what is passed on, not with the square of the body. */
+static void costs(void **state UNUSED)
+{
+    static const char *const fillings[] = {"?", "\\\\", "a?", "[", "\\u0001"};
+    static char body[REFUSAL_READ_MAX];
+    char out[REFUSAL_MAX + 1];
+
+    for (size_t i = 0; i < ARRAY_LEN(fillings); i++) {
+        size_t n = (size_t)snprintf(body, sizeof(body), "{\"message\":\"x");
+        while (n < sizeof(body) - 16)
+            n += (size_t)snprintf(body + n, sizeof(body) - n, "%s", fillings[i]);
+        n += (size_t)snprintf(body + n, sizeof(body) - n, "\"}");
+        int64_t begun = clock_mono_ms();
+        for (int k = 0; k < 20; k++)
+            refusal_text(out, body, n, SENT, SECRET);
+        if (clock_mono_ms() - begun > 1500)
+            fail_msg("%s: %lld ms", fillings[i], (long long)(clock_mono_ms() - begun));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(bounds), cmocka_unit_test(expired)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(secrets), cmocka_unit_test(bounds),
+                                       cmocka_unit_test(expired), cmocka_unit_test(costs)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
