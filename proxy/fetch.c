@@ -397,6 +397,11 @@ bool fetchers_is_offline(const struct fetchers *all)
     return atomic_load(&all->offline);
 }
 
+bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site)
+{
+    return !site->upstream || fetchers_is_offline(all);
+}
+
 /* ---- start and stop ---- */
 
 struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err)

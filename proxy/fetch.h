@@ -87,6 +87,9 @@ void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_r
 /* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */
 void fetchers_set_offline(struct fetchers *all, bool offline);
 bool fetchers_is_offline(const struct fetchers *all);
+/* Whether the registry of this site is not asked: the same, or it is not one of our upstreams (the local site). What is
+ * here is all there can be then. Any thread. */
+bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site);
 /* Gives back what a result refers to. */
 void fetch_result_clear(struct fetch_result *r);
 

@@ -227,10 +227,9 @@ static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
 }
-/* Registries are not asked at all, or this one is none of ours. */
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return !f->site->upstream || atomic_load(&f->fetcher->all->offline);
+    return fetchers_is_cut_off(f->fetcher->all, f->site);
 }
 static inline const char *fetch_why_offline(const struct fetch *f)
 {

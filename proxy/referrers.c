@@ -175,7 +175,7 @@ static bool reply_from_cache(struct visitor *v)
     json_t *list = json_array();
     json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType", INDEX_TYPE, "manifests", list);
     bool known = add_from_cache(v, list, true);
-    bool good = json_array_size(list) > 0 || (known && fetchers_is_offline(v->worker->proxy->fetchers));
+    bool good = json_array_size(list) > 0 || (known && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
 
     if (good) {
         reply_status(v->req, &(struct fetch_result){.how = HOW_STALE});
@@ -190,7 +190,8 @@ static bool reply_from_cache(struct visitor *v)
 static bool is_down(const struct visitor *v, const struct err *err)
 {
     return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
-           err->code == ERR_RATE_LIMIT || (err->status == 0 && fetchers_is_offline(v->worker->proxy->fetchers));
+           err->code == ERR_RATE_LIMIT ||
+           (err->status == 0 && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
 }
 
 static void fetched(void *arg, struct fetch_result *res)
