@@ -9,6 +9,8 @@
 
 #include "base/buf.h"
 
+#include <jansson.h>
+
 enum visible_as {
     VISIBLE_LINE,   /* "\x1b", "\u202e" */
     VISIBLE_TEXT,   /* the same, but newlines and tabs stay */
@@ -20,6 +22,9 @@ enum visible_as {
 void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_as as);
 /* As one line; the caller frees. */
 char *visible_line(const char *text);
+/* A JSON string of any text: as it is, or, of what is no UTF-8 (a file's name, what was cut within a character), as one
+ * line. A new reference. */
+json_t *visible_json(const char *text);
 /* Bytes of the UTF-8 sequence at `text` (RFC 3629), and its code point; 0 if it is none. */
 size_t utf8_next(const char *text, size_t len, unsigned *code);
 

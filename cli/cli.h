@@ -77,8 +77,6 @@ void cli_say_text(FILE *to, const char *text, size_t len);
 void cli_print_json(const json_t *j);
 /* On one line, at once. */
 void cli_print_event(FILE *to, const json_t *j);
-/* A JSON string also of what is no UTF-8. */
-json_t *cli_json_text(const char *text);
 /* Prints it; returns EXIT_FAILED. */
 int cli_fail(const struct err *err);
 
