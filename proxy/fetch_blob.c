@@ -182,12 +182,6 @@ static void resume_later(struct fetch *f, const struct err *why)
     event_add(f->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
 }
 
-static bool is_passing(const struct err *err)
-{
-    return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
-           err->code == ERR_RATE_LIMIT;
-}
-
 /* The whole body came: is it all there is? */
 static void body_complete(struct fetch *f)
 {
@@ -230,7 +224,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     }
     if (f->result.err.code == ERR_NO_SPACE && fetch_ask_for_room(f))
         return;
-    if (f->answered && is_passing(&f->result.err)) {
+    if (f->answered && err_is_passing(&f->result.err)) {
         struct err why = f->result.err;
         resume_later(f, &why);
         return;
@@ -240,20 +234,16 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 /* ---- the ingest's words ---- */
 
+static bool is_of_another_repository(const struct fetch *f, const struct waiter *w)
+{
+    return strcmp(w->name, f->name) != 0;
+}
+
 /* One repository's refusal is not another's. */
 static void let_others_try(struct fetch *f)
 {
-    struct waiters own = STAILQ_HEAD_INITIALIZER(own);
-
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (strcmp(w->name, f->name) == 0 || f->fetcher->stopping)
-            STAILQ_INSERT_TAIL(&own, w, entry);
-        else
-            fetch_again(w);
-    }
-    STAILQ_CONCAT(&f->waiters, &own);
+    if (!f->fetcher->stopping)
+        fetch_part_with(f, is_of_another_repository, fetch_begin_again);
 }
 
 static void finished(void *arg, enum ingest_state state, const struct err *err)

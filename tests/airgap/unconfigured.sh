@@ -22,7 +22,7 @@ layout() { # NAME [REF]: prints the digests of the manifest, the layer, and of a
 	manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer]}
 	d = put(json.dumps(manifest).encode(), "manifest.v1+json")
 	sign = dict(manifest, artifactType="application/x-signature", subject={k: d[k] for k in ("mediaType", "digest", "size")},
-	            annotations={"signed": "by " + text})
+	            annotations={"signed": "by\0" + text})
 	s = put(json.dumps(sign).encode(), "manifest.v1+json")
 	d["annotations"] = {"org.opencontainers.image.ref.name": name or "1"}
 	json.dump({"schemaVersion": 2, "manifests": [d, s]}, open(root + "/index.json", "w"))
