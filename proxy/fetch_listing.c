@@ -16,12 +16,11 @@
 #include "proxy/fetch_private.h"
 
 #include "base/document.h"
-#include "base/log.h"
 #include "upstream/url.h"
 
 #include <string.h>
 
-enum { LISTING_MAX = 4 << 20 };
+enum { LISTING_MAX = 16 << 20 }; /* bytes; there are registries that have all tags on one page: half a million */
 
 #define REFERRERS "referrers/"
 
@@ -80,7 +79,8 @@ static bool take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
 
-    if (f->received.len + len > LISTING_MAX)
+    f->too_large = f->received.len + len > LISTING_MAX;
+    if (f->too_large)
         return false;
     buf_add(&f->received, data, len);
     return true;
@@ -111,18 +111,14 @@ static bool has_no_api(struct fetch *f, const struct transfer_response *r)
     return (r->status == 400 || r->status == 406) && !had_api(f);
 }
 
-/* The query of the next page, as a client will ask for it through us. */
-static struct body *next_query(const struct fetch *f, const char *link)
+/* The query of the next page, as a client will ask for it through us; NULL if the link has none. */
+static struct body *next_query(const char *link)
 {
-    const char *query = link ? strchr(link, '?') : NULL;
+    const char *query = strchr(link, '?');
     _cleanup_buf_ struct buf text = {0};
 
-    if (!query) {
-        if (link)
-            log_limited(LOG_LEVEL_WARN, "link", "%s from %s: its list goes on at %.200s, which has no query: cut short",
-                        f->name, f->site->host, link);
+    if (!query)
         return NULL;
-    }
     _cleanup_free_ char *all = xstrndup(query + 1, strcspn(query + 1, "#"));
     url_query_without(&text, all, "ns");
     struct body *b = body_new(text.len + 1);
@@ -133,6 +129,7 @@ static struct body *next_query(const struct fetch *f, const char *link)
 static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
+    struct err unfit = {0};
 
     f->call = NULL;
     f->response = *r;
@@ -143,12 +140,20 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         fetch_run(f, refuse_api(f));
         return;
     }
+    if (!err && r->status == 200 && r->link)
+        f->result.next = next_query(r->link);
+    if (!err && r->status == 200 && r->link && !f->result.next) {
+        err_set(&unfit, ERR_UPSTREAM, "the list goes on at %.200s, which has no query", r->link);
+        err = &unfit;
+    } else if (err && f->too_large) {
+        err_set(&unfit, ERR_UPSTREAM, "a page of the list has more than %d bytes", (int)LISTING_MAX);
+        err = &unfit;
+    }
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
         fetch_run(f, STEP_FAIL);
         return;
     }
-    f->result.next = next_query(f, r->link);
     fetch_run(f, STEP_DELIVER);
 }
 

@@ -63,9 +63,11 @@ void fetch_forget_listings(struct fetcher *fr)
 void fetch_note_listing(struct fetch *f, bool nothing)
 {
     struct fetcher *fr = f->fetcher;
-    struct listing_said *l = xcalloc(1, sizeof(*l));
 
     fetch_forget_listing(f);
+    if (f->result.body->len > LISTINGS_BYTES / 2) /* it would push out all others */
+        return;
+    struct listing_said *l = xcalloc(1, sizeof(*l));
     l->key = xstrdup(f->key);
     l->checked_ms = clock_now_ms();
     /* That nothing refers to an image is like "there is no such tag": it may be about to be signed. */

@@ -11,7 +11,8 @@
     listings.py crawl URL            prints what all pages list, one entry a line; fails as a client would
 
 Repositories: */app has the referrers API (pages of 2), */old has not (404, as distribution 2.8 says it) and keeps the list in
-the tag that stands in for it; */mute answers 200 with a web page; the pages of */ring lead in a ring; */null lists nothing as Go does.
+the tag that stands in for it; */mute answers 200 with a web page; the pages of */ring lead in a ring; */null lists nothing as Go does;
+*/huge has all tags on one page (n of them, 100 bytes each), */lost a next page without a query.
 What it says of signatures is JSON as Go reads it, and few others: a key twice, "\\u0000" in a text. FOLDER/log has a line a request, FOLDER/names what is what.
 """
 import hashlib
@@ -131,6 +132,10 @@ class Registry(http.server.BaseHTTPRequestHandler):
             self.answer(200, b"<html>", "text/html")
         elif not query.get("n", ["2"])[0].isdigit():
             self.answer(400)
+        elif "huge" in repo:
+            self.answer(200, json.dumps({"name": repo, "tags": ["%0100d" % i for i in range(int(query["n"][0]))]}).encode())
+        elif "lost" in repo:
+            self.answer(200, b'{"name": "lost", "tags": ["a"]}', headers=[("Link", '</v2/lost/page2>; rel="next"')])
         elif "ring" in repo:
             at = int(query.get("at", ["0"])[0])
             self.answer(200, b'{"name": "ring", "tags": ["a"]}', headers=[("Link", f'<?at={at % 3 + 1}>; rel="next"')])
