@@ -127,13 +127,13 @@ static void test_ring(void **state UNUSED)
         keep(s, listing, "{}", next);
     }
     clock_t begun = clock();
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 100; i++) {
         struct fetch *f = ask(s, "tags/list?at=0");
         assert_true(fetch_has_listing(f));
         assert_false(fetch_use_old_listing(f));
         end(f);
     }
-    assert_true(clock() - begun < CLOCKS_PER_SEC);
+    assert_true(clock() - begun < 2 * CLOCKS_PER_SEC);
     /* a list that ends in it is none, one that leads past it is one */
     keep(s, "tags/list", "{}", "at=0");
     struct fetch *f = ask(s, "tags/list");
