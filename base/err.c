@@ -77,6 +77,12 @@ bool err_wrap(struct err *err, const char *fmt, ...)
     return err_append(err, ": %s", inner);
 }
 
+bool err_is_passing(const struct err *err)
+{
+    return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
+           err->code == ERR_RATE_LIMIT;
+}
+
 const char *err_name(enum err_code code)
 {
     static const char *const names[] = {

@@ -78,3 +78,13 @@ char *visible_line(const char *text)
     buf_add_visible(&b, text, strlen(text), VISIBLE_LINE);
     return b.data ? b.data : xstrdup("");
 }
+
+json_t *visible_json(const char *text)
+{
+    json_t *j = json_string(text);
+
+    if (j)
+        return j;
+    _cleanup_free_ char *shown = visible_line(text);
+    return json_string(shown);
+}

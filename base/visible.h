@@ -9,6 +9,8 @@
 
 #include "base/buf.h"
 
+#include <jansson.h>
+
 enum visible_as {
     VISIBLE_LINE,   /* "\x1b", "\u202e" */
     VISIBLE_TEXT,   /* the same, but newlines and tabs stay */
@@ -22,6 +24,9 @@ void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_a
 char *visible_line(const char *text);
 /* How many of the first `len` bytes of a text that was cut there end with a whole character. */
 size_t text_whole(const char *text, size_t len);
+/* A JSON string of any text: as it is, or, of what is no UTF-8 (a file's name, what was cut within a character), as one
+ * line. A new reference. */
+json_t *visible_json(const char *text);
 /* Bytes of the UTF-8 sequence at `text` (RFC 3629), and its code point; 0 if it is none. */
 size_t utf8_next(const char *text, size_t len, unsigned *code);
 

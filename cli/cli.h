@@ -78,8 +78,6 @@ void cli_say_text(FILE *to, const char *text, size_t len);
 void cli_print_json(const json_t *j);
 /* On one line, at once. */
 void cli_print_event(FILE *to, const json_t *j);
-/* A JSON string also of what is no UTF-8. */
-json_t *cli_json_text(const char *text);
 /* To stdout: bytes as they are; what is still in its buffer. */
 void cli_write(const void *data, size_t len);
 void cli_flush(void);

@@ -1,5 +1,6 @@
 #include "proxy/config.h"
 
+#include "base/visible.h"
 #include "cli/cli.h"
 #include "cli/config_files.h"
 #include "cli/config_user.h"
@@ -28,7 +29,7 @@ static void show(const struct config *config, bool json)
 
 static void add_warning(void *arg, const char *text)
 {
-    json_array_append_new(arg, cli_json_text(text));
+    json_array_append_new(arg, visible_json(text));
 }
 
 static void say_good(const struct config *config, const char *user, bool json, json_t *warnings)
@@ -43,7 +44,7 @@ static void say_good(const struct config *config, const char *user, bool json, j
     json_array_foreach(json ? NULL : warnings, i, w)
         cli_say(stderr, "entrepot: %s", json_string_value(w));
     json_t *j =
-        json_pack("{s:b, s:o, s:s?, s:o}", "good", 1, "file", config->file ? cli_json_text(config->file) : json_null(),
+        json_pack("{s:b, s:o, s:s?, s:o}", "good", 1, "file", config->file ? visible_json(config->file) : json_null(),
                   "user", user, "warnings", json_incref(warnings));
     if (json)
         cli_print_json(j);

@@ -1,6 +1,7 @@
 #include "cli/export.h"
 
 #include "base/platform.h"
+#include "base/visible.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -167,7 +168,7 @@ static void print_progress(struct export_job *job, const struct export_member *m
     if (m->text)
         return;
     if (job->options->json) {
-        json_t *j = json_pack("{s:s, s:o, s:I, s:s}", "event", "blob", "name", cli_json_text(m->name), "size",
+        json_t *j = json_pack("{s:s, s:o, s:I, s:s}", "event", "blob", "name", visible_json(m->name), "size",
                               (json_int_t)m->size, "status", how);
         cli_print_event(to, j);
         json_decref(j);

@@ -86,16 +86,6 @@ void cli_print_event(FILE *to, const json_t *j)
         fflush(to);
 }
 
-json_t *cli_json_text(const char *text)
-{
-    json_t *j = json_string(text);
-
-    if (j)
-        return j;
-    _cleanup_free_ char *shown = visible_line(text); /* no UTF-8: a file's name may be */
-    return json_string(shown);
-}
-
 int cli_fail(const struct err *err)
 {
     cli_say(stderr, "entrepot: %s", err->msg);

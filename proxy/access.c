@@ -48,7 +48,7 @@ static char *probe_path(const struct route *r)
     case ROUTE_BLOB:
         return xasprintf("blobs/%s", digest_format(&r->digest, text));
     case ROUTE_REFERRERS:
-        return xasprintf("referrers/%s", digest_format(&r->digest, text));
+        return fetch_referrers_path(&r->digest);
     default:
         return xstrdup("tags/list?n=1");
     }

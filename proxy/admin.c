@@ -21,17 +21,7 @@ void admin_error(struct admin_job *job, int status, const char *fmt, ...)
     va_end(ap);
     json_decref(job->answer);
     job->status = status;
-    job->answer = json_pack("{s:o}", "error", admin_text(text));
-}
-
-json_t *admin_text(const char *text)
-{
-    json_t *j = json_string(text);
-
-    if (j)
-        return j;
-    _cleanup_free_ char *shown = visible_line(text);
-    return json_string(shown);
+    job->answer = json_pack("{s:o}", "error", visible_json(text));
 }
 
 struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count)
@@ -75,7 +65,7 @@ static void add_transfer(void *arg, const struct ingest_info *i)
 
 static void add_limit(void *arg, const struct budget_info *b)
 {
-    json_t *j = json_pack("{s:o, s:i, s:I, s:s}", "identity", admin_text(b->who), "endpoint", b->endpoint,
+    json_t *j = json_pack("{s:o, s:i, s:I, s:s}", "identity", visible_json(b->who), "endpoint", b->endpoint,
                           "held_seconds", (json_int_t)((b->held_ms + 999) / 1000), "source", b->source);
 
     json_object_set_new(j, "limit", number_or_null(b->limit));
@@ -128,7 +118,7 @@ static void status(struct admin_job *job)
         ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline",
         fetchers_is_offline(p->fetchers), "requests", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits,
         "bytes", "sent", (json_int_t)(sums.from_cache + sums.from_upstream), "from_cache", (json_int_t)sums.from_cache,
-        "from_upstream", (json_int_t)received, "cache", "path", admin_text(p->config->cache_path), "bytes",
+        "from_upstream", (json_int_t)received, "cache", "path", visible_json(p->config->cache_path), "bytes",
         (json_int_t)totals.bytes, "limit_bytes", (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs,
         "manifests", (json_int_t)totals.manifests, "ingests", ingests_count(p->cache->ingests), "connections",
         connections, "upstreams", upstreams, "transfers", transfers);

@@ -56,8 +56,6 @@ void admin_import_state(struct admin_job *job);
 void admin_import_bytes(struct admin_job *job);
 void admin_import_blob(struct admin_job *job);
 void admin_pin(struct admin_job *job, const json_t *input, bool pin);
-/* A JSON string of any text: what is no UTF-8, or was cut within a character, is made visible. */
-json_t *admin_text(const char *text);
 /* Answers with {"error": "..."}. */
 void admin_error(struct admin_job *job, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -2,6 +2,7 @@
  * commands (cli/export.c, cli/import.c), for the daemon may not be allowed to, and should not on anybody's behalf. */
 #include "proxy/admin.h"
 
+#include "base/visible.h"
 #include "cache/export.h"
 #include "cache/import.h"
 #include "cache/verify.h"
@@ -100,8 +101,8 @@ void admin_export(struct admin_job *job, const json_t *input)
         json_t *members = json_array();
         for (size_t i = 0; i < list.count; i++)
             json_array_append_new(members, member_json(&list.members[i]));
-        job->answer = json_pack("{s:o, s:o, s:o}", "cache", admin_text(job->proxy->config->cache_path), "members",
-                                members, "notes", admin_text(list.notes ? list.notes : ""));
+        job->answer = json_pack("{s:o, s:o, s:o}", "cache", visible_json(job->proxy->config->cache_path), "members",
+                                members, "notes", visible_json(list.notes ? list.notes : ""));
     } else {
         admin_error(job, status_of(&err), "%s", err.msg);
     }

@@ -2,6 +2,8 @@
 #include "proxy/admin.h"
 #include "proxy/image_tree.h"
 
+#include "base/visible.h"
+
 #include <string.h>
 
 enum { CLIMB_MAX = 3 };
@@ -136,7 +138,7 @@ static void platform_of(struct cache *c, const struct manifest *m, json_t *platf
     json_decref(*image_id);
     *image_id = digest_json(&p->digest);
     if (load_config(c, m, &config) && config.platform[0])
-        json_array_append_new(platforms, admin_text(config.platform));
+        json_array_append_new(platforms, visible_json(config.platform));
     image_config_free(&config);
 }
 
@@ -158,7 +160,7 @@ static json_t *describe_image(struct cache *c, struct image *i)
             if (!l || !l->stored || m.parts[k].attestation || !load_manifest(c, &l->digest, l->size, &child))
                 continue;
             if (m.parts[k].platform[0])
-                json_array_append_new(platforms, admin_text(m.parts[k].platform));
+                json_array_append_new(platforms, visible_json(m.parts[k].platform));
             if (++runnable == 1 && manifest_part(&child, PART_CONFIG)) {
                 json_decref(image_id);
                 image_id = digest_json(&manifest_part(&child, PART_CONFIG)->digest);
@@ -178,7 +180,7 @@ static json_t *describe_image(struct cache *c, struct image *i)
     char reference[REF_TEXT_MAX];
     snprintf(reference, sizeof(reference), "%s%c%s", i->name, strchr(i->tag, ':') ? '@' : ':', i->tag);
     return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:b}", "reference", reference, "digest",
-                     digest_json(&i->row.digest), "media_type", admin_text(i->blob.media_type), "image_id", image_id,
+                     digest_json(&i->row.digest), "media_type", visible_json(i->blob.media_type), "image_id", image_id,
                      "platforms", platforms, "size", (json_int_t)size, "shared_size", (json_int_t)shared, "last_used",
                      (json_int_t)i->blob.used, "pinned", i->pinned, "cached", whole, "private", i->is_private);
 }
@@ -261,14 +263,14 @@ static json_t *describe_platform(struct cache *c, struct image_tree *tree, const
                 continue;
             json_array_append_new(
                 layers, json_pack("{s:o, s:I, s:o, s:o, s:b, s:o}", "digest", digest_json(&l->digest), "size",
-                                  (json_int_t)l->size, "media_type", admin_text(l->media_type), "diff_id",
+                                  (json_int_t)l->size, "media_type", visible_json(l->media_type), "diff_id",
                                   digest_json(n < config.count ? &config.diff_ids[n] : NULL), "cached",
                                   is_cached(tree, &l->digest), "shared_with", sharers_of(c, tree, &l->digest)));
             n++;
         }
     }
     json_t *out = json_pack("{s:o, s:o, s:I, s:b, s:b, s:o, s:o, s:o}", "platform",
-                            admin_text(platform[0] ? platform : config.platform), "digest", digest_json(d), "size",
+                            visible_json(platform[0] ? platform : config.platform), "digest", digest_json(d), "size",
                             (json_int_t)size, "cached", is_cached(tree, d), "attestation", attestation, "image_id", id,
                             "config", config_json, "layers", layers);
     image_config_free(&config);

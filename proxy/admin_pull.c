@@ -2,6 +2,7 @@
 #include "proxy/admin.h"
 
 #include "base/platform.h"
+#include "base/visible.h"
 #include "proxy/pull.h"
 
 #include <string.h>
@@ -31,11 +32,11 @@ static void say_blob(void *arg, const struct pull_blob *b)
     if (b->size >= 0)
         json_object_set_new(j, "size", json_integer(b->size));
     if (b->platform[0])
-        json_object_set_new(j, "platform", admin_text(b->platform));
+        json_object_set_new(j, "platform", visible_json(b->platform));
     if (b->status == PULL_RUNNING)
         json_object_set_new(j, "received", json_integer(b->received));
     if (b->status == PULL_FAILED)
-        json_object_set_new(j, "error", admin_text(b->error));
+        json_object_set_new(j, "error", visible_json(b->error));
     admin_line(arg, j);
 }
 
@@ -53,18 +54,18 @@ static void say_image(void *arg, const struct pull_image *i)
         /* What failed before its manifest came was not checked. */
         json_object_set_new(j, "checked", json_boolean(i->digest.alg != DIGEST_NONE && !i->unchecked[0]));
         if (i->platform[0])
-            json_object_set_new(j, "other_platform", admin_text(i->platform));
+            json_object_set_new(j, "other_platform", visible_json(i->platform));
         if (i->unchecked[0])
-            json_object_set_new(j, "unchecked", admin_text(i->unchecked));
+            json_object_set_new(j, "unchecked", visible_json(i->unchecked));
     }
     if (i->status == PULL_FAILED)
-        json_object_set_new(j, "error", admin_text(i->error));
+        json_object_set_new(j, "error", visible_json(i->error));
     admin_line(arg, j);
 }
 
 static void say_note(void *arg, const char *reference, const char *text)
 {
-    admin_line(arg, json_pack("{s:s, s:s, s:o}", "event", "note", "reference", reference, "text", admin_text(text)));
+    admin_line(arg, json_pack("{s:s, s:s, s:o}", "event", "note", "reference", reference, "text", visible_json(text)));
 }
 
 static bool take_platforms(struct admin_job *job, const json_t *list, struct pull_wish *wish)

@@ -1,6 +1,8 @@
 /* `verify`: a line of JSON for everything that is wrong, one now and then for how far it is, the sum at the end. */
 #include "proxy/admin.h"
 
+#include "base/visible.h"
+
 #include "gc/scrub.h"
 #include "proxy/prefetch.h"
 
@@ -30,7 +32,7 @@ static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_b
 
 static void say_finding(void *arg, const char *digest, const char *what)
 {
-    admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", admin_text(what)));
+    admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", visible_json(what)));
 }
 
 static bool fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)

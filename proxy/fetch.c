@@ -6,66 +6,6 @@
 #include <event2/event.h>
 #include <string.h>
 
-/* ---- results ---- */
-
-void fetch_result_clear(struct fetch_result *r)
-{
-    body_unref(r->body);
-    body_unref(r->next);
-    if (r->ingest)
-        ingest_let_go(r->ingest);
-    r->body = r->next = NULL;
-    r->ingest = NULL;
-}
-
-static void waiter_free(struct waiter *w)
-{
-    free(w->path);
-    free(w->name);
-    free(w->tag);
-    free(w->listing);
-    client_unref(w->client);
-    free(w);
-}
-
-/* On the serve loop. */
-static void deliver(void *arg)
-{
-    struct waiter *w = arg;
-
-    w->done(w->arg, &w->result);
-    fetch_result_clear(&w->result);
-    waiter_free(w);
-}
-
-void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest)
-{
-    if (!w->done) { /* nobody waits for it */
-        waiter_free(w);
-        return;
-    }
-    w->result = *r;
-    w->result.ingest = ingest;
-    if (w->result.body)
-        body_ref(w->result.body);
-    if (w->result.next)
-        body_ref(w->result.next);
-    if (ingest)
-        ingest_hold(ingest);
-    if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
-        w->result.how = HOW_COLLAPSED;
-    loop_post(w->loop, deliver, w);
-}
-
-void fetch_answer(struct fetch *f, struct ingest *ingest)
-{
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        fetch_answer_one(w, &f->result, ingest);
-    }
-}
-
 /* ---- steps ---- */
 
 static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalidate", "ask", "receive",
@@ -103,40 +43,28 @@ static void fetch_free(struct fetch *f)
         loop_stop(fr->loop);
 }
 
+static bool is_of_another_client(const struct fetch *f, const struct waiter *w)
+{
+    return w->client && f->client && strcmp(w->client->whose, f->client->whose) != 0;
+}
+
 /* The refusal of one client is not another's. */
 static void let_other_clients_try(struct fetch *f)
 {
-    struct waiters own = STAILQ_HEAD_INITIALIZER(own);
+    if (f->result.err.code == ERR_DENIED && f->is_private && f->kind != FETCH_ACCESS && !f->fetcher->stopping)
+        fetch_part_with(f, is_of_another_client, fetch_begin_again);
+}
 
-    if (f->result.err.code != ERR_DENIED || !f->is_private || f->kind == FETCH_ACCESS || f->fetcher->stopping)
-        return;
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (w->client && f->client && strcmp(w->client->whose, f->client->whose) != 0)
-            fetch_again(w);
-        else
-            STAILQ_INSERT_TAIL(&own, w, entry);
-    }
-    STAILQ_CONCAT(&f->waiters, &own);
+static bool is_reader(const struct fetch *f UNUSED, const struct waiter *w)
+{
+    return w->kind == FETCH_MANIFEST;
 }
 
 /* Who only wanted to know the digest was first: the manifest itself has not come. */
 static void let_readers_ask(struct fetch *f)
 {
-    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
-
-    if (f->kind != FETCH_MANIFEST_HEAD || f->result.body || f->result.err.code != ERR_OK || f->fetcher->stopping)
-        return;
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (w->kind == FETCH_MANIFEST)
-            fetch_again(w);
-        else
-            STAILQ_INSERT_TAIL(&rest, w, entry);
-    }
-    STAILQ_CONCAT(&f->waiters, &rest);
+    if (f->kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
+        fetch_part_with(f, is_reader, fetch_begin_again);
 }
 
 static void let_later_ones_begin(struct fetch *f)
@@ -295,7 +223,7 @@ static void join(struct fetch *f, struct waiter *w)
     if (w->kind == FETCH_BLOB)
         fetch_blob_join(f, w);
     else if (!w->done) /* a refreshing: it is being done */
-        waiter_free(w);
+        fetch_waiter_free(w);
     else if (f->answered_early && !w->anew)
         fetch_answer_one(w, &f->early, NULL);
     else
@@ -345,7 +273,7 @@ static void arrive(void *arg)
     if (w->done)
         STAILQ_INSERT_TAIL(&f->waiters, w, entry);
     else
-        waiter_free(w);
+        fetch_waiter_free(w);
     fetch_run(f, STEP_LOOKUP);
 }
 
@@ -398,6 +326,11 @@ void fetchers_set_offline(struct fetchers *all, bool offline)
 bool fetchers_is_offline(const struct fetchers *all)
 {
     return atomic_load(&all->offline);
+}
+
+bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site)
+{
+    return !site->upstream || fetchers_is_offline(all);
 }
 
 /* ---- start and stop ---- */

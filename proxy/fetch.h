@@ -89,6 +89,13 @@ void fetch_offer(struct fetchers *all, const char *name, struct client *c);
 /* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */
 void fetchers_set_offline(struct fetchers *all, bool offline);
 bool fetchers_is_offline(const struct fetchers *all);
+/* Whether the registry of this site is not asked: the same, or it is not one of our upstreams (the local site). What is
+ * here is all there can be then. Any thread. */
+bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site);
+/* "referrers/sha256:…", a listing; the caller frees. */
+char *fetch_referrers_path(const struct digest *subject);
+/* What comes after "referrers/": the digest, and a query if there is one. NULL: it is another kind of path. Borrowed. */
+const char *fetch_referrers_subject(const char *path);
 /* Gives back what a result refers to. */
 void fetch_result_clear(struct fetch_result *r);
 

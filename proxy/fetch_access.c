@@ -49,14 +49,14 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 static enum step ask(struct fetch *f)
 {
-    bool referrers = strncmp(f->listing, "referrers/", 10) == 0;
+    const char *subject = fetch_referrers_subject(f->listing);
     bool manifest = strncmp(f->listing, "manifests/", 10) == 0,
          head = manifest || strncmp(f->listing, "blobs/", 6) == 0;
 
     /* A registry without the referrers API says 404 to everybody: what they would be about, then. */
-    if (referrers && f->begun_anew) {
-        _cleanup_free_ char *subject = xasprintf("manifests/%s", f->listing + 10);
-        fetch_call(f, "HEAD", subject, MANIFEST_ACCEPT, take_head, NULL, take_end);
+    if (subject && f->begun_anew) {
+        _cleanup_free_ char *path = xasprintf("manifests/%s", subject);
+        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, take_head, NULL, take_end);
         return STEP_WAIT;
     }
     fetch_call(f, head && !f->begun_anew ? "HEAD" : "GET", f->listing, manifest ? MANIFEST_ACCEPT : NULL, take_head,

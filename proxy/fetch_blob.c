@@ -213,12 +213,6 @@ static bool may_go_on_with_another(struct fetch *f)
     return true;
 }
 
-static bool is_passing(const struct err *err)
-{
-    return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
-           err->code == ERR_RATE_LIMIT;
-}
-
 /* The whole body came: is it all there is? */
 static void body_complete(struct fetch *f)
 {
@@ -265,7 +259,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         return;
     if (may_go_on_with_another(f))
         return;
-    if (f->answered && is_passing(&f->result.err)) {
+    if (f->answered && err_is_passing(&f->result.err)) {
         struct err why = f->result.err;
         resume_later(f, &why);
         return;
@@ -275,20 +269,16 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 /* ---- the ingest's words ---- */
 
+static bool is_of_another_repository(const struct fetch *f, const struct waiter *w)
+{
+    return strcmp(w->name, f->name) != 0;
+}
+
 /* One repository's refusal is not another's. */
 static void let_others_try(struct fetch *f)
 {
-    struct waiters own = STAILQ_HEAD_INITIALIZER(own);
-
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (strcmp(w->name, f->name) == 0 || f->fetcher->stopping)
-            STAILQ_INSERT_TAIL(&own, w, entry);
-        else
-            fetch_again(w);
-    }
-    STAILQ_CONCAT(&f->waiters, &own);
+    if (!f->fetcher->stopping)
+        fetch_part_with(f, is_of_another_repository, fetch_begin_again);
 }
 
 static void finished(void *arg, enum ingest_state state, const struct err *err)

@@ -15,17 +15,30 @@
  */
 #include "proxy/fetch_private.h"
 
-#include "base/log.h"
+#include "base/document.h"
 #include "upstream/url.h"
 
-#include <jansson.h>
 #include <string.h>
 
-enum { LISTING_MAX = 4 << 20 };
+enum { LISTING_MAX = 16 << 20 }; /* bytes; there are registries that have all tags on one page: half a million */
+
+#define REFERRERS "referrers/"
+
+char *fetch_referrers_path(const struct digest *subject)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return xasprintf(REFERRERS "%s", digest_format(subject, text));
+}
+
+const char *fetch_referrers_subject(const char *path)
+{
+    return strncmp(path, REFERRERS, strlen(REFERRERS)) == 0 ? path + strlen(REFERRERS) : NULL;
+}
 
 static bool is_referrers(const struct fetch *f)
 {
-    return strncmp(f->listing, "referrers/", strlen("referrers/")) == 0;
+    return fetch_referrers_subject(f->listing) != NULL;
 }
 
 static enum step refuse_api(struct fetch *f)
@@ -66,7 +79,8 @@ static bool take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
 
-    if (f->received.len + len > LISTING_MAX)
+    f->too_large = f->received.len + len > LISTING_MAX;
+    if (f->too_large)
         return false;
     buf_add(&f->received, data, len);
     return true;
@@ -78,6 +92,13 @@ static bool names_something_unknown(const struct transfer_response *r)
     return strcmp(r->code, "NAME_UNKNOWN") == 0 || strcmp(r->code, "MANIFEST_UNKNOWN") == 0;
 }
 
+/* Whether it has listed what refers to some image of this repository: then what else comes in place of a list (a page of
+ * a gateway, a refusal of the question) is a failure, and no sign that there are no lists. */
+static bool had_api(const struct fetch *f)
+{
+    return fetch_has_listing(f) || fetch_api_is_known(f);
+}
+
 /* How registries without the API answer; 400 or 406 may be about this question alone. */
 static bool has_no_api(struct fetch *f, const struct transfer_response *r)
 {
@@ -87,21 +108,17 @@ static bool has_no_api(struct fetch *f, const struct transfer_response *r)
         fetch_note_api(f, true);
         return true;
     }
-    return r->status == 400 || r->status == 406;
+    return (r->status == 400 || r->status == 406) && !had_api(f);
 }
 
-/* The query of the next page, as a client will ask for it through us. */
-static struct body *next_query(const struct fetch *f, const char *link)
+/* The query of the next page, as a client will ask for it through us; NULL if the link has none. */
+static struct body *next_query(const char *link)
 {
-    const char *query = link ? strchr(link, '?') : NULL;
+    const char *query = strchr(link, '?');
     _cleanup_buf_ struct buf text = {0};
 
-    if (!query) {
-        if (link)
-            log_limited(LOG_LEVEL_WARN, "link", "%s from %s: its list goes on at %.200s, which has no query: cut short",
-                        f->name, f->site->host, link);
+    if (!query)
         return NULL;
-    }
     _cleanup_free_ char *all = xstrndup(query + 1, strcspn(query + 1, "#"));
     url_query_without(&text, all, "ns");
     struct body *b = body_new(text.len + 1);
@@ -112,6 +129,7 @@ static struct body *next_query(const struct fetch *f, const char *link)
 static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
+    struct err unfit = {0};
 
     f->call = NULL;
     f->response = *r;
@@ -122,12 +140,20 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         fetch_run(f, refuse_api(f));
         return;
     }
+    if (!err && r->status == 200 && r->link)
+        f->result.next = next_query(r->link);
+    if (!err && r->status == 200 && r->link && !f->result.next) {
+        err_set(&unfit, ERR_UPSTREAM, "the list goes on at %.200s, which has no query", r->link);
+        err = &unfit;
+    } else if (err && f->too_large) {
+        err_set(&unfit, ERR_UPSTREAM, "a page of the list has more than %d bytes", (int)LISTING_MAX);
+        err = &unfit;
+    }
     if (err || r->status != 200) {
         fetch_refused(f, r, err);
         fetch_run(f, STEP_FAIL);
         return;
     }
-    f->result.next = next_query(f, r->link);
     fetch_run(f, STEP_DELIVER);
 }
 
@@ -142,12 +168,14 @@ static enum step ask(struct fetch *f)
     return STEP_WAIT;
 }
 
-/* Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). */
+/* Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). An empty list is null to
+ * some registries, and that is how clients read it. */
 static bool is_listing(const struct fetch *f, bool *empty)
 {
-    json_t *doc = f->received.len > 0 ? json_loadb(f->received.data, f->received.len, 0, NULL) : NULL,
-           *list = json_object_get(doc, is_referrers(f) ? "manifests" : "tags");
-    bool good = json_is_array(list) || (json_is_null(list) && !is_referrers(f));
+    const char *key = is_referrers(f) ? "manifests" : "tags";
+    json_t *doc = f->received.len > 0 ? document_read(f->received.data, f->received.len, NULL) : NULL;
+    const json_t *list = document_get(doc, key);
+    bool good = json_is_array(list) || json_is_null(json_object_get(doc, key));
 
     *empty = json_array_size(list) == 0;
     json_decref(doc);
@@ -160,9 +188,10 @@ static enum step deliver(struct fetch *f)
     bool empty;
 
     if (!is_listing(f, &empty)) {
-        if (is_referrers(f))
+        if (is_referrers(f) && !had_api(f))
             return refuse_api(f);
-        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of tags", f->name, f->site->host);
+        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->name, f->site->host,
+                is_referrers(f) ? "referrers" : "tags");
         r->how = HOW_ERROR;
         return STEP_FAIL;
     }
@@ -178,31 +207,17 @@ static enum step deliver(struct fetch *f)
     return STEP_DONE;
 }
 
-/* Whether upstream could not be asked; what it refuses is refused. */
+/* Whether upstream could not be asked; what it refuses is refused. That it cannot read a question which it has answered
+ * before (400 and its like) is no refusal. */
 static bool is_reason(const struct fetch *f)
 {
-    const struct err *e = &f->result.err;
-
-    if (fetch_is_offline(f) && f->result.upstream_status == 0)
-        return true;
-    return e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT || e->code == ERR_RATE_LIMIT ||
-           (e->code == ERR_UPSTREAM && (e->status < 400 || e->status >= 500));
+    return (fetch_is_offline(f) && f->result.upstream_status == 0) || err_is_passing(&f->result.err);
 }
 
 /* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
-static void fail_who_asks_anew(struct fetch *f)
+static bool asks_anew(const struct fetch *f UNUSED, const struct waiter *w)
 {
-    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
-
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (w->anew)
-            fetch_answer_one(w, &f->result, NULL);
-        else
-            STAILQ_INSERT_TAIL(&rest, w, entry);
-    }
-    STAILQ_CONCAT(&f->waiters, &rest);
+    return w->anew;
 }
 
 static enum step fail(struct fetch *f)
@@ -213,7 +228,7 @@ static enum step fail(struct fetch *f)
         return STEP_DONE;
     }
     if (!fetch_is_offline(f))
-        fail_who_asks_anew(f);
+        fetch_part_with(f, asks_anew, fetch_answer_own);
     if (fetch_use_old_listing(f))
         return STEP_DONE;
     return is_referrers(f) && fetch_api_is_missing(f) ? refuse_api(f) : STEP_DONE;

@@ -7,15 +7,15 @@
 #include "proxy/fetch_private.h"
 
 #include "base/clock.h"
+#include "base/document.h"
 #include "base/log.h"
+#include "upstream/url.h"
 
-#include <jansson.h>
 #include <string.h>
 
 enum {
     LISTINGS_BYTES = 16 << 20,    /* a loop */
     LISTING_TTL_MAX_MS = 3600000, /* a list grows even if no tag ever moves */
-    LISTING_PAGES_MAX = 10000,
     APIS_MAX = 4096,
 };
 
@@ -29,6 +29,7 @@ static size_t weight(const struct listing_said *l)
 static void free_listing(struct fetcher *fr, struct listing_said *l)
 {
     TAILQ_REMOVE(&fr->listings, l, entry);
+    LIST_REMOVE(l, same_hash);
     fr->listings_bytes -= weight(l);
     fetch_result_clear(&l->result);
     free(l->key);
@@ -39,7 +40,7 @@ static struct listing_said *find(struct fetcher *fr, const char *key)
 {
     struct listing_said *l;
 
-    TAILQ_FOREACH(l, &fr->listings, entry)
+    LIST_FOREACH(l, &fr->listings_by_key[text_hash(key) % LISTING_BUCKETS], same_hash)
         if (strcmp(l->key, key) == 0)
             return l;
     return NULL;
@@ -62,9 +63,11 @@ void fetch_forget_listings(struct fetcher *fr)
 void fetch_note_listing(struct fetch *f, bool nothing)
 {
     struct fetcher *fr = f->fetcher;
-    struct listing_said *l = xcalloc(1, sizeof(*l));
 
     fetch_forget_listing(f);
+    if (f->result.body->len > LISTINGS_BYTES / 2) /* it would push out all others */
+        return;
+    struct listing_said *l = xcalloc(1, sizeof(*l));
     l->key = xstrdup(f->key);
     l->checked_ms = clock_now_ms();
     /* That nothing refers to an image is like "there is no such tag": it may be about to be signed. */
@@ -74,6 +77,7 @@ void fetch_note_listing(struct fetch *f, bool nothing)
     if (l->result.next)
         body_ref(l->result.next);
     TAILQ_INSERT_HEAD(&fr->listings, l, entry);
+    LIST_INSERT_HEAD(&fr->listings_by_key[text_hash(l->key) % LISTING_BUCKETS], l, same_hash);
     fr->listings_bytes += weight(l);
     while (fr->listings_bytes > LISTINGS_BYTES)
         free_listing(fr, TAILQ_LAST(&fr->listings, listings_said));
@@ -109,17 +113,20 @@ static struct listing_said *next_page(struct fetcher *fr, const struct listing_s
     return find(fr, key);
 }
 
-static bool is_whole(struct fetcher *fr, const struct listing_said *l)
+/* Pages may lead in a ring, which has no end. */
+static bool is_whole(struct fetcher *fr, struct listing_said *l)
 {
-    for (int pages = 0; l && pages < LISTING_PAGES_MAX; pages++) {
+    uint64_t walk = ++fr->listings_walk;
+
+    for (; l && l->walk != walk; l = next_page(fr, l)) {
+        l->walk = walk;
         if (!l->result.next)
             return true;
-        l = next_page(fr, l);
     }
     return false;
 }
 
-static bool is_of_use(const struct fetch *f, const struct listing_said *l)
+static bool is_of_use(const struct fetch *f, struct listing_said *l)
 {
     return l && (fetch_is_offline(f) || clock_now_ms() - l->checked_ms <= l->ttl_ms + f->tags.max_stale_ms) &&
            is_whole(f->fetcher, l);
@@ -132,8 +139,8 @@ static struct body *join_pages(struct fetcher *fr, const struct listing_said *l)
 
     for (; l; l = l->result.next ? next_page(fr, l) : NULL) {
         const struct body *b = l->result.body;
-        json_t *doc = json_loadb(b->data, b->len, 0, NULL);
-        json_array_extend(list, json_object_get(doc, "manifests"));
+        json_t *doc = document_read(b->data, b->len, NULL);
+        json_array_extend(list, document_get(doc, "manifests"));
         json_decref(doc);
     }
     json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
@@ -157,19 +164,36 @@ static void take_old(struct fetch *f, const struct listing_said *l)
         log_limited(LOG_LEVEL_WARN, "stale", "%s; serving the list of %lld s ago", why.msg, (long long)(age / 1000));
 }
 
+/* Where referrers of one type are asked for: the list of all, as it was asked for otherwise, or simply. */
+static struct listing_said *find_all(const struct fetch *f)
+{
+    size_t path = strcspn(f->key, "?");
+    const char *query = f->key[path] ? f->key + path + 1 : "";
+    _cleanup_buf_ struct buf key = {0};
+
+    buf_addf(&key, "%.*s?", (int)path, f->key);
+    url_query_without(&key, query, "artifactType");
+    if (!fetch_referrers_subject(f->listing) || key.len - path - 1 == strlen(query))
+        return NULL;
+    struct listing_said *l = find(f->fetcher, key.data);
+    if (is_of_use(f, l))
+        return l;
+    key.data[path] = '\0';
+    l = find(f->fetcher, key.data);
+    return is_of_use(f, l) ? l : NULL;
+}
+
 bool fetch_use_old_listing(struct fetch *f)
 {
     struct fetcher *fr = f->fetcher;
-    const struct listing_said *l = find(fr, f->key);
+    struct listing_said *l = find(fr, f->key);
 
     if (is_of_use(f, l)) {
         take_old(f, l);
         return true;
     }
-    /* Referrers of one type: out of the list of all, which whoever answers chooses from. */
-    _cleanup_free_ char *all = xstrndup(f->key, strcspn(f->key, "?"));
-    l = strstr(f->key, "?artifactType=") ? find(fr, all) : NULL;
-    if (!is_of_use(f, l))
+    l = find_all(f); /* whoever answers chooses from it */
+    if (!l)
         return false;
     take_old(f, l);
     body_unref(f->result.body);
@@ -187,19 +211,9 @@ bool fetch_has_listing(const struct fetch *f)
 
 void fetch_answer_old_listing(struct fetch *f)
 {
-    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
-
     if (!fetch_use_old_listing(f))
         return;
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (w->anew)
-            STAILQ_INSERT_TAIL(&rest, w, entry);
-        else
-            fetch_answer_one(w, &f->result, NULL);
-    }
-    STAILQ_CONCAT(&f->waiters, &rest);
+    fetch_part_with(f, fetch_takes_old, fetch_answer_own);
     fetch_result_clear(&f->result);
     f->result = (struct fetch_result){.how = HOW_BYPASS, .size = -1};
     fetch_be_patient(f); /* with those who join */
@@ -216,6 +230,7 @@ void fetch_apis_init(struct fetchers *all)
 static void free_api(struct fetchers *all, struct api_said *a)
 {
     TAILQ_REMOVE(&all->apis, a, entry);
+    LIST_REMOVE(a, same_hash);
     all->api_count--;
     free(a->name);
     free(a);
@@ -232,7 +247,7 @@ static struct api_said *find_api(struct fetchers *all, const char *name)
 {
     struct api_said *a;
 
-    TAILQ_FOREACH(a, &all->apis, entry)
+    LIST_FOREACH(a, &all->apis_by_name[text_hash(name) % LISTING_BUCKETS], same_hash)
         if (strcmp(a->name, name) == 0)
             return a;
     return NULL;
@@ -247,6 +262,7 @@ static void note_api(struct fetchers *all, const char *name, bool missing)
     } else {
         a = xcalloc(1, sizeof(*a));
         a->name = xstrdup(name);
+        LIST_INSERT_HEAD(&all->apis_by_name[text_hash(name) % LISTING_BUCKETS], a, same_hash);
         all->api_count++;
     }
     a->missing = missing;
@@ -276,4 +292,15 @@ bool fetch_api_is_missing(const struct fetch *f)
     bool missing = a && a->missing;
     pthread_mutex_unlock(&all->apis_lock);
     return missing;
+}
+
+bool fetch_api_is_known(const struct fetch *f)
+{
+    struct fetchers *all = f->fetcher->all;
+
+    pthread_mutex_lock(&all->apis_lock);
+    const struct api_said *a = find_api(all, f->name);
+    bool known = a && !a->missing;
+    pthread_mutex_unlock(&all->apis_lock);
+    return known;
 }

@@ -108,9 +108,13 @@ struct absence {
     bool no_api;
 };
 
+enum { LISTING_BUCKETS = 1024 };
+
 /* A page that a registry listed. */
 struct listing_said {
     TAILQ_ENTRY(listing_said) entry;
+    LIST_ENTRY(listing_said) same_hash;
+    uint64_t walk; /* the last one along the pages of a list that came by */
     char *key;
     int64_t checked_ms, ttl_ms; /* wall time, like tags */
     struct fetch_result result;
@@ -119,6 +123,7 @@ struct listing_said {
 /* Whether a repository, or the last one of a registry that was asked, has the referrers API. */
 struct api_said {
     TAILQ_ENTRY(api_said) entry;
+    LIST_ENTRY(api_said) same_hash;
     char *name;
     bool missing;
 };
@@ -131,7 +136,9 @@ struct fetcher {
     TAILQ_HEAD(absences, absence) absences; /* what upstream said it does not have, the latest first */
     int absence_count;
     TAILQ_HEAD(listings_said, listing_said) listings; /* the latest first */
+    LIST_HEAD(, listing_said) listings_by_key[LISTING_BUCKETS];
     size_t listings_bytes;
+    uint64_t listings_walk;
     bool stopping;
 };
 
@@ -143,6 +150,7 @@ struct fetchers {
     atomic_bool stopping, offline;
     pthread_mutex_t apis_lock;
     TAILQ_HEAD(apis_said, api_said) apis; /* under apis_lock; the latest first */
+    LIST_HEAD(, api_said) apis_by_name[LISTING_BUCKETS];
     int api_count;
     pthread_mutex_t offers_lock;
     TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs on their way */
@@ -176,11 +184,21 @@ static inline bool fetch_is_no_word(const struct transfer_response *r)
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 /* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
-/* Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
+/* fetch_waiters.c. Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
 void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
+void fetch_waiter_free(struct waiter *w);
 /* Lets a request come in anew, on this loop. */
 void fetch_again(struct waiter *w);
+/* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like them;
+ * the others stay, in their order. */
+void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
+                     void (*give)(struct fetch *f, struct waiter *w));
+void fetch_begin_again(struct fetch *f, struct waiter *w);
+void fetch_answer_own(struct fetch *f, struct waiter *w); /* with the result */
+void fetch_answer_early(struct fetch *f, struct waiter *w);
+/* Whether it does not insist on what upstream says now. */
+bool fetch_takes_old(const struct fetch *f, const struct waiter *w);
 /* fetch_verify.c: whether there is a file of this digest that has to be verified before the index is believed, and the
  * step that does it; STEP_LOOKUP comes after that. */
 bool fetch_must_verify(const struct fetch *f, const struct digest *d);
@@ -230,6 +248,8 @@ void fetch_forget_listings(struct fetcher *fr);
 /* For when upstream cannot be asked: whether the repository, or the last one of its registry, was without the referrers
  * API when it was asked last. Any loop. */
 bool fetch_api_is_missing(const struct fetch *f);
+/* Whether this repository had the API when it was asked last. */
+bool fetch_api_is_known(const struct fetch *f);
 void fetch_note_api(struct fetch *f, bool missing);
 void fetch_apis_init(struct fetchers *all);
 void fetch_apis_clear(struct fetchers *all);
@@ -244,10 +264,9 @@ static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
 }
-/* Registries are not asked at all, or this one is none of ours. */
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return !f->site->upstream || atomic_load(&f->fetcher->all->offline);
+    return fetchers_is_cut_off(f->fetcher->all, f->site);
 }
 static inline const char *fetch_why_offline(const struct fetch *f)
 {

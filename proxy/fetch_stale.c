@@ -47,10 +47,14 @@ bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
            (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || is_pinned(f));
 }
 
+bool fetch_takes_old(const struct fetch *f UNUSED, const struct waiter *w)
+{
+    return !w->anew;
+}
+
 /* Hands the copy out: to who waits now, and to who joins later. */
 static void answer_early(struct fetch *f)
 {
-    struct waiters rest = STAILQ_HEAD_INITIALIZER(rest);
     struct cache_hit hit;
 
     fetch_find(f, f->tag, NULL, &hit);
@@ -60,15 +64,7 @@ static void answer_early(struct fetch *f)
     f->answered_early = true;
     f->early.how = past >= 0 ? HOW_STALE : HOW_HIT;
     f->early.ttl_s = MAX(past / 1000, (int64_t)0);
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
-        if (w->anew) /* wants to know what upstream says now */
-            STAILQ_INSERT_TAIL(&rest, w, entry);
-        else
-            fetch_answer_one(w, &f->early, NULL);
-    }
-    STAILQ_CONCAT(&f->waiters, &rest);
+    fetch_part_with(f, fetch_takes_old, fetch_answer_early);
 }
 
 void fetch_keep_answer(struct fetch *f)
@@ -85,12 +81,13 @@ static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
 
+    if (f->kind == FETCH_LISTING) { /* lists take long by nature: that says nothing about the registry */
+        fetch_answer_old_listing(f);
+        return;
+    }
     if (f->call)
         upstream_doubt(f->call);
-    if (f->kind == FETCH_LISTING)
-        fetch_answer_old_listing(f);
-    else
-        answer_early(f);
+    answer_early(f);
 }
 
 void fetch_be_patient(struct fetch *f)
@@ -137,10 +134,6 @@ static bool is_reason(const struct fetch *f)
 
     switch (e->code) {
     case ERR_OK: /* nobody was asked */
-    case ERR_RATE_LIMIT:
-    case ERR_UPSTREAM:
-    case ERR_UNREACHABLE:
-    case ERR_TIMEOUT:
     case ERR_DIGEST:
         return true;
     case ERR_NOT_FOUND:
@@ -149,7 +142,7 @@ static bool is_reason(const struct fetch *f)
                       */
         return !f->is_private && is_pinned(f);
     default:
-        return false;
+        return err_is_passing(e);
     }
 }
 

@@ -32,9 +32,13 @@ bool page_begin(struct page *p, struct http_request *req)
     *p = (struct page){.n = PAGE_DEFAULT};
     if (http_query_get(req, "last", p->last_text, sizeof(p->last_text)))
         p->last = p->last_text;
-    if (!http_query_get(req, "n", n, sizeof(n)) || !*n || read_count(n, &p->n))
+    bool has_n = http_query_get(req, "n", n, sizeof(n));
+    if (!p->last && http_query_has(req, "last")) /* from the beginning would be the first page once more, for ever */
+        http_error(req, 400, "PAGINATION_NUMBER_INVALID", "last is the entry after which the page begins");
+    else if (has_n ? *n && !read_count(n, &p->n) : http_query_has(req, "n"))
+        http_error(req, 400, "PAGINATION_NUMBER_INVALID", "n is the number of entries wanted: 0 or more");
+    else
         return true;
-    http_error(req, 400, "PAGINATION_NUMBER_INVALID", "n is the number of entries wanted: 0 or more");
     return false;
 }
 

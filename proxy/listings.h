@@ -18,7 +18,7 @@ struct page {
     bool more;
 };
 
-/* Reads `n` and `last`. False: the request has been answered, with 400, for n is no number. */
+/* Reads `n` and `last`. False: the request has been answered, with 400, for one of them is none. */
 bool page_begin(struct page *p, struct http_request *req);
 /* Adds the next entry, in order; false: the page is full. */
 bool page_add(struct page *p, const char *entry);

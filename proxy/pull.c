@@ -189,9 +189,10 @@ static void add_fate(struct pull *p, struct item *it)
                  "; %s, which was here, is dropped (tags.deleted: drop)", digest_format(&it->before, text));
 }
 
-static bool is_passing(const struct err *e)
+/* In a moment; a limit lasts longer. */
+static bool is_worth_another(const struct err *e)
 {
-    return e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT || e->code == ERR_UPSTREAM;
+    return err_is_passing(e) && e->code != ERR_RATE_LIMIT;
 }
 
 static void settle(struct pull *p, struct item *it, bool was_here)
@@ -200,7 +201,7 @@ static void settle(struct pull *p, struct item *it, bool was_here)
 
     if (it->ok) {
         take(p, it, was_here);
-    } else if (is_passing(it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
+    } else if (is_worth_another(it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
         it->not_before_ms = clock_mono_ms() + (int64_t)AGAIN_MS * it->attempts;
         STAILQ_INSERT_TAIL(&p->waiting, it, entry);
         return;

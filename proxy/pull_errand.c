@@ -113,7 +113,6 @@ void pull_start(struct pull *p, struct item *it)
 {
     struct pull_shared *s = p->shared;
     struct errand *e = xcalloc(1, sizeof(*e));
-    char text[DIGEST_TEXT_MAX];
 
     e->shared = s;
     e->item = it;
@@ -121,9 +120,10 @@ void pull_start(struct pull *p, struct item *it)
     e->loop = p->loop;
     e->digest = it->digest;
     snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
-    if (it->kind == PULL_LISTING)
-        e->listing = xasprintf("referrers/%s%s%s", digest_format(&it->digest, text), it->query ? "?" : "",
-                               it->query ? it->query : "");
+    if (it->kind == PULL_LISTING) {
+        _cleanup_free_ char *path = fetch_referrers_path(&it->digest);
+        e->listing = xasprintf("%s%s%s", path, it->query ? "?" : "", it->query ? it->query : "");
+    }
     e->wish = (struct prefetch_wish){
         .site = it->image->site,
         .path = it->image->path,

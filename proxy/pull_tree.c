@@ -1,6 +1,9 @@
 /* What an image consists of, found out while it is being pulled. */
 #include "proxy/pull_private.h"
 
+#include "base/document.h"
+#include "base/platform.h"
+
 #include <jansson.h>
 #include <string.h>
 
@@ -161,19 +164,19 @@ static void add_page(struct pull *p, struct item *it)
 
 void pull_take_listing(struct pull *p, struct item *it)
 {
-    json_t *doc = it->listing ? json_loadb(it->listing->data, it->listing->len, 0, NULL) : NULL;
+    json_t *doc = it->listing ? document_read(it->listing->data, it->listing->len, NULL) : NULL;
     json_t *entry;
     size_t i;
 
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
-        const char *text = json_string_value(json_object_get(entry, "digest"));
+    json_array_foreach(document_get(doc, "manifests"), i, entry) {
+        const char *text = document_text(entry, "digest");
         struct digest d;
         if (!text || !digest_parse(&d, text, strlen(text)))
             continue;
         struct item *child = pull_add(p, it->image, PULL_MANIFEST, &d, NULL, it->depth + 1);
         if (!child)
             continue;
-        child->size = json_integer_value(json_object_get(entry, "size"));
+        child->size = MAX(document_number(entry, "size"), (int64_t)0);
         child->whole = child->about = true;
     }
     json_decref(doc);

@@ -2,7 +2,8 @@
  * cache has. That a registry does not have this page is said as it says it (fetch_listing.c). */
 #include "proxy/listings.h"
 
-#include <jansson.h>
+#include "base/document.h"
+
 #include <string.h>
 
 #define INDEX_TYPE "application/vnd.oci.image.index.v1+json"
@@ -40,18 +41,24 @@ static void read_referrers(struct index_txn *t, void *arg)
         rows_each_child(t, &l->route->digest, add_referrer, l);
 }
 
+static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t size)
+{
+    _cleanup_body_ struct body *body = cache_peek_manifest(c, d, size, NULL);
+
+    return body ? document_read(body->data, body->len, NULL) : NULL;
+}
+
 /* What a manifest says of itself goes into its descriptor (distribution-spec, "Listing Referrers"). */
 static json_t *describe(struct cache *c, const struct digest *d, const struct blob_row *row)
 {
     char text[DIGEST_TEXT_MAX];
-    _cleanup_body_ struct body *body = cache_peek_manifest(c, d, row->size, NULL);
-    json_t *doc = body ? json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_t *type = json_object_get(doc, "artifactType"), *notes = json_object_get(doc, "annotations");
+    json_t *doc = read_manifest(c, d, row->size);
+    json_t *type = document_get(doc, "artifactType"), *notes = document_get(doc, "annotations");
     json_t *j = json_pack("{s:s, s:s, s:I}", "mediaType", row->media_type, "digest", digest_format(d, text), "size",
                           (json_int_t)row->size);
 
     if (!json_is_string(type) || !*json_string_value(type))
-        type = json_object_get(json_object_get(doc, "config"), "mediaType");
+        type = document_get(document_get(doc, "config"), "mediaType");
     if (json_is_string(type))
         json_object_set(j, "artifactType", type);
     if (json_is_object(notes))
@@ -63,14 +70,14 @@ static json_t *describe(struct cache *c, const struct digest *d, const struct bl
 /* Unless it is there. */
 static void add_descriptor(json_t *list, json_t *descriptor)
 {
-    const char *digest = json_string_value(json_object_get(descriptor, "digest")), *same;
+    const char *digest = document_text(descriptor, "digest"), *same;
     json_t *other;
     size_t i;
 
     if (!digest)
         return;
     json_array_foreach(list, i, other) {
-        same = json_string_value(json_object_get(other, "digest"));
+        same = document_text(other, "digest");
         if (same && strcmp(same, digest) == 0)
             return;
     }
@@ -86,10 +93,8 @@ static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
     size_t i;
 
     cache_find(c, r->name, ref_referrers_tag(&r->digest, tag), NULL, &hit);
-    _cleanup_body_ struct body *body =
-        hit.stored && hit.linked ? cache_peek_manifest(c, &hit.digest, hit.blob.size, NULL) : NULL;
-    json_t *doc = body ? json_loadb(body->data, body->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry)
+    json_t *doc = hit.stored && hit.linked ? read_manifest(c, &hit.digest, hit.blob.size) : NULL;
+    json_array_foreach(document_get(doc, "manifests"), i, entry)
         add_descriptor(list, entry);
     json_decref(doc);
 }
@@ -124,7 +129,7 @@ static void filter(struct http_request *req, json_t *list)
     if (!http_query_get(req, "artifactType", wanted, sizeof(wanted)) || !*wanted)
         return;
     for (size_t i = json_array_size(list); i-- > 0;) {
-        const char *type = json_string_value(json_object_get(json_array_get(list, i), "artifactType"));
+        const char *type = document_text(json_array_get(list, i), "artifactType");
         if (!type || strcmp(type, wanted) != 0)
             json_array_remove(list, i);
     }
@@ -141,10 +146,8 @@ static void reply_index(struct http_request *req, json_t *doc)
 /* The page as the registry gave it. */
 static void reply_page(struct visitor *v, const struct fetch_result *res)
 {
-    char text[DIGEST_TEXT_MAX];
-
     if (res->next) {
-        _cleanup_free_ char *path = xasprintf("referrers/%s", digest_format(&v->route.digest, text));
+        _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
         listing_link(v->req, &v->route, path, res->next->data);
     }
     if (res->filters[0])
@@ -155,13 +158,17 @@ static void reply_page(struct visitor *v, const struct fetch_result *res)
 /* The registry's last list; what has been pulled since is on its last page. */
 static void reply_last_list(struct visitor *v, const struct fetch_result *res)
 {
-    json_t *doc = res->next || res->filters[0] ? NULL : json_loadb(res->body->data, res->body->len, 0, NULL);
-    json_t *list = json_object_get(doc, "manifests");
+    json_t *doc = res->next || res->filters[0] ? NULL : document_read(res->body->data, res->body->len, NULL);
+    json_t *list = document_get(doc, "manifests");
 
     reply_status(v->req, res);
-    if (!list) {
+    if (!doc) {
         reply_page(v, res);
         return;
+    }
+    if (!list) { /* null, i.e. empty */
+        list = json_array();
+        json_object_set_new(doc, "manifests", list);
     }
     add_from_cache(v, list, false);
     filter(v->req, list);
@@ -175,7 +182,7 @@ static bool reply_from_cache(struct visitor *v)
     json_t *list = json_array();
     json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType", INDEX_TYPE, "manifests", list);
     bool known = add_from_cache(v, list, true);
-    bool good = json_array_size(list) > 0 || (known && fetchers_is_offline(v->worker->proxy->fetchers));
+    bool good = json_array_size(list) > 0 || (known && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
 
     if (good) {
         reply_status(v->req, &(struct fetch_result){.how = HOW_STALE});
@@ -186,11 +193,9 @@ static bool reply_from_cache(struct visitor *v)
     return good;
 }
 
-/* Upstream could not be asked, or was of no help. */
 static bool is_down(const struct visitor *v, const struct err *err)
 {
-    return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
-           err->code == ERR_RATE_LIMIT || (err->status == 0 && fetchers_is_offline(v->worker->proxy->fetchers));
+    return err_is_passing(err) || (err->status == 0 && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
 }
 
 static void fetched(void *arg, struct fetch_result *res)
@@ -222,8 +227,7 @@ static void fetched(void *arg, struct fetch_result *res)
 
 static void serve(struct visitor *v)
 {
-    char text[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *path = xasprintf("referrers/%s", digest_format(&v->route.digest, text));
+    _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
     listing_fetch(v, path, fetched);
 }

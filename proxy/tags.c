@@ -70,7 +70,7 @@ static void fetched(void *arg, struct fetch_result *res)
     } else if (res->upstream_status == 400) {
         reply_status(req, res);
         http_error(req, 400, "PAGINATION_NUMBER_INVALID", "%s does not take these parameters", v->route.site->host);
-    } else if (!fetchers_is_offline(v->worker->proxy->fetchers) || !tags_from_cache(v)) {
+    } else if (!fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site) || !tags_from_cache(v)) {
         reply_failure(req, res, v->kind);
     }
     visitor_free(v);

@@ -8,7 +8,7 @@ PIDS+=($!)
 wait_for 10 curl -s "http://127.0.0.1:$UPSTREAM/"
 
 # An image of one layer, in a layout.
-layout() { # NAME: prints the manifest's digest
+layout() { # NAME [REF]: prints the digests of the manifest, the layer, and of a signature that refers to the manifest
     python3 - "$W/$1" "$1" "${2:-}" <<-'PY'
 	import hashlib, json, os, sys
 	root, text, name = sys.argv[1:]
@@ -21,14 +21,17 @@ layout() { # NAME: prints the manifest's digest
 	layer = put(("layer of " + text).encode(), "layer.v1.tar")
 	manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer]}
 	d = put(json.dumps(manifest).encode(), "manifest.v1+json")
+	sign = dict(manifest, artifactType="application/x-signature", subject={k: d[k] for k in ("mediaType", "digest", "size")},
+	            annotations={"signed": "by\0" + text})
+	s = put(json.dumps(sign).encode(), "manifest.v1+json")
 	d["annotations"] = {"org.opencontainers.image.ref.name": name or "1"}
-	json.dump({"schemaVersion": 2, "manifests": [d]}, open(root + "/index.json", "w"))
+	json.dump({"schemaVersion": 2, "manifests": [d, s]}, open(root + "/index.json", "w"))
 	json.dump({"imageLayoutVersion": "1.0.0"}, open(root + "/oci-layout", "w"))
-	print(d["digest"], layer["digest"])
+	print(d["digest"], layer["digest"], s["digest"])
 	PY
 }
-read -r APP LAYER < <(layout app)
-read -r OTHER OTHER_LAYER < <(layout other)
+read -r APP LAYER SIGNATURE < <(layout app)
+read -r OTHER OTHER_LAYER _ < <(layout other)
 layout upper docker.io/UPPER/app:1 >/dev/null
 
 entrepot_start "$UPSTREAM" "
@@ -66,9 +69,21 @@ get 200 "team/app/blobs/$LAYER?ns=nowhere.test" -I
 get 200 nowhere.test/team/app/tags/list
 is "$(jq -c .tags "$W/answer")" '["1"]' "the tags"
 
+say "what refers to it, by type too"
+for path in "nowhere.test/team/app/referrers/$APP" "team/app/referrers/$APP?ns=nowhere.test" \
+    "nowhere.test/team/app/referrers/$APP?n=5&artifactType=application/x-signature"; do
+    get 200 "$path"
+    is "$(jq -r '.manifests[] | .digest, .artifactType' "$W/answer" | xargs)" "$SIGNATURE application/x-signature" "$path"
+done
+get 200 "nowhere.test/team/app/manifests/$SIGNATURE"
+get 200 "nowhere.test/team/app/referrers/$APP?artifactType=application/x-other"
+is "$(jq -c .manifests "$W/answer")" "[]" "of another type"
+get 200 "nowhere.test/team/app/referrers/$SIGNATURE"
+is "$(jq -c .manifests "$W/answer")" "[]" "of what has none"
+
 say "what is not here, what is another's, what is private: 404"
 for path in nowhere.test/team/app/manifests/2 "nowhere.test/team/app/manifests/$OTHER" "nowhere.test/team/app/blobs/$OTHER_LAYER" \
-    nowhere.test/team/none/manifests/1 nowhere.test/team/none/tags/list elsewhere.test/team/app/manifests/1 "team/app/manifests/1?ns=elsewhere.test" \
+    nowhere.test/team/none/manifests/1 nowhere.test/team/none/tags/list "nowhere.test/team/none/referrers/$APP" elsewhere.test/team/app/manifests/1 "team/app/manifests/1?ns=elsewhere.test" \
     nowhere.test/TEAM/app/manifests/1 once.test/private/x/manifests/1 "private/x/tags/list?ns=once.test"; do
     get 404 "$path"
     error_is NAME_UNKNOWN
@@ -81,7 +96,7 @@ BEFORE=$(upstreams)
 curl -s -o /dev/null "http://127.0.0.1:$PORT/v2/h[1-300].test/x/manifests/1"
 is "$(metric entrepot_upstream_requests_total)" 0 "requests to registries"
 is "$(upstreams)" "$BEFORE" "upstreams"
-[ "$(metric 'entrepot_requests_total{method="GET",kind="manifest",upstream="local",result="hit"}')" = 3 ] || fail "requests are not counted"
+[ "$(metric 'entrepot_requests_total{method="GET",kind="manifest",upstream="local",result="hit"}')" = 4 ] || fail "requests are not counted"
 
 say "If-None-Match: a list, weak, any"
 for tag in '*' "\"$APP\"" "W/\"$APP\"" "\"a\", W/\"$APP\" , \"b\"" "$APP"; do

@@ -4,12 +4,16 @@
     listings.py serve PORT FOLDER    FOLDER/state (JSON, read at each request):
         fail        status of every answer, 0: as it should be
         fail_next   status of every page but the first
+        refers      what */app answers to who asks for referrers: a status, or "html" for a web page
         slow        seconds before each answer
+        slow_lists  the same, of lists of tags
         signatures  how many the image has (of 5)
     listings.py crawl URL            prints what all pages list, one entry a line; fails as a client would
 
 Repositories: */app has the referrers API (pages of 2), */old has not (404, as distribution 2.8 says it) and keeps the list in
-the tag that stands in for it; */mute answers 200 with a web page. FOLDER/log has a line a request, FOLDER/names what is what.
+the tag that stands in for it; */mute answers 200 with a web page; the pages of */ring lead in a ring; */null lists nothing as Go does;
+*/huge has all tags on one page (n of them, 100 bytes each), */lost a next page without a query.
+What it says of signatures is JSON as Go reads it, and few others: a key twice, "\\u0000" in a text. FOLDER/log has a line a request, FOLDER/names what is what.
 """
 import hashlib
 import http.client
@@ -52,17 +56,19 @@ def make_all():
     make_manifest("bare")
     for i in range(5):
         make_manifest(f"signature{i}", artifactType="application/x-odd" if i % 2 else "application/x-even",
+                      annotations={"k": "a\0b"},
                       subject=descriptor(image, data, OCI + "manifest.v1+json"))
 
 
 def referrers(digest, count):
     listed = [names[f"signature{i}"] for i in range(count)] if digest == names["image"] else []
     return [{**descriptor(d, manifests[d], OCI + "manifest.v1+json"),
-             "artifactType": json.loads(manifests[d])["artifactType"]} for d in listed]
+             "artifactType": json.loads(manifests[d])["artifactType"], "annotations": {"k": "a\0b"}} for d in listed]
 
 
 def index(entries):
-    return json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": entries}).encode()
+    text = json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": entries})
+    return ('{"schemaVersion": 1, ' + text[1:]).encode()
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
@@ -107,7 +113,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
         elif state.get("fail_next") and "at" in query:
             self.answer(state["fail_next"])
         elif m := re.fullmatch(r"/v2/(.+)/tags/list", path):
-            self.tags(m[1], query)
+            self.tags(m[1], query, state)
         elif m := re.fullmatch(r"/v2/(.+)/referrers/(.+)", path):
             self.referrers(m[1], m[2], query, state)
         elif m := re.fullmatch(r"/v2/(.+)/manifests/(.+)", path):
@@ -119,14 +125,22 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def tags(self, repo, query):
+    def tags(self, repo, query, state):
         if "none" in repo:
             self.unknown("NAME_UNKNOWN")
         elif "mute" in repo:
             self.answer(200, b"<html>", "text/html")
         elif not query.get("n", ["2"])[0].isdigit():
             self.answer(400)
+        elif "huge" in repo:
+            self.answer(200, json.dumps({"name": repo, "tags": ["%0100d" % i for i in range(int(query["n"][0]))]}).encode())
+        elif "lost" in repo:
+            self.answer(200, b'{"name": "lost", "tags": ["a"]}', headers=[("Link", '</v2/lost/page2>; rel="next"')])
+        elif "ring" in repo:
+            at = int(query.get("at", ["0"])[0])
+            self.answer(200, b'{"name": "ring", "tags": ["a"]}', headers=[("Link", f'<?at={at % 3 + 1}>; rel="next"')])
         else:
+            time.sleep(state.get("slow_lists", 0))
             tags, links = self.page(TAGS, int(query.get("n", ["2"])[0]), query)
             self.answer(200, json.dumps({"name": repo, "tags": tags}).encode(), headers=links)
 
@@ -137,6 +151,12 @@ class Registry(http.server.BaseHTTPRequestHandler):
             self.answer(200, b"<html>", "text/html")
         elif "old" in repo:
             self.answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
+        elif "null" in repo:
+            self.answer(200, b'{"schemaVersion": 2, "manifests": null}')
+        elif state.get("refers") == "html":
+            self.answer(200, b"<html>", "text/html")
+        elif state.get("refers"):
+            self.answer(state["refers"])
         else:
             listed, wanted = referrers(digest, state["signatures"]), query.get("artifactType")
             if wanted:

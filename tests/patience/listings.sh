@@ -41,6 +41,11 @@ is "$(code "$E/app/tags/list?n=x")" 400 "a page size that is none"
 is "$(code "$E/app/tags/list?n=0")" 200 "n=0"
 is "$(code "$E/none/tags/list")" 404 "a repository that there is not"
 is "$(code "$E/mute/tags/list")" 502 "a web page in place of a list"
+is "$(code "$E/huge/tags/list?n=60000")" 200 "six megabytes of tags on one page"
+is "$(jq '.tags | length' "$W/body")" 60000 "six megabytes of tags on one page"
+is "$(code "$E/huge/tags/list?n=200000")" 502 "twenty of them"
+grep -q "more than" "$W/body" || fail "unclear: $(head -c 300 "$W/body")"
+is "$(code "$E/lost/tags/list")" 502 "a list that goes on where we cannot lead"
 
 say "referrers: every page, by type, none"
 is "$(crawl "$E/app/referrers/$image")" "$all" "referrers"
@@ -50,6 +55,38 @@ is "$(code "$E/app/referrers/$image?artifactType=application/x-odd")" 200 "of on
 grep -qi '^oci-filters-applied: artifactType' "$W/head" || fail "that it is filtered is not said"
 is "$(crawl "$E/app/referrers/$bare")" "" "of an image without: $(cat "$W/crawl.err")"
 is "$(code "$E/app/referrers/$bare")" 200 "of an image without"
+
+is "$(code "$E/null/referrers/$bare")" 200 "an empty list that is null"
+
+say "what is no list, in place of one that was known: the last list, else an error"
+asked=10
+for how in '"html"' 400 406; do
+    state "{\"signatures\": 5, \"refers\": $how}"
+    asked=$((asked + 1))
+    other=sha256:$(printf %064d $asked)
+    expire
+    is "$(crawl "$E/app/referrers/$image")" "$all" "$how: referrers: $(cat "$W/crawl.err")"
+    is "$(code "$E/app/referrers/$bare")" 200 "$how: of an image without"
+    is_stale "$how"
+    is "$(code "$E/app/referrers/$other")" 502 "$how: of an image that nobody asked about"
+    state '{"signatures": 5}'
+    is "$(code "$E/app/referrers/$other")" 200 "$how is past"
+done
+state '{"signatures": 5, "fail": 400}'
+expire
+is "$(crawl "$E/app/tags/list")" "a b c d e " "400 to a question that was answered before: $(cat "$W/crawl.err")"
+state '{"signatures": 5}'
+
+say "a list that is slow says nothing about the registry"
+is "$(code "$E/lazy/app/manifests/a")" 200 "a manifest"
+is "$(code "$E/lazy/app/tags/list?n=9")" 200 "tags"
+state '{"signatures": 5, "slow_lists": 4}'
+expire
+is "$(code --max-time 3 "$E/lazy/app/tags/list?n=9")" 200 "slow: tags"
+is_stale "slow"
+is "$(code "$E/lazy/app/manifests/a")" 200 "a manifest"
+[[ $(cache_status) == fwd=* ]] || fail "the registry was not asked for a manifest meanwhile: $(cache_status)"
+state '{"signatures": 5}'
 
 say "a registry without the API: 404 for every image, and the tag that stands in for it"
 for d in "$image" "$bare" "$image"; do
@@ -84,6 +121,7 @@ last_lists() { # WHEN: what is known, all of it; what is not, an error
     is "$(jq -c .manifests "$W/body")" "[]" "$1: an image without"
     is "$(crawl "$E/app/referrers/$image?artifactType=application/x-even")" "$(name signature0) $(name signature2) $(name signature4) " \
         "$1: of a type that nobody asked for before"
+    is "$(crawl "$E/app/referrers/$image?n=50&artifactType=application/x-even" | wc -w)" 3 "$1: of a type, with a page size"
     is "$(code "$E/old/referrers/$image")" 404 "$1: no API"
     is "$(jq -r '.errors[0].code' "$W/body")" UNSUPPORTED "$1: no API"
     is "$(code "$E/old/referrers/sha256:$(printf %064d 7)")" 404 "$1: no API, an image that nobody asked about"
@@ -92,6 +130,7 @@ last_lists() { # WHEN: what is known, all of it; what is not, an error
     is "$(code "$E/old/manifests/${image/:/-}.sig")" 404 "$1: cosign's tag"
 }
 is "$(code "$E/half/app/tags/list")" 200 "the first page alone"
+for q in "" "?at=1" "?at=2" "?at=3"; do is "$(code "$E/ring/tags/list$q")" 200 "a list without an end"; done
 is "$(code "$E/half/app/manifests/a")" 200 "a tag of a repository whose list nobody asked for to the end"
 is "$(code "$E/new/app/manifests/a")" 200 "a tag of a repository whose list nobody asked for"
 for status in 500 429; do
@@ -119,6 +158,7 @@ expire
 last_lists "gone"
 is "$(code "$E/new/app/tags/list")" 502 "gone: a list that nobody asked for"
 is "$(code "$E/half/app/tags/list")" 502 "gone: half a list"
+is "$(code "$E/ring/tags/list")" 502 "gone: a list without an end"
 say "offline: what is here is all there can be where no list is known"
 ask offline on >/dev/null
 last_lists "offline"
@@ -129,6 +169,11 @@ is "$(jq -c .tags "$W/body")" "[]" "offline: n=0"
 grep -qi '^link:' "$W/head" && fail "offline: n=0 leads to a next page"
 is "$(code "$E/new/app/tags/list?n=-1")" 400 "offline: n=-1"
 is "$(code "$E/new/app/tags/list?n=2x")" 400 "offline: n=2x"
+for q in n=%zz last=%zz "last=$(printf 'a%.0s' {1..600})"; do
+    is "$(code "$E/new/app/tags/list?$q")" 400 "offline: $q"
+    is "$(code "$E/_catalog?$q")" 400 "_catalog?$q"
+done
+is "$(code "$E/new/app/tags/list?n=&last=")" 200 "offline: n and last, empty"
 is "$(code "$E/nowhere/tags/list")" 404 "offline: a repository that is not here"
 is "$(code "$E/new/app/referrers/$image")" 200 "offline: referrers that nobody asked for"
 is "$(code "$E/_catalog?n=0")" 200 "_catalog?n=0"

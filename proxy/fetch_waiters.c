@@ -1,0 +1,91 @@
+/* Who waits for a fetch, and what each is given. */
+#include "proxy/fetch_private.h"
+
+void fetch_result_clear(struct fetch_result *r)
+{
+    body_unref(r->body);
+    body_unref(r->next);
+    if (r->ingest)
+        ingest_let_go(r->ingest);
+    r->body = r->next = NULL;
+    r->ingest = NULL;
+}
+
+void fetch_waiter_free(struct waiter *w)
+{
+    free(w->path);
+    free(w->name);
+    free(w->tag);
+    free(w->listing);
+    client_unref(w->client);
+    free(w);
+}
+
+/* On the serve loop. */
+static void deliver(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->done(w->arg, &w->result);
+    fetch_result_clear(&w->result);
+    fetch_waiter_free(w);
+}
+
+void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest)
+{
+    if (!w->done) { /* nobody waits for it */
+        fetch_waiter_free(w);
+        return;
+    }
+    w->result = *r;
+    w->result.ingest = ingest;
+    if (w->result.body)
+        body_ref(w->result.body);
+    if (w->result.next)
+        body_ref(w->result.next);
+    if (ingest)
+        ingest_hold(ingest);
+    if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
+        w->result.how = HOW_COLLAPSED;
+    loop_post(w->loop, deliver, w);
+}
+
+void fetch_answer(struct fetch *f, struct ingest *ingest)
+{
+    while (!STAILQ_EMPTY(&f->waiters)) {
+        struct waiter *w = STAILQ_FIRST(&f->waiters);
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        fetch_answer_one(w, &f->result, ingest);
+    }
+}
+
+void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
+                     void (*give)(struct fetch *f, struct waiter *w))
+{
+    struct waiters all = STAILQ_HEAD_INITIALIZER(all);
+
+    STAILQ_CONCAT(&all, &f->waiters);
+    while (!STAILQ_EMPTY(&all)) {
+        struct waiter *w = STAILQ_FIRST(&all);
+        STAILQ_REMOVE_HEAD(&all, entry);
+        if (is(f, w))
+            give(f, w);
+        else
+            STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+    }
+}
+
+void fetch_begin_again(struct fetch *f UNUSED, struct waiter *w)
+{
+    fetch_again(w);
+}
+
+void fetch_answer_own(struct fetch *f, struct waiter *w)
+{
+    fetch_answer_one(w, &f->result, NULL);
+}
+
+void fetch_answer_early(struct fetch *f, struct waiter *w)
+{
+    fetch_answer_one(w, &f->early, NULL);
+}

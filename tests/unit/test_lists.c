@@ -1,0 +1,185 @@
+/* The lists that registries gave, as they are kept and found for when those cannot be asked. */
+#include "proxy/fetch_private.h"
+#include "unit.h"
+
+#include <time.h>
+
+static const struct site NOWHERE = {.host = "nowhere.test"}; /* nobody is asked */
+
+struct store {
+    struct fetchers all;
+    struct fetcher loop;
+};
+
+static struct store *store_new(void)
+{
+    struct store *s = xcalloc(1, sizeof(*s));
+
+    fetch_apis_init(&s->all);
+    s->loop.all = &s->all;
+    TAILQ_INIT(&s->loop.listings);
+    return s;
+}
+
+static void store_free(struct store *s)
+{
+    fetch_forget_listings(&s->loop);
+    fetch_apis_clear(&s->all);
+    free(s);
+}
+
+static struct fetch *ask(struct store *s, const char *listing)
+{
+    struct fetch *f = xcalloc(1, sizeof(*f));
+
+    f->fetcher = &s->loop;
+    f->site = &NOWHERE;
+    f->kind = FETCH_LISTING;
+    f->listing = xstrdup(listing);
+    f->key = xasprintf("list  nowhere.test/a %s", listing);
+    f->tags.ttl_ms = f->tags.negative_ttl_ms = 60000;
+    return f;
+}
+
+static void end(struct fetch *f)
+{
+    fetch_result_clear(&f->result);
+    free(f->listing);
+    free(f->key);
+    free(f);
+}
+
+static struct body *text_body(const char *text)
+{
+    struct body *b = body_new(strlen(text) + 1);
+
+    strcpy(b->data, text);
+    b->len = strlen(text);
+    return b;
+}
+
+static void keep(struct store *s, const char *listing, const char *page, const char *next)
+{
+    struct fetch *f = ask(s, listing);
+
+    f->result.body = text_body(page);
+    f->result.next = next ? text_body(next) : NULL;
+    fetch_note_listing(f, false);
+    end(f);
+}
+
+/* Referrers of one type, out of what has been listed of all; others' JSON, as engines read it. */
+static void test_of_one_type(void **state UNUSED)
+{
+    static const struct {
+        const char *question;
+        int count; /* -1: there is no answer */
+    } cases[] = {
+        {"referrers/sha256:1", 3},
+        {"referrers/sha256:1?artifactType=a/b", 3},
+        {"referrers/sha256:1?n=50&artifactType=a/b", 3},
+        {"referrers/sha256:1?artifactType=a/b&n=50", 3},
+        {"referrers/sha256:1?n=1&artifactType=a/b&x=y", 3},
+        {"referrers/sha256:1?n=50", -1},
+        {"referrers/sha256:1?xartifactType=a/b", -1},
+        {"referrers/sha256:2?artifactType=a/b", 1}, /* as it was asked for otherwise */
+        {"referrers/sha256:2?n=5&artifactType=a/b", 2},
+        {"referrers/sha256:3?artifactType=a/b", -1}, /* half a list */
+        {"referrers/sha256:4?artifactType=a/b", -1},
+        {"tags/list?artifactType=a/b", -1},
+    };
+    struct store *s = store_new();
+
+    keep(s, "referrers/sha256:1", "{\"manifests\":[{\"k\":\"a\\u0000b\"},{\"k\":1,\"k\":2}]}", "at=2");
+    keep(s, "referrers/sha256:1?at=2", "{\"Manifests\":[{\"k\":\"\xff\"}]}", NULL);
+    keep(s, "referrers/sha256:2", "{\"manifests\":[{}]}", NULL);
+    keep(s, "referrers/sha256:2?n=5", "{\"manifests\":[{},{}]}", NULL);
+    keep(s, "referrers/sha256:3", "{\"manifests\":[{}]}", "at=2");
+    keep(s, "tags/list", "{\"name\":\"a\",\"tags\":[]}", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fetch *f = ask(s, cases[i].question);
+        int count = -1;
+        if (fetch_use_old_listing(f) && strchr(cases[i].question, '?')) {
+            json_t *doc = json_loadb(f->result.body->data, f->result.body->len, 0, NULL);
+            count = (int)json_array_size(json_object_get(doc, "manifests"));
+            assert_null(f->result.next);
+            json_decref(doc);
+        } else if (f->result.body) {
+            count = 3;
+        }
+        if (count != cases[i].count)
+            fail_msg("%s: %d", cases[i].question, count);
+        end(f);
+    }
+    store_free(s);
+}
+
+/* Pages that lead in a ring have no end, and that is found out soon, however many there are. */
+static void test_ring(void **state UNUSED)
+{
+    enum { PAGES = 3000 };
+    struct store *s = store_new();
+    char listing[64], next[64];
+
+    for (int i = 0; i < PAGES; i++) {
+        snprintf(listing, sizeof(listing), "tags/list?at=%d", i);
+        snprintf(next, sizeof(next), "at=%d", (i + 1) % PAGES);
+        keep(s, listing, "{}", next);
+    }
+    clock_t begun = clock();
+    for (int i = 0; i < 100; i++) {
+        struct fetch *f = ask(s, "tags/list?at=0");
+        assert_true(fetch_has_listing(f));
+        assert_false(fetch_use_old_listing(f));
+        end(f);
+    }
+    assert_true(clock() - begun < 2 * CLOCKS_PER_SEC);
+    /* a list that ends in it is none, one that leads past it is one */
+    keep(s, "tags/list", "{}", "at=0");
+    struct fetch *f = ask(s, "tags/list");
+    assert_false(fetch_use_old_listing(f));
+    keep(s, "tags/list?at=2999", "{}", NULL);
+    assert_true(fetch_use_old_listing(f));
+    end(f);
+    store_free(s);
+}
+
+/* What one repository said is its own; of one that was never asked its registry's last word holds. */
+static void test_apis(void **state UNUSED)
+{
+    struct store *s = store_new();
+    struct fetch *a = ask(s, "referrers/sha256:1"), *b = ask(s, "referrers/sha256:1");
+
+    a->name = "nowhere.test/a";
+    b->name = "nowhere.test/b";
+    assert_false(fetch_api_is_known(a) || fetch_api_is_missing(a));
+    fetch_note_api(a, false);
+    assert_true(fetch_api_is_known(a) && !fetch_api_is_missing(a));
+    assert_false(fetch_api_is_known(b) || fetch_api_is_missing(b));
+    fetch_note_api(b, true);
+    assert_true(fetch_api_is_known(a) && !fetch_api_is_missing(a));
+    assert_true(!fetch_api_is_known(b) && fetch_api_is_missing(b));
+    b->name = "nowhere.test/c";
+    assert_true(!fetch_api_is_known(b) && fetch_api_is_missing(b));
+    for (int i = 0; i < 5000; i++) { /* the latest are kept */
+        _cleanup_free_ char *name = xasprintf("nowhere.test/%d", i);
+        b->name = name;
+        fetch_note_api(b, true);
+        b->name = NULL;
+    }
+    assert_false(fetch_api_is_known(a));
+    end(a);
+    end(b);
+    store_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_of_one_type),
+        cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_apis),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
