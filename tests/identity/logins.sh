@@ -20,8 +20,8 @@ entrepot_start "$R" "
   - {name: access.test, insecure: true, access: client, endpoints: ['$mirror', '$registry']}
   - {name: liar.test, insecure: true, endpoints: ['$registry']}"
 
-get() { # PATH [CURL OPTIONS]
-    code=$(curl -s -m 20 -o "$W/got" -D "$W/head" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/$1" "${@:2}")
+get() { # HOST/PATH [CURL OPTIONS]: as containerd asks, so that the challenge is the registry's
+    code=$(curl -s -m 20 -o "$W/got" -D "$W/head" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/${1#*/}?ns=${1%%/*}" "${@:2}")
 }
 gives() { # STATUS PATH [CURL OPTIONS]
     get "${@:2}"
