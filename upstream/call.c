@@ -20,7 +20,6 @@
 enum {
     ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
     DROPPED_MAX = 64 << 10, /* bytes of an answer that is not passed on */
-    GUESS_MS = 5 * 60000,   /* about as long as a pull takes */
 };
 
 void call_free(struct upstream_call *c)
@@ -83,60 +82,6 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 
 /* ---- answers ---- */
 
-bool call_has_more_endpoints(const struct upstream_call *c)
-{
-    return ((c->tried & ~c->guessed) | 1u << c->endpoint) != (1u << c->u->endpoint_count) - 1;
-}
-
-static bool is_denial(int status)
-{
-    return status == 404 || status == 401 || status == 403; /* what mirrors answer for what they do not have */
-}
-
-static bool is_last(const struct upstream_call *c)
-{
-    return c->endpoint == c->u->endpoint_count - 1;
-}
-
-bool call_may_be_elsewhere(const struct upstream_call *c)
-{
-    return is_last(c) ? c->guessed != 0 : !c->kept || call_has_more_endpoints(c);
-}
-
-/* Whether the next endpoint should be asked instead of passing this answer on. */
-static bool worth_another(const struct upstream_call *c, int status)
-{
-    if (is_denial(status))
-        return call_may_be_elsewhere(c);
-    return (status >= 500 || status == 429) && call_has_more_endpoints(c);
-}
-
-/* Mirrors that do not have a manifest which another endpoint has will not have its blobs either: those are asked for
- * them last. */
-static void guess_blobs(struct upstream_call *c, int status)
-{
-    if (status != 200 || c->u->endpoint_count == 1 || !call_is_own(c) || strncmp(c->path, "manifests/", 10) != 0)
-        return;
-    for (int n = 0; n < c->u->endpoint_count - 1; n++)
-        if (c->lacking >> n & 1)
-            lacks_note(c->u->lacks, n, c->repository, LACKS_BLOBS, GUESS_MS);
-    lacks_forget(c->u->lacks, c->endpoint, c->repository, LACKS_BLOBS);
-}
-
-/* What is known before anybody is asked: where it need not be, and where a client's login does not go. */
-static void recall_lacks(struct upstream_call *c)
-{
-    for (int n = 0; n < c->u->endpoint_count - 1; n++) {
-        if (!call_is_own(c))
-            c->barred |= c->u->endpoints[n].trusted ? 0 : 1u << n;
-        else if (lacks_has(c->u->lacks, n, c->repository, c->path))
-            c->lacking |= 1u << n;
-        else if (c->kind == BUDGET_BLOBS && lacks_has(c->u->lacks, n, c->repository, LACKS_BLOBS))
-            c->guessed |= 1u << n;
-    }
-    c->tried = c->barred | c->lacking | c->guessed;
-}
-
 /* Whether another one of our identities should. */
 static bool worth_another_identity(const struct upstream_call *c, int status)
 {
@@ -162,20 +107,22 @@ static bool take_head(void *arg, const struct transfer_response *r)
     struct upstream_call *c = arg;
 
     c->status = r->status;
+    if (r->status >= 400)
+        call_begin_refusal(c, r);
     c->again = has_to_say_ns(c, r);
     if (c->again)
         return true;
     c->answering = call_wants_login(c, r);
     c->undecided = call_may_be_expired(c, r);
     if (c->answering || c->undecided || worth_another_identity(c, r->status) ||
-        call_may_change_identity(c, r->status) || worth_another(c, r->status))
-        return true; /* its body is dropped, take_end() goes on */
+        call_may_change_identity(c, r->status) || call_worth_another(c, r->status))
+        return true; /* its body is dropped, call_take_end() goes on */
     if (call_is_own(c) && c->identity > 0 && r->status < 400)
         identity_accepted(c->u, c->endpoint, c->own);
     if (c->kept && r->status >= 400)
         return true; /* call_end() has a better one */
     c->delivering = true;
-    guess_blobs(c, r->status);
+    call_guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
 
@@ -226,29 +173,6 @@ void call_next_endpoint(struct upstream_call *c)
     begin_anew(c);
 }
 
-/* This endpoint does not have it. */
-static void note_lack(struct upstream_call *c)
-{
-    c->lacking |= 1u << c->endpoint;
-    if (!is_last(c) && call_is_own(c))
-        lacks_note(c->u->lacks, c->endpoint, c->repository, c->path, c->lack_ms);
-}
-
-void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
-{
-    note_lack(c);
-    if (is_last(c) && !c->kept) {
-        c->kept = xcalloc(1, sizeof(*c->kept));
-        c->kept->response = *r;
-        c->kept->response.link = NULL; /* the transfer's */
-        if (err)
-            c->kept->err = *err;
-        else
-            call_read_refusal(c, &c->kept->response);
-    }
-    call_next_endpoint(c);
-}
-
 void call_next_identity(struct upstream_call *c)
 {
     c->owns |= 1u << c->own;
@@ -265,19 +189,20 @@ static void end_with(struct upstream_call *c, const struct transfer_response *r,
 {
     struct transfer_response last = *r;
 
-    if (!err && is_denial(r->status) && r->status != 404)
+    if (!err && call_is_denial(r->status) && r->status != 404)
         call_pass_challenge(c, &last);
     if (!err && c->undecided && c->on_head && !c->kept)
         c->on_head(c->arg, &last);
     call_end(c, &last, !err && last.status == 401 && c->refusal_of_own ? c->refusal_of_own : err);
 }
 
-static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+void call_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct upstream_call *c = arg;
     bool before_body = !c->delivering;
 
     count_bytes(c);
+    call_end_refusal(c);
     c->transfer = NULL;
     if (err && (c->status >= 400 || c->again))
         err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
@@ -306,17 +231,18 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         call_change_identity(c, NULL);
         return;
     }
-    if (before_body && ((is_passing(err) && call_has_more_endpoints(c)) || (!err && worth_another(c, r->status)))) {
+    if (before_body &&
+        ((is_passing(err) && call_has_more_endpoints(c)) || (!err && call_worth_another(c, r->status)))) {
         log_debug("%s: %s: %s, trying the next endpoint", c->u->name, c->u->endpoints[c->endpoint].url,
                   err ? err->msg : "not available");
-        if (!err && is_denial(r->status))
+        if (!err && call_is_denial(r->status))
             call_go_elsewhere(c, r, NULL);
         else
             call_next_endpoint(c);
         return;
     }
-    if (c->kept && !err && is_denial(r->status))
-        note_lack(c);
+    if (c->kept && !err && call_is_denial(r->status))
+        call_note_lack(c);
     end_with(c, r, err);
 }
 
@@ -346,7 +272,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .stall_timeout_ms = u->stall_timeout_ms,
         .on_head = take_head,
         .on_data = take_data,
-        .on_done = take_end,
+        .on_done = call_take_end,
         .arg = c,
     };
 
@@ -463,7 +389,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->on_done = req->on_done;
     c->arg = req->arg;
     c->lack_ms = req->lack_ms;
-    recall_lacks(c);
+    call_recall_lacks(c);
     c->endpoint = choose(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;

@@ -61,10 +61,12 @@ struct upstream_call {
     struct challenge challenge;
     int64_t counted;
     /* call_story.c */
-    int status;               /* of the answer that is coming in; 0: none yet */
-    char *sent;               /* Authorization */
-    struct buf refusal;       /* the body of an answer of 400 or more */
-    char *why[ENDPOINTS_MAX]; /* what went wrong with each that was asked */
+    int status;                        /* of the answer that is coming in; 0: none yet */
+    char *sent;                        /* Authorization */
+    struct buf refusal;                /* the body of an answer of 400 or more */
+    struct transfer_response *refused; /* its head */
+    struct event *enough;              /* its text has been waited for */
+    char *why[ENDPOINTS_MAX];          /* what went wrong with each that was asked */
 };
 
 /* ---- call.c ---- */
@@ -80,7 +82,6 @@ void call_next_endpoint(struct upstream_call *c);
 bool call_may_be_elsewhere(const struct upstream_call *c);
 void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 void call_next_identity(struct upstream_call *c);
-bool call_has_more_endpoints(const struct upstream_call *c);
 /* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */
 void call_count_answer(struct upstream_call *c, const struct transfer_response *r, bool answered);
 /* Tells the caller, and frees. */
@@ -94,6 +95,9 @@ void call_story_clear(struct upstream_call *c);
 void call_remember_sent(struct upstream_call *c, const char *authorization);
 /* A piece of the body of an answer of 400 or more; false: that is enough of it. */
 bool call_take_refusal(struct upstream_call *c, const void *data, size_t len);
+/* An answer of 400 or more has begun: its text is not waited for longer than it is worth. And it has ended. */
+void call_begin_refusal(struct upstream_call *c, const struct transfer_response *r);
+void call_end_refusal(struct upstream_call *c);
 /* Why this endpoint did not do; call_note_answer() tells by what came of the request, and notes nothing if it is well.
  * Other requests, which may be other clients', are told what is wrong with the endpoint, and nothing of what it said. */
 void call_note(struct upstream_call *c, const char *why);
@@ -102,6 +106,26 @@ void call_note_answer(struct upstream_call *c, const struct transfer_response *r
 void call_read_refusal(const struct upstream_call *c, struct transfer_response *r);
 /* Adds to a failure what went wrong with each endpoint. */
 void call_tell(struct upstream_call *c, struct transfer_response *r, const struct err *err);
+
+/* The transfer has ended, or enough of it has come. */
+void call_take_end(void *arg, const struct transfer_response *r, const struct err *err);
+
+/* ---- call_elsewhere.c ---- */
+
+/* What mirrors answer for what they do not have. */
+static inline bool call_is_denial(int status)
+{
+    return status == 404 || status == 401 || status == 403;
+}
+
+bool call_has_more_endpoints(const struct upstream_call *c);
+/* Whether the next endpoint should be asked instead of passing this answer on. */
+bool call_worth_another(const struct upstream_call *c, int status);
+/* What is known before anybody is asked. */
+void call_recall_lacks(struct upstream_call *c);
+/* This endpoint has answered so: it does not have it; where its blobs will be. */
+void call_note_lack(struct upstream_call *c);
+void call_guess_blobs(struct upstream_call *c, int status);
 
 /* ---- call_login.c ---- */
 

@@ -7,10 +7,16 @@
 #include "upstream/refusal.h"
 #include "upstream/url.h"
 
+#include <event2/event.h>
 #include <string.h>
+
+enum { REFUSAL_MS = 2000 };
 
 void call_story_clear(struct upstream_call *c)
 {
+    if (c->enough)
+        event_free(c->enough);
+    free(c->refused);
     buf_free(&c->refusal);
     secret_free(c->sent);
     for (int i = 0; i < ENDPOINTS_MAX; i++)
@@ -31,6 +37,33 @@ bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
 
     buf_add(&c->refusal, data, MIN(len, room));
     return len <= room;
+}
+
+/* A text that trickles would keep the client from its answer, and the next endpoint from being asked. */
+static void take_enough(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct upstream_call *c = arg;
+    const struct transfer_response head = *c->refused;
+
+    transfer_cancel(c->transfer);
+    call_take_end(c, &head, NULL);
+}
+
+void call_begin_refusal(struct upstream_call *c, const struct transfer_response *r)
+{
+    if (!c->refused)
+        c->refused = xmalloc(sizeof(*c->refused));
+    *c->refused = *r;
+    c->refused->link = NULL; /* the transfer's */
+    if (!c->enough)
+        c->enough = event_new(loop_base(c->loop), -1, 0, take_enough, c);
+    event_add(c->enough, &(struct timeval){.tv_sec = REFUSAL_MS / 1000});
+}
+
+void call_end_refusal(struct upstream_call *c)
+{
+    if (c->enough)
+        event_del(c->enough);
 }
 
 void call_read_refusal(const struct upstream_call *c, struct transfer_response *r)
