@@ -53,8 +53,8 @@ bool err_errno(struct err *err, enum err_code code, const char *fmt, ...) PRINTF
 bool err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Puts more behind the message; always returns false. However a message gets too long, it is cut between characters. */
 bool err_append(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Whether upstream could not be asked, or its answer is of no use: it says nothing about what was asked for, what is kept
- * may be served, and later it may be different. */
+/* Whether upstream could not be asked, or its answer is of no use: it says nothing about what was asked for, what is
+ * kept may be served, and later it may be different. */
 bool err_is_passing(const struct err *err);
 /* A short word for the code, for logs and JSON. */
 const char *err_name(enum err_code code);

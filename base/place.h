@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 
-/* A folder that is made if it is absent: it, or the nearest folder above it that exists, can be written. Errors: ERR_IO,
- * with what is in the way and what to do. */
+/* A folder that is made if it is absent: it, or the nearest folder above it that exists, can be written. Errors:
+ * ERR_IO, with what is in the way and what to do. */
 bool place_check_folder(const char *path, struct err *err);
 /* So can what is in it already, down to the files of its subfolder `inner`: a run as another user leaves files of that
  * user behind. */

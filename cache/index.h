@@ -16,8 +16,8 @@
  *
  * Invariants: a row in `parent` exists exactly for each 'c' row of `child`, each row of `tag` and each pin of one, so
  * the reference count of a blob is the number of its parents; `idle` has one row for each stored blob without parents,
- * `rank` one for each stored manifest that a tag holds and no pin; whatever a stored manifest holds has a row in `link` for
- * each one that the manifest has; meta's bytes are the sum over `blob`.
+ * `rank` one for each stored manifest that a tag holds and no pin; whatever a stored manifest holds has a row in `link`
+ * for each one that the manifest has; meta's bytes are the sum over `blob`.
  *
  * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
  * syncs once, then completes every caller. Readers may be on any thread; each keeps a read transaction that is reset
@@ -35,10 +35,10 @@ struct index_txn;
 /* Changes with every change of a row's form or of an invariant; upgrade.c makes each one from the one before. */
 enum { INDEX_SCHEMA = 3, INDEX_SCHEMA_OLDEST = 2 };
 
-/* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default. More
- * than half of it unused: it is written anew without that. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged: it can
- * be made anew), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a newer
- * schema). */
+/* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
+ * More than half of it unused: it is written anew without that. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged:
+ * it can be made anew), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a
+ * newer schema). */
 struct index *index_open(const char *dir, size_t map_size, struct err *err);
 /* The schema that it had when it was opened; of an index that is new, INDEX_SCHEMA. */
 uint32_t index_schema(const struct index *index);

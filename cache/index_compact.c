@@ -1,5 +1,5 @@
-/* LMDB gives pages that are free to later transactions, never back to the disk: after a great collection the file stays as
- * large as it was. At a start with more than half of it free it is copied without that.
+/* LMDB gives pages that are free to later transactions, never back to the disk: after a great collection the file stays
+ * as large as it was. At a start with more than half of it free it is copied without that.
  *
  * A crash leaves the old file or the new one: the copy is made beside it, synced, and renamed over it.
  */

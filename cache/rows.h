@@ -125,15 +125,16 @@ void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
 
 /* How a repository proved to contain a blob: it sent the bytes, its registry said so, or a manifest of it names it. */
 enum proof { PROOF_BYTES = 'b', PROOF_WORD = 'w', PROOF_NAMED = 'n' };
-/* `repo` has proved to contain the blob, at `now` (seconds), and so whatever it names if it is a manifest that is here. */
+/* `repo` has proved to contain the blob, at `now` (seconds), and so whatever it names if it is a manifest that is here.
+ */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
                struct err *err);
 /* Whether some repository of this registry has sent its bytes: then the registry's word about its others is good, too.
  */
 bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d);
-/* Whether the repository may be believed to contain the blob. For a private blob a manifest that names it is not enough:
- * it takes the bytes, or the word of a registry that has sent them; for anybody can write a manifest that names a digest,
- * and run a registry that says yes. One row, however many hold the blob. */
+/* Whether the repository may be believed to contain the blob. For a private blob a manifest that names it is not
+ * enough: it takes the bytes, or the word of a registry that has sent them; for anybody can write a manifest that names
+ * a digest, and run a registry that says yes. One row, however many hold the blob. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
 
 /* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
@@ -167,7 +168,8 @@ bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 
-/* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is known.
+/* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is
+ * known.
  */
 bool rows_find_repo(struct index_txn *t, const struct digest *d, char name[REF_NAME_MAX + 1]);
 

@@ -1,6 +1,7 @@
 /* Which repositories have proved to contain a blob. That is looked up by what is asked, one row for a repository and a
- * digest, however many manifests hold the blob: whatever a manifest names is linked to each repository that the manifest
- * is linked to, when either comes (PROOF_NAMED). A link exists while its blob is stored or somebody holds it. */
+ * digest, however many manifests hold the blob: whatever a manifest names is linked to each repository that the
+ * manifest is linked to, when either comes (PROOF_NAMED). A link exists while its blob is stored or somebody holds it.
+ */
 #include "cache/rows.h"
 #include "cache/rows_codec.h"
 

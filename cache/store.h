@@ -7,7 +7,7 @@
  *     <path>/ingest/<alg>-<hex>.part  blobs on their way in
  *     <path>/ingest/<alg>-<hex>.import  the same, from an archive (import.h)
  *     <path>/quarantine/<alg>-<hex>   what did not match its digest, a few of them, for whoever wants to look
- *     <path>/quarantine/<alg>-<hex>.lost  a note: this blob was here, was damaged or lost, and may have to be fetched again
+ *     <path>/quarantine/<alg>-<hex>.lost  a note: this blob was here, was damaged or lost, and may be fetched again
  *
  * A blob file appears only by rename(2), after its digest was verified and its data synced; it never changes
  * afterwards, so an open file stays right even when GC unlinks it. Any thread; functions that sync say so and are for
@@ -51,8 +51,8 @@ void store_empty_trash(struct store *store);
 /* Moves a blob's file that does not match its digest to quarantine/ (the oldest there goes when there are many), if it
  * still is the file with this inode. */
 bool store_quarantine_blob(struct store *store, const struct digest *d, uint64_t inode, struct err *err);
-/* The note that a blob was here, as a manifest or not, from this repository (full name; "" nobody knows), and is lost. It
- * stays until somebody who sees the blob here again, or needed no more, forgets it (gc/scrub.h). */
+/* The note that a blob was here, as a manifest or not, from this repository (full name; "" nobody knows), and is lost.
+ * It stays until somebody who sees the blob here again, or needed no more, forgets it (gc/scrub.h). */
 void store_note_lost(struct store *store, const struct digest *d, bool manifest, const char *repo);
 bool store_is_lost(struct store *store, const struct digest *d);
 bool store_read_lost(struct store *store, const struct digest *d, bool *manifest, char repo[REF_NAME_MAX + 1]);

@@ -37,7 +37,8 @@ struct archive_files {
     int fd;           /* of a file without a name, or of stdin; -1 */
 };
 
-/* Looks at everything; "-": stdin. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive), ERR_TOO_LARGE. */
+/* Looks at everything; "-": stdin. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive),
+ * ERR_TOO_LARGE. */
 bool archive_list(struct archive_files *a, const char *path, struct err *err);
 void archive_files_free(struct archive_files *a);
 /* By name, through links; NULL: there is none. */

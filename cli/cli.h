@@ -51,9 +51,9 @@ struct cli_syntax {
     void *arg;
 };
 
-/* Reads the words after the command: its own options, and those that all who ask the daemon have (`o` NULL: it does not):
- * "--socket X", "--json", ...; "--help" always. Returns -1 to go on, else the status to exit with; what is wrong has been
- * said. */
+/* Reads the words after the command: its own options, and those that all who ask the daemon have (`o` NULL: it does
+ * not): "--socket X", "--json", ...; "--help" always. Returns -1 to go on, else the status to exit with; what is wrong
+ * has been said. */
 int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv);
 /* Each a `word` of a struct cli_syntax. The only one; arg is a const char *[1], NULL at first. */
 bool cli_take_word(void *arg, const char *word, struct err *err);
@@ -63,8 +63,8 @@ bool cli_is_reference(const char *text, struct err *err);
 /* Says what was wrong, and the usage's first paragraph on one line; returns EXIT_USAGE. */
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* A whole command that posts the references it was given, or what `resolve` (may be NULL) makes of them: prints a line "<done> REF" for each in the answer's array
- * `done`, then what `print` (may be NULL) makes of the answer. */
+/* A whole command that posts the references it was given, or what `resolve` (may be NULL) makes of them: prints a line
+ * "<done> REF" for each in the answer's array `done`, then what `print` (may be NULL) makes of the answer. */
 int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
                        bool (*resolve)(const struct cli_options *o, json_t *references, struct err *err),
                        void (*print)(const json_t *answer));

@@ -13,8 +13,8 @@ enum { ANSWER_MAX = 64 << 20, CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 600 };
 
 /* ---- the admin socket ---- */
 
-/* Where the daemon listens: what an option says, else the environment, else where a service puts it or its configuration.
- * NULL: the configuration cannot be read. */
+/* Where the daemon listens: what an option says, else the environment, else where a service puts it or its
+ * configuration. NULL: the configuration cannot be read. */
 static char *find_socket(const struct cli_options *o, struct err *err)
 {
     const char *env = getenv("ENTREPOT_SOCKET");

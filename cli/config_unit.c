@@ -1,5 +1,5 @@
-/* What systemd lets entrepot.service write, asked over the system's bus. No failure is an error: there may be no systemd
- * here. */
+/* What systemd lets entrepot.service write, asked over the system's bus. No failure is an error: there may be no
+ * systemd here. */
 #include "cli/config_user.h"
 
 #include <pwd.h>

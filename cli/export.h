@@ -41,7 +41,8 @@ struct export_job {
 bool export_find_place(struct export_place *p, const char *output, struct err *err);
 void export_place_free(struct export_place *p);
 
-/* Writes all of it. Errors: ERR_BUSY (another export to the same place), ERR_IO, ERR_NO_SPACE, ERR_DIGEST, what the daemon says. */
+/* Writes all of it. Errors: ERR_BUSY (another export to the same place), ERR_IO, ERR_NO_SPACE, ERR_DIGEST, what the
+ * daemon says. */
 bool export_to_dir(struct export_job *job, struct err *err);
 bool export_to_tar(struct export_job *job, struct err *err);
 

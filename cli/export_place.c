@@ -1,5 +1,5 @@
-/* Where an export goes: a folder, a file that gets its name when it is whole, or what is no file and is written to as it
- * comes. */
+/* Where an export goes: a folder, a file that gets its name when it is whole, or what is no file and is written to as
+ * it comes. */
 #include "cli/export.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* What a layout has about its images: signatures and other referrers, by their subject or by the tags of cosign. They go
- * with their image. */
+/* What a layout has about its images: signatures and other referrers, by their subject or by the tags of cosign. They
+ * go with their image. */
 #include "cli/import_private.h"
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)

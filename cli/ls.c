@@ -52,8 +52,8 @@ static void print(const json_t *images)
     cli_table_print(&table);
 }
 
-/* Whether an image belongs to what was asked for: a digest narrows it down to the images that have it, whatever they are
- * listed as. Where there is one, a tag beside it says nothing more, as for inspect and export. */
+/* Whether an image belongs to what was asked for: a digest narrows it down to the images that have it, whatever they
+ * are listed as. Where there is one, a tag beside it says nothing more, as for inspect and export. */
 static bool is_wanted(const json_t *image, const struct ref *want, bool tag_given)
 {
     const char *has = cli_text(image, "digest");

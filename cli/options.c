@@ -1,4 +1,5 @@
-/* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`. */
+/* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`.
+ */
 #include "cli/cli.h"
 
 #include "base/buf.h"

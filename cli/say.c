@@ -1,4 +1,5 @@
-/* Where all that a command prints goes out: what came from outside can neither drive the terminal nor make up a line. */
+/* Where all that a command prints goes out: what came from outside can neither drive the terminal nor make up a line.
+ */
 #include "cli/cli.h"
 
 #include "base/clock.h"
@@ -9,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Why stdout's first write failed. Later calls leave something else in errno, and the stream knows only that it failed. */
+/* Why stdout's first write failed. Later calls leave something else in errno, and the stream knows only that it failed.
+ */
 static int first_fault;
 
 static void write_out(FILE *to, const char *data, size_t len)

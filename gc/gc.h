@@ -76,7 +76,8 @@ bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *r
 /* Drops one tag (or a manifest pulled by digest) and what only it held, whatever its age. Waits. Errors: ERR_NOT_FOUND,
  * ERR_INVALID (it is pinned). */
 bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_report *report, struct err *err);
-/* Whether gc_remove() or gc_pin() would find the name, so that a request of several does all or nothing. Errors: theirs. */
+/* Whether gc_remove() or gc_pin() would find the name, so that a request of several does all or nothing. Errors:
+ * theirs. */
 enum gc_wish { GC_REMOVE, GC_PIN, GC_UNPIN };
 bool gc_check(struct gc *gc, enum gc_wish wish, const char *repo, const char *tag, const struct digest *digest,
               struct err *err);

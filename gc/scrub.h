@@ -1,8 +1,8 @@
 /* scrub.h - looking whether the disk kept what it was given: every blob is hashed again, every reference counted again.
  *
- * What is damaged is put aside at once and, when wanted, fetched again, as is what an earlier run, or anything else, has
- * found damaged or missing and what is still needed (store_note_lost()); what the index has wrong about itself is put
- * right when wanted. Runs on the caller's thread, beside everything else; one at a time.
+ * What is damaged is put aside at once and, when wanted, fetched again, as is what an earlier run, or anything else,
+ * has found damaged or missing and what is still needed (store_note_lost()); what the index has wrong about itself is
+ * put right when wanted. Runs on the caller's thread, beside everything else; one at a time.
  */
 #ifndef ENTREPOT_GC_SCRUB_H
 #define ENTREPOT_GC_SCRUB_H

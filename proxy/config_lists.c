@@ -1,6 +1,6 @@
 /* `credentials` may be one mapping, or a list of them; an entry of `endpoints` a URL, or a mapping. libcyaml knows one
- * form for a key: before it reads the text, the mapping is made a list of one, the URL a mapping {url: URL}. What it says about lines is of no concern, we find those in the text as it was written
- * (config_line.c). */
+ * form for a key: before it reads the text, the mapping is made a list of one, the URL a mapping {url: URL}. What it
+ * says about lines is of no concern, we find those in the text as it was written (config_line.c). */
 #include "proxy/config_yaml.h"
 
 #include <string.h>

@@ -93,7 +93,8 @@ struct yaml_config {
 /* Parses; errors name line and key. The result is freed with config_yaml_free(); NULL in *out for an empty document. */
 bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err);
 void config_yaml_free(struct yaml_config *y);
-/* The same text with every upstream's credentials as a list, and every endpoint as a mapping. False if it is not YAML. */
+/* The same text with every upstream's credentials as a list, and every endpoint as a mapping. False if it is not YAML.
+ */
 bool config_yaml_make_lists(const char *text, size_t len, struct buf *out);
 /* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"), the nth (from 0) of that name;
  * if it is not there, the line of the nearest thing around it. For messages. */

@@ -1,9 +1,10 @@
 /* fetch.h - getting what is not here, or not known to be fresh.
  *
  * A serve loop hands a request over; the fetch loop that its key belongs to looks whether the same is under way already
- * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_look.c, fetch_listing.c),
- * and sends each waiter its result. The key of a blob is its digest alone, of a manifest the repository and the
- * reference; a key always belongs to the same loop, so that no lock is needed to have each thing fetched once.
+ * (then the request joins it), goes through named steps (fetch_manifest.c, fetch_blob.c, fetch_look.c,
+ * fetch_listing.c), and sends each waiter its result. The key of a blob is its digest alone, of a manifest the
+ * repository and the reference; a key always belongs to the same loop, so that no lock is needed to have each thing
+ * fetched once.
  *
  * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also when the client is gone
  * meanwhile.
@@ -94,7 +95,8 @@ bool fetchers_is_offline(const struct fetchers *all);
 bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site);
 /* "referrers/sha256:…", a listing; the caller frees. */
 char *fetch_referrers_path(const struct digest *subject);
-/* What comes after "referrers/": the digest, and a query if there is one. NULL: it is another kind of path. Borrowed. */
+/* What comes after "referrers/": the digest, and a query if there is one. NULL: it is another kind of path. Borrowed.
+ */
 const char *fetch_referrers_subject(const char *path);
 /* Gives back what a result refers to. */
 void fetch_result_clear(struct fetch_result *r);

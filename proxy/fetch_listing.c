@@ -7,8 +7,8 @@
  *
  * A registry without the referrers API says 404 to whoever asks for referrers, and so do we, warm, cold and offline:
  * clients then take the tag that stands in for it (distribution-spec, "Unavailable Referrers API"), which is served,
- * and kept fresh, as any tag. To answer 200 in the registry's place would do harm: who pushes a signature asks this page
- * whether the registry keeps the list, and leaves the tag alone if it does.
+ * and kept fresh, as any tag. To answer 200 in the registry's place would do harm: who pushes a signature asks this
+ * page whether the registry keeps the list, and leaves the tag alone if it does.
  *
  * While it can be asked it is asked about every image: there are registries that say 404 of images to which nothing
  * refers, and a list of what signs others must not be lost over that.
@@ -92,8 +92,8 @@ static bool names_something_unknown(const struct transfer_response *r)
     return strcmp(r->code, "NAME_UNKNOWN") == 0 || strcmp(r->code, "MANIFEST_UNKNOWN") == 0;
 }
 
-/* Whether it has listed what refers to some image of this repository: then what else comes in place of a list (a page of
- * a gateway, a refusal of the question) is a failure, and no sign that there are no lists. */
+/* Whether it has listed what refers to some image of this repository: then what else comes in place of a list (a page
+ * of a gateway, a refusal of the question) is a failure, and no sign that there are no lists. */
 static bool had_api(const struct fetch *f)
 {
     return fetch_has_listing(f) || fetch_api_is_known(f);

@@ -1,7 +1,7 @@
-/* Lists that registries gave: the pages of tags/list and referrers, each under the question that was asked, until memory
- * is short. Fresh for as long as a tag of the repository; after that they are what is given while upstream cannot be
- * asked, and then only if all the pages that follow are kept, too: a list must not end in an error half way, nor look
- * complete when it is not. Pages of one list belong to the same fetch loop (fetch_begin()).
+/* Lists that registries gave: the pages of tags/list and referrers, each under the question that was asked, until
+ * memory is short. Fresh for as long as a tag of the repository; after that they are what is given while upstream
+ * cannot be asked, and then only if all the pages that follow are kept, too: a list must not end in an error half way,
+ * nor look complete when it is not. Pages of one list belong to the same fetch loop (fetch_begin()).
  *
  * And which repositories have the referrers API, which is for all loops. */
 #include "proxy/fetch_private.h"

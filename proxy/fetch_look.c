@@ -53,7 +53,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
     return f->attempts == BY_HEAD || !is_good(r);
 }
 
-/* Whether a registry's answer shows that the blob that is here is this repository's; of private content, only bytes do. */
+/* Whether a registry's answer shows that the blob that is here is this repository's; of private content, only bytes do.
+ */
 static bool is_proof(const struct fetch *f)
 {
     return f->hit.stored && !fetch_needs_bytes(f, &f->hit);

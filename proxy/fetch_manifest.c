@@ -277,8 +277,8 @@ static uint32_t cost_ms(const struct fetch *f)
     return (uint32_t)(clock_mono_ms() - f->started_ms) + (f->response.ratelimit_remaining >= 0 ? RATE_LIMITED_MS : 0);
 }
 
-/* Upstream's word if it is one, else what the document calls itself, else what it looks like: OCI manifests need not say
- * (image-spec manifest.md, "mediaType"), Docker's do. */
+/* Upstream's word if it is one, else what the document calls itself, else what it looks like: OCI manifests need not
+ * say (image-spec manifest.md, "mediaType"), Docker's do. */
 static const char *type_of(const struct fetch *f, const struct manifest *m)
 {
     const char *said = f->response.content_type;

@@ -1,7 +1,7 @@
-/* Whose token a private blob can be resumed with. A client's may end while a long layer arrives; by then the same client
- * has mostly asked for something else with a newer one, or another client reads the same repository. While a private
- * blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has refused
- * is not tried again. Identities are forgotten when the last such fetch ends.
+/* Whose token a private blob can be resumed with. A client's may end while a long layer arrives; by then the same
+ * client has mostly asked for something else with a newer one, or another client reads the same repository. While a
+ * private blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has
+ * refused is not tried again. Identities are forgotten when the last such fetch ends.
  */
 #include "proxy/fetch_private.h"
 

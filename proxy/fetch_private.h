@@ -179,8 +179,8 @@ static inline bool fetch_is_no_word(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
 }
-/* A web page with status 200: what login pages, captive portals and servers with one page for everything answer. It is no answer
- * about what was asked for, unless the digest beside it says that it is. fetch_refused.c */
+/* A web page with status 200: what login pages, captive portals and servers with one page for everything answer. It is
+ * no answer about what was asked for, unless the digest beside it says that it is. fetch_refused.c */
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 /* fetch_refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
@@ -190,8 +190,8 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
 void fetch_waiter_free(struct waiter *w);
 /* Lets a request come in anew, on this loop. */
 void fetch_again(struct waiter *w);
-/* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like them;
- * the others stay, in their order. */
+/* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like
+ * them; the others stay, in their order. */
 void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
                      void (*give)(struct fetch *f, struct waiter *w));
 void fetch_begin_again(struct fetch *f, struct waiter *w);

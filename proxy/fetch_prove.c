@@ -2,8 +2,8 @@
  *
  *   prove ─┬ 200 ─────────────────────────────▶ linked: deliver (manifests), done (blobs: served from the store)
  *          ├ no HEAD, or a wrong one ─────────▶ ask: the bytes are a proof
- *          ├ nobody can be asked, and the index is being made anew ─▶ after a moment, lookup: a manifest that names it may
- *          │                                                          have been found among the files meanwhile
+ *          ├ nobody can be asked, and the index is being made anew ─▶ after a moment, lookup: a manifest that names it
+ *          │                                                          may have been found among the files meanwhile
  *          └ else ────────────────────────────▶ fail
  */
 #include "proxy/fetch_private.h"

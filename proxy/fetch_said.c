@@ -1,5 +1,5 @@
-/* What upstream said it does not have, and is not asked for again for a while. Each fetch loop keeps its own, of the keys
- * that belong to it. */
+/* What upstream said it does not have, and is not asked for again for a while. Each fetch loop keeps its own, of the
+ * keys that belong to it. */
 #include "proxy/fetch_private.h"
 
 #include "base/clock.h"

@@ -172,8 +172,8 @@ void http_conn_finish(struct http_conn *c)
 
 /* ---- events ---- */
 
-/* The client has said all it will say. It may still want its answers (RFC 9112 §9.6); but hardly anybody half-closes, and
- * who has closed altogether looks the same: is_gone() waits a little. */
+/* The client has said all it will say. It may still want its answers (RFC 9112 §9.6); but hardly anybody half-closes,
+ * and who has closed altogether looks the same: is_gone() waits a little. */
 static void end_of_input(struct http_conn *c)
 {
     c->eof = true;
@@ -279,8 +279,8 @@ void http_server_attach(struct http_server *s, struct bufferevent *bev, const vo
 
 /* ---- patience ---- */
 
-/* Nobody may be there any more, and nothing that is written tells: the answer is waited for. nginx takes the end of input
- * for the end of the client at once. */
+/* Nobody may be there any more, and nothing that is written tells: the answer is waited for. nginx takes the end of
+ * input for the end of the client at once. */
 static bool is_gone(const struct http_conn *c, int64_t now)
 {
     bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended &&

@@ -2,9 +2,9 @@
  *
  * docker, podman and skopeo look at the answer to /v2/ to learn where tokens come from; containerd takes a registry's
  * own challenge from the answer to any request. For the former, /v2/ names GET /token of this listener. Whoever brings
- * name and password there gets a token that stands for them at the one registry they are for (client.h), for a while, in
- * memory only; whoever brings none gets one that stands for nobody. What they may read is decided by the registry, when
- * they ask for something (grant.h).
+ * name and password there gets a token that stands for them at the one registry they are for (client.h), for a while,
+ * in memory only; whoever brings none gets one that stands for nobody. What they may read is decided by the registry,
+ * when they ask for something (grant.h).
  *
  * Any thread.
  */
@@ -25,7 +25,8 @@ char *login_issue(struct login *l, struct client *c);
 /* The registry that a login is for which does not say it, now, and from now on. "": none. */
 void login_get_for(struct login *l, char registry[REF_HOST_MAX + 1]);
 void login_set_for(struct login *l, const char *registry);
-/* Whom a token stands for; the caller unrefs. NULL: it is none of ours. One of ours that has ended stands for nobody. */
+/* Whom a token stands for; the caller unrefs. NULL: it is none of ours. One of ours that has ended stands for nobody.
+ */
 struct client *login_find(struct login *l, const char *token);
 
 #endif

@@ -8,8 +8,9 @@
  *
  * The registry comes from, first that applies: query ns=HOST (the same host may stand before the name, too); a host as
  * the first component of <name>; the Host header, if it names an upstream; docker.io. Of a registry that is not
- * configured there is what the cache has (sites.h). A listener of one upstream is for that, whatever else a request says:
- * ns= must say the same, its host may stand before the name, and another host there is a part of the name. Any thread.
+ * configured there is what the cache has (sites.h). A listener of one upstream is for that, whatever else a request
+ * says: ns= must say the same, its host may stand before the name, and another host there is a part of the name. Any
+ * thread.
  */
 #ifndef ENTREPOT_PROXY_ROUTE_H
 #define ENTREPOT_PROXY_ROUTE_H

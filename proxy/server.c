@@ -207,7 +207,8 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-/* What can change while we run: the log, `offline`, clients.login_for. Everything else is said to need a restart, if it changed. */
+/* What can change while we run: the log, `offline`, clients.login_for. Everything else is said to need a restart, if it
+ * changed. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;

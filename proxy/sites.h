@@ -31,8 +31,8 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
 void sites_free(struct sites *all);
 /* NULL if the host is not configured, or there are too many sites. */
 const struct site *sites_find(struct sites *all, const char *host);
-/* "nexus.test:8083" becomes "nexus.test" if it is an endpoint of the upstream of that name, and no upstream itself: engines
- * that name a registry with its port mean the same as those that cannot. */
+/* "nexus.test:8083" becomes "nexus.test" if it is an endpoint of the upstream of that name, and no upstream itself:
+ * engines that name a registry with its port mean the same as those that cannot. */
 void sites_name_alias(const struct sites *all, char *host);
 /* The local site, if the cache has something of this repository and everybody may read it; else NULL. `name` is a full
  * name. Nothing is made or kept for names that clients make up. */

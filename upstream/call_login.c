@@ -38,8 +38,8 @@ static void set_usual_scope(const struct upstream_call *c, struct challenge *ch)
     snprintf(ch->scope, sizeof(ch->scope), "%s", usual);
 }
 
-/* A client's password is for the registry itself (its requests pass mirrors over) and for its token service, not for another
- * registry that a challenge names. */
+/* A client's password is for the registry itself (its requests pass mirrors over) and for its token service, not for
+ * another registry that a challenge names. */
 static bool is_kept_from(const struct upstream_call *c, const char *url)
 {
     return call_is_clients(c) && c->client.secret && c->u->may_have_password &&
@@ -265,7 +265,8 @@ static void take_token(void *arg, const char *token, const struct err *err)
         call_send(c, NULL);
         return;
     }
-    /* To ask both in turn would take twice as long as there is; the next request asks the registry again where tokens come from. */
+    /* To ask both in turn would take twice as long as there is; the next request asks the registry again where tokens
+     * come from. */
     if (err->code == ERR_TIMEOUT)
         forget_challenge(c);
     /* The token service refuses us: has the secret been changed? */

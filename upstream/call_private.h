@@ -77,8 +77,8 @@ void call_attempt(struct upstream_call *c);
 void call_send(struct upstream_call *c, const char *authorization);
 /* With the next endpoint, or another one of our identities, from the start. */
 void call_next_endpoint(struct upstream_call *c);
-/* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if so,
- * going on with the next one. */
+/* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if
+ * so, going on with the next one. */
 bool call_may_be_elsewhere(const struct upstream_call *c);
 void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 void call_next_identity(struct upstream_call *c);
@@ -99,7 +99,8 @@ bool call_take_refusal(struct upstream_call *c, const void *data, size_t len);
 void call_begin_refusal(struct upstream_call *c, const struct transfer_response *r);
 void call_end_refusal(struct upstream_call *c);
 /* Why this endpoint did not do; call_note_answer() tells by what came of the request, and notes nothing if it is well.
- * Other requests, which may be other clients', are told what is wrong with the endpoint, and nothing of what it said. */
+ * Other requests, which may be other clients', are told what is wrong with the endpoint, and nothing of what it said.
+ */
 void call_note(struct upstream_call *c, const char *why);
 void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 /* What the answer that has come in says about its refusal. */

@@ -7,8 +7,8 @@
  *
  * libcurl asks one address after the other and gives the first one half of the time there is (5 s of 10), and the whole
  * of it to the last. A host of several addresses of which one is dead must not cost that. Where all of them have been
- * passed over or shut down, the transfer is made again, with more time for each (3 s), and then with all that is left: a
- * long way is not a dead address, and after a connection was made that way the address is left alone for a minute.
+ * passed over or shut down, the transfer is made again, with more time for each (3 s), and then with all that is left:
+ * a long way is not a dead address, and after a connection was made that way the address is left alone for a minute.
  *
  * A kept connection may have died (a firewall that forgot it, a host that was pulled): nobody says so, and what is sent
  * on it is repeated by the kernel for minutes. connect_is_unheard() asks the kernel whether the other side has

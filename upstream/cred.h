@@ -87,8 +87,8 @@ void cred_free(struct cred *c);
 void cred_get(struct cred *c, struct loop *loop, const char *repository,
               void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err),
               void *arg);
-/* The registry refused this one, to a request that began at `since_ms` (monotonic). Whether it makes sense to ask anew: a
- * secret may have been changed since it was read, unless that was for this very request. */
+/* The registry refused this one, to a request that began at `since_ms` (monotonic). Whether it makes sense to ask anew:
+ * a secret may have been changed since it was read, unless that was for this very request. */
 bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms);
 
 #endif

@@ -1,9 +1,9 @@
-/* Where an endpoint has what: what its configured URL says goes before /v2/ (scheme, host, Artifactory's path), and into
- * the repository's name after it (a Harbor project, a prefix of ECR), in the URL and in a token's scope alike:
+/* Where an endpoint has what: what its configured URL says goes before /v2/ (scheme, host, Artifactory's path), and
+ * into the repository's name after it (a Harbor project, a prefix of ECR), in the URL and in a token's scope alike:
  *
  *     https://host/artifactory/api/docker/NAME   ─▶  https://host/artifactory/api/docker/NAME/v2/library/nginx/…
  *     https://cache, of ghcr.io, with ns         ─▶  https://cache/v2/org/app/…?ns=ghcr.io
- *     https://host/v2/hub                        ─▶  https://host/v2/hub/library/nginx/…, repository:hub/library/nginx:pull
+ *     https://host/v2/hub                        ─▶  https://host/v2/hub/library/nginx/…, scope hub/library/nginx
  */
 #include "upstream/registry_private.h"
 

@@ -1,6 +1,6 @@
-/* lacks.h - what an endpoint turned out not to have, so that it is not asked again at once: mirrors lack things, and the
- * next endpoint has them. A table of fixed size in which a later entry may take an earlier one's place; forgetting costs
- * one more request. Any thread. */
+/* lacks.h - what an endpoint turned out not to have, so that it is not asked again at once: mirrors lack things, and
+ * the next endpoint has them. A table of fixed size in which a later entry may take an earlier one's place; forgetting
+ * costs one more request. Any thread. */
 #ifndef ENTREPOT_UPSTREAM_LACKS_H
 #define ENTREPOT_UPSTREAM_LACKS_H
 

@@ -12,9 +12,9 @@ enum {
 };
 
 /* Reads errors[] (code, message, detail) of the registry API's error JSON (distribution-spec, "Error Codes"), or the
- * message of others' JSON; "" if there is none. Control characters become spaces. A registry may repeat what it was sent,
- * so what is in `authorization` (the header's value, or NULL), `secret` (or NULL), other tokens, and the queries of
- * URLs, which may be signed, are left out, also where they are escaped or decoded. */
+ * message of others' JSON; "" if there is none. Control characters become spaces. A registry may repeat what it was
+ * sent, so what is in `authorization` (the header's value, or NULL), `secret` (or NULL), other tokens, and the queries
+ * of URLs, which may be signed, are left out, also where they are escaped or decoded. */
 void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const char *authorization,
                   const char *secret);
 /* The code of its first error; "" if it names none. */

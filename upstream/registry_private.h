@@ -70,7 +70,8 @@ struct upstream {
 
 void endpoint_set_url(struct endpoint *e, const char *url, enum upstream_ns ns);
 void endpoint_clear_url(struct endpoint *e);
-/* The URL of "manifests/latest" of a repository (with ns=, if that is not NULL), and the scope of a token to pull it. The caller frees. */
+/* The URL of "manifests/latest" of a repository (with ns=, if that is not NULL), and the scope of a token to pull it.
+ * The caller frees. */
 char *endpoint_url(const struct endpoint *e, const char *repository, const char *path, const char *ns);
 char *endpoint_scope(const struct endpoint *e, const char *repository);
 

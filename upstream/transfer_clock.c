@@ -1,6 +1,7 @@
-/* A certificate that has expired, or is not valid yet, may be well, and this node's clock wrong: boards without a battery begin
- * in 1970. The other side is asked for its time, to say which. Who it is cannot be known by then, so this request sends
- * nothing of ours, shares no connection with others, and nothing but the message depends on its answer. */
+/* A certificate that has expired, or is not valid yet, may be well, and this node's clock wrong: boards without a
+ * battery begin in 1970. The other side is asked for its time, to say which. Who it is cannot be known by then, so this
+ * request sends nothing of ours, shares no connection with others, and nothing but the message depends on its answer.
+ */
 #include "upstream/transfer_private.h"
 
 #include "base/clock.h"

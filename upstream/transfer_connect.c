@@ -33,7 +33,8 @@ static void free_secret_headers(struct curl_slist *list)
     curl_slist_free_all(list);
 }
 
-/* A header for the proxy alone (CURLHEADER_SEPARATE). libcurl's own is missing where the first hop had no proxy (7.88). */
+/* A header for the proxy alone (CURLHEADER_SEPARATE). libcurl's own is missing where the first hop had no proxy (7.88).
+ */
 static void set_proxy_login(struct transfer *t, const char *proxy)
 {
     _cleanup_secret_ char *basic = proxy ? proxy_login(proxy) : NULL;
@@ -88,8 +89,8 @@ bool transfer_is_refused_by_proxy(struct transfer *t)
     return t->by_proxy != 0;
 }
 
-/* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address only
- * when its own time for this one is up (as 7.88 does): a change of the pause makes it look at once. */
+/* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address
+ * only when its own time for this one is up (as 7.88 does): a change of the pause makes it look at once. */
 static void given_up(void *arg, int fd)
 {
     struct transfer *t = arg, *other;
@@ -175,7 +176,8 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
     return CURL_PREREQFUNC_OK;
 }
 
-/* The addresses that there are were passed over, or did not answer at once: now all of them, with more time for each. */
+/* The addresses that there are were passed over, or did not answer at once: now all of them, with more time for each.
+ */
 bool transfer_is_worth_patience(struct transfer *t, CURLcode code)
 {
     int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);

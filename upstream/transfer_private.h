@@ -1,5 +1,5 @@
-/* transfer_private.h - between transfer.c, which runs libcurl, and transfer_connect.c, which says where it may connect to and
- * when it connects again. On the engine's loop. */
+/* transfer_private.h - between transfer.c, which runs libcurl, and transfer_connect.c, which says where it may connect
+ * to and when it connects again. On the engine's loop. */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 #define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 

@@ -1,7 +1,7 @@
 /* libcurl takes one file of certificates and one folder, each of which replaces the system's. The file that is
- * configured is given to it as that; the system's goes into the same connection's store by hand, which is our own: libcurl
- * does not share stores that are not to be kept (CURLOPT_CA_CACHE_TIMEOUT). Where libcurl is not built with OpenSSL, the
- * system's folder alone is there beside the file. */
+ * configured is given to it as that; the system's goes into the same connection's store by hand, which is our own:
+ * libcurl does not share stores that are not to be kept (CURLOPT_CA_CACHE_TIMEOUT). Where libcurl is not built with
+ * OpenSSL, the system's folder alone is there beside the file. */
 #include "upstream/trust.h"
 
 #include "base/log.h"

@@ -1,5 +1,5 @@
-/* trust.h - whom TLS with an upstream trusts, and what it shows of itself. Files are read again for every connection, so
- * that a change needs no reload. */
+/* trust.h - whom TLS with an upstream trusts, and what it shows of itself. Files are read again for every connection,
+ * so that a change needs no reload. */
 #ifndef ENTREPOT_UPSTREAM_TRUST_H
 #define ENTREPOT_UPSTREAM_TRUST_H
 

@@ -1,4 +1,5 @@
-/* What lies between here and a registry: which proxy a request goes through, a clock that is off, hosts that may be private. */
+/* What lies between here and a registry: which proxy a request goes through, a clock that is off, hosts that may be
+ * private. */
 #include "tests/unit/unit.h"
 
 #include "base/mem.h"

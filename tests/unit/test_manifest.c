@@ -172,23 +172,17 @@ static void choice(void **state UNUSED)
     "{\"digest\":\"sha256:" hex                                                                                        \
     "000000000000000000000000000000000000000000000000000000000000000\",\"size\":1" platform "}"
 #define ON(os, arch, more) ",\"platform\":{\"os\":\"" os "\",\"architecture\":\"" arch "\"" more "}"
+    /* clang-format off */
     static const char text[] =
-        "{\"schemaVersion\":2,\"manifests\":[" ENTRY("0", ON("unknown", "unknown", "")) "," ENTRY("1", "") "," ENTRY("2", "") "," ENTRY(
-            "3",
-            ON("linux", "arm",
-               ",\"variant\":\"v6\"")) "," ENTRY("4",
-                                                 ON("linux", "arm",
-                                                    ",\"variant\":\"v7\"")) "," ENTRY("5",
-                                                                                      ON("windows", "amd64",
-                                                                                         ",\"os.version\":\"10.0.17763."
-                                                                                         "1\"")) "," ENTRY("6",
-                                                                                                           ON("windows",
-                                                                                                              "amd64",
-                                                                                                              ",\"os."
-                                                                                                              "version"
-                                                                                                              "\":\"10."
-                                                                                                              "0.20348."
-                                                                                                              "2\"")) "]}";
+        "{\"schemaVersion\":2,\"manifests\":["
+        ENTRY("0", ON("unknown", "unknown", "")) ","
+        ENTRY("1", "") ","
+        ENTRY("2", "") ","
+        ENTRY("3", ON("linux", "arm", ",\"variant\":\"v6\"")) ","
+        ENTRY("4", ON("linux", "arm", ",\"variant\":\"v7\"")) ","
+        ENTRY("5", ON("windows", "amd64", ",\"os.version\":\"10.0.17763.1\"")) ","
+        ENTRY("6", ON("windows", "amd64", ",\"os.version\":\"10.0.20348.2\"")) "]}";
+    /* clang-format on */
     static const struct {
         const char *platform;
         char first; /* of the digest that is chosen */

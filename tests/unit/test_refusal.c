@@ -119,7 +119,8 @@ static void expired(void **state UNUSED)
         assert_int_equal(refusal_says_expired(cases[i].body, strlen(cases[i].body)), cases[i].is);
 }
 
-/* A body made to keep us busy is read in no time: the work grows with what is passed on, not with the square of the body. */
+/* A body made to keep us busy is read in no time: the work grows with what is passed on, not with the square of the
+ * body. */
 static void costs(void **state UNUSED)
 {
     static const char *const fillings[] = {"?", "\\\\", "a?", "[", "\\u0001"};
