@@ -306,6 +306,22 @@ static void wait_for_news(struct pull *p)
         ingests_each(p->proxy->cache->ingests, look_at_transfer, p);
 }
 
+static void fail_unconfigured(const struct pull *p, struct image *im)
+{
+    const char *of = sites_name_of_endpoint(p->proxy->sites, im->ref.host);
+
+    if (of)
+        pull_fail(im, "%s is an endpoint of the upstream %s: say %s%s", im->ref.host, of, of,
+                  im->text + strlen(im->ref.host));
+    else if (strchr(im->ref.host, ':'))
+        pull_fail(im,
+                  "%s is not a configured upstream: add it under upstreams, by a name without a port, with "
+                  "https://%s as its endpoint",
+                  im->ref.host, im->ref.host);
+    else
+        pull_fail(im, "%s is not a configured upstream: add it under upstreams", im->ref.host);
+}
+
 static void begin_images(struct pull *p)
 {
     char tag[REF_TAG_MAX + 1];
@@ -313,11 +329,12 @@ static void begin_images(struct pull *p)
     for (size_t i = 0; i < p->wish->count; i++) {
         struct image *im = &p->images[i];
         im->ref = p->wish->references[i];
+        sites_name_alias(p->proxy->sites, im->ref.host);
         ref_format(&im->ref, im->text);
         ref_name(&im->ref, im->name);
         p->wish->on_image(p->wish->arg, &(struct pull_image){.reference = im->text, .status = PULL_WAITING});
         if (!prefetch_site(p->proxy, im->name, &im->site, &im->path)) {
-            pull_fail(im, "%s is not a configured upstream: add it under upstreams", im->ref.host);
+            fail_unconfigured(p, im);
             end_image(p, im);
             continue;
         }

@@ -112,6 +112,14 @@ void sites_name_alias(const struct sites *all, char *host)
     }
 }
 
+const char *sites_name_of_endpoint(const struct sites *all, const char *host)
+{
+    for (int i = 0; i < all->config->upstream_count; i++)
+        if (has_endpoint(&all->config->upstreams[i], host))
+            return all->config->upstreams[i].name;
+    return NULL;
+}
+
 /* A realm that is the name, or an endpoint, of another upstream, and not one of this site's own, is another registry:
  * names that only a pattern of another matches are not its, "*.example.com" has all kinds of hosts. */
 static bool may_have_password(void *arg, const char *url)

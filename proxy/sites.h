@@ -34,6 +34,8 @@ const struct site *sites_find(struct sites *all, const char *host);
 /* "nexus.test:8083" becomes "nexus.test" if it is an endpoint of the upstream of that name, and no upstream itself:
  * engines that name a registry with its port mean the same as those that cannot. */
 void sites_name_alias(const struct sites *all, char *host);
+/* The upstream that `host`, an authority that is no upstream by itself, is an endpoint of; NULL: of none. */
+const char *sites_name_of_endpoint(const struct sites *all, const char *host);
 /* The local site, if the cache has something of this repository and everybody may read it; else NULL. `name` is a full
  * name. Nothing is made or kept for names that clients make up. */
 const struct site *sites_find_local(struct sites *all, const char *name);

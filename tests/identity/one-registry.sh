@@ -202,6 +202,9 @@ unhurt "login_for"
 entrepot_stop
 start
 
+said=$("$ENTREPOT" pull --socket "$W/admin.sock" "127.0.0.1:$real/team/app:1" 2>&1) && fail "pulled by an endpoint's name"
+[[ $said == *"is an endpoint of the upstream nexus.test: say nexus.test/team/app:1"* ]] || fail "an endpoint's name: $said"
+
 # ---- the engines: log in for one, and pull everything ----
 
 say "skopeo"
