@@ -184,13 +184,10 @@ void connect_forget(struct connect_table *t, const void *arg)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage own = {0};
+    struct sockaddr_in6 own = {0}; /* a sockaddr_in has its port at the same place */
     socklen_t len = sizeof(own);
 
-    if (getsockname(fd, (struct sockaddr *)&own, &len) != 0)
-        return -1;
-    return ntohs(own.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&own)->sin6_port
-                                           : ((const struct sockaddr_in *)&own)->sin_port);
+    return getsockname(fd, (struct sockaddr *)&own, &len) == 0 ? ntohs(own.sin6_port) : -1;
 }
 
 static struct attempt *find_attempt(struct connect_table *t, int own_port)
