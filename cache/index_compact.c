@@ -56,17 +56,28 @@ static bool sync_path(const char *path, struct err *err)
     return (fd >= 0 && fsync(fd) == 0) || err_errno(err, ERR_IO, "syncing %s", path);
 }
 
-static bool replace(struct index *index, const char *fresh, const char *data, struct err *err)
+static bool copy(struct index *index, const char *fresh, struct err *err)
 {
     _cleanup_close_ int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return err_errno(err, ERR_IO, "creating %s", fresh);
+    index_enter();
     int rc = mdb_env_copyfd2(index->env, fd, MDB_CP_COMPACT);
+    index_leave();
     if (rc != 0)
         return index_err(err, rc, "copying");
-    if (fsync(fd) != 0)
-        return err_errno(err, ERR_IO, "syncing %s", fresh);
+    return fsync(fd) == 0 || err_errno(err, ERR_IO, "syncing %s", fresh);
+}
+
+/* A copy counts its transactions from 1: the lock file, where LMDB has that number while anybody has the index open (a
+ * dump, a backup), begins anew with it. Whoever has it open keeps the old pair of files. */
+static bool replace(struct index *index, const char *fresh, const char *data, struct err *err)
+{
+    _cleanup_free_ char *lock = xasprintf("%s/lock.mdb", index->dir);
+
+    if (unlink(lock) != 0 && errno != ENOENT)
+        return err_errno(err, ERR_IO, "removing %s", lock);
     return rename(fresh, data) == 0 ? sync_path(index->dir, err) : err_errno(err, ERR_IO, "replacing %s", data);
 }
 
@@ -79,13 +90,14 @@ bool index_compact(struct index *index, struct err *err)
     unlink(fresh); /* of a start that was cut off */
     if (!is_worth_it(index) || stat(data, &before) != 0)
         return true;
-    bool replaced = replace(index, fresh, data, &why);
+    bool copied = copy(index, fresh, &why);
+    mdb_env_close(index->env);
+    index->env = NULL;
+    bool replaced = copied && replace(index, fresh, data, &why);
     if (!replaced) {
         unlink(fresh);
         log_warn("the index stays as large as it is (%lld MiB): %s", (long long)before.st_size >> 20, why.msg);
     }
-    mdb_env_close(index->env);
-    index->env = NULL;
     if (!index_open_env(index, err))
         return false;
     if (replaced && stat(data, &after) == 0)

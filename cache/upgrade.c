@@ -128,12 +128,13 @@ static void read_tags(struct index_txn *t, void *arg)
     rows_each_tag(t, 0, read_tag, o);
 }
 
+/* A tag may be another registry's word alone for what is private here: bytes prove that, anew. */
 static bool take_tag(struct index_txn *t, const struct old_tag *o, struct err *err)
 {
     uint64_t repo;
 
     return rows_intern_repo(t, o->repo, &repo, err) && rows_put_tag(t, repo, o->tag, &o->row, err) &&
-           rows_link(t, repo, &o->row.digest, PROOF_BYTES, clock_now_s(), err) &&
+           rows_link(t, repo, &o->row.digest, PROOF_WORD, clock_now_s(), err) &&
            (!o->pinned || rows_pin(t, repo, o->tag, true, err)) &&
            (!o->is_private || rows_set_repo_private(t, repo, true, err));
 }

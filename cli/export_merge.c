@@ -19,14 +19,14 @@ static const char *key_of(const json_t *entry)
 
 static bool is_replaced(const json_t *old, const json_t *list)
 {
-    const char *tag;
+    const char *config = json_string_value(json_object_get(old, "Config")), *other;
     json_t *d;
     size_t i;
 
     json_array_foreach((json_t *)list, i, d) {
         bool same = *key_of(old) ? strcmp(key_of(d), key_of(old)) == 0 : json_equal(d, (json_t *)old);
-        tag = json_string_value(json_object_get(old, "Config"));
-        if (same || (tag && !*key_of(old) && strcmp(tag, json_string_value(json_object_get(d, "Config"))) == 0))
+        other = json_string_value(json_object_get(d, "Config"));
+        if (same || (config && other && !*key_of(old) && strcmp(config, other) == 0))
             return true;
     }
     return false;

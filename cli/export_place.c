@@ -107,6 +107,8 @@ bool export_find_place(struct export_place *p, const char *output, struct err *e
     if (fd >= 0)
         return take_stream(p, output, fd, err);
     bool exists = stat(output, &st) == 0;
+    if (!exists && errno != ENOENT)
+        return err_errno(err, ERR_IO, "%s", output);
     if (exists && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return take_stream(p, output, -1, err);
     p->path = follow(output, err);

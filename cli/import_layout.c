@@ -86,7 +86,8 @@ bool layout_is_named_about(const char *name, const char **tag)
             return false;
         if (ref.digest.alg != DIGEST_NONE && !ref.tag[0])
             return true;
-        own = strrchr(name, ':') + 1;
+        const char *colon = strchr(strrchr(name, '/'), ':');
+        own = colon ? colon + 1 : "latest";
     }
     if (!ref_is_statement_tag(own))
         return false;

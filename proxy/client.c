@@ -111,11 +111,11 @@ struct client *client_of(const struct http_request *req, struct login *login, co
         return client_nobody(CLIENT_USED);
     if (strncasecmp(said, "Basic ", 6) == 0)
         return from_basic(said + 6 + strspn(said + 6, " "), req, login, config, r);
-    if (strncasecmp(said, "Bearer ", 7) == 0) {
-        struct client *known = login_find(login, said + 7 + strspn(said + 7, " "));
-        if (known)
-            return known;
-    }
+    if (strncasecmp(said, "Bearer ", 7) != 0)
+        return client_nobody(CLIENT_USED); /* no registry asks for another scheme, and whom it is for nobody says */
+    struct client *known = login_find(login, said + 7 + strspn(said + 7, " "));
+    if (known)
+        return known;
     struct client *c = client_new(said);
     c->authorization = xstrdup(said);
     return c;

@@ -51,8 +51,8 @@ struct http_note {
     uint8_t kind, result, source;
     uint8_t unused_login; /* enum client_unused */
     uint16_t upstream;
-    uint16_t
-        own_name_len; /* of the repository's name in the path, if the client should log in here; 0: at the registry */
+    bool own_login;        /* the client should log in here, not at the registry */
+    uint16_t own_name_len; /* ... for the repository whose name has this length in the path; 0: as it is not there */
 };
 
 /* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable. */

@@ -69,6 +69,10 @@ void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *
         c->kept = xcalloc(1, sizeof(*c->kept));
         c->kept->response = *r;
         c->kept->response.link = NULL; /* the transfer's */
+        if (!err && r->status != 404)
+            call_pass_challenge(c, &c->kept->response);
+        if (!err && r->status == 401 && c->refusal_of_own)
+            err = c->refusal_of_own;
         if (err)
             c->kept->err = *err;
         else

@@ -14,7 +14,6 @@
 enum {
     NOTES = 64,      /* addresses that something is known of; the oldest goes */
     NOTE_MS = 60000, /* how long */
-    ADDRESS_TEXT_MAX = 64,
 };
 
 /* Milliseconds for an address, a round each; 0: as long as the transfer has. The first ends before the kernel sends its
@@ -24,7 +23,7 @@ static const int WAIT_MS[CONNECT_ROUNDS] = {900, 3000, 0};
 enum note_kind { NOTE_DEAD = 1, NOTE_SLOW };
 
 struct note {
-    char address[ADDRESS_TEXT_MAX]; /* "10.0.0.1 443" */
+    char address[CONNECT_ADDRESS_MAX]; /* "10.0.0.1 443" */
     enum note_kind kind;
     int64_t until_ms; /* monotonic */
 };
@@ -34,7 +33,7 @@ struct attempt {
     LIST_ENTRY(attempt) entry;
     struct connect_table *table;
     int fd;
-    char address[ADDRESS_TEXT_MAX];
+    char address[CONNECT_ADDRESS_MAX];
     void (*given_up)(void *arg, int fd); /* NULL: nobody wants to know */
     void *arg;
     struct event *timer; /* NULL: it is not waited for, or not any more */
@@ -49,7 +48,12 @@ struct connect_table {
 
 /* ---- what is known of addresses ---- */
 
-static void name_address(char out[ADDRESS_TEXT_MAX], const struct sockaddr *a)
+void connect_name(char out[CONNECT_ADDRESS_MAX], const char *address, int port)
+{
+    snprintf(out, CONNECT_ADDRESS_MAX, "%s %d", address, port);
+}
+
+static void name_address(char out[CONNECT_ADDRESS_MAX], const struct sockaddr *a)
 {
     char host[INET6_ADDRSTRLEN] = "";
     int port = 0;
@@ -63,7 +67,7 @@ static void name_address(char out[ADDRESS_TEXT_MAX], const struct sockaddr *a)
         inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
         port = ntohs(in->sin6_port);
     }
-    snprintf(out, ADDRESS_TEXT_MAX, "%s %d", host, port);
+    connect_name(out, host, port);
 }
 
 static struct note *find_note(struct connect_table *t, const char *address)
@@ -91,9 +95,9 @@ static void put_note(struct connect_table *t, const char *address, enum note_kin
 
 void connect_note(struct connect_table *t, const char *host, int port, int round)
 {
-    char address[ADDRESS_TEXT_MAX];
+    char address[CONNECT_ADDRESS_MAX];
 
-    snprintf(address, sizeof(address), "%s %d", host, port);
+    connect_name(address, host, port);
     struct note *n = find_note(t, address);
     if (n && round > 0)
         put_note(t, address, NOTE_SLOW);
@@ -138,7 +142,7 @@ int connect_open(struct connect_table *t, int family, int type, int protocol, co
                  void (*given_up)(void *arg, int fd), void *arg)
 {
     const struct timeval wait = {.tv_sec = WAIT_MS[round] / 1000, .tv_usec = WAIT_MS[round] % 1000 * 1000};
-    char name[ADDRESS_TEXT_MAX];
+    char name[CONNECT_ADDRESS_MAX];
 
     name_address(name, address);
     const struct note *n = find_note(t, name);
@@ -190,29 +194,40 @@ static int port_of(int fd)
     return getsockname(fd, (struct sockaddr *)&own, &len) == 0 ? ntohs(own.sin6_port) : -1;
 }
 
-static struct attempt *find_attempt(struct connect_table *t, int own_port)
+/* Two connections may have the same local port, to different addresses. */
+static struct attempt *find_attempt(struct connect_table *t, int own_port, const char *peer)
 {
     struct attempt *a;
 
     LIST_FOREACH(a, &t->attempts, entry)
-        if (port_of(a->fd) == own_port)
+        if (strcmp(a->address, peer) == 0 && port_of(a->fd) == own_port)
             break;
     return a;
 }
 
-bool connect_is_unheard(struct connect_table *t, int own_port)
+static bool has_unacknowledged(struct connect_table *t, int own_port, const char *peer, bool repeated)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
-    const struct attempt *a = find_attempt(t, own_port);
+    const struct attempt *a = find_attempt(t, own_port, peer);
 
     return a && getsockopt(a->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0 &&
-           info.tcpi_retransmits > 0;
+           (info.tcpi_retransmits > 0) == repeated;
 }
 
-void connect_shut(struct connect_table *t, int own_port)
+bool connect_is_unheard(struct connect_table *t, int own_port, const char *peer)
 {
-    const struct attempt *a = find_attempt(t, own_port);
+    return has_unacknowledged(t, own_port, peer, true);
+}
+
+bool connect_is_unsure(struct connect_table *t, int own_port, const char *peer)
+{
+    return has_unacknowledged(t, own_port, peer, false);
+}
+
+void connect_shut(struct connect_table *t, int own_port, const char *peer)
+{
+    const struct attempt *a = find_attempt(t, own_port, peer);
 
     if (a)
         shutdown(a->fd, SHUT_RDWR);

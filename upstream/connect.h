@@ -27,6 +27,7 @@
 enum {
     CONNECT_ROUNDS = 3,
     CONNECT_UNHEARD_MS = 1500, /* what is sent on a kept connection is acknowledged by then */
+    CONNECT_ADDRESS_MAX = 64,
 };
 
 struct connect_table;
@@ -43,9 +44,14 @@ void connect_close(struct connect_table *t, int fd);
 /* A connection to this address, made in this round, is in use: it is well, if it takes its time. */
 void connect_note(struct connect_table *t, const char *address, int port, int round);
 void connect_forget(struct connect_table *t, const void *arg);
-/* Whether what was sent on the connection with this local port has been repeated and is still not acknowledged. */
-bool connect_is_unheard(struct connect_table *t, int own_port);
+/* An address as the table calls it: "10.0.0.1 443". */
+void connect_name(char out[CONNECT_ADDRESS_MAX], const char *address, int port);
+/* Whether what was sent on the connection from this local port to this address (connect_name()) has been repeated and is
+ * still not acknowledged. */
+bool connect_is_unheard(struct connect_table *t, int own_port, const char *peer);
+/* Whether it is not acknowledged, and was not repeated yet: after a long way, or a pause, that takes longer. */
+bool connect_is_unsure(struct connect_table *t, int own_port, const char *peer);
 /* Ends that connection: one of HTTP/2 would be kept for the next request. */
-void connect_shut(struct connect_table *t, int own_port);
+void connect_shut(struct connect_table *t, int own_port, const char *peer);
 
 #endif

@@ -118,6 +118,23 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
+static bool is_elsewhere(struct transfer *t)
+{
+    char asked[256], answered[256], *url = NULL;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url && (url_is_https(url) != url_is_https(t->url) || !url_authority(url, answered, sizeof(answered)) ||
+                   !url_authority(t->url, asked, sizeof(asked)) || strcmp(asked, answered) != 0);
+}
+
+/* A 401 of a host that the registry has redirected to is no word about who may log in where: a password for the
+ * registry would follow it. It forbids, that is all (libcurl has not given that host the login, either). */
+static void take_no_challenge(struct transfer_response *r)
+{
+    r->challenge[0] = '\0';
+    r->status = 403;
+}
+
 static bool say_head(struct transfer *t)
 {
     long status = 0;
@@ -129,7 +146,9 @@ static bool say_head(struct transfer *t)
     t->said_head = true;
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* it is no answer of the registry */
-    else if (t->on_head && !t->on_head(t->arg, &t->response))
+    else if (status == 401 && is_elsewhere(t))
+        take_no_challenge(&t->response);
+    if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;
     return !t->refused && !t->cancelled;
 }
@@ -239,7 +258,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
         return;
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
-    if (code == CURLE_OK)
+    if (code == CURLE_OK && !t->cancelled)
         say_head(t);
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);

@@ -142,23 +142,30 @@ static void make_again(struct transfer *t)
     e->depth--;
 }
 
+static const struct timeval unheard_wait = {.tv_sec = CONNECT_UNHEARD_MS / 1000,
+                                            .tv_usec = CONNECT_UNHEARD_MS % 1000 * 1000};
+
 /* Nothing came for what was sent on a kept connection. */
 static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
 {
     struct transfer *t = arg;
 
-    if (t->cancelled || !connect_is_unheard(t->engine->connects, t->own_port))
+    if (t->cancelled)
         return;
+    if (!connect_is_unheard(t->engine->connects, t->own_port, t->peer)) {
+        if (connect_is_unsure(t->engine->connects, t->own_port, t->peer))
+            event_add(t->unheard, &unheard_wait);
+        return;
+    }
     t->renewed = true;
     curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-    connect_shut(t->engine->connects, t->own_port);
+    connect_shut(t->engine->connects, t->own_port, t->peer);
     make_again(t);
 }
 
 /* Over a connection that another transfer opened, too. */
 static int before_request(void *arg, char *address, char *own UNUSED, int port, int own_port)
 {
-    const struct timeval unheard = {.tv_sec = CONNECT_UNHEARD_MS / 1000, .tv_usec = CONNECT_UNHEARD_MS % 1000 * 1000};
     struct transfer *t = arg;
 
     if (!reach_is_public_text(address) && !is_named(t)) {
@@ -166,13 +173,15 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
         return CURL_PREREQFUNC_ABORT;
     }
     connect_note(t->engine->connects, address, port, t->round);
+    t->hurried = false; /* there is a connection: what takes time now is the other side */
     if (!t->opened && !t->renewed) {
         if (!t->unheard)
             t->unheard = event_new(loop_base(t->engine->loop), -1, 0, look_at_request, t);
-        event_add(t->unheard, &unheard);
+        event_add(t->unheard, &unheard_wait);
     }
     t->opened = false;
     t->own_port = own_port;
+    connect_name(t->peer, address, port);
     return CURL_PREREQFUNC_OK;
 }
 

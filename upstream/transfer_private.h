@@ -3,6 +3,7 @@
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 #define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 
+#include "upstream/connect.h"
 #include "upstream/transfer.h"
 
 #include <curl/curl.h>
@@ -37,6 +38,7 @@ struct transfer {
     bool opened;           /* a connection of its own, since the last request went out */
     struct event *unheard; /* a request has gone out on a kept connection */
     int own_port;          /* ... this one's */
+    char peer[CONNECT_ADDRESS_MAX];
     bool renewed;          /* ... that had died */
     int64_t stall_timeout_ms;
     /* a certificate out of its time (transfer_clock.c) */

@@ -37,7 +37,7 @@ layout upper docker.io/UPPER/app:1 >/dev/null
 entrepot_start "$UPSTREAM" "
   - {name: once.test, insecure: true, endpoints: ['http://127.0.0.1:$UPSTREAM']}
 tags: {ttl: 1s}"
-is "$(curl -s -u me:secret-of-a-test -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/once.test/private/x/manifests/1")" 200 "the private image"
+is "$(curl -s -u me@once.test:secret-of-a-test -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/once.test/private/x/manifests/1")" 200 "the private image"
 if ask ls | grep -q private; then :; else fail "the private image is not here: $(ask ls)"; fi
 entrepot_stop
 entrepot_start "$UPSTREAM" "tags: {ttl: 1s}"

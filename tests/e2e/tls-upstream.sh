@@ -63,7 +63,7 @@ entrepot_stop
 say "known, but no password: the registry's challenge is passed on"
 start "    ca: $W/cert.pem"
 is "$(status)" 401 "status"
-curl -s -o /dev/null -D - "http://127.0.0.1:$PORT/v2/hello/manifests/1" | grep -qi '^www-authenticate: basic' || fail "no challenge"
+curl -s -o /dev/null -D - "http://127.0.0.1:$PORT/v2/hello/manifests/1?ns=docker.io" | grep -qi '^www-authenticate: basic' || fail "no challenge"
 entrepot_stop
 say "known, with a password"
 start "    ca: $W/cert.pem

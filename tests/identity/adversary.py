@@ -7,6 +7,7 @@ REAL is the port of the one that people have logins for, TLS the same over TLS, 
     team/basic        wants a name and a password itself
     team/post         its token service speaks OAuth 2 (POST) alone
     team/moved        its manifests are at the other registry (a redirect)
+    team/astray       its blobs are at a store (a redirect) that asks for a login at a token service of its own
     team/movedtoken   its token service sends GET to the other one's
     team/movedpost    its token service refuses GET, and sends POST to the other one's (307)
     team/lured        its challenge names the other registry's token service
@@ -132,6 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.bearer() not in issued:
             return self.answer(401, b'{"errors": [{"code": "UNAUTHORIZED"}]}', WWW_Authenticate=
                                f'Bearer realm="{realm}",service="real",scope="repository:{name}:pull"')
+        if name == "team/astray" and "/blobs/" in path:
+            return self.answer(307, Location=f"http://localhost:{evil}/astray")
         if name == "team/moved":
             return self.answer(307, Location=f"http://127.0.0.1:{evil}/v2/{name}/manifests/1")
         self.give(name)
@@ -161,6 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         if path.startswith("/layer/"):
             return self.answer(200, layer, "application/octet-stream")
+        if path == "/astray":
+            return self.answer(401, b"{}", WWW_Authenticate=f'Bearer realm="http://localhost:{evil}/token",service="real",'
+                               'scope="repository:team/astray:pull"')
         if path == "/token":
             return self.answer(200, b'{"token": "for-everybody", "expires_in": 300}')
         if "/basic/" in path:

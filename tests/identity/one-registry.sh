@@ -33,6 +33,7 @@ start() { # [clients: ...]
 	  - {name: other.test, endpoints: ["http://127.0.0.1:$real"], insecure: true}
 	  - {name: tls.test, endpoints: ["https://localhost:$tls"], ca: $W/cert.pem}
 	  - {name: mirrored.test, endpoints: ["http://127.0.0.1:$evil", "http://127.0.0.1:$real"], insecure: true}
+	  - {name: store.test, endpoints: ["http://127.0.0.1:$real"], insecure: true, trusted_hosts: [localhost]}
 	  - {name: evil.test, endpoints: ["http://127.0.0.1:$evil"], insecure: true}
 	  - {name: evil-client.test, endpoints: ["http://127.0.0.1:$evil"], insecure: true, access: client}
 	  - {name: docker.io, endpoints: ["http://127.0.0.1:$evil"], insecure: true}
@@ -83,6 +84,15 @@ done
 unhurt "curl"
 gets "another registry" 401 -u "$alice" "$E/v2/evil-client.test/team/basic/manifests/1"
 says "the login is for another registry"
+
+say "what the registry's store asks for is not what the registry asks for"
+for from in "$E/v2/store.test/team/astray" "$E/v2/team/astray/blobs/$digest?ns=store.test"; do
+    get -u "canary-alice@store.test:$pw" "${from/%astray/astray/blobs/$digest}"
+    [ "$code" = 403 ] || [ "$code" = 401 ] || fail "a blob that its store forbids: $code"
+    ! grep -q "localhost:$evil" "$W/answers/head" || fail "the store's challenge is passed on: $(cat "$W/answers/head")"
+    gets "another repository" 200 -u "canary-alice@store.test:$pw" "$E/v2/store.test/team/post/manifests/1"
+done
+unhurt "a store"
 
 say "a mirror of the registry is not the registry"
 for repository in basic post; do

@@ -42,7 +42,7 @@ say_of 429 limited.test/limited/x/manifests/1 "10 pulls an hour"
 is "$(curl -sI -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/a.test/missing/x/manifests/1")" 404 "HEAD"
 
 say "... but nothing that is secret"
-say_of 403 a.test/echo/x/manifests/1 "you sent Basic [...]"
+say_of 401 a.test/echo/x/manifests/1 "you sent Basic [...]"
 
 say "each endpoint, with its reason"
 say_of 502 two.test/broken/x/manifests/1 "http://127.0.0.1:$CLOSED: " "onnect" "http://localhost:$UPSTREAM: answered 500" "the database is away"
