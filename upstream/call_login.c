@@ -51,7 +51,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
 {
     struct challenge ch;
 
-    if (r->status != 401)
+    if (r->status != 401 || r->elsewhere)
         return false;
     free(c->asked);
     c->asked = r->challenge[0] ? xstrdup(r->challenge) : NULL;

@@ -118,6 +118,22 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
+/* A registry's challenge says who is to get its clients' passwords. Its storage, or whatever else a redirect leads to, does not. */
+static void distrust_other_hosts(struct transfer *t)
+{
+    char *url = NULL, ours[256], theirs[256];
+    long redirects = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if (redirects == 0)
+        return;
+    t->response.elsewhere = !url || !url_authority(url, theirs, sizeof(theirs)) ||
+                            !url_authority(t->url, ours, sizeof(ours)) || strcmp(ours, theirs) != 0;
+    if (t->response.elsewhere)
+        t->response.challenge[0] = '\0';
+}
+
 static bool say_head(struct transfer *t)
 {
     long status = 0;
@@ -127,6 +143,7 @@ static bool say_head(struct transfer *t)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->response.status = (int)status;
     t->said_head = true;
+    distrust_other_hosts(t);
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* it is no answer of the registry */
     else if (t->on_head && !t->on_head(t->arg, &t->response))
