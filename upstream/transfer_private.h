@@ -39,7 +39,7 @@ struct transfer {
     struct event *unheard; /* a request has gone out on a kept connection */
     int own_port;          /* ... this one's */
     char peer[CONNECT_ADDRESS_MAX];
-    bool renewed;          /* ... that had died */
+    bool renewed; /* ... that had died */
     int64_t stall_timeout_ms;
     /* a certificate out of its time (transfer_clock.c) */
     struct transfer *clock_probe; /* asks what time it is there */

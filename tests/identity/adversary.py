@@ -14,8 +14,9 @@ REAL is the port of the one that people have logins for, TLS the same over TLS, 
     team/plain        its challenge names a token service without TLS
 
 EVIL is the other one: it challenges whoever comes, by its own token service, or for */basic by Basic, gives a token to everybody
-and has team/app for who brings one. Everything that it is ever sent is written to FOLDER/evil, Basic decoded too. What the first
-registry's token service is asked for is in FOLDER/asked, as "USER SCOPE", what it refuses as "USER refused".
+and has team/app for who brings one. What is asked for at /back/PORT/... it sends back, to that port of 127.0.0.1. Everything that it is
+ever sent is written to FOLDER/evil, Basic decoded too. What the first registry's token service is asked for is in FOLDER/asked, as
+"USER SCOPE", what it refuses as "USER refused".
 
 FOLDER/accounts: lines "USER PASSWORD". A user may read everything at the first registry."""
 import base64
@@ -167,6 +168,9 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/astray":
             return self.answer(401, b"{}", WWW_Authenticate=f'Bearer realm="http://localhost:{evil}/token",service="real",'
                                'scope="repository:team/astray:pull"')
+        if path.startswith("/back/"):
+            port, _, rest = path[6:].partition("/")
+            return self.answer(307, Location=f"http://127.0.0.1:{port}/{rest}")
         if path == "/token":
             return self.answer(200, b'{"token": "for-everybody", "expires_in": 300}')
         if "/basic/" in path:

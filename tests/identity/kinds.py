@@ -4,12 +4,19 @@ login, and to a right one that may not read this. Ports are written to FOLDER/po
 FOLDER that a test writes, of a kind each: "KIND.cut" (REPOSITORY BYTES: the next GET of its layer breaks off there, and every token
 ends), "KIND.ends" (a number: with another one, tokens end), "KIND.password" (alice's), "KIND.ended" (one that ECR says was good once),
 "KIND.redirects" (to URLs that are signed for GET), "KIND.ends-with-403". Every request is noted in FOLDER/requests as "kind method path
-status scheme"."""
+status scheme".
+
+kinds.py --layer KIND/REPOSITORY prints the digest of its layer.
+
+"KIND.evil" is the address of the other registry of adversary.py, which notes what it is sent. Layers of repositories whose names end in
+"-away" are there; for one that ends in "-lured" its token service is named in the challenge; manifests of "-moved" are there. These two
+are as good as not there for everybody but the cache: what a client does that comes by itself is no affair of ours."""
 import base64
 import hashlib
 import json
 import os
 import sys
+import tarfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,20 +49,29 @@ EXPIRED = error("DENIED", "Your authorization token has expired. Reauthenticate 
 
 
 def layer_of(name):
+    """A tar archive of one file; it is of 4 MiB, or 256 KiB, as a whole."""
     seed = hashlib.sha256(name.encode()).digest()
     size = 1 if name.endswith("-small") else 16
-    return b"".join(hashlib.sha256(seed + bytes([i])).digest() * 8192 for i in range(size))  # of 256 KiB
+    data = b"".join(hashlib.sha256(seed + bytes([i])).digest() * 8192 for i in range(size))[: (size << 18) - 1536]
+    file = tarfile.TarInfo("data")
+    file.size = len(data)
+    return file.tobuf(tarfile.USTAR_FORMAT) + data + bytes(1024)
 
 
 def digest(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+if folder == "--layer":
+    print(digest(layer_of(sys.argv[2])))
+    sys.exit()
+
+
 def image(repository):
     with lock:
         if repository not in IMAGES:
             layer = layer_of(repository)
-            config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["%s"]}}' % digest(layer).encode()
+            config = b'{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["%s"]}}' % digest(layer).encode()
             manifest = json.dumps({
                 "schemaVersion": 2, "mediaType": TYPE,
                 "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(config), "size": len(config)},
@@ -140,7 +156,10 @@ class Registry(BaseHTTPRequestHandler):
             return (user, None) if user and may_read(user, repository) else (None, too_little if user else to_wrong)
         if not value.startswith("Bearer "):
             return None, 401
-        user, opens, made = base64.urlsafe_b64decode(value[7:]).decode().split(" ")
+        try:
+            user, opens, made = base64.urlsafe_b64decode(value[7:]).decode().split(" ")
+        except ValueError:  # it is of another token service
+            return None, 401
         if made != self.said("ends", "0"):
             return None, 0 if self.said("ends-with-403") else 401
         return (user, None) if opens == repository and may_read(user, repository) else (None, too_little)
@@ -158,21 +177,30 @@ class Registry(BaseHTTPRequestHandler):
             return self.send(*url.path[8:].rsplit("/", 1))
         repository, _, rest = url.path[4:].rpartition("/")
         repository, _, what = repository.rpartition("/")
-        scheme, realm = KINDS[self.kind][0], f"http://127.0.0.1:{self.server.server_port}/token"
+        if repository.endswith(("-lured", "-moved")) and not self.headers.get("User-Agent", "").startswith("entrepot/"):
+            return self.answer(404, error("NAME_UNKNOWN", "repository name not known to registry"))
+        here = f"http://127.0.0.1:{self.server.server_port}"
+        scheme, realm = KINDS[self.kind][0], f"{self.said('evil') if repository.endswith('-lured') else here}/token"
         user, refusal = (None, 401) if url.path == "/v2/" else self.who(repository)
         if refusal == 0:
             return self.answer(403, EXPIRED)
         if refusal:
             bearer = f'Bearer realm="{realm}",service="{self.kind}",scope="repository:{repository}:pull"'
+            if self.headers.get("Authorization", "").startswith("Bearer "):
+                bearer += ',error="invalid_token"'
             more = {"WWW_Authenticate": bearer if scheme == "Bearer" else f'Basic realm="{self.kind}"'} if refusal == 401 else {}
             return self.answer(refusal, KINDS[self.kind][5], **more)
         if what == "manifests":
             m = self.image(repository)["manifest"]
+            if repository.endswith("-moved"):
+                return self.answer(307, Location=self.said("evil") + self.path)
             if rest not in ("1", digest(m)):
                 return self.answer(404, error("MANIFEST_UNKNOWN", "manifest unknown"))
             return self.answer(200, m, Content_Type=TYPE, Docker_Content_Digest=digest(m))
         if what != "blobs" or rest not in self.image(repository):
             return self.answer(404, error("BLOB_UNKNOWN", "blob unknown"))
+        if repository.endswith("-away") and len(self.image(repository)[rest]) > 100000:
+            return self.answer(307, Location=f"{self.said('evil')}/back/{self.server.server_port}/signed/{repository}/{rest}")
         if self.said("redirects"):
             return self.answer(307, Location=f"/signed/{repository}/{rest}")
         self.send(repository, rest)

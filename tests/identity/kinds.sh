@@ -1,14 +1,22 @@
 #!/bin/bash
 # Every kind of registry with every kind of client: what is public is had by everybody, what is private by who may read it and nobody
-# else, after a correct login at the registry's own challenge; a token that ends in the middle of a layer is nobody's failure.
+# else, after a correct login at the registry's own challenge; a token that ends in the middle of a layer is nobody's failure. Another
+# registry, which records all that it is sent, is in every cell: it gets no name, password or token of anybody.
 . "$(dirname "$0")/../lib.sh"
 
+EVIL=$(free_port)
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$W/key.pem" -out "$W/cert.pem" -days 2 -subj /CN=localhost 2>/dev/null
+touch "$W/evil" "$W/accounts"
+python3 tests/identity/adversary.py "$W" "$(free_port)" "$(free_port)" "$(free_port)" "$EVIL" >"$W/adversary.log" 2>&1 &
+PIDS+=($!)
 python3 tests/identity/kinds.py "$W" >"$W/kinds.log" 2>&1 &
 PIDS+=($!)
 wait_for 10 test -s "$W/ports" || fail "no registries"
 : >"$W/requests"
 PORT=$(free_port)
 mapfile -t kinds < <(cut -d ' ' -f 1 "$W/ports")
+for k in "${kinds[@]}"; do echo "http://127.0.0.1:$EVIL" >"$W/$k.evil"; done
+wait_for 10 curl -s -o /dev/null "http://127.0.0.1:$EVIL/" || fail "no adversary"
 port_of() { sed -n "s/^$1 //p" "$W/ports"; }
 {
     echo "listen:"
@@ -23,6 +31,7 @@ port_of() { sed -n "s/^$1 //p" "$W/ports"; }
     for k in "${kinds[@]}"; do
         echo "  - {name: $k.test, endpoints: [\"http://127.0.0.1:$(port_of "$k")\"], insecure: true}"
     done
+    echo "  - {name: evil.test, endpoints: [\"http://127.0.0.1:$EVIL\"], insecure: true}"
     for k in ghcr artifactory hub ecr; do # where the cache has a login of its own
         echo "  - {name: own-$k.test, endpoints: [\"http://127.0.0.1:$(port_of "$k")\"], insecure: true,"
         echo "     credentials: {username: alice, password_file: $W/$k.configured}}"

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """kinds_clients.py FOLDER PORT: clients of the registries that kinds.py plays, through the cache at PORT, each as its engine does it:
 "engine" (containerd, BuildKit, oras) follows the challenge and brings the registry's own token, and asks for the rest of a body that
-ends early; "login" has a listener of one upstream, to which it sends its name and password. Prints the matrix, and then tells stories;
+ends early; "login" has a listener of one upstream, to which it sends its name and password; "shared" sends NAME@REGISTRY and a password
+for whatever it asks at PORT. In each cell they are led to the other registry of adversary.py as well, which gets nothing of them. Prints the matrix, and then tells stories;
 fails on what is wrong."""
 import base64
 import hashlib
@@ -53,10 +54,13 @@ class Answer:
 class Client:
     def __init__(self, kind, how, login, name=None):
         self.kind, self.login, self.auth = kind, login, {}
-        self.engine = how == "engine"
-        self.at = port if self.engine else int(listeners[kind])
+        self.engine, self.shared = how == "engine", how == "shared"
+        self.at = int(listeners[kind]) if how == "login" else port
+        self.prefix = f"{kind}.test/" if self.shared else ""
         self.query = f"?ns={name or kind + '.test'}" if self.engine else ""
-        if login and not self.engine:
+        if login and self.shared:
+            self.auth = {"Authorization": basic((f"{login[0]}@{kind}.test", login[1]))}
+        elif login and not self.engine:
             self.auth = {"Authorization": basic(login)}
 
     def follow(self, challenge, repository):
@@ -79,11 +83,23 @@ class Client:
         return True
 
     def ask(self, repository, what, method="GET", **more):
-        a = Answer(self.at, f"/v2/{repository}/{what}{self.query}", self.auth | more, method)
+        path = f"/v2/{self.prefix}{repository}/{what}{self.query}"
+        a = Answer(self.at, path, self.auth | more, method)
         challenge = a.headers.get("WWW-Authenticate")
         if a.status == 401 and challenge and self.engine and self.follow(challenge, repository):
-            a = Answer(self.at, f"/v2/{repository}/{what}{self.query}", self.auth | more, method)
+            a = Answer(self.at, path, self.auth | more, method)
         return a
+
+    def lure(self, how):
+        """Whatever leads to the other registry. An engine has a login for each: evil.test gets nobody's from it."""
+        auth = {} if self.engine else self.auth
+        for repository in ("team/app", "team/basic"):
+            Answer(port, f"/v2/evil.test/{repository}/manifests/1", auth)
+            Answer(self.at, f"/v2/{repository}/manifests/1?ns=evil.test", auth)
+        a = self.ask(f"private/{how}-moved", "manifests/1")
+        check(a.status in (401, 403), f"{self.kind}, {how}: what was moved: {a.status}")
+        if self.engine and a.headers.get("WWW-Authenticate"):
+            self.follow(a.headers["WWW-Authenticate"], f"private/{how}-moved")
 
     def pull(self, repository):
         """Status, the manifest's and layer's answers, and whether what came is right."""
@@ -112,7 +128,7 @@ def check(ok, text):
 
 
 def upstream_gets(kind):
-    return sum(1 for l in open(f"{folder}/requests") if l.startswith(kind + " GET /v2/") and "/blobs/" in l and l.split()[3] in ("200", "206"))
+    return sum(1 for l in open(f"{folder}/requests") if l.startswith(kind + " GET /") and ("/blobs/" in l or "/signed/" in l) and l.split()[3] in ("200", "206"))
 
 
 def tell(m, b, good):
@@ -122,8 +138,14 @@ def tell(m, b, good):
 
 
 def cell(kind, how, situation):
+    told = cell_itself(kind, how, situation)
+    Client(kind, how, LOGINS[{"public": None, "private": "right", "expired": "right"}.get(situation, situation)]).lure(how)
+    return told
+
+
+def cell_itself(kind, how, situation):
     where = f"{kind}, {how}, {situation}"
-    repository = f"{'public' if situation == 'public' else 'private'}/{how}"
+    repository = f"{'public' if situation == 'public' else 'private'}/{how}-away"
     login = LOGINS[{"public": None, "private": "right", "expired": "right"}.get(situation, situation)]
     client = Client(kind, how, login)
     if situation == "expired":
@@ -142,7 +164,7 @@ def cell(kind, how, situation):
         again = Client(kind, how, login).pull(repository)
         check(again[2] and upstream_gets(kind) == before + 1, f"{where}: fetched {upstream_gets(kind) - before} times")
         if situation == "private":
-            nobody = Answer(client.at, f"/v2/{repository}/manifests/1{client.query}", {})
+            nobody = Answer(client.at, f"/v2/{client.prefix}{repository}/manifests/1{client.query}", {})
             check(nobody.status == 401 and nobody.headers.get("WWW-Authenticate"), f"{where}: nobody gets {nobody.status}")
         return f"{tell(m, b, good)}, cached"
     if situation == "expired":
@@ -165,7 +187,7 @@ def matrix():
     rows = {}
 
     def row(kind):
-        for how in ("engine", "login"):
+        for how in ("engine", "login", "shared"):
             try:
                 rows[kind, how] = [cell(kind, how, s) for s in SITUATIONS]
             except Exception as e:
@@ -179,6 +201,15 @@ def matrix():
     print(f"{'kind':12}{'client':8}" + "".join(f"{s:24}" for s in SITUATIONS))
     for (kind, how), cells in sorted(rows.items()):
         print(f"{kind:12}{how:8}" + "".join(f"{c:24}" for c in cells))
+
+
+def unhurt():
+    """The other registry was asked, and sent no token but of its own; tokens of ours are such of alice and bob in base64."""
+    asked = open(f"{folder}/evil").read()
+    check(asked.count("\nHost: ") > 100, "the other registry was not asked")
+    for line in asked.splitlines():
+        ours = re.search(r"^(proxy-)?authorization: |^cookie: |canary|basic |entrepot\.|YWxpY2|Ym9i", line, re.I)
+        check(not ours or line == "Authorization: Bearer for-everybody", f"the other registry was sent {line}")
 
 
 # ---- stories ----
@@ -292,6 +323,7 @@ expired_403()
 signed_for_get()
 another_token()
 before_the_first_byte()
+unhurt()
 for w in wrong:
     print("WRONG:", w)
 sys.exit(bool(wrong))
