@@ -167,7 +167,9 @@ void call_next_endpoint(struct upstream_call *c)
     c->owns = 0;
     free(c->asked);
     free(c->refusal_of_own);
+    free(c->said_to_own);
     c->asked = NULL;
+    c->said_to_own = NULL;
     c->refusal_of_own = NULL;
     c->endpoint = choose(c, c->endpoint + 1);
     begin_anew(c);
@@ -228,6 +230,7 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
         return;
     }
     if (before_body && !err && call_may_change_identity(c, r->status)) {
+        call_keep_refusal_of_own(c);
         call_change_identity(c, NULL);
         return;
     }

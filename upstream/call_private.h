@@ -56,8 +56,9 @@ struct upstream_call {
     bool been_anonymous;
     bool login_refused; /* it is the login that was refused, not what it may read */
     uint64_t suspect;   /* an identity that was refused a while ago waits until nobody is refused, too; 0: none */
-    struct err *refusal_of_own; /* why ours was refused, if nobody was asked for after that */
-    char *asked;                /* the WWW-Authenticate of the last 401 of this endpoint; NULL: there was none */
+    char *said_to_own, code_of_own[32]; /* what the registry said when it refused ours, before nobody was asked */
+    struct err *refusal_of_own;         /* why ours was refused, if nobody was asked for after that */
+    char *asked; /* the WWW-Authenticate of the last 401 of this endpoint; NULL: there was none */
     struct challenge challenge;
     int64_t counted;
     /* call_story.c */
@@ -104,6 +105,7 @@ void call_end_refusal(struct upstream_call *c);
 void call_note(struct upstream_call *c, const char *why);
 void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 /* What the answer that has come in says about its refusal. */
+void call_keep_refusal_of_own(struct upstream_call *c);
 void call_read_refusal(const struct upstream_call *c, struct transfer_response *r);
 /* Adds to a failure what went wrong with each endpoint. */
 void call_tell(struct upstream_call *c, struct transfer_response *r, const struct err *err);

@@ -17,6 +17,7 @@ void call_story_clear(struct upstream_call *c)
     if (c->enough)
         event_free(c->enough);
     free(c->refused);
+    free(c->said_to_own);
     buf_free(&c->refusal);
     secret_free(c->sent);
     for (int i = 0; i < ENDPOINTS_MAX; i++)
@@ -70,8 +71,26 @@ void call_read_refusal(const struct upstream_call *c, struct transfer_response *
 {
     const char *body = c->refusal.data ? c->refusal.data : "";
 
+    if (r->status == 401 && c->anonymous && c->said_to_own) {
+        snprintf(r->said, sizeof(r->said), "%s", c->said_to_own);
+        snprintf(r->code, sizeof(r->code), "%s", c->code_of_own);
+        return;
+    }
     refusal_text(r->said, body, c->refusal.len, c->sent, NULL);
     refusal_code(r->code, body, c->refusal.len);
+}
+
+/* Nobody's refusal would say less: "who is there?". */
+void call_keep_refusal_of_own(struct upstream_call *c)
+{
+    struct transfer_response read = {0};
+
+    call_read_refusal(c, &read);
+    if (c->anonymous || !read.said[0])
+        return;
+    free(c->said_to_own);
+    c->said_to_own = xstrdup(read.said);
+    snprintf(c->code_of_own, sizeof(c->code_of_own), "%s", read.code);
 }
 
 /* An error's message begins with the URL, of which the endpoint is enough. */
