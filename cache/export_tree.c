@@ -117,6 +117,9 @@ static bool add_part(struct index *ix, const struct part *part, const char *want
     struct export_plan *p = ix->p;
     struct cache_hit hit;
 
+    if (++ix->tree->walked > MANIFEST_WITHIN_MAX)
+        return err_set(p->err, ERR_INVALID, "%s has more than %d manifests, in indexes within one another", p->text,
+                       (int)MANIFEST_WITHIN_MAX);
     bool here = export_load(p, &part->digest, &child, &hit), is_index = here && child.kind == MANIFEST_INDEX;
     const struct part *missing = here && !is_index ? export_missing(p, &child) : NULL;
     *added = here && !missing;

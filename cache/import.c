@@ -72,6 +72,7 @@ struct entering {
     bool pin;
     struct index_txn *t;
     uint64_t id;
+    int walked; /* manifests that were looked at, each as often as it is named */
     struct err *err;
 };
 
@@ -131,6 +132,9 @@ static bool enter_manifest(struct entering *e, const struct digest *d, int depth
         return err_set(missing, ERR_NOT_FOUND, "%s is not here as a manifest", digest_format(d, text));
     if (depth > DEPTH_MAX)
         return err_set(missing, ERR_INVALID, "more than %d indexes within one another", (int)DEPTH_MAX);
+    if (++e->walked > MANIFEST_WITHIN_MAX) /* the index has no other writer meanwhile */
+        return err_set(e->err, ERR_INVALID, "%s:%s has more than %d manifests, in indexes within one another", e->repo,
+                       e->tag, (int)MANIFEST_WITHIN_MAX);
     if (!own(e, d, &row))
         return false;
     rows_each_child(e->t, d, visit, &w);

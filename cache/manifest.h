@@ -18,6 +18,7 @@
 enum {
     MANIFEST_SIZE_MAX = 4 << 20, /* bytes; distribution-spec, "Pushing Manifests": registries take at least 4 MiB */
     MANIFEST_CHILDREN_MAX = 16384,
+    MANIFEST_WITHIN_MAX = 16384, /* manifests of one image, in indexes within one another, as often as they are named */
     PLATFORM_MAX = 95,
 };
 

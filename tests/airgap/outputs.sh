@@ -147,3 +147,30 @@ registry_stop
 is "$(ask ls bare --json | jq -r '[.images[] | select(.reference | test("@") | not) | "\(.reference) \(.pinned)"] | join(", ")')" \
     "docker.io/library/bare:1 false, docker.io/library/bare:moved true" "tags that came with digests"
 entrepot_stop
+
+say "indexes that name one another's indexes: much to walk in a small archive"
+python3 - "$W/maze" <<'PY'
+import hashlib, json, os, sys
+root = sys.argv[1]
+os.makedirs(root + "/blobs/sha256")
+def put(doc):
+    data = json.dumps(doc).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    open(f"{root}/blobs/sha256/{digest}", "wb").write(data)
+    return {"mediaType": doc.get("mediaType", "application/vnd.oci.image.config.v1+json"), "digest": "sha256:" + digest, "size": len(data)}
+config = put({"architecture": "amd64", "os": "linux"})
+INDEX = "application/vnd.oci.image.index.v1+json"
+level = [put({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [],
+              "annotations": {"n": str(n)}}) for n in range(26)]
+for depth in range(3):
+    level = [put({"schemaVersion": 2, "mediaType": INDEX, "manifests": level, "annotations": {"n": str(n)}}) for n in range(26)]
+top = put({"schemaVersion": 2, "mediaType": INDEX, "manifests": level})
+top["annotations"] = {"io.containerd.image.name": "docker.io/library/maze:1", "org.opencontainers.image.ref.name": "1"}
+json.dump({"schemaVersion": 2, "manifests": [top]}, open(root + "/index.json", "w"))
+json.dump({"imageLayoutVersion": "1.0.0"}, open(root + "/oci-layout", "w"))
+PY
+rm -rf "$W/cache"
+entrepot_start
+timeout 120 "$ENTREPOT" import --socket "$W/admin.sock" "$W/maze" >"$W/said" 2>&1 && fail "imported"
+grep -q "has more than 16384 manifests" "$W/said" || fail "a maze: $(cat "$W/said")"
+entrepot_stop
