@@ -34,8 +34,8 @@ const char *reply_unused_login(enum client_unused unused)
     static const char *const texts[] = {
         [CLIENT_USED] = "",
         [CLIENT_UNSAID] =
-            "this cache serves many registries, and the login does not say which one it is for: log in as "
-            "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for",
+            ("this cache serves many registries, and the login does not say which one it is for: log in as "
+             "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for"),
         [CLIENT_ELSEWHERE] = "the login is for another registry, and is not used for this one: log in as NAME@REGISTRY",
     };
 
