@@ -57,10 +57,11 @@ bool transfer_asks_for_time(struct transfer *t, CURLcode code)
     return true;
 }
 
-/* "1 day 2 h", "5 h 30 min", "7 min" */
+/* "1 day 2 h", "5 h 30 min", "7 min": rounded, since the two clocks were read a moment apart. */
 static void name_span(int64_t s, char *out, size_t room)
 {
-    int days = (int)(s / 86400), hours = (int)(s / 3600 % 24), minutes = (int)(s / 60 % 60);
+    int64_t rounded = s + (s < 86400 - 30 ? 30 : 1800);
+    int days = (int)(rounded / 86400), hours = (int)(rounded / 3600 % 24), minutes = (int)(rounded / 60 % 60);
 
     if (days > 0)
         snprintf(out, room, "%d day%s %d h", days, days > 1 ? "s" : "", hours);
