@@ -23,9 +23,10 @@ there() { apart bash -c "$enter" bash "$root" "$1"; }             # SCRIPT: in t
 there_alone() { apart --net bash -c "$enter" bash "$root" "$1"; } # the same without a network
 say() { echo "* $* (after $SECONDS s)"; }
 log_of() { echo "$W/$1.log"; }
+end_of() { grep -A 60 -E '^FAIL|error:' "$(log_of "$1")" | head -n 200 || true; tail -n 15 "$(log_of "$1")"; }
 run_there() { # NAME SCRIPT
     say "$1"
-    there "$2" >"$(log_of "$1")" 2>&1 || fail "$1: $(tail -n 15 "$(log_of "$1")")"
+    there "$2" >"$(log_of "$1")" 2>&1 || { end_of "$1" >"$W/end"; fail "$1: $(cat "$W/end")"; }
 }
 no_warning() { ! grep -nE 'warning:|error:' "$(log_of "$1")" || fail "$1 prints warnings"; }
 package_is_there() { chroot "$root" dpkg-query -W -f '${db:Status-Abbrev}' "$1" | grep -q '^ii' || fail "$1 was removed"; }

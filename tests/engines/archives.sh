@@ -331,6 +331,7 @@ fresh() {
 
 if [ "${1:-}" = theirs ]; then LOADERS=; fi
 node_begin "$SID"
+for tool in containerd ctr dockerd docker; do node_has $tool || skip "needs $tool"; done
 LOCAL=
 n ctr images import --help >"$W/help"
 ! grep -q -- --local "$W/help" || LOCAL=--local
