@@ -15,14 +15,14 @@ entrepot_start "$HUB_PORT" "tags:
   max_stale: 2h
   rules:
     - {tag: 'v*', ttl: never}
-    - {repository: 'docker.io/library/*', tag: latest, ttl: 10s}
+    - {repository: 'docker.io/library/*', tag: latest, ttl: 100s}
     - {repository: 'docker.io/library/app', tag: kept, deleted: keep, max_stale: 1h}"
 
 for t in 1 v1 latest kept nightly; do is "$(digest $t)" "$one" "app:$t"; done
 hub zero >/dev/null
 for t in 1 v1 latest kept nightly; do two=$(hub "move?name=app&tag=$t&image=2"); done
 say "while fresh, nobody is asked"
-clock_at 9
+clock_at 92
 is "$(digest latest)" "$one" "app:latest while fresh"
 sleep 0.5
 is "$(heads latest)" 1 "it is asked for in the last tenth of its freshness, beside serving it"

@@ -1,7 +1,8 @@
 #include "tests/unit/unit.h"
 
-#include "base/clock.h"
 #include "upstream/refusal.h"
+
+#include <time.h>
 
 #define SENT   "Basic bm90OmEtc2VjcmV0" /* not:a-secret */
 #define SECRET "correct horse"
@@ -132,11 +133,11 @@ static void costs(void **state UNUSED)
         while (n < sizeof(body) - 16)
             n += (size_t)snprintf(body + n, sizeof(body) - n, "%s", fillings[i]);
         n += (size_t)snprintf(body + n, sizeof(body) - n, "\"}");
-        int64_t begun = clock_mono_ms();
+        clock_t begun = clock(); /* of this process, however busy the machine is */
         for (int k = 0; k < 20; k++)
             refusal_text(out, body, n, SENT, SECRET);
-        if (clock_mono_ms() - begun > 1500)
-            fail_msg("%s: %lld ms", fillings[i], (long long)(clock_mono_ms() - begun));
+        if (clock() - begun > 3 * CLOCKS_PER_SEC / 2)
+            fail_msg("%s: %lld us", fillings[i], (long long)(clock() - begun));
     }
 }
 
