@@ -17,15 +17,17 @@
 
 #include <stdatomic.h>
 
-/* How the cache gets room; handed down by the room above that collects, all NULL without one. Any thread. */
+/* How the cache gets room, before the bytes come; handed down by the room above that collects, all NULL without one.
+ * What was given is settled by kept(), once it is in the index or is not to be kept after all. Any thread. */
 struct cache_room {
-    /* May `bytes` more be kept? With `on_disk`: the disk is full, can that much be freed? Answered on `loop`; what is
-     * granted is settled by kept() once it is in the index, or is not to be kept after all. */
+    /* Takes room for `bytes` more if it is there, without letting go of anything. */
+    bool (*take)(void *arg, int64_t bytes);
+    /* The same, and as much may be let go of for it as it needs, not more. With `on_disk`: the disk is full, can that
+     * much be freed? (Nothing is given then, and nothing to be settled.) Answered on `loop`. */
     void (*ask)(void *arg, int64_t bytes, bool on_disk, void (*done)(void *done_arg, bool granted), void *done_arg,
                 struct loop *loop);
     void (*kept)(void *arg, int64_t bytes);
-    /* So many bytes are on their way: a hint. */
-    void (*expect)(void *arg, int64_t bytes);
+    int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
     void *arg;
 };
 
@@ -44,6 +46,9 @@ struct cache {
     struct pool *pool; /* io workers; borrowed */
     struct ingests *ingests;
     atomic_bool tags_changed; /* since index.json was written */
+    /* bytes in the ingest folder: of blobs that room was given for, and of all others: parts that wait to be resumed,
+     * and imports; the room above measures the latter now and then */
+    atomic_int_fast64_t arriving, parked;
 };
 
 /* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and begun

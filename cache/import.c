@@ -61,6 +61,7 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
             return err_errno(err, ERR_IO, "writing what is imported");
         at += (size_t)n;
     }
+    atomic_fetch_add(&c->parked, (int64_t)len);
     return true;
 }
 

@@ -136,7 +136,7 @@ struct ingest *ingest_new(struct cache *cache, const struct digest *digest, stru
 
 struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                            void (*deserted)(void *arg), void *arg, struct err *err)
+                            void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
 {
     struct ingest *i = ingest_new(cache, digest, owner);
 
@@ -144,6 +144,7 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
         text_hash(host); /* who makes his own collide with another gains nothing that the digest does not catch */
     i->finished = finished;
     i->deserted = deserted;
+    i->drained = drained;
     i->arg = arg;
     use_lease(cache->use, digest);
     ingest_list(i);
@@ -154,6 +155,8 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
     i->hasher = hasher_new(digest->alg);
     count_received(i);
     i->resumed = i->received;
+    atomic_fetch_sub(&cache->parked, i->resumed);
+    ingest_note_arrived(i, i->resumed);
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
     return i;
@@ -269,8 +272,8 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
         i->size = size;
     pthread_mutex_unlock(&i->lock);
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
-    if (size > 0 && !i->relay && i->cache->room.expect)
-        i->cache->room.expect(i->cache->room.arg, size);
+    if (i->size > 0)
+        ingest_ask_for_room(i);
     if (size == 0)
         ingest_advance(i);
     return true;
@@ -339,8 +342,12 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return err_set(err, ERR_UPSTREAM, "upstream sent more than the %lld bytes it announced", (long long)limit);
     if (i->relay && !ingest_agrees(i, offset, data, len, err))
         return false;
+    if (i->size < 0 && !ingest_extend_room(i, offset + (int64_t)len, err))
+        return false;
     if (!write_all(i, offset, data, len, err))
         return false;
+    if (!i->relay)
+        ingest_note_arrived(i, (int64_t)len);
     /* In order and nobody is reading back: the bytes are at hand. */
     if (!i->busy && offset == i->hashed) {
         hasher_update(i->hasher, data, len);
@@ -432,5 +439,6 @@ void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     i->over = true;
+    ingest_settle_room(i, state);
     i->finished(i->arg, state, err);
 }

@@ -15,6 +15,10 @@
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
  * writes the row. A crash loses at most what came after the last checkpoint.
  *
+ * Room. The cache's limits hold for what is on its way, too: room is asked for when the size is known and before the
+ * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not say
+ * takes room as it grows, as far as there is some: nothing is let go of for it.
+ *
  * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
  * window in memory. What the follower has taken is given back, and the owner stops reading from upstream while the
  * follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last segment that waits for the digest.
@@ -78,33 +82,34 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 
 /* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
  * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, UNKEPT, PAUSED or FAILED (the
- * last three with why). `deserted` is called on the owner when the last follower has left. Errors: ERR_IO,
- * ERR_NO_SPACE. */
+ * last three with why). `deserted` is called on the owner when the last follower has left, `drained` when the source
+ * may go on after ingest_is_ahead(). Errors: ERR_IO, ERR_NO_SPACE. */
 struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                            void (*deserted)(void *arg), void *arg, struct err *err);
+                            void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
 /* What a client was sent of a blob that was never verified: [first, end) of a file. */
 struct sent_before {
     int fd; /* -1: nothing */
     int64_t first, end;
 };
-/* The same for a relay. `drained` is called on the owner when there is room again after ingest_is_ahead(). What was
+/* The same for a relay. What was
  * sent before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
 struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
                                   const struct sent_before *sent, struct err *err);
-/* Whether the source should wait: the relay's window is full. False for every other ingest. */
+/* Whether the source should wait: there is no word yet about room, or a relay's window is full. */
 bool ingest_is_ahead(struct ingest *i);
 /* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
  * False if nothing is missing. */
 bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
 /* The blob's size in bytes (-1: not said) and upstream's validator (strong ETag; may be ""), before the first write.
- * Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed part was made for: stop with `discard`,
+ * Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed part was made for: stop with `discard`,
  * begin anew. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
 /* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
- * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
+ * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced), ERR_TOO_LARGE (nothing was announced, and there is no
+ * room for more). */
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
 /* The source ended well after a blob whose size it had not said. */
 void ingest_end_of_unknown(struct ingest *i);

@@ -24,7 +24,7 @@ struct ingest {
     struct loop *owner;
     void (*finished)(void *arg, enum ingest_state state, const struct err *err);
     void (*deserted)(void *arg);
-    void (*drained)(void *arg); /* relays */
+    void (*drained)(void *arg);
     void *arg;
     bool relay;              /* the part is in memory */
     struct sent_before sent; /* relays */
@@ -47,8 +47,10 @@ struct ingest {
     struct err worker_err;
     struct digest computed;
     struct file_info published;
-    bool granted; /* room for it, by the collector */
-    bool shared;  /* a repository that everybody may read has it */
+    int64_t room;    /* bytes that were given to it by the collector */
+    int64_t arrived; /* and how many of them are on the disk */
+    bool asking;     /* for room: nothing may be written until it is there */
+    bool shared;     /* a repository that everybody may read has it */
 
     /* any thread */
     atomic_bool unsynced; /* a sync failed, which the kernel says once: what was written may be lost */
@@ -110,6 +112,15 @@ bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t le
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err);
 /* A relay's follower has taken bytes, or bytes have come: gives back what nobody needs. With the lock held. */
 void ingest_give_back(struct ingest *i);
+/* ingest_room.c, owner's loop. Room for the blob, whose size is known, before its first byte. While it waits for it,
+ * i->asking is set; if there is none, it ends. */
+void ingest_ask_for_room(struct ingest *i);
+/* Room up to `end`, of a blob whose size is not known. */
+bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err);
+/* So many bytes more of it are on the disk. */
+void ingest_note_arrived(struct ingest *i, int64_t bytes);
+/* It is in the index now, or gone, or waits for the next time. */
+void ingest_settle_room(struct ingest *i, enum ingest_state state);
 /* Whether all bytes may be read. */
 static inline bool ingest_is_verified(enum ingest_state state)
 {

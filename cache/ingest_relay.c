@@ -37,7 +37,7 @@ struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *dige
 bool ingest_is_ahead(struct ingest *i)
 {
     if (!i->relay)
-        return false;
+        return i->asking;
     pthread_mutex_lock(&i->lock);
     i->ahead = i->state == INGEST_RECEIVING && i->front - MAX(i->taken, (int64_t)0) > RELAY_WINDOW;
     bool ahead = i->ahead;

@@ -213,18 +213,10 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
 }
 
 /* The followers get every byte, verified; only keeping the blob can still fail. */
-static void settle_room(struct ingest *i)
-{
-    if (i->granted)
-        i->cache->room.kept(i->cache->room.arg, i->size);
-    i->granted = false;
-}
-
 static void not_kept(void *arg)
 {
     struct ingest *i = arg;
 
-    settle_room(i);
     if (!i->relay) /* why there is a relay has been logged */
         log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
     ingest_finish(i, INGEST_UNKEPT, &i->worker_err);
@@ -254,7 +246,6 @@ static void end_store(void *arg, const struct err *err)
         pool_run(i->cache->pool, drop_unkept, i);
         return;
     }
-    settle_room(i);
     ingest_finish(i, INGEST_STORED, NULL);
     ingest_unref(i);
 }
@@ -272,25 +263,11 @@ static void publish(void *arg)
     drop_unkept(i);
 }
 
-static void answer_about_room(void *arg, bool granted)
-{
-    struct ingest *i = arg;
-
-    i->granted = granted;
-    if (!granted)
-        err_set(&i->worker_err, ERR_NO_SPACE, "there is no room for it");
-    pool_run(i->cache->pool, granted ? publish : drop_unkept, i);
-}
-
 static void keep(struct ingest *i)
 {
-    struct cache_room *room = &i->cache->room;
-
     if (i->relay) {
         err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
         loop_post(i->owner, not_kept, i);
-    } else if (room->ask) {
-        room->ask(room->arg, i->size, false, answer_about_room, i, i->owner);
     } else {
         pool_run(i->cache->pool, publish, i);
     }

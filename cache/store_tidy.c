@@ -104,6 +104,21 @@ void store_remove_old_imports(struct store *s, int64_t before_s)
         closedir(dir);
 }
 
+int64_t store_ingest_bytes(struct store *s)
+{
+    DIR *dir = list(s->ingest);
+    struct dirent *e;
+    struct stat st;
+    int64_t bytes = 0;
+
+    while (dir && (e = readdir(dir)))
+        if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            bytes += (int64_t)st.st_blocks * 512;
+    if (dir)
+        closedir(dir);
+    return bytes;
+}
+
 void store_remove_leftovers(struct store *s)
 {
     remove_all(s->ingest, ".gone");

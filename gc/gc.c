@@ -41,7 +41,9 @@ struct limits gc_limits(struct gc *gc)
         l.max = MIN(l.max, gc->most);
     l.high = (int64_t)((double)l.max / 100 * gc->o.high);
     l.low = (int64_t)((double)l.max / 100 * gc->o.low);
-    l.missing = MAX(share(gc->o.min_free_bytes, gc->o.min_free_percent, total) - available, (int64_t)0);
+    l.available = available;
+    l.min_free = share(gc->o.min_free_bytes, gc->o.min_free_percent, total);
+    l.missing = MAX(l.min_free - available, (int64_t)0);
     return l;
 }
 
@@ -146,6 +148,12 @@ static void count(struct gc *gc, const struct gc_report *r)
         log_info("collected %lld blobs, %lld bytes", (long long)r->freed_blobs, (long long)r->freed_bytes);
 }
 
+/* What is in the ingest folder and on nobody's way. */
+static void measure_parked(struct cache *c)
+{
+    atomic_store(&c->parked, MAX(store_ingest_bytes(c->store) - atomic_load(&c->arriving), 0));
+}
+
 bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
 {
     struct totals totals;
@@ -180,6 +188,8 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     }
     if (ok && !dry_run)
         reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
+    if (!dry_run)
+        measure_parked(gc->cache);
     report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
     report->target_bytes = s.target == INT64_MAX ? -1 : s.target - (dry_run ? unreferenced : 0);
     bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;
@@ -355,6 +365,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     if (!gc->o.policy)
         gc->o.policy = &POLICY_GDSF;
     measure(gc);
+    measure_parked(cache);
     STAILQ_INIT(&gc->wishes);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);

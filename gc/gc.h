@@ -27,6 +27,7 @@ struct gc_options {
     int64_t min_free_bytes; /* -1: a share */
     double min_free_percent;
     double high, low; /* percent of the limit */
+    int64_t blob_max; /* bytes; 0: none */
     int64_t grace_ms, interval_ms;
     const struct policy *policy;
 };

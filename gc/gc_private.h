@@ -42,7 +42,7 @@ struct gc {
     pthread_cond_t wake;
     bool stopping, hurry;
     struct room_wishes wishes;
-    int64_t granted;      /* bytes that were granted and are not in the index yet */
+    int64_t granted;      /* bytes that were granted, and are neither in the index yet nor given back */
     int64_t fruitless_ms; /* monotonic: until then it makes no sense to collect for room; nothing could be freed */
     struct gc_stats stats;
 };
@@ -50,7 +50,8 @@ struct gc {
 /* The marks in bytes, as the file system is now. */
 struct limits {
     int64_t max, high, low;
-    int64_t missing; /* on the file system, to have min_free; not negative */
+    int64_t available, min_free; /* on the file system */
+    int64_t missing;             /* there, to have min_free; not negative */
 };
 struct limits gc_limits(struct gc *gc);
 

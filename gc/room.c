@@ -1,4 +1,5 @@
-/* Room for what is coming in. The cache asks before it keeps a blob; what is granted and kept never exceeds the limit.
+/* Room for what is coming in. The cache asks before the first byte is written; what is stored, what was granted and is
+ * on its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
  */
 #include "gc/gc_private.h"
 
@@ -14,15 +15,26 @@ static int64_t ceiling(const struct limits *l)
     return l->max - MIN(l->max / 100, (int64_t)MANIFESTS_MAX);
 }
 
-/* Grants it if there is room; with the lock held. */
-static bool grant(struct gc *gc, const struct room_wish *w, const struct limits *l)
+/* How much would have to go for `bytes` more; not positive if there is room. With the lock held. */
+static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 {
+    int64_t arriving = atomic_load(&gc->cache->arriving), parked = MAX(atomic_load(&gc->cache->parked), 0);
+    int64_t unwritten = MAX(gc->granted - arriving, (int64_t)0);
     struct totals t;
 
     cache_totals(gc->cache, &t);
-    if (t.bytes + gc->granted + w->bytes > ceiling(l))
+    int64_t of_limit = t.bytes + gc->granted + parked + bytes - ceiling(l);
+    /* Without min_free the disk itself says when it is full (fetch_room.c). */
+    int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - unwritten - bytes) : INT64_MIN;
+    return MAX(of_limit, of_disk);
+}
+
+/* Grants it if there is room; with the lock held. */
+static bool grant(struct gc *gc, int64_t bytes, const struct limits *l)
+{
+    if (lacking(gc, bytes, l) > 0)
         return false;
-    gc->granted += w->bytes;
+    gc->granted += bytes;
     return true;
 }
 
@@ -40,6 +52,17 @@ static void hurry(struct gc *gc)
     pthread_cond_signal(&gc->wake);
 }
 
+static bool take(void *arg, int64_t bytes)
+{
+    struct gc *gc = arg;
+    struct limits l = gc_limits(gc);
+
+    pthread_mutex_lock(&gc->lock);
+    bool granted = STAILQ_EMPTY(&gc->wishes) && grant(gc, bytes, &l);
+    pthread_mutex_unlock(&gc->lock);
+    return granted;
+}
+
 static void ask(void *arg, int64_t bytes, bool on_disk, void (*done)(void *arg, bool granted), void *done_arg,
                 struct loop *loop)
 {
@@ -49,7 +72,7 @@ static void ask(void *arg, int64_t bytes, bool on_disk, void (*done)(void *arg, 
 
     *w = (struct room_wish){.bytes = bytes, .on_disk = on_disk, .done = done, .arg = done_arg, .loop = loop};
     pthread_mutex_lock(&gc->lock);
-    w->granted = !on_disk && grant(gc, w, &l);
+    w->granted = !on_disk && grant(gc, bytes, &l);
     bool later = !w->granted && !gc->stopping && clock_mono_ms() >= gc->fruitless_ms;
     if (later) {
         STAILQ_INSERT_TAIL(&gc->wishes, w, entry);
@@ -63,51 +86,65 @@ static void ask(void *arg, int64_t bytes, bool on_disk, void (*done)(void *arg, 
 static void kept(void *arg, int64_t bytes)
 {
     struct gc *gc = arg;
-
-    pthread_mutex_lock(&gc->lock);
-    gc->granted -= bytes;
-    pthread_mutex_unlock(&gc->lock);
-}
-
-static void expect(void *arg, int64_t bytes)
-{
-    struct gc *gc = arg;
     struct limits l = gc_limits(gc);
     struct totals t;
 
     cache_totals(gc->cache, &t);
-    if (t.bytes + bytes <= l.high && l.missing == 0)
-        return;
     pthread_mutex_lock(&gc->lock);
-    if (clock_mono_ms() >= gc->fruitless_ms)
+    gc->granted -= bytes;
+    if ((t.bytes > l.high || l.missing > 0) && clock_mono_ms() >= gc->fruitless_ms)
         hurry(gc);
     pthread_mutex_unlock(&gc->lock);
 }
 
 void room_attach(struct gc *gc)
 {
-    gc->cache->room = (struct cache_room){ask, kept, expect, gc};
+    gc->cache->room = (struct cache_room){take, ask, kept, gc->o.blob_max, gc};
 }
 
-/* Frees what one wish needs; true if it could be granted now. */
+static void sweep(struct gc *gc, int64_t target, struct gc_report *report)
+{
+    struct err err = {0};
+
+    gc_report_free(report);
+    if (!gc_sweep(gc, false, target, report, &err))
+        log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
+}
+
+static int64_t lacking_now(struct gc *gc, int64_t bytes)
+{
+    struct limits l = gc_limits(gc);
+
+    pthread_mutex_lock(&gc->lock);
+    int64_t lack = lacking(gc, bytes, &l);
+    pthread_mutex_unlock(&gc->lock);
+    return lack;
+}
+
+/* Frees what one wish needs, and never more than it asks for itself; true if it could be granted now. */
 static bool make(struct gc *gc, struct room_wish *w)
 {
     struct gc_report report = {0};
     struct limits l = gc_limits(gc);
     struct totals t;
-    struct err err = {0};
+    int64_t lack = w->bytes;
 
-    cache_totals(gc->cache, &t);
-    pthread_mutex_lock(&gc->lock);
-    int64_t target = w->on_disk ? t.bytes - w->bytes : MIN(l.low, ceiling(&l) - gc->granted - w->bytes);
-    pthread_mutex_unlock(&gc->lock);
     if (!w->on_disk && w->bytes > ceiling(&l))
         return false; /* nothing could make that much room */
-    if (!gc_sweep(gc, false, MAX(target, (int64_t)0), &report, &err))
-        log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
+    if (!w->on_disk) {
+        lack = lacking_now(gc, w->bytes);
+        if (lack > w->bytes) { /* the limits want more to go, whoever asks */
+            sweep(gc, -1, &report);
+            lack = lacking_now(gc, w->bytes);
+        }
+    }
+    cache_totals(gc->cache, &t);
+    if (lack <= w->bytes)
+        sweep(gc, MAX(t.bytes - lack, (int64_t)0), &report);
     bool enough = report.freed_bytes >= w->bytes;
+    l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
-    w->granted = w->on_disk ? enough : grant(gc, w, &l);
+    w->granted = w->on_disk ? enough : grant(gc, w->bytes, &l);
     if (report.freed_bytes == 0)
         gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
     pthread_mutex_unlock(&gc->lock);
@@ -127,12 +164,12 @@ static struct room_wish *next(struct gc *gc)
 
 void room_answer_all(struct gc *gc)
 {
-    struct limits l = gc_limits(gc);
     struct room_wish *w;
 
     while ((w = next(gc))) {
+        struct limits l = gc_limits(gc);
         pthread_mutex_lock(&gc->lock);
-        w->granted = !w->on_disk && grant(gc, w, &l); /* the one before may have made more room than it took */
+        w->granted = !w->on_disk && grant(gc, w->bytes, &l); /* the one before may have made more room than it took */
         bool hopeless = clock_mono_ms() < gc->fruitless_ms;
         pthread_mutex_unlock(&gc->lock);
         if (!w->granted && !hopeless)

@@ -12,12 +12,12 @@ void visitor_free(struct visitor *v)
 
 static void client_gone(void *arg)
 {
-    ((struct visitor *)arg)->req = NULL;
-}
+    struct visitor *v = arg;
 
-void access_gone(struct visitor *v)
-{
-    http_on_gone(v->req, client_gone, v);
+    v->req = NULL;
+    if (v->wait)
+        fetch_leave(v->wait);
+    v->wait = NULL;
 }
 
 struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind)
@@ -33,6 +33,25 @@ struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind)
         .is_private = v->is_private,
         .sent = {.fd = -1},
     };
+}
+
+void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
+                   void (*done)(void *arg, struct fetch_result *result))
+{
+    http_on_gone(v->req, client_gone, v);
+    v->wait = fetch_begin(v->worker->proxy->fetchers, v->worker->loop, ask, done, v);
+}
+
+struct http_request *visitor_return(struct visitor *v)
+{
+    struct http_request *req = v->req;
+
+    v->wait = NULL;
+    if (req)
+        http_on_gone(req, NULL, NULL);
+    else
+        visitor_free(v);
+    return req;
 }
 
 /* ---- asking upstream about a client ---- */
@@ -81,11 +100,8 @@ static void answered(void *arg, struct fetch_result *res)
         if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
             cache_set_private(p->cache, v->route.name, v->is_private);
     }
-    if (!v->req) {
-        visitor_free(v);
+    if (!visitor_return(v))
         return;
-    }
-    http_on_gone(v->req, NULL, NULL);
     if (res->err.code == ERR_OK) {
         v->serve(v);
         return;
@@ -102,8 +118,7 @@ static void ask(struct visitor *v)
     v->asked = v->is_private = true;
     request = visitor_ask(v, FETCH_ACCESS);
     request.listing = path;
-    access_gone(v);
-    fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &request, answered, v);
+    visitor_fetch(v, &request, answered);
 }
 
 bool access_retry(struct visitor *v, const struct fetch_result *res)

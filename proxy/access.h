@@ -19,10 +19,11 @@
 /* A request on its way through its handler. Owned by whoever serves it: visitor_free() at the end. */
 struct visitor {
     struct worker *worker;
-    struct http_request *req; /* NULL: the client is gone (while access_gone() is set) */
+    struct http_request *req; /* NULL: the client is gone */
     struct route route;
     enum metrics_kind kind;
     struct client *client;
+    struct waiter *wait; /* what is being fetched for him; NULL: nothing */
     bool is_private; /* let in by a grant: what is fetched for him is fetched under his identity, and kept as private */
     bool asked;      /* upstream was asked about him */
     void (*serve)(struct visitor *v);
@@ -34,10 +35,14 @@ void access_enter(struct worker *w, struct http_request *req, const struct route
 /* What was fetched under the cache's own identity was refused. True: the visitor is taken over, `serve` may be called
  * again. */
 bool access_retry(struct visitor *v, const struct fetch_result *res);
-/* Notices, from now on, when the client goes: v->req becomes NULL. Call http_on_gone() to take it back. */
-void access_gone(struct visitor *v);
 /* The request as the fetch loops want it. */
 struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind);
+/* Fetches it for him; `done` gets the visitor. Should the client go meanwhile, v->req becomes NULL and the fetch is
+ * left. */
+void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
+                   void (*done)(void *arg, struct fetch_result *result));
+/* In `done`: the request, to be answered. NULL: the client is gone, and so is the visitor now. */
+struct http_request *visitor_return(struct visitor *v);
 void visitor_free(struct visitor *v);
 
 #endif

@@ -280,7 +280,12 @@ void admin_import_blob(struct admin_job *job)
         return;
     importing_hold(c->importing, &d);
     bool ok = import_look(c, &d, &whole, &received, &err);
-    bool asked = ok && !whole && received > 0 && reserve(job, received, &err);
+    bool ask = ok && !whole && received > 0;
+    if (ask) { /* it is on the disk already */
+        atomic_fetch_add(&c->arriving, received);
+        atomic_fetch_sub(&c->parked, received);
+    }
+    bool asked = ask && reserve(job, received, &err);
     ok = ok && (asked || whole || received == 0);
     if (ok && !whole)
         ok = cache_adopt_import(c, &d, &pace, &err);
@@ -288,6 +293,10 @@ void admin_import_blob(struct admin_job *job)
         store_remove_import(c->store, &d, NULL);
     if (asked)
         c->room.kept(c->room.arg, received);
+    if (ask) {
+        atomic_fetch_sub(&c->arriving, received);
+        atomic_fetch_add(&c->parked, ok ? 0 : received);
+    }
     if (ok)
         job->answer = json_pack("{s:b}", "whole", true);
     else

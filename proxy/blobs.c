@@ -15,6 +15,7 @@ struct serving {
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;   /* NULL: served from the store at once */
+    struct waiter *wait;       /* what is being fetched for it; NULL: nothing */
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
@@ -150,6 +151,7 @@ static void relayed(void *arg, struct fetch_result *res)
     struct serving *s = arg;
 
     s->asking = false;
+    s->wait = NULL;
     if (!s->req) {
         serving_free(s);
         return;
@@ -167,7 +169,19 @@ static void relayed(void *arg, struct fetch_result *res)
 
 static void client_gone(void *arg)
 {
-    ((struct serving *)arg)->req = NULL;
+    struct serving *s = arg;
+
+    s->req = NULL;
+    if (s->wait)
+        fetch_leave(s->wait);
+    s->wait = NULL;
+}
+
+static void ask(struct serving *s, const struct fetch_request *request,
+                void (*done)(void *arg, struct fetch_result *result))
+{
+    http_on_gone(s->req, client_gone, s);
+    s->wait = fetch_begin(s->worker->proxy->fetchers, s->worker->loop, request, done, s);
 }
 
 static bool is_disks_fault(const struct err *err)
@@ -177,15 +191,14 @@ static bool is_disks_fault(const struct err *err)
 
 static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    struct fetch_request ask = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
+    struct fetch_request request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->begun)
-        ask.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
+        request.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
     s->relayed = s->asking = true;
-    http_on_gone(s->req, client_gone, s);
-    fetch_begin(s->worker->proxy->fetchers, s->worker->loop, &ask, done, s);
+    ask(s, &request, done);
 }
 
 /* Gives the client what has arrived, as far as there is room. */
@@ -236,8 +249,7 @@ static void fail_unbegun(struct serving *s, const struct err *err)
     if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
         const struct fetch_request own = visitor_ask(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
-        http_on_gone(s->req, client_gone, s);
-        fetch_begin(s->worker->proxy->fetchers, s->worker->loop, &own, fetched, s);
+        ask(s, &own, fetched);
         return;
     }
     reply_failure(s->req, &failed, KIND_BLOB);
@@ -315,6 +327,7 @@ static void fetched(void *arg, struct fetch_result *res)
     struct http_request *req = s->req;
 
     s->asking = false;
+    s->wait = NULL;
     if (!req) {
         serving_free(s);
         return;
@@ -364,7 +377,7 @@ static void serve(struct visitor *v)
     struct worker *w = v->worker;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_request ask = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+    const struct fetch_request request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
     if (answer_now(w, req, &v->route, v->is_private)) {
         visitor_free(v);
@@ -376,8 +389,7 @@ static void serve(struct visitor *v)
     s->fd = -1;
     s->digest = v->route.digest;
     s->visitor = v;
-    http_on_gone(req, client_gone, s);
-    fetch_begin(w->proxy->fetchers, w->loop, &ask, fetched, s);
+    ask(s, &request, fetched);
 }
 
 void handle_blob(struct worker *w, struct http_request *req, const struct route *r)

@@ -116,6 +116,7 @@ static bool take_cache(struct reading *r, const struct yaml_config *y)
 {
     static const char *const fetches[] = {"whole", "lazy", NULL};
     struct config *c = r->c;
+    struct amount blob_max = {.bytes = c->blob_max};
     int fetch = 0;
 
     if (!y->cache)
@@ -126,12 +127,16 @@ static bool take_cache(struct reading *r, const struct yaml_config *y)
         return config_bad(r, "cache", 0, "path", "\"%s\" does not begin with /", c->cache_path);
     if (!take_amount(r, "cache", "max_size", y->cache->max_size, &c->max_size) ||
         !take_amount(r, "cache", "min_free", y->cache->min_free, &c->min_free) ||
+        !take_amount(r, "cache", "blob_max", y->cache->blob_max, &blob_max) ||
         !config_take_word(r, "cache", 0, "fetch", y->cache->fetch, fetches, &fetch))
         return false;
     if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
         return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves room for nothing", y->cache->max_size);
     if (c->min_free.bytes < 0 && c->min_free.percent >= 100)
         return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves room for nothing", y->cache->min_free);
+    if (blob_max.bytes <= 0)
+        return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache->blob_max);
+    c->blob_max = blob_max.bytes;
     return fetch == 0 || config_unsupported(r, "cache", 0, "fetch");
 }
 
@@ -274,6 +279,7 @@ static void defaults(struct config *c)
     c->log_level = LOG_LEVEL_INFO;
     c->log_format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
     c->max_size = (struct amount){.bytes = -1, .percent = 80};
+    c->blob_max = (int64_t)64 << 30;
     c->min_free = (struct amount){.bytes = -1, .percent = 20}; /* kubelet evicts below 15 % and 10 % */
     c->gc_high = 95;
     c->gc_low = 85;

@@ -77,6 +77,7 @@ struct config {
     enum log_format log_format;
     char *cache_path;
     struct amount max_size, min_free;
+    int64_t blob_max;       /* bytes */
     double gc_high, gc_low; /* percent of max_size */
     int64_t gc_grace_ms, gc_interval_ms;
     bool gc_lru; /* policy */

@@ -28,6 +28,8 @@ static void fetch_free(struct fetch *f)
         ingest_unref(f->ingest);
     if (f->patience)
         event_free(f->patience);
+    if (f->desertion)
+        event_free(f->desertion);
     fetch_result_clear(&f->early);
     fetch_result_clear(&f->result);
     buf_free(&f->received);
@@ -137,6 +139,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
         .accept = accept,
         .range_first = -1,
         .decode = true, /* everything but blobs goes this way */
+        .bounded = true,
         .on_head = on_head,
         .on_data = on_data,
         .on_done = on_done,
@@ -158,6 +161,19 @@ char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_dige
 
 /* ---- coming in ---- */
 
+static char *make_relay_key(struct fetchers *all, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1), digest_format(d, text));
+}
+
+void fetch_name_relay(struct fetch *f)
+{
+    free(f->key);
+    f->key = make_relay_key(f->fetcher->all, &f->digest);
+}
+
 static char *make_key(struct fetchers *all, const struct fetch_request *req)
 {
     char text[DIGEST_TEXT_MAX];
@@ -166,8 +182,7 @@ static char *make_key(struct fetchers *all, const struct fetch_request *req)
     case FETCH_BLOB:
         return xasprintf("blob %s", digest_format(req->digest, text));
     case FETCH_BLOB_RELAY:
-        return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1),
-                         digest_format(req->digest, text));
+        return make_relay_key(all, req->digest);
     case FETCH_BLOB_HEAD:
         return xasprintf("look %s%s %s", req->is_private ? "private " : "", req->name,
                          digest_format(req->digest, text));
@@ -220,14 +235,15 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
 static void join(struct fetch *f, struct waiter *w)
 {
     w->joined = true;
+    f->errand = f->errand || !w->done;
     if (w->kind == FETCH_BLOB)
         fetch_blob_join(f, w);
     else if (!w->done) /* a refreshing: it is being done */
-        fetch_waiter_free(w);
+        fetch_waiter_unref(w);
     else if (f->answered_early && !w->anew)
         fetch_answer_one(w, &f->early, NULL);
     else
-        STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+        fetch_wait(f, w);
 }
 
 /* Upstream said a moment ago that it does not have it. What may be served after it was deleted is looked for. */
@@ -256,6 +272,11 @@ static void arrive(void *arg)
     _cleanup_free_ char *key = make_key(fr->all, &req);
     struct fetch *f;
 
+    if (w->left) {
+        err_set(&r.err, ERR_CANCELLED, "its client is gone");
+        fetch_answer_one(w, &r, NULL);
+        return;
+    }
     LIST_FOREACH(f, &fr->active, entry)
         if (strcmp(f->key, key) == 0)
             break;
@@ -270,10 +291,11 @@ static void arrive(void *arg)
         return;
     }
     f = fetch_new(fr, key, w);
+    f->errand = !w->done;
     if (w->done)
-        STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+        fetch_wait(f, w);
     else
-        fetch_waiter_free(w);
+        fetch_waiter_unref(w);
     fetch_run(f, STEP_LOOKUP);
 }
 
@@ -282,8 +304,8 @@ void fetch_again(struct waiter *w)
     loop_post(w->fetcher->loop, arrive, w);
 }
 
-void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
-                 void (*done)(void *arg, struct fetch_result *result), void *arg)
+struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
+                           void (*done)(void *arg, struct fetch_result *result), void *arg)
 {
     struct waiter *w = xcalloc(1, sizeof(*w));
     _cleanup_free_ char *key = make_key(all, req);
@@ -292,6 +314,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
         key[strcspn(key, "?")] = '\0';
     w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
     w->loop = loop;
+    atomic_init(&w->refs, 1);
     w->done = done;
     w->arg = arg;
     w->kind = req->kind;
@@ -307,6 +330,7 @@ void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_req
     w->anew = req->anew;
     w->keep = req->keep;
     loop_post(w->fetcher->loop, arrive, w);
+    return w;
 }
 
 void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req)

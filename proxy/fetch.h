@@ -17,6 +17,7 @@
 #include "proxy/sites.h"
 
 struct fetchers;
+struct waiter; /* a request that was handed over; good until its `done` runs */
 
 enum fetch_kind {
     FETCH_MANIFEST,      /* body wanted */
@@ -81,8 +82,11 @@ void fetchers_free(struct fetchers *all);
 uint64_t fetchers_mismatches(const struct fetchers *all);
 
 /* Everything in `req` is copied. */
-void fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
+struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
                  void (*done)(void *arg, struct fetch_result *result), void *arg);
+/* Nobody wants the answer any more, the client is gone: `done` comes all the same, soon. What nobody else waits for
+ * either is given up after some seconds. On the loop that began it, before `done` runs. */
+void fetch_leave(struct waiter *w);
 /* Checks a tag that is here with upstream, and brings in what it points to now, for nobody who waits. */
 void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req);
 /* The client may read this repository: what is being fetched of it may go on with its identity. Any thread. */

@@ -9,7 +9,7 @@
  *
  *   any ─▶ fail: the ingest is put off (its part stays) or, when its bytes are wrong, dropped ─▶ done.
  *
- * Nobody waits any more: the fetch goes on if at least half is there, else the ingest is put off.
+ * Nobody waits any more, for some seconds: the fetch goes on if at least half is there, else the ingest is put off.
  */
 #include "proxy/fetch_private.h"
 
@@ -106,7 +106,10 @@ static bool take_head(void *arg, const struct transfer_response *r)
     ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
-    answer_followers(f);
+    if (ingest_is_ahead(f->ingest))
+        upstream_pause(f->call, true); /* before the first byte: drained() goes on when there is room */
+    else
+        answer_followers(f);
     return true;
 }
 
@@ -133,6 +136,7 @@ static void drained(void *arg)
 {
     struct fetch *f = arg;
 
+    answer_followers(f);
     if (f->call)
         upstream_pause(f->call, false);
 }
@@ -249,7 +253,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         fetch_refused(f, r, err);
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
     if (contradiction && !f->begun_anew && !f->answered) {
-        f->begun_anew = true;
+        f->begun_anew = f->to_begin_anew = true;
         ingest_stop(f->ingest, &f->result.err, true);
         return; /* finished() asks again, from nothing */
     }
@@ -281,11 +285,62 @@ static void let_others_try(struct fetch *f)
         fetch_part_with(f, is_of_another_repository, fetch_begin_again);
 }
 
+static void finished(void *arg, enum ingest_state state, const struct err *err);
+
+static void deserted(void *arg)
+{
+    fetch_note_desertion(arg);
+}
+
+/* The first client that wants the bytes alone; the others are told that there is no room, and ask anew. */
+static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
+{
+    struct waiters all = STAILQ_HEAD_INITIALIZER(all);
+    const struct fetch_result r = {.how = HOW_ERROR, .err = *no_room};
+    struct waiter *w, *one = NULL;
+
+    while ((w = fetch_first_waiter(f)))
+        if (one || w->keep)
+            fetch_answer_one(w, &r, NULL);
+        else
+            one = w;
+    return one;
+}
+
+/* There is no room for it, and upstream waits with the first byte: one client gets it past the disk in the same
+ * exchange. */
+static bool turn_to_relay(struct fetch *f, const struct err *no_room)
+{
+    struct waiter *one;
+
+    if (no_room->code != ERR_NO_SPACE || !f->call || f->answered || f->response.status != 200 || f->first > 0 ||
+        is_relay(f) || f->fetcher->stopping || !(one = part_with_all_but_one(f, no_room)))
+        return false;
+    fetch_wait(f, one);
+    f->kind = FETCH_BLOB_RELAY;
+    f->sent = &one->sent;
+    fetch_name_relay(f);
+    ingest_unref(f->ingest);
+    f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
+                                   f->sent, &f->result.err);
+    if (f->ingest && ingest_describe(f->ingest, f->response.content_length, "", &f->result.err)) {
+        drained(f);
+    } else {
+        upstream_cancel(f->call);
+        f->call = NULL;
+        fetch_run(f, STEP_FAIL);
+    }
+    return true;
+}
+
 static void finished(void *arg, enum ingest_state state, const struct err *err)
 {
     struct fetch *f = arg;
     bool unproved = state == INGEST_STORED && f->call && !f->answered;
+    struct waiter *w;
 
+    if (err && turn_to_relay(f, err))
+        return;
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;
@@ -308,7 +363,8 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
         atomic_fetch_add(&f->fetcher->all->mismatches, 1);
         log_error("a blob of %s from %s: %s", f->name, f->site->host, err->msg);
     }
-    if (f->begun_anew && !f->answered && state == INGEST_FAILED && !f->fetcher->stopping) {
+    if (f->to_begin_anew && state == INGEST_FAILED && !f->fetcher->stopping) {
+        f->to_begin_anew = false;
         ingest_unref(f->ingest);
         f->ingest = NULL;
         f->result.err.code = ERR_OK;
@@ -316,37 +372,13 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
         return;
     }
     /* Who came while it was being put off, or dropped, begins anew: the failure was of those before. */
-    while (f->answered && !STAILQ_EMPTY(&f->waiters) && !f->fetcher->stopping) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+    while ((f->answered || f->given_up) && !f->fetcher->stopping && (w = fetch_first_waiter(f)))
         fetch_again(w);
-    }
     if (err && f->result.err.code == ERR_OK)
         f->result.err = *err;
     f->result.how = f->result.how == HOW_DENIED ? HOW_DENIED : HOW_ERROR;
     let_others_try(f);
     fetch_run(f, STEP_DONE);
-}
-
-static void deserted(void *arg)
-{
-    struct fetch *f = arg;
-    int64_t size = ingest_size(f->ingest);
-
-    if (!f->answered || f->question || !STAILQ_EMPTY(&f->waiters) ||
-        (!is_relay(f) && ingest_received(f->ingest) * 2 >= size))
-        return;
-    if (!is_relay(f))
-        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
-                 (long long)ingest_received(f->ingest), (long long)size);
-    if (f->call)
-        upstream_cancel(f->call);
-    f->call = NULL;
-    if (f->retry)
-        event_del(f->retry);
-    if (f->other_client)
-        event_del(f->other_client);
-    ingest_stop(f->ingest, NULL, false);
 }
 
 /* ---- ask ---- */
@@ -360,8 +392,8 @@ static enum step ask(struct fetch *f)
         f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
                                        f->sent, &f->result.err);
     else if (!f->ingest)
-        f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted, f,
-                                 &f->result.err);
+        f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted,
+                                 drained, f, &f->result.err);
     if (!f->ingest)
         return STEP_FAIL;
     if (!ingest_gap(f->ingest, &f->first, &last))
@@ -407,74 +439,6 @@ static enum step fail(struct fetch *f)
         ingest_received(f->ingest) == 0 || f->result.err.code == ERR_IO || f->result.err.code == ERR_NO_SPACE;
     ingest_stop(f->ingest, &f->result.err, useless);
     return STEP_WAIT; /* finished() ends it */
-}
-
-/* ---- who comes later ---- */
-
-static void proved_elsewhere(void *arg, struct fetch_result *r)
-{
-    struct waiter *w = arg;
-
-    if (r->err.code != ERR_OK) {
-        fetch_answer_one(w, r, NULL);
-        return;
-    }
-    w->proved = true;
-    cache_link(w->fetcher->all->cache, w->name, &w->digest, w->is_private);
-    fetch_again(w);
-}
-
-/* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
-static void prove_for(struct waiter *w)
-{
-    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site,       w->path,    w->name, "",   &w->digest, "",
-                                       w->client,       w->is_private, {.fd = -1}, false,   false};
-
-    fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
-}
-
-static bool is_for_everybody(const struct fetch *f)
-{
-    return !f->is_private || (f->ingest && ingest_is_shared(f->ingest));
-}
-
-void fetch_blob_join(struct fetch *f, struct waiter *w)
-{
-    bool same = strcmp(f->name, w->name) == 0;
-
-    /* Another registry's bytes are not to be waited for: it may be slow, or lie. And what is arriving under a client's
-     * identity is for his repository, or for others of that registry if it says so. Who is neither gets his own, past
-     * the disk. */
-    if (strcmp(f->site->host, w->site->host) != 0 || (same && f->is_private && !w->is_private)) {
-        w->joined = false;
-        if (w->keep) { /* it wants the blob here, and asks again, with a HEAD, when it is */
-            STAILQ_INSERT_TAIL(&f->later, w, entry);
-            return;
-        }
-        w->kind = FETCH_BLOB_RELAY;
-        fetch_again(w);
-        return;
-    }
-    if (!same && !w->proved && !is_for_everybody(f)) {
-        prove_for(w);
-        return;
-    }
-    if (!same && !w->proved && !cache_is_linked(fetch_cache(f), w->name, &w->digest)) {
-        prove_for(w);
-        return;
-    }
-    if (!same && f->ingest)
-        ingest_also_link(f->ingest, w->name, PROOF_WORD, w->is_private);
-    if (same && w->is_private && w->client)
-        fetch_offer(f->fetcher->all, w->name, w->client);
-    enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;
-    if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
-        /* The fetch's own result may tell of an attempt that failed and is being made again. */
-        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(f->ingest)};
-        fetch_answer_one(w, &r, f->ingest);
-    } else {
-        STAILQ_INSERT_TAIL(&f->waiters, w, entry);
-    }
 }
 
 const struct fetch_steps BLOB_STEPS = {

@@ -12,6 +12,8 @@
 struct waiter {
     STAILQ_ENTRY(waiter) entry;
     struct fetcher *fetcher;
+    struct fetch *fetch; /* whose waiters it is among; NULL: none's */
+    atomic_int refs;     /* the fetch loop's, which becomes that of `done`; and one of a word that the client is gone */
     struct loop *loop;
     void (*done)(void *arg, struct fetch_result *result);
     void *arg;
@@ -24,6 +26,7 @@ struct waiter {
     bool joined; /* somebody else's fetch was under way */
     bool anew, keep;
     struct sent_before sent;
+    bool left;   /* its client is gone */
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
 };
@@ -79,6 +82,7 @@ struct fetch {
     int attempts, fruitless;
     int64_t attempt_received;
     bool begun_anew;                /* what was here turned out to be of no use, once */
+    bool to_begin_anew;             /* ... and its ingest is on its way out */
     bool answered;                  /* waiters have been sent to the ingest */
     const struct sent_before *sent; /* the first waiter's */
     bool unwritable;                /* the ingest would not take the last piece */
@@ -93,6 +97,10 @@ struct fetch {
     bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
     struct fetch_result early;
     struct event *patience;
+    /* nobody waits any more */
+    bool errand; /* nobody has to: the cache itself wants it */
+    bool given_up;
+    struct event *desertion;
 };
 
 struct fetch_steps {
@@ -187,7 +195,12 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
 /* fetch_waiters.c. Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
 void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
-void fetch_waiter_free(struct waiter *w);
+void fetch_waiter_unref(struct waiter *w);
+/* It waits for this fetch from now on, or does not any more. */
+void fetch_wait(struct fetch *f, struct waiter *w);
+struct waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
+/* fetch_leave.c: somebody went. If he was the last, the fetch is given up after a while. */
+void fetch_note_desertion(struct fetch *f);
 /* Lets a request come in anew, on this loop. */
 void fetch_again(struct waiter *w);
 /* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like
@@ -272,7 +285,9 @@ static inline const char *fetch_why_offline(const struct fetch *f)
 {
     return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
-/* A blob fetch is under way and somebody wants in. */
+/* It is a relay from now on, for who waits now: nobody else finds it. */
+void fetch_name_relay(struct fetch *f);
+/* fetch_join.c. A blob fetch is under way and somebody wants in. */
 void fetch_blob_join(struct fetch *f, struct waiter *w);
 
 #endif

@@ -11,14 +11,33 @@ void fetch_result_clear(struct fetch_result *r)
     r->ingest = NULL;
 }
 
-void fetch_waiter_free(struct waiter *w)
+void fetch_waiter_unref(struct waiter *w)
 {
+    if (atomic_fetch_sub(&w->refs, 1) > 1)
+        return;
     free(w->path);
     free(w->name);
     free(w->tag);
     free(w->listing);
     client_unref(w->client);
     free(w);
+}
+
+void fetch_wait(struct fetch *f, struct waiter *w)
+{
+    w->fetch = f;
+    STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+}
+
+struct waiter *fetch_first_waiter(struct fetch *f)
+{
+    struct waiter *w = STAILQ_FIRST(&f->waiters);
+
+    if (w) {
+        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+        w->fetch = NULL;
+    }
+    return w;
 }
 
 /* On the serve loop. */
@@ -28,13 +47,13 @@ static void deliver(void *arg)
 
     w->done(w->arg, &w->result);
     fetch_result_clear(&w->result);
-    fetch_waiter_free(w);
+    fetch_waiter_unref(w);
 }
 
 void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest)
 {
     if (!w->done) { /* nobody waits for it */
-        fetch_waiter_free(w);
+        fetch_waiter_unref(w);
         return;
     }
     w->result = *r;
@@ -52,26 +71,26 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
 
 void fetch_answer(struct fetch *f, struct ingest *ingest)
 {
-    while (!STAILQ_EMPTY(&f->waiters)) {
-        struct waiter *w = STAILQ_FIRST(&f->waiters);
-        STAILQ_REMOVE_HEAD(&f->waiters, entry);
+    struct waiter *w;
+
+    while ((w = fetch_first_waiter(f)))
         fetch_answer_one(w, &f->result, ingest);
-    }
 }
 
 void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
                      void (*give)(struct fetch *f, struct waiter *w))
 {
-    struct waiters all = STAILQ_HEAD_INITIALIZER(all);
+    struct waiters stay = STAILQ_HEAD_INITIALIZER(stay);
+    struct waiter *w;
 
-    STAILQ_CONCAT(&all, &f->waiters);
-    while (!STAILQ_EMPTY(&all)) {
-        struct waiter *w = STAILQ_FIRST(&all);
-        STAILQ_REMOVE_HEAD(&all, entry);
+    while ((w = fetch_first_waiter(f)))
         if (is(f, w))
             give(f, w);
         else
-            STAILQ_INSERT_TAIL(&f->waiters, w, entry);
+            STAILQ_INSERT_TAIL(&stay, w, entry);
+    while ((w = STAILQ_FIRST(&stay))) {
+        STAILQ_REMOVE_HEAD(&stay, entry);
+        fetch_wait(f, w);
     }
 }
 

@@ -72,8 +72,7 @@ void listing_fetch(struct visitor *v, const char *path, void (*done)(void *arg, 
     if (query.len > 0)
         buf_addf(&listing, "?%s", query.data);
     ask.listing = listing.data;
-    access_gone(v);
-    fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &ask, done, v);
+    visitor_fetch(v, &ask, done);
 }
 
 void listing_link(struct http_request *req, const struct route *r, const char *path, const char *query)

@@ -92,15 +92,15 @@ static void serve(struct visitor *v);
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
-    struct http_request *req = v->req;
+    struct http_request *req = visitor_return(v);
 
-    if (req)
-        http_on_gone(req, NULL, NULL);
-    if (req && res->err.code != ERR_OK) {
+    if (!req)
+        return;
+    if (res->err.code != ERR_OK) {
         if (access_retry(v, res))
             return;
         reply_failure(req, res, KIND_MANIFEST);
-    } else if (req) {
+    } else {
         if (res->body && turn_to_image(req, &v->route, res->body)) {
             serve(v);
             return;
@@ -178,8 +178,7 @@ static void serve(struct visitor *v)
     }
     bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
     const struct fetch_request ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
-    access_gone(v);
-    fetch_begin(v->worker->proxy->fetchers, v->worker->loop, &ask, fetched, v);
+    visitor_fetch(v, &ask, fetched);
 }
 
 void handle_manifest(struct worker *w, struct http_request *req, const struct route *r)

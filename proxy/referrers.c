@@ -201,13 +201,10 @@ static bool is_down(const struct visitor *v, const struct err *err)
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
-    struct http_request *req = v->req;
+    struct http_request *req = visitor_return(v);
 
-    if (!req) {
-        visitor_free(v);
+    if (!req)
         return;
-    }
-    http_on_gone(req, NULL, NULL);
     if (res->err.code == ERR_OK && res->how == HOW_STALE) {
         reply_last_list(v, res);
     } else if (res->err.code == ERR_OK) {

@@ -349,6 +349,7 @@ static bool open_parts(struct proxy *p, struct err *err)
         .min_free_percent = c->min_free.percent,
         .high = c->gc_high,
         .low = c->gc_low,
+        .blob_max = c->blob_max,
         .grace_ms = c->gc_grace_ms,
         .interval_ms = c->gc_interval_ms,
         .policy = c->gc_lru ? &POLICY_LRU : &POLICY_GDSF,

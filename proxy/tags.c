@@ -53,13 +53,10 @@ static bool tags_from_cache(struct visitor *v)
 static void fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
-    struct http_request *req = v->req;
+    struct http_request *req = visitor_return(v);
 
-    if (!req) {
-        visitor_free(v);
+    if (!req)
         return;
-    }
-    http_on_gone(req, NULL, NULL);
     if (res->err.code == ERR_OK) {
         reply_status(req, res);
         if (res->next)

@@ -133,7 +133,7 @@ static bool take_data(void *arg, const void *data, size_t len)
     count_bytes(c);
     if (c->status >= 400)
         return call_take_refusal(c, data, len);
-    if (!c->delivering)
+    if (!c->delivering || (c->status != 200 && c->status != 206)) /* an answer that nobody reads */
         return transfer_received(c->transfer) <= DROPPED_MAX;
     return !c->on_data || c->on_data(c->arg, data, len);
 }
@@ -206,7 +206,7 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
     count_bytes(c);
     call_end_refusal(c);
     c->transfer = NULL;
-    if (err && (c->status >= 400 || c->again))
+    if (err && (c->again || (c->status != 0 && c->status != 200 && c->status != 206)))
         err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
     call_count_answer(c, r, !err || c->delivering);
     bool unreachable = before_body && is_passing(err);
@@ -273,6 +273,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .named = (const char *const *)u->named,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,
+        .total_timeout_ms = c->bounded ? u->connect_timeout_ms + 2 * u->stall_timeout_ms : 0,
         .on_head = take_head,
         .on_data = take_data,
         .on_done = call_take_end,
@@ -383,6 +384,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->range_last = req->range_last;
     c->decode = req->decode;
     c->optional = req->optional;
+    c->bounded = req->bounded;
     c->own = -1;
     c->begun_ms = clock_mono_ms();
     c->kind = strncmp(req->path, "blobs/", 6) == 0 ? BUDGET_BLOBS : BUDGET_MANIFESTS;

@@ -19,7 +19,7 @@ struct upstream_call {
     char *repository, *path, *accept, *authorization, *if_range, *whose;
     struct cred_identity client; /* of `whose`, in place of the cache's own */
     int64_t range_first, range_last;
-    bool decode, optional;
+    bool decode, optional, bounded;
     enum budget_kind kind;
     char who[BUDGET_WHO_MAX + 1]; /* whose limit it counts against, if a client's */
     bool (*on_head)(void *arg, const struct transfer_response *r);

@@ -93,6 +93,7 @@ struct upstream_request {
     int64_t range_first, range_last;
     const char *if_range;
     bool decode;        /* as in transfer.h */
+    bool bounded;       /* it is small: each answer has connect_timeout and twice stall_timeout to be whole */
     bool optional;      /* an endpoint that failed a moment ago is not asked just to try */
     int64_t lack_ms;    /* so long an endpoint but the last is not asked again for what it does not have */
     int endpoint_first; /* where to begin in the list, modulo its length */

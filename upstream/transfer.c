@@ -160,6 +160,8 @@ static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
     /* The body of a redirect that is followed does not come here: curl drops it. */
     if (t->cancelled || !say_head(t))
         return 0;
+    if (t->paused) /* since the head: these bytes come again */
+        return CURL_WRITEFUNC_PAUSE;
     t->received += (int64_t)len;
     if (t->on_data && !t->on_data(t->arg, data, len))
         t->refused = true;
@@ -221,8 +223,8 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
         if (strncmp(why, "Operation too slow", 18) == 0) {
-            snprintf(text, sizeof(text), "it has sent nothing for %lld s",
-                     (long long)stall_seconds(t->stall_timeout_ms));
+            snprintf(text, sizeof(text), "it has sent %s for %lld s",
+                     t->received > 0 ? "next to nothing" : "nothing", (long long)stall_seconds(t->stall_timeout_ms));
             why = text;
         }
     } else if (t->verify_result) {
@@ -310,6 +312,7 @@ void transfer_cancel(struct transfer *t)
 
 void transfer_pause(struct transfer *t, bool pause)
 {
+    t->paused = pause;
     if (!t->cancelled)
         curl_easy_pause(t->easy, pause ? CURLPAUSE_RECV : CURLPAUSE_CONT);
 }
@@ -367,7 +370,7 @@ static void set_patience(struct transfer *t, const struct transfer_request *req)
     if (req->total_timeout_ms > 0)
         curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)req->total_timeout_ms);
     if (req->stall_timeout_ms > 0) {
-        curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, (long)TRANSFER_RATE_MIN);
         curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, (long)stall_seconds(req->stall_timeout_ms));
     }
 }

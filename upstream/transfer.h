@@ -18,6 +18,7 @@
 
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
+    TRANSFER_RATE_MIN = 512, /* bytes a second: a modem's; who brings less keeps a client waiting on purpose */
     TRANSFER_HEADER_BYTES = 64 << 10,
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_SAID_MAX = 1023,
@@ -66,7 +67,8 @@ struct transfer_request {
     bool insecure;             /* plain http allowed, certificates not verified */
     const char *const
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
-    int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms; /* 0: none */
+    /* 0: none. A body stalls when it brings less than TRANSFER_RATE_MIN for so long. */
+    int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms;
     /* Once, for the final answer, before its body; false gives the transfer up. */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
@@ -87,7 +89,7 @@ void transfer_engine_free(struct transfer_engine *e);
 struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);
 /* Ends it without further callbacks; also from inside its callbacks. */
 void transfer_cancel(struct transfer *t);
-/* Stops reading the body, or goes on; the stall timeout does not run meanwhile. */
+/* Stops reading the body (from on_head: before its first byte), or goes on; the stall timeout does not run meanwhile. */
 void transfer_pause(struct transfer *t, bool pause);
 /* Body bytes so far. */
 int64_t transfer_received(const struct transfer *t);

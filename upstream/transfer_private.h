@@ -30,6 +30,7 @@ struct transfer {
     int by_proxy;   /* a proxy's own refusal: its status */
     const char *const *named;
     bool cancelled;
+    bool paused;
     const char *proxy; /* what the present hop goes through (proxy.h); NULL: nothing */
     /* connecting (connect.h) */
     int64_t connect_timeout_ms, started_ms; /* monotonic */

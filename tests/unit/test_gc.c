@@ -311,6 +311,63 @@ static void nothing_to_verify(void **state)
     assert_int_equal(cache_verify(f->cache, &d, NULL, NULL, &err), VERIFIED_GOOD);
 }
 
+/* ---- room for what is on its way ---- */
+
+struct word {
+    bool granted;
+    struct loop *loop;
+};
+
+static void take_word(void *arg, bool granted)
+{
+    struct word *w = arg;
+
+    w->granted = granted;
+    loop_stop(w->loop);
+}
+
+static bool ask(struct fixture *f, int64_t bytes)
+{
+    const struct cache_room *room = &f->cache->room;
+    struct word w = {.loop = loop_new("test", NULL)};
+
+    room->ask(room->arg, bytes, false, take_word, &w, w.loop);
+    loop_run(w.loop);
+    loop_free(w.loop);
+    return w.granted;
+}
+
+/* Of 10 layers, less one in a hundred for manifests, 8 are used. */
+static void room_is_for_what_comes(void **state)
+{
+    struct fixture *f = *state;
+    const struct cache_room *room = &f->cache->room;
+
+    put_image(f, "a", LAYERS(1, 2, 3));
+    put_image(f, "b", LAYERS(4, 5, 6));
+    put_image(f, "c", LAYERS(7, 8));
+    clock_advance(GRACE_MS + 1000);
+    assert_true(room->take(room->arg, LAYER));
+    assert_false(room->take(room->arg, LAYER)); /* what was given counts */
+    room->kept(room->arg, LAYER);
+    atomic_store(&f->cache->parked, LAYER); /* and so does what waits to be resumed */
+    assert_false(room->take(room->arg, LAYER));
+    atomic_store(&f->cache->parked, 0);
+    assert_true(room->take(room->arg, LAYER));
+    room->kept(room->arg, LAYER);
+    assert_true(has_layer(f, 1)); /* nothing was let go of for any of that */
+
+    assert_false(ask(f, 20 * LAYER)); /* nor for what can never be */
+    assert_true(has_layer(f, 1));
+    assert_true(ask(f, 3 * LAYER));
+    assert_false(has_layer(f, 1));
+    assert_true(has_layer(f, 4) && has_layer(f, 7)); /* as much as it needs: not down to the low mark */
+    assert_false(room->take(room->arg, 2 * LAYER));
+    room->kept(room->arg, 3 * LAYER);
+    assert_true(room->take(room->arg, 2 * LAYER));
+    room->kept(room->arg, 2 * LAYER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rebuilding, setup, teardown),
         cmocka_unit_test_setup_teardown(stray_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_to_verify, setup, teardown),
+        cmocka_unit_test_setup_teardown(room_is_for_what_comes, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
