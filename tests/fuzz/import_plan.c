@@ -1,28 +1,48 @@
-/* What images an archive has. The input's parts are its files ("== blobs/sha256/..."); "-> NAME" as all of one's
- * content makes it a link. */
+/* What images an archive has. The input's parts are its files ("== blobs/sha256/..."); "-> NAME" as the content makes
+ * one a link. */
 #include "base/ref.h"
 #include "cli/import.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { FILES_MAX = 64 };
+#include <archive.h>
+#include <archive_entry.h>
 
-static void add_file(struct archive_files *a, const struct fuzz_part *p)
+enum { FILES_MAX = 64, TAR_MAX = 1 << 20 };
+
+static void add_file(struct archive *tar, const struct fuzz_part *p)
 {
-    struct archive_file *f = &a->list[a->count++];
+    struct archive_entry *e = archive_entry_new();
+    bool is_link = p->size > 3 && memcmp(p->data, "-> ", 3) == 0;
+    _cleanup_free_ char *content = fuzz_text(p->data, p->size);
 
-    *f = (struct archive_file){.name = xstrdup(p->name), .size = (int64_t)p->size};
-    if (p->size > 3 && memcmp(p->data, "-> ", 3) == 0) {
-        f->target = fuzz_text(p->data + 3, strcspn((const char *)p->data + 3, "\n"));
-        return;
-    }
-    if (p->size > 0 && strchr("{[", p->data[0]) && p->data[0])
-        f->text = fuzz_text(p->data, p->size);
-    if (!archive_blob_digest(f->name, &f->digest))
-        digest_of(DIGEST_SHA256, p->data, p->size, &f->digest);
-    else
-        f->digest = (struct digest){0};
-    f->diff_id = f->digest;
-    memcpy(f->magic, p->data, MIN(p->size, sizeof(f->magic)));
+    archive_entry_set_pathname(e, p->name);
+    archive_entry_set_mode(e, (is_link ? AE_IFLNK : AE_IFREG) | 0644);
+    archive_entry_set_size(e, is_link ? 0 : (int64_t)p->size);
+    content[strcspn(content, "\n")] = '\0';
+    if (is_link)
+        archive_entry_set_symlink(e, content + 3);
+    if (archive_write_header(tar, e) == ARCHIVE_OK && !is_link)
+        archive_write_data(tar, p->data, p->size);
+    archive_entry_free(e);
+}
+
+/* Returns the path of a tar archive of the input's files. */
+static const char *write_tar(const uint8_t *data, size_t size)
+{
+    _cleanup_free_ char *out = xmalloc(TAR_MAX);
+    struct archive *tar = archive_write_new();
+    struct fuzz_part part;
+    size_t at = 0, used = 0;
+
+    archive_write_set_format_gnutar(tar);
+    archive_write_set_bytes_in_last_block(tar, 1);
+    MUST(archive_write_open_memory(tar, out, TAR_MAX, &used) == ARCHIVE_OK);
+    for (int i = 0; i < FILES_MAX && fuzz_next(data, size, &at, &part); i++)
+        if (part.name[0])
+            add_file(tar, &part);
+    archive_write_close(tar);
+    archive_write_free(tar);
+    return fuzz_file("archive.tar", out, used);
 }
 
 /* Every image that is planned has a reference and a digest; every blob is of a file of the archive, or was made. */
@@ -59,23 +79,16 @@ static void plan(const struct archive_files *a, const char *name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct archive_file list[FILES_MAX];
-    struct archive_files a = {.list = list, .path = "archive.tar", .fd = -1};
-    struct fuzz_part part;
-    _cleanup_free_ char *text = xmalloc(size + 1); /* so that what ends with a part ends */
-    size_t at = 0;
+    struct archive_files a = {0};
+    struct err err = {0};
 
-    memcpy(text, data, size);
-    text[size] = '\0';
-    while (a.count < FILES_MAX && fuzz_next((uint8_t *)text, size, &at, &part))
-        add_file(&a, &part);
-    plan(&a, NULL);
-    plan(&a, "registry.test/{name}:{tag}");
-    plan(&a, "app:1");
-    for (size_t i = 0; i < a.count; i++) {
-        free(list[i].name);
-        free(list[i].target);
-        free(list[i].text);
+    if (archive_list(&a, write_tar(data, size), &err)) {
+        plan(&a, NULL);
+        plan(&a, "registry.test/{name}:{tag}");
+        plan(&a, "app:1");
+    } else {
+        MUST(err.code != ERR_OK && err.msg[0]);
     }
+    archive_files_free(&a);
     return 0;
 }
