@@ -55,17 +55,21 @@ CLI_SRC  := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
 MODEL_SRC := $(wildcard tests/tools/model/*.c)
-FUZZ_SRC := $(wildcard tests/fuzz/*.c)
-FUZZ     := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/replay.c,$(FUZZ_SRC)))
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
+LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
+C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
+H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
+
+# Fuzz targets: everything in tests/fuzz but what they share, and the main() that they have in `make test`.
+FUZZ_SRC := $(wildcard tests/fuzz/*.c)
+FUZZ     := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/replay.c,$(FUZZ_SRC)))
 FUZZ_BIN := $(FUZZ:%=$(B)/tests/fuzz/%)
 FUZZ_MAIN := $(B)/tests/fuzz/replay.o
-LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
-C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(FUZZ_SRC)
-H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model tests/fuzz))
+C_FILES  += $(FUZZ_SRC)
+H_FILES  += $(wildcard tests/fuzz/*.h)
 
 # Names of Debian 12 and 13; tests/packages says how to read them.
 BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca-certificates.crt pkgconf,pkg-config=pkg-config libevent-dev \
@@ -137,7 +141,7 @@ run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
 demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
 	@B=$(B) tests/demo
 
-tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN) $(FUZZ_BIN)
+tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN)
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
@@ -174,6 +178,8 @@ fuzz: | deps ## each fuzz target for FUZZ_SECONDS (600); T=PATTERN: those that m
 	@B=$(FUZZ_B) T="$(T)" tests/fuzz/run $(FUZZ)
 
 fuzz-built: $(FUZZ_BIN)
+
+tests-built: fuzz-built
 
 lint: ## format, static analysis, layers
 	@tests/packages $(LINT_PKGS)
