@@ -56,6 +56,13 @@ static void on_request(void *arg UNUSED, struct http_request *req)
     http_reply(req, 200, "text/plain", "hello", 5);
 }
 
+/* What the daemon's log says of every request, refused ones, too. */
+static void on_complete(void *arg UNUSED, struct http_request *req)
+{
+    MUST(http_status(req) >= 200 && http_status(req) < 600 && http_sent(req) >= 0);
+    MUST(http_method_name(req)[0] && strlen(http_path(req)) <= HTTP_TARGET_MAX);
+}
+
 static void settle(void)
 {
     struct event_base *base = loop_base(loop);
@@ -108,7 +115,7 @@ static void begin(void)
 
     signal(SIGPIPE, SIG_IGN);
     loop = loop_new("fuzz", NULL);
-    server = http_server_new(loop, &limits, on_request, NULL, NULL);
+    server = http_server_new(loop, &limits, on_request, on_complete, NULL);
 }
 
 /* What requests there are, and whether one is refused, does not depend on how their bytes arrive. What comes after a
