@@ -161,7 +161,7 @@ static void compose_doubling(void **state UNUSED)
     int64_t begun = clock_mono_ms();
 
     buf_adds(&env, "A=0123456789abcdef\n");
-    for (char c = 'A'; c < 'M'; c++)
+    for (int c = 'A'; c < 'M'; c++)
         buf_addf(&env, "%c=$%c$%c\n", c + 1, c, c);
     assert_true(read_text(image_list_read_compose, file, strlen(file), env.data, &out, &err));
     for (int i = 0; i < 30000; i++)
