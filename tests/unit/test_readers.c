@@ -307,6 +307,28 @@ static void hostile(void **state UNUSED)
     }
 }
 
+/* Mappings that merge many that merge many: too large, and said to be, in place of services that are not seen. */
+static void merges_of_merges(void **state UNUSED)
+{
+    struct buf text = {0}, out = {0};
+    struct err err = {0};
+    int64_t started = clock_mono_ms();
+
+    buf_adds(&text, "x:\n- &a {}\n");
+    for (int c = 'b'; c <= 'd'; c++) {
+        buf_addf(&text, "- &%c {<<: [*%c", c, c - 1);
+        for (int i = 1; i < 900; i++)
+            buf_addf(&text, ", *%c", c - 1);
+        buf_adds(&text, "]}\n");
+    }
+    buf_adds(&text, "services: {s: *d}\n");
+    assert_false(read_text(image_list_read_compose, text.data, text.len, NULL, &out, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_true(clock_mono_ms() - started < 20000);
+    buf_free(&text);
+    buf_free(&out);
+}
+
 /* A full list is taken, one more is not; both in no time. */
 static void many(void **state UNUSED)
 {
@@ -328,9 +350,13 @@ static void many(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lists),   cmocka_unit_test(kubernetes),
-                                       cmocka_unit_test(compose), cmocka_unit_test(compose_files),
-                                       cmocka_unit_test(hostile), cmocka_unit_test(compose_doubling),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lists),
+                                       cmocka_unit_test(kubernetes),
+                                       cmocka_unit_test(compose),
+                                       cmocka_unit_test(compose_files),
+                                       cmocka_unit_test(hostile),
+                                       cmocka_unit_test(compose_doubling),
+                                       cmocka_unit_test(merges_of_merges),
                                        cmocka_unit_test(many)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
