@@ -14,6 +14,7 @@ enum {
 /* What all files of one reading have in common. */
 struct compose_total {
     int files;     /* read so far, those with variables, too */
+    size_t bytes;  /* of them: one file may be named by many */
     size_t values; /* bytes that were put in place of variables */
 };
 
@@ -76,19 +77,25 @@ static void add_variable(struct compose *c, const char *name, size_t len, const 
     json_object_set_new_nocheck(c->env, key, json_string_nocheck(full ? full : plain));
 }
 
-/* False, with the error, when there are too many. */
-static bool count_file(const struct compose *c, const char *file, struct err *err)
+/* A whole file, if that is not one too many. */
+static bool read_text(const struct compose *c, const char *file, struct buf *text, struct err *err)
 {
-    return (c->depth <= INCLUDES_MAX && ++c->total->files <= FILES_MAX) ||
-           err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
-                   file, (int)FILES_MAX, (int)INCLUDES_MAX);
+    if (c->depth > INCLUDES_MAX || ++c->total->files > FILES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
+                       file, (int)FILES_MAX, (int)INCLUDES_MAX);
+    if (!image_list_file(file, text, err))
+        return false;
+    c->total->bytes += text->len;
+    return c->total->bytes <= IMAGE_LIST_FILE_MAX ||
+           err_set(err, ERR_TOO_LARGE, "%s: more than %d MiB, with all files before it", file,
+                   (int)(IMAGE_LIST_FILE_MAX >> 20));
 }
 
 static bool read_env(struct compose *c, const char *path, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
 
-    if (!count_file(c, path, err) || !image_list_file(path, &text, err))
+    if (!read_text(c, path, &text, err))
         return false;
     for (char *p = text.data, *end; p && c->total->values <= VALUES_MAX; p = end) {
         end = strchr(p, '\n');
@@ -171,8 +178,7 @@ static bool read_file(struct image_list *l, const char *file, struct compose *c,
     _cleanup_buf_ struct buf text = {0};
     struct walk w = {.list = l, .file = file, .err = err, .arg = c};
 
-    return count_file(c, file, err) && image_list_file(file, &text, err) &&
-           walk_documents(&w, text.data, text.len, walk_compose);
+    return read_text(c, file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
 }
 
 /* The service that one of this file extends: with the variables of this one. */
