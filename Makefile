@@ -24,7 +24,7 @@ SANITIZE ?= -fsanitize=address,undefined -fno-omit-frame-pointer
 else ifneq ($(filter tsan,$(MAKECMDGOALS)),)
 B        ?= build-tsan
 SANITIZE ?= -fsanitize=thread
-SUITES   ?= unit protocol concurrency recovery identity patience network airgap
+SUITES   ?= unit fuzz protocol concurrency recovery identity patience network airgap
 endif
 # A sanitizer makes everything slow: less of what is random.
 ifneq ($(SANITIZE),)
@@ -34,8 +34,13 @@ export ROUNDS ?= 20
 endif
 B        ?= build
 SANITIZE ?=
-SUITES   ?= unit protocol concurrency recovery identity patience network airgap systemd e2e
+SUITES   ?= unit fuzz protocol concurrency recovery identity patience network airgap systemd e2e
 T        ?=
+
+# libFuzzer, and what it needs to see of the code.
+FUZZ_B   ?= build-fuzz
+FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
+	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 ROOMS    := base cache upstream gc proxy
 CFLAGS   ?= -O2 -g
@@ -58,6 +63,14 @@ LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
+# Fuzz targets: everything in tests/fuzz but what they share, and the main() that they have in `make test`.
+FUZZ_SRC := $(wildcard tests/fuzz/*.c)
+FUZZ     := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/replay.c,$(FUZZ_SRC)))
+FUZZ_BIN := $(FUZZ:%=$(B)/tests/fuzz/%)
+FUZZ_MAIN := $(B)/tests/fuzz/replay.o
+C_FILES  += $(FUZZ_SRC)
+H_FILES  += $(wildcard tests/fuzz/*.h)
+
 # Names of Debian 12 and 13; tests/packages says how to read them.
 BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca-certificates.crt pkgconf,pkg-config=pkg-config libevent-dev \
 	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev libsystemd-dev \
@@ -68,6 +81,8 @@ TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xf
 	nginx-light,nginx=nginx iproute2=ip nftables=nft mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
 # Those of the suite systemd, which boots a Debian.
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
+# libFuzzer is a part of clang's runtime library.
+FUZZ_PKGS := clang= libclang-rt-dev,libclang-rt-19-dev,libclang-rt-14-dev
 LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
 
 all: | deps ## build
@@ -109,6 +124,14 @@ $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 
 $(B)/tests/tools/gc_model: $(B)/tests/tools/model/model.o
 
+# A fuzz target with replay.c's main(); with libFuzzer's, in `make fuzz`. Some of what they read is the command line's.
+$(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/fuzz.o $(FUZZ_MAIN) $(B)/libcli.a $(B)/libentrepot.a
+	$(CC) $(ALL_LDFLAGS) $(FUZZ_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+$(B)/libcli.a: $(filter-out %/main.o,$(CLI_OBJ))
+	@rm -f $@
+	ar rcs $@ $^
+
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -148,6 +171,16 @@ soak: | test-deps ## crashes, the collector's model, pulls while it works: for l
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 tests/run concurrency recovery
 
+# In a folder of its own: the corpus in it grows from one run to the next.
+fuzz: | deps ## each fuzz target for FUZZ_SECONDS (600); T=PATTERN: those that match
+	@tests/packages -- $(FUZZ_PKGS)
+	@! tests/fuzz/run --can || $(MAKE) --no-print-directory $(FUZZ_FLAGS) fuzz-built
+	@B=$(FUZZ_B) T="$(T)" tests/fuzz/run $(FUZZ)
+
+fuzz-built: $(FUZZ_BIN)
+
+tests-built: fuzz-built
+
 lint: ## format, static analysis, layers
 	@tests/packages $(LINT_PKGS)
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
@@ -166,12 +199,12 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user i
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/settle
 
 clean: ## remove what was built
-	rm -rf build build-asan build-tsan $(B)
+	rm -rf build build-asan build-tsan build-fuzz $(B)
 
 help:
 	@sed -n 's/^\([a-z -]*\):.*## \(.*\)/  \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(MODEL_SRC:%.c=$(B)/%.d)
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak lint install clean help
+.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak fuzz fuzz-built lint install clean help

@@ -4,16 +4,28 @@
 
 #include <string.h>
 
-enum { FILES_MAX = 256, INCLUDES_MAX = 8 /* within one another */, EXTENDS_MAX = 8 };
+enum {
+    FILES_MAX = 256,
+    INCLUDES_MAX = 8, /* within one another */
+    EXTENDS_MAX = 8,
+    VALUES_MAX = 16 << 20, /* bytes that variables stand for, all together: each may double what another stands for */
+};
+
+/* What all files of one reading have in common. */
+struct compose_total {
+    int files;     /* read so far, those with variables, too */
+    size_t bytes;  /* of them: one file may be named by many */
+    size_t values; /* bytes that were put in place of variables */
+};
 
 /* A file being read. */
 struct compose {
     const struct compose *by; /* that included it, or NULL */
     const char *wanted;       /* only this service, which another file extends; NULL: all */
     char *folder;             /* where paths in it begin: "" or one with a slash at its end */
-    struct buf env;           /* NAME=VALUE, each ended by NUL: what is in its .env */
+    json_t *env;              /* what is in its .env: texts by name; NULL: nothing */
     int depth;
-    int *files; /* read so far */
+    struct compose_total *total;
 };
 
 /* ---- variables ---- */
@@ -22,18 +34,25 @@ struct compose {
 static const char *look_in(const struct compose *c, const char *name)
 {
     const char *value = c->by ? look_in(c->by, name) : getenv(name);
-    bool given = value != NULL;
-    size_t len = strlen(name);
 
-    for (const char *p = c->env.data; !given && p && p < c->env.data + c->env.len; p += strlen(p) + 1)
-        if (strncmp(p, name, len) == 0 && p[len] == '=')
-            value = p + len + 1;
+    return value ? value : json_string_value(json_object_get(c->env, name));
+}
+
+/* Past the bound nothing stands for anything; is_bounded() then says so. */
+static const char *look(void *arg, const char *name)
+{
+    const struct compose *c = arg;
+    const char *value = c->total->values <= VALUES_MAX ? look_in(c, name) : NULL;
+
+    c->total->values += value ? strlen(value) : 0;
     return value;
 }
 
-static const char *look(void *arg, const char *name)
+static bool is_bounded(const struct compose *c, const char *file, struct err *err)
 {
-    return look_in(arg, name);
+    return c->total->values <= VALUES_MAX ||
+           err_set(err, ERR_TOO_LARGE, "%s: what its variables stand for is more than %d MiB", file,
+                   (int)(VALUES_MAX >> 20));
 }
 
 /* Quotes go; without them, so does a comment after a space, and spaces at the end. Variables stand for what was said of
@@ -52,18 +71,33 @@ static void add_variable(struct compose *c, const char *name, size_t len, const 
     }
     _cleanup_free_ char *plain = xasprintf("%.*s", (int)n, value),
                         *full = close && quote == '\'' ? NULL : image_env_expand(plain, look, c, NULL);
-    buf_add(&c->env, name, len);
-    buf_addf(&c->env, "=%s", full ? full : plain);
-    buf_add(&c->env, "", 1);
+    _cleanup_free_ char *key = xstrndup(name, len);
+    if (!c->env)
+        c->env = json_object();
+    json_object_set_new_nocheck(c->env, key, json_string_nocheck(full ? full : plain));
+}
+
+/* A whole file, if that is not one too many. */
+static bool read_text(const struct compose *c, const char *file, struct buf *text, struct err *err)
+{
+    if (c->depth > INCLUDES_MAX || ++c->total->files > FILES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
+                       file, (int)FILES_MAX, (int)INCLUDES_MAX);
+    if (!image_list_file(file, text, err))
+        return false;
+    c->total->bytes += text->len;
+    return c->total->bytes <= IMAGE_LIST_FILE_MAX ||
+           err_set(err, ERR_TOO_LARGE, "%s: more than %d MiB, with all files before it", file,
+                   (int)(IMAGE_LIST_FILE_MAX >> 20));
 }
 
 static bool read_env(struct compose *c, const char *path, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
 
-    if (!image_list_file(path, &text, err))
+    if (!read_text(c, path, &text, err))
         return false;
-    for (char *p = text.data, *end; p; p = end) {
+    for (char *p = text.data, *end; p && c->total->values <= VALUES_MAX; p = end) {
         end = strchr(p, '\n');
         if (end)
             *end++ = '\0';
@@ -74,16 +108,15 @@ static bool read_env(struct compose *c, const char *path, struct err *err)
         if (*p != '#' && value && value > p)
             add_variable(c, p, (size_t)(value - p), value + 1);
     }
-    return true;
+    return is_bounded(c, path, err);
 }
 
 /* A folder has it, or has not. */
-static void read_default_env(struct compose *c)
+static bool read_default_env(struct compose *c, struct err *err)
 {
     _cleanup_free_ char *path = xasprintf("%s.env", c->folder);
 
-    if (access(path, R_OK) == 0)
-        read_env(c, path, NULL);
+    return access(path, R_OK) != 0 || read_env(c, path, err) || err->code != ERR_TOO_LARGE;
 }
 
 /* ---- files ---- */
@@ -103,8 +136,12 @@ static char *expand(struct walk *w, const yaml_node_t *n)
 {
     char *text = image_env_expand(walk_scalar(n), look, (void *)w->arg, w->err);
 
-    if (!text)
+    if (!text) {
         at(w, n);
+    } else if (!is_bounded(w->arg, w->file, w->err)) {
+        free(text);
+        text = NULL;
+    }
     return text;
 }
 
@@ -141,10 +178,7 @@ static bool read_file(struct image_list *l, const char *file, struct compose *c,
     _cleanup_buf_ struct buf text = {0};
     struct walk w = {.list = l, .file = file, .err = err, .arg = c};
 
-    if (c->depth > INCLUDES_MAX || ++*c->files > FILES_MAX)
-        return err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
-                       file, (int)FILES_MAX, (int)INCLUDES_MAX);
-    return image_list_file(file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
+    return read_text(c, file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
 }
 
 /* The service that one of this file extends: with the variables of this one. */
@@ -152,7 +186,7 @@ static bool read_extended(struct walk *w, const yaml_node_t *file, const char *s
 {
     const struct compose *c = w->arg;
     _cleanup_free_ char *path = path_of(w, file), *folder = path ? folder_of(path) : NULL;
-    struct compose other = {c, service, folder, {0}, c->depth + 1, c->files};
+    struct compose other = {c, service, folder, NULL, c->depth + 1, c->total};
 
     return path && (read_file(w->list, path, &other, w->err) || named_at(w, file));
 }
@@ -190,15 +224,13 @@ static bool take_file(struct walk *w, const char *path, void *arg)
 
     if (!c->folder)
         c->folder = folder_of(path); /* the first one's is that of all of them */
-    if (c->env.len == 0)
-        read_default_env(c);
-    return read_file(w->list, path, c, w->err);
+    return (c->env || read_default_env(c, w->err)) && read_file(w->list, path, c, w->err);
 }
 
 static bool take_include(struct walk *w, const yaml_node_t *n)
 {
     const struct compose *c = w->arg;
-    struct compose other = {c, NULL, NULL, {0}, c->depth + 1, c->files};
+    struct compose other = {c, NULL, NULL, NULL, c->depth + 1, c->total};
     const yaml_node_t *path = n->type == YAML_MAPPING_NODE ? walk_get(w, n, "path") : n,
                       *folder = walk_get(w, n, "project_directory"), *env = walk_get(w, n, "env_file");
     _cleanup_free_ char *given = NULL;
@@ -212,7 +244,7 @@ static bool take_include(struct walk *w, const yaml_node_t *n)
     }
     ok = ok && each_path(w, env, take_env, &other) && each_path(w, path, take_file, &other);
     free(other.folder);
-    buf_free(&other.env);
+    json_decref(other.env);
     return ok;
 }
 
@@ -318,12 +350,11 @@ static bool walk_compose(struct walk *w, yaml_node_t *root)
 
 bool image_list_read_compose(struct image_list *l, const char *file, struct err *err)
 {
-    int files = 0;
-    struct compose c = {.folder = folder_of(file), .files = &files}; /* stdin: of this folder */
+    struct compose_total total = {0};
+    struct compose c = {.folder = folder_of(file), .total = &total}; /* stdin: of this folder */
+    bool ok = read_default_env(&c, err) && read_file(l, file, &c, err);
 
-    read_default_env(&c);
-    bool ok = read_file(l, file, &c, err);
     free(c.folder);
-    buf_free(&c.env);
+    json_decref(c.env);
     return ok;
 }

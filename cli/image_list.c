@@ -7,12 +7,10 @@
 
 void image_list_free(struct image_list *l)
 {
-    for (size_t i = 0; i < l->count; i++) {
+    for (size_t i = 0; i < l->count; i++)
         free(l->references[i]);
-        free(l->full[i]);
-    }
     free(l->references);
-    free(l->full);
+    json_decref(l->full);
     memset(l, 0, sizeof(*l));
 }
 
@@ -24,17 +22,17 @@ bool image_list_add(struct image_list *l, const char *text, struct err *err)
     if (!ref_parse(&ref, text, err))
         return false;
     ref_format(&ref, full);
-    for (size_t i = 0; i < l->count; i++)
-        if (strcmp(l->full[i], full) == 0)
-            return true;
+    if (json_object_get(l->full, full))
+        return true;
     if (l->count == IMAGE_LIST_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several goes", (int)IMAGE_LIST_MAX);
     if (l->count == l->room) {
         l->room = l->room ? 2 * l->room : 16;
         l->references = xrealloc(l->references, l->room * sizeof(*l->references));
-        l->full = xrealloc(l->full, l->room * sizeof(*l->full));
     }
-    l->full[l->count] = xstrdup(full);
+    if (!l->full)
+        l->full = json_object();
+    json_object_set_new(l->full, full, json_true());
     l->references[l->count++] = xstrdup(text);
     return true;
 }

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <jansson.h>
 #include <stddef.h>
 
 enum {
@@ -18,8 +19,8 @@ enum {
 /* Distinct references, in the order they came. */
 struct image_list {
     char **references; /* as they were written */
-    char **full;       /* the same with all that is left out filled in: what is compared */
     size_t count, room;
+    json_t *full; /* the same with all that is left out filled in, as keys: what is compared */
 };
 
 void image_list_free(struct image_list *l);

@@ -40,7 +40,7 @@ static yaml_node_t *get_from(struct walk *w, const yaml_node_t *from, const char
 
 static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const char *key, int depth)
 {
-    if (depth > MERGES_MAX || w->visits > VISITS_MAX)
+    if (depth > MERGES_MAX || ++w->visits > VISITS_MAX)
         return NULL;
     yaml_node_t *own = get_own(w, mapping, key);
     const yaml_node_t *from = own ? NULL : get_own(w, mapping, "<<");
@@ -128,6 +128,12 @@ static bool check_events(struct walk *w, const char *text, size_t len)
     return ok;
 }
 
+/* Past the bound merged keys are not found any more: what was not looked at must not be missing without a word. */
+static bool is_whole(struct walk *w)
+{
+    return w->visits <= VISITS_MAX || err_set(w->err, ERR_TOO_LARGE, "%s: nested too deep, or too large", w->file);
+}
+
 bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
 {
     yaml_parser_t parser;
@@ -145,7 +151,7 @@ bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(str
         }
         yaml_node_t *root = yaml_document_get_root_node(&w->doc);
         more = root != NULL;
-        ok = !root || fn(w, root);
+        ok = (!root || fn(w, root)) && is_whole(w);
         yaml_document_delete(&w->doc);
     }
     yaml_parser_delete(&parser);

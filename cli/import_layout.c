@@ -86,7 +86,7 @@ bool layout_is_named_about(const char *name, const char **tag)
             return false;
         if (ref.digest.alg != DIGEST_NONE && !ref.tag[0])
             return true;
-        const char *colon = strchr(strrchr(name, '/'), ':');
+        const char *slash = strrchr(name, '/'), *colon = strchr(slash ? slash : name, ':');
         own = colon ? colon + 1 : "latest";
     }
     if (!ref_is_statement_tag(own))

@@ -111,8 +111,7 @@ static bool has_no_api(struct fetch *f, const struct transfer_response *r)
     return (r->status == 400 || r->status == 406) && !had_api(f);
 }
 
-/* The query of the next page, as a client will ask for it through us; NULL if the link has none. */
-static struct body *next_query(const char *link)
+struct body *fetch_next_query(const char *link)
 {
     const char *query = strchr(link, '?');
     _cleanup_buf_ struct buf text = {0};
@@ -141,7 +140,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         return;
     }
     if (!err && r->status == 200 && r->link)
-        f->result.next = next_query(r->link);
+        f->result.next = fetch_next_query(r->link);
     if (!err && r->status == 200 && r->link && !f->result.next) {
         err_set(&unfit, ERR_UPSTREAM, "the list goes on at %.200s, which has no query", r->link);
         err = &unfit;
@@ -168,12 +167,11 @@ static enum step ask(struct fetch *f)
     return STEP_WAIT;
 }
 
-/* Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). An empty list is null to
- * some registries, and that is how clients read it. */
-static bool is_listing(const struct fetch *f, bool *empty)
+/* An empty list is null to some registries, and that is how clients read it. */
+bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
 {
-    const char *key = is_referrers(f) ? "manifests" : "tags";
-    json_t *doc = f->received.len > 0 ? document_read(f->received.data, f->received.len, NULL) : NULL;
+    const char *key = referrers ? "manifests" : "tags";
+    json_t *doc = len > 0 ? document_read(data, len, NULL) : NULL;
     const json_t *list = document_get(doc, key);
     bool good = json_is_array(list) || json_is_null(json_object_get(doc, key));
 
@@ -187,7 +185,7 @@ static enum step deliver(struct fetch *f)
     struct fetch_result *r = &f->result;
     bool empty;
 
-    if (!is_listing(f, &empty)) {
+    if (!fetch_is_listing(f->received.data, f->received.len, is_referrers(f), &empty)) {
         if (is_referrers(f) && !had_api(f))
             return refuse_api(f);
         err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->name, f->site->host,

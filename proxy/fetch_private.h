@@ -246,6 +246,11 @@ struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
 void fetch_recall_absence(const struct absence *a, struct err *err);
 void fetch_note_absence(struct fetch *f);
 void fetch_forget_absences(struct fetcher *fr);
+/* fetch_listing.c. Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). */
+bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty);
+/* The query of the next page, as a client will ask for it through us; NULL if the link has none. */
+struct body *fetch_next_query(const char *link);
+
 /* fetch_lists.c: what upstream listed. The result is the page as it is fresh, or, for when upstream cannot be asked,
  * older but with all that follow; false if there is none. */
 bool fetch_use_listing(struct fetch *f);

@@ -25,6 +25,14 @@ static const char *text(const struct http_request *req, uint32_t at)
 
 /* ---- llhttp's callbacks ---- */
 
+/* What comes after a chunked body is no part of the head: merged into it, a login there would count (RFC 9110 §6.5.1).
+ * Nobody here wants any of it. */
+static int drop_trailer(struct http_conn *c, size_t len)
+{
+    c->trailer_len += len;
+    return c->trailer_len > HTTP_HEAD_MAX ? refuse(c, 431, "what follows the body is too large") : 0;
+}
+
 static int add_url(llhttp_t *p, const char *at, size_t len)
 {
     struct http_conn *c = conn_of(p);
@@ -46,6 +54,8 @@ static int add_field(llhttp_t *p, const char *at, size_t len)
     struct http_conn *c = conn_of(p);
     struct http_request *req = &c->req;
 
+    if (c->head_done)
+        return drop_trailer(c, len);
     if (c->in_value || req->field_count == 0) {
         if (req->field_count == HTTP_HEADERS_MAX)
             return refuse(c, 431, "too many headers");
@@ -59,8 +69,10 @@ static int add_field(llhttp_t *p, const char *at, size_t len)
 static int end_field(llhttp_t *p)
 {
     struct http_conn *c = conn_of(p);
-    struct http_field *f = &c->req.fields[c->req.field_count - 1];
 
+    if (c->head_done)
+        return drop_trailer(c, sizeof(":\r\n") - 1);
+    struct http_field *f = &c->req.fields[c->req.field_count - 1];
     end_text(p);
     for (char *s = c->arena.data + f->name; *s; s++)
         *s = (char)tolower((unsigned char)*s);
@@ -71,7 +83,11 @@ static int end_field(llhttp_t *p)
 
 static int add_value(llhttp_t *p, const char *at, size_t len)
 {
-    buf_add(&conn_of(p)->arena, at, len);
+    struct http_conn *c = conn_of(p);
+
+    if (c->head_done)
+        return drop_trailer(c, len);
+    buf_add(&c->arena, at, len);
     return 0;
 }
 
@@ -79,8 +95,10 @@ static int add_value(llhttp_t *p, const char *at, size_t len)
 static int end_value(llhttp_t *p)
 {
     struct http_conn *c = conn_of(p);
-    struct http_field *f = &c->req.fields[c->req.field_count - 1];
 
+    if (c->head_done)
+        return 0;
+    struct http_field *f = &c->req.fields[c->req.field_count - 1];
     while (c->arena.len > f->value &&
            (c->arena.data[c->arena.len - 1] == ' ' || c->arena.data[c->arena.len - 1] == '\t'))
         c->arena.len--;
@@ -232,7 +250,7 @@ void http_parse_reset(struct http_conn *c)
     req->file_fd = -1;
     req->first_us = -1;
     c->in_value = c->head_done = c->complete = c->saw_cr = c->fold_possible = c->any_line = false;
-    c->line_len = c->head_len = 0;
+    c->line_len = c->head_len = c->trailer_len = 0;
     c->refuse = 0;
 }
 

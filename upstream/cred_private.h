@@ -39,6 +39,13 @@ struct cred_provider {
 
 extern const struct cred_provider CRED_STATIC, CRED_DOCKER, CRED_HELPER, CRED_KUBELET, CRED_ECR, CRED_GCP, CRED_AZURE;
 
+/* ---- cred_docker.c ---- */
+
+/* What a config.json says of a registry: its login, or (the caller frees both) the name of the helper that has it and
+ * what that is to be asked for; else none of them. False if it is not JSON. */
+bool cred_docker_find(const char *text, const char *host, const char *repository, struct cred_identity *id,
+                      char **helper, char **server);
+
 /* ---- cred_exec.c ---- */
 
 /* Runs a program in a process group of its own with `input` on its stdin, and gathers its stdout. False if it cannot be

@@ -74,11 +74,13 @@ char *link_next(const char *value, bool *named)
 
     *named = false;
     for (const char *p = value; *p;) {
-        const char *end = *p == '<' ? strchr(p, '>') : NULL;
-        if (!end) { /* between links, or what is none */
+        if (*p != '<') { /* between links, or what is none */
             p++;
             continue;
         }
+        const char *end = strchr(p, '>');
+        if (!end)
+            break;
         const char *target = p + 1;
         p = end + 1;
         enum relation rel = read_parameters(&p);

@@ -46,7 +46,7 @@ static void take_length(struct transfer_response *r, const char *v)
     r->content_length = number(v, NULL);
 }
 
-/* RFC 9110 §14.4: "bytes" SP first "-" last "/" (total | "*") */
+/* RFC 9110 §14.4: "bytes" SP first "-" last "/" (total | "*"). What is malformed is as if it were not there. */
 static void take_range(struct transfer_response *r, const char *v)
 {
     const char *p = v;
@@ -59,9 +59,12 @@ static void take_range(struct transfer_response *r, const char *v)
     int64_t last = number(p + 1, &p);
     if (last < first || *p != '/')
         return;
+    int64_t total = p[1] == '*' ? -1 : number(p + 1, NULL);
+    if (p[1] != '*' && total <= last) /* no number, or not one that it can be a part of */
+        return;
     r->range_first = first;
     r->range_last = last;
-    r->range_total = p[1] == '*' ? -1 : number(p + 1, NULL);
+    r->range_total = total;
 }
 
 static void take_type(struct transfer_response *r, const char *v)

@@ -93,8 +93,11 @@ bool url_host(const char *url, char *out, size_t room)
     if (!host)
         return false;
     if (*host == '[') {
+        const char *end = memchr(host, ']', len);
+        if (!end)
+            return false;
         host++;
-        len = MIN(strcspn(host, "]"), len);
+        len = (size_t)(end - host);
     } else {
         len = MIN(strcspn(host, ":"), len);
     }

@@ -143,6 +143,12 @@ static void docker_config(void **state)
         {"{\"credHelpers\":{\"ghcr.io\":\"one\"}}", "ghcr.io", "o/x", "ghcr.io", "from one", false},
         {"{\"credsStore\":\"one\"}", "docker.io", "library/x", "https://index.docker.io/v1/", "from one", false},
         {"{\"auths\":{\"ghcr.io\":{\"auth\":\"!!\"}}}", "ghcr.io", "o/x", "", "", false},
+        {"{\"auths\":{\"registry-1\":{\"auth\":\"dTpw\"}}}", "docker.io", "library/x", "", "", false},
+        {"{\"auths\":{\"Registry-1.docker.io\":{\"auth\":\"dTpw\"}}}", "docker.io", "library/x", "u", "p", false},
+        /* half a login is none */
+        {"{\"auths\":{\"ghcr.io\":{\"username\":\"u\"}}}", "ghcr.io", "o/x", "", "", false},
+        {"{\"auths\":{\"ghcr.io\":{\"username\":\"u\"}},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "ghcr.io",
+         "from one", false},
         {"{}", "ghcr.io", "o/x", "", "", false},
     };
     struct fixture *f = *state;

@@ -249,6 +249,29 @@ static void bodies(void **state)
     close(fd);
 }
 
+/* What comes after a chunked body is no header of the request, and has an end. */
+static void trailers(void **state)
+{
+    struct fixture *f = *state;
+    int fd = client(f);
+    char text[65536], line[1024];
+    bool ended;
+
+    say(fd, "POST /tagged HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    say(fd, "0\r\nIf-None-Match: \"sha256:ab\"\r\nHost: y\r\n\r\n");
+    hear(fd, text, sizeof(text) - 1, 200, &ended);
+    assert_non_null(strstr(text, "HTTP/1.1 200"));
+    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+    memset(line, 'x', sizeof(line));
+    memcpy(line, "X: ", 3);
+    memcpy(line + sizeof(line) - 3, "\r\n", 3);
+    for (int i = 0; i <= HTTP_HEAD_MAX / (int)strlen(line); i++)
+        say(fd, line);
+    hear(fd, text, sizeof(text) - 1, 200, &ended);
+    assert_non_null(strstr(text, "HTTP/1.1 431"));
+    close(fd);
+}
+
 /* RFC 9110 §13.1.2, of a page whose entity tag is "sha256:ab". */
 static void entity_tags(void **state)
 {
@@ -422,9 +445,19 @@ static void draining(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(pipelined),   CASE(half_closed),   CASE(closed_while_waiting), CASE(bodies),
-        CASE(entity_tags), CASE(large_answers), CASE(head_has_no_body),     CASE(short_answer_is_cut),
-        CASE(slow_head),   CASE(idle),          CASE(slow_reader),          CASE(client_gone),
+        CASE(pipelined),
+        CASE(half_closed),
+        CASE(closed_while_waiting),
+        CASE(bodies),
+        CASE(trailers),
+        CASE(entity_tags),
+        CASE(large_answers),
+        CASE(head_has_no_body),
+        CASE(short_answer_is_cut),
+        CASE(slow_head),
+        CASE(idle),
+        CASE(slow_reader),
+        CASE(client_gone),
         CASE(draining),
     };
 

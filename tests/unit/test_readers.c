@@ -152,6 +152,28 @@ static void compose(void **state UNUSED)
     check(image_list_read_compose, env, cases, ARRAY_LEN(cases));
 }
 
+/* Each line of an .env may double what the one before it stands for, and few bytes stand for 64 KiB then. */
+static void compose_doubling(void **state UNUSED)
+{
+    static const char file[] = "services: {a: {image: a}}\n";
+    struct buf env = {0}, out = {0};
+    struct err err = {0};
+    int64_t begun = clock_mono_ms();
+
+    buf_adds(&env, "A=0123456789abcdef\n");
+    for (int c = 'A'; c < 'M'; c++)
+        buf_addf(&env, "%c=$%c$%c\n", c + 1, c, c);
+    assert_true(read_text(image_list_read_compose, file, strlen(file), env.data, &out, &err));
+    for (int i = 0; i < 30000; i++)
+        buf_addf(&env, "N%d=$M\n", i);
+    assert_false(read_text(image_list_read_compose, file, strlen(file), env.data, &out, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_non_null(strstr(err.msg, ".env"));
+    assert_in_range(clock_mono_ms() - begun, 0, 10000);
+    buf_free(&env);
+    buf_free(&out);
+}
+
 struct tree_file {
     const char *path, *text;
 };
@@ -285,6 +307,28 @@ static void hostile(void **state UNUSED)
     }
 }
 
+/* Mappings that merge many that merge many: too large, and said to be, in place of services that are not seen. */
+static void merges_of_merges(void **state UNUSED)
+{
+    struct buf text = {0}, out = {0};
+    struct err err = {0};
+    int64_t started = clock_mono_ms();
+
+    buf_adds(&text, "x:\n- &a {}\n");
+    for (int c = 'b'; c <= 'd'; c++) {
+        buf_addf(&text, "- &%c {<<: [*%c", c, c - 1);
+        for (int i = 1; i < 900; i++)
+            buf_addf(&text, ", *%c", c - 1);
+        buf_adds(&text, "]}\n");
+    }
+    buf_adds(&text, "services: {s: *d}\n");
+    assert_false(read_text(image_list_read_compose, text.data, text.len, NULL, &out, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_true(clock_mono_ms() - started < 20000);
+    buf_free(&text);
+    buf_free(&out);
+}
+
 /* A full list is taken, one more is not; both in no time. */
 static void many(void **state UNUSED)
 {
@@ -306,9 +350,14 @@ static void many(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lists),   cmocka_unit_test(kubernetes),
-                                       cmocka_unit_test(compose), cmocka_unit_test(compose_files),
-                                       cmocka_unit_test(hostile), cmocka_unit_test(many)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lists),
+                                       cmocka_unit_test(kubernetes),
+                                       cmocka_unit_test(compose),
+                                       cmocka_unit_test(compose_files),
+                                       cmocka_unit_test(hostile),
+                                       cmocka_unit_test(compose_doubling),
+                                       cmocka_unit_test(merges_of_merges),
+                                       cmocka_unit_test(many)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

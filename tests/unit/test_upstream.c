@@ -47,6 +47,8 @@ static void response_headers(void **state UNUSED)
     response_reset(&r);
     header(&r, "Content-Length: 12x\r\n");
     header(&r, "Content-Range: bytes 9-5/100\r\n");
+    header(&r, "Content-Range: bytes 5-9/9\r\n");
+    header(&r, "Content-Range: bytes 5-9/x\r\n");
     header(&r, "Docker-Content-Digest: sha256:abc\r\n");
     header(&r, "Retry-After: -5\r\n");
     header(&r, "no colon\r\n");

@@ -1,0 +1,135 @@
+/* Requests of clients: head, body, trailers, several on one connection. The first byte of the input says in what pieces
+ * the rest arrives. */
+#include "proxy/http.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <signal.h>
+
+static struct loop *loop;
+static struct http_server *server;
+static struct buf *heard; /* what the handler was given, in order */
+static char *first_head;  /* that of the first request on this connection; NULL once it was looked at */
+
+static void hear(struct http_request *req, const char *header)
+{
+    const char *value = http_header(req, header);
+
+    if (!value)
+        return;
+    MUST(!strpbrk(value, "\r\n"));
+    MUST(!first_head || strcasestr(first_head, header)); /* else it is a trailer */
+    buf_addf(heard, "%s: %s\n", header, value);
+}
+
+static void check_query(struct http_request *req, const char *name)
+{
+    char value[64];
+
+    if (!http_query_get(req, name, value, sizeof(value)))
+        return;
+    MUST(http_query_has(req, name) && strlen(value) < sizeof(value));
+    for (const char *p = value; *p; p++)
+        MUST((unsigned char)*p >= ' ' && *p != 0x7f);
+}
+
+static void on_request(void *arg UNUSED, struct http_request *req)
+{
+    static const char *const headers[] = {"authorization", "range", "host", "expect", "content-length", "x-late", NULL};
+    size_t len;
+    const char *body = http_body(req, &len), *path = http_path(req);
+
+    MUST(path[0] == '/' && strlen(path) + strlen(http_query(req)) <= HTTP_TARGET_MAX && len <= HTTP_BODY_MAX);
+    buf_addf(heard, "%s %s ? %s @ %s\n", http_method_name(req), path, http_query(req), http_host(req));
+    for (int i = 0; headers[i]; i++)
+        hear(req, headers[i]);
+    free(first_head);
+    first_head = NULL;
+    check_query(req, "n");
+    check_query(req, "ns");
+    http_is_known(req, "sha256:ab");
+    http_header_has(req, "accept", headers);
+    buf_add(heard, body, len);
+    buf_adds(heard, "\n");
+    http_reply(req, 200, "text/plain", "hello", 5);
+}
+
+/* What the daemon's log says of every request, refused ones, too. */
+static void on_complete(void *arg UNUSED, struct http_request *req)
+{
+    MUST(http_status(req) >= 200 && http_status(req) < 600 && http_sent(req) >= 0);
+    MUST(http_method_name(req)[0] && strlen(http_path(req)) <= HTTP_TARGET_MAX);
+}
+
+static void settle(void)
+{
+    struct event_base *base = loop_base(loop);
+
+    do
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    while (event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0);
+}
+
+/* Up to the first empty line that is not at the beginning. */
+static char *read_head(const uint8_t *data, size_t size)
+{
+    _cleanup_free_ char *text = xstrndup((const char *)data, size);
+    char *head = text + strspn(text, "\r\n"), *end = strstr(head, "\r\n\r\n");
+
+    return end ? xstrndup(head, (size_t)(end - head)) : NULL;
+}
+
+/* One connection on which `data` arrives in pieces of `step` bytes; returns whether a request was refused. */
+static bool converse(const uint8_t *data, size_t size, size_t step, struct buf *out)
+{
+    struct bufferevent *pair[2];
+
+    heard = out;
+    first_head = read_head(data, size);
+    buf_adds(out, "");
+    MUST(bufferevent_pair_new(loop_base(loop), BEV_OPT_DEFER_CALLBACKS, pair) == 0);
+    bufferevent_enable(pair[0], EV_READ | EV_WRITE);
+    http_server_attach(server, pair[1], NULL);
+    for (size_t at = 0; at < size && http_server_connections(server) > 0; at += step) {
+        bufferevent_write(pair[0], data + at, MIN(step, size - at));
+        settle();
+    }
+    bufferevent_flush(pair[0], EV_WRITE, BEV_FINISHED);
+    settle();
+    MUST(http_server_connections(server) == 0); /* whoever has said all is answered, and gone */
+    struct evbuffer *answers = bufferevent_get_input(pair[0]);
+    bool refused = evbuffer_search(answers, "HTTP/1.1 4", 10, NULL).pos >= 0 ||
+                   evbuffer_search(answers, "HTTP/1.1 5", 10, NULL).pos >= 0;
+    bufferevent_free(pair[0]);
+    settle();
+    free(first_head);
+    first_head = NULL;
+    return refused;
+}
+
+static void begin(void)
+{
+    const struct http_limits limits = HTTP_LIMITS_DEFAULT;
+
+    signal(SIGPIPE, SIG_IGN);
+    loop = loop_new("fuzz", NULL);
+    server = http_server_new(loop, &limits, on_request, on_complete, NULL);
+}
+
+/* What requests there are, and whether one is refused, does not depend on how their bytes arrive. What comes after a
+ * body is no header. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    _cleanup_buf_ struct buf whole = {0}, pieces = {0};
+
+    if (!loop)
+        begin();
+    if (size < 2)
+        return 0;
+    bool refused = converse(data + 1, size - 1, size, &whole);
+    MUST(refused == converse(data + 1, size - 1, 1 + data[0] % 64, &pieces));
+    MUST(whole.len == pieces.len && memcmp(whole.data, pieces.data, whole.len) == 0);
+    return 0;
+}
