@@ -19,6 +19,7 @@ void archive_files_free(struct archive_files *a)
         free(a->list[i].text);
     }
     free(a->list);
+    lookup_free(&a->names);
     free(a->opened);
     if (a->path && a->fd >= 0)
         close(a->fd);
@@ -45,10 +46,9 @@ static const char *plain(const char *name)
 
 static struct archive_file *find_exact(const struct archive_files *a, const char *name)
 {
-    for (size_t i = 0; i < a->count; i++)
-        if (strcmp(a->list[i].name, name) == 0)
-            return &a->list[i];
-    return NULL;
+    int64_t at = lookup_find(&a->names, name, strlen(name));
+
+    return at >= 0 ? &a->list[at] : NULL;
 }
 
 const struct archive_file *archive_find(const struct archive_files *a, const char *name)
@@ -74,6 +74,7 @@ static struct archive_file *add(struct archive_files *a, const char *name, int64
     memset(f, 0, sizeof(*f));
     f->name = xstrdup(plain(name));
     f->size = size;
+    lookup_add(&a->names, f->name, strlen(f->name), f - a->list); /* of two files of one name the first */
     return f;
 }
 

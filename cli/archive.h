@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/lookup.h"
 
 enum {
     ARCHIVE_FILES_MAX = 1 << 20,
@@ -31,6 +32,7 @@ struct archive_file {
 struct archive_files {
     struct archive_file *list;
     size_t count, room, texts;
+    struct lookup names; /* of `list` */
     bool is_folder;
     const char *path; /* as it was given */
     char *opened;     /* where it is read from, if that is another */

@@ -33,7 +33,8 @@ struct job {
     bool no_pin;
     struct archive_files files;
     struct import_plan plan;
-    char *cache; /* the daemon's folder */
+    const struct import_blob **blob_of; /* the archive's files; NULL: not wanted */
+    char *cache;                        /* the daemon's folder */
     /* the blob on its way */
     const struct import_blob *blob;
     int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
@@ -197,12 +198,12 @@ static const char *share(struct job *j, const struct import_blob *b)
     return file.st_uid == cache.st_uid && link(from, to) == 0 ? "linked" : NULL;
 }
 
-static const struct import_blob *blob_of(const struct job *j, const struct archive_file *f)
+static void note_files(struct job *j)
 {
+    j->blob_of = xcalloc(j->files.count, sizeof(*j->blob_of));
     for (size_t i = 0; i < j->plan.count; i++)
-        if (j->plan.blobs[i].file == f)
-            return &j->plan.blobs[i];
-    return NULL;
+        if (j->plan.blobs[i].file)
+            j->blob_of[j->plan.blobs[i].file - j->files.list] = &j->plan.blobs[i];
 }
 
 static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
@@ -237,7 +238,7 @@ static bool begin(struct job *j, const struct import_blob *b, bool *wanted, stru
 static bool begin_file(void *arg, const struct archive_file *f, bool *wanted, struct err *err)
 {
     struct job *j = arg;
-    const struct import_blob *b = blob_of(j, f);
+    const struct import_blob *b = j->blob_of[f - j->files.list];
 
     *wanted = false;
     return !b || begin(j, b, wanted, err) || err_wrap(err, "%s: %s", j->path, f->name);
@@ -286,20 +287,20 @@ static bool enter_some(struct job *j, size_t from, json_t *sum, struct err *err)
     return true;
 }
 
-static bool is_before(const json_t *list, size_t end, const json_t *text)
-{
-    for (size_t i = 0; i < end; i++)
-        if (json_equal(json_array_get(list, i), text))
-            return true;
-    return false;
-}
-
 /* A registry's name comes with each of its images. */
 static void drop_repeated(json_t *list)
 {
-    for (size_t i = json_array_size(list); i-- > 0;)
-        if (is_before(list, i, json_array_get(list, i)))
-            json_array_remove(list, i);
+    json_t *once = json_array(), *name;
+    struct lookup seen = {0};
+    size_t i;
+
+    json_array_foreach(list, i, name)
+        if (lookup_add(&seen, json_string_value(name), json_string_length(name), 0))
+            json_array_append(once, name);
+    json_array_clear(list);
+    json_array_extend(list, once);
+    json_decref(once);
+    lookup_free(&seen);
 }
 
 static bool enter(struct job *j, struct err *err)
@@ -340,6 +341,7 @@ static bool run(struct job *j, struct err *err)
         !cli_ask(&j->o, "/v1/status", NULL, &status, err))
         return false;
     j->cache = xstrdup(cli_text(json_object_get(status, "cache"), "path"));
+    note_files(j);
     json_decref(status);
     return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
 }
@@ -376,5 +378,6 @@ int cmd_import(int argc, char **argv)
     archive_files_free(&j.files);
     buf_free(&j.piece);
     free(j.cache);
+    free(j.blob_of);
     return ok ? EXIT_DONE : cli_fail(&err);
 }
