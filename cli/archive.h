@@ -2,7 +2,8 @@
  * `docker save` writes, or a folder as skopeo writes it (dir:).
  *
  * An archive is read twice: first what there is (documents are kept, of other files the digest), then the content. What
- * comes through a pipe is put into a file without a name first. Names in an archive are only compared, never opened.
+ * comes through a pipe is put into a file without a name as it is looked at: what is no archive, or has no room there,
+ * ends as soon as that is known. Names in an archive are only compared, never opened.
  */
 #ifndef ENTREPOT_CLI_ARCHIVE_H
 #define ENTREPOT_CLI_ARCHIVE_H
@@ -37,6 +38,8 @@ struct archive_files {
     const char *path; /* as it was given */
     char *opened;     /* where it is read from, if that is another */
     int fd;           /* of a file without a name, or of stdin; -1 */
+    int pipe;         /* while it is read for the first time: what comes is kept in `fd`; -1 */
+    char *piece;      /* of it */
 };
 
 /* Looks at everything; "-": stdin. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive),
@@ -58,6 +61,6 @@ struct archive_visit {
     bool (*end)(void *arg, struct err *err);
     void *arg;
 };
-bool archive_read(const struct archive_files *a, const struct archive_visit *v, struct err *err);
+bool archive_read(struct archive_files *a, const struct archive_visit *v, struct err *err);
 
 #endif

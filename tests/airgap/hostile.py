@@ -6,8 +6,15 @@ about         an image of 20 000 others, and 20 000 entries that say they are ab
 tags          20 000 tags of one image
 referrers     5 000 documents, each about the one before
 ids           an archive of docker save: 5 000 images without names, in an index
-files         60 000 files"""
-import hashlib, io, json, sys, tarfile
+files         60 000 files
+
+    hostile.py pipe KIND       writes without end to stdout, and the MiB that were taken to stderr at the end
+
+letters       no archive
+zeros         an archive that has ended
+huge          a file that says it has 32 TiB
+large         files of 1 MiB"""
+import hashlib, io, json, os, sys, tarfile
 
 OCI = "application/vnd.oci.image."
 
@@ -70,4 +77,29 @@ def main(kind, out):
     a.end(entries)
 
 
+def pipe(kind):
+    def head(name, size):
+        entry = tarfile.TarInfo(name)
+        entry.size = size
+        return entry.tobuf(tarfile.GNU_FORMAT)
+
+    letter = b"\0" if kind == "zeros" else b"y\n"
+    mib = letter * ((1 << 20) // len(letter))
+    count = 0
+    try:
+        if kind == "huge":
+            os.write(1, head("huge", 1 << 45))
+        while count < 1 << 10:
+            for piece in [head(str(count), 1 << 20), mib] if kind == "large" else [mib]:
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
+            count += 1
+    except BrokenPipeError:
+        os.close(1)
+    print(count, file=sys.stderr)
+    os._exit(0)
+
+
+if sys.argv[1] == "pipe":
+    pipe(sys.argv[2])
 main(*sys.argv[1:])

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Archives that somebody made to do harm, or that are only large: an import takes time in proportion to what there is.
+# Archives that somebody made to do harm, or that are only large: an import takes time and room in proportion to what there is.
 . "$(dirname "$0")/../lib.sh"
-. tests/airgap/airgap.sh.inc
+need_root
 
 say "what an archive has is found out in linear time, and nobody is asked before that"
 for kind in about tags referrers ids files; do
@@ -10,9 +10,25 @@ for kind in about tags referrers ids files; do
     if (ulimit -t 6 && exec "$ENTREPOT" import "$W/$kind.tar" --name 'r.test/a/b:{tag}' --socket "$W/none") >"$W/said" 2>&1; then fail "without a daemon?"; fi
     grep -q 'nothing answers on' "$W/said" || fail "$kind: $(tail -n 1 "$W/said")"
 done
+
+say "a pipe without end is no archive after its first bytes, or has no room"
+mkdir "$W/small"
+mount -t tmpfs -o size=48m none "$W/small" || skip "no tmpfs here"
+for kind in "letters:Unrecognized archive format:8" "zeros:neither an OCI image layout:16" "huge:no room in $W/small.*TMPDIR:8" \
+    "large:no room in $W/small.*TMPDIR:48"; do
+    IFS=: read -r kind words most <<<"$kind"
+    if python3 tests/airgap/hostile.py pipe "$kind" 2>"$W/taken" |
+        TMPDIR=$W/small timeout 60 "$ENTREPOT" import - --socket "$W/none" >"$W/said" 2>&1; then fail "$kind is imported"; fi
+    grep -q "$words" "$W/said" || fail "$kind: $(cat "$W/said")"
+    [ "$(cat "$W/taken")" -le "$most" ] || fail "$kind: $(cat "$W/taken") MiB were taken"
+done
+is "$(ls -A "$W/small")" "" "what is left in TMPDIR"
+
 entrepot_start 9 "offline: true"
 for kind in tags files; do
-    (ulimit -t 6 && exec "$ENTREPOT" import "$W/$kind.tar" --name 'r.test/a/b:{tag}' --socket "$W/admin.sock") >"$W/said" 2>&1 ||
+    from=$W/$kind.tar
+    [ $kind = files ] || from=-
+    (ulimit -t 6 && exec "$ENTREPOT" import "$from" --name 'r.test/a/b:{tag}' --socket "$W/admin.sock") < <(gzip -1c "$W/$kind.tar") >"$W/said" 2>&1 ||
         fail "$kind: $(tail -n 1 "$W/said")"
 done
 is "$(ask ls --json | jq '.images | length')" 20001 "images that are here"
