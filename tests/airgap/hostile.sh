@@ -32,4 +32,36 @@ for kind in tags files; do
         fail "$kind: $(tail -n 1 "$W/said")"
 done
 is "$(ask ls --json | jq '.images | length')" 20001 "images that are here"
+
+say "an export does not follow, write to, or hand over to what another user has put into a folder for everybody"
+mkdir -m 1777 "$W/shared"
+chmod 755 "$W"
+them() { setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"; }
+refused() { # WORDS PATH
+    if ask export r.test/a/b:t1 -o "$2" >"$W/said" 2>&1; then fail "exported to $2"; fi
+    grep -q "$1" "$W/said" || fail "unclear: $(cat "$W/said")"
+}
+echo mine >"$W/precious"
+mkdir "$W/mine"
+them ln -s "$W/precious" "$W/shared/link.tar"
+them ln -s "$W/mine" "$W/shared/folder"
+them touch "$W/shared/theirs.tar" "$W/shared/part.tar.part"
+for path in link.tar folder folder/ folder/x.tar theirs.tar; do
+    refused "another user's, in a folder\|Permission denied" "$W/shared/$path"
+done
+refused 'part.tar.part is not ours' "$W/shared/part.tar"
+is "$(cat "$W/precious")$(ls "$W/mine")" mine "what the links led to"
+is "$(find "$W/shared" -size +0 -type f)" "" "files that are not empty"
+touch "$W/own.tar"
+ln -s "$W/own.tar" "$W/shared/own.tar"
+ask export r.test/a/b:t1 -o "$W/shared/own.tar" >/dev/null || fail "a link of one's own is followed"
+[ -s "$W/own.tar" ] || fail "a link of one's own is followed"
+
+say "what it replaces keeps its owner and mode"
+chmod 600 "$W/own.tar"
+chown 65534:65534 "$W/own.tar"
+ask export r.test/a/b:t1 -o "$W/own.tar" >/dev/null
+is "$(stat -c '%a %u %g' "$W/own.tar")" "600 65534 65534" "mode and owner"
+(umask 027 && ask export r.test/a/b:t1 -o "$W/new.tar" >/dev/null)
+is "$(stat -c %a "$W/new.tar")" 640 "mode of a new one"
 entrepot_stop
