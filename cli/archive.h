@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "base/lookup.h"
 
+#include <sys/stat.h>
+
 enum {
     ARCHIVE_FILES_MAX = 1 << 20,
     ARCHIVE_TEXT_MAX = 4 << 20,    /* bytes of a document: as large as a manifest may be */
@@ -52,6 +54,9 @@ const struct archive_file *archive_find(const struct archive_files *a, const cha
 bool archive_blob_digest(const char *name, struct digest *d);
 /* "+gzip" (RFC 1952 §2.3.1), "+zstd" (RFC 8878 §3.1.1) or "". */
 const char *archive_packing(const struct archive_file *f);
+
+/* Opens a file of a folder; -1 with *err: there is none, it is no regular file, or a symlink is on the way. */
+int archive_open_file(const struct archive_files *a, const char *name, struct stat *st, struct err *err);
 
 /* Visits every file's content, in the archive's order: `begin` says whether a file is wanted (and sets *err otherwise,
  * or leaves it), `data` gets it, `end` is called after its last byte. */

@@ -17,7 +17,7 @@ enum {
 };
 
 static const char USAGE[] =
-    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n\n"
     "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
     "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
     "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
@@ -25,12 +25,15 @@ static const char USAGE[] =
     "  --name REF   the name of the image, if the archive has one image, or has one without a name; of several\n"
     "               that are called by a tag alone, {tag} stands for it: --name 'ghcr.io/org/app:{tag}'; {name}\n"
     "               stands for the name of the file or folder\n"
-    "  --no-pin     let the collector have them when the cache is full\n";
+    "  --no-pin     let the collector have them when the cache is full\n"
+    "  --link       a folder's files become the cache's own, as hard links, where they are of the daemon's user and\n"
+    "               on its file system: read-only from then on, and not to be changed. Without it they are\n"
+    "               cloned, if the file system can do that, or copied\n";
 
 struct job {
     struct cli_options o;
     const char *path, *name;
-    bool no_pin;
+    bool no_pin, link;
     struct archive_files files;
     struct import_plan plan;
     const struct import_blob **blob_of; /* the archive's files; NULL: not wanted */
@@ -174,28 +177,32 @@ static bool end_blob(void *arg, struct err *err)
     return true;
 }
 
-/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. */
+/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. The file itself is its owner's: it
+ * is not touched unless --link says that it is to be the cache's. */
 static const char *share(struct job *j, const struct import_blob *b)
 {
     char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *to = xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest),
-                                        digest_hex(&b->digest, hex)),
-                        *from = xasprintf("%s/%s", j->path, b->file->name);
+    _cleanup_free_ char *to =
+        xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest), digest_hex(&b->digest, hex));
     struct stat cache, file;
-    _cleanup_close_ int source = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct err why = {0};
+    _cleanup_close_ int source = archive_open_file(&j->files, b->file->name, &file, &why);
 
-    if (source < 0 || fstat(source, &file) != 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev ||
-        file.st_size == 0)
+    if (source < 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev || file.st_size == 0)
         return NULL;
     unlink(to);
-    _cleanup_close_ int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    _cleanup_close_ int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (target < 0)
         return NULL;
     if (fchown(target, cache.st_uid, cache.st_gid) == 0 && ioctl(target, FICLONE, source) == 0)
         return "cloned";
     unlink(to);
-    /* A link is the daemon's file, too: it must be his already, or he could not seal it. */
-    return file.st_uid == cache.st_uid && link(from, to) == 0 ? "linked" : NULL;
+    /* A link is the daemon's file, too: it must be the daemon's already, or could not be sealed. It is the file that is
+     * open, whatever its name is by now. */
+    _cleanup_free_ char *from = xasprintf("/proc/self/fd/%d", source);
+    bool linked =
+        j->link && file.st_uid == cache.st_uid && linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
+    return linked ? "linked" : NULL;
 }
 
 static void note_files(struct job *j)
@@ -363,7 +370,8 @@ static bool take_path(void *arg, const char *word, struct err *err)
 int cmd_import(int argc, char **argv)
 {
     struct job j = {0};
-    const struct cli_option options[] = {{"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {0}};
+    const struct cli_option options[] = {
+        {"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {"link", .flag = &j.link}, {0}};
     struct err err = {0};
 
     int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, &j}, argc, argv);

@@ -64,4 +64,35 @@ ask export r.test/a/b:t1 -o "$W/own.tar" >/dev/null
 is "$(stat -c '%a %u %g' "$W/own.tar")" "600 65534 65534" "mode and owner"
 (umask 027 && ask export r.test/a/b:t1 -o "$W/new.tar" >/dev/null)
 is "$(stat -c %a "$W/new.tar")" 640 "mode of a new one"
+
+say "an import does not change a user's files, unless it is told to"
+python3 tests/airgap/layouts.py "$W/layout"
+chmod 600 "$W"/layout/blobs/sha256/*
+modes() { stat -c '%a %h %n' "$1"/blobs/sha256/* | sort >"$2"; }
+modes "$W/layout" "$W/before"
+ask import "$W/layout" >/dev/null 2>&1 || fail "import"
+modes "$W/layout" "$W/after"
+cmp "$W/before" "$W/after" || fail "an import changed its folder"
+entrepot_stop
+rm -rf "$W/cache"
+entrepot_start 9 "offline: true"
+ask import --link "$W/layout" >"$W/said" 2>&1 || fail "import"
+grep -q ': linked, \|: cloned, ' "$W/said" || fail "nothing is shared with --link"
+if grep -q ': linked, ' "$W/said"; then
+    is "$(stat -c '%a %h' "$W"/layout/blobs/sha256/* | sort -u)" "444 2" "mode and links"
+fi
+
+say "an import reads regular files of its folder only"
+for what in file folder fifo; do
+    rm -rf "$W/layout" "$W/outside"
+    python3 tests/airgap/layouts.py "$W/layout"
+    blob=$(find "$W/layout/blobs/sha256" -type f | head -n 1)
+    case $what in
+        file) mv "$blob" "$W/outside" && ln -s "$W/outside" "$blob" ;;
+        folder) mv "$W/layout/blobs" "$W/outside" && ln -s "$W/outside" "$W/layout/blobs" ;;
+        fifo) rm "$blob" && mkfifo "$blob" ;;
+    esac
+    if timeout 20 "$ENTREPOT" import "$W/layout" --socket "$W/admin.sock" >"$W/said" 2>&1; then fail "a $what is imported"; fi
+    grep -q 'is a symbolic link, or in a folder that is one\|is no regular file' "$W/said" || fail "$what: $(cat "$W/said")"
+done
 entrepot_stop
