@@ -7,6 +7,7 @@ tags          20 000 tags of one image
 referrers     5 000 documents, each about the one before
 ids           an archive of docker save: 5 000 images without names, in an index
 files         60 000 files
+tied          an image, and another repository's that says it is about it
 
     hostile.py pipe KIND       writes without end to stdout, and the MiB that were taken to stderr at the end
 
@@ -71,6 +72,9 @@ def main(kind, out):
         entries = [called(index, "r.test/a/b:1", "io.containerd.image.name")]
         configs = [hashlib.sha256(json.dumps({"os": "linux", "number": i}, separators=(",", ":")).encode()).hexdigest() for i in range(5000)]
         a.put("manifest.json", json.dumps([{"Config": "blobs/sha256/" + c, "Layers": []} for c in configs]))
+    elif kind == "tied":
+        entries += [called(a.image(1, subject=image), "r.test/evil/x:1", "io.containerd.image.name")]
+        print(image["digest"])
     else:
         for i in range(60000):
             a.put(f"x/{i}", "")

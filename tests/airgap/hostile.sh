@@ -86,7 +86,7 @@ say "an import reads regular files of its folder only"
 for what in file folder fifo; do
     rm -rf "$W/layout" "$W/outside"
     python3 tests/airgap/layouts.py "$W/layout"
-    blob=$(find "$W/layout/blobs/sha256" -type f | head -n 1)
+    blob=$(find "$W/layout/blobs/sha256" -type f -print -quit)
     case $what in
         file) mv "$blob" "$W/outside" && ln -s "$W/outside" "$blob" ;;
         folder) mv "$W/layout/blobs" "$W/outside" && ln -s "$W/outside" "$W/layout/blobs" ;;
@@ -95,4 +95,14 @@ for what in file folder fifo; do
     if timeout 20 "$ENTREPOT" import "$W/layout" --socket "$W/admin.sock" >"$W/said" 2>&1; then fail "a $what is imported"; fi
     grep -q 'is a symbolic link, or in a folder that is one\|is no regular file' "$W/said" || fail "$what: $(cat "$W/said")"
 done
+
+say "what another repository says about an image is not that image's"
+image=$(python3 tests/airgap/hostile.py tied "$W/tied.tar")
+ask import "$W/tied.tar" >/dev/null 2>&1 || fail "import"
+referrers() { curl -sf "http://127.0.0.1:$PORT/v2/r.test/$1/referrers/$image" | jq '.manifests | length'; }
+is "$(referrers a/b)" 0 "referrers that the image has"
+is "$(referrers evil/x)" 1 "referrers that the other one has"
+ask export r.test/a/b:1 -o "$W/tied.out.tar" >/dev/null
+is "$(tar -xOf "$W/tied.out.tar" index.json | grep -c evil)" 0 "what is exported of the other one"
+is "$(tar -tf "$W/tied.out.tar" | grep -c blobs/)" 2 "blobs that are exported: a manifest and its config"
 entrepot_stop
