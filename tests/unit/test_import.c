@@ -150,6 +150,29 @@ static void a_linked_file_is_not_written_into(void **state UNUSED)
     end(&h);
 }
 
+/* However many pieces it comes in; what is entered needs none. */
+static void one_lease_for_a_blob(void **state UNUSED)
+{
+    struct house h = begin();
+    struct digest d = bring_image(&h, "layer", true), other = bring(&h, "another");
+    struct err err = {0};
+
+    for (int i = 0; i < 1000; i++) {
+        importing_hold(h.cache->importing, &d);
+        importing_hold(h.cache->importing, &other);
+    }
+    use_release(h.cache->use, &d);
+    assert_false(use_is_leased(h.cache->use, &d)); /* there was one */
+    use_lease(h.cache->use, &d);
+    assert_true(import_image(h.cache, "ghcr.io/a/b", "1", &d, false, &err));
+    importing_settle(h.cache->importing, h.cache->index);
+    assert_false(use_is_leased(h.cache->use, &d));
+    assert_true(use_is_leased(h.cache->use, &other));
+    importing_hold(h.cache->importing, &d); /* again, by a second import */
+    assert_true(use_is_leased(h.cache->use, &d));
+    end(&h);
+}
+
 static unsigned mode_of(const char *dir, const char *name)
 {
     char *path = xasprintf("%s/%s", dir, name);
@@ -240,6 +263,7 @@ int main(void)
         cmocka_unit_test(wrong_bytes_and_gaps),
         cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(a_linked_file_is_not_written_into),
+        cmocka_unit_test(one_lease_for_a_blob),
         cmocka_unit_test(nobody_else_sees_what_arrives),
         cmocka_unit_test(what_is_private_stays_so),
     };
