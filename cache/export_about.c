@@ -5,7 +5,10 @@
 #include <string.h>
 
 struct referrers {
+    const char *name; /* the image's repository */
     const struct digest *about;
+    struct index_txn *t;
+    uint64_t repo;
     struct digest *list;
     size_t count, room;
 };
@@ -14,7 +17,7 @@ static bool note_referrer(void *arg, const struct child *c)
 {
     struct referrers *r = arg;
 
-    if (c->role != CHILD_REFERRER)
+    if (c->role != CHILD_REFERRER || !rows_linked_by_itself(r->t, r->repo, &c->digest))
         return true;
     if (r->count == r->room) {
         r->room = r->room ? 2 * r->room : 16;
@@ -28,6 +31,8 @@ static void read_referrers(struct index_txn *t, void *arg)
 {
     struct referrers *r = arg;
 
+    r->t = t;
+    r->repo = rows_repo_id(t, r->name);
     rows_each_child(t, r->about, note_referrer, r);
 }
 
@@ -66,7 +71,7 @@ static void add_statement(struct export_plan *p, const struct digest *d, const c
 static void add_about(struct export_plan *p, const struct digest *about, json_t *out, int depth)
 {
     static const char *const suffixes[] = {"", ".sig", ".att", ".sbom"};
-    struct referrers found = {.about = about};
+    struct referrers found = {.name = p->name, .about = about};
     char text[DIGEST_TEXT_MAX], tag[DIGEST_TEXT_MAX + 8], reference[REF_TEXT_MAX + DIGEST_TEXT_MAX + 10];
     struct cache_hit hit;
 

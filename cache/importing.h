@@ -2,8 +2,8 @@
  *
  * An import sends its blobs one after the other and enters its images at the end; until then nothing refers to them,
  * and a collection would take those that are older than gc.grace. So each blob that an import has sent, or has found
- * here, holds a lease (use.h): until something that is entered refers to it, or nobody has imported anything for
- * IMPORTING_IDLE_MS.
+ * here, holds one lease (use.h), however many pieces it comes in: until something that is entered refers to it, or
+ * nobody has imported anything for IMPORTING_IDLE_MS.
  *
  * Any thread.
  */

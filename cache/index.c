@@ -397,7 +397,8 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
         err_set(err, ERR_CORRUPT, "it was found to be damaged when it was used last");
         goto fail;
     }
-    if (!index_open_env(index, err) || !index_compact(index, err) || !open_tables(index, err))
+    if (!index_open_env(index, err) || !index_look_at_schema(index, err) || !index_compact(index, err) ||
+        !open_tables(index, err))
         goto fail;
     int rc = pthread_create(&index->writer, NULL, write_thread, index);
     if (rc != 0) {

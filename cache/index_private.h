@@ -57,7 +57,9 @@ int index_open_tables(struct index *index, MDB_txn *txn, bool create);
 int index_open_table(struct index *index, MDB_txn *txn, enum index_table table, bool create);
 /* Opens the environment in index->dir. Errors: as index_open(). */
 bool index_open_env(struct index *index, struct err *err);
-/* index_schema.c */
+/* index_schema.c: whether its schema is one that this version knows; nothing is changed. Errors: ERR_UNSUPPORTED,
+ * ERR_OUTDATED, ERR_CORRUPT, ERR_IO. */
+bool index_look_at_schema(struct index *index, struct err *err);
 bool index_check_schema(struct index_txn *t, void *arg, struct err *err);
 /* index_compact.c: before there is a writer or a reader. Errors: as index_open(); not being able to is none. */
 bool index_compact(struct index *index, struct err *err);

@@ -136,6 +136,9 @@ bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d)
  * enough: it takes the bytes, or the word of a registry that has sent them; for anybody can write a manifest that names
  * a digest, and run a registry that says yes. One row, however many hold the blob. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
+/* The same, and it is said by the repository: it has sent the blob, has said that it has it, or has an index that names
+ * it. That the blob itself says what it is about ("subject") is nothing that the repository of that one has said. */
+bool rows_linked_by_itself(struct index_txn *t, uint64_t repo, const struct digest *d);
 
 /* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
 void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);

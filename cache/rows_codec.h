@@ -93,6 +93,8 @@ bool rows_holds(struct index_txn *t, const struct digest *d, const struct holder
 bool rows_unname(struct index_txn *t, const struct digest *manifest, const struct child *c, struct err *err);
 /* Whether a child row of the manifest, other than its subject's, names it. */
 bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child);
+/* Whether it is a part of it: not what is only about it. */
+bool rows_contains(struct index_txn *t, const struct digest *manifest, const struct digest *child);
 /* rows_link.c: the manifest has come: what it names is linked to the repositories that it is linked to; one child of
  * it; whether that is so; the blob has gone: its links go, too, or as long as somebody holds it, say only that it is
  * named. */

@@ -251,6 +251,35 @@ bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)
     return !rows_get_blob(t, d, &row) || !(row.flags & BLOB_PRIVATE) || opens_private(t, repo, d, &link);
 }
 
+struct naming {
+    struct index_txn *t;
+    uint64_t repo;
+    const struct digest *d;
+    bool found;
+};
+
+static bool look_at_namer(void *arg, const struct holder *h)
+{
+    struct naming *n = arg;
+
+    n->found = h->kind == 'm' && rows_contains(n->t, &h->manifest, n->d) && rows_linked(n->t, n->repo, &h->manifest);
+    return !n->found;
+}
+
+bool rows_linked_by_itself(struct index_txn *t, uint64_t repo, const struct digest *d)
+{
+    struct naming n = {t, repo, d, false};
+    uint8_t key[LINK_LEN_MAX];
+    struct slice v;
+
+    if (!rows_linked(t, repo, d) || !txn_get(t, TABLE_LINK, key, link_key(key, repo, d), &v, NULL))
+        return false;
+    if (proof_of(&v) != PROOF_NAMED)
+        return true;
+    rows_each_holder(t, d, look_at_namer, &n);
+    return n.found;
+}
+
 struct tagged {
     struct index_txn *t;
     char *name;

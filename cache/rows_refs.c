@@ -361,8 +361,12 @@ static bool has_child(struct index_txn *t, const struct digest *manifest, char r
            v.len >= len && memcmp(v.data, want, len) == 0;
 }
 
+bool rows_contains(struct index_txn *t, const struct digest *manifest, const struct digest *child)
+{
+    return has_child(t, manifest, CHILD_CONTENT, child) || has_child(t, manifest, CHILD_FOREIGN, child);
+}
+
 bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child)
 {
-    return has_child(t, manifest, CHILD_CONTENT, child) || has_child(t, manifest, CHILD_FOREIGN, child) ||
-           has_child(t, manifest, CHILD_REFERRER, child);
+    return rows_contains(t, manifest, child) || has_child(t, manifest, CHILD_REFERRER, child);
 }

@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-static int open_dir(const char *path, const char *sub, struct err *err)
+static int open_dir(const char *path, const char *sub, mode_t mode, struct err *err)
 {
     _cleanup_free_ char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
 
-    if (mkdir(full, 0755) != 0 && errno != EEXIST) {
+    if (mkdir(full, mode) != 0 && errno != EEXIST) {
         err_errno(err, ERR_IO, "creating %s", full);
         return -1;
     }
@@ -62,7 +62,7 @@ struct store *store_open(const char *path, struct err *err)
     s->path = xstrdup(path);
     s->lock = s->ingest = s->quarantine = s->blobs[0] = s->blobs[DIGEST_SHA256] = s->blobs[DIGEST_SHA512] = -1;
     make_parents(path);
-    root = open_dir(path, "", err);
+    root = open_dir(path, "", 0755, err);
     if (root < 0)
         goto fail;
     s->lock = settle_file(path, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
@@ -79,11 +79,16 @@ struct store *store_open(const char *path, struct err *err)
     if (index_json < 0)
         goto fail;
     close(index_json);
-    s->blobs[0] = open_dir(path, "blobs", err);
-    if (s->blobs[0] < 0 || (s->blobs[DIGEST_SHA256] = open_dir(path, "blobs/sha256", err)) < 0 ||
-        (s->blobs[DIGEST_SHA512] = open_dir(path, "blobs/sha512", err)) < 0 ||
-        (s->ingest = open_dir(path, "ingest", err)) < 0 || (s->quarantine = open_dir(path, "quarantine", err)) < 0)
+    s->blobs[0] = open_dir(path, "blobs", 0755, err);
+    if (s->blobs[0] < 0 || (s->blobs[DIGEST_SHA256] = open_dir(path, "blobs/sha256", 0755, err)) < 0 ||
+        (s->blobs[DIGEST_SHA512] = open_dir(path, "blobs/sha512", 0755, err)) < 0 ||
+        (s->ingest = open_dir(path, "ingest", 0700, err)) < 0 ||
+        (s->quarantine = open_dir(path, "quarantine", 0755, err)) < 0)
         goto fail;
+    if (fchmod(s->ingest, 0700) != 0) { /* earlier versions let everybody look at what is on its way */
+        err_errno(err, ERR_IO, "setting the mode of %s/ingest", path);
+        goto fail;
+    }
     store_remove_leftovers(s);
     fsync(s->blobs[0]);
     fsync(root);
@@ -214,7 +219,7 @@ static const char *part_name(const struct digest *d, char out[NAME_ROOM])
 int store_open_part(struct store *s, const struct digest *d, bool create, struct err *err)
 {
     char name[NAME_ROOM];
-    int fd = openat(s->ingest, part_name(d, name), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+    int fd = openat(s->ingest, part_name(d, name), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
 
     if (fd < 0)
         store_fail(err, "opening the part of", d);
@@ -277,7 +282,7 @@ int store_open_import(struct store *s, const struct digest *d, bool create, stru
 {
     char name[NAME_ROOM];
     int fd =
-        openat(s->ingest, import_name(d, name), (create ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW, 0644);
+        openat(s->ingest, import_name(d, name), (create ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
         store_fail(err, "opening the import of", d);
@@ -307,7 +312,7 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
 
     snprintf(name, sizeof(name), "%s-%.32s.%llu.tmp", digest_alg_name(d), digest_hex(d, hex),
              (unsigned long long)atomic_fetch_add(&s->serial, 1));
-    _cleanup_close_ int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    _cleanup_close_ int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return store_fail(err, "creating", d);
     for (size_t at = 0; at < len;) {

@@ -4,7 +4,8 @@
  *     <path>/index.json             tagged images
  *     <path>/blobs/<alg>/<hex>      one file a blob, mode 0444; 0400 if it came in under a
  *                                 client's own identity, so that this is known even if the index is lost
- *     <path>/ingest/<alg>-<hex>.part  blobs on their way in
+ *     <path>/ingest/<alg>-<hex>.part  blobs on their way in, 0600 in a folder of 0700:
+ *                                 they may be of one client alone
  *     <path>/ingest/<alg>-<hex>.import  the same, from an archive (import.h)
  *     <path>/quarantine/<alg>-<hex>   what did not match its digest, a few of them, for whoever wants to look
  *     <path>/quarantine/<alg>-<hex>.lost  a note: this blob was here, was damaged or lost, and may be fetched again

@@ -1,8 +1,7 @@
-#include "cli/archive.h"
+#include "cli/archive_private.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,9 +18,13 @@ void archive_files_free(struct archive_files *a)
         free(a->list[i].text);
     }
     free(a->list);
+    lookup_free(&a->names);
     free(a->opened);
+    free(a->piece);
     if (a->path && a->fd >= 0)
         close(a->fd);
+    if (a->path && a->pipe >= 0)
+        close(a->pipe);
     memset(a, 0, sizeof(*a));
 }
 
@@ -45,10 +48,9 @@ static const char *plain(const char *name)
 
 static struct archive_file *find_exact(const struct archive_files *a, const char *name)
 {
-    for (size_t i = 0; i < a->count; i++)
-        if (strcmp(a->list[i].name, name) == 0)
-            return &a->list[i];
-    return NULL;
+    int64_t at = lookup_find(&a->names, name, strlen(name));
+
+    return at >= 0 ? &a->list[at] : NULL;
 }
 
 const struct archive_file *archive_find(const struct archive_files *a, const char *name)
@@ -60,7 +62,7 @@ const struct archive_file *archive_find(const struct archive_files *a, const cha
     return f && !f->target ? f : NULL;
 }
 
-static struct archive_file *add(struct archive_files *a, const char *name, int64_t size, struct err *err)
+struct archive_file *archive_add(struct archive_files *a, const char *name, int64_t size, struct err *err)
 {
     if (a->count == ARCHIVE_FILES_MAX) {
         err_set(err, ERR_TOO_LARGE, "%s has more than %d files", a->path, (int)ARCHIVE_FILES_MAX);
@@ -74,6 +76,7 @@ static struct archive_file *add(struct archive_files *a, const char *name, int64
     memset(f, 0, sizeof(*f));
     f->name = xstrdup(plain(name));
     f->size = size;
+    lookup_add(&a->names, f->name, strlen(f->name), f - a->list); /* of two files of one name the first */
     return f;
 }
 
@@ -95,7 +98,7 @@ static char *resolve(const char *name, const char *target)
 
 /* ---- a tar archive ---- */
 
-static struct archive *open_tar(const struct archive_files *a, struct err *err)
+static struct archive *open_tar(struct archive_files *a, struct err *err)
 {
     struct archive *in = archive_read_new();
 
@@ -105,7 +108,9 @@ static struct archive *open_tar(const struct archive_files *a, struct err *err)
     archive_read_support_filter_xz(in);
     archive_read_support_filter_bzip2(in);
     archive_read_support_filter_lz4(in);
-    if (archive_read_open_filename(in, a->opened ? a->opened : a->path, PIECE) == ARCHIVE_OK)
+    int rc = a->pipe >= 0 ? archive_read_open(in, a, NULL, archive_read_pipe, NULL)
+                          : archive_read_open_filename(in, a->opened ? a->opened : a->path, PIECE);
+    if (rc == ARCHIVE_OK)
         return in;
     err_set(err, ERR_INVALID, "%s: %s", a->path, archive_error_string(in));
     archive_read_free(in);
@@ -123,15 +128,7 @@ static bool next_entry(struct archive *in, const char *path, struct archive_entr
     return false;
 }
 
-struct content {
-    struct archive_files *all;
-    struct archive_file *f;
-    struct hasher *hasher;
-    struct buf head; /* all of it, as long as it may be a document */
-    bool may_be_text;
-};
-
-static void take_content(struct content *c, const void *data, size_t len)
+void archive_take_content(struct archive_content *c, const void *data, size_t len)
 {
     if (c->hasher)
         hasher_update(c->hasher, data, len);
@@ -143,7 +140,7 @@ static void take_content(struct content *c, const void *data, size_t len)
     c->may_be_text = c->may_be_text && c->head.len > 0 && strchr("{[", c->head.data[0]) && c->head.data[0];
 }
 
-static bool end_content(struct content *c, struct err *err)
+bool archive_end_content(struct archive_content *c, struct err *err)
 {
     if (c->may_be_text && c->head.len > 0) {
         c->all->texts += c->head.len;
@@ -167,7 +164,7 @@ const char *archive_packing(const struct archive_file *f)
 /* Where an entry's bytes come from: for its own digest, and to be unpacked. */
 struct feed {
     struct archive *in;
-    struct content *c;
+    struct archive_content *c;
     char *piece;
     la_ssize_t pending; /* bytes of it that the unpacker has not seen */
     bool bad;
@@ -179,7 +176,7 @@ static la_ssize_t next_piece(struct feed *f)
 
     f->bad = f->bad || n < 0;
     if (n > 0)
-        take_content(f->c, f->piece, (size_t)n);
+        archive_take_content(f->c, f->piece, (size_t)n);
     return n;
 }
 
@@ -236,7 +233,7 @@ static bool look_at(struct feed *f, struct err *err)
         return err_set(err, ERR_INVALID, "%s: %s: %s", f->c->all->path, file->name, archive_error_string(f->in));
     if (!ok)
         return err_set(err, ERR_INVALID, "%s: %s is compressed and cannot be unpacked", f->c->all->path, file->name);
-    ok = end_content(f->c, err);
+    ok = archive_end_content(f->c, err);
     if (!packed)
         file->diff_id = file->digest;
     return ok;
@@ -250,14 +247,16 @@ static bool list_entry(struct archive_files *a, struct archive *in, struct archi
 
     if (!name || (!symlink && !hardlink && archive_entry_filetype(e) != AE_IFREG))
         return true;
-    struct archive_file *f = add(a, name, archive_entry_size(e), err);
+    struct archive_file *f = archive_add(a, name, archive_entry_size(e), err);
     if (!f)
+        return false;
+    if (a->pipe >= 0 && archive_filter_code(in, 0) == ARCHIVE_FILTER_NONE && !archive_has_room(a, f->size, err))
         return false;
     if (symlink || hardlink) {
         f->target = hardlink ? xstrdup(plain(hardlink)) : resolve(f->name, symlink);
         return true;
     }
-    struct content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
+    struct archive_content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
     c.hasher = archive_blob_digest(f->name, &d) ? NULL : hasher_new(DIGEST_SHA256);
     _cleanup_free_ char *piece = xmalloc(PIECE);
     struct feed from = {.in = in, .c = &c, .piece = piece};
@@ -293,7 +292,7 @@ static bool pass_on(struct archive *in, const struct archive_file *f, const stru
     return n == 0 ? v->end(v->arg, err) : err_set(err, ERR_INVALID, "%s: %s", f->name, archive_error_string(in));
 }
 
-static bool read_tar(const struct archive_files *a, const struct archive_visit *v, struct err *err)
+static bool read_tar(struct archive_files *a, const struct archive_visit *v, struct err *err)
 {
     struct archive *in = open_tar(a, err);
     struct archive_entry *e;
@@ -313,124 +312,6 @@ static bool read_tar(const struct archive_files *a, const struct archive_visit *
     return ok && err->code == ERR_OK;
 }
 
-/* ---- a folder ---- */
-
-static bool list_file(struct archive_files *a, const char *name, struct err *err)
-{
-    _cleanup_free_ char *path = xasprintf("%s/%s", a->path, name), *piece = xmalloc(PIECE);
-    struct stat st;
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0 || fstat(fd, &st) != 0)
-        return err_errno(err, ERR_IO, "reading %s", path);
-    if (!S_ISREG(st.st_mode))
-        return true;
-    struct archive_file *f = add(a, name, st.st_size, err);
-    if (!f)
-        return false;
-    struct content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
-    ssize_t n;
-    while (c.may_be_text && (n = read(fd, piece, PIECE)) > 0)
-        take_content(&c, piece, (size_t)n);
-    bool ok = end_content(&c, err);
-    buf_free(&c.head);
-    return ok;
-}
-
-/* Of "" all files, of a folder of blobs those that are called by their digest. */
-static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
-{
-    _cleanup_free_ char *path = xasprintf("%s/%s", a->path, folder);
-    DIR *dir = opendir(path);
-    struct dirent *e;
-    bool ok = true;
-
-    while (ok && dir && (e = readdir(dir))) {
-        _cleanup_free_ char *name = xasprintf("%s%s%s", folder, *folder ? "/" : "", e->d_name);
-        struct digest d;
-        if (*folder ? archive_blob_digest(name, &d) : e->d_name[0] != '.')
-            ok = list_file(a, name, err);
-    }
-    if (dir)
-        closedir(dir);
-    return ok;
-}
-
-static bool list_in_folder(struct archive_files *a, struct err *err)
-{
-    _cleanup_free_ char *index = xasprintf("%s/index.json", a->path),
-                        *manifest = xasprintf("%s/manifest.json", a->path);
-
-    if (access(index, F_OK) != 0 && access(manifest, F_OK) == 0)
-        return list_folder(a, "", err);
-    if (access(index, R_OK) != 0)
-        return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO, "%s is no OCI image layout: reading %s", a->path,
-                         index);
-    return list_file(a, "index.json", err) && list_folder(a, "blobs/sha256", err) &&
-           list_folder(a, "blobs/sha512", err);
-}
-
-static bool read_folder(const struct archive_files *a, const struct archive_visit *v, struct err *err)
-{
-    _cleanup_free_ char *piece = xmalloc(PIECE);
-
-    for (size_t i = 0; i < a->count; i++) {
-        _cleanup_free_ char *path = xasprintf("%s/%s", a->path, a->list[i].name);
-        bool wanted = false;
-        ssize_t n = 0;
-        if (!v->begin(v->arg, &a->list[i], &wanted, err))
-            return false;
-        if (!wanted)
-            continue;
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        while (fd >= 0 && (n = read(fd, piece, PIECE)) > 0)
-            if (!v->data(v->arg, piece, (size_t)n, err))
-                return false;
-        if (fd < 0 || n < 0)
-            return err_errno(err, ERR_IO, "reading %s", path);
-        if (!v->end(v->arg, err))
-            return false;
-    }
-    return true;
-}
-
-/* ---- a pipe ---- */
-
-static int open_nameless(struct err *err)
-{
-    const char *folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
-    _cleanup_free_ char *name = xasprintf("%s/entrepot-import.XXXXXX", folder);
-    int fd = mkostemp(name, O_CLOEXEC);
-
-    if (fd < 0)
-        err_errno(err, ERR_IO, "creating a file in %s", folder);
-    else
-        unlink(name);
-    return fd;
-}
-
-/* All that comes, into a file that goes with us. */
-static bool spool(struct archive_files *a, int from, struct err *err)
-{
-    _cleanup_free_ char *piece = xmalloc(PIECE);
-    ssize_t n;
-
-    a->fd = open_nameless(err);
-    if (a->fd < 0)
-        return false;
-    while ((n = read(from, piece, PIECE)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, ERR_IO, "reading %s", a->path);
-        for (ssize_t at = 0, m; at < n; at += m)
-            if ((m = write(a->fd, piece + at, (size_t)(n - at))) < 0)
-                return err_errno(err, ERR_IO, "keeping what comes from %s for a second reading; TMPDIR says where to",
-                                 a->path);
-    }
-    return true;
-}
-
 /* Something to be read that is no folder: as it is, or what came out of it. */
 static bool open_file(struct archive_files *a, bool is_stdin, const struct stat *st, struct err *err)
 {
@@ -439,14 +320,10 @@ static bool open_file(struct archive_files *a, bool is_stdin, const struct stat 
     int from = is_stdin ? dup(STDIN_FILENO) : open(a->path, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return err_errno(err, ERR_IO, "reading %s", a->path);
-    if (S_ISREG(st->st_mode)) {
+    if (S_ISREG(st->st_mode))
         a->fd = from;
-    } else {
-        bool ok = spool(a, from, err);
-        close(from);
-        if (!ok)
-            return false;
-    }
+    else if (!archive_open_pipe(a, from, err))
+        return false;
     a->opened = xasprintf("/proc/self/fd/%d", a->fd);
     return true;
 }
@@ -460,18 +337,23 @@ bool archive_list(struct archive_files *a, const char *path, struct err *err)
 
     memset(a, 0, sizeof(*a));
     a->path = path;
-    a->fd = -1;
+    a->fd = a->pipe = -1;
     if (is_stdin && isatty(STDIN_FILENO))
         return err_set(err, ERR_INVALID, "stdin is a terminal: there is no archive to be read");
     if (is_stdin ? fstat(STDIN_FILENO, &st) != 0 : stat(path, &st) != 0)
         return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "reading %s", path);
     a->is_folder = S_ISDIR(st.st_mode);
     if (a->is_folder)
-        return list_in_folder(a, err);
-    return open_file(a, is_stdin, &st, err) && list_tar(a, err);
+        return archive_list_folder(a, err);
+    if (!open_file(a, is_stdin, &st, err))
+        return false;
+    bool ok = list_tar(a, err);
+    if (ok && a->pipe >= 0)
+        archive_end_pipe(a);
+    return ok;
 }
 
-bool archive_read(const struct archive_files *a, const struct archive_visit *v, struct err *err)
+bool archive_read(struct archive_files *a, const struct archive_visit *v, struct err *err)
 {
-    return a->is_folder ? read_folder(a, v, err) : read_tar(a, v, err);
+    return a->is_folder ? archive_read_folder(a, v, err) : read_tar(a, v, err);
 }

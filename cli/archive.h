@@ -2,7 +2,8 @@
  * `docker save` writes, or a folder as skopeo writes it (dir:).
  *
  * An archive is read twice: first what there is (documents are kept, of other files the digest), then the content. What
- * comes through a pipe is put into a file without a name first. Names in an archive are only compared, never opened.
+ * comes through a pipe is put into a file without a name as it is looked at: what is no archive, or has no room there,
+ * ends as soon as that is known. Names in an archive are only compared, never opened.
  */
 #ifndef ENTREPOT_CLI_ARCHIVE_H
 #define ENTREPOT_CLI_ARCHIVE_H
@@ -10,6 +11,9 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/lookup.h"
+
+#include <sys/stat.h>
 
 enum {
     ARCHIVE_FILES_MAX = 1 << 20,
@@ -31,10 +35,13 @@ struct archive_file {
 struct archive_files {
     struct archive_file *list;
     size_t count, room, texts;
+    struct lookup names; /* of `list` */
     bool is_folder;
     const char *path; /* as it was given */
     char *opened;     /* where it is read from, if that is another */
     int fd;           /* of a file without a name, or of stdin; -1 */
+    int pipe;         /* while it is read for the first time: what comes is kept in `fd`; -1 */
+    char *piece;      /* of it */
 };
 
 /* Looks at everything; "-": stdin. The caller frees. Errors: ERR_NOT_FOUND, ERR_IO, ERR_INVALID (no archive),
@@ -48,6 +55,9 @@ bool archive_blob_digest(const char *name, struct digest *d);
 /* "+gzip" (RFC 1952 §2.3.1), "+zstd" (RFC 8878 §3.1.1) or "". */
 const char *archive_packing(const struct archive_file *f);
 
+/* Opens a file of a folder; -1 with *err: there is none, it is no regular file, or a symlink is on the way. */
+int archive_open_file(const struct archive_files *a, const char *name, struct stat *st, struct err *err);
+
 /* Visits every file's content, in the archive's order: `begin` says whether a file is wanted (and sets *err otherwise,
  * or leaves it), `data` gets it, `end` is called after its last byte. */
 struct archive_visit {
@@ -56,6 +66,6 @@ struct archive_visit {
     bool (*end)(void *arg, struct err *err);
     void *arg;
 };
-bool archive_read(const struct archive_files *a, const struct archive_visit *v, struct err *err);
+bool archive_read(struct archive_files *a, const struct archive_visit *v, struct err *err);
 
 #endif

@@ -17,6 +17,8 @@ static bool make_folders(const char *path, struct err *err)
 {
     _cleanup_free_ char *copy = xstrdup(path);
 
+    if (!export_check_owner(path, err))
+        return false;
     for (char *p = copy + 1; *p; p++) {
         if (*p != '/')
             continue;
@@ -116,11 +118,11 @@ static bool put_text(struct export_job *job, const char *name, const char *text,
     _cleanup_free_ char *path = xasprintf("%s/%s", job->place.path, name),
                         *part = xasprintf("%s/" PART, job->place.path);
 
-    unlink(part); /* it may be a link into the cache */
-    _cleanup_close_ int fd = make_folders(path, err) ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+    _cleanup_close_ int fd = make_folders(path, err) ? create(part, err) : -1;
     if (fd < 0)
-        return err_errno(err, ERR_IO, "creating %s", part);
-    if (export_write(fd, text, strlen(text), err) && fsync(fd) == 0 && rename(part, path) == 0)
+        return false;
+    if (export_write(fd, text, strlen(text), err) && export_take_after(fd, path) && fsync(fd) == 0 &&
+        rename(part, path) == 0)
         return true;
     if (err->code == ERR_OK)
         err_errno(err, ERR_IO, "writing %s", path);

@@ -40,12 +40,58 @@ static int open_already(const char *path)
     return -1;
 }
 
+static bool is_planted(const char *path, const struct stat *st)
+{
+    const char *slash = strrchr(path, '/');
+    _cleanup_free_ char *folder = slash ? xasprintf("%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path) : xstrdup(".");
+    struct stat in;
+
+    return stat(folder, &in) == 0 && (in.st_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH) &&
+           st->st_uid != geteuid() && st->st_uid != in.st_uid;
+}
+
+bool export_check_owner(const char *path, struct err *err)
+{
+    _cleanup_free_ char *at = xstrdup(path);
+    struct stat st;
+
+    for (char *p = at + 1; *at; p++) {
+        char end = *p;
+        if (end && end != '/')
+            continue;
+        *p = '\0';
+        if (lstat(at, &st) == 0 && (S_ISLNK(st.st_mode) || S_ISREG(st.st_mode)) && is_planted(at, &st))
+            return err_set(err, ERR_DENIED,
+                           "%s is another user's, in a folder that everybody may write to: export to another name", at);
+        *p = end;
+        if (!end)
+            break;
+    }
+    return true;
+}
+
+bool export_take_after(int fd, const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return true;
+    /* Who may not give it away keeps it, and nobody gets more from that than the owner's own bits. */
+    return (fchown(fd, st.st_uid, st.st_gid) == 0 || errno == EPERM) && fchmod(fd, st.st_mode & 0777) == 0;
+}
+
 /* The file that a path leads to, which need not be there: that one is replaced, not the link. */
 static char *follow(const char *path, struct err *err)
 {
     char *at = xstrdup(path), target[PATH_MAX];
 
+    for (size_t len = strlen(at); len > 1 && at[len - 1] == '/'; len--) /* behind "link/" there is no link */
+        at[len - 1] = '\0';
     for (int i = 0; i < LINKS_MAX; i++) {
+        if (!export_check_owner(at, err)) {
+            free(at);
+            return NULL;
+        }
         ssize_t n = readlink(at, target, sizeof(target) - 1);
         if (n < 0)
             return at;
@@ -106,14 +152,14 @@ bool export_find_place(struct export_place *p, const char *output, struct err *e
     p->packing = packing_of(output);
     if (fd >= 0)
         return take_stream(p, output, fd, err);
+    p->path = follow(output, err);
+    if (!p->path)
+        return false;
     bool exists = stat(output, &st) == 0;
     if (!exists && errno != ENOENT)
         return err_errno(err, ERR_IO, "%s", output);
     if (exists && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return take_stream(p, output, -1, err);
-    p->path = follow(output, err);
-    if (!p->path)
-        return false;
     bool is_file = exists ? S_ISREG(st.st_mode) : p->packing != PACK_NO || ends_in(output, tar, ARRAY_LEN(tar));
     if (!exists && ends_in(output, others, ARRAY_LEN(others)))
         return err_set(err, ERR_UNSUPPORTED, "%s: an archive is compressed as .gz or .zst; -o - and a pipe do others",

@@ -154,20 +154,39 @@ static void sync_folder(const char *path)
         fsync(fd);
 }
 
+/* A new one, or the one that we left when we were interrupted; nobody else's, whose content, or mode, it would have. */
+static int create_or_open(const char *part, struct stat *st, struct err *err)
+{
+    int fd = -1;
+
+    for (bool gone = true; gone;) { /* between the two another export may have given it its name */
+        fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        bool exists = fd < 0 && errno == EEXIST;
+        if (exists)
+            fd = open(part, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        gone = exists && fd < 0 && errno == ENOENT;
+    }
+    if (fd < 0 || fstat(fd, st) != 0)
+        err_errno(err, ERR_IO, "creating %s", part);
+    else if (!S_ISREG(st->st_mode))
+        err_set(err, ERR_IO, "%s is no regular file", part);
+    else if (st->st_uid != geteuid() || st->st_nlink > 1)
+        err_set(err, ERR_DENIED, "%s is not ours: it is of another user, or has another name, too; remove it first",
+                part);
+    return fd;
+}
+
 /* The part file, ours alone: another export may have given it its name between our opening and locking it. */
 static int open_part(const char *part, struct err *err)
 {
     struct stat opened, named;
 
     for (;;) {
-        int fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0 || fstat(fd, &opened) != 0)
-            err_errno(err, ERR_IO, "creating %s", part);
-        else if (!S_ISREG(opened.st_mode))
-            err_set(err, ERR_IO, "%s is no regular file", part);
-        else if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-            err_set(err, ERR_BUSY, "another export to it is under way");
-        else if (stat(part, &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino)
+        int fd = create_or_open(part, &opened, err);
+        bool ok = err->code == ERR_OK;
+        if (ok && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            ok = err_set(err, ERR_BUSY, "another export to it is under way");
+        if (ok && stat(part, &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino)
             return fd;
         if (fd >= 0)
             close(fd);
@@ -192,6 +211,15 @@ static size_t go_on(struct tar *t, int64_t *offset)
     return first;
 }
 
+/* Others may see it when it is whole, as far as they could see what it replaces. */
+static bool set_mode(int fd, const char *path)
+{
+    mode_t mask = umask(0);
+
+    umask(mask);
+    return fchmod(fd, 0644 & ~mask) == 0 && export_take_after(fd, path);
+}
+
 bool export_to_tar(struct export_job *job, struct err *err)
 {
     struct tar t = {.job = job, .fd = job->place.fd, .err = err};
@@ -208,7 +236,7 @@ bool export_to_tar(struct export_job *job, struct err *err)
         return err_errno(err, ERR_IO, "going on with %s", part);
     if (!write_from(&t, first))
         return false;
-    if (fsync(fd) != 0 || rename(part, job->place.path) != 0)
+    if (!set_mode(fd, job->place.path) || fsync(fd) != 0 || rename(part, job->place.path) != 0)
         return err_errno(err, ERR_IO, "finishing %s", job->place.path);
     sync_folder(job->place.path);
     return true;

@@ -17,7 +17,7 @@ enum {
 };
 
 static const char USAGE[] =
-    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n\n"
     "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
     "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
     "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
@@ -25,15 +25,19 @@ static const char USAGE[] =
     "  --name REF   the name of the image, if the archive has one image, or has one without a name; of several\n"
     "               that are called by a tag alone, {tag} stands for it: --name 'ghcr.io/org/app:{tag}'; {name}\n"
     "               stands for the name of the file or folder\n"
-    "  --no-pin     let the collector have them when the cache is full\n";
+    "  --no-pin     let the collector have them when the cache is full\n"
+    "  --link       a folder's files become the cache's own, as hard links, where they are of the daemon's user and\n"
+    "               on its file system: read-only from then on, and not to be changed. Without it they are\n"
+    "               cloned, if the file system can do that, or copied\n";
 
 struct job {
     struct cli_options o;
     const char *path, *name;
-    bool no_pin;
+    bool no_pin, link;
     struct archive_files files;
     struct import_plan plan;
-    char *cache; /* the daemon's folder */
+    const struct import_blob **blob_of; /* the archive's files; NULL: not wanted */
+    char *cache;                        /* the daemon's folder */
     /* the blob on its way */
     const struct import_blob *blob;
     int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
@@ -173,36 +177,40 @@ static bool end_blob(void *arg, struct err *err)
     return true;
 }
 
-/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. */
+/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. The file itself is its owner's: it
+ * is not touched unless --link says that it is to be the cache's. */
 static const char *share(struct job *j, const struct import_blob *b)
 {
     char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *to = xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest),
-                                        digest_hex(&b->digest, hex)),
-                        *from = xasprintf("%s/%s", j->path, b->file->name);
+    _cleanup_free_ char *to =
+        xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest), digest_hex(&b->digest, hex));
     struct stat cache, file;
-    _cleanup_close_ int source = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct err why = {0};
+    _cleanup_close_ int source = archive_open_file(&j->files, b->file->name, &file, &why);
 
-    if (source < 0 || fstat(source, &file) != 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev ||
-        file.st_size == 0)
+    if (source < 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev || file.st_size == 0)
         return NULL;
     unlink(to);
-    _cleanup_close_ int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    _cleanup_close_ int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (target < 0)
         return NULL;
     if (fchown(target, cache.st_uid, cache.st_gid) == 0 && ioctl(target, FICLONE, source) == 0)
         return "cloned";
     unlink(to);
-    /* A link is the daemon's file, too: it must be his already, or he could not seal it. */
-    return file.st_uid == cache.st_uid && link(from, to) == 0 ? "linked" : NULL;
+    /* A link is the daemon's file, too: it must be the daemon's already, or could not be sealed. It is the file that is
+     * open, whatever its name is by now. */
+    _cleanup_free_ char *from = xasprintf("/proc/self/fd/%d", source);
+    bool linked =
+        j->link && file.st_uid == cache.st_uid && linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
+    return linked ? "linked" : NULL;
 }
 
-static const struct import_blob *blob_of(const struct job *j, const struct archive_file *f)
+static void note_files(struct job *j)
 {
+    j->blob_of = xcalloc(j->files.count, sizeof(*j->blob_of));
     for (size_t i = 0; i < j->plan.count; i++)
-        if (j->plan.blobs[i].file == f)
-            return &j->plan.blobs[i];
-    return NULL;
+        if (j->plan.blobs[i].file)
+            j->blob_of[j->plan.blobs[i].file - j->files.list] = &j->plan.blobs[i];
 }
 
 static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
@@ -237,7 +245,7 @@ static bool begin(struct job *j, const struct import_blob *b, bool *wanted, stru
 static bool begin_file(void *arg, const struct archive_file *f, bool *wanted, struct err *err)
 {
     struct job *j = arg;
-    const struct import_blob *b = blob_of(j, f);
+    const struct import_blob *b = j->blob_of[f - j->files.list];
 
     *wanted = false;
     return !b || begin(j, b, wanted, err) || err_wrap(err, "%s: %s", j->path, f->name);
@@ -286,20 +294,20 @@ static bool enter_some(struct job *j, size_t from, json_t *sum, struct err *err)
     return true;
 }
 
-static bool is_before(const json_t *list, size_t end, const json_t *text)
-{
-    for (size_t i = 0; i < end; i++)
-        if (json_equal(json_array_get(list, i), text))
-            return true;
-    return false;
-}
-
 /* A registry's name comes with each of its images. */
 static void drop_repeated(json_t *list)
 {
-    for (size_t i = json_array_size(list); i-- > 0;)
-        if (is_before(list, i, json_array_get(list, i)))
-            json_array_remove(list, i);
+    json_t *once = json_array(), *name;
+    struct lookup seen = {0};
+    size_t i;
+
+    json_array_foreach(list, i, name)
+        if (lookup_add(&seen, json_string_value(name), json_string_length(name), 0))
+            json_array_append(once, name);
+    json_array_clear(list);
+    json_array_extend(list, once);
+    json_decref(once);
+    lookup_free(&seen);
 }
 
 static bool enter(struct job *j, struct err *err)
@@ -340,6 +348,7 @@ static bool run(struct job *j, struct err *err)
         !cli_ask(&j->o, "/v1/status", NULL, &status, err))
         return false;
     j->cache = xstrdup(cli_text(json_object_get(status, "cache"), "path"));
+    note_files(j);
     json_decref(status);
     return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
 }
@@ -361,7 +370,8 @@ static bool take_path(void *arg, const char *word, struct err *err)
 int cmd_import(int argc, char **argv)
 {
     struct job j = {0};
-    const struct cli_option options[] = {{"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {0}};
+    const struct cli_option options[] = {
+        {"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {"link", .flag = &j.link}, {0}};
     struct err err = {0};
 
     int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, &j}, argc, argv);
@@ -376,5 +386,6 @@ int cmd_import(int argc, char **argv)
     archive_files_free(&j.files);
     buf_free(&j.piece);
     free(j.cache);
+    free(j.blob_of);
     return ok ? EXIT_DONE : cli_fail(&err);
 }

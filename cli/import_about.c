@@ -4,13 +4,11 @@
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)
 {
-    for (size_t i = 0; i < l->count; i++)
-        if (!l->items[i].about && digest_eq(&l->items[i].digest, subject))
-            return &l->items[i];
-    for (size_t i = 0; i < l->count; i++)
-        if (!l->items[i].about && layout_contains(l, &l->items[i].digest, subject, 0))
-            return &l->items[i];
-    return NULL;
+    int64_t at = lookup_find(&l->exact, digest_key(subject), digest_key_len(subject));
+
+    if (at < 0)
+        at = lookup_find(&l->within, digest_key(subject), digest_key_len(subject));
+    return at < 0 ? NULL : &l->items[at];
 }
 
 /* The image that a document is about, or that what it is about is about. */
@@ -34,21 +32,6 @@ static const struct layout_item *owner_by_tag(const struct layout *l, const char
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(tag, "."), tag);
     text[6] = ':';
     return digest_parse(&d, text, strlen(text)) ? owner_of(l, &d) : NULL;
-}
-
-/* The first image, if all are of one repository. */
-static const struct layout_item *only_owner(const struct layout *l)
-{
-    const struct layout_item *first = NULL;
-
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->items[i].about)
-            continue;
-        if (first && strcmp(first->repo, l->items[i].repo) != 0)
-            return NULL;
-        first = first ? first : &l->items[i];
-    }
-    return first;
 }
 
 static void add_about(struct layout *l, const char *repo, const char *tag, const struct digest *d)
@@ -86,7 +69,7 @@ bool layout_name_about(struct layout *l, const struct layout_item *it)
     if (it->name)
         layout_is_named_about(it->name, &tag);
     owner = owner || !tag ? owner : owner_by_tag(l, tag);
-    owner = owner ? owner : only_owner(l);
+    owner = owner ? owner : l->only;
     if (it->suffix && owner && !tag) {
         digest_format(&owner->digest, text);
         *strchr(text, ':') = '-';
@@ -109,7 +92,7 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
 {
     const char *text = layout_note(it->descriptor, EXPORT_REFERRERS);
     struct digest list, d;
-    json_t *doc = text && digest_parse(&list, text, strlen(text)) ? layout_document(l->a, &list) : NULL, *entry;
+    json_t *doc = text && digest_parse(&list, text, strlen(text)) ? layout_document(l, &list) : NULL, *entry;
     size_t i;
 
     json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
@@ -124,15 +107,7 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
 
 static bool is_planned(const struct layout *l, const struct digest *d)
 {
-    char text[DIGEST_TEXT_MAX];
-    json_t *image;
-    size_t i;
-
-    digest_format(d, text);
-    json_array_foreach(l->plan->images, i, image)
-        if (strcmp(json_string_value(json_object_get(image, "digest")), text) == 0)
-            return true;
-    return false;
+    return lookup_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
 }
 
 /* Referrers that are in the layout and that no entry names. */

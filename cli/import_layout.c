@@ -41,11 +41,9 @@ static const struct archive_file *file_of(const struct archive_files *a, const s
     return archive_find(a, name);
 }
 
-json_t *layout_document(const struct archive_files *a, const struct digest *d)
+json_t *layout_document(const struct layout *l, const struct digest *d)
 {
-    const struct archive_file *f = file_of(a, d);
-
-    return f && f->text ? json_loads(f->text, 0, NULL) : NULL;
+    return import_document(l->plan, file_of(l->a, d));
 }
 
 /* Layouts may hold anything (image-spec image-layout.md); an entry without a type is taken for what it says in it. */
@@ -68,11 +66,20 @@ static bool is_manifest(const json_t *descriptor)
 
 bool layout_subject(const struct layout *l, const struct digest *d, struct digest *subject)
 {
-    json_t *doc = layout_document(l->a, d);
-    bool has = layout_digest(json_object_get(doc, "subject"), subject);
+    const struct archive_file *f = file_of(l->a, d);
+    struct layout_fact *fact = f ? &l->facts[f - l->a->list] : NULL;
 
-    json_decref(doc);
-    return has;
+    if (!fact)
+        return false;
+    if (!fact->known) {
+        json_t *doc = import_document(l->plan, f);
+        if (!layout_digest(json_object_get(doc, "subject"), &fact->subject))
+            fact->subject.alg = DIGEST_NONE;
+        json_decref(doc);
+    }
+    fact->known = true;
+    *subject = fact->subject;
+    return subject->alg != DIGEST_NONE;
 }
 
 /* By its name: that of a digest, or the tag that stands for one ("sha256-<hex>.sig"). */
@@ -95,18 +102,28 @@ bool layout_is_named_about(const char *name, const char **tag)
     return true;
 }
 
-/* Whether an index names it, also through one in it. */
-bool layout_contains(const struct layout *l, const struct digest *index, const struct digest *d, int depth)
+void layout_spread(const struct layout *l, struct lookup *to, const struct digest *d, int64_t place)
 {
-    json_t *doc = depth < LAYOUT_DEPTH_MAX ? layout_document(l->a, index) : NULL, *entry;
-    bool found = false;
-    struct digest one;
-    size_t i;
+    size_t count = 0, room = 16;
+    struct digest *next = xcalloc(room, sizeof(*next));
 
-    json_array_foreach(json_object_get(doc, "manifests"), i, entry)
-        found = found || (layout_digest(entry, &one) && (digest_eq(&one, d) || layout_contains(l, &one, d, depth + 1)));
-    json_decref(doc);
-    return found;
+    if (lookup_add(to, digest_key(d), digest_key_len(d), place))
+        next[count++] = *d;
+    while (count > 0) {
+        const struct archive_file *f = file_of(l->a, &next[--count]);
+        json_t *doc = f && f->text && strstr(f->text, "\"manifests\"") ? import_document(l->plan, f) : NULL, *entry;
+        struct digest one;
+        size_t i;
+        json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
+            if (!layout_digest(entry, &one) || !lookup_add(to, digest_key(&one), digest_key_len(&one), place))
+                continue;
+            if (count == room)
+                next = xrealloc(next, (room *= 2) * sizeof(*next));
+            next[count++] = one;
+        }
+        json_decref(doc);
+    }
+    free(next);
 }
 
 /* ---- the entries ---- */
@@ -149,46 +166,54 @@ static bool read_item(struct layout *l, const json_t *d)
     return true;
 }
 
+/* Which manifest has which config. */
+static void read_configs(struct layout *l)
+{
+    struct digest d, config;
+
+    for (size_t i = 0; i < l->a->count; i++) {
+        const struct archive_file *f = &l->a->list[i];
+        if (f->target || !f->text || !strstr(f->text, "\"config\"") || !archive_blob_digest(f->name, &d))
+            continue;
+        json_t *doc = import_document(l->plan, f);
+        if (layout_digest(json_object_get(doc, "config"), &config))
+            lookup_add(&l->configs, digest_key(&config), digest_key_len(&config), (int64_t)i);
+        json_decref(doc);
+    }
+}
+
 /* The manifest whose config that is. */
 static bool find_by_config(const struct layout *l, const char *config, struct digest *d)
 {
-    struct digest want, seen;
-    bool found = false;
+    struct digest want;
+    int64_t at = config && archive_blob_digest(config, &want)
+                     ? lookup_find(&l->configs, digest_key(&want), digest_key_len(&want))
+                     : LOOKUP_NONE;
 
-    if (!config || !archive_blob_digest(config, &want))
-        return false;
-    for (size_t i = 0; !found && i < l->a->count; i++) {
-        const struct archive_file *f = &l->a->list[i];
-        if (f->target || !f->text || !strstr(f->text, "\"config\"") || !archive_blob_digest(f->name, d))
-            continue;
-        json_t *doc = json_loads(f->text, 0, NULL);
-        found = layout_digest(json_object_get(doc, "config"), &seen) && digest_eq(&seen, &want);
-        json_decref(doc);
-    }
-    return found;
-}
-
-static bool is_in_entries(const struct layout *l, const struct digest *d)
-{
-    for (size_t i = 0; i < l->count; i++)
-        if (digest_eq(&l->items[i].digest, d) || layout_contains(l, &l->items[i].digest, d, 0))
-            return true;
-    return false;
+    return at >= 0 && archive_blob_digest(l->a->list[at].name, d);
 }
 
 /* What `docker save` was given by its ID is in manifest.json alone. */
 static void read_docker_items(struct layout *l, const json_t *docker)
 {
+    struct lookup listed = {0};
     struct digest d;
     json_t *image;
     size_t i;
 
+    if (json_array_size(docker) > 0)
+        read_configs(l);
+    for (i = 0; i < l->count && json_array_size(docker) > 0; i++)
+        layout_spread(l, &listed, &l->items[i].digest, 0);
     json_array_foreach((json_t *)docker, i, image) {
         const char *config = json_string_value(json_object_get(image, "Config"));
-        if (json_array_size(json_object_get(image, "RepoTags")) == 0 && find_by_config(l, config, &d) &&
-            !is_in_entries(l, &d))
-            l->items[l->count++].digest = d;
+        if (json_array_size(json_object_get(image, "RepoTags")) > 0 || !find_by_config(l, config, &d) ||
+            lookup_find(&listed, digest_key(&d), digest_key_len(&d)) >= 0)
+            continue;
+        l->items[l->count++].digest = d;
+        layout_spread(l, &listed, &d, 0);
     }
+    lookup_free(&listed);
 }
 
 /* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
@@ -205,6 +230,10 @@ static void settle(struct layout *l)
     for (size_t i = 0; i < l->count; i++) {
         const struct layout_item *it = &l->items[i];
         struct digest subject;
+        if (!it->about) {
+            lookup_add(&l->exact, digest_key(&it->digest), digest_key_len(&it->digest), (int64_t)i);
+            layout_spread(l, &l->within, &it->digest, (int64_t)i);
+        }
         l->images += !it->about;
         l->nameless += it->about && !it->name && !it->suffix && !layout_subject(l, &it->digest, &subject);
     }
@@ -216,7 +245,7 @@ static bool read_items(struct layout *l, const json_t *list)
     json_t *d;
 
     const struct archive_file *f = archive_find(l->a, "manifest.json");
-    json_t *docker = f && f->text ? json_loads(f->text, 0, NULL) : NULL;
+    json_t *docker = import_document(l->plan, f);
     bool ok = true;
     l->items = xcalloc(json_array_size(list) + json_array_size(docker) + 1, sizeof(*l->items));
     json_array_foreach((json_t *)list, i, d)
@@ -290,13 +319,9 @@ static bool name_of_many(struct layout *l, const struct layout_item *it, char ou
 static bool is_taken(const struct layout *l, const char *full, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
-    json_t *image;
-    size_t i;
+    const char *other = import_digest_of(l->plan, full);
 
-    json_array_foreach(l->plan->images, i, image)
-        if (strcmp(json_string_value(json_object_get(image, "name")), full) == 0)
-            return strcmp(json_string_value(json_object_get(image, "digest")), digest_format(d, text)) != 0;
-    return false;
+    return other && strcmp(other, digest_format(d, text)) != 0;
 }
 
 static bool name_image(struct layout *l, struct layout_item *it)
@@ -325,42 +350,71 @@ static bool name_image(struct layout *l, struct layout_item *it)
 
 /* ---- blobs ---- */
 
-/* Documents that our own export made for others stay behind. */
-static bool is_made(const struct layout *l, const struct digest *d)
+/* Documents that our own export made for others. */
+static void find_made(const struct layout *l, struct lookup *made)
 {
     for (size_t i = 0; i < l->count; i++) {
         const struct layout_item *it = &l->items[i];
         const char *list = layout_note(it->descriptor, EXPORT_REFERRERS),
                    *type = json_string_value(json_object_get(it->descriptor, "mediaType"));
-        struct digest made;
-        if (list && digest_parse(&made, list, strlen(list)) && digest_eq(&made, d))
-            return true;
-        if (!layout_digest(it->descriptor, &made) || digest_eq(&made, &it->digest) || !type || !strstr(type, "index"))
-            continue;
-        if (digest_eq(&made, d))
-            return true;
+        struct digest d;
+        if (list && digest_parse(&d, list, strlen(list)))
+            lookup_add(made, digest_key(&d), digest_key_len(&d), 0);
+        if (layout_digest(it->descriptor, &d) && !digest_eq(&d, &it->digest) && type && strstr(type, "index"))
+            lookup_add(made, digest_key(&d), digest_key_len(&d), 0);
     }
-    return false;
 }
 
+/* Those stay behind. */
 static void add_blobs(struct layout *l)
 {
+    struct lookup made = {0};
     struct digest d;
 
+    find_made(l, &made);
     for (size_t i = 0; i < l->a->count; i++)
-        if (!l->a->list[i].target && archive_blob_digest(l->a->list[i].name, &d) && !is_made(l, &d))
+        if (!l->a->list[i].target && archive_blob_digest(l->a->list[i].name, &d) &&
+            lookup_find(&made, digest_key(&d), digest_key_len(&d)) < 0)
             import_add_blob(l->plan, &d, &l->a->list[i]);
+    lookup_free(&made);
+}
+
+/* The first image, if all are of one repository; each has been named. */
+static const struct layout_item *only_owner(const struct layout *l)
+{
+    const struct layout_item *first = NULL;
+
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->items[i].about)
+            continue;
+        if (first && strcmp(first->repo, l->items[i].repo) != 0)
+            return NULL;
+        first = first ? first : &l->items[i];
+    }
+    return first;
+}
+
+static void layout_free(struct layout *l)
+{
+    free(l->items);
+    free(l->facts);
+    lookup_free(&l->exact);
+    lookup_free(&l->within);
+    lookup_free(&l->configs);
 }
 
 bool import_layout(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err)
 {
     struct layout l = {.plan = p, .a = a, .given = given, .err = err};
     json_t *doc = import_parse(a, "index.json", err);
+
+    l.facts = xcalloc(a->count, sizeof(*l.facts));
     bool ok = doc && read_items(&l, json_object_get(doc, "manifests"));
 
     p->format = "OCI image layout";
     for (size_t i = 0; ok && i < l.count; i++)
         ok = l.items[i].about || name_image(&l, &l.items[i]);
+    l.only = ok ? only_owner(&l) : NULL;
     for (size_t i = 0; ok && i < l.count; i++) {
         if (l.items[i].about)
             ok = layout_name_about(&l, &l.items[i]);
@@ -371,7 +425,7 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
         layout_find_referrers(&l);
         add_blobs(&l);
     }
-    free(l.items);
+    layout_free(&l);
     json_decref(doc);
     return ok;
 }

@@ -1,19 +1,25 @@
 #include "cli/import_private.h"
 
+/* What an honest archive is far below: each of its documents is read a few times, however often it is named. */
+enum { IMAGES_MAX = 1 << 18 };
+static const size_t PARSED_MAX = 4 * (size_t)ARCHIVE_TEXTS_MAX;
+
 void import_plan_free(struct import_plan *p)
 {
     for (size_t i = 0; i < p->count; i++)
         free(p->blobs[i].text);
     free(p->blobs);
+    lookup_free(&p->digests);
+    lookup_free(&p->names);
+    lookup_free(&p->entered);
     json_decref(p->images);
     memset(p, 0, sizeof(*p));
 }
 
 struct import_blob *import_add_blob(struct import_plan *p, const struct digest *d, const struct archive_file *file)
 {
-    for (size_t i = 0; i < p->count; i++)
-        if (digest_eq(&p->blobs[i].digest, d))
-            return &p->blobs[i];
+    if (!lookup_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
+        return &p->blobs[lookup_find(&p->digests, digest_key(d), digest_key_len(d))];
     if (p->count == p->room) {
         p->room = p->room ? 2 * p->room : 64;
         p->blobs = xrealloc(p->blobs, p->room * sizeof(*p->blobs));
@@ -26,8 +32,36 @@ struct import_blob *import_add_blob(struct import_plan *p, const struct digest *
 void import_add_image(struct import_plan *p, const char *name, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
+    size_t count = json_array_size(p->images);
+    const char *same = import_digest_of(p, name);
 
-    json_array_append_new(p->images, json_pack("{s:s, s:s}", "name", name, "digest", digest_format(d, text)));
+    digest_format(d, text);
+    if (same && strcmp(same, text) == 0)
+        return;
+    if (count == IMAGES_MAX) {
+        p->too_much = "it names more images than any cache has";
+        return;
+    }
+    lookup_add(&p->names, name, strlen(name), (int64_t)count);
+    lookup_add(&p->entered, digest_key(d), digest_key_len(d), (int64_t)count);
+    json_array_append_new(p->images, json_pack("{s:s, s:s}", "name", name, "digest", text));
+}
+
+const char *import_digest_of(const struct import_plan *p, const char *name)
+{
+    int64_t at = lookup_find(&p->names, name, strlen(name));
+
+    return at < 0 ? NULL : json_string_value(json_object_get(json_array_get(p->images, (size_t)at), "digest"));
+}
+
+json_t *import_document(struct import_plan *p, const struct archive_file *file)
+{
+    if (!file || !file->text)
+        return NULL;
+    p->parsed += strlen(file->text);
+    if (p->parsed > PARSED_MAX)
+        p->too_much = "it names its documents so often that it would take for ever to read them";
+    return p->too_much ? NULL : json_loads(file->text, 0, NULL);
 }
 
 json_t *import_parse(const struct archive_files *a, const char *name, struct err *err)
@@ -90,7 +124,7 @@ static bool make_manifest(struct import_plan *p, const struct archive_files *a, 
     const struct archive_file *f = NULL;
     const json_t *names = json_object_get(image, "Layers");
     json_t *config = describe(p, a, json_object_get(image, "Config"), true, &f, err), *layers = json_array(), *l;
-    json_t *about = f && f->text ? json_loads(f->text, 0, NULL) : NULL;
+    json_t *about = import_document(p, f);
     const json_t *ids = json_object_get(json_object_get(about, "rootfs"), "diff_ids");
     bool ok = config != NULL;
     size_t i;
@@ -212,10 +246,8 @@ static bool is_dir(const struct archive_files *a)
     return f && f->text && f->text[strspn(f->text, " \t\r\n")] == '{';
 }
 
-bool import_plan(const struct archive_files *a, const char *name, struct import_plan *out, struct err *err)
+static bool plan_any(struct import_plan *out, const struct archive_files *a, const char *name, struct err *err)
 {
-    memset(out, 0, sizeof(*out));
-    out->images = json_array();
     if (archive_find(a, "index.json"))
         return import_layout(out, a, name, err);
     if (is_dir(a))
@@ -226,4 +258,12 @@ bool import_plan(const struct archive_files *a, const char *name, struct import_
                    "%s is neither an OCI image layout (it has no index.json) nor an archive of docker save or a dir: "
                    "of skopeo (no manifest.json)",
                    a->path);
+}
+
+bool import_plan(const struct archive_files *a, const char *name, struct import_plan *out, struct err *err)
+{
+    memset(out, 0, sizeof(*out));
+    out->images = json_array();
+    bool ok = plan_any(out, a, name, err);
+    return out->too_much ? err_set(err, ERR_TOO_LARGE, "%s: %s", a->path, out->too_much) : ok;
 }

@@ -12,7 +12,12 @@
 
 /* A blob of the archive; one that is there already keeps its file. */
 struct import_blob *import_add_blob(struct import_plan *p, const struct digest *d, const struct archive_file *file);
+/* Unless the same one is there. */
 void import_add_image(struct import_plan *p, const char *name, const struct digest *d);
+/* The digest of the image that goes by this name; NULL: none does. */
+const char *import_digest_of(const struct import_plan *p, const char *name);
+/* A file that is JSON; the caller decrefs. NULL: it is none, or the archive has had more read than is sensible. */
+json_t *import_document(struct import_plan *p, const struct archive_file *file);
 /* A document of the archive; NULL with *err. */
 json_t *import_parse(const struct archive_files *a, const char *name, struct err *err);
 
@@ -49,13 +54,22 @@ struct layout_item {
     char repo[REF_TEXT_MAX]; /* of an image that has been named */
 };
 
+/* What a document says; it is read once. */
+struct layout_fact {
+    bool known;
+    struct digest subject; /* DIGEST_NONE: it has none */
+};
+
 struct layout {
     struct import_plan *plan;
     const struct archive_files *a;
     const char *given;
     struct layout_item *items;
     size_t count;
-    int images, nameless; /* of the latter nobody knows whose they are */
+    int images, nameless;                 /* of the latter nobody knows whose they are */
+    struct layout_fact *facts;            /* of the archive's files */
+    struct lookup exact, within, configs; /* digest: the image it is, the first image it is in; config: its manifest */
+    const struct layout_item *only;       /* the first image, if all are of one repository */
     struct err *err;
 };
 
@@ -66,12 +80,12 @@ const char *layout_name(const json_t *descriptor);
 /* `digest` of an object. */
 bool layout_digest(const json_t *object, struct digest *d);
 /* A blob that is JSON; the caller decrefs. NULL: it is none, or not there. */
-json_t *layout_document(const struct archive_files *a, const struct digest *d);
+json_t *layout_document(const struct layout *l, const struct digest *d);
 bool layout_subject(const struct layout *l, const struct digest *d, struct digest *subject);
 /* By its name it is about an image: that of a digest, or the tag (*tag) that stands for one ("sha256-<hex>.sig"). */
 bool layout_is_named_about(const char *name, const char **tag);
-/* Whether an index names it, also through one in it. */
-bool layout_contains(const struct layout *l, const struct digest *index, const struct digest *d, int depth);
+/* Gives a digest, and all that it names if it is an index, the place `place` where they have none. */
+void layout_spread(const struct layout *l, struct lookup *to, const struct digest *d, int64_t place);
 
 /* It goes with its image, under whatever name that gets. */
 bool layout_name_about(struct layout *l, const struct layout_item *it);

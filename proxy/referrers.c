@@ -19,13 +19,15 @@ struct referrers {
     struct blob_row rows[REFERRERS_MAX];
     int count;
     struct index_txn *t;
+    uint64_t repo;
 };
 
 static bool add_referrer(void *arg, const struct child *c)
 {
     struct referrers *l = arg;
 
-    if (c->role == CHILD_REFERRER && rows_get_blob(l->t, &c->digest, &l->rows[l->count]))
+    if (c->role == CHILD_REFERRER && rows_get_blob(l->t, &c->digest, &l->rows[l->count]) &&
+        rows_linked_by_itself(l->t, l->repo, &c->digest))
         l->list[l->count++] = c->digest;
     return l->count < REFERRERS_MAX;
 }
@@ -36,7 +38,8 @@ static void read_referrers(struct index_txn *t, void *arg)
     bool is_private;
 
     l->t = t;
-    l->known = rows_repo(t, l->route->name, &is_private) != 0 && (!is_private || l->is_private);
+    l->repo = rows_repo(t, l->route->name, &is_private);
+    l->known = l->repo != 0 && (!is_private || l->is_private);
     if (l->known)
         rows_each_child(t, &l->route->digest, add_referrer, l);
 }
@@ -108,12 +111,11 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
     l->route = &v->route;
     l->is_private = v->is_private;
     index_read(c->index, read_referrers, l);
-    for (int i = 0; i < l->count; i++)
-        if (cache_is_linked(c, v->route.name, &l->list[i])) {
-            json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
-            add_descriptor(list, descriptor);
-            json_decref(descriptor);
-        }
+    for (int i = 0; i < l->count; i++) {
+        json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
+        add_descriptor(list, descriptor);
+        json_decref(descriptor);
+    }
     bool known = l->known;
     free(l);
     if (with_tag && known)

@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include "base/lookup.h"
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/platform.h"
@@ -286,13 +287,36 @@ static void platform_names(void **state UNUSED)
     assert_int_equal(platform_score("windows/amd64:10.0.20348", "windows/amd64"), 0);
 }
 
+/* The first place stays; a key is neither its own beginning nor another one's. */
+static void lookups(void **state UNUSED)
+{
+    struct lookup l = {0};
+    char key[16];
+
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        assert_true(lookup_add(&l, key, strlen(key), i));
+        assert_false(lookup_add(&l, key, strlen(key), i + 1));
+    }
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof(key), "%d", i);
+        assert_int_equal(lookup_find(&l, key, strlen(key)), i);
+    }
+    assert_int_equal(lookup_find(&l, "1000", 4), LOOKUP_NONE);
+    assert_int_equal(lookup_find(&l, "", 0), LOOKUP_NONE);
+    assert_true(lookup_add(&l, "a\0b", 3, 1) && lookup_add(&l, "a\0c", 3, 2));
+    assert_int_equal(lookup_find(&l, "a\0c", 3), 2);
+    lookup_free(&l);
+    assert_int_equal(lookup_find(&l, "1", 1), LOOKUP_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts),           cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
         cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
         cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
-        cmocka_unit_test(statement_tags),
+        cmocka_unit_test(statement_tags), cmocka_unit_test(lookups),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

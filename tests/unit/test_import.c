@@ -5,6 +5,7 @@
 #include "cache/verify.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A cache of this test's own. */
@@ -149,6 +150,69 @@ static void a_linked_file_is_not_written_into(void **state UNUSED)
     end(&h);
 }
 
+/* However many pieces it comes in; what is entered needs none. */
+static void one_lease_for_a_blob(void **state UNUSED)
+{
+    struct house h = begin();
+    struct digest d = bring_image(&h, "layer", true), other = bring(&h, "another");
+    struct err err = {0};
+
+    for (int i = 0; i < 1000; i++) {
+        importing_hold(h.cache->importing, &d);
+        importing_hold(h.cache->importing, &other);
+    }
+    use_release(h.cache->use, &d);
+    assert_false(use_is_leased(h.cache->use, &d)); /* there was one */
+    use_lease(h.cache->use, &d);
+    assert_true(import_image(h.cache, "ghcr.io/a/b", "1", &d, false, &err));
+    importing_settle(h.cache->importing, h.cache->index);
+    assert_false(use_is_leased(h.cache->use, &d));
+    assert_true(use_is_leased(h.cache->use, &other));
+    importing_hold(h.cache->importing, &d); /* again, by a second import */
+    assert_true(use_is_leased(h.cache->use, &d));
+    end(&h);
+}
+
+static unsigned mode_of(const char *dir, const char *name)
+{
+    char *path = xasprintf("%s/%s", dir, name);
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    free(path);
+    return st.st_mode & 07777;
+}
+
+/* What is on its way may be one client's alone. */
+static void nobody_else_sees_what_arrives(void **state UNUSED)
+{
+    char name[2][160], hex[DIGEST_TEXT_MAX];
+    struct house h = begin();
+    struct err err = {0};
+    struct file_info info;
+    struct digest d;
+
+    digest_of(DIGEST_SHA256, "x", 1, &d);
+    snprintf(name[0], sizeof(name[0]), "ingest/sha256-%s.part", digest_hex(&d, hex));
+    snprintf(name[1], sizeof(name[1]), "ingest/sha256-%s.import", hex);
+    assert_int_equal(mode_of(h.dir, "ingest"), 0700);
+    char *ingest = xasprintf("%s/ingest", h.dir);
+    assert_int_equal(chmod(ingest, 0755), 0); /* as it was */
+    free(ingest);
+    cache_close(h.cache);
+    h.cache = cache_open(h.dir, h.pool, &err);
+    assert_int_equal(mode_of(h.dir, "ingest"), 0700);
+    int part = store_open_part(h.cache->store, &d, true, &err);
+    assert_true(part >= 0 && import_write(h.cache, &d, 0, "x", 1, &err));
+    assert_int_equal(mode_of(h.dir, name[0]), 0600);
+    assert_int_equal(mode_of(h.dir, name[1]), 0600);
+    assert_true(write(part, "x", 1) == 1 && store_publish_part(h.cache->store, &d, part, false, &info, &err));
+    snprintf(name[0], sizeof(name[0]), "blobs/sha256/%s", hex);
+    assert_int_equal(mode_of(h.dir, name[0]), 0444);
+    close(part);
+    end(&h);
+}
+
 static bool make_private(struct index_txn *t, void *arg, struct err *err)
 {
     struct blob_row row;
@@ -199,6 +263,8 @@ int main(void)
         cmocka_unit_test(wrong_bytes_and_gaps),
         cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(a_linked_file_is_not_written_into),
+        cmocka_unit_test(one_lease_for_a_blob),
+        cmocka_unit_test(nobody_else_sees_what_arrives),
         cmocka_unit_test(what_is_private_stays_so),
     };
 

@@ -185,6 +185,40 @@ static void compacted_beside_a_reader(void **state)
     }
 }
 
+static bool set_schema(struct index_txn *t, void *arg, struct err *err)
+{
+    return txn_put(t, TABLE_META, "schema", 6, arg, sizeof(uint32_t), err);
+}
+
+/* Of another version it is left as it is. */
+static void not_compacted_for_others(void **state)
+{
+    struct fixture *f = *state;
+    const struct {
+        uint32_t schema;
+        enum err_code code;
+    } cases[] = {{INDEX_SCHEMA + 1, ERR_UNSUPPORTED}, {INDEX_SCHEMA_OLDEST - 1, ERR_OUTDATED}};
+    struct err err;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *data = xasprintf("%s/data.mdb", f->dir);
+        if (!f->index) { /* another one */
+            unlink(data);
+            f->index = index_open(f->dir, 0, &err);
+        }
+        free(data);
+        change(f, (struct rows){0, 10000, true, 'a'});
+        change(f, (struct rows){100, 9900, false, 0});
+        assert_true(index_write_wait(f->index, set_schema, (void *)&cases[i].schema, NULL));
+        index_close(f->index);
+        int64_t before = file_bytes(f);
+        f->index = index_open(f->dir, 0, &err);
+        assert_null(f->index);
+        assert_int_equal(err.code, cases[i].code);
+        assert_int_equal(file_bytes(f), before);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(compacted, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_off, setup, teardown),
         cmocka_unit_test_setup_teardown(compacted_beside_a_reader, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_compacted_for_others, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
