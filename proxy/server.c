@@ -363,7 +363,7 @@ static bool open_parts(struct proxy *p, struct err *err)
     if (!p->cred_workers)
         return false;
     p->grants = grants_new(c->grant_ttl_ms);
-    p->login = login_new(c->login_for);
+    p->login = login_new(c->login_for, LOGIN_LIFE_S * 1000);
     p->sites = sites_new(c, p->cred_workers, p->cache);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;
