@@ -110,7 +110,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (r->status >= 400)
         call_begin_refusal(c, r);
     c->again = has_to_say_ns(c, r);
-    if (c->again)
+    c->unreadable = call_cannot_read_challenge(c, r);
+    if (c->again || c->unreadable)
         return true;
     c->answering = call_wants_login(c, r);
     c->undecided = call_may_be_expired(c, r);
@@ -202,14 +203,19 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
 {
     struct upstream_call *c = arg;
     bool before_body = !c->delivering;
+    struct err unreadable;
 
     count_bytes(c);
     call_end_refusal(c);
     c->transfer = NULL;
     if (err && (c->status >= 400 || c->again))
         err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
-    call_count_answer(c, r, !err || c->delivering);
-    bool unreachable = before_body && is_passing(err);
+    if (c->unreadable && !c->again) {
+        call_refuse_challenge(c, &unreadable);
+        err = &unreadable;
+    }
+    call_count_answer(c, r, !err || c->delivering || c->unreadable);
+    bool unreachable = before_body && is_passing(err) && !c->unreadable;
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
                   unreachable ? clock_mono_ms() - c->sent_ms : 0);
     if (c->again) {
@@ -281,6 +287,7 @@ void call_send(struct upstream_call *c, const char *authorization)
 
     atomic_fetch_add_explicit(&u->requests, 1, memory_order_relaxed);
     c->counted = 0;
+    c->unreadable = false;
     c->sent_ms = clock_mono_ms();
     call_remember_sent(c, authorization);
     c->transfer = transfer_start(c->engine, &req);

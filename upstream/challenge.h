@@ -3,17 +3,22 @@
 #ifndef ENTREPOT_UPSTREAM_CHALLENGE_H
 #define ENTREPOT_UPSTREAM_CHALLENGE_H
 
+#include <stdbool.h>
+
 enum challenge_scheme { CHALLENGE_NONE, CHALLENGE_BASIC, CHALLENGE_BEARER };
+
+enum { CHALLENGE_MAX = 2048 /* bytes of all of them together */ };
 
 struct challenge {
     enum challenge_scheme scheme;
     char realm[1024];
     char service[256];
     char scope[1024];
+    bool too_long; /* one that there was has a part that there is no room for: what it wants is not known */
 };
 
 /* Reads one or more challenges and keeps the best: Bearer, else Basic, else none. Never fails: what is malformed is no
- * challenge. */
+ * challenge, and what is too long is not to be answered by another one. */
 void challenge_parse(struct challenge *c, const char *text);
 /* As a header's value; "" for none. */
 struct buf;

@@ -132,6 +132,7 @@ static bool is_elsewhere(struct transfer *t)
 static void take_no_challenge(struct transfer_response *r)
 {
     r->challenge[0] = '\0';
+    r->challenge_too_long = false;
     r->status = 403;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/digest.h"
 #include "base/loop.h"
+#include "upstream/challenge.h"
 
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
@@ -37,7 +38,8 @@ struct transfer_response {
     int64_t ratelimit_limit, ratelimit_remaining; /* -1 absent */
     int64_t ratelimit_window;                     /* seconds; -1 absent */
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
-    char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
+    char challenge[CHALLENGE_MAX];                /* WWW-Authenticate, several joined by commas; "" absent */
+    bool challenge_too_long;                      /* ... or there was none that this has room for */
     char *link;            /* the next page (link.h); NULL none; the transfer's own, good until on_done returns */
     bool link_named;       /* ... it is said to be that */
     char oci_filters[128]; /* OCI-Filters-Applied */

@@ -80,7 +80,7 @@ bool transfer_is_refused_by_proxy(struct transfer *t)
     const struct transfer_response *r = &t->response;
     long connect = 0;
 
-    if (r->status == 407 || (r->status == 401 && r->asks_for_proxy && !r->challenge[0])) {
+    if (r->status == 407 || (r->status == 401 && r->asks_for_proxy && !r->challenge[0] && !r->challenge_too_long)) {
         t->by_proxy = r->status;
     } else if (t->proxy && r->status == 0) {
         curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
