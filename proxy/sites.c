@@ -159,6 +159,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .workers = all->workers,
         .trust = &u->trust,
         .named = named,
+        .trusted_hosts = (const char *const *)u->trusted_hosts,
         .insecure = u->insecure,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,

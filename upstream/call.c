@@ -275,6 +275,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .if_range = c->if_range,
         .decode = c->decode,
         .trust = &u->trust,
+        .shown_to = (const char *const *)u->shown_to,
         .insecure = u->insecure,
         .named = (const char *const *)u->named,
         .connect_timeout_ms = u->connect_timeout_ms,

@@ -105,6 +105,7 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
     transfer_heard(t);
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
         response_clear(&t->response);
+        t->followed = false;
         t->header_bytes = 0;
         t->header_count = 0;
     }

@@ -63,9 +63,10 @@ struct transfer_request {
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
     const char *if_range;
     bool decode; /* take a Content-Encoding off that was not asked for: for text, whose bytes are checked after that */
-    const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
-    bool isolated;             /* shares no connection and no TLS session with others, follows no redirect */
-    bool insecure;             /* plain http allowed, certificates not verified */
+    const struct trust *trust;   /* trust.h, or NULL; borrowed for the transfer's life */
+    const char *const *shown_to; /* who may see its client certificate (trust.h); borrowed for the transfer's life */
+    bool isolated;               /* shares no connection and no TLS session with others, follows no redirect */
+    bool insecure;               /* plain http allowed, certificates not verified */
     const char *const
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms; /* 0: none */

@@ -28,7 +28,10 @@ struct transfer {
     bool flooded;   /* headers over the limits */
     bool forbidden; /* it led to an address that is not public */
     int by_proxy;   /* a proxy's own refusal: its status */
-    const char *const *named;
+    const char *const *named, *const *shown_to;
+    const struct trust *trust;
+    bool shows;    /* the client's certificate, to the present hop */
+    bool followed; /* of this answer's Location headers the first counts */
     bool cancelled;
     const char *proxy; /* what the present hop goes through (proxy.h); NULL: nothing */
     /* connecting (connect.h) */
