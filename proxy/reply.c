@@ -14,8 +14,9 @@ void reply_note(struct http_request *req, const struct route *r, enum metrics_ki
      * Everybody else has one login for this address, which is ours to look at: the challenge of whatever registry the
      * name begins with would have the client send it there. */
     size_t len = strlen(r->asked);
-    bool here = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
-    n->own_login = here;
+    n->own_login = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
+    n->listener_login = r->by == ROUTE_BY_LISTENER;
+    bool here = n->own_login || n->listener_login;
     n->own_name_len = here && strncmp(http_path(req) + strlen("/v2/"), r->asked, len) == 0 ? (uint16_t)len : 0;
 }
 
@@ -54,9 +55,10 @@ static void reply_denied(struct http_request *req, const struct fetch_result *re
         http_error(req, 403, "DENIED", "%s%s%s", res->err.msg, glue, hint);
         return;
     }
-    if (n->own_login && *http_host(req))
+    bool ours = n->own_login || (n->listener_login && !res->challenge[0]); /* it does not say where to log in */
+    if (ours && *http_host(req))
         reply_challenge(req, http_path(req) + strlen("/v2/"), n->own_name_len);
-    else if (!n->own_login && res->challenge[0])
+    else if (!ours && res->challenge[0])
         http_reply_header(req, "WWW-Authenticate", "%s", res->challenge);
     http_error(req, 401, "UNAUTHORIZED", "%s%s%s", res->err.msg, glue, hint);
 }

@@ -207,7 +207,7 @@ void call_pass_challenge(const struct upstream_call *c, struct transfer_response
 {
     _cleanup_buf_ struct buf made = {0};
 
-    if (!call_is_own(c) || r->challenge[0])
+    if (r->challenge[0])
         return;
     if (!c->asked)
         challenge_format(&c->challenge, &made);
@@ -310,6 +310,10 @@ static void refuse_realm(struct upstream_call *c)
             c->u->name, realm.data, c->u->name);
     err.status = 403;
     log_warn("%s", err.msg);
+    /* Who has a login for this address would follow that challenge with it. */
+    free(c->asked);
+    c->asked = NULL;
+    memset(&c->challenge, 0, sizeof(c->challenge));
     fail_login(c, &err);
 }
 

@@ -163,7 +163,8 @@ bool call_may_change_identity(const struct upstream_call *c, int status);
 void call_change_identity(struct upstream_call *c, const struct err *why);
 /* Before the first request to an endpoint. */
 void call_suspect_identity(struct upstream_call *c);
-/* A refusal of ours goes to clients that may have a login of their own: with what the registry asks for. */
+/* A refusal, of our identity or of a client's name and password, goes to clients that may have a login, or another one:
+ * with what the registry asks for. */
 void call_pass_challenge(const struct upstream_call *c, struct transfer_response *r);
 /* What the endpoint asked for last time, for this repository now. */
 void call_recall_challenge(struct upstream_call *c);
