@@ -161,9 +161,9 @@ struct client *login_find(struct login *l, const char *token)
 
     if (strncmp(token, PREFIX, strlen(PREFIX)) != 0)
         return NULL;
-    if (strcmp(token, UNSAID) == 0)
-        return client_nobody(CLIENT_UNSAID);
+    if (strcmp(token, UNSAID) == 0 || strcmp(token, NOBODY) == 0)
+        return client_nobody(strcmp(token, UNSAID) == 0 ? CLIENT_UNSAID : CLIENT_USED);
     if (unseal(l, token + strlen(PREFIX), &plain))
         found = read_session(&plain);
-    return found ? found : client_nobody(CLIENT_USED);
+    return found ? found : client_nobody(CLIENT_ENDED);
 }

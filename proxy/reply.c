@@ -26,8 +26,9 @@ void reply_challenge(struct http_request *req, const char *name, size_t name_len
 
     if (name_len > 0)
         buf_addf(&scope, ",scope=\"repository:%.*s:pull\"", (int)name_len, name);
-    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s",
-                      http_host(req), scope.len > 0 ? scope.data : "");
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s%s",
+                      http_host(req), scope.len > 0 ? scope.data : "",
+                      http_note(req)->unused_login == CLIENT_ENDED ? ",error=\"invalid_token\"" : "");
 }
 
 const char *reply_unused_login(enum client_unused unused)
@@ -37,6 +38,7 @@ const char *reply_unused_login(enum client_unused unused)
         [CLIENT_UNSAID] =
             ("this cache serves many registries, and the login does not say which one it is for: log in as "
              "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for"),
+        [CLIENT_ENDED] = "the token has ended: a new one is had for the name and password",
         [CLIENT_ELSEWHERE] = "the login is for another registry, and is not used for this one: log in as NAME@REGISTRY",
     };
 

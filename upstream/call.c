@@ -16,6 +16,7 @@
 #include "base/secret.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum {
     ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
@@ -52,6 +53,9 @@ void call_end(struct upstream_call *c, const struct transfer_response *r, const 
         if (all.err.code == ERR_OK && c->on_head)
             c->on_head(c->arg, &all.response);
     }
+    /* containerd repeats a token that has ended, five times, unless it is told so. */
+    if (all.response.status == 401 && c->authorization && strncasecmp(c->authorization, "Bearer ", 7) == 0)
+        challenge_add_invalid_token(all.response.challenge, sizeof(all.response.challenge));
     call_tell(c, &all.response, &all.err);
     c->on_done(c->arg, &all.response, all.err.code != ERR_OK ? &all.err : NULL);
     call_free(c);

@@ -139,3 +139,14 @@ void challenge_format(const struct challenge *c, struct buf *out)
         add_param(out, ",", "scope", c->scope);
     }
 }
+
+void challenge_add_invalid_token(char *text, size_t room)
+{
+    static const char error[] = ",error=\"invalid_token\"";
+    size_t len = strlen(text);
+
+    if (strncasecmp(text, "Bearer ", 7) != 0 || strcasestr(text, "error=") || strcasestr(text, ", Basic") ||
+        text[len - 1] != '"' || len + sizeof(error) > room)
+        return;
+    memcpy(text + len, error, sizeof(error));
+}

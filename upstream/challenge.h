@@ -4,6 +4,7 @@
 #define ENTREPOT_UPSTREAM_CHALLENGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum challenge_scheme { CHALLENGE_NONE, CHALLENGE_BASIC, CHALLENGE_BEARER };
 
@@ -23,5 +24,9 @@ void challenge_parse(struct challenge *c, const char *text);
 /* As a header's value; "" for none. */
 struct buf;
 void challenge_format(const struct challenge *c, struct buf *out);
+
+/* Adds to a Bearer challenge that says nothing of it that a token was brought, and was none (RFC 6750 §3.1). Nothing is
+ * done where that could be taken for a part of another challenge. */
+void challenge_add_invalid_token(char *text, size_t room);
 
 #endif

@@ -84,9 +84,34 @@ static void too_long(void **state UNUSED)
     }
 }
 
+/* A token that was refused is said to be none: in a Bearer challenge, once. */
+static void refused_token(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"Bearer realm=\"https://a/\",service=\"s\"",
+         "Bearer realm=\"https://a/\",service=\"s\",error=\"invalid_token\""},
+        {"Bearer realm=\"https://a/\",error=\"insufficient_scope\"", NULL},
+        {"Bearer realm=\"https://a/\", Basic realm=\"b\"", NULL},
+        {"Bearer realm=https://a/", NULL},
+        {"Basic realm=\"b\"", NULL},
+        {"", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[CHALLENGE_MAX];
+        snprintf(text, sizeof(text), "%s", cases[i][0]);
+        challenge_add_invalid_token(text, sizeof(text));
+        assert_string_equal(text, cases[i][1] ? cases[i][1] : cases[i][0]);
+        snprintf(text, sizeof(text), "%s", cases[i][0]);
+        challenge_add_invalid_token(text, strlen(text) + 22); /* one byte less than there has to be */
+        assert_string_equal(text, cases[i][0]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(challenges), cmocka_unit_test(too_long)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(challenges), cmocka_unit_test(too_long),
+                                       cmocka_unit_test(refused_token)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
