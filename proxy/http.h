@@ -13,7 +13,9 @@
  * The process must ignore SIGPIPE: sendfile(2) has no flag for it.
  *
  * What the parser refuses gets a 4xx with the registry API's error JSON and the connection is closed: where framing is
- * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted.
+ * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted. Trailers
+ * are read past: nobody here needs any, and a header that comes behind the body has not been there when it counted
+ * (RFC 9110 §6.5.1).
  */
 #ifndef ENTREPOT_PROXY_HTTP_H
 #define ENTREPOT_PROXY_HTTP_H
@@ -31,6 +33,7 @@ enum {
     HTTP_TARGET_MAX = 8 << 10, /* RFC 9112 §3: at least 8000 octets */
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
+    HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
     HTTP_COPY_MAX = 16 << 10, /* bodies up to this size go out with the head in one write */
 };
 

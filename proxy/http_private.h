@@ -78,6 +78,7 @@ struct http_conn {
     bool complete;
     bool saw_cr, fold_possible;
     size_t line_len, head_len;
+    size_t framing_len; /* bytes behind the head that are not the body's */
     bool any_line;
     int64_t since_ms;    /* when this state of waiting began (monotonic) */
     size_t pending_seen; /* output at the last look, to see progress */

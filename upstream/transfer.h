@@ -19,7 +19,7 @@
 
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
-    TRANSFER_HEADER_BYTES = 64 << 10,
+    TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, with its trailers, which are dropped */
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_SAID_MAX = 1023,
     TRANSFER_TRIED_MAX = 1023,

@@ -101,6 +101,15 @@ void transfer_follow(struct transfer *t, const char *line, size_t len)
     show_certificate(t, to_url);
 }
 
+bool transfer_is_elsewhere(struct transfer *t)
+{
+    char asked[256], answered[256], *url = NULL;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url && (url_is_https(url) != url_is_https(t->url) || !url_authority(url, answered, sizeof(answered)) ||
+                   !url_authority(t->url, asked, sizeof(asked)) || strcmp(asked, answered) != 0);
+}
+
 /* An origin does not answer 407; what stands in the way asks for a login in a header of its own (RFC 9110 §11.7.1). */
 bool transfer_is_refused_by_proxy(struct transfer *t)
 {
