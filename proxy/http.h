@@ -34,7 +34,7 @@ enum {
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
     HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
-    HTTP_COPY_MAX = 16 << 10, /* bodies up to this size go out with the head in one write */
+    HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
 struct http_limits {
