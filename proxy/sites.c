@@ -195,7 +195,8 @@ const struct site *sites_find(struct sites *all, const char *host)
     }
     pthread_mutex_unlock(&all->lock);
     if (!s)
-        log_warn("more than %d upstreams: %s is refused", (int)SITES_MAX, host);
+        log_limited(LOG_LEVEL_WARN, "too many upstreams", "more than %d upstreams: %s is refused", (int)SITES_MAX,
+                    host);
     return s;
 }
 
