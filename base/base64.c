@@ -31,3 +31,18 @@ char *base64_decode(const char *text, size_t *len)
     out[*len] = '\0';
     return out;
 }
+
+char *base64url_decode(const char *text, size_t *len)
+{
+    size_t n = text ? strlen(text) : 0;
+
+    if (n >= SECRET_MAX || n % 4 == 1)
+        return NULL;
+    _cleanup_secret_ char *padded = xasprintf("%s%.*s", text ? text : "", (int)((4 - n % 4) % 4), "==");
+    for (char *p = padded; *p; p++) {
+        if (*p == '+' || *p == '/')
+            return NULL;
+        *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
+    }
+    return base64_decode(padded, len);
+}

@@ -29,6 +29,7 @@ enum client_unused {
     CLIENT_USED,      /* it is, or there is none */
     CLIENT_UNSAID,    /* nobody said which registry it is for */
     CLIENT_ELSEWHERE, /* it is for another registry */
+    CLIENT_ENDED,     /* it was brought as a token of ours, which has ended */
 };
 
 struct client {

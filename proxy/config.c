@@ -177,6 +177,17 @@ static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
     return config_take_tags(r, y->tags);
 }
 
+static bool take_hosts(struct reading *r, char *const *hosts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < CONFIG_HOSTS_MAX; i++) {
+        if (!config_is_host_pattern(hosts[i]) || strchr(hosts[i], ':'))
+            return config_bad(r, "clients", 0, "hosts",
+                              "\"%s\" is neither a host, without a port, nor a pattern of hosts", hosts[i]);
+        config_set(&r->c->hosts[i], hosts[i]);
+    }
+    return true;
+}
+
 static bool take_clients(struct reading *r, const struct yaml_config *y)
 {
     static const char *const logins[] = {"auto", "on", "off", NULL};
@@ -190,6 +201,8 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
         return false;
     c->login = (enum config_login)login;
     config_set(&c->login_for, y->clients->login_for);
+    if (!take_hosts(r, y->clients->hosts, y->clients->hosts_count))
+        return false;
     return (c->grant_ttl_ms >= 1000 && c->grant_ttl_ms <= GRANT_TTL_MAX_MS) ||
            config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients->grant_ttl);
 }
@@ -371,6 +384,8 @@ void config_free(struct config *c)
     free(c->admin_socket);
     free(c->metrics_address);
     free(c->login_for);
+    for (int i = 0; i < CONFIG_HOSTS_MAX; i++)
+        free(c->hosts[i]);
     free(c->cache_path);
     memset(c, 0, sizeof(*c));
 }

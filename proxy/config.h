@@ -19,6 +19,7 @@ enum {
     CONFIG_LISTEN_MAX = 16,
     CONFIG_UPSTREAMS_MAX = 64,
     CONFIG_ENDPOINTS_MAX = 8,
+    CONFIG_HOSTS_MAX = 32,
     CONFIG_TRUSTED_MAX = 32,
     CONFIG_CREDENTIALS_MAX = 8,
     CONFIG_RULES_MAX = 64,
@@ -88,6 +89,7 @@ struct config {
     int64_t grant_ttl_ms;
     enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
     char *login_for; /* the registry that a login which names none is for; NULL: such a login is not used */
+    char *hosts[CONFIG_HOSTS_MAX + 1]; /* patterns of names that this node has for its clients (pages.h) */
     struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
     int upstream_count;
 };

@@ -22,6 +22,8 @@ struct reading {
 bool config_bad(struct reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 /* A key of a later version: an error, for silence would pass for consent. */
+/* A host, or a pattern of hosts ("*.corp.example"). */
+bool config_is_host_pattern(const char *text);
 bool config_unsupported(struct reading *r, const char *section, int nth, const char *key);
 bool config_take_duration(struct reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms);

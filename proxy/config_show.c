@@ -89,6 +89,21 @@ static void add_tags(json_t *j, const struct config_tags *t)
         json_object_set_new(j, "deleted", json_string(t->keep_deleted ? "keep" : "drop"));
 }
 
+static json_t *clients(const struct config *c)
+{
+    static const char *const logins[] = {"auto", "on", "off"};
+    json_t *j = json_pack("{s:s, s:o, s:s*}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms),
+                          "login_for", c->login_for);
+    json_t *hosts = json_array();
+
+    for (int i = 0; c->hosts[i]; i++)
+        json_array_append_new(hosts, text(c->hosts[i]));
+    if (c->hosts[0])
+        json_object_set(j, "hosts", hosts);
+    json_decref(hosts);
+    return j;
+}
+
 static json_t *tags(const struct config *c)
 {
     json_t *j = json_object(), *rules = json_array();
@@ -188,8 +203,8 @@ static json_t *upstream(const struct config_upstream *u)
 
 json_t *config_json(const struct config *c)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug"},
-                             *const formats[] = {"text", "json", "journal"}, *const logins[] = {"auto", "on", "off"};
+    static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
+                                                                                                "journal"};
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
     for (int i = 0; c->listen[i]; i++) {
@@ -217,9 +232,7 @@ json_t *config_json(const struct config *c)
                                   json_sprintf("%.10g%%", c->gc_high), "low", json_sprintf("%.10g%%", c->gc_low),
                                   "grace", duration(c->gc_grace_ms), "interval", duration(c->gc_interval_ms)));
     json_object_set_new(j, "tags", tags(c));
-    json_object_set_new(j, "clients",
-                        json_pack("{s:s, s:o, s:s*}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms),
-                                  "login_for", c->login_for));
+    json_object_set_new(j, "clients", clients(c));
     json_object_set_new(j, "offline", json_boolean(c->offline));
     json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
     json_object_set_new(j, "upstreams", upstreams);

@@ -135,7 +135,7 @@ static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstrea
     return true;
 }
 
-static bool is_pattern(const char *text)
+bool config_is_host_pattern(const char *text)
 {
     _cleanup_free_ char *host = xstrdup(text);
     int stars = 0;
@@ -153,7 +153,7 @@ static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream 
 
     for (uint32_t i = 0; i < y->trusted_hosts_count && i < CONFIG_TRUSTED_MAX; i++) {
         snprintf(key, sizeof(key), "trusted_hosts[%u]", i);
-        if (!is_pattern(y->trusted_hosts[i]) || strchr(y->trusted_hosts[i], ':'))
+        if (!config_is_host_pattern(y->trusted_hosts[i]) || strchr(y->trusted_hosts[i], ':'))
             return config_bad(r, "upstreams", nth, key,
                               "\"%s\" is neither a host, without a port, nor a pattern of hosts", y->trusted_hosts[i]);
         config_set(&u->trusted_hosts[i], y->trusted_hosts[i]);
@@ -164,7 +164,7 @@ static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream 
 /* A host, or a pattern: what it stands for is a host too. */
 static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
 {
-    if (!is_pattern(name))
+    if (!config_is_host_pattern(name))
         return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
                           name);
     for (int i = 0; i < r->c->upstream_count; i++)

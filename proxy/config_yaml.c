@@ -124,6 +124,7 @@ static const cyaml_schema_field_t CLIENTS[] = {
     TEXT("login", INNER(clients), login),
     TEXT("grant_ttl", INNER(clients), grant_ttl),
     TEXT("login_for", INNER(clients), login_for),
+    CYAML_FIELD_SEQUENCE("hosts", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, INNER(clients), hosts, &HOST, 0, 32),
     CYAML_FIELD_END,
 };
 

@@ -84,6 +84,8 @@ struct yaml_config {
     struct yaml_tags *tags;
     struct {
         char *login, *grant_ttl, *login_for;
+        char **hosts;
+        uint32_t hosts_count;
     } * clients;
     char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;

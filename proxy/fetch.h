@@ -64,12 +64,12 @@ struct fetch_result {
     struct digest digest;
     int64_t size; /* bytes; -1 not known */
     char media_type[MEDIA_TYPE_MAX + 1];
-    struct body *body;     /* manifests and listings; a reference of the waiter's */
-    struct ingest *ingest; /* blobs: follow this; held for the waiter until the result is cleared */
-    char challenge[2048];  /* WWW-Authenticate of a refusal */
-    char filters[128];     /* listings: OCI-Filters-Applied */
-    struct body *next;     /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
-    bool no_api;           /* referrers, ERR_NOT_FOUND: the registry does not have this page */
+    struct body *body;             /* manifests and listings; a reference of the waiter's */
+    struct ingest *ingest;         /* blobs: follow this; held for the waiter until the result is cleared */
+    char challenge[CHALLENGE_MAX]; /* WWW-Authenticate of a refusal */
+    char filters[128];             /* listings: OCI-Filters-Applied */
+    struct body *next; /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
+    bool no_api;       /* referrers, ERR_NOT_FOUND: the registry does not have this page */
 };
 
 /* `loops` fetch loops, started. Errors: ERR_IO. */

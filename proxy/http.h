@@ -13,7 +13,9 @@
  * The process must ignore SIGPIPE: sendfile(2) has no flag for it.
  *
  * What the parser refuses gets a 4xx with the registry API's error JSON and the connection is closed: where framing is
- * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted.
+ * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted. Trailers
+ * are read past: nobody here needs any, and a header that comes behind the body has not been there when it counted
+ * (RFC 9110 §6.5.1).
  */
 #ifndef ENTREPOT_PROXY_HTTP_H
 #define ENTREPOT_PROXY_HTTP_H
@@ -31,7 +33,8 @@ enum {
     HTTP_TARGET_MAX = 8 << 10, /* RFC 9112 §3: at least 8000 octets */
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
-    HTTP_COPY_MAX = 16 << 10, /* bodies up to this size go out with the head in one write */
+    HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
+    HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
 struct http_limits {
@@ -51,6 +54,7 @@ struct http_note {
     uint8_t kind, result, source;
     uint8_t unused_login; /* enum client_unused */
     uint16_t upstream;
+    bool listener_login;   /* the listener is for the registry alone: a login here is one there */
     bool own_login;        /* the client should log in here, not at the registry */
     uint16_t own_name_len; /* ... for the repository whose name has this length in the path; 0: as it is not there */
 };

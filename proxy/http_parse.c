@@ -25,14 +25,6 @@ static const char *text(const struct http_request *req, uint32_t at)
 
 /* ---- llhttp's callbacks ---- */
 
-/* What comes after a chunked body is no part of the head: merged into it, a login there would count (RFC 9110 §6.5.1).
- * Nobody here wants any of it. */
-static int drop_trailer(struct http_conn *c, size_t len)
-{
-    c->trailer_len += len;
-    return c->trailer_len > HTTP_HEAD_MAX ? refuse(c, 431, "what follows the body is too large") : 0;
-}
-
 static int add_url(llhttp_t *p, const char *at, size_t len)
 {
     struct http_conn *c = conn_of(p);
@@ -54,8 +46,8 @@ static int add_field(llhttp_t *p, const char *at, size_t len)
     struct http_conn *c = conn_of(p);
     struct http_request *req = &c->req;
 
-    if (c->head_done)
-        return drop_trailer(c, len);
+    if (c->head_done) /* a trailer */
+        return 0;
     if (c->in_value || req->field_count == 0) {
         if (req->field_count == HTTP_HEADERS_MAX)
             return refuse(c, 431, "too many headers");
@@ -69,10 +61,10 @@ static int add_field(llhttp_t *p, const char *at, size_t len)
 static int end_field(llhttp_t *p)
 {
     struct http_conn *c = conn_of(p);
+    struct http_field *f = &c->req.fields[c->req.field_count - 1];
 
     if (c->head_done)
-        return drop_trailer(c, sizeof(":\r\n") - 1);
-    struct http_field *f = &c->req.fields[c->req.field_count - 1];
+        return 0;
     end_text(p);
     for (char *s = c->arena.data + f->name; *s; s++)
         *s = (char)tolower((unsigned char)*s);
@@ -83,11 +75,8 @@ static int end_field(llhttp_t *p)
 
 static int add_value(llhttp_t *p, const char *at, size_t len)
 {
-    struct http_conn *c = conn_of(p);
-
-    if (c->head_done)
-        return drop_trailer(c, len);
-    buf_add(&c->arena, at, len);
+    if (!conn_of(p)->head_done)
+        buf_add(&conn_of(p)->arena, at, len);
     return 0;
 }
 
@@ -95,10 +84,10 @@ static int add_value(llhttp_t *p, const char *at, size_t len)
 static int end_value(llhttp_t *p)
 {
     struct http_conn *c = conn_of(p);
+    struct http_field *f = &c->req.fields[c->req.field_count - 1];
 
     if (c->head_done)
         return 0;
-    struct http_field *f = &c->req.fields[c->req.field_count - 1];
     while (c->arena.len > f->value &&
            (c->arena.data[c->arena.len - 1] == ' ' || c->arena.data[c->arena.len - 1] == '\t'))
         c->arena.len--;
@@ -181,6 +170,7 @@ static int end_head(llhttp_t *p)
     struct http_request *req = &c->req;
 
     c->head_done = true;
+    req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer has its say */
     req->method_code = p->method;
     req->method = p->method == HTTP_GET    ? HTTP_METHOD_GET
                   : p->method == HTTP_HEAD ? HTTP_METHOD_HEAD
@@ -214,7 +204,6 @@ static int end_message(llhttp_t *p)
     struct http_conn *c = conn_of(p);
 
     c->complete = true;
-    c->req.keep_alive = llhttp_should_keep_alive(p) != 0;
     return HPE_PAUSED;
 }
 
@@ -250,7 +239,7 @@ void http_parse_reset(struct http_conn *c)
     req->file_fd = -1;
     req->first_us = -1;
     c->in_value = c->head_done = c->complete = c->saw_cr = c->fold_possible = c->any_line = false;
-    c->line_len = c->head_len = c->trailer_len = 0;
+    c->line_len = c->head_len = c->framing_len = 0;
     c->refuse = 0;
 }
 
@@ -322,6 +311,8 @@ void http_parse(struct http_conn *c)
             refuse(c, 431, "the head of the request is too large");
         if (c->refuse != 0)
             return;
+        bool in_head = !c->head_done;
+        size_t body_before = c->req.body.len;
         llhttp_errno_t code = llhttp_execute(&c->parser, data, usable);
         if (code == HPE_PAUSED) {
             usable = (size_t)(llhttp_get_error_pos(&c->parser) - data);
@@ -329,6 +320,10 @@ void http_parse(struct http_conn *c)
         } else if (code != HPE_OK) {
             translate(c, code);
         }
+        if (!in_head)
+            c->framing_len += usable - (c->req.body.len - body_before);
+        if (c->framing_len > HTTP_FRAMING_MAX)
+            refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
         evbuffer_drain(in, usable);
     }
 }

@@ -77,7 +77,8 @@ struct http_conn {
     bool head_done;
     bool complete;
     bool saw_cr, fold_possible;
-    size_t line_len, head_len, trailer_len;
+    size_t line_len, head_len;
+    size_t framing_len; /* bytes behind the head that are not the body's */
     bool any_line;
     int64_t since_ms;    /* when this state of waiting began (monotonic) */
     size_t pending_seen; /* output at the last look, to see progress */

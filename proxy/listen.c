@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,7 +32,7 @@ struct door {
 struct listener {
     char *address;
     int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
-    bool shared, taken;
+    bool shared, taken, loopback;
     char *unlink;
     const char *upstream;
     mode_t mode;
@@ -134,6 +135,23 @@ static bool is_taken(const char *address)
     return taken;
 }
 
+static bool is_loopback(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } sa = {.v6 = {0}};
+    socklen_t len = sizeof(sa);
+
+    if (getsockname(fd, &sa.any, &len) != 0)
+        return false;
+    if (sa.any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&sa.v6.sin6_addr) ||
+               (IN6_IS_ADDR_V4MAPPED(&sa.v6.sin6_addr) && sa.v6.sin6_addr.s6_addr[12] == 127);
+    return sa.any.sa_family == AF_INET && ntohl(sa.v4.sin_addr.s_addr) >> 24 == 127;
+}
+
 struct listener *listener_open(const char *address, mode_t mode, struct err *err)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
@@ -155,6 +173,7 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
         listener_free(l);
         return NULL;
     }
+    l->loopback = is_loopback(l->first_fd);
     return l;
 }
 
@@ -185,6 +204,7 @@ struct listener *listener_from_fd(int fd)
     l->address = address_of(fd);
     l->first_fd = fd;
     l->shared = true;
+    l->loopback = is_loopback(fd);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return l;
@@ -211,6 +231,11 @@ bool listener_is_at(const struct listener *l, const char *address)
     bool same = len == ai->ai_addrlen && memcmp(&bound, ai->ai_addr, len) == 0;
     freeaddrinfo(ai);
     return same;
+}
+
+bool listener_is_loopback(const struct listener *l)
+{
+    return l->loopback;
 }
 
 void listener_set_upstream(struct listener *l, const char *host)

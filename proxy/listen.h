@@ -18,6 +18,8 @@ struct listener *listener_from_fd(int fd);
 const char *listener_address(const struct listener *l);
 /* Whether a listener's socket, which may come from somebody else, is bound to this address. */
 bool listener_is_at(const struct listener *l, const char *address);
+/* Whether only this node can reach it by TCP. */
+bool listener_is_loopback(const struct listener *l);
 /* The one registry that all requests to it are for; NULL: they say which. Borrowed. Before the loops start. */
 void listener_set_upstream(struct listener *l, const char *host);
 const char *listener_upstream(const struct listener *l);

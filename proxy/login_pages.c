@@ -39,6 +39,15 @@ void handle_base(struct worker *w, struct http_request *req, const struct route 
     http_error(req, 401, "UNAUTHORIZED", "log in, or ask for a token without");
 }
 
+/* Engines come here with a name and a password, or with nothing. A token would get a new one: a session that is renewed
+ * without its password has no end, even where that has been changed. */
+static bool brings_token(const struct http_request *req)
+{
+    const char *said = http_header(req, "authorization");
+
+    return said && strncasecmp(said, "Bearer ", 7) == 0;
+}
+
 /* Why a login gets no token. A login that is not used for anything is refused where it is made, by `docker login`;
  * where a pull brings it along, that goes on as nobody's: dockerd sends its Docker Hub login to every mirror. */
 static bool refuse(struct http_request *req, const struct client *c, const struct route *r)
@@ -46,7 +55,7 @@ static bool refuse(struct http_request *req, const struct client *c, const struc
     bool pulls = http_query_has(req, "scope");
     const char *why = reply_unused_login(c->unused);
 
-    if (c->authorization)
+    if (brings_token(req))
         why = "a name and a password are wanted here";
     else if (c->unused == CLIENT_USED || (c->unused == CLIENT_UNSAID && pulls))
         return false;

@@ -14,8 +14,9 @@ void reply_note(struct http_request *req, const struct route *r, enum metrics_ki
      * Everybody else has one login for this address, which is ours to look at: the challenge of whatever registry the
      * name begins with would have the client send it there. */
     size_t len = strlen(r->asked);
-    bool here = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
-    n->own_login = here;
+    n->own_login = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
+    n->listener_login = r->by == ROUTE_BY_LISTENER;
+    bool here = n->own_login || n->listener_login;
     n->own_name_len = here && strncmp(http_path(req) + strlen("/v2/"), r->asked, len) == 0 ? (uint16_t)len : 0;
 }
 
@@ -25,8 +26,9 @@ void reply_challenge(struct http_request *req, const char *name, size_t name_len
 
     if (name_len > 0)
         buf_addf(&scope, ",scope=\"repository:%.*s:pull\"", (int)name_len, name);
-    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s",
-                      http_host(req), scope.len > 0 ? scope.data : "");
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s%s",
+                      http_host(req), scope.len > 0 ? scope.data : "",
+                      http_note(req)->unused_login == CLIENT_ENDED ? ",error=\"invalid_token\"" : "");
 }
 
 const char *reply_unused_login(enum client_unused unused)
@@ -36,6 +38,7 @@ const char *reply_unused_login(enum client_unused unused)
         [CLIENT_UNSAID] =
             ("this cache serves many registries, and the login does not say which one it is for: log in as "
              "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for"),
+        [CLIENT_ENDED] = "the token has ended: a new one is had for the name and password",
         [CLIENT_ELSEWHERE] = "the login is for another registry, and is not used for this one: log in as NAME@REGISTRY",
     };
 
@@ -54,9 +57,10 @@ static void reply_denied(struct http_request *req, const struct fetch_result *re
         http_error(req, 403, "DENIED", "%s%s%s", res->err.msg, glue, hint);
         return;
     }
-    if (n->own_login && *http_host(req))
+    bool ours = n->own_login || (n->listener_login && !res->challenge[0]); /* it does not say where to log in */
+    if (ours && *http_host(req))
         reply_challenge(req, http_path(req) + strlen("/v2/"), n->own_name_len);
-    else if (!n->own_login && res->challenge[0])
+    else if (!ours && res->challenge[0])
         http_reply_header(req, "WWW-Authenticate", "%s", res->challenge);
     http_error(req, 401, "UNAUTHORIZED", "%s%s%s", res->err.msg, glue, hint);
 }

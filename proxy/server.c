@@ -6,6 +6,7 @@
 #include "base/size.h"
 #include "gc/gc.h"
 #include "proxy/handlers.h"
+#include "proxy/pages.h"
 
 #include <event2/event.h>
 #include <event2/thread.h>
@@ -49,6 +50,12 @@ static void answer_ready(struct worker *w, struct http_request *req)
 static bool has_own_pages(const struct worker *w, const struct http_request *req)
 {
     return !w->proxy->metrics_listener || w->proxy->metrics_listener == http_listener(req);
+}
+
+static bool may_see(const struct worker *w, const struct http_request *req, enum route_kind kind)
+{
+    return (kind != ROUTE_METRICS && kind != ROUTE_CATALOG) || !listener_is_loopback(http_listener(req)) ||
+           pages_is_our_host(w->proxy->config, http_host(req));
 }
 
 static void answer_page(struct worker *w, struct http_request *req, const struct route *r)
@@ -114,6 +121,12 @@ static void on_request(void *arg, struct http_request *req)
     bool own = r.kind >= ROUTE_METRICS;
     if ((own && !has_own_pages(w, req)) || (!own && w->proxy->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
+    else if (!may_see(w, req, r.kind))
+        http_error(
+            req, 403, "DENIED",
+            "this page is for this node alone, and \"%.200s\" is not known as a name of it: ask by address, or add "
+            "the name to clients.hosts",
+            http_host(req));
     else
         answer_page(w, req, &r);
 }
@@ -364,7 +377,7 @@ static bool open_parts(struct proxy *p, struct err *err)
     if (!p->cred_workers)
         return false;
     p->grants = grants_new(c->grant_ttl_ms);
-    p->login = login_new(c->login_for);
+    p->login = login_new(c->login_for, LOGIN_LIFE_S * 1000);
     p->sites = sites_new(c, p->cred_workers, p->cache);
     p->fetchers = fetchers_new(p->cache, c, c->fetchers, err);
     p->gc = p->fetchers ? gc_new(p->cache, &gc, err) : NULL;

@@ -159,6 +159,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .workers = all->workers,
         .trust = &u->trust,
         .named = named,
+        .trusted_hosts = (const char *const *)u->trusted_hosts,
         .insecure = u->insecure,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,
@@ -194,7 +195,8 @@ const struct site *sites_find(struct sites *all, const char *host)
     }
     pthread_mutex_unlock(&all->lock);
     if (!s)
-        log_warn("more than %d upstreams: %s is refused", (int)SITES_MAX, host);
+        log_limited(LOG_LEVEL_WARN, "too many upstreams", "more than %d upstreams: %s is refused", (int)SITES_MAX,
+                    host);
     return s;
 }
 

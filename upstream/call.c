@@ -16,6 +16,7 @@
 #include "base/secret.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum {
     ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
@@ -52,6 +53,9 @@ void call_end(struct upstream_call *c, const struct transfer_response *r, const 
         if (all.err.code == ERR_OK && c->on_head)
             c->on_head(c->arg, &all.response);
     }
+    /* containerd repeats a token that has ended, five times, unless it is told so. */
+    if (all.response.status == 401 && c->authorization && strncasecmp(c->authorization, "Bearer ", 7) == 0)
+        challenge_add_invalid_token(all.response.challenge, sizeof(all.response.challenge));
     call_tell(c, &all.response, &all.err);
     c->on_done(c->arg, &all.response, all.err.code != ERR_OK ? &all.err : NULL);
     call_free(c);
@@ -110,7 +114,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (r->status >= 400)
         call_begin_refusal(c, r);
     c->again = has_to_say_ns(c, r);
-    if (c->again)
+    c->unreadable = call_cannot_read_challenge(c, r);
+    if (c->again || c->unreadable)
         return true;
     c->answering = call_wants_login(c, r);
     c->undecided = call_may_be_expired(c, r);
@@ -202,14 +207,19 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
 {
     struct upstream_call *c = arg;
     bool before_body = !c->delivering;
+    struct err unreadable;
 
     count_bytes(c);
     call_end_refusal(c);
     c->transfer = NULL;
     if (err && (c->again || (c->status != 0 && c->status != 200 && c->status != 206)))
         err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
-    call_count_answer(c, r, !err || c->delivering);
-    bool unreachable = before_body && is_passing(err);
+    if (c->unreadable && !c->again) {
+        call_refuse_challenge(c, &unreadable);
+        err = &unreadable;
+    }
+    call_count_answer(c, r, !err || c->delivering || c->unreadable);
+    bool unreachable = before_body && is_passing(err) && !c->unreadable;
     endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
                   unreachable ? clock_mono_ms() - c->sent_ms : 0);
     if (c->again) {
@@ -269,6 +279,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .if_range = c->if_range,
         .decode = c->decode,
         .trust = &u->trust,
+        .shown_to = (const char *const *)u->shown_to,
         .insecure = u->insecure,
         .named = (const char *const *)u->named,
         .connect_timeout_ms = u->connect_timeout_ms,
@@ -282,6 +293,7 @@ void call_send(struct upstream_call *c, const char *authorization)
 
     atomic_fetch_add_explicit(&u->requests, 1, memory_order_relaxed);
     c->counted = 0;
+    c->unreadable = false;
     c->sent_ms = clock_mono_ms();
     call_remember_sent(c, authorization);
     c->transfer = transfer_start(c->engine, &req);

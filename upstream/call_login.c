@@ -46,6 +46,24 @@ static bool is_kept_from(const struct upstream_call *c, const char *url)
            !c->u->may_have_password(c->u->arg, url);
 }
 
+bool call_cannot_read_challenge(const struct upstream_call *c, const struct transfer_response *r)
+{
+    struct challenge ch = {0};
+
+    if (r->status == 401 && !c->authorization)
+        challenge_parse(&ch, r->challenge);
+    return r->status == 401 && (r->challenge_too_long || ch.too_long);
+}
+
+void call_refuse_challenge(const struct upstream_call *c, struct err *err)
+{
+    err_set(
+        err, ERR_UPSTREAM,
+        "%s wants a login, in a WWW-Authenticate that is over our limits (%d bytes; 1023 for realm and scope, 255 for "
+        "service): none is sent",
+        c->u->name, (int)CHALLENGE_MAX - 1);
+}
+
 /* Whether what this 401 asks for can be given, and was not yet. */
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r)
 {
@@ -58,7 +76,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
     if (c->authorization)
         return false;
     challenge_parse(&ch, r->challenge);
-    if (ch.scheme == CHALLENGE_NONE && !c->challenged)
+    if (ch.scheme == CHALLENGE_NONE && !c->challenged && !r->challenge[0])
         ch.scheme = CHALLENGE_BASIC; /* it does not say what it wants; a name and a password is all we could have */
     if (ch.scheme == CHALLENGE_NONE || (ch.scheme == CHALLENGE_BASIC && !is_trusted(c)))
         return false;
@@ -189,7 +207,7 @@ void call_pass_challenge(const struct upstream_call *c, struct transfer_response
 {
     _cleanup_buf_ struct buf made = {0};
 
-    if (!call_is_own(c) || r->challenge[0])
+    if (r->challenge[0])
         return;
     if (!c->asked)
         challenge_format(&c->challenge, &made);
@@ -292,6 +310,10 @@ static void refuse_realm(struct upstream_call *c)
             c->u->name, realm.data, c->u->name);
     err.status = 403;
     log_warn("%s", err.msg);
+    /* Who has a login for this address would follow that challenge with it. */
+    free(c->asked);
+    c->asked = NULL;
+    memset(&c->challenge, 0, sizeof(c->challenge));
     fail_login(c, &err);
 }
 

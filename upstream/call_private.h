@@ -45,6 +45,7 @@ struct upstream_call {
     bool delivering;           /* the head has been passed on */
     bool sent_ns;              /* the request says by ns= which registry is meant */
     bool again;                /* it did not, and has to: the answer that is coming in may be of another registry */
+    bool unreadable;           /* the 401 that is coming in asks for something that is too long to be read */
     bool answering;            /* the 401 that is coming in is to be answered */
     bool undecided;            /* whether to ask again is in the body of the 400 or 403 that is coming in */
     bool refreshed;            /* it was, once */
@@ -145,6 +146,10 @@ static inline bool call_is_own(const struct upstream_call *c)
 
 /* What it is called among budgets; may be written to `own`. */
 const char *call_asker(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 1]);
+/* Whether this 401 asks for something that is over our limits; and what to say then. A shorter challenge beside it, or
+ * Basic, is not what it is answered with. */
+bool call_cannot_read_challenge(const struct upstream_call *c, const struct transfer_response *r);
+void call_refuse_challenge(const struct upstream_call *c, struct err *err);
 /* Whether what this 401 asks for can be given, and was not yet. */
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r);
 /* The 401 has ended: answer it. */
@@ -158,7 +163,8 @@ bool call_may_change_identity(const struct upstream_call *c, int status);
 void call_change_identity(struct upstream_call *c, const struct err *why);
 /* Before the first request to an endpoint. */
 void call_suspect_identity(struct upstream_call *c);
-/* A refusal of ours goes to clients that may have a login of their own: with what the registry asks for. */
+/* A refusal, of our identity or of a client's name and password, goes to clients that may have a login, or another one:
+ * with what the registry asks for. */
 void call_pass_challenge(const struct upstream_call *c, struct transfer_response *r);
 /* What the endpoint asked for last time, for this repository now. */
 void call_recall_challenge(struct upstream_call *c);

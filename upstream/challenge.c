@@ -3,8 +3,6 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-#include <stdbool.h>
-
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -49,19 +47,30 @@ static const char *read_value(const char *p, char *out, size_t room)
 
 static void keep(struct challenge *c, const char *name, const char *value)
 {
-    if (strcasecmp(name, "realm") == 0 && strlen(value) < sizeof(c->realm))
-        memcpy(c->realm, value, strlen(value) + 1);
-    else if (strcasecmp(name, "service") == 0 && strlen(value) < sizeof(c->service))
-        memcpy(c->service, value, strlen(value) + 1);
-    else if (strcasecmp(name, "scope") == 0 && strlen(value) < sizeof(c->scope))
-        memcpy(c->scope, value, strlen(value) + 1);
+    const struct {
+        const char *name;
+        char *room;
+        size_t size;
+    } parts[] = {{"realm", c->realm, sizeof(c->realm)},
+                 {"service", c->service, sizeof(c->service)},
+                 {"scope", c->scope, sizeof(c->scope)}};
+    size_t len = strlen(value);
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (strcasecmp(name, parts[i].name) != 0)
+            continue;
+        if (len < parts[i].size)
+            memcpy(parts[i].room, value, len + 1);
+        else
+            c->too_long = true;
+    }
 }
 
 /* The parameters of one challenge; returns where the next one begins, or NULL. */
 static const char *read_params(const char *p, struct challenge *c)
 {
     for (;;) {
-        char name[64], value[1024];
+        char name[64], value[CHALLENGE_MAX];
         const char *start = p = skip(p);
         size_t n = 0;
         while (is_token(*p) && n + 1 < sizeof(name))
@@ -97,10 +106,14 @@ void challenge_parse(struct challenge *best, const char *text)
         else if (n == 5 && strncasecmp(p, "Basic", 5) == 0)
             c.scheme = CHALLENGE_BASIC;
         p = read_params(p + n, &c);
+        if (c.scheme == CHALLENGE_BEARER)
+            best->too_long = best->too_long || c.too_long;
         if (c.scheme == CHALLENGE_BEARER && c.realm[0] == '\0')
             continue;
-        if (c.scheme > best->scheme)
+        if (c.scheme > best->scheme) {
+            c.too_long = best->too_long;
             *best = c;
+        }
     }
 }
 
@@ -125,4 +138,15 @@ void challenge_format(const struct challenge *c, struct buf *out)
         add_param(out, ",", "service", c->service);
         add_param(out, ",", "scope", c->scope);
     }
+}
+
+void challenge_add_invalid_token(char *text, size_t room)
+{
+    static const char error[] = ",error=\"invalid_token\"";
+    size_t len = strlen(text);
+
+    if (strncasecmp(text, "Bearer ", 7) != 0 || strcasestr(text, "error=") || strcasestr(text, ", Basic") ||
+        text[len - 1] != '"' || len + sizeof(error) > room)
+        return;
+    memcpy(text + len, error, sizeof(error));
 }

@@ -29,6 +29,19 @@ static void trust_endpoints(struct upstream *u, const bool *said)
     }
 }
 
+/* The certificate is as much of an identity as a password: mirrors and whoever the registry sends us to are not shown
+ * it. */
+static void show_to(struct upstream *u, const char *const *trusted_hosts)
+{
+    int n = 0;
+
+    for (int i = 0; i < u->endpoint_count; i++)
+        if (u->endpoints[i].trusted)
+            u->shown_to[n++] = xstrdup(u->endpoints[i].url);
+    for (int i = 0; i < NAMED_MAX && trusted_hosts && trusted_hosts[i]; i++)
+        u->shown_to[n++] = xstrdup(trusted_hosts[i]);
+}
+
 struct upstream *upstream_new(const struct upstream_options *o)
 {
     static const struct cred_options nobody;
@@ -44,6 +57,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
     for (int i = 0; i < NAMED_MAX && o->named && o->named[i]; i++)
         u->named[i] = xstrdup(o->named[i]);
     t.named = (const char *const *)u->named;
+    t.shown_to = (const char *const *)u->shown_to;
     u->insecure = o->insecure;
     u->may_have_password = o->may_have_password;
     u->arg = o->arg;
@@ -53,6 +67,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
         endpoint_set_url(&u->endpoints[u->endpoint_count], o->endpoints[u->endpoint_count],
                          o->ns ? o->ns[u->endpoint_count] : UPSTREAM_NS_AUTO);
     trust_endpoints(u, o->logins);
+    show_to(u, o->trusted_hosts);
     u->nobody = cred_new(&nobody, o->name, o->workers);
     u->cred_count = o->credentials_count > 0 ? MIN(o->credentials_count, (int)UPSTREAM_IDENTITIES_MAX) : 1;
     for (int i = 0; i < u->cred_count; i++)
@@ -82,6 +97,8 @@ void upstream_free(struct upstream *u)
         endpoint_clear_url(&u->endpoints[i]);
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
+    for (int i = 0; u->shown_to[i]; i++)
+        free(u->shown_to[i]);
     trust_clear(&u->trust);
     free(u->name);
     pthread_mutex_destroy(&u->lock);

@@ -46,6 +46,9 @@ struct upstream_options {
     struct cred_workers *workers; /* borrowed */
     const struct trust *trust;    /* NULL: as the system has it */
     const char *const *named;     /* hosts that may be at addresses that are not public, NULL-terminated; copied */
+    /* patterns of hosts that belong to the registry as its endpoints do: client_cert is shown to them; NULL-terminated,
+     * may be NULL; copied */
+    const char *const *trusted_hosts;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
     /* Whether a client's name and password may go to a URL: the realm of the registry's challenge, or (`mirror`) an

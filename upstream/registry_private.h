@@ -39,9 +39,10 @@ struct upstream {
     /* set once */
     char *name;
     struct trust trust;
-    char *named[NAMED_MAX + 1];                  /* NULL-terminated */
-    struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
-    struct cred *nobody;                         /* asks where logins do not go */
+    char *named[NAMED_MAX + 1];                    /* NULL-terminated */
+    char *shown_to[ENDPOINTS_MAX + NAMED_MAX + 1]; /* who may see trust.client_cert, as in transfer.h */
+    struct cred *creds[UPSTREAM_IDENTITIES_MAX];   /* the cache's own identities; nobody is one, too */
+    struct cred *nobody;                           /* asks where logins do not go */
     int cred_count, rate_reserve;
     bool (*may_have_password)(void *arg, const char *url); /* as in struct upstream_options */
     void *arg;

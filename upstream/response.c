@@ -156,7 +156,11 @@ static void take_challenge(struct transfer_response *r, const char *v)
     size_t used = strlen(r->challenge);
 
     if (used + strlen(v) + 3 > sizeof(r->challenge))
-        return; /* half a challenge is none */
+        r->challenge_too_long = true; /* which of them is to be answered cannot be told any more */
+    if (r->challenge_too_long) {
+        r->challenge[0] = '\0';
+        return;
+    }
     snprintf(r->challenge + used, sizeof(r->challenge) - used, "%s%s", used ? ", " : "", v);
 }
 

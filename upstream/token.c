@@ -43,6 +43,7 @@ struct token {
 struct tokens {
     /* set once */
     const struct trust *trust;
+    const char *const *shown_to;
     const char *const *named;
     bool insecure;
     int64_t connect_timeout_ms, stall_timeout_ms;
@@ -69,6 +70,7 @@ struct tokens *tokens_new(const struct token_options *o)
     struct tokens *all = xcalloc(1, sizeof(*all));
 
     all->trust = o->trust;
+    all->shown_to = o->shown_to;
     all->insecure = o->insecure;
     all->named = o->named;
     all->connect_timeout_ms = o->connect_timeout_ms;
@@ -239,7 +241,7 @@ static void errand_send(struct errand *q)
     struct tokens *all = q->all;
     _cleanup_buf_ struct buf url = {0};
     struct buf body = {0};
-    struct transfer_request req = {.method = "GET", .range_first = -1, .trust = all->trust};
+    struct transfer_request req = {.method = "GET", .range_first = -1, .trust = all->trust, .shown_to = all->shown_to};
 
     buf_adds(&url, q->challenge.realm);
     q->posting = q->posting || q->id.is_identity_token;

@@ -19,9 +19,9 @@ enum { TOKEN_MAX = 16 << 10 /* bytes */ };
 struct tokens;
 
 struct token_options {
-    const struct trust *trust; /* borrowed, may be NULL */
-    const char *const *named;  /* as in transfer.h; borrowed */
-    bool insecure;             /* realms may be plain http */
+    const struct trust *trust;                  /* borrowed, may be NULL */
+    const char *const *named, *const *shown_to; /* as in transfer.h; borrowed */
+    bool insecure;                              /* realms may be plain http */
     int64_t connect_timeout_ms, stall_timeout_ms;
 };
 

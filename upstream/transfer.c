@@ -19,6 +19,7 @@ enum {
     RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
     CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
+    ANSWERS_MAX = 32, /* to one request: redirects, interim answers, a proxy's */
 };
 
 /* ---- curl asks libevent ---- */
@@ -98,33 +99,40 @@ static int watch_timer(CURLM *multi UNUSED, long ms, void *arg)
 
 /* ---- curl brings bytes ---- */
 
+/* libcurl gives us the heads of redirects and interim answers, each with its status line first, and trailers, after the
+ * last one. What looks like a status line among those is theirs to make up: answers are counted, and behind the body no
+ * other begins. */
+static bool begins_answer(struct transfer *t, const char *line, size_t len)
+{
+    if (t->said_head || len <= 5 || memcmp(line, "HTTP/", 5) != 0)
+        return false;
+    t->in_trailer = false;
+    t->flooded = ++t->answers > ANSWERS_MAX;
+    return true;
+}
+
 static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
     transfer_heard(t);
-    if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* a new answer: a redirect's or an interim one's is forgotten */
+    if (begins_answer(t, line, len)) { /* a new answer: a redirect's or an interim one's is forgotten */
         response_clear(&t->response);
+        t->followed = false;
         t->header_bytes = 0;
         t->header_count = 0;
     }
     t->header_bytes += len;
-    if (t->header_bytes > TRANSFER_HEADER_BYTES || ++t->header_count > TRANSFER_HEADERS_MAX + 2) {
+    if (t->flooded || t->header_bytes > TRANSFER_HEADER_BYTES || ++t->header_count > TRANSFER_HEADERS_MAX + 2) {
         t->flooded = true;
         return 0;
     }
-    response_header(&t->response, line, len);
-    transfer_follow(t, line, len);
+    if (!t->in_trailer) { /* what comes behind the body has not been there when it counted (RFC 9110 §6.5.1) */
+        response_header(&t->response, line, len);
+        transfer_follow(t, line, len);
+    }
+    t->in_trailer = t->in_trailer || line[0] == '\r' || line[0] == '\n';
     return len;
-}
-
-static bool is_elsewhere(struct transfer *t)
-{
-    char asked[256], answered[256], *url = NULL;
-
-    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
-    return url && (url_is_https(url) != url_is_https(t->url) || !url_authority(url, answered, sizeof(answered)) ||
-                   !url_authority(t->url, asked, sizeof(asked)) || strcmp(asked, answered) != 0);
 }
 
 /* A 401 of a host that the registry has redirected to is no word about who may log in where: a password for the
@@ -132,6 +140,7 @@ static bool is_elsewhere(struct transfer *t)
 static void take_no_challenge(struct transfer_response *r)
 {
     r->challenge[0] = '\0';
+    r->challenge_too_long = false;
     r->status = 403;
 }
 
@@ -146,7 +155,7 @@ static bool say_head(struct transfer *t)
     t->said_head = true;
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* it is no answer of the registry */
-    else if (status == 401 && is_elsewhere(t))
+    else if (status == 401 && transfer_is_elsewhere(t))
         take_no_challenge(&t->response);
     if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;

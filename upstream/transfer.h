@@ -15,11 +15,12 @@
 
 #include "base/digest.h"
 #include "base/loop.h"
+#include "upstream/challenge.h"
 
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
     TRANSFER_RATE_MIN = 512, /* bytes a second: a modem's; who brings less keeps a client waiting on purpose */
-    TRANSFER_HEADER_BYTES = 64 << 10,
+    TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, with its trailers, which are dropped */
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_SAID_MAX = 1023,
     TRANSFER_TRIED_MAX = 1023,
@@ -38,7 +39,8 @@ struct transfer_response {
     int64_t ratelimit_limit, ratelimit_remaining; /* -1 absent */
     int64_t ratelimit_window;                     /* seconds; -1 absent */
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
-    char challenge[2048];                         /* WWW-Authenticate, several joined by commas; "" absent */
+    char challenge[CHALLENGE_MAX];                /* WWW-Authenticate, several joined by commas; "" absent */
+    bool challenge_too_long;                      /* ... or there was none that this has room for */
     char *link;            /* the next page (link.h); NULL none; the transfer's own, good until on_done returns */
     bool link_named;       /* ... it is said to be that */
     char oci_filters[128]; /* OCI-Filters-Applied */
@@ -62,9 +64,10 @@ struct transfer_request {
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
     const char *if_range;
     bool decode; /* take a Content-Encoding off that was not asked for: for text, whose bytes are checked after that */
-    const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
-    bool isolated;             /* shares no connection and no TLS session with others, follows no redirect */
-    bool insecure;             /* plain http allowed, certificates not verified */
+    const struct trust *trust;   /* trust.h, or NULL; borrowed for the transfer's life */
+    const char *const *shown_to; /* who may see its client certificate (trust.h); borrowed for the transfer's life */
+    bool isolated;               /* shares no connection and no TLS session with others, follows no redirect */
+    bool insecure;               /* plain http allowed, certificates not verified */
     const char *const
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
     /* 0: none. A body stalls when it brings less than TRANSFER_RATE_MIN for so long. */

@@ -6,6 +6,8 @@
 #include "upstream/connect.h"
 #include "upstream/proxy.h"
 #include "upstream/reach.h"
+#include "upstream/trust.h"
+#include "upstream/url.h"
 
 #include <ctype.h>
 #include <event2/event.h>
@@ -54,6 +56,26 @@ static void use_proxy(struct transfer *t, const char *proxy)
     set_proxy_login(t, proxy);
 }
 
+/* ---- to whom the client's certificate is shown ---- */
+
+static void show_certificate(struct transfer *t, const char *url)
+{
+    if (!t->trust || !t->trust->client_cert)
+        return;
+    t->shows = url && trust_may_show(t->trust, t->shown_to, url);
+    trust_show(t->easy, t->trust, t->shows);
+}
+
+static bool shows_too_much(struct transfer *t)
+{
+    char *url = NULL;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return t->shows && (!url || !trust_may_show(t->trust, t->shown_to, url));
+}
+
+/* ---- redirects ---- */
+
 /* libcurl connects after it has given us this header, and by what it is told now. */
 void transfer_follow(struct transfer *t, const char *line, size_t len)
 {
@@ -62,7 +84,7 @@ void transfer_follow(struct transfer *t, const char *line, size_t len)
     long status = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status < 300 || status > 399 || len < strlen(name) || strncasecmp(line, name, strlen(name)) != 0)
+    if (t->followed || status < 300 || status > 399 || len < strlen(name) || strncasecmp(line, name, strlen(name)) != 0)
         return;
     const char *to = line + strlen(name), *end = line + len;
     while (to < end && isspace((unsigned char)*to))
@@ -71,7 +93,21 @@ void transfer_follow(struct transfer *t, const char *line, size_t len)
         end--;
     _cleanup_free_ char *location = xstrndup(to, (size_t)(end - to));
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if (!*location)
+        return;
+    t->followed = true;
     use_proxy(t, proxy_for(url ? url : t->url, location));
+    _cleanup_free_ char *to_url = url_resolve(url ? url : t->url, location);
+    show_certificate(t, to_url);
+}
+
+bool transfer_is_elsewhere(struct transfer *t)
+{
+    char asked[256], answered[256], *url = NULL;
+
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url && (url_is_https(url) != url_is_https(t->url) || !url_authority(url, answered, sizeof(answered)) ||
+                   !url_authority(t->url, asked, sizeof(asked)) || strcmp(asked, answered) != 0);
 }
 
 /* An origin does not answer 407; what stands in the way asks for a login in a header of its own (RFC 9110 §11.7.1). */
@@ -80,7 +116,7 @@ bool transfer_is_refused_by_proxy(struct transfer *t)
     const struct transfer_response *r = &t->response;
     long connect = 0;
 
-    if (r->status == 407 || (r->status == 401 && r->asks_for_proxy && !r->challenge[0])) {
+    if (r->status == 407 || (r->status == 401 && r->asks_for_proxy && !r->challenge[0] && !r->challenge_too_long)) {
         t->by_proxy = r->status;
     } else if (t->proxy && r->status == 0) {
         curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
@@ -116,6 +152,8 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct 
         t->forbidden = true;
         return CURL_SOCKET_BAD;
     }
+    if (shows_too_much(t)) /* transfer_follow() has read the redirect in another way than libcurl */
+        return CURL_SOCKET_BAD;
     t->opened = true;
     int fd = connect_open(t->engine->connects, a->family, a->socktype, a->protocol, &a->addr, t->round, given_up, t);
     t->hurried = t->hurried || fd < 0;
@@ -138,6 +176,7 @@ static void make_again(struct transfer *t)
     curl_multi_remove_handle(e->multi, t->easy);
     t->detail[0] = '\0';
     use_proxy(t, proxy_for(t->url, NULL)); /* a redirect may have changed it */
+    show_certificate(t, t->url);
     curl_multi_add_handle(e->multi, t->easy);
     e->depth--;
 }
@@ -209,6 +248,9 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
     t->url = xstrdup(req->url);
     use_proxy(t, proxy_for(t->url, NULL));
     t->named = req->named;
+    t->trust = req->trust;
+    t->shown_to = req->shown_to;
+    show_certificate(t, t->url);
     t->connect_timeout_ms = req->connect_timeout_ms;
     t->started_ms = clock_mono_ms();
     curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);

@@ -21,14 +21,18 @@ struct transfer {
     void *arg;
     struct transfer_response response;
     size_t header_bytes;
-    int header_count;
+    int header_count, answers;
+    bool in_trailer; /* the head of the present answer is over */
     int64_t received;
     bool said_head; /* on_head has been called */
     bool refused;   /* a callback said false */
     bool flooded;   /* headers over the limits */
     bool forbidden; /* it led to an address that is not public */
     int by_proxy;   /* a proxy's own refusal: its status */
-    const char *const *named;
+    const char *const *named, *const *shown_to;
+    const struct trust *trust;
+    bool shows;    /* the client's certificate, to the present hop */
+    bool followed; /* of this answer's Location headers the first counts */
     bool cancelled;
     bool paused;
     const char *proxy; /* what the present hop goes through (proxy.h); NULL: nothing */
@@ -81,6 +85,8 @@ bool transfer_is_worth_patience(struct transfer *t, CURLcode code);
 void transfer_forget_connections(struct transfer *t);
 /* A header of a redirect that is followed: the next hop has a choice of its own between proxies. */
 void transfer_follow(struct transfer *t, const char *line, size_t len);
+/* Whether a redirect has led to another host, port or scheme. */
+bool transfer_is_elsewhere(struct transfer *t);
 /* Whether a proxy has refused it, on its own account. */
 bool transfer_is_refused_by_proxy(struct transfer *t);
 

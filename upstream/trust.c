@@ -5,6 +5,8 @@
 #include "upstream/trust.h"
 
 #include "base/log.h"
+#include "upstream/reach.h"
+#include "upstream/url.h"
 
 #include <curl/curl.h>
 #include <openssl/err.h>
@@ -121,10 +123,34 @@ void trust_apply(void *easy, const struct trust *t)
         apply_ca(h, t);
     else if (named_system_file())
         curl_easy_setopt(h, CURLOPT_CAINFO, named_system_file());
-    if (!t || !t->client_cert)
-        return;
-    curl_easy_setopt(h, CURLOPT_SSLCERT, t->client_cert);
-    curl_easy_setopt(h, CURLOPT_SSLKEY, t->client_key ? t->client_key : t->client_cert);
-    /* A session that is resumed shows the certificate that it began with. */
-    curl_easy_setopt(h, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+    if (t && t->client_cert) /* a session that is resumed shows the certificate that it began with */
+        curl_easy_setopt(h, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+}
+
+/* ---- the client's certificate ---- */
+
+bool trust_may_show(const struct trust *t, const char *const *shown_to, const char *url)
+{
+    char own[256], there[256];
+
+    if (!t || !t->client_cert || !url_is_https(url) || !url_authority(url, there, sizeof(there)))
+        return false;
+    for (; shown_to && *shown_to; shown_to++) {
+        const char *const pattern[] = {*shown_to, NULL};
+        if (!strstr(*shown_to, "://") && reach_is_named(url, pattern))
+            return true;
+        if (url_is_https(*shown_to) && url_authority(*shown_to, own, sizeof(own)) && strcmp(own, there) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* libcurl uses a kept connection again only for a transfer of the same certificate: what one shows is not shown for
+ * another. */
+void trust_show(void *easy, const struct trust *t, bool show)
+{
+    CURL *h = easy;
+
+    curl_easy_setopt(h, CURLOPT_SSLCERT, show ? t->client_cert : NULL);
+    curl_easy_setopt(h, CURLOPT_SSLKEY, show ? t->client_key ? t->client_key : t->client_cert : NULL);
 }

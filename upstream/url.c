@@ -1,6 +1,7 @@
 #include "upstream/url.h"
 
 #include <ctype.h>
+#include <curl/curl.h>
 #include <string.h>
 #include <strings.h>
 
@@ -124,4 +125,18 @@ bool url_authority(const char *url, char *out, size_t room)
         out[i] = (char)tolower((unsigned char)host[i]);
     out[len] = '\0';
     return true;
+}
+
+char *url_resolve(const char *url, const char *reference)
+{
+    CURLU *u = curl_url();
+    char *whole = NULL, *copy = NULL;
+
+    if (u && !curl_url_set(u, CURLUPART_URL, url, 0) &&
+        !curl_url_set(u, CURLUPART_URL, reference, CURLU_URLENCODE | CURLU_NON_SUPPORT_SCHEME) &&
+        !curl_url_get(u, CURLUPART_URL, &whole, 0))
+        copy = xstrdup(whole);
+    curl_free(whole);
+    curl_url_cleanup(u);
+    return copy;
 }

@@ -19,6 +19,8 @@ bool url_is_https(const char *url);
 const char *url_split_v2(const char *url, size_t *base_len);
 /* The host alone, without brackets and port. False if there is none, or no room for it. */
 bool url_host(const char *url, char *out, size_t room);
+/* Where a reference (of a Location header, say) leads to from there (RFC 3986 §5). The caller frees; NULL: nowhere. */
+char *url_resolve(const char *url, const char *reference);
 /* The host, in small letters, with brackets if it has them, and its port, unless that is the scheme's own: as a
  * registry is named. False if there is none, or no room for it. */
 bool url_authority(const char *url, char *out, size_t room);

@@ -28,6 +28,7 @@ is "$(code "$E/v2/public/manifests/1")" 200 "a public image without any"
 is "$(code "$E/v2/team/secret/manifests/1")" 401 "a private one without any"
 is "$(code -H "Authorization: Bearer $token" "$E/v2/team/secret/manifests/1")" 401 "a private one with nobody's token"
 is "$(code -H "Authorization: Bearer entrepot.0123456789" "$E/v2/team/secret/manifests/1")" 401 "with a token that is made up"
+grep -qi '^www-authenticate: Bearer .*,error="invalid_token"' "$W/head" || fail "it is not said to have ended: $(cat "$W/head")"
 is "$(code -u "alice:wrong" "$E/v2/team/secret/manifests/1")" 401 "with a wrong password"
 is "$(code -u "alice:$alice" "$E/v2/team/secret/manifests/1")" 200 "alice"
 token=$(curl -s -u "alice:$alice" "$E/token?service=entrepot&scope=repository:team/secret:pull" | jq -r .token)

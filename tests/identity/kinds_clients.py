@@ -171,11 +171,15 @@ def cell_itself(kind, how, situation):
         check(good and "reset" not in b.ends, f"{where}: {tell(m, b, good)} {b and b.ends}")
         return f"{tell(m, b, good)}, cached"
     # A wrong login, another tenant: what alice has brought here is not theirs.
-    check(m.status in (401, 403) and not m.body.startswith(b'{"schemaVersion'), f"{where}: {m.status}")
+    # By their own tokens clients know what a 403 means; who is known by a login alone is asked for another one.
+    refused = (401, 403) if client.engine else (401,)
+    check(m.status in refused and not m.body.startswith(b'{"schemaVersion'), f"{where}: {m.status}")
     alice = Client(kind, "engine", LOGINS["right"]).ask(repository, "manifests/1")
     layer = json.loads(alice.body)["layers"][0]["digest"]
     b = client.ask(repository, f"blobs/{layer}")
-    check(b.status in (401, 403) and len(b.body) < 4096, f"{where}: its layer: {b.status}")
+    check(b.status in refused and len(b.body) < 4096, f"{where}: its layer: {b.status}")
+    for a in (m, b):
+        check(client.engine or a.headers.get("WWW-Authenticate"), f"{where}: {a.status} without a challenge")
     return f"{tell(m, None, False)}, nothing"
 
 

@@ -178,6 +178,7 @@ gets "a private image" 401 -u "canary-alice:$pw" "$E/v2/nexus.test/team/secret/m
 says "the login does not say which one it is for"
 gets "a public one" 200 -H "Authorization: Bearer $(session "canary-alice:$pw")" "$E/v2/evil.test/team/app/manifests/1"
 gets "what is no name and password" 401 -H "Authorization: Bearer x" "$E/token"
+gets "a token that would be renewed without the password" 401 -H "Authorization: Bearer $(session "canary-alice@nexus.test:$pw")" "$E/token"
 
 say "TLS: not one byte without it, whatever the challenge says"
 gets "over TLS" 200 -u "canary-alice@tls.test:$pw" "$E/v2/tls.test/team/basic/manifests/1"

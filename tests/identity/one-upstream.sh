@@ -91,6 +91,23 @@ is "$(jq -c .repositories "$W/got")" '["org/app","single"]' "what is here of tha
 get "$PORT/v2/_catalog"
 jq -e '.repositories | contains(["docker.io/org/app", "ghcr.io/org/app"])' "$W/got" >/dev/null || fail "$(cat "$W/got")"
 
+say "a web page whose own name leads here sees nothing of what is here"
+for page in metrics v2/_catalog; do
+    for at in "$PORT" "$one"; do
+        get "$at/$page" -H "Host: evil.example:$at"
+        is "$code $(jq -r '.errors[0].code' "$W/got")" "403 DENIED" "$page"
+        grep -q "add the name to clients.hosts" "$W/got" || fail "it does not say why: $(cat "$W/got")"
+        for host in localhost ghcr.io; do
+            get "$at/$page" -H "Host: $host:$at"
+            is "$code" 200 "$page at $host"
+        done
+    done
+done
+for page in healthz readyz v2/ v2/org/app/manifests/1; do
+    get "$one/$page" -H "Host: evil.example"
+    is "$code" 200 "$page"
+done
+
 say "whether to log in is asked of that registry alone"
 get "$one/v2/"
 is "$code" 200 "nobody has to log in for ghcr.io"

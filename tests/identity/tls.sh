@@ -1,6 +1,7 @@
 #!/bin/bash
 # A company's registry has a certificate of the company's own, asks clients for theirs (mutual TLS), and sends blobs to a public CDN:
-# `ca` is beside the system's authorities, or in place of them; a certificate that is replaced is used without a restart.
+# `ca` is beside the system's authorities, or in place of them; a certificate that is replaced is used without a restart. What clients
+# show is for the registry alone.
 . "$(dirname "$0")/../lib.sh"
 
 authority() { # NAME
@@ -38,7 +39,9 @@ cat >"$W/config.yaml" <<-YAML
 	  - {name: both.test, endpoints: ["https://127.0.0.1:$registry"], ca: $W/company.ca, client_cert: $W/client.crt, client_key: $W/client.key}
 	  - {name: only.test, endpoints: ["https://127.0.0.1:$registry"], ca: $W/company.ca, ca_only: true, client_cert: $W/node-1.pem}
 	  - {name: nobody.test, endpoints: ["https://127.0.0.1:$registry"], ca: $W/company.ca}
-	  - {name: stranger.test, endpoints: ["https://127.0.0.1:$registry"], client_cert: $W/node-1.pem}
+	  - {name: mirrored.test, endpoints: ["https://127.0.0.1:$cdn", "https://127.0.0.1:$registry"], ca: $W/company.ca, client_cert: $W/node-1.pem}
+  - {name: trusting.test, endpoints: ["https://127.0.0.1:$registry"], ca: $W/company.ca, client_cert: $W/node-1.pem, trusted_hosts: [127.0.0.1]}
+  - {name: stranger.test, endpoints: ["https://127.0.0.1:$registry"], client_cert: $W/node-1.pem}
 YAML
 say "the files are checked, and shown"
 "$ENTREPOT" config check --config "$W/config.yaml" >"$W/check.out" 2>&1 || fail "$(cat "$W/check.out")"
@@ -61,7 +64,20 @@ blob() { # REGISTRY REPOSITORY
 say "a private authority for the registry, a public one for where it sends to"
 blob both.test a
 is "$code" 200 "$(head -c 300 "$W/got")"
-grep -q '^registry node-1$' "$W/came" || fail "no certificate was shown: $(cat "$W/came")"
+grep -q '^registry node-1 ' "$W/came" || fail "no certificate was shown: $(cat "$W/came")"
+say "the client's certificate is not for the CDN, a mirror, a token service somewhere else, or several of these"
+blob both.test twice
+is "$code" 200 "$(head -c 300 "$W/got")"
+blob both.test tok/a
+is "$code" 200 "$(head -c 300 "$W/got")"
+blob mirrored.test m
+is "$code" 200 "$(head -c 300 "$W/got")"
+for path in /a /twice /token /tok/a /v2/m/manifests/1; do grep -q "^cdn - $path" "$W/came" || fail "the CDN was not asked for $path: $(cat "$W/came")"; done
+if grep '^cdn node' "$W/came"; then fail "the certificate was shown to another"; fi
+say "... unless the configuration says so"
+blob trusting.test tok/b
+is "$code" 200 "$(head -c 300 "$W/got")"
+for path in /token /tok/b; do grep -q "^cdn node-1 $path" "$W/came" || fail "it was not shown: $(cat "$W/came")"; done
 say "ca_only: the public one is not taken"
 blob only.test b
 is "$code" 502 "$(head -c 300 "$W/got")"
@@ -77,7 +93,7 @@ cp "$W/node-2.key" "$W/client.key"
 get a/blobs/sha256:$(printf %064d 1) both.test # this one's answer ends the connection that was kept
 get e/manifests/1 both.test
 is "$code" 200 "$(head -c 300 "$W/got")"
-tail -n 1 "$W/came" | grep -q '^registry node-2$' || fail "the old one was shown: $(tail -n 3 "$W/came")"
+tail -n 1 "$W/came" | grep -q '^registry node-2 ' || fail "the old one was shown: $(tail -n 3 "$W/came")"
 say "and so is an authority"
 authority company2
 certificate company2 registry2

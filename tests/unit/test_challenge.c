@@ -3,6 +3,8 @@
 #include "base/buf.h"
 #include "upstream/challenge.h"
 
+#include <string.h>
+
 static void challenges(void **state UNUSED)
 {
     static const struct {
@@ -47,9 +49,69 @@ static void challenges(void **state UNUSED)
     }
 }
 
+/* What there is no room for is known to have been there: another challenge beside it is no way in. */
+static void too_long(void **state UNUSED)
+{
+    static const struct {
+        const char *before;
+        int len;
+        const char *after;
+        bool too_long;
+    } cases[] = {
+        {"Bearer realm=\"https://a/", 1013, "\"", false},
+        {"Bearer realm=\"https://a/", 1014, "\"", true},
+        {"Bearer realm=\"https://a/\",scope=\"", 1023, "\"", false},
+        {"Bearer realm=\"https://a/\",scope=\"", 1024, "\"", true},
+        {"Bearer realm=\"https://a/\",service=\"", 255, "\"", false},
+        {"Bearer realm=\"https://a/\",service=\"", 256, "\"", true},
+        {"Bearer realm=\"https://a/", 1014, "\", Basic realm=\"b\"", true},
+        {"Basic realm=\"b\", Bearer realm=\"https://a/", 1014, "\"", true},
+        {"Bearer realm=\"https://a/", 1014, "\", Bearer realm=\"https://b/\"", true},
+        /* what is not looked at may be as long as it likes */
+        {"Bearer error_description=\"", 1500, "\",realm=\"https://a/\"", false},
+        {"Basic realm=\"", 1500, "\", Bearer realm=\"https://a/\"", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char middle[1501];
+        memset(middle, 'x', sizeof(middle));
+        middle[cases[i].len] = '\0';
+        _cleanup_free_ char *text = xasprintf("%s%s%s", cases[i].before, middle, cases[i].after);
+        struct challenge c;
+        challenge_parse(&c, text);
+        if (c.too_long != cases[i].too_long || (!c.too_long && c.scheme != CHALLENGE_BEARER))
+            fail_msg("%s%d%s: %d, %d", cases[i].before, cases[i].len, cases[i].after, c.too_long, c.scheme);
+    }
+}
+
+/* A token that was refused is said to be none: in a Bearer challenge, once. */
+static void refused_token(void **state UNUSED)
+{
+    static const char *const cases[][2] = {
+        {"Bearer realm=\"https://a/\",service=\"s\"",
+         "Bearer realm=\"https://a/\",service=\"s\",error=\"invalid_token\""},
+        {"Bearer realm=\"https://a/\",error=\"insufficient_scope\"", NULL},
+        {"Bearer realm=\"https://a/\", Basic realm=\"b\"", NULL},
+        {"Bearer realm=https://a/", NULL},
+        {"Basic realm=\"b\"", NULL},
+        {"", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[CHALLENGE_MAX];
+        snprintf(text, sizeof(text), "%s", cases[i][0]);
+        challenge_add_invalid_token(text, sizeof(text));
+        assert_string_equal(text, cases[i][1] ? cases[i][1] : cases[i][0]);
+        snprintf(text, sizeof(text), "%s", cases[i][0]);
+        challenge_add_invalid_token(text, strlen(text) + 22); /* one byte less than there has to be */
+        assert_string_equal(text, cases[i][0]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(challenges)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(challenges), cmocka_unit_test(too_long),
+                                       cmocka_unit_test(refused_token)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

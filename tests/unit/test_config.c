@@ -46,6 +46,7 @@ static void errors(void **state UNUSED)
         {"offline: false\nclients: {login_for: not.configured}\n", "line 2",
          "clients.login_for: \"not.configured\" is neither"},
         {"upstreams_any: true\nclients: {login_for: not.configured}\n", "line 2", "is neither"},
+        {"clients: {hosts: ['node:80']}\n", "line 1", "clients.hosts: \"node:80\" is neither"},
         {"clients: {login_for: '*.pkg.dev'}\n", "line 1", "is not a registry's host"},
         {"upstreams:\n  - name: a.io\n    credentials: {username: u}\n", "line 3", "upstreams.credentials"},
         {"upstreams:\n  - name: a.io\n    credentials: {username: u, password_file: /nowhere}\n", "line 3",

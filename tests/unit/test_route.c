@@ -4,6 +4,7 @@
 #include "proxy/client.h"
 #include "proxy/http_private.h"
 #include "proxy/login.h"
+#include "proxy/pages.h"
 #include "proxy/route.h"
 
 #include "tests/unit/load_config.h"
@@ -171,7 +172,7 @@ static void which_login(void **state UNUSED)
     assert_non_null(cache);
     struct sites *sites = sites_new(&c, NULL, cache);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct login *login = login_new(cases[i].login_for);
+        struct login *login = login_new(cases[i].login_for, 60000);
         struct http_conn conn;
         struct route r;
         struct route_error e = {0};
@@ -233,12 +234,57 @@ static void registry_with_a_port(void **state UNUSED)
     config_free(&c);
 }
 
+/* By which names a loopback listener shows what this node has. */
+static void which_host(void **state UNUSED)
+{
+    static const struct {
+        const char *host;
+        bool ours;
+    } cases[] = {
+        {"", true}, /* no browser */
+        {"127.0.0.1:5000", true},
+        {"10.1.2.3", true},
+        {"[::1]:5000", true},
+        {"[::1]", true},
+        {"localhost", true},
+        {"localhost:5000", true},
+        {"docker.io", true},
+        {"own.test:8083", true},
+        {"node1.example.com:5000", true},
+        {"a.nodes.example.com", true},
+        {"evil.example", false},
+        {"evil.example:5000", false},
+        {"127.0.0.1.evil.example", false},
+        {"localhost.evil.example:5000", false},
+        {"evil.pkg.dev", false}, /* a pattern's hosts may be anybody's */
+        {"node1.example.com.evil.example", false},
+        {"localhost:80:80", false},
+        {"localhost:x", false},
+        {"[::1", true},
+        {"[::1]x", false},
+        {"[evil.example]", false},
+        {"2130706433", false},
+        {":5000", false},
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load("clients: {hosts: [node1.example.com, '*.nodes.example.com']}\n"
+                     "upstreams: [{name: 'own.test:8083'}]\n",
+                     &c, &err));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (pages_is_our_host(&c, cases[i].host) != cases[i].ours)
+            fail_msg("\"%s\"", cases[i].host);
+    config_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(which_registry),
         cmocka_unit_test(which_login),
         cmocka_unit_test(registry_with_a_port),
+        cmocka_unit_test(which_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
