@@ -392,7 +392,7 @@ static bool read_manifest(struct cache *c, const struct digest *d, int64_t size,
     return false;
 }
 
-struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+static struct body *load_manifest(struct cache *c, const struct digest *d, int64_t size, bool keep, struct err *err)
 {
     struct body *b = memory_get(c->memory, d);
     _cleanup_buf_ struct buf text = {0};
@@ -409,13 +409,19 @@ struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_
     }
     b = body_new(text.len);
     memcpy(b->data, text.data, text.len);
-    memory_put(c->memory, d, b);
+    if (keep)
+        memory_put(c->memory, d, b);
     return b;
+}
+
+struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+{
+    return load_manifest(c, d, size, false, err);
 }
 
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
 {
-    struct body *b = cache_peek_manifest(c, d, size, err);
+    struct body *b = load_manifest(c, d, size, true, err);
 
     if (b)
         use_touch(c->use, d);

@@ -25,7 +25,7 @@ static void read_tags(struct index_txn *t, void *arg)
 
     l->known = repo != 0 && (!is_private || l->is_private);
     if (l->known)
-        rows_each_tag(t, repo, add_tag, l);
+        rows_each_tag_of(t, repo, l->page.last ? l->page.last : "", add_tag, l);
 }
 
 /* Whether it has been answered. */
