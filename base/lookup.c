@@ -12,8 +12,8 @@ struct lookup_slot {
     uint32_t place; /* LOOKUP_NONE: empty */
 };
 
-/* A polynomial over the field of 2^61 - 1, at a point that nobody knows (Carter and Wegman): two keys of n words have the
- * same value at n of its points at most. */
+/* A polynomial over the field of 2^61 - 1, at a point that nobody knows (Carter and Wegman): two keys of n words have
+ * the same value at n of its points at most. */
 static const uint64_t PRIME = (1ull << 61) - 1;
 static uint64_t point;
 

@@ -1,8 +1,8 @@
 /* lookup.h - finds the entries of an array by their keys. A plain value that begins as {0}; the array, and what a key
  * is, are the owner's.
  *
- * The keys are others' to choose (digests in a manifest, names in an archive), so the hash is keyed by a number that the
- * process draws at its start: nobody can make all of them collide. One thread at a time.
+ * The keys are others' to choose (digests in a manifest, names in an archive), so the hash is keyed by a number that
+ * the process draws at its start: nobody can make all of them collide. One thread at a time.
  */
 #ifndef ENTREPOT_BASE_LOOKUP_H
 #define ENTREPOT_BASE_LOOKUP_H

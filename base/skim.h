@@ -15,8 +15,8 @@ struct span {
     size_t len;
 };
 
-/* The values of the members with these names, whatever the case, of several the last one, as document_get() does. False:
- * it is no object, or not plain. */
+/* The values of the members with these names, whatever the case; of several the last one, as document_get() does.
+ * False: it is no object, or not plain. */
 bool skim_members(const struct span *object, const char *const *names, size_t count, struct span *values);
 /* Copies a value that is a string of printable ASCII without escapes, and has room. False: it is something else. */
 bool skim_text(const struct span *value, char *out, size_t room);

@@ -83,8 +83,8 @@ bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struc
 bool rows_repo_is_private(struct index_txn *t, uint64_t repo);
 bool rows_set_repo_private(struct index_txn *t, uint64_t repo, bool is_private, struct err *err);
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1]);
-/* Visits repositories in the order of their names, beginning with this name or what follows it; returning false ends the
- * visit. Some have no images any more. */
+/* Visits repositories in the order of their names, beginning with this name or what follows it; returning false ends
+ * the visit. Some have no images any more. */
 void rows_each_repo_from(struct index_txn *t, const char *name,
                          bool (*fn)(void *arg, const char *name, uint64_t repo, bool is_private), void *arg);
 

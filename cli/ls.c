@@ -52,8 +52,8 @@ static void print(const json_t *images)
     cli_table_print(&table);
 }
 
-/* What to ask for: a digest narrows it down to the images that have it, whatever they are listed as. Where there is one,
- * a tag beside it says nothing more, as for inspect and export. */
+/* What to ask for: a digest narrows it down to the images that have it, whatever they are listed as. Where there is
+ * one, a tag beside it says nothing more, as for inspect and export. */
 static char *page_of(const char *name, const struct ref *want)
 {
     char repository[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];

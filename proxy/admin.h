@@ -57,8 +57,8 @@ enum { ADMIN_IMAGES_MAX = 4096 };
 /* The references of a list, for the caller to free; NULL: it has been said what is wrong. */
 struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count);
 
-/* The value of a parameter of the query, unescaped, "" if it is not there. False: there is no room for it, which has been
- * said. */
+/* The value of a parameter of the query, unescaped, "" if it is not there. False: there is no room for it, and the
+ * answer says so. */
 bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room);
 /* "%2F" and friends: a client may encode the reference as one path segment. */
 void admin_unescape(char *text);

@@ -53,8 +53,8 @@ static void look_into(struct cache *c, struct image_tree *tree, struct image_lea
     l->whole = depth < CLIMB_MAX && is_whole(c, tree, &m, depth + 1);
 }
 
-/* Of an image the config and every layer; of an index one of its images, and none that has its manifest here and not the
- * rest. */
+/* Of an image the config and every layer; of an index one of its images, and none that has its manifest here and not
+ * the rest. */
 static bool is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth)
 {
     int named = 0, here = 0;
@@ -117,8 +117,8 @@ static void see_index(struct cache *c, struct image_tree *tree, const struct man
     }
 }
 
-/* An image that is as nearly all are: the index knows what it consists of, and three texts are all that is wanted of its
- * files. False: it takes more to tell. */
+/* An image that is as nearly all are: the index knows what it consists of, and a few texts are all that is wanted of
+ * its files. False: it takes more to tell. */
 static bool see_quickly(struct cache *c, struct image *i, const struct body *body, struct seen *s)
 {
     _cleanup_buf_ struct buf text = {0};

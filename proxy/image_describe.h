@@ -1,5 +1,5 @@
-/* image_describe.h - images as `ls` and `inspect` show them: what the manifests themselves say. Blocks (files are read):
- * io workers. */
+/* image_describe.h - images as `ls` and `inspect` show them: what the manifests themselves say. Blocks (files are
+ * read): io workers. */
 #ifndef ENTREPOT_PROXY_IMAGE_DESCRIBE_H
 #define ENTREPOT_PROXY_IMAGE_DESCRIBE_H
 

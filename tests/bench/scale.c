@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OWN_MAX = 9, SHARED = 3, BASES = 50, BATCH = 200, LAYER = 1 << 20 };
+enum { OWN_MAX = 9, SHARED = 3, BASES = 50, BATCH = 1000, LAYER = 1 << 20 };
 
 #define TYPE_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define TYPE_CONFIG   "application/vnd.oci.image.config.v1+json"
