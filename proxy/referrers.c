@@ -198,16 +198,13 @@ static bool is_down(const struct visitor *v, const struct err *err)
     return err_is_passing(err) || (err->status == 0 && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void referrers_fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
-    struct http_request *req = v->req;
+    struct http_request *req = listing_fetched(v);
 
-    if (!req) {
-        visitor_free(v);
+    if (!req)
         return;
-    }
-    http_on_gone(req, NULL, NULL);
     if (res->err.code == ERR_OK && res->how == HOW_STALE) {
         reply_last_list(v, res);
     } else if (res->err.code == ERR_OK) {
@@ -229,7 +226,7 @@ static void serve(struct visitor *v)
 {
     _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
-    listing_fetch(v, path, fetched);
+    listing_fetch(v, path, referrers_fetched);
 }
 
 void handle_referrers(struct worker *w, struct http_request *req, const struct route *r)

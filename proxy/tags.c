@@ -50,16 +50,13 @@ static bool tags_from_cache(struct visitor *v)
     return l.known;
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void tags_fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
-    struct http_request *req = v->req;
+    struct http_request *req = listing_fetched(v);
 
-    if (!req) {
-        visitor_free(v);
+    if (!req)
         return;
-    }
-    http_on_gone(req, NULL, NULL);
     if (res->err.code == ERR_OK) {
         reply_status(req, res);
         if (res->next)
@@ -78,7 +75,7 @@ static void fetched(void *arg, struct fetch_result *res)
 
 static void serve(struct visitor *v)
 {
-    listing_fetch(v, "tags/list", fetched);
+    listing_fetch(v, "tags/list", tags_fetched);
 }
 
 void handle_tags(struct worker *w, struct http_request *req, const struct route *r)
