@@ -1,34 +1,13 @@
 /* Lists of images, page by page, while the index changes. */
-#include "tests/unit/unit.h"
+#include "tests/unit/unit_index.h"
 
 #include "proxy/image_page.h"
 
 enum { REPOS = 7, TAGS = 50, EMPTY = 9000 };
 
-struct fixture {
-    char *dir;
-    struct index *index;
-};
-
 static int setup(void **state)
 {
-    struct fixture *f = xcalloc(1, sizeof(*f));
-    struct err err;
-
-    f->dir = make_folder();
-    f->index = index_open(f->dir, 1 << 16, &err); /* tiny: it grows, for which no reader may be in the way */
-    *state = f;
-    return f->index ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    index_close(f->index);
-    remove_tree(f->dir);
-    free(f);
-    return 0;
+    return index_setup(state, 1 << 16); /* tiny: it grows, for which no reader may be in the way */
 }
 
 static struct digest named(int n)
@@ -228,10 +207,10 @@ static void test_empty(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_all, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_some, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(test_some, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(test_changes, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(test_empty, setup, index_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
