@@ -1,47 +1,150 @@
 #include "base/lookup.h"
 
-#include <search.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/random.h>
 
-struct lookup_entry {
-    int64_t place;
-    const void *key;
-    size_t len;
-    uint8_t copy[];
+enum { ROOM_FIRST = 64, WORD = 7 /* bytes; with the 1 that marks its end it is below the prime */ };
+
+/* Open addressing. The hash is kept, so that growing asks nobody. */
+struct lookup_slot {
+    uint64_t hash;
+    uint32_t place; /* LOOKUP_NONE: empty */
 };
 
-static int compare(const void *a, const void *b)
-{
-    const struct lookup_entry *x = a, *y = b;
-    int order = memcmp(x->key, y->key, MIN(x->len, y->len));
+/* A polynomial over the field of 2^61 - 1, at a point that nobody knows (Carter and Wegman): two keys of n words have
+ * the same value at n of its points at most. */
+static const uint64_t PRIME = (1ull << 61) - 1;
+static uint64_t point;
 
-    return order ? order : (x->len > y->len) - (x->len < y->len);
+static void draw_point(void)
+{
+    if (getrandom(&point, sizeof(point), 0) != sizeof(point))
+        point = (uintptr_t)&point; /* where the loader has put us */
+    point = point % (PRIME - 1) + 1;
 }
 
-bool lookup_add(struct lookup *l, const void *key, size_t len, int64_t place)
+static uint64_t times(uint64_t a, uint64_t b)
 {
-    struct lookup_entry *e = xmalloc(sizeof(*e) + len);
+    unsigned __int128 n = (unsigned __int128)a * b;
+    uint64_t sum = (uint64_t)(n & PRIME) + (uint64_t)(n >> 61);
 
-    memcpy(e->copy, key, len);
-    *e = (struct lookup_entry){place, e->copy, len};
-    struct lookup_entry **there = tsearch(e, &l->root, compare);
-    if (!there)
-        abort(); /* no memory: as xmalloc() */
-    if (*there == e)
-        return true;
-    free(e);
-    return false;
+    return sum >= PRIME ? sum - PRIME : sum;
 }
 
-int64_t lookup_find(const struct lookup *l, const void *key, size_t len)
+uint64_t lookup_hash(const void *key, size_t len)
 {
-    struct lookup_entry want = {0, key, len}, **there = tfind(&want, &l->root, compare);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const uint8_t *p = key;
+    uint64_t h = 1;
 
-    return there ? (*there)->place : LOOKUP_NONE;
+    pthread_once(&once, draw_point);
+    for (size_t at = 0; at < len; at += WORD) {
+        size_t n = MIN(len - at, (size_t)WORD);
+        uint64_t word = 1ull << (8 * n);
+        for (size_t i = 0; i < n; i++)
+            word += (uint64_t)p[at + i] << (8 * i);
+        h = times(h, point) + word;
+        h = h >= PRIME ? h - PRIME : h;
+    }
+    return times(h, point);
+}
+
+static size_t slot_of(const struct lookup *l, uint64_t hash)
+{
+    return (size_t)(hash ^ hash >> 32) & (l->room - 1);
+}
+
+uint32_t lookup_find(const struct lookup *l, uint64_t hash, bool (*is)(const void *arg, uint32_t place),
+                     const void *arg)
+{
+    if (l->count == 0)
+        return LOOKUP_NONE;
+    for (size_t i = slot_of(l, hash);; i = (i + 1) & (l->room - 1)) {
+        const struct lookup_slot *s = &l->slots[i];
+        if (s->place == LOOKUP_NONE || (s->hash == hash && is(arg, s->place)))
+            return s->place;
+    }
+}
+
+static void put(struct lookup *l, const struct lookup_slot *slot)
+{
+    size_t i = slot_of(l, slot->hash);
+
+    while (l->slots[i].place != LOOKUP_NONE)
+        i = (i + 1) & (l->room - 1);
+    l->slots[i] = *slot;
+}
+
+static void grow(struct lookup *l)
+{
+    const struct lookup old = *l;
+
+    l->room = old.room ? 2 * old.room : ROOM_FIRST;
+    l->slots = xmalloc(l->room * sizeof(*l->slots));
+    memset(l->slots, 0xff, l->room * sizeof(*l->slots)); /* LOOKUP_NONE */
+    for (size_t i = 0; i < old.room; i++)
+        if (old.slots[i].place != LOOKUP_NONE)
+            put(l, &old.slots[i]);
+    free(old.slots);
+}
+
+void lookup_add(struct lookup *l, uint64_t hash, uint32_t place)
+{
+    if (2 * l->count >= l->room)
+        grow(l);
+    l->count++;
+    put(l, &(struct lookup_slot){hash, place});
 }
 
 void lookup_free(struct lookup *l)
 {
-    tdestroy(l->root, free);
-    l->root = NULL;
+    free(l->slots);
+    *l = (struct lookup){0};
+}
+
+/* ---- texts ---- */
+
+struct text_key {
+    const struct text_set *set;
+    const char *text;
+};
+
+static bool is_text(const void *arg, uint32_t place)
+{
+    const struct text_key *k = arg;
+
+    return strcmp(k->set->list[place], k->text) == 0;
+}
+
+static bool find_text(const struct text_set *s, const char *text, uint64_t hash)
+{
+    return lookup_find(&s->lookup, hash, is_text, &(struct text_key){s, text}) != LOOKUP_NONE;
+}
+
+bool text_set_has(const struct text_set *s, const char *text)
+{
+    return find_text(s, text, lookup_hash(text, strlen(text)));
+}
+
+bool text_set_add(struct text_set *s, const char *text)
+{
+    uint64_t hash = lookup_hash(text, strlen(text));
+
+    if (find_text(s, text, hash))
+        return false;
+    if (s->count == s->room) {
+        s->room = s->room ? 2 * s->room : 32;
+        s->list = xrealloc(s->list, s->room * sizeof(*s->list));
+    }
+    lookup_add(&s->lookup, hash, (uint32_t)s->count);
+    s->list[s->count++] = text;
+    return true;
+}
+
+void text_set_free(struct text_set *s)
+{
+    lookup_free(&s->lookup);
+    free(s->list);
+    *s = (struct text_set){0};
 }

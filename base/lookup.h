@@ -1,26 +1,48 @@
-/* lookup.h - where in an array something is, by its name or digest.
+/* lookup.h - finds the entries of an array by their keys. A plain value that begins as {0}; the array, and what a key
+ * is, are the owner's.
  *
- * Keys come from others (names in archives): the time does not depend on which they are (a balanced tree, tsearch(3)),
- * as that of a hash table would. The first place that a key is given is kept. One thread at a time.
+ * The keys are others' to choose (digests in a manifest, names in an archive), so the hash is keyed by a number that
+ * the process draws at its start: nobody can make all of them collide. One thread at a time.
  */
 #ifndef ENTREPOT_BASE_LOOKUP_H
 #define ENTREPOT_BASE_LOOKUP_H
 
-#include "base/mem.h"
-
-#include <stdbool.h>
-#include <stdint.h>
-
-enum { LOOKUP_NONE = -1 };
+#include "base/digest.h"
 
 struct lookup {
-    void *root;
+    struct lookup_slot *slots;
+    size_t count, room;
 };
 
-/* False: the key has a place already, and keeps it. The key is copied. */
-bool lookup_add(struct lookup *l, const void *key, size_t len, int64_t place);
-/* LOOKUP_NONE: it has none. */
-int64_t lookup_find(const struct lookup *l, const void *key, size_t len);
+enum { LOOKUP_NONE = UINT32_MAX };
+
+uint64_t lookup_hash(const void *key, size_t len);
+static inline uint64_t lookup_hash_digest(const struct digest *d)
+{
+    return lookup_hash(digest_key(d), digest_key_len(d));
+}
+
+/* The place in the array of the entry with this hash that `is` the one; LOOKUP_NONE: there is none. */
+uint32_t lookup_find(const struct lookup *l, uint64_t hash, bool (*is)(const void *arg, uint32_t place),
+                     const void *arg);
+/* The entry at `place` has this hash. It is not in there yet. */
+void lookup_add(struct lookup *l, uint64_t hash, uint32_t place);
 void lookup_free(struct lookup *l);
+
+#define _cleanup_lookup_ _cleanup_(lookup_free)
+
+/* Texts, each once: the first that is added stays. Borrowed. */
+struct text_set {
+    struct lookup lookup;
+    const char **list;
+    size_t count, room;
+};
+
+/* False: it is in there. */
+bool text_set_add(struct text_set *s, const char *text);
+bool text_set_has(const struct text_set *s, const char *text);
+void text_set_free(struct text_set *s);
+
+#define _cleanup_text_set_ _cleanup_(text_set_free)
 
 #endif

@@ -392,7 +392,7 @@ static bool read_manifest(struct cache *c, const struct digest *d, int64_t size,
     return false;
 }
 
-struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+struct body *cache_load_manifest(struct cache *c, const struct digest *d, int64_t size, bool keep, struct err *err)
 {
     struct body *b = memory_get(c->memory, d);
     _cleanup_buf_ struct buf text = {0};
@@ -400,22 +400,22 @@ struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_
 
     if (b)
         return b;
-    if (!read_manifest(c, d, size, &text, &why)) {
-        if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
-            lost(c, d, &why);
-        if (err)
-            *err = why;
-        return NULL;
+    if (read_manifest(c, d, size, &text, &why)) {
+        b = body_new(text.len);
+        memcpy(b->data, text.data, text.len);
+    } else if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND) {
+        lost(c, d, &why);
     }
-    b = body_new(text.len);
-    memcpy(b->data, text.data, text.len);
-    memory_put(c->memory, d, b);
+    if (!b && err)
+        *err = why;
+    if (b && keep)
+        memory_put(c->memory, d, b);
     return b;
 }
 
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
 {
-    struct body *b = cache_peek_manifest(c, d, size, err);
+    struct body *b = cache_load_manifest(c, d, size, true, err);
 
     if (b)
         use_touch(c->use, d);

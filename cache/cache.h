@@ -96,8 +96,12 @@ enum cache_file cache_look(struct cache *c, const struct digest *d);
 /* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND,
  * ERR_CORRUPT or ERR_IO if the file is not what the index says; the entry is dropped then. */
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
-/* The same for somebody who only looks: it does not count as a use. */
-struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
+struct body *cache_load_manifest(struct cache *c, const struct digest *d, int64_t size, bool keep, struct err *err);
+/* The same for somebody who only looks, perhaps at all there are: it does not count as a use, and is not kept. */
+static inline struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
+{
+    return cache_load_manifest(c, d, size, false, err);
+}
 /* Opens a stored blob and leases it. The caller closes, then calls use_release(). -1 with ERR_NOT_FOUND if it is not
  * here (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
 int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);

@@ -13,6 +13,7 @@ void export_list_free(struct export_list *l)
         free(l->members[i].text);
     }
     free(l->members);
+    text_set_free(&l->names);
     free(l->notes);
     memset(l, 0, sizeof(*l));
 }
@@ -21,9 +22,8 @@ void export_list_free(struct export_list *l)
 
 static struct export_member *add_member(struct export_list *l, const char *name)
 {
-    for (size_t i = 0; i < l->count; i++)
-        if (strcmp(l->members[i].name, name) == 0)
-            return NULL;
+    if (text_set_has(&l->names, name))
+        return NULL;
     if (l->count == l->room) {
         l->room = l->room ? 2 * l->room : 64;
         l->members = xrealloc(l->members, l->room * sizeof(*l->members));
@@ -31,6 +31,7 @@ static struct export_member *add_member(struct export_list *l, const char *name)
     struct export_member *m = &l->members[l->count++];
     memset(m, 0, sizeof(*m));
     m->name = xstrdup(name);
+    text_set_add(&l->names, m->name);
     return m;
 }
 

@@ -18,6 +18,7 @@
 #ifndef ENTREPOT_CACHE_EXPORT_H
 #define ENTREPOT_CACHE_EXPORT_H
 
+#include "base/lookup.h"
 #include "base/platform.h"
 #include "cache/cache.h"
 
@@ -37,7 +38,8 @@ struct export_member {
 struct export_list {
     struct export_member *members;
     size_t count, room;
-    char *notes; /* what is left out, a line each; or NULL */
+    struct text_set names; /* of the members */
+    char *notes;           /* what is left out, a line each; or NULL */
 };
 
 enum export_signatures {

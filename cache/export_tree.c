@@ -64,6 +64,7 @@ struct index {
     bool every;          /* all that is here */
     struct export_tree *tree;
     int depth;
+    size_t at; /* the descriptors before are those of parts before */
 };
 
 /* The parts that were asked for. */
@@ -86,9 +87,8 @@ static bool choose(struct index *ix)
 static void add_leaf(struct index *ix, const struct part *part)
 {
     struct export_tree *t = ix->tree;
+    const json_t *list = document_get(ix->doc, "manifests");
     char text[DIGEST_TEXT_MAX];
-    json_t *d;
-    size_t i;
 
     if (t->count == t->room) {
         t->room = t->room ? 2 * t->room : 8;
@@ -101,9 +101,12 @@ static void add_leaf(struct index *ix, const struct part *part)
     memcpy(leaf->platform, part->platform, sizeof(leaf->platform));
     t->images += !part->attestation;
     digest_format(&part->digest, text);
-    json_array_foreach(document_get(ix->doc, "manifests"), i, d)
-        if (!leaf->descriptor && document_text(d, "digest") && strcmp(document_text(d, "digest"), text) == 0)
+    while (!leaf->descriptor && ix->at < json_array_size(list)) {
+        json_t *d = json_array_get(list, ix->at++);
+        const char *digest = document_text(d, "digest");
+        if (digest && strcmp(digest, text) == 0)
             leaf->descriptor = json_incref(d);
+    }
 }
 
 static bool add_manifest(struct export_plan *p, const struct digest *d, const char *platform, bool every,

@@ -1,7 +1,7 @@
 #include "cache/importing.h"
 
 #include "base/clock.h"
-#include "base/lookup.h"
+#include "base/places.h"
 #include "cache/rows.h"
 
 #include <pthread.h>
@@ -14,7 +14,7 @@ struct importing {
     int64_t last_ms;     /* monotonic; when one was under way last */
     struct digest *held; /* each once, however often it was asked for */
     size_t count, room;
-    struct lookup known; /* of `held` */
+    struct places known; /* of `held` */
 };
 
 struct importing *importing_new(struct use *use)
@@ -32,7 +32,7 @@ static void release(struct importing *all)
         use_release(all->use, &all->held[i]);
     free(all->held);
     all->held = NULL;
-    lookup_free(&all->known);
+    places_free(&all->known);
     all->count = all->room = 0;
 }
 
@@ -66,7 +66,7 @@ void importing_end(struct importing *all)
 void importing_hold(struct importing *all, const struct digest *d)
 {
     pthread_mutex_lock(&all->lock);
-    if (!lookup_add(&all->known, digest_key(d), digest_key_len(d), 0)) {
+    if (!places_add(&all->known, digest_key(d), digest_key_len(d), 0)) {
         pthread_mutex_unlock(&all->lock);
         return;
     }
@@ -84,11 +84,11 @@ static void settle(struct index_txn *t, void *arg)
     struct importing *all = arg;
     size_t kept = 0;
 
-    lookup_free(&all->known);
+    places_free(&all->known);
     for (size_t i = 0; i < all->count; i++)
         if (rows_references(t, &all->held[i]) > 0)
             use_release(all->use, &all->held[i]);
-        else if (lookup_add(&all->known, digest_key(&all->held[i]), digest_key_len(&all->held[i]), 0))
+        else if (places_add(&all->known, digest_key(&all->held[i]), digest_key_len(&all->held[i]), 0))
             all->held[kept++] = all->held[i];
     all->count = kept;
 }

@@ -2,6 +2,7 @@
 
 #include "base/document.h"
 #include "base/platform.h"
+#include "base/skim.h"
 
 #include <stdio.h>
 
@@ -46,14 +47,22 @@ static void copy_type(char out[MEDIA_TYPE_MAX + 1], const json_t *object)
     snprintf(out, MEDIA_TYPE_MAX + 1, "%s", text && fit ? text : "");
 }
 
+static void join_platform(char out[PLATFORM_MAX + 1], const char *os, const char *arch, const char *variant,
+                          const char *version)
+{
+    char full[4 * (PLATFORM_MAX + 1)];
+
+    if (!os || !arch)
+        return;
+    snprintf(full, sizeof(full), "%s/%s%s%s%s%s", os, arch, variant && *variant ? "/" : "", variant ? variant : "",
+             version && *version ? ":" : "", version ? version : "");
+    snprintf(out, PLATFORM_MAX + 1, "%.*s", (int)PLATFORM_MAX, full);
+}
+
 static void read_platform(char out[PLATFORM_MAX + 1], const json_t *platform)
 {
-    const char *os = document_text(platform, "os"), *arch = document_text(platform, "architecture");
-    const char *variant = document_text(platform, "variant"), *version = document_text(platform, "os.version");
-
-    if (os && arch)
-        snprintf(out, PLATFORM_MAX + 1, "%s/%s%s%s%s%s", os, arch, variant && *variant ? "/" : "",
-                 variant ? variant : "", version && *version ? ":" : "", version ? version : "");
+    join_platform(out, document_text(platform, "os"), document_text(platform, "architecture"),
+                  document_text(platform, "variant"), document_text(platform, "os.version"));
 }
 
 /* A descriptor (image-spec descriptor.md). Its digest is what counts; there is room for it in m->parts. */
@@ -230,4 +239,50 @@ void image_config_free(struct image_config *c)
     free(c->diff_ids);
     c->diff_ids = NULL;
     c->count = 0;
+}
+
+/* ---- of many images ---- */
+
+bool manifest_skim_config(const void *data, size_t len, struct digest *config)
+{
+    enum { VERSION, MANIFESTS, CONFIG, LAYERS, COUNT };
+    static const char *const names[] = {"schemaVersion", "manifests", "config", "layers"}, *const digest[] = {"digest"};
+    const struct span doc = {data, len};
+    struct span found[COUNT], value;
+    char text[DIGEST_TEXT_MAX];
+
+    return skim_members(&doc, names, COUNT, found) && !found[MANIFESTS].data && found[LAYERS].data &&
+           found[VERSION].len == 1 && found[VERSION].data[0] == '2' && found[CONFIG].data &&
+           skim_members(&found[CONFIG], digest, 1, &value) && skim_text(&value, text, sizeof(text)) &&
+           digest_parse(config, text, strlen(text));
+}
+
+static bool skim_platform(char out[PLATFORM_MAX + 1], const void *data, size_t len)
+{
+    enum { COUNT = 4 };
+    static const char *const names[] = {"os", "architecture", "variant", "os.version"};
+    const struct span doc = {data, len};
+    char texts[COUNT][PLATFORM_MAX + 1];
+    struct span found[COUNT];
+
+    if (!skim_members(&doc, names, COUNT, found))
+        return false;
+    for (size_t i = 0; i < COUNT; i++)
+        if (found[i].data && !skim_text(&found[i], texts[i], sizeof(texts[i])))
+            return false;
+    out[0] = '\0';
+    join_platform(out, found[0].data ? texts[0] : NULL, found[1].data ? texts[1] : NULL,
+                  found[2].data ? texts[2] : NULL, found[3].data ? texts[3] : NULL);
+    return true;
+}
+
+void image_config_platform(char out[PLATFORM_MAX + 1], const void *data, size_t len)
+{
+    struct image_config config;
+
+    if (skim_platform(out, data, len))
+        return;
+    bool ok = image_config_parse(&config, data, len, NULL);
+    snprintf(out, PLATFORM_MAX + 1, "%s", ok ? config.platform : "");
+    image_config_free(&config);
 }

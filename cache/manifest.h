@@ -88,4 +88,9 @@ struct image_config {
 bool image_config_parse(struct image_config *c, const void *data, size_t len, struct err *err);
 void image_config_free(struct image_config *c);
 
+/* For lists of many images, by skim.h: the digest of an image's config. False: it takes manifest_parse() to tell. */
+bool manifest_skim_config(const void *data, size_t len, struct digest *config);
+/* The platform alone; "" if it says none, or is none. */
+void image_config_platform(char out[PLATFORM_MAX + 1], const void *data, size_t len);
+
 #endif

@@ -2,6 +2,8 @@
 
 #include "cache/rows_codec.h"
 
+#include <stdio.h>
+
 /* ---- meta ---- */
 
 static int64_t meta_get(struct index_txn *t, const char *name)
@@ -144,6 +146,34 @@ bool rows_set_repo_private(struct index_txn *t, uint64_t id, bool is_private, st
     memcpy(value, v.data, sizeof(value));
     value[ID_LEN] = is_private ? REPO_PRIVATE : REPO_SHARED;
     return txn_put(t, TABLE_REPO, key, len, value, sizeof(value), err);
+}
+
+struct repo_visit {
+    bool (*fn)(void *arg, const char *name, uint64_t repo, bool is_private);
+    void *arg;
+};
+
+static bool visit_repo(void *arg, const struct slice *key, const struct slice *value)
+{
+    const char *p = key->data;
+    const uint8_t *v = value->data;
+    struct repo_visit *r = arg;
+    char name[REF_NAME_MAX + 1];
+
+    if (key->len < 1 || p[0] != 'n')
+        return false;
+    if (key->len > REF_NAME_MAX + 1 || value->len < ID_LEN)
+        return true;
+    snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
+    return r->fn(r->arg, name, get_be64(v), value->len == ID_LEN + 1 && v[ID_LEN] == REPO_PRIVATE);
+}
+
+void rows_each_repo_from(struct index_txn *t, const char *name,
+                         bool (*fn)(void *arg, const char *name, uint64_t repo, bool is_private), void *arg)
+{
+    char key[REF_NAME_MAX + 2];
+
+    txn_each(t, TABLE_REPO, key, repo_key(key, name), visit_repo, &(struct repo_visit){fn, arg});
 }
 
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1])

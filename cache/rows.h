@@ -83,6 +83,10 @@ bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struc
 bool rows_repo_is_private(struct index_txn *t, uint64_t repo);
 bool rows_set_repo_private(struct index_txn *t, uint64_t repo, bool is_private, struct err *err);
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1]);
+/* Visits repositories in the order of their names, beginning with this name or what follows it; returning false ends
+ * the visit. Some have no images any more. */
+void rows_each_repo_from(struct index_txn *t, const char *name,
+                         bool (*fn)(void *arg, const char *name, uint64_t repo, bool is_private), void *arg);
 
 bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row);
 /* Adds or replaces; keeps `idle`, `rank` and the totals. An existing row keeps its created, used and uses. */
@@ -119,7 +123,10 @@ bool rows_pinned(struct index_txn *t, uint64_t repo, const char *tag);
 void rows_each_tag(struct index_txn *t, uint64_t repo,
                    bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
-/* The same of all repositories, beginning with this tag or what follows it. */
+/* The same of one repository, beginning with this tag or what follows it. */
+void rows_each_tag_of(struct index_txn *t, uint64_t repo, const char *tag,
+                      bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
+/* The same of all repositories. */
 void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
                         bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 

@@ -337,10 +337,15 @@ static bool visit_tag(void *arg, const struct slice *key, const struct slice *va
 void rows_each_tag(struct index_txn *t, uint64_t repo,
                    bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg)
 {
-    uint8_t from[ID_LEN];
+    rows_each_tag_of(t, repo, "", fn, arg);
+}
 
-    put_be64(from, repo);
-    txn_each(t, TABLE_TAG, from, sizeof(from), visit_tag, &(struct tag_visit){repo, fn, arg});
+void rows_each_tag_of(struct index_txn *t, uint64_t repo, const char *tag,
+                      bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg)
+{
+    uint8_t from[ID_LEN + REF_TAG_MAX];
+
+    txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), visit_tag, &(struct tag_visit){repo, fn, arg});
 }
 
 void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,

@@ -270,12 +270,17 @@ bool store_publish_part(struct store *s, const struct digest *d, int fd, bool is
     return publish(s, d, fd, part_name(d, name), is_private, info, err);
 }
 
-static const char *import_name(const struct digest *d, char out[NAME_ROOM])
+const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM])
 {
     char hex[DIGEST_TEXT_MAX];
 
-    snprintf(out, NAME_ROOM, "%s-%s" STORE_IMPORT_SUFFIX, digest_alg_name(d), digest_hex(d, hex));
+    snprintf(out, NAME_ROOM, "%s-%s%s", digest_alg_name(d), digest_hex(d, hex), suffix);
     return out;
+}
+
+static const char *import_name(const struct digest *d, char out[NAME_ROOM])
+{
+    return store_name(d, STORE_IMPORT_SUFFIX, out);
 }
 
 int store_open_import(struct store *s, const struct digest *d, bool create, struct err *err)

@@ -11,10 +11,7 @@ enum { LOST_TEXT_MAX = 1024 };
 
 static const char *lost_name(const struct digest *d, char out[NAME_ROOM])
 {
-    char hex[DIGEST_TEXT_MAX];
-
-    snprintf(out, NAME_ROOM, "%s-%s" LOST_SUFFIX, digest_alg_name(d), digest_hex(d, hex));
-    return out;
+    return store_name(d, LOST_SUFFIX, out);
 }
 
 void store_note_lost(struct store *s, const struct digest *d, bool manifest, const char *repo)

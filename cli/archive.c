@@ -18,7 +18,7 @@ void archive_files_free(struct archive_files *a)
         free(a->list[i].text);
     }
     free(a->list);
-    lookup_free(&a->names);
+    places_free(&a->names);
     free(a->opened);
     free(a->piece);
     if (a->path && a->fd >= 0)
@@ -48,7 +48,7 @@ static const char *plain(const char *name)
 
 static struct archive_file *find_exact(const struct archive_files *a, const char *name)
 {
-    int64_t at = lookup_find(&a->names, name, strlen(name));
+    int64_t at = places_find(&a->names, name, strlen(name));
 
     return at >= 0 ? &a->list[at] : NULL;
 }
@@ -76,7 +76,7 @@ struct archive_file *archive_add(struct archive_files *a, const char *name, int6
     memset(f, 0, sizeof(*f));
     f->name = xstrdup(plain(name));
     f->size = size;
-    lookup_add(&a->names, f->name, strlen(f->name), f - a->list); /* of two files of one name the first */
+    places_add(&a->names, f->name, strlen(f->name), f - a->list); /* of two files of one name the first */
     return f;
 }
 

@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
-#include "base/lookup.h"
+#include "base/places.h"
 
 #include <sys/stat.h>
 
@@ -35,7 +35,7 @@ struct archive_file {
 struct archive_files {
     struct archive_file *list;
     size_t count, room, texts;
-    struct lookup names; /* of `list` */
+    struct places names; /* of `list` */
     bool is_folder;
     const char *path; /* as it was given */
     char *opened;     /* where it is read from, if that is another */

@@ -298,16 +298,16 @@ static bool enter_some(struct job *j, size_t from, json_t *sum, struct err *err)
 static void drop_repeated(json_t *list)
 {
     json_t *once = json_array(), *name;
-    struct lookup seen = {0};
+    struct places seen = {0};
     size_t i;
 
     json_array_foreach(list, i, name)
-        if (lookup_add(&seen, json_string_value(name), json_string_length(name), 0))
+        if (places_add(&seen, json_string_value(name), json_string_length(name), 0))
             json_array_append(once, name);
     json_array_clear(list);
     json_array_extend(list, once);
     json_decref(once);
-    lookup_free(&seen);
+    places_free(&seen);
 }
 
 static bool enter(struct job *j, struct err *err)

@@ -19,7 +19,7 @@ struct import_plan {
     struct import_blob *blobs;
     size_t count, room;
     json_t *images;                        /* as POST /v1/import takes them */
-    struct lookup digests, names, entered; /* of blobs; of images by their name, and by their digest */
+    struct places digests, names, entered; /* of blobs; of images by their name, and by their digest */
     size_t parsed;                         /* bytes of documents, each as often as it was read */
     const char *too_much;                  /* why it is refused */
     const char *format;

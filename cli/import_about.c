@@ -4,10 +4,10 @@
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)
 {
-    int64_t at = lookup_find(&l->exact, digest_key(subject), digest_key_len(subject));
+    int64_t at = places_find(&l->exact, digest_key(subject), digest_key_len(subject));
 
     if (at < 0)
-        at = lookup_find(&l->within, digest_key(subject), digest_key_len(subject));
+        at = places_find(&l->within, digest_key(subject), digest_key_len(subject));
     return at < 0 ? NULL : &l->items[at];
 }
 
@@ -107,7 +107,7 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
 
 static bool is_planned(const struct layout *l, const struct digest *d)
 {
-    return lookup_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
+    return places_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
 }
 
 /* Referrers that are in the layout and that no entry names. */

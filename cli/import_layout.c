@@ -102,12 +102,12 @@ bool layout_is_named_about(const char *name, const char **tag)
     return true;
 }
 
-void layout_spread(const struct layout *l, struct lookup *to, const struct digest *d, int64_t place)
+void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place)
 {
     size_t count = 0, room = 16;
     struct digest *next = xcalloc(room, sizeof(*next));
 
-    if (lookup_add(to, digest_key(d), digest_key_len(d), place))
+    if (places_add(to, digest_key(d), digest_key_len(d), place))
         next[count++] = *d;
     while (count > 0) {
         const struct archive_file *f = file_of(l->a, &next[--count]);
@@ -115,7 +115,7 @@ void layout_spread(const struct layout *l, struct lookup *to, const struct diges
         struct digest one;
         size_t i;
         json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
-            if (!layout_digest(entry, &one) || !lookup_add(to, digest_key(&one), digest_key_len(&one), place))
+            if (!layout_digest(entry, &one) || !places_add(to, digest_key(&one), digest_key_len(&one), place))
                 continue;
             if (count == room)
                 next = xrealloc(next, (room *= 2) * sizeof(*next));
@@ -177,7 +177,7 @@ static void read_configs(struct layout *l)
             continue;
         json_t *doc = import_document(l->plan, f);
         if (layout_digest(json_object_get(doc, "config"), &config))
-            lookup_add(&l->configs, digest_key(&config), digest_key_len(&config), (int64_t)i);
+            places_add(&l->configs, digest_key(&config), digest_key_len(&config), (int64_t)i);
         json_decref(doc);
     }
 }
@@ -187,8 +187,8 @@ static bool find_by_config(const struct layout *l, const char *config, struct di
 {
     struct digest want;
     int64_t at = config && archive_blob_digest(config, &want)
-                     ? lookup_find(&l->configs, digest_key(&want), digest_key_len(&want))
-                     : LOOKUP_NONE;
+                     ? places_find(&l->configs, digest_key(&want), digest_key_len(&want))
+                     : PLACE_NONE;
 
     return at >= 0 && archive_blob_digest(l->a->list[at].name, d);
 }
@@ -196,7 +196,7 @@ static bool find_by_config(const struct layout *l, const char *config, struct di
 /* What `docker save` was given by its ID is in manifest.json alone. */
 static void read_docker_items(struct layout *l, const json_t *docker)
 {
-    struct lookup listed = {0};
+    struct places listed = {0};
     struct digest d;
     json_t *image;
     size_t i;
@@ -208,12 +208,12 @@ static void read_docker_items(struct layout *l, const json_t *docker)
     json_array_foreach((json_t *)docker, i, image) {
         const char *config = json_string_value(json_object_get(image, "Config"));
         if (json_array_size(json_object_get(image, "RepoTags")) > 0 || !find_by_config(l, config, &d) ||
-            lookup_find(&listed, digest_key(&d), digest_key_len(&d)) >= 0)
+            places_find(&listed, digest_key(&d), digest_key_len(&d)) >= 0)
             continue;
         l->items[l->count++].digest = d;
         layout_spread(l, &listed, &d, 0);
     }
-    lookup_free(&listed);
+    places_free(&listed);
 }
 
 /* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
@@ -231,7 +231,7 @@ static void settle(struct layout *l)
         const struct layout_item *it = &l->items[i];
         struct digest subject;
         if (!it->about) {
-            lookup_add(&l->exact, digest_key(&it->digest), digest_key_len(&it->digest), (int64_t)i);
+            places_add(&l->exact, digest_key(&it->digest), digest_key_len(&it->digest), (int64_t)i);
             layout_spread(l, &l->within, &it->digest, (int64_t)i);
         }
         l->images += !it->about;
@@ -351,7 +351,7 @@ static bool name_image(struct layout *l, struct layout_item *it)
 /* ---- blobs ---- */
 
 /* Documents that our own export made for others. */
-static void find_made(const struct layout *l, struct lookup *made)
+static void find_made(const struct layout *l, struct places *made)
 {
     for (size_t i = 0; i < l->count; i++) {
         const struct layout_item *it = &l->items[i];
@@ -359,24 +359,24 @@ static void find_made(const struct layout *l, struct lookup *made)
                    *type = json_string_value(json_object_get(it->descriptor, "mediaType"));
         struct digest d;
         if (list && digest_parse(&d, list, strlen(list)))
-            lookup_add(made, digest_key(&d), digest_key_len(&d), 0);
+            places_add(made, digest_key(&d), digest_key_len(&d), 0);
         if (layout_digest(it->descriptor, &d) && !digest_eq(&d, &it->digest) && type && strstr(type, "index"))
-            lookup_add(made, digest_key(&d), digest_key_len(&d), 0);
+            places_add(made, digest_key(&d), digest_key_len(&d), 0);
     }
 }
 
 /* Those stay behind. */
 static void add_blobs(struct layout *l)
 {
-    struct lookup made = {0};
+    struct places made = {0};
     struct digest d;
 
     find_made(l, &made);
     for (size_t i = 0; i < l->a->count; i++)
         if (!l->a->list[i].target && archive_blob_digest(l->a->list[i].name, &d) &&
-            lookup_find(&made, digest_key(&d), digest_key_len(&d)) < 0)
+            places_find(&made, digest_key(&d), digest_key_len(&d)) < 0)
             import_add_blob(l->plan, &d, &l->a->list[i]);
-    lookup_free(&made);
+    places_free(&made);
 }
 
 /* The first image, if all are of one repository; each has been named. */
@@ -398,9 +398,9 @@ static void layout_free(struct layout *l)
 {
     free(l->items);
     free(l->facts);
-    lookup_free(&l->exact);
-    lookup_free(&l->within);
-    lookup_free(&l->configs);
+    places_free(&l->exact);
+    places_free(&l->within);
+    places_free(&l->configs);
 }
 
 bool import_layout(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err)

@@ -9,17 +9,17 @@ void import_plan_free(struct import_plan *p)
     for (size_t i = 0; i < p->count; i++)
         free(p->blobs[i].text);
     free(p->blobs);
-    lookup_free(&p->digests);
-    lookup_free(&p->names);
-    lookup_free(&p->entered);
+    places_free(&p->digests);
+    places_free(&p->names);
+    places_free(&p->entered);
     json_decref(p->images);
     memset(p, 0, sizeof(*p));
 }
 
 struct import_blob *import_add_blob(struct import_plan *p, const struct digest *d, const struct archive_file *file)
 {
-    if (!lookup_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
-        return &p->blobs[lookup_find(&p->digests, digest_key(d), digest_key_len(d))];
+    if (!places_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
+        return &p->blobs[places_find(&p->digests, digest_key(d), digest_key_len(d))];
     if (p->count == p->room) {
         p->room = p->room ? 2 * p->room : 64;
         p->blobs = xrealloc(p->blobs, p->room * sizeof(*p->blobs));
@@ -42,14 +42,14 @@ void import_add_image(struct import_plan *p, const char *name, const struct dige
         p->too_much = "it names more images than any cache has";
         return;
     }
-    lookup_add(&p->names, name, strlen(name), (int64_t)count);
-    lookup_add(&p->entered, digest_key(d), digest_key_len(d), (int64_t)count);
+    places_add(&p->names, name, strlen(name), (int64_t)count);
+    places_add(&p->entered, digest_key(d), digest_key_len(d), (int64_t)count);
     json_array_append_new(p->images, json_pack("{s:s, s:s}", "name", name, "digest", text));
 }
 
 const char *import_digest_of(const struct import_plan *p, const char *name)
 {
-    int64_t at = lookup_find(&p->names, name, strlen(name));
+    int64_t at = places_find(&p->names, name, strlen(name));
 
     return at < 0 ? NULL : json_string_value(json_object_get(json_array_get(p->images, (size_t)at), "digest"));
 }

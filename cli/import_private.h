@@ -68,7 +68,7 @@ struct layout {
     size_t count;
     int images, nameless;                 /* of the latter nobody knows whose they are */
     struct layout_fact *facts;            /* of the archive's files */
-    struct lookup exact, within, configs; /* digest: the image it is, the first image it is in; config: its manifest */
+    struct places exact, within, configs; /* digest: the image it is, the first image it is in; config: its manifest */
     const struct layout_item *only;       /* the first image, if all are of one repository */
     struct err *err;
 };
@@ -85,7 +85,7 @@ bool layout_subject(const struct layout *l, const struct digest *d, struct diges
 /* By its name it is about an image: that of a digest, or the tag (*tag) that stands for one ("sha256-<hex>.sig"). */
 bool layout_is_named_about(const char *name, const char **tag);
 /* Gives a digest, and all that it names if it is an index, the place `place` where they have none. */
-void layout_spread(const struct layout *l, struct lookup *to, const struct digest *d, int64_t place);
+void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place);
 
 /* It goes with its image, under whatever name that gets. */
 bool layout_name_about(struct layout *l, const struct layout_item *it);

@@ -52,21 +52,22 @@ static void print(const json_t *images)
     cli_table_print(&table);
 }
 
-/* Whether an image belongs to what was asked for: a digest narrows it down to the images that have it, whatever they
- * are listed as. Where there is one, a tag beside it says nothing more, as for inspect and export. */
-static bool is_wanted(const json_t *image, const struct ref *want, bool tag_given)
+/* What to ask for: a digest narrows it down to the images that have it, whatever they are listed as. Where there is
+ * one, a tag beside it says nothing more, as for inspect and export. */
+static char *page_of(const char *name, const struct ref *want)
 {
-    const char *has = cli_text(image, "digest");
-    struct digest digest;
-    struct ref ref;
+    char repository[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];
+    const char *last = name ? strrchr(name, '/') : NULL;
+    bool by_digest = name && want->digest.alg != DIGEST_NONE, tagged = name && strchr(last ? last : name, ':');
 
-    if (!ref_parse(&ref, cli_text(image, "reference"), NULL))
-        return false;
-    if (strcmp(ref.host, want->host) != 0 || strcmp(ref.path, want->path) != 0)
-        return false;
-    if (want->digest.alg != DIGEST_NONE)
-        return digest_parse(&digest, has, strlen(has)) && digest_eq(&digest, &want->digest);
-    return !tag_given || strcmp(ref.tag, want->tag) == 0;
+    return name ? xasprintf("/v1/images?repository=%s%s%s", ref_name(want, repository),
+                            by_digest ? "&digest="
+                            : tagged  ? "&tag="
+                                      : "",
+                            by_digest ? digest_format(&want->digest, digest)
+                            : tagged  ? want->tag
+                                      : "")
+                : xstrdup("/v1/images");
 }
 
 static int by_text(const void *a, const void *b)
@@ -145,14 +146,10 @@ int cmd_ls(int argc, char **argv)
         return rc;
     if (name && !ref_parse(&want, name, &err))
         return cli_usage(USAGE, "ls: %s", err.msg);
-    if (!cli_ask(&o, "/v1/images", NULL, &answer, &err))
+    _cleanup_free_ char *page = page_of(name, &want);
+    if (!cli_ask(&o, page, NULL, &answer, &err))
         return cli_fail(&err);
     json_t *images = json_object_get(answer, "images");
-    const char *last = name ? strrchr(name, '/') : NULL;
-    bool tag_given = name && (strchr(last ? last : name, ':') || strchr(name, '@'));
-    for (size_t i = json_array_size(images); name && i-- > 0;)
-        if (!is_wanted(json_array_get(images, i), &want, tag_given))
-            json_array_remove(images, i);
     if (only_pullable)
         print_pullable(images, o.json);
     else if (o.json)

@@ -2,6 +2,7 @@
 #include "gc/gc_private.h"
 
 #include "base/clock.h"
+#include "base/lookup.h"
 #include "gc/refs.h"
 #include "gc/tree.h"
 
@@ -34,17 +35,9 @@ struct look {
     struct gc *gc;
     struct index_txn *t;
     struct gc_report *report;
-    size_t gone; /* the first so many images of the report go */
+    struct text_set gone;
     int64_t cutoff;
 };
-
-static bool goes(const struct look *l, const char *name)
-{
-    for (size_t i = 0; i < l->gone; i++)
-        if (strcmp(l->report->images[i].reference, name) == 0)
-            return true;
-    return false;
-}
 
 static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
@@ -53,7 +46,7 @@ static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_
     struct blob_row blob;
     struct weight w;
 
-    if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || goes(l, name))
+    if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || text_set_has(&l->gone, name))
         return true;
     tree_weigh_name(l->t, l->gc->cache->use, repo, tag, &row->digest, &w);
     const char *why = rows_pinned(l->t, repo, tag) ? "pinned"
@@ -75,8 +68,11 @@ static void read_kept(struct index_txn *t, void *arg)
 
 void report_kept(struct gc *gc, struct gc_report *report)
 {
-    struct look l = {.gc = gc, .report = report, .gone = report->count};
+    struct look l = {.gc = gc, .report = report};
 
+    for (size_t i = 0; i < report->count; i++)
+        text_set_add(&l.gone, report->images[i].reference);
     l.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
     index_read(gc->cache->index, read_kept, &l);
+    text_set_free(&l.gone);
 }

@@ -52,8 +52,6 @@ static bool is_stopped(const struct scrub *s)
 /* ---- the index against itself ---- */
 
 struct findings {
-    struct scrub *s;
-    bool quiet;
     size_t count, wrong;
     struct finding list[FINDINGS_MAX];
 };
@@ -62,8 +60,6 @@ static void add_finding(void *arg, const struct finding *f)
 {
     struct findings *all = arg;
 
-    if (!all->quiet)
-        say(all->s, &f->digest, finding_text(f));
     if (all->count < FINDINGS_MAX)
         all->list[all->count++] = *f;
 }
@@ -86,6 +82,19 @@ static bool apply_repairs(struct index_txn *t, void *arg, struct err *err)
     return true;
 }
 
+/* Not while the index is read: who is told may take its time. */
+static void say_findings(struct scrub *s, const struct findings *all)
+{
+    char more[ERR_MSG_MAX];
+
+    for (size_t i = 0; i < all->count && !is_stopped(s); i++)
+        say(s, &all->list[i].digest, finding_text(&all->list[i]));
+    if (all->wrong > all->count) {
+        snprintf(more, sizeof(more), "%zu more rows are wrong", all->wrong - all->count);
+        say(s, NULL, more);
+    }
+}
+
 /* One repair may bring another to light: until there is nothing more to do. */
 static bool check_references(struct scrub *s, struct err *err)
 {
@@ -93,14 +102,13 @@ static bool check_references(struct scrub *s, struct err *err)
     size_t before = SIZE_MAX;
     bool ok = true;
 
-    all->s = s;
     index_read(s->cache->index, look, all);
+    say_findings(s, all);
     s->sum->references = (int64_t)all->wrong;
     for (int pass = 0; s->wish->repair && all->wrong > 0 && pass < PASSES_MAX && ok && !is_stopped(s); pass++) {
         if (all->wrong == before && all->wrong < FINDINGS_MAX)
             break;
         before = all->wrong;
-        all->quiet = true;
         ok = index_write_wait(s->cache->index, apply_repairs, all, err);
         index_read(s->cache->index, look, all);
     }

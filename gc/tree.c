@@ -1,5 +1,7 @@
 #include "gc/tree.h"
 
+#include "base/lookup.h"
+
 /* For blobs whose fetching nobody has measured: adopted, imported. */
 static const double LATENCY_MS = 50, BYTES_PER_MS = 20000, COST_MIN_MS = 5;
 
@@ -9,47 +11,42 @@ struct node {
     bool goes, done;
 };
 
-/* Nodes in the order in which they were met, and a table of them (open addressing: place + 1). */
+/* Nodes in the order in which they were met. */
 struct tree {
     struct node *list;
     size_t count, room;
-    uint32_t *table;
-    size_t table_room;
+    struct lookup places;
 };
 
-static uint32_t *find_slot(const struct tree *tree, const struct digest *d)
-{
-    size_t mask = tree->table_room - 1, i = (size_t)digest_hash(d) & mask;
+struct node_key {
+    const struct tree *tree;
+    const struct digest *digest;
+};
 
-    while (tree->table[i] && !digest_eq(&tree->list[tree->table[i] - 1].digest, d))
-        i = (i + 1) & mask;
-    return &tree->table[i];
-}
-
-static void grow(struct tree *tree)
+static bool is_node(const void *arg, uint32_t place)
 {
-    tree->room = tree->room ? 2 * tree->room : 32;
-    tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
-    free(tree->table);
-    tree->table_room = 4 * tree->room;
-    tree->table = xcalloc(tree->table_room, sizeof(*tree->table));
-    for (size_t i = 0; i < tree->count; i++)
-        *find_slot(tree, &tree->list[i].digest) = (uint32_t)i + 1;
+    const struct node_key *k = arg;
+
+    return digest_eq(&k->tree->list[place].digest, k->digest);
 }
 
 /* The node of a digest, made if need be; NULL when the tree is as large as it may get. */
 static struct node *node_of(struct tree *tree, const struct digest *d)
 {
-    if (tree->count == tree->room)
-        grow(tree);
-    uint32_t *slot = find_slot(tree, d);
-    if (*slot == 0) {
-        if (tree->count == TREE_MAX)
-            return NULL;
-        tree->list[tree->count] = (struct node){.digest = *d};
-        *slot = (uint32_t)++tree->count;
+    uint64_t hash = lookup_hash_digest(d);
+    uint32_t place = lookup_find(&tree->places, hash, is_node, &(struct node_key){tree, d});
+
+    if (place != LOOKUP_NONE)
+        return &tree->list[place];
+    if (tree->count == TREE_MAX)
+        return NULL;
+    if (tree->count == tree->room) {
+        tree->room = tree->room ? 2 * tree->room : 32;
+        tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
     }
-    return &tree->list[*slot - 1];
+    lookup_add(&tree->places, hash, (uint32_t)tree->count);
+    tree->list[tree->count] = (struct node){.digest = *d};
+    return &tree->list[tree->count++];
 }
 
 static bool lose_child(void *arg, const struct child *c)
@@ -113,7 +110,7 @@ static void weigh(struct index_txn *t, struct use *use, const struct digest *roo
         w->shared = w->shared || (!tree.list[i].goes && tree.list[i].lost > 0);
     w->shared = w->shared || !goes;
     free(tree.list);
-    free(tree.table);
+    lookup_free(&tree.places);
 }
 
 void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w)

@@ -24,6 +24,41 @@ void admin_error(struct admin_job *job, int status, const char *fmt, ...)
     job->answer = json_pack("{s:o}", "error", visible_json(text));
 }
 
+void admin_unescape(char *text)
+{
+    char *out = text;
+
+    for (char *in = text; *in; in++) {
+        unsigned c;
+        if (*in == '%' && sscanf(in + 1, "%2x", &c) == 1 && c >= 0x20) {
+            *out++ = (char)c;
+            in += in[1] && in[2] ? 2 : 0;
+        } else {
+            *out++ = *in;
+        }
+    }
+    *out = '\0';
+}
+
+bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room)
+{
+    size_t len = strlen(name);
+
+    out[0] = '\0';
+    for (const char *p = job->query; *p; p += strcspn(p, "&"), p += *p == '&') {
+        if (strncmp(p, name, len) != 0 || p[len] != '=')
+            continue;
+        _cleanup_free_ char *value = xstrndup(p + len + 1, strcspn(p + len + 1, "&"));
+        admin_unescape(value);
+        snprintf(out, room, "%s", value);
+        if (strlen(value) < room)
+            return true;
+        admin_error(job, 400, "%s is too long", name);
+        return false;
+    }
+    return true;
+}
+
 struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count)
 {
     struct err err = {0};
@@ -214,53 +249,21 @@ static void work(struct admin_job *job)
 
 /* ---- to an io worker and back ---- */
 
-struct line {
-    struct admin_job *job;
-    char *text;
-};
-
-static void nothing_more(void *arg UNUSED)
-{
-}
-
-/* On the connection's loop; the job is there until its answer, which is posted after all lines. */
-static void send_line(void *arg)
-{
-    struct line *l = arg;
-    struct admin_job *job = l->job;
-
-    if (job->req && !job->streaming) {
-        job->streaming = true;
-        http_stream(job->req, 200, "application/jsonl", -1, nothing_more, NULL);
-    }
-    if (job->req) {
-        http_stream_data(job->req, l->text, strlen(l->text));
-    }
-    free(l->text);
-    free(l);
-}
-
-void admin_line(struct admin_job *job, json_t *line)
-{
-    struct line *l = xcalloc(1, sizeof(*l));
-    _cleanup_free_ char *text = json_dumps(line, JSON_COMPACT);
-
-    l->job = job;
-    l->text = xasprintf("%s\n", text);
-    json_decref(line);
-    loop_post(job->loop, send_line, l);
-}
-
 static void nothing(void *arg UNUSED)
 {
 }
 
-static void job_free(struct admin_job *job)
+void admin_job_free(struct admin_job *job)
 {
     if (job->fd >= 0) {
         close(job->fd);
         use_release(job->proxy->cache->use, &job->digest);
     }
+    if (job->state)
+        job->free_state(job->state);
+    pthread_cond_destroy(&job->room);
+    pthread_mutex_destroy(&job->lock);
+    buf_free(&job->piece);
     json_decref(job->answer);
     body_unref(job->raw);
     free(job->path);
@@ -272,13 +275,17 @@ static void job_free(struct admin_job *job)
 /* The file has gone out, or the client is gone. */
 static void file_sent(void *arg)
 {
-    job_free(arg);
+    admin_job_free(arg);
 }
 
 static void answer(void *arg)
 {
     struct admin_job *job = arg;
 
+    if (job->produce) {
+        admin_send_pieces(job);
+        return;
+    }
     if (job->req && job->fd >= 0) {
         http_on_gone(job->req, NULL, NULL);
         http_reply_file(job->req, 200, "application/octet-stream", job->fd, 0, job->size, file_sent, job);
@@ -300,7 +307,7 @@ static void answer(void *arg)
         http_reply(job->req, job->status, "application/json", text, strlen(text));
         free(text);
     }
-    job_free(job);
+    admin_job_free(job);
 }
 
 static void work_and_answer(void *arg)
@@ -308,7 +315,7 @@ static void work_and_answer(void *arg)
     struct admin_job *job = arg;
 
     work(job);
-    if (!job->answer && !job->raw && job->fd < 0)
+    if (!job->answer && !job->raw && job->fd < 0 && !job->produce)
         admin_error(job, 500, "the answer could not be written down");
     loop_post(job->loop, answer, job);
 }
@@ -319,6 +326,10 @@ static void client_gone(void *arg)
 
     job->req = NULL;
     atomic_store(&job->gone, true);
+    if (job->in_pieces)
+        admin_pieces_gone(job);
+    else
+        admin_lines_sent(job);
 }
 
 /* LONG: an io worker is not to be kept from its work by what waits for its work. LOOKS: at what images there are. */
@@ -342,11 +353,16 @@ static unsigned traits(const struct admin_job *job)
     return strncmp(job->path, "/v1/images/", 11) == 0 ? LOOKS : 0;
 }
 
+struct pool *admin_pool_of(const struct admin_job *job)
+{
+    return traits(job) & LONG ? job->proxy->admin_pool : job->proxy->pool;
+}
+
 static void run(void *arg, const struct err *err UNUSED)
 {
     struct admin_job *job = arg;
 
-    pool_run(traits(job) & LONG ? job->proxy->admin_pool : job->proxy->pool, work_and_answer, job);
+    pool_run(admin_pool_of(job), work_and_answer, job);
 }
 
 /* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. */
@@ -379,6 +395,8 @@ void handle_admin(struct worker *w, struct http_request *req)
         memcpy(job->body, body, job->body_len);
     job->status = 200;
     job->fd = -1;
+    pthread_mutex_init(&job->lock, NULL);
+    pthread_cond_init(&job->room, NULL);
     http_on_gone(req, client_gone, job);
     job->verified = ingests_verified(w->proxy->cache->ingests);
     job->patience_ms = SETTLE_MS;

@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { ROOM_WAIT_S = 30 };
+enum { ROOM_WAIT_S = 30, EXPORT_PIECE = 32 << 10 /* bytes of the answer */ };
 
 static int status_of(const struct err *err)
 {
@@ -78,11 +78,53 @@ static bool take_signatures(const json_t *input, struct export_wish *wish)
     return false;
 }
 
+/* What is answered is the list's members, some KiB at a time. */
+struct export_answer {
+    struct export_list list;
+    size_t given;
+};
+
+static void export_answer_free(void *state)
+{
+    struct export_answer *a = state;
+
+    export_list_free(&a->list);
+    free(a);
+}
+
+static void add_json(struct buf *piece, json_t *j)
+{
+    _cleanup_free_ char *text = json_dumps(j, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    json_decref(j);
+    buf_adds(piece, text);
+}
+
+static enum admin_more add_members(struct admin_job *job, struct buf *piece)
+{
+    struct export_answer *a = job->state;
+
+    if (a->given == 0) {
+        buf_adds(piece, "{\"cache\":");
+        add_json(piece, visible_json(job->proxy->config->cache_path));
+        buf_adds(piece, ",\"notes\":");
+        add_json(piece, visible_json(a->list.notes ? a->list.notes : ""));
+        buf_adds(piece, ",\"members\":[");
+    }
+    for (; a->given < a->list.count && piece->len < EXPORT_PIECE; a->given++) {
+        buf_adds(piece, a->given > 0 ? ",\n" : "\n");
+        add_json(piece, member_json(&a->list.members[a->given]));
+    }
+    if (a->given < a->list.count)
+        return ADMIN_MORE;
+    buf_adds(piece, "]}\n");
+    return ADMIN_END;
+}
+
 void admin_export(struct admin_job *job, const json_t *input)
 {
     const char *format = json_string_value(json_object_get(input, "format"));
     struct export_wish wish = {.docker = format && strcmp(format, "docker") == 0};
-    struct export_list list;
     struct err err = {0};
 
     if ((format && !wish.docker && strcmp(format, "oci") != 0) || !take_platforms(input, &wish) ||
@@ -97,16 +139,13 @@ void admin_export(struct admin_job *job, const json_t *input)
     if (!refs)
         return;
     wish.references = refs;
-    if (export_plan(job->proxy->cache, &wish, &list, &err)) {
-        json_t *members = json_array();
-        for (size_t i = 0; i < list.count; i++)
-            json_array_append_new(members, member_json(&list.members[i]));
-        job->answer = json_pack("{s:o, s:o, s:o}", "cache", visible_json(job->proxy->config->cache_path), "members",
-                                members, "notes", visible_json(list.notes ? list.notes : ""));
-    } else {
+    struct export_answer *a = xcalloc(1, sizeof(*a));
+    job->state = a;
+    job->free_state = export_answer_free;
+    if (export_plan(job->proxy->cache, &wish, &a->list, &err))
+        job->produce = add_members;
+    else
         admin_error(job, status_of(&err), "%s", err.msg);
-    }
-    export_list_free(&list);
     free(refs);
 }
 

@@ -1,6 +1,7 @@
 /* `rm`, `pin`, `unpin` and `gc`: what changes the cache. */
 #include "proxy/admin.h"
 
+#include "base/lookup.h"
 #include "gc/gc.h"
 
 #include <string.h>
@@ -37,14 +38,6 @@ static bool read_name(struct admin_job *job, const json_t *item, struct named *n
     return true;
 }
 
-static bool is_known(const struct named *list, size_t count, const struct named *n)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(list[i].text, n->text) == 0)
-            return true;
-    return false;
-}
-
 static bool check_name(struct admin_job *job, enum gc_wish wish, const struct named *n, bool alone)
 {
     struct err err = {0};
@@ -62,6 +55,7 @@ static struct named *take_names(struct admin_job *job, const json_t *input, enum
     const json_t *references = json_object_get(input, "references");
     size_t given = json_array_size(references), i;
     struct named *list = xcalloc(given + 1, sizeof(*list));
+    _cleanup_text_set_ struct text_set known = {0};
     bool ok = given > 0;
     json_t *item;
 
@@ -70,7 +64,7 @@ static struct named *take_names(struct admin_job *job, const json_t *input, enum
     *count = 0;
     json_array_foreach(references, i, item) {
         ok = ok && read_name(job, item, &list[*count]);
-        if (!ok || is_known(list, *count, &list[*count]))
+        if (!ok || !text_set_add(&known, list[*count].text))
             continue;
         ok = check_name(job, wish, &list[*count], given == 1);
         ++*count;

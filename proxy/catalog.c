@@ -25,31 +25,26 @@ static bool has_images(struct index_txn *t, uint64_t repo)
 }
 
 /* What is private has no name for who has not been let in. */
-static bool add_repo(void *arg, const struct slice *key, const struct slice *value UNUSED)
+static bool add_repo(void *arg, const char *name, uint64_t repo, bool is_private)
 {
     struct repos *l = arg;
-    char name[REF_NAME_MAX + 1];
-    const char *p = key->data;
-    bool is_private;
-
-    if (key->len < 2 || key->len > REF_NAME_MAX || p[0] != 'n')
-        return key->len > 0 && p[0] < 'n';
-    snprintf(name, sizeof(name), "%.*s", (int)key->len - 1, p + 1);
-    uint64_t repo = rows_repo(l->t, name, &is_private);
-    if (repo == 0 || is_private)
-        return true;
     size_t host = l->only ? strlen(l->only) : 0;
+
     if (l->only && (strncmp(name, l->only, host) != 0 || name[host] != '/'))
-        return true;
-    if (!has_images(l->t, repo))
+        return false; /* they stand together */
+    if (is_private || !has_images(l->t, repo))
         return true;
     return page_add(&l->page, l->only ? name + host + 1 : name); /* as its own registry calls it */
 }
 
 static void read_repos(struct index_txn *t, void *arg)
 {
-    ((struct repos *)arg)->t = t;
-    txn_each(t, TABLE_REPO, "n", 1, add_repo, arg);
+    struct repos *l = arg;
+    const char *last = l->page.last ? l->page.last : "";
+    _cleanup_free_ char *from = l->only ? xasprintf("%s/%s", l->only, last) : xstrdup(last);
+
+    l->t = t;
+    rows_each_repo_from(t, from, add_repo, l);
 }
 
 void handle_catalog(struct worker *w, struct http_request *req, const struct route *r)

@@ -6,29 +6,72 @@
 
 enum { LEAVES_MAX = 20000, SHARERS_MAX = 16, CLIMB_MAX = 4, HOLDERS_MAX = 1024 /* looked at for one blob */ };
 
-struct image_leaf *image_tree_find(const struct image_tree *tree, const struct digest *d)
+struct leaf_key {
+    const struct image_tree *tree;
+    const struct digest *digest;
+};
+
+static bool is_leaf(const void *arg, uint32_t place)
 {
-    for (size_t i = 0; i < tree->count; i++)
-        if (digest_eq(&tree->list[i].digest, d))
-            return &tree->list[i];
-    return NULL;
+    const struct leaf_key *k = arg;
+
+    return digest_eq(&k->tree->list[place].digest, k->digest);
 }
 
-static void add_leaf(struct image_tree *tree, const struct digest *d)
+static uint32_t place_of(const struct image_tree *tree, const struct digest *d, uint64_t hash)
 {
-    if (tree->count == LEAVES_MAX || image_tree_find(tree, d))
+    return lookup_find(&tree->places, hash, is_leaf, &(struct leaf_key){tree, d});
+}
+
+struct image_leaf *image_tree_find(const struct image_tree *tree, const struct digest *d)
+{
+    uint32_t place = place_of(tree, d, lookup_hash_digest(d));
+
+    return place == LOOKUP_NONE ? NULL : &tree->list[place];
+}
+
+bool image_tree_is_whole(const struct image_tree *tree, bool *sure)
+{
+    bool whole = tree->count > 0;
+
+    *sure = !tree->cut;
+    for (size_t i = 0; i < tree->count; i++) {
+        *sure = *sure && (i == 0 || !tree->list[i].manifest);
+        whole = whole && (tree->list[i].stored || !tree->list[i].needed);
+    }
+    return whole;
+}
+
+static void add_leaf(struct image_tree *tree, const struct digest *d, bool needed)
+{
+    uint64_t hash = lookup_hash_digest(d);
+    uint32_t place = place_of(tree, d, hash);
+
+    if (place != LOOKUP_NONE)
+        tree->list[place].needed |= needed;
+    tree->cut = tree->cut || (place == LOOKUP_NONE && tree->count == LEAVES_MAX);
+    if (tree->cut || place != LOOKUP_NONE)
         return;
     if (tree->count == tree->room) {
         tree->room = tree->room ? 2 * tree->room : 32;
         tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
     }
-    tree->list[tree->count++] = (struct image_leaf){.digest = *d};
+    lookup_add(&tree->places, hash, (uint32_t)tree->count);
+    tree->list[tree->count++] = (struct image_leaf){.digest = *d, .needed = needed};
+}
+
+void image_tree_free(struct image_tree *tree)
+{
+    free(tree->list);
+    tree->list = NULL;
+    tree->count = tree->room = 0;
+    lookup_free(&tree->places);
 }
 
 static bool add_child(void *arg, const struct child *c)
 {
     if (child_is_content(c))
-        add_leaf(arg, &c->digest);
+        add_leaf(arg, &c->digest, c->role == CHILD_CONTENT);
     return true;
 }
 
@@ -115,7 +158,7 @@ void image_tree_grow(struct image_tree *tree, struct index_txn *t)
 {
     struct blob_row row;
 
-    add_leaf(tree, &tree->root);
+    add_leaf(tree, &tree->root, true);
     for (size_t i = 0; i < tree->count; i++) {
         struct digest d = tree->list[i].digest;
         if (!rows_get_blob(t, &d, &row))

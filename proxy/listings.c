@@ -75,6 +75,17 @@ void listing_fetch(struct visitor *v, const char *path, void (*done)(void *arg, 
     visitor_fetch(v, &ask, done);
 }
 
+struct http_request *listing_fetched(struct visitor *v)
+{
+    struct http_request *req = v->req;
+
+    if (req)
+        http_on_gone(req, NULL, NULL);
+    else
+        visitor_free(v);
+    return req;
+}
+
 void listing_link(struct http_request *req, const struct route *r, const char *path, const char *query)
 {
     _cleanup_buf_ struct buf ns = {0};

@@ -26,6 +26,8 @@ void page_free(struct page *p);
 
 /* Fetches a page from the registry, under the path and the query of the request; `ns` is for us. */
 void listing_fetch(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *res));
+/* What came of it: the request that waits for an answer; NULL: its client is gone, and the visitor with it. */
+struct http_request *listing_fetched(struct visitor *v);
 /* "</v2/<name as the client wrote it>/<path>?<query>>; rel="next"", with the client's `ns`. */
 void listing_link(struct http_request *req, const struct route *r, const char *path, const char *query);
 

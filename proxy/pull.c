@@ -23,23 +23,34 @@ void pull_fail(struct image *image, const char *fmt, ...)
 
 /* ---- what there is to do ---- */
 
-static bool is_seen(struct pull *p, const struct image *image, const struct digest *d)
+struct seen_key {
+    const struct pull *pull;
+    struct pull_seen one;
+};
+
+static bool is_seen(const void *arg, uint32_t place)
 {
-    for (size_t i = 0; i < p->seen_count; i++)
-        if (p->seen_for[i] == image && digest_eq(&p->seen[i], d))
-            return true;
-    return false;
+    const struct seen_key *k = arg;
+    const struct pull_seen *s = &k->pull->seen[place];
+
+    return s->image == k->one.image && digest_eq(&s->digest, &k->one.digest);
 }
 
-static void see(struct pull *p, struct image *image, const struct digest *d)
+/* False: it has been seen before. */
+static bool see(struct pull *p, const struct image *image, const struct digest *d)
 {
+    const struct seen_key key = {p, {image, *d}};
+    uint64_t hash = lookup_hash_digest(d) ^ lookup_hash(&image, sizeof(image));
+
+    if (lookup_find(&p->seen_places, hash, is_seen, &key) != LOOKUP_NONE)
+        return false;
     if (p->seen_count == p->seen_room) {
         p->seen_room = p->seen_room ? 2 * p->seen_room : 64;
         p->seen = xrealloc(p->seen, p->seen_room * sizeof(*p->seen));
-        p->seen_for = xrealloc(p->seen_for, p->seen_room * sizeof(*p->seen_for));
     }
-    p->seen[p->seen_count] = *d;
-    p->seen_for[p->seen_count++] = image;
+    lookup_add(&p->seen_places, hash, (uint32_t)p->seen_count);
+    p->seen[p->seen_count++] = key.one;
+    return true;
 }
 
 static void say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
@@ -66,11 +77,8 @@ struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, 
         pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
         return NULL;
     }
-    if (digest && kind != PULL_LISTING) {
-        if (is_seen(p, image, digest))
-            return NULL;
-        see(p, image, digest);
-    }
+    if (digest && kind != PULL_LISTING && !see(p, image, digest))
+        return NULL;
     struct item *it = xcalloc(1, sizeof(*it));
     it->pull = p;
     it->image = image;
@@ -395,6 +403,6 @@ void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wi
     free_items(&p->running);
     pull_shared_unref(p->shared);
     free(p->seen);
-    free(p->seen_for);
+    lookup_free(&p->seen_places);
     free(p->images);
 }

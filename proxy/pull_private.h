@@ -2,6 +2,7 @@
 #ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
 #define ENTREPOT_PROXY_PULL_PRIVATE_H
 
+#include "base/lookup.h"
 #include "proxy/prefetch.h"
 #include "proxy/pull.h"
 
@@ -70,6 +71,12 @@ struct pull_shared {
     struct item *items[PULL_PARALLEL]; /* that run */
 };
 
+/* A blob of an image. */
+struct pull_seen {
+    const struct image *image;
+    struct digest digest;
+};
+
 struct pull {
     struct proxy *proxy;
     struct loop *loop;
@@ -80,9 +87,9 @@ struct pull {
     struct items waiting, running;
     size_t item_count;
     int running_count;
-    struct digest *seen; /* what has been asked for, with its image */
-    struct image **seen_for;
+    struct pull_seen *seen; /* what has been asked for */
     size_t seen_count, seen_room;
+    struct lookup seen_places;
 };
 
 /* ---- pull.c ---- */

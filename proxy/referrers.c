@@ -200,7 +200,7 @@ static bool is_down(const struct visitor *v, const struct err *err)
     return err_is_passing(err) || (err->status == 0 && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void referrers_fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
     struct http_request *req = visitor_return(v);
@@ -228,7 +228,7 @@ static void serve(struct visitor *v)
 {
     _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
-    listing_fetch(v, path, fetched);
+    listing_fetch(v, path, referrers_fetched);
 }
 
 void handle_referrers(struct worker *w, struct http_request *req, const struct route *r)

@@ -25,7 +25,7 @@ static void read_tags(struct index_txn *t, void *arg)
 
     l->known = repo != 0 && (!is_private || l->is_private);
     if (l->known)
-        rows_each_tag(t, repo, add_tag, l);
+        rows_each_tag_of(t, repo, l->page.last ? l->page.last : "", add_tag, l);
 }
 
 /* Whether it has been answered. */
@@ -50,7 +50,7 @@ static bool tags_from_cache(struct visitor *v)
     return l.known;
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void tags_fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
     struct http_request *req = visitor_return(v);
@@ -75,7 +75,7 @@ static void fetched(void *arg, struct fetch_result *res)
 
 static void serve(struct visitor *v)
 {
-    listing_fetch(v, "tags/list", fetched);
+    listing_fetch(v, "tags/list", tags_fetched);
 }
 
 void handle_tags(struct worker *w, struct http_request *req, const struct route *r)

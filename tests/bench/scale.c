@@ -1,5 +1,7 @@
-/* scale DIR make IMAGES | open | retire N: a cache of many images without their bytes (sparse files), and how long the
- * index takes to open and images to go. Each image has nine layers of its own and three of fifty that many share. */
+/* scale DIR make IMAGES [LAYERS] | open | retire N: a cache of many images without the bytes of their layers (sparse
+ * files), and how long the index takes to open and images to go. Each image has a manifest and a config that can be
+ * read, nine layers (LAYERS) of its own and three of fifty that many share. */
+#include "base/buf.h"
 #include "base/clock.h"
 #include "gc/gc.h"
 
@@ -8,9 +10,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OWN = 9, SHARED = 3, BASES = 50, BATCH = 200, LAYER = 1 << 20, MANIFEST = 1500 };
+enum { OWN_MAX = 9, SHARED = 3, BASES = 50, BATCH = 1000, LAYER = 1 << 20 };
+
+#define TYPE_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define TYPE_CONFIG   "application/vnd.oci.image.config.v1+json"
+#define TYPE_LAYER    "application/vnd.oci.image.layer.v1.tar+gzip"
 
 static const char *dir;
+static int own = OWN_MAX;
 
 static struct digest name_of(const char *kind, long n, int k)
 {
@@ -22,15 +29,15 @@ static struct digest name_of(const char *kind, long n, int k)
     return d;
 }
 
-/* A sparse file; its change time, as the index keeps it. */
-static int64_t make_file(const struct digest *d, int64_t size)
+/* Writes a file, or without a text a sparse one; its change time, as the index keeps it. */
+static int64_t make_file(const struct digest *d, const char *text, int64_t size)
 {
     char path[4200], hex[DIGEST_TEXT_MAX];
     struct stat st;
 
     snprintf(path, sizeof(path), "%s/blobs/sha256/%s", dir, digest_hex(d, hex));
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0444);
-    if (fd < 0 || ftruncate(fd, size) != 0 || fstat(fd, &st) != 0) {
+    if (fd < 0 || (text ? write(fd, text, (size_t)size) != size : ftruncate(fd, size) != 0) || fstat(fd, &st) != 0) {
         perror(path);
         exit(1);
     }
@@ -38,82 +45,135 @@ static int64_t make_file(const struct digest *d, int64_t size)
     return st.st_ctim.tv_sec * 1000000000LL + st.st_ctim.tv_nsec;
 }
 
-struct batch {
-    long from, to;
-    int64_t ctimes[BATCH * (OWN + 1) + BASES];
+struct blob {
+    struct digest digest;
+    int64_t size, ctime_ns;
 };
 
-static bool put(struct index_txn *t, const struct digest *d, int64_t size, int64_t ctime_ns, long age, struct err *err)
+struct image {
+    struct blob layers[OWN_MAX + SHARED], config, manifest;
+};
+
+struct batch {
+    long from, to;
+    struct blob bases[BASES];
+    struct image images[BATCH];
+};
+
+static struct blob make_layer(const char *kind, long n, int k)
+{
+    struct blob b = {name_of(kind, n, k), LAYER, 0};
+
+    b.ctime_ns = make_file(&b.digest, NULL, LAYER);
+    return b;
+}
+
+static struct blob make_text(const struct buf *text)
+{
+    struct blob b = {.size = (int64_t)text->len};
+
+    digest_of(DIGEST_SHA256, text->data, text->len, &b.digest);
+    b.ctime_ns = make_file(&b.digest, text->data, b.size);
+    return b;
+}
+
+static void make_image(struct batch *b, long n)
+{
+    struct image *im = &b->images[n - b->from];
+    _cleanup_buf_ struct buf config = {0}, manifest = {0}, history = {0};
+    char digest[DIGEST_TEXT_MAX];
+
+    for (int k = 0; k < SHARED; k++)
+        im->layers[k] = b->bases[(n * 7 + k * 13) % BASES];
+    for (int k = 0; k < own; k++)
+        im->layers[SHARED + k] = make_layer("layer", n, k);
+    buf_addf(&config,
+             "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"app%ld\"]},"
+             "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[",
+             n);
+    for (int k = 0; k < SHARED + own; k++) {
+        struct digest diff_id = name_of("diff", n, k);
+        buf_addf(&config, "%s\"%s\"", k ? "," : "", digest_format(&diff_id, digest));
+        buf_addf(&history, "%s{\"created\":\"2023-11-14T22:13:20Z\",\"created_by\":\"RUN make step%d\"}", k ? "," : "",
+                 k);
+    }
+    buf_addf(&config, "]},\"history\":[%s]}", history.data);
+    im->config = make_text(&config);
+    buf_addf(&manifest,
+             "{\"schemaVersion\":2,\"mediaType\":\"" TYPE_MANIFEST "\",\"config\":{\"mediaType\":\"" TYPE_CONFIG
+             "\",\"digest\":\"%s\",\"size\":%lld},\"layers\":[",
+             digest_format(&im->config.digest, digest), (long long)im->config.size);
+    for (int k = 0; k < SHARED + own; k++)
+        buf_addf(&manifest, "%s{\"mediaType\":\"" TYPE_LAYER "\",\"digest\":\"%s\",\"size\":%d}", k ? "," : "",
+                 digest_format(&im->layers[k].digest, digest), (int)LAYER);
+    buf_adds(&manifest, "]}");
+    im->manifest = make_text(&manifest);
+}
+
+static bool put(struct index_txn *t, const struct blob *b, long age, struct err *err)
 {
     struct blob_row row = {
-        .size = size, .created = 1700000000 + age, .used = 1700000000 + age, .uses = 1 + (uint32_t)(age % 7)};
+        .size = b->size, .created = 1700000000 + age, .used = 1700000000 + age, .uses = 1 + (uint32_t)(age % 7)};
 
     row.cost_ms = 100;
-    row.ctime_ns = ctime_ns;
-    return rows_put_blob(t, d, &row, err);
+    row.ctime_ns = b->ctime_ns;
+    return rows_put_blob(t, &b->digest, &row, err);
+}
+
+static bool put_image(struct index_txn *t, const struct image *im, long n, struct err *err)
+{
+    struct child children[SHARED + OWN_MAX + 1];
+    struct blob_row row = {.size = im->manifest.size,
+                           .created = 1700000000 + n,
+                           .used = 1700000000 + n,
+                           .flags = BLOB_MANIFEST,
+                           .ctime_ns = im->manifest.ctime_ns,
+                           .uses = 1 + (uint32_t)(n % 7),
+                           .cost_ms = 50,
+                           .media_type = TYPE_MANIFEST};
+    struct tag_row tag = {im->manifest.digest, (1700000000 + n) * 1000, (1700000000 + n) * 1000};
+    char name[64], version[32];
+    uint64_t repo;
+
+    for (int k = 0; k < SHARED + own; k++) {
+        children[k] = (struct child){CHILD_CONTENT, im->layers[k].digest, LAYER};
+        if (k >= SHARED && !put(t, &im->layers[k], n, err))
+            return false;
+    }
+    children[SHARED + own] = (struct child){CHILD_CONTENT, im->config.digest, im->config.size};
+    snprintf(name, sizeof(name), "docker.io/team%ld/app%ld", n % 100, n % 1000);
+    snprintf(version, sizeof(version), "v%ld", n);
+    return put(t, &im->config, n, err) &&
+           rows_put_manifest(t, &im->manifest.digest, &row, children, (size_t)(SHARED + own + 1), err) &&
+           rows_intern_repo(t, name, &repo, err) &&
+           rows_link(t, repo, &im->manifest.digest, PROOF_BYTES, row.created, err) &&
+           rows_put_tag(t, repo, version, &tag, err);
 }
 
 static bool apply(struct index_txn *t, void *arg, struct err *err)
 {
     struct batch *b = arg;
-    int64_t *ctime = b->ctimes;
-    uint64_t repo;
-    char name[64];
+    bool ok = true;
 
-    for (int k = 0; b->from == 0 && k < BASES; k++) {
-        struct digest d = name_of("base", 0, k);
-        if (!put(t, &d, LAYER, *ctime++, 0, err))
-            return false;
-    }
-    for (long i = b->from; i < b->to; i++) {
-        struct digest m = name_of("manifest", i, 0);
-        struct child children[OWN + SHARED];
-        struct blob_row row = {
-            .size = MANIFEST, .created = 1700000000 + i, .used = 1700000000 + i, .flags = BLOB_MANIFEST};
-        for (int k = 0; k < OWN; k++) {
-            children[k] = (struct child){CHILD_CONTENT, name_of("layer", i, k), LAYER};
-            if (!put(t, &children[k].digest, LAYER, *ctime++, i, err))
-                return false;
-        }
-        for (int k = 0; k < SHARED; k++)
-            children[OWN + k] =
-                (struct child){CHILD_CONTENT, name_of("base", 0, (int)((i * 7 + k * 13) % BASES)), LAYER};
-        row.ctime_ns = *ctime++;
-        row.uses = 1 + (uint32_t)(i % 7);
-        row.cost_ms = 50;
-        snprintf(row.media_type, sizeof(row.media_type), "application/vnd.oci.image.manifest.v1+json");
-        snprintf(name, sizeof(name), "docker.io/team%ld/app%ld", i % 100, i % 1000);
-        struct tag_row tag = {m, (1700000000 + i) * 1000, (1700000000 + i) * 1000};
-        char version[32];
-        snprintf(version, sizeof(version), "v%ld", i);
-        if (!rows_put_manifest(t, &m, &row, children, OWN + SHARED, err) || !rows_intern_repo(t, name, &repo, err) ||
-            !rows_link(t, repo, &m, PROOF_BYTES, row.created, err) || !rows_put_tag(t, repo, version, &tag, err))
-            return false;
-    }
-    return true;
+    for (int k = 0; b->from == 0 && k < BASES && ok; k++)
+        ok = put(t, &b->bases[k], 0, err);
+    for (long n = b->from; n < b->to && ok; n++)
+        ok = put_image(t, &b->images[n - b->from], n, err);
+    return ok;
 }
 
 static void make(struct cache *c, long images)
 {
-    struct batch *b = xmalloc(sizeof(*b));
+    struct batch *b = xcalloc(1, sizeof(*b));
     struct err err;
 
+    for (int k = 0; k < BASES; k++)
+        b->bases[k] = make_layer("base", 0, k);
     for (long i = 0; i < images; i += BATCH) {
-        int64_t *ctime = b->ctimes;
         b->from = i;
         b->to = MIN(i + BATCH, images);
-        for (int k = 0; i == 0 && k < BASES; k++) {
-            struct digest d = name_of("base", 0, k);
-            *ctime++ = make_file(&d, LAYER);
-        }
-        for (long n = b->from; n < b->to; n++) {
-            for (int k = 0; k < OWN; k++) {
-                struct digest d = name_of("layer", n, k);
-                *ctime++ = make_file(&d, LAYER);
-            }
-            struct digest d = name_of("manifest", n, 0);
-            *ctime++ = make_file(&d, MANIFEST);
-        }
+        for (long n = b->from; n < b->to; n++)
+            make_image(b, n);
         if (!index_write_wait(c->index, apply, b, &err)) {
             fprintf(stderr, "%s\n", err.msg);
             exit(1);
@@ -137,7 +197,7 @@ static void retire(struct cache *c, long count)
     for (int round = 0; round < 2; round++) {
         cache_totals(c, &t);
         int64_t began = clock_mono_us();
-        if (!gc_collect(gc, false, t.bytes - count * OWN * LAYER, &r, &err)) {
+        if (!gc_collect(gc, false, t.bytes - count * own * LAYER, &r, &err)) {
             fprintf(stderr, "%s\n", err.msg);
             exit(1);
         }
@@ -164,13 +224,15 @@ int main(int argc, char **argv)
     }
     struct totals t;
     cache_totals(c, &t);
-    if (strcmp(argv[2], "open") == 0)
+    if (strcmp(argv[2], "open") == 0) {
         printf("opened in %.1f ms: %lld blobs, %lld manifests\n", (double)(clock_mono_us() - began) / 1000,
                (long long)t.blobs, (long long)t.manifests);
-    else if (strcmp(argv[2], "make") == 0 && argc == 4)
+    } else if (strcmp(argv[2], "make") == 0 && (argc == 4 || argc == 5)) {
+        own = argc == 5 ? MIN(atoi(argv[4]), (int)OWN_MAX) : (int)OWN_MAX;
         make(c, atol(argv[3]));
-    else if (strcmp(argv[2], "retire") == 0 && argc == 4)
+    } else if (strcmp(argv[2], "retire") == 0 && argc == 4) {
         retire(c, atol(argv[3]));
+    }
     atomic_store(&c->tags_changed, false);
     pool_free(pool);
     cache_close(c);

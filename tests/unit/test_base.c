@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "base/lookup.h"
+#include "base/places.h"
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/platform.h"
@@ -290,24 +290,24 @@ static void platform_names(void **state UNUSED)
 /* The first place stays; a key is neither its own beginning nor another one's. */
 static void lookups(void **state UNUSED)
 {
-    struct lookup l = {0};
+    struct places l = {0};
     char key[16];
 
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_true(lookup_add(&l, key, strlen(key), i));
-        assert_false(lookup_add(&l, key, strlen(key), i + 1));
+        assert_true(places_add(&l, key, strlen(key), i));
+        assert_false(places_add(&l, key, strlen(key), i + 1));
     }
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(lookup_find(&l, key, strlen(key)), i);
+        assert_int_equal(places_find(&l, key, strlen(key)), i);
     }
-    assert_int_equal(lookup_find(&l, "1000", 4), LOOKUP_NONE);
-    assert_int_equal(lookup_find(&l, "", 0), LOOKUP_NONE);
-    assert_true(lookup_add(&l, "a\0b", 3, 1) && lookup_add(&l, "a\0c", 3, 2));
-    assert_int_equal(lookup_find(&l, "a\0c", 3), 2);
-    lookup_free(&l);
-    assert_int_equal(lookup_find(&l, "1", 1), LOOKUP_NONE);
+    assert_int_equal(places_find(&l, "1000", 4), PLACE_NONE);
+    assert_int_equal(places_find(&l, "", 0), PLACE_NONE);
+    assert_true(places_add(&l, "a\0b", 3, 1) && places_add(&l, "a\0c", 3, 2));
+    assert_int_equal(places_find(&l, "a\0c", 3), 2);
+    places_free(&l);
+    assert_int_equal(places_find(&l, "1", 1), PLACE_NONE);
 }
 
 int main(void)

@@ -1,24 +1,11 @@
-#include "tests/unit/unit.h"
-
-#include "cache/rows.h"
+#include "tests/unit/unit_index.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-struct fixture {
-    char *dir;
-    struct index *index;
-};
-
 static int setup(void **state)
 {
-    struct fixture *f = xcalloc(1, sizeof(*f));
-    struct err err;
-
-    f->dir = make_folder();
-    f->index = index_open(f->dir, 1 << 16, &err); /* tiny: it must grow */
-    *state = f;
-    return f->index ? 0 : -1;
+    return index_setup(state, 1 << 16); /* tiny: it must grow */
 }
 
 static void assert_sound(struct fixture *f);
@@ -28,10 +15,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     assert_sound(f);
-    index_close(f->index);
-    remove_tree(f->dir);
-    free(f);
-    return 0;
+    return index_teardown(state);
 }
 
 static void complain(void *arg, const struct finding *f)

@@ -1,37 +1,14 @@
 /* What keeps the file of the index from growing for ever. */
-#include "tests/unit/unit.h"
-
-#include "cache/rows.h"
+#include "tests/unit/unit_index.h"
 
 #include <lmdb.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-struct fixture {
-    char *dir;
-    struct index *index;
-};
-
 static int setup(void **state)
 {
-    struct fixture *f = xcalloc(1, sizeof(*f));
-    struct err err;
-
-    f->dir = make_folder();
-    f->index = index_open(f->dir, 0, &err);
-    *state = f;
-    return f->index ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    index_close(f->index);
-    remove_tree(f->dir);
-    free(f);
-    return 0;
+    return index_setup(state, 0);
 }
 
 static void reopen(struct fixture *f)
@@ -222,11 +199,11 @@ static void not_compacted_for_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(dead_reader, setup, teardown),
-        cmocka_unit_test_setup_teardown(compacted, setup, teardown),
-        cmocka_unit_test_setup_teardown(cut_off, setup, teardown),
-        cmocka_unit_test_setup_teardown(compacted_beside_a_reader, setup, teardown),
-        cmocka_unit_test_setup_teardown(not_compacted_for_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(dead_reader, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(compacted, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(cut_off, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(compacted_beside_a_reader, setup, index_teardown),
+        cmocka_unit_test_setup_teardown(not_compacted_for_others, setup, index_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
