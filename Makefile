@@ -144,9 +144,9 @@ bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/bench/evict >&2
 	@$(B)/tests/bench/evict "$(TRACE)"
 
-soak: | test-deps ## crashes, the collector's model, pulls while it works: for long
+soak: | test-deps ## crashes, starts on a damaged index, stops, the collector's model, pulls while it works: for long
 	@$(MAKE) --no-print-directory B=$(B) tests-built
-	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 tests/run concurrency recovery
+	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 STARTS=100 STOPS=200 tests/run concurrency recovery
 
 lint: ## format, static analysis, layers
 	@tests/packages $(LINT_PKGS)

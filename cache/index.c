@@ -66,6 +66,7 @@ void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg
         fn(&t, arg);
         mdb_txn_reset(r->txn);
     } else {
+        index_check(index, rc);
         log_limited(LOG_LEVEL_ERROR, "index read", "index: beginning a read transaction: %s", mdb_strerror(rc));
     }
     index_leave();
@@ -139,8 +140,7 @@ static bool can_try_again(struct index *index, int rc, struct err *err)
         return index_drop_ballast(index);
     if (rc == MDB_MAP_FULL)
         return grow(index, err);
-    if (index_is_damage(rc))
-        index_note_damage(index, rc);
+    index_check(index, rc);
     return false;
 }
 
@@ -378,7 +378,7 @@ bool index_open_env(struct index *index, struct err *err)
     return index_check_size(index, data, err);
 }
 
-struct index *index_open(const char *dir, size_t map_size, struct err *err)
+struct index *index_open(const char *dir, size_t map_size, const struct index_watcher *watcher, struct err *err)
 {
     struct index *index = xcalloc(1, sizeof(*index));
 
@@ -392,6 +392,8 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
     index->mark = xasprintf("%s/damaged", dir);
     index->ballast = xasprintf("%s/ballast", dir);
     index->map_size = map_size ? map_size : MAP_DEFAULT;
+    if (watcher)
+        index->watcher = *watcher;
     index_watch_faults(index);
     if (index_is_marked(dir)) {
         err_set(err, ERR_CORRUPT, "it was found to be damaged when it was used last");

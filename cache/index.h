@@ -35,11 +35,18 @@ struct index_txn;
 /* Changes with every change of a row's form or of an invariant; upgrade.c makes each one from the one before. */
 enum { INDEX_SCHEMA = 3, INDEX_SCHEMA_OLDEST = 2 };
 
+/* Who is told when the index is found to be damaged: `damaged` is called once, on any thread, and a restart rebuilds the
+ * index. It is handed over with the opening, since the first thread that reads may find the damage. */
+struct index_watcher {
+    void (*damaged)(void *arg);
+    void *arg;
+};
+
 /* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
  * More than half of it unused: it is written anew without that. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged:
  * it can be made anew), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a
- * newer schema). */
-struct index *index_open(const char *dir, size_t map_size, struct err *err);
+ * newer schema). `watcher` is copied; NULL: nobody is told. */
+struct index *index_open(const char *dir, size_t map_size, const struct index_watcher *watcher, struct err *err);
 /* The schema that it had when it was opened; of an index that is new, INDEX_SCHEMA. */
 uint32_t index_schema(const struct index *index);
 /* Inside a change: it has INDEX_SCHEMA from now on. */
@@ -49,10 +56,6 @@ bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg
 /* Finishes what is queued. */
 void index_close(struct index *index);
 
-/* Calls `fn`, on any thread, once, when the index is found to be damaged: a restart makes it anew. Before there is
- * traffic.
- */
-void index_on_damage(struct index *index, void (*fn)(void *arg), void *arg);
 /* Lays up some room again for the time when the disk is full; after room was made. */
 void index_restock(struct index *index);
 

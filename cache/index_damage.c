@@ -31,25 +31,21 @@ static void mark(const char *path)
         close(fd);
 }
 
-void index_note_damage(struct index *index, int rc)
+static void note_damage(struct index *index, int rc)
 {
     if (atomic_exchange(&index->damaged, true))
         return;
     mark(index->mark);
     log_error("index: %s: it is damaged, and is made anew from the blobs after a restart", mdb_strerror(rc));
-    if (index->on_damage)
-        index->on_damage(index->on_damage_arg);
+    if (index->watcher.damaged)
+        index->watcher.damaged(index->watcher.arg);
 }
 
-void index_on_damage(struct index *index, void (*fn)(void *arg), void *arg)
+int index_check(struct index *index, int rc)
 {
-    index->on_damage_arg = arg;
-    index->on_damage = fn;
-}
-
-bool index_is_damage(int rc)
-{
-    return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL || rc == MDB_INVALID;
+    if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL || rc == MDB_INVALID)
+        note_damage(index, rc);
+    return rc;
 }
 
 /* ---- when LMDB comes to grief inside its map ---- */

@@ -25,8 +25,7 @@ struct index {
     /* set once */
     char *dir, *mark, *ballast;
     size_t map_size;
-    void (*on_damage)(void *arg);
-    void *on_damage_arg;
+    struct index_watcher watcher;
     atomic_bool damaged;
     /* set once, and when the environment has to be opened anew (under all readers' locks, by the writer) */
     MDB_env *env; /* NULL: it could not be */
@@ -65,9 +64,9 @@ bool index_compact(struct index *index, struct err *err);
 bool index_is_marked(const char *dir);
 /* Whether everything that is in use is there, after opening. Errors: ERR_IO, ERR_CORRUPT. */
 bool index_check_size(struct index *index, const char *data, struct err *err);
-/* Whether an LMDB code says that the file is not what it should be; and what to do then, once. */
-bool index_is_damage(int rc);
-void index_note_damage(struct index *index, int rc);
+/* Every code that LMDB returns goes through here: one that says that the file is not what it should be marks the index
+ * and calls its watcher, once. Returns the code. */
+int index_check(struct index *index, int rc);
 /* Around everything that reads the map: a fault in between is the index's. */
 void index_enter(void);
 void index_leave(void);

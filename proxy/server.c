@@ -339,9 +339,11 @@ static void say_limits(struct proxy *p)
     log_info("the cache holds %s at most", size_text(stats.limit_bytes, limit));
 }
 
-static bool open_parts(struct proxy *p, struct err *err)
+static bool open_parts(struct server *s, struct err *err)
 {
+    struct proxy *p = &s->proxy;
     const struct config *c = p->config;
+    const struct index_watcher watcher = {on_damage, s};
     const struct gc_options gc = {
         .max_bytes = c->max_size.bytes,
         .max_percent = c->max_size.percent,
@@ -356,7 +358,7 @@ static bool open_parts(struct proxy *p, struct err *err)
 
     p->pool = pool_new("io", IO_THREADS, err);
     p->admin_pool = p->pool ? pool_new("admin", ADMIN_THREADS, err) : NULL;
-    p->cache = p->admin_pool ? cache_open(c->cache_path, p->pool, err) : NULL;
+    p->cache = p->admin_pool ? cache_open(c->cache_path, p->pool, &watcher, err) : NULL;
     if (!p->cache)
         return p->admin_pool && place_explain(c->cache_path, err);
     p->cred_workers = cred_workers_new(CRED_THREADS, err);
@@ -380,7 +382,7 @@ static bool start(struct server *s, struct err *err)
 
     p->started_s = clock_now_s();
     s->loop = loop_new("main", err);
-    if (!s->loop || !open_parts(p, err) || !open_listeners(p, err))
+    if (!s->loop || !open_parts(s, err) || !open_listeners(p, err))
         return false;
     for (int i = 0; i < MIN(p->config->workers, (int)WORKERS_MAX); i++)
         if (!start_worker(p, i, err))
@@ -393,7 +395,6 @@ static bool start(struct server *s, struct err *err)
     s->deadline = event_new(loop_base(s->loop), -1, 0, on_deadline, s);
     s->flush = event_new(loop_base(s->loop), -1, EV_PERSIST, on_flush, s);
     event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
-    index_on_damage(p->cache->index, on_damage, s);
     atomic_store(&p->ready, true);
     for (int i = 0; i < p->worker_count; i++)
         if (!loop_start(p->workers[i].loop, err))

@@ -20,7 +20,7 @@ static struct house begin(void)
     struct err err;
 
     h.pool = pool_new("io", 1, &err);
-    h.cache = cache_open(h.dir, h.pool, &err);
+    h.cache = cache_open(h.dir, h.pool, NULL, &err);
     assert_non_null(h.cache);
     return h;
 }

@@ -16,7 +16,7 @@ static int setup(void **state)
     struct err err;
 
     f->dir = make_folder();
-    f->index = index_open(f->dir, 1 << 16, &err); /* tiny: it must grow */
+    f->index = index_open(f->dir, 1 << 16, NULL, &err); /* tiny: it must grow */
     *state = f;
     return f->index ? 0 : -1;
 }
@@ -331,7 +331,7 @@ static void survives_reopening(void **state)
     change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL});
     change(f, (struct change){TAG, 10, -1, -1, "v1"});
     index_close(f->index);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
     assert_true(ask(f, 10).stored);
     assert_int_equal(ask(f, 10).references, 1);
@@ -374,17 +374,17 @@ static void short_file(void **state)
     change(f, (struct change){USE, 10, -1, -1, NULL});
     index_close(f->index);
     off_t size = cut(path, -2 * 4096);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
     assert_true(ask(f, 10).stored);
     assert_sound(f);
     index_close(f->index);
     assert_true(cut(path, 4 * 4096) >= size);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_null(f->index);
     assert_int_equal(err.code, ERR_CORRUPT);
     assert_int_equal(unlink(path), 0);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
 }
 

@@ -19,7 +19,7 @@ static int setup(void **state)
     struct err err;
 
     f->dir = make_folder();
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     *state = f;
     return f->index ? 0 : -1;
 }
@@ -39,7 +39,7 @@ static void reopen(struct fixture *f)
     struct err err;
 
     index_close(f->index);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
 }
 
