@@ -49,13 +49,15 @@ LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
+PRELOAD_SRC := $(wildcard tests/tools/preload/*.c)
 MODEL_SRC := $(wildcard tests/tools/model/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
+PRELOADS := $(PRELOAD_SRC:tests/tools/preload/%.c=$(B)/tests/tools/%.so)
 LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
-C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
+C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(PRELOAD_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
 # Names of Debian 12 and 13; tests/packages says how to read them.
@@ -107,6 +109,11 @@ $(B)/tests/unit/test_readers: $(B)/cli/image_list.o $(B)/cli/image_yaml.o $(B)/c
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
+# What a test puts under the daemon (LD_PRELOAD): without a sanitizer, which is there already.
+$(B)/tests/tools/%.so: tests/tools/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -g $(WARNINGS) $(DEFINES) -shared -fPIC -o $@ $<
+
 $(B)/tests/tools/gc_model: $(B)/tests/tools/model/model.o
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libentrepot.a
@@ -118,7 +125,7 @@ run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
 demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
 	@B=$(B) tests/demo
 
-tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN)
+tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS)
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built

@@ -30,19 +30,22 @@ struct loop {
 
 static __thread const struct loop *current;
 
-static void deliver(struct loop *loop)
+/* Whether there was anything. */
+static bool deliver(struct loop *loop)
 {
     struct letters batch = STAILQ_HEAD_INITIALIZER(batch);
 
     pthread_mutex_lock(&loop->lock);
     STAILQ_CONCAT(&batch, &loop->mailbox);
     pthread_mutex_unlock(&loop->lock);
+    bool any = !STAILQ_EMPTY(&batch);
     while (!STAILQ_EMPTY(&batch)) {
         struct letter *l = STAILQ_FIRST(&batch);
         STAILQ_REMOVE_HEAD(&batch, entry);
         l->fn(l->arg);
         free(l);
     }
+    return any;
 }
 
 static void on_wake(evutil_socket_t fd, short what UNUSED, void *arg)
@@ -136,15 +139,22 @@ void loop_stop(struct loop *loop)
     loop_post(loop, break_loop, loop);
 }
 
+bool loop_settle(struct loop *loop)
+{
+    const struct loop *before = current;
+
+    current = loop;
+    bool any = deliver(loop);
+    current = before;
+    return any;
+}
+
 void loop_join(struct loop *loop)
 {
     if (loop->started)
         pthread_join(loop->thread, NULL);
     loop->started = false;
-    const struct loop *before = current;
-    current = loop;
-    deliver(loop);
-    current = before;
+    loop_settle(loop);
 }
 
 bool loop_is_current(const struct loop *loop)

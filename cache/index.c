@@ -245,6 +245,8 @@ static void *write_thread(void *arg)
     for (;;) {
         struct ops batch = STAILQ_HEAD_INITIALIZER(batch);
         pthread_mutex_lock(&index->lock);
+        index->busy = false;
+        pthread_cond_signal(&index->idle);
         while (STAILQ_EMPTY(&index->queue) && !index->closing)
             pthread_cond_wait(&index->more, &index->lock);
         for (int n = 0; n < BATCH_MAX && !STAILQ_EMPTY(&index->queue); n++) {
@@ -252,6 +254,7 @@ static void *write_thread(void *arg)
             STAILQ_REMOVE_HEAD(&index->queue, entry);
             STAILQ_INSERT_TAIL(&batch, op, entry);
         }
+        index->busy = !STAILQ_EMPTY(&batch);
         pthread_mutex_unlock(&index->lock);
         if (STAILQ_EMPTY(&batch))
             return NULL;
@@ -272,6 +275,7 @@ void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void 
     op->loop = loop;
     pthread_mutex_lock(&index->lock);
     STAILQ_INSERT_TAIL(&index->queue, op, entry);
+    index->disturbed = true;
     pthread_cond_signal(&index->more);
     pthread_mutex_unlock(&index->lock);
 }
@@ -385,6 +389,7 @@ struct index *index_open(const char *dir, size_t map_size, const struct index_wa
     pthread_mutex_init(&index->lock, NULL);
     pthread_mutex_init(&index->readers_lock, NULL);
     pthread_cond_init(&index->more, NULL);
+    pthread_cond_init(&index->idle, NULL);
     STAILQ_INIT(&index->queue);
     SLIST_INIT(&index->readers);
     pthread_key_create(&index->reader_key, reader_free);
@@ -418,6 +423,17 @@ fail:
     return NULL;
 }
 
+bool index_settle(struct index *index)
+{
+    pthread_mutex_lock(&index->lock);
+    while (index->busy || !STAILQ_EMPTY(&index->queue))
+        pthread_cond_wait(&index->idle, &index->lock);
+    bool any = index->disturbed;
+    index->disturbed = false;
+    pthread_mutex_unlock(&index->lock);
+    return any;
+}
+
 void index_close(struct index *index)
 {
     if (!index)
@@ -439,6 +455,7 @@ void index_close(struct index *index)
     free(index->dir);
     free(index->mark);
     free(index->ballast);
+    pthread_cond_destroy(&index->idle);
     pthread_cond_destroy(&index->more);
     pthread_mutex_destroy(&index->readers_lock);
     pthread_mutex_destroy(&index->lock);

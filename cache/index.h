@@ -53,7 +53,10 @@ uint32_t index_schema(const struct index *index);
 bool index_set_schema(struct index_txn *txn, struct err *err);
 /* Reads an index of an outdated schema that nobody has open. Only `repo`, `tag`, `parent` and `meta` are there. */
 bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg), void *arg, struct err *err);
-/* Finishes what is queued. */
+/* Waits until every change that was queued is in the index, or has failed, and its `done` was called or posted; whether
+ * anything was queued since the last call. One caller. */
+bool index_settle(struct index *index);
+/* Finishes what is queued. What `done` of that may post to is there until it returns. */
 void index_close(struct index *index);
 
 /* Lays up some room again for the time when the disk is full; after room was made. */

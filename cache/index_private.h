@@ -37,8 +37,10 @@ struct index {
     int64_t readers_checked_ms; /* the writer's; monotonic */
     /* shared, under lock */
     pthread_mutex_t lock;
-    pthread_cond_t more;
+    pthread_cond_t more, idle;
     struct ops queue;
+    bool busy;      /* the writer has a batch */
+    bool disturbed; /* since the last index_settle() */
     bool closing;
     /* shared, under readers_lock */
     pthread_mutex_t readers_lock;

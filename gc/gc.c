@@ -382,6 +382,12 @@ void gc_stop(struct gc *gc)
     gc->stopping = true;
     pthread_cond_signal(&gc->wake);
     pthread_mutex_unlock(&gc->lock);
+    if (gc->started)
+        pthread_join(gc->thread, NULL);
+    if (gc->reconciling)
+        pthread_join(gc->reconciler, NULL);
+    gc->started = gc->reconciling = false;
+    room_deny_all(gc);
 }
 
 void gc_free(struct gc *gc)
@@ -389,11 +395,6 @@ void gc_free(struct gc *gc)
     if (!gc)
         return;
     gc_stop(gc);
-    if (gc->started)
-        pthread_join(gc->thread, NULL);
-    if (gc->reconciling)
-        pthread_join(gc->reconciler, NULL);
-    room_deny_all(gc);
     gc->cache->room = (struct cache_room){0};
     pthread_cond_destroy(&gc->wake);
     pthread_mutex_destroy(&gc->lock);

@@ -404,6 +404,15 @@ void fetchers_stop(struct fetchers *all)
         loop_join(all->list[i].loop);
 }
 
+bool fetchers_settle(struct fetchers *all)
+{
+    bool any = false;
+
+    for (int i = 0; i < all->count; i++)
+        any = loop_settle(all->list[i].loop) || any;
+    return any;
+}
+
 void fetchers_free(struct fetchers *all)
 {
     if (!all)

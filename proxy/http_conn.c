@@ -370,16 +370,22 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     }
 }
 
-void http_server_free(struct http_server *s)
+void http_server_cut(struct http_server *s)
 {
-    if (!s)
-        return;
+    s->draining = true;
     s->drained = NULL;
     s->on_complete = NULL;
     for (struct http_conn *c = TAILQ_FIRST(&s->conns), *next; c; c = next) {
         next = TAILQ_NEXT(c, entry);
         http_conn_close(c);
     }
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (!s)
+        return;
+    http_server_cut(s);
     event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees what close put off */
     event_free(s->tick);
     free(s->scratch);
