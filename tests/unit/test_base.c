@@ -6,6 +6,8 @@
 #include "base/ref.h"
 #include "base/visible.h"
 
+#include <errno.h>
+
 static void references(void **state UNUSED)
 {
     static const struct {
@@ -88,6 +90,47 @@ static void cuts(void **state UNUSED)
         assert_int_equal(strncmp(err.msg, "context: ", 9), 0);
         err_append(&err, "; %s", text);
         assert_int_equal(text_whole(err.msg, strlen(err.msg)), strlen(err.msg));
+    }
+}
+
+static char *text_of(size_t len, char c)
+{
+    char *text = xmalloc(len + 1);
+
+    memset(text, c, len);
+    text[len] = '\0';
+    return text;
+}
+
+/* Of a message that gets too long, the context is shortened; the cause stays. */
+static void causes(void **state UNUSED)
+{
+    static const struct {
+        size_t context, cause; /* bytes */
+        bool context_is_whole, cause_is_whole;
+    } cases[] = {
+        {10, 10, true, true},
+        {ERR_MSG_MAX - 100, 50, true, true},
+        {ERR_MSG_MAX, 50, false, true},
+        {2000, 2000, false, true},
+        {4 * ERR_MSG_MAX, 2000, false, true},
+        {10, ERR_MSG_MAX - 1, true, false},
+        {ERR_MSG_MAX, ERR_MSG_MAX - 1, false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *context = text_of(cases[i].context, 'x'), *cause = text_of(cases[i].cause, 'y');
+        struct err err = {0};
+        err_set(&err, ERR_IO, "%s", cause);
+        assert_false(err_wrap(&err, "%s", context));
+        assert_int_equal(err.code, ERR_IO);
+        assert_int_equal(strstr(err.msg, context) != NULL, cases[i].context_is_whole);
+        assert_int_equal(strstr(err.msg, cause) != NULL, cases[i].cause_is_whole);
+        assert_true(strspn(err.msg, "x") >= MIN(cases[i].context, 60u) && strstr(err.msg, ": y"));
+        errno = ENOENT;
+        err_errno(&err, ERR_IO, "%s", context);
+        assert_string_equal(err.msg + strlen(err.msg) - strlen(": No such file or directory"),
+                            ": No such file or directory");
     }
 }
 
@@ -289,10 +332,10 @@ static void platform_names(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts),           cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
-        cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
-        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
-        cmocka_unit_test(statement_tags),
+        cmocka_unit_test(cuts),           cmocka_unit_test(causes),         cmocka_unit_test(platforms),
+        cmocka_unit_test(platform_names), cmocka_unit_test(references),     cmocka_unit_test(long_references),
+        cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),
+        cmocka_unit_test(visible),        cmocka_unit_test(statement_tags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
