@@ -370,6 +370,8 @@ bool index_open_env(struct index *index, struct err *err)
         map_size = MAX(map_size, (size_t)st.st_size + (size_t)st.st_size / 2);
     int rc = mdb_env_create(&index->env);
     if (rc == 0)
+        index_watch_assertions(index);
+    if (rc == 0)
         rc = mdb_env_set_maxdbs(index->env, TABLE_COUNT);
     if (rc == 0)
         rc = mdb_env_set_maxreaders(index->env, 256);

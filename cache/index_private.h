@@ -73,6 +73,8 @@ int index_check(struct index *index, int rc);
 void index_enter(void);
 void index_leave(void);
 void index_watch_faults(struct index *index);
+/* LMDB's own assertions about its pages; of index->env, before it is opened. */
+void index_watch_assertions(struct index *index);
 void index_unwatch_faults(void);
 /* Gives the disk some room back, once. */
 bool index_drop_ballast(struct index *index);

@@ -1,6 +1,7 @@
 #include "gc/gc_private.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "cache/layout.h"
 #include "gc/reconcile.h"
@@ -232,19 +233,11 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
 
 static bool wait_for_next(struct gc *gc)
 {
-    struct timespec until;
+    const int64_t until_ms = clock_mono_ms() + gc->o.interval_ms;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += gc->o.interval_ms / 1000;
-    until.tv_nsec += gc->o.interval_ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
     pthread_mutex_lock(&gc->lock);
-    int rc = 0;
-    while (!gc->stopping && !gc->hurry && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&gc->wake, &gc->lock, &until);
+    while (!gc->stopping && !gc->hurry && cond_wait_until(&gc->wake, &gc->lock, until_ms))
+        ;
     gc->hurry = false;
     bool go_on = !gc->stopping;
     pthread_mutex_unlock(&gc->lock);
@@ -359,7 +352,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);
     pthread_mutex_init(&gc->lock, NULL);
-    pthread_cond_init(&gc->wake, NULL);
+    cond_init(&gc->wake);
     int rc = pthread_create(&gc->thread, NULL, work, gc);
     if (rc != 0) {
         errno = rc;

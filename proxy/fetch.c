@@ -207,7 +207,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->is_private = w->is_private;
     f->anew = w->anew;
     f->tags = config_tags_for(fr->all->config, f->site->config, f->name, f->tag);
-    f->sent = &w->sent;
+    f->sent = w->sent;
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);

@@ -358,7 +358,7 @@ static enum step ask(struct fetch *f)
 
     if (!f->ingest && is_relay(f))
         f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                       f->sent, &f->result.err);
+                                       &f->sent, &f->result.err);
     else if (!f->ingest)
         f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted, f,
                                  &f->result.err);

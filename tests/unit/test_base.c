@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/digest.h"
 #include "base/platform.h"
 #include "base/ref.h"
@@ -132,6 +134,22 @@ static void causes(void **state UNUSED)
         assert_string_equal(err.msg + strlen(err.msg) - strlen(": No such file or directory"),
                             ": No such file or directory");
     }
+}
+
+static void time_outs(void **state UNUSED)
+{
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t cond;
+    int64_t begun = clock_mono_ms();
+
+    cond_init(&cond);
+    pthread_mutex_lock(&lock);
+    while (cond_wait_until(&cond, &lock, begun + 30))
+        ;
+    assert_in_range(clock_mono_ms() - begun, 30, 5000);
+    assert_false(cond_wait_until(&cond, &lock, begun)); /* in the past */
+    pthread_mutex_unlock(&lock);
+    pthread_cond_destroy(&cond);
 }
 
 static void long_references(void **state UNUSED)
@@ -332,10 +350,18 @@ static void platform_names(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts),           cmocka_unit_test(causes),         cmocka_unit_test(platforms),
-        cmocka_unit_test(platform_names), cmocka_unit_test(references),     cmocka_unit_test(long_references),
-        cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),
-        cmocka_unit_test(visible),        cmocka_unit_test(statement_tags),
+        cmocka_unit_test(cuts),
+        cmocka_unit_test(causes),
+        cmocka_unit_test(time_outs),
+        cmocka_unit_test(platforms),
+        cmocka_unit_test(platform_names),
+        cmocka_unit_test(references),
+        cmocka_unit_test(long_references),
+        cmocka_unit_test(digests),
+        cmocka_unit_test(streamed_hash),
+        cmocka_unit_test(json_text),
+        cmocka_unit_test(visible),
+        cmocka_unit_test(statement_tags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

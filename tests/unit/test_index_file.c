@@ -185,6 +185,42 @@ static void compacted_beside_a_reader(void **state)
     }
 }
 
+static void raise_it(struct index_txn *t UNUSED, void *arg)
+{
+    raise(*(int *)arg);
+}
+
+/* In a process of its own: something ends it while it reads the index. Whether the index is marked as damaged then. */
+static bool is_marked_after(const char *dir, int sig)
+{
+    _cleanup_free_ char *mark = xasprintf("%s/damaged", dir);
+    int status;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct index *index = index_open(dir, 0, NULL, NULL);
+        if (index)
+            index_read(index, raise_it, &sig);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == sig);
+    bool marked = access(mark, F_OK) == 0;
+    unlink(mark);
+    return marked;
+}
+
+/* A fault inside the map is the index's; that our own code gives up there (no memory, an assertion) is not. */
+static void whose_fault(void **state UNUSED)
+{
+    char *dir = make_folder();
+
+    assert_true(is_marked_after(dir, SIGBUS));
+    assert_false(is_marked_after(dir, SIGABRT));
+    remove_tree(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +228,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(compacted, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_off, setup, teardown),
         cmocka_unit_test_setup_teardown(compacted_beside_a_reader, setup, teardown),
+        cmocka_unit_test(whose_fault),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
