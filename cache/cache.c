@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/place.h"
 #include "cache/layout.h"
 #include "cache/upgrade.h"
 
@@ -27,8 +28,7 @@ static char *move_aside(const char *dir, const char *why, struct err *err)
 
 static struct index *open_current(const char *dir, const struct index_watcher *watcher, struct err *err)
 {
-    mkdir(dir, 0700);
-    struct index *index = index_open(dir, 0, watcher, err);
+    struct index *index = place_make_folder(dir, 0700, err) ? index_open(dir, 0, watcher, err) : NULL;
     if (index && !upgrade_index(index, err)) {
         index_close(index);
         return NULL;
@@ -387,8 +387,9 @@ static bool read_manifest(struct cache *c, const struct digest *d, int64_t size,
             return true;
         err_set(why, ERR_CORRUPT, "the file does not match its digest");
     }
-    if (store_stat_blob(c->store, d, &info, NULL))
-        store_quarantine_blob(c->store, d, info.inode, NULL);
+    struct err kept;
+    if (store_stat_blob(c->store, d, &info, NULL) && !store_quarantine_blob(c->store, d, info.inode, &kept))
+        log_limited(LOG_LEVEL_ERROR, "quarantine", "a damaged file stays where it is: %s", kept.msg);
     return false;
 }
 

@@ -147,13 +147,22 @@ static void end_discard(void *arg, const struct err *err)
     ingest_unref(i);
 }
 
+/* One that stays is removed a day later (gc/reconcile.h). */
+static void remove_part(struct ingest *i)
+{
+    struct err err;
+
+    if (!store_remove_part(i->cache->store, &i->digest, &err))
+        log_limited(LOG_LEVEL_WARN, "part", "%s", err.msg);
+}
+
 static void discard(void *arg)
 {
     struct ingest *i = arg;
 
     atomic_store(&i->dropped, true);
     if (!i->relay)
-        store_remove_part(i->cache->store, &i->digest, NULL);
+        remove_part(i);
     index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
 }
 
@@ -235,12 +244,14 @@ static void not_kept(void *arg)
 static void drop_unkept(void *arg)
 {
     struct ingest *i = arg;
+    struct err err;
 
     atomic_store(&i->dropped, true);
     if (!i->relay) {
-        store_remove_part(i->cache->store, &i->digest, NULL);
+        remove_part(i);
         cache_remove_unlisted(i->cache, &i->digest);
-        index_write_wait(i->cache->index, apply_forget, i, NULL);
+        if (!index_write_wait(i->cache->index, apply_forget, i, &err))
+            log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err.msg);
     }
     loop_post(i->owner, not_kept, i);
 }

@@ -361,7 +361,14 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
         return NULL;
     }
     gc->started = true;
-    gc->reconciling = pthread_create(&gc->reconciler, NULL, bring_together, gc) == 0;
+    rc = pthread_create(&gc->reconciler, NULL, bring_together, gc);
+    if (rc != 0) { /* what a crash left would stay as it is, and a rebuilding would never end */
+        errno = rc;
+        err_errno(err, ERR_IO, "starting the reconciler");
+        gc_free(gc);
+        return NULL;
+    }
+    gc->reconciling = true;
     room_attach(gc);
     return gc;
 }

@@ -144,10 +144,12 @@ static void end_image(struct pull *p, struct image *im)
 static void pin_statement(struct pull *p, const struct item *it)
 {
     char tag[REF_TAG_MAX + 1];
+    struct err err;
 
-    if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0)
-        gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
-               it->tag[0] ? NULL : &it->digest, true, NULL);
+    if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0 &&
+        !gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
+                it->tag[0] ? NULL : &it->digest, true, &err))
+        pull_fail(it->image, "pinning what is said about it: %s", err.msg);
 }
 
 /* It is here. */

@@ -19,7 +19,6 @@
 #include "gc/gc.h"
 
 #include <string.h>
-#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
 enum { IO_THREADS = 4, ADMIN_THREADS = 4, CRED_THREADS = 4 };
@@ -220,13 +219,9 @@ static bool start_listeners(struct server *s, struct err *err)
             return false;
         p->metrics_listener = p->listeners[p->listener_count++] = l;
     }
-    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = xstrdup(c->admin_socket);
-    char *slash = strrchr(dir, '/');
-    if (slash && slash != dir) {
-        *slash = '\0';
-        mkdir(dir, 0755);
-    }
-    struct listener *l = listener_open(admin, 0660, err);
+    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = place_folder_of(c->admin_socket);
+    bool is_there = place_make_folder(dir, 0755, err) || place_explain(dir, err);
+    struct listener *l = is_there ? listener_open(admin, 0660, err) : NULL;
     if (!l)
         return err_wrap(err, "the admin socket");
     p->admin_listener = p->listeners[p->listener_count++] = l;

@@ -4,11 +4,13 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/digest.h"
+#include "base/place.h"
 #include "base/platform.h"
 #include "base/ref.h"
 #include "base/visible.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 static void references(void **state UNUSED)
 {
@@ -150,6 +152,24 @@ static void time_outs(void **state UNUSED)
     assert_false(cond_wait_until(&cond, &lock, begun)); /* in the past */
     pthread_mutex_unlock(&lock);
     pthread_cond_destroy(&cond);
+}
+
+static void folders(void **state UNUSED)
+{
+    char *dir = make_folder();
+    _cleanup_free_ char *deep = xasprintf("%s/a/b/c", dir), *file = xasprintf("%s/file", dir),
+                        *below = xasprintf("%s/file/a/b", dir);
+    struct err err = {0};
+    struct stat st;
+
+    assert_true(place_make_folder(deep, 0700, &err) && place_make_folder(deep, 0755, &err));
+    assert_int_equal(stat(deep, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    fclose(fopen(file, "w"));
+    assert_false(place_make_folder(below, 0700, &err)); /* where it fails, and why */
+    assert_int_equal(err.code, ERR_IO);
+    assert_non_null(strstr(err.msg, "/file/a: Not a directory"));
+    remove_tree(dir);
 }
 
 static void long_references(void **state UNUSED)
@@ -350,17 +370,10 @@ static void platform_names(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts),
-        cmocka_unit_test(causes),
-        cmocka_unit_test(time_outs),
-        cmocka_unit_test(platforms),
-        cmocka_unit_test(platform_names),
-        cmocka_unit_test(references),
-        cmocka_unit_test(long_references),
-        cmocka_unit_test(digests),
-        cmocka_unit_test(streamed_hash),
-        cmocka_unit_test(json_text),
-        cmocka_unit_test(visible),
+        cmocka_unit_test(cuts),           cmocka_unit_test(causes),          cmocka_unit_test(folders),
+        cmocka_unit_test(time_outs),      cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
+        cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
+        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
         cmocka_unit_test(statement_tags),
     };
 
