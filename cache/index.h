@@ -20,7 +20,8 @@
  * for each one that the manifest has; meta's bytes are the sum over `blob`.
  *
  * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
- * syncs once, then completes every caller. Readers may be on any thread; each keeps a read transaction that is reset
+ * syncs once, then completes every caller. What an operator waits for (index_write_first()) is the next commit by itself,
+ * whatever is queued. Readers may be on any thread; each keeps a read transaction that is reset
  * and renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced.
  */
 #ifndef ENTREPOT_CACHE_INDEX_H
@@ -73,6 +74,11 @@ void index_barrier(struct index *index, void (*done)(void *arg, const struct err
 /* A change as by index_write(), waiting for the commit: start-up, tests and admin workers only, never a loop. */
 bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
                       struct err *err);
+
+/* The same, ahead of what is queued: what somebody at a terminal waits for. It may see the index without what has been
+ * queued before it. */
+bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
+                       struct err *err);
 
 /* Runs fn with a read transaction of the calling thread: one consistent view. Calls do not nest, and fn must be short:
  * an old view keeps pages from being used again. */

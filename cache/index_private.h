@@ -38,9 +38,9 @@ struct index {
     /* shared, under lock */
     pthread_mutex_t lock;
     pthread_cond_t more, idle;
-    struct ops queue;
-    bool busy;      /* the writer has a batch */
-    bool disturbed; /* since the last index_settle() */
+    struct ops first, queue; /* each is taken by itself, `first` first */
+    bool busy;               /* the writer has a batch */
+    bool disturbed;          /* since the last index_settle() */
     bool closing;
     /* shared, under readers_lock */
     pthread_mutex_t readers_lock;
@@ -58,6 +58,12 @@ int index_open_tables(struct index *index, MDB_txn *txn, bool create);
 int index_open_table(struct index *index, MDB_txn *txn, enum index_table table, bool create);
 /* Opens the environment in index->dir. Errors: as index_open(). */
 bool index_open_env(struct index *index, struct err *err);
+/* The tables, in a transaction of their own. Errors: as index_open(). */
+bool index_make_tables(struct index *index, struct err *err);
+/* index_map.c: the writer's. Doubles the map; if it cannot be, what there is stays as it is. Errors: ERR_IO. */
+bool index_grow(struct index *index, struct err *err);
+/* Closes the environment and opens it. Errors: as index_open(); it is closed then. */
+bool index_reopen(struct index *index, struct err *err);
 /* index_schema.c */
 bool index_check_schema(struct index_txn *t, void *arg, struct err *err);
 /* index_compact.c: before there is a writer or a reader. Errors: as index_open(); not being able to is none. */

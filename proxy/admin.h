@@ -29,6 +29,7 @@ struct admin_job {
     struct digest digest;
     uint64_t verified;   /* ingests, when it was asked */
     int64_t patience_ms; /* that is left for them to be kept */
+    bool settled;        /* that has been waited for after a miss */
     bool streaming;      /* lines went out; the loop's */
     atomic_bool gone;    /* the client does not want to know any more: long work may stop */
 };
@@ -38,7 +39,7 @@ enum { ADMIN_IMAGES_MAX = 4096 };
 /* The references of a list, for the caller to free; NULL: it has been said what is wrong. */
 struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count);
 
-/* On an io worker: fill in the answer. */
+/* On an admin worker: fill in the answer. */
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job, const char *reference);
 /* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. */

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { IO_THREADS = 4, ADMIN_THREADS = 4, CRED_THREADS = 4 };
+enum { IO_THREADS = 4, ADMIN_THREADS = 2, LONG_THREADS = 4, CRED_THREADS = 4 };
 
 /* ---- main loop ---- */
 
@@ -86,16 +86,20 @@ static void free_cache(struct server *s)
 static bool start_admin_workers(struct server *s, struct err *err)
 {
     s->proxy.admin_pool = pool_new("admin", ADMIN_THREADS, err);
-    return s->proxy.admin_pool != NULL;
+    s->proxy.long_pool = s->proxy.admin_pool ? pool_new("admin-long", LONG_THREADS, err) : NULL;
+    return s->proxy.long_pool != NULL;
 }
 
 static bool settle_admin_workers(struct server *s)
 {
-    return s->proxy.admin_pool && pool_settle(s->proxy.admin_pool);
+    bool any = s->proxy.admin_pool && pool_settle(s->proxy.admin_pool);
+
+    return (s->proxy.long_pool && pool_settle(s->proxy.long_pool)) || any;
 }
 
 static void free_admin_workers(struct server *s)
 {
+    pool_free(s->proxy.long_pool);
     pool_free(s->proxy.admin_pool);
 }
 

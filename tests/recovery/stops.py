@@ -182,6 +182,32 @@ def one(n, root):
     return double, len(early)
 
 
+def pin_first():
+    """Six pulls wait for syncs of half a second; a pin of what is here waits for the commit under way and its own."""
+    p = start(500)
+    if command("pull", "docker.io/library/app:0").wait(60) != 0:
+        fail(p, "a pull on a slow disk")
+    pulls = [command("pull", f"docker.io/library/app:{n}") for n in range(1, 7)]
+    took = []
+    for verb in ("pin", "unpin"):
+        time.sleep(0.7)
+        begun = time.monotonic()
+        if command(verb, "docker.io/library/app:0").wait(60) != 0:
+            fail(p, f"{verb} on a slow disk")
+        took.append(time.monotonic() - begun)
+    busy = sum(c.poll() is None for c in pulls)
+    if any(c.wait(120) != 0 for c in pulls):
+        fail(p, "a pull on a slow disk")
+    p.send_signal(signal.SIGTERM)
+    if p.wait(END_S) != 0:
+        fail(p, "it ended with an error")
+    print(f"pin and unpin behind six pulls on a slow disk: {took[0]:.1f} and {took[1]:.1f} s, {busy} pulls went on", flush=True)
+    if busy == 0:
+        fail(p, "the pulls were too short to say anything")
+    if max(took) > 3:
+        fail(p, "pins wait behind pulls")
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     server.daemon_threads = True
@@ -197,6 +223,7 @@ upstreams:
     insecure: true
 """)
     root = layout()
+    pin_first()
     rounds = [one(n, root) for n in range(1, STOPS + 1)]
     if STOPS >= 10 and not (any(d for d, _ in rounds) and any(e and not d for d, e in rounds)):
         sys.exit("FAILED: this seed has no double signal, or no request under way at a single one")
