@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
@@ -22,6 +23,7 @@ struct loop {
     int wake_fd;
     char name[16];
     bool started;
+    atomic_bool running;
     pthread_t thread;
     /* shared, under lock */
     pthread_mutex_t lock;
@@ -104,7 +106,9 @@ void loop_post(struct loop *loop, void (*fn)(void *), void *arg)
 void loop_run(struct loop *loop)
 {
     current = loop;
+    atomic_store(&loop->running, true);
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    atomic_store(&loop->running, false);
     current = NULL;
 }
 
@@ -160,6 +164,11 @@ void loop_join(struct loop *loop)
 bool loop_is_current(const struct loop *loop)
 {
     return current == loop;
+}
+
+bool loop_may_touch(const struct loop *loop)
+{
+    return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
 }
 
 void loop_free(struct loop *loop)

@@ -1,5 +1,6 @@
 #include "cache/index_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -190,6 +191,7 @@ static void take_batch(struct index *index, struct ops *batch)
 {
     struct ops *from = STAILQ_EMPTY(&index->first) ? &index->queue : &index->first;
 
+    HOLDS(&index->lock);
     for (int n = 0; n < BATCH_MAX && !STAILQ_EMPTY(from); n++) {
         struct op *op = STAILQ_FIRST(from);
         STAILQ_REMOVE_HEAD(from, entry);

@@ -1,5 +1,6 @@
 #include "cache/ingest_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -168,6 +169,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
 {
     struct repo_name *r;
 
+    ON_LOOP(i->owner);
     if (i->over) { /* the list is the index writer's now */
         cache_link(i->cache, repo, &i->digest, is_private);
         return;
@@ -257,6 +259,7 @@ bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
 
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err)
 {
+    ON_LOOP(i->owner);
     if (size > INGEST_SIZE_MAX)
         return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is more than we take", (long long)size);
     if (i->size >= 0 && size >= 0 && size != i->size)
@@ -322,6 +325,7 @@ static int note_written(struct ingest *i, int64_t offset, int64_t len)
 
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err)
 {
+    ON_LOOP(i->owner);
     if (i->over)
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
@@ -362,6 +366,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
 
 void ingest_end_of_unknown(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     if (i->size < 0) {
         i->size = i->front;
@@ -386,6 +391,7 @@ enum ingest_state ingest_state(struct ingest *i)
 
 bool ingest_is_stopping(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     return i->over && !ingest_is_verified(ingest_state(i));
 }
 
@@ -425,6 +431,7 @@ const char *ingest_validator(struct ingest *i)
 
 void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err)
 {
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     i->state = state;
     if (err)

@@ -2,6 +2,7 @@
  */
 #include "cache/ingest_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -23,6 +24,7 @@ static void advance_after(void *arg)
     struct read_back *r = arg;
     struct ingest *i = r->i;
 
+    ON_LOOP(i->owner);
     i->busy = false;
     pthread_mutex_lock(&i->lock);
     i->reading_back = false;
@@ -110,6 +112,7 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
 {
     struct checkpoint *c = xcalloc(1, sizeof(*c));
 
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     c->size = i->size;
     c->len = i->bitmap_len;
@@ -175,6 +178,7 @@ static void finish_paused(struct ingest *i)
 
 void ingest_stop(struct ingest *i, const struct err *err, bool drop)
 {
+    ON_LOOP(i->owner);
     if (i->over)
         return;
     i->over = true;
@@ -224,6 +228,7 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
 /* The followers get every byte, verified; only keeping the blob can still fail. */
 static void settle_room(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     if (i->granted)
         i->cache->room.kept(i->cache->room.arg, i->size);
     i->granted = false;
@@ -297,6 +302,7 @@ static void keep(struct ingest *i)
 {
     struct cache_room *room = &i->cache->room;
 
+    ON_LOOP(i->owner);
     if (i->relay) {
         err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
         loop_post(i->owner, not_kept, i);
@@ -328,6 +334,7 @@ void ingest_advance(struct ingest *i)
 {
     int64_t contiguous = ingest_contiguous(i);
 
+    ON_LOOP(i->owner);
     if (i->over || i->busy)
         return;
     if (i->hashed < contiguous) {

@@ -2,6 +2,7 @@
  */
 #include "gc/gc_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -19,6 +20,7 @@ static bool grant(struct gc *gc, const struct room_wish *w, const struct limits 
 {
     struct totals t;
 
+    HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
     if (t.bytes + gc->granted + w->bytes > ceiling(l))
         return false;
@@ -36,6 +38,7 @@ static void answer(void *arg)
 
 static void hurry(struct gc *gc)
 {
+    HOLDS(&gc->lock);
     gc->hurry = true;
     pthread_cond_signal(&gc->wake);
 }

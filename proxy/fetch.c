@@ -1,5 +1,6 @@
 #include "proxy/fetch_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -13,6 +14,7 @@ static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalida
 
 static void fetch_free(struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     LIST_REMOVE(f, entry);
     fetch_forget_question(f);
     if (f->retry)
@@ -81,6 +83,7 @@ static void let_later_ones_begin(struct fetch *f)
 
 void fetch_run(struct fetch *f, enum step step)
 {
+    ON_LOOP(f->fetcher->loop);
     while (step != STEP_WAIT) {
         log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
         f->step = step;
@@ -256,6 +259,7 @@ static void arrive(void *arg)
     _cleanup_free_ char *key = make_key(fr->all, &req);
     struct fetch *f;
 
+    ON_LOOP(fr->loop);
     LIST_FOREACH(f, &fr->active, entry)
         if (strcmp(f->key, key) == 0)
             break;
@@ -374,6 +378,7 @@ static void stop(void *arg)
     struct fetch *f, *next;
     struct err err = {0};
 
+    ON_LOOP(fr->loop);
     fr->stopping = true;
     err_set(&err, ERR_CANCELLED, "the cache is being stopped");
     for (f = LIST_FIRST(&fr->active); f; f = next) {

@@ -1,6 +1,8 @@
 /* Who waits for a fetch, and what each is given. */
 #include "proxy/fetch_private.h"
 
+#include "base/assert.h"
+
 void fetch_result_clear(struct fetch_result *r)
 {
     body_unref(r->body);
@@ -26,6 +28,7 @@ static void deliver(void *arg)
 {
     struct waiter *w = arg;
 
+    ON_LOOP(w->loop);
     w->done(w->arg, &w->result);
     fetch_result_clear(&w->result);
     fetch_waiter_free(w);
@@ -52,6 +55,7 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
 
 void fetch_answer(struct fetch *f, struct ingest *ingest)
 {
+    ON_LOOP(f->fetcher->loop);
     while (!STAILQ_EMPTY(&f->waiters)) {
         struct waiter *w = STAILQ_FIRST(&f->waiters);
         STAILQ_REMOVE_HEAD(&f->waiters, entry);
