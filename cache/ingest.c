@@ -89,7 +89,7 @@ static void free_digest(void *arg, const struct err *err UNUSED)
     free(arg);
 }
 
-/* Takes up what an earlier ingest left, if both its row and its part are there. */
+/* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
 static bool open_part(struct ingest *i, struct err *err)
 {
     struct resume r = {.i = i};
@@ -147,13 +147,17 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
     i->deserted = deserted;
     i->arg = arg;
     use_lease(cache->use, digest);
-    ingest_list(i);
-    if (!open_part(i, err)) {
+    ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
+    pthread_mutex_lock(&i->lock);
+    bool opened = open_part(i, err);
+    if (opened)
+        count_received(i);
+    pthread_mutex_unlock(&i->lock);
+    if (!opened) {
         ingest_unref(i);
         return NULL;
     }
     i->hasher = hasher_new(digest->alg);
-    count_received(i);
     i->resumed = i->received;
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
