@@ -144,14 +144,13 @@ static bool write_from(struct tar *t, size_t first)
 }
 
 /* Makes room for one name to be lasting: the folder's entry. */
-static void sync_folder(const char *path)
+static bool sync_folder(const char *path, struct err *err)
 {
     const char *slash = strrchr(path, '/');
     _cleanup_free_ char *folder = slash ? xasprintf("%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path) : xstrdup(".");
     _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd >= 0)
-        fsync(fd);
+    return (fd >= 0 && fsync(fd) == 0) || err_errno(err, ERR_IO, "syncing %s", folder);
 }
 
 /* The part file, ours alone: another export may have given it its name between our opening and locking it. */
@@ -210,6 +209,5 @@ bool export_to_tar(struct export_job *job, struct err *err)
         return false;
     if (fsync(fd) != 0 || rename(part, job->place.path) != 0)
         return err_errno(err, ERR_IO, "finishing %s", job->place.path);
-    sync_folder(job->place.path);
-    return true;
+    return sync_folder(job->place.path, err);
 }
