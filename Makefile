@@ -54,13 +54,15 @@ LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
+PRELOAD_SRC := $(wildcard tests/tools/preload/*.c)
 MODEL_SRC := $(wildcard tests/tools/model/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(B)/%.o)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
+PRELOADS := $(PRELOAD_SRC:tests/tools/preload/%.c=$(B)/tests/tools/%.so)
 LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
-C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC)
+C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(PRELOAD_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
 
 # Fuzz targets: everything in tests/fuzz but what they share, and the main() that they have in `make test`.
@@ -124,6 +126,11 @@ $(B)/tests/unit/test_archive: $(B)/cli/archive.o $(B)/cli/archive_folder.o $(B)/
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
+# What a test puts under the daemon (LD_PRELOAD): without a sanitizer, which is there already.
+$(B)/tests/tools/%.so: tests/tools/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -g $(WARNINGS) $(DEFINES) -shared -fPIC -o $@ $<
+
 $(B)/tests/tools/gc_model: $(B)/tests/tools/model/model.o
 
 # A fuzz target with replay.c's main(); with libFuzzer's, in `make fuzz`. Some of what they read is the command line's.
@@ -143,7 +150,7 @@ run: all ## build and serve on 127.0.0.1:5000 with the built-in defaults
 demo: | test-deps all ## pull a real image cold, warm and without its registry (DEMO=small: a tiny one)
 	@B=$(B) tests/demo
 
-tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN)
+tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS)
 
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
@@ -170,9 +177,9 @@ bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/bench/evict >&2
 	@$(B)/tests/bench/evict "$(TRACE)"
 
-soak: | test-deps ## crashes, the collector's model, pulls while it works: for long
+soak: | test-deps ## crashes, starts on a damaged index, stops, the collector's model, pulls while it works: for long
 	@$(MAKE) --no-print-directory B=$(B) tests-built
-	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 tests/run concurrency recovery
+	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 STARTS=100 STOPS=200 tests/run concurrency recovery
 
 # In a folder of its own: the corpus in it grows from one run to the next.
 fuzz: | deps ## each fuzz target for FUZZ_SECONDS (600); T=PATTERN: those that match

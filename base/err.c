@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { WHAT_LEAST = 64 /* bytes of context that a cause leaves room for */ };
+
 /* Appends; what does not fit is cut off between characters. */
 static void err_add(struct err *err, const char *fmt, va_list ap)
 {
@@ -21,6 +23,23 @@ static void fill(struct err *err, enum err_code code, const char *fmt, va_list a
     err->retry_after = 0;
     err->msg[0] = '\0';
     err_add(err, fmt, ap);
+}
+
+/* "what: why". Of what would be too long, the end of `what` is cut: without its cause the rest is of no use. `why` is cut
+ * only where it leaves no room for a few words of `what`. */
+static void err_lead(struct err *err, const char *why, const char *fmt, va_list ap)
+{
+    static const char cut[] = "...";
+    const size_t room = sizeof(err->msg) - sizeof(": ") - strlen(cut);
+    char what[ERR_MSG_MAX];
+
+    vsnprintf(what, sizeof(what), fmt, ap);
+    size_t due = MIN(strlen(why), room - WHAT_LEAST);
+    bool whole = strlen(what) <= room - due;
+    if (!whole)
+        what[text_whole(what, room - due)] = '\0';
+    err->msg[0] = '\0';
+    err_append(err, "%s%s%s%s", what, whole ? "" : cut, what[0] ? ": " : "", why);
 }
 
 bool err_append(struct err *err, const char *fmt, ...)
@@ -56,10 +75,11 @@ bool err_errno(struct err *err, enum err_code code, const char *fmt, ...)
         return false;
     if (code == ERR_IO && (saved == ENOSPC || saved == EDQUOT))
         code = ERR_NO_SPACE;
+    err_set(err, code, "%s", "");
     va_start(ap, fmt);
-    fill(err, code, fmt, ap);
+    err_lead(err, strerror(saved), fmt, ap);
     va_end(ap);
-    return err_append(err, ": %s", strerror(saved));
+    return false;
 }
 
 bool err_wrap(struct err *err, const char *fmt, ...)
@@ -70,11 +90,10 @@ bool err_wrap(struct err *err, const char *fmt, ...)
     if (!err)
         return false;
     memcpy(inner, err->msg, sizeof(inner));
-    err->msg[0] = '\0';
     va_start(ap, fmt);
-    err_add(err, fmt, ap);
+    err_lead(err, inner, fmt, ap);
     va_end(ap);
-    return err_append(err, ": %s", inner);
+    return false;
 }
 
 bool err_is_passing(const struct err *err)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
@@ -22,6 +23,7 @@ struct loop {
     int wake_fd;
     char name[16];
     bool started;
+    atomic_bool running;
     pthread_t thread;
     /* shared, under lock */
     pthread_mutex_t lock;
@@ -30,19 +32,22 @@ struct loop {
 
 static __thread const struct loop *current;
 
-static void deliver(struct loop *loop)
+/* Whether there was anything. */
+static bool deliver(struct loop *loop)
 {
     struct letters batch = STAILQ_HEAD_INITIALIZER(batch);
 
     pthread_mutex_lock(&loop->lock);
     STAILQ_CONCAT(&batch, &loop->mailbox);
     pthread_mutex_unlock(&loop->lock);
+    bool any = !STAILQ_EMPTY(&batch);
     while (!STAILQ_EMPTY(&batch)) {
         struct letter *l = STAILQ_FIRST(&batch);
         STAILQ_REMOVE_HEAD(&batch, entry);
         l->fn(l->arg);
         free(l);
     }
+    return any;
 }
 
 static void on_wake(evutil_socket_t fd, short what UNUSED, void *arg)
@@ -101,7 +106,9 @@ void loop_post(struct loop *loop, void (*fn)(void *), void *arg)
 void loop_run(struct loop *loop)
 {
     current = loop;
+    atomic_store(&loop->running, true);
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    atomic_store(&loop->running, false);
     current = NULL;
 }
 
@@ -136,20 +143,32 @@ void loop_stop(struct loop *loop)
     loop_post(loop, break_loop, loop);
 }
 
+bool loop_settle(struct loop *loop)
+{
+    const struct loop *before = current;
+
+    current = loop;
+    bool any = deliver(loop);
+    current = before;
+    return any;
+}
+
 void loop_join(struct loop *loop)
 {
     if (loop->started)
         pthread_join(loop->thread, NULL);
     loop->started = false;
-    const struct loop *before = current;
-    current = loop;
-    deliver(loop);
-    current = before;
+    loop_settle(loop);
 }
 
 bool loop_is_current(const struct loop *loop)
 {
     return current == loop;
+}
+
+bool loop_may_touch(const struct loop *loop)
+{
+    return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
 }
 
 void loop_free(struct loop *loop)

@@ -80,6 +80,29 @@ static bool fail(const char *path, const char *at, int why, struct err *err)
                    hint ? "; " : "", hint ? hint : "");
 }
 
+bool place_make_folder(const char *path, mode_t mode, struct err *err)
+{
+    _cleanup_free_ char *at = xstrdup(path);
+    char *slash = at;
+    struct stat st;
+
+    do {
+        slash = strchr(slash + 1, '/');
+        if (slash)
+            *slash = '\0';
+        if (mkdir(at, slash ? 0755 : mode) != 0 && errno != EEXIST) {
+            int why = errno; /* some file systems say so of one that is there */
+            bool is_there = stat(at, &st) == 0 && S_ISDIR(st.st_mode);
+            errno = why;
+            if (!is_there)
+                return err_errno(err, ERR_IO, "creating %s", at);
+        }
+        if (slash)
+            *slash = '/';
+    } while (slash);
+    return true;
+}
+
 bool place_check_folder(const char *path, struct err *err)
 {
     _cleanup_free_ char *at = NULL;

@@ -19,8 +19,10 @@ struct pool {
     char name[16];
     /* shared, under lock */
     pthread_mutex_t lock;
-    pthread_cond_t more;
+    pthread_cond_t more, idle;
     STAILQ_HEAD(, job) jobs;
+    int busy;       /* threads with a job */
+    bool disturbed; /* since the last pool_settle() */
     bool closing;
 };
 
@@ -37,10 +39,13 @@ static void *work(void *arg)
         if (!j)
             break;
         STAILQ_REMOVE_HEAD(&p->jobs, entry);
+        p->busy++;
         pthread_mutex_unlock(&p->lock);
         j->fn(j->arg);
         free(j);
         pthread_mutex_lock(&p->lock);
+        p->busy--;
+        pthread_cond_signal(&p->idle);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -53,6 +58,7 @@ struct pool *pool_new(const char *name, int threads, struct err *err)
     snprintf(p->name, sizeof(p->name), "%s", name);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->more, NULL);
+    pthread_cond_init(&p->idle, NULL);
     STAILQ_INIT(&p->jobs);
     for (; p->count < MIN(threads, (int)POOL_THREADS_MAX); p->count++) {
         int rc = pthread_create(&p->threads[p->count], NULL, work, p);
@@ -74,8 +80,20 @@ void pool_run(struct pool *p, void (*fn)(void *), void *arg)
     j->arg = arg;
     pthread_mutex_lock(&p->lock);
     STAILQ_INSERT_TAIL(&p->jobs, j, entry);
+    p->disturbed = true;
     pthread_cond_signal(&p->more);
     pthread_mutex_unlock(&p->lock);
+}
+
+bool pool_settle(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    while (p->busy > 0 || !STAILQ_EMPTY(&p->jobs))
+        pthread_cond_wait(&p->idle, &p->lock);
+    bool any = p->disturbed;
+    p->disturbed = false;
+    pthread_mutex_unlock(&p->lock);
+    return any;
 }
 
 void pool_free(struct pool *p)
@@ -88,6 +106,7 @@ void pool_free(struct pool *p)
     pthread_mutex_unlock(&p->lock);
     for (int i = 0; i < p->count; i++)
         pthread_join(p->threads[i], NULL);
+    pthread_cond_destroy(&p->idle);
     pthread_cond_destroy(&p->more);
     pthread_mutex_destroy(&p->lock);
     free(p);

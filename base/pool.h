@@ -9,7 +9,9 @@ struct pool;
 
 struct pool *pool_new(const char *name, int threads, struct err *err);
 void pool_run(struct pool *pool, void (*fn)(void *), void *arg);
-/* Finishes what was handed in, then ends the threads. */
+/* Waits until nothing is waiting or being worked on; whether anything was handed in since the last call. */
+bool pool_settle(struct pool *pool);
+/* Finishes what was handed in, then ends the threads. Who hands in work has ended before. */
 void pool_free(struct pool *pool);
 
 #endif

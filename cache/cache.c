@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/place.h"
 #include "cache/layout.h"
 #include "cache/upgrade.h"
 
@@ -25,10 +26,9 @@ static char *move_aside(const char *dir, const char *why, struct err *err)
     return aside;
 }
 
-static struct index *open_current(const char *dir, struct err *err)
+static struct index *open_current(const char *dir, const struct index_watcher *watcher, struct err *err)
 {
-    mkdir(dir, 0700);
-    struct index *index = index_open(dir, 0, err);
+    struct index *index = place_make_folder(dir, 0700, err) ? index_open(dir, 0, watcher, err) : NULL;
     if (index && !upgrade_index(index, err)) {
         index_close(index);
         return NULL;
@@ -36,9 +36,9 @@ static struct index *open_current(const char *dir, struct err *err)
     return index;
 }
 
-static struct index *open_index(struct cache *c, const char *dir, struct err *err)
+static struct index *open_index(struct cache *c, const char *dir, const struct index_watcher *watcher, struct err *err)
 {
-    struct index *index = open_current(dir, err);
+    struct index *index = open_current(dir, watcher, err);
     bool outdated = !index && err->code == ERR_OUTDATED;
 
     if (index || (!outdated && err->code != ERR_CORRUPT))
@@ -48,7 +48,7 @@ static struct index *open_index(struct cache *c, const char *dir, struct err *er
     if (!aside)
         return NULL;
     atomic_store(&c->rebuilding, true);
-    index = open_current(dir, err);
+    index = open_current(dir, watcher, err);
     if (index && outdated)
         upgrade_take_tags(index, aside);
     return index;
@@ -86,7 +86,7 @@ bool cache_end_rebuilding(struct cache *c, struct err *err)
     return true;
 }
 
-struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
+struct cache *cache_open(const char *path, struct pool *pool, const struct index_watcher *watcher, struct err *err)
 {
     struct cache *c = xcalloc(1, sizeof(*c));
     _cleanup_free_ char *index_dir = xasprintf("%s/index", path);
@@ -96,7 +96,7 @@ struct cache *cache_open(const char *path, struct pool *pool, struct err *err)
     c->store = store_open(path, err);
     if (!c->store)
         goto fail;
-    c->index = open_index(c, index_dir, err);
+    c->index = open_index(c, index_dir, watcher, err);
     if (!c->index)
         goto fail;
     c->memory = memory_new(MEMORY_BYTES);
@@ -387,8 +387,9 @@ static bool read_manifest(struct cache *c, const struct digest *d, int64_t size,
             return true;
         err_set(why, ERR_CORRUPT, "the file does not match its digest");
     }
-    if (store_stat_blob(c->store, d, &info, NULL))
-        store_quarantine_blob(c->store, d, info.inode, NULL);
+    struct err kept;
+    if (store_stat_blob(c->store, d, &info, NULL) && !store_quarantine_blob(c->store, d, info.inode, &kept))
+        log_limited(LOG_LEVEL_ERROR, "quarantine", "a damaged file stays where it is: %s", kept.msg);
     return false;
 }
 

@@ -53,8 +53,8 @@ struct cache {
 
 /* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and begun
  * anew: tags come from index.json, blobs from their files as they are asked for or found by the room above. Errors:
- * those of store_open and index_open. */
-struct cache *cache_open(const char *path, struct pool *pool, struct err *err);
+ * those of store_open and index_open. `watcher` (NULL: none) is told of damage that is found later. */
+struct cache *cache_open(const char *path, struct pool *pool, const struct index_watcher *watcher, struct err *err);
 /* Call when nobody uses it any more; writes touches and the state of unfinished ingests first. */
 void cache_close(struct cache *c);
 

@@ -1,5 +1,6 @@
 #include "cache/index_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -66,68 +67,11 @@ void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg
         fn(&t, arg);
         mdb_txn_reset(r->txn);
     } else {
+        index_check(index, rc);
         log_limited(LOG_LEVEL_ERROR, "index read", "index: beginning a read transaction: %s", mdb_strerror(rc));
     }
     index_leave();
     pthread_mutex_unlock(&r->lock);
-}
-
-static void lock_readers(struct index *index)
-{
-    struct reader *r;
-
-    pthread_mutex_lock(&index->readers_lock);
-    SLIST_FOREACH(r, &index->readers, entry)
-        pthread_mutex_lock(&r->lock);
-}
-
-static void unlock_readers(struct index *index)
-{
-    struct reader *r;
-
-    SLIST_FOREACH(r, &index->readers, entry)
-        pthread_mutex_unlock(&r->lock);
-    pthread_mutex_unlock(&index->readers_lock);
-}
-
-static bool open_tables(struct index *index, struct err *err);
-
-/* After a failed write of its head, LMDB wants the environment to be opened anew. */
-static bool reopen(struct index *index, struct err *err)
-{
-    struct reader *r;
-
-    lock_readers(index);
-    SLIST_FOREACH(r, &index->readers, entry) {
-        if (r->txn)
-            mdb_txn_abort(r->txn);
-        r->txn = NULL;
-    }
-    if (index->env)
-        mdb_env_close(index->env);
-    index->env = NULL;
-    bool ok = index_open_env(index, err) && open_tables(index, err);
-    if (!ok && index->env) {
-        mdb_env_close(index->env);
-        index->env = NULL;
-    }
-    unlock_readers(index);
-    return ok || err_wrap(err, "opening the index anew");
-}
-
-/* Doubles the map. LMDB wants no transaction of this process open meanwhile, so every reader is held off. */
-static bool grow(struct index *index, struct err *err)
-{
-    MDB_envinfo info;
-
-    mdb_env_info(index->env, &info);
-    lock_readers(index);
-    int rc = mdb_env_set_mapsize(index->env, info.me_mapsize * 2);
-    unlock_readers(index);
-    if (rc != 0)
-        return index_err(err, rc, "growing the index's map");
-    log_info("index: map grown to %zu MiB", info.me_mapsize * 2 >> 20);
-    return true;
 }
 
 /* ---- the writer ---- */
@@ -138,9 +82,8 @@ static bool can_try_again(struct index *index, int rc, struct err *err)
     if (rc == ENOSPC || rc == EDQUOT)
         return index_drop_ballast(index);
     if (rc == MDB_MAP_FULL)
-        return grow(index, err);
-    if (index_is_damage(rc))
-        index_note_damage(index, rc);
+        return index_grow(index, err);
+    index_check(index, rc);
     return false;
 }
 
@@ -153,7 +96,7 @@ static bool try_batch(struct index *index, struct ops *batch, bool *again, struc
     int rc = index->env ? mdb_txn_begin(index->env, NULL, 0, &t.txn) : MDB_PANIC;
 
     *again = false;
-    if (rc == MDB_PANIC && !reopen(index, err))
+    if (rc == MDB_PANIC && !index_reopen(index, err))
         return false;
     if (rc == MDB_PANIC)
         rc = mdb_txn_begin(index->env, NULL, 0, &t.txn);
@@ -170,7 +113,7 @@ static bool try_batch(struct index *index, struct ops *batch, bool *again, struc
         if (!t.full)
             return false;
         op->err = (struct err){0};
-        *again = grow(index, err);
+        *again = index_grow(index, err);
         return false;
     }
     rc = index_why(index, mdb_txn_commit(t.txn));
@@ -237,6 +180,25 @@ static void forget_dead_readers(struct index *index)
         log_info("index: %d dead reader%s forgotten", dead, dead == 1 ? "" : "s");
 }
 
+/* With the lock held. */
+static bool is_queue_empty(const struct index *index)
+{
+    return STAILQ_EMPTY(&index->first) && STAILQ_EMPTY(&index->queue);
+}
+
+/* The same: the next batch. */
+static void take_batch(struct index *index, struct ops *batch)
+{
+    struct ops *from = STAILQ_EMPTY(&index->first) ? &index->queue : &index->first;
+
+    HOLDS(&index->lock);
+    for (int n = 0; n < BATCH_MAX && !STAILQ_EMPTY(from); n++) {
+        struct op *op = STAILQ_FIRST(from);
+        STAILQ_REMOVE_HEAD(from, entry);
+        STAILQ_INSERT_TAIL(batch, op, entry);
+    }
+}
+
 static void *write_thread(void *arg)
 {
     struct index *index = arg;
@@ -245,13 +207,12 @@ static void *write_thread(void *arg)
     for (;;) {
         struct ops batch = STAILQ_HEAD_INITIALIZER(batch);
         pthread_mutex_lock(&index->lock);
-        while (STAILQ_EMPTY(&index->queue) && !index->closing)
+        index->busy = false;
+        pthread_cond_signal(&index->idle);
+        while (is_queue_empty(index) && !index->closing)
             pthread_cond_wait(&index->more, &index->lock);
-        for (int n = 0; n < BATCH_MAX && !STAILQ_EMPTY(&index->queue); n++) {
-            struct op *op = STAILQ_FIRST(&index->queue);
-            STAILQ_REMOVE_HEAD(&index->queue, entry);
-            STAILQ_INSERT_TAIL(&batch, op, entry);
-        }
+        take_batch(index, &batch);
+        index->busy = !STAILQ_EMPTY(&batch);
         pthread_mutex_unlock(&index->lock);
         if (STAILQ_EMPTY(&batch))
             return NULL;
@@ -261,8 +222,9 @@ static void *write_thread(void *arg)
     }
 }
 
-void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
-                 void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+static void enqueue(struct index *index, struct ops *queue,
+                    bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
+                    void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
 {
     struct op *op = xcalloc(1, sizeof(*op));
 
@@ -271,9 +233,16 @@ void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void 
     op->arg = arg;
     op->loop = loop;
     pthread_mutex_lock(&index->lock);
-    STAILQ_INSERT_TAIL(&index->queue, op, entry);
+    STAILQ_INSERT_TAIL(queue, op, entry);
+    index->disturbed = true;
     pthread_cond_signal(&index->more);
     pthread_mutex_unlock(&index->lock);
+}
+
+void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
+                 void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
+{
+    enqueue(index, &index->queue, apply, done, arg, loop);
 }
 
 static bool apply_nothing(struct index_txn *txn UNUSED, void *arg UNUSED, struct err *err UNUSED)
@@ -316,14 +285,14 @@ static void wake_waiter(void *arg, const struct err *err)
     pthread_mutex_unlock(&w->lock);
 }
 
-bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
-                      struct err *err)
+static bool write_and_wait(struct index *index, struct ops *queue,
+                           bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg, struct err *err)
 {
     struct waiter w = {.apply = apply, .arg = arg};
 
     pthread_mutex_init(&w.lock, NULL);
     pthread_cond_init(&w.cond, NULL);
-    index_write(index, apply_for_waiter, wake_waiter, &w, NULL);
+    enqueue(index, queue, apply_for_waiter, wake_waiter, &w, NULL);
     pthread_mutex_lock(&w.lock);
     while (!w.finished)
         pthread_cond_wait(&w.cond, &w.lock);
@@ -335,9 +304,21 @@ bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, 
     return !w.failed;
 }
 
+bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
+                      struct err *err)
+{
+    return write_and_wait(index, &index->queue, apply, arg, err);
+}
+
+bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
+                       struct err *err)
+{
+    return write_and_wait(index, &index->first, apply, arg, err);
+}
+
 /* ---- open and close ---- */
 
-static bool open_tables(struct index *index, struct err *err)
+bool index_make_tables(struct index *index, struct err *err)
 {
     MDB_txn *txn;
     int rc = mdb_txn_begin(index->env, NULL, 0, &txn);
@@ -366,6 +347,8 @@ bool index_open_env(struct index *index, struct err *err)
         map_size = MAX(map_size, (size_t)st.st_size + (size_t)st.st_size / 2);
     int rc = mdb_env_create(&index->env);
     if (rc == 0)
+        index_watch_assertions(index);
+    if (rc == 0)
         rc = mdb_env_set_maxdbs(index->env, TABLE_COUNT);
     if (rc == 0)
         rc = mdb_env_set_maxreaders(index->env, 256);
@@ -378,13 +361,15 @@ bool index_open_env(struct index *index, struct err *err)
     return index_check_size(index, data, err);
 }
 
-struct index *index_open(const char *dir, size_t map_size, struct err *err)
+struct index *index_open(const char *dir, size_t map_size, const struct index_watcher *watcher, struct err *err)
 {
     struct index *index = xcalloc(1, sizeof(*index));
 
     pthread_mutex_init(&index->lock, NULL);
     pthread_mutex_init(&index->readers_lock, NULL);
     pthread_cond_init(&index->more, NULL);
+    pthread_cond_init(&index->idle, NULL);
+    STAILQ_INIT(&index->first);
     STAILQ_INIT(&index->queue);
     SLIST_INIT(&index->readers);
     pthread_key_create(&index->reader_key, reader_free);
@@ -392,13 +377,15 @@ struct index *index_open(const char *dir, size_t map_size, struct err *err)
     index->mark = xasprintf("%s/damaged", dir);
     index->ballast = xasprintf("%s/ballast", dir);
     index->map_size = map_size ? map_size : MAP_DEFAULT;
+    if (watcher)
+        index->watcher = *watcher;
     index_watch_faults(index);
     if (index_is_marked(dir)) {
         err_set(err, ERR_CORRUPT, "it was found to be damaged when it was used last");
         goto fail;
     }
     if (!index_open_env(index, err) || !index_look_at_schema(index, err) || !index_compact(index, err) ||
-        !open_tables(index, err))
+        !index_make_tables(index, err))
         goto fail;
     int rc = pthread_create(&index->writer, NULL, write_thread, index);
     if (rc != 0) {
@@ -415,6 +402,17 @@ fail:
     index_close(index);
     err_wrap(err, "index %s", dir);
     return NULL;
+}
+
+bool index_settle(struct index *index)
+{
+    pthread_mutex_lock(&index->lock);
+    while (index->busy || !is_queue_empty(index))
+        pthread_cond_wait(&index->idle, &index->lock);
+    bool any = index->disturbed;
+    index->disturbed = false;
+    pthread_mutex_unlock(&index->lock);
+    return any;
 }
 
 void index_close(struct index *index)
@@ -438,6 +436,7 @@ void index_close(struct index *index)
     free(index->dir);
     free(index->mark);
     free(index->ballast);
+    pthread_cond_destroy(&index->idle);
     pthread_cond_destroy(&index->more);
     pthread_mutex_destroy(&index->readers_lock);
     pthread_mutex_destroy(&index->lock);

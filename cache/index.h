@@ -20,7 +20,8 @@
  * for each one that the manifest has; meta's bytes are the sum over `blob`.
  *
  * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
- * syncs once, then completes every caller. Readers may be on any thread; each keeps a read transaction that is reset
+ * syncs once, then completes every caller. What an operator waits for (index_write_first()) is the next commit by itself,
+ * whatever is queued. Readers may be on any thread; each keeps a read transaction that is reset
  * and renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced.
  */
 #ifndef ENTREPOT_CACHE_INDEX_H
@@ -35,24 +36,30 @@ struct index_txn;
 /* Changes with every change of a row's form or of an invariant; upgrade.c makes each one from the one before. */
 enum { INDEX_SCHEMA = 3, INDEX_SCHEMA_OLDEST = 2 };
 
+/* Who is told when the index is found to be damaged: `damaged` is called once, on any thread, and a restart rebuilds the
+ * index. It is handed over with the opening, since the first thread that reads may find the damage. */
+struct index_watcher {
+    void (*damaged)(void *arg);
+    void *arg;
+};
+
 /* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
  * More than half of it unused: it is written anew without that. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged:
  * it can be made anew), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a
- * newer schema). */
-struct index *index_open(const char *dir, size_t map_size, struct err *err);
+ * newer schema). `watcher` is copied; NULL: nobody is told. */
+struct index *index_open(const char *dir, size_t map_size, const struct index_watcher *watcher, struct err *err);
 /* The schema that it had when it was opened; of an index that is new, INDEX_SCHEMA. */
 uint32_t index_schema(const struct index *index);
 /* Inside a change: it has INDEX_SCHEMA from now on. */
 bool index_set_schema(struct index_txn *txn, struct err *err);
 /* Reads an index of an outdated schema that nobody has open. Only `repo`, `tag`, `parent` and `meta` are there. */
 bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg), void *arg, struct err *err);
-/* Finishes what is queued. */
+/* Waits until every change that was queued is in the index, or has failed, and its `done` was called or posted; whether
+ * anything was queued since the last call. One caller. */
+bool index_settle(struct index *index);
+/* Finishes what is queued. What `done` of that may post to is there until it returns. */
 void index_close(struct index *index);
 
-/* Calls `fn`, on any thread, once, when the index is found to be damaged: a restart makes it anew. Before there is
- * traffic.
- */
-void index_on_damage(struct index *index, void (*fn)(void *arg), void *arg);
 /* Lays up some room again for the time when the disk is full; after room was made. */
 void index_restock(struct index *index);
 
@@ -67,6 +74,11 @@ void index_barrier(struct index *index, void (*done)(void *arg, const struct err
 /* A change as by index_write(), waiting for the commit: start-up, tests and admin workers only, never a loop. */
 bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
                       struct err *err);
+
+/* The same, ahead of what is queued: what somebody at a terminal waits for. It may see the index without what has been
+ * queued before it. */
+bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
+                       struct err *err);
 
 /* Runs fn with a read transaction of the calling thread: one consistent view. Calls do not nest, and fn must be short:
  * an old view keeps pages from being used again. */

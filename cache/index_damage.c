@@ -31,25 +31,21 @@ static void mark(const char *path)
         close(fd);
 }
 
-void index_note_damage(struct index *index, int rc)
+static void note_damage(struct index *index, int rc)
 {
     if (atomic_exchange(&index->damaged, true))
         return;
     mark(index->mark);
     log_error("index: %s: it is damaged, and is made anew from the blobs after a restart", mdb_strerror(rc));
-    if (index->on_damage)
-        index->on_damage(index->on_damage_arg);
+    if (index->watcher.damaged)
+        index->watcher.damaged(index->watcher.arg);
 }
 
-void index_on_damage(struct index *index, void (*fn)(void *arg), void *arg)
+int index_check(struct index *index, int rc)
 {
-    index->on_damage_arg = arg;
-    index->on_damage = fn;
-}
-
-bool index_is_damage(int rc)
-{
-    return rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL || rc == MDB_INVALID;
+    if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_CURSOR_FULL || rc == MDB_INVALID)
+        note_damage(index, rc);
+    return rc;
 }
 
 /* ---- when LMDB comes to grief inside its map ---- */
@@ -67,17 +63,22 @@ void index_leave(void)
     inside = inside - 1;
 }
 
-/* A page that is not what it should be can lead LMDB anywhere. The process ends as it would have; the mark stays. */
+static void mark_from_handler(void)
+{
+    static const char words[] = "entrepot: the index is damaged; it is rebuilt at the next start\n";
+
+    if (!mark_path[0])
+        return;
+    mark(mark_path);
+    (void)!write(STDERR_FILENO, words, sizeof(words) - 1);
+}
+
+/* A page that is not what it should be can lead LMDB anywhere. The process ends as it would have; the mark stays. What
+ * our own code aborts for, inside or not, is not the index's fault: SIGABRT is not watched. */
 static void on_fault(int sig)
 {
-    static const char words[] = "entrepot: the index is damaged; it is made anew at the next start\n";
-
-    if (inside > 0 && mark_path[0]) {
-        int fd = open(mark_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-        if (fd >= 0)
-            close(fd);
-        (void)!write(STDERR_FILENO, words, sizeof(words) - 1);
-    }
+    if (inside > 0)
+        mark_from_handler();
     signal(sig, SIG_DFL);
     raise(sig);
 }
@@ -88,10 +89,20 @@ void index_watch_faults(struct index *index)
 
     snprintf(mark_path, sizeof(mark_path), "%s", index->mark);
     sigaction(SIGBUS, &sa, NULL);
-    sigaction(SIGABRT, &sa, NULL); /* LMDB's assertions */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     sigaction(SIGSEGV, &sa, NULL);
 #endif
+}
+
+/* LMDB prints the assertion, and aborts. */
+static void on_assertion(MDB_env *env UNUSED, const char *text UNUSED)
+{
+    mark_from_handler();
+}
+
+void index_watch_assertions(struct index *index)
+{
+    mdb_env_set_assert(index->env, on_assertion);
 }
 
 void index_unwatch_faults(void)

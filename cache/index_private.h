@@ -25,8 +25,7 @@ struct index {
     /* set once */
     char *dir, *mark, *ballast;
     size_t map_size;
-    void (*on_damage)(void *arg);
-    void *on_damage_arg;
+    struct index_watcher watcher;
     atomic_bool damaged;
     /* set once, and when the environment has to be opened anew (under all readers' locks, by the writer) */
     MDB_env *env; /* NULL: it could not be */
@@ -38,8 +37,10 @@ struct index {
     int64_t readers_checked_ms; /* the writer's; monotonic */
     /* shared, under lock */
     pthread_mutex_t lock;
-    pthread_cond_t more;
-    struct ops queue;
+    pthread_cond_t more, idle;
+    struct ops first, queue; /* each is taken by itself, `first` first */
+    bool busy;               /* the writer has a batch */
+    bool disturbed;          /* since the last index_settle() */
     bool closing;
     /* shared, under readers_lock */
     pthread_mutex_t readers_lock;
@@ -60,6 +61,13 @@ bool index_open_env(struct index *index, struct err *err);
 /* index_schema.c: whether its schema is one that this version knows; nothing is changed. Errors: ERR_UNSUPPORTED,
  * ERR_OUTDATED, ERR_CORRUPT, ERR_IO. */
 bool index_look_at_schema(struct index *index, struct err *err);
+/* The tables, in a transaction of their own. Errors: as index_open(). */
+bool index_make_tables(struct index *index, struct err *err);
+/* index_map.c: the writer's. Doubles the map; if it cannot be, what there is stays as it is. Errors: ERR_IO. */
+bool index_grow(struct index *index, struct err *err);
+/* Closes the environment and opens it. Errors: as index_open(); it is closed then. */
+bool index_reopen(struct index *index, struct err *err);
+/* index_schema.c */
 bool index_check_schema(struct index_txn *t, void *arg, struct err *err);
 /* index_compact.c: before there is a writer or a reader. Errors: as index_open(); not being able to is none. */
 bool index_compact(struct index *index, struct err *err);
@@ -67,13 +75,15 @@ bool index_compact(struct index *index, struct err *err);
 bool index_is_marked(const char *dir);
 /* Whether everything that is in use is there, after opening. Errors: ERR_IO, ERR_CORRUPT. */
 bool index_check_size(struct index *index, const char *data, struct err *err);
-/* Whether an LMDB code says that the file is not what it should be; and what to do then, once. */
-bool index_is_damage(int rc);
-void index_note_damage(struct index *index, int rc);
+/* Every code that LMDB returns goes through here: one that says that the file is not what it should be marks the index
+ * and calls its watcher, once. Returns the code. */
+int index_check(struct index *index, int rc);
 /* Around everything that reads the map: a fault in between is the index's. */
 void index_enter(void);
 void index_leave(void);
 void index_watch_faults(struct index *index);
+/* LMDB's own assertions about its pages; of index->env, before it is opened. */
+void index_watch_assertions(struct index *index);
 void index_unwatch_faults(void);
 /* Gives the disk some room back, once. */
 bool index_drop_ballast(struct index *index);

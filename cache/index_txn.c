@@ -41,8 +41,7 @@ static bool fail(struct index_txn *t, int rc, enum index_table table, struct err
 {
     if (rc == MDB_MAP_FULL)
         t->full = true;
-    if (index_is_damage(rc))
-        index_note_damage(t->index, rc);
+    index_check(t->index, rc);
     return index_err(err, rc, TABLES[table].name);
 }
 
@@ -92,7 +91,7 @@ bool txn_del(struct index_txn *t, enum index_table table, const void *key, size_
 static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
 {
     MDB_cursor *c = NULL;
-    int rc = mdb_cursor_open(t->txn, t->index->tables[table], &c);
+    int rc = index_check(t->index, mdb_cursor_open(t->txn, t->index->tables[table], &c));
 
     if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and has said so */
         log_error("index: opening a cursor on %s: %s", TABLES[table].name, mdb_strerror(rc));
@@ -107,7 +106,7 @@ bool txn_has_value(struct index_txn *t, enum index_table table, const void *key,
 
     if (!c)
         return false;
-    int rc = mdb_cursor_get(c, &k, &v, MDB_GET_BOTH);
+    int rc = index_check(t->index, mdb_cursor_get(c, &k, &v, MDB_GET_BOTH));
     mdb_cursor_close(c);
     return rc == 0;
 }
@@ -120,7 +119,7 @@ bool txn_value_from(struct index_txn *t, enum index_table table, const void *key
 
     if (!c)
         return false;
-    int rc = mdb_cursor_get(c, &k, &v, MDB_GET_BOTH_RANGE);
+    int rc = index_check(t->index, mdb_cursor_get(c, &k, &v, MDB_GET_BOTH_RANGE));
     mdb_cursor_close(c);
     *value = (struct slice){v.mv_data, v.mv_size};
     return rc == 0;
@@ -134,8 +133,8 @@ size_t txn_count(struct index_txn *t, enum index_table table, const void *key, s
 
     if (!c)
         return 0;
-    if (mdb_cursor_get(c, &k, &v, MDB_SET) == 0)
-        mdb_cursor_count(c, &count);
+    if (index_check(t->index, mdb_cursor_get(c, &k, &v, MDB_SET)) == 0)
+        index_check(t->index, mdb_cursor_count(c, &count));
     mdb_cursor_close(c);
     return count;
 }
@@ -154,8 +153,7 @@ static void visit(struct index_txn *t, enum index_table table, MDB_val k, MDB_cu
         if (!fn(arg, &key, &value))
             break;
     }
-    if (index_is_damage(rc))
-        index_note_damage(t->index, rc);
+    index_check(t->index, rc);
     mdb_cursor_close(c);
 }
 

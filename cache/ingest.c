@@ -1,5 +1,6 @@
 #include "cache/ingest_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -88,7 +89,7 @@ static void free_digest(void *arg, const struct err *err UNUSED)
     free(arg);
 }
 
-/* Takes up what an earlier ingest left, if both its row and its part are there. */
+/* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
 static bool open_part(struct ingest *i, struct err *err)
 {
     struct resume r = {.i = i};
@@ -147,13 +148,17 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
     i->drained = drained;
     i->arg = arg;
     use_lease(cache->use, digest);
-    ingest_list(i);
-    if (!open_part(i, err)) {
+    ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
+    pthread_mutex_lock(&i->lock);
+    bool opened = open_part(i, err);
+    if (opened)
+        count_received(i);
+    pthread_mutex_unlock(&i->lock);
+    if (!opened) {
         ingest_unref(i);
         return NULL;
     }
     i->hasher = hasher_new(digest->alg);
-    count_received(i);
     i->resumed = i->received;
     atomic_fetch_sub(&cache->parked, i->resumed);
     ingest_note_arrived(i, i->resumed);
@@ -171,6 +176,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
 {
     struct repo_name *r;
 
+    ON_LOOP(i->owner);
     if (i->over) { /* the list is the index writer's now */
         cache_link(i->cache, repo, &i->digest, is_private);
         return;
@@ -260,6 +266,7 @@ bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
 
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err)
 {
+    ON_LOOP(i->owner);
     if (size > INGEST_SIZE_MAX)
         return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is more than we take", (long long)size);
     if (i->size >= 0 && size >= 0 && size != i->size)
@@ -325,6 +332,7 @@ static int note_written(struct ingest *i, int64_t offset, int64_t len)
 
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err)
 {
+    ON_LOOP(i->owner);
     if (i->over)
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
@@ -369,6 +377,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
 
 void ingest_end_of_unknown(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     if (i->size < 0) {
         i->size = i->front;
@@ -393,6 +402,7 @@ enum ingest_state ingest_state(struct ingest *i)
 
 bool ingest_is_stopping(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     return i->over && !ingest_is_verified(ingest_state(i));
 }
 
@@ -432,6 +442,7 @@ const char *ingest_validator(struct ingest *i)
 
 void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err)
 {
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     i->state = state;
     if (err)

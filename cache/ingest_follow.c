@@ -1,5 +1,7 @@
 #include "cache/ingest_private.h"
 
+#include "base/assert.h"
+
 struct follower {
     /* set once, before it is published */
     struct ingest *ingest;
@@ -136,6 +138,7 @@ void ingest_wake(struct ingest *i)
     bool ended = i->state != INGEST_RECEIVING;
     struct follower *f;
 
+    HOLDS(&i->lock);
     TAILQ_FOREACH(f, &i->followers, entry) {
         if (!f->waiting || (!ended && readable(i, f->position, f->end) == 0))
             continue;

@@ -2,6 +2,7 @@
  */
 #include "cache/ingest_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -23,6 +24,7 @@ static void advance_after(void *arg)
     struct read_back *r = arg;
     struct ingest *i = r->i;
 
+    ON_LOOP(i->owner);
     i->busy = false;
     pthread_mutex_lock(&i->lock);
     i->reading_back = false;
@@ -110,6 +112,7 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
 {
     struct checkpoint *c = xcalloc(1, sizeof(*c));
 
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     c->size = i->size;
     c->len = i->bitmap_len;
@@ -147,13 +150,22 @@ static void end_discard(void *arg, const struct err *err)
     ingest_unref(i);
 }
 
+/* One that stays is removed a day later (gc/reconcile.h). */
+static void remove_part(struct ingest *i)
+{
+    struct err err;
+
+    if (!store_remove_part(i->cache->store, &i->digest, &err))
+        log_limited(LOG_LEVEL_WARN, "part", "%s", err.msg);
+}
+
 static void discard(void *arg)
 {
     struct ingest *i = arg;
 
     atomic_store(&i->dropped, true);
     if (!i->relay)
-        store_remove_part(i->cache->store, &i->digest, NULL);
+        remove_part(i);
     index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
 }
 
@@ -166,6 +178,7 @@ static void finish_paused(struct ingest *i)
 
 void ingest_stop(struct ingest *i, const struct err *err, bool drop)
 {
+    ON_LOOP(i->owner);
     if (i->over)
         return;
     i->over = true;
@@ -227,12 +240,14 @@ static void not_kept(void *arg)
 static void drop_unkept(void *arg)
 {
     struct ingest *i = arg;
+    struct err err;
 
     atomic_store(&i->dropped, true);
     if (!i->relay) {
-        store_remove_part(i->cache->store, &i->digest, NULL);
+        remove_part(i);
         cache_remove_unlisted(i->cache, &i->digest);
-        index_write_wait(i->cache->index, apply_forget, i, NULL);
+        if (!index_write_wait(i->cache->index, apply_forget, i, &err))
+            log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err.msg);
     }
     loop_post(i->owner, not_kept, i);
 }
@@ -265,6 +280,7 @@ static void publish(void *arg)
 
 static void keep(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     if (i->relay) {
         err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
         loop_post(i->owner, not_kept, i);
@@ -294,6 +310,7 @@ void ingest_advance(struct ingest *i)
 {
     int64_t contiguous = ingest_contiguous(i);
 
+    ON_LOOP(i->owner);
     if (i->over || i->busy)
         return;
     if (i->hashed < contiguous) {

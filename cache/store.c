@@ -1,5 +1,7 @@
 #include "cache/store_private.h"
 
+#include "base/place.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -11,28 +13,12 @@ static int open_dir(const char *path, const char *sub, mode_t mode, struct err *
 {
     _cleanup_free_ char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
 
-    if (mkdir(full, mode) != 0 && errno != EEXIST) {
-        err_errno(err, ERR_IO, "creating %s", full);
+    if (!place_make_folder(full, mode, err))
         return -1;
-    }
     int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         err_errno(err, ERR_IO, "opening %s", full);
     return fd;
-}
-
-/* mkdir -p, for a cache path that is not there yet. */
-static void make_parents(const char *path)
-{
-    _cleanup_free_ char *copy = xstrdup(path);
-
-    for (char *p = copy + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        mkdir(copy, 0755);
-        *p = '/';
-    }
 }
 
 /* Creates a small file once; returns it open, or -1. */
@@ -61,7 +47,6 @@ struct store *store_open(const char *path, struct err *err)
 
     s->path = xstrdup(path);
     s->lock = s->ingest = s->quarantine = s->blobs[0] = s->blobs[DIGEST_SHA256] = s->blobs[DIGEST_SHA512] = -1;
-    make_parents(path);
     root = open_dir(path, "", 0755, err);
     if (root < 0)
         goto fail;
@@ -90,8 +75,10 @@ struct store *store_open(const char *path, struct err *err)
         goto fail;
     }
     store_remove_leftovers(s);
-    fsync(s->blobs[0]);
-    fsync(root);
+    if (fsync(s->blobs[0]) != 0 || fsync(root) != 0) {
+        err_errno(err, ERR_IO, "syncing the folders in %s", path);
+        goto fail;
+    }
     close(root);
     return s;
 fail:

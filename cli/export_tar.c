@@ -144,14 +144,14 @@ static bool write_from(struct tar *t, size_t first)
 }
 
 /* Makes room for one name to be lasting: the folder's entry. */
-static void sync_folder(const char *path)
+static bool sync_folder(const char *path, struct err *err)
 {
     const char *slash = strrchr(path, '/');
     _cleanup_free_ char *folder = slash ? xasprintf("%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path) : xstrdup(".");
     _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd >= 0)
-        fsync(fd);
+    /* A folder that may not be read, a file system that knows no such thing: it is as lasting as it can be. */
+    return fd < 0 || fsync(fd) == 0 || errno == EINVAL || err_errno(err, ERR_IO, "syncing %s", folder);
 }
 
 /* A new one, or the one that we left when we were interrupted; nobody else's, whose content, or mode, it would have. */
@@ -238,6 +238,5 @@ bool export_to_tar(struct export_job *job, struct err *err)
         return false;
     if (!set_mode(fd, job->place.path) || fsync(fd) != 0 || rename(part, job->place.path) != 0)
         return err_errno(err, ERR_IO, "finishing %s", job->place.path);
-    sync_folder(job->place.path);
-    return true;
+    return sync_folder(job->place.path, err);
 }

@@ -1,6 +1,7 @@
 #include "gc/gc_private.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "cache/layout.h"
 #include "gc/reconcile.h"
@@ -242,19 +243,11 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
 
 static bool wait_for_next(struct gc *gc)
 {
-    struct timespec until;
+    const int64_t until_ms = clock_mono_ms() + gc->o.interval_ms;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += gc->o.interval_ms / 1000;
-    until.tv_nsec += gc->o.interval_ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
     pthread_mutex_lock(&gc->lock);
-    int rc = 0;
-    while (!gc->stopping && !gc->hurry && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&gc->wake, &gc->lock, &until);
+    while (!gc->stopping && !gc->hurry && cond_wait_until(&gc->wake, &gc->lock, until_ms))
+        ;
     gc->hurry = false;
     bool go_on = !gc->stopping;
     pthread_mutex_unlock(&gc->lock);
@@ -370,7 +363,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);
     pthread_mutex_init(&gc->lock, NULL);
-    pthread_cond_init(&gc->wake, NULL);
+    cond_init(&gc->wake);
     int rc = pthread_create(&gc->thread, NULL, work, gc);
     if (rc != 0) {
         errno = rc;
@@ -379,7 +372,14 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
         return NULL;
     }
     gc->started = true;
-    gc->reconciling = pthread_create(&gc->reconciler, NULL, bring_together, gc) == 0;
+    rc = pthread_create(&gc->reconciler, NULL, bring_together, gc);
+    if (rc != 0) { /* what a crash left would stay as it is, and a rebuilding would never end */
+        errno = rc;
+        err_errno(err, ERR_IO, "starting the reconciler");
+        gc_free(gc);
+        return NULL;
+    }
+    gc->reconciling = true;
     room_attach(gc);
     return gc;
 }
@@ -393,6 +393,12 @@ void gc_stop(struct gc *gc)
     gc->stopping = true;
     pthread_cond_signal(&gc->wake);
     pthread_mutex_unlock(&gc->lock);
+    if (gc->started)
+        pthread_join(gc->thread, NULL);
+    if (gc->reconciling)
+        pthread_join(gc->reconciler, NULL);
+    gc->started = gc->reconciling = false;
+    room_deny_all(gc);
 }
 
 void gc_free(struct gc *gc)
@@ -400,11 +406,6 @@ void gc_free(struct gc *gc)
     if (!gc)
         return;
     gc_stop(gc);
-    if (gc->started)
-        pthread_join(gc->thread, NULL);
-    if (gc->reconciling)
-        pthread_join(gc->reconciler, NULL);
-    room_deny_all(gc);
     gc->cache->room = (struct cache_room){0};
     pthread_cond_destroy(&gc->wake);
     pthread_mutex_destroy(&gc->lock);

@@ -63,9 +63,10 @@ void gc_report_free(struct gc_report *r);
 
 /* Starts the collector and answers the cache's questions for room from then on; `cache` is borrowed. Errors: ERR_IO. */
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err);
-/* Ends what it is doing, soon; others' calls, too. */
+/* Ends what it is doing, soon, others' calls too, and its threads. Who waits for room is told that there is none; from
+ * now on only room that is there is granted. */
 void gc_stop(struct gc *gc);
-/* When nobody calls it any more. Who waits for room is told that there is none. */
+/* When nobody calls it any more, the cache neither. */
 void gc_free(struct gc *gc);
 /* Whether index and files have been brought together since the start (reconcile.h). */
 bool gc_is_settled(struct gc *gc);

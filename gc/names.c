@@ -82,5 +82,5 @@ bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct diges
 {
     struct named n = {repo, tag, digest, pin ? GC_PIN : GC_UNPIN};
 
-    return index_write_wait(gc->cache->index, apply_pin, &n, err);
+    return index_write_first(gc->cache->index, apply_pin, &n, err);
 }

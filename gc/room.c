@@ -3,6 +3,7 @@
  */
 #include "gc/gc_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -22,6 +23,7 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
     int64_t unwritten = MAX(gc->granted - arriving, (int64_t)0);
     struct totals t;
 
+    HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
     int64_t of_limit = t.bytes + gc->granted + parked + bytes - ceiling(l);
     /* Without min_free the disk itself says when it is full (fetch_room.c). */
@@ -48,6 +50,7 @@ static void answer(void *arg)
 
 static void hurry(struct gc *gc)
 {
+    HOLDS(&gc->lock);
     gc->hurry = true;
     pthread_cond_signal(&gc->wake);
 }

@@ -247,7 +247,7 @@ static void work(struct admin_job *job)
         importing_end(importing);
 }
 
-/* ---- to an io worker and back ---- */
+/* ---- to an admin worker and back ---- */
 
 static void nothing(void *arg UNUSED)
 {
@@ -310,11 +310,22 @@ static void answer(void *arg)
     admin_job_free(job);
 }
 
+/* LONG: what is short does not wait for it. LOOKS: at what images there are. MISSES: does so only if it does not find its
+ * image at once; who pins one that is here does not wait for what is on its way in. */
+enum { LONG = 1, LOOKS = 2, MISSES = 4 };
+
+static unsigned traits(const struct admin_job *job);
+static void look_again(void *arg);
+
 static void work_and_answer(void *arg)
 {
     struct admin_job *job = arg;
 
     work(job);
+    if (job->status == 404 && traits(job) & MISSES && !job->settled) {
+        loop_post(job->loop, look_again, job);
+        return;
+    }
     if (!job->answer && !job->raw && job->fd < 0 && !job->produce)
         admin_error(job, 500, "the answer could not be written down");
     loop_post(job->loop, answer, job);
@@ -332,9 +343,6 @@ static void client_gone(void *arg)
         admin_lines_sent(job);
 }
 
-/* LONG: an io worker is not to be kept from its work by what waits for its work. LOOKS: at what images there are. */
-enum { LONG = 1, LOOKS = 2 };
-
 static unsigned traits(const struct admin_job *job)
 {
     static const struct {
@@ -344,7 +352,7 @@ static unsigned traits(const struct admin_job *job)
         {"/v1/pull", LONG},         {"/v1/import", LONG},         {"/v1/import/blob", LONG},
         {"/v1/import/bytes", LONG}, {"/v1/export", LONG | LOOKS}, {"/v1/verify", LONG | LOOKS},
         {"/v1/gc", LONG | LOOKS},   {"/v1/rm", LONG | LOOKS},     {"/v1/images", LOOKS},
-        {"/v1/pin", LOOKS},         {"/v1/unpin", LOOKS},
+        {"/v1/pin", MISSES},        {"/v1/unpin", MISSES},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
@@ -377,6 +385,18 @@ static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         event_base_once(loop_base(job->loop), -1, EV_TIMEOUT, settle, job, &later) == 0)
         return;
     index_barrier(c->index, run, job, job->loop);
+}
+
+/* The image may be on its way into the index. */
+static void look_again(void *arg)
+{
+    struct admin_job *job = arg;
+
+    json_decref(job->answer);
+    job->answer = NULL;
+    job->status = 200;
+    job->settled = true;
+    settle(-1, 0, job);
 }
 
 void handle_admin(struct worker *w, struct http_request *req)

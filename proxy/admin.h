@@ -36,6 +36,7 @@ struct admin_job {
     struct digest digest;
     uint64_t verified;   /* ingests, when it was asked */
     int64_t patience_ms; /* that is left for them to be kept */
+    bool settled;        /* that has been waited for after a miss */
     bool streaming;      /* lines went out; the loop's */
     /* or an answer in pieces (admin_stream.c): `produce` adds one, on a worker, whenever the connection has room */
     enum admin_more (*produce)(struct admin_job *job, struct buf *piece);
@@ -63,7 +64,7 @@ bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t 
 /* "%2F" and friends: a client may encode the reference as one path segment. */
 void admin_unescape(char *text);
 
-/* On an io worker: fill in the answer. */
+/* On an admin worker: fill in the answer. */
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job, const char *reference);
 /* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. */

@@ -2,6 +2,8 @@
  * commands (cli/export.c, cli/import.c), for the daemon may not be allowed to, and should not on anybody's behalf. */
 #include "proxy/admin.h"
 
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/visible.h"
 #include "cache/export.h"
 #include "cache/import.h"
@@ -11,7 +13,11 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { ROOM_WAIT_S = 30, EXPORT_PIECE = 32 << 10 /* bytes of the answer */ };
+enum {
+    ROOM_WAIT_MS = 30000,
+    LOOK_MS = 1000,         /* between two looks whether the daemon stops */
+    EXPORT_PIECE = 32 << 10 /* bytes of the answer */
+};
 
 static int status_of(const struct err *err)
 {
@@ -209,19 +215,17 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
 {
     struct cache_room *room = &job->proxy->cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
-    struct timespec until;
+    const int64_t until_ms = clock_mono_ms() + ROOM_WAIT_MS;
 
     a->refs = 2;
     a->cache = job->proxy->cache;
     a->bytes = on_disk ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->cond, NULL);
+    cond_init(&a->cond);
     room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ROOM_WAIT_S;
     pthread_mutex_lock(&a->lock);
-    while (!a->answered && pthread_cond_timedwait(&a->cond, &a->lock, &until) == 0)
-        ;
+    while (!a->answered && atomic_load(&job->proxy->ready) && clock_mono_ms() < until_ms)
+        cond_wait_until(&a->cond, &a->lock, MIN(until_ms, clock_mono_ms() + LOOK_MS));
     bool granted = a->answered && a->granted;
     a->given_up = !a->answered;
     asking_unref(a);

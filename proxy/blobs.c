@@ -141,8 +141,8 @@ static void cut_off(struct serving *s, const struct err *err)
         http_stream_cut(req, sent, s);
         return;
     }
+    http_abort(req); /* which may have pieces of the file to send still */
     serving_free(s);
-    http_abort(req);
 }
 
 /* The disk failed under a blob that was half sent: the rest comes past it, and the client notices only time. */

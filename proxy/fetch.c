@@ -1,5 +1,6 @@
 #include "proxy/fetch_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -13,6 +14,7 @@ static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalida
 
 static void fetch_free(struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     LIST_REMOVE(f, entry);
     fetch_forget_question(f);
     if (f->retry)
@@ -83,6 +85,7 @@ static void let_later_ones_begin(struct fetch *f)
 
 void fetch_run(struct fetch *f, enum step step)
 {
+    ON_LOOP(f->fetcher->loop);
     while (step != STEP_WAIT) {
         log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
         f->step = step;
@@ -222,7 +225,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->is_private = w->is_private;
     f->anew = w->anew;
     f->tags = config_tags_for(fr->all->config, f->site->config, f->name, f->tag);
-    f->sent = &w->sent;
+    f->sent = w->sent;
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
@@ -272,6 +275,7 @@ static void arrive(void *arg)
     _cleanup_free_ char *key = make_key(fr->all, &req);
     struct fetch *f;
 
+    ON_LOOP(fr->loop);
     if (w->left) {
         err_set(&r.err, ERR_CANCELLED, "its client is gone");
         fetch_answer_one(w, &r, NULL);
@@ -398,6 +402,7 @@ static void stop(void *arg)
     struct fetch *f, *next;
     struct err err = {0};
 
+    ON_LOOP(fr->loop);
     fr->stopping = true;
     err_set(&err, ERR_CANCELLED, "the cache is being stopped");
     for (f = LIST_FIRST(&fr->active); f; f = next) {
@@ -426,6 +431,15 @@ void fetchers_stop(struct fetchers *all)
         loop_post(all->list[i].loop, stop, &all->list[i]);
     for (int i = 0; i < all->count; i++)
         loop_join(all->list[i].loop);
+}
+
+bool fetchers_settle(struct fetchers *all)
+{
+    bool any = false;
+
+    for (int i = 0; i < all->count; i++)
+        any = loop_settle(all->list[i].loop) || any;
+    return any;
 }
 
 void fetchers_free(struct fetchers *all)

@@ -76,6 +76,8 @@ struct fetch_result {
 struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err);
 /* Stops the loops: what is under way is paused as resumable parts. */
 void fetchers_stop(struct fetchers *all);
+/* After that: runs what was posted to them since, as loop_settle(). */
+bool fetchers_settle(struct fetchers *all);
 void fetchers_free(struct fetchers *all);
 
 /* Answers whose bytes did not match their digest, so far. Any thread. */

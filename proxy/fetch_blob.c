@@ -318,11 +318,11 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
         return false;
     fetch_wait(f, one);
     f->kind = FETCH_BLOB_RELAY;
-    f->sent = &one->sent;
+    f->sent = one->sent;
     fetch_name_relay(f);
     ingest_unref(f->ingest);
     f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                   f->sent, &f->result.err);
+                                   &f->sent, &f->result.err);
     if (f->ingest && ingest_describe(f->ingest, f->response.content_length, "", &f->result.err)) {
         drained(f);
     } else {
@@ -390,7 +390,7 @@ static enum step ask(struct fetch *f)
 
     if (!f->ingest && is_relay(f))
         f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                       f->sent, &f->result.err);
+                                       &f->sent, &f->result.err);
     else if (!f->ingest)
         f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted,
                                  drained, f, &f->result.err);

@@ -84,7 +84,7 @@ struct fetch {
     bool begun_anew;                /* what was here turned out to be of no use, once */
     bool to_begin_anew;             /* ... and its ingest is on its way out */
     bool answered;                  /* waiters have been sent to the ingest */
-    const struct sent_before *sent; /* the first waiter's */
+    struct sent_before sent;        /* the first waiter's; the descriptor is its own */
     bool unwritable;                /* the ingest would not take the last piece */
     bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */

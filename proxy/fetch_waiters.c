@@ -1,6 +1,8 @@
 /* Who waits for a fetch, and what each is given. */
 #include "proxy/fetch_private.h"
 
+#include "base/assert.h"
+
 void fetch_result_clear(struct fetch_result *r)
 {
     body_unref(r->body);
@@ -45,6 +47,7 @@ static void deliver(void *arg)
 {
     struct waiter *w = arg;
 
+    ON_LOOP(w->loop);
     w->done(w->arg, &w->result);
     fetch_result_clear(&w->result);
     fetch_waiter_unref(w);
@@ -73,6 +76,7 @@ void fetch_answer(struct fetch *f, struct ingest *ingest)
 {
     struct waiter *w;
 
+    ON_LOOP(f->fetcher->loop);
     while ((w = fetch_first_waiter(f)))
         fetch_answer_one(w, &f->result, ingest);
 }

@@ -69,7 +69,9 @@ void http_server_accept(struct http_server *s, int fd, const void *listener);
 void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
 /* Closes idle connections now, the others after their answer; then calls `done` on the loop. */
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
-/* Cuts what is left and frees. On the loop, or after it has ended. */
+/* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
+void http_server_cut(struct http_server *s);
+/* The same, and frees. After the loop has ended. */
 void http_server_free(struct http_server *s);
 /* Any thread. */
 int http_server_connections(const struct http_server *s);

@@ -1,5 +1,6 @@
 #include "proxy/http_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -49,6 +50,7 @@ void http_conn_close(struct http_conn *c)
     struct http_request *req = &c->req;
     bool handling = c->state == CONN_HANDLING || c->state == CONN_SENDING;
 
+    ON_LOOP(c->server->loop);
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
@@ -264,6 +266,7 @@ void http_server_accept(struct http_server *s, int fd, const void *listener)
     int one = 1;
     struct bufferevent *bev = bufferevent_socket_new(loop_base(s->loop), fd, BEV_OPT_CLOSE_ON_FREE);
 
+    ON_LOOP(s->loop);
     if (!bev) {
         close(fd);
         return;
@@ -356,6 +359,7 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
 {
     struct http_conn *c, *next;
 
+    ON_LOOP(s->loop);
     s->draining = true;
     if (TAILQ_EMPTY(&s->conns)) {
         done(arg);
@@ -370,16 +374,23 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     }
 }
 
-void http_server_free(struct http_server *s)
+void http_server_cut(struct http_server *s)
 {
-    if (!s)
-        return;
+    ON_LOOP(s->loop);
+    s->draining = true;
     s->drained = NULL;
     s->on_complete = NULL;
     for (struct http_conn *c = TAILQ_FIRST(&s->conns), *next; c; c = next) {
         next = TAILQ_NEXT(c, entry);
         http_conn_close(c);
     }
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (!s)
+        return;
+    http_server_cut(s);
     event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees what close put off */
     event_free(s->tick);
     free(s->scratch);
@@ -397,6 +408,7 @@ void http_abort(struct http_request *req)
     struct http_conn *c = req->conn;
     struct linger cut = {.l_onoff = 1};
 
+    ON_LOOP(req->conn->server->loop);
     req->on_gone = NULL;
     /* A reset, so that no client takes what it has for all there is. */
     if (c->fd >= 0)

@@ -1,5 +1,6 @@
 #include "proxy/http_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <string.h>
@@ -98,6 +99,7 @@ int64_t http_first_micros(const struct http_request *req)
 
 void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg)
 {
+    ON_LOOP(req->conn->server->loop);
     req->on_gone = fn;
     req->gone_arg = arg;
 }

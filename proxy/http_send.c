@@ -1,5 +1,6 @@
 #include "proxy/http_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
     va_list ap;
     char usual[512];
 
+    ON_LOOP(req->conn->server->loop);
     va_start(ap, fmt);
     int len = vsnprintf(usual, sizeof(usual), fmt, ap);
     va_end(ap);
@@ -132,6 +134,8 @@ static struct evbuffer *output(const struct http_request *req)
 
 static void begin(struct http_request *req, int64_t promised)
 {
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(req->conn->state == CONN_HANDLING); /* one answer a request */
     req->conn->state = CONN_SENDING;
     req->read_failed = req->chunked = false;
     req->promised = req->method == HTTP_METHOD_HEAD ? 0 : promised;
@@ -331,6 +335,7 @@ bool http_stream_has_room(const struct http_request *req)
 
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len)
 {
+    ON_LOOP(req->conn->server->loop);
     if (!add_file(req, fd, offset, len))
         req->conn->lost = true;
     http_pump(req->conn);
@@ -338,6 +343,7 @@ void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t 
 
 void http_stream_data(struct http_request *req, const void *data, size_t len)
 {
+    ON_LOOP(req->conn->server->loop);
     if (req->chunked && len > 0)
         evbuffer_add_printf(output(req), "%zx\r\n", len);
     evbuffer_add(output(req), data, len);
@@ -349,11 +355,14 @@ void http_stream_data(struct http_request *req, const void *data, size_t len)
 
 void http_stream_more(struct http_request *req)
 {
+    ON_LOOP(req->conn->server->loop);
     http_pump(req->conn);
 }
 
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg)
 {
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(!req->ended);
     req->ended = true;
     req->more = NULL;
     req->on_gone = NULL; /* `done` is called in either case */
@@ -368,6 +377,8 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
 
 void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg)
 {
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(!req->ended);
     req->ended = true;
     req->more = NULL;
     req->on_gone = NULL;

@@ -62,10 +62,10 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
             unlink(path);
         close(probe);
     }
-    mode_t before = umask(0777 & ~mode);
-    int rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
-    umask(before);
-    if (rc != 0 || listen(fd, BACKLOG) != 0) {
+    /* The socket's mode, less the umask, becomes the file's: it is never open to more than `mode` says. A umask of our
+     * own would be every thread's. */
+    if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, mode) != 0 ||
+        listen(fd, BACKLOG) != 0) {
         _cleanup_free_ char *folder = place_folder_of(path);
         err_errno(err, ERR_IO, "listening on unix:%s", path);
         place_explain(folder, err);

@@ -1,8 +1,11 @@
 #include "proxy/prefetch.h"
 
-#include <pthread.h>
+#include "base/clock.h"
+#include "base/cond.h"
+
 #include <string.h>
-#include <time.h>
+
+enum { LOOK_MS = 1000 /* between two looks whether the daemon stops */ };
 
 struct prefetch {
     struct loop *loop;
@@ -226,11 +229,7 @@ static void wake(void *arg, const struct prefetch_result *r)
 
 static bool wait_a_while(struct wait *w)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
-    pthread_cond_timedwait(&w->cond, &w->lock, &until);
+    cond_wait_until(&w->cond, &w->lock, clock_mono_ms() + LOOK_MS);
     return w->ended;
 }
 
@@ -240,7 +239,7 @@ bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wis
 
     w->refs = 2;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->cond, NULL);
+    cond_init(&w->cond);
     prefetch_begin(p, loop, wish, wake, w);
     pthread_mutex_lock(&w->lock);
     while (!w->ended && (wait_a_while(w) || atomic_load(&p->ready)))

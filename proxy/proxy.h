@@ -31,7 +31,8 @@ struct proxy {
     const struct config *config;
     struct cache *cache;
     struct pool *pool;       /* io workers */
-    struct pool *admin_pool; /* for long work of the admin API */
+    struct pool *admin_pool; /* for the admin API */
+    struct pool *long_pool;  /* for what takes long there */
     struct cred_workers *cred_workers;
     struct sites *sites;
     struct grants *grants;

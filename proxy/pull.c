@@ -1,6 +1,7 @@
 #include "proxy/pull_private.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "gc/gc.h"
 
 #include <stdarg.h>
@@ -151,10 +152,12 @@ static void end_image(struct pull *p, struct image *im)
 static void pin_statement(struct pull *p, const struct item *it)
 {
     char tag[REF_TAG_MAX + 1];
+    struct err err;
 
-    if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0)
-        gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
-               it->tag[0] ? NULL : &it->digest, true, NULL);
+    if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0 &&
+        !gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
+                it->tag[0] ? NULL : &it->digest, true, &err))
+        pull_fail(it->image, "pinning what is said about it: %s", err.msg);
 }
 
 /* It is here. */
@@ -298,15 +301,10 @@ static void look_at_transfer(void *arg, const struct ingest_info *info)
 static void wait_for_news(struct pull *p)
 {
     struct pull_shared *s = p->shared;
-    struct timespec until;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
     pthread_mutex_lock(&s->lock);
     if (!s->news)
-        pthread_cond_timedwait(&s->cond, &s->lock, &until);
+        cond_wait_until(&s->cond, &s->lock, clock_mono_ms() + LOOK_MS);
     bool news = s->news;
     s->news = false;
     pthread_mutex_unlock(&s->lock);

@@ -1,19 +1,17 @@
 /* One thing that is being brought in: from the puller's thread to a loop, and back. */
 #include "proxy/pull_private.h"
 
+#include "base/cond.h"
+
 #include <string.h>
 
 struct pull_shared *pull_shared_new(void)
 {
     struct pull_shared *s = xcalloc(1, sizeof(*s));
-    pthread_condattr_t attr;
 
     s->refs = 1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->cond);
     return s;
 }
 

@@ -11,6 +11,7 @@
  */
 #include "upstream/call_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -25,6 +26,7 @@ enum {
 
 void call_free(struct upstream_call *c)
 {
+    ON_LOOP(c->loop);
     free(c->repository);
     free(c->path);
     free(c->accept);
@@ -44,6 +46,7 @@ void call_end(struct upstream_call *c, const struct transfer_response *r, const 
 {
     struct call_denial all = {.response = *r};
 
+    ON_LOOP(c->loop);
     if (err)
         all.err = *err;
     else if (r->status >= 400)
@@ -263,6 +266,8 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
 
 void call_send(struct upstream_call *c, const char *authorization)
 {
+    ON_LOOP(c->loop);
+    IN_STATE(!c->transfer);
     struct upstream *u = c->u;
     struct endpoint *e = &u->endpoints[c->endpoint];
     c->sent_ns = atomic_load(&e->ns) == UPSTREAM_NS_ON;
@@ -315,6 +320,8 @@ void call_attempt(struct upstream_call *c)
     struct err err = {0};
     int64_t held_ms;
 
+    ON_LOOP(c->loop);
+    IN_STATE(!c->cancelled);
     if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
         call_note(c, "its rate limit is used up");
@@ -380,6 +387,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
 {
     struct upstream_call *c = xcalloc(1, sizeof(*c));
 
+    ON_LOOP(loop);
     c->u = u;
     c->engine = engine;
     c->loop = loop;
@@ -416,6 +424,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
 
 void upstream_pause(struct upstream_call *c, bool pause)
 {
+    ON_LOOP(c->loop);
     if (c->transfer)
         transfer_pause(c->transfer, pause);
 }
@@ -428,6 +437,8 @@ void upstream_doubt(struct upstream_call *c)
 
 void upstream_cancel(struct upstream_call *c)
 {
+    ON_LOOP(c->loop);
+    IN_STATE(!c->cancelled);
     if (c->endpoint >= 0)
         endpoint_forget(c->u, c->endpoint);
     if (c->transfer) {

@@ -130,13 +130,12 @@ static void note_for_all(struct upstream_call *c, const struct transfer_response
 
 void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
-    struct transfer_response read = {.status = r->status};
-
     if (!err || err->code != ERR_CANCELLED)
         note_for_all(c, r, err);
     if (err) {
         call_note(c, err->msg);
     } else if (r->status >= 400) {
+        struct transfer_response read = {.status = r->status};
         call_read_refusal(c, &read);
         _cleanup_free_ char *why = xasprintf("answered %d%s%s", r->status, read.said[0] ? ": " : "", read.said);
         call_note(c, why);

@@ -217,7 +217,7 @@ int main(int argc, char **argv)
     dir = argv[1];
     struct pool *pool = pool_new("io", 2, &err);
     int64_t began = clock_mono_us();
-    struct cache *c = cache_open(dir, pool, &err);
+    struct cache *c = cache_open(dir, pool, NULL, &err);
     if (!c) {
         fprintf(stderr, "%s\n", err.msg);
         return 1;

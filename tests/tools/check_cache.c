@@ -94,7 +94,7 @@ int main(int argc, char **argv)
         return 2;
     snprintf(dir, sizeof(dir), "%s/index", argv[1]);
     l.store = store_open(argv[1], &err);
-    l.index = l.store ? index_open(dir, 0, &err) : NULL;
+    l.index = l.store ? index_open(dir, 0, NULL, &err) : NULL;
     if (!l.index) {
         printf("%s\n", err.msg);
         return 1;

@@ -293,7 +293,7 @@ static void open_all(void)
     struct err err;
 
     pool = pool_new("io", 1, &err);
-    cache = cache_open(folder, pool, &err);
+    cache = cache_open(folder, pool, NULL, &err);
     gc = cache ? gc_new(cache, &o, &err) : NULL;
     if (!gc)
         fail(err.msg, -1);

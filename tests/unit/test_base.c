@@ -1,11 +1,20 @@
 #include "tests/unit/unit.h"
 
-#include "base/places.h"
+#include "base/assert.h"
 #include "base/buf.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/digest.h"
+#include "base/place.h"
+#include "base/places.h"
 #include "base/platform.h"
 #include "base/ref.h"
 #include "base/visible.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 static void references(void **state UNUSED)
 {
@@ -90,6 +99,161 @@ static void cuts(void **state UNUSED)
         err_append(&err, "; %s", text);
         assert_int_equal(text_whole(err.msg, strlen(err.msg)), strlen(err.msg));
     }
+}
+
+static char *text_of(size_t len, char c)
+{
+    char *text = xmalloc(len + 1);
+
+    memset(text, c, len);
+    text[len] = '\0';
+    return text;
+}
+
+/* Of a message that gets too long, the context is shortened; the cause stays. */
+static void causes(void **state UNUSED)
+{
+    static const struct {
+        size_t context, cause; /* bytes */
+        bool context_is_whole, cause_is_whole;
+    } cases[] = {
+        {10, 10, true, true},
+        {ERR_MSG_MAX - 100, 50, true, true},
+        {ERR_MSG_MAX, 50, false, true},
+        {2000, 2000, false, true},
+        {4 * ERR_MSG_MAX, 2000, false, true},
+        {10, ERR_MSG_MAX - 1, true, false},
+        {ERR_MSG_MAX, ERR_MSG_MAX - 1, false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_free_ char *context = text_of(cases[i].context, 'x'), *cause = text_of(cases[i].cause, 'y');
+        struct err err = {0};
+        err_set(&err, ERR_IO, "%s", cause);
+        assert_false(err_wrap(&err, "%s", context));
+        assert_int_equal(err.code, ERR_IO);
+        assert_int_equal(strstr(err.msg, context) != NULL, cases[i].context_is_whole);
+        assert_int_equal(strstr(err.msg, cause) != NULL, cases[i].cause_is_whole);
+        assert_true(strspn(err.msg, "x") >= MIN(cases[i].context, 60u) && strstr(err.msg, ": y"));
+        errno = ENOENT;
+        err_errno(&err, ERR_IO, "%s", context);
+        assert_string_equal(err.msg + strlen(err.msg) - strlen(": No such file or directory"),
+                            ": No such file or directory");
+    }
+}
+
+static void time_outs(void **state UNUSED)
+{
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t cond;
+    int64_t begun = clock_mono_ms();
+
+    cond_init(&cond);
+    pthread_mutex_lock(&lock);
+    while (cond_wait_until(&cond, &lock, begun + 30))
+        ;
+    assert_in_range(clock_mono_ms() - begun, 30, 5000);
+    assert_false(cond_wait_until(&cond, &lock, begun)); /* in the past */
+    pthread_mutex_unlock(&lock);
+    pthread_cond_destroy(&cond);
+}
+
+static void folders(void **state UNUSED)
+{
+    char *dir = make_folder();
+    _cleanup_free_ char *deep = xasprintf("%s/a/b/c", dir), *file = xasprintf("%s/file", dir),
+                        *below = xasprintf("%s/file/a/b", dir);
+    struct err err = {0};
+    struct stat st;
+
+    assert_true(place_make_folder(deep, 0700, &err) && place_make_folder(deep, 0755, &err));
+    assert_int_equal(stat(deep, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    fclose(fopen(file, "w"));
+    assert_false(place_make_folder(below, 0700, &err)); /* where it fails, and why */
+    assert_int_equal(err.code, ERR_IO);
+    assert_non_null(strstr(err.msg, "/file/a: Not a directory"));
+    remove_tree(dir);
+}
+
+/* ---- assertions ---- */
+
+static pthread_mutex_t some_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct loop *some_loop;
+
+static void with_lock(void)
+{
+    pthread_mutex_lock(&some_lock);
+    HOLDS(&some_lock);
+}
+
+static void without_lock(void)
+{
+    HOLDS(&some_lock);
+}
+
+static void *take_lock(void *arg UNUSED)
+{
+    pthread_mutex_lock(&some_lock);
+    return NULL;
+}
+
+static void with_anothers_lock(void)
+{
+    pthread_t other;
+
+    pthread_create(&other, NULL, take_lock, NULL);
+    pthread_join(other, NULL);
+    HOLDS(&some_lock);
+}
+
+static void touch(void *arg)
+{
+    ON_LOOP(some_loop);
+    loop_stop(arg);
+}
+
+static void on_loop(void)
+{
+    ON_LOOP(some_loop); /* nobody's yet */
+    loop_post(some_loop, touch, some_loop);
+    loop_run(some_loop);
+    ON_LOOP(some_loop); /* nobody's any more */
+}
+
+static void on_another_loop(void)
+{
+    struct loop *other = loop_new("other", NULL);
+
+    loop_start(some_loop, NULL);
+    usleep(100000);
+    loop_post(other, touch, other);
+    loop_run(other);
+}
+
+static void assertions(void **state UNUSED)
+{
+    static const struct {
+        void (*fn)(void);
+        bool holds;
+    } cases[] = {{with_lock, true},
+                 {without_lock, false},
+                 {with_anothers_lock, false},
+                 {on_loop, true},
+                 {on_another_loop, false}};
+    int status;
+
+    some_loop = loop_new("some", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            cases[i].fn();
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(cases[i].holds ? WIFEXITED(status) : WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    }
+    loop_free(some_loop);
 }
 
 static void long_references(void **state UNUSED)
@@ -313,10 +477,11 @@ static void lookups(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts),           cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
-        cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
-        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
-        cmocka_unit_test(statement_tags), cmocka_unit_test(lookups),
+        cmocka_unit_test(cuts),           cmocka_unit_test(causes),         cmocka_unit_test(assertions),
+        cmocka_unit_test(folders),        cmocka_unit_test(time_outs),      cmocka_unit_test(platforms),
+        cmocka_unit_test(platform_names), cmocka_unit_test(references),     cmocka_unit_test(long_references),
+        cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),
+        cmocka_unit_test(visible),        cmocka_unit_test(statement_tags), cmocka_unit_test(lookups),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static int setup(void **state)
 
     f->dir = make_folder();
     f->pool = pool_new("io", 2, &err);
-    f->cache = cache_open(f->dir, f->pool, &err);
+    f->cache = cache_open(f->dir, f->pool, NULL, &err);
     f->gc = f->cache ? gc_new(f->cache, &o, &err) : NULL;
     *state = f;
     while (f->gc && !gc_is_settled(f->gc)) /* it would take what follows for what an interrupted run has left */

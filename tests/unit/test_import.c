@@ -21,7 +21,7 @@ static struct house begin(void)
     struct err err;
 
     h.pool = pool_new("io", 1, &err);
-    h.cache = cache_open(h.dir, h.pool, &err);
+    h.cache = cache_open(h.dir, h.pool, NULL, &err);
     assert_non_null(h.cache);
     return h;
 }
@@ -200,7 +200,7 @@ static void nobody_else_sees_what_arrives(void **state UNUSED)
     assert_int_equal(chmod(ingest, 0755), 0); /* as it was */
     free(ingest);
     cache_close(h.cache);
-    h.cache = cache_open(h.dir, h.pool, &err);
+    h.cache = cache_open(h.dir, h.pool, NULL, &err);
     assert_int_equal(mode_of(h.dir, "ingest"), 0700);
     int part = store_open_part(h.cache->store, &d, true, &err);
     assert_true(part >= 0 && import_write(h.cache, &d, 0, "x", 1, &err));

@@ -315,7 +315,7 @@ static void survives_reopening(void **state)
     change(f, (struct change){PUT_MANIFEST, 10, 1, -1, NULL});
     change(f, (struct change){TAG, 10, -1, -1, "v1"});
     index_close(f->index);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
     assert_true(ask(f, 10).stored);
     assert_int_equal(ask(f, 10).references, 1);
@@ -358,17 +358,17 @@ static void short_file(void **state)
     change(f, (struct change){USE, 10, -1, -1, NULL});
     index_close(f->index);
     off_t size = cut(path, -2 * 4096);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
     assert_true(ask(f, 10).stored);
     assert_sound(f);
     index_close(f->index);
     assert_true(cut(path, 4 * 4096) >= size);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_null(f->index);
     assert_int_equal(err.code, ERR_CORRUPT);
     assert_int_equal(unlink(path), 0);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
 }
 

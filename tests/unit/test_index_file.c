@@ -2,7 +2,9 @@
 #include "tests/unit/unit_index.h"
 
 #include <lmdb.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -16,7 +18,7 @@ static void reopen(struct fixture *f)
     struct err err;
 
     index_close(f->index);
-    f->index = index_open(f->dir, 0, &err);
+    f->index = index_open(f->dir, 0, NULL, &err);
     assert_non_null(f->index);
 }
 
@@ -181,7 +183,7 @@ static void not_compacted_for_others(void **state)
         char *data = xasprintf("%s/data.mdb", f->dir);
         if (!f->index) { /* another one */
             unlink(data);
-            f->index = index_open(f->dir, 0, &err);
+            f->index = index_open(f->dir, 0, NULL, &err);
         }
         free(data);
         change(f, (struct rows){0, 10000, true, 'a'});
@@ -189,11 +191,178 @@ static void not_compacted_for_others(void **state)
         assert_true(index_write_wait(f->index, set_schema, (void *)&cases[i].schema, NULL));
         index_close(f->index);
         int64_t before = file_bytes(f);
-        f->index = index_open(f->dir, 0, &err);
+        f->index = index_open(f->dir, 0, NULL, &err);
         assert_null(f->index);
         assert_int_equal(err.code, cases[i].code);
         assert_int_equal(file_bytes(f), before);
     }
+}
+
+static void raise_it(struct index_txn *t UNUSED, void *arg)
+{
+    raise(*(int *)arg);
+}
+
+/* In a process of its own: something ends it while it reads the index. Whether the index is marked as damaged then. */
+static bool is_marked_after(const char *dir, int sig)
+{
+    _cleanup_free_ char *mark = xasprintf("%s/damaged", dir);
+    int status;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct index *index = index_open(dir, 0, NULL, NULL);
+        if (index)
+            index_read(index, raise_it, &sig);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == sig);
+    bool marked = access(mark, F_OK) == 0;
+    unlink(mark);
+    return marked;
+}
+
+/* A fault inside the map is the index's; that our own code gives up there (no memory, an assertion) is not. */
+static void whose_fault(void **state UNUSED)
+{
+    char *dir = make_folder();
+
+    assert_true(is_marked_after(dir, SIGBUS));
+    assert_false(is_marked_after(dir, SIGABRT));
+    remove_tree(dir);
+}
+
+/* ---- no room for a larger map ---- */
+
+static void put_till_it_fails(struct index *index, struct err *err)
+{
+    bool ok = true;
+
+    for (int first = 0; ok && first < 100000; first += 500) {
+        struct rows r = {.first = first, .count = 500, .put = true, .fill = 'm'};
+        ok = index_write_wait(index, apply, &r, err);
+    }
+}
+
+static void has_first(struct index_txn *t, void *arg)
+{
+    const int row = 0;
+
+    *(bool *)arg = txn_has(t, TABLE_IDLE, &row, sizeof(row));
+}
+
+/* In a process of its own, which may have 24 MiB of addresses more than it has now. */
+static int outgrow(const char *dir)
+{
+    struct index *index = index_open(dir, 1 << 20, NULL, NULL);
+    struct err err = {0};
+    long pages = 0;
+    bool found = false;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    if (!index || !f || fscanf(f, "%ld", &pages) != 1)
+        return 1;
+    fclose(f);
+    rlim_t most = (rlim_t)pages * 4096 + (24 << 20);
+    if (setrlimit(RLIMIT_AS, &(struct rlimit){most, most}) != 0)
+        return 2;
+    put_till_it_fails(index, &err);
+    if (err.code != ERR_IO || !strstr(err.msg, "growing the index's map"))
+        return 3;
+    struct rows last = {.first = 0, .count = 1, .put = true, .fill = 'n'};
+    index_read(index, has_first, &found);
+    if (!found || !index_write_wait(index, apply, &last, &err)) /* what there is room for goes on */
+        return 4;
+    index_close(index);
+    return 0;
+}
+
+/* The map cannot grow: the write fails, what is there is read and changed as before, nothing is taken for damage. */
+static void no_addresses(void **state UNUSED)
+{
+    char *dir = make_folder();
+    _cleanup_free_ char *mark = xasprintf("%s/damaged", dir);
+    int status;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(outgrow(dir));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_not_equal(access(mark, F_OK), 0);
+    struct index *index = index_open(dir, 0, NULL, NULL);
+    assert_non_null(index);
+    index_close(index);
+    remove_tree(dir);
+}
+
+/* ---- what an operator waits for ---- */
+
+struct turn {
+    pthread_mutex_t lock;
+    pthread_cond_t go;
+    bool may_go, waits;
+    char order[16];
+};
+
+struct change {
+    struct turn *turn;
+    char name;
+};
+
+static bool apply_change(struct index_txn *t UNUSED, void *arg, struct err *err UNUSED)
+{
+    struct change *c = arg;
+    struct turn *turn = c->turn;
+
+    pthread_mutex_lock(&turn->lock);
+    while (c->name == '0' && !turn->may_go) {
+        turn->waits = true;
+        pthread_cond_wait(&turn->go, &turn->lock);
+    }
+    turn->order[strlen(turn->order)] = c->name;
+    pthread_mutex_unlock(&turn->lock);
+    return true;
+}
+
+static void *write_first(void *arg)
+{
+    struct fixture *f = ((void **)arg)[0];
+
+    assert_true(index_write_first(f->index, apply_change, ((void **)arg)[1], NULL));
+    return NULL;
+}
+
+/* It is the next commit, before what was queued earlier. */
+static void first(void **state)
+{
+    struct fixture *f = *state;
+    struct turn turn = {.lock = PTHREAD_MUTEX_INITIALIZER, .go = PTHREAD_COND_INITIALIZER};
+    struct change all[] = {{&turn, '0'}, {&turn, '1'}, {&turn, '2'}, {&turn, 'f'}};
+    void *args[] = {f, &all[3]};
+    pthread_t operator;
+
+    index_write(f->index, apply_change, NULL, &all[0], NULL);
+    for (bool waits = false; !waits;) {
+        usleep(1000);
+        pthread_mutex_lock(&turn.lock);
+        waits = turn.waits;
+        pthread_mutex_unlock(&turn.lock);
+    }
+    index_write(f->index, apply_change, NULL, &all[1], NULL);
+    index_write(f->index, apply_change, NULL, &all[2], NULL);
+    assert_int_equal(pthread_create(&operator, NULL, write_first, args), 0);
+    usleep(50000);
+    pthread_mutex_lock(&turn.lock);
+    turn.may_go = true;
+    pthread_cond_signal(&turn.go);
+    pthread_mutex_unlock(&turn.lock);
+    pthread_join(operator, NULL);
+    index_settle(f->index);
+    assert_string_equal(turn.order, "0f12");
 }
 
 int main(void)
@@ -204,6 +373,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(cut_off, setup, index_teardown),
         cmocka_unit_test_setup_teardown(compacted_beside_a_reader, setup, index_teardown),
         cmocka_unit_test_setup_teardown(not_compacted_for_others, setup, index_teardown),
+        cmocka_unit_test(whose_fault),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they take all addresses there are */
+        cmocka_unit_test(no_addresses),
+#endif
+        cmocka_unit_test_setup_teardown(first, setup, index_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,7 +82,7 @@ static void at_the_start(void **state UNUSED)
     char *dir = make_folder();
     struct err err = {0};
     struct pool *pool = pool_new("io", 2, &err);
-    struct cache *cache = cache_open(dir, pool, &err);
+    struct cache *cache = cache_open(dir, pool, NULL, &err);
     struct gc_options o = {
         .max_bytes = -1, .max_percent = 100, .high = 95, .low = 85, .grace_ms = 3600000, .interval_ms = 3600000};
     int64_t total, available;

@@ -86,7 +86,7 @@ static void which_registry(void **state UNUSED)
                      &c, &err));
     char *dir = make_folder();
     struct pool *pool = pool_new("io", 1, &err);
-    struct cache *cache = cache_open(dir, pool, &err);
+    struct cache *cache = cache_open(dir, pool, NULL, &err);
     assert_non_null(cache);
     struct sites *sites = sites_new(&c, NULL, cache);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -168,7 +168,7 @@ static void which_login(void **state UNUSED)
     assert_true(load("upstreams_any: true\n", &c, &err));
     char *dir = make_folder();
     struct pool *pool = pool_new("io", 1, &err);
-    struct cache *cache = cache_open(dir, pool, &err);
+    struct cache *cache = cache_open(dir, pool, NULL, &err);
     assert_non_null(cache);
     struct sites *sites = sites_new(&c, NULL, cache);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -216,7 +216,7 @@ static void registry_with_a_port(void **state UNUSED)
     assert_true(load("upstreams: [{name: 'other.test:5000'}]\n", &c, &err));
     char *dir = make_folder();
     struct pool *pool = pool_new("io", 1, &err);
-    struct cache *cache = cache_open(dir, pool, &err);
+    struct cache *cache = cache_open(dir, pool, NULL, &err);
     struct sites *sites = sites_new(&c, NULL, cache);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct http_conn conn;

@@ -17,7 +17,7 @@ static inline int index_setup(void **state, size_t map_size)
     struct err err;
 
     f->dir = make_folder();
-    f->index = index_open(f->dir, map_size, &err);
+    f->index = index_open(f->dir, map_size, NULL, &err);
     *state = f;
     return f->index ? 0 : -1;
 }

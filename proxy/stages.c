@@ -1,0 +1,431 @@
+/* How the daemon starts and stops: one list of stages.
+ *
+ *     start    from the first stage to the last. Each needs only what is above it.
+ *     end      from the last to the first: the stage does nothing of its own accord any more, its threads have ended
+ *              or only do what others hand them. What it was asked for is answered, finished or given up.
+ *     settle   the parts still hold messages for one another: a commit calls back to a loop, which hands the next step
+ *              to an io worker, which queues a change of the index. They are delivered, round after round, until a round
+ *              has found nothing in any mailbox or queue. Since every stage has ended, nothing new can come then.
+ *     free     from the last to the first. No message points to what is freed.
+ *
+ * A stage whose start has failed is stopped, too; it takes back what there is of it.
+ */
+#include "proxy/server_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/place.h"
+#include "base/size.h"
+#include "gc/gc.h"
+
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+enum { IO_THREADS = 4, ADMIN_THREADS = 2, LONG_THREADS = 4, CRED_THREADS = 4 };
+
+/* ---- main loop ---- */
+
+static bool start_main_loop(struct server *s, struct err *err)
+{
+    s->loop = loop_new("main", err);
+    return s->loop != NULL;
+}
+
+static bool settle_main_loop(struct server *s)
+{
+    return s->loop && loop_settle(s->loop);
+}
+
+static void free_main_loop(struct server *s)
+{
+    server_free_events(s);
+    loop_free(s->loop);
+}
+
+/* ---- io workers ---- */
+
+static bool start_io_workers(struct server *s, struct err *err)
+{
+    s->proxy.pool = pool_new("io", IO_THREADS, err);
+    return s->proxy.pool != NULL;
+}
+
+static bool settle_io_workers(struct server *s)
+{
+    return s->proxy.pool && pool_settle(s->proxy.pool);
+}
+
+static void free_io_workers(struct server *s)
+{
+    pool_free(s->proxy.pool);
+}
+
+/* ---- cache ---- */
+
+static bool start_cache(struct server *s, struct err *err)
+{
+    const struct index_watcher watcher = {server_on_damage, s};
+    const char *path = s->proxy.config->cache_path;
+
+    s->proxy.cache = cache_open(path, s->proxy.pool, &watcher, err);
+    return s->proxy.cache || place_explain(path, err);
+}
+
+static bool settle_cache(struct server *s)
+{
+    return s->proxy.cache && index_settle(s->proxy.cache->index);
+}
+
+static void free_cache(struct server *s)
+{
+    cache_close(s->proxy.cache);
+}
+
+/* ---- admin workers ---- */
+
+static bool start_admin_workers(struct server *s, struct err *err)
+{
+    s->proxy.admin_pool = pool_new("admin", ADMIN_THREADS, err);
+    s->proxy.long_pool = s->proxy.admin_pool ? pool_new("admin-long", LONG_THREADS, err) : NULL;
+    return s->proxy.long_pool != NULL;
+}
+
+static bool settle_admin_workers(struct server *s)
+{
+    bool any = s->proxy.admin_pool && pool_settle(s->proxy.admin_pool);
+
+    return (s->proxy.long_pool && pool_settle(s->proxy.long_pool)) || any;
+}
+
+static void free_admin_workers(struct server *s)
+{
+    pool_free(s->proxy.long_pool);
+    pool_free(s->proxy.admin_pool);
+}
+
+/* ---- credentials ---- */
+
+static bool start_credentials(struct server *s, struct err *err)
+{
+    s->proxy.cred_workers = cred_workers_new(CRED_THREADS, err);
+    return s->proxy.cred_workers != NULL;
+}
+
+static void end_credentials(struct server *s)
+{
+    cred_workers_stop(s->proxy.cred_workers);
+}
+
+static void free_credentials(struct server *s)
+{
+    cred_workers_free(s->proxy.cred_workers);
+}
+
+/* ---- upstreams, and who is let in ---- */
+
+static bool start_upstreams(struct server *s, struct err *err UNUSED)
+{
+    struct proxy *p = &s->proxy;
+
+    p->grants = grants_new(p->config->grant_ttl_ms);
+    p->login = login_new(p->config->login_for, LOGIN_LIFE_S * 1000);
+    p->sites = sites_new(p->config, p->cred_workers, p->cache);
+    return true;
+}
+
+static void free_upstreams(struct server *s)
+{
+    sites_free(s->proxy.sites);
+    grants_free(s->proxy.grants);
+    login_free(s->proxy.login);
+}
+
+/* ---- serve loops ---- */
+
+static bool start_serve_loops(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+    char name[16];
+
+    for (int i = 0; i < MIN(p->config->workers, (int)WORKERS_MAX); i++) {
+        struct worker *w = &p->workers[i];
+        snprintf(name, sizeof(name), "serve-%d", i);
+        w->proxy = p;
+        w->loop = loop_new(name, err);
+        if (!w->loop)
+            return false;
+        w->metrics = metrics_new();
+        w->http = http_server_new(w->loop, &HTTP_LIMITS_DEFAULT, server_on_request, server_on_complete, w);
+        p->worker_count = i + 1;
+    }
+    return true;
+}
+
+static bool settle_serve_loops(struct server *s)
+{
+    bool any = false;
+
+    for (int i = 0; i < s->proxy.worker_count; i++)
+        any = loop_settle(s->proxy.workers[i].loop) || any;
+    return any;
+}
+
+static void free_serve_loops(struct server *s)
+{
+    for (int i = 0; i < s->proxy.worker_count; i++) {
+        struct worker *w = &s->proxy.workers[i];
+        http_server_free(w->http);
+        loop_free(w->loop);
+        metrics_free(w->metrics);
+    }
+}
+
+/* ---- listeners ---- */
+
+/* Whether the nth address of the configuration is among the sockets that were handed over, which take the place of the
+ * list. What is for one upstream is there as well if they have it not: nothing else could stand in for it. */
+static bool is_inherited(struct proxy *p, int inherited, int nth)
+{
+    const char *only = p->config->listen_upstream[nth];
+
+    for (int i = 0; only && i < inherited && i < p->listener_count; i++)
+        if (listener_is_at(p->listeners[i], p->config->listen[nth])) {
+            listener_set_upstream(p->listeners[i], only);
+            return true;
+        }
+    return inherited > 0 && !only;
+}
+
+static bool start_listeners(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+    const struct config *c = p->config;
+    int inherited = sd_listen_fds(1);
+
+    for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
+        p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
+    for (int i = 0; c->listen[i]; i++) {
+        if (is_inherited(p, inherited, i))
+            continue;
+        if (p->listener_count == CONFIG_LISTEN_MAX)
+            return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
+        struct listener *l = listener_open(c->listen[i], 0666, err);
+        if (!l)
+            return false;
+        listener_set_upstream(l, c->listen_upstream[i]);
+        if (c->listen_upstream[i])
+            log_info("%s alone is served on %s", c->listen_upstream[i], c->listen[i]);
+        p->listeners[p->listener_count++] = l;
+    }
+    if (c->metrics_address) {
+        struct listener *l = listener_open(c->metrics_address, 0666, err);
+        if (!l)
+            return false;
+        p->metrics_listener = p->listeners[p->listener_count++] = l;
+    }
+    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = place_folder_of(c->admin_socket);
+    bool is_there = place_make_folder(dir, 0755, err) || place_explain(dir, err);
+    struct listener *l = is_there ? listener_open(admin, 0660, err) : NULL;
+    if (!l)
+        return err_wrap(err, "the admin socket");
+    p->admin_listener = p->listeners[p->listener_count++] = l;
+    for (int i = 0; i < p->worker_count; i++)
+        for (int j = 0; j < p->listener_count; j++)
+            if (!listener_add(p->listeners[j], p->workers[i].loop, p->workers[i].http, err))
+                return false;
+    return true;
+}
+
+static void free_listeners(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    for (int i = 0; i < p->listener_count; i++)
+        listener_free(p->listeners[i]);
+    p->listener_count = 0;
+}
+
+/* ---- fetch loops ---- */
+
+static bool start_fetch_loops(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+
+    p->fetchers = fetchers_new(p->cache, p->config, p->config->fetchers, err);
+    return p->fetchers != NULL;
+}
+
+static void end_fetch_loops(struct server *s)
+{
+    if (s->proxy.fetchers)
+        fetchers_stop(s->proxy.fetchers);
+}
+
+static bool settle_fetch_loops(struct server *s)
+{
+    return s->proxy.fetchers && fetchers_settle(s->proxy.fetchers);
+}
+
+static void free_fetch_loops(struct server *s)
+{
+    fetchers_free(s->proxy.fetchers);
+}
+
+/* ---- collector ---- */
+
+static void warn_limit(void *arg UNUSED, const char *text)
+{
+    log_warn("%s", text);
+}
+
+static void say_limits(struct proxy *p)
+{
+    struct gc_space space;
+    struct gc_stats stats;
+    char limit[SIZE_TEXT];
+
+    gc_get_space(p->gc, &space);
+    gc_get_stats(p->gc, &stats);
+    if (space.total > 0)
+        config_check_limits(p->config, &(struct config_disk){space.total, space.available, space.used}, warn_limit,
+                            NULL);
+    config_say_unused(p->config, warn_limit, NULL);
+    log_info("the cache holds %s at most", size_text(stats.limit_bytes, limit));
+}
+
+static bool start_collector(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+    const struct config *c = p->config;
+    const struct gc_options options = {
+        .max_bytes = c->max_size.bytes,
+        .max_percent = c->max_size.percent,
+        .min_free_bytes = c->min_free.bytes,
+        .min_free_percent = c->min_free.percent,
+        .high = c->gc_high,
+        .low = c->gc_low,
+        .blob_max = c->blob_max,
+        .grace_ms = c->gc_grace_ms,
+        .interval_ms = c->gc_interval_ms,
+        .policy = c->gc_lru ? &POLICY_LRU : &POLICY_GDSF,
+    };
+
+    p->gc = gc_new(p->cache, &options, err);
+    if (p->gc)
+        say_limits(p);
+    return p->gc != NULL;
+}
+
+static void end_collector(struct server *s)
+{
+    gc_stop(s->proxy.gc);
+}
+
+static void free_collector(struct server *s)
+{
+    gc_free(s->proxy.gc);
+}
+
+/* ---- service: clients are accepted, signals are taken ---- */
+
+static bool start_service(struct server *s, struct err *err)
+{
+    server_add_events(s); /* until now, SIGTERM just ends the process */
+    atomic_store(&s->proxy.ready, true);
+    for (int i = 0; i < s->proxy.worker_count; i++)
+        if (!loop_start(s->proxy.workers[i].loop, err))
+            return false;
+    return true;
+}
+
+/* Long admin requests look at this. */
+static void end_service(struct server *s)
+{
+    atomic_store(&s->proxy.ready, false);
+}
+
+static void cut_worker(void *arg)
+{
+    struct worker *w = arg;
+
+    for (int i = 0; i < w->proxy->listener_count; i++)
+        listener_stop(w->proxy->listeners[i], w->loop);
+    http_server_cut(w->http);
+}
+
+/* After the fetch loops: who waited for them has been told why nothing comes. */
+static void end_serve_loops(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    for (int i = 0; i < p->worker_count; i++) {
+        loop_post(p->workers[i].loop, cut_worker, &p->workers[i]);
+        loop_stop(p->workers[i].loop);
+    }
+    for (int i = 0; i < p->worker_count; i++)
+        loop_join(p->workers[i].loop);
+    free_listeners(s);
+}
+
+/* ---- the list ---- */
+
+/* clang-format off */
+static const struct stage {
+    const char *name;
+    bool (*start)(struct server *s, struct err *err);
+    void (*end)(struct server *s);    /* NULL: it does nothing of its own accord */
+    bool (*settle)(struct server *s); /* NULL: nothing is handed to it. Whether there was anything */
+    void (*free)(struct server *s);
+} STAGES[] = {
+    /* name           start                end              settle                free */
+    {"main loop",     start_main_loop,     NULL,            settle_main_loop,     free_main_loop},
+    {"io workers",    start_io_workers,    NULL,            settle_io_workers,    free_io_workers},
+    {"cache",         start_cache,         NULL,            settle_cache,         free_cache},
+    {"admin workers", start_admin_workers, NULL,            settle_admin_workers, free_admin_workers},
+    {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},
+    {"upstreams",     start_upstreams,     NULL,            NULL,                 free_upstreams},
+    {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
+    {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},
+    {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
+    {"collector",     start_collector,     end_collector,   NULL,                 free_collector},
+    {"service",       start_service,       end_service,     NULL,                 NULL},
+};
+/* clang-format on */
+
+bool stages_start(struct server *s, struct err *err)
+{
+    for (const struct stage *stage = STAGES; stage < STAGES + ARRAY_LEN(STAGES); stage++) {
+        log_debug("start: %s", stage->name);
+        s->started++;
+        if (!stage->start(s, err))
+            return false;
+    }
+    return true;
+}
+
+static bool settle_round(struct server *s)
+{
+    bool any = false;
+
+    for (int i = s->started - 1; i >= 0; i--)
+        if (STAGES[i].settle)
+            any = STAGES[i].settle(s) || any;
+    return any;
+}
+
+void stages_stop(struct server *s)
+{
+    s->stopping = true;
+    for (int i = s->started - 1; i >= 0; i--) {
+        if (!STAGES[i].end)
+            continue;
+        log_debug("stop: %s", STAGES[i].name);
+        STAGES[i].end(s);
+    }
+    while (settle_round(s))
+        ;
+    for (int i = s->started - 1; i >= 0; i--)
+        if (STAGES[i].free)
+            STAGES[i].free(s);
+    s->started = 0;
+}
