@@ -26,6 +26,7 @@ void call_free(struct upstream_call *c)
 {
     free(c->repository);
     free(c->path);
+    free(c->object);
     free(c->accept);
     secret_free(c->authorization);
     free(c->if_range);
@@ -151,12 +152,12 @@ static void begin_anew(struct upstream_call *c)
 static int choose(struct upstream_call *c, int first)
 {
     int64_t wait_ms;
-    int n = endpoint_choose(c->u, first, c->tried, c->optional, &wait_ms);
+    int n = endpoint_choose(c->u, first, c->tried, c->object, c->optional, &wait_ms);
 
     if (n < 0 && c->guessed) { /* it was a guess */
         c->tried &= ~c->guessed;
         c->guessed = 0;
-        n = endpoint_choose(c->u, 0, c->tried, c->optional, &wait_ms);
+        n = endpoint_choose(c->u, 0, c->tried, c->object, c->optional, &wait_ms);
     }
     return n;
 }
@@ -186,6 +187,16 @@ static bool is_passing(const struct err *err)
     return err && (err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_UPSTREAM);
 }
 
+/* Only what came before an answer's body says something about the endpoint. */
+static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
+{
+    enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_WELL
+                              : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
+                                                               : ENDPOINT_FAILED;
+
+    endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
+}
+
 /* The answer is the caller's, who hears of some refusals only now. */
 static void end_with(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
@@ -209,9 +220,7 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
     if (err && (c->status >= 400 || c->again))
         err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
     call_count_answer(c, r, !err || c->delivering);
-    bool unreachable = before_body && is_passing(err);
-    endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
-                  unreachable ? clock_mono_ms() - c->sent_ms : 0);
+    note_outcome(c, r, before_body && is_passing(err), !err && r->status >= 500);
     if (c->again) {
         c->again = false;
         call_attempt(c);
@@ -314,7 +323,8 @@ void call_attempt(struct upstream_call *c)
         err.retry_after = wait_s;
         err.status = 429;
     } else if (c->endpoint < 0)
-        err_set(&err, ERR_UNREACHABLE, "%s did not answer a moment ago: it is asked again in a while", c->u->name);
+        err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago: it is asked again in a while", c->u->name,
+                endpoint_any_well(c->u) ? " the same request" : "");
     else if (++c->attempts > ATTEMPTS_MAX) {
         endpoint_forget(c->u, c->endpoint);
         err_set(&err, ERR_UPSTREAM, "%s: no end of challenges", c->u->name);
@@ -373,6 +383,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->method = strcmp(req->method, "HEAD") == 0 ? METHOD_HEAD : METHOD_GET;
     c->repository = xstrdup(req->repository);
     c->path = xstrdup(req->path);
+    c->object = xasprintf("%s %.*s", req->repository, (int)strcspn(req->path, "?"), req->path);
     c->accept = req->accept ? xstrdup(req->accept) : NULL;
     c->authorization = req->authorization ? xstrdup(req->authorization) : NULL;
     c->if_range = req->if_range ? xstrdup(req->if_range) : NULL;

@@ -17,6 +17,7 @@ struct upstream_call {
     struct loop *loop;
     enum method method;
     char *repository, *path, *accept, *authorization, *if_range, *whose;
+    char *object;                /* repository and path, for endpoint.c */
     struct cred_identity client; /* of `whose`, in place of the cache's own */
     int64_t range_first, range_last;
     bool decode, optional;

@@ -78,8 +78,10 @@ void upstream_free(struct upstream *u)
     cred_free(u->nobody);
     budgets_free(u->budgets);
     lacks_free(u->lacks);
-    for (int i = 0; i < u->endpoint_count; i++)
+    for (int i = 0; i < u->endpoint_count; i++) {
         endpoint_clear_url(&u->endpoints[i]);
+        endpoint_clear_failing(&u->endpoints[i]);
+    }
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
     trust_clear(&u->trust);
