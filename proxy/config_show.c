@@ -219,6 +219,9 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "clients",
                         json_pack("{s:s, s:o, s:s*}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms),
                                   "login_for", c->login_for));
+    json_object_set_new(j, "limits",
+                        json_pack("{s:i, s:i, s:i}", "connections", c->limits.connections, "per_client",
+                                  c->limits.per_client, "misses", c->limits.misses));
     json_object_set_new(j, "offline", json_boolean(c->offline));
     json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
     json_object_set_new(j, "upstreams", upstreams);

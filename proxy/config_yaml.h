@@ -85,6 +85,9 @@ struct yaml_config {
     struct {
         char *login, *grant_ttl, *login_for;
     } * clients;
+    struct {
+        char *connections, *per_client, *misses;
+    } * limits;
     char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;
     uint32_t upstreams_count;

@@ -129,6 +129,10 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
     case ERR_TIMEOUT:
         http_error(req, 504, "UNAVAILABLE", "%s", e->msg);
         break;
+    case ERR_BUSY:
+        http_reply_header(req, "Retry-After", "%d", MAX(e->retry_after, 1));
+        http_error(req, 503, "UNAVAILABLE", "%s", e->msg);
+        break;
     case ERR_CANCELLED:
         http_reply_header(req, "Retry-After", "1");
         http_error(req, 503, "UNAVAILABLE", "%s", e->msg);

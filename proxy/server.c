@@ -6,12 +6,12 @@
 #include "base/size.h"
 #include "gc/gc.h"
 #include "proxy/handlers.h"
+#include "proxy/limits.h"
 
 #include <event2/event.h>
 #include <event2/thread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
@@ -385,6 +385,7 @@ static bool start(struct server *s, struct err *err)
     for (int i = 0; i < MIN(p->config->workers, (int)WORKERS_MAX); i++)
         if (!start_worker(p, i, err))
             return false;
+    limits_apply(p);
     for (size_t i = 0; i < ARRAY_LEN(stops); i++)
         s->signals[n++] = evsignal_new(loop_base(s->loop), stops[i], on_stop, s);
     s->signals[n++] = evsignal_new(loop_base(s->loop), SIGHUP, on_reload, s);
@@ -415,6 +416,7 @@ static void finish(struct server *s)
         loop_stop(p->workers[i].loop);
     for (int i = 0; i < p->worker_count; i++)
         loop_join(p->workers[i].loop);
+    limits_close(p);
     for (int i = 0; i < p->worker_count; i++)
         http_server_free(p->workers[i].http);
     for (int i = 0; i < p->listener_count; i++)
@@ -430,6 +432,7 @@ static void finish(struct server *s)
         loop_free(p->workers[i].loop);
         metrics_free(p->workers[i].metrics);
     }
+    limits_free(p);
     cache_close(p->cache);
     fetchers_free(p->fetchers);
     sites_free(p->sites);
@@ -446,27 +449,11 @@ static void finish(struct server *s)
     loop_free(s->loop);
 }
 
-static void raise_limits(void)
-{
-    struct rlimit fds;
-
-    if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < fds.rlim_max) {
-        fds.rlim_cur = fds.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &fds);
-    }
-    /* A core file would hold passwords and tokens. The hard limit stays, for who wants one (prlimit(1)). */
-    if (getrlimit(RLIMIT_CORE, &fds) == 0) {
-        fds.rlim_cur = 0;
-        setrlimit(RLIMIT_CORE, &fds);
-    }
-    signal(SIGPIPE, SIG_IGN);
-}
-
 bool server_run(const struct config *config, const struct config_overrides *overrides, struct err *err)
 {
     struct server *s = xcalloc(1, sizeof(*s));
 
-    raise_limits();
+    limits_raise();
     log_setup(config->log_level, config->log_format);
     s->proxy.config = config;
     s->overrides = overrides;

@@ -19,11 +19,55 @@
 
 enum {
     ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
+    CROWDED_RETRY_S = 2,
     DROPPED_MAX = 64 << 10, /* bytes of an answer that is not passed on */
 };
 
+/* ---- how many there may be ---- */
+
+static bool add_below(atomic_int *n, int most)
+{
+    if (atomic_fetch_add(n, 1) < most)
+        return true;
+    atomic_fetch_sub(n, 1);
+    return false;
+}
+
+static void leave_queue(struct upstream_call *c)
+{
+    if (c->in_queue)
+        atomic_fetch_sub(&c->u->waiting, 1);
+    c->in_queue = false;
+}
+
+static void leave_room(struct upstream_call *c)
+{
+    if (c->in_room)
+        atomic_fetch_sub(&c->u->room->used, 1);
+    c->in_room = false;
+}
+
+/* One registry that hangs takes no more than half of what there is for all. */
+static void take_place(struct upstream_call *c)
+{
+    struct upstream *u = c->u;
+    int all = u->room ? atomic_load(&u->room->most) : 0;
+    int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
+
+    c->in_queue = waiting > 0 && add_below(&u->waiting, waiting);
+    c->in_room = all > 0 && add_below(&u->room->used, all);
+    c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->in_room);
+    if (!c->crowded)
+        return;
+    leave_queue(c);
+    leave_room(c);
+    atomic_fetch_add(&u->turned_away, 1);
+}
+
 void call_free(struct upstream_call *c)
 {
+    leave_queue(c);
+    leave_room(c);
     free(c->repository);
     free(c->path);
     free(c->object);
@@ -123,6 +167,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (c->kept && r->status >= 400)
         return true; /* call_end() has a better one */
     c->delivering = true;
+    leave_queue(c);
     call_guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
@@ -311,7 +356,11 @@ void call_attempt(struct upstream_call *c)
     struct err err = {0};
     int64_t held_ms;
 
-    if (c->endpoint >= 0 && is_held(c, &held_ms)) {
+    if (c->crowded) {
+        err_set(&err, ERR_BUSY, "too many requests wait for %s (limits.misses): try again in a moment", c->u->name);
+        err.retry_after = CROWDED_RETRY_S;
+        err.status = 503;
+    } else if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
         call_note(c, "its rate limit is used up");
         if (call_has_more_endpoints(c)) {
@@ -404,7 +453,8 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->arg = req->arg;
     c->lack_ms = req->lack_ms;
     call_recall_lacks(c);
-    c->endpoint = choose(c, req->endpoint_first);
+    take_place(c);
+    c->endpoint = c->crowded ? -1 : choose(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;
     loop_post(loop, begin, c);

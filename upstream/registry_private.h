@@ -54,7 +54,8 @@ struct upstream {
     char *named[NAMED_MAX + 1];                  /* NULL-terminated */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX]; /* the cache's own identities; nobody is one, too */
     struct cred *nobody;                         /* asks where logins do not go */
-    int cred_count, rate_reserve;
+    int cred_count, rate_reserve, waiting_max;
+    struct upstream_room *room;                            /* NULL: none */
     bool (*may_have_password)(void *arg, const char *url); /* as in struct upstream_options */
     void *arg;
     bool insecure;
@@ -74,7 +75,8 @@ struct upstream {
     atomic_uint_fast64_t logins_refused;
     atomic_bool login_is_refused; /* the last that was tried */
     atomic_int_fast64_t probe_ms; /* monotonic: when upstream_take_probe() said yes */
-    atomic_uint_fast64_t received, requests;
+    atomic_int waiting;           /* calls without an answer so far */
+    atomic_uint_fast64_t received, requests, turned_away;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };
 
