@@ -242,6 +242,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
 
+    log_tell_left_out(false);
     use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
 }
 
@@ -463,6 +464,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
                  listener_address(s->proxy.listeners[0]), config->cache_path);
         sd_notify(0, "READY=1");
         loop_run(s->loop);
+        log_tell_left_out(true);
         log_info("stopped");
         if (s->damaged)
             ok = err_set(err, ERR_CORRUPT, "the index is damaged: start again, and it is made anew");
