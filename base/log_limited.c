@@ -1,5 +1,5 @@
-/* Lines of which there may be thousands: the first of a kind is logged, those of the next minute are counted, and at its
- * end one line says how many there were. While that goes on there is a line a minute; a quiet minute ends it.
+/* Lines of which there may be thousands: the first of a kind is logged, those of the next minute are counted, and at
+ * its end one line says how many there were. While that goes on there is a line a minute; a quiet minute ends it.
  *
  *     first ──▶ logged ──▶ a minute in which they are counted ──▶ "and 59 more" ──▶ another minute ...
  *
@@ -39,7 +39,7 @@ void log_limit_window(int64_t ms)
     atomic_store(&window_ms, ms);
 }
 
-/* That of this kind, or a free one; `about` changes where there is no more room for such. NULL: there is none at all. */
+/* That of this kind, or a free one; `about` changes where there is no more room for such. NULL: there is none. */
 static struct limited *find(const char *kind, char about[ABOUT_MAX + 1], bool others)
 {
     struct limited *free_one = NULL;

@@ -41,7 +41,7 @@ static int count(const char *text, const char *what)
     return n;
 }
 
-/* 60 failed requests of each of two registries, and other failures of one of them, in a minute; the next minute; quiet. */
+/* 60 failed requests of each of two registries in a minute, and other failures of one of them; the next minute. */
 static void an_outage(void **state UNUSED)
 {
     log_limit_window(100);
