@@ -130,7 +130,7 @@ static void note_for_all(struct upstream_call *c, const struct transfer_response
 
 void call_note_answer(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
-    struct transfer_response read;
+    struct transfer_response read = {.status = r->status};
 
     if (!err || err->code != ERR_CANCELLED)
         note_for_all(c, r, err);
