@@ -47,13 +47,16 @@ static void leave_room(struct upstream_call *c)
     c->in_room = false;
 }
 
-/* One registry that hangs takes no more than half of what there is for all. */
+/* One registry that hangs takes no more than half of what there is for all. Clients with a login of their own ask one
+ * by one what others ask once for all: they are bounded by their connections, and by what there is for all. */
 static void take_place(struct upstream_call *c)
 {
     struct upstream *u = c->u;
     int all = u->room ? atomic_load(&u->room->most) : 0;
     int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
 
+    if (!call_is_own(c))
+        waiting = 0;
     c->in_queue = waiting > 0 && add_below(&u->waiting, waiting);
     c->in_room = all > 0 && add_below(&u->room->used, all);
     c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->in_room);
