@@ -44,10 +44,27 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 
 ROOMS    := base cache upstream gc proxy
 CFLAGS   ?= -O2 -g
-WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion $(WERROR)
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
+
+# What Debian hardens with (dpkg-buildflags, hardening=+all), where the compiler has it. They come before CFLAGS and LDFLAGS, which
+# have the last word. A sanitizer brings checks of its own, which these would hide functions from. HARDEN= builds without.
+try       = $(shell echo 'int main(void) { return 0; }' | $(CC) -Werror $(1) -x c - -o /dev/null 2>/dev/null && echo '$(1)')
+GIVEN    := $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANITIZE)
+HARDEN   ?= 1
+ifeq ($(HARDEN)$(findstring -fsanitize=,$(GIVEN)),1)
+HARD_TRIED  := -fstack-protector-strong -fstack-clash-protection -fcf-protection -mbranch-protection=standard
+HARD_CFLAGS := -fPIE $(foreach f,$(HARD_TRIED),$(call try,$f))
+HARD_LDFLAGS := -Wl,-z,relro -Wl,-z,now
+# Whoever links statically, or says -no-pie, wants no PIE.
+HARD_LDFLAGS += $(if $(filter -static% -no-pie -fno-pie -fno-PIE,$(GIVEN)),,-pie)
+# The C library's checks need an optimizing compiler; a level that was given stays.
+ifeq ($(findstring FORTIFY_SOURCE,$(GIVEN))$(filter -O0,$(lastword -O0 $(filter -O%,$(GIVEN)))),)
+HARD_CFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call try,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdio.h),3,2)
+endif
+endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
-ALL_CFLAGS  = -std=gnu17 $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
-ALL_LDFLAGS = $(LDFLAGS) $(SANITIZE) -pthread
+ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
+ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) -pthread
 LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
@@ -112,7 +129,7 @@ $(B)/%.o: %.c
 
 $(B)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) -O2 -g $(SANITIZE) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
+	$(CC) -O2 -g $(HARD_CFLAGS) $(SANITIZE) -DLLHTTP_STRICT_MODE=1 $(LLHTTP_CFLAGS) -c -o $@ $<
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -lcmocka

@@ -99,7 +99,7 @@ bool err_wrap(struct err *err, const char *fmt, ...)
 bool err_is_passing(const struct err *err)
 {
     return err->code == ERR_UPSTREAM || err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT ||
-           err->code == ERR_RATE_LIMIT;
+           err->code == ERR_RATE_LIMIT || err->code == ERR_BUSY;
 }
 
 const char *err_name(enum err_code code)

@@ -3,12 +3,11 @@
 #include "base/clock.h"
 #include "base/visible.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
-enum { LINE_MAX_BYTES = 6144, TOPICS_MAX = 32, TOPIC_MS = 60000 };
+enum { LINE_MAX_BYTES = 6144 };
 
 static _Atomic int threshold = LOG_LEVEL_INFO;
 static _Atomic int line_format = LOG_FORMAT_TEXT;
@@ -66,51 +65,4 @@ void log_write(enum log_level level, const char *fmt, ...)
     }
     buf_adds(&line, "\n");
     (void)!write(STDERR_FILENO, line.data, line.len);
-}
-
-/* How many of this topic were left out since the last one; -1: leave this one out too. */
-static int64_t take_turn(const char *topic)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static struct {
-        const char *name;
-        int64_t next_ms, left_out;
-    } topics[TOPICS_MAX];
-    int64_t now = clock_mono_ms(), turn = 0;
-
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < TOPICS_MAX; i++) {
-        if (topics[i].name && strcmp(topics[i].name, topic) != 0)
-            continue;
-        topics[i].name = topic;
-        if (now < topics[i].next_ms) {
-            topics[i].left_out++;
-            turn = -1;
-        } else {
-            turn = topics[i].left_out;
-            topics[i].left_out = 0;
-            topics[i].next_ms = now + TOPIC_MS;
-        }
-        break;
-    }
-    pthread_mutex_unlock(&lock);
-    return turn;
-}
-
-void log_limited(enum log_level level, const char *topic, const char *fmt, ...)
-{
-    char msg[LINE_MAX_BYTES / 2];
-    va_list ap;
-    int64_t left_out = log_enabled(level) ? take_turn(topic) : -1;
-
-    if (left_out < 0)
-        return;
-    va_start(ap, fmt);
-    if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
-        msg[text_whole(msg, sizeof(msg) - 1)] = '\0';
-    va_end(ap);
-    if (left_out > 0)
-        log_write(level, "%s (and %lld more like it)", msg, (long long)left_out);
-    else
-        log_write(level, "%s", msg);
 }

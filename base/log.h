@@ -18,9 +18,16 @@ void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* For what may happen a thousand times a second: the first one of a topic is logged, then at most one a minute, which
- * says how many were left out. `topic` is a literal. */
-void log_limited(enum log_level level, const char *topic, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* For what may happen a thousand times a second: the first one of a kind is logged, those of the next minute are
+ * counted. `kind` is a literal; `about`, which may be NULL, is an upstream's name or what else tells kinds apart that
+ * should not hide each other. Level debug shows all. */
+void log_limited_about(enum log_level level, const char *kind, const char *about, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+#define log_limited(level, kind, ...) log_limited_about(level, kind, NULL, __VA_ARGS__)
+/* Says how many there were, of those whose minute is over, or of all. Every few seconds, and at the end. */
+void log_tell_left_out(bool all);
+/* The minute (tests only). */
+void log_limit_window(int64_t ms);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)

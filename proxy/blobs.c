@@ -134,7 +134,8 @@ static void cut_off(struct serving *s, const struct err *err)
 {
     struct http_request *req = s->req;
 
-    log_warn("a blob of %s is cut off: %s", s->visitor->route.name, err->msg);
+    log_limited_about(LOG_LEVEL_WARN, "cut off", s->visitor->route.site->host, "a blob of %s is cut off: %s",
+                      s->visitor->route.name, err->msg);
     /* A body that ends early is asked for again from where it ended (Range), a reset fails the pull: containerd, oras.
      * Wrong bytes are not to be continued. */
     if (err->code != ERR_DIGEST && err->code != ERR_CORRUPT) {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { GRANT_TTL_MAX_MS = 300 * 1000, FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WORKERS_LIMIT = 8 };
+enum { GRANT_TTL_MAX_MS = 300 * 1000, FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WORKERS_LIMIT = 8, LIMIT_MAX = 1 << 20 };
 
 /* ---- sections of the file ---- */
 
@@ -207,6 +207,16 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
            config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients->grant_ttl);
 }
 
+static bool take_limits(struct reading *r, const struct yaml_config *y)
+{
+    struct config_limits *l = &r->c->limits;
+
+    return !y->limits ||
+           (config_take_int(r, "limits", 0, "connections", y->limits->connections, 1, LIMIT_MAX, &l->connections) &&
+            config_take_int(r, "limits", 0, "per_client", y->limits->per_client, 0, LIMIT_MAX, &l->per_client) &&
+            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses));
+}
+
 /* ---- the whole ---- */
 
 static bool read_text(const char *file, struct buf *text, struct err *err)
@@ -236,7 +246,7 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
     config_set(&c->file, file);
     struct reading r = {c, file, text.data, no_secrets, err};
     bool ok = !y || (take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
-                     take_cache(&r, y) && take_gc(&r, y));
+                     take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y));
     for (uint32_t i = 0; ok && y && i < y->upstreams_count; i++)
         ok = config_take_upstream(&r, (int)i, &y->upstreams[i]);
     if (ok)
@@ -301,6 +311,7 @@ static void defaults(struct config *c)
     c->tags = (struct config_tags){
         .ttl_ms = 5 * 60 * 1000, .max_stale_ms = (int64_t)30 * 86400 * 1000, .negative_ttl_ms = 10 * 1000};
     c->grant_ttl_ms = 5 * 60 * 1000;
+    c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256};
 }
 
 static bool apply_overrides(struct config *c, const struct config_overrides *o, struct err *err)

@@ -74,6 +74,10 @@ struct config {
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;
+    struct config_limits {
+        int connections, per_client; /* of clients; per_client: of an address that is not loopback, 0: no limit */
+        int misses;                  /* requests that wait for one upstream's answer */
+    } limits;
     enum log_level log_level;
     enum log_format log_format;
     char *cache_path;

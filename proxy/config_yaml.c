@@ -128,6 +128,13 @@ static const cyaml_schema_field_t CLIENTS[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t LIMITS[] = {
+    TEXT("connections", INNER(limits), connections),
+    TEXT("per_client", INNER(limits), per_client),
+    TEXT("misses", INNER(limits), misses),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t CACHE[] = {
     TEXT("path", INNER(cache), path),
     TEXT("max_size", INNER(cache), max_size),
@@ -161,6 +168,7 @@ static const cyaml_schema_field_t TOP[] = {
     SECTION("gc", gc, GC),
     SECTION("tags", tags, TAGS),
     SECTION("clients", clients, CLIENTS),
+    SECTION("limits", limits, LIMITS),
     TEXT("offline", struct yaml_config, offline),
     TEXT("upstreams_any", struct yaml_config, upstreams_any),
     CYAML_FIELD_SEQUENCE("upstreams", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_config, upstreams,

@@ -87,6 +87,9 @@ struct yaml_config {
         char **hosts;
         uint32_t hosts_count;
     } * clients;
+    struct {
+        char *connections, *per_client, *misses;
+    } * limits;
     char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;
     uint32_t upstreams_count;

@@ -181,8 +181,9 @@ static void resume_later(struct fetch *f, const struct err *why)
     }
     int64_t wait_s = why->code == ERR_RATE_LIMIT ? MIN(why->retry_after, (int)LIMITED_MAX_S) : 0;
     int64_t pause = MAX((int64_t)PAUSE_MS << f->fruitless, wait_s * 1000);
-    log_info("a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->name, (long long)received,
-             (long long)ingest_size(f->ingest), why->msg, (long long)pause);
+    log_limited_about(LOG_LEVEL_INFO, "broke off", f->site->host,
+                      "a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->name,
+                      (long long)received, (long long)ingest_size(f->ingest), why->msg, (long long)pause);
     if (!f->retry)
         f->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
     event_add(f->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
@@ -361,7 +362,8 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
     }
     if (err && err->code == ERR_DIGEST) {
         atomic_fetch_add(&f->fetcher->all->mismatches, 1);
-        log_error("a blob of %s from %s: %s", f->name, f->site->host, err->msg);
+        log_limited_about(LOG_LEVEL_ERROR, "wrong bytes", f->site->host, "a blob of %s from %s: %s", f->name,
+                          f->site->host, err->msg);
     }
     if (f->to_begin_anew && state == INGEST_FAILED && !f->fetcher->stopping) {
         f->to_begin_anew = false;
@@ -417,8 +419,8 @@ static enum step ask(struct fetch *f)
     fetch_offers_begin(f);
     fetch_identify(f, &req);
     if (ranged && f->attempts == 0)
-        log_info("a blob of %s is resumed at %lld of %lld bytes", f->name, (long long)f->first,
-                 (long long)ingest_size(f->ingest));
+        log_limited_about(LOG_LEVEL_INFO, "resumed", f->site->host, "a blob of %s is resumed at %lld of %lld bytes",
+                          f->name, (long long)f->first, (long long)ingest_size(f->ingest));
     f->attempts++;
     f->unwritable = false;
     f->received.len = 0;

@@ -161,7 +161,8 @@ static void take_old(struct fetch *f, const struct listing_said *l)
     f->result.how = age >= l->ttl_ms ? HOW_STALE : HOW_HIT;
     f->result.ttl_s = MAX((age - l->ttl_ms) / 1000, (int64_t)0);
     if (!fetch_is_offline(f) && why.code != ERR_OK)
-        log_limited(LOG_LEVEL_WARN, "stale", "%s; serving the list of %lld s ago", why.msg, (long long)(age / 1000));
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the list of %lld s ago", why.msg,
+                          (long long)(age / 1000));
 }
 
 /* Where referrers of one type are asked for: the list of all, as it was asked for otherwise, or simply. */

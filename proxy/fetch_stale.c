@@ -184,8 +184,8 @@ enum step fetch_fail_manifest(struct fetch *f)
     }
     int64_t age = clock_now_ms() - old.tag.checked_ms;
     if (f->result.err.code != ERR_OK && (f->answered_early || !STAILQ_EMPTY(&f->waiters)))
-        log_limited(LOG_LEVEL_WARN, "stale", "%s; serving the copy of %lld s ago", f->result.err.msg,
-                    (long long)(age / 1000));
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the copy of %lld s ago",
+                          f->result.err.msg, (long long)(age / 1000));
     fetch_note_absence(f);
     f->result.err.code = ERR_OK;
     f->result.how = HOW_STALE;

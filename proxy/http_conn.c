@@ -19,6 +19,23 @@ enum {
 
 /* ---- a connection's life ---- */
 
+/* Between requests, from now on; and no longer. */
+static void rest(struct http_conn *c)
+{
+    c->is_idle = true;
+    TAILQ_INSERT_TAIL(&c->server->idle, c, idle_entry);
+    atomic_fetch_add_explicit(&c->server->idle_count, 1, memory_order_relaxed);
+}
+
+static void wake(struct http_conn *c)
+{
+    if (!c->is_idle)
+        return;
+    c->is_idle = false;
+    TAILQ_REMOVE(&c->server->idle, c, idle_entry);
+    atomic_fetch_sub_explicit(&c->server->idle_count, 1, memory_order_relaxed);
+}
+
 static void conn_free(struct http_conn *c)
 {
     struct http_server *s = c->server;
@@ -54,6 +71,11 @@ void http_conn_close(struct http_conn *c)
     if (c->state == CONN_CLOSED)
         return;
     c->state = CONN_CLOSED;
+    wake(c);
+    http_seat_leave(&c->seat);
+    if (c->settling)
+        event_free(c->settling);
+    c->settling = NULL;
     if (c->readable)
         event_free(c->readable);
     c->readable = NULL;
@@ -80,7 +102,7 @@ static void refuse(struct http_conn *c)
     static const struct {
         int status;
         const char *code;
-    } codes[] = {{405, "UNSUPPORTED"}, {501, "UNSUPPORTED"}, {413, "SIZE_INVALID"}};
+    } codes[] = {{405, "UNSUPPORTED"}, {501, "UNSUPPORTED"}, {413, "SIZE_INVALID"}, {503, "UNAVAILABLE"}};
     const char *code = "UNKNOWN";
     struct http_request *req = &c->req;
 
@@ -93,6 +115,8 @@ static void refuse(struct http_conn *c)
     c->state = CONN_HANDLING;
     if (!c->head_done)
         req->method = HTTP_METHOD_GET; /* not known: an answer with a body */
+    if (c->seat.over != HTTP_SEATED)
+        http_seat_refuse(&c->seat, req);
     http_error(req, c->refuse, code, "%s", c->refuse_why);
 }
 
@@ -117,6 +141,12 @@ static void read_requests(struct http_conn *c)
         http_parse(c);
         if (before == 0 && c->head_len > 0)
             c->since_ms = clock_mono_ms();
+        if (c->head_len > 0 || c->refuse != 0)
+            wake(c);
+        if (c->seat.over != HTTP_SEATED && c->complete && c->refuse == 0) {
+            c->refuse = 503;
+            c->refuse_why = "there are too many connections: try again in a moment";
+        }
         if (c->refuse != 0)
             refuse(c);
         else if (c->complete)
@@ -167,6 +197,8 @@ void http_conn_finish(struct http_conn *c)
     if (c->readable && !c->eof && !event_pending(c->readable, EV_READ, NULL))
         event_add(c->readable, NULL);
     c->since_ms = clock_mono_ms();
+    c->served = true;
+    rest(c);
     http_parse_reset(c);
     if (more && !c->reading) /* a later request has been waiting */
         bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
@@ -236,7 +268,7 @@ static void on_event(struct bufferevent *bev UNUSED, short what, void *arg)
         end_of_input(c);
 }
 
-static void attach(struct http_server *s, struct bufferevent *bev, int fd, const void *listener)
+static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, int fd, const void *listener)
 {
     struct http_conn *c = xcalloc(1, sizeof(*c));
 
@@ -253,26 +285,50 @@ static void attach(struct http_server *s, struct bufferevent *bev, int fd, const
     bufferevent_setwatermark(bev, EV_WRITE, 256 << 10, 0);
     bufferevent_set_max_single_write(bev, 1 << 20);
     bufferevent_disable(bev, EV_READ | EV_WRITE);
+    rest(c);
     if (fd < 0) {
         bufferevent_enable(bev, EV_READ);
-        return;
+        return c;
     }
     c->readable = event_new(loop_base(s->loop), fd, EV_READ | EV_PERSIST, on_socket, c);
     event_add(c->readable, NULL);
+    return c;
 }
 
-void http_server_accept(struct http_server *s, int fd, const void *listener)
+/* An idle connection may have been closed in its favour by now. */
+static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+
+    http_seat_settle(&c->seat);
+    event_add(c->readable, NULL);
+}
+
+void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms)
 {
     int one = 1;
     struct bufferevent *bev = bufferevent_socket_new(loop_base(s->loop), fd, BEV_OPT_CLOSE_ON_FREE);
 
     ON_LOOP(s->loop);
     if (!bev) {
+        struct http_seat unused = *seat;
+        http_seat_leave(&unused);
         close(fd);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket, harmlessly */
-    attach(s, bev, fd, listener);
+    struct http_conn *c = attach(s, bev, fd, listener);
+    c->seat = *seat;
+    if (settle_ms == 0)
+        return;
+    event_del(c->readable);
+    c->settling = event_new(loop_base(s->loop), -1, 0, settle, c);
+    event_add(c->settling, &(struct timeval){.tv_usec = settle_ms * 1000});
+}
+
+void http_server_accept(struct http_server *s, int fd, const void *listener)
+{
+    http_conn_seat(s, fd, listener, &(struct http_seat){0}, 0);
 }
 
 void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener)
@@ -301,7 +357,7 @@ static void look_at(struct http_conn *c, int64_t now)
     if (is_gone(c, now)) {
         http_conn_close(c);
     } else if (c->state == CONN_READING && c->head_len == 0) {
-        if (waited > l->idle_timeout_ms)
+        if (waited > (c->seat.over == HTTP_SEATED ? l->idle_timeout_ms : LINGER_MS))
             http_conn_close(c);
     } else if (c->state == CONN_READING) {
         if (waited <= l->head_timeout_ms)
@@ -349,6 +405,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     s->on_complete = on_complete;
     s->arg = arg;
     TAILQ_INIT(&s->conns);
+    TAILQ_INIT(&s->idle);
     s->scratch = xmalloc(SCRATCH);
     s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
     event_add(s->tick, &(struct timeval){.tv_sec = tick / 1000, .tv_usec = tick % 1000 * 1000});

@@ -1,4 +1,4 @@
-/* http_private.h - shared by http_conn.c, http_parse.c and http_send.c only. */
+/* http_private.h - shared by http_conn.c, http_parse.c, http_send.c and http_bounds.c only. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
@@ -53,8 +53,23 @@ struct http_request {
     int64_t file_at, file_end;
 };
 
+enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
+
+/* What a connection holds of an http_bounds. */
+struct http_seat {
+    struct http_bounds *bounds; /* NULL: it is not counted */
+    struct http_peer *peer;     /* NULL: not by address */
+    enum http_over over;        /* there was no seat: it is to be refused */
+    bool counted;
+    uint8_t address[8];
+};
+
 struct http_conn {
-    TAILQ_ENTRY(http_conn) entry;
+    TAILQ_ENTRY(http_conn) entry, idle_entry;
+    struct http_seat seat;
+    struct event *settling; /* of one without a seat: whether there is one by now */
+    bool is_idle;           /* in the server's list of those */
+    bool served;            /* a request of it has been answered */
     struct http_server *server;
     struct bufferevent *bev;
     int fd;                 /* of a plain socket, for direct writes; -1 otherwise */
@@ -93,7 +108,8 @@ struct http_server {
     void *arg;
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;
-    atomic_int count;
+    TAILQ_HEAD(, http_conn) idle; /* between requests; the one that has been for longest comes first */
+    atomic_int count, idle_count;
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -113,7 +129,17 @@ const char *http_date(struct http_server *s);
 /* Gives the output what there is room for, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
 
+/* http_bounds.c */
+/* The connection is closed. */
+void http_seat_leave(struct http_seat *seat);
+/* There was no seat: takes one if there is by now. */
+void http_seat_settle(struct http_seat *seat);
+/* There is none: counts that, and says when to come again. */
+void http_seat_refuse(const struct http_seat *seat, struct http_request *req);
+
 /* http_conn.c */
+/* As http_server_accept(), with a seat; one without a seat is not listened to for `settle_ms`. */
+void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms);
 /* The answer is out: completes the request and goes on with the next one. */
 void http_conn_finish(struct http_conn *c);
 /* The client is gone, or must go. */

@@ -35,6 +35,7 @@ struct listener {
     bool shared, taken, loopback;
     char *unlink;
     const char *upstream;
+    struct http_bounds *bounds; /* NULL: none */
     mode_t mode;
     struct door doors[LOOPS_MAX];
     int count;
@@ -248,6 +249,11 @@ const char *listener_upstream(const struct listener *l)
     return l->upstream;
 }
 
+void listener_set_bounds(struct listener *l, struct http_bounds *b)
+{
+    l->bounds = b;
+}
+
 /* ---- accepting ---- */
 
 static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
@@ -255,13 +261,22 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
     struct door *d = arg;
 
     for (int n = 0; n < ACCEPTS_A_TURN; n++) {
-        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        union {
+            struct sockaddr any;
+            struct sockaddr_storage room;
+        } peer = {.room = {0}};
+        socklen_t len = sizeof(peer);
+        int client = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {
-            http_server_accept(d->server, client, d->listener);
+            if (d->listener->bounds)
+                http_bounds_accept(d->listener->bounds, d->server, client, d->listener, &peer.any);
+            else
+                http_server_accept(d->server, client, d->listener);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_warn("accepting on %s: %s; pausing", d->listener->address, strerror(errno));
+            log_limited(LOG_LEVEL_WARN, "accept", "accepting on %s: %s; pausing", d->listener->address,
+                        strerror(errno));
             event_del(d->event);
             event_add(d->again, &(struct timeval){.tv_usec = PAUSE_MS * 1000});
             return;

@@ -7,6 +7,7 @@
 #define ENTREPOT_PROXY_LISTEN_H
 
 #include "proxy/http.h"
+#include "proxy/http_bounds.h"
 
 struct listener;
 
@@ -23,6 +24,8 @@ bool listener_is_loopback(const struct listener *l);
 /* The one registry that all requests to it are for; NULL: they say which. Borrowed. Before the loops start. */
 void listener_set_upstream(struct listener *l, const char *host);
 const char *listener_upstream(const struct listener *l);
+/* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
+void listener_set_bounds(struct listener *l, struct http_bounds *b);
 /* Accepts on this loop, for this server. Before the loop starts. */
 bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err);
 /* Stops accepting on that loop; on the loop. */

@@ -237,18 +237,38 @@ static void print_histogram(struct proxy *p, struct buf *b, const char *name, co
              (double)micros / 1e6, name, (unsigned long long)running);
 }
 
+static void print_connections(struct proxy *p, struct buf *b)
+{
+    struct http_bounds_stats s;
+    uint64_t misses = 0;
+    int connections = 0;
+
+    for (int i = 0; i < p->worker_count; i++)
+        connections += http_server_connections(p->workers[i].http);
+    for (int i = 0; i < sites_count(p->sites); i++) {
+        struct upstream_stats u;
+        upstream_get_stats(sites_at(p->sites, i)->upstream, &u);
+        misses += u.turned_away;
+    }
+    http_bounds_get_stats(p->bounds, &s);
+    one(b, "entrepot_connections", "gauge", "Client connections.", connections);
+    one(b, "entrepot_idle_closed_total", "counter", "Idle connections that were closed for new ones.",
+        (double)s.idle_closed);
+    head(b, "entrepot_refused_total", "counter", "What was refused because of limits: connections, and misses.");
+    buf_addf(b, "entrepot_refused_total{reason=\"connections\"} %llu\n", (unsigned long long)s.refused_full);
+    buf_addf(b, "entrepot_refused_total{reason=\"per_client\"} %llu\n", (unsigned long long)s.refused_client);
+    buf_addf(b, "entrepot_refused_total{reason=\"misses\"} %llu\n", (unsigned long long)misses);
+}
+
 static void print_cache(struct proxy *p, struct buf *b)
 {
     struct totals t;
     struct gc_stats g;
-    int connections = 0;
 
     cache_totals(p->cache, &t);
     gc_get_stats(p->gc, &g);
-    for (int i = 0; i < p->worker_count; i++)
-        connections += http_server_connections(p->workers[i].http);
+    print_connections(p, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(p->cache->ingests));
-    one(b, "entrepot_connections", "gauge", "Client connections.", connections);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
     head(b, "entrepot_cache_blobs", "gauge", "Blobs in the cache.");

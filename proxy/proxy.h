@@ -45,6 +45,7 @@ struct proxy {
     int listener_count;
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
     const struct listener *admin_listener;
+    struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
 };

@@ -112,12 +112,15 @@ static const char *unknown(enum metrics_kind kind)
 void reply_failure(struct http_request *req, const struct fetch_result *res, enum metrics_kind kind)
 {
     const struct err *e = &res->err;
+    char site[16];
 
+    snprintf(site, sizeof(site), "%d", (int)http_note(req)->upstream);
     reply_status(req, res);
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
-        log_warn("%s %s: %s", http_method_name(req), http_path(req), e->msg);
+        log_limited_about(LOG_LEVEL_WARN, err_name(e->code), site, "%s %s: %s", http_method_name(req), http_path(req),
+                          e->msg);
     else if (e->code == ERR_DENIED)
-        log_limited(LOG_LEVEL_INFO, "denied", "%s %s: %s", http_method_name(req), http_path(req), e->msg);
+        log_limited_about(LOG_LEVEL_INFO, "denied", site, "%s %s: %s", http_method_name(req), http_path(req), e->msg);
     switch (e->code) {
     case ERR_NOT_FOUND:
         http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
@@ -132,6 +135,10 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
         break;
     case ERR_TIMEOUT:
         http_error(req, 504, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_BUSY:
+        http_reply_header(req, "Retry-After", "%d", MAX(e->retry_after, 1));
+        http_error(req, 503, "UNAVAILABLE", "%s", e->msg);
         break;
     case ERR_CANCELLED:
         http_reply_header(req, "Retry-After", "1");

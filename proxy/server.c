@@ -3,13 +3,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/handlers.h"
+#include "proxy/limits.h"
 #include "proxy/pages.h"
 #include "proxy/server_private.h"
 
 #include <event2/event.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 enum { DRAIN_S = 30, FLUSH_S = 5 };
@@ -240,6 +240,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
 
+    log_tell_left_out(false);
     use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
 }
 
@@ -271,27 +272,11 @@ void server_free_events(struct server *s)
             event_free(others[i]);
 }
 
-static void raise_limits(void)
-{
-    struct rlimit fds;
-
-    if (getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < fds.rlim_max) {
-        fds.rlim_cur = fds.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &fds);
-    }
-    /* A core file would hold passwords and tokens. The hard limit stays, for who wants one (prlimit(1)). */
-    if (getrlimit(RLIMIT_CORE, &fds) == 0) {
-        fds.rlim_cur = 0;
-        setrlimit(RLIMIT_CORE, &fds);
-    }
-    signal(SIGPIPE, SIG_IGN);
-}
-
 bool server_run(const struct config *config, const struct config_overrides *overrides, struct err *err)
 {
     struct server *s = xcalloc(1, sizeof(*s));
 
-    raise_limits();
+    limits_raise();
     log_setup(config->log_level, config->log_format);
     s->proxy.config = config;
     s->overrides = overrides;
@@ -302,6 +287,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
                  listener_address(s->proxy.listeners[0]), config->cache_path);
         sd_notify(0, "READY=1");
         loop_run(s->loop);
+        log_tell_left_out(true);
     }
     stages_stop(s);
     if (ok)

@@ -17,6 +17,7 @@ struct sites {
     struct site local;
     pthread_mutex_t lock; /* for adding; sites do not change once they are counted */
     atomic_int count;
+    struct upstream_room room;
     struct site *list[SITES_MAX];
 };
 
@@ -156,6 +157,8 @@ static struct site *make(struct sites *all, const char *host, const struct confi
         .credentials = u->credentials,
         .credentials_count = u->credentials_count,
         .rate_reserve = u->rate_reserve,
+        .waiting_max = all->config->limits.misses,
+        .room = &all->room,
         .workers = all->workers,
         .trust = &u->trust,
         .named = named,
@@ -203,6 +206,11 @@ const struct site *sites_find(struct sites *all, const char *host)
 const struct site *sites_find_local(struct sites *all, const char *name)
 {
     return cache_is_public(all->cache, name) ? &all->local : NULL;
+}
+
+void sites_set_room(struct sites *all, int requests)
+{
+    atomic_store(&all->room.most, requests);
 }
 
 int sites_count(struct sites *all)

@@ -41,6 +41,8 @@ const char *sites_name_of_endpoint(const struct sites *all, const char *host);
 const struct site *sites_find_local(struct sites *all, const char *name);
 /* The configuration they are made from. */
 const struct config *sites_config(const struct sites *all);
+/* How many requests may be under way to all upstreams together; 0, at first: any number. */
+void sites_set_room(struct sites *all, int requests);
 int sites_count(struct sites *all);
 const struct site *sites_at(struct sites *all, int id);
 /* The number after `id`, the local site's at the end; -1 before the first and after the last. */

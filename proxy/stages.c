@@ -17,6 +17,7 @@
 #include "base/place.h"
 #include "base/size.h"
 #include "gc/gc.h"
+#include "proxy/limits.h"
 
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -135,6 +136,7 @@ static bool start_upstreams(struct server *s, struct err *err UNUSED)
 
 static void free_upstreams(struct server *s)
 {
+    limits_free(&s->proxy);
     sites_free(s->proxy.sites);
     grants_free(s->proxy.grants);
     login_free(s->proxy.login);
@@ -330,6 +332,7 @@ static void free_collector(struct server *s)
 
 static bool start_service(struct server *s, struct err *err)
 {
+    limits_apply(&s->proxy);
     server_add_events(s); /* until now, SIGTERM just ends the process */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.worker_count; i++)
@@ -364,6 +367,7 @@ static void end_serve_loops(struct server *s)
     }
     for (int i = 0; i < p->worker_count; i++)
         loop_join(p->workers[i].loop);
+    limits_close(p);
     free_listeners(s);
 }
 

@@ -21,14 +21,62 @@
 
 enum {
     ATTEMPTS_MAX = 3 * ENDPOINTS_MAX,
+    CROWDED_RETRY_S = 2,
     DROPPED_MAX = 64 << 10, /* bytes of an answer that is not passed on */
 };
+
+/* ---- how many there may be ---- */
+
+static bool add_below(atomic_int *n, int most)
+{
+    if (atomic_fetch_add(n, 1) < most)
+        return true;
+    atomic_fetch_sub(n, 1);
+    return false;
+}
+
+static void leave_queue(struct upstream_call *c)
+{
+    if (c->in_queue)
+        atomic_fetch_sub(&c->u->waiting, 1);
+    c->in_queue = false;
+}
+
+static void leave_room(struct upstream_call *c)
+{
+    if (c->in_room)
+        atomic_fetch_sub(&c->u->room->used, 1);
+    c->in_room = false;
+}
+
+/* One registry that hangs takes no more than half of what there is for all. Clients with a login of their own ask one
+ * by one what others ask once for all: they are bounded by their connections, and by what there is for all. */
+static void take_place(struct upstream_call *c)
+{
+    struct upstream *u = c->u;
+    int all = u->room ? atomic_load(&u->room->most) : 0;
+    int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
+
+    if (!call_is_own(c))
+        waiting = 0;
+    c->in_queue = waiting > 0 && add_below(&u->waiting, waiting);
+    c->in_room = all > 0 && add_below(&u->room->used, all);
+    c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->in_room);
+    if (!c->crowded)
+        return;
+    leave_queue(c);
+    leave_room(c);
+    atomic_fetch_add(&u->turned_away, 1);
+}
 
 void call_free(struct upstream_call *c)
 {
     ON_LOOP(c->loop);
+    leave_queue(c);
+    leave_room(c);
     free(c->repository);
     free(c->path);
+    free(c->object);
     free(c->accept);
     secret_free(c->authorization);
     free(c->if_range);
@@ -130,6 +178,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (c->kept && r->status >= 400)
         return true; /* call_end() has a better one */
     c->delivering = true;
+    leave_queue(c);
     call_guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
@@ -159,12 +208,12 @@ static void begin_anew(struct upstream_call *c)
 static int choose(struct upstream_call *c, int first)
 {
     int64_t wait_ms;
-    int n = endpoint_choose(c->u, first, c->tried, c->optional, &wait_ms);
+    int n = endpoint_choose(c->u, first, c->tried, c->object, c->optional, &wait_ms);
 
     if (n < 0 && c->guessed) { /* it was a guess */
         c->tried &= ~c->guessed;
         c->guessed = 0;
-        n = endpoint_choose(c->u, 0, c->tried, c->optional, &wait_ms);
+        n = endpoint_choose(c->u, 0, c->tried, c->object, c->optional, &wait_ms);
     }
     return n;
 }
@@ -192,6 +241,16 @@ void call_next_identity(struct upstream_call *c)
 static bool is_passing(const struct err *err)
 {
     return err && (err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_UPSTREAM);
+}
+
+/* Only what came before an answer's body says something about the endpoint. */
+static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
+{
+    enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_WELL
+                              : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
+                                                               : ENDPOINT_FAILED;
+
+    endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
 /* The answer is the caller's, who hears of some refusals only now. */
@@ -222,9 +281,7 @@ void call_take_end(void *arg, const struct transfer_response *r, const struct er
         err = &unreadable;
     }
     call_count_answer(c, r, !err || c->delivering || c->unreadable);
-    bool unreachable = before_body && is_passing(err) && !c->unreadable;
-    endpoint_note(c->u, c->endpoint, unreachable || (!err && r->status >= 500),
-                  unreachable ? clock_mono_ms() - c->sent_ms : 0);
+    note_outcome(c, r, before_body && is_passing(err) && !c->unreadable, !err && r->status >= 500);
     if (c->again) {
         c->again = false;
         call_attempt(c);
@@ -322,7 +379,11 @@ void call_attempt(struct upstream_call *c)
 
     ON_LOOP(c->loop);
     IN_STATE(!c->cancelled);
-    if (c->endpoint >= 0 && is_held(c, &held_ms)) {
+    if (c->crowded) {
+        err_set(&err, ERR_BUSY, "too many requests wait for %s (limits.misses): try again in a moment", c->u->name);
+        err.retry_after = CROWDED_RETRY_S;
+        err.status = 503;
+    } else if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
         call_note(c, "its rate limit is used up");
         if (call_has_more_endpoints(c)) {
@@ -334,7 +395,8 @@ void call_attempt(struct upstream_call *c)
         err.retry_after = wait_s;
         err.status = 429;
     } else if (c->endpoint < 0)
-        err_set(&err, ERR_UNREACHABLE, "%s did not answer a moment ago: it is asked again in a while", c->u->name);
+        err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago: it is asked again in a while", c->u->name,
+                endpoint_any_well(c->u) ? " the same request" : "");
     else if (++c->attempts > ATTEMPTS_MAX) {
         endpoint_forget(c->u, c->endpoint);
         err_set(&err, ERR_UPSTREAM, "%s: no end of challenges", c->u->name);
@@ -394,6 +456,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->method = strcmp(req->method, "HEAD") == 0 ? METHOD_HEAD : METHOD_GET;
     c->repository = xstrdup(req->repository);
     c->path = xstrdup(req->path);
+    c->object = xasprintf("%s %.*s", req->repository, (int)strcspn(req->path, "?"), req->path);
     c->accept = req->accept ? xstrdup(req->accept) : NULL;
     c->authorization = req->authorization ? xstrdup(req->authorization) : NULL;
     c->if_range = req->if_range ? xstrdup(req->if_range) : NULL;
@@ -415,7 +478,8 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->arg = req->arg;
     c->lack_ms = req->lack_ms;
     call_recall_lacks(c);
-    c->endpoint = choose(c, req->endpoint_first);
+    take_place(c);
+    c->endpoint = c->crowded ? -1 : choose(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;
     loop_post(loop, begin, c);

@@ -173,8 +173,9 @@ static void go_known(struct upstream_call *c)
 static void note_login_refused(struct upstream_call *c)
 {
     identity_refused(c->u, c->endpoint, c->own, c->identity);
-    log_limited(LOG_LEVEL_WARN, "credentials refused",
-                "%s refuses the configured credentials; what everybody may read is fetched without them", c->u->name);
+    log_limited_about(LOG_LEVEL_WARN, "credentials refused", c->u->name,
+                      "%s refuses the configured credentials; what everybody may read is fetched without them",
+                      c->u->name);
 }
 
 void call_change_identity(struct upstream_call *c, const struct err *why)
@@ -309,7 +310,7 @@ static void refuse_realm(struct upstream_call *c)
             "allows it)",
             c->u->name, realm.data, c->u->name);
     err.status = 403;
-    log_warn("%s", err.msg);
+    log_limited_about(LOG_LEVEL_WARN, "realm refused", c->u->name, "%s", err.msg);
     /* Who has a login for this address would follow that challenge with it. */
     free(c->asked);
     c->asked = NULL;

@@ -17,9 +17,13 @@ struct upstream_call {
     struct loop *loop;
     enum method method;
     char *repository, *path, *accept, *authorization, *if_range, *whose;
+    char *object;                /* repository and path, for endpoint.c */
     struct cred_identity client; /* of `whose`, in place of the cache's own */
     int64_t range_first, range_last;
     bool decode, optional, bounded;
+    bool in_queue; /* counted among those that wait for an answer */
+    bool in_room;  /* ... and among those of all upstreams */
+    bool crowded;  /* there was no place: it is not made */
     enum budget_kind kind;
     char who[BUDGET_WHO_MAX + 1]; /* whose limit it counts against, if a client's */
     bool (*on_head)(void *arg, const struct transfer_response *r);

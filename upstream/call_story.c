@@ -164,7 +164,7 @@ static void tell_endpoints(struct upstream_call *c, char out[TRANSFER_TRIED_MAX 
 {
     _cleanup_buf_ struct buf list = {0};
 
-    if (c->u->endpoint_count == 1 && c->endpoint >= 0)
+    if (c->crowded || (c->u->endpoint_count == 1 && c->endpoint >= 0))
         return; /* there is nothing to tell apart */
     for (int i = 0; i < c->u->endpoint_count; i++) {
         buf_adds(&list, i > 0 ? "; " : "");

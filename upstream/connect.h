@@ -46,8 +46,8 @@ void connect_note(struct connect_table *t, const char *address, int port, int ro
 void connect_forget(struct connect_table *t, const void *arg);
 /* An address as the table calls it: "10.0.0.1 443". */
 void connect_name(char out[CONNECT_ADDRESS_MAX], const char *address, int port);
-/* Whether what was sent on the connection from this local port to this address (connect_name()) has been repeated and is
- * still not acknowledged. */
+/* Whether what was sent on the connection from this local port to this address (connect_name()) has been repeated and
+ * is still not acknowledged. */
 bool connect_is_unheard(struct connect_table *t, int own_port, const char *peer);
 /* Whether it is not acknowledged, and was not repeated yet: after a long way, or a pause, that takes longer. */
 bool connect_is_unsure(struct connect_table *t, int own_port, const char *peer);

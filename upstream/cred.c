@@ -386,7 +386,7 @@ static void work(void *arg)
     }
     pthread_mutex_unlock(&c->lock);
     if (!ok && err.code != ERR_CANCELLED)
-        log_limited(LOG_LEVEL_ERROR, "credentials", "%s", err.msg);
+        log_limited_about(LOG_LEVEL_ERROR, "credentials", c->host, "%s", err.msg);
     answer_all(&waiters, &t.id, number, ok ? NULL : &err);
     cred_identity_clear(&t.id);
     free(j->key);

@@ -73,6 +73,8 @@ struct upstream *upstream_new(const struct upstream_options *o)
     for (int i = 0; i < u->cred_count; i++)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
     u->rate_reserve = o->rate_reserve;
+    u->waiting_max = o->waiting_max;
+    u->room = o->room;
     u->budgets = budgets_new();
     u->lacks = lacks_new();
     u->tokens = tokens_new(&t);
@@ -93,8 +95,10 @@ void upstream_free(struct upstream *u)
     cred_free(u->nobody);
     budgets_free(u->budgets);
     lacks_free(u->lacks);
-    for (int i = 0; i < u->endpoint_count; i++)
+    for (int i = 0; i < u->endpoint_count; i++) {
         endpoint_clear_url(&u->endpoints[i]);
+        endpoint_clear_failing(&u->endpoints[i]);
+    }
     for (int i = 0; i < NAMED_MAX; i++)
         free(u->named[i]);
     for (int i = 0; u->shown_to[i]; i++)
@@ -301,6 +305,7 @@ void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
     out->received_bytes = atomic_load(&u->received);
     out->requests = atomic_load(&u->requests);
     out->logins_refused = atomic_load(&u->logins_refused);
+    out->turned_away = atomic_load(&u->turned_away);
     out->login_is_refused = atomic_load(&u->login_is_refused);
 }
 

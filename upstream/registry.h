@@ -23,6 +23,8 @@
 #include "upstream/transfer.h"
 #include "upstream/trust.h"
 
+#include <stdatomic.h>
+
 struct upstream;
 struct upstream_call;
 
@@ -35,6 +37,11 @@ enum upstream_ns {
     UPSTREAM_NS_OFF,
 };
 
+/* How many requests may be under way, to all upstreams together; each takes a connection, and a blob's a file. */
+struct upstream_room {
+    atomic_int used, most;
+};
+
 struct upstream_options {
     const char *name;
     const char *const *endpoints;           /* "https://host[/prefix]", NULL-terminated, at least one */
@@ -43,6 +50,8 @@ struct upstream_options {
     const struct cred_options *credentials; /* the cache's identities: whoever has most left is the one that asks */
     int credentials_count;                  /* 0: nobody */
     int rate_reserve;             /* when less than this is left of the limit, what is not needed is put off */
+    int waiting_max;              /* requests that wait for an answer; more are ERR_BUSY. 0: any number */
+    struct upstream_room *room;   /* borrowed; NULL: none */
     struct cred_workers *workers; /* borrowed */
     const struct trust *trust;    /* NULL: as the system has it */
     const char *const *named;     /* hosts that may be at addresses that are not public, NULL-terminated; copied */
@@ -70,6 +79,7 @@ struct upstream_stats {
     int64_t limited_ms;                           /* so long nothing that counts is asked for; 0: it is */
     uint64_t received_bytes, requests;
     uint64_t logins_refused; /* so often it refused the login of one of the cache's identities */
+    uint64_t turned_away;    /* requests that were not made for want of room: ERR_BUSY */
     bool login_is_refused;   /* the last one that was tried */
 };
 
@@ -119,7 +129,7 @@ enum upstream_mood upstream_mood(struct upstream *u, const struct upstream_reque
 bool upstream_take_probe(struct upstream *u);
 
 /* Callbacks come later, from the loop. Errors beside those of transfer.h: ERR_RATE_LIMIT, with retry_after, if it is
- * not to be asked yet. */
+ * not to be asked yet; ERR_BUSY, likewise, if too many requests are waiting. */
 struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine *engine, struct loop *loop,
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */

@@ -11,11 +11,20 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48, ENDPOINT_WHY_MAX = 119 };
+enum { ENDPOINTS_MAX = 8, NAMED_MAX = 48, ENDPOINT_WHY_MAX = 119, FAILING_PATHS_MAX = 32 };
 
 enum method { METHOD_GET, METHOD_HEAD, METHOD_COUNT };
 
 extern const char *const METHODS[METHOD_COUNT];
+
+/* What could not be had of an endpoint a while ago: "library/nginx manifests/latest". */
+struct failing_path {
+    char *path; /* NULL: none */
+    int failures;
+    bool slow;                      /* the last one took its time */
+    bool in_row;                    /* nothing has gone well at this endpoint since */
+    int64_t last_ms, open_until_ms; /* monotonic */
+};
 
 struct endpoint {
     /* set once */
@@ -31,8 +40,11 @@ struct endpoint {
     bool slow;                      /* the last one took its time */
     bool doubtful;                  /* a request waits for it for too long */
     bool probing;                   /* one request finds out whether it is well again */
+    bool down;                      /* it is the endpoint that fails, not an object or two */
     int64_t open_until_ms;          /* monotonic; until then it is passed over */
     char why[ENDPOINT_WHY_MAX + 1]; /* what is wrong with it, fit for everybody; "" nothing */
+    struct failing_path failing[FAILING_PATHS_MAX];
+    unsigned failing_next; /* the next to be replaced */
 };
 
 struct upstream {
@@ -43,7 +55,8 @@ struct upstream {
     char *shown_to[ENDPOINTS_MAX + NAMED_MAX + 1]; /* who may see trust.client_cert, as in transfer.h */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX];   /* the cache's own identities; nobody is one, too */
     struct cred *nobody;                           /* asks where logins do not go */
-    int cred_count, rate_reserve;
+    int cred_count, rate_reserve, waiting_max;
+    struct upstream_room *room;                            /* NULL: none */
     bool (*may_have_password)(void *arg, const char *url); /* as in struct upstream_options */
     void *arg;
     bool insecure;
@@ -63,7 +76,8 @@ struct upstream {
     atomic_uint_fast64_t logins_refused;
     atomic_bool login_is_refused; /* the last that was tried */
     atomic_int_fast64_t probe_ms; /* monotonic: when upstream_take_probe() said yes */
-    atomic_uint_fast64_t received, requests;
+    atomic_int waiting;           /* calls without an answer so far */
+    atomic_uint_fast64_t received, requests, turned_away;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };
 
@@ -76,20 +90,27 @@ void endpoint_clear_url(struct endpoint *e);
 char *endpoint_url(const struct endpoint *e, const char *repository, const char *path, const char *ns);
 char *endpoint_scope(const struct endpoint *e, const char *repository);
 
-/* ---- endpoint.c: a circuit breaker for each ---- */
+/* ---- endpoint.c: a circuit breaker for each, and for each path that fails there ---- */
+
+enum endpoint_outcome {
+    ENDPOINT_WELL,
+    ENDPOINT_UNREACHABLE, /* there was no connection to send the request on */
+    ENDPOINT_FAILED,      /* the request had no answer, or one of 5xx */
+};
 
 /* The endpoint to ask, beginning at `first`, among those whose bit in `tried` is not set: one that is well, else one
- * whose time for a probe has come, else, for what is not optional, one that fails fast (asking it costs nothing). -1:
- * there is none; *wait_ms says when there may be. */
-int endpoint_choose(struct upstream *u, int first, unsigned tried, bool optional, int64_t *wait_ms);
+ * whose time for a probe has come, else one that is not down, or, for what is not optional, fails fast (asking it costs
+ * nothing). -1: there is none; *wait_ms says when there may be. `path` is what is asked for, repository included. */
+int endpoint_choose(struct upstream *u, int first, unsigned tried, const char *path, bool optional, int64_t *wait_ms);
 /* Whether one of them is well. */
 bool endpoint_any_well(struct upstream *u);
-/* How it went: `bad` if it could not be reached, timed out or answered 5xx, after `took_ms`. */
-void endpoint_note(struct upstream *u, int n, bool bad, int64_t took_ms);
+/* How it went, after `took_ms`. */
+void endpoint_note(struct upstream *u, int n, const char *path, enum endpoint_outcome outcome, int64_t took_ms);
 /* It takes long. */
 void endpoint_doubt(struct upstream *u, int n);
 /* The request was given up before anybody knew. */
 void endpoint_forget(struct upstream *u, int n);
+void endpoint_clear_failing(struct endpoint *e);
 
 /* ---- registry.c: which of the cache's own identities asks ---- */
 

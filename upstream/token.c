@@ -303,7 +303,7 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     }
     pthread_mutex_unlock(&all->lock);
     if (err && STAILQ_EMPTY(&waiters))
-        log_warn("renewing a token early: %s", err->msg);
+        log_limited(LOG_LEVEL_WARN, "token renewal", "renewing a token early: %s", err->msg);
     while (!STAILQ_EMPTY(&waiters)) {
         struct waiter *w = STAILQ_FIRST(&waiters);
         STAILQ_REMOVE_HEAD(&waiters, entry);

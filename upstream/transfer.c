@@ -273,6 +273,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
         say_head(t);
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
+    t->response.was_connected = t->connected;
     if (!t->cancelled)
         t->on_done(t->arg, &t->response, err.code == ERR_OK ? NULL : &err);
     transfer_free(t);

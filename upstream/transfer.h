@@ -46,6 +46,7 @@ struct transfer_response {
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool is_entrepot;      /* another cache of our kind answers */
     bool fwd_status;       /* ... with what a registry has answered it */
+    bool was_connected;    /* the request was sent, if not answered */
     bool asks_for_proxy;   /* Proxy-Authenticate is there: a proxy answers */
     bool content_encoded;  /* some Content-Encoding other than identity */
     /* from registry.h alone, of a request that failed; "" else */

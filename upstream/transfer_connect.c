@@ -175,6 +175,7 @@ static void make_again(struct transfer *t)
     e->depth++;
     curl_multi_remove_handle(e->multi, t->easy);
     t->detail[0] = '\0';
+    t->connected = false;
     use_proxy(t, proxy_for(t->url, NULL)); /* a redirect may have changed it */
     show_certificate(t, t->url);
     curl_multi_add_handle(e->multi, t->easy);
@@ -213,6 +214,7 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
     }
     connect_note(t->engine->connects, address, port, t->round);
     t->hurried = false; /* there is a connection: what takes time now is the other side */
+    t->connected = true;
     if (!t->opened && !t->renewed) {
         if (!t->unheard)
             t->unheard = event_new(loop_base(t->engine->loop), -1, 0, look_at_request, t);

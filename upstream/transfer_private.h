@@ -40,6 +40,7 @@ struct transfer {
     int64_t connect_timeout_ms, started_ms; /* monotonic */
     bool hurried;                           /* an address was passed over in this round */
     int round;
+    bool connected;        /* a request has gone out */
     bool opened;           /* a connection of its own, since the last request went out */
     struct event *unheard; /* a request has gone out on a kept connection */
     int own_port;          /* ... this one's */

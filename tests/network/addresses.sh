@@ -47,6 +47,9 @@ fd00:9::1 many.test
 10.9.0.2 many.test
 10.9.0.1 secret.test
 10.9.0.2 secret.test
+10.9.0.1 mute.test
+10.9.0.2 mute.test
+10.9.0.4 mute.test
 10.9.0.1 multi.test
 10.9.0.2 multi.test
 EOT
@@ -78,6 +81,7 @@ done
 LOG=debug entrepot_start 1 "$more
   - {name: secret.test, endpoints: [\"https://secret.test:8443\"], ca: $W/ca.pem, trusted_hosts: [\"*.test\"]}
   - {name: multi.test, endpoints: [\"https://multi.test:8444\"], ca: $W/ca.pem, trusted_hosts: [\"*.test\"]}
+  - {name: mute.test, endpoints: [\"http://mute.test:8001\"], insecure: true, trusted_hosts: [\"mute.test\"], stall_timeout: 2s}
   - {name: well.test, endpoints: [\"http://well.test:8000\"], insecure: true, trusted_hosts: [\"well.test\"]}
 fetchers: 1"
 first_byte() { # URL...: seconds; fails unless it is 200
@@ -138,6 +142,16 @@ within "$t" 9 "an address that answers late"
 nft add element inet faults dead4 '{ 10.9.0.3 }' # the kept connection to it, too
 code=$(curl -s -o /dev/null -m 30 -w '%{http_code} %{time_total}' "http://127.0.0.1:$PORT/v2/both.test/y/manifests/never")
 case $code in 50[24]*) ;; *) fail "all addresses dead: $code" ;; esac
+
+say "beside a dead address one that accepts and says nothing: its time-out passes once, not for each round of addresses"
+python3 -c 'import socket, time; s = socket.create_server(("10.9.0.2", 8001)); time.sleep(600)' &
+PIDS+=($!)
+wait_for 5 sh -c 'ss -tln | grep -q 10.9.0.2:8001'
+read -r code t < <(curl -s -o /dev/null -m 30 -w '%{http_code} %{time_total}\n' "http://127.0.0.1:$PORT/v2/mute.test/x/manifests/1")
+is "$code" 504 "a registry that says nothing"
+echo "  $t s"
+within "$t" 5.5 "the time-out of 2 s"
+grep -q "10.9.0.[14] 8001 does not answer" "$W/entrepot.log" || fail "no dead address was tried"
 
 say "a kept connection dies without a word: the request goes out again on a fresh one; HTTP/1.1, TLS, HTTP/2"
 for h in well secret multi; do

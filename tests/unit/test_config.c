@@ -42,6 +42,8 @@ static void errors(void **state UNUSED)
         {"upstreams:\n  - name: a.io\n    endpoints: [\"ftp://a.io\"]\n", "line 3", "upstreams.endpoints"},
         {"upstreams:\n  - name: a.io\n    access: client\n    credentials: {helper: x}\n", "line 3",
          "access: is client"},
+        {"limits:\n  connections: 0\n", "line 2", "limits.connections"},
+        {"limits: {misses: many}\n", "line 1", "limits.misses"},
         {"clients: {grant_ttl: 10m}\n", "line 1", "grant_ttl"},
         {"offline: false\nclients: {login_for: not.configured}\n", "line 2",
          "clients.login_for: \"not.configured\" is neither"},
@@ -226,6 +228,7 @@ static void defaults(void **state UNUSED)
     assert_null(c.metrics_address);
     assert_in_range(c.workers, 1, 8);
     assert_int_equal(c.fetchers, 2);
+    assert_true(c.limits.connections == 8192 && c.limits.per_client == 1024 && c.limits.misses == 256);
     assert_int_equal(c.log_level, LOG_LEVEL_INFO);
     assert_true(c.max_size.bytes == -1 && c.max_size.percent == 80);
     assert_true(c.min_free.bytes == -1 && c.min_free.percent == 20);

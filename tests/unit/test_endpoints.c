@@ -93,33 +93,98 @@ static void what_endpoints_lack(void **state UNUSED)
 
 /* ---- which endpoint is asked ---- */
 
-static void breakers(void **state UNUSED)
+static const struct upstream_options two = {
+    .name = "x.example", .endpoints = (const char *const[]){"https://a.example", "https://b.example", NULL}};
+
+static int chosen(struct upstream *u, unsigned tried, const char *path, bool optional)
 {
-    static const char *const endpoints[] = {"https://a.example", "https://b.example", NULL};
-    const struct upstream_options o = {.name = "x.example", .endpoints = endpoints};
-    struct upstream *u = upstream_new(&o);
     int64_t wait_ms;
 
-    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0);
-    endpoint_note(u, 0, true, 5);
-    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0); /* once may be chance */
-    endpoint_note(u, 0, true, 5);
-    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 1); /* open */
-    assert_int_equal(endpoint_choose(u, 0, 2, false, &wait_ms), 0); /* nothing better, and it fails fast */
-    endpoint_note(u, 1, true, 5000);
-    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0);
-    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms),
-                     -1); /* the other is slow to fail: not worth waiting for */
+    return endpoint_choose(u, 0, tried, path, optional, &wait_ms);
+}
+
+static void breakers(void **state UNUSED)
+{
+    struct upstream *u = upstream_new(&two);
+    int64_t wait_ms;
+
+    assert_int_equal(chosen(u, 0, "a", false), 0);
+    endpoint_note(u, 0, "a", ENDPOINT_UNREACHABLE, 5);
+    assert_int_equal(chosen(u, 0, "a", false), 0); /* once may be chance */
+    endpoint_note(u, 0, "a", ENDPOINT_UNREACHABLE, 5);
+    assert_int_equal(chosen(u, 0, "a", false), 1); /* open */
+    assert_int_equal(chosen(u, 2, "a", false), 0); /* nothing better, and it fails fast */
+    assert_int_equal(chosen(u, 2, "a", true), -1); /* not just to try */
+    assert_true(endpoint_any_well(u));
+    endpoint_note(u, 1, "a", ENDPOINT_UNREACHABLE, 5000);
+    assert_false(endpoint_any_well(u));
+    assert_int_equal(chosen(u, 0, "a", false), 0);
+    /* the other is slow to fail: not worth waiting for, whatever is asked for */
+    assert_int_equal(endpoint_choose(u, 0, 1, "b", false, &wait_ms), -1);
     assert_true(wait_ms > 0 && wait_ms <= 1000);
     usleep(1100000);
-    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms), 1); /* half-open: one request probes it */
-    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms), -1);
-    endpoint_note(u, 1, true, 5000);
-    assert_int_equal(endpoint_choose(u, 0, 1, false, &wait_ms), -1);
+    assert_int_equal(chosen(u, 1, "a", false), 1); /* half-open: one request probes it */
+    assert_int_equal(chosen(u, 1, "a", false), -1);
+    endpoint_note(u, 1, "a", ENDPOINT_UNREACHABLE, 5000);
+    assert_int_equal(endpoint_choose(u, 0, 1, "a", false, &wait_ms), -1);
     assert_true(wait_ms > 1000); /* longer than before */
-    endpoint_note(u, 0, false, 5);
-    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0); /* closed */
-    assert_int_equal(endpoint_choose(u, 0, 0, false, &wait_ms), 0);
+    endpoint_note(u, 0, "a", ENDPOINT_WELL, 5);
+    assert_int_equal(chosen(u, 0, "a", false), 0); /* closed */
+    assert_int_equal(chosen(u, 0, "a", false), 0);
+    upstream_free(u);
+}
+
+static void bad_objects(void **state UNUSED)
+{
+    struct upstream *u = upstream_new(&two);
+
+    for (int i = 0; i < 9; i++)
+        endpoint_note(u, 1, "bad", ENDPOINT_FAILED, 30000);
+    assert_int_equal(chosen(u, 1, "bad", false), -1); /* nobody waits for that again */
+    assert_int_equal(chosen(u, 1, "good", false), 1); /* ... and for the others nothing has changed */
+    assert_int_equal(chosen(u, 1, "good", true), 1);
+    assert_true(endpoint_any_well(u));
+    endpoint_note(u, 1, "worse", ENDPOINT_FAILED, 30000);
+    assert_int_equal(chosen(u, 1, "good", false), 1);
+    endpoint_note(u, 1, "good", ENDPOINT_WELL, 5);
+    assert_int_equal(chosen(u, 1, "bad", false), -1); /* it still is */
+    endpoint_note(u, 1, "worst", ENDPOINT_FAILED, 30000);
+    assert_int_equal(chosen(u, 1, "good", false), 1); /* three have failed, but not in a row */
+
+    endpoint_note(u, 1, "bad", ENDPOINT_FAILED, 30000);
+    endpoint_note(u, 1, "worse", ENDPOINT_FAILED, 30000);
+    assert_int_equal(chosen(u, 1, "good", false), -1); /* three in a row: it is the endpoint */
+    endpoint_note(u, 1, "good", ENDPOINT_FAILED, 5);
+    endpoint_note(u, 1, "good", ENDPOINT_FAILED, 5);
+    assert_int_equal(chosen(u, 1, "good", false), 1); /* fails fast, and there is nothing better */
+    assert_int_equal(chosen(u, 1, "good", true), -1);
+    endpoint_note(u, 1, "bad", ENDPOINT_WELL, 5);
+    assert_int_equal(chosen(u, 1, "bad", false), 1);
+    assert_int_equal(chosen(u, 1, "worse", false), -1); /* that one is not known to be well */
+    for (int i = 0; i < 100; i++) {                     /* no more than the table holds */
+        char path[16];
+        snprintf(path, sizeof(path), "path %d", i);
+        endpoint_note(u, 1, path, ENDPOINT_FAILED, 30000);
+    }
+    endpoint_note(u, 1, "good", ENDPOINT_WELL, 5);
+    assert_int_equal(chosen(u, 1, "path 99", false), -1);
+    assert_int_equal(chosen(u, 1, "worse", false), 1);
+    upstream_free(u);
+}
+
+/* A mirror that is slow to fail for one object is not asked for others while the registry is well: a time-out for each
+ * of them would be worse than a mirror unused for a second. */
+static void suspect_mirror(void **state UNUSED)
+{
+    struct upstream *u = upstream_new(&two);
+
+    endpoint_note(u, 0, "bad", ENDPOINT_FAILED, 30000);
+    assert_int_equal(chosen(u, 0, "good", false), 1);
+    assert_int_equal(chosen(u, 2, "good", false), 0);
+    endpoint_note(u, 0, "bad", ENDPOINT_UNREACHABLE, 30000);
+    assert_int_equal(chosen(u, 2, "good", false), -1);
+    endpoint_note(u, 0, "bad", ENDPOINT_FAILED, 30000); /* it can be connected to again */
+    assert_int_equal(chosen(u, 2, "good", false), 0);
     upstream_free(u);
 }
 
@@ -216,7 +281,7 @@ static void who_asks(void **state UNUSED)
     assert_true(st.limited_ms > 29000 && st.limited_ms <= 30000 && st.ratelimit_limit == 100);
     endpoint_doubt(u, 0);
     assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_DOWN);
-    endpoint_note(u, 0, false, 1);
+    endpoint_note(u, 0, "a", ENDPOINT_WELL, 1);
     assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_WELL);
     upstream_free(u);
 }
@@ -253,6 +318,8 @@ int main(void)
         cmocka_unit_test(endpoint_urls_with_ns),
         cmocka_unit_test(what_endpoints_lack),
         cmocka_unit_test(breakers),
+        cmocka_unit_test(bad_objects),
+        cmocka_unit_test(suspect_mirror),
         cmocka_unit_test(budgets),
         cmocka_unit_test(who_asks),
         cmocka_unit_test(who_is_given_logins),

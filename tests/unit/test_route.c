@@ -48,6 +48,13 @@ static void which_registry(void **state UNUSED)
         {"/v2/registry-1.docker.io/library/nginx/manifests/1?ns=docker.io", "x", "docker.io/library/nginx", NULL, NULL},
         {"/v2/docker.io/library/nginx/manifests/1?ns=index.docker.io", "x", "docker.io/library/nginx", NULL, NULL},
         {"/v2/localhost:5001/app/tags/list?n=3&ns=localhost:5001", "x", "localhost:5001/app", NULL, NULL},
+        /* colons as some clients write them */
+        {"/v2/localhost%3A5001/app/tags/list", "x", "localhost:5001/app", NULL, NULL},
+        {"/v2/localhost%3a5001/app/manifests/1?ns=localhost%3A5001", "x", "localhost:5001/app", NULL, NULL},
+        {"/v2/nexus.test%3A8083/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
+        {"/v2/org/app/manifests/1?ns=nexus.test%3A8083", "x", "nexus.test/org/app", NULL, NULL},
+        {"/v2/localhost%3A5001%2Fapp/manifests/1", "x", NULL, "NAME_INVALID", NULL},
+        {"/v2/localhost%253A5001/app/manifests/1", "x", NULL, "NAME_INVALID", NULL},
         /* a name without the port */
         {"/v2/nexus.test/team/app/manifests/1", "x", "nexus.test/team/app", NULL, NULL},
         {"/v2/team/app/manifests/1?ns=nexus.test", "x", "nexus.test/team/app", NULL, NULL},

@@ -1,0 +1,129 @@
+/* Lines of which there may be thousands: the first of a kind is logged, those of the next minute are counted, and at
+ * its end one line says how many there were. While that goes on there is a line a minute; a quiet minute ends it.
+ *
+ *     first ──▶ logged ──▶ a minute in which they are counted ──▶ "and 59 more" ──▶ another minute ...
+ *
+ * A kind is a literal and whom it is about (an upstream), so that one registry's failures do not hide another's. The
+ * table is bounded: where it is full of what is going on, all others of a kind share an entry. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/visible.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum {
+    ENTRIES = 256,
+    SPARE = 64, /* of those, for kinds that are about nobody */
+    ABOUT_MAX = 127,
+    LIKE_MAX = 255,
+    LINE_MAX_BYTES = 3072,
+    WINDOW_MS = 60000,
+};
+
+struct limited {
+    const char *kind; /* NULL: free */
+    char about[ABOUT_MAX + 1];
+    enum log_level level;
+    int64_t until_ms, left_out; /* monotonic */
+    char like[LIKE_MAX + 1];    /* the one that was logged */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct limited *entries; /* under `lock`; ENTRIES of them, once there is one */
+static _Atomic int64_t window_ms = WINDOW_MS;
+
+void log_limit_window(int64_t ms)
+{
+    atomic_store(&window_ms, ms);
+}
+
+/* That of this kind, or a free one; `about` changes where there is no more room for such. NULL: there is none. */
+static struct limited *find(const char *kind, char about[ABOUT_MAX + 1], bool others)
+{
+    struct limited *free_one = NULL;
+    int used = 0;
+
+    for (int i = 0; i < ENTRIES; i++) {
+        struct limited *e = &entries[i];
+        if (e->kind && strcmp(e->kind, kind) == 0 && strcmp(e->about, about) == 0)
+            return e;
+        if (!e->kind && !free_one)
+            free_one = e;
+        used += e->kind != NULL;
+    }
+    if (!*about || others || used < ENTRIES - SPARE)
+        return free_one;
+    strcpy(about, "(others)");
+    return find(kind, about, true);
+}
+
+/* Kinds of which there was none for a while; told before, if there was something to tell. */
+static void drop_quiet(int64_t now)
+{
+    for (int i = 0; i < ENTRIES; i++)
+        if (entries[i].kind && entries[i].left_out == 0 && now >= entries[i].until_ms)
+            entries[i].kind = NULL;
+}
+
+/* Whether this one is logged. */
+static bool take_turn(enum log_level level, const char *kind, const char *about, const char *msg)
+{
+    int64_t now = clock_mono_ms();
+    char whom[ABOUT_MAX + 1];
+    bool logged = true;
+
+    snprintf(whom, sizeof(whom), "%s", about);
+    pthread_mutex_lock(&lock);
+    if (!entries)
+        entries = xcalloc(ENTRIES, sizeof(*entries));
+    drop_quiet(now);
+    struct limited *e = find(kind, whom, false);
+    if (e && !e->kind) {
+        *e = (struct limited){.kind = kind, .level = level, .until_ms = now + atomic_load(&window_ms)};
+        snprintf(e->about, sizeof(e->about), "%s", whom);
+        snprintf(e->like, sizeof(e->like), "%.*s", (int)text_whole(msg, strnlen(msg, LIKE_MAX)), msg);
+    } else if (e) {
+        e->left_out++;
+        e->level = MIN(e->level, level);
+        logged = false;
+    }
+    pthread_mutex_unlock(&lock);
+    return logged;
+}
+
+void log_limited_about(enum log_level level, const char *kind, const char *about, const char *fmt, ...)
+{
+    char msg[LINE_MAX_BYTES];
+    va_list ap;
+
+    if (!log_enabled(level))
+        return;
+    va_start(ap, fmt);
+    if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
+        msg[text_whole(msg, sizeof(msg) - 1)] = '\0';
+    va_end(ap);
+    if (log_enabled(LOG_LEVEL_DEBUG) || take_turn(level, kind, about ? about : "", msg))
+        log_write(level, "%s", msg);
+}
+
+void log_tell_left_out(bool all)
+{
+    int64_t now = clock_mono_ms(), window = atomic_load(&window_ms);
+
+    for (int i = 0; i < ENTRIES; i++) {
+        struct limited due = {0};
+        pthread_mutex_lock(&lock);
+        struct limited *e = entries ? &entries[i] : NULL;
+        if (e && e->kind && e->left_out > 0 && (all || now >= e->until_ms)) {
+            due = *e;
+            e->left_out = 0;
+            e->until_ms = now + window;
+        }
+        pthread_mutex_unlock(&lock);
+        if (due.kind)
+            log_write(due.level, "... and %lld more of the kind in the last minute: %s", (long long)due.left_out,
+                      due.like);
+    }
+}

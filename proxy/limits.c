@@ -1,0 +1,102 @@
+#include "proxy/limits.h"
+
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Descriptors. A connection takes one, and one more for the file that it is sent; a request to an upstream takes a
+ * connection, a part file, and now and then the file beside it. The admin socket, the metrics' listener, and what reads
+ * and writes the disk by itself (the collector, the index, verify, import) have theirs apart, so that no number of
+ * clients keeps an operator out. */
+enum {
+    OWN_LISTENER = 64, /* connections of the admin socket, and of the metrics' listener */
+    OTHERS = 96,       /* the disk, helpers of credentials */
+    OVER_MAX = 128,    /* connections that wait to be refused; no more than a 16th of all descriptors */
+    A_CONNECTION = 2,
+    A_CALL = 3,
+    CONNECTIONS_LEAST = 16,
+    CALLS_LEAST = 8,
+    NOFILE_MOST = 1 << 20,
+};
+
+void limits_raise(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+    /* A core file would hold passwords and tokens. The hard limit stays, for who wants one (prlimit(1)). */
+    if (getrlimit(RLIMIT_CORE, &l) == 0) {
+        l.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &l);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used)
+{
+    nofile = MIN(nofile, (int64_t)NOFILE_MOST);
+    struct limits_share s = {.over = (int)MIN(nofile / 16, (int64_t)OVER_MAX)};
+    int64_t half = (nofile - used - (int64_t)2 * OWN_LISTENER - OTHERS - s.over) / 2;
+
+    s.connections = (int)MIN((int64_t)c->connections, MAX(half / A_CONNECTION, (int64_t)CONNECTIONS_LEAST));
+    s.per_client = MIN(c->per_client, s.connections);
+    s.calls = (int)MAX(half / A_CALL, (int64_t)CALLS_LEAST);
+    return s;
+}
+
+/* The kernel gives the lowest that is free. */
+static int used_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 ? fd : 0;
+}
+
+void limits_apply(struct proxy *p)
+{
+    const struct config_limits *c = &p->config->limits;
+    struct rlimit nofile = {.rlim_cur = 1024};
+
+    getrlimit(RLIMIT_NOFILE, &nofile);
+    int64_t allowed = nofile.rlim_cur < (rlim_t)NOFILE_MOST ? (int64_t)nofile.rlim_cur : NOFILE_MOST;
+    struct limits_share s = limits_share_out(c, allowed, used_descriptors());
+    if (s.connections < c->connections)
+        log_info("limits.connections: %d take more than the %lld descriptors that there may be (LimitNOFILE=, ulimit "
+                 "-n): %d at most",
+                 c->connections, (long long)allowed, s.connections);
+    p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, s.over);
+    p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
+    p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
+    sites_set_room(p->sites, s.calls);
+    for (int i = 0; i < p->worker_count; i++) {
+        http_bounds_add_server(p->bounds, p->workers[i].http);
+        http_bounds_add_server(p->admin_bounds, p->workers[i].http);
+        http_bounds_add_server(p->metrics_bounds, p->workers[i].http);
+    }
+    for (int i = 0; i < p->listener_count; i++)
+        listener_set_bounds(p->listeners[i], p->listeners[i] == p->admin_listener     ? p->admin_bounds
+                                             : p->listeners[i] == p->metrics_listener ? p->metrics_bounds
+                                                                                      : p->bounds);
+}
+
+void limits_close(struct proxy *p)
+{
+    http_bounds_close(p->bounds);
+    http_bounds_close(p->admin_bounds);
+    http_bounds_close(p->metrics_bounds);
+}
+
+void limits_free(struct proxy *p)
+{
+    http_bounds_free(p->bounds);
+    http_bounds_free(p->admin_bounds);
+    http_bounds_free(p->metrics_bounds);
+}

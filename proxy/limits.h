@@ -1,0 +1,22 @@
+/* limits.h - what the process may use of the system's, and who may have how much of it. On the main thread, before the
+ * loops start. */
+#ifndef ENTREPOT_PROXY_LIMITS_H
+#define ENTREPOT_PROXY_LIMITS_H
+
+#include "proxy/proxy.h"
+
+/* First of all: as many descriptors as may be, no core files, no SIGPIPE. */
+void limits_raise(void);
+/* How many connections and requests to upstreams `nofile` descriptors allow, `used` of which are taken. What the
+ * configuration says is not exceeded. */
+struct limits_share {
+    int connections, per_client, calls, over;
+};
+struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used);
+/* Once all listeners, workers and sites are there. */
+void limits_apply(struct proxy *p);
+/* Before the servers are freed, and after the loops are. */
+void limits_close(struct proxy *p);
+void limits_free(struct proxy *p);
+
+#endif

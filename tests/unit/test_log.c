@@ -1,0 +1,131 @@
+#include "tests/unit/unit.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+
+/* What was logged meanwhile. */
+struct capture {
+    int file, stderr_was;
+};
+
+static struct capture begin(void)
+{
+    char name[] = "/tmp/entrepot-log.XXXXXX";
+    struct capture c = {.file = mkstemp(name), .stderr_was = dup(STDERR_FILENO)};
+
+    unlink(name);
+    dup2(c.file, STDERR_FILENO);
+    return c;
+}
+
+static char *end(struct capture c)
+{
+    off_t len = lseek(c.file, 0, SEEK_END);
+    char *text = xcalloc(1, (size_t)len + 1);
+
+    dup2(c.stderr_was, STDERR_FILENO);
+    assert_int_equal(pread(c.file, text, (size_t)len, 0), len);
+    close(c.file);
+    close(c.stderr_was);
+    return text;
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (const char *at = strstr(text, what); at; at = strstr(at + 1, what))
+        n++;
+    return n;
+}
+
+/* 60 failed requests of each of two registries in a minute, and other failures of one of them; the next minute. */
+static void an_outage(void **state UNUSED)
+{
+    log_limit_window(100);
+    struct capture c = begin();
+    for (int i = 0; i < 60; i++) {
+        log_limited_about(LOG_LEVEL_WARN, "timeout", "a.io", "GET a.io/%d: too slow", i);
+        log_limited_about(LOG_LEVEL_WARN, "timeout", "b.io", "GET b.io/%d: too slow", i);
+    }
+    log_limited_about(LOG_LEVEL_ERROR, "digest", "a.io", "GET a.io/x: wrong bytes");
+    log_limited(LOG_LEVEL_WARN, "timeout", "somebody's");
+    log_limited_about(LOG_LEVEL_DEBUG, "timeout", "a.io", "not at this level");
+    log_tell_left_out(false); /* the minute is not over */
+    _cleanup_free_ char *first = end(c);
+    assert_int_equal(count(first, "\n"), 4);
+    assert_int_equal(count(first, "warn  GET a.io/0: too slow\n"), 1);
+    assert_int_equal(count(first, "warn  GET b.io/0: too slow\n"), 1);
+    assert_int_equal(count(first, "error GET a.io/x: wrong bytes\n"), 1);
+    assert_int_equal(count(first, "somebody's\n"), 1);
+
+    usleep(110000);
+    c = begin();
+    log_tell_left_out(false);
+    for (int i = 0; i < 9; i++) /* it goes on: the next line is a minute later */
+        log_limited_about(LOG_LEVEL_WARN, "timeout", "a.io", "GET a.io/%d: too slow", i);
+    log_limited_about(LOG_LEVEL_ERROR, "digest", "a.io", "again, after a quiet minute");
+    _cleanup_free_ char *second = end(c);
+    assert_int_equal(count(second, "\n"), 3);
+    assert_int_equal(count(second, "warn  ... and 59 more of the kind in the last minute: GET a.io/0: too slow\n"), 1);
+    assert_int_equal(count(second, "warn  ... and 59 more of the kind in the last minute: GET b.io/0: too slow\n"), 1);
+    assert_int_equal(count(second, "error again, after a quiet minute\n"), 1);
+
+    c = begin();
+    log_tell_left_out(true); /* the daemon stops */
+    log_tell_left_out(true);
+    _cleanup_free_ char *third = end(c);
+    assert_int_equal(count(third, "\n"), 1);
+    assert_int_equal(count(third, "... and 9 more of the kind in the last minute: GET a.io/0: too slow\n"), 1);
+}
+
+/* However many names clients make up: lines and memory are bounded, and other kinds are told as ever. */
+static void many(void **state UNUSED)
+{
+    log_limit_window(60000);
+    struct capture c = begin();
+    for (int i = 0; i < 5000; i++) {
+        char host[400];
+        snprintf(host, sizeof(host), "%0300d", i);
+        host[0] = (char)('a' + i % 26);
+        snprintf(host + 1, 20, "%d", i);
+        log_limited_about(LOG_LEVEL_WARN, "made up", host, "no such host");
+    }
+    log_limited(LOG_LEVEL_WARN, "disk", "the disk is full");
+    log_limited_about(LOG_LEVEL_WARN, "timeout", "c.io", "too slow");
+    _cleanup_free_ char *first = end(c);
+    assert_in_range(count(first, "no such host\n"), 2, 256);
+    assert_int_equal(count(first, "the disk is full\n"), 1);
+    assert_int_equal(count(first, "too slow\n"), 1);
+    c = begin();
+    log_tell_left_out(true);
+    _cleanup_free_ char *rest = end(c);
+    int told = count(first, "no such host\n");
+    char want[80];
+    snprintf(want, sizeof(want), "... and %d more of the kind", 5000 - told);
+    assert_int_equal(count(rest, want), 1);
+}
+
+static void debug_shows_all(void **state UNUSED)
+{
+    struct capture c = begin();
+    log_setup(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
+    for (int i = 0; i < 60; i++)
+        log_limited_about(LOG_LEVEL_WARN, "all of them", "a.io", "line %d", i);
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    _cleanup_free_ char *text = end(c);
+    assert_int_equal(count(text, "\n"), 60);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_outage),
+        cmocka_unit_test(many),
+        cmocka_unit_test(debug_shows_all),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
