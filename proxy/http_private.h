@@ -51,6 +51,7 @@ struct http_request {
     /* a file on its way out */
     int file_fd;
     int64_t file_at, file_end;
+    struct http_read *read; /* what it needs of the disk; NULL: not asked yet */
 };
 
 struct http_conn {
@@ -93,6 +94,7 @@ struct http_server {
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;
     atomic_int count;
+    struct pool *readers; /* io workers that read files ahead; NULL: the loop waits for the disk itself */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -111,6 +113,15 @@ void http_parse(struct http_conn *c);
 const char *http_date(struct http_server *s);
 /* Gives the output what there is room for, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
+
+/* http_readahead.c */
+/* Whether [at, to) of the answer's file can be sent without waiting for the disk. If not it is being read, and
+ * http_pump() is called when it is there. What follows up to `end` may be read ahead. */
+bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end);
+/* Reads what can be read without waiting for the disk. False: not all of it can. */
+bool http_read_now(int fd, void *to, size_t len, int64_t at);
+/* The answer needs its file no more. Before its descriptor is closed. */
+void http_read_end(struct http_request *req);
 
 /* http_conn.c */
 /* The answer is out: completes the request and goes on with the next one. */

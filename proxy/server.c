@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-enum { IO_THREADS = 4, ADMIN_THREADS = 4, CRED_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
+enum { IO_THREADS = 4, READ_THREADS = 8, ADMIN_THREADS = 4, CRED_THREADS = 4, DRAIN_S = 30, FLUSH_S = 5 };
 
 /* The main thread's own: signals and the clockwork. */
 struct server {
@@ -312,6 +312,7 @@ static bool start_worker(struct proxy *p, int n, struct err *err)
         return false;
     w->metrics = metrics_new();
     w->http = http_server_new(w->loop, &HTTP_LIMITS_DEFAULT, on_request, on_complete, w);
+    http_server_set_readers(w->http, p->read_pool);
     p->worker_count = n + 1;
     for (int i = 0; i < p->listener_count; i++)
         if (!listener_add(p->listeners[i], w->loop, w->http, err))
@@ -355,7 +356,8 @@ static bool open_parts(struct proxy *p, struct err *err)
     };
 
     p->pool = pool_new("io", IO_THREADS, err);
-    p->admin_pool = p->pool ? pool_new("admin", ADMIN_THREADS, err) : NULL;
+    p->read_pool = p->pool ? pool_new("read", READ_THREADS, err) : NULL;
+    p->admin_pool = p->read_pool ? pool_new("admin", ADMIN_THREADS, err) : NULL;
     p->cache = p->admin_pool ? cache_open(c->cache_path, p->pool, err) : NULL;
     if (!p->cache)
         return p->admin_pool && place_explain(c->cache_path, err);
@@ -419,6 +421,8 @@ static void finish(struct server *s)
         http_server_free(p->workers[i].http);
     for (int i = 0; i < p->listener_count; i++)
         listener_free(p->listeners[i]);
+    if (p->read_pool)
+        pool_free(p->read_pool); /* as above: its answers are over */
     gc_stop(p->gc);
     if (p->admin_pool)
         pool_free(p->admin_pool);
