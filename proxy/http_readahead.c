@@ -18,6 +18,7 @@
  * workers of the pool, and what is read ahead: AHEAD for an answer, AHEAD_ALL for all. */
 #include "proxy/http_private.h"
 
+#include "base/clock.h"
 #include "base/pool.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ enum {
     ADVICE = 1 << 20,         /* read-ahead asked for in one go: the kernel cuts it to what the device is set to */
     ADVICE_LEAST = 128 << 10, /* ... which is this by default */
     PAGE_LEAST = 4096,
+    READS_END_MS = 5000, /* after which nothing that was read ahead is still on its way */
 };
 
 #ifndef SYS_cachestat
@@ -44,6 +46,8 @@ enum {
 
 /* Answers that come from the disk just now, of all loops. */
 static atomic_int cold_answers;
+/* When a read was last asked for or came back (monotonic ms): some may be on their way for answers that are over. */
+static _Atomic int64_t last_read_ms = -READS_END_MS;
 
 /* What an answer's file needs of the disk. Freed when the answer is over and no job is out. */
 struct http_read {
@@ -117,6 +121,7 @@ static void read_landed(void *arg)
     struct http_read *r = arg;
 
     r->busy = false;
+    atomic_store(&last_read_ms, clock_mono_ms());
     if (!r->conn) {
         free(r);
         return;
@@ -164,6 +169,7 @@ static bool begin_job(struct http_read *r, int64_t need_at, int64_t need_end)
         return false;
     set_cold(r, true);
     r->busy = true;
+    atomic_store(&last_read_ms, clock_mono_ms());
     r->need_at = need_at;
     r->need_end = need_end;
     r->asked_end = r->ahead_end;
@@ -217,7 +223,8 @@ static bool is_cached(const struct http_read *r, int64_t at, int64_t to)
     } pages;
     const int64_t page = sysconf(_SC_PAGESIZE);
 
-    if (atomic_load(&cold_answers) > 0 || atomic_load(&refused))
+    if (atomic_load(&cold_answers) > 0 || atomic_load(&refused) ||
+        clock_mono_ms() - atomic_load(&last_read_ms) < READS_END_MS)
         return false;
     if (syscall(SYS_cachestat, r->source, &range, &pages, 0) != 0) {
         atomic_store(&refused, errno == ENOSYS || errno == EPERM);
