@@ -183,9 +183,10 @@ test-systemd: ## what README says of the service, in a Debian that is booted (RE
 test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
 	@B=$(B) T="$(T)" tests/run engines
 
-bench: | test-deps all ## the tables of figures: beside nginx and curl, eviction policies, a large cache
+bench: | test-deps all ## the tables of figures: beside nginx and curl, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
+	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies
 	@B=$(B) bash tests/bench/listing.sh
 	@B=$(B) bash tests/bench/scale.sh

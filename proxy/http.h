@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 struct bufferevent;
+struct pool;
 struct http_server;
 struct http_request;
 
@@ -67,6 +68,9 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
 void http_server_accept(struct http_server *s, int fd, const void *listener);
 /* The same for any bufferevent (TLS, the inside of a tunnel). */
 void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
+/* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
+ * `readers` is borrowed, and ends after the server and before the loop is freed. */
+void http_server_set_readers(struct http_server *s, struct pool *readers);
 /* Closes idle connections now, the others after their answer; then calls `done` on the loop. */
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
 /* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
@@ -126,7 +130,8 @@ void http_reply_file(struct http_request *req, int status, const char *type, int
 void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
                  void *arg);
 bool http_stream_has_room(const struct http_request *req);
-/* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. */
+/* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. A piece of a file is given
+ * only when there is room, and no data in the same answer. */
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len);
 void http_stream_data(struct http_request *req, const void *data, size_t len);
 /* There is something for a stream that had nothing: `more` is called if there is room. */

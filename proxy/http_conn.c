@@ -81,6 +81,7 @@ void http_conn_close(struct http_conn *c)
     c->readable = NULL;
     bufferevent_free(c->bev);
     c->bev = NULL;
+    http_read_end(req);
     if (handling) {
         void (*gone)(void *) = req->on_gone;
         void (*done)(void *) = req->done;
@@ -180,6 +181,7 @@ void http_conn_finish(struct http_conn *c)
     req->done = NULL;
     req->on_gone = NULL;
     c->state = CONN_READING;
+    http_read_end(req);
     if (done)
         done(req->done_arg);
     if (c->server->on_complete)

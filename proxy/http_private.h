@@ -51,6 +51,7 @@ struct http_request {
     /* a file on its way out */
     int file_fd;
     int64_t file_at, file_end;
+    struct http_read *read; /* what it needs of the disk; NULL: not asked yet */
 };
 
 enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
@@ -110,6 +111,7 @@ struct http_server {
     TAILQ_HEAD(conns, http_conn) conns;
     TAILQ_HEAD(, http_conn) idle; /* between requests; the one that has been for longest comes first */
     atomic_int count, idle_count;
+    struct pool *readers; /* io workers that read files ahead; NULL: the loop waits for the disk itself */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -136,6 +138,14 @@ void http_seat_leave(struct http_seat *seat);
 void http_seat_settle(struct http_seat *seat);
 /* There is none: counts that, and says when to come again. */
 void http_seat_refuse(const struct http_seat *seat, struct http_request *req);
+/* http_readahead.c */
+/* Whether [at, to) of the answer's file can be sent without waiting for the disk. If not it is being read, and
+ * http_pump() is called when it is there. What follows up to `end` may be read ahead. */
+bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end);
+/* Reads what can be read without waiting for the disk. False: not all of it can. */
+bool http_read_now(int fd, void *to, size_t len, int64_t at);
+/* The answer needs its file no more. Before its descriptor is closed. */
+void http_read_end(struct http_request *req);
 
 /* http_conn.c */
 /* As http_server_accept(), with a seat; one without a seat is not listened to for `settle_ms`. */

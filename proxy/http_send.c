@@ -176,23 +176,32 @@ static bool add_file(struct http_request *req, int fd, int64_t offset, int64_t l
     return rc == 0;
 }
 
+static bool has_file(const struct http_request *req)
+{
+    return req->file_fd >= 0 && req->file_at < req->file_end;
+}
+
+/* The next piece of the file, if the disk need not be waited for. */
+static void feed_file(struct http_request *req)
+{
+    int64_t to = MIN(req->file_end, req->file_at + (int64_t)PIECE);
+
+    if (!http_read_is_here(req, req->file_fd, req->file_at, to, req->file_end))
+        return; /* it calls http_pump() */
+    if (!add_file(req, req->file_fd, req->file_at, to - req->file_at))
+        req->conn->lost = true;
+    req->file_at = to;
+}
+
 /* One piece of the file, or one call for more: fairness is a piece a turn for everybody. */
 static void feed(struct http_request *req)
 {
     struct http_conn *c = req->conn;
 
-    if (req->file_fd >= 0 && req->file_at < req->file_end) {
-        int64_t len = MIN(req->file_end - req->file_at, (int64_t)PIECE);
-        if (!add_file(req, req->file_fd, req->file_at, len)) {
-            c->lost = true;
-            return;
-        }
-        req->file_at += len;
-        if (req->file_at == req->file_end)
-            req->ended = true;
-    } else if (req->more && !req->ended) {
+    if (!has_file(req) && req->more && !req->ended)
         req->more(req->more_arg);
-    }
+    if (!c->lost && c->state == CONN_SENDING && has_file(req))
+        feed_file(req);
 }
 
 void http_pump(struct http_conn *c)
@@ -203,7 +212,7 @@ void http_pump(struct http_conn *c)
         return;
     int64_t before = req->sent;
     c->dispatching = true;
-    if (!req->ended && evbuffer_get_length(output(req)) <= LOW_WATER)
+    if ((!req->ended || has_file(req)) && evbuffer_get_length(output(req)) <= LOW_WATER)
         feed(req);
     if (!c->lost && c->state == CONN_SENDING)
         write_now(c);
@@ -212,9 +221,11 @@ void http_pump(struct http_conn *c)
         return;
     if (c->lost)
         http_conn_close(c);
-    else if (req->ended && evbuffer_get_length(output(req)) == 0)
+    else if (evbuffer_get_length(output(req)) > 0)
+        return; /* on_writable() comes */
+    else if (req->ended && !has_file(req))
         http_conn_finish(c);
-    else if (!req->ended && evbuffer_get_length(output(req)) == 0 && req->sent != before)
+    else if (req->sent != before)
         bufferevent_trigger(c->bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS); /* the next piece on the next turn */
 }
 
@@ -296,14 +307,20 @@ void http_reply_head(struct http_request *req, int status, const char *type, int
 void http_reply_file(struct http_request *req, int status, const char *type, int fd, int64_t offset, int64_t len,
                      void (*done)(void *arg), void *arg)
 {
+    char small[HTTP_COPY_MAX];
+
     begin(req, len);
-    send_head(req, status, type, len);
     req->done = done;
     req->done_arg = arg;
-    req->file_fd = fd;
-    req->file_at = offset;
-    req->file_end = req->method == HTTP_METHOD_HEAD ? offset : offset + len;
-    req->ended = req->file_at == req->file_end;
+    req->ended = true;
+    if (len <= HTTP_COPY_MAX && http_read_now(fd, small, (size_t)len, offset)) {
+        send_small(req, status, type, small, (size_t)len);
+    } else {
+        send_head(req, status, type, len);
+        req->file_fd = fd;
+        req->file_at = offset;
+        req->file_end = req->method == HTTP_METHOD_HEAD ? offset : offset + len;
+    }
     http_pump(req->conn);
 }
 
@@ -330,14 +347,15 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
 
 bool http_stream_has_room(const struct http_request *req)
 {
-    return evbuffer_get_length(output(req)) < HIGH_WATER;
+    return !has_file(req) && evbuffer_get_length(output(req)) < HIGH_WATER;
 }
 
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len)
 {
     ON_LOOP(req->conn->server->loop);
-    if (!add_file(req, fd, offset, len))
-        req->conn->lost = true;
+    req->file_fd = fd;
+    req->file_at = offset;
+    req->file_end = offset + len;
     http_pump(req->conn);
 }
 
@@ -370,7 +388,8 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
     req->done_arg = arg;
     if (req->chunked && req->method != HTTP_METHOD_HEAD)
         evbuffer_add(output(req), "0\r\n\r\n", 5);
-    else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 && req->sent != req->promised)
+    else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 &&
+             req->sent + req->file_end - req->file_at != req->promised)
         req->conn->lost = true; /* the client must not take it for whole */
     http_pump(req->conn);
 }

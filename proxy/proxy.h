@@ -31,6 +31,7 @@ struct proxy {
     const struct config *config;
     struct cache *cache;
     struct pool *pool;       /* io workers */
+    struct pool *read_pool;  /* what clients wait for from the disk */
     struct pool *admin_pool; /* for the admin API */
     struct pool *long_pool;  /* for what takes long there */
     struct cred_workers *cred_workers;

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { IO_THREADS = 4, ADMIN_THREADS = 2, LONG_THREADS = 4, CRED_THREADS = 4 };
+enum { IO_THREADS = 4, READ_THREADS = 8, ADMIN_THREADS = 2, LONG_THREADS = 4, CRED_THREADS = 4 };
 
 /* ---- main loop ---- */
 
@@ -59,6 +59,24 @@ static bool settle_io_workers(struct server *s)
 static void free_io_workers(struct server *s)
 {
     pool_free(s->proxy.pool);
+}
+
+/* ---- readers: what clients wait for from the disk ---- */
+
+static bool start_readers(struct server *s, struct err *err)
+{
+    s->proxy.read_pool = pool_new("read", READ_THREADS, err);
+    return s->proxy.read_pool != NULL;
+}
+
+static bool settle_readers(struct server *s)
+{
+    return s->proxy.read_pool && pool_settle(s->proxy.read_pool);
+}
+
+static void free_readers(struct server *s)
+{
+    pool_free(s->proxy.read_pool);
 }
 
 /* ---- cache ---- */
@@ -158,6 +176,7 @@ static bool start_serve_loops(struct server *s, struct err *err)
             return false;
         w->metrics = metrics_new();
         w->http = http_server_new(w->loop, &HTTP_LIMITS_DEFAULT, server_on_request, server_on_complete, w);
+        http_server_set_readers(w->http, p->read_pool);
         p->worker_count = i + 1;
     }
     return true;
@@ -384,6 +403,7 @@ static const struct stage {
     /* name           start                end              settle                free */
     {"main loop",     start_main_loop,     NULL,            settle_main_loop,     free_main_loop},
     {"io workers",    start_io_workers,    NULL,            settle_io_workers,    free_io_workers},
+    {"readers",       start_readers,       NULL,            settle_readers,       free_readers},
     {"cache",         start_cache,         NULL,            settle_cache,         free_cache},
     {"admin workers", start_admin_workers, NULL,            settle_admin_workers, free_admin_workers},
     {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},

@@ -1,10 +1,12 @@
 #include "tests/unit/unit.h"
 
+#include "base/pool.h"
 #include "proxy/http.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -14,6 +16,8 @@
 struct fixture {
     struct loop *loop;
     struct http_server *server;
+    struct pool *readers;
+    sem_t disk; /* a_slow_disk() */
     atomic_int requests, gone, complete;
     atomic_bool drained;
     int file;
@@ -110,6 +114,9 @@ static int setup(void **state)
     assert_int_equal(ftruncate(f->file, FILE_BYTES), 0);
     f->loop = loop_new("test", NULL);
     f->server = http_server_new(f->loop, &limits, on_request, on_complete, f);
+    f->readers = pool_new("read", 1, NULL);
+    http_server_set_readers(f->server, f->readers);
+    sem_init(&f->disk, 0, 0);
     assert_true(loop_start(f->loop, NULL));
     *state = f;
     return 0;
@@ -122,6 +129,8 @@ static int teardown(void **state)
     loop_stop(f->loop);
     loop_join(f->loop);
     http_server_free(f->server);
+    pool_free(f->readers);
+    loop_join(f->loop); /* reads that landed since */
     loop_free(f->loop);
     close(f->file);
     free(f);
@@ -236,6 +245,53 @@ static void closed_while_waiting(void **state)
     for (int i = 0; i < 100 && atomic_load(&f->gone) == 0; i++)
         usleep(20000);
     assert_int_equal(atomic_load(&f->gone), 1);
+}
+
+static void hang(void *disk)
+{
+    sem_wait(disk);
+}
+/* A file that is not in memory, and a disk that does not answer: others are served, clients may leave, and who
+ * stays gets all of it when the disk comes back; also when it comes in pieces. */
+static void a_slow_disk(void **state)
+{
+    static const char *const paths[] = {GET("/file"), GET("/stream")};
+    struct fixture *f = *state;
+    char text[4096];
+    bool ended;
+
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        int before = f->complete, stays = client(f), leaves = client(f), other = client(f);
+        posix_fadvise(f->file, 0, 0, POSIX_FADV_DONTNEED); /* all holes: nothing is dirty */
+        pool_run(f->readers, hang, &f->disk);
+        say(stays, paths[i]);
+        say(leaves, paths[i]);
+        hear(stays, text, sizeof(text) - 1, 100, &ended);
+        assert_ptr_equal(strstr(text, "\r\n\r\n") + 4, text + strlen(text)); /* the head, no more */
+        say(other, GET("/"));
+        assert_int_equal(hear(other, text, 5, 1000, &ended), 5);
+        close(leaves);
+        assert_true(wait_until(&f->complete, before + 2)); /* the other's and the one that nobody waits for */
+        sem_post(&f->disk);
+        assert_int_equal(hear(stays, NULL, FILE_BYTES, 1000, &ended), FILE_BYTES);
+        close(stays), close(other);
+    }
+}
+
+/* Clients leave at any time of it. */
+static void gone_from_a_cold_file(void **state)
+{
+    struct fixture *f = *state;
+    bool ended;
+
+    for (int i = 0, fd; i < 60; i++) {
+        fd = client(f);
+        posix_fadvise(f->file, 0, 0, POSIX_FADV_DONTNEED);
+        say(fd, i % 2 ? GET("/file") : GET("/stream"));
+        hear(fd, NULL, (size_t)i * 40000, 1000, &ended);
+        close(fd);
+    }
+    assert_true(wait_until(&f->complete, 60));
 }
 
 static void bodies(void **state)
@@ -479,6 +535,8 @@ int main(void)
         CASE(pipelined),
         CASE(half_closed),
         CASE(closed_while_waiting),
+        CASE(a_slow_disk),
+        CASE(gone_from_a_cold_file),
         CASE(bodies),
         CASE(trailers_are_dropped),
         CASE(framing_is_bounded),
