@@ -197,7 +197,7 @@ bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of
 
 soak: | test-deps ## crashes, starts on a damaged index, stops, the collector's model, pulls while it works: for long
 	@$(MAKE) --no-print-directory B=$(B) tests-built
-	@B=$(B) LIMIT=7200 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 STARTS=100 STOPS=200 tests/run concurrency recovery
+	@B=$(B) LIMIT=7200 ATTACK_SECONDS=3600 ATTACK_SCALE=100 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 STARTS=100 STOPS=200 tests/run concurrency recovery
 
 # In a folder of its own: the corpus in it grows from one run to the next.
 fuzz: | deps ## each fuzz target for FUZZ_SECONDS (600); T=PATTERN: those that match

@@ -1,5 +1,5 @@
-/* assert.h - what a function may rely on, said in code. In every build: a wrong thread ends the process in a test, where it
- * would corrupt something in the field. Never for input from outside.
+/* assert.h - what a function may rely on, said in code. In every build: a wrong thread ends the process in a test,
+ * where it would corrupt something in the field. Never for input from outside.
  *
  *     ON_LOOP(loop)  this is the loop's thread; or nobody's yet or any more, before it starts and after it has ended
  *     HOLDS(lock)    this thread has locked the mutex

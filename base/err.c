@@ -25,8 +25,8 @@ static void fill(struct err *err, enum err_code code, const char *fmt, va_list a
     err_add(err, fmt, ap);
 }
 
-/* "what: why". Of what would be too long, the end of `what` is cut: without its cause the rest is of no use. `why` is cut
- * only where it leaves no room for a few words of `what`. */
+/* "what: why". Of what would be too long, the end of `what` is cut: without its cause the rest is of no use. `why` is
+ * cut only where it leaves no room for a few words of `what`. */
 static void err_lead(struct err *err, const char *why, const char *fmt, va_list ap)
 {
     static const char cut[] = "...";

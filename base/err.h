@@ -49,8 +49,8 @@ struct err {
 bool err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The same with ": " and the text of errno; ENOSPC and EDQUOT turn ERR_IO into ERR_NO_SPACE. */
 bool err_errno(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Puts context before the message; always returns false. Where there is no room for all, the context is shortened, not the
- * cause. */
+/* Puts context before the message; always returns false. Where there is no room for all, the context is shortened,
+ * not the cause. */
 bool err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Puts more behind the message; always returns false. However a message gets too long, it is cut between characters. */
 bool err_append(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

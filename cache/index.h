@@ -19,10 +19,10 @@
  * `rank` one for each stored manifest that a tag holds and no pin; whatever a stored manifest holds has a row in `link`
  * for each one that the manifest has; meta's bytes are the sum over `blob`.
  *
- * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one transaction,
- * syncs once, then completes every caller. What an operator waits for (index_write_first()) is the next commit by itself,
- * whatever is queued. Readers may be on any thread; each keeps a read transaction that is reset
- * and renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced.
+ * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one
+ * transaction, syncs once, then completes every caller. What an operator waits for (index_write_first()) is the next
+ * commit by itself, whatever is queued. Readers may be on any thread; each keeps a read transaction that is reset and
+ * renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced.
  */
 #ifndef ENTREPOT_CACHE_INDEX_H
 #define ENTREPOT_CACHE_INDEX_H
@@ -36,8 +36,8 @@ struct index_txn;
 /* Changes with every change of a row's form or of an invariant; upgrade.c makes each one from the one before. */
 enum { INDEX_SCHEMA = 3, INDEX_SCHEMA_OLDEST = 2 };
 
-/* Who is told when the index is found to be damaged: `damaged` is called once, on any thread, and a restart rebuilds the
- * index. It is handed over with the opening, since the first thread that reads may find the damage. */
+/* Who is told when the index is found to be damaged: `damaged` is called once, on any thread, and a restart rebuilds
+ * the index. It is handed over with the opening, since the first thread that reads may find the damage. */
 struct index_watcher {
     void (*damaged)(void *arg);
     void *arg;

@@ -1,5 +1,5 @@
-/* The map of the index, when it grows, or has to be opened again: LMDB allows no transaction meanwhile, so the writer takes
- * every reader's lock. */
+/* The map of the index, when it grows, or has to be opened again: LMDB allows no transaction meanwhile, so the writer
+ * takes every reader's lock. */
 #include "cache/index_private.h"
 
 #include "base/log.h"

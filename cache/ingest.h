@@ -104,8 +104,8 @@ bool ingest_is_ahead(struct ingest *i);
  * False if nothing is missing. */
 bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
 /* The blob's size in bytes (-1: not said) and upstream's validator (strong ETag; may be ""), before the first write.
- * Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed part was made for: stop with `discard`,
- * begin anew. */
+ * Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size
+ * contradicts what a resumed part was made for: stop with `discard`, begin anew. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
 /* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
  * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced), ERR_TOO_LARGE (nothing was announced, and there is no

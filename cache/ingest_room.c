@@ -1,4 +1,5 @@
-/* Room for what is on its way: the limits of the cache hold for every byte on the disk, also of what may never be whole.
+/* Room for what is on its way: the limits of the cache hold for every byte on the disk, also of what may never be
+ * whole.
  */
 #include "cache/ingest_private.h"
 

@@ -310,8 +310,8 @@ static void answer(void *arg)
     admin_job_free(job);
 }
 
-/* LONG: what is short does not wait for it. LOOKS: at what images there are. MISSES: does so only if it does not find its
- * image at once; who pins one that is here does not wait for what is on its way in. */
+/* LONG: what is short does not wait for it. LOOKS: at what images there are. MISSES: does so only if it does not find
+ * its image at once; who pins one that is here does not wait for what is on its way in. */
 enum { LONG = 1, LOOKS = 2, MISSES = 4 };
 
 static unsigned traits(const struct admin_job *job);

@@ -136,12 +136,9 @@ static const cyaml_schema_field_t LIMITS[] = {
 };
 
 static const cyaml_schema_field_t CACHE[] = {
-    TEXT("path", INNER(cache), path),
-    TEXT("max_size", INNER(cache), max_size),
-    TEXT("min_free", INNER(cache), min_free),
-    TEXT("blob_max", INNER(cache), blob_max),
-    TEXT("fetch", INNER(cache), fetch),
-    CYAML_FIELD_END,
+    TEXT("path", INNER(cache), path),         TEXT("max_size", INNER(cache), max_size),
+    TEXT("min_free", INNER(cache), min_free), TEXT("blob_max", INNER(cache), blob_max),
+    TEXT("fetch", INNER(cache), fetch),       CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t GC[] = {

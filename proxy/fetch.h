@@ -85,7 +85,7 @@ uint64_t fetchers_mismatches(const struct fetchers *all);
 
 /* Everything in `req` is copied. */
 struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
-                 void (*done)(void *arg, struct fetch_result *result), void *arg);
+                           void (*done)(void *arg, struct fetch_result *result), void *arg);
 /* Nobody wants the answer any more, the client is gone: `done` comes all the same, soon. What nobody else waits for
  * either is given up after some seconds. On the loop that began it, before `done` runs. */
 void fetch_leave(struct waiter *w);

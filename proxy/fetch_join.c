@@ -68,4 +68,3 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
         fetch_wait(f, w);
     }
 }
-

@@ -4,7 +4,7 @@
  *     end      from the last to the first: the stage does nothing of its own accord any more, its threads have ended
  *              or only do what others hand them. What it was asked for is answered, finished or given up.
  *     settle   the parts still hold messages for one another: a commit calls back to a loop, which hands the next step
- *              to an io worker, which queues a change of the index. They are delivered, round after round, until a round
+ *              to an io worker, which queues a change of the index. They are delivered, round after round, until one
  *              has found nothing in any mailbox or queue. Since every stage has ended, nothing new can come then.
  *     free     from the last to the first. No message points to what is freed.
  *

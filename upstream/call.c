@@ -25,55 +25,11 @@ enum {
     DROPPED_MAX = 64 << 10, /* bytes of an answer that is not passed on */
 };
 
-/* ---- how many there may be ---- */
-
-static bool add_below(atomic_int *n, int most)
-{
-    if (atomic_fetch_add(n, 1) < most)
-        return true;
-    atomic_fetch_sub(n, 1);
-    return false;
-}
-
-static void leave_queue(struct upstream_call *c)
-{
-    if (c->in_queue)
-        atomic_fetch_sub(&c->u->waiting, 1);
-    c->in_queue = false;
-}
-
-static void leave_room(struct upstream_call *c)
-{
-    if (c->in_room)
-        atomic_fetch_sub(&c->u->room->used, 1);
-    c->in_room = false;
-}
-
-/* One registry that hangs takes no more than half of what there is for all. Clients with a login of their own ask one
- * by one what others ask once for all: they are bounded by their connections, and by what there is for all. */
-static void take_place(struct upstream_call *c)
-{
-    struct upstream *u = c->u;
-    int all = u->room ? atomic_load(&u->room->most) : 0;
-    int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
-
-    if (!call_is_own(c))
-        waiting = 0;
-    c->in_queue = waiting > 0 && add_below(&u->waiting, waiting);
-    c->in_room = all > 0 && add_below(&u->room->used, all);
-    c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->in_room);
-    if (!c->crowded)
-        return;
-    leave_queue(c);
-    leave_room(c);
-    atomic_fetch_add(&u->turned_away, 1);
-}
-
 void call_free(struct upstream_call *c)
 {
     ON_LOOP(c->loop);
-    leave_queue(c);
-    leave_room(c);
+    call_leave_queue(c);
+    call_leave_room(c);
     free(c->repository);
     free(c->path);
     free(c->object);
@@ -178,7 +134,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
     if (c->kept && r->status >= 400)
         return true; /* call_end() has a better one */
     c->delivering = true;
-    leave_queue(c);
+    call_leave_queue(c);
     call_guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
@@ -478,7 +434,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->arg = req->arg;
     c->lack_ms = req->lack_ms;
     call_recall_lacks(c);
-    take_place(c);
+    call_take_place(c);
     c->endpoint = c->crowded ? -1 : choose(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has what we return. */
     c->waiting = true;

@@ -93,6 +93,11 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 /* Tells the caller, and frees. */
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 void call_free(struct upstream_call *c);
+/* call_room.c: a place among those that wait for an answer, and among all; or c->crowded. The first is given back
+ * when it is answered, both when it is freed. */
+void call_take_place(struct upstream_call *c);
+void call_leave_queue(struct upstream_call *c);
+void call_leave_room(struct upstream_call *c);
 
 /* ---- call_story.c ---- */
 

@@ -232,8 +232,8 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
         if (strncmp(why, "Operation too slow", 18) == 0) {
-            snprintf(text, sizeof(text), "it has sent %s for %lld s",
-                     t->received > 0 ? "next to nothing" : "nothing", (long long)stall_seconds(t->stall_timeout_ms));
+            snprintf(text, sizeof(text), "it has sent %s for %lld s", t->received > 0 ? "next to nothing" : "nothing",
+                     (long long)stall_seconds(t->stall_timeout_ms));
             why = text;
         }
     } else if (t->verify_result) {

@@ -19,7 +19,7 @@
 
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
-    TRANSFER_RATE_MIN = 512, /* bytes a second: a modem's; who brings less keeps a client waiting on purpose */
+    TRANSFER_RATE_MIN = 512,          /* bytes a second: a modem's; who brings less keeps a client waiting on purpose */
     TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, with its trailers, which are dropped */
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_SAID_MAX = 1023,

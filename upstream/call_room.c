@@ -1,0 +1,44 @@
+/* How many requests there may be at a time, to one registry and to all. */
+#include "upstream/call_private.h"
+
+static bool add_below(atomic_int *n, int most)
+{
+    if (atomic_fetch_add(n, 1) < most)
+        return true;
+    atomic_fetch_sub(n, 1);
+    return false;
+}
+
+void call_leave_queue(struct upstream_call *c)
+{
+    if (c->in_queue)
+        atomic_fetch_sub(&c->u->waiting, 1);
+    c->in_queue = false;
+}
+
+void call_leave_room(struct upstream_call *c)
+{
+    if (c->in_room)
+        atomic_fetch_sub(&c->u->room->used, 1);
+    c->in_room = false;
+}
+
+/* One registry that hangs takes no more than half of what there is for all. Clients with a login of their own ask one
+ * by one what others ask once for all: they are bounded by their connections, and by what there is for all. */
+void call_take_place(struct upstream_call *c)
+{
+    struct upstream *u = c->u;
+    int all = u->room ? atomic_load(&u->room->most) : 0;
+    int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
+
+    if (!call_is_own(c))
+        waiting = 0;
+    c->in_queue = waiting > 0 && add_below(&u->waiting, waiting);
+    c->in_room = all > 0 && add_below(&u->room->used, all);
+    c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->in_room);
+    if (!c->crowded)
+        return;
+    call_leave_queue(c);
+    call_leave_room(c);
+    atomic_fetch_add(&u->turned_away, 1);
+}
