@@ -93,7 +93,7 @@ void transfer_engine_free(struct transfer_engine *e);
 struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);
 /* Ends it without further callbacks; also from inside its callbacks. */
 void transfer_cancel(struct transfer *t);
-/* Stops reading the body (from on_head: before its first byte), or goes on; the stall timeout does not run meanwhile. */
+/* Stops reading the body (from on_head: before its first byte), or goes on; the stall timeout does not run then. */
 void transfer_pause(struct transfer *t, bool pause);
 /* Body bytes so far. */
 int64_t transfer_received(const struct transfer *t);
