@@ -121,6 +121,8 @@ bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const str
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
 /* The repository's registry says that it contains the blob; unless `is_private`, everybody may read that repository. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);
+/* The same of one that it lists: what is not here yet is linked when it comes. */
+void cache_link_listed(struct cache *c, const char *repo, const struct digest *d, bool is_private);
 /* From now on the repository is for clients with a grant alone, or for everybody again. */
 void cache_set_private(struct cache *c, const char *repo, bool is_private);
 bool cache_is_private(struct cache *c, const char *repo);

@@ -226,6 +226,29 @@ void cache_link(struct cache *c, const char *repo, const struct digest *d, bool 
     index_write(c->index, apply_put, end_put, p, NULL);
 }
 
+struct listed {
+    const char *repo;
+    const struct digest *digest;
+    bool is_news;
+};
+
+static void look_at_listed(struct index_txn *t, void *arg)
+{
+    struct listed *l = arg;
+    struct blob_row row;
+
+    l->is_news = rows_get_blob(t, l->digest, &row) && !rows_linked_by_itself(t, rows_repo_id(t, l->repo), l->digest);
+}
+
+void cache_link_listed(struct cache *c, const char *repo, const struct digest *d, bool is_private)
+{
+    struct listed l = {repo, d, false};
+
+    index_read(c->index, look_at_listed, &l);
+    if (l.is_news)
+        cache_link(c, repo, d, is_private);
+}
+
 static bool apply_drop_tag(struct index_txn *t, void *arg, struct err *err)
 {
     struct put *p = arg;

@@ -179,7 +179,7 @@ static int create_or_open(const char *part, struct stat *st, struct err *err)
 /* The part file, ours alone: another export may have given it its name between our opening and locking it. */
 static int open_part(const char *part, struct err *err)
 {
-    struct stat opened, named;
+    struct stat opened = {0}, named;
 
     for (;;) {
         int fd = create_or_open(part, &opened, err);

@@ -296,7 +296,6 @@ static void deserted(void *arg)
 /* The first client that wants the bytes alone; the others are told that there is no room, and ask anew. */
 static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
 {
-    struct waiters all = STAILQ_HEAD_INITIALIZER(all);
     const struct fetch_result r = {.how = HOW_ERROR, .err = *no_room};
     struct waiter *w, *one = NULL;
 

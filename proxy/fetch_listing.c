@@ -180,6 +180,21 @@ bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
     return good;
 }
 
+/* What is here already, from another repository, is now known to be this one's as well. */
+static void note_listed(const struct fetch *f)
+{
+    json_t *doc = document_read(f->received.data, f->received.len, NULL), *one;
+    struct digest d;
+    size_t i;
+
+    json_array_foreach(document_get(doc, "manifests"), i, one) {
+        const char *text = document_text(one, "digest");
+        if (text && digest_parse(&d, text, strlen(text)))
+            cache_link_listed(fetch_cache(f), f->name, &d, f->is_private);
+    }
+    json_decref(doc);
+}
+
 static enum step deliver(struct fetch *f)
 {
     struct fetch_result *r = &f->result;
@@ -199,8 +214,10 @@ static enum step deliver(struct fetch *f)
     r->body = body_new(f->received.len);
     memcpy(r->body->data, f->received.data, f->received.len);
     r->size = (int64_t)f->received.len;
-    if (is_referrers(f))
+    if (is_referrers(f)) {
         fetch_note_api(f, false);
+        note_listed(f);
+    }
     fetch_note_listing(f, is_referrers(f) && empty);
     return STEP_DONE;
 }

@@ -42,6 +42,7 @@ struct item {
     int depth;            /* 0: the image itself; each statement about something is one deeper */
     bool whole;           /* of an index, all there is */
     bool optional;        /* that there is none is no failure */
+    bool listed;          /* by its registry, as a referrer */
     bool about;           /* what is said about it is looked for, too */
     struct digest before; /* what the tag stood for in the cache */
     char *query;          /* of the page of a listing; NULL: the first */

@@ -134,6 +134,8 @@ void pull_take_manifest(struct pull *p, struct item *it)
     }
     it->digest = hit.digest;
     it->size = hit.blob.size;
+    if (it->listed) /* it may have come by another repository */
+        cache_link_listed(c, image->name, &it->digest, false);
     if (image->digest.alg == DIGEST_NONE)
         image->digest = hit.digest;
     if (m.unread)
@@ -177,7 +179,7 @@ void pull_take_listing(struct pull *p, struct item *it)
         if (!child)
             continue;
         child->size = MAX(document_number(entry, "size"), (int64_t)0);
-        child->whole = child->about = true;
+        child->whole = child->about = child->listed = true;
     }
     json_decref(doc);
     if (it->next)

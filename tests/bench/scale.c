@@ -144,7 +144,7 @@ static bool put_image(struct index_txn *t, const struct image *im, long n, struc
     snprintf(name, sizeof(name), "docker.io/team%ld/app%ld", n % 100, n % 1000);
     snprintf(version, sizeof(version), "v%ld", n);
     return put(t, &im->config, n, err) &&
-           rows_put_manifest(t, &im->manifest.digest, &row, children, (size_t)(SHARED + own + 1), err) &&
+           rows_put_manifest(t, &im->manifest.digest, &row, children, (size_t)SHARED + (size_t)own + 1, err) &&
            rows_intern_repo(t, name, &repo, err) &&
            rows_link(t, repo, &im->manifest.digest, PROOF_BYTES, row.created, err) &&
            rows_put_tag(t, repo, version, &tag, err);

@@ -97,7 +97,7 @@ static void do_getattr(uint64_t unique, const char *path)
     struct fuse_attr_out out = {.attr_valid = FOREVER};
     struct stat st;
 
-    if (lstat(path, &st) != 0) {
+    if (!path || lstat(path, &st) != 0) {
         reply(unique, errno, NULL, 0);
         return;
     }
@@ -148,7 +148,7 @@ static void do_readdir(uint64_t unique, const char *path, const struct fuse_read
 {
     char out[READ_MAX] = {0};
     size_t len = 0;
-    DIR *d = opendir(path);
+    DIR *d = path ? opendir(path) : NULL;
     struct dirent *e;
 
     for (uint64_t n = 1; d && (e = readdir(d)); n++) {
