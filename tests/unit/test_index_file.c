@@ -280,7 +280,7 @@ static int outgrow(const char *dir)
 }
 
 /* The map cannot grow: the write fails, what is there is read and changed as before, nothing is taken for damage. */
-static void no_addresses(void **state UNUSED)
+static UNUSED void no_addresses(void **state UNUSED)
 {
     char *dir = make_folder();
     _cleanup_free_ char *mark = xasprintf("%s/damaged", dir);
