@@ -42,8 +42,8 @@ struct admin_job {
     enum admin_more (*produce)(struct admin_job *job, struct buf *piece);
     void *state; /* its own, freed after the last piece, or with the job */
     void (*free_state)(void *state);
-    struct buf piece; /* the one that is being made, and whether more follow: the worker's, then the loop's */
-    enum admin_more more;
+    enum admin_more more; /* whether more follow; and the piece that is being made: the worker's, then the loop's */
+    struct buf piece;
     bool in_pieces, making; /* the loop's */
     int busy;
     /* under lock: bytes of lines that are not with the kernel; of them those handed to the connection (the loop's) */

@@ -83,10 +83,13 @@ async def trailer(n, what):
 
 
 async def hanger(n, what):
+    """Waits for an answer that does not come; where it is refused it asks again, on the same connection."""
     r, w = await connect()
-    w.write(request("/v2/bad.test/silent/manifests/h%d" % n))
-    done[what] += 1
-    await asyncio.wait_for(r.read(1), max(0.1, until - time.monotonic()))
+    while at_work():
+        w.write(request("/v2/bad.test/silent/manifests/h%d" % n))
+        done[what] += 1
+        await asyncio.wait_for(read_answer(r), max(0.1, until - time.monotonic()))
+        await asyncio.sleep(1)
     w.close()
 
 
