@@ -426,6 +426,7 @@ static enum step ask(struct fetch *f)
     f->attempt_received = ingest_received(f->ingest);
     f->result.err.code = ERR_OK;
     f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    fetch_note_desertion(f); /* they may have left while it was verified, or proved */
     return STEP_WAIT;
 }
 

@@ -184,7 +184,7 @@ static bool close_idle(struct http_server *s, struct http_bounds *b, const struc
             break;
         bool fresh = !c->served && now - c->since_ms < FRESH_MS;
         bool is_of = !of || (c->seat.counted && memcmp(c->seat.address, of->address, ADDRESS) == 0);
-        if (fresh || !is_of || c->seat.bounds != b)
+        if (fresh || !is_of || c->seat.bounds != b || c->seat.over) /* (one without a seat frees none) */
             continue;
         http_conn_close(c);
         pthread_mutex_lock(&b->lock);

@@ -113,6 +113,16 @@ static bool has_to_say_ns(struct upstream_call *c, const struct transfer_respons
     return true;
 }
 
+/* Only what came before an answer's body says something about the endpoint. */
+static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
+{
+    enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_WELL
+                              : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
+                                                               : ENDPOINT_FAILED;
+
+    endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
+}
+
 static bool take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
@@ -135,6 +145,8 @@ static bool take_head(void *arg, const struct transfer_response *r)
         return true; /* call_end() has a better one */
     c->delivering = true;
     call_leave_queue(c);
+    if (r->status < 500) /* now: a body may take minutes, and others would not be let through meanwhile */
+        note_outcome(c, r, false, false);
     call_guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
 }
@@ -197,16 +209,6 @@ void call_next_identity(struct upstream_call *c)
 static bool is_passing(const struct err *err)
 {
     return err && (err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_UPSTREAM);
-}
-
-/* Only what came before an answer's body says something about the endpoint. */
-static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
-{
-    enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_WELL
-                              : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
-                                                               : ENDPOINT_FAILED;
-
-    endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
 /* The answer is the caller's, who hears of some refusals only now. */
