@@ -25,7 +25,7 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 
     HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
-    int64_t of_limit = t.bytes + gc->granted + parked + bytes - ceiling(l);
+    int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->granted - parked);
     /* Without min_free the disk itself says when it is full (fetch_room.c). */
     int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - unwritten - bytes) : INT64_MIN;
     return MAX(of_limit, of_disk);
@@ -34,7 +34,7 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 /* Grants it if there is room; with the lock held. */
 static bool grant(struct gc *gc, int64_t bytes, const struct limits *l)
 {
-    if (lacking(gc, bytes, l) > 0)
+    if (bytes > ceiling(l) || lacking(gc, bytes, l) > 0)
         return false;
     gc->granted += bytes;
     return true;
@@ -142,6 +142,8 @@ static bool make(struct gc *gc, struct room_wish *w)
         }
     }
     cache_totals(gc->cache, &t);
+    if (!w->on_disk && lack > t.bytes)
+        return false; /* what others were promised stands against it: all that is stored would go for nothing */
     if (lack <= w->bytes)
         sweep(gc, MAX(t.bytes - lack, (int64_t)0), &report);
     bool enough = report.freed_bytes >= w->bytes;

@@ -368,6 +368,25 @@ static void room_is_for_what_comes(void **state)
     room->kept(room->arg, 2 * LAYER);
 }
 
+/* What others were promised is not to be had by letting go of images: none goes for a wish that fails all the same. */
+static void nothing_goes_in_vain(void **state)
+{
+    struct fixture *f = *state;
+    const struct cache_room *room = &f->cache->room;
+
+    put_image(f, "a", LAYERS(1, 2, 3));
+    clock_advance(GRACE_MS + 1000);
+    assert_true(room->take(room->arg, 5 * LAYER));
+    assert_false(ask(f, 9 * LAYER));
+    assert_true(has_layer(f, 1) && has_layer(f, 2) && has_layer(f, 3));
+    assert_true(ask(f, LAYER)); /* and others are not refused for it */
+    room->kept(room->arg, 6 * LAYER);
+
+    assert_false(ask(f, INT64_MAX)); /* as a registry, or an import, may say */
+    assert_false(room->take(room->arg, INT64_MAX));
+    assert_true(has_layer(f, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stray_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_to_verify, setup, teardown),
         cmocka_unit_test_setup_teardown(room_is_for_what_comes, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_goes_in_vain, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
