@@ -189,6 +189,7 @@ bench: | test-deps all ## the tables of figures: beside nginx and curl, a cold d
 	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies
 	@B=$(B) bash tests/bench/listing.sh
+	@B=$(B) bash tests/bench/importing.sh
 	@B=$(B) bash tests/bench/scale.sh
 
 bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of it (lines of seconds,digest,bytes)
