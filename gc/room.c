@@ -124,6 +124,17 @@ static int64_t lacking_now(struct gc *gc, int64_t bytes)
     return lack;
 }
 
+/* Whether so much can be let go of: what is pinned, in use or recent cannot, and nothing should go in vain. */
+static bool can_free(struct gc *gc, int64_t target, int64_t lack)
+{
+    struct gc_report report = {0};
+    struct err err = {0};
+
+    bool can = gc_sweep(gc, true, target, &report, &err) && report.freed_bytes >= lack;
+    gc_report_free(&report);
+    return can;
+}
+
 /* Frees what one wish needs, and never more than it asks for itself; true if it could be granted now. */
 static bool make(struct gc *gc, struct room_wish *w)
 {
@@ -144,8 +155,9 @@ static bool make(struct gc *gc, struct room_wish *w)
     cache_totals(gc->cache, &t);
     if (!w->on_disk && lack > t.bytes)
         return false; /* what others were promised stands against it: all that is stored would go for nothing */
-    if (lack <= w->bytes)
-        sweep(gc, MAX(t.bytes - lack, (int64_t)0), &report);
+    int64_t target = MAX(t.bytes - lack, (int64_t)0);
+    if (lack <= w->bytes && (w->on_disk || lack <= 0 || can_free(gc, target, lack)))
+        sweep(gc, target, &report);
     bool enough = report.freed_bytes >= w->bytes;
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);

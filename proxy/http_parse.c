@@ -106,6 +106,8 @@ static int split_target(struct http_conn *c)
         char *slash = host + strcspn(host, "/?");
         size_t len = (size_t)(slash - host);
         path = (uint32_t)(slash - target);
+        if (len == 0) /* RFC 9110, 4.2.1 */
+            return refuse(c, 400, "the request target names no host");
         if (*slash != '/')
             return refuse(c, 400, "the request target has no path");
         req->host = (uint32_t)c->arena.len;

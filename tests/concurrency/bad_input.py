@@ -75,6 +75,7 @@ CASES = [
     ("target without a slash", get(b"v2/"), 400, True),
     # and what is odd, but right
     ("absolute form", get(b"http://entrepot/v2/"), 200, False),
+    ("absolute form without a host", get(b"http:///v2/"), 400, True),
     ("empty lines first", b"\r\n\r\n" + get(b"/v2/"), 200, False),
     ("HTTP/1.0", b"GET /v2/ HTTP/1.0\r\n\r\n", 200, True),
     ("a body nobody wants", get(b"/v2/", H + b"Content-Length: 3\r\n") + b"abc", 200, False),
