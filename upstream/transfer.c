@@ -232,8 +232,8 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
         if (strncmp(why, "Operation too slow", 18) == 0) {
-            snprintf(text, sizeof(text), "it has sent %s for %lld s",
-                     t->received > 0 ? "next to nothing" : "nothing", (long long)stall_seconds(t->stall_timeout_ms));
+            snprintf(text, sizeof(text), "it has sent %s for %lld s", t->received > 0 ? "next to nothing" : "nothing",
+                     (long long)stall_seconds(t->stall_timeout_ms));
             why = text;
         }
     } else if (t->verify_result) {
@@ -252,12 +252,12 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
 
 static void transfer_free(struct transfer *t)
 {
-    transfer_forget_connections(t);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     response_clear(&t->response);
     free(t->url);
     free(t->body);
+    transfer_forget_connections(t);
     free(t);
 }
 
