@@ -69,8 +69,8 @@ void sites_set_room(struct sites *all, int requests);
 
 /* ---- for figures ---- */
 
-/* Where the requests of this site are counted: at its place, or SITE_OTHER as long as it is unproven. Nothing is counted
- * at a place any more when its site goes. */
+/* Where the requests of this site are counted: at its place, or SITE_OTHER as long as it is unproven. Nothing is
+ * counted at a place any more when its site goes. */
 int site_place(const struct site *s);
 /* `fn` is told of each lent site that goes, before anybody else gets its place; it calls nothing of this file. Before
  * the loops start. */
