@@ -7,6 +7,7 @@
 void visitor_free(struct visitor *v)
 {
     client_unref(v->client);
+    site_unref(v->route.site);
     free(v);
 }
 
@@ -140,6 +141,7 @@ void access_enter(struct worker *w, struct http_request *req, const struct route
     struct proxy *p = w->proxy;
 
     *v = (struct visitor){.worker = w, .req = req, .route = *r, .kind = kind, .serve = serve};
+    site_ref(r->site);
     v->client = client_at(client_of(req, p->login, p->config, r), r->site);
     v->is_private = r->site->config->client_access || cache_is_private(p->cache, r->name);
     reply_note(req, r, kind);

@@ -111,12 +111,14 @@ static void add_limit(void *arg, const struct budget_info *b)
 
 static json_t *list_upstreams(struct proxy *p, uint64_t *received)
 {
+    _cleanup_sites_ struct site_list sites;
     json_t *list = json_array();
     struct upstream_stats st;
 
-    *received = 0;
-    for (int i = 0; i < sites_count(p->sites); i++) {
-        const struct site *s = sites_at(p->sites, i);
+    sites_list(p->sites, &sites);
+    *received = metrics_gone_received(p);
+    for (int i = 0; i < sites.count; i++) {
+        const struct site *s = sites.list[i];
         upstream_get_stats(s->upstream, &st);
         *received += st.received_bytes;
         json_t *u = json_pack("{s:s, s:b, s:I}", "name", s->host, "up", st.up, "requests", (json_int_t)st.requests);

@@ -366,16 +366,14 @@ static bool take_image(const json_t *item, struct import_image *to, struct ref *
 }
 
 /* What was imported, and the registries of these images that nobody is served from. */
-static json_t *imported(struct admin_job *job, const struct import_image *images, const struct ref *refs, size_t count)
+static json_t *imported(struct admin_job *job, const struct ref *refs, size_t count)
 {
     json_t *done = json_array(), *nobodys = json_array();
 
     for (size_t i = 0; i < count; i++) {
         char text[REF_TEXT_MAX];
-        const struct site *site;
-        const char *path;
         json_array_append_new(done, json_string(ref_format(&refs[i], text)));
-        if (!prefetch_site(job->proxy, images[i].repo, &site, &path))
+        if (!sites_is_upstream(job->proxy->sites, refs[i].host))
             json_array_append_new(nobodys, json_string(refs[i].host));
     }
     return json_pack("{s:o, s:o}", "imported", done, "not_configured", nobodys);
@@ -405,7 +403,7 @@ void admin_import(struct admin_job *job, const json_t *input)
     else if (!import_images(job->proxy->cache, images, count, pin, &failed, &err))
         admin_error(job, status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
     else
-        job->answer = imported(job, images, refs, count);
+        job->answer = imported(job, refs, count);
     if (ok && job->answer)
         importing_settle(job->proxy->cache->importing, job->proxy->cache->index);
 }

@@ -43,8 +43,10 @@ static bool fetch_again(void *arg, const char *repo, const struct digest *d, boo
     if (fetchers_is_offline(job->proxy->fetchers))
         return err_set(err, ERR_NOT_FOUND, "the cache is offline");
     if (!prefetch_site(job->proxy, repo, &wish.site, &wish.path))
-        return err_set(err, ERR_NOT_FOUND, "%s is not of a configured upstream", repo);
-    return prefetch_wait(job->proxy, job->loop, &wish, err);
+        return err_set(err, ERR_NOT_FOUND, "%s is not of a configured upstream, or too many are in use", repo);
+    bool ok = prefetch_wait(job->proxy, job->loop, &wish, err);
+    site_unref(wish.site);
+    return ok;
 }
 
 void admin_verify(struct admin_job *job, const json_t *input)

@@ -41,6 +41,7 @@ static void fetch_free(struct fetch *f)
     free(f->tag);
     free(f->listing);
     client_unref(f->client);
+    site_unref(f->site);
     struct fetcher *fr = f->fetcher;
     free(f);
     if (fr->stopping && LIST_EMPTY(&fr->active))
@@ -215,7 +216,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
                                                                     : &MANIFEST_STEPS;
     f->key = xstrdup(key);
     f->kind = w->kind;
-    f->site = w->site;
+    f->site = site_ref(w->site);
     f->path = xstrdup(w->path);
     f->name = xstrdup(w->name);
     f->tag = xstrdup(w->tag);
@@ -322,7 +323,7 @@ struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct
     w->done = done;
     w->arg = arg;
     w->kind = req->kind;
-    w->site = req->site;
+    w->site = site_ref(req->site);
     w->path = xstrdup(req->path);
     w->name = xstrdup(req->name);
     w->tag = xstrdup(req->tag ? req->tag : "");

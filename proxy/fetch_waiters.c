@@ -22,6 +22,7 @@ void fetch_waiter_unref(struct waiter *w)
     free(w->tag);
     free(w->listing);
     client_unref(w->client);
+    site_unref(w->site);
     free(w);
 }
 

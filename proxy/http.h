@@ -55,6 +55,7 @@ struct http_note {
     uint8_t kind, result, source;
     uint8_t unused_login; /* enum client_unused */
     uint16_t upstream;
+    const void *site;      /* held until the request is complete */
     bool listener_login;   /* the listener is for the registry alone: a login here is one there */
     bool own_login;        /* the client should log in here, not at the registry */
     uint16_t own_name_len; /* ... for the repository whose name has this length in the path; 0: as it is not there */

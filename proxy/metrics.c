@@ -25,9 +25,16 @@ struct cells {
 };
 
 struct metrics {
-    struct cells *_Atomic sites[SITES_MAX + 1]; /* made on first use */
+    struct cells *_Atomic sites[SITE_IDS]; /* made on first use */
     atomic_uint_fast64_t sent[SOURCE_COUNT];
     struct histogram whole, first;
+};
+
+/* Added to by one thread at a time, read by any. */
+struct metrics_gone {
+    struct cells cells;
+    atomic_uint_fast64_t received, turned_away;
+    atomic_uint_fast64_t codes[METHOD_SLOTS][UPSTREAM_CODES];
 };
 
 static const char *const METHOD_NAMES[METHOD_SLOTS] = {"GET", "HEAD", "other"};
@@ -44,9 +51,19 @@ void metrics_free(struct metrics *m)
 {
     if (!m)
         return;
-    for (int i = 0; i <= SITES_MAX; i++)
+    for (int i = 0; i < SITE_IDS; i++)
         free(m->sites[i]);
     free(m);
+}
+
+struct metrics_gone *metrics_gone_new(void)
+{
+    return xcalloc(1, sizeof(struct metrics_gone));
+}
+
+void metrics_gone_free(struct metrics_gone *gone)
+{
+    free(gone);
 }
 
 static void add(atomic_uint_fast64_t *cell, uint64_t n)
@@ -70,7 +87,7 @@ void metrics_count(struct metrics *m, struct http_request *req)
     const struct http_note *n = http_note(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
-    if (n->kind == KIND_NONE || n->upstream > SITES_MAX)
+    if (n->kind == KIND_NONE || n->upstream >= SITE_IDS)
         return;
     struct cells *c = atomic_load_explicit(&m->sites[n->upstream], memory_order_relaxed);
     if (!c) {
@@ -85,10 +102,52 @@ void metrics_count(struct metrics *m, struct http_request *req)
         observe(&m->first, http_first_micros(req));
 }
 
+/* ---- sites that go ---- */
+
+static void take_cells(struct metrics_gone *gone, struct cells *from)
+{
+    for (int m = 0; m < METHOD_SLOTS; m++)
+        for (int k = 0; k < KIND_COUNT; k++)
+            for (int r = 0; r < RESULT_COUNT; r++) {
+                add(&gone->cells.counts[m][k][r], atomic_load_explicit(&from->counts[m][k][r], memory_order_relaxed));
+                atomic_store_explicit(&from->counts[m][k][r], 0, memory_order_relaxed);
+            }
+}
+
+static void take_code(void *arg, const char *method, int code, uint64_t count)
+{
+    struct metrics_gone *gone = arg;
+
+    add(&gone->codes[strcmp(method, METHOD_NAMES[1]) == 0][code], count);
+}
+
+void metrics_take_over(void *proxy, const struct site *s)
+{
+    struct proxy *p = proxy;
+    struct upstream_stats st;
+
+    for (int i = 0; i < p->worker_count; i++) {
+        struct cells *c = atomic_load_explicit(&p->workers[i].metrics->sites[s->id], memory_order_acquire);
+        if (c)
+            take_cells(p->gone, c);
+    }
+    upstream_get_stats(s->upstream, &st);
+    add(&p->gone->received, st.received_bytes);
+    add(&p->gone->turned_away, st.turned_away);
+    upstream_each_code(s->upstream, take_code, p->gone);
+}
+
+uint64_t metrics_gone_received(const struct proxy *p)
+{
+    return atomic_load_explicit(&p->gone->received, memory_order_relaxed);
+}
+
 static uint64_t cell(const struct proxy *p, int site, int method, int kind, int result)
 {
     uint64_t n = 0;
 
+    if (site == SITE_OTHER)
+        n = atomic_load_explicit(&p->gone->cells.counts[method][kind][result], memory_order_relaxed);
     for (int i = 0; i < p->worker_count; i++) {
         struct cells *c = atomic_load_explicit(&p->workers[i].metrics->sites[site], memory_order_acquire);
         n += c ? atomic_load_explicit(&c->counts[method][kind][result], memory_order_relaxed) : 0;
@@ -108,7 +167,7 @@ static uint64_t sent(const struct proxy *p, int source)
 void metrics_sum(struct proxy *p, struct metrics_sums *out)
 {
     memset(out, 0, sizeof(*out));
-    for (int s = sites_next(p->sites, -1); s >= 0; s = sites_next(p->sites, s))
+    for (int s = 0; s < SITE_IDS; s++)
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
                 for (int r = 0; r < RESULT_COUNT; r++) {
@@ -134,19 +193,19 @@ static void one(struct buf *b, const char *name, const char *type, const char *h
     buf_addf(b, "%s %.17g\n", name, value);
 }
 
-static void print_requests(struct proxy *p, struct buf *b)
+static void print_requests(struct proxy *p, const struct site_list *sites, struct buf *b)
 {
     head(b, "entrepot_requests_total", "counter", "Requests of the registry API.");
-    for (int s = sites_next(p->sites, -1); s >= 0; s = sites_next(p->sites, s))
+    for (int s = 0; s < sites->count + 2; s++) /* with the local site and "other" */
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
                 for (int r = 0; r < RESULT_COUNT; r++) {
-                    uint64_t n = cell(p, s, m, k, r);
+                    uint64_t n = cell(p, sites->list[s]->id, m, k, r);
                     if (n > 0)
                         buf_addf(
                             b,
                             "entrepot_requests_total{method=\"%s\",kind=\"%s\",upstream=\"%s\",result=\"%s\"} %llu\n",
-                            METHOD_NAMES[m], KINDS[k], sites_at(p->sites, s)->host, RESULTS[r], (unsigned long long)n);
+                            METHOD_NAMES[m], KINDS[k], sites->list[s]->host, RESULTS[r], (unsigned long long)n);
                 }
     head(b, "entrepot_sent_bytes_total", "counter", "Body bytes sent to clients, by where they came from.");
     for (int s = 0; s < SOURCE_COUNT; s++)
@@ -166,54 +225,68 @@ static void print_code(void *arg, const char *method, int code, uint64_t count)
              method, code, (unsigned long long)count);
 }
 
-static void print_upstreams(struct proxy *p, struct buf *b)
+static void print_gone_codes(struct metrics_gone *gone, struct buf *b)
+{
+    for (int m = 0; m < METHOD_SLOTS; m++)
+        for (int code = 0; code < UPSTREAM_CODES; code++) {
+            uint64_t n = atomic_load_explicit(&gone->codes[m][code], memory_order_relaxed);
+            if (n > 0)
+                print_code(&(struct code_print){b, "other"}, METHOD_NAMES[m], code, n);
+        }
+}
+
+static void print_upstreams(struct proxy *p, const struct site_list *sites, struct buf *b)
 {
     struct upstream_stats st;
-    int count = sites_count(p->sites);
+    int count = sites->count;
 
     head(b, "entrepot_upstream_requests_total", "counter", "Requests to upstreams; code 0: no answer.");
     for (int i = 0; i < count; i++) {
-        const struct site *s = sites_at(p->sites, i);
+        const struct site *s = sites->list[i];
         upstream_each_code(s->upstream, print_code, &(struct code_print){b, s->host});
     }
+    print_gone_codes(p->gone, b);
     head(b, "entrepot_upstream_received_bytes_total", "counter", "Body bytes received from upstreams.");
     for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
-        buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"%s\"} %llu\n", sites_at(p->sites, i)->host,
+        upstream_get_stats(sites->list[i]->upstream, &st);
+        buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"%s\"} %llu\n", sites->list[i]->host,
                  (unsigned long long)st.received_bytes);
     }
+    if (metrics_gone_received(p) > 0)
+        buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"other\"} %llu\n",
+                 (unsigned long long)metrics_gone_received(p));
     head(b, "entrepot_upstream_ratelimit_remaining", "gauge", "Pulls that the upstream's rate limit still allows.");
     for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
+        upstream_get_stats(sites->list[i]->upstream, &st);
         if (st.ratelimit_remaining >= 0)
-            buf_addf(b, "entrepot_upstream_ratelimit_remaining{upstream=\"%s\"} %lld\n", sites_at(p->sites, i)->host,
+            buf_addf(b, "entrepot_upstream_ratelimit_remaining{upstream=\"%s\"} %lld\n", sites->list[i]->host,
                      (long long)st.ratelimit_remaining);
     }
     head(b, "entrepot_upstream_ratelimit_limit", "gauge", "Pulls in the upstream's window.");
     for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
+        upstream_get_stats(sites->list[i]->upstream, &st);
         if (st.ratelimit_limit >= 0)
-            buf_addf(b, "entrepot_upstream_ratelimit_limit{upstream=\"%s\"} %lld\n", sites_at(p->sites, i)->host,
+            buf_addf(b, "entrepot_upstream_ratelimit_limit{upstream=\"%s\"} %lld\n", sites->list[i]->host,
                      (long long)st.ratelimit_limit);
     }
     head(b, "entrepot_credentials_refused_total", "counter",
          "Refusals of the cache's own credentials by the upstream, or its token service.");
     for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
-        buf_addf(b, "entrepot_credentials_refused_total{upstream=\"%s\"} %llu\n", sites_at(p->sites, i)->host,
+        upstream_get_stats(sites->list[i]->upstream, &st);
+        buf_addf(b, "entrepot_credentials_refused_total{upstream=\"%s\"} %llu\n", sites->list[i]->host,
                  (unsigned long long)st.logins_refused);
     }
     head(b, "entrepot_upstream_held_seconds", "gauge",
          "So long the upstream is not asked for manifests, since it said 429.");
     for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
-        buf_addf(b, "entrepot_upstream_held_seconds{upstream=\"%s\"} %.3f\n", sites_at(p->sites, i)->host,
+        upstream_get_stats(sites->list[i]->upstream, &st);
+        buf_addf(b, "entrepot_upstream_held_seconds{upstream=\"%s\"} %.3f\n", sites->list[i]->host,
                  (double)st.limited_ms / 1e3);
     }
     head(b, "entrepot_upstream_up", "gauge", "Whether the last exchange with the upstream brought a useful answer.");
     for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &st);
-        buf_addf(b, "entrepot_upstream_up{upstream=\"%s\"} %d\n", sites_at(p->sites, i)->host, st.up);
+        upstream_get_stats(sites->list[i]->upstream, &st);
+        buf_addf(b, "entrepot_upstream_up{upstream=\"%s\"} %d\n", sites->list[i]->host, st.up);
     }
 }
 
@@ -237,17 +310,17 @@ static void print_histogram(struct proxy *p, struct buf *b, const char *name, co
              (double)micros / 1e6, name, (unsigned long long)running);
 }
 
-static void print_connections(struct proxy *p, struct buf *b)
+static void print_connections(struct proxy *p, const struct site_list *sites, struct buf *b)
 {
     struct http_bounds_stats s;
-    uint64_t misses = 0;
+    uint64_t misses = atomic_load(&p->gone->turned_away);
     int connections = 0;
 
     for (int i = 0; i < p->worker_count; i++)
         connections += http_server_connections(p->workers[i].http);
-    for (int i = 0; i < sites_count(p->sites); i++) {
+    for (int i = 0; i < sites->count; i++) {
         struct upstream_stats u;
-        upstream_get_stats(sites_at(p->sites, i)->upstream, &u);
+        upstream_get_stats(sites->list[i]->upstream, &u);
         misses += u.turned_away;
     }
     http_bounds_get_stats(p->bounds, &s);
@@ -260,14 +333,14 @@ static void print_connections(struct proxy *p, struct buf *b)
     buf_addf(b, "entrepot_refused_total{reason=\"misses\"} %llu\n", (unsigned long long)misses);
 }
 
-static void print_cache(struct proxy *p, struct buf *b)
+static void print_cache(struct proxy *p, const struct site_list *sites, struct buf *b)
 {
     struct totals t;
     struct gc_stats g;
 
     cache_totals(p->cache, &t);
     gc_get_stats(p->gc, &g);
-    print_connections(p, b);
+    print_connections(p, sites, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(p->cache->ingests));
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
@@ -310,13 +383,16 @@ static void print_process(struct proxy *p, struct buf *b)
 
 void metrics_print(struct proxy *p, struct buf *b)
 {
-    print_requests(p, b);
-    print_upstreams(p, b);
+    _cleanup_sites_ struct site_list sites;
+
+    sites_list(p->sites, &sites);
+    print_requests(p, &sites, b);
+    print_upstreams(p, &sites, b);
     print_histogram(p, b, "entrepot_request_seconds", "From a request to the last byte of its answer.",
                     offsetof(struct metrics, whole));
     print_histogram(p, b, "entrepot_first_byte_seconds", "From a request to the head of its answer.",
                     offsetof(struct metrics, first));
-    print_cache(p, b);
+    print_cache(p, &sites, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");
     buf_adds(b, "entrepot_build_info{version=\"" ENTREPOT_VERSION "\"} 1\n");
     print_process(p, b);

@@ -48,6 +48,7 @@ static void end(struct prefetch *p, const struct err *err)
                                               .unchecked = p->unchecked[0] ? p->unchecked : NULL});
     body_unref(p->answer);
     body_unref(p->next);
+    site_unref(p->ask.site);
     free(p->listing);
     free(p->path);
     free(p->name);
@@ -152,7 +153,7 @@ static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, con
         .kind = wish->listing    ? FETCH_LISTING
                 : wish->manifest ? FETCH_MANIFEST
                                  : FETCH_BLOB,
-        .site = wish->site,
+        .site = site_ref(wish->site),
         .path = p->path,
         .name = p->name,
         .tag = p->tag,

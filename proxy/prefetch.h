@@ -40,7 +40,7 @@ struct prefetch *prefetch_begin_here(struct proxy *p, struct loop *loop, const s
 void prefetch_drop(struct prefetch *p);
 /* The same, waiting; not on a loop. */
 bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err);
-/* The site and path of a full repository name. False if no upstream is configured for it. */
+/* The site (the caller gives it back) and path of a full repository name. False if no upstream is configured for it. */
 bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path);
 
 #endif

@@ -36,6 +36,7 @@ struct proxy {
     struct pool *long_pool;  /* for what takes long there */
     struct cred_workers *cred_workers;
     struct sites *sites;
+    struct metrics_gone *gone;
     struct grants *grants;
     struct login *login;
     struct fetchers *fetchers;

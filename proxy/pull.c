@@ -316,7 +316,9 @@ static void fail_unconfigured(const struct pull *p, struct image *im)
 {
     const char *of = sites_name_of_endpoint(p->proxy->sites, im->ref.host);
 
-    if (of)
+    if (sites_is_upstream(p->proxy->sites, im->ref.host))
+        pull_fail(im, "too many upstreams are in use at once: try again in a moment");
+    else if (of)
         pull_fail(im, "%s is an endpoint of the upstream %s: say %s%s", im->ref.host, of, of,
                   im->text + strlen(im->ref.host));
     else if (strchr(im->ref.host, ':'))
@@ -402,5 +404,7 @@ void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wi
     pull_shared_unref(p->shared);
     free(p->seen);
     lookup_free(&p->seen_places);
+    for (size_t i = 0; i < wish->count; i++)
+        site_unref(p->images[i].site);
     free(p->images);
 }

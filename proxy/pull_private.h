@@ -18,7 +18,7 @@ enum {
 struct image {
     struct ref ref;
     char text[REF_TEXT_MAX], name[REF_TEXT_MAX];
-    const struct site *site;
+    const struct site *site; /* held; NULL: there is none */
     const char *path;
     struct digest digest;
     int open; /* items that are not settled */

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { BUSY_RETRY_S = 2 };
+
 static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...)
@@ -139,6 +141,14 @@ static bool fail_unknown(const struct sites *sites, const char *host, struct rou
     return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
 }
 
+/* It is asked for hosts that do not answer, by too many clients at once: that passes. */
+static bool fail_busy(const char *host, struct route_error *error)
+{
+    error->retry_after = BUSY_RETRY_S;
+    return fail(error, 503, "TOOMANYREQUESTS", "too many upstreams are in use at once: try %.100s again in a moment",
+                host);
+}
+
 static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
                         struct route_error *error)
 {
@@ -181,6 +191,8 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         }
     }
     bool named = name_repository(r, host, path, error);
+    if (!r->site && sites_is_upstream(sites, host))
+        return fail_busy(host, error);
     if (!r->site && named && ref_host_valid(host, strlen(host)))
         r->site = sites_find_local(sites, r->name);
     if (!r->site)
@@ -236,6 +248,7 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
     r->by = only ? ROUTE_BY_LISTENER : ROUTE_BY_NOTHING;
     r->only = only;
     r->site = NULL;
+    error->retry_after = 0;
     r->tag[0] = r->path[0] = r->name[0] = r->asked[0] = '\0';
     memset(&r->digest, 0, sizeof(r->digest));
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
@@ -245,5 +258,9 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
         }
     if (strncmp(path, "/v2/", 4) != 0)
         return fail(error, 404, "UNSUPPORTED", "no such page; the registry API is under /v2/");
-    return route_v2(r, req, path + 4, sites, error);
+    if (route_v2(r, req, path + 4, sites, error))
+        return true;
+    site_unref(r->site);
+    r->site = NULL;
+    return false;
 }

@@ -39,8 +39,8 @@ enum route_by { ROUTE_BY_NOTHING, ROUTE_BY_LISTENER, ROUTE_BY_NS, ROUTE_BY_NAME,
 struct route {
     enum route_kind kind;
     enum route_by by;
-    const char *only; /* the one registry that the listener is for, borrowed; or NULL */
-    const struct site *site;
+    const char *only;             /* the one registry that the listener is for, borrowed; or NULL */
+    const struct site *site;      /* held for the caller, who gives it back; NULL: none */
     char path[REF_PATH_MAX + 1];  /* "library/nginx" */
     char name[REF_NAME_MAX + 1];  /* "docker.io/library/nginx" */
     char asked[REF_NAME_MAX + 1]; /* <name> as it was in the request, for Link headers */
@@ -51,12 +51,13 @@ struct route {
 /* What is wrong with a request, as the registry API says it. */
 struct route_error {
     int status;
+    int retry_after; /* seconds; 0: it would not help */
     const char *code;
     char message[512];
 };
 
 /* `only`: the one registry its listener is for, or NULL. False with *error filled in if the request is for nothing we
- * have. */
+ * have; nothing is held then. */
 bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
                  struct route_error *error);
 

@@ -100,9 +100,12 @@ void server_on_request(void *arg, struct http_request *req)
         if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
             log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
                         http_method_name(req), http_path(req), error.message);
+        if (error.retry_after > 0)
+            http_reply_header(req, "Retry-After", "%d", error.retry_after);
         http_error(req, error.status, error.code, "%s", error.message);
         return;
     }
+    http_note(req)->site = r.site ? site_ref(r.site) : NULL;
     bool own = r.kind >= ROUTE_METRICS;
     if ((own && !has_own_pages(w, req)) || (!own && w->proxy->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
@@ -114,15 +117,21 @@ void server_on_request(void *arg, struct http_request *req)
             http_host(req));
     else
         answer_page(w, req, &r);
+    site_unref(r.site); /* the request may be complete by now, and have given back its own */
 }
 
 void server_on_complete(void *arg, struct http_request *req)
 {
     struct worker *w = arg;
+    const struct site *site = http_note(req)->site;
 
+    if (site)
+        http_note(req)->upstream = (uint16_t)site_place(site);
     metrics_count(w->metrics, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));
+    http_note(req)->site = NULL;
+    site_unref(site);
 }
 
 /* ---- stopping ---- */

@@ -1,5 +1,6 @@
 #include "proxy/sites.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "cache/cache.h"
 #include "upstream/reach.h"
@@ -14,12 +15,34 @@ struct sites {
     struct cred_workers *workers;
     struct cache *cache;
     struct config_upstream any; /* for upstreams_any, and the local site */
-    struct site local;
-    pthread_mutex_t lock; /* for adding; sites do not change once they are counted */
-    atomic_int count;
+    struct site local, other;
     struct upstream_room room;
-    struct site *list[SITES_MAX];
+    void (*on_leave)(void *arg, const struct site *s);
+    void *leave_arg;
+    int fixed; /* so many of `list` are named outright: these do not change */
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    uint64_t uses;
+    struct site *list[SITES_MAX]; /* behind `fixed`: NULL, or lent */
 };
+
+static struct site *make(struct sites *all, int id, const char *host, const struct config_upstream *u);
+
+static struct site *look(struct sites *all, int from, int to, const char *host)
+{
+    for (int i = from; i < to; i++)
+        if (all->list[i] && strcmp(all->list[i]->host, host) == 0)
+            return all->list[i];
+    return NULL;
+}
+
+static void site_free(struct site *s)
+{
+    if (!s)
+        return;
+    upstream_free(s->upstream);
+    free(s);
+}
 
 struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache)
 {
@@ -31,11 +54,16 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
     all->any = (struct config_upstream){
         .made_up = true, .tags = CONFIG_TAGS_UNSAID, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
     all->local = (struct site){.id = SITE_LOCAL, .host = "local", .config = &all->any};
+    all->other = (struct site){.id = SITE_OTHER, .host = "other", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */
-    for (int i = 0; i < config->upstream_count; i++)
-        if (!strchr(config->upstreams[i].name, '*'))
-            sites_find(all, config->upstreams[i].name);
+    for (int i = 0; i < config->upstream_count; i++) {
+        const struct config_upstream *u = &config->upstreams[i];
+        if (strchr(u->name, '*') || strlen(u->name) > REF_HOST_MAX || look(all, 0, all->fixed, u->name))
+            continue;
+        all->list[all->fixed] = make(all, all->fixed, u->name, u);
+        all->fixed++;
+    }
     return all;
 }
 
@@ -43,22 +71,10 @@ void sites_free(struct sites *all)
 {
     if (!all)
         return;
-    for (int i = 0; i < all->count; i++) {
-        upstream_free(all->list[i]->upstream);
-        free(all->list[i]);
-    }
+    for (int i = 0; i < SITES_MAX; i++)
+        site_free(all->list[i]);
     pthread_mutex_destroy(&all->lock);
     free(all);
-}
-
-static const struct site *look(struct sites *all, const char *host)
-{
-    int count = atomic_load_explicit(&all->count, memory_order_acquire);
-
-    for (int i = 0; i < count; i++)
-        if (strcmp(all->list[i]->host, host) == 0)
-            return all->list[i];
-    return NULL;
 }
 
 enum { NAMED_MAX = CONFIG_ENDPOINTS_MAX + CONFIG_TRUSTED_MAX };
@@ -142,7 +158,7 @@ static bool may_have_password(void *arg, const char *url)
     return true;
 }
 
-static struct site *make(struct sites *all, const char *host, const struct config_upstream *u)
+static struct site *make(struct sites *all, int id, const char *host, const struct config_upstream *u)
 {
     struct site *s = xcalloc(1, sizeof(*s));
     _cleanup_free_ char *own = xasprintf("https://%s", host);
@@ -171,7 +187,7 @@ static struct site *make(struct sites *all, const char *host, const struct confi
     };
 
     name_hosts(named, hosts, u == &all->any ? NULL : o.endpoints, u);
-    s->id = all->count;
+    s->id = id;
     s->config = u;
     s->all = all->config;
     snprintf(s->host, sizeof(s->host), "%s", host);
@@ -179,28 +195,145 @@ static struct site *make(struct sites *all, const char *host, const struct confi
     return s;
 }
 
+/* ---- lending ---- */
+
+const struct site *site_ref(const struct site *s)
+{
+    if (s->lent)
+        atomic_fetch_add(&((struct site *)s)->users, 1);
+    return s;
+}
+
+void site_unref(const struct site *s)
+{
+    if (s && s->lent)
+        atomic_fetch_sub(&((struct site *)s)->users, 1);
+}
+
+/* With the lock held it stays so: who has none gets one only from sites_find(), and calls are made by who has one. */
+static bool is_unused(const struct site *s)
+{
+    return atomic_load(&s->users) == 0 && upstream_is_idle(s->upstream);
+}
+
+static bool is_proven(const struct site *s)
+{
+    return !s->lent || upstream_is_registry(s->upstream);
+}
+
+/* Where there is room for one more, with the lock held; -1: nowhere. */
+static int choose_place(struct sites *all)
+{
+    int oldest[2] = {-1, -1}, empty = -1, unproven = 0; /* the oldest of the unproven, of the proven */
+
+    HOLDS(&all->lock);
+    for (int i = all->fixed; i < SITES_MAX; i++) {
+        const struct site *s = all->list[i];
+        if (!s) {
+            empty = empty < 0 ? i : empty;
+            continue;
+        }
+        bool proven = is_proven(s);
+        unproven += !proven;
+        if ((oldest[proven] < 0 || s->used < all->list[oldest[proven]]->used) && is_unused(s))
+            oldest[proven] = i;
+    }
+    if (empty >= 0 && unproven < SITES_UNPROVEN_MAX)
+        return empty;
+    if (oldest[0] >= 0)
+        return oldest[0];
+    return unproven < SITES_UNPROVEN_MAX ? oldest[1] : -1;
+}
+
+static void clear_place(struct sites *all, int i)
+{
+    struct site *s = all->list[i];
+
+    HOLDS(&all->lock);
+    if (!s)
+        return;
+    IN_STATE(s->lent && is_unused(s));
+    if (all->on_leave)
+        all->on_leave(all->leave_arg, s);
+    all->list[i] = NULL;
+    site_free(s);
+}
+
+static const struct site *lend(struct sites *all, struct site *s)
+{
+    HOLDS(&all->lock);
+    s->used = ++all->uses;
+    return site_ref(s);
+}
+
+/* What of the configuration a host goes by; NULL: it is no upstream. */
+static const struct config_upstream *configured(const struct sites *all, const char *host)
+{
+    const struct config_upstream *u = config_find_upstream(all->config, host);
+
+    if (strlen(host) > REF_HOST_MAX)
+        return NULL;
+    return !u && all->config->upstreams_any && ref_host_valid(host, strlen(host)) ? &all->any : u;
+}
+
+bool sites_is_upstream(const struct sites *all, const char *host)
+{
+    return configured(all, host) != NULL;
+}
+
 const struct site *sites_find(struct sites *all, const char *host)
 {
-    const struct site *s = look(all, host);
+    const struct config_upstream *u;
+    const struct site *found = look(all, 0, all->fixed, host);
+    struct site *s;
 
-    if (s)
-        return s;
-    const struct config_upstream *u = config_find_upstream(all->config, host);
-    if (!u && all->config->upstreams_any && ref_host_valid(host, strlen(host)))
-        u = &all->any;
-    if (!u || strlen(host) > REF_HOST_MAX)
-        return NULL;
+    if (found || !(u = configured(all, host)))
+        return found;
     pthread_mutex_lock(&all->lock);
-    s = look(all, host);
-    if (!s && all->count < SITES_MAX) {
-        s = all->list[all->count] = make(all, host, u);
-        atomic_fetch_add_explicit(&all->count, 1, memory_order_release);
+    s = look(all, all->fixed, SITES_MAX, host);
+    int place = s ? s->id : choose_place(all);
+    if (!s && place >= 0) {
+        clear_place(all, place);
+        s = all->list[place] = make(all, place, host, u);
+        s->lent = true;
     }
+    if (s)
+        found = lend(all, s);
     pthread_mutex_unlock(&all->lock);
-    if (!s)
-        log_limited(LOG_LEVEL_WARN, "too many upstreams", "more than %d upstreams: %s is refused", (int)SITES_MAX,
-                    host);
-    return s;
+    if (!found)
+        log_limited(LOG_LEVEL_WARN, "too many upstreams", "too many upstreams are in use at once: %s is refused", host);
+    return found;
+}
+
+/* ---- for figures ---- */
+
+int site_place(const struct site *s)
+{
+    return s->upstream && !is_proven(s) ? SITE_OTHER : s->id;
+}
+
+void sites_on_leave(struct sites *all, void (*fn)(void *arg, const struct site *s), void *arg)
+{
+    all->on_leave = fn;
+    all->leave_arg = arg;
+}
+
+void sites_list(struct sites *all, struct site_list *out)
+{
+    out->count = 0;
+    pthread_mutex_lock(&all->lock);
+    for (int i = 0; i < SITES_MAX; i++)
+        if (all->list[i] && is_proven(all->list[i]))
+            out->list[out->count++] = site_ref(all->list[i]);
+    pthread_mutex_unlock(&all->lock);
+    out->list[out->count] = &all->local;
+    out->list[out->count + 1] = &all->other;
+}
+
+void site_list_clear(struct site_list *l)
+{
+    for (int i = 0; i < l->count; i++)
+        site_unref(l->list[i]);
 }
 
 const struct site *sites_find_local(struct sites *all, const char *name)
@@ -211,21 +344,6 @@ const struct site *sites_find_local(struct sites *all, const char *name)
 void sites_set_room(struct sites *all, int requests)
 {
     atomic_store(&all->room.most, requests);
-}
-
-int sites_count(struct sites *all)
-{
-    return atomic_load_explicit(&all->count, memory_order_acquire);
-}
-
-const struct site *sites_at(struct sites *all, int id)
-{
-    return id == SITE_LOCAL ? &all->local : all->list[id];
-}
-
-int sites_next(struct sites *all, int id)
-{
-    return id == SITE_LOCAL ? -1 : id + 1 < sites_count(all) ? id + 1 : SITE_LOCAL;
 }
 
 const struct config *sites_config(const struct sites *all)

@@ -149,6 +149,8 @@ static bool start_upstreams(struct server *s, struct err *err UNUSED)
     p->grants = grants_new(p->config->grant_ttl_ms);
     p->login = login_new(p->config->login_for, LOGIN_LIFE_S * 1000);
     p->sites = sites_new(p->config, p->cred_workers, p->cache);
+    p->gone = metrics_gone_new();
+    sites_on_leave(p->sites, metrics_take_over, p);
     return true;
 }
 
@@ -156,6 +158,7 @@ static void free_upstreams(struct server *s)
 {
     limits_free(&s->proxy);
     sites_free(s->proxy.sites);
+    metrics_gone_free(s->proxy.gone);
     grants_free(s->proxy.grants);
     login_free(s->proxy.login);
 }

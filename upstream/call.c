@@ -27,6 +27,8 @@ enum {
 
 void call_free(struct upstream_call *c)
 {
+    struct upstream *u = c->u;
+
     ON_LOOP(c->loop);
     call_leave_queue(c);
     call_leave_room(c);
@@ -44,6 +46,7 @@ void call_free(struct upstream_call *c)
     free(c->asked);
     free(c->kept);
     free(c);
+    atomic_fetch_sub(&u->users, 1); /* the last look at it */
 }
 
 void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
@@ -123,11 +126,21 @@ static void note_outcome(struct upstream_call *c, const struct transfer_response
     endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
+/* Web servers have pages for everything, and refusals. */
+static void look_for_registry(struct upstream *u, const struct transfer_response *r)
+{
+    bool content = r->status >= 200 && r->status < 300 && strcmp(r->content_type, "text/html") != 0;
+
+    if (content || (r->status == 401 && r->challenge[0]))
+        atomic_store_explicit(&u->is_registry, true, memory_order_relaxed);
+}
+
 static bool take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
 
     c->status = r->status;
+    look_for_registry(c->u, r);
     if (r->status >= 400)
         call_begin_refusal(c, r);
     c->again = has_to_say_ns(c, r);
@@ -302,6 +315,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .shown_to = (const char *const *)u->shown_to,
         .insecure = u->insecure,
         .named = (const char *const *)u->named,
+        .users = &u->users,
         .connect_timeout_ms = u->connect_timeout_ms,
         .stall_timeout_ms = u->stall_timeout_ms,
         .total_timeout_ms = c->bounded ? u->connect_timeout_ms + 2 * u->stall_timeout_ms : 0,
@@ -409,6 +423,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
 
     ON_LOOP(loop);
     c->u = u;
+    atomic_fetch_add(&u->users, 1);
     c->engine = engine;
     c->loop = loop;
     c->method = strcmp(req->method, "HEAD") == 0 ? METHOD_HEAD : METHOD_GET;

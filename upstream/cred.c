@@ -56,6 +56,7 @@ struct cred {
     TAILQ_HEAD(entries, entry) entries;
     size_t count;
     uint64_t last_number;
+    atomic_int jobs;
 };
 
 /* ---- options ---- */
@@ -260,6 +261,11 @@ void cred_free(struct cred *c)
     free(c);
 }
 
+bool cred_is_idle(const struct cred *c)
+{
+    return atomic_load(&c->jobs) == 0;
+}
+
 /* With the lock held. */
 static struct entry *find(struct cred *c, const char *key)
 {
@@ -392,6 +398,7 @@ static void work(void *arg)
     free(j->key);
     free(j->repository);
     free(j);
+    atomic_fetch_sub(&c->jobs, 1); /* the last look at it */
 }
 
 static void start(struct cred *c, const char *key, const char *repository)
@@ -399,6 +406,7 @@ static void start(struct cred *c, const char *key, const char *repository)
     struct job *j = xcalloc(1, sizeof(*j));
 
     *j = (struct job){c, xstrdup(key), xstrdup(repository)};
+    atomic_fetch_add(&c->jobs, 1);
     pool_run(c->workers->pool, work, j);
 }
 

@@ -81,6 +81,8 @@ struct cred;
 /* The provider that `o` names, for the registry `host`; NULL options are copied, workers borrowed. */
 struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers);
 void cred_free(struct cred *c);
+/* Whether no worker is asking for it. Any thread; it stays so while nobody calls cred_get(). */
+bool cred_is_idle(const struct cred *c);
 
 /* Calls `done` on `loop`, perhaps before it returns, with the identity (borrowed for the call) and its number, or NULL
  * and why. Errors: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_DENIED, ERR_UPSTREAM, ERR_CANCELLED. */

@@ -58,6 +58,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
         u->named[i] = xstrdup(o->named[i]);
     t.named = (const char *const *)u->named;
     t.shown_to = (const char *const *)u->shown_to;
+    t.users = &u->users;
     u->insecure = o->insecure;
     u->may_have_password = o->may_have_password;
     u->arg = o->arg;
@@ -83,6 +84,21 @@ struct upstream *upstream_new(const struct upstream_options *o)
     atomic_init(&u->ratelimit_remaining, -1);
     atomic_init(&u->probe_ms, -PROBE_MS);
     return u;
+}
+
+/* Calls first: they alone have transfers and questions begin. */
+bool upstream_is_idle(const struct upstream *u)
+{
+    bool idle = atomic_load(&u->users) == 0 && cred_is_idle(u->nobody);
+
+    for (int i = 0; i < u->cred_count; i++)
+        idle = idle && cred_is_idle(u->creds[i]);
+    return idle;
+}
+
+bool upstream_is_registry(const struct upstream *u)
+{
+    return atomic_load_explicit(&u->is_registry, memory_order_relaxed);
 }
 
 void upstream_free(struct upstream *u)

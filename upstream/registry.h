@@ -13,7 +13,7 @@
  * answer alone (call.c); of one of 400 or more they get no body, but what it says (transfer_response.said), and where
  * several endpoints were asked, what each one answered (.tried).
  *
- * A struct upstream is shared by all fetch loops and lives as long as the server; a call belongs to its engine's loop.
+ * A struct upstream is shared by all fetch loops; a call belongs to its engine's loop.
  */
 #ifndef ENTREPOT_UPSTREAM_REGISTRY_H
 #define ENTREPOT_UPSTREAM_REGISTRY_H
@@ -70,6 +70,11 @@ struct upstream_options {
 struct upstream *upstream_new(const struct upstream_options *o);
 void upstream_free(struct upstream *u);
 const char *upstream_name(const struct upstream *u);
+/* Whether nothing is under way: no call, cancelled ones included, no transfer and no question for an identity. While
+ * nobody starts a call that does not change, and it may be freed. Any thread. */
+bool upstream_is_idle(const struct upstream *u);
+/* Whether it has ever answered as a registry does: with content, or by asking for a login. Any thread. */
+bool upstream_is_registry(const struct upstream *u);
 
 enum { UPSTREAM_CODES = 600 };
 

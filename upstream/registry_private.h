@@ -68,6 +68,8 @@ struct upstream {
     struct lacks *lacks;
     /* shared */
     pthread_mutex_t lock;
+    atomic_int users; /* calls and transfers there are */
+    atomic_bool is_registry;
     atomic_bool up;
     atomic_int_fast64_t ratelimit_remaining; /* the last that was said, to whomever */
     /* monotonic: until then it is not tried there if there are others */

@@ -46,6 +46,7 @@ struct tokens {
     const char *const *shown_to;
     const char *const *named;
     bool insecure;
+    atomic_int *users;
     int64_t connect_timeout_ms, stall_timeout_ms;
     /* shared, under lock */
     pthread_mutex_t lock;
@@ -72,6 +73,7 @@ struct tokens *tokens_new(const struct token_options *o)
     all->trust = o->trust;
     all->shown_to = o->shown_to;
     all->insecure = o->insecure;
+    all->users = o->users;
     all->named = o->named;
     all->connect_timeout_ms = o->connect_timeout_ms;
     all->stall_timeout_ms = o->stall_timeout_ms;
@@ -266,6 +268,7 @@ static void errand_send(struct errand *q)
     req.url = url.data;
     req.insecure = all->insecure;
     req.named = all->named;
+    req.users = all->users;
     req.connect_timeout_ms = all->connect_timeout_ms;
     req.stall_timeout_ms = all->stall_timeout_ms;
     req.total_timeout_ms = all->connect_timeout_ms + all->stall_timeout_ms;

@@ -22,6 +22,7 @@ struct token_options {
     const struct trust *trust;                  /* borrowed, may be NULL */
     const char *const *named, *const *shown_to; /* as in transfer.h; borrowed */
     bool insecure;                              /* realms may be plain http */
+    atomic_int *users;                          /* as in transfer.h */
     int64_t connect_timeout_ms, stall_timeout_ms;
 };
 

@@ -252,12 +252,12 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
 
 static void transfer_free(struct transfer *t)
 {
-    transfer_forget_connections(t);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     response_clear(&t->response);
     free(t->url);
     free(t->body);
+    transfer_forget_connections(t);
     free(t);
 }
 

@@ -17,6 +17,8 @@
 #include "base/loop.h"
 #include "upstream/challenge.h"
 
+#include <stdatomic.h>
+
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
     TRANSFER_RATE_MIN = 512,          /* bytes a second: a modem's; who brings less keeps a client waiting on purpose */
@@ -73,6 +75,9 @@ struct transfer_request {
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
     /* 0: none. A body stalls when it brings less than TRANSFER_RATE_MIN for so long. */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms;
+    /* Counted up while there is something of the transfer left that looks at what is borrowed, which a cancelled one does
+     * for a while; NULL: what is borrowed stays. */
+    atomic_int *users;
     /* Once, for the final answer, before its body; false gives the transfer up. */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);

@@ -50,6 +50,7 @@ bool transfer_asks_for_time(struct transfer *t, CURLcode code)
                                                                           .insecure = true,
                                                                           .isolated = true,
                                                                           .named = t->named,
+                                                                          .users = t->users,
                                                                           .connect_timeout_ms = CLOCK_PROBE_MS,
                                                                           .total_timeout_ms = CLOCK_PROBE_MS,
                                                                           .on_done = take_time,

@@ -252,6 +252,9 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
     t->named = req->named;
     t->trust = req->trust;
     t->shown_to = req->shown_to;
+    t->users = req->users;
+    if (t->users)
+        atomic_fetch_add(t->users, 1);
     show_certificate(t, t->url);
     t->connect_timeout_ms = req->connect_timeout_ms;
     t->started_ms = clock_mono_ms();
@@ -275,4 +278,6 @@ void transfer_forget_connections(struct transfer *t)
     free_secret_headers(t->proxy_headers);
     if (t->unheard)
         event_free(t->unheard);
+    if (t->users) /* the last look at what is borrowed is over */
+        atomic_fetch_sub(t->users, 1);
 }

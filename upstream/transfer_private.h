@@ -31,8 +31,9 @@ struct transfer {
     int by_proxy;   /* a proxy's own refusal: its status */
     const char *const *named, *const *shown_to;
     const struct trust *trust;
-    bool shows;    /* the client's certificate, to the present hop */
-    bool followed; /* of this answer's Location headers the first counts */
+    atomic_int *users; /* of those three; NULL: nobody counts */
+    bool shows;        /* the client's certificate, to the present hop */
+    bool followed;     /* of this answer's Location headers the first counts */
     bool cancelled;
     bool paused;
     const char *proxy; /* what the present hop goes through (proxy.h); NULL: nothing */

@@ -1,0 +1,40 @@
+#!/bin/bash
+# Clients make up registry hosts by the thousand, under a pattern and where any host may be asked: registries that have answered stay, new
+# ones are served, status and metrics stay short, and memory stays what it is.
+. "$(dirname "$0")/../lib.sh"
+UP=$(free_port)
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$W/key.pem" -out "$W/cert.pem" -days 2 -subj /CN=localhost 2>/dev/null
+python3 tests/concurrency/hosts.py upstream "$UP" "$W" >"$W/up.log" 2>&1 &
+PIDS+=($!)
+wait_for 10 curl -skf "https://real.localhost:$UP/v2/" || fail "no registry"
+get() { curl -s -m 30 -o "$W/got" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/app/manifests/1?ns=$1.localhost:$UP"; }
+flood() { timeout 120 python3 tests/concurrency/hosts.py flood "$PORT" "$UP" || fail "a flood: see above"; }
+memory() { awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$ENTREPOT_PID/status"; }
+entrepot_start "$UP" "
+  - {name: '*.localhost:$UP', insecure: true, connect_timeout: 5s}
+upstreams_any: true
+tags: {ttl: 0s, negative_ttl: 0s}
+workers: 2"
+
+say "made-up hosts, and registries of the same pattern before and after"
+is "$(get real)" 200 "a registry of a pattern: $(cat "$W/got")"
+flood
+before=$(memory)
+is "$(get real)" 200 "the same one after the flood: $(cat "$W/got")"
+is "$(get new)" 200 "a new one: $(cat "$W/got")"
+flood
+after=$(memory)
+
+say "figures"
+# what a sanitizer sets aside of freed memory grows
+nm "$ENTREPOT" 2>/dev/null | grep -q __asan_init || [ "$after" -le $((before + 16)) ] || fail "$before MiB have become $after"
+curl -sf "http://127.0.0.1:$PORT/metrics" >"$W/metrics"
+ask status --json >"$W/status" || fail "status"
+for page in metrics status; do
+    grep -q "real.localhost:$UP" "$W/$page" || fail "$page does not name the registry"
+    grep -q "new.localhost:$UP" "$W/$page" || fail "$page does not name the new registry"
+    if grep -E "made-up-|127\.1\." "$W/$page"; then fail "$page names what clients have made up"; fi
+done
+others=$(awk '/^entrepot_requests_total.*upstream="other"/ {s += $NF} END {print s + 0}' "$W/metrics")
+is "$others" 8000 "requests for other hosts"
+entrepot_stop

@@ -1,0 +1,153 @@
+#include "tests/unit/unit.h"
+
+#include "proxy/sites.h"
+#include "upstream/registry_private.h"
+
+#include "tests/unit/load_config.h"
+
+static struct sites *begin(struct config *c)
+{
+    struct err err;
+
+    assert_true(load("upstreams: [{name: fixed.test}, {name: '*.evil.test', insecure: true}]\n", c, &err));
+    return sites_new(c, NULL, NULL);
+}
+
+static const struct site *find(struct sites *all, const char *kind, int n)
+{
+    char host[64];
+
+    snprintf(host, sizeof(host), "%s%d.evil.test", kind, n);
+    return sites_find(all, host);
+}
+
+static bool is_listed(struct sites *all, const char *host)
+{
+    _cleanup_sites_ struct site_list l;
+    bool found = false;
+
+    sites_list(all, &l);
+    for (int i = 0; i < l.count; i++)
+        found = found || strcmp(l.list[i]->host, host) == 0;
+    return found;
+}
+
+static int count_listed(struct sites *all)
+{
+    _cleanup_sites_ struct site_list l;
+
+    sites_list(all, &l);
+    return l.count;
+}
+
+static void prove(const struct site *s)
+{
+    atomic_store(&s->upstream->is_registry, true);
+}
+
+static void note_leaving(void *arg, const struct site *s)
+{
+    char *left = arg;
+
+    snprintf(left, REF_HOST_MAX + 1, "%s", s->host);
+}
+
+/* However many hosts are made up, those that have answered stay, and there is always room. */
+static void made_up_hosts(void **state UNUSED)
+{
+    struct config c;
+    struct sites *all = begin(&c);
+    const struct site *s = find(all, "real", 0);
+    int before = count_listed(all);
+
+    assert_int_equal(site_place(s), SITE_OTHER);
+    prove(s);
+    assert_int_equal(site_place(s), s->id);
+    int id = s->id;
+    site_unref(s);
+    for (int i = 0; i < 2000; i++) {
+        s = find(all, "made-up", i);
+        assert_non_null(s);
+        site_unref(s);
+    }
+    assert_int_equal(count_listed(all), before + 1);
+    assert_true(is_listed(all, "real0.evil.test"));
+    s = find(all, "real", 0);
+    assert_int_equal(s->id, id);
+    assert_true(upstream_is_registry(s->upstream));
+    site_unref(s);
+    sites_free(all);
+    config_free(&c);
+}
+
+/* What is in use is nobody else's: held, or with a call that was cancelled. */
+static void in_use(void **state UNUSED)
+{
+    struct config c;
+    struct sites *all = begin(&c);
+    const struct site *held[SITES_UNPROVEN_MAX];
+
+    for (int i = 0; i < SITES_UNPROVEN_MAX; i++)
+        held[i] = find(all, "held", i);
+    assert_null(find(all, "more", 0));
+    assert_true(sites_is_upstream(all, "more0.evil.test"));
+    assert_false(sites_is_upstream(all, "elsewhere.test"));
+    const struct site *fixed = sites_find(all, "fixed.test");
+    assert_non_null(fixed);
+    assert_ptr_equal(find(all, "held", 3), held[3]);
+    site_unref(held[3]);
+    assert_null(find(all, "more", 0)); /* there is one more who has it */
+    atomic_fetch_add(&held[3]->upstream->users, 1);
+    site_unref(held[3]);
+    assert_null(find(all, "more", 0));
+    atomic_fetch_sub(&held[3]->upstream->users, 1);
+    const struct site *more = find(all, "more", 0);
+    assert_non_null(more);
+    assert_string_equal(more->host, "more0.evil.test");
+    prove(more); /* leaves room among the unproven */
+    assert_non_null(find(all, "more", 1));
+    sites_free(all);
+    config_free(&c);
+}
+
+/* The one that was used longest ago goes first, and the unproven before the proven. */
+static void who_goes_first(void **state UNUSED)
+{
+    struct config c;
+    struct sites *all = begin(&c);
+    char left[REF_HOST_MAX + 1] = "";
+    int fixed = count_listed(all), places = SITES_MAX - fixed;
+
+    sites_on_leave(all, note_leaving, left);
+    for (int i = 0; i < places; i++) {
+        const struct site *s = find(all, "real", i);
+        prove(s);
+        site_unref(s);
+    }
+    assert_string_equal(left, "");
+    site_unref(find(all, "real", 0));
+    site_unref(find(all, "made-up", 0));
+    assert_string_equal(left, "real1.evil.test");
+    site_unref(find(all, "made-up", 1));
+    assert_string_equal(left, "made-up0.evil.test");
+    const struct site *s = find(all, "made-up", 1);
+    site_unref(find(all, "made-up", 2));
+    assert_string_equal(left, "real2.evil.test");
+    site_unref(s);
+    assert_int_equal(count_listed(all), SITES_MAX - 2);
+    assert_true(is_listed(all, "real0.evil.test"));
+    assert_true(is_listed(all, "fixed.test"));
+    sites_free(all);
+    config_free(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(made_up_hosts),
+        cmocka_unit_test(in_use),
+        cmocka_unit_test(who_goes_first),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
