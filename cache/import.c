@@ -35,6 +35,15 @@ bool import_lock(int fd, struct err *err)
                                 : err_errno(err, ERR_IO, "locking what is imported");
 }
 
+/* It may be sent anew, and a full disk takes a part of a piece. */
+static void note_grown(struct cache *c, off_t *size, int64_t end)
+{
+    if (end <= *size)
+        return;
+    atomic_fetch_add(&c->parked, end - *size);
+    *size = end;
+}
+
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err)
 {
@@ -60,8 +69,8 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
         if (n < 0)
             return err_errno(err, ERR_IO, "writing what is imported");
         at += (size_t)n;
+        note_grown(c, &st.st_size, offset + (int64_t)at);
     }
-    atomic_fetch_add(&c->parked, (int64_t)len);
     return true;
 }
 

@@ -149,8 +149,7 @@ static void count(struct gc *gc, const struct gc_report *r)
         log_info("collected %lld blobs, %lld bytes", (long long)r->freed_blobs, (long long)r->freed_bytes);
 }
 
-/* What is in the ingest folder and on nobody's way. */
-static void measure_parked(struct cache *c)
+void gc_measure_parked(struct cache *c)
 {
     atomic_store(&c->parked, MAX(store_ingest_bytes(c->store) - atomic_load(&c->arriving), 0));
 }
@@ -190,7 +189,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     if (ok && !dry_run)
         reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
     if (!dry_run)
-        measure_parked(gc->cache);
+        gc_measure_parked(gc->cache);
     report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
     report->target_bytes = s.target == INT64_MAX ? -1 : s.target - (dry_run ? unreferenced : 0);
     bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;
@@ -358,7 +357,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     if (!gc->o.policy)
         gc->o.policy = &POLICY_GDSF;
     measure(gc);
-    measure_parked(cache);
+    gc_measure_parked(cache);
     STAILQ_INIT(&gc->wishes);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);

@@ -54,6 +54,8 @@ struct limits {
     int64_t missing;             /* there, to have min_free; not negative */
 };
 struct limits gc_limits(struct gc *gc);
+/* Counts anew what is in the ingest folder and on nobody's way. */
+void gc_measure_parked(struct cache *cache);
 
 /* A collection; with gc->collecting held. */
 bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);

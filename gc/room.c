@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gc/reconcile.h"
 
 enum {
     MANIFESTS_MAX = 16 << 20 /* bytes under the limit that blobs leave to manifests, which are kept without asking */
@@ -20,14 +21,15 @@ static int64_t ceiling(const struct limits *l)
 static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 {
     int64_t arriving = atomic_load(&gc->cache->arriving), parked = MAX(atomic_load(&gc->cache->parked), 0);
-    int64_t unwritten = MAX(gc->granted - arriving, (int64_t)0);
+    /* What is on the disk already, of what was granted and of what is asked for (a part, an import), is not to come. */
+    int64_t to_come = MAX(gc->granted + bytes - arriving, (int64_t)0);
     struct totals t;
 
     HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
     int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->granted - parked);
     /* Without min_free the disk itself says when it is full (fetch_room.c). */
-    int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - unwritten - bytes) : INT64_MIN;
+    int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - to_come) : INT64_MIN;
     return MAX(of_limit, of_disk);
 }
 
@@ -105,13 +107,17 @@ void room_attach(struct gc *gc)
     gc->cache->room = (struct cache_room){take, ask, kept, gc->o.blob_max, gc};
 }
 
-static void sweep(struct gc *gc, int64_t target, struct gc_report *report)
+/* Returns how many bytes it freed. */
+static int64_t sweep(struct gc *gc, int64_t target)
 {
+    struct gc_report report = {0};
     struct err err = {0};
 
-    gc_report_free(report);
-    if (!gc_sweep(gc, false, target, report, &err))
+    if (!gc_sweep(gc, false, target, &report, &err))
         log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
+    int64_t freed = report.freed_bytes;
+    gc_report_free(&report);
+    return freed;
 }
 
 static int64_t lacking_now(struct gc *gc, int64_t bytes)
@@ -135,20 +141,33 @@ static bool can_free(struct gc *gc, int64_t target, int64_t lack)
     return can;
 }
 
-/* Frees what one wish needs, and never more than it asks for itself; true if it could be granted now. */
+/* What has to be let go of for the wish: not for bytes in ingest/ that are not there any more, or that nobody came back
+ * for. */
+static int64_t count_lack(struct gc *gc, const struct room_wish *w)
+{
+    gc_measure_parked(gc->cache);
+    int64_t lack = lacking_now(gc, w->bytes);
+    if (lack <= 0)
+        return lack;
+    reconcile_parts(gc->cache, gc->o.grace_ms / 1000);
+    gc_measure_parked(gc->cache);
+    return lacking_now(gc, w->bytes);
+}
+
+/* Frees what one wish needs, and never more than it asks for itself, beside what the limits want to go, whoever asks;
+ * true if it could be granted now. */
 static bool make(struct gc *gc, struct room_wish *w)
 {
-    struct gc_report report = {0};
     struct limits l = gc_limits(gc);
+    int64_t lack = w->bytes, freed = 0;
     struct totals t;
-    int64_t lack = w->bytes;
 
     if (!w->on_disk && w->bytes > ceiling(&l))
         return false; /* nothing could make that much room */
     if (!w->on_disk) {
-        lack = lacking_now(gc, w->bytes);
-        if (lack > w->bytes) { /* the limits want more to go, whoever asks */
-            sweep(gc, -1, &report);
+        lack = count_lack(gc, w);
+        if (lack > w->bytes) { /* over the limits */
+            freed += sweep(gc, -1);
             lack = lacking_now(gc, w->bytes);
         }
     }
@@ -156,16 +175,14 @@ static bool make(struct gc *gc, struct room_wish *w)
     if (!w->on_disk && lack > t.bytes)
         return false; /* what others were promised stands against it: all that is stored would go for nothing */
     int64_t target = MAX(t.bytes - lack, (int64_t)0);
-    if (lack <= w->bytes && (w->on_disk || lack <= 0 || can_free(gc, target, lack)))
-        sweep(gc, target, &report);
-    bool enough = report.freed_bytes >= w->bytes;
+    if (lack > 0 && (w->on_disk || can_free(gc, target, lack)))
+        freed += sweep(gc, target);
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
-    w->granted = w->on_disk ? enough : grant(gc, w->bytes, &l);
-    if (report.freed_bytes == 0)
+    w->granted = w->on_disk ? freed >= w->bytes : grant(gc, w->bytes, &l);
+    if (!w->granted && freed == 0)
         gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
     pthread_mutex_unlock(&gc->lock);
-    gc_report_free(&report);
     return w->granted;
 }
 

@@ -290,10 +290,12 @@ void admin_import_bytes(struct admin_job *job)
 
     if (!take_digest(job, &d))
         return;
-    /* The first bytes, of so many: no use in sending the rest if they cannot be kept. */
-    bool room = size <= 0 || reserve(job, size, &err);
-    if (room && size > 0)
-        c->room.kept(c->room.arg, size);
+    /* The first bytes that are sent of so many: no use in sending the rest if they cannot be kept. What came before
+     * counts already. */
+    int64_t rest = size - MAX(offset, (int64_t)0);
+    bool room = rest <= 0 || reserve(job, rest, &err);
+    if (room && rest > 0)
+        c->room.kept(c->room.arg, rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
     if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);

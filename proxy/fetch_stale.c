@@ -81,6 +81,8 @@ static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
 
+    if (f->step == STEP_DONE) /* all have their answer: it waits for the index alone */
+        return;
     if (f->kind == FETCH_LISTING) { /* lists take long by nature: that says nothing about the registry */
         fetch_answer_old_listing(f);
         return;

@@ -8,8 +8,8 @@
  *               answered as a registry (at most SITES_UNPROVEN_MAX), then of those that have; one in use never
  *
  * In use is a site for as long as somebody holds it (a request, a fetch, a pull), and its upstream has calls or
- * transfers, cancelled ones too. Under the lock and held by nobody it can neither be found nor have anything begun: then
- * it may go.
+ * transfers, cancelled ones too. Under the lock and held by nobody it can neither be found nor have anything begun:
+ * then it may go.
  *
  * What the cache has of registries that are not configured (an operator imported or pinned it, or they were configured
  * once) is the local site's, one for all of them: nobody is asked about it. Any thread.

@@ -1,10 +1,12 @@
 #include "tests/unit/unit.h"
 
 #include "base/clock.h"
+#include "cache/import.h"
 #include "cache/rows_codec.h"
 #include "cache/verify.h"
 #include "gc/gc.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 
 enum { LAYER = 100000 /* bytes */, GRACE_MS = 3600000 };
@@ -387,6 +389,82 @@ static void nothing_goes_in_vain(void **state)
     assert_true(has_layer(f, 1));
 }
 
+/* What was begun and not finished takes room as well. If nobody came back for it, it goes before any image does; else
+ * pulls go on beside it, at the cost of what is here. */
+static void room_beside_what_is_parked(void **state)
+{
+    struct fixture *f = *state;
+    const struct cache_room *room = &f->cache->room;
+    static char data[4 * LAYER];
+    struct digest d;
+    struct err err = {0};
+
+    put_image(f, "a", LAYERS(1, 2, 3, 4));
+    put_image(f, "b", LAYERS(5, 6, 7, 8));
+    clock_advance(GRACE_MS + 1000); /* an import of now is old by this clock */
+    memset(data, 'x', sizeof(data));
+    digest_of(DIGEST_SHA256, data, sizeof(data), &d);
+    for (int i = 0; i < 2; i++) /* sent twice, here once */
+        assert_true(import_write(f->cache, &d, 0, data, sizeof(data), &err));
+    assert_int_equal(atomic_load(&f->cache->parked), sizeof(data));
+    assert_true(ask(f, LAYER));
+    assert_true(has_layer(f, 1) && has_layer(f, 5));
+    room->kept(room->arg, LAYER);
+
+    _cleanup_free_ char *path = xasprintf("%s/ingest/young", f->dir);
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, data, sizeof(data)), sizeof(data));
+    assert_int_equal(fsync(fd), 0);
+    atomic_store(&f->cache->parked, sizeof(data)); /* as the next sweep counts */
+    assert_true(ask(f, LAYER));
+    assert_false(has_layer(f, 1));
+    assert_true(has_layer(f, 5));
+    room->kept(room->arg, LAYER);
+}
+
+/* Who asks while it is over the limits has them kept, and the next one is asked for as well. */
+static void room_after_the_limits(void **state)
+{
+    struct fixture *f = *state;
+    const struct cache_room *room = &f->cache->room;
+
+    put_image(f, "a", LAYERS(1, 2, 3, 4, 5));
+    put_image(f, "b", LAYERS(6, 7, 8));
+    put_image(f, "c", LAYERS(9, 10, 11));
+    clock_advance(GRACE_MS + 1000);
+    assert_true(ask(f, LAYER / 2));
+    assert_false(has_layer(f, 1));
+    assert_true(ask(f, 8 * LAYER));
+    room->kept(room->arg, LAYER / 2 + 8 * LAYER);
+}
+
+/* What is on the disk already needs no more of it. */
+static void min_free_is_for_what_is_to_come(void **state)
+{
+    struct fixture *f = *state;
+    int64_t total, available;
+    struct err err = {0};
+
+    assert_true(store_space(f->cache->store, &total, &available, &err));
+    const struct gc_options o = {.max_bytes = INT64_MAX / 4,
+                                 .min_free_bytes = available / 2,
+                                 .high = 95,
+                                 .low = 55,
+                                 .grace_ms = GRACE_MS,
+                                 .interval_ms = 3600000,
+                                 .policy = &POLICY_LRU};
+    gc_free(f->gc);
+    f->gc = gc_new(f->cache, &o, &err);
+    assert_non_null(f->gc);
+    const struct cache_room *room = &f->cache->room;
+    assert_false(room->take(room->arg, available / 4 * 3));
+    atomic_store(&f->cache->arriving, available / 4 * 3);
+    assert_true(room->take(room->arg, available / 4 * 3));
+    assert_false(room->take(room->arg, available / 4 * 3));
+    room->kept(room->arg, available / 4 * 3);
+    atomic_store(&f->cache->arriving, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +478,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_to_verify, setup, teardown),
         cmocka_unit_test_setup_teardown(room_is_for_what_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_goes_in_vain, setup, teardown),
+        cmocka_unit_test_setup_teardown(room_beside_what_is_parked, setup, teardown),
+        cmocka_unit_test_setup_teardown(room_after_the_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(min_free_is_for_what_is_to_come, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
