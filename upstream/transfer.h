@@ -75,8 +75,8 @@ struct transfer_request {
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
     /* 0: none. A body stalls when it brings less than TRANSFER_RATE_MIN for so long. */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms;
-    /* Counted up while there is something of the transfer left that looks at what is borrowed, which a cancelled one does
-     * for a while; NULL: what is borrowed stays. */
+    /* Counted up while there is something of the transfer left that looks at what is borrowed, which a cancelled one
+     * does for a while; NULL: what is borrowed stays. */
     atomic_int *users;
     /* Once, for the final answer, before its body; false gives the transfer up. */
     bool (*on_head)(void *arg, const struct transfer_response *r);
