@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ enum {
     CONNECTIONS_LEAST = 16,
     CALLS_LEAST = 8,
     NOFILE_MOST = 1 << 20,
+    ARENAS = 4,
 };
 
 void limits_raise(void)
@@ -36,6 +38,9 @@ void limits_raise(void)
         setrlimit(RLIMIT_CORE, &l);
     }
     signal(SIGPIPE, SIG_IGN);
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, ARENAS); /* each keeps what it had at most: of two dozen threads that wait, most have little */
+#endif
 }
 
 struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used)

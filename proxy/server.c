@@ -272,7 +272,15 @@ void server_add_events(struct server *s)
 void server_free_events(struct server *s)
 {
     struct event *const others[] = {s->deadline, s->flush};
+    sigset_t stops;
 
+    /* Without these events a signal would end the process as it does by default, in its last moment; there is no other
+     * thread by now. */
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGHUP);
+    sigprocmask(SIG_BLOCK, &stops, NULL);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i])
             event_free(s->signals[i]);
