@@ -37,8 +37,14 @@ static const struct layout_item *owner_by_tag(const struct layout *l, const char
 static void add_about(struct layout *l, const char *repo, const char *tag, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *full = tag ? xasprintf("%s:%s", repo, tag) : xasprintf("%s@%s", repo, digest_format(d, text));
+    _cleanup_free_ char *by_digest = xasprintf("%s@%s", repo, digest_format(d, text));
+    _cleanup_free_ char *full = tag ? xasprintf("%s:%s", repo, tag) : xstrdup(by_digest);
+    struct ref ref;
 
+    if (!ref_parse(&ref, full, NULL)) { /* what stands there is no tag */
+        free(full);
+        full = xstrdup(by_digest);
+    }
     import_add_image(l->plan, full, d);
 }
 
