@@ -53,14 +53,15 @@ GIVEN    := $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANITIZE)
 HARDEN   ?= 1
 ifeq ($(HARDEN)$(findstring -fsanitize=,$(GIVEN)),1)
 HARD_TRIED  := -fstack-protector-strong -fstack-clash-protection -fcf-protection -mbranch-protection=standard
-HARD_CFLAGS := -fPIE $(foreach f,$(HARD_TRIED),$(call try,$f))
 HARD_LDFLAGS := -Wl,-z,relro -Wl,-z,now
 # Whoever links statically, or says -no-pie, wants no PIE.
 HARD_LDFLAGS += $(if $(filter -static% -no-pie -fno-pie -fno-PIE,$(GIVEN)),,-pie)
 # The C library's checks need an optimizing compiler; a level that was given stays.
 ifeq ($(findstring FORTIFY_SOURCE,$(GIVEN))$(filter -O0,$(lastword -O0 $(filter -O%,$(GIVEN)))),)
-HARD_CFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call try,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdio.h),3,2)
+HARD_FORTIFY = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call try,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdio.h),3,2)
 endif
+# Tried by the first command that compiles, and not before: `make install` calls no compiler.
+HARD_CFLAGS = $(eval HARD_CFLAGS := -fPIE $(foreach f,$(HARD_TRIED),$(call try,$f)) $(HARD_FORTIFY))$(HARD_CFLAGS)
 endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
