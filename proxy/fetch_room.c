@@ -5,8 +5,6 @@
 
 enum { QUESTIONS_MAX = 3 /* of one fetch */ };
 
-static const int64_t SIZE_GUESSED = 64 << 20; /* bytes, where upstream does not say */
-
 struct room_question {
     struct fetch *f; /* NULL: it is over */
 };
@@ -36,12 +34,12 @@ bool fetch_ask_for_room(struct fetch *f)
     struct cache_room *room = &f->fetcher->all->cache->room;
     int64_t size = ingest_size(f->ingest);
 
-    if (!room->ask || f->questions++ == QUESTIONS_MAX)
+    /* Nothing is let go of for a blob that may never end. */
+    if (!room->ask || size < 0 || f->questions++ == QUESTIONS_MAX)
         return false;
     f->question = xcalloc(1, sizeof(*f->question));
     f->question->f = f;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    room->ask(room->arg, size < 0 ? SIZE_GUESSED : size - ingest_received(f->ingest), true, answered, f->question,
-              f->fetcher->loop);
+    room->ask(room->arg, size - ingest_received(f->ingest), true, answered, f->question, f->fetcher->loop);
     return true;
 }
