@@ -42,7 +42,9 @@ FUZZ_B   ?= build-fuzz
 FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
-ROOMS    := base cache upstream gc proxy
+ROOMS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
+	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy
+CLI_ROOMS := cli/archive cli/images cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
 
@@ -69,7 +71,7 @@ ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) -pthread
 LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
-CLI_SRC  := $(wildcard cli/*.c)
+CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
 PRELOAD_SRC := $(wildcard tests/tools/preload/*.c)
@@ -81,7 +83,7 @@ TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
 PRELOADS := $(PRELOAD_SRC:tests/tools/preload/%.c=$(B)/tests/tools/%.so)
 LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(PRELOAD_SRC)
-H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) cli tests/unit tests/tools/model))
+H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) $(CLI_ROOMS) tests/unit tests/tools/model))
 
 # Fuzz targets: everything in tests/fuzz but what they share, and the main() that they have in `make test`.
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
@@ -122,7 +124,7 @@ $(B)/entrepot: $(CLI_OBJ) $(B)/libentrepot.a
 
 $(B)/libentrepot.a: $(LIB_OBJ) $(LLHTTP_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	ar qcs $@ $^
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -136,10 +138,10 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) -lcmocka
 
 # The readers of lists are the command line's, which is in no library.
-$(B)/tests/unit/test_readers: $(B)/cli/image_list.o $(B)/cli/image_yaml.o $(B)/cli/image_compose.o $(B)/cli/image_env.o \
+$(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
 	$(B)/cli/say.o
 
-$(B)/tests/unit/test_archive: $(B)/cli/archive.o $(B)/cli/archive_folder.o $(B)/cli/archive_pipe.o
+$(B)/tests/unit/test_archive: $(B)/cli/archive/archive.o $(B)/cli/archive/folder.o $(B)/cli/archive/pipe.o
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
@@ -157,7 +159,7 @@ $(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/fuzz.o $(FUZ
 
 $(B)/libcli.a: $(filter-out %/main.o,$(CLI_OBJ))
 	@rm -f $@
-	ar rcs $@ $^
+	ar qcs $@ $^
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)

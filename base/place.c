@@ -15,7 +15,7 @@ static const char *my_name(void)
     return pw ? pw->pw_name : "the service's user";
 }
 
-/* Our own unit has a StateDirectory= of this name (proxy/config.c). */
+/* Our own unit has a StateDirectory= of this name (config/config.c). */
 static bool is_our_unit(void)
 {
     const char *state = getenv("STATE_DIRECTORY"), *base = state ? strrchr(state, '/') : NULL;

@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/place.h"
-#include "cache/layout.h"
-#include "cache/upgrade.h"
+#include "cache/store/layout.h"
+#include "cache/index/upgrade.h"
 
 #include <stdio.h>
 #include <sys/stat.h>

@@ -8,11 +8,11 @@
 
 #include "base/pool.h"
 #include "cache/importing.h"
-#include "cache/ingest.h"
+#include "cache/ingest/ingest.h"
 #include "cache/manifest.h"
-#include "cache/memory.h"
-#include "cache/rows.h"
-#include "cache/store.h"
+#include "cache/store/memory.h"
+#include "cache/index/rows.h"
+#include "cache/store/store.h"
 #include "cache/use.h"
 
 #include <stdatomic.h>

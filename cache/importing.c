@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/places.h"
-#include "cache/rows.h"
+#include "cache/index/rows.h"
 
 #include <pthread.h>
 

@@ -13,7 +13,7 @@
 #ifndef ENTREPOT_CACHE_MANIFEST_H
 #define ENTREPOT_CACHE_MANIFEST_H
 
-#include "cache/rows.h"
+#include "cache/index/rows.h"
 
 enum {
     MANIFEST_SIZE_MAX = 4 << 20, /* bytes; distribution-spec, "Pushing Manifests": registries take at least 4 MiB */

@@ -1,7 +1,7 @@
 #include "cache/use.h"
 
 #include "base/clock.h"
-#include "cache/rows.h"
+#include "cache/index/rows.h"
 
 #include <pthread.h>
 #include <sys/queue.h>

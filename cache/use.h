@@ -7,7 +7,7 @@
 #ifndef ENTREPOT_CACHE_USE_H
 #define ENTREPOT_CACHE_USE_H
 
-#include "cache/index.h"
+#include "cache/index/index.h"
 
 struct use;
 

@@ -1,7 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/buf.h"
-#include "proxy/config.h"
+#include "config/config.h"
 
 #include <curl/curl.h>
 #include <errno.h>

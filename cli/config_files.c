@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/secret.h"
-#include "proxy/config.h"
+#include "config/config.h"
 
 #include <jansson.h>
 #include <string.h>

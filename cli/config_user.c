@@ -1,7 +1,7 @@
 #include "cli/config_user.h"
 
 #include "base/place.h"
-#include "proxy/config.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <grp.h>

@@ -1,6 +1,6 @@
 #include "base/platform.h"
 #include "cli/cli.h"
-#include "cli/image_list.h"
+#include "cli/images/list.h"
 #include "cli/pull_progress.h"
 
 #include <string.h>

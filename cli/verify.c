@@ -1,5 +1,5 @@
 #include "cli/cli.h"
-#include "proxy/config.h"
+#include "config/config.h"
 
 #include <string.h>
 #include <unistd.h>

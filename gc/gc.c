@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/log.h"
-#include "cache/layout.h"
-#include "gc/reconcile.h"
+#include "cache/store/layout.h"
+#include "gc/repair/reconcile.h"
 #include "gc/sweep.h"
 
 #include <errno.h>

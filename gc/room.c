@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gc/reconcile.h"
+#include "gc/repair/reconcile.h"
 
 enum {
     MANIFESTS_MAX = 16 << 20 /* bytes under the limit that blobs leave to manifests, which are kept without asking */
@@ -28,7 +28,7 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
     HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
     int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->granted - parked);
-    /* Without min_free the disk itself says when it is full (fetch_room.c). */
+    /* Without min_free the disk itself says when it is full (proxy/fetch/room.c). */
     int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - to_come) : INT64_MIN;
     return MAX(of_limit, of_disk);
 }

@@ -7,7 +7,7 @@
 #define ENTREPOT_PROXY_METRICS_H
 
 #include "base/buf.h"
-#include "proxy/http.h"
+#include "proxy/http/http.h"
 
 struct proxy;
 struct site;

@@ -7,7 +7,7 @@
 #ifndef ENTREPOT_PROXY_PAGES_H
 #define ENTREPOT_PROXY_PAGES_H
 
-#include "proxy/config.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 

@@ -6,14 +6,14 @@
 #define ENTREPOT_PROXY_PROXY_H
 
 #include "cache/cache.h"
-#include "proxy/config.h"
-#include "proxy/fetch.h"
-#include "proxy/grant.h"
-#include "proxy/http.h"
-#include "proxy/listen.h"
-#include "proxy/login.h"
+#include "config/config.h"
+#include "proxy/fetch/fetch.h"
+#include "proxy/registry/grant.h"
+#include "proxy/http/http.h"
+#include "proxy/http/listen.h"
+#include "proxy/registry/login.h"
 #include "proxy/metrics.h"
-#include "proxy/sites.h"
+#include "proxy/fetch/sites.h"
 
 struct gc;
 

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "proxy/handlers.h"
+#include "proxy/registry/handlers.h"
 #include "proxy/limits.h"
 #include "proxy/pages.h"
 #include "proxy/server_private.h"

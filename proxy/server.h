@@ -2,7 +2,7 @@
 #ifndef ENTREPOT_PROXY_SERVER_H
 #define ENTREPOT_PROXY_SERVER_H
 
-#include "proxy/config.h"
+#include "config/config.h"
 
 /* Serves until SIGTERM or SIGINT, then drains: requests under way are finished (for at most half a minute), downloads
  * are put off as resumable parts. SIGHUP reads the configuration anew. Main thread. Errors: what kept it from starting.

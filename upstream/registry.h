@@ -19,7 +19,7 @@
 #define ENTREPOT_UPSTREAM_REGISTRY_H
 
 #include "upstream/budget.h"
-#include "upstream/cred.h"
+#include "upstream/cred/cred.h"
 #include "upstream/transfer.h"
 #include "upstream/trust.h"
 

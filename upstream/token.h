@@ -11,7 +11,7 @@
 #define ENTREPOT_UPSTREAM_TOKEN_H
 
 #include "upstream/challenge.h"
-#include "upstream/cred.h"
+#include "upstream/cred/cred.h"
 #include "upstream/transfer.h"
 
 enum { TOKEN_MAX = 16 << 10 /* bytes */ };

@@ -1,5 +1,5 @@
 /* The bytes of an archive that is imported: tar, in any of its formats, packed or not. */
-#include "cli/archive.h"
+#include "cli/archive/archive.h"
 #include "tests/fuzz/fuzz.h"
 
 struct reading {

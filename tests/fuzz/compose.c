@@ -1,7 +1,7 @@
 /* A compose file, with its .env and a file that it may include or extend: parts of the input by the names "", ".env"
  * and "other.yaml". */
 #include "base/ref.h"
-#include "cli/image_list.h"
+#include "cli/images/list.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char *const FILES[] = {"compose.yaml", ".env", "other.yaml"};

@@ -1,5 +1,5 @@
 /* The configuration file. */
-#include "proxy/config.h"
+#include "config/config.h"
 #include "tests/fuzz/fuzz.h"
 
 static bool load(const void *text, size_t len, struct config *c)

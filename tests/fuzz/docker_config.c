@@ -1,6 +1,6 @@
 /* Docker's config.json, and podman's auth.json. */
 #include "tests/fuzz/fuzz.h"
-#include "upstream/cred_private.h"
+#include "upstream/cred/private.h"
 
 #include <jansson.h>
 #include <strings.h>

@@ -1,6 +1,6 @@
 /* Requests of clients: head, body, trailers, several on one connection. The first byte of the input says in what pieces
  * the rest arrives. */
-#include "proxy/http.h"
+#include "proxy/http/http.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <event2/buffer.h>

@@ -1,7 +1,7 @@
 /* What images an archive has. The input's parts are its files ("== blobs/sha256/..."); "-> NAME" as the content makes
  * one a link. */
 #include "base/ref.h"
-#include "cli/import.h"
+#include "cli/archive/import.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <archive.h>

@@ -1,5 +1,5 @@
 /* Kubernetes manifests, and plain lists, whose images are to be pulled. */
-#include "cli/image_list.h"
+#include "cli/images/list.h"
 #include "base/ref.h"
 #include "tests/fuzz/fuzz.h"
 

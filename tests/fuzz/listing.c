@@ -1,7 +1,7 @@
 /* Pages of tags/list and referrers, and the way to the next one: the first line of the input is the Link header, the
  * rest the page. */
 #include "base/document.h"
-#include "proxy/fetch_private.h"
+#include "proxy/fetch/private.h"
 #include "tests/fuzz/fuzz.h"
 #include "upstream/link.h"
 #include "upstream/url.h"

@@ -1,5 +1,5 @@
 /* Range of clients (RFC 9110 §14.2) and Content-Range of registries (§14.4). */
-#include "proxy/range.h"
+#include "proxy/http/range.h"
 #include "tests/fuzz/fuzz.h"
 #include "upstream/response.h"
 

@@ -1,7 +1,7 @@
 /* check_cache DIR [--settled]: does the index of a cache agree with itself and with the files? For tests, while no
  * daemon runs. Prints what is wrong; exit 1 if anything is. --settled: also every file must have an entry. */
-#include "cache/rows.h"
-#include "cache/store.h"
+#include "cache/index/rows.h"
+#include "cache/store/store.h"
 
 #include <stdio.h>
 

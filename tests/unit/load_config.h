@@ -4,7 +4,7 @@
 
 #include "tests/unit/unit.h"
 
-#include "proxy/config.h"
+#include "config/config.h"
 
 #include <stdio.h>
 

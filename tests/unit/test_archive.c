@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "cli/archive.h"
+#include "cli/archive/archive.h"
 
 #include <stdio.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "proxy/http_bounds.h"
+#include "proxy/http/bounds.h"
 #include "proxy/limits.h"
 
 #include <arpa/inet.h>

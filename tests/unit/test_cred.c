@@ -2,7 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/clock.h"
-#include "upstream/cred_private.h"
+#include "upstream/cred/private.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

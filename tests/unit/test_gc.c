@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "cache/import.h"
-#include "cache/rows_codec.h"
+#include "cache/index/rows_codec.h"
 #include "cache/verify.h"
 #include "gc/gc.h"
 

@@ -1,7 +1,7 @@
 /* Lists of images, page by page, while the index changes. */
 #include "tests/unit/unit_index.h"
 
-#include "proxy/image_page.h"
+#include "proxy/admin/image_page.h"
 
 enum { REPOS = 7, TAGS = 50, EMPTY = 9000 };
 

@@ -2,7 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "gc/gc.h"
-#include "proxy/config.h"
+#include "config/config.h"
 
 enum { MIB = 1 << 20 };
 #define GIB ((int64_t)1 << 30)

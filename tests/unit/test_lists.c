@@ -1,5 +1,5 @@
 /* The lists that registries gave, as they are kept and found for when those cannot be asked. */
-#include "proxy/fetch_private.h"
+#include "proxy/fetch/private.h"
 #include "unit.h"
 
 #include <time.h>

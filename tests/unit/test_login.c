@@ -1,5 +1,5 @@
 /* What a token of ours stands for, and for how long. */
-#include "proxy/login.h"
+#include "proxy/registry/login.h"
 #include "unit.h"
 
 #include <string.h>

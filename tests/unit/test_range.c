@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "proxy/range.h"
+#include "proxy/http/range.h"
 
 static void ranges(void **state UNUSED)
 {

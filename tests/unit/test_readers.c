@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/ref.h"
-#include "cli/image_list.h"
+#include "cli/images/list.h"
 
 typedef bool reader(struct image_list *l, const char *file, struct err *err);
 

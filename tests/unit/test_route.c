@@ -1,11 +1,11 @@
 #include "tests/unit/unit.h"
 
 #include "cache/cache.h"
-#include "proxy/client.h"
-#include "proxy/http_private.h"
-#include "proxy/login.h"
+#include "proxy/fetch/client.h"
+#include "proxy/http/private.h"
+#include "proxy/registry/login.h"
 #include "proxy/pages.h"
-#include "proxy/route.h"
+#include "proxy/registry/route.h"
 
 #include "tests/unit/load_config.h"
 

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "proxy/sites.h"
+#include "proxy/fetch/sites.h"
 #include "upstream/registry_private.h"
 
 #include "tests/unit/load_config.h"

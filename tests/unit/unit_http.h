@@ -5,7 +5,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/pool.h"
-#include "proxy/http.h"
+#include "proxy/http/http.h"
 
 #include <errno.h>
 #include <fcntl.h>

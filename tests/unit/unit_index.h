@@ -4,7 +4,7 @@
 
 #include "tests/unit/unit.h"
 
-#include "cache/rows.h"
+#include "cache/index/rows.h"
 
 struct fixture {
     char *dir;

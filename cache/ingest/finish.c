@@ -1,0 +1,330 @@
+/* The end of an ingest, and what keeps it over a restart: hashing back, verifying, publishing, checkpoints, settling.
+ */
+#include "cache/ingest/private.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+enum { READ_BACK = 1 << 20 };
+
+/* ---- hashing what is on disk already (io worker) ---- */
+
+struct read_back {
+    struct ingest *i;
+    int64_t to;
+    struct err err;
+};
+
+static void advance_after(void *arg)
+{
+    struct read_back *r = arg;
+    struct ingest *i = r->i;
+
+    ON_LOOP(i->owner);
+    i->busy = false;
+    pthread_mutex_lock(&i->lock);
+    i->reading_back = false;
+    pthread_mutex_unlock(&i->lock);
+    if (r->err.code == ERR_OK)
+        ingest_advance(i);
+    else
+        ingest_stop(i, &r->err, true);
+    free(r);
+    ingest_unref(i);
+}
+
+static void hash_back(void *arg)
+{
+    struct read_back *r = arg;
+    struct ingest *i = r->i;
+    _cleanup_free_ char *chunk = xmalloc(READ_BACK);
+
+    while (i->hashed < r->to) {
+        ssize_t n = pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            errno = n < 0 ? errno : EIO;
+            err_errno(&r->err, ERR_IO, "reading a part back");
+            break;
+        }
+        hasher_update(i->hasher, chunk, (size_t)n);
+        i->hashed += n;
+    }
+    loop_post(i->owner, advance_after, r);
+}
+
+/* ---- checkpoint ---- */
+
+struct checkpoint {
+    struct ingest *i;
+    int64_t size;
+    uint8_t *bitmap;
+    size_t len;
+    char validator[VALIDATOR_MAX + 1];
+    void (*then)(struct ingest *i);
+    struct err sync_err;
+};
+
+static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
+{
+    struct checkpoint *c = arg;
+    struct blob_row row;
+
+    if (rows_get_blob(t, &c->i->digest, &row) || atomic_load(&c->i->dropped))
+        return true;
+    return rows_put_ingest(t, &c->i->digest, c->size, c->validator, c->bitmap, c->len, err);
+}
+
+static void end_checkpoint(void *arg, const struct err *err)
+{
+    struct checkpoint *c = arg;
+
+    if (err)
+        log_limited(LOG_LEVEL_WARN, "checkpoint", "noting how far a blob has come: %s", err->msg);
+    c->i->checkpointing = false;
+    if (c->then)
+        c->then(c->i);
+    else if (atomic_load(&c->i->unsynced))
+        ingest_stop(c->i, &c->sync_err, true);
+    ingest_unref(c->i);
+    free(c->bitmap);
+    free(c);
+}
+
+static void sync_checkpoint(void *arg)
+{
+    struct checkpoint *c = arg;
+
+    if (fdatasync(c->i->fd) != 0) {
+        err_errno(&c->sync_err, ERR_IO, "syncing a part");
+        atomic_store(&c->i->unsynced, true);
+        c->len = 0; /* promise nothing */
+    }
+    index_write(c->i->cache->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
+}
+
+void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
+{
+    struct checkpoint *c = xcalloc(1, sizeof(*c));
+
+    ON_LOOP(i->owner);
+    pthread_mutex_lock(&i->lock);
+    c->size = i->size;
+    c->len = i->bitmap_len;
+    c->bitmap = xmalloc(c->len + 1);
+    memcpy(c->bitmap, i->bitmap, c->len);
+    i->refs++;
+    pthread_mutex_unlock(&i->lock);
+    bool fits = strlen(i->validator) + ORIGIN_LEN <= VALIDATOR_MAX;
+    snprintf(c->validator, sizeof(c->validator), "%08x%.*s", i->origin, VALIDATOR_MAX - ORIGIN_LEN,
+             fits ? i->validator : "");
+    c->i = i;
+    c->then = then;
+    i->checkpointing = true;
+    i->since_checkpoint = 0;
+    i->checkpoint_ms = clock_mono_ms();
+    pool_run(i->cache->pool, sync_checkpoint, c);
+}
+
+/* ---- the end: wrong ---- */
+
+static bool apply_forget(struct index_txn *t, void *arg, struct err *err)
+{
+    struct ingest *i = arg;
+
+    return i->relay || rows_drop_ingest(t, &i->digest, err);
+}
+
+static void end_discard(void *arg, const struct err *err)
+{
+    struct ingest *i = arg;
+
+    if (err)
+        log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err->msg);
+    ingest_finish(i, INGEST_FAILED, &i->worker_err);
+    ingest_unref(i);
+}
+
+/* One that stays is removed a day later (gc/repair/reconcile.h). */
+static void remove_part(struct ingest *i)
+{
+    struct err err;
+
+    if (!store_remove_part(i->cache->store, &i->digest, &err))
+        log_limited(LOG_LEVEL_WARN, "part", "%s", err.msg);
+}
+
+static void discard(void *arg)
+{
+    struct ingest *i = arg;
+
+    atomic_store(&i->dropped, true);
+    if (!i->relay)
+        remove_part(i);
+    index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
+}
+
+static void finish_paused(struct ingest *i)
+{
+    struct err why = i->worker_err;
+
+    ingest_finish(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
+}
+
+void ingest_stop(struct ingest *i, const struct err *err, bool drop)
+{
+    ON_LOOP(i->owner);
+    if (i->over)
+        return;
+    i->over = true;
+    err_set(&i->worker_err, ERR_CANCELLED, "the download was put off: nobody waits for it");
+    if (err)
+        i->worker_err = *err;
+    /* A part does not say for whom it was: what came in under a client's identity is not there for the next one. */
+    if (drop || i->size < 0 || i->relay || !i->shared) {
+        /* Followers must hear of it before the part goes: they hold the descriptor, nothing else. */
+        pthread_mutex_lock(&i->lock);
+        i->state = INGEST_FAILED;
+        i->err = i->worker_err;
+        ingest_wake(i);
+        pthread_mutex_unlock(&i->lock);
+        pool_run(i->cache->pool, discard, ingest_ref(i));
+        return;
+    }
+    pthread_mutex_lock(&i->lock);
+    i->received -= i->front - i->frontier;
+    i->front = i->frontier;
+    pthread_mutex_unlock(&i->lock);
+    ingest_checkpoint(i, finish_paused);
+}
+
+/* ---- the end: right ---- */
+
+static bool apply_store(struct index_txn *t, void *arg, struct err *err)
+{
+    struct ingest *i = arg;
+    struct blob_row row = {.size = i->size, .created = clock_now_s(), .used = clock_now_s()};
+    struct repo_name *r;
+    uint64_t repo;
+
+    row.ctime_ns = i->published.ctime_ns;
+    row.flags = i->shared ? 0 : BLOB_PRIVATE;
+    row.cost_ms = (uint32_t)MIN(clock_mono_ms() - i->started_ms, (int64_t)UINT32_MAX);
+    if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
+        return false;
+    SLIST_FOREACH(r, &i->repos, entry)
+        if (!rows_intern_repo(t, r->name, &repo, err) ||
+            (r->is_private && !rows_set_repo_private(t, repo, true, err)) ||
+            !rows_link(t, repo, &i->digest, r->proof, row.created, err))
+            return false;
+    return true;
+}
+
+/* The followers get every byte, verified; only keeping the blob can still fail. */
+static void not_kept(void *arg)
+{
+    struct ingest *i = arg;
+
+    if (!i->relay) /* why there is a relay has been logged */
+        log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
+    ingest_finish(i, INGEST_UNKEPT, &i->worker_err);
+    ingest_unref(i);
+}
+
+/* On an io worker. Followers have the descriptor. */
+static void drop_unkept(void *arg)
+{
+    struct ingest *i = arg;
+    struct err err;
+
+    atomic_store(&i->dropped, true);
+    if (!i->relay) {
+        remove_part(i);
+        cache_remove_unlisted(i->cache, &i->digest);
+        if (!index_write_wait(i->cache->index, apply_forget, i, &err))
+            log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err.msg);
+    }
+    loop_post(i->owner, not_kept, i);
+}
+
+static void end_store(void *arg, const struct err *err)
+{
+    struct ingest *i = arg;
+
+    if (err) { /* the file is in its place, and no entry says so */
+        i->worker_err = *err;
+        pool_run(i->cache->pool, drop_unkept, i);
+        return;
+    }
+    ingest_finish(i, INGEST_STORED, NULL);
+    ingest_unref(i);
+}
+
+static void publish(void *arg)
+{
+    struct ingest *i = arg;
+
+    if (atomic_load(&i->unsynced))
+        err_set(&i->worker_err, ERR_IO, "syncing its part failed");
+    else if (store_publish_part(i->cache->store, &i->digest, i->fd, !i->shared, &i->published, &i->worker_err)) {
+        index_write(i->cache->index, apply_store, end_store, i, i->owner);
+        return;
+    }
+    drop_unkept(i);
+}
+
+static void keep(struct ingest *i)
+{
+    ON_LOOP(i->owner);
+    if (i->relay) {
+        err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
+        loop_post(i->owner, not_kept, i);
+    } else {
+        pool_run(i->cache->pool, publish, i);
+    }
+}
+
+static void verify(struct ingest *i)
+{
+    char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
+
+    hasher_final(i->hasher, &i->computed);
+    if (!digest_eq(&i->computed, &i->digest)) {
+        struct err err = {0};
+        err_set(&err, ERR_DIGEST, "upstream sent bytes that hash to %s where %s was asked",
+                digest_format(&i->computed, got), digest_format(&i->digest, want));
+        ingest_stop(i, &err, true);
+        return;
+    }
+    i->over = true;
+    ingest_set_verified(i);
+    keep(ingest_ref(i));
+}
+
+void ingest_advance(struct ingest *i)
+{
+    int64_t contiguous = ingest_contiguous(i);
+
+    ON_LOOP(i->owner);
+    if (i->over || i->busy)
+        return;
+    if (i->hashed < contiguous) {
+        struct read_back *r = xcalloc(1, sizeof(*r));
+        r->i = ingest_ref(i);
+        r->to = contiguous;
+        i->busy = true;
+        pthread_mutex_lock(&i->lock);
+        i->reading_back = true;
+        i->read_back_from = i->hashed;
+        pthread_mutex_unlock(&i->lock);
+        pool_run(i->cache->pool, hash_back, r);
+        return;
+    }
+    if (i->size >= 0 && i->hashed == i->size)
+        verify(i);
+}

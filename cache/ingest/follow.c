@@ -1,0 +1,228 @@
+#include "cache/ingest/private.h"
+
+#include "base/assert.h"
+
+struct follower {
+    /* set once, before it is published */
+    struct ingest *ingest;
+    struct loop *loop;
+    int64_t end; /* one past the last byte wanted */
+    void (*ready)(void *arg);
+    void *arg;
+    /* owned by `loop` */
+    int64_t position;
+    bool left;
+    int refs; /* the caller's, and one for a word on its way */
+    /* shared, under ingest->lock */
+    bool waiting; /* wants to be told */
+    TAILQ_ENTRY(follower) entry;
+};
+
+static void follower_unref(struct follower *f)
+{
+    if (--f->refs == 0) {
+        ingest_unref(f->ingest);
+        free(f);
+    }
+}
+
+/* On the follower's loop. */
+static void tell(void *arg)
+{
+    struct follower *f = arg;
+
+    if (!f->left)
+        f->ready(f->arg);
+    follower_unref(f);
+}
+
+struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+                               void (*ready)(void *arg), void *arg)
+{
+    struct follower *f = xcalloc(1, sizeof(*f));
+
+    *f = (struct follower){.ingest = ingest_ref(i), .loop = loop, .position = first, .end = last + 1, .refs = 1};
+    f->ready = ready;
+    f->arg = arg;
+    pthread_mutex_lock(&i->lock);
+    TAILQ_INSERT_TAIL(&i->followers, f, entry);
+    i->follower_count++;
+    if (i->relay) {
+        i->taken = first;
+        ingest_give_back(i);
+    }
+    pthread_mutex_unlock(&i->lock);
+    return f;
+}
+
+/* Bytes readable at `at`. With the lock held. */
+static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
+{
+    int64_t limit = end, to = at;
+
+    if (ingest_is_verified(i->state))
+        return end - at;
+    if (i->size < 0)
+        return 0; /* which segment is the last is not known yet */
+    limit = MIN(limit, (i->size - 1) / INGEST_SEGMENT * INGEST_SEGMENT);
+    while (to < limit) {
+        int64_t segment = to / INGEST_SEGMENT;
+        if (ingest_has_segment(i, segment)) {
+            to = (segment + 1) * INGEST_SEGMENT;
+            continue;
+        }
+        if (i->frontier / INGEST_SEGMENT == segment && i->front > to)
+            to = i->front;
+        break;
+    }
+    return MAX(MIN(to, limit) - at, 0);
+}
+
+/* Nothing yet: it is told when there is something. Nothing ever: -1, and why. With the lock held. */
+static int wait_or_fail(struct follower *f, bool never, struct err *err)
+{
+    if (never && err)
+        *err = f->ingest->err;
+    if (never)
+        return -1;
+    if (!f->waiting) {
+        f->waiting = true;
+        f->refs++; /* for the word that will come */
+    }
+    return 0;
+}
+
+static bool has_broken_off(const struct ingest *i)
+{
+    return i->state == INGEST_FAILED || i->state == INGEST_PAUSED;
+}
+
+int64_t follower_available(struct follower *f, struct err *err)
+{
+    struct ingest *i = f->ingest;
+
+    pthread_mutex_lock(&i->lock);
+    int64_t n = readable(i, f->position, f->end);
+    if (n == 0)
+        n = wait_or_fail(f, has_broken_off(i), err);
+    pthread_mutex_unlock(&i->lock);
+    return n;
+}
+
+int follower_may_begin(struct follower *f, struct err *err)
+{
+    struct ingest *i = f->ingest;
+    int may = 1;
+
+    pthread_mutex_lock(&i->lock);
+    if (!ingest_is_verified(i->state) && readable(i, f->position, f->end) == 0)
+        may = wait_or_fail(f, has_broken_off(i), err);
+    pthread_mutex_unlock(&i->lock);
+    return may;
+}
+
+int follower_is_kept(struct follower *f, struct err *err)
+{
+    struct ingest *i = f->ingest;
+    int kept = 1;
+
+    pthread_mutex_lock(&i->lock);
+    if (i->state != INGEST_STORED)
+        kept = wait_or_fail(f, i->state == INGEST_UNKEPT || has_broken_off(i), err);
+    pthread_mutex_unlock(&i->lock);
+    return kept;
+}
+
+void ingest_wake(struct ingest *i)
+{
+    bool ended = i->state != INGEST_RECEIVING;
+    struct follower *f;
+
+    HOLDS(&i->lock);
+    TAILQ_FOREACH(f, &i->followers, entry) {
+        if (!f->waiting || (!ended && readable(i, f->position, f->end) == 0))
+            continue;
+        f->waiting = false;
+        loop_post(f->loop, tell, f);
+    }
+}
+
+int64_t follower_position(const struct follower *f)
+{
+    return f->position;
+}
+
+int follower_fd(const struct follower *f)
+{
+    return f->ingest->fd;
+}
+
+void follower_advance(struct follower *f, int64_t bytes)
+{
+    struct ingest *i = f->ingest;
+
+    pthread_mutex_lock(&i->lock);
+    f->position += bytes;
+    if (i->relay) {
+        i->taken = f->position;
+        ingest_give_back(i);
+    }
+    pthread_mutex_unlock(&i->lock);
+}
+
+static void say_deserted(void *arg)
+{
+    struct ingest *i = arg;
+
+    if (!i->over && ingest_followers(i) == 0)
+        i->deserted(i->arg);
+    ingest_unref(i);
+}
+
+/* With the lock held, after the count went down: the owner hears of it when it was the last. */
+static bool note_desertion(struct ingest *i)
+{
+    bool deserted = i->follower_count == 0 && i->state == INGEST_RECEIVING;
+
+    if (deserted)
+        i->refs++; /* for the word on its way */
+    return deserted;
+}
+
+void follower_leave(struct follower *f)
+{
+    struct ingest *i = f->ingest;
+
+    f->left = true;
+    pthread_mutex_lock(&i->lock);
+    TAILQ_REMOVE(&i->followers, f, entry);
+    i->follower_count--;
+    bool deserted = note_desertion(i);
+    bool waiting = f->waiting;
+    f->waiting = false;
+    pthread_mutex_unlock(&i->lock);
+    if (waiting)
+        f->refs--; /* the word will not come */
+    if (deserted)
+        loop_post(i->owner, say_deserted, i);
+    follower_unref(f);
+}
+
+void ingest_hold(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    i->refs++;
+    i->follower_count++;
+    pthread_mutex_unlock(&i->lock);
+}
+
+void ingest_let_go(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    i->follower_count--;
+    bool deserted = note_desertion(i);
+    pthread_mutex_unlock(&i->lock);
+    if (deserted)
+        loop_post(i->owner, say_deserted, i);
+    ingest_unref(i);
+}

@@ -1,0 +1,455 @@
+#include "cache/ingest/private.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static int64_t segments_of(int64_t size)
+{
+    return (size + INGEST_SEGMENT - 1) / INGEST_SEGMENT;
+}
+
+static int64_t segment_end(const struct ingest *i, int64_t segment)
+{
+    int64_t end = (segment + 1) * INGEST_SEGMENT;
+
+    return i->size >= 0 ? MIN(end, i->size) : end;
+}
+
+bool ingest_has_segment(const struct ingest *i, int64_t segment)
+{
+    size_t byte = (size_t)segment / 8;
+
+    return byte < i->bitmap_len && i->bitmap[byte] >> (segment % 8) & 1;
+}
+
+static void set_segment(struct ingest *i, int64_t segment)
+{
+    size_t byte = (size_t)segment / 8;
+
+    if (byte >= i->bitmap_len) {
+        size_t len = MAX(byte + 1, 2 * i->bitmap_len);
+        i->bitmap = xrealloc(i->bitmap, len);
+        memset(i->bitmap + i->bitmap_len, 0, len - i->bitmap_len);
+        i->bitmap_len = len;
+    }
+    i->bitmap[byte] |= (uint8_t)(1 << (segment % 8));
+}
+
+static void count_received(struct ingest *i)
+{
+    i->received = 0;
+    for (int64_t s = 0; s < (int64_t)i->bitmap_len * 8; s++)
+        if (ingest_has_segment(i, s))
+            i->received += segment_end(i, s) - s * INGEST_SEGMENT;
+}
+
+/* ---- begin ---- */
+
+struct resume {
+    struct ingest *i;
+    bool found, ours;
+};
+
+static void read_row(struct index_txn *t, void *arg)
+{
+    struct resume *r = arg;
+    struct ingest *i = r->i;
+    size_t room = (size_t)(INGEST_SIZE_MAX / INGEST_SEGMENT / 8), len = 0;
+
+    i->bitmap = xmalloc(room);
+    char kept[VALIDATOR_MAX + 1], origin[ORIGIN_LEN + 1];
+    r->found = rows_get_ingest(t, &i->digest, &i->size, kept, i->bitmap, room, &len);
+    snprintf(origin, sizeof(origin), "%08x", i->origin);
+    r->ours = r->found && strncmp(kept, origin, ORIGIN_LEN) == 0;
+    if (r->ours)
+        snprintf(i->validator, sizeof(i->validator), "%s", kept + ORIGIN_LEN);
+    i->bitmap_len = len;
+    i->bitmap = xrealloc(i->bitmap, MAX(len, (size_t)1));
+}
+
+/* Whether the part is as long as its bitmap says. */
+static bool is_long_enough(const struct ingest *i)
+{
+    int64_t last = (int64_t)i->bitmap_len * 8 - 1;
+    struct stat st;
+
+    while (last >= 0 && !ingest_has_segment(i, last))
+        last--;
+    return fstat(i->fd, &st) == 0 && st.st_size >= segment_end(i, last);
+}
+
+static void free_digest(void *arg, const struct err *err UNUSED)
+{
+    free(arg);
+}
+
+/* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
+static bool open_part(struct ingest *i, struct err *err)
+{
+    struct resume r = {.i = i};
+
+    index_read(i->cache->index, read_row, &r);
+    if (r.ours)
+        i->fd = store_open_part(i->cache->store, &i->digest, false, NULL);
+    if (i->fd >= 0 && !is_long_enough(i)) {
+        close(i->fd);
+        i->fd = -1;
+    }
+    if (i->fd < 0 && r.found) { /* of a part that is no more: nothing may be resumed by it */
+        struct digest *d = xmalloc(sizeof(*d));
+        *d = i->digest;
+        index_write(i->cache->index, ingest_apply_forgotten, free_digest, d, NULL);
+    }
+    if (i->fd < 0) {
+        i->size = -1;
+        i->bitmap_len = 0;
+        i->validator[0] = '\0';
+        i->fd = store_open_part(i->cache->store, &i->digest, true, err);
+        if (i->fd >= 0 && ftruncate(i->fd, 0) != 0)
+            return err_errno(err, ERR_IO, "emptying an old part");
+    }
+    return i->fd >= 0;
+}
+
+struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner)
+{
+    struct ingest *i = xcalloc(1, sizeof(*i));
+
+    i->cache = cache;
+    i->digest = *digest;
+    i->owner = owner;
+    i->fd = i->sent.fd = -1;
+    i->size = -1;
+    i->refs = 1;
+    i->taken = -1;
+    i->started_ms = clock_mono_ms();
+    pthread_mutex_init(&i->lock, NULL);
+    TAILQ_INIT(&i->followers);
+    SLIST_INIT(&i->repos);
+    return i;
+}
+
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
+                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                            void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
+{
+    struct ingest *i = ingest_new(cache, digest, owner);
+
+    i->origin =
+        text_hash(host); /* who makes his own collide with another gains nothing that the digest does not catch */
+    i->finished = finished;
+    i->deserted = deserted;
+    i->drained = drained;
+    i->arg = arg;
+    use_lease(cache->use, digest);
+    ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
+    pthread_mutex_lock(&i->lock);
+    bool opened = open_part(i, err);
+    if (opened)
+        count_received(i);
+    pthread_mutex_unlock(&i->lock);
+    if (!opened) {
+        ingest_unref(i);
+        return NULL;
+    }
+    i->hasher = hasher_new(digest->alg);
+    i->resumed = i->received;
+    atomic_fetch_sub(&cache->parked, i->resumed);
+    ingest_note_arrived(i, i->resumed);
+    if (i->received > 0)
+        ingest_advance(i); /* begins to hash what is there */
+    return i;
+}
+
+bool ingest_is_shared(const struct ingest *i)
+{
+    return i->shared;
+}
+
+void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private)
+{
+    struct repo_name *r;
+
+    ON_LOOP(i->owner);
+    if (i->over) { /* the list is the index writer's now */
+        cache_link(i->cache, repo, &i->digest, is_private);
+        return;
+    }
+    i->shared = i->shared || !is_private;
+    SLIST_FOREACH(r, &i->repos, entry)
+        if (strcmp(r->name, repo) == 0) {
+            r->proof = proof == PROOF_BYTES ? proof : r->proof;
+            return;
+        }
+    r = xcalloc(1, sizeof(*r));
+    r->name = xstrdup(repo);
+    r->proof = proof;
+    r->is_private = is_private;
+    SLIST_INSERT_HEAD(&i->repos, r, entry);
+}
+
+struct ingest *ingest_ref(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    i->refs++;
+    pthread_mutex_unlock(&i->lock);
+    return i;
+}
+
+void ingest_unref(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    bool last = --i->refs == 0;
+    pthread_mutex_unlock(&i->lock);
+    if (!last)
+        return;
+    ingest_unlist(i);
+    use_release(i->cache->use, &i->digest);
+    if (i->window)
+        munmap(i->window, (size_t)i->size);
+    if (i->fd >= 0)
+        close(i->fd);
+    if (i->sent.fd >= 0)
+        close(i->sent.fd);
+    hasher_free(i->hasher);
+    while (!SLIST_EMPTY(&i->repos)) {
+        struct repo_name *r = SLIST_FIRST(&i->repos);
+        SLIST_REMOVE_HEAD(&i->repos, entry);
+        free(r->name);
+        free(r);
+    }
+    free(i->bitmap);
+    pthread_mutex_destroy(&i->lock);
+    free(i);
+}
+
+/* ---- receiving ---- */
+
+/* The first segment from `from` on whose presence is `present`; the number of segments if there is none. */
+static int64_t next_segment(const struct ingest *i, int64_t from, bool present)
+{
+    int64_t end = i->size >= 0 ? segments_of(i->size) : (int64_t)i->bitmap_len * 8;
+
+    while (from < end && ingest_has_segment(i, from) != present)
+        from++;
+    return from;
+}
+
+int64_t ingest_contiguous(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    int64_t at = next_segment(i, 0, false) * INGEST_SEGMENT;
+    if (i->size >= 0)
+        at = MIN(at, i->size);
+    if (i->frontier == at)
+        at = i->front;
+    pthread_mutex_unlock(&i->lock);
+    return at;
+}
+
+bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
+{
+    pthread_mutex_lock(&i->lock);
+    int64_t from = next_segment(i, 0, false), to = next_segment(i, from, true);
+    bool missing = i->size < 0 || from < segments_of(i->size);
+    *first = from * INGEST_SEGMENT;
+    *last = i->size < 0 || to >= segments_of(i->size) ? -1 : to * INGEST_SEGMENT - 1;
+    pthread_mutex_unlock(&i->lock);
+    return missing;
+}
+
+bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err)
+{
+    ON_LOOP(i->owner);
+    if (size > INGEST_SIZE_MAX)
+        return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is more than we take", (long long)size);
+    if (i->size >= 0 && size >= 0 && size != i->size)
+        return err_set(err, ERR_CORRUPT, "upstream says %lld bytes, what is here was made for %lld", (long long)size,
+                       (long long)i->size);
+    if (i->relay && size > 0 && !i->window && !ingest_map_window(i, size, err))
+        return false;
+    pthread_mutex_lock(&i->lock);
+    if (size >= 0)
+        i->size = size;
+    pthread_mutex_unlock(&i->lock);
+    snprintf(i->validator, sizeof(i->validator), "%s", validator);
+    if (i->size > 0)
+        ingest_ask_for_room(i);
+    if (size == 0)
+        ingest_advance(i);
+    return true;
+}
+
+static bool write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
+{
+    if (i->window) {
+        memcpy(i->window + offset, data, len);
+        return true;
+    }
+    while (len > 0) {
+        ssize_t n = pwrite(i->fd, data, len, offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            log_limited(LOG_LEVEL_ERROR, "write", "writing a blob to the cache: %s", strerror(errno));
+            return err_errno(err, ERR_IO, "writing a part");
+        }
+        data += n;
+        offset += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Notes that [offset, offset+len) has been written. With the lock held. */
+static int note_written(struct ingest *i, int64_t offset, int64_t len)
+{
+    int completed = 0;
+
+    if (i->front != offset || i->frontier == i->front) {
+        i->received -= i->front - i->frontier; /* a segment given up half way */
+        i->frontier = offset;
+    }
+    i->front = offset + len;
+    i->received += len;
+    while (i->front > i->frontier) {
+        int64_t segment = i->frontier / INGEST_SEGMENT;
+        int64_t end = segment_end(i, segment);
+        if (i->front < end)
+            break;
+        set_segment(i, segment);
+        i->frontier = end;
+        completed++;
+    }
+    return completed;
+}
+
+bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err)
+{
+    ON_LOOP(i->owner);
+    if (i->over)
+        return err_set(err, ERR_CANCELLED, "the ingest is over");
+    if (len == 0)
+        return true;
+    /* A segment that broke off is asked for from its beginning. What followers have read of it, and the hasher, stays
+     * as it is: another answer may not put other bytes in its place. */
+    int64_t again = offset >= i->frontier && offset < i->front ? MIN((int64_t)len, i->front - offset) : 0;
+    offset += again;
+    data = (const char *)data + again;
+    len -= (size_t)again;
+    if (len == 0)
+        return true;
+    int64_t limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX; /* the owner alone writes the size */
+    if (offset + (int64_t)len > limit)
+        return err_set(err, ERR_UPSTREAM, "upstream sent more than the %lld bytes it announced", (long long)limit);
+    if (i->relay && !ingest_agrees(i, offset, data, len, err))
+        return false;
+    if (i->size < 0 && !ingest_extend_room(i, offset + (int64_t)len, err))
+        return false;
+    if (!write_all(i, offset, data, len, err))
+        return false;
+    if (!i->relay)
+        ingest_note_arrived(i, (int64_t)len);
+    /* In order and nobody is reading back: the bytes are at hand. */
+    if (!i->busy && offset == i->hashed) {
+        hasher_update(i->hasher, data, len);
+        i->hashed += (int64_t)len;
+    }
+    pthread_mutex_lock(&i->lock);
+    i->since_checkpoint += note_written(i, offset, (int64_t)len);
+    ingest_wake(i);
+    if (i->relay)
+        ingest_give_back(i);
+    pthread_mutex_unlock(&i->lock);
+    ingest_advance(i);
+    bool due = !i->relay && i->shared && i->since_checkpoint >= INGEST_CHECKPOINT &&
+               clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
+    if (due && !i->over && i->size >= 0 && !i->checkpointing)
+        ingest_checkpoint(i, NULL);
+    return true;
+}
+
+void ingest_end_of_unknown(struct ingest *i)
+{
+    ON_LOOP(i->owner);
+    pthread_mutex_lock(&i->lock);
+    if (i->size < 0) {
+        i->size = i->front;
+        if (i->front > i->frontier) {
+            set_segment(i, i->frontier / INGEST_SEGMENT);
+            i->frontier = i->front;
+        }
+        count_received(i);
+    }
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    ingest_advance(i);
+}
+
+enum ingest_state ingest_state(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    enum ingest_state state = i->state;
+    pthread_mutex_unlock(&i->lock);
+    return state;
+}
+
+bool ingest_is_stopping(struct ingest *i)
+{
+    ON_LOOP(i->owner);
+    return i->over && !ingest_is_verified(ingest_state(i));
+}
+
+int64_t ingest_size(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    int64_t size = i->size;
+    pthread_mutex_unlock(&i->lock);
+    return size;
+}
+
+int64_t ingest_received(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    int64_t received = i->received;
+    pthread_mutex_unlock(&i->lock);
+    return received;
+}
+
+int64_t ingest_resumed(const struct ingest *i)
+{
+    return i->resumed;
+}
+
+int ingest_followers(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    int n = i->follower_count;
+    pthread_mutex_unlock(&i->lock);
+    return n;
+}
+
+const char *ingest_validator(struct ingest *i)
+{
+    return i->validator;
+}
+
+void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err)
+{
+    ON_LOOP(i->owner);
+    pthread_mutex_lock(&i->lock);
+    i->state = state;
+    if (err)
+        i->err = *err;
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    i->over = true;
+    ingest_settle_room(i, state);
+    i->finished(i->arg, state, err);
+}

@@ -1,0 +1,159 @@
+/* ingest.h - a blob on its way into the cache.
+ *
+ * One ingest exists for each digest being fetched. Bytes arrive from a source on one fetch loop (the owner) and go into
+ * a sparse part file; whoever wants the blob becomes a follower and reads from that file behind the source. Arrival is
+ * recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
+ * last byte written. The last segment is withheld from every follower until the digest has been verified, so that
+ * nobody ever receives a complete wrong blob.
+ *
+ *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── room, sync, rename, index ──▶ STORED
+ *         │  │                                        └──── no room, or the disk fails ────▶ UNKEPT
+ *         │  └──── all segments, digest wrong ──▶ FAILED  (the part is removed)
+ *         ├─ source gone, or nobody waits ──────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
+ *         └─ disk error ────────────────────────▶ FAILED
+ *
+ * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
+ * writes the row. A crash loses at most what came after the last checkpoint.
+ *
+ * Room. The cache's limits hold for what is on its way, too: room is asked for when the size is known and before the
+ * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not say
+ * takes room as it grows, as far as there is some: nothing is let go of for it.
+ *
+ * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
+ * window in memory. What the follower has taken is given back, and the owner stops reading from upstream while the
+ * follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last segment that waits for the digest.
+ *
+ * Ownership: counted references; the owner has one, so has each follower.
+ * Threads: as each function says. The part file's descriptor stays readable after the rename.
+ */
+#ifndef ENTREPOT_CACHE_INGEST_INGEST_H
+#define ENTREPOT_CACHE_INGEST_INGEST_H
+
+#include "base/digest.h"
+#include "base/loop.h"
+#include "cache/index/rows.h"
+
+struct cache;
+struct ingests;
+struct ingest;
+struct follower;
+
+enum {
+    INGEST_SEGMENT = 1 << 20,   /* bytes */
+    INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
+    INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
+    RELAY_WINDOW = 2 << 20,     /* bytes in memory that a relay's follower has not taken yet */
+    RELAY_BEHIND = 3 << 20,     /* and that it has, but which may still be on their way through its socket */
+};
+
+enum ingest_state {
+    INGEST_RECEIVING,
+    INGEST_VERIFIED,
+    INGEST_STORED,
+    INGEST_UNKEPT, /* verified, and its followers get all of it; but it is not in the cache */
+    INGEST_PAUSED,
+    INGEST_FAILED,
+};
+
+/* Sizes above this are refused: no registry serves them, and the bitmap stays under 128 KiB. */
+#define INGEST_SIZE_MAX ((int64_t)1 << 40)
+
+/* ---- the table of what is being ingested ---- */
+
+struct ingests *ingests_new(struct cache *cache);
+void ingests_free(struct ingests *all);
+struct ingest_info {
+    struct digest digest;
+    int64_t size; /* bytes; -1 not known */
+    int64_t received;
+    int followers;
+};
+/* Any thread. */
+int ingests_count(struct ingests *all);
+void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
+/* Who has had the last byte of a blob may look for it in the index before it is there. How many have been verified so
+ * far, and whether the first so many of them are kept by now, or are not to be. Any thread. */
+uint64_t ingests_verified(struct ingests *all);
+bool ingests_settled(struct ingests *all, uint64_t verified);
+/* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
+bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
+
+/* ---- the owner's side: one fetch loop, the same for every call ---- */
+
+/* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
+ * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, UNKEPT, PAUSED or FAILED (the
+ * last three with why). `deserted` is called on the owner when the last follower has left, `drained` when the source
+ * may go on after ingest_is_ahead(). Errors: ERR_IO, ERR_NO_SPACE. */
+struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
+                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                            void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
+/* What a client was sent of a blob that was never verified: [first, end) of a file. */
+struct sent_before {
+    int fd; /* -1: nothing */
+    int64_t first, end;
+};
+/* The same for a relay. What was
+ * sent before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
+struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
+                                  void (*finished)(void *arg, enum ingest_state state, const struct err *err),
+                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
+                                  const struct sent_before *sent, struct err *err);
+/* Whether the source should wait: there is no word yet about room, or a relay's window is full. */
+bool ingest_is_ahead(struct ingest *i);
+/* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
+ * False if nothing is missing. */
+bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
+/* The blob's size in bytes (-1: not said) and upstream's validator (strong ETag; may be ""), before the first write.
+ * Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size
+ * contradicts what a resumed part was made for: stop with `discard`, begin anew. */
+bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
+/* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
+ * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced), ERR_TOO_LARGE (nothing was announced, and there is no
+ * room for more). */
+bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
+/* The source ended well after a blob whose size it had not said. */
+void ingest_end_of_unknown(struct ingest *i);
+/* Stops: what is there is kept for the next time (err NULL or passing), or dropped (`discard`). */
+void ingest_stop(struct ingest *i, const struct err *err, bool discard);
+/* Stopped, but not yet finished: nobody should begin to follow. Owner's loop. */
+bool ingest_is_stopping(struct ingest *i);
+enum ingest_state ingest_state(struct ingest *i); /* any thread */
+int64_t ingest_size(struct ingest *i);            /* -1 not known; any thread */
+int64_t ingest_received(struct ingest *i);        /* any thread */
+int64_t ingest_resumed(const struct ingest *i);   /* of that, what an earlier one had left; any thread */
+int ingest_followers(struct ingest *i);           /* any thread */
+const char *ingest_validator(struct ingest *i);
+/* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,
+ * everybody may read that repository, and so the blob is not kept as private. */
+void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private);
+/* Whether it has been linked to a repository that everybody may read. Owner's loop. */
+bool ingest_is_shared(const struct ingest *i);
+/* A follower to be: keeps the ingest from being deserted until the follower is there, or does not come after all. */
+void ingest_hold(struct ingest *i);
+void ingest_let_go(struct ingest *i);
+struct ingest *ingest_ref(struct ingest *i);
+void ingest_unref(struct ingest *i);
+
+/* ---- a follower's side: any loop ---- */
+
+/* Follows the bytes from `first` to `last` (inclusive). `ready` is called on `loop` after follower_available() said 0
+ * and there is something new to hear. */
+struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
+                               void (*ready)(void *arg), void *arg);
+/* Bytes that may be read at the follower's position now; 0: wait for ready(); -1: the ingest ended without them, *err
+ * says why. */
+int64_t follower_available(struct follower *f, struct err *err);
+/* Whether an answer may begin: 1: its first byte may be read, or there is none and the digest is right; 0: wait for
+ * ready(); -1: the ingest ended before that, *err says why. */
+int follower_may_begin(struct follower *f, struct err *err);
+/* The same for who wants no bytes, but the blob in the cache: 1 when the index has it, 0: wait for ready(), -1: it is
+ * not kept, *err says why. */
+int follower_is_kept(struct follower *f, struct err *err);
+int64_t follower_position(const struct follower *f);
+/* The part file, for reading; borrowed, valid as long as the follower. */
+int follower_fd(const struct follower *f);
+void follower_advance(struct follower *f, int64_t bytes);
+/* Ends it; ready() is not called any more. */
+void follower_leave(struct follower *f);
+
+#endif

@@ -1,0 +1,105 @@
+/* Room for what is on its way: the limits of the cache hold for every byte on the disk, also of what may never be
+ * whole.
+ */
+#include "cache/ingest/private.h"
+
+#include "base/log.h"
+
+/* Bytes that a blob of unknown size asks for at a time. */
+enum { STEP = 16 << 20 };
+
+void ingest_note_arrived(struct ingest *i, int64_t bytes)
+{
+    i->arrived += bytes;
+    atomic_fetch_add(&i->cache->arriving, bytes);
+}
+
+void ingest_settle_room(struct ingest *i, enum ingest_state state)
+{
+    struct cache *c = i->cache;
+
+    if (i->room > 0)
+        c->room.kept(c->room.arg, i->room);
+    atomic_fetch_sub(&c->arriving, i->arrived);
+    if (state == INGEST_PAUSED)
+        atomic_fetch_add(&c->parked, i->received);
+    i->room = i->arrived = 0;
+}
+
+static void answered(void *arg, bool granted)
+{
+    struct ingest *i = arg;
+    struct err err = {0};
+
+    i->asking = false;
+    if (granted && i->over) {
+        i->cache->room.kept(i->cache->room.arg, i->size);
+    } else if (granted) {
+        i->room = i->size;
+        i->drained(i->arg);
+    } else {
+        err_set(&err, ERR_NO_SPACE, "there is no room for a blob of %lld bytes, or it is larger than cache.blob_max",
+                (long long)i->size);
+        ingest_stop(i, &err, false);
+    }
+    ingest_unref(i);
+}
+
+static void refuse(void *arg)
+{
+    answered(arg, false);
+}
+
+void ingest_ask_for_room(struct ingest *i)
+{
+    const struct cache_room *room = &i->cache->room;
+
+    if (i->relay || !room->take || i->room >= i->size || i->asking)
+        return;
+    if (room->blob_max > 0 && i->size > room->blob_max) {
+        i->asking = true;
+        loop_post(i->owner, refuse, ingest_ref(i));
+        return;
+    }
+    if (i->room > 0) /* it took some while it was not known how much it would need */
+        room->kept(room->arg, i->room);
+    i->room = 0;
+    if (room->take(room->arg, i->size)) {
+        i->room = i->size;
+        return;
+    }
+    i->asking = true;
+    room->ask(room->arg, i->size, false, answered, ingest_ref(i), i->owner);
+}
+
+/* In steps, and where the limit is near in what is left of them. */
+static bool take_step(struct ingest *i, int64_t least)
+{
+    const struct cache_room *room = &i->cache->room;
+
+    for (int64_t step = MAX((int64_t)STEP, least);; step = MAX(step / 2, least)) {
+        if (room->take(room->arg, step)) {
+            i->room += step;
+            return true;
+        }
+        if (step == least)
+            return false;
+    }
+}
+
+bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
+{
+    const struct cache_room *room = &i->cache->room;
+
+    if (i->relay || !room->take || end <= i->room)
+        return true;
+    if (room->blob_max > 0 && end > room->blob_max)
+        return err_set(err, ERR_TOO_LARGE,
+                       "upstream does not say how large the blob is, and it is larger than cache.blob_max, %lld bytes",
+                       (long long)room->blob_max);
+    return take_step(i, end - i->room) ||
+           err_set(err, ERR_TOO_LARGE,
+                   "upstream does not say how large the blob is, and after %lld bytes there is no room for more of it; "
+                   "nothing is let go of for such a blob",
+                   (long long)(i->room));
+}

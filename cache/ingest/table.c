@@ -1,0 +1,117 @@
+/* The table of what is on its way in. */
+#include "cache/ingest/private.h"
+
+struct ingests *ingests_new(struct cache *cache)
+{
+    struct ingests *all = xcalloc(1, sizeof(*all));
+
+    all->cache = cache;
+    pthread_mutex_init(&all->lock, NULL);
+    TAILQ_INIT(&all->list);
+    return all;
+}
+
+void ingests_free(struct ingests *all)
+{
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+int ingests_count(struct ingests *all)
+{
+    pthread_mutex_lock(&all->lock);
+    int n = all->count;
+    pthread_mutex_unlock(&all->lock);
+    return n;
+}
+
+void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg)
+{
+    struct ingest *i;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_FOREACH(i, &all->list, entry) {
+        pthread_mutex_lock(&i->lock);
+        struct ingest_info info = {i->digest, i->size, i->received, i->follower_count};
+        pthread_mutex_unlock(&i->lock);
+        fn(arg, &info);
+    }
+    pthread_mutex_unlock(&all->lock);
+}
+
+void ingest_list(struct ingest *i)
+{
+    struct ingests *all = i->cache->ingests;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_INSERT_TAIL(&all->list, i, entry);
+    all->count++;
+    pthread_mutex_unlock(&all->lock);
+}
+
+void ingest_unlist(struct ingest *i)
+{
+    struct ingests *all = i->cache->ingests;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_REMOVE(&all->list, i, entry);
+    all->count--;
+    pthread_mutex_unlock(&all->lock);
+}
+
+void ingest_set_verified(struct ingest *i)
+{
+    struct ingests *all = i->cache->ingests;
+
+    pthread_mutex_lock(&all->lock);
+    pthread_mutex_lock(&i->lock);
+    i->verified = ++all->verified;
+    i->state = INGEST_VERIFIED;
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    pthread_mutex_unlock(&all->lock);
+}
+
+uint64_t ingests_verified(struct ingests *all)
+{
+    pthread_mutex_lock(&all->lock);
+    uint64_t n = all->verified;
+    pthread_mutex_unlock(&all->lock);
+    return n;
+}
+
+bool ingests_settled(struct ingests *all, uint64_t verified)
+{
+    bool settled = true;
+    struct ingest *i;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_FOREACH(i, &all->list, entry) {
+        pthread_mutex_lock(&i->lock);
+        settled = settled && (i->state != INGEST_VERIFIED || i->verified > verified);
+        pthread_mutex_unlock(&i->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return settled;
+}
+
+bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_drop_ingest(t, arg, err);
+}
+
+bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err)
+{
+    struct ingest *i;
+    bool ok = true;
+
+    pthread_mutex_lock(&all->lock); /* nobody can begin meanwhile */
+    TAILQ_FOREACH(i, &all->list, entry)
+        if (digest_eq(&i->digest, d))
+            break;
+    if (!i)
+        ok = store_remove_part(all->cache->store, d, err);
+    pthread_mutex_unlock(&all->lock);
+    /* Should one have begun since, it loses no more than the means to resume. */
+    return ok && (i || index_write_wait(all->cache->index, ingest_apply_forgotten, (void *)d, err));
+}

@@ -1,0 +1,67 @@
+/* A folder may have been exported to before: what it had stays, unless it goes by the same name. */
+#include "cli/archive/export.h"
+
+#include <string.h>
+
+static const char *name_of(const json_t *descriptor)
+{
+    return json_string_value(
+        json_object_get(json_object_get(descriptor, "annotations"), "org.opencontainers.image.ref.name"));
+}
+
+/* What lists are ordered by: an entry's name, of docker's its first tag. */
+static const char *key_of(const json_t *entry)
+{
+    const char *name = name_of(entry), *tag = json_string_value(json_array_get(json_object_get(entry, "RepoTags"), 0));
+
+    return name ? name : tag ? tag : "";
+}
+
+static bool is_replaced(const json_t *old, const json_t *list)
+{
+    const char *config = json_string_value(json_object_get(old, "Config")), *other;
+    json_t *d;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, d) {
+        bool same = *key_of(old) ? strcmp(key_of(d), key_of(old)) == 0 : json_equal(d, (json_t *)old);
+        other = json_string_value(json_object_get(d, "Config"));
+        if (same || (config && other && !*key_of(old) && strcmp(config, other) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* The order does not say which was first. */
+static void insert(json_t *all, json_t *entry)
+{
+    size_t i = 0;
+
+    while (i < json_array_size(all) && strcmp(key_of(json_array_get(all, i)), key_of(entry)) <= 0)
+        i++;
+    json_array_insert(all, i, entry);
+}
+
+char *export_merge(const struct export_job *job, const char *name, const char *fresh)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s", job->place.path, name);
+    json_t *before = json_load_file(path, 0, NULL), *doc = json_loads(fresh, 0, NULL), *entry, *all = json_array();
+    bool is_index = json_is_object(doc);
+    const json_t *list = is_index ? json_object_get(doc, "manifests") : doc,
+                 *old = is_index ? json_object_get(before, "manifests") : before;
+    size_t i;
+
+    json_array_foreach((json_t *)old, i, entry)
+        if (!is_replaced(entry, list))
+            insert(all, entry);
+    json_array_foreach((json_t *)list, i, entry)
+        insert(all, entry);
+    if (is_index)
+        json_object_set(doc, "manifests", all);
+    char *text = json_dumps(is_index ? doc : all, JSON_COMPACT), *line = xasprintf("%s\n", text);
+    free(text);
+    json_decref(all);
+    json_decref(before);
+    json_decref(doc);
+    return line;
+}

@@ -1,0 +1,187 @@
+/* An image layout, or what skopeo writes as dir:, in a folder. Others may be able to write to it: what is opened is a
+ * regular file beneath it, without a symlink on the way, and what it is was looked at after it was opened. */
+#include "cli/archive/private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20 };
+
+/* By a name of several steps; -1 with errno. Does not wait for a FIFO's other end. */
+static int open_beneath(const struct archive_files *a, const char *name, int flags)
+{
+    int at = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    while (at >= 0) {
+        size_t len = strcspn(name, "/");
+        bool is_last = !name[len];
+        _cleanup_free_ char *step = xstrndup(name, len);
+        int next = openat(at, *step ? step : ".",
+                          O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (is_last ? flags : O_PATH | O_DIRECTORY)),
+            why = errno;
+        close(at);
+        errno = why;
+        if (is_last)
+            return next;
+        at = next;
+        name += len + 1;
+    }
+    return -1;
+}
+
+/* ELOOP of a file, ENOTDIR of a folder that is a link. */
+static bool is_link(const struct archive_files *a, const char *name)
+{
+    _cleanup_free_ char *at = xasprintf("%s/%s", a->path, name);
+    size_t root = strlen(a->path);
+    struct stat st;
+
+    while (strlen(at) > root) {
+        if (lstat(at, &st) == 0 && S_ISLNK(st.st_mode))
+            return true;
+        *strrchr(at, '/') = '\0';
+    }
+    return false;
+}
+
+static bool fail(const struct archive_files *a, const char *name, struct err *err)
+{
+    if ((errno == ELOOP || errno == ENOTDIR) && is_link(a, name))
+        return err_set(err, ERR_INVALID,
+                       "%s/%s is a symbolic link, or in a folder that is one: an import reads what is in the folder "
+                       "itself; cp -rL makes such a one",
+                       a->path, name);
+    return err_errno(err, ERR_IO, "reading %s/%s", a->path, name);
+}
+
+int archive_open_file(const struct archive_files *a, const char *name, struct stat *st, struct err *err)
+{
+    int fd = open_beneath(a, name, O_RDONLY);
+
+    if (fd < 0 || fstat(fd, st) != 0) {
+        fail(a, name, err);
+    } else if (!S_ISREG(st->st_mode)) {
+        err_set(err, ERR_INVALID, "%s/%s is no regular file", a->path, name);
+    } else {
+        return fd;
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static bool list_file(struct archive_files *a, const char *name, struct err *err)
+{
+    struct stat st;
+    ssize_t n;
+    _cleanup_close_ int fd = archive_open_file(a, name, &st, err);
+
+    if (fd < 0)
+        return false;
+    struct archive_file *f = archive_add(a, name, st.st_size, err);
+    if (!f)
+        return false;
+    struct archive_content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
+    _cleanup_free_ char *piece = xmalloc((size_t)MIN(f->size, PIECE));
+    for (int64_t left = f->size; c.may_be_text && left > 0; left -= n) {
+        n = read(fd, piece, (size_t)MIN(left, PIECE));
+        if (n <= 0)
+            break;
+        archive_take_content(&c, piece, (size_t)n);
+    }
+    bool ok = archive_end_content(&c, err);
+    buf_free(&c.head);
+    return ok;
+}
+
+/* Of skopeo's folders what else may be in them is none of ours. */
+static bool is_wanted(int folder, const char *name, bool is_blob)
+{
+    struct digest d;
+    struct stat st;
+
+    if (is_blob)
+        return archive_blob_digest(name, &d);
+    return name[0] != '.' &&
+           (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode));
+}
+
+/* Of "" all files, of a folder of blobs those that are called by their digest. */
+static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
+{
+    int fd = open_beneath(a, folder, O_RDONLY | O_DIRECTORY);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *e;
+    bool ok = true;
+
+    if (!dir && errno != ENOENT)
+        return fail(a, folder, err);
+    while (ok && dir && (e = readdir(dir))) {
+        _cleanup_free_ char *name = xasprintf("%s%s%s", folder, *folder ? "/" : "", e->d_name);
+        if (is_wanted(fd, name, *folder))
+            ok = list_file(a, name, err);
+    }
+    if (dir)
+        closedir(dir);
+    return ok;
+}
+
+static bool has(const struct archive_files *a, const char *name)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s", a->path, name);
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+bool archive_list_folder(struct archive_files *a, struct err *err)
+{
+    if (!has(a, "index.json") && has(a, "manifest.json"))
+        return list_folder(a, "", err);
+    if (!has(a, "index.json"))
+        return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO,
+                         "%s is no OCI image layout: reading %s/index.json", a->path, a->path);
+    return list_file(a, "index.json", err) && list_folder(a, "blobs/sha256", err) &&
+           list_folder(a, "blobs/sha512", err);
+}
+
+/* No more than was there when it was listed. */
+static bool pass_on(int fd, const struct archive_files *a, const struct archive_file *f, char *piece,
+                    const struct archive_visit *v, struct err *err)
+{
+    ssize_t n;
+
+    for (int64_t left = f->size; left > 0; left -= n) {
+        n = read(fd, piece, (size_t)MIN(left, PIECE));
+        if (n < 0)
+            return err_errno(err, ERR_IO, "reading %s/%s", a->path, f->name);
+        if (n == 0) /* it has become shorter: its digest will say so */
+            break;
+        if (!v->data(v->arg, piece, (size_t)n, err))
+            return false;
+    }
+    return v->end(v->arg, err);
+}
+
+bool archive_read_folder(const struct archive_files *a, const struct archive_visit *v, struct err *err)
+{
+    _cleanup_free_ char *piece = xmalloc(PIECE);
+
+    for (size_t i = 0; i < a->count; i++) {
+        const struct archive_file *f = &a->list[i];
+        bool wanted = false;
+        struct stat st;
+        if (!v->begin(v->arg, f, &wanted, err))
+            return false;
+        if (!wanted)
+            continue;
+        _cleanup_close_ int fd = archive_open_file(a, f->name, &st, err);
+        if (fd < 0 || !pass_on(fd, a, f, piece, v, err))
+            return false;
+    }
+    return true;
+}

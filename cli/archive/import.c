@@ -1,0 +1,391 @@
+#include "cli/archive/import_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    PIECE = 1 << 20,   /* bytes of one request: as many as the daemon takes */
+    BUSY_TRIES = 1200, /* while another import is at the same blob: as long as hashing a large one may take */
+    GONE_TRIES = 10,   /* while it has just ended, and the index does not have the blob yet */
+    BUSY_US = 500000,  /* between them */
+    BATCH = 1024,      /* images of one request: a MiB at most, with the longest names */
+};
+
+static const char USAGE[] =
+    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
+    "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
+    "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
+    "  -            from stdin; what cannot be read twice is put into a file in $TMPDIR (/var/tmp) first\n"
+    "  --name REF   the name of the image, if the archive has one image, or has one without a name; of several\n"
+    "               that are called by a tag alone, {tag} stands for it: --name 'ghcr.io/org/app:{tag}'; {name}\n"
+    "               stands for the name of the file or folder\n"
+    "  --no-pin     let the collector have them when the cache is full\n"
+    "  --link       a folder's files become the cache's own, as hard links, where they are of the daemon's user and\n"
+    "               on its file system: read-only from then on, and not to be changed. Without it they are\n"
+    "               cloned, if the file system can do that, or copied\n";
+
+struct job {
+    struct cli_options o;
+    const char *path, *name;
+    bool no_pin, link;
+    struct archive_files files;
+    struct import_plan plan;
+    const struct import_blob **blob_of; /* the archive's files; NULL: not wanted */
+    char *cache;                        /* the daemon's folder */
+    /* the blob on its way */
+    const struct import_blob *blob;
+    int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
+    bool begun;           /* some were sent */
+    bool theirs;          /* another import has brought it meanwhile */
+    struct buf piece;
+    int64_t sent, kept;
+};
+
+static char *page(const char *path, const struct digest *d, const char *more)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return xasprintf("/v1/import/%s?digest=%s%s", path, digest_format(d, text), more);
+}
+
+static void say(struct job *j, const struct digest *d, int64_t size, const char *how)
+{
+    char text[DIGEST_TEXT_MAX], shown[CLI_TEXT], bytes[CLI_TEXT];
+
+    digest_format(d, text);
+    if (j->o.json) {
+        json_t *event =
+            json_pack("{s:s, s:s, s:I, s:s}", "event", "blob", "digest", text, "size", (json_int_t)size, "status", how);
+        cli_print_event(stdout, event);
+        json_decref(event);
+        return;
+    }
+    cli_say(stdout, "%s: %s, %s", cli_short(text, shown), how, cli_size(size, bytes));
+    cli_flush();
+}
+
+/* ---- one blob ---- */
+
+static int64_t size_of(const struct import_blob *b)
+{
+    return b->file ? b->file->size : (int64_t)b->len;
+}
+
+static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *received, struct err *err)
+{
+    _cleanup_free_ char *path = page("blob", d, "");
+    json_t *answer;
+
+    if (!cli_ask(&j->o, path, NULL, &answer, err))
+        return false;
+    *whole = json_is_true(json_object_get(answer, "whole"));
+    *received = json_integer_value(json_object_get(answer, "received"));
+    json_decref(answer);
+    return true;
+}
+
+static bool post(struct job *j, const char *path, const struct buf *body, struct err *err)
+{
+    json_t *answer;
+    bool ok = cli_send(&j->o, path, body && body->data ? body->data : "", body ? body->len : 0, &answer, err);
+
+    if (ok)
+        json_decref(answer);
+    return ok;
+}
+
+/* The same, however long another import is at this blob. `theirs`: it was faster, and all of it is here. */
+static bool post_in_turn(struct job *j, const struct digest *d, const char *path, const struct buf *body, bool *theirs,
+                         struct err *err)
+{
+    *theirs = false;
+    for (int tries = 0; !post(j, path, body, err); tries++) {
+        struct err why = {0};
+        int64_t received;
+        if (look(j, d, theirs, &received, &why) && *theirs)
+            break;
+        if (tries >= (err->code == ERR_BUSY ? BUSY_TRIES : err->code == ERR_NOT_FOUND ? GONE_TRIES : 0))
+            return false;
+        usleep(BUSY_US);
+    }
+    *err = (struct err){0};
+    return true;
+}
+
+/* All of it is there: the daemon verifies it. */
+static bool finish(struct job *j, const struct digest *d, struct err *err)
+{
+    _cleanup_free_ char *path = page("blob", d, "");
+    bool theirs;
+
+    return post_in_turn(j, d, path, NULL, &theirs, err);
+}
+
+static bool send_piece(struct job *j, struct err *err)
+{
+    char more[80];
+
+    int n = snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
+    if (!j->begun) /* how many there will be */
+        snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)size_of(j->blob));
+    j->begun = true;
+    _cleanup_free_ char *path = page("bytes", &j->blob->digest, more);
+    if (!j->theirs && !post_in_turn(j, &j->blob->digest, path, &j->piece, &j->theirs, err))
+        return false;
+    j->offset += (int64_t)j->piece.len;
+    buf_clear(&j->piece);
+    return true;
+}
+
+static bool take_data(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct job *j = arg;
+    const char *p = data;
+
+    while (len > 0) {
+        size_t pass = (size_t)MIN(j->skip, (int64_t)len);
+        j->skip -= (int64_t)pass;
+        p += pass;
+        len -= pass;
+        size_t n = MIN(len, (size_t)PIECE - j->piece.len);
+        buf_add(&j->piece, p, n);
+        p += n;
+        len -= n;
+        if (j->piece.len == PIECE && !send_piece(j, err))
+            return false;
+    }
+    return true;
+}
+
+static bool end_blob(void *arg, struct err *err)
+{
+    struct job *j = arg;
+    int64_t size = size_of(j->blob);
+
+    if ((j->piece.len > 0 || size == 0) && !send_piece(j, err))
+        return false;
+    if (!finish(j, &j->blob->digest, err))
+        return false;
+    *(j->theirs ? &j->kept : &j->sent) += size;
+    say(j, &j->blob->digest, size, j->theirs ? "there" : "imported");
+    return true;
+}
+
+/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. The file itself is its owner's: it
+ * is not touched unless --link says that it is to be the cache's. */
+static const char *share(struct job *j, const struct import_blob *b)
+{
+    char hex[DIGEST_TEXT_MAX];
+    _cleanup_free_ char *to =
+        xasprintf("%s/ingest/%s-%s.import", j->cache, digest_alg_name(&b->digest), digest_hex(&b->digest, hex));
+    struct stat cache, file;
+    struct err why = {0};
+    _cleanup_close_ int source = archive_open_file(&j->files, b->file->name, &file, &why);
+
+    if (source < 0 || stat(j->cache, &cache) != 0 || file.st_dev != cache.st_dev || file.st_size == 0)
+        return NULL;
+    unlink(to);
+    _cleanup_close_ int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (target < 0)
+        return NULL;
+    if (fchown(target, cache.st_uid, cache.st_gid) == 0 && ioctl(target, FICLONE, source) == 0)
+        return "cloned";
+    unlink(to);
+    /* A link is the daemon's file, too: it must be the daemon's already, or could not be sealed. It is the file that is
+     * open, whatever its name is by now. */
+    _cleanup_free_ char *from = xasprintf("/proc/self/fd/%d", source);
+    bool linked =
+        j->link && file.st_uid == cache.st_uid && linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
+    return linked ? "linked" : NULL;
+}
+
+static void note_files(struct job *j)
+{
+    j->blob_of = xcalloc(j->files.count, sizeof(*j->blob_of));
+    for (size_t i = 0; i < j->plan.count; i++)
+        if (j->plan.blobs[i].file)
+            j->blob_of[j->plan.blobs[i].file - j->files.list] = &j->plan.blobs[i];
+}
+
+static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
+{
+    int64_t received, size = size_of(b);
+    bool whole;
+
+    *wanted = false;
+    if (!look(j, &b->digest, &whole, &received, err))
+        return false;
+    if (whole) {
+        j->kept += size;
+        say(j, &b->digest, size, "there");
+        return true;
+    }
+    const char *how = j->files.is_folder && b->file && received == 0 ? share(j, b) : NULL;
+    if (how) {
+        if (!finish(j, &b->digest, err))
+            return false;
+        j->sent += size;
+        say(j, &b->digest, size, how);
+        return true;
+    }
+    *wanted = true;
+    j->blob = b;
+    j->begun = j->theirs = false;
+    j->skip = j->offset = MIN(received, size);
+    buf_clear(&j->piece);
+    return true;
+}
+
+static bool begin_file(void *arg, const struct archive_file *f, bool *wanted, struct err *err)
+{
+    struct job *j = arg;
+    const struct import_blob *b = j->blob_of[f - j->files.list];
+
+    *wanted = false;
+    return !b || begin(j, b, wanted, err) || err_wrap(err, "%s: %s", j->path, f->name);
+}
+
+static bool end_file(void *arg, struct err *err)
+{
+    struct job *j = arg;
+
+    return end_blob(j, err) || err_wrap(err, "%s: %s", j->path, j->blob->file->name);
+}
+
+/* ---- the whole ---- */
+
+static bool send_made(struct job *j, struct err *err)
+{
+    for (size_t i = 0; i < j->plan.count; i++) {
+        const struct import_blob *b = &j->plan.blobs[i];
+        bool wanted;
+        if (b->file)
+            continue;
+        if (!begin(j, b, &wanted, err))
+            return false;
+        if (wanted && (!take_data(j, b->text, b->len, err) || !end_blob(j, err)))
+            return false;
+    }
+    return true;
+}
+
+/* Names a batch of the images; what the daemon says about them is added to `sum`. */
+static bool enter_some(struct job *j, size_t from, json_t *sum, struct err *err)
+{
+    json_t *some = json_array(), *body, *answer, *list;
+    const char *key;
+
+    for (size_t i = from; i < json_array_size(j->plan.images) && i < from + BATCH; i++)
+        json_array_append(some, json_array_get(j->plan.images, i));
+    body = json_pack("{s:o, s:b}", "images", some, "pin", !j->no_pin);
+    bool ok = cli_ask(&j->o, "/v1/import", body, &answer, err);
+    json_decref(body);
+    if (!ok)
+        return false;
+    json_object_foreach(sum, key, list)
+        json_array_extend(list, json_object_get(answer, key));
+    json_decref(answer);
+    return true;
+}
+
+/* A registry's name comes with each of its images. */
+static void drop_repeated(json_t *list)
+{
+    json_t *once = json_array(), *name;
+    struct places seen = {0};
+    size_t i;
+
+    json_array_foreach(list, i, name)
+        if (places_add(&seen, json_string_value(name), json_string_length(name), 0))
+            json_array_append(once, name);
+    json_array_clear(list);
+    json_array_extend(list, once);
+    json_decref(once);
+    places_free(&seen);
+}
+
+static bool enter(struct job *j, struct err *err)
+{
+    json_t *sum = json_pack("{s:[], s:[]}", "imported", "not_configured"), *name;
+    json_t *nobodys = json_object_get(sum, "not_configured");
+    char sent[CLI_TEXT], kept[CLI_TEXT];
+    bool ok = true;
+    size_t i;
+
+    for (i = 0; ok && i < json_array_size(j->plan.images); i += BATCH)
+        ok = enter_some(j, i, sum, err);
+    drop_repeated(nobodys);
+    json_array_foreach(nobodys, i, name)
+        cli_say(
+            stderr,
+            "entrepot: %s is not configured as an upstream: what is here of it is served as it is, and never updated",
+            json_string_value(name));
+    if (ok && j->o.json) {
+        json_object_set_new(sum, "sent", json_integer(j->sent));
+        json_object_set_new(sum, "kept", json_integer(j->kept));
+        cli_print_event(stdout, sum);
+    } else if (ok) {
+        json_array_foreach(json_object_get(sum, "imported"), i, name)
+            cli_say(stdout, "imported %s", json_string_value(name));
+        cli_say(stdout, "%s: %s imported, %s were there", j->path, cli_size(j->sent, sent), cli_size(j->kept, kept));
+    }
+    json_decref(sum);
+    return ok;
+}
+
+static bool run(struct job *j, struct err *err)
+{
+    const struct archive_visit visit = {begin_file, take_data, end_file, j};
+    json_t *status = NULL;
+
+    if (!archive_list(&j->files, j->path, err) || !import_plan(&j->files, j->name, &j->plan, err) ||
+        !cli_ask(&j->o, "/v1/status", NULL, &status, err))
+        return false;
+    j->cache = xstrdup(cli_text(json_object_get(status, "cache"), "path"));
+    note_files(j);
+    json_decref(status);
+    return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
+}
+
+static bool take_name(void *arg, const char *value, struct err *err)
+{
+    const struct archive_files any = {.path = "name"};
+    char name[REF_TEXT_MAX];
+
+    ((struct job *)arg)->name = value;
+    return import_expand(&any, value, REF_DEFAULT_TAG, name, err);
+}
+
+static bool take_path(void *arg, const char *word, struct err *err)
+{
+    return cli_take_word(&((struct job *)arg)->path, word, err);
+}
+
+int cmd_import(int argc, char **argv)
+{
+    struct job j = {0};
+    const struct cli_option options[] = {
+        {"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {"link", .flag = &j.link}, {0}};
+    struct err err = {0};
+
+    int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, &j}, argc, argv);
+    if (rc >= 0)
+        return rc;
+    if (!j.path)
+        return cli_usage(USAGE, "import: which file or folder?");
+    bool ok = run(&j, &err);
+    if (!ok && j.sent > 0)
+        err_wrap(&err, "importing %s (the same command goes on from here)", j.path);
+    import_plan_free(&j.plan);
+    archive_files_free(&j.files);
+    buf_free(&j.piece);
+    free(j.cache);
+    free(j.blob_of);
+    return ok ? EXIT_DONE : cli_fail(&err);
+}

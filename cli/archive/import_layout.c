@@ -1,0 +1,431 @@
+/* An OCI image layout: which of the entries of its index.json are images, which are about images (signatures and other
+ * referrers), and what each is to be called. */
+#include "cli/archive/import_private.h"
+
+#define NAME_CONTAINERD "io.containerd.image.name"
+#define NAME_OCI        "org.opencontainers.image.ref.name"
+#define EXPORT_INDEX    "io.entrepot.index"         /* cache/export.h */
+#define KIND_COSIGN     "dev.cosignproject.cosign/" /* what `cosign save` says an entry is */
+
+/* ---- what is in it ---- */
+
+const char *layout_note(const json_t *descriptor, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(descriptor, "annotations"), key));
+}
+
+const char *layout_name(const json_t *descriptor)
+{
+    const char *full = layout_note(descriptor, NAME_CONTAINERD), *ref = layout_note(descriptor, NAME_OCI);
+    struct digest d;
+
+    if (import_is_full(full))
+        return full;
+    if (full && digest_parse(&d, full, strlen(full))) /* what CRI calls it; then `ref` is a part of that */
+        return NULL;
+    return ref && !digest_parse(&d, ref, strlen(ref)) && !strchr(ref, '<') ? ref : NULL;
+}
+
+bool layout_digest(const json_t *object, struct digest *d)
+{
+    const char *text = json_string_value(json_object_get(object, "digest"));
+
+    return text && digest_parse(d, text, strlen(text));
+}
+
+static const struct archive_file *file_of(const struct archive_files *a, const struct digest *d)
+{
+    char hex[DIGEST_TEXT_MAX];
+    _cleanup_free_ char *name = xasprintf("blobs/%s/%s", digest_alg_name(d), digest_hex(d, hex));
+
+    return archive_find(a, name);
+}
+
+json_t *layout_document(const struct layout *l, const struct digest *d)
+{
+    return import_document(l->plan, file_of(l->a, d));
+}
+
+/* Layouts may hold anything (image-spec image-layout.md); an entry without a type is taken for what it says in it. */
+static bool is_manifest(const json_t *descriptor)
+{
+    static const char *const types[] = {
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.artifact.manifest.v1+json",
+    };
+    const char *type = json_string_value(json_object_get(descriptor, "mediaType"));
+
+    for (size_t i = 0; type && i < ARRAY_LEN(types); i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return !type;
+}
+
+bool layout_subject(const struct layout *l, const struct digest *d, struct digest *subject)
+{
+    const struct archive_file *f = file_of(l->a, d);
+    struct layout_fact *fact = f ? &l->facts[f - l->a->list] : NULL;
+
+    if (!fact)
+        return false;
+    if (!fact->known) {
+        json_t *doc = import_document(l->plan, f);
+        if (!layout_digest(json_object_get(doc, "subject"), &fact->subject))
+            fact->subject.alg = DIGEST_NONE;
+        json_decref(doc);
+    }
+    fact->known = true;
+    *subject = fact->subject;
+    return subject->alg != DIGEST_NONE;
+}
+
+/* By its name: that of a digest, or the tag that stands for one ("sha256-<hex>.sig"). */
+bool layout_is_named_about(const char *name, const char **tag)
+{
+    struct ref ref;
+    const char *own = name;
+
+    if (import_is_full(name)) {
+        if (!ref_parse(&ref, name, NULL))
+            return false;
+        if (ref.digest.alg != DIGEST_NONE && !ref.tag[0])
+            return true;
+        const char *slash = strrchr(name, '/'), *colon = strchr(slash ? slash : name, ':');
+        own = colon ? colon + 1 : "latest";
+    }
+    if (!ref_is_statement_tag(own))
+        return false;
+    *tag = own;
+    return true;
+}
+
+void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place)
+{
+    size_t count = 0, room = 16;
+    struct digest *next = xcalloc(room, sizeof(*next));
+
+    if (places_add(to, digest_key(d), digest_key_len(d), place))
+        next[count++] = *d;
+    while (count > 0) {
+        const struct archive_file *f = file_of(l->a, &next[--count]);
+        json_t *doc = f && f->text && strstr(f->text, "\"manifests\"") ? import_document(l->plan, f) : NULL, *entry;
+        struct digest one;
+        size_t i;
+        json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
+            if (!layout_digest(entry, &one) || !places_add(to, digest_key(&one), digest_key_len(&one), place))
+                continue;
+            if (count == room)
+                next = xrealloc(next, (room *= 2) * sizeof(*next));
+            next[count++] = one;
+        }
+        json_decref(doc);
+    }
+    free(next);
+}
+
+/* ---- the entries ---- */
+
+static void classify(struct layout *l, struct layout_item *it)
+{
+    const char *kind = layout_note(it->descriptor, "kind"), *tag = NULL;
+    struct digest subject;
+
+    if (kind && strncmp(kind, KIND_COSIGN, strlen(KIND_COSIGN)) == 0) {
+        kind += strlen(KIND_COSIGN);
+        it->suffix = strcmp(kind, "sigs") == 0    ? ".sig"
+                     : strcmp(kind, "atts") == 0  ? ".att"
+                     : strcmp(kind, "sboms") == 0 ? ".sbom"
+                                                  : NULL;
+    }
+    it->about = it->suffix || (it->name && layout_is_named_about(it->name, &tag)) ||
+                (!it->name && layout_subject(l, &it->digest, &subject));
+}
+
+static bool read_item(struct layout *l, const json_t *d)
+{
+    struct layout_item *it = &l->items[l->count];
+    struct digest whole;
+    const char *index = layout_note(d, EXPORT_INDEX);
+
+    if (!is_manifest(d)) {
+        cli_say(stderr, "entrepot: %s: an entry of index.json is no image and is left out: it is of type %s",
+                l->a->path, json_string_value(json_object_get(d, "mediaType")));
+        return true;
+    }
+    if (!layout_digest(d, &it->digest))
+        return err_set(l->err, ERR_INVALID, "%s: an entry of index.json has no valid digest", l->a->path);
+    if (index && digest_parse(&whole, index, strlen(index)) && file_of(l->a, &whole))
+        it->digest = whole;
+    it->descriptor = d;
+    it->name = layout_name(d);
+    classify(l, it);
+    l->count++;
+    return true;
+}
+
+/* Which manifest has which config. */
+static void read_configs(struct layout *l)
+{
+    struct digest d, config;
+
+    for (size_t i = 0; i < l->a->count; i++) {
+        const struct archive_file *f = &l->a->list[i];
+        if (f->target || !f->text || !strstr(f->text, "\"config\"") || !archive_blob_digest(f->name, &d))
+            continue;
+        json_t *doc = import_document(l->plan, f);
+        if (layout_digest(json_object_get(doc, "config"), &config))
+            places_add(&l->configs, digest_key(&config), digest_key_len(&config), (int64_t)i);
+        json_decref(doc);
+    }
+}
+
+/* The manifest whose config that is. */
+static bool find_by_config(const struct layout *l, const char *config, struct digest *d)
+{
+    struct digest want;
+    int64_t at = config && archive_blob_digest(config, &want)
+                     ? places_find(&l->configs, digest_key(&want), digest_key_len(&want))
+                     : PLACE_NONE;
+
+    return at >= 0 && archive_blob_digest(l->a->list[at].name, d);
+}
+
+/* What `docker save` was given by its ID is in manifest.json alone. */
+static void read_docker_items(struct layout *l, const json_t *docker)
+{
+    struct places listed = {0};
+    struct digest d;
+    json_t *image;
+    size_t i;
+
+    if (json_array_size(docker) > 0)
+        read_configs(l);
+    for (i = 0; i < l->count && json_array_size(docker) > 0; i++)
+        layout_spread(l, &listed, &l->items[i].digest, 0);
+    json_array_foreach((json_t *)docker, i, image) {
+        const char *config = json_string_value(json_object_get(image, "Config"));
+        if (json_array_size(json_object_get(image, "RepoTags")) > 0 || !find_by_config(l, config, &d) ||
+            places_find(&listed, digest_key(&d), digest_key_len(&d)) >= 0)
+            continue;
+        l->items[l->count++].digest = d;
+        layout_spread(l, &listed, &d, 0);
+    }
+    places_free(&listed);
+}
+
+/* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
+static void settle(struct layout *l)
+{
+    bool named = false;
+
+    for (size_t i = 0; i < l->count; i++)
+        named |= l->items[i].name && !l->items[i].about;
+    for (size_t i = 0; i < l->count; i++)
+        l->items[i].about |= named && !l->items[i].name;
+    if (l->count == 1)
+        l->items[0].about = false;
+    for (size_t i = 0; i < l->count; i++) {
+        const struct layout_item *it = &l->items[i];
+        struct digest subject;
+        if (!it->about) {
+            places_add(&l->exact, digest_key(&it->digest), digest_key_len(&it->digest), (int64_t)i);
+            layout_spread(l, &l->within, &it->digest, (int64_t)i);
+        }
+        l->images += !it->about;
+        l->nameless += it->about && !it->name && !it->suffix && !layout_subject(l, &it->digest, &subject);
+    }
+}
+
+static bool read_items(struct layout *l, const json_t *list)
+{
+    size_t i;
+    json_t *d;
+
+    const struct archive_file *f = archive_find(l->a, "manifest.json");
+    json_t *docker = import_document(l->plan, f);
+    bool ok = true;
+    l->items = xcalloc(json_array_size(list) + json_array_size(docker) + 1, sizeof(*l->items));
+    json_array_foreach((json_t *)list, i, d)
+        ok = ok && read_item(l, d);
+    if (ok)
+        read_docker_items(l, docker);
+    json_decref(docker);
+    if (!ok)
+        return false;
+    settle(l);
+    return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: there is no image in its index.json", l->a->path);
+}
+
+/* ---- names ---- */
+
+static bool no_name(struct layout *l, const struct layout_item *it)
+{
+    char own[REF_TEXT_MAX], text[DIGEST_TEXT_MAX];
+
+    import_own_name(l->a, own);
+    if (l->images > 1 && it->name)
+        return err_set(l->err, ERR_INVALID,
+                       "%s: one of its images is called \"%s\", which does not say of which repository it is: --name "
+                       "REPOSITORY:{tag} does, such as --name '%s:{tag}'",
+                       l->a->path, it->name, own);
+    if (l->images > 1)
+        return err_set(l->err, ERR_INVALID,
+                       "%s has %d images, and one of them, %s, has no name there; skopeo copy or oras copy takes it "
+                       "out, and --name REF names it",
+                       l->a->path, l->images, digest_format(&it->digest, text));
+    if (!it->name)
+        return err_set(l->err, ERR_INVALID,
+                       "%s: its image has no name there: --name REF gives it one, such as --name %s:latest", l->a->path,
+                       own);
+    return err_set(
+        l->err, ERR_INVALID,
+        "%s: its image is called \"%s\", which does not say of which repository it is: --name REF does, such "
+        "as --name %s:%s",
+        l->a->path, it->name, own, it->name);
+}
+
+/* The name that it has there. */
+static bool take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
+{
+    struct ref ref;
+
+    if (!ref_parse(&ref, name, l->err))
+        return err_wrap(l->err, "%s: what it calls an image", l->a->path);
+    ref_format(&ref, out);
+    return true;
+}
+
+/* --name for an image of several: it has no full name, and the template makes one of its tag. Without a tag, --name is
+ * their repository. */
+static bool name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
+{
+    const char *slash = strrchr(l->given, '/'), *last = slash ? slash : l->given;
+    bool has_tag = strchr(last, ':') || strchr(last, '@');
+
+    if (import_is_full(it->name))
+        return take_name(l, it->name, out);
+    if (!it->name)
+        return no_name(l, it);
+    if (has_tag && !import_is_template(l->given))
+        return err_set(l->err, ERR_INVALID, "%s has %d images: --name is for one, or has {tag} in it", l->a->path,
+                       l->images);
+    _cleanup_free_ char *template = xasprintf("%s%s", l->given, has_tag ? "" : ":{tag}");
+    return import_expand(l->a, template, it->name, out, l->err);
+}
+
+static bool is_taken(const struct layout *l, const char *full, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+    const char *other = import_digest_of(l->plan, full);
+
+    return other && strcmp(other, digest_format(d, text)) != 0;
+}
+
+static bool name_image(struct layout *l, struct layout_item *it)
+{
+    char full[REF_TEXT_MAX];
+    struct ref ref;
+    bool ok;
+
+    if (l->given && l->images == 1)
+        ok = import_expand(l->a, l->given, it->name && !import_is_full(it->name) ? it->name : REF_DEFAULT_TAG, full,
+                           l->err);
+    else if (l->given)
+        ok = name_of_many(l, it, full);
+    else if (import_is_full(it->name))
+        ok = take_name(l, it->name, full);
+    else
+        ok = no_name(l, it);
+    if (!ok || !ref_parse(&ref, full, l->err))
+        return false;
+    if (is_taken(l, full, &it->digest))
+        return err_set(l->err, ERR_INVALID, "%s: two of its images would be called %s", l->a->path, full);
+    ref_name(&ref, it->repo);
+    import_add_image(l->plan, full, &it->digest);
+    return true;
+}
+
+/* ---- blobs ---- */
+
+/* Documents that our own export made for others. */
+static void find_made(const struct layout *l, struct places *made)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const struct layout_item *it = &l->items[i];
+        const char *list = layout_note(it->descriptor, EXPORT_REFERRERS),
+                   *type = json_string_value(json_object_get(it->descriptor, "mediaType"));
+        struct digest d;
+        if (list && digest_parse(&d, list, strlen(list)))
+            places_add(made, digest_key(&d), digest_key_len(&d), 0);
+        if (layout_digest(it->descriptor, &d) && !digest_eq(&d, &it->digest) && type && strstr(type, "index"))
+            places_add(made, digest_key(&d), digest_key_len(&d), 0);
+    }
+}
+
+/* Those stay behind. */
+static void add_blobs(struct layout *l)
+{
+    struct places made = {0};
+    struct digest d;
+
+    find_made(l, &made);
+    for (size_t i = 0; i < l->a->count; i++)
+        if (!l->a->list[i].target && archive_blob_digest(l->a->list[i].name, &d) &&
+            places_find(&made, digest_key(&d), digest_key_len(&d)) < 0)
+            import_add_blob(l->plan, &d, &l->a->list[i]);
+    places_free(&made);
+}
+
+/* The first image, if all are of one repository; each has been named. */
+static const struct layout_item *only_owner(const struct layout *l)
+{
+    const struct layout_item *first = NULL;
+
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->items[i].about)
+            continue;
+        if (first && strcmp(first->repo, l->items[i].repo) != 0)
+            return NULL;
+        first = first ? first : &l->items[i];
+    }
+    return first;
+}
+
+static void layout_free(struct layout *l)
+{
+    free(l->items);
+    free(l->facts);
+    places_free(&l->exact);
+    places_free(&l->within);
+    places_free(&l->configs);
+}
+
+bool import_layout(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err)
+{
+    struct layout l = {.plan = p, .a = a, .given = given, .err = err};
+    json_t *doc = import_parse(a, "index.json", err);
+
+    l.facts = xcalloc(a->count, sizeof(*l.facts));
+    bool ok = doc && read_items(&l, json_object_get(doc, "manifests"));
+
+    p->format = "OCI image layout";
+    for (size_t i = 0; ok && i < l.count; i++)
+        ok = l.items[i].about || name_image(&l, &l.items[i]);
+    l.only = ok ? only_owner(&l) : NULL;
+    for (size_t i = 0; ok && i < l.count; i++) {
+        if (l.items[i].about)
+            ok = layout_name_about(&l, &l.items[i]);
+        else
+            layout_add_referrers(&l, &l.items[i]);
+    }
+    if (ok) {
+        layout_find_referrers(&l);
+        add_blobs(&l);
+    }
+    layout_free(&l);
+    json_decref(doc);
+    return ok;
+}

@@ -1,0 +1,360 @@
+/* Images in compose files: of services, of what services extend in other files, of files that are included. */
+#include "cli/cli.h"
+#include "cli/images/private.h"
+
+#include <string.h>
+
+enum {
+    FILES_MAX = 256,
+    INCLUDES_MAX = 8, /* within one another */
+    EXTENDS_MAX = 8,
+    VALUES_MAX = 16 << 20, /* bytes that variables stand for, all together: each may double what another stands for */
+};
+
+/* What all files of one reading have in common. */
+struct compose_total {
+    int files;     /* read so far, those with variables, too */
+    size_t bytes;  /* of them: one file may be named by many */
+    size_t values; /* bytes that were put in place of variables */
+};
+
+/* A file being read. */
+struct compose {
+    const struct compose *by; /* that included it, or NULL */
+    const char *wanted;       /* only this service, which another file extends; NULL: all */
+    char *folder;             /* where paths in it begin: "" or one with a slash at its end */
+    json_t *env;              /* what is in its .env: texts by name; NULL: nothing */
+    int depth;
+    struct compose_total *total;
+};
+
+/* ---- variables ---- */
+
+/* The environment wins, then what the file that included this one says: it may adapt it. Of lines, the last counts. */
+static const char *look_in(const struct compose *c, const char *name)
+{
+    const char *value = c->by ? look_in(c->by, name) : getenv(name);
+
+    return value ? value : json_string_value(json_object_get(c->env, name));
+}
+
+/* Past the bound nothing stands for anything; is_bounded() then says so. */
+static const char *look(void *arg, const char *name)
+{
+    const struct compose *c = arg;
+    const char *value = c->total->values <= VALUES_MAX ? look_in(c, name) : NULL;
+
+    c->total->values += value ? strlen(value) : 0;
+    return value;
+}
+
+static bool is_bounded(const struct compose *c, const char *file, struct err *err)
+{
+    return c->total->values <= VALUES_MAX ||
+           err_set(err, ERR_TOO_LARGE, "%s: what its variables stand for is more than %d MiB", file,
+                   (int)(VALUES_MAX >> 20));
+}
+
+/* Quotes go; without them, so does a comment after a space, and spaces at the end. Variables stand for what was said of
+ * them before, but in single quotes. */
+static void add_variable(struct compose *c, const char *name, size_t len, const char *value)
+{
+    char quote = *value == '"' || *value == '\'' ? *value : '\0';
+    const char *close = quote ? strchr(value + 1, quote) : NULL, *comment = strstr(value, " #");
+    size_t n = comment ? (size_t)(comment - value) : strlen(value);
+
+    while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+        n--;
+    if (close) {
+        value++;
+        n = (size_t)(close - value);
+    }
+    _cleanup_free_ char *plain = xasprintf("%.*s", (int)n, value),
+                        *full = close && quote == '\'' ? NULL : image_env_expand(plain, look, c, NULL);
+    _cleanup_free_ char *key = xstrndup(name, len);
+    if (!c->env)
+        c->env = json_object();
+    json_object_set_new_nocheck(c->env, key, json_string_nocheck(full ? full : plain));
+}
+
+/* A whole file, if that is not one too many. */
+static bool read_text(const struct compose *c, const char *file, struct buf *text, struct err *err)
+{
+    if (c->depth > INCLUDES_MAX || ++c->total->files > FILES_MAX)
+        return err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
+                       file, (int)FILES_MAX, (int)INCLUDES_MAX);
+    if (!image_list_file(file, text, err))
+        return false;
+    c->total->bytes += text->len;
+    return c->total->bytes <= IMAGE_LIST_FILE_MAX ||
+           err_set(err, ERR_TOO_LARGE, "%s: more than %d MiB, with all files before it", file,
+                   (int)(IMAGE_LIST_FILE_MAX >> 20));
+}
+
+static bool read_env(struct compose *c, const char *path, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+
+    if (!read_text(c, path, &text, err))
+        return false;
+    for (char *p = text.data, *end; p && c->total->values <= VALUES_MAX; p = end) {
+        end = strchr(p, '\n');
+        if (end)
+            *end++ = '\0';
+        p += strspn(p, " \t");
+        p += strncmp(p, "export ", 7) == 0 ? 7 : 0;
+        p[strcspn(p, "\r")] = '\0';
+        char *value = strchr(p, '=');
+        if (*p != '#' && value && value > p)
+            add_variable(c, p, (size_t)(value - p), value + 1);
+    }
+    return is_bounded(c, path, err);
+}
+
+/* A folder has it, or has not. */
+static bool read_default_env(struct compose *c, struct err *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s.env", c->folder);
+
+    return access(path, R_OK) != 0 || read_env(c, path, err) || err->code != ERR_TOO_LARGE;
+}
+
+/* ---- files ---- */
+
+static bool at(struct walk *w, const yaml_node_t *n)
+{
+    return err_wrap(w->err, "%s: line %zu", w->file, n->start_mark.line + 1);
+}
+
+/* A path that leads nowhere: who names it? What is wrong in a file names that file by itself. */
+static bool named_at(struct walk *w, const yaml_node_t *n)
+{
+    return w->err->code == ERR_NOT_FOUND || w->err->code == ERR_IO ? at(w, n) : false;
+}
+
+static char *expand(struct walk *w, const yaml_node_t *n)
+{
+    char *text = image_env_expand(walk_scalar(n), look, (void *)w->arg, w->err);
+
+    if (!text) {
+        at(w, n);
+    } else if (!is_bounded(w->arg, w->file, w->err)) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+/* A path as the file says it, from here; NULL with the error. */
+static char *path_of(struct walk *w, const yaml_node_t *n)
+{
+    const struct compose *c = w->arg;
+    _cleanup_free_ char *text = NULL;
+
+    if (!walk_scalar(n)) {
+        err_set(w->err, ERR_INVALID, "%s: line %zu: not a path", w->file, n->start_mark.line + 1);
+        return NULL;
+    }
+    text = expand(w, n);
+    if (text && (strstr(text, "://") || strncmp(text, "oci:", 4) == 0 || strncmp(text, "git@", 4) == 0)) {
+        err_set(w->err, ERR_UNSUPPORTED, "%s: line %zu: only files are read: fetch %s, and name the file", w->file,
+                n->start_mark.line + 1, text);
+        return NULL;
+    }
+    return text ? xasprintf("%s%s", *text == '/' ? "" : c->folder, text) : NULL;
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? xasprintf("%.*s/", (int)(slash - path), path) : xstrdup("");
+}
+
+static bool walk_compose(struct walk *w, yaml_node_t *root);
+
+static bool read_file(struct image_list *l, const char *file, struct compose *c, struct err *err)
+{
+    _cleanup_buf_ struct buf text = {0};
+    struct walk w = {.list = l, .file = file, .err = err, .arg = c};
+
+    return read_text(c, file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
+}
+
+/* The service that one of this file extends: with the variables of this one. */
+static bool read_extended(struct walk *w, const yaml_node_t *file, const char *service)
+{
+    const struct compose *c = w->arg;
+    _cleanup_free_ char *path = path_of(w, file), *folder = path ? folder_of(path) : NULL;
+    struct compose other = {c, service, folder, NULL, c->depth + 1, c->total};
+
+    return path && (read_file(w->list, path, &other, w->err) || named_at(w, file));
+}
+
+/* ---- include ---- */
+
+/* None, one, or a list of them. */
+static bool each_path(struct walk *w, const yaml_node_t *n, bool (*fn)(struct walk *w, const char *path, void *arg),
+                      void *arg)
+{
+    bool is_list = n && n->type == YAML_SEQUENCE_NODE;
+    size_t count = !n || walk_is_null(n) ? 0
+                   : is_list             ? (size_t)(n->data.sequence.items.top - n->data.sequence.items.start)
+                                         : 1;
+
+    for (size_t i = 0; i < count; i++) {
+        const yaml_node_t *one = is_list ? yaml_document_get_node(&w->doc, n->data.sequence.items.start[i]) : n;
+        if (!walk_is_bounded(w, one, 0))
+            return false;
+        _cleanup_free_ char *path = path_of(w, one);
+        if (!path || (!fn(w, path, arg) && !named_at(w, one)))
+            return false;
+    }
+    return true;
+}
+
+static bool take_env(struct walk *w, const char *path, void *arg)
+{
+    return read_env(arg, path, w->err);
+}
+
+static bool take_file(struct walk *w, const char *path, void *arg)
+{
+    struct compose *c = arg;
+
+    if (!c->folder)
+        c->folder = folder_of(path); /* the first one's is that of all of them */
+    return (c->env || read_default_env(c, w->err)) && read_file(w->list, path, c, w->err);
+}
+
+static bool take_include(struct walk *w, const yaml_node_t *n)
+{
+    const struct compose *c = w->arg;
+    struct compose other = {c, NULL, NULL, NULL, c->depth + 1, c->total};
+    const yaml_node_t *path = n->type == YAML_MAPPING_NODE ? walk_get(w, n, "path") : n,
+                      *folder = walk_get(w, n, "project_directory"), *env = walk_get(w, n, "env_file");
+    _cleanup_free_ char *given = NULL;
+    bool ok = !walk_is_null(path) ||
+              err_set(w->err, ERR_INVALID, "%s: line %zu: an include without a path", w->file, n->start_mark.line + 1);
+
+    if (ok && !walk_is_null(folder)) {
+        given = path_of(w, folder);
+        ok = given != NULL;
+        other.folder = ok ? xasprintf("%s/", given) : NULL;
+    }
+    ok = ok && each_path(w, env, take_env, &other) && each_path(w, path, take_file, &other);
+    free(other.folder);
+    json_decref(other.env);
+    return ok;
+}
+
+static bool take_includes(struct walk *w, const yaml_node_t *list)
+{
+    if (list->type != YAML_SEQUENCE_NODE)
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: include is not a list", w->file, list->start_mark.line + 1);
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const yaml_node_t *n = yaml_document_get_node(&w->doc, *i);
+        if (!walk_is_bounded(w, n, 0) || !take_include(w, n))
+            return false;
+    }
+    return true;
+}
+
+/* ---- services ---- */
+
+static bool take_image(struct walk *w, const yaml_node_t *image)
+{
+    if (!walk_scalar(image))
+        return walk_add_image(w, image); /* says what is wrong with it */
+    _cleanup_free_ char *text = expand(w, image);
+    return text && walk_add(w, image, text);
+}
+
+/* Volumes of type image (compose-spec, "volumes"). */
+static bool take_volumes(struct walk *w, const yaml_node_t *service)
+{
+    const yaml_node_t *list = walk_get(w, service, "volumes");
+
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return true;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const yaml_node_t *n = yaml_document_get_node(&w->doc, *i);
+        if (!walk_is_bounded(w, n, 0))
+            return false;
+        const yaml_node_t *type = walk_get(w, n, "type"), *source = walk_get(w, n, "source");
+        if (type && walk_scalar(type) && strcmp(walk_scalar(type), "image") == 0 && source && !take_image(w, source))
+            return false;
+    }
+    return true;
+}
+
+/* Its image, or that of what it extends. */
+static bool take_service(struct walk *w, const yaml_node_t *services, const yaml_node_t *service, const char *name,
+                         int depth)
+{
+    const struct compose *c = w->arg;
+    const yaml_node_t *image = walk_get(w, service, "image"), *extends = walk_get(w, service, "extends"),
+                      *file = walk_get(w, extends, "file");
+    const char *base = walk_scalar(extends) ? walk_scalar(extends) : walk_scalar(walk_get(w, extends, "service"));
+
+    if (!take_volumes(w, service))
+        return false;
+    if (!walk_is_null(image))
+        return take_image(w, image);
+    if (base && !walk_is_null(file))
+        return read_extended(w, file, base);
+    if (base && !c->wanted)
+        return true; /* of this file: it comes in its own turn */
+    if (base && depth < EXTENDS_MAX && walk_get(w, services, base))
+        return take_service(w, services, walk_get(w, services, base), base, depth + 1);
+    if (base)
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: there is no service %s that could be extended", w->file,
+                       service->start_mark.line + 1, base);
+    cli_say(stderr, "entrepot: %s: service %s has no image%s", w->file, name ? name : "?",
+            walk_get(w, service, "build") ? ": it is built" : "");
+    return true;
+}
+
+static bool take_wanted(struct walk *w, const yaml_node_t *services, const char *name)
+{
+    const yaml_node_t *service = walk_get(w, services, name);
+
+    if (!service)
+        return err_set(w->err, ERR_INVALID, "%s: there is no service %s", w->file, name);
+    return take_service(w, services, service, name, 0);
+}
+
+static bool walk_compose(struct walk *w, yaml_node_t *root)
+{
+    const struct compose *c = w->arg;
+    const yaml_node_t *services = walk_get(w, root, "services"), *include = walk_get(w, root, "include");
+
+    if (walk_is_null(root))
+        return true; /* after a last `---` */
+    if (walk_is_null(include) && (!services || services->type != YAML_MAPPING_NODE))
+        return err_set(w->err, ERR_INVALID, "%s: there are no services: is it a compose file?", w->file);
+    if (c->wanted)
+        return take_wanted(w, services, c->wanted);
+    if (!walk_is_null(include) && !take_includes(w, include))
+        return false;
+    if (!services || services->type != YAML_MAPPING_NODE)
+        return true;
+    for (yaml_node_pair_t *p = services->data.mapping.pairs.start; p < services->data.mapping.pairs.top; p++) {
+        const yaml_node_t *service = yaml_document_get_node(&w->doc, p->value);
+        if (!walk_is_bounded(w, service, 0) ||
+            !take_service(w, services, service, walk_scalar(yaml_document_get_node(&w->doc, p->key)), 0))
+            return false;
+    }
+    return true;
+}
+
+bool image_list_read_compose(struct image_list *l, const char *file, struct err *err)
+{
+    struct compose_total total = {0};
+    struct compose c = {.folder = folder_of(file), .total = &total}; /* stdin: of this folder */
+    bool ok = read_default_env(&c, err) && read_file(l, file, &c, err);
+
+    free(c.folder);
+    json_decref(c.env);
+    return ok;
+}

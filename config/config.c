@@ -1,0 +1,402 @@
+#include "config/read.h"
+
+#include "base/ref.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { GRANT_TTL_MAX_MS = 300 * 1000, FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WORKERS_LIMIT = 8, LIMIT_MAX = 1 << 20 };
+
+/* ---- sections of the file ---- */
+
+static bool take_amount(struct reading *r, const char *section, const char *key, const char *text, struct amount *out)
+{
+    if (!text || config_parse_amount(text, out))
+        return true;
+    return config_bad(r, section, 0, key, "\"%s\" is not a size such as 500MiB, 2TiB, 80%%", text);
+}
+
+static bool take_percent(struct reading *r, const char *key, const char *text, double *out)
+{
+    struct amount a;
+
+    if (!text)
+        return true;
+    if (!config_parse_amount(text, &a) || a.bytes >= 0)
+        return config_bad(r, "gc", 0, key, "\"%s\" is not a percentage such as 95%%", text);
+    *out = a.percent;
+    return true;
+}
+
+static bool is_listened_on(const struct config *c, const char *address)
+{
+    const char *colon = strrchr(address, ':');
+
+    for (int i = 0; c->listen[i]; i++) /* port 0 is another one each time */
+        if (strcmp(c->listen[i], address) == 0 && colon && strcmp(colon, ":0") != 0)
+            return true;
+    return false;
+}
+
+static bool take_address(struct reading *r, const char *section, int nth, const char *text)
+{
+    if (!config_is_address(text))
+        return config_bad(r, section, nth, "address", "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", text);
+    if (is_listened_on(r->c, text))
+        return config_bad(r, section, nth, "address", "\"%s\" is listened on already", text);
+    return true;
+}
+
+static bool take_listen(struct reading *r, const struct yaml_config *y)
+{
+    struct config *c = r->c;
+
+    if (y->listen_count > 0)
+        config_set(&c->listen[0], NULL);
+    for (uint32_t i = 0; i < y->listen_count; i++) {
+        if (!take_address(r, "listen", (int)i, y->listen[i].address))
+            return false;
+        if (y->listen[i].tls)
+            return config_unsupported(r, "listen", (int)i, "tls");
+        config_set(&c->listen[i], y->listen[i].address);
+        config_set(&c->listen_upstream[i], y->listen[i].upstream);
+    }
+    if (y->intercept)
+        return config_unsupported(r, NULL, 0, "intercept");
+    if (y->metrics && y->metrics->address) {
+        if (!take_address(r, "metrics", 0, y->metrics->address))
+            return false;
+        config_set(&c->metrics_address, y->metrics->address);
+    }
+    if (!y->admin || !y->admin->socket)
+        return true;
+    config_set(&c->admin_socket, y->admin->socket);
+    _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
+    return config_is_address(address) ||
+           config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
+                      c->admin_socket);
+}
+
+/* A key that names one registry; `any`: one that is not configured, too, where upstreams_any allows those. */
+static bool check_registry(struct reading *r, const char *section, int nth, const char *key, char *name, bool any)
+{
+    if (!name)
+        return true;
+    ref_canonical_host(name);
+    if (!ref_host_valid(name, strlen(name)) || strlen(name) > REF_HOST_MAX)
+        return config_bad(r, section, nth, key, "\"%s\" is not a registry's host", name);
+    return any || config_find_upstream(r->c, name) ||
+           config_bad(r, section, nth, key, "\"%s\" is neither configured under upstreams nor built in", name);
+}
+
+/* Once all upstreams are known. */
+static bool check_registries(struct reading *r)
+{
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
+        if (!check_registry(r, "listen", i, "upstream", r->c->listen_upstream[i], r->c->upstreams_any))
+            return false;
+    return check_registry(r, "clients", 0, "login_for", r->c->login_for, false); /* passwords: to known ones only */
+}
+
+static bool take_numbers(struct reading *r, const struct yaml_config *y)
+{
+    struct config *c = r->c;
+    int workers = 0;
+
+    if (!config_take_int(r, NULL, 0, "workers", y->workers, 0, WORKERS_LIMIT, &workers) ||
+        !config_take_int(r, NULL, 0, "fetchers", y->fetchers, 1, FETCHERS_MAX, &c->fetchers))
+        return false;
+    c->workers = workers > 0 ? workers : c->workers;
+    return config_take_bool(r, NULL, 0, "offline", y->offline, &c->offline) &&
+           config_take_bool(r, NULL, 0, "upstreams_any", y->upstreams_any, &c->upstreams_any);
+}
+
+static bool take_cache(struct reading *r, const struct yaml_config *y)
+{
+    static const char *const fetches[] = {"whole", "lazy", NULL};
+    struct config *c = r->c;
+    struct amount blob_max = {.bytes = c->blob_max};
+    int fetch = 0;
+
+    if (!y->cache)
+        return true;
+    if (y->cache->path)
+        config_set(&c->cache_path, y->cache->path);
+    if (c->cache_path && c->cache_path[0] != '/')
+        return config_bad(r, "cache", 0, "path", "\"%s\" does not begin with /", c->cache_path);
+    if (!take_amount(r, "cache", "max_size", y->cache->max_size, &c->max_size) ||
+        !take_amount(r, "cache", "min_free", y->cache->min_free, &c->min_free) ||
+        !take_amount(r, "cache", "blob_max", y->cache->blob_max, &blob_max) ||
+        !config_take_word(r, "cache", 0, "fetch", y->cache->fetch, fetches, &fetch))
+        return false;
+    if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
+        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves room for nothing", y->cache->max_size);
+    if (c->min_free.bytes < 0 && c->min_free.percent >= 100)
+        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves room for nothing", y->cache->min_free);
+    if (blob_max.bytes <= 0)
+        return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache->blob_max);
+    c->blob_max = blob_max.bytes;
+    return fetch == 0 || config_unsupported(r, "cache", 0, "fetch");
+}
+
+static bool take_gc(struct reading *r, const struct yaml_config *y)
+{
+    static const char *const policies[] = {"gdsf", "lru", NULL};
+    struct config *c = r->c;
+    int policy = 0;
+
+    if (!y->gc)
+        return true;
+    if (!config_take_word(r, "gc", 0, "policy", y->gc->policy, policies, &policy) ||
+        !take_percent(r, "high", y->gc->high, &c->gc_high) || !take_percent(r, "low", y->gc->low, &c->gc_low) ||
+        !config_take_duration(r, "gc", 0, "grace", y->gc->grace, &c->gc_grace_ms) ||
+        !config_take_duration(r, "gc", 0, "interval", y->gc->interval, &c->gc_interval_ms))
+        return false;
+    c->gc_lru = policy == 1;
+    if (c->gc_low >= c->gc_high)
+        return config_bad(r, "gc", 0, y->gc->low ? "low" : "high", "low is %g%%, which is not under high, %g%%",
+                          c->gc_low, c->gc_high);
+    if (c->gc_interval_ms < 1000)
+        return config_bad(r, "gc", 0, "interval", "\"%s\" is less than 1s", y->gc->interval);
+    return true;
+}
+
+static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+    static const char *const formats[] = {"text", "json", "journal", NULL};
+    struct config *c = r->c;
+    int level = (int)c->log_level, format = (int)c->log_format;
+
+    if (y->log && (!config_take_word(r, "log", 0, "level", y->log->level, levels, &level) ||
+                   !config_take_word(r, "log", 0, "format", y->log->format, formats, &format)))
+        return false;
+    c->log_level = (enum log_level)level;
+    c->log_format = (enum log_format)format;
+    return config_take_tags(r, y->tags);
+}
+
+static bool take_hosts(struct reading *r, char *const *hosts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i < CONFIG_HOSTS_MAX; i++) {
+        if (!config_is_host_pattern(hosts[i]) || strchr(hosts[i], ':'))
+            return config_bad(r, "clients", 0, "hosts",
+                              "\"%s\" is neither a host, without a port, nor a pattern of hosts", hosts[i]);
+        config_set(&r->c->hosts[i], hosts[i]);
+    }
+    return true;
+}
+
+static bool take_clients(struct reading *r, const struct yaml_config *y)
+{
+    static const char *const logins[] = {"auto", "on", "off", NULL};
+    struct config *c = r->c;
+    int login = (int)c->login;
+
+    if (!y->clients)
+        return true;
+    if (!config_take_word(r, "clients", 0, "login", y->clients->login, logins, &login) ||
+        !config_take_duration(r, "clients", 0, "grant_ttl", y->clients->grant_ttl, &c->grant_ttl_ms))
+        return false;
+    c->login = (enum config_login)login;
+    config_set(&c->login_for, y->clients->login_for);
+    if (!take_hosts(r, y->clients->hosts, y->clients->hosts_count))
+        return false;
+    return (c->grant_ttl_ms >= 1000 && c->grant_ttl_ms <= GRANT_TTL_MAX_MS) ||
+           config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients->grant_ttl);
+}
+
+static bool take_limits(struct reading *r, const struct yaml_config *y)
+{
+    struct config_limits *l = &r->c->limits;
+
+    return !y->limits ||
+           (config_take_int(r, "limits", 0, "connections", y->limits->connections, 1, LIMIT_MAX, &l->connections) &&
+            config_take_int(r, "limits", 0, "per_client", y->limits->per_client, 0, LIMIT_MAX, &l->per_client) &&
+            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses));
+}
+
+/* ---- the whole ---- */
+
+static bool read_text(const char *file, struct buf *text, struct err *err)
+{
+    _cleanup_fclose_ FILE *f = fopen(file, "re");
+
+    if (!f)
+        return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "reading the configuration %s", file);
+    text->len = fread(buf_reserve(text, FILE_MAX + 2), 1, FILE_MAX + 1, f);
+    text->data[text->len] = '\0';
+    if (ferror(f))
+        return err_errno(err, ERR_IO, "reading the configuration %s", file);
+    if (text->len > FILE_MAX || memchr(text->data, '\0', text->len))
+        return err_set(err, ERR_INVALID, "%s: not a text of at most 1 MiB", file);
+    return true;
+}
+
+static bool apply_file(struct config *c, const char *file, bool no_secrets, struct err *err)
+{
+    struct yaml_config *y = NULL;
+    _cleanup_buf_ struct buf text = {0};
+
+    if (!read_text(file, &text, err))
+        return false;
+    if (!config_yaml_parse(text.data, text.len, &y, err))
+        return err_wrap(err, "%s", file);
+    config_set(&c->file, file);
+    struct reading r = {c, file, text.data, no_secrets, err};
+    bool ok = !y || (take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
+                     take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y));
+    for (uint32_t i = 0; ok && y && i < y->upstreams_count; i++)
+        ok = config_take_upstream(&r, (int)i, &y->upstreams[i]);
+    if (ok)
+        config_add_well_known(c);
+    ok = ok && check_registries(&r);
+    config_yaml_free(y);
+    return ok;
+}
+
+/* What StateDirectory= or RuntimeDirectory= of our own unit made; another service's, inherited, is not ours to fill. */
+static char *service_folder(const char *variable)
+{
+    const char *path = getenv(variable), *base = path ? strrchr(path, '/') : NULL;
+
+    return base && path[0] == '/' && !strchr(path, ':') && strcmp(base, "/entrepot") == 0 ? xstrdup(path) : NULL;
+}
+
+/* NULL: nobody knows, it has to be said. */
+static char *default_cache(void)
+{
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
+    char *state = service_folder("STATE_DIRECTORY");
+
+    if (state || geteuid() == 0)
+        return state ? state : xstrdup("/var/lib/entrepot");
+    if (xdg && xdg[0] == '/')
+        return xasprintf("%s/entrepot", xdg);
+    return home && home[0] == '/' ? xasprintf("%s/.cache/entrepot", home) : NULL;
+}
+
+/* systemd says which device and inode the journal's stream is (systemd.exec(5), JOURNAL_STREAM). */
+static bool stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat st;
+    char ours[64];
+
+    if (!stream || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, ours) == 0;
+}
+
+static void defaults(struct config *c)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    memset(c, 0, sizeof(*c));
+    config_set(&c->listen[0], "127.0.0.1:5000");
+    c->cache_path = default_cache();
+    c->workers = (int)MAX(MIN(cores, (long)WORKERS_LIMIT), 1);
+    c->fetchers = 2;
+    c->log_level = LOG_LEVEL_INFO;
+    c->log_format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
+    c->max_size = (struct amount){.bytes = -1, .percent = 80};
+    c->blob_max = (int64_t)64 << 30;
+    c->min_free = (struct amount){.bytes = -1, .percent = 20}; /* kubelet evicts below 15 % and 10 % */
+    c->gc_high = 95;
+    c->gc_low = 85;
+    c->gc_grace_ms = 3600 * 1000;
+    c->gc_interval_ms = 60 * 1000;
+    c->tags = (struct config_tags){
+        .ttl_ms = 5 * 60 * 1000, .max_stale_ms = (int64_t)30 * 86400 * 1000, .negative_ttl_ms = 10 * 1000};
+    c->grant_ttl_ms = 5 * 60 * 1000;
+    c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256};
+}
+
+static bool apply_overrides(struct config *c, const struct config_overrides *o, struct err *err)
+{
+    if (o->cache) {
+        char *full = realpath(o->cache, NULL);
+        _cleanup_free_ char *cwd = getcwd(NULL, 0);
+        config_set(&c->cache_path, full ? full : o->cache);
+        if (!full && o->cache[0] != '/') {
+            free(c->cache_path);
+            c->cache_path = xasprintf("%s/%s", cwd ? cwd : "", o->cache);
+        }
+        free(full);
+    }
+    for (int i = 0; o->listen && o->listen[i]; i++) {
+        if (i == CONFIG_LISTEN_MAX)
+            return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
+        if (!config_is_address(o->listen[i]))
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path",
+                           o->listen[i]);
+        config_set(&c->listen[i], o->listen[i]);
+        config_set(&c->listen_upstream[i], NULL);
+        config_set(&c->listen[i + 1], NULL);
+    }
+    c->offline = c->offline || o->offline;
+    return true;
+}
+
+static char *default_socket(const struct config *c, bool cache_given)
+{
+    _cleanup_free_ char *run = cache_given ? NULL : service_folder("RUNTIME_DIRECTORY");
+
+    if (run)
+        return xasprintf("%s/admin.sock", run);
+    /* a cache of one's own has its socket with it */
+    return geteuid() == 0 && !cache_given ? xstrdup(CONFIG_DEFAULT_SOCKET) : xasprintf("%s/admin.sock", c->cache_path);
+}
+
+bool config_load(struct config *c, const struct config_overrides *o, struct err *err)
+{
+    const char *file = o->file;
+
+    defaults(c);
+    if (!file && access(CONFIG_DEFAULT_FILE, F_OK) == 0)
+        file = CONFIG_DEFAULT_FILE;
+    bool ok = (!file || apply_file(c, file, o->no_secrets, err)) && apply_overrides(c, o, err);
+    if (ok && !c->cache_path)
+        ok = err_set(err, ERR_INVALID, "where should the cache be? There is no HOME: say --cache or cache.path");
+    if (!ok) {
+        config_free(c);
+        return false;
+    }
+    if (!c->admin_socket)
+        c->admin_socket = default_socket(c, o->cache != NULL);
+    config_add_well_known(c);
+    return true;
+}
+
+void config_free(struct config *c)
+{
+    for (int i = 0; i <= CONFIG_LISTEN_MAX; i++)
+        free(c->listen[i]);
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
+        free(c->listen_upstream[i]);
+    for (int i = 0; i < c->upstream_count; i++) {
+        struct config_upstream *u = &c->upstreams[i];
+        for (int k = 0; k < CONFIG_ENDPOINTS_MAX; k++)
+            free(u->endpoints[k]);
+        free(u->name);
+        for (int k = 0; k < CONFIG_TRUSTED_MAX; k++)
+            free(u->trusted_hosts[k]);
+        for (int k = 0; k < u->credentials_count; k++)
+            cred_options_free(&u->credentials[k]);
+        trust_clear(&u->trust);
+    }
+    for (int i = 0; i < c->tag_rule_count; i++) {
+        free(c->tag_rules[i].repository);
+        free(c->tag_rules[i].tag);
+    }
+    free(c->file);
+    free(c->admin_socket);
+    free(c->metrics_address);
+    free(c->login_for);
+    for (int i = 0; i < CONFIG_HOSTS_MAX; i++)
+        free(c->hosts[i]);
+    free(c->cache_path);
+    memset(c, 0, sizeof(*c));
+}

@@ -1,0 +1,145 @@
+/* config.h - the configuration: read once at the start (and on SIGHUP), plain values afterwards.
+ *
+ * A struct config owns its strings; it does not change while threads use it. The file is YAML, read by libcyaml; every
+ * key is optional, unknown keys and impossible values are errors that name file, line and key.
+ */
+#ifndef ENTREPOT_CONFIG_CONFIG_H
+#define ENTREPOT_CONFIG_CONFIG_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "upstream/cred/cred.h"
+#include "upstream/registry.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+enum {
+    CONFIG_LISTEN_MAX = 16,
+    CONFIG_UPSTREAMS_MAX = 64,
+    CONFIG_ENDPOINTS_MAX = 8,
+    CONFIG_HOSTS_MAX = 32,
+    CONFIG_TRUSTED_MAX = 32,
+    CONFIG_CREDENTIALS_MAX = 8,
+    CONFIG_RULES_MAX = 64,
+};
+
+/* A time that never comes: `ttl: never`. Sums of two of them do not overflow. */
+#define CONFIG_NEVER_MS (INT64_MAX / 4)
+
+#define CONFIG_DEFAULT_FILE   "/etc/entrepot/config.yaml"
+#define CONFIG_DEFAULT_SOCKET "/run/entrepot/admin.sock"
+
+/* An amount of disk: bytes, or a share of the file system. */
+struct amount {
+    int64_t bytes;  /* -1 if it is a share */
+    double percent; /* of the file system */
+};
+
+/* How long tags are believed, and what comes then. -1: not said here, so that the next more general place says it. */
+struct config_tags {
+    int64_t ttl_ms, max_stale_ms, negative_ttl_ms;
+    int keep_deleted; /* 1: what upstream deletes is served up to max_stale; 0: it goes at once */
+};
+#define CONFIG_TAGS_UNSAID ((struct config_tags){-1, -1, -1, -1})
+
+struct config_tag_rule {
+    char *repository, *tag; /* patterns (fnmatch(3)) of the full name and the tag; NULL: any */
+    struct config_tags tags;
+};
+
+struct config_upstream {
+    char *name;                                /* a host; `*` stands for anything without a slash */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    enum upstream_ns endpoint_ns[CONFIG_ENDPOINTS_MAX];
+    bool endpoint_logins[CONFIG_ENDPOINTS_MAX];  /* it is given credentials and clients' logins, as the last one is */
+    char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
+    struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
+    int credentials_count;
+    struct trust trust;
+    bool insecure;
+    bool client_access; /* clients' own identities alone */
+    bool made_up;       /* not in the configuration: what a client names under upstreams_any */
+    struct config_tags tags;
+    int64_t connect_timeout_ms, stall_timeout_ms;
+    int parallel, rate_reserve;
+    bool parallel_is_set;
+};
+
+struct config {
+    char *file;                               /* where it came from; NULL: the built-in defaults */
+    char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
+    char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
+    char *admin_socket;
+    char *metrics_address; /* NULL: on the first listener */
+    int workers, fetchers;
+    struct config_limits {
+        int connections, per_client; /* of clients; per_client: of an address that is not loopback, 0: no limit */
+        int misses;                  /* requests that wait for one upstream's answer */
+    } limits;
+    enum log_level log_level;
+    enum log_format log_format;
+    char *cache_path;
+    struct amount max_size, min_free;
+    int64_t blob_max;       /* bytes */
+    double gc_high, gc_low; /* percent of max_size */
+    int64_t gc_grace_ms, gc_interval_ms;
+    bool gc_lru; /* policy */
+    struct config_tags tags;
+    struct config_tag_rule tag_rules[CONFIG_RULES_MAX];
+    int tag_rule_count;
+    bool offline, upstreams_any;
+    int64_t grant_ttl_ms;
+    enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
+    char *login_for; /* the registry that a login which names none is for; NULL: such a login is not used */
+    char *hosts[CONFIG_HOSTS_MAX + 1]; /* patterns of names that this node has for its clients (pages.h) */
+    struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
+    int upstream_count;
+};
+
+/* What the command line says in place of the file. NULLs and false: as the file says. */
+struct config_overrides {
+    const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE if there is one, else the defaults */
+    const char *cache;         /* --cache */
+    const char *const *listen; /* --listen, NULL-terminated */
+    bool offline;
+    bool no_secrets; /* leave passwords unread: who only asks where the daemon is may not be allowed to read them */
+};
+
+/* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
+bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
+void config_free(struct config *c);
+/* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. Case does not
+ * count. A pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
+const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
+/* What holds for a tag of a repository (full name) of this upstream: for each key, what the first rule says that
+ * matches and says it, else the upstream, else what is for all. Nothing is unsaid in the result. Any thread. */
+struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
+                                   const char *tag);
+/* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
+void config_print(const struct config *c, struct buf *out);
+/* The same as JSON; the caller decrefs it. */
+json_t *config_json(const struct config *c);
+
+/* The file system of a cache, in bytes, and what the cache's blobs have of it. */
+struct config_disk {
+    int64_t total, available, used;
+};
+/* Looks; the folder need not be there yet. False if nobody knows. */
+bool config_look_at_disk(const char *path, struct config_disk *disk);
+/* Says what is set and has no effect in this version. */
+void config_say_unused(const struct config *c, void (*warn)(void *arg, const char *text), void *arg);
+/* Says what of cache.max_size and cache.min_free can never hold there. */
+void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
+                         void *arg);
+
+/* "500MiB", "2TiB", "80%"; "5m", "30d". False if they are neither. */
+bool config_parse_amount(const char *text, struct amount *out);
+bool config_parse_duration(const char *text, int64_t *ms);
+/* Whether it is ADDR:PORT, [v6]:PORT, *:PORT or unix:/path, with a numeric address or "localhost". */
+bool config_is_address(const char *text);
+/* What is wrong with an upstream's endpoint, in words that follow the URL; NULL: nothing. */
+const char *config_endpoint_fault(const char *url, bool insecure);
+
+#endif

@@ -1,0 +1,52 @@
+/* read.h - between the files that read the configuration: values taken from their text into a struct config.
+ * Main thread.
+ *
+ * A value that is not in the file (text NULL) leaves its destination as it is, at its default. All return false with
+ * the error set, which names file, line and key, if the value cannot be.
+ */
+#ifndef ENTREPOT_CONFIG_READ_H
+#define ENTREPOT_CONFIG_READ_H
+
+#include "config/config.h"
+#include "config/yaml.h"
+
+struct reading {
+    struct config *c;
+    const char *file, *text; /* its name and what is in it */
+    bool no_secrets;
+    struct err *err;
+};
+
+/* A value that cannot be: of `key` ("low", "tags.ttl") in a section (NULL: the top), in its nth entry if the section is
+ * a list. Always false. */
+bool config_bad(struct reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
+    PRINTF_LIKE(5, 6);
+/* A key of a later version: an error, for silence would pass for consent. */
+/* A host, or a pattern of hosts ("*.corp.example"). */
+bool config_is_host_pattern(const char *text);
+bool config_unsupported(struct reading *r, const char *section, int nth, const char *key);
+bool config_take_duration(struct reading *r, const char *section, int nth, const char *key, const char *text,
+                          int64_t *ms);
+/* One of a NULL-terminated list of words. */
+bool config_take_word(struct reading *r, const char *section, int nth, const char *key, const char *text,
+                      const char *const *words, int *index);
+bool config_take_int(struct reading *r, const char *section, int nth, const char *key, const char *text, int least,
+                     int most, int *out);
+bool config_take_bool(struct reading *r, const char *section, int nth, const char *key, const char *text, bool *out);
+
+/* Adds the nth upstream of the file. */
+bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y);
+/* `tags`: for all, with the rules; and an upstream's own. */
+bool config_take_tags(struct reading *r, const struct yaml_tags *y);
+bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t);
+/* Adds those of the built-in upstreams that the file does not have. */
+void config_add_well_known(struct config *c);
+
+/* Replaces a string that *to owns. */
+static inline void config_set(char **to, const char *text)
+{
+    free(*to);
+    *to = text ? xstrdup(text) : NULL;
+}
+
+#endif

@@ -1,0 +1,317 @@
+/* Looking upstreams up in a configuration, and showing it: made as JSON once, printed as YAML or JSON. */
+#include "config/config.h"
+
+#include "base/ref.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+/* A `*` stands for one character or more; upstreams.c bounds how many there are. */
+static bool matches(const char *pattern, const char *host)
+{
+    for (; *pattern; pattern++, host++) {
+        if (*pattern == '*') {
+            for (const char *rest = host; *rest; rest++)
+                if (matches(pattern + 1, rest + 1))
+                    return true;
+            return false;
+        }
+        if (tolower((unsigned char)*pattern) != tolower((unsigned char)*host))
+            return false;
+    }
+    return *host == '\0';
+}
+
+const struct config_upstream *config_find_upstream(const struct config *c, const char *host)
+{
+    for (int i = 0; i < c->upstream_count; i++)
+        if (strcasecmp(c->upstreams[i].name, host) == 0)
+            return &c->upstreams[i];
+    /* "evil.example/.pkg.dev" ends like *.pkg.dev, and https://evil.example/.pkg.dev would be sent its credentials. */
+    if (!ref_host_valid(host, strlen(host)))
+        return NULL;
+    for (int i = 0; i < c->upstream_count; i++)
+        if (strchr(c->upstreams[i].name, '*') && matches(c->upstreams[i].name, host))
+            return &c->upstreams[i];
+    return NULL;
+}
+
+/* ---- as JSON ---- */
+
+static json_t *text(const char *s)
+{
+    json_t *j = json_string(s);
+
+    return j ? j : json_string("(not UTF-8)");
+}
+
+static json_t *amount(const struct amount *a)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    int64_t n = a->bytes;
+    size_t unit = 0;
+
+    if (n < 0)
+        return json_sprintf("%.10g%%", a->percent);
+    while (n > 0 && n % 1024 == 0 && unit + 1 < ARRAY_LEN(units)) {
+        n /= 1024;
+        unit++;
+    }
+    return json_sprintf("%lld%s", (long long)n, units[unit]);
+}
+
+static json_t *duration(int64_t ms)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    size_t i = 0;
+
+    if (ms >= CONFIG_NEVER_MS)
+        return json_string("never");
+    while (ms == 0 ? i < 3 : ms % units[i].ms != 0)
+        i++;
+    return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].unit);
+}
+
+/* What is said here, into an object that may have other keys. */
+static void add_tags(json_t *j, const struct config_tags *t)
+{
+    if (t->ttl_ms >= 0)
+        json_object_set_new(j, "ttl", duration(t->ttl_ms));
+    if (t->max_stale_ms >= 0)
+        json_object_set_new(j, "max_stale", duration(t->max_stale_ms));
+    if (t->negative_ttl_ms >= 0)
+        json_object_set_new(j, "negative_ttl", duration(t->negative_ttl_ms));
+    if (t->keep_deleted >= 0)
+        json_object_set_new(j, "deleted", json_string(t->keep_deleted ? "keep" : "drop"));
+}
+
+static json_t *clients(const struct config *c)
+{
+    static const char *const logins[] = {"auto", "on", "off"};
+    json_t *j = json_pack("{s:s, s:o, s:s*}", "login", logins[c->login], "grant_ttl", duration(c->grant_ttl_ms),
+                          "login_for", c->login_for);
+    json_t *hosts = json_array();
+
+    for (int i = 0; c->hosts[i]; i++)
+        json_array_append_new(hosts, text(c->hosts[i]));
+    if (c->hosts[0])
+        json_object_set(j, "hosts", hosts);
+    json_decref(hosts);
+    return j;
+}
+
+static json_t *tags(const struct config *c)
+{
+    json_t *j = json_object(), *rules = json_array();
+
+    add_tags(j, &c->tags);
+    for (int i = 0; i < c->tag_rule_count; i++) {
+        json_t *rule = json_object();
+        if (c->tag_rules[i].repository)
+            json_object_set_new(rule, "repository", text(c->tag_rules[i].repository));
+        if (c->tag_rules[i].tag)
+            json_object_set_new(rule, "tag", text(c->tag_rules[i].tag));
+        add_tags(rule, &c->tag_rules[i].tags);
+        json_array_append_new(rules, rule);
+    }
+    if (c->tag_rule_count > 0)
+        json_object_set(j, "rules", rules);
+    json_decref(rules);
+    return j;
+}
+
+/* There is no secret in them: those are in files, or in the environment. */
+static json_t *credentials(const struct cred_options *o)
+{
+    json_t *j = json_object(), *args = json_array();
+
+#define X(key)                                                                                                         \
+    if (o->key)                                                                                                        \
+        json_object_set_new(j, #key, text(o->key));
+    CRED_KEYS(X)
+#undef X
+    for (int i = 0; o->args[i]; i++)
+        json_array_append_new(args, text(o->args[i]));
+    if (o->args[0])
+        json_object_set(j, "args", args);
+    json_decref(args);
+    return j;
+}
+
+/* As short as it can be written. */
+static json_t *endpoint(const struct config_upstream *u, int i)
+{
+    bool says_ns = u->endpoint_ns[i] != UPSTREAM_NS_AUTO;
+
+    if (!says_ns && !u->endpoint_logins[i])
+        return text(u->endpoints[i]);
+    json_t *j = json_pack("{s:o}", "url", text(u->endpoints[i]));
+    if (says_ns)
+        json_object_set_new(j, "ns", json_boolean(u->endpoint_ns[i] == UPSTREAM_NS_ON));
+    if (u->endpoint_logins[i])
+        json_object_set_new(j, "credentials", json_true());
+    return j;
+}
+
+static json_t *upstream(const struct config_upstream *u)
+{
+    json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
+
+    for (int i = 0; u->endpoints[i]; i++)
+        json_array_append_new(endpoints, endpoint(u, i));
+    if (u->endpoints[0])
+        json_object_set(j, "endpoints", endpoints);
+    json_decref(endpoints);
+    json_t *trusted = json_array();
+    for (int i = 0; u->trusted_hosts[i]; i++)
+        json_array_append_new(trusted, text(u->trusted_hosts[i]));
+    if (u->trusted_hosts[0])
+        json_object_set(j, "trusted_hosts", trusted);
+    json_decref(trusted);
+    json_object_set_new(j, "access", json_string(u->client_access ? "client" : "shared"));
+    json_t *identities = json_array();
+    for (int i = 0; i < u->credentials_count; i++)
+        json_array_append_new(identities, credentials(&u->credentials[i]));
+    if (u->credentials_count > 0)
+        json_object_set(j, "credentials", u->credentials_count > 1 ? identities : json_array_get(identities, 0));
+    json_decref(identities);
+    if (u->trust.ca) {
+        json_object_set_new(j, "ca", text(u->trust.ca));
+        json_object_set_new(j, "ca_only", json_boolean(u->trust.ca_only));
+    }
+    if (u->trust.client_cert)
+        json_object_set_new(j, "client_cert", text(u->trust.client_cert));
+    if (u->trust.client_key)
+        json_object_set_new(j, "client_key", text(u->trust.client_key));
+    json_object_set_new(j, "insecure", json_boolean(u->insecure));
+    if (u->parallel_is_set)
+        json_object_set_new(j, "parallel", json_integer(u->parallel));
+    json_object_set_new(j, "rate_reserve", json_integer(u->rate_reserve));
+    json_t *own = json_object();
+    add_tags(own, &u->tags);
+    if (json_object_size(own) > 0)
+        json_object_set(j, "tags", own);
+    json_decref(own);
+    json_object_set_new(j, "connect_timeout", duration(u->connect_timeout_ms));
+    json_object_set_new(j, "stall_timeout", duration(u->stall_timeout_ms));
+    return j;
+}
+
+json_t *config_json(const struct config *c)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
+                                                                                                "journal"};
+    json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
+
+    for (int i = 0; c->listen[i]; i++) {
+        json_t *entry = json_pack("{s:o}", "address", text(c->listen[i]));
+        if (c->listen_upstream[i])
+            json_object_set_new(entry, "upstream", text(c->listen_upstream[i]));
+        json_array_append_new(listen, entry);
+    }
+    for (int i = 0; i < c->upstream_count; i++)
+        json_array_append_new(upstreams, upstream(&c->upstreams[i]));
+    json_object_set_new(j, "listen", listen);
+    json_object_set_new(j, "admin", json_pack("{s:o}", "socket", text(c->admin_socket)));
+    if (c->metrics_address)
+        json_object_set_new(j, "metrics", json_pack("{s:o}", "address", text(c->metrics_address)));
+    json_object_set_new(j, "workers", json_integer(c->workers));
+    json_object_set_new(j, "fetchers", json_integer(c->fetchers));
+    json_object_set_new(j, "log",
+                        json_pack("{s:s, s:s}", "level", levels[c->log_level], "format", formats[c->log_format]));
+    json_object_set_new(j, "cache",
+                        json_pack("{s:o, s:o, s:o, s:o, s:s}", "path", text(c->cache_path), "max_size",
+                                  amount(&c->max_size), "min_free", amount(&c->min_free), "blob_max",
+                                  amount(&(struct amount){.bytes = c->blob_max}), "fetch", "whole"));
+    json_object_set_new(j, "gc",
+                        json_pack("{s:s, s:o, s:o, s:o, s:o}", "policy", c->gc_lru ? "lru" : "gdsf", "high",
+                                  json_sprintf("%.10g%%", c->gc_high), "low", json_sprintf("%.10g%%", c->gc_low),
+                                  "grace", duration(c->gc_grace_ms), "interval", duration(c->gc_interval_ms)));
+    json_object_set_new(j, "tags", tags(c));
+    json_object_set_new(j, "clients", clients(c));
+    json_object_set_new(j, "limits",
+                        json_pack("{s:i, s:i, s:i}", "connections", c->limits.connections, "per_client",
+                                  c->limits.per_client, "misses", c->limits.misses));
+    json_object_set_new(j, "offline", json_boolean(c->offline));
+    json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
+    json_object_set_new(j, "upstreams", upstreams);
+    return j;
+}
+
+/* ---- as YAML ---- */
+
+/* Whether every YAML reader takes it for this very text without quotes. A string of JSON is one of YAML, too. */
+static bool is_plain(const char *s)
+{
+    static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
+    size_t safe = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./%-");
+    char *end;
+
+    if (strncmp(s, "https://", 8) == 0 || strncmp(s, "http://", 7) == 0)
+        return strpbrk(s, "[]{},#\\\"' ") == NULL;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcasecmp(s, words[i]) == 0)
+            return false;
+    (void)strtod(s, &end);
+    return safe > 0 && s[safe] == '\0' && (isalnum((unsigned char)*s) || *s == '/') && *end;
+}
+
+static void print_value(struct buf *out, const json_t *value)
+{
+    _cleanup_free_ char *quoted = json_dumps(value, JSON_ENCODE_ANY);
+    const char *s = json_string_value(value);
+
+    buf_adds(out, s && is_plain(s) ? s : quoted);
+    buf_adds(out, "\n");
+}
+
+static void print_part(struct buf *out, const json_t *part, int indent);
+
+static void print_entry(struct buf *out, const json_t *value, int indent)
+{
+    if (json_is_object(value) || json_is_array(value)) {
+        buf_adds(out, "\n");
+        print_part(out, value, indent + 2);
+    } else {
+        buf_adds(out, " ");
+        print_value(out, value);
+    }
+}
+
+/* Recursion ends with config_json(), three levels down. */
+static void print_part(struct buf *out, const json_t *part, int indent)
+{
+    const char *key;
+    json_t *value;
+    size_t i;
+
+    json_object_foreach((json_t *)part, key, value) {
+        buf_addf(out, "%*s%s:", indent, "", key);
+        print_entry(out, value, indent);
+    }
+    json_array_foreach(part, i, value) {
+        buf_addf(out, "%*s-", indent, "");
+        if (!json_is_object(value)) {
+            print_entry(out, value, indent);
+            continue;
+        }
+        /* an entry's first key stands beside its dash */
+        struct buf entry = {0};
+        print_part(&entry, value, indent + 2);
+        buf_adds(out, entry.data + indent + 1);
+        buf_free(&entry);
+    }
+}
+
+void config_print(const struct config *c, struct buf *out)
+{
+    json_t *j = config_json(c);
+
+    buf_addf(out, "# from %s\n", c->file ? c->file : "the built-in defaults");
+    print_part(out, j, 0);
+    json_decref(j);
+}

@@ -1,0 +1,108 @@
+/* How long tags are believed: for all, for an upstream, and by rules for repositories and tags. */
+#include "config/read.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+static bool take_time(struct reading *r, const char *section, int nth, const char *prefix, const char *key,
+                      const char *text, int64_t *ms)
+{
+    char path[64];
+
+    if (text && strcmp(key, "ttl") == 0 && strcmp(text, "never") == 0) {
+        *ms = CONFIG_NEVER_MS;
+        return true;
+    }
+    snprintf(path, sizeof(path), "%s%s", prefix, key);
+    return config_take_duration(r, section, nth, path, text, ms);
+}
+
+static bool take(struct reading *r, const char *section, int nth, const char *prefix, const struct yaml_tags *y,
+                 struct config_tags *t)
+{
+    static const char *const words[] = {"drop", "keep", NULL};
+    char path[64];
+
+    snprintf(path, sizeof(path), "%sdeleted", prefix);
+    return take_time(r, section, nth, prefix, "ttl", y->ttl, &t->ttl_ms) &&
+           take_time(r, section, nth, prefix, "max_stale", y->max_stale, &t->max_stale_ms) &&
+           take_time(r, section, nth, prefix, "negative_ttl", y->negative_ttl, &t->negative_ttl_ms) &&
+           config_take_word(r, section, nth, path, y->deleted, words, &t->keep_deleted);
+}
+
+/* Names are matched in full, with their registry: a pattern without one would never match. */
+static bool check_repository(struct reading *r, const char *path, const char *pattern)
+{
+    char key[64];
+    size_t first = pattern ? strcspn(pattern, "/") : 0;
+
+    if (!pattern || memchr(pattern, '*', first) || memchr(pattern, '?', first) || memchr(pattern, '[', first))
+        return true;
+    if (pattern[first] == '/' && (memchr(pattern, '.', first) || memchr(pattern, ':', first) ||
+                                  (first == 9 && strncmp(pattern, "localhost", 9) == 0)))
+        return true;
+    snprintf(key, sizeof(key), "%srepository", path);
+    return config_bad(r, "tags", 0, key,
+                      "\"%s\" is not a pattern of full names such as docker.io/library/nginx or ghcr.io/org/*",
+                      pattern);
+}
+
+static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
+{
+    struct config_tag_rule *rule = &r->c->tag_rules[r->c->tag_rule_count];
+    const struct yaml_tags times = {y->ttl, y->max_stale, y->negative_ttl, y->deleted, NULL, 0};
+    char path[32], key[48];
+
+    snprintf(path, sizeof(path), "rules[%d].", n);
+    if (!y->repository && !y->tag) {
+        snprintf(key, sizeof(key), "rules[%d]", n);
+        return config_bad(r, "tags", 0, key, "says neither repository nor tag: it would be for all; see tags.ttl");
+    }
+    if (!check_repository(r, path, y->repository))
+        return false;
+    *rule = (struct config_tag_rule){.tags = CONFIG_TAGS_UNSAID};
+    r->c->tag_rule_count++;
+    config_set(&rule->repository, y->repository);
+    config_set(&rule->tag, y->tag);
+    return take(r, "tags", 0, path, &times, &rule->tags);
+}
+
+bool config_take_tags(struct reading *r, const struct yaml_tags *y)
+{
+    if (!y)
+        return true;
+    if (!take(r, "tags", 0, "", y, &r->c->tags))
+        return false;
+    for (uint32_t i = 0; i < y->rules_count && i < CONFIG_RULES_MAX; i++)
+        if (!take_rule(r, (int)i, &y->rules[i]))
+            return false;
+    return true;
+}
+
+bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t)
+{
+    return !y || take(r, "upstreams", nth, "tags.", y, t);
+}
+
+static void say(struct config_tags *to, const struct config_tags *t)
+{
+    to->ttl_ms = to->ttl_ms >= 0 ? to->ttl_ms : t->ttl_ms;
+    to->max_stale_ms = to->max_stale_ms >= 0 ? to->max_stale_ms : t->max_stale_ms;
+    to->negative_ttl_ms = to->negative_ttl_ms >= 0 ? to->negative_ttl_ms : t->negative_ttl_ms;
+    to->keep_deleted = to->keep_deleted >= 0 ? to->keep_deleted : t->keep_deleted;
+}
+
+struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
+                                   const char *tag)
+{
+    struct config_tags out = CONFIG_TAGS_UNSAID;
+
+    for (int i = 0; i < c->tag_rule_count; i++) {
+        const struct config_tag_rule *r = &c->tag_rules[i];
+        if ((!r->repository || fnmatch(r->repository, repository, 0) == 0) && (!r->tag || fnmatch(r->tag, tag, 0) == 0))
+            say(&out, &r->tags);
+    }
+    say(&out, &u->tags);
+    say(&out, &c->tags);
+    return out;
+}

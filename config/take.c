@@ -1,0 +1,80 @@
+/* Single values of the file, and what is said when they are wrong. */
+#include "config/read.h"
+
+#include <ctype.h>
+#include <string.h>
+
+bool config_bad(struct reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
+{
+    bool list = section && (strcmp(section, "listen") == 0 || strcmp(section, "upstreams") == 0);
+    char why[256], path[128];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    for (char *p = why; *p; p++) /* an error is one line, whatever stood in the file */
+        *p = (unsigned char)*p < ' ' ? '?' : *p;
+    if (list)
+        snprintf(path, sizeof(path), "%s[%d].%s", section, nth, key);
+    else
+        snprintf(path, sizeof(path), "%s%s%s", section ? section : "", section ? "." : "", key);
+    return err_set(r->err, ERR_INVALID, "%s: line %d: %s%s%s: %s", r->file, config_yaml_line(r->text, path, 0),
+                   section ? section : "", section ? "." : "", key, why);
+}
+
+bool config_take_duration(struct reading *r, const char *section, int nth, const char *key, const char *text,
+                          int64_t *ms)
+{
+    if (!text || config_parse_duration(text, ms))
+        return true;
+    return config_bad(r, section, nth, key, "\"%s\" is not a time such as 500ms, 30s, 5m, 1h, 30d", text);
+}
+
+bool config_take_word(struct reading *r, const char *section, int nth, const char *key, const char *text,
+                      const char *const *words, int *index)
+{
+    char all[128] = "";
+
+    if (!text)
+        return true;
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], text) == 0) {
+            *index = i;
+            return true;
+        }
+        size_t len = strlen(all);
+        snprintf(all + len, sizeof(all) - len, "%s%s", i ? ", " : "", words[i]);
+    }
+    return config_bad(r, section, nth, key, "\"%s\" is none of %s", text, all);
+}
+
+bool config_take_int(struct reading *r, const char *section, int nth, const char *key, const char *text, int least,
+                     int most, int *out)
+{
+    char *end;
+
+    if (!text)
+        return true;
+    long n = strtol(text, &end, 10);
+    if (isspace((unsigned char)*text) || end == text || *end || n < least || n > most)
+        return config_bad(r, section, nth, key, "\"%s\" is not a whole number from %d to %d", text, least, most);
+    *out = (int)n;
+    return true;
+}
+
+bool config_take_bool(struct reading *r, const char *section, int nth, const char *key, const char *text, bool *out)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", NULL};
+    int index = *out ? 1 : 0;
+
+    if (!config_take_word(r, section, nth, key, text, words, &index))
+        return false;
+    *out = index % 2 == 1;
+    return true;
+}
+
+bool config_unsupported(struct reading *r, const char *section, int nth, const char *key)
+{
+    return config_bad(r, section, nth, key, "not supported by version " ENTREPOT_VERSION " yet");
+}

@@ -1,0 +1,252 @@
+/* The upstreams of the configuration, and those that need none. */
+#include "config/read.h"
+
+#include "base/ref.h"
+#include "base/secret.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    PARALLEL_MAX = 64,
+    RESERVE_MAX = 1000000,
+    STARS_MAX = 3, /* in a pattern; more would only make it slow to match */
+};
+
+static const char *const WELL_KNOWN[] = {
+    "docker.io",      "ghcr.io",
+    "quay.io",        "registry.k8s.io",
+    "gcr.io",         "mcr.microsoft.com",
+    "public.ecr.aws", "registry.gitlab.com",
+    "*.pkg.dev",      "*.dkr.ecr.*.amazonaws.com",
+    "*.azurecr.io",
+};
+
+static const struct {
+    const char *name, *hosts;
+} PRIVATE_LINKS[] = {
+    {"*.dkr.ecr.*.amazonaws.com", "*.amazonaws.com"},
+    {"*.azurecr.io", "*.blob.core.windows.net"},
+    {"*.pkg.dev", "*.googleapis.com"},
+};
+
+static void upstream_defaults(struct config_upstream *u)
+{
+    u->tags = CONFIG_TAGS_UNSAID;
+    u->connect_timeout_ms = 10000;
+    u->stall_timeout_ms = 30000;
+    u->parallel = 4;
+    u->rate_reserve = 10;
+}
+
+/* Whether a file can be read is known now; what is in it is read when it is needed, and again when it has changed. */
+static bool take_file(struct reading *r, int nth, const char *where, const char *key, const char *file)
+{
+    struct err why = {0};
+    char path[64];
+
+    if (!file || r->no_secrets)
+        return true;
+    _cleanup_secret_ char *text = secret_read(file, &why);
+    snprintf(path, sizeof(path), "%s.%s", where, key);
+    return text || config_bad(r, "upstreams", nth, path, "%s", why.msg);
+}
+
+static bool take_command(struct reading *r, int nth, const char *where, const char *command)
+{
+    char path[64];
+
+    if (!command || r->no_secrets || access(command, X_OK) == 0)
+        return true;
+    snprintf(path, sizeof(path), "%s.command", where);
+    return config_bad(r, "upstreams", nth, path, "%s: %s", command, strerror(errno));
+}
+
+/* `where`: "credentials", or "credentials[1]". */
+static bool take_identity(struct reading *r, int nth, const char *where, const struct yaml_credentials *y,
+                          struct config_upstream *u)
+{
+    struct cred_options given = {0};
+    const char *key, *fault;
+    char path[64];
+
+#define X(name) given.name = y->name;
+    CRED_KEYS(X)
+#undef X
+    for (uint32_t i = 0; i < y->args_count && i < CRED_ARGS_MAX; i++)
+        given.args[i] = y->args[i];
+    if (!cred_options_given(&given))
+        return true;
+    fault = cred_options_fault(&given, &key);
+    snprintf(path, sizeof(path), "%s.%s", where, fault ? key : "");
+    if (fault)
+        return config_bad(r, "upstreams", nth, path, "%s", fault);
+    cred_options_copy(&u->credentials[u->credentials_count++], &given);
+    return take_file(r, nth, where, "password_file", given.password_file) &&
+           take_file(r, nth, where, "docker_config", given.docker_config) &&
+           take_file(r, nth, where, "key_file", given.key_file) &&
+           take_file(r, nth, where, "client_secret_file", given.client_secret_file) &&
+           take_command(r, nth, where, given.command);
+}
+
+static bool take_credentials(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    char where[24] = "credentials";
+
+    for (uint32_t i = 0; i < y->credentials_count && i < CONFIG_CREDENTIALS_MAX; i++) {
+        if (y->credentials_count > 1)
+            snprintf(where, sizeof(where), "credentials[%u]", i);
+        if (!take_identity(r, nth, where, &y->credentials[i], u))
+            return false;
+    }
+    return true;
+}
+
+static bool take_endpoint(struct reading *r, int nth, unsigned i, const struct yaml_endpoint *y,
+                          struct config_upstream *u)
+{
+    const char *fault = config_endpoint_fault(y->url, u->insecure);
+    bool ns = false;
+    char key[40];
+
+    snprintf(key, sizeof(key), "endpoints[%u]", i);
+    if (fault && strchr(y->url, '@')) /* what stands before it may be a password */
+        return config_bad(r, "upstreams", nth, key, "this endpoint %s", fault);
+    if (fault)
+        return config_bad(r, "upstreams", nth, key, "\"%s\" %s", y->url, fault);
+    config_set(&u->endpoints[i], y->url);
+    snprintf(key, sizeof(key), "endpoints[%u].ns", i);
+    if (!config_take_bool(r, "upstreams", nth, key, y->ns, &ns))
+        return false;
+    snprintf(key, sizeof(key), "endpoints[%u].credentials", i);
+    if (!config_take_bool(r, "upstreams", nth, key, y->credentials, &u->endpoint_logins[i]))
+        return false;
+    u->endpoint_ns[i] = !y->ns ? UPSTREAM_NS_AUTO : ns ? UPSTREAM_NS_ON : UPSTREAM_NS_OFF;
+    return true;
+}
+
+static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    for (uint32_t i = 0; i < y->endpoints_count && i < CONFIG_ENDPOINTS_MAX; i++)
+        if (!take_endpoint(r, nth, i, &y->endpoints[i], u))
+            return false;
+    return true;
+}
+
+bool config_is_host_pattern(const char *text)
+{
+    _cleanup_free_ char *host = xstrdup(text);
+    int stars = 0;
+
+    for (char *p = host; *p; p++) {
+        stars += *p == '*';
+        *p = *p == '*' ? 'x' : *p;
+    }
+    return stars <= STARS_MAX && ref_host_valid(host, strlen(host));
+}
+
+static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+{
+    char key[32];
+
+    for (uint32_t i = 0; i < y->trusted_hosts_count && i < CONFIG_TRUSTED_MAX; i++) {
+        snprintf(key, sizeof(key), "trusted_hosts[%u]", i);
+        if (!config_is_host_pattern(y->trusted_hosts[i]) || strchr(y->trusted_hosts[i], ':'))
+            return config_bad(r, "upstreams", nth, key,
+                              "\"%s\" is neither a host, without a port, nor a pattern of hosts", y->trusted_hosts[i]);
+        config_set(&u->trusted_hosts[i], y->trusted_hosts[i]);
+    }
+    return true;
+}
+
+/* A host, or a pattern: what it stands for is a host too. */
+static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
+{
+    if (!config_is_host_pattern(name))
+        return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
+                          name);
+    for (int i = 0; i < r->c->upstream_count; i++)
+        if (r->c->upstreams[i].name && strcasecmp(r->c->upstreams[i].name, name) == 0)
+            return config_bad(r, "upstreams", nth, "name", "\"%s\" is there twice", name);
+    if (strcasecmp(name, "registry-1.docker.io") == 0 || strcasecmp(name, "index.docker.io") == 0)
+        return config_bad(r, "upstreams", nth, "name", "Docker Hub goes by the name of " REF_DEFAULT_HOST " here");
+    config_set(&u->name, name);
+    for (char *p = u->name; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return true;
+}
+
+static bool take_timeout(struct reading *r, int nth, const char *key, const char *text, int64_t *ms)
+{
+    if (!config_take_duration(r, "upstreams", nth, key, text, ms))
+        return false;
+    return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is no time at all", text);
+}
+
+/* What is in the files is read again for each connection. */
+static bool take_trust(struct reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
+{
+    struct err why = {0};
+    const char *key;
+
+    if (!config_take_bool(r, "upstreams", nth, "ca_only", y->ca_only, &t->ca_only))
+        return false;
+    if (t->ca_only && !y->ca)
+        return config_bad(r, "upstreams", nth, "ca_only", "is about ca, which is not there");
+    if (y->client_key && !y->client_cert)
+        return config_bad(r, "upstreams", nth, "client_key", "is that of client_cert, which is not there");
+    config_set(&t->ca, y->ca);
+    config_set(&t->client_cert, y->client_cert);
+    config_set(&t->client_key, y->client_key);
+    return r->no_secrets || trust_check(t, &key, &why) || config_bad(r, "upstreams", nth, key, "%s", why.msg);
+}
+
+bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y)
+{
+    static const char *const accesses[] = {"shared", "client", NULL};
+    struct config_upstream *u = &r->c->upstreams[r->c->upstream_count++];
+    int access_word = 0;
+
+    upstream_defaults(u);
+    if (!take_name(r, nth, y->name, u) ||
+        !config_take_bool(r, "upstreams", nth, "insecure", y->insecure, &u->insecure) ||
+        !take_endpoints(r, nth, y, u) || !take_trusted(r, nth, y, u) ||
+        !config_take_word(r, "upstreams", nth, "access", y->access, accesses, &access_word))
+        return false;
+    u->client_access = access_word == 1;
+    if (u->client_access && y->credentials_count > 0)
+        return config_bad(r, "upstreams", nth, "access", "is client, so that the credentials would never be used");
+    u->parallel_is_set = y->parallel != NULL;
+    return take_trust(r, nth, y, &u->trust) &&
+           config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
+           config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
+           config_take_upstream_tags(r, nth, y->tags, &u->tags) &&
+           take_timeout(r, nth, "connect_timeout", y->connect_timeout, &u->connect_timeout_ms) &&
+           take_timeout(r, nth, "stall_timeout", y->stall_timeout, &u->stall_timeout_ms) &&
+           take_credentials(r, nth, y, u);
+}
+
+void config_add_well_known(struct config *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(WELL_KNOWN) && c->upstream_count < CONFIG_UPSTREAMS_MAX; i++) {
+        bool there = false;
+        for (int k = 0; k < c->upstream_count; k++)
+            there = there || strcmp(c->upstreams[k].name, WELL_KNOWN[i]) == 0;
+        if (there)
+            continue;
+        struct config_upstream *u = &c->upstreams[c->upstream_count++];
+        upstream_defaults(u);
+        config_set(&u->name, WELL_KNOWN[i]);
+    }
+    /* Within a cloud's network its own services have private addresses. Their names are the cloud's to give. */
+    for (int i = 0; i < c->upstream_count; i++)
+        for (size_t k = 0; k < ARRAY_LEN(PRIVATE_LINKS); k++)
+            if (strcmp(c->upstreams[i].name, PRIVATE_LINKS[k].name) == 0 && !c->upstreams[i].trusted_hosts[0])
+                config_set(&c->upstreams[i].trusted_hosts[0], PRIVATE_LINKS[k].hosts);
+    /* Docker Hub's registry does not live under the name it is known by. */
+    for (int i = 0; i < c->upstream_count; i++)
+        if (strcmp(c->upstreams[i].name, "docker.io") == 0 && !c->upstreams[i].endpoints[0])
+            config_set(&c->upstreams[i].endpoints[0], "https://registry-1.docker.io");
+}

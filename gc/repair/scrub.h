@@ -1,0 +1,36 @@
+/* scrub.h - looking whether the disk kept what it was given: every blob is hashed again, every reference counted again.
+ *
+ * What is damaged is put aside at once and, when wanted, fetched again, as is what an earlier run, or anything else,
+ * has found damaged or missing and what is still needed (store_note_lost()); what the index has wrong about itself is
+ * put right when wanted. Runs on the caller's thread, beside everything else; one at a time.
+ */
+#ifndef ENTREPOT_GC_REPAIR_SCRUB_H
+#define ENTREPOT_GC_REPAIR_SCRUB_H
+
+#include "cache/verify.h"
+#include "gc/gc.h"
+
+struct scrub_sum {
+    int64_t blobs, bytes;              /* looked at */
+    int64_t damaged, missing, adopted; /* blobs: wrong bytes; no file; no entry, and now there is one */
+    int64_t references;                /* rows of the index that contradict others */
+    int64_t repaired, fetched, lost;   /* of those; of damaged and missing ones: here again, and not */
+};
+
+struct scrub_wish {
+    int64_t bytes_per_s; /* 0: as fast as it goes */
+    bool repair;
+    bool (*stop)(void *arg);
+    /* Now and then. */
+    void (*progress)(void *arg, const struct scrub_sum *sum, int64_t total_bytes);
+    /* For everything that was wrong: a digest (or "-") and what is the matter with it. */
+    void (*finding)(void *arg, const char *digest, const char *what);
+    /* Brings a blob in again, from a repository that has it (full name); blocks. False with *err if it cannot. */
+    bool (*fetch)(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err);
+    void *arg;
+};
+
+/* Errors: ERR_INVALID (another one is running), ERR_CANCELLED. */
+bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err);
+
+#endif

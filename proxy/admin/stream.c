@@ -1,0 +1,173 @@
+/* Answers that come bit by bit: lines while long work is worked on, pieces of what is long. Neither is made faster than
+ * the client reads, so that what waits for it is bounded. */
+#include "proxy/admin/admin.h"
+
+#include <malloc.h>
+#include <string.h>
+#include <time.h>
+
+enum { LINES_MAX = 256 << 10 /* bytes that wait */, LOOK_MS = 200 };
+
+static void nothing(void *arg UNUSED)
+{
+}
+
+/* ---- lines ---- */
+
+struct line {
+    struct admin_job *job;
+    char *text;
+};
+
+void admin_lines_sent(struct admin_job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    job->unsent -= job->handed;
+    job->handed = 0;
+    pthread_cond_signal(&job->room);
+    pthread_mutex_unlock(&job->lock);
+}
+
+static void line_room(void *arg)
+{
+    admin_lines_sent(arg);
+}
+
+/* On the connection's loop; the job is there until its answer, which is posted after all lines. */
+static void send_line(void *arg)
+{
+    struct line *l = arg;
+    struct admin_job *job = l->job;
+    size_t len = strlen(l->text);
+
+    job->handed += len;
+    if (job->req && !job->streaming) {
+        job->streaming = true;
+        http_stream(job->req, 200, "application/jsonl", -1, line_room, job);
+    }
+    if (job->req)
+        http_stream_data(job->req, l->text, len);
+    if (!job->req || http_stream_has_room(job->req))
+        admin_lines_sent(job);
+    free(l->text);
+    free(l);
+}
+
+static void wait_for_room(struct admin_job *job)
+{
+    struct timespec until;
+
+    pthread_mutex_lock(&job->lock);
+    while (job->unsent > LINES_MAX && !atomic_load(&job->gone) && atomic_load(&job->proxy->ready)) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOOK_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        pthread_cond_clockwait(&job->room, &job->lock, CLOCK_MONOTONIC, &until);
+    }
+    pthread_mutex_unlock(&job->lock);
+}
+
+void admin_line(struct admin_job *job, json_t *line)
+{
+    struct line *l = xcalloc(1, sizeof(*l));
+    _cleanup_free_ char *text = json_dumps(line, JSON_COMPACT);
+
+    l->job = job;
+    l->text = xasprintf("%s\n", text);
+    json_decref(line);
+    pthread_mutex_lock(&job->lock);
+    job->unsent += strlen(l->text);
+    pthread_mutex_unlock(&job->lock);
+    loop_post(job->loop, send_line, l);
+    wait_for_room(job);
+}
+
+/* ---- pieces ---- */
+
+/* A piece is made by one worker at a time, and only when the connection has room:
+ *
+ *     room ─▶ make_piece() on a worker ─▶ send_piece() on the loop ─▶ room ... ─▶ end
+ *
+ * `busy` counts, on the loop, what refers to the job; the connection does as long as there is a request. */
+static void release(struct admin_job *job)
+{
+    if (--job->busy == 0 && !job->req)
+        admin_job_free(job);
+}
+
+static void send_piece(void *arg)
+{
+    struct admin_job *job = arg;
+    struct buf piece = job->piece;
+    enum admin_more more = job->more;
+
+    job->piece = (struct buf){0};
+    job->making = false;
+    if (job->req && more != ADMIN_FAILED && piece.len > 0)
+        http_stream_data(job->req, piece.data, piece.len);
+    buf_free(&piece);
+    if (job->req && more != ADMIN_MORE) {
+        struct http_request *req = job->req;
+        job->req = NULL;
+        http_on_gone(req, NULL, NULL);
+        if (more == ADMIN_END)
+            http_stream_end(req, nothing, NULL);
+        else
+            http_abort(req);
+    } else if (job->req) {
+        http_stream_more(job->req);
+    }
+    release(job);
+}
+
+static void make_piece(void *arg)
+{
+    struct admin_job *job = arg;
+
+    job->more = job->produce(job, &job->piece);
+    if (job->more != ADMIN_MORE) {
+        job->free_state(job->state);
+        job->state = NULL;
+#ifdef __GLIBC__
+        malloc_trim(0); /* of a long list much was in use for a moment, in the arenas of several threads */
+#endif
+    }
+    loop_post(job->loop, send_piece, job);
+}
+
+static void piece_room(void *arg)
+{
+    struct admin_job *job = arg;
+
+    if (job->making || job->more != ADMIN_MORE)
+        return;
+    job->making = true;
+    job->busy++;
+    pool_run(admin_pool_of(job), make_piece, job);
+}
+
+void admin_pieces_gone(struct admin_job *job)
+{
+    if (job->busy == 0)
+        admin_job_free(job);
+}
+
+void admin_send_pieces(struct admin_job *job)
+{
+    job->busy++;
+    if (!job->req) {
+        release(job);
+        return;
+    }
+    job->in_pieces = true;
+    if (http_method(job->req) == HTTP_METHOD_HEAD) {
+        struct http_request *req = job->req;
+        job->req = NULL;
+        http_on_gone(req, NULL, NULL);
+        http_reply_head(req, job->status, "application/json", -1);
+    } else {
+        http_stream(job->req, job->status, "application/json", -1, piece_room, job);
+    }
+    release(job);
+}

@@ -1,0 +1,72 @@
+/* `verify`: a line of JSON for everything that is wrong, one now and then for how far it is, the sum at the end. */
+#include "proxy/admin/admin.h"
+
+#include "base/visible.h"
+
+#include "gc/repair/scrub.h"
+#include "proxy/pull/prefetch.h"
+
+static json_t *sum_json(const struct scrub_sum *s)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "blobs", (json_int_t)s->blobs, "bytes",
+                     (json_int_t)s->bytes, "damaged", (json_int_t)s->damaged, "missing", (json_int_t)s->missing,
+                     "adopted", (json_int_t)s->adopted, "references", (json_int_t)s->references, "repaired",
+                     (json_int_t)s->repaired, "fetched", (json_int_t)s->fetched, "lost", (json_int_t)s->lost);
+}
+
+static bool is_stopped(void *arg)
+{
+    struct admin_job *job = arg;
+
+    return atomic_load(&job->gone) || !atomic_load(&job->proxy->ready);
+}
+
+static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
+{
+    json_t *line = sum_json(sum);
+
+    json_object_set_new(line, "progress", json_true());
+    json_object_set_new(line, "total_bytes", json_integer(total_bytes));
+    admin_line(arg, line);
+}
+
+static void say_finding(void *arg, const char *digest, const char *what)
+{
+    admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", visible_json(what)));
+}
+
+static bool fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)
+{
+    struct admin_job *job = arg;
+    struct prefetch_wish wish = {.name = repo, .digest = d, .manifest = manifest};
+
+    if (fetchers_is_offline(job->proxy->fetchers))
+        return err_set(err, ERR_NOT_FOUND, "the cache is offline");
+    if (!prefetch_site(job->proxy, repo, &wish.site, &wish.path))
+        return err_set(err, ERR_NOT_FOUND, "%s is not of a configured upstream, or too many are in use", repo);
+    bool ok = prefetch_wait(job->proxy, job->loop, &wish, err);
+    site_unref(wish.site);
+    return ok;
+}
+
+void admin_verify(struct admin_job *job, const json_t *input)
+{
+    struct scrub_wish wish = {
+        .bytes_per_s = json_integer_value(json_object_get(input, "rate")),
+        .repair = json_is_true(json_object_get(input, "repair")),
+        .stop = is_stopped,
+        .progress = say_progress,
+        .finding = say_finding,
+        .fetch = fetch_again,
+        .arg = job,
+    };
+    struct scrub_sum sum;
+    struct err err = {0};
+
+    if (gc_scrub(job->proxy->gc, &wish, &sum, &err)) {
+        job->answer = sum_json(&sum);
+        json_object_set_new(job->answer, "ok", json_boolean(sum.damaged + sum.missing + sum.references == 0));
+    } else {
+        admin_error(job, err.code == ERR_INVALID ? 409 : 500, "%s", err.msg);
+    }
+}

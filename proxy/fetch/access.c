@@ -1,0 +1,80 @@
+/* Whether upstream lets a client read something: one question for each client and repository, however many of his
+ * requests wait for it. Nothing is kept, nothing is passed on but the status.
+ *
+ *   lookup ─▶ ask ─▶ receive ─▶ done        any ─▶ fail ─▶ done
+ */
+#include "proxy/fetch/private.h"
+
+#include <string.h>
+
+static enum step lookup(struct fetch *f)
+{
+    f->result.how = HOW_BYPASS;
+    if (!fetch_is_offline(f))
+        return STEP_ASK;
+    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->name,
+            fetch_why_offline(f));
+    f->result.err.status = 403;
+    f->result.how = HOW_DENIED;
+    return STEP_DONE;
+}
+
+/* The status is all we want: a body is not read. */
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+
+    f->response = *r;
+    f->step = STEP_RECEIVE;
+    return r->status != 200;
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    bool yes = r->status == 200 && !fetch_is_page(f, r) && (!err || err->code == ERR_CANCELLED);
+
+    f->call = NULL;
+    /* A registry that has no HEAD for it. */
+    if (!yes && (!err || fetch_is_page(f, r)) && (fetch_is_no_word(r) || fetch_is_page(f, r)) && !f->begun_anew) {
+        f->begun_anew = true;
+        fetch_run(f, STEP_ASK);
+        return;
+    }
+    if (!yes)
+        fetch_refused(f, r, fetch_is_page(f, r) ? NULL : err);
+    f->result.upstream_status = r->status;
+    fetch_run(f, yes ? STEP_DONE : STEP_FAIL);
+}
+
+static enum step ask(struct fetch *f)
+{
+    const char *subject = fetch_referrers_subject(f->listing);
+    bool manifest = strncmp(f->listing, "manifests/", 10) == 0,
+         head = manifest || strncmp(f->listing, "blobs/", 6) == 0;
+
+    /* A registry without the referrers API says 404 to everybody: what they would be about, then. */
+    if (subject && f->begun_anew) {
+        _cleanup_free_ char *path = xasprintf("manifests/%s", subject);
+        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, take_head, NULL, take_end);
+        return STEP_WAIT;
+    }
+    fetch_call(f, head && !f->begun_anew ? "HEAD" : "GET", f->listing, manifest ? MANIFEST_ACCEPT : NULL, take_head,
+               NULL, take_end);
+    return STEP_WAIT;
+}
+
+static enum step fail(struct fetch *f UNUSED)
+{
+    return STEP_DONE;
+}
+
+const struct fetch_steps ACCESS_STEPS = {
+    "access",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks */
+        [STEP_FAIL] = fail,
+    },
+};

@@ -1,0 +1,110 @@
+/* fetch.h - getting what is not here, or not known to be fresh.
+ *
+ * A serve loop hands a request over; the fetch loop that its key belongs to looks whether the same is under way already
+ * (then the request joins it), goes through named steps (manifest.c, blob.c, look.c,
+ * listing.c), and sends each waiter its result. The key of a blob is its digest alone, of a manifest the
+ * repository and the reference; a key always belongs to the same loop, so that no lock is needed to have each thing
+ * fetched once.
+ *
+ * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also when the client is gone
+ * meanwhile.
+ */
+#ifndef ENTREPOT_PROXY_FETCH_FETCH_H
+#define ENTREPOT_PROXY_FETCH_FETCH_H
+
+#include "cache/cache.h"
+#include "proxy/fetch/client.h"
+#include "proxy/fetch/sites.h"
+
+struct fetchers;
+struct waiter; /* a request that was handed over; good until its `done` runs */
+
+enum fetch_kind {
+    FETCH_MANIFEST,      /* body wanted */
+    FETCH_MANIFEST_HEAD, /* digest, size and type wanted */
+    FETCH_BLOB,
+    FETCH_BLOB_HEAD,
+    FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
+    FETCH_LISTING,    /* a page of tags/list or referrers */
+    FETCH_ACCESS,     /* whether the client may read what `listing` names */
+};
+
+struct fetch_request {
+    enum fetch_kind kind;
+    const struct site *site;
+    const char *path;            /* "library/nginx" */
+    const char *name;            /* "docker.io/library/nginx" */
+    const char *tag;             /* "" if by digest */
+    const struct digest *digest; /* DIGEST_NONE if by tag */
+    const char *listing;         /* FETCH_LISTING: "tags/list?n=10"; FETCH_ACCESS: "manifests/latest" */
+    struct client *client;       /* whose identity upstream sees if `is_private`; NULL: the cache itself */
+    bool is_private;             /* he has a grant (access.h); what comes is kept as private */
+    struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
+    bool anew;                   /* a tag is checked with upstream although it is fresh */
+    bool keep; /* FETCH_BLOB: it is wanted in the cache: what another registry is sending is waited for */
+};
+
+/* How the answer came about; becomes Cache-Status and the `result` of metrics. */
+enum fetch_how {
+    HOW_HIT,         /* it was here after all */
+    HOW_MISS,        /* fetched and stored */
+    HOW_COLLAPSED,   /* joined a fetch under way */
+    HOW_REVALIDATED, /* upstream confirmed what was here */
+    HOW_STALE,       /* here, past fresh, upstream of no help */
+    HOW_BYPASS,      /* passed on, not stored */
+    HOW_DENIED,
+    HOW_ERROR,
+};
+
+struct fetch_result {
+    enum fetch_how how;
+    struct err err;      /* ERR_OK: there is an answer */
+    int upstream_status; /* of the last exchange; 0: there was none */
+    int64_t ttl_s;       /* HOW_STALE: seconds past fresh */
+    struct digest digest;
+    int64_t size; /* bytes; -1 not known */
+    char media_type[MEDIA_TYPE_MAX + 1];
+    struct body *body;             /* manifests and listings; a reference of the waiter's */
+    struct ingest *ingest;         /* blobs: follow this; held for the waiter until the result is cleared */
+    char challenge[CHALLENGE_MAX]; /* WWW-Authenticate of a refusal */
+    char filters[128];             /* listings: OCI-Filters-Applied */
+    struct body *next; /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
+    bool no_api;       /* referrers, ERR_NOT_FOUND: the registry does not have this page */
+};
+
+/* `loops` fetch loops, started. Errors: ERR_IO. */
+struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err);
+/* Stops the loops: what is under way is paused as resumable parts. */
+void fetchers_stop(struct fetchers *all);
+/* After that: runs what was posted to them since, as loop_settle(). */
+bool fetchers_settle(struct fetchers *all);
+void fetchers_free(struct fetchers *all);
+
+/* Answers whose bytes did not match their digest, so far. Any thread. */
+uint64_t fetchers_mismatches(const struct fetchers *all);
+
+/* Everything in `req` is copied. */
+struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
+                           void (*done)(void *arg, struct fetch_result *result), void *arg);
+/* Nobody wants the answer any more, the client is gone: `done` comes all the same, soon. What nobody else waits for
+ * either is given up after some seconds. On the loop that began it, before `done` runs. */
+void fetch_leave(struct waiter *w);
+/* Checks a tag that is here with upstream, and brings in what it points to now, for nobody who waits. */
+void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req);
+/* The client may read this repository: what is being fetched of it may go on with its identity. Any thread. */
+void fetch_offer(struct fetchers *all, const char *name, struct client *c);
+/* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */
+void fetchers_set_offline(struct fetchers *all, bool offline);
+bool fetchers_is_offline(const struct fetchers *all);
+/* Whether the registry of this site is not asked: the same, or it is not one of our upstreams (the local site). What is
+ * here is all there can be then. Any thread. */
+bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site);
+/* "referrers/sha256:…", a listing; the caller frees. */
+char *fetch_referrers_path(const struct digest *subject);
+/* What comes after "referrers/": the digest, and a query if there is one. NULL: it is another kind of path. Borrowed.
+ */
+const char *fetch_referrers_subject(const char *path);
+/* Gives back what a result refers to. */
+void fetch_result_clear(struct fetch_result *r);
+
+#endif

@@ -1,0 +1,261 @@
+/* tags/list and referrers: one page of them.
+ *
+ *   lookup ─┬ kept, and fresh ───────────▶ done
+ *           └ ask ─▶ receive ─▶ deliver ─▶ done           any ─▶ fail ─▶ done
+ *
+ * What fails because upstream cannot be asked gets the last list (lists.c), however old it is within `max_stale`.
+ *
+ * A registry without the referrers API says 404 to whoever asks for referrers, and so do we, warm, cold and offline:
+ * clients then take the tag that stands in for it (distribution-spec, "Unavailable Referrers API"), which is served,
+ * and kept fresh, as any tag. To answer 200 in the registry's place would do harm: who pushes a signature asks this
+ * page whether the registry keeps the list, and leaves the tag alone if it does.
+ *
+ * While it can be asked it is asked about every image: there are registries that say 404 of images to which nothing
+ * refers, and a list of what signs others must not be lost over that.
+ */
+#include "proxy/fetch/private.h"
+
+#include "base/document.h"
+#include "upstream/url.h"
+
+#include <string.h>
+
+enum { LISTING_MAX = 16 << 20 }; /* bytes; there are registries that have all tags on one page: half a million */
+
+#define REFERRERS "referrers/"
+
+char *fetch_referrers_path(const struct digest *subject)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return xasprintf(REFERRERS "%s", digest_format(subject, text));
+}
+
+const char *fetch_referrers_subject(const char *path)
+{
+    return strncmp(path, REFERRERS, strlen(REFERRERS)) == 0 ? path + strlen(REFERRERS) : NULL;
+}
+
+static bool is_referrers(const struct fetch *f)
+{
+    return fetch_referrers_subject(f->listing) != NULL;
+}
+
+static enum step refuse_api(struct fetch *f)
+{
+    struct fetch_result *r = &f->result;
+
+    err_set(&r->err, ERR_NOT_FOUND,
+            "%s has no referrers API: the tag <algorithm>-<hex> of the image's digest lists what refers to it",
+            f->name);
+    r->err.status = r->upstream_status = 404;
+    r->how = HOW_ERROR;
+    r->no_api = true;
+    return STEP_DONE;
+}
+
+static enum step lookup(struct fetch *f)
+{
+    f->result.how = HOW_BYPASS;
+    if (!f->anew && fetch_use_listing(f))
+        return STEP_DONE;
+    if (!fetch_is_offline(f))
+        return STEP_ASK;
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->name, fetch_why_offline(f));
+    f->result.how = HOW_ERROR;
+    return STEP_FAIL;
+}
+
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+
+    f->response.status = r->status;
+    f->step = STEP_RECEIVE;
+    return true;
+}
+
+static bool take_data(void *arg, const void *data, size_t len)
+{
+    struct fetch *f = arg;
+
+    f->too_large = f->received.len + len > LISTING_MAX;
+    if (f->too_large)
+        return false;
+    buf_add(&f->received, data, len);
+    return true;
+}
+
+/* Whether the error is about this repository, or this image: then the page itself is there. */
+static bool names_something_unknown(const struct transfer_response *r)
+{
+    return strcmp(r->code, "NAME_UNKNOWN") == 0 || strcmp(r->code, "MANIFEST_UNKNOWN") == 0;
+}
+
+/* Whether it has listed what refers to some image of this repository: then what else comes in place of a list (a page
+ * of a gateway, a refusal of the question) is a failure, and no sign that there are no lists. */
+static bool had_api(const struct fetch *f)
+{
+    return fetch_has_listing(f) || fetch_api_is_known(f);
+}
+
+/* How registries without the API answer; 400 or 406 may be about this question alone. */
+static bool has_no_api(struct fetch *f, const struct transfer_response *r)
+{
+    if (!is_referrers(f))
+        return false;
+    if ((r->status == 404 && !names_something_unknown(r)) || r->status == 405 || r->status == 501) {
+        fetch_note_api(f, true);
+        return true;
+    }
+    return (r->status == 400 || r->status == 406) && !had_api(f);
+}
+
+struct body *fetch_next_query(const char *link)
+{
+    const char *query = strchr(link, '?');
+    _cleanup_buf_ struct buf text = {0};
+
+    if (!query)
+        return NULL;
+    _cleanup_free_ char *all = xstrndup(query + 1, strcspn(query + 1, "#"));
+    url_query_without(&text, all, "ns");
+    struct body *b = body_new(text.len + 1);
+    memcpy(b->data, text.data ? text.data : "", text.len + 1);
+    return b;
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    struct err unfit = {0};
+
+    f->call = NULL;
+    f->response = *r;
+    f->response.link = NULL; /* the transfer's */
+    f->result.upstream_status = r->status;
+    if (!err && has_no_api(f, r)) {
+        fetch_forget_listing(f);
+        fetch_run(f, refuse_api(f));
+        return;
+    }
+    if (!err && r->status == 200 && r->link)
+        f->result.next = fetch_next_query(r->link);
+    if (!err && r->status == 200 && r->link && !f->result.next) {
+        err_set(&unfit, ERR_UPSTREAM, "the list goes on at %.200s, which has no query", r->link);
+        err = &unfit;
+    } else if (err && f->too_large) {
+        err_set(&unfit, ERR_UPSTREAM, "a page of the list has more than %d bytes", (int)LISTING_MAX);
+        err = &unfit;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step ask(struct fetch *f)
+{
+    if (fetch_has_listing(f)) { /* as with a tag that is past fresh (stale.c) */
+        f->optional = !f->anew;
+        fetch_be_patient(f);
+    }
+    fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head, take_data,
+               take_end);
+    return STEP_WAIT;
+}
+
+/* An empty list is null to some registries, and that is how clients read it. */
+bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
+{
+    const char *key = referrers ? "manifests" : "tags";
+    json_t *doc = len > 0 ? document_read(data, len, NULL) : NULL;
+    const json_t *list = document_get(doc, key);
+    bool good = json_is_array(list) || json_is_null(json_object_get(doc, key));
+
+    *empty = json_array_size(list) == 0;
+    json_decref(doc);
+    return good;
+}
+
+/* What is here already, from another repository, is now known to be this one's as well. */
+static void note_listed(const struct fetch *f)
+{
+    json_t *doc = document_read(f->received.data, f->received.len, NULL), *one;
+    struct digest d;
+    size_t i;
+
+    json_array_foreach(document_get(doc, "manifests"), i, one) {
+        const char *text = document_text(one, "digest");
+        if (text && digest_parse(&d, text, strlen(text)))
+            cache_link_listed(fetch_cache(f), f->name, &d, f->is_private);
+    }
+    json_decref(doc);
+}
+
+static enum step deliver(struct fetch *f)
+{
+    struct fetch_result *r = &f->result;
+    bool empty;
+
+    if (!fetch_is_listing(f->received.data, f->received.len, is_referrers(f), &empty)) {
+        if (is_referrers(f) && !had_api(f))
+            return refuse_api(f);
+        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->name, f->site->host,
+                is_referrers(f) ? "referrers" : "tags");
+        r->how = HOW_ERROR;
+        return STEP_FAIL;
+    }
+    snprintf(r->media_type, sizeof(r->media_type), "%s",
+             is_referrers(f) ? "application/vnd.oci.image.index.v1+json" : "application/json");
+    memcpy(r->filters, f->response.oci_filters, sizeof(r->filters));
+    r->body = body_new(f->received.len);
+    memcpy(r->body->data, f->received.data, f->received.len);
+    r->size = (int64_t)f->received.len;
+    if (is_referrers(f)) {
+        fetch_note_api(f, false);
+        note_listed(f);
+    }
+    fetch_note_listing(f, is_referrers(f) && empty);
+    return STEP_DONE;
+}
+
+/* Whether upstream could not be asked; what it refuses is refused. That it cannot read a question which it has answered
+ * before (400 and its like) is no refusal. */
+static bool is_reason(const struct fetch *f)
+{
+    return (fetch_is_offline(f) && f->result.upstream_status == 0) || err_is_passing(&f->result.err);
+}
+
+/* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
+static bool asks_anew(const struct fetch *f UNUSED, const struct waiter *w)
+{
+    return w->anew;
+}
+
+static enum step fail(struct fetch *f)
+{
+    if (!is_reason(f)) {
+        if (f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
+            fetch_forget_listing(f);
+        return STEP_DONE;
+    }
+    if (!fetch_is_offline(f))
+        fetch_part_with(f, asks_anew, fetch_answer_own);
+    if (fetch_use_old_listing(f))
+        return STEP_DONE;
+    return is_referrers(f) && fetch_api_is_missing(f) ? refuse_api(f) : STEP_DONE;
+}
+
+const struct fetch_steps LISTING_STEPS = {
+    "list",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks */
+        [STEP_DELIVER] = deliver,
+        [STEP_FAIL] = fail,
+    },
+};

@@ -1,0 +1,307 @@
+/* Lists that registries gave: the pages of tags/list and referrers, each under the question that was asked, until
+ * memory is short. Fresh for as long as a tag of the repository; after that they are what is given while upstream
+ * cannot be asked, and then only if all the pages that follow are kept, too: a list must not end in an error half way,
+ * nor look complete when it is not. Pages of one list belong to the same fetch loop (fetch_begin()).
+ *
+ * And which repositories have the referrers API, which is for all loops. */
+#include "proxy/fetch/private.h"
+
+#include "base/clock.h"
+#include "base/document.h"
+#include "base/log.h"
+#include "upstream/url.h"
+
+#include <string.h>
+
+enum {
+    LISTINGS_BYTES = 16 << 20,    /* a loop */
+    LISTING_TTL_MAX_MS = 3600000, /* a list grows even if no tag ever moves */
+    APIS_MAX = 4096,
+};
+
+/* ---- keeping ---- */
+
+static size_t weight(const struct listing_said *l)
+{
+    return sizeof(*l) + strlen(l->key) + l->result.body->len + (l->result.next ? l->result.next->len : 0);
+}
+
+static void free_listing(struct fetcher *fr, struct listing_said *l)
+{
+    TAILQ_REMOVE(&fr->listings, l, entry);
+    LIST_REMOVE(l, same_hash);
+    fr->listings_bytes -= weight(l);
+    fetch_result_clear(&l->result);
+    free(l->key);
+    free(l);
+}
+
+static struct listing_said *find(struct fetcher *fr, const char *key)
+{
+    struct listing_said *l;
+
+    LIST_FOREACH(l, &fr->listings_by_key[text_hash(key) % LISTING_BUCKETS], same_hash)
+        if (strcmp(l->key, key) == 0)
+            return l;
+    return NULL;
+}
+
+void fetch_forget_listing(struct fetch *f)
+{
+    struct listing_said *l = find(f->fetcher, f->key);
+
+    if (l)
+        free_listing(f->fetcher, l);
+}
+
+void fetch_forget_listings(struct fetcher *fr)
+{
+    while (!TAILQ_EMPTY(&fr->listings))
+        free_listing(fr, TAILQ_FIRST(&fr->listings));
+}
+
+void fetch_note_listing(struct fetch *f, bool nothing)
+{
+    struct fetcher *fr = f->fetcher;
+
+    fetch_forget_listing(f);
+    if (f->result.body->len > LISTINGS_BYTES / 2) /* it would push out all others */
+        return;
+    struct listing_said *l = xcalloc(1, sizeof(*l));
+    l->key = xstrdup(f->key);
+    l->checked_ms = clock_now_ms();
+    /* That nothing refers to an image is like "there is no such tag": it may be about to be signed. */
+    l->ttl_ms = MIN(nothing ? f->tags.negative_ttl_ms : f->tags.ttl_ms, (int64_t)LISTING_TTL_MAX_MS);
+    l->result = f->result;
+    body_ref(l->result.body);
+    if (l->result.next)
+        body_ref(l->result.next);
+    TAILQ_INSERT_HEAD(&fr->listings, l, entry);
+    LIST_INSERT_HEAD(&fr->listings_by_key[text_hash(l->key) % LISTING_BUCKETS], l, same_hash);
+    fr->listings_bytes += weight(l);
+    while (fr->listings_bytes > LISTINGS_BYTES)
+        free_listing(fr, TAILQ_LAST(&fr->listings, listings_said));
+}
+
+/* ---- using ---- */
+
+static void take(struct fetch *f, const struct fetch_result *said)
+{
+    fetch_result_clear(&f->result);
+    f->result = *said;
+    body_ref(f->result.body);
+    if (f->result.next)
+        body_ref(f->result.next);
+}
+
+bool fetch_use_listing(struct fetch *f)
+{
+    const struct listing_said *l = find(f->fetcher, f->key);
+
+    if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
+        return false;
+    take(f, &l->result);
+    f->result.how = HOW_HIT;
+    return true;
+}
+
+/* The page after this one; NULL if it is not kept. */
+static struct listing_said *next_page(struct fetcher *fr, const struct listing_said *l)
+{
+    _cleanup_free_ char *key = xasprintf("%.*s?%s", (int)strcspn(l->key, "?"), l->key, l->result.next->data);
+
+    return find(fr, key);
+}
+
+/* Pages may lead in a ring, which has no end. */
+static bool is_whole(struct fetcher *fr, struct listing_said *l)
+{
+    uint64_t walk = ++fr->listings_walk;
+
+    for (; l && l->walk != walk; l = next_page(fr, l)) {
+        l->walk = walk;
+        if (!l->result.next)
+            return true;
+    }
+    return false;
+}
+
+static bool is_of_use(const struct fetch *f, struct listing_said *l)
+{
+    return l && (fetch_is_offline(f) || clock_now_ms() - l->checked_ms <= l->ttl_ms + f->tags.max_stale_ms) &&
+           is_whole(f->fetcher, l);
+}
+
+/* All pages in one. */
+static struct body *join_pages(struct fetcher *fr, const struct listing_said *l)
+{
+    json_t *list = json_array();
+
+    for (; l; l = l->result.next ? next_page(fr, l) : NULL) {
+        const struct body *b = l->result.body;
+        json_t *doc = document_read(b->data, b->len, NULL);
+        json_array_extend(list, document_get(doc, "manifests"));
+        json_decref(doc);
+    }
+    json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
+                            "application/vnd.oci.image.index.v1+json", "manifests", list);
+    _cleanup_free_ char *text = json_dumps(doc, JSON_COMPACT);
+    struct body *b = body_new(strlen(text));
+    memcpy(b->data, text, b->len);
+    json_decref(doc);
+    return b;
+}
+
+static void take_old(struct fetch *f, const struct listing_said *l)
+{
+    const struct err why = f->result.err;
+    int64_t age = clock_now_ms() - l->checked_ms;
+
+    take(f, &l->result);
+    f->result.how = age >= l->ttl_ms ? HOW_STALE : HOW_HIT;
+    f->result.ttl_s = MAX((age - l->ttl_ms) / 1000, (int64_t)0);
+    if (!fetch_is_offline(f) && why.code != ERR_OK)
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the list of %lld s ago", why.msg,
+                          (long long)(age / 1000));
+}
+
+/* Where referrers of one type are asked for: the list of all, as it was asked for otherwise, or simply. */
+static struct listing_said *find_all(const struct fetch *f)
+{
+    size_t path = strcspn(f->key, "?");
+    const char *query = f->key[path] ? f->key + path + 1 : "";
+    _cleanup_buf_ struct buf key = {0};
+
+    buf_addf(&key, "%.*s?", (int)path, f->key);
+    url_query_without(&key, query, "artifactType");
+    if (!fetch_referrers_subject(f->listing) || key.len - path - 1 == strlen(query))
+        return NULL;
+    struct listing_said *l = find(f->fetcher, key.data);
+    if (is_of_use(f, l))
+        return l;
+    key.data[path] = '\0';
+    l = find(f->fetcher, key.data);
+    return is_of_use(f, l) ? l : NULL;
+}
+
+bool fetch_use_old_listing(struct fetch *f)
+{
+    struct fetcher *fr = f->fetcher;
+    struct listing_said *l = find(fr, f->key);
+
+    if (is_of_use(f, l)) {
+        take_old(f, l);
+        return true;
+    }
+    l = find_all(f); /* whoever answers chooses from it */
+    if (!l)
+        return false;
+    take_old(f, l);
+    body_unref(f->result.body);
+    f->result.body = join_pages(fr, l);
+    body_unref(f->result.next);
+    f->result.next = NULL;
+    f->result.how = HOW_STALE; /* not the answer to this question */
+    return true;
+}
+
+bool fetch_has_listing(const struct fetch *f)
+{
+    return find(f->fetcher, f->key) != NULL;
+}
+
+void fetch_answer_old_listing(struct fetch *f)
+{
+    if (!fetch_use_old_listing(f))
+        return;
+    fetch_part_with(f, fetch_takes_old, fetch_answer_own);
+    fetch_result_clear(&f->result);
+    f->result = (struct fetch_result){.how = HOW_BYPASS, .size = -1};
+    fetch_be_patient(f); /* with those who join */
+}
+
+/* ---- who has the referrers API ---- */
+
+void fetch_apis_init(struct fetchers *all)
+{
+    pthread_mutex_init(&all->apis_lock, NULL);
+    TAILQ_INIT(&all->apis);
+}
+
+static void free_api(struct fetchers *all, struct api_said *a)
+{
+    TAILQ_REMOVE(&all->apis, a, entry);
+    LIST_REMOVE(a, same_hash);
+    all->api_count--;
+    free(a->name);
+    free(a);
+}
+
+void fetch_apis_clear(struct fetchers *all)
+{
+    while (!TAILQ_EMPTY(&all->apis))
+        free_api(all, TAILQ_FIRST(&all->apis));
+    pthread_mutex_destroy(&all->apis_lock);
+}
+
+static struct api_said *find_api(struct fetchers *all, const char *name)
+{
+    struct api_said *a;
+
+    LIST_FOREACH(a, &all->apis_by_name[text_hash(name) % LISTING_BUCKETS], same_hash)
+        if (strcmp(a->name, name) == 0)
+            return a;
+    return NULL;
+}
+
+static void note_api(struct fetchers *all, const char *name, bool missing)
+{
+    struct api_said *a = find_api(all, name);
+
+    if (a) {
+        TAILQ_REMOVE(&all->apis, a, entry);
+    } else {
+        a = xcalloc(1, sizeof(*a));
+        a->name = xstrdup(name);
+        LIST_INSERT_HEAD(&all->apis_by_name[text_hash(name) % LISTING_BUCKETS], a, same_hash);
+        all->api_count++;
+    }
+    a->missing = missing;
+    TAILQ_INSERT_HEAD(&all->apis, a, entry);
+    if (all->api_count > APIS_MAX)
+        free_api(all, TAILQ_LAST(&all->apis, apis_said));
+}
+
+void fetch_note_api(struct fetch *f, bool missing)
+{
+    struct fetchers *all = f->fetcher->all;
+
+    pthread_mutex_lock(&all->apis_lock);
+    note_api(all, f->name, missing);
+    note_api(all, f->site->host, missing);
+    pthread_mutex_unlock(&all->apis_lock);
+}
+
+bool fetch_api_is_missing(const struct fetch *f)
+{
+    struct fetchers *all = f->fetcher->all;
+
+    pthread_mutex_lock(&all->apis_lock);
+    const struct api_said *a = find_api(all, f->name);
+    if (!a)
+        a = find_api(all, f->site->host);
+    bool missing = a && a->missing;
+    pthread_mutex_unlock(&all->apis_lock);
+    return missing;
+}
+
+bool fetch_api_is_known(const struct fetch *f)
+{
+    struct fetchers *all = f->fetcher->all;
+
+    pthread_mutex_lock(&all->apis_lock);
+    const struct api_said *a = find_api(all, f->name);
+    bool known = a && !a->missing;
+    pthread_mutex_unlock(&all->apis_lock);
+    return known;
+}

@@ -1,0 +1,151 @@
+/* HEAD of a blob that is not here: whether the registry has it for this client, and how large it is. Nothing is stored.
+ *
+ *   lookup ─▶ ask by HEAD ─┬ 200 with a length ───────────────────────────────────▶ deliver ─▶ done
+ *                          └ no HEAD, no length, a page ─▶ ask by GET ─┬ 200, 206 ─▶ deliver
+ *                                                                      ├ 416: without a range, once more
+ *                                                                      └ a page ──▶ fail
+ *   any ─▶ fail ─▶ done
+ *
+ * Clients need the size: oras and crane make a descriptor of it (distribution-spec end-2: "Content-Length"). A GET for
+ * the first byte tells it in Content-Range; its body is not read.
+ */
+#include "proxy/fetch/private.h"
+
+#include <string.h>
+
+enum way {
+    BY_HEAD,
+    BY_FIRST_BYTE,
+    BY_GET, /* an empty blob has no first byte */
+};
+
+static enum step lookup(struct fetch *f)
+{
+    struct fetch_result *r = &f->result;
+
+    r->how = HOW_BYPASS;
+    r->digest = f->digest;
+    fetch_find(f, NULL, &f->digest, &f->hit);
+    if (f->hit.stored && cache_is_blob_of(&f->hit)) {
+        r->how = HOW_HIT;
+        r->size = f->hit.blob.size;
+        return STEP_DONE;
+    }
+    if (!fetch_is_offline(f))
+        return STEP_ASK;
+    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
+    r->how = HOW_ERROR;
+    return STEP_DONE;
+}
+
+static bool is_good(const struct transfer_response *r)
+{
+    return r->status == 200 || r->status == 206;
+}
+
+/* The head says it all: the body of an answer to GET is not read. */
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+
+    f->response = *r;
+    f->step = STEP_RECEIVE;
+    return f->attempts == BY_HEAD || !is_good(r);
+}
+
+/* Whether a registry's answer shows that the blob that is here is this repository's; of private content, only bytes do.
+ */
+static bool is_proof(const struct fetch *f)
+{
+    return f->hit.stored && !fetch_needs_bytes(f, &f->hit);
+}
+
+/* What the answer says of the blob's size in bytes; -1: nothing. */
+static int64_t size_of(const struct fetch *f)
+{
+    const struct transfer_response *r = &f->response;
+
+    if (is_proof(f))
+        return f->hit.blob.size;
+    if (f->attempts == BY_HEAD && r->content_length == 0)
+        return -1; /* what some servers say to every HEAD */
+    return r->status == 206 ? r->range_total : r->content_length;
+}
+
+/* Whether another way may tell more. */
+static bool is_worth_more(const struct fetch *f)
+{
+    const struct transfer_response *r = &f->response;
+
+    if (f->attempts == BY_HEAD)
+        return fetch_is_no_word(r) || fetch_is_page(f, r) || (r->status == 200 && size_of(f) < 0);
+    return f->attempts == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    f->call = NULL;
+    f->response = *r;
+    f->result.upstream_status = r->status;
+    if (err && err->code == ERR_CANCELLED && is_good(r))
+        err = NULL; /* by take_head() */
+    if (!err && is_worth_more(f)) {
+        f->attempts++;
+        fetch_run(f, STEP_ASK);
+        return;
+    }
+    if (!err && is_good(r) && !fetch_is_page(f, r)) {
+        fetch_run(f, STEP_DELIVER);
+        return;
+    }
+    fetch_refused(f, r, err);
+    fetch_run(f, STEP_FAIL);
+}
+
+static enum step ask(struct fetch *f)
+{
+    _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
+    struct upstream_request req = {
+        .method = f->attempts == BY_HEAD ? "HEAD" : "GET",
+        .repository = f->path,
+        .path = path,
+        .range_first = f->attempts == BY_FIRST_BYTE ? 0 : -1,
+        .range_last = 0,
+        .lack_ms = f->tags.negative_ttl_ms,
+        .optional = f->optional,
+        .on_head = take_head,
+        .on_done = take_end,
+        .arg = f,
+    };
+
+    fetch_identify(f, &req);
+    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    return STEP_WAIT;
+}
+
+static enum step deliver(struct fetch *f)
+{
+    f->result.upstream_status = f->response.status;
+    f->result.size = size_of(f);
+    if (is_proof(f))
+        cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
+    return STEP_DONE;
+}
+
+static enum step fail(struct fetch *f UNUSED)
+{
+    return STEP_DONE;
+}
+
+const struct fetch_steps LOOK_STEPS = {
+    "look",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks */
+        [STEP_DELIVER] = deliver,
+        [STEP_FAIL] = fail,
+    },
+};

@@ -1,0 +1,375 @@
+/* The life of a manifest's fetch:
+ *
+ *            ┌ here, fresh, the repository's ────────────────────────▶ deliver
+ *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────▶ deliver
+ *            ├ a file that has to be verified first ─▶ verify ─▶ lookup
+ *            ├ tag past fresh ─▶ revalidate ── unchanged, or here ───▶ deliver      (meanwhile: stale.c)
+ *            │                        └ changed ─┐
+ *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
+ *
+ *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. deliver, fail ─▶ done.
+ */
+#include "proxy/fetch/private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <string.h>
+
+enum { RATE_LIMITED_MS = 30000 };
+
+static bool is_head(const struct fetch *f)
+{
+    return f->kind == FETCH_MANIFEST_HEAD;
+}
+
+static bool by_tag(const struct fetch *f)
+{
+    return f->tag[0] != '\0';
+}
+
+static enum step offline(struct fetch *f)
+{
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->name, by_tag(f) ? ":" : "", f->tag,
+            fetch_why_offline(f));
+    f->result.how = HOW_ERROR;
+    return STEP_FAIL;
+}
+
+static enum step lookup(struct fetch *f)
+{
+    struct cache_hit *hit = &f->hit;
+
+    f->result.how = HOW_HIT;
+    fetch_find(f, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
+    if (!hit->stored && fetch_must_verify(f, &hit->digest))
+        return STEP_VERIFY;
+    if (fetch_needs_bytes(f, hit))
+        hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
+    if (by_tag(f) && hit->tag_known) {
+        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->anew;
+        if (fresh && fetch_is_manifest(hit) && hit->linked) {
+            f->digest = hit->digest;
+            return STEP_DELIVER;
+        }
+        if (fetch_is_offline(f))
+            return fetch_is_manifest(hit) && hit->linked ? STEP_FAIL : offline(f);
+        if (fetch_may_be_stale(f, hit))
+            return fetch_past_fresh(f);
+        /* A tag that is known by a HEAD alone has nothing to compare with: ask for what it points to now. */
+        return fetch_is_manifest(hit) ? STEP_REVALIDATE : STEP_ASK;
+    }
+    if (!by_tag(f) && fetch_is_manifest(hit))
+        return hit->linked ? STEP_DELIVER : fetch_is_offline(f) ? offline(f) : STEP_PROVE;
+    if (fetch_is_offline(f))
+        return offline(f);
+    return STEP_ASK;
+}
+
+/* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
+
+static void tag_put(void *arg, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    if (err)
+        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->name, f->tag, err->msg);
+    f->putting = false;
+    if (f->step == STEP_DONE)
+        fetch_run(f, STEP_DONE);
+}
+
+/* Until the index says so, who comes has to find this fetch: he would ask upstream again. */
+static void put_tag(struct fetch *f, const struct digest *d)
+{
+    f->putting = true;
+    cache_put_tag(fetch_cache(f), f->name, f->tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
+}
+
+static void revalidated(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    struct cache_hit now;
+
+    f->call = NULL;
+    if (!err && (fetch_is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
+        fetch_run(f, STEP_ASK); /* a registry whose HEAD says too little */
+        return;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    f->result.upstream_status = r->status;
+    f->response = *r;
+    f->digest = r->digest;
+    fetch_find(f, NULL, &r->digest, &now);
+    /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
+    bool here = fetch_is_manifest(&now) && !fetch_needs_bytes(f, &now);
+    if (here || !fetch_is_manifest(&f->hit))
+        put_tag(f, &r->digest);
+    if (!here && is_head(f) && fetch_is_manifest(&f->hit))
+        f->kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
+    if (f->patience)
+        fetch_be_patient(f);
+    f->hit = now;
+    f->hit.stored = here;
+    f->result.how = HOW_REVALIDATED;
+    fetch_run(f, here || is_head(f) ? STEP_DELIVER : STEP_ASK);
+}
+
+static enum step revalidate(struct fetch *f)
+{
+    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", false);
+
+    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, revalidated);
+    return STEP_WAIT;
+}
+
+/* ---- ask and receive ---- */
+
+static bool take_head(void *arg, const struct transfer_response *r)
+{
+    struct fetch *f = arg;
+
+    f->response = *r;
+    f->step = STEP_RECEIVE;
+    f->too_large = r->status == 200 && r->content_length > MANIFEST_SIZE_MAX;
+    return !f->too_large;
+}
+
+static bool take_data(void *arg, const void *data, size_t len)
+{
+    struct fetch *f = arg;
+
+    if (f->response.status != 200)
+        return true; /* an error page: not read, not kept */
+    f->too_large = f->received.len + len > MANIFEST_SIZE_MAX;
+    if (f->too_large)
+        return false;
+    buf_add(&f->received, data, len);
+    return true;
+}
+
+static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+    struct err large = {0};
+
+    f->call = NULL;
+    f->response = *r;
+    if (err && f->too_large) {
+        err_set(&large, ERR_UPSTREAM, "the manifest has more than %d bytes", (int)MANIFEST_SIZE_MAX);
+        err = &large;
+    }
+    if (err || r->status != 200) {
+        bool moved = f->result.how == HOW_REVALIDATED;
+        fetch_refused(f, r, err);
+        if (f->result.err.code == ERR_NOT_FOUND && moved)
+            f->result.err.code = ERR_UPSTREAM; /* its HEAD said otherwise: what is here is better than that */
+        if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
+            cache_drop_tag(fetch_cache(f), f->name, f->tag);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    f->result.upstream_status = r->status;
+    fetch_run(f, STEP_STORE);
+}
+
+/* Whether a type may be that of a manifest: one we know, or one of the many of artifacts. Servers that do not know
+ * what they serve say text/html, application/json or octet-stream. */
+static bool is_plausible_type(const char *type)
+{
+    return manifest_is_type(type) || strncmp(type, "application/vnd.", 16) == 0;
+}
+
+/* A client makes a descriptor of what a HEAD says, its digest, type and size (oras, crane), and so needs all three. */
+static bool says_enough(const struct fetch *f, const struct transfer_response *r)
+{
+    return (r->digest.alg != DIGEST_NONE || !by_tag(f)) && is_plausible_type(r->content_type) && r->content_length > 0;
+}
+
+static void take_answer_to_head(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    f->call = NULL;
+    f->response = *r;
+    if (!err && (fetch_is_no_word(r) || (r->status == 200 && !says_enough(f, r)))) {
+        _cleanup_free_ char *path = fetch_reference_path(f, "manifests", !by_tag(f));
+        fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
+        return;
+    }
+    if (err || r->status != 200) {
+        fetch_refused(f, r, err);
+        fetch_run(f, STEP_FAIL);
+        return;
+    }
+    if (by_tag(f) && manifest_is_type(r->content_type)) {
+        f->digest = r->digest;
+        put_tag(f, &r->digest);
+        if (!digest_eq(&f->hit.digest, &r->digest))
+            f->hit.stored = false;
+    }
+    f->result.how = HOW_BYPASS;
+    f->result.upstream_status = r->status;
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step ask(struct fetch *f)
+{
+    /* A digest that is known already, even of a tag, is asked for by digest: the answer can be checked. */
+    bool known = f->digest.alg != DIGEST_NONE;
+    _cleanup_free_ char *path = fetch_reference_path(f, "manifests", known);
+
+    buf_clear(&f->received);
+    f->too_large = false;
+    if (is_head(f))
+        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, take_answer_to_head);
+    else
+        fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
+    return STEP_WAIT;
+}
+
+/* ---- store ---- */
+
+/* Wrong bytes are an error, whoever sent them. */
+static bool check_digest(struct fetch *f, struct digest *computed, struct err *err)
+{
+    char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
+    struct digest expected = f->digest;
+
+    if (expected.alg == DIGEST_NONE)
+        expected = f->response.digest;
+    digest_of(expected.alg != DIGEST_NONE ? expected.alg : DIGEST_SHA256, f->received.data ? f->received.data : "",
+              f->received.len, computed);
+    if (expected.alg == DIGEST_NONE || digest_eq(&expected, computed))
+        return true;
+    atomic_fetch_add(&f->fetcher->all->mismatches, 1);
+    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->name,
+                   digest_format(computed, got), digest_format(&expected, want));
+}
+
+static void stored(void *arg, const struct err *err)
+{
+    struct fetch *f = arg;
+
+    if (err) {
+        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->name,
+                    err->msg);
+        f->result.how = HOW_BYPASS;
+    }
+    fetch_run(f, STEP_DELIVER);
+}
+
+static enum step bad_answer(struct fetch *f, const struct err *why)
+{
+    f->result.err = *why;
+    f->result.how = HOW_ERROR;
+    return STEP_FAIL;
+}
+
+/* What fetching it again would take. A pull that counts against a limit takes some of the limit, too: Docker Hub gives
+ * 100 in six hours to clients without a name, one in 216 s. */
+static uint32_t cost_ms(const struct fetch *f)
+{
+    return (uint32_t)(clock_mono_ms() - f->started_ms) + (f->response.ratelimit_remaining >= 0 ? RATE_LIMITED_MS : 0);
+}
+
+/* Upstream's word if it is one, else what the document calls itself, else what it looks like: OCI manifests need not
+ * say (image-spec manifest.md, "mediaType"), Docker's do. */
+static const char *type_of(const struct fetch *f, const struct manifest *m)
+{
+    const char *said = f->response.content_type;
+
+    if (manifest_is_type(said) || (is_plausible_type(said) && !m->media_type[0]))
+        return said;
+    if (m->media_type[0])
+        return m->media_type;
+    if (m->kind == MANIFEST_IMAGE)
+        return "application/vnd.oci.image.manifest.v1+json";
+    return m->kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json" : said;
+}
+
+/* Whether what came is a manifest beyond doubt: by its digest, its type, or what it says. Other JSON is passed on, and
+ * not kept: it may be a gateway's page in place of what was asked for. */
+static bool is_to_be_kept(const struct fetch *f, const struct manifest *m)
+{
+    bool vouched = f->digest.alg != DIGEST_NONE || f->response.digest.alg != DIGEST_NONE;
+
+    if (m->kind == MANIFEST_SCHEMA1 || (m->kind == MANIFEST_OTHER && m->unread))
+        return false; /* its digest is not that of its bytes; what it holds is not known */
+    return vouched || manifest_is_type(f->response.content_type) || manifest_is_likely(m);
+}
+
+/* Parses what was received, and computes what it hashes to. */
+static bool look_at(struct fetch *f, struct manifest *m, struct digest *computed, struct err *err)
+{
+    if (!manifest_parse(m, f->received.data ? f->received.data : "", f->received.len, err)) {
+        err->code = err->code == ERR_INVALID ? ERR_UPSTREAM : err->code;
+        return err_wrap(err, "%s: upstream sent something that is no manifest", f->name);
+    }
+    *computed = f->response.digest;
+    return m->kind == MANIFEST_SCHEMA1 || check_digest(f, computed, err);
+}
+
+static enum step store(struct fetch *f)
+{
+    _cleanup_manifest_ struct manifest m = {0};
+    struct err err = {0};
+    struct digest computed;
+
+    if (!look_at(f, &m, &computed, &err))
+        return bad_answer(f, &err);
+    f->result.body = body_new(f->received.len);
+    if (f->received.data)
+        memcpy(f->result.body->data, f->received.data, f->received.len);
+    f->result.size = (int64_t)f->received.len;
+    f->result.digest = computed;
+    const char *type = type_of(f, &m);
+    snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", type);
+    if (!is_to_be_kept(f, &m)) {
+        f->result.how = HOW_BYPASS;
+        return STEP_DELIVER;
+    }
+    f->result.how = HOW_MISS;
+    cache_put_manifest(fetch_cache(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
+                       stored, f, f->fetcher->loop);
+    return STEP_WAIT;
+}
+
+/* ---- deliver ---- */
+
+static enum step deliver(struct fetch *f)
+{
+    if (f->result.body || fetch_from_cache(f, &f->hit, !is_head(f), &f->result))
+        return STEP_DONE;
+    if (is_head(f) && f->response.status == 200) { /* what upstream's HEAD said */
+        f->result.digest = f->response.digest.alg != DIGEST_NONE ? f->response.digest : f->digest;
+        f->result.size = f->response.content_length;
+        snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", f->response.content_type);
+        return STEP_DONE;
+    }
+    if (f->begun_anew || fetch_is_offline(f))
+        return bad_answer(f, &(struct err){.code = ERR_CORRUPT, .msg = "the cached copy was damaged"});
+    f->begun_anew = true; /* the file was gone: fetch it */
+    f->hit.stored = false;
+    f->digest = f->hit.digest;
+    return STEP_ASK;
+}
+
+const struct fetch_steps MANIFEST_STEPS = {
+    "manifest",
+    {
+        [STEP_LOOKUP] = lookup,
+        [STEP_VERIFY] = fetch_verify,
+        [STEP_PROVE] = fetch_prove,
+        [STEP_REVALIDATE] = revalidate,
+        [STEP_ASK] = ask,
+        [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
+        [STEP_STORE] = store,
+        [STEP_DELIVER] = deliver,
+        [STEP_FAIL] = fetch_fail_manifest,
+    },
+};

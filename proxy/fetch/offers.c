@@ -1,0 +1,140 @@
+/* Whose token a private blob can be resumed with. A client's may end while a long layer arrives; by then the same
+ * client has mostly asked for something else with a newer one, or another client reads the same repository. While a
+ * private blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has
+ * refused is not tried again. Identities are forgotten when the last such fetch ends.
+ */
+#include "proxy/fetch/private.h"
+
+#include <string.h>
+
+enum { OFFERS_MAX = 8 };
+
+struct fetch_offers {
+    TAILQ_ENTRY(fetch_offers) entry;
+    char *name;                         /* of the repository, in full */
+    int users;                          /* fetches */
+    struct client *clients[OFFERS_MAX]; /* the newest first */
+    char dead[OFFERS_MAX][CLIENT_NAME_LEN + 1];
+    unsigned next_dead;
+};
+
+void fetch_offers_init(struct fetchers *all)
+{
+    pthread_mutex_init(&all->offers_lock, NULL);
+    TAILQ_INIT(&all->offers);
+}
+
+void fetch_offers_clear(struct fetchers *all)
+{
+    pthread_mutex_destroy(&all->offers_lock);
+}
+
+/* With the lock held, as all of the following. */
+static struct fetch_offers *find(struct fetchers *all, const char *name)
+{
+    struct fetch_offers *o;
+
+    TAILQ_FOREACH(o, &all->offers, entry)
+        if (strcmp(o->name, name) == 0)
+            break;
+    return o;
+}
+
+static void withdraw(struct fetch_offers *o, int n)
+{
+    client_unref(o->clients[n]);
+    memmove(&o->clients[n], &o->clients[n + 1], sizeof(o->clients[0]) * (size_t)(OFFERS_MAX - 1 - n));
+    o->clients[OFFERS_MAX - 1] = NULL;
+}
+
+static int find_client(const struct fetch_offers *o, const char *whose)
+{
+    for (int i = 0; i < OFFERS_MAX && o->clients[i]; i++)
+        if (strcmp(o->clients[i]->whose, whose) == 0)
+            return i;
+    return -1;
+}
+
+static void add(struct fetch_offers *o, struct client *c)
+{
+    for (int i = 0; i < OFFERS_MAX; i++)
+        if (strcmp(o->dead[i], c->whose) == 0)
+            return;
+    int known = find_client(o, c->whose);
+    if (known >= 0)
+        withdraw(o, known);
+    else if (o->clients[OFFERS_MAX - 1])
+        withdraw(o, OFFERS_MAX - 1);
+    memmove(&o->clients[1], &o->clients[0], sizeof(o->clients[0]) * (OFFERS_MAX - 1));
+    o->clients[0] = client_ref(c);
+}
+
+void fetch_offer(struct fetchers *all, const char *name, struct client *c)
+{
+    if (client_is_nobody(c))
+        return;
+    pthread_mutex_lock(&all->offers_lock);
+    struct fetch_offers *o = find(all, name);
+    if (o)
+        add(o, c);
+    pthread_mutex_unlock(&all->offers_lock);
+}
+
+void fetch_offers_begin(struct fetch *f)
+{
+    struct fetchers *all = f->fetcher->all;
+
+    if (!f->is_private || f->offers)
+        return;
+    pthread_mutex_lock(&all->offers_lock);
+    f->offers = find(all, f->name);
+    if (!f->offers) {
+        f->offers = xcalloc(1, sizeof(*f->offers));
+        f->offers->name = xstrdup(f->name);
+        TAILQ_INSERT_HEAD(&all->offers, f->offers, entry);
+    }
+    f->offers->users++;
+    pthread_mutex_unlock(&all->offers_lock);
+}
+
+void fetch_offers_end(struct fetch *f)
+{
+    struct fetchers *all = f->fetcher->all;
+
+    if (!f->offers)
+        return;
+    pthread_mutex_lock(&all->offers_lock);
+    bool last = --f->offers->users == 0;
+    if (last)
+        TAILQ_REMOVE(&all->offers, f->offers, entry);
+    pthread_mutex_unlock(&all->offers_lock);
+    if (!last)
+        return;
+    while (f->offers->clients[0])
+        withdraw(f->offers, 0);
+    free(f->offers->name);
+    free(f->offers);
+}
+
+bool fetch_take_offer(struct fetch *f)
+{
+    struct fetchers *all = f->fetcher->all;
+    struct fetch_offers *o = f->offers;
+    struct client *next = NULL;
+
+    if (!o || !f->client)
+        return false;
+    pthread_mutex_lock(&all->offers_lock);
+    int own = find_client(o, f->client->whose);
+    if (own >= 0)
+        withdraw(o, own);
+    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->client->whose);
+    if (o->clients[0])
+        next = client_ref(o->clients[0]);
+    pthread_mutex_unlock(&all->offers_lock);
+    if (!next)
+        return false;
+    client_unref(f->client);
+    f->client = next;
+    return true;
+}

@@ -1,0 +1,298 @@
+/* private.h - shared by the fetch_*.c files. Everything in here belongs to one fetch loop. */
+#ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
+#define ENTREPOT_PROXY_FETCH_PRIVATE_H
+
+#include "proxy/fetch/fetch.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+/* A request, on its way between a serve loop and a fetch loop. */
+struct waiter {
+    STAILQ_ENTRY(waiter) entry;
+    struct fetcher *fetcher;
+    struct fetch *fetch; /* whose waiters it is among; NULL: none's */
+    atomic_int refs;     /* the fetch loop's, which becomes that of `done`; and one of a word that the client is gone */
+    struct loop *loop;
+    void (*done)(void *arg, struct fetch_result *result);
+    void *arg;
+    enum fetch_kind kind;
+    const struct site *site;
+    char *path, *name, *tag, *listing;
+    struct digest digest;
+    struct client *client;
+    bool is_private;
+    bool joined; /* somebody else's fetch was under way */
+    bool anew, keep;
+    struct sent_before sent;
+    bool left;   /* its client is gone */
+    bool proved; /* its repository has been shown to contain the blob */
+    struct fetch_result result;
+};
+
+STAILQ_HEAD(waiters, waiter);
+
+enum step {
+    STEP_LOOKUP,
+    STEP_VERIFY,
+    STEP_PROVE,
+    STEP_REVALIDATE,
+    STEP_ASK,
+    STEP_RECEIVE,
+    STEP_STORE,
+    STEP_DELIVER,
+    STEP_FAIL,
+    STEP_DONE,
+    STEP_WAIT, /* a callback will name the next one */
+};
+
+/* One thing being fetched, for all who wait for it. */
+struct fetch {
+    LIST_ENTRY(fetch) entry;
+    struct fetcher *fetcher;
+    const struct fetch_steps *steps;
+    char *key;
+    struct waiters waiters;
+    struct waiters later; /* they begin anew when this one has ended */
+    /* what for: the first waiter's words */
+    enum fetch_kind kind;
+    const struct site *site;
+    char *path, *name, *tag, *listing;
+    struct digest digest;
+    struct client *client;
+    bool is_private;
+    bool optional; /* there is something to serve meanwhile: nobody is asked just to try */
+    bool anew;     /* what is fresh is checked all the same */
+    struct config_tags tags;
+    /* where we are */
+    enum step step;
+    bool stepping;
+    struct upstream_call *call;
+    struct transfer_response response;
+    struct buf received;
+    bool too_large;     /* what is received: we gave it up */
+    int64_t started_ms; /* monotonic */
+    struct cache_hit hit;
+    struct fetch_result result;
+    /* blobs */
+    struct ingest *ingest;
+    int64_t at, skip; /* offset of the next byte; bytes to pass over first */
+    int64_t first;    /* offset asked for */
+    int attempts, fruitless;
+    int64_t attempt_received;
+    bool begun_anew;                /* what was here turned out to be of no use, once */
+    bool to_begin_anew;             /* ... and its ingest is on its way out */
+    bool answered;                  /* waiters have been sent to the ingest */
+    struct sent_before sent;        /* the first waiter's; the descriptor is its own */
+    bool unwritable;                /* the ingest would not take the last piece */
+    bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
+    struct room_question *question; /* the collector is looking for room on the disk */
+    int questions;
+    struct event *retry, *flush, *again, *other_client;
+    struct fetch_offers *offers; /* of a private one */
+    int64_t denied_ms;           /* monotonic: since then it waits for another client; 0: it does not */
+    /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
+    bool answered_early;
+    bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
+    struct fetch_result early;
+    struct event *patience;
+    /* nobody waits any more */
+    bool errand; /* nobody has to: the cache itself wants it */
+    bool given_up;
+    struct event *desertion;
+};
+
+struct fetch_steps {
+    const char *name;
+    enum step (*run[STEP_DONE])(struct fetch *f);
+};
+
+struct absence {
+    TAILQ_ENTRY(absence) entry;
+    char *key;
+    int64_t until_ms; /* monotonic */
+    char *why;        /* ERR_NOT_FOUND */
+    bool no_api;
+};
+
+enum { LISTING_BUCKETS = 1024 };
+
+/* A page that a registry listed. */
+struct listing_said {
+    TAILQ_ENTRY(listing_said) entry;
+    LIST_ENTRY(listing_said) same_hash;
+    uint64_t walk; /* the last one along the pages of a list that came by */
+    char *key;
+    int64_t checked_ms, ttl_ms; /* wall time, like tags */
+    struct fetch_result result;
+};
+
+/* Whether a repository, or the last one of a registry that was asked, has the referrers API. */
+struct api_said {
+    TAILQ_ENTRY(api_said) entry;
+    LIST_ENTRY(api_said) same_hash;
+    char *name;
+    bool missing;
+};
+
+struct fetcher {
+    struct fetchers *all;
+    struct loop *loop;
+    struct transfer_engine *engine;
+    LIST_HEAD(, fetch) active;
+    TAILQ_HEAD(absences, absence) absences; /* what upstream said it does not have, the latest first */
+    int absence_count;
+    TAILQ_HEAD(listings_said, listing_said) listings; /* the latest first */
+    LIST_HEAD(, listing_said) listings_by_key[LISTING_BUCKETS];
+    size_t listings_bytes;
+    uint64_t listings_walk;
+    bool stopping;
+};
+
+struct fetchers {
+    struct cache *cache;
+    const struct config *config;
+    int count;
+    atomic_uint_fast64_t mismatches, relays;
+    atomic_bool stopping, offline;
+    pthread_mutex_t apis_lock;
+    TAILQ_HEAD(apis_said, api_said) apis; /* under apis_lock; the latest first */
+    LIST_HEAD(, api_said) apis_by_name[LISTING_BUCKETS];
+    int api_count;
+    pthread_mutex_t offers_lock;
+    TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs on their way */
+    struct fetcher list[16];
+};
+
+extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, LOOK_STEPS, LISTING_STEPS, ACCESS_STEPS;
+
+/* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
+void fetch_run(struct fetch *f, enum step step);
+/* What the cache knows; nothing, of a private repository, to who was let in before it was known to be one. */
+void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit);
+/* Under whose identity upstream is asked. */
+void fetch_identify(const struct fetch *f, struct upstream_request *req);
+/* Whether what the index has may be served under this fetch's repository; if not, its registry has to prove that it has
+ * it, by its word, or (fetch_needs_bytes()) by sending it. */
+bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit);
+/* Starts an exchange for f->path; its callbacks are the caller's. */
+void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
+                bool (*on_head)(void *arg, const struct transfer_response *r),
+                bool (*on_data)(void *arg, const void *data, size_t len),
+                void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
+/* Some registries have no HEAD, or a wrong one, or send it to a URL that is signed for GET: what it denies is asked for
+ * before it is believed. */
+static inline bool fetch_is_no_word(const struct transfer_response *r)
+{
+    return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
+}
+/* A web page with status 200: what login pages, captive portals and servers with one page for everything answer. It is
+ * no answer about what was asked for, unless the digest beside it says that it is. refused.c */
+bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
+/* refused.c: turns an answer that is not 200 (or none) into f->result.err. */
+void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
+/* waiters.c. Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
+void fetch_answer(struct fetch *f, struct ingest *ingest);
+void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
+void fetch_waiter_unref(struct waiter *w);
+/* It waits for this fetch from now on, or does not any more. */
+void fetch_wait(struct fetch *f, struct waiter *w);
+struct waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
+/* leave.c: somebody went. If he was the last, the fetch is given up after a while. */
+void fetch_note_desertion(struct fetch *f);
+/* Lets a request come in anew, on this loop. */
+void fetch_again(struct waiter *w);
+/* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like
+ * them; the others stay, in their order. */
+void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
+                     void (*give)(struct fetch *f, struct waiter *w));
+void fetch_begin_again(struct fetch *f, struct waiter *w);
+void fetch_answer_own(struct fetch *f, struct waiter *w); /* with the result */
+void fetch_answer_early(struct fetch *f, struct waiter *w);
+/* Whether it does not insist on what upstream says now. */
+bool fetch_takes_old(const struct fetch *f, const struct waiter *w);
+/* verify.c: whether there is a file of this digest that has to be verified before the index is believed, and the
+ * step that does it; STEP_LOOKUP comes after that. */
+bool fetch_must_verify(const struct fetch *f, const struct digest *d);
+enum step fetch_verify(struct fetch *f);
+/* prove.c: STEP_PROVE. */
+enum step fetch_prove(struct fetch *f);
+/* room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */
+bool fetch_ask_for_room(struct fetch *f);
+void fetch_forget_question(struct fetch *f);
+/* "manifests/v1" or "manifests/sha256:…" */
+char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
+/* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
+static inline bool fetch_is_manifest(const struct cache_hit *hit)
+{
+    return hit->stored && hit->blob.flags & BLOB_MANIFEST;
+}
+/* Fills a result from what is in the cache; false if its file turns out to be gone. */
+bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, struct fetch_result *r);
+/* stale.c: whether a tag's copy may be served although it is past fresh; what to do about it; the last step. */
+bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit);
+enum step fetch_past_fresh(struct fetch *f);
+enum step fetch_fail_manifest(struct fetch *f);
+/* Who comes before the index knows what has been answered gets the same. */
+void fetch_keep_answer(struct fetch *f);
+/* From now on, clients wait that long for upstream, and no longer, if there is something older. */
+void fetch_be_patient(struct fetch *f);
+/* absent.c: what upstream said a while ago that it does not have. The first is for as long as that is good, the
+ * second for when upstream cannot be asked again. */
+struct absence *fetch_find_absence(struct fetcher *fr, const char *key);
+struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
+/* What upstream said then, as an error. */
+void fetch_recall_absence(const struct absence *a, struct err *err);
+void fetch_note_absence(struct fetch *f);
+void fetch_forget_absences(struct fetcher *fr);
+/* listing.c. Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). */
+bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty);
+/* The query of the next page, as a client will ask for it through us; NULL if the link has none. */
+struct body *fetch_next_query(const char *link);
+
+/* lists.c: what upstream listed. The result is the page as it is fresh, or, for when upstream cannot be asked,
+ * older but with all that follow; false if there is none. */
+bool fetch_use_listing(struct fetch *f);
+bool fetch_use_old_listing(struct fetch *f);
+/* The same, to those who do not want to know how it is now; the fetch goes on. */
+void fetch_answer_old_listing(struct fetch *f);
+/* Whether there is one, of any age. */
+bool fetch_has_listing(const struct fetch *f);
+/* Keeps the result; `nothing`: nothing was listed. */
+void fetch_note_listing(struct fetch *f, bool nothing);
+void fetch_forget_listing(struct fetch *f);
+void fetch_forget_listings(struct fetcher *fr);
+/* For when upstream cannot be asked: whether the repository, or the last one of its registry, was without the referrers
+ * API when it was asked last. Any loop. */
+bool fetch_api_is_missing(const struct fetch *f);
+/* Whether this repository had the API when it was asked last. */
+bool fetch_api_is_known(const struct fetch *f);
+void fetch_note_api(struct fetch *f, bool missing);
+void fetch_apis_init(struct fetchers *all);
+void fetch_apis_clear(struct fetchers *all);
+/* offers.c: identities that a private blob can be resumed with. The last one: upstream refuses f->client; false
+ * if there is no other yet. */
+void fetch_offers_init(struct fetchers *all);
+void fetch_offers_clear(struct fetchers *all);
+void fetch_offers_begin(struct fetch *f);
+void fetch_offers_end(struct fetch *f);
+bool fetch_take_offer(struct fetch *f);
+static inline struct cache *fetch_cache(const struct fetch *f)
+{
+    return f->fetcher->all->cache;
+}
+static inline bool fetch_is_offline(const struct fetch *f)
+{
+    return fetchers_is_cut_off(f->fetcher->all, f->site);
+}
+static inline const char *fetch_why_offline(const struct fetch *f)
+{
+    return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
+}
+/* It is a relay from now on, for who waits now: nobody else finds it. */
+void fetch_name_relay(struct fetch *f);
+/* join.c. A blob fetch is under way and somebody wants in. */
+void fetch_blob_join(struct fetch *f, struct waiter *w);
+
+#endif

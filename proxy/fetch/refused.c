@@ -1,0 +1,58 @@
+/* What a refusal is to a client: an error, in words of ours and of the registry's. */
+#include "proxy/fetch/private.h"
+
+#include <string.h>
+
+/* What the registry itself says, and where it has several endpoints, what became of each. */
+static void say_more(struct err *e, const struct transfer_response *r)
+{
+    if (r->tried[0] &&
+        (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT)) { /* the last one's, which is among them */
+        e->msg[0] = '\0';
+        err_append(e, "none of its endpoints can be reached");
+    }
+    if (r->said[0])
+        err_append(e, ": %s", r->said);
+    if (r->tried[0])
+        err_append(e, " (%s)", r->tried);
+}
+
+bool fetch_is_page(const struct fetch *f, const struct transfer_response *r)
+{
+    bool page = strcmp(r->content_type, "text/html") == 0 || strcmp(r->content_type, "application/xhtml+xml") == 0;
+    bool named = r->digest.alg != DIGEST_NONE && (f->digest.alg == DIGEST_NONE || digest_eq(&r->digest, &f->digest));
+
+    return (r->status == 200 || r->status == 206) && page && !named;
+}
+
+void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch_result *res = &f->result;
+    struct err *e = &res->err;
+
+    res->how = HOW_ERROR;
+    res->upstream_status = r->status;
+    if (err) {
+        *e = *err;
+    } else if (r->status == 404 && r->is_entrepot && !r->fwd_status) {
+        err_set(e, ERR_UPSTREAM, "the cache that is asked does not have it, and has asked nobody");
+    } else if (fetch_is_page(f, r)) {
+        err_set(e, ERR_UPSTREAM, "upstream answered with a web page (%s) in place of it", r->content_type);
+    } else if (r->status == 404) {
+        err_set(e, ERR_NOT_FOUND, "upstream does not have it");
+    } else if (r->status == 401 || r->status == 403) {
+        err_set(e, ERR_DENIED, "upstream refuses access");
+    } else if (r->status == 429) {
+        err_set(e, ERR_RATE_LIMIT, "upstream's rate limit is used up");
+        e->retry_after = r->retry_after;
+    } else {
+        err_set(e, ERR_UPSTREAM, "upstream answered %d", r->status);
+    }
+    if (e->code == ERR_DENIED) {
+        res->how = HOW_DENIED;
+        snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
+    }
+    e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* a 404 of nobody's */
+    say_more(e, r);
+    err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);
+}

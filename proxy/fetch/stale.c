@@ -1,0 +1,196 @@
+/* A tag that is past fresh, of which there is a copy: how long a client is made to wait for upstream's word.
+ *
+ *   upstream is well     ask; who has waited for PATIENCE_MS gets the copy, and upstream's answer is for the next one
+ *   little is left       the copy, at once; once a minute upstream is asked meanwhile, to know whether that is still so
+ *   it said 429          the copy, at once, and nobody is asked
+ *   it is down           the copy, at once; it is asked meanwhile if its time for a probe has come (endpoint.c)
+ *
+ * So a dead upstream costs one client PATIENCE_MS, and the others nothing.
+ */
+#include "proxy/fetch/private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+enum { PATIENCE_MS = 2000 };
+
+bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, struct fetch_result *r)
+{
+    struct err err = {0};
+
+    if (!fetch_is_manifest(hit))
+        return false;
+    if (body) {
+        r->body = cache_manifest(fetch_cache(f), &hit->digest, hit->blob.size, &err);
+        if (!r->body)
+            return false;
+    }
+    r->digest = hit->digest;
+    r->size = hit->blob.size;
+    memcpy(r->media_type, hit->blob.media_type, sizeof(r->media_type));
+    return true;
+}
+
+static bool is_pinned(const struct fetch *f)
+{
+    return cache_is_pinned(fetch_cache(f), f->name, f->tag);
+}
+
+bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
+{
+    int64_t age = clock_now_ms() - hit->tag.checked_ms;
+
+    return hit->tag_known && fetch_is_manifest(hit) && hit->linked &&
+           (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || is_pinned(f));
+}
+
+bool fetch_takes_old(const struct fetch *f UNUSED, const struct waiter *w)
+{
+    return !w->anew;
+}
+
+/* Hands the copy out: to who waits now, and to who joins later. */
+static void answer_early(struct fetch *f)
+{
+    struct cache_hit hit;
+
+    fetch_find(f, f->tag, NULL, &hit);
+    if (f->answered_early || !fetch_may_be_stale(f, &hit) || !fetch_from_cache(f, &hit, true, &f->early))
+        return;
+    int64_t past = clock_now_ms() - hit.tag.checked_ms - f->tags.ttl_ms;
+    f->answered_early = true;
+    f->early.how = past >= 0 ? HOW_STALE : HOW_HIT;
+    f->early.ttl_s = MAX(past / 1000, (int64_t)0);
+    fetch_part_with(f, fetch_takes_old, fetch_answer_early);
+}
+
+void fetch_keep_answer(struct fetch *f)
+{
+    fetch_result_clear(&f->early);
+    f->early = f->result;
+    if (f->early.body)
+        body_ref(f->early.body);
+    f->answered_early =
+        f->result.err.code == ERR_OK && (f->early.body || fetch_from_cache(f, &f->hit, true, &f->early));
+}
+
+static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct fetch *f = arg;
+
+    if (f->step == STEP_DONE) /* all have their answer: it waits for the index alone */
+        return;
+    if (f->kind == FETCH_LISTING) { /* lists take long by nature: that says nothing about the registry */
+        fetch_answer_old_listing(f);
+        return;
+    }
+    if (f->call)
+        upstream_doubt(f->call);
+    answer_early(f);
+}
+
+void fetch_be_patient(struct fetch *f)
+{
+    if (!f->patience)
+        f->patience = event_new(loop_base(f->fetcher->loop), -1, 0, on_patience, f);
+    event_add(f->patience, &(struct timeval){.tv_sec = PATIENCE_MS / 1000, .tv_usec = PATIENCE_MS % 1000 * 1000});
+}
+
+enum step fetch_past_fresh(struct fetch *f)
+{
+    const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
+    struct upstream_request asker = {0};
+
+    if (gone && !f->anew) { /* deleted upstream a moment ago, and kept */
+        fetch_recall_absence(gone, &f->result.err);
+        f->result.upstream_status = 404;
+        return STEP_FAIL;
+    }
+    fetch_identify(f, &asker);
+    f->optional = STAILQ_EMPTY(&f->waiters) || !f->anew;
+    switch (upstream_mood(f->site->upstream, &asker)) {
+    case UPSTREAM_LIMITED:
+        return STEP_FAIL;
+    case UPSTREAM_SHORT:
+        if (f->optional && !upstream_take_probe(f->site->upstream))
+            return STEP_FAIL;
+        answer_early(f);
+        return STEP_REVALIDATE;
+    case UPSTREAM_DOWN:
+        answer_early(f);
+        return STEP_REVALIDATE;
+    default:
+        fetch_be_patient(f);
+        return STEP_REVALIDATE;
+    }
+}
+
+/* Whether what happened is a reason to serve an old copy: upstream is of no help, or the copy is kept although upstream
+ * has it no more. */
+static bool is_reason(const struct fetch *f)
+{
+    const struct err *e = &f->result.err;
+
+    switch (e->code) {
+    case ERR_OK: /* nobody was asked */
+    case ERR_DIGEST:
+        return true;
+    case ERR_NOT_FOUND:
+        return f->tags.keep_deleted || is_pinned(f);
+    case ERR_DENIED: /* Docker Hub's word for a repository that does not exist; what was imported need not exist there
+                      */
+        return !f->is_private && is_pinned(f);
+    default:
+        return err_is_passing(e);
+    }
+}
+
+/* Upstream cannot be asked, and has said before that there is no such list or signature. Clients ask for those of all
+ * they look at, most of which have none: an error would end a copy or a check of what is all here. */
+static bool is_still_absent(struct fetch *f)
+{
+    const struct absence *a =
+        ref_is_statement_tag(f->tag) && !f->anew ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
+
+    if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
+        return false;
+    fetch_recall_absence(a, &f->result.err);
+    f->result.upstream_status = 0; /* it has not said so now */
+    return true;
+}
+
+enum step fetch_fail_manifest(struct fetch *f)
+{
+    struct cache_hit old;
+
+    if (f->tag[0] == '\0' || !is_reason(f))
+        return STEP_DONE;
+    fetch_find(f, f->tag, NULL, &old);
+    if (!fetch_may_be_stale(f, &old) && is_still_absent(f))
+        return STEP_DONE;
+    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->kind != FETCH_MANIFEST_HEAD, &f->result)) {
+        if (f->result.err.code != ERR_OK)
+            return STEP_DONE;
+        /* Nobody was asked, and the copy is gone. */
+        err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->name, f->tag);
+        f->result.how = HOW_ERROR;
+        if (f->begun_anew || fetch_is_offline(f))
+            return STEP_DONE;
+        f->result.err.code = ERR_OK;
+        f->begun_anew = true;
+        f->optional = f->hit.stored = false;
+        return STEP_ASK;
+    }
+    int64_t age = clock_now_ms() - old.tag.checked_ms;
+    if (f->result.err.code != ERR_OK && (f->answered_early || !STAILQ_EMPTY(&f->waiters)))
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the copy of %lld s ago",
+                          f->result.err.msg, (long long)(age / 1000));
+    fetch_note_absence(f);
+    f->result.err.code = ERR_OK;
+    f->result.how = HOW_STALE;
+    f->result.ttl_s = MAX((age - f->tags.ttl_ms) / 1000, (int64_t)0);
+    return STEP_DONE;
+}

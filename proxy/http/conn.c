@@ -1,0 +1,476 @@
+#include "proxy/http/private.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+    INPUT_MAX = HTTP_HEAD_MAX, /* bytes of later requests that may wait */
+    SCRATCH = 64 << 10,
+    TICK_MS = 1000,
+    LINGER_MS = 2000,
+};
+
+/* ---- a connection's life ---- */
+
+/* Between requests, from now on; and no longer. */
+static void rest(struct http_conn *c)
+{
+    c->is_idle = true;
+    TAILQ_INSERT_TAIL(&c->server->idle, c, idle_entry);
+    atomic_fetch_add_explicit(&c->server->idle_count, 1, memory_order_relaxed);
+}
+
+static void wake(struct http_conn *c)
+{
+    if (!c->is_idle)
+        return;
+    c->is_idle = false;
+    TAILQ_REMOVE(&c->server->idle, c, idle_entry);
+    atomic_fetch_sub_explicit(&c->server->idle_count, 1, memory_order_relaxed);
+}
+
+static void conn_free(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+
+    TAILQ_REMOVE(&s->conns, c, entry);
+    atomic_fetch_sub(&s->count, 1);
+    if (c->bev)
+        bufferevent_free(c->bev);
+    buf_free(&c->arena);
+    buf_free(&c->req.body);
+    buf_free(&c->req.headers);
+    free(c);
+    if (s->draining && s->drained && TAILQ_EMPTY(&s->conns)) {
+        void (*drained)(void *) = s->drained;
+        s->drained = NULL;
+        drained(s->drained_arg);
+    }
+}
+
+static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    conn_free(arg);
+}
+
+/* Ends the request without an answer that is whole. The order matters: nobody may write after the bufferevent is gone,
+ * and descriptors are given back only when no segment of them waits any more. */
+void http_conn_close(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+    bool handling = c->state == CONN_HANDLING || c->state == CONN_SENDING;
+
+    ON_LOOP(c->server->loop);
+    if (c->state == CONN_CLOSED)
+        return;
+    c->state = CONN_CLOSED;
+    wake(c);
+    http_seat_leave(&c->seat);
+    if (c->settling)
+        event_free(c->settling);
+    c->settling = NULL;
+    if (c->readable)
+        event_free(c->readable);
+    c->readable = NULL;
+    bufferevent_free(c->bev);
+    c->bev = NULL;
+    http_read_end(req);
+    if (handling) {
+        void (*gone)(void *) = req->on_gone;
+        void (*done)(void *) = req->done;
+        req->on_gone = NULL;
+        req->done = NULL;
+        if (gone)
+            gone(req->gone_arg);
+        if (done)
+            done(req->done_arg);
+        if (c->server->on_complete)
+            c->server->on_complete(c->server->arg, req);
+    }
+    /* Somebody up the stack may still hold the connection. */
+    event_base_once(loop_base(c->server->loop), -1, EV_TIMEOUT, free_later, c, &(struct timeval){0});
+}
+
+static void refuse(struct http_conn *c)
+{
+    static const struct {
+        int status;
+        const char *code;
+    } codes[] = {{405, "UNSUPPORTED"}, {501, "UNSUPPORTED"}, {413, "SIZE_INVALID"}, {503, "UNAVAILABLE"}};
+    const char *code = "UNKNOWN";
+    struct http_request *req = &c->req;
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        if (codes[i].status == c->refuse)
+            code = codes[i].code;
+    c->closing = true;
+    req->keep_alive = false;
+    req->begun_us = clock_mono_us();
+    c->state = CONN_HANDLING;
+    if (!c->head_done)
+        req->method = HTTP_METHOD_GET; /* not known: an answer with a body */
+    if (c->seat.over != HTTP_SEATED)
+        http_seat_refuse(&c->seat, req);
+    http_error(req, c->refuse, code, "%s", c->refuse_why);
+}
+
+static void dispatch(struct http_conn *c)
+{
+    c->state = CONN_HANDLING;
+    c->req.begun_us = clock_mono_us();
+    c->dispatching = true;
+    c->server->on_request(c->server->arg, &c->req);
+    c->dispatching = false;
+    http_pump(c);
+}
+
+/* Takes requests out of the input until one is not answered at once. */
+static void read_requests(struct http_conn *c)
+{
+    if (c->reading || c->state != CONN_READING)
+        return;
+    c->reading = true;
+    do {
+        size_t before = c->head_len;
+        http_parse(c);
+        if (before == 0 && c->head_len > 0)
+            c->since_ms = clock_mono_ms();
+        if (c->head_len > 0 || c->refuse != 0)
+            wake(c);
+        if (c->seat.over != HTTP_SEATED && c->complete && c->refuse == 0) {
+            c->refuse = 503;
+            c->refuse_why = "there are too many connections: try again in a moment";
+        }
+        if (c->refuse != 0)
+            refuse(c);
+        else if (c->complete)
+            dispatch(c);
+        else if (c->eof)
+            http_conn_close(c);
+        /* An answer that went out whole has made the connection READING again: look for the next request. */
+    } while (c->state == CONN_READING && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0);
+    c->reading = false;
+}
+
+/* A close with unread input turns into a reset, and might take the refusal with it: close one way, read the rest away.
+ */
+static void linger(struct http_conn *c)
+{
+    c->state = CONN_LINGERING;
+    c->since_ms = clock_mono_ms();
+    evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
+    bufferevent_disable(c->bev, EV_WRITE);
+    if (c->fd < 0)
+        http_conn_close(c);
+    else
+        shutdown(c->fd, SHUT_WR);
+}
+
+void http_conn_finish(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+    void (*done)(void *) = req->done;
+
+    req->done = NULL;
+    req->on_gone = NULL;
+    c->state = CONN_READING;
+    http_read_end(req);
+    if (done)
+        done(req->done_arg);
+    if (c->server->on_complete)
+        c->server->on_complete(c->server->arg, req);
+    bool more = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
+    if ((c->refuse != 0 || c->cut) && !c->eof) {
+        linger(c);
+        return;
+    }
+    if (c->closing || (c->eof && !more) || c->server->draining) {
+        http_conn_close(c);
+        return;
+    }
+    bufferevent_disable(c->bev, EV_WRITE);
+    if (c->readable && !c->eof && !event_pending(c->readable, EV_READ, NULL))
+        event_add(c->readable, NULL);
+    c->since_ms = clock_mono_ms();
+    c->served = true;
+    rest(c);
+    http_parse_reset(c);
+    if (more && !c->reading) /* a later request has been waiting */
+        bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+/* ---- events ---- */
+
+/* The client has said all it will say. It may still want its answers (RFC 9112 §9.6); but hardly anybody half-closes,
+ * and who has closed altogether looks the same: is_gone() waits a little. */
+static void end_of_input(struct http_conn *c)
+{
+    c->eof = true;
+    c->eof_ms = clock_mono_ms();
+    read_requests(c);
+    if (c->state == CONN_READING || c->state == CONN_LINGERING)
+        http_conn_close(c);
+}
+
+/* Of a plain socket we read ourselves: libevent would ask the kernel how much there is before each read. */
+static void on_socket(evutil_socket_t fd, short what UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    ssize_t n = recv(fd, c->server->scratch, SCRATCH, 0);
+
+    if (n > 0 && c->state != CONN_LINGERING) {
+        evbuffer_unfreeze(in, 0);
+        evbuffer_add(in, c->server->scratch, (size_t)n);
+        evbuffer_freeze(in, 0);
+        read_requests(c);
+        if (c->state != CONN_CLOSED && evbuffer_get_length(in) >= INPUT_MAX)
+            event_del(c->readable);
+    } else if (n == 0) {
+        event_del(c->readable);
+        end_of_input(c);
+    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        http_conn_close(c);
+    }
+}
+
+static void on_readable(struct bufferevent *bev, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (c->state == CONN_LINGERING)
+        evbuffer_drain(bufferevent_get_input(bev), SIZE_MAX);
+    else
+        read_requests(c);
+}
+
+static void on_writable(struct bufferevent *bev UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+
+    http_pump(c);
+}
+
+static void on_event(struct bufferevent *bev UNUSED, short what, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING && errno == EIO)
+        c->req.read_failed = true; /* of the file: sockets have other words */
+    if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING)
+        http_conn_close(c);
+    else
+        end_of_input(c);
+}
+
+static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, int fd, const void *listener)
+{
+    struct http_conn *c = xcalloc(1, sizeof(*c));
+
+    c->server = s;
+    c->bev = bev;
+    c->fd = fd;
+    c->listener = listener;
+    c->since_ms = clock_mono_ms();
+    TAILQ_INSERT_TAIL(&s->conns, c, entry);
+    atomic_fetch_add(&s->count, 1);
+    http_parse_reset(c);
+    bufferevent_setcb(bev, on_readable, on_writable, on_event, c);
+    bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
+    bufferevent_setwatermark(bev, EV_WRITE, 256 << 10, 0);
+    bufferevent_set_max_single_write(bev, 1 << 20);
+    bufferevent_disable(bev, EV_READ | EV_WRITE);
+    rest(c);
+    if (fd < 0) {
+        bufferevent_enable(bev, EV_READ);
+        return c;
+    }
+    c->readable = event_new(loop_base(s->loop), fd, EV_READ | EV_PERSIST, on_socket, c);
+    event_add(c->readable, NULL);
+    return c;
+}
+
+/* An idle connection may have been closed in its favour by now. */
+static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+
+    http_seat_settle(&c->seat);
+    event_add(c->readable, NULL);
+}
+
+void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms)
+{
+    int one = 1;
+    struct bufferevent *bev = bufferevent_socket_new(loop_base(s->loop), fd, BEV_OPT_CLOSE_ON_FREE);
+
+    ON_LOOP(s->loop);
+    if (!bev) {
+        struct http_seat unused = *seat;
+        http_seat_leave(&unused);
+        close(fd);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket, harmlessly */
+    struct http_conn *c = attach(s, bev, fd, listener);
+    c->seat = *seat;
+    if (settle_ms == 0)
+        return;
+    event_del(c->readable);
+    c->settling = event_new(loop_base(s->loop), -1, 0, settle, c);
+    event_add(c->settling, &(struct timeval){.tv_usec = settle_ms * 1000});
+}
+
+void http_server_accept(struct http_server *s, int fd, const void *listener)
+{
+    http_conn_seat(s, fd, listener, &(struct http_seat){0}, 0);
+}
+
+void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener)
+{
+    attach(s, bev, -1, listener);
+}
+
+/* ---- patience ---- */
+
+/* Nobody may be there any more, and nothing that is written tells: the answer is waited for. nginx takes the end of
+ * input for the end of the client at once. */
+static bool is_gone(const struct http_conn *c, int64_t now)
+{
+    bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended &&
+                                               evbuffer_get_length(bufferevent_get_output(c->bev)) == 0);
+
+    return c->eof && waits && now - c->eof_ms > c->server->limits.gone_ms &&
+           now * 1000 - c->req.begun_us > c->server->limits.gone_ms * 1000;
+}
+
+static void look_at(struct http_conn *c, int64_t now)
+{
+    const struct http_limits *l = &c->server->limits;
+    int64_t waited = now - c->since_ms;
+
+    if (is_gone(c, now)) {
+        http_conn_close(c);
+    } else if (c->state == CONN_READING && c->head_len == 0) {
+        if (waited > (c->seat.over == HTTP_SEATED ? l->idle_timeout_ms : LINGER_MS))
+            http_conn_close(c);
+    } else if (c->state == CONN_READING) {
+        if (waited <= l->head_timeout_ms)
+            return;
+        c->refuse = 408;
+        c->refuse_why = "the request took too long to arrive";
+        refuse(c);
+    } else if (c->state == CONN_LINGERING) {
+        if (waited > LINGER_MS)
+            http_conn_close(c);
+    } else if (c->state == CONN_SENDING) {
+        size_t pending = evbuffer_get_length(bufferevent_get_output(c->bev));
+        if (pending == 0 || pending != c->pending_seen)
+            c->since_ms = now;
+        else if (waited > l->write_timeout_ms)
+            http_conn_close(c);
+        c->pending_seen = pending;
+    }
+}
+
+static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct http_server *s = arg;
+    struct http_conn *c, *next;
+    int64_t now = clock_mono_ms();
+
+    for (c = TAILQ_FIRST(&s->conns); c; c = next) {
+        next = TAILQ_NEXT(c, entry); /* closing frees later, never here */
+        look_at(c, now);
+    }
+}
+
+/* ---- the server ---- */
+
+struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
+                                    void (*on_request)(void *arg, struct http_request *req),
+                                    void (*on_complete)(void *arg, struct http_request *req), void *arg)
+{
+    struct http_server *s = xcalloc(1, sizeof(*s));
+    int64_t tick = MIN(TICK_MS, MAX(limits->head_timeout_ms / 4, (int64_t)10));
+
+    s->loop = loop;
+    s->limits = *limits;
+    s->on_request = on_request;
+    s->on_complete = on_complete;
+    s->arg = arg;
+    TAILQ_INIT(&s->conns);
+    TAILQ_INIT(&s->idle);
+    s->scratch = xmalloc(SCRATCH);
+    s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
+    event_add(s->tick, &(struct timeval){.tv_sec = tick / 1000, .tv_usec = tick % 1000 * 1000});
+    return s;
+}
+
+void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg)
+{
+    struct http_conn *c, *next;
+
+    ON_LOOP(s->loop);
+    s->draining = true;
+    if (TAILQ_EMPTY(&s->conns)) {
+        done(arg);
+        return;
+    }
+    s->drained = done;
+    s->drained_arg = arg;
+    for (c = TAILQ_FIRST(&s->conns); c; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        if (c->state == CONN_READING && c->head_len == 0)
+            http_conn_close(c);
+    }
+}
+
+void http_server_cut(struct http_server *s)
+{
+    ON_LOOP(s->loop);
+    s->draining = true;
+    s->drained = NULL;
+    s->on_complete = NULL;
+    for (struct http_conn *c = TAILQ_FIRST(&s->conns), *next; c; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        http_conn_close(c);
+    }
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (!s)
+        return;
+    http_server_cut(s);
+    event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees what close put off */
+    event_free(s->tick);
+    free(s->scratch);
+    buf_free(&s->head);
+    free(s);
+}
+
+int http_server_connections(const struct http_server *s)
+{
+    return atomic_load(&s->count);
+}
+
+void http_abort(struct http_request *req)
+{
+    struct http_conn *c = req->conn;
+    struct linger cut = {.l_onoff = 1};
+
+    ON_LOOP(req->conn->server->loop);
+    req->on_gone = NULL;
+    /* A reset, so that no client takes what it has for all there is. */
+    if (c->fd >= 0)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
+    http_conn_close(c);
+}

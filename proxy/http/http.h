@@ -1,0 +1,150 @@
+/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent bufferevents and llhttp.
+ *
+ * A server belongs to one serve loop and has any number of connections; a connection handles one request at a time,
+ * later ones wait in its input (pipelining). A handler gets the request when its head, and its body if any, are
+ * complete; it answers at once or later, always on the same loop. Exactly one answer is given: http_reply*() or
+ * http_stream() … http_stream_end(), or http_abort().
+ *
+ *     reading ──head and body──▶ handling ──reply──▶ sending ──all sent──▶ reading | closed
+ *
+ * A request lives until its answer is complete or its client is gone; in the latter case, and only then, its on_gone
+ * callback runs and the request must not be touched any more.
+ *
+ * The process must ignore SIGPIPE: sendfile(2) has no flag for it.
+ *
+ * What the parser refuses gets a 4xx with the registry API's error JSON and the connection is closed: where framing is
+ * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted. Trailers
+ * are read past: nobody here needs any, and a header that comes behind the body has not been there when it counted
+ * (RFC 9110 §6.5.1).
+ */
+#ifndef ENTREPOT_PROXY_HTTP_HTTP_H
+#define ENTREPOT_PROXY_HTTP_HTTP_H
+
+#include "base/loop.h"
+
+#include <stdint.h>
+
+struct bufferevent;
+struct pool;
+struct http_server;
+struct http_request;
+
+enum {
+    HTTP_HEAD_MAX = 64 << 10,  /* bytes of request line and headers */
+    HTTP_TARGET_MAX = 8 << 10, /* RFC 9112 §3: at least 8000 octets */
+    HTTP_HEADERS_MAX = 100,
+    HTTP_BODY_MAX = 1 << 20,
+    HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
+    HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
+};
+
+struct http_limits {
+    int64_t head_timeout_ms;  /* from the first byte of a head to its last */
+    int64_t idle_timeout_ms;  /* between requests */
+    int64_t write_timeout_ms; /* without a byte taken by the client */
+    int64_t gone_ms;          /* after its end of input, without anything to send: the client is gone */
+};
+#define HTTP_LIMITS_DEFAULT                                                                                            \
+    ((struct http_limits){                                                                                             \
+        .head_timeout_ms = 10000, .idle_timeout_ms = 75000, .write_timeout_ms = 60000, .gone_ms = 2000})
+
+enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_OTHER };
+
+/* What the rooms above want to remember of a request until it is complete; all zero at first. */
+struct http_note {
+    uint8_t kind, result, source;
+    uint8_t unused_login; /* enum client_unused */
+    uint16_t upstream;
+    const void *site;      /* held until the request is complete */
+    bool listener_login;   /* the listener is for the registry alone: a login here is one there */
+    bool own_login;        /* the client should log in here, not at the registry */
+    uint16_t own_name_len; /* ... for the repository whose name has this length in the path; 0: as it is not there */
+};
+
+/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable. */
+struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
+                                    void (*on_request)(void *arg, struct http_request *req),
+                                    void (*on_complete)(void *arg, struct http_request *req), void *arg);
+/* Takes over a connected, non-blocking socket. `listener` is what http_listener() returns. */
+void http_server_accept(struct http_server *s, int fd, const void *listener);
+/* The same for any bufferevent (TLS, the inside of a tunnel). */
+void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
+/* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
+ * `readers` is borrowed, and ends after the server and before the loop is freed. */
+void http_server_set_readers(struct http_server *s, struct pool *readers);
+/* Closes idle connections now, the others after their answer; then calls `done` on the loop. */
+void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
+/* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
+void http_server_cut(struct http_server *s);
+/* The same, and frees. After the loop has ended. */
+void http_server_free(struct http_server *s);
+/* Any thread. */
+int http_server_connections(const struct http_server *s);
+
+/* The request. Text is NUL-terminated and lives as long as the request. */
+enum http_method http_method(const struct http_request *req);
+const char *http_method_name(const struct http_request *req);
+const char *http_path(const struct http_request *req);  /* as sent, without query */
+const char *http_query(const struct http_request *req); /* without '?'; "" if none */
+/* The decoded value of a query parameter. False if absent, over-long, badly escaped or holding control characters. */
+bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room);
+/* Whether there is such a parameter at all. */
+bool http_query_has(const struct http_request *req, const char *name);
+/* The first header of that name (lower case), or NULL. */
+const char *http_header(const struct http_request *req, const char *name);
+/* Whether any header of that name (lower case) has one of these texts in it (NULL-terminated list). */
+bool http_header_has(const struct http_request *req, const char *name, const char *const *texts);
+/* Whether If-None-Match says that the client has what has this entity tag (without quotes): by name, in a list, weak or
+ * not, or by "*" (RFC 9110 §13.1.2). */
+bool http_is_known(const struct http_request *req, const char *etag);
+const char *http_host(const struct http_request *req); /* lower case; "" if none */
+const char *http_body(const struct http_request *req, size_t *len);
+const void *http_listener(const struct http_request *req);
+struct loop *http_loop(const struct http_request *req);
+struct http_note *http_note(struct http_request *req);
+int http_status(const struct http_request *req);           /* 0: no answer yet */
+int64_t http_sent(const struct http_request *req);         /* body bytes */
+int64_t http_micros(const struct http_request *req);       /* since the request was complete */
+int64_t http_first_micros(const struct http_request *req); /* until the answer's head; -1: none yet */
+/* The answer was cut because the file could not be read. For `done` of http_reply_file() and http_stream_end(). */
+bool http_read_failed(const struct http_request *req);
+/* Called when the client is gone before the answer was complete. NULL takes it back. */
+void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
+
+/* The answer. A header, before the status; control characters in values are dropped. */
+void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Forgets the headers given so far. */
+void http_reply_reset(struct http_request *req);
+/* A whole answer; the body is copied. To HEAD the same head goes out without the body. `type` may be NULL. */
+void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len);
+/* A whole answer whose body is borrowed until `release` is called. */
+void http_reply_ref(struct http_request *req, int status, const char *type, const void *body, size_t len,
+                    void (*release)(const void *body, size_t len, void *arg), void *arg);
+/* The head of an answer to HEAD whose body would have `len` bytes (-1: not known). */
+void http_reply_head(struct http_request *req, int status, const char *type, int64_t len);
+/* [offset, offset+len) of a file; `fd` is borrowed until `done`, which is called when everything was handed to the
+ * kernel or the client is gone. */
+void http_reply_file(struct http_request *req, int status, const char *type, int fd, int64_t offset, int64_t len,
+                     void (*done)(void *arg), void *arg);
+/* The head of an answer of `len` bytes (-1: not known; sent in chunks) whose body comes piece by piece: `more` is
+ * called whenever there is room, until http_stream_end(). */
+void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
+                 void *arg);
+bool http_stream_has_room(const struct http_request *req);
+/* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. A piece of a file is given
+ * only when there is room, and no data in the same answer. */
+void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len);
+void http_stream_data(struct http_request *req, const void *data, size_t len);
+/* There is something for a stream that had nothing: `more` is called if there is room. */
+void http_stream_more(struct http_request *req);
+/* Everything was given; `done` is called when it has gone out. */
+void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);
+/* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than was
+ * said, on which clients ask for the rest. `done` as above. */
+void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg);
+/* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */
+void http_abort(struct http_request *req);
+/* An error in the registry API's JSON (distribution-spec, "Error Codes"). */
+void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+#endif

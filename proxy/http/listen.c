@@ -1,0 +1,346 @@
+#include "proxy/http/listen.h"
+
+#include "base/log.h"
+#include "base/place.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum {
+    BACKLOG = 1024,
+    ACCEPTS_A_TURN = 64,
+    LOOPS_MAX = 64,
+    PAUSE_MS = 100, /* when there are no descriptors left */
+};
+
+/* One loop's share of a listener. */
+struct door {
+    struct loop *loop;
+    struct http_server *server;
+    struct listener *listener;
+    struct event *event, *again;
+    int fd;
+};
+
+struct listener {
+    char *address;
+    int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
+    bool shared, taken, loopback;
+    char *unlink;
+    const char *upstream;
+    struct http_bounds *bounds; /* NULL: none */
+    mode_t mode;
+    struct door doors[LOOPS_MAX];
+    int count;
+};
+
+static int bind_unix(const char *path, mode_t mode, struct err *err)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    struct stat st;
+
+    if (strlen(path) >= sizeof(sa.sun_path)) {
+        err_set(err, ERR_INVALID, "%s: longer than a unix socket's path may be", path);
+        return -1;
+    }
+    strcpy(sa.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        err_errno(err, ERR_IO, "opening a socket");
+        return -1;
+    }
+    /* A socket nobody answers on was left by a daemon that is gone. */
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(probe, (struct sockaddr *)&sa, sizeof(sa)) != 0 && errno == ECONNREFUSED)
+            unlink(path);
+        close(probe);
+    }
+    /* The socket's mode, less the umask, becomes the file's: it is never open to more than `mode` says. A umask of our
+     * own would be every thread's. */
+    if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, mode) != 0 ||
+        listen(fd, BACKLOG) != 0) {
+        _cleanup_free_ char *folder = place_folder_of(path);
+        err_errno(err, ERR_IO, "listening on unix:%s", path);
+        place_explain(folder, err);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* ADDR:PORT, with ADDR empty or * for any. The caller frees the result. 0, or an error of getaddrinfo(3). */
+static int resolve(const char *address, const char *any, struct addrinfo **ai)
+{
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    const char *colon = strrchr(address, ':');
+    char host[256];
+
+    if (!colon || (size_t)(colon - address) >= sizeof(host))
+        return EAI_NONAME;
+    size_t len = (size_t)(colon - address);
+    bool brackets = len >= 2 && address[0] == '[' && address[len - 1] == ']';
+    snprintf(host, sizeof(host), "%.*s", (int)(brackets ? len - 2 : len), brackets ? address + 1 : address);
+    if (strcmp(host, "localhost") == 0)
+        strcpy(host, "127.0.0.1");
+    return getaddrinfo(host[0] && strcmp(host, "*") != 0 ? host : any, colon + 1, &hints, ai);
+}
+
+static int bind_tcp(const char *address, struct err *err)
+{
+    struct addrinfo *ai;
+    int one = 1, rc = resolve(address, NULL, &ai);
+
+    if (rc != 0) {
+        err_set(err, ERR_INVALID, "%s is not ADDR:PORT: %s", address, gai_strerror(rc));
+        return -1;
+    }
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    }
+    if (fd < 0 || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        err_errno(err, ERR_IO, "listening on %s", address);
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(ai);
+    return fd;
+}
+
+/* SO_REUSEPORT would let a second daemon of the same user share our port in silence: whoever listens already must not.
+ */
+static bool is_taken(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    struct addrinfo *ai;
+    int one = 1;
+
+    if (strcmp(colon + 1, "0") == 0 || resolve(address, "127.0.0.1", &ai) != 0)
+        return false;
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    bool taken = fd >= 0 && bind(fd, ai->ai_addr, ai->ai_addrlen) != 0 && errno == EADDRINUSE;
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(ai);
+    return taken;
+}
+
+static bool is_loopback(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } sa = {.v6 = {0}};
+    socklen_t len = sizeof(sa);
+
+    if (getsockname(fd, &sa.any, &len) != 0)
+        return false;
+    if (sa.any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&sa.v6.sin6_addr) ||
+               (IN6_IS_ADDR_V4MAPPED(&sa.v6.sin6_addr) && sa.v6.sin6_addr.s6_addr[12] == 127);
+    return sa.any.sa_family == AF_INET && ntohl(sa.v4.sin_addr.s_addr) >> 24 == 127;
+}
+
+struct listener *listener_open(const char *address, mode_t mode, struct err *err)
+{
+    struct listener *l = xcalloc(1, sizeof(*l));
+
+    l->address = xstrdup(address);
+    l->mode = mode;
+    if (strncmp(address, "unix:", 5) == 0) {
+        l->shared = true;
+        l->first_fd = bind_unix(address + 5, mode, err);
+        if (l->first_fd >= 0)
+            l->unlink = xstrdup(address + 5);
+    } else if (strchr(address, ':') && is_taken(address)) {
+        l->first_fd = -1;
+        err_set(err, ERR_IO, "listening on %s: another program does already; stop it or choose another port", address);
+    } else {
+        l->first_fd = bind_tcp(address, err);
+    }
+    if (l->first_fd < 0) {
+        listener_free(l);
+        return NULL;
+    }
+    l->loopback = is_loopback(l->first_fd);
+    return l;
+}
+
+/* As in `listen`: the log and the status say it. */
+static char *address_of(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_storage room;
+    } sa = {.room = {0}};
+    socklen_t len = sizeof(sa);
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+
+    if (getsockname(fd, &sa.any, &len) != 0)
+        return xasprintf("fd:%d", fd);
+    if (sa.any.sa_family == AF_UNIX)
+        return xasprintf("unix:%.*s", (int)sizeof(sa.local.sun_path), sa.local.sun_path);
+    if (getnameinfo(&sa.any, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return xasprintf("fd:%d", fd);
+    return xasprintf(strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+struct listener *listener_from_fd(int fd)
+{
+    struct listener *l = xcalloc(1, sizeof(*l));
+
+    l->address = address_of(fd);
+    l->first_fd = fd;
+    l->shared = true;
+    l->loopback = is_loopback(fd);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return l;
+}
+
+const char *listener_address(const struct listener *l)
+{
+    return l->address;
+}
+
+bool listener_is_at(const struct listener *l, const char *address)
+{
+    struct sockaddr_storage bound = {0};
+    struct addrinfo *ai;
+    socklen_t len = sizeof(bound);
+
+    if (getsockname(l->first_fd, (struct sockaddr *)&bound, &len) != 0)
+        return false;
+    if (strncmp(address, "unix:", 5) == 0)
+        return bound.ss_family == AF_UNIX &&
+               strcmp(((const struct sockaddr_un *)(const void *)&bound)->sun_path, address + 5) == 0;
+    if (resolve(address, NULL, &ai) != 0)
+        return false;
+    bool same = len == ai->ai_addrlen && memcmp(&bound, ai->ai_addr, len) == 0;
+    freeaddrinfo(ai);
+    return same;
+}
+
+bool listener_is_loopback(const struct listener *l)
+{
+    return l->loopback;
+}
+
+void listener_set_upstream(struct listener *l, const char *host)
+{
+    l->upstream = host;
+}
+
+const char *listener_upstream(const struct listener *l)
+{
+    return l->upstream;
+}
+
+void listener_set_bounds(struct listener *l, struct http_bounds *b)
+{
+    l->bounds = b;
+}
+
+/* ---- accepting ---- */
+
+static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
+{
+    struct door *d = arg;
+
+    for (int n = 0; n < ACCEPTS_A_TURN; n++) {
+        union {
+            struct sockaddr any;
+            struct sockaddr_storage room;
+        } peer = {.room = {0}};
+        socklen_t len = sizeof(peer);
+        int client = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client >= 0) {
+            if (d->listener->bounds)
+                http_bounds_accept(d->listener->bounds, d->server, client, d->listener, &peer.any);
+            else
+                http_server_accept(d->server, client, d->listener);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_limited(LOG_LEVEL_WARN, "accept", "accepting on %s: %s; pausing", d->listener->address,
+                        strerror(errno));
+            event_del(d->event);
+            event_add(d->again, &(struct timeval){.tv_usec = PAUSE_MS * 1000});
+            return;
+        }
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    event_add(((struct door *)arg)->event, NULL);
+}
+
+bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)
+{
+    struct door *d = &l->doors[l->count];
+
+    if (l->count == LOOPS_MAX)
+        return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);
+    if (!l->taken)
+        d->fd = l->first_fd;
+    else
+        d->fd = l->shared ? fcntl(l->first_fd, F_DUPFD_CLOEXEC, 0) : bind_tcp(l->address, err);
+    if (d->fd < 0)
+        return l->shared ? err_errno(err, ERR_IO, "sharing %s", l->address) : false;
+    l->taken = true;
+    l->count++;
+    d->loop = loop;
+    d->server = server;
+    d->listener = l;
+    d->event = event_new(loop_base(loop), d->fd, EV_READ | EV_PERSIST, on_connect, d);
+    d->again = event_new(loop_base(loop), -1, 0, accept_again, d);
+    event_add(d->event, NULL);
+    return true;
+}
+
+void listener_stop(struct listener *l, struct loop *loop)
+{
+    for (int i = 0; i < l->count; i++)
+        if (l->doors[i].loop == loop) {
+            event_del(l->doors[i].event);
+            event_del(l->doors[i].again);
+            if (!l->shared)
+                close(l->doors[i].fd);
+            l->doors[i].fd = l->shared ? l->doors[i].fd : -1;
+        }
+}
+
+void listener_free(struct listener *l)
+{
+    if (!l)
+        return;
+    for (int i = 0; i < l->count; i++) {
+        event_free(l->doors[i].event);
+        event_free(l->doors[i].again);
+        if (l->doors[i].fd >= 0)
+            close(l->doors[i].fd);
+    }
+    if (!l->taken && l->first_fd >= 0)
+        close(l->first_fd);
+    if (l->unlink)
+        unlink(l->unlink);
+    free(l->unlink);
+    free(l->address);
+    free(l);
+}

@@ -1,0 +1,36 @@
+/* listen.h - where clients come in: TCP addresses with SO_REUSEPORT (one socket a serve loop, so that the kernel
+ * spreads connections), unix sockets, and sockets handed over by systemd (sd_listen_fds(3)), which the loops share.
+ *
+ * Made and freed by the main thread; accepting happens on the loops.
+ */
+#ifndef ENTREPOT_PROXY_HTTP_LISTEN_H
+#define ENTREPOT_PROXY_HTTP_LISTEN_H
+
+#include "proxy/http/http.h"
+#include "proxy/http/bounds.h"
+
+struct listener;
+
+/* `address` is "ADDR:PORT", "[v6]:PORT" or "unix:/path" (made with `mode`). Checks that it can be bound. Errors:
+ * ERR_INVALID (not an address), ERR_IO (in use, not ours). */
+struct listener *listener_open(const char *address, mode_t mode, struct err *err);
+/* Wraps a listening socket that somebody else has opened; takes it over. */
+struct listener *listener_from_fd(int fd);
+const char *listener_address(const struct listener *l);
+/* Whether a listener's socket, which may come from somebody else, is bound to this address. */
+bool listener_is_at(const struct listener *l, const char *address);
+/* Whether only this node can reach it by TCP. */
+bool listener_is_loopback(const struct listener *l);
+/* The one registry that all requests to it are for; NULL: they say which. Borrowed. Before the loops start. */
+void listener_set_upstream(struct listener *l, const char *host);
+const char *listener_upstream(const struct listener *l);
+/* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
+void listener_set_bounds(struct listener *l, struct http_bounds *b);
+/* Accepts on this loop, for this server. Before the loop starts. */
+bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err);
+/* Stops accepting on that loop; on the loop. */
+void listener_stop(struct listener *l, struct loop *loop);
+/* After the loops have ended. Removes a unix socket's file. */
+void listener_free(struct listener *l);
+
+#endif

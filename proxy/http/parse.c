@@ -1,0 +1,331 @@
+#include "proxy/http/private.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+static struct http_conn *conn_of(llhttp_t *p)
+{
+    return p->data;
+}
+
+static int refuse(struct http_conn *c, int status, const char *why)
+{
+    if (c->refuse == 0) {
+        c->refuse = status;
+        c->refuse_why = why;
+    }
+    return -1;
+}
+
+static const char *text(const struct http_request *req, uint32_t at)
+{
+    return req->conn->arena.data + at;
+}
+
+/* ---- llhttp's callbacks ---- */
+
+static int add_url(llhttp_t *p, const char *at, size_t len)
+{
+    struct http_conn *c = conn_of(p);
+
+    if (c->arena.len + len > HTTP_TARGET_MAX)
+        return refuse(c, 414, "the request target is too long");
+    buf_add(&c->arena, at, len);
+    return 0;
+}
+
+static int end_text(llhttp_t *p)
+{
+    buf_add(&conn_of(p)->arena, "", 1);
+    return 0;
+}
+
+static int add_field(llhttp_t *p, const char *at, size_t len)
+{
+    struct http_conn *c = conn_of(p);
+    struct http_request *req = &c->req;
+
+    if (c->head_done) /* a trailer */
+        return 0;
+    if (c->in_value || req->field_count == 0) {
+        if (req->field_count == HTTP_HEADERS_MAX)
+            return refuse(c, 431, "too many headers");
+        req->fields[req->field_count++] = (struct http_field){.name = (uint32_t)c->arena.len};
+        c->in_value = false;
+    }
+    buf_add(&c->arena, at, len);
+    return 0;
+}
+
+static int end_field(llhttp_t *p)
+{
+    struct http_conn *c = conn_of(p);
+    struct http_field *f = &c->req.fields[c->req.field_count - 1];
+
+    if (c->head_done)
+        return 0;
+    end_text(p);
+    for (char *s = c->arena.data + f->name; *s; s++)
+        *s = (char)tolower((unsigned char)*s);
+    f->value = (uint32_t)c->arena.len;
+    c->in_value = true;
+    return 0;
+}
+
+static int add_value(llhttp_t *p, const char *at, size_t len)
+{
+    if (!conn_of(p)->head_done)
+        buf_add(&conn_of(p)->arena, at, len);
+    return 0;
+}
+
+/* Values keep no blanks at their end (RFC 9112 §5). */
+static int end_value(llhttp_t *p)
+{
+    struct http_conn *c = conn_of(p);
+    struct http_field *f = &c->req.fields[c->req.field_count - 1];
+
+    if (c->head_done)
+        return 0;
+    while (c->arena.len > f->value &&
+           (c->arena.data[c->arena.len - 1] == ' ' || c->arena.data[c->arena.len - 1] == '\t'))
+        c->arena.len--;
+    return end_text(p);
+}
+
+/* Splits "path?query"; an absolute form (RFC 9112 §3.2.2) gives its host precedence over Host. */
+static int split_target(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+    char *target = c->arena.data;
+    uint32_t path = 0;
+
+    if (strncasecmp(target, "http://", 7) == 0 || strncasecmp(target, "https://", 8) == 0) {
+        char *host = strstr(target, "://") + 3;
+        char *slash = host + strcspn(host, "/?");
+        size_t len = (size_t)(slash - host);
+        path = (uint32_t)(slash - target);
+        if (len == 0) /* RFC 9110, 4.2.1 */
+            return refuse(c, 400, "the request target names no host");
+        if (*slash != '/')
+            return refuse(c, 400, "the request target has no path");
+        req->host = (uint32_t)c->arena.len;
+        buf_reserve(&c->arena, len + 1);
+        target = c->arena.data;
+        buf_add(&c->arena, target + path - len, len);
+        buf_add(&c->arena, "", 1);
+        target = c->arena.data;
+    } else if (target[0] != '/') {
+        return refuse(c, 400, "the request target must begin with /");
+    }
+    char *question = strchr(target + path, '?');
+    req->path = path;
+    req->query = question ? (uint32_t)(question - target) + 1 : (uint32_t)strlen(target);
+    if (question)
+        *question = '\0';
+    return 0;
+}
+
+static int take_host(struct http_conn *c, bool http11)
+{
+    struct http_request *req = &c->req;
+    int hosts = 0;
+
+    for (int i = 0; i < req->field_count; i++) {
+        if (strcmp(text(req, req->fields[i].name), "host") != 0)
+            continue;
+        hosts++;
+        if (req->host == 0)
+            req->host = req->fields[i].value;
+    }
+    if (hosts > 1 || (hosts == 0 && http11))
+        return refuse(c, 400, hosts > 1 ? "more than one Host header" : "no Host header");
+    if (req->host == 0) {
+        req->host = (uint32_t)c->arena.len;
+        buf_add(&c->arena, "", 1);
+    }
+    for (char *s = c->arena.data + req->host; *s; s++)
+        *s = (char)tolower((unsigned char)*s);
+    return 0;
+}
+
+static int take_expectation(struct http_conn *c, llhttp_t *p)
+{
+    const char *expect = http_header(&c->req, "expect");
+
+    if (!expect)
+        return 0;
+    if (strcasecmp(expect, "100-continue") != 0)
+        return refuse(c, 417, "the only expectation that is met is 100-continue");
+    if (!c->req.http10 && (p->content_length > 0 || p->flags & F_CHUNKED)) {
+        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        bufferevent_write(c->bev, go_on, sizeof(go_on) - 1);
+        bufferevent_enable(c->bev, EV_WRITE);
+    }
+    return 0;
+}
+
+static int end_head(llhttp_t *p)
+{
+    struct http_conn *c = conn_of(p);
+    struct http_request *req = &c->req;
+
+    c->head_done = true;
+    req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer has its say */
+    req->method_code = p->method;
+    req->method = p->method == HTTP_GET    ? HTTP_METHOD_GET
+                  : p->method == HTTP_HEAD ? HTTP_METHOD_HEAD
+                  : p->method == HTTP_POST ? HTTP_METHOD_POST
+                                           : HTTP_METHOD_OTHER;
+    req->http10 = p->http_major == 1 && p->http_minor == 0;
+    if (p->http_major != 1)
+        return refuse(c, 505, "HTTP/1.1 is spoken here");
+    if (p->method == HTTP_CONNECT)
+        return refuse(c, 405, "CONNECT is not offered here");
+    p->upgrade = 0; /* no other protocol is offered; the request is answered as it is */
+    if (split_target(c) != 0 || take_host(c, !req->http10) != 0)
+        return -1;
+    if (p->flags & F_CONTENT_LENGTH && p->content_length > HTTP_BODY_MAX)
+        return refuse(c, 413, "the request body is too large");
+    return take_expectation(c, p);
+}
+
+static int add_body(llhttp_t *p, const char *at, size_t len)
+{
+    struct http_conn *c = conn_of(p);
+
+    if (c->req.body.len + len > HTTP_BODY_MAX)
+        return refuse(c, 413, "the request body is too large");
+    buf_add(&c->req.body, at, len);
+    return 0;
+}
+
+static int end_message(llhttp_t *p)
+{
+    struct http_conn *c = conn_of(p);
+
+    c->complete = true;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t SETTINGS = {
+    .on_url = add_url,
+    .on_url_complete = end_text,
+    .on_header_field = add_field,
+    .on_header_field_complete = end_field,
+    .on_header_value = add_value,
+    .on_header_value_complete = end_value,
+    .on_headers_complete = end_head,
+    .on_body = add_body,
+    .on_message_complete = end_message,
+};
+
+void http_parse_reset(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+    struct buf body = req->body, headers = req->headers;
+
+    llhttp_init(&c->parser, HTTP_REQUEST, &SETTINGS);
+    c->parser.data = c;
+    buf_clear(&c->arena);
+    buf_clear(&headers);
+    buf_free(&body);
+    if (c->arena.room > 4096)
+        buf_free(&c->arena);
+    /* The fields need no clearing: field_count says how many there are. */
+    memset(req, 0, offsetof(struct http_request, fields));
+    memset((char *)req + offsetof(struct http_request, body), 0, sizeof(*req) - offsetof(struct http_request, body));
+    req->headers = headers;
+    req->conn = c;
+    req->file_fd = -1;
+    req->first_us = -1;
+    c->in_value = c->head_done = c->complete = c->saw_cr = c->fold_possible = c->any_line = false;
+    c->line_len = c->head_len = c->framing_len = 0;
+    c->refuse = 0;
+}
+
+/* ---- what llhttp lets pass and we do not ---- */
+
+/* Looks at the lines of a head: each ends in CRLF (a bare LF is read differently by different parsers, RFC 9112 §2.2)
+ * and none begins with a blank (folding, §5.2); none holds NUL. Returns the bytes that may be parsed: all, or up to the
+ * end of the head. */
+static size_t check_head(struct http_conn *c, const char *data, size_t len)
+{
+    for (size_t i = 0; i < len && !c->head_done; i++) {
+        char ch = data[i];
+        if (c->fold_possible && (ch == ' ' || ch == '\t')) {
+            refuse(c, 400, "a folded header line");
+            return i;
+        }
+        c->fold_possible = false;
+        if (ch == '\0' || (ch == '\n' && !c->saw_cr) || (ch != '\n' && c->saw_cr)) {
+            refuse(c, 400, ch == '\0' ? "a NUL in the head" : "a line that does not end in CR LF");
+            return i;
+        }
+        c->saw_cr = ch == '\r';
+        c->head_len++;
+        if (ch != '\n') {
+            c->line_len++;
+            continue;
+        }
+        bool empty = c->line_len <= 1;
+        c->line_len = 0;
+        if (empty && c->any_line)
+            return i + 1; /* the end of the head */
+        c->any_line = c->any_line || !empty;
+        c->fold_possible = c->any_line;
+    }
+    return len;
+}
+
+static void translate(struct http_conn *c, llhttp_errno_t code)
+{
+    switch (code) {
+    case HPE_INVALID_VERSION:
+        refuse(c, 505, "HTTP/1.1 is spoken here");
+        break;
+    case HPE_INVALID_METHOD:
+        refuse(c, 400, "not an HTTP method");
+        break;
+    case HPE_UNEXPECTED_CONTENT_LENGTH:
+        refuse(c, 400, "more than one length for one body");
+        break;
+    case HPE_INVALID_TRANSFER_ENCODING:
+        refuse(c, 400, "a Transfer-Encoding that cannot be relied on");
+        break;
+    default:
+        refuse(c, 400, "not an HTTP/1.1 request");
+    }
+}
+
+void http_parse(struct http_conn *c)
+{
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+
+    while (!c->complete && c->refuse == 0) {
+        size_t len = evbuffer_get_contiguous_space(in);
+        if (len == 0)
+            return;
+        const char *data = (const char *)evbuffer_pullup(in, (ssize_t)len);
+        size_t usable = c->head_done ? len : check_head(c, data, len);
+        if (c->head_len > HTTP_HEAD_MAX)
+            refuse(c, 431, "the head of the request is too large");
+        if (c->refuse != 0)
+            return;
+        bool in_head = !c->head_done;
+        size_t body_before = c->req.body.len;
+        llhttp_errno_t code = llhttp_execute(&c->parser, data, usable);
+        if (code == HPE_PAUSED) {
+            usable = (size_t)(llhttp_get_error_pos(&c->parser) - data);
+            llhttp_resume(&c->parser);
+        } else if (code != HPE_OK) {
+            translate(c, code);
+        }
+        if (!in_head)
+            c->framing_len += usable - (c->req.body.len - body_before);
+        if (c->framing_len > HTTP_FRAMING_MAX)
+            refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
+        evbuffer_drain(in, usable);
+    }
+}

@@ -1,0 +1,158 @@
+/* private.h - shared by conn.c, parse.c, send.c and bounds.c only. */
+#ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
+#define ENTREPOT_PROXY_HTTP_PRIVATE_H
+
+#include "base/buf.h"
+#include "proxy/http/http.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <llhttp.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+enum conn_state {
+    CONN_READING,   /* a head, or waiting for one */
+    CONN_HANDLING,  /* the handler has the request */
+    CONN_SENDING,   /* the answer is given, not all of it is out */
+    CONN_LINGERING, /* refused; what the client still sends is read away */
+    CONN_CLOSED,    /* waits to be freed */
+};
+
+/* Where a header's name and value lie in the arena. */
+struct http_field {
+    uint32_t name, value;
+};
+
+struct http_request {
+    struct http_conn *conn;
+    struct http_note note;
+    enum http_method method;
+    uint8_t method_code; /* llhttp's */
+    bool keep_alive;
+    bool http10;
+    uint32_t path, query, host; /* in the arena */
+    int field_count;
+    struct http_field fields[HTTP_HEADERS_MAX];
+    struct buf body;
+    /* the answer */
+    int status;
+    struct buf headers; /* further header lines */
+    int64_t begun_us, first_us, sent, promised;
+    void (*on_gone)(void *arg);
+    void *gone_arg;
+    void (*more)(void *arg);
+    void *more_arg;
+    void (*done)(void *arg);
+    void *done_arg;
+    bool ended; /* nothing more will be given */
+    bool read_failed, chunked;
+    /* a file on its way out */
+    int file_fd;
+    int64_t file_at, file_end;
+    struct http_read *read; /* what it needs of the disk; NULL: not asked yet */
+};
+
+enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
+
+/* What a connection holds of an http_bounds. */
+struct http_seat {
+    struct http_bounds *bounds; /* NULL: it is not counted */
+    struct http_peer *peer;     /* NULL: not by address */
+    enum http_over over;        /* there was no seat: it is to be refused */
+    bool counted;
+    uint8_t address[8];
+};
+
+struct http_conn {
+    TAILQ_ENTRY(http_conn) entry, idle_entry;
+    struct http_seat seat;
+    struct event *settling; /* of one without a seat: whether there is one by now */
+    bool is_idle;           /* in the server's list of those */
+    bool served;            /* a request of it has been answered */
+    struct http_server *server;
+    struct bufferevent *bev;
+    int fd;                 /* of a plain socket, for direct writes; -1 otherwise */
+    struct event *readable; /* of a plain socket */
+    const void *listener;
+    enum conn_state state;
+    bool eof;         /* the client will send no more */
+    int64_t eof_ms;   /* since when; monotonic */
+    bool dispatching; /* inside the handler: what it calls must not recurse */
+    bool closing;     /* after the answer */
+    bool reading;     /* inside read_requests() */
+    bool lost;        /* found broken inside a callback */
+    bool cut;         /* the answer ends before its length */
+    int refuse;       /* status of a refusal found while parsing; 0 none */
+    const char *refuse_why;
+    /* the head being parsed */
+    llhttp_t parser;
+    struct buf arena;
+    bool in_value;
+    bool head_done;
+    bool complete;
+    bool saw_cr, fold_possible;
+    size_t line_len, head_len;
+    size_t framing_len; /* bytes behind the head that are not the body's */
+    bool any_line;
+    int64_t since_ms;    /* when this state of waiting began (monotonic) */
+    size_t pending_seen; /* output at the last look, to see progress */
+    struct http_request req;
+};
+
+struct http_server {
+    struct loop *loop;
+    struct http_limits limits;
+    void (*on_request)(void *arg, struct http_request *req);
+    void (*on_complete)(void *arg, struct http_request *req);
+    void *arg;
+    struct event *tick;
+    TAILQ_HEAD(conns, http_conn) conns;
+    TAILQ_HEAD(, http_conn) idle; /* between requests; the one that has been for longest comes first */
+    atomic_int count, idle_count;
+    struct pool *readers; /* io workers that read files ahead; NULL: the loop waits for the disk itself */
+    bool draining;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    char *scratch;   /* where reads land */
+    struct buf head; /* where heads are written; kept for its memory */
+    char date[40];   /* "Date: ...\r\n", made anew each second */
+    int64_t date_s;
+};
+
+/* parse.c */
+void http_parse_reset(struct http_conn *c);
+/* Parses what the input holds, up to the end of one request. Sets conn->complete, or conn->refuse. */
+void http_parse(struct http_conn *c);
+
+/* send.c */
+const char *http_date(struct http_server *s);
+/* Gives the output what there is room for, and notices the end of the answer. */
+void http_pump(struct http_conn *c);
+
+/* bounds.c */
+/* The connection is closed. */
+void http_seat_leave(struct http_seat *seat);
+/* There was no seat: takes one if there is by now. */
+void http_seat_settle(struct http_seat *seat);
+/* There is none: counts that, and says when to come again. */
+void http_seat_refuse(const struct http_seat *seat, struct http_request *req);
+/* readahead.c */
+/* Whether [at, to) of the answer's file can be sent without waiting for the disk. If not it is being read, and
+ * http_pump() is called when it is there. What follows up to `end` may be read ahead. */
+bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end);
+/* Reads what can be read without waiting for the disk. False: not all of it can. */
+bool http_read_now(int fd, void *to, size_t len, int64_t at);
+/* The answer needs its file no more. Before its descriptor is closed. */
+void http_read_end(struct http_request *req);
+
+/* conn.c */
+/* As http_server_accept(), with a seat; one without a seat is not listened to for `settle_ms`. */
+void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms);
+/* The answer is out: completes the request and goes on with the next one. */
+void http_conn_finish(struct http_conn *c);
+/* The client is gone, or must go. */
+void http_conn_close(struct http_conn *c);
+
+#endif

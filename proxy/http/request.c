@@ -1,0 +1,188 @@
+#include "proxy/http/private.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <string.h>
+
+enum http_method http_method(const struct http_request *req)
+{
+    return req->method;
+}
+
+const char *http_method_name(const struct http_request *req)
+{
+    return llhttp_method_name(req->method_code);
+}
+
+const char *http_path(const struct http_request *req)
+{
+    return req->conn->arena.len == 0 ? "-" : req->conn->arena.data + req->path;
+}
+
+const char *http_query(const struct http_request *req)
+{
+    return req->conn->arena.data + req->query;
+}
+
+const char *http_header(const struct http_request *req, const char *name)
+{
+    const char *text = req->conn->arena.data;
+
+    for (int i = 0; i < req->field_count; i++)
+        if (strcmp(text + req->fields[i].name, name) == 0)
+            return text + req->fields[i].value;
+    return NULL;
+}
+
+bool http_header_has(const struct http_request *req, const char *name, const char *const *texts)
+{
+    const char *arena = req->conn->arena.data;
+
+    for (int i = 0; i < req->field_count; i++)
+        for (int k = 0; texts[k] && strcmp(arena + req->fields[i].name, name) == 0; k++)
+            if (strcasestr(arena + req->fields[i].value, texts[k]))
+                return true;
+    return false;
+}
+
+const char *http_host(const struct http_request *req)
+{
+    return req->conn->arena.data + req->host;
+}
+
+const char *http_body(const struct http_request *req, size_t *len)
+{
+    *len = req->body.len;
+    return req->body.data ? req->body.data : "";
+}
+
+const void *http_listener(const struct http_request *req)
+{
+    return req->conn->listener;
+}
+
+struct loop *http_loop(const struct http_request *req)
+{
+    return req->conn->server->loop;
+}
+
+struct http_note *http_note(struct http_request *req)
+{
+    return &req->note;
+}
+
+bool http_read_failed(const struct http_request *req)
+{
+    return req->read_failed;
+}
+
+int http_status(const struct http_request *req)
+{
+    return req->status;
+}
+
+int64_t http_sent(const struct http_request *req)
+{
+    return req->sent;
+}
+
+int64_t http_micros(const struct http_request *req)
+{
+    return clock_mono_us() - req->begun_us;
+}
+
+int64_t http_first_micros(const struct http_request *req)
+{
+    return req->first_us;
+}
+
+void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg)
+{
+    ON_LOOP(req->conn->server->loop);
+    req->on_gone = fn;
+    req->gone_arg = arg;
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static bool decode(const char *p, size_t len, char *out, size_t room)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        int c = p[i] == '+' ? ' ' : (unsigned char)p[i];
+        if (p[i] == '%') {
+            if (len - i < 3)
+                return false;
+            int hi = hex(p[i + 1]), lo = hex(p[i + 2]);
+            if (hi < 0 || lo < 0)
+                return false;
+            c = hi * 16 + lo;
+            i += 2;
+        }
+        if (c < 0x20 || c == 0x7f || n + 1 >= room)
+            return false;
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+/* The next entity tag of a list (RFC 9110 §8.8.3), weak or not, in quotes or (as some clients have it) without. */
+static const char *next_tag(const char *p, size_t *len)
+{
+    p += strspn(p, " \t,");
+    if (strncmp(p, "W/", 2) == 0)
+        p += 2;
+    bool quoted = *p == '"';
+    p += quoted;
+    *len = strcspn(p, quoted ? "\"" : " \t,");
+    return p;
+}
+
+bool http_is_known(const struct http_request *req, const char *etag)
+{
+    const char *text = req->conn->arena.data;
+    size_t len;
+
+    for (int i = 0; i < req->field_count; i++) {
+        if (strcmp(text + req->fields[i].name, "if-none-match") != 0)
+            continue;
+        for (const char *p = next_tag(text + req->fields[i].value, &len); *p;
+             p = next_tag(p + len + (p[len] == '"'), &len))
+            if ((len == 1 && *p == '*' && p[-1] != '"') || (len == strlen(etag) && memcmp(p, etag, len) == 0))
+                return true;
+    }
+    return false;
+}
+
+bool http_query_has(const struct http_request *req, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *p = http_query(req); *p; p += strcspn(p, "&"), p += *p == '&')
+        if (strncmp(p, name, len) == 0 && p[len] == '=')
+            return true;
+    return false;
+}
+
+bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room)
+{
+    const char *p = http_query(req);
+    size_t name_len = strlen(name);
+
+    while (*p) {
+        size_t len = strcspn(p, "&");
+        if (len > name_len && p[name_len] == '=' && memcmp(p, name, name_len) == 0)
+            return decode(p + name_len + 1, len - name_len - 1, out, room);
+        p += len + (p[len] == '&');
+    }
+    return false;
+}

@@ -1,0 +1,425 @@
+#include "proxy/http/private.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+    LOW_WATER = 256 << 10,
+    HIGH_WATER = 1 << 20,
+    PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
+};
+
+static const char *reason(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } reasons[] = {
+        {200, "OK"},
+        {206, "Partial Content"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].text;
+    return "Answer";
+}
+
+const char *http_date(struct http_server *s)
+{
+    time_t now = (time_t)(clock_now_ms() / 1000);
+    struct tm tm;
+
+    if (now != s->date_s) {
+        s->date_s = now;
+        gmtime_r(&now, &tm);
+        strftime(s->date, sizeof(s->date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+    }
+    return s->date;
+}
+
+void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+    char usual[512];
+
+    ON_LOOP(req->conn->server->loop);
+    va_start(ap, fmt);
+    int len = vsnprintf(usual, sizeof(usual), fmt, ap);
+    va_end(ap);
+    _cleanup_free_ char *longer = len >= (int)sizeof(usual) ? xmalloc((size_t)len + 1) : NULL;
+    char *value = longer ? longer : usual;
+    if (longer) {
+        va_start(ap, fmt);
+        vsnprintf(longer, (size_t)len + 1, fmt, ap);
+        va_end(ap);
+    }
+    /* What upstream sent must not begin a line of its own. */
+    char *to = value;
+    for (const char *p = value; *p; p++)
+        if ((unsigned char)*p >= 0x20 && *p != 0x7f)
+            *to++ = *p;
+    buf_adds(&req->headers, name);
+    buf_add(&req->headers, ": ", 2);
+    buf_add(&req->headers, value, (size_t)(to - value));
+    buf_add(&req->headers, "\r\n", 2);
+}
+
+void http_reply_reset(struct http_request *req)
+{
+    buf_clear(&req->headers);
+}
+
+/* Writes the head into `out`, which grows past the stack only for unusually many headers. */
+static void compose(struct http_request *req, struct buf *out, int status, const char *type, int64_t len)
+{
+    struct http_conn *c = req->conn;
+    char line[256];
+
+    req->status = status;
+    req->first_us = clock_mono_us() - req->begun_us;
+    bool more = !c->eof || evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
+    bool keep = req->keep_alive && !c->closing && more && !c->server->draining;
+    c->closing = !keep;
+    int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\nServer: entrepot\r\n", status, reason(status));
+    buf_add(out, line, (size_t)n);
+    buf_adds(out, http_date(c->server));
+    if (req->headers.len > 0)
+        buf_add(out, req->headers.data, req->headers.len);
+    if (type) {
+        buf_adds(out, "Content-Type: ");
+        buf_adds(out, type);
+        buf_adds(out, "\r\n");
+    }
+    if (len >= 0) {
+        n = snprintf(line, sizeof(line), "Content-Length: %lld\r\n", (long long)len);
+        buf_add(out, line, (size_t)n);
+    }
+    if (!keep)
+        buf_adds(out, "Connection: close\r\n\r\n");
+    else
+        buf_adds(out, req->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n");
+}
+
+static struct evbuffer *output(const struct http_request *req)
+{
+    return bufferevent_get_output(req->conn->bev);
+}
+
+static void begin(struct http_request *req, int64_t promised)
+{
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(req->conn->state == CONN_HANDLING); /* one answer a request */
+    req->conn->state = CONN_SENDING;
+    req->read_failed = req->chunked = false;
+    req->promised = req->method == HTTP_METHOD_HEAD ? 0 : promised;
+    req->on_gone = NULL;
+}
+
+/* Hands the output to the kernel without waiting for the loop to say that the socket is writable: it nearly always is.
+ * A head and a piece of a file take a call each. */
+static void write_now(struct http_conn *c)
+{
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    int n = 1;
+
+    if (c->fd >= 0 && !(bufferevent_get_enabled(c->bev) & EV_WRITE)) {
+        evbuffer_unfreeze(out, 1);
+        for (int calls = 0; calls < 3 && n > 0 && evbuffer_get_length(out) > 0; calls++)
+            n = evbuffer_write_atmost(out, c->fd, PIECE);
+        int why = errno;
+        evbuffer_freeze(out, 1);
+        if (n < 0 && why != EAGAIN && why != EINTR) {
+            c->lost = true;
+            c->req.read_failed = why == EIO; /* sockets have other words */
+        }
+    }
+    if (evbuffer_get_length(out) > 0)
+        bufferevent_enable(c->bev, EV_WRITE);
+}
+
+static bool add_file(struct http_request *req, int fd, int64_t offset, int64_t len)
+{
+    struct evbuffer_file_segment *seg = evbuffer_file_segment_new(fd, offset, len, EVBUF_FS_DISABLE_MMAP);
+
+    if (!seg)
+        return false;
+    int rc = evbuffer_add_file_segment(output(req), seg, 0, len);
+    evbuffer_file_segment_free(seg);
+    req->sent += len;
+    return rc == 0;
+}
+
+static bool has_file(const struct http_request *req)
+{
+    return req->file_fd >= 0 && req->file_at < req->file_end;
+}
+
+/* The next piece of the file, if the disk need not be waited for. */
+static void feed_file(struct http_request *req)
+{
+    int64_t to = MIN(req->file_end, req->file_at + (int64_t)PIECE);
+
+    if (!http_read_is_here(req, req->file_fd, req->file_at, to, req->file_end))
+        return; /* it calls http_pump() */
+    if (!add_file(req, req->file_fd, req->file_at, to - req->file_at))
+        req->conn->lost = true;
+    req->file_at = to;
+}
+
+/* One piece of the file, or one call for more: fairness is a piece a turn for everybody. */
+static void feed(struct http_request *req)
+{
+    struct http_conn *c = req->conn;
+
+    if (!has_file(req) && req->more && !req->ended)
+        req->more(req->more_arg);
+    if (!c->lost && c->state == CONN_SENDING && has_file(req))
+        feed_file(req);
+}
+
+void http_pump(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+
+    if (c->state != CONN_SENDING || c->dispatching)
+        return;
+    int64_t before = req->sent;
+    c->dispatching = true;
+    if ((!req->ended || has_file(req)) && evbuffer_get_length(output(req)) <= LOW_WATER)
+        feed(req);
+    if (!c->lost && c->state == CONN_SENDING)
+        write_now(c);
+    c->dispatching = false;
+    if (c->state != CONN_SENDING)
+        return;
+    if (c->lost)
+        http_conn_close(c);
+    else if (evbuffer_get_length(output(req)) > 0)
+        return; /* on_writable() comes */
+    else if (req->ended && !has_file(req))
+        http_conn_finish(c);
+    else if (req->sent != before)
+        bufferevent_trigger(c->bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS); /* the next piece on the next turn */
+}
+
+/* ---- whole answers ---- */
+
+static void send_head(struct http_request *req, int status, const char *type, int64_t len)
+{
+    struct buf *head = &req->conn->server->head;
+
+    buf_clear(head);
+    compose(req, head, status, type, len);
+    evbuffer_add(output(req), head->data, head->len);
+}
+
+/* Head and body in one write, past libevent's buffers if the kernel takes it. */
+static void send_small(struct http_request *req, int status, const char *type, const void *body, size_t len)
+{
+    struct http_conn *c = req->conn;
+    struct buf *head = &c->server->head;
+    ssize_t n = 0;
+
+    buf_clear(head);
+    compose(req, head, status, type, (int64_t)len);
+    if (req->method != HTTP_METHOD_HEAD) {
+        buf_add(head, body, len);
+        req->sent = (int64_t)len;
+    }
+    if (c->fd >= 0 && evbuffer_get_length(output(req)) == 0)
+        n = send(c->fd, head->data, head->len, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        c->lost = true;
+    else if ((size_t)MAX(n, (ssize_t)0) < head->len)
+        evbuffer_add(output(req), head->data + MAX(n, (ssize_t)0), head->len - (size_t)MAX(n, (ssize_t)0));
+}
+
+void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len)
+{
+    begin(req, (int64_t)len);
+    if (len <= HTTP_COPY_MAX) {
+        send_small(req, status, type, body, len);
+    } else {
+        send_head(req, status, type, (int64_t)len);
+        if (req->method != HTTP_METHOD_HEAD) {
+            evbuffer_add(output(req), body, len);
+            req->sent = (int64_t)len;
+        }
+    }
+    req->ended = true;
+    http_pump(req->conn);
+}
+
+void http_reply_ref(struct http_request *req, int status, const char *type, const void *body, size_t len,
+                    void (*release)(const void *body, size_t len, void *arg), void *arg)
+{
+    if (len <= HTTP_COPY_MAX || req->method == HTTP_METHOD_HEAD) {
+        http_reply(req, status, type, body, len);
+        release(body, len, arg);
+        return;
+    }
+    begin(req, (int64_t)len);
+    send_head(req, status, type, (int64_t)len);
+    if (evbuffer_add_reference(output(req), body, len, release, arg) != 0) {
+        release(body, len, arg);
+        req->conn->lost = true;
+    }
+    req->sent = (int64_t)len;
+    req->ended = true;
+    http_pump(req->conn);
+}
+
+void http_reply_head(struct http_request *req, int status, const char *type, int64_t len)
+{
+    begin(req, 0);
+    send_head(req, status, type, len);
+    req->ended = true;
+    http_pump(req->conn);
+}
+
+void http_reply_file(struct http_request *req, int status, const char *type, int fd, int64_t offset, int64_t len,
+                     void (*done)(void *arg), void *arg)
+{
+    char small[HTTP_COPY_MAX];
+
+    begin(req, len);
+    req->done = done;
+    req->done_arg = arg;
+    req->ended = true;
+    if (len <= HTTP_COPY_MAX && http_read_now(fd, small, (size_t)len, offset)) {
+        send_small(req, status, type, small, (size_t)len);
+    } else {
+        send_head(req, status, type, len);
+        req->file_fd = fd;
+        req->file_at = offset;
+        req->file_end = req->method == HTTP_METHOD_HEAD ? offset : offset + len;
+    }
+    http_pump(req->conn);
+}
+
+/* ---- answers that come piece by piece ---- */
+
+void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
+                 void *arg)
+{
+    void (*gone)(void *) = req->on_gone;
+
+    begin(req, len);
+    req->on_gone = gone; /* whoever feeds the stream wants to know */
+    if (len < 0 && req->http10) {
+        req->conn->closing = true; /* the end of the connection is the end of the body */
+    } else if (len < 0) {
+        req->chunked = true;
+        http_reply_header(req, "Transfer-Encoding", "chunked");
+    }
+    send_head(req, status, type, len);
+    req->more = more;
+    req->more_arg = arg;
+    http_pump(req->conn);
+}
+
+bool http_stream_has_room(const struct http_request *req)
+{
+    return !has_file(req) && evbuffer_get_length(output(req)) < HIGH_WATER;
+}
+
+void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len)
+{
+    ON_LOOP(req->conn->server->loop);
+    req->file_fd = fd;
+    req->file_at = offset;
+    req->file_end = offset + len;
+    http_pump(req->conn);
+}
+
+void http_stream_data(struct http_request *req, const void *data, size_t len)
+{
+    ON_LOOP(req->conn->server->loop);
+    if (req->chunked && len > 0)
+        evbuffer_add_printf(output(req), "%zx\r\n", len);
+    evbuffer_add(output(req), data, len);
+    if (req->chunked && len > 0)
+        evbuffer_add(output(req), "\r\n", 2);
+    req->sent += (int64_t)len;
+    http_pump(req->conn);
+}
+
+void http_stream_more(struct http_request *req)
+{
+    ON_LOOP(req->conn->server->loop);
+    http_pump(req->conn);
+}
+
+void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg)
+{
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(!req->ended);
+    req->ended = true;
+    req->more = NULL;
+    req->on_gone = NULL; /* `done` is called in either case */
+    req->done = done;
+    req->done_arg = arg;
+    if (req->chunked && req->method != HTTP_METHOD_HEAD)
+        evbuffer_add(output(req), "0\r\n\r\n", 5);
+    else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 &&
+             req->sent + req->file_end - req->file_at != req->promised)
+        req->conn->lost = true; /* the client must not take it for whole */
+    http_pump(req->conn);
+}
+
+void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg)
+{
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(!req->ended);
+    req->ended = true;
+    req->more = NULL;
+    req->on_gone = NULL;
+    req->done = done;
+    req->done_arg = arg;
+    if (req->chunked || req->promised < 0)
+        req->conn->lost = true; /* its end would be taken for that of the body */
+    req->conn->closing = req->conn->cut = true;
+    http_pump(req->conn);
+}
+
+void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...)
+{
+    _cleanup_buf_ struct buf body = {0};
+    char message[3072];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof(message), fmt, ap);
+    va_end(ap);
+    buf_addf(&body, "{\"errors\":[{\"code\":\"%s\",\"message\":\"", code);
+    buf_add_json(&body, message);
+    buf_adds(&body, "\",\"detail\":null}]}\n");
+    http_reply(req, status, "application/json", body.data, body.len);
+}

@@ -1,0 +1,268 @@
+#include "proxy/pull/prefetch.h"
+
+#include "base/clock.h"
+#include "base/cond.h"
+
+#include <string.h>
+
+enum { LOOK_MS = 1000 /* between two looks whether the daemon stops */ };
+
+struct prefetch {
+    struct loop *loop;
+    void (*done)(void *arg, const struct prefetch_result *r);
+    void *arg;
+    bool dropped;
+    int64_t had;
+    char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it was not asked to */
+    struct follower *follower;   /* until the blob is kept, as this */
+    struct ingest *ingest;
+    struct err failed;          /* ERR_OK: it is here */
+    struct body *answer, *next; /* the listing, the query of its next page */
+    struct cache *cache;
+    /* copies */
+    char *path, *name, *tag, *listing;
+    struct digest digest;
+    struct fetchers *fetchers;
+    struct fetch_request ask;
+};
+
+/* Bytes of a blob that came with this prefetch, and stay although it has failed. */
+static int64_t arrived(const struct prefetch *p, const struct err *err)
+{
+    return p->ingest && err && err->code != ERR_DIGEST ? MAX(ingest_received(p->ingest) - p->had, (int64_t)0) : 0;
+}
+
+static void end(struct prefetch *p, const struct err *err)
+{
+    int64_t got = arrived(p, err);
+
+    if (p->follower)
+        follower_leave(p->follower);
+    if (p->ingest)
+        ingest_unref(p->ingest);
+    p->done(p->arg, &(struct prefetch_result){.err = err,
+                                              .listing = p->answer,
+                                              .next = p->next,
+                                              .had = p->had,
+                                              .got = got,
+                                              .unchecked = p->unchecked[0] ? p->unchecked : NULL});
+    body_unref(p->answer);
+    body_unref(p->next);
+    site_unref(p->ask.site);
+    free(p->listing);
+    free(p->path);
+    free(p->name);
+    free(p->tag);
+    free(p);
+}
+
+static void settled(void *arg, const struct err *err)
+{
+    struct prefetch *p = arg;
+
+    end(p, p->failed.code != ERR_OK ? &p->failed : err);
+}
+
+/* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
+ */
+static void settle(struct prefetch *p)
+{
+    if (p->follower)
+        follower_leave(p->follower);
+    p->follower = NULL;
+    index_barrier(p->cache->index, settled, p, p->loop);
+}
+
+static void look(void *arg)
+{
+    struct prefetch *p = arg;
+    struct err err = {0};
+    int kept = follower_is_kept(p->follower, &err);
+
+    if (kept < 0)
+        end(p, &err);
+    else if (kept > 0)
+        settle(p);
+}
+
+static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
+{
+    const char *why = res->err.msg;
+
+    if (p->tag[0] == '\0' || res->how != HOW_STALE)
+        return;
+    if (res->upstream_status == 404)
+        why = "the registry does not have it any more, and the copy is kept";
+    else if (!why[0]) /* nobody was asked */
+        why = fetchers_is_offline(p->fetchers) ? "the cache is offline" : "the registry's rate limit is used up";
+    snprintf(p->unchecked, sizeof(p->unchecked), "%s", why);
+}
+
+static void fetched(void *arg, struct fetch_result *res)
+{
+    struct prefetch *p = arg;
+
+    if (p->dropped && res->err.code == ERR_OK)
+        err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
+    if (res->err.code == ERR_NOT_FOUND && p->tag[0]) { /* what was here may be on its way out of the index */
+        p->failed = res->err;
+        settle(p);
+        return;
+    }
+    if (res->err.code != ERR_OK) {
+        end(p, &res->err);
+        return;
+    }
+    note_unchecked(p, res);
+    if (!res->ingest || res->size <= 0) {
+        p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
+        p->next = p->answer && res->next ? body_ref(res->next) : NULL;
+        settle(p);
+        return;
+    }
+    p->had = ingest_resumed(res->ingest);
+    p->ingest = ingest_ref(res->ingest);
+    p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
+    look(p);
+}
+
+static void begin(void *arg)
+{
+    struct prefetch *p = arg;
+
+    fetch_begin(p->fetchers, p->loop, &p->ask, fetched, p);
+}
+
+static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+{
+    struct prefetch *p = xcalloc(1, sizeof(*p));
+
+    p->loop = loop;
+    p->done = done;
+    p->arg = arg;
+    p->fetchers = proxy->fetchers;
+    p->cache = proxy->cache;
+    p->path = xstrdup(wish->path);
+    p->name = xstrdup(wish->name);
+    p->tag = xstrdup(wish->tag ? wish->tag : "");
+    p->listing = wish->listing ? xstrdup(wish->listing) : NULL;
+    if (wish->digest)
+        p->digest = *wish->digest;
+    p->ask = (struct fetch_request){
+        .kind = wish->listing    ? FETCH_LISTING
+                : wish->manifest ? FETCH_MANIFEST
+                                 : FETCH_BLOB,
+        .site = site_ref(wish->site),
+        .path = p->path,
+        .name = p->name,
+        .tag = p->tag,
+        .digest = &p->digest,
+        .listing = p->listing,
+        .sent = {.fd = -1},
+        .anew = wish->anew,
+        .keep = true,
+    };
+    return p;
+}
+
+void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                    void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+{
+    loop_post(loop, begin, prefetch_new(proxy, loop, wish, done, arg));
+}
+
+struct prefetch *prefetch_begin_here(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+{
+    struct prefetch *p = prefetch_new(proxy, loop, wish, done, arg);
+
+    begin(p); /* its answer comes through the loop's mailbox, not now */
+    return p;
+}
+
+void prefetch_drop(struct prefetch *p)
+{
+    struct err err = {0};
+
+    p->dropped = true;
+    err_set(&err, ERR_CANCELLED, "it is not wanted any more");
+    if (p->follower)
+        end(p, &err);
+}
+
+/* ---- waiting ---- */
+
+/* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
+struct wait {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int refs;
+    bool ended, ok;
+    struct err err;
+};
+
+/* With the lock held. */
+static void wait_unref(struct wait *w)
+{
+    bool last = --w->refs == 0;
+
+    pthread_mutex_unlock(&w->lock);
+    if (!last)
+        return;
+    pthread_cond_destroy(&w->cond);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+static void wake(void *arg, const struct prefetch_result *r)
+{
+    struct wait *w = arg;
+
+    pthread_mutex_lock(&w->lock);
+    w->ok = !r->err;
+    if (r->err)
+        w->err = *r->err;
+    w->ended = true;
+    pthread_cond_signal(&w->cond);
+    wait_unref(w);
+}
+
+static bool wait_a_while(struct wait *w)
+{
+    cond_wait_until(&w->cond, &w->lock, clock_mono_ms() + LOOK_MS);
+    return w->ended;
+}
+
+bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
+{
+    struct wait *w = xcalloc(1, sizeof(*w));
+
+    w->refs = 2;
+    pthread_mutex_init(&w->lock, NULL);
+    cond_init(&w->cond);
+    prefetch_begin(p, loop, wish, wake, w);
+    pthread_mutex_lock(&w->lock);
+    while (!w->ended && (wait_a_while(w) || atomic_load(&p->ready)))
+        ;
+    bool ok = w->ok;
+    if (!w->ended)
+        err_set(err, ERR_CANCELLED, "the cache is being stopped");
+    else if (!ok && err)
+        *err = w->err;
+    wait_unref(w);
+    return ok;
+}
+
+bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path)
+{
+    const char *slash = strchr(name, '/');
+    char host[REF_HOST_MAX + 1];
+
+    if (!slash || (size_t)(slash - name) >= sizeof(host))
+        return false;
+    snprintf(host, sizeof(host), "%.*s", (int)(slash - name), name);
+    *site = sites_find(p->sites, host);
+    *path = slash + 1;
+    return *site != NULL;
+}

@@ -1,0 +1,123 @@
+/* private.h - between pull.c, which has things fetched, and tree.c, which knows what an image consists of. */
+#ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
+#define ENTREPOT_PROXY_PULL_PRIVATE_H
+
+#include "base/lookup.h"
+#include "proxy/pull/prefetch.h"
+#include "proxy/pull/pull.h"
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+enum {
+    PULL_ITEMS_MAX = 1 << 20,
+    PULL_PAGES_MAX = 10000, /* of referrers of one image */
+    PULL_DEPTH_MAX = 4,     /* a signature of an SBOM of an image in an index */
+};
+
+struct image {
+    struct ref ref;
+    char text[REF_TEXT_MAX], name[REF_TEXT_MAX];
+    const struct site *site; /* held; NULL: there is none */
+    const char *path;
+    struct digest digest;
+    int open; /* items that are not settled */
+    bool failed, begun;
+    char error[ERR_MSG_MAX];
+    char unchecked[ERR_MSG_MAX]; /* why its tag was not confirmed by upstream; empty: it was */
+    int64_t size, fetched;
+    struct digest config; /* of an image that is no index's */
+};
+
+/* One thing to bring in. */
+struct item {
+    STAILQ_ENTRY(item) entry;
+    struct pull *pull;
+    struct image *image;
+    enum pull_kind kind;
+    char tag[REF_TAG_MAX + 1]; /* a manifest by tag */
+    struct digest digest;
+    int64_t size;
+    char platform[PLATFORM_MAX + 1];
+    int depth;            /* 0: the image itself; each statement about something is one deeper */
+    bool whole;           /* of an index, all there is */
+    bool optional;        /* that there is none is no failure */
+    bool listed;          /* by its registry, as a referrer */
+    bool about;           /* what is said about it is looked for, too */
+    struct digest before; /* what the tag stood for in the cache */
+    char *query;          /* of the page of a listing; NULL: the first */
+    int page;
+    int attempts;
+    int64_t not_before_ms; /* monotonic */
+    /* the loop's */
+    struct prefetch *prefetch;
+    /* under pull->lock */
+    bool settled, ok;
+    struct err *err; /* of the last attempt; NULL: none */
+    int64_t had;     /* bytes that were here before */
+    int64_t got;     /* bytes that came with attempts that failed */
+    struct body *listing, *next;
+    char *unchecked; /* why its tag was not checked; NULL: it was */
+};
+
+STAILQ_HEAD(items, item);
+
+/* What the loops and the caller share. The last word of a prefetch may not come any more once the loops have ended, so
+ * that whoever is last frees it. */
+struct pull_shared {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int refs;
+    bool news;
+    struct item *items[PULL_PARALLEL]; /* that run */
+};
+
+/* A blob of an image. */
+struct pull_seen {
+    const struct image *image;
+    struct digest digest;
+};
+
+struct pull {
+    struct proxy *proxy;
+    struct loop *loop;
+    const struct pull_wish *wish;
+    struct pull_sum *sum;
+    struct pull_shared *shared;
+    struct image *images;
+    struct items waiting, running;
+    size_t item_count;
+    int running_count;
+    struct pull_seen *seen; /* what has been asked for */
+    size_t seen_count, seen_room;
+    struct lookup seen_places;
+};
+
+/* ---- pull.c ---- */
+
+/* Adds something, unless it is there for this image already. Takes no reference to anything. */
+struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
+                      const char *tag, int depth);
+void pull_fail(struct image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- errand.c ---- */
+
+struct pull_shared *pull_shared_new(void);
+void pull_shared_unref(struct pull_shared *s);
+/* Has it brought in; it is in `running` from now on. */
+void pull_start(struct pull *p, struct item *it);
+/* On the loop, with a reference that it gives back: what nobody else wants is paused. */
+void pull_drop_all(void *shared);
+
+/* ---- tree.c ---- */
+
+/* A manifest is here: adds what it names, and, if that is wanted, what may be said about it. */
+void pull_take_manifest(struct pull *p, struct item *it);
+/* An image that is no index's has one platform, whatever was asked for: which, if it serves none of those. */
+void pull_other_platform(struct pull *p, const struct image *image, char out[PLATFORM_MAX + 1]);
+/* A page of what a registry lists as referrers is here: adds those, and the next page. */
+void pull_take_listing(struct pull *p, struct item *it);
+/* It is not: what stands in for it is added if the registry has none, else the image has failed. */
+void pull_miss_listing(struct pull *p, struct item *it);
+
+#endif

@@ -1,0 +1,410 @@
+#include "proxy/pull/private.h"
+
+#include "base/clock.h"
+#include "base/cond.h"
+#include "gc/gc.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+enum { ATTEMPTS_MAX = 3, AGAIN_MS = 1000, LOOK_MS = 200 };
+
+void pull_fail(struct image *image, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (image->failed)
+        return; /* the first reason is the one */
+    image->failed = true;
+    va_start(ap, fmt);
+    vsnprintf(image->error, sizeof(image->error), fmt, ap);
+    va_end(ap);
+}
+
+/* ---- what there is to do ---- */
+
+struct seen_key {
+    const struct pull *pull;
+    struct pull_seen one;
+};
+
+static bool is_seen(const void *arg, uint32_t place)
+{
+    const struct seen_key *k = arg;
+    const struct pull_seen *s = &k->pull->seen[place];
+
+    return s->image == k->one.image && digest_eq(&s->digest, &k->one.digest);
+}
+
+/* False: it has been seen before. */
+static bool see(struct pull *p, const struct image *image, const struct digest *d)
+{
+    const struct seen_key key = {p, {image, *d}};
+    uint64_t hash = lookup_hash_digest(d) ^ lookup_hash(&image, sizeof(image));
+
+    if (lookup_find(&p->seen_places, hash, is_seen, &key) != LOOKUP_NONE)
+        return false;
+    if (p->seen_count == p->seen_room) {
+        p->seen_room = p->seen_room ? 2 * p->seen_room : 64;
+        p->seen = xrealloc(p->seen, p->seen_room * sizeof(*p->seen));
+    }
+    lookup_add(&p->seen_places, hash, (uint32_t)p->seen_count);
+    p->seen[p->seen_count++] = key.one;
+    return true;
+}
+
+static void say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
+{
+    const struct pull_blob b = {
+        .reference = it->image->text,
+        .kind = it->kind,
+        .status = status,
+        .digest = &it->digest,
+        .platform = it->platform,
+        .size = it->size,
+        .received = received,
+        .error = it->err ? it->err->msg : "",
+    };
+
+    if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
+        p->wish->on_blob(p->wish->arg, &b);
+}
+
+struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
+                      const char *tag, int depth)
+{
+    if (p->item_count == PULL_ITEMS_MAX) {
+        pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
+        return NULL;
+    }
+    if (digest && kind != PULL_LISTING && !see(p, image, digest))
+        return NULL;
+    struct item *it = xcalloc(1, sizeof(*it));
+    it->pull = p;
+    it->image = image;
+    it->kind = kind;
+    it->size = -1;
+    it->depth = depth;
+    if (digest)
+        it->digest = *digest;
+    snprintf(it->tag, sizeof(it->tag), "%s", tag ? tag : "");
+    STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+    p->item_count++;
+    image->open++;
+    return it;
+}
+
+static void item_free(struct item *it)
+{
+    body_unref(it->listing);
+    body_unref(it->next);
+    free(it->query);
+    free(it->err);
+    free(it->unchecked);
+    free(it);
+}
+
+/* ---- the puller ---- */
+
+/* Whether the cache has it; then asking costs nothing but a look. */
+static bool is_here(struct pull *p, struct item *it)
+{
+    struct cache_hit hit;
+
+    if (it->tag[0] || it->kind == PULL_LISTING)
+        return false;
+    cache_find(p->proxy->cache, it->image->name, NULL, &it->digest, &hit);
+    return hit.stored && hit.linked && (it->kind != PULL_MANIFEST || hit.blob.flags & BLOB_MANIFEST) &&
+           store_has_blob(p->proxy->cache->store, &it->digest);
+}
+
+static void end_image(struct pull *p, struct image *im)
+{
+    struct err err = {0};
+    char tag[REF_TAG_MAX + 1], platform[PLATFORM_MAX + 1] = "";
+    bool by_digest = im->ref.digest.alg != DIGEST_NONE;
+
+    if (im->unchecked[0] && p->wish->fresh)
+        pull_fail(im, "its tag could not be checked: %s", im->unchecked);
+    /* "name:tag@digest": what the digest says, under the tag. */
+    bool tagged = by_digest && im->ref.tag[0];
+    if (!im->failed && tagged && !cache_set_tag(p->proxy->cache, im->name, im->ref.tag, &im->ref.digest, &err))
+        pull_fail(im, "setting its tag: %s", err.msg);
+    if (!im->failed && p->wish->pin && tagged && !gc_pin(p->proxy->gc, im->name, im->ref.tag, NULL, true, &err))
+        pull_fail(im, "pinning it: %s", err.msg);
+    if (!im->failed && p->wish->pin && !tagged &&
+        !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
+        pull_fail(im, "pinning it: %s", err.msg);
+    if (!im->failed)
+        pull_other_platform(p, im, platform);
+    const struct pull_image end = {
+        im->text,     im->failed ? PULL_FAILED : PULL_DONE, im->digest, im->size, im->fetched, im->error, platform,
+        im->unchecked};
+    p->wish->on_image(p->wish->arg, &end);
+    p->sum->failed += im->failed;
+    p->sum->unchecked += im->unchecked[0] != '\0';
+    p->sum->size += im->size;
+    p->sum->fetched += im->fetched;
+}
+
+/* What is said about an image is pinned with it. */
+static void pin_statement(struct pull *p, const struct item *it)
+{
+    char tag[REF_TAG_MAX + 1];
+    struct err err;
+
+    if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0 &&
+        !gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
+                it->tag[0] ? NULL : &it->digest, true, &err))
+        pull_fail(it->image, "pinning what is said about it: %s", err.msg);
+}
+
+/* It is here. */
+static void take(struct pull *p, struct item *it, bool was_here)
+{
+    struct image *im = it->image;
+    bool root = !im->begun;
+
+    if (root)
+        snprintf(im->unchecked, sizeof(im->unchecked), "%s", it->unchecked ? it->unchecked : "");
+    if (it->kind == PULL_LISTING)
+        pull_take_listing(p, it);
+    if (it->kind == PULL_MANIFEST)
+        pull_take_manifest(p, it);
+    if (root && im->digest.alg != DIGEST_NONE) {
+        im->begun = true;
+        p->wish->on_image(p->wish->arg, &(struct pull_image){im->text, PULL_RUNNING, im->digest, 0, 0, "", "", ""});
+    }
+    pin_statement(p, it);
+    was_here = was_here || (it->tag[0] && digest_eq(&it->before, &it->digest));
+    if (it->kind != PULL_LISTING && it->size > 0) {
+        im->size += it->size;
+        im->fetched += was_here ? 0 : MAX(it->size - it->had, (int64_t)0);
+    }
+    say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
+}
+
+/* Its registry has deleted the tag, and tags.deleted says what becomes of what was here. */
+static void add_fate(struct pull *p, struct item *it)
+{
+    char text[DIGEST_TEXT_MAX];
+    size_t len = strlen(it->err->msg);
+    struct cache_hit hit;
+
+    if (it->err->code != ERR_NOT_FOUND || !it->tag[0] || it->before.alg == DIGEST_NONE)
+        return;
+    cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
+    if (!hit.tag_known)
+        snprintf(it->err->msg + len, sizeof(it->err->msg) - len,
+                 "; %s, which was here, is dropped (tags.deleted: drop)", digest_format(&it->before, text));
+}
+
+/* In a moment; a limit lasts longer. */
+static bool is_worth_another(const struct err *e)
+{
+    return err_is_passing(e) && e->code != ERR_RATE_LIMIT;
+}
+
+static void settle(struct pull *p, struct item *it, bool was_here)
+{
+    struct image *im = it->image;
+
+    if (it->ok) {
+        take(p, it, was_here);
+    } else if (is_worth_another(it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
+        it->not_before_ms = clock_mono_ms() + (int64_t)AGAIN_MS * it->attempts;
+        STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+        return;
+    } else if (it->kind == PULL_LISTING) {
+        pull_miss_listing(p, it);
+    } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
+        add_fate(p, it);
+        pull_fail(im, "%s", it->err->msg);
+        say_blob(p, it, PULL_FAILED, 0);
+    }
+    im->fetched += it->ok ? 0 : it->got;
+    if (--im->open == 0)
+        end_image(p, im);
+    item_free(it);
+}
+
+static bool is_stopped(struct pull *p)
+{
+    return p->wish->stop(p->wish->arg) || !atomic_load(&p->proxy->ready);
+}
+
+/* Starts what may start. What is here already takes no time, and is done at once. */
+static void start_some(struct pull *p)
+{
+    int64_t now = clock_mono_ms();
+    size_t passed_over = 0;
+
+    while (p->running_count < PULL_PARALLEL && !STAILQ_EMPTY(&p->waiting) && !is_stopped(p)) {
+        struct item *it = STAILQ_FIRST(&p->waiting);
+        STAILQ_REMOVE_HEAD(&p->waiting, entry);
+        if (it->not_before_ms > now) {
+            STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+            if (++passed_over > p->item_count)
+                break;
+            continue;
+        }
+        if (is_here(p, it)) {
+            it->ok = true;
+            use_touch(p->proxy->cache->use, &it->digest);
+            settle(p, it, true);
+            continue;
+        }
+        if (it->attempts == 0)
+            say_blob(p, it, PULL_WAITING, 0);
+        pull_start(p, it);
+    }
+}
+
+/* Takes the items that have settled out of those that run. */
+static void gather(struct pull *p)
+{
+    struct items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
+    struct pull_shared *s = p->shared;
+
+    pthread_mutex_lock(&s->lock);
+    while (!STAILQ_EMPTY(&p->running)) {
+        struct item *it = STAILQ_FIRST(&p->running);
+        STAILQ_REMOVE_HEAD(&p->running, entry);
+        if (it->settled)
+            STAILQ_INSERT_TAIL(&settled, it, entry);
+        else
+            STAILQ_INSERT_TAIL(&rest, it, entry);
+    }
+    pthread_mutex_unlock(&s->lock);
+    STAILQ_CONCAT(&p->running, &rest);
+    while (!STAILQ_EMPTY(&settled)) {
+        struct item *it = STAILQ_FIRST(&settled);
+        STAILQ_REMOVE_HEAD(&settled, entry);
+        p->running_count--;
+        settle(p, it, false);
+    }
+}
+
+static void look_at_transfer(void *arg, const struct ingest_info *info)
+{
+    struct pull *p = arg;
+    struct item *it;
+
+    STAILQ_FOREACH(it, &p->running, entry)
+        if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
+            it->size = info->size > 0 ? info->size : it->size;
+            say_blob(p, it, PULL_RUNNING, info->received);
+        }
+}
+
+static void wait_for_news(struct pull *p)
+{
+    struct pull_shared *s = p->shared;
+
+    pthread_mutex_lock(&s->lock);
+    if (!s->news)
+        cond_wait_until(&s->cond, &s->lock, clock_mono_ms() + LOOK_MS);
+    bool news = s->news;
+    s->news = false;
+    pthread_mutex_unlock(&s->lock);
+    if (!news)
+        ingests_each(p->proxy->cache->ingests, look_at_transfer, p);
+}
+
+static void fail_unconfigured(const struct pull *p, struct image *im)
+{
+    const char *of = sites_name_of_endpoint(p->proxy->sites, im->ref.host);
+
+    if (sites_is_upstream(p->proxy->sites, im->ref.host))
+        pull_fail(im, "too many upstreams are in use at once: try again in a moment");
+    else if (of)
+        pull_fail(im, "%s is an endpoint of the upstream %s: say %s%s", im->ref.host, of, of,
+                  im->text + strlen(im->ref.host));
+    else if (strchr(im->ref.host, ':'))
+        pull_fail(im,
+                  "%s is not a configured upstream: add it under upstreams, by a name without a port, with "
+                  "https://%s as its endpoint",
+                  im->ref.host, im->ref.host);
+    else
+        pull_fail(im, "%s is not a configured upstream: add it under upstreams", im->ref.host);
+}
+
+static void begin_images(struct pull *p)
+{
+    char tag[REF_TAG_MAX + 1];
+
+    for (size_t i = 0; i < p->wish->count; i++) {
+        struct image *im = &p->images[i];
+        im->ref = p->wish->references[i];
+        sites_name_alias(p->proxy->sites, im->ref.host);
+        ref_format(&im->ref, im->text);
+        ref_name(&im->ref, im->name);
+        p->wish->on_image(p->wish->arg, &(struct pull_image){.reference = im->text, .status = PULL_WAITING});
+        if (!prefetch_site(p->proxy, im->name, &im->site, &im->path)) {
+            fail_unconfigured(p, im);
+            end_image(p, im);
+            continue;
+        }
+        bool by_digest = im->ref.digest.alg != DIGEST_NONE;
+        struct item *it = pull_add(p, im, PULL_MANIFEST, by_digest ? &im->ref.digest : NULL,
+                                   by_digest ? NULL : ref_tag(&im->ref, tag), 0);
+        it->about = true;
+    }
+}
+
+/* The caller is gone, or the cache is being stopped: what runs is dropped, and its word finds nobody. */
+static void abandon(struct pull *p)
+{
+    struct pull_shared *s = p->shared;
+
+    pthread_mutex_lock(&s->lock);
+    s->refs++;
+    pthread_mutex_unlock(&s->lock);
+    loop_post(p->loop, pull_drop_all, s);
+    for (int waits = 0; p->running_count > 0 && waits < 10 && atomic_load(&p->proxy->ready); waits++) {
+        wait_for_news(p);
+        gather(p);
+    }
+    pthread_mutex_lock(&s->lock);
+    memset(s->items, 0, sizeof(s->items));
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void free_items(struct items *list)
+{
+    while (!STAILQ_EMPTY(list)) {
+        struct item *it = STAILQ_FIRST(list);
+        STAILQ_REMOVE_HEAD(list, entry);
+        item_free(it);
+    }
+}
+
+void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum)
+{
+    struct pull pull = {.proxy = proxy, .loop = loop, .wish = wish, .sum = sum, .shared = pull_shared_new()};
+    struct pull *p = &pull;
+
+    *sum = (struct pull_sum){.images = wish->count};
+    p->images = xcalloc(MAX(wish->count, (size_t)1), sizeof(*p->images));
+    STAILQ_INIT(&p->waiting);
+    STAILQ_INIT(&p->running);
+    begin_images(p);
+    while ((!STAILQ_EMPTY(&p->waiting) || p->running_count > 0) && !is_stopped(p)) {
+        start_some(p);
+        if (p->running_count > 0 || !STAILQ_EMPTY(&p->waiting))
+            wait_for_news(p);
+        gather(p);
+    }
+    sum->stopped = !STAILQ_EMPTY(&p->waiting) || p->running_count > 0;
+    if (sum->stopped)
+        abandon(p);
+    free_items(&p->waiting);
+    free_items(&p->running);
+    pull_shared_unref(p->shared);
+    free(p->seen);
+    lookup_free(&p->seen_places);
+    for (size_t i = 0; i < wish->count; i++)
+        site_unref(p->images[i].site);
+    free(p->images);
+}

@@ -1,0 +1,156 @@
+#include "proxy/registry/access.h"
+
+#include "proxy/registry/handlers.h"
+
+#include <string.h>
+
+void visitor_free(struct visitor *v)
+{
+    client_unref(v->client);
+    site_unref(v->route.site);
+    free(v);
+}
+
+static void client_gone(void *arg)
+{
+    struct visitor *v = arg;
+
+    v->req = NULL;
+    if (v->wait)
+        fetch_leave(v->wait);
+    v->wait = NULL;
+}
+
+struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind)
+{
+    return (struct fetch_request){
+        .kind = kind,
+        .site = v->route.site,
+        .path = v->route.path,
+        .name = v->route.name,
+        .tag = v->route.tag,
+        .digest = &v->route.digest,
+        .client = v->client,
+        .is_private = v->is_private,
+        .sent = {.fd = -1},
+    };
+}
+
+void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
+                   void (*done)(void *arg, struct fetch_result *result))
+{
+    http_on_gone(v->req, client_gone, v);
+    v->wait = fetch_begin(v->worker->proxy->fetchers, v->worker->loop, ask, done, v);
+}
+
+struct http_request *visitor_return(struct visitor *v)
+{
+    struct http_request *req = v->req;
+
+    v->wait = NULL;
+    if (req)
+        http_on_gone(req, NULL, NULL);
+    else
+        visitor_free(v);
+    return req;
+}
+
+/* ---- asking upstream about a client ---- */
+
+/* What he wants to read, as upstream knows it. */
+static char *probe_path(const struct route *r)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    switch (r->kind) {
+    case ROUTE_MANIFEST:
+        return xasprintf("manifests/%s", r->tag[0] ? r->tag : digest_format(&r->digest, text));
+    case ROUTE_BLOB:
+        return xasprintf("blobs/%s", digest_format(&r->digest, text));
+    case ROUTE_REFERRERS:
+        return fetch_referrers_path(&r->digest);
+    default:
+        return xstrdup("tags/list?n=1");
+    }
+}
+
+/* An answer to nobody's question came under the cache's own identity: the repository is for everybody. */
+static bool is_everybodys(const struct visitor *v)
+{
+    return client_is_nobody(v->client) && !v->route.site->config->client_access;
+}
+
+/* What of it is on its way may go on with its identity, should another's end. */
+static void let_in(struct visitor *v)
+{
+    struct proxy *p = v->worker->proxy;
+
+    grants_add(p->grants, v->client->whose, v->route.name);
+    fetch_offer(p->fetchers, v->route.name, v->client);
+}
+
+static void answered(void *arg, struct fetch_result *res)
+{
+    struct visitor *v = arg;
+    struct proxy *p = v->worker->proxy;
+
+    if (res->err.code == ERR_OK) {
+        v->is_private = !is_everybodys(v);
+        if (v->is_private)
+            let_in(v);
+        if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
+            cache_set_private(p->cache, v->route.name, v->is_private);
+    }
+    if (!visitor_return(v))
+        return;
+    if (res->err.code == ERR_OK) {
+        v->serve(v);
+        return;
+    }
+    reply_failure(v->req, res, v->kind);
+    visitor_free(v);
+}
+
+static void ask(struct visitor *v)
+{
+    struct fetch_request request;
+    _cleanup_free_ char *path = probe_path(&v->route);
+
+    v->asked = v->is_private = true;
+    request = visitor_ask(v, FETCH_ACCESS);
+    request.listing = path;
+    visitor_fetch(v, &request, answered);
+}
+
+bool access_retry(struct visitor *v, const struct fetch_result *res)
+{
+    bool refused = res->err.code == ERR_DENIED || (res->err.code == ERR_NOT_FOUND && res->upstream_status == 404);
+
+    if (!refused || v->asked || v->is_private || client_is_nobody(v->client))
+        return false;
+    ask(v);
+    return true;
+}
+
+/* ---- coming in ---- */
+
+void access_enter(struct worker *w, struct http_request *req, const struct route *r, enum metrics_kind kind,
+                  void (*serve)(struct visitor *v))
+{
+    struct visitor *v = xcalloc(1, sizeof(*v));
+    struct proxy *p = w->proxy;
+
+    *v = (struct visitor){.worker = w, .req = req, .route = *r, .kind = kind, .serve = serve};
+    site_ref(r->site);
+    v->client = client_at(client_of(req, p->login, p->config, r), r->site);
+    v->is_private = r->site->config->client_access || cache_is_private(p->cache, r->name);
+    reply_note(req, r, kind);
+    http_note(req)->unused_login = (uint8_t)v->client->unused;
+    bool granted = v->is_private && grants_has(p->grants, v->client->whose, r->name);
+    if (granted)
+        fetch_offer(p->fetchers, r->name, v->client);
+    if (!v->is_private || granted)
+        serve(v);
+    else
+        ask(v);
+}

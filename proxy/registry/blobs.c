@@ -1,0 +1,402 @@
+/* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
+#include "proxy/registry/access.h"
+#include "proxy/registry/handlers.h"
+
+#include "base/log.h"
+#include "proxy/http/range.h"
+
+#include <string.h>
+
+enum { PIECE = 1 << 20 };
+
+/* One answer, from the first look to the last byte. Belongs to the serve loop. */
+struct serving {
+    struct worker *worker;
+    struct http_request *req; /* NULL: the client is gone */
+    struct digest digest;
+    struct visitor *visitor;   /* NULL: served from the store at once */
+    struct waiter *wait;       /* what is being fetched for it; NULL: nothing */
+    int fd;                    /* from the store */
+    struct follower *follower; /* or behind an ingest */
+    struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
+    int64_t first, left;
+    int status;   /* of the answer behind an ingest: 200, 206 or 416 */
+    int64_t size; /* of the blob behind an ingest, as upstream says */
+    bool begun;   /* its head has gone out: an error can only cut it short now */
+    bool relayed; /* past the disk */
+    bool asking;  /* for a relay */
+    bool retried; /* another's fetch was refused before its first byte */
+};
+
+static void serving_free(struct serving *s)
+{
+    if (s->fd >= 0) {
+        close(s->fd);
+        use_release(s->worker->proxy->cache->use, &s->digest);
+    }
+    if (s->follower)
+        follower_leave(s->follower);
+    if (s->before)
+        follower_leave(s->before);
+    if (s->visitor)
+        visitor_free(s->visitor);
+    free(s);
+}
+
+static void sent(void *arg)
+{
+    struct serving *s = arg;
+
+    if (s->fd >= 0 && http_read_failed(s->req))
+        cache_suspect(s->worker->proxy->cache, &s->digest);
+    serving_free(s);
+}
+
+/* Headers that every blob's answer has; sets what is to be sent. Returns the status: 200, 206, 304, 416. */
+static int describe(struct http_request *req, const struct digest *d, int64_t size, int64_t *first, int64_t *last)
+{
+    char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
+    const char *range = http_header(req, "range"), *if_range = http_header(req, "if-range");
+
+    snprintf(etag, sizeof(etag), "\"%s\"", digest_format(d, text));
+    http_reply_header(req, "Docker-Content-Digest", "%s", text);
+    http_reply_header(req, "ETag", "%s", etag);
+    http_reply_header(req, "Accept-Ranges", "bytes");
+    /* A blob never changes under its digest. */
+    http_reply_header(req, "Cache-Control", "max-age=31536000, immutable");
+    if (http_is_known(req, text))
+        return 304;
+    /* A validator that is not ours asks for the whole (RFC 9110 §13.1.5). */
+    if (http_method(req) != HTTP_METHOD_GET || (if_range && strcmp(if_range, etag) != 0))
+        range = NULL;
+    switch (range_parse(range, size, first, last)) {
+    case RANGE_PART:
+        http_reply_header(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)*first, (long long)*last,
+                          (long long)size);
+        return 206;
+    case RANGE_OUTSIDE:
+        http_reply_header(req, "Content-Range", "bytes */%lld", (long long)size);
+        return 416;
+    default:
+        return 200;
+    }
+}
+
+#define BLOB_TYPE "application/octet-stream"
+
+static bool answer_without_body(struct http_request *req, int status, int64_t size)
+{
+    if (status == 304)
+        http_reply_head(req, 304, NULL, -1);
+    else if (status == 416)
+        http_error(req, 416, "RANGE_INVALID", "the blob has %lld bytes", (long long)size);
+    else if (http_method(req) == HTTP_METHOD_HEAD)
+        http_reply_head(req, status, BLOB_TYPE, size);
+    else
+        return false;
+    return true;
+}
+
+/* From the store. False if the file is not there after all, or has to be verified first. */
+static bool send_stored(struct worker *w, struct http_request *req, const struct digest *d)
+{
+    int64_t first, last, size;
+    int fd = cache_open_blob(w->proxy->cache, d, &size, NULL);
+
+    if (fd < 0)
+        return false;
+    int status = describe(req, d, size, &first, &last);
+    if (answer_without_body(req, status, size)) {
+        close(fd);
+        use_release(w->proxy->cache->use, d);
+        return true;
+    }
+    struct serving *s = xcalloc(1, sizeof(*s));
+    s->worker = w;
+    s->req = req;
+    s->fd = fd;
+    s->digest = *d;
+    http_reply_file(req, status, BLOB_TYPE, fd, first, last - first + 1, sent, s);
+    return true;
+}
+
+/* ---- behind an ingest ---- */
+
+static void follower_gone(void *arg)
+{
+    serving_free(arg);
+}
+
+static void pump(void *arg);
+static void ready(void *arg);
+
+static void cut_off(struct serving *s, const struct err *err)
+{
+    struct http_request *req = s->req;
+
+    log_limited_about(LOG_LEVEL_WARN, "cut off", s->visitor->route.site->host, "a blob of %s is cut off: %s",
+                      s->visitor->route.name, err->msg);
+    /* A body that ends early is asked for again from where it ended (Range), a reset fails the pull: containerd, oras.
+     * Wrong bytes are not to be continued. */
+    if (err->code != ERR_DIGEST && err->code != ERR_CORRUPT) {
+        http_stream_cut(req, sent, s);
+        return;
+    }
+    http_abort(req); /* which may have pieces of the file to send still */
+    serving_free(s);
+}
+
+/* The disk failed under a blob that was half sent: the rest comes past it, and the client notices only time. */
+static void relayed(void *arg, struct fetch_result *res)
+{
+    struct serving *s = arg;
+
+    s->asking = false;
+    s->wait = NULL;
+    if (!s->req) {
+        serving_free(s);
+        return;
+    }
+    if (res->err.code != ERR_OK || !res->ingest) {
+        cut_off(s, &res->err);
+        return;
+    }
+    int64_t at = follower_position(s->follower);
+    s->before = s->follower;
+    s->follower = ingest_follow(res->ingest, s->worker->loop, at, at + s->left - 1, ready, s);
+    http_on_gone(s->req, follower_gone, s);
+    http_stream_more(s->req);
+}
+
+static void client_gone(void *arg)
+{
+    struct serving *s = arg;
+
+    s->req = NULL;
+    if (s->wait)
+        fetch_leave(s->wait);
+    s->wait = NULL;
+}
+
+static void ask(struct serving *s, const struct fetch_request *request,
+                void (*done)(void *arg, struct fetch_result *result))
+{
+    http_on_gone(s->req, client_gone, s);
+    s->wait = fetch_begin(s->worker->proxy->fetchers, s->worker->loop, request, done, s);
+}
+
+static bool is_disks_fault(const struct err *err)
+{
+    return err->code == ERR_NO_SPACE || err->code == ERR_IO;
+}
+
+static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
+{
+    struct fetch_request request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
+
+    if (s->begun)
+        request.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
+
+    log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
+    s->relayed = s->asking = true;
+    ask(s, &request, done);
+}
+
+/* Gives the client what has arrived, as far as there is room. */
+static void pump(void *arg)
+{
+    struct serving *s = arg;
+    struct err err = {0};
+
+    while (s->left > 0 && !s->asking && http_stream_has_room(s->req)) {
+        int64_t n = follower_available(s->follower, &err);
+        if (n == 0)
+            return; /* ready() comes */
+        if (n < 0 && is_disks_fault(&err) && !s->relayed) {
+            relay(s, relayed);
+            return;
+        }
+        if (n < 0) {
+            cut_off(s, &err);
+            return;
+        }
+        n = MIN(MIN(n, s->left), (int64_t)PIECE);
+        int fd = follower_fd(s->follower);
+        int64_t at = follower_position(s->follower);
+        follower_advance(s->follower, n);
+        s->left -= n;
+        http_stream_file(s->req, fd, at, n);
+    }
+    if (s->left == 0)
+        http_stream_end(s->req, sent, s);
+}
+
+static void fetched(void *arg, struct fetch_result *res);
+
+/* It broke off before the client has had anything: then it can be told, and asks elsewhere (containerd goes on with its
+ * next host after a 502, and fails the pull after an answer that is cut off). */
+static void fail_unbegun(struct serving *s, const struct err *err)
+{
+    const struct fetch_result failed = {.how = HOW_ERROR, .err = *err};
+
+    http_on_gone(s->req, NULL, NULL);
+    http_reply_reset(s->req);
+    follower_leave(s->follower);
+    s->follower = NULL;
+    if (is_disks_fault(err) && !s->relayed) {
+        relay(s, fetched);
+        return;
+    }
+    if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
+        const struct fetch_request own = visitor_ask(s->visitor, FETCH_BLOB);
+        s->retried = s->asking = true;
+        ask(s, &own, fetched);
+        return;
+    }
+    reply_failure(s->req, &failed, KIND_BLOB);
+    serving_free(s);
+}
+
+/* The head waits for the first byte of the body: until then an error is an error. */
+static void begin_body(struct serving *s)
+{
+    struct err err = {0};
+    int may = follower_may_begin(s->follower, &err);
+
+    if (may == 0)
+        return; /* ready() comes */
+    if (may < 0) {
+        fail_unbegun(s, &err);
+        return;
+    }
+    s->begun = true;
+    if (s->status == 416) {
+        answer_without_body(s->req, s->status, s->size);
+        serving_free(s);
+        return;
+    }
+    http_stream(s->req, s->status, BLOB_TYPE, s->left, pump, s);
+}
+
+static void ready(void *arg)
+{
+    struct serving *s = arg;
+
+    if (s->begun)
+        http_stream_more(s->req);
+    else
+        begin_body(s);
+}
+
+static void follow(struct serving *s, const struct fetch_result *res)
+{
+    struct http_request *req = s->req;
+    int64_t first, last;
+
+    s->status = describe(req, &s->digest, res->size, &first, &last);
+    s->size = res->size;
+    if (s->status == 416) { /* says upstream of the size; if that is wrong, so is the blob */
+        first = 0;
+        last = -1;
+    } else if (answer_without_body(req, s->status, res->size)) {
+        serving_free(s);
+        return;
+    }
+    s->first = first;
+    s->left = last - first + 1;
+    s->follower = ingest_follow(res->ingest, s->worker->loop, first, last, ready, s);
+    http_on_gone(req, follower_gone, s);
+    begin_body(s);
+}
+
+/* A fetch that found the blob here answers everybody who waited for it; whether it is his is decided for each. */
+static bool may_have(const struct visitor *v)
+{
+    struct cache *c = v->worker->proxy->cache;
+    struct cache_hit hit;
+
+    cache_find(c, v->route.name, NULL, &v->route.digest, &hit);
+    if (!hit.stored || (hit.repo_private && !v->is_private))
+        return false;
+    return hit.linked || !(hit.blob.flags & BLOB_PRIVATE) ||
+           cache_was_sent_by(c, v->route.site->host, &v->route.digest);
+}
+
+static void fetched(void *arg, struct fetch_result *res)
+{
+    struct serving *s = arg;
+    struct http_request *req = s->req;
+
+    s->asking = false;
+    s->wait = NULL;
+    if (!req) {
+        serving_free(s);
+        return;
+    }
+    http_on_gone(req, NULL, NULL);
+    if (is_disks_fault(&res->err) && !s->relayed && http_method(req) == HTTP_METHOD_GET) {
+        relay(s, fetched);
+        return;
+    }
+    if (res->err.code != ERR_OK && access_retry(s->visitor, res)) {
+        s->visitor = NULL; /* it comes back by itself */
+    } else if (res->err.code != ERR_OK) {
+        reply_failure(req, res, KIND_BLOB);
+    } else if (res->ingest) {
+        reply_status(req, res);
+        follow(s, res);
+        return;
+    } else if (http_method(req) == HTTP_METHOD_HEAD) {
+        int64_t first, last;
+        reply_status(req, res);
+        answer_without_body(req, describe(req, &s->digest, res->size, &first, &last), res->size);
+    } else {
+        reply_status(req, res);
+        if (!may_have(s->visitor) || !send_stored(s->worker, req, &s->digest))
+            http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; ask again, it will be fetched anew");
+    }
+    serving_free(s);
+}
+
+/* What can be answered from what is here, without asking anybody. */
+static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
+{
+    struct cache_hit hit;
+
+    cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
+    if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !is_private))
+        return false;
+    reply_hit(req);
+    if (send_stored(w, req, &r->digest))
+        return true;
+    http_reply_reset(req);
+    return false;
+}
+
+static void serve(struct visitor *v)
+{
+    struct worker *w = v->worker;
+    struct http_request *req = v->req;
+    bool head = http_method(req) == HTTP_METHOD_HEAD;
+    const struct fetch_request request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+
+    if (answer_now(w, req, &v->route, v->is_private)) {
+        visitor_free(v);
+        return;
+    }
+    struct serving *s = xcalloc(1, sizeof(*s));
+    s->worker = w;
+    s->req = req;
+    s->fd = -1;
+    s->digest = v->route.digest;
+    s->visitor = v;
+    ask(s, &request, fetched);
+}
+
+void handle_blob(struct worker *w, struct http_request *req, const struct route *r)
+{
+    reply_note(req, r, KIND_BLOB);
+    /* What is here and everybody's, without further questions. */
+    if (r->site->config->client_access || !answer_now(w, req, r, false))
+        access_enter(w, req, r, KIND_BLOB, serve);
+}

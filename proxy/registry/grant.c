@@ -1,0 +1,102 @@
+#include "proxy/registry/grant.h"
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum { BUCKETS = 4096 };
+
+struct grant {
+    TAILQ_ENTRY(grant) age; /* all live equally long: the oldest ends first */
+    LIST_ENTRY(grant) chain;
+    struct digest key;
+    int64_t ends_ms; /* monotonic */
+};
+
+struct grants {
+    int64_t life_ms;
+    pthread_mutex_t lock;
+    TAILQ_HEAD(, grant) ages;
+    LIST_HEAD(, grant) buckets[BUCKETS];
+    size_t count;
+};
+
+struct grants *grants_new(int64_t life_ms)
+{
+    struct grants *g = xcalloc(1, sizeof(*g));
+
+    g->life_ms = life_ms;
+    pthread_mutex_init(&g->lock, NULL);
+    TAILQ_INIT(&g->ages);
+    return g;
+}
+
+static void end(struct grants *g, struct grant *one)
+{
+    TAILQ_REMOVE(&g->ages, one, age);
+    LIST_REMOVE(one, chain);
+    g->count--;
+    free(one);
+}
+
+void grants_free(struct grants *g)
+{
+    if (!g)
+        return;
+    while (!TAILQ_EMPTY(&g->ages))
+        end(g, TAILQ_FIRST(&g->ages));
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+static void make_key(struct digest *key, const char *whose, const char *repo)
+{
+    _cleanup_free_ char *text = xasprintf("%s\n%s", whose, repo);
+
+    digest_of(DIGEST_SHA256, text, strlen(text), key);
+}
+
+/* With the lock held. */
+static struct grant *find(struct grants *g, const struct digest *key)
+{
+    struct grant *one;
+
+    LIST_FOREACH(one, &g->buckets[digest_hash(key) % BUCKETS], chain)
+        if (digest_eq(&one->key, key))
+            return one;
+    return NULL;
+}
+
+bool grants_has(struct grants *g, const char *whose, const char *repo)
+{
+    struct digest key;
+
+    make_key(&key, whose, repo);
+    pthread_mutex_lock(&g->lock);
+    const struct grant *one = find(g, &key);
+    bool has = one && one->ends_ms > clock_mono_ms();
+    pthread_mutex_unlock(&g->lock);
+    return has;
+}
+
+void grants_add(struct grants *g, const char *whose, const char *repo)
+{
+    struct grant *one = xcalloc(1, sizeof(*one)), *old;
+    int64_t now = clock_mono_ms();
+
+    make_key(&one->key, whose, repo);
+    one->ends_ms = now + g->life_ms;
+    pthread_mutex_lock(&g->lock);
+    if ((old = find(g, &one->key)))
+        end(g, old);
+    while ((old = TAILQ_FIRST(&g->ages)) && (old->ends_ms <= now || g->count >= GRANTS_MAX))
+        end(g, old);
+    TAILQ_INSERT_TAIL(&g->ages, one, age);
+    LIST_INSERT_HEAD(&g->buckets[digest_hash(&one->key) % BUCKETS], one, chain);
+    g->count++;
+    pthread_mutex_unlock(&g->lock);
+}

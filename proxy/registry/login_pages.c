@@ -1,0 +1,86 @@
+/* /v2/ and /token: how docker, podman and skopeo come to log in (login.h). */
+#include "proxy/registry/handlers.h"
+
+#include "base/secret.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Engines that log in only if /v2/ tells them to, by the beginning of their User-Agent. Others are left alone with it:
+ * health checks and people with curl expect an answer. */
+static const char *const ASKED[] = {"docker/", "skopeo/",   "containers/", "libpod/", "Buildah/",
+                                    "cri-o/",  "buildkit/", "crane/",      "oras/",   "go-containerregistry/"};
+
+/* Whether the client should be asked who he is, although much can be had without. */
+static bool asks_for_login(const struct config *c, const struct http_request *req, const char *only)
+{
+    const char *agent = http_header(req, "user-agent");
+
+    if (c->login != LOGIN_AUTO)
+        return c->login == LOGIN_ON;
+    const struct config_upstream *one = only ? config_find_upstream(c, only) : NULL;
+    for (int i = 0; i < c->upstream_count; i++)
+        if (c->upstreams[i].client_access && (!only || one == &c->upstreams[i]))
+            return true;
+    for (size_t i = 0; agent && i < ARRAY_LEN(ASKED); i++)
+        if (strncasecmp(agent, ASKED[i], strlen(ASKED[i])) == 0)
+            return true;
+    return false;
+}
+
+void handle_base(struct worker *w, struct http_request *req, const struct route *r)
+{
+    http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (!asks_for_login(w->proxy->config, req, r->only) || http_header(req, "authorization") || !*http_host(req)) {
+        http_reply(req, 200, "application/json", "{}", 2);
+        return;
+    }
+    reply_challenge(req, "", 0);
+    http_error(req, 401, "UNAUTHORIZED", "log in, or ask for a token without");
+}
+
+/* Engines come here with a name and a password, or with nothing. A token would get a new one: a session that is renewed
+ * without its password has no end, even where that has been changed. */
+static bool brings_token(const struct http_request *req)
+{
+    const char *said = http_header(req, "authorization");
+
+    return said && strncasecmp(said, "Bearer ", 7) == 0;
+}
+
+/* Why a login gets no token. A login that is not used for anything is refused where it is made, by `docker login`;
+ * where a pull brings it along, that goes on as nobody's: dockerd sends its Docker Hub login to every mirror. */
+static bool refuse(struct http_request *req, const struct client *c, const struct route *r)
+{
+    bool pulls = http_query_has(req, "scope");
+    const char *why = reply_unused_login(c->unused);
+
+    if (brings_token(req))
+        why = "a name and a password are wanted here";
+    else if (c->unused == CLIENT_USED || (c->unused == CLIENT_UNSAID && pulls))
+        return false;
+    http_reply_header(req, "WWW-Authenticate", "Basic realm=\"entrepot\"");
+    if (c->unused == CLIENT_ELSEWHERE && r->only)
+        http_error(req, 401, "UNAUTHORIZED", "this listener is for %s alone: %s", r->only, why);
+    else
+        http_error(req, 401, "UNAUTHORIZED", "%s", why);
+    return true;
+}
+
+/* The distribution project's token specification. Scopes are not looked at: the registry decides, request by request.
+ */
+void handle_token(struct worker *w, struct http_request *req, const struct route *r)
+{
+    struct proxy *p = w->proxy;
+    struct client *c = client_of(req, p->login, p->config, r);
+
+    if (!refuse(req, c, r)) {
+        _cleanup_secret_ char *token = login_issue(p->login, c);
+        _cleanup_secret_buf_ struct buf body = {0};
+        buf_addf(&body, "{\"token\":\"%s\",\"access_token\":\"%s\",\"expires_in\":%d}\n", token, token,
+                 (int)LOGIN_LIFE_S);
+        http_reply_header(req, "Cache-Control", "no-store");
+        http_reply(req, 200, "application/json", body.data, body.len);
+    }
+    client_unref(c);
+}

@@ -1,0 +1,190 @@
+/* /v2/<name>/manifests/<tag|digest> */
+#include "proxy/registry/access.h"
+#include "proxy/registry/handlers.h"
+
+#include "base/clock.h"
+#include "base/platform.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { AHEAD_MAX_MS = 60000 };
+
+/* ---- clients that do not take an index ---- */
+
+/* RFC 9110 §12.5.1: without Accept, everything will do. */
+static bool takes_index(const struct http_request *req)
+{
+    static const char *const types[] = {"*/*", "application/*", "manifest.list.v2", "image.index.v1", NULL};
+
+    return !http_header(req, "accept") || http_header_has(req, "accept", types);
+}
+
+/* Such a client gets what registries have always given in place of an index: the image for linux/amd64, if there is
+ * one. A script that wants to see a config, mostly. */
+static bool choose_image(const struct body *body, struct digest *out)
+{
+    _cleanup_manifest_ struct manifest m = {0};
+    int most = 0;
+
+    if (!manifest_parse(&m, body->data, body->len, NULL) || m.kind != MANIFEST_INDEX)
+        return false;
+    for (size_t i = 0; i < m.count; i++) {
+        int score = m.parts[i].role == PART_MANIFEST ? platform_score("linux/amd64", m.parts[i].platform) : 0;
+        if (score <= most)
+            continue;
+        most = score;
+        *out = m.parts[i].digest;
+    }
+    return most > 0;
+}
+
+/* The manifest that the tag stands for is here, and is not what the client takes: from now on it is about another. */
+static bool turn_to_image(const struct http_request *req, struct route *r, const struct body *body)
+{
+    if (r->tag[0] == '\0' || takes_index(req) || !choose_image(body, &r->digest))
+        return false;
+    r->tag[0] = '\0';
+    return true;
+}
+
+/* ---- answers ---- */
+
+static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
+{
+    body_unref(arg);
+}
+
+/* Digest, size and type as headers; an If-None-Match that names it needs no body (RFC 9110 §13.1.2). */
+static bool describe(struct http_request *req, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    if (d->alg == DIGEST_NONE)
+        return false;
+    digest_format(d, text);
+    http_reply_header(req, "Docker-Content-Digest", "%s", text);
+    http_reply_header(req, "ETag", "\"%s\"", text);
+    return http_is_known(req, text);
+}
+
+/* Sends a manifest; takes over the reference. */
+static void send_manifest(struct http_request *req, const struct digest *d, const char *type, struct body *body)
+{
+    if (describe(req, d)) {
+        http_reply_head(req, 304, NULL, -1);
+        body_unref(body);
+        return;
+    }
+    http_reply_ref(req, 200, type[0] ? type : "application/octet-stream", body->data, body->len, release, body);
+}
+
+static void send_head(struct http_request *req, const struct digest *d, const char *type, int64_t size)
+{
+    if (describe(req, d))
+        http_reply_head(req, 304, NULL, -1);
+    else
+        http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
+}
+
+static void serve(struct visitor *v);
+
+static void fetched(void *arg, struct fetch_result *res)
+{
+    struct visitor *v = arg;
+    struct http_request *req = visitor_return(v);
+
+    if (!req)
+        return;
+    if (res->err.code != ERR_OK) {
+        if (access_retry(v, res))
+            return;
+        reply_failure(req, res, KIND_MANIFEST);
+    } else {
+        if (res->body && turn_to_image(req, &v->route, res->body)) {
+            serve(v);
+            return;
+        }
+        reply_status(req, res);
+        if (res->body)
+            send_manifest(req, &res->digest, res->media_type, body_ref(res->body));
+        else
+            send_head(req, &res->digest, res->media_type, res->size);
+    }
+    visitor_free(v);
+}
+
+/* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
+static void refresh(struct worker *w, const struct route *r)
+{
+    const struct fetch_request ask = {
+        .kind = FETCH_MANIFEST,
+        .site = r->site,
+        .path = r->path,
+        .name = r->name,
+        .tag = r->tag,
+        .digest = &r->digest,
+        .sent = {.fd = -1},
+    };
+
+    if (!fetchers_is_offline(w->proxy->fetchers))
+        fetch_refresh(w->proxy->fetchers, w->loop, &ask);
+}
+
+/* What can be answered from what is here, without asking anybody. */
+static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
+{
+    struct proxy *p = w->proxy;
+    struct config_tags tags = {0};
+    struct cache_hit hit;
+
+    cache_find(p->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
+    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !is_private))
+        return false;
+    if (r->tag[0] && r->site->upstream) {
+        tags = config_tags_for(p->config, r->site->config, r->name, r->tag);
+        int64_t left = hit.tag.checked_ms + tags.ttl_ms - clock_now_ms();
+        if (left <= 0)
+            return false;
+        if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !is_private)
+            refresh(w, r);
+    }
+    if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
+        use_touch(p->cache->use, &hit.digest);
+        reply_hit(req);
+        send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
+        return true;
+    }
+    struct body *body = cache_manifest(p->cache, &hit.digest, hit.blob.size, NULL);
+    if (!body)
+        return false;
+    struct route image = *r;
+    if (turn_to_image(req, &image, body)) {
+        body_unref(body);
+        return answer_now(w, req, &image, is_private); /* by digest: once */
+    }
+    reply_hit(req);
+    send_manifest(req, &hit.digest, hit.blob.media_type, body);
+    return true;
+}
+
+static void serve(struct visitor *v)
+{
+    bool head = http_method(v->req) == HTTP_METHOD_HEAD;
+
+    if (answer_now(v->worker, v->req, &v->route, v->is_private)) {
+        visitor_free(v);
+        return;
+    }
+    bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
+    const struct fetch_request ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
+    visitor_fetch(v, &ask, fetched);
+}
+
+void handle_manifest(struct worker *w, struct http_request *req, const struct route *r)
+{
+    reply_note(req, r, KIND_MANIFEST);
+    /* What is here and everybody's, without further questions. */
+    if (r->site->config->client_access || !answer_now(w, req, r, false))
+        access_enter(w, req, r, KIND_MANIFEST, serve);
+}

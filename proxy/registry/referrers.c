@@ -1,0 +1,237 @@
+/* referrers: the registry's own pages. While it cannot be asked, its last list with what has come since, else what the
+ * cache has. That a registry does not have this page is said as it says it (proxy/fetch/listing.c). */
+#include "proxy/registry/listings.h"
+
+#include "base/document.h"
+
+#include <string.h>
+
+#define INDEX_TYPE "application/vnd.oci.image.index.v1+json"
+
+enum { REFERRERS_MAX = 256 }; /* found in the index, of one image */
+
+struct referrers {
+    struct cache *cache;
+    const struct route *route;
+    bool is_private; /* who asks has been let in */
+    bool known;      /* the repository is */
+    struct digest list[REFERRERS_MAX];
+    struct blob_row rows[REFERRERS_MAX];
+    int count;
+    struct index_txn *t;
+    uint64_t repo;
+};
+
+static bool add_referrer(void *arg, const struct child *c)
+{
+    struct referrers *l = arg;
+
+    if (c->role == CHILD_REFERRER && rows_get_blob(l->t, &c->digest, &l->rows[l->count]) &&
+        rows_linked_by_itself(l->t, l->repo, &c->digest))
+        l->list[l->count++] = c->digest;
+    return l->count < REFERRERS_MAX;
+}
+
+static void read_referrers(struct index_txn *t, void *arg)
+{
+    struct referrers *l = arg;
+    bool is_private;
+
+    l->t = t;
+    l->repo = rows_repo(t, l->route->name, &is_private);
+    l->known = l->repo != 0 && (!is_private || l->is_private);
+    if (l->known)
+        rows_each_child(t, &l->route->digest, add_referrer, l);
+}
+
+static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t size)
+{
+    _cleanup_body_ struct body *body = cache_peek_manifest(c, d, size, NULL);
+
+    return body ? document_read(body->data, body->len, NULL) : NULL;
+}
+
+/* What a manifest says of itself goes into its descriptor (distribution-spec, "Listing Referrers"). */
+static json_t *describe(struct cache *c, const struct digest *d, const struct blob_row *row)
+{
+    char text[DIGEST_TEXT_MAX];
+    json_t *doc = read_manifest(c, d, row->size);
+    json_t *type = document_get(doc, "artifactType"), *notes = document_get(doc, "annotations");
+    json_t *j = json_pack("{s:s, s:s, s:I}", "mediaType", row->media_type, "digest", digest_format(d, text), "size",
+                          (json_int_t)row->size);
+
+    if (!json_is_string(type) || !*json_string_value(type))
+        type = document_get(document_get(doc, "config"), "mediaType");
+    if (json_is_string(type))
+        json_object_set(j, "artifactType", type);
+    if (json_is_object(notes))
+        json_object_set(j, "annotations", notes);
+    json_decref(doc);
+    return j;
+}
+
+/* Unless it is there. */
+static void add_descriptor(json_t *list, json_t *descriptor)
+{
+    const char *digest = document_text(descriptor, "digest"), *same;
+    json_t *other;
+    size_t i;
+
+    if (!digest)
+        return;
+    json_array_foreach(list, i, other) {
+        same = document_text(other, "digest");
+        if (same && strcmp(same, digest) == 0)
+            return;
+    }
+    json_array_append(list, descriptor);
+}
+
+/* The tag that stands in for the API where a registry does not have it ("Referrers Tag Schema"). */
+static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
+{
+    char tag[REF_TAG_MAX + 1];
+    struct cache_hit hit;
+    json_t *entry;
+    size_t i;
+
+    cache_find(c, r->name, ref_referrers_tag(&r->digest, tag), NULL, &hit);
+    json_t *doc = hit.stored && hit.linked ? read_manifest(c, &hit.digest, hit.blob.size) : NULL;
+    json_array_foreach(document_get(doc, "manifests"), i, entry)
+        add_descriptor(list, entry);
+    json_decref(doc);
+}
+
+/* Whether the repository is known here to who asks. */
+static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
+{
+    struct cache *c = v->worker->proxy->cache;
+    struct referrers *l = xcalloc(1, sizeof(*l));
+
+    l->route = &v->route;
+    l->is_private = v->is_private;
+    index_read(c->index, read_referrers, l);
+    for (int i = 0; i < l->count; i++) {
+        json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
+        add_descriptor(list, descriptor);
+        json_decref(descriptor);
+    }
+    bool known = l->known;
+    free(l);
+    if (with_tag && known)
+        add_from_tag(c, &v->route, list);
+    return known;
+}
+
+/* Leaves those of the type that is asked for, and says so. */
+static void filter(struct http_request *req, json_t *list)
+{
+    char wanted[MEDIA_TYPE_MAX + 1];
+
+    if (!http_query_get(req, "artifactType", wanted, sizeof(wanted)) || !*wanted)
+        return;
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        const char *type = document_text(json_array_get(list, i), "artifactType");
+        if (!type || strcmp(type, wanted) != 0)
+            json_array_remove(list, i);
+    }
+    http_reply_header(req, "OCI-Filters-Applied", "artifactType");
+}
+
+static void reply_index(struct http_request *req, json_t *doc)
+{
+    _cleanup_free_ char *text = json_dumps(doc, JSON_COMPACT);
+
+    http_reply(req, 200, INDEX_TYPE, text, strlen(text));
+}
+
+/* The page as the registry gave it. */
+static void reply_page(struct visitor *v, const struct fetch_result *res)
+{
+    if (res->next) {
+        _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
+        listing_link(v->req, &v->route, path, res->next->data);
+    }
+    if (res->filters[0])
+        http_reply_header(v->req, "OCI-Filters-Applied", "%s", res->filters);
+    http_reply(v->req, 200, INDEX_TYPE, res->body->data, res->body->len);
+}
+
+/* The registry's last list; what has been pulled since is on its last page. */
+static void reply_last_list(struct visitor *v, const struct fetch_result *res)
+{
+    json_t *doc = res->next || res->filters[0] ? NULL : document_read(res->body->data, res->body->len, NULL);
+    json_t *list = document_get(doc, "manifests");
+
+    reply_status(v->req, res);
+    if (!doc) {
+        reply_page(v, res);
+        return;
+    }
+    if (!list) { /* null, i.e. empty */
+        list = json_array();
+        json_object_set_new(doc, "manifests", list);
+    }
+    add_from_cache(v, list, false);
+    filter(v->req, list);
+    reply_index(v->req, doc);
+    json_decref(doc);
+}
+
+/* No list is known. What is here is better than nothing, if it is something; offline it is all there can be. */
+static bool reply_from_cache(struct visitor *v)
+{
+    json_t *list = json_array();
+    json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType", INDEX_TYPE, "manifests", list);
+    bool known = add_from_cache(v, list, true);
+    bool good = json_array_size(list) > 0 || (known && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
+
+    if (good) {
+        reply_status(v->req, &(struct fetch_result){.how = HOW_STALE});
+        filter(v->req, list);
+        reply_index(v->req, doc);
+    }
+    json_decref(doc);
+    return good;
+}
+
+static bool is_down(const struct visitor *v, const struct err *err)
+{
+    return err_is_passing(err) || (err->status == 0 && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
+}
+
+static void referrers_fetched(void *arg, struct fetch_result *res)
+{
+    struct visitor *v = arg;
+    struct http_request *req = visitor_return(v);
+
+    if (!req)
+        return;
+    if (res->err.code == ERR_OK && res->how == HOW_STALE) {
+        reply_last_list(v, res);
+    } else if (res->err.code == ERR_OK) {
+        reply_status(req, res);
+        reply_page(v, res);
+    } else if (res->no_api) {
+        reply_status(req, res);
+        /* Not NAME_UNKNOWN: clients take that for a repository that does not exist, and look no further. */
+        http_error(req, 404, "UNSUPPORTED", "%s", res->err.msg);
+    } else if (access_retry(v, res)) {
+        return;
+    } else if (!is_down(v, &res->err) || !reply_from_cache(v)) {
+        reply_failure(req, res, v->kind);
+    }
+    visitor_free(v);
+}
+
+static void serve(struct visitor *v)
+{
+    _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
+
+    listing_fetch(v, path, referrers_fetched);
+}
+
+void handle_referrers(struct worker *w, struct http_request *req, const struct route *r)
+{
+    access_enter(w, req, r, KIND_REFERRERS, serve);
+}

@@ -1,0 +1,157 @@
+#include "proxy/registry/handlers.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+void reply_note(struct http_request *req, const struct route *r, enum metrics_kind kind)
+{
+    struct http_note *n = http_note(req);
+
+    n->kind = (uint8_t)kind;
+    n->upstream = (uint16_t)r->site->id;
+    /* Who names the registry by ns=, by listener or by host has a login for that registry, and takes its challenge.
+     * Everybody else has one login for this address, which is ours to look at: the challenge of whatever registry the
+     * name begins with would have the client send it there. */
+    size_t len = strlen(r->asked);
+    n->own_login = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
+    n->listener_login = r->by == ROUTE_BY_LISTENER;
+    bool here = n->own_login || n->listener_login;
+    n->own_name_len = here && strncmp(http_path(req) + strlen("/v2/"), r->asked, len) == 0 ? (uint16_t)len : 0;
+}
+
+void reply_challenge(struct http_request *req, const char *name, size_t name_len)
+{
+    _cleanup_buf_ struct buf scope = {0};
+
+    if (name_len > 0)
+        buf_addf(&scope, ",scope=\"repository:%.*s:pull\"", (int)name_len, name);
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s%s",
+                      http_host(req), scope.len > 0 ? scope.data : "",
+                      http_note(req)->unused_login == CLIENT_ENDED ? ",error=\"invalid_token\"" : "");
+}
+
+const char *reply_unused_login(enum client_unused unused)
+{
+    static const char *const texts[] = {
+        [CLIENT_USED] = "",
+        [CLIENT_UNSAID] =
+            ("this cache serves many registries, and the login does not say which one it is for: log in as "
+             "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for"),
+        [CLIENT_ENDED] = "the token has ended: a new one is had for the name and password",
+        [CLIENT_ELSEWHERE] = "the login is for another registry, and is not used for this one: log in as NAME@REGISTRY",
+    };
+
+    return texts[unused];
+}
+
+/* 401: who should log in where, and why a login that came was not used. */
+static void reply_denied(struct http_request *req, const struct fetch_result *res)
+{
+    const struct http_note *n = http_note(req);
+    const char *hint = reply_unused_login((enum client_unused)n->unused_login);
+    const char *glue = *hint ? "; " : "";
+
+    /* Whoever may have a login of its own is asked for it: clients look for a challenge in a 401 alone. */
+    if (res->err.status != 401 && !res->challenge[0]) {
+        http_error(req, 403, "DENIED", "%s%s%s", res->err.msg, glue, hint);
+        return;
+    }
+    bool ours = n->own_login || (n->listener_login && !res->challenge[0]); /* it does not say where to log in */
+    if (ours && *http_host(req))
+        reply_challenge(req, http_path(req) + strlen("/v2/"), n->own_name_len);
+    else if (!ours && res->challenge[0])
+        http_reply_header(req, "WWW-Authenticate", "%s", res->challenge);
+    http_error(req, 401, "UNAUTHORIZED", "%s%s%s", res->err.msg, glue, hint);
+}
+
+void reply_hit(struct http_request *req)
+{
+    http_reply_header(req, "Cache-Status", "entrepot; hit");
+    http_note(req)->result = RESULT_HIT;
+    http_note(req)->source = SOURCE_CACHE;
+}
+
+void reply_status(struct http_request *req, const struct fetch_result *res)
+{
+    static const struct {
+        enum metrics_result result;
+        enum metrics_source source;
+        const char *text;
+    } how[] = {
+        [HOW_HIT] = {RESULT_HIT, SOURCE_CACHE, "hit"},
+        [HOW_MISS] = {RESULT_MISS, SOURCE_UPSTREAM, "fwd=uri-miss; stored"},
+        [HOW_COLLAPSED] = {RESULT_COLLAPSED, SOURCE_CACHE, "fwd=uri-miss; collapsed"},
+        [HOW_REVALIDATED] = {RESULT_REVALIDATED, SOURCE_CACHE, NULL},
+        [HOW_STALE] = {RESULT_STALE, SOURCE_CACHE, NULL},
+        [HOW_BYPASS] = {RESULT_BYPASS, SOURCE_UPSTREAM, "fwd=bypass"},
+        [HOW_DENIED] = {RESULT_DENIED, SOURCE_UPSTREAM, "fwd=bypass"},
+        [HOW_ERROR] = {RESULT_ERROR, SOURCE_UPSTREAM, NULL},
+    };
+    struct http_note *n = http_note(req);
+
+    n->result = (uint8_t)how[res->how].result;
+    n->source = (uint8_t)how[res->how].source;
+    if (how[res->how].text)
+        http_reply_header(req, "Cache-Status", "entrepot; %s", how[res->how].text);
+    else if (res->how == HOW_STALE)
+        http_reply_header(req, "Cache-Status", "entrepot; hit; ttl=-%lld", (long long)res->ttl_s);
+    else if (res->how == HOW_REVALIDATED)
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=stale; fwd-status=%d", res->upstream_status);
+    else if (res->upstream_status > 0)
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=uri-miss; fwd-status=%d", res->upstream_status);
+    else
+        http_reply_header(req, "Cache-Status", "entrepot; fwd=uri-miss");
+}
+
+static const char *unknown(enum metrics_kind kind)
+{
+    return kind == KIND_BLOB ? "BLOB_UNKNOWN" : kind == KIND_TAGS ? "NAME_UNKNOWN" : "MANIFEST_UNKNOWN";
+}
+
+void reply_failure(struct http_request *req, const struct fetch_result *res, enum metrics_kind kind)
+{
+    const struct err *e = &res->err;
+    char site[16];
+
+    snprintf(site, sizeof(site), "%d", (int)http_note(req)->upstream);
+    reply_status(req, res);
+    if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
+        log_limited_about(LOG_LEVEL_WARN, err_name(e->code), site, "%s %s: %s", http_method_name(req), http_path(req),
+                          e->msg);
+    else if (e->code == ERR_DENIED)
+        log_limited_about(LOG_LEVEL_INFO, "denied", site, "%s %s: %s", http_method_name(req), http_path(req), e->msg);
+    switch (e->code) {
+    case ERR_NOT_FOUND:
+        http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
+        break;
+    case ERR_DENIED:
+        reply_denied(req, res);
+        break;
+    case ERR_RATE_LIMIT:
+        if (e->retry_after > 0)
+            http_reply_header(req, "Retry-After", "%d", e->retry_after);
+        http_error(req, 429, "TOOMANYREQUESTS", "%s", e->msg);
+        break;
+    case ERR_TIMEOUT:
+        http_error(req, 504, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_BUSY:
+        http_reply_header(req, "Retry-After", "%d", MAX(e->retry_after, 1));
+        http_error(req, 503, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_CANCELLED:
+        http_reply_header(req, "Retry-After", "1");
+        http_error(req, 503, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_NO_SPACE:
+        http_error(req, 507, "UNAVAILABLE", "%s", e->msg);
+        break;
+    case ERR_IO:
+    case ERR_CORRUPT:
+        http_error(req, 500, "UNKNOWN", "%s", e->msg);
+        break;
+    default:
+        http_error(req, 502, "UNAVAILABLE", "%s", e->msg);
+    }
+}

@@ -1,0 +1,266 @@
+#include "proxy/registry/route.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { BUSY_RETRY_S = 2 };
+
+static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...)
+{
+    va_list ap;
+
+    e->status = status;
+    e->code = code;
+    va_start(ap, fmt);
+    vsnprintf(e->message, sizeof(e->message), fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* The last place where "/<word>/" stands in the path: a repository may well be called "blobs". */
+static const char *find_last(const char *path, const char *word)
+{
+    const char *found = NULL;
+
+    for (const char *p = strstr(path, word); p; p = strstr(p + 1, word))
+        found = p;
+    return found;
+}
+
+/* Splits "<name>/<kind>/<reference>". */
+static bool split(struct route *r, const char *rest, const char **name_end, const char **reference)
+{
+    static const struct {
+        const char *word;
+        enum route_kind kind;
+    } kinds[] = {{"/manifests/", ROUTE_MANIFEST},
+                 {"/blobs/", ROUTE_BLOB},
+                 {"/referrers/", ROUTE_REFERRERS},
+                 {"/tags/", ROUTE_TAGS}};
+    const char *best = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        const char *p = find_last(rest, kinds[i].word);
+        if (!p || p < best)
+            continue;
+        best = p;
+        r->kind = kinds[i].kind;
+        *reference = p + strlen(kinds[i].word);
+    }
+    *name_end = best;
+    return best != NULL;
+}
+
+/* "%3A" and the like: a client may encode the colon of a digest. Other escapes have no place in a name. */
+static bool unescape(char *out, size_t room, const char *in)
+{
+    size_t n = 0;
+
+    for (; *in; in++) {
+        char c = *in;
+        if (c == '%') {
+            if (strncasecmp(in, "%3a", 3) != 0 && strncasecmp(in, "%40", 3) != 0)
+                return false;
+            c = in[1] == '3' ? ':' : '@';
+            in += 2;
+        }
+        if (n + 1 >= room)
+            return false;
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+/* The name without its first component, if that is the registry's own host: containerd sends both ns= and the path of a
+ * host with override_path (".../v2/ghcr.io"). */
+static const char *without_host(const char *name, const char *site)
+{
+    char first[REF_HOST_MAX + 32];
+    const char *slash = strchr(name, '/');
+
+    if (!slash || !ref_is_host(name, (size_t)(slash - name)) || (size_t)(slash - name) >= sizeof(first))
+        return name;
+    snprintf(first, sizeof(first), "%.*s", (int)(slash - name), name);
+    ref_canonical_host(first);
+    return strcmp(first, site) == 0 ? slash + 1 : name;
+}
+
+/* On a listener of one upstream: the client means that, or does not say which. */
+static bool is_for_only(const char *only, const struct http_request *req, const struct sites *sites,
+                        struct route_error *error)
+{
+    char host[REF_HOST_MAX + 32];
+
+    if (!http_query_get(req, "ns", host, sizeof(host)) || !host[0])
+        return true;
+    ref_canonical_host(host);
+    sites_name_alias(sites, host);
+    return strcmp(host, only) == 0 ||
+           fail(error, 404, "NAME_UNKNOWN", "this listener is for %.100s alone, not for %.100s", only, host);
+}
+
+/* r->path and r->name of `path` at `host`. */
+static bool name_repository(struct route *r, const char *host, const char *path, struct route_error *error)
+{
+    bool library = strcmp(host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
+    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
+    int m = snprintf(r->name, sizeof(r->name), "%s/%s", host, r->path);
+
+    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
+        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+    return ref_is_path(r->path, (size_t)n) ||
+           fail(error, 400, "NAME_INVALID",
+                "%.120s is no repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
+                strchr(r->path, ':') ? ": a registry with a port needs a name without one (docs/engines.md)" : "");
+}
+
+/* No client can put a host with a port into the name of an image at this cache; who tries means a registry that should
+ * have a name without one. */
+static bool fail_unknown(const struct sites *sites, const char *host, struct route_error *error)
+{
+    const struct config *c = sites_config(sites);
+    const char *colon = strrchr(host, ':');
+    size_t len = strlen(host);
+
+    for (int i = 0; !colon && i < c->upstream_count; i++)
+        if (strncmp(c->upstreams[i].name, host, len) == 0 && c->upstreams[i].name[len] == ':')
+            return fail(
+                error, 404, "NAME_UNKNOWN",
+                "%.80s is not one of the upstreams of this cache, %.80s is: give that an upstream with the name "
+                "%.80s",
+                host, c->upstreams[i].name, host);
+    if (colon && host[0] != '[')
+        return fail(
+            error, 404, "NAME_UNKNOWN",
+            "%.80s is not one of the upstreams of this cache; for a registry with a port configure a name without "
+            "one: {name: %.*s, endpoints: [https://%.80s]}",
+            host, (int)MIN(colon - host, 80), host, host);
+    return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
+}
+
+/* It is asked for hosts that do not answer, by too many clients at once: that passes. */
+static bool fail_busy(const char *host, struct route_error *error)
+{
+    error->retry_after = BUSY_RETRY_S;
+    return fail(error, 503, "TOOMANYREQUESTS", "too many upstreams are in use at once: try %.100s again in a moment",
+                host);
+}
+
+static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
+                        struct route_error *error)
+{
+    char host[REF_HOST_MAX + 32];
+    const char *path = name, *slash = strchr(name, '/');
+    bool has_host = slash && ref_is_host(name, (size_t)(slash - name));
+    bool says_ns = http_query_has(req, "ns"), readable = http_query_get(req, "ns", host, sizeof(host));
+
+    if (says_ns && !readable)
+        return fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
+    if (r->only) {
+        if (!is_for_only(r->only, req, sites, error))
+            return false;
+        r->by = ROUTE_BY_LISTENER;
+        snprintf(host, sizeof(host), "%s", r->only);
+        path = without_host(name, host);
+        r->site = sites_find(sites, host);
+    } else if (says_ns && host[0]) {
+        r->by = ROUTE_BY_NS;
+        ref_canonical_host(host);
+        path = without_host(name, host);
+        sites_name_alias(sites, host);
+        r->site = sites_find(sites, host);
+    } else if (has_host) {
+        r->by = ROUTE_BY_NAME;
+        snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
+        ref_canonical_host(host);
+        if (!ref_host_valid(host, strlen(host)))
+            return fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
+        sites_name_alias(sites, host);
+        path = slash + 1;
+        r->site = sites_find(sites, host);
+    } else {
+        snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, http_host(req));
+        r->site = config_find_upstream(sites_config(sites), host) ? sites_find(sites, host) : NULL;
+        r->by = r->site ? ROUTE_BY_HOST : ROUTE_BY_NOTHING;
+        if (!r->site) {
+            snprintf(host, sizeof(host), "%s", REF_DEFAULT_HOST);
+            r->site = sites_find(sites, host);
+        }
+    }
+    bool named = name_repository(r, host, path, error);
+    if (!r->site && sites_is_upstream(sites, host))
+        return fail_busy(host, error);
+    if (!r->site && named && ref_host_valid(host, strlen(host)))
+        r->site = sites_find_local(sites, r->name);
+    if (!r->site)
+        return fail_unknown(sites, host, error);
+    return named;
+}
+
+static bool read_reference(struct route *r, const char *text, struct route_error *error)
+{
+    size_t len = strlen(text);
+
+    if (r->kind == ROUTE_TAGS)
+        return strcmp(text, "list") == 0 || fail(error, 404, "UNSUPPORTED", "no such page");
+    if (digest_parse(&r->digest, text, len))
+        return true;
+    if (r->kind != ROUTE_MANIFEST || memchr(text, ':', len))
+        return fail(error, 400, "DIGEST_INVALID", "not a digest: sha256:<64 hex> or sha512:<128 hex>, lower case");
+    if (!ref_is_tag(text, len))
+        return fail(error, 400, "TAG_INVALID", "the tag does not follow the grammar");
+    snprintf(r->tag, sizeof(r->tag), "%.*s", (int)len, text);
+    return true;
+}
+
+static bool route_v2(struct route *r, const struct http_request *req, const char *rest, struct sites *sites,
+                     struct route_error *error)
+{
+    char path[HTTP_TARGET_MAX + 1], name[HTTP_TARGET_MAX + 1];
+    const char *name_end = NULL, *reference = "";
+
+    if (!unescape(path, sizeof(path), rest))
+        return fail(error, 400, "NAME_INVALID", "the path is badly escaped");
+    if (!split(r, path, &name_end, &reference))
+        return fail(error, 404, "UNSUPPORTED", "no such page");
+    snprintf(name, sizeof(name), "%.*s", (int)(name_end - path), path);
+    int n = snprintf(r->asked, sizeof(r->asked), "%s", name);
+    if (n < 0 || (size_t)n >= sizeof(r->asked))
+        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+    return choose_site(r, req, sites, name, error) && read_reference(r, reference, error);
+}
+
+bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
+                 struct route_error *error)
+{
+    static const struct {
+        const char *path;
+        enum route_kind kind;
+    } fixed[] = {{"/v2/", ROUTE_BASE},    {"/v2", ROUTE_BASE},         {"/v2/_catalog", ROUTE_CATALOG},
+                 {"/token", ROUTE_TOKEN}, {"/metrics", ROUTE_METRICS}, {"/healthz", ROUTE_HEALTH},
+                 {"/readyz", ROUTE_READY}};
+    const char *path = http_path(req);
+
+    r->kind = ROUTE_NONE;
+    r->by = only ? ROUTE_BY_LISTENER : ROUTE_BY_NOTHING;
+    r->only = only;
+    r->site = NULL;
+    error->retry_after = 0;
+    r->tag[0] = r->path[0] = r->name[0] = r->asked[0] = '\0';
+    memset(&r->digest, 0, sizeof(r->digest));
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
+        if (strcmp(path, fixed[i].path) == 0) {
+            r->kind = fixed[i].kind;
+            return true;
+        }
+    if (strncmp(path, "/v2/", 4) != 0)
+        return fail(error, 404, "UNSUPPORTED", "no such page; the registry API is under /v2/");
+    if (route_v2(r, req, path + 4, sites, error))
+        return true;
+    site_unref(r->site);
+    r->site = NULL;
+    return false;
+}

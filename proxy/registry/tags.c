@@ -1,0 +1,84 @@
+/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached here is
+ * not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is it the
+ * answer where no list is kept. */
+#include "proxy/registry/listings.h"
+
+#include <string.h>
+
+struct tags {
+    const struct route *route;
+    bool is_private; /* who asks has been let in */
+    bool known;
+    struct page page;
+};
+
+static bool add_tag(void *arg, uint64_t repo UNUSED, const char *tag, const struct tag_row *row UNUSED)
+{
+    return strchr(tag, ':') || page_add(&((struct tags *)arg)->page, tag); /* with ':': pulled by digest */
+}
+
+static void read_tags(struct index_txn *t, void *arg)
+{
+    struct tags *l = arg;
+    bool is_private;
+    uint64_t repo = rows_repo(t, l->route->name, &is_private);
+
+    l->known = repo != 0 && (!is_private || l->is_private);
+    if (l->known)
+        rows_each_tag_of(t, repo, l->page.last ? l->page.last : "", add_tag, l);
+}
+
+/* Whether it has been answered. */
+static bool tags_from_cache(struct visitor *v)
+{
+    _cleanup_buf_ struct buf body = {0};
+    struct tags l = {.route = &v->route, .is_private = v->is_private};
+
+    if (!page_begin(&l.page, v->req))
+        return true;
+    index_read(v->worker->proxy->cache->index, read_tags, &l);
+    if (l.known) {
+        buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, l.page.text.data ? l.page.text.data : "");
+        if (l.page.more) {
+            _cleanup_free_ char *query = xasprintf("n=%d&last=%s", l.page.n, l.page.next);
+            listing_link(v->req, &v->route, "tags/list", query);
+        }
+        reply_hit(v->req);
+        http_reply(v->req, 200, "application/json", body.data, body.len);
+    }
+    page_free(&l.page);
+    return l.known;
+}
+
+static void tags_fetched(void *arg, struct fetch_result *res)
+{
+    struct visitor *v = arg;
+    struct http_request *req = visitor_return(v);
+
+    if (!req)
+        return;
+    if (res->err.code == ERR_OK) {
+        reply_status(req, res);
+        if (res->next)
+            listing_link(req, &v->route, "tags/list", res->next->data);
+        http_reply(req, 200, res->media_type, res->body->data, res->body->len);
+    } else if (access_retry(v, res)) {
+        return;
+    } else if (res->upstream_status == 400) {
+        reply_status(req, res);
+        http_error(req, 400, "PAGINATION_NUMBER_INVALID", "%s does not take these parameters", v->route.site->host);
+    } else if (!fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site) || !tags_from_cache(v)) {
+        reply_failure(req, res, v->kind);
+    }
+    visitor_free(v);
+}
+
+static void serve(struct visitor *v)
+{
+    listing_fetch(v, "tags/list", tags_fetched);
+}
+
+void handle_tags(struct worker *w, struct http_request *req, const struct route *r)
+{
+    access_enter(w, req, r, KIND_TAGS, serve);
+}

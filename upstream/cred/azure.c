@@ -1,0 +1,152 @@
+/* credentials: {provider: azure}: Azure Container Registry ("Azure Container Registry authentication", and the OAuth
+ * flow in Azure/acr docs/AAD-OAuth.md): an access token of Microsoft Entra, of a managed identity ("How to use managed
+ * identities ... to acquire an access token"), a federated token (workload identity) or a service principal's secret,
+ * is exchanged at the registry for a refresh token; with that, tokens for each scope are asked for (upstream/token.c).
+ */
+#include "upstream/cred/private.h"
+
+#include "base/clock.h"
+#include "upstream/url.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define METADATA  "http://169.254.169.254"
+#define AUTHORITY "https://login.microsoftonline.com"
+#define RESOURCE  "https://management.azure.com/"
+
+enum { LIFE_UNSAID_S = 1800 };
+
+static const char *const FORM[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
+
+static void add_field(struct buf *b, const char *name, const char *value)
+{
+    buf_addf(b, "%s%s=", b->len ? "&" : "", name);
+    url_encode(b, value);
+}
+
+static const char *env_or(const char *said, const char *name)
+{
+    const char *env = getenv(name);
+
+    return said ? said : env && *env ? env : NULL;
+}
+
+static char *token_of(const json_t *doc, const char *key, const char *what, struct err *err)
+{
+    char *token = doc ? cred_json_text(doc, key) : NULL;
+
+    if (doc && !token)
+        err_set(err, ERR_UPSTREAM, "%s sent no %s", what, key);
+    return token;
+}
+
+/* ---- a token of Entra's ---- */
+
+static char *ask_metadata(struct cred_task *t, struct err *err)
+{
+    static const char *const headers[] = {"Metadata: true", NULL};
+    const char *client = env_or(t->o->client_id, "AZURE_CLIENT_ID");
+    _cleanup_buf_ struct buf url = {0};
+
+    buf_addf(&url, "%s/metadata/identity/oauth2/token?api-version=2018-02-01&resource=",
+             t->o->metadata_endpoint ? t->o->metadata_endpoint : METADATA);
+    url_encode(&url, RESOURCE);
+    if (client) {
+        buf_adds(&url, "&client_id=");
+        url_encode(&url, client);
+    }
+    const struct cred_http r = {.method = "GET", .url = url.data, .headers = headers, .direct = true, .stop = t->stop};
+    json_t *doc = cred_http_json(&r, "Azure's metadata service", err);
+    char *token = token_of(doc, "access_token", "Azure's metadata service", err);
+    json_decref(doc);
+    return token;
+}
+
+/* grant_type=client_credentials, with a secret or with what a federated identity vouches for (RFC 7523 §2.2). */
+static char *ask_entra(struct cred_task *t, const char *federated_file, struct err *err)
+{
+    const char *tenant = env_or(t->o->tenant, "AZURE_TENANT_ID"), *client = env_or(t->o->client_id, "AZURE_CLIENT_ID");
+    const char *authority = env_or(t->o->token_endpoint, "AZURE_AUTHORITY_HOST");
+    _cleanup_secret_ char *secret =
+        secret_read(t->o->client_secret_file ? t->o->client_secret_file : federated_file, err);
+    _cleanup_buf_ struct buf url = {0};
+    _cleanup_secret_buf_ struct buf body = {0};
+
+    if (!secret)
+        return NULL;
+    if (!tenant || !client) {
+        err_set(err, ERR_INVALID, "tenant and client_id are not known");
+        return NULL;
+    }
+    authority = authority ? authority : AUTHORITY;
+    buf_addf(&url, "%.*s/", (int)(strlen(authority) - (authority[strlen(authority) - 1] == '/')), authority);
+    url_encode(&url, tenant);
+    buf_adds(&url, "/oauth2/v2.0/token");
+    add_field(&body, "grant_type", "client_credentials");
+    add_field(&body, "client_id", client);
+    add_field(&body, "scope", RESOURCE ".default");
+    if (t->o->client_secret_file) {
+        add_field(&body, "client_secret", secret);
+    } else {
+        add_field(&body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        add_field(&body, "client_assertion", secret);
+    }
+    const struct cred_http r = {.method = "POST", .url = url.data, .headers = FORM, .body = body.data, .stop = t->stop};
+    json_t *doc = cred_http_json(&r, "Microsoft Entra", err);
+    char *token = token_of(doc, "access_token", "Microsoft Entra", err);
+    json_decref(doc);
+    return token;
+}
+
+/* ---- the registry's ---- */
+
+/* Seconds until a JWT says it ends; it is the registry's to check, we only want to come back in time. */
+static int64_t life_of(const char *jwt)
+{
+    const char *from = strchr(jwt, '.'), *to = from ? strchr(from + 1, '.') : NULL;
+    size_t len = to ? (size_t)(to - from - 1) : 0;
+    _cleanup_free_ char *text = to ? xasprintf("%.*s%.*s", (int)len, from + 1, (int)((4 - len % 4) % 4), "===") : NULL;
+
+    for (char *p = text; p && *p; p++)
+        *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
+    _cleanup_free_ char *claims = text ? base64_decode(text, &len) : NULL;
+    json_t *doc = claims ? json_loads(claims, 0, NULL) : NULL;
+    int64_t ends = cred_json_number(doc, "exp", 0);
+    json_decref(doc);
+    return ends > clock_now_s() ? ends - clock_now_s() : LIFE_UNSAID_S;
+}
+
+static bool exchange(struct cred_task *t, const char *token, struct err *err)
+{
+    const char *tenant = env_or(t->o->tenant, "AZURE_TENANT_ID");
+    _cleanup_free_ char *own = xasprintf("https://%s", t->host);
+    _cleanup_free_ char *url = xasprintf("%s/oauth2/exchange", t->o->api_endpoint ? t->o->api_endpoint : own);
+    _cleanup_secret_buf_ struct buf body = {0};
+
+    add_field(&body, "grant_type", "access_token");
+    add_field(&body, "service", t->host);
+    if (tenant)
+        add_field(&body, "tenant", tenant);
+    add_field(&body, "access_token", token);
+    const struct cred_http r = {.method = "POST", .url = url, .headers = FORM, .body = body.data, .stop = t->stop};
+    json_t *doc = cred_http_json(&r, "the registry's token exchange", err);
+    t->id.secret = token_of(doc, "refresh_token", "the registry's token exchange", err);
+    json_decref(doc);
+    if (!t->id.secret)
+        return false;
+    t->id.is_identity_token = true;
+    t->life_ms = MIN(life_of(t->id.secret), (int64_t)3 * 3600) * 1000;
+    return true;
+}
+
+static bool ask(struct cred_task *t, struct err *err)
+{
+    const char *federated = env_or(NULL, "AZURE_FEDERATED_TOKEN_FILE");
+    _cleanup_secret_ char *token =
+        t->o->client_secret_file || federated ? ask_entra(t, federated, err) : ask_metadata(t, err);
+
+    return token && exchange(t, token, err);
+}
+
+const struct cred_provider CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, ask};

@@ -1,0 +1,472 @@
+#include "upstream/cred/private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+    ENTRIES_MAX = 1024,     /* of one upstream */
+    FAILED_MS = 5000,       /* a failure is remembered for */
+    RENEW_AGAIN_MS = 10000, /* after an early renewal that failed */
+};
+
+struct cred_workers {
+    pthread_mutex_t lock; /* between handing in work and stopping */
+    struct pool *pool;
+    atomic_bool stop;
+};
+
+struct waiter {
+    STAILQ_ENTRY(waiter) entry;
+    struct loop *loop;
+    void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err);
+    void *arg;
+    /* the answer, on its way */
+    struct cred_identity id;
+    uint64_t number;
+    struct err err;
+};
+
+STAILQ_HEAD(waiters, waiter);
+
+struct entry {
+    TAILQ_ENTRY(entry) link; /* most recently used first */
+    char *key;
+    struct cred_identity id;
+    uint64_t number;                     /* 0: there is none yet */
+    int64_t begun_ms, ends_ms, renew_ms; /* monotonic */
+    int64_t failed_until_ms;
+    struct err failure;
+    bool asking;
+    struct waiters waiters;
+};
+
+struct cred {
+    /* set once */
+    const struct cred_provider *provider;
+    struct cred_options o;
+    char *host;
+    struct cred_workers *workers;
+    /* shared, under lock */
+    pthread_mutex_t lock;
+    TAILQ_HEAD(entries, entry) entries;
+    size_t count;
+    uint64_t last_number;
+    atomic_int jobs;
+};
+
+/* ---- options ---- */
+
+void cred_options_copy(struct cred_options *to, const struct cred_options *from)
+{
+    memset(to, 0, sizeof(*to));
+#define X(key) to->key = from->key ? xstrdup(from->key) : NULL;
+    CRED_KEYS(X)
+#undef X
+    for (int i = 0; i < CRED_ARGS_MAX && from->args[i]; i++)
+        to->args[i] = xstrdup(from->args[i]);
+}
+
+void cred_options_free(struct cred_options *o)
+{
+#define X(key) free(o->key);
+    CRED_KEYS(X)
+#undef X
+    for (int i = 0; i < CRED_ARGS_MAX; i++)
+        free(o->args[i]);
+    memset(o, 0, sizeof(*o));
+}
+
+bool cred_options_given(const struct cred_options *o)
+{
+    bool any = o->args[0] != NULL;
+
+#define X(key) any = any || o->key;
+    CRED_KEYS(X)
+#undef X
+    return any;
+}
+
+/* Which keys a provider takes beside the one that chooses it. */
+static const struct {
+    const struct cred_provider *provider;
+    const char *word; /* of `provider`; NULL: chosen by a key of its own */
+    const char *keys;
+} PROVIDERS[] = {
+    {&CRED_STATIC, NULL, " username password_file "},
+    {&CRED_DOCKER, NULL, " docker_config "},
+    {&CRED_HELPER, NULL, " helper "},
+    {&CRED_KUBELET, "kubelet", " provider command args "},
+    {&CRED_ECR, "ecr", " provider region profile api_endpoint token_endpoint metadata_endpoint "},
+    {&CRED_GCP, "gcp", " provider key_file token_endpoint metadata_endpoint "},
+    {&CRED_AZURE, "azure",
+     " provider tenant client_id client_secret_file api_endpoint token_endpoint metadata_endpoint "},
+};
+
+static int find_provider(const struct cred_options *o)
+{
+    for (size_t i = 3; i < ARRAY_LEN(PROVIDERS) && o->provider; i++)
+        if (strcmp(PROVIDERS[i].word, o->provider) == 0)
+            return (int)i;
+    return o->provider ? -1 : o->helper ? 2 : o->docker_config ? 1 : 0;
+}
+
+static bool is_among(const char *keys, const char *key)
+{
+    const char *at = strstr(keys, key);
+
+    return at && at[-1] == ' ' && at[strlen(key)] == ' ';
+}
+
+const char *cred_options_fault(const struct cred_options *o, const char **key)
+{
+    int p = find_provider(o);
+
+    *key = "provider";
+    if (p < 0)
+        return "is none of kubelet, ecr, gcp, azure";
+#define X(k)                                                                                                           \
+    if (o->k && !is_among(PROVIDERS[p].keys, #k)) {                                                                    \
+        *key = #k;                                                                                                     \
+        return "does not belong here: one of username with password_file, docker_config, helper or provider, and "     \
+               "what "                                                                                                 \
+               "that provider takes";                                                                                  \
+    }
+    CRED_KEYS(X)
+#undef X
+    *key = "args";
+    if (o->args[0] && !is_among(PROVIDERS[p].keys, "args"))
+        return "is for provider: kubelet";
+    *key = "password_file";
+    if (p == 0 && !o->username != !o->password_file)
+        return "username and password_file belong together";
+    *key = "username";
+    if (p == 0 && (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic cannot say it */
+        return "cannot be a user's name";
+    *key = "helper";
+    if (p == 2 &&
+        (!o->helper[0] ||
+         strspn(o->helper, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != strlen(o->helper)))
+        return "is what follows docker-credential- in a program's name";
+    *key = "command";
+    if (PROVIDERS[p].provider == &CRED_KUBELET && (!o->command || o->command[0] != '/'))
+        return "has to be the full path of a kubelet credential provider";
+    *key = "client_id";
+    if (PROVIDERS[p].provider == &CRED_AZURE && o->client_secret_file && (!o->client_id || !o->tenant))
+        return "client_secret_file needs client_id and tenant";
+    return NULL;
+}
+
+/* ---- workers ---- */
+
+struct cred_workers *cred_workers_new(int threads, struct err *err)
+{
+    struct cred_workers *w = xcalloc(1, sizeof(*w));
+
+    pthread_mutex_init(&w->lock, NULL);
+    w->pool = pool_new("cred", threads, err);
+    if (w->pool)
+        return w;
+    cred_workers_free(w);
+    return NULL;
+}
+
+void cred_workers_stop(struct cred_workers *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    atomic_store(&w->stop, true);
+    struct pool *pool = w->pool;
+    w->pool = NULL;
+    pthread_mutex_unlock(&w->lock);
+    pool_free(pool);
+}
+
+void cred_workers_free(struct cred_workers *w)
+{
+    if (!w)
+        return;
+    cred_workers_stop(w);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+/* ---- identities ---- */
+
+void cred_identity_clear(struct cred_identity *id)
+{
+    free(id->username);
+    secret_free(id->secret);
+    secret_free(id->bearer);
+    memset(id, 0, sizeof(*id));
+}
+
+void cred_identity_copy(struct cred_identity *to, const struct cred_identity *from)
+{
+    *to = (struct cred_identity){
+        .username = from->username ? xstrdup(from->username) : NULL,
+        .secret = from->secret ? xstrdup(from->secret) : NULL,
+        .is_identity_token = from->is_identity_token,
+        .bearer = from->bearer ? xstrdup(from->bearer) : NULL,
+    };
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool identity_eq(const struct cred_identity *a, const struct cred_identity *b)
+{
+    return same_text(a->username, b->username) && same_text(a->secret, b->secret) && same_text(a->bearer, b->bearer) &&
+           a->is_identity_token == b->is_identity_token;
+}
+
+struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers)
+{
+    struct cred *c = xcalloc(1, sizeof(*c));
+
+    c->provider = PROVIDERS[MAX(find_provider(o), 0)].provider;
+    cred_options_copy(&c->o, o);
+    c->host = xstrdup(host);
+    c->workers = workers;
+    pthread_mutex_init(&c->lock, NULL);
+    TAILQ_INIT(&c->entries);
+    return c;
+}
+
+static void entry_free(struct cred *c, struct entry *e)
+{
+    TAILQ_REMOVE(&c->entries, e, link);
+    c->count--;
+    cred_identity_clear(&e->id);
+    free(e->key);
+    free(e);
+}
+
+void cred_free(struct cred *c)
+{
+    if (!c)
+        return;
+    while (!TAILQ_EMPTY(&c->entries))
+        entry_free(c, TAILQ_FIRST(&c->entries));
+    cred_options_free(&c->o);
+    pthread_mutex_destroy(&c->lock);
+    free(c->host);
+    free(c);
+}
+
+bool cred_is_idle(const struct cred *c)
+{
+    return atomic_load(&c->jobs) == 0;
+}
+
+/* With the lock held. */
+static struct entry *find(struct cred *c, const char *key)
+{
+    struct entry *e;
+
+    TAILQ_FOREACH(e, &c->entries, link)
+        if (strcmp(e->key, key) == 0) {
+            TAILQ_REMOVE(&c->entries, e, link);
+            TAILQ_INSERT_HEAD(&c->entries, e, link);
+            return e;
+        }
+    return NULL;
+}
+
+static struct entry *make(struct cred *c, const char *key)
+{
+    struct entry *e = find(c, key), *old = TAILQ_LAST(&c->entries, entries);
+
+    if (e)
+        return e;
+    if (c->count >= ENTRIES_MAX && !old->asking)
+        entry_free(c, old);
+    e = xcalloc(1, sizeof(*e));
+    e->key = xstrdup(key);
+    STAILQ_INIT(&e->waiters);
+    TAILQ_INSERT_HEAD(&c->entries, e, link);
+    c->count++;
+    return e;
+}
+
+static const char *key_of(enum cred_scope scope, const char *repository)
+{
+    return scope == CRED_FOR_ALL ? "*" : scope == CRED_FOR_HOST ? "" : repository;
+}
+
+/* The one that answers for a repository: its own, the host's, everybody's. */
+static struct entry *find_known(struct cred *c, const char *repository)
+{
+    static const enum cred_scope nearest_first[] = {CRED_FOR_IMAGE, CRED_FOR_HOST, CRED_FOR_ALL};
+    int64_t now = clock_mono_ms();
+
+    for (size_t i = 0; i < ARRAY_LEN(nearest_first); i++) {
+        struct entry *e = find(c, key_of(nearest_first[i], repository));
+        if (e && e->number > 0 && now < e->ends_ms)
+            return e;
+    }
+    return NULL;
+}
+
+/* ---- asking ---- */
+
+struct job {
+    struct cred *c;
+    char *key, *repository;
+};
+
+static void answer_waiter(void *arg)
+{
+    struct waiter *w = arg;
+
+    w->done(w->arg, w->number ? &w->id : NULL, w->number, w->number ? NULL : &w->err);
+    cred_identity_clear(&w->id);
+    free(w);
+}
+
+static void answer_all(struct waiters *waiters, const struct cred_identity *id, uint64_t number, const struct err *err)
+{
+    while (!STAILQ_EMPTY(waiters)) {
+        struct waiter *w = STAILQ_FIRST(waiters);
+        STAILQ_REMOVE_HEAD(waiters, entry);
+        w->number = number;
+        if (number)
+            cred_identity_copy(&w->id, id);
+        if (err)
+            w->err = *err;
+        loop_post(w->loop, answer_waiter, w);
+    }
+}
+
+/* With the lock held; returns its number. */
+static uint64_t keep(struct cred *c, struct entry *asked, struct cred_task *t)
+{
+    struct entry *e = make(c, key_of(t->scope, t->repository));
+    int64_t now = clock_mono_ms();
+
+    /* The same as before is no other: whoever had it refused need not try it again. */
+    if (e->number == 0 || !identity_eq(&e->id, &t->id))
+        e->number = ++c->last_number;
+    cred_identity_clear(&e->id);
+    cred_identity_copy(&e->id, &t->id);
+    e->begun_ms = now;
+    e->ends_ms = now + t->life_ms;
+    e->renew_ms = e->ends_ms - t->life_ms / 5;
+    e->failed_until_ms = asked->failed_until_ms = 0;
+    return e->number;
+}
+
+static void work(void *arg)
+{
+    struct job *j = arg;
+    struct cred *c = j->c;
+    struct cred_task t = {.o = &c->o, .host = c->host, .repository = j->repository, .stop = &c->workers->stop};
+    struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+    struct err err = {0};
+    uint64_t number = 0;
+
+    t.scope = c->provider->scope;
+    t.life_ms = CRED_REREAD_MS;
+    bool ok = c->provider->ask(&t, &err);
+    if (ok && t.id.bearer && strpbrk(t.id.bearer, "\r\n")) /* it would be two headers */
+        ok = err_set(&err, ERR_INVALID, "the token has several lines");
+    if (!ok)
+        err_wrap(&err, "credentials for %s (%s)", c->host, c->provider->name);
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = make(c, j->key);
+    e->asking = false;
+    STAILQ_CONCAT(&waiters, &e->waiters);
+    if (ok) {
+        number = keep(c, e, &t);
+    } else {
+        e->failure = err;
+        e->failed_until_ms = clock_mono_ms() + FAILED_MS;
+        e->renew_ms = clock_mono_ms() + RENEW_AGAIN_MS;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!ok && err.code != ERR_CANCELLED)
+        log_limited_about(LOG_LEVEL_ERROR, "credentials", c->host, "%s", err.msg);
+    answer_all(&waiters, &t.id, number, ok ? NULL : &err);
+    cred_identity_clear(&t.id);
+    free(j->key);
+    free(j->repository);
+    free(j);
+    atomic_fetch_sub(&c->jobs, 1); /* the last look at it */
+}
+
+static void start(struct cred *c, const char *key, const char *repository)
+{
+    struct job *j = xcalloc(1, sizeof(*j));
+
+    *j = (struct job){c, xstrdup(key), xstrdup(repository)};
+    atomic_fetch_add(&c->jobs, 1);
+    pool_run(c->workers->pool, work, j);
+}
+
+/* Decides under the locks whether the waiter can be answered at once. */
+static bool decide(struct cred *c, const char *repository, struct waiter *w)
+{
+    const char *key = key_of(c->provider->scope, repository);
+    struct entry *known = find_known(c, repository), *e = known ? known : make(c, key);
+    int64_t now = clock_mono_ms();
+    bool stopping = atomic_load(&c->workers->stop), answered = true;
+
+    if (known) {
+        cred_identity_copy(&w->id, &known->id);
+        w->number = known->number;
+    } else if (stopping) {
+        err_set(&w->err, ERR_CANCELLED, "the cache is being stopped");
+    } else if (!e->asking && now < e->failed_until_ms) {
+        w->err = e->failure;
+    } else {
+        STAILQ_INSERT_TAIL(&e->waiters, w, entry);
+        answered = false;
+    }
+    if (!e->asking && !stopping && (known ? now >= known->renew_ms : !answered)) {
+        e->asking = true;
+        start(c, e->key, repository);
+    }
+    return answered;
+}
+
+void cred_get(struct cred *c, struct loop *loop, const char *repository,
+              void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err),
+              void *arg)
+{
+    struct waiter *w = xcalloc(1, sizeof(*w));
+
+    w->loop = loop;
+    w->done = done;
+    w->arg = arg;
+    pthread_mutex_lock(&c->workers->lock);
+    pthread_mutex_lock(&c->lock);
+    bool answered = decide(c, repository, w);
+    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->workers->lock);
+    if (answered)
+        answer_waiter(w);
+}
+
+bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms)
+{
+    int64_t now = clock_mono_ms();
+    bool anew = false;
+
+    pthread_mutex_lock(&c->lock);
+    struct entry *e = find_known(c, repository);
+    if (e && e->number != number)
+        anew = true; /* somebody has asked already */
+    else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->provider->young_ms) {
+        e->ends_ms = now;
+        anew = true;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return anew;
+}

@@ -1,0 +1,130 @@
+/* credentials: {docker_config: FILE}: Docker's config.json (docs.docker.com/reference/cli/docker/#configuration-files)
+ * with `auths`, `credHelpers` and `credsStore`; also podman's auth.json, which has the same `auths` with paths in its
+ * keys (containers-auth.json(5)). */
+#include "upstream/cred/private.h"
+
+#include <jansson.h>
+#include <string.h>
+#include <strings.h>
+
+#define HUB_KEY "https://index.docker.io/v1/" /* what Docker calls docker.io */
+
+static bool is_host(const char *name, size_t len, const char *host)
+{
+    return len == strlen(host) && strncasecmp(name, host, len) == 0;
+}
+
+/* Whether a key of `auths` is for this registry: "ghcr.io", "https://ghcr.io", "https://ghcr.io/v2/". */
+static bool is_for(const char *key, const char *host)
+{
+    const char *name = strstr(key, "://") ? strstr(key, "://") + 3 : key;
+    size_t len = strcspn(name, "/");
+
+    if (is_host(name, len, host))
+        return name[len] == '\0' || strcmp(name + len, "/") == 0 || strncmp(name + len, "/v", 2) == 0;
+    return strcmp(host, "docker.io") == 0 &&
+           (is_host(name, len, "index.docker.io") || is_host(name, len, "registry-1.docker.io"));
+}
+
+/* podman's keys may name a repository, or the beginning of one; the longest wins. */
+static const json_t *find_auth(const json_t *auths, const char *for_host, const char *repository)
+{
+    _cleanup_free_ char *name = xasprintf("%s/%s", for_host, repository);
+    const json_t *best = NULL, *value;
+    size_t best_len = 0;
+    const char *key;
+
+    json_object_foreach((json_t *)auths, key, value) {
+        size_t len = strlen(key), host = strlen(for_host);
+        bool path = len > host && strncmp(name, key, len) == 0 && (name[len] == '/' || name[len] == '\0');
+        if (path && len > best_len) {
+            best = value;
+            best_len = len;
+        } else if (!best && is_for(key, for_host)) {
+            best = value;
+        }
+    }
+    return best;
+}
+
+/* "auth" is base64 of user:password; the two may also stand by themselves. */
+static bool take_auth(const json_t *auth, struct cred_identity *id)
+{
+    size_t len = 0;
+    _cleanup_secret_ char *pair = base64_decode(json_string_value(json_object_get(auth, "auth")), &len);
+    char *colon = pair ? strchr(pair, ':') : NULL;
+
+    if (colon) {
+        id->username = xstrndup(pair, (size_t)(colon - pair));
+        id->secret = xstrdup(colon + 1);
+    } else {
+        id->username = cred_json_text(auth, "username");
+        id->secret = cred_json_text(auth, "password");
+    }
+    char *token = cred_json_text(auth, "identitytoken");
+    if (token && token[0]) {
+        secret_free(id->secret);
+        id->secret = token;
+        id->is_identity_token = true;
+        return true;
+    }
+    secret_free(token);
+    id->bearer = cred_json_text(auth, "registrytoken");
+    return id->bearer || (id->username && id->secret);
+}
+
+/* The helper of this registry, if one is named. */
+static const char *find_helper(const json_t *doc, const char *host, const char **server)
+{
+    const json_t *value;
+    const char *key;
+
+    json_object_foreach(json_object_get(doc, "credHelpers"), key, value)
+        if (is_for(key, host)) {
+            *server = key;
+            return json_string_value(value);
+        }
+    *server = strcmp(host, "docker.io") == 0 ? HUB_KEY : host;
+    return json_string_value(json_object_get(doc, "credsStore"));
+}
+
+static char *copy(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+bool cred_docker_find(const char *text, const char *host, const char *repository, struct cred_identity *id,
+                      char **helper, char **server)
+{
+    json_t *doc = json_loads(text, 0, NULL); /* its complaint would hold some of the content */
+    const char *asked = NULL;
+
+    *helper = *server = NULL;
+    if (!json_is_object(doc)) {
+        json_decref(doc);
+        return false;
+    }
+    const json_t *auth = find_auth(json_object_get(doc, "auths"), host, repository);
+    /* Docker leaves an empty object in `auths` for what its helper keeps. */
+    if (json_object_size(auth) == 0 || !take_auth(auth, id)) {
+        cred_identity_clear(id); /* half a login is none */
+        *helper = copy(find_helper(doc, host, &asked));
+        *server = *helper ? copy(asked) : NULL;
+    }
+    json_decref(doc); /* what jansson held is freed, not wiped: it came from a file that is there still */
+    return true;
+}
+
+static bool ask(struct cred_task *t, struct err *err)
+{
+    _cleanup_secret_ char *text = secret_read(t->o->docker_config, err);
+    _cleanup_free_ char *helper = NULL, *server = NULL;
+
+    if (!text)
+        return false;
+    if (!cred_docker_find(text, t->host, t->repository, &t->id, &helper, &server))
+        return err_set(err, ERR_INVALID, "%s is not JSON", t->o->docker_config);
+    return !helper || cred_ask_helper(t, helper, server, err);
+}
+
+const struct cred_provider CRED_DOCKER = {"docker_config", CRED_FOR_IMAGE, 0, ask};

@@ -1,0 +1,85 @@
+/* private.h - between cred.c and the providers. */
+#ifndef ENTREPOT_UPSTREAM_CRED_PRIVATE_H
+#define ENTREPOT_UPSTREAM_CRED_PRIVATE_H
+
+#include "base/base64.h"
+#include "base/secret.h"
+#include "upstream/cred/cred.h"
+
+#include <stdatomic.h>
+
+enum {
+    CRED_TIMEOUT_MS = 10000,   /* of one program, or one request to a cloud's service */
+    CRED_ANSWER_MAX = 1 << 20, /* bytes of what they say */
+    CRED_REREAD_MS = 10000,    /* files are looked at so often */
+    CRED_HELPER_MS = 300000,   /* what a helper says is kept so long: its protocol knows no end */
+};
+
+/* For what other requests an identity is good. */
+enum cred_scope { CRED_FOR_HOST, CRED_FOR_IMAGE, CRED_FOR_ALL };
+
+struct cred_task {
+    const struct cred_options *o;
+    const char *host;       /* "123456789012.dkr.ecr.eu-west-1.amazonaws.com" */
+    const char *repository; /* "team/app" */
+    atomic_bool *stop;
+    /* the answer */
+    struct cred_identity id;
+    int64_t life_ms; /* from now */
+    enum cred_scope scope;
+};
+
+struct cred_provider {
+    const char *name;
+    enum cred_scope scope; /* what one request is made for; the answer may say otherwise */
+    int64_t young_ms;      /* an identity that is younger is not asked for again when it is refused */
+    /* Fills in the answer; blocks, within bounds. Any cred worker, many at a time. */
+    bool (*ask)(struct cred_task *t, struct err *err);
+};
+
+extern const struct cred_provider CRED_STATIC, CRED_DOCKER, CRED_HELPER, CRED_KUBELET, CRED_ECR, CRED_GCP, CRED_AZURE;
+
+/* ---- docker.c ---- */
+
+/* What a config.json says of a registry: its login, or (the caller frees both) the name of the helper that has it and
+ * what that is to be asked for; else none of them. False if it is not JSON. */
+bool cred_docker_find(const char *text, const char *host, const char *repository, struct cred_identity *id,
+                      char **helper, char **server);
+
+/* ---- exec.c ---- */
+
+/* Runs a program in a process group of its own with `input` on its stdin, and gathers its stdout. False if it cannot be
+ * started, does not end in time (it is killed then), says too much, or `stop` is set; otherwise *status is its exit
+ * status. Its stderr is not read: it may hold secrets. */
+bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, struct buf *out, int *status,
+              struct err *err);
+/* The same for docker-credential-NAME get (github.com/docker/docker-credential-helpers). `server` as in a config.json.
+ * An identity without user if the helper knows none. */
+bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, struct err *err);
+
+/* ---- http.c ---- */
+
+struct cred_http {
+    const char *method, *url;
+    const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL */
+    const char *body;           /* of a POST or PUT */
+    const char *aws;            /* "region:service": sign it (SigV4) */
+    const char *access_key, *secret_key;
+    bool direct;        /* past any proxy: metadata services */
+    int64_t timeout_ms; /* 0: CRED_TIMEOUT_MS */
+    atomic_bool *stop;
+};
+
+/* One request, without redirects. True whenever there is an answer; the body in `out`. Errors: ERR_UNREACHABLE,
+ * ERR_TIMEOUT, ERR_CANCELLED. Messages hold the URL without its query. */
+bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct err *err);
+/* A whole answer of 200 as JSON; NULL with the error set (ERR_DENIED for 400, 401 and 403). The caller decrefs. `what`
+ * is for the message: "the metadata service". */
+struct json_t;
+struct json_t *cred_http_json(const struct cred_http *r, const char *what, struct err *err);
+/* A copy of a text in an object, or NULL. */
+char *cred_json_text(const struct json_t *object, const char *key);
+/* The same for a number that may be written as text. */
+int64_t cred_json_number(const struct json_t *object, const char *key, int64_t otherwise);
+
+#endif
