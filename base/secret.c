@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <string.h>
 
 void secret_free(char *secret)
@@ -43,4 +44,17 @@ char *secret_read(const char *file, struct err *err)
     }
     explicit_bzero(text, SECRET_MAX + 1);
     return out;
+}
+
+char *secret_basic(const char *username, const char *password)
+{
+    _cleanup_free_ char *pair = xasprintf("%s:%s", username, password);
+    size_t len = strlen(pair);
+    _cleanup_free_ char *b64 = xmalloc(len / 3 * 4 + 8);
+
+    EVP_EncodeBlock((unsigned char *)b64, (const unsigned char *)pair, (int)len);
+    char *value = xasprintf("Basic %s", b64);
+    explicit_bzero(pair, len);
+    explicit_bzero(b64, strlen(b64));
+    return value;
 }

@@ -13,6 +13,8 @@ void secret_clear_buf(struct buf *b);
 /* What a file holds, without the line's end; the caller gives it to secret_free(). NULL with ERR_IO, or ERR_INVALID if
  * it is empty, too large, or no text. The message names the file alone. */
 char *secret_read(const char *file, struct err *err);
+/* The value of an Authorization header for Basic (RFC 7617); the caller wipes and frees it. */
+char *secret_basic(const char *username, const char *password);
 
 static inline void cleanup_secretp(char **secret)
 {

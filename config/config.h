@@ -9,8 +9,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "upstream/cred/cred.h"
-#include "upstream/registry.h"
+#include "config/credentials.h"
+#include "config/trust.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -47,6 +47,13 @@ struct config_tags {
 struct config_tag_rule {
     char *repository, *tag; /* patterns (fnmatch(3)) of the full name and the tag; NULL: any */
     struct config_tags tags;
+};
+
+/* Whether an endpoint serves many registries, and is told by ns= which one is meant: another entrepot. */
+enum upstream_ns {
+    UPSTREAM_NS_AUTO, /* from when it turns out to be one */
+    UPSTREAM_NS_ON,
+    UPSTREAM_NS_OFF,
 };
 
 struct config_upstream {

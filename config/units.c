@@ -2,7 +2,7 @@
 #include "config/config.h"
 
 #include "base/ref.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

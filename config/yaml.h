@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "upstream/cred/cred.h"
+#include "config/credentials.h"
 
 #include <stdint.h>
 

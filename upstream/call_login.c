@@ -5,7 +5,7 @@
 #include "base/secret.h"
 #include "upstream/refusal.h"
 #include "upstream/response.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <string.h>
 
@@ -332,7 +332,7 @@ void call_use_identity(struct upstream_call *c, const struct cred_identity *id)
         tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, token_owner(c, own), take_token, c);
     } else {
         _cleanup_secret_ char *basic =
-            id->username && !id->is_identity_token ? token_basic(id->username, id->secret) : NULL;
+            id->username && !id->is_identity_token ? secret_basic(id->username, id->secret) : NULL;
         call_send(c, basic);
     }
 }

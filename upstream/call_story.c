@@ -5,7 +5,7 @@
 #include "base/secret.h"
 #include "base/visible.h"
 #include "upstream/refusal.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <event2/event.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  */
 #include "upstream/registry_private.h"
 
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 #include "upstream/reach.h"
 
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <arpa/inet.h>
 #include <fnmatch.h>

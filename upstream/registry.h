@@ -18,6 +18,7 @@
 #ifndef ENTREPOT_UPSTREAM_REGISTRY_H
 #define ENTREPOT_UPSTREAM_REGISTRY_H
 
+#include "config/config.h"
 #include "upstream/budget.h"
 #include "upstream/cred/cred.h"
 #include "upstream/transfer.h"
@@ -29,13 +30,6 @@ struct upstream;
 struct upstream_call;
 
 enum { UPSTREAM_IDENTITIES_MAX = 8 };
-
-/* Whether an endpoint serves many registries, and is told by ns= which one is meant: another entrepot. */
-enum upstream_ns {
-    UPSTREAM_NS_AUTO, /* from when it turns out to be one */
-    UPSTREAM_NS_ON,
-    UPSTREAM_NS_OFF,
-};
 
 /* How many requests may be under way, to all upstreams together; each takes a connection, and a blob's a file. */
 struct upstream_room {

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "upstream/refusal.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <jansson.h>
 #include <openssl/evp.h>
@@ -156,7 +156,7 @@ static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct 
 
 static void read_refusal(const struct errand *q, int status, struct err *err)
 {
-    _cleanup_secret_ char *basic = q->id.username && q->id.secret ? token_basic(q->id.username, q->id.secret) : NULL;
+    _cleanup_secret_ char *basic = q->id.username && q->id.secret ? secret_basic(q->id.username, q->id.secret) : NULL;
     char said[REFUSAL_MAX + 1];
 
     refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, basic, q->id.secret);
@@ -209,19 +209,6 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
     secret_free(value);
 }
 
-char *token_basic(const char *username, const char *password)
-{
-    _cleanup_free_ char *pair = xasprintf("%s:%s", username, password);
-    size_t len = strlen(pair);
-    _cleanup_free_ char *b64 = xmalloc(len / 3 * 4 + 8);
-
-    EVP_EncodeBlock((unsigned char *)b64, (const unsigned char *)pair, (int)len);
-    char *value = xasprintf("Basic %s", b64);
-    explicit_bzero(pair, len);
-    explicit_bzero(b64, strlen(b64));
-    return value;
-}
-
 /* As clients do it: what is empty is not sent, and what the realm's own query has is not touched. */
 static void add_param(struct buf *b, const char *name, const char *value, const char *glue)
 {
@@ -263,7 +250,7 @@ static void errand_send(struct errand *q)
         req.body = body.data;
         req.body_len = body.len;
     }
-    char *authorization = q->id.username && !q->posting ? token_basic(q->id.username, q->id.secret) : NULL;
+    char *authorization = q->id.username && !q->posting ? secret_basic(q->id.username, q->id.secret) : NULL;
     req.authorization = authorization;
     req.url = url.data;
     req.insecure = all->insecure;

@@ -39,7 +39,4 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
 /* The registry refused this token: forget it. */
 void tokens_drop(struct tokens *all, const struct challenge *c, const char *whose, const char *token);
 
-/* The value of an Authorization header for Basic (RFC 7617); the caller wipes and frees it. */
-char *token_basic(const char *username, const char *password);
-
 #endif

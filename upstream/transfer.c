@@ -3,10 +3,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "upstream/connect.h"
-#include "upstream/proxy.h"
+#include "base/env_proxy.h"
 #include "upstream/response.h"
 #include "upstream/trust.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <curl/curl.h>
 #include <event2/event.h>

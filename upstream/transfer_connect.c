@@ -4,10 +4,10 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "upstream/connect.h"
-#include "upstream/proxy.h"
+#include "base/env_proxy.h"
 #include "upstream/reach.h"
 #include "upstream/trust.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <ctype.h>
 #include <event2/event.h>

@@ -16,7 +16,7 @@
 #include "proxy/fetch/private.h"
 
 #include "base/document.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/document.h"
 #include "base/log.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <string.h>
 

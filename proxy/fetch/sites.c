@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "cache/cache.h"
 #include "upstream/reach.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

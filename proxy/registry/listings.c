@@ -1,6 +1,6 @@
 #include "proxy/registry/listings.h"
 
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Link, by which registries name the next page of a list (RFC 8288). */
 #include "tests/fuzz/fuzz.h"
 #include "upstream/link.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 /* The target is a part of the header, and by itself it is found again; the URL that is logged has no query. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

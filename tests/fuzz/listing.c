@@ -4,7 +4,7 @@
 #include "proxy/fetch/private.h"
 #include "tests/fuzz/fuzz.h"
 #include "upstream/link.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 static void check_page(const uint8_t *data, size_t size, bool referrers)
 {

@@ -3,7 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/mem.h"
-#include "upstream/proxy.h"
+#include "base/env_proxy.h"
 #include "upstream/reach.h"
 #include "upstream/response.h"
 

@@ -5,7 +5,7 @@
 
 #include "upstream/link.h"
 #include "upstream/response.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 static void header(struct transfer_response *r, const char *line)
 {

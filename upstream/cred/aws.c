@@ -4,7 +4,7 @@
 #include "upstream/cred/aws.h"
 
 #include "base/clock.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <jansson.h>
 #include <string.h>

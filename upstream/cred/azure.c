@@ -6,7 +6,7 @@
 #include "upstream/cred/private.h"
 
 #include "base/clock.h"
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <jansson.h>
 #include <string.h>

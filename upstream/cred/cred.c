@@ -59,108 +59,6 @@ struct cred {
     atomic_int jobs;
 };
 
-/* ---- options ---- */
-
-void cred_options_copy(struct cred_options *to, const struct cred_options *from)
-{
-    memset(to, 0, sizeof(*to));
-#define X(key) to->key = from->key ? xstrdup(from->key) : NULL;
-    CRED_KEYS(X)
-#undef X
-    for (int i = 0; i < CRED_ARGS_MAX && from->args[i]; i++)
-        to->args[i] = xstrdup(from->args[i]);
-}
-
-void cred_options_free(struct cred_options *o)
-{
-#define X(key) free(o->key);
-    CRED_KEYS(X)
-#undef X
-    for (int i = 0; i < CRED_ARGS_MAX; i++)
-        free(o->args[i]);
-    memset(o, 0, sizeof(*o));
-}
-
-bool cred_options_given(const struct cred_options *o)
-{
-    bool any = o->args[0] != NULL;
-
-#define X(key) any = any || o->key;
-    CRED_KEYS(X)
-#undef X
-    return any;
-}
-
-/* Which keys a provider takes beside the one that chooses it. */
-static const struct {
-    const struct cred_provider *provider;
-    const char *word; /* of `provider`; NULL: chosen by a key of its own */
-    const char *keys;
-} PROVIDERS[] = {
-    {&CRED_STATIC, NULL, " username password_file "},
-    {&CRED_DOCKER, NULL, " docker_config "},
-    {&CRED_HELPER, NULL, " helper "},
-    {&CRED_KUBELET, "kubelet", " provider command args "},
-    {&CRED_ECR, "ecr", " provider region profile api_endpoint token_endpoint metadata_endpoint "},
-    {&CRED_GCP, "gcp", " provider key_file token_endpoint metadata_endpoint "},
-    {&CRED_AZURE, "azure",
-     " provider tenant client_id client_secret_file api_endpoint token_endpoint metadata_endpoint "},
-};
-
-static int find_provider(const struct cred_options *o)
-{
-    for (size_t i = 3; i < ARRAY_LEN(PROVIDERS) && o->provider; i++)
-        if (strcmp(PROVIDERS[i].word, o->provider) == 0)
-            return (int)i;
-    return o->provider ? -1 : o->helper ? 2 : o->docker_config ? 1 : 0;
-}
-
-static bool is_among(const char *keys, const char *key)
-{
-    const char *at = strstr(keys, key);
-
-    return at && at[-1] == ' ' && at[strlen(key)] == ' ';
-}
-
-const char *cred_options_fault(const struct cred_options *o, const char **key)
-{
-    int p = find_provider(o);
-
-    *key = "provider";
-    if (p < 0)
-        return "is none of kubelet, ecr, gcp, azure";
-#define X(k)                                                                                                           \
-    if (o->k && !is_among(PROVIDERS[p].keys, #k)) {                                                                    \
-        *key = #k;                                                                                                     \
-        return "does not belong here: one of username with password_file, docker_config, helper or provider, and "     \
-               "what "                                                                                                 \
-               "that provider takes";                                                                                  \
-    }
-    CRED_KEYS(X)
-#undef X
-    *key = "args";
-    if (o->args[0] && !is_among(PROVIDERS[p].keys, "args"))
-        return "is for provider: kubelet";
-    *key = "password_file";
-    if (p == 0 && !o->username != !o->password_file)
-        return "username and password_file belong together";
-    *key = "username";
-    if (p == 0 && (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic cannot say it */
-        return "cannot be a user's name";
-    *key = "helper";
-    if (p == 2 &&
-        (!o->helper[0] ||
-         strspn(o->helper, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != strlen(o->helper)))
-        return "is what follows docker-credential- in a program's name";
-    *key = "command";
-    if (PROVIDERS[p].provider == &CRED_KUBELET && (!o->command || o->command[0] != '/'))
-        return "has to be the full path of a kubelet credential provider";
-    *key = "client_id";
-    if (PROVIDERS[p].provider == &CRED_AZURE && o->client_secret_file && (!o->client_id || !o->tenant))
-        return "client_secret_file needs client_id and tenant";
-    return NULL;
-}
-
 /* ---- workers ---- */
 
 struct cred_workers *cred_workers_new(int threads, struct err *err)
@@ -227,11 +125,21 @@ static bool identity_eq(const struct cred_identity *a, const struct cred_identit
            a->is_identity_token == b->is_identity_token;
 }
 
+static const struct cred_provider *const PROVIDERS[CRED_SOURCES] = {
+    [CRED_FROM_FILE] = &CRED_STATIC,
+    [CRED_FROM_DOCKER] = &CRED_DOCKER,
+    [CRED_FROM_HELPER] = &CRED_HELPER,
+    [CRED_FROM_KUBELET] = &CRED_KUBELET,
+    [CRED_FROM_ECR] = &CRED_ECR,
+    [CRED_FROM_GCP] = &CRED_GCP,
+    [CRED_FROM_AZURE] = &CRED_AZURE,
+};
+
 struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers)
 {
     struct cred *c = xcalloc(1, sizeof(*c));
 
-    c->provider = PROVIDERS[MAX(find_provider(o), 0)].provider;
+    c->provider = PROVIDERS[cred_options_source(o)];
     cred_options_copy(&c->o, o);
     c->host = xstrdup(host);
     c->workers = workers;

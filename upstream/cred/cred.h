@@ -17,43 +17,9 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "config/credentials.h"
 
 #include <stdint.h>
-
-/* The keys of `credentials` in the configuration. None of them holds a secret: those are in files, or come from the
- * environment. */
-#define CRED_KEYS(X)                                                                                                   \
-    X(username)                                                                                                        \
-    X(password_file)                                                                                                   \
-    X(docker_config)                                                                                                   \
-    X(helper)                                                                                                          \
-    X(provider)                                                                                                        \
-    X(command)                                                                                                         \
-    X(region)                                                                                                          \
-    X(profile)                                                                                                         \
-    X(key_file)                                                                                                        \
-    X(tenant)                                                                                                          \
-    X(client_id)                                                                                                       \
-    X(client_secret_file)                                                                                              \
-    X(api_endpoint)                                                                                                    \
-    X(token_endpoint)                                                                                                  \
-    X(metadata_endpoint)
-
-enum { CRED_ARGS_MAX = 16 };
-
-struct cred_options {
-#define X(key) char *key;
-    CRED_KEYS(X)
-#undef X
-    char *args[CRED_ARGS_MAX + 1]; /* of `command`; NULL-terminated */
-};
-
-void cred_options_copy(struct cred_options *to, const struct cred_options *from);
-void cred_options_free(struct cred_options *o);
-/* NULL if they can be; else what is wrong, with *key set to the key it is about. */
-const char *cred_options_fault(const struct cred_options *o, const char **key);
-/* Whether anything is said at all. */
-bool cred_options_given(const struct cred_options *o);
 
 /* ---- those who may block ---- */
 

@@ -1,8 +1,8 @@
 /* Requests to the clouds' services, on a cred worker: one at a time, waiting for each. */
 #include "upstream/cred/private.h"
 
-#include "upstream/proxy.h"
-#include "upstream/url.h"
+#include "base/env_proxy.h"
+#include "base/url.h"
 
 #include <curl/curl.h>
 #include <jansson.h>

@@ -1,4 +1,4 @@
-#include "upstream/url.h"
+#include "base/url.h"
 
 #include <ctype.h>
 #include <curl/curl.h>

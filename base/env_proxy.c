@@ -1,7 +1,7 @@
-#include "upstream/proxy.h"
+#include "base/env_proxy.h"
 
 #include "base/mem.h"
-#include "upstream/token.h"
+#include "base/secret.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -212,7 +212,7 @@ char *proxy_login(const char *proxy)
         !curl_url_get(u, CURLUPART_USER, &user, CURLU_URLDECODE) && !curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
         strncmp(scheme, "http", 4) == 0) {
         curl_url_get(u, CURLUPART_PASSWORD, &password, CURLU_URLDECODE);
-        value = token_basic(user, password ? password : "");
+        value = secret_basic(user, password ? password : "");
     }
     curl_free(user);
     curl_free(password);

@@ -1,6 +1,6 @@
 /* url.h - the little that is done with URLs by hand. Any thread. */
-#ifndef ENTREPOT_UPSTREAM_URL_H
-#define ENTREPOT_UPSTREAM_URL_H
+#ifndef ENTREPOT_BASE_URL_H
+#define ENTREPOT_BASE_URL_H
 
 #include "base/buf.h"
 

@@ -1,4 +1,4 @@
-/* proxy.h - which proxy a request goes through, as the environment says.
+/* env_proxy.h - which proxy a request goes through, as the environment says.
  *
  * libcurl reads no_proxy in a way of its own: no ports, no "*.corp.example". So the choice is made here, for each URL
  * and for each redirect (transfer_connect.c), and libcurl is told the result: what reach.h lets through and what
@@ -8,8 +8,8 @@
  * program comes from the client (httpoxy, CVE-2016-5387), so it is not read if REQUEST_METHOD is set. localhost and
  * loopback addresses are never asked for through a proxy. Any thread.
  */
-#ifndef ENTREPOT_UPSTREAM_PROXY_H
-#define ENTREPOT_UPSTREAM_PROXY_H
+#ifndef ENTREPOT_BASE_ENV_PROXY_H
+#define ENTREPOT_BASE_ENV_PROXY_H
 
 #include <stdbool.h>
 #include <stddef.h>
