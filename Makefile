@@ -44,7 +44,7 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 
 ROOMS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
 	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy
-CLI_ROOMS := cli/archive cli/images cli
+CLI_ROOMS := cli/lib cli/archive cli/images cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
 
@@ -139,7 +139,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 
 # The readers of lists are the command line's, which is in no library.
 $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
-	$(B)/cli/say.o
+	$(B)/cli/lib/say.o
 
 $(B)/tests/unit/test_archive: $(B)/cli/archive/archive.o $(B)/cli/archive/folder.o $(B)/cli/archive/pipe.o
 

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/place.h"
-#include "cache/store/layout.h"
+#include "cache/layout.h"
 #include "cache/index/upgrade.h"
 
 #include <stdio.h>

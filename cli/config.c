@@ -1,7 +1,7 @@
 #include "config/config.h"
 
 #include "base/visible.h"
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 #include "cli/config_files.h"
 #include "cli/config_user.h"
 

@@ -1,5 +1,5 @@
 /* `pin` and `unpin`. */
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 static const char USAGE_PIN[] =
     "Usage: entrepot pin REF... [--json] [--socket PATH] [--cache DIR]\n\n"

@@ -1,5 +1,5 @@
 #include "base/platform.h"
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 #include "cli/images/list.h"
 #include "cli/pull_progress.h"
 

@@ -1,7 +1,7 @@
 #include "cli/pull_progress.h"
 
 #include "base/clock.h"
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 #include <pthread.h>
 #include <signal.h>

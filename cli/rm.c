@@ -1,6 +1,6 @@
 #include "base/ref.h"
 #include "base/buf.h"
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 #include <curl/curl.h>
 #include <cyaml/cyaml.h>

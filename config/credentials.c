@@ -45,8 +45,8 @@ static const struct {
     [CRED_FROM_KUBELET] = {"kubelet", " provider command args "},
     [CRED_FROM_ECR] = {"ecr", " provider region profile api_endpoint token_endpoint metadata_endpoint "},
     [CRED_FROM_GCP] = {"gcp", " provider key_file token_endpoint metadata_endpoint "},
-    [CRED_FROM_AZURE] = {"azure",
-                         " provider tenant client_id client_secret_file api_endpoint token_endpoint metadata_endpoint "},
+    [CRED_FROM_AZURE] =
+        {"azure", " provider tenant client_id client_secret_file api_endpoint token_endpoint metadata_endpoint "},
 };
 
 static int find_source(const struct cred_options *o)
@@ -79,7 +79,7 @@ const char *cred_options_fault(const struct cred_options *o, const char **key)
     if (source < 0)
         return "is none of kubelet, ecr, gcp, azure";
 #define X(k)                                                                                                           \
-    if (o->k && !is_among(SOURCES[source].keys, #k)) {                                                                    \
+    if (o->k && !is_among(SOURCES[source].keys, #k)) {                                                                 \
         *key = #k;                                                                                                     \
         return "does not belong here: one of username with password_file, docker_config, helper or provider, and "     \
                "what "                                                                                                 \
@@ -94,7 +94,8 @@ const char *cred_options_fault(const struct cred_options *o, const char **key)
     if (source == CRED_FROM_FILE && !o->username != !o->password_file)
         return "username and password_file belong together";
     *key = "username";
-    if (source == CRED_FROM_FILE && (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic cannot say it */
+    if (source == CRED_FROM_FILE &&
+        (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic cannot say it */
         return "cannot be a user's name";
     *key = "helper";
     if (source == CRED_FROM_HELPER &&

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/log.h"
-#include "cache/store/layout.h"
+#include "cache/layout.h"
 #include "gc/repair/reconcile.h"
 #include "gc/sweep.h"
 
@@ -431,4 +431,13 @@ void gc_get_stats(struct gc *gc, struct gc_stats *out)
     *out = gc->stats;
     pthread_mutex_unlock(&gc->lock);
     out->limit_bytes = l.max;
+}
+
+bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)
+{
+    if (pthread_mutex_trylock(&gc->scrubbing) != 0)
+        return err_set(err, ERR_INVALID, "a verification is running already");
+    bool ok = scrub_run(gc->cache, wish, &gc->ending, sum, err);
+    pthread_mutex_unlock(&gc->scrubbing);
+    return ok;
 }

@@ -18,6 +18,7 @@
 
 #include "cache/cache.h"
 #include "gc/policy.h"
+#include "gc/repair/scrub.h"
 
 struct gc;
 
@@ -86,5 +87,8 @@ bool gc_check(struct gc *gc, enum gc_wish wish, const char *repo, const char *ta
 /* Pins an image: it stays whatever happens, and so does what its tag comes to point to. Or releases it. `digest` (or
  * NULL) is for references by digest. Waits. Errors: ERR_NOT_FOUND. */
 bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct digest *digest, bool pin, struct err *err);
+/* Looks whether the disk kept what it was given (gc/repair/scrub.h). Waits; one at a time. Errors: ERR_INVALID (another
+ * one is running), ERR_CANCELLED. */
+bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err);
 
 #endif

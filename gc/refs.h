@@ -1,4 +1,5 @@
-/* refs.h - who keeps what, and changes of that which are more than one row (the rows themselves: cache/index/rows_refs.c).
+/* refs.h - who keeps what, and changes of that which are more than one row (the rows themselves:
+ * cache/index/rows_refs.c).
  *
  * Holders of a blob are the manifests that name it, tags and pins, all of them rows of `parent`; and leases, in memory
  * (cache/use.h). Internal to this room; everything works on a transaction of the caller's.

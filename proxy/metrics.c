@@ -84,7 +84,7 @@ static void observe(struct histogram *h, int64_t micros)
 
 void metrics_count(struct metrics *m, struct http_request *req)
 {
-    const struct http_note *n = http_note(req);
+    const struct note *n = note_of(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
     if (n->kind == KIND_NONE || n->upstream >= SITE_IDS)
@@ -137,7 +137,7 @@ void metrics_take_over(void *proxy, const struct site *s)
     upstream_each_code(s->upstream, take_code, p->gone);
 }
 
-uint64_t metrics_gone_received(const struct proxy *p)
+static uint64_t gone_received(const struct proxy *p)
 {
     return atomic_load_explicit(&p->gone->received, memory_order_relaxed);
 }
@@ -164,8 +164,10 @@ static uint64_t sent(const struct proxy *p, int source)
     return n;
 }
 
-void metrics_sum(struct proxy *p, struct metrics_sums *out)
+void metrics_figures(void *proxy, struct admin_figures *out)
 {
+    struct proxy *p = proxy;
+
     memset(out, 0, sizeof(*out));
     for (int s = 0; s < SITE_IDS; s++)
         for (int m = 0; m < METHOD_SLOTS; m++)
@@ -178,6 +180,9 @@ void metrics_sum(struct proxy *p, struct metrics_sums *out)
                 }
     out->from_cache = sent(p, SOURCE_CACHE);
     out->from_upstream = sent(p, SOURCE_UPSTREAM);
+    out->gone_received = gone_received(p);
+    for (int i = 0; i < p->worker_count; i++)
+        out->connections += http_server_connections(p->workers[i].http);
 }
 
 /* ---- the page ---- */
@@ -252,9 +257,9 @@ static void print_upstreams(struct proxy *p, const struct site_list *sites, stru
         buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"%s\"} %llu\n", sites->list[i]->host,
                  (unsigned long long)st.received_bytes);
     }
-    if (metrics_gone_received(p) > 0)
+    if (gone_received(p) > 0)
         buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"other\"} %llu\n",
-                 (unsigned long long)metrics_gone_received(p));
+                 (unsigned long long)gone_received(p));
     head(b, "entrepot_upstream_ratelimit_remaining", "gauge", "Pulls that the upstream's rate limit still allows.");
     for (int i = 0; i < count; i++) {
         upstream_get_stats(sites->list[i]->upstream, &st);

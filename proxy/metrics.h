@@ -7,26 +7,13 @@
 #define ENTREPOT_PROXY_METRICS_H
 
 #include "base/buf.h"
-#include "proxy/http/http.h"
+#include "proxy/admin/admin.h"
+#include "proxy/registry/note.h"
 
 struct proxy;
 struct site;
 struct metrics;      /* one serve loop's */
 struct metrics_gone; /* of sites that went (sites.h): shown as "other", so that sums do not shrink */
-
-enum metrics_kind { KIND_NONE, KIND_MANIFEST, KIND_BLOB, KIND_TAGS, KIND_REFERRERS, KIND_COUNT };
-enum metrics_result {
-    RESULT_HIT,
-    RESULT_MISS,
-    RESULT_STALE,
-    RESULT_REVALIDATED,
-    RESULT_COLLAPSED,
-    RESULT_BYPASS,
-    RESULT_DENIED,
-    RESULT_ERROR,
-    RESULT_COUNT,
-};
-enum metrics_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_OWN, SOURCE_COUNT };
 
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
@@ -35,18 +22,11 @@ void metrics_gone_free(struct metrics_gone *gone);
 /* For sites_on_leave(): nobody counts for this site any more, and the next one at its place begins at zero. One call
  * at a time; any thread. */
 void metrics_take_over(void *proxy, const struct site *s);
-/* Body bytes that those had received. */
-uint64_t metrics_gone_received(const struct proxy *p);
-/* Counts a request that ended, by its http_note(). On the loop that owns `m`. */
+/* Counts a request that ended, by its note. On the loop that owns `m`. */
 void metrics_count(struct metrics *m, struct http_request *req);
 
-struct metrics_sums {
-    uint64_t requests, hits;
-    uint64_t from_cache, from_upstream; /* bytes sent */
-};
-
-/* Over all loops. Any thread. */
-void metrics_sum(struct proxy *p, struct metrics_sums *out);
+/* Over all loops, for struct admin; `proxy` is a struct proxy. Any thread. */
+void metrics_figures(void *proxy, struct admin_figures *out);
 /* The whole page. */
 void metrics_print(struct proxy *p, struct buf *out);
 

@@ -5,17 +5,11 @@
 #ifndef ENTREPOT_PROXY_PROXY_H
 #define ENTREPOT_PROXY_PROXY_H
 
-#include "cache/cache.h"
-#include "config/config.h"
-#include "proxy/fetch/fetch.h"
-#include "proxy/registry/grant.h"
-#include "proxy/http/http.h"
+#include "proxy/admin/admin.h"
 #include "proxy/http/listen.h"
-#include "proxy/registry/login.h"
 #include "proxy/metrics.h"
-#include "proxy/fetch/sites.h"
-
-struct gc;
+#include "proxy/pull/pull.h"
+#include "proxy/registry/registry.h"
 
 enum { WORKERS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
 
@@ -50,6 +44,9 @@ struct proxy {
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
+    /* what the rooms below get of all this */
+    struct registry registry;
+    struct admin admin;
 };
 
 #endif

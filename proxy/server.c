@@ -47,25 +47,25 @@ static void answer_page(struct worker *w, struct http_request *req, const struct
 {
     switch (r->kind) {
     case ROUTE_BASE:
-        handle_base(w, req, r);
+        handle_base(&w->proxy->registry, req, r);
         break;
     case ROUTE_TOKEN:
-        handle_token(w, req, r);
+        handle_token(&w->proxy->registry, req, r);
         break;
     case ROUTE_MANIFEST:
-        handle_manifest(w, req, r);
+        handle_manifest(&w->proxy->registry, req, r);
         break;
     case ROUTE_BLOB:
-        handle_blob(w, req, r);
+        handle_blob(&w->proxy->registry, req, r);
         break;
     case ROUTE_TAGS:
-        handle_tags(w, req, r);
+        handle_tags(&w->proxy->registry, req, r);
         break;
     case ROUTE_REFERRERS:
-        handle_referrers(w, req, r);
+        handle_referrers(&w->proxy->registry, req, r);
         break;
     case ROUTE_CATALOG:
-        handle_catalog(w, req, r);
+        handle_catalog(&w->proxy->registry, req, r);
         break;
     case ROUTE_METRICS:
         answer_metrics(w, req);
@@ -88,7 +88,7 @@ void server_on_request(void *arg, struct http_request *req)
     struct route r;
 
     if (http_listener(req) == w->proxy->admin_listener) {
-        handle_admin(w, req);
+        admin_handle(&w->proxy->admin, req);
         return;
     }
     if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
@@ -105,7 +105,7 @@ void server_on_request(void *arg, struct http_request *req)
         http_error(req, error.status, error.code, "%s", error.message);
         return;
     }
-    http_note(req)->site = r.site ? site_ref(r.site) : NULL;
+    note_of(req)->site = r.site ? site_ref(r.site) : NULL;
     bool own = r.kind >= ROUTE_METRICS;
     if ((own && !has_own_pages(w, req)) || (!own && w->proxy->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
@@ -123,14 +123,14 @@ void server_on_request(void *arg, struct http_request *req)
 void server_on_complete(void *arg, struct http_request *req)
 {
     struct worker *w = arg;
-    const struct site *site = http_note(req)->site;
+    const struct site *site = note_of(req)->site;
 
     if (site)
-        http_note(req)->upstream = (uint16_t)site_place(site);
+        note_of(req)->upstream = (uint16_t)site_place(site);
     metrics_count(w->metrics, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));
-    http_note(req)->site = NULL;
+    note_of(req)->site = NULL;
     site_unref(site);
 }
 

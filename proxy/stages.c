@@ -18,6 +18,7 @@
 #include "base/size.h"
 #include "gc/gc.h"
 #include "proxy/limits.h"
+#include "proxy/registry/handlers.h"
 
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -179,6 +180,7 @@ static bool start_serve_loops(struct server *s, struct err *err)
             return false;
         w->metrics = metrics_new();
         w->http = http_server_new(w->loop, &HTTP_LIMITS_DEFAULT, server_on_request, server_on_complete, w);
+        http_server_set_errors(w->http, reply_format_error);
         http_server_set_readers(w->http, p->read_pool);
         p->worker_count = i + 1;
     }
@@ -352,9 +354,33 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
+/* What each room below gets to work with. */
+static void hand_out(struct proxy *p)
+{
+    p->registry = (struct registry){
+        .config = p->config,
+        .cache = p->cache,
+        .sites = p->sites,
+        .grants = p->grants,
+        .login = p->login,
+        .fetchers = p->fetchers,
+    };
+    p->admin = (struct admin){
+        .config = p->config,
+        .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
+        .pool = p->pool,
+        .admin_pool = p->admin_pool,
+        .long_pool = p->long_pool,
+        .started_s = p->started_s,
+        .figures = metrics_figures,
+        .arg = p,
+    };
+}
+
 static bool start_service(struct server *s, struct err *err)
 {
     limits_apply(&s->proxy);
+    hand_out(&s->proxy);
     server_add_events(s); /* until now, SIGTERM just ends the process */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.worker_count; i++)

@@ -8,7 +8,7 @@
 #define ENTREPOT_CLI_ARCHIVE_EXPORT_H
 
 #include "base/digest.h"
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 struct export_member {
     const char *name, *text; /* text NULL: a blob */

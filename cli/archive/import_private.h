@@ -5,7 +5,7 @@
 #define ENTREPOT_CLI_ARCHIVE_IMPORT_PRIVATE_H
 
 #include "base/ref.h"
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 #include "cli/archive/import.h"
 
 #include <string.h>

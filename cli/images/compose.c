@@ -1,5 +1,5 @@
 /* Images in compose files: of services, of what services extend in other files, of files that are included. */
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 #include "cli/images/private.h"
 
 #include <string.h>

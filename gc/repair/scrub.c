@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gc/gc_private.h"
 #include "gc/repair/reconcile.h"
 
 enum { CHUNK = 64, FINDINGS_MAX = 1000, PASSES_MAX = 100, PROGRESS_MS = 500 };
@@ -353,25 +352,23 @@ static bool never(void *arg)
     return false;
 }
 
-bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)
+bool scrub_run(struct cache *cache, const struct scrub_wish *wish, const atomic_bool *ending, struct scrub_sum *sum,
+               struct err *err)
 {
-    struct scrub s = {gc->cache, wish, sum, clock_mono_ms(), &gc->ending};
+    struct scrub s = {cache, wish, sum, clock_mono_ms(), ending};
     const struct verify_pace pace = {wish->bytes_per_s, wish->stop ? wish->stop : never, wish->arg};
     struct reconciled r = {0};
 
     memset(sum, 0, sizeof(*sum));
-    if (pthread_mutex_trylock(&gc->scrubbing) != 0)
-        return err_set(err, ERR_INVALID, "a verification is running already");
     bool ok = check_references(&s, err);
     if (ok) {
         check_lost(&s);
-        reconcile_files(gc->cache, true, &pace, &r);
-        reconcile_files(gc->cache, false, &pace, &r);
+        reconcile_files(cache, true, &pace, &r);
+        reconcile_files(cache, false, &pace, &r);
         sum->adopted = r.adopted;
         sum->damaged += r.damaged;
         check_blobs(&s, &pace);
     }
-    pthread_mutex_unlock(&gc->scrubbing);
     if (ok && is_stopped(&s))
         ok = err_set(err, ERR_CANCELLED, "stopped");
     if (ok)

@@ -2,13 +2,14 @@
  *
  * What is damaged is put aside at once and, when wanted, fetched again, as is what an earlier run, or anything else,
  * has found damaged or missing and what is still needed (store_note_lost()); what the index has wrong about itself is
- * put right when wanted. Runs on the caller's thread, beside everything else; one at a time.
+ * put right when wanted. Runs on the caller's thread, beside everything else. Others than gc/ call gc_scrub().
  */
 #ifndef ENTREPOT_GC_REPAIR_SCRUB_H
 #define ENTREPOT_GC_REPAIR_SCRUB_H
 
 #include "cache/verify.h"
-#include "gc/gc.h"
+
+#include <stdatomic.h>
 
 struct scrub_sum {
     int64_t blobs, bytes;              /* looked at */
@@ -30,7 +31,8 @@ struct scrub_wish {
     void *arg;
 };
 
-/* Errors: ERR_INVALID (another one is running), ERR_CANCELLED. */
-bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err);
+/* Ends early when `*ending` becomes true. Blocks; one at a time (gc_scrub()). Errors: ERR_CANCELLED. */
+bool scrub_run(struct cache *cache, const struct scrub_wish *wish, const atomic_bool *ending, struct scrub_sum *sum,
+               struct err *err);
 
 #endif

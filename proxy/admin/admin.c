@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/visible.h"
 #include "gc/gc.h"
-#include "proxy/registry/handlers.h"
 
 #include <event2/event.h>
 #include <string.h>
@@ -109,14 +108,13 @@ static void add_limit(void *arg, const struct budget_info *b)
     json_array_append_new(arg, j);
 }
 
-static json_t *list_upstreams(struct proxy *p, uint64_t *received)
+static json_t *list_upstreams(struct admin *a, uint64_t *received)
 {
     _cleanup_sites_ struct site_list sites;
     json_t *list = json_array();
     struct upstream_stats st;
 
-    sites_list(p->sites, &sites);
-    *received = metrics_gone_received(p);
+    sites_list(a->puller.sites, &sites);
     for (int i = 0; i < sites.count; i++) {
         const struct site *s = sites.list[i];
         upstream_get_stats(s->upstream, &st);
@@ -136,29 +134,28 @@ static json_t *list_upstreams(struct proxy *p, uint64_t *received)
 
 static void status(struct admin_job *job)
 {
-    struct proxy *p = job->proxy;
-    struct metrics_sums sums;
+    struct admin *a = job->admin;
+    struct cache *cache = a->puller.cache;
+    struct admin_figures f;
     struct totals totals;
     struct gc_stats g;
-    uint64_t received;
-    int connections = 0;
-    json_t *transfers = json_array(), *upstreams = list_upstreams(p, &received);
 
-    metrics_sum(p, &sums);
-    cache_totals(p->cache, &totals);
-    gc_get_stats(p->gc, &g);
-    for (int i = 0; i < p->worker_count; i++)
-        connections += http_server_connections(p->workers[i].http);
-    ingests_each(p->cache->ingests, add_transfer, transfers);
-    job->answer = json_pack(
-        "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}", "version",
-        ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline",
-        fetchers_is_offline(p->fetchers), "requests", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits,
-        "bytes", "sent", (json_int_t)(sums.from_cache + sums.from_upstream), "from_cache", (json_int_t)sums.from_cache,
-        "from_upstream", (json_int_t)received, "cache", "path", visible_json(p->config->cache_path), "bytes",
-        (json_int_t)totals.bytes, "limit_bytes", (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs,
-        "manifests", (json_int_t)totals.manifests, "ingests", ingests_count(p->cache->ingests), "connections",
-        connections, "upstreams", upstreams, "transfers", transfers);
+    a->figures(a->arg, &f);
+    uint64_t received = f.gone_received;
+    json_t *transfers = json_array(), *upstreams = list_upstreams(a, &received);
+    cache_totals(cache, &totals);
+    gc_get_stats(a->puller.gc, &g);
+    ingests_each(cache->ingests, add_transfer, transfers);
+    job->answer =
+        json_pack("{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
+                  "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s), "offline",
+                  fetchers_is_offline(a->puller.fetchers), "requests", "total", (json_int_t)f.requests, "hits",
+                  (json_int_t)f.hits, "bytes", "sent", (json_int_t)(f.from_cache + f.from_upstream), "from_cache",
+                  (json_int_t)f.from_cache, "from_upstream", (json_int_t)received, "cache", "path",
+                  visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes, "limit_bytes",
+                  (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests",
+                  (json_int_t)totals.manifests, "ingests", ingests_count(cache->ingests), "connections", f.connections,
+                  "upstreams", upstreams, "transfers", transfers);
 }
 
 /* ---- offline ---- */
@@ -166,7 +163,7 @@ static void status(struct admin_job *job)
 static void set_offline(struct admin_job *job, const json_t *input)
 {
     const json_t *offline = json_object_get(input, "offline");
-    struct fetchers *fetchers = job->proxy->fetchers;
+    struct fetchers *fetchers = job->admin->puller.fetchers;
 
     if (!json_is_boolean(offline)) {
         admin_error(job, 400, "offline or not? {\"offline\": true}");
@@ -240,7 +237,8 @@ static void do_page(struct admin_job *job)
 
 static void work(struct admin_job *job)
 {
-    struct importing *importing = strncmp(job->path, "/v1/import", 10) == 0 ? job->proxy->cache->importing : NULL;
+    struct importing *importing =
+        strncmp(job->path, "/v1/import", 10) == 0 ? job->admin->puller.cache->importing : NULL;
 
     if (importing)
         importing_begin(importing);
@@ -259,7 +257,7 @@ void admin_job_free(struct admin_job *job)
 {
     if (job->fd >= 0) {
         close(job->fd);
-        use_release(job->proxy->cache->use, &job->digest);
+        use_release(job->admin->puller.cache->use, &job->digest);
     }
     if (job->state)
         job->free_state(job->state);
@@ -365,7 +363,7 @@ static unsigned traits(const struct admin_job *job)
 
 struct pool *admin_pool_of(const struct admin_job *job)
 {
-    return traits(job) & LONG ? job->proxy->admin_pool : job->proxy->pool;
+    return traits(job) & LONG ? job->admin->admin_pool : job->admin->pool;
 }
 
 static void run(void *arg, const struct err *err UNUSED)
@@ -380,7 +378,7 @@ static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};
     struct admin_job *job = arg;
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
 
     job->patience_ms -= SETTLE_LOOK_MS;
     if (job->patience_ms > 0 && !ingests_settled(c->ingests, job->verified) &&
@@ -401,13 +399,13 @@ static void look_again(void *arg)
     settle(-1, 0, job);
 }
 
-void handle_admin(struct worker *w, struct http_request *req)
+void admin_handle(struct admin *a, struct http_request *req)
 {
     struct admin_job *job = xcalloc(1, sizeof(*job));
     const char *body = http_body(req, &job->body_len);
 
-    job->proxy = w->proxy;
-    job->loop = w->loop;
+    job->admin = a;
+    job->loop = http_loop(req);
     job->req = req;
     job->method = http_method(req) == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : http_method(req);
     job->path = xstrdup(http_path(req));
@@ -420,7 +418,7 @@ void handle_admin(struct worker *w, struct http_request *req)
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->room, NULL);
     http_on_gone(req, client_gone, job);
-    job->verified = ingests_verified(w->proxy->cache->ingests);
+    job->verified = ingests_verified(a->puller.cache->ingests);
     job->patience_ms = SETTLE_MS;
     if (traits(job) & LOOKS)
         settle(-1, 0, job);

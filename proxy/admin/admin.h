@@ -8,12 +8,33 @@
 #ifndef ENTREPOT_PROXY_ADMIN_ADMIN_H
 #define ENTREPOT_PROXY_ADMIN_ADMIN_H
 
-#include "proxy/proxy.h"
-
 #include "base/buf.h"
+#include "config/config.h"
+#include "proxy/http/http.h"
+#include "proxy/pull/prefetch.h"
 
 #include <jansson.h>
 #include <pthread.h>
+
+/* Figures of the daemon, for `status`. */
+struct admin_figures {
+    int connections;
+    uint64_t requests, hits, from_cache, from_upstream; /* bytes sent */
+    uint64_t gone_received;                             /* bytes received from upstreams that are not in use any more */
+};
+
+/* What of the daemon is administered. Set by the room above before the loops start; everything is borrowed. */
+struct admin {
+    const struct config *config;
+    struct puller puller;
+    struct pool *pool, *admin_pool, *long_pool; /* io; short work; what takes long */
+    int64_t started_s;
+    void (*figures)(void *arg, struct admin_figures *out); /* any thread */
+    void *arg;
+};
+
+/* Answers a request to the admin socket, now or later. On its loop. */
+void admin_handle(struct admin *a, struct http_request *req);
 
 /* Of an answer in pieces: whether more follow. FAILED: what the client has got is not all, and it is told so by the
  * connection's end. */
@@ -21,7 +42,7 @@ enum admin_more { ADMIN_MORE, ADMIN_END, ADMIN_FAILED };
 
 /* One request, while it is worked off. */
 struct admin_job {
-    struct proxy *proxy;
+    struct admin *admin;
     struct loop *loop;
     struct http_request *req; /* NULL: the client is gone; the loop's */
     enum http_method method;

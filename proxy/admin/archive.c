@@ -1,5 +1,6 @@
 /* `export` and `import`: the daemon knows what belongs together and keeps it; files of users are opened by their own
- * commands (cli/archive/export.c, cli/archive/import.c), for the daemon may not be allowed to, and should not on anybody's behalf. */
+ * commands (cli/archive/export.c, cli/archive/import.c), for the daemon may not be allowed to, and should not on
+ * anybody's behalf. */
 #include "proxy/admin/admin.h"
 
 #include "base/clock.h"
@@ -112,7 +113,7 @@ static enum admin_more add_members(struct admin_job *job, struct buf *piece)
 
     if (a->given == 0) {
         buf_adds(piece, "{\"cache\":");
-        add_json(piece, visible_json(job->proxy->config->cache_path));
+        add_json(piece, visible_json(job->admin->config->cache_path));
         buf_adds(piece, ",\"notes\":");
         add_json(piece, visible_json(a->list.notes ? a->list.notes : ""));
         buf_adds(piece, ",\"members\":[");
@@ -148,7 +149,7 @@ void admin_export(struct admin_job *job, const json_t *input)
     struct export_answer *a = xcalloc(1, sizeof(*a));
     job->state = a;
     job->free_state = export_answer_free;
-    if (export_plan(job->proxy->cache, &wish, &a->list, &err))
+    if (export_plan(job->admin->puller.cache, &wish, &a->list, &err))
         job->produce = add_members;
     else
         admin_error(job, status_of(&err), "%s", err.msg);
@@ -157,7 +158,7 @@ void admin_export(struct admin_job *job, const json_t *input)
 
 void admin_blob(struct admin_job *job, const char *text)
 {
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
     struct err err = {0};
 
     if (!digest_parse(&job->digest, text, strlen(text))) {
@@ -213,18 +214,18 @@ static void take_word(void *arg, bool granted)
 /* Waits for the collector's word about so many bytes. */
 static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
 {
-    struct cache_room *room = &job->proxy->cache->room;
+    struct cache_room *room = &job->admin->puller.cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
     const int64_t until_ms = clock_mono_ms() + ROOM_WAIT_MS;
 
     a->refs = 2;
-    a->cache = job->proxy->cache;
+    a->cache = job->admin->puller.cache;
     a->bytes = on_disk ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
     room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
     pthread_mutex_lock(&a->lock);
-    while (!a->answered && atomic_load(&job->proxy->ready) && clock_mono_ms() < until_ms)
+    while (!a->answered && atomic_load(job->admin->puller.serving) && clock_mono_ms() < until_ms)
         cond_wait_until(&a->cond, &a->lock, MIN(until_ms, clock_mono_ms() + LOOK_MS));
     bool granted = a->answered && a->granted;
     a->given_up = !a->answered;
@@ -266,8 +267,9 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     bool whole;
     int64_t received;
 
-    importing_hold(job->proxy->cache->importing, d); /* before it is looked for, so that it cannot go after that */
-    if (import_look(job->proxy->cache, d, &whole, &received, &err))
+    importing_hold(job->admin->puller.cache->importing,
+                   d); /* before it is looked for, so that it cannot go after that */
+    if (import_look(job->admin->puller.cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
     else
         admin_error(job, status_of(&err), "%s", err.msg);
@@ -284,7 +286,7 @@ void admin_import_state(struct admin_job *job)
 void admin_import_bytes(struct admin_job *job)
 {
     int64_t offset = number_of(job, "offset="), size = number_of(job, "size=");
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
     struct digest d;
     struct err err = {0};
 
@@ -309,13 +311,13 @@ static bool is_stopped(void *arg)
 {
     struct admin_job *job = arg;
 
-    return atomic_load(&job->gone) || !atomic_load(&job->proxy->ready);
+    return atomic_load(&job->gone) || !atomic_load(job->admin->puller.serving);
 }
 
 void admin_import_blob(struct admin_job *job)
 {
     const struct verify_pace pace = {.stop = is_stopped, .arg = job};
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
     struct digest d;
     struct err err = {0};
     int64_t received;
@@ -375,7 +377,7 @@ static json_t *imported(struct admin_job *job, const struct ref *refs, size_t co
     for (size_t i = 0; i < count; i++) {
         char text[REF_TEXT_MAX];
         json_array_append_new(done, json_string(ref_format(&refs[i], text)));
-        if (!sites_is_upstream(job->proxy->sites, refs[i].host))
+        if (!sites_is_upstream(job->admin->puller.sites, refs[i].host))
             json_array_append_new(nobodys, json_string(refs[i].host));
     }
     return json_pack("{s:o, s:o}", "imported", done, "not_configured", nobodys);
@@ -402,10 +404,10 @@ void admin_import(struct admin_job *job, const json_t *input)
         ok = take_image(json_array_get(list, i), &images[i], &refs[i], &err);
     if (!ok)
         admin_error(job, 400, "%s", err.msg);
-    else if (!import_images(job->proxy->cache, images, count, pin, &failed, &err))
+    else if (!import_images(job->admin->puller.cache, images, count, pin, &failed, &err))
         admin_error(job, status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
     else
         job->answer = imported(job, refs, count);
     if (ok && job->answer)
-        importing_settle(job->proxy->cache->importing, job->proxy->cache->index);
+        importing_settle(job->admin->puller.cache->importing, job->admin->puller.cache->index);
 }

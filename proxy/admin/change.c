@@ -42,7 +42,7 @@ static bool check_name(struct admin_job *job, enum gc_wish wish, const struct na
 {
     struct err err = {0};
 
-    if (gc_check(job->proxy->gc, wish, n->name, n->tag, digest_of_named(n), &err))
+    if (gc_check(job->admin->puller.gc, wish, n->name, n->tag, digest_of_named(n), &err))
         return true;
     admin_error(job, status_of(&err), "%s%s", err.msg, alone ? "" : "; nothing was changed");
     return false;
@@ -96,7 +96,7 @@ void admin_rm(struct admin_job *job, const json_t *input)
     json_t *removed = json_array();
     for (size_t i = 0; i < count && err.code == ERR_OK; i++) {
         struct gc_report report;
-        if (gc_remove(job->proxy->gc, list[i].name, list[i].tag, &report, &err))
+        if (gc_remove(job->admin->puller.gc, list[i].name, list[i].tag, &report, &err))
             json_array_append_new(removed, json_string(list[i].text));
         bytes += report.freed_bytes;
         blobs += report.freed_blobs;
@@ -122,7 +122,7 @@ void admin_pin(struct admin_job *job, const json_t *input, bool pin)
         return;
     json_t *done = json_array();
     for (size_t i = 0; i < count && err.code == ERR_OK; i++)
-        if (gc_pin(job->proxy->gc, list[i].name, list[i].tag, digest_of_named(&list[i]), pin, &err))
+        if (gc_pin(job->admin->puller.gc, list[i].name, list[i].tag, digest_of_named(&list[i]), pin, &err))
             json_array_append_new(done, json_string(list[i].text));
     if (err.code == ERR_OK)
         job->answer = json_pack("{s:O}", word, done);
@@ -154,7 +154,7 @@ void admin_gc(struct admin_job *job, const json_t *input)
     struct gc_report report;
     struct err err = {0};
 
-    if (gc_collect(job->proxy->gc, dry, json_is_integer(to) ? json_integer_value(to) : -1, &report, &err)) {
+    if (gc_collect(job->admin->puller.gc, dry, json_is_integer(to) ? json_integer_value(to) : -1, &report, &err)) {
         json_t *names = json_array(), *gone = json_array(), *kept = json_array();
         list_images(&report, true, gone, names);
         list_images(&report, false, kept, NULL);

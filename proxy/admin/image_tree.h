@@ -7,7 +7,7 @@
 #define ENTREPOT_PROXY_ADMIN_IMAGE_TREE_H
 
 #include "base/lookup.h"
-#include "cache/index/rows.h"
+#include "cache/cache.h"
 
 #include <jansson.h>
 

@@ -21,7 +21,7 @@ struct list {
 static enum admin_more add_page(struct admin_job *job, struct buf *piece)
 {
     struct list *l = job->state;
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
 
     if (!l->begun)
         buf_adds(piece, "{\"images\":[");
@@ -62,7 +62,7 @@ void admin_images(struct admin_job *job)
     }
     struct list *l = xcalloc(1, sizeof(*l));
     l->page = image_page_new(name, tag, &digest);
-    image_page_read(job->proxy->cache->index, l->page);
+    image_page_read(job->admin->puller.cache->index, l->page);
     job->state = l;
     job->free_state = list_free;
     if (l->page->read)

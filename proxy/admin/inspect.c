@@ -98,7 +98,7 @@ static json_t *tags_of(struct cache *c, const char *name, const struct digest *d
 
 static void describe_tree(struct admin_job *job, struct image *i)
 {
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
     struct manifest m = {0};
     size_t left = LAYERS_MAX;
     json_t *platforms = json_array(), *ls = image_describe(c, i);
@@ -150,7 +150,7 @@ static void read_by_digest(struct index_txn *t, void *arg)
 
 void admin_inspect(struct admin_job *job, const char *reference)
 {
-    struct cache *c = job->proxy->cache;
+    struct cache *c = job->admin->puller.cache;
     char name[REF_TEXT_MAX], full[REF_TEXT_MAX];
     _cleanup_free_ char *text = xstrdup(reference);
     struct ref ref;

@@ -113,7 +113,7 @@ void admin_pull(struct admin_job *job, const json_t *input)
     if (!refs)
         return;
     wish.references = refs;
-    pull_run(job->proxy, job->loop, &wish, &sum);
+    pull_run(&job->admin->puller, job->loop, &wish, &sum);
     free(refs);
     job->answer =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "images", (json_int_t)sum.images, "failed", (json_int_t)sum.failed,

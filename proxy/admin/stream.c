@@ -58,7 +58,7 @@ static void wait_for_room(struct admin_job *job)
     struct timespec until;
 
     pthread_mutex_lock(&job->lock);
-    while (job->unsent > LINES_MAX && !atomic_load(&job->gone) && atomic_load(&job->proxy->ready)) {
+    while (job->unsent > LINES_MAX && !atomic_load(&job->gone) && atomic_load(job->admin->puller.serving)) {
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += LOOK_MS * 1000000L;
         until.tv_sec += until.tv_nsec / 1000000000L;

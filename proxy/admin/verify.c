@@ -3,7 +3,7 @@
 
 #include "base/visible.h"
 
-#include "gc/repair/scrub.h"
+#include "gc/gc.h"
 #include "proxy/pull/prefetch.h"
 
 static json_t *sum_json(const struct scrub_sum *s)
@@ -18,7 +18,7 @@ static bool is_stopped(void *arg)
 {
     struct admin_job *job = arg;
 
-    return atomic_load(&job->gone) || !atomic_load(&job->proxy->ready);
+    return atomic_load(&job->gone) || !atomic_load(job->admin->puller.serving);
 }
 
 static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
@@ -40,11 +40,11 @@ static bool fetch_again(void *arg, const char *repo, const struct digest *d, boo
     struct admin_job *job = arg;
     struct prefetch_wish wish = {.name = repo, .digest = d, .manifest = manifest};
 
-    if (fetchers_is_offline(job->proxy->fetchers))
+    if (fetchers_is_offline(job->admin->puller.fetchers))
         return err_set(err, ERR_NOT_FOUND, "the cache is offline");
-    if (!prefetch_site(job->proxy, repo, &wish.site, &wish.path))
+    if (!prefetch_site(&job->admin->puller, repo, &wish.site, &wish.path))
         return err_set(err, ERR_NOT_FOUND, "%s is not of a configured upstream, or too many are in use", repo);
-    bool ok = prefetch_wait(job->proxy, job->loop, &wish, err);
+    bool ok = prefetch_wait(&job->admin->puller, job->loop, &wish, err);
     site_unref(wish.site);
     return ok;
 }
@@ -63,7 +63,7 @@ void admin_verify(struct admin_job *job, const json_t *input)
     struct scrub_sum sum;
     struct err err = {0};
 
-    if (gc_scrub(job->proxy->gc, &wish, &sum, &err)) {
+    if (gc_scrub(job->admin->puller.gc, &wish, &sum, &err)) {
         job->answer = sum_json(&sum);
         json_object_set_new(job->answer, "ok", json_boolean(sum.damaged + sum.missing + sum.references == 0));
     } else {

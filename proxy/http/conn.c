@@ -394,6 +394,13 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- the server ---- */
 
+/* Without what a room above says about it. */
+static const char *format_text(struct buf *out, const char *code UNUSED, const char *message)
+{
+    buf_addf(out, "%s\n", message);
+    return "text/plain; charset=utf-8";
+}
+
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg)
@@ -406,12 +413,19 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     s->on_request = on_request;
     s->on_complete = on_complete;
     s->arg = arg;
+    s->format_error = format_text;
     TAILQ_INIT(&s->conns);
     TAILQ_INIT(&s->idle);
     s->scratch = xmalloc(SCRATCH);
     s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
     event_add(s->tick, &(struct timeval){.tv_sec = tick / 1000, .tv_usec = tick % 1000 * 1000});
     return s;
+}
+
+void http_server_set_errors(struct http_server *s,
+                            const char *(*format)(struct buf *out, const char *code, const char *message))
+{
+    s->format_error = format;
 }
 
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg)

@@ -12,14 +12,15 @@
  *
  * The process must ignore SIGPIPE: sendfile(2) has no flag for it.
  *
- * What the parser refuses gets a 4xx with the registry API's error JSON and the connection is closed: where framing is
- * in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be trusted. Trailers
- * are read past: nobody here needs any, and a header that comes behind the body has not been there when it counted
- * (RFC 9110 §6.5.1).
+ * What the parser refuses gets a 4xx (its body as http_server_set_errors() says) and the connection is closed: where
+ * framing is in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be
+ * trusted. Trailers are read past: nobody here needs any, and a header that comes behind the body has not been there
+ * when it counted (RFC 9110 §6.5.1).
  */
 #ifndef ENTREPOT_PROXY_HTTP_HTTP_H
 #define ENTREPOT_PROXY_HTTP_HTTP_H
 
+#include "base/buf.h"
 #include "base/loop.h"
 
 #include <stdint.h>
@@ -35,6 +36,7 @@ enum {
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
     HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
+    HTTP_USER_MAX = 32,          /* bytes that a request has for the rooms above */
     HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
@@ -50,17 +52,6 @@ struct http_limits {
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_OTHER };
 
-/* What the rooms above want to remember of a request until it is complete; all zero at first. */
-struct http_note {
-    uint8_t kind, result, source;
-    uint8_t unused_login; /* enum client_unused */
-    uint16_t upstream;
-    const void *site;      /* held until the request is complete */
-    bool listener_login;   /* the listener is for the registry alone: a login here is one there */
-    bool own_login;        /* the client should log in here, not at the registry */
-    uint16_t own_name_len; /* ... for the repository whose name has this length in the path; 0: as it is not there */
-};
-
 /* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable. */
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
@@ -72,6 +63,10 @@ void http_server_attach(struct http_server *s, struct bufferevent *bev, const vo
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
 void http_server_set_readers(struct http_server *s, struct pool *readers);
+/* How errors look: adds the body of one to `out` and returns its media type; `code` is what http_error() was given.
+ * Before the loop starts. */
+void http_server_set_errors(struct http_server *s,
+                            const char *(*format)(struct buf *out, const char *code, const char *message));
 /* Closes idle connections now, the others after their answer; then calls `done` on the loop. */
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
 /* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
@@ -101,7 +96,8 @@ const char *http_host(const struct http_request *req); /* lower case; "" if none
 const char *http_body(const struct http_request *req, size_t *len);
 const void *http_listener(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
-struct http_note *http_note(struct http_request *req);
+/* HTTP_USER_MAX bytes for the rooms above, all zero at first, until the request is complete. */
+void *http_user(struct http_request *req);
 int http_status(const struct http_request *req);           /* 0: no answer yet */
 int64_t http_sent(const struct http_request *req);         /* body bytes */
 int64_t http_micros(const struct http_request *req);       /* since the request was complete */
@@ -144,7 +140,7 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
 void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg);
 /* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */
 void http_abort(struct http_request *req);
-/* An error in the registry API's JSON (distribution-spec, "Error Codes"). */
+/* An error; its body is made by what http_server_set_errors() was given, else it is the message as text. */
 void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 #endif

@@ -9,6 +9,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <llhttp.h>
+#include <stddef.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -27,7 +28,7 @@ struct http_field {
 
 struct http_request {
     struct http_conn *conn;
-    struct http_note note;
+    _Alignas(max_align_t) char user[HTTP_USER_MAX];
     enum http_method method;
     uint8_t method_code; /* llhttp's */
     bool keep_alive;
@@ -106,6 +107,7 @@ struct http_server {
     struct http_limits limits;
     void (*on_request)(void *arg, struct http_request *req);
     void (*on_complete)(void *arg, struct http_request *req);
+    const char *(*format_error)(struct buf *out, const char *code, const char *message);
     void *arg;
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;

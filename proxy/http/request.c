@@ -67,9 +67,9 @@ struct loop *http_loop(const struct http_request *req)
     return req->conn->server->loop;
 }
 
-struct http_note *http_note(struct http_request *req)
+void *http_user(struct http_request *req)
 {
-    return &req->note;
+    return req->user;
 }
 
 bool http_read_failed(const struct http_request *req)

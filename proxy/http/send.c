@@ -418,8 +418,6 @@ void http_error(struct http_request *req, int status, const char *code, const ch
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
-    buf_addf(&body, "{\"errors\":[{\"code\":\"%s\",\"message\":\"", code);
-    buf_add_json(&body, message);
-    buf_adds(&body, "\",\"detail\":null}]}\n");
-    http_reply(req, status, "application/json", body.data, body.len);
+    const char *type = req->conn->server->format_error(&body, code, message);
+    http_reply(req, status, type, body.data, body.len);
 }

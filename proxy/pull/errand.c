@@ -30,7 +30,7 @@ void pull_shared_unref(struct pull_shared *s)
 struct errand {
     struct pull_shared *shared;
     struct item *item;
-    struct proxy *proxy;
+    struct puller *puller;
     struct loop *loop;
     struct prefetch_wish wish;
     struct digest digest;
@@ -85,7 +85,7 @@ static void errand_begin(void *arg)
     pthread_mutex_lock(&s->lock);
     struct item *it = s->items[e->slot];
     if (it)
-        it->prefetch = prefetch_begin_here(e->proxy, e->loop, &e->wish, errand_ended, e);
+        it->prefetch = prefetch_begin_here(e->puller, e->loop, &e->wish, errand_ended, e);
     pthread_mutex_unlock(&s->lock);
     if (!it) {
         pull_shared_unref(s);
@@ -114,7 +114,7 @@ void pull_start(struct pull *p, struct item *it)
 
     e->shared = s;
     e->item = it;
-    e->proxy = p->proxy;
+    e->puller = p->puller;
     e->loop = p->loop;
     e->digest = it->digest;
     snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
@@ -135,7 +135,7 @@ void pull_start(struct pull *p, struct item *it)
     it->settled = false;
     if (it->tag[0]) {
         struct cache_hit hit;
-        cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
+        cache_find(p->puller->cache, it->image->name, it->tag, NULL, &hit);
         it->before = hit.stored ? hit.digest : (struct digest){0};
     }
     pthread_mutex_lock(&s->lock);

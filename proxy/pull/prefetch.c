@@ -133,7 +133,7 @@ static void begin(void *arg)
     fetch_begin(p->fetchers, p->loop, &p->ask, fetched, p);
 }
 
-static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
                                      void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
     struct prefetch *p = xcalloc(1, sizeof(*p));
@@ -141,8 +141,8 @@ static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, con
     p->loop = loop;
     p->done = done;
     p->arg = arg;
-    p->fetchers = proxy->fetchers;
-    p->cache = proxy->cache;
+    p->fetchers = puller->fetchers;
+    p->cache = puller->cache;
     p->path = xstrdup(wish->path);
     p->name = xstrdup(wish->name);
     p->tag = xstrdup(wish->tag ? wish->tag : "");
@@ -166,16 +166,16 @@ static struct prefetch *prefetch_new(struct proxy *proxy, struct loop *loop, con
     return p;
 }
 
-void prefetch_begin(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+void prefetch_begin(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
-    loop_post(loop, begin, prefetch_new(proxy, loop, wish, done, arg));
+    loop_post(loop, begin, prefetch_new(puller, loop, wish, done, arg));
 }
 
-struct prefetch *prefetch_begin_here(struct proxy *proxy, struct loop *loop, const struct prefetch_wish *wish,
+struct prefetch *prefetch_begin_here(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
                                      void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
-    struct prefetch *p = prefetch_new(proxy, loop, wish, done, arg);
+    struct prefetch *p = prefetch_new(puller, loop, wish, done, arg);
 
     begin(p); /* its answer comes through the loop's mailbox, not now */
     return p;
@@ -234,7 +234,7 @@ static bool wait_a_while(struct wait *w)
     return w->ended;
 }
 
-bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
+bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
 {
     struct wait *w = xcalloc(1, sizeof(*w));
 
@@ -243,7 +243,7 @@ bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wis
     cond_init(&w->cond);
     prefetch_begin(p, loop, wish, wake, w);
     pthread_mutex_lock(&w->lock);
-    while (!w->ended && (wait_a_while(w) || atomic_load(&p->ready)))
+    while (!w->ended && (wait_a_while(w) || atomic_load(p->serving)))
         ;
     bool ok = w->ok;
     if (!w->ended)
@@ -254,7 +254,7 @@ bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wis
     return ok;
 }
 
-bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path)
+bool prefetch_site(struct puller *p, const char *name, const struct site **site, const char **path)
 {
     const char *slash = strchr(name, '/');
     char host[REF_HOST_MAX + 1];

@@ -6,7 +6,20 @@
 #ifndef ENTREPOT_PROXY_PULL_PREFETCH_H
 #define ENTREPOT_PROXY_PULL_PREFETCH_H
 
-#include "proxy/proxy.h"
+#include "cache/cache.h"
+#include "proxy/fetch/fetch.h"
+#include "proxy/fetch/sites.h"
+
+struct gc;
+
+/* What of the daemon brings things in. Set by the room above before anything is brought in; everything is borrowed. */
+struct puller {
+    struct cache *cache;
+    struct sites *sites;
+    struct fetchers *fetchers;
+    struct gc *gc;
+    const atomic_bool *serving; /* false: the daemon stops, and so does what waits */
+};
 
 struct prefetch_wish {
     const struct site *site;
@@ -30,17 +43,17 @@ struct prefetch_result {
 };
 
 /* Everything in `wish` is copied; what `done` gets is borrowed. */
-void prefetch_begin(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
+void prefetch_begin(struct puller *p, struct loop *loop, const struct prefetch_wish *wish,
                     void (*done)(void *arg, const struct prefetch_result *r), void *arg);
 /* The same, on `loop` itself; what it returns is good until `done`. */
-struct prefetch *prefetch_begin_here(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish,
+struct prefetch *prefetch_begin_here(struct puller *p, struct loop *loop, const struct prefetch_wish *wish,
                                      void (*done)(void *arg, const struct prefetch_result *r), void *arg);
 /* Nobody wants it any more: `done` comes with ERR_CANCELLED, now or as soon as it is known what would be waited for. On
  * the loop. */
 void prefetch_drop(struct prefetch *p);
 /* The same, waiting; not on a loop. */
-bool prefetch_wait(struct proxy *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err);
+bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err);
 /* The site (the caller gives it back) and path of a full repository name. False if no upstream is configured for it. */
-bool prefetch_site(struct proxy *p, const char *name, const struct site **site, const char **path);
+bool prefetch_site(struct puller *p, const char *name, const struct site **site, const char **path);
 
 #endif

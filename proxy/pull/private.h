@@ -79,7 +79,7 @@ struct pull_seen {
 };
 
 struct pull {
-    struct proxy *proxy;
+    struct puller *puller;
     struct loop *loop;
     const struct pull_wish *wish;
     struct pull_sum *sum;

@@ -114,9 +114,9 @@ static bool is_here(struct pull *p, struct item *it)
 
     if (it->tag[0] || it->kind == PULL_LISTING)
         return false;
-    cache_find(p->proxy->cache, it->image->name, NULL, &it->digest, &hit);
+    cache_find(p->puller->cache, it->image->name, NULL, &it->digest, &hit);
     return hit.stored && hit.linked && (it->kind != PULL_MANIFEST || hit.blob.flags & BLOB_MANIFEST) &&
-           store_has_blob(p->proxy->cache->store, &it->digest);
+           store_has_blob(p->puller->cache->store, &it->digest);
 }
 
 static void end_image(struct pull *p, struct image *im)
@@ -129,12 +129,12 @@ static void end_image(struct pull *p, struct image *im)
         pull_fail(im, "its tag could not be checked: %s", im->unchecked);
     /* "name:tag@digest": what the digest says, under the tag. */
     bool tagged = by_digest && im->ref.tag[0];
-    if (!im->failed && tagged && !cache_set_tag(p->proxy->cache, im->name, im->ref.tag, &im->ref.digest, &err))
+    if (!im->failed && tagged && !cache_set_tag(p->puller->cache, im->name, im->ref.tag, &im->ref.digest, &err))
         pull_fail(im, "setting its tag: %s", err.msg);
-    if (!im->failed && p->wish->pin && tagged && !gc_pin(p->proxy->gc, im->name, im->ref.tag, NULL, true, &err))
+    if (!im->failed && p->wish->pin && tagged && !gc_pin(p->puller->gc, im->name, im->ref.tag, NULL, true, &err))
         pull_fail(im, "pinning it: %s", err.msg);
     if (!im->failed && p->wish->pin && !tagged &&
-        !gc_pin(p->proxy->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
+        !gc_pin(p->puller->gc, im->name, ref_tag(&im->ref, tag), by_digest ? &im->ref.digest : NULL, true, &err))
         pull_fail(im, "pinning it: %s", err.msg);
     if (!im->failed)
         pull_other_platform(p, im, platform);
@@ -155,7 +155,7 @@ static void pin_statement(struct pull *p, const struct item *it)
     struct err err;
 
     if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0 &&
-        !gc_pin(p->proxy->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
+        !gc_pin(p->puller->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
                 it->tag[0] ? NULL : &it->digest, true, &err))
         pull_fail(it->image, "pinning what is said about it: %s", err.msg);
 }
@@ -194,7 +194,7 @@ static void add_fate(struct pull *p, struct item *it)
 
     if (it->err->code != ERR_NOT_FOUND || !it->tag[0] || it->before.alg == DIGEST_NONE)
         return;
-    cache_find(p->proxy->cache, it->image->name, it->tag, NULL, &hit);
+    cache_find(p->puller->cache, it->image->name, it->tag, NULL, &hit);
     if (!hit.tag_known)
         snprintf(it->err->msg + len, sizeof(it->err->msg) - len,
                  "; %s, which was here, is dropped (tags.deleted: drop)", digest_format(&it->before, text));
@@ -231,7 +231,7 @@ static void settle(struct pull *p, struct item *it, bool was_here)
 
 static bool is_stopped(struct pull *p)
 {
-    return p->wish->stop(p->wish->arg) || !atomic_load(&p->proxy->ready);
+    return p->wish->stop(p->wish->arg) || !atomic_load(p->puller->serving);
 }
 
 /* Starts what may start. What is here already takes no time, and is done at once. */
@@ -251,7 +251,7 @@ static void start_some(struct pull *p)
         }
         if (is_here(p, it)) {
             it->ok = true;
-            use_touch(p->proxy->cache->use, &it->digest);
+            use_touch(p->puller->cache->use, &it->digest);
             settle(p, it, true);
             continue;
         }
@@ -309,14 +309,14 @@ static void wait_for_news(struct pull *p)
     s->news = false;
     pthread_mutex_unlock(&s->lock);
     if (!news)
-        ingests_each(p->proxy->cache->ingests, look_at_transfer, p);
+        ingests_each(p->puller->cache->ingests, look_at_transfer, p);
 }
 
 static void fail_unconfigured(const struct pull *p, struct image *im)
 {
-    const char *of = sites_name_of_endpoint(p->proxy->sites, im->ref.host);
+    const char *of = sites_name_of_endpoint(p->puller->sites, im->ref.host);
 
-    if (sites_is_upstream(p->proxy->sites, im->ref.host))
+    if (sites_is_upstream(p->puller->sites, im->ref.host))
         pull_fail(im, "too many upstreams are in use at once: try again in a moment");
     else if (of)
         pull_fail(im, "%s is an endpoint of the upstream %s: say %s%s", im->ref.host, of, of,
@@ -337,11 +337,11 @@ static void begin_images(struct pull *p)
     for (size_t i = 0; i < p->wish->count; i++) {
         struct image *im = &p->images[i];
         im->ref = p->wish->references[i];
-        sites_name_alias(p->proxy->sites, im->ref.host);
+        sites_name_alias(p->puller->sites, im->ref.host);
         ref_format(&im->ref, im->text);
         ref_name(&im->ref, im->name);
         p->wish->on_image(p->wish->arg, &(struct pull_image){.reference = im->text, .status = PULL_WAITING});
-        if (!prefetch_site(p->proxy, im->name, &im->site, &im->path)) {
+        if (!prefetch_site(p->puller, im->name, &im->site, &im->path)) {
             fail_unconfigured(p, im);
             end_image(p, im);
             continue;
@@ -362,7 +362,7 @@ static void abandon(struct pull *p)
     s->refs++;
     pthread_mutex_unlock(&s->lock);
     loop_post(p->loop, pull_drop_all, s);
-    for (int waits = 0; p->running_count > 0 && waits < 10 && atomic_load(&p->proxy->ready); waits++) {
+    for (int waits = 0; p->running_count > 0 && waits < 10 && atomic_load(p->puller->serving); waits++) {
         wait_for_news(p);
         gather(p);
     }
@@ -380,9 +380,9 @@ static void free_items(struct items *list)
     }
 }
 
-void pull_run(struct proxy *proxy, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum)
+void pull_run(struct puller *puller, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum)
 {
-    struct pull pull = {.proxy = proxy, .loop = loop, .wish = wish, .sum = sum, .shared = pull_shared_new()};
+    struct pull pull = {.puller = puller, .loop = loop, .wish = wish, .sum = sum, .shared = pull_shared_new()};
     struct pull *p = &pull;
 
     *sum = (struct pull_sum){.images = wish->count};

@@ -10,7 +10,7 @@
 #define ENTREPOT_PROXY_PULL_PULL_H
 
 #include "base/platform.h"
-#include "proxy/proxy.h"
+#include "proxy/pull/prefetch.h"
 
 enum { PULL_PARALLEL = 6, PULL_PLATFORMS_MAX = 16 };
 
@@ -57,6 +57,6 @@ struct pull_sum {
     bool stopped;
 };
 
-void pull_run(struct proxy *p, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum);
+void pull_run(struct puller *p, struct loop *loop, const struct pull_wish *wish, struct pull_sum *sum);
 
 #endif

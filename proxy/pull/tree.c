@@ -81,7 +81,7 @@ void pull_other_platform(struct pull *p, const struct image *image, char out[PLA
     struct image_config config = {0};
 
     if (image->config.alg == DIGEST_NONE || !p->wish->platforms[0][0] || strcmp(p->wish->platforms[0], "all") == 0 ||
-        !store_read_blob(p->proxy->cache->store, &image->config, MANIFEST_SIZE_MAX, &text, NULL) ||
+        !store_read_blob(p->puller->cache->store, &image->config, MANIFEST_SIZE_MAX, &text, NULL) ||
         !image_config_parse(&config, text.data, text.len, NULL))
         return;
     bool meant = !config.platform[0]; /* an artifact's config names none */
@@ -119,7 +119,7 @@ static void look_for_statements(struct pull *p, struct item *it)
 
 void pull_take_manifest(struct pull *p, struct item *it)
 {
-    struct cache *c = p->proxy->cache;
+    struct cache *c = p->puller->cache;
     struct image *image = it->image;
     _cleanup_manifest_ struct manifest m = {0};
     struct cache_hit hit;

@@ -1,6 +1,7 @@
 #include "proxy/registry/access.h"
 
 #include "proxy/registry/handlers.h"
+#include "proxy/registry/identify.h"
 
 #include <string.h>
 
@@ -40,7 +41,7 @@ void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
                    void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(v->req, client_gone, v);
-    v->wait = fetch_begin(v->worker->proxy->fetchers, v->worker->loop, ask, done, v);
+    v->wait = fetch_begin(v->registry->fetchers, v->loop, ask, done, v);
 }
 
 struct http_request *visitor_return(struct visitor *v)
@@ -83,7 +84,7 @@ static bool is_everybodys(const struct visitor *v)
 /* What of it is on its way may go on with its identity, should another's end. */
 static void let_in(struct visitor *v)
 {
-    struct proxy *p = v->worker->proxy;
+    struct registry *p = v->registry;
 
     grants_add(p->grants, v->client->whose, v->route.name);
     fetch_offer(p->fetchers, v->route.name, v->client);
@@ -92,7 +93,7 @@ static void let_in(struct visitor *v)
 static void answered(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
-    struct proxy *p = v->worker->proxy;
+    struct registry *p = v->registry;
 
     if (res->err.code == ERR_OK) {
         v->is_private = !is_everybodys(v);
@@ -134,21 +135,21 @@ bool access_retry(struct visitor *v, const struct fetch_result *res)
 
 /* ---- coming in ---- */
 
-void access_enter(struct worker *w, struct http_request *req, const struct route *r, enum metrics_kind kind,
+void access_enter(struct registry *reg, struct http_request *req, const struct route *r, enum note_kind kind,
                   void (*serve)(struct visitor *v))
 {
     struct visitor *v = xcalloc(1, sizeof(*v));
-    struct proxy *p = w->proxy;
 
-    *v = (struct visitor){.worker = w, .req = req, .route = *r, .kind = kind, .serve = serve};
+    *v = (struct visitor){
+        .registry = reg, .loop = http_loop(req), .req = req, .route = *r, .kind = kind, .serve = serve};
     site_ref(r->site);
-    v->client = client_at(client_of(req, p->login, p->config, r), r->site);
-    v->is_private = r->site->config->client_access || cache_is_private(p->cache, r->name);
+    v->client = client_at(identify_client(req, reg->login, reg->config, r), r->site);
+    v->is_private = r->site->config->client_access || cache_is_private(reg->cache, r->name);
     reply_note(req, r, kind);
-    http_note(req)->unused_login = (uint8_t)v->client->unused;
-    bool granted = v->is_private && grants_has(p->grants, v->client->whose, r->name);
+    note_of(req)->unused_login = (uint8_t)v->client->unused;
+    bool granted = v->is_private && grants_has(reg->grants, v->client->whose, r->name);
     if (granted)
-        fetch_offer(p->fetchers, r->name, v->client);
+        fetch_offer(reg->fetchers, r->name, v->client);
     if (!v->is_private || granted)
         serve(v);
     else

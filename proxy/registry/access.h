@@ -12,16 +12,17 @@
 #ifndef ENTREPOT_PROXY_REGISTRY_ACCESS_H
 #define ENTREPOT_PROXY_REGISTRY_ACCESS_H
 
-#include "proxy/fetch/client.h"
-#include "proxy/proxy.h"
+#include "proxy/registry/note.h"
+#include "proxy/registry/registry.h"
 #include "proxy/registry/route.h"
 
 /* A request on its way through its handler. Owned by whoever serves it: visitor_free() at the end. */
 struct visitor {
-    struct worker *worker;
+    struct registry *registry;
+    struct loop *loop;
     struct http_request *req; /* NULL: the client is gone */
     struct route route;
-    enum metrics_kind kind;
+    enum note_kind kind;
     struct client *client;
     struct waiter *wait; /* what is being fetched for him; NULL: nothing */
     bool is_private; /* let in by a grant: what is fetched for him is fetched under his identity, and kept as private */
@@ -30,7 +31,7 @@ struct visitor {
 };
 
 /* Calls `serve`, now or later, if the client may read the route's repository; answers the request if not. */
-void access_enter(struct worker *w, struct http_request *req, const struct route *r, enum metrics_kind kind,
+void access_enter(struct registry *reg, struct http_request *req, const struct route *r, enum note_kind kind,
                   void (*serve)(struct visitor *v));
 /* What was fetched under the cache's own identity was refused. True: the visitor is taken over, `serve` may be called
  * again. */

@@ -11,7 +11,8 @@ enum { PIECE = 1 << 20 };
 
 /* One answer, from the first look to the last byte. Belongs to the serve loop. */
 struct serving {
-    struct worker *worker;
+    struct registry *registry;
+    struct loop *loop;
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;   /* NULL: served from the store at once */
@@ -32,7 +33,7 @@ static void serving_free(struct serving *s)
 {
     if (s->fd >= 0) {
         close(s->fd);
-        use_release(s->worker->proxy->cache->use, &s->digest);
+        use_release(s->registry->cache->use, &s->digest);
     }
     if (s->follower)
         follower_leave(s->follower);
@@ -48,7 +49,7 @@ static void sent(void *arg)
     struct serving *s = arg;
 
     if (s->fd >= 0 && http_read_failed(s->req))
-        cache_suspect(s->worker->proxy->cache, &s->digest);
+        cache_suspect(s->registry->cache, &s->digest);
     serving_free(s);
 }
 
@@ -98,21 +99,22 @@ static bool answer_without_body(struct http_request *req, int status, int64_t si
 }
 
 /* From the store. False if the file is not there after all, or has to be verified first. */
-static bool send_stored(struct worker *w, struct http_request *req, const struct digest *d)
+static bool send_stored(struct registry *reg, struct http_request *req, const struct digest *d)
 {
     int64_t first, last, size;
-    int fd = cache_open_blob(w->proxy->cache, d, &size, NULL);
+    int fd = cache_open_blob(reg->cache, d, &size, NULL);
 
     if (fd < 0)
         return false;
     int status = describe(req, d, size, &first, &last);
     if (answer_without_body(req, status, size)) {
         close(fd);
-        use_release(w->proxy->cache->use, d);
+        use_release(reg->cache->use, d);
         return true;
     }
     struct serving *s = xcalloc(1, sizeof(*s));
-    s->worker = w;
+    s->registry = reg;
+    s->loop = http_loop(req);
     s->req = req;
     s->fd = fd;
     s->digest = *d;
@@ -163,7 +165,7 @@ static void relayed(void *arg, struct fetch_result *res)
     }
     int64_t at = follower_position(s->follower);
     s->before = s->follower;
-    s->follower = ingest_follow(res->ingest, s->worker->loop, at, at + s->left - 1, ready, s);
+    s->follower = ingest_follow(res->ingest, s->loop, at, at + s->left - 1, ready, s);
     http_on_gone(s->req, follower_gone, s);
     http_stream_more(s->req);
 }
@@ -182,7 +184,7 @@ static void ask(struct serving *s, const struct fetch_request *request,
                 void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(s->req, client_gone, s);
-    s->wait = fetch_begin(s->worker->proxy->fetchers, s->worker->loop, request, done, s);
+    s->wait = fetch_begin(s->registry->fetchers, s->loop, request, done, s);
 }
 
 static bool is_disks_fault(const struct err *err)
@@ -304,7 +306,7 @@ static void follow(struct serving *s, const struct fetch_result *res)
     }
     s->first = first;
     s->left = last - first + 1;
-    s->follower = ingest_follow(res->ingest, s->worker->loop, first, last, ready, s);
+    s->follower = ingest_follow(res->ingest, s->loop, first, last, ready, s);
     http_on_gone(req, follower_gone, s);
     begin_body(s);
 }
@@ -312,7 +314,7 @@ static void follow(struct serving *s, const struct fetch_result *res)
 /* A fetch that found the blob here answers everybody who waited for it; whether it is his is decided for each. */
 static bool may_have(const struct visitor *v)
 {
-    struct cache *c = v->worker->proxy->cache;
+    struct cache *c = v->registry->cache;
     struct cache_hit hit;
 
     cache_find(c, v->route.name, NULL, &v->route.digest, &hit);
@@ -352,22 +354,22 @@ static void fetched(void *arg, struct fetch_result *res)
         answer_without_body(req, describe(req, &s->digest, res->size, &first, &last), res->size);
     } else {
         reply_status(req, res);
-        if (!may_have(s->visitor) || !send_stored(s->worker, req, &s->digest))
+        if (!may_have(s->visitor) || !send_stored(s->registry, req, &s->digest))
             http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; ask again, it will be fetched anew");
     }
     serving_free(s);
 }
 
 /* What can be answered from what is here, without asking anybody. */
-static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
+static bool answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
 {
     struct cache_hit hit;
 
-    cache_find(w->proxy->cache, r->name, NULL, &r->digest, &hit);
+    cache_find(reg->cache, r->name, NULL, &r->digest, &hit);
     if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !is_private))
         return false;
     reply_hit(req);
-    if (send_stored(w, req, &r->digest))
+    if (send_stored(reg, req, &r->digest))
         return true;
     http_reply_reset(req);
     return false;
@@ -375,17 +377,18 @@ static bool answer_now(struct worker *w, struct http_request *req, const struct 
 
 static void serve(struct visitor *v)
 {
-    struct worker *w = v->worker;
+    struct registry *reg = v->registry;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     const struct fetch_request request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
-    if (answer_now(w, req, &v->route, v->is_private)) {
+    if (answer_now(reg, req, &v->route, v->is_private)) {
         visitor_free(v);
         return;
     }
     struct serving *s = xcalloc(1, sizeof(*s));
-    s->worker = w;
+    s->registry = reg;
+    s->loop = http_loop(req);
     s->req = req;
     s->fd = -1;
     s->digest = v->route.digest;
@@ -393,10 +396,10 @@ static void serve(struct visitor *v)
     ask(s, &request, fetched);
 }
 
-void handle_blob(struct worker *w, struct http_request *req, const struct route *r)
+void handle_blob(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_BLOB);
     /* What is here and everybody's, without further questions. */
-    if (r->site->config->client_access || !answer_now(w, req, r, false))
-        access_enter(w, req, r, KIND_BLOB, serve);
+    if (r->site->config->client_access || !answer_now(reg, req, r, false))
+        access_enter(reg, req, r, KIND_BLOB, serve);
 }

@@ -47,14 +47,14 @@ static void read_repos(struct index_txn *t, void *arg)
     rows_each_repo_from(t, from, add_repo, l);
 }
 
-void handle_catalog(struct worker *w, struct http_request *req, const struct route *r)
+void handle_catalog(struct registry *reg, struct http_request *req, const struct route *r)
 {
     _cleanup_buf_ struct buf body = {0};
     struct repos l = {.only = r->only};
 
     if (!page_begin(&l.page, req))
         return;
-    index_read(w->proxy->cache->index, read_repos, &l);
+    index_read(reg->cache->index, read_repos, &l);
     buf_addf(&body, "{\"repositories\":[%s]}\n", l.page.text.data ? l.page.text.data : "");
     if (l.page.more)
         http_reply_header(req, "Link", "</v2/_catalog?n=%d&last=%s>; rel=\"next\"", l.page.n, l.page.next);

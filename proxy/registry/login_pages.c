@@ -1,5 +1,6 @@
 /* /v2/ and /token: how docker, podman and skopeo come to log in (login.h). */
 #include "proxy/registry/handlers.h"
+#include "proxy/registry/identify.h"
 
 #include "base/secret.h"
 
@@ -28,10 +29,10 @@ static bool asks_for_login(const struct config *c, const struct http_request *re
     return false;
 }
 
-void handle_base(struct worker *w, struct http_request *req, const struct route *r)
+void handle_base(struct registry *reg, struct http_request *req, const struct route *r)
 {
     http_reply_header(req, "Docker-Distribution-Api-Version", "registry/2.0");
-    if (!asks_for_login(w->proxy->config, req, r->only) || http_header(req, "authorization") || !*http_host(req)) {
+    if (!asks_for_login(reg->config, req, r->only) || http_header(req, "authorization") || !*http_host(req)) {
         http_reply(req, 200, "application/json", "{}", 2);
         return;
     }
@@ -69,13 +70,12 @@ static bool refuse(struct http_request *req, const struct client *c, const struc
 
 /* The distribution project's token specification. Scopes are not looked at: the registry decides, request by request.
  */
-void handle_token(struct worker *w, struct http_request *req, const struct route *r)
+void handle_token(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    struct proxy *p = w->proxy;
-    struct client *c = client_of(req, p->login, p->config, r);
+    struct client *c = identify_client(req, reg->login, reg->config, r);
 
     if (!refuse(req, c, r)) {
-        _cleanup_secret_ char *token = login_issue(p->login, c);
+        _cleanup_secret_ char *token = login_issue(reg->login, c);
         _cleanup_secret_buf_ struct buf body = {0};
         buf_addf(&body, "{\"token\":\"%s\",\"access_token\":\"%s\",\"expires_in\":%d}\n", token, token,
                  (int)LOGIN_LIFE_S);

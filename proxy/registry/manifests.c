@@ -115,7 +115,7 @@ static void fetched(void *arg, struct fetch_result *res)
 }
 
 /* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
-static void refresh(struct worker *w, const struct route *r)
+static void refresh(struct registry *reg, struct loop *loop, const struct route *r)
 {
     const struct fetch_request ask = {
         .kind = FETCH_MANIFEST,
@@ -127,41 +127,40 @@ static void refresh(struct worker *w, const struct route *r)
         .sent = {.fd = -1},
     };
 
-    if (!fetchers_is_offline(w->proxy->fetchers))
-        fetch_refresh(w->proxy->fetchers, w->loop, &ask);
+    if (!fetchers_is_offline(reg->fetchers))
+        fetch_refresh(reg->fetchers, loop, &ask);
 }
 
 /* What can be answered from what is here, without asking anybody. */
-static bool answer_now(struct worker *w, struct http_request *req, const struct route *r, bool is_private)
+static bool answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
 {
-    struct proxy *p = w->proxy;
     struct config_tags tags = {0};
     struct cache_hit hit;
 
-    cache_find(p->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
+    cache_find(reg->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
     if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !is_private))
         return false;
     if (r->tag[0] && r->site->upstream) {
-        tags = config_tags_for(p->config, r->site->config, r->name, r->tag);
+        tags = config_tags_for(reg->config, r->site->config, r->name, r->tag);
         int64_t left = hit.tag.checked_ms + tags.ttl_ms - clock_now_ms();
         if (left <= 0)
             return false;
         if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !is_private)
-            refresh(w, r);
+            refresh(reg, http_loop(req), r);
     }
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
-        use_touch(p->cache->use, &hit.digest);
+        use_touch(reg->cache->use, &hit.digest);
         reply_hit(req);
         send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
         return true;
     }
-    struct body *body = cache_manifest(p->cache, &hit.digest, hit.blob.size, NULL);
+    struct body *body = cache_manifest(reg->cache, &hit.digest, hit.blob.size, NULL);
     if (!body)
         return false;
     struct route image = *r;
     if (turn_to_image(req, &image, body)) {
         body_unref(body);
-        return answer_now(w, req, &image, is_private); /* by digest: once */
+        return answer_now(reg, req, &image, is_private); /* by digest: once */
     }
     reply_hit(req);
     send_manifest(req, &hit.digest, hit.blob.media_type, body);
@@ -172,7 +171,7 @@ static void serve(struct visitor *v)
 {
     bool head = http_method(v->req) == HTTP_METHOD_HEAD;
 
-    if (answer_now(v->worker, v->req, &v->route, v->is_private)) {
+    if (answer_now(v->registry, v->req, &v->route, v->is_private)) {
         visitor_free(v);
         return;
     }
@@ -181,10 +180,10 @@ static void serve(struct visitor *v)
     visitor_fetch(v, &ask, fetched);
 }
 
-void handle_manifest(struct worker *w, struct http_request *req, const struct route *r)
+void handle_manifest(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_MANIFEST);
     /* What is here and everybody's, without further questions. */
-    if (r->site->config->client_access || !answer_now(w, req, r, false))
-        access_enter(w, req, r, KIND_MANIFEST, serve);
+    if (r->site->config->client_access || !answer_now(reg, req, r, false))
+        access_enter(reg, req, r, KIND_MANIFEST, serve);
 }

@@ -105,7 +105,7 @@ static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
 /* Whether the repository is known here to who asks. */
 static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 {
-    struct cache *c = v->worker->proxy->cache;
+    struct cache *c = v->registry->cache;
     struct referrers *l = xcalloc(1, sizeof(*l));
 
     l->route = &v->route;
@@ -184,7 +184,7 @@ static bool reply_from_cache(struct visitor *v)
     json_t *list = json_array();
     json_t *doc = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType", INDEX_TYPE, "manifests", list);
     bool known = add_from_cache(v, list, true);
-    bool good = json_array_size(list) > 0 || (known && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
+    bool good = json_array_size(list) > 0 || (known && fetchers_is_cut_off(v->registry->fetchers, v->route.site));
 
     if (good) {
         reply_status(v->req, &(struct fetch_result){.how = HOW_STALE});
@@ -197,7 +197,7 @@ static bool reply_from_cache(struct visitor *v)
 
 static bool is_down(const struct visitor *v, const struct err *err)
 {
-    return err_is_passing(err) || (err->status == 0 && fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site));
+    return err_is_passing(err) || (err->status == 0 && fetchers_is_cut_off(v->registry->fetchers, v->route.site));
 }
 
 static void referrers_fetched(void *arg, struct fetch_result *res)
@@ -231,7 +231,7 @@ static void serve(struct visitor *v)
     listing_fetch(v, path, referrers_fetched);
 }
 
-void handle_referrers(struct worker *w, struct http_request *req, const struct route *r)
+void handle_referrers(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    access_enter(w, req, r, KIND_REFERRERS, serve);
+    access_enter(reg, req, r, KIND_REFERRERS, serve);
 }

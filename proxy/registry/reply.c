@@ -4,9 +4,17 @@
 
 #include <string.h>
 
-void reply_note(struct http_request *req, const struct route *r, enum metrics_kind kind)
+const char *reply_format_error(struct buf *out, const char *code, const char *message)
 {
-    struct http_note *n = http_note(req);
+    buf_addf(out, "{\"errors\":[{\"code\":\"%s\",\"message\":\"", code);
+    buf_add_json(out, message);
+    buf_adds(out, "\",\"detail\":null}]}\n");
+    return "application/json";
+}
+
+void reply_note(struct http_request *req, const struct route *r, enum note_kind kind)
+{
+    struct note *n = note_of(req);
 
     n->kind = (uint8_t)kind;
     n->upstream = (uint16_t)r->site->id;
@@ -28,7 +36,7 @@ void reply_challenge(struct http_request *req, const char *name, size_t name_len
         buf_addf(&scope, ",scope=\"repository:%.*s:pull\"", (int)name_len, name);
     http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s%s",
                       http_host(req), scope.len > 0 ? scope.data : "",
-                      http_note(req)->unused_login == CLIENT_ENDED ? ",error=\"invalid_token\"" : "");
+                      note_of(req)->unused_login == CLIENT_ENDED ? ",error=\"invalid_token\"" : "");
 }
 
 const char *reply_unused_login(enum client_unused unused)
@@ -48,7 +56,7 @@ const char *reply_unused_login(enum client_unused unused)
 /* 401: who should log in where, and why a login that came was not used. */
 static void reply_denied(struct http_request *req, const struct fetch_result *res)
 {
-    const struct http_note *n = http_note(req);
+    const struct note *n = note_of(req);
     const char *hint = reply_unused_login((enum client_unused)n->unused_login);
     const char *glue = *hint ? "; " : "";
 
@@ -68,15 +76,15 @@ static void reply_denied(struct http_request *req, const struct fetch_result *re
 void reply_hit(struct http_request *req)
 {
     http_reply_header(req, "Cache-Status", "entrepot; hit");
-    http_note(req)->result = RESULT_HIT;
-    http_note(req)->source = SOURCE_CACHE;
+    note_of(req)->result = RESULT_HIT;
+    note_of(req)->source = SOURCE_CACHE;
 }
 
 void reply_status(struct http_request *req, const struct fetch_result *res)
 {
     static const struct {
-        enum metrics_result result;
-        enum metrics_source source;
+        enum note_result result;
+        enum note_source source;
         const char *text;
     } how[] = {
         [HOW_HIT] = {RESULT_HIT, SOURCE_CACHE, "hit"},
@@ -88,7 +96,7 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
         [HOW_DENIED] = {RESULT_DENIED, SOURCE_UPSTREAM, "fwd=bypass"},
         [HOW_ERROR] = {RESULT_ERROR, SOURCE_UPSTREAM, NULL},
     };
-    struct http_note *n = http_note(req);
+    struct note *n = note_of(req);
 
     n->result = (uint8_t)how[res->how].result;
     n->source = (uint8_t)how[res->how].source;
@@ -104,17 +112,17 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
         http_reply_header(req, "Cache-Status", "entrepot; fwd=uri-miss");
 }
 
-static const char *unknown(enum metrics_kind kind)
+static const char *unknown(enum note_kind kind)
 {
     return kind == KIND_BLOB ? "BLOB_UNKNOWN" : kind == KIND_TAGS ? "NAME_UNKNOWN" : "MANIFEST_UNKNOWN";
 }
 
-void reply_failure(struct http_request *req, const struct fetch_result *res, enum metrics_kind kind)
+void reply_failure(struct http_request *req, const struct fetch_result *res, enum note_kind kind)
 {
     const struct err *e = &res->err;
     char site[16];
 
-    snprintf(site, sizeof(site), "%d", (int)http_note(req)->upstream);
+    snprintf(site, sizeof(site), "%d", (int)note_of(req)->upstream);
     reply_status(req, res);
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
         log_limited_about(LOG_LEVEL_WARN, err_name(e->code), site, "%s %s: %s", http_method_name(req), http_path(req),
@@ -123,7 +131,7 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
         log_limited_about(LOG_LEVEL_INFO, "denied", site, "%s %s: %s", http_method_name(req), http_path(req), e->msg);
     switch (e->code) {
     case ERR_NOT_FOUND:
-        http_error(req, 404, http_note(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
+        http_error(req, 404, note_of(req)->upstream == SITE_LOCAL ? "NAME_UNKNOWN" : unknown(kind), "%s", e->msg);
         break;
     case ERR_DENIED:
         reply_denied(req, res);

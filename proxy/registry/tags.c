@@ -1,6 +1,6 @@
-/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached here is
- * not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is it the
- * answer where no list is kept. */
+/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached here
+ * is not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is it
+ * the answer where no list is kept. */
 #include "proxy/registry/listings.h"
 
 #include <string.h>
@@ -36,7 +36,7 @@ static bool tags_from_cache(struct visitor *v)
 
     if (!page_begin(&l.page, v->req))
         return true;
-    index_read(v->worker->proxy->cache->index, read_tags, &l);
+    index_read(v->registry->cache->index, read_tags, &l);
     if (l.known) {
         buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, l.page.text.data ? l.page.text.data : "");
         if (l.page.more) {
@@ -67,7 +67,7 @@ static void tags_fetched(void *arg, struct fetch_result *res)
     } else if (res->upstream_status == 400) {
         reply_status(req, res);
         http_error(req, 400, "PAGINATION_NUMBER_INVALID", "%s does not take these parameters", v->route.site->host);
-    } else if (!fetchers_is_cut_off(v->worker->proxy->fetchers, v->route.site) || !tags_from_cache(v)) {
+    } else if (!fetchers_is_cut_off(v->registry->fetchers, v->route.site) || !tags_from_cache(v)) {
         reply_failure(req, res, v->kind);
     }
     visitor_free(v);
@@ -78,7 +78,7 @@ static void serve(struct visitor *v)
     listing_fetch(v, "tags/list", tags_fetched);
 }
 
-void handle_tags(struct worker *w, struct http_request *req, const struct route *r)
+void handle_tags(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    access_enter(w, req, r, KIND_TAGS, serve);
+    access_enter(reg, req, r, KIND_TAGS, serve);
 }

@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include "proxy/registry/handlers.h"
 #include "proxy/http/bounds.h"
 #include "proxy/limits.h"
 
@@ -37,6 +38,7 @@ static int setup(void **state)
     for (int i = 0; i < LOOPS; i++) {
         f->loops[i] = loop_new("test", NULL);
         f->servers[i] = http_server_new(f->loops[i], &HTTP_LIMITS_DEFAULT, on_request, NULL, f);
+        http_server_set_errors(f->servers[i], reply_format_error);
         http_bounds_add_server(f->bounds, f->servers[i]);
     }
     for (int i = 0; i < LOOPS; i++)

@@ -1,7 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include "cache/cache.h"
-#include "proxy/fetch/client.h"
+#include "proxy/registry/identify.h"
 #include "proxy/http/private.h"
 #include "proxy/registry/login.h"
 #include "proxy/pages.h"
@@ -189,7 +189,7 @@ static void which_login(void **state UNUSED)
         EVP_EncodeBlock((unsigned char *)basic + 6, (const unsigned char *)cases[i].pair, (int)len);
         add_header(&conn, "authorization", basic);
         assert_true(route_parse(&r, &conn.req, sites, cases[i].only, &e));
-        struct client *who = client_of(&conn.req, login, &c, &r);
+        struct client *who = identify_client(&conn.req, login, &c, &r);
         if (r.site)
             who = client_at(who, r.site);
         const char *username = who->id.username ? who->id.username : "";

@@ -126,12 +126,8 @@ static bool identity_eq(const struct cred_identity *a, const struct cred_identit
 }
 
 static const struct cred_provider *const PROVIDERS[CRED_SOURCES] = {
-    [CRED_FROM_FILE] = &CRED_STATIC,
-    [CRED_FROM_DOCKER] = &CRED_DOCKER,
-    [CRED_FROM_HELPER] = &CRED_HELPER,
-    [CRED_FROM_KUBELET] = &CRED_KUBELET,
-    [CRED_FROM_ECR] = &CRED_ECR,
-    [CRED_FROM_GCP] = &CRED_GCP,
+    [CRED_FROM_FILE] = &CRED_STATIC,     [CRED_FROM_DOCKER] = &CRED_DOCKER, [CRED_FROM_HELPER] = &CRED_HELPER,
+    [CRED_FROM_KUBELET] = &CRED_KUBELET, [CRED_FROM_ECR] = &CRED_ECR,       [CRED_FROM_GCP] = &CRED_GCP,
     [CRED_FROM_AZURE] = &CRED_AZURE,
 };
 

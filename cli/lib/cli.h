@@ -1,6 +1,6 @@
 /* cli.h - the subcommands of `entrepot`: one file a command, thin clients of the admin socket. */
-#ifndef ENTREPOT_CLI_CLI_H
-#define ENTREPOT_CLI_CLI_H
+#ifndef ENTREPOT_CLI_LIB_CLI_H
+#define ENTREPOT_CLI_LIB_CLI_H
 
 #include "base/err.h"
 #include "base/size.h"
@@ -86,7 +86,7 @@ bool cli_stdout_failed(int *why);
 /* Prints it; returns EXIT_FAILED. */
 int cli_fail(const struct err *err);
 
-/* ---- client.c ---- */
+/* ---- daemon.c ---- */
 
 /* Asks the daemon. The caller decrefs *answer. `body` may be NULL (GET). Errors: ERR_UNREACHABLE (it is not running),
  * or what the daemon says. */

@@ -1,5 +1,5 @@
 /* Rows under headings, each column as wide as its widest cell. */
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 #include "base/visible.h"
 

@@ -1,6 +1,6 @@
 /* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`.
  */
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 #include "base/buf.h"
 #include "base/ref.h"

@@ -5,8 +5,8 @@
  * annotation io.entrepot.checked is when upstream last said so, in milliseconds since 1970, and io.entrepot.pinned says
  * "true" of pinned ones, io.entrepot.private of those whose repository is for clients with a grant alone.
  */
-#ifndef ENTREPOT_CACHE_STORE_LAYOUT_H
-#define ENTREPOT_CACHE_STORE_LAYOUT_H
+#ifndef ENTREPOT_CACHE_LAYOUT_H
+#define ENTREPOT_CACHE_LAYOUT_H
 
 #include "cache/cache.h"
 

@@ -1,6 +1,6 @@
 /* Where all that a command prints goes out: what came from outside can neither drive the terminal nor make up a line.
  */
-#include "cli/cli.h"
+#include "cli/lib/cli.h"
 
 #include "base/clock.h"
 #include "base/size.h"

@@ -1,4 +1,4 @@
-#include "cache/store/layout.h"
+#include "cache/layout.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,0 +1,40 @@
+/* note.h - what is remembered of a request until it is complete: how it was answered (metrics.h counts that), and what
+ * its client should be told. In the request itself (http_user()); on its loop. */
+#ifndef ENTREPOT_PROXY_REGISTRY_NOTE_H
+#define ENTREPOT_PROXY_REGISTRY_NOTE_H
+
+#include "proxy/http/http.h"
+
+#include <assert.h>
+
+enum note_kind { KIND_NONE, KIND_MANIFEST, KIND_BLOB, KIND_TAGS, KIND_REFERRERS, KIND_COUNT };
+enum note_result {
+    RESULT_HIT,
+    RESULT_MISS,
+    RESULT_STALE,
+    RESULT_REVALIDATED,
+    RESULT_COLLAPSED,
+    RESULT_BYPASS,
+    RESULT_DENIED,
+    RESULT_ERROR,
+    RESULT_COUNT,
+};
+enum note_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_OWN, SOURCE_COUNT };
+
+struct note {
+    uint8_t kind, result, source; /* the enums above */
+    uint8_t unused_login;         /* enum client_unused */
+    uint16_t upstream;            /* its place (sites.h) */
+    uint16_t own_name_len; /* of own_login: the length of the repository's name in the path; 0: it is not there */
+    bool listener_login;   /* the listener is for the registry alone: a login here is one there */
+    bool own_login;        /* the client should log in here, not at the registry */
+    const void *site;      /* held until the request is complete */
+};
+static_assert(sizeof(struct note) <= HTTP_USER_MAX, "a note has its place in the request");
+
+static inline struct note *note_of(struct http_request *req)
+{
+    return http_user(req);
+}
+
+#endif
