@@ -1,4 +1,5 @@
-/* private.h - shared by index*.c only. */
+/* private.h - shared by the files about the index itself: tables.c ◀ damage.c ◀ txn.c, env.c ◀ schema.c, map.c,
+ * compact.c ◀ index.c, each of which uses those before it. The rows (rows*.c) use index.h alone. */
 #ifndef ENTREPOT_CACHE_INDEX_PRIVATE_H
 #define ENTREPOT_CACHE_INDEX_PRIVATE_H
 
@@ -53,16 +54,28 @@ struct index_txn {
     bool full; /* a put hit the end of the map */
 };
 
+/* ---- tables.c ---- */
+
+const char *index_table_name(enum index_table table);
+/* Whether a key may have many values (MDB_DUPSORT). */
+bool index_table_has_many(enum index_table table);
 /* Opens the tables; creates them (in a write transaction) if they may be. Returns LMDB's code. */
 int index_open_tables(struct index *index, MDB_txn *txn, bool create);
 int index_open_table(struct index *index, MDB_txn *txn, enum index_table table, bool create);
+bool index_err(struct err *err, int rc, const char *what);
+
+/* ---- env.c ---- */
+
 /* Opens the environment in index->dir. Errors: as index_open(). */
 bool index_open_env(struct index *index, struct err *err);
+/* The tables, in a transaction of their own. Errors: as index_open(). */
+bool index_make_tables(struct index *index, struct err *err);
+
+/* ---- schema.c, map.c, compact.c ---- */
+
 /* schema.c: whether its schema is one that this version knows; nothing is changed. Errors: ERR_UNSUPPORTED,
  * ERR_OUTDATED, ERR_CORRUPT, ERR_IO. */
 bool index_look_at_schema(struct index *index, struct err *err);
-/* The tables, in a transaction of their own. Errors: as index_open(). */
-bool index_make_tables(struct index *index, struct err *err);
 /* map.c: the writer's. Doubles the map; if it cannot be, what there is stays as it is. Errors: ERR_IO. */
 bool index_grow(struct index *index, struct err *err);
 /* Closes the environment and opens it. Errors: as index_open(); it is closed then. */
@@ -71,7 +84,8 @@ bool index_reopen(struct index *index, struct err *err);
 bool index_check_schema(struct index_txn *t, void *arg, struct err *err);
 /* compact.c: before there is a writer or a reader. Errors: as index_open(); not being able to is none. */
 bool index_compact(struct index *index, struct err *err);
-/* damage.c */
+/* ---- damage.c ---- */
+
 bool index_is_marked(const char *dir);
 /* Whether everything that is in use is there, after opening. Errors: ERR_IO, ERR_CORRUPT. */
 bool index_check_size(struct index *index, const char *data, struct err *err);
@@ -90,6 +104,5 @@ bool index_drop_ballast(struct index *index);
 /* A commit's error: of a disk that takes a part of a write because it is full, LMDB says EIO; then ENOSPC. What others
  * have given back since may have made a little room again. */
 int index_why(const struct index *index, int rc);
-bool index_err(struct err *err, int rc, const char *what);
 
 #endif

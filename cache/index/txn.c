@@ -1,36 +1,7 @@
+/* Tables on a transaction. */
 #include "cache/index/private.h"
 
 #include "base/log.h"
-
-#include <errno.h>
-
-static const struct {
-    const char *name;
-    unsigned flags;
-} TABLES[TABLE_COUNT] = {
-    [TABLE_REPO] = {"repo", 0},
-    [TABLE_BLOB] = {"blob", 0},
-    [TABLE_TAG] = {"tag", 0},
-    [TABLE_CHILD] = {"child", MDB_DUPSORT},
-    [TABLE_PARENT] = {"parent", MDB_DUPSORT},
-    [TABLE_LINK] = {"link", 0},
-    [TABLE_IDLE] = {"idle", 0},
-    [TABLE_RANK] = {"rank", 0},
-    [TABLE_INGEST] = {"ingest", 0},
-    [TABLE_META] = {"meta", 0},
-};
-
-bool index_err(struct err *err, int rc, const char *what)
-{
-    enum err_code code = rc == MDB_NOTFOUND                                ? ERR_NOT_FOUND
-                         : rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND  ? ERR_CORRUPT
-                         : rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH ? ERR_CORRUPT
-                         : rc == ENOSPC || rc == EDQUOT                    ? ERR_NO_SPACE
-                                                                           : ERR_IO;
-    return err_set(err, code, "%s: %s", what, mdb_strerror(rc));
-}
-
-/* ---- tables on a transaction ---- */
 
 static MDB_val val(const void *data, size_t len)
 {
@@ -42,7 +13,7 @@ static bool fail(struct index_txn *t, int rc, enum index_table table, struct err
     if (rc == MDB_MAP_FULL)
         t->full = true;
     index_check(t->index, rc);
-    return index_err(err, rc, TABLES[table].name);
+    return index_err(err, rc, index_table_name(table));
 }
 
 bool txn_get(struct index_txn *t, enum index_table table, const void *key, size_t key_len, struct slice *value,
@@ -68,9 +39,9 @@ bool txn_put(struct index_txn *t, enum index_table table, const void *key, size_
              size_t value_len, struct err *err)
 {
     MDB_val k = val(key, key_len), v = val(value, value_len);
-    int rc = mdb_put(t->txn, t->index->tables[table], &k, &v, TABLES[table].flags & MDB_DUPSORT ? MDB_NODUPDATA : 0);
+    int rc = mdb_put(t->txn, t->index->tables[table], &k, &v, index_table_has_many(table) ? MDB_NODUPDATA : 0);
 
-    if (rc == 0 || (rc == MDB_KEYEXIST && TABLES[table].flags & MDB_DUPSORT))
+    if (rc == 0 || (rc == MDB_KEYEXIST && index_table_has_many(table)))
         return true;
     return fail(t, rc, table, err);
 }
@@ -94,7 +65,7 @@ static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
     int rc = index_check(t->index, mdb_cursor_open(t->txn, t->index->tables[table], &c));
 
     if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and has said so */
-        log_error("index: opening a cursor on %s: %s", TABLES[table].name, mdb_strerror(rc));
+        log_error("index: opening a cursor on %s: %s", index_table_name(table), mdb_strerror(rc));
     return rc == 0 ? c : NULL;
 }
 
@@ -167,19 +138,4 @@ void txn_each_value(struct index_txn *t, enum index_table table, const void *key
                     bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
 {
     visit(t, table, val(key, key_len), MDB_SET_KEY, MDB_NEXT_DUP, fn, arg);
-}
-
-int index_open_table(struct index *index, MDB_txn *txn, enum index_table table, bool create)
-{
-    return mdb_dbi_open(txn, TABLES[table].name, (create ? MDB_CREATE : 0u) | TABLES[table].flags,
-                        &index->tables[table]);
-}
-
-int index_open_tables(struct index *index, MDB_txn *txn, bool create)
-{
-    int rc = 0;
-
-    for (int i = 0; i < TABLE_COUNT && rc == 0; i++)
-        rc = index_open_table(index, txn, (enum index_table)i, create);
-    return rc;
 }
