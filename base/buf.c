@@ -1,7 +1,5 @@
 #include "base/buf.h"
 
-#include "base/visible.h"
-
 #include <string.h>
 
 char *buf_reserve(struct buf *b, size_t more)
@@ -43,11 +41,6 @@ void buf_addf(struct buf *b, const char *fmt, ...)
         b->len += (size_t)n;
     }
     va_end(again);
-}
-
-void buf_add_json(struct buf *b, const char *text)
-{
-    buf_add_visible(b, text, strlen(text), VISIBLE_STRING);
 }
 
 void buf_clear(struct buf *b)

@@ -16,8 +16,6 @@ char *buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_adds(struct buf *b, const char *text);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Appends text as the inside of a JSON string. */
-void buf_add_json(struct buf *b, const char *text);
 /* Forgets the content, keeps the memory. */
 void buf_clear(struct buf *b);
 void buf_free(struct buf *b);

@@ -71,6 +71,11 @@ void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_a
     }
 }
 
+void buf_add_json(struct buf *b, const char *text)
+{
+    buf_add_visible(b, text, strlen(text), VISIBLE_STRING);
+}
+
 char *visible_line(const char *text)
 {
     struct buf b = {0};

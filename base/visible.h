@@ -20,6 +20,8 @@ enum visible_as {
 
 /* Appends `len` bytes. */
 void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_as as);
+/* Appends text as the inside of a JSON string. */
+void buf_add_json(struct buf *b, const char *text);
 /* As one line; the caller frees. */
 char *visible_line(const char *text);
 /* How many of the first `len` bytes of a text that was cut there end with a whole character. */

@@ -96,6 +96,7 @@ struct cache *cache_open(const char *path, struct pool *pool, const struct index
     c->store = store_open(path, err);
     if (!c->store)
         goto fail;
+    store_remove_leftovers(c->store);
     c->index = open_index(c, index_dir, watcher, err);
     if (!c->index)
         goto fail;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/visible.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* gc_private.h - shared by gc.c, room.c and report.c only. */
+/* gc_private.h - shared by gc.c, room.c and kept.c only. */
 #ifndef ENTREPOT_GC_GC_PRIVATE_H
 #define ENTREPOT_GC_GC_PRIVATE_H
 

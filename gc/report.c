@@ -1,10 +1,5 @@
-/* What a collection says about images. */
-#include "gc/gc_private.h"
-
-#include "base/clock.h"
-#include "base/lookup.h"
-#include "gc/refs.h"
-#include "gc/tree.h"
+/* The report of a collection. */
+#include "gc/gc.h"
 
 void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes)
 {
@@ -29,50 +24,4 @@ void gc_report_free(struct gc_report *r)
     free(r->images);
     r->images = NULL;
     r->room = 0;
-}
-
-struct look {
-    struct gc *gc;
-    struct index_txn *t;
-    struct gc_report *report;
-    struct text_set gone;
-    int64_t cutoff;
-};
-
-static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
-{
-    struct look *l = arg;
-    char name[REF_TEXT_MAX];
-    struct blob_row blob;
-    struct weight w;
-
-    if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || text_set_has(&l->gone, name))
-        return true;
-    tree_weigh_name(l->t, l->gc->cache->use, repo, tag, &row->digest, &w);
-    const char *why = rows_pinned(l->t, repo, tag) ? "pinned"
-                      : w.leased                   ? "in use"
-                      : blob.used > l->cutoff      ? "recent"
-                      : w.shared                   ? "shared"
-                                                   : "there is room";
-    gc_report_add(l->report, name, false, why, w.bytes);
-    return true;
-}
-
-static void read_kept(struct index_txn *t, void *arg)
-{
-    struct look *l = arg;
-
-    l->t = t;
-    rows_each_tag(t, 0, explain, l);
-}
-
-void report_kept(struct gc *gc, struct gc_report *report)
-{
-    struct look l = {.gc = gc, .report = report};
-
-    for (size_t i = 0; i < report->count; i++)
-        text_set_add(&l.gone, report->images[i].reference);
-    l.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
-    index_read(gc->cache->index, read_kept, &l);
-    text_set_free(&l.gone);
 }

@@ -1,4 +1,5 @@
-/* rows_codec.h - numbers and keys as rows.c and rows_check.c pack them. */
+/* rows_codec.h - numbers and keys as the files about rows pack them, and what they share: rows.c ◀ rows_graph.c ◀
+ * rows_place.c ◀ rows_blob.c, rows_link.c ◀ rows_refs.c ◀ rows_check.c, each of which uses those before it. */
 #ifndef ENTREPOT_CACHE_INDEX_ROWS_CODEC_H
 #define ENTREPOT_CACHE_INDEX_ROWS_CODEC_H
 
@@ -83,6 +84,8 @@ static inline size_t put_digest(uint8_t *out, const struct digest *d)
 
 /* Writes the row itself, nothing beside it. */
 bool rows_write_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
+/* Adds it to the totals, or (`sign` -1) takes it out of them. */
+bool rows_count_blob(struct index_txn *t, const struct blob_row *row, int sign, struct err *err);
 /* Removes the rows of a blob itself: blob, idle, rank, totals. */
 bool rows_forget_blob(struct index_txn *t, const struct digest *d, struct err *err);
 

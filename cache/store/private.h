@@ -24,7 +24,5 @@ bool store_fail(struct err *err, const char *doing, const struct digest *d);
 void store_fill_info(struct file_info *info, const struct stat *st);
 /* "<alg>-<hex><suffix>": files of the folders beside the blobs; returns `out`. */
 const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM]);
-/* What a crash left in ingest/ that is of no use. While nobody else is there. */
-void store_remove_leftovers(struct store *s);
 
 #endif

@@ -74,7 +74,6 @@ struct store *store_open(const char *path, struct err *err)
         err_errno(err, ERR_IO, "setting the mode of %s/ingest", path);
         goto fail;
     }
-    store_remove_leftovers(s);
     if (fsync(s->blobs[0]) != 0 || fsync(root) != 0) {
         err_errno(err, ERR_IO, "syncing the folders in %s", path);
         goto fail;

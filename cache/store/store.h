@@ -26,6 +26,9 @@ struct store;
 /* Opens (creates) the layout under `path` and locks it against a second daemon. Errors: ERR_IO, ERR_INVALID (another
  * entrepot has it). */
 struct store *store_open(const char *path, struct err *err);
+/* Removes what a crash left in ingest/ that is of no use. Right after the store was opened, while nobody else uses it.
+ */
+void store_remove_leftovers(struct store *store);
 void store_close(struct store *store);
 const char *store_path(const struct store *store);
 

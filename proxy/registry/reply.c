@@ -1,6 +1,7 @@
 #include "proxy/registry/handlers.h"
 
 #include "base/log.h"
+#include "base/visible.h"
 
 #include <string.h>
 

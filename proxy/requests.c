@@ -1,0 +1,126 @@
+/* Which page a request is for. */
+#include "proxy/pages.h"
+#include "proxy/registry/handlers.h"
+#include "proxy/server_private.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+static void answer_metrics(struct worker *w, struct http_request *req)
+{
+    _cleanup_buf_ struct buf page = {0};
+
+    metrics_print(w->proxy, &page);
+    http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", page.data, page.len);
+}
+
+static void answer_ready(struct worker *w, struct http_request *req)
+{
+    bool ready = atomic_load(&w->proxy->ready);
+
+    http_reply(req, ready ? 200 : 503, "text/plain", ready ? "ready\n" : "stopping\n", ready ? 6 : 9);
+}
+
+/* The daemon's own pages are on the metrics listener if there is one, else on every listener. */
+static bool has_own_pages(const struct worker *w, const struct http_request *req)
+{
+    return !w->proxy->metrics_listener || w->proxy->metrics_listener == http_listener(req);
+}
+
+static bool may_see(const struct worker *w, const struct http_request *req, enum route_kind kind)
+{
+    return (kind != ROUTE_METRICS && kind != ROUTE_CATALOG) || !listener_is_loopback(http_listener(req)) ||
+           pages_is_our_host(w->proxy->config, http_host(req));
+}
+
+static void answer_page(struct worker *w, struct http_request *req, const struct route *r)
+{
+    switch (r->kind) {
+    case ROUTE_BASE:
+        handle_base(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_TOKEN:
+        handle_token(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_MANIFEST:
+        handle_manifest(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_BLOB:
+        handle_blob(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_TAGS:
+        handle_tags(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_REFERRERS:
+        handle_referrers(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_CATALOG:
+        handle_catalog(&w->proxy->registry, req, r);
+        break;
+    case ROUTE_METRICS:
+        answer_metrics(w, req);
+        break;
+    case ROUTE_HEALTH:
+        http_reply(req, 200, "text/plain", "ok\n", 3);
+        break;
+    case ROUTE_READY:
+        answer_ready(w, req);
+        break;
+    default:
+        http_error(req, 404, "UNSUPPORTED", "no such page");
+    }
+}
+
+void server_on_request(void *arg, struct http_request *req)
+{
+    struct worker *w = arg;
+    struct route_error error;
+    struct route r;
+
+    if (http_listener(req) == w->proxy->admin_listener) {
+        admin_handle(&w->proxy->admin, req);
+        return;
+    }
+    if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
+        http_reply_header(req, "Allow", "GET, HEAD");
+        http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
+        return;
+    }
+    if (!route_parse(&r, req, w->proxy->sites, listener_upstream(http_listener(req)), &error)) {
+        if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
+            log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
+                        http_method_name(req), http_path(req), error.message);
+        if (error.retry_after > 0)
+            http_reply_header(req, "Retry-After", "%d", error.retry_after);
+        http_error(req, error.status, error.code, "%s", error.message);
+        return;
+    }
+    note_of(req)->site = r.site ? site_ref(r.site) : NULL;
+    bool own = r.kind >= ROUTE_METRICS;
+    if ((own && !has_own_pages(w, req)) || (!own && w->proxy->metrics_listener == http_listener(req)))
+        http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
+    else if (!may_see(w, req, r.kind))
+        http_error(
+            req, 403, "DENIED",
+            "this page is for this node alone, and \"%.200s\" is not known as a name of it: ask by address, or add "
+            "the name to clients.hosts",
+            http_host(req));
+    else
+        answer_page(w, req, &r);
+    site_unref(r.site); /* the request may be complete by now, and have given back its own */
+}
+
+void server_on_complete(void *arg, struct http_request *req)
+{
+    struct worker *w = arg;
+    const struct site *site = note_of(req)->site;
+
+    if (site)
+        note_of(req)->upstream = (uint16_t)site_place(site);
+    metrics_count(w->metrics, req);
+    log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
+              (long long)http_sent(req), (long long)http_micros(req));
+    note_of(req)->site = NULL;
+    site_unref(site);
+}

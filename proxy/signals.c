@@ -1,0 +1,164 @@
+/* The events of the main loop: what stops the daemon, and what changes it while it runs. */
+#include "proxy/server_private.h"
+
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+enum { DRAIN_S = 30, FLUSH_S = 5 };
+
+static void all_drained(struct server *s)
+{
+    loop_stop(s->loop);
+}
+
+static void one_drained(void *arg)
+{
+    struct server *s = arg;
+
+    if (--s->draining == 0)
+        all_drained(s);
+}
+
+static void worker_drained(void *arg)
+{
+    struct worker *w = arg;
+    struct server *s = (struct server *)((char *)w->proxy - offsetof(struct server, proxy));
+
+    loop_post(s->loop, one_drained, s);
+}
+
+static void drain_worker(void *arg)
+{
+    struct worker *w = arg;
+
+    for (int i = 0; i < w->proxy->listener_count; i++)
+        listener_stop(w->proxy->listeners[i], w->loop);
+    http_server_drain(w->http, worker_drained, w);
+}
+
+static void begin_to_stop(struct server *s, const char *why);
+
+/* Pulls go on past the cache meanwhile; whoever looks after the service starts it again. */
+static void stop_damaged(void *arg)
+{
+    struct server *s = arg;
+
+    s->damaged = true;
+    begin_to_stop(s, "the index is damaged");
+}
+
+void server_on_damage(void *arg)
+{
+    struct server *s = arg;
+
+    loop_post(s->loop, stop_damaged, s);
+}
+
+static void on_deadline(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    log_warn("some requests did not end within %d s and are cut off", (int)DRAIN_S);
+    all_drained(arg);
+}
+
+static void on_stop(evutil_socket_t sig, short what UNUSED, void *arg)
+{
+    struct server *s = arg;
+
+    if (s->stopping)
+        all_drained(s); /* asked twice: now */
+    else
+        begin_to_stop(s, strsignal((int)sig));
+}
+
+static void begin_to_stop(struct server *s, const char *why)
+{
+    if (s->stopping) /* also of damage that is found while we stop */
+        return;
+    s->stopping = true;
+    log_info("%s: draining", why);
+    sd_notify(0, "STOPPING=1");
+    atomic_store(&s->proxy.ready, false);
+    s->draining = s->proxy.worker_count;
+    for (int i = 0; i < s->proxy.worker_count; i++)
+        loop_post(s->proxy.workers[i].loop, drain_worker, &s->proxy.workers[i]);
+    event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
+}
+
+/* What can change while we run: the log, `offline`, clients.login_for. Everything else is said to need a restart, if it
+ * changed. */
+static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
+{
+    struct server *s = arg;
+    struct config fresh;
+    struct err err;
+    _cleanup_buf_ struct buf before = {0}, after = {0};
+
+    sd_notify(0, "RELOADING=1");
+    if (!config_load(&fresh, s->overrides, &err)) {
+        log_error("the configuration stays as it is: %s", err.msg);
+    } else {
+        log_setup(fresh.log_level, fresh.log_format);
+        fetchers_set_offline(s->proxy.fetchers, fresh.offline);
+        login_set_for(s->proxy.login, fresh.login_for);
+        struct config same = *s->proxy.config;
+        same.log_level = fresh.log_level;
+        same.log_format = fresh.log_format;
+        same.offline = fresh.offline;
+        same.login_for = fresh.login_for;
+        config_print(&same, &before);
+        config_print(&fresh, &after);
+        bool all = strcmp(before.data, after.data) == 0;
+        log_info("configuration read anew%s",
+                 all ? "" : "; changes other than log:, offline: and clients.login_for take a restart");
+        config_free(&fresh);
+    }
+    sd_notify(0, "READY=1");
+}
+
+static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct server *s = arg;
+
+    log_tell_left_out(false);
+    use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
+}
+
+void server_add_events(struct server *s)
+{
+    static const int stops[] = {SIGTERM, SIGINT};
+    struct event_base *base = loop_base(s->loop);
+    int n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(stops); i++)
+        s->signals[n++] = evsignal_new(base, stops[i], on_stop, s);
+    s->signals[n++] = evsignal_new(base, SIGHUP, on_reload, s);
+    for (int i = 0; i < n; i++)
+        event_add(s->signals[i], NULL);
+    s->deadline = event_new(base, -1, 0, on_deadline, s);
+    s->flush = event_new(base, -1, EV_PERSIST, on_flush, s);
+    event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
+}
+
+void server_free_events(struct server *s)
+{
+    struct event *const others[] = {s->deadline, s->flush};
+    sigset_t stops;
+
+    /* Without these events a signal would end the process as it does by default, in its last moment; there is no other
+     * thread by now. */
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGHUP);
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
+        if (s->signals[i])
+            event_free(s->signals[i]);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (others[i])
+            event_free(others[i]);
+}
