@@ -77,4 +77,5 @@ const struct fetch_steps ACCESS_STEPS = {
         [STEP_RECEIVE] = NULL, /* transfer callbacks */
         [STEP_FAIL] = fail,
     },
+    NULL,
 };

@@ -453,4 +453,5 @@ const struct fetch_steps BLOB_STEPS = {
         [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
         [STEP_FAIL] = fail,
     },
+    NULL,
 };

@@ -7,202 +7,7 @@
 #include <event2/event.h>
 #include <string.h>
 
-/* ---- steps ---- */
-
-static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalidate", "ask", "receive",
-                                         "store",  "deliver", "fail",  "done",       "wait"};
-
-static void fetch_free(struct fetch *f)
-{
-    ON_LOOP(f->fetcher->loop);
-    LIST_REMOVE(f, entry);
-    fetch_forget_question(f);
-    if (f->retry)
-        event_free(f->retry);
-    if (f->flush)
-        event_free(f->flush);
-    if (f->again)
-        event_free(f->again);
-    if (f->other_client)
-        event_free(f->other_client);
-    fetch_offers_end(f);
-    if (f->ingest)
-        ingest_unref(f->ingest);
-    if (f->patience)
-        event_free(f->patience);
-    if (f->desertion)
-        event_free(f->desertion);
-    fetch_result_clear(&f->early);
-    fetch_result_clear(&f->result);
-    buf_free(&f->received);
-    free(f->key);
-    free(f->path);
-    free(f->name);
-    free(f->tag);
-    free(f->listing);
-    client_unref(f->client);
-    site_unref(f->site);
-    struct fetcher *fr = f->fetcher;
-    free(f);
-    if (fr->stopping && LIST_EMPTY(&fr->active))
-        loop_stop(fr->loop);
-}
-
-static bool is_of_another_client(const struct fetch *f, const struct waiter *w)
-{
-    return w->client && f->client && strcmp(w->client->whose, f->client->whose) != 0;
-}
-
-/* The refusal of one client is not another's. */
-static void let_other_clients_try(struct fetch *f)
-{
-    if (f->result.err.code == ERR_DENIED && f->is_private && f->kind != FETCH_ACCESS && !f->fetcher->stopping)
-        fetch_part_with(f, is_of_another_client, fetch_begin_again);
-}
-
-static bool is_reader(const struct fetch *f UNUSED, const struct waiter *w)
-{
-    return w->kind == FETCH_MANIFEST;
-}
-
-/* Who only wanted to know the digest was first: the manifest itself has not come. */
-static void let_readers_ask(struct fetch *f)
-{
-    if (f->kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
-        fetch_part_with(f, is_reader, fetch_begin_again);
-}
-
-static void let_later_ones_begin(struct fetch *f)
-{
-    while (!STAILQ_EMPTY(&f->later)) {
-        struct waiter *w = STAILQ_FIRST(&f->later);
-        STAILQ_REMOVE_HEAD(&f->later, entry);
-        if (f->fetcher->stopping)
-            fetch_answer_one(w, &f->result, NULL);
-        else
-            fetch_again(w);
-    }
-}
-
-void fetch_run(struct fetch *f, enum step step)
-{
-    ON_LOOP(f->fetcher->loop);
-    while (step != STEP_WAIT) {
-        log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
-        f->step = step;
-        if (step == STEP_DONE) {
-            fetch_note_absence(f);
-            let_other_clients_try(f);
-            let_readers_ask(f);
-            fetch_answer(f, NULL);
-            let_later_ones_begin(f);
-            if (f->putting) /* nobody has to wait for that, but the fetch */
-                fetch_keep_answer(f);
-            else
-                fetch_free(f);
-            return;
-        }
-        step = f->steps->run[step](f);
-    }
-}
-
-void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit)
-{
-    cache_find(f->fetcher->all->cache, f->name, tag, digest, hit);
-    if (hit->repo_private && !f->is_private)
-        hit->stored = hit->linked = hit->tag_known = false;
-}
-
-void fetch_identify(const struct fetch *f, struct upstream_request *req)
-{
-    static const struct cred_identity nobody;
-    const struct client *c = f->client;
-
-    if (!f->is_private || !c)
-        return;
-    if (c->authorization) {
-        req->authorization = c->authorization;
-    } else if (client_is_for(c, f->site)) {
-        req->identity = &c->id;
-        req->whose = c->whose;
-    } else if (f->site->config->client_access || !client_is_nobody(c)) {
-        req->identity = &nobody;
-        req->whose = "nobody";
-    }
-}
-
-void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
-                bool (*on_head)(void *arg, const struct transfer_response *r),
-                bool (*on_data)(void *arg, const void *data, size_t len),
-                void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err))
-{
-    struct upstream_request req = {
-        .method = method,
-        .repository = f->path,
-        .path = path,
-        .accept = accept,
-        .range_first = -1,
-        .decode = true, /* everything but blobs goes this way */
-        .bounded = true,
-        .on_head = on_head,
-        .on_data = on_data,
-        .on_done = on_done,
-        .arg = f,
-    };
-
-    req.optional = f->optional;
-    req.lack_ms = f->tags.negative_ttl_ms;
-    fetch_identify(f, &req);
-    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
-}
-
-char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest)
-{
-    char text[DIGEST_TEXT_MAX];
-
-    return xasprintf("%s/%s", kind, by_digest ? digest_format(&f->digest, text) : f->tag);
-}
-
 /* ---- coming in ---- */
-
-static char *make_relay_key(struct fetchers *all, const struct digest *d)
-{
-    char text[DIGEST_TEXT_MAX];
-
-    return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1), digest_format(d, text));
-}
-
-void fetch_name_relay(struct fetch *f)
-{
-    free(f->key);
-    f->key = make_relay_key(f->fetcher->all, &f->digest);
-}
-
-static char *make_key(struct fetchers *all, const struct fetch_request *req)
-{
-    char text[DIGEST_TEXT_MAX];
-
-    switch (req->kind) {
-    case FETCH_BLOB:
-        return xasprintf("blob %s", digest_format(req->digest, text));
-    case FETCH_BLOB_RELAY:
-        return make_relay_key(all, req->digest);
-    case FETCH_BLOB_HEAD:
-        return xasprintf("look %s%s %s", req->is_private ? "private " : "", req->name,
-                         digest_format(req->digest, text));
-    case FETCH_LISTING: /* what a registry lists may depend on who asks */
-        return xasprintf("list %s %s %s", req->is_private ? req->client->whose : "", req->name, req->listing);
-    case FETCH_ACCESS:
-        return xasprintf("access %s %s", req->client->whose, req->name);
-    default: /* a tag is looked up once, for who wants its manifest and who wants its digest alone */
-        return xasprintf("%s%s %s %s",
-                         req->tag[0]                   ? "tag"
-                         : req->kind == FETCH_MANIFEST ? "get"
-                                                       : "head",
-                         req->is_private ? " private" : "", req->name,
-                         req->tag[0] ? req->tag : digest_format(req->digest, text));
-    }
-}
 
 static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct waiter *w)
 {
@@ -273,7 +78,7 @@ static void arrive(void *arg)
     struct fetch_result r = {.how = HOW_ERROR};
     const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag,  &w->digest,
                                       w->listing, w->client, w->is_private, w->sent, w->anew, w->keep};
-    _cleanup_free_ char *key = make_key(fr->all, &req);
+    _cleanup_free_ char *key = fetch_make_key(fr->all, &req);
     struct fetch *f;
 
     ON_LOOP(fr->loop);
@@ -304,70 +109,13 @@ static void arrive(void *arg)
     fetch_run(f, STEP_LOOKUP);
 }
 
-void fetch_again(struct waiter *w)
-{
-    loop_post(w->fetcher->loop, arrive, w);
-}
-
-struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
-                           void (*done)(void *arg, struct fetch_result *result), void *arg)
-{
-    struct waiter *w = xcalloc(1, sizeof(*w));
-    _cleanup_free_ char *key = make_key(all, req);
-
-    if (req->kind == FETCH_LISTING) /* all pages of a list, to the same loop */
-        key[strcspn(key, "?")] = '\0';
-    w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
-    w->loop = loop;
-    atomic_init(&w->refs, 1);
-    w->done = done;
-    w->arg = arg;
-    w->kind = req->kind;
-    w->site = site_ref(req->site);
-    w->path = xstrdup(req->path);
-    w->name = xstrdup(req->name);
-    w->tag = xstrdup(req->tag ? req->tag : "");
-    w->listing = xstrdup(req->listing ? req->listing : "");
-    w->digest = *req->digest;
-    w->client = req->client ? client_ref(req->client) : NULL;
-    w->is_private = req->is_private;
-    w->sent = req->sent;
-    w->anew = req->anew;
-    w->keep = req->keep;
-    loop_post(w->fetcher->loop, arrive, w);
-    return w;
-}
-
-void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req)
-{
-    struct fetch_request anew = *req;
-
-    anew.kind = FETCH_MANIFEST;
-    anew.anew = true;
-    fetch_begin(all, loop, &anew, NULL, NULL);
-}
-
-void fetchers_set_offline(struct fetchers *all, bool offline)
-{
-    atomic_store(&all->offline, offline);
-}
-
-bool fetchers_is_offline(const struct fetchers *all)
-{
-    return atomic_load(&all->offline);
-}
-
-bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site)
-{
-    return !site->upstream || fetchers_is_offline(all);
-}
-
 /* ---- start and stop ---- */
 
 struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err)
 {
     struct fetchers *all = xcalloc(1, sizeof(*all));
 
+    all->arrive = arrive;
     all->cache = cache;
     all->config = config;
     atomic_init(&all->offline, config->offline);
@@ -457,9 +205,4 @@ void fetchers_free(struct fetchers *all)
     fetch_apis_clear(all);
     fetch_offers_clear(all);
     free(all);
-}
-
-uint64_t fetchers_mismatches(const struct fetchers *all)
-{
-    return atomic_load(&all->mismatches);
 }

@@ -22,20 +22,6 @@
 
 enum { LISTING_MAX = 16 << 20 }; /* bytes; there are registries that have all tags on one page: half a million */
 
-#define REFERRERS "referrers/"
-
-char *fetch_referrers_path(const struct digest *subject)
-{
-    char text[DIGEST_TEXT_MAX];
-
-    return xasprintf(REFERRERS "%s", digest_format(subject, text));
-}
-
-const char *fetch_referrers_subject(const char *path)
-{
-    return strncmp(path, REFERRERS, strlen(REFERRERS)) == 0 ? path + strlen(REFERRERS) : NULL;
-}
-
 static bool is_referrers(const struct fetch *f)
 {
     return fetch_referrers_subject(f->listing) != NULL;
@@ -258,4 +244,5 @@ const struct fetch_steps LISTING_STEPS = {
         [STEP_DELIVER] = deliver,
         [STEP_FAIL] = fail,
     },
+    fetch_answer_old_listing,
 };

@@ -148,4 +148,5 @@ const struct fetch_steps LOOK_STEPS = {
         [STEP_DELIVER] = deliver,
         [STEP_FAIL] = fail,
     },
+    NULL,
 };

@@ -372,4 +372,5 @@ const struct fetch_steps MANIFEST_STEPS = {
         [STEP_DELIVER] = deliver,
         [STEP_FAIL] = fetch_fail_manifest,
     },
+    fetch_lose_patience,
 };

@@ -1,4 +1,8 @@
-/* private.h - shared by the fetch_*.c files. Everything in here belongs to one fetch loop. */
+/* private.h - shared by the files of this folder. Everything in here belongs to one fetch loop.
+ *
+ *     common.c, key.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, room, leave, verify, prove, patience, lists,
+ *     stale, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one table of steps each) ◀ fetch.c
+ */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
 #define ENTREPOT_PROXY_FETCH_PRIVATE_H
 
@@ -45,6 +49,11 @@ enum step {
     STEP_FAIL,
     STEP_DONE,
     STEP_WAIT, /* a callback will name the next one */
+};
+
+/* The collector is looking for room on the disk. */
+struct room_question {
+    struct fetch *f; /* NULL: it is over */
 };
 
 /* One thing being fetched, for all who wait for it. */
@@ -106,6 +115,7 @@ struct fetch {
 struct fetch_steps {
     const char *name;
     enum step (*run[STEP_DONE])(struct fetch *f);
+    void (*lose_patience)(struct fetch *f); /* clients have waited for long enough; NULL: there is nothing older */
 };
 
 struct absence {
@@ -151,6 +161,7 @@ struct fetcher {
 };
 
 struct fetchers {
+    void (*arrive)(void *waiter); /* the way in, on the waiter's fetch loop */
     struct cache *cache;
     const struct config *config;
     int count;
@@ -220,7 +231,6 @@ enum step fetch_verify(struct fetch *f);
 enum step fetch_prove(struct fetch *f);
 /* room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */
 bool fetch_ask_for_room(struct fetch *f);
-void fetch_forget_question(struct fetch *f);
 /* "manifests/v1" or "manifests/sha256:…" */
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
 /* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
@@ -234,8 +244,8 @@ bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, s
 bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit);
 enum step fetch_past_fresh(struct fetch *f);
 enum step fetch_fail_manifest(struct fetch *f);
-/* Who comes before the index knows what has been answered gets the same. */
-void fetch_keep_answer(struct fetch *f);
+/* Clients have waited for long enough: they get the copy. */
+void fetch_lose_patience(struct fetch *f);
 /* From now on, clients wait that long for upstream, and no longer, if there is something older. */
 void fetch_be_patient(struct fetch *f);
 /* absent.c: what upstream said a while ago that it does not have. The first is for as long as that is good, the
@@ -290,6 +300,8 @@ static inline const char *fetch_why_offline(const struct fetch *f)
 {
     return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
+/* key.c: requests of the same key are one fetch. The caller frees. */
+char *fetch_make_key(struct fetchers *all, const struct fetch_request *req);
 /* It is a relay from now on, for who waits now: nobody else finds it. */
 void fetch_name_relay(struct fetch *f);
 /* join.c. A blob fetch is under way and somebody wants in. */

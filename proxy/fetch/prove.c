@@ -16,7 +16,7 @@ enum { LOOK_AGAIN_MS = 200, LOOK_MOST_MS = 10000 };
 
 static bool is_manifest(const struct fetch *f)
 {
-    return f->steps == &MANIFEST_STEPS;
+    return f->kind == FETCH_MANIFEST || f->kind == FETCH_MANIFEST_HEAD;
 }
 
 static void look_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)

@@ -5,17 +5,6 @@
 
 enum { QUESTIONS_MAX = 3 /* of one fetch */ };
 
-struct room_question {
-    struct fetch *f; /* NULL: it is over */
-};
-
-void fetch_forget_question(struct fetch *f)
-{
-    if (f->question)
-        f->question->f = NULL;
-    f->question = NULL;
-}
-
 static void answered(void *arg, bool granted)
 {
     struct room_question *q = arg;

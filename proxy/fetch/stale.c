@@ -12,27 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <event2/event.h>
 #include <string.h>
-
-enum { PATIENCE_MS = 2000 };
-
-bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, struct fetch_result *r)
-{
-    struct err err = {0};
-
-    if (!fetch_is_manifest(hit))
-        return false;
-    if (body) {
-        r->body = cache_manifest(fetch_cache(f), &hit->digest, hit->blob.size, &err);
-        if (!r->body)
-            return false;
-    }
-    r->digest = hit->digest;
-    r->size = hit->blob.size;
-    memcpy(r->media_type, hit->blob.media_type, sizeof(r->media_type));
-    return true;
-}
 
 static bool is_pinned(const struct fetch *f)
 {
@@ -45,11 +25,6 @@ bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
 
     return hit->tag_known && fetch_is_manifest(hit) && hit->linked &&
            (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || is_pinned(f));
-}
-
-bool fetch_takes_old(const struct fetch *f UNUSED, const struct waiter *w)
-{
-    return !w->anew;
 }
 
 /* Hands the copy out: to who waits now, and to who joins later. */
@@ -67,36 +42,11 @@ static void answer_early(struct fetch *f)
     fetch_part_with(f, fetch_takes_old, fetch_answer_early);
 }
 
-void fetch_keep_answer(struct fetch *f)
+void fetch_lose_patience(struct fetch *f)
 {
-    fetch_result_clear(&f->early);
-    f->early = f->result;
-    if (f->early.body)
-        body_ref(f->early.body);
-    f->answered_early =
-        f->result.err.code == ERR_OK && (f->early.body || fetch_from_cache(f, &f->hit, true, &f->early));
-}
-
-static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-    struct fetch *f = arg;
-
-    if (f->step == STEP_DONE) /* all have their answer: it waits for the index alone */
-        return;
-    if (f->kind == FETCH_LISTING) { /* lists take long by nature: that says nothing about the registry */
-        fetch_answer_old_listing(f);
-        return;
-    }
     if (f->call)
         upstream_doubt(f->call);
     answer_early(f);
-}
-
-void fetch_be_patient(struct fetch *f)
-{
-    if (!f->patience)
-        f->patience = event_new(loop_base(f->fetcher->loop), -1, 0, on_patience, f);
-    event_add(f->patience, &(struct timeval){.tv_sec = PATIENCE_MS / 1000, .tv_usec = PATIENCE_MS % 1000 * 1000});
 }
 
 enum step fetch_past_fresh(struct fetch *f)

@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 
+#include <string.h>
+
 void fetch_result_clear(struct fetch_result *r)
 {
     body_unref(r->body);
@@ -112,4 +114,54 @@ void fetch_answer_own(struct fetch *f, struct waiter *w)
 void fetch_answer_early(struct fetch *f, struct waiter *w)
 {
     fetch_answer_one(w, &f->early, NULL);
+}
+
+/* ---- coming in ---- */
+
+bool fetch_takes_old(const struct fetch *f UNUSED, const struct waiter *w)
+{
+    return !w->anew;
+}
+
+void fetch_again(struct waiter *w)
+{
+    loop_post(w->fetcher->loop, w->fetcher->all->arrive, w);
+}
+
+struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
+                           void (*done)(void *arg, struct fetch_result *result), void *arg)
+{
+    struct waiter *w = xcalloc(1, sizeof(*w));
+    _cleanup_free_ char *key = fetch_make_key(all, req);
+
+    if (req->kind == FETCH_LISTING) /* all pages of a list, to the same loop */
+        key[strcspn(key, "?")] = '\0';
+    w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
+    w->loop = loop;
+    atomic_init(&w->refs, 1);
+    w->done = done;
+    w->arg = arg;
+    w->kind = req->kind;
+    w->site = site_ref(req->site);
+    w->path = xstrdup(req->path);
+    w->name = xstrdup(req->name);
+    w->tag = xstrdup(req->tag ? req->tag : "");
+    w->listing = xstrdup(req->listing ? req->listing : "");
+    w->digest = *req->digest;
+    w->client = req->client ? client_ref(req->client) : NULL;
+    w->is_private = req->is_private;
+    w->sent = req->sent;
+    w->anew = req->anew;
+    w->keep = req->keep;
+    loop_post(w->fetcher->loop, all->arrive, w);
+    return w;
+}
+
+void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req)
+{
+    struct fetch_request anew = *req;
+
+    anew.kind = FETCH_MANIFEST;
+    anew.anew = true;
+    fetch_begin(all, loop, &anew, NULL, NULL);
 }

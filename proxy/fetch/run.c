@@ -1,0 +1,116 @@
+/* The steps of a fetch, one after the other, up to its end. */
+#include "proxy/fetch/private.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+static const char *const STEP_NAMES[] = {"lookup", "verify",  "prove", "revalidate", "ask", "receive",
+                                         "store",  "deliver", "fail",  "done",       "wait"};
+
+static void fetch_free(struct fetch *f)
+{
+    ON_LOOP(f->fetcher->loop);
+    LIST_REMOVE(f, entry);
+    if (f->question)
+        f->question->f = NULL;
+    if (f->retry)
+        event_free(f->retry);
+    if (f->flush)
+        event_free(f->flush);
+    if (f->again)
+        event_free(f->again);
+    if (f->other_client)
+        event_free(f->other_client);
+    fetch_offers_end(f);
+    if (f->ingest)
+        ingest_unref(f->ingest);
+    if (f->patience)
+        event_free(f->patience);
+    if (f->desertion)
+        event_free(f->desertion);
+    fetch_result_clear(&f->early);
+    fetch_result_clear(&f->result);
+    buf_free(&f->received);
+    free(f->key);
+    free(f->path);
+    free(f->name);
+    free(f->tag);
+    free(f->listing);
+    client_unref(f->client);
+    site_unref(f->site);
+    struct fetcher *fr = f->fetcher;
+    free(f);
+    if (fr->stopping && LIST_EMPTY(&fr->active))
+        loop_stop(fr->loop);
+}
+
+static bool is_of_another_client(const struct fetch *f, const struct waiter *w)
+{
+    return w->client && f->client && strcmp(w->client->whose, f->client->whose) != 0;
+}
+
+/* The refusal of one client is not another's. */
+static void let_other_clients_try(struct fetch *f)
+{
+    if (f->result.err.code == ERR_DENIED && f->is_private && f->kind != FETCH_ACCESS && !f->fetcher->stopping)
+        fetch_part_with(f, is_of_another_client, fetch_begin_again);
+}
+
+static bool is_reader(const struct fetch *f UNUSED, const struct waiter *w)
+{
+    return w->kind == FETCH_MANIFEST;
+}
+
+/* Who only wanted to know the digest was first: the manifest itself has not come. */
+static void let_readers_ask(struct fetch *f)
+{
+    if (f->kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
+        fetch_part_with(f, is_reader, fetch_begin_again);
+}
+
+static void let_later_ones_begin(struct fetch *f)
+{
+    while (!STAILQ_EMPTY(&f->later)) {
+        struct waiter *w = STAILQ_FIRST(&f->later);
+        STAILQ_REMOVE_HEAD(&f->later, entry);
+        if (f->fetcher->stopping)
+            fetch_answer_one(w, &f->result, NULL);
+        else
+            fetch_again(w);
+    }
+}
+
+static void keep_answer(struct fetch *f)
+{
+    fetch_result_clear(&f->early);
+    f->early = f->result;
+    if (f->early.body)
+        body_ref(f->early.body);
+    f->answered_early =
+        f->result.err.code == ERR_OK && (f->early.body || fetch_from_cache(f, &f->hit, true, &f->early));
+}
+
+void fetch_run(struct fetch *f, enum step step)
+{
+    ON_LOOP(f->fetcher->loop);
+    while (step != STEP_WAIT) {
+        log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
+        f->step = step;
+        if (step == STEP_DONE) {
+            fetch_note_absence(f);
+            let_other_clients_try(f);
+            let_readers_ask(f);
+            fetch_answer(f, NULL);
+            let_later_ones_begin(f);
+            if (f->putting) /* nobody has to wait for that, but the fetch */
+                keep_answer(f);
+            else
+                fetch_free(f);
+            return;
+        }
+        step = f->steps->run[step](f);
+    }
+}
