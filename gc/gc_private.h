@@ -1,4 +1,4 @@
-/* gc_private.h - shared by gc.c, room.c and kept.c only. */
+/* gc_private.h - shared by limits.c, collect.c, kept.c ◀ room.c ◀ gc.c. */
 #ifndef ENTREPOT_GC_GC_PRIVATE_H
 #define ENTREPOT_GC_GC_PRIVATE_H
 
@@ -54,6 +54,10 @@ struct limits {
     int64_t missing;             /* there, to have min_free; not negative */
 };
 struct limits gc_limits(struct gc *gc);
+/* An amount of the configuration in bytes: `bytes`, or if that is -1 so many percent of `total`. */
+int64_t gc_share(int64_t bytes, double percent, int64_t total);
+/* Where a collection ends that nobody gave a number, in bytes: INT64_MAX if there is no need for one. */
+int64_t gc_marks_target(struct gc *gc);
 /* Counts anew what is in the ingest folder and on nobody's way. */
 void gc_measure_parked(struct cache *cache);
 

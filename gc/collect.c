@@ -1,0 +1,189 @@
+/* A collection: the passes of sweep.h, one after the other, and what is removed by name. */
+#include "gc/gc_private.h"
+
+#include "base/clock.h"
+#include "base/cond.h"
+#include "base/log.h"
+#include "gc/repair/reconcile.h"
+#include "gc/sweep.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+
+enum {
+    PAUSE_MS = 5,           /* between two transactions, for other writers */
+    PART_AGE_S = 24 * 3600, /* a part that nobody came back for */
+};
+
+static void pause_for_others(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+}
+
+/* Runs one transaction; then, and only then, the files go. */
+static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t, void *arg, struct err *err),
+                struct gc_report *report, struct err *err)
+{
+    struct err own = {0};
+    bool ok = index_write_wait(gc->cache->index, pass, s, &own);
+
+    if (!ok && !(s->dry_run && own.code == ERR_CANCELLED)) {
+        if (err)
+            *err = own;
+        return false;
+    }
+    s->from = s->next;
+    for (size_t i = 0; i < s->go.removed.count && !s->dry_run; i++)
+        cache_discard(gc->cache, &s->go.removed.list[i]);
+    if (!s->dry_run)
+        store_empty_trash(gc->cache->store);
+    report->freed_bytes += s->go.removed.bytes;
+    report->freed_blobs += (int64_t)s->go.removed.count;
+    for (size_t i = 0; i < s->report.count; i++)
+        gc_report_add(report, s->report.images[i].reference, true, s->report.images[i].why, s->report.images[i].bytes);
+    return true;
+}
+
+static bool run_all(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t, void *arg, struct err *err),
+                    struct gc_report *report, struct err *err)
+{
+    do {
+        if (!run(gc, s, pass, report, err))
+            return false;
+        if (s->more && atomic_load(&gc->ending))
+            return err_set(err, ERR_CANCELLED, "the cache is being stopped");
+        if (s->more)
+            pause_for_others();
+    } while (s->more && !s->dry_run);
+    return true;
+}
+
+struct flushed {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done;
+};
+
+static void on_flushed(void *arg, const struct err *err)
+{
+    struct flushed *f = arg;
+
+    if (err)
+        log_limited(LOG_LEVEL_ERROR, "touches", "writing touches: %s", err->msg);
+    pthread_mutex_lock(&f->lock);
+    f->done = true;
+    pthread_cond_signal(&f->cond);
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* What was used a moment ago must look so. */
+static void flush_touches(struct gc *gc)
+{
+    struct flushed f = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+    use_flush(gc->cache->use, gc->cache->index, on_flushed, &f, NULL);
+    pthread_mutex_lock(&f.lock);
+    while (!f.done)
+        pthread_cond_wait(&f.cond, &f.lock);
+    pthread_mutex_unlock(&f.lock);
+}
+
+static void count(struct gc *gc, const struct gc_report *r)
+{
+    pthread_mutex_lock(&gc->lock);
+    gc->stats.runs++;
+    gc->stats.freed_bytes += (uint64_t)r->freed_bytes;
+    gc->stats.freed_blobs += (uint64_t)r->freed_blobs;
+    pthread_mutex_unlock(&gc->lock);
+    if (r->freed_blobs > 0)
+        log_info("collected %lld blobs, %lld bytes", (long long)r->freed_blobs, (long long)r->freed_bytes);
+}
+
+void gc_measure_parked(struct cache *c)
+{
+    atomic_store(&c->parked, MAX(store_ingest_bytes(c->store) - atomic_load(&c->arriving), 0));
+}
+
+bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
+{
+    struct totals totals;
+    struct sweep s;
+
+    sweep_init(&s, gc->cache, gc->o.policy, dry_run);
+    flush_touches(gc);
+    importing_expire(gc->cache->importing);
+    s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
+    /* What has no holder may get one yet, tags their manifests. */
+    bool rebuilding = atomic_load(&gc->cache->rebuilding);
+    bool ok = rebuilding || run_all(gc, &s, sweep_unreferenced, report, err);
+    s.target = target >= 0 ? target : gc_marks_target(gc);
+    /* In a dry run what the first pass found is still there. */
+    int64_t unreferenced = report->freed_bytes;
+    if (dry_run && s.target < INT64_MAX)
+        s.target += unreferenced;
+    cache_totals(gc->cache, &totals);
+    if (ok && totals.bytes > s.target)
+        ok = run_all(gc, &s, sweep_images, report, err);
+    cache_totals(gc->cache, &totals);
+    if (ok && !dry_run && totals.bytes > s.target)
+        log_limited(LOG_LEVEL_WARN, "target",
+                    "the cache holds %lld bytes where %lld are wanted, and the rest is in use, pinned or younger than "
+                    "gc.grace",
+                    (long long)totals.bytes, (long long)s.target);
+    s.tag_repo = gc->tag_repo;
+    snprintf(s.tag, sizeof(s.tag), "%s", gc->tag);
+    if (ok && !dry_run && !rebuilding && (ok = run(gc, &s, sweep_empty_tags, report, err))) {
+        gc->tag_repo = s.tag_repo;
+        snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
+    }
+    if (ok && !dry_run)
+        reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
+    if (!dry_run)
+        gc_measure_parked(gc->cache);
+    report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
+    report->target_bytes = s.target == INT64_MAX ? -1 : s.target - (dry_run ? unreferenced : 0);
+    bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;
+    sweep_free(&s);
+    pthread_mutex_lock(&gc->lock);
+    if (fruitless)
+        gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
+    pthread_mutex_unlock(&gc->lock);
+    if (!dry_run)
+        count(gc, report);
+    return ok || err_wrap(err, "collecting");
+}
+
+bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
+{
+    memset(report, 0, sizeof(*report));
+    pthread_mutex_lock(&gc->collecting);
+    bool ok = gc_sweep(gc, dry_run, target, report, err);
+    pthread_mutex_unlock(&gc->collecting);
+    if (ok && dry_run)
+        report_kept(gc, report);
+    return ok;
+}
+
+bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_report *report, struct err *err)
+{
+    struct sweep s;
+    char sign = strchr(tag, ':') ? '@' : ':';
+
+    memset(report, 0, sizeof(*report));
+    sweep_init(&s, gc->cache, gc->o.policy, false);
+    s.repo_name = repo;
+    s.tag_name = tag;
+    s.go.cutoff = INT64_MAX;
+    pthread_mutex_lock(&gc->collecting);
+    flush_touches(gc);
+    bool ok = run(gc, &s, sweep_one_tag, report, err);
+    if (ok && !s.found)
+        ok = err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache", repo, sign, tag);
+    if (ok && s.pinned)
+        ok = err_set(err, ERR_INVALID, "%s%c%s is pinned: entrepot unpin it first", repo, sign, tag);
+    sweep_free(&s);
+    pthread_mutex_unlock(&gc->collecting);
+    if (ok)
+        count(gc, report);
+    return ok;
+}
