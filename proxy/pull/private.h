@@ -1,4 +1,5 @@
-/* private.h - between pull.c, which has things fetched, and tree.c, which knows what an image consists of. */
+/* private.h - between items.c (what there is to bring in), tree.c (what an image consists of), errand.c (one thing on its
+ * way) and pull.c (all of them). */
 #ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
 #define ENTREPOT_PROXY_PULL_PRIVATE_H
 
@@ -93,11 +94,14 @@ struct pull {
     struct lookup seen_places;
 };
 
-/* ---- pull.c ---- */
+/* ---- items.c ---- */
 
 /* Adds something, unless it is there for this image already. Takes no reference to anything. */
 struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
                       const char *tag, int depth);
+/* Tells the caller of pull_run() how it is with a blob. */
+void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received);
+void pull_item_free(struct item *it);
 void pull_fail(struct image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* ---- errand.c ---- */

@@ -10,103 +10,6 @@
 
 enum { ATTEMPTS_MAX = 3, AGAIN_MS = 1000, LOOK_MS = 200 };
 
-void pull_fail(struct image *image, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (image->failed)
-        return; /* the first reason is the one */
-    image->failed = true;
-    va_start(ap, fmt);
-    vsnprintf(image->error, sizeof(image->error), fmt, ap);
-    va_end(ap);
-}
-
-/* ---- what there is to do ---- */
-
-struct seen_key {
-    const struct pull *pull;
-    struct pull_seen one;
-};
-
-static bool is_seen(const void *arg, uint32_t place)
-{
-    const struct seen_key *k = arg;
-    const struct pull_seen *s = &k->pull->seen[place];
-
-    return s->image == k->one.image && digest_eq(&s->digest, &k->one.digest);
-}
-
-/* False: it has been seen before. */
-static bool see(struct pull *p, const struct image *image, const struct digest *d)
-{
-    const struct seen_key key = {p, {image, *d}};
-    uint64_t hash = lookup_hash_digest(d) ^ lookup_hash(&image, sizeof(image));
-
-    if (lookup_find(&p->seen_places, hash, is_seen, &key) != LOOKUP_NONE)
-        return false;
-    if (p->seen_count == p->seen_room) {
-        p->seen_room = p->seen_room ? 2 * p->seen_room : 64;
-        p->seen = xrealloc(p->seen, p->seen_room * sizeof(*p->seen));
-    }
-    lookup_add(&p->seen_places, hash, (uint32_t)p->seen_count);
-    p->seen[p->seen_count++] = key.one;
-    return true;
-}
-
-static void say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
-{
-    const struct pull_blob b = {
-        .reference = it->image->text,
-        .kind = it->kind,
-        .status = status,
-        .digest = &it->digest,
-        .platform = it->platform,
-        .size = it->size,
-        .received = received,
-        .error = it->err ? it->err->msg : "",
-    };
-
-    if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
-        p->wish->on_blob(p->wish->arg, &b);
-}
-
-struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
-                      const char *tag, int depth)
-{
-    if (p->item_count == PULL_ITEMS_MAX) {
-        pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
-        return NULL;
-    }
-    if (digest && kind != PULL_LISTING && !see(p, image, digest))
-        return NULL;
-    struct item *it = xcalloc(1, sizeof(*it));
-    it->pull = p;
-    it->image = image;
-    it->kind = kind;
-    it->size = -1;
-    it->depth = depth;
-    if (digest)
-        it->digest = *digest;
-    snprintf(it->tag, sizeof(it->tag), "%s", tag ? tag : "");
-    STAILQ_INSERT_TAIL(&p->waiting, it, entry);
-    p->item_count++;
-    image->open++;
-    return it;
-}
-
-static void item_free(struct item *it)
-{
-    body_unref(it->listing);
-    body_unref(it->next);
-    free(it->query);
-    free(it->err);
-    free(it->unchecked);
-    free(it);
-}
-
-/* ---- the puller ---- */
-
 /* Whether the cache has it; then asking costs nothing but a look. */
 static bool is_here(struct pull *p, struct item *it)
 {
@@ -182,7 +85,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
         im->size += it->size;
         im->fetched += was_here ? 0 : MAX(it->size - it->had, (int64_t)0);
     }
-    say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
+    pull_say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
 }
 
 /* Its registry has deleted the tag, and tags.deleted says what becomes of what was here. */
@@ -221,12 +124,12 @@ static void settle(struct pull *p, struct item *it, bool was_here)
     } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
         add_fate(p, it);
         pull_fail(im, "%s", it->err->msg);
-        say_blob(p, it, PULL_FAILED, 0);
+        pull_say_blob(p, it, PULL_FAILED, 0);
     }
     im->fetched += it->ok ? 0 : it->got;
     if (--im->open == 0)
         end_image(p, im);
-    item_free(it);
+    pull_item_free(it);
 }
 
 static bool is_stopped(struct pull *p)
@@ -256,7 +159,7 @@ static void start_some(struct pull *p)
             continue;
         }
         if (it->attempts == 0)
-            say_blob(p, it, PULL_WAITING, 0);
+            pull_say_blob(p, it, PULL_WAITING, 0);
         pull_start(p, it);
     }
 }
@@ -294,7 +197,7 @@ static void look_at_transfer(void *arg, const struct ingest_info *info)
     STAILQ_FOREACH(it, &p->running, entry)
         if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
             it->size = info->size > 0 ? info->size : it->size;
-            say_blob(p, it, PULL_RUNNING, info->received);
+            pull_say_blob(p, it, PULL_RUNNING, info->received);
         }
 }
 
@@ -376,7 +279,7 @@ static void free_items(struct items *list)
     while (!STAILQ_EMPTY(list)) {
         struct item *it = STAILQ_FIRST(list);
         STAILQ_REMOVE_HEAD(list, entry);
-        item_free(it);
+        pull_item_free(it);
     }
 }
 

@@ -1,0 +1,99 @@
+/* What there is to bring in. */
+#include "proxy/pull/private.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void pull_fail(struct image *image, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (image->failed)
+        return; /* the first reason is the one */
+    image->failed = true;
+    va_start(ap, fmt);
+    vsnprintf(image->error, sizeof(image->error), fmt, ap);
+    va_end(ap);
+}
+
+struct seen_key {
+    const struct pull *pull;
+    struct pull_seen one;
+};
+
+static bool is_seen(const void *arg, uint32_t place)
+{
+    const struct seen_key *k = arg;
+    const struct pull_seen *s = &k->pull->seen[place];
+
+    return s->image == k->one.image && digest_eq(&s->digest, &k->one.digest);
+}
+
+/* False: it has been seen before. */
+static bool see(struct pull *p, const struct image *image, const struct digest *d)
+{
+    const struct seen_key key = {p, {image, *d}};
+    uint64_t hash = lookup_hash_digest(d) ^ lookup_hash(&image, sizeof(image));
+
+    if (lookup_find(&p->seen_places, hash, is_seen, &key) != LOOKUP_NONE)
+        return false;
+    if (p->seen_count == p->seen_room) {
+        p->seen_room = p->seen_room ? 2 * p->seen_room : 64;
+        p->seen = xrealloc(p->seen, p->seen_room * sizeof(*p->seen));
+    }
+    lookup_add(&p->seen_places, hash, (uint32_t)p->seen_count);
+    p->seen[p->seen_count++] = key.one;
+    return true;
+}
+
+void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
+{
+    const struct pull_blob b = {
+        .reference = it->image->text,
+        .kind = it->kind,
+        .status = status,
+        .digest = &it->digest,
+        .platform = it->platform,
+        .size = it->size,
+        .received = received,
+        .error = it->err ? it->err->msg : "",
+    };
+
+    if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
+        p->wish->on_blob(p->wish->arg, &b);
+}
+
+struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
+                      const char *tag, int depth)
+{
+    if (p->item_count == PULL_ITEMS_MAX) {
+        pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
+        return NULL;
+    }
+    if (digest && kind != PULL_LISTING && !see(p, image, digest))
+        return NULL;
+    struct item *it = xcalloc(1, sizeof(*it));
+    it->pull = p;
+    it->image = image;
+    it->kind = kind;
+    it->size = -1;
+    it->depth = depth;
+    if (digest)
+        it->digest = *digest;
+    snprintf(it->tag, sizeof(it->tag), "%s", tag ? tag : "");
+    STAILQ_INSERT_TAIL(&p->waiting, it, entry);
+    p->item_count++;
+    image->open++;
+    return it;
+}
+
+void pull_item_free(struct item *it)
+{
+    body_unref(it->listing);
+    body_unref(it->next);
+    free(it->query);
+    free(it->err);
+    free(it->unchecked);
+    free(it);
+}
