@@ -2,105 +2,9 @@
 
 #include <string.h>
 
-#define NAME_CONTAINERD "io.containerd.image.name"
-#define NAME_OCI        "org.opencontainers.image.ref.name"
-#define TYPE_INDEX      "application/vnd.oci.image.index.v1+json"
-
-void export_list_free(struct export_list *l)
-{
-    for (size_t i = 0; i < l->count; i++) {
-        free(l->members[i].name);
-        free(l->members[i].text);
-    }
-    free(l->members);
-    text_set_free(&l->names);
-    free(l->notes);
-    memset(l, 0, sizeof(*l));
-}
-
-/* ---- members ---- */
-
-static struct export_member *add_member(struct export_list *l, const char *name)
-{
-    if (text_set_has(&l->names, name))
-        return NULL;
-    if (l->count == l->room) {
-        l->room = l->room ? 2 * l->room : 64;
-        l->members = xrealloc(l->members, l->room * sizeof(*l->members));
-    }
-    struct export_member *m = &l->members[l->count++];
-    memset(m, 0, sizeof(*m));
-    m->name = xstrdup(name);
-    text_set_add(&l->names, m->name);
-    return m;
-}
-
-static void put_text(struct export_list *l, const char *name, const char *text, const char *end)
-{
-    struct export_member *m = add_member(l, name);
-
-    if (!m)
-        return;
-    m->text = xasprintf("%s%s", text, end);
-    m->size = (int64_t)strlen(m->text);
-}
-
-void export_add_text(struct export_list *l, const char *name, json_t *doc)
-{
-    char *text = json_dumps(doc, JSON_COMPACT);
-
-    json_decref(doc);
-    put_text(l, name, text, "\n");
-    free(text);
-}
-
-static char *blob_name(const struct digest *d)
-{
-    char hex[DIGEST_TEXT_MAX];
-
-    return xasprintf("blobs/%s/%s", digest_alg_name(d), digest_hex(d, hex));
-}
-
-int64_t export_add_document(struct export_plan *p, json_t *doc, struct digest *out)
-{
-    char *text = json_dumps(doc, JSON_COMPACT);
-    size_t len = strlen(text);
-
-    json_decref(doc);
-    digest_of(DIGEST_SHA256, text, len, out);
-    _cleanup_free_ char *name = blob_name(out);
-    put_text(p->out, name, text, "");
-    free(text);
-    return (int64_t)len;
-}
-
-void export_add_blob(struct export_plan *p, const struct digest *d, int64_t size, const char *name)
-{
-    _cleanup_free_ char *own = name ? NULL : blob_name(d);
-    struct export_member *m = add_member(p->out, name ? name : own);
-
-    if (!m)
-        return;
-    m->digest = *d;
-    m->size = size;
-}
+#define TYPE_INDEX "application/vnd.oci.image.index.v1+json"
 
 /* ---- index.json ---- */
-
-static json_t *make_descriptor(const char *type, const struct digest *d, int64_t size, const char *reference)
-{
-    char text[DIGEST_TEXT_MAX];
-
-    return json_pack("{s:s, s:s, s:I, s:{s:s, s:s}}", "mediaType", type, "digest", digest_format(d, text), "size",
-                     (json_int_t)size, "annotations", NAME_CONTAINERD, reference, NAME_OCI, reference);
-}
-
-json_t *export_descriptor(struct export_plan *p, const struct digest *d, const char *reference)
-{
-    struct cache_hit hit;
-
-    return export_find(p, d, &hit) ? make_descriptor(hit.blob.media_type, d, hit.blob.size, reference) : NULL;
-}
 
 static void annotate(json_t *descriptor, const char *key, const struct digest *d)
 {
@@ -126,7 +30,7 @@ static json_t *describe_sparse(struct export_plan *p, const struct digest *root,
     } else {
         int64_t size = export_add_document(
             p, json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType", TYPE_INDEX, "manifests", list), &d);
-        entry = make_descriptor(TYPE_INDEX, &d, size, p->text);
+        entry = export_make_descriptor(TYPE_INDEX, &d, size, p->text);
     }
     annotate(entry, EXPORT_INDEX, root);
     return entry;

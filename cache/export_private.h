@@ -1,5 +1,6 @@
-/* export_private.h - the files of cache/export*.c among themselves: export.c (references, index.json), export_tree.c
- * (what an image consists of), export_docker.c (manifest.json), export_about.c (signatures and other referrers). */
+/* export_private.h - the files of cache/export*.c among themselves: export_members.c (files) ◀ export_tree.c
+ * (what an image consists of) ◀ export_docker.c (manifest.json), export_about.c (signatures and other
+ * referrers) ◀ export.c (references, index.json). */
 #ifndef ENTREPOT_CACHE_EXPORT_PRIVATE_H
 #define ENTREPOT_CACHE_EXPORT_PRIVATE_H
 
@@ -36,15 +37,15 @@ struct export_tree {
     bool sparse; /* not all that the indexes name is here, or wanted */
 };
 
-/* ---- export.c ---- */
+/* ---- export_members.c ---- */
 
+/* A text, and what ends it. */
+void export_put_text(struct export_list *l, const char *name, const char *text, const char *end);
 /* A document of ours; decrefs it. */
 void export_add_text(struct export_list *l, const char *name, json_t *doc);
 /* The same as a blob; returns its size. */
 int64_t export_add_document(struct export_plan *p, json_t *doc, struct digest *out);
 void export_add_blob(struct export_plan *p, const struct digest *d, int64_t size, const char *name);
-/* The descriptor of a stored manifest under a reference; NULL: it is not stored. */
-json_t *export_descriptor(struct export_plan *p, const struct digest *d, const char *reference);
 
 /* ---- export_tree.c ---- */
 
@@ -58,6 +59,10 @@ bool export_is_incomplete(struct export_plan *p, const char *platform, const str
 /* A manifest with all it needs; `every`: of an index all that is here, whatever platforms are wanted. */
 bool export_add_tree(struct export_plan *p, const struct digest *d, bool every, struct export_tree *tree);
 void export_tree_free(struct export_tree *tree);
+/* A descriptor under a reference. */
+json_t *export_make_descriptor(const char *type, const struct digest *d, int64_t size, const char *reference);
+/* The descriptor of a stored manifest under a reference; NULL: it is not stored. */
+json_t *export_descriptor(struct export_plan *p, const struct digest *d, const char *reference);
 
 /* ---- export_docker.c ---- */
 

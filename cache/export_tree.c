@@ -242,3 +242,23 @@ bool export_add_tree(struct export_plan *p, const struct digest *d, bool every, 
 {
     return add_manifest(p, d, NULL, every, tree, 0);
 }
+
+/* ---- descriptors ---- */
+
+#define NAME_CONTAINERD "io.containerd.image.name"
+#define NAME_OCI        "org.opencontainers.image.ref.name"
+
+json_t *export_make_descriptor(const char *type, const struct digest *d, int64_t size, const char *reference)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    return json_pack("{s:s, s:s, s:I, s:{s:s, s:s}}", "mediaType", type, "digest", digest_format(d, text), "size",
+                     (json_int_t)size, "annotations", NAME_CONTAINERD, reference, NAME_OCI, reference);
+}
+
+json_t *export_descriptor(struct export_plan *p, const struct digest *d, const char *reference)
+{
+    struct cache_hit hit;
+
+    return export_find(p, d, &hit) ? export_make_descriptor(hit.blob.media_type, d, hit.blob.size, reference) : NULL;
+}

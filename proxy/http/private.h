@@ -1,4 +1,5 @@
-/* private.h - shared by conn.c, parse.c, send.c and bounds.c only. */
+/* private.h - shared by the files of this folder: request.c, parse.c, seats.c, readahead.c ◀ life.c ◀ send.c ◀ conn.c ◀
+ * bounds.c ◀ listen.c, each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
@@ -57,6 +58,8 @@ struct http_request {
 
 enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
 
+enum { HTTP_RETRY_AFTER_S = 1 /* of a refusal for want of a seat */ };
+
 /* What a connection holds of an http_bounds. */
 struct http_seat {
     struct http_bounds *bounds; /* NULL: it is not counted */
@@ -108,6 +111,7 @@ struct http_server {
     void (*on_request)(void *arg, struct http_request *req);
     void (*on_complete)(void *arg, struct http_request *req);
     const char *(*format_error)(struct buf *out, const char *code, const char *message);
+    void (*landed)(struct http_conn *c, bool ok); /* the pages of a file that it waits for are there, or cannot be */
     void *arg;
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;
@@ -133,16 +137,16 @@ const char *http_date(struct http_server *s);
 /* Gives the output what there is room for, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
 
-/* bounds.c */
+/* seats.c */
 /* The connection is closed. */
 void http_seat_leave(struct http_seat *seat);
 /* There was no seat: takes one if there is by now. */
 void http_seat_settle(struct http_seat *seat);
-/* There is none: counts that, and says when to come again. */
-void http_seat_refuse(const struct http_seat *seat, struct http_request *req);
+/* There is none: counts that. */
+void http_seat_refuse(const struct http_seat *seat);
 /* readahead.c */
 /* Whether [at, to) of the answer's file can be sent without waiting for the disk. If not it is being read, and
- * http_pump() is called when it is there. What follows up to `end` may be read ahead. */
+ * the server's `landed` is called when it is there. What follows up to `end` may be read ahead. */
 bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end);
 /* Reads what can be read without waiting for the disk. False: not all of it can. */
 bool http_read_now(int fd, void *to, size_t len, int64_t at);
@@ -152,6 +156,10 @@ void http_read_end(struct http_request *req);
 /* conn.c */
 /* As http_server_accept(), with a seat; one without a seat is not listened to for `settle_ms`. */
 void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms);
+/* life.c */
+/* It waits for its next request; it does not any more. */
+void http_conn_rest(struct http_conn *c);
+void http_conn_wake(struct http_conn *c);
 /* The answer is out: completes the request and goes on with the next one. */
 void http_conn_finish(struct http_conn *c);
 /* The client is gone, or must go. */

@@ -127,15 +127,14 @@ static void read_landed(void *arg)
         return;
     }
     if (r->failed) { /* sendfile(2) would fail as well, and the loop wait for that */
-        r->conn->req.read_failed = true;
-        http_conn_close(r->conn);
+        r->conn->server->landed(r->conn, false);
         return;
     }
     if (r->need_end > r->need_at) {
         r->here_at = r->need_at;
         r->here_end = r->need_end;
     }
-    http_pump(r->conn);
+    r->conn->server->landed(r->conn, true);
 }
 
 static void set_cold(struct http_read *r, bool cold)

@@ -1,0 +1,134 @@
+/* A connection between two requests, and its end. */
+#include "proxy/http/private.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Between requests, from now on; and no longer. */
+void http_conn_rest(struct http_conn *c)
+{
+    c->is_idle = true;
+    TAILQ_INSERT_TAIL(&c->server->idle, c, idle_entry);
+    atomic_fetch_add_explicit(&c->server->idle_count, 1, memory_order_relaxed);
+}
+
+void http_conn_wake(struct http_conn *c)
+{
+    if (!c->is_idle)
+        return;
+    c->is_idle = false;
+    TAILQ_REMOVE(&c->server->idle, c, idle_entry);
+    atomic_fetch_sub_explicit(&c->server->idle_count, 1, memory_order_relaxed);
+}
+
+static void conn_free(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+
+    TAILQ_REMOVE(&s->conns, c, entry);
+    atomic_fetch_sub(&s->count, 1);
+    if (c->bev)
+        bufferevent_free(c->bev);
+    buf_free(&c->arena);
+    buf_free(&c->req.body);
+    buf_free(&c->req.headers);
+    free(c);
+    if (s->draining && s->drained && TAILQ_EMPTY(&s->conns)) {
+        void (*drained)(void *) = s->drained;
+        s->drained = NULL;
+        drained(s->drained_arg);
+    }
+}
+
+static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    conn_free(arg);
+}
+
+/* Ends the request without an answer that is whole. The order matters: nobody may write after the bufferevent is gone,
+ * and descriptors are given back only when no segment of them waits any more. */
+void http_conn_close(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+    bool handling = c->state == CONN_HANDLING || c->state == CONN_SENDING;
+
+    ON_LOOP(c->server->loop);
+    if (c->state == CONN_CLOSED)
+        return;
+    c->state = CONN_CLOSED;
+    http_conn_wake(c);
+    http_seat_leave(&c->seat);
+    if (c->settling)
+        event_free(c->settling);
+    c->settling = NULL;
+    if (c->readable)
+        event_free(c->readable);
+    c->readable = NULL;
+    bufferevent_free(c->bev);
+    c->bev = NULL;
+    http_read_end(req);
+    if (handling) {
+        void (*gone)(void *) = req->on_gone;
+        void (*done)(void *) = req->done;
+        req->on_gone = NULL;
+        req->done = NULL;
+        if (gone)
+            gone(req->gone_arg);
+        if (done)
+            done(req->done_arg);
+        if (c->server->on_complete)
+            c->server->on_complete(c->server->arg, req);
+    }
+    /* Somebody up the stack may still hold the connection. */
+    event_base_once(loop_base(c->server->loop), -1, EV_TIMEOUT, free_later, c, &(struct timeval){0});
+}
+
+/* A close with unread input turns into a reset, and might take the refusal with it: close one way, read the rest away.
+ */
+static void linger(struct http_conn *c)
+{
+    c->state = CONN_LINGERING;
+    c->since_ms = clock_mono_ms();
+    evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
+    bufferevent_disable(c->bev, EV_WRITE);
+    if (c->fd < 0)
+        http_conn_close(c);
+    else
+        shutdown(c->fd, SHUT_WR);
+}
+
+void http_conn_finish(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+    void (*done)(void *) = req->done;
+
+    req->done = NULL;
+    req->on_gone = NULL;
+    c->state = CONN_READING;
+    http_read_end(req);
+    if (done)
+        done(req->done_arg);
+    if (c->server->on_complete)
+        c->server->on_complete(c->server->arg, req);
+    bool more = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
+    if ((c->refuse != 0 || c->cut) && !c->eof) {
+        linger(c);
+        return;
+    }
+    if (c->closing || (c->eof && !more) || c->server->draining) {
+        http_conn_close(c);
+        return;
+    }
+    bufferevent_disable(c->bev, EV_WRITE);
+    if (c->readable && !c->eof && !event_pending(c->readable, EV_READ, NULL))
+        event_add(c->readable, NULL);
+    c->since_ms = clock_mono_ms();
+    c->served = true;
+    http_conn_rest(c);
+    http_parse_reset(c);
+    if (more && !c->reading) /* a later request has been waiting */
+        bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
