@@ -24,6 +24,8 @@ void buf_add_visible(struct buf *b, const char *text, size_t len, enum visible_a
 char *visible_line(const char *text);
 /* How many of the first `len` bytes of a text that was cut there end with a whole character. */
 size_t text_whole(const char *text, size_t len);
+/* vsnprintf(3); of what has no room in `out`, the last character that is there is a whole one. */
+void text_print(char *out, size_t room, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
 /* A JSON string of any text: as it is, or, of what is no UTF-8 (a file's name, what was cut within a character), as one
  * line. A new reference. */
 json_t *visible_json(const char *text);
