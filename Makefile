@@ -139,7 +139,8 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 $(B)/tests/unit/test_readers: $(B)/cli/image_list.o $(B)/cli/image_yaml.o $(B)/cli/image_compose.o $(B)/cli/image_env.o \
 	$(B)/cli/say.o
 
-$(B)/tests/unit/test_archive: $(B)/cli/archive.o $(B)/cli/archive_folder.o $(B)/cli/archive_pipe.o
+$(B)/tests/unit/test_archive: $(B)/cli/archive.o $(B)/cli/archive_folder.o $(B)/cli/archive_pipe.o \
+	$(B)/cli/export_place.o
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
