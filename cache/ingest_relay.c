@@ -1,6 +1,8 @@
 /* Past the disk: an ingest whose part is a window in memory, for one follower. */
 #include "cache/ingest_private.h"
 
+#include "base/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -90,9 +92,7 @@ bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t le
     int64_t at = MAX(offset, i->sent.first), end = MIN(offset + (int64_t)len, i->sent.end);
 
     while (i->sent.fd >= 0 && at < end) {
-        ssize_t n = pread(i->sent.fd, before, (size_t)MIN(end - at, (int64_t)sizeof(before)), at);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = io_pread(i->sent.fd, before, (size_t)MIN(end - at, (int64_t)sizeof(before)), at);
         if (n <= 0)
             return err_errno(err, ERR_DIGEST, "what was sent before cannot be compared");
         if (memcmp(before, data + (at - offset), (size_t)n) != 0)

@@ -1,6 +1,7 @@
 #include "cache/verify.h"
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "cache/import.h"
 
@@ -45,9 +46,7 @@ static bool hash_file(int fd, const struct verify_pace *pace, struct hasher *h, 
     for (;;) {
         if (pace && pace->stop && pace->stop(pace->arg))
             return err_set(err, ERR_CANCELLED, "stopped");
-        ssize_t n = pread(fd, chunk, CHUNK, at);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = io_pread(fd, chunk, CHUNK, at);
         if (n < 0)
             return err_errno(err, ERR_IO, "reading it");
         if (n == 0)

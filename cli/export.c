@@ -1,5 +1,6 @@
 #include "cli/export.h"
 
+#include "base/io.h"
 #include "base/platform.h"
 #include "base/visible.h"
 
@@ -45,15 +46,7 @@ int export_open_blob(const struct export_job *job, const struct export_member *m
 
 bool export_write(int fd, const void *data, size_t len, struct err *err)
 {
-    for (size_t at = 0; at < len;) {
-        ssize_t n = write(fd, (const char *)data + at, len - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, ERR_IO, "writing");
-        at += (size_t)n;
-    }
-    return true;
+    return io_write(fd, data, len) || err_errno(err, ERR_IO, "writing");
 }
 
 bool export_is_blob(int fd, const struct export_member *m)
@@ -64,7 +57,7 @@ bool export_is_blob(int fd, const struct export_member *m)
     int64_t at = 0;
     ssize_t n;
 
-    while ((n = pread(fd, piece, PIECE, at)) > 0) {
+    while ((n = io_pread(fd, piece, PIECE, at)) > 0) {
         hasher_update(h, piece, (size_t)n);
         at += n;
     }
@@ -99,9 +92,7 @@ static bool read_file(struct reading *r, int fd)
     ssize_t n;
 
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    while ((n = read(fd, piece, PIECE)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
+    while ((n = io_read(fd, piece, PIECE)) != 0) {
         if (n < 0)
             return err_errno(r->err, ERR_IO, "reading %s", r->m->name);
         if (!take_piece(r, piece, (size_t)n))
