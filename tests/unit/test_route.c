@@ -179,7 +179,7 @@ static void which_login(void **state UNUSED)
     assert_non_null(cache);
     struct sites *sites = sites_new(&c, NULL, cache);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct login *login = login_new(cases[i].login_for, 60000);
+        struct login *login = login_new(cases[i].login_for, 60000, NULL);
         struct http_conn conn;
         struct route r;
         struct route_error e = {0};
