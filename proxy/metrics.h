@@ -12,7 +12,7 @@
 struct proxy;
 struct site;
 struct metrics;      /* one serve loop's */
-struct metrics_gone; /* of sites that went (sites.h): shown as "other", so that sums do not shrink */
+struct metrics_gone; /* of sites that went (sites.h), by group, so that sums do not shrink */
 
 enum metrics_kind { KIND_NONE, KIND_MANIFEST, KIND_BLOB, KIND_TAGS, KIND_REFERRERS, KIND_COUNT };
 enum metrics_result {
@@ -32,8 +32,7 @@ struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
 struct metrics_gone *metrics_gone_new(void);
 void metrics_gone_free(struct metrics_gone *gone);
-/* For sites_on_leave(): nobody counts for this site any more, and the next one at its place begins at zero. One call
- * at a time; any thread. */
+/* For sites_on_leave(): what its upstream has counted goes with it. One call at a time; any thread. */
 void metrics_take_over(void *proxy, const struct site *s);
 /* Body bytes that those had received. */
 uint64_t metrics_gone_received(const struct proxy *p);

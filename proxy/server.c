@@ -126,7 +126,7 @@ void server_on_complete(void *arg, struct http_request *req)
     const struct site *site = http_note(req)->site;
 
     if (site)
-        http_note(req)->upstream = (uint16_t)site_place(site);
+        http_note(req)->upstream = (uint16_t)site->group;
     metrics_count(w->metrics, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));
