@@ -13,8 +13,9 @@
 enum { PIECE = 1 << 20 };
 
 static const char USAGE[] =
-    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker] [--platform OS/ARCH[/VARIANT]|all]...\n"
-    "                       [--signatures include|separate|omit] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker]\n"
+    "                       [--platform OS/ARCH[/VARIANT][:VERSION]|all]... [--signatures include|separate|omit]\n"
+    "                       [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Writes images of the cache into an OCI image layout that docker load, podman load, ctr images import, skopeo,\n"
     "crane, nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends\n"
     "in .gz, .tgz or .zst (-: to stdout). With an image go its signatures, attestations and other referrers, as\n"
@@ -262,7 +263,7 @@ int cmd_export(int argc, char **argv)
         {0},
     };
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, &w}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, .arg = &w}, argc, argv);
     if (rc < 0)
         rc = check(&w);
     if (rc < 0)

@@ -17,7 +17,8 @@ enum {
 };
 
 static const char USAGE[] =
-    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n"
+    "                       [--config FILE]\n\n"
     "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
     "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
     "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
@@ -374,7 +375,7 @@ int cmd_import(int argc, char **argv)
         {"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {"link", .flag = &j.link}, {0}};
     struct err err = {0};
 
-    int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, &j}, argc, argv);
+    int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, .arg = &j}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!j.path)
