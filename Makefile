@@ -140,7 +140,7 @@ $(B)/tests/unit/test_readers: $(B)/cli/image_list.o $(B)/cli/image_yaml.o $(B)/c
 	$(B)/cli/say.o
 
 $(B)/tests/unit/test_archive: $(B)/cli/archive.o $(B)/cli/archive_folder.o $(B)/cli/archive_pipe.o \
-	$(B)/cli/export_place.o
+	$(B)/cli/export_place.o $(B)/cli/say.o $(patsubst %,$(B)/cli/import_%.o,about check dir layout name plan)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)

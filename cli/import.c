@@ -73,11 +73,6 @@ static void say(struct job *j, const struct digest *d, int64_t size, const char 
 
 /* ---- one blob ---- */
 
-static int64_t size_of(const struct import_blob *b)
-{
-    return b->file ? b->file->size : (int64_t)b->len;
-}
-
 static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *received, struct err *err)
 {
     _cleanup_free_ char *path = page("blob", d, "");
@@ -134,7 +129,7 @@ static bool send_piece(struct job *j, struct err *err)
 
     int n = snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
     if (!j->begun) /* how many there will be */
-        snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)size_of(j->blob));
+        snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)import_blob_size(j->blob));
     j->begun = true;
     _cleanup_free_ char *path = page("bytes", &j->blob->digest, more);
     if (!j->theirs && !post_in_turn(j, &j->blob->digest, path, &j->piece, &j->theirs, err))
@@ -167,7 +162,7 @@ static bool take_data(void *arg, const void *data, size_t len, struct err *err)
 static bool end_blob(void *arg, struct err *err)
 {
     struct job *j = arg;
-    int64_t size = size_of(j->blob);
+    int64_t size = import_blob_size(j->blob);
 
     if ((j->piece.len > 0 || size == 0) && !send_piece(j, err))
         return false;
@@ -216,7 +211,7 @@ static void note_files(struct job *j)
 
 static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
 {
-    int64_t received, size = size_of(b);
+    int64_t received, size = import_blob_size(b);
     bool whole;
 
     *wanted = false;
@@ -343,15 +338,17 @@ static bool enter(struct job *j, struct err *err)
 static bool run(struct job *j, struct err *err)
 {
     const struct archive_visit visit = {begin_file, take_data, end_file, j};
-    json_t *status = NULL;
+    json_t *status = NULL, *cache;
 
     if (!archive_list(&j->files, j->path, err) || !import_plan(&j->files, j->name, &j->plan, err) ||
         !cli_ask(&j->o, "/v1/status", NULL, &status, err))
         return false;
-    j->cache = xstrdup(cli_text(json_object_get(status, "cache"), "path"));
+    cache = json_object_get(status, "cache");
+    j->cache = xstrdup(cli_text(cache, "path"));
     note_files(j);
+    bool ok = import_check(&j->plan, &j->files, json_integer_value(json_object_get(cache, "blob_max_bytes")), err);
     json_decref(status);
-    return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
+    return ok && archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
 }
 
 static bool take_name(void *arg, const char *value, struct err *err)

@@ -1,6 +1,7 @@
 /* import_private.h - the files of cli/import_*.c among themselves: import_plan.c (which kind of archive it is,
  * docker's), import_layout.c (OCI image layouts), import_about.c (signatures in them), import_dir.c (skopeo's dir:),
- * import_name.c (what images are to be called). */
+ * import_name.c (what images are to be called),
+ * import_check.c (what they name). */
 #ifndef ENTREPOT_CLI_IMPORT_PRIVATE_H
 #define ENTREPOT_CLI_IMPORT_PRIVATE_H
 

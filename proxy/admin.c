@@ -151,14 +151,14 @@ static void status(struct admin_job *job)
         connections += http_server_connections(p->workers[i].http);
     ingests_each(p->cache->ingests, add_transfer, transfers);
     job->answer = json_pack(
-        "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}", "version",
-        ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline",
+        "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
+        "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - p->started_s), "offline",
         fetchers_is_offline(p->fetchers), "requests", "total", (json_int_t)sums.requests, "hits", (json_int_t)sums.hits,
         "bytes", "sent", (json_int_t)(sums.from_cache + sums.from_upstream), "from_cache", (json_int_t)sums.from_cache,
         "from_upstream", (json_int_t)received, "cache", "path", visible_json(p->config->cache_path), "bytes",
         (json_int_t)totals.bytes, "limit_bytes", (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs,
-        "manifests", (json_int_t)totals.manifests, "ingests", ingests_count(p->cache->ingests), "connections",
-        connections, "upstreams", upstreams, "transfers", transfers);
+        "manifests", (json_int_t)totals.manifests, "blob_max_bytes", (json_int_t)p->config->blob_max, "ingests",
+        ingests_count(p->cache->ingests), "connections", connections, "upstreams", upstreams, "transfers", transfers);
 }
 
 /* ---- offline ---- */

@@ -2,6 +2,7 @@
 
 #include "cli/archive.h"
 #include "cli/export.h"
+#include "cli/import.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -126,11 +127,112 @@ static void what_is_replaced(void **state UNUSED)
     remove_tree(dir);
 }
 
+/* ---- what an archive's images name ---- */
+
+#define BLOB_MAX 1000
+#define A        "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+/* A blob of a layout; its descriptor, as if it had `size` bytes (NULL: as many as it has). */
+static char *put_blob(const char *dir, const char *text, const char *size)
+{
+    char digest[DIGEST_TEXT_MAX], hex[DIGEST_TEXT_MAX];
+    struct digest d;
+
+    digest_of(DIGEST_SHA256, text, strlen(text), &d);
+    _cleanup_free_ char *path = xasprintf("%s/blobs/sha256/%s", dir, digest_hex(&d, hex)),
+                        *own = xasprintf("%zu", strlen(text));
+    put(path, text);
+    return xasprintf("{\"digest\":\"%s\",\"size\":%s}", digest_format(&d, digest), size ? size : own);
+}
+
+/* An image of this layer in an index, which is said to have so many bytes more than it has. */
+static char *make_layout(const char *layer, int more)
+{
+    char *dir = make_folder(), size[32];
+    _cleanup_free_ char *blobs = xasprintf("%s/blobs", dir), *sha256 = xasprintf("%s/blobs/sha256", dir),
+                        *index_json = xasprintf("%s/index.json", dir);
+
+    assert_true(mkdir(blobs, 0700) == 0 && mkdir(sha256, 0700) == 0);
+    _cleanup_free_ char *config = put_blob(dir, "{}", NULL), *seven = put_blob(dir, "a layer", layer ? "7" : "8");
+    _cleanup_free_ char *image =
+        xasprintf("{\"schemaVersion\":2,\"config\":%s,\"layers\":[%s,%s]}", config, seven, layer ? layer : seven);
+    snprintf(size, sizeof(size), "%d", (int)strlen(image) + more);
+    _cleanup_free_ char *child = put_blob(dir, image, size), *index = xasprintf("{\"manifests\":[%s]}", child);
+    _cleanup_free_ char *top = put_blob(dir, index, NULL);
+    _cleanup_free_ char *list =
+        xasprintf("{\"manifests\":[%.*s,\"annotations\":{\"io.containerd.image.name\":\"r.test/a/b:1\"}}]}",
+                  (int)strlen(top) - 1, top);
+    put(index_json, list);
+    return dir;
+}
+
+/* What is said on stderr; *err has why it is refused. */
+static char *check_layout(const char *dir, bool *ok, struct err *err)
+{
+    FILE *said = tmpfile();
+    int was = dup(STDERR_FILENO);
+    struct archive_files a;
+    struct import_plan p;
+    char *text = xcalloc(1, 4096);
+
+    assert_non_null(said);
+    dup2(fileno(said), STDERR_FILENO);
+    *ok = archive_list(&a, dir, err) && import_plan(&a, NULL, &p, err) && import_check(&p, &a, BLOB_MAX, err);
+    dup2(was, STDERR_FILENO);
+    close(was);
+    assert_true(pread(fileno(said), text, 4095, 0) >= 0);
+    fclose(said);
+    import_plan_free(&p);
+    archive_files_free(&a);
+    return text;
+}
+
+static void what_images_name(void **state UNUSED)
+{
+    static const char of[] = "r.test/a/b:1: layers[1] of sha256:";
+    static const struct {
+        const char *layer; /* NULL: one that is there, with a wrong size */
+        int more;          /* bytes of the image */
+        const char *refused, *noted;
+    } cases[] = {
+        {"{\"digest\":\"" A "\",\"size\":7}", 0, NULL, NULL},
+        {"{\"digest\":\"" A "\"}", 0, NULL, NULL},
+        {"{\"digest\":\"" A "\",\"size\":1000}", 0, NULL, NULL},
+        {"{\"digest\":\"" A "\",\"size\":1001}", 0, NULL, of},
+        {"{\"digest\":\"" A "\",\"size\":-1}", 0, of, NULL},
+        {"{\"digest\":\"" A "\",\"size\":9223372036854775807}", 0, of, NULL},
+        {"{\"digest\":\"" A "\",\"size\":1e300}", 0, of, NULL},
+        {"{\"digest\":\"" A "\",\"size\":1.5}", 0, of, NULL},
+        {"{\"digest\":\"" A "\",\"size\":\"7\"}", 0, of, NULL},
+        {"{\"digest\":\"sha256:../..\",\"size\":7}", 0, of, NULL},
+        {"{\"digest\":\"" A "a\",\"size\":7}", 0, of, NULL},
+        {"{\"digest\":\"md5:0123\",\"size\":7}", 0, of, NULL},
+        {"{\"digest\":7,\"size\":7}", 0, of, NULL},
+        {"{\"size\":7}", 0, of, NULL},
+        {"[]", 0, of, NULL},
+        {NULL, 0, NULL, of},
+        {"{\"digest\":\"" A "\",\"size\":7}", 1, NULL, "r.test/a/b:1: manifests[0] of sha256:"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *dir = make_layout(cases[i].layer, cases[i].more);
+        struct err err = {0};
+        bool ok;
+        _cleanup_free_ char *said = check_layout(dir, &ok, &err);
+        if (ok != !cases[i].refused || (!ok && (err.code != ERR_INVALID || !strstr(err.msg, cases[i].refused))))
+            fail_msg("%zu: %s", i, ok ? "it is taken" : err.msg);
+        if (cases[i].noted ? !strstr(said, cases[i].noted) : said[0] != '\0')
+            fail_msg("%zu: \"%s\" is said", i, said);
+        remove_tree(dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_that_is_swapped),
         cmocka_unit_test(what_is_replaced),
+        cmocka_unit_test(what_images_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
