@@ -60,6 +60,8 @@ is "$code" 400 "4097 images in one request: $(cat "$W/answer")"
 ask ls --json | jq -e '[.images[] | select(.reference | contains("many"))] == []' >/dev/null || fail "they were imported"
 ask import "$W/many.tar" --json | tail -n 1 >"$W/answer" || fail "import of 4100 images: $(cut -c 1-300 "$W/answer")"
 is "$(jq -c '[(.imported | length), (.imported | unique | length)]' "$W/answer")" '[4100,4100]' "imported"
+ask gc --dry-run --json >"$W/answer" || fail "gc --dry-run"
+is "$(jq '[.kept[] | select(.why == "pinned") | .reference | select(test("many.example"))] | unique | length' "$W/answer")" 4100 "images that are kept"
 
 say "pull: a tag that cannot be checked"
 one=docker.io/library/one:1
