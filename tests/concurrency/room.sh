@@ -95,10 +95,7 @@ say "a byte a second is no answer"
 with_patience() { # DURATION
     entrepot_stop
     sed -i "s/stall_timeout: .*/stall_timeout: $1/" "$W/config.yaml"
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 10 entrepot_is_ready
+    entrepot_run || fail "entrepot does not start"
 }
 with_patience 2s
 TIME=25 get trickle/manifests/1
