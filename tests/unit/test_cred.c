@@ -150,6 +150,27 @@ static void docker_config(void **state)
         {"{\"auths\":{\"ghcr.io\":{\"username\":\"u\"}},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "ghcr.io",
          "from one", false},
         {"{}", "ghcr.io", "o/x", "", "", false},
+        /* the registry's own helper comes before an old login, the helper for all after it */
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"ghcr.io\":\"one\"}}", "ghcr.io", "o/x",
+         "ghcr.io", "from one", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"quay.io\":\"one\"}}", "ghcr.io", "o/x", "u",
+         "p", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "u", "p", false},
+        /* no helper at all */
+        {"{\"auths\":{},\"credsStore\":\"\"}", "ghcr.io", "o/x", "", "", false},
+        {"{\"credHelpers\":{\"ghcr.io\":\"\"},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "", "", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"ghcr.io\":\"\"}}", "ghcr.io", "o/x", "u", "p",
+         false},
+        /* a namespace is no path of the API; a URL's path does not matter */
+        {"{\"auths\":{\"quay.io/vendor\":{\"auth\":\"dTpw\"}}}", "quay.io", "other/x", "", "", false},
+        {"{\"auths\":{\"quay.io/vendor\":{\"auth\":\"dTpw\"}}}", "quay.io", "vendor/x", "u", "p", false},
+        {"{\"auths\":{\"quay.io/v2/\":{\"auth\":\"dTpw\"}}}", "quay.io", "other/x", "u", "p", false},
+        {"{\"auths\":{\"https://quay.io/repository\":{\"auth\":\"dTpw\"}}}", "quay.io", "other/x", "u", "p", false},
+        {"{\"auths\":{\"index.docker.io/org\":{\"auth\":\"dTpw\"}}}", "docker.io", "library/x", "", "", false},
+        /* the login, not what docker login leaves beside it, in whatever order */
+        {"{\"auths\":{\"https://index.docker.io/v1/access-token\":{\"auth\":\"djpx\"},"
+         "\"https://index.docker.io/v1/\":{\"auth\":\"dTpw\"}}}",
+         "docker.io", "library/x", "u", "p", false},
     };
     struct fixture *f = *state;
 
