@@ -282,7 +282,7 @@ static void compose_files(void **state UNUSED)
 static void hostile(void **state UNUSED)
 {
     static reader *const readers[] = {image_list_read_kubernetes, image_list_read_compose};
-    enum { LAUGHS, DEEP, WIDE, LARGE, BINARY, KINDS };
+    enum { LAUGHS, DEEP, WIDE, ANCHORS, LARGE, BINARY, KINDS };
 
     for (int kind = 0; kind < KINDS; kind++) {
         struct buf text = {0};
@@ -295,6 +295,8 @@ static void hostile(void **state UNUSED)
             buf_adds(&text, "[");
         for (int i = 0; i < 3000000 && kind == WIDE; i++)
             buf_adds(&text, "- a\n");
+        for (int i = 0; i < 60000 && kind == ANCHORS; i++)
+            buf_addf(&text, "- &a%d x\n", i);
         if (kind == LARGE)
             memset(buf_reserve(&text, IMAGE_LIST_FILE_MAX + 1), ' ', IMAGE_LIST_FILE_MAX + 1);
         text.len = kind == LARGE ? IMAGE_LIST_FILE_MAX + 1 : text.len;
