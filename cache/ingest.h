@@ -70,6 +70,7 @@ struct ingest_info {
 };
 /* Any thread. */
 int ingests_count(struct ingests *all);
+/* As they are now; no lock is held while `fn` runs. Any thread. */
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
 /* Who has had the last byte of a blob may look for it in the index before it is there. How many have been verified so
  * far, and whether the first so many of them are kept by now, or are not to be. Any thread. */

@@ -67,9 +67,9 @@ void admin_unescape(char *text);
 /* On an admin worker: fill in the answer. */
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job, const char *reference);
-/* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. */
-void admin_line(struct admin_job *job,
-                json_t *line); /* waits while the client does not read; not within a read of the index */
+/* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. Waits while
+ * the client does not read: not within a read of the index, nor with a lock held. */
+void admin_line(struct admin_job *job, json_t *line);
 void admin_verify(struct admin_job *job, const json_t *input);
 void admin_rm(struct admin_job *job, const json_t *input);
 void admin_gc(struct admin_job *job, const json_t *input);

@@ -210,8 +210,28 @@ static void take_word(void *arg, bool granted)
     asking_unref(a);
 }
 
-/* Waits for the collector's word about so many bytes. */
-static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
+static bool say_refused(struct admin_job *job, const struct asking *a, int64_t bytes, struct err *err)
+{
+    if (a->answered)
+        return err_set(err, ERR_NO_SPACE,
+                       "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything "
+                       "in the cache is in use, pinned or younger than gc.grace",
+                       (long long)bytes);
+    if (!atomic_load(&job->proxy->ready))
+        return err_set(err, ERR_CANCELLED, "the cache is being stopped; importing again goes on from here");
+    return err_set(err, ERR_NO_SPACE, "no room was made for %lld bytes within %d s", (long long)bytes,
+                   ROOM_WAIT_MS / 1000);
+}
+
+static bool wait_a_while(struct asking *a)
+{
+    cond_wait_until(&a->cond, &a->lock, clock_mono_ms() + LOOK_MS);
+    return a->answered;
+}
+
+/* Waits for the collector's word about so many bytes; for a moment also while the daemon stops, since mostly it is on its
+ * way already. */
+static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk, struct err *err)
 {
     struct cache_room *room = &job->proxy->cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
@@ -224,22 +244,14 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
     cond_init(&a->cond);
     room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
     pthread_mutex_lock(&a->lock);
-    while (!a->answered && atomic_load(&job->proxy->ready) && clock_mono_ms() < until_ms)
-        cond_wait_until(&a->cond, &a->lock, MIN(until_ms, clock_mono_ms() + LOOK_MS));
+    while (!a->answered && (wait_a_while(a) || atomic_load(&job->proxy->ready)) && clock_mono_ms() < until_ms)
+        ;
     bool granted = a->answered && a->granted;
     a->given_up = !a->answered;
+    if (!granted)
+        say_refused(job, a, bytes, err);
     asking_unref(a);
     return granted;
-}
-
-/* The blob may be kept: room is made for it, and is its own until kept(). */
-static bool reserve(struct admin_job *job, int64_t bytes, struct err *err)
-{
-    return ask_for_room(job, bytes, false) ||
-           err_set(err, ERR_NO_SPACE,
-                   "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything in "
-                   "the cache is in use, pinned or younger than gc.grace",
-                   (long long)bytes);
 }
 
 static int64_t number_of(const struct admin_job *job, const char *key)
@@ -292,12 +304,12 @@ void admin_import_bytes(struct admin_job *job)
         return;
     /* The first bytes that are sent of so many: no use in sending the rest if they cannot be kept. What came before
      * counts already. */
-    int64_t rest = size - MAX(offset, (int64_t)0);
-    bool room = rest <= 0 || reserve(job, rest, &err);
+    int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
+    bool room = rest <= 0 || ask_for_room(job, rest, false, &err);
     if (room && rest > 0)
         c->room.kept(c->room.arg, rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
+    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true, NULL))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);
@@ -330,7 +342,7 @@ void admin_import_blob(struct admin_job *job)
         atomic_fetch_add(&c->arriving, received);
         atomic_fetch_sub(&c->parked, received);
     }
-    bool asked = ask && reserve(job, received, &err);
+    bool asked = ask && ask_for_room(job, received, false, &err);
     ok = ok && (asked || whole || received == 0);
     if (ok && !whole)
         ok = cache_adopt_import(c, &d, &pace, &err);

@@ -73,6 +73,8 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
         return true;
     config_set(&c->admin_socket, y->admin->socket);
     _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
+    if (is_listened_on(c, address))
+        return config_bad(r, "admin", 0, "socket", "\"%s\" is listened on already", c->admin_socket);
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
                       c->admin_socket);
@@ -314,6 +316,25 @@ static void defaults(struct config *c)
     c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256};
 }
 
+/* In place of what the file says. */
+static bool override_listen(struct config *c, const char *const *listen, struct err *err)
+{
+    if (listen && listen[0])
+        config_set(&c->listen[0], NULL);
+    for (int i = 0; listen && listen[i]; i++) {
+        if (i == CONFIG_LISTEN_MAX)
+            return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
+        if (!config_is_address(listen[i]))
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path", listen[i]);
+        if (is_listened_on(c, listen[i]))
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is there twice", listen[i]);
+        config_set(&c->listen[i], listen[i]);
+        config_set(&c->listen_upstream[i], NULL);
+        config_set(&c->listen[i + 1], NULL);
+    }
+    return true;
+}
+
 static bool apply_overrides(struct config *c, const struct config_overrides *o, struct err *err)
 {
     if (o->cache) {
@@ -326,18 +347,8 @@ static bool apply_overrides(struct config *c, const struct config_overrides *o, 
         }
         free(full);
     }
-    for (int i = 0; o->listen && o->listen[i]; i++) {
-        if (i == CONFIG_LISTEN_MAX)
-            return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
-        if (!config_is_address(o->listen[i]))
-            return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path",
-                           o->listen[i]);
-        config_set(&c->listen[i], o->listen[i]);
-        config_set(&c->listen_upstream[i], NULL);
-        config_set(&c->listen[i + 1], NULL);
-    }
     c->offline = c->offline || o->offline;
-    return true;
+    return override_listen(c, o->listen, err);
 }
 
 static char *default_socket(const struct config *c, bool cache_given)

@@ -408,29 +408,46 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
         (double)fetchers_mismatches(p->fetchers));
 }
 
-/* The names of Prometheus' own client libraries. */
+/* -1: nobody knows. */
+static int count_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int count = -3; /* `.`, `..` and our own */
+
+    if (!d)
+        return -1;
+    while (readdir(d))
+        count++;
+    closedir(d);
+    return count;
+}
+
+static long count_pages(void)
+{
+    _cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
+    long pages;
+
+    return f && fscanf(f, "%*s %ld", &pages) == 1 ? pages : -1;
+}
+
+/* The names of Prometheus' own client libraries; what is not known is not there. */
 static void print_process(struct proxy *p, struct buf *b)
 {
     struct rusage ru;
     struct rlimit fds;
-    long pages = 0;
-    int open_fds = 0;
-    _cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
-    DIR *d = opendir("/proc/self/fd");
+    long pages = count_pages();
+    int open_fds = count_fds();
 
-    if (f && fscanf(f, "%*s %ld", &pages) != 1)
-        pages = 0;
-    while (d && readdir(d))
-        open_fds++;
-    if (d)
-        closedir(d);
     getrusage(RUSAGE_SELF, &ru);
     getrlimit(RLIMIT_NOFILE, &fds);
     double cpu =
         (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
     one(b, "process_cpu_seconds_total", "counter", "User and system CPU time.", cpu);
-    one(b, "process_resident_memory_bytes", "gauge", "Resident memory.", (double)pages * (double)sysconf(_SC_PAGESIZE));
-    one(b, "process_open_fds", "gauge", "Open file descriptors.", open_fds - 3);
+    if (pages >= 0)
+        one(b, "process_resident_memory_bytes", "gauge", "Resident memory.",
+            (double)pages * (double)sysconf(_SC_PAGESIZE));
+    if (open_fds >= 0)
+        one(b, "process_open_fds", "gauge", "Open file descriptors.", open_fds);
     one(b, "process_max_fds", "gauge", "File descriptors allowed.", (double)fds.rlim_cur);
     one(b, "process_start_time_seconds", "gauge", "Start, in seconds since 1970.", (double)p->started_s);
 }

@@ -75,7 +75,8 @@ struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, 
                       const char *tag, int depth)
 {
     if (p->item_count == PULL_ITEMS_MAX) {
-        pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
+        pull_fail(image, "with all images before it there are more than %d parts: pull them in several goes",
+                  (int)PULL_ITEMS_MAX);
         return NULL;
     }
     if (digest && kind != PULL_LISTING && !see(p, image, digest))

@@ -10,9 +10,9 @@
 #include <sys/queue.h>
 
 enum {
-    PULL_ITEMS_MAX = 1 << 20,
-    PULL_PAGES_MAX = 10000, /* of referrers of one image */
-    PULL_DEPTH_MAX = 4,     /* a signature of an SBOM of an image in an index */
+    PULL_ITEMS_MAX = 1 << 20, /* of all images of one pull */
+    PULL_PAGES_MAX = 10000,   /* of referrers of one image */
+    PULL_DEPTH_MAX = 4,       /* a signature of an SBOM of an image in an index */
 };
 
 struct image {

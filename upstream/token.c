@@ -195,6 +195,7 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
         err_wrap(&err, "asking for a token");
     } else if ((r->status == 404 || r->status == 405) && !q->posting && q->id.username) {
         q->posting = true; /* a realm that only speaks OAuth 2 */
+        q->too_large = false;
         buf_clear(&q->answer);
         errand_send(q);
         return;

@@ -2,6 +2,7 @@
 
 #include "base/loop.h"
 #include "cache/import.h"
+#include "cache/ingest_private.h"
 #include "cache/verify.h"
 
 #include <stdio.h>
@@ -124,6 +125,34 @@ static void one_at_a_time(void **state UNUSED)
     assert_int_equal(err.code, ERR_BUSY);
     close(fd);
     assert_true(cache_adopt_import(h.cache, &d, NULL, &err));
+    end(&h);
+}
+
+static void note_unlocked(void *arg, const struct ingest_info *info)
+{
+    struct ingest *i = arg;
+
+    assert_int_equal(info->received, 7);
+    assert_int_equal(pthread_mutex_trylock(&i->cache->ingests->lock), 0);
+    pthread_mutex_unlock(&i->cache->ingests->lock);
+    assert_int_equal(pthread_mutex_trylock(&i->lock), 0);
+    pthread_mutex_unlock(&i->lock);
+    i->follower_count++;
+}
+
+/* Who tells a client what is on its way in may wait for that client: fetches do not. */
+static void looking_holds_nothing(void **state UNUSED)
+{
+    struct house h = begin();
+    struct ingest one = {.cache = h.cache, .size = -1, .received = 7};
+
+    pthread_mutex_init(&one.lock, NULL);
+    ingests_each(h.cache->ingests, note_unlocked, &one);
+    ingest_list(&one);
+    ingests_each(h.cache->ingests, note_unlocked, &one);
+    assert_int_equal(one.follower_count, 1);
+    ingest_unlist(&one);
+    pthread_mutex_destroy(&one.lock);
     end(&h);
 }
 
@@ -262,6 +291,7 @@ int main(void)
         cmocka_unit_test(an_image_is_entered_whole),
         cmocka_unit_test(wrong_bytes_and_gaps),
         cmocka_unit_test(one_at_a_time),
+        cmocka_unit_test(looking_holds_nothing),
         cmocka_unit_test(a_linked_file_is_not_written_into),
         cmocka_unit_test(one_lease_for_a_blob),
         cmocka_unit_test(nobody_else_sees_what_arrives),
