@@ -1,4 +1,4 @@
-/* store_private.h - shared by store.c and store_tidy.c only. */
+/* store_private.h - shared by store*.c only. */
 #ifndef ENTREPOT_CACHE_STORE_PRIVATE_H
 #define ENTREPOT_CACHE_STORE_PRIVATE_H
 

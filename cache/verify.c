@@ -204,6 +204,37 @@ bool cache_adopt_import(struct cache *cache, const struct digest *d, const struc
     return ok;
 }
 
+struct entering_pieces {
+    struct check *checks;
+    size_t count;
+};
+
+static bool apply_pieces(struct index_txn *t, void *arg, struct err *err)
+{
+    const struct entering_pieces *e = arg;
+
+    for (size_t i = 0; i < e->count; i++)
+        if (!apply_good(t, &e->checks[i], err))
+            return false;
+    return true;
+}
+
+bool cache_enter_pieces(struct cache *cache, const struct store_piece *list, size_t count, struct err *err)
+{
+    struct entering_pieces e = {xcalloc(count, sizeof(*e.checks)), count};
+
+    for (size_t i = 0; i < count; i++) {
+        const struct buf text = {.data = (char *)list[i].data, .len = list[i].len};
+        e.checks[i] = (struct check){.cache = cache, .digest = list[i].digest, .info = list[i].info};
+        recognise(&e.checks[i], &text);
+    }
+    bool ok = index_write_wait(cache->index, apply_pieces, &e, err);
+    for (size_t i = 0; i < count; i++)
+        free(e.checks[i].children);
+    free(e.checks);
+    return ok;
+}
+
 enum verified cache_verify(struct cache *cache, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                            struct err *err)
 {

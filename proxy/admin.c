@@ -188,6 +188,10 @@ static void post(struct admin_job *job)
         admin_import_bytes(job);
         return;
     }
+    if (strcmp(job->path, "/v1/import/batch") == 0) { /* nor is this one's */
+        admin_import_batch(job);
+        return;
+    }
     if (strcmp(job->path, "/v1/import/blob") == 0) {
         admin_import_blob(job);
         return;
@@ -351,10 +355,10 @@ static unsigned traits(const struct admin_job *job)
         const char *path;
         unsigned traits;
     } pages[] = {
-        {"/v1/pull", LONG},         {"/v1/import", LONG},         {"/v1/import/blob", LONG},
-        {"/v1/import/bytes", LONG}, {"/v1/export", LONG | LOOKS}, {"/v1/verify", LONG | LOOKS},
-        {"/v1/gc", LONG | LOOKS},   {"/v1/rm", LONG | LOOKS},     {"/v1/images", LOOKS},
-        {"/v1/pin", MISSES},        {"/v1/unpin", MISSES},
+        {"/v1/pull", LONG},           {"/v1/import", LONG},       {"/v1/import/blob", LONG},
+        {"/v1/import/batch", LONG},   {"/v1/import/bytes", LONG}, {"/v1/export", LONG | LOOKS},
+        {"/v1/verify", LONG | LOOKS}, {"/v1/gc", LONG | LOOKS},   {"/v1/rm", LONG | LOOKS},
+        {"/v1/images", LOOKS},        {"/v1/pin", MISSES},        {"/v1/unpin", MISSES},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)

@@ -82,6 +82,12 @@ void admin_blob(struct admin_job *job, const char *digest);
 void admin_import_state(struct admin_job *job);
 void admin_import_bytes(struct admin_job *job);
 void admin_import_blob(struct admin_job *job);
+/* Several small ones at once (admin_batch.c). */
+void admin_import_batch(struct admin_job *job);
+/* What they share. Room for so many bytes that are to be kept, until kept(); or on a disk that is full. Wait. */
+bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err);
+bool admin_free_disk(struct admin_job *job, int64_t bytes);
+int admin_status_of(const struct err *err);
 void admin_pin(struct admin_job *job, const json_t *input, bool pin);
 /* admin.c and admin_stream.c, on the loop. */
 struct pool *admin_pool_of(const struct admin_job *job);

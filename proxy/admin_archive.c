@@ -19,7 +19,7 @@ enum {
     EXPORT_PIECE = 32 << 10 /* bytes of the answer */
 };
 
-static int status_of(const struct err *err)
+int admin_status_of(const struct err *err)
 {
     return err->code == ERR_NOT_FOUND   ? 404
            : err->code == ERR_BUSY      ? 423
@@ -151,7 +151,7 @@ void admin_export(struct admin_job *job, const json_t *input)
     if (export_plan(job->proxy->cache, &wish, &a->list, &err))
         job->produce = add_members;
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
     free(refs);
 }
 
@@ -169,7 +169,7 @@ void admin_blob(struct admin_job *job, const char *text)
         cache_verify(c, &job->digest, NULL, NULL, &err) <= VERIFIED_ADOPTED)
         job->fd = cache_open_blob(c, &job->digest, &job->size, &err);
     if (job->fd < 0)
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 /* ---- import: the blobs ---- */
@@ -254,6 +254,17 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk, str
     return granted;
 }
 
+/* The blob may be kept: room is made for it, and is its own until kept(). */
+bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err)
+{
+    return ask_for_room(job, bytes, false, err);
+}
+
+bool admin_free_disk(struct admin_job *job, int64_t bytes)
+{
+    return ask_for_room(job, bytes, true, NULL);
+}
+
 static int64_t number_of(const struct admin_job *job, const char *key)
 {
     const char *at = strstr(job->query, key);
@@ -282,7 +293,7 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     if (import_look(job->proxy->cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 void admin_import_state(struct admin_job *job)
@@ -305,16 +316,16 @@ void admin_import_bytes(struct admin_job *job)
     /* The first bytes that are sent of so many: no use in sending the rest if they cannot be kept. What came before
      * counts already. */
     int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
-    bool room = rest <= 0 || ask_for_room(job, rest, false, &err);
+    bool room = rest <= 0 || admin_reserve(job, rest, &err);
     if (room && rest > 0)
         c->room.kept(c->room.arg, rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true, NULL))
+    if (room && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 static bool is_stopped(void *arg)
@@ -342,7 +353,7 @@ void admin_import_blob(struct admin_job *job)
         atomic_fetch_add(&c->arriving, received);
         atomic_fetch_sub(&c->parked, received);
     }
-    bool asked = ask && ask_for_room(job, received, false, &err);
+    bool asked = ask && admin_reserve(job, received, &err);
     ok = ok && (asked || whole || received == 0);
     if (ok && !whole)
         ok = cache_adopt_import(c, &d, &pace, &err);
@@ -357,7 +368,7 @@ void admin_import_blob(struct admin_job *job)
     if (ok)
         job->answer = json_pack("{s:b}", "whole", true);
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 /* ---- import: the images ---- */
@@ -415,7 +426,7 @@ void admin_import(struct admin_job *job, const json_t *input)
     if (!ok)
         admin_error(job, 400, "%s", err.msg);
     else if (!import_images(job->proxy->cache, images, count, pin, &failed, &err))
-        admin_error(job, status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
+        admin_error(job, admin_status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
     else
         job->answer = imported(job, refs, count);
     if (ok && job->answer)

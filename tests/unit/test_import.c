@@ -202,6 +202,41 @@ static void one_lease_for_a_blob(void **state UNUSED)
     end(&h);
 }
 
+/* All of a batch but what is not what its digest says; twice in it, or here already, is no matter. */
+static void a_batch_is_kept_together(void **state UNUSED)
+{
+    enum { COUNT = 300, BAD = 150, TWICE = 200 };
+    struct import_small list[COUNT] = {0};
+    char text[COUNT][32];
+    struct house h = begin();
+    struct digest old = bring(&h, "blob 7");
+    struct err err = {0};
+    int64_t bytes = 0;
+
+    for (int i = 0; i < COUNT; i++) {
+        int n = snprintf(text[i], sizeof(text[i]), "blob %d", i == TWICE ? 100 : i);
+        list[i] = (struct import_small){.data = text[i], .len = (size_t)n};
+        digest_of(DIGEST_SHA256, text[i], list[i].len, &list[i].digest);
+        bytes += i == BAD || i == 7 ? 0 : n;
+    }
+    text[BAD][0] = 'x';
+    assert_int_equal(import_check_batch(h.cache, list, COUNT), bytes);
+    if (!import_keep_batch(h.cache, list, COUNT, &err))
+        fail_msg("%s", err.msg);
+    assert_non_null(list[BAD].error);
+    assert_true(list[7].there && digest_eq(&list[7].digest, &old));
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(i == BAD || !list[i].error);
+        assert_int_equal(cache_look(h.cache, &list[i].digest), i == BAD ? FILE_MISSING : FILE_KNOWN);
+        assert_true(use_is_leased(h.cache->use, &list[i].digest));
+    }
+    free(list[BAD].error);
+    assert_int_equal(import_check_batch(h.cache, list, 100), 0);
+    assert_true(list[0].there && list[99].there);
+    assert_int_equal(atomic_load(&h.cache->arriving), 0);
+    end(&h);
+}
+
 static unsigned mode_of(const char *dir, const char *name)
 {
     char *path = xasprintf("%s/%s", dir, name);
@@ -294,6 +329,7 @@ int main(void)
         cmocka_unit_test(looking_holds_nothing),
         cmocka_unit_test(a_linked_file_is_not_written_into),
         cmocka_unit_test(one_lease_for_a_blob),
+        cmocka_unit_test(a_batch_is_kept_together),
         cmocka_unit_test(nobody_else_sees_what_arrives),
         cmocka_unit_test(what_is_private_stays_so),
     };
