@@ -20,8 +20,9 @@
  * takes room as it grows, as far as there is some: nothing is let go of for it.
  *
  * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
- * window in memory. What the follower has taken is given back, and the owner stops reading from upstream while the
- * follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last segment that waits for the digest.
+ * window in memory. What the follower has taken is given back at once, so it copies what it reads; and the owner stops
+ * reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last
+ * segment that waits for the digest. There are so many relays at a time and no more: their clients may never read.
  *
  * Ownership: counted references; the owner has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
@@ -42,8 +43,7 @@ enum {
     INGEST_SEGMENT = 1 << 20,   /* bytes */
     INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
-    RELAY_WINDOW = 2 << 20,     /* bytes in memory that a relay's follower has not taken yet */
-    RELAY_BEHIND = 3 << 20,     /* and that it has, but which may still be on their way through its socket */
+    RELAY_WINDOW = 256 << 10,   /* bytes in memory that a relay's follower may read, and has not read yet */
 };
 
 enum ingest_state {
@@ -75,6 +75,14 @@ void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest
  * far, and whether the first so many of them are kept by now, or are not to be. Any thread. */
 uint64_t ingests_verified(struct ingests *all);
 bool ingests_settled(struct ingests *all, uint64_t verified);
+/* So many relays at a time, from now on; before loops start. */
+void ingests_set_relays_max(struct ingests *all, int most);
+/* How many there are, and how many more were wanted. Any thread. */
+struct relay_stats {
+    int now;
+    uint64_t refused;
+};
+struct relay_stats ingests_relays(const struct ingests *all);
 /* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 
@@ -92,8 +100,8 @@ struct sent_before {
     int fd; /* -1: nothing */
     int64_t first, end;
 };
-/* The same for a relay. What was
- * sent before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
+/* The same for a relay. What was sent before must be what comes now, else the ingest fails with ERR_DIGEST; its
+ * descriptor is duplicated. Errors: also ERR_BUSY, there are too many. */
 struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
@@ -152,6 +160,8 @@ int follower_is_kept(struct follower *f, struct err *err);
 int64_t follower_position(const struct follower *f);
 /* The part file, for reading; borrowed, valid as long as the follower. */
 int follower_fd(const struct follower *f);
+/* Whether it is a window, of which nothing is left behind the follower's position. */
+bool follower_is_of_relay(const struct follower *f);
 void follower_advance(struct follower *f, int64_t bytes);
 /* Ends it; ready() is not called any more. */
 void follower_leave(struct follower *f);

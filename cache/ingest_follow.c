@@ -157,6 +157,11 @@ int follower_fd(const struct follower *f)
     return f->ingest->fd;
 }
 
+bool follower_is_of_relay(const struct follower *f)
+{
+    return f->ingest->relay;
+}
+
 void follower_advance(struct follower *f, int64_t bytes)
 {
     struct ingest *i = f->ingest;

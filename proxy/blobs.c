@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-enum { PIECE = 1 << 20 };
+enum {
+    PIECE = 1 << 20,
+    PIECE_RELAY = 128 << 10, /* copied; and so much waits in the connection at most when the next one is added */
+};
 
 /* One answer, from the first look to the last byte. Belongs to the serve loop. */
 struct serving {
@@ -202,13 +205,35 @@ static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result
     ask(s, &request, done);
 }
 
+/* Of a relay little is held for a client that does not read. */
+static bool has_room(const struct serving *s)
+{
+    return http_stream_has_room(s->req) &&
+           (!follower_is_of_relay(s->follower) || http_stream_waiting(s->req) < PIECE_RELAY);
+}
+
+static void give(struct serving *s, int64_t n)
+{
+    bool copied = follower_is_of_relay(s->follower);
+    int fd = follower_fd(s->follower);
+    int64_t at = follower_position(s->follower);
+
+    n = MIN(n, copied ? (int64_t)PIECE_RELAY : (int64_t)PIECE);
+    s->left -= n;
+    if (copied)
+        http_stream_copy(s->req, fd, at, (size_t)n);
+    follower_advance(s->follower, n);
+    if (!copied)
+        http_stream_file(s->req, fd, at, n);
+}
+
 /* Gives the client what has arrived, as far as there is room. */
 static void pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
 
-    while (s->left > 0 && !s->asking && http_stream_has_room(s->req)) {
+    while (s->left > 0 && !s->asking && has_room(s)) {
         int64_t n = follower_available(s->follower, &err);
         if (n == 0)
             return; /* ready() comes */
@@ -220,12 +245,7 @@ static void pump(void *arg)
             cut_off(s, &err);
             return;
         }
-        n = MIN(MIN(n, s->left), (int64_t)PIECE);
-        int fd = follower_fd(s->follower);
-        int64_t at = follower_position(s->follower);
-        follower_advance(s->follower, n);
-        s->left -= n;
-        http_stream_file(s->req, fd, at, n);
+        give(s, MIN(n, s->left));
     }
     if (s->left == 0)
         http_stream_end(s->req, sent, s);

@@ -20,9 +20,10 @@
 #include <string.h>
 
 enum {
-    FRUITLESS_MAX = 5,      /* attempts in a row that brought nothing */
-    ATTEMPTS_MAX = 100,     /* in all */
-    GATHER = 512 << 10,     /* bytes */
+    FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
+    ATTEMPTS_MAX = 100, /* in all */
+    GATHER = 512 << 10, /* bytes */
+    GATHER_RELAY = 64 << 10,
     LIMITED_MAX_S = 30,     /* a client waits that long in the middle of a blob for a limit to end */
     OTHER_CLIENT_MS = 3000, /* a client waits that long for one whose token is good */
     OTHER_CLIENT_LOOK_MS = 200,
@@ -127,8 +128,10 @@ static bool flush(struct fetch *f)
     if (f->unwritable)
         return false;
     f->at += (int64_t)len;
-    if (f->call && ingest_is_ahead(f->ingest))
+    if (f->call && ingest_is_ahead(f->ingest)) {
         upstream_pause(f->call, true);
+        buf_free(&f->received); /* its client may not read for long */
+    }
     return true;
 }
 
@@ -160,7 +163,7 @@ static bool take_data(void *arg, const void *data, size_t len)
     if (f->received.len == 0)
         event_active(f->flush, EV_TIMEOUT, 0);
     buf_add(&f->received, (const char *)data + over, len - over);
-    return !f->unwritable && (f->received.len < GATHER || flush(f));
+    return !f->unwritable && (f->received.len < (is_relay(f) ? GATHER_RELAY : GATHER) || flush(f));
 }
 
 static void try_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
