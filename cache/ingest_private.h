@@ -133,6 +133,13 @@ static inline bool ingest_is_verified(enum ingest_state state)
 {
     return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_UNKEPT;
 }
+/* From where on followers have to wait for the digest: the last segment, or of a blob of unknown size as much, since its
+ * end may have come. With the lock held. */
+static inline int64_t ingest_withheld(const struct ingest *i)
+{
+    return i->size < 0 ? MAX(i->front - INGEST_SEGMENT, (int64_t)0)
+                       : MAX(i->size - 1, (int64_t)0) / INGEST_SEGMENT * INGEST_SEGMENT;
+}
 /* First byte that is missing. Takes the lock. */
 int64_t ingest_contiguous(struct ingest *i);
 

@@ -79,9 +79,7 @@ struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *dige
  * known. */
 static int64_t unread(const struct ingest *i)
 {
-    int64_t withheld = i->size > 0 ? (i->size - 1) / INGEST_SEGMENT * INGEST_SEGMENT : 0;
-
-    return MIN(i->front, withheld) - MAX(i->taken, (int64_t)0);
+    return MIN(i->front, ingest_withheld(i)) - MAX(i->taken, (int64_t)0);
 }
 
 bool ingest_is_ahead(struct ingest *i)
@@ -121,7 +119,7 @@ void ingest_give_back(struct ingest *i)
     }
 }
 
-/* Sparse, as the part on a disk would be: what is given back takes no memory. */
+/* (Of a blob whose size is not known, write(2) does without.) Sparse, as the part on a disk would be: what is given back takes no memory. */
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err)
 {
     if (ftruncate(i->fd, size) != 0)

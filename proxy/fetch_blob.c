@@ -69,7 +69,7 @@ static bool refuse_answer(struct fetch *f, const char *why)
 
 static void answer_followers(struct fetch *f)
 {
-    if (f->answered || ingest_size(f->ingest) < 0)
+    if (f->answered || (ingest_size(f->ingest) < 0 && !is_relay(f)))
         return;
     f->answered = true;
     f->result.how = is_relay(f) ? HOW_BYPASS : HOW_MISS;
@@ -101,8 +101,6 @@ static bool take_head(void *arg, const struct transfer_response *r)
         f->at = 0;
         f->skip = f->first;
     }
-    if (is_relay(f) && size < 0)
-        return refuse_answer(f, "the disk is full, and upstream does not say how large the blob is");
     /* Linked first: an empty blob is complete, and on its way into the index, once its size is known. */
     ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))

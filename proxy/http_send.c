@@ -397,6 +397,8 @@ void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t l
 
     ON_LOOP(req->conn->server->loop);
     http_shorten_queue(req->conn, true);
+    if (req->chunked)
+        evbuffer_add_printf(output(req), "%zx\r\n", len);
     bool room = evbuffer_reserve_space(output(req), (ev_ssize_t)len, &to, 1) == 1;
     while (room && n < len) {
         ssize_t got = pread(fd, (char *)to.iov_base + n, len - n, offset + (int64_t)n);
@@ -409,6 +411,8 @@ void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t l
     to.iov_len = n;
     if (!room || n < len || evbuffer_commit_space(output(req), &to, 1) != 0)
         req->conn->lost = true;
+    if (req->chunked)
+        evbuffer_add(output(req), "\r\n", 2);
     req->sent += (int64_t)n;
     http_pump(req->conn);
 }
