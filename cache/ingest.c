@@ -217,6 +217,7 @@ void ingest_unref(struct ingest *i)
         close(i->fd);
     if (i->sent.fd >= 0)
         close(i->sent.fd);
+    ingest_leave_relays(i);
     hasher_free(i->hasher);
     while (!SLIST_EMPTY(&i->repos)) {
         struct repo_name *r = SLIST_FIRST(&i->repos);

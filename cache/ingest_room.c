@@ -94,11 +94,11 @@ bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
     if (i->relay || !room->take || end <= i->room)
         return true;
     if (room->blob_max > 0 && end > room->blob_max)
-        return err_set(err, ERR_TOO_LARGE,
+        return err_set(err, ERR_NO_SPACE,
                        "upstream does not say how large the blob is, and it is larger than cache.blob_max, %lld bytes",
                        (long long)room->blob_max);
     return take_step(i, end - i->room) ||
-           err_set(err, ERR_TOO_LARGE,
+           err_set(err, ERR_NO_SPACE,
                    "upstream does not say how large the blob is, and after %lld bytes there is no room for more of it; "
                    "nothing is let go of for such a blob",
                    (long long)(i->room));

@@ -1,11 +1,14 @@
 /* The table of what is on its way in. */
 #include "cache/ingest_private.h"
 
+#include <limits.h>
+
 struct ingests *ingests_new(struct cache *cache)
 {
     struct ingests *all = xcalloc(1, sizeof(*all));
 
     all->cache = cache;
+    all->relays_max = INT_MAX;
     pthread_mutex_init(&all->lock, NULL);
     TAILQ_INIT(&all->list);
     return all;

@@ -216,7 +216,8 @@ static bool take_limits(struct reading *r, const struct yaml_config *y)
     return !y->limits ||
            (config_take_int(r, "limits", 0, "connections", y->limits->connections, 1, LIMIT_MAX, &l->connections) &&
             config_take_int(r, "limits", 0, "per_client", y->limits->per_client, 0, LIMIT_MAX, &l->per_client) &&
-            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses));
+            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses) &&
+            config_take_int(r, "limits", 0, "relays", y->limits->relays, 1, LIMIT_MAX, &l->relays));
 }
 
 /* ---- the whole ---- */
@@ -313,7 +314,7 @@ static void defaults(struct config *c)
     c->tags = (struct config_tags){
         .ttl_ms = 5 * 60 * 1000, .max_stale_ms = (int64_t)30 * 86400 * 1000, .negative_ttl_ms = 10 * 1000};
     c->grant_ttl_ms = 5 * 60 * 1000;
-    c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256};
+    c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256, .relays = 256};
 }
 
 /* In place of what the file says. */

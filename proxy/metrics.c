@@ -381,10 +381,13 @@ static void print_connections(struct proxy *p, const struct figures *all, struct
     one(b, "entrepot_connections", "gauge", "Client connections.", connections);
     one(b, "entrepot_idle_closed_total", "counter", "Idle connections that were closed for new ones.",
         (double)s.idle_closed);
-    head(b, "entrepot_refused_total", "counter", "What was refused because of limits: connections, and misses.");
+    head(b, "entrepot_refused_total", "counter",
+         "What was refused because of limits: connections, misses, and relays.");
     buf_addf(b, "entrepot_refused_total{reason=\"connections\"} %llu\n", (unsigned long long)s.refused_full);
     buf_addf(b, "entrepot_refused_total{reason=\"per_client\"} %llu\n", (unsigned long long)s.refused_client);
     buf_addf(b, "entrepot_refused_total{reason=\"misses\"} %llu\n", (unsigned long long)misses);
+    buf_addf(b, "entrepot_refused_total{reason=\"relays\"} %llu\n",
+             (unsigned long long)ingests_relays(p->cache->ingests).refused);
 }
 
 static void print_cache(struct proxy *p, const struct figures *all, struct buf *b)
@@ -396,6 +399,8 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
     gc_get_stats(p->gc, &g);
     print_connections(p, all, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(p->cache->ingests));
+    one(b, "entrepot_relays", "gauge", "Blobs that are passed on without being kept.",
+        ingests_relays(p->cache->ingests).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
     head(b, "entrepot_cache_blobs", "gauge", "Blobs in the cache.");

@@ -16,8 +16,8 @@
 
 enum {
     CONNECTIONS_KEPT = 32,
-    RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
-    CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
+    RECEIVE_BUFFER = 64 << 10, /* bytes; of each transfer that waits for its client it is full, and as much again */
+    CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
     ANSWERS_MAX = 32, /* to one request: redirects, interim answers, a proxy's */
 };

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Clients make up registry hosts by the thousand, under a pattern and where any host may be asked: registries that have answered stay, new
-# ones are served, status and metrics stay short, and memory stays what it is.
+# ones are served, status and metrics stay short, and memory stays what it is. While as many are asked at once as there may be, one more is
+# told to come again.
 . "$(dirname "$0")/../lib.sh"
 UP=$(free_port)
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$W/key.pem" -out "$W/cert.pem" -days 2 -subj /CN=localhost 2>/dev/null
@@ -24,6 +25,10 @@ is "$(get real)" 200 "the same one after the flood: $(cat "$W/got")"
 is "$(get new)" 200 "a new one: $(cat "$W/got")"
 flood
 after=$(memory)
+
+say "as many as there may be, none of which answers"
+timeout 60 python3 tests/concurrency/hosts.py busy "$PORT" "$UP" || fail "busy: see above"
+grep -q "too many upstreams are in use at once: more.localhost:$UP is refused" "$W/entrepot.log" || fail "the log does not say so"
 
 say "figures"
 # what a sanitizer sets aside of freed memory grows

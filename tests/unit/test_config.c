@@ -230,7 +230,8 @@ static void defaults(void **state UNUSED)
     assert_null(c.metrics_address);
     assert_in_range(c.workers, 1, 8);
     assert_int_equal(c.fetchers, 2);
-    assert_true(c.limits.connections == 8192 && c.limits.per_client == 1024 && c.limits.misses == 256);
+    assert_true(c.limits.connections == 8192 && c.limits.per_client == 1024 && c.limits.misses == 256 &&
+                c.limits.relays == 256);
     assert_int_equal(c.log_level, LOG_LEVEL_INFO);
     assert_true(c.max_size.bytes == -1 && c.max_size.percent == 80);
     assert_true(c.min_free.bytes == -1 && c.min_free.percent == 20);
