@@ -211,7 +211,7 @@ static void take_word(void *arg, bool granted)
 }
 
 /* Waits for the collector's word about so many bytes. */
-static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
+static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from from)
 {
     struct cache_room *room = &job->proxy->cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
@@ -219,10 +219,10 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
 
     a->refs = 2;
     a->cache = job->proxy->cache;
-    a->bytes = on_disk ? 0 : bytes;
+    a->bytes = from == ROOM_ON_DISK ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
-    room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
+    room->ask(room->arg, bytes, from, take_word, a, job->loop);
     pthread_mutex_lock(&a->lock);
     while (!a->answered && atomic_load(&job->proxy->ready) && clock_mono_ms() < until_ms)
         cond_wait_until(&a->cond, &a->lock, MIN(until_ms, clock_mono_ms() + LOOK_MS));
@@ -235,7 +235,7 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
 /* The blob may be kept: room is made for it, and is its own until kept(). */
 static bool reserve(struct admin_job *job, int64_t bytes, struct err *err)
 {
-    return ask_for_room(job, bytes, false) ||
+    return ask_for_room(job, bytes, ROOM_MADE) ||
            err_set(err, ERR_NO_SPACE,
                    "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything in "
                    "the cache is in use, pinned or younger than gc.grace",
@@ -297,7 +297,7 @@ void admin_import_bytes(struct admin_job *job)
     if (room && rest > 0)
         c->room.kept(c->room.arg, rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
+    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, ROOM_ON_DISK))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);
