@@ -72,6 +72,7 @@ REQUESTS = {
     "unsaid": f"/v2/unsaid/blobs/{digest(b'unsaid')}",
     "limited": f"/v2/limited/blobs/{digest(LARGE + b'limited')}?ns=limited.example",
     "broken": f"/v2/broken/blobs/{digest(LARGE + b'broken')}",
+    "private": "/v2/private/manifests/1?ns=private.example",     # with the client's own login
     "helper": "/v2/helper/manifests/1?ns=helper.example",
 }
 
@@ -81,7 +82,8 @@ def send(method, path, address=None):
     s.settimeout(30)
     s.connect(address or ("127.0.0.1", PORT))
     body = b'{"references": ["docker.io/library/pulled:1"]}' if method == "POST" else b""
-    s.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    login = "Authorization: Basic dTpw\r\n" if "private" in path else ""
+    s.sendall(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{login}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return s
 
 
@@ -128,11 +130,12 @@ cache: {{path: {W}/cache, min_free: 0B, max_size: 30MiB}}
 upstreams:
   - {{name: docker.io, endpoints: ["{endpoint}"], insecure: true}}
   - {{name: limited.example, endpoints: ["{endpoint}"], insecure: true}}
+  - {{name: private.example, endpoints: ["{endpoint}"], insecure: true, access: client}}
   - {{name: token.example, endpoints: ["{endpoint}"], insecure: true}}
   - {{name: helper.example, endpoints: ["{endpoint}"], insecure: true, credentials: [{{helper: hangs}}]}}
 """)
     log = open(f"{W}/entrepot.log", "ab")
-    env = dict(os.environ, LD_PRELOAD=f"{TOOLS}/slow_sync.so", SLOW_SYNC_MS="1000")
+    env = dict(os.environ, LD_PRELOAD=f"{TOOLS}/slow_sync.so", SLOW_SYNC_MS="600")
     p = subprocess.Popen([ENTREPOT, "serve", "--config", f"{W}/config.yaml"], stdout=log, stderr=log, env=env)
     try:
         wait_until("it serves", lambda: p.poll() is not None or is_ready())
