@@ -17,8 +17,9 @@
  *
  * Room. The cache's limits hold for what is on its way, too: room is asked for when the size is known and before the
  * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not say
- * takes room as it grows, as far as there is some: nothing is let go of for it. Its followers wait for the end, since
- * there may be no room for all of it, and then it has to begin again, as a relay.
+ * takes room as it grows, as far as there is some: nothing is let go of for it. It waits like others while those who
+ * have asked before it are not answered. Its followers wait for the end, since there may be no room for all of it, and
+ * then it has to begin again, as a relay.
  *
  * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
  * window in memory. What the follower has taken is given back at once, so it copies what it reads; and the owner stops

@@ -50,7 +50,8 @@ struct ingest {
     struct file_info published;
     int64_t room;    /* bytes that were given to it by the collector */
     int64_t arrived; /* and how many of them are on the disk */
-    bool asking;     /* for room: nothing may be written until it is there */
+    bool asking;     /* for room: the source waits until it is there */
+    bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
     bool shared;     /* a repository that everybody may read has it */
 
     /* any thread */
@@ -122,7 +123,10 @@ void ingest_give_back(struct ingest *i);
 /* ingest_room.c, owner's loop. Room for the blob, whose size is known, before its first byte. While it waits for it,
  * i->asking is set; if there is none, it ends. */
 void ingest_ask_for_room(struct ingest *i);
-/* Room up to `end`, of a blob whose size is not known. */
+/* Of a blob whose size is not known: room for what comes next, before it does, so that the source can wait while others
+ * are before it. While it waits i->asking is set; if there is none it goes on with what it has. */
+void ingest_ask_ahead(struct ingest *i);
+/* Room up to `end`, of such a blob. */
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err);
 /* So many bytes more of it are on the disk. */
 void ingest_note_arrived(struct ingest *i, int64_t bytes);

@@ -1,5 +1,6 @@
 #include "proxy/admin.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/visible.h"
@@ -267,6 +268,8 @@ void admin_job_free(struct admin_job *job)
     }
     if (job->state)
         job->free_state(job->state);
+    if (job->look)
+        event_free(job->look);
     pthread_cond_destroy(&job->room);
     pthread_mutex_destroy(&job->lock);
     buf_free(&job->piece);
@@ -343,7 +346,9 @@ static void client_gone(void *arg)
 
     job->req = NULL;
     atomic_store(&job->gone, true);
-    if (job->in_pieces)
+    if (job->waits)
+        admin_job_free(job); /* nothing of it has begun; when the daemon stops, nothing would wake it */
+    else if (job->in_pieces)
         admin_pieces_gone(job);
     else
         admin_lines_sent(job);
@@ -369,7 +374,7 @@ static unsigned traits(const struct admin_job *job)
 
 struct pool *admin_pool_of(const struct admin_job *job)
 {
-    return traits(job) & LONG ? job->proxy->admin_pool : job->proxy->pool;
+    return traits(job) & LONG ? job->proxy->long_pool : job->proxy->admin_pool;
 }
 
 static void run(void *arg, const struct err *err UNUSED)
@@ -379,18 +384,25 @@ static void run(void *arg, const struct err *err UNUSED)
     pool_run(admin_pool_of(job), work_and_answer, job);
 }
 
-/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. */
+/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. While it
+ * waits the job belongs to the request: client_gone() frees it. */
 static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};
     struct admin_job *job = arg;
     struct cache *c = job->proxy->cache;
 
+    ON_LOOP(job->loop);
+    job->waits = false;
     job->patience_ms -= SETTLE_LOOK_MS;
-    if (job->patience_ms > 0 && !ingests_settled(c->ingests, job->verified) &&
-        event_base_once(loop_base(job->loop), -1, EV_TIMEOUT, settle, job, &later) == 0)
+    if (job->patience_ms <= 0 || ingests_settled(c->ingests, job->verified)) {
+        index_barrier(c->index, run, job, job->loop);
         return;
-    index_barrier(c->index, run, job, job->loop);
+    }
+    if (!job->look)
+        job->look = event_new(loop_base(job->loop), -1, 0, settle, job);
+    event_add(job->look, &later);
+    job->waits = true;
 }
 
 /* The image may be on its way into the index. */
@@ -398,6 +410,10 @@ static void look_again(void *arg)
 {
     struct admin_job *job = arg;
 
+    if (!job->req) {
+        admin_job_free(job);
+        return;
+    }
     json_decref(job->answer);
     job->answer = NULL;
     job->status = 200;

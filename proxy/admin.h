@@ -36,6 +36,8 @@ struct admin_job {
     struct digest digest;
     uint64_t verified;   /* ingests, when it was asked */
     int64_t patience_ms; /* that is left for them to be kept */
+    struct event *look;  /* looks whether they are; the loop's, as is */
+    bool waits;          /* whether nothing but `look` knows of the job */
     bool settled;        /* that has been waited for after a miss */
     bool streaming;      /* lines went out; the loop's */
     /* or an answer in pieces (admin_stream.c): `produce` adds one, on a worker, whenever the connection has room */

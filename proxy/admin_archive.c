@@ -231,7 +231,7 @@ static bool wait_a_while(struct asking *a)
 
 /* Waits for the collector's word about so many bytes; for a moment also while the daemon stops, since mostly it is on its
  * way already. */
-static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk, struct err *err)
+static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from from, struct err *err)
 {
     struct cache_room *room = &job->proxy->cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
@@ -239,10 +239,10 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk, str
 
     a->refs = 2;
     a->cache = job->proxy->cache;
-    a->bytes = on_disk ? 0 : bytes;
+    a->bytes = from == ROOM_ON_DISK ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
-    room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
+    room->ask(room->arg, bytes, from, take_word, a, job->loop);
     pthread_mutex_lock(&a->lock);
     while (!a->answered && (wait_a_while(a) || atomic_load(&job->proxy->ready)) && clock_mono_ms() < until_ms)
         ;
@@ -257,12 +257,12 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk, str
 /* The blob may be kept: room is made for it, and is its own until kept(). */
 bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err)
 {
-    return ask_for_room(job, bytes, false, err);
+    return ask_for_room(job, bytes, ROOM_MADE, err);
 }
 
 bool admin_free_disk(struct admin_job *job, int64_t bytes)
 {
-    return ask_for_room(job, bytes, true, NULL);
+    return ask_for_room(job, bytes, ROOM_ON_DISK, NULL);
 }
 
 static int64_t number_of(const struct admin_job *job, const char *key)

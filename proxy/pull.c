@@ -54,7 +54,9 @@ static bool see(struct pull *p, const struct image *image, const struct digest *
     return true;
 }
 
-static void say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
+/* What the item's attempt came to is the loop's while one is under way: `error` is given by who may read it. */
+static void say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received,
+                     const char *error)
 {
     const struct pull_blob b = {
         .reference = it->image->text,
@@ -64,7 +66,7 @@ static void say_blob(struct pull *p, const struct item *it, enum pull_status sta
         .platform = it->platform,
         .size = it->size,
         .received = received,
-        .error = it->err ? it->err->msg : "",
+        .error = error,
     };
 
     if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
@@ -183,7 +185,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
         im->size += it->size;
         im->fetched += was_here ? 0 : MAX(it->size - it->had, (int64_t)0);
     }
-    say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
+    say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size, "");
 }
 
 /* Its registry has deleted the tag, and tags.deleted says what becomes of what was here. */
@@ -222,7 +224,7 @@ static void settle(struct pull *p, struct item *it, bool was_here)
     } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
         add_fate(p, it);
         pull_fail(im, "%s", it->err->msg);
-        say_blob(p, it, PULL_FAILED, 0);
+        say_blob(p, it, PULL_FAILED, 0, it->err->msg);
     }
     im->fetched += it->ok ? 0 : it->got;
     if (--im->open == 0)
@@ -257,7 +259,7 @@ static void start_some(struct pull *p)
             continue;
         }
         if (it->attempts == 0)
-            say_blob(p, it, PULL_WAITING, 0);
+            say_blob(p, it, PULL_WAITING, 0, "");
         pull_start(p, it);
     }
 }
@@ -295,7 +297,7 @@ static void look_at_transfer(void *arg, const struct ingest_info *info)
     STAILQ_FOREACH(it, &p->running, entry)
         if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
             it->size = info->size > 0 ? info->size : it->size;
-            say_blob(p, it, PULL_RUNNING, info->received);
+            say_blob(p, it, PULL_RUNNING, info->received, "");
         }
 }
 

@@ -51,7 +51,7 @@ struct item {
     int64_t not_before_ms; /* monotonic */
     /* the loop's */
     struct prefetch *prefetch;
-    /* under pull->lock */
+    /* under shared->lock while an attempt is under way */
     bool settled, ok;
     struct err *err; /* of the last attempt; NULL: none */
     int64_t had;     /* bytes that were here before */

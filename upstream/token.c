@@ -306,7 +306,7 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
         t->ends_ms = t->begun_ms + life_s * 1000;
     }
     pthread_mutex_unlock(&all->lock);
-    if (err && STAILQ_EMPTY(&waiters))
+    if (err && err->code != ERR_CANCELLED && STAILQ_EMPTY(&waiters))
         log_limited(LOG_LEVEL_WARN, "token renewal", "renewing a token early: %s", err->msg);
     while (!STAILQ_EMPTY(&waiters)) {
         struct waiter *w = STAILQ_FIRST(&waiters);

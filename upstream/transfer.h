@@ -92,7 +92,9 @@ struct transfer;
 
 /* Before the loop starts. Errors: ERR_IO. */
 struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err);
-/* After the loop has ended; what is still under way is dropped without a word. */
+/* After the loop has ended: what is still under way fails with ERR_CANCELLED, so that who waits for it hears of it. */
+void transfer_engine_end(struct transfer_engine *e);
+/* After that; what was begun since is dropped without a word. */
 void transfer_engine_free(struct transfer_engine *e);
 
 struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);

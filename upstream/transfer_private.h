@@ -1,5 +1,5 @@
-/* transfer_private.h - between transfer.c, which runs libcurl, and transfer_connect.c, which says where it may connect
- * to and when it connects again. On the engine's loop. */
+/* transfer_private.h - between transfer_engine.c, which runs libcurl, transfer.c, which knows what a transfer is, and
+ * transfer_connect.c, which says where it may connect to and when it connects again. On the engine's loop. */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 #define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 
@@ -71,6 +71,10 @@ struct transfer_engine {
 
 /* Tells its owner how it ended, and frees it. */
 void transfer_finish(struct transfer *t, CURLcode code);
+/* Without a word; it is in no list any more, nor inside curl. */
+void transfer_free(struct transfer *t);
+
+/* ---- transfer_engine.c ---- */
 
 /* Tells libcurl that something has happened to a socket; transfers may have ended after that. */
 void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what);
