@@ -24,7 +24,8 @@
  * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
  * window in memory. What the follower has taken is given back at once, so it copies what it reads; and the owner stops
  * reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last
- * segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. There are so many relays at a time and no more: their clients may never read.
+ * segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. There are so many
+ * relays at a time and no more: their clients may never read.
  *
  * Ownership: counted references; the owner has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.

@@ -137,8 +137,8 @@ static inline bool ingest_is_verified(enum ingest_state state)
 {
     return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_UNKEPT;
 }
-/* From where on followers have to wait for the digest: the last segment, or of a blob of unknown size as much, since its
- * end may have come. With the lock held. */
+/* From where on followers have to wait for the digest: the last segment, or of a blob of unknown size as much, since
+ * its end may have come. With the lock held. */
 static inline int64_t ingest_withheld(const struct ingest *i)
 {
     return i->size < 0 ? MAX(i->front - INGEST_SEGMENT, (int64_t)0)

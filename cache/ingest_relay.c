@@ -121,7 +121,8 @@ void ingest_give_back(struct ingest *i)
     }
 }
 
-/* (Of a blob whose size is not known, write(2) does without.) Sparse, as the part on a disk would be: what is given back takes no memory. */
+/* Sparse, as the part on a disk would be: what is given back takes no memory. A blob whose size is not known does
+ * without, by pwrite(2). */
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err)
 {
     if (ftruncate(i->fd, size) != 0)

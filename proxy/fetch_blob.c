@@ -309,13 +309,14 @@ static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *n
 }
 
 /* There is no room for it, and upstream waits with the first byte: one client gets it past the disk in the same
- * exchange. */
+ * exchange. (Not of one that came over HTTP/2, see `unshared` in transfer.h: its client asks for a relay.) */
 static bool turn_to_relay(struct fetch *f, const struct err *no_room)
 {
     struct waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || !f->call || f->answered || f->response.status != 200 || f->first > 0 ||
-        is_relay(f) || f->fetcher->stopping || !(one = part_with_all_but_one(f, no_room)))
+    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || f->answered ||
+        f->response.status != 200 || f->first > 0 || is_relay(f) || f->fetcher->stopping ||
+        !(one = part_with_all_but_one(f, no_room)))
         return false;
     fetch_wait(f, one);
     f->kind = FETCH_BLOB_RELAY;
@@ -410,6 +411,7 @@ static enum step ask(struct fetch *f)
         .range_last = last,
         .if_range = validator[0] ? validator : NULL,
         .endpoint_first = f->fruitless,
+        .unshared = is_relay(f),
         .lack_ms = f->tags.negative_ttl_ms,
         .on_head = take_head,
         .on_data = take_data,

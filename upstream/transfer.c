@@ -67,16 +67,13 @@ static void take_no_challenge(struct transfer_response *r)
 
 static bool say_head(struct transfer *t)
 {
-    long status = 0;
-
     if (t->said_head)
         return !t->refused;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    t->response.status = (int)status;
+    transfer_note_answer(t);
     t->said_head = true;
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* it is no answer of the registry */
-    else if (status == 401 && transfer_is_elsewhere(t))
+    else if (t->response.status == 401 && transfer_is_elsewhere(t))
         take_no_challenge(&t->response);
     if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;
@@ -305,7 +302,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)(req->unshared ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);

@@ -95,6 +95,8 @@ void transfer_follow(struct transfer *t, const char *line, size_t len);
 bool transfer_is_elsewhere(struct transfer *t);
 /* Whether a proxy has refused it, on its own account. */
 bool transfer_is_refused_by_proxy(struct transfer *t);
+/* Notes what libcurl knows of the final answer beside its headers. */
+void transfer_note_answer(struct transfer *t);
 
 /* ---- transfer_clock.c ---- */
 
