@@ -75,7 +75,7 @@ static size_t soften_string(char *p, size_t left)
     return MIN(i + 1, left);
 }
 
-/* A number that has no room becomes 0: nobody who wants a number has any use for it. */
+/* A number that has no room becomes -1: whoever wants a number finds none there. */
 static size_t soften_number(char *p, size_t left)
 {
     size_t n = 0, exponent = 0;
@@ -87,7 +87,7 @@ static size_t soften_number(char *p, size_t left)
     }
     if (n > (real ? REAL_MAX : INTEGER_MAX) || (exponent > 0 && strtol(p + exponent, NULL, 10) > EXPONENT_MAX)) {
         memset(p, ' ', n);
-        p[0] = '0';
+        memcpy(p, "-1", 2);
     }
     return n;
 }

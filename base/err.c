@@ -10,10 +10,9 @@ enum { WHAT_LEAST = 64 /* bytes of context that a cause leaves room for */ };
 /* Appends; what does not fit is cut off between characters. */
 static void err_add(struct err *err, const char *fmt, va_list ap)
 {
-    size_t used = strlen(err->msg), room = sizeof(err->msg) - used;
+    size_t used = strlen(err->msg);
 
-    if (vsnprintf(err->msg + used, room, fmt, ap) >= (int)room)
-        err->msg[text_whole(err->msg, sizeof(err->msg) - 1)] = '\0';
+    text_print(err->msg + used, sizeof(err->msg) - used, fmt, ap);
 }
 
 static void fill(struct err *err, enum err_code code, const char *fmt, va_list ap)

@@ -46,8 +46,7 @@ void log_write(enum log_level level, const char *fmt, ...)
     if (!log_enabled(level))
         return;
     va_start(ap, fmt);
-    if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
-        msg[text_whole(msg, sizeof(msg) - 1)] = '\0';
+    text_print(msg, sizeof(msg), fmt, ap);
     va_end(ap);
 
     int format = atomic_load_explicit(&line_format, memory_order_relaxed);

@@ -101,8 +101,7 @@ void log_limited_about(enum log_level level, const char *kind, const char *about
     if (!log_enabled(level))
         return;
     va_start(ap, fmt);
-    if (vsnprintf(msg, sizeof(msg), fmt, ap) >= (int)sizeof(msg))
-        msg[text_whole(msg, sizeof(msg) - 1)] = '\0';
+    text_print(msg, sizeof(msg), fmt, ap);
     va_end(ap);
     if (log_enabled(LOG_LEVEL_DEBUG) || take_turn(level, kind, about ? about : "", msg))
         log_write(level, "%s", msg);

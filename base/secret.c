@@ -1,5 +1,7 @@
 #include "base/secret.h"
 
+#include "base/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -28,7 +30,7 @@ char *secret_read(const char *file, struct err *err)
     char *out = NULL;
 
     while (n > 0 && len <= SECRET_MAX) {
-        n = read(fd, text + len, SECRET_MAX + 1 - len);
+        n = io_read(fd, text + len, SECRET_MAX + 1 - len);
         len += n > 0 ? (size_t)n : 0;
     }
     if (n < 0) {

@@ -34,6 +34,12 @@ size_t text_whole(const char *text, size_t len)
     return len - at < due ? at : len;
 }
 
+void text_print(char *out, size_t room, const char *fmt, va_list ap)
+{
+    if (vsnprintf(out, room, fmt, ap) >= (int)room)
+        out[text_whole(out, room - 1)] = '\0';
+}
+
 /* What is not seen, or makes other text be seen elsewhere. */
 static bool is_hidden(unsigned c)
 {

@@ -2,7 +2,7 @@
  *
  * A control character in it could drive a terminal or forge a line of a log; so each becomes visible: C0, DEL and C1
  * (ECMA-48), the marks that reorder text (Unicode UAX #9) and separate lines, and bytes that are no UTF-8. Done once,
- * where text goes out: the commands' lines and tables (cli/say.c), the log, JSON. Any thread.
+ * where text goes out: the commands' lines and tables (cli/lib/say.c), the log, JSON. Any thread.
  */
 #ifndef ENTREPOT_BASE_VISIBLE_H
 #define ENTREPOT_BASE_VISIBLE_H
@@ -26,6 +26,8 @@ void buf_add_json(struct buf *b, const char *text);
 char *visible_line(const char *text);
 /* How many of the first `len` bytes of a text that was cut there end with a whole character. */
 size_t text_whole(const char *text, size_t len);
+/* vsnprintf(3); of what has no room in `out`, the last character that is there is a whole one. */
+void text_print(char *out, size_t room, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
 /* A JSON string of any text: as it is, or, of what is no UTF-8 (a file's name, what was cut within a character), as one
  * line. A new reference. */
 json_t *visible_json(const char *text);

@@ -17,15 +17,21 @@
 
 #include <stdatomic.h>
 
+/* Where room may come from. */
+enum room_from {
+    ROOM_FREE,    /* what there is, after those who have asked before */
+    ROOM_MADE,    /* as much may be let go of for it as it needs, not more */
+    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is given then, and nothing to be settled.) */
+};
+
 /* How the cache gets room, before the bytes come; handed down by the room above that collects, all NULL without one.
  * What was given is settled by kept(), once it is in the index or is not to be kept after all. Any thread. */
 struct cache_room {
-    /* Takes room for `bytes` more if it is there, without letting go of anything. */
+    /* Takes room for `bytes` more if it is there now, beside what others have asked for. */
     bool (*take)(void *arg, int64_t bytes);
-    /* The same, and as much may be let go of for it as it needs, not more. With `on_disk`: the disk is full, can that
-     * much be freed? (Nothing is given then, and nothing to be settled.) Answered on `loop`. */
-    void (*ask)(void *arg, int64_t bytes, bool on_disk, void (*done)(void *done_arg, bool granted), void *done_arg,
-                struct loop *loop);
+    /* The same, but waits for its turn. Answered on `loop`. */
+    void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool granted),
+                void *done_arg, struct loop *loop);
     void (*kept)(void *arg, int64_t bytes);
     int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
     void *arg;

@@ -17,6 +17,23 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err);
 
+/* A small blob, of which all bytes have come at once: `data`, borrowed. */
+struct import_small {
+    struct digest digest;
+    const char *data;
+    size_t len;
+    bool there;  /* it was here */
+    char *error; /* why it is not to be kept; owned. NULL: nothing is wrong with it */
+};
+enum { IMPORT_SMALL_MAX = 64 << 10, IMPORT_BATCH_MAX = 1024 };
+
+/* Holds them (importing.h), and looks which are here and which are not what their digests say. Returns the bytes that
+ * are to be kept: room for them is to be had before they are. */
+int64_t import_check_batch(struct cache *c, struct import_small *list, size_t count);
+/* Keeps those of them that are right and not here, all or none: written and synced together (store_write_blobs()), and
+ * entered in one transaction. Errors: ERR_IO, ERR_NO_SPACE. */
+bool import_keep_batch(struct cache *c, struct import_small *list, size_t count, struct err *err);
+
 /* One at a time writes to such a file, or hashes it and seals it. Held until it is closed. Errors: ERR_BUSY. */
 bool import_lock(int fd, struct err *err);
 

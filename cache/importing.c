@@ -8,6 +8,7 @@
 
 struct importing {
     struct use *use;
+    pthread_mutex_t writing; /* held while a batch is written, over all its waits for the disk */
     /* shared, under lock */
     pthread_mutex_t lock;
     int under_way;
@@ -22,6 +23,7 @@ struct importing *importing_new(struct use *use)
     struct importing *all = xcalloc(1, sizeof(*all));
 
     all->use = use;
+    pthread_mutex_init(&all->writing, NULL);
     pthread_mutex_init(&all->lock, NULL);
     return all;
 }
@@ -42,6 +44,7 @@ void importing_free(struct importing *all)
         return;
     release(all);
     pthread_mutex_destroy(&all->lock);
+    pthread_mutex_destroy(&all->writing);
     free(all);
 }
 
@@ -77,6 +80,16 @@ void importing_hold(struct importing *all, const struct digest *d)
     }
     all->held[all->count++] = *d;
     pthread_mutex_unlock(&all->lock);
+}
+
+void importing_lock_writing(struct importing *all)
+{
+    pthread_mutex_lock(&all->writing);
+}
+
+void importing_unlock_writing(struct importing *all)
+{
+    pthread_mutex_unlock(&all->writing);
 }
 
 static void settle(struct index_txn *t, void *arg)

@@ -23,6 +23,9 @@ void importing_begin(struct importing *all);
 void importing_end(struct importing *all);
 /* The blob is wanted by an import. */
 void importing_hold(struct importing *all, const struct digest *d);
+/* Around the writing of a batch: one at a time writes, so that what two of them have is written once. Blocks. */
+void importing_lock_writing(struct importing *all);
+void importing_unlock_writing(struct importing *all);
 /* Images have been entered: what they refer to needs no lease any more. */
 void importing_settle(struct importing *all, struct index *index);
 /* Before a collection: nothing is held any more if nobody has imported for a while. */

@@ -1,6 +1,7 @@
 #include "cache/layout.h"
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/visible.h"
 
@@ -67,14 +68,8 @@ static bool write_whole(const char *path, const struct buf *text, struct err *er
 
     if (fd < 0)
         return err_errno(err, ERR_IO, "creating %s", path);
-    for (size_t at = 0; at < text->len;) {
-        ssize_t n = write(fd, text->data + at, text->len - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, ERR_IO, "writing %s", path);
-        at += (size_t)n;
-    }
+    if (!io_write(fd, text->data, text->len))
+        return err_errno(err, ERR_IO, "writing %s", path);
     return fdatasync(fd) == 0 || err_errno(err, ERR_IO, "syncing %s", path);
 }
 

@@ -1,6 +1,7 @@
 #include "cache/verify.h"
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "cache/import.h"
 
@@ -45,9 +46,7 @@ static bool hash_file(int fd, const struct verify_pace *pace, struct hasher *h, 
     for (;;) {
         if (pace && pace->stop && pace->stop(pace->arg))
             return err_set(err, ERR_CANCELLED, "stopped");
-        ssize_t n = pread(fd, chunk, CHUNK, at);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = io_pread(fd, chunk, CHUNK, at);
         if (n < 0)
             return err_errno(err, ERR_IO, "reading it");
         if (n == 0)
@@ -202,6 +201,37 @@ bool cache_adopt_import(struct cache *cache, const struct digest *d, const struc
     bool ok = adopt(&c, fd, pace, err);
     use_release(cache->use, d);
     free(c.children);
+    return ok;
+}
+
+struct entering_pieces {
+    struct check *checks;
+    size_t count;
+};
+
+static bool apply_pieces(struct index_txn *t, void *arg, struct err *err)
+{
+    const struct entering_pieces *e = arg;
+
+    for (size_t i = 0; i < e->count; i++)
+        if (!apply_good(t, &e->checks[i], err))
+            return false;
+    return true;
+}
+
+bool cache_enter_pieces(struct cache *cache, const struct store_piece *list, size_t count, struct err *err)
+{
+    struct entering_pieces e = {xcalloc(count, sizeof(*e.checks)), count};
+
+    for (size_t i = 0; i < count; i++) {
+        const struct buf text = {.data = (char *)list[i].data, .len = list[i].len};
+        e.checks[i] = (struct check){.cache = cache, .digest = list[i].digest, .info = list[i].info};
+        recognise(&e.checks[i], &text);
+    }
+    bool ok = index_write_wait(cache->index, apply_pieces, &e, err);
+    for (size_t i = 0; i < count; i++)
+        free(e.checks[i].children);
+    free(e.checks);
     return ok;
 }
 

@@ -31,4 +31,8 @@ enum verified cache_verify(struct cache *c, const struct digest *d, const struct
  * (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
 bool cache_adopt_import(struct cache *c, const struct digest *d, const struct verify_pace *pace, struct err *err);
 
+/* Blobs that were verified before they were written, and whose files have just been put in their places: their entries,
+ * all or none. Blocks. */
+bool cache_enter_pieces(struct cache *c, const struct store_piece *list, size_t count, struct err *err);
+
 #endif

@@ -8,10 +8,14 @@
 #include <pwd.h>
 #include <string.h>
 
-static const char USAGE[] = "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
-                            "check: says whether the configuration can be used: by this user, or by the service's\n"
-                            "if root asks (--user NAME: by that one). show: prints the effective values, as YAML\n"
-                            "that can be used again; passwords are never shown.\n";
+static const char USAGE[] =
+    "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
+    "check: says whether the configuration can be used: by this user, or by the service's if root asks.\n"
+    "show: prints the effective values, as YAML that can be used again; passwords are never shown.\n\n"
+    "  --config FILE   instead of " CONFIG_DEFAULT_FILE "\n"
+    "  --cache DIR     instead of the configured folder\n"
+    "  --user NAME     whether this user can use it\n"
+    "  --json          as JSON\n";
 
 static void show(const struct config *config, bool json)
 {
@@ -111,7 +115,7 @@ int cmd_config(int argc, char **argv)
     struct err err = {0};
 
     const struct cli_option options[] = {{"user", .value = &user}, {0}};
-    const struct cli_syntax syntax = {USAGE, options, cli_take_word, &what};
+    const struct cli_syntax syntax = {USAGE, options, cli_take_word, &what, true};
 
     int rc = cli_parse(&o, &syntax, argc, argv);
     if (rc >= 0)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot gc [--dry-run] [--to SIZE] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot gc [--dry-run] [--to SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Collects now: what nothing refers to, then, above the configured limit (or --to), the images that are\n"
     "worth the least by gc.policy. --dry-run only says what would go, and why the others would stay.\n";
 

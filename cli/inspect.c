@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static const char USAGE[] =
-    "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "The image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs,\n"
     "which of them are cached, and which images share them. --raw: the manifest's own bytes.\n";
 
@@ -109,7 +109,7 @@ int cmd_inspect(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, &ref}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, .arg = &ref}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!ref)

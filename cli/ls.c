@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Images in the cache: reference, digest, image ID, platforms, size, of that shared with other\n"
     "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n\n"
     "  --pullable   only references (name:tag@digest) of what is here as a whole, one a line: what the next\n"
@@ -141,7 +141,7 @@ int cmd_ls(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, &name}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, .arg = &name}, argc, argv);
     if (rc >= 0)
         return rc;
     if (name && !ref_parse(&want, name, &err))

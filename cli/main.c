@@ -27,7 +27,7 @@ static const struct {
     {"version", cmd_version, "version, and versions of libraries"},
 };
 
-static const char *const LATER[] = {"setup"};
+static const char *const LATER[] = {"setup", "doctor", "pulls", "top", "ca", "completion"};
 
 static void help(FILE *out)
 {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot offline [on|off] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot offline [on|off] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "on: registries are not asked any more, everything is served from what is here; off: they are asked again.\n"
     "Without a word, which of the two it is. It holds until the daemon restarts or reads its configuration anew.\n";
 

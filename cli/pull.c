@@ -6,13 +6,15 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot pull REF... [--platform OS/ARCH[/VARIANT]|all]... [--file LIST] [--from-kubernetes FILE]\n"
-    "                     [--from-compose FILE] [--referrers] [--pin] [--fresh] [--json] [--socket PATH] [--cache "
-    "DIR]\n\n"
+    "Usage: entrepot pull [REF]... [--platform OS/ARCH[/VARIANT][:VERSION]|all]... [--file LIST]...\n"
+    "                     [--from-kubernetes FILE]... [--from-compose FILE]... [--referrers] [--pin] [--fresh]\n"
+    "                     [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Brings images into the cache: manifests, configs, layers. What is there already is not fetched again, so\n"
-    "that an interrupted pull goes on where it stopped.\n\n"
+    "that an interrupted pull goes on where it stopped. REF is [REGISTRY/]NAME[:TAG][@DIGEST]: with both, what the\n"
+    "digest says is pulled, and the tag is set to it.\n\n"
     "  --platform P            of an index, the image for this platform; may be repeated. Without it this\n"
-    "                          machine's; all: every one\n"
+    "                          machine's; all: every one. VERSION is the beginning of an os.version, as in\n"
+    "                          windows/amd64:10.0.20348\n"
     "  --file LIST             references from a file, one a line, # begins a comment; -: from stdin\n"
     "  --from-kubernetes FILE  the images of Kubernetes manifests (YAML or JSON)\n"
     "  --from-compose FILE     the images of a compose file\n"
@@ -161,7 +163,7 @@ int cmd_pull(int argc, char **argv)
         {0},
     };
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_word, &w}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_word, .arg = &w}, argc, argv);
     if (rc < 0 && w.list.count == 0 && w.sources.len > 0) {
         /* A failure, for what should have written the list may have failed. */
         err_set(&err, ERR_NOT_FOUND, "pull: %s: there is no image in it", w.sources.data);

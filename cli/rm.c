@@ -7,7 +7,7 @@
 enum { ID_MIN = 12 }; /* digits of an ID: as many as `ls` shows */
 
 static const char USAGE[] =
-    "Usage: entrepot rm REF|ID... [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot rm REF|ID... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Drops images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST is every\n"
     "tag there that leads to that digest; ID is an image ID, or a digest, as ls shows it.\n";
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const char USAGE[] = "Usage: entrepot status [--json] [--socket PATH] [--cache DIR]\n\n"
+static const char USAGE[] = "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
                             "Uptime, hit ratios, bytes saved, cache size and limit, upstreams, transfers in flight.\n";
 
 static int64_t number(const json_t *j, const char *section, const char *key)

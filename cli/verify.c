@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 static const char USAGE[] =
-    "Usage: entrepot verify [--repair] [--rate SIZE] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot verify [--repair] [--rate SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Hashes every blob again, at most SIZE a second (100MiB; 0: as fast as it goes), counts every reference anew and\n"
     "compares files and index. What is damaged is put aside at once and fetched again when it is asked for; --repair\n"
     "fetches it now, with what earlier runs have found damaged or missing, and puts the index right. Exit 1 if "

@@ -8,14 +8,14 @@
 #include <openssl/crypto.h>
 
 static const char USAGE[] = "Usage: entrepot version [--json]\n\n"
-                            "The version, and those of the libraries in use.\n";
+                            "The version, and those of the libraries in use; --json: as JSON.\n";
 
 int cmd_version(int argc, char **argv)
 {
     struct cli_options o = {0};
     char llhttp[32];
 
-    int rc = cli_parse(&o, &(struct cli_syntax){.usage = USAGE}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){.usage = USAGE, .no_daemon = true}, argc, argv);
     if (rc >= 0)
         return rc;
     snprintf(llhttp, sizeof(llhttp), "%d.%d.%d", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);

@@ -73,6 +73,8 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
         return true;
     config_set(&c->admin_socket, y->admin->socket);
     _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
+    if (is_listened_on(c, address))
+        return config_bad(r, "admin", 0, "socket", "\"%s\" is listened on already", c->admin_socket);
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
                       c->admin_socket);
@@ -214,7 +216,8 @@ static bool take_limits(struct reading *r, const struct yaml_config *y)
     return !y->limits ||
            (config_take_int(r, "limits", 0, "connections", y->limits->connections, 1, LIMIT_MAX, &l->connections) &&
             config_take_int(r, "limits", 0, "per_client", y->limits->per_client, 0, LIMIT_MAX, &l->per_client) &&
-            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses));
+            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses) &&
+            config_take_int(r, "limits", 0, "relays", y->limits->relays, 1, LIMIT_MAX, &l->relays));
 }
 
 /* ---- the whole ---- */
@@ -311,7 +314,26 @@ static void defaults(struct config *c)
     c->tags = (struct config_tags){
         .ttl_ms = 5 * 60 * 1000, .max_stale_ms = (int64_t)30 * 86400 * 1000, .negative_ttl_ms = 10 * 1000};
     c->grant_ttl_ms = 5 * 60 * 1000;
-    c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256};
+    c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256, .relays = 256};
+}
+
+/* In place of what the file says. */
+static bool override_listen(struct config *c, const char *const *listen, struct err *err)
+{
+    if (listen && listen[0])
+        config_set(&c->listen[0], NULL);
+    for (int i = 0; listen && listen[i]; i++) {
+        if (i == CONFIG_LISTEN_MAX)
+            return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
+        if (!config_is_address(listen[i]))
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path", listen[i]);
+        if (is_listened_on(c, listen[i]))
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is there twice", listen[i]);
+        config_set(&c->listen[i], listen[i]);
+        config_set(&c->listen_upstream[i], NULL);
+        config_set(&c->listen[i + 1], NULL);
+    }
+    return true;
 }
 
 static bool apply_overrides(struct config *c, const struct config_overrides *o, struct err *err)
@@ -326,18 +348,8 @@ static bool apply_overrides(struct config *c, const struct config_overrides *o, 
         }
         free(full);
     }
-    for (int i = 0; o->listen && o->listen[i]; i++) {
-        if (i == CONFIG_LISTEN_MAX)
-            return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
-        if (!config_is_address(o->listen[i]))
-            return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path",
-                           o->listen[i]);
-        config_set(&c->listen[i], o->listen[i]);
-        config_set(&c->listen_upstream[i], NULL);
-        config_set(&c->listen[i + 1], NULL);
-    }
     c->offline = c->offline || o->offline;
-    return true;
+    return override_listen(c, o->listen, err);
 }
 
 static char *default_socket(const struct config *c, bool cache_given)

@@ -84,6 +84,7 @@ struct config {
     struct config_limits {
         int connections, per_client; /* of clients; per_client: of an address that is not loopback, 0: no limit */
         int misses;                  /* requests that wait for one upstream's answer */
+        int relays;                  /* blobs that are passed on past the disk */
     } limits;
     enum log_level log_level;
     enum log_format log_format;

@@ -234,8 +234,8 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "tags", tags(c));
     json_object_set_new(j, "clients", clients(c));
     json_object_set_new(j, "limits",
-                        json_pack("{s:i, s:i, s:i}", "connections", c->limits.connections, "per_client",
-                                  c->limits.per_client, "misses", c->limits.misses));
+                        json_pack("{s:i, s:i, s:i, s:i}", "connections", c->limits.connections, "per_client",
+                                  c->limits.per_client, "misses", c->limits.misses, "relays", c->limits.relays));
     json_object_set_new(j, "offline", json_boolean(c->offline));
     json_object_set_new(j, "upstreams_any", json_boolean(c->upstreams_any));
     json_object_set_new(j, "upstreams", upstreams);

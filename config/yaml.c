@@ -132,6 +132,7 @@ static const cyaml_schema_field_t LIMITS[] = {
     TEXT("connections", INNER(limits), connections),
     TEXT("per_client", INNER(limits), per_client),
     TEXT("misses", INNER(limits), misses),
+    TEXT("relays", INNER(limits), relays),
     CYAML_FIELD_END,
 };
 

@@ -88,7 +88,7 @@ struct yaml_config {
         uint32_t hosts_count;
     } * clients;
     struct {
-        char *connections, *per_client, *misses;
+        char *connections, *per_client, *misses, *relays;
     } * limits;
     char *offline, *upstreams_any;
     struct yaml_upstream *upstreams;

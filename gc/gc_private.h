@@ -13,7 +13,8 @@ enum { FRUITLESS_MS = 1000 /* after a collection that freed nothing, before the 
 struct room_wish {
     STAILQ_ENTRY(room_wish) entry;
     int64_t bytes;
-    bool on_disk; /* the file system is full, not the cache */
+    int64_t wished; /* of which gc->wished has so many */
+    enum room_from from;
     void (*done)(void *arg, bool granted);
     void *arg;
     struct loop *loop;
@@ -42,6 +43,7 @@ struct gc {
     pthread_cond_t wake;
     bool stopping, hurry;
     struct room_wishes wishes;
+    int64_t wished;       /* bytes that are for those who wait, and for the one that room is being made for */
     int64_t granted;      /* bytes that were granted, and are neither in the index yet nor given back */
     int64_t fruitless_ms; /* monotonic: until then it makes no sense to collect for room; nothing could be freed */
     struct gc_stats stats;

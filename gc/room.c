@@ -1,5 +1,9 @@
 /* Room for what is coming in. The cache asks before the first byte is written; what is stored, what was granted and is
  * on its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
+ *
+ * Who asks has its turn after those who have asked before. Room that is free, or is being made, is theirs: nobody who
+ * comes later takes it (gc->wished). Nor is anybody refused because others wait: who cannot have it at once asks, and is
+ * answered when they are.
  */
 #include "gc/gc_private.h"
 
@@ -33,13 +37,30 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
     return MAX(of_limit, of_disk);
 }
 
-/* Grants it if there is room; with the lock held. */
-static bool grant(struct gc *gc, int64_t bytes, const struct limits *l)
+/* Grants it if there is room beside the bytes of those `before`; with the lock held. */
+static bool grant(struct gc *gc, int64_t bytes, int64_t before, const struct limits *l)
 {
-    if (bytes > ceiling(l) || lacking(gc, bytes, l) > 0)
+    if (bytes > ceiling(l) || lacking(gc, bytes + before, l) > 0)
         return false;
     gc->granted += bytes;
     return true;
+}
+
+/* The wish's turn has come, or is over: what it waited for is for the next ones. With the lock held. */
+static void unwish(struct gc *gc, struct room_wish *w)
+{
+    HOLDS(&gc->lock);
+    gc->wished -= w->wished;
+    w->wished = 0;
+}
+
+/* Grants the wish that is first if there is room; with the lock held. */
+static bool grant_first(struct gc *gc, struct room_wish *w, const struct limits *l)
+{
+    w->granted = grant(gc, w->bytes, 0, l);
+    if (w->granted)
+        unwish(gc, w);
+    return w->granted;
 }
 
 static void answer(void *arg)
@@ -63,23 +84,33 @@ static bool take(void *arg, int64_t bytes)
     struct limits l = gc_limits(gc);
 
     pthread_mutex_lock(&gc->lock);
-    bool granted = STAILQ_EMPTY(&gc->wishes) && grant(gc, bytes, &l);
+    bool granted = grant(gc, bytes, gc->wished, &l);
     pthread_mutex_unlock(&gc->lock);
     return granted;
 }
 
-static void ask(void *arg, int64_t bytes, bool on_disk, void (*done)(void *arg, bool granted), void *done_arg,
+/* Whether it may be worth waiting: for room that others may turn out not to need, or that can be made. With the lock
+ * held. */
+static bool may_wait(const struct gc *gc, const struct room_wish *w)
+{
+    return !gc->stopping && (gc->wished > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
+}
+
+static void ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted), void *done_arg,
                 struct loop *loop)
 {
     struct gc *gc = arg;
     struct room_wish *w = xcalloc(1, sizeof(*w));
     struct limits l = gc_limits(gc);
 
-    *w = (struct room_wish){.bytes = bytes, .on_disk = on_disk, .done = done, .arg = done_arg, .loop = loop};
+    *w = (struct room_wish){.bytes = bytes, .from = from, .done = done, .arg = done_arg, .loop = loop};
     pthread_mutex_lock(&gc->lock);
-    w->granted = !on_disk && grant(gc, bytes, &l);
-    bool later = !w->granted && !gc->stopping && clock_mono_ms() >= gc->fruitless_ms;
+    w->granted = from != ROOM_ON_DISK && grant(gc, bytes, gc->wished, &l);
+    bool later = !w->granted && may_wait(gc, w);
     if (later) {
+        if (from != ROOM_ON_DISK && bytes <= ceiling(&l)) /* no blob is larger; sums stay sums */
+            w->wished = MIN(bytes, INGEST_SIZE_MAX);
+        gc->wished += w->wished;
         STAILQ_INSERT_TAIL(&gc->wishes, w, entry);
         hurry(gc);
     }
@@ -159,12 +190,13 @@ static int64_t count_lack(struct gc *gc, const struct room_wish *w)
 static bool make(struct gc *gc, struct room_wish *w)
 {
     struct limits l = gc_limits(gc);
+    bool on_disk = w->from == ROOM_ON_DISK;
     int64_t lack = w->bytes, freed = 0;
     struct totals t;
 
-    if (!w->on_disk && w->bytes > ceiling(&l))
+    if (!on_disk && w->bytes > ceiling(&l))
         return false; /* nothing could make that much room */
-    if (!w->on_disk) {
+    if (!on_disk) {
         lack = count_lack(gc, w);
         if (lack > w->bytes) { /* over the limits */
             freed += sweep(gc, -1);
@@ -172,14 +204,17 @@ static bool make(struct gc *gc, struct room_wish *w)
         }
     }
     cache_totals(gc->cache, &t);
-    if (!w->on_disk && lack > t.bytes)
+    if (!on_disk && lack > t.bytes)
         return false; /* what others were promised stands against it: all that is stored would go for nothing */
     int64_t target = MAX(t.bytes - lack, (int64_t)0);
-    if (lack > 0 && (w->on_disk || can_free(gc, target, lack)))
+    if (lack > 0 && (on_disk || can_free(gc, target, lack)))
         freed += sweep(gc, target);
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
-    w->granted = w->on_disk ? freed >= w->bytes : grant(gc, w->bytes, &l);
+    if (on_disk)
+        w->granted = freed >= w->bytes;
+    else
+        grant_first(gc, w, &l);
     if (!w->granted && freed == 0)
         gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
     pthread_mutex_unlock(&gc->lock);
@@ -196,19 +231,30 @@ static struct room_wish *next(struct gc *gc)
     return w;
 }
 
+/* The one whose turn it is. */
+static void answer_first(struct gc *gc, struct room_wish *w)
+{
+    struct limits l = gc_limits(gc);
+
+    pthread_mutex_lock(&gc->lock);
+    if (w->from != ROOM_ON_DISK)
+        grant_first(gc, w, &l); /* the one before may have made more room than it took */
+    bool hopeless = w->from == ROOM_FREE || clock_mono_ms() < gc->fruitless_ms;
+    pthread_mutex_unlock(&gc->lock);
+    if (!w->granted && !hopeless)
+        make(gc, w);
+    pthread_mutex_lock(&gc->lock);
+    unwish(gc, w);
+    pthread_mutex_unlock(&gc->lock);
+}
+
 void room_answer_all(struct gc *gc)
 {
     struct room_wish *w;
 
     while ((w = next(gc))) {
-        struct limits l = gc_limits(gc);
-        pthread_mutex_lock(&gc->lock);
-        w->granted = !w->on_disk && grant(gc, w->bytes, &l); /* the one before may have made more room than it took */
-        bool hopeless = clock_mono_ms() < gc->fruitless_ms;
-        pthread_mutex_unlock(&gc->lock);
-        if (!w->granted && !hopeless)
-            make(gc, w);
-        if (!w->granted)
+        answer_first(gc, w);
+        if (!w->granted && w->from != ROOM_FREE)
             log_limited(LOG_LEVEL_WARN, "room",
                         "no room for a blob of %lld bytes: everything in the cache is in use, pinned or younger than "
                         "gc.grace; it is passed on and not kept",

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@ enum {
     CALLS_LEAST = 8,
     NOFILE_MOST = 1 << 20,
     ARENAS = 4,
+    SPARE_MEMORY = 4 << 20, /* bytes, of which there is no reason to give back */
 };
 
 void limits_raise(void)
@@ -42,6 +45,40 @@ void limits_raise(void)
     mallopt(M_ARENA_MAX, ARENAS); /* each keeps what it had at most: of two dozen threads that wait, most have little */
 #endif
 }
+
+#ifdef __GLIBC__
+/* Bytes of ours that are in memory: without files, and what else is shared. */
+static int64_t own_memory(void)
+{
+    _cleanup_close_ int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    long long resident = 0, shared = 0;
+    char text[128];
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+
+    text[MAX(n, (ssize_t)0)] = '\0';
+    if (sscanf(text, "%*s %lld %lld", &resident, &shared) != 2)
+        return 0;
+    return (resident - shared) * sysconf(_SC_PAGESIZE);
+}
+
+/* malloc gives back what is free at the end of an arena, and one block in use behind a hundred free MiB keeps them. So
+ * the free pages in the middle are given back, too, when there is much that is free, and not as much in memory as the
+ * last time left. */
+void limits_give_back_memory(void)
+{
+    static int64_t left;
+    int64_t own = own_memory();
+
+    if (llabs(own - left) < SPARE_MEMORY || mallinfo2().fordblks < SPARE_MEMORY)
+        return;
+    malloc_trim(0);
+    left = own_memory();
+}
+#else
+void limits_give_back_memory(void)
+{
+}
+#endif
 
 struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used)
 {
@@ -81,6 +118,7 @@ void limits_apply(struct proxy *p)
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
     sites_set_room(p->sites, s.calls);
+    ingests_set_relays_max(p->cache->ingests, c->relays);
     for (int i = 0; i < p->worker_count; i++) {
         http_bounds_add_server(p->bounds, p->workers[i].http);
         http_bounds_add_server(p->admin_bounds, p->workers[i].http);

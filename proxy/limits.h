@@ -13,6 +13,8 @@ struct limits_share {
     int connections, per_client, calls, over;
 };
 struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used);
+/* Gives memory that was in use at some time, and is not any more, back to the system. Every few seconds. */
+void limits_give_back_memory(void);
 /* Once all listeners, workers and sites are there. */
 void limits_apply(struct proxy *p);
 /* Before the servers are freed, and after the loops are. */

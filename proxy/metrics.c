@@ -25,16 +25,19 @@ struct cells {
 };
 
 struct metrics {
-    struct cells *_Atomic sites[SITE_IDS]; /* made on first use */
+    struct cells *_Atomic groups[GROUPS]; /* made on first use */
     atomic_uint_fast64_t sent[SOURCE_COUNT];
     struct histogram whole, first;
 };
 
-/* Added to by one thread at a time, read by any. */
-struct metrics_gone {
-    struct cells cells;
-    atomic_uint_fast64_t received, turned_away;
+/* Of a group's sites that went. Added to by one thread at a time, read by any. */
+struct gone {
+    atomic_uint_fast64_t received, turned_away, logins_refused;
     atomic_uint_fast64_t codes[METHOD_SLOTS][UPSTREAM_CODES];
+};
+
+struct metrics_gone {
+    struct gone *_Atomic groups[GROUPS]; /* made on first use */
 };
 
 static const char *const METHOD_NAMES[METHOD_SLOTS] = {"GET", "HEAD", "other"};
@@ -51,8 +54,8 @@ void metrics_free(struct metrics *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < SITE_IDS; i++)
-        free(m->sites[i]);
+    for (int i = 0; i < GROUPS; i++)
+        free(m->groups[i]);
     free(m);
 }
 
@@ -63,6 +66,8 @@ struct metrics_gone *metrics_gone_new(void)
 
 void metrics_gone_free(struct metrics_gone *gone)
 {
+    for (int i = 0; gone && i < GROUPS; i++)
+        free(gone->groups[i]);
     free(gone);
 }
 
@@ -87,12 +92,12 @@ void metrics_count(struct metrics *m, struct http_request *req)
     const struct note *n = note_of(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
-    if (n->kind == KIND_NONE || n->upstream >= SITE_IDS)
+    if (n->kind == KIND_NONE || n->upstream >= GROUPS)
         return;
-    struct cells *c = atomic_load_explicit(&m->sites[n->upstream], memory_order_relaxed);
+    struct cells *c = atomic_load_explicit(&m->groups[n->upstream], memory_order_relaxed);
     if (!c) {
         c = xcalloc(1, sizeof(*c));
-        atomic_store_explicit(&m->sites[n->upstream], c, memory_order_release);
+        atomic_store_explicit(&m->groups[n->upstream], c, memory_order_release);
     }
     add(&c->counts[method][n->kind][n->result], 1);
     /* An error's body is entrepot's own: no fetch was saved by it. */
@@ -104,52 +109,50 @@ void metrics_count(struct metrics *m, struct http_request *req)
 
 /* ---- sites that go ---- */
 
-static void take_cells(struct metrics_gone *gone, struct cells *from)
-{
-    for (int m = 0; m < METHOD_SLOTS; m++)
-        for (int k = 0; k < KIND_COUNT; k++)
-            for (int r = 0; r < RESULT_COUNT; r++) {
-                add(&gone->cells.counts[m][k][r], atomic_load_explicit(&from->counts[m][k][r], memory_order_relaxed));
-                atomic_store_explicit(&from->counts[m][k][r], 0, memory_order_relaxed);
-            }
-}
-
 static void take_code(void *arg, const char *method, int code, uint64_t count)
 {
-    struct metrics_gone *gone = arg;
+    struct gone *gone = arg;
 
     add(&gone->codes[strcmp(method, METHOD_NAMES[1]) == 0][code], count);
 }
 
 void metrics_take_over(void *proxy, const struct site *s)
 {
-    struct proxy *p = proxy;
+    struct metrics_gone *all = ((struct proxy *)proxy)->gone;
+    struct gone *gone = atomic_load_explicit(&all->groups[s->group], memory_order_relaxed);
     struct upstream_stats st;
 
-    for (int i = 0; i < p->worker_count; i++) {
-        struct cells *c = atomic_load_explicit(&p->workers[i].metrics->sites[s->id], memory_order_acquire);
-        if (c)
-            take_cells(p->gone, c);
+    if (!gone) {
+        gone = xcalloc(1, sizeof(*gone));
+        atomic_store_explicit(&all->groups[s->group], gone, memory_order_release);
     }
     upstream_get_stats(s->upstream, &st);
-    add(&p->gone->received, st.received_bytes);
-    add(&p->gone->turned_away, st.turned_away);
-    upstream_each_code(s->upstream, take_code, p->gone);
+    add(&gone->received, st.received_bytes);
+    add(&gone->turned_away, st.turned_away);
+    add(&gone->logins_refused, st.logins_refused);
+    upstream_each_code(s->upstream, take_code, gone);
+}
+
+static struct gone *gone_of(const struct proxy *p, int group)
+{
+    return atomic_load_explicit(&p->gone->groups[group], memory_order_acquire);
 }
 
 static uint64_t gone_received(const struct proxy *p)
 {
-    return atomic_load_explicit(&p->gone->received, memory_order_relaxed);
+    uint64_t sum = 0;
+
+    for (int g = 0; g < GROUPS; g++)
+        sum += gone_of(p, g) ? atomic_load_explicit(&gone_of(p, g)->received, memory_order_relaxed) : 0;
+    return sum;
 }
 
-static uint64_t cell(const struct proxy *p, int site, int method, int kind, int result)
+static uint64_t cell(const struct proxy *p, int group, int method, int kind, int result)
 {
     uint64_t n = 0;
 
-    if (site == SITE_OTHER)
-        n = atomic_load_explicit(&p->gone->cells.counts[method][kind][result], memory_order_relaxed);
     for (int i = 0; i < p->worker_count; i++) {
-        struct cells *c = atomic_load_explicit(&p->workers[i].metrics->sites[site], memory_order_acquire);
+        struct cells *c = atomic_load_explicit(&p->workers[i].metrics->groups[group], memory_order_acquire);
         n += c ? atomic_load_explicit(&c->counts[method][kind][result], memory_order_relaxed) : 0;
     }
     return n;
@@ -169,11 +172,11 @@ void metrics_figures(void *proxy, struct admin_figures *out)
     struct proxy *p = proxy;
 
     memset(out, 0, sizeof(*out));
-    for (int s = 0; s < SITE_IDS; s++)
+    for (int g = 0; g < GROUPS; g++)
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
                 for (int r = 0; r < RESULT_COUNT; r++) {
-                    uint64_t n = cell(p, s, m, k, r);
+                    uint64_t n = cell(p, g, m, k, r);
                     bool hit = r == RESULT_HIT || r == RESULT_STALE || r == RESULT_REVALIDATED || r == RESULT_COLLAPSED;
                     out->requests += n;
                     out->hits += hit ? n : 0;
@@ -198,100 +201,154 @@ static void one(struct buf *b, const char *name, const char *type, const char *h
     buf_addf(b, "%s %.17g\n", name, value);
 }
 
-static void print_requests(struct proxy *p, const struct site_list *sites, struct buf *b)
+/* Of a group: what its sites have now, and what those that went had. */
+struct figures {
+    const char *name;          /* NULL: there is no such group */
+    int sites;                 /* proven ones: those gauges are about */
+    struct upstream_stats sum; /* of gauges what is worst */
+    uint64_t codes[METHOD_SLOTS][UPSTREAM_CODES];
+};
+
+static void add_code(void *arg, const char *method, int code, uint64_t count)
+{
+    struct figures *f = arg;
+
+    f->codes[strcmp(method, METHOD_NAMES[1]) == 0][code] += count;
+}
+
+static void add_site(struct figures *f, const struct site *s)
+{
+    struct upstream_stats *sum = &f->sum, st;
+
+    upstream_get_stats(s->upstream, &st);
+    upstream_each_code(s->upstream, add_code, f);
+    sum->received_bytes += st.received_bytes;
+    sum->turned_away += st.turned_away;
+    sum->logins_refused += st.logins_refused;
+    if (!site_is_proven(s)) /* it may be no registry at all */
+        return;
+    bool is_less = st.ratelimit_remaining >= 0 &&
+                   (sum->ratelimit_remaining < 0 || st.ratelimit_remaining < sum->ratelimit_remaining);
+    if (f->sites == 0 || is_less) {
+        sum->ratelimit_remaining = st.ratelimit_remaining;
+        sum->ratelimit_limit = st.ratelimit_limit;
+    }
+    sum->up = st.up && (f->sites == 0 || sum->up);
+    sum->limited_ms = MAX(sum->limited_ms, st.limited_ms);
+    f->sites++;
+}
+
+static void add_gone(struct figures *f, const struct gone *gone)
+{
+    for (int m = 0; gone && m < METHOD_SLOTS; m++)
+        for (int code = 0; code < UPSTREAM_CODES; code++)
+            f->codes[m][code] += atomic_load_explicit(&gone->codes[m][code], memory_order_relaxed);
+    if (!gone)
+        return;
+    f->sum.received_bytes += atomic_load_explicit(&gone->received, memory_order_relaxed);
+    f->sum.turned_away += atomic_load_explicit(&gone->turned_away, memory_order_relaxed);
+    f->sum.logins_refused += atomic_load_explicit(&gone->logins_refused, memory_order_relaxed);
+}
+
+struct collecting {
+    const struct proxy *p;
+    struct figures *all; /* GROUPS */
+};
+
+/* None goes meanwhile, and is counted twice. */
+static void take_figures(void *arg, const struct site *const *sites, int count)
+{
+    struct collecting *c = arg;
+
+    for (int i = 0; i < count; i++)
+        add_site(&c->all[sites[i]->group], sites[i]);
+    for (int g = 0; g < GROUPS; g++)
+        add_gone(&c->all[g], gone_of(c->p, g));
+}
+
+/* Of all groups; the caller frees. */
+static struct figures *collect(const struct proxy *p)
+{
+    struct collecting c = {p, xcalloc(GROUPS, sizeof(struct figures))};
+
+    for (int g = 0; g < GROUPS; g++)
+        c.all[g].name = sites_group_name(p->sites, g);
+    sites_look(p->sites, take_figures, &c);
+    return c.all;
+}
+
+static void print_requests(struct proxy *p, const struct figures *all, struct buf *b)
 {
     head(b, "entrepot_requests_total", "counter", "Requests of the registry API.");
-    for (int s = 0; s < sites->count + 2; s++) /* with the local site and "other" */
+    for (int g = 0; g < GROUPS; g++)
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
                 for (int r = 0; r < RESULT_COUNT; r++) {
-                    uint64_t n = cell(p, sites->list[s]->id, m, k, r);
-                    if (n > 0)
+                    uint64_t n = cell(p, g, m, k, r);
+                    if (n > 0 && all[g].name)
                         buf_addf(
                             b,
                             "entrepot_requests_total{method=\"%s\",kind=\"%s\",upstream=\"%s\",result=\"%s\"} %llu\n",
-                            METHOD_NAMES[m], KINDS[k], sites->list[s]->host, RESULTS[r], (unsigned long long)n);
+                            METHOD_NAMES[m], KINDS[k], all[g].name, RESULTS[r], (unsigned long long)n);
                 }
     head(b, "entrepot_sent_bytes_total", "counter", "Body bytes sent to clients, by where they came from.");
     for (int s = 0; s < SOURCE_COUNT; s++)
         buf_addf(b, "entrepot_sent_bytes_total{source=\"%s\"} %llu\n", SOURCES[s], (unsigned long long)sent(p, s));
 }
 
-struct code_print {
-    struct buf *out;
-    const char *host;
-};
-
-static void print_code(void *arg, const char *method, int code, uint64_t count)
-{
-    struct code_print *c = arg;
-
-    buf_addf(c->out, "entrepot_upstream_requests_total{upstream=\"%s\",method=\"%s\",code=\"%d\"} %llu\n", c->host,
-             method, code, (unsigned long long)count);
-}
-
-static void print_gone_codes(struct metrics_gone *gone, struct buf *b)
+static void print_codes(const struct figures *f, struct buf *b)
 {
     for (int m = 0; m < METHOD_SLOTS; m++)
-        for (int code = 0; code < UPSTREAM_CODES; code++) {
-            uint64_t n = atomic_load_explicit(&gone->codes[m][code], memory_order_relaxed);
-            if (n > 0)
-                print_code(&(struct code_print){b, "other"}, METHOD_NAMES[m], code, n);
-        }
+        for (int code = 0; code < UPSTREAM_CODES; code++)
+            if (f->codes[m][code] > 0)
+                buf_addf(b, "entrepot_upstream_requests_total{upstream=\"%s\",method=\"%s\",code=\"%d\"} %llu\n",
+                         f->name, METHOD_NAMES[m], code, (unsigned long long)f->codes[m][code]);
 }
 
-static void print_upstreams(struct proxy *p, const struct site_list *sites, struct buf *b)
+enum of_upstream { RECEIVED, REMAINING, LIMIT, REFUSED, HELD, UP, OF_UPSTREAM_COUNT };
+
+static const struct {
+    const char *name, *type, *help;
+} OF_UPSTREAM[OF_UPSTREAM_COUNT] = {
+    [RECEIVED] = {"entrepot_upstream_received_bytes_total", "counter", "Body bytes received from upstreams."},
+    [REMAINING] = {"entrepot_upstream_ratelimit_remaining", "gauge",
+                   "Pulls that the upstream's rate limit still allows; of a pattern's hosts the fewest."},
+    [LIMIT] = {"entrepot_upstream_ratelimit_limit", "gauge", "Pulls in the upstream's window."},
+    [REFUSED] = {"entrepot_credentials_refused_total", "counter",
+                 "Refusals of the cache's own credentials by the upstream, or its token service."},
+    [HELD] = {"entrepot_upstream_held_seconds", "gauge",
+              "So long the upstream is not asked for manifests, since it said 429; of a pattern's hosts the longest."},
+    [UP] = {"entrepot_upstream_up", "gauge",
+            "Whether the last exchange with the upstream, or with each of a pattern's hosts, brought a useful answer."},
+};
+
+/* False: there is none to show. Counters stay when a pattern has no host any more. */
+static bool value_of(const struct figures *f, enum of_upstream what, double *value)
 {
-    struct upstream_stats st;
-    int count = sites->count;
+    const double values[OF_UPSTREAM_COUNT] = {
+        [RECEIVED] = (double)f->sum.received_bytes, [REMAINING] = (double)f->sum.ratelimit_remaining,
+        [LIMIT] = (double)f->sum.ratelimit_limit,   [REFUSED] = (double)f->sum.logins_refused,
+        [HELD] = (double)f->sum.limited_ms / 1e3,   [UP] = f->sum.up,
+    };
+    bool counts = what == RECEIVED || what == REFUSED;
+
+    *value = values[what];
+    return f->name && *value >= 0 && (f->sites > 0 || (counts && *value > 0));
+}
+
+static void print_upstreams(const struct figures *all, struct buf *b)
+{
+    double value;
 
     head(b, "entrepot_upstream_requests_total", "counter", "Requests to upstreams; code 0: no answer.");
-    for (int i = 0; i < count; i++) {
-        const struct site *s = sites->list[i];
-        upstream_each_code(s->upstream, print_code, &(struct code_print){b, s->host});
-    }
-    print_gone_codes(p->gone, b);
-    head(b, "entrepot_upstream_received_bytes_total", "counter", "Body bytes received from upstreams.");
-    for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites->list[i]->upstream, &st);
-        buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"%s\"} %llu\n", sites->list[i]->host,
-                 (unsigned long long)st.received_bytes);
-    }
-    if (gone_received(p) > 0)
-        buf_addf(b, "entrepot_upstream_received_bytes_total{upstream=\"other\"} %llu\n",
-                 (unsigned long long)gone_received(p));
-    head(b, "entrepot_upstream_ratelimit_remaining", "gauge", "Pulls that the upstream's rate limit still allows.");
-    for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites->list[i]->upstream, &st);
-        if (st.ratelimit_remaining >= 0)
-            buf_addf(b, "entrepot_upstream_ratelimit_remaining{upstream=\"%s\"} %lld\n", sites->list[i]->host,
-                     (long long)st.ratelimit_remaining);
-    }
-    head(b, "entrepot_upstream_ratelimit_limit", "gauge", "Pulls in the upstream's window.");
-    for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites->list[i]->upstream, &st);
-        if (st.ratelimit_limit >= 0)
-            buf_addf(b, "entrepot_upstream_ratelimit_limit{upstream=\"%s\"} %lld\n", sites->list[i]->host,
-                     (long long)st.ratelimit_limit);
-    }
-    head(b, "entrepot_credentials_refused_total", "counter",
-         "Refusals of the cache's own credentials by the upstream, or its token service.");
-    for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites->list[i]->upstream, &st);
-        buf_addf(b, "entrepot_credentials_refused_total{upstream=\"%s\"} %llu\n", sites->list[i]->host,
-                 (unsigned long long)st.logins_refused);
-    }
-    head(b, "entrepot_upstream_held_seconds", "gauge",
-         "So long the upstream is not asked for manifests, since it said 429.");
-    for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites->list[i]->upstream, &st);
-        buf_addf(b, "entrepot_upstream_held_seconds{upstream=\"%s\"} %.3f\n", sites->list[i]->host,
-                 (double)st.limited_ms / 1e3);
-    }
-    head(b, "entrepot_upstream_up", "gauge", "Whether the last exchange with the upstream brought a useful answer.");
-    for (int i = 0; i < count; i++) {
-        upstream_get_stats(sites->list[i]->upstream, &st);
-        buf_addf(b, "entrepot_upstream_up{upstream=\"%s\"} %d\n", sites->list[i]->host, st.up);
+    for (int g = 0; g < GROUPS; g++)
+        if (all[g].name)
+            print_codes(&all[g], b);
+    for (int i = 0; i < OF_UPSTREAM_COUNT; i++) {
+        head(b, OF_UPSTREAM[i].name, OF_UPSTREAM[i].type, OF_UPSTREAM[i].help);
+        for (int g = 0; g < GROUPS; g++)
+            if (value_of(&all[g], (enum of_upstream)i, &value))
+                buf_addf(b, "%s{upstream=\"%s\"} %.17g\n", OF_UPSTREAM[i].name, all[g].name, value);
     }
 }
 
@@ -315,38 +372,40 @@ static void print_histogram(struct proxy *p, struct buf *b, const char *name, co
              (double)micros / 1e6, name, (unsigned long long)running);
 }
 
-static void print_connections(struct proxy *p, const struct site_list *sites, struct buf *b)
+static void print_connections(struct proxy *p, const struct figures *all, struct buf *b)
 {
     struct http_bounds_stats s;
-    uint64_t misses = atomic_load(&p->gone->turned_away);
+    uint64_t misses = 0;
     int connections = 0;
 
     for (int i = 0; i < p->worker_count; i++)
         connections += http_server_connections(p->workers[i].http);
-    for (int i = 0; i < sites->count; i++) {
-        struct upstream_stats u;
-        upstream_get_stats(sites->list[i]->upstream, &u);
-        misses += u.turned_away;
-    }
+    for (int g = 0; g < GROUPS; g++)
+        misses += all[g].sum.turned_away;
     http_bounds_get_stats(p->bounds, &s);
     one(b, "entrepot_connections", "gauge", "Client connections.", connections);
     one(b, "entrepot_idle_closed_total", "counter", "Idle connections that were closed for new ones.",
         (double)s.idle_closed);
-    head(b, "entrepot_refused_total", "counter", "What was refused because of limits: connections, and misses.");
+    head(b, "entrepot_refused_total", "counter",
+         "What was refused because of limits: connections, misses, and relays.");
     buf_addf(b, "entrepot_refused_total{reason=\"connections\"} %llu\n", (unsigned long long)s.refused_full);
     buf_addf(b, "entrepot_refused_total{reason=\"per_client\"} %llu\n", (unsigned long long)s.refused_client);
     buf_addf(b, "entrepot_refused_total{reason=\"misses\"} %llu\n", (unsigned long long)misses);
+    buf_addf(b, "entrepot_refused_total{reason=\"relays\"} %llu\n",
+             (unsigned long long)ingests_relays(p->cache->ingests).refused);
 }
 
-static void print_cache(struct proxy *p, const struct site_list *sites, struct buf *b)
+static void print_cache(struct proxy *p, const struct figures *all, struct buf *b)
 {
     struct totals t;
     struct gc_stats g;
 
     cache_totals(p->cache, &t);
     gc_get_stats(p->gc, &g);
-    print_connections(p, sites, b);
+    print_connections(p, all, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(p->cache->ingests));
+    one(b, "entrepot_relays", "gauge", "Blobs that are passed on without being kept.",
+        ingests_relays(p->cache->ingests).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
     head(b, "entrepot_cache_blobs", "gauge", "Blobs in the cache.");
@@ -359,45 +418,61 @@ static void print_cache(struct proxy *p, const struct site_list *sites, struct b
         (double)fetchers_mismatches(p->fetchers));
 }
 
-/* The names of Prometheus' own client libraries. */
+/* -1: nobody knows. */
+static int count_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int count = -3; /* `.`, `..` and our own */
+
+    if (!d)
+        return -1;
+    while (readdir(d))
+        count++;
+    closedir(d);
+    return count;
+}
+
+static long count_pages(void)
+{
+    _cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
+    long pages;
+
+    return f && fscanf(f, "%*s %ld", &pages) == 1 ? pages : -1;
+}
+
+/* The names of Prometheus' own client libraries; what is not known is not there. */
 static void print_process(struct proxy *p, struct buf *b)
 {
     struct rusage ru;
     struct rlimit fds;
-    long pages = 0;
-    int open_fds = 0;
-    _cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
-    DIR *d = opendir("/proc/self/fd");
+    long pages = count_pages();
+    int open_fds = count_fds();
 
-    if (f && fscanf(f, "%*s %ld", &pages) != 1)
-        pages = 0;
-    while (d && readdir(d))
-        open_fds++;
-    if (d)
-        closedir(d);
     getrusage(RUSAGE_SELF, &ru);
     getrlimit(RLIMIT_NOFILE, &fds);
     double cpu =
         (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
     one(b, "process_cpu_seconds_total", "counter", "User and system CPU time.", cpu);
-    one(b, "process_resident_memory_bytes", "gauge", "Resident memory.", (double)pages * (double)sysconf(_SC_PAGESIZE));
-    one(b, "process_open_fds", "gauge", "Open file descriptors.", open_fds - 3);
+    if (pages >= 0)
+        one(b, "process_resident_memory_bytes", "gauge", "Resident memory.",
+            (double)pages * (double)sysconf(_SC_PAGESIZE));
+    if (open_fds >= 0)
+        one(b, "process_open_fds", "gauge", "Open file descriptors.", open_fds);
     one(b, "process_max_fds", "gauge", "File descriptors allowed.", (double)fds.rlim_cur);
     one(b, "process_start_time_seconds", "gauge", "Start, in seconds since 1970.", (double)p->started_s);
 }
 
 void metrics_print(struct proxy *p, struct buf *b)
 {
-    _cleanup_sites_ struct site_list sites;
+    _cleanup_free_ struct figures *all = collect(p);
 
-    sites_list(p->sites, &sites);
-    print_requests(p, &sites, b);
-    print_upstreams(p, &sites, b);
+    print_requests(p, all, b);
+    print_upstreams(all, b);
     print_histogram(p, b, "entrepot_request_seconds", "From a request to the last byte of its answer.",
                     offsetof(struct metrics, whole));
     print_histogram(p, b, "entrepot_first_byte_seconds", "From a request to the head of its answer.",
                     offsetof(struct metrics, first));
-    print_cache(p, &sites, b);
+    print_cache(p, all, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");
     buf_adds(b, "entrepot_build_info{version=\"" ENTREPOT_VERSION "\"} 1\n");
     print_process(p, b);

@@ -117,7 +117,7 @@ void server_on_complete(void *arg, struct http_request *req)
     const struct site *site = note_of(req)->site;
 
     if (site)
-        note_of(req)->upstream = (uint16_t)site_place(site);
+        note_of(req)->upstream = (uint16_t)site->group;
     metrics_count(w->metrics, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));

@@ -1,4 +1,5 @@
 /* The events of the main loop: what stops the daemon, and what changes it while it runs. */
+#include "proxy/limits.h"
 #include "proxy/server_private.h"
 
 #include "base/log.h"
@@ -124,6 +125,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     struct server *s = arg;
 
     log_tell_left_out(false);
+    limits_give_back_memory();
     use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
 }
 

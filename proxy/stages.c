@@ -148,7 +148,7 @@ static bool start_upstreams(struct server *s, struct err *err UNUSED)
     struct proxy *p = &s->proxy;
 
     p->grants = grants_new(p->config->grant_ttl_ms);
-    p->login = login_new(p->config->login_for, LOGIN_LIFE_S * 1000);
+    p->login = login_new(p->config->login_for, LOGIN_LIFE_S * 1000, p->config->cache_path);
     p->sites = sites_new(p->config, p->cred_workers, p->cache);
     p->gone = metrics_gone_new();
     sites_on_leave(p->sites, metrics_take_over, p);

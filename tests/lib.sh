@@ -6,6 +6,7 @@ ENTREPOT=$PWD/${B:-build}/entrepot
 TOOLS=$PWD/${B:-build}/tests/tools
 W=$(mktemp -d "${TMPDIR:-/tmp}/entrepot-test.XXXXXX")
 PIDS=()
+export PYTHONPATH=$PWD/tests PYTHONDONTWRITEBYTECODE=1
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$W/stand-in
 
 cleanup() {
@@ -127,7 +128,10 @@ entrepot_try() { # the same; false if it does not start
 	    stall_timeout: 10s
 	${2:-}
 	YAML
-    "${DAEMON[@]}" "$ENTREPOT" serve --config "$W/config.yaml" ${SERVE_MORE:-} >>"$W/entrepot.log" 2>&1 &
+    entrepot_run
+}
+entrepot_run() { # [CONFIG] [LOG]: with a configuration that is there, and listens on PORT; false if it does not start
+    "${DAEMON[@]}" "$ENTREPOT" serve --config "${1:-$W/config.yaml}" ${SERVE_MORE:-} >>"${2:-$W/entrepot.log}" 2>&1 &
     ENTREPOT_PID=$!
     PIDS+=($ENTREPOT_PID)
     wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" 2>/dev/null

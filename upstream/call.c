@@ -311,6 +311,7 @@ void call_send(struct upstream_call *c, const char *authorization)
         .range_last = c->range_last,
         .if_range = c->if_range,
         .decode = c->decode,
+        .unshared = c->unshared,
         .trust = &u->trust,
         .shown_to = (const char *const *)u->shown_to,
         .insecure = u->insecure,
@@ -441,6 +442,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->decode = req->decode;
     c->optional = req->optional;
     c->bounded = req->bounded;
+    c->unshared = req->unshared;
     c->own = -1;
     c->begun_ms = clock_mono_ms();
     c->kind = strncmp(req->path, "blobs/", 6) == 0 ? BUDGET_BLOBS : BUDGET_MANIFESTS;

@@ -20,7 +20,7 @@ struct upstream_call {
     char *object;                /* repository and path, for endpoint.c */
     struct cred_identity client; /* of `whose`, in place of the cache's own */
     int64_t range_first, range_last;
-    bool decode, optional, bounded;
+    bool decode, optional, bounded, unshared;
     bool in_queue; /* counted among those that wait for an answer */
     bool in_room;  /* ... and among those of all upstreams */
     bool crowded;  /* there was no place: it is not made */

@@ -106,6 +106,7 @@ struct upstream_request {
     const char *if_range;
     bool decode;        /* as in transfer.h */
     bool bounded;       /* it is small: each answer has connect_timeout and twice stall_timeout to be whole */
+    bool unshared;      /* as in transfer.h */
     bool optional;      /* an endpoint that failed a moment ago is not asked just to try */
     int64_t lack_ms;    /* so long an endpoint but the last is not asked again for what it does not have */
     int endpoint_first; /* where to begin in the list, modulo its length */

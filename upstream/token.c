@@ -195,6 +195,7 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
         err_wrap(&err, "asking for a token");
     } else if ((r->status == 404 || r->status == 405) && !q->posting && q->id.username) {
         q->posting = true; /* a realm that only speaks OAuth 2 */
+        q->too_large = false;
         buf_clear(&q->answer);
         errand_send(q);
         return;
@@ -292,7 +293,7 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
         t->ends_ms = t->begun_ms + life_s * 1000;
     }
     pthread_mutex_unlock(&all->lock);
-    if (err && STAILQ_EMPTY(&waiters))
+    if (err && err->code != ERR_CANCELLED && STAILQ_EMPTY(&waiters))
         log_limited(LOG_LEVEL_WARN, "token renewal", "renewing a token early: %s", err->msg);
     while (!STAILQ_EMPTY(&waiters)) {
         struct waiter *w = STAILQ_FIRST(&waiters);

@@ -1,7 +1,6 @@
 #include "upstream/transfer_private.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "upstream/connect.h"
 #include "base/env_proxy.h"
 #include "upstream/response.h"
@@ -9,93 +8,15 @@
 #include "base/url.h"
 
 #include <curl/curl.h>
-#include <event2/event.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
 
 enum {
-    CONNECTIONS_KEPT = 32,
-    RECEIVE_BUFFER = 512 << 10, /* bytes; curl's most */
-    CURL_TOO_LARGE = 100,       /* CURLE_TOO_LARGE, since 8.6 */
+    RECEIVE_BUFFER = 64 << 10, /* bytes; of each transfer that waits for its client it is full, and as much again */
+    CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
     ANSWERS_MAX = 32, /* to one request: redirects, interim answers, a proxy's */
 };
-
-/* ---- curl asks libevent ---- */
-
-static void reap(struct transfer_engine *e);
-
-/* What was buried is freed on the next turn of the loop. Not by way of the timer: activating that would end it. */
-static void turn_soon(struct transfer_engine *e)
-{
-    event_active(e->turn, EV_TIMEOUT, 0);
-}
-
-static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-    reap(arg);
-}
-
-void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what)
-{
-    int running;
-
-    e->depth++;
-    curl_multi_socket_action(e->multi, fd, what, &running);
-    e->depth--;
-    reap(e);
-}
-
-static void on_socket_event(evutil_socket_t fd, short what, void *arg)
-{
-    transfer_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
-}
-
-/* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
- * finds nothing to do, and does not ask for the rest: the timer that ends the wait for an address would be lost. */
-static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-    struct transfer_engine *e = arg;
-    int64_t left = e->due_us - clock_mono_us();
-    const struct timeval rest = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
-
-    if (left > 0)
-        event_add(e->timer, &rest);
-    else
-        transfer_act(e, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
-{
-    struct transfer_engine *e = arg;
-    struct event *ev = known;
-
-    if (ev)
-        event_free(ev);
-    if (what == CURL_POLL_REMOVE) {
-        curl_multi_assign(e->multi, fd, NULL);
-        return 0;
-    }
-    short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
-    ev = event_new(loop_base(e->loop), fd, events, on_socket_event, e);
-    event_add(ev, NULL);
-    curl_multi_assign(e->multi, fd, ev);
-    return 0;
-}
-
-static int watch_timer(CURLM *multi UNUSED, long ms, void *arg)
-{
-    struct transfer_engine *e = arg;
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
-    e->due_us = clock_mono_us() + (int64_t)ms * 1000;
-    if (ms < 0)
-        event_del(e->timer);
-    else
-        event_add(e->timer, &tv); /* 0 fires on the next turn: curl must not be entered from here */
-    return 0;
-}
 
 /* ---- curl brings bytes ---- */
 
@@ -146,16 +67,13 @@ static void take_no_challenge(struct transfer_response *r)
 
 static bool say_head(struct transfer *t)
 {
-    long status = 0;
-
     if (t->said_head)
         return !t->refused;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    t->response.status = (int)status;
+    transfer_note_answer(t);
     t->said_head = true;
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* it is no answer of the registry */
-    else if (status == 401 && transfer_is_elsewhere(t))
+    else if (t->response.status == 401 && transfer_is_elsewhere(t))
         take_no_challenge(&t->response);
     if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;
@@ -250,7 +168,7 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     err->status = t->said_head && !t->by_proxy ? t->response.status : 0;
 }
 
-static void transfer_free(struct transfer *t)
+void transfer_free(struct transfer *t)
 {
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
@@ -277,47 +195,6 @@ void transfer_finish(struct transfer *t, CURLcode code)
     if (!t->cancelled)
         t->on_done(t->arg, &t->response, err.code == ERR_OK ? NULL : &err);
     transfer_free(t);
-}
-
-static void reap(struct transfer_engine *e)
-{
-    CURLMsg *msg;
-    int left;
-
-    if (e->depth > 0)
-        return;
-    while (!LIST_EMPTY(&e->buried)) {
-        struct transfer *t = LIST_FIRST(&e->buried);
-        LIST_REMOVE(t, entry);
-        curl_multi_remove_handle(e->multi, t->easy);
-        transfer_free(t);
-    }
-    while ((msg = curl_multi_info_read(e->multi, &left))) {
-        struct transfer *t = NULL;
-        if (msg->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = msg->data.result;
-        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        e->depth++; /* callbacks may cancel: their victims are buried, not freed under our feet */
-        transfer_finish(t, code);
-        e->depth--;
-    }
-    if (!LIST_EMPTY(&e->buried))
-        turn_soon(e);
-}
-
-void transfer_cancel(struct transfer *t)
-{
-    struct transfer_engine *e = t->engine;
-
-    if (t->cancelled)
-        return;
-    t->cancelled = true;
-    if (t->clock_probe)
-        transfer_cancel(t->clock_probe);
-    LIST_REMOVE(t, entry);
-    LIST_INSERT_HEAD(&e->buried, t, entry);
-    turn_soon(e);
 }
 
 void transfer_pause(struct transfer *t, bool pause)
@@ -425,7 +302,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)(req->unshared ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
@@ -445,56 +322,4 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     LIST_INSERT_HEAD(&e->active, t, entry);
     curl_multi_add_handle(e->multi, h);
     return t;
-}
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-
-static void init_curl(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err)
-{
-    struct transfer_engine *e = xcalloc(1, sizeof(*e));
-
-    pthread_once(&curl_once, init_curl);
-    e->loop = loop;
-    LIST_INIT(&e->active);
-    LIST_INIT(&e->buried);
-    e->timer = event_new(loop_base(loop), -1, 0, on_timer, e);
-    e->turn = event_new(loop_base(loop), -1, 0, on_turn, e);
-    e->multi = curl_multi_init();
-    e->connects = connect_table_new(loop);
-    if (!e->timer || !e->turn || !e->multi) {
-        err_set(err, ERR_IO, "libcurl could not be started");
-        transfer_engine_free(e);
-        return NULL;
-    }
-    curl_multi_setopt(e->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-    curl_multi_setopt(e->multi, CURLMOPT_SOCKETDATA, e);
-    curl_multi_setopt(e->multi, CURLMOPT_TIMERFUNCTION, watch_timer);
-    curl_multi_setopt(e->multi, CURLMOPT_TIMERDATA, e);
-    curl_multi_setopt(e->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(e->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
-    return e;
-}
-
-void transfer_engine_free(struct transfer_engine *e)
-{
-    if (!e)
-        return;
-    while (!LIST_EMPTY(&e->active))
-        transfer_cancel(LIST_FIRST(&e->active));
-    if (e->multi) {
-        e->depth = 0;
-        reap(e);
-        curl_multi_cleanup(e->multi);
-    }
-    connect_table_free(e->connects);
-    if (e->timer)
-        event_free(e->timer);
-    if (e->turn)
-        event_free(e->turn);
-    free(e);
 }

@@ -50,6 +50,7 @@ struct transfer_response {
     bool fwd_status;       /* ... with what a registry has answered it */
     bool was_connected;    /* the request was sent, if not answered */
     bool asks_for_proxy;   /* Proxy-Authenticate is there: a proxy answers */
+    bool multiplexed;      /* it came over HTTP/2 */
     bool content_encoded;  /* some Content-Encoding other than identity */
     /* from registry.h alone, of a request that failed; "" else */
     char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */
@@ -67,6 +68,8 @@ struct transfer_request {
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
     const char *if_range;
     bool decode; /* take a Content-Encoding off that was not asked for: for text, whose bytes are checked after that */
+    /* Over HTTP/1.1: of a stream of HTTP/2 that is paused libcurl holds up to its window, 32 MiB. */
+    bool unshared;
     const struct trust *trust;   /* trust.h, or NULL; borrowed for the transfer's life */
     const char *const *shown_to; /* who may see its client certificate (trust.h); borrowed for the transfer's life */
     bool isolated;               /* shares no connection and no TLS session with others, follows no redirect */
@@ -92,7 +95,9 @@ struct transfer;
 
 /* Before the loop starts. Errors: ERR_IO. */
 struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err);
-/* After the loop has ended; what is still under way is dropped without a word. */
+/* After the loop has ended: what is still under way fails with ERR_CANCELLED, so that who waits for it hears of it. */
+void transfer_engine_end(struct transfer_engine *e);
+/* After that; what was begun since is dropped without a word. */
 void transfer_engine_free(struct transfer_engine *e);
 
 struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);

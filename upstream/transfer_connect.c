@@ -281,3 +281,13 @@ void transfer_forget_connections(struct transfer *t)
     if (t->users) /* the last look at what is borrowed is over */
         atomic_fetch_sub(t->users, 1);
 }
+
+void transfer_note_answer(struct transfer *t)
+{
+    long status = 0, version = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
+    t->response.status = (int)status;
+    t->response.multiplexed = version == CURL_HTTP_VERSION_2_0;
+}

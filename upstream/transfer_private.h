@@ -1,5 +1,5 @@
-/* transfer_private.h - between transfer.c, which runs libcurl, and transfer_connect.c, which says where it may connect
- * to and when it connects again. On the engine's loop. */
+/* transfer_private.h - between transfer_engine.c, which runs libcurl, transfer.c, which knows what a transfer is, and
+ * transfer_connect.c, which says where it may connect to and when it connects again. On the engine's loop. */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 #define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 
@@ -71,6 +71,10 @@ struct transfer_engine {
 
 /* Tells its owner how it ended, and frees it. */
 void transfer_finish(struct transfer *t, CURLcode code);
+/* Without a word; it is in no list any more, nor inside curl. */
+void transfer_free(struct transfer *t);
+
+/* ---- transfer_engine.c ---- */
 
 /* Tells libcurl that something has happened to a socket; transfers may have ended after that. */
 void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what);
@@ -91,6 +95,8 @@ void transfer_follow(struct transfer *t, const char *line, size_t len);
 bool transfer_is_elsewhere(struct transfer *t);
 /* Whether a proxy has refused it, on its own account. */
 bool transfer_is_refused_by_proxy(struct transfer *t);
+/* Notes what libcurl knows of the final answer beside its headers. */
+void transfer_note_answer(struct transfer *t);
 
 /* ---- transfer_clock.c ---- */
 

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -44,9 +45,7 @@ static void hash_back(void *arg)
     _cleanup_free_ char *chunk = xmalloc(READ_BACK);
 
     while (i->hashed < r->to) {
-        ssize_t n = pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = io_pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
         if (n <= 0) {
             errno = n < 0 ? errno : EIO;
             err_errno(&r->err, ERR_IO, "reading a part back");

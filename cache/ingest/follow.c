@@ -61,10 +61,10 @@ static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
     int64_t limit = end, to = at;
 
     if (ingest_is_verified(i->state))
-        return end - at;
-    if (i->size < 0)
-        return 0; /* which segment is the last is not known yet */
-    limit = MIN(limit, (i->size - 1) / INGEST_SEGMENT * INGEST_SEGMENT);
+        return MIN(end, i->size) - at;
+    if (i->size < 0 && !i->relay)
+        return 0; /* it may have to begin again, as a relay */
+    limit = MIN(limit, ingest_withheld(i));
     while (to < limit) {
         int64_t segment = to / INGEST_SEGMENT;
         if (ingest_has_segment(i, segment)) {
@@ -147,6 +147,16 @@ void ingest_wake(struct ingest *i)
     }
 }
 
+int64_t follower_size(struct follower *f)
+{
+    struct ingest *i = f->ingest;
+
+    pthread_mutex_lock(&i->lock);
+    int64_t size = ingest_is_verified(i->state) ? i->size : -1;
+    pthread_mutex_unlock(&i->lock);
+    return size;
+}
+
 int64_t follower_position(const struct follower *f)
 {
     return f->position;
@@ -155,6 +165,11 @@ int64_t follower_position(const struct follower *f)
 int follower_fd(const struct follower *f)
 {
     return f->ingest->fd;
+}
+
+bool follower_is_of_relay(const struct follower *f)
+{
+    return f->ingest->relay;
 }
 
 void follower_advance(struct follower *f, int64_t bytes)

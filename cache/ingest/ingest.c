@@ -217,6 +217,7 @@ void ingest_unref(struct ingest *i)
         close(i->fd);
     if (i->sent.fd >= 0)
         close(i->sent.fd);
+    ingest_leave_relays(i);
     hasher_free(i->hasher);
     while (!SLIST_EMPTY(&i->repos)) {
         struct repo_name *r = SLIST_FIRST(&i->repos);
@@ -281,6 +282,8 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
     if (i->size > 0)
         ingest_ask_for_room(i);
+    else if (i->size < 0)
+        ingest_ask_ahead(i);
     if (size == 0)
         ingest_advance(i);
     return true;
@@ -367,6 +370,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     if (i->relay)
         ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);
+    ingest_ask_ahead(i);
     ingest_advance(i);
     bool due = !i->relay && i->shared && i->since_checkpoint >= INGEST_CHECKPOINT &&
                clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;

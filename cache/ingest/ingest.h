@@ -17,11 +17,15 @@
  *
  * Room. The cache's limits hold for what is on its way, too: room is asked for when the size is known and before the
  * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not say
- * takes room as it grows, as far as there is some: nothing is let go of for it.
+ * takes room as it grows, as far as there is some: nothing is let go of for it. It waits like others while those who
+ * have asked before it are not answered. Its followers wait for the end, since there may be no room for all of it, and
+ * then it has to begin again, as a relay.
  *
  * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
- * window in memory. What the follower has taken is given back, and the owner stops reading from upstream while the
- * follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last segment that waits for the digest.
+ * window in memory. What the follower has taken is given back at once, so it copies what it reads; and the owner stops
+ * reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last
+ * segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. There are so many
+ * relays at a time and no more: their clients may never read.
  *
  * Ownership: counted references; the owner has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
@@ -42,8 +46,7 @@ enum {
     INGEST_SEGMENT = 1 << 20,   /* bytes */
     INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
-    RELAY_WINDOW = 2 << 20,     /* bytes in memory that a relay's follower has not taken yet */
-    RELAY_BEHIND = 3 << 20,     /* and that it has, but which may still be on their way through its socket */
+    RELAY_WINDOW = 256 << 10,   /* bytes in memory that a relay's follower may read, and has not read yet */
 };
 
 enum ingest_state {
@@ -70,11 +73,20 @@ struct ingest_info {
 };
 /* Any thread. */
 int ingests_count(struct ingests *all);
+/* As they are now; no lock is held while `fn` runs. Any thread. */
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
 /* Who has had the last byte of a blob may look for it in the index before it is there. How many have been verified so
  * far, and whether the first so many of them are kept by now, or are not to be. Any thread. */
 uint64_t ingests_verified(struct ingests *all);
 bool ingests_settled(struct ingests *all, uint64_t verified);
+/* So many relays at a time, from now on; before loops start. */
+void ingests_set_relays_max(struct ingests *all, int most);
+/* How many there are, and how many more were wanted. Any thread. */
+struct relay_stats {
+    int now;
+    uint64_t refused;
+};
+struct relay_stats ingests_relays(const struct ingests *all);
 /* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 
@@ -92,8 +104,8 @@ struct sent_before {
     int fd; /* -1: nothing */
     int64_t first, end;
 };
-/* The same for a relay. What was
- * sent before must be what comes now, else the ingest fails with ERR_DIGEST; its descriptor is duplicated. */
+/* The same for a relay. What was sent before must be what comes now, else the ingest fails with ERR_DIGEST; its
+ * descriptor is duplicated. Errors: also ERR_BUSY, there are too many. */
 struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
@@ -108,8 +120,7 @@ bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
  * contradicts what a resumed part was made for: stop with `discard`, begin anew. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
 /* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
- * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced), ERR_TOO_LARGE (nothing was announced, and there is no
- * room for more). */
+ * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
 /* The source ended well after a blob whose size it had not said. */
 void ingest_end_of_unknown(struct ingest *i);
@@ -140,8 +151,8 @@ void ingest_unref(struct ingest *i);
  * and there is something new to hear. */
 struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
                                void (*ready)(void *arg), void *arg);
-/* Bytes that may be read at the follower's position now; 0: wait for ready(); -1: the ingest ended without them, *err
- * says why. */
+/* Bytes that may be read at the follower's position now; 0: wait for ready(), or nothing is left (follower_size()); -1:
+ * the ingest ended without them, *err says why. */
 int64_t follower_available(struct follower *f, struct err *err);
 /* Whether an answer may begin: 1: its first byte may be read, or there is none and the digest is right; 0: wait for
  * ready(); -1: the ingest ended before that, *err says why. */
@@ -149,9 +160,13 @@ int follower_may_begin(struct follower *f, struct err *err);
 /* The same for who wants no bytes, but the blob in the cache: 1 when the index has it, 0: wait for ready(), -1: it is
  * not kept, *err says why. */
 int follower_is_kept(struct follower *f, struct err *err);
+/* The blob's size once all of it may be read; -1 before. */
+int64_t follower_size(struct follower *f);
 int64_t follower_position(const struct follower *f);
 /* The part file, for reading; borrowed, valid as long as the follower. */
 int follower_fd(const struct follower *f);
+/* Whether it is a window, of which nothing is left behind the follower's position. */
+bool follower_is_of_relay(const struct follower *f);
 void follower_advance(struct follower *f, int64_t bytes);
 /* Ends it; ready() is not called any more. */
 void follower_leave(struct follower *f);

@@ -27,6 +27,7 @@ struct ingest {
     void (*drained)(void *arg);
     void *arg;
     bool relay;              /* the part is in memory */
+    bool has_place;          /* among the relays that there may be */
     struct sent_before sent; /* relays */
     char *window;            /* relays: the part, mapped; NULL until its size is known */
     int fd;
@@ -49,7 +50,8 @@ struct ingest {
     struct file_info published;
     int64_t room;    /* bytes that were given to it by the collector */
     int64_t arrived; /* and how many of them are on the disk */
-    bool asking;     /* for room: nothing may be written until it is there */
+    bool asking;     /* for room: the source waits until it is there */
+    bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
     bool shared;     /* a repository that everybody may read has it */
 
     /* any thread */
@@ -85,6 +87,10 @@ struct ingests {
     int count;
     uint64_t verified; /* ingests so far */
     TAILQ_HEAD(, ingest) list;
+    /* any thread */
+    int relays_max; /* set before loops start */
+    atomic_int relays;
+    atomic_uint_fast64_t relays_refused;
 };
 
 /* Its digest is right: it is VERIFIED. Owner's loop. */
@@ -110,12 +116,17 @@ bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err);
 bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err);
 /* Once the size is known. */
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err);
+/* The relay gives back its place among them. */
+void ingest_leave_relays(struct ingest *i);
 /* A relay's follower has taken bytes, or bytes have come: gives back what nobody needs. With the lock held. */
 void ingest_give_back(struct ingest *i);
 /* room.c, owner's loop. Room for the blob, whose size is known, before its first byte. While it waits for it,
  * i->asking is set; if there is none, it ends. */
 void ingest_ask_for_room(struct ingest *i);
-/* Room up to `end`, of a blob whose size is not known. */
+/* Of a blob whose size is not known: room for what comes next, before it does, so that the source can wait while others
+ * are before it. While it waits i->asking is set; if there is none it goes on with what it has. */
+void ingest_ask_ahead(struct ingest *i);
+/* Room up to `end`, of such a blob. */
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err);
 /* So many bytes more of it are on the disk. */
 void ingest_note_arrived(struct ingest *i, int64_t bytes);
@@ -125,6 +136,13 @@ void ingest_settle_room(struct ingest *i, enum ingest_state state);
 static inline bool ingest_is_verified(enum ingest_state state)
 {
     return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_UNKEPT;
+}
+/* From where on followers have to wait for the digest: the last segment, or of a blob of unknown size as much, since
+ * its end may have come. With the lock held. */
+static inline int64_t ingest_withheld(const struct ingest *i)
+{
+    return i->size < 0 ? MAX(i->front - INGEST_SEGMENT, (int64_t)0)
+                       : MAX(i->size - 1, (int64_t)0) / INGEST_SEGMENT * INGEST_SEGMENT;
 }
 /* First byte that is missing. Takes the lock. */
 int64_t ingest_contiguous(struct ingest *i);

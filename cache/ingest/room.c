@@ -5,8 +5,10 @@
 
 #include "base/log.h"
 
-/* Bytes that a blob of unknown size asks for at a time. */
-enum { STEP = 16 << 20 };
+enum {
+    STEP = 16 << 20, /* bytes that a blob of unknown size takes at a time */
+    AHEAD = 4 << 20, /* and has before they come: more than a source brings before it waits */
+};
 
 void ingest_note_arrived(struct ingest *i, int64_t bytes)
 {
@@ -69,8 +71,10 @@ void ingest_ask_for_room(struct ingest *i)
         return;
     }
     i->asking = true;
-    room->ask(room->arg, i->size, false, answered, ingest_ref(i), i->owner);
+    room->ask(room->arg, i->size, ROOM_MADE, answered, ingest_ref(i), i->owner);
 }
+
+/* ---- of unknown size ---- */
 
 /* In steps, and where the limit is near in what is left of them. */
 static bool take_step(struct ingest *i, int64_t least)
@@ -87,6 +91,35 @@ static bool take_step(struct ingest *i, int64_t least)
     }
 }
 
+static void answered_step(void *arg, bool granted)
+{
+    struct ingest *i = arg;
+
+    i->asking = false;
+    if (granted && i->over)
+        i->cache->room.kept(i->cache->room.arg, AHEAD);
+    else if (granted)
+        i->room += AHEAD;
+    i->scarce = !granted;
+    if (!i->over && i->size > 0) /* it is known by now */
+        ingest_ask_for_room(i);
+    if (!i->over && !i->asking)
+        i->drained(i->arg);
+    ingest_unref(i);
+}
+
+void ingest_ask_ahead(struct ingest *i)
+{
+    const struct cache_room *room = &i->cache->room;
+
+    if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->front >= AHEAD)
+        return;
+    if (take_step(i, AHEAD))
+        return;
+    i->asking = true;
+    room->ask(room->arg, AHEAD, ROOM_FREE, answered_step, ingest_ref(i), i->owner);
+}
+
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
 {
     const struct cache_room *room = &i->cache->room;
@@ -94,11 +127,12 @@ bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
     if (i->relay || !room->take || end <= i->room)
         return true;
     if (room->blob_max > 0 && end > room->blob_max)
-        return err_set(err, ERR_TOO_LARGE,
+        return err_set(err, ERR_NO_SPACE,
                        "upstream does not say how large the blob is, and it is larger than cache.blob_max, %lld bytes",
                        (long long)room->blob_max);
-    return take_step(i, end - i->room) ||
-           err_set(err, ERR_TOO_LARGE,
+    i->scarce = !take_step(i, end - i->room);
+    return !i->scarce ||
+           err_set(err, ERR_NO_SPACE,
                    "upstream does not say how large the blob is, and after %lld bytes there is no room for more of it; "
                    "nothing is let go of for such a blob",
                    (long long)(i->room));

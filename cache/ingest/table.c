@@ -1,11 +1,14 @@
 /* The table of what is on its way in. */
 #include "cache/ingest/private.h"
 
+#include <limits.h>
+
 struct ingests *ingests_new(struct cache *cache)
 {
     struct ingests *all = xcalloc(1, sizeof(*all));
 
     all->cache = cache;
+    all->relays_max = INT_MAX;
     pthread_mutex_init(&all->lock, NULL);
     TAILQ_INIT(&all->list);
     return all;
@@ -25,18 +28,22 @@ int ingests_count(struct ingests *all)
     return n;
 }
 
+/* `fn` may wait, for a client that does not read say; fetch loops must not wait for that. */
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg)
 {
     struct ingest *i;
+    size_t count = 0;
 
     pthread_mutex_lock(&all->lock);
+    _cleanup_free_ struct ingest_info *infos = xcalloc((size_t)all->count, sizeof(*infos));
     TAILQ_FOREACH(i, &all->list, entry) {
         pthread_mutex_lock(&i->lock);
-        struct ingest_info info = {i->digest, i->size, i->received, i->follower_count};
+        infos[count++] = (struct ingest_info){i->digest, i->size, i->received, i->follower_count};
         pthread_mutex_unlock(&i->lock);
-        fn(arg, &info);
     }
     pthread_mutex_unlock(&all->lock);
+    for (size_t k = 0; k < count; k++)
+        fn(arg, &infos[k]);
 }
 
 void ingest_list(struct ingest *i)

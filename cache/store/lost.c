@@ -1,7 +1,8 @@
 /* Notes of blobs that were here and are not any more: what verify --repair fetches, whoever found it missing. */
 #include "cache/store/private.h"
 
-#include <dirent.h>
+#include "base/io.h"
+
 #include <fcntl.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ bool store_read_lost(struct store *s, const struct digest *d, bool *manifest, ch
 {
     char name[NAME_ROOM], text[LOST_TEXT_MAX];
     _cleanup_close_ int fd = openat(s->quarantine, lost_name(d, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    ssize_t n = fd >= 0 ? io_read(fd, text, sizeof(text) - 1) : -1;
 
     *manifest = false;
     repo[0] = '\0';
@@ -60,8 +61,7 @@ bool store_read_lost(struct store *s, const struct digest *d, bool *manifest, ch
 
 void store_each_lost(struct store *s, bool (*fn)(void *arg, const struct digest *d), void *arg)
 {
-    int fd = openat(s->quarantine, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir = io_list(openat(s->quarantine, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct dirent *e;
     bool go_on = true;
 
@@ -77,6 +77,4 @@ void store_each_lost(struct store *s, bool (*fn)(void *arg, const struct digest 
     }
     if (dir)
         closedir(dir);
-    else if (fd >= 0)
-        close(fd);
 }

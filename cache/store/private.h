@@ -1,4 +1,4 @@
-/* private.h - shared by store.c and tidy.c only. */
+/* private.h - shared by the files of this folder about blobs: store.c ◀ batch.c, tidy.c. */
 #ifndef ENTREPOT_CACHE_STORE_PRIVATE_H
 #define ENTREPOT_CACHE_STORE_PRIVATE_H
 

@@ -1,5 +1,6 @@
 #include "cache/store/private.h"
 
+#include "base/io.h"
 #include "base/place.h"
 
 #include <errno.h>
@@ -32,7 +33,7 @@ static int settle_file(const char *path, const char *name, const char *text, str
         err_errno(err, ERR_IO, "opening %s", full);
         return -1;
     }
-    if (fstat(fd, &st) == 0 && st.st_size == 0 && write(fd, text, strlen(text)) < 0) {
+    if (fstat(fd, &st) == 0 && st.st_size == 0 && !io_write(fd, text, strlen(text))) {
         err_errno(err, ERR_IO, "writing %s", full);
         close(fd);
         return -1;
@@ -165,9 +166,7 @@ bool store_read_blob(struct store *s, const struct digest *d, size_t max, struct
         return err_set(err, ERR_TOO_LARGE, "blob of %lld bytes where at most %zu are read", (long long)size, max);
     char *to = buf_reserve(out, (size_t)size);
     for (int64_t at = 0; at < size;) {
-        ssize_t n = pread(fd, to + at, (size_t)(size - at), at);
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = io_pread(fd, to + at, (size_t)(size - at), at);
         if (n <= 0) {
             errno = n < 0 ? errno : EIO;
             return store_fail(err, "reading", d);
@@ -306,18 +305,8 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
     _cleanup_close_ int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return store_fail(err, "creating", d);
-    for (size_t at = 0; at < len;) {
-        ssize_t n = write(fd, (const char *)data + at, len - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            store_fail(err, "writing", d);
-            unlinkat(s->ingest, name, 0);
-            return false;
-        }
-        at += (size_t)n;
-    }
-    if (publish(s, d, fd, name, is_private, info, err))
+    bool written = io_write(fd, data, len) || store_fail(err, "writing", d);
+    if (written && publish(s, d, fd, name, is_private, info, err))
         return true;
     unlinkat(s->ingest, name, 0);
     return false;

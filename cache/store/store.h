@@ -68,6 +68,21 @@ bool store_remove_blob(struct store *store, const struct digest *d, struct err *
 bool store_write_blob(struct store *store, const struct digest *d, const void *data, size_t len, bool is_private,
                       struct file_info *info, struct err *err);
 
+/* One of several small blobs, for everybody, whose digests the caller has verified; `data` is borrowed. */
+struct store_piece {
+    struct digest digest;
+    const char *data;
+    size_t len;
+    struct file_info info; /* of its file, when all are in their places */
+    bool placed;
+    /* while it is on its way */
+    uint64_t serial;
+    bool written;
+};
+/* Writes them, syncs them together where the file system can do that, and publishes them with one sync of each folder.
+ * When it fails, some may be in their places (`placed`), whole. Syncs. */
+bool store_write_blobs(struct store *store, struct store_piece *list, size_t count, struct err *err);
+
 /* Opens (creates) the part file of a blob, read and write. */
 int store_open_part(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_part(struct store *store, const struct digest *d, struct err *err);

@@ -1,9 +1,9 @@
 /* Files that are on their way out, and looking at all there are. */
 #include "cache/store/private.h"
 
+#include "base/io.h"
 #include "base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -39,14 +39,10 @@ void store_untrash_blob(struct store *s, const struct digest *d)
 /* A private stream over a folder that stays open. */
 static DIR *list(int dir)
 {
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *d = io_list(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
-    if (!d) {
+    if (!d)
         log_error("listing a cache folder: %s", strerror(errno));
-        if (fd >= 0)
-            close(fd);
-    }
     return d;
 }
 

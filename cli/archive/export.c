@@ -1,5 +1,6 @@
 #include "cli/archive/export.h"
 
+#include "base/io.h"
 #include "base/platform.h"
 #include "base/visible.h"
 
@@ -12,8 +13,9 @@
 enum { PIECE = 1 << 20 };
 
 static const char USAGE[] =
-    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker] [--platform OS/ARCH[/VARIANT]|all]...\n"
-    "                       [--signatures include|separate|omit] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker]\n"
+    "                       [--platform OS/ARCH[/VARIANT][:VERSION]|all]... [--signatures include|separate|omit]\n"
+    "                       [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Writes images of the cache into an OCI image layout that docker load, podman load, ctr images import, skopeo,\n"
     "crane, nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends\n"
     "in .gz, .tgz or .zst (-: to stdout). With an image go its signatures, attestations and other referrers, as\n"
@@ -45,15 +47,7 @@ int export_open_blob(const struct export_job *job, const struct export_member *m
 
 bool export_write(int fd, const void *data, size_t len, struct err *err)
 {
-    for (size_t at = 0; at < len;) {
-        ssize_t n = write(fd, (const char *)data + at, len - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_errno(err, ERR_IO, "writing");
-        at += (size_t)n;
-    }
-    return true;
+    return io_write(fd, data, len) || err_errno(err, ERR_IO, "writing");
 }
 
 bool export_is_blob(int fd, const struct export_member *m)
@@ -64,7 +58,7 @@ bool export_is_blob(int fd, const struct export_member *m)
     int64_t at = 0;
     ssize_t n;
 
-    while ((n = pread(fd, piece, PIECE, at)) > 0) {
+    while ((n = io_pread(fd, piece, PIECE, at)) > 0) {
         hasher_update(h, piece, (size_t)n);
         at += n;
     }
@@ -99,9 +93,7 @@ static bool read_file(struct reading *r, int fd)
     ssize_t n;
 
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    while ((n = read(fd, piece, PIECE)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
+    while ((n = io_read(fd, piece, PIECE)) != 0) {
         if (n < 0)
             return err_errno(r->err, ERR_IO, "reading %s", r->m->name);
         if (!take_piece(r, piece, (size_t)n))
@@ -271,7 +263,7 @@ int cmd_export(int argc, char **argv)
         {0},
     };
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, &w}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, .arg = &w}, argc, argv);
     if (rc < 0)
         rc = check(&w);
     if (rc < 0)

@@ -43,7 +43,8 @@ void export_place_free(struct export_place *p);
 /* A symlink or a file of another user in a folder with the sticky bit is not used, on the way or at the end of a path,
  * whatever the kernel does (proc_sys_fs(5), protected_symlinks, protected_regular). Errors: ERR_DENIED. */
 bool export_check_owner(const char *path, struct err *err);
-/* Gives an open file the owner and mode of the one that it will replace, if there is one. */
+/* Gives an open file, which nobody else may see yet, the owner and mode of the one that it will replace, as far as we
+ * may; if there is none, those of a new one. */
 bool export_take_after(int fd, const char *path);
 
 /* Writes all of it. Errors: ERR_BUSY (another export to the same place), ERR_IO, ERR_NO_SPACE, ERR_DIGEST, what the

@@ -47,7 +47,7 @@ static bool take_data(void *arg, const void *data, size_t len, struct err *err)
 static int create(const char *part, struct err *err)
 {
     unlink(part);
-    int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     if (fd < 0)
         err_errno(err, ERR_IO, "creating %s", part);

@@ -70,14 +70,27 @@ bool export_check_owner(const char *path, struct err *err)
     return true;
 }
 
+/* What a new file gets. */
+static mode_t usual_mode(void)
+{
+    mode_t mask = umask(0);
+
+    umask(mask);
+    return 0644 & ~mask;
+}
+
 bool export_take_after(int fd, const char *path)
 {
     struct stat st;
 
     if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
-        return true;
-    /* Who may not give it away keeps it, and nobody gets more from that than the owner's own bits. */
-    return (fchown(fd, st.st_uid, st.st_gid) == 0 || errno == EPERM) && fchmod(fd, st.st_mode & 0777) == 0;
+        return fchmod(fd, usual_mode()) == 0;
+    /* Who may not give it away keeps it. Its group is another then, and may no more than everybody could; everybody may
+     * no more than that group could, whose members are among them now. */
+    mode_t mode = st.st_mode & 0777;
+    if (fchown(fd, st.st_uid, st.st_gid) != 0 && fchown(fd, (uid_t)-1, st.st_gid) != 0)
+        mode = (mode & S_IRWXU) | (mode & (mode >> 3) & S_IRWXO);
+    return fchmod(fd, mode) == 0;
 }
 
 /* The file that a path leads to, which need not be there: that one is replaced, not the link. */

@@ -211,15 +211,6 @@ static size_t go_on(struct tar *t, int64_t *offset)
     return first;
 }
 
-/* Others may see it when it is whole, as far as they could see what it replaces. */
-static bool set_mode(int fd, const char *path)
-{
-    mode_t mask = umask(0);
-
-    umask(mask);
-    return fchmod(fd, 0644 & ~mask) == 0 && export_take_after(fd, path);
-}
-
 bool export_to_tar(struct export_job *job, struct err *err)
 {
     struct tar t = {.job = job, .fd = job->place.fd, .err = err};
@@ -236,7 +227,8 @@ bool export_to_tar(struct export_job *job, struct err *err)
         return err_errno(err, ERR_IO, "going on with %s", part);
     if (!write_from(&t, first))
         return false;
-    if (!set_mode(fd, job->place.path) || fsync(fd) != 0 || rename(part, job->place.path) != 0)
+    /* Others may see it now, as far as they could see what it replaces. */
+    if (!export_take_after(fd, job->place.path) || fsync(fd) != 0 || rename(part, job->place.path) != 0)
         return err_errno(err, ERR_IO, "finishing %s", job->place.path);
     return sync_folder(job->place.path, err);
 }

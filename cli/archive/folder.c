@@ -2,7 +2,8 @@
  * regular file beneath it, without a symlink on the way, and what it is was looked at after it was opened. */
 #include "cli/archive/private.h"
 
-#include <dirent.h>
+#include "base/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -77,7 +78,7 @@ int archive_open_file(const struct archive_files *a, const char *name, struct st
 static bool list_file(struct archive_files *a, const char *name, struct err *err)
 {
     struct stat st;
-    ssize_t n;
+    ssize_t n = 0;
     _cleanup_close_ int fd = archive_open_file(a, name, &st, err);
 
     if (fd < 0)
@@ -88,12 +89,12 @@ static bool list_file(struct archive_files *a, const char *name, struct err *err
     struct archive_content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
     _cleanup_free_ char *piece = xmalloc((size_t)MIN(f->size, PIECE));
     for (int64_t left = f->size; c.may_be_text && left > 0; left -= n) {
-        n = read(fd, piece, (size_t)MIN(left, PIECE));
+        n = io_read(fd, piece, (size_t)MIN(left, PIECE));
         if (n <= 0)
             break;
         archive_take_content(&c, piece, (size_t)n);
     }
-    bool ok = archive_end_content(&c, err);
+    bool ok = n < 0 ? fail(a, name, err) : archive_end_content(&c, err);
     buf_free(&c.head);
     return ok;
 }
@@ -113,8 +114,7 @@ static bool is_wanted(int folder, const char *name, bool is_blob)
 /* Of "" all files, of a folder of blobs those that are called by their digest. */
 static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
 {
-    int fd = open_beneath(a, folder, O_RDONLY | O_DIRECTORY);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir = io_list(open_beneath(a, folder, O_RDONLY | O_DIRECTORY));
     struct dirent *e;
     bool ok = true;
 
@@ -122,7 +122,7 @@ static bool list_folder(struct archive_files *a, const char *folder, struct err 
         return fail(a, folder, err);
     while (ok && dir && (e = readdir(dir))) {
         _cleanup_free_ char *name = xasprintf("%s%s%s", folder, *folder ? "/" : "", e->d_name);
-        if (is_wanted(fd, name, *folder))
+        if (is_wanted(dirfd(dir), name, *folder))
             ok = list_file(a, name, err);
     }
     if (dir)
@@ -156,7 +156,7 @@ static bool pass_on(int fd, const struct archive_files *a, const struct archive_
     ssize_t n;
 
     for (int64_t left = f->size; left > 0; left -= n) {
-        n = read(fd, piece, (size_t)MIN(left, PIECE));
+        n = io_read(fd, piece, (size_t)MIN(left, PIECE));
         if (n < 0)
             return err_errno(err, ERR_IO, "reading %s/%s", a->path, f->name);
         if (n == 0) /* it has become shorter: its digest will say so */

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 enum {
-    PIECE = 1 << 20,   /* bytes of one request: as many as the daemon takes */
     BUSY_TRIES = 1200, /* while another import is at the same blob: as long as hashing a large one may take */
     GONE_TRIES = 10,   /* while it has just ended, and the index does not have the blob yet */
     BUSY_US = 500000,  /* between them */
@@ -17,7 +16,8 @@ enum {
 };
 
 static const char USAGE[] =
-    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n\n"
+    "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n"
+    "                       [--config FILE]\n\n"
     "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
     "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
     "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
@@ -44,6 +44,8 @@ struct job {
     bool begun;           /* some were sent */
     bool theirs;          /* another import has brought it meanwhile */
     struct buf piece;
+    struct import_batch batch;
+    bool is_small; /* the blob goes with the batch */
     int64_t sent, kept;
 };
 
@@ -71,11 +73,6 @@ static void say(struct job *j, const struct digest *d, int64_t size, const char 
 }
 
 /* ---- one blob ---- */
-
-static int64_t size_of(const struct import_blob *b)
-{
-    return b->file ? b->file->size : (int64_t)b->len;
-}
 
 static bool look(struct job *j, const struct digest *d, bool *whole, int64_t *received, struct err *err)
 {
@@ -133,7 +130,7 @@ static bool send_piece(struct job *j, struct err *err)
 
     int n = snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
     if (!j->begun) /* how many there will be */
-        snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)size_of(j->blob));
+        snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)import_blob_size(j->blob));
     j->begun = true;
     _cleanup_free_ char *path = page("bytes", &j->blob->digest, more);
     if (!j->theirs && !post_in_turn(j, &j->blob->digest, path, &j->piece, &j->theirs, err))
@@ -148,26 +145,53 @@ static bool take_data(void *arg, const void *data, size_t len, struct err *err)
     struct job *j = arg;
     const char *p = data;
 
+    if (j->is_small) { /* one byte too many shows as well as all of them that the blob is not what was listed */
+        buf_add(&j->piece, p, MIN(len, (size_t)import_blob_size(j->blob) + 1 - j->piece.len));
+        return true;
+    }
     while (len > 0) {
         size_t pass = (size_t)MIN(j->skip, (int64_t)len);
         j->skip -= (int64_t)pass;
         p += pass;
         len -= pass;
-        size_t n = MIN(len, (size_t)PIECE - j->piece.len);
+        size_t n = MIN(len, (size_t)IMPORT_PIECE - j->piece.len);
         buf_add(&j->piece, p, n);
         p += n;
         len -= n;
-        if (j->piece.len == PIECE && !send_piece(j, err))
+        if (j->piece.len == IMPORT_PIECE && !send_piece(j, err))
             return false;
     }
+    return true;
+}
+
+static void note_small(void *arg, const struct import_blob *b, bool there)
+{
+    struct job *j = arg;
+
+    *(there ? &j->kept : &j->sent) += import_blob_size(b);
+    say(j, &b->digest, import_blob_size(b), there ? "there" : "imported");
+}
+
+static bool send_batch(struct job *j, struct err *err)
+{
+    return import_send_batch(&j->batch, &j->o, j->path, note_small, j, err);
+}
+
+static bool end_small(struct job *j, struct err *err)
+{
+    if (!import_has_room(&j->batch, j->piece.len) && !send_batch(j, err))
+        return false;
+    import_add_small(&j->batch, j->blob, &j->piece);
     return true;
 }
 
 static bool end_blob(void *arg, struct err *err)
 {
     struct job *j = arg;
-    int64_t size = size_of(j->blob);
+    int64_t size = import_blob_size(j->blob);
 
+    if (j->is_small)
+        return end_small(j, err);
     if ((j->piece.len > 0 || size == 0) && !send_piece(j, err))
         return false;
     if (!finish(j, &j->blob->digest, err))
@@ -213,12 +237,23 @@ static void note_files(struct job *j)
             j->blob_of[j->plan.blobs[i].file - j->files.list] = &j->plan.blobs[i];
 }
 
+/* What is shared with --link is not copied, however small it is. */
+static bool goes_with_batch(const struct job *j, const struct import_blob *b)
+{
+    return import_blob_size(b) <= IMPORT_SMALL && !(j->link && j->files.is_folder && b->file);
+}
+
 static bool begin(struct job *j, const struct import_blob *b, bool *wanted, struct err *err)
 {
-    int64_t received, size = size_of(b);
+    int64_t received, size = import_blob_size(b);
     bool whole;
 
-    *wanted = false;
+    j->is_small = goes_with_batch(j, b);
+    j->blob = b;
+    buf_clear(&j->piece);
+    *wanted = j->is_small;
+    if (j->is_small)
+        return true;
     if (!look(j, &b->digest, &whole, &received, err))
         return false;
     if (whole) {
@@ -235,10 +270,8 @@ static bool begin(struct job *j, const struct import_blob *b, bool *wanted, stru
         return true;
     }
     *wanted = true;
-    j->blob = b;
     j->begun = j->theirs = false;
     j->skip = j->offset = MIN(received, size);
-    buf_clear(&j->piece);
     return true;
 }
 
@@ -255,6 +288,8 @@ static bool end_file(void *arg, struct err *err)
 {
     struct job *j = arg;
 
+    if (j->is_small) /* what is said about a batch names its blobs */
+        return end_blob(j, err);
     return end_blob(j, err) || err_wrap(err, "%s: %s", j->path, j->blob->file->name);
 }
 
@@ -273,6 +308,24 @@ static bool send_made(struct job *j, struct err *err)
             return false;
     }
     return true;
+}
+
+/* What was read before something went wrong is sent all the same, so that the same command goes on from there. */
+static bool send_blobs(struct job *j, struct err *err)
+{
+    const struct archive_visit visit = {begin_file, take_data, end_file, j};
+    struct err why = {0};
+
+    bool ok = archive_read(&j->files, &visit, err) && send_made(j, err);
+    if (ok && !send_batch(j, err))
+        return false;
+    if (ok)
+        return j->batch.bad == 0 ||
+               err_set(err, ERR_DIGEST, "%s: %zu of its blobs %s damaged: none of its images is entered", j->path,
+                       j->batch.bad, j->batch.bad == 1 ? "is" : "are");
+    if (err->code != ERR_UNREACHABLE && err->code != ERR_TIMEOUT && !send_batch(j, &why))
+        cli_say(stderr, "entrepot: %s", why.msg);
+    return false;
 }
 
 /* Names a batch of the images; what the daemon says about them is added to `sum`. */
@@ -341,16 +394,17 @@ static bool enter(struct job *j, struct err *err)
 
 static bool run(struct job *j, struct err *err)
 {
-    const struct archive_visit visit = {begin_file, take_data, end_file, j};
-    json_t *status = NULL;
+    json_t *status = NULL, *cache;
 
     if (!archive_list(&j->files, j->path, err) || !import_plan(&j->files, j->name, &j->plan, err) ||
         !cli_ask(&j->o, "/v1/status", NULL, &status, err))
         return false;
-    j->cache = xstrdup(cli_text(json_object_get(status, "cache"), "path"));
+    cache = json_object_get(status, "cache");
+    j->cache = xstrdup(cli_text(cache, "path"));
     note_files(j);
+    bool ok = import_check(&j->plan, &j->files, json_integer_value(json_object_get(cache, "blob_max_bytes")), err);
     json_decref(status);
-    return archive_read(&j->files, &visit, err) && send_made(j, err) && enter(j, err);
+    return ok && send_blobs(j, err) && enter(j, err);
 }
 
 static bool take_name(void *arg, const char *value, struct err *err)
@@ -374,7 +428,7 @@ int cmd_import(int argc, char **argv)
         {"name", .take = take_name}, {"no-pin", .flag = &j.no_pin}, {"link", .flag = &j.link}, {0}};
     struct err err = {0};
 
-    int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, &j}, argc, argv);
+    int rc = cli_parse(&j.o, &(struct cli_syntax){USAGE, options, take_path, .arg = &j}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!j.path)
@@ -385,6 +439,7 @@ int cmd_import(int argc, char **argv)
     import_plan_free(&j.plan);
     archive_files_free(&j.files);
     buf_free(&j.piece);
+    import_batch_free(&j.batch);
     free(j.cache);
     free(j.blob_of);
     return ok ? EXIT_DONE : cli_fail(&err);

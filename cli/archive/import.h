@@ -28,5 +28,12 @@ struct import_plan {
 /* `name` (or NULL) is for an archive of one image. What is passed over is said on stderr. The caller frees. */
 bool import_plan(const struct archive_files *a, const char *name, struct import_plan *out, struct err *err);
 void import_plan_free(struct import_plan *p);
+/* NULL: it is not among them. */
+const struct import_blob *import_find_blob(const struct import_plan *p, const struct digest *d);
+int64_t import_blob_size(const struct import_blob *b); /* bytes */
+
+/* Whether what the images name can be: see import_check.c. What is odd, but can be, is said on stderr. `blob_max`:
+ * cache.blob_max in bytes, or 0. Errors: ERR_INVALID, with the image and the descriptor. */
+bool import_check(const struct import_plan *p, const struct archive_files *a, int64_t blob_max, struct err *err);
 
 #endif

@@ -16,6 +16,18 @@ void import_plan_free(struct import_plan *p)
     memset(p, 0, sizeof(*p));
 }
 
+const struct import_blob *import_find_blob(const struct import_plan *p, const struct digest *d)
+{
+    int64_t at = places_find(&p->digests, digest_key(d), digest_key_len(d));
+
+    return at >= 0 ? &p->blobs[at] : NULL;
+}
+
+int64_t import_blob_size(const struct import_blob *b)
+{
+    return b->file ? b->file->size : (int64_t)b->len;
+}
+
 struct import_blob *import_add_blob(struct import_plan *p, const struct digest *d, const struct archive_file *file)
 {
     if (!places_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))

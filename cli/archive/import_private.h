@@ -1,6 +1,7 @@
 /* import_private.h - the files of cli/import_*.c among themselves: import_plan.c (which kind of archive it is,
  * docker's), import_layout.c (OCI image layouts), import_about.c (signatures in them), import_dir.c (skopeo's dir:),
- * import_name.c (what images are to be called). */
+ * import_check.c (what they name), import_batch.c (the way of small blobs), import_name.c (what images are to be
+ * called). */
 #ifndef ENTREPOT_CLI_ARCHIVE_IMPORT_PRIVATE_H
 #define ENTREPOT_CLI_ARCHIVE_IMPORT_PRIVATE_H
 
@@ -23,6 +24,29 @@ json_t *import_parse(const struct archive_files *a, const char *name, struct err
 
 bool import_layout(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err);
 bool import_dir(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err);
+
+/* ---- import_batch.c: small blobs, many in one request ---- */
+
+enum {
+    IMPORT_PIECE = 1 << 20,  /* bytes of one request: as many as the daemon takes */
+    IMPORT_SMALL = 64 << 10, /* bytes of the largest one: cache/import.h */
+};
+
+struct import_batch {
+    struct buf body;
+    const struct import_blob **blobs; /* borrowed */
+    size_t count;
+    size_t bad; /* of all that were sent, not what they are called */
+};
+
+/* Whether a blob of so many bytes goes into the same request. */
+bool import_has_room(const struct import_batch *b, size_t len);
+void import_add_small(struct import_batch *b, const struct import_blob *blob, const struct buf *bytes);
+/* Sends what is in it, and empties it; `done` is called for each blob that is here then. Those that are not what they
+ * are called are named, and counted. False: the daemon has kept none of them. */
+bool import_send_batch(struct import_batch *b, const struct cli_options *o, const char *path,
+                       void (*done)(void *arg, const struct import_blob *blob, bool there), void *arg, struct err *err);
+void import_batch_free(struct import_batch *b);
 
 /* ---- import_name.c ---- */
 

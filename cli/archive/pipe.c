@@ -1,6 +1,8 @@
 /* What comes through a pipe is kept in a file without a name while it is looked at, for the second reading. */
 #include "cli/archive/private.h"
 
+#include "base/io.h"
+
 #include <archive.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,20 +50,15 @@ static bool keep(const struct archive_files *a, const char *piece, ssize_t n, st
 {
     if (!archive_has_room(a, n, err))
         return false;
-    for (ssize_t at = 0, m; at < n; at += m)
-        if ((m = write(a->fd, piece + at, (size_t)(n - at))) < 0)
-            return err_errno(err, ERR_IO, "keeping what comes from %s for a second reading; TMPDIR says where to",
-                             a->path);
-    return true;
+    return io_write(a->fd, piece, (size_t)n) ||
+           err_errno(err, ERR_IO, "keeping what comes from %s for a second reading; TMPDIR says where to", a->path);
 }
 
 /* Bytes of the pipe, which are kept; -1 with *err. */
 static ssize_t take_piece(const struct archive_files *a, char *piece, struct err *err)
 {
-    ssize_t n;
+    ssize_t n = io_read(a->pipe, piece, PIECE);
 
-    while ((n = read(a->pipe, piece, PIECE)) < 0 && errno == EINTR)
-        ;
     if (n < 0)
         err_errno(err, ERR_IO, "reading %s", a->path);
     return n > 0 && !keep(a, piece, n, err) ? -1 : n;

@@ -55,10 +55,13 @@ static bool is_bounded(const struct compose *c, const char *file, struct err *er
                    (int)(VALUES_MAX >> 20));
 }
 
-/* Quotes go; without them, so does a comment after a space, and spaces at the end. Variables stand for what was said of
- * them before, but in single quotes. */
+/* Quotes go; without them, so does a comment after a space, and spaces around. Variables stand for what was said of them
+ * before, but in single quotes. */
 static void add_variable(struct compose *c, const char *name, size_t len, const char *value)
 {
+    while (len > 0 && (name[len - 1] == ' ' || name[len - 1] == '\t'))
+        len--;
+    value += strspn(value, " \t");
     char quote = *value == '"' || *value == '\'' ? *value : '\0';
     const char *close = quote ? strchr(value + 1, quote) : NULL, *comment = strstr(value, " #");
     size_t n = comment ? (size_t)(comment - value) : strlen(value);
@@ -103,8 +106,10 @@ static bool read_env(struct compose *c, const char *path, struct err *err)
             *end++ = '\0';
         p += strspn(p, " \t");
         p += strncmp(p, "export ", 7) == 0 ? 7 : 0;
+        p += strspn(p, " \t");
         p[strcspn(p, "\r")] = '\0';
-        char *value = strchr(p, '=');
+        char *value = p + strcspn(p, "=:"); /* `NAME: value` is understood, too */
+        value = *value ? value : NULL;
         if (*p != '#' && value && value > p)
             add_variable(c, p, (size_t)(value - p), value + 1);
     }
@@ -288,6 +293,11 @@ static bool take_volumes(struct walk *w, const yaml_node_t *service)
     return true;
 }
 
+static bool has_includes(struct walk *w)
+{
+    return !walk_is_null(walk_get(w, yaml_document_get_root_node(&w->doc), "include"));
+}
+
 /* Its image, or that of what it extends. */
 static bool take_service(struct walk *w, const yaml_node_t *services, const yaml_node_t *service, const char *name,
                          int depth)
@@ -303,10 +313,11 @@ static bool take_service(struct walk *w, const yaml_node_t *services, const yaml
         return take_image(w, image);
     if (base && !walk_is_null(file))
         return read_extended(w, file, base);
-    if (base && !c->wanted)
-        return true; /* of this file: it comes in its own turn */
-    if (base && depth < EXTENDS_MAX && walk_get(w, services, base))
-        return take_service(w, services, walk_get(w, services, base), base, depth + 1);
+    const yaml_node_t *of = base ? walk_get(w, services, base) : NULL;
+    if (base && !c->wanted && (of || has_includes(w)))
+        return true; /* it comes in its own turn, or with an included file */
+    if (of && depth < EXTENDS_MAX)
+        return take_service(w, services, of, base, depth + 1);
     if (base)
         return err_set(w->err, ERR_INVALID, "%s: line %zu: there is no service %s that could be extended", w->file,
                        service->start_mark.line + 1, base);

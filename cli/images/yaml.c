@@ -4,7 +4,12 @@
 
 #include <string.h>
 
-enum { VISITS_MAX = 1 << 20, EVENTS_MAX = 1 << 20, MERGES_MAX = 8 };
+enum {
+    VISITS_MAX = 1 << 20,
+    EVENTS_MAX = 1 << 20,
+    ANCHORS_MAX = 1000, /* libyaml looks at all of them for each one, and for each alias */
+    MERGES_MAX = 8,
+};
 
 const char *walk_scalar(const yaml_node_t *n)
 {
@@ -100,12 +105,19 @@ static bool not_yaml(struct walk *w, const yaml_parser_t *parser, const char *te
                    strstr(text, "{{") ? " (a template? render it first)" : "");
 }
 
+static bool has_anchor(const yaml_event_t *e)
+{
+    return (e->type == YAML_SCALAR_EVENT && e->data.scalar.anchor) ||
+           (e->type == YAML_SEQUENCE_START_EVENT && e->data.sequence_start.anchor) ||
+           (e->type == YAML_MAPPING_START_EVENT && e->data.mapping_start.anchor);
+}
+
 /* Counts before anything is built of it: a node takes many times its text. */
 static bool check_events(struct walk *w, const char *text, size_t len)
 {
     yaml_parser_t parser;
     yaml_event_t event;
-    int count = 0, depth = 0;
+    int count = 0, depth = 0, anchors = 0;
     bool ok = true, more = true;
 
     if (!yaml_parser_initialize(&parser))
@@ -118,7 +130,8 @@ static bool check_events(struct walk *w, const char *text, size_t len)
         }
         depth += event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
         depth -= event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
-        if (depth > IMAGE_LIST_DEPTH_MAX || ++count > EVENTS_MAX)
+        anchors = event.type == YAML_DOCUMENT_START_EVENT ? 0 : anchors + has_anchor(&event);
+        if (depth > IMAGE_LIST_DEPTH_MAX || ++count > EVENTS_MAX || anchors > ANCHORS_MAX)
             ok = err_set(w->err, ERR_TOO_LARGE, "%s: line %zu: nested too deep, or too large", w->file,
                          event.start_mark.line + 1);
         more = event.type != YAML_STREAM_END_EVENT;

@@ -49,6 +49,8 @@ struct cli_syntax {
     bool (*word)(void *arg, const char *word,
                  struct err *err); /* takes a word that is no option; NULL: there is none */
     void *arg;
+    bool
+        no_daemon; /* the options that say which daemon are taken, for scripts that add them always, and not explained */
 };
 
 /* Reads the words after the command: its own options, and those that all who ask the daemon have (`o` NULL: it does

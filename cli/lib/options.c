@@ -11,7 +11,8 @@
 
 /* What all who ask the daemon have. */
 static const char DAEMON_OPTIONS[] =
-    "\n  --socket PATH, --cache DIR, --config FILE   which daemon: its admin socket, or what it was started with\n";
+    "\n  --json                                      what the daemon answers, as JSON\n"
+    "  --socket PATH, --cache DIR, --config FILE   which daemon: its admin socket, or what it was started with\n";
 
 enum { OPTIONS_MAX = 24, LONG_FIRST = 256 /* what getopt_long() returns for the first option of the table */ };
 
@@ -136,7 +137,7 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
             rc = take_option(find(&t, c), s, argv[0], optarg);
         if (help) {
             fputs(s->usage, stdout);
-            if (o)
+            if (o && !s->no_daemon)
                 fputs(DAEMON_OPTIONS, stdout);
             return EXIT_DONE;
         }

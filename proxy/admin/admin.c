@@ -1,5 +1,6 @@
 #include "proxy/admin/admin.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/visible.h"
@@ -146,16 +147,16 @@ static void status(struct admin_job *job)
     cache_totals(cache, &totals);
     gc_get_stats(a->puller.gc, &g);
     ingests_each(cache->ingests, add_transfer, transfers);
-    job->answer =
-        json_pack("{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
-                  "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s), "offline",
-                  fetchers_is_offline(a->puller.fetchers), "requests", "total", (json_int_t)f.requests, "hits",
-                  (json_int_t)f.hits, "bytes", "sent", (json_int_t)(f.from_cache + f.from_upstream), "from_cache",
-                  (json_int_t)f.from_cache, "from_upstream", (json_int_t)received, "cache", "path",
-                  visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes, "limit_bytes",
-                  (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests",
-                  (json_int_t)totals.manifests, "ingests", ingests_count(cache->ingests), "connections", f.connections,
-                  "upstreams", upstreams, "transfers", transfers);
+    job->answer = json_pack(
+        "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
+        "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s), "offline",
+        fetchers_is_offline(a->puller.fetchers), "requests", "total", (json_int_t)f.requests, "hits",
+        (json_int_t)f.hits, "bytes", "sent", (json_int_t)(f.from_cache + f.from_upstream), "from_cache",
+        (json_int_t)f.from_cache, "from_upstream", (json_int_t)received, "cache", "path",
+        visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes, "limit_bytes",
+        (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
+        "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache->ingests), "connections",
+        f.connections, "upstreams", upstreams, "transfers", transfers);
 }
 
 /* ---- offline ---- */
@@ -183,6 +184,10 @@ static void post(struct admin_job *job)
 
     if (strcmp(job->path, "/v1/import/bytes") == 0) { /* its body is no JSON */
         admin_import_bytes(job);
+        return;
+    }
+    if (strcmp(job->path, "/v1/import/batch") == 0) { /* nor is this one's */
+        admin_import_batch(job);
         return;
     }
     if (strcmp(job->path, "/v1/import/blob") == 0) {
@@ -261,6 +266,8 @@ void admin_job_free(struct admin_job *job)
     }
     if (job->state)
         job->free_state(job->state);
+    if (job->look)
+        event_free(job->look);
     pthread_cond_destroy(&job->room);
     pthread_mutex_destroy(&job->lock);
     buf_free(&job->piece);
@@ -337,7 +344,9 @@ static void client_gone(void *arg)
 
     job->req = NULL;
     atomic_store(&job->gone, true);
-    if (job->in_pieces)
+    if (job->waits)
+        admin_job_free(job); /* nothing of it has begun; when the daemon stops, nothing would wake it */
+    else if (job->in_pieces)
         admin_pieces_gone(job);
     else
         admin_lines_sent(job);
@@ -349,10 +358,10 @@ static unsigned traits(const struct admin_job *job)
         const char *path;
         unsigned traits;
     } pages[] = {
-        {"/v1/pull", LONG},         {"/v1/import", LONG},         {"/v1/import/blob", LONG},
-        {"/v1/import/bytes", LONG}, {"/v1/export", LONG | LOOKS}, {"/v1/verify", LONG | LOOKS},
-        {"/v1/gc", LONG | LOOKS},   {"/v1/rm", LONG | LOOKS},     {"/v1/images", LOOKS},
-        {"/v1/pin", MISSES},        {"/v1/unpin", MISSES},
+        {"/v1/pull", LONG},           {"/v1/import", LONG},       {"/v1/import/blob", LONG},
+        {"/v1/import/batch", LONG},   {"/v1/import/bytes", LONG}, {"/v1/export", LONG | LOOKS},
+        {"/v1/verify", LONG | LOOKS}, {"/v1/gc", LONG | LOOKS},   {"/v1/rm", LONG | LOOKS},
+        {"/v1/images", LOOKS},        {"/v1/pin", MISSES},        {"/v1/unpin", MISSES},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
@@ -363,7 +372,7 @@ static unsigned traits(const struct admin_job *job)
 
 struct pool *admin_pool_of(const struct admin_job *job)
 {
-    return traits(job) & LONG ? job->admin->admin_pool : job->admin->pool;
+    return traits(job) & LONG ? job->admin->long_pool : job->admin->admin_pool;
 }
 
 static void run(void *arg, const struct err *err UNUSED)
@@ -373,18 +382,25 @@ static void run(void *arg, const struct err *err UNUSED)
     pool_run(admin_pool_of(job), work_and_answer, job);
 }
 
-/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. */
+/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. While it
+ * waits the job belongs to the request: client_gone() frees it. */
 static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};
     struct admin_job *job = arg;
     struct cache *c = job->admin->puller.cache;
 
+    ON_LOOP(job->loop);
+    job->waits = false;
     job->patience_ms -= SETTLE_LOOK_MS;
-    if (job->patience_ms > 0 && !ingests_settled(c->ingests, job->verified) &&
-        event_base_once(loop_base(job->loop), -1, EV_TIMEOUT, settle, job, &later) == 0)
+    if (job->patience_ms <= 0 || ingests_settled(c->ingests, job->verified)) {
+        index_barrier(c->index, run, job, job->loop);
         return;
-    index_barrier(c->index, run, job, job->loop);
+    }
+    if (!job->look)
+        job->look = event_new(loop_base(job->loop), -1, 0, settle, job);
+    event_add(job->look, &later);
+    job->waits = true;
 }
 
 /* The image may be on its way into the index. */
@@ -392,6 +408,10 @@ static void look_again(void *arg)
 {
     struct admin_job *job = arg;
 
+    if (!job->req) {
+        admin_job_free(job);
+        return;
+    }
     json_decref(job->answer);
     job->answer = NULL;
     job->status = 200;

@@ -57,6 +57,8 @@ struct admin_job {
     struct digest digest;
     uint64_t verified;   /* ingests, when it was asked */
     int64_t patience_ms; /* that is left for them to be kept */
+    struct event *look;  /* looks whether they are; the loop's, as is */
+    bool waits;          /* whether nothing but `look` knows of the job */
     bool settled;        /* that has been waited for after a miss */
     bool streaming;      /* lines went out; the loop's */
     /* or an answer in pieces (stream.c): `produce` adds one, on a worker, whenever the connection has room */
@@ -88,9 +90,9 @@ void admin_unescape(char *text);
 /* On an admin worker: fill in the answer. */
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job, const char *reference);
-/* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. */
-void admin_line(struct admin_job *job,
-                json_t *line); /* waits while the client does not read; not within a read of the index */
+/* Long work: sends one line of JSON (the reference is taken) while it is worked on; `answer` is the last line. Waits while
+ * the client does not read: not within a read of the index, nor with a lock held. */
+void admin_line(struct admin_job *job, json_t *line);
 void admin_verify(struct admin_job *job, const json_t *input);
 void admin_rm(struct admin_job *job, const json_t *input);
 void admin_gc(struct admin_job *job, const json_t *input);
@@ -103,6 +105,12 @@ void admin_blob(struct admin_job *job, const char *digest);
 void admin_import_state(struct admin_job *job);
 void admin_import_bytes(struct admin_job *job);
 void admin_import_blob(struct admin_job *job);
+/* Several small ones at once (admin_batch.c). */
+void admin_import_batch(struct admin_job *job);
+/* What they share. Room for so many bytes that are to be kept, until kept(); or on a disk that is full. Wait. */
+bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err);
+bool admin_free_disk(struct admin_job *job, int64_t bytes);
+int admin_status_of(const struct err *err);
 void admin_pin(struct admin_job *job, const json_t *input, bool pin);
 /* admin.c and stream.c, on the loop. */
 struct pool *admin_pool_of(const struct admin_job *job);

@@ -20,7 +20,7 @@ enum {
     EXPORT_PIECE = 32 << 10 /* bytes of the answer */
 };
 
-static int status_of(const struct err *err)
+int admin_status_of(const struct err *err)
 {
     return err->code == ERR_NOT_FOUND   ? 404
            : err->code == ERR_BUSY      ? 423
@@ -152,7 +152,7 @@ void admin_export(struct admin_job *job, const json_t *input)
     if (export_plan(job->admin->puller.cache, &wish, &a->list, &err))
         job->produce = add_members;
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
     free(refs);
 }
 
@@ -170,7 +170,7 @@ void admin_blob(struct admin_job *job, const char *text)
         cache_verify(c, &job->digest, NULL, NULL, &err) <= VERIFIED_ADOPTED)
         job->fd = cache_open_blob(c, &job->digest, &job->size, &err);
     if (job->fd < 0)
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 /* ---- import: the blobs ---- */
@@ -211,8 +211,28 @@ static void take_word(void *arg, bool granted)
     asking_unref(a);
 }
 
-/* Waits for the collector's word about so many bytes. */
-static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
+static bool say_refused(struct admin_job *job, const struct asking *a, int64_t bytes, struct err *err)
+{
+    if (a->answered)
+        return err_set(err, ERR_NO_SPACE,
+                       "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything "
+                       "in the cache is in use, pinned or younger than gc.grace",
+                       (long long)bytes);
+    if (!atomic_load(job->admin->puller.serving))
+        return err_set(err, ERR_CANCELLED, "the cache is being stopped; importing again goes on from here");
+    return err_set(err, ERR_NO_SPACE, "no room was made for %lld bytes within %d s", (long long)bytes,
+                   ROOM_WAIT_MS / 1000);
+}
+
+static bool wait_a_while(struct asking *a)
+{
+    cond_wait_until(&a->cond, &a->lock, clock_mono_ms() + LOOK_MS);
+    return a->answered;
+}
+
+/* Waits for the collector's word about so many bytes; for a moment also while the daemon stops, since mostly it is on its
+ * way already. */
+static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from from, struct err *err)
 {
     struct cache_room *room = &job->admin->puller.cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
@@ -220,27 +240,30 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, bool on_disk)
 
     a->refs = 2;
     a->cache = job->admin->puller.cache;
-    a->bytes = on_disk ? 0 : bytes;
+    a->bytes = from == ROOM_ON_DISK ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
-    room->ask(room->arg, bytes, on_disk, take_word, a, job->loop);
+    room->ask(room->arg, bytes, from, take_word, a, job->loop);
     pthread_mutex_lock(&a->lock);
-    while (!a->answered && atomic_load(job->admin->puller.serving) && clock_mono_ms() < until_ms)
-        cond_wait_until(&a->cond, &a->lock, MIN(until_ms, clock_mono_ms() + LOOK_MS));
+    while (!a->answered && (wait_a_while(a) || atomic_load(job->admin->puller.serving)) && clock_mono_ms() < until_ms)
+        ;
     bool granted = a->answered && a->granted;
     a->given_up = !a->answered;
+    if (!granted)
+        say_refused(job, a, bytes, err);
     asking_unref(a);
     return granted;
 }
 
 /* The blob may be kept: room is made for it, and is its own until kept(). */
-static bool reserve(struct admin_job *job, int64_t bytes, struct err *err)
+bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err)
 {
-    return ask_for_room(job, bytes, false) ||
-           err_set(err, ERR_NO_SPACE,
-                   "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything in "
-                   "the cache is in use, pinned or younger than gc.grace",
-                   (long long)bytes);
+    return ask_for_room(job, bytes, ROOM_MADE, err);
+}
+
+bool admin_free_disk(struct admin_job *job, int64_t bytes)
+{
+    return ask_for_room(job, bytes, ROOM_ON_DISK, NULL);
 }
 
 static int64_t number_of(const struct admin_job *job, const char *key)
@@ -272,7 +295,7 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     if (import_look(job->admin->puller.cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 void admin_import_state(struct admin_job *job)
@@ -294,17 +317,17 @@ void admin_import_bytes(struct admin_job *job)
         return;
     /* The first bytes that are sent of so many: no use in sending the rest if they cannot be kept. What came before
      * counts already. */
-    int64_t rest = size - MAX(offset, (int64_t)0);
-    bool room = rest <= 0 || reserve(job, rest, &err);
+    int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
+    bool room = rest <= 0 || admin_reserve(job, rest, &err);
     if (room && rest > 0)
         c->room.kept(c->room.arg, rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (room && !ok && err.code == ERR_NO_SPACE && ask_for_room(job, (int64_t)job->body_len, true))
+    if (room && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 static bool is_stopped(void *arg)
@@ -332,7 +355,7 @@ void admin_import_blob(struct admin_job *job)
         atomic_fetch_add(&c->arriving, received);
         atomic_fetch_sub(&c->parked, received);
     }
-    bool asked = ask && reserve(job, received, &err);
+    bool asked = ask && admin_reserve(job, received, &err);
     ok = ok && (asked || whole || received == 0);
     if (ok && !whole)
         ok = cache_adopt_import(c, &d, &pace, &err);
@@ -347,7 +370,7 @@ void admin_import_blob(struct admin_job *job)
     if (ok)
         job->answer = json_pack("{s:b}", "whole", true);
     else
-        admin_error(job, status_of(&err), "%s", err.msg);
+        admin_error(job, admin_status_of(&err), "%s", err.msg);
 }
 
 /* ---- import: the images ---- */
@@ -405,7 +428,7 @@ void admin_import(struct admin_job *job, const json_t *input)
     if (!ok)
         admin_error(job, 400, "%s", err.msg);
     else if (!import_images(job->admin->puller.cache, images, count, pin, &failed, &err))
-        admin_error(job, status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
+        admin_error(job, admin_status_of(&err), "%s: %s", ref_format(&refs[failed], text), err.msg);
     else
         job->answer = imported(job, refs, count);
     if (ok && job->answer)

@@ -134,37 +134,89 @@ void admin_pin(struct admin_job *job, const json_t *input, bool pin)
 
 /* ---- gc ---- */
 
-static void list_images(const struct gc_report *r, bool gone, json_t *list, json_t *names)
+/* The answer: as many lines as there are images, so it is made in pieces. */
+struct gc_answer {
+    struct gc_report report;
+    bool dry, opened, any; /* the list is opened; it has an image */
+    size_t list, at;
+};
+
+enum { GC_PIECE = 16 << 10 };
+
+static const struct gc_list {
+    const char *key;
+    bool gone, by_name;
+} GC_LISTS[] = {{"removed_images", true, true}, {"removed", true, false}, {"kept", false, false}};
+
+static void add_gc_image(struct buf *piece, const struct gc_image *m, bool by_name, bool first)
 {
-    for (size_t i = 0; i < r->count; i++) {
-        const struct gc_image *m = &r->images[i];
-        if (m->gone != gone)
-            continue;
-        json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "reference", m->reference, "why", m->why, "bytes",
-                                              (json_int_t)m->bytes));
-        if (names)
-            json_array_append_new(names, json_string(m->reference));
+    json_t *row =
+        by_name ? json_string(m->reference)
+                : json_pack("{s:s, s:s, s:I}", "reference", m->reference, "why", m->why, "bytes", (json_int_t)m->bytes);
+    _cleanup_free_ char *text = json_dumps(row, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    buf_addf(piece, "%s\n%s", first ? "" : ",", text);
+    json_decref(row);
+}
+
+static void add_sums(struct buf *piece, const struct gc_answer *a)
+{
+    const struct gc_report *r = &a->report;
+
+    buf_addf(piece, "{\"freed_bytes\":%lld,\"freed_blobs\":%lld,\"dry_run\":%s,\"held_bytes\":%lld,\"target_bytes\":",
+             (long long)r->freed_bytes, (long long)r->freed_blobs, a->dry ? "true" : "false", (long long)r->held_bytes);
+    if (r->target_bytes >= 0)
+        buf_addf(piece, "%lld", (long long)r->target_bytes);
+    else
+        buf_adds(piece, "null");
+}
+
+static enum admin_more add_collected(struct admin_job *job, struct buf *piece)
+{
+    struct gc_answer *a = job->state;
+
+    for (; a->list < ARRAY_LEN(GC_LISTS); a->list++) {
+        const struct gc_list *l = &GC_LISTS[a->list];
+        if (!a->opened && a->list == 0)
+            add_sums(piece, a);
+        if (!a->opened)
+            buf_addf(piece, ",\"%s\":[", l->key);
+        a->opened = true;
+        for (; a->at < a->report.count && piece->len < GC_PIECE; a->at++) {
+            if (a->report.images[a->at].gone != l->gone)
+                continue;
+            add_gc_image(piece, &a->report.images[a->at], l->by_name, !a->any);
+            a->any = true;
+        }
+        if (a->at < a->report.count)
+            return ADMIN_MORE;
+        buf_adds(piece, "]");
+        a->at = 0;
+        a->opened = a->any = false;
     }
+    buf_adds(piece, "}\n");
+    return ADMIN_END;
+}
+
+static void gc_answer_free(void *state)
+{
+    struct gc_answer *a = state;
+
+    gc_report_free(&a->report);
+    free(a);
 }
 
 void admin_gc(struct admin_job *job, const json_t *input)
 {
     const json_t *to = json_object_get(input, "to");
-    bool dry = json_is_true(json_object_get(input, "dry_run"));
-    struct gc_report report;
+    struct gc_answer *a = xcalloc(1, sizeof(*a));
     struct err err = {0};
 
-    if (gc_collect(job->admin->puller.gc, dry, json_is_integer(to) ? json_integer_value(to) : -1, &report, &err)) {
-        json_t *names = json_array(), *gone = json_array(), *kept = json_array();
-        list_images(&report, true, gone, names);
-        list_images(&report, false, kept, NULL);
-        job->answer =
-            json_pack("{s:I, s:I, s:b, s:o, s:o, s:o, s:I, s:o}", "freed_bytes", (json_int_t)report.freed_bytes,
-                      "freed_blobs", (json_int_t)report.freed_blobs, "dry_run", dry, "removed_images", names, "removed",
-                      gone, "kept", kept, "held_bytes", (json_int_t)report.held_bytes, "target_bytes",
-                      report.target_bytes >= 0 ? json_integer(report.target_bytes) : json_null());
-    } else {
+    a->dry = json_is_true(json_object_get(input, "dry_run"));
+    job->state = a;
+    job->free_state = gc_answer_free;
+    if (gc_collect(job->admin->puller.gc, a->dry, json_is_integer(to) ? json_integer_value(to) : -1, &a->report, &err))
+        job->produce = add_collected;
+    else
         admin_error(job, 500, "%s", err.msg);
-    }
-    gc_report_free(&report);
 }

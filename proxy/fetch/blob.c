@@ -20,9 +20,10 @@
 #include <string.h>
 
 enum {
-    FRUITLESS_MAX = 5,      /* attempts in a row that brought nothing */
-    ATTEMPTS_MAX = 100,     /* in all */
-    GATHER = 512 << 10,     /* bytes */
+    FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
+    ATTEMPTS_MAX = 100, /* in all */
+    GATHER = 512 << 10, /* bytes */
+    GATHER_RELAY = 64 << 10,
     LIMITED_MAX_S = 30,     /* a client waits that long in the middle of a blob for a limit to end */
     OTHER_CLIENT_MS = 3000, /* a client waits that long for one whose token is good */
     OTHER_CLIENT_LOOK_MS = 200,
@@ -68,7 +69,7 @@ static bool refuse_answer(struct fetch *f, const char *why)
 
 static void answer_followers(struct fetch *f)
 {
-    if (f->answered || ingest_size(f->ingest) < 0)
+    if (f->answered || (ingest_size(f->ingest) < 0 && !is_relay(f)))
         return;
     f->answered = true;
     f->result.how = is_relay(f) ? HOW_BYPASS : HOW_MISS;
@@ -100,8 +101,6 @@ static bool take_head(void *arg, const struct transfer_response *r)
         f->at = 0;
         f->skip = f->first;
     }
-    if (is_relay(f) && size < 0)
-        return refuse_answer(f, "the disk is full, and upstream does not say how large the blob is");
     /* Linked first: an empty blob is complete, and on its way into the index, once its size is known. */
     ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
@@ -127,8 +126,10 @@ static bool flush(struct fetch *f)
     if (f->unwritable)
         return false;
     f->at += (int64_t)len;
-    if (f->call && ingest_is_ahead(f->ingest))
+    if (f->call && ingest_is_ahead(f->ingest)) {
         upstream_pause(f->call, true);
+        buf_free(&f->received); /* its client may not read for long */
+    }
     return true;
 }
 
@@ -160,7 +161,7 @@ static bool take_data(void *arg, const void *data, size_t len)
     if (f->received.len == 0)
         event_active(f->flush, EV_TIMEOUT, 0);
     buf_add(&f->received, (const char *)data + over, len - over);
-    return !f->unwritable && (f->received.len < GATHER || flush(f));
+    return !f->unwritable && (f->received.len < (is_relay(f) ? GATHER_RELAY : GATHER) || flush(f));
 }
 
 static void try_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -308,13 +309,14 @@ static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *n
 }
 
 /* There is no room for it, and upstream waits with the first byte: one client gets it past the disk in the same
- * exchange. */
+ * exchange. (Not of one that came over HTTP/2, see `unshared` in transfer.h: its client asks for a relay.) */
 static bool turn_to_relay(struct fetch *f, const struct err *no_room)
 {
     struct waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || !f->call || f->answered || f->response.status != 200 || f->first > 0 ||
-        is_relay(f) || f->fetcher->stopping || !(one = part_with_all_but_one(f, no_room)))
+    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || f->answered ||
+        f->response.status != 200 || f->first > 0 || is_relay(f) || f->fetcher->stopping ||
+        !(one = part_with_all_but_one(f, no_room)))
         return false;
     fetch_wait(f, one);
     f->kind = FETCH_BLOB_RELAY;
@@ -409,6 +411,7 @@ static enum step ask(struct fetch *f)
         .range_last = last,
         .if_range = validator[0] ? validator : NULL,
         .endpoint_first = f->fruitless,
+        .unshared = is_relay(f),
         .lack_ms = f->tags.negative_ttl_ms,
         .on_head = take_head,
         .on_data = take_data,

@@ -180,6 +180,10 @@ void fetchers_stop(struct fetchers *all)
         loop_post(all->list[i].loop, stop, &all->list[i]);
     for (int i = 0; i < all->count; i++)
         loop_join(all->list[i].loop);
+    /* Tokens are asked for on behalf of whoever needs one: such a transfer is no fetch's own. */
+    for (int i = 0; i < all->count; i++)
+        if (all->list[i].engine)
+            transfer_engine_end(all->list[i].engine);
 }
 
 bool fetchers_settle(struct fetchers *all)

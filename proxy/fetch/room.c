@@ -29,6 +29,6 @@ bool fetch_ask_for_room(struct fetch *f)
     f->question = xcalloc(1, sizeof(*f->question));
     f->question->f = f;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    room->ask(room->arg, size - ingest_received(f->ingest), true, answered, f->question, f->fetcher->loop);
+    room->ask(room->arg, size - ingest_received(f->ingest), ROOM_ON_DISK, answered, f->question, f->fetcher->loop);
     return true;
 }

@@ -15,7 +15,7 @@ struct sites {
     struct cred_workers *workers;
     struct cache *cache;
     struct config_upstream any; /* for upstreams_any, and the local site */
-    struct site local, other;
+    struct site local;
     struct upstream_room room;
     void (*on_leave)(void *arg, const struct site *s);
     void *leave_arg;
@@ -53,8 +53,7 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
     all->cache = cache;
     all->any = (struct config_upstream){
         .made_up = true, .tags = CONFIG_TAGS_UNSAID, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
-    all->local = (struct site){.id = SITE_LOCAL, .host = "local", .config = &all->any};
-    all->other = (struct site){.id = SITE_OTHER, .host = "other", .config = &all->any};
+    all->local = (struct site){.id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */
     for (int i = 0; i < config->upstream_count; i++) {
@@ -188,6 +187,7 @@ static struct site *make(struct sites *all, int id, const char *host, const stru
 
     name_hosts(named, hosts, u == &all->any ? NULL : o.endpoints, u);
     s->id = id;
+    s->group = u == &all->any ? GROUP_OTHER : (int)(u - all->config->upstreams);
     s->config = u;
     s->all = all->config;
     snprintf(s->host, sizeof(s->host), "%s", host);
@@ -216,7 +216,7 @@ static bool is_unused(const struct site *s)
     return atomic_load(&s->users) == 0 && upstream_is_idle(s->upstream);
 }
 
-static bool is_proven(const struct site *s)
+bool site_is_proven(const struct site *s)
 {
     return !s->lent || upstream_is_registry(s->upstream);
 }
@@ -233,7 +233,7 @@ static int choose_place(struct sites *all)
             empty = empty < 0 ? i : empty;
             continue;
         }
-        bool proven = is_proven(s);
+        bool proven = site_is_proven(s);
         unproven += !proven;
         if ((oldest[proven] < 0 || s->used < all->list[oldest[proven]]->used) && is_unused(s))
             oldest[proven] = i;
@@ -307,9 +307,11 @@ const struct site *sites_find(struct sites *all, const char *host)
 
 /* ---- for figures ---- */
 
-int site_place(const struct site *s)
+const char *sites_group_name(const struct sites *all, int group)
 {
-    return s->upstream && !is_proven(s) ? SITE_OTHER : s->id;
+    if (group == GROUP_LOCAL || group == GROUP_OTHER)
+        return group == GROUP_LOCAL ? "local" : "other";
+    return group < all->config->upstream_count ? all->config->upstreams[group].name : NULL;
 }
 
 void sites_on_leave(struct sites *all, void (*fn)(void *arg, const struct site *s), void *arg)
@@ -323,11 +325,22 @@ void sites_list(struct sites *all, struct site_list *out)
     out->count = 0;
     pthread_mutex_lock(&all->lock);
     for (int i = 0; i < SITES_MAX; i++)
-        if (all->list[i] && is_proven(all->list[i]))
+        if (all->list[i] && site_is_proven(all->list[i]))
             out->list[out->count++] = site_ref(all->list[i]);
     pthread_mutex_unlock(&all->lock);
-    out->list[out->count] = &all->local;
-    out->list[out->count + 1] = &all->other;
+}
+
+void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count), void *arg)
+{
+    const struct site *list[SITES_MAX];
+    int count = 0;
+
+    pthread_mutex_lock(&all->lock);
+    for (int i = 0; i < SITES_MAX; i++)
+        if (all->list[i])
+            list[count++] = all->list[i];
+    fn(arg, list, count);
+    pthread_mutex_unlock(&all->lock);
 }
 
 void site_list_clear(struct site_list *l)

@@ -25,12 +25,19 @@ enum {
     SITES_MAX = 256,
     SITES_UNPROVEN_MAX = 64, /* hosts that have never answered as a registry */
     SITE_LOCAL = SITES_MAX,
-    SITE_OTHER, /* figures of the unproven, and of those that went */
-    SITE_IDS,
+};
+
+/* What figures are summed up under: an upstream of the configuration, by its place there. The hosts of a pattern are one,
+ * so that clients cannot multiply them. */
+enum {
+    GROUP_LOCAL = CONFIG_UPSTREAMS_MAX,
+    GROUP_OTHER, /* the hosts of upstreams_any */
+    GROUPS,
 };
 
 struct site {
     int id; /* its place; another host's after it went */
+    int group;
     char host[REF_HOST_MAX + 1];
     const struct config_upstream *config;
     struct upstream *upstream; /* NULL: of the local site */
@@ -69,21 +76,25 @@ void sites_set_room(struct sites *all, int requests);
 
 /* ---- for figures ---- */
 
-/* Where the requests of this site are counted: at its place, or SITE_OTHER as long as it is unproven. Nothing is
- * counted at a place any more when its site goes. */
-int site_place(const struct site *s);
+/* What metrics call it; NULL: there is none of this number. */
+const char *sites_group_name(const struct sites *all, int group);
 /* `fn` is told of each lent site that goes, before anybody else gets its place; it calls nothing of this file. Before
  * the loops start. */
 void sites_on_leave(struct sites *all, void (*fn)(void *arg, const struct site *s), void *arg);
 
-/* Those with figures of their own, in the order of their places: named outright, or lent and proven. */
+/* In the order of their places. */
 struct site_list {
-    int count; /* of those with an upstream; the local site and one named "other" follow */
-    const struct site *list[SITE_IDS];
+    int count;
+    const struct site *list[SITES_MAX];
 };
 
-/* Held until site_list_clear(). */
+/* Named outright, or lent and proven: a name that clients have made up is none to show. */
+bool site_is_proven(const struct site *s);
+/* Those. Held until site_list_clear(). */
 void sites_list(struct sites *all, struct site_list *out);
+/* Calls `fn` once for all there are, the unproven too, of which none goes meanwhile; it calls nothing of this file that
+ * takes the lock. Holding them would let no new one in. */
+void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count), void *arg);
 void site_list_clear(struct site_list *l);
 #define _cleanup_sites_ __attribute__((cleanup(site_list_clear)))
 

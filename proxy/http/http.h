@@ -131,6 +131,11 @@ bool http_stream_has_room(const struct http_request *req);
  * only when there is room, and no data in the same answer. */
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len);
 void http_stream_data(struct http_request *req, const void *data, size_t len);
+/* The same for a piece of a file in memory, which is copied: the file may change behind it. From now on the kernel is
+ * given little of this answer before the client takes it. */
+void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t len);
+/* Bytes that were given and that the kernel has not taken yet. */
+size_t http_stream_waiting(const struct http_request *req);
 /* There is something for a stream that had nothing: `more` is called if there is room. */
 void http_stream_more(struct http_request *req);
 /* Everything was given; `done` is called when it has gone out. */

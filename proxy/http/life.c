@@ -108,6 +108,7 @@ void http_conn_finish(struct http_conn *c)
     req->done = NULL;
     req->on_gone = NULL;
     c->state = CONN_READING;
+    http_shorten_queue(c, false);
     http_read_end(req);
     if (done)
         done(req->done_arg);

@@ -88,6 +88,7 @@ struct http_conn {
     bool reading;     /* inside read_requests() */
     bool lost;        /* found broken inside a callback */
     bool cut;         /* the answer ends before its length */
+    bool short_queue; /* TCP_NOTSENT_LOWAT is set */
     int refuse;       /* status of a refusal found while parsing; 0 none */
     const char *refuse_why;
     /* the head being parsed */
@@ -136,6 +137,9 @@ void http_parse(struct http_conn *c);
 const char *http_date(struct http_server *s);
 /* Gives the output what there is room for, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
+
+/* How much of an answer the kernel queues for a client that does not read: little, or as much as usual. */
+void http_shorten_queue(struct http_conn *c, bool shorten);
 
 /* seats.c */
 /* The connection is closed. */

@@ -4,13 +4,17 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     LOW_WATER = 256 << 10,
     HIGH_WATER = 1 << 20,
+    QUEUE_SHORT = 128 << 10,
     PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
 };
 
@@ -368,6 +372,48 @@ void http_stream_data(struct http_request *req, const void *data, size_t len)
     if (req->chunked && len > 0)
         evbuffer_add(output(req), "\r\n", 2);
     req->sent += (int64_t)len;
+    http_pump(req->conn);
+}
+
+size_t http_stream_waiting(const struct http_request *req)
+{
+    return evbuffer_get_length(output(req));
+}
+
+/* What has been sent and not acknowledged yet is not counted: a fast client far away is as fast as before. */
+void http_shorten_queue(struct http_conn *c, bool shorten)
+{
+    unsigned bytes = shorten ? QUEUE_SHORT : 0; /* 0: the system's */
+
+    if (c->fd >= 0 && c->short_queue != shorten) /* fails on a unix socket, harmlessly */
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+    c->short_queue = shorten;
+}
+
+void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t len)
+{
+    struct evbuffer_iovec to;
+    size_t n = 0;
+
+    ON_LOOP(req->conn->server->loop);
+    http_shorten_queue(req->conn, true);
+    if (req->chunked)
+        evbuffer_add_printf(output(req), "%zx\r\n", len);
+    bool room = evbuffer_reserve_space(output(req), (ev_ssize_t)len, &to, 1) == 1;
+    while (room && n < len) {
+        ssize_t got = pread(fd, (char *)to.iov_base + n, len - n, offset + (int64_t)n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        n += (size_t)got;
+    }
+    to.iov_len = n;
+    if (!room || n < len || evbuffer_commit_space(output(req), &to, 1) != 0)
+        req->conn->lost = true;
+    if (req->chunked)
+        evbuffer_add(output(req), "\r\n", 2);
+    req->sent += (int64_t)n;
     http_pump(req->conn);
 }
 

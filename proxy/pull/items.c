@@ -47,7 +47,8 @@ static bool see(struct pull *p, const struct image *image, const struct digest *
     return true;
 }
 
-void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received)
+/* What the item's attempt came to is the loop's while one is under way: `error` is given by who may read it. */
+void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received, const char *error)
 {
     const struct pull_blob b = {
         .reference = it->image->text,
@@ -57,7 +58,7 @@ void pull_say_blob(struct pull *p, const struct item *it, enum pull_status statu
         .platform = it->platform,
         .size = it->size,
         .received = received,
-        .error = it->err ? it->err->msg : "",
+        .error = error,
     };
 
     if (it->digest.alg != DIGEST_NONE && it->kind != PULL_LISTING)
@@ -68,7 +69,8 @@ struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, 
                       const char *tag, int depth)
 {
     if (p->item_count == PULL_ITEMS_MAX) {
-        pull_fail(image, "it has more than %d parts", (int)PULL_ITEMS_MAX);
+        pull_fail(image, "with all images before it there are more than %d parts: pull them in several goes",
+                  (int)PULL_ITEMS_MAX);
         return NULL;
     }
     if (digest && kind != PULL_LISTING && !see(p, image, digest))

@@ -11,9 +11,9 @@
 #include <sys/queue.h>
 
 enum {
-    PULL_ITEMS_MAX = 1 << 20,
-    PULL_PAGES_MAX = 10000, /* of referrers of one image */
-    PULL_DEPTH_MAX = 4,     /* a signature of an SBOM of an image in an index */
+    PULL_ITEMS_MAX = 1 << 20, /* of all images of one pull */
+    PULL_PAGES_MAX = 10000,   /* of referrers of one image */
+    PULL_DEPTH_MAX = 4,       /* a signature of an SBOM of an image in an index */
 };
 
 struct image {
@@ -52,7 +52,7 @@ struct item {
     int64_t not_before_ms; /* monotonic */
     /* the loop's */
     struct prefetch *prefetch;
-    /* under pull->lock */
+    /* under shared->lock while an attempt is under way */
     bool settled, ok;
     struct err *err; /* of the last attempt; NULL: none */
     int64_t had;     /* bytes that were here before */
@@ -100,7 +100,7 @@ struct pull {
 struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
                       const char *tag, int depth);
 /* Tells the caller of pull_run() how it is with a blob. */
-void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received);
+void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received, const char *error);
 void pull_item_free(struct item *it);
 void pull_fail(struct image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

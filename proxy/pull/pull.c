@@ -85,7 +85,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
         im->size += it->size;
         im->fetched += was_here ? 0 : MAX(it->size - it->had, (int64_t)0);
     }
-    pull_say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size);
+    pull_say_blob(p, it, was_here ? PULL_EXISTS : PULL_DONE, it->size, "");
 }
 
 /* Its registry has deleted the tag, and tags.deleted says what becomes of what was here. */
@@ -124,7 +124,7 @@ static void settle(struct pull *p, struct item *it, bool was_here)
     } else if (!it->optional || (it->err->code != ERR_NOT_FOUND && it->err->code != ERR_DENIED)) {
         add_fate(p, it);
         pull_fail(im, "%s", it->err->msg);
-        pull_say_blob(p, it, PULL_FAILED, 0);
+        pull_say_blob(p, it, PULL_FAILED, 0, it->err->msg);
     }
     im->fetched += it->ok ? 0 : it->got;
     if (--im->open == 0)
@@ -159,7 +159,7 @@ static void start_some(struct pull *p)
             continue;
         }
         if (it->attempts == 0)
-            pull_say_blob(p, it, PULL_WAITING, 0);
+            pull_say_blob(p, it, PULL_WAITING, 0, "");
         pull_start(p, it);
     }
 }
@@ -197,7 +197,7 @@ static void look_at_transfer(void *arg, const struct ingest_info *info)
     STAILQ_FOREACH(it, &p->running, entry)
         if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
             it->size = info->size > 0 ? info->size : it->size;
-            pull_say_blob(p, it, PULL_RUNNING, info->received);
+            pull_say_blob(p, it, PULL_RUNNING, info->received, "");
         }
 }
 

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-enum { PIECE = 1 << 20 };
+enum {
+    PIECE = 1 << 20,
+    PIECE_RELAY = 128 << 10, /* copied; and so much waits in the connection at most when the next one is added */
+};
 
 /* One answer, from the first look to the last byte. Belongs to the serve loop. */
 struct serving {
@@ -20,13 +23,13 @@ struct serving {
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
-    int64_t first, left;
-    int status;   /* of the answer behind an ingest: 200, 206 or 416 */
-    int64_t size; /* of the blob behind an ingest, as upstream says */
-    bool begun;   /* its head has gone out: an error can only cut it short now */
-    bool relayed; /* past the disk */
-    bool asking;  /* for a relay */
-    bool retried; /* another's fetch was refused before its first byte */
+    int64_t first, left;       /* left: INT64_MAX of a blob whose size is not known */
+    int status;                /* of the answer behind an ingest: 200, 206 or 416 */
+    int64_t size;              /* of the blob behind an ingest, as upstream says; -1: it does not */
+    bool begun;                /* its head has gone out: an error can only cut it short now */
+    bool relayed;              /* past the disk */
+    bool asking;               /* for a relay */
+    bool retried;              /* another's fetch was refused before its first byte */
 };
 
 static void serving_free(struct serving *s)
@@ -67,8 +70,8 @@ static int describe(struct http_request *req, const struct digest *d, int64_t si
     http_reply_header(req, "Cache-Control", "max-age=31536000, immutable");
     if (http_is_known(req, text))
         return 304;
-    /* A validator that is not ours asks for the whole (RFC 9110 §13.1.5). */
-    if (http_method(req) != HTTP_METHOD_GET || (if_range && strcmp(if_range, etag) != 0))
+    /* A validator that is not ours asks for the whole (RFC 9110 §13.1.5). A part of what has no known size neither. */
+    if (http_method(req) != HTTP_METHOD_GET || size < 0 || (if_range && strcmp(if_range, etag) != 0))
         range = NULL;
     switch (range_parse(range, size, first, last)) {
     case RANGE_PART:
@@ -204,14 +207,49 @@ static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result
     ask(s, &request, done);
 }
 
+/* Of a relay little is held for a client that does not read. */
+static bool has_room(const struct serving *s)
+{
+    return http_stream_has_room(s->req) &&
+           (!follower_is_of_relay(s->follower) || http_stream_waiting(s->req) < PIECE_RELAY);
+}
+
+static void give(struct serving *s, int64_t n)
+{
+    bool copied = follower_is_of_relay(s->follower);
+    int fd = follower_fd(s->follower);
+    int64_t at = follower_position(s->follower);
+
+    n = MIN(n, copied ? (int64_t)PIECE_RELAY : (int64_t)PIECE);
+    s->left -= n;
+    if (copied)
+        http_stream_copy(s->req, fd, at, (size_t)n);
+    follower_advance(s->follower, n);
+    if (!copied)
+        http_stream_file(s->req, fd, at, n);
+}
+
+/* Upstream did not say it, and all has come by now. */
+static bool learn_size(struct serving *s)
+{
+    if (s->size >= 0)
+        return false;
+    s->size = follower_size(s->follower);
+    if (s->size >= 0)
+        s->left = s->size - follower_position(s->follower);
+    return s->size >= 0;
+}
+
 /* Gives the client what has arrived, as far as there is room. */
 static void pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
 
-    while (s->left > 0 && !s->asking && http_stream_has_room(s->req)) {
+    while (s->left > 0 && !s->asking && has_room(s)) {
         int64_t n = follower_available(s->follower, &err);
+        if (n == 0 && learn_size(s))
+            continue;
         if (n == 0)
             return; /* ready() comes */
         if (n < 0 && is_disks_fault(&err) && !s->relayed) {
@@ -222,12 +260,7 @@ static void pump(void *arg)
             cut_off(s, &err);
             return;
         }
-        n = MIN(MIN(n, s->left), (int64_t)PIECE);
-        int fd = follower_fd(s->follower);
-        int64_t at = follower_position(s->follower);
-        follower_advance(s->follower, n);
-        s->left -= n;
-        http_stream_file(s->req, fd, at, n);
+        give(s, MIN(n, s->left));
     }
     if (s->left == 0)
         http_stream_end(s->req, sent, s);
@@ -277,7 +310,8 @@ static void begin_body(struct serving *s)
         serving_free(s);
         return;
     }
-    http_stream(s->req, s->status, BLOB_TYPE, s->left, pump, s);
+    learn_size(s);
+    http_stream(s->req, s->status, BLOB_TYPE, s->size < 0 ? -1 : s->left, pump, s);
 }
 
 static void ready(void *arg)
@@ -297,6 +331,8 @@ static void follow(struct serving *s, const struct fetch_result *res)
 
     s->status = describe(req, &s->digest, res->size, &first, &last);
     s->size = res->size;
+    if (s->size < 0)
+        last = INT64_MAX - 1;
     if (s->status == 416) { /* says upstream of the size; if that is wrong, so is the blob */
         first = 0;
         last = -1;

@@ -1,6 +1,10 @@
-/* A token of ours is what it stands for, sealed (AES-256-GCM) with a key that is made at the start and nowhere kept:
+/* A token of ours is what it stands for, sealed:
  *
- *     "entrepot." base64url( number (12 bytes) | sealed( end | registry NUL | name NUL | password NUL ) | tag (16) )
+ *     "entrepot." base64url( salt (16 bytes) | number (12) | sealed( end | registry NUL | name NUL | password NUL ) |
+ *                            tag (16) )
+ *
+ * The key (login_key.h) lasts longer than any count of what it has sealed, so each token has one of its own, HMAC-SHA256
+ * of the salt; with it no number is used twice (NIST SP 800-38D §8): both are random.
  *
  * There is no table of sessions, and so nothing that names somebody has made up could push out of it. */
 #include "proxy/registry/login.h"
@@ -8,33 +12,48 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/secret.h"
+#include "proxy/registry/login_key.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
 /* Tokens of ours begin so: others are not looked at. */
 #define PREFIX "entrepot."
-enum { KEY_BYTES = 32, NUMBER_BYTES = 12, TAG_BYTES = 16, END_BYTES = 8, FIELDS = 3 };
+enum { SALT_BYTES = 16, NUMBER_BYTES = 12, HEAD_BYTES = SALT_BYTES + NUMBER_BYTES, TAG_BYTES = 16, FIELDS = 3 };
+
+/* When a token ends. In the process that has issued it that does not change if somebody sets the clock. */
+struct session_end {
+    unsigned char run[16]; /* the process */
+    int64_t mono_ms, wall_ms;
+};
 
 struct login {
     /* set once */
     int64_t life_ms;
-    unsigned char key[KEY_BYTES];
+    unsigned char key[LOGIN_KEY_BYTES], run[16];
     /* shared */
-    atomic_uint_fast64_t sealed; /* counts: no number is used twice with one key (NIST SP 800-38D §8.2.1) */
     pthread_mutex_t lock;
     char registry[REF_HOST_MAX + 1]; /* of logins that do not say which; under the lock */
 };
 
-struct login *login_new(const char *registry, int64_t life_ms)
+static void make_random(unsigned char *to, int len)
+{
+    if (RAND_bytes(to, len) != 1)
+        abort(); /* no randomness, no secrets */
+}
+
+struct login *login_new(const char *registry, int64_t life_ms, const char *folder)
 {
     struct login *l = xcalloc(1, sizeof(*l));
 
-    if (RAND_bytes(l->key, sizeof(l->key)) != 1)
-        abort(); /* no randomness, no secrets */
+    if (folder)
+        login_key_settle(folder, l->key);
+    else
+        login_key_make(l->key);
+    make_random(l->run, sizeof(l->run));
     l->life_ms = life_ms;
     pthread_mutex_init(&l->lock, NULL);
     login_set_for(l, registry);
@@ -75,21 +94,31 @@ static EVP_CIPHER_CTX *cipher_new(void)
     return ctx;
 }
 
+/* The token's own key. */
+static void derive(const struct login *l, const unsigned char *salt, unsigned char own[LOGIN_KEY_BYTES])
+{
+    unsigned int len = LOGIN_KEY_BYTES;
+
+    if (!HMAC(EVP_sha256(), l->key, sizeof(l->key), salt, SALT_BYTES, own, &len) || len != LOGIN_KEY_BYTES)
+        abort();
+}
+
 static char *seal(struct login *l, const struct buf *plain)
 {
-    size_t len = NUMBER_BYTES + plain->len + TAG_BYTES;
+    size_t len = HEAD_BYTES + plain->len + TAG_BYTES;
     _cleanup_free_ unsigned char *box = xcalloc(1, len);
-    uint64_t number = atomic_fetch_add(&l->sealed, 1);
+    unsigned char own[LOGIN_KEY_BYTES];
     EVP_CIPHER_CTX *ctx = cipher_new();
     int n;
 
-    memcpy(box, &number, sizeof(number));
-    bool ok =
-        EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, l->key, box) == 1 &&
-        EVP_EncryptUpdate(ctx, box + NUMBER_BYTES, &n, (const unsigned char *)plain->data, (int)plain->len) == 1 &&
-        EVP_EncryptFinal_ex(ctx, box + NUMBER_BYTES + n, &n) == 1 &&
-        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, box + len - TAG_BYTES) == 1;
+    make_random(box, HEAD_BYTES);
+    derive(l, box, own);
+    bool ok = EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, own, box + SALT_BYTES) == 1 &&
+              EVP_EncryptUpdate(ctx, box + HEAD_BYTES, &n, (const unsigned char *)plain->data, (int)plain->len) == 1 &&
+              EVP_EncryptFinal_ex(ctx, box + HEAD_BYTES + n, &n) == 1 &&
+              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, box + len - TAG_BYTES) == 1;
     EVP_CIPHER_CTX_free(ctx);
+    explicit_bzero(own, sizeof(own));
     if (!ok)
         abort();
     _cleanup_free_ char *text = base64url_encode(box, len);
@@ -101,19 +130,21 @@ static bool unseal(const struct login *l, const char *text, struct buf *plain)
 {
     size_t len = 0;
     _cleanup_free_ char *decoded = base64url_decode(text, &len);
-    unsigned char *box = (unsigned char *)decoded;
+    unsigned char *box = (unsigned char *)decoded, own[LOGIN_KEY_BYTES];
     int n;
 
-    if (!box || len < NUMBER_BYTES + TAG_BYTES)
+    if (!box || len < HEAD_BYTES + sizeof(struct session_end) + TAG_BYTES)
         return false;
-    size_t inside = len - NUMBER_BYTES - TAG_BYTES;
+    size_t inside = len - HEAD_BYTES - TAG_BYTES;
     unsigned char *out = (unsigned char *)buf_reserve(plain, inside + 1);
     EVP_CIPHER_CTX *ctx = cipher_new();
-    bool ok = EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, l->key, box) == 1 &&
-              EVP_DecryptUpdate(ctx, out, &n, box + NUMBER_BYTES, (int)inside) == 1 &&
+    derive(l, box, own);
+    bool ok = EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, own, box + SALT_BYTES) == 1 &&
+              EVP_DecryptUpdate(ctx, out, &n, box + HEAD_BYTES, (int)inside) == 1 &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, box + len - TAG_BYTES) == 1 &&
               EVP_DecryptFinal_ex(ctx, out + n, &n) == 1;
     EVP_CIPHER_CTX_free(ctx);
+    explicit_bzero(own, sizeof(own));
     plain->len = ok ? inside : 0;
     out[plain->len] = '\0';
     return ok;
@@ -132,26 +163,36 @@ char *login_issue(struct login *l, const struct client *c)
 
     const char *const fields[FIELDS] = {c->registry, c->id.username, c->id.secret};
     _cleanup_secret_buf_ struct buf plain = {0};
-    int64_t end_ms = clock_mono_ms() + l->life_ms;
+    struct session_end end = {.mono_ms = clock_mono_ms() + l->life_ms, .wall_ms = clock_now_ms() + l->life_ms};
 
-    buf_add(&plain, &end_ms, END_BYTES);
+    memcpy(end.run, l->run, sizeof(end.run));
+    buf_add(&plain, &end, sizeof(end));
     for (int i = 0; i < FIELDS; i++)
         buf_add(&plain, fields[i], strlen(fields[i]) + 1);
     return seal(l, &plain);
 }
 
-/* Whom it stands for; NULL if it has ended. */
-static struct client *read_session(const struct buf *plain)
+static bool has_ended(const struct login *l, const struct session_end *end)
 {
-    const char *fields[FIELDS], *p = plain->data + END_BYTES;
-    int64_t end_ms;
+    int64_t now = clock_now_ms();
 
-    memcpy(&end_ms, plain->data, END_BYTES);
+    if (memcmp(end->run, l->run, sizeof(l->run)) == 0)
+        return end->mono_ms <= clock_mono_ms();
+    return end->wall_ms <= now || end->wall_ms > now + l->life_ms; /* the latter: the clock was set back */
+}
+
+/* Whom it stands for; NULL if it has ended. */
+static struct client *read_session(const struct login *l, const struct buf *plain)
+{
+    const char *fields[FIELDS], *p = plain->data + sizeof(struct session_end);
+    struct session_end end;
+
+    memcpy(&end, plain->data, sizeof(end));
     for (int i = 0; i < FIELDS; i++) {
         fields[i] = p;
         p += strlen(p) + 1;
     }
-    return end_ms > clock_mono_ms() ? client_with(fields[1], fields[2], fields[0]) : NULL;
+    return has_ended(l, &end) ? NULL : client_with(fields[1], fields[2], fields[0]);
 }
 
 struct client *login_find(struct login *l, const char *token)
@@ -164,6 +205,6 @@ struct client *login_find(struct login *l, const char *token)
     if (strcmp(token, UNSAID) == 0 || strcmp(token, NOBODY) == 0)
         return client_nobody(strcmp(token, UNSAID) == 0 ? CLIENT_UNSAID : CLIENT_USED);
     if (unseal(l, token + strlen(PREFIX), &plain))
-        found = read_session(&plain);
+        found = read_session(l, &plain);
     return found ? found : client_nobody(CLIENT_ENDED);
 }

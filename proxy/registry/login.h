@@ -6,8 +6,9 @@
  * none gets one that stands for nobody. What they may read is decided by the registry, when they ask for something
  * (grant.h).
  *
- * A token ends LOGIN_LIFE_S after its name and password were shown, or when the daemon does. It holds them itself,
- * sealed: nothing is kept here for it, so that no number of made-up logins costs memory or ends another's.
+ * A token ends LOGIN_LIFE_S after its name and password were shown, whether the daemon was restarted meanwhile or not
+ * (login_key.h). It holds them itself, sealed: nothing is kept here for it, so that no number of made-up logins costs
+ * memory or ends another's.
  *
  * Any thread.
  */
@@ -20,8 +21,8 @@ enum { LOGIN_LIFE_S = 3600 };
 
 struct login;
 
-/* `registry` (copied; NULL: none) is clients.login_for. */
-struct login *login_new(const char *registry, int64_t life_ms);
+/* `registry` (copied; NULL: none) is clients.login_for; `folder` has the key (NULL: it ends with the process). */
+struct login *login_new(const char *registry, int64_t life_ms, const char *folder);
 void login_free(struct login *l);
 /* A token that stands for the client, who has shown its name and password just now; the caller frees it with
  * secret_free(). */

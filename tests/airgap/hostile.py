@@ -8,6 +8,8 @@ referrers     5 000 documents, each about the one before
 ids           an archive of docker save: 5 000 images without names, in an index
 files         60 000 files
 tied          an image, and another repository's that says it is about it
+sizes         an image with a layer of -1 bytes
+wrong         an image with a config that has one byte less than is said
 
     hostile.py pipe KIND       writes without end to stdout, and the MiB that were taken to stderr at the end
 
@@ -75,6 +77,12 @@ def main(kind, out):
     elif kind == "tied":
         entries += [called(a.image(1, subject=image), "r.test/evil/x:1", "io.containerd.image.name")]
         print(image["digest"])
+    elif kind in ("sizes", "wrong"):
+        bad = {"digest": "sha256:" + 64 * "a", "size": -1}
+        wrong = {**a.blob({"os": "linux"}), "size": 15}
+        parts = {"config": wrong, "layers": []} if kind == "wrong" else {"config": wrong, "layers": [wrong, bad]}
+        odd = a.blob({"schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", **parts})
+        entries.append(called(odd, "r.test/odd/x:1", "io.containerd.image.name"))
     else:
         for i in range(60000):
             a.put(f"x/{i}", "")

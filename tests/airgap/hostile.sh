@@ -33,6 +33,15 @@ for kind in tags files; do
 done
 is "$(ask ls --json | jq '.images | length')" 20001 "images that are here"
 
+say "a size that cannot be, and one that is not the blob's"
+python3 tests/airgap/hostile.py sizes "$W/sizes.tar"
+if ask import "$W/sizes.tar" >"$W/said" 2>&1; then fail "a layer of -1 bytes is taken"; fi
+grep -q "sizes.tar: r.test/odd/x:1: layers\[1\] of sha256:[0-9a-f]*: its size, -1, cannot be" "$W/said" || fail "unclear: $(cat "$W/said")"
+grep -q 'imported' "$W/said" && fail "something was sent: $(cat "$W/said")"
+python3 tests/airgap/hostile.py wrong "$W/wrong.tar"
+ask import "$W/wrong.tar" >"$W/said" 2>&1 || fail "import: $(cat "$W/said")"
+grep -q "wrong.tar: r.test/odd/x:1: config of sha256:[0-9a-f]* is said to have 15 bytes, and has 14" "$W/said" || fail "unclear: $(cat "$W/said")"
+
 say "an export does not follow, write to, or hand over to what another user has put into a folder for everybody"
 mkdir -m 1777 "$W/shared"
 chmod 755 "$W"

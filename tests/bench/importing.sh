@@ -1,6 +1,7 @@
 #!/bin/bash
 # `entrepot import` of 5000 small images (IMAGES), 11 000 blobs: seconds from a folder and from a tar archive, the machine's load before
-# each, and how often the daemon syncs.
+# each, and how often the daemon syncs. With each blob by itself it was, on an idle machine of 2 cores: 15.5 s, 21 s, 33 011 syncs. A
+# cache that was measured stays until the end: ext4 passes over inodes that were freed within minutes, one by one, for each new file.
 . "$(dirname "$0")/../lib.sh"
 need strace
 images=${IMAGES:-5000}
@@ -10,7 +11,7 @@ blobs=$(find "$W/layout/blobs" -type f | wc -l)
 load() { cut -d ' ' -f 1 /proc/loadavg; }
 measure() { # WHAT PATH
     local began loaded
-    rm -rf "$W/cache"
+    [ ! -d "$W/cache" ] || mv "$W/cache" "$W/cache.$RANDOM"
     CACHE_MORE="max_size: 100TiB" SERVE_MORE=--offline entrepot_start 9
     loaded=$(load)
     began=$(date +%s%N)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Clients that want much at once, and their registry: bounds.py upstream PORT | misses|idle|busy PORT | flood PORT FILE.
+"""Clients that want much at once, and their registry: bounds.py upstream PORT | misses|idle|busy PORT | flood|unread PORT FILE.
 
-The registry never answers for repositories whose name begins with "hang"."""
+The registry never answers for repositories whose name begins with "hang"; blobs of those whose name begins with "big" are 32 MiB of zeros."""
 import hashlib
 import json
 import socket
@@ -11,6 +11,7 @@ import time
 
 CONFIG = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
 TYPE = "application/vnd.oci.image.manifest.v1+json"
+BIG = 32 << 20
 
 
 def digest(data):
@@ -34,15 +35,27 @@ def serve(c):
                 while c.recv(1):
                     pass
                 return
+            if "/big" in path:
+                c.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {BIG}\r\n\r\n".encode())
+                for _ in range(BIG >> 20 if method == "GET" else 0):
+                    c.sendall(bytes(1 << 20))
+                continue
             body, kind = (CONFIG, "application/octet-stream") if "/blobs/" in path else (MANIFEST, TYPE)
             head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
             c.sendall(head.encode() + (body if method == "GET" else b""))
 
 
+def serve_until_gone(c):
+    try:
+        serve(c)
+    except OSError:
+        pass
+
+
 def upstream(port):
     s = socket.create_server(("127.0.0.1", port), backlog=512)
     while True:
-        threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+        threading.Thread(target=serve_until_gone, args=(s.accept()[0],), daemon=True).start()
 
 
 def connect():
@@ -157,7 +170,35 @@ def flood(ready):
             open(ready, "w").close()
 
 
+def unread(ready):
+    """200 blobs that are passed on to clients which read nothing of them; FILE is made when they have begun. Beside them one that reads,
+    and 20 for which there is no place."""
+    held = [send(connect(), f"/v2/big{i}/blobs/sha256:{i:064x}") for i in range(199)]
+    for c in held:
+        check("one that is not read", c.recv(12, socket.MSG_PEEK), b"HTTP/1.1 200")
+    zeros = hashlib.sha256(bytes(BIG)).hexdigest()
+    c = send(connect(), f"/v2/big/blobs/sha256:{zeros}")
+    got = hashlib.sha256()
+    with c, c.makefile("rb") as f:
+        while f.readline().strip():
+            pass
+        for _ in range(BIG >> 16):
+            got.update(f.read(1 << 16))
+    check("one that is read", got.hexdigest(), zeros)
+    time.sleep(0.5)
+    held.append(send(connect(), "/v2/big/blobs/sha256:" + "f" * 64))
+    check("the last one", held[-1].recv(12, socket.MSG_PEEK), b"HTTP/1.1 200")
+    for i in range(20):
+        c = connect()
+        status, headers = answer(send(c, f"/v2/bigger/blobs/sha256:{i:064x}"))
+        check("one more", status, 503)
+        check("Retry-After", headers.get("retry-after"), "1")
+        c.close()
+    open(ready, "w").close()
+    sys.stdin.read()
+
+
 if sys.argv[1] == "upstream":
     upstream(int(sys.argv[2]))
 PORT = int(sys.argv[2])
-{"misses": misses, "idle": idle, "busy": busy, "flood": lambda: flood(sys.argv[3])}[sys.argv[1]]()
+{"misses": misses, "idle": idle, "busy": busy, "flood": lambda: flood(sys.argv[3]), "unread": lambda: unread(sys.argv[3])}[sys.argv[1]]()

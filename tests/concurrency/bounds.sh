@@ -1,6 +1,7 @@
 #!/bin/bash
 # Clients that hold all connections there may be, or ask for what a registry never answers: others are told 503 and when to come again,
-# idle connections make room, another registry's images and the operator's commands go on, and descriptors last.
+# idle connections make room, another registry's images and the operator's commands go on, and descriptors last. Nor do clients take much
+# memory that ask for what is not kept, and do not read it.
 . "$(dirname "$0")/../lib.sh"
 UP=$(free_port)
 METRICS=$(free_port)
@@ -52,4 +53,27 @@ kill "$FLOOD"
 wait "$FLOOD" 2>/dev/null || true
 wait_for 10 is_quiet || fail "$(counted entrepot_connections) connections remain"
 is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PORT/v2/well.test/app/manifests/1")" 200 "afterwards"
+entrepot_stop
+
+say "blobs that are not kept, and that their clients do not read"
+DAEMON=(prlimit --nofile=4096:4096)
+CACHE_MORE="blob_max: 3MiB" entrepot_start "$UP" "$more
+limits: {relays: 200}
+workers: 2"
+memory() { awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$ENTREPOT_PID/status"; }
+before=$(memory)
+mkfifo "$W/hold"
+python3 tests/concurrency/bounds.py unread "$PORT" "$W/unread" <"$W/hold" >"$W/unread.log" 2>&1 &
+UNREAD=$!
+PIDS+=($UNREAD)
+exec 9>"$W/hold"
+wait_for 30 eval "test -e '$W/unread' || ! kill -0 $UNREAD" && test -e "$W/unread" || fail "unread: $(cat "$W/unread.log")"
+is "$(counted entrepot_relays)" 200 "blobs that are passed on"
+is "$(counted 'entrepot_refused_total{reason="relays"}')" 20 "those that were refused"
+[ $(($(memory) - before)) -le 240 ] || fail "200 of them take $(($(memory) - before)) MiB"
+echo "200 of them take $(($(memory) - before)) MiB"
+exec 9>&-
+wait "$UNREAD" || fail "unread: $(cat "$W/unread.log")"
+is_over() { [ "$(counted entrepot_relays)" = 0 ] && [ $(($(memory) - before)) -le 24 ]; }
+wait_for 20 is_over || fail "$(counted entrepot_relays) remain, and $(($(memory) - before)) MiB"
 entrepot_stop

@@ -5,6 +5,7 @@ side has gone, "gone path". By repository:
   endless       a blob, as fast as it goes, without a length and without an end
   error/STATUS  an answer with that status and a body without an end
   slow          the blobs of `fine`, with their length, at 4 MiB a second
+  unsaid        the blobs of `fine`, without their length
   trickle       a byte a second, of whatever is asked for
   silent        no answer"""
 import hashlib
@@ -55,6 +56,13 @@ class H(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             time.sleep(pause)
 
+    def in_chunks(self, body):
+        self.head(200, ("Transfer-Encoding", "chunked"), ("Content-Type", "application/octet-stream"))
+        for at in range(0, len(body), 1 << 18):
+            piece = body[at:at + (1 << 18)]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
     def whole(self, body, kind, pause=0):
         first, status, more = 0, 200, []
         if self.headers["Range"]:
@@ -83,6 +91,8 @@ class H(BaseHTTPRequestHandler):
             return self.whole(image(int(reference)), "application/vnd.oci.image.manifest.v1+json")
         if reference not in blobs:
             return self.head(404, ("Content-Length", "0"))
+        if repository[0] == "unsaid" and self.command == "GET":
+            return self.in_chunks(blobs[reference])
         return self.whole(blobs[reference], "application/octet-stream", 1 / 16 if repository[0] == "slow" else 0)
 
     def do_GET(self):

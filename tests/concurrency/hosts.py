@@ -1,11 +1,14 @@
-"""upstream PORT FOLDER: a registry at real.localhost and new.localhost, which is none under other names.
-flood PORT UPSTREAM_PORT: 2000 made-up hosts under the same pattern, and 2000 for upstreams_any, 16 at once."""
+"""upstream PORT FOLDER: a registry at real.localhost and new.localhost, which is none under other names, and never answers at hang*.localhost.
+flood PORT UPSTREAM_PORT: 2000 made-up hosts under the same pattern, and 2000 for upstreams_any, 16 at once.
+busy PORT UPSTREAM_PORT: 70 hosts that never answer, where there may be 64; one more; and a registry that has answered before."""
 import hashlib
 import http.client
 import http.server
+import select
 import ssl
 import sys
 import threading
+import time
 
 BODY = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 
@@ -18,6 +21,10 @@ class Registry(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        if self.headers["Host"].startswith("hang"):
+            self.rfile.read(1)
+            self.close_connection = True
+            return
         if not self.headers["Host"].startswith(("real.", "new.")):
             self.send_response(404)
             self.send_header("Content-Length", "0")
@@ -64,6 +71,40 @@ def flood(port, upstream):
         sys.exit(f"answers: {codes}")
 
 
+def busy(port, upstream):
+    def ask(host):
+        c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        c.request("GET", f"/v2/app/manifests/1?ns={host}.localhost:{upstream}")
+        return c
+
+    def answer(c):
+        r = c.getresponse()
+        r.read()
+        c.close()
+        return r.status, r.getheader("Retry-After")
+
+    def check(what, got, want):
+        if got != want:
+            sys.exit(f"{what}: {got}, not {want}")
+
+    waiting = [ask(f"hang{i}") for i in range(70)]
+    deadline = time.monotonic() + 10
+    refused = []
+    while len(refused) < 6 and time.monotonic() < deadline:
+        refused = select.select([c.sock for c in waiting], [], [], 0.2)[0]
+    check("refused of 70", len(refused), 6)
+    for c in waiting:
+        if c.sock in refused:
+            check("one of them", answer(c), (503, "2"))
+    check("one more", answer(ask("more")), (503, "2"))
+    check("one that has answered before", answer(ask("real")), (200, None))
+    for c in waiting:
+        c.close()
+    while (got := answer(ask("more"))) == (503, "2") and time.monotonic() < deadline + 20:
+        time.sleep(0.2)
+    check("once they have gone", got, (404, None))
+
+
 if sys.argv[1] == "upstream":
     server = Server(("127.0.0.1", int(sys.argv[2])), Registry)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -71,4 +112,4 @@ if sys.argv[1] == "upstream":
     server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
 else:
-    flood(int(sys.argv[2]), sys.argv[3])
+    {"flood": flood, "busy": busy}[sys.argv[1]](int(sys.argv[2]), sys.argv[3])

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Clients make up registry hosts by the thousand, under a pattern and where any host may be asked: registries that have answered stay, new
-# ones are served, status and metrics stay short, and memory stays what it is.
+# ones are served, status and metrics stay short, and memory stays what it is. While as many are asked at once as there may be, one more is
+# told to come again.
 . "$(dirname "$0")/../lib.sh"
 UP=$(free_port)
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$W/key.pem" -out "$W/cert.pem" -days 2 -subj /CN=localhost 2>/dev/null
@@ -30,11 +31,17 @@ say "figures"
 nm "$ENTREPOT" 2>/dev/null | grep -q __asan_init || [ "$after" -le $((before + 16)) ] || fail "$before MiB have become $after"
 curl -sf "http://127.0.0.1:$PORT/metrics" >"$W/metrics"
 ask status --json >"$W/status" || fail "status"
-for page in metrics status; do
-    grep -q "real.localhost:$UP" "$W/$page" || fail "$page does not name the registry"
-    grep -q "new.localhost:$UP" "$W/$page" || fail "$page does not name the new registry"
-    if grep -E "made-up-|127\.1\." "$W/$page"; then fail "$page names what clients have made up"; fi
-done
-others=$(awk '/^entrepot_requests_total.*upstream="other"/ {s += $NF} END {print s + 0}' "$W/metrics")
-is "$others" 8000 "requests for other hosts"
+grep -q "real.localhost:$UP" "$W/status" || fail "status does not name the registry"
+grep -q "new.localhost:$UP" "$W/status" || fail "status does not name the new registry"
+if grep -E "made-up-|127\.1\." "$W/metrics" "$W/status"; then fail "they name what clients have made up"; fi
+if grep -E "(real|new)\.localhost" "$W/metrics"; then fail "metrics name hosts of a pattern"; fi
+requests() { metric "entrepot_requests_total{method=\"GET\",kind=\"manifest\",upstream=\"$1\""; }
+is "$(requests "*.localhost:$UP")" 4003 "requests for hosts of the pattern"
+is "$(requests other)" 4000 "requests for other hosts"
+is "$(metric "entrepot_upstream_up{upstream=\"*.localhost:$UP\"}")" 1 "the pattern's registries"
+[ "$(metric "entrepot_upstream_requests_total{upstream=\"*.localhost:$UP\"")" -ge 4003 ] || fail "requests to those that went are lost"
+
+say "as many as there may be, none of which answers"
+timeout 60 python3 tests/concurrency/hosts.py busy "$PORT" "$UP" || fail "busy: see above"
+grep -q "too many upstreams are in use at once: .*:$UP is refused" "$W/entrepot.log" || fail "the log does not say so"
 entrepot_stop

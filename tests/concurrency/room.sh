@@ -38,18 +38,34 @@ watched() {
 kept() { ask ls --pullable | wc -l; }
 UNKNOWN=sha256:$(printf '%064d' 1)
 
-say "a blob without a length and without an end lets nothing go, and ends where there is no room for more"
+say "a blob without a length and without an end lets nothing go: where there is no room for more it is passed on"
 start 150MiB
 for n in $(seq 20); do pull fine $n; done
 is "$(kept)" 20 "images"
-touched() { for _ in 1 2 3; do TIME=60 get endless/blobs/$UNKNOWN; is "$code" 502 "endless: $(head -c 300 "$W/got")"; done; }
+passed_on() { (set +o pipefail; curl -s -m 60 "http://127.0.0.1:$PORT/v2/$1" | head -c 8000000 | wc -c); }
+touched() { for _ in 1 2 3; do is "$(passed_on endless/blobs/$UNKNOWN)" 8000000 "bytes of it that were passed on"; done; }
 watched touched
-grep -q "does not say how large the blob is" "$W/entrepot.log" || fail "nothing says why"
+grep -q "blobs are passed on without being kept" "$W/entrepot.log" || fail "nothing says so"
 is "$(kept)" 20 "images after it"
 [ $most -le 151 ] && [ $most -ge 120 ] || fail "$most MiB on the disk where 150 are allowed"
 wait_for 10 test "$(on_disk)" -le 90 || fail "$(on_disk) MiB stay on the disk"
 for n in $(seq 20); do pull fine $n; done
 is "$(grep -c "GET .*/fine/blobs" "$W/requests")" 40 "blobs that were fetched"
+
+say "one without a length, and with an end, where there is no room for it"
+rm -rf "$W/cache"; entrepot_stop
+start 10MiB
+sed -i 's/grace: 0s/grace: 1h/' "$W/config.yaml"
+with_grace() { entrepot_stop; "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 & ENTREPOT_PID=$!; PIDS+=($ENTREPOT_PID); wait_for 10 entrepot_is_ready; }
+with_grace
+pull fine 31
+pull fine 32
+most=0
+unsaid() { for n in 33 34 35; do pull fine $n unsaid; done; }
+watched unsaid
+[ $most -le 11 ] || fail "$most MiB on the disk where 10 are allowed"
+ask ls --pullable >"$W/kept"
+for n in 31 32; do grep -q "fine:$n@" "$W/kept" || fail "image $n had to go: $(cat "$W/kept")"; done
 
 say "blobs on their way count: sixteen at once, slow, where there is room for ten; all come through, and what must not go stays"
 rm -rf "$W/cache"; entrepot_stop
@@ -95,10 +111,7 @@ say "a byte a second is no answer"
 with_patience() { # DURATION
     entrepot_stop
     sed -i "s/stall_timeout: .*/stall_timeout: $1/" "$W/config.yaml"
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 10 entrepot_is_ready
+    entrepot_run || fail "entrepot does not start"
 }
 with_patience 2s
 TIME=25 get trickle/manifests/1

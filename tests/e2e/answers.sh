@@ -16,6 +16,20 @@ curl -s "http://127.0.0.1:$PORT/v2/library/none/manifests/1?ns=docker.io" | grep
 is "$(ask status --json | jq -c '[.bytes.sent, .bytes.from_cache]')" "[0,0]" "bytes sent"
 is "$(metric 'entrepot_sent_bytes_total{source="entrepot"}' | grep -c '^[1-9]')" 1 "entrepot's own"
 
+say "descriptors are counted as /proc has them"
+python3 - "$PORT" "$ENTREPOT_PID" <<'PY' || fail "see above"
+import http.client, os, sys, time
+link = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+for _ in range(20): # other connections may just be ending
+    link.request("GET", "/metrics")
+    said = [l.split()[1] for l in link.getresponse().read().decode().splitlines() if l.startswith("process_open_fds ")]
+    there = len(os.listdir("/proc/%s/fd" % sys.argv[2]))
+    if said == [str(there)]:
+        sys.exit(0)
+    time.sleep(0.05)
+sys.exit("process_open_fds %s, and there are %d" % (said, there))
+PY
+
 say "what images share"
 python3 tests/e2e/commands.py shares "$ENTREPOT" "$W" || fail "see above"
 

@@ -14,6 +14,9 @@ entrepot_start "$UP_PORT" "tags: {ttl: 1h}"
 say "options, words and exit statuses"
 python3 tests/e2e/commands.py words "$ENTREPOT" "$W" || fail "see above"
 
+say "options, --help and the manual"
+python3 tests/e2e/commands.py options "$ENTREPOT" docs/man/entrepot.1 || fail "see above"
+
 say "an explicit option beats ENTREPOT_SOCKET"
 odd=$W/$'odd\xff\033[31m'
 "$ENTREPOT" serve --cache "$odd" --listen 127.0.0.1:0 --offline >>"$W/other.log" 2>&1 &
@@ -57,6 +60,8 @@ is "$code" 400 "4097 images in one request: $(cat "$W/answer")"
 ask ls --json | jq -e '[.images[] | select(.reference | contains("many"))] == []' >/dev/null || fail "they were imported"
 ask import "$W/many.tar" --json | tail -n 1 >"$W/answer" || fail "import of 4100 images: $(cut -c 1-300 "$W/answer")"
 is "$(jq -c '[(.imported | length), (.imported | unique | length)]' "$W/answer")" '[4100,4100]' "imported"
+ask gc --dry-run --json >"$W/answer" || fail "gc --dry-run"
+is "$(jq '[.kept[] | select(.why == "pinned") | .reference | select(test("many.example"))] | unique | length' "$W/answer")" 4100 "images that are kept"
 
 say "pull: a tag that cannot be checked"
 one=docker.io/library/one:1

@@ -48,10 +48,7 @@ upstreams:
     endpoints: ["https://127.0.0.1:$TLS_PORT"]
 $1
 YAML
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 curl -sf "http://127.0.0.1:$PORT/readyz" || fail "entrepot does not start"
+    entrepot_run || fail "entrepot does not start"
 }
 status() { curl -s -o "$W/error" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/hello/manifests/1"; }
 

@@ -59,10 +59,7 @@ begin() {
             echo "  - {name: evil-$k.test, endpoints: [\"$(cat "$W/$k.evil")\"], insecure: true}"
         done
     } >"$W/config.yaml"
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" || fail "entrepot does not start"
+    entrepot_run || fail "entrepot does not start"
 }
 # What was sent of the layer, how often: the registry's own count.
 fetched() { # LAYER

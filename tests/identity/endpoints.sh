@@ -42,10 +42,7 @@ PORT=$(free_port)
 start() {
     config "$@"
     rm -rf "$W/cache"
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 entrepot_is_ready || fail "entrepot does not start"
+    entrepot_run || fail "entrepot does not start"
 }
 get() { curl -s -o "$W/got" -w '%{http_code} %{time_total}' --max-time 60 "http://127.0.0.1:$PORT/v2/app/$1"; }
 right() { is "$(sha256sum <"$W/got" | sed 's/ .*//')" "$d" "$1"; }

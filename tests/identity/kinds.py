@@ -19,8 +19,10 @@ import sys
 import tarfile
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from answering import Answering
 
 folder = sys.argv[1]
 TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -96,22 +98,11 @@ def may_read(user, repository):
     return repository.startswith("public/") or (user == "alice" and repository.startswith("private/"))
 
 
-class Registry(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
+class Registry(Answering):
     def answer(self, status, body=b"", **headers):
         with lock, open(f"{folder}/requests", "a") as f:
             f.write(f"{self.kind} {self.command} {self.path} {status} {(self.headers.get('Authorization') or '-').split()[0]}\n")
-        self.send_response(status)
-        for k, v in headers.items():
-            self.send_header(k.replace("_", "-"), v)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        super().answer(status, body, **headers)
 
     def said(self, name, default=""):
         return said(f"{self.kind}.{name}", default)

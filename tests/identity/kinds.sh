@@ -47,10 +47,7 @@ cat >"$W/bin/docker-credential-kinds" <<-SH
 	SH
 chmod +x "$W/bin/docker-credential-kinds"
 export PATH="$W/bin:$PATH"
-"$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-ENTREPOT_PID=$!
-PIDS+=($ENTREPOT_PID)
-wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" || fail "entrepot does not start"
+entrepot_run || fail "entrepot does not start"
 
 timeout 120 python3 tests/identity/kinds_clients.py "$W" "$PORT" || fail "see the matrix" 
 # containerd itself: it logs in where the cache is refused, and goes on behind a body that ends early.

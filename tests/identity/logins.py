@@ -3,7 +3,9 @@
 # What they do is in the repository's name: secret/HOW/..., public/HOW/...: the mirror does not have it and says so in that way;
 # guess/REGISTRY/MIRROR: how each answers for its blobs, once the mirror did not have the manifest; liar: HEAD says yes to all.
 import base64, hashlib, json, sys, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from answering import Answering
 
 log, registry_port, mirror_port = open(sys.argv[1], "a", buffering=1), int(sys.argv[2]), int(sys.argv[3])
 LAYER = b"layer " * 1000
@@ -17,39 +19,25 @@ USER = "Basic " + base64.b64encode(b"someone:of-the-registry").decode()
 REALM = f"http://127.0.0.1:{registry_port}/token"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def say(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
+class Handler(Answering):
     def refuse(self, status, text, **headers):
-        self.say(status, json.dumps({"errors": [{"code": "DENIED", "message": text}]}).encode(), **headers)
+        self.answer(status, json.dumps({"errors": [{"code": "DENIED", "message": text}]}).encode(), **headers)
 
     def has(self):
         if "/manifests/" in self.path:
-            self.say(200, MANIFEST, Content_Type="application/vnd.oci.image.manifest.v1+json",
-                     Docker_Content_Digest="sha256:" + hashlib.sha256(MANIFEST).hexdigest())
+            self.answer(200, MANIFEST, Content_Type="application/vnd.oci.image.manifest.v1+json",
+                        Docker_Content_Digest="sha256:" + hashlib.sha256(MANIFEST).hexdigest())
         elif "/blobs/" in self.path:
-            self.say(200, PRIVATE if "/secret/" in self.path else LAYER, Content_Type="application/octet-stream")
+            self.answer(200, PRIVATE if "/secret/" in self.path else LAYER, Content_Type="application/octet-stream")
         else:
-            self.say(200, b'{"name": "x", "tags": ["1"]}', Content_Type="application/json")
+            self.answer(200, b'{"name": "x", "tags": ["1"]}', Content_Type="application/json")
 
     def do_GET(self):
         registry = self.server.server_port == registry_port
         got = self.headers.get("Authorization")
         log.write(f"{'registry' if registry else 'mirror'} {self.command} {self.path} [{got}]\n")
         if self.path.startswith("/token"):
-            return self.say(200, json.dumps({"token": "for-" + ("someone" if got == USER else "nobody")}).encode())
+            return self.answer(200, json.dumps({"token": "for-" + ("someone" if got == USER else "nobody")}).encode())
         if "/secret/" in self.path or "/public/" in self.path:  # the mirror has nothing and asks for a login in many ways
             if not registry:
                 how = self.path.split("/")[3]
@@ -76,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.has()
             return self.refuse(how, "registry says no" if registry else "mirror says no", Retry_After="1")
         if "/liar/" in self.path and self.command == "HEAD":
-            return self.say(200, b"lie")
+            return self.answer(200, b"lie")
         self.refuse(404, "nothing")
 
     do_HEAD = do_GET

@@ -13,12 +13,13 @@ layer=sha256:$(python3 -c 'print("layer " * 1000, end="")' | sha256sum | sed 's/
 private=sha256:$(python3 -c 'print("private " * 1000, end="")' | sha256sum | sed 's/ .*//')
 mirror=http://127.0.0.1:$M registry=http://127.0.0.1:$R
 login="credentials: {username: someone, password_file: $W/password}"
-entrepot_start "$R" "
+MORE="
   - {name: own.test, insecure: true, endpoints: ['$mirror', '$registry'], $login}
   - {name: trusting.test, insecure: true, endpoints: [{url: '$mirror', credentials: true}, '$registry'], $login}
   - {name: clients.test, insecure: true, endpoints: ['$mirror', '$registry']}
   - {name: access.test, insecure: true, access: client, endpoints: ['$mirror', '$registry']}
   - {name: liar.test, insecure: true, endpoints: ['$registry']}"
+entrepot_start "$R" "$MORE"
 
 get() { # HOST/PATH [CURL OPTIONS]: as containerd asks, so that the challenge is the registry's
     code=$(curl -s -m 20 -o "$W/got" -D "$W/head" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/${1#*/}?ns=${1%%/*}" "${@:2}")
@@ -94,4 +95,25 @@ wait_for 10 is_kept || fail "it is not kept: $(cat "$W/head")"
 gives 200 "liar.test/liar/x/blobs/$private" -I
 grep -qi '^content-length: 3' "$W/head" || fail "its size: $(cat "$W/head")"
 gives 404 "liar.test/liar/x/blobs/$private"
+
+say "a token from before a restart opens what it opened; not from before a key of another mode"
+session=$(curl -s -u someone@access.test:of-the-registry "http://127.0.0.1:$PORT/token?service=entrepot&scope=repository:x:pull" | jq -r .token)
+opens() { # STATUS: as docker asks
+    is "$(curl -s -m 20 -o "$W/got" -D "$W/head" -w '%{http_code}' -H "Authorization: Bearer $session" \
+        "http://127.0.0.1:$PORT/v2/access.test/secret/basic/w/manifests/1")" "$1" "what the token opens"
+}
+is "$(stat -c '%a %s' "$W/cache/login.key")" "600 32" "the key"
+opens 200
+entrepot_stop
+entrepot_start "$R" "$MORE"
+opens 200
+entrepot_stop
+chmod 640 "$W/cache/login.key"
+entrepot_start "$R" "$MORE"
+opens 401
+grep -qi 'error="invalid_token"' "$W/head" || fail "the challenge: $(cat "$W/head")"
+is "$(stat -c '%a %s' "$W/cache/login.key")" "600 32" "the new key"
+grep -q 'login.key: others may read or write it' "$W/entrepot.log" || fail "nothing was said about the key"
+ask verify >"$W/said" 2>&1 || fail "verify: $(cat "$W/said")"
+[ -f "$W/cache/login.key" ] || fail "the key is gone"
 entrepot_stop

@@ -129,10 +129,7 @@ entrepot_with() { # TTL
 	    insecure: true
 	    ${access:+credentials: $access}
 	YAML
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" || fail "entrepot does not start"
+    entrepot_run || fail "entrepot does not start"
 }
 mkdir "$W/answers"
 : >"$W/requests.log"

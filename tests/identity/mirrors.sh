@@ -65,10 +65,7 @@ start() { # URL...
 	upstreams: [{name: docker.io, endpoints: [${list%, }], insecure: true}]
 	tags: {ttl: 0s, negative_ttl: ${NEGATIVE:-1m}}
 	YAML
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 entrepot_is_ready || fail "entrepot does not start"
+    entrepot_run || fail "entrepot does not start"
 }
 get() { code=$(curl -s -o "$W/got" -w '%{http_code}' --max-time 30 "http://127.0.0.1:$PORT/v2/$1" "${@:2}"); }
 gets() { # PATH FILE

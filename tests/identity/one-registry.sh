@@ -38,10 +38,7 @@ start() { # [clients: ...]
 	  - {name: evil-client.test, endpoints: ["http://127.0.0.1:$evil"], insecure: true, access: client}
 	  - {name: docker.io, endpoints: ["http://127.0.0.1:$evil"], insecure: true}
 	YAML
-    "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 entrepot_is_ready || fail "entrepot does not start"
+    entrepot_run || fail "entrepot does not start"
 }
 start
 E=http://127.0.0.1:$PORT

@@ -48,10 +48,8 @@ upstreams:
   - {name: private.example, endpoints: ["http://127.0.0.1:$other"], insecure: true, access: client}
 YAML
 start() { # COMMAND...
-    "$@" "$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
-    wait_for 20 entrepot_is_ready || fail "entrepot does not start"
+    local DAEMON=("$@")
+    entrepot_run || fail "entrepot does not start"
 }
 get() { code=$(curl -s -o "$W/got" -D "$W/head" -w '%{http_code}' --max-time 30 "http://127.0.0.1:$1" "${@:2}"); }
 gets() { # PORT/PATH FILE [CURL OPTIONS]

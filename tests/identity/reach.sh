@@ -96,10 +96,7 @@ entrepot_stop
 
 say "what the configuration names is asked"
 sed -i "s|    insecure: true|    insecure: true\n    trusted_hosts: [10.1.2.3]|; /upstreams_any/d" "$W/config.yaml"
-"$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-ENTREPOT_PID=$!
-PIDS+=($ENTREPOT_PID)
-wait_for 20 entrepot_is_ready || fail "entrepot does not start"
+entrepot_run || fail "entrepot does not start"
 is "$(get "redirect/$(b32 "http://10.1.2.3:$victim/x")/blobs/$d")" 200 "a redirect to a host that is named"
 is "$(sort -u "$W/connections" | sed 's/^::ffff://')" 10.1.2.3 "connections"
 : >"$W/connections"

@@ -25,11 +25,8 @@ cache() { # NAME PORT YAML...
 	upstreams:
 	$3
 	YAML
-    "$ENTREPOT" serve --config "$W/$1.yaml" >>"$W/$1-entrepot.log" 2>&1 &
-    ENTREPOT_PID=$!
-    PIDS+=($ENTREPOT_PID)
     PORT=$2
-    wait_for 20 entrepot_is_ready || fail "$1 does not start"
+    entrepot_run "$W/$1.yaml" "$W/$1-entrepot.log" || fail "$1 does not start"
 }
 below=$(free_port)
 cache below "$below" "  - {name: docker.io, endpoints: [\"http://127.0.0.1:$hub\"], insecure: true}

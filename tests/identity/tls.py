@@ -9,7 +9,9 @@ import os
 import ssl
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from answering import Answering
 
 folder = sys.argv[1]
 TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -19,21 +21,7 @@ def layer(tag):
     return f"the layer of {tag}\n".encode() * 100
 
 
-class H(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for k, v in headers.items():
-            self.send_header(k.replace("_", "-"), v)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
+class H(Answering):
     def do_GET(self):
         cert = self.connection.getpeercert()
         name = dict(x[0] for x in cert["subject"])["commonName"] if cert else "-"

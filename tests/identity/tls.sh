@@ -51,10 +51,7 @@ sed "s,client_key: $W/client.key,client_key: $W/node-2.key," "$W/config.yaml" >"
 if "$ENTREPOT" config check --config "$W/wrong.yaml" >"$W/check.out" 2>&1; then fail "another certificate's key is taken"; fi
 grep -q 'client_key.*mismatch' "$W/check.out" || fail "$(cat "$W/check.out")"
 
-"$ENTREPOT" serve --config "$W/config.yaml" >>"$W/entrepot.log" 2>&1 &
-ENTREPOT_PID=$!
-PIDS+=($ENTREPOT_PID)
-wait_for 20 entrepot_is_ready && kill -0 "$ENTREPOT_PID" || fail "entrepot does not start"
+entrepot_run || fail "entrepot does not start"
 get() { code=$(curl -s --max-time 15 -o "$W/got" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/$1?ns=$2"); }
 blob() { # REGISTRY REPOSITORY
     get "$2/manifests/1" "$1"

@@ -12,28 +12,16 @@ import ssl
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from answering import Answering
 
 port, log = int(sys.argv[1]), open(sys.argv[2], "a")
 scheme = "https" if len(sys.argv) > 3 else "http"
 lock = threading.Lock()
 
 
-class H(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for k, v in headers.items():
-            self.send_header(k.replace("_", "-"), v)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
+class H(Answering):
     def token(self, seconds, life):
         born = time.time()
         if seconds == "down":

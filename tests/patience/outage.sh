@@ -77,11 +77,8 @@ try "off" "502 503 504" UNAVAILABLE
 PORT_KEPT=$PORT
 sed "s|http://127.0.0.1:[0-9]*\"\\]|http://hub.invalid:1\"]|" "$W/config.yaml" >"$W/dns.yaml"
 grep -q hub.invalid "$W/dns.yaml" || fail "no name in the configuration"
-"$ENTREPOT" serve --config "$W/dns.yaml" >>"$W/entrepot.log" 2>&1 &
-ENTREPOT_PID=$!
-PIDS+=($ENTREPOT_PID)
 PORT=$PORT_KEPT
-wait_for 20 entrepot_is_ready || fail "entrepot does not start"
+entrepot_run "$W/dns.yaml" || fail "entrepot does not start"
 try "no DNS" "502 503 504" UNAVAILABLE
 
 start 1 --offline

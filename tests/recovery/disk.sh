@@ -1,6 +1,7 @@
 #!/bin/bash
 # A disk that is full, or fails, under the cache: a small ext4 of its own on a loop device. Pulls go on, unstored if need be; the
-# index stays sound; the log says so once, not a thousand times; and when the disk is well again, so is the cache.
+# index stays sound; the log says so once, not a thousand times; and when the disk is well again, so is the cache. So it is with a blob
+# whose size its registry does not say.
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
 need_root
@@ -26,7 +27,12 @@ for i in $(seq 8); do
 done
 nginx_start 80m
 CACHE_MORE="max_size: 1GiB, min_free: 0B"
-start() { entrepot_start "$NGINX_PORT" "gc: {grace: ${1:-1h}, interval: 1h}
+UNSAID=$(free_port)
+python3 tests/concurrency/endless.py "$UNSAID" "$W/requests" &
+PIDS+=($!)
+start() { entrepot_start "$NGINX_PORT" "
+  - {name: unsaid.test, insecure: true, endpoints: ['http://127.0.0.1:$UNSAID']}
+gc: {grace: ${1:-1h}, interval: 1h}
 tags: {ttl: 1h}"; }
 image() { sed -n "$1p" "$W/images"; }
 fetch() { curl -s --max-time 60 -o "$2" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/app/$1"; }
@@ -74,6 +80,14 @@ cat /dev/zero >"$W/mnt/filler" 2>/dev/null || true
 pids=
 for i in $(seq 8); do pull "$i" & pids="$pids $!"; done
 for p in $pids; do wait "$p" || fail "a pull without a byte left"; done
+curl -s "http://127.0.0.1:$UNSAID/v2/fine/manifests/1" >"$W/m"
+d=$(jq -r '.layers[0].digest' "$W/m")
+kept=$(ls "$W/mnt/cache/blobs/sha256" | wc -l)
+for _ in 1 2; do
+    code=$(curl -s --max-time 60 -o "$W/got" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/unsaid.test/unsaid/blobs/$d")
+    is "$code sha256:$(sha256sum <"$W/got" | sed 's/ .*//')" "200 $d" "a blob of unknown size"
+done
+is "$(ls "$W/mnt/cache/blobs/sha256" | wc -l)" "$kept" "blobs after it"
 for n in $(seq 40); do fetch "manifests/none-$n" /dev/null >/dev/null; fetch "manifests/v$((n % 8 + 1))" /dev/null >/dev/null; done
 [ "$(wc -l <"$W/entrepot.log")" -lt 120 ] || fail "the log has $(wc -l <"$W/entrepot.log") lines"
 entrepot_stop

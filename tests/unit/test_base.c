@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/digest.h"
+#include "base/io.h"
 #include "base/place.h"
 #include "base/places.h"
 #include "base/platform.h"
@@ -12,8 +13,10 @@
 #include "base/visible.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 static void references(void **state UNUSED)
@@ -474,14 +477,65 @@ static void lookups(void **state UNUSED)
     assert_int_equal(places_find(&l, "1", 1), PLACE_NONE);
 }
 
+static void on_alarm(int number UNUSED)
+{
+}
+
+/* A pipe that is read slowly while signals come in: nothing is left out, or written twice. */
+static void interrupted(void **state UNUSED)
+{
+    enum { LEN = 300000, SLOWLY_US = 5000 };
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {0};
+    struct sigaction was, act = {.sa_handler = on_alarm}; /* without SA_RESTART */
+    _cleanup_free_ char *sent = xmalloc(LEN), *piece = xmalloc(LEN);
+    int ends[2], status;
+
+    for (size_t i = 0; i < LEN; i++)
+        sent[i] = (char)(i * 7 >> 3);
+    assert_int_equal(pipe(ends), 0);
+    sigaction(SIGALRM, &act, &was);
+    pid_t child = fork();
+    if (child == 0) {
+        ssize_t at = 0, n = 1;
+        close(ends[1]);
+        setitimer(ITIMER_REAL, &often, NULL);
+        for (; n > 0; at += n) {
+            usleep(SLOWLY_US);
+            n = io_read(ends[0], piece + at, (size_t)MIN(16384, LEN - at));
+        }
+        _exit(n < 0 || at != LEN || memcmp(piece, sent, LEN) != 0);
+    }
+    close(ends[0]);
+    setitimer(ITIMER_REAL, &often, NULL);
+    bool ok = io_write(ends[1], sent, LEN);
+    setitimer(ITIMER_REAL, &never, NULL);
+    close(ends[1]);
+    waitpid(child, &status, 0);
+    sigaction(SIGALRM, &was, NULL);
+    assert_true(ok);
+    assert_int_equal(status, 0);
+}
+
+/* A folder that cannot be listed costs no descriptor. */
+static void no_folder(void **state UNUSED)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    assert_null(io_list(fd));
+    assert_int_equal(errno, ENOTDIR);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_null(io_list(-1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts),           cmocka_unit_test(causes),         cmocka_unit_test(assertions),
-        cmocka_unit_test(folders),        cmocka_unit_test(time_outs),      cmocka_unit_test(platforms),
-        cmocka_unit_test(platform_names), cmocka_unit_test(references),     cmocka_unit_test(long_references),
-        cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),
-        cmocka_unit_test(visible),        cmocka_unit_test(statement_tags), cmocka_unit_test(lookups),
+        cmocka_unit_test(interrupted),    cmocka_unit_test(no_folder),       cmocka_unit_test(cuts),
+        cmocka_unit_test(causes),         cmocka_unit_test(assertions),      cmocka_unit_test(folders),
+        cmocka_unit_test(time_outs),      cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
+        cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
+        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
+        cmocka_unit_test(statement_tags), cmocka_unit_test(lookups),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

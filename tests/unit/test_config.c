@@ -77,6 +77,8 @@ static void errors(void **state UNUSED)
         {"listen:\n  - address: 127.0.0.1:1\n    tls: {cert: /a}\n", "line 3", "listen.tls: not supported"},
         {"intercept: {address: \"127.0.0.1:1\"}\n", "line 1", "intercept: not supported"},
         {"admin: {socket: here}\n", "line 1", "admin.socket"},
+        {"listen: [{address: unix:/x.sock}]\nadmin: {socket: /x.sock}\n", "line 2",
+         "admin.socket: \"/x.sock\" is listened on"},
         {"metrics:\n  address: nowhere\n", "line 2", "metrics.address"},
         {"upstreams:\n  - name: a.io\n  - parallel: 2\n", "line 3", "upstreams.name: has to be there"},
         {"upstreams:\n  - name: a/b.io\n", "line 2", "upstreams.name"},
@@ -228,7 +230,8 @@ static void defaults(void **state UNUSED)
     assert_null(c.metrics_address);
     assert_in_range(c.workers, 1, 8);
     assert_int_equal(c.fetchers, 2);
-    assert_true(c.limits.connections == 8192 && c.limits.per_client == 1024 && c.limits.misses == 256);
+    assert_true(c.limits.connections == 8192 && c.limits.per_client == 1024 && c.limits.misses == 256 &&
+                c.limits.relays == 256);
     assert_int_equal(c.log_level, LOG_LEVEL_INFO);
     assert_true(c.max_size.bytes == -1 && c.max_size.percent == 80);
     assert_true(c.min_free.bytes == -1 && c.min_free.percent == 20);
@@ -263,6 +266,12 @@ static void the_command_line_comes_first(void **state UNUSED)
     o.listen = wrong;
     assert_false(config_load(&c, &o, &err));
     assert_non_null(strstr(err.msg, "--listen"));
+    o.listen = (const char *const[]){"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1", NULL};
+    assert_false(config_load(&c, &o, &err));
+    assert_non_null(strstr(err.msg, "127.0.0.1:1\" is there twice"));
+    o.listen = (const char *const[]){"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:5000", NULL};
+    assert_true(config_load(&c, &o, &err));
+    config_free(&c);
 }
 
 /* What systemd made for us is used; what it made for somebody who starts us is not. */

@@ -6,11 +6,15 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <jansson.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 struct fixture {
     char *dir;
@@ -104,6 +108,14 @@ static struct answer ask(struct fixture *f, struct cred *c, const char *reposito
     return ask_many(f, c, repository, 1);
 }
 
+/* A worker has a last look at it after its answer. */
+static void forget(struct cred *c)
+{
+    while (!cred_is_idle(c))
+        usleep(100);
+    cred_free(c);
+}
+
 static int lines_of(struct fixture *f, const char *name)
 {
     _cleanup_free_ char *path = xasprintf("%s/%s", f->dir, name);
@@ -150,6 +162,27 @@ static void docker_config(void **state)
         {"{\"auths\":{\"ghcr.io\":{\"username\":\"u\"}},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "ghcr.io",
          "from one", false},
         {"{}", "ghcr.io", "o/x", "", "", false},
+        /* the registry's own helper comes before an old login, the helper for all after it */
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"ghcr.io\":\"one\"}}", "ghcr.io", "o/x",
+         "ghcr.io", "from one", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"quay.io\":\"one\"}}", "ghcr.io", "o/x", "u",
+         "p", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "u", "p", false},
+        /* no helper at all */
+        {"{\"auths\":{},\"credsStore\":\"\"}", "ghcr.io", "o/x", "", "", false},
+        {"{\"credHelpers\":{\"ghcr.io\":\"\"},\"credsStore\":\"one\"}", "ghcr.io", "o/x", "", "", false},
+        {"{\"auths\":{\"ghcr.io\":{\"auth\":\"dTpw\"}},\"credHelpers\":{\"ghcr.io\":\"\"}}", "ghcr.io", "o/x", "u", "p",
+         false},
+        /* a namespace is no path of the API; a URL's path does not matter */
+        {"{\"auths\":{\"quay.io/vendor\":{\"auth\":\"dTpw\"}}}", "quay.io", "other/x", "", "", false},
+        {"{\"auths\":{\"quay.io/vendor\":{\"auth\":\"dTpw\"}}}", "quay.io", "vendor/x", "u", "p", false},
+        {"{\"auths\":{\"quay.io/v2/\":{\"auth\":\"dTpw\"}}}", "quay.io", "other/x", "u", "p", false},
+        {"{\"auths\":{\"https://quay.io/repository\":{\"auth\":\"dTpw\"}}}", "quay.io", "other/x", "u", "p", false},
+        {"{\"auths\":{\"index.docker.io/org\":{\"auth\":\"dTpw\"}}}", "docker.io", "library/x", "", "", false},
+        /* the login, not what docker login leaves beside it, in whatever order */
+        {"{\"auths\":{\"https://index.docker.io/v1/access-token\":{\"auth\":\"djpx\"},"
+         "\"https://index.docker.io/v1/\":{\"auth\":\"dTpw\"}}}",
+         "docker.io", "library/x", "u", "p", false},
     };
     struct fixture *f = *state;
 
@@ -163,7 +196,7 @@ static void docker_config(void **state)
         if (a.failed || strcmp(a.username, cases[i].user) != 0 || strcmp(a.secret, cases[i].secret) != 0 ||
             a.is_identity_token != cases[i].token)
             fail_msg("case %zu: \"%s\" \"%s\" %s", i, a.username, a.secret, a.err.msg);
-        cred_free(c);
+        forget(c);
         free(o.docker_config);
     }
 }
@@ -204,7 +237,7 @@ static void secrets_are_not_shown(void **state)
             if (a.failed && (!a.err.msg[0] || strstr(a.err.msg, "sesame")))
                 fail_msg("file %zu, option %zu: %s", i, k, a.err.msg);
             failed += a.failed;
-            cred_free(c);
+            forget(c);
         }
     }
     assert_true(failed > (int)ARRAY_LEN(files) * 3);
@@ -226,7 +259,7 @@ static void one_request_for_many(void **state)
     assert_string_equal(a.secret, "p");
     ask(f, c, "o/another");
     assert_int_equal(lines_of(f, "asked"), 1);
-    cred_free(c);
+    forget(c);
 }
 
 static void a_failure_is_remembered(void **state)
@@ -244,7 +277,7 @@ static void a_failure_is_remembered(void **state)
         assert_null(strstr(a.err.msg, "a secret"));
     }
     assert_int_equal(lines_of(f, "failed"), 1);
-    cred_free(c);
+    forget(c);
 }
 
 static void helpers_that_misbehave(void **state)
@@ -268,12 +301,12 @@ static void helpers_that_misbehave(void **state)
         struct answer a = ask(f, c, "o/x");
         if (cases[i].message ? !a.failed || !strstr(a.err.msg, cases[i].message) : a.failed)
             fail_msg("%s: %d %s", cases[i].name, a.failed, a.err.msg);
-        cred_free(c);
+        forget(c);
     }
     struct cred_options o = {.helper = "not-there"};
     struct cred *c = cred_new(&o, "ghcr.io", f->workers);
     assert_int_equal(ask(f, c, "o/x").failed, 1);
-    cred_free(c);
+    forget(c);
 }
 
 static void renewed_before_it_ends(void **state)
@@ -302,7 +335,7 @@ static void renewed_before_it_ends(void **state)
     usleep(200000); /* the first one has ended by now */
     ask(f, c, "o/x");
     assert_int_equal(lines_of(f, "renewed"), 2);
-    cred_free(c);
+    forget(c);
     free(o.command);
 }
 
@@ -323,7 +356,7 @@ static void a_changed_secret(void **state)
     assert_string_equal(after.secret, "new");
     assert_int_not_equal(after.number, before.number);
     assert_true(cred_refused(c, "o/x", before.number, 0)); /* somebody else had found out already */
-    cred_free(c);
+    forget(c);
     free(o.password_file);
 }
 
@@ -357,7 +390,7 @@ static void kubelet(void **state)
         struct answer a = ask(f, c, cases[i].repository);
         if (a.failed || strcmp(a.username, cases[i].user) != 0)
             fail_msg("case %zu: \"%s\" %s", i, a.username, a.err.msg);
-        cred_free(c);
+        forget(c);
         free(o.command);
     }
 }
@@ -386,6 +419,81 @@ static void *serve_one(void *arg)
     (void)!write(fd, answer, sizeof(answer) - 1);
     close(fd);
     return NULL;
+}
+
+/* What clouds say of times, and what nobody should. */
+static void numbers(void **state UNUSED)
+{
+    static const struct {
+        const char *json;
+        int64_t want;
+    } cases[] = {
+        {"{\"n\":3600}", 3600},
+        {"{\"n\":\"3599\"}", 3599},
+        {"{\"n\":1.7e9}", 1700000000},
+        {"{\"n\":1699999999.75}", 1699999999},
+        {"{\"n\":9223372036854775807}", 1000000000000000},
+        {"{\"n\":\"9223372036854775807\"}", 1000000000000000},
+        {"{\"n\":1e300}", 1000000000000000},
+        {"{\"n\":-1e300}", -1000000000000000},
+        {"{\"n\":\"soon\"}", 7},
+        {"{\"n\":\"\"}", 7},
+        {"{\"n\":true}", 7},
+        {"{}", 7},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        json_t *doc = json_loads(cases[i].json, 0, NULL);
+        int64_t n = cred_json_number(doc, "n", 7);
+        if (n != cases[i].want)
+            fail_msg("%s: %lld", cases[i].json, (long long)n);
+        json_decref(doc);
+    }
+}
+
+/* In a child without a terminal, where OpenSSL would read a passphrase from stdin: 0 if nobody is asked for one. */
+static int use_locked_key(void)
+{
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *pem;
+    void *state;
+    int ends[2];
+
+    setsid();
+    if (pipe2(ends, O_CLOEXEC) != 0 || dup2(ends[0], STDIN_FILENO) < 0 || setup(&state) != 0 ||
+        !PEM_write_bio_PKCS8PrivateKey(bio, key, EVP_aes_128_cbc(), "locked", 6, NULL, NULL))
+        return 2;
+    size_t len = (size_t)BIO_get_mem_data(bio, &pem);
+    json_t *doc = json_pack("{s:s, s:s%}", "client_email", "a@b.test", "private_key", pem, len);
+    _cleanup_free_ char *text = json_dumps(doc, 0), *file = write_file(state, "key.json", text, 0600);
+    struct cred *c = cred_new(&(struct cred_options){.provider = "gcp", .key_file = file}, "eu.pkg.dev",
+                              ((struct fixture *)state)->workers);
+    struct answer a = ask(state, c, "o/x");
+    bool ok = a.failed == 1 && strstr(a.err.msg, "cannot be used to sign");
+    forget(c);
+    json_decref(doc);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    teardown(&state);
+    return ok ? 0 : 1;
+}
+
+static void a_locked_key(void **state UNUSED)
+{
+    int status = -1;
+    pid_t pid = fork(), ended = 0;
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(use_locked_key());
+    for (int i = 0; i < 1000 && (ended = waitpid(pid, &status, WNOHANG)) == 0; i++)
+        usleep(10000);
+    if (ended == 0) { /* it waits for a passphrase; of signals OpenSSL makes nothing then */
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+    }
+    assert_int_equal(status, 0);
 }
 
 static void signatures(void **state UNUSED)
@@ -441,6 +549,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_changed_secret, setup, teardown),
         cmocka_unit_test_setup_teardown(kubelet, setup, teardown),
         cmocka_unit_test(signatures),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(a_locked_key),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as the daemon does */

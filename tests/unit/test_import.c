@@ -2,6 +2,7 @@
 
 #include "base/loop.h"
 #include "cache/import.h"
+#include "cache/ingest/private.h"
 #include "cache/verify.h"
 
 #include <stdio.h>
@@ -127,6 +128,34 @@ static void one_at_a_time(void **state UNUSED)
     end(&h);
 }
 
+static void note_unlocked(void *arg, const struct ingest_info *info)
+{
+    struct ingest *i = arg;
+
+    assert_int_equal(info->received, 7);
+    assert_int_equal(pthread_mutex_trylock(&i->cache->ingests->lock), 0);
+    pthread_mutex_unlock(&i->cache->ingests->lock);
+    assert_int_equal(pthread_mutex_trylock(&i->lock), 0);
+    pthread_mutex_unlock(&i->lock);
+    i->follower_count++;
+}
+
+/* Who tells a client what is on its way in may wait for that client: fetches do not. */
+static void looking_holds_nothing(void **state UNUSED)
+{
+    struct house h = begin();
+    struct ingest one = {.cache = h.cache, .size = -1, .received = 7};
+
+    pthread_mutex_init(&one.lock, NULL);
+    ingests_each(h.cache->ingests, note_unlocked, &one);
+    ingest_list(&one);
+    ingests_each(h.cache->ingests, note_unlocked, &one);
+    assert_int_equal(one.follower_count, 1);
+    ingest_unlist(&one);
+    pthread_mutex_destroy(&one.lock);
+    end(&h);
+}
+
 /* A file that an import from a folder has put there is its owner's, too. */
 static void a_linked_file_is_not_written_into(void **state UNUSED)
 {
@@ -170,6 +199,41 @@ static void one_lease_for_a_blob(void **state UNUSED)
     assert_true(use_is_leased(h.cache->use, &other));
     importing_hold(h.cache->importing, &d); /* again, by a second import */
     assert_true(use_is_leased(h.cache->use, &d));
+    end(&h);
+}
+
+/* All of a batch but what is not what its digest says; twice in it, or here already, is no matter. */
+static void a_batch_is_kept_together(void **state UNUSED)
+{
+    enum { COUNT = 300, BAD = 150, TWICE = 200 };
+    struct import_small list[COUNT] = {0};
+    char text[COUNT][32];
+    struct house h = begin();
+    struct digest old = bring(&h, "blob 7");
+    struct err err = {0};
+    int64_t bytes = 0;
+
+    for (int i = 0; i < COUNT; i++) {
+        int n = snprintf(text[i], sizeof(text[i]), "blob %d", i == TWICE ? 100 : i);
+        list[i] = (struct import_small){.data = text[i], .len = (size_t)n};
+        digest_of(DIGEST_SHA256, text[i], list[i].len, &list[i].digest);
+        bytes += i == BAD || i == 7 ? 0 : n;
+    }
+    text[BAD][0] = 'x';
+    assert_int_equal(import_check_batch(h.cache, list, COUNT), bytes);
+    if (!import_keep_batch(h.cache, list, COUNT, &err))
+        fail_msg("%s", err.msg);
+    assert_non_null(list[BAD].error);
+    assert_true(list[7].there && digest_eq(&list[7].digest, &old));
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(i == BAD || !list[i].error);
+        assert_int_equal(cache_look(h.cache, &list[i].digest), i == BAD ? FILE_MISSING : FILE_KNOWN);
+        assert_true(use_is_leased(h.cache->use, &list[i].digest));
+    }
+    free(list[BAD].error);
+    assert_int_equal(import_check_batch(h.cache, list, 100), 0);
+    assert_true(list[0].there && list[99].there);
+    assert_int_equal(atomic_load(&h.cache->arriving), 0);
     end(&h);
 }
 
@@ -262,8 +326,10 @@ int main(void)
         cmocka_unit_test(an_image_is_entered_whole),
         cmocka_unit_test(wrong_bytes_and_gaps),
         cmocka_unit_test(one_at_a_time),
+        cmocka_unit_test(looking_holds_nothing),
         cmocka_unit_test(a_linked_file_is_not_written_into),
         cmocka_unit_test(one_lease_for_a_blob),
+        cmocka_unit_test(a_batch_is_kept_together),
         cmocka_unit_test(nobody_else_sees_what_arrives),
         cmocka_unit_test(what_is_private_stays_so),
     };

@@ -1,8 +1,11 @@
 /* What a token of ours stands for, and for how long. */
 #include "proxy/registry/login.h"
+#include "proxy/registry/login_key.h"
 #include "unit.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { CROWD = 100000 };
 
@@ -28,7 +31,7 @@ static bool is_nobodys(struct login *l, const char *token)
 /* However many come along with names that they made up, who has logged in before stays so. */
 static void crowd_ends_no_session(void **state UNUSED)
 {
-    struct login *l = login_new(NULL, 60000);
+    struct login *l = login_new(NULL, 60000, NULL);
     struct client *alice = client_with("alice", "of-alice", "ghcr.io");
     _cleanup_free_ char *token = login_issue(l, alice);
     char name[32];
@@ -51,7 +54,7 @@ static void comes_back(void **state UNUSED)
 {
     static const char *const odd[][2] = {
         {"", ""}, {"a", "b:c"}, {"line\nend", "\xc3\xa4\xff"}, {"me@example.com", "\"{}\""}};
-    struct login *l = login_new(NULL, 60000);
+    struct login *l = login_new(NULL, 60000, NULL);
     char longest[16 << 10];
 
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
@@ -77,7 +80,8 @@ static void stands_for_nobody(void **state UNUSED)
 {
     static const char *const made_up[] = {"entrepot.", "entrepot.nobody", "entrepot.!", "entrepot.AAAA",
                                           "entrepot.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
-    struct login *l = login_new(NULL, 60000), *other = login_new(NULL, 60000), *brief = login_new(NULL, 0);
+    struct login *l = login_new(NULL, 60000, NULL), *other = login_new(NULL, 60000, NULL),
+                 *brief = login_new(NULL, 0, NULL);
     struct client *alice = client_with("alice", "of-alice", "ghcr.io");
     _cleanup_free_ char *token = login_issue(l, alice), *ended = login_issue(brief, alice);
     size_t len = strlen(token);
@@ -102,12 +106,119 @@ static void stands_for_nobody(void **state UNUSED)
     login_free(brief);
 }
 
+enum { LIFE_MS = 60000 };
+
+/* A token from before a restart stands for the same, and is one of its own although what it says is the same; it ends
+ * as it would have without. */
+static void outlives_the_daemon(void **state UNUSED)
+{
+    char *dir = make_folder(), *file = xasprintf("%s/" LOGIN_KEY_FILE, dir);
+    struct client *alice = client_with("alice", "of-alice", "ghcr.io");
+    struct login *first = login_new(NULL, LIFE_MS, dir), *brief = login_new(NULL, 30, dir);
+    _cleanup_free_ char *token = login_issue(first, alice), *ended = login_issue(brief, alice);
+    struct stat st;
+
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode, S_IFREG | 0600);
+    assert_int_equal(st.st_size, LOGIN_KEY_BYTES);
+    login_free(first);
+    login_free(brief);
+    usleep(40000);
+    struct login *next = login_new(NULL, LIFE_MS, dir);
+    _cleanup_free_ char *another = login_issue(next, alice);
+    assert_true(stands_for(next, token, alice));
+    assert_true(is_nobodys(next, ended));
+    assert_int_not_equal(strncmp(token, another, strlen("entrepot.") + 38), 0); /* neither its salt nor its number */
+    login_free(next);
+    next = login_new(NULL, LIFE_MS / 2, dir); /* it would last longer than any: the clock was set back, say */
+    assert_true(is_nobodys(next, token));
+    login_free(next);
+    assert_int_equal(unlink(file), 0); /* which ends them all */
+    next = login_new(NULL, LIFE_MS, dir);
+    assert_true(is_nobodys(next, token));
+    login_free(next);
+    client_unref(alice);
+    remove_tree(dir);
+    free(file);
+}
+
+static void put_key(const char *file, size_t len, mode_t mode)
+{
+    static const char bytes[2 * LOGIN_KEY_BYTES] = "made up";
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0 && write(fd, bytes, len) == (ssize_t)len && fchmod(fd, mode) == 0);
+    close(fd);
+}
+
+/* A key that others have seen, or that is none, is not used. */
+static void a_bad_key_is_replaced(void **state UNUSED)
+{
+    enum { FILE_THERE, FILE_LINK, FILE_OTHERS };
+    static const struct {
+        size_t len;
+        mode_t mode;
+        int is;
+        bool kept;
+    } cases[] = {
+        {LOGIN_KEY_BYTES, 0600, FILE_THERE, true},      {LOGIN_KEY_BYTES, 0400, FILE_THERE, true},
+        {LOGIN_KEY_BYTES, 0640, FILE_THERE, false},     {LOGIN_KEY_BYTES, 0604, FILE_THERE, false},
+        {LOGIN_KEY_BYTES, 0620, FILE_THERE, false},     {LOGIN_KEY_BYTES - 1, 0600, FILE_THERE, false},
+        {LOGIN_KEY_BYTES + 1, 0600, FILE_THERE, false}, {0, 0600, FILE_THERE, false},
+        {LOGIN_KEY_BYTES, 0600, FILE_LINK, false},      {LOGIN_KEY_BYTES, 0600, FILE_OTHERS, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *dir = make_folder();
+        _cleanup_free_ char *file = xasprintf("%s/" LOGIN_KEY_FILE, dir), *elsewhere = xasprintf("%s/x", dir),
+                            *left = xasprintf("%s.new", file);
+        unsigned char key[LOGIN_KEY_BYTES], again[LOGIN_KEY_BYTES];
+        struct stat st;
+        put_key(cases[i].is == FILE_LINK ? elsewhere : file, cases[i].len, cases[i].mode);
+        put_key(left, 3, 0644); /* of a crash */
+        if (cases[i].is == FILE_LINK)
+            assert_int_equal(symlink("x", file), 0);
+        if (cases[i].is == FILE_OTHERS && (geteuid() != 0 || chown(file, 65534, 65534) != 0)) {
+            remove_tree(dir);
+            continue;
+        }
+        login_key_settle(dir, key);
+        if ((strcmp((char *)key, "made up") == 0) != cases[i].kept)
+            fail_msg("%zu: the key is the wrong one", i);
+        login_key_settle(dir, again);
+        assert_memory_equal(key, again, sizeof(key));
+        assert_int_equal(lstat(file, &st), 0);
+        assert_true(S_ISREG(st.st_mode) && (st.st_mode & 077) == 0 && st.st_uid == geteuid());
+        assert_true(cases[i].kept || lstat(left, &st) != 0);
+        remove_tree(dir);
+    }
+}
+
+/* Where it cannot be kept it lasts as long as the process. */
+static void no_place_for_a_key(void **state UNUSED)
+{
+    char *dir = make_folder();
+    _cleanup_free_ char *in_the_way = xasprintf("%s/" LOGIN_KEY_FILE, dir), *gone = xasprintf("%s/none", dir);
+    const char *const folders[] = {dir, gone};
+    struct client *alice = client_with("alice", "of-alice", "ghcr.io");
+
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        struct login *l = login_new(NULL, LIFE_MS, folders[i]);
+        _cleanup_free_ char *token = login_issue(l, alice);
+        assert_true(stands_for(l, token, alice));
+        login_free(l);
+    }
+    client_unref(alice);
+    remove_tree(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crowd_ends_no_session),
-        cmocka_unit_test(comes_back),
-        cmocka_unit_test(stands_for_nobody),
+        cmocka_unit_test(crowd_ends_no_session), cmocka_unit_test(comes_back),
+        cmocka_unit_test(stands_for_nobody),     cmocka_unit_test(outlives_the_daemon),
+        cmocka_unit_test(a_bad_key_is_replaced), cmocka_unit_test(no_place_for_a_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,13 +115,15 @@ static void kubernetes(void **state UNUSED)
 static void compose(void **state UNUSED)
 {
     static const char env[] = "# the project's\nBESIDE=quay.io/beside\nBOTH=beside\nexport WORD='a b'\n"
-                              "LATE=first\nLATE=last # the one\r\nDQ=\"in-quotes\" # so\n=none\n";
+                              "LATE=first\nLATE=last # the one\r\nDQ=\"in-quotes\" # so\n=none\n"
+                              "export  BLANKS = \t'wide'\nCOLON: quay.io:443/colon # so\n";
     static const struct list_case cases[] = {
         {"services:\n  a: {image: nginx}\n  b: {build: .}\n  c: {image: 'redis:7'}\n", "nginx redis:7 ", NULL},
         {"services: {a: {image: '$GIVEN'}, b: {image: '${GIVEN}/x:${TAG:-1}'}, c: {image: '${BESIDE}/y'}}\n",
          "quay.io/given quay.io/given/x:1 quay.io/beside/y ", NULL},
         {"services: {a: {image: '$BOTH'}, b: {image: '$LATE'}, c: {image: '$DQ'}}\n", "environment last in-quotes ",
          NULL},
+        {"services: {a: {image: '$BLANKS'}, b: {image: '$COLON'}}\n", "wide quay.io:443/colon ", NULL},
         /* empty is set for - and +, not for :- and :+ */
         {"services: {a: {image: 'a${EMPTY-1}'}, b: {image: 'b${EMPTY:-1}'}, c: {image: 'c${EMPTY+1}'}, "
          "d: {image: 'd${EMPTY:+1}'}, e: {image: 'e${NONE}'}}\n",
@@ -143,6 +145,8 @@ static void compose(void **state UNUSED)
         {"services: {a: {image: "
          "'${N:-${N:-${N:-${N:-${N:-${N:-${N:-${N:-${N:-${N:-${N:-x}}}}}}}}}}}'}}\n",
          NULL, "deep"},
+        {"services: {a: {image: a}, b: {extends: a}, c: {extends: {service: b}}}\n", "a ", NULL},
+        {"services:\n  a: {image: a}\n  b: {extends: c}\n", NULL, "line 3: there is no service c"},
         {"kind: Pod\n", NULL, "no services"},
     };
 
@@ -233,6 +237,7 @@ static void compose_files(void **state UNUSED)
         {"nobody.yaml", "services:\n  a: {extends: {file: base.yaml, service: nobody}}\n"},
         {"lost.yaml", "services:\n  a: {extends: {file: base.yaml, service: lost}}\n"},
         {"loop.yaml", "services:\n  a: {extends: {file: base.yaml, service: loop}}\n"},
+        {"included.yaml", "include: [sub/three.yaml]\nservices: {a: {extends: t}}\n"},
     };
     static const struct {
         const char *file, *want, *says;
@@ -256,6 +261,7 @@ static void compose_files(void **state UNUSED)
         {"nobody.yaml", NULL, "there is no service nobody"},
         {"lost.yaml", NULL, "no service nobody that could be extended"},
         {"loop.yaml", NULL, "no service loop that could be extended"},
+        {"included.yaml", "three ", NULL},
     };
 
     assert_int_equal(unsetenv("OUTER") | unsetenv("INNER") | unsetenv("BOTH") | unsetenv("TAG") | unsetenv("MORE"), 0);
@@ -276,7 +282,7 @@ static void compose_files(void **state UNUSED)
 static void hostile(void **state UNUSED)
 {
     static reader *const readers[] = {image_list_read_kubernetes, image_list_read_compose};
-    enum { LAUGHS, DEEP, WIDE, LARGE, BINARY, KINDS };
+    enum { LAUGHS, DEEP, WIDE, ANCHORS, LARGE, BINARY, KINDS };
 
     for (int kind = 0; kind < KINDS; kind++) {
         struct buf text = {0};
@@ -289,6 +295,8 @@ static void hostile(void **state UNUSED)
             buf_adds(&text, "[");
         for (int i = 0; i < 3000000 && kind == WIDE; i++)
             buf_adds(&text, "- a\n");
+        for (int i = 0; i < 60000 && kind == ANCHORS; i++)
+            buf_addf(&text, "- &a%d x\n", i);
         if (kind == LARGE)
             memset(buf_reserve(&text, IMAGE_LIST_FILE_MAX + 1), ' ', IMAGE_LIST_FILE_MAX + 1);
         text.len = kind == LARGE ? IMAGE_LIST_FILE_MAX + 1 : text.len;

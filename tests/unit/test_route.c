@@ -11,6 +11,36 @@
 
 #include <openssl/evp.h>
 
+/* What requests are for: the upstreams of a configuration, beside an empty cache. */
+struct house {
+    struct config config;
+    char *dir;
+    struct pool *pool;
+    struct cache *cache;
+    struct sites *sites;
+};
+
+static void begin(struct house *h, const char *yaml)
+{
+    struct err err;
+
+    assert_true(load(yaml, &h->config, &err));
+    h->dir = make_folder();
+    h->pool = pool_new("io", 1, &err);
+    h->cache = cache_open(h->dir, h->pool, NULL, &err);
+    assert_non_null(h->cache);
+    h->sites = sites_new(&h->config, NULL, h->cache);
+}
+
+static void end(struct house *h)
+{
+    sites_free(h->sites);
+    cache_close(h->cache);
+    pool_free(h->pool);
+    remove_tree(h->dir);
+    config_free(&h->config);
+}
+
 /* A request as the parser leaves it: the texts lie in the arena. */
 static void make_request(struct http_conn *c, const char *target, const char *host)
 {
@@ -85,32 +115,21 @@ static void which_registry(void **state UNUSED)
         {"/v2/index.docker.io/nginx/manifests/1", "x", "docker.io/library/nginx", NULL, "docker.io"},
         {"/v2/localhost:5001/app/tags/list?n=3", "x", "localhost:5001/app", NULL, "localhost:5001"},
     };
-    struct config c;
-    struct err err;
+    struct house h;
 
-    assert_true(load("upstreams: [{name: 'localhost:5001', insecure: true}, {name: nexus.test, endpoints: "
-                     "['https://nexus.test:8083', 'https://nexus.test:8084/v2/hub']}]\n",
-                     &c, &err));
-    char *dir = make_folder();
-    struct pool *pool = pool_new("io", 1, &err);
-    struct cache *cache = cache_open(dir, pool, NULL, &err);
-    assert_non_null(cache);
-    struct sites *sites = sites_new(&c, NULL, cache);
+    begin(&h, "upstreams: [{name: 'localhost:5001', insecure: true}, {name: nexus.test, endpoints: "
+              "['https://nexus.test:8083', 'https://nexus.test:8084/v2/hub']}]\n");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct http_conn conn;
         struct route r;
         struct route_error e = {0};
         make_request(&conn, cases[i].target, cases[i].host);
-        bool ok = route_parse(&r, &conn.req, sites, cases[i].only, &e);
+        bool ok = route_parse(&r, &conn.req, h.sites, cases[i].only, &e);
         if (ok != !cases[i].error || strcmp(ok ? r.name : e.code, ok ? cases[i].name : cases[i].error) != 0)
             fail_msg("%s: %s", cases[i].target, ok ? r.name : e.message);
         buf_free(&conn.arena);
     }
-    sites_free(sites);
-    cache_close(cache);
-    pool_free(pool);
-    remove_tree(dir);
-    config_free(&c);
+    end(&h);
 }
 
 static void add_header(struct http_conn *c, const char *name, const char *value)
@@ -169,17 +188,11 @@ static void which_login(void **state UNUSED)
         {"alice@any.example:pw", "/token", "x", NULL, NULL, "", "", CLIENT_UNSAID},
         {"alice:pw", "/v2/a/tags/list?ns=any.example", "x", NULL, NULL, "", "", CLIENT_ELSEWHERE},
     };
-    struct config c;
-    struct err err;
+    struct house h;
 
-    assert_true(load("upstreams_any: true\n", &c, &err));
-    char *dir = make_folder();
-    struct pool *pool = pool_new("io", 1, &err);
-    struct cache *cache = cache_open(dir, pool, NULL, &err);
-    assert_non_null(cache);
-    struct sites *sites = sites_new(&c, NULL, cache);
+    begin(&h, "upstreams_any: true\n");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct login *login = login_new(cases[i].login_for, 60000);
+        struct login *login = login_new(cases[i].login_for, 60000, NULL);
         struct http_conn conn;
         struct route r;
         struct route_error e = {0};
@@ -188,8 +201,8 @@ static void which_login(void **state UNUSED)
         make_request(&conn, cases[i].target, cases[i].host);
         EVP_EncodeBlock((unsigned char *)basic + 6, (const unsigned char *)cases[i].pair, (int)len);
         add_header(&conn, "authorization", basic);
-        assert_true(route_parse(&r, &conn.req, sites, cases[i].only, &e));
-        struct client *who = identify_client(&conn.req, login, &c, &r);
+        assert_true(route_parse(&r, &conn.req, h.sites, cases[i].only, &e));
+        struct client *who = identify_client(&conn.req, login, &h.config, &r);
         if (r.site)
             who = client_at(who, r.site);
         const char *username = who->id.username ? who->id.username : "";
@@ -201,11 +214,7 @@ static void which_login(void **state UNUSED)
         login_free(login);
         buf_free(&conn.arena);
     }
-    sites_free(sites);
-    cache_close(cache);
-    pool_free(pool);
-    remove_tree(dir);
-    config_free(&c);
+    end(&h);
 }
 
 /* A registry with a port cannot be named in the path of another: whoever tries is told what to do. */
@@ -217,28 +226,19 @@ static void registry_with_a_port(void **state UNUSED)
         {"/v2/nexus.test:8083/team/app/manifests/1?ns=ghcr.io", "a registry with a port needs a name without one"},
         {"/v2/other.test/team/app/manifests/1", "other.test:5000 is: give that an upstream with the name other.test"},
     };
-    struct config c;
-    struct err err;
+    struct house h;
 
-    assert_true(load("upstreams: [{name: 'other.test:5000'}]\n", &c, &err));
-    char *dir = make_folder();
-    struct pool *pool = pool_new("io", 1, &err);
-    struct cache *cache = cache_open(dir, pool, NULL, &err);
-    struct sites *sites = sites_new(&c, NULL, cache);
+    begin(&h, "upstreams: [{name: 'other.test:5000'}]\n");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct http_conn conn;
         struct route r;
         struct route_error e = {0};
         make_request(&conn, cases[i][0], "x");
-        if (route_parse(&r, &conn.req, sites, NULL, &e) || !strstr(e.message, cases[i][1]))
+        if (route_parse(&r, &conn.req, h.sites, NULL, &e) || !strstr(e.message, cases[i][1]))
             fail_msg("%s: %d %s", cases[i][0], e.status, e.message);
         buf_free(&conn.arena);
     }
-    sites_free(sites);
-    cache_close(cache);
-    pool_free(pool);
-    remove_tree(dir);
-    config_free(&c);
+    end(&h);
 }
 
 /* By which names a loopback listener shows what this node has. */

@@ -60,9 +60,7 @@ static void made_up_hosts(void **state UNUSED)
     const struct site *s = find(all, "real", 0);
     int before = count_listed(all);
 
-    assert_int_equal(site_place(s), SITE_OTHER);
     prove(s);
-    assert_int_equal(site_place(s), s->id);
     int id = s->id;
     site_unref(s);
     for (int i = 0; i < 2000; i++) {
@@ -141,12 +139,43 @@ static void who_goes_first(void **state UNUSED)
     config_free(&c);
 }
 
+/* Figures name what the configuration names: hosts of a pattern are one, proven or not, and all others another. */
+static void what_figures_name(void **state UNUSED)
+{
+    static const struct {
+        const char *host, *name;
+    } cases[] = {
+        {"fixed.test", "fixed.test"},       {"a.evil.test", "*.evil.test"},
+        {"b.evil.test", "*.evil.test"},     {"123.dkr.ecr.eu-1.amazonaws.com", "*.dkr.ecr.*.amazonaws.com"},
+        {"us-docker.pkg.dev", "*.pkg.dev"}, {"made.up", "other"},
+        {"made.up.too", "other"},
+    };
+    struct config c;
+    struct err err;
+
+    assert_true(load("upstreams: [{name: fixed.test}, {name: '*.evil.test'}]\nupstreams_any: true\n", &c, &err));
+    struct sites *all = sites_new(&c, NULL, NULL);
+    for (int proven = 0; proven < 2; proven++)
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            const struct site *s = sites_find(all, cases[i].host);
+            assert_non_null(s);
+            assert_string_equal(sites_group_name(all, s->group), cases[i].name);
+            prove(s);
+            site_unref(s);
+        }
+    assert_string_equal(sites_group_name(all, GROUP_LOCAL), "local");
+    assert_null(sites_group_name(all, c.upstream_count));
+    sites_free(all);
+    config_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(made_up_hosts),
         cmocka_unit_test(in_use),
         cmocka_unit_test(who_goes_first),
+        cmocka_unit_test(what_figures_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

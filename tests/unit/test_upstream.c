@@ -207,15 +207,48 @@ static void addresses(void **state UNUSED)
             fail_msg("%s", cases[i].address);
 }
 
-/* ---- which endpoint is asked ---- */
+/* ---- the end ---- */
 
-/* ---- limits ---- */
+static void note_refusal(void *arg, const char *token, const struct err *err)
+{
+    assert_null(token);
+    assert_int_equal(err->code, ERR_CANCELLED);
+    ++*(int *)arg;
+}
+
+/* Whoever waits for a token when the loops have ended hears that there will be none: it would wait, and never be freed.
+ */
+static void no_token_at_the_end(void **state UNUSED)
+{
+    const struct token_options o = {.insecure = true, .connect_timeout_ms = 1000, .stall_timeout_ms = 1000};
+    const struct challenge c = {.scheme = CHALLENGE_BEARER, .realm = "http://127.0.0.1:1/token", .service = "s"};
+    struct loop *asks = loop_new("test", NULL), *joins = loop_new("test", NULL);
+    struct transfer_engine *e = transfer_engine_new(asks, NULL);
+    struct tokens *all = tokens_new(&o);
+    int told = 0;
+
+    tokens_get(all, e, asks, &c, NULL, "", note_refusal, &told);
+    tokens_get(all, e, joins, &c, NULL, "", note_refusal, &told);
+    transfer_engine_end(e);
+    while (loop_settle(asks) || loop_settle(joins))
+        ;
+    assert_int_equal(told, 2);
+    transfer_engine_free(e);
+    tokens_free(all);
+    loop_free(asks);
+    loop_free(joins);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),  cmocka_unit_test(response_headers),  cmocka_unit_test(urls_without_secrets),
-        cmocka_unit_test(next_links), cmocka_unit_test(next_link_headers), cmocka_unit_test(queries),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(response_headers),
+        cmocka_unit_test(urls_without_secrets),
+        cmocka_unit_test(next_links),
+        cmocka_unit_test(next_link_headers),
+        cmocka_unit_test(queries),
+        cmocka_unit_test(no_token_at_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

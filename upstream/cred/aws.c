@@ -3,17 +3,15 @@
  * endpoint, EC2 instance metadata (IMDSv2). Runs on cred workers. */
 #include "upstream/cred/aws.h"
 
-#include "base/clock.h"
 #include "base/url.h"
 
 #include <jansson.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 static const char *const IMDS = "http://169.254.169.254", *const ECS = "http://169.254.170.2";
 
-enum { IMDS_TIMEOUT_MS = 2000, LIFE_UNSAID_S = 3600 };
+enum { IMDS_TIMEOUT_MS = 2000 };
 
 void aws_key_clear(struct aws_key *k)
 {
@@ -21,15 +19,6 @@ void aws_key_clear(struct aws_key *k)
     secret_free(k->secret);
     secret_free(k->session);
     memset(k, 0, sizeof(*k));
-}
-
-/* "2026-11-26T04:00:00Z"; 0 if it is no time. */
-static int64_t read_time(const char *text)
-{
-    struct tm tm = {0};
-    const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-
-    return end ? (int64_t)timegm(&tm) : 0;
 }
 
 static bool is_whole(struct aws_key *k)
@@ -56,13 +45,12 @@ static bool take_env(struct aws_key *k)
     k->id = from_env("AWS_ACCESS_KEY_ID");
     k->secret = from_env("AWS_SECRET_ACCESS_KEY");
     k->session = from_env("AWS_SESSION_TOKEN");
-    k->ends_s = clock_now_s() + LIFE_UNSAID_S;
     return is_whole(k);
 }
 
 /* ---- web identity: sts:AssumeRoleWithWebIdentity (AWS STS API Reference), which needs no signature ---- */
 
-/* The text of an element whose content is plain: keys and times have nothing that XML escapes. */
+/* The text of an element whose content is plain: keys have nothing that XML escapes. */
 static char *xml_text(const char *doc, const char *element)
 {
     _cleanup_free_ char *open = xasprintf("<%s>", element);
@@ -110,8 +98,6 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
     k->id = xml_text(out.data, "AccessKeyId");
     k->secret = xml_text(out.data, "SecretAccessKey");
     k->session = xml_text(out.data, "SessionToken");
-    _cleanup_free_ char *ends = xml_text(out.data, "Expiration");
-    k->ends_s = read_time(ends);
     return is_whole(k) || err_set(err, ERR_UPSTREAM, "AWS STS sent no credentials");
 }
 
@@ -154,7 +140,6 @@ static bool take_file(struct cred_task *t, struct aws_key *k)
         p += len;
         p += *p == '\n';
     }
-    k->ends_s = clock_now_s() + LIFE_UNSAID_S;
     return is_whole(k);
 }
 
@@ -162,12 +147,9 @@ static bool take_file(struct cred_task *t, struct aws_key *k)
 
 static bool take_json(const json_t *doc, struct aws_key *k)
 {
-    _cleanup_free_ char *ends = cred_json_text(doc, "Expiration");
-
     k->id = cred_json_text(doc, "AccessKeyId");
     k->secret = cred_json_text(doc, "SecretAccessKey");
     k->session = cred_json_text(doc, "Token");
-    k->ends_s = read_time(ends);
     return is_whole(k);
 }
 

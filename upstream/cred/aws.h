@@ -1,4 +1,5 @@
-/* aws.h - an AWS access key, wherever it comes from. On a cred worker. Internal to this room. */
+/* aws.h - an AWS access key, wherever it comes from. When it ends is of no concern: what ECR gives for it has a life of
+ * its own, and the next time it is looked for again. On a cred worker. Internal to this room. */
 #ifndef ENTREPOT_UPSTREAM_CRED_AWS_H
 #define ENTREPOT_UPSTREAM_CRED_AWS_H
 
@@ -6,7 +7,6 @@
 
 struct aws_key {
     char *id, *secret, *session; /* session may be NULL */
-    int64_t ends_s;              /* seconds since 1970; 0 not said */
 };
 
 /* The first that is found; the caller clears it. */

@@ -14,23 +14,34 @@ static bool is_host(const char *name, size_t len, const char *host)
     return len == strlen(host) && strncasecmp(name, host, len) == 0;
 }
 
-/* Whether a key of `auths` is for this registry: "ghcr.io", "https://ghcr.io", "https://ghcr.io/v2/". */
+/* Whether a key is for all of this registry: "ghcr.io", "https://ghcr.io/whatever", and "ghcr.io/v2/" as old files have
+ * it. Without a scheme, any other path is a namespace of podman's. */
 static bool is_for(const char *key, const char *host)
 {
-    const char *name = strstr(key, "://") ? strstr(key, "://") + 3 : key;
+    const char *scheme = strstr(key, "://"), *name = scheme ? scheme + 3 : key;
     size_t len = strcspn(name, "/");
+    const char *path = name + len;
 
-    if (is_host(name, len, host))
-        return name[len] == '\0' || strcmp(name + len, "/") == 0 || strncmp(name + len, "/v", 2) == 0;
-    return strcmp(host, "docker.io") == 0 &&
-           (is_host(name, len, "index.docker.io") || is_host(name, len, "registry-1.docker.io"));
+    if (!scheme && *path && strcmp(path, "/") != 0 && strcmp(path, "/v1") != 0 && strcmp(path, "/v1/") != 0 &&
+        strcmp(path, "/v2") != 0 && strcmp(path, "/v2/") != 0)
+        return false;
+    return is_host(name, len, host) || (strcmp(host, "docker.io") == 0 && (is_host(name, len, "index.docker.io") ||
+                                                                           is_host(name, len, "registry-1.docker.io")));
 }
 
-/* podman's keys may name a repository, or the beginning of one; the longest wins. */
+/* Docker's own name for a registry in these files. */
+static const char *own_key(const char *host)
+{
+    return strcmp(host, "docker.io") == 0 ? HUB_KEY : host;
+}
+
+/* podman's keys may name a repository, or the beginning of one; the longest wins. Of keys for the whole registry the one
+ * that Docker itself would write does: beside it stand others for the same host, which are no logins
+ * ("https://index.docker.io/v1/access-token"). */
 static const json_t *find_auth(const json_t *auths, const char *for_host, const char *repository)
 {
     _cleanup_free_ char *name = xasprintf("%s/%s", for_host, repository);
-    const json_t *best = NULL, *value;
+    const json_t *best = NULL, *value, *own = json_object_get(auths, own_key(for_host));
     size_t best_len = 0;
     const char *key;
 
@@ -41,7 +52,7 @@ static const json_t *find_auth(const json_t *auths, const char *for_host, const 
             best = value;
             best_len = len;
         } else if (!best && is_for(key, for_host)) {
-            best = value;
+            best = own ? own : value;
         }
     }
     return best;
@@ -73,19 +84,18 @@ static bool take_auth(const json_t *auth, struct cred_identity *id)
     return id->bearer || (id->username && id->secret);
 }
 
-/* The helper of this registry, if one is named. */
-static const char *find_helper(const json_t *doc, const char *host, const char **server)
+/* The helper that is named for this registry alone; NULL: none is. "": it has none, whatever there is for all. */
+static const char *find_own_helper(const json_t *doc, const char *host, const char **server)
 {
     const json_t *value;
     const char *key;
 
     json_object_foreach(json_object_get(doc, "credHelpers"), key, value)
-        if (is_for(key, host)) {
+        if (json_is_string(value) && is_for(key, host)) {
             *server = key;
             return json_string_value(value);
         }
-    *server = strcmp(host, "docker.io") == 0 ? HUB_KEY : host;
-    return json_string_value(json_object_get(doc, "credsStore"));
+    return NULL;
 }
 
 static char *copy(const char *text)
@@ -93,23 +103,27 @@ static char *copy(const char *text)
     return text ? xstrdup(text) : NULL;
 }
 
+/* The registry's own helper, as with Docker and podman; what is in the file; the helper for all. */
 bool cred_docker_find(const char *text, const char *host, const char *repository, struct cred_identity *id,
                       char **helper, char **server)
 {
     json_t *doc = json_loads(text, 0, NULL); /* its complaint would hold some of the content */
-    const char *asked = NULL;
+    const char *asked = own_key(host);
 
     *helper = *server = NULL;
     if (!json_is_object(doc)) {
         json_decref(doc);
         return false;
     }
-    const json_t *auth = find_auth(json_object_get(doc, "auths"), host, repository);
+    const char *name = find_own_helper(doc, host, &asked);
+    const json_t *auth = name && *name ? NULL : find_auth(json_object_get(doc, "auths"), host, repository);
     /* Docker leaves an empty object in `auths` for what its helper keeps. */
     if (json_object_size(auth) == 0 || !take_auth(auth, id)) {
         cred_identity_clear(id); /* half a login is none */
-        *helper = copy(find_helper(doc, host, &asked));
-        *server = *helper ? copy(asked) : NULL;
+        name = name ? name : json_string_value(json_object_get(doc, "credsStore"));
+        name = name && *name ? name : NULL;
+        *helper = copy(name);
+        *server = name ? copy(asked) : NULL;
     }
     json_decref(doc); /* what jansson held is freed, not wiped: it came from a file that is there still */
     return true;

@@ -41,11 +41,17 @@ static bool ask_metadata(struct cred_task *t, struct err *err)
     return ok;
 }
 
+/* Without this, OpenSSL asks whoever sits at the terminal for a passphrase, and waits. */
+static int no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *arg UNUSED)
+{
+    return -1;
+}
+
 /* RS256 (RFC 7518 §3.3) over `text`; the caller frees. */
 static char *sign(const char *pem, const char *text, struct err *err)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     unsigned char signature[1024];
     size_t len = sizeof(signature);

@@ -8,6 +8,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#define NUMBER_MAX 1e15
+
 struct receiving {
     struct buf *out;
     atomic_bool *stop;
@@ -129,6 +131,12 @@ char *cred_json_text(const json_t *object, const char *key)
     return text ? xstrdup(text) : NULL;
 }
 
+/* Such that milliseconds, and sums with the time, can be made of any number of seconds. */
+static int64_t bounded(double n)
+{
+    return n >= NUMBER_MAX ? (int64_t)NUMBER_MAX : n <= -NUMBER_MAX ? -(int64_t)NUMBER_MAX : (int64_t)n;
+}
+
 int64_t cred_json_number(const json_t *object, const char *key, int64_t otherwise)
 {
     const json_t *value = json_object_get(object, key);
@@ -136,7 +144,7 @@ int64_t cred_json_number(const json_t *object, const char *key, int64_t otherwis
     char *end;
 
     if (json_is_number(value))
-        return (int64_t)json_number_value(value);
+        return bounded(json_number_value(value));
     long long n = text ? strtoll(text, &end, 10) : 0;
-    return text && end != text && *end == '\0' ? n : otherwise;
+    return text && end != text && *end == '\0' ? bounded((double)n) : otherwise;
 }

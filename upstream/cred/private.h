@@ -79,7 +79,7 @@ struct json_t;
 struct json_t *cred_http_json(const struct cred_http *r, const char *what, struct err *err);
 /* A copy of a text in an object, or NULL. */
 char *cred_json_text(const struct json_t *object, const char *key);
-/* The same for a number that may be written as text. */
+/* The same for a number that may be written as text; its fraction is cut off, and it is within 1e15 of 0. */
 int64_t cred_json_number(const struct json_t *object, const char *key, int64_t otherwise);
 
 #endif

@@ -23,6 +23,11 @@ int fsync(int fd)
     return sync_as_told(SYS_fsync, fd);
 }
 
+int syncfs(int fd)
+{
+    return sync_as_told(SYS_syncfs, fd);
+}
+
 int fdatasync(int fd)
 {
     return sync_as_told(SYS_fdatasync, fd);
