@@ -368,7 +368,6 @@ static void hand_out(struct proxy *p)
     p->admin = (struct admin){
         .config = p->config,
         .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
-        .pool = p->pool,
         .admin_pool = p->admin_pool,
         .long_pool = p->long_pool,
         .started_s = p->started_s,

@@ -27,7 +27,7 @@ struct admin_figures {
 struct admin {
     const struct config *config;
     struct puller puller;
-    struct pool *pool, *admin_pool, *long_pool; /* io; short work; what takes long */
+    struct pool *admin_pool, *long_pool; /* short work; what takes long */
     int64_t started_s;
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
     void *arg;

@@ -4,8 +4,12 @@
 #include "base/assert.h"
 #include "base/clock.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { QUEUE_SHORT = 128 << 10 /* bytes */ };
 
 /* Between requests, from now on; and no longer. */
 void http_conn_rest(struct http_conn *c)
@@ -98,6 +102,16 @@ static void linger(struct http_conn *c)
         http_conn_close(c);
     else
         shutdown(c->fd, SHUT_WR);
+}
+
+/* What has been sent and not acknowledged yet is not counted: a fast client far away is as fast as before. */
+void http_shorten_queue(struct http_conn *c, bool shorten)
+{
+    unsigned bytes = shorten ? QUEUE_SHORT : 0; /* 0: the system's */
+
+    if (c->fd >= 0 && c->short_queue != shorten) /* fails on a unix socket, harmlessly */
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+    c->short_queue = shorten;
 }
 
 void http_conn_finish(struct http_conn *c)

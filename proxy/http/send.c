@@ -4,8 +4,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -14,7 +12,6 @@
 enum {
     LOW_WATER = 256 << 10,
     HIGH_WATER = 1 << 20,
-    QUEUE_SHORT = 128 << 10,
     PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
 };
 
@@ -378,16 +375,6 @@ void http_stream_data(struct http_request *req, const void *data, size_t len)
 size_t http_stream_waiting(const struct http_request *req)
 {
     return evbuffer_get_length(output(req));
-}
-
-/* What has been sent and not acknowledged yet is not counted: a fast client far away is as fast as before. */
-void http_shorten_queue(struct http_conn *c, bool shorten)
-{
-    unsigned bytes = shorten ? QUEUE_SHORT : 0; /* 0: the system's */
-
-    if (c->fd >= 0 && c->short_queue != shorten) /* fails on a unix socket, harmlessly */
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
-    c->short_queue = shorten;
 }
 
 void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t len)

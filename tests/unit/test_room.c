@@ -357,7 +357,7 @@ static void unknown_size(void **state)
     for (; at < ROOM; at += PIECE)
         assert_true(ingest_write(i, at, piece, PIECE, &err));
     assert_false(ingest_write(i, at, piece, PIECE, &err));
-    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_int_equal(err.code, ERR_NO_SPACE);
     assert_true(fake.asked == 2 && fake.left == 0);
     fake.left = PIECE; /* somebody else's that was not needed */
     assert_true(ingest_write(i, at, piece, PIECE, &err));
