@@ -2,8 +2,8 @@
  * on its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
  *
  * Who asks has its turn after those who have asked before. Room that is free, or is being made, is theirs: nobody who
- * comes later takes it (gc->wished). Nor is anybody refused because others wait: who cannot have it at once asks, and is
- * answered when they are.
+ * comes later takes it (gc->wished). Nor is anybody refused because others wait: who cannot have it at once asks, and
+ * is answered when they are.
  */
 #include "gc/gc_private.h"
 

@@ -157,7 +157,7 @@ static int client(struct fixture *f)
 }
 
 /* A request waits until the index has what clients have been served. When its connection ends, as all do when the
- * daemon stops, nothing of it is left: no timer that nobody will wait for, and its memory (a leak is ASan's to find). */
+ * daemon stops, nothing of it is left: no timer that nobody will wait for, and no memory (which is ASan's to say). */
 static void gone_while_it_waits(void **state)
 {
     static const char *const requests[] = {
