@@ -76,7 +76,7 @@ static bool apply_put(struct index_txn *t, void *arg, struct err *err)
         return false;
     if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
         return false;
-    if (!rows_link(t, repo, &p->digest, p->body ? PROOF_BYTES : PROOF_WORD, clock_now_s(), err) || !share(t, p, err))
+    if (!rows_link(t, repo, &p->digest, p->body ? PROOF_BYTES : PROOF_HEAD, clock_now_s(), err) || !share(t, p, err))
         return false;
     if (!p->tag)
         return true;

@@ -67,7 +67,7 @@ struct config_upstream {
     struct trust trust;
     bool insecure;
     bool client_access; /* clients' own identities alone */
-    bool made_up;       /* not in the configuration: what a client names under upstreams_any */
+    bool ad_hoc;        /* not in the configuration: what a client names under upstreams_any */
     struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;

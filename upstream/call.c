@@ -38,7 +38,7 @@ void call_free(struct upstream_call *c)
     free(c->accept);
     secret_free(c->authorization);
     free(c->if_range);
-    free(c->whose);
+    free(c->client_id);
     cred_identity_clear(&c->client);
     secret_free(c->token);
     call_story_clear(c);
@@ -414,7 +414,7 @@ static void name_asker(struct upstream_call *c)
     if (c->authorization)
         snprintf(c->who, sizeof(c->who), "token %08x", text_hash(c->authorization));
     else
-        snprintf(c->who, sizeof(c->who), "%s", c->whose);
+        snprintf(c->who, sizeof(c->who), "%s", c->client_id);
 }
 
 struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine *engine, struct loop *loop,
@@ -434,7 +434,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->accept = req->accept ? xstrdup(req->accept) : NULL;
     c->authorization = req->authorization ? xstrdup(req->authorization) : NULL;
     c->if_range = req->if_range ? xstrdup(req->if_range) : NULL;
-    c->whose = xstrdup(req->whose ? req->whose : "");
+    c->client_id = xstrdup(req->client_id ? req->client_id : "");
     if (req->identity)
         cred_identity_copy(&c->client, req->identity);
     c->range_first = req->range_first;

@@ -27,7 +27,7 @@ static const char *token_owner(const struct upstream_call *c, char own[BUDGET_WH
 {
     if (!is_trusted(c))
         return "nobody";
-    return call_is_clients(c) ? c->whose : call_asker(c, own);
+    return call_is_clients(c) ? c->client_id : call_asker(c, own);
 }
 
 /* A pull of this repository, as its endpoint calls it: what clients ask for when a challenge does not say. */

@@ -16,9 +16,9 @@ struct upstream_call {
     struct transfer_engine *engine;
     struct loop *loop;
     enum method method;
-    char *repository, *path, *accept, *authorization, *if_range, *whose;
+    char *repository, *path, *accept, *authorization, *if_range, *client_id;
     char *object;                /* repository and path, for endpoint.c */
-    struct cred_identity client; /* of `whose`, in place of the cache's own */
+    struct cred_identity client; /* of `client_id`, in place of the cache's own */
     int64_t range_first, range_last;
     bool decode, optional, bounded, unshared;
     bool in_queue; /* counted among those that wait for an answer */
@@ -145,7 +145,7 @@ void call_guess_blobs(struct upstream_call *c, int status);
 /* Whose request it is: a client's, by name and password (else by a token that is passed on), or our own. */
 static inline bool call_is_clients(const struct upstream_call *c)
 {
-    return c->whose[0] != '\0';
+    return c->client_id[0] != '\0';
 }
 
 static inline bool call_is_own(const struct upstream_call *c)

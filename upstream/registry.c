@@ -248,7 +248,7 @@ static bool own_is_short(struct upstream *u)
     return true;
 }
 
-enum upstream_mood upstream_mood(struct upstream *u, const struct upstream_request *req)
+enum upstream_health upstream_health(struct upstream *u, const struct upstream_request *req)
 {
     if (!endpoint_any_well(u))
         return UPSTREAM_DOWN;

@@ -99,9 +99,9 @@ struct upstream_request {
     const char *path;          /* after /v2/<repository>/: "manifests/latest", "blobs/sha256:…" */
     const char *accept;        /* or NULL */
     const char *authorization; /* a client's own, sent as it is; NULL: an identity's */
-    /* a client's name and password in place of the cache's identity; `whose` tells one client from another */
+    /* a client's name and password in place of the cache's identity; `client_id` tells one client from another */
     const struct cred_identity *identity;
-    const char *whose;
+    const char *client_id;
     int64_t range_first, range_last;
     const char *if_range;
     bool decode;        /* as in transfer.h */
@@ -117,14 +117,14 @@ struct upstream_request {
     void *arg;
 };
 
-enum upstream_mood {
+enum upstream_health {
     UPSTREAM_WELL,
     UPSTREAM_SHORT,   /* little is left of the limit: what is not needed is to be put off */
     UPSTREAM_LIMITED, /* it said 429: manifests are not asked for */
     UPSTREAM_DOWN,    /* no endpoint has answered lately */
 };
 /* What a request for a manifest would find; only whose it is counts. Any thread. */
-enum upstream_mood upstream_mood(struct upstream *u, const struct upstream_request *req);
+enum upstream_health upstream_health(struct upstream *u, const struct upstream_request *req);
 /* While little is left, one question a minute tells whether that is still so: whether this is the one. Any thread. */
 bool upstream_take_probe(struct upstream *u);
 
@@ -134,7 +134,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */
 void upstream_cancel(struct upstream_call *c);
-/* It takes too long for its caller: until somebody answers, upstream_mood() takes the endpoint for one that is down. */
+/* It takes too long for its caller: until somebody answers, upstream_health() takes the endpoint for one that is down. */
 void upstream_doubt(struct upstream_call *c);
 /* Stops reading the answer's body, or goes on. */
 void upstream_pause(struct upstream_call *c, bool pause);

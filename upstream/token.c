@@ -60,7 +60,7 @@ struct errand {
     struct transfer_engine *engine;
     struct challenge challenge;
     struct cred_identity id;
-    char *whose;
+    char *client_id;
     bool posting, too_large;
     int64_t sent_ms; /* monotonic */
     struct buf answer;
@@ -106,9 +106,9 @@ void tokens_free(struct tokens *all)
     free(all);
 }
 
-static struct token *find(struct tokens *all, const struct challenge *c, const char *whose, bool create)
+static struct token *find(struct tokens *all, const struct challenge *c, const char *client_id, bool create)
 {
-    _cleanup_free_ char *key = xasprintf("%s\n%s\n%s\n%s", whose, c->realm, c->service, c->scope);
+    _cleanup_free_ char *key = xasprintf("%s\n%s\n%s\n%s", client_id, c->realm, c->service, c->scope);
     struct token *t;
 
     TAILQ_FOREACH(t, &all->list, entry)
@@ -283,7 +283,7 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
 
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, &q->challenge, q->whose, true);
+    struct token *t = find(all, &q->challenge, q->client_id, true);
     t->fetching = false;
     STAILQ_CONCAT(&waiters, &t->waiters);
     if (value) {
@@ -305,12 +305,12 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     }
     secret_clear_buf(&q->answer);
     cred_identity_clear(&q->id);
-    free(q->whose);
+    free(q->client_id);
     free(q);
 }
 
 static void errand_start(struct tokens *all, struct transfer_engine *engine, const struct challenge *c,
-                         const struct cred_identity *id, const char *whose)
+                         const struct cred_identity *id, const char *client_id)
 {
     struct errand *q = xcalloc(1, sizeof(*q));
 
@@ -318,14 +318,14 @@ static void errand_start(struct tokens *all, struct transfer_engine *engine, con
     q->sent_ms = clock_mono_ms();
     q->engine = engine;
     q->challenge = *c;
-    q->whose = xstrdup(whose);
+    q->client_id = xstrdup(client_id);
     if (id)
         cred_identity_copy(&q->id, id);
     errand_send(q);
 }
 
 void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
-                const struct cred_identity *id, const char *whose,
+                const struct cred_identity *id, const char *client_id,
                 void (*done)(void *arg, const char *token, const struct err *err), void *arg)
 {
     _cleanup_free_ char *value = NULL;
@@ -340,7 +340,7 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
         return;
     }
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, c, whose, true);
+    struct token *t = find(all, c, client_id, true);
     if (t->value && now < t->ends_ms - (t->ends_ms - t->begun_ms) / 20) {
         value = xstrdup(t->value);
         start = !t->fetching && t->ends_ms - now < (t->ends_ms - t->begun_ms) / 5;
@@ -353,17 +353,17 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
     t->fetching = t->fetching || start;
     pthread_mutex_unlock(&all->lock);
     if (start)
-        errand_start(all, engine, c, id, whose);
+        errand_start(all, engine, c, id, client_id);
     if (value) {
         done(arg, value, NULL);
         explicit_bzero(value, strlen(value));
     }
 }
 
-void tokens_drop(struct tokens *all, const struct challenge *c, const char *whose, const char *token)
+void tokens_drop(struct tokens *all, const struct challenge *c, const char *client_id, const char *token)
 {
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, c, whose, false);
+    struct token *t = find(all, c, client_id, false);
     if (t && t->value && strcmp(t->value, token) == 0) {
         secret_free(t->value);
         t->value = NULL;

@@ -29,14 +29,14 @@ struct token_options {
 struct tokens *tokens_new(const struct token_options *options);
 void tokens_free(struct tokens *all);
 
-/* For the identity `id` (borrowed; NULL: nobody), which is called `whose` ("": the cache itself).
+/* For the identity `id` (borrowed; NULL: nobody), which is called `client_id` ("": the cache itself).
  * Calls `done` on the engine's loop, perhaps before returning if it has one: with the token (borrowed for the call), or
  * NULL and why. Errors: ERR_DENIED (the realm refuses this identity; status says how), ERR_UNREACHABLE, ERR_TIMEOUT,
  * ERR_UPSTREAM. */
 void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
-                const struct cred_identity *id, const char *whose,
+                const struct cred_identity *id, const char *client_id,
                 void (*done)(void *arg, const char *token, const struct err *err), void *arg);
 /* The registry refused this token: forget it. */
-void tokens_drop(struct tokens *all, const struct challenge *c, const char *whose, const char *token);
+void tokens_drop(struct tokens *all, const struct challenge *c, const char *client_id, const char *token);
 
 #endif

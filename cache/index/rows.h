@@ -131,7 +131,7 @@ void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
                         bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
 /* How a repository proved to contain a blob: it sent the bytes, its registry said so, or a manifest of it names it. */
-enum proof { PROOF_BYTES = 'b', PROOF_WORD = 'w', PROOF_NAMED = 'n' };
+enum proof { PROOF_BYTES = 'b', PROOF_HEAD = 'w', PROOF_NAMED = 'n' };
 /* `repo` has proved to contain the blob, at `now` (seconds), and so whatever it names if it is a manifest that is here.
  */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,

@@ -17,14 +17,14 @@ static size_t link_key(uint8_t key[LINK_LEN_MAX], uint64_t repo, const struct di
 
 static enum proof proof_of(const struct slice *v)
 {
-    uint8_t how = v->len == LINK_VALUE_LEN ? ((const uint8_t *)v->data)[8] : PROOF_WORD;
+    uint8_t how = v->len == LINK_VALUE_LEN ? ((const uint8_t *)v->data)[8] : PROOF_HEAD;
 
-    return how == PROOF_BYTES || how == PROOF_NAMED ? (enum proof)how : PROOF_WORD;
+    return how == PROOF_BYTES || how == PROOF_NAMED ? (enum proof)how : PROOF_HEAD;
 }
 
 static int strength(enum proof p)
 {
-    return p == PROOF_BYTES ? 2 : p == PROOF_WORD ? 1 : 0;
+    return p == PROOF_BYTES ? 2 : p == PROOF_HEAD ? 1 : 0;
 }
 
 static bool write_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
@@ -236,7 +236,7 @@ static bool opens_private(struct index_txn *t, uint64_t repo, const struct diges
     char name[REF_NAME_MAX + 1];
 
     return proof_of(link) == PROOF_BYTES ||
-           (proof_of(link) == PROOF_WORD && rows_repo_name(t, repo, name) && sent_by(t, name, strcspn(name, "/"), d));
+           (proof_of(link) == PROOF_HEAD && rows_repo_name(t, repo, name) && sent_by(t, name, strcspn(name, "/"), d));
 }
 
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d)

@@ -134,7 +134,7 @@ static bool take_tag(struct index_txn *t, const struct old_tag *o, struct err *e
     uint64_t repo;
 
     return rows_intern_repo(t, o->repo, &repo, err) && rows_put_tag(t, repo, o->tag, &o->row, err) &&
-           rows_link(t, repo, &o->row.digest, PROOF_WORD, clock_now_s(), err) &&
+           rows_link(t, repo, &o->row.digest, PROOF_HEAD, clock_now_s(), err) &&
            (!o->pinned || rows_pin(t, repo, o->tag, true, err)) &&
            (!o->is_private || rows_set_repo_private(t, repo, true, err));
 }

@@ -231,12 +231,12 @@ static void not_kept(void *arg)
 
     if (!i->relay) /* why there is a relay has been logged */
         log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
-    ingest_finish(i, INGEST_UNKEPT, &i->worker_err);
+    ingest_finish(i, INGEST_NOT_STORED, &i->worker_err);
     ingest_unref(i);
 }
 
 /* On an io worker. Followers have the descriptor. */
-static void drop_unkept(void *arg)
+static void drop_not_stored(void *arg)
 {
     struct ingest *i = arg;
     struct err err;
@@ -257,7 +257,7 @@ static void end_store(void *arg, const struct err *err)
 
     if (err) { /* the file is in its place, and no entry says so */
         i->worker_err = *err;
-        pool_run(i->cache->pool, drop_unkept, i);
+        pool_run(i->cache->pool, drop_not_stored, i);
         return;
     }
     ingest_finish(i, INGEST_STORED, NULL);
@@ -274,7 +274,7 @@ static void publish(void *arg)
         index_write(i->cache->index, apply_store, end_store, i, i->owner);
         return;
     }
-    drop_unkept(i);
+    drop_not_stored(i);
 }
 
 static void keep(struct ingest *i)

@@ -128,7 +128,7 @@ int follower_is_kept(struct follower *f, struct err *err)
 
     pthread_mutex_lock(&i->lock);
     if (i->state != INGEST_STORED)
-        kept = wait_or_fail(f, i->state == INGEST_UNKEPT || has_broken_off(i), err);
+        kept = wait_or_fail(f, i->state == INGEST_NOT_STORED || has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return kept;
 }

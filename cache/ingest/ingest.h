@@ -7,7 +7,7 @@
  * nobody ever receives a complete wrong blob.
  *
  *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── room, sync, rename, index ──▶ STORED
- *         │  │                                        └──── no room, or the disk fails ────▶ UNKEPT
+ *         │  │                                        └──── no room, or the disk fails ────▶ NOT_STORED
  *         │  └──── all segments, digest wrong ──▶ FAILED  (the part is removed)
  *         ├─ source gone, or nobody waits ──────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
  *         └─ disk error ────────────────────────▶ FAILED
@@ -53,7 +53,7 @@ enum ingest_state {
     INGEST_RECEIVING,
     INGEST_VERIFIED,
     INGEST_STORED,
-    INGEST_UNKEPT, /* verified, and its followers get all of it; but it is not in the cache */
+    INGEST_NOT_STORED, /* verified, and its followers get all of it; but it is not in the cache */
     INGEST_PAUSED,
     INGEST_FAILED,
 };
@@ -93,7 +93,7 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 /* ---- the owner's side: one fetch loop, the same for every call ---- */
 
 /* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
- * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, UNKEPT, PAUSED or FAILED (the
+ * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, NOT_STORED, PAUSED or FAILED (the
  * last three with why). `deserted` is called on the owner when the last follower has left, `drained` when the source
  * may go on after ingest_is_ahead(). Errors: ERR_IO, ERR_NO_SPACE. */
 struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,

@@ -135,7 +135,7 @@ void ingest_settle_room(struct ingest *i, enum ingest_state state);
 /* Whether all bytes may be read. */
 static inline bool ingest_is_verified(enum ingest_state state)
 {
-    return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_UNKEPT;
+    return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_NOT_STORED;
 }
 /* From where on followers have to wait for the digest: the last segment, or of a blob of unknown size as much, since
  * its end may have come. With the lock held. */

@@ -36,7 +36,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
     f->call = NULL;
     /* A registry that has no HEAD for it. */
-    if (!yes && (!err || fetch_is_page(f, r)) && (fetch_is_no_word(r) || fetch_is_page(f, r)) && !f->begun_anew) {
+    if (!yes && (!err || fetch_is_page(f, r)) && (fetch_proves_nothing(r) || fetch_is_page(f, r)) && !f->begun_anew) {
         f->begun_anew = true;
         fetch_run(f, STEP_ASK);
         return;

@@ -352,9 +352,9 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
         fetch_run(f, STEP_LOOKUP);
         return;
     }
-    if (state == INGEST_UNKEPT && !f->answered)
+    if (state == INGEST_NOT_STORED && !f->answered)
         answer_followers(f); /* the size was not known before */
-    if (state == INGEST_STORED || state == INGEST_UNKEPT) {
+    if (state == INGEST_STORED || state == INGEST_NOT_STORED) {
         f->result.err.code = ERR_OK;
         f->result.how = HOW_MISS;
         f->result.size = ingest_size(f->ingest);

@@ -14,7 +14,7 @@ static struct client *client_new(const char *secret)
     c->refs = 1;
     if (secret) {
         digest_of(DIGEST_SHA256, secret, strlen(secret), &d);
-        snprintf(c->whose, sizeof(c->whose), "%s", digest_hex(&d, hex));
+        snprintf(c->client_id, sizeof(c->client_id), "%s", digest_hex(&d, hex));
     }
     return c;
 }
@@ -49,7 +49,7 @@ struct client *client_with(const char *username, const char *password, const cha
 
 bool client_is_for(const struct client *c, const struct site *site)
 {
-    return c->id.username && strcmp(c->registry, site->host) == 0 && !site->config->made_up;
+    return c->id.username && strcmp(c->registry, site->host) == 0 && !site->config->ad_hoc;
 }
 
 struct client *client_at(struct client *c, const struct site *site)

@@ -1,7 +1,7 @@
 /* client.h - who a client says it is, for registries that refuse the cache's own identity (how that is read from a
  * request: proxy/registry/identify.h).
  *
- * A client is known by a hash of what it sent (`whose`); the secret itself lives as long as its request, as fetches on
+ * A client is known by a hash of what it sent (`client_id`); the secret itself lives as long as its request, as fetches on
  * its behalf, and as the token that stands for it (login.h).
  *
  * Counted references; any thread.
@@ -22,10 +22,10 @@ enum client_unused {
 };
 
 struct client {
-    int refs;                        /* __atomic */
-    char whose[CLIENT_NAME_LEN + 1]; /* hex of SHA-256; "" for nobody */
-    char *authorization;             /* to be sent as it is, or NULL */
-    struct cred_identity id;         /* or name and password, for the login of the registry below */
+    int refs;                            /* __atomic */
+    char client_id[CLIENT_NAME_LEN + 1]; /* hex of SHA-256; "" for nobody */
+    char *authorization;                 /* to be sent as it is, or NULL */
+    struct cred_identity id;             /* or name and password, for the login of the registry below */
     char registry[REF_HOST_MAX + 1];
     enum client_unused unused; /* of nobody */
 };
@@ -43,7 +43,7 @@ struct client *client_ref(struct client *c);
 void client_unref(struct client *c);
 static inline bool client_is_nobody(const struct client *c)
 {
-    return c->whose[0] == '\0';
+    return c->client_id[0] == '\0';
 }
 
 #endif

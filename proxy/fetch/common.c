@@ -38,10 +38,10 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req)
         req->authorization = c->authorization;
     } else if (client_is_for(c, f->site)) {
         req->identity = &c->id;
-        req->whose = c->whose;
+        req->client_id = c->client_id;
     } else if (f->site->config->client_access || !client_is_nobody(c)) {
         req->identity = &nobody;
-        req->whose = "nobody";
+        req->client_id = "nobody";
     }
 }
 

@@ -29,7 +29,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
     f->digest = w->digest;
     f->client = w->client ? client_ref(w->client) : NULL;
     f->is_private = w->is_private;
-    f->anew = w->anew;
+    f->force = w->force;
     f->tags = config_tags_for(fr->all->config, f->site->config, f->name, f->tag);
     f->sent = w->sent;
     f->result.size = -1;
@@ -49,7 +49,7 @@ static void join(struct fetch *f, struct waiter *w)
         fetch_blob_join(f, w);
     else if (!w->done) /* a refreshing: it is being done */
         fetch_waiter_unref(w);
-    else if (f->answered_early && !w->anew)
+    else if (f->answered_early && !w->force)
         fetch_answer_one(w, &f->early, NULL);
     else
         fetch_wait(f, w);
@@ -59,7 +59,7 @@ static void join(struct fetch *f, struct waiter *w)
 static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *key, struct fetch_result *r)
 {
     struct absence *a =
-        w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS || w->anew ? NULL : fetch_find_absence(fr, key);
+        w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS || w->force ? NULL : fetch_find_absence(fr, key);
 
     if (!a || (w->tag[0] && (config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted ||
                              cache_is_pinned(fr->all->cache, w->name, w->tag))))
@@ -76,8 +76,8 @@ static void arrive(void *arg)
     struct waiter *w = arg;
     struct fetcher *fr = w->fetcher;
     struct fetch_result r = {.how = HOW_ERROR};
-    const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag,  &w->digest,
-                                      w->listing, w->client, w->is_private, w->sent, w->anew, w->keep};
+    const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag,   &w->digest,
+                                      w->listing, w->client, w->is_private, w->sent, w->force, w->keep};
     _cleanup_free_ char *key = fetch_make_key(fr->all, &req);
     struct fetch *f;
 

@@ -40,7 +40,7 @@ struct fetch_request {
     struct client *client;       /* whose identity upstream sees if `is_private`; NULL: the cache itself */
     bool is_private;             /* he has a grant (access.h); what comes is kept as private */
     struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
-    bool anew;                   /* a tag is checked with upstream although it is fresh */
+    bool force;                  /* a tag is checked with upstream although it is fresh */
     bool keep; /* FETCH_BLOB: it is wanted in the cache: what another registry is sending is waited for */
 };
 

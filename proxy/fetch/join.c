@@ -56,7 +56,7 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
         return;
     }
     if (!same && f->ingest)
-        ingest_also_link(f->ingest, w->name, PROOF_WORD, w->is_private);
+        ingest_also_link(f->ingest, w->name, PROOF_HEAD, w->is_private);
     if (same && w->is_private && w->client)
         fetch_offer(f->fetcher->all, w->name, w->client);
     enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;

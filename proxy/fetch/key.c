@@ -27,9 +27,9 @@ char *fetch_make_key(struct fetchers *all, const struct fetch_request *req)
         return xasprintf("look %s%s %s", req->is_private ? "private " : "", req->name,
                          digest_format(req->digest, text));
     case FETCH_LISTING: /* what a registry lists may depend on who asks */
-        return xasprintf("list %s %s %s", req->is_private ? req->client->whose : "", req->name, req->listing);
+        return xasprintf("list %s %s %s", req->is_private ? req->client->client_id : "", req->name, req->listing);
     case FETCH_ACCESS:
-        return xasprintf("access %s %s", req->client->whose, req->name);
+        return xasprintf("access %s %s", req->client->client_id, req->name);
     default: /* a tag is looked up once, for who wants its manifest and who wants its digest alone */
         return xasprintf("%s%s %s %s",
                          req->tag[0]                   ? "tag"

@@ -43,7 +43,7 @@ static enum step refuse_api(struct fetch *f)
 static enum step lookup(struct fetch *f)
 {
     f->result.how = HOW_BYPASS;
-    if (!f->anew && fetch_use_listing(f))
+    if (!f->force && fetch_use_listing(f))
         return STEP_DONE;
     if (!fetch_is_offline(f))
         return STEP_ASK;
@@ -145,7 +145,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 static enum step ask(struct fetch *f)
 {
     if (fetch_has_listing(f)) { /* as with a tag that is past fresh (stale.c) */
-        f->optional = !f->anew;
+        f->optional = !f->force;
         fetch_be_patient(f);
     }
     fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head, take_data,
@@ -218,7 +218,7 @@ static bool is_reason(const struct fetch *f)
 /* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
 static bool asks_anew(const struct fetch *f UNUSED, const struct waiter *w)
 {
-    return w->anew;
+    return w->force;
 }
 
 static enum step fail(struct fetch *f)

@@ -78,7 +78,7 @@ static bool is_worth_more(const struct fetch *f)
     const struct transfer_response *r = &f->response;
 
     if (f->attempts == BY_HEAD)
-        return fetch_is_no_word(r) || fetch_is_page(f, r) || (r->status == 200 && size_of(f) < 0);
+        return fetch_proves_nothing(r) || fetch_is_page(f, r) || (r->status == 200 && size_of(f) < 0);
     return f->attempts == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
 }
 

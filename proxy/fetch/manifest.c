@@ -47,7 +47,7 @@ static enum step lookup(struct fetch *f)
     if (fetch_needs_bytes(f, hit))
         hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
     if (by_tag(f) && hit->tag_known) {
-        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->anew;
+        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->force;
         if (fresh && fetch_is_manifest(hit) && hit->linked) {
             f->digest = hit->digest;
             return STEP_DELIVER;
@@ -92,7 +92,7 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     struct cache_hit now;
 
     f->call = NULL;
-    if (!err && (fetch_is_no_word(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
+    if (!err && (fetch_proves_nothing(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
         fetch_run(f, STEP_ASK); /* a registry whose HEAD says too little */
         return;
     }
@@ -196,7 +196,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
 
     f->call = NULL;
     f->response = *r;
-    if (!err && (fetch_is_no_word(r) || (r->status == 200 && !says_enough(f, r)))) {
+    if (!err && (fetch_proves_nothing(r) || (r->status == 200 && !says_enough(f, r)))) {
         _cleanup_free_ char *path = fetch_reference_path(f, "manifests", !by_tag(f));
         fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
         return;

@@ -47,10 +47,10 @@ static void withdraw(struct fetch_offers *o, int n)
     o->clients[OFFERS_MAX - 1] = NULL;
 }
 
-static int find_client(const struct fetch_offers *o, const char *whose)
+static int find_client(const struct fetch_offers *o, const char *client_id)
 {
     for (int i = 0; i < OFFERS_MAX && o->clients[i]; i++)
-        if (strcmp(o->clients[i]->whose, whose) == 0)
+        if (strcmp(o->clients[i]->client_id, client_id) == 0)
             return i;
     return -1;
 }
@@ -58,9 +58,9 @@ static int find_client(const struct fetch_offers *o, const char *whose)
 static void add(struct fetch_offers *o, struct client *c)
 {
     for (int i = 0; i < OFFERS_MAX; i++)
-        if (strcmp(o->dead[i], c->whose) == 0)
+        if (strcmp(o->dead[i], c->client_id) == 0)
             return;
-    int known = find_client(o, c->whose);
+    int known = find_client(o, c->client_id);
     if (known >= 0)
         withdraw(o, known);
     else if (o->clients[OFFERS_MAX - 1])
@@ -125,10 +125,10 @@ bool fetch_take_offer(struct fetch *f)
     if (!o || !f->client)
         return false;
     pthread_mutex_lock(&all->offers_lock);
-    int own = find_client(o, f->client->whose);
+    int own = find_client(o, f->client->client_id);
     if (own >= 0)
         withdraw(o, own);
-    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->client->whose);
+    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->client->client_id);
     if (o->clients[0])
         next = client_ref(o->clients[0]);
     pthread_mutex_unlock(&all->offers_lock);

@@ -28,7 +28,7 @@ struct waiter {
     struct client *client;
     bool is_private;
     bool joined; /* somebody else's fetch was under way */
-    bool anew, keep;
+    bool force, keep;
     struct sent_before sent;
     bool left;   /* its client is gone */
     bool proved; /* its repository has been shown to contain the blob */
@@ -72,7 +72,7 @@ struct fetch {
     struct client *client;
     bool is_private;
     bool optional; /* there is something to serve meanwhile: nobody is asked just to try */
-    bool anew;     /* what is fresh is checked all the same */
+    bool force;    /* what is fresh is checked all the same */
     struct config_tags tags;
     /* where we are */
     enum step step;
@@ -194,7 +194,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
                 void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
 /* Some registries have no HEAD, or a wrong one, or send it to a URL that is signed for GET: what it denies is asked for
  * before it is believed. */
-static inline bool fetch_is_no_word(const struct transfer_response *r)
+static inline bool fetch_proves_nothing(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
 }

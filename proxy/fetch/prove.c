@@ -34,7 +34,7 @@ static bool may_become_known(const struct fetch *f, const struct err *err)
 /* All bytes of a blob were here from an earlier time, not yet verified: finished() goes on. */
 static void answer_from_part(struct fetch *f)
 {
-    ingest_also_link(f->ingest, f->name, PROOF_WORD, f->is_private);
+    ingest_also_link(f->ingest, f->name, PROOF_HEAD, f->is_private);
     f->answered = true;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(f->ingest);
@@ -47,7 +47,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
     struct fetch *f = arg;
 
     f->call = NULL;
-    if (!err && (fetch_is_no_word(r) || fetch_is_page(f, r)) && !f->ingest) {
+    if (!err && (fetch_proves_nothing(r) || fetch_is_page(f, r)) && !f->ingest) {
         fetch_run(f, STEP_ASK);
     } else if (!f->ingest && may_become_known(f, err)) {
         if (!f->again)

@@ -49,7 +49,7 @@ static void fetch_free(struct fetch *f)
 
 static bool is_of_another_client(const struct fetch *f, const struct waiter *w)
 {
-    return w->client && f->client && strcmp(w->client->whose, f->client->whose) != 0;
+    return w->client && f->client && strcmp(w->client->client_id, f->client->client_id) != 0;
 }
 
 /* The refusal of one client is not another's. */

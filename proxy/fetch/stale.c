@@ -54,14 +54,14 @@ enum step fetch_past_fresh(struct fetch *f)
     const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
     struct upstream_request asker = {0};
 
-    if (gone && !f->anew) { /* deleted upstream a moment ago, and kept */
+    if (gone && !f->force) { /* deleted upstream a moment ago, and kept */
         fetch_recall_absence(gone, &f->result.err);
         f->result.upstream_status = 404;
         return STEP_FAIL;
     }
     fetch_identify(f, &asker);
-    f->optional = STAILQ_EMPTY(&f->waiters) || !f->anew;
-    switch (upstream_mood(f->site->upstream, &asker)) {
+    f->optional = STAILQ_EMPTY(&f->waiters) || !f->force;
+    switch (upstream_health(f->site->upstream, &asker)) {
     case UPSTREAM_LIMITED:
         return STEP_FAIL;
     case UPSTREAM_SHORT:
@@ -103,7 +103,7 @@ static bool is_reason(const struct fetch *f)
 static bool is_still_absent(struct fetch *f)
 {
     const struct absence *a =
-        ref_is_statement_tag(f->tag) && !f->anew ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
+        ref_is_statement_tag(f->tag) && !f->force ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
 
     if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
         return false;

@@ -120,7 +120,7 @@ void fetch_answer_early(struct fetch *f, struct waiter *w)
 
 bool fetch_takes_old(const struct fetch *f UNUSED, const struct waiter *w)
 {
-    return !w->anew;
+    return !w->force;
 }
 
 void fetch_again(struct waiter *w)
@@ -151,7 +151,7 @@ struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct
     w->client = req->client ? client_ref(req->client) : NULL;
     w->is_private = req->is_private;
     w->sent = req->sent;
-    w->anew = req->anew;
+    w->force = req->force;
     w->keep = req->keep;
     loop_post(w->fetcher->loop, all->arrive, w);
     return w;
@@ -159,9 +159,9 @@ struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct
 
 void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req)
 {
-    struct fetch_request anew = *req;
+    struct fetch_request forced = *req;
 
-    anew.kind = FETCH_MANIFEST;
-    anew.anew = true;
-    fetch_begin(all, loop, &anew, NULL, NULL);
+    forced.kind = FETCH_MANIFEST;
+    forced.force = true;
+    fetch_begin(all, loop, &forced, NULL, NULL);
 }

@@ -130,7 +130,7 @@ void pull_start(struct pull *p, struct item *it)
         .digest = it->tag[0] ? NULL : &e->digest,
         .manifest = it->kind == PULL_MANIFEST,
         .listing = e->listing,
-        .anew = true,
+        .force = true,
     };
     it->settled = false;
     if (it->tag[0]) {

@@ -160,7 +160,7 @@ static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, c
         .digest = &p->digest,
         .listing = p->listing,
         .sent = {.fd = -1},
-        .anew = wish->anew,
+        .force = wish->force,
         .keep = true,
     };
     return p;

@@ -28,7 +28,7 @@ struct prefetch_wish {
     const struct digest *digest; /* NULL if by tag */
     bool manifest;
     const char *listing; /* NULL, or what to list in place of fetching: "referrers/sha256:…?…" */
-    bool anew;           /* a tag is checked with upstream although it is fresh */
+    bool force;          /* a tag is checked with upstream although it is fresh */
 };
 
 struct prefetch;

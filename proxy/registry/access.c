@@ -82,11 +82,11 @@ static bool is_everybodys(const struct visitor *v)
 }
 
 /* What of it is on its way may go on with its identity, should another's end. */
-static void let_in(struct visitor *v)
+static void admit(struct visitor *v)
 {
     struct registry *p = v->registry;
 
-    grants_add(p->grants, v->client->whose, v->route.name);
+    grants_add(p->grants, v->client->client_id, v->route.name);
     fetch_offer(p->fetchers, v->route.name, v->client);
 }
 
@@ -98,7 +98,7 @@ static void answered(void *arg, struct fetch_result *res)
     if (res->err.code == ERR_OK) {
         v->is_private = !is_everybodys(v);
         if (v->is_private)
-            let_in(v);
+            admit(v);
         if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
             cache_set_private(p->cache, v->route.name, v->is_private);
     }
@@ -147,7 +147,7 @@ void access_enter(struct registry *reg, struct http_request *req, const struct r
     v->is_private = r->site->config->client_access || cache_is_private(reg->cache, r->name);
     reply_note(req, r, kind);
     note_of(req)->unused_login = (uint8_t)v->client->unused;
-    bool granted = v->is_private && grants_has(reg->grants, v->client->whose, r->name);
+    bool granted = v->is_private && grants_has(reg->grants, v->client->client_id, r->name);
     if (granted)
         fetch_offer(reg->fetchers, r->name, v->client);
     if (!v->is_private || granted)

@@ -53,9 +53,9 @@ void grants_free(struct grants *g)
     free(g);
 }
 
-static void make_key(struct digest *key, const char *whose, const char *repo)
+static void make_key(struct digest *key, const char *client_id, const char *repo)
 {
-    _cleanup_free_ char *text = xasprintf("%s\n%s", whose, repo);
+    _cleanup_free_ char *text = xasprintf("%s\n%s", client_id, repo);
 
     digest_of(DIGEST_SHA256, text, strlen(text), key);
 }
@@ -71,11 +71,11 @@ static struct grant *find(struct grants *g, const struct digest *key)
     return NULL;
 }
 
-bool grants_has(struct grants *g, const char *whose, const char *repo)
+bool grants_has(struct grants *g, const char *client_id, const char *repo)
 {
     struct digest key;
 
-    make_key(&key, whose, repo);
+    make_key(&key, client_id, repo);
     pthread_mutex_lock(&g->lock);
     const struct grant *one = find(g, &key);
     bool has = one && one->ends_ms > clock_mono_ms();
@@ -83,12 +83,12 @@ bool grants_has(struct grants *g, const char *whose, const char *repo)
     return has;
 }
 
-void grants_add(struct grants *g, const char *whose, const char *repo)
+void grants_add(struct grants *g, const char *client_id, const char *repo)
 {
     struct grant *one = xcalloc(1, sizeof(*one)), *old;
     int64_t now = clock_mono_ms();
 
-    make_key(&one->key, whose, repo);
+    make_key(&one->key, client_id, repo);
     one->ends_ms = now + g->life_ms;
     pthread_mutex_lock(&g->lock);
     if ((old = find(g, &one->key)))

@@ -19,8 +19,8 @@ struct grants;
 
 struct grants *grants_new(int64_t life_ms);
 void grants_free(struct grants *g);
-/* `whose` as in struct client, `repo` a full name. */
-bool grants_has(struct grants *g, const char *whose, const char *repo);
-void grants_add(struct grants *g, const char *whose, const char *repo);
+/* `client_id` as in struct client, `repo` a full name. */
+bool grants_has(struct grants *g, const char *client_id, const char *repo);
+void grants_add(struct grants *g, const char *client_id, const char *repo);
 
 #endif

@@ -264,25 +264,25 @@ static void who_asks(void **state UNUSED)
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1);
     says(u->budgets, "own 1", 200, 10, 0);
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 0);
-    assert_int_equal(upstream_mood(u, &ours), UPSTREAM_WELL);
+    assert_int_equal(upstream_health(u, &ours), UPSTREAM_WELL);
     says(u->budgets, "", 429, 0, 60);
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1);
     says(u->budgets, "own 1", 200, 9, 0);
-    assert_int_equal(upstream_mood(u, &ours), UPSTREAM_SHORT);
+    assert_int_equal(upstream_health(u, &ours), UPSTREAM_SHORT);
     assert_true(upstream_take_probe(u));
     assert_false(upstream_take_probe(u)); /* once a minute */
     says(u->budgets, "own 1", 429, 0, 30);
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), -1);
     assert_true(held > 29000 && held <= 30000);
     assert_true(identity_choose(u, 0, BUDGET_BLOBS, 0, &held) >= 0); /* what has been counted goes on */
-    assert_int_equal(upstream_mood(u, &ours), UPSTREAM_LIMITED);
-    assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_WELL);
+    assert_int_equal(upstream_health(u, &ours), UPSTREAM_LIMITED);
+    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_WELL);
     upstream_get_stats(u, &st);
     assert_true(st.limited_ms > 29000 && st.limited_ms <= 30000 && st.ratelimit_limit == 100);
     endpoint_doubt(u, 0);
-    assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_DOWN);
+    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_DOWN);
     endpoint_note(u, 0, "a", ENDPOINT_WELL, 1);
-    assert_int_equal(upstream_mood(u, &theirs), UPSTREAM_WELL);
+    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_WELL);
     upstream_free(u);
 }
 

@@ -87,7 +87,7 @@ static bool apply(struct index_txn *t, void *arg, struct err *err)
     case USE:
         return rows_use_blob(t, &d, 2000, err);
     case LINK:
-        return rows_link(t, repo, &d, PROOF_WORD, 7, err);
+        return rows_link(t, repo, &d, PROOF_HEAD, 7, err);
     case CLOCK:
         return rows_set_clock(t, c->other, err);
     }

@@ -12,7 +12,7 @@ enum { CROWD = 100000 };
 static bool stands_for(struct login *l, const char *token, const struct client *c)
 {
     struct client *found = login_find(l, token);
-    bool same = found && strcmp(found->whose, c->whose) == 0 && strcmp(found->registry, c->registry) == 0 &&
+    bool same = found && strcmp(found->client_id, c->client_id) == 0 && strcmp(found->registry, c->registry) == 0 &&
                 strcmp(found->id.username, c->id.username) == 0 && strcmp(found->id.secret, c->id.secret) == 0;
 
     client_unref(found);
@@ -78,16 +78,16 @@ static void comes_back(void **state UNUSED)
 /* What was changed, cut or made up stands for nobody, as does another process's token, and one whose time is over. */
 static void stands_for_nobody(void **state UNUSED)
 {
-    static const char *const made_up[] = {"entrepot.", "entrepot.nobody", "entrepot.!", "entrepot.AAAA",
-                                          "entrepot.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+    static const char *const ad_hoc[] = {"entrepot.", "entrepot.nobody", "entrepot.!", "entrepot.AAAA",
+                                         "entrepot.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
     struct login *l = login_new(NULL, 60000, NULL), *other = login_new(NULL, 60000, NULL),
                  *brief = login_new(NULL, 0, NULL);
     struct client *alice = client_with("alice", "of-alice", "ghcr.io");
     _cleanup_free_ char *token = login_issue(l, alice), *ended = login_issue(brief, alice);
     size_t len = strlen(token);
 
-    for (size_t i = 0; i < ARRAY_LEN(made_up); i++)
-        assert_true(is_nobodys(l, made_up[i]));
+    for (size_t i = 0; i < ARRAY_LEN(ad_hoc); i++)
+        assert_true(is_nobodys(l, ad_hoc[i]));
     for (size_t i = strlen("entrepot."); i < len - 1; i++) { /* the last character has bits that mean nothing */
         char was = token[i];
         token[i] = was == 'A' ? 'B' : 'A';

@@ -343,16 +343,16 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
 bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms)
 {
     int64_t now = clock_mono_ms();
-    bool anew = false;
+    bool again = false;
 
     pthread_mutex_lock(&c->lock);
     struct entry *e = find_known(c, repository);
     if (e && e->number != number)
-        anew = true; /* somebody has asked already */
+        again = true; /* somebody has asked already */
     else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->provider->young_ms) {
         e->ends_ms = now;
-        anew = true;
+        again = true;
     }
     pthread_mutex_unlock(&c->lock);
-    return anew;
+    return again;
 }

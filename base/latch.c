@@ -1,0 +1,34 @@
+#include "base/latch.h"
+
+void latch_init(struct latch *l)
+{
+    *l = (struct latch){0};
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->opened, NULL);
+}
+
+void latch_open(void *latch, const struct err *err)
+{
+    struct latch *l = latch;
+
+    pthread_mutex_lock(&l->lock);
+    l->failed = err != NULL;
+    if (err)
+        l->err = *err;
+    l->is_open = true;
+    pthread_cond_signal(&l->opened);
+    pthread_mutex_unlock(&l->lock); /* the waiter cannot have it before, and may free it then */
+}
+
+bool latch_wait(struct latch *l, struct err *err)
+{
+    pthread_mutex_lock(&l->lock);
+    while (!l->is_open)
+        pthread_cond_wait(&l->opened, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_destroy(&l->lock);
+    pthread_cond_destroy(&l->opened);
+    if (l->failed && err)
+        *err = l->err;
+    return !l->failed;
+}
