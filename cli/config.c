@@ -84,7 +84,7 @@ static bool can_be_used(const struct config_overrides *overrides, const struct u
     return ok;
 }
 
-static int check(const struct config_overrides *overrides, const char *user, bool json)
+static int config_run_check(const struct config_overrides *overrides, const char *user, bool json)
 {
     struct unit_view unit;
     struct err err = {0};
@@ -125,7 +125,7 @@ int cmd_config(int argc, char **argv)
     overrides.file = o.config;
     overrides.cache = o.cache;
     if (strcmp(what, "check") == 0)
-        return check(&overrides, user, o.json);
+        return config_run_check(&overrides, user, o.json);
     if (user)
         return cli_usage(USAGE, "config: --user is for check");
     if (!config_load(&config, &overrides, &err))

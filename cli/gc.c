@@ -22,7 +22,7 @@ static void print_rest(const json_t *answer, bool dry)
             dry ? "" : "; gc --dry-run says which");
 }
 
-static void print(const json_t *answer, bool dry)
+static void gc_print(const json_t *answer, bool dry)
 {
     char size[CLI_TEXT];
     size_t i;
@@ -40,33 +40,33 @@ static void print(const json_t *answer, bool dry)
     print_rest(answer, dry);
 }
 
-struct wish {
+struct gc_request {
     bool dry;
     struct amount to;
 };
 
-static bool take_to(void *arg, const char *value, struct err *err)
+static bool gc_take_to(void *arg, const char *value, struct err *err)
 {
-    struct wish *w = arg;
+    struct gc_request *request = arg;
 
-    return (config_parse_amount(value, &w->to) && w->to.bytes >= 0) ||
+    return (config_parse_amount(value, &request->to) && request->to.bytes >= 0) ||
            err_set(err, ERR_INVALID, "\"%s\" is not a size such as 20GiB", value);
 }
 
 int cmd_gc(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish wish = {.to = {.bytes = -1}};
-    const struct cli_option options[] = {{"dry-run", .flag = &wish.dry}, {"to", .take = take_to}, {0}};
+    struct gc_request request = {.to = {.bytes = -1}};
+    const struct cli_option options[] = {{"dry-run", .flag = &request.dry}, {"to", .take = gc_take_to}, {0}};
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &wish}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &request}, argc, argv);
     if (rc >= 0)
         return rc;
-    json_t *body = json_pack("{s:b}", "dry_run", wish.dry);
-    if (wish.to.bytes >= 0)
-        json_object_set_new(body, "to", json_integer(wish.to.bytes));
+    json_t *body = json_pack("{s:b}", "dry_run", request.dry);
+    if (request.to.bytes >= 0)
+        json_object_set_new(body, "to", json_integer(request.to.bytes));
     bool ok = cli_ask(&o, "/v1/gc", body, &answer, &err);
     json_decref(body);
     if (!ok)
@@ -74,7 +74,7 @@ int cmd_gc(int argc, char **argv)
     if (o.json)
         cli_print_json(answer);
     else
-        print(answer, wish.dry);
+        gc_print(answer, request.dry);
     json_decref(answer);
     return EXIT_DONE;
 }

@@ -1,8 +1,7 @@
 #include "cli/lib/cli.h"
 
-#include "base/buf.h"
+#include "base/url.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,7 +44,7 @@ static void print_layers(const json_t *layers, const char *indent)
     }
 }
 
-static void print(const json_t *j)
+static void inspect_print(const json_t *j)
 {
     char size[CLI_TEXT], shared[CLI_TEXT];
     const json_t *platforms = json_object_get(j, "platforms"), *tags = json_object_get(j, "tags");
@@ -90,15 +89,6 @@ static int print_raw(const struct cli_options *o, const char *path)
     return EXIT_DONE;
 }
 
-static void encode(struct buf *out, const char *ref)
-{
-    for (; *ref; ref++)
-        if (isalnum((unsigned char)*ref) || strchr("-._~/:@", *ref))
-            buf_add(out, ref, 1);
-        else
-            buf_addf(out, "%%%02X", (unsigned char)*ref);
-}
-
 int cmd_inspect(int argc, char **argv)
 {
     struct cli_options o = {0};
@@ -117,7 +107,7 @@ int cmd_inspect(int argc, char **argv)
     if (!cli_is_reference(ref, &err))
         return cli_usage(USAGE, "inspect: %s", err.msg);
     buf_adds(&path, "/v1/images/");
-    encode(&path, ref);
+    url_encode(&path, ref);
     if (raw) {
         buf_adds(&path, "?raw=1");
         return print_raw(&o, path.data);
@@ -127,7 +117,7 @@ int cmd_inspect(int argc, char **argv)
     if (o.json)
         cli_print_json(answer);
     else
-        print(answer);
+        inspect_print(answer);
     json_decref(answer);
     return EXIT_DONE;
 }

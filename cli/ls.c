@@ -12,7 +12,7 @@ static const char USAGE[] =
     "  --pullable   only references (name:tag@digest) of what is here as a whole, one a line: what the next\n"
     "               node's entrepot pull --file - takes\n";
 
-static char *join(const json_t *list)
+static char *ls_join(const json_t *list)
 {
     struct buf out = {0};
     size_t i;
@@ -23,7 +23,7 @@ static char *join(const json_t *list)
     return out.data ? out.data : xstrdup("-");
 }
 
-static void print(const json_t *images)
+static void ls_print(const json_t *images)
 {
     static const char *const headings[] = {"REFERENCE", "DIGEST", "IMAGE ID",  "PLATFORMS",
                                            "SIZE",      "SHARED", "LAST USED", ""};
@@ -33,7 +33,7 @@ static void print(const json_t *images)
 
     json_array_foreach(images, i, im) {
         char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT];
-        _cleanup_free_ char *platforms = join(json_object_get(im, "platforms"));
+        _cleanup_free_ char *platforms = ls_join(json_object_get(im, "platforms"));
         snprintf(notes, sizeof(notes), "%s%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
                  json_is_true(json_object_get(im, "private")) ? "private " : "",
                  json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
@@ -54,7 +54,7 @@ static void print(const json_t *images)
 
 /* What to ask for: a digest narrows it down to the images that have it, whatever they are listed as. Where there is
  * one, a tag beside it says nothing more, as for inspect and export. */
-static char *page_of(const char *name, const struct ref *want)
+static char *ls_page_of(const char *name, const struct ref *want)
 {
     char repository[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];
     const char *last = name ? strrchr(name, '/') : NULL;
@@ -70,7 +70,7 @@ static char *page_of(const char *name, const struct ref *want)
                 : xstrdup("/v1/images");
 }
 
-static int by_text(const void *a, const void *b)
+static int ls_by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -107,7 +107,7 @@ static json_t *pullable(const json_t *images)
         lines[count++] =
             xasprintf("%s%s%s@%s", ref_name(&ref, name), ref.tag[0] ? ":" : "", ref.tag, cli_text(im, "digest"));
     }
-    qsort(lines, count, sizeof(*lines), by_text);
+    qsort(lines, count, sizeof(*lines), ls_by_text);
     for (i = 0; i < count; i++) {
         if (i == 0 || strcmp(lines[i], lines[i - 1]) != 0)
             json_array_append_new(out, json_string(lines[i]));
@@ -146,7 +146,7 @@ int cmd_ls(int argc, char **argv)
         return rc;
     if (name && !ref_parse(&want, name, &err))
         return cli_usage(USAGE, "ls: %s", err.msg);
-    _cleanup_free_ char *page = page_of(name, &want);
+    _cleanup_free_ char *page = ls_page_of(name, &want);
     if (!cli_ask(&o, page, NULL, &answer, &err))
         return cli_fail(&err);
     json_t *images = json_object_get(answer, "images");
@@ -155,7 +155,7 @@ int cmd_ls(int argc, char **argv)
     else if (o.json)
         cli_print_json(answer);
     else
-        print(images);
+        ls_print(images);
     json_decref(answer);
     return EXIT_DONE;
 }

@@ -1,5 +1,7 @@
 #include "cli/pull_progress.h"
 
+#include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "cli/lib/cli.h"
 
@@ -11,7 +13,7 @@
 
 enum { REDRAW_MS = 100, RATE_MS = 1000, DIGEST_SHOWN = 12, BAR_MAX = 30, LINE_MAX_BYTES = 512 };
 
-struct blob {
+struct progress_blob {
     char digest[160], kind[16];
     int64_t size, received;
     int64_t rate, counted, counted_ms; /* bytes a second, of the last RATE_MS */
@@ -25,8 +27,8 @@ struct pull_progress {
     /* shared, under lock */
     pthread_mutex_t lock;
     bool over;
-    struct blob *blobs; /* on their way */
-    int count, room;
+    struct progress_blob *blobs; /* on their way */
+    size_t count, room;
     int drawn; /* lines below what stays */
     int images, done, failed;
     int64_t bytes;
@@ -60,8 +62,9 @@ static void move_up(const char *before, int lines)
 
 /* The cursor waits at the first live line, so that nothing has to be counted: a window made narrower wraps what is on
  * it before anybody is told. */
-static void erase(struct pull_progress *p)
+static void progress_erase(struct pull_progress *p)
 {
+    HOLDS(&p->lock);
     for (int i = 0; i < p->drawn; i++)
         fputs("\r\033[K\n", stdout); /* line by line: a screen cleared from its first row on is kept as history */
     if (p->drawn > 0)
@@ -70,14 +73,14 @@ static void erase(struct pull_progress *p)
 }
 
 /* A line never wraps: it could not be taken back. */
-static void put(struct pull_progress *p, const char *text, int columns)
+static void progress_put(struct pull_progress *p, const char *text, int columns)
 {
     cli_say(stdout, "%.*s", MAX(columns - 1, 1), text);
     p->drawn++;
 }
 
 /* Of the last second, so that a transfer that stands still says so. */
-static void measure(struct blob *b)
+static void progress_measure(struct progress_blob *b)
 {
     int64_t now = clock_mono_ms(), ms = now - b->counted_ms;
 
@@ -88,14 +91,14 @@ static void measure(struct blob *b)
     b->counted_ms = now;
 }
 
-static void draw_blob(struct pull_progress *p, struct blob *b, int columns)
+static void draw_blob(struct pull_progress *p, struct progress_blob *b, int columns)
 {
     char got[CLI_TEXT], size[CLI_TEXT], rate[CLI_TEXT], line[LINE_MAX_BYTES], bar[BAR_MAX + 1];
     const char *colon = strchr(b->digest, ':');
     int width = MAX(MIN(columns - 62, (int)BAR_MAX), 5),
         full = b->size > 0 ? (int)(MIN(b->received, b->size) * width / b->size) : 0;
 
-    measure(b);
+    progress_measure(b);
     memset(bar, ' ', sizeof(bar));
     memset(bar, '=', (size_t)full);
     if (full < width)
@@ -104,26 +107,27 @@ static void draw_blob(struct pull_progress *p, struct blob *b, int columns)
     snprintf(line, sizeof(line), "  %.*s %-8s [%s] %9s / %-9s %9s/s", (int)DIGEST_SHOWN, colon ? colon + 1 : b->digest,
              b->kind, bar, cli_size(b->received, got), b->size > 0 ? cli_size(b->size, size) : "?",
              cli_size(b->rate, rate));
-    put(p, line, columns);
+    progress_put(p, line, columns);
 }
 
-static void draw(struct pull_progress *p)
+static void progress_draw(struct pull_progress *p)
 {
-    int columns, rows, waiting = 0;
+    size_t waiting = 0;
+    int columns, rows;
     char line[LINE_MAX_BYTES], size[CLI_TEXT];
 
     size_of_screen(&columns, &rows);
-    erase(p);
+    progress_erase(p);
     fputs("\033[?7l", stdout); /* no wrapping (DECAWM), whatever the width has become meanwhile */
-    for (int i = 0; i < p->count; i++) {
+    for (size_t i = 0; i < p->count; i++) {
         if (!p->blobs[i].running)
             waiting++;
         else if (p->drawn < rows - 3)
             draw_blob(p, &p->blobs[i], columns);
     }
-    snprintf(line, sizeof(line), "  %d of %d images, %d on their way, %d waiting, %s so far", p->done + p->failed,
+    snprintf(line, sizeof(line), "  %d of %d images, %zu on their way, %zu waiting, %s so far", p->done + p->failed,
              p->images, p->count - waiting, waiting, cli_size(p->bytes, size));
-    put(p, line, columns);
+    progress_put(p, line, columns);
     move_up("\033[?7h", p->drawn);
     fputs("\r", stdout);
     cli_flush();
@@ -137,9 +141,10 @@ static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
  * here and nowhere else, so that they never come between two halves of a drawing. */
 static void on_signal(struct pull_progress *p, int sig)
 {
+    HOLDS(&p->lock);
     if (sig == SIGWINCH)
         return;
-    erase(p);
+    progress_erase(p);
     cli_flush();
     fputs("entrepot: stopped; what has arrived is kept, and the same command goes on from there\n", stderr);
     _exit(128 + sig);
@@ -161,7 +166,7 @@ static void *run_screen(void *arg)
             on_signal(p, sig);
         over = p->over;
         if (!over)
-            draw(p);
+            progress_draw(p);
         pthread_mutex_unlock(&p->lock);
     }
     return NULL;
@@ -188,9 +193,9 @@ struct pull_progress *pull_progress_new(bool live)
 
 /* ---- what happens ---- */
 
-static struct blob *find(struct pull_progress *p, const char *digest)
+static struct progress_blob *progress_find(struct pull_progress *p, const char *digest)
 {
-    for (int i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++)
         if (strcmp(p->blobs[i].digest, digest) == 0)
             return &p->blobs[i];
     return NULL;
@@ -199,7 +204,7 @@ static struct blob *find(struct pull_progress *p, const char *digest)
 static void note_blob(struct pull_progress *p, const json_t *e, const char *status)
 {
     const char *digest = cli_text(e, "digest");
-    struct blob *b = find(p, digest);
+    struct progress_blob *b = progress_find(p, digest);
     bool ended = strcmp(status, "done") == 0 || strcmp(status, "exists") == 0 || strcmp(status, "failed") == 0;
 
     if (ended) {
@@ -209,12 +214,9 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
         return;
     }
     if (!b) {
-        if (p->count == p->room) {
-            p->room = p->room ? 2 * p->room : 64;
-            p->blobs = xrealloc(p->blobs, (size_t)p->room * sizeof(*p->blobs));
-        }
-        b = &p->blobs[p->count++];
-        *b = (struct blob){.counted_ms = clock_mono_ms()};
+        b = ARRAY_NEXT(p->blobs, p->count, p->room);
+        p->count++;
+        *b = (struct progress_blob){.counted_ms = clock_mono_ms()};
         snprintf(b->digest, sizeof(b->digest), "%s", digest);
         snprintf(b->kind, sizeof(b->kind), "%s", cli_text(e, "kind"));
     }
@@ -265,10 +267,10 @@ void pull_progress_event(struct pull_progress *p, const json_t *e)
     if (blob)
         note_blob(p, e, status);
     if (p->live && lasts)
-        erase(p);
+        progress_erase(p);
     print_lasting(p, e, event, status);
     if (p->live && lasts)
-        draw(p);
+        progress_draw(p);
     if (!p->live)
         cli_flush();
     pthread_mutex_unlock(&p->lock);
@@ -278,7 +280,7 @@ void pull_progress_free(struct pull_progress *p)
 {
     pthread_mutex_lock(&p->lock);
     p->over = true;
-    erase(p);
+    progress_erase(p);
     cli_flush();
     pthread_mutex_unlock(&p->lock);
     if (p->live)

@@ -11,7 +11,7 @@ static const char USAGE[] =
     "Drops images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST is every\n"
     "tag there that leads to that digest; ID is an image ID, or a digest, as ls shows it.\n";
 
-static void print(const json_t *answer)
+static void rm_print(const json_t *answer)
 {
     char size[CLI_TEXT];
 
@@ -36,7 +36,7 @@ static bool begins_with(const json_t *image, const char *key, const char *hex)
 }
 
 /* Whether a word that is no plain reference means this image. */
-static bool means(const char *word, const json_t *image)
+static bool rm_matches(const char *word, const json_t *image)
 {
     const char *hex = digits_of(word);
     struct ref want, ref;
@@ -51,7 +51,7 @@ static bool means(const char *word, const json_t *image)
 }
 
 /* A reference with no digest; one that looks like an ID counts if there is such an image. */
-static bool is_plain(const char *word, const json_t *images)
+static bool rm_is_plain(const char *word, const json_t *images)
 {
     char full[REF_TEXT_MAX];
     struct ref ref;
@@ -67,14 +67,14 @@ static bool is_plain(const char *word, const json_t *images)
     return false;
 }
 
-static bool expand(const char *word, const json_t *images, json_t *out, struct err *err)
+static bool rm_expand(const char *word, const json_t *images, json_t *out, struct err *err)
 {
     _cleanup_buf_ struct buf names = {0};
     json_t *found = json_array(), *image;
     size_t i;
 
     json_array_foreach((json_t *)images, i, image) {
-        if (!means(word, image))
+        if (!rm_matches(word, image))
             continue;
         json_array_append(found, json_object_get(image, "reference"));
         buf_addf(&names, " %s", cli_text(image, "reference"));
@@ -90,22 +90,22 @@ static bool expand(const char *word, const json_t *images, json_t *out, struct e
 }
 
 /* Digests and IDs become the references that are here. */
-static bool resolve(const struct cli_options *o, json_t *references, struct err *err)
+static bool rm_resolve(const struct cli_options *o, json_t *references, struct err *err)
 {
     json_t *answer = NULL, *out = json_array(), *word;
     bool ok = true, needed = false;
     size_t i;
 
     json_array_foreach(references, i, word)
-        needed |= !is_plain(json_string_value(word), NULL);
+        needed |= !rm_is_plain(json_string_value(word), NULL);
     ok = !needed || cli_ask(o, "/v1/images", NULL, &answer, err);
     const json_t *images = json_object_get(answer, "images");
     json_array_foreach(references, i, word) {
         const char *text = json_string_value(word);
-        if (ok && is_plain(text, images))
+        if (ok && rm_is_plain(text, images))
             json_array_append(out, word);
         else
-            ok = ok && expand(text, images, out, err);
+            ok = ok && rm_expand(text, images, out, err);
     }
     json_array_clear(references);
     json_array_extend(references, out);
@@ -116,5 +116,5 @@ static bool resolve(const struct cli_options *o, json_t *references, struct err 
 
 int cmd_rm(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", resolve, print);
+    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", rm_resolve, rm_print);
 }

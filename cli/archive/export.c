@@ -1,6 +1,5 @@
 #include "cli/archive/export.h"
 
-#include "base/platform.h"
 #include "base/visible.h"
 
 #include <string.h>
@@ -21,43 +20,39 @@ static const char USAGE[] =
     "  --signatures HOW    include: in the archive, for entrepot import; separate: as entries of index.json of\n"
     "                      their own, for oras, skopeo and regclient (podman load and ctr do not take that); omit\n";
 
-struct wish {
+struct export_options {
     json_t *references;
     json_t *platforms;
     const char *output, *format, *signatures;
 };
 
-static bool take_reference(void *arg, const char *word, struct err *err)
+static bool export_take_reference(void *arg, const char *word, struct err *err)
 {
-    return cli_take_reference(((struct wish *)arg)->references, word, err);
+    return cli_take_reference(((struct export_options *)arg)->references, word, err);
 }
 
-static bool take_format(void *arg, const char *value, struct err *err)
+static bool export_take_format(void *arg, const char *value, struct err *err)
 {
     bool known = strcmp(value, "oci") == 0 || strcmp(value, "docker") == 0;
 
-    ((struct wish *)arg)->format = value;
+    ((struct export_options *)arg)->format = value;
     return known || err_set(err, ERR_INVALID, "\"%s\" is neither oci nor docker", value);
 }
 
-static bool take_platform(void *arg, const char *value, struct err *err)
+static bool export_take_platform(void *arg, const char *value, struct err *err)
 {
-    char known[PLATFORM_TEXT];
-
-    json_array_append_new(((struct wish *)arg)->platforms, json_string(value));
-    return strcmp(value, "all") == 0 || platform_normalize(value, known) ||
-           err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all", value);
+    return cli_take_platform(((struct export_options *)arg)->platforms, value, err);
 }
 
-static bool take_signatures(void *arg, const char *value, struct err *err)
+static bool export_take_signatures(void *arg, const char *value, struct err *err)
 {
     bool known = strcmp(value, "include") == 0 || strcmp(value, "separate") == 0 || strcmp(value, "omit") == 0;
 
-    ((struct wish *)arg)->signatures = value;
+    ((struct export_options *)arg)->signatures = value;
     return known || err_set(err, ERR_INVALID, "\"%s\" is neither include nor separate nor omit", value);
 }
 
-static void print_progress(struct export_job *job, const struct export_member *m, const char *how)
+static void export_print_progress(struct export_job *job, const struct export_member *m, const char *how)
 {
     char size[CLI_TEXT];
     FILE *to = job->place.to_stdout ? stderr : stdout;
@@ -75,7 +70,7 @@ static void print_progress(struct export_job *job, const struct export_member *m
     fflush(to);
 }
 
-static bool take_members(struct export_job *job, const json_t *list, struct err *err)
+static bool export_take_members(struct export_job *job, const json_t *list, struct err *err)
 {
     json_t *m;
     size_t i;
@@ -96,7 +91,7 @@ static bool take_members(struct export_job *job, const json_t *list, struct err 
     return true;
 }
 
-static void say_notes(const char *notes)
+static void export_say_notes(const char *notes)
 {
     while (*notes) {
         size_t len = strcspn(notes, "\n");
@@ -105,40 +100,41 @@ static void say_notes(const char *notes)
     }
 }
 
-static bool ask(struct export_job *job, const struct wish *w, json_t **answer, struct err *err)
+static bool export_get_members(struct export_job *job, const struct export_options *opts, json_t **answer,
+                               struct err *err)
 {
-    json_t *body = json_pack("{s:O, s:s, s:O, s:s}", "references", w->references, "format", w->format, "platforms",
-                             w->platforms, "signatures", w->signatures);
+    json_t *body = json_pack("{s:O, s:s, s:O, s:s}", "references", opts->references, "format", opts->format,
+                             "platforms", opts->platforms, "signatures", opts->signatures);
     bool ok = cli_ask(job->options, "/v1/export", body, answer, err);
 
     json_decref(body);
     job->cache = cli_text(*answer, "cache");
-    return ok && take_members(job, json_object_get(*answer, "members"), err);
+    return ok && export_take_members(job, json_object_get(*answer, "members"), err);
 }
 
-static int run(const struct cli_options *o, const struct wish *w)
+static int export_run(const struct cli_options *o, const struct export_options *opts)
 {
-    struct export_job job = {.options = o, .progress = print_progress};
+    struct export_job job = {.options = o, .progress = export_print_progress};
     char size[CLI_TEXT], kept[CLI_TEXT];
     json_t *answer = NULL;
     struct err err = {0};
 
-    bool ok = export_find_place(&job.place, w->output, &err);
+    bool ok = export_find_place(&job.place, opts->output, &err);
     bool to_dir = job.place.kind == PLACE_FOLDER;
-    if (ok && to_dir && strcmp(w->format, "docker") == 0) {
+    if (ok && to_dir && strcmp(opts->format, "docker") == 0) {
         export_place_free(&job.place);
         return cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
     }
-    ok = ok && ask(&job, w, &answer, &err);
+    ok = ok && export_get_members(&job, opts, &answer, &err);
     if (ok)
-        say_notes(cli_text(answer, "notes"));
+        export_say_notes(cli_text(answer, "notes"));
     ok = ok && (to_dir ? export_to_dir(&job, &err) : export_to_tar(&job, &err));
     if (!ok && (job.written > 0 || job.kept > 0) && job.place.kind != PLACE_STREAM)
-        err_wrap(&err, "exporting to %s (the same command goes on from here)", w->output);
+        err_wrap(&err, "exporting to %s (the same command goes on from here)", opts->output);
     else if (!ok && err.code == ERR_BUSY)
-        err_wrap(&err, "exporting to %s", w->output);
+        err_wrap(&err, "exporting to %s", opts->output);
     if (ok && !o->json && !job.place.to_stdout)
-        cli_say(stdout, "%s: %s written, %s were there", w->output, cli_size(job.written, size),
+        cli_say(stdout, "%s: %s written, %s were there", opts->output, cli_size(job.written, size),
                 cli_size(job.kept, kept));
     free(job.members);
     export_place_free(&job.place);
@@ -147,11 +143,11 @@ static int run(const struct cli_options *o, const struct wish *w)
 }
 
 /* What is wrong with it, as a status to exit with; -1: nothing. */
-static int check(const struct wish *w)
+static int export_check_usage(const struct export_options *opts)
 {
-    if (json_array_size(w->references) == 0)
+    if (json_array_size(opts->references) == 0)
         return cli_usage(USAGE, "export: which images?");
-    if (!w->output || !*w->output)
+    if (!opts->output || !*opts->output)
         return cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
     return -1;
 }
@@ -159,21 +155,22 @@ static int check(const struct wish *w)
 int cmd_export(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish w = {.references = json_array(), .platforms = json_array(), .format = "oci", .signatures = "include"};
+    struct export_options opts = {
+        .references = json_array(), .platforms = json_array(), .format = "oci", .signatures = "include"};
     const struct cli_option options[] = {
-        {"output", 'o', .value = &w.output},
-        {"format", .take = take_format},
-        {"platform", .take = take_platform},
-        {"signatures", .take = take_signatures},
+        {"output", 'o', .value = &opts.output},
+        {"format", .take = export_take_format},
+        {"platform", .take = export_take_platform},
+        {"signatures", .take = export_take_signatures},
         {0},
     };
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, .arg = &w}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, export_take_reference, .arg = &opts}, argc, argv);
     if (rc < 0)
-        rc = check(&w);
+        rc = export_check_usage(&opts);
     if (rc < 0)
-        rc = run(&o, &w);
-    json_decref(w.references);
-    json_decref(w.platforms);
+        rc = export_run(&o, &opts);
+    json_decref(opts.references);
+    json_decref(opts.platforms);
     return rc;
 }

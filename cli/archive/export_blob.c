@@ -39,7 +39,7 @@ bool export_is_blob(int fd, const struct export_member *m)
     return n == 0 && at == m->size && digest_eq(&seen, &m->digest);
 }
 
-struct reading {
+struct export_reader {
     const struct export_member *m;
     struct hasher *hasher;
     int64_t received;
@@ -48,9 +48,9 @@ struct reading {
     struct err *err;
 };
 
-static bool take_piece(void *arg, const void *data, size_t len)
+static bool export_take_piece(void *arg, const void *data, size_t len)
 {
-    struct reading *r = arg;
+    struct export_reader *r = arg;
 
     r->received += (int64_t)len;
     if (r->received > r->m->size)
@@ -59,7 +59,7 @@ static bool take_piece(void *arg, const void *data, size_t len)
     return r->take(r->arg, data, len, r->err);
 }
 
-static bool read_file(struct reading *r, int fd)
+static bool export_read_file(struct export_reader *r, int fd)
 {
     _cleanup_free_ char *piece = xmalloc(PIECE);
     ssize_t n;
@@ -68,7 +68,7 @@ static bool read_file(struct reading *r, int fd)
     while ((n = io_read(fd, piece, PIECE)) != 0) {
         if (n < 0)
             return err_errno(r->err, ERR_IO, "reading %s", r->m->name);
-        if (!take_piece(r, piece, (size_t)n))
+        if (!export_take_piece(r, piece, (size_t)n))
             return false;
     }
     return true;
@@ -78,12 +78,12 @@ bool export_read_blob(const struct export_job *job, const struct export_member *
                       bool (*take)(void *arg, const void *data, size_t len, struct err *err), void *arg,
                       struct err *err)
 {
-    struct reading r = {m, hasher_new(m->digest.alg), 0, take, arg, err};
+    struct export_reader r = {m, hasher_new(m->digest.alg), 0, take, arg, err};
     char text[DIGEST_TEXT_MAX];
     struct digest seen;
     _cleanup_free_ char *path = xasprintf("/v1/blobs/%s", digest_format(&m->digest, text));
     _cleanup_close_ int fd = export_open_blob(job, m);
-    bool ok = fd >= 0 ? read_file(&r, fd) : cli_fetch(job->options, path, take_piece, &r, err);
+    bool ok = fd >= 0 ? export_read_file(&r, fd) : cli_fetch(job->options, path, export_take_piece, &r, err);
 
     hasher_final(r.hasher, &seen);
     hasher_free(r.hasher);

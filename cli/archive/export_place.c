@@ -94,7 +94,7 @@ bool export_take_after(int fd, const char *path)
 }
 
 /* The file that a path leads to, which need not be there: that one is replaced, not the link. */
-static char *follow(const char *path, struct err *err)
+static char *place_follow(const char *path, struct err *err)
 {
     char *at = xstrdup(path), target[PATH_MAX];
 
@@ -141,7 +141,7 @@ static enum export_packing packing_of(const char *path)
                                                   : PACK_NO;
 }
 
-static bool take_stream(struct export_place *p, const char *output, int fd, struct err *err)
+static bool place_take_stream(struct export_place *p, const char *output, int fd, struct err *err)
 {
     struct stat st, out;
 
@@ -164,15 +164,15 @@ bool export_find_place(struct export_place *p, const char *output, struct err *e
     memset(p, 0, sizeof(*p));
     p->packing = packing_of(output);
     if (fd >= 0)
-        return take_stream(p, output, fd, err);
-    p->path = follow(output, err);
+        return place_take_stream(p, output, fd, err);
+    p->path = place_follow(output, err);
     if (!p->path)
         return false;
     bool exists = stat(output, &st) == 0;
     if (!exists && errno != ENOENT)
         return err_errno(err, ERR_IO, "%s", output);
     if (exists && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return take_stream(p, output, -1, err);
+        return place_take_stream(p, output, -1, err);
     bool is_file = exists ? S_ISREG(st.st_mode) : p->packing != PACK_NO || ends_in(output, tar, ARRAY_LEN(tar));
     if (!exists && ends_in(output, others, ARRAY_LEN(others)))
         return err_set(err, ERR_UNSUPPORTED, "%s: an archive is compressed as .gz or .zst; -o - and a pipe do others",

@@ -14,16 +14,16 @@
 
 enum { PIECE = 1 << 20 };
 
-struct tar {
+struct export_tar {
     struct export_job *job;
     int fd;
     struct archive *a;
     struct err *err;
 };
 
-static la_ssize_t write_piece(struct archive *a, void *arg, const void *data, size_t len)
+static la_ssize_t export_tar_write(struct archive *a, void *arg, const void *data, size_t len)
 {
-    struct tar *t = arg;
+    struct export_tar *t = arg;
 
     if (export_write(t->fd, data, len, t->err))
         return (la_ssize_t)len;
@@ -31,7 +31,7 @@ static la_ssize_t write_piece(struct archive *a, void *arg, const void *data, si
     return -1;
 }
 
-static bool fail(struct tar *t, const char *doing)
+static bool export_tar_fail(struct export_tar *t, const char *doing)
 {
     if (t->err->code == ERR_OK)
         err_set(t->err, ERR_IO, "%s: %s", doing, archive_error_string(t->a));
@@ -61,7 +61,7 @@ static bool is_same_member(struct archive *in, struct archive_entry *e, const st
 }
 
 /* How many members of what is there are right, and where the next one begins. */
-static size_t look_at_part(struct tar *t, int64_t *offset)
+static size_t export_tar_check_part(struct export_tar *t, int64_t *offset)
 {
     struct archive *in = archive_read_new();
     struct archive_entry *e;
@@ -81,16 +81,16 @@ static size_t look_at_part(struct tar *t, int64_t *offset)
 
 /* ---- writing ---- */
 
-static bool take_data(void *arg, const void *data, size_t len, struct err *err)
+static bool export_tar_take_data(void *arg, const void *data, size_t len, struct err *err)
 {
-    struct tar *t = arg;
+    struct export_tar *t = arg;
 
     if (archive_write_data(t->a, data, len) == (la_ssize_t)len)
         return true;
     return err->code == ERR_OK ? err_set(err, ERR_IO, "writing: %s", archive_error_string(t->a)) : false;
 }
 
-static bool put(struct tar *t, const struct export_member *m)
+static bool export_tar_put(struct export_tar *t, const struct export_member *m)
 {
     struct archive_entry *e = archive_entry_new();
 
@@ -102,10 +102,11 @@ static bool put(struct tar *t, const struct export_member *m)
     bool ok = archive_write_header(t->a, e) == ARCHIVE_OK;
     archive_entry_free(e);
     if (!ok)
-        return fail(t, "writing a header");
-    ok = m->text ? take_data(t, m->text, strlen(m->text), t->err) : export_read_blob(t->job, m, take_data, t, t->err);
+        return export_tar_fail(t, "writing a header");
+    ok = m->text ? export_tar_take_data(t, m->text, strlen(m->text), t->err)
+                 : export_read_blob(t->job, m, export_tar_take_data, t, t->err);
     if (ok && archive_write_finish_entry(t->a) != ARCHIVE_OK)
-        ok = fail(t, "writing");
+        ok = export_tar_fail(t, "writing");
     if (!ok)
         return false;
     t->job->written += m->size;
@@ -114,7 +115,7 @@ static bool put(struct tar *t, const struct export_member *m)
 }
 
 /* The same bytes for the same content: no times in gzip's head. */
-static bool begin(struct tar *t)
+static bool export_tar_begin(struct export_tar *t)
 {
     enum export_packing packing = t->job->place.packing;
 
@@ -126,17 +127,17 @@ static bool begin(struct tar *t)
                                     : ARCHIVE_OK;
     if (packing == PACK_GZIP)
         archive_write_set_filter_option(t->a, "gzip", "timestamp", NULL);
-    return rc == ARCHIVE_OK && archive_write_open(t->a, t, NULL, write_piece, NULL) == ARCHIVE_OK;
+    return rc == ARCHIVE_OK && archive_write_open(t->a, t, NULL, export_tar_write, NULL) == ARCHIVE_OK;
 }
 
-static bool write_from(struct tar *t, size_t first)
+static bool export_tar_write_from(struct export_tar *t, size_t first)
 {
-    bool ok = begin(t) || fail(t, "beginning the archive");
+    bool ok = export_tar_begin(t) || export_tar_fail(t, "beginning the archive");
 
     for (size_t i = first; ok && i < t->job->count; i++)
-        ok = put(t, &t->job->members[i]);
+        ok = export_tar_put(t, &t->job->members[i]);
     if (ok && archive_write_close(t->a) != ARCHIVE_OK)
-        ok = fail(t, "ending the archive");
+        ok = export_tar_fail(t, "ending the archive");
     if (!ok)
         archive_write_fail(t->a);
     archive_write_free(t->a);
@@ -177,7 +178,7 @@ static int create_or_open(const char *part, struct stat *st, struct err *err)
 }
 
 /* The part file, ours alone: another export may have given it its name between our opening and locking it. */
-static int open_part(const char *part, struct err *err)
+static int export_tar_open_part(const char *part, struct err *err)
 {
     struct stat opened = {0}, named;
 
@@ -196,14 +197,14 @@ static int open_part(const char *part, struct err *err)
 }
 
 /* As far as an interrupted one came. What was compressed begins anew. */
-static size_t go_on(struct tar *t, int64_t *offset)
+static size_t export_tar_resume(struct export_tar *t, int64_t *offset)
 {
     struct export_job *job = t->job;
 
     *offset = 0;
     if (job->place.packing != PACK_NO)
         return 0;
-    size_t first = look_at_part(t, offset);
+    size_t first = export_tar_check_part(t, offset);
     for (size_t i = 0; i < first; i++) {
         job->kept += job->members[i].size;
         job->progress(job, &job->members[i], "there");
@@ -213,19 +214,19 @@ static size_t go_on(struct tar *t, int64_t *offset)
 
 bool export_to_tar(struct export_job *job, struct err *err)
 {
-    struct tar t = {.job = job, .fd = job->place.fd, .err = err};
+    struct export_tar t = {.job = job, .fd = job->place.fd, .err = err};
     _cleanup_free_ char *part = xasprintf("%s.part", job->place.path ? job->place.path : "");
     int64_t offset;
 
     if (job->place.kind == PLACE_STREAM)
-        return write_from(&t, 0);
-    _cleanup_close_ int fd = t.fd = open_part(part, err);
+        return export_tar_write_from(&t, 0);
+    _cleanup_close_ int fd = t.fd = export_tar_open_part(part, err);
     if (fd < 0)
         return false;
-    size_t first = go_on(&t, &offset);
+    size_t first = export_tar_resume(&t, &offset);
     if (lseek(fd, offset, SEEK_SET) < 0 || ftruncate(fd, offset) != 0)
         return err_errno(err, ERR_IO, "going on with %s", part);
-    if (!write_from(&t, first))
+    if (!export_tar_write_from(&t, first))
         return false;
     /* Others may see it now, as far as they could see what it replaces. */
     if (!export_take_after(fd, job->place.path) || fsync(fd) != 0 || rename(part, job->place.path) != 0)

@@ -35,7 +35,7 @@ static int open_beneath(const struct archive_files *a, const char *name, int fla
 }
 
 /* ELOOP of a file, ENOTDIR of a folder that is a link. */
-static bool is_link(const struct archive_files *a, const char *name)
+static bool folder_is_link(const struct archive_files *a, const char *name)
 {
     _cleanup_free_ char *at = xasprintf("%s/%s", a->path, name);
     size_t root = strlen(a->path);
@@ -49,9 +49,9 @@ static bool is_link(const struct archive_files *a, const char *name)
     return false;
 }
 
-static bool fail(const struct archive_files *a, const char *name, struct err *err)
+static bool folder_fail(const struct archive_files *a, const char *name, struct err *err)
 {
-    if ((errno == ELOOP || errno == ENOTDIR) && is_link(a, name))
+    if ((errno == ELOOP || errno == ENOTDIR) && folder_is_link(a, name))
         return err_set(err, ERR_INVALID,
                        "%s/%s is a symbolic link, or in a folder that is one: an import reads what is in the folder "
                        "itself; cp -rL makes such a one",
@@ -64,7 +64,7 @@ int archive_open_file(const struct archive_files *a, const char *name, struct st
     int fd = open_beneath(a, name, O_RDONLY);
 
     if (fd < 0 || fstat(fd, st) != 0) {
-        fail(a, name, err);
+        folder_fail(a, name, err);
     } else if (!S_ISREG(st->st_mode)) {
         err_set(err, ERR_INVALID, "%s/%s is no regular file", a->path, name);
     } else {
@@ -75,7 +75,7 @@ int archive_open_file(const struct archive_files *a, const char *name, struct st
     return -1;
 }
 
-static bool list_file(struct archive_files *a, const char *name, struct err *err)
+static bool folder_list_file(struct archive_files *a, const char *name, struct err *err)
 {
     struct stat st;
     ssize_t n = 0;
@@ -94,13 +94,13 @@ static bool list_file(struct archive_files *a, const char *name, struct err *err
             break;
         archive_take_content(&c, piece, (size_t)n);
     }
-    bool ok = n < 0 ? fail(a, name, err) : archive_end_content(&c, err);
+    bool ok = n < 0 ? folder_fail(a, name, err) : archive_end_content(&c, err);
     buf_free(&c.head);
     return ok;
 }
 
 /* Of skopeo's folders what else may be in them is none of ours. */
-static bool is_wanted(int folder, const char *name, bool is_blob)
+static bool folder_is_wanted(int folder, const char *name, bool is_blob)
 {
     struct digest d;
     struct stat st;
@@ -112,25 +112,25 @@ static bool is_wanted(int folder, const char *name, bool is_blob)
 }
 
 /* Of "" all files, of a folder of blobs those that are called by their digest. */
-static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
+static bool folder_list(struct archive_files *a, const char *folder, struct err *err)
 {
     DIR *dir = io_list(open_beneath(a, folder, O_RDONLY | O_DIRECTORY));
     struct dirent *e;
     bool ok = true;
 
     if (!dir && errno != ENOENT)
-        return fail(a, folder, err);
+        return folder_fail(a, folder, err);
     while (ok && dir && (e = readdir(dir))) {
         _cleanup_free_ char *name = xasprintf("%s%s%s", folder, *folder ? "/" : "", e->d_name);
-        if (is_wanted(dirfd(dir), name, *folder))
-            ok = list_file(a, name, err);
+        if (folder_is_wanted(dirfd(dir), name, *folder))
+            ok = folder_list_file(a, name, err);
     }
     if (dir)
         closedir(dir);
     return ok;
 }
 
-static bool has(const struct archive_files *a, const char *name)
+static bool folder_has(const struct archive_files *a, const char *name)
 {
     _cleanup_free_ char *path = xasprintf("%s/%s", a->path, name);
     struct stat st;
@@ -140,18 +140,18 @@ static bool has(const struct archive_files *a, const char *name)
 
 bool archive_list_folder(struct archive_files *a, struct err *err)
 {
-    if (!has(a, "index.json") && has(a, "manifest.json"))
-        return list_folder(a, "", err);
-    if (!has(a, "index.json"))
+    if (!folder_has(a, "index.json") && folder_has(a, "manifest.json"))
+        return folder_list(a, "", err);
+    if (!folder_has(a, "index.json"))
         return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO,
                          "%s is no OCI image layout: reading %s/index.json", a->path, a->path);
-    return list_file(a, "index.json", err) && list_folder(a, "blobs/sha256", err) &&
-           list_folder(a, "blobs/sha512", err);
+    return folder_list_file(a, "index.json", err) && folder_list(a, "blobs/sha256", err) &&
+           folder_list(a, "blobs/sha512", err);
 }
 
 /* No more than was there when it was listed. */
-static bool pass_on(int fd, const struct archive_files *a, const struct archive_file *f, char *piece,
-                    const struct archive_visit *v, struct err *err)
+static bool folder_pass_on(int fd, const struct archive_files *a, const struct archive_file *f, char *piece,
+                           const struct archive_visit *v, struct err *err)
 {
     ssize_t n;
 
@@ -180,7 +180,7 @@ bool archive_read_folder(const struct archive_files *a, const struct archive_vis
         if (!wanted)
             continue;
         _cleanup_close_ int fd = archive_open_file(a, f->name, &st, err);
-        if (fd < 0 || !pass_on(fd, a, f, piece, v, err))
+        if (fd < 0 || !folder_pass_on(fd, a, f, piece, v, err))
             return false;
     }
     return true;

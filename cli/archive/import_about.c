@@ -34,7 +34,7 @@ static const struct layout_item *owner_by_tag(const struct layout *l, const char
     return digest_parse(&d, text, strlen(text)) ? owner_of(l, &d) : NULL;
 }
 
-static void add_about(struct layout *l, const char *repo, const char *tag, const struct digest *d)
+static void about_add(struct layout *l, const char *repo, const char *tag, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
     _cleanup_free_ char *by_digest = xasprintf("%s@%s", repo, digest_format(d, text));
@@ -49,7 +49,7 @@ static void add_about(struct layout *l, const char *repo, const char *tag, const
 }
 
 /* Nothing says what it is called, nor whose it is. */
-static bool name_nameless(struct layout *l, const struct layout_item *it)
+static bool about_name_nameless(struct layout *l, const struct layout_item *it)
 {
     char text[DIGEST_TEXT_MAX], full[REF_TEXT_MAX];
 
@@ -82,11 +82,11 @@ bool layout_name_about(struct layout *l, const struct layout_item *it)
         tag = strcat(text, it->suffix);
     }
     if (owner) {
-        add_about(l, owner->repo, tag, &it->digest);
+        about_add(l, owner->repo, tag, &it->digest);
         return true;
     }
     if (!import_is_full(it->name))
-        return name_nameless(l, it);
+        return about_name_nameless(l, it);
     if (!ref_parse(&ref, it->name, l->err))
         return false;
     import_add_image(l->plan, it->name, &it->digest);
@@ -106,12 +106,12 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
         if (name)
             layout_is_named_about(name, &tag);
         if (layout_digest(entry, &d))
-            add_about(l, it->repo, tag, &d);
+            about_add(l, it->repo, tag, &d);
     }
     json_decref(doc);
 }
 
-static bool is_planned(const struct layout *l, const struct digest *d)
+static bool about_is_planned(const struct layout *l, const struct digest *d)
 {
     return places_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
 }
@@ -124,10 +124,10 @@ void layout_find_referrers(struct layout *l)
         const struct layout_item *owner;
         struct digest d;
         if (f->target || !f->text || !strstr(f->text, "\"subject\"") || !archive_blob_digest(f->name, &d) ||
-            is_planned(l, &d))
+            about_is_planned(l, &d))
             continue;
         owner = owner_by_subject(l, &d);
         if (owner)
-            add_about(l, owner->repo, NULL, &d);
+            about_add(l, owner->repo, NULL, &d);
     }
 }

@@ -3,11 +3,12 @@
  * compare it (containerd does) will not pull what an import has taken. */
 #include "cli/archive/import_private.h"
 
+#include "base/array.h"
 #include "base/document.h"
 
 enum { NOTES_MAX = 10, SHOWN_MAX = 100 };
 
-struct checking {
+struct import_checker {
     const struct archive_files *a;
     const struct import_plan *plan;
     int64_t blob_max; /* bytes; 0: not known */
@@ -21,19 +22,16 @@ struct checking {
     struct err *err;
 };
 
-static void push(struct checking *c, const struct digest *d)
+static void check_push(struct import_checker *c, const struct digest *d)
 {
     if (!places_add(&c->seen, digest_key(d), digest_key_len(d), 0))
         return;
-    if (c->count == c->room) {
-        c->room = c->room ? 2 * c->room : 16;
-        c->next = xrealloc(c->next, c->room * sizeof(*c->next));
-    }
-    c->next[c->count++] = *d;
+    *ARRAY_NEXT(c->next, c->count, c->room) = *d;
+    c->count++;
 }
 
 /* "app.tar: docker.io/library/app:1: layers[2] of sha256:0123456789ab" */
-static char *place_of(const struct checking *c)
+static char *check_place_of(const struct import_checker *c)
 {
     char text[DIGEST_TEXT_MAX], shown[CLI_TEXT], nth[32] = "";
 
@@ -43,17 +41,18 @@ static char *place_of(const struct checking *c)
                      cli_short(digest_format(c->document, text), shown));
 }
 
-static bool refuse(struct checking *c, const char *key, const json_t *value, const char *why)
+static bool check_refuse(struct import_checker *c, const char *key, const json_t *value, const char *why)
 {
-    _cleanup_free_ char *place = place_of(c), *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    _cleanup_free_ char *place = check_place_of(c),
+                        *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 
     return err_set(c->err, ERR_INVALID, "%s: its %s, %.*s, %s", place, key, (int)SHOWN_MAX, text ? text : "none at all",
                    why);
 }
 
-static void note(struct checking *c, int64_t said, const struct import_blob *b)
+static void check_note_size(struct import_checker *c, int64_t said, const struct import_blob *b)
 {
-    _cleanup_free_ char *place = place_of(c);
+    _cleanup_free_ char *place = check_place_of(c);
 
     if (c->notes++ >= NOTES_MAX)
         return;
@@ -66,7 +65,7 @@ static void note(struct checking *c, int64_t said, const struct import_blob *b)
                 place, (long long)said, (long long)c->blob_max);
 }
 
-static bool check_descriptor(struct checking *c, const json_t *descriptor)
+static bool check_descriptor(struct import_checker *c, const json_t *descriptor)
 {
     const char *text = document_text(descriptor, "digest");
     const json_t *size = document_get(descriptor, "size");
@@ -74,18 +73,19 @@ static bool check_descriptor(struct checking *c, const json_t *descriptor)
     struct digest d;
 
     if (!text || !digest_parse(&d, text, strlen(text)))
-        return refuse(c, "digest", document_get(descriptor, "digest"), "is neither sha256 nor sha512 of anything");
+        return check_refuse(c, "digest", document_get(descriptor, "digest"),
+                            "is neither sha256 nor sha512 of anything");
     if (size && said < 0)
-        return refuse(c, "size", size, "cannot be");
+        return check_refuse(c, "size", size, "cannot be");
     const struct import_blob *b = import_find_blob(c->plan, &d);
     if (size && (b ? said != import_blob_size(b) : c->blob_max > 0 && said > c->blob_max))
-        note(c, said, b);
+        check_note_size(c, said, b);
     if (strcmp(c->list, "manifests") == 0)
-        push(c, &d);
+        check_push(c, &d);
     return true;
 }
 
-static bool check_list(struct checking *c, const json_t *doc, const char *key)
+static bool check_list(struct import_checker *c, const json_t *doc, const char *key)
 {
     const json_t *list = document_get(doc, key);
     bool ok = true;
@@ -99,7 +99,7 @@ static bool check_list(struct checking *c, const json_t *doc, const char *key)
     return ok;
 }
 
-static bool check_document(struct checking *c, const struct digest *d)
+static bool check_document(struct import_checker *c, const struct digest *d)
 {
     static const char *const lists[] = {"config", "layers", "blobs", "manifests", "subject"};
     const struct import_blob *b = import_find_blob(c->plan, d);
@@ -117,7 +117,7 @@ static bool check_document(struct checking *c, const struct digest *d)
 
 bool import_check(const struct import_plan *p, const struct archive_files *a, int64_t blob_max, struct err *err)
 {
-    struct checking c = {.a = a, .plan = p, .blob_max = blob_max, .err = err};
+    struct import_checker c = {.a = a, .plan = p, .blob_max = blob_max, .err = err};
     bool ok = true;
     json_t *image;
     size_t i;
@@ -127,7 +127,7 @@ bool import_check(const struct import_plan *p, const struct archive_files *a, in
         struct digest d;
         c.image = cli_text(image, "name");
         if (digest_parse(&d, text, strlen(text)))
-            push(&c, &d);
+            check_push(&c, &d);
         while (ok && c.count > 0) {
             d = c.next[--c.count];
             ok = check_document(&c, &d);

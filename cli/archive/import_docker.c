@@ -2,8 +2,8 @@
 #include "cli/archive/import_private.h"
 
 /* The config says what each layer is, unpacked. */
-static bool is_layer(const struct archive_files *a, const struct archive_file *f, const json_t *diff_id,
-                     struct err *err)
+static bool docker_check_layer(const struct archive_files *a, const struct archive_file *f, const json_t *diff_id,
+                               struct err *err)
 {
     const char *text = json_string_value(diff_id);
     char seen[DIGEST_TEXT_MAX];
@@ -17,8 +17,8 @@ static bool is_layer(const struct archive_files *a, const struct archive_file *f
 }
 
 /* Of a file that is named in manifest.json. */
-static json_t *describe(struct import_plan *p, const struct archive_files *a, const json_t *name, bool is_config,
-                        const struct archive_file **found, struct err *err)
+static json_t *docker_describe(struct import_plan *p, const struct archive_files *a, const json_t *name, bool is_config,
+                               const struct archive_file **found, struct err *err)
 {
     char text[DIGEST_TEXT_MAX], type[64];
     struct digest d;
@@ -42,12 +42,12 @@ static json_t *describe(struct import_plan *p, const struct archive_files *a, co
 }
 
 /* The archive has no manifest: the same archive always gets the same one. */
-static bool make_manifest(struct import_plan *p, const struct archive_files *a, const json_t *image, struct digest *out,
-                          struct err *err)
+static bool docker_make_manifest(struct import_plan *p, const struct archive_files *a, const json_t *image,
+                                 struct digest *out, struct err *err)
 {
     const struct archive_file *f = NULL;
     const json_t *names = json_object_get(image, "Layers");
-    json_t *config = describe(p, a, json_object_get(image, "Config"), true, &f, err), *layers = json_array(), *l;
+    json_t *config = docker_describe(p, a, json_object_get(image, "Config"), true, &f, err), *layers = json_array(), *l;
     json_t *about = import_document(p, f);
     const json_t *ids = json_object_get(json_object_get(about, "rootfs"), "diff_ids");
     bool ok = config != NULL;
@@ -56,8 +56,8 @@ static bool make_manifest(struct import_plan *p, const struct archive_files *a, 
     if (ok && json_array_size(ids) != json_array_size(names))
         ok = err_set(err, ERR_INVALID, "%s: %s is not the config of these layers", a->path, f->name);
     json_array_foreach(names, i, l) {
-        json_t *layer = ok ? describe(p, a, l, false, &f, err) : NULL;
-        ok = layer && is_layer(a, f, json_array_get(ids, i), err);
+        json_t *layer = ok ? docker_describe(p, a, l, false, &f, err) : NULL;
+        ok = layer && docker_check_layer(a, f, json_array_get(ids, i), err);
         if (layer)
             json_array_append_new(layers, layer);
     }
@@ -103,7 +103,7 @@ static bool docker_add_names(struct import_plan *p, const struct archive_files *
     return true;
 }
 
-static int count_unnamed(const json_t *doc)
+static int docker_count_unnamed(const json_t *doc)
 {
     json_t *image, *tag;
     int count = 0;
@@ -118,14 +118,14 @@ static int count_unnamed(const json_t *doc)
     return count;
 }
 
-static bool add_docker_image(struct import_plan *p, const struct archive_files *a, const json_t *image,
+static bool docker_add_image(struct import_plan *p, const struct archive_files *a, const json_t *image,
                              const char *given, bool is_only, struct err *err)
 {
     char text[DIGEST_TEXT_MAX], name[REF_TEXT_MAX];
     struct digest d;
     int named = 0;
 
-    if (!make_manifest(p, a, image, &d, err) ||
+    if (!docker_make_manifest(p, a, image, &d, err) ||
         ((!is_only || !given) && !docker_add_names(p, a, image, &d, &named, err)))
         return false;
     if (named > 0)
@@ -149,7 +149,7 @@ bool import_docker(struct import_plan *p, const struct archive_files *a, const c
 {
     json_t *doc = import_parse(a, "manifest.json", err), *image;
     size_t count = json_array_size(doc), i;
-    int unnamed = count_unnamed(doc);
+    int unnamed = docker_count_unnamed(doc);
     bool ok = doc != NULL;
 
     p->format = "docker archive";
@@ -159,7 +159,7 @@ bool import_docker(struct import_plan *p, const struct archive_files *a, const c
         ok = err_set(err, ERR_INVALID, "%s has %zu images, of which %d have no name: --name is for one", a->path, count,
                      unnamed);
     json_array_foreach(ok ? doc : NULL, i, image)
-        ok = ok && add_docker_image(p, a, image, given, count == 1, err);
+        ok = ok && docker_add_image(p, a, image, given, count == 1, err);
     if (ok && json_array_size(p->images) == 0)
         ok = err_set(err, ERR_INVALID,
                      "%s: none of its images has a name there; skopeo copy docker-archive:FILE:@0 takes one out, and "

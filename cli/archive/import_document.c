@@ -1,6 +1,8 @@
 /* The documents of an OCI image layout: descriptors, annotations, subjects, indexes. */
 #include "cli/archive/import_private.h"
 
+#include "base/array.h"
+
 #define NAME_CONTAINERD "io.containerd.image.name"
 #define NAME_OCI        "org.opencontainers.image.ref.name"
 
@@ -81,11 +83,13 @@ bool layout_is_named_about(const char *name, const char **tag)
 
 void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place)
 {
-    size_t count = 0, room = 16;
-    struct digest *next = xcalloc(room, sizeof(*next));
+    size_t count = 0, room = 0;
+    struct digest *next = NULL;
 
-    if (places_add(to, digest_key(d), digest_key_len(d), place))
-        next[count++] = *d;
+    if (!places_add(to, digest_key(d), digest_key_len(d), place))
+        return;
+    *ARRAY_NEXT(next, count, room) = *d;
+    count++;
     while (count > 0) {
         const struct archive_file *f = layout_file(l->a, &next[--count]);
         json_t *doc = f && f->text && strstr(f->text, "\"manifests\"") ? import_document(l->plan, f) : NULL, *entry;
@@ -94,9 +98,8 @@ void layout_spread(const struct layout *l, struct places *to, const struct diges
         json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
             if (!layout_digest(entry, &one) || !places_add(to, digest_key(&one), digest_key_len(&one), place))
                 continue;
-            if (count == room)
-                next = xrealloc(next, (room *= 2) * sizeof(*next));
-            next[count++] = one;
+            *ARRAY_NEXT(next, count, room) = one;
+            count++;
         }
         json_decref(doc);
     }

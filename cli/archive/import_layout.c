@@ -8,7 +8,7 @@
 /* ---- the entries ---- */
 
 /* Layouts may hold anything (image-spec image-layout.md); an entry without a type is taken for what it says in it. */
-static bool is_manifest(const json_t *descriptor)
+static bool layout_is_manifest(const json_t *descriptor)
 {
     static const char *const types[] = {
         "application/vnd.oci.image.manifest.v1+json",
@@ -25,7 +25,7 @@ static bool is_manifest(const json_t *descriptor)
     return !type;
 }
 
-static void classify(struct layout *l, struct layout_item *it)
+static void layout_classify(struct layout *l, struct layout_item *it)
 {
     const char *kind = layout_note(it->descriptor, "kind"), *tag = NULL;
     struct digest subject;
@@ -47,7 +47,7 @@ static bool read_item(struct layout *l, const json_t *d)
     struct digest whole;
     const char *index = layout_note(d, EXPORT_INDEX);
 
-    if (!is_manifest(d)) {
+    if (!layout_is_manifest(d)) {
         cli_say(stderr, "entrepot: %s: an entry of index.json is no image and is left out: it is of type %s",
                 l->a->path, json_string_value(json_object_get(d, "mediaType")));
         return true;
@@ -58,7 +58,7 @@ static bool read_item(struct layout *l, const json_t *d)
         it->digest = whole;
     it->descriptor = d;
     it->name = layout_name(d);
-    classify(l, it);
+    layout_classify(l, it);
     l->count++;
     return true;
 }
@@ -114,7 +114,7 @@ static void read_docker_items(struct layout *l, const json_t *docker)
 }
 
 /* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
-static void settle(struct layout *l)
+static void layout_classify_all(struct layout *l)
 {
     bool named = false;
 
@@ -152,13 +152,13 @@ static bool read_items(struct layout *l, const json_t *list)
     json_decref(docker);
     if (!ok)
         return false;
-    settle(l);
+    layout_classify_all(l);
     return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: there is no image in its index.json", l->a->path);
 }
 
 /* ---- names ---- */
 
-static bool no_name(struct layout *l, const struct layout_item *it)
+static bool layout_refuse_nameless(struct layout *l, const struct layout_item *it)
 {
     char own[REF_TEXT_MAX], text[DIGEST_TEXT_MAX];
 
@@ -185,7 +185,7 @@ static bool no_name(struct layout *l, const struct layout_item *it)
 }
 
 /* The name that it has there. */
-static bool take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
+static bool layout_take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
 {
     struct ref ref;
 
@@ -197,15 +197,15 @@ static bool take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX]
 
 /* --name for an image of several: it has no full name, and the template makes one of its tag. Without a tag, --name is
  * their repository. */
-static bool name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
+static bool layout_name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
 {
     const char *slash = strrchr(l->given, '/'), *last = slash ? slash : l->given;
     bool has_tag = strchr(last, ':') || strchr(last, '@');
 
     if (import_is_full(it->name))
-        return take_name(l, it->name, out);
+        return layout_take_name(l, it->name, out);
     if (!it->name)
-        return no_name(l, it);
+        return layout_refuse_nameless(l, it);
     if (has_tag && !import_is_template(l->given))
         return err_set(l->err, ERR_INVALID, "%s has %d images: --name is for one, or has {tag} in it", l->a->path,
                        l->images);
@@ -213,7 +213,7 @@ static bool name_of_many(struct layout *l, const struct layout_item *it, char ou
     return import_expand(l->a, template, it->name, out, l->err);
 }
 
-static bool is_taken(const struct layout *l, const char *full, const struct digest *d)
+static bool layout_is_taken(const struct layout *l, const char *full, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
     const char *other = import_digest_of(l->plan, full);
@@ -221,7 +221,7 @@ static bool is_taken(const struct layout *l, const char *full, const struct dige
     return other && strcmp(other, digest_format(d, text)) != 0;
 }
 
-static bool name_image(struct layout *l, struct layout_item *it)
+static bool layout_name_image(struct layout *l, struct layout_item *it)
 {
     char full[REF_TEXT_MAX];
     struct ref ref;
@@ -231,14 +231,14 @@ static bool name_image(struct layout *l, struct layout_item *it)
         ok = import_expand(l->a, l->given, it->name && !import_is_full(it->name) ? it->name : REF_DEFAULT_TAG, full,
                            l->err);
     else if (l->given)
-        ok = name_of_many(l, it, full);
+        ok = layout_name_of_many(l, it, full);
     else if (import_is_full(it->name))
-        ok = take_name(l, it->name, full);
+        ok = layout_take_name(l, it->name, full);
     else
-        ok = no_name(l, it);
+        ok = layout_refuse_nameless(l, it);
     if (!ok || !ref_parse(&ref, full, l->err))
         return false;
-    if (is_taken(l, full, &it->digest))
+    if (layout_is_taken(l, full, &it->digest))
         return err_set(l->err, ERR_INVALID, "%s: two of its images would be called %s", l->a->path, full);
     ref_name(&ref, it->repo);
     import_add_image(l->plan, full, &it->digest);
@@ -263,7 +263,7 @@ static void find_made(const struct layout *l, struct places *made)
 }
 
 /* Those stay behind. */
-static void add_blobs(struct layout *l)
+static void layout_add_blobs(struct layout *l)
 {
     struct places made = {0};
     struct digest d;
@@ -310,7 +310,7 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
 
     p->format = "OCI image layout";
     for (size_t i = 0; ok && i < l.count; i++)
-        ok = l.items[i].about || name_image(&l, &l.items[i]);
+        ok = l.items[i].about || layout_name_image(&l, &l.items[i]);
     l.only = ok ? only_owner(&l) : NULL;
     for (size_t i = 0; ok && i < l.count; i++) {
         if (l.items[i].about)
@@ -320,7 +320,7 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
     }
     if (ok) {
         layout_find_referrers(&l);
-        add_blobs(&l);
+        layout_add_blobs(&l);
     }
     layout_free(&l);
     json_decref(doc);

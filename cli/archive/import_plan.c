@@ -1,4 +1,7 @@
+/* The result of reading an archive: which blobs it has, and which images they make up. */
 #include "cli/archive/import_private.h"
+
+#include "base/array.h"
 
 /* What an honest archive is far below: each of its documents is read a few times, however often it is named. */
 enum { IMAGES_MAX = 1 << 18 };
@@ -32,12 +35,9 @@ struct import_blob *import_add_blob(struct import_plan *p, const struct digest *
 {
     if (!places_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
         return &p->blobs[places_find(&p->digests, digest_key(d), digest_key_len(d))];
-    if (p->count == p->room) {
-        p->room = p->room ? 2 * p->room : 64;
-        p->blobs = xrealloc(p->blobs, p->room * sizeof(*p->blobs));
-    }
-    struct import_blob *b = &p->blobs[p->count++];
+    struct import_blob *b = ARRAY_NEXT(p->blobs, p->count, p->room);
     *b = (struct import_blob){.digest = *d, .file = file};
+    p->count++;
     return b;
 }
 

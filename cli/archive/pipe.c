@@ -46,7 +46,7 @@ bool archive_has_room(const struct archive_files *a, int64_t bytes, struct err *
                temporary(), a->path, (long long)(bytes >> 20) + 1);
 }
 
-static bool keep(const struct archive_files *a, const char *piece, ssize_t n, struct err *err)
+static bool pipe_store(const struct archive_files *a, const char *piece, ssize_t n, struct err *err)
 {
     if (!archive_has_room(a, n, err))
         return false;
@@ -55,20 +55,20 @@ static bool keep(const struct archive_files *a, const char *piece, ssize_t n, st
 }
 
 /* Bytes of the pipe, which are kept; -1 with *err. */
-static ssize_t take_piece(const struct archive_files *a, char *piece, struct err *err)
+static ssize_t pipe_take_piece(const struct archive_files *a, char *piece, struct err *err)
 {
     ssize_t n = io_read(a->pipe, piece, PIECE);
 
     if (n < 0)
         err_errno(err, ERR_IO, "reading %s", a->path);
-    return n > 0 && !keep(a, piece, n, err) ? -1 : n;
+    return n > 0 && !pipe_store(a, piece, n, err) ? -1 : n;
 }
 
 la_ssize_t archive_read_pipe(struct archive *in, void *arg, const void **out)
 {
     struct archive_files *a = arg;
     struct err why = {0};
-    ssize_t n = take_piece(a, a->piece, &why);
+    ssize_t n = pipe_take_piece(a, a->piece, &why);
 
     if (n < 0)
         archive_set_error(in, EIO, "%s", why.msg);
@@ -82,7 +82,7 @@ void archive_end_pipe(struct archive_files *a)
     ssize_t n = 1;
 
     for (ssize_t all = 0; n > 0 && all < TAIL_MAX; all += n)
-        n = take_piece(a, a->piece, &why);
+        n = pipe_take_piece(a, a->piece, &why);
     close(a->pipe);
     a->pipe = -1;
     free(a->piece);

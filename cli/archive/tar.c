@@ -8,7 +8,7 @@
 enum { PIECE = 1 << 20 };
 
 /* "../abc/layer.tar", seen from "def/layer.tar", is "abc/layer.tar". */
-static char *resolve(const char *name, const char *target)
+static char *tar_resolve_link(const char *name, const char *target)
 {
     const char *slash = strrchr(name, '/');
     size_t folder = slash ? (size_t)(slash - name) : 0;
@@ -23,7 +23,7 @@ static char *resolve(const char *name, const char *target)
     return folder > 0 ? xasprintf("%.*s/%s", (int)folder, name, target) : xstrdup(target);
 }
 
-static struct archive *open_tar(struct archive_files *a, struct err *err)
+static struct archive *tar_open(struct archive_files *a, struct err *err)
 {
     struct archive *in = archive_read_new();
 
@@ -42,7 +42,7 @@ static struct archive *open_tar(struct archive_files *a, struct err *err)
     return NULL;
 }
 
-static bool next_entry(struct archive *in, const char *path, struct archive_entry **e, struct err *err)
+static bool tar_next_entry(struct archive *in, const char *path, struct archive_entry **e, struct err *err)
 {
     int rc = archive_read_next_header(in, e);
 
@@ -54,7 +54,7 @@ static bool next_entry(struct archive *in, const char *path, struct archive_entr
 }
 
 /* Where an entry's bytes come from: for its own digest, and to be unpacked. */
-struct feed {
+struct tar_feed {
     struct archive *in;
     struct archive_content *c;
     char *piece;
@@ -62,7 +62,7 @@ struct feed {
     bool bad;
 };
 
-static la_ssize_t next_piece(struct feed *f)
+static la_ssize_t tar_next_piece(struct tar_feed *f)
 {
     la_ssize_t n = archive_read_data(f->in, f->piece, PIECE);
 
@@ -72,10 +72,10 @@ static la_ssize_t next_piece(struct feed *f)
     return n;
 }
 
-static la_ssize_t feed(struct archive *unpacker UNUSED, void *arg, const void **out)
+static la_ssize_t tar_read_pending(struct archive *unpacker UNUSED, void *arg, const void **out)
 {
-    struct feed *f = arg;
-    la_ssize_t n = f->pending ? f->pending : next_piece(f);
+    struct tar_feed *f = arg;
+    la_ssize_t n = f->pending ? f->pending : tar_next_piece(f);
 
     f->pending = 0;
     *out = f->piece;
@@ -83,7 +83,7 @@ static la_ssize_t feed(struct archive *unpacker UNUSED, void *arg, const void **
 }
 
 /* Hashes what it is unpacked; false if it cannot be. */
-static bool unpack(struct feed *f, struct digest *diff_id)
+static bool tar_decompress(struct tar_feed *f, struct digest *diff_id)
 {
     struct archive *u = archive_read_new();
     struct archive_entry *e;
@@ -95,7 +95,7 @@ static bool unpack(struct feed *f, struct digest *diff_id)
     archive_read_support_filter_zstd(u);
     archive_read_support_format_raw(u);
     archive_read_support_format_empty(u);
-    if (archive_read_open(u, f, NULL, feed, NULL) == ARCHIVE_OK) {
+    if (archive_read_open(u, f, NULL, tar_read_pending, NULL) == ARCHIVE_OK) {
         int rc = archive_read_next_header(u, &e);
         n = rc == ARCHIVE_EOF ? 0 : rc == ARCHIVE_OK ? 1 : -1;
         while (n > 0 && (n = archive_read_data(u, piece, PIECE)) > 0)
@@ -104,23 +104,23 @@ static bool unpack(struct feed *f, struct digest *diff_id)
     archive_read_free(u);
     hasher_final(h, diff_id);
     hasher_free(h);
-    while (next_piece(f) > 0) /* what is behind the packed part belongs to the file all the same */
+    while (tar_next_piece(f) > 0) /* what is behind the packed part belongs to the file all the same */
         ;
     return n == 0;
 }
 
 /* All of an entry: its digest, its text, what it is unpacked. */
-static bool look_at(struct feed *f, struct err *err)
+static bool tar_read_entry(struct tar_feed *f, struct err *err)
 {
     struct archive_file *file = f->c->f;
-    la_ssize_t n = next_piece(f);
+    la_ssize_t n = tar_next_piece(f);
     bool packed = n > 0 && f->c->hasher && *archive_packing(file), ok = true;
 
     f->pending = n;
     if (packed)
-        ok = unpack(f, &file->diff_id);
+        ok = tar_decompress(f, &file->diff_id);
     while (!packed && n > 0)
-        n = next_piece(f);
+        n = tar_next_piece(f);
     if (f->bad)
         return err_set(err, ERR_INVALID, "%s: %s: %s", f->c->all->path, file->name, archive_error_string(f->in));
     if (!ok)
@@ -131,7 +131,7 @@ static bool look_at(struct feed *f, struct err *err)
     return ok;
 }
 
-static bool list_entry(struct archive_files *a, struct archive *in, struct archive_entry *e, struct err *err)
+static bool tar_list_entry(struct archive_files *a, struct archive *in, struct archive_entry *e, struct err *err)
 {
     const char *name = archive_entry_pathname(e), *symlink = archive_entry_symlink(e),
                *hardlink = archive_entry_hardlink(e);
@@ -145,14 +145,14 @@ static bool list_entry(struct archive_files *a, struct archive *in, struct archi
     if (a->pipe >= 0 && archive_filter_code(in, 0) == ARCHIVE_FILTER_NONE && !archive_has_room(a, f->size, err))
         return false;
     if (symlink || hardlink) {
-        f->target = hardlink ? xstrdup(archive_plain_name(hardlink)) : resolve(f->name, symlink);
+        f->target = hardlink ? xstrdup(archive_plain_name(hardlink)) : tar_resolve_link(f->name, symlink);
         return true;
     }
     struct archive_content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
     c.hasher = archive_blob_digest(f->name, &d) ? NULL : hasher_new(DIGEST_SHA256);
     _cleanup_free_ char *piece = xmalloc(PIECE);
-    struct feed from = {.in = in, .c = &c, .piece = piece};
-    bool ok = look_at(&from, err);
+    struct tar_feed from = {.in = in, .c = &c, .piece = piece};
+    bool ok = tar_read_entry(&from, err);
     if (c.hasher)
         hasher_free(c.hasher);
     buf_free(&c.head);
@@ -161,19 +161,20 @@ static bool list_entry(struct archive_files *a, struct archive *in, struct archi
 
 bool archive_list_tar(struct archive_files *a, struct err *err)
 {
-    struct archive *in = open_tar(a, err);
+    struct archive *in = tar_open(a, err);
     struct archive_entry *e;
     bool ok = in != NULL;
 
     err->code = ok ? ERR_OK : err->code;
-    while (ok && next_entry(in, a->path, &e, err))
-        ok = list_entry(a, in, e, err);
+    while (ok && tar_next_entry(in, a->path, &e, err))
+        ok = tar_list_entry(a, in, e, err);
     if (in)
         archive_read_free(in);
     return ok && err->code == ERR_OK;
 }
 
-static bool pass_on(struct archive *in, const struct archive_file *f, const struct archive_visit *v, struct err *err)
+static bool tar_pass_on(struct archive *in, const struct archive_file *f, const struct archive_visit *v,
+                        struct err *err)
 {
     _cleanup_free_ char *piece = xmalloc(PIECE);
     la_ssize_t n;
@@ -186,18 +187,18 @@ static bool pass_on(struct archive *in, const struct archive_file *f, const stru
 
 bool archive_read_tar(struct archive_files *a, const struct archive_visit *v, struct err *err)
 {
-    struct archive *in = open_tar(a, err);
+    struct archive *in = tar_open(a, err);
     struct archive_entry *e;
     bool ok = in != NULL;
 
     err->code = ok ? ERR_OK : err->code;
-    while (ok && next_entry(in, a->path, &e, err)) {
+    while (ok && tar_next_entry(in, a->path, &e, err)) {
         const char *name = archive_entry_pathname(e);
         const struct archive_file *f = name ? archive_find_exact(a, archive_plain_name(name)) : NULL;
         bool wanted = false;
         if (!f || f->target || archive_entry_filetype(e) != AE_IFREG)
             continue;
-        ok = v->begin(v->arg, f, &wanted, err) && (!wanted || pass_on(in, f, v, err));
+        ok = v->begin(v->arg, f, &wanted, err) && (!wanted || tar_pass_on(in, f, v, err));
     }
     if (in)
         archive_read_free(in);

@@ -6,13 +6,13 @@
 
 enum { NAME_MAX_LEN = 255, NESTING_MAX = 8, EXPANDED_MAX = 64 << 10 };
 
-struct expansion {
+struct env_expansion {
     const char *(*look)(void *arg, const char *name);
     void *arg;
     struct err *err;
 };
 
-static bool expand(const struct expansion *x, const char *text, size_t len, int depth, struct buf *out);
+static bool env_expand(const struct env_expansion *x, const char *text, size_t len, int depth, struct buf *out);
 
 /* Bytes of a name at the start. */
 static size_t name_length(const char *text, size_t len)
@@ -39,7 +39,7 @@ static size_t closing(const char *text, size_t len)
 }
 
 /* What stands between braces. */
-static bool expand_braces(const struct expansion *x, const char *text, size_t len, int depth, struct buf *out)
+static bool env_expand_braces(const struct env_expansion *x, const char *text, size_t len, int depth, struct buf *out)
 {
     char name[NAME_MAX_LEN + 1];
     size_t n = name_length(text, len);
@@ -61,9 +61,9 @@ static bool expand_braces(const struct expansion *x, const char *text, size_t le
     }
     char op = left > 0 ? *rest : '\0';
     if (op == '-' && !given)
-        return expand(x, rest + 1, left - 1, depth + 1, out);
+        return env_expand(x, rest + 1, left - 1, depth + 1, out);
     if (op == '+')
-        return !given || expand(x, rest + 1, left - 1, depth + 1, out);
+        return !given || env_expand(x, rest + 1, left - 1, depth + 1, out);
     if (op == '?' && !given)
         return err_set(x->err, ERR_INVALID, "%s is not set: %.*s", name, (int)MIN(left - 1, (size_t)128), rest + 1);
     if (op != '-' && op != '?')
@@ -72,7 +72,7 @@ static bool expand_braces(const struct expansion *x, const char *text, size_t le
     return true;
 }
 
-static bool expand(const struct expansion *x, const char *text, size_t len, int depth, struct buf *out)
+static bool env_expand(const struct env_expansion *x, const char *text, size_t len, int depth, struct buf *out)
 {
     if (depth > NESTING_MAX)
         return err_set(x->err, ERR_INVALID, "variables within variables, more than %d deep", (int)NESTING_MAX);
@@ -90,7 +90,7 @@ static bool expand(const struct expansion *x, const char *text, size_t len, int 
             n = closing(text + i + 2, left - 1);
             if (n == left - 1)
                 return err_set(x->err, ERR_INVALID, "${ without its }");
-            if (!expand_braces(x, text + i + 2, n, depth, out))
+            if (!env_expand_braces(x, text + i + 2, n, depth, out))
                 return false;
             i += n + 2;
         } else if ((n = name_length(text + i + 1, left)) > 0 && n <= NAME_MAX_LEN) {
@@ -107,10 +107,10 @@ static bool expand(const struct expansion *x, const char *text, size_t len, int 
 
 char *image_env_expand(const char *text, const char *(*look)(void *arg, const char *name), void *arg, struct err *err)
 {
-    const struct expansion x = {look, arg, err};
+    const struct env_expansion x = {look, arg, err};
     struct buf out = {0};
 
-    if (!expand(&x, text, strlen(text), 0, &out)) {
+    if (!env_expand(&x, text, strlen(text), 0, &out)) {
         buf_free(&out);
         return NULL;
     }

@@ -6,8 +6,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/places.h"
 
-#include <jansson.h>
 #include <stddef.h>
 
 enum {
@@ -20,7 +20,7 @@ enum {
 struct image_list {
     char **references; /* as they were written */
     size_t count, room;
-    json_t *full; /* the same with all that is left out filled in, as keys: what is compared */
+    struct places full; /* the same in their full form, which is compared */
 };
 
 void image_list_free(struct image_list *l);

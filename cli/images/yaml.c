@@ -16,7 +16,7 @@ const char *walk_scalar(const yaml_node_t *n)
     return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : NULL;
 }
 
-static yaml_node_t *get_own(struct walk *w, const yaml_node_t *mapping, const char *key)
+static yaml_node_t *get_own(struct image_walk *w, const yaml_node_t *mapping, const char *key)
 {
     if (!mapping || mapping->type != YAML_MAPPING_NODE)
         return NULL;
@@ -29,10 +29,10 @@ static yaml_node_t *get_own(struct walk *w, const yaml_node_t *mapping, const ch
     return NULL;
 }
 
-static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const char *key, int depth);
+static yaml_node_t *get_merged(struct image_walk *w, const yaml_node_t *mapping, const char *key, int depth);
 
 /* What the mapping, or the first of the mappings, after `<<` has. */
-static yaml_node_t *get_from(struct walk *w, const yaml_node_t *from, const char *key, int depth)
+static yaml_node_t *get_from(struct image_walk *w, const yaml_node_t *from, const char *key, int depth)
 {
     yaml_node_t *found = NULL;
 
@@ -43,7 +43,7 @@ static yaml_node_t *get_from(struct walk *w, const yaml_node_t *from, const char
     return found;
 }
 
-static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const char *key, int depth)
+static yaml_node_t *get_merged(struct image_walk *w, const yaml_node_t *mapping, const char *key, int depth)
 {
     if (depth > MERGES_MAX || ++w->visits > VISITS_MAX)
         return NULL;
@@ -52,13 +52,13 @@ static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const
     return from ? get_from(w, from, key, depth + 1) : own;
 }
 
-yaml_node_t *walk_get(struct walk *w, const yaml_node_t *mapping, const char *key)
+yaml_node_t *walk_get(struct image_walk *w, const yaml_node_t *mapping, const char *key)
 {
     return get_merged(w, mapping, key, 0);
 }
 
 /* Aliases make little text into many nodes: it ends somewhere. */
-bool walk_is_bounded(struct walk *w, const yaml_node_t *n, int depth)
+bool walk_is_bounded(struct image_walk *w, const yaml_node_t *n, int depth)
 {
     if (depth <= IMAGE_LIST_DEPTH_MAX && ++w->visits <= VISITS_MAX)
         return true;
@@ -66,7 +66,7 @@ bool walk_is_bounded(struct walk *w, const yaml_node_t *n, int depth)
                    n->start_mark.line + 1);
 }
 
-bool walk_add(struct walk *w, const yaml_node_t *node, const char *text)
+bool walk_add(struct image_walk *w, const yaml_node_t *node, const char *text)
 {
     if (strstr(text, "{{"))
         return err_set(w->err, ERR_INVALID, "%s: line %zu: a template: render it first", w->file,
@@ -86,7 +86,7 @@ bool walk_is_null(const yaml_node_t *n)
 }
 
 /* `{{ .Values.image }}` without quotes is a mapping to YAML. */
-bool walk_add_image(struct walk *w, const yaml_node_t *node)
+bool walk_add_image(struct image_walk *w, const yaml_node_t *node)
 {
     if (walk_is_null(node))
         return true;
@@ -98,7 +98,7 @@ bool walk_add_image(struct walk *w, const yaml_node_t *node)
 
 /* ---- documents ---- */
 
-static bool not_yaml(struct walk *w, const yaml_parser_t *parser, const char *text)
+static bool not_yaml(struct image_walk *w, const yaml_parser_t *parser, const char *text)
 {
     return err_set(w->err, ERR_INVALID, "%s: line %zu: not YAML: %s%s", w->file, parser->problem_mark.line + 1,
                    parser->problem ? parser->problem : "it cannot be read",
@@ -113,7 +113,7 @@ static bool has_anchor(const yaml_event_t *e)
 }
 
 /* Counts before anything is built of it: a node takes many times its text. */
-static bool check_events(struct walk *w, const char *text, size_t len)
+static bool check_events(struct image_walk *w, const char *text, size_t len)
 {
     yaml_parser_t parser;
     yaml_event_t event;
@@ -142,12 +142,13 @@ static bool check_events(struct walk *w, const char *text, size_t len)
 }
 
 /* Past the bound merged keys are not found any more: what was not looked at must not be missing without a word. */
-static bool is_whole(struct walk *w)
+static bool walk_is_whole(struct image_walk *w)
 {
     return w->visits <= VISITS_MAX || err_set(w->err, ERR_TOO_LARGE, "%s: nested too deep, or too large", w->file);
 }
 
-bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
+bool walk_documents(struct image_walk *w, const char *text, size_t len,
+                    bool (*fn)(struct image_walk *w, yaml_node_t *root))
 {
     yaml_parser_t parser;
     bool ok = true, more = true;
@@ -164,7 +165,7 @@ bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(str
         }
         yaml_node_t *root = yaml_document_get_root_node(&w->doc);
         more = root != NULL;
-        ok = (!root || fn(w, root)) && is_whole(w);
+        ok = (!root || fn(w, root)) && walk_is_whole(w);
         yaml_document_delete(&w->doc);
     }
     yaml_parser_delete(&parser);
@@ -173,9 +174,9 @@ bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(str
 
 /* ---- Kubernetes ---- */
 
-static bool walk_node(struct walk *w, const yaml_node_t *n, int depth);
+static bool walk_node(struct image_walk *w, const yaml_node_t *n, int depth);
 
-static bool take_containers(struct walk *w, const yaml_node_t *list)
+static bool kubernetes_take_containers(struct image_walk *w, const yaml_node_t *list)
 {
     if (!list || list->type != YAML_SEQUENCE_NODE)
         return true;
@@ -188,7 +189,7 @@ static bool take_containers(struct walk *w, const yaml_node_t *list)
 }
 
 /* Volumes of images (Kubernetes 1.31). */
-static bool take_volumes(struct walk *w, const yaml_node_t *list)
+static bool kubernetes_take_volumes(struct image_walk *w, const yaml_node_t *list)
 {
     if (!list || list->type != YAML_SEQUENCE_NODE)
         return true;
@@ -201,7 +202,7 @@ static bool take_volumes(struct walk *w, const yaml_node_t *list)
     return true;
 }
 
-static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
+static bool walk_pair(struct image_walk *w, const yaml_node_pair_t *p, int depth)
 {
     const char *key = walk_scalar(yaml_document_get_node(&w->doc, p->key));
     const yaml_node_t *value = yaml_document_get_node(&w->doc, p->value);
@@ -209,15 +210,15 @@ static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
     if (key &&
         (strcmp(key, "containers") == 0 || strcmp(key, "initContainers") == 0 ||
          strcmp(key, "ephemeralContainers") == 0) &&
-        !take_containers(w, value))
+        !kubernetes_take_containers(w, value))
         return false;
-    if (key && strcmp(key, "volumes") == 0 && !take_volumes(w, value))
+    if (key && strcmp(key, "volumes") == 0 && !kubernetes_take_volumes(w, value))
         return false;
     return walk_node(w, value, depth + 1);
 }
 
 /* Recursion ends at IMAGE_LIST_DEPTH_MAX, and after VISITS_MAX nodes. */
-static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
+static bool walk_node(struct image_walk *w, const yaml_node_t *n, int depth)
 {
     if (n && !walk_is_bounded(w, n, depth))
         return false;
@@ -235,7 +236,7 @@ static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
     return true;
 }
 
-static bool walk_kubernetes(struct walk *w, yaml_node_t *root)
+static bool walk_kubernetes(struct image_walk *w, yaml_node_t *root)
 {
     return walk_node(w, root, 0);
 }
@@ -243,7 +244,7 @@ static bool walk_kubernetes(struct walk *w, yaml_node_t *root)
 bool image_list_read_kubernetes(struct image_list *l, const char *file, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
-    struct walk w = {.list = l, .file = file, .err = err};
+    struct image_walk w = {.list = l, .file = file, .err = err};
 
     return image_list_file(file, &text, err) && walk_documents(&w, text.data, text.len, walk_kubernetes);
 }

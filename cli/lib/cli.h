@@ -62,6 +62,8 @@ bool cli_take_word(void *arg, const char *word, struct err *err);
 /* References; arg is the JSON array they go to. */
 bool cli_take_reference(void *arg, const char *word, struct err *err);
 bool cli_is_reference(const char *text, struct err *err);
+/* Appends the value of --platform: "all", or a platform. */
+bool cli_take_platform(json_t *platforms, const char *value, struct err *err);
 /* Says what was wrong, and the usage's first paragraph on one line; returns EXIT_USAGE. */
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

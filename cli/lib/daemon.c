@@ -37,7 +37,7 @@ static char *find_socket(const struct cli_options *o, struct err *err)
     return path;
 }
 
-static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t daemon_take(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct buf *b = arg;
 
@@ -48,7 +48,7 @@ static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
 }
 
 /* Why there was no answer, and what to do. */
-static bool explain(CURLcode rc, long os_errno, const char *socket, struct err *err)
+static bool daemon_explain(CURLcode rc, long os_errno, const char *socket, struct err *err)
 {
     if (rc == CURLE_COULDNT_CONNECT && (os_errno == EACCES || os_errno == EPERM))
         return err_set(err, ERR_DENIED, "%s may not be used by this user: be root or a member of the socket's group",
@@ -71,7 +71,7 @@ static bool explain(CURLcode rc, long os_errno, const char *socket, struct err *
 }
 
 /* Where an answer goes: all of it to `take`, within `timeout_s` (0: none). */
-struct sink {
+struct daemon_sink {
     size_t (*take)(char *data, size_t size, size_t len, void *arg);
     void *arg;
     int timeout_s;
@@ -101,8 +101,8 @@ static bool find_daemon(const struct cli_options *o, struct err *err)
 }
 
 /* `body` NULL: GET. */
-static bool exchange(const struct cli_options *o, const char *path, const void *body, size_t body_len,
-                     const struct sink *sink, long *status, struct err *err)
+static bool daemon_exchange(const struct cli_options *o, const char *path, const void *body, size_t body_len,
+                            const struct daemon_sink *sink, long *status, struct err *err)
 {
     _cleanup_free_ char *url = xasprintf("http://entrepot%s", path);
     long os_errno = 0;
@@ -129,10 +129,10 @@ static bool exchange(const struct cli_options *o, const char *path, const void *
     CURLcode rc = curl_easy_perform(h);
     curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
     curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
-    return rc == CURLE_OK || explain(rc, os_errno, socket, err);
+    return rc == CURLE_OK || daemon_explain(rc, os_errno, socket, err);
 }
 
-static bool check(long status, const struct buf *answer, struct err *err)
+static bool daemon_check(long status, const struct buf *answer, struct err *err)
 {
     if (status < 400)
         return true;
@@ -147,14 +147,14 @@ static bool check(long status, const struct buf *answer, struct err *err)
     return false;
 }
 
-static bool ask_json(const struct cli_options *o, const char *path, const void *body, size_t len, json_t **answer,
-                     struct err *err)
+static bool daemon_ask_json(const struct cli_options *o, const char *path, const void *body, size_t len,
+                            json_t **answer, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
     long status = 0;
 
-    if (!exchange(o, path, body, len, &(struct sink){take, &text, TIMEOUT_S}, &status, err) ||
-        !check(status, &text, err))
+    if (!daemon_exchange(o, path, body, len, &(struct daemon_sink){daemon_take, &text, TIMEOUT_S}, &status, err) ||
+        !daemon_check(status, &text, err))
         return false;
     *answer = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
     if (json_is_object(*answer))
@@ -168,16 +168,16 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
 {
     _cleanup_free_ char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
-    return ask_json(o, path, out, out ? strlen(out) : 0, answer, err);
+    return daemon_ask_json(o, path, out, out ? strlen(out) : 0, answer, err);
 }
 
 bool cli_send(const struct cli_options *o, const char *path, const void *data, size_t len, json_t **answer,
               struct err *err)
 {
-    return ask_json(o, path, data, len, answer, err);
+    return daemon_ask_json(o, path, data, len, answer, err);
 }
 
-struct stream {
+struct daemon_stream {
     bool (*take)(void *arg, const void *data, size_t len);
     void *arg;
     bool refused;    /* by `take` */
@@ -185,14 +185,14 @@ struct stream {
     CURL *curl;
 };
 
-static size_t take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t daemon_take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
 {
-    struct stream *s = arg;
+    struct daemon_stream *s = arg;
     long status = 0;
 
     curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 400)
-        return take(data, 1, len, &s->said);
+        return daemon_take(data, 1, len, &s->said);
     s->refused = !s->take(s->arg, data, len);
     return s->refused ? 0 : len;
 }
@@ -200,31 +200,31 @@ static size_t take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
 bool cli_fetch(const struct cli_options *o, const char *path,
                bool (*take_data)(void *arg, const void *data, size_t len), void *arg, struct err *err)
 {
-    struct stream s = {.take = take_data, .arg = arg};
+    struct daemon_stream s = {.take = take_data, .arg = arg};
     struct err why = {0};
     long status = 0;
 
     if (!find_daemon(o, err))
         return false;
     s.curl = daemon_link.curl;
-    bool ok = exchange(o, path, NULL, 0, &(struct sink){take_piece, &s, 0}, &status, &why);
+    bool ok = daemon_exchange(o, path, NULL, 0, &(struct daemon_sink){daemon_take_piece, &s, 0}, &status, &why);
     if (!s.refused && !ok)
         *err = why; /* else `take` has said why */
-    ok = ok && check(status, &s.said, err);
+    ok = ok && daemon_check(status, &s.said, err);
     buf_free(&s.said);
     return ok;
 }
 
-struct lines {
+struct daemon_lines {
     struct buf rest;
     void (*line)(void *arg, const json_t *line);
     void *arg;
 };
 
 /* Passes on every line but the last, which may not be complete. */
-static size_t take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t daemon_take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
 {
-    struct lines *l = arg;
+    struct daemon_lines *l = arg;
     char *end;
 
     if (l->rest.len + len > ANSWER_MAX)
@@ -245,12 +245,13 @@ static size_t take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
 bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
                   void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err)
 {
-    struct lines l = {.line = line, .arg = arg};
+    struct daemon_lines l = {.line = line, .arg = arg};
     _cleanup_free_ char *out = json_dumps(body, JSON_COMPACT);
     long status = 0;
 
-    bool ok = exchange(o, path, out, strlen(out), &(struct sink){take_lines, &l, 0}, &status, err) &&
-              check(status, &l.rest, err);
+    bool ok =
+        daemon_exchange(o, path, out, strlen(out), &(struct daemon_sink){daemon_take_lines, &l, 0}, &status, err) &&
+        daemon_check(status, &l.rest, err);
     *answer = ok ? json_loadb(l.rest.data ? l.rest.data : "", l.rest.len, 0, NULL) : NULL;
     const char *why = json_string_value(json_object_get(*answer, "error"));
     if (ok && (why || !json_is_object(*answer))) {
@@ -267,8 +268,8 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
     struct buf answer = {0};
     long status = 0;
 
-    if (!exchange(o, path, NULL, 0, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) ||
-        !check(status, &answer, err)) {
+    if (!daemon_exchange(o, path, NULL, 0, &(struct daemon_sink){daemon_take, &answer, TIMEOUT_S}, &status, err) ||
+        !daemon_check(status, &answer, err)) {
         buf_free(&answer);
         return false;
     }
