@@ -1,5 +1,5 @@
-/* What systemd lets entrepot.service write, asked over the system's bus. No failure is an error: there may be no
- * systemd here. */
+/* Reads from systemd, over the system bus, what entrepot.service may write to. A failure is not an error: the node may
+ * run without systemd. */
 #include "cli/config_user.h"
 
 #include <pwd.h>
@@ -50,7 +50,7 @@ static bool unit_get_bool(const struct unit_bus *a, const char *property)
            value;
 }
 
-/* The folder that is ours among those of StateDirectory= or RuntimeDirectory=. */
+/* The folder "entrepot" in StateDirectory= or RuntimeDirectory=. */
 static char *unit_get_folder(const struct unit_bus *a, const char *property, const char *base)
 {
     char **names = NULL, *found = NULL;
@@ -135,7 +135,7 @@ static bool unit_read(struct unit_view *v)
 
     if (sd_bus_default_system(&a.bus) < 0)
         return false;
-    /* The path stays the reply's. */
+    /* The path is owned by the reply. */
     if (sd_bus_call_method(a.bus, SYSTEMD, MANAGER_PATH, SYSTEMD ".Manager", "LoadUnit", NULL, &reply, "s",
                            UNIT_NAME) >= 0 &&
         sd_bus_message_read(reply, "o", &a.unit) >= 0 && is_loaded(&a)) {

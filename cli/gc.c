@@ -5,10 +5,12 @@
 
 static const char USAGE[] =
     "Usage: entrepot gc [--dry-run] [--to SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Collects now: what nothing refers to, then, above the configured limit (or --to), the images that are\n"
-    "worth the least by gc.policy. --dry-run only says what would go, and why the others would stay.\n";
+    "Runs garbage collection now: removes unreferenced blobs and then, while the cache is above its configured\n"
+    "limit (or --to), the least valuable images by gc.policy.\n\n"
+    "  --dry-run    only print what would be removed, and why the other images would stay\n"
+    "  --to SIZE    the target size, in place of the configured limit\n";
 
-/* Where it could not come down to what was asked for, or configured. */
+/* Says so if the target size was not reached. */
 static void print_rest(const json_t *answer, bool dry)
 {
     const json_t *target = json_object_get(answer, "target_bytes");
@@ -17,9 +19,9 @@ static void print_rest(const json_t *answer, bool dry)
 
     if (!json_is_integer(target) || held <= json_integer_value(target))
         return;
-    cli_say(stdout, "the cache %s %s where %s are wanted: the rest is in use, pinned or younger than gc.grace%s",
+    cli_say(stdout, "the cache %s %s, and its target is %s: the rest is in use, pinned or younger than gc.grace%s",
             dry ? "would still hold" : "still holds", cli_size(held, has), cli_size(json_integer_value(target), wanted),
-            dry ? "" : "; gc --dry-run says which");
+            dry ? "" : "; see gc --dry-run");
 }
 
 static void gc_print(const json_t *answer, bool dry)

@@ -7,8 +7,9 @@
 
 static const char USAGE[] =
     "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "The image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs,\n"
-    "which of them are cached, and which images share them. --raw: the manifest's own bytes.\n";
+    "Shows an image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs, which of\n"
+    "them are cached, and which other images share them.\n\n"
+    "  --raw   print the manifest's bytes\n";
 
 static const char *cached(const json_t *j)
 {
@@ -82,7 +83,7 @@ static int print_raw(const struct cli_options *o, const char *path)
     if (!cli_ask_raw(o, path, &body, &len, &err))
         return cli_fail(&err);
     if (isatty(STDOUT_FILENO))
-        cli_say_text(stdout, body, len); /* to be looked at; elsewhere, the bytes */
+        cli_say_text(stdout, body, len); /* control characters made visible; elsewhere the bytes */
     else
         cli_write(body, len);
     free(body);

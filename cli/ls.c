@@ -7,10 +7,10 @@
 
 static const char USAGE[] =
     "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Images in the cache: reference, digest, image ID, platforms, size, of that shared with other\n"
-    "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n\n"
-    "  --pullable   only references (name:tag@digest) of what is here as a whole, one a line: what the next\n"
-    "               node's entrepot pull --file - takes\n";
+    "Lists the images in the cache: reference, digest, image ID, platforms, size, size shared with other images,\n"
+    "last use, and whether they are pinned. With REF, only the images of its repository, or of its tag.\n\n"
+    "  --pullable   print only the references (name:tag@digest) of complete images, one per line, as input for\n"
+    "               entrepot pull --file - on another node\n";
 
 static char *ls_join(const json_t *list)
 {
@@ -52,8 +52,8 @@ static void ls_print(const json_t *images)
     cli_table_print(&table);
 }
 
-/* What to ask for: a digest narrows it down to the images that have it, whatever they are listed as. Where there is
- * one, a tag beside it says nothing more, as for inspect and export. */
+/* The request: with a digest, the images that have it, under any tag; a tag beside it is ignored, as in inspect and
+ * export. */
 static char *ls_page_of(const char *name, const struct ref *want)
 {
     char repository[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];
@@ -75,7 +75,7 @@ static int ls_by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* What was pulled by digest, and goes by a tag of its repository as well. */
+/* Whether an image that was pulled by digest is also listed under a tag of its repository. */
 static bool has_tag_too(const json_t *images, const struct ref *ref)
 {
     char digest[DIGEST_TEXT_MAX];
@@ -91,7 +91,7 @@ static bool has_tag_too(const json_t *images, const struct ref *ref)
     return false;
 }
 
-/* Sorted, each once. */
+/* The references of complete images, sorted, without duplicates. */
 static json_t *pullable(const json_t *images)
 {
     size_t count = 0, i;

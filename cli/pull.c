@@ -9,28 +9,28 @@ static const char USAGE[] =
     "Usage: entrepot pull [REF]... [--platform OS/ARCH[/VARIANT][:VERSION]|all]... [--file LIST]...\n"
     "                     [--from-kubernetes FILE]... [--from-compose FILE]... [--referrers] [--pin] [--fresh]\n"
     "                     [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Brings images into the cache: manifests, configs, layers. What is there already is not fetched again, so\n"
-    "that an interrupted pull goes on where it stopped. REF is [REGISTRY/]NAME[:TAG][@DIGEST]: with both, what the\n"
-    "digest says is pulled, and the tag is set to it.\n\n"
-    "  --platform P            of an index, the image for this platform; may be repeated. Without it this\n"
-    "                          machine's; all: every one. VERSION is the beginning of an os.version, as in\n"
+    "Pulls images into the cache: manifests, configs, layers. Cached blobs are not fetched again, so an\n"
+    "interrupted pull resumes where it stopped. REF is [REGISTRY/]NAME[:TAG][@DIGEST]; with both, the digest is\n"
+    "pulled, and the tag is set to it.\n\n"
+    "  --platform P            pull the image for this platform from an index; may be repeated. The default is\n"
+    "                          this machine's; all: every platform. VERSION is a prefix of os.version, as in\n"
     "                          windows/amd64:10.0.20348\n"
-    "  --file LIST             references from a file, one a line, # begins a comment; -: from stdin\n"
-    "  --from-kubernetes FILE  the images of Kubernetes manifests (YAML or JSON)\n"
-    "  --from-compose FILE     the images of a compose file\n"
-    "  --referrers             what is said about the images, too: signatures, attestations, SBOMs\n"
-    "  --pin                   keep them whatever happens\n"
-    "  --fresh                 a tag that its registry does not confirm is a failure; without it, what is here is\n"
-    "                          kept, and said not to have been checked\n";
+    "  --file LIST             read references from a file, one per line; # begins a comment; -: stdin\n"
+    "  --from-kubernetes FILE  pull the images of Kubernetes manifests (YAML or JSON)\n"
+    "  --from-compose FILE     pull the images of a compose file\n"
+    "  --referrers             pull signatures, attestations, SBOMs and other referrers, too\n"
+    "  --pin                   pin the images\n"
+    "  --fresh                 fail if the registry does not confirm a tag; without it, the cached image is kept,\n"
+    "                          with a message that its tag could not be checked\n";
 
 struct pull_job {
     struct image_list list;
-    struct buf sources; /* the files that were read, as they were named */
+    struct buf sources; /* the names of the files that were read */
     json_t *platforms;
     bool referrers, pin, fresh;
     /* while it runs */
     struct pull_progress *progress; /* NULL: events as JSON */
-    json_t *failed, *other;         /* events of images: those for another platform */
+    json_t *failed, *other;         /* events of images: failed, for another platform */
 };
 
 static bool pull_read_source(struct pull_job *job,
@@ -87,14 +87,14 @@ static void say_failed(const json_t *event)
     bool named = strncmp(why, reference, strlen(reference)) == 0;
 
     cli_say(stderr, "entrepot: pulling %s%s%s%s", named ? "" : reference, named ? "" : ": ", why,
-            json_integer_value(json_object_get(event, "fetched")) > 0 ? "; what has arrived is kept, and pulling it "
-                                                                        "again goes on from there"
+            json_integer_value(json_object_get(event, "fetched")) > 0 ? "; what was fetched is kept, and pulling it "
+                                                                        "again resumes there"
                                                                       : "");
 }
 
 static void say_other_platform(const json_t *event)
 {
-    cli_say(stderr, "entrepot: %s is an image for %s, which is not what was asked for: it has no other",
+    cli_say(stderr, "entrepot: %s is an image for %s, not for the requested platform: it has no other",
             cli_text(event, "reference"), cli_text(event, "other_platform"));
 }
 
@@ -104,7 +104,7 @@ static void print_sum(const json_t *answer)
     json_int_t images = json_integer_value(json_object_get(answer, "images")),
                failed = json_integer_value(json_object_get(answer, "failed"));
 
-    cli_say(stdout, "%lld of %lld images are here, %s, %s of it fetched", (long long)(images - failed),
+    cli_say(stdout, "%lld of %lld images are cached, %s, %s of it fetched", (long long)(images - failed),
             (long long)images, cli_size(cli_bytes(answer, "size"), size),
             cli_size(cli_bytes(answer, "fetched"), fetched));
 }
@@ -161,8 +161,8 @@ int cmd_pull(int argc, char **argv)
 
     int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, pull_take_word, .arg = &job}, argc, argv);
     if (rc < 0 && job.list.count == 0 && job.sources.len > 0) {
-        /* A failure, for what should have written the list may have failed. */
-        err_set(&err, ERR_NOT_FOUND, "pull: %s: there is no image in it", job.sources.data);
+        /* A failure rather than wrong usage: the command that wrote the list may have failed. */
+        err_set(&err, ERR_NOT_FOUND, "pull: %s: no images found", job.sources.data);
         rc = cli_fail(&err);
     }
     if (rc < 0 && job.list.count == 0)

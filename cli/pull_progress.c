@@ -27,9 +27,9 @@ struct pull_progress {
     /* shared, under lock */
     pthread_mutex_t lock;
     bool over;
-    struct progress_blob *blobs; /* on their way */
+    struct progress_blob *blobs; /* being transferred, or waiting */
     size_t count, room;
-    int drawn; /* lines below what stays */
+    int drawn; /* progress lines on the screen */
     int images, done, failed;
     int64_t bytes;
 };
@@ -41,7 +41,7 @@ bool pull_progress_is_live(void)
     return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* ---- the live lines ---- */
+/* ---- the progress lines ---- */
 
 static void size_of_screen(int *columns, int *rows)
 {
@@ -60,26 +60,27 @@ static void move_up(const char *before, int lines)
     fputs(text, stdout);
 }
 
-/* The cursor waits at the first live line, so that nothing has to be counted: a window made narrower wraps what is on
- * it before anybody is told. */
+/* Between drawings the cursor is at the first progress line, so that no wrapped lines need counting: a window made
+ * narrower wraps them before SIGWINCH. Holding the lock. */
 static void progress_erase(struct pull_progress *p)
 {
     HOLDS(&p->lock);
     for (int i = 0; i < p->drawn; i++)
-        fputs("\r\033[K\n", stdout); /* line by line: a screen cleared from its first row on is kept as history */
+        fputs("\r\033[K\n",
+              stdout); /* line by line: some terminals save a screen that is cleared as a whole to their scrollback */
     if (p->drawn > 0)
         move_up("\033[J", p->drawn);
     p->drawn = 0;
 }
 
-/* A line never wraps: it could not be taken back. */
+/* A line never wraps: it could not be erased. */
 static void progress_put(struct pull_progress *p, const char *text, int columns)
 {
     cli_say(stdout, "%.*s", MAX(columns - 1, 1), text);
     p->drawn++;
 }
 
-/* Of the last second, so that a transfer that stands still says so. */
+/* The rate over the last second, so that a stalled transfer shows 0. */
 static void progress_measure(struct progress_blob *b)
 {
     int64_t now = clock_mono_ms(), ms = now - b->counted_ms;
@@ -118,14 +119,14 @@ static void progress_draw(struct pull_progress *p)
 
     size_of_screen(&columns, &rows);
     progress_erase(p);
-    fputs("\033[?7l", stdout); /* no wrapping (DECAWM), whatever the width has become meanwhile */
+    fputs("\033[?7l", stdout); /* no wrapping (DECAWM): the width may have changed */
     for (size_t i = 0; i < p->count; i++) {
         if (!p->blobs[i].running)
             waiting++;
         else if (p->drawn < rows - 3)
             draw_blob(p, &p->blobs[i], columns);
     }
-    snprintf(line, sizeof(line), "  %d of %d images, %zu on their way, %zu waiting, %s so far", p->done + p->failed,
+    snprintf(line, sizeof(line), "  %d of %d images, %zu transferring, %zu waiting, %s so far", p->done + p->failed,
              p->images, p->count - waiting, waiting, cli_size(p->bytes, size));
     progress_put(p, line, columns);
     move_up("\033[?7h", p->drawn);
@@ -137,8 +138,8 @@ static void progress_draw(struct pull_progress *p)
 
 static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
 
-/* Ctrl-C: the daemon notices that nobody listens; here only the screen is left to be put in order. Signals are taken
- * here and nowhere else, so that they never come between two halves of a drawing. */
+/* Ctrl-C: the daemon notices the closed connection; only the screen needs cleaning up. Signals are handled on this
+ * thread alone, so they never interrupt a drawing. Holding the lock. */
 static void on_signal(struct pull_progress *p, int sig)
 {
     HOLDS(&p->lock);
@@ -146,7 +147,7 @@ static void on_signal(struct pull_progress *p, int sig)
         return;
     progress_erase(p);
     cli_flush();
-    fputs("entrepot: stopped; what has arrived is kept, and the same command goes on from there\n", stderr);
+    fputs("entrepot: stopped; what was fetched is kept, and the same command resumes there\n", stderr);
     _exit(128 + sig);
 }
 
@@ -180,7 +181,7 @@ struct pull_progress *pull_progress_new(bool live)
     pthread_mutex_init(&p->lock, NULL);
     if (!live)
         return p;
-    setvbuf(stdout, NULL, _IOFBF, 64 << 10); /* a drawing is one write */
+    setvbuf(stdout, NULL, _IOFBF, 64 << 10); /* one write(2) per drawing */
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(SIGNALS); i++)
         sigaddset(&set, SIGNALS[i]);
@@ -191,7 +192,7 @@ struct pull_progress *pull_progress_new(bool live)
     return p;
 }
 
-/* ---- what happens ---- */
+/* ---- events ---- */
 
 static struct progress_blob *progress_find(struct pull_progress *p, const char *digest)
 {
@@ -220,7 +221,7 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
         snprintf(b->digest, sizeof(b->digest), "%s", digest);
         snprintf(b->kind, sizeof(b->kind), "%s", cli_text(e, "kind"));
     }
-    if (!b->running) { /* a resumed one begins with what is there */
+    if (!b->running) { /* a resumed one starts from the bytes that are cached */
         b->counted = json_integer_value(json_object_get(e, "received"));
         b->counted_ms = clock_mono_ms();
     }
@@ -229,7 +230,7 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
     b->received = json_integer_value(json_object_get(e, "received"));
 }
 
-/* The lines that stay. Failures are said at the end, on stderr, by the caller. */
+/* Permanent lines. The caller prints the reasons of failures at the end, to stderr. */
 static void print_lasting(struct pull_progress *p, const json_t *e, const char *event, const char *status)
 {
     char size[CLI_TEXT], fetched[CLI_TEXT], digest[CLI_TEXT];
@@ -249,7 +250,7 @@ static void print_lasting(struct pull_progress *p, const json_t *e, const char *
         cli_say(stdout, "%s: %s", cli_text(e, "reference"), status);
     else if (strcmp(event, "blob") == 0 && !p->live && (done || strcmp(status, "exists") == 0))
         cli_say(stdout, "%s: %s %s %s, %s", cli_text(e, "reference"), cli_text(e, "kind"),
-                cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is here",
+                cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is cached",
                 cli_size(cli_bytes(e, "size"), size));
 }
 

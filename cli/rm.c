@@ -8,8 +8,8 @@ enum { ID_MIN = 12 }; /* digits of an ID: as many as `ls` shows */
 
 static const char USAGE[] =
     "Usage: entrepot rm REF|ID... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Drops images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST is every\n"
-    "tag there that leads to that digest; ID is an image ID, or a digest, as ls shows it.\n";
+    "Removes images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST stands for every tag of\n"
+    "the repository with that digest; ID is an image ID, or a digest, as ls shows it.\n";
 
 static void rm_print(const json_t *answer)
 {
@@ -19,7 +19,7 @@ static void rm_print(const json_t *answer)
             (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
-/* The hex digits of what may be an ID, or its beginning; NULL: it is none. */
+/* The hex digits of a word that may be an ID or a prefix of one; NULL: it is not. */
 static const char *digits_of(const char *word)
 {
     const char *hex = strncmp(word, "sha256:", 7) == 0 ? word + 7 : word;
@@ -35,7 +35,7 @@ static bool begins_with(const json_t *image, const char *key, const char *hex)
     return colon && strncmp(colon + 1, hex, strlen(hex)) == 0;
 }
 
-/* Whether a word that is no plain reference means this image. */
+/* Whether an ID, or a reference with a digest, stands for this image. */
 static bool rm_matches(const char *word, const json_t *image)
 {
     const char *hex = digits_of(word);
@@ -50,7 +50,7 @@ static bool rm_matches(const char *word, const json_t *image)
            strcmp(digest_format(&want.digest, digest), cli_text(image, "digest")) == 0;
 }
 
-/* A reference with no digest; one that looks like an ID counts if there is such an image. */
+/* Whether it is a reference without a digest. A word that looks like an ID is one only if an image has that name. */
 static bool rm_is_plain(const char *word, const json_t *images)
 {
     char full[REF_TEXT_MAX];
@@ -83,13 +83,14 @@ static bool rm_expand(const char *word, const json_t *images, json_t *out, struc
     json_array_extend(out, found);
     json_decref(found);
     if (count == 0)
-        return err_set(err, ERR_NOT_FOUND, "%s is no image here, nor the ID of one: entrepot ls shows them", word);
+        return err_set(err, ERR_NOT_FOUND, "%s is neither an image in the cache nor the ID of one; see entrepot ls",
+                       word);
     if (count > 1 && digits_of(word))
         return err_set(err, ERR_INVALID, "%s is the ID of several images: entrepot rm%s", word, names.data);
     return true;
 }
 
-/* Digests and IDs become the references that are here. */
+/* Replaces digests and IDs by the references that they stand for. */
 static bool rm_resolve(const struct cli_options *o, json_t *references, struct err *err)
 {
     json_t *answer = NULL, *out = json_array(), *word;

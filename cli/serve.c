@@ -5,12 +5,13 @@
 
 static const char USAGE[] =
     "Usage: entrepot serve [--config FILE] [--cache DIR] [--listen ADDR:PORT]... [--offline]\n\n"
-    "Runs the cache until SIGTERM. Without a configuration it serves the well-known registries on\n"
-    "127.0.0.1:5000, with the cache in /var/lib/entrepot (root) or $XDG_CACHE_HOME/entrepot.\n\n"
-    "  --config FILE        instead of " CONFIG_DEFAULT_FILE "\n"
-    "  --cache DIR          where blobs and index are kept\n"
-    "  --listen ADDR:PORT   where engines connect; unix:/path for a unix socket; may be repeated\n"
-    "  --offline            never ask an upstream\n";
+    "Runs the daemon in the foreground until SIGTERM. Without a configuration it serves the well-known registries\n"
+    "on 127.0.0.1:5000, with the cache in /var/lib/entrepot (root) or $XDG_CACHE_HOME/entrepot.\n\n"
+    "  --config FILE        read FILE in place of " CONFIG_DEFAULT_FILE "\n"
+    "  --cache DIR          the cache folder, with blobs and index\n"
+    "  --listen ADDR:PORT   listen here in place of the configured addresses; unix:/path for a unix socket; may be\n"
+    "                       repeated\n"
+    "  --offline            send no requests to registries\n";
 
 struct serve_options {
     struct config_overrides o;

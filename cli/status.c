@@ -4,15 +4,16 @@
 
 #include <string.h>
 
-static const char USAGE[] = "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-                            "Uptime, hit ratios, bytes saved, cache size and limit, upstreams, transfers in flight.\n";
+static const char USAGE[] =
+    "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
+    "Shows uptime, hit ratio, bytes saved, cache size and limit, upstreams, and transfers in progress.\n";
 
 static int64_t status_number(const json_t *j, const char *section, const char *key)
 {
     return json_integer_value(json_object_get(section ? json_object_get(j, section) : j, key));
 }
 
-/* One line an identity, where there are several. */
+/* One line for each identity, if there are several. */
 static void print_limits(const json_t *list)
 {
     size_t i;
@@ -55,7 +56,8 @@ static void status_print_upstreams(const json_t *list)
         if (json_is_integer(json_object_get(u, "ratelimit_limit")))
             buf_addf(&line, " of %lld", (long long)status_number(u, NULL, "ratelimit_limit"));
         if (status_number(u, NULL, "held_seconds") > 0)
-            buf_addf(&line, ", LIMITED: asked again in %lld s", (long long)status_number(u, NULL, "held_seconds"));
+            buf_addf(&line, ", RATE LIMITED: next request in %lld s",
+                     (long long)status_number(u, NULL, "held_seconds"));
         if (json_is_true(json_object_get(u, "credentials_refused")))
             buf_adds(&line, ", REFUSES the configured credentials");
         cli_say(stdout, "%s", line.data);

@@ -6,11 +6,10 @@
 
 static const char USAGE[] =
     "Usage: entrepot verify [--repair] [--rate SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Hashes every blob again, at most SIZE a second (100MiB; 0: as fast as it goes), counts every reference anew and\n"
-    "compares files and index. What is damaged is put aside at once and fetched again when it is asked for; --repair\n"
-    "fetches it now, with what earlier runs have found damaged or missing, and puts the index right. Exit 1 if "
-    "anything\n"
-    "was wrong.\n";
+    "Hashes every blob, recounts every reference, and compares the files with the index. A damaged blob is moved to\n"
+    "quarantine at once, and fetched again when it is next requested. Exits 1 if anything was wrong.\n\n"
+    "  --repair      fetch damaged and missing blobs now, also those of earlier runs, and correct the index\n"
+    "  --rate SIZE   read at most SIZE per second (100MiB; 0: no limit)\n";
 
 struct verify_options {
     bool repair, json, terminal;
@@ -25,7 +24,7 @@ static bool verify_take_rate(void *arg, const char *value, struct err *err)
            err_set(err, ERR_INVALID, "\"%s\" is not a size such as 100MiB, or 0", value);
 }
 
-/* The line of how far it is. */
+/* Clears the progress line. */
 #define CLEAR "\r\033[K"
 
 static long long verify_number(const json_t *j, const char *key)
@@ -64,7 +63,7 @@ static void verify_print(const json_t *a, const struct verify_options *opts)
             verify_number(a, "blobs"), cli_size(verify_number(a, "bytes"), size), verify_number(a, "damaged"),
             verify_number(a, "missing"), verify_number(a, "adopted"), verify_number(a, "references"));
     if (opts->repair)
-        cli_say(stdout, "repaired: %lld blobs fetched again, %lld could not be; %lld rows put right",
+        cli_say(stdout, "repaired: %lld blobs fetched again, %lld could not be fetched; %lld rows corrected",
                 verify_number(a, "fetched"), verify_number(a, "lost"), verify_number(a, "repaired"));
 }
 
