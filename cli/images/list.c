@@ -1,3 +1,4 @@
+/* The list of references, and list files. */
 #include "cli/images/private.h"
 
 #include "base/array.h"
@@ -26,7 +27,7 @@ bool image_list_add(struct image_list *l, const char *text, struct err *err)
     if (places_find(&l->full, full, strlen(full)) != PLACE_NONE)
         return true;
     if (l->count == IMAGE_LIST_MAX)
-        return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several goes", (int)IMAGE_LIST_MAX);
+        return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several commands", (int)IMAGE_LIST_MAX);
     places_add(&l->full, full, strlen(full), (int64_t)l->count);
     *ARRAY_NEXT(l->references, l->count, l->room) = xstrdup(text);
     l->count++;
@@ -56,7 +57,7 @@ bool image_list_file(const char *file, struct buf *text, struct err *err)
     if (text->len > IMAGE_LIST_FILE_MAX)
         return err_set(err, ERR_TOO_LARGE, "%s: more than %d MiB", file, (int)(IMAGE_LIST_FILE_MAX >> 20));
     if (text->len > 0 && memchr(text->data, '\0', text->len))
-        return err_set(err, ERR_INVALID, "%s: not a text", file);
+        return err_set(err, ERR_INVALID, "%s: not a text file", file);
     buf_add(text, "", 1);
     text->len--;
     return true;

@@ -1,5 +1,5 @@
-/* YAML documents are walked node by node; an alias is a node that is reached twice, so the visits are counted, too. And
- * Kubernetes manifests, which are such documents. */
+/* Walks YAML documents node by node. An alias lets a node be reached many times, so visits are counted. Also reads
+ * Kubernetes manifests. */
 #include "cli/images/private.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 enum {
     VISITS_MAX = 1 << 20,
     EVENTS_MAX = 1 << 20,
-    ANCHORS_MAX = 1000, /* libyaml looks at all of them for each one, and for each alias */
+    ANCHORS_MAX = 1000, /* libyaml searches all anchors for each anchor and alias */
     MERGES_MAX = 8,
 };
 
@@ -31,7 +31,7 @@ static yaml_node_t *get_own(struct image_walk *w, const yaml_node_t *mapping, co
 
 static yaml_node_t *get_merged(struct image_walk *w, const yaml_node_t *mapping, const char *key, int depth);
 
-/* What the mapping, or the first of the mappings, after `<<` has. */
+/* The value in the mapping, or in the first of the mappings, that `<<` names. */
 static yaml_node_t *get_from(struct image_walk *w, const yaml_node_t *from, const char *key, int depth)
 {
     yaml_node_t *found = NULL;
@@ -57,7 +57,7 @@ yaml_node_t *walk_get(struct image_walk *w, const yaml_node_t *mapping, const ch
     return get_merged(w, mapping, key, 0);
 }
 
-/* Aliases make little text into many nodes: it ends somewhere. */
+/* Aliases expand a small text to many nodes. */
 bool walk_is_bounded(struct image_walk *w, const yaml_node_t *n, int depth)
 {
     if (depth <= IMAGE_LIST_DEPTH_MAX && ++w->visits <= VISITS_MAX)
@@ -91,8 +91,8 @@ bool walk_add_image(struct image_walk *w, const yaml_node_t *node)
     if (walk_is_null(node))
         return true;
     if (!walk_scalar(node))
-        return err_set(w->err, ERR_INVALID, "%s: line %zu: image is no text (a template? render it first)", w->file,
-                       node->start_mark.line + 1);
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: image is not a string (a template? render it first)",
+                       w->file, node->start_mark.line + 1);
     return walk_add(w, node, walk_scalar(node));
 }
 
@@ -112,7 +112,7 @@ static bool has_anchor(const yaml_event_t *e)
            (e->type == YAML_MAPPING_START_EVENT && e->data.mapping_start.anchor);
 }
 
-/* Counts before anything is built of it: a node takes many times its text. */
+/* Counts events before a document is built: a node takes many times the memory of its text. */
 static bool check_events(struct image_walk *w, const char *text, size_t len)
 {
     yaml_parser_t parser;
@@ -121,7 +121,7 @@ static bool check_events(struct image_walk *w, const char *text, size_t len)
     bool ok = true, more = true;
 
     if (!yaml_parser_initialize(&parser))
-        return err_set(w->err, ERR_IO, "%s: no memory", w->file);
+        return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_parse(&parser, &event)) {
@@ -141,7 +141,7 @@ static bool check_events(struct image_walk *w, const char *text, size_t len)
     return ok;
 }
 
-/* Past the bound merged keys are not found any more: what was not looked at must not be missing without a word. */
+/* Beyond the bound merged keys are not found: this must be an error, not a missing image. */
 static bool walk_is_whole(struct image_walk *w)
 {
     return w->visits <= VISITS_MAX || err_set(w->err, ERR_TOO_LARGE, "%s: nested too deep, or too large", w->file);
@@ -156,11 +156,11 @@ bool walk_documents(struct image_walk *w, const char *text, size_t len,
     if (!check_events(w, text, len))
         return false;
     if (!yaml_parser_initialize(&parser))
-        return err_set(w->err, ERR_IO, "%s: no memory", w->file);
+        return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_load(&parser, &w->doc)) {
-            ok = not_yaml(w, &parser, text); /* an alias of nothing: no event is wrong then */
+            ok = not_yaml(w, &parser, text); /* an undefined alias: check_events() does not detect it */
             break;
         }
         yaml_node_t *root = yaml_document_get_root_node(&w->doc);
@@ -188,7 +188,7 @@ static bool kubernetes_take_containers(struct image_walk *w, const yaml_node_t *
     return true;
 }
 
-/* Volumes of images (Kubernetes 1.31). */
+/* Image volumes (Kubernetes 1.31). */
 static bool kubernetes_take_volumes(struct image_walk *w, const yaml_node_t *list)
 {
     if (!list || list->type != YAML_SEQUENCE_NODE)
@@ -217,7 +217,7 @@ static bool walk_pair(struct image_walk *w, const yaml_node_pair_t *p, int depth
     return walk_node(w, value, depth + 1);
 }
 
-/* Recursion ends at IMAGE_LIST_DEPTH_MAX, and after VISITS_MAX nodes. */
+/* Recursion is bounded by IMAGE_LIST_DEPTH_MAX and VISITS_MAX. */
 static bool walk_node(struct image_walk *w, const yaml_node_t *n, int depth)
 {
     if (n && !walk_is_bounded(w, n, depth))

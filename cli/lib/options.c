@@ -1,5 +1,4 @@
-/* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`.
- */
+/* The command line, by getopt_long(3): `--opt value`, `--opt=value`, abbreviations, `--`. */
 #include "cli/lib/cli.h"
 
 #include "base/buf.h"
@@ -10,10 +9,10 @@
 #include <string.h>
 #include <sys/un.h>
 
-/* What all who ask the daemon have. */
+/* The options of all clients of the daemon. */
 static const char DAEMON_OPTIONS[] =
-    "\n  --json                                      what the daemon answers, as JSON\n"
-    "  --socket PATH, --cache DIR, --config FILE   which daemon: its admin socket, or what it was started with\n";
+    "\n  --json                                      print the daemon's answer as JSON\n"
+    "  --socket PATH, --cache DIR, --config FILE   the daemon: its admin socket, or the options it was started with\n";
 
 enum { OPTIONS_MAX = 24, LONG_FIRST = 256 /* what getopt_long() returns for the first option of the table */ };
 
@@ -38,7 +37,7 @@ static void options_add(struct option_table *t, const struct cli_option *o)
 static void options_make_table(struct option_table *t, struct cli_options *o, bool *help, const struct cli_option *own)
 {
     memset(t, 0, sizeof(*t));
-    strcpy(t->letters, "-:"); /* words come in their place among the options; a missing value is told apart */
+    strcpy(t->letters, "-:"); /* arguments are returned in order, a missing value as ':' */
     options_add(t, &(struct cli_option){"help", 'h', .flag = help});
     if (o) {
         options_add(t, &(struct cli_option){"json", .flag = &o->json});
@@ -58,7 +57,7 @@ static const struct cli_option *options_find(const struct option_table *t, int c
     return NULL;
 }
 
-/* What getopt_long() would not take: `word` is as it was written. */
+/* Explains why getopt_long() refused `word`. */
 static int options_refuse(const struct option_table *t, const char *usage, const char *command, int c, const char *word)
 {
     size_t len = strncmp(word, "--", 2) == 0 ? strcspn(word + 2, "=") : 0;
@@ -72,9 +71,9 @@ static int options_refuse(const struct option_table *t, const char *usage, const
     if (c == ':')
         return cli_usage(usage, "%s: %s needs a value", command, word);
     if (like > 1 && !exact)
-        return cli_usage(usage, "%s: \"%s\" may be several options", command, word);
+        return cli_usage(usage, "%s: \"%s\" is ambiguous", command, word);
     if (like > 0)
-        return cli_usage(usage, "%s: \"%s\": this option has no value", command, word);
+        return cli_usage(usage, "%s: \"%s\": this option takes no value", command, word);
     return cli_usage(usage, "%s: \"%s\" is not an option", command, word);
 }
 
@@ -90,7 +89,8 @@ static int options_take(const struct cli_option *o, const struct cli_syntax *s, 
         return cli_usage(s->usage, "%s: --%s needs a value", command, o->name);
     if (o->value)
         *o->value = value;
-    if (o->take && !o->take(s->arg, value, &err) && err.code != ERR_INVALID) { /* what it names, not how it is used */
+    if (o->take && !o->take(s->arg, value, &err) &&
+        err.code != ERR_INVALID) { /* a failure, not wrong usage: an unreadable file */
         err_wrap(&err, "--%s", o->name);
         return cli_fail(&err);
     }
@@ -104,11 +104,12 @@ static int options_take_word(const struct cli_syntax *s, const char *command, co
     struct err err = {0};
 
     if (!s->word)
-        return cli_usage(s->usage, "%s: \"%s\" is one word too many", command, word);
+        return cli_usage(s->usage, "%s: unexpected argument \"%s\"", command, word);
     return s->word(s->arg, word, &err) ? -1 : cli_usage(s->usage, "%s: %s", command, err.msg);
 }
 
-/* What getopt(3) stumbled over: in a cluster of letters, "-jx", the letter; it is not past the cluster yet then. */
+/* The argument that getopt(3) refused; of a cluster of letters such as "-jx", the letter: optind has not moved past the
+ * cluster then. */
 static const char *refused_word(char **argv)
 {
     static char letter[3] = "-?";
@@ -143,7 +144,7 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
             return EXIT_DONE;
         }
     }
-    for (; rc < 0 && optind < argc; optind++) /* what stands behind "--" */
+    for (; rc < 0 && optind < argc; optind++) /* after "--" */
         rc = options_take_word(s, argv[0], argv[optind]);
     if (rc < 0 && o && o->socket && strlen(o->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         rc = cli_usage(s->usage, "%s: --socket: \"%s\" is too long for a socket", argv[0], o->socket);
@@ -155,7 +156,7 @@ bool cli_take_word(void *arg, const char *word, struct err *err)
     const char **to = arg;
 
     if (*to)
-        return err_set(err, ERR_INVALID, "\"%s\" is one word too many", word);
+        return err_set(err, ERR_INVALID, "unexpected argument \"%s\"", word);
     *to = word;
     return true;
 }

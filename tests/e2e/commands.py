@@ -277,7 +277,7 @@ def outputs(entrepot, w):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
         connection.close()
         said = client.communicate(timeout=60)[1]
-    if client.returncode != 1 or b"ended before it had answered" not in said:
+    if client.returncode != 1 or b"closed the connection without a complete answer" not in said:
         print(f"half an answer: {client.returncode}, {said}")
         wrong += 1
     return wrong
