@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Something to be read that is no folder: as it is, or what came out of it. */
+/* Opens a path that is not a folder: a file is read in place, a pipe by way of a temporary file. */
 static bool open_file(struct archive_files *a, bool is_stdin, const struct stat *st, struct err *err)
 {
     if (S_ISREG(st->st_mode) && !is_stdin)
@@ -32,7 +32,7 @@ bool archive_list(struct archive_files *a, const char *path, struct err *err)
     a->path = path;
     a->fd = a->pipe = -1;
     if (is_stdin && isatty(STDIN_FILENO))
-        return err_set(err, ERR_INVALID, "stdin is a terminal: there is no archive to be read");
+        return err_set(err, ERR_INVALID, "stdin is a terminal, not an archive");
     if (is_stdin ? fstat(STDIN_FILENO, &st) != 0 : stat(path, &st) != 0)
         return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "reading %s", path);
     a->is_folder = S_ISDIR(st.st_mode);

@@ -1,3 +1,4 @@
+/* `entrepot export`: the command. */
 #include "cli/archive/export.h"
 
 #include "base/visible.h"
@@ -8,17 +9,17 @@ static const char USAGE[] =
     "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker]\n"
     "                       [--platform OS/ARCH[/VARIANT][:VERSION]|all]... [--signatures include|separate|omit]\n"
     "                       [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Writes images of the cache into an OCI image layout that docker load, podman load, ctr images import, skopeo,\n"
-    "crane, nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends\n"
-    "in .gz, .tgz or .zst (-: to stdout). With an image go its signatures, attestations and other referrers, as\n"
-    "far as they are in the cache. Interrupted, the same command goes on where it stopped.\n\n"
-    "  -o, --output PATH   where to; what is no regular file (a device, a pipe) is written to as it is\n"
-    "  --format oci        an OCI image layout with docker's manifest.json beside its index.json\n"
-    "  --format docker     nothing but what docker load has always read, of one platform\n"
-    "  --platform P        of an index, the image for this platform; may be repeated; all: every one there is.\n"
-    "                      Without it those that are here whole\n"
-    "  --signatures HOW    include: in the archive, for entrepot import; separate: as entries of index.json of\n"
-    "                      their own, for oras, skopeo and regclient (podman load and ctr do not take that); omit\n";
+    "Writes cached images to an OCI image layout that docker load, podman load, ctr images import, skopeo, crane,\n"
+    "nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends in .gz,\n"
+    ".tgz or .zst (-: stdout). Cached signatures, attestations and other referrers of an image are included. After\n"
+    "an interruption the same command resumes where it stopped.\n\n"
+    "  -o, --output PATH   the destination; a device or a pipe is written to directly\n"
+    "  --format oci        an OCI image layout with docker's manifest.json beside its index.json (the default)\n"
+    "  --format docker     the classic format of docker save, for one platform\n"
+    "  --platform P        export the image for this platform from an index; may be repeated; all: every platform.\n"
+    "                      The default is all platforms that are cached completely\n"
+    "  --signatures HOW    include (the default): in the archive, for entrepot import; separate: as entries of\n"
+    "                      index.json, for oras, skopeo and regclient (podman load and ctr reject these); omit\n";
 
 struct export_options {
     json_t *references;
@@ -83,10 +84,10 @@ static bool export_take_members(struct export_job *job, const json_t *list, stru
         to->name = json_string_value(json_object_get(m, "name"));
         to->text = json_string_value(json_object_get(m, "text"));
         to->size = json_integer_value(json_object_get(m, "size"));
-        /* What comes from the daemon becomes a path of ours. */
+        /* The name becomes a path under the destination. */
         if (!to->name || to->name[0] == '/' || strstr(to->name, "..") ||
             (!to->text && (!digest || !digest_parse(&to->digest, digest, strlen(digest)))))
-            return err_set(err, ERR_CORRUPT, "the daemon's answer is not understood: is it of another version?");
+            return err_set(err, ERR_CORRUPT, "the daemon's answer is invalid: does it run another version?");
     }
     return true;
 }
@@ -123,18 +124,18 @@ static int export_run(const struct cli_options *o, const struct export_options *
     bool to_dir = job.place.kind == PLACE_FOLDER;
     if (ok && to_dir && strcmp(opts->format, "docker") == 0) {
         export_place_free(&job.place);
-        return cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
+        return cli_usage(USAGE, "export: --format docker writes an archive: -o NAME.tar");
     }
     ok = ok && export_get_members(&job, opts, &answer, &err);
     if (ok)
         export_say_notes(cli_text(answer, "notes"));
     ok = ok && (to_dir ? export_to_dir(&job, &err) : export_to_tar(&job, &err));
     if (!ok && (job.written > 0 || job.kept > 0) && job.place.kind != PLACE_STREAM)
-        err_wrap(&err, "exporting to %s (the same command goes on from here)", opts->output);
+        err_wrap(&err, "exporting to %s (the same command resumes here)", opts->output);
     else if (!ok && err.code == ERR_BUSY)
         err_wrap(&err, "exporting to %s", opts->output);
     if (ok && !o->json && !job.place.to_stdout)
-        cli_say(stdout, "%s: %s written, %s were there", opts->output, cli_size(job.written, size),
+        cli_say(stdout, "%s: %s written, %s already there", opts->output, cli_size(job.written, size),
                 cli_size(job.kept, kept));
     free(job.members);
     export_place_free(&job.place);
@@ -142,7 +143,7 @@ static int export_run(const struct cli_options *o, const struct export_options *
     return ok ? EXIT_DONE : cli_fail(&err);
 }
 
-/* What is wrong with it, as a status to exit with; -1: nothing. */
+/* Returns the exit status of wrong usage; -1: the usage is right. */
 static int export_check_usage(const struct export_options *opts)
 {
     if (json_array_size(opts->references) == 0)

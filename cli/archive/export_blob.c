@@ -54,7 +54,7 @@ static bool export_take_piece(void *arg, const void *data, size_t len)
 
     r->received += (int64_t)len;
     if (r->received > r->m->size)
-        return err_set(r->err, ERR_DIGEST, "%s has more bytes than its size", r->m->name);
+        return err_set(r->err, ERR_DIGEST, "%s is larger than its size", r->m->name);
     hasher_update(r->hasher, data, len);
     return r->take(r->arg, data, len, r->err);
 }
@@ -88,6 +88,6 @@ bool export_read_blob(const struct export_job *job, const struct export_member *
     hasher_final(r.hasher, &seen);
     hasher_free(r.hasher);
     if (ok && (r.received != m->size || !digest_eq(&seen, &m->digest)))
-        return err_set(err, ERR_DIGEST, "%s is damaged in the cache: entrepot verify --repair", text);
+        return err_set(err, ERR_DIGEST, "%s is damaged in the cache: run entrepot verify --repair", text);
     return ok;
 }

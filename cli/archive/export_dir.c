@@ -1,5 +1,5 @@
-/* An OCI image layout in a folder. Blobs are shared with the cache where the file system can: as a reflink, else as a
- * hard link, else they are copied. */
+/* An OCI image layout in a folder. Blobs share their storage with the cache if possible: by reflink, else by hard link;
+ * otherwise they are copied. */
 #include "cli/archive/export.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ static bool make_folders(const char *path, struct err *err)
             continue;
         *p = '\0';
         if (mkdir(copy, 0755) != 0 && errno != EEXIST)
-            return err_errno(err, ERR_IO, "making %s", copy);
+            return err_errno(err, ERR_IO, "creating %s", copy);
         *p = '/';
     }
     return true;
@@ -43,7 +43,7 @@ static bool dir_take_data(void *arg, const void *data, size_t len, struct err *e
     return export_write(*(int *)arg, data, len, err);
 }
 
-/* An empty file of this name; what was there may be a link into the cache, and is not written to. */
+/* Creates an empty file; an existing one may be a hard link into the cache and is never written to. */
 static int dir_create(const char *part, struct err *err)
 {
     unlink(part);
@@ -69,7 +69,7 @@ static bool dir_can_link(const struct export_job *job, const struct export_membe
     return link(cached, part) == 0 && dir_has_blob(part, m);
 }
 
-/* Into `part`, one way or the other; says how. NULL: it failed. */
+/* Clones, links or copies a blob to `part`, and returns which. NULL: failed. */
 static const char *dir_fill(struct export_job *job, const struct export_member *m, const char *part, struct err *err)
 {
     _cleanup_close_ int from = export_open_blob(job, m);
@@ -149,7 +149,7 @@ bool export_to_dir(struct export_job *job, struct err *err)
     if (lock < 0)
         return err_errno(err, ERR_IO, "opening %s", inside);
     if (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return err_set(err, ERR_BUSY, "another export to it is under way");
+        return err_set(err, ERR_BUSY, "another export is writing to it");
     for (size_t i = 0; i < job->count; i++)
         if (!dir_put_member(job, &job->members[i], err))
             return false;

@@ -1,4 +1,4 @@
-/* A folder may have been exported to before: what it had stays, unless it goes by the same name. */
+/* A folder may have the images of earlier exports: its entries are kept, unless a new one has the same name. */
 #include "cli/archive/export.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ static const char *merge_name_of(const json_t *descriptor)
         json_object_get(json_object_get(descriptor, "annotations"), "org.opencontainers.image.ref.name"));
 }
 
-/* What lists are ordered by: an entry's name, of docker's its first tag. */
+/* The sort key of an entry: its name, or the first tag in docker's manifest.json. */
 static const char *merge_key_of(const json_t *entry)
 {
     const char *name = merge_name_of(entry),
@@ -33,7 +33,7 @@ static bool merge_is_replaced(const json_t *old, const json_t *list)
     return false;
 }
 
-/* The order does not say which was first. */
+/* Sorted, so that the order of exports makes no difference. */
 static void merge_insert(json_t *all, json_t *entry)
 {
     size_t i = 0;

@@ -82,7 +82,7 @@ void archive_take_content(struct archive_content *c, const void *data, size_t le
         c->f->magic[c->head.len + i] = ((const uint8_t *)data)[i];
     if (c->may_be_text || c->head.len < sizeof(c->f->magic))
         buf_add(&c->head, data, c->may_be_text ? len : MIN(len, sizeof(c->f->magic)));
-    /* A document begins with a brace, or the bracket of docker's manifest.json. */
+    /* A document begins with a brace, or with a bracket (docker's manifest.json). */
     c->may_be_text = c->may_be_text && c->head.len > 0 && strchr("{[", c->head.data[0]) && c->head.data[0];
 }
 
@@ -91,7 +91,7 @@ bool archive_end_content(struct archive_content *c, struct err *err)
     if (c->may_be_text && c->head.len > 0) {
         c->all->texts += c->head.len;
         if (c->all->texts > ARCHIVE_TEXTS_MAX)
-            return err_set(err, ERR_TOO_LARGE, "%s has documents of more than %d MiB", c->all->path,
+            return err_set(err, ERR_TOO_LARGE, "%s: its documents exceed %d MiB", c->all->path,
                            (int)(ARCHIVE_TEXTS_MAX >> 20));
         c->f->text = xstrndup(c->head.data, c->head.len);
     }

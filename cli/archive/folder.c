@@ -1,5 +1,5 @@
-/* An image layout, or what skopeo writes as dir:, in a folder. Others may be able to write to it: what is opened is a
- * regular file beneath it, without a symlink on the way, and what it is was looked at after it was opened. */
+/* An image layout, or skopeo's dir:, in a folder. Other users may be able to write to it, so only regular files beneath
+ * it are opened, without following symlinks, and their type is checked after opening. */
 #include "cli/archive/private.h"
 
 #include "base/io.h"
@@ -12,7 +12,7 @@
 
 enum { PIECE = 1 << 20 };
 
-/* By a name of several steps; -1 with errno. Does not wait for a FIFO's other end. */
+/* Opens a relative path component by component; -1 with errno. Does not block on a FIFO. */
 static int open_beneath(const struct archive_files *a, const char *name, int flags)
 {
     int at = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -34,7 +34,7 @@ static int open_beneath(const struct archive_files *a, const char *name, int fla
     return -1;
 }
 
-/* ELOOP of a file, ENOTDIR of a folder that is a link. */
+/* Whether a path contains a symlink: open(2) fails with ELOOP for a file, with ENOTDIR for a folder. */
 static bool folder_is_link(const struct archive_files *a, const char *name)
 {
     _cleanup_free_ char *at = xasprintf("%s/%s", a->path, name);
@@ -53,8 +53,8 @@ static bool folder_fail(const struct archive_files *a, const char *name, struct 
 {
     if ((errno == ELOOP || errno == ENOTDIR) && folder_is_link(a, name))
         return err_set(err, ERR_INVALID,
-                       "%s/%s is a symbolic link, or in a folder that is one: an import reads what is in the folder "
-                       "itself; cp -rL makes such a one",
+                       "%s/%s is a symbolic link, or in a folder that is one: import does not follow links; cp -rL "
+                       "makes a copy without links",
                        a->path, name);
     return err_errno(err, ERR_IO, "reading %s/%s", a->path, name);
 }
@@ -66,7 +66,7 @@ int archive_open_file(const struct archive_files *a, const char *name, struct st
     if (fd < 0 || fstat(fd, st) != 0) {
         folder_fail(a, name, err);
     } else if (!S_ISREG(st->st_mode)) {
-        err_set(err, ERR_INVALID, "%s/%s is no regular file", a->path, name);
+        err_set(err, ERR_INVALID, "%s/%s is not a regular file", a->path, name);
     } else {
         return fd;
     }
@@ -99,7 +99,7 @@ static bool folder_list_file(struct archive_files *a, const char *name, struct e
     return ok;
 }
 
-/* Of skopeo's folders what else may be in them is none of ours. */
+/* Whether a file belongs to the archive: blobs of a layout; of skopeo's dir:, anything but hidden files and folders. */
 static bool folder_is_wanted(int folder, const char *name, bool is_blob)
 {
     struct digest d;
@@ -111,7 +111,7 @@ static bool folder_is_wanted(int folder, const char *name, bool is_blob)
            (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode));
 }
 
-/* Of "" all files, of a folder of blobs those that are called by their digest. */
+/* Lists the files of skopeo's dir: (folder ""), or the blobs of a layout. */
 static bool folder_list(struct archive_files *a, const char *folder, struct err *err)
 {
     DIR *dir = io_list(open_beneath(a, folder, O_RDONLY | O_DIRECTORY));
@@ -144,12 +144,12 @@ bool archive_list_folder(struct archive_files *a, struct err *err)
         return folder_list(a, "", err);
     if (!folder_has(a, "index.json"))
         return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO,
-                         "%s is no OCI image layout: reading %s/index.json", a->path, a->path);
+                         "%s is not an OCI image layout: reading %s/index.json", a->path, a->path);
     return folder_list_file(a, "index.json", err) && folder_list(a, "blobs/sha256", err) &&
            folder_list(a, "blobs/sha512", err);
 }
 
-/* No more than was there when it was listed. */
+/* Reads no more bytes than were listed. */
 static bool folder_pass_on(int fd, const struct archive_files *a, const struct archive_file *f, char *piece,
                            const struct archive_visit *v, struct err *err)
 {
@@ -159,7 +159,7 @@ static bool folder_pass_on(int fd, const struct archive_files *a, const struct a
         n = io_read(fd, piece, (size_t)MIN(left, PIECE));
         if (n < 0)
             return err_errno(err, ERR_IO, "reading %s/%s", a->path, f->name);
-        if (n == 0) /* it has become shorter: its digest will say so */
+        if (n == 0) /* it has become shorter: its digest will not match */
             break;
         if (!v->data(v->arg, piece, (size_t)n, err))
             return false;

@@ -1,3 +1,4 @@
+/* `entrepot import`: the command, and sending blobs to the daemon. */
 #include "cli/archive/import_private.h"
 
 #include <errno.h>
@@ -9,26 +10,26 @@
 #include <unistd.h>
 
 enum {
-    BUSY_TRIES = 1200, /* while another import is at the same blob: as long as hashing a large one may take */
-    GONE_TRIES = 10,   /* while it has just ended, and the index does not have the blob yet */
-    BUSY_US = 500000,  /* between them */
-    BATCH = 1024,      /* images of one request: a MiB at most, with the longest names */
+    BUSY_TRIES = 1200, /* while another import sends the same blob: as long as hashing a large one may take */
+    GONE_TRIES = 10,   /* just after it has ended, before the blob is in the index */
+    BUSY_US = 500000,  /* between tries */
+    BATCH = 1024,      /* images per request: at most 1 MiB with the longest names */
 };
 
 static const char USAGE[] =
     "Usage: entrepot import FILE|DIR|- [--name REF] [--no-pin] [--link] [--json] [--socket PATH] [--cache DIR]\n"
     "                       [--config FILE]\n\n"
-    "Brings images in from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of\n"
-    "docker save, or what skopeo writes as dir:. They are served under the names they have there, offline too,\n"
-    "and are pinned. Every digest is verified. Interrupted, the same command goes on where it stopped.\n\n"
-    "  -            from stdin; what cannot be read twice is put into a file in $TMPDIR (/var/tmp) first\n"
-    "  --name REF   the name of the image, if the archive has one image, or has one without a name; of several\n"
-    "               that are called by a tag alone, {tag} stands for it: --name 'ghcr.io/org/app:{tag}'; {name}\n"
-    "               stands for the name of the file or folder\n"
-    "  --no-pin     let the collector have them when the cache is full\n"
-    "  --link       a folder's files become the cache's own, as hard links, where they are of the daemon's user and\n"
-    "               on its file system: read-only from then on, and not to be changed. Without it they are\n"
-    "               cloned, if the file system can do that, or copied\n";
+    "Imports images from an OCI image layout (a folder, or a tar archive, compressed or not), an archive of docker\n"
+    "save, or skopeo's dir:. They are pinned, and served under their names in the archive, also offline. Every\n"
+    "digest is verified. After an interruption the same command resumes where it stopped.\n\n"
+    "  -            read stdin; a pipe is copied to a temporary file in $TMPDIR (/var/tmp)\n"
+    "  --name REF   the name of the archive's only image, or of its only image without a name. For images that have\n"
+    "               only a tag, {tag} stands for the tag: --name 'ghcr.io/org/app:{tag}'; {name} stands for the name\n"
+    "               of the file or folder\n"
+    "  --no-pin     do not pin the images: garbage collection may remove them\n"
+    "  --link       hard-link a folder's files into the cache, if they belong to the daemon's user and are on its\n"
+    "               file system. They become read-only and must not be changed afterwards. Without it they are\n"
+    "               cloned (reflink) if the file system supports it, or copied\n";
 
 struct import_job {
     struct cli_options o;
@@ -36,16 +37,16 @@ struct import_job {
     bool no_pin, link;
     struct archive_files files;
     struct import_plan plan;
-    const struct import_blob **blob_of; /* the archive's files; NULL: not wanted */
-    char *cache;                        /* the daemon's folder */
-    /* the blob on its way */
+    const struct import_blob **blob_of; /* one for each file of the archive; NULL: not a blob */
+    char *cache;                        /* the daemon's cache folder */
+    /* the current blob */
     const struct import_blob *blob;
-    int64_t skip, offset; /* bytes that the daemon has; where the next ones go */
-    bool begun;           /* some were sent */
-    bool theirs;          /* another import has brought it meanwhile */
+    int64_t skip, offset; /* bytes that the daemon has; offset of the next ones */
+    bool begun;           /* a request with some of its bytes was sent */
+    bool theirs;          /* another import has completed it meanwhile */
     struct buf piece;
     struct import_batch batch;
-    bool is_small; /* the blob goes with the batch */
+    bool is_small; /* it is sent with the batch */
     int64_t sent, kept;
 };
 
@@ -97,7 +98,7 @@ static bool import_post(struct import_job *j, const char *path, const struct buf
     return ok;
 }
 
-/* The same, however long another import is at this blob. `theirs`: it was faster, and all of it is here. */
+/* The same, retrying while another import sends this blob. `theirs`: the other one has completed it. */
 static bool import_post_in_turn(struct import_job *j, const struct digest *d, const char *path, const struct buf *body,
                                 bool *theirs, struct err *err)
 {
@@ -115,7 +116,7 @@ static bool import_post_in_turn(struct import_job *j, const struct digest *d, co
     return true;
 }
 
-/* All of it is there: the daemon verifies it. */
+/* The daemon has all bytes: let it verify the blob. */
 static bool import_finish(struct import_job *j, const struct digest *d, struct err *err)
 {
     _cleanup_free_ char *path = import_page("blob", d, "");
@@ -129,7 +130,7 @@ static bool import_send_piece(struct import_job *j, struct err *err)
     char more[80];
 
     int n = snprintf(more, sizeof(more), "&offset=%lld", (long long)j->offset);
-    if (!j->begun) /* how many there will be */
+    if (!j->begun) /* the first request has the blob's size */
         snprintf(more + n, sizeof(more) - (size_t)n, "&size=%lld", (long long)import_blob_size(j->blob));
     j->begun = true;
     _cleanup_free_ char *path = import_page("bytes", &j->blob->digest, more);
@@ -145,7 +146,7 @@ static bool import_take_data(void *arg, const void *data, size_t len, struct err
     struct import_job *j = arg;
     const char *p = data;
 
-    if (j->is_small) { /* one byte too many shows as well as all of them that the blob is not what was listed */
+    if (j->is_small) { /* one byte more than its listed size is enough to make it fail */
         buf_add(&j->piece, p, MIN(len, (size_t)import_blob_size(j->blob) + 1 - j->piece.len));
         return true;
     }
@@ -201,8 +202,8 @@ static bool import_end_blob(void *arg, struct err *err)
     return true;
 }
 
-/* Puts a folder's file where the daemon looks for it, sharing its blocks, if we may. The file itself is its owner's: it
- * is not touched unless --link says that it is to be the cache's. */
+/* Clones or links a folder's file to where the daemon finds it, if permissions and file system allow; returns which, or
+ * NULL. The file itself is not changed unless --link makes it the cache's own. */
 static const char *import_share(struct import_job *j, const struct import_blob *b)
 {
     char hex[DIGEST_TEXT_MAX];
@@ -221,8 +222,8 @@ static const char *import_share(struct import_job *j, const struct import_blob *
     if (fchown(target, cache.st_uid, cache.st_gid) == 0 && ioctl(target, FICLONE, source) == 0)
         return "cloned";
     unlink(to);
-    /* A link is the daemon's file, too: it must be the daemon's already, or could not be sealed. It is the file that is
-     * open, whatever its name is by now. */
+    /* The daemon makes a linked file read-only, so it must own it already. The open file is linked, whatever its name
+     * leads to by now. */
     _cleanup_free_ char *from = xasprintf("/proc/self/fd/%d", source);
     bool linked =
         j->link && file.st_uid == cache.st_uid && linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
@@ -237,7 +238,7 @@ static void import_map_files(struct import_job *j)
             j->blob_of[j->plan.blobs[i].file - j->files.list] = &j->plan.blobs[i];
 }
 
-/* What is shared with --link is not copied, however small it is. */
+/* Small blobs go with the batch, except those that --link can share. */
 static bool goes_with_batch(const struct import_job *j, const struct import_blob *b)
 {
     return import_blob_size(b) <= IMPORT_SMALL && !(j->link && j->files.is_folder && b->file);
@@ -288,12 +289,12 @@ static bool import_end_file(void *arg, struct err *err)
 {
     struct import_job *j = arg;
 
-    if (j->is_small) /* what is said about a batch names its blobs */
+    if (j->is_small) /* errors of a batch name its blobs */
         return import_end_blob(j, err);
     return import_end_blob(j, err) || err_wrap(err, "%s: %s", j->path, j->blob->file->name);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole archive ---- */
 
 static bool import_send_generated(struct import_job *j, struct err *err)
 {
@@ -310,7 +311,7 @@ static bool import_send_generated(struct import_job *j, struct err *err)
     return true;
 }
 
-/* What was read before something went wrong is sent all the same, so that the same command goes on from there. */
+/* After an error the blobs read so far are still sent, so that the same command resumes there. */
 static bool import_send_blobs(struct import_job *j, struct err *err)
 {
     const struct archive_visit visit = {import_begin_file, import_take_data, import_end_file, j};
@@ -321,14 +322,14 @@ static bool import_send_blobs(struct import_job *j, struct err *err)
         return false;
     if (ok)
         return j->batch.bad == 0 ||
-               err_set(err, ERR_DIGEST, "%s: %zu of its blobs %s damaged: none of its images is entered", j->path,
+               err_set(err, ERR_DIGEST, "%s: %zu of its blobs %s damaged: none of its images is imported", j->path,
                        j->batch.bad, j->batch.bad == 1 ? "is" : "are");
     if (err->code != ERR_UNREACHABLE && err->code != ERR_TIMEOUT && !import_flush_batch(j, &why))
         cli_say(stderr, "entrepot: %s", why.msg);
     return false;
 }
 
-/* Names a batch of the images; what the daemon says about them is added to `sum`. */
+/* Enters a batch of images into the index; appends the daemon's answer to `sum`. */
 static bool import_enter_some(struct import_job *j, size_t from, json_t *sum, struct err *err)
 {
     json_t *some = json_array(), *body, *answer, *list;
@@ -347,7 +348,7 @@ static bool import_enter_some(struct import_job *j, size_t from, json_t *sum, st
     return true;
 }
 
-/* A registry's name comes with each of its images. */
+/* A registry that is not configured is listed with each of its images. */
 static void drop_repeated(json_t *list)
 {
     json_t *once = json_array(), *name;
@@ -366,19 +367,18 @@ static void drop_repeated(json_t *list)
 static bool import_enter(struct import_job *j, struct err *err)
 {
     json_t *sum = json_pack("{s:[], s:[]}", "imported", "not_configured"), *name;
-    json_t *nobodys = json_object_get(sum, "not_configured");
+    json_t *unconfigured = json_object_get(sum, "not_configured");
     char sent[CLI_TEXT], kept[CLI_TEXT];
     bool ok = true;
     size_t i;
 
     for (i = 0; ok && i < json_array_size(j->plan.images); i += BATCH)
         ok = import_enter_some(j, i, sum, err);
-    drop_repeated(nobodys);
-    json_array_foreach(nobodys, i, name)
-        cli_say(
-            stderr,
-            "entrepot: %s is not configured as an upstream: what is here of it is served as it is, and never updated",
-            json_string_value(name));
+    drop_repeated(unconfigured);
+    json_array_foreach(unconfigured, i, name)
+        cli_say(stderr,
+                "entrepot: %s is not configured as an upstream: its images are served as imported, and never updated",
+                json_string_value(name));
     if (ok && j->o.json) {
         json_object_set_new(sum, "sent", json_integer(j->sent));
         json_object_set_new(sum, "kept", json_integer(j->kept));
@@ -386,7 +386,7 @@ static bool import_enter(struct import_job *j, struct err *err)
     } else if (ok) {
         json_array_foreach(json_object_get(sum, "imported"), i, name)
             cli_say(stdout, "imported %s", json_string_value(name));
-        cli_say(stdout, "%s: %s imported, %s were there", j->path, cli_size(j->sent, sent), cli_size(j->kept, kept));
+        cli_say(stdout, "%s: %s imported, %s already there", j->path, cli_size(j->sent, sent), cli_size(j->kept, kept));
     }
     json_decref(sum);
     return ok;
@@ -435,7 +435,7 @@ int cmd_import(int argc, char **argv)
         return cli_usage(USAGE, "import: which file or folder?");
     bool ok = import_run(&j, &err);
     if (!ok && j.sent > 0)
-        err_wrap(&err, "importing %s (the same command goes on from here)", j.path);
+        err_wrap(&err, "importing %s (the same command resumes here)", j.path);
     import_plan_free(&j.plan);
     archive_files_free(&j.files);
     buf_free(&j.piece);

@@ -1,11 +1,11 @@
-/* Each blob costs a request, and the daemon two waits for its disk and a commit: of small ones, many share them. The
- * body is "<digest> <bytes>\n" and the bytes, for each. */
+/* A blob of its own request costs the daemon two fsync(2) and a commit; small blobs share them. The body is
+ * "<digest> <size>\n" and the bytes, for each blob. */
 #include "cli/archive/import_private.h"
 
 enum {
-    BLOBS_MAX = 1024,                /* of a batch: IMPORT_BATCH_MAX of cache/import.h */
-    NAMED_MAX = 20,                  /* of those that are damaged */
-    HEAD_MAX = DIGEST_TEXT_MAX + 16, /* bytes of the line before a blob's own */
+    BLOBS_MAX = 1024,                /* per batch: IMPORT_BATCH_MAX of cache/import.h */
+    NAMED_MAX = 20,                  /* damaged blobs that are named */
+    HEAD_MAX = DIGEST_TEXT_MAX + 16, /* bytes of a blob's header line */
 };
 
 bool import_has_room(const struct import_batch *b, size_t len)
@@ -25,13 +25,13 @@ void import_add_small(struct import_batch *b, const struct import_blob *blob, co
     b->blobs[b->count++] = blob;
 }
 
-/* What one is called where it comes from. */
+/* Its name in the archive. */
 static const char *batch_name_of(const struct import_blob *b, char text[DIGEST_TEXT_MAX])
 {
     return b->file ? b->file->name : digest_format(&b->digest, text);
 }
 
-/* Those behind it go on: who repairs the archive does not send them again. */
+/* The rest of the batch is still stored: a repaired archive need not send it again. */
 static void batch_note_bad(struct import_batch *b, const struct import_blob *blob, const char *path, const char *why)
 {
     char text[DIGEST_TEXT_MAX];
@@ -57,7 +57,7 @@ bool import_send_batch(struct import_batch *b, const struct cli_options *o, cons
         if (status)
             done(arg, b->blobs[i], strcmp(status, "there") == 0);
         else
-            batch_note_bad(b, b->blobs[i], path, why ? why : "the daemon does not say whether it has it");
+            batch_note_bad(b, b->blobs[i], path, why ? why : "the daemon's answer has no status for it");
     }
     json_decref(answer);
     buf_clear(&b->body);

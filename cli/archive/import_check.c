@@ -1,6 +1,6 @@
-/* What the images of an archive name is looked at before anything of it is sent: a digest that is none, or a size that
- * cannot be, is refused, for nothing could ever bring that; a size that is not its blob's is said, since engines that
- * compare it (containerd does) will not pull what an import has taken. */
+/* Checks the descriptors of all images before anything is sent. An invalid digest or size is an error: no blob could match
+ * it. A size that differs from its blob's is a warning: engines that compare it, such as containerd, will not pull the
+ * image. */
 #include "cli/archive/import_private.h"
 
 #include "base/array.h"
@@ -16,8 +16,8 @@ struct import_checker {
     const struct digest *document;
     size_t nth;
     int notes;
-    struct places seen;  /* documents */
-    struct digest *next; /* those that are still to be read */
+    struct places seen;  /* documents checked, or in `next` */
+    struct digest *next; /* documents still to be checked */
     size_t count, room;
     struct err *err;
 };
@@ -46,7 +46,7 @@ static bool check_refuse(struct import_checker *c, const char *key, const json_t
     _cleanup_free_ char *place = check_place_of(c),
                         *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 
-    return err_set(c->err, ERR_INVALID, "%s: its %s, %.*s, %s", place, key, (int)SHOWN_MAX, text ? text : "none at all",
+    return err_set(c->err, ERR_INVALID, "%s: its %s, %.*s, %s", place, key, (int)SHOWN_MAX, text ? text : "missing",
                    why);
 }
 
@@ -57,11 +57,12 @@ static void check_note_size(struct import_checker *c, int64_t said, const struct
     if (c->notes++ >= NOTES_MAX)
         return;
     if (b)
-        cli_say(stderr,
-                "entrepot: %s is said to have %lld bytes, and has %lld: engines that compare this do not pull it",
-                place, (long long)said, (long long)import_blob_size(b));
+        cli_say(
+            stderr,
+            "entrepot: %s: its size is %lld, but the blob has %lld bytes: engines that compare sizes do not pull it",
+            place, (long long)said, (long long)import_blob_size(b));
     else
-        cli_say(stderr, "entrepot: %s is not there, and is said to have %lld bytes: more than cache.blob_max, %lld",
+        cli_say(stderr, "entrepot: %s: not in the archive, and its size of %lld bytes exceeds cache.blob_max, %lld",
                 place, (long long)said, (long long)c->blob_max);
 }
 
@@ -73,10 +74,9 @@ static bool check_descriptor(struct import_checker *c, const json_t *descriptor)
     struct digest d;
 
     if (!text || !digest_parse(&d, text, strlen(text)))
-        return check_refuse(c, "digest", document_get(descriptor, "digest"),
-                            "is neither sha256 nor sha512 of anything");
+        return check_refuse(c, "digest", document_get(descriptor, "digest"), "is not a sha256 or sha512 digest");
     if (size && said < 0)
-        return check_refuse(c, "size", size, "cannot be");
+        return check_refuse(c, "size", size, "is invalid");
     const struct import_blob *b = import_find_blob(c->plan, &d);
     if (size && (b ? said != import_blob_size(b) : c->blob_max > 0 && said > c->blob_max))
         check_note_size(c, said, b);
@@ -105,7 +105,7 @@ static bool check_document(struct import_checker *c, const struct digest *d)
     const struct import_blob *b = import_find_blob(c->plan, d);
     const char *text = !b ? NULL : b->file ? b->file->text : b->text;
     struct err why = {0};
-    json_t *doc = text ? document_read(text, strlen(text), &why) : NULL; /* else it is for the daemon to say */
+    json_t *doc = text ? document_read(text, strlen(text), &why) : NULL; /* else the daemon reports the error */
     bool ok = true;
 
     c->document = d;
@@ -134,7 +134,7 @@ bool import_check(const struct import_plan *p, const struct archive_files *a, in
         }
     }
     if (c.notes > NOTES_MAX)
-        cli_say(stderr, "entrepot: %s: and %d more sizes are wrong", a->path, c.notes - NOTES_MAX);
+        cli_say(stderr, "entrepot: %s: %d more sizes are wrong", a->path, c.notes - NOTES_MAX);
     places_free(&c.seen);
     free(c.next);
     return ok;

@@ -1,7 +1,7 @@
 /* What `docker save` writes: manifest.json lists the images with their config and layers. */
 #include "cli/archive/import_private.h"
 
-/* The config says what each layer is, unpacked. */
+/* Checks a layer against its diff ID in the config. */
 static bool docker_check_layer(const struct archive_files *a, const struct archive_file *f, const json_t *diff_id,
                                struct err *err)
 {
@@ -12,11 +12,11 @@ static bool docker_check_layer(const struct archive_files *a, const struct archi
     if (f->diff_id.alg == DIGEST_NONE ||
         (text && digest_parse(&want, text, strlen(text)) && digest_eq(&want, &f->diff_id)))
         return true;
-    return err_set(err, ERR_DIGEST, "%s: the layer %s is damaged: it hashes to %s, and its image says %s", a->path,
-                   f->name, digest_format(&f->diff_id, seen), text ? text : "nothing");
+    return err_set(err, ERR_DIGEST, "%s: the layer %s is damaged: its digest is %s, expected %s", a->path, f->name,
+                   digest_format(&f->diff_id, seen), text ? text : "none");
 }
 
-/* Of a file that is named in manifest.json. */
+/* Adds a file that manifest.json names, and returns its descriptor. */
 static json_t *docker_describe(struct import_plan *p, const struct archive_files *a, const json_t *name, bool is_config,
                                const struct archive_file **found, struct err *err)
 {
@@ -25,8 +25,8 @@ static json_t *docker_describe(struct import_plan *p, const struct archive_files
     const struct archive_file *f = json_is_string(name) ? archive_find(a, json_string_value(name)) : NULL;
 
     if (!f) {
-        err_set(err, ERR_INVALID, "%s: %s, which manifest.json names, is not there", a->path,
-                json_is_string(name) ? json_string_value(name) : "what");
+        err_set(err, ERR_INVALID, "%s: %s, which manifest.json names, is missing", a->path,
+                json_is_string(name) ? json_string_value(name) : "a file");
         return NULL;
     }
     *found = f;
@@ -41,7 +41,7 @@ static json_t *docker_describe(struct import_plan *p, const struct archive_files
                      "digest", digest_format(&d, text), "size", (json_int_t)f->size);
 }
 
-/* The archive has no manifest: the same archive always gets the same one. */
+/* The archive has no manifest: generates one, always the same for the same archive. */
 static bool docker_make_manifest(struct import_plan *p, const struct archive_files *a, const json_t *image,
                                  struct digest *out, struct err *err)
 {
@@ -54,7 +54,7 @@ static bool docker_make_manifest(struct import_plan *p, const struct archive_fil
     size_t i;
 
     if (ok && json_array_size(ids) != json_array_size(names))
-        ok = err_set(err, ERR_INVALID, "%s: %s is not the config of these layers", a->path, f->name);
+        ok = err_set(err, ERR_INVALID, "%s: %s does not list the layers of manifest.json", a->path, f->name);
     json_array_foreach(names, i, l) {
         json_t *layer = ok ? docker_describe(p, a, l, false, &f, err) : NULL;
         ok = layer && docker_check_layer(a, f, json_array_get(ids, i), err);
@@ -138,10 +138,8 @@ static bool docker_add_image(struct import_plan *p, const struct archive_files *
     }
     digest_format(&d, text);
     if (is_only)
-        return err_set(err, ERR_INVALID, "%s: its image, %s, has no name there: --name REF gives it one", a->path,
-                       text);
-    cli_say(stderr, "entrepot: %s: an image has no name there and is left out, %s: --name REF gives it one", a->path,
-            text);
+        return err_set(err, ERR_INVALID, "%s: its image, %s, has no name: give it one with --name REF", a->path, text);
+    cli_say(stderr, "entrepot: %s: left out an image without a name, %s: give it one with --name REF", a->path, text);
     return true;
 }
 
@@ -154,17 +152,18 @@ bool import_docker(struct import_plan *p, const struct archive_files *a, const c
 
     p->format = "docker archive";
     if (ok && count == 0)
-        ok = err_set(err, ERR_INVALID, "%s: there is no image in its manifest.json", a->path);
+        ok = err_set(err, ERR_INVALID, "%s: no images in its manifest.json", a->path);
     if (ok && given && count > 1 && unnamed != 1)
-        ok = err_set(err, ERR_INVALID, "%s has %zu images, of which %d have no name: --name is for one", a->path, count,
-                     unnamed);
+        ok = err_set(err, ERR_INVALID, "%s has %zu images, %d of them without a name: --name names exactly one",
+                     a->path, count, unnamed);
     json_array_foreach(ok ? doc : NULL, i, image)
         ok = ok && docker_add_image(p, a, image, given, count == 1, err);
     if (ok && json_array_size(p->images) == 0)
-        ok = err_set(err, ERR_INVALID,
-                     "%s: none of its images has a name there; skopeo copy docker-archive:FILE:@0 takes one out, and "
-                     "--name REF names it",
-                     a->path);
+        ok = err_set(
+            err, ERR_INVALID,
+            "%s: none of its images has a name; extract one with skopeo copy docker-archive:FILE:@0 and name it with "
+            "--name REF",
+            a->path);
     json_decref(doc);
     return ok;
 }

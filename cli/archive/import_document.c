@@ -18,7 +18,8 @@ const char *layout_name(const json_t *descriptor)
 
     if (import_is_full(full))
         return full;
-    if (full && digest_parse(&d, full, strlen(full))) /* what CRI calls it; then `ref` is a part of that */
+    if (full &&
+        digest_parse(&d, full, strlen(full))) /* named by containerd's CRI plugin; `ref` is a part of that name then */
         return NULL;
     return ref && !digest_parse(&d, ref, strlen(ref)) && !strchr(ref, '<') ? ref : NULL;
 }
@@ -61,7 +62,6 @@ bool layout_subject(const struct layout *l, const struct digest *d, struct diges
     return subject->alg != DIGEST_NONE;
 }
 
-/* By its name: that of a digest, or the tag that stands for one ("sha256-<hex>.sig"). */
 bool layout_is_named_about(const char *name, const char **tag)
 {
     struct ref ref;

@@ -1,7 +1,7 @@
-/* Which format an archive has. */
+/* Detects the format of an archive. */
 #include "cli/archive/import_private.h"
 
-/* manifest.json of docker is a list, that of skopeo's dir: a manifest. */
+/* docker's manifest.json is an array, that of skopeo's dir: a manifest. */
 static bool is_dir(const struct archive_files *a)
 {
     const struct archive_file *f = archive_find(a, "manifest.json");
@@ -17,10 +17,11 @@ static bool plan_any(struct import_plan *out, const struct archive_files *a, con
         return import_dir(out, a, name, err);
     if (archive_find(a, "manifest.json"))
         return import_docker(out, a, name, err);
-    return err_set(err, ERR_INVALID,
-                   "%s is neither an OCI image layout (it has no index.json) nor an archive of docker save or a dir: "
-                   "of skopeo (no manifest.json)",
-                   a->path);
+    return err_set(
+        err, ERR_INVALID,
+        "%s is neither an OCI image layout (no index.json) nor an archive of docker save or a dir: of skopeo (no "
+        "manifest.json)",
+        a->path);
 }
 
 bool import_plan(const struct archive_files *a, const char *name, struct import_plan *out, struct err *err)

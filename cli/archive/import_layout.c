@@ -1,13 +1,13 @@
-/* An OCI image layout: which of the entries of its index.json are images, which are about images (signatures and other
- * referrers), and what each is to be called. */
+/* An OCI image layout: which entries of its index.json are images, which are referrers of images (signatures and others),
+ * and the name of each. */
 #include "cli/archive/import_private.h"
 
 #define EXPORT_INDEX "io.entrepot.index"         /* cache/export.h */
-#define KIND_COSIGN  "dev.cosignproject.cosign/" /* what `cosign save` says an entry is */
+#define KIND_COSIGN  "dev.cosignproject.cosign/" /* the prefix of `kind` that `cosign save` writes */
 
 /* ---- the entries ---- */
 
-/* Layouts may hold anything (image-spec image-layout.md); an entry without a type is taken for what it says in it. */
+/* A layout may contain anything (image-spec, image-layout.md); an entry without a media type counts as a manifest. */
 static bool layout_is_manifest(const json_t *descriptor)
 {
     static const char *const types[] = {
@@ -48,7 +48,7 @@ static bool read_item(struct layout *l, const json_t *d)
     const char *index = layout_note(d, EXPORT_INDEX);
 
     if (!layout_is_manifest(d)) {
-        cli_say(stderr, "entrepot: %s: an entry of index.json is no image and is left out: it is of type %s",
+        cli_say(stderr, "entrepot: %s: left out an entry of index.json that is not an image: its media type is %s",
                 l->a->path, json_string_value(json_object_get(d, "mediaType")));
         return true;
     }
@@ -63,7 +63,7 @@ static bool read_item(struct layout *l, const json_t *d)
     return true;
 }
 
-/* Which manifest has which config. */
+/* Maps configs to manifests. */
 static void read_configs(struct layout *l)
 {
     struct digest d, config;
@@ -79,7 +79,7 @@ static void read_configs(struct layout *l)
     }
 }
 
-/* The manifest whose config that is. */
+/* The manifest with this config. */
 static bool find_by_config(const struct layout *l, const char *config, struct digest *d)
 {
     struct digest want;
@@ -90,7 +90,7 @@ static bool find_by_config(const struct layout *l, const char *config, struct di
     return at >= 0 && archive_blob_digest(l->a->list[at].name, d);
 }
 
-/* What `docker save` was given by its ID is in manifest.json alone. */
+/* Images that `docker save` was given by ID are in manifest.json only. */
 static void read_docker_items(struct layout *l, const json_t *docker)
 {
     struct places listed = {0};
@@ -113,7 +113,7 @@ static void read_docker_items(struct layout *l, const json_t *docker)
     places_free(&listed);
 }
 
-/* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
+/* Beside an image with a name, entries without one are referrers; a single entry is an image. */
 static void layout_classify_all(struct layout *l)
 {
     bool named = false;
@@ -153,7 +153,7 @@ static bool read_items(struct layout *l, const json_t *list)
     if (!ok)
         return false;
     layout_classify_all(l);
-    return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: there is no image in its index.json", l->a->path);
+    return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: no images in its index.json", l->a->path);
 }
 
 /* ---- names ---- */
@@ -164,39 +164,39 @@ static bool layout_refuse_nameless(struct layout *l, const struct layout_item *i
 
     import_own_name(l->a, own);
     if (l->images > 1 && it->name)
-        return err_set(l->err, ERR_INVALID,
-                       "%s: one of its images is called \"%s\", which does not say of which repository it is: --name "
-                       "REPOSITORY:{tag} does, such as --name '%s:{tag}'",
-                       l->a->path, it->name, own);
+        return err_set(
+            l->err, ERR_INVALID,
+            "%s: one of its images has the tag \"%s\" without a repository: use --name REPOSITORY:{tag}, such as "
+            "--name '%s:{tag}'",
+            l->a->path, it->name, own);
     if (l->images > 1)
-        return err_set(l->err, ERR_INVALID,
-                       "%s has %d images, and one of them, %s, has no name there; skopeo copy or oras copy takes it "
-                       "out, and --name REF names it",
-                       l->a->path, l->images, digest_format(&it->digest, text));
+        return err_set(
+            l->err, ERR_INVALID,
+            "%s has %d images, and one of them, %s, has no name: extract it with skopeo copy or oras copy, and name "
+            "it with --name REF",
+            l->a->path, l->images, digest_format(&it->digest, text));
     if (!it->name)
         return err_set(l->err, ERR_INVALID,
-                       "%s: its image has no name there: --name REF gives it one, such as --name %s:latest", l->a->path,
+                       "%s: its image has no name: give it one with --name REF, such as --name %s:latest", l->a->path,
                        own);
-    return err_set(
-        l->err, ERR_INVALID,
-        "%s: its image is called \"%s\", which does not say of which repository it is: --name REF does, such "
-        "as --name %s:%s",
-        l->a->path, it->name, own, it->name);
+    return err_set(l->err, ERR_INVALID,
+                   "%s: its image has the tag \"%s\" without a repository: use --name REF, such as --name %s:%s",
+                   l->a->path, it->name, own, it->name);
 }
 
-/* The name that it has there. */
+/* The name in the archive. */
 static bool layout_take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
 {
     struct ref ref;
 
     if (!ref_parse(&ref, name, l->err))
-        return err_wrap(l->err, "%s: what it calls an image", l->a->path);
+        return err_wrap(l->err, "%s: the name of an image", l->a->path);
     ref_format(&ref, out);
     return true;
 }
 
-/* --name for an image of several: it has no full name, and the template makes one of its tag. Without a tag, --name is
- * their repository. */
+/* The name of one of several images with --name: its full name, or the template with its tag. --name without a tag is the
+ * repository. */
 static bool layout_name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
 {
     const char *slash = strrchr(l->given, '/'), *last = slash ? slash : l->given;
@@ -207,8 +207,7 @@ static bool layout_name_of_many(struct layout *l, const struct layout_item *it, 
     if (!it->name)
         return layout_refuse_nameless(l, it);
     if (has_tag && !import_is_template(l->given))
-        return err_set(l->err, ERR_INVALID, "%s has %d images: --name is for one, or has {tag} in it", l->a->path,
-                       l->images);
+        return err_set(l->err, ERR_INVALID, "%s has %d images: --name must contain {tag}", l->a->path, l->images);
     _cleanup_free_ char *template = xasprintf("%s%s", l->given, has_tag ? "" : ":{tag}");
     return import_expand(l->a, template, it->name, out, l->err);
 }
@@ -239,7 +238,7 @@ static bool layout_name_image(struct layout *l, struct layout_item *it)
     if (!ok || !ref_parse(&ref, full, l->err))
         return false;
     if (layout_is_taken(l, full, &it->digest))
-        return err_set(l->err, ERR_INVALID, "%s: two of its images would be called %s", l->a->path, full);
+        return err_set(l->err, ERR_INVALID, "%s: two of its images would have the name %s", l->a->path, full);
     ref_name(&ref, it->repo);
     import_add_image(l->plan, full, &it->digest);
     return true;
@@ -247,7 +246,7 @@ static bool layout_name_image(struct layout *l, struct layout_item *it)
 
 /* ---- blobs ---- */
 
-/* Documents that our own export made for others. */
+/* Documents that `entrepot export` generates for other tools. */
 static void find_made(const struct layout *l, struct places *made)
 {
     for (size_t i = 0; i < l->count; i++) {
@@ -262,7 +261,7 @@ static void find_made(const struct layout *l, struct places *made)
     }
 }
 
-/* Those stay behind. */
+/* All blobs except generated documents. */
 static void layout_add_blobs(struct layout *l)
 {
     struct places made = {0};
@@ -276,7 +275,7 @@ static void layout_add_blobs(struct layout *l)
     places_free(&made);
 }
 
-/* The first image, if all are of one repository; each has been named. */
+/* The first image, if all are of one repository. Every image has its name already. */
 static const struct layout_item *only_owner(const struct layout *l)
 {
     const struct layout_item *first = NULL;

@@ -3,7 +3,7 @@
 
 #include "base/array.h"
 
-/* What an honest archive is far below: each of its documents is read a few times, however often it is named. */
+/* Far above any real archive, whose documents are parsed a few times each. */
 enum { IMAGES_MAX = 1 << 18 };
 static const size_t PARSED_MAX = 4 * (size_t)ARCHIVE_TEXTS_MAX;
 
@@ -51,7 +51,7 @@ void import_add_image(struct import_plan *p, const char *name, const struct dige
     if (same && strcmp(same, text) == 0)
         return;
     if (count == IMAGES_MAX) {
-        p->too_much = "it names more images than any cache has";
+        p->too_much = "it has more images than a cache can hold";
         return;
     }
     places_add(&p->names, name, strlen(name), (int64_t)count);
@@ -72,7 +72,7 @@ json_t *import_document(struct import_plan *p, const struct archive_file *file)
         return NULL;
     p->parsed += strlen(file->text);
     if (p->parsed > PARSED_MAX)
-        p->too_much = "it names its documents so often that it would take for ever to read them";
+        p->too_much = "its documents reference each other too often to be read";
     return p->too_much ? NULL : json_loads(file->text, 0, NULL);
 }
 
@@ -83,6 +83,6 @@ json_t *import_parse(const struct archive_files *a, const char *name, struct err
     json_t *doc = f && f->text ? json_loads(f->text, 0, &why) : NULL;
 
     if (!doc)
-        err_set(err, ERR_INVALID, "%s: %s is not %s", a->path, name, f && f->text ? "JSON" : "there");
+        err_set(err, ERR_INVALID, "%s: %s is %s", a->path, name, f && f->text ? "not JSON" : "missing");
     return doc;
 }

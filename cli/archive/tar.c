@@ -7,7 +7,7 @@
 
 enum { PIECE = 1 << 20 };
 
-/* "../abc/layer.tar", seen from "def/layer.tar", is "abc/layer.tar". */
+/* The target of a symlink: "../abc/layer.tar" in "def/layer.tar" is "abc/layer.tar". */
 static char *tar_resolve_link(const char *name, const char *target)
 {
     const char *slash = strrchr(name, '/');
@@ -53,12 +53,12 @@ static bool tar_next_entry(struct archive *in, const char *path, struct archive_
     return false;
 }
 
-/* Where an entry's bytes come from: for its own digest, and to be unpacked. */
+/* Reads an entry once for both its digest and the digest of its decompressed content. */
 struct tar_feed {
     struct archive *in;
     struct archive_content *c;
     char *piece;
-    la_ssize_t pending; /* bytes of it that the unpacker has not seen */
+    la_ssize_t pending; /* bytes of `piece` that the decompressor has not read */
     bool bad;
 };
 
@@ -82,7 +82,7 @@ static la_ssize_t tar_read_pending(struct archive *unpacker UNUSED, void *arg, c
     return n;
 }
 
-/* Hashes what it is unpacked; false if it cannot be. */
+/* Hashes the decompressed content; false: it cannot be decompressed. */
 static bool tar_decompress(struct tar_feed *f, struct digest *diff_id)
 {
     struct archive *u = archive_read_new();
@@ -104,12 +104,12 @@ static bool tar_decompress(struct tar_feed *f, struct digest *diff_id)
     archive_read_free(u);
     hasher_final(h, diff_id);
     hasher_free(h);
-    while (tar_next_piece(f) > 0) /* what is behind the packed part belongs to the file all the same */
+    while (tar_next_piece(f) > 0) /* what follows the compressed data belongs to the file, too */
         ;
     return n == 0;
 }
 
-/* All of an entry: its digest, its text, what it is unpacked. */
+/* Reads a whole entry: digest, text, digest of the decompressed content. */
 static bool tar_read_entry(struct tar_feed *f, struct err *err)
 {
     struct archive_file *file = f->c->f;
@@ -124,7 +124,8 @@ static bool tar_read_entry(struct tar_feed *f, struct err *err)
     if (f->bad)
         return err_set(err, ERR_INVALID, "%s: %s: %s", f->c->all->path, file->name, archive_error_string(f->in));
     if (!ok)
-        return err_set(err, ERR_INVALID, "%s: %s is compressed and cannot be unpacked", f->c->all->path, file->name);
+        return err_set(err, ERR_INVALID, "%s: %s is compressed and cannot be decompressed", f->c->all->path,
+                       file->name);
     ok = archive_end_content(f->c, err);
     if (!packed)
         file->diff_id = file->digest;
