@@ -27,9 +27,9 @@ struct export_options {
     const char *output, *format, *signatures;
 };
 
-static bool export_take_reference(void *arg, const char *word, struct err *err)
+static bool export_take_reference(void *arg, const char *argument, struct err *err)
 {
-    return cli_take_reference(((struct export_options *)arg)->references, word, err);
+    return cli_take_reference(((struct export_options *)arg)->references, argument, err);
 }
 
 static bool export_take_format(void *arg, const char *value, struct err *err)

@@ -1,5 +1,6 @@
-/* A reproducible tar archive: members in a fixed order, without times and owners. It is written to NAME.part and renamed
- * at the end. A partial one is checked from its start, and continued from the last member that another one follows. */
+/* A reproducible tar archive: members in a fixed order, without times and owners. It is written to NAME.part and
+ * renamed at the end. A partial one is checked from its start, and continued from the last member that another one
+ * follows. */
 #include "cli/archive/export.h"
 
 #include <archive.h>
