@@ -12,7 +12,7 @@ static enum step lookup(struct fetch *f)
     f->result.how = HOW_BYPASS;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->name,
+    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->want.name,
             fetch_why_offline(f));
     f->result.err.status = 403;
     f->result.how = HOW_DENIED;
@@ -49,9 +49,9 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 static enum step ask(struct fetch *f)
 {
-    const char *subject = fetch_referrers_subject(f->listing);
-    bool manifest = strncmp(f->listing, "manifests/", 10) == 0,
-         head = manifest || strncmp(f->listing, "blobs/", 6) == 0;
+    const char *subject = fetch_referrers_subject(f->want.listing);
+    bool manifest = strncmp(f->want.listing, "manifests/", 10) == 0,
+         head = manifest || strncmp(f->want.listing, "blobs/", 6) == 0;
 
     /* A registry without the referrers API says 404 to everybody: what they would be about, then. */
     if (subject && f->begun_anew) {
@@ -59,8 +59,8 @@ static enum step ask(struct fetch *f)
         fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, take_head, NULL, take_end);
         return STEP_WAIT;
     }
-    fetch_call(f, head && !f->begun_anew ? "HEAD" : "GET", f->listing, manifest ? MANIFEST_ACCEPT : NULL, take_head,
-               NULL, take_end);
+    fetch_call(f, head && !f->begun_anew ? "HEAD" : "GET", f->want.listing, manifest ? MANIFEST_ACCEPT : NULL,
+               take_head, NULL, take_end);
     return STEP_WAIT;
 }
 

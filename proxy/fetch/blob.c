@@ -32,12 +32,12 @@ enum {
 
 static bool is_relay(const struct fetch *f)
 {
-    return f->kind == FETCH_BLOB_RELAY;
+    return f->want.kind == FETCH_BLOB_RELAY;
 }
 
 static enum step lookup(struct fetch *f)
 {
-    struct waiter *w = STAILQ_FIRST(&f->waiters);
+    struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
 
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
@@ -52,7 +52,8 @@ static enum step lookup(struct fetch *f)
         return STEP_DONE;
     }
     if (fetch_is_offline(f)) {
-        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
+        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name,
+                fetch_why_offline(f));
         f->result.how = HOW_ERROR;
         return STEP_DONE;
     }
@@ -63,7 +64,7 @@ static enum step lookup(struct fetch *f)
 
 static bool refuse_answer(struct fetch *f, const char *why)
 {
-    err_set(&f->result.err, ERR_UPSTREAM, "a blob of %s: %s", f->name, why);
+    err_set(&f->result.err, ERR_UPSTREAM, "a blob of %s: %s", f->want.name, why);
     return false;
 }
 
@@ -102,7 +103,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
         f->skip = f->first;
     }
     /* Linked first: an empty blob is complete, and on its way into the index, once its size is known. */
-    ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
+    ingest_also_link(f->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
     if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
     if (ingest_is_ahead(f->ingest))
@@ -182,8 +183,8 @@ static void resume_later(struct fetch *f, const struct err *why)
     }
     int64_t wait_s = why->code == ERR_RATE_LIMIT ? MIN(why->retry_after, (int)LIMITED_MAX_S) : 0;
     int64_t pause = MAX((int64_t)PAUSE_MS << f->fruitless, wait_s * 1000);
-    log_limited_about(LOG_LEVEL_INFO, "broke off", f->site->host,
-                      "a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->name,
+    log_limited_about(LOG_LEVEL_INFO, "broke off", f->want.site->host,
+                      "a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->want.name,
                       (long long)received, (long long)ingest_size(f->ingest), why->msg, (long long)pause);
     if (!f->retry)
         f->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
@@ -195,7 +196,7 @@ static void look_for_client(evutil_socket_t fd UNUSED, short what UNUSED, void *
     struct fetch *f = arg;
 
     if (fetch_take_offer(f)) {
-        log_info("a blob of %s goes on with another client's token: the one before has ended", f->name);
+        log_info("a blob of %s goes on with another client's token: the one before has ended", f->want.name);
         f->denied_ms = 0;
         fetch_run(f, STEP_ASK);
     } else if (f->fetcher->stopping) {
@@ -275,9 +276,9 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 /* ---- the ingest's words ---- */
 
-static bool is_of_another_repository(const struct fetch *f, const struct waiter *w)
+static bool is_of_another_repository(const struct fetch *f, const struct fetch_waiter *w)
 {
-    return strcmp(w->name, f->name) != 0;
+    return strcmp(w->want.name, f->want.name) != 0;
 }
 
 /* One repository's refusal is not another's. */
@@ -295,13 +296,13 @@ static void deserted(void *arg)
 }
 
 /* The first client that wants the bytes alone; the others are told that there is no room, and ask anew. */
-static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
+static struct fetch_waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
 {
     const struct fetch_result r = {.how = HOW_ERROR, .err = *no_room};
-    struct waiter *w, *one = NULL;
+    struct fetch_waiter *w, *one = NULL;
 
     while ((w = fetch_first_waiter(f)))
-        if (one || w->keep)
+        if (one || w->want.keep)
             fetch_answer_one(w, &r, NULL);
         else
             one = w;
@@ -312,19 +313,20 @@ static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *n
  * exchange. (Not of one that came over HTTP/2, see `unshared` in transfer.h: its client asks for a relay.) */
 static bool turn_to_relay(struct fetch *f, const struct err *no_room)
 {
-    struct waiter *one;
+    struct fetch_waiter *one;
 
     if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || f->answered ||
         f->response.status != 200 || f->first > 0 || is_relay(f) || f->fetcher->stopping ||
         !(one = part_with_all_but_one(f, no_room)))
         return false;
     fetch_wait(f, one);
-    f->kind = FETCH_BLOB_RELAY;
-    f->sent = one->sent;
-    fetch_name_relay(f);
+    f->want.kind = FETCH_BLOB_RELAY;
+    f->want.sent = one->want.sent;
+    free(f->key); /* nobody else finds it from now on */
+    f->key = fetch_key(f->fetcher->all, &f->want);
     ingest_unref(f->ingest);
     f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                   &f->sent, &f->result.err);
+                                   &f->want.sent, &f->result.err);
     if (f->ingest && ingest_describe(f->ingest, f->response.content_length, "", &f->result.err)) {
         drained(f);
     } else {
@@ -339,7 +341,7 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
 {
     struct fetch *f = arg;
     bool unproved = state == INGEST_STORED && f->call && !f->answered;
-    struct waiter *w;
+    struct fetch_waiter *w;
 
     if (err && turn_to_relay(f, err))
         return;
@@ -363,8 +365,8 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
     }
     if (err && err->code == ERR_DIGEST) {
         atomic_fetch_add(&f->fetcher->all->mismatches, 1);
-        log_limited_about(LOG_LEVEL_ERROR, "wrong bytes", f->site->host, "a blob of %s from %s: %s", f->name,
-                          f->site->host, err->msg);
+        log_limited_about(LOG_LEVEL_ERROR, "wrong bytes", f->want.site->host, "a blob of %s from %s: %s", f->want.name,
+                          f->want.site->host, err->msg);
     }
     if (f->to_begin_anew && state == INGEST_FAILED && !f->fetcher->stopping) {
         f->to_begin_anew = false;
@@ -393,9 +395,9 @@ static enum step ask(struct fetch *f)
 
     if (!f->ingest && is_relay(f))
         f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                       &f->sent, &f->result.err);
+                                       &f->want.sent, &f->result.err);
     else if (!f->ingest)
-        f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted,
+        f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->want.site->host, f->fetcher->loop, finished, deserted,
                                  drained, f, &f->result.err);
     if (!f->ingest)
         return STEP_FAIL;
@@ -405,7 +407,7 @@ static enum step ask(struct fetch *f)
     const char *validator = ingest_validator(f->ingest);
     struct upstream_request req = {
         .method = "GET",
-        .repository = f->path,
+        .repository = f->want.path,
         .path = path,
         .range_first = ranged ? f->first : -1,
         .range_last = last,
@@ -421,14 +423,15 @@ static enum step ask(struct fetch *f)
     fetch_offers_begin(f);
     fetch_identify(f, &req);
     if (ranged && f->attempts == 0)
-        log_limited_about(LOG_LEVEL_INFO, "resumed", f->site->host, "a blob of %s is resumed at %lld of %lld bytes",
-                          f->name, (long long)f->first, (long long)ingest_size(f->ingest));
+        log_limited_about(LOG_LEVEL_INFO, "resumed", f->want.site->host,
+                          "a blob of %s is resumed at %lld of %lld bytes", f->want.name, (long long)f->first,
+                          (long long)ingest_size(f->ingest));
     f->attempts++;
     f->unwritable = false;
     f->received.len = 0;
     f->attempt_received = ingest_received(f->ingest);
     f->result.err.code = ERR_OK;
-    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
     fetch_note_desertion(f); /* they may have left while it was verified, or proved */
     return STEP_WAIT;
 }

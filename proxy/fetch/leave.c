@@ -22,15 +22,15 @@ static bool is_nearly_whole(const struct fetch *f)
 {
     int64_t size = ingest_size(f->ingest);
 
-    return f->kind != FETCH_BLOB_RELAY && size > 0 && ingest_received(f->ingest) * 2 >= size;
+    return f->want.kind != FETCH_BLOB_RELAY && size > 0 && ingest_received(f->ingest) * 2 >= size;
 }
 
 static void put_off(struct fetch *f)
 {
     if (is_nearly_whole(f))
         return;
-    if (f->kind != FETCH_BLOB_RELAY)
-        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
+    if (f->want.kind != FETCH_BLOB_RELAY)
+        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->want.name,
                  (long long)ingest_received(f->ingest), (long long)ingest_size(f->ingest));
     if (f->call)
         upstream_cancel(f->call);
@@ -69,7 +69,7 @@ void fetch_note_desertion(struct fetch *f)
 
     if (is_wanted(f))
         return;
-    if (f->kind == FETCH_BLOB_RELAY) { /* nobody else can follow it */
+    if (f->want.kind == FETCH_BLOB_RELAY) { /* nobody else can follow it */
         give_up(-1, 0, f);
         return;
     }
@@ -82,12 +82,12 @@ void fetch_note_desertion(struct fetch *f)
 static void leave(void *arg)
 {
     const struct fetch_result gone = {.how = HOW_ERROR, .err = {.code = ERR_CANCELLED, .msg = "its client is gone"}};
-    struct waiter *w = arg;
+    struct fetch_waiter *w = arg;
     struct fetch *f = w->fetch;
 
     w->left = true; /* should it be between two fetches */
     if (f) {
-        STAILQ_REMOVE(&f->waiters, w, waiter, entry);
+        STAILQ_REMOVE(&f->waiters, w, fetch_waiter, entry);
         w->fetch = NULL;
         fetch_answer_one(w, &gone, NULL);
         fetch_note_desertion(f);
@@ -95,7 +95,7 @@ static void leave(void *arg)
     fetch_waiter_unref(w);
 }
 
-void fetch_leave(struct waiter *w)
+void fetch_leave(struct fetch_waiter *w)
 {
     atomic_fetch_add(&w->refs, 1);
     loop_post(w->fetcher->loop, leave, w);

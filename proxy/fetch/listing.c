@@ -24,7 +24,7 @@ enum { LISTING_MAX = 16 << 20 }; /* bytes; there are registries that have all ta
 
 static bool is_referrers(const struct fetch *f)
 {
-    return fetch_referrers_subject(f->listing) != NULL;
+    return fetch_referrers_subject(f->want.listing) != NULL;
 }
 
 static enum step refuse_api(struct fetch *f)
@@ -33,7 +33,7 @@ static enum step refuse_api(struct fetch *f)
 
     err_set(&r->err, ERR_NOT_FOUND,
             "%s has no referrers API: the tag <algorithm>-<hex> of the image's digest lists what refers to it",
-            f->name);
+            f->want.name);
     r->err.status = r->upstream_status = 404;
     r->how = HOW_ERROR;
     r->no_api = true;
@@ -43,11 +43,12 @@ static enum step refuse_api(struct fetch *f)
 static enum step lookup(struct fetch *f)
 {
     f->result.how = HOW_BYPASS;
-    if (!f->force && fetch_use_listing(f))
+    if (!f->want.force && fetch_use_listing(f))
         return STEP_DONE;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->name, fetch_why_offline(f));
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->want.name,
+            fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }
@@ -145,11 +146,11 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 static enum step ask(struct fetch *f)
 {
     if (fetch_has_listing(f)) { /* as with a tag that is past fresh (stale.c) */
-        f->optional = !f->force;
+        f->optional = !f->want.force;
         fetch_be_patient(f);
     }
-    fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head, take_data,
-               take_end);
+    fetch_call(f, "GET", f->want.listing, "application/json, application/vnd.oci.image.index.v1+json", take_head,
+               take_data, take_end);
     return STEP_WAIT;
 }
 
@@ -176,7 +177,7 @@ static void note_listed(const struct fetch *f)
     json_array_foreach(document_get(doc, "manifests"), i, one) {
         const char *text = document_text(one, "digest");
         if (text && digest_parse(&d, text, strlen(text)))
-            cache_link_listed(fetch_cache(f), f->name, &d, f->is_private);
+            cache_link_listed(fetch_cache(f), f->want.name, &d, f->want.is_private);
     }
     json_decref(doc);
 }
@@ -189,7 +190,7 @@ static enum step deliver(struct fetch *f)
     if (!fetch_is_listing(f->received.data, f->received.len, is_referrers(f), &empty)) {
         if (is_referrers(f) && !had_api(f))
             return refuse_api(f);
-        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->name, f->site->host,
+        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->want.name, f->want.site->host,
                 is_referrers(f) ? "referrers" : "tags");
         r->how = HOW_ERROR;
         return STEP_FAIL;
@@ -216,9 +217,9 @@ static bool is_reason(const struct fetch *f)
 }
 
 /* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
-static bool asks_anew(const struct fetch *f UNUSED, const struct waiter *w)
+static bool asks_anew(const struct fetch *f UNUSED, const struct fetch_waiter *w)
 {
-    return w->force;
+    return w->want.force;
 }
 
 static enum step fail(struct fetch *f)

@@ -161,7 +161,7 @@ static void take_old(struct fetch *f, const struct listing_said *l)
     f->result.how = age >= l->ttl_ms ? HOW_STALE : HOW_HIT;
     f->result.ttl_s = MAX((age - l->ttl_ms) / 1000, (int64_t)0);
     if (!fetch_is_offline(f) && why.code != ERR_OK)
-        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the list of %lld s ago", why.msg,
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->want.site->host, "%s; serving the list of %lld s ago", why.msg,
                           (long long)(age / 1000));
 }
 
@@ -174,7 +174,7 @@ static struct listing_said *find_all(const struct fetch *f)
 
     buf_addf(&key, "%.*s?", (int)path, f->key);
     url_query_without(&key, query, "artifactType");
-    if (!fetch_referrers_subject(f->listing) || key.len - path - 1 == strlen(query))
+    if (!fetch_referrers_subject(f->want.listing) || key.len - path - 1 == strlen(query))
         return NULL;
     struct listing_said *l = find(f->fetcher, key.data);
     if (is_of_use(f, l))
@@ -277,8 +277,8 @@ void fetch_note_api(struct fetch *f, bool missing)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    note_api(all, f->name, missing);
-    note_api(all, f->site->host, missing);
+    note_api(all, f->want.name, missing);
+    note_api(all, f->want.site->host, missing);
     pthread_mutex_unlock(&all->apis_lock);
 }
 
@@ -287,9 +287,9 @@ bool fetch_api_is_missing(const struct fetch *f)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    const struct api_said *a = find_api(all, f->name);
+    const struct api_said *a = find_api(all, f->want.name);
     if (!a)
-        a = find_api(all, f->site->host);
+        a = find_api(all, f->want.site->host);
     bool missing = a && a->missing;
     pthread_mutex_unlock(&all->apis_lock);
     return missing;
@@ -300,7 +300,7 @@ bool fetch_api_is_known(const struct fetch *f)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    const struct api_said *a = find_api(all, f->name);
+    const struct api_said *a = find_api(all, f->want.name);
     bool known = a && !a->missing;
     pthread_mutex_unlock(&all->apis_lock);
     return known;

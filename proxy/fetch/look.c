@@ -33,7 +33,7 @@ static enum step lookup(struct fetch *f)
     }
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
+    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name, fetch_why_offline(f));
     r->how = HOW_ERROR;
     return STEP_DONE;
 }
@@ -109,7 +109,7 @@ static enum step ask(struct fetch *f)
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     struct upstream_request req = {
         .method = f->attempts == BY_HEAD ? "HEAD" : "GET",
-        .repository = f->path,
+        .repository = f->want.path,
         .path = path,
         .range_first = f->attempts == BY_FIRST_BYTE ? 0 : -1,
         .range_last = 0,
@@ -121,7 +121,7 @@ static enum step ask(struct fetch *f)
     };
 
     fetch_identify(f, &req);
-    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
     return STEP_WAIT;
 }
 
@@ -130,7 +130,7 @@ static enum step deliver(struct fetch *f)
     f->result.upstream_status = f->response.status;
     f->result.size = size_of(f);
     if (is_proof(f))
-        cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
+        cache_link(fetch_cache(f), f->want.name, &f->digest, f->want.is_private);
     return STEP_DONE;
 }
 

@@ -20,18 +20,18 @@ enum { RATE_LIMITED_MS = 30000 };
 
 static bool is_head(const struct fetch *f)
 {
-    return f->kind == FETCH_MANIFEST_HEAD;
+    return f->want.kind == FETCH_MANIFEST_HEAD;
 }
 
 static bool by_tag(const struct fetch *f)
 {
-    return f->tag[0] != '\0';
+    return f->want.tag[0] != '\0';
 }
 
 static enum step offline(struct fetch *f)
 {
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->name, by_tag(f) ? ":" : "", f->tag,
-            fetch_why_offline(f));
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->want.name, by_tag(f) ? ":" : "",
+            f->want.tag, fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }
@@ -41,13 +41,13 @@ static enum step lookup(struct fetch *f)
     struct cache_hit *hit = &f->hit;
 
     f->result.how = HOW_HIT;
-    fetch_find(f, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
+    fetch_find(f, by_tag(f) ? f->want.tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
     if (!hit->stored && fetch_must_verify(f, &hit->digest))
         return STEP_VERIFY;
     if (fetch_needs_bytes(f, hit))
         hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
     if (by_tag(f) && hit->tag_known) {
-        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->force;
+        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->want.force;
         if (fresh && fetch_is_manifest(hit) && hit->linked) {
             f->digest = hit->digest;
             return STEP_DELIVER;
@@ -73,7 +73,7 @@ static void tag_put(void *arg, const struct err *err)
     struct fetch *f = arg;
 
     if (err)
-        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->name, f->tag, err->msg);
+        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->want.name, f->want.tag, err->msg);
     f->putting = false;
     if (f->step == STEP_DONE)
         fetch_run(f, STEP_DONE);
@@ -83,7 +83,7 @@ static void tag_put(void *arg, const struct err *err)
 static void put_tag(struct fetch *f, const struct digest *d)
 {
     f->putting = true;
-    cache_put_tag(fetch_cache(f), f->name, f->tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
+    cache_put_tag(fetch_cache(f), f->want.name, f->want.tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
 }
 
 static void revalidated(void *arg, const struct transfer_response *r, const struct err *err)
@@ -110,7 +110,7 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     if (here || !fetch_is_manifest(&f->hit))
         put_tag(f, &r->digest);
     if (!here && is_head(f) && fetch_is_manifest(&f->hit))
-        f->kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
+        f->want.kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
     if (f->patience)
         fetch_be_patient(f);
     f->hit = now;
@@ -169,7 +169,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         if (f->result.err.code == ERR_NOT_FOUND && moved)
             f->result.err.code = ERR_UPSTREAM; /* its HEAD said otherwise: what is here is better than that */
         if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
-            cache_drop_tag(fetch_cache(f), f->name, f->tag);
+            cache_drop_tag(fetch_cache(f), f->want.name, f->want.tag);
         fetch_run(f, STEP_FAIL);
         return;
     }
@@ -247,7 +247,7 @@ static bool check_digest(struct fetch *f, struct digest *computed, struct err *e
     if (expected.alg == DIGEST_NONE || digest_eq(&expected, computed))
         return true;
     atomic_fetch_add(&f->fetcher->all->mismatches, 1);
-    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->name,
+    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->want.name,
                    digest_format(computed, got), digest_format(&expected, want));
 }
 
@@ -256,7 +256,7 @@ static void stored(void *arg, const struct err *err)
     struct fetch *f = arg;
 
     if (err) {
-        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->name,
+        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->want.name,
                     err->msg);
         f->result.how = HOW_BYPASS;
     }
@@ -308,7 +308,7 @@ static bool look_at(struct fetch *f, struct manifest *m, struct digest *computed
 {
     if (!manifest_parse(m, f->received.data ? f->received.data : "", f->received.len, err)) {
         err->code = err->code == ERR_INVALID ? ERR_UPSTREAM : err->code;
-        return err_wrap(err, "%s: upstream sent something that is no manifest", f->name);
+        return err_wrap(err, "%s: upstream sent something that is no manifest", f->want.name);
     }
     *computed = f->response.digest;
     return m->kind == MANIFEST_SCHEMA1 || check_digest(f, computed, err);
@@ -334,8 +334,8 @@ static enum step store(struct fetch *f)
         return STEP_DELIVER;
     }
     f->result.how = HOW_MISS;
-    cache_put_manifest(fetch_cache(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
-                       stored, f, f->fetcher->loop);
+    cache_put_manifest(fetch_cache(f), f->want.name, f->want.tag, &computed, type, f->result.body, &m, cost_ms(f),
+                       f->want.is_private, stored, f, f->fetcher->loop);
     return STEP_WAIT;
 }
 

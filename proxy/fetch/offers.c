@@ -84,13 +84,13 @@ void fetch_offers_begin(struct fetch *f)
 {
     struct fetchers *all = f->fetcher->all;
 
-    if (!f->is_private || f->offers)
+    if (!f->want.is_private || f->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
-    f->offers = find(all, f->name);
+    f->offers = find(all, f->want.name);
     if (!f->offers) {
         f->offers = xcalloc(1, sizeof(*f->offers));
-        f->offers->name = xstrdup(f->name);
+        f->offers->name = xstrdup(f->want.name);
         TAILQ_INSERT_HEAD(&all->offers, f->offers, entry);
     }
     f->offers->users++;
@@ -122,19 +122,19 @@ bool fetch_take_offer(struct fetch *f)
     struct fetch_offers *o = f->offers;
     struct client *next = NULL;
 
-    if (!o || !f->client)
+    if (!o || !f->want.client)
         return false;
     pthread_mutex_lock(&all->offers_lock);
-    int own = find_client(o, f->client->client_id);
+    int own = find_client(o, f->want.client->client_id);
     if (own >= 0)
         withdraw(o, own);
-    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->client->client_id);
+    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->want.client->client_id);
     if (o->clients[0])
         next = client_ref(o->clients[0]);
     pthread_mutex_unlock(&all->offers_lock);
     if (!next)
         return false;
-    client_unref(f->client);
-    f->client = next;
+    client_unref(f->want.client);
+    f->want.client = next;
     return true;
 }

@@ -1,6 +1,6 @@
 /* private.h - shared by the files of this folder. Everything in here belongs to one fetch loop.
  *
- *     common.c, key.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, room, leave, verify, prove, patience, lists,
+ *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, room, leave, verify, prove, patience, lists,
  *     stale, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one table of steps each) ◀ fetch.c
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
@@ -13,29 +13,23 @@
 #include <sys/queue.h>
 
 /* A request, on its way between a serve loop and a fetch loop. */
-struct waiter {
-    STAILQ_ENTRY(waiter) entry;
+struct fetch_waiter {
+    STAILQ_ENTRY(fetch_waiter) entry;
     struct fetcher *fetcher;
     struct fetch *fetch; /* whose waiters it is among; NULL: none's */
     atomic_int refs;     /* the fetch loop's, which becomes that of `done`; and one of a word that the client is gone */
     struct loop *loop;
     void (*done)(void *arg, struct fetch_result *result);
     void *arg;
-    enum fetch_kind kind;
-    const struct site *site;
-    char *path, *name, *tag, *listing;
-    struct digest digest;
-    struct client *client;
-    bool is_private;
+    char *key; /* of `want` */
+    struct fetch_want want;
     bool joined; /* somebody else's fetch was under way */
-    bool force, keep;
-    struct sent_before sent;
     bool left;   /* its client is gone */
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
 };
 
-STAILQ_HEAD(waiters, waiter);
+STAILQ_HEAD(fetch_waiters, fetch_waiter);
 
 enum step {
     STEP_LOOKUP,
@@ -62,17 +56,11 @@ struct fetch {
     struct fetcher *fetcher;
     const struct fetch_steps *steps;
     char *key;
-    struct waiters waiters;
-    struct waiters later; /* they begin anew when this one has ended */
-    /* what for: the first waiter's words */
-    enum fetch_kind kind;
-    const struct site *site;
-    char *path, *name, *tag, *listing;
-    struct digest digest;
-    struct client *client;
-    bool is_private;
-    bool optional; /* there is something to serve meanwhile: nobody is asked just to try */
-    bool force;    /* what is fresh is checked all the same */
+    struct fetch_waiters waiters;
+    struct fetch_waiters later; /* they begin anew when this one has ended */
+    struct fetch_want want;     /* the first waiter's */
+    struct digest digest;       /* what is known of it by now; DIGEST_NONE: nothing, of a tag */
+    bool optional;              /* there is something to serve meanwhile: nobody is asked just to try */
     struct config_tags tags;
     /* where we are */
     enum step step;
@@ -93,7 +81,6 @@ struct fetch {
     bool begun_anew;                /* what was here turned out to be of no use, once */
     bool to_begin_anew;             /* ... and its ingest is on its way out */
     bool answered;                  /* waiters have been sent to the ingest */
-    struct sent_before sent;        /* the first waiter's; the descriptor is its own */
     bool unwritable;                /* the ingest would not take the last piece */
     bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
     struct room_question *question; /* the collector is looking for room on the disk */
@@ -187,7 +174,7 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req);
 /* Whether what the index has may be served under this fetch's repository; if not, its registry has to prove that it has
  * it, by its word, or (fetch_needs_bytes()) by sending it. */
 bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit);
-/* Starts an exchange for f->path; its callbacks are the caller's. */
+/* Starts an exchange for f->want.path; its callbacks are the caller's. */
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
@@ -205,24 +192,24 @@ bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* waiters.c. Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
-void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
-void fetch_waiter_unref(struct waiter *w);
+void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, struct ingest *ingest);
+void fetch_waiter_unref(struct fetch_waiter *w);
 /* It waits for this fetch from now on, or does not any more. */
-void fetch_wait(struct fetch *f, struct waiter *w);
-struct waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
+void fetch_wait(struct fetch *f, struct fetch_waiter *w);
+struct fetch_waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
 /* leave.c: somebody went. If he was the last, the fetch is given up after a while. */
 void fetch_note_desertion(struct fetch *f);
 /* Lets a request come in anew, on this loop. */
-void fetch_again(struct waiter *w);
+void fetch_again(struct fetch_waiter *w);
 /* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like
  * them; the others stay, in their order. */
-void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
-                     void (*give)(struct fetch *f, struct waiter *w));
-void fetch_begin_again(struct fetch *f, struct waiter *w);
-void fetch_answer_own(struct fetch *f, struct waiter *w); /* with the result */
-void fetch_answer_early(struct fetch *f, struct waiter *w);
+void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct fetch_waiter *w),
+                     void (*give)(struct fetch *f, struct fetch_waiter *w));
+void fetch_begin_again(struct fetch *f, struct fetch_waiter *w);
+void fetch_answer_own(struct fetch *f, struct fetch_waiter *w); /* with the result */
+void fetch_answer_early(struct fetch *f, struct fetch_waiter *w);
 /* Whether it does not insist on what upstream says now. */
-bool fetch_takes_old(const struct fetch *f, const struct waiter *w);
+bool fetch_takes_old(const struct fetch *f, const struct fetch_waiter *w);
 /* verify.c: whether there is a file of this digest that has to be verified before the index is believed, and the
  * step that does it; STEP_LOOKUP comes after that. */
 bool fetch_must_verify(const struct fetch *f, const struct digest *d);
@@ -281,7 +268,7 @@ bool fetch_api_is_known(const struct fetch *f);
 void fetch_note_api(struct fetch *f, bool missing);
 void fetch_apis_init(struct fetchers *all);
 void fetch_apis_clear(struct fetchers *all);
-/* offers.c: identities that a private blob can be resumed with. The last one: upstream refuses f->client; false
+/* offers.c: identities that a private blob can be resumed with. The last one: upstream refuses f->want.client; false
  * if there is no other yet. */
 void fetch_offers_init(struct fetchers *all);
 void fetch_offers_clear(struct fetchers *all);
@@ -294,17 +281,17 @@ static inline struct cache *fetch_cache(const struct fetch *f)
 }
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return fetchers_is_cut_off(f->fetcher->all, f->site);
+    return fetchers_is_cut_off(f->fetcher->all, f->want.site);
 }
 static inline const char *fetch_why_offline(const struct fetch *f)
 {
-    return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
+    return f->want.site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
-/* key.c: requests of the same key are one fetch. The caller frees. */
-char *fetch_make_key(struct fetchers *all, const struct fetch_request *req);
-/* It is a relay from now on, for who waits now: nobody else finds it. */
-void fetch_name_relay(struct fetch *f);
+/* want.c: requests of the same key are one fetch. The caller frees. */
+char *fetch_key(struct fetchers *all, const struct fetch_want *want);
+/* Which of `count` fetch loops a key belongs to: that of a list's first page, for each of its pages. */
+int fetch_key_place(const char *key, int count);
 /* join.c. A blob fetch is under way and somebody wants in. */
-void fetch_blob_join(struct fetch *f, struct waiter *w);
+void fetch_blob_join(struct fetch *f, struct fetch_waiter *w);
 
 #endif

@@ -16,7 +16,7 @@ enum { LOOK_AGAIN_MS = 200, LOOK_MOST_MS = 10000 };
 
 static bool is_manifest(const struct fetch *f)
 {
-    return f->kind == FETCH_MANIFEST || f->kind == FETCH_MANIFEST_HEAD;
+    return f->want.kind == FETCH_MANIFEST || f->want.kind == FETCH_MANIFEST_HEAD;
 }
 
 static void look_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -34,7 +34,7 @@ static bool may_become_known(const struct fetch *f, const struct err *err)
 /* All bytes of a blob were here from an earlier time, not yet verified: finished() goes on. */
 static void answer_from_part(struct fetch *f)
 {
-    ingest_also_link(f->ingest, f->name, PROOF_HEAD, f->is_private);
+    ingest_also_link(f->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
     f->answered = true;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(f->ingest);
@@ -61,7 +61,7 @@ static void proved(void *arg, const struct transfer_response *r, const struct er
         answer_from_part(f);
     } else {
         f->result.upstream_status = r->status;
-        cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
+        cache_link(fetch_cache(f), f->want.name, &f->digest, f->want.is_private);
         f->result.how = HOW_REVALIDATED;
         f->result.size = f->hit.blob.size;
         fetch_run(f, is_manifest(f) ? STEP_DELIVER : STEP_DONE);

@@ -35,46 +35,41 @@ static void fetch_free(struct fetch *f)
     fetch_result_clear(&f->result);
     buf_free(&f->received);
     free(f->key);
-    free(f->path);
-    free(f->name);
-    free(f->tag);
-    free(f->listing);
-    client_unref(f->client);
-    site_unref(f->site);
+    fetch_want_clear(&f->want);
     struct fetcher *fr = f->fetcher;
     free(f);
     if (fr->stopping && LIST_EMPTY(&fr->active))
         loop_stop(fr->loop);
 }
 
-static bool is_of_another_client(const struct fetch *f, const struct waiter *w)
+static bool is_of_another_client(const struct fetch *f, const struct fetch_waiter *w)
 {
-    return w->client && f->client && strcmp(w->client->client_id, f->client->client_id) != 0;
+    return w->want.client && f->want.client && strcmp(w->want.client->client_id, f->want.client->client_id) != 0;
 }
 
 /* The refusal of one client is not another's. */
 static void let_other_clients_try(struct fetch *f)
 {
-    if (f->result.err.code == ERR_DENIED && f->is_private && f->kind != FETCH_ACCESS && !f->fetcher->stopping)
+    if (f->result.err.code == ERR_DENIED && f->want.is_private && f->want.kind != FETCH_ACCESS && !f->fetcher->stopping)
         fetch_part_with(f, is_of_another_client, fetch_begin_again);
 }
 
-static bool is_reader(const struct fetch *f UNUSED, const struct waiter *w)
+static bool is_reader(const struct fetch *f UNUSED, const struct fetch_waiter *w)
 {
-    return w->kind == FETCH_MANIFEST;
+    return w->want.kind == FETCH_MANIFEST;
 }
 
 /* Who only wanted to know the digest was first: the manifest itself has not come. */
 static void let_readers_ask(struct fetch *f)
 {
-    if (f->kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
+    if (f->want.kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
         fetch_part_with(f, is_reader, fetch_begin_again);
 }
 
 static void let_later_ones_begin(struct fetch *f)
 {
     while (!STAILQ_EMPTY(&f->later)) {
-        struct waiter *w = STAILQ_FIRST(&f->later);
+        struct fetch_waiter *w = STAILQ_FIRST(&f->later);
         STAILQ_REMOVE_HEAD(&f->later, entry);
         if (f->fetcher->stopping)
             fetch_answer_one(w, &f->result, NULL);

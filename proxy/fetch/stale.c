@@ -16,7 +16,7 @@
 
 static bool is_pinned(const struct fetch *f)
 {
-    return cache_is_pinned(fetch_cache(f), f->name, f->tag);
+    return cache_is_pinned(fetch_cache(f), f->want.name, f->want.tag);
 }
 
 bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
@@ -32,7 +32,7 @@ static void answer_early(struct fetch *f)
 {
     struct cache_hit hit;
 
-    fetch_find(f, f->tag, NULL, &hit);
+    fetch_find(f, f->want.tag, NULL, &hit);
     if (f->answered_early || !fetch_may_be_stale(f, &hit) || !fetch_from_cache(f, &hit, true, &f->early))
         return;
     int64_t past = clock_now_ms() - hit.tag.checked_ms - f->tags.ttl_ms;
@@ -54,18 +54,18 @@ enum step fetch_past_fresh(struct fetch *f)
     const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
     struct upstream_request asker = {0};
 
-    if (gone && !f->force) { /* deleted upstream a moment ago, and kept */
+    if (gone && !f->want.force) { /* deleted upstream a moment ago, and kept */
         fetch_recall_absence(gone, &f->result.err);
         f->result.upstream_status = 404;
         return STEP_FAIL;
     }
     fetch_identify(f, &asker);
-    f->optional = STAILQ_EMPTY(&f->waiters) || !f->force;
-    switch (upstream_health(f->site->upstream, &asker)) {
+    f->optional = STAILQ_EMPTY(&f->waiters) || !f->want.force;
+    switch (upstream_health(f->want.site->upstream, &asker)) {
     case UPSTREAM_LIMITED:
         return STEP_FAIL;
     case UPSTREAM_SHORT:
-        if (f->optional && !upstream_take_probe(f->site->upstream))
+        if (f->optional && !upstream_take_probe(f->want.site->upstream))
             return STEP_FAIL;
         answer_early(f);
         return STEP_REVALIDATE;
@@ -92,7 +92,7 @@ static bool is_reason(const struct fetch *f)
         return f->tags.keep_deleted || is_pinned(f);
     case ERR_DENIED: /* Docker Hub's word for a repository that does not exist; what was imported need not exist there
                       */
-        return !f->is_private && is_pinned(f);
+        return !f->want.is_private && is_pinned(f);
     default:
         return err_is_passing(e);
     }
@@ -103,7 +103,7 @@ static bool is_reason(const struct fetch *f)
 static bool is_still_absent(struct fetch *f)
 {
     const struct absence *a =
-        ref_is_statement_tag(f->tag) && !f->force ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
+        ref_is_statement_tag(f->want.tag) && !f->want.force ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
 
     if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
         return false;
@@ -116,16 +116,16 @@ enum step fetch_fail_manifest(struct fetch *f)
 {
     struct cache_hit old;
 
-    if (f->tag[0] == '\0' || !is_reason(f))
+    if (f->want.tag[0] == '\0' || !is_reason(f))
         return STEP_DONE;
-    fetch_find(f, f->tag, NULL, &old);
+    fetch_find(f, f->want.tag, NULL, &old);
     if (!fetch_may_be_stale(f, &old) && is_still_absent(f))
         return STEP_DONE;
-    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->kind != FETCH_MANIFEST_HEAD, &f->result)) {
+    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->want.kind != FETCH_MANIFEST_HEAD, &f->result)) {
         if (f->result.err.code != ERR_OK)
             return STEP_DONE;
         /* Nobody was asked, and the copy is gone. */
-        err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->name, f->tag);
+        err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->want.name, f->want.tag);
         f->result.how = HOW_ERROR;
         if (f->begun_anew || fetch_is_offline(f))
             return STEP_DONE;
@@ -136,7 +136,7 @@ enum step fetch_fail_manifest(struct fetch *f)
     }
     int64_t age = clock_now_ms() - old.tag.checked_ms;
     if (f->result.err.code != ERR_OK && (f->answered_early || !STAILQ_EMPTY(&f->waiters)))
-        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the copy of %lld s ago",
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->want.site->host, "%s; serving the copy of %lld s ago",
                           f->result.err.msg, (long long)(age / 1000));
     fetch_note_absence(f);
     f->result.err.code = ERR_OK;

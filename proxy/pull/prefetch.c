@@ -19,11 +19,8 @@ struct prefetch {
     struct err failed;          /* ERR_OK: it is here */
     struct body *answer, *next; /* the listing, the query of its next page */
     struct cache *cache;
-    /* copies */
-    char *path, *name, *tag, *listing;
-    struct digest digest;
     struct fetchers *fetchers;
-    struct fetch_request ask;
+    struct fetch_want want; /* a copy */
 };
 
 /* Bytes of a blob that came with this prefetch, and stay although it has failed. */
@@ -48,11 +45,7 @@ static void end(struct prefetch *p, const struct err *err)
                                               .unchecked = p->unchecked[0] ? p->unchecked : NULL});
     body_unref(p->answer);
     body_unref(p->next);
-    site_unref(p->ask.site);
-    free(p->listing);
-    free(p->path);
-    free(p->name);
-    free(p->tag);
+    fetch_want_clear(&p->want);
     free(p);
 }
 
@@ -89,7 +82,7 @@ static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
 {
     const char *why = res->err.msg;
 
-    if (p->tag[0] == '\0' || res->how != HOW_STALE)
+    if (p->want.tag[0] == '\0' || res->how != HOW_STALE)
         return;
     if (res->upstream_status == 404)
         why = "the registry does not have it any more, and the copy is kept";
@@ -104,7 +97,7 @@ static void fetched(void *arg, struct fetch_result *res)
 
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
-    if (res->err.code == ERR_NOT_FOUND && p->tag[0]) { /* what was here may be on its way out of the index */
+    if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* what was here may be on its way out of the index */
         p->failed = res->err;
         settle(p);
         return;
@@ -115,7 +108,7 @@ static void fetched(void *arg, struct fetch_result *res)
     }
     note_unchecked(p, res);
     if (!res->ingest || res->size <= 0) {
-        p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
+        p->answer = p->want.kind == FETCH_LISTING && res->body ? body_ref(res->body) : NULL;
         p->next = p->answer && res->next ? body_ref(res->next) : NULL;
         settle(p);
         return;
@@ -130,7 +123,7 @@ static void begin(void *arg)
 {
     struct prefetch *p = arg;
 
-    fetch_begin(p->fetchers, p->loop, &p->ask, fetched, p);
+    fetch_begin(p->fetchers, p->loop, &p->want, fetched, p);
 }
 
 static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
@@ -143,26 +136,20 @@ static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, c
     p->arg = arg;
     p->fetchers = puller->fetchers;
     p->cache = puller->cache;
-    p->path = xstrdup(wish->path);
-    p->name = xstrdup(wish->name);
-    p->tag = xstrdup(wish->tag ? wish->tag : "");
-    p->listing = wish->listing ? xstrdup(wish->listing) : NULL;
-    if (wish->digest)
-        p->digest = *wish->digest;
-    p->ask = (struct fetch_request){
-        .kind = wish->listing    ? FETCH_LISTING
-                : wish->manifest ? FETCH_MANIFEST
-                                 : FETCH_BLOB,
-        .site = site_ref(wish->site),
-        .path = p->path,
-        .name = p->name,
-        .tag = p->tag,
-        .digest = &p->digest,
-        .listing = p->listing,
-        .sent = {.fd = -1},
-        .force = wish->force,
-        .keep = true,
-    };
+    fetch_want_copy(&p->want, &(struct fetch_want){
+                                  .kind = wish->listing    ? FETCH_LISTING
+                                          : wish->manifest ? FETCH_MANIFEST
+                                                           : FETCH_BLOB,
+                                  .site = wish->site,
+                                  .path = wish->path,
+                                  .name = wish->name,
+                                  .tag = wish->tag,
+                                  .digest = wish->digest ? *wish->digest : (struct digest){0},
+                                  .listing = wish->listing,
+                                  .sent = {.fd = -1},
+                                  .force = wish->force,
+                                  .keep = true,
+                              });
     return p;
 }
 

@@ -22,22 +22,22 @@ static void client_gone(void *arg)
     v->wait = NULL;
 }
 
-struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind)
+struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind)
 {
-    return (struct fetch_request){
+    return (struct fetch_want){
         .kind = kind,
         .site = v->route.site,
         .path = v->route.path,
         .name = v->route.name,
         .tag = v->route.tag,
-        .digest = &v->route.digest,
+        .digest = v->route.digest,
         .client = v->client,
         .is_private = v->is_private,
         .sent = {.fd = -1},
     };
 }
 
-void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
+void visitor_fetch(struct visitor *v, const struct fetch_want *ask,
                    void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(v->req, client_gone, v);
@@ -114,7 +114,7 @@ static void answered(void *arg, struct fetch_result *res)
 
 static void ask(struct visitor *v)
 {
-    struct fetch_request request;
+    struct fetch_want request;
     _cleanup_free_ char *path = probe_path(&v->route);
 
     v->asked = v->is_private = true;

@@ -19,7 +19,7 @@ struct serving {
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;   /* NULL: served from the store at once */
-    struct waiter *wait;       /* what is being fetched for it; NULL: nothing */
+    struct fetch_waiter *wait; /* what is being fetched for it; NULL: nothing */
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
@@ -183,7 +183,7 @@ static void client_gone(void *arg)
     s->wait = NULL;
 }
 
-static void ask(struct serving *s, const struct fetch_request *request,
+static void ask(struct serving *s, const struct fetch_want *request,
                 void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(s->req, client_gone, s);
@@ -197,7 +197,7 @@ static bool is_disks_fault(const struct err *err)
 
 static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    struct fetch_request request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
+    struct fetch_want request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->begun)
         request.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
@@ -283,7 +283,7 @@ static void fail_unbegun(struct serving *s, const struct err *err)
         return;
     }
     if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
-        const struct fetch_request own = visitor_ask(s->visitor, FETCH_BLOB);
+        const struct fetch_want own = visitor_ask(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
         ask(s, &own, fetched);
         return;
@@ -416,7 +416,7 @@ static void serve(struct visitor *v)
     struct registry *reg = v->registry;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_request request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+    const struct fetch_want request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
     if (answer_now(reg, req, &v->route, v->is_private)) {
         visitor_free(v);

@@ -117,13 +117,13 @@ static void fetched(void *arg, struct fetch_result *res)
 /* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
 static void refresh(struct registry *reg, struct loop *loop, const struct route *r)
 {
-    const struct fetch_request ask = {
+    const struct fetch_want ask = {
         .kind = FETCH_MANIFEST,
         .site = r->site,
         .path = r->path,
         .name = r->name,
         .tag = r->tag,
-        .digest = &r->digest,
+        .digest = r->digest,
         .sent = {.fd = -1},
     };
 
@@ -176,7 +176,7 @@ static void serve(struct visitor *v)
         return;
     }
     bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
-    const struct fetch_request ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
+    const struct fetch_want ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
     visitor_fetch(v, &ask, fetched);
 }
 
