@@ -9,18 +9,19 @@
 
 /* ---- coming in ---- */
 
-static const struct fetch_steps *const STEPS[] = {
-    [FETCH_MANIFEST] = &MANIFEST_STEPS, [FETCH_MANIFEST_HEAD] = &MANIFEST_STEPS, [FETCH_BLOB] = &BLOB_STEPS,
-    [FETCH_BLOB_HEAD] = &LOOK_STEPS,    [FETCH_BLOB_RELAY] = &BLOB_STEPS,        [FETCH_LISTING] = &LISTING_STEPS,
-    [FETCH_ACCESS] = &ACCESS_STEPS,
+static const struct fetch_type *const TYPES[] = {
+    [FETCH_MANIFEST] = &MANIFEST_FETCH, [FETCH_MANIFEST_HEAD] = &MANIFEST_FETCH, [FETCH_BLOB] = &BLOB_FETCH,
+    [FETCH_BLOB_HEAD] = &LOOK_FETCH,    [FETCH_BLOB_RELAY] = &BLOB_FETCH,        [FETCH_LISTING] = &LISTING_FETCH,
+    [FETCH_ACCESS] = &ACCESS_FETCH,
 };
 
 static struct fetch *fetch_new(struct fetcher *fr, const struct fetch_waiter *w)
 {
-    struct fetch *f = xcalloc(1, sizeof(*f));
+    const struct fetch_type *type = TYPES[w->want.kind];
+    struct fetch *f = xcalloc(1, type->size);
 
     f->fetcher = fr;
-    f->steps = STEPS[w->want.kind];
+    f->type = type;
     f->key = xstrdup(w->key);
     fetch_want_copy(&f->want, &w->want);
     f->digest = f->want.digest;
@@ -38,12 +39,10 @@ static void join(struct fetch *f, struct fetch_waiter *w)
 {
     w->joined = true;
     f->errand = f->errand || !w->done;
-    if (w->want.kind == FETCH_BLOB)
-        fetch_blob_join(f, w);
-    else if (!w->done) /* a refreshing: it is being done */
+    if (!w->done) /* a refresh: it is being done */
         fetch_waiter_unref(w);
-    else if (f->answered_early && !w->want.force)
-        fetch_answer_one(w, &f->early, NULL);
+    else if (f->type->join)
+        f->type->join(f, w);
     else
         fetch_wait(f, w);
 }
@@ -151,10 +150,8 @@ static void stop(void *arg)
         if (f->call)
             upstream_cancel(f->call);
         f->call = NULL;
-        if (f->ingest) {
-            ingest_stop(f->ingest, &err, false); /* its `finished` ends the fetch, after the checkpoint */
+        if (f->type->stop && f->type->stop(f, &err))
             continue;
-        }
         if (f->step == STEP_STORE || f->step == STEP_VERIFY)
             continue; /* the index's answer, the worker's, ends it */
         f->result.err = err;

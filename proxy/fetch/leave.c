@@ -13,34 +13,8 @@ enum { DESERTED_MS = 5000 };
 
 static bool is_wanted(const struct fetch *f)
 {
-    return f->errand || f->answered_early || f->question || !STAILQ_EMPTY(&f->waiters) || !STAILQ_EMPTY(&f->later) ||
-           (f->ingest && ingest_followers(f->ingest) > 0);
-}
-
-/* Most of it is here: the rest may come. Of a blob of unknown size nobody knows. */
-static bool is_nearly_whole(const struct fetch *f)
-{
-    int64_t size = ingest_size(f->ingest);
-
-    return f->want.kind != FETCH_BLOB_RELAY && size > 0 && ingest_received(f->ingest) * 2 >= size;
-}
-
-static void put_off(struct fetch *f)
-{
-    if (is_nearly_whole(f))
-        return;
-    if (f->want.kind != FETCH_BLOB_RELAY)
-        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->want.name,
-                 (long long)ingest_received(f->ingest), (long long)ingest_size(f->ingest));
-    if (f->call)
-        upstream_cancel(f->call);
-    f->call = NULL;
-    if (f->retry)
-        event_del(f->retry);
-    if (f->other_client)
-        event_del(f->other_client);
-    f->given_up = true;
-    ingest_stop(f->ingest, NULL, false);
+    return f->errand || !STAILQ_EMPTY(&f->waiters) || !STAILQ_EMPTY(&f->later) ||
+           (f->type->is_wanted && f->type->is_wanted(f));
 }
 
 static void give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -49,13 +23,11 @@ static void give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     if (is_wanted(f) || f->fetcher->stopping)
         return;
-    if (f->ingest) {
-        put_off(f);
+    if (f->type->abandon && f->type->abandon(f))
         return;
-    }
     if (!f->call)
         return; /* a worker's answer, or the index's, ends it soon */
-    log_debug("%s %s: nobody waits for it any more", f->steps->name, f->key);
+    log_debug("%s %s: nobody waits for it any more", f->type->name, f->key);
     upstream_cancel(f->call);
     f->call = NULL;
     f->result.how = HOW_ERROR;

@@ -3,7 +3,7 @@
  * private blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has
  * refused is not tried again. Identities are forgotten when the last such fetch ends.
  */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/blob.h"
 
 #include <string.h>
 
@@ -80,46 +80,49 @@ void fetch_offer(struct fetchers *all, const char *name, struct client *c)
     pthread_mutex_unlock(&all->offers_lock);
 }
 
-void fetch_offers_begin(struct fetch *f)
+void blob_offers_begin(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
-    if (!f->want.is_private || f->offers)
+    if (!f->want.is_private || b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
-    f->offers = find(all, f->want.name);
-    if (!f->offers) {
-        f->offers = xcalloc(1, sizeof(*f->offers));
-        f->offers->name = xstrdup(f->want.name);
-        TAILQ_INSERT_HEAD(&all->offers, f->offers, entry);
+    b->offers = find(all, f->want.name);
+    if (!b->offers) {
+        b->offers = xcalloc(1, sizeof(*b->offers));
+        b->offers->name = xstrdup(f->want.name);
+        TAILQ_INSERT_HEAD(&all->offers, b->offers, entry);
     }
-    f->offers->users++;
+    b->offers->users++;
     pthread_mutex_unlock(&all->offers_lock);
 }
 
-void fetch_offers_end(struct fetch *f)
+void blob_offers_end(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
-    if (!f->offers)
+    if (!b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
-    bool last = --f->offers->users == 0;
+    bool last = --b->offers->users == 0;
     if (last)
-        TAILQ_REMOVE(&all->offers, f->offers, entry);
+        TAILQ_REMOVE(&all->offers, b->offers, entry);
     pthread_mutex_unlock(&all->offers_lock);
     if (!last)
         return;
-    while (f->offers->clients[0])
-        withdraw(f->offers, 0);
-    free(f->offers->name);
-    free(f->offers);
+    while (b->offers->clients[0])
+        withdraw(b->offers, 0);
+    free(b->offers->name);
+    free(b->offers);
 }
 
-bool fetch_take_offer(struct fetch *f)
+bool blob_take_offer(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
-    struct fetch_offers *o = f->offers;
+    struct fetch_offers *o = b->offers;
     struct client *next = NULL;
 
     if (!o || !f->want.client)

@@ -14,24 +14,14 @@ static void fetch_free(struct fetch *f)
 {
     ON_LOOP(f->fetcher->loop);
     LIST_REMOVE(f, entry);
-    if (f->question)
-        f->question->f = NULL;
-    if (f->retry)
-        event_free(f->retry);
-    if (f->flush)
-        event_free(f->flush);
+    if (f->type->clear)
+        f->type->clear(f);
     if (f->again)
         event_free(f->again);
-    if (f->other_client)
-        event_free(f->other_client);
-    fetch_offers_end(f);
-    if (f->ingest)
-        ingest_unref(f->ingest);
     if (f->patience)
         event_free(f->patience);
     if (f->desertion)
         event_free(f->desertion);
-    fetch_result_clear(&f->early);
     fetch_result_clear(&f->result);
     buf_free(&f->received);
     free(f->key);
@@ -78,21 +68,11 @@ static void let_later_ones_begin(struct fetch *f)
     }
 }
 
-static void keep_answer(struct fetch *f)
-{
-    fetch_result_clear(&f->early);
-    f->early = f->result;
-    if (f->early.body)
-        body_ref(f->early.body);
-    f->answered_early =
-        f->result.err.code == ERR_OK && (f->early.body || fetch_from_cache(f, &f->hit, true, &f->early));
-}
-
 void fetch_run(struct fetch *f, enum step step)
 {
     ON_LOOP(f->fetcher->loop);
     while (step != STEP_WAIT) {
-        log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
+        log_debug("%s %s: %s", f->type->name, f->key, STEP_NAMES[step]);
         f->step = step;
         if (step == STEP_DONE) {
             fetch_note_absence(f);
@@ -100,12 +80,10 @@ void fetch_run(struct fetch *f, enum step step)
             let_readers_ask(f);
             fetch_answer(f, NULL);
             let_later_ones_begin(f);
-            if (f->putting) /* nobody has to wait for that, but the fetch */
-                keep_answer(f);
-            else
+            if (!f->type->stays || !f->type->stays(f))
                 fetch_free(f);
             return;
         }
-        step = f->steps->run[step](f);
+        step = f->type->run[step](f);
     }
 }

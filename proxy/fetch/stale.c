@@ -7,7 +7,7 @@
  *
  * So a dead upstream costs one client PATIENCE_MS, and the others nothing.
  */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/manifest.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,7 +19,7 @@ static bool is_pinned(const struct fetch *f)
     return cache_is_pinned(fetch_cache(f), f->want.name, f->want.tag);
 }
 
-bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
+bool manifest_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
 {
     int64_t age = clock_now_ms() - hit->tag.checked_ms;
 
@@ -27,29 +27,35 @@ bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
            (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || is_pinned(f));
 }
 
+static void give_early(struct fetch *f, struct fetch_waiter *w)
+{
+    fetch_answer_one(w, &manifest_of(f)->early, NULL);
+}
+
 /* Hands the copy out: to who waits now, and to who joins later. */
 static void answer_early(struct fetch *f)
 {
+    struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit hit;
 
     fetch_find(f, f->want.tag, NULL, &hit);
-    if (f->answered_early || !fetch_may_be_stale(f, &hit) || !fetch_from_cache(f, &hit, true, &f->early))
+    if (mf->answered_early || !manifest_may_be_stale(f, &hit) || !fetch_from_cache(f, &hit, true, &mf->early))
         return;
     int64_t past = clock_now_ms() - hit.tag.checked_ms - f->tags.ttl_ms;
-    f->answered_early = true;
-    f->early.how = past >= 0 ? HOW_STALE : HOW_HIT;
-    f->early.ttl_s = MAX(past / 1000, (int64_t)0);
-    fetch_part_with(f, fetch_takes_old, fetch_answer_early);
+    mf->answered_early = true;
+    mf->early.how = past >= 0 ? HOW_STALE : HOW_HIT;
+    mf->early.ttl_s = MAX(past / 1000, (int64_t)0);
+    fetch_part_with(f, fetch_takes_old, give_early);
 }
 
-void fetch_lose_patience(struct fetch *f)
+void manifest_lose_patience(struct fetch *f)
 {
     if (f->call)
         upstream_doubt(f->call);
     answer_early(f);
 }
 
-enum step fetch_past_fresh(struct fetch *f)
+enum step manifest_past_fresh(struct fetch *f)
 {
     const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
     struct upstream_request asker = {0};
@@ -112,30 +118,32 @@ static bool is_still_absent(struct fetch *f)
     return true;
 }
 
-enum step fetch_fail_manifest(struct fetch *f)
+enum step manifest_fail(struct fetch *f)
 {
+    struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit old;
 
     if (f->want.tag[0] == '\0' || !is_reason(f))
         return STEP_DONE;
     fetch_find(f, f->want.tag, NULL, &old);
-    if (!fetch_may_be_stale(f, &old) && is_still_absent(f))
+    if (!manifest_may_be_stale(f, &old) && is_still_absent(f))
         return STEP_DONE;
-    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->want.kind != FETCH_MANIFEST_HEAD, &f->result)) {
+    if (!manifest_may_be_stale(f, &old) ||
+        !fetch_from_cache(f, &old, f->want.kind != FETCH_MANIFEST_HEAD, &f->result)) {
         if (f->result.err.code != ERR_OK)
             return STEP_DONE;
         /* Nobody was asked, and the copy is gone. */
         err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->want.name, f->want.tag);
         f->result.how = HOW_ERROR;
-        if (f->begun_anew || fetch_is_offline(f))
+        if (mf->refetched || fetch_is_offline(f))
             return STEP_DONE;
         f->result.err.code = ERR_OK;
-        f->begun_anew = true;
+        mf->refetched = true;
         f->optional = f->hit.stored = false;
         return STEP_ASK;
     }
     int64_t age = clock_now_ms() - old.tag.checked_ms;
-    if (f->result.err.code != ERR_OK && (f->answered_early || !STAILQ_EMPTY(&f->waiters)))
+    if (f->result.err.code != ERR_OK && (mf->answered_early || !STAILQ_EMPTY(&f->waiters)))
         log_limited_about(LOG_LEVEL_WARN, "stale", f->want.site->host, "%s; serving the copy of %lld s ago",
                           f->result.err.msg, (long long)(age / 1000));
     fetch_note_absence(f);

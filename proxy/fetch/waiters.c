@@ -107,11 +107,6 @@ void fetch_answer_own(struct fetch *f, struct fetch_waiter *w)
     fetch_answer_one(w, &f->result, NULL);
 }
 
-void fetch_answer_early(struct fetch *f, struct fetch_waiter *w)
-{
-    fetch_answer_one(w, &f->early, NULL);
-}
-
 /* ---- coming in ---- */
 
 bool fetch_takes_old(const struct fetch *f UNUSED, const struct fetch_waiter *w)
