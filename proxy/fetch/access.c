@@ -16,7 +16,7 @@ struct access_fetch {
 
 static struct access_fetch *access_of(const struct fetch *f)
 {
-    IN_STATE(f->type == &ACCESS_FETCH);
+    IN_STATE(f->want.kind == FETCH_ACCESS);
     return (struct access_fetch *)f;
 }
 

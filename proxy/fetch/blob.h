@@ -36,7 +36,7 @@ struct blob_fetch {
 
 static inline struct blob_fetch *blob_of(const struct fetch *f)
 {
-    IN_STATE(f->type == &BLOB_FETCH);
+    IN_STATE(f->want.kind == FETCH_BLOB || f->want.kind == FETCH_BLOB_RELAY);
     return (struct blob_fetch *)f;
 }
 

@@ -17,7 +17,7 @@ static bool is_wanted(const struct fetch *f)
            (f->type->is_wanted && f->type->is_wanted(f));
 }
 
-static void give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void fetch_give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
 
@@ -42,11 +42,11 @@ void fetch_note_desertion(struct fetch *f)
     if (is_wanted(f))
         return;
     if (f->want.kind == FETCH_BLOB_RELAY) { /* nobody else can follow it */
-        give_up(-1, 0, f);
+        fetch_give_up(-1, 0, f);
         return;
     }
     if (!f->desertion)
-        f->desertion = event_new(loop_base(f->fetcher->loop), -1, 0, give_up, f);
+        f->desertion = event_new(loop_base(f->fetcher->loop), -1, 0, fetch_give_up, f);
     event_add(f->desertion, &wait);
 }
 

@@ -28,7 +28,7 @@ struct look_fetch {
 
 static struct look_fetch *look_of(const struct fetch *f)
 {
-    IN_STATE(f->type == &LOOK_FETCH);
+    IN_STATE(f->want.kind == FETCH_BLOB_HEAD);
     return (struct look_fetch *)f;
 }
 

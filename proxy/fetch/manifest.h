@@ -15,7 +15,7 @@ struct manifest_fetch {
 
 static inline struct manifest_fetch *manifest_of(const struct fetch *f)
 {
-    IN_STATE(f->type == &MANIFEST_FETCH);
+    IN_STATE(f->want.kind == FETCH_MANIFEST || f->want.kind == FETCH_MANIFEST_HEAD);
     return (struct manifest_fetch *)f;
 }
 

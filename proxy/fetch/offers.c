@@ -30,7 +30,7 @@ void fetch_offers_clear(struct fetchers *all)
 }
 
 /* With the lock held, as all of the following. */
-static struct fetch_offers *find(struct fetchers *all, const char *name)
+static struct fetch_offers *offers_find(struct fetchers *all, const char *name)
 {
     struct fetch_offers *o;
 
@@ -40,14 +40,14 @@ static struct fetch_offers *find(struct fetchers *all, const char *name)
     return o;
 }
 
-static void withdraw(struct fetch_offers *o, int n)
+static void offers_withdraw(struct fetch_offers *o, int n)
 {
     client_unref(o->clients[n]);
     memmove(&o->clients[n], &o->clients[n + 1], sizeof(o->clients[0]) * (size_t)(OFFERS_MAX - 1 - n));
     o->clients[OFFERS_MAX - 1] = NULL;
 }
 
-static int find_client(const struct fetch_offers *o, const char *client_id)
+static int offers_find_client(const struct fetch_offers *o, const char *client_id)
 {
     for (int i = 0; i < OFFERS_MAX && o->clients[i]; i++)
         if (strcmp(o->clients[i]->client_id, client_id) == 0)
@@ -55,16 +55,16 @@ static int find_client(const struct fetch_offers *o, const char *client_id)
     return -1;
 }
 
-static void add(struct fetch_offers *o, struct client *c)
+static void offers_add(struct fetch_offers *o, struct client *c)
 {
     for (int i = 0; i < OFFERS_MAX; i++)
         if (strcmp(o->dead[i], c->client_id) == 0)
             return;
-    int known = find_client(o, c->client_id);
+    int known = offers_find_client(o, c->client_id);
     if (known >= 0)
-        withdraw(o, known);
+        offers_withdraw(o, known);
     else if (o->clients[OFFERS_MAX - 1])
-        withdraw(o, OFFERS_MAX - 1);
+        offers_withdraw(o, OFFERS_MAX - 1);
     memmove(&o->clients[1], &o->clients[0], sizeof(o->clients[0]) * (OFFERS_MAX - 1));
     o->clients[0] = client_ref(c);
 }
@@ -74,9 +74,9 @@ void fetch_offer(struct fetchers *all, const char *name, struct client *c)
     if (client_is_nobody(c))
         return;
     pthread_mutex_lock(&all->offers_lock);
-    struct fetch_offers *o = find(all, name);
+    struct fetch_offers *o = offers_find(all, name);
     if (o)
-        add(o, c);
+        offers_add(o, c);
     pthread_mutex_unlock(&all->offers_lock);
 }
 
@@ -88,7 +88,7 @@ void blob_offers_begin(struct fetch *f)
     if (!f->want.is_private || b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
-    b->offers = find(all, f->want.name);
+    b->offers = offers_find(all, f->want.name);
     if (!b->offers) {
         b->offers = xcalloc(1, sizeof(*b->offers));
         b->offers->name = xstrdup(f->want.name);
@@ -113,7 +113,7 @@ void blob_offers_end(struct fetch *f)
     if (!last)
         return;
     while (b->offers->clients[0])
-        withdraw(b->offers, 0);
+        offers_withdraw(b->offers, 0);
     free(b->offers->name);
     free(b->offers);
 }
@@ -128,9 +128,9 @@ bool blob_take_offer(struct fetch *f)
     if (!o || !f->want.client)
         return false;
     pthread_mutex_lock(&all->offers_lock);
-    int own = find_client(o, f->want.client->client_id);
+    int own = offers_find_client(o, f->want.client->client_id);
     if (own >= 0)
-        withdraw(o, own);
+        offers_withdraw(o, own);
     snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->want.client->client_id);
     if (o->clients[0])
         next = client_ref(o->clients[0]);

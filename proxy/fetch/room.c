@@ -9,7 +9,7 @@ struct room_question {
     struct blob_fetch *blob; /* NULL: it has ended */
 };
 
-static void answered(void *arg, bool granted)
+static void room_answered(void *arg, bool granted)
 {
     struct room_question *q = arg;
     struct blob_fetch *b = q->blob;
@@ -35,7 +35,7 @@ bool blob_ask_for_room(struct fetch *f)
     b->question = xcalloc(1, sizeof(*b->question));
     b->question->blob = b;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    room->ask(room->arg, size - ingest_received(b->ingest), ROOM_ON_DISK, answered, b->question, f->fetcher->loop);
+    room->ask(room->arg, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question, f->fetcher->loop);
     return true;
 }
 

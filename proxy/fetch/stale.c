@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-static bool is_pinned(const struct fetch *f)
+static bool manifest_is_pinned(const struct fetch *f)
 {
     return cache_is_pinned(fetch_cache(f), f->want.name, f->want.tag);
 }
@@ -24,7 +24,7 @@ bool manifest_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
     int64_t age = clock_now_ms() - hit->tag.checked_ms;
 
     return hit->tag_known && fetch_is_manifest(hit) && hit->linked &&
-           (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || is_pinned(f));
+           (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || manifest_is_pinned(f));
 }
 
 static void give_early(struct fetch *f, struct fetch_waiter *w)
@@ -33,7 +33,7 @@ static void give_early(struct fetch *f, struct fetch_waiter *w)
 }
 
 /* Hands the copy out: to who waits now, and to who joins later. */
-static void answer_early(struct fetch *f)
+static void manifest_answer_early(struct fetch *f)
 {
     struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit hit;
@@ -52,7 +52,7 @@ void manifest_lose_patience(struct fetch *f)
 {
     if (f->call)
         upstream_doubt(f->call);
-    answer_early(f);
+    manifest_answer_early(f);
 }
 
 enum step manifest_past_fresh(struct fetch *f)
@@ -73,10 +73,10 @@ enum step manifest_past_fresh(struct fetch *f)
     case UPSTREAM_SHORT:
         if (f->optional && !upstream_take_probe(f->want.site->upstream))
             return STEP_FAIL;
-        answer_early(f);
+        manifest_answer_early(f);
         return STEP_REVALIDATE;
     case UPSTREAM_DOWN:
-        answer_early(f);
+        manifest_answer_early(f);
         return STEP_REVALIDATE;
     default:
         fetch_be_patient(f);
@@ -86,7 +86,7 @@ enum step manifest_past_fresh(struct fetch *f)
 
 /* Whether what happened is a reason to serve an old copy: upstream is of no help, or the copy is kept although upstream
  * has it no more. */
-static bool is_reason(const struct fetch *f)
+static bool manifest_is_reason(const struct fetch *f)
 {
     const struct err *e = &f->result.err;
 
@@ -95,10 +95,10 @@ static bool is_reason(const struct fetch *f)
     case ERR_DIGEST:
         return true;
     case ERR_NOT_FOUND:
-        return f->tags.keep_deleted || is_pinned(f);
+        return f->tags.keep_deleted || manifest_is_pinned(f);
     case ERR_DENIED: /* Docker Hub's word for a repository that does not exist; what was imported need not exist there
                       */
-        return !f->want.is_private && is_pinned(f);
+        return !f->want.is_private && manifest_is_pinned(f);
     default:
         return err_is_passing(e);
     }
@@ -123,7 +123,7 @@ enum step manifest_fail(struct fetch *f)
     struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit old;
 
-    if (f->want.tag[0] == '\0' || !is_reason(f))
+    if (f->want.tag[0] == '\0' || !manifest_is_reason(f))
         return STEP_DONE;
     fetch_find(f, f->want.tag, NULL, &old);
     if (!manifest_may_be_stale(f, &old) && is_still_absent(f))

@@ -42,7 +42,7 @@ struct fetch_waiter *fetch_first_waiter(struct fetch *f)
 }
 
 /* On the serve loop. */
-static void deliver(void *arg)
+static void waiter_deliver(void *arg)
 {
     struct fetch_waiter *w = arg;
 
@@ -68,7 +68,7 @@ void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, stru
         ingest_hold(ingest);
     if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
         w->result.how = HOW_COLLAPSED;
-    loop_post(w->loop, deliver, w);
+    loop_post(w->loop, waiter_deliver, w);
 }
 
 void fetch_answer(struct fetch *f, struct ingest *ingest)

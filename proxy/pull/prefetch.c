@@ -29,7 +29,7 @@ static int64_t arrived(const struct prefetch *p, const struct err *err)
     return p->ingest && err && err->code != ERR_DIGEST ? MAX(ingest_received(p->ingest) - p->had, (int64_t)0) : 0;
 }
 
-static void end(struct prefetch *p, const struct err *err)
+static void prefetch_end(struct prefetch *p, const struct err *err)
 {
     int64_t got = arrived(p, err);
 
@@ -49,33 +49,33 @@ static void end(struct prefetch *p, const struct err *err)
     free(p);
 }
 
-static void settled(void *arg, const struct err *err)
+static void prefetch_settled(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
-    end(p, p->failed.code != ERR_OK ? &p->failed : err);
+    prefetch_end(p, p->failed.code != ERR_OK ? &p->failed : err);
 }
 
 /* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
  */
-static void settle(struct prefetch *p)
+static void prefetch_settle(struct prefetch *p)
 {
     if (p->follower)
         follower_leave(p->follower);
     p->follower = NULL;
-    index_barrier(p->cache->index, settled, p, p->loop);
+    index_barrier(p->cache->index, prefetch_settled, p, p->loop);
 }
 
-static void look(void *arg)
+static void prefetch_look(void *arg)
 {
     struct prefetch *p = arg;
     struct err err = {0};
     int kept = follower_is_kept(p->follower, &err);
 
     if (kept < 0)
-        end(p, &err);
+        prefetch_end(p, &err);
     else if (kept > 0)
-        settle(p);
+        prefetch_settle(p);
 }
 
 static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
@@ -91,7 +91,7 @@ static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
     snprintf(p->unchecked, sizeof(p->unchecked), "%s", why);
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void prefetch_fetched(void *arg, struct fetch_result *res)
 {
     struct prefetch *p = arg;
 
@@ -99,31 +99,31 @@ static void fetched(void *arg, struct fetch_result *res)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
     if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* what was here may be on its way out of the index */
         p->failed = res->err;
-        settle(p);
+        prefetch_settle(p);
         return;
     }
     if (res->err.code != ERR_OK) {
-        end(p, &res->err);
+        prefetch_end(p, &res->err);
         return;
     }
     note_unchecked(p, res);
     if (!res->ingest || res->size <= 0) {
         p->answer = p->want.kind == FETCH_LISTING && res->body ? body_ref(res->body) : NULL;
         p->next = p->answer && res->next ? body_ref(res->next) : NULL;
-        settle(p);
+        prefetch_settle(p);
         return;
     }
     p->had = ingest_resumed(res->ingest);
     p->ingest = ingest_ref(res->ingest);
-    p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
-    look(p);
+    p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, prefetch_look, p);
+    prefetch_look(p);
 }
 
 static void begin(void *arg)
 {
     struct prefetch *p = arg;
 
-    fetch_begin(p->fetchers, p->loop, &p->want, fetched, p);
+    fetch_begin(p->fetchers, p->loop, &p->want, prefetch_fetched, p);
 }
 
 static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
@@ -175,13 +175,13 @@ void prefetch_drop(struct prefetch *p)
     p->dropped = true;
     err_set(&err, ERR_CANCELLED, "it is not wanted any more");
     if (p->follower)
-        end(p, &err);
+        prefetch_end(p, &err);
 }
 
 /* ---- waiting ---- */
 
 /* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
-struct wait {
+struct prefetch_waiter {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int refs;
@@ -190,7 +190,7 @@ struct wait {
 };
 
 /* With the lock held. */
-static void wait_unref(struct wait *w)
+static void wait_unref(struct prefetch_waiter *w)
 {
     bool last = --w->refs == 0;
 
@@ -204,7 +204,7 @@ static void wait_unref(struct wait *w)
 
 static void wake(void *arg, const struct prefetch_result *r)
 {
-    struct wait *w = arg;
+    struct prefetch_waiter *w = arg;
 
     pthread_mutex_lock(&w->lock);
     w->ok = !r->err;
@@ -215,7 +215,7 @@ static void wake(void *arg, const struct prefetch_result *r)
     wait_unref(w);
 }
 
-static bool wait_a_while(struct wait *w)
+static bool wait_a_while(struct prefetch_waiter *w)
 {
     cond_wait_until(&w->cond, &w->lock, clock_mono_ms() + LOOK_MS);
     return w->ended;
@@ -223,7 +223,7 @@ static bool wait_a_while(struct wait *w)
 
 bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
 {
-    struct wait *w = xcalloc(1, sizeof(*w));
+    struct prefetch_waiter *w = xcalloc(1, sizeof(*w));
 
     w->refs = 2;
     pthread_mutex_init(&w->lock, NULL);
