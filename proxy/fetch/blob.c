@@ -272,8 +272,8 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     free(f->key); /* nobody else finds it from now on */
     f->key = fetch_key(f->fetcher->all, &f->want);
     ingest_unref(b->ingest);
-    b->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, blob_finished, blob_deserted,
-                                   blob_drained, f, &f->want.sent, &f->result.err);
+    b->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, blob_finished,
+                                   blob_deserted, blob_drained, f, &f->want.sent, &f->result.err);
     if (b->ingest && ingest_describe(b->ingest, f->response.content_length, "", &f->result.err)) {
         blob_drained(f);
     } else {
@@ -343,11 +343,11 @@ static enum step blob_ask(struct fetch *f)
     int64_t last;
 
     if (!b->ingest && is_relay(f))
-        b->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, blob_finished, blob_deserted,
-                                       blob_drained, f, &f->want.sent, &f->result.err);
+        b->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, blob_finished,
+                                       blob_deserted, blob_drained, f, &f->want.sent, &f->result.err);
     else if (!b->ingest)
-        b->ingest = ingest_begin(fetch_cache(f), &f->digest, f->want.site->host, f->fetcher->loop, blob_finished,
-                                 blob_deserted, blob_drained, f, &f->result.err);
+        b->ingest = ingest_begin(cache_ingests(fetch_cache(f)), &f->digest, f->want.site->host, f->fetcher->loop,
+                                 blob_finished, blob_deserted, blob_drained, f, &f->result.err);
     if (!b->ingest)
         return STEP_FAIL;
     if (!ingest_gap(b->ingest, &b->first, &last))

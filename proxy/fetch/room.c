@@ -26,16 +26,17 @@ static void room_answered(void *arg, bool granted)
 bool blob_ask_for_room(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    struct cache_room *room = &f->fetcher->all->cache->room;
+    struct ingests *ingests = cache_ingests(fetch_cache(f));
     int64_t size = ingest_size(b->ingest);
 
-    /* Nothing is let go of for a blob that may never end. */
-    if (!room->ask || size < 0 || b->questions++ == QUESTIONS_MAX)
+    /* Nothing is evicted for a blob that may never end. */
+    if (!ingests_room(ingests)->ask || size < 0 || b->questions++ == QUESTIONS_MAX)
         return false;
     b->question = xcalloc(1, sizeof(*b->question));
     b->question->blob = b;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    room->ask(room->arg, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question, f->fetcher->loop);
+    ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question,
+                         f->fetcher->loop);
     return true;
 }
 

@@ -63,7 +63,7 @@ static void prefetch_settle(struct prefetch *p)
     if (p->follower)
         follower_leave(p->follower);
     p->follower = NULL;
-    index_barrier(p->cache->index, prefetch_settled, p, p->loop);
+    cache_barrier(p->cache, prefetch_settled, p, p->loop);
 }
 
 static void prefetch_look(void *arg)

@@ -150,7 +150,7 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
             manifests_refresh(reg, http_loop(req), r);
     }
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
-        use_touch(reg->cache->use, &hit.digest);
+        cache_touch(reg->cache, &hit.digest);
         reply_hit(req);
         manifests_send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
         return true;

@@ -11,37 +11,18 @@
 enum { REFERRERS_MAX = 256 }; /* found in the index, of one image */
 
 struct referrers {
-    struct cache *cache;
-    const struct route *route;
-    bool is_private; /* who asks has been let in */
-    bool known;      /* the repository is */
     struct digest list[REFERRERS_MAX];
     struct blob_row rows[REFERRERS_MAX];
     int count;
-    struct index_txn *t;
-    uint64_t repo;
 };
 
-static bool add_referrer(void *arg, const struct child *c)
+static bool add_referrer(void *arg, const struct digest *d, const struct blob_row *row)
 {
     struct referrers *l = arg;
 
-    if (c->role == CHILD_REFERRER && rows_get_blob(l->t, &c->digest, &l->rows[l->count]) &&
-        rows_linked_by_itself(l->t, l->repo, &c->digest))
-        l->list[l->count++] = c->digest;
+    l->list[l->count] = *d;
+    l->rows[l->count++] = *row;
     return l->count < REFERRERS_MAX;
-}
-
-static void read_referrers(struct index_txn *t, void *arg)
-{
-    struct referrers *l = arg;
-    bool is_private;
-
-    l->t = t;
-    l->repo = rows_repo(t, l->route->name, &is_private);
-    l->known = l->repo != 0 && (!is_private || l->is_private);
-    if (l->known)
-        rows_each_child(t, &l->route->digest, add_referrer, l);
 }
 
 static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t size)
@@ -108,15 +89,12 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
     struct cache *c = v->registry->cache;
     struct referrers *l = xcalloc(1, sizeof(*l));
 
-    l->route = &v->route;
-    l->is_private = v->is_private;
-    index_read(c->index, read_referrers, l);
+    bool known = cache_each_referrer(c, v->route.name, v->is_private, &v->route.digest, add_referrer, l);
     for (int i = 0; i < l->count; i++) {
         json_t *descriptor = referrers_describe(c, &l->list[i], &l->rows[i]);
         add_descriptor(list, descriptor);
         json_decref(descriptor);
     }
-    bool known = l->known;
     free(l);
     if (with_tag && known)
         add_from_tag(c, &v->route, list);
