@@ -15,6 +15,7 @@ enum {
     RECEIVE_BUFFER = 64 << 10, /* bytes; of each transfer that waits for its client it is full, and as much again */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
+    CLOCK_PROBE_MS = 3000,
     ANSWERS_MAX = 32, /* to one request: redirects, interim answers, a proxy's */
 };
 
@@ -179,11 +180,43 @@ void transfer_free(struct transfer *t)
     free(t);
 }
 
+static void transfer_take_time(void *arg, const struct transfer_response *r, const struct err *err UNUSED)
+{
+    struct transfer *t = arg;
+
+    t->clock_probe = NULL;
+    t->response.date = r->date;
+    transfer_finish(t, CURLE_PEER_FAILED_VERIFICATION);
+}
+
+/* True: the other side's time is requested, and transfer_finish() follows (transfer_clock.c). */
+static bool transfer_probe_clock(struct transfer *t, CURLcode code)
+{
+    _cleanup_free_ char *url = transfer_clock_url(t, code);
+
+    if (!url)
+        return false;
+    curl_multi_remove_handle(t->engine->multi, t->easy);
+    response_reset(&t->response);
+    t->clock_probe = transfer_start(t->engine, &(struct transfer_request){.method = "HEAD",
+                                                                          .url = url,
+                                                                          .range_first = -1,
+                                                                          .insecure = true,
+                                                                          .isolated = true,
+                                                                          .named = t->named,
+                                                                          .users = t->users,
+                                                                          .connect_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .total_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .on_done = transfer_take_time,
+                                                                          .arg = t});
+    return true;
+}
+
 void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
-    if (transfer_is_worth_patience(t, code) || transfer_asks_for_time(t, code))
+    if (transfer_is_worth_patience(t, code) || transfer_probe_clock(t, code))
         return;
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
