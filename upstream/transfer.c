@@ -33,7 +33,7 @@ static bool begins_answer(struct transfer *t, const char *line, size_t len)
     return true;
 }
 
-static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
+static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
@@ -66,7 +66,7 @@ static void take_no_challenge(struct transfer_response *r)
     r->status = 403;
 }
 
-static bool say_head(struct transfer *t)
+static bool transfer_pass_head(struct transfer *t)
 {
     if (t->said_head)
         return !t->refused;
@@ -81,12 +81,12 @@ static bool say_head(struct transfer *t)
     return !t->refused && !t->cancelled;
 }
 
-static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t transfer_take_data(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
     /* The body of a redirect that is followed does not come here: curl drops it. */
-    if (t->cancelled || !say_head(t))
+    if (t->cancelled || !transfer_pass_head(t))
         return 0;
     if (t->paused) /* since the head: these bytes come again */
         return CURL_WRITEFUNC_PAUSE;
@@ -221,7 +221,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK && !t->cancelled)
-        say_head(t);
+        transfer_pass_head(t);
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
     t->response.was_connected = t->connected;
@@ -339,9 +339,9 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
-    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, transfer_take_header);
     curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take_data);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, transfer_take_data);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);

@@ -16,7 +16,7 @@ static void turn_soon(struct transfer_engine *e)
     event_active(e->turn, EV_TIMEOUT, 0);
 }
 
-static void reap(struct transfer_engine *e)
+static void engine_reap(struct transfer_engine *e)
 {
     CURLMsg *msg;
     int left;
@@ -45,7 +45,7 @@ static void reap(struct transfer_engine *e)
 
 static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    reap(arg);
+    engine_reap(arg);
 }
 
 static void engine_act(struct transfer_engine *e, curl_socket_t fd, int what)
@@ -55,7 +55,7 @@ static void engine_act(struct transfer_engine *e, curl_socket_t fd, int what)
     e->depth++;
     curl_multi_socket_action(e->multi, fd, what, &running);
     e->depth--;
-    reap(e);
+    engine_reap(e);
 }
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
@@ -184,7 +184,7 @@ void transfer_engine_free(struct transfer_engine *e)
         transfer_cancel(LIST_FIRST(&e->active));
     if (e->multi) {
         e->depth = 0;
-        reap(e);
+        engine_reap(e);
         curl_multi_cleanup(e->multi);
     }
     connect_table_free(e->connects);
