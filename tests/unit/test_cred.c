@@ -100,10 +100,10 @@ struct question {
 
 static void get(void *arg)
 {
-    const struct question *q = arg;
+    const struct question q = *(struct question *)arg; /* it goes with the last answer */
 
-    for (int i = 0; i < q->times; i++)
-        cred_get(q->c, q->f->loop, q->repository, take, q->to);
+    for (int i = 0; i < q.times; i++)
+        cred_get(q.c, q.f->loop, q.repository, take, q.to);
 }
 
 static struct answer ask_many(struct fixture *f, struct cred *c, const char *repository, int times)
