@@ -199,24 +199,24 @@ static enum call_step call_attempt(struct upstream_call *c)
 
     IN_STATE(!c->cancelled);
     if (c->crowded) {
-        err_set(&err, ERR_BUSY, "too many requests wait for %s (limits.misses): try again in a moment", c->u->name);
+        err_set(&err, ERR_BUSY, "too many requests are waiting for %s (limits.misses): retry in a moment", c->u->name);
         err.retry_after = CROWDED_RETRY_S;
         err.status = 503;
     } else if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
-        call_note(c, "its rate limit is used up");
+        call_note(c, "rate limit reached");
         if (call_has_more_endpoints(c))
             return CALL_NEXT_ENDPOINT;
         int wait_s = (int)((held_ms + 999) / 1000);
-        err_set(&err, ERR_RATE_LIMIT, "%s's rate limit is used up: it is asked again in %d s", c->u->name, wait_s);
+        err_set(&err, ERR_RATE_LIMIT, "%s: rate limit reached; retrying in %d s", c->u->name, wait_s);
         err.retry_after = wait_s;
         err.status = 429;
     } else if (c->endpoint < 0)
-        err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago: it is asked again in a while", c->u->name,
+        err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago; it is retried in a while", c->u->name,
                 endpoint_any_well(c->u) ? " the same request" : "");
     else if (++c->attempts > ATTEMPTS_MAX) {
         endpoint_forget(c->u, c->endpoint);
-        err_set(&err, ERR_UPSTREAM, "%s: no end of challenges", c->u->name);
+        err_set(&err, ERR_UPSTREAM, "%s repeats its challenge without end", c->u->name);
     }
     if (err.code != ERR_OK)
         return call_end_with(c, &(struct transfer_response){0}, &err);

@@ -59,8 +59,8 @@ void call_refuse_challenge(const struct upstream_call *c, struct err *err)
 {
     err_set(
         err, ERR_UPSTREAM,
-        "%s wants a login, in a WWW-Authenticate that is over our limits (%d bytes; 1023 for realm and scope, 255 for "
-        "service): none is sent",
+        "%s requires a login, but its WWW-Authenticate exceeds our limits (%d bytes; 1023 for realm and scope, 255 "
+        "for service): no login is sent",
         c->u->name, (int)CHALLENGE_MAX - 1);
 }
 
@@ -173,7 +173,7 @@ static void note_login_refused(struct upstream_call *c)
 {
     identity_refused(c->u, c->endpoint, c->own, c->identity);
     log_limited_about(LOG_LEVEL_WARN, "credentials refused", c->u->name,
-                      "%s refuses the configured credentials; what everybody may read is fetched without them",
+                      "%s refuses the configured credentials; public content is fetched without them",
                       c->u->name);
 }
 

@@ -154,7 +154,7 @@ static void tell_passed_over(struct upstream_call *c, int n, struct buf *out)
         return;
     }
     pthread_mutex_lock(&c->u->lock);
-    buf_addf(out, "passed over%s%s", e->why[0] ? ", since a moment ago: " : "", e->why);
+    buf_addf(out, "skipped%s%s", e->why[0] ? ", since a moment ago: " : "", e->why);
     pthread_mutex_unlock(&c->u->lock);
 }
 

@@ -133,7 +133,7 @@ static void look_at_attempt(evutil_socket_t none UNUSED, short what UNUSED, void
     a->timer = NULL;
     if (!is_waiting(a->fd))
         return;
-    log_debug("%s does not answer: it is passed over for a while", a->address);
+    log_debug("%s does not answer: skipped for a while", a->address);
     put_note(a->table, a->address, NOTE_DEAD);
     shutdown(a->fd, SHUT_RDWR);
     if (a->given_up)

@@ -135,20 +135,20 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     url_redact(&where, url ? url : "");
     if (t->flooded) {
         kind = ERR_UPSTREAM;
-        why = "its headers are over our limits";
+        why = "its headers exceed our limits";
     } else if (t->forbidden) {
         kind = ERR_UPSTREAM;
         why = "it is at an address of this machine or of a private network, which the configuration does not name: "
-              "if it should be asked, add its host to trusted_hosts of the upstream";
+              "to allow it, add its host to trusted_hosts of the upstream";
     } else if (t->by_proxy || transfer_is_refused_by_proxy(t)) {
         describe_proxy(t, text, sizeof(text));
         why = text;
     } else if (t->refused) {
         kind = ERR_CANCELLED;
-        why = "given up";
+        why = "cancelled";
     } else if (!t->said_head && (code == CURLE_OUT_OF_MEMORY || (int)code == CURL_TOO_LARGE)) {
         kind = ERR_UPSTREAM; /* a header that curl has no room for (100 KiB); there is no other shortage */
-        why = "its headers are over our limits";
+        why = "its headers exceed our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
         if (strncmp(why, "Operation too slow", 18) == 0) {
