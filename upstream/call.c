@@ -1,13 +1,15 @@
-/* One request to a registry, with whatever it takes to be let in. Whom a limit holds does not ask; of the cache's own
- * identities the one with most left asks, and the next one where it is refused or the limit says no:
+/* One request to a registry, with the logins it needs. A request whose identity is rate limited is not sent. Of the
+ * cache's own identities the one with the most quota left is used, and another one where it is refused or limited:
  *
- *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
- *                         (what it asked for last time;    ├─ 401: a challenge, answered once ─▶ identify
- *                          nothing, if it did not ask)     ├─ 401 again: a changed secret, or scope ─▶ identify
- *                                                          ├─ 404, 401, 403 of any but the last ─▶ choose the next one
- *                                                          ├─ the same of the last: those that were only guessed not to
- *                                                          │  have it are asked; if they do not, this is the answer
- *                                                          └─ any other answer is the caller's
+ *     choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
+ *                           (by the challenge remembered;    ├─ 401: a challenge, answered once ─▶ identify
+ *                            none: send without)             ├─ 401 again: a changed secret, or scope ─▶ identify
+ *                                                            ├─ 404, 401, 403 of any but the last ─▶ choose the next one
+ *                                                            ├─ the same of the last: endpoints that were skipped by a
+ *                                                            │  guess are tried; if they fail too, this is the answer
+ *                                                            └─ any other answer is the caller's
+ *
+ * Each box is a step (enum call_step, STEPS below).
  */
 #include "upstream/call_private.h"
 
@@ -296,7 +298,7 @@ static void call_started(void *arg)
     call_run(c, c->cancelled ? CALL_CANCELLED : CALL_ATTEMPT);
 }
 
-/* A client that brings a token of his own is known by it. */
+/* A client with a token of its own is identified by a hash of it. */
 static void name_asker(struct upstream_call *c)
 {
     if (c->authorization)
@@ -344,7 +346,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     call_recall_lacks(c);
     call_take_place(c);
     c->endpoint = c->crowded ? -1 : call_choose_endpoint(c, req->endpoint_first);
-    /* From the loop, so that no callback comes before the caller has what we return. */
+    /* From the loop, so that no callback comes before the caller has the return value. */
     c->waiting = true;
     loop_post(loop, call_started, c);
     return c;
@@ -375,7 +377,7 @@ void upstream_cancel(struct upstream_call *c)
         transfer_cancel(c->transfer);
     }
     if (c->waiting)
-        c->cancelled = true; /* the answer finds nobody */
+        c->cancelled = true; /* freed when the callback comes */
     else
         call_free(c);
 }
