@@ -33,7 +33,7 @@ struct loop {
 static __thread const struct loop *current;
 
 /* Whether there was anything. */
-static bool deliver(struct loop *loop)
+static bool loop_deliver(struct loop *loop)
 {
     struct letters batch = STAILQ_HEAD_INITIALIZER(batch);
 
@@ -55,7 +55,7 @@ static void on_wake(evutil_socket_t fd, short what UNUSED, void *arg)
     uint64_t n;
 
     (void)!read(fd, &n, sizeof(n));
-    deliver(arg);
+    loop_deliver(arg);
 }
 
 struct loop *loop_new(const char *name, struct err *err)
@@ -148,7 +148,7 @@ bool loop_settle(struct loop *loop)
     const struct loop *before = current;
 
     current = loop;
-    bool any = deliver(loop);
+    bool any = loop_deliver(loop);
     current = before;
     return any;
 }
@@ -159,11 +159,6 @@ void loop_join(struct loop *loop)
         pthread_join(loop->thread, NULL);
     loop->started = false;
     loop_settle(loop);
-}
-
-bool loop_is_current(const struct loop *loop)
-{
-    return current == loop;
 }
 
 bool loop_may_touch(const struct loop *loop)

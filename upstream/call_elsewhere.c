@@ -62,7 +62,7 @@ void call_note_lack(struct upstream_call *c)
         lacks_note(c->u->lacks, c->endpoint, c->repository, c->path, c->lack_ms);
 }
 
-void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+enum call_step call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
     call_note_lack(c);
     if (is_last(c) && !c->kept) {
@@ -78,5 +78,5 @@ void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *
         else
             call_read_refusal(c, &c->kept->response);
     }
-    call_next_endpoint(c);
+    return CALL_NEXT_ENDPOINT;
 }

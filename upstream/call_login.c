@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "upstream/refusal.h"
-#include "upstream/response.h"
 #include "base/url.h"
 
 #include <string.h>
@@ -106,7 +105,7 @@ static void drop_token(struct upstream_call *c)
         tokens_drop(c->u->tokens, &c->challenge, token_owner(c, own), c->token);
 }
 
-void call_login(struct upstream_call *c)
+enum call_step call_login(struct upstream_call *c)
 {
     struct endpoint *e = &c->u->endpoints[c->endpoint];
     _cleanup_free_ char *usual = endpoint_scope(e, c->repository);
@@ -116,7 +115,7 @@ void call_login(struct upstream_call *c)
     e->usual_scope = c->challenge.scheme != CHALLENGE_BEARER || strcmp(c->challenge.scope, usual) == 0;
     pthread_mutex_unlock(&c->u->lock);
     drop_token(c);
-    call_attempt(c);
+    return CALL_ATTEMPT;
 }
 
 /* ---- refusals that are about the moment ---- */
@@ -141,7 +140,6 @@ bool call_refresh(struct upstream_call *c)
         if (!cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms))
             return false;
     }
-    call_attempt(c);
     return true;
 }
 
@@ -178,7 +176,7 @@ static void note_login_refused(struct upstream_call *c)
                       c->u->name);
 }
 
-void call_change_identity(struct upstream_call *c, const struct err *why)
+enum call_step call_change_identity(struct upstream_call *c, const struct err *why)
 {
     if (c->anonymous) {
         go_known(c);
@@ -191,7 +189,7 @@ void call_change_identity(struct upstream_call *c, const struct err *why)
         }
         go_anonymous(c);
     }
-    call_attempt(c);
+    return CALL_ATTEMPT;
 }
 
 /* Those that were refused a while ago are spared, so that nobody is locked out for asking too often. */
@@ -215,46 +213,26 @@ void call_pass_challenge(const struct upstream_call *c, struct transfer_response
     snprintf(r->challenge, sizeof(r->challenge), "%s", c->asked ? c->asked : made.data ? made.data : "");
 }
 
-static void send_bearer(struct upstream_call *c, const char *token)
+enum call_step call_send_with(struct upstream_call *c, const char *authorization)
+{
+    call_remember_sent(c, authorization);
+    return CALL_SEND;
+}
+
+static enum call_step send_bearer(struct upstream_call *c, const char *token)
 {
     _cleanup_secret_ char *value = xasprintf("Bearer %s", token);
 
     secret_free(c->token);
     c->token = xstrdup(token);
-    call_send(c, value);
+    return call_send_with(c, value);
 }
 
-/* Neither identity nor token could be had. */
-static void fail_login(struct upstream_call *c, const struct err *err)
+static enum call_step fail_login(struct upstream_call *c, const struct err *err)
 {
-    struct transfer_response none;
-
-    response_reset(&none);
-    none.status = err->status;
-    call_count_answer(c, &none, err->code == ERR_DENIED);
-    endpoint_forget(c->u, c->endpoint);
-    call_note(c, err->msg);
-    bool denied = err->code == ERR_DENIED;
-    int64_t held_ms;
-    bool more = call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0;
-    if (call_is_own(c) && denied && !c->anonymous && (more || c->identity == 0))
-        identity_refused(c->u, c->endpoint, c->own, c->login_refused ? c->identity : 0);
-    if (denied && (c->anonymous || !more) && call_may_change_identity(c, 401)) {
-        call_change_identity(c, err);
-        return;
-    }
-    if (denied && c->refusal_of_own)
-        err = c->refusal_of_own;
-    if (denied)
-        call_pass_challenge(c, &none);
-    if (more)
-        call_next_identity(c);
-    else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
-        call_go_elsewhere(c, &none, err);
-    else if (err->code != ERR_DENIED && call_has_more_endpoints(c))
-        call_next_endpoint(c);
-    else
-        call_end(c, &none, err);
+    c->failure = xmalloc(sizeof(*err));
+    *c->failure = *err;
+    return CALL_LOGIN_FAILED;
 }
 
 static void forget_challenge(struct upstream_call *c)
@@ -264,25 +242,15 @@ static void forget_challenge(struct upstream_call *c)
     pthread_mutex_unlock(&c->u->lock);
 }
 
-static void take_token(void *arg, const char *token, const struct err *err)
+static enum call_step use_token(struct upstream_call *c, const char *token, const struct err *err)
 {
-    struct upstream_call *c = arg;
-
-    c->waiting = false;
-    if (c->cancelled) {
-        call_free(c);
-        return;
-    }
-    if (!err) {
-        send_bearer(c, token);
-        return;
-    }
+    if (!err)
+        return send_bearer(c, token);
     /* What was asked for last time may not be what is asked for here, nor where tokens come from. */
     bool other_way = err->code == ERR_DENIED || err->code == ERR_UNREACHABLE || err->code == ERR_UPSTREAM;
     if (other_way && !c->challenged) {
         memset(&c->challenge, 0, sizeof(c->challenge));
-        call_send(c, NULL);
-        return;
+        return call_send_with(c, NULL);
     }
     /* To ask both in turn would take twice as long as there is; the next request asks the registry again where tokens
      * come from. */
@@ -292,14 +260,21 @@ static void take_token(void *arg, const char *token, const struct err *err)
     if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
         cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms)) {
         c->renewed = c->login_refused = true;
-        call_attempt(c);
-        return;
+        return CALL_ATTEMPT;
     }
     c->login_refused = c->login_refused || (err->code == ERR_DENIED && c->identity > 0);
-    fail_login(c, err);
+    return fail_login(c, err);
 }
 
-static void refuse_realm(struct upstream_call *c)
+static void call_take_token(void *arg, const char *token, const struct err *err)
+{
+    struct upstream_call *c = arg;
+
+    c->waiting = false;
+    c->resume(c, c->cancelled ? CALL_CANCELLED : use_token(c, token, err));
+}
+
+static enum call_step refuse_realm(struct upstream_call *c)
 {
     _cleanup_buf_ struct buf realm = {0};
     struct err err = {0};
@@ -315,58 +290,66 @@ static void refuse_realm(struct upstream_call *c)
     free(c->asked);
     c->asked = NULL;
     memset(&c->challenge, 0, sizeof(c->challenge));
-    fail_login(c, &err);
+    return fail_login(c, &err);
 }
 
-void call_use_identity(struct upstream_call *c, const struct cred_identity *id)
+enum call_step call_use_identity(struct upstream_call *c, const struct cred_identity *id)
 {
     char own[BUDGET_WHO_MAX + 1];
 
     c->is_bearer = id->bearer != NULL;
-    if (id->bearer) {
-        send_bearer(c, id->bearer);
-    } else if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm)) {
-        refuse_realm(c);
-    } else if (c->challenge.scheme == CHALLENGE_BEARER) {
+    if (id->bearer)
+        return send_bearer(c, id->bearer);
+    if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm))
+        return refuse_realm(c);
+    if (c->challenge.scheme == CHALLENGE_BEARER) {
         c->waiting = true;
-        tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, token_owner(c, own), take_token, c);
-    } else {
-        _cleanup_secret_ char *basic =
-            id->username && !id->is_identity_token ? secret_basic(id->username, id->secret) : NULL;
-        call_send(c, basic);
+        tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, token_owner(c, own), call_take_token, c);
+        return CALL_WAIT; /* the token may have come already, and `c` be gone */
     }
+    _cleanup_secret_ char *basic =
+        id->username && !id->is_identity_token ? secret_basic(id->username, id->secret) : NULL;
+    return call_send_with(c, basic);
 }
 
-void call_take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
+static enum call_step check_identity(struct upstream_call *c, const struct cred_identity *id, uint64_t number,
+                                     const struct err *err)
 {
-    struct upstream_call *c = arg;
     bool same = number == c->identity;
 
-    c->waiting = false;
-    if (c->cancelled) {
-        call_free(c);
-        return;
-    }
     if (err) {
         struct err ours = *err;
-        /* Our own provider's refusal is not upstream's word about this client. */
+        /* The provider's refusal of this node says nothing about what upstream lets this client read. */
         ours.code = err->code == ERR_CANCELLED || err->code == ERR_TIMEOUT ? err->code : ERR_UPSTREAM;
         ours.status = 0;
-        fail_login(c, &ours);
-        return;
+        return fail_login(c, &ours);
     }
-    if (c->renewed && same) { /* no other has turned up: the refusal stands */
+    if (c->renewed && same) { /* there is no other: the refusal stands */
         struct err refused = {0};
         err_set(&refused, ERR_DENIED,
                 c->login_refused ? "%s refuses the configured credentials"
                                  : "%s refuses access to the configured credentials",
                 c->u->name);
         refused.status = 401;
-        fail_login(c, &refused);
-        return;
+        return fail_login(c, &refused);
     }
     c->identity = id->username || id->bearer || id->secret ? number : 0;
-    call_use_identity(c, id);
+    return call_use_identity(c, id);
+}
+
+static void call_take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
+{
+    struct upstream_call *c = arg;
+
+    c->waiting = false;
+    c->resume(c, c->cancelled ? CALL_CANCELLED : check_identity(c, id, number, err));
+}
+
+enum call_step call_get_identity(struct upstream_call *c)
+{
+    c->waiting = true;
+    cred_get(identity_cred(c->u, c->endpoint, c->own), c->loop, c->repository, call_take_identity, c);
+    return CALL_WAIT; /* the identity may have come already, and `c` be gone */
 }
 
 /* What the endpoint asked for last time, for this repository now. */

@@ -1,12 +1,32 @@
-/* call_private.h - between call.c, which sends a request, and call_login.c, which has it let in. On the call's loop. */
+/* call_private.h - shared by the files that make one request to a registry. Each calls those to its left only:
+ *
+ *     call_story.c ◀ call_login.c ◀ call_elsewhere.c ◀ call_answer.c ◀ call.c           call_room.c stands alone
+ *     what went      identities,    which endpoint     what an answer   start, steps,
+ *     wrong          tokens         has it             means            end
+ *
+ * A function that decides what is next returns a step, which call.c takes. What has waited (for an identity, a token, a
+ * timer) continues by c->resume(). Everything runs on the call's loop.
+ */
 #ifndef ENTREPOT_UPSTREAM_CALL_PRIVATE_H
 #define ENTREPOT_UPSTREAM_CALL_PRIVATE_H
 
 #include "base/buf.h"
 #include "upstream/registry_private.h"
 
-/* What the caller is told of a request that failed. */
-struct call_denial {
+enum call_step {
+    CALL_WAIT,          /* for a callback; or the call is gone */
+    CALL_ATTEMPT,       /* at this endpoint: choose an identity, recall the challenge */
+    CALL_SEND,          /* with c->sent as its Authorization */
+    CALL_ENOUGH,        /* of a refusal's text: c->refused is the answer */
+    CALL_LOGIN_FAILED,  /* neither identity nor token could be had: c->failure */
+    CALL_NEXT_IDENTITY, /* of the cache's, at this endpoint from the start */
+    CALL_NEXT_ENDPOINT, /* from the start */
+    CALL_END,           /* tell the caller c->outcome, and free the call */
+    CALL_CANCELLED,     /* while it waited: free it */
+};
+
+/* What the caller is told. */
+struct call_outcome {
     struct transfer_response response;
     struct err err;
 };
@@ -15,6 +35,7 @@ struct upstream_call {
     struct upstream *u;
     struct transfer_engine *engine;
     struct loop *loop;
+    void (*resume)(struct upstream_call *c, enum call_step step); /* `c` may be gone when it returns */
     enum method method;
     char *repository, *path, *accept, *authorization, *if_range, *client_id;
     char *object;                /* repository and path, for endpoint.c */
@@ -32,12 +53,14 @@ struct upstream_call {
     void *arg;
     /* where we are */
     struct transfer *transfer;
-    int endpoint;             /* index; -1: none could be chosen */
-    unsigned tried;           /* bits */
-    unsigned lacking;         /* bits: those that do not have it, or did not a moment ago */
-    unsigned barred;          /* bits: those that are not asked with a client's login */
-    unsigned guessed;         /* bits of `tried` that were not asked, only guessed not to have it */
-    struct call_denial *kept; /* the last one's refusal: it stands if none of the guessed ones has it */
+    int endpoint;                 /* index; -1: none could be chosen */
+    unsigned tried;               /* bits */
+    unsigned lacking;             /* bits: those that do not have it, or did not a moment ago */
+    unsigned barred;              /* bits: those that are not asked with a client's login */
+    unsigned guessed;             /* bits of `tried` that were not asked, only guessed not to have it */
+    struct call_outcome *outcome; /* for CALL_END */
+    struct err *failure;          /* for CALL_LOGIN_FAILED */
+    struct call_outcome *kept;    /* the last one's refusal: it stands if none of the guessed ones has it */
     int64_t lack_ms;
     int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
     unsigned owns; /* bits: those that were refused at this endpoint */
@@ -75,25 +98,9 @@ struct upstream_call {
     char *why[ENDPOINTS_MAX];          /* what went wrong with each that was asked */
 };
 
-/* ---- call.c ---- */
+/* ---- call_room.c ---- */
 
-/* From wherever it stands: chooses an identity, recalls the challenge, and goes on. `c` may be gone afterwards. */
-void call_attempt(struct upstream_call *c);
-/* Sends it now, with this Authorization or none (NULL). */
-void call_send(struct upstream_call *c, const char *authorization);
-/* With the next endpoint, or another one of our identities, from the start. */
-void call_next_endpoint(struct upstream_call *c);
-/* The endpoint does not have it, or does not give it to who asks: whether that is not the registry's answer, and, if
- * so, going on with the next one. */
-bool call_may_be_elsewhere(const struct upstream_call *c);
-void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
-void call_next_identity(struct upstream_call *c);
-/* What counts in metrics and budgets; not `answered`: there was no answer, or none of the registry's. */
-void call_count_answer(struct upstream_call *c, const struct transfer_response *r, bool answered);
-/* Tells the caller, and frees. */
-void call_end(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
-void call_free(struct upstream_call *c);
-/* call_room.c: a place among those that wait for an answer, and among all; or c->crowded. The first is given back
+/* A place among those that wait for an answer, and among all; or c->crowded. The first is given back
  * when it is answered, both when it is freed. */
 void call_take_place(struct upstream_call *c);
 void call_leave_queue(struct upstream_call *c);
@@ -120,9 +127,6 @@ void call_read_refusal(const struct upstream_call *c, struct transfer_response *
 /* Adds to a failure what went wrong with each endpoint. */
 void call_tell(struct upstream_call *c, struct transfer_response *r, const struct err *err);
 
-/* The transfer has ended, or enough of it has come. */
-void call_take_end(void *arg, const struct transfer_response *r, const struct err *err);
-
 /* ---- call_elsewhere.c ---- */
 
 /* What mirrors answer for what they do not have. */
@@ -132,6 +136,10 @@ static inline bool call_is_denial(int status)
 }
 
 bool call_has_more_endpoints(const struct upstream_call *c);
+/* This endpoint does not have it, or refuses it: whether that is not the registry's final answer, and, if so, keeping
+ * it while the next endpoint is tried. */
+bool call_may_be_elsewhere(const struct upstream_call *c);
+enum call_step call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
 /* Whether the next endpoint should be asked instead of passing this answer on. */
 bool call_worth_another(const struct upstream_call *c, int status);
 /* What is known before anybody is asked. */
@@ -162,14 +170,14 @@ void call_refuse_challenge(const struct upstream_call *c, struct err *err);
 /* Whether what this 401 asks for can be given, and was not yet. */
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r);
 /* The 401 has ended: answer it. */
-void call_login(struct upstream_call *c);
+enum call_step call_login(struct upstream_call *c);
 /* Whether this 400 or 403 may be about a token that has ended, which its body says; and whether it is, and the request
  * is being made again, with another. */
 bool call_may_be_expired(const struct upstream_call *c, const struct transfer_response *r);
 bool call_refresh(struct upstream_call *c);
 /* Whether a refusal of our own identity (or of nobody, for the one that waits) is not the last word; and going on. */
 bool call_may_change_identity(const struct upstream_call *c, int status);
-void call_change_identity(struct upstream_call *c, const struct err *why);
+enum call_step call_change_identity(struct upstream_call *c, const struct err *why);
 /* Before the first request to an endpoint. */
 void call_suspect_identity(struct upstream_call *c);
 /* A refusal, of our identity or of a client's name and password, goes to clients that may have a login, or another one:
@@ -177,8 +185,24 @@ void call_suspect_identity(struct upstream_call *c);
 void call_pass_challenge(const struct upstream_call *c, struct transfer_response *r);
 /* What the endpoint asked for last time, for this repository now. */
 void call_recall_challenge(struct upstream_call *c);
-void call_use_identity(struct upstream_call *c, const struct cred_identity *id);
-/* For cred_get(). */
-void call_take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err);
+/* Requests one of the cache's identities, and continues with it. */
+enum call_step call_get_identity(struct upstream_call *c);
+/* Continues with this identity: with a token for it, or Basic. */
+enum call_step call_use_identity(struct upstream_call *c, const struct cred_identity *id);
+/* With this Authorization or none (NULL). */
+enum call_step call_send_with(struct upstream_call *c, const char *authorization);
+
+/* ---- call_answer.c ---- */
+
+/* Callbacks of the transfer. */
+bool call_take_head(void *arg, const struct transfer_response *r);
+bool call_take_data(void *arg, const void *data, size_t len);
+/* The transfer has ended, or enough of it has come. */
+enum call_step call_answered(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
+/* Ends the call with this for its caller. */
+enum call_step call_end_with(struct upstream_call *c, const struct transfer_response *r, const struct err *err);
+void call_count_bytes(struct upstream_call *c);
+/* For metrics and budgets. `answered` is false without an answer, or with one that is not the registry's. */
+void call_count_answer(struct upstream_call *c, const struct transfer_response *r, bool answered);
 
 #endif

@@ -44,10 +44,8 @@ bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
 static void take_enough(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct upstream_call *c = arg;
-    const struct transfer_response head = *c->refused;
 
-    transfer_cancel(c->transfer);
-    call_take_end(c, &head, NULL);
+    c->resume(c, CALL_ENOUGH);
 }
 
 void call_begin_refusal(struct upstream_call *c, const struct transfer_response *r)

@@ -16,7 +16,7 @@ enum { SLASHES_MAX = 16, SECRET_MIN = 6, TOKEN_MIN = 16, DETAIL_MAX = 512 };
 
 /* ---- what it says ---- */
 
-static void add(struct buf *out, const char *glue, const char *text)
+static void refusal_add(struct buf *out, const char *glue, const char *text)
 {
     if (!text || !*text)
         return;
@@ -28,11 +28,11 @@ static void add(struct buf *out, const char *glue, const char *text)
 static void add_detail(struct buf *out, const json_t *detail)
 {
     if (json_is_string(detail)) {
-        add(out, ": ", json_string_value(detail));
+        refusal_add(out, ": ", json_string_value(detail));
     } else if (json_object_size(detail) > 0 || json_array_size(detail) > 0) {
         _cleanup_free_ char *text = json_dumps(detail, JSON_COMPACT);
         if (text && strlen(text) <= DETAIL_MAX)
-            add(out, ": ", text);
+            refusal_add(out, ": ", text);
     }
 }
 
@@ -40,10 +40,10 @@ static void add_error(struct buf *out, const json_t *e)
 {
     _cleanup_buf_ struct buf one = {0};
 
-    add(&one, "", document_text(e, "code"));
-    add(&one, ": ", document_text(e, "message"));
+    refusal_add(&one, "", document_text(e, "code"));
+    refusal_add(&one, ": ", document_text(e, "message"));
     add_detail(&one, document_get(e, "detail"));
-    add(out, "; ", one.data);
+    refusal_add(out, "; ", one.data);
 }
 
 static void read_errors(struct buf *out, const json_t *doc)
@@ -58,7 +58,7 @@ static void read_errors(struct buf *out, const json_t *doc)
         add_error(out, e);
     }
     for (i = 0; i < ARRAY_LEN(others) && out->len == 0; i++)
-        add(out, "", document_text(doc, others[i]));
+        refusal_add(out, "", document_text(doc, others[i]));
 }
 
 /* ---- what of it is passed on ---- */

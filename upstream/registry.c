@@ -125,11 +125,6 @@ void upstream_free(struct upstream *u)
     free(u);
 }
 
-const char *upstream_name(const struct upstream *u)
-{
-    return u->name;
-}
-
 /* ---- the cache's own identities, and limits ---- */
 
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1])
@@ -266,14 +261,14 @@ bool upstream_take_probe(struct upstream *u)
     return now - last >= PROBE_MS && atomic_compare_exchange_strong(&u->probe_ms, &last, now);
 }
 
-struct visit {
+struct budget_visit {
     void (*fn)(void *arg, const struct budget_info *info);
     void *arg;
 };
 
 static void show_budget(void *arg, const struct budget_info *info)
 {
-    struct visit *v = arg;
+    struct budget_visit *v = arg;
     struct budget_info shown = *info;
     int n = identity_number(info->who);
 
@@ -288,20 +283,20 @@ static void show_budget(void *arg, const struct budget_info *info)
 
 void upstream_each_budget(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg)
 {
-    struct visit v = {fn, arg};
+    struct budget_visit v = {fn, arg};
 
     budgets_each(u->budgets, show_budget, &v);
 }
 
 /* ---- figures ---- */
 
-struct own {
+struct own_budget {
     int64_t left, limit;
 };
 
 static void look_at_own(void *arg, const struct budget_info *info)
 {
-    struct own *o = arg;
+    struct own_budget *o = arg;
 
     if (identity_number(info->who) < 0 || info->remaining <= o->left)
         return;
@@ -311,7 +306,7 @@ static void look_at_own(void *arg, const struct budget_info *info)
 
 void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
 {
-    struct own own = {.left = -1, .limit = -1};
+    struct own_budget own = {.left = -1, .limit = -1};
 
     budgets_each(u->budgets, look_at_own, &own);
     out->up = atomic_load(&u->up);

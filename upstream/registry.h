@@ -63,7 +63,6 @@ struct upstream_options {
 /* Everything is copied. */
 struct upstream *upstream_new(const struct upstream_options *o);
 void upstream_free(struct upstream *u);
-const char *upstream_name(const struct upstream *u);
 /* Whether nothing is under way: no call, cancelled ones included, no transfer and no question for an identity. While
  * nobody starts a call that does not change, and it may be freed. Any thread. */
 bool upstream_is_idle(const struct upstream *u);

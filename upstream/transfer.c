@@ -15,6 +15,7 @@ enum {
     RECEIVE_BUFFER = 64 << 10, /* bytes; of each transfer that waits for its client it is full, and as much again */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
+    CLOCK_PROBE_MS = 3000,
     ANSWERS_MAX = 32, /* to one request: redirects, interim answers, a proxy's */
 };
 
@@ -32,7 +33,7 @@ static bool begins_answer(struct transfer *t, const char *line, size_t len)
     return true;
 }
 
-static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
+static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
@@ -65,7 +66,7 @@ static void take_no_challenge(struct transfer_response *r)
     r->status = 403;
 }
 
-static bool say_head(struct transfer *t)
+static bool transfer_pass_head(struct transfer *t)
 {
     if (t->said_head)
         return !t->refused;
@@ -80,12 +81,12 @@ static bool say_head(struct transfer *t)
     return !t->refused && !t->cancelled;
 }
 
-static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t transfer_take_data(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
     /* The body of a redirect that is followed does not come here: curl drops it. */
-    if (t->cancelled || !say_head(t))
+    if (t->cancelled || !transfer_pass_head(t))
         return 0;
     if (t->paused) /* since the head: these bytes come again */
         return CURL_WRITEFUNC_PAUSE;
@@ -179,16 +180,48 @@ void transfer_free(struct transfer *t)
     free(t);
 }
 
+static void transfer_take_time(void *arg, const struct transfer_response *r, const struct err *err UNUSED)
+{
+    struct transfer *t = arg;
+
+    t->clock_probe = NULL;
+    t->response.date = r->date;
+    transfer_finish(t, CURLE_PEER_FAILED_VERIFICATION);
+}
+
+/* True: the other side's time is requested, and transfer_finish() follows (transfer_clock.c). */
+static bool transfer_probe_clock(struct transfer *t, CURLcode code)
+{
+    _cleanup_free_ char *url = transfer_clock_url(t, code);
+
+    if (!url)
+        return false;
+    curl_multi_remove_handle(t->engine->multi, t->easy);
+    response_reset(&t->response);
+    t->clock_probe = transfer_start(t->engine, &(struct transfer_request){.method = "HEAD",
+                                                                          .url = url,
+                                                                          .range_first = -1,
+                                                                          .insecure = true,
+                                                                          .isolated = true,
+                                                                          .named = t->named,
+                                                                          .users = t->users,
+                                                                          .connect_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .total_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .on_done = transfer_take_time,
+                                                                          .arg = t});
+    return true;
+}
+
 void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
-    if (transfer_is_worth_patience(t, code) || transfer_asks_for_time(t, code))
+    if (transfer_is_worth_patience(t, code) || transfer_probe_clock(t, code))
         return;
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK && !t->cancelled)
-        say_head(t);
+        transfer_pass_head(t);
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
     t->response.was_connected = t->connected;
@@ -306,9 +339,9 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
-    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, transfer_take_header);
     curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take_data);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, transfer_take_data);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);

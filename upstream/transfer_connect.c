@@ -136,7 +136,7 @@ static void given_up(void *arg, int fd)
         return;
     t->hurried = true;
     curl_easy_pause(t->easy, CURLPAUSE_RECV);
-    transfer_act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
+    e->act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
     LIST_FOREACH(other, &e->active, entry)
         if (other == t) { /* it has not ended with that */
             curl_easy_pause(t->easy, CURLPAUSE_CONT);

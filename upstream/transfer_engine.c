@@ -16,7 +16,7 @@ static void turn_soon(struct transfer_engine *e)
     event_active(e->turn, EV_TIMEOUT, 0);
 }
 
-static void reap(struct transfer_engine *e)
+static void engine_reap(struct transfer_engine *e)
 {
     CURLMsg *msg;
     int left;
@@ -45,22 +45,22 @@ static void reap(struct transfer_engine *e)
 
 static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    reap(arg);
+    engine_reap(arg);
 }
 
-void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what)
+static void engine_act(struct transfer_engine *e, curl_socket_t fd, int what)
 {
     int running;
 
     e->depth++;
     curl_multi_socket_action(e->multi, fd, what, &running);
     e->depth--;
-    reap(e);
+    engine_reap(e);
 }
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
-    transfer_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+    engine_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 /* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
@@ -74,7 +74,7 @@ static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (left > 0)
         event_add(e->timer, &rest);
     else
-        transfer_act(e, CURL_SOCKET_TIMEOUT, 0);
+        engine_act(e, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
@@ -137,6 +137,7 @@ struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err)
 
     pthread_once(&curl_once, init_curl);
     e->loop = loop;
+    e->act = engine_act;
     LIST_INIT(&e->active);
     LIST_INIT(&e->buried);
     e->timer = event_new(loop_base(loop), -1, 0, on_timer, e);
@@ -183,7 +184,7 @@ void transfer_engine_free(struct transfer_engine *e)
         transfer_cancel(LIST_FIRST(&e->active));
     if (e->multi) {
         e->depth = 0;
-        reap(e);
+        engine_reap(e);
         curl_multi_cleanup(e->multi);
     }
     connect_table_free(e->connects);

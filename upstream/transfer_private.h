@@ -1,5 +1,10 @@
-/* transfer_private.h - between transfer_engine.c, which runs libcurl, transfer.c, which knows what a transfer is, and
- * transfer_connect.c, which says where it may connect to and when it connects again. On the engine's loop. */
+/* transfer_private.h - shared by the files that make up transfer.h. Each calls those to its left only:
+ *
+ *     transfer_connect.c (where it may connect, and when it reconnects), transfer_clock.c (certificates and clocks)
+ *         ◀ transfer.c (one request from start to end) ◀ transfer_engine.c (libcurl's multi interface on a loop)
+ *
+ * The other way leads engine->act(). Everything runs on the engine's loop.
+ */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 #define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 
@@ -58,6 +63,8 @@ struct transfer {
 struct transfer_engine {
     struct loop *loop;
     CURLM *multi;
+    /* Tells libcurl that something has happened to a socket; transfers may have ended when it returns. */
+    void (*act)(struct transfer_engine *e, curl_socket_t fd, int what);
     struct event *timer;
     int64_t due_us; /* when it is to end; monotonic */
     struct event *turn;
@@ -73,11 +80,6 @@ struct transfer_engine {
 void transfer_finish(struct transfer *t, CURLcode code);
 /* Without a word; it is in no list any more, nor inside curl. */
 void transfer_free(struct transfer *t);
-
-/* ---- transfer_engine.c ---- */
-
-/* Tells libcurl that something has happened to a socket; transfers may have ended after that. */
-void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what);
 
 /* ---- transfer_connect.c ---- */
 
@@ -100,9 +102,10 @@ void transfer_note_answer(struct transfer *t);
 
 /* ---- transfer_clock.c ---- */
 
-/* It failed. True: the other side is asked for its time, and transfer_finish() comes after that. */
-bool transfer_asks_for_time(struct transfer *t, CURLcode code);
-/* What is wrong with the certificate's time, for people. */
+/* It failed with `code`. The URL whose Date tells whether this node's clock is wrong; NULL: that is not why, or it has
+ * been requested already. Once. The caller frees. */
+char *transfer_clock_url(struct transfer *t, CURLcode code);
+/* What is wrong with the certificate's time, for the message; response.date is the other side's time (0: unknown). */
 void transfer_describe_time(const struct transfer *t, char *out, size_t room);
 
 #endif

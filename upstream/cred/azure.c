@@ -19,7 +19,7 @@ enum { LIFE_UNSAID_S = 1800 };
 
 static const char *const FORM[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
 
-static void add_field(struct buf *b, const char *name, const char *value)
+static void azure_add_field(struct buf *b, const char *name, const char *value)
 {
     buf_addf(b, "%s%s=", b->len ? "&" : "", name);
     url_encode(b, value);
@@ -43,7 +43,7 @@ static char *token_of(const json_t *doc, const char *key, const char *what, stru
 
 /* ---- a token of Entra's ---- */
 
-static char *ask_metadata(struct cred_task *t, struct err *err)
+static char *azure_ask_metadata(struct cred_task *t, struct err *err)
 {
     static const char *const headers[] = {"Metadata: true", NULL};
     const char *client = env_or(t->o->client_id, "AZURE_CLIENT_ID");
@@ -83,14 +83,14 @@ static char *ask_entra(struct cred_task *t, const char *federated_file, struct e
     buf_addf(&url, "%.*s/", (int)(strlen(authority) - (authority[strlen(authority) - 1] == '/')), authority);
     url_encode(&url, tenant);
     buf_adds(&url, "/oauth2/v2.0/token");
-    add_field(&body, "grant_type", "client_credentials");
-    add_field(&body, "client_id", client);
-    add_field(&body, "scope", RESOURCE ".default");
+    azure_add_field(&body, "grant_type", "client_credentials");
+    azure_add_field(&body, "client_id", client);
+    azure_add_field(&body, "scope", RESOURCE ".default");
     if (t->o->client_secret_file) {
-        add_field(&body, "client_secret", secret);
+        azure_add_field(&body, "client_secret", secret);
     } else {
-        add_field(&body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        add_field(&body, "client_assertion", secret);
+        azure_add_field(&body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        azure_add_field(&body, "client_assertion", secret);
     }
     const struct cred_http r = {.method = "POST", .url = url.data, .headers = FORM, .body = body.data, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Microsoft Entra", err);
@@ -117,18 +117,18 @@ static int64_t life_of(const char *jwt)
     return ends > clock_now_s() ? ends - clock_now_s() : LIFE_UNSAID_S;
 }
 
-static bool exchange(struct cred_task *t, const char *token, struct err *err)
+static bool azure_exchange(struct cred_task *t, const char *token, struct err *err)
 {
     const char *tenant = env_or(t->o->tenant, "AZURE_TENANT_ID");
     _cleanup_free_ char *own = xasprintf("https://%s", t->host);
     _cleanup_free_ char *url = xasprintf("%s/oauth2/exchange", t->o->api_endpoint ? t->o->api_endpoint : own);
     _cleanup_secret_buf_ struct buf body = {0};
 
-    add_field(&body, "grant_type", "access_token");
-    add_field(&body, "service", t->host);
+    azure_add_field(&body, "grant_type", "access_token");
+    azure_add_field(&body, "service", t->host);
     if (tenant)
-        add_field(&body, "tenant", tenant);
-    add_field(&body, "access_token", token);
+        azure_add_field(&body, "tenant", tenant);
+    azure_add_field(&body, "access_token", token);
     const struct cred_http r = {.method = "POST", .url = url, .headers = FORM, .body = body.data, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "the registry's token exchange", err);
     t->id.secret = token_of(doc, "refresh_token", "the registry's token exchange", err);
@@ -140,13 +140,13 @@ static bool exchange(struct cred_task *t, const char *token, struct err *err)
     return true;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool azure_ask(struct cred_task *t, struct err *err)
 {
     const char *federated = env_or(NULL, "AZURE_FEDERATED_TOKEN_FILE");
     _cleanup_secret_ char *token =
-        t->o->client_secret_file || federated ? ask_entra(t, federated, err) : ask_metadata(t, err);
+        t->o->client_secret_file || federated ? ask_entra(t, federated, err) : azure_ask_metadata(t, err);
 
-    return token && exchange(t, token, err);
+    return token && azure_exchange(t, token, err);
 }
 
-const struct cred_provider CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, ask};
+const struct cred_provider CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, azure_ask};

@@ -61,7 +61,7 @@ static int spawn(const char *const *argv, struct pipes *p, pid_t *pid)
 }
 
 /* Writes what is left of the input, as far as the pipe takes it. */
-static void feed(struct pipes *p, const char **input)
+static void exec_feed(struct pipes *p, const char **input)
 {
     size_t left = strlen(*input);
     ssize_t n = left > 0 ? write(p->in[1], *input, left) : 0;
@@ -73,7 +73,7 @@ static void feed(struct pipes *p, const char **input)
 }
 
 /* False: it has said all. */
-static bool gather(struct pipes *p, struct buf *out)
+static bool exec_gather(struct pipes *p, struct buf *out)
 {
     ssize_t n = read(p->out[0], buf_reserve(out, 4096), 4096);
 
@@ -98,8 +98,8 @@ static bool talk(const char *name, struct pipes *p, const char *input, atomic_bo
         if (poll(fds, 2, LOOK_MS) < 0 && errno != EINTR)
             return err_errno(err, ERR_IO, "waiting for %s", name);
         if (p->in[1] >= 0 && fds[1].revents)
-            feed(p, &input);
-        if (fds[0].revents && !gather(p, out))
+            exec_feed(p, &input);
+        if (fds[0].revents && !exec_gather(p, out))
             return true;
         if (out->len > CRED_ANSWER_MAX)
             return err_set(err, ERR_UPSTREAM, "%s says more than %d bytes", name, (int)CRED_ANSWER_MAX);
@@ -107,7 +107,7 @@ static bool talk(const char *name, struct pipes *p, const char *input, atomic_bo
 }
 
 /* It has closed its stdout: it should end now. */
-static void reap(pid_t pid, bool at_once, int *status)
+static void exec_reap(pid_t pid, bool at_once, int *status)
 {
     for (int i = 0; !at_once && i < 20; i++) {
         if (waitpid(pid, status, WNOHANG) == pid)
@@ -141,7 +141,7 @@ bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, str
     close_end(&p.out[1]);
     bool ok = talk(argv[0], &p, input, stop, out, err);
     close_pipes(&p);
-    reap(pid, !ok, &raw);
+    exec_reap(pid, !ok, &raw);
     *status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
     return ok;
 }
@@ -183,11 +183,11 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
     return true;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool exec_ask(struct cred_task *t, struct err *err)
 {
     const char *server = strcmp(t->host, "docker.io") == 0 ? "https://index.docker.io/v1/" : t->host;
 
     return cred_ask_helper(t, t->o->helper, server, err);
 }
 
-const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 0, ask};
+const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 0, exec_ask};

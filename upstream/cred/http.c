@@ -16,7 +16,7 @@ struct receiving {
     bool flooded;
 };
 
-static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t cred_http_take(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct receiving *r = arg;
 
@@ -27,7 +27,8 @@ static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
-static int go_on(void *arg, curl_off_t a UNUSED, curl_off_t b UNUSED, curl_off_t c UNUSED, curl_off_t d UNUSED)
+static int cred_http_go_on(void *arg, curl_off_t a UNUSED, curl_off_t b UNUSED, curl_off_t c UNUSED,
+                           curl_off_t d UNUSED)
 {
     return atomic_load(((struct receiving *)arg)->stop) ? 1 : 0;
 }
@@ -54,7 +55,7 @@ static void set_body(CURL *h, const struct cred_http *r)
         curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, r->method);
 }
 
-static bool describe(CURLcode code, const struct receiving *r, const char *url, struct err *err)
+static bool cred_http_describe(CURLcode code, const struct receiving *r, const char *url, struct err *err)
 {
     _cleanup_buf_ struct buf where = {0};
 
@@ -84,10 +85,10 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
     curl_easy_setopt(h, CURLOPT_USERAGENT, "entrepot/" ENTREPOT_VERSION);
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, timeout);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, cred_http_take);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, &in);
     curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, go_on);
+    curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, cred_http_go_on);
     curl_easy_setopt(h, CURLOPT_XFERINFODATA, &in);
     const char *proxy = r->direct ? NULL : proxy_for(r->url, NULL);
     curl_easy_setopt(h, CURLOPT_PROXY, proxy ? proxy : "");
@@ -101,7 +102,7 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
         explicit_bzero(s->data, strlen(s->data));
     curl_slist_free_all(headers);
     curl_easy_cleanup(h);
-    return rc == CURLE_OK || describe(rc, &in, r->url, err);
+    return rc == CURLE_OK || cred_http_describe(rc, &in, r->url, err);
 }
 
 json_t *cred_http_json(const struct cred_http *r, const char *what, struct err *err)
