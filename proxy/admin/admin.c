@@ -146,7 +146,7 @@ static void status(struct admin_job *job)
     json_t *transfers = json_array(), *upstreams = list_upstreams(a, &received);
     cache_totals(cache, &totals);
     gc_get_stats(a->puller.gc, &g);
-    ingests_each(cache->ingests, add_transfer, transfers);
+    ingests_each(cache_ingests(cache), add_transfer, transfers);
     job->answer = json_pack(
         "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
         "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s), "offline",
@@ -155,8 +155,8 @@ static void status(struct admin_job *job)
         (json_int_t)f.from_cache, "from_upstream", (json_int_t)received, "cache", "path",
         visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes, "limit_bytes",
         (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
-        "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache->ingests), "connections",
-        f.connections, "upstreams", upstreams, "transfers", transfers);
+        "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache_ingests(cache)),
+        "connections", f.connections, "upstreams", upstreams, "transfers", transfers);
 }
 
 /* ---- offline ---- */
@@ -243,7 +243,7 @@ static void do_page(struct admin_job *job)
 static void work(struct admin_job *job)
 {
     struct importing *importing =
-        strncmp(job->path, "/v1/import", 10) == 0 ? job->admin->puller.cache->importing : NULL;
+        strncmp(job->path, "/v1/import", 10) == 0 ? cache_importing(job->admin->puller.cache) : NULL;
 
     if (importing)
         importing_begin(importing);
@@ -262,7 +262,7 @@ void admin_job_free(struct admin_job *job)
 {
     if (job->fd >= 0) {
         close(job->fd);
-        use_release(job->admin->puller.cache->use, &job->digest);
+        cache_release(job->admin->puller.cache, &job->digest);
     }
     if (job->state)
         job->free_state(job->state);
@@ -393,8 +393,8 @@ static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     ON_LOOP(job->loop);
     job->waits = false;
     job->patience_ms -= SETTLE_LOOK_MS;
-    if (job->patience_ms <= 0 || ingests_settled(c->ingests, job->verified)) {
-        index_barrier(c->index, run, job, job->loop);
+    if (job->patience_ms <= 0 || ingests_settled(cache_ingests(c), job->verified)) {
+        cache_barrier(c, run, job, job->loop);
         return;
     }
     if (!job->look)
@@ -438,7 +438,7 @@ void admin_handle(struct admin *a, struct http_request *req)
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->room, NULL);
     http_on_gone(req, client_gone, job);
-    job->verified = ingests_verified(a->puller.cache->ingests);
+    job->verified = ingests_verified(cache_ingests(a->puller.cache));
     job->patience_ms = SETTLE_MS;
     if (traits(job) & LOOKS)
         settle(-1, 0, job);

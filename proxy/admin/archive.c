@@ -206,7 +206,7 @@ static void take_word(void *arg, bool granted)
     a->answered = true;
     a->granted = granted;
     if (granted && a->given_up)
-        a->cache->room.kept(a->cache->room.arg, a->bytes);
+        ingests_settle_room(cache_ingests(a->cache), a->bytes);
     pthread_cond_signal(&a->cond);
     asking_unref(a);
 }
@@ -234,7 +234,6 @@ static bool wait_a_while(struct asking *a)
  * way already. */
 static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from from, struct err *err)
 {
-    struct cache_room *room = &job->admin->puller.cache->room;
     struct asking *a = xcalloc(1, sizeof(*a));
     const int64_t until_ms = clock_mono_ms() + ROOM_WAIT_MS;
 
@@ -243,7 +242,8 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from fr
     a->bytes = from == ROOM_ON_DISK ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
-    room->ask(room->arg, bytes, from, take_word, a, job->loop);
+    if (!ingests_ask_for_room(cache_ingests(a->cache), bytes, from, take_word, a, job->loop))
+        take_word(a, true); /* there is no limit */
     pthread_mutex_lock(&a->lock);
     while (!a->answered && (wait_a_while(a) || atomic_load(job->admin->puller.serving)) && clock_mono_ms() < until_ms)
         ;
@@ -290,7 +290,7 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     bool whole;
     int64_t received;
 
-    importing_hold(job->admin->puller.cache->importing,
+    importing_hold(cache_importing(job->admin->puller.cache),
                    d); /* before it is looked for, so that it cannot go after that */
     if (import_look(job->admin->puller.cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
@@ -320,7 +320,7 @@ void admin_import_bytes(struct admin_job *job)
     int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
     bool room = rest <= 0 || admin_reserve(job, rest, &err);
     if (room && rest > 0)
-        c->room.kept(c->room.arg, rest);
+        ingests_settle_room(cache_ingests(c), rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
     if (room && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
@@ -348,24 +348,24 @@ void admin_import_blob(struct admin_job *job)
 
     if (!take_digest(job, &d))
         return;
-    importing_hold(c->importing, &d);
+    importing_hold(cache_importing(c), &d);
     bool ok = import_look(c, &d, &whole, &received, &err);
     bool ask = ok && !whole && received > 0;
     if (ask) { /* it is on the disk already */
-        atomic_fetch_add(&c->arriving, received);
-        atomic_fetch_sub(&c->parked, received);
+        ingests_note_arriving(cache_ingests(c), received);
+        ingests_note_parked(cache_ingests(c), -received);
     }
     bool asked = ask && admin_reserve(job, received, &err);
     ok = ok && (asked || whole || received == 0);
     if (ok && !whole)
         ok = cache_adopt_import(c, &d, &pace, &err);
     if (ok && whole)
-        store_remove_import(c->store, &d, NULL);
+        import_remove(c, &d);
     if (asked)
-        c->room.kept(c->room.arg, received);
+        ingests_settle_room(cache_ingests(c), received);
     if (ask) {
-        atomic_fetch_sub(&c->arriving, received);
-        atomic_fetch_add(&c->parked, ok ? 0 : received);
+        ingests_note_arriving(cache_ingests(c), -received);
+        ingests_note_parked(cache_ingests(c), ok ? 0 : received);
     }
     if (ok)
         job->answer = json_pack("{s:b}", "whole", true);
@@ -432,5 +432,5 @@ void admin_import(struct admin_job *job, const json_t *input)
     else
         job->answer = imported(job, refs, count);
     if (ok && job->answer)
-        importing_settle(job->admin->puller.cache->importing, job->admin->puller.cache->index);
+        importing_settle(cache_importing(job->admin->puller.cache));
 }

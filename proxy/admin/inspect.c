@@ -27,7 +27,7 @@ static json_t *sharers_of(struct cache *c, const struct image_tree *tree, const 
 {
     struct sharers s = {tree, d, NULL};
 
-    index_read(c->index, read_sharers, &s);
+    cache_read(c, read_sharers, &s);
     return s.names ? s.names : json_array();
 }
 
@@ -87,7 +87,7 @@ static json_t *tags_of(struct cache *c, const char *name, const struct digest *d
 
     p->names_only = true;
     do {
-        image_page_read(c->index, p);
+        image_page_read(c, p);
         for (size_t i = 0; i < p->count; i++)
             if (!strchr(p->list[i].tag, ':'))
                 json_array_append_new(tags, json_string(p->list[i].tag));
@@ -165,11 +165,11 @@ void admin_inspect(struct admin_job *job, const char *reference)
     }
     ref_name(&ref, name);
     if (ref.digest.alg != DIGEST_NONE) {
-        index_read(c->index, read_by_digest, &(struct by_digest){name, &ref.digest, &single});
+        cache_read(c, read_by_digest, &(struct by_digest){name, &ref.digest, &single});
         image = single.stored ? &single : NULL;
     } else {
         page = image_page_new(name, ref.tag, NULL);
-        image_page_read(c->index, page);
+        image_page_read(c, page);
         image = page->count > 0 ? &page->list[0] : NULL;
     }
     if (!image || !image->stored) {

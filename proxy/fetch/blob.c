@@ -323,8 +323,8 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     f->sent = one->sent;
     fetch_name_relay(f);
     ingest_unref(f->ingest);
-    f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                   &f->sent, &f->result.err);
+    f->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, finished, deserted,
+                                   drained, f, &f->sent, &f->result.err);
     if (f->ingest && ingest_describe(f->ingest, f->response.content_length, "", &f->result.err)) {
         drained(f);
     } else {
@@ -392,11 +392,11 @@ static enum step ask(struct fetch *f)
     int64_t last;
 
     if (!f->ingest && is_relay(f))
-        f->ingest = ingest_begin_relay(fetch_cache(f), &f->digest, f->fetcher->loop, finished, deserted, drained, f,
-                                       &f->sent, &f->result.err);
+        f->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, finished, deserted,
+                                       drained, f, &f->sent, &f->result.err);
     else if (!f->ingest)
-        f->ingest = ingest_begin(fetch_cache(f), &f->digest, f->site->host, f->fetcher->loop, finished, deserted,
-                                 drained, f, &f->result.err);
+        f->ingest = ingest_begin(cache_ingests(fetch_cache(f)), &f->digest, f->site->host, f->fetcher->loop, finished,
+                                 deserted, drained, f, &f->result.err);
     if (!f->ingest)
         return STEP_FAIL;
     if (!ingest_gap(f->ingest, &f->first, &last))

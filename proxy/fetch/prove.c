@@ -27,7 +27,7 @@ static void look_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 static bool may_become_known(const struct fetch *f, const struct err *err)
 {
     return err && (err->code == ERR_UNREACHABLE || err->code == ERR_TIMEOUT || err->code == ERR_UPSTREAM) &&
-           !f->fetcher->stopping && atomic_load(&fetch_cache(f)->rebuilding) &&
+           !f->fetcher->stopping && cache_is_rebuilding(fetch_cache(f)) &&
            clock_mono_ms() - f->started_ms < LOOK_MOST_MS;
 }
 

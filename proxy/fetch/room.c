@@ -20,15 +20,16 @@ static void answered(void *arg, bool granted)
 
 bool fetch_ask_for_room(struct fetch *f)
 {
-    struct cache_room *room = &f->fetcher->all->cache->room;
+    struct ingests *ingests = cache_ingests(fetch_cache(f));
     int64_t size = ingest_size(f->ingest);
 
     /* Nothing is let go of for a blob that may never end. */
-    if (!room->ask || size < 0 || f->questions++ == QUESTIONS_MAX)
+    if (!ingests_room(ingests)->ask || size < 0 || f->questions++ == QUESTIONS_MAX)
         return false;
     f->question = xcalloc(1, sizeof(*f->question));
     f->question->f = f;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    room->ask(room->arg, size - ingest_received(f->ingest), ROOM_ON_DISK, answered, f->question, f->fetcher->loop);
+    ingests_ask_for_room(ingests, size - ingest_received(f->ingest), ROOM_ON_DISK, answered, f->question,
+                         f->fetcher->loop);
     return true;
 }

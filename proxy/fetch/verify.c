@@ -56,7 +56,7 @@ enum step fetch_verify(struct fetch *f)
 
     v->f = f;
     v->digest = f->hit.digest.alg != DIGEST_NONE ? f->hit.digest : f->digest;
-    pool_run(f->fetcher->all->cache->pool, work, v);
+    cache_run(f->fetcher->all->cache, work, v);
     return STEP_WAIT;
 }
 

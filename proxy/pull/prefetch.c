@@ -70,7 +70,7 @@ static void settle(struct prefetch *p)
     if (p->follower)
         follower_leave(p->follower);
     p->follower = NULL;
-    index_barrier(p->cache->index, settled, p, p->loop);
+    cache_barrier(p->cache, settled, p, p->loop);
 }
 
 static void look(void *arg)

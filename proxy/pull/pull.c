@@ -19,7 +19,7 @@ static bool is_here(struct pull *p, struct item *it)
         return false;
     cache_find(p->puller->cache, it->image->name, NULL, &it->digest, &hit);
     return hit.stored && hit.linked && (it->kind != PULL_MANIFEST || hit.blob.flags & BLOB_MANIFEST) &&
-           store_has_blob(p->puller->cache->store, &it->digest);
+           cache_has_file(p->puller->cache, &it->digest);
 }
 
 static void end_image(struct pull *p, struct image *im)
@@ -154,7 +154,7 @@ static void start_some(struct pull *p)
         }
         if (is_here(p, it)) {
             it->ok = true;
-            use_touch(p->puller->cache->use, &it->digest);
+            cache_touch(p->puller->cache, &it->digest);
             settle(p, it, true);
             continue;
         }
@@ -212,7 +212,7 @@ static void wait_for_news(struct pull *p)
     s->news = false;
     pthread_mutex_unlock(&s->lock);
     if (!news)
-        ingests_each(p->puller->cache->ingests, look_at_transfer, p);
+        ingests_each(cache_ingests(p->puller->cache), look_at_transfer, p);
 }
 
 static void fail_unconfigured(const struct pull *p, struct image *im)

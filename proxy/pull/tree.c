@@ -81,7 +81,7 @@ void pull_other_platform(struct pull *p, const struct image *image, char out[PLA
     struct image_config config = {0};
 
     if (image->config.alg == DIGEST_NONE || !p->wish->platforms[0][0] || strcmp(p->wish->platforms[0], "all") == 0 ||
-        !store_read_blob(p->puller->cache->store, &image->config, MANIFEST_SIZE_MAX, &text, NULL) ||
+        !cache_read_blob(p->puller->cache, &image->config, MANIFEST_SIZE_MAX, &text, NULL) ||
         !image_config_parse(&config, text.data, text.len, NULL))
         return;
     bool meant = !config.platform[0]; /* an artifact's config names none */

@@ -36,7 +36,7 @@ static void serving_free(struct serving *s)
 {
     if (s->fd >= 0) {
         close(s->fd);
-        use_release(s->registry->cache->use, &s->digest);
+        cache_release(s->registry->cache, &s->digest);
     }
     if (s->follower)
         follower_leave(s->follower);
@@ -112,7 +112,7 @@ static bool send_stored(struct registry *reg, struct http_request *req, const st
     int status = describe(req, d, size, &first, &last);
     if (answer_without_body(req, status, size)) {
         close(fd);
-        use_release(reg->cache->use, d);
+        cache_release(reg->cache, d);
         return true;
     }
     struct serving *s = xcalloc(1, sizeof(*s));

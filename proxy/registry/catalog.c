@@ -54,7 +54,7 @@ void handle_catalog(struct registry *reg, struct http_request *req, const struct
 
     if (!page_begin(&l.page, req))
         return;
-    index_read(reg->cache->index, read_repos, &l);
+    cache_read(reg->cache, read_repos, &l);
     buf_addf(&body, "{\"repositories\":[%s]}\n", l.page.text.data ? l.page.text.data : "");
     if (l.page.more)
         http_reply_header(req, "Link", "</v2/_catalog?n=%d&last=%s>; rel=\"next\"", l.page.n, l.page.next);

@@ -149,7 +149,7 @@ static bool answer_now(struct registry *reg, struct http_request *req, const str
             refresh(reg, http_loop(req), r);
     }
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
-        use_touch(reg->cache->use, &hit.digest);
+        cache_touch(reg->cache, &hit.digest);
         reply_hit(req);
         send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
         return true;

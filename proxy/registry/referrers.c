@@ -110,7 +110,7 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 
     l->route = &v->route;
     l->is_private = v->is_private;
-    index_read(c->index, read_referrers, l);
+    cache_read(c, read_referrers, l);
     for (int i = 0; i < l->count; i++) {
         json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
         add_descriptor(list, descriptor);

@@ -36,7 +36,7 @@ static bool tags_from_cache(struct visitor *v)
 
     if (!page_begin(&l.page, v->req))
         return true;
-    index_read(v->registry->cache->index, read_tags, &l);
+    cache_read(v->registry->cache, read_tags, &l);
     if (l.known) {
         buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, l.page.text.data ? l.page.text.data : "");
         if (l.page.more) {
