@@ -105,7 +105,7 @@ TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xf
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 # libFuzzer is a part of clang's runtime library.
 FUZZ_PKGS := clang= libclang-rt-dev,libclang-rt-19-dev,libclang-rt-14-dev
-LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
+LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc= codespell= git= binutils=nm
 
 all: | deps ## build
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
@@ -177,6 +177,24 @@ test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
 	@B=$(B) T="$(T)" tests/run $(SUITES) $(MORE)
 
+# What to run before a commit: under a minute, when little has changed.
+check: | test-deps ## build, unit tests and protocol stories, lint of what has changed since SINCE (HEAD)
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) tests/run unit protocol
+	@$(MAKE) --no-print-directory B=$(B) SINCE=$${SINCE:-HEAD} lint
+
+ci: ## all that is run before a release: lint, every suite, the sanitizers
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory asan test
+	@$(MAKE) --no-print-directory tsan test
+
+# For editors and tools: how each file is compiled.
+compile_commands.json: export COMPILE = $(CC) $(ALL_CFLAGS) -c
+compile_commands.json: $(C_FILES)
+	@tests/packages -- jq=
+	@printf '%s\n' $(C_FILES) | jq -R '{directory: "$(CURDIR)", file: ., command: (env.COMPILE + " " + .)}' | jq -s . >$@
+
 test-distros: ## a fresh clone on Debian 12 and 13, in chroots: build, run, unit tests; FULL=1: all of `make test` there
 	@tests/packages debootstrap= git= curl= iproute2=ip
 	@DISTROS="$(DISTROS)" tests/run distros
@@ -214,7 +232,7 @@ fuzz-built: $(FUZZ_BIN)
 
 tests-built: fuzz-built
 
-lint: ## format, static analysis, layers
+lint: | all ## format, rooms, names, words, static analysis; SINCE=COMMIT: the slow tools look only at what has changed since
 	@tests/packages $(LINT_PKGS)
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
@@ -240,4 +258,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak fuzz fuzz-built lint install clean help

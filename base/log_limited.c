@@ -6,6 +6,7 @@
  * A kind is a literal and whom it is about (an upstream), so that one registry's failures do not hide another's. The
  * table is bounded: where it is full of what is going on, all others of a kind share an entry. */
 #include "base/clock.h"
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/visible.h"
 
@@ -45,6 +46,7 @@ static struct limited *limited_find(const char *kind, char about[ABOUT_MAX + 1],
     struct limited *free_one = NULL;
     int used = 0;
 
+    HOLDS(&lock);
     for (int i = 0; i < ENTRIES; i++) {
         struct limited *e = &entries[i];
         if (e->kind && strcmp(e->kind, kind) == 0 && strcmp(e->about, about) == 0)
@@ -62,6 +64,7 @@ static struct limited *limited_find(const char *kind, char about[ABOUT_MAX + 1],
 /* Kinds of which there was none for a while; told before, if there was something to tell. */
 static void drop_quiet(int64_t now)
 {
+    HOLDS(&lock);
     for (int i = 0; i < ENTRIES; i++)
         if (entries[i].kind && entries[i].suppressed == 0 && now >= entries[i].until_ms)
             entries[i].kind = NULL;

@@ -1,5 +1,7 @@
 #include "base/lookup.h"
 
+#include "base/array.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
@@ -133,12 +135,9 @@ bool text_set_add(struct text_set *s, const char *text)
 
     if (find_text(s, text, hash))
         return false;
-    if (s->count == s->room) {
-        s->room = s->room ? 2 * s->room : 32;
-        s->list = xrealloc(s->list, s->room * sizeof(*s->list));
-    }
     lookup_add(&s->lookup, hash, (uint32_t)s->count);
-    s->list[s->count++] = text;
+    *ARRAY_NEXT(s->list, s->count, s->room) = text;
+    s->count++;
     return true;
 }
 

@@ -1,5 +1,7 @@
 #include "base/loop.h"
 
+#include "base/assert.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
@@ -105,6 +107,7 @@ void loop_post(struct loop *loop, void (*fn)(void *), void *arg)
 
 void loop_run(struct loop *loop)
 {
+    IN_STATE(!atomic_load(&loop->running));
     current = loop;
     atomic_store(&loop->running, true);
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
@@ -123,8 +126,8 @@ static void *run_thread(void *arg)
 
 bool loop_start(struct loop *loop, struct err *err)
 {
+    IN_STATE(!loop->started);
     int rc = pthread_create(&loop->thread, NULL, run_thread, loop);
-
     if (rc != 0) {
         errno = rc;
         return err_errno(err, ERR_IO, "starting thread %s", loop->name);
@@ -147,6 +150,7 @@ bool loop_settle(struct loop *loop)
 {
     const struct loop *before = current;
 
+    IN_STATE(!atomic_load(&loop->running));
     current = loop;
     bool any = loop_deliver(loop);
     current = before;
@@ -155,6 +159,7 @@ bool loop_settle(struct loop *loop)
 
 void loop_join(struct loop *loop)
 {
+    IN_STATE(current != loop);
     if (loop->started)
         pthread_join(loop->thread, NULL);
     loop->started = false;
@@ -164,6 +169,11 @@ void loop_join(struct loop *loop)
 bool loop_may_touch(const struct loop *loop)
 {
     return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
+}
+
+bool loop_is_any(void)
+{
+    return current != NULL;
 }
 
 void loop_free(struct loop *loop)

@@ -1,5 +1,6 @@
 #include "upstream/budget.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <pthread.h>
@@ -52,6 +53,7 @@ void budgets_free(struct budgets *all)
 
 static struct budget *budget_find(struct budgets *all, int endpoint, const char *who)
 {
+    HOLDS(&all->lock);
     for (int i = 0; i < BUDGETS_MAX; i++) {
         struct budget *b = &all->list[i];
         if (b->there && b->endpoint == endpoint && strncmp(b->who, who, BUDGET_WHO_MAX) == 0)
@@ -65,6 +67,7 @@ static struct budget *budget_make(struct budgets *all, int endpoint, const char 
 {
     struct budget *b = &all->list[0];
 
+    HOLDS(&all->lock);
     for (int i = 0; i < BUDGETS_MAX && b->there; i++)
         if (!all->list[i].there || all->list[i].used_ms < b->used_ms)
             b = &all->list[i];

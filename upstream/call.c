@@ -54,6 +54,7 @@ static enum call_step call_end(struct upstream_call *c)
 {
     struct call_outcome *o = c->outcome;
 
+    IN_STATE(c->outcome);
     if (c->kept && !c->delivering) {
         o = c->kept;
         if (o->err.code == ERR_OK && c->on_head)
@@ -133,6 +134,7 @@ static enum call_step call_enough(struct upstream_call *c)
 {
     const struct transfer_response head = *c->refused;
 
+    IN_STATE(c->transfer);
     transfer_cancel(c->transfer);
     return call_answered(c, &head, NULL);
 }
@@ -241,6 +243,7 @@ static enum call_step call_login_failed(struct upstream_call *c)
     struct transfer_response none;
     int64_t held_ms;
 
+    IN_STATE(failure);
     c->failure = NULL;
     response_reset(&none);
     none.status = err->status;
@@ -356,6 +359,7 @@ void upstream_pause(struct upstream_call *c, bool pause)
 
 void upstream_doubt(struct upstream_call *c)
 {
+    ON_LOOP(c->loop);
     if (c->endpoint >= 0 && c->transfer && !c->delivering)
         endpoint_doubt(c->u, c->endpoint);
 }

@@ -121,6 +121,7 @@ static bool is_passing(const struct err *err)
 
 enum call_step call_end_with(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
+    IN_STATE(!c->outcome);
     c->outcome = xcalloc(1, sizeof(*c->outcome));
     c->outcome->response = *r;
     if (err)

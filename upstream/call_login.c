@@ -1,10 +1,11 @@
 /* What a request brings along to be let in: the challenge remembered or just received, an identity, a token. */
 #include "upstream/call_private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "upstream/refusal.h"
 #include "base/url.h"
+#include "upstream/refusal.h"
 
 #include <string.h>
 
@@ -230,6 +231,7 @@ static enum call_step send_bearer(struct upstream_call *c, const char *token)
 
 static enum call_step fail_login(struct upstream_call *c, const struct err *err)
 {
+    IN_STATE(!c->failure);
     c->failure = xmalloc(sizeof(*err));
     *c->failure = *err;
     return CALL_LOGIN_FAILED;

@@ -3,9 +3,9 @@
 #include "upstream/call_private.h"
 
 #include "base/secret.h"
+#include "base/url.h"
 #include "base/visible.h"
 #include "upstream/refusal.h"
-#include "base/url.h"
 
 #include <event2/event.h>
 #include <string.h>

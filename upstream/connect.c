@@ -1,5 +1,6 @@
 #include "upstream/connect.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -97,6 +98,7 @@ void connect_note(struct connect_table *t, const char *host, int port, int round
 {
     char address[CONNECT_ADDRESS_MAX];
 
+    ON_LOOP(t->loop);
     connect_name(address, host, port);
     struct address_note *n = find_note(t, address);
     if (n && round > 0)
@@ -144,6 +146,7 @@ int connect_open(struct connect_table *t, int family, int type, int protocol, co
     const struct timeval wait = {.tv_sec = WAIT_MS[round] / 1000, .tv_usec = WAIT_MS[round] % 1000 * 1000};
     char name[CONNECT_ADDRESS_MAX];
 
+    ON_LOOP(t->loop);
     name_address(name, address);
     const struct address_note *n = find_note(t, name);
     if (round == 0 && n && n->kind == NOTE_DEAD)
@@ -169,6 +172,7 @@ void connect_close(struct connect_table *t, int fd)
 {
     struct connect_attempt *a;
 
+    ON_LOOP(t->loop);
     LIST_FOREACH(a, &t->attempts, entry)
         if (a->fd == fd) {
             attempt_free(a);
@@ -181,6 +185,7 @@ void connect_forget(struct connect_table *t, const void *arg)
 {
     struct connect_attempt *a;
 
+    ON_LOOP(t->loop);
     LIST_FOREACH(a, &t->attempts, entry)
         if (a->arg == arg)
             a->given_up = NULL;
@@ -229,6 +234,7 @@ void connect_shut(struct connect_table *t, int own_port, const char *peer)
 {
     const struct connect_attempt *a = find_attempt(t, own_port, peer);
 
+    ON_LOOP(t->loop);
     if (a)
         shutdown(a->fd, SHUT_RDWR);
 }

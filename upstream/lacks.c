@@ -1,5 +1,6 @@
 #include "upstream/lacks.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -45,6 +46,7 @@ static char *lacks_make_key(int endpoint, const char *repository, const char *pa
 
 static struct lack *lacks_slot_of(struct lacks *l, const char *key)
 {
+    HOLDS(&l->lock);
     return l->slots ? &l->slots[text_hash(key) % SLOTS] : NULL;
 }
 

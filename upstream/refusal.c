@@ -63,18 +63,13 @@ static void read_errors(struct buf *out, const json_t *doc)
 
 /* ---- what of it is passed on ---- */
 
-/* The length of a character that would drive a terminal or turn a line around: controls, C1 controls, line and
- * paragraph separators, directional marks; 0 if it is none. */
-static size_t control(const unsigned char *p)
+/* The length of a character that is not to be shown (visible.h); 0 if it is another one. */
+static size_t control(const char *p)
 {
-    if (*p < 0x20 || *p == 0x7f)
-        return 1;
-    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-        return 2;
-    bool marks =
-        p[0] == 0xe2 && ((p[1] == 0x80 && ((p[2] >= 0x8e && p[2] <= 0x8f) || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
-                         (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
-    return marks ? 3 : 0;
+    unsigned code = 0;
+    size_t n = utf8_next(p, strnlen(p, 4), &code);
+
+    return n > 0 && utf8_is_hidden(code) ? n : 0;
 }
 
 static size_t token(const char *p)
@@ -166,7 +161,7 @@ static void clean(struct buf *out, const char *text, const char *const *secrets)
     const char *word = text, *before = NULL; /* this word and the one before it */
 
     for (const char *p = text; *p && out->len <= REFUSAL_MAX;) { /* no more work than what is passed on is worth */
-        size_t hidden = secret(text, p, p == word ? before : NULL, secrets), n = control((const unsigned char *)p);
+        size_t hidden = secret(text, p, p == word ? before : NULL, secrets), n = control(p);
         if (hidden == 0 && (n > 0 || *p == ' ')) {
             if (out->len > 0 && out->data[out->len - 1] != ' ')
                 buf_adds(out, " ");

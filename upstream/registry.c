@@ -1,7 +1,7 @@
 #include "upstream/registry_private.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/url.h"
 
 #include <string.h>
 #include <strings.h>
@@ -10,22 +10,15 @@ enum { PROBE_MS = 60000, REFUSED_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
 
-/* "https://host:port" of a URL. */
-static size_t origin_len(const char *url)
-{
-    const char *host = strstr(url, "://");
-
-    return host ? (size_t)(host + 3 - url) + strcspn(host + 3, "/?#") : strlen(url);
-}
-
 static void trust_endpoints(struct upstream *u, const bool *said)
 {
     const char *registry = u->endpoints[u->endpoint_count - 1].url;
-    size_t len = origin_len(registry);
+    size_t len = url_origin_len(registry);
 
     for (int i = 0; i < u->endpoint_count; i++) {
         const char *url = u->endpoints[i].url;
-        u->endpoints[i].trusted = (said && said[i]) || (origin_len(url) == len && strncasecmp(url, registry, len) == 0);
+        u->endpoints[i].trusted =
+            (said && said[i]) || (url_origin_len(url) == len && strncasecmp(url, registry, len) == 0);
     }
 }
 

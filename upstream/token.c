@@ -1,11 +1,12 @@
 #include "upstream/token.h"
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "upstream/refusal.h"
 #include "base/url.h"
+#include "upstream/refusal.h"
 
 #include <jansson.h>
 #include <openssl/evp.h>
@@ -111,6 +112,7 @@ static struct token *token_find(struct tokens *all, const struct challenge *c, c
     _cleanup_free_ char *key = xasprintf("%s\n%s\n%s\n%s", client_id, c->realm, c->service, c->scope);
     struct token *t;
 
+    HOLDS(&all->lock);
     TAILQ_FOREACH(t, &all->list, entry)
         if (strcmp(t->key, key) == 0)
             break;
@@ -332,6 +334,7 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
     bool start = false;
     int64_t now = clock_mono_ms();
 
+    ON_LOOP(loop);
     if (!all->insecure && !url_is_https(c->realm)) {
         struct token_waiter *w = xcalloc(1, sizeof(*w));
         *w = (struct token_waiter){.loop = loop, .done = done, .arg = arg};

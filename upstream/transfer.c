@@ -1,11 +1,12 @@
 #include "upstream/transfer_private.h"
 
+#include "base/assert.h"
 #include "base/buf.h"
-#include "upstream/connect.h"
 #include "base/env_proxy.h"
+#include "base/url.h"
+#include "upstream/connect.h"
 #include "upstream/response.h"
 #include "upstream/trust.h"
-#include "base/url.h"
 
 #include <curl/curl.h>
 #include <string.h>
@@ -216,6 +217,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
+    ON_LOOP(t->engine->loop);
     if (transfer_is_worth_patience(t, code) || transfer_probe_clock(t, code))
         return;
     LIST_REMOVE(t, entry);
@@ -232,6 +234,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
 
 void transfer_pause(struct transfer *t, bool pause)
 {
+    ON_LOOP(t->engine->loop);
     t->paused = pause;
     if (!t->cancelled)
         curl_easy_pause(t->easy, pause ? CURLPAUSE_RECV : CURLPAUSE_CONT);
@@ -239,6 +242,7 @@ void transfer_pause(struct transfer *t, bool pause)
 
 int64_t transfer_received(const struct transfer *t)
 {
+    ON_LOOP(t->engine->loop);
     return t->received;
 }
 
@@ -315,6 +319,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     struct transfer *t = xcalloc(1, sizeof(*t));
     CURL *h = t->easy = curl_easy_init();
 
+    ON_LOOP(e->loop);
     if (!h)
         abort();
     t->engine = e;

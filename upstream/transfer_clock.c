@@ -5,6 +5,7 @@
 #include "upstream/transfer_private.h"
 
 #include "base/clock.h"
+#include "base/url.h"
 
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
@@ -26,11 +27,9 @@ char *transfer_clock_url(struct transfer *t, CURLcode code)
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
     if ((result != X509_V_ERR_CERT_HAS_EXPIRED && result != X509_V_ERR_CERT_NOT_YET_VALID) || !url)
         return NULL;
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
     t->verify_result = result;
     t->clock_probed = true;
-    return xasprintf("%.*s/v2/", (int)(host - url + (long)strcspn(host, "/?#")), url);
+    return xasprintf("%.*s/v2/", (int)url_origin_len(url), url);
 }
 
 /* "1 day 2 h", "5 h 30 min", "7 min": rounded, since the two clocks were read a moment apart. */

@@ -1,13 +1,14 @@
 /* Where a transfer may connect to (reach.h), and when it connects again (connect.h). */
 #include "upstream/transfer_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
-#include "base/secret.h"
-#include "upstream/connect.h"
 #include "base/env_proxy.h"
+#include "base/secret.h"
+#include "base/url.h"
+#include "upstream/connect.h"
 #include "upstream/reach.h"
 #include "upstream/trust.h"
-#include "base/url.h"
 
 #include <ctype.h>
 #include <event2/event.h>
@@ -247,6 +248,7 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
 {
     CURL *h = t->easy;
 
+    ON_LOOP(t->engine->loop);
     t->url = xstrdup(req->url);
     use_proxy(t, proxy_for(t->url, NULL));
     t->named = req->named;

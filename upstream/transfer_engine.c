@@ -1,6 +1,7 @@
 /* The engine of transfers: libcurl's multi interface on a loop, from its start to its end. */
 #include "upstream/transfer_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <event2/event.h>
@@ -52,6 +53,7 @@ static void engine_act(struct transfer_engine *e, curl_socket_t fd, int what)
 {
     int running;
 
+    ON_LOOP(e->loop);
     e->depth++;
     curl_multi_socket_action(e->multi, fd, what, &running);
     e->depth--;
@@ -112,6 +114,7 @@ void transfer_cancel(struct transfer *t)
 {
     struct transfer_engine *e = t->engine;
 
+    ON_LOOP(e->loop);
     if (t->cancelled)
         return;
     t->cancelled = true;
@@ -162,6 +165,7 @@ void transfer_engine_end(struct transfer_engine *e)
 {
     struct transfer *t;
 
+    ON_LOOP(e->loop);
     e->depth++;
     while ((t = LIST_FIRST(&e->active))) {
         struct err err = {0};

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/url.h"
 #include "base/visible.h"
 #include "gc/gc.h"
 
@@ -24,22 +25,6 @@ void admin_error(struct admin_job *job, int status, const char *fmt, ...)
     job->answer = json_pack("{s:o}", "error", visible_json(text));
 }
 
-void admin_unescape(char *text)
-{
-    char *out = text;
-
-    for (char *in = text; *in; in++) {
-        unsigned c;
-        if (*in == '%' && sscanf(in + 1, "%2x", &c) == 1 && c >= 0x20) {
-            *out++ = (char)c;
-            in += in[1] && in[2] ? 2 : 0;
-        } else {
-            *out++ = *in;
-        }
-    }
-    *out = '\0';
-}
-
 bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room)
 {
     size_t len = strlen(name);
@@ -49,7 +34,7 @@ bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t 
         if (strncmp(p, name, len) != 0 || p[len] != '=')
             continue;
         _cleanup_free_ char *value = xstrndup(p + len + 1, strcspn(p + len + 1, "&"));
-        admin_unescape(value);
+        url_decode(value);
         snprintf(out, room, "%s", value);
         if (strlen(value) < room)
             return true;

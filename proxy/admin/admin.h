@@ -84,8 +84,6 @@ struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *
 /* The value of a parameter of the query, unescaped, "" if it is not there. False: there is no room for it, and the
  * answer says so. */
 bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room);
-/* "%2F" and friends: a client may encode the reference as one path segment. */
-void admin_unescape(char *text);
 
 /* On an admin worker: fill in the answer. */
 void admin_images(struct admin_job *job);

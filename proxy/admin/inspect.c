@@ -2,6 +2,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/image_describe.h"
 
+#include "base/url.h"
 #include "base/visible.h"
 
 #include <string.h>
@@ -158,7 +159,7 @@ void admin_inspect(struct admin_job *job, const char *reference)
     struct image single = {0}, *image = NULL;
     struct image_page *page = NULL;
 
-    admin_unescape(text);
+    url_decode(text); /* a client may encode the reference as one path segment */
     if (!ref_parse(&ref, text, &err)) {
         admin_error(job, 400, "%s", err.msg);
         return;

@@ -62,12 +62,6 @@ static char *xml_text(const char *doc, const char *element)
     return xstrndup(at, strcspn(at, "<"));
 }
 
-static void aws_add_field(struct buf *b, const char *name, const char *value)
-{
-    buf_addf(b, "%s%s=", b->len ? "&" : "", name);
-    url_encode(b, value);
-}
-
 static bool assume_role(struct cred_task *t, const char *region, const char *role, const char *token_file,
                         struct aws_key *k, struct err *err)
 {
@@ -81,11 +75,11 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
 
     if (!token)
         return false;
-    aws_add_field(&body, "Action", "AssumeRoleWithWebIdentity");
-    aws_add_field(&body, "Version", "2011-06-15");
-    aws_add_field(&body, "RoleArn", role);
-    aws_add_field(&body, "RoleSessionName", session && *session ? session : "entrepot");
-    aws_add_field(&body, "WebIdentityToken", token);
+    url_add_param(&body, "Action", "AssumeRoleWithWebIdentity");
+    url_add_param(&body, "Version", "2011-06-15");
+    url_add_param(&body, "RoleArn", role);
+    url_add_param(&body, "RoleSessionName", session && *session ? session : "entrepot");
+    url_add_param(&body, "WebIdentityToken", token);
     const struct cred_http r = {.method = "POST",
                                 .url = t->o->token_endpoint ? t->o->token_endpoint : own,
                                 .headers = form,

@@ -1,5 +1,6 @@
 #include "upstream/cred/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -157,6 +158,7 @@ static struct cred_entry *cred_find(struct cred *c, const char *key)
 {
     struct cred_entry *e;
 
+    HOLDS(&c->lock);
     TAILQ_FOREACH(e, &c->entries, link)
         if (strcmp(e->key, key) == 0) {
             TAILQ_REMOVE(&c->entries, e, link);
@@ -170,6 +172,7 @@ static struct cred_entry *cred_make(struct cred *c, const char *key)
 {
     struct cred_entry *e = cred_find(c, key), *old = TAILQ_LAST(&c->entries, cred_entries);
 
+    HOLDS(&c->lock);
     if (e)
         return e;
     if (c->count >= ENTRIES_MAX && !old->asking)
@@ -238,6 +241,7 @@ static uint64_t cred_keep(struct cred *c, struct cred_entry *asked, struct cred_
     struct cred_entry *e = cred_make(c, cred_key_of(t->scope, t->repository));
     int64_t now = clock_mono_ms();
 
+    HOLDS(&c->lock);
     /* The same as before is no other: whoever had it refused need not try it again. */
     if (e->number == 0 || !identity_eq(&e->id, &t->id))
         e->number = ++c->last_number;
@@ -305,6 +309,8 @@ static bool cred_decide(struct cred *c, const char *repository, struct cred_wait
     int64_t now = clock_mono_ms();
     bool stopping = atomic_load(&c->workers->stop), answered = true;
 
+    HOLDS(&c->workers->lock);
+    HOLDS(&c->lock);
     if (known) {
         cred_identity_copy(&w->id, &known->id);
         w->number = known->number;
@@ -329,6 +335,7 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
 {
     struct cred_waiter *w = xcalloc(1, sizeof(*w));
 
+    ON_LOOP(loop);
     w->loop = loop;
     w->done = done;
     w->arg = arg;

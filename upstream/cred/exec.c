@@ -1,6 +1,7 @@
 /* Programs that know secrets: Docker's credential helpers. */
 #include "upstream/cred/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -122,6 +123,7 @@ static void exec_reap(pid_t pid, bool at_once, int *status)
 bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, struct buf *out, int *status,
               struct err *err)
 {
+    OFF_LOOPS;
     struct pipes p = {{-1, -1}, {-1, -1}};
     pid_t pid;
     int raw = 0;

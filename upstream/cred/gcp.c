@@ -107,10 +107,8 @@ static bool gcp_exchange(struct cred_task *t, const json_t *key, struct err *err
     /* The file names where to go; it is the operator's, but a key goes nowhere in the clear unless he says so here. */
     if (!t->o->token_endpoint && !url_is_https(uri))
         return err_set(err, ERR_INVALID, "its token_uri is not https");
-    buf_adds(&body, "grant_type=");
-    url_encode(&body, GRANT);
-    buf_adds(&body, "&assertion=");
-    url_encode(&body, assertion);
+    url_add_param(&body, "grant_type", GRANT);
+    url_add_param(&body, "assertion", assertion);
     const struct cred_http r = {.method = "POST", .url = uri, .headers = form, .body = body.data, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Google's token service", err);
     bool ok = doc && gcp_take_token(t, doc, "Google's token service", err);

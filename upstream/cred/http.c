@@ -1,6 +1,7 @@
 /* Requests to the clouds' services, on a cred worker: one at a time, waiting for each. */
 #include "upstream/cred/private.h"
 
+#include "base/assert.h"
 #include "base/env_proxy.h"
 #include "base/url.h"
 
@@ -75,6 +76,7 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
     CURL *h = curl_easy_init();
     long code = 0, timeout = r->timeout_ms > 0 ? (long)r->timeout_ms : CRED_TIMEOUT_MS;
 
+    OFF_LOOPS;
     if (!h)
         abort();
     for (const char *const *line = r->headers; line && *line; line++)
