@@ -124,9 +124,9 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
 
-    log_tell_left_out(false);
+    log_report_suppressed(false);
     limits_give_back_memory();
-    use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
+    cache_flush_touches(s->proxy.cache, NULL, NULL, NULL);
 }
 
 void server_add_events(struct server *s)
