@@ -40,7 +40,7 @@ static bool export_tar_fail(struct export_tar *t, const char *doing)
 
 /* ---- resuming ---- */
 
-static bool is_same_member(struct archive *in, struct archive_entry *e, const struct export_member *m)
+static bool is_same_member(struct archive *in, struct archive_entry *e, const struct export_entry *m)
 {
     struct hasher *h = hasher_new(m->text ? DIGEST_SHA256 : m->digest.alg);
     _cleanup_free_ char *piece = xmalloc(PIECE);
@@ -90,7 +90,7 @@ static bool export_tar_take_data(void *arg, const void *data, size_t len, struct
     return err->code == ERR_OK ? err_set(err, ERR_IO, "writing: %s", archive_error_string(t->a)) : false;
 }
 
-static bool export_tar_put(struct export_tar *t, const struct export_member *m)
+static bool export_tar_put(struct export_tar *t, const struct export_entry *m)
 {
     struct archive_entry *e = archive_entry_new();
 
