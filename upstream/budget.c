@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    WINDOW_S = 21600, /* Docker Hub's, where a registry does not say */
+    WINDOW_S = 21600, /* Docker Hub's, where a registry names none */
     HOLD_MANIFESTS_MS = 30000,
     HOLD_MANIFESTS_MAX_MS = 900000,
     HOLD_BLOBS_MS = 2000,
@@ -24,8 +24,8 @@ struct budget {
     int endpoint;
     char who[BUDGET_WHO_MAX + 1];
     char source[64];
-    int64_t limit, remaining, window_s; /* -1 not said */
-    int64_t said_ms;                    /* when it said so */
+    int64_t limit, remaining, window_s; /* -1 unknown */
+    int64_t said_ms;                    /* when that was received */
     struct budget_hold holds[BUDGET_KINDS];
     int64_t used_ms;
 };
@@ -62,7 +62,7 @@ static struct budget *budget_find(struct budgets *all, int endpoint, const char 
     return NULL;
 }
 
-/* In place of the one that was not heard of for longest, if there is no room. */
+/* Replaces the least recently used one, if the table is full. */
 static struct budget *budget_make(struct budgets *all, int endpoint, const char *who)
 {
     struct budget *b = &all->list[0];
@@ -82,7 +82,7 @@ static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64
     int64_t first = kind == BUDGET_BLOBS ? HOLD_BLOBS_MS : HOLD_MANIFESTS_MS,
             most = kind == BUDGET_BLOBS ? HOLD_BLOBS_MAX_MS : HOLD_MANIFESTS_MAX_MS;
 
-    bool new = h->until_ms <= now; /* several that were under way tell the same thing */
+    bool new = h->until_ms <= now; /* later answers to requests sent before the first 429 count as the same refusal */
     if (retry_after > 0)
         h->until_ms = now + (int64_t)retry_after * 1000;
     else if (new)
@@ -129,7 +129,7 @@ int64_t budget_held_ms(struct budgets *all, int endpoint, const char *who, enum 
     return MAX(left, (int64_t)0);
 }
 
-/* With the lock held. */
+/* What has grown back since is added. */
 static int64_t estimate(const struct budget *b)
 {
     if (b->remaining < 0 || b->limit < 0)
