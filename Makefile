@@ -68,7 +68,7 @@ endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
 ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) -pthread
-LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
+LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
@@ -95,7 +95,7 @@ H_FILES  += $(wildcard tests/fuzz/*.h)
 
 # Names of Debian 12 and 13; tests/packages says how to read them.
 BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca-certificates.crt pkgconf,pkg-config=pkg-config libevent-dev \
-	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev libsystemd-dev \
+	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libyaml-dev libarchive-dev libsystemd-dev \
 	libllhttp-dev,node-llhttp=/usr/include/llhttp.h,/usr/share/llhttp/llhttp.c
 ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
@@ -141,8 +141,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
 	$(B)/cli/lib/say.o
 
-$(B)/tests/unit/test_archive: $(B)/cli/archive/archive.o $(B)/cli/archive/folder.o $(B)/cli/archive/pipe.o \
-	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o $(patsubst %,$(B)/cli/archive/import_%.o,about check dir layout name plan)
+$(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
+	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o \
+	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)

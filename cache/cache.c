@@ -1,4 +1,4 @@
-#include "cache/cache.h"
+#include "cache/private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -101,9 +101,10 @@ struct cache *cache_open(const char *path, struct pool *pool, const struct index
     if (!c->index)
         goto fail;
     c->memory = memory_new(MEMORY_BYTES);
-    c->use = use_new();
-    c->importing = importing_new(c->use);
-    c->ingests = ingests_new(c);
+    c->leases = leases_new();
+    c->touches = touches_new();
+    c->importing = importing_new(c->leases, c->index);
+    c->ingests = ingests_new(c->index, c->store, c->leases, pool);
     cache_totals(c, &totals);
     if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files all the same */
         atomic_store(&c->rebuilding, true);
@@ -121,15 +122,15 @@ void cache_close(struct cache *c)
 
     if (!c)
         return;
-    if (c->ingests)
-        ingests_free(c->ingests);
-    if (c->index && c->use && !layout_save(c, &err))
+    ingests_free(c->ingests);
+    if (c->index && c->touches && !layout_save(c, &err))
         log_error("%s", err.msg);
-    if (c->index && c->use)
-        use_flush(c->use, c->index, NULL, NULL, NULL);
+    if (c->index && c->touches)
+        cache_flush_touches(c, NULL, NULL, NULL);
     index_close(c->index);
     importing_free(c->importing);
-    use_free(c->use);
+    leases_free(c->leases);
+    touches_free(c->touches);
     memory_free(c->memory);
     store_close(c->store);
     free(c);
@@ -420,7 +421,7 @@ struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t siz
     struct body *b = cache_load_manifest(c, d, size, true, err);
 
     if (b)
-        use_touch(c->use, d);
+        touches_add(c->touches, d);
     return b;
 }
 
@@ -430,11 +431,11 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
     struct file_info info;
     struct err why = {0};
 
-    use_lease(c->use, d);
+    leases_take(c->leases, d);
     int fd = store_open_blob(c->store, d, &info, &why);
     index_read(c->index, read_row, &q);
     if (fd >= 0 && is_as_known(&q, &info)) {
-        use_touch(c->use, d);
+        touches_add(c->touches, d);
         *size = info.size;
         return fd;
     }
@@ -442,7 +443,7 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
         close(fd);
         err_set(&why, ERR_UNVERIFIED, "the file has changed since its digest was verified");
     }
-    use_release(c->use, d);
+    leases_release(c->leases, d);
     if (why.code == ERR_NOT_FOUND && q.found)
         lost(c, d, &why);
     if (err)
@@ -455,7 +456,7 @@ static bool is_wanted(struct cache *c, const struct digest *d)
     struct row_query q = {.d = d};
 
     index_read(c->index, read_row, &q);
-    return q.found || use_is_leased(c->use, d);
+    return q.found || cache_is_in_use(c, d);
 }
 
 void cache_discard(struct cache *c, const struct digest *d)
@@ -471,16 +472,6 @@ void cache_discard(struct cache *c, const struct digest *d)
      */
     if (is_wanted(c, d))
         store_untrash_blob(c->store, d);
-}
-
-void cache_remove_unlisted(struct cache *c, const struct digest *d)
-{
-    struct row_query q = {.d = d};
-    struct err err;
-
-    index_read(c->index, read_row, &q);
-    if (!q.found && !store_remove_blob(c->store, d, &err))
-        log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
 }
 
 static bool apply_suspicion(struct index_txn *t, void *arg, struct err *err)

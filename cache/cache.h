@@ -13,49 +13,8 @@
 #include "cache/store/memory.h"
 #include "cache/index/rows.h"
 #include "cache/store/store.h"
-#include "cache/use.h"
 
-#include <stdatomic.h>
-
-/* Where room may come from. */
-enum room_from {
-    ROOM_FREE,    /* what there is, after those who have asked before */
-    ROOM_MADE,    /* as much may be let go of for it as it needs, not more */
-    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is given then, and nothing to be settled.) */
-};
-
-/* How the cache gets room, before the bytes come; handed down by the room above that collects, all NULL without one.
- * What was given is settled by kept(), once it is in the index or is not to be kept after all. Any thread. */
-struct cache_room {
-    /* Takes room for `bytes` more if it is there now, beside what others have asked for. */
-    bool (*take)(void *arg, int64_t bytes);
-    /* The same, but waits for its turn. Answered on `loop`. */
-    void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool granted),
-                void *done_arg, struct loop *loop);
-    void (*kept)(void *arg, int64_t bytes);
-    int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
-    void *arg;
-};
-
-struct cache {
-    /* set before there is traffic */
-    struct cache_room room;
-    /* the index was lost, and is being made anew from the files: what has no holder may get one yet, and index.json
-     * knows more than we do; set at the start, cleared once by the room above */
-    atomic_bool rebuilding;
-    /* set once; each does its own locking */
-    struct index *index;
-    struct store *store;
-    struct memory *memory;
-    struct use *use;
-    struct importing *importing;
-    struct pool *pool; /* io workers; borrowed */
-    struct ingests *ingests;
-    atomic_bool tags_changed; /* since index.json was written */
-    /* bytes in the ingest folder: of blobs that room was given for, and of all others: parts that wait to be resumed,
-     * and imports; the room above measures the latter now and then */
-    atomic_int_fast64_t arriving, parked;
-};
+struct cache;
 
 /* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and begun
  * anew: tags come from index.json, blobs from their files as they are asked for or found by the room above. Errors:
@@ -108,7 +67,7 @@ static inline struct body *cache_peek_manifest(struct cache *c, const struct dig
 {
     return cache_load_manifest(c, d, size, false, err);
 }
-/* Opens a stored blob and leases it. The caller closes, then calls use_release(). -1 with ERR_NOT_FOUND if it is not
+/* Opens a stored blob and leases it. The caller closes, then calls cache_release(). -1 with ERR_NOT_FOUND if it is not
  * here (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
 int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);
 
@@ -141,8 +100,6 @@ bool cache_was_sent_by(struct cache *c, const char *host, const struct digest *d
 void cache_suspect(struct cache *c, const struct digest *d);
 /* Removes the file of a blob whose entry has gone, unless somebody has brought it in anew. Blocks. */
 void cache_discard(struct cache *c, const struct digest *d);
-/* Removes the file of a blob that could be put in its place, but not entered. Blocks. */
-void cache_remove_unlisted(struct cache *c, const struct digest *d);
 /* Every file has been looked at: the index is whole again. Blocks. */
 bool cache_end_rebuilding(struct cache *c, struct err *err);
 /* Inside a change of the index: drops the entry of a blob that has no file (any more), and notes that it is lost
@@ -150,5 +107,49 @@ bool cache_end_rebuilding(struct cache *c, struct err *err);
 bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err);
 
 void cache_totals(struct cache *c, struct totals *totals);
+
+/* Visits the public repositories that have images, sorted by name, beginning with `from` or what follows it, as long as
+ * fn returns true: all of them by full name, or those of one registry by the name it has there. */
+void cache_each_repo(struct cache *c, const char *registry, const char *from, bool (*fn)(void *arg, const char *name),
+                     void *arg);
+/* The same for the tags of a repository. False: the cache does not know it, or it is private and `may_be_private` is
+ * false. */
+bool cache_each_tag(struct cache *c, const char *repo, bool may_be_private, const char *from,
+                    bool (*fn)(void *arg, const char *tag), void *arg);
+/* The same for the stored manifests that refer to this one, and that the repository has proved to contain. */
+bool cache_each_referrer(struct cache *c, const char *repo, bool may_be_private, const struct digest *subject,
+                         bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);
+
+/* ---- use ---- */
+
+/* One use of the blob, now. */
+void cache_touch(struct cache *c, const struct digest *d);
+/* Ends the lease of cache_open_blob(). */
+void cache_release(struct cache *c, const struct digest *d);
+/* Whether it is leased, or was used a moment ago: then it is not collected. */
+bool cache_is_in_use(struct cache *c, const struct digest *d);
+/* Writes what was used to the index; `done` (may be NULL) as for index_write(). */
+void cache_flush_touches(struct cache *c, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
+
+/* ---- for those who look closer ---- */
+
+/* One consistent view of the index, for what rows.h reads; as index_read(). */
+void cache_read(struct cache *c, void (*fn)(struct index_txn *t, void *arg), void *arg);
+/* `done` runs on `loop` when every change that was queued before is in the index, or has failed. */
+void cache_barrier(struct cache *c, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
+/* As index_settle(). */
+bool cache_settle(struct cache *c);
+/* Whether the blob's file is there. */
+bool cache_has_file(struct cache *c, const struct digest *d);
+/* Reads a small blob whole, at most `max` bytes, without counting that as a use. Errors: as store_read_blob(). */
+bool cache_read_blob(struct cache *c, const struct digest *d, size_t max, struct buf *out, struct err *err);
+/* Runs fn(arg) on an io worker. */
+void cache_run(struct cache *c, void (*fn)(void *arg), void *arg);
+/* Whether the index was lost and is being rebuilt from the files: what has no holder may get one yet. */
+bool cache_is_rebuilding(struct cache *c);
+
+/* What is on its way in, and what is being imported. */
+struct ingests *cache_ingests(struct cache *c);
+struct importing *cache_importing(struct cache *c);
 
 #endif

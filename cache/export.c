@@ -1,4 +1,5 @@
 #include "cache/export_private.h"
+#include "cache/private.h"
 
 #include <string.h>
 
@@ -88,7 +89,7 @@ static bool add_reference(struct export_plan *p, const struct ref *ref)
     if (!hit.stored)
         return err_set(p->err, ERR_NOT_FOUND, "%s is not in the cache: entrepot pull %s first", p->text, p->text);
     struct digest root = hit.digest;
-    use_touch(p->c->use, &root);
+    touches_add(p->c->touches, &root);
     if (p->wish->docker)
         return export_add_docker_image(p, ref, root);
     bool ok = add_image(p, ref, &root, &tree);

@@ -1,6 +1,7 @@
 /* What is known about an image: referrers (distribution-spec, "Listing Referrers"), the tag that stands in for their
  * list, cosign's tags. */
 #include "cache/export_private.h"
+#include "cache/private.h"
 
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* What an image consists of, as far as it is here. */
 #include "base/document.h"
 #include "cache/export_private.h"
+#include "cache/private.h"
 
 #include <string.h>
 

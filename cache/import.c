@@ -1,6 +1,7 @@
 #include "cache/import.h"
 
 #include "base/clock.h"
+#include "cache/private.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static void note_grown(struct cache *c, off_t *size, int64_t end)
 {
     if (end <= *size)
         return;
-    atomic_fetch_add(&c->parked, end - *size);
+    ingests_note_parked(c->ingests, end - *size);
     *size = end;
 }
 
@@ -72,6 +73,11 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
         note_grown(c, &st.st_size, offset + (int64_t)at);
     }
     return true;
+}
+
+void import_remove(struct cache *c, const struct digest *d)
+{
+    store_remove_import(c->store, d, NULL);
 }
 
 /* ---- the image ---- */

@@ -17,6 +17,9 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
 bool import_write(struct cache *c, const struct digest *d, int64_t offset, const void *data, size_t len,
                   struct err *err);
 
+/* What has been received of it is not needed. */
+void import_remove(struct cache *c, const struct digest *d);
+
 /* A small blob, of which all bytes have come at once: `data`, borrowed. */
 struct import_small {
     struct digest digest;

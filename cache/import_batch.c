@@ -1,6 +1,7 @@
 /* Small blobs of an import, many at once: what each of them costs the disk is shared by all. */
 #include "cache/import.h"
 #include "cache/verify.h"
+#include "cache/private.h"
 
 static void check_digest(struct import_small *b)
 {
@@ -35,13 +36,13 @@ static bool keep(struct cache *c, struct store_piece *pieces, size_t count, int6
 
     for (size_t i = 0; ok && i < count; i++)
         *written += (int64_t)pieces[i].len;
-    atomic_fetch_add(&c->arriving, *written);
+    ingests_note_arriving(c->ingests, *written);
     ok = ok && cache_enter_pieces(c, pieces, count, err);
     for (size_t i = 0; i < count; i++)
         if (ok) /* an import that was interrupted may have begun with it in another way */
             store_remove_import(c->store, &pieces[i].digest, NULL);
         else if (pieces[i].placed)
-            cache_remove_unlisted(c, &pieces[i].digest);
+            store_remove_unlisted(c->store, c->index, &pieces[i].digest);
     return ok;
 }
 
@@ -62,12 +63,12 @@ bool import_keep_batch(struct cache *c, struct import_small *list, size_t count,
             pieces[missing++] = (struct store_piece){.digest = b->digest, .data = b->data, .len = b->len};
     }
     for (size_t i = 0; i < missing; i++)
-        use_lease(c->use, &pieces[i].digest);
+        leases_take(c->leases, &pieces[i].digest);
     bool ok = missing == 0 || keep(c, pieces, missing, &written, err);
     for (size_t i = 0; i < missing; i++)
-        use_release(c->use, &pieces[i].digest);
+        leases_release(c->leases, &pieces[i].digest);
     importing_unlock_writing(c->importing);
-    atomic_fetch_sub(&c->arriving, written);
+    ingests_note_arriving(c->ingests, -written);
     free(pieces);
     return ok;
 }

@@ -7,7 +7,8 @@
 #include <pthread.h>
 
 struct importing {
-    struct use *use;
+    struct leases *leases;
+    struct index *index;
     pthread_mutex_t writing; /* held while a batch is written, over all its waits for the disk */
     /* shared, under lock */
     pthread_mutex_t lock;
@@ -18,11 +19,12 @@ struct importing {
     struct places known; /* of `held` */
 };
 
-struct importing *importing_new(struct use *use)
+struct importing *importing_new(struct leases *leases, struct index *index)
 {
     struct importing *all = xcalloc(1, sizeof(*all));
 
-    all->use = use;
+    all->leases = leases;
+    all->index = index;
     pthread_mutex_init(&all->writing, NULL);
     pthread_mutex_init(&all->lock, NULL);
     return all;
@@ -31,7 +33,7 @@ struct importing *importing_new(struct use *use)
 static void release(struct importing *all)
 {
     for (size_t i = 0; i < all->count; i++)
-        use_release(all->use, &all->held[i]);
+        leases_release(all->leases, &all->held[i]);
     free(all->held);
     all->held = NULL;
     places_free(&all->known);
@@ -73,7 +75,7 @@ void importing_hold(struct importing *all, const struct digest *d)
         pthread_mutex_unlock(&all->lock);
         return;
     }
-    use_lease(all->use, d);
+    leases_take(all->leases, d);
     if (all->count == all->room) {
         all->room = all->room ? 2 * all->room : 64;
         all->held = xrealloc(all->held, all->room * sizeof(*all->held));
@@ -100,16 +102,16 @@ static void settle(struct index_txn *t, void *arg)
     places_free(&all->known);
     for (size_t i = 0; i < all->count; i++)
         if (rows_references(t, &all->held[i]) > 0)
-            use_release(all->use, &all->held[i]);
+            leases_release(all->leases, &all->held[i]);
         else if (places_add(&all->known, digest_key(&all->held[i]), digest_key_len(&all->held[i]), 0))
             all->held[kept++] = all->held[i];
     all->count = kept;
 }
 
-void importing_settle(struct importing *all, struct index *index)
+void importing_settle(struct importing *all)
 {
     pthread_mutex_lock(&all->lock);
-    index_read(index, settle, all);
+    index_read(all->index, settle, all);
     pthread_mutex_unlock(&all->lock);
 }
 

@@ -2,7 +2,7 @@
  *
  * An import sends its blobs one after the other and enters its images at the end; until then nothing refers to them,
  * and a collection would take those that are older than gc.grace. So each blob that an import has sent, or has found
- * here, holds one lease (use.h), however many pieces it comes in: until something that is entered refers to it, or
+ * here, holds one lease (lease.h), however many pieces it comes in: until something that is entered refers to it, or
  * nobody has imported anything for IMPORTING_IDLE_MS.
  *
  * Any thread.
@@ -10,13 +10,14 @@
 #ifndef ENTREPOT_CACHE_IMPORTING_H
 #define ENTREPOT_CACHE_IMPORTING_H
 
-#include "cache/use.h"
+#include "cache/index/index.h"
+#include "cache/store/lease.h"
 
 enum { IMPORTING_IDLE_MS = 60000 };
 
 struct importing;
 
-struct importing *importing_new(struct use *use);
+struct importing *importing_new(struct leases *leases, struct index *index);
 void importing_free(struct importing *all);
 /* Around each request of an import: it is under way. */
 void importing_begin(struct importing *all);
@@ -27,7 +28,7 @@ void importing_hold(struct importing *all, const struct digest *d);
 void importing_lock_writing(struct importing *all);
 void importing_unlock_writing(struct importing *all);
 /* Images have been entered: what they refer to needs no lease any more. */
-void importing_settle(struct importing *all, struct index *index);
+void importing_settle(struct importing *all);
 /* Before a collection: nothing is held any more if nobody has imported for a while. */
 void importing_expire(struct importing *all);
 

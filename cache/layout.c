@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/visible.h"
+#include "cache/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

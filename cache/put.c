@@ -1,8 +1,9 @@
 /* What is learnt and kept: manifests, tags, links. */
-#include "cache/cache.h"
+#include "cache/private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/index/link.h"
 
 #include <stdio.h>
 
@@ -53,19 +54,6 @@ static bool hold_by_digest(struct index_txn *t, uint64_t repo, const struct put 
            rows_put_tag(t, repo, ref_digest_tag(&p->digest, tag), &p->tag_row, err);
 }
 
-/* A repository for everybody has it, says a registry that has sent it: then it is no secret. The word of another
- * registry, which may be anybody's, is not enough. */
-static bool share(struct index_txn *t, const struct put *p, struct err *err)
-{
-    char host[REF_HOST_MAX + 1];
-    struct blob_row row;
-
-    if (p->is_private || p->body || p->tag || !rows_get_blob(t, &p->digest, &row) || !(row.flags & BLOB_PRIVATE))
-        return true;
-    snprintf(host, sizeof(host), "%.*s", (int)MIN(strcspn(p->repo, "/"), sizeof(host) - 1), p->repo);
-    return !rows_sent_by(t, host, &p->digest) || rows_share_blob(t, &p->digest, err);
-}
-
 static bool apply_put(struct index_txn *t, void *arg, struct err *err)
 {
     struct put *p = arg;
@@ -76,7 +64,7 @@ static bool apply_put(struct index_txn *t, void *arg, struct err *err)
         return false;
     if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
         return false;
-    if (!rows_link(t, repo, &p->digest, p->body ? PROOF_BYTES : PROOF_HEAD, clock_now_s(), err) || !share(t, p, err))
+    if (!rows_link(t, repo, &p->digest, p->body ? PROOF_BYTES : PROOF_HEAD, clock_now_s(), err))
         return false;
     if (!p->tag)
         return true;
@@ -92,8 +80,8 @@ static void remove_unlisted(void *arg)
 {
     struct unlisted *u = arg;
 
-    cache_remove_unlisted(u->cache, &u->digest);
-    use_release(u->cache->use, &u->digest);
+    store_remove_unlisted(u->cache->store, u->cache->index, &u->digest);
+    leases_release(u->cache->leases, &u->digest);
     free(u);
 }
 
@@ -104,7 +92,7 @@ static void end_put(void *arg, const struct err *err)
     if (p->body && err) {
         struct unlisted *u = xmalloc(sizeof(*u));
         *u = (struct unlisted){p->cache, p->digest};
-        use_lease(p->cache->use, &p->digest);
+        leases_take(p->cache->leases, &p->digest);
         memory_drop(p->cache->memory, &p->digest);
         pool_run(p->cache->pool, remove_unlisted, u);
     }
@@ -115,7 +103,7 @@ static void end_put(void *arg, const struct err *err)
     else if (err)
         log_limited(LOG_LEVEL_ERROR, "put", "recording what was learnt about %s: %s", p->repo, err->msg);
     if (p->body)
-        use_release(p->cache->use, &p->digest);
+        leases_release(p->cache->leases, &p->digest);
     put_free(p);
 }
 
@@ -175,7 +163,7 @@ void cache_put_manifest(struct cache *c, const char *repo, const char *tag, cons
     p->done = done;
     p->arg = arg;
     p->loop = loop;
-    use_lease(c->use, d);
+    leases_take(c->leases, d);
     pool_run(c->pool, write_put, p);
 }
 
@@ -220,10 +208,7 @@ void cache_set_private(struct cache *c, const char *repo, bool is_private)
 
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private)
 {
-    struct put *p = put_new(c, repo, NULL, d);
-
-    p->is_private = is_private;
-    index_write(c->index, apply_put, end_put, p, NULL);
+    index_link(c->index, repo, d, is_private);
 }
 
 struct listed {

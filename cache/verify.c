@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "cache/import.h"
+#include "cache/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -197,9 +198,9 @@ bool cache_adopt_import(struct cache *cache, const struct digest *d, const struc
 
     if (fd < 0 || !import_lock(fd, err))
         return false;
-    use_lease(cache->use, d);
+    leases_take(cache->leases, d);
     bool ok = adopt(&c, fd, pace, err);
-    use_release(cache->use, d);
+    leases_release(cache->leases, d);
     free(c.children);
     return ok;
 }
@@ -240,9 +241,9 @@ enum verified cache_verify(struct cache *cache, const struct digest *d, const st
 {
     struct check c = {.cache = cache, .digest = *d};
 
-    use_lease(cache->use, d);
+    leases_take(cache->leases, d);
     enum verified v = verify(&c, pace, bytes, err);
-    use_release(cache->use, d);
+    leases_release(cache->leases, d);
     free(c.children);
     return v;
 }

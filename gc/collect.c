@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gc/repair/reconcile.h"
 #include "gc/sweep.h"
+#include "cache/parts.h"
 
 #include <sys/syscall.h>
 #include <time.h>
@@ -25,7 +26,7 @@ static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t
                 struct gc_report *report, struct err *err)
 {
     struct err own = {0};
-    bool ok = index_write_wait(gc->cache->index, pass, s, &own);
+    bool ok = index_write_wait(cache_index(gc->cache), pass, s, &own);
 
     if (!ok && !(s->dry_run && own.code == ERR_CANCELLED)) {
         if (err)
@@ -36,7 +37,7 @@ static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t
     for (size_t i = 0; i < s->go.removed.count && !s->dry_run; i++)
         cache_discard(gc->cache, &s->go.removed.list[i]);
     if (!s->dry_run)
-        store_empty_trash(gc->cache->store);
+        store_empty_trash(cache_store(gc->cache));
     report->freed_bytes += s->go.removed.bytes;
     report->freed_blobs += (int64_t)s->go.removed.count;
     for (size_t i = 0; i < s->report.count; i++)
@@ -81,7 +82,7 @@ static void flush_touches(struct gc *gc)
 {
     struct flushed f = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
-    use_flush(gc->cache->use, gc->cache->index, on_flushed, &f, NULL);
+    cache_flush_touches(gc->cache, on_flushed, &f, NULL);
     pthread_mutex_lock(&f.lock);
     while (!f.done)
         pthread_cond_wait(&f.cond, &f.lock);
@@ -99,11 +100,6 @@ static void count(struct gc *gc, const struct gc_report *r)
         log_info("collected %lld blobs, %lld bytes", (long long)r->freed_blobs, (long long)r->freed_bytes);
 }
 
-void gc_measure_parked(struct cache *c)
-{
-    atomic_store(&c->parked, MAX(store_ingest_bytes(c->store) - atomic_load(&c->arriving), 0));
-}
-
 bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
 {
     struct totals totals;
@@ -111,10 +107,10 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
 
     sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
-    importing_expire(gc->cache->importing);
+    importing_expire(cache_importing(gc->cache));
     s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
     /* What has no holder may get one yet, tags their manifests. */
-    bool rebuilding = atomic_load(&gc->cache->rebuilding);
+    bool rebuilding = cache_is_rebuilding(gc->cache);
     bool ok = rebuilding || run_all(gc, &s, sweep_unreferenced, report, err);
     s.target = target >= 0 ? target : gc_marks_target(gc);
     /* In a dry run what the first pass found is still there. */
@@ -139,7 +135,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     if (ok && !dry_run)
         reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
     if (!dry_run)
-        gc_measure_parked(gc->cache);
+        ingests_measure_parked(cache_ingests(gc->cache));
     report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
     report->target_bytes = s.target == INT64_MAX ? -1 : s.target - (dry_run ? unreferenced : 0);
     bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;

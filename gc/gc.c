@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/log.h"
+#include "cache/parts.h"
 #include "cache/layout.h"
 #include "gc/repair/reconcile.h"
 #include "gc/sweep.h"
@@ -61,7 +62,7 @@ static void *bring_together(void *arg)
     pthread_setname_np(pthread_self(), "reconcile");
     syscall(SYS_ioprio_set, 1 /* this thread */, 0, 3 << 13 /* when the disk is idle */);
     reconcile(gc->cache, is_ending, gc, &sum);
-    bool rebuilt = atomic_load(&gc->cache->rebuilding) && !is_ending(gc);
+    bool rebuilt = cache_is_rebuilding(gc->cache) && !is_ending(gc);
     if (rebuilt && !cache_end_rebuilding(gc->cache, &err))
         log_error("ending the index's rebuilding: %s", err.msg);
     atomic_store(&gc->settled, true);
@@ -85,7 +86,7 @@ static void *work(void *arg)
     struct err err;
 
     pthread_setname_np(pthread_self(), "gc");
-    if (!index_write_wait(gc->cache->index, use_policy, (void *)gc->o.policy, &err))
+    if (!index_write_wait(cache_index(gc->cache), use_policy, (void *)gc->o.policy, &err))
         log_error("changing to policy %s: %s", gc->o.policy->name, err.msg);
     while (wait_for_next(gc)) {
         struct gc_report report = {0};
@@ -95,7 +96,7 @@ static void *work(void *arg)
             log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
         pthread_mutex_unlock(&gc->collecting);
         gc_report_free(&report);
-        index_restock(gc->cache->index);
+        index_restock(cache_index(gc->cache));
         save_layout(gc);
     }
     return NULL;
@@ -117,11 +118,11 @@ static void measure(struct gc *gc)
     gc->most = INT64_MAX;
     cache_totals(gc->cache, &t);
     gc->space.used = t.bytes;
-    if (atomic_load(&gc->cache->rebuilding)) {
+    if (cache_is_rebuilding(gc->cache)) {
         gc->space.used = 0;
-        store_each_blob(gc->cache->store, add_size, &gc->space.used);
+        store_each_blob(cache_store(gc->cache), add_size, &gc->space.used);
     }
-    if (!store_space(gc->cache->store, &gc->space.total, &gc->space.available, &err))
+    if (!store_space(cache_store(gc->cache), &gc->space.total, &gc->space.available, &err))
         return;
     int64_t least = gc_share(gc->o.min_free_bytes, gc->o.min_free_percent, gc->space.total);
     gc->most = MAX(gc->space.available + gc->space.used - least, (int64_t)0);
@@ -136,7 +137,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     if (!gc->o.policy)
         gc->o.policy = &POLICY_GDSF;
     measure(gc);
-    gc_measure_parked(cache);
+    ingests_measure_parked(cache_ingests(cache));
     STAILQ_INIT(&gc->wishes);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);
@@ -184,7 +185,7 @@ void gc_free(struct gc *gc)
     if (!gc)
         return;
     gc_stop(gc);
-    gc->cache->room = (struct cache_room){0};
+    ingests_set_room(cache_ingests(gc->cache), NULL);
     pthread_cond_destroy(&gc->wake);
     pthread_mutex_destroy(&gc->lock);
     pthread_mutex_destroy(&gc->collecting);

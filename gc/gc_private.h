@@ -60,8 +60,6 @@ struct limits gc_limits(struct gc *gc);
 int64_t gc_share(int64_t bytes, double percent, int64_t total);
 /* Where a collection ends that nobody gave a number, in bytes: INT64_MAX if there is no need for one. */
 int64_t gc_marks_target(struct gc *gc);
-/* Counts anew what is in the ingest folder and on nobody's way. */
-void gc_measure_parked(struct cache *cache);
 
 /* A collection; with gc->collecting held. */
 bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);

@@ -5,6 +5,7 @@
 #include "base/lookup.h"
 #include "gc/refs.h"
 #include "gc/tree.h"
+#include "cache/parts.h"
 
 struct look {
     struct gc *gc;
@@ -23,7 +24,7 @@ static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_
 
     if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || text_set_has(&l->gone, name))
         return true;
-    tree_weigh_name(l->t, l->gc->cache->use, repo, tag, &row->digest, &w);
+    tree_weigh_name(l->t, l->gc->cache, repo, tag, &row->digest, &w);
     const char *why = rows_pinned(l->t, repo, tag) ? "pinned"
                       : w.leased                   ? "in use"
                       : blob.used > l->cutoff      ? "recent"
@@ -48,6 +49,6 @@ void report_kept(struct gc *gc, struct gc_report *report)
     for (size_t i = 0; i < report->count; i++)
         text_set_add(&l.gone, report->images[i].reference);
     l.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
-    index_read(gc->cache->index, read_kept, &l);
+    cache_read(gc->cache, read_kept, &l);
     text_set_free(&l.gone);
 }

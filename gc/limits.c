@@ -2,6 +2,7 @@
 #include "gc/gc_private.h"
 
 #include "base/log.h"
+#include "cache/parts.h"
 
 int64_t gc_share(int64_t bytes, double percent, int64_t total)
 {
@@ -14,7 +15,7 @@ struct limits gc_limits(struct gc *gc)
     int64_t total, available;
     struct err err;
 
-    if (!store_space(gc->cache->store, &total, &available, &err)) {
+    if (!store_space(cache_store(gc->cache), &total, &available, &err)) {
         log_limited(LOG_LEVEL_ERROR, "space", "%s", err.msg);
         return l;
     }

@@ -2,6 +2,7 @@
 #include "gc/gc_private.h"
 
 #include "base/clock.h"
+#include "cache/parts.h"
 
 #include <string.h>
 
@@ -58,7 +59,7 @@ bool gc_check(struct gc *gc, enum gc_wish wish, const char *repo, const char *ta
     const struct named n = {repo, tag, digest, wish};
     struct look l = {&n, err, false};
 
-    index_read(gc->cache->index, read_named, &l);
+    cache_read(gc->cache, read_named, &l);
     return l.ok;
 }
 
@@ -82,5 +83,5 @@ bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct diges
 {
     struct named n = {repo, tag, digest, pin ? GC_PIN : GC_UNPIN};
 
-    return index_write_first(gc->cache->index, apply_pin, &n, err);
+    return index_write_first(cache_index(gc->cache), apply_pin, &n, err);
 }

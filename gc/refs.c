@@ -61,7 +61,7 @@ bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root,
             break;
         }
         if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff ||
-            use_is_leased(g->use, &d))
+            cache_is_in_use(g->cache, &d))
             continue;
         if (row.flags & BLOB_MANIFEST)
             rows_each_child(t, &d, push_child, &q);

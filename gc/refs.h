@@ -2,7 +2,7 @@
  * cache/index/rows_refs.c).
  *
  * Holders of a blob are the manifests that name it, tags and pins, all of them rows of `parent`; and leases, in memory
- * (cache/use.h). Internal to this room; everything works on a transaction of the caller's.
+ * (cache/store/lease.h). Internal to this room; everything works on a transaction of the caller's.
  */
 #ifndef ENTREPOT_GC_REFS_H
 #define ENTREPOT_GC_REFS_H
@@ -17,7 +17,7 @@ struct removed {
 };
 
 struct let_go {
-    struct use *use;
+    struct cache *cache;
     int64_t cutoff; /* seconds since 1970: what was used later stays, without a holder, for pass one to find */
     size_t entries; /* removed blobs, at most */
     struct removed removed;

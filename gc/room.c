@@ -24,7 +24,7 @@ static int64_t ceiling(const struct limits *l)
 /* How much would have to go for `bytes` more; not positive if there is room. With the lock held. */
 static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 {
-    int64_t arriving = atomic_load(&gc->cache->arriving), parked = MAX(atomic_load(&gc->cache->parked), 0);
+    int64_t arriving = ingests_arriving(cache_ingests(gc->cache)), parked = ingests_parked(cache_ingests(gc->cache));
     /* What is on the disk already, of what was granted and of what is asked for (a part, an import), is not to come. */
     int64_t to_come = MAX(gc->granted + bytes - arriving, (int64_t)0);
     struct totals t;
@@ -135,7 +135,7 @@ static void kept(void *arg, int64_t bytes)
 
 void room_attach(struct gc *gc)
 {
-    gc->cache->room = (struct cache_room){take, ask, kept, gc->o.blob_max, gc};
+    ingests_set_room(cache_ingests(gc->cache), &(struct ingest_room){take, ask, kept, gc->o.blob_max, gc});
 }
 
 /* Returns how many bytes it freed. */
@@ -176,12 +176,12 @@ static bool can_free(struct gc *gc, int64_t target, int64_t lack)
  * for. */
 static int64_t count_lack(struct gc *gc, const struct room_wish *w)
 {
-    gc_measure_parked(gc->cache);
+    ingests_measure_parked(cache_ingests(gc->cache));
     int64_t lack = lacking_now(gc, w->bytes);
     if (lack <= 0)
         return lack;
     reconcile_parts(gc->cache, gc->o.grace_ms / 1000);
-    gc_measure_parked(gc->cache);
+    ingests_measure_parked(cache_ingests(gc->cache));
     return lacking_now(gc, w->bytes);
 }
 

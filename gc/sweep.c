@@ -1,6 +1,7 @@
 #include "gc/sweep.h"
 
 #include "gc/tree.h"
+#include "cache/parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -8,8 +9,8 @@
 void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, bool dry_run)
 {
     *s = (struct sweep){
-        .store = cache->store, .policy = policy, .dry_run = dry_run, .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
-    s->go.use = cache->use;
+        .store = cache_store(cache), .policy = policy, .dry_run = dry_run, .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
+    s->go.cache = cache;
     s->go.entries = dry_run ? SIZE_MAX : SWEEP_ENTRIES;
 }
 
@@ -49,7 +50,7 @@ static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
 
     if (used > p->s->go.cutoff)
         return false; /* and so are all that follow */
-    if (!use_is_leased(p->s->go.use, d)) {
+    if (!cache_is_in_use(p->s->go.cache, d)) {
         p->used[p->count] = used;
         p->list[p->count++] = *d;
     }
@@ -107,7 +108,7 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
 
     if (!rows_get_blob(t, &l->digest, &row) || row.rank != l->rank || !(row.flags & BLOB_RANKED))
         return rows_repair(t, &(struct finding){.kind = FINDING_RANK, .digest = l->digest, .rank = l->rank}, err);
-    tree_weigh(t, s->go.use, &l->digest, &w);
+    tree_weigh(t, s->go.cache, &l->digest, &w);
     const struct policy_item item = tree_item(&row, &w);
     /* What would free nothing is not worth letting go of. */
     double rank = w.bytes > 0 ? s->policy->rank(&item) : INFINITY;

@@ -81,7 +81,7 @@ static void add(struct weight *w, const struct blob_row *row)
 }
 
 /* `goes`: whether the root loses its last holder. */
-static void weigh(struct index_txn *t, struct use *use, const struct digest *root, bool goes, struct weight *w)
+static void weigh(struct index_txn *t, struct cache *cache, const struct digest *root, bool goes, struct weight *w)
 {
     struct tree tree = {0};
     struct blob_row row;
@@ -99,7 +99,7 @@ static void weigh(struct index_txn *t, struct use *use, const struct digest *roo
             if (!n->goes && (n->lost == 0 || rows_references(t, &n->digest) > n->lost))
                 continue;
             n->goes = n->done = true;
-            w->leased = w->leased || use_is_leased(use, &n->digest);
+            w->leased = w->leased || cache_is_in_use(cache, &n->digest);
             add(w, &row);
             if (row.flags & BLOB_MANIFEST)
                 rows_each_child(t, &n->digest, lose_child, &tree);
@@ -113,20 +113,20 @@ static void weigh(struct index_txn *t, struct use *use, const struct digest *roo
     lookup_free(&tree.places);
 }
 
-void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w)
+void tree_weigh(struct index_txn *t, struct cache *cache, const struct digest *root, struct weight *w)
 {
     struct held held = {0};
 
     rows_each_holder(t, root, look, &held);
-    weigh(t, use, root, !held.by_manifest, w);
+    weigh(t, cache, root, !held.by_manifest, w);
 }
 
-void tree_weigh_name(struct index_txn *t, struct use *use, uint64_t repo, const char *tag, const struct digest *root,
-                     struct weight *w)
+void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, const char *tag,
+                     const struct digest *root, struct weight *w)
 {
     size_t own = rows_pinned(t, repo, tag) ? 2 : 1;
 
-    weigh(t, use, root, rows_references(t, root) <= own, w);
+    weigh(t, cache, root, rows_references(t, root) <= own, w);
 }
 
 struct policy_item tree_item(const struct blob_row *root, const struct weight *w)

@@ -16,10 +16,10 @@ struct weight {
 
 /* Weighs the tree under a stored manifest; looks at no more than TREE_MAX blobs. */
 enum { TREE_MAX = 40000 };
-void tree_weigh(struct index_txn *t, struct use *use, const struct digest *root, struct weight *w);
+void tree_weigh(struct index_txn *t, struct cache *cache, const struct digest *root, struct weight *w);
 /* The same if one tag of the root went, and its other names stayed. */
-void tree_weigh_name(struct index_txn *t, struct use *use, uint64_t repo, const char *tag, const struct digest *root,
-                     struct weight *w);
+void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, const char *tag,
+                     const struct digest *root, struct weight *w);
 /* The image as policies see it. */
 struct policy_item tree_item(const struct blob_row *root, const struct weight *w);
 

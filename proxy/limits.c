@@ -118,7 +118,7 @@ void limits_apply(struct proxy *p)
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
     sites_set_room(p->sites, s.calls);
-    ingests_set_relays_max(p->cache->ingests, c->relays);
+    ingests_set_relays_max(cache_ingests(p->cache), c->relays);
     for (int i = 0; i < p->worker_count; i++) {
         http_bounds_add_server(p->bounds, p->workers[i].http);
         http_bounds_add_server(p->admin_bounds, p->workers[i].http);

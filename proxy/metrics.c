@@ -89,7 +89,7 @@ static void observe(struct histogram *h, int64_t micros)
 
 void metrics_count(struct metrics *m, struct http_request *req)
 {
-    const struct note *n = note_of(req);
+    const struct request_note *n = note_of(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
     if (n->kind == KIND_NONE || n->upstream >= GROUPS)
@@ -392,7 +392,7 @@ static void print_connections(struct proxy *p, const struct figures *all, struct
     buf_addf(b, "entrepot_refused_total{reason=\"per_client\"} %llu\n", (unsigned long long)s.refused_client);
     buf_addf(b, "entrepot_refused_total{reason=\"misses\"} %llu\n", (unsigned long long)misses);
     buf_addf(b, "entrepot_refused_total{reason=\"relays\"} %llu\n",
-             (unsigned long long)ingests_relays(p->cache->ingests).refused);
+             (unsigned long long)ingests_relays(cache_ingests(p->cache)).refused);
 }
 
 static void print_cache(struct proxy *p, const struct figures *all, struct buf *b)
@@ -403,9 +403,9 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
     cache_totals(p->cache, &t);
     gc_get_stats(p->gc, &g);
     print_connections(p, all, b);
-    one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(p->cache->ingests));
+    one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(cache_ingests(p->cache)));
     one(b, "entrepot_relays", "gauge", "Blobs that are passed on without being kept.",
-        ingests_relays(p->cache->ingests).now);
+        ingests_relays(cache_ingests(p->cache)).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
     head(b, "entrepot_cache_blobs", "gauge", "Blobs in the cache.");

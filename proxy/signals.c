@@ -126,7 +126,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     log_report_suppressed(false);
     limits_give_back_memory();
-    use_flush(s->proxy.cache->use, s->proxy.cache->index, NULL, NULL, NULL);
+    cache_flush_touches(s->proxy.cache, NULL, NULL, NULL);
 }
 
 void server_add_events(struct server *s)

@@ -93,7 +93,7 @@ static bool start_cache(struct server *s, struct err *err)
 
 static bool settle_cache(struct server *s)
 {
-    return s->proxy.cache && index_settle(s->proxy.cache->index);
+    return s->proxy.cache && cache_settle(s->proxy.cache);
 }
 
 static void free_cache(struct server *s)

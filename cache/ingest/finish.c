@@ -12,6 +12,22 @@
 
 enum { READ_BACK = 1 << 20 };
 
+/* ---- the last change of state ---- */
+
+static void finish(struct ingest *i, enum ingest_state state, const struct err *err)
+{
+    ON_LOOP(i->owner);
+    pthread_mutex_lock(&i->lock);
+    i->state = state;
+    if (err)
+        i->err = *err;
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    i->over = true;
+    ingest_settle_room(i, state);
+    i->finished(i->arg, state, err);
+}
+
 /* ---- hashing what is on disk already (io worker) ---- */
 
 struct read_back {
@@ -104,7 +120,7 @@ static void sync_checkpoint(void *arg)
         atomic_store(&c->i->unsynced, true);
         c->len = 0; /* promise nothing */
     }
-    index_write(c->i->cache->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
+    index_write(c->i->all->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
 }
 
 void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
@@ -127,7 +143,7 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
     i->checkpointing = true;
     i->since_checkpoint = 0;
     i->checkpoint_ms = clock_mono_ms();
-    pool_run(i->cache->pool, sync_checkpoint, c);
+    pool_run(i->all->pool, sync_checkpoint, c);
 }
 
 /* ---- the end: wrong ---- */
@@ -145,7 +161,7 @@ static void end_discard(void *arg, const struct err *err)
 
     if (err)
         log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err->msg);
-    ingest_finish(i, INGEST_FAILED, &i->worker_err);
+    finish(i, INGEST_FAILED, &i->worker_err);
     ingest_unref(i);
 }
 
@@ -154,7 +170,7 @@ static void remove_part(struct ingest *i)
 {
     struct err err;
 
-    if (!store_remove_part(i->cache->store, &i->digest, &err))
+    if (!store_remove_part(i->all->store, &i->digest, &err))
         log_limited(LOG_LEVEL_WARN, "part", "%s", err.msg);
 }
 
@@ -165,14 +181,14 @@ static void discard(void *arg)
     atomic_store(&i->dropped, true);
     if (!i->relay)
         remove_part(i);
-    index_write(i->cache->index, apply_forget, end_discard, i, i->owner);
+    index_write(i->all->index, apply_forget, end_discard, i, i->owner);
 }
 
 static void finish_paused(struct ingest *i)
 {
     struct err why = i->worker_err;
 
-    ingest_finish(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
+    finish(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
 }
 
 void ingest_stop(struct ingest *i, const struct err *err, bool drop)
@@ -192,7 +208,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
         i->err = i->worker_err;
         ingest_wake(i);
         pthread_mutex_unlock(&i->lock);
-        pool_run(i->cache->pool, discard, ingest_ref(i));
+        pool_run(i->all->pool, discard, ingest_ref(i));
         return;
     }
     pthread_mutex_lock(&i->lock);
@@ -231,7 +247,7 @@ static void not_kept(void *arg)
 
     if (!i->relay) /* why there is a relay has been logged */
         log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
-    ingest_finish(i, INGEST_NOT_STORED, &i->worker_err);
+    finish(i, INGEST_NOT_STORED, &i->worker_err);
     ingest_unref(i);
 }
 
@@ -244,8 +260,8 @@ static void drop_not_stored(void *arg)
     atomic_store(&i->dropped, true);
     if (!i->relay) {
         remove_part(i);
-        cache_remove_unlisted(i->cache, &i->digest);
-        if (!index_write_wait(i->cache->index, apply_forget, i, &err))
+        store_remove_unlisted(i->all->store, i->all->index, &i->digest);
+        if (!index_write_wait(i->all->index, apply_forget, i, &err))
             log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err.msg);
     }
     loop_post(i->owner, not_kept, i);
@@ -257,10 +273,10 @@ static void end_store(void *arg, const struct err *err)
 
     if (err) { /* the file is in its place, and no entry says so */
         i->worker_err = *err;
-        pool_run(i->cache->pool, drop_not_stored, i);
+        pool_run(i->all->pool, drop_not_stored, i);
         return;
     }
-    ingest_finish(i, INGEST_STORED, NULL);
+    finish(i, INGEST_STORED, NULL);
     ingest_unref(i);
 }
 
@@ -270,8 +286,8 @@ static void publish(void *arg)
 
     if (atomic_load(&i->unsynced))
         err_set(&i->worker_err, ERR_IO, "syncing its part failed");
-    else if (store_publish_part(i->cache->store, &i->digest, i->fd, !i->shared, &i->published, &i->worker_err)) {
-        index_write(i->cache->index, apply_store, end_store, i, i->owner);
+    else if (store_publish_part(i->all->store, &i->digest, i->fd, !i->shared, &i->published, &i->worker_err)) {
+        index_write(i->all->index, apply_store, end_store, i, i->owner);
         return;
     }
     drop_not_stored(i);
@@ -284,8 +300,22 @@ static void keep(struct ingest *i)
         err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
         loop_post(i->owner, not_kept, i);
     } else {
-        pool_run(i->cache->pool, publish, i);
+        pool_run(i->all->pool, publish, i);
     }
+}
+
+/* Its digest is right. */
+static void set_verified(struct ingest *i)
+{
+    struct ingests *all = i->all;
+
+    pthread_mutex_lock(&all->lock);
+    pthread_mutex_lock(&i->lock);
+    i->verified = ++all->verified;
+    i->state = INGEST_VERIFIED;
+    ingest_wake(i);
+    pthread_mutex_unlock(&i->lock);
+    pthread_mutex_unlock(&all->lock);
 }
 
 static void verify(struct ingest *i)
@@ -301,7 +331,7 @@ static void verify(struct ingest *i)
         return;
     }
     i->over = true;
-    ingest_set_verified(i);
+    set_verified(i);
     keep(ingest_ref(i));
 }
 
@@ -321,7 +351,7 @@ void ingest_advance(struct ingest *i)
         i->reading_back = true;
         i->read_back_from = i->hashed;
         pthread_mutex_unlock(&i->lock);
-        pool_run(i->cache->pool, hash_back, r);
+        pool_run(i->all->pool, hash_back, r);
         return;
     }
     if (i->size >= 0 && i->hashed == i->size)

@@ -3,51 +3,12 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/index/link.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-static int64_t segments_of(int64_t size)
-{
-    return (size + INGEST_SEGMENT - 1) / INGEST_SEGMENT;
-}
-
-static int64_t segment_end(const struct ingest *i, int64_t segment)
-{
-    int64_t end = (segment + 1) * INGEST_SEGMENT;
-
-    return i->size >= 0 ? MIN(end, i->size) : end;
-}
-
-bool ingest_has_segment(const struct ingest *i, int64_t segment)
-{
-    size_t byte = (size_t)segment / 8;
-
-    return byte < i->bitmap_len && i->bitmap[byte] >> (segment % 8) & 1;
-}
-
-static void set_segment(struct ingest *i, int64_t segment)
-{
-    size_t byte = (size_t)segment / 8;
-
-    if (byte >= i->bitmap_len) {
-        size_t len = MAX(byte + 1, 2 * i->bitmap_len);
-        i->bitmap = xrealloc(i->bitmap, len);
-        memset(i->bitmap + i->bitmap_len, 0, len - i->bitmap_len);
-        i->bitmap_len = len;
-    }
-    i->bitmap[byte] |= (uint8_t)(1 << (segment % 8));
-}
-
-static void count_received(struct ingest *i)
-{
-    i->received = 0;
-    for (int64_t s = 0; s < (int64_t)i->bitmap_len * 8; s++)
-        if (ingest_has_segment(i, s))
-            i->received += segment_end(i, s) - s * INGEST_SEGMENT;
-}
 
 /* ---- begin ---- */
 
@@ -81,7 +42,7 @@ static bool is_long_enough(const struct ingest *i)
 
     while (last >= 0 && !ingest_has_segment(i, last))
         last--;
-    return fstat(i->fd, &st) == 0 && st.st_size >= segment_end(i, last);
+    return fstat(i->fd, &st) == 0 && st.st_size >= ingest_segment_end(i, last);
 }
 
 static void free_digest(void *arg, const struct err *err UNUSED)
@@ -94,9 +55,9 @@ static bool open_part(struct ingest *i, struct err *err)
 {
     struct resume r = {.i = i};
 
-    index_read(i->cache->index, read_row, &r);
+    index_read(i->all->index, read_row, &r);
     if (r.ours)
-        i->fd = store_open_part(i->cache->store, &i->digest, false, NULL);
+        i->fd = store_open_part(i->all->store, &i->digest, false, NULL);
     if (i->fd >= 0 && !is_long_enough(i)) {
         close(i->fd);
         i->fd = -1;
@@ -104,42 +65,24 @@ static bool open_part(struct ingest *i, struct err *err)
     if (i->fd < 0 && r.found) { /* of a part that is no more: nothing may be resumed by it */
         struct digest *d = xmalloc(sizeof(*d));
         *d = i->digest;
-        index_write(i->cache->index, ingest_apply_forgotten, free_digest, d, NULL);
+        index_write(i->all->index, ingest_apply_forgotten, free_digest, d, NULL);
     }
     if (i->fd < 0) {
         i->size = -1;
         i->bitmap_len = 0;
         i->validator[0] = '\0';
-        i->fd = store_open_part(i->cache->store, &i->digest, true, err);
+        i->fd = store_open_part(i->all->store, &i->digest, true, err);
         if (i->fd >= 0 && ftruncate(i->fd, 0) != 0)
             return err_errno(err, ERR_IO, "emptying an old part");
     }
     return i->fd >= 0;
 }
 
-struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner)
-{
-    struct ingest *i = xcalloc(1, sizeof(*i));
-
-    i->cache = cache;
-    i->digest = *digest;
-    i->owner = owner;
-    i->fd = i->sent.fd = -1;
-    i->size = -1;
-    i->refs = 1;
-    i->taken = -1;
-    i->started_ms = clock_mono_ms();
-    pthread_mutex_init(&i->lock, NULL);
-    TAILQ_INIT(&i->followers);
-    SLIST_INIT(&i->repos);
-    return i;
-}
-
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
+struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
 {
-    struct ingest *i = ingest_new(cache, digest, owner);
+    struct ingest *i = ingest_new(all, digest, owner);
 
     i->origin =
         text_hash(host); /* who makes his own collide with another gains nothing that the digest does not catch */
@@ -147,12 +90,12 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
     i->deserted = deserted;
     i->drained = drained;
     i->arg = arg;
-    use_lease(cache->use, digest);
+    leases_take(all->leases, digest);
     ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
     pthread_mutex_lock(&i->lock);
     bool opened = open_part(i, err);
     if (opened)
-        count_received(i);
+        ingest_count_received(i);
     pthread_mutex_unlock(&i->lock);
     if (!opened) {
         ingest_unref(i);
@@ -160,7 +103,7 @@ struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, co
     }
     i->hasher = hasher_new(digest->alg);
     i->resumed = i->received;
-    atomic_fetch_sub(&cache->parked, i->resumed);
+    ingests_note_parked(all, -i->resumed);
     ingest_note_arrived(i, i->resumed);
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */
@@ -178,7 +121,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
 
     ON_LOOP(i->owner);
     if (i->over) { /* the list is the index writer's now */
-        cache_link(i->cache, repo, &i->digest, is_private);
+        index_link(i->all->index, repo, &i->digest, is_private);
         return;
     }
     i->shared = i->shared || !is_private;
@@ -194,76 +137,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
     SLIST_INSERT_HEAD(&i->repos, r, entry);
 }
 
-struct ingest *ingest_ref(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    i->refs++;
-    pthread_mutex_unlock(&i->lock);
-    return i;
-}
-
-void ingest_unref(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    bool last = --i->refs == 0;
-    pthread_mutex_unlock(&i->lock);
-    if (!last)
-        return;
-    ingest_unlist(i);
-    use_release(i->cache->use, &i->digest);
-    if (i->window)
-        munmap(i->window, (size_t)i->size);
-    if (i->fd >= 0)
-        close(i->fd);
-    if (i->sent.fd >= 0)
-        close(i->sent.fd);
-    ingest_leave_relays(i);
-    hasher_free(i->hasher);
-    while (!SLIST_EMPTY(&i->repos)) {
-        struct repo_name *r = SLIST_FIRST(&i->repos);
-        SLIST_REMOVE_HEAD(&i->repos, entry);
-        free(r->name);
-        free(r);
-    }
-    free(i->bitmap);
-    pthread_mutex_destroy(&i->lock);
-    free(i);
-}
-
 /* ---- receiving ---- */
-
-/* The first segment from `from` on whose presence is `present`; the number of segments if there is none. */
-static int64_t next_segment(const struct ingest *i, int64_t from, bool present)
-{
-    int64_t end = i->size >= 0 ? segments_of(i->size) : (int64_t)i->bitmap_len * 8;
-
-    while (from < end && ingest_has_segment(i, from) != present)
-        from++;
-    return from;
-}
-
-int64_t ingest_contiguous(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    int64_t at = next_segment(i, 0, false) * INGEST_SEGMENT;
-    if (i->size >= 0)
-        at = MIN(at, i->size);
-    if (i->frontier == at)
-        at = i->front;
-    pthread_mutex_unlock(&i->lock);
-    return at;
-}
-
-bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
-{
-    pthread_mutex_lock(&i->lock);
-    int64_t from = next_segment(i, 0, false), to = next_segment(i, from, true);
-    bool missing = i->size < 0 || from < segments_of(i->size);
-    *first = from * INGEST_SEGMENT;
-    *last = i->size < 0 || to >= segments_of(i->size) ? -1 : to * INGEST_SEGMENT - 1;
-    pthread_mutex_unlock(&i->lock);
-    return missing;
-}
 
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err)
 {
@@ -323,10 +197,10 @@ static int note_written(struct ingest *i, int64_t offset, int64_t len)
     i->received += len;
     while (i->front > i->frontier) {
         int64_t segment = i->frontier / INGEST_SEGMENT;
-        int64_t end = segment_end(i, segment);
+        int64_t end = ingest_segment_end(i, segment);
         if (i->front < end)
             break;
-        set_segment(i, segment);
+        ingest_set_segment(i, segment);
         i->frontier = end;
         completed++;
     }
@@ -386,74 +260,12 @@ void ingest_end_of_unknown(struct ingest *i)
     if (i->size < 0) {
         i->size = i->front;
         if (i->front > i->frontier) {
-            set_segment(i, i->frontier / INGEST_SEGMENT);
+            ingest_set_segment(i, i->frontier / INGEST_SEGMENT);
             i->frontier = i->front;
         }
-        count_received(i);
+        ingest_count_received(i);
     }
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);
-}
-
-enum ingest_state ingest_state(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    enum ingest_state state = i->state;
-    pthread_mutex_unlock(&i->lock);
-    return state;
-}
-
-bool ingest_is_stopping(struct ingest *i)
-{
-    ON_LOOP(i->owner);
-    return i->over && !ingest_is_verified(ingest_state(i));
-}
-
-int64_t ingest_size(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    int64_t size = i->size;
-    pthread_mutex_unlock(&i->lock);
-    return size;
-}
-
-int64_t ingest_received(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    int64_t received = i->received;
-    pthread_mutex_unlock(&i->lock);
-    return received;
-}
-
-int64_t ingest_resumed(const struct ingest *i)
-{
-    return i->resumed;
-}
-
-int ingest_followers(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    int n = i->follower_count;
-    pthread_mutex_unlock(&i->lock);
-    return n;
-}
-
-const char *ingest_validator(struct ingest *i)
-{
-    return i->validator;
-}
-
-void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err)
-{
-    ON_LOOP(i->owner);
-    pthread_mutex_lock(&i->lock);
-    i->state = state;
-    if (err)
-        i->err = *err;
-    ingest_wake(i);
-    pthread_mutex_unlock(&i->lock);
-    i->over = true;
-    ingest_settle_room(i, state);
-    i->finished(i->arg, state, err);
 }

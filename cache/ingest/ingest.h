@@ -35,9 +35,11 @@
 
 #include "base/digest.h"
 #include "base/loop.h"
+#include "base/pool.h"
 #include "cache/index/rows.h"
+#include "cache/store/lease.h"
+#include "cache/store/store.h"
 
-struct cache;
 struct ingests;
 struct ingest;
 struct follower;
@@ -63,7 +65,9 @@ enum ingest_state {
 
 /* ---- the table of what is being ingested ---- */
 
-struct ingests *ingests_new(struct cache *cache);
+/* What is handed in is borrowed, and outlives it. */
+struct ingests *ingests_new(struct index *index, struct store *store, struct leases *leases, struct pool *pool);
+/* When all of them have ended. */
 void ingests_free(struct ingests *all);
 struct ingest_info {
     struct digest digest;
@@ -90,13 +94,52 @@ struct relay_stats ingests_relays(const struct ingests *all);
 /* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 
+/* ---- room, before the bytes come ---- */
+
+/* Where room may come from. */
+enum room_from {
+    ROOM_FREE,    /* what there is, after earlier requests */
+    ROOM_MADE,    /* as much may be evicted for it as it needs, not more */
+    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is granted then, and nothing to be settled.) */
+};
+
+/* Gives room; set by the room above that collects. All NULL: there is no limit. What was granted is settled once it is
+ * in the index, or is not to be kept after all. Called on any thread. */
+struct ingest_room {
+    /* Takes room for `bytes` more if it is there now, beside what was requested earlier. */
+    bool (*take)(void *arg, int64_t bytes);
+    /* The same, but waits for its turn. Answered on `loop`. */
+    void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool granted),
+                void *done_arg, struct loop *loop);
+    void (*settle)(void *arg, int64_t bytes);
+    int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
+    void *arg;
+};
+
+/* Copied; NULL: there is no limit from now on. While there is no traffic. */
+void ingests_set_room(struct ingests *all, const struct ingest_room *room);
+const struct ingest_room *ingests_room(const struct ingests *all);
+/* Asks for room, as ingest_room.ask. False: there is no limit, and `done` is not called. Any thread. */
+bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from,
+                          void (*done)(void *arg, bool granted), void *arg, struct loop *loop);
+/* Settles what was granted. Any thread. */
+void ingests_settle_room(struct ingests *all, int64_t bytes);
+/* Bytes in the ingest folder: those that room was granted for, and all others: parts that wait to be resumed, imports.
+ * Any thread. */
+void ingests_note_arriving(struct ingests *all, int64_t change);
+void ingests_note_parked(struct ingests *all, int64_t change);
+int64_t ingests_arriving(const struct ingests *all);
+int64_t ingests_parked(const struct ingests *all);
+/* Counts the latter again, from the files. Blocks. */
+void ingests_measure_parked(struct ingests *all);
+
 /* ---- the owner's side: one fetch loop, the same for every call ---- */
 
 /* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
  * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, NOT_STORED, PAUSED or FAILED (the
  * last three with why). `deserted` is called on the owner when the last follower has left, `drained` when the source
  * may go on after ingest_is_ahead(). Errors: ERR_IO, ERR_NO_SPACE. */
-struct ingest *ingest_begin(struct cache *cache, const struct digest *digest, const char *host, struct loop *owner,
+struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *owner,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
 /* What a client was sent of a blob that was never verified: [first, end) of a file. */
@@ -106,7 +149,7 @@ struct sent_before {
 };
 /* The same for a relay. What was sent before must be what comes now, else the ingest fails with ERR_DIGEST; its
  * descriptor is duplicated. Errors: also ERR_BUSY, there are too many. */
-struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
+struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
                                   const struct sent_before *sent, struct err *err);

@@ -1,10 +1,24 @@
-/* private.h - shared by ingest*.c only. */
+/* private.h - shared by the files of this folder, each of which calls those before it:
+ *
+ *     table.c, space.c  the table of ingests; bytes on their way, and the callbacks that give room
+ *     state.c           what an ingest is made of: references, segments, how far it is
+ *     relay.c           a part that is a window in memory
+ *     follow.c          followers
+ *     finish.c          hashing, checkpoints, the end
+ *     room.c            room before the bytes come
+ *     ingest.c          the source's side: begin, describe, write
+ */
 #ifndef ENTREPOT_CACHE_INGEST_PRIVATE_H
 #define ENTREPOT_CACHE_INGEST_PRIVATE_H
 
-#include "cache/cache.h"
+#include "base/pool.h"
+#include "cache/index/rows.h"
+#include "cache/ingest/ingest.h"
+#include "cache/store/lease.h"
+#include "cache/store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 /* What stands before the validator in a row of `ingest`: the origin, in hex. */
@@ -19,7 +33,7 @@ struct repo_name {
 
 struct ingest {
     /* set once */
-    struct cache *cache;
+    struct ingests *all;
     struct digest digest;
     struct loop *owner;
     void (*finished)(void *arg, enum ingest_state state, const struct err *err);
@@ -82,56 +96,57 @@ struct ingest {
 };
 
 struct ingests {
-    struct cache *cache;
+    /* set once; borrowed */
+    struct index *index;
+    struct store *store;
+    struct leases *leases;
+    struct pool *pool; /* io workers */
+    /* set before there is traffic */
+    struct ingest_room room;
+    int relays_max;
+    /* any thread */
+    atomic_int relays;
+    atomic_uint_fast64_t relays_refused;
+    /* bytes in the ingest folder: of blobs that room was given for; and of all others: parts that wait to be resumed,
+     * and imports. The latter is measured again now and then */
+    atomic_int_fast64_t arriving, parked;
+    /* shared, under lock */
     pthread_mutex_t lock;
     int count;
     uint64_t verified; /* ingests so far */
     TAILQ_HEAD(, ingest) list;
-    /* any thread */
-    int relays_max; /* set before loops start */
-    atomic_int relays;
-    atomic_uint_fast64_t relays_refused;
 };
 
-/* Its digest is right: it is VERIFIED. Owner's loop. */
-void ingest_set_verified(struct ingest *i);
-/* With the ingest's lock held. */
-bool ingest_has_segment(const struct ingest *i, int64_t segment);
-/* Tells followers that there is something new. With the lock held. */
-void ingest_wake(struct ingest *i);
+/* ---- table.c ---- */
 
-/* Owner's loop: hashes what has become contiguous, and verifies and stores when all of it has. */
-void ingest_advance(struct ingest *i);
-/* Owner's loop: syncs the part and writes its bitmap to the index, in the background; then `then` (may be NULL). */
-void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
-/* Owner's loop: the last change of state, and the word to the owner. */
-void ingest_finish(struct ingest *i, enum ingest_state state, const struct err *err);
-/* An ingest with nothing in it, and its place in the table. */
-struct ingest *ingest_new(struct cache *cache, const struct digest *digest, struct loop *owner);
 void ingest_list(struct ingest *i);
 void ingest_unlist(struct ingest *i);
 /* For index_write(): drops the row of the digest that is its argument. */
 bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err);
-/* Whether these bytes are what the relay's client was sent before, as far as it was. */
-bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err);
-/* Once the size is known. */
-bool ingest_map_window(struct ingest *i, int64_t size, struct err *err);
-/* The relay gives back its place among them. */
+/* Takes one of the places for relays. Errors: ERR_BUSY. */
+bool ingest_enter_relays(struct ingest *i, struct err *err);
+/* Gives it back, if it has one. */
 void ingest_leave_relays(struct ingest *i);
-/* A relay's follower has taken bytes, or bytes have come: gives back what nobody needs. With the lock held. */
-void ingest_give_back(struct ingest *i);
-/* room.c, owner's loop. Room for the blob, whose size is known, before its first byte. While it waits for it,
- * i->asking is set; if there is none, it ends. */
-void ingest_ask_for_room(struct ingest *i);
-/* Of a blob whose size is not known: room for what comes next, before it does, so that the source can wait while others
- * are before it. While it waits i->asking is set; if there is none it goes on with what it has. */
-void ingest_ask_ahead(struct ingest *i);
-/* Room up to `end`, of such a blob. */
-bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err);
+
+/* ---- space.c, owner's loop ---- */
+
 /* So many bytes more of it are on the disk. */
 void ingest_note_arrived(struct ingest *i, int64_t bytes);
-/* It is in the index now, or gone, or waits for the next time. */
+/* It is in the index now, or gone, or paused. */
 void ingest_settle_room(struct ingest *i, enum ingest_state state);
+
+/* ---- state.c ---- */
+
+/* An ingest with nothing in it, and one reference. */
+struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *owner);
+/* With the ingest's lock held. */
+bool ingest_has_segment(const struct ingest *i, int64_t segment);
+void ingest_set_segment(struct ingest *i, int64_t segment);
+void ingest_count_received(struct ingest *i);
+/* One past the segment's last byte. */
+int64_t ingest_segment_end(const struct ingest *i, int64_t segment);
+/* First byte that is missing. Takes the lock. */
+int64_t ingest_contiguous(struct ingest *i);
 /* Whether all bytes may be read. */
 static inline bool ingest_is_verified(enum ingest_state state)
 {
@@ -144,7 +159,37 @@ static inline int64_t ingest_withheld(const struct ingest *i)
     return i->size < 0 ? MAX(i->front - INGEST_SEGMENT, (int64_t)0)
                        : MAX(i->size - 1, (int64_t)0) / INGEST_SEGMENT * INGEST_SEGMENT;
 }
-/* First byte that is missing. Takes the lock. */
-int64_t ingest_contiguous(struct ingest *i);
+
+/* ---- relay.c ---- */
+
+/* Whether these bytes are what the relay's client was sent before, as far as it was. Owner's loop. */
+bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err);
+/* Once the size is known. Owner's loop. */
+bool ingest_map_window(struct ingest *i, int64_t size, struct err *err);
+/* A relay's follower has taken bytes, or bytes have come: frees what is not needed any more. With the lock held. */
+void ingest_give_back(struct ingest *i);
+
+/* ---- follow.c ---- */
+
+/* Tells followers that there is something new. With the lock held. */
+void ingest_wake(struct ingest *i);
+
+/* ---- finish.c, owner's loop ---- */
+
+/* Hashes what has become contiguous, and verifies and stores when all of it has. */
+void ingest_advance(struct ingest *i);
+/* Syncs the part and writes its bitmap to the index, in the background; then `then` (may be NULL). */
+void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
+
+/* ---- room.c, owner's loop ---- */
+
+/* Room for the blob, whose size is known, before its first byte. While it waits for it, i->asking is set; if there is
+ * none, it ends. */
+void ingest_ask_for_room(struct ingest *i);
+/* Of a blob whose size is not known: room for what comes next, before it does, so that the source can wait while
+ * earlier requests are answered. While it waits i->asking is set; if there is none it goes on with what it has. */
+void ingest_ask_ahead(struct ingest *i);
+/* Room up to `end`, of such a blob. */
+bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err);
 
 #endif

@@ -11,54 +11,21 @@ enum {
     PUNCH = 64 << 10, /* bytes that are given back at a time, at least */
 };
 
-/* ---- how many there may be ---- */
-
-void ingests_set_relays_max(struct ingests *all, int most)
-{
-    all->relays_max = most;
-}
-
-struct relay_stats ingests_relays(const struct ingests *all)
-{
-    return (struct relay_stats){atomic_load(&all->relays), atomic_load(&all->relays_refused)};
-}
-
-static bool take_place(struct ingest *i, struct err *err)
-{
-    struct ingests *all = i->cache->ingests;
-
-    i->has_place = atomic_fetch_add(&all->relays, 1) < all->relays_max;
-    if (i->has_place)
-        return true;
-    atomic_fetch_sub(&all->relays, 1);
-    atomic_fetch_add(&all->relays_refused, 1);
-    return err_set(err, ERR_BUSY,
-                   "the disk has no room for it, and %d blobs are passed on without being kept already (limits.relays)",
-                   all->relays_max);
-}
-
-void ingest_leave_relays(struct ingest *i)
-{
-    if (i->has_place)
-        atomic_fetch_sub(&i->cache->ingests->relays, 1);
-    i->has_place = false;
-}
-
 /* ---- the beginning ---- */
 
-struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *digest, struct loop *owner,
+struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *owner,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
                                   const struct sent_before *sent, struct err *err)
 {
-    struct ingest *i = ingest_new(cache, digest, owner);
+    struct ingest *i = ingest_new(all, digest, owner);
 
     i->relay = true;
     i->finished = finished;
     i->deserted = deserted;
     i->drained = drained;
     i->arg = arg;
-    use_lease(cache->use, digest);
+    leases_take(all->leases, digest);
     ingest_list(i);
     i->fd = memfd_create("relay", MFD_CLOEXEC);
     i->sent = *sent;
@@ -67,7 +34,7 @@ struct ingest *ingest_begin_relay(struct cache *cache, const struct digest *dige
     bool made = i->fd >= 0 && (sent->fd < 0 || i->sent.fd >= 0);
     if (!made)
         err_errno(err, ERR_IO, "making a window in memory");
-    if (!made || !take_place(i, err)) {
+    if (!made || !ingest_enter_relays(i, err)) {
         ingest_unref(i);
         return NULL;
     }

@@ -10,24 +10,6 @@ enum {
     AHEAD = 4 << 20, /* and has before they come: more than a source brings before it waits */
 };
 
-void ingest_note_arrived(struct ingest *i, int64_t bytes)
-{
-    i->arrived += bytes;
-    atomic_fetch_add(&i->cache->arriving, bytes);
-}
-
-void ingest_settle_room(struct ingest *i, enum ingest_state state)
-{
-    struct cache *c = i->cache;
-
-    if (i->room > 0)
-        c->room.kept(c->room.arg, i->room);
-    atomic_fetch_sub(&c->arriving, i->arrived);
-    if (state == INGEST_PAUSED)
-        atomic_fetch_add(&c->parked, i->received);
-    i->room = i->arrived = 0;
-}
-
 static void answered(void *arg, bool granted)
 {
     struct ingest *i = arg;
@@ -35,7 +17,7 @@ static void answered(void *arg, bool granted)
 
     i->asking = false;
     if (granted && i->over) {
-        i->cache->room.kept(i->cache->room.arg, i->size);
+        ingests_settle_room(i->all, i->size);
     } else if (granted) {
         i->room = i->size;
         i->drained(i->arg);
@@ -54,7 +36,7 @@ static void refuse(void *arg)
 
 void ingest_ask_for_room(struct ingest *i)
 {
-    const struct cache_room *room = &i->cache->room;
+    const struct ingest_room *room = &i->all->room;
 
     if (i->relay || !room->take || i->room >= i->size || i->asking)
         return;
@@ -63,8 +45,7 @@ void ingest_ask_for_room(struct ingest *i)
         loop_post(i->owner, refuse, ingest_ref(i));
         return;
     }
-    if (i->room > 0) /* it took some while it was not known how much it would need */
-        room->kept(room->arg, i->room);
+    ingests_settle_room(i->all, i->room); /* it took some while its size was unknown */
     i->room = 0;
     if (room->take(room->arg, i->size)) {
         i->room = i->size;
@@ -79,7 +60,7 @@ void ingest_ask_for_room(struct ingest *i)
 /* In steps, and where the limit is near in what is left of them. */
 static bool take_step(struct ingest *i, int64_t least)
 {
-    const struct cache_room *room = &i->cache->room;
+    const struct ingest_room *room = &i->all->room;
 
     for (int64_t step = MAX((int64_t)STEP, least);; step = MAX(step / 2, least)) {
         if (room->take(room->arg, step)) {
@@ -97,7 +78,7 @@ static void answered_step(void *arg, bool granted)
 
     i->asking = false;
     if (granted && i->over)
-        i->cache->room.kept(i->cache->room.arg, AHEAD);
+        ingests_settle_room(i->all, AHEAD);
     else if (granted)
         i->room += AHEAD;
     i->scarce = !granted;
@@ -110,7 +91,7 @@ static void answered_step(void *arg, bool granted)
 
 void ingest_ask_ahead(struct ingest *i)
 {
-    const struct cache_room *room = &i->cache->room;
+    const struct ingest_room *room = &i->all->room;
 
     if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->front >= AHEAD)
         return;
@@ -122,7 +103,7 @@ void ingest_ask_ahead(struct ingest *i)
 
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
 {
-    const struct cache_room *room = &i->cache->room;
+    const struct ingest_room *room = &i->all->room;
 
     if (i->relay || !room->take || end <= i->room)
         return true;

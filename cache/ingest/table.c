@@ -3,11 +3,14 @@
 
 #include <limits.h>
 
-struct ingests *ingests_new(struct cache *cache)
+struct ingests *ingests_new(struct index *index, struct store *store, struct leases *leases, struct pool *pool)
 {
     struct ingests *all = xcalloc(1, sizeof(*all));
 
-    all->cache = cache;
+    all->index = index;
+    all->store = store;
+    all->leases = leases;
+    all->pool = pool;
     all->relays_max = INT_MAX;
     pthread_mutex_init(&all->lock, NULL);
     TAILQ_INIT(&all->list);
@@ -16,6 +19,8 @@ struct ingests *ingests_new(struct cache *cache)
 
 void ingests_free(struct ingests *all)
 {
+    if (!all)
+        return;
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
@@ -48,7 +53,7 @@ void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest
 
 void ingest_list(struct ingest *i)
 {
-    struct ingests *all = i->cache->ingests;
+    struct ingests *all = i->all;
 
     pthread_mutex_lock(&all->lock);
     TAILQ_INSERT_TAIL(&all->list, i, entry);
@@ -58,24 +63,11 @@ void ingest_list(struct ingest *i)
 
 void ingest_unlist(struct ingest *i)
 {
-    struct ingests *all = i->cache->ingests;
+    struct ingests *all = i->all;
 
     pthread_mutex_lock(&all->lock);
     TAILQ_REMOVE(&all->list, i, entry);
     all->count--;
-    pthread_mutex_unlock(&all->lock);
-}
-
-void ingest_set_verified(struct ingest *i)
-{
-    struct ingests *all = i->cache->ingests;
-
-    pthread_mutex_lock(&all->lock);
-    pthread_mutex_lock(&i->lock);
-    i->verified = ++all->verified;
-    i->state = INGEST_VERIFIED;
-    ingest_wake(i);
-    pthread_mutex_unlock(&i->lock);
     pthread_mutex_unlock(&all->lock);
 }
 
@@ -117,8 +109,41 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
         if (digest_eq(&i->digest, d))
             break;
     if (!i)
-        ok = store_remove_part(all->cache->store, d, err);
+        ok = store_remove_part(all->store, d, err);
     pthread_mutex_unlock(&all->lock);
     /* Should one have begun since, it loses no more than the means to resume. */
-    return ok && (i || index_write_wait(all->cache->index, ingest_apply_forgotten, (void *)d, err));
+    return ok && (i || index_write_wait(all->index, ingest_apply_forgotten, (void *)d, err));
+}
+
+/* ---- relays: how many there may be ---- */
+
+void ingests_set_relays_max(struct ingests *all, int most)
+{
+    all->relays_max = most;
+}
+
+struct relay_stats ingests_relays(const struct ingests *all)
+{
+    return (struct relay_stats){atomic_load(&all->relays), atomic_load(&all->relays_refused)};
+}
+
+bool ingest_enter_relays(struct ingest *i, struct err *err)
+{
+    struct ingests *all = i->all;
+
+    i->has_place = atomic_fetch_add(&all->relays, 1) < all->relays_max;
+    if (i->has_place)
+        return true;
+    atomic_fetch_sub(&all->relays, 1);
+    atomic_fetch_add(&all->relays_refused, 1);
+    return err_set(err, ERR_BUSY,
+                   "the disk has no room for it, and %d blobs are passed on without being kept already (limits.relays)",
+                   all->relays_max);
+}
+
+void ingest_leave_relays(struct ingest *i)
+{
+    if (i->has_place)
+        atomic_fetch_sub(&i->all->relays, 1);
+    i->has_place = false;
 }

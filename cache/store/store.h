@@ -21,6 +21,7 @@
 #include "base/digest.h"
 #include "base/ref.h"
 
+struct index;
 struct store;
 
 /* Opens (creates) the layout under `path` and locks it against a second daemon. Errors: ERR_IO, ERR_INVALID (another
@@ -64,6 +65,9 @@ void store_forget_lost(struct store *store, const struct digest *d);
 void store_each_lost(struct store *store, bool (*fn)(void *arg, const struct digest *d), void *arg);
 /* Unlinks a blob; true also if there was none. */
 bool store_remove_blob(struct store *store, const struct digest *d, struct err *err);
+/* The same, unless the index has an entry of it: a file that could be put in its place, but not entered. Blocks; the
+ * caller has a lease on the blob. A failure is logged. */
+void store_remove_unlisted(struct store *store, struct index *index, const struct digest *d);
 /* Writes, syncs and publishes a small blob (a manifest) whose digest the caller has verified. Syncs. */
 bool store_write_blob(struct store *store, const struct digest *d, const void *data, size_t len, bool is_private,
                       struct file_info *info, struct err *err);

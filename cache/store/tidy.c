@@ -3,6 +3,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "cache/index/rows.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +35,29 @@ void store_untrash_blob(struct store *s, const struct digest *d)
     char hex[DIGEST_TEXT_MAX], name[NAME_ROOM];
 
     renameat2(s->ingest, trash_name(d, name), s->blobs[d->alg], digest_hex(d, hex), RENAME_NOREPLACE);
+}
+
+struct unlisted_query {
+    const struct digest *d;
+    bool is_listed;
+};
+
+static void read_listed(struct index_txn *t, void *arg)
+{
+    struct unlisted_query *q = arg;
+    struct blob_row row;
+
+    q->is_listed = rows_get_blob(t, q->d, &row);
+}
+
+void store_remove_unlisted(struct store *s, struct index *index, const struct digest *d)
+{
+    struct unlisted_query q = {.d = d};
+    struct err err;
+
+    index_read(index, read_listed, &q);
+    if (!q.is_listed && !store_remove_blob(s, d, &err))
+        log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
 }
 
 /* A private stream over a folder that stays open. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache/parts.h"
 
 #include <time.h>
 
@@ -40,8 +41,8 @@ static bool pick_part(void *arg, const struct digest *d)
     struct part_query q = {.d = d};
     int64_t written_s = 0;
 
-    index_read(p->cache->index, read_part, &q);
-    if (!store_stat_part(p->cache->store, d, &written_s) || (q.wanted && written_s > p->before))
+    cache_read(p->cache, read_part, &q);
+    if (!store_stat_part(cache_store(p->cache), d, &written_s) || (q.wanted && written_s > p->before))
         return true;
     p->list[p->count++] = *d;
     return p->count < PARTS_MAX;
@@ -56,13 +57,13 @@ int64_t reconcile_parts(struct cache *c, int64_t age_s)
     p->cache = c;
     p->before = clock_now_s() - age_s;
     /* However short room and grace are: one that is under way has been written to since. */
-    store_remove_old_imports(c->store, clock_now_s() - MAX(age_s, (int64_t)IMPORT_AGE_MIN_S));
+    store_remove_old_imports(cache_store(c), clock_now_s() - MAX(age_s, (int64_t)IMPORT_AGE_MIN_S));
     p->count = 0;
-    store_each_part(c->store, pick_part, p);
+    store_each_part(cache_store(c), pick_part, p);
     for (size_t i = 0; i < p->count; i++) {
-        if (use_is_leased(c->use, &p->list[i]))
+        if (cache_is_in_use(c, &p->list[i]))
             continue;
-        if (ingests_forget(c->ingests, &p->list[i], &err))
+        if (ingests_forget(cache_ingests(c), &p->list[i], &err))
             removed++;
         else
             log_limited(LOG_LEVEL_WARN, "parts", "%s", err.msg);
@@ -106,7 +107,7 @@ static void check_entry(struct cache *c, const struct digest *d, int64_t size, c
     enum verified v = VERIFIED_GOOD;
 
     /* Only what the file system says at once; whether the bytes are right is for verify, or for the next use. */
-    if (!store_stat_blob(c->store, d, &info, &err) ? err.code == ERR_NOT_FOUND : info.size != size)
+    if (!store_stat_blob(cache_store(c), d, &info, &err) ? err.code == ERR_NOT_FOUND : info.size != size)
         v = cache_verify(c, d, pace, NULL, &err);
     sum->missing += v == VERIFIED_MISSING;
     sum->damaged += v == VERIFIED_CORRUPT;
@@ -117,7 +118,7 @@ static void check_entries(struct cache *c, const struct verify_pace *pace, struc
     struct entries *e = xcalloc(1, sizeof(*e));
 
     do {
-        index_read(c->index, read_entries, e);
+        cache_read(c, read_entries, e);
         for (size_t i = 0; i < e->count && !pace->stop(pace->arg); i++)
             check_entry(c, &e->list[i], e->sizes[i], pace, sum);
         pause_for_others();
@@ -155,9 +156,9 @@ static bool check_file(void *arg, const struct digest *d, int64_t size)
 
     if ((size <= MANIFEST_SIZE_MAX) != f->small)
         return !f->pace->stop(f->pace->arg);
-    index_read(f->cache->index, read_blob, &q);
+    cache_read(f->cache, read_blob, &q);
     /* Leased: it is being brought in, its entry comes. */
-    if (!q.known && !use_is_leased(f->cache->use, d)) {
+    if (!q.known && !cache_is_in_use(f->cache, d)) {
         enum verified v = cache_verify(f->cache, d, f->pace, NULL, &err);
         f->sum->adopted += v == VERIFIED_ADOPTED;
         f->sum->damaged += v == VERIFIED_CORRUPT;
@@ -171,7 +172,7 @@ void reconcile_files(struct cache *c, bool small, const struct verify_pace *pace
 {
     struct files f = {c, pace, sum, small};
 
-    store_each_blob(c->store, check_file, &f);
+    store_each_blob(cache_store(c), check_file, &f);
 }
 
 /* ---- all of it ---- */

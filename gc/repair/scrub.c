@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gc/repair/reconcile.h"
+#include "cache/parts.h"
 
 enum { CHUNK = 64, FINDINGS_MAX = 1000, PASSES_MAX = 100, PROGRESS_MS = 500 };
 
@@ -101,15 +102,15 @@ static bool check_references(struct scrub *s, struct err *err)
     size_t before = SIZE_MAX;
     bool ok = true;
 
-    index_read(s->cache->index, look, all);
+    cache_read(s->cache, look, all);
     say_findings(s, all);
     s->sum->references = (int64_t)all->wrong;
     for (int pass = 0; s->wish->repair && all->wrong > 0 && pass < PASSES_MAX && ok && !is_stopped(s); pass++) {
         if (all->wrong == before && all->wrong < FINDINGS_MAX)
             break;
         before = all->wrong;
-        ok = index_write_wait(s->cache->index, apply_repairs, all, err);
-        index_read(s->cache->index, look, all);
+        ok = index_write_wait(cache_index(s->cache), apply_repairs, all, err);
+        cache_read(s->cache, look, all);
     }
     if (s->wish->repair)
         s->sum->repaired = s->sum->references - (int64_t)all->wrong;
@@ -169,7 +170,7 @@ static bool fetch_again(struct scrub *s, const struct origin *o, bool manifest)
         return false;
     if (o->known && s->wish->fetch && s->wish->fetch(s->wish->arg, o->repo, o->d, manifest, &err)) {
         s->sum->fetched++;
-        store_forget_lost(s->cache->store, o->d);
+        store_forget_lost(cache_store(s->cache), o->d);
         return true;
     }
     s->sum->lost++;
@@ -184,7 +185,7 @@ static void check_blob(struct scrub *s, const struct digest *d, bool manifest, c
     struct err err = {0};
 
     if (s->wish->repair)
-        index_read(s->cache->index, read_origin, &o); /* what is dropped does not say it any more */
+        cache_read(s->cache, read_origin, &o); /* what is dropped does not say it any more */
     switch (cache_verify(s->cache, d, pace, &s->sum->bytes, &err)) {
     case VERIFIED_CORRUPT:
         s->sum->damaged++;
@@ -213,7 +214,7 @@ static void check_blobs(struct scrub *s, const struct verify_pace *pace)
 
     cache_totals(s->cache, &t);
     do {
-        index_read(s->cache->index, read_chunk, c);
+        cache_read(s->cache, read_chunk, c);
         for (size_t i = 0; i < c->count && !is_stopped(s); i++) {
             check_blob(s, &c->list[i].digest, c->list[i].manifest, pace);
             if (s->wish->progress && clock_mono_ms() - s->said_ms >= PROGRESS_MS) {
@@ -284,7 +285,7 @@ static void fetch_contents(struct scrub *s, const struct origin *of)
 {
     struct contents all = {.manifest = of->d};
 
-    index_read(s->cache->index, read_contents, &all);
+    cache_read(s->cache, read_contents, &all);
     for (size_t i = 0; i < all.missing.count && !is_stopped(s); i++) {
         struct origin o = *of;
         o.d = &all.missing.list[i];
@@ -300,9 +301,10 @@ static enum lost_now check_lost_one(struct scrub *s, const struct digest *d)
 {
     struct lost l = {.origin.d = d};
 
-    if (store_has_blob(s->cache->store, d) || !store_read_lost(s->cache->store, d, &l.manifest, l.origin.repo))
+    if (store_has_blob(cache_store(s->cache), d) ||
+        !store_read_lost(cache_store(s->cache), d, &l.manifest, l.origin.repo))
         return LOST_HERE;
-    index_read(s->cache->index, read_lost, &l);
+    cache_read(s->cache, read_lost, &l);
     if (!l.needed)
         return LOST_UNNEEDED;
     s->sum->missing++;
@@ -327,7 +329,7 @@ static void check_lost(struct scrub *s)
     struct digests all = {0};
     bool lacked = false, again = true;
 
-    store_each_lost(s->cache->store, add_lost, &all);
+    store_each_lost(cache_store(s->cache), add_lost, &all);
     _cleanup_free_ enum lost_now *now = xcalloc(all.count + 1, sizeof(*now));
     while (again && !is_stopped(s)) {
         again = false;
@@ -339,10 +341,10 @@ static void check_lost(struct scrub *s)
             lacked = lacked || now[i] == LOST_LACKED;
         }
     }
-    lacked = lacked || atomic_load(&s->cache->rebuilding); /* what names it may not have been found yet */
+    lacked = lacked || cache_is_rebuilding(s->cache); /* what names it may not have been found yet */
     for (size_t i = 0; i < all.count && !is_stopped(s); i++)
         if (now[i] == LOST_HERE || (now[i] == LOST_UNNEEDED && !lacked))
-            store_forget_lost(s->cache->store, &all.list[i]);
+            store_forget_lost(cache_store(s->cache), &all.list[i]);
     digests_free(&all);
 }
 

@@ -21,7 +21,7 @@ bool image_load_config(struct cache *c, const struct manifest *m, struct image_c
     _cleanup_buf_ struct buf text = {0};
 
     memset(config, 0, sizeof(*config));
-    return p && store_read_blob(c->store, &p->digest, MANIFEST_SIZE_MAX, &text, NULL) &&
+    return p && cache_read_blob(c, &p->digest, MANIFEST_SIZE_MAX, &text, NULL) &&
            image_config_parse(config, text.data, text.len, NULL);
 }
 
@@ -128,7 +128,7 @@ static bool see_quickly(struct cache *c, struct image *i, const struct body *bod
     if (!sure || !manifest_skim_config(body->data, body->len, &s->image_id))
         return false;
     s->whole = whole;
-    if (!store_read_blob(c->store, &s->image_id, MANIFEST_SIZE_MAX, &text, NULL) || text.len == 0)
+    if (!cache_read_blob(c, &s->image_id, MANIFEST_SIZE_MAX, &text, NULL) || text.len == 0)
         return true;
     image_config_platform(platform, text.data, text.len);
     if (platform[0])

@@ -80,20 +80,21 @@ static bool visit_repo(void *arg, const char *name, uint64_t repo, bool is_priva
     return !p->more;
 }
 
-static void read_page(struct index_txn *t, void *arg)
+void image_page_fill(struct index_txn *t, void *page)
 {
-    struct image_page *p = arg;
+    struct image_page *p = page;
     uint64_t repo = p->tag[0] ? rows_repo_id(t, p->name) : 0;
     struct tag_row row;
 
-    p->t = t;
     p->read = true;
+    p->t = t;
     if (!p->tag[0]) {
         rows_each_repo_from(t, p->at_name[0] ? p->at_name : p->name, visit_repo, p);
     } else if (rows_get_tag(t, repo, p->tag, &row)) {
         memcpy(p->at_name, p->name, sizeof(p->name));
         visit_tag(p, repo, p->tag, &row);
     }
+    p->t = NULL;
 }
 
 struct image_page *image_page_new(const char *name, const char *tag, const struct digest *digest)
@@ -114,13 +115,17 @@ static void clear(struct image_page *p)
     p->count = 0;
 }
 
-void image_page_read(struct index *index, struct image_page *p)
+void image_page_turn(struct image_page *p)
 {
     clear(p);
     p->looks = p->leaves = 0;
     p->read = p->more = false;
-    index_read(index, read_page, p);
-    p->t = NULL;
+}
+
+void image_page_read(struct cache *cache, struct image_page *p)
+{
+    image_page_turn(p);
+    cache_read(cache, image_page_fill, p);
 }
 
 void image_page_free(struct image_page *p)

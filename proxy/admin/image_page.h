@@ -40,7 +40,10 @@ struct image_page {
 /* Before the first page. NULL: whatever it is. */
 struct image_page *image_page_new(const char *name, const char *tag, const struct digest *digest);
 /* Reads the next page in place of the last one. */
-void image_page_read(struct index *index, struct image_page *p);
+void image_page_read(struct cache *cache, struct image_page *p);
+/* Its two steps: drops the last one; for index_read(): fills the page (`page` is a struct image_page). */
+void image_page_turn(struct image_page *p);
+void image_page_fill(struct index_txn *t, void *page);
 void image_page_free(struct image_page *p);
 /* Sets what is known of an image whose name, tag and row are set. */
 void image_read(struct index_txn *t, uint64_t repo, struct image *i);

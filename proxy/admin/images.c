@@ -1,5 +1,5 @@
 /* `ls`: the images, in pieces of some KiB, each made when the connection has room for it. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 #include "proxy/admin/image_describe.h"
 
 #include <string.h>
@@ -34,7 +34,7 @@ static enum admin_more add_page(struct admin_job *job, struct buf *piece)
         buf_adds(piece, "]}\n");
         return ADMIN_END;
     }
-    image_page_read(c->index, l->page);
+    image_page_read(c, l->page);
     return l->page->read ? ADMIN_MORE : ADMIN_FAILED;
 }
 
@@ -62,7 +62,7 @@ void admin_images(struct admin_job *job)
     }
     struct list *l = xcalloc(1, sizeof(*l));
     l->page = image_page_new(name, tag, &digest);
-    image_page_read(job->admin->puller.cache->index, l->page);
+    image_page_read(job->admin->puller.cache, l->page);
     job->state = l;
     job->free_state = list_free;
     if (l->page->read)

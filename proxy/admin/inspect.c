@@ -1,5 +1,5 @@
 /* `inspect`: an image as a tree of blobs. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 #include "proxy/admin/image_describe.h"
 
 #include "base/url.h"
@@ -28,7 +28,7 @@ static json_t *sharers_of(struct cache *c, const struct image_tree *tree, const 
 {
     struct sharers s = {tree, d, NULL};
 
-    index_read(c->index, read_sharers, &s);
+    cache_read(c, read_sharers, &s);
     return s.names ? s.names : json_array();
 }
 
@@ -88,7 +88,7 @@ static json_t *tags_of(struct cache *c, const char *name, const struct digest *d
 
     p->names_only = true;
     do {
-        image_page_read(c->index, p);
+        image_page_read(c, p);
         for (size_t i = 0; i < p->count; i++)
             if (!strchr(p->list[i].tag, ':'))
                 json_array_append_new(tags, json_string(p->list[i].tag));
@@ -149,11 +149,11 @@ static void read_by_digest(struct index_txn *t, void *arg)
     image_grow_tree(t, repo, rows_get_tag(t, repo, b->image->tag, &own) ? b->image->tag : "", b->image);
 }
 
-void admin_inspect(struct admin_job *job, const char *reference)
+void admin_inspect(struct admin_job *job)
 {
     struct cache *c = job->admin->puller.cache;
     char name[REF_TEXT_MAX], full[REF_TEXT_MAX];
-    _cleanup_free_ char *text = xstrdup(reference);
+    _cleanup_free_ char *text = xstrdup(job->rest);
     struct ref ref;
     struct err err = {0};
     struct image single = {0}, *image = NULL;
@@ -166,11 +166,11 @@ void admin_inspect(struct admin_job *job, const char *reference)
     }
     ref_name(&ref, name);
     if (ref.digest.alg != DIGEST_NONE) {
-        index_read(c->index, read_by_digest, &(struct by_digest){name, &ref.digest, &single});
+        cache_read(c, read_by_digest, &(struct by_digest){name, &ref.digest, &single});
         image = single.stored ? &single : NULL;
     } else {
         page = image_page_new(name, ref.tag, NULL);
-        image_page_read(c->index, page);
+        image_page_read(c, page);
         image = page->count > 0 ? &page->list[0] : NULL;
     }
     if (!image || !image->stored) {

@@ -3,6 +3,7 @@
  * read, nine layers (LAYERS) of its own and three of fifty that many share. */
 #include "base/buf.h"
 #include "base/clock.h"
+#include "cache/private.h"
 #include "gc/gc.h"
 
 #include <fcntl.h>
@@ -174,7 +175,7 @@ static void make(struct cache *c, long images)
         b->to = MIN(i + BATCH, images);
         for (long n = b->from; n < b->to; n++)
             make_image(b, n);
-        if (!index_write_wait(c->index, apply, b, &err)) {
+        if (!index_write_wait(cache_index(c), apply, b, &err)) {
             fprintf(stderr, "%s\n", err.msg);
             exit(1);
         }

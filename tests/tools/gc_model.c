@@ -8,6 +8,7 @@
  * grace stays after a sweep, and the total of bytes is exact. Prints the seed and what was done; exit 1 at the first
  * difference.
  */
+#include "cache/parts.h"
 #include "tests/tools/model/model.h"
 
 #include <signal.h>
@@ -57,7 +58,7 @@ static void change(bool (*apply)(struct index_txn *t, void *arg, struct err *err
     struct change c = {blob, tag};
     struct err err;
 
-    if (!index_write_wait(cache->index, apply, &c, &err))
+    if (!index_write_wait(cache_index(cache), apply, &c, &err))
         fail(err.msg, blob);
 }
 
@@ -66,7 +67,8 @@ static void put(int blob)
     struct file_info info;
     struct err err;
 
-    if (!store_write_blob(cache->store, &world[blob].digest, world[blob].data, world[blob].len, false, &info, &err))
+    if (!store_write_blob(cache_store(cache), &world[blob].digest, world[blob].data, world[blob].len, false, &info,
+                          &err))
         fail(err.msg, blob);
     change(apply_blob, blob, -1);
     if (!S->m.stored[blob])
@@ -124,7 +126,7 @@ static void use(void)
 
     if (!S->m.stored[i])
         return;
-    use_touch(cache->use, &world[i].digest);
+    cache_touch(cache, &world[i].digest);
     S->m.used[i] = clock_now_s();
 }
 
@@ -134,10 +136,10 @@ static void lease(void)
 
     if (leases[i] && rnd(3)) {
         leases[i]--;
-        use_release(cache->use, &world[i].digest);
+        cache_release(cache, &world[i].digest);
     } else if (rnd(3) == 0) {
         leases[i]++;
-        use_lease(cache->use, &world[i].digest);
+        leases_take(cache_leases(cache), &world[i].digest);
     }
 }
 
@@ -145,7 +147,7 @@ static void release_all(void)
 {
     for (int i = 0; i < BLOBS; i++)
         for (; leases[i]; leases[i]--)
-            use_release(cache->use, &world[i].digest);
+            cache_release(cache, &world[i].digest);
 }
 
 static void pass_time(void)
@@ -325,7 +327,7 @@ static void recover(void)
     for (int i = 0; i < BLOBS; i++) {
         if (S->m.stored[i] && !s.m.stored[i] && !lets_go)
             fail("was lost in a crash", i);
-        if (store_has_blob(cache->store, &world[i].digest) != s.m.stored[i])
+        if (store_has_blob(cache_store(cache), &world[i].digest) != s.m.stored[i])
             fail("file and entry differ after a crash", i);
         if (s.m.stored[i] && s.m.used[i] > S->m.used[i] && S->m.stored[i] && s.m.used[i] > clock_now_s())
             fail("was used in the future", i);

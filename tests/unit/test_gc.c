@@ -1,3 +1,4 @@
+#include "cache/private.h"
 #include "tests/unit/unit_gc.h"
 
 #include "cache/verify.h"
@@ -40,7 +41,7 @@ static void least_recently_used(void **state)
     put_image(f, "young", LAYERS(4, 5, 6, 7, 9));
     put_image(f, "younger", LAYERS(8, 10));
     clock_advance(GRACE_MS + 1000);
-    use_touch(f->cache->use, &old); /* used just now: no longer the oldest, and within its grace */
+    cache_touch(f->cache, &old); /* used just now: no longer the oldest, and within its grace */
     struct gc_report r = collect(f, false, -1);
     assert_int_equal(r.count, 2);
     assert_string_equal(r.images[0].reference, "docker.io/library/x:middle");
@@ -59,10 +60,10 @@ static void leases_are_respected(void **state)
     struct digest m = put_image(f, "served", LAYERS(1));
 
     clock_advance(GRACE_MS + 1000);
-    use_lease(f->cache->use, &m);
+    leases_take(cache_leases(f->cache), &m);
     struct gc_report r = collect(f, false, 0);
     assert_int_equal(r.freed_blobs, 0);
-    use_release(f->cache->use, &m);
+    cache_release(f->cache, &m);
     r = collect(f, false, 0);
     assert_int_equal(r.freed_blobs, 2);
     gc_report_free(&r);
@@ -91,7 +92,7 @@ static void many_in_small_transactions(void **state)
     for (int i = 0; i < 300; i++) {
         struct image im = {.tag = NULL};
         digest_of(DIGEST_SHA256, &i, sizeof(i), &im.manifest);
-        assert_true(index_write_wait(f->cache->index, apply_image, &im, NULL));
+        assert_true(index_write_wait(cache_index(f->cache), apply_image, &im, NULL));
     }
     clock_advance(GRACE_MS + 1000);
     struct gc_report r = collect(f, false, -1);
@@ -124,7 +125,7 @@ static void rebuilding(void **state)
 
     atomic_store(&f->cache->rebuilding, true);
     put_image(f, NULL, LAYERS(1));
-    assert_true(index_write_wait(f->cache->index, apply_restored, NULL, NULL));
+    assert_true(index_write_wait(cache_index(f->cache), apply_restored, NULL, NULL));
     clock_advance(GRACE_MS + 1000);
     collect(f, false, -1);
     assert_true(has_layer(f, 1));
@@ -157,8 +158,8 @@ static void stray_rows(void **state)
     size_t wrong = 0;
 
     put_image(f, "image", LAYERS(1));
-    assert_true(index_write_wait(f->cache->index, apply_stray, NULL, NULL));
-    index_read(f->cache->index, count_wrong, &wrong);
+    assert_true(index_write_wait(cache_index(f->cache), apply_stray, NULL, NULL));
+    cache_read(f->cache, count_wrong, &wrong);
     assert_int_equal(wrong, 2);
     clock_advance(GRACE_MS + 1000);
     struct gc_report r = collect(f, true, 0);
@@ -167,7 +168,7 @@ static void stray_rows(void **state)
     r = collect(f, false, 0);
     assert_int_equal(r.count, 1);
     gc_report_free(&r);
-    index_read(f->cache->index, count_wrong, &wrong);
+    cache_read(f->cache, count_wrong, &wrong);
     assert_int_equal(wrong, 0);
 }
 

@@ -94,7 +94,8 @@ static void walk(struct fixture *f, struct image_page *p, struct seen *s, void (
 {
     *s = (struct seen){.last = xcalloc(1, sizeof(struct image))};
     do {
-        image_page_read(f->index, p);
+        image_page_turn(p);
+        index_read(f->index, image_page_fill, p);
         assert_true(p->read);
         for (size_t i = 0; i < p->count; i++) {
             assert_true(order(s->last, &p->list[i]) < 0); /* sorted, each once */

@@ -3,6 +3,7 @@
 #include "base/loop.h"
 #include "cache/import.h"
 #include "cache/ingest/private.h"
+#include "cache/parts.h"
 #include "cache/verify.h"
 
 #include <stdio.h>
@@ -101,7 +102,7 @@ static void wrong_bytes_and_gaps(void **state UNUSED)
     assert_true(import_write(h.cache, &d, 3, "ng", 2, &err));
     assert_false(cache_adopt_import(h.cache, &d, NULL, &err));
     assert_int_equal(err.code, ERR_DIGEST);
-    assert_false(store_has_blob(h.cache->store, &d));
+    assert_false(store_has_blob(cache_store(h.cache), &d));
     assert_true(import_look(h.cache, &d, &whole, &received, &err) && !whole && received == 0);
     bring(&h, "right");
     assert_true(import_look(h.cache, &d, &whole, &received, &err) && whole);
@@ -117,7 +118,7 @@ static void one_at_a_time(void **state UNUSED)
 
     digest_of(DIGEST_SHA256, "right", 5, &d);
     assert_true(import_write(h.cache, &d, 0, "right", 5, &err));
-    int fd = store_open_import(h.cache->store, &d, false, &err);
+    int fd = store_open_import(cache_store(h.cache), &d, false, &err);
     assert_true(fd >= 0 && import_lock(fd, &err));
     assert_false(import_write(h.cache, &d, 0, "x", 1, &err));
     assert_int_equal(err.code, ERR_BUSY);
@@ -133,8 +134,8 @@ static void note_unlocked(void *arg, const struct ingest_info *info)
     struct ingest *i = arg;
 
     assert_int_equal(info->received, 7);
-    assert_int_equal(pthread_mutex_trylock(&i->cache->ingests->lock), 0);
-    pthread_mutex_unlock(&i->cache->ingests->lock);
+    assert_int_equal(pthread_mutex_trylock(&i->all->lock), 0);
+    pthread_mutex_unlock(&i->all->lock);
     assert_int_equal(pthread_mutex_trylock(&i->lock), 0);
     pthread_mutex_unlock(&i->lock);
     i->follower_count++;
@@ -144,12 +145,12 @@ static void note_unlocked(void *arg, const struct ingest_info *info)
 static void looking_holds_nothing(void **state UNUSED)
 {
     struct house h = begin();
-    struct ingest one = {.cache = h.cache, .size = -1, .received = 7};
+    struct ingest one = {.all = cache_ingests(h.cache), .size = -1, .received = 7};
 
     pthread_mutex_init(&one.lock, NULL);
-    ingests_each(h.cache->ingests, note_unlocked, &one);
+    ingests_each(cache_ingests(h.cache), note_unlocked, &one);
     ingest_list(&one);
-    ingests_each(h.cache->ingests, note_unlocked, &one);
+    ingests_each(cache_ingests(h.cache), note_unlocked, &one);
     assert_int_equal(one.follower_count, 1);
     ingest_unlist(&one);
     pthread_mutex_destroy(&one.lock);
@@ -187,18 +188,18 @@ static void one_lease_for_a_blob(void **state UNUSED)
     struct err err = {0};
 
     for (int i = 0; i < 1000; i++) {
-        importing_hold(h.cache->importing, &d);
-        importing_hold(h.cache->importing, &other);
+        importing_hold(cache_importing(h.cache), &d);
+        importing_hold(cache_importing(h.cache), &other);
     }
-    use_release(h.cache->use, &d);
-    assert_false(use_is_leased(h.cache->use, &d)); /* there was one */
-    use_lease(h.cache->use, &d);
+    cache_release(h.cache, &d);
+    assert_false(cache_is_in_use(h.cache, &d)); /* there was one */
+    leases_take(cache_leases(h.cache), &d);
     assert_true(import_image(h.cache, "ghcr.io/a/b", "1", &d, false, &err));
-    importing_settle(h.cache->importing, h.cache->index);
-    assert_false(use_is_leased(h.cache->use, &d));
-    assert_true(use_is_leased(h.cache->use, &other));
-    importing_hold(h.cache->importing, &d); /* again, by a second import */
-    assert_true(use_is_leased(h.cache->use, &d));
+    importing_settle(cache_importing(h.cache));
+    assert_false(cache_is_in_use(h.cache, &d));
+    assert_true(cache_is_in_use(h.cache, &other));
+    importing_hold(cache_importing(h.cache), &d); /* again, by a second import */
+    assert_true(cache_is_in_use(h.cache, &d));
     end(&h);
 }
 
@@ -228,12 +229,12 @@ static void a_batch_is_kept_together(void **state UNUSED)
     for (int i = 0; i < COUNT; i++) {
         assert_true(i == BAD || !list[i].error);
         assert_int_equal(cache_look(h.cache, &list[i].digest), i == BAD ? FILE_MISSING : FILE_KNOWN);
-        assert_true(use_is_leased(h.cache->use, &list[i].digest));
+        assert_true(cache_is_in_use(h.cache, &list[i].digest));
     }
     free(list[BAD].error);
     assert_int_equal(import_check_batch(h.cache, list, 100), 0);
     assert_true(list[0].there && list[99].there);
-    assert_int_equal(atomic_load(&h.cache->arriving), 0);
+    assert_int_equal(ingests_arriving(cache_ingests(h.cache)), 0);
     end(&h);
 }
 
@@ -266,11 +267,11 @@ static void nobody_else_sees_what_arrives(void **state UNUSED)
     cache_close(h.cache);
     h.cache = cache_open(h.dir, h.pool, NULL, &err);
     assert_int_equal(mode_of(h.dir, "ingest"), 0700);
-    int part = store_open_part(h.cache->store, &d, true, &err);
+    int part = store_open_part(cache_store(h.cache), &d, true, &err);
     assert_true(part >= 0 && import_write(h.cache, &d, 0, "x", 1, &err));
     assert_int_equal(mode_of(h.dir, name[0]), 0600);
     assert_int_equal(mode_of(h.dir, name[1]), 0600);
-    assert_true(write(part, "x", 1) == 1 && store_publish_part(h.cache->store, &d, part, false, &info, &err));
+    assert_true(write(part, "x", 1) == 1 && store_publish_part(cache_store(h.cache), &d, part, false, &info, &err));
     snprintf(name[0], sizeof(name[0]), "blobs/sha256/%s", hex);
     assert_int_equal(mode_of(h.dir, name[0]), 0444);
     close(part);
@@ -303,7 +304,7 @@ static void what_is_private_stays_so(void **state UNUSED)
     struct digest d = bring_image(&h, "a secret layer", true), l;
 
     digest_of(DIGEST_SHA256, "a secret layer", 14, &l);
-    assert_true(index_write_wait(h.cache->index, make_private, &l, &err));
+    assert_true(index_write_wait(cache_index(h.cache), make_private, &l, &err));
     assert_false(import_image(h.cache, "docker.io/evil/x", "1", &d, false, &err));
     assert_int_equal(err.code, ERR_INVALID);
     cache_find(h.cache, "docker.io/evil/x", NULL, &l, &hit);
@@ -312,7 +313,7 @@ static void what_is_private_stays_so(void **state UNUSED)
     assert_false(hit.tag_known);
     /* and a private repository gets nothing that is for everybody */
     d = bring_image(&h, "another layer", true);
-    assert_true(index_write_wait(h.cache->index, make_repo_private, NULL, &err));
+    assert_true(index_write_wait(cache_index(h.cache), make_repo_private, NULL, &err));
     assert_false(import_image(h.cache, "ghcr.io/team/x", "1", &d, false, &err));
     assert_int_equal(err.code, ERR_INVALID);
     cache_find(h.cache, "ghcr.io/team/x", "1", NULL, &hit);

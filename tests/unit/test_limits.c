@@ -1,4 +1,5 @@
 /* How much a cache may hold, on the file system that there is. */
+#include "cache/parts.h"
 #include "tests/unit/unit.h"
 
 #include "gc/gc.h"
@@ -88,7 +89,7 @@ static void at_the_start(void **state UNUSED)
     int64_t total, available;
 
     assert_non_null(cache);
-    assert_true(store_space(cache->store, &total, &available, &err));
+    assert_true(store_space(cache_store(cache), &total, &available, &err));
     o.min_free_bytes = 0;
     assert_true(llabs(limit_of(cache, &o) - available) < 256 * (int64_t)MIB);
     o.min_free_bytes = available / 2;

@@ -9,6 +9,20 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+static void set_parked(struct fixture *f, int64_t bytes)
+{
+    struct ingests *all = cache_ingests(f->cache);
+
+    ingests_note_parked(all, bytes - ingests_parked(all));
+}
+
+static void set_arriving(struct fixture *f, int64_t bytes)
+{
+    struct ingests *all = cache_ingests(f->cache);
+
+    ingests_note_arriving(all, bytes - ingests_arriving(all));
+}
+
 struct word {
     bool granted;
     struct loop *loop;
@@ -24,7 +38,7 @@ static void take_word(void *arg, bool granted)
 
 static bool ask(struct fixture *f, int64_t bytes)
 {
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
     struct word w = {.loop = loop_new("test", NULL)};
 
     room->ask(room->arg, bytes, ROOM_MADE, take_word, &w, w.loop);
@@ -37,7 +51,7 @@ static bool ask(struct fixture *f, int64_t bytes)
 static void room_is_for_what_comes(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
 
     put_image(f, "a", LAYERS(1, 2, 3));
     put_image(f, "b", LAYERS(4, 5, 6));
@@ -45,12 +59,12 @@ static void room_is_for_what_comes(void **state)
     clock_advance(GRACE_MS + 1000);
     assert_true(room->take(room->arg, LAYER));
     assert_false(room->take(room->arg, LAYER)); /* what was given counts */
-    room->kept(room->arg, LAYER);
-    atomic_store(&f->cache->parked, LAYER); /* and so does what waits to be resumed */
+    room->settle(room->arg, LAYER);
+    set_parked(f, LAYER); /* and so does what waits to be resumed */
     assert_false(room->take(room->arg, LAYER));
-    atomic_store(&f->cache->parked, 0);
+    set_parked(f, 0);
     assert_true(room->take(room->arg, LAYER));
-    room->kept(room->arg, LAYER);
+    room->settle(room->arg, LAYER);
     assert_true(has_layer(f, 1)); /* nothing was let go of for any of that */
 
     assert_false(ask(f, 20 * LAYER)); /* nor for what can never be */
@@ -59,16 +73,16 @@ static void room_is_for_what_comes(void **state)
     assert_false(has_layer(f, 1));
     assert_true(has_layer(f, 4) && has_layer(f, 7)); /* as much as it needs: not down to the low mark */
     assert_false(room->take(room->arg, 2 * LAYER));
-    room->kept(room->arg, 3 * LAYER);
+    room->settle(room->arg, 3 * LAYER);
     assert_true(room->take(room->arg, 2 * LAYER));
-    room->kept(room->arg, 2 * LAYER);
+    room->settle(room->arg, 2 * LAYER);
 }
 
 /* What others were promised is not to be had by letting go of images: none goes for a wish that fails all the same. */
 static void nothing_goes_in_vain(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
 
     put_image(f, "a", LAYERS(1, 2, 3));
     clock_advance(GRACE_MS + 1000);
@@ -76,7 +90,7 @@ static void nothing_goes_in_vain(void **state)
     assert_false(ask(f, 9 * LAYER));
     assert_true(has_layer(f, 1) && has_layer(f, 2) && has_layer(f, 3));
     assert_true(ask(f, LAYER)); /* and others are not refused for it */
-    room->kept(room->arg, 6 * LAYER);
+    room->settle(room->arg, 6 * LAYER);
 
     assert_false(ask(f, INT64_MAX)); /* as a registry, or an import, may say */
     assert_false(room->take(room->arg, INT64_MAX));
@@ -88,7 +102,7 @@ static void nothing_goes_in_vain(void **state)
 static void room_beside_what_is_parked(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
     static char data[4 * LAYER];
     struct digest d;
     struct err err = {0};
@@ -100,27 +114,27 @@ static void room_beside_what_is_parked(void **state)
     digest_of(DIGEST_SHA256, data, sizeof(data), &d);
     for (int i = 0; i < 2; i++) /* sent twice, here once */
         assert_true(import_write(f->cache, &d, 0, data, sizeof(data), &err));
-    assert_int_equal(atomic_load(&f->cache->parked), sizeof(data));
+    assert_int_equal(ingests_parked(cache_ingests(f->cache)), sizeof(data));
     assert_true(ask(f, LAYER));
     assert_true(has_layer(f, 1) && has_layer(f, 5));
-    room->kept(room->arg, LAYER);
+    room->settle(room->arg, LAYER);
 
     _cleanup_free_ char *path = xasprintf("%s/ingest/young", f->dir);
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(write(fd, data, sizeof(data)), sizeof(data));
     assert_int_equal(fsync(fd), 0);
-    atomic_store(&f->cache->parked, sizeof(data)); /* as the next sweep counts */
+    set_parked(f, sizeof(data)); /* as the next sweep counts */
     assert_true(ask(f, LAYER));
     assert_false(has_layer(f, 1));
     assert_true(has_layer(f, 5));
-    room->kept(room->arg, LAYER);
+    room->settle(room->arg, LAYER);
 }
 
 /* Who asks while it is over the limits has them kept, and the next one is asked for as well. */
 static void room_after_the_limits(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
 
     put_image(f, "a", LAYERS(1, 2, 3, 4, 5));
     put_image(f, "b", LAYERS(6, 7, 8));
@@ -129,7 +143,7 @@ static void room_after_the_limits(void **state)
     assert_true(ask(f, LAYER / 2));
     assert_false(has_layer(f, 1));
     assert_true(ask(f, 8 * LAYER));
-    room->kept(room->arg, LAYER / 2 + 8 * LAYER);
+    room->settle(room->arg, LAYER / 2 + 8 * LAYER);
 }
 
 /* What is on the disk already needs no more of it. */
@@ -139,7 +153,7 @@ static void min_free_is_for_what_is_to_come(void **state)
     int64_t total, available;
     struct err err = {0};
 
-    assert_true(store_space(f->cache->store, &total, &available, &err));
+    assert_true(store_space(cache_store(f->cache), &total, &available, &err));
     const struct gc_options o = {.max_bytes = INT64_MAX / 4,
                                  .min_free_bytes = available / 2,
                                  .high = 95,
@@ -150,13 +164,13 @@ static void min_free_is_for_what_is_to_come(void **state)
     gc_free(f->gc);
     f->gc = gc_new(f->cache, &o, &err);
     assert_non_null(f->gc);
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
     assert_false(room->take(room->arg, available / 4 * 3));
-    atomic_store(&f->cache->arriving, available / 4 * 3);
+    set_arriving(f, available / 4 * 3);
     assert_true(room->take(room->arg, available / 4 * 3));
     assert_false(room->take(room->arg, available / 4 * 3));
-    room->kept(room->arg, available / 4 * 3);
-    atomic_store(&f->cache->arriving, 0);
+    room->settle(room->arg, available / 4 * 3);
+    set_arriving(f, 0);
 }
 
 /* ---- several at once ---- */
@@ -172,7 +186,7 @@ static void note_word(void *arg, bool granted)
 
 static void wish(struct fixture *f, int64_t bytes, enum room_from from, struct wisher *w)
 {
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
 
     room->ask(room->arg, bytes, from, note_word, w, f->loop);
     loop_settle(f->loop);
@@ -192,7 +206,7 @@ static void wait_for_word(struct fixture *f, const struct wisher *w)
 static void others_wishes_are_no_ones_failure(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
     struct wisher large = {0}, free = {0}, made = {0};
 
     put_image(f, "a", LAYERS(1, 2, 3, 4, 5)); /* within its grace */
@@ -208,7 +222,7 @@ static void others_wishes_are_no_ones_failure(void **state)
     wait_for_word(f, &free);
     wait_for_word(f, &made);
     assert_true(!large.granted && free.granted && made.granted);
-    room->kept(room->arg, 2 * LAYER);
+    room->settle(room->arg, 2 * LAYER);
 
     free.answered = false; /* in the moment in which nothing is collected */
     wish(f, 20 * LAYER, ROOM_FREE, &free);
@@ -219,7 +233,7 @@ static void others_wishes_are_no_ones_failure(void **state)
 static void a_full_disk_is_no_limit(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
     struct wisher w = {0};
 
     put_image(f, "a", LAYERS(1, 2, 3, 4, 5));
@@ -228,7 +242,7 @@ static void a_full_disk_is_no_limit(void **state)
     bool taken = room->take(room->arg, LAYER);
     pthread_mutex_unlock(&f->gc->collecting);
     assert_true(taken);
-    room->kept(room->arg, LAYER);
+    room->settle(room->arg, LAYER);
     wait_for_word(f, &w);
     assert_false(w.granted);
 }
@@ -242,7 +256,7 @@ struct thief {
 static void *steal(void *arg)
 {
     struct thief *t = arg;
-    const struct cache_room *room = &t->f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(t->f->cache));
 
     while (!atomic_load(&t->end)) {
         if (room->take(room->arg, LAYER))
@@ -256,7 +270,7 @@ static void *steal(void *arg)
 static void made_room_is_for_who_asked(void **state)
 {
     struct fixture *f = *state;
-    const struct cache_room *room = &f->cache->room;
+    const struct ingest_room *room = ingests_room(cache_ingests(f->cache));
     struct thief t = {.f = f};
     pthread_t thread;
 
@@ -273,7 +287,7 @@ static void made_room_is_for_who_asked(void **state)
     assert_int_equal(atomic_load(&t.stolen), 0);
     assert_true(granted);
     assert_true(has_layer(f, 4)); /* and it cost no more than it needs */
-    room->kept(room->arg, 3 * LAYER + 3 * LAYER / 2);
+    room->settle(room->arg, 3 * LAYER + 3 * LAYER / 2);
 }
 
 /* ---- a blob of unknown size ---- */
@@ -329,17 +343,18 @@ static void unknown_size(void **state)
 {
     enum { PIECE = 512 << 10, ROOM = 20 << 20 };
     struct fixture *f = *state;
-    struct cache_room real = f->cache->room;
+    const struct ingest_room real = *ingests_room(cache_ingests(f->cache));
     char *piece = xcalloc(1, PIECE);
     struct digest d = {.alg = DIGEST_SHA256};
     struct err err = {0};
     int drained = 0;
     int64_t at = 0;
 
-    f->cache->room = (struct cache_room){.take = fake_take, .ask = fake_ask, .kept = fake_kept};
+    ingests_set_room(cache_ingests(f->cache),
+                     &(struct ingest_room){.take = fake_take, .ask = fake_ask, .settle = fake_kept});
     fake.left = 0;
-    struct ingest *i =
-        ingest_begin(f->cache, &d, "docker.io", f->loop, note_end, unconcerned, note_drained, &drained, &err);
+    struct ingest *i = ingest_begin(cache_ingests(f->cache), &d, "docker.io", f->loop, note_end, unconcerned,
+                                    note_drained, &drained, &err);
     assert_non_null(i);
     assert_true(ingest_describe(i, -1, "", &err));
     assert_true(ingest_is_ahead(i) && fake.asked == 1); /* before the first byte */
@@ -369,7 +384,7 @@ static void unknown_size(void **state)
     assert_int_equal(drained, -1);
     assert_int_equal(fake.left, ROOM + PIECE); /* all of it is given back, once */
     ingest_unref(i);
-    f->cache->room = real;
+    ingests_set_room(cache_ingests(f->cache), &real);
     free(piece);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "cache/index/rows_codec.h"
+#include "cache/parts.h"
 #include "gc/gc.h"
 
 enum { LAYER = 100000 /* bytes */, GRACE_MS = 3600000 };
@@ -59,7 +60,7 @@ static inline int teardown(void **state)
     struct fixture *f = *state;
     size_t wrong = 1;
 
-    index_read(f->cache->index, check, &wrong);
+    cache_read(f->cache, check, &wrong);
     assert_int_equal(wrong, 0);
     gc_free(f->gc);
     pool_free(f->pool);
@@ -115,12 +116,13 @@ static inline struct digest put_image(struct fixture *f, const char *tag, const 
 
     for (; layers[i.count]; i.count++) {
         i.children[i.count] = (struct child){CHILD_CONTENT, layer_digest(layers[i.count], data), LAYER};
-        assert_true(store_write_blob(f->cache->store, &i.children[i.count].digest, data, LAYER, false, &info, NULL));
+        assert_true(
+            store_write_blob(cache_store(f->cache), &i.children[i.count].digest, data, LAYER, false, &info, NULL));
     }
     snprintf(text, sizeof(text), "manifest %s %d", tag ? tag : "-", layers[0]);
     digest_of(DIGEST_SHA256, text, sizeof(text), &i.manifest);
-    assert_true(store_write_blob(f->cache->store, &i.manifest, text, sizeof(text), false, &info, NULL));
-    assert_true(index_write_wait(f->cache->index, apply_image, &i, NULL));
+    assert_true(store_write_blob(cache_store(f->cache), &i.manifest, text, sizeof(text), false, &info, NULL));
+    assert_true(index_write_wait(cache_index(f->cache), apply_image, &i, NULL));
     clock_advance(10000); /* the next one is younger */
     return i.manifest;
 }
@@ -130,7 +132,7 @@ static inline bool has_layer(struct fixture *f, int n)
     static char data[LAYER];
     struct digest d = layer_digest(n, data);
 
-    return store_has_blob(f->cache->store, &d);
+    return store_has_blob(cache_store(f->cache), &d);
 }
 
 #define LAYERS(...) ((const int[]){__VA_ARGS__, 0})

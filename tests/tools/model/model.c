@@ -1,3 +1,4 @@
+#include "cache/parts.h"
 #include "tests/tools/model/model.h"
 
 #include <stdio.h>
@@ -165,7 +166,7 @@ struct seen look(void)
 {
     struct seen s = {0};
 
-    index_read(cache->index, read_all, &s);
+    cache_read(cache, read_all, &s);
     if (s.wrong)
         fail("the tables contradict each other", -1);
     return s;
@@ -191,7 +192,7 @@ void check_all(const struct model *m)
     for (int i = 0; i < BLOBS; i++) {
         if (s.m.stored[i] != m->stored[i])
             fail(m->stored[i] ? "is gone" : "is there", i);
-        if (store_has_blob(cache->store, &world[i].digest) != m->stored[i])
+        if (store_has_blob(cache_store(cache), &world[i].digest) != m->stored[i])
             fail("file and entry differ", i);
     }
     for (int t = 0; t < TAGS; t++)

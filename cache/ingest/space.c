@@ -1,0 +1,73 @@
+/* How much there is on its way, and how room is got for it: what ingests and imports have in common. */
+#include "cache/ingest/private.h"
+
+#include "base/assert.h"
+
+void ingests_set_room(struct ingests *all, const struct ingest_room *room)
+{
+    all->room = room ? *room : (struct ingest_room){0};
+}
+
+const struct ingest_room *ingests_room(const struct ingests *all)
+{
+    return &all->room;
+}
+
+bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from,
+                          void (*done)(void *arg, bool granted), void *arg, struct loop *loop)
+{
+    if (!all->room.ask)
+        return false;
+    all->room.ask(all->room.arg, bytes, from, done, arg, loop);
+    return true;
+}
+
+void ingests_settle_room(struct ingests *all, int64_t bytes)
+{
+    if (all->room.settle && bytes > 0)
+        all->room.settle(all->room.arg, bytes);
+}
+
+void ingests_note_arriving(struct ingests *all, int64_t change)
+{
+    atomic_fetch_add(&all->arriving, change);
+}
+
+void ingests_note_parked(struct ingests *all, int64_t change)
+{
+    atomic_fetch_add(&all->parked, change);
+}
+
+void ingests_measure_parked(struct ingests *all)
+{
+    atomic_store(&all->parked, MAX(store_ingest_bytes(all->store) - atomic_load(&all->arriving), 0));
+}
+
+int64_t ingests_arriving(const struct ingests *all)
+{
+    return atomic_load(&all->arriving);
+}
+
+int64_t ingests_parked(const struct ingests *all)
+{
+    return MAX(atomic_load(&all->parked), 0);
+}
+
+/* ---- of one ingest ---- */
+
+void ingest_note_arrived(struct ingest *i, int64_t bytes)
+{
+    ON_LOOP(i->owner);
+    i->arrived += bytes;
+    ingests_note_arriving(i->all, bytes);
+}
+
+void ingest_settle_room(struct ingest *i, enum ingest_state state)
+{
+    ON_LOOP(i->owner);
+    ingests_settle_room(i->all, i->room);
+    ingests_note_arriving(i->all, -i->arrived);
+    if (state == INGEST_PAUSED)
+        ingests_note_parked(i->all, i->received);
+    i->room = i->arrived = 0;
+}

@@ -1,0 +1,13 @@
+/* parts.h - the parts of the cache, for its collector (gc/), which changes rows and files itself. All others use
+ * cache.h. Any thread; borrowed. */
+#ifndef ENTREPOT_CACHE_PARTS_H
+#define ENTREPOT_CACHE_PARTS_H
+
+#include "cache/cache.h"
+#include "cache/store/lease.h"
+
+struct index *cache_index(struct cache *c);
+struct store *cache_store(struct cache *c);
+struct leases *cache_leases(struct cache *c);
+
+#endif

@@ -1,0 +1,28 @@
+/* private.h - the cache from inside: for the files of this folder. */
+#ifndef ENTREPOT_CACHE_PRIVATE_H
+#define ENTREPOT_CACHE_PRIVATE_H
+
+#include "cache/cache.h"
+#include "cache/parts.h"
+#include "cache/store/touch.h"
+
+#include <stdatomic.h>
+
+struct cache {
+    /* set once; each does its own locking */
+    struct index *index;
+    struct store *store;
+    struct memory *memory;
+    struct leases *leases;
+    struct touches *touches;
+    struct importing *importing;
+    struct ingests *ingests;
+    struct pool *pool; /* io workers; borrowed */
+    /* any thread */
+    atomic_bool tags_changed; /* since index.json was written */
+    /* The index was lost and is being rebuilt from the files: what has no holder may get one yet, and index.json knows
+     * more than the index does. Set at the start, cleared once by the room above. */
+    atomic_bool rebuilding;
+};
+
+#endif
