@@ -14,10 +14,10 @@
 #include <stdbool.h>
 
 enum visible_as {
-    VISIBLE_LINE, /* "\x1b", "\u202e" */
-    VISIBLE_TEXT, /* the same, but newlines and tabs stay */
-    VISIBLE_STRING, /* as the inside of a JSON string: quotes and backslashes are escaped, too; invalid UTF-8 becomes U+FFFD */
-    VISIBLE_JSON, /* of JSON text: valid escapes and newlines stay */
+    VISIBLE_LINE,   /* "\x1b", "\u202e" */
+    VISIBLE_TEXT,   /* the same, but newlines and tabs stay */
+    VISIBLE_STRING, /* as the inside of a JSON string: quotes and backslashes, too; invalid UTF-8 as U+FFFD */
+    VISIBLE_JSON,   /* of JSON text: valid escapes and newlines stay */
 };
 
 /* Appends `len` bytes. */

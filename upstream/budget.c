@@ -25,7 +25,7 @@ struct budget {
     char who[BUDGET_WHO_MAX + 1];
     char source[64];
     int64_t limit, remaining, window_s; /* -1 unknown */
-    int64_t said_ms;                    /* when that was received */
+    int64_t received_ms;                /* when that was received */
     struct budget_hold holds[BUDGET_KINDS];
     int64_t used_ms;
 };
@@ -93,23 +93,23 @@ static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64
 void budget_note(struct budgets *all, int endpoint, const char *who, enum budget_kind kind,
                  const struct transfer_response *r)
 {
-    bool says_something = r->ratelimit_limit >= 0 || r->ratelimit_remaining >= 0;
+    bool has_limits = r->ratelimit_limit >= 0 || r->ratelimit_remaining >= 0;
     int64_t now = clock_mono_ms();
 
     pthread_mutex_lock(&all->lock);
     struct budget *b = budget_find(all, endpoint, who);
-    if (!b && (says_something || r->status == 429))
+    if (!b && (has_limits || r->status == 429))
         b = budget_make(all, endpoint, who);
     if (b) {
         b->used_ms = now;
         if (r->ratelimit_source[0])
             snprintf(b->source, sizeof(b->source), "%s", r->ratelimit_source);
     }
-    if (b && says_something) {
+    if (b && has_limits) {
         b->limit = r->ratelimit_limit;
         b->remaining = r->ratelimit_remaining;
         b->window_s = r->ratelimit_window;
-        b->said_ms = now;
+        b->received_ms = now;
     }
     if (b && r->status == 429)
         hold(b, kind, r->retry_after, now);
@@ -135,7 +135,7 @@ static int64_t estimate(const struct budget *b)
     if (b->remaining < 0 || b->limit < 0)
         return b->remaining;
     int64_t window_ms = (b->window_s > 0 ? b->window_s : WINDOW_S) * 1000,
-            passed = MIN(clock_mono_ms() - b->said_ms, window_ms);
+            passed = MIN(clock_mono_ms() - b->received_ms, window_ms);
     double back = (double)b->limit * (double)passed / (double)window_ms;
     return MIN(b->remaining + (int64_t)back, MAX(b->limit, b->remaining));
 }

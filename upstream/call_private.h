@@ -85,7 +85,7 @@ struct upstream_call {
     bool login_refused; /* it is the login that was refused, not what it may read */
     uint64_t suspect;   /* number of an identity that was refused recently: tried after anonymous access; 0: none */
     /* why our identity was refused, before anonymous access was tried: the registry's text and code; the error */
-    char *said_to_own, code_of_own[32];
+    char *message_to_own, code_of_own[32];
     struct err *refusal_of_own;
     char *asked; /* the WWW-Authenticate of the last 401 of this endpoint; NULL: there was none */
     struct challenge challenge;

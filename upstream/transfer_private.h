@@ -29,11 +29,11 @@ struct transfer {
     int header_count, answers;
     bool in_trailer; /* the head of the current answer has ended */
     int64_t received;
-    bool said_head; /* on_head has been called */
-    bool refused;   /* a callback returned false */
-    bool flooded;   /* headers exceed the limits */
-    bool forbidden; /* it led to an address that is not public */
-    int by_proxy;   /* status of a proxy's own refusal; 0: none */
+    bool head_passed; /* on_head has been called */
+    bool refused;     /* a callback returned false */
+    bool flooded;     /* headers exceed the limits */
+    bool forbidden;   /* it led to an address that is not public */
+    int by_proxy;     /* status of a proxy's own refusal; 0: none */
     const char *const *named, *const *shown_to;
     const struct trust *trust;
     atomic_int *users; /* in use: named, shown_to, trust; NULL: not counted */

@@ -2,7 +2,7 @@
  *
  *     cred_get() ── known, not about to expire ──▶ done, at once
  *         │
- *         └─ unknown, or expired ─▶ one job per key ─▶ a worker queries the provider (it may block) ─▶ done, on each loop
+ *         └─ unknown, or expired ─▶ one job per key ─▶ a worker queries the provider (may block) ─▶ done, on each loop
  *
  * An identity in the last fifth of its life is renewed and still used meanwhile. A failure is remembered for some
  * seconds, so that a failing provider is not queried for each request. Providers are one file each (static.c, docker.c,
