@@ -57,7 +57,7 @@ static void use_proxy(struct transfer *t, const char *proxy)
     set_proxy_login(t, proxy);
 }
 
-/* ---- to whom the client's certificate is shown ---- */
+/* ---- where the client certificate is shown ---- */
 
 static void show_certificate(struct transfer *t, const char *url)
 {

@@ -102,8 +102,8 @@ void transfer_note_answer(struct transfer *t);
 
 /* ---- transfer_clock.c ---- */
 
-/* It failed with `code`. The URL whose Date tells whether this node's clock is wrong; NULL: that is not why, or it has
- * been requested already. Once. The caller frees. */
+/* It failed with `code`. The URL whose Date tells whether this node's clock is wrong; NULL: that is not the cause, or
+ * it was requested before. Once. The caller frees. */
 char *transfer_clock_url(struct transfer *t, CURLcode code);
 /* What is wrong with the certificate's time, for the message; response.date is the other side's time (0: unknown). */
 void transfer_describe_time(const struct transfer *t, char *out, size_t room);

@@ -1,7 +1,7 @@
 /* credentials: {provider: azure}: Azure Container Registry ("Azure Container Registry authentication", and the OAuth
  * flow in Azure/acr docs/AAD-OAuth.md): an access token of Microsoft Entra, of a managed identity ("How to use managed
  * identities ... to acquire an access token"), a federated token (workload identity) or a service principal's secret,
- * is exchanged at the registry for a refresh token; with that, tokens for each scope are asked for (upstream/token.c).
+ * is exchanged at the registry for a refresh token; with that, tokens for each scope are requested (upstream/token.c).
  */
 #include "upstream/cred/private.h"
 
