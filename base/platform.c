@@ -108,7 +108,7 @@ bool platform_normalize(const char *text, char out[PLATFORM_TEXT])
 
     if (!platform_split(text, &p))
         return false;
-    if (!p.arch[0]) { /* one word: an architecture */
+    if (!p.arch[0]) { /* an architecture alone */
         if (!is_arch(p.os))
             return false;
         memcpy(p.arch, p.os, sizeof(p.arch));
