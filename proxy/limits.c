@@ -1,5 +1,7 @@
 #include "proxy/limits.h"
 
+#include "proxy/private.h"
+
 #include "base/log.h"
 
 #include <fcntl.h>

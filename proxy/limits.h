@@ -3,7 +3,9 @@
 #ifndef ENTREPOT_PROXY_LIMITS_H
 #define ENTREPOT_PROXY_LIMITS_H
 
-#include "proxy/proxy.h"
+#include "config/config.h"
+
+struct proxy;
 
 /* First of all: as many descriptors as may be, no core files, no SIGPIPE. */
 void limits_raise(void);

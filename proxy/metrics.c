@@ -1,7 +1,7 @@
 #include "proxy/metrics.h"
 
 #include "gc/gc.h"
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 #include <dirent.h>
 #include <stdatomic.h>

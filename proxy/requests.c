@@ -1,7 +1,7 @@
 /* Which page a request is for. */
 #include "proxy/pages.h"
 #include "proxy/registry/handlers.h"
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
 #include "base/log.h"
 

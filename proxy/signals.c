@@ -1,6 +1,6 @@
 /* The events of the main loop: what stops the daemon, and what changes it while it runs. */
 #include "proxy/limits.h"
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
 #include "base/log.h"
 

@@ -10,7 +10,7 @@
  *
  * A stage whose start has failed is stopped, too; it takes back what there is of it.
  */
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
