@@ -10,14 +10,15 @@ enum { GRANT_TTL_MAX_MS = 300 * 1000, FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WOR
 
 /* ---- sections of the file ---- */
 
-static bool take_amount(struct reading *r, const char *section, const char *key, const char *text, struct amount *out)
+static bool take_amount(struct config_reading *r, const char *section, const char *key, const char *text,
+                        struct amount *out)
 {
     if (!text || config_parse_amount(text, out))
         return true;
     return config_bad(r, section, 0, key, "\"%s\" is not a size such as 500MiB, 2TiB, 80%%", text);
 }
 
-static bool take_percent(struct reading *r, const char *key, const char *text, double *out)
+static bool take_percent(struct config_reading *r, const char *key, const char *text, double *out)
 {
     struct amount a;
 
@@ -39,7 +40,7 @@ static bool is_listened_on(const struct config *c, const char *address)
     return false;
 }
 
-static bool take_address(struct reading *r, const char *section, int nth, const char *text)
+static bool take_address(struct config_reading *r, const char *section, int nth, const char *text)
 {
     if (!config_is_address(text))
         return config_bad(r, section, nth, "address", "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", text);
@@ -48,7 +49,7 @@ static bool take_address(struct reading *r, const char *section, int nth, const 
     return true;
 }
 
-static bool take_listen(struct reading *r, const struct yaml_config *y)
+static bool take_listen(struct config_reading *r, const struct yaml_config *y)
 {
     struct config *c = r->c;
 
@@ -81,7 +82,8 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
 }
 
 /* A key that names one registry; `any`: one that is not configured, too, where upstreams_any allows those. */
-static bool check_registry(struct reading *r, const char *section, int nth, const char *key, char *name, bool any)
+static bool check_registry(struct config_reading *r, const char *section, int nth, const char *key, char *name,
+                           bool any)
 {
     if (!name)
         return true;
@@ -93,7 +95,7 @@ static bool check_registry(struct reading *r, const char *section, int nth, cons
 }
 
 /* Once all upstreams are known. */
-static bool check_registries(struct reading *r)
+static bool check_registries(struct config_reading *r)
 {
     for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
         if (!check_registry(r, "listen", i, "upstream", r->c->listen_upstream[i], r->c->upstreams_any))
@@ -101,7 +103,7 @@ static bool check_registries(struct reading *r)
     return check_registry(r, "clients", 0, "login_for", r->c->login_for, false); /* passwords: to known ones only */
 }
 
-static bool take_numbers(struct reading *r, const struct yaml_config *y)
+static bool take_numbers(struct config_reading *r, const struct yaml_config *y)
 {
     struct config *c = r->c;
     int workers = 0;
@@ -114,7 +116,7 @@ static bool take_numbers(struct reading *r, const struct yaml_config *y)
            config_take_bool(r, NULL, 0, "upstreams_any", y->upstreams_any, &c->upstreams_any);
 }
 
-static bool take_cache(struct reading *r, const struct yaml_config *y)
+static bool take_cache(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const fetches[] = {"whole", "lazy", NULL};
     struct config *c = r->c;
@@ -140,7 +142,7 @@ static bool take_cache(struct reading *r, const struct yaml_config *y)
     return fetch == 0 || config_unsupported(r, "cache", 0, "fetch");
 }
 
-static bool take_gc(struct reading *r, const struct yaml_config *y)
+static bool take_gc(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const policies[] = {"gdsf", "lru", NULL};
     struct config *c = r->c;
@@ -160,7 +162,7 @@ static bool take_gc(struct reading *r, const struct yaml_config *y)
     return true;
 }
 
-static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
+static bool take_log_and_tags(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
     static const char *const formats[] = {"text", "json", "journal", NULL};
@@ -175,7 +177,7 @@ static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
     return config_take_tags(r, y);
 }
 
-static bool take_hosts(struct reading *r, char *const *hosts, int count)
+static bool take_hosts(struct config_reading *r, char *const *hosts, int count)
 {
     for (int i = 0; i < count; i++) {
         if (!config_is_host_pattern(hosts[i]) || strchr(hosts[i], ':'))
@@ -186,7 +188,7 @@ static bool take_hosts(struct reading *r, char *const *hosts, int count)
     return true;
 }
 
-static bool take_clients(struct reading *r, const struct yaml_config *y)
+static bool take_clients(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const logins[] = {"auto", "on", "off", NULL};
     struct config *c = r->c;
@@ -203,7 +205,7 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
            config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients.grant_ttl);
 }
 
-static bool take_limits(struct reading *r, const struct yaml_config *y)
+static bool take_limits(struct config_reading *r, const struct yaml_config *y)
 {
     struct config_limits *l = &r->c->limits;
 
@@ -240,7 +242,7 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
     if (!y)
         return err_wrap(err, "%s", file);
     config_set(&c->file, file);
-    struct reading r = {c, file, y, no_secrets, err};
+    struct config_reading r = {c, file, y, no_secrets, err};
     bool ok = take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
               take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y);
     for (int i = 0; ok && i < y->upstreams_count; i++)

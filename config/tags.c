@@ -4,7 +4,7 @@
 #include <fnmatch.h>
 #include <string.h>
 
-static bool take_time(struct reading *r, const char *section, int nth, const char *prefix, const char *key,
+static bool take_time(struct config_reading *r, const char *section, int nth, const char *prefix, const char *key,
                       const char *text, int64_t *ms)
 {
     char path[64];
@@ -17,8 +17,8 @@ static bool take_time(struct reading *r, const char *section, int nth, const cha
     return config_take_duration(r, section, nth, path, text, ms);
 }
 
-static bool take(struct reading *r, const char *section, int nth, const char *prefix, const struct yaml_tags *y,
-                 struct config_tags *t)
+static bool tags_take(struct config_reading *r, const char *section, int nth, const char *prefix,
+                      const struct yaml_tags *y, struct config_tags *t)
 {
     static const char *const words[] = {"drop", "keep", NULL};
     char path[64];
@@ -31,7 +31,7 @@ static bool take(struct reading *r, const char *section, int nth, const char *pr
 }
 
 /* Names are matched in full, with their registry: a pattern without one would never match. */
-static bool check_repository(struct reading *r, const char *path, const char *pattern)
+static bool check_repository(struct config_reading *r, const char *path, const char *pattern)
 {
     char key[64];
     size_t first = pattern ? strcspn(pattern, "/") : 0;
@@ -47,7 +47,7 @@ static bool check_repository(struct reading *r, const char *path, const char *pa
                       pattern);
 }
 
-static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
+static bool take_rule(struct config_reading *r, int n, const struct yaml_tag_rule *y)
 {
     struct config_tag_rule *rule = &r->c->tag_rules[r->c->tag_rule_count];
     char path[32], key[48];
@@ -63,12 +63,12 @@ static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
     r->c->tag_rule_count++;
     config_set(&rule->repository, y->repository);
     config_set(&rule->tag, y->tag);
-    return take(r, "tags", 0, path, &y->tags, &rule->tags);
+    return tags_take(r, "tags", 0, path, &y->tags, &rule->tags);
 }
 
-bool config_take_tags(struct reading *r, const struct yaml_config *y)
+bool config_take_tags(struct config_reading *r, const struct yaml_config *y)
 {
-    if (!take(r, "tags", 0, "", &y->tags, &r->c->tags))
+    if (!tags_take(r, "tags", 0, "", &y->tags, &r->c->tags))
         return false;
     for (int i = 0; i < y->rules_count; i++)
         if (!take_rule(r, i, &y->rules[i]))
@@ -76,9 +76,9 @@ bool config_take_tags(struct reading *r, const struct yaml_config *y)
     return true;
 }
 
-bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t)
+bool config_take_upstream_tags(struct config_reading *r, int nth, const struct yaml_tags *y, struct config_tags *t)
 {
-    return take(r, "upstreams", nth, "tags.", y, t);
+    return tags_take(r, "upstreams", nth, "tags.", y, t);
 }
 
 static void say(struct config_tags *to, const struct config_tags *t)

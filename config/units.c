@@ -14,7 +14,7 @@
 enum { DIGITS_MAX = 15 }; /* a double holds that many exactly */
 
 /* "12" or "1.5": no sign, no exponent, no hexadecimal, all of which strtod(3) would take. */
-static bool number(const char *text, double *out, const char **end)
+static bool units_number(const char *text, double *out, const char **end)
 {
     size_t whole = strspn(text, "0123456789"), part = 0;
 
@@ -36,7 +36,7 @@ bool config_parse_amount(const char *text, struct amount *out)
     const char *unit;
     double n;
 
-    if (!number(text, &n, &unit))
+    if (!units_number(text, &n, &unit))
         return false;
     unit += strspn(unit, " ");
     if (strcmp(unit, "%") == 0) {
@@ -63,7 +63,7 @@ bool config_parse_duration(const char *text, int64_t *ms)
     const char *unit;
     double n;
 
-    if (!number(text, &n, &unit))
+    if (!units_number(text, &n, &unit))
         return false;
     if (n == 0 && *unit == '\0') {
         *ms = 0;

@@ -42,7 +42,7 @@ static void upstream_defaults(struct config_upstream *u)
 }
 
 /* Whether a file can be read is known now; what is in it is read when it is needed, and again when it has changed. */
-static bool take_file(struct reading *r, int nth, const char *where, const char *key, const char *file)
+static bool upstream_take_file(struct config_reading *r, int nth, const char *where, const char *key, const char *file)
 {
     struct err why = {0};
     char path[64];
@@ -54,7 +54,7 @@ static bool take_file(struct reading *r, int nth, const char *where, const char 
     return text || config_bad(r, "upstreams", nth, path, "%s", why.msg);
 }
 
-static bool take_command(struct reading *r, int nth, const char *where, const char *command)
+static bool take_command(struct config_reading *r, int nth, const char *where, const char *command)
 {
     char path[64];
 
@@ -65,7 +65,7 @@ static bool take_command(struct reading *r, int nth, const char *where, const ch
 }
 
 /* `where`: "credentials", or "credentials[1]". */
-static bool take_identity(struct reading *r, int nth, const char *where, const struct yaml_credentials *y,
+static bool take_identity(struct config_reading *r, int nth, const char *where, const struct yaml_credentials *y,
                           struct config_upstream *u)
 {
     const struct cred_options *given = &y->options;
@@ -79,14 +79,15 @@ static bool take_identity(struct reading *r, int nth, const char *where, const s
     if (fault)
         return config_bad(r, "upstreams", nth, path, "%s", fault);
     cred_options_copy(&u->credentials[u->credentials_count++], given);
-    return take_file(r, nth, where, "password_file", given->password_file) &&
-           take_file(r, nth, where, "docker_config", given->docker_config) &&
-           take_file(r, nth, where, "key_file", given->key_file) &&
-           take_file(r, nth, where, "client_secret_file", given->client_secret_file) &&
+    return upstream_take_file(r, nth, where, "password_file", given->password_file) &&
+           upstream_take_file(r, nth, where, "docker_config", given->docker_config) &&
+           upstream_take_file(r, nth, where, "key_file", given->key_file) &&
+           upstream_take_file(r, nth, where, "client_secret_file", given->client_secret_file) &&
            take_command(r, nth, where, given->command);
 }
 
-static bool take_credentials(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_credentials(struct config_reading *r, int nth, const struct yaml_upstream *y,
+                             struct config_upstream *u)
 {
     char where[24] = "credentials";
 
@@ -99,7 +100,8 @@ static bool take_credentials(struct reading *r, int nth, const struct yaml_upstr
     return true;
 }
 
-static bool take_endpoint(struct reading *r, int nth, int i, const struct yaml_endpoint *y, struct config_upstream *u)
+static bool take_endpoint(struct config_reading *r, int nth, int i, const struct yaml_endpoint *y,
+                          struct config_upstream *u)
 {
     const char *fault = config_endpoint_fault(y->url, u->insecure);
     bool ns = false;
@@ -121,7 +123,7 @@ static bool take_endpoint(struct reading *r, int nth, int i, const struct yaml_e
     return true;
 }
 
-static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_endpoints(struct config_reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
 {
     for (int i = 0; i < y->endpoints_count; i++)
         if (!take_endpoint(r, nth, i, &y->endpoints[i], u))
@@ -141,7 +143,7 @@ bool config_is_host_pattern(const char *text)
     return stars <= STARS_MAX && ref_host_valid(host, strlen(host));
 }
 
-static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_trusted(struct config_reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
 {
     char key[32];
 
@@ -156,7 +158,7 @@ static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream 
 }
 
 /* A host, or a pattern: what it stands for is a host too. */
-static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
+static bool take_name(struct config_reading *r, int nth, const char *name, struct config_upstream *u)
 {
     if (!config_is_host_pattern(name))
         return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
@@ -172,7 +174,7 @@ static bool take_name(struct reading *r, int nth, const char *name, struct confi
     return true;
 }
 
-static bool take_timeout(struct reading *r, int nth, const char *key, const char *text, int64_t *ms)
+static bool take_timeout(struct config_reading *r, int nth, const char *key, const char *text, int64_t *ms)
 {
     if (!config_take_duration(r, "upstreams", nth, key, text, ms))
         return false;
@@ -180,7 +182,7 @@ static bool take_timeout(struct reading *r, int nth, const char *key, const char
 }
 
 /* What is in the files is read again for each connection. */
-static bool take_trust(struct reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
+static bool take_trust(struct config_reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
 {
     struct err why = {0};
     const char *key;
@@ -197,7 +199,7 @@ static bool take_trust(struct reading *r, int nth, const struct yaml_upstream *y
     return r->no_secrets || trust_check(t, &key, &why) || config_bad(r, "upstreams", nth, key, "%s", why.msg);
 }
 
-bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y)
+bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_upstream *y)
 {
     static const char *const accesses[] = {"shared", "client", NULL};
     struct config_upstream *u = &r->c->upstreams[r->c->upstream_count++];

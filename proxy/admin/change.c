@@ -9,17 +9,17 @@
 
 /* ---- for each reference of the request ---- */
 
-struct named {
+struct change_named {
     char name[REF_TEXT_MAX], tag[REF_TAG_MAX + 1], text[REF_TEXT_MAX + REF_TAG_MAX + 2];
     struct ref ref;
 };
 
-static const struct digest *digest_of_named(const struct named *n)
+static const struct digest *digest_of_named(const struct change_named *n)
 {
     return n->ref.digest.alg != DIGEST_NONE ? &n->ref.digest : NULL;
 }
 
-static bool read_name(struct admin_job *job, const json_t *item, struct named *n)
+static bool read_name(struct admin_job *job, const json_t *item, struct change_named *n)
 {
     const char *text = json_string_value(item);
     struct err err = {0};
@@ -34,7 +34,7 @@ static bool read_name(struct admin_job *job, const json_t *item, struct named *n
     return true;
 }
 
-static bool check_name(struct admin_job *job, enum gc_wish wish, const struct named *n, bool alone)
+static bool check_name(struct admin_job *job, enum gc_wish wish, const struct change_named *n, bool alone)
 {
     struct err err = {0};
 
@@ -46,11 +46,11 @@ static bool check_name(struct admin_job *job, enum gc_wish wish, const struct na
 
 /* The names of a request, each once, for the caller to free. NULL: one cannot be had, which has been said, and nothing
  * is done. */
-static struct named *take_names(struct admin_job *job, enum gc_wish wish, size_t *count)
+static struct change_named *take_names(struct admin_job *job, enum gc_wish wish, size_t *count)
 {
     const json_t *references = json_object_get(job->input, "references");
     size_t given = json_array_size(references), i;
-    struct named *list = xcalloc(given + 1, sizeof(*list));
+    struct change_named *list = xcalloc(given + 1, sizeof(*list));
     _cleanup_text_set_ struct text_set known = {0};
     bool ok = given > 0;
     json_t *item;
@@ -83,7 +83,7 @@ static void fail_midway(struct admin_job *job, const struct err *err, const char
 void admin_rm(struct admin_job *job)
 {
     size_t count;
-    struct named *list = take_names(job, GC_REMOVE, &count);
+    struct change_named *list = take_names(job, GC_REMOVE, &count);
     int64_t bytes = 0, blobs = 0;
     struct err err = {0};
 
@@ -110,7 +110,7 @@ void admin_rm(struct admin_job *job)
 static void set_pins(struct admin_job *job, bool pin)
 {
     size_t count;
-    struct named *list = take_names(job, pin ? GC_PIN : GC_UNPIN, &count);
+    struct change_named *list = take_names(job, pin ? GC_PIN : GC_UNPIN, &count);
     const char *word = pin ? "pinned" : "unpinned";
     struct err err = {0};
 

@@ -80,13 +80,13 @@ static bool is_whole(struct cache *c, struct image_tree *tree, const struct mani
 
 /* ---- a row of `ls` ---- */
 
-struct seen {
+struct image_seen {
     json_t *platforms;
     struct digest image_id; /* DIGEST_NONE: of none, or of which one? */
     bool whole;
 };
 
-static void see_image(struct cache *c, const struct manifest *m, struct seen *s)
+static void see_image(struct cache *c, const struct manifest *m, struct image_seen *s)
 {
     struct image_config config;
     const struct part *p = manifest_part(m, PART_CONFIG);
@@ -99,7 +99,7 @@ static void see_image(struct cache *c, const struct manifest *m, struct seen *s)
     image_config_free(&config);
 }
 
-static void see_index(struct cache *c, struct image_tree *tree, const struct manifest *m, struct seen *s)
+static void see_index(struct cache *c, struct image_tree *tree, const struct manifest *m, struct image_seen *s)
 {
     int runnable = 0;
 
@@ -119,7 +119,7 @@ static void see_index(struct cache *c, struct image_tree *tree, const struct man
 
 /* An image that is as nearly all are: the index knows what it consists of, and a few texts are all that is wanted of
  * its files. False: it takes more to tell. */
-static bool see_quickly(struct cache *c, struct image *i, const struct body *body, struct seen *s)
+static bool see_quickly(struct cache *c, struct cached_image *i, const struct body *body, struct image_seen *s)
 {
     _cleanup_buf_ struct buf text = {0};
     char platform[PLATFORM_MAX + 1];
@@ -136,7 +136,7 @@ static bool see_quickly(struct cache *c, struct image *i, const struct body *bod
     return true;
 }
 
-static void see(struct cache *c, struct image *i, struct seen *s)
+static void see(struct cache *c, struct cached_image *i, struct image_seen *s)
 {
     _cleanup_manifest_ struct manifest m = {0};
     _cleanup_body_ struct body *body = i->stored ? cache_peek_manifest(c, &i->row.digest, i->blob.size, NULL) : NULL;
@@ -149,9 +149,9 @@ static void see(struct cache *c, struct image *i, struct seen *s)
     see_index(c, &i->tree, &m, s);
 }
 
-json_t *image_describe(struct cache *c, struct image *i)
+json_t *image_describe(struct cache *c, struct cached_image *i)
 {
-    struct seen s = {.platforms = json_array()};
+    struct image_seen s = {.platforms = json_array()};
     int64_t size = 0, shared = 0;
     char reference[REF_TEXT_MAX];
 

@@ -7,7 +7,7 @@
 #include "proxy/admin/image_page.h"
 
 /* A row of `ls`: a new reference. */
-json_t *image_describe(struct cache *c, struct image *i);
+json_t *image_describe(struct cache *c, struct cached_image *i);
 
 /* False: it cannot be read, or is none. */
 bool image_load_manifest(struct cache *c, const struct digest *d, int64_t size, struct manifest *m);

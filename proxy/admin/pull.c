@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static bool is_stopped(void *arg)
+static bool pull_is_stopped(void *arg)
 {
     struct admin_job *job = arg;
 
@@ -99,7 +99,7 @@ void admin_pull(struct admin_job *job)
         .referrers = json_is_true(json_object_get(job->input, "referrers")),
         .pin = json_is_true(json_object_get(job->input, "pin")),
         .fresh = json_is_true(json_object_get(job->input, "fresh")),
-        .stop = is_stopped,
+        .stop = pull_is_stopped,
         .on_blob = say_blob,
         .on_image = say_image,
         .on_note = say_note,

@@ -8,13 +8,9 @@
 
 enum { LINES_MAX = 256 << 10 /* bytes that wait */, LOOK_MS = 200 };
 
-static void nothing(void *arg UNUSED)
-{
-}
-
 /* ---- lines ---- */
 
-struct line {
+struct stream_line {
     struct admin_job *job;
     char *text;
 };
@@ -34,9 +30,9 @@ static void line_room(void *arg)
 }
 
 /* On the connection's loop; the job is there until its answer, which is posted after all lines. */
-static void send_line(void *arg)
+static void stream_send_line(void *arg)
 {
-    struct line *l = arg;
+    struct stream_line *l = arg;
     struct admin_job *job = l->job;
     size_t len = strlen(l->text);
 
@@ -70,7 +66,7 @@ static void wait_for_room(struct admin_job *job)
 
 void admin_line(struct admin_job *job, json_t *line)
 {
-    struct line *l = xcalloc(1, sizeof(*l));
+    struct stream_line *l = xcalloc(1, sizeof(*l));
     _cleanup_free_ char *text = json_dumps(line, JSON_COMPACT);
 
     l->job = job;
@@ -79,7 +75,7 @@ void admin_line(struct admin_job *job, json_t *line)
     pthread_mutex_lock(&job->lock);
     job->unsent += strlen(l->text);
     pthread_mutex_unlock(&job->lock);
-    loop_post(job->loop, send_line, l);
+    loop_post(job->loop, stream_send_line, l);
     wait_for_room(job);
 }
 
@@ -87,16 +83,16 @@ void admin_line(struct admin_job *job, json_t *line)
 
 /* A piece is made by one worker at a time, and only when the connection has room:
  *
- *     room ─▶ make_piece() on a worker ─▶ send_piece() on the loop ─▶ room ... ─▶ end
+ *     room ─▶ stream_make_piece() on a worker ─▶ stream_send_piece() on the loop ─▶ room ... ─▶ end
  *
  * `busy` counts, on the loop, what refers to the job; the connection does as long as there is a request. */
-static void release(struct admin_job *job)
+static void stream_release(struct admin_job *job)
 {
     if (--job->busy == 0 && !job->req)
         admin_job_free(job);
 }
 
-static void send_piece(void *arg)
+static void stream_send_piece(void *arg)
 {
     struct admin_job *job = arg;
     struct buf piece = job->piece;
@@ -112,16 +108,16 @@ static void send_piece(void *arg)
         job->req = NULL;
         http_on_gone(req, NULL, NULL);
         if (more == ADMIN_END)
-            http_stream_end(req, nothing, NULL);
+            http_stream_end(req, NULL, NULL);
         else
             http_abort(req);
     } else if (job->req) {
         http_stream_more(job->req);
     }
-    release(job);
+    stream_release(job);
 }
 
-static void make_piece(void *arg)
+static void stream_make_piece(void *arg)
 {
     struct admin_job *job = arg;
 
@@ -133,7 +129,7 @@ static void make_piece(void *arg)
         malloc_trim(0); /* of a long list much was in use for a moment, in the arenas of several threads */
 #endif
     }
-    loop_post(job->loop, send_piece, job);
+    loop_post(job->loop, stream_send_piece, job);
 }
 
 static void piece_room(void *arg)
@@ -144,7 +140,7 @@ static void piece_room(void *arg)
         return;
     job->making = true;
     job->busy++;
-    pool_run(job->pool, make_piece, job);
+    pool_run(job->pool, stream_make_piece, job);
 }
 
 void admin_pieces_gone(struct admin_job *job)
@@ -157,7 +153,7 @@ void admin_send_pieces(struct admin_job *job)
 {
     job->busy++;
     if (!job->req) {
-        release(job);
+        stream_release(job);
         return;
     }
     job->in_pieces = true;
@@ -169,5 +165,5 @@ void admin_send_pieces(struct admin_job *job)
     } else {
         http_stream(job->req, job->status, "application/json", -1, piece_room, job);
     }
-    release(job);
+    stream_release(job);
 }

@@ -28,7 +28,7 @@ static void say_finding(void *arg, const char *digest, const char *what)
     admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", visible_json(what)));
 }
 
-static bool fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)
+static bool verify_fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)
 {
     struct admin_job *job = arg;
     struct prefetch_wish wish = {.name = repo, .digest = d, .manifest = manifest};
@@ -50,7 +50,7 @@ void admin_verify(struct admin_job *job)
         .stop = admin_is_stopped,
         .progress = say_progress,
         .finding = say_finding,
-        .fetch = fetch_again,
+        .fetch = verify_fetch_again,
         .arg = job,
     };
     struct scrub_sum sum;

@@ -79,7 +79,7 @@ static bool close_idle(struct http_server *s, struct http_bounds *b, const struc
     return false;
 }
 
-struct plea {
+struct bounds_plea {
     struct http_server *server;
     struct http_bounds *bounds;
     bool for_client;
@@ -88,7 +88,7 @@ struct plea {
 
 static void hear_plea(void *arg)
 {
-    struct plea *p = arg;
+    struct bounds_plea *p = arg;
 
     if (!p->bounds->closed)
         close_idle(p->server, p->bounds, p->for_client ? &p->of : NULL);
@@ -97,7 +97,7 @@ static void hear_plea(void *arg)
 
 static void plead(struct http_bounds *b, struct http_server *with, const struct http_seat *of)
 {
-    struct plea *p = xcalloc(1, sizeof(*p));
+    struct bounds_plea *p = xcalloc(1, sizeof(*p));
 
     p->server = with;
     p->bounds = b;

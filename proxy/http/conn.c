@@ -19,7 +19,7 @@ enum {
 
 /* ---- a connection's life ---- */
 
-static void refuse(struct http_conn *c)
+static void conn_refuse(struct http_conn *c)
 {
     static const struct {
         int status;
@@ -72,7 +72,7 @@ static void read_requests(struct http_conn *c)
             c->refuse_why = "there are too many connections: try again in a moment";
         }
         if (c->refuse != 0)
-            refuse(c);
+            conn_refuse(c);
         else if (c->complete)
             dispatch(c);
         else if (c->eof)
@@ -134,7 +134,7 @@ static void on_writable(struct bufferevent *bev UNUSED, void *arg)
     http_pump(c);
 }
 
-static void on_event(struct bufferevent *bev UNUSED, short what, void *arg)
+static void conn_on_event(struct bufferevent *bev UNUSED, short what, void *arg)
 {
     struct http_conn *c = arg;
 
@@ -158,7 +158,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
     atomic_fetch_add(&s->count, 1);
     http_parse_reset(c);
-    bufferevent_setcb(bev, on_readable, on_writable, on_event, c);
+    bufferevent_setcb(bev, on_readable, on_writable, conn_on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_setwatermark(bev, EV_WRITE, 256 << 10, 0);
     bufferevent_set_max_single_write(bev, 1 << 20);
@@ -174,7 +174,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
 }
 
 /* An idle connection may have been closed in its favour by now. */
-static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void conn_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
 
@@ -200,7 +200,7 @@ void http_conn_seat(struct http_server *s, int fd, const void *listener, const s
     if (settle_ms == 0)
         return;
     event_del(c->readable);
-    c->settling = event_new(loop_base(s->loop), -1, 0, settle, c);
+    c->settling = event_new(loop_base(s->loop), -1, 0, conn_settle, c);
     event_add(c->settling, &(struct timeval){.tv_usec = settle_ms * 1000});
 }
 
@@ -242,7 +242,7 @@ static void look_at(struct http_conn *c, int64_t now)
             return;
         c->refuse = 408;
         c->refuse_why = "the request took too long to arrive";
-        refuse(c);
+        conn_refuse(c);
     } else if (c->state == CONN_LINGERING) {
         if (waited > LINGER_MS)
             http_conn_close(c);

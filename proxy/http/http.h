@@ -58,7 +58,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
 /* Takes over a connected, non-blocking socket. `listener` is what http_listener() returns. */
 void http_server_accept(struct http_server *s, int fd, const void *listener);
-/* The same for any bufferevent (TLS, the inside of a tunnel). */
+/* The same for any bufferevent: what fuzzing has in place of a socket. */
 void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
@@ -138,7 +138,7 @@ void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t l
 size_t http_stream_waiting(const struct http_request *req);
 /* There is something for a stream that had nothing: `more` is called if there is room. */
 void http_stream_more(struct http_request *req);
-/* Everything was given; `done` is called when it has gone out. */
+/* Everything was given; `done` (may be NULL) is called when it has gone out. */
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);
 /* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than was
  * said, on which clients ask for the rest. `done` as above. */

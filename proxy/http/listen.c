@@ -21,7 +21,7 @@ enum {
 };
 
 /* One loop's share of a listener. */
-struct door {
+struct listener_door {
     struct loop *loop;
     struct http_server *server;
     struct listener *listener;
@@ -37,7 +37,7 @@ struct listener {
     const char *upstream;
     struct http_bounds *bounds; /* NULL: none */
     mode_t mode;
-    struct door doors[LOOPS_MAX];
+    struct listener_door doors[LOOPS_MAX];
     int count;
 };
 
@@ -77,7 +77,7 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
 }
 
 /* ADDR:PORT, with ADDR empty or * for any. The caller frees the result. 0, or an error of getaddrinfo(3). */
-static int resolve(const char *address, const char *any, struct addrinfo **ai)
+static int listen_resolve(const char *address, const char *any, struct addrinfo **ai)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     const char *colon = strrchr(address, ':');
@@ -96,7 +96,7 @@ static int resolve(const char *address, const char *any, struct addrinfo **ai)
 static int bind_tcp(const char *address, struct err *err)
 {
     struct addrinfo *ai;
-    int one = 1, rc = resolve(address, NULL, &ai);
+    int one = 1, rc = listen_resolve(address, NULL, &ai);
 
     if (rc != 0) {
         err_set(err, ERR_INVALID, "%s is not ADDR:PORT: %s", address, gai_strerror(rc));
@@ -125,7 +125,7 @@ static bool is_taken(const char *address)
     struct addrinfo *ai;
     int one = 1;
 
-    if (strcmp(colon + 1, "0") == 0 || resolve(address, "127.0.0.1", &ai) != 0)
+    if (strcmp(colon + 1, "0") == 0 || listen_resolve(address, "127.0.0.1", &ai) != 0)
         return false;
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -227,7 +227,7 @@ bool listener_is_at(const struct listener *l, const char *address)
     if (strncmp(address, "unix:", 5) == 0)
         return bound.ss_family == AF_UNIX &&
                strcmp(((const struct sockaddr_un *)(const void *)&bound)->sun_path, address + 5) == 0;
-    if (resolve(address, NULL, &ai) != 0)
+    if (listen_resolve(address, NULL, &ai) != 0)
         return false;
     bool same = len == ai->ai_addrlen && memcmp(&bound, ai->ai_addr, len) == 0;
     freeaddrinfo(ai);
@@ -258,7 +258,7 @@ void listener_set_bounds(struct listener *l, struct http_bounds *b)
 
 static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
 {
-    struct door *d = arg;
+    struct listener_door *d = arg;
 
     for (int n = 0; n < ACCEPTS_A_TURN; n++) {
         union {
@@ -288,12 +288,12 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
 
 static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    event_add(((struct door *)arg)->event, NULL);
+    event_add(((struct listener_door *)arg)->event, NULL);
 }
 
 bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)
 {
-    struct door *d = &l->doors[l->count];
+    struct listener_door *d = &l->doors[l->count];
 
     if (l->count == LOOPS_MAX)
         return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);

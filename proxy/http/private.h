@@ -134,7 +134,6 @@ void http_parse_reset(struct http_conn *c);
 void http_parse(struct http_conn *c);
 
 /* send.c */
-const char *http_date(struct http_server *s);
 /* Gives the output what there is room for, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
 

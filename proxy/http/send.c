@@ -52,7 +52,7 @@ static const char *reason(int status)
     return "Answer";
 }
 
-const char *http_date(struct http_server *s)
+static const char *date_line(struct http_server *s)
 {
     time_t now = (time_t)(clock_now_ms() / 1000);
     struct tm tm;
@@ -110,7 +110,7 @@ static void compose(struct http_request *req, struct buf *out, int status, const
     c->closing = !keep;
     int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\nServer: entrepot\r\n", status, reason(status));
     buf_add(out, line, (size_t)n);
-    buf_adds(out, http_date(c->server));
+    buf_adds(out, date_line(c->server));
     if (req->headers.len > 0)
         buf_add(out, req->headers.data, req->headers.len);
     if (type) {
@@ -133,7 +133,7 @@ static struct evbuffer *output(const struct http_request *req)
     return bufferevent_get_output(req->conn->bev);
 }
 
-static void begin(struct http_request *req, int64_t promised)
+static void answer_begin(struct http_request *req, int64_t promised)
 {
     ON_LOOP(req->conn->server->loop);
     IN_STATE(req->conn->state == CONN_HANDLING); /* one answer a request */
@@ -232,7 +232,7 @@ void http_pump(struct http_conn *c)
 
 /* ---- whole answers ---- */
 
-static void send_head(struct http_request *req, int status, const char *type, int64_t len)
+static void answer_head(struct http_request *req, int status, const char *type, int64_t len)
 {
     struct buf *head = &req->conn->server->head;
 
@@ -264,11 +264,11 @@ static void send_small(struct http_request *req, int status, const char *type, c
 
 void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len)
 {
-    begin(req, (int64_t)len);
+    answer_begin(req, (int64_t)len);
     if (len <= HTTP_COPY_MAX) {
         send_small(req, status, type, body, len);
     } else {
-        send_head(req, status, type, (int64_t)len);
+        answer_head(req, status, type, (int64_t)len);
         if (req->method != HTTP_METHOD_HEAD) {
             evbuffer_add(output(req), body, len);
             req->sent = (int64_t)len;
@@ -286,8 +286,8 @@ void http_reply_ref(struct http_request *req, int status, const char *type, cons
         release(body, len, arg);
         return;
     }
-    begin(req, (int64_t)len);
-    send_head(req, status, type, (int64_t)len);
+    answer_begin(req, (int64_t)len);
+    answer_head(req, status, type, (int64_t)len);
     if (evbuffer_add_reference(output(req), body, len, release, arg) != 0) {
         release(body, len, arg);
         req->conn->lost = true;
@@ -299,8 +299,8 @@ void http_reply_ref(struct http_request *req, int status, const char *type, cons
 
 void http_reply_head(struct http_request *req, int status, const char *type, int64_t len)
 {
-    begin(req, 0);
-    send_head(req, status, type, len);
+    answer_begin(req, 0);
+    answer_head(req, status, type, len);
     req->ended = true;
     http_pump(req->conn);
 }
@@ -310,14 +310,14 @@ void http_reply_file(struct http_request *req, int status, const char *type, int
 {
     char small[HTTP_COPY_MAX];
 
-    begin(req, len);
+    answer_begin(req, len);
     req->done = done;
     req->done_arg = arg;
     req->ended = true;
     if (len <= HTTP_COPY_MAX && http_read_now(fd, small, (size_t)len, offset)) {
         send_small(req, status, type, small, (size_t)len);
     } else {
-        send_head(req, status, type, len);
+        answer_head(req, status, type, len);
         req->file_fd = fd;
         req->file_at = offset;
         req->file_end = req->method == HTTP_METHOD_HEAD ? offset : offset + len;
@@ -332,7 +332,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
 {
     void (*gone)(void *) = req->on_gone;
 
-    begin(req, len);
+    answer_begin(req, len);
     req->on_gone = gone; /* whoever feeds the stream wants to know */
     if (len < 0 && req->http10) {
         req->conn->closing = true; /* the end of the connection is the end of the body */
@@ -340,7 +340,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
         req->chunked = true;
         http_reply_header(req, "Transfer-Encoding", "chunked");
     }
-    send_head(req, status, type, len);
+    answer_head(req, status, type, len);
     req->more = more;
     req->more_arg = arg;
     http_pump(req->conn);
