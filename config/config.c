@@ -45,7 +45,7 @@ static bool take_address(struct config_reading *r, const char *section, int nth,
     if (!config_is_address(text))
         return config_bad(r, section, nth, "address", "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", text);
     if (is_listened_on(r->c, text))
-        return config_bad(r, section, nth, "address", "\"%s\" is listened on already", text);
+        return config_bad(r, section, nth, "address", "\"%s\" is listed twice", text);
     return true;
 }
 
@@ -75,7 +75,7 @@ static bool take_listen(struct config_reading *r, const struct yaml_config *y)
     config_set(&c->admin_socket, y->admin.socket);
     _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
     if (is_listened_on(c, address))
-        return config_bad(r, "admin", 0, "socket", "\"%s\" is listened on already", c->admin_socket);
+        return config_bad(r, "admin", 0, "socket", "\"%s\" is listed twice", c->admin_socket);
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
                       c->admin_socket);
@@ -133,9 +133,9 @@ static bool take_cache(struct config_reading *r, const struct yaml_config *y)
         !config_take_word(r, "cache", 0, "fetch", y->cache.fetch, fetches, &fetch))
         return false;
     if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
-        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves room for nothing", y->cache.max_size);
+        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves no room for the cache", y->cache.max_size);
     if (c->min_free.bytes < 0 && c->min_free.percent >= 100)
-        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves room for nothing", y->cache.min_free);
+        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves no room for the cache", y->cache.min_free);
     if (blob_max.bytes <= 0)
         return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache.blob_max);
     c->blob_max = blob_max.bytes;
@@ -262,7 +262,7 @@ static char *service_folder(const char *variable)
     return base && path[0] == '/' && !strchr(path, ':') && strcmp(base, "/entrepot") == 0 ? xstrdup(path) : NULL;
 }
 
-/* NULL: nobody knows, it has to be said. */
+/* NULL: there is no default here. */
 static char *default_cache(void)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
@@ -312,7 +312,7 @@ static void defaults(struct config *c)
     c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256, .relays = 256};
 }
 
-/* In place of what the file says. */
+/* Replaces the listeners of the file. */
 static bool override_listen(struct config *c, const char *const *listen, struct err *err)
 {
     if (listen && listen[0])
@@ -323,7 +323,7 @@ static bool override_listen(struct config *c, const char *const *listen, struct 
         if (!config_is_address(listen[i]))
             return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path", listen[i]);
         if (is_listened_on(c, listen[i]))
-            return err_set(err, ERR_INVALID, "--listen: \"%s\" is there twice", listen[i]);
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is listed twice", listen[i]);
         config_set(&c->listen[i], listen[i]);
         config_set(&c->listen_upstream[i], NULL);
         config_set(&c->listen[i + 1], NULL);
@@ -366,7 +366,8 @@ bool config_load(struct config *c, const struct config_overrides *o, struct err 
         file = CONFIG_DEFAULT_FILE;
     bool ok = (!file || apply_file(c, file, o->no_secrets, err)) && apply_overrides(c, o, err);
     if (ok && !c->cache_path)
-        ok = err_set(err, ERR_INVALID, "where should the cache be? There is no HOME: say --cache or cache.path");
+        ok = err_set(err, ERR_INVALID,
+                     "there is no folder for the cache: HOME is not set; set cache.path or give --cache");
     if (!ok) {
         config_free(c);
         return false;

@@ -37,12 +37,12 @@ struct amount {
     double percent; /* of the file system */
 };
 
-/* How long tags are believed, and what comes then. -1: not said here, so that the next more general place says it. */
+/* How long tags are fresh, and what happens then. -1: not set here; the next more general place decides. */
 struct config_tags {
     int64_t ttl_ms, max_stale_ms, negative_ttl_ms;
     int keep_deleted; /* 1: what upstream deletes is served up to max_stale; 0: it goes at once */
 };
-#define CONFIG_TAGS_UNSAID ((struct config_tags){-1, -1, -1, -1})
+#define CONFIG_TAGS_UNSET ((struct config_tags){-1, -1, -1, -1})
 
 struct config_tag_rule {
     char *repository, *tag; /* patterns (fnmatch(3)) of the full name and the tag; NULL: any */
@@ -84,7 +84,7 @@ struct config {
     struct config_limits {
         int connections, per_client; /* of clients; per_client: of an address that is not loopback, 0: no limit */
         int misses;                  /* requests that wait for one upstream's answer */
-        int relays;                  /* blobs that are passed on past the disk */
+        int relays;                  /* blobs passed on without caching */
     } limits;
     enum log_level log_level;
     enum log_format log_format;
@@ -106,13 +106,13 @@ struct config {
     int upstream_count;
 };
 
-/* What the command line says in place of the file. NULLs and false: as the file says. */
+/* Options of the command line that replace keys of the file. NULL and false: not given. */
 struct config_overrides {
     const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE if there is one, else the defaults */
     const char *cache;         /* --cache */
     const char *const *listen; /* --listen, NULL-terminated */
     bool offline;
-    bool no_secrets; /* leave passwords unread: who only asks where the daemon is may not be allowed to read them */
+    bool no_secrets; /* do not read passwords: a command that only looks for the socket may not be allowed to */
 };
 
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
@@ -121,8 +121,8 @@ void config_free(struct config *c);
 /* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. Case does not
  * count. A pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
-/* What holds for a tag of a repository (full name) of this upstream: for each key, what the first rule says that
- * matches and says it, else the upstream, else what is for all. Nothing is unsaid in the result. Any thread. */
+/* The settings of a tag of a repository (full name) of this upstream: each key from the first rule that matches and
+ * sets it, else from the upstream, else from `tags`. All are set in the result. Any thread. */
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
                                    const char *tag);
 /* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
@@ -134,11 +134,11 @@ json_t *config_json(const struct config *c);
 struct config_disk {
     int64_t total, available, used;
 };
-/* Looks; the folder need not be there yet. False if nobody knows. */
+/* Blocks. The folder need not exist yet. False if its file system cannot be asked. */
 bool config_look_at_disk(const char *path, struct config_disk *disk);
-/* Says what is set and has no effect in this version. */
+/* Warns of keys that are set and have no effect in this version. */
 void config_say_unused(const struct config *c, void (*warn)(void *arg, const char *text), void *arg);
-/* Says what of cache.max_size and cache.min_free can never hold there. */
+/* Warns if cache.max_size or cache.min_free cannot be met on that file system. */
 void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
                          void *arg);
 

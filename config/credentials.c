@@ -95,7 +95,7 @@ const char *cred_options_fault(const struct cred_options *o, const char **key)
         return "username and password_file belong together";
     *key = "username";
     if (source == CRED_FROM_FILE &&
-        (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic cannot say it */
+        (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic has no escape for it */
         return "cannot be a user's name";
     *key = "helper";
     if (source == CRED_FROM_HELPER &&

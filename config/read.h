@@ -24,7 +24,7 @@ bool config_bad(struct config_reading *r, const char *section, int nth, const ch
     PRINTF_LIKE(5, 6);
 /* A host, or a pattern of hosts ("*.corp.example"). */
 bool config_is_host_pattern(const char *text);
-/* A key of a later version: an error, so that nobody takes it for working. Always false. */
+/* A key of a later version: an error, since ignoring it would look as if it worked. Always false. */
 bool config_unsupported(struct config_reading *r, const char *section, int nth, const char *key);
 bool config_take_duration(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms);

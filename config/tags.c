@@ -1,4 +1,4 @@
-/* How long tags are believed: for all, for an upstream, and by rules for repositories and tags. */
+/* How long tags are fresh: for all, for an upstream, and by rules for repositories and tags. */
 #include "config/read.h"
 
 #include <fnmatch.h>
@@ -55,11 +55,12 @@ static bool take_rule(struct config_reading *r, int n, const struct yaml_tag_rul
     snprintf(path, sizeof(path), "rules[%d].", n);
     if (!y->repository && !y->tag) {
         snprintf(key, sizeof(key), "rules[%d]", n);
-        return config_bad(r, "tags", 0, key, "says neither repository nor tag: it would be for all; see tags.ttl");
+        return config_bad(r, "tags", 0, key,
+                          "has neither repository nor tag: it would match every tag; use tags.ttl for that");
     }
     if (!check_repository(r, path, y->repository))
         return false;
-    *rule = (struct config_tag_rule){.tags = CONFIG_TAGS_UNSAID};
+    *rule = (struct config_tag_rule){.tags = CONFIG_TAGS_UNSET};
     r->c->tag_rule_count++;
     config_set(&rule->repository, y->repository);
     config_set(&rule->tag, y->tag);
@@ -81,7 +82,7 @@ bool config_take_upstream_tags(struct config_reading *r, int nth, const struct y
     return tags_take(r, "upstreams", nth, "tags.", y, t);
 }
 
-static void say(struct config_tags *to, const struct config_tags *t)
+static void tags_fill(struct config_tags *to, const struct config_tags *t)
 {
     to->ttl_ms = to->ttl_ms >= 0 ? to->ttl_ms : t->ttl_ms;
     to->max_stale_ms = to->max_stale_ms >= 0 ? to->max_stale_ms : t->max_stale_ms;
@@ -92,14 +93,14 @@ static void say(struct config_tags *to, const struct config_tags *t)
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
                                    const char *tag)
 {
-    struct config_tags out = CONFIG_TAGS_UNSAID;
+    struct config_tags out = CONFIG_TAGS_UNSET;
 
     for (int i = 0; i < c->tag_rule_count; i++) {
         const struct config_tag_rule *r = &c->tag_rules[i];
         if ((!r->repository || fnmatch(r->repository, repository, 0) == 0) && (!r->tag || fnmatch(r->tag, tag, 0) == 0))
-            say(&out, &r->tags);
+            tags_fill(&out, &r->tags);
     }
-    say(&out, &u->tags);
-    say(&out, &c->tags);
+    tags_fill(&out, &u->tags);
+    tags_fill(&out, &c->tags);
     return out;
 }

@@ -1,4 +1,4 @@
-/* Single values of the file, and what is said when they are wrong. */
+/* Single values of the file, and the errors when they are wrong. */
 #include "config/read.h"
 
 #include <ctype.h>

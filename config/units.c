@@ -142,7 +142,7 @@ const char *config_endpoint_fault(const char *url, bool insecure)
     if (!http && strncasecmp(url, "https://", 8) != 0)
         return "begins with neither https:// nor http://";
     if (http && !insecure)
-        return "is not encrypted: say insecure: true to allow that";
+        return "is not encrypted: set insecure: true to allow that";
     for (const char *p = url; *p; p++)
         if (!isgraph((unsigned char)*p))
             return "holds a space or a character that no URL has";

@@ -34,7 +34,7 @@ static const struct {
 
 static void upstream_defaults(struct config_upstream *u)
 {
-    u->tags = CONFIG_TAGS_UNSAID;
+    u->tags = CONFIG_TAGS_UNSET;
     u->connect_timeout_ms = 10000;
     u->stall_timeout_ms = 30000;
     u->parallel = 4;
@@ -165,9 +165,9 @@ static bool take_name(struct config_reading *r, int nth, const char *name, struc
                           name);
     for (int i = 0; i < r->c->upstream_count; i++)
         if (r->c->upstreams[i].name && strcasecmp(r->c->upstreams[i].name, name) == 0)
-            return config_bad(r, "upstreams", nth, "name", "\"%s\" is there twice", name);
+            return config_bad(r, "upstreams", nth, "name", "\"%s\" is listed twice", name);
     if (strcasecmp(name, "registry-1.docker.io") == 0 || strcasecmp(name, "index.docker.io") == 0)
-        return config_bad(r, "upstreams", nth, "name", "Docker Hub goes by the name of " REF_DEFAULT_HOST " here");
+        return config_bad(r, "upstreams", nth, "name", "Docker Hub is called " REF_DEFAULT_HOST " here");
     config_set(&u->name, name);
     for (char *p = u->name; *p; p++)
         *p = (char)tolower((unsigned char)*p);
@@ -178,7 +178,7 @@ static bool take_timeout(struct config_reading *r, int nth, const char *key, con
 {
     if (!config_take_duration(r, "upstreams", nth, key, text, ms))
         return false;
-    return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is no time at all", text);
+    return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is zero", text);
 }
 
 /* What is in the files is read again for each connection. */

@@ -37,7 +37,7 @@ void limits_raise(void)
         l.rlim_cur = l.rlim_max;
         setrlimit(RLIMIT_NOFILE, &l);
     }
-    /* A core file would hold passwords and tokens. The hard limit stays, for who wants one (prlimit(1)). */
+    /* A core file would hold passwords and tokens. The hard limit stays, so that prlimit(1) can allow one. */
     if (getrlimit(RLIMIT_CORE, &l) == 0) {
         l.rlim_cur = 0;
         setrlimit(RLIMIT_CORE, &l);

@@ -1,4 +1,4 @@
-/* limits.h - what the process may use of the system's, and who may have how much of it. On the main thread, before the
+/* limits.h - what the process may use of the system, and how that is shared out. On the main thread, before the
  * loops start. */
 #ifndef ENTREPOT_PROXY_LIMITS_H
 #define ENTREPOT_PROXY_LIMITS_H
@@ -9,8 +9,8 @@ struct proxy;
 
 /* First of all: as many descriptors as may be, no core files, no SIGPIPE. */
 void limits_raise(void);
-/* How many connections and requests to upstreams `nofile` descriptors allow, `used` of which are taken. What the
- * configuration says is not exceeded. */
+/* How many connections and requests to upstreams `nofile` descriptors allow, `used` of which are taken. The
+ * configuration's limits are not exceeded. */
 struct limits_share {
     int connections, per_client, calls, over;
 };

@@ -317,7 +317,8 @@ static const struct {
     [REFUSED] = {"entrepot_credentials_refused_total", "counter",
                  "Refusals of the cache's own credentials by the upstream, or its token service."},
     [HELD] = {"entrepot_upstream_held_seconds", "gauge",
-              "So long the upstream is not asked for manifests, since it said 429; of a pattern's hosts the longest."},
+              "Seconds until manifests are requested from the upstream again, after a 429; of a pattern's hosts the "
+              "longest."},
     [UP] = {"entrepot_upstream_up", "gauge",
             "Whether the last exchange with the upstream, or with each of a pattern's hosts, brought a useful answer."},
 };
@@ -404,7 +405,7 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
     gc_get_stats(p->gc, &g);
     print_connections(p, all, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(cache_ingests(p->cache)));
-    one(b, "entrepot_relays", "gauge", "Blobs that are passed on without being kept.",
+    one(b, "entrepot_relays", "gauge", "Blobs that are passed on without caching.",
         ingests_relays(cache_ingests(p->cache)).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
@@ -418,7 +419,7 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
         (double)fetchers_mismatches(p->fetchers));
 }
 
-/* -1: nobody knows. */
+/* -1: not known. */
 static int count_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");

@@ -1,4 +1,4 @@
-/* pages.h - who may look at what this node has and does: /metrics and /v2/_catalog.
+/* pages.h - which requests may see what this node has and does: /metrics and /v2/_catalog.
  *
  * A listener on the loopback is for this node alone; but a web page that a browser on it shows may have its own name
  * lead to 127.0.0.1 (DNS rebinding), and then reads whatever is served there. Its requests tell by their Host. What

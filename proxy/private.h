@@ -1,6 +1,6 @@
-/* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops its
- * parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted, limits.c
- * how much of the system it uses; server.c runs it.
+/* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
+ * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
+ * limits.c how much of the system it uses; server.c runs it.
  *
  *     limits.c, metrics.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *

@@ -103,7 +103,7 @@ void server_on_request(void *arg, struct http_request *req)
     else if (!may_see(w, req, r.kind))
         http_error(
             req, 403, "DENIED",
-            "this page is for this node alone, and \"%.200s\" is not known as a name of it: ask by address, or add "
+            "this page is for this node alone, and \"%.200s\" is not known as a name of it: use an address, or add "
             "the name to clients.hosts",
             http_host(req));
     else

@@ -43,7 +43,7 @@ static void drain_worker(void *arg)
 
 static void begin_to_stop(struct server *s, const char *why);
 
-/* Pulls go on past the cache meanwhile; whoever looks after the service starts it again. */
+/* Pulls go on without caching meanwhile; systemd starts the service again. */
 static void stop_damaged(void *arg)
 {
     struct server *s = arg;
@@ -70,14 +70,14 @@ static void on_stop(evutil_socket_t sig, short what UNUSED, void *arg)
     struct server *s = arg;
 
     if (s->stopping)
-        all_drained(s); /* asked twice: now */
+        all_drained(s); /* a second signal: at once */
     else
         begin_to_stop(s, strsignal((int)sig));
 }
 
 static void begin_to_stop(struct server *s, const char *why)
 {
-    if (s->stopping) /* also of damage that is found while we stop */
+    if (s->stopping) /* damage may be found meanwhile, too */
         return;
     s->stopping = true;
     log_info("%s: draining", why);
@@ -89,8 +89,8 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-/* What can change while we run: the log, `offline`, clients.login_for. Everything else is said to need a restart, if it
- * changed. */
+/* What can change while the daemon runs: the log, `offline`, clients.login_for. The log tells if anything else did,
+ * which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
@@ -100,7 +100,7 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 
     sd_notify(0, "RELOADING=1");
     if (!config_load(&fresh, s->overrides, &err)) {
-        log_error("the configuration stays as it is: %s", err.msg);
+        log_error("the configuration is not reloaded: %s", err.msg);
     } else {
         log_setup(fresh.log_level, fresh.log_format);
         fetchers_set_offline(s->proxy.fetchers, fresh.offline);
@@ -113,8 +113,8 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
         config_print(&same, &before);
         config_print(&fresh, &after);
         bool all = strcmp(before.data, after.data) == 0;
-        log_info("configuration read anew%s",
-                 all ? "" : "; changes other than log:, offline: and clients.login_for take a restart");
+        log_info("configuration reloaded%s",
+                 all ? "" : "; changes other than log:, offline: and clients.login_for need a restart");
         config_free(&fresh);
     }
     sd_notify(0, "READY=1");

@@ -110,7 +110,7 @@ static void work_and_answer(void *arg)
         return;
     }
     if (!job->answer && !job->raw && job->fd < 0 && !job->produce)
-        admin_error(job, 500, "the answer could not be written down");
+        admin_error(job, 500, "the answer could not be made");
     loop_post(job->loop, admin_send, job);
 }
 

@@ -44,8 +44,8 @@ static bool check_name(struct admin_job *job, enum gc_wish wish, const struct ch
     return false;
 }
 
-/* The names of a request, each once, for the caller to free. NULL: one cannot be had, which has been said, and nothing
- * is done. */
+/* The names of a request, each once, for the caller to free. NULL: one is wrong; the answer is the error, and nothing
+ * is changed. */
 static struct change_named *take_names(struct admin_job *job, enum gc_wish wish, size_t *count)
 {
     const json_t *references = json_object_get(job->input, "references");
@@ -71,7 +71,7 @@ static struct change_named *take_names(struct admin_job *job, enum gc_wish wish,
     return NULL;
 }
 
-/* Another request came between. */
+/* The checks before passed, so another request came between. */
 static void fail_midway(struct admin_job *job, const struct err *err, const char *done, json_t *names)
 {
     _cleanup_free_ char *list = json_dumps(names, JSON_COMPACT);
@@ -111,7 +111,7 @@ static void set_pins(struct admin_job *job, bool pin)
 {
     size_t count;
     struct change_named *list = take_names(job, pin ? GC_PIN : GC_UNPIN, &count);
-    const char *word = pin ? "pinned" : "unpinned";
+    const char *key = pin ? "pinned" : "unpinned";
     struct err err = {0};
 
     if (!list)
@@ -121,9 +121,9 @@ static void set_pins(struct admin_job *job, bool pin)
         if (gc_pin(job->admin->puller.gc, list[i].name, list[i].tag, digest_of_named(&list[i]), pin, &err))
             json_array_append_new(done, json_string(list[i].text));
     if (err.code == ERR_OK)
-        job->answer = json_pack("{s:O}", word, done);
+        job->answer = json_pack("{s:O}", key, done);
     else
-        fail_midway(job, &err, word, done);
+        fail_midway(job, &err, key, done);
     json_decref(done);
     free(list);
 }
@@ -235,7 +235,7 @@ void admin_offline(struct admin_job *job)
     struct fetchers *fetchers = job->admin->puller.fetchers;
 
     if (!json_is_boolean(offline)) {
-        admin_error(job, 400, "offline or not? {\"offline\": true}");
+        admin_error(job, 400, "a boolean is required: {\"offline\": true}");
         return;
     }
     if (fetchers_is_offline(fetchers) != json_is_true(offline))

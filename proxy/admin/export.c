@@ -1,6 +1,6 @@
 /* `export`: which members an archive of these images has, and the bytes of blobs. The archive itself is written by the
- * command (cli/archive/export.c) as its own user, for the daemon may not be allowed to write there, and should not for
- * anybody else. */
+ * command (cli/archive/export.c) as its own user: the daemon may not be allowed to write there, and must not on
+ * behalf of another user. */
 #include "proxy/admin/pages.h"
 
 #include "base/visible.h"

@@ -1,4 +1,4 @@
-/* image_describe.h - images as `ls` and `inspect` show them: what the manifests themselves say. Blocks (files are
+/* image_describe.h - images as `ls` and `inspect` show them: described from their manifests. Blocks (files are
  * read): io workers. */
 #ifndef ENTREPOT_PROXY_ADMIN_IMAGE_DESCRIBE_H
 #define ENTREPOT_PROXY_ADMIN_IMAGE_DESCRIBE_H

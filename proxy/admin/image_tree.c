@@ -75,7 +75,7 @@ static bool tree_add_child(void *arg, const struct child *c)
     return true;
 }
 
-/* ---- who else holds it ---- */
+/* ---- other images that hold it ---- */
 
 /* From a blob up to the tags that need it. */
 struct tree_climb {

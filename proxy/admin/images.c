@@ -68,5 +68,5 @@ void admin_images(struct admin_job *job)
     if (l->page->read)
         job->produce = add_page;
     else
-        admin_error(job, 500, "the index cannot be read; the log says why");
+        admin_error(job, 500, "the index cannot be read; see the log");
 }

@@ -85,8 +85,8 @@ bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t 
 
 /* ---- stream.c ---- */
 
-/* Sends a line of JSON (the reference is taken) while the work goes on; `answer` is the last line. Waits while the client
- * does not read: not within a read of the index, nor with a lock held. On the worker. */
+/* Sends a line of JSON (the reference is taken) while the work goes on; `answer` is the last line. Waits while the
+ * client does not read: not within a read of the index, nor with a lock held. On the worker. */
 void admin_line(struct admin_job *job, json_t *line);
 /* On the loop: begins the answer in pieces; the client is gone; so it is while lines are sent. */
 void admin_send_pieces(struct admin_job *job);

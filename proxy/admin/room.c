@@ -53,7 +53,7 @@ static bool room_refused(struct admin_job *job, const struct room_wait *a, int64
 {
     if (a->answered)
         return err_set(err, ERR_NO_SPACE,
-                       "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything "
+                       "there is no room for %lld bytes: cache.max_size or min_free does not allow it, and everything "
                        "in the cache is in use, pinned or younger than gc.grace",
                        (long long)bytes);
     if (!atomic_load(job->admin->puller.serving))

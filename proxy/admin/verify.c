@@ -14,7 +14,7 @@ static json_t *sum_json(const struct scrub_sum *s)
                      (json_int_t)s->repaired, "fetched", (json_int_t)s->fetched, "lost", (json_int_t)s->lost);
 }
 
-static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
+static void verify_send_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
 {
     json_t *line = sum_json(sum);
 
@@ -23,7 +23,7 @@ static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_b
     admin_line(arg, line);
 }
 
-static void say_finding(void *arg, const char *digest, const char *what)
+static void verify_send_finding(void *arg, const char *digest, const char *what)
 {
     admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", visible_json(what)));
 }
@@ -48,8 +48,8 @@ void admin_verify(struct admin_job *job)
         .bytes_per_s = json_integer_value(json_object_get(job->input, "rate")),
         .repair = json_is_true(json_object_get(job->input, "repair")),
         .stop = admin_is_stopped,
-        .progress = say_progress,
-        .finding = say_finding,
+        .progress = verify_send_progress,
+        .finding = verify_send_finding,
         .fetch = verify_fetch_again,
         .arg = job,
     };

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    FRESH_MS = 1000,     /* who has just come is not idle: its first request is on its way */
+    FRESH_MS = 1000,     /* a new connection is not idle: its first request is on its way */
     LOOK_AT_MOST = 1024, /* idle connections, for one of this client */
     SETTLE_MS = 50,
 };
@@ -56,7 +56,7 @@ void http_bounds_get_stats(struct http_bounds *b, struct http_bounds_stats *out)
 
 /* ---- making room ---- */
 
-/* One that has been idle for longest; of this client alone, if it is said. */
+/* Closes the connection that has been idle for longest; `of`: of this client alone. On the loop of the server. */
 static bool close_idle(struct http_server *s, struct http_bounds *b, const struct http_seat *of)
 {
     int64_t now = clock_mono_ms();

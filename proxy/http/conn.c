@@ -84,8 +84,8 @@ static void read_requests(struct http_conn *c)
 
 /* ---- events ---- */
 
-/* The client has said all it will say. It may still want its answers (RFC 9112 §9.6); but hardly anybody half-closes,
- * and who has closed altogether looks the same: is_gone() waits a little. */
+/* The client sends no more. It may still read its answers (RFC 9112 §9.6); but few clients half-close, and one that has
+ * closed altogether looks the same: is_gone() waits a moment before it decides. */
 static void end_of_input(struct http_conn *c)
 {
     c->eof = true;
@@ -139,7 +139,7 @@ static void conn_on_event(struct bufferevent *bev UNUSED, short what, void *arg)
     struct http_conn *c = arg;
 
     if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING && errno == EIO)
-        c->req.read_failed = true; /* of the file: sockets have other words */
+        c->req.read_failed = true; /* of the file: sockets have other errors */
     if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING)
         http_conn_close(c);
     else
@@ -216,8 +216,8 @@ void http_server_attach(struct http_server *s, struct bufferevent *bev, const vo
 
 /* ---- patience ---- */
 
-/* Nobody may be there any more, and nothing that is written tells: the answer is waited for. nginx takes the end of
- * input for the end of the client at once. */
+/* Whether the client has gone, as far as can be known while nothing is written to it: it closed its side a while ago
+ * and still waits for the answer. nginx takes the end of input for the end of the client at once. */
 static bool is_gone(const struct http_conn *c, int64_t now)
 {
     bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended &&
@@ -280,7 +280,7 @@ static void on_landed(struct http_conn *c, bool ok)
         http_conn_close(c);
 }
 
-/* Without what a room above says about it. */
+/* Used until http_server_set_errors(). */
 static const char *format_text(struct buf *out, const char *code UNUSED, const char *message)
 {
     buf_addf(out, "%s\n", message);
@@ -351,7 +351,7 @@ void http_server_free(struct http_server *s)
     if (!s)
         return;
     http_server_cut(s);
-    event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees what close put off */
+    event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees closed connections: free_later() */
     event_free(s->tick);
     free(s->scratch);
     buf_free(&s->head);

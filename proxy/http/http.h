@@ -14,8 +14,8 @@
  *
  * What the parser refuses gets a 4xx (its body as http_server_set_errors() says) and the connection is closed: where
  * framing is in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be
- * trusted. Trailers are read past: nobody here needs any, and a header that comes behind the body has not been there
- * when it counted (RFC 9110 §6.5.1).
+ * trusted. Trailers are skipped: none is needed, and a field that follows the body must not change
+ * how the request was read (RFC 9110 §6.5.1).
  */
 #ifndef ENTREPOT_PROXY_HTTP_HTTP_H
 #define ENTREPOT_PROXY_HTTP_HTTP_H
@@ -89,8 +89,8 @@ bool http_query_has(const struct http_request *req, const char *name);
 const char *http_header(const struct http_request *req, const char *name);
 /* Whether any header of that name (lower case) has one of these texts in it (NULL-terminated list). */
 bool http_header_has(const struct http_request *req, const char *name, const char *const *texts);
-/* Whether If-None-Match says that the client has what has this entity tag (without quotes): by name, in a list, weak or
- * not, or by "*" (RFC 9110 §13.1.2). */
+/* Whether If-None-Match has this entity tag (given without quotes), alone or in a list, weak or not, or is "*"
+ * (RFC 9110 §13.1.2). */
 bool http_is_known(const struct http_request *req, const char *etag);
 const char *http_host(const struct http_request *req); /* lower case; "" if none */
 const char *http_body(const struct http_request *req, size_t *len);
@@ -140,8 +140,8 @@ size_t http_stream_waiting(const struct http_request *req);
 void http_stream_more(struct http_request *req);
 /* Everything was given; `done` (may be NULL) is called when it has gone out. */
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);
-/* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than was
- * said, on which clients ask for the rest. `done` as above. */
+/* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than its
+ * Content-Length, so that clients request the rest. `done` as above. */
 void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg);
 /* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */
 void http_abort(struct http_request *req);

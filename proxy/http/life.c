@@ -52,8 +52,8 @@ static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     conn_free(arg);
 }
 
-/* Ends the request without an answer that is whole. The order matters: nobody may write after the bufferevent is gone,
- * and descriptors are given back only when no segment of them waits any more. */
+/* Ends the request without an answer that is whole. The order matters: nothing may be written after the bufferevent
+ * is freed, and descriptors are given back only when no segment of them waits any more. */
 void http_conn_close(struct http_conn *c)
 {
     struct http_request *req = &c->req;
@@ -86,7 +86,7 @@ void http_conn_close(struct http_conn *c)
         if (c->server->on_complete)
             c->server->on_complete(c->server->arg, req);
     }
-    /* Somebody up the stack may still hold the connection. */
+    /* A caller up the stack may still use the connection. */
     event_base_once(loop_base(c->server->loop), -1, EV_TIMEOUT, free_later, c, &(struct timeval){0});
 }
 

@@ -56,15 +56,15 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
         err_errno(err, ERR_IO, "opening a socket");
         return -1;
     }
-    /* A socket nobody answers on was left by a daemon that is gone. */
+    /* A socket that refuses connections was left by a daemon that has ended. */
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (connect(probe, (struct sockaddr *)&sa, sizeof(sa)) != 0 && errno == ECONNREFUSED)
             unlink(path);
         close(probe);
     }
-    /* The socket's mode, less the umask, becomes the file's: it is never open to more than `mode` says. A umask of our
-     * own would be every thread's. */
+    /* The socket's mode, less the umask, becomes the file's: it is never more open than `mode`. The umask cannot
+     * be changed for this, since all threads share it. */
     if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, mode) != 0 ||
         listen(fd, BACKLOG) != 0) {
         _cleanup_free_ char *folder = place_folder_of(path);
@@ -117,8 +117,7 @@ static int bind_tcp(const char *address, struct err *err)
     return fd;
 }
 
-/* SO_REUSEPORT would let a second daemon of the same user share our port in silence: whoever listens already must not.
- */
+/* SO_REUSEPORT would let a second daemon of the same user share the port silently: a port in use is an error. */
 static bool is_taken(const char *address)
 {
     const char *colon = strrchr(address, ':');
@@ -166,7 +165,8 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
             l->unlink = xstrdup(address + 5);
     } else if (strchr(address, ':') && is_taken(address)) {
         l->first_fd = -1;
-        err_set(err, ERR_IO, "listening on %s: another program does already; stop it or choose another port", address);
+        err_set(err, ERR_IO,
+                "listening on %s: the address is in use by another program; stop it or choose another port", address);
     } else {
         l->first_fd = bind_tcp(address, err);
     }
@@ -178,7 +178,7 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
     return l;
 }
 
-/* As in `listen`: the log and the status say it. */
+/* In the form of `listen`, for the log and the status. */
 static char *address_of(int fd)
 {
     union {

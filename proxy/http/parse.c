@@ -172,7 +172,7 @@ static int end_head(llhttp_t *p)
     struct http_request *req = &c->req;
 
     c->head_done = true;
-    req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer has its say */
+    req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer can change it */
     req->method_code = p->method;
     req->method = p->method == HTTP_GET    ? HTTP_METHOD_GET
                   : p->method == HTTP_HEAD ? HTTP_METHOD_HEAD

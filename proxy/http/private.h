@@ -58,7 +58,7 @@ struct http_request {
 
 enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
 
-enum { HTTP_RETRY_AFTER_S = 1 /* of a refusal for want of a seat */ };
+enum { HTTP_RETRY_AFTER_S = 1 /* of a refusal because no seat is free */ };
 
 /* What a connection holds of an http_bounds. */
 struct http_seat {
@@ -124,7 +124,7 @@ struct http_server {
     void *drained_arg;
     char *scratch;   /* where reads land */
     struct buf head; /* where heads are written; kept for its memory */
-    char date[40];   /* "Date: ...\r\n", made anew each second */
+    char date[40];   /* "Date: ...\r\n", made again each second */
     int64_t date_s;
 };
 
@@ -153,7 +153,7 @@ void http_seat_refuse(const struct http_seat *seat);
 bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end);
 /* Reads what can be read without waiting for the disk. False: not all of it can. */
 bool http_read_now(int fd, void *to, size_t len, int64_t at);
-/* The answer needs its file no more. Before its descriptor is closed. */
+/* The answer does not need its file any more. Before its descriptor is closed. */
 void http_read_end(struct http_request *req);
 
 /* conn.c */

@@ -256,7 +256,7 @@ static void read_further(struct http_read *r, int64_t to, int64_t end)
     if (r->ahead_at == r->ahead_end)
         return;
     if (is_in_memory(r, r->ahead_at, r->ahead_end, end))
-        set_cold(r, false); /* nobody had asked for that: it comes from memory again */
+        set_cold(r, false); /* it was in memory without having been read ahead */
     else
         begin_job(r, to, to);
 }

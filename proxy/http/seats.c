@@ -51,7 +51,7 @@ static void drop_peer(struct http_bounds *b, struct http_peer *p)
     free(p);
 }
 
-/* Takes a seat for this client, or says why there is none. */
+/* Takes a seat for this client, or returns why there is none. */
 enum http_over http_seat_take(struct http_bounds *b, const struct http_seat *wanted, struct http_seat *out)
 {
     enum http_over over = HTTP_SEATED;

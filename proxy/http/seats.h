@@ -1,4 +1,4 @@
-/* seats.h - who has how many connections: the table behind bounds.h. Internal to this folder; any thread. */
+/* seats.h - how many connections each client has: the table behind bounds.h. Internal to this folder; any thread. */
 #ifndef ENTREPOT_PROXY_HTTP_SEATS_H
 #define ENTREPOT_PROXY_HTTP_SEATS_H
 

@@ -143,8 +143,8 @@ static void answer_begin(struct http_request *req, int64_t promised)
     req->on_gone = NULL;
 }
 
-/* Hands the output to the kernel without waiting for the loop to say that the socket is writable: it nearly always is.
- * A head and a piece of a file take a call each. */
+/* Hands the output to the kernel without waiting until the loop reports that the socket is writable: it nearly always
+ * is. A head and a piece of a file take a call each. */
 static void write_now(struct http_conn *c)
 {
     struct evbuffer *out = bufferevent_get_output(c->bev);
@@ -158,7 +158,7 @@ static void write_now(struct http_conn *c)
         evbuffer_freeze(out, 1);
         if (n < 0 && why != EAGAIN && why != EINTR) {
             c->lost = true;
-            c->req.read_failed = why == EIO; /* sockets have other words */
+            c->req.read_failed = why == EIO; /* sockets have other errors */
         }
     }
     if (evbuffer_get_length(out) > 0)
@@ -333,7 +333,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
     void (*gone)(void *) = req->on_gone;
 
     answer_begin(req, len);
-    req->on_gone = gone; /* whoever feeds the stream wants to know */
+    req->on_gone = gone; /* the source of the stream needs it until the end */
     if (len < 0 && req->http10) {
         req->conn->closing = true; /* the end of the connection is the end of the body */
     } else if (len < 0) {
