@@ -1,5 +1,6 @@
 #include "proxy/metrics.h"
 
+#include "base/assert.h"
 #include "gc/gc.h"
 #include "proxy/private.h"
 
@@ -92,6 +93,7 @@ void metrics_count(struct metrics *m, struct http_request *req)
     const struct note *n = note_of(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
+    ON_LOOP(http_loop(req));
     if (n->kind == KIND_NONE || n->upstream >= GROUPS)
         return;
     struct cells *c = atomic_load_explicit(&m->groups[n->upstream], memory_order_relaxed);

@@ -3,6 +3,7 @@
 #include "proxy/registry/handlers.h"
 #include "proxy/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -78,6 +79,7 @@ void server_on_request(void *arg, struct http_request *req)
     struct route_error error;
     struct route r;
 
+    ON_LOOP(w->loop);
     if (http_listener(req) == w->proxy->admin_listener) {
         admin_handle(&w->proxy->admin, req);
         return;
@@ -116,6 +118,7 @@ void server_on_complete(void *arg, struct http_request *req)
     struct worker *w = arg;
     const struct site *site = note_of(req)->site;
 
+    ON_LOOP(w->loop);
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
     metrics_count(w->metrics, req);

@@ -2,6 +2,7 @@
 #include "proxy/limits.h"
 #include "proxy/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -20,6 +21,7 @@ static void one_drained(void *arg)
 {
     struct server *s = arg;
 
+    ON_LOOP(s->loop);
     if (--s->draining == 0)
         all_drained(s);
 }
@@ -36,6 +38,7 @@ static void drain_worker(void *arg)
 {
     struct worker *w = arg;
 
+    ON_LOOP(w->loop);
     for (int i = 0; i < w->proxy->listener_count; i++)
         listener_stop(w->proxy->listeners[i], w->loop);
     http_server_drain(w->http, worker_drained, w);
@@ -48,6 +51,7 @@ static void stop_damaged(void *arg)
 {
     struct server *s = arg;
 
+    ON_LOOP(s->loop);
     s->damaged = true;
     begin_to_stop(s, "the index is damaged");
 }
@@ -135,6 +139,7 @@ void server_add_events(struct server *s)
     struct event_base *base = loop_base(s->loop);
     int n = 0;
 
+    ON_LOOP(s->loop);
     for (size_t i = 0; i < ARRAY_LEN(stops); i++)
         s->signals[n++] = evsignal_new(base, stops[i], on_stop, s);
     s->signals[n++] = evsignal_new(base, SIGHUP, on_reload, s);

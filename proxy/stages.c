@@ -12,6 +12,7 @@
  */
 #include "proxy/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/place.h"
@@ -398,6 +399,7 @@ static void cut_worker(void *arg)
 {
     struct worker *w = arg;
 
+    ON_LOOP(w->loop);
     for (int i = 0; i < w->proxy->listener_count; i++)
         listener_stop(w->proxy->listeners[i], w->loop);
     http_server_cut(w->http);

@@ -84,6 +84,7 @@ static void admin_work(struct admin_job *job)
 {
     struct importing *importing = has(job, IMPORTS) ? cache_importing(job->admin->puller.cache) : NULL;
 
+    OFF_LOOPS;
     if (!job->page && job->method == HTTP_METHOD_OTHER)
         admin_error(job, 405, "only GET and POST are supported here");
     else if (!job->page)
@@ -126,6 +127,7 @@ static void admin_send(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     if (job->produce) {
         admin_send_pieces(job);
         return;
@@ -158,6 +160,7 @@ static void admin_client_gone(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     job->req = NULL;
     atomic_store(&job->gone, true);
     if (job->waits)
@@ -201,6 +204,7 @@ static void admin_look_again(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     if (!job->req) {
         admin_job_free(job);
         return;

@@ -75,6 +75,7 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from fr
     struct room_wait *a = xcalloc(1, sizeof(*a));
     const int64_t until_ms = clock_mono_ms() + ROOM_WAIT_MS;
 
+    OFF_LOOPS;
     a->refs = 2;
     a->cache = job->admin->puller.cache;
     a->bytes = from == ROOM_ON_DISK ? 0 : bytes;

@@ -2,6 +2,8 @@
  * the client reads, so that what waits for it is bounded. */
 #include "proxy/admin/job.h"
 
+#include "base/assert.h"
+
 #include <malloc.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +19,7 @@ struct stream_line {
 
 void admin_lines_sent(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     pthread_mutex_lock(&job->lock);
     job->unsent -= job->handed;
     job->handed = 0;
@@ -36,6 +39,7 @@ static void stream_send_line(void *arg)
     struct admin_job *job = l->job;
     size_t len = strlen(l->text);
 
+    ON_LOOP(job->loop);
     job->handed += len;
     if (job->req && !job->streaming) {
         job->streaming = true;
@@ -69,6 +73,7 @@ void admin_line(struct admin_job *job, json_t *line)
     struct stream_line *l = xcalloc(1, sizeof(*l));
     _cleanup_free_ char *text = json_dumps(line, JSON_COMPACT);
 
+    OFF_LOOPS;
     l->job = job;
     l->text = xasprintf("%s\n", text);
     json_decref(line);
@@ -88,6 +93,7 @@ void admin_line(struct admin_job *job, json_t *line)
  * `busy` counts, on the loop, what refers to the job; the connection does as long as there is a request. */
 static void stream_release(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     if (--job->busy == 0 && !job->req)
         admin_job_free(job);
 }
@@ -98,6 +104,7 @@ static void stream_send_piece(void *arg)
     struct buf piece = job->piece;
     enum admin_more more = job->more;
 
+    ON_LOOP(job->loop);
     job->piece = (struct buf){0};
     job->making = false;
     if (job->req && more != ADMIN_FAILED && piece.len > 0)
@@ -121,6 +128,7 @@ static void stream_make_piece(void *arg)
 {
     struct admin_job *job = arg;
 
+    OFF_LOOPS;
     job->more = job->produce(job, &job->piece);
     if (job->more != ADMIN_MORE) {
         job->free_state(job->state);
@@ -136,6 +144,7 @@ static void piece_room(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     if (job->making || job->more != ADMIN_MORE)
         return;
     job->making = true;
@@ -145,12 +154,14 @@ static void piece_room(void *arg)
 
 void admin_pieces_gone(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     if (job->busy == 0)
         admin_job_free(job);
 }
 
 void admin_send_pieces(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     job->busy++;
     if (!job->req) {
         stream_release(job);

@@ -1,5 +1,6 @@
 #include "proxy/http/bounds.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/http/seats.h"
@@ -63,6 +64,7 @@ static bool close_idle(struct http_server *s, struct http_bounds *b, const struc
     int looked = 0;
     struct http_conn *c;
 
+    ON_LOOP(s->loop);
     TAILQ_FOREACH(c, &s->idle, idle_entry) {
         if (++looked > LOOK_AT_MOST)
             break;
@@ -157,6 +159,7 @@ void http_bounds_accept(struct http_bounds *b, struct http_server *s, int fd, co
 {
     struct http_seat wanted = {0}, seat;
 
+    ON_LOOP(s->loop);
     wanted.counted = b->per_client > 0 && http_seat_address(peer, wanted.address);
     enum http_over over = http_seat_take(b, &wanted, &seat);
     if (over != HTTP_SEATED && close_idle(s, b, over == HTTP_OVER_CLIENT ? &wanted : NULL))

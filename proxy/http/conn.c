@@ -46,6 +46,7 @@ static void conn_refuse(struct http_conn *c)
 
 static void dispatch(struct http_conn *c)
 {
+    IN_STATE(c->state == CONN_READING);
     c->state = CONN_HANDLING;
     c->req.begun_us = clock_mono_us();
     c->dispatching = true;
@@ -150,6 +151,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
 {
     struct http_conn *c = xcalloc(1, sizeof(*c));
 
+    ON_LOOP(s->loop);
     c->server = s;
     c->bev = bev;
     c->fd = fd;
@@ -312,6 +314,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
 void http_server_set_errors(struct http_server *s,
                             const char *(*format)(struct buf *out, const char *code, const char *message))
 {
+    ON_LOOP(s->loop); /* before it starts */
     s->format_error = format;
 }
 

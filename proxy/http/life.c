@@ -14,6 +14,7 @@ enum { QUEUE_SHORT = 128 << 10 /* bytes */ };
 /* Between requests, from now on; and no longer. */
 void http_conn_rest(struct http_conn *c)
 {
+    ON_LOOP(c->server->loop);
     c->is_idle = true;
     TAILQ_INSERT_TAIL(&c->server->idle, c, idle_entry);
     atomic_fetch_add_explicit(&c->server->idle_count, 1, memory_order_relaxed);
@@ -21,6 +22,7 @@ void http_conn_rest(struct http_conn *c)
 
 void http_conn_wake(struct http_conn *c)
 {
+    ON_LOOP(c->server->loop);
     if (!c->is_idle)
         return;
     c->is_idle = false;
@@ -32,6 +34,7 @@ static void conn_free(struct http_conn *c)
 {
     struct http_server *s = c->server;
 
+    ON_LOOP(s->loop);
     TAILQ_REMOVE(&s->conns, c, entry);
     atomic_fetch_sub(&s->count, 1);
     if (c->bev)
@@ -119,6 +122,8 @@ void http_conn_finish(struct http_conn *c)
     struct http_request *req = &c->req;
     void (*done)(void *) = req->done;
 
+    ON_LOOP(c->server->loop);
+    IN_STATE(c->state == CONN_SENDING);
     req->done = NULL;
     req->on_gone = NULL;
     c->state = CONN_READING;

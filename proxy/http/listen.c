@@ -1,5 +1,6 @@
 #include "proxy/http/listen.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/place.h"
 
@@ -295,6 +296,7 @@ bool listener_add(struct listener *l, struct loop *loop, struct http_server *ser
 {
     struct listener_door *d = &l->doors[l->count];
 
+    ON_LOOP(loop); /* before it starts */
     if (l->count == LOOPS_MAX)
         return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);
     if (!l->taken)
@@ -316,6 +318,7 @@ bool listener_add(struct listener *l, struct loop *loop, struct http_server *ser
 
 void listener_stop(struct listener *l, struct loop *loop)
 {
+    ON_LOOP(loop);
     for (int i = 0; i < l->count; i++)
         if (l->doors[i].loop == loop) {
             event_del(l->doors[i].event);

@@ -1,5 +1,7 @@
 #include "proxy/http/private.h"
 
+#include "base/assert.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -303,6 +305,7 @@ void http_parse(struct http_conn *c)
 {
     struct evbuffer *in = bufferevent_get_input(c->bev);
 
+    IN_STATE(c->state == CONN_READING);
     while (!c->complete && c->refuse == 0) {
         size_t len = evbuffer_get_contiguous_space(in);
         if (len == 0)

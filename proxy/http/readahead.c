@@ -18,6 +18,7 @@
  * workers of the pool, and what is read ahead: AHEAD for an answer, AHEAD_ALL for all. */
 #include "proxy/http/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/pool.h"
 
@@ -107,6 +108,7 @@ static void read_job(void *arg)
 {
     struct http_read *r = arg;
 
+    OFF_LOOPS;
     advise(r, ADVICE);
     advise(r, ADVICE_LEAST); /* where that was cut; what is there or on its way is passed over */
     r->failed = !wait_for_disk(r);
@@ -120,6 +122,7 @@ static void read_landed(void *arg)
 {
     struct http_read *r = arg;
 
+    ON_LOOP(r->loop);
     r->busy = false;
     atomic_store(&last_read_ms, clock_mono_ms());
     if (!r->conn) {
@@ -276,6 +279,7 @@ static struct http_read *read_of(struct http_request *req, int fd)
 
 bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end)
 {
+    ON_LOOP(req->conn->server->loop);
     if (!req->conn->server->readers)
         return true;
     struct http_read *r = read_of(req, fd);
@@ -303,6 +307,7 @@ void http_read_end(struct http_request *req)
 {
     struct http_read *r = req->read;
 
+    ON_LOOP(req->conn->server->loop);
     if (!r)
         return;
     req->read = NULL;
@@ -316,5 +321,6 @@ void http_read_end(struct http_request *req)
 
 void http_server_set_readers(struct http_server *s, struct pool *readers)
 {
+    ON_LOOP(s->loop); /* before it starts */
     s->readers = readers;
 }

@@ -94,6 +94,7 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
 
 void http_reply_reset(struct http_request *req)
 {
+    ON_LOOP(req->conn->server->loop);
     buf_clear(&req->headers);
 }
 
@@ -209,6 +210,7 @@ void http_pump(struct http_conn *c)
 {
     struct http_request *req = &c->req;
 
+    ON_LOOP(c->server->loop);
     if (c->state != CONN_SENDING || c->dispatching)
         return;
     int64_t before = req->sent;
