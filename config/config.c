@@ -81,7 +81,7 @@ static bool take_listen(struct config_reading *r, const struct yaml_config *y)
                       c->admin_socket);
 }
 
-/* A key that names one registry; `any`: one that is not configured, too, where upstreams_any allows those. */
+/* A key that names one registry. `any`: it need not be configured (upstreams_any). */
 static bool check_registry(struct config_reading *r, const char *section, int nth, const char *key, char *name,
                            bool any)
 {
@@ -254,7 +254,8 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
     return ok;
 }
 
-/* What StateDirectory= or RuntimeDirectory= of our own unit made; another service's, inherited, is not ours to fill. */
+/* The folder that StateDirectory= or RuntimeDirectory= of entrepot's own unit made. One of another service, which the
+ * process has inherited, is not used. */
 static char *service_folder(const char *variable)
 {
     const char *path = getenv(variable), *base = path ? strrchr(path, '/') : NULL;
@@ -275,7 +276,7 @@ static char *default_cache(void)
     return home && home[0] == '/' ? xasprintf("%s/.cache/entrepot", home) : NULL;
 }
 
-/* systemd says which device and inode the journal's stream is (systemd.exec(5), JOURNAL_STREAM). */
+/* JOURNAL_STREAM has the device and inode of the journal's stream (systemd.exec(5)). */
 static bool stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -353,7 +354,7 @@ static char *default_socket(const struct config *c, bool cache_given)
 
     if (run)
         return xasprintf("%s/admin.sock", run);
-    /* a cache of one's own has its socket with it */
+    /* with --cache the socket is in the folder of the cache */
     return geteuid() == 0 && !cache_given ? xstrdup(CONFIG_DEFAULT_SOCKET) : xasprintf("%s/admin.sock", c->cache_path);
 }
 

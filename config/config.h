@@ -40,7 +40,7 @@ struct amount {
 /* How long tags are fresh, and what happens then. -1: not set here; the next more general place decides. */
 struct config_tags {
     int64_t ttl_ms, max_stale_ms, negative_ttl_ms;
-    int keep_deleted; /* 1: what upstream deletes is served up to max_stale; 0: it goes at once */
+    int keep_deleted; /* 1: a tag that upstream deletes is served up to max_stale; 0: it is removed at once */
 };
 #define CONFIG_TAGS_UNSET ((struct config_tags){-1, -1, -1, -1})
 
@@ -49,7 +49,7 @@ struct config_tag_rule {
     struct config_tags tags;
 };
 
-/* Whether an endpoint serves many registries, and is told by ns= which one is meant: another entrepot. */
+/* Whether an endpoint serves many registries and needs ns= to know which one is meant: another entrepot. */
 enum upstream_ns {
     UPSTREAM_NS_AUTO, /* from when it turns out to be one */
     UPSTREAM_NS_ON,
@@ -58,16 +58,16 @@ enum upstream_ns {
 
 struct config_upstream {
     char *name;                                /* a host; `*` stands for anything without a slash */
-    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the requested host> */
     enum upstream_ns endpoint_ns[CONFIG_ENDPOINTS_MAX];
-    bool endpoint_logins[CONFIG_ENDPOINTS_MAX];  /* it is given credentials and clients' logins, as the last one is */
-    char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
+    bool endpoint_logins[CONFIG_ENDPOINTS_MAX]; /* credentials and clients' logins are sent to it, as to the last one */
+    char *trusted_hosts[CONFIG_TRUSTED_MAX + 1];             /* NULL-terminated; their addresses may be private */
     struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
     int credentials_count;
     struct trust trust;
     bool insecure;
     bool client_access; /* clients' own identities alone */
-    bool ad_hoc;        /* not in the configuration: what a client names under upstreams_any */
+    bool ad_hoc;        /* not in the configuration; a client has named it (upstreams_any) */
     struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;
@@ -100,8 +100,8 @@ struct config {
     bool offline, upstreams_any;
     int64_t grant_ttl_ms;
     enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
-    char *login_for; /* the registry that a login which names none is for; NULL: such a login is not used */
-    char *hosts[CONFIG_HOSTS_MAX + 1]; /* patterns of names that this node has for its clients (pages.h) */
+    char *login_for;                   /* the registry of a login that names none; NULL: such a login is not used */
+    char *hosts[CONFIG_HOSTS_MAX + 1]; /* patterns of the names under which clients know this node (pages.h) */
     struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
     int upstream_count;
 };
@@ -118,8 +118,8 @@ struct config_overrides {
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
 bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
 void config_free(struct config *c);
-/* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. Case does not
- * count. A pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
+/* The upstream that serves `host`: the one of that name, else one whose pattern matches, else NULL. Ignores case. A
+ * pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
 /* The settings of a tag of a repository (full name) of this upstream: each key from the first rule that matches and
  * sets it, else from the upstream, else from `tags`. All are set in the result. Any thread. */
@@ -130,7 +130,7 @@ void config_print(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */
 json_t *config_json(const struct config *c);
 
-/* The file system of a cache, in bytes, and what the cache's blobs have of it. */
+/* The file system of a cache, and how much of it the cache's blobs use. Bytes. */
 struct config_disk {
     int64_t total, available, used;
 };
@@ -147,7 +147,7 @@ bool config_parse_amount(const char *text, struct amount *out);
 bool config_parse_duration(const char *text, int64_t *ms);
 /* Whether it is ADDR:PORT, [v6]:PORT, *:PORT or unix:/path, with a numeric address or "localhost". */
 bool config_is_address(const char *text);
-/* What is wrong with an upstream's endpoint, in words that follow the URL; NULL: nothing. */
+/* What is wrong with an upstream's endpoint, as a text that follows the URL; NULL: nothing. */
 const char *config_endpoint_fault(const char *url, bool insecure);
 
 #endif

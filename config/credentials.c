@@ -34,7 +34,7 @@ bool cred_options_given(const struct cred_options *o)
     return any;
 }
 
-/* Which keys each source takes beside the one that chooses it. */
+/* The keys that each source takes. */
 static const struct {
     const char *provider; /* its name as a value of `provider`; NULL: chosen by a key of its own */
     const char *keys;

@@ -49,7 +49,7 @@ struct cred_options {
 
 void cred_options_copy(struct cred_options *to, const struct cred_options *from);
 void cred_options_free(struct cred_options *o);
-/* NULL if they can be; else what is wrong, with *key set to the key it is about. */
+/* NULL if they are valid; else what is wrong with *key. */
 const char *cred_options_fault(const struct cred_options *o, const char **key);
 /* Whether any key is set. */
 bool cred_options_given(const struct cred_options *o);

@@ -18,8 +18,8 @@ struct config_reading {
     struct err *err;
 };
 
-/* A value that cannot be: of `key` ("low", "tags.ttl") in a section (NULL: the top), in its nth entry if the section is
- * a list. Always false. */
+/* Sets the error of a wrong value: of `key` ("low", "tags.ttl") in a section (NULL: the top), in its nth entry if the
+ * section is a list. Always false. */
 bool config_bad(struct config_reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 /* A host, or a pattern of hosts ("*.corp.example"). */

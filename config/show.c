@@ -1,4 +1,4 @@
-/* Looking upstreams up in a configuration, and showing it: made as JSON once, printed as YAML or JSON. */
+/* Finds upstreams in a configuration, and shows it: as JSON, which is printed as YAML, too. */
 #include "config/config.h"
 
 #include "base/ref.h"
@@ -244,7 +244,7 @@ json_t *config_json(const struct config *c)
 
 /* ---- as YAML ---- */
 
-/* Whether every YAML reader takes it for this very text without quotes. A string of JSON is one of YAML, too. */
+/* Whether every YAML parser reads it as this text without quotes. A JSON string is valid YAML, too. */
 static bool is_plain(const char *s)
 {
     static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};

@@ -13,7 +13,7 @@ bool config_bad(struct config_reading *r, const char *section, int nth, const ch
     va_start(ap, fmt);
     vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
-    for (char *p = why; *p; p++) /* an error is one line, whatever stood in the file */
+    for (char *p = why; *p; p++) /* an error is one line, whatever the file has */
         *p = (unsigned char)*p < ' ' ? '?' : *p;
     if (list)
         snprintf(path, sizeof(path), "%s[%d].%s", section, nth, key);

@@ -117,7 +117,7 @@ static bool has_part(CURLU *url, CURLUPart part)
     return has;
 }
 
-/* What would not arrive as it stands in the file; and behind /v2/, what is no part of a repository's name. */
+/* Characters that would not be sent as they are in the file, and behind /v2/ those that no repository's name has. */
 static const char *path_fault(const char *url)
 {
     size_t base_len;

@@ -41,7 +41,7 @@ static void upstream_defaults(struct config_upstream *u)
     u->rate_reserve = 10;
 }
 
-/* Whether a file can be read is known now; what is in it is read when it is needed, and again when it has changed. */
+/* Checks only that the file can be read; its content is read when it is needed, and again when it has changed. */
 static bool upstream_take_file(struct config_reading *r, int nth, const char *where, const char *key, const char *file)
 {
     struct err why = {0};
@@ -157,7 +157,7 @@ static bool take_trusted(struct config_reading *r, int nth, const struct yaml_up
     return true;
 }
 
-/* A host, or a pattern: what it stands for is a host too. */
+/* A host, or a pattern of hosts. */
 static bool take_name(struct config_reading *r, int nth, const char *name, struct config_upstream *u)
 {
     if (!config_is_host_pattern(name))
@@ -181,7 +181,7 @@ static bool take_timeout(struct config_reading *r, int nth, const char *key, con
     return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is zero", text);
 }
 
-/* What is in the files is read again for each connection. */
+/* The files are read again for each connection. */
 static bool take_trust(struct config_reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
 {
     struct err why = {0};
@@ -236,12 +236,12 @@ void config_add_well_known(struct config *c)
         upstream_defaults(u);
         config_set(&u->name, WELL_KNOWN[i]);
     }
-    /* Within a cloud's network its own services have private addresses. Their names are the cloud's to give. */
+    /* Within a cloud's network its own services have private addresses; only the cloud can register names there. */
     for (int i = 0; i < c->upstream_count; i++)
         for (size_t k = 0; k < ARRAY_LEN(PRIVATE_LINKS); k++)
             if (strcmp(c->upstreams[i].name, PRIVATE_LINKS[k].name) == 0 && !c->upstreams[i].trusted_hosts[0])
                 config_set(&c->upstreams[i].trusted_hosts[0], PRIVATE_LINKS[k].hosts);
-    /* Docker Hub's registry does not live under the name it is known by. */
+    /* Docker Hub's registry has another host than its name. */
     for (int i = 0; i < c->upstream_count; i++)
         if (strcmp(c->upstreams[i].name, "docker.io") == 0 && !c->upstreams[i].endpoints[0])
             config_set(&c->upstreams[i].endpoints[0], "https://registry-1.docker.io");

@@ -31,7 +31,7 @@ struct metrics {
     struct histogram whole, first;
 };
 
-/* Of a group's sites that went. Added to by one thread at a time, read by any. */
+/* Counts of a group's sites that were removed. One thread at a time adds, any reads. */
 struct gone {
     atomic_uint_fast64_t received, turned_away, logins_refused;
     atomic_uint_fast64_t codes[METHOD_SLOTS][UPSTREAM_CODES];
@@ -102,7 +102,7 @@ void metrics_count(struct metrics *m, struct http_request *req)
         atomic_store_explicit(&m->groups[n->upstream], c, memory_order_release);
     }
     add(&c->counts[method][n->kind][n->result], 1);
-    /* An error's body is entrepot's own: no fetch was saved by it. */
+    /* The body of an error is entrepot's own: it saved no fetch. */
     add(&m->sent[http_status(req) >= 400 ? SOURCE_OWN : n->source], (uint64_t)http_sent(req));
     observe(&m->whole, http_micros(req));
     if (http_first_micros(req) >= 0)
@@ -203,7 +203,7 @@ static void one(struct buf *b, const char *name, const char *type, const char *h
     buf_addf(b, "%s %.17g\n", name, value);
 }
 
-/* Of a group: what its sites have now, and what those that went had. */
+/* Of a group: its sites, and those that were removed. */
 struct figures {
     const char *name;          /* NULL: there is no such group */
     int sites;                 /* proven ones: those gauges are about */
@@ -257,7 +257,7 @@ struct collecting {
     struct figures *all; /* GROUPS */
 };
 
-/* None goes meanwhile, and is counted twice. */
+/* No site is removed meanwhile, so that none is counted twice. */
 static void take_figures(void *arg, const struct site *const *sites, int count)
 {
     struct collecting *c = arg;
@@ -443,7 +443,7 @@ static long count_pages(void)
     return f && fscanf(f, "%*s %ld", &pages) == 1 ? pages : -1;
 }
 
-/* The names of Prometheus' own client libraries; what is not known is not there. */
+/* The names of Prometheus' own client libraries; what is not known is left out. */
 static void print_process(struct proxy *p, struct buf *b)
 {
     struct rusage ru;

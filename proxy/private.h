@@ -80,7 +80,7 @@ void stages_stop(struct server *s);
 /* The events of the main loop: signals, clocks. */
 void server_add_events(struct server *s);
 void server_free_events(struct server *s);
-/* The index is damaged. Any thread, from the opening of the index on. */
+/* The index is damaged. Any thread, once the index is being opened. */
 void server_on_damage(void *server);
 
 /* ---- requests.c ---- */

@@ -110,7 +110,7 @@ void server_on_request(void *arg, struct http_request *req)
             http_host(req));
     else
         answer_page(w, req, &r);
-    site_unref(r.site); /* the request may be complete by now, and have given back its own */
+    site_unref(r.site); /* the request may have completed and released its own reference */
 }
 
 void server_on_complete(void *arg, struct http_request *req)

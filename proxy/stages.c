@@ -1,8 +1,8 @@
 /* How the daemon starts and stops: one list of stages.
  *
  *     start    from the first stage to the last. Each needs only what is above it.
- *     end      from the last to the first: the stage begins nothing by itself any more; its threads have ended or only do
- *              what others hand them. Its requests are answered, finished or cancelled.
+ *     end      from the last to the first: the stage begins nothing by itself any more; its threads have ended or do
+ *              only what others hand them. Its requests are answered, finished or cancelled.
  *     settle   the parts still hold messages for one another: a commit calls back to a loop, which hands the next step
  *              to an io worker, which queues a change of the index. They are delivered, round after round, until one
  *              has found nothing in any mailbox or queue. Since every stage has ended, nothing new can come then.
@@ -381,7 +381,7 @@ static bool start_service(struct server *s, struct err *err)
 {
     limits_apply(&s->proxy);
     hand_out(&s->proxy);
-    server_add_events(s); /* until now, SIGTERM just ends the process */
+    server_add_events(s); /* before this, SIGTERM ends the process at once */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.worker_count; i++)
         if (!loop_start(s->proxy.workers[i].loop, err))
@@ -427,7 +427,7 @@ static const struct stage {
     const char *name;
     bool (*start)(struct server *s, struct err *err);
     void (*end)(struct server *s);    /* NULL: it begins nothing by itself */
-    bool (*settle)(struct server *s); /* NULL: nothing is handed to it. Whether there was anything */
+    bool (*settle)(struct server *s); /* whether there was anything to deliver; NULL: nothing is handed to it */
     void (*free)(struct server *s);
 } STAGES[] = {
     /* name           start                end              settle                free */

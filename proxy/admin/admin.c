@@ -11,9 +11,9 @@
 enum { SETTLE_MS = 5000, SETTLE_LOOK_MS = 2 };
 
 enum {
-    LONG = 1,    /* its worker is one of those for what takes long */
-    LOOKS = 2,   /* at what images there are: waits for the index first */
-    MISSES = 4,  /* waits only if it does not find its image at once: a pin of one that is here need not */
+    LONG = 1,    /* runs in the pool for long work */
+    LOOKS = 2,   /* lists images: waits for the index first */
+    MISSES = 4,  /* waits for the index only if it does not find its image at once */
     IMPORTS = 8, /* what it imports is not collected meanwhile */
     BYTES = 16,  /* its body is no JSON */
     REST = 32,   /* more follows in the path */
@@ -178,8 +178,8 @@ static void admin_run(void *arg, const struct err *err UNUSED)
     pool_run(job->pool, work_and_answer, job);
 }
 
-/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. While it
- * waits the job belongs to the request: admin_client_gone() frees it. */
+/* `ls` and `export` have to find what an engine has just been served: the job waits until the index has it. While it
+ * waits it belongs to the request: admin_client_gone() frees it. */
 static void admin_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};

@@ -140,7 +140,7 @@ void admin_unpin(struct admin_job *job)
 
 /* ---- gc ---- */
 
-/* The answer: as many lines as there are images, so it is made in pieces. */
+/* The answer has a line for each image, so it is made in pieces. */
 struct gc_answer {
     struct gc_report report;
     bool dry, opened, any; /* the list is opened; it has an image */

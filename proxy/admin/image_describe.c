@@ -53,8 +53,8 @@ static void look_into(struct cache *c, struct image_tree *tree, struct image_lea
     l->whole = depth < CLIMB_MAX && is_whole(c, tree, &m, depth + 1);
 }
 
-/* Of an image the config and every layer; of an index one of its images, and none that has its manifest here and not
- * the rest. */
+/* Whether the image can be run from here: the config and every layer of an image; of an index at least one image, and
+ * none of which only the manifest is here. */
 static bool is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth)
 {
     int named = 0, here = 0;
@@ -117,8 +117,8 @@ static void see_index(struct cache *c, struct image_tree *tree, const struct man
     }
 }
 
-/* An image that is as nearly all are: the index knows what it consists of, and a few texts are all that is wanted of
- * its files. False: it takes more to tell. */
+/* The common case: the index knows what the image consists of, and only a few texts of its files are needed. False: the
+ * manifests have to be read. */
 static bool see_quickly(struct cache *c, struct cached_image *i, const struct body *body, struct image_seen *s)
 {
     _cleanup_buf_ struct buf text = {0};

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* A page ends when it is full, has looked at so many rows for it, or its images consist of so many blobs: the
- * transaction is short, and the memory bounded. */
+/* A page ends when it is full, or so many rows were read for it, or its images consist of so many blobs: that keeps the
+ * transaction short and the memory bounded. */
 enum { LOOKS_MAX = 4096, LEAVES_MAX = 20000 };
 
 void image_grow_tree(struct index_txn *t, uint64_t repo, const char *tag, struct cached_image *i)

@@ -136,7 +136,7 @@ static bool share_child(void *arg, const struct child *child)
     return true;
 }
 
-/* What has another holder is shared, and so is all that is below it. */
+/* A blob with another holder is shared, and so is everything below it. */
 static void mark_shared(struct image_tree *tree, struct index_txn *t)
 {
     struct tree_share s = {tree, true};

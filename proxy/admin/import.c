@@ -33,8 +33,8 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     bool whole;
     int64_t received;
 
-    importing_hold(cache_importing(job->admin->puller.cache),
-                   d); /* before it is looked for, so that it cannot go after that */
+    /* Before the lookup, so that it cannot be evicted after it. */
+    importing_hold(cache_importing(job->admin->puller.cache), d);
     if (import_look(job->admin->puller.cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
     else
@@ -142,7 +142,7 @@ static json_t *imported(struct admin_job *job, const struct ref *refs, size_t co
     return json_pack("{s:o, s:o}", "imported", done, "not_configured", unknown);
 }
 
-/* All of them or, if there is something wrong with one, none. */
+/* All of them; none if there is something wrong with one. */
 void admin_import(struct admin_job *job)
 {
     const json_t *list = json_object_get(job->input, "images");

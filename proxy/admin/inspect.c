@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* That are shown. An index of 16384 entries may lead to as many layers each. */
+/* Shown at most. Each of an index's 16384 entries may have as many layers. */
 enum { TAGS_MAX = 1000, LAYERS_MAX = 65536 };
 
 /* Which images need a blob too. */

@@ -1,5 +1,5 @@
-/* Answers that come bit by bit: lines while long work is worked on, pieces of what is long. Neither is made faster than
- * the client reads, so that what waits for it is bounded. */
+/* Answers that are sent bit by bit: lines while long work runs, and pieces of a long list. Neither is made faster than
+ * the client reads, so that what is buffered for it is bounded. */
 #include "proxy/admin/job.h"
 
 #include "base/assert.h"
@@ -32,7 +32,7 @@ static void line_room(void *arg)
     admin_lines_sent(arg);
 }
 
-/* On the connection's loop; the job is there until its answer, which is posted after all lines. */
+/* On the connection's loop. The job still exists: its answer is posted after all lines. */
 static void stream_send_line(void *arg)
 {
     struct stream_line *l = arg;
@@ -134,7 +134,7 @@ static void stream_make_piece(void *arg)
         job->free_state(job->state);
         job->state = NULL;
 #ifdef __GLIBC__
-        malloc_trim(0); /* of a long list much was in use for a moment, in the arenas of several threads */
+        malloc_trim(0); /* a long list used much memory for a moment, in the arenas of several threads */
 #endif
     }
     loop_post(job->loop, stream_send_piece, job);

@@ -1,4 +1,4 @@
-/* `verify`: a line of JSON for everything that is wrong, one now and then for how far it is, the sum at the end. */
+/* `verify`: a line of JSON for each finding, one for the progress from time to time, the sum at the end. */
 #include "proxy/admin/pages.h"
 
 #include "base/visible.h"

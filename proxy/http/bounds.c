@@ -109,7 +109,7 @@ static void plead(struct http_bounds *b, struct http_server *with, const struct 
     loop_post(with->loop, hear_plea, p);
 }
 
-/* Which loop has one of this client is not known; of all, the one that has most is the one to ask. */
+/* Every other loop may have one of this client; for one of any client, the loop with the most is asked. */
 static void ask_other_loops(struct http_bounds *b, const struct http_server *but, const struct http_seat *of)
 {
     struct http_server *best = NULL;
@@ -140,7 +140,7 @@ static void reset(int fd)
     close(fd);
 }
 
-/* Those that wait for their refusal, or for an idle one to go. */
+/* A place among those that wait to be refused, or for an idle connection to be closed. */
 static bool take_over_seat(struct http_bounds *b, const struct http_seat *wanted, enum http_over over,
                            struct http_seat *out)
 {

@@ -96,7 +96,7 @@ static void end_of_input(struct http_conn *c)
         http_conn_close(c);
 }
 
-/* Of a plain socket we read ourselves: libevent would ask the kernel how much there is before each read. */
+/* A plain socket is read directly: libevent would ask the kernel before each read how much there is (FIONREAD). */
 static void on_socket(evutil_socket_t fd, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
@@ -175,7 +175,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
     return c;
 }
 
-/* An idle connection may have been closed in its favour by now. */
+/* An idle connection may have been closed meanwhile to make room. */
 static void conn_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
@@ -272,7 +272,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- the server ---- */
 
-/* What a file's pages were read for; `ok` false: they cannot be. */
+/* The pages of a file are in memory; `ok` false: they cannot be read. */
 static void on_landed(struct http_conn *c, bool ok)
 {
     c->req.read_failed = !ok;
@@ -373,7 +373,7 @@ void http_abort(struct http_request *req)
 
     ON_LOOP(req->conn->server->loop);
     req->on_gone = NULL;
-    /* A reset, so that no client takes what it has for all there is. */
+    /* A reset, so that no client takes what it has received for the whole answer. */
     if (c->fd >= 0)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
     http_conn_close(c);

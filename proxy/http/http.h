@@ -35,8 +35,8 @@ enum {
     HTTP_TARGET_MAX = 8 << 10, /* RFC 9112 §3: at least 8000 octets */
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
-    HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
-    HTTP_USER_MAX = 32,          /* bytes that a request has for the rooms above */
+    HTTP_FRAMING_MAX = 64 << 10, /* bytes around a body: chunk sizes and extensions, trailers */
+    HTTP_USER_MAX = 32,          /* bytes of a request for the rooms above */
     HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
@@ -44,7 +44,7 @@ struct http_limits {
     int64_t head_timeout_ms;  /* from the first byte of a head to its last */
     int64_t idle_timeout_ms;  /* between requests */
     int64_t write_timeout_ms; /* without a byte taken by the client */
-    int64_t gone_ms;          /* after its end of input, without anything to send: the client is gone */
+    int64_t gone_ms;          /* how long after a client's end of input, with nothing to send, it counts as gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
     ((struct http_limits){                                                                                             \
@@ -104,7 +104,7 @@ int64_t http_micros(const struct http_request *req);       /* since the request 
 int64_t http_first_micros(const struct http_request *req); /* until the answer's head; -1: none yet */
 /* The answer was cut because the file could not be read. For `done` of http_reply_file() and http_stream_end(). */
 bool http_read_failed(const struct http_request *req);
-/* Called when the client is gone before the answer was complete. NULL takes it back. */
+/* Called when the client is gone before the answer was complete. NULL: no callback any more. */
 void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
 /* The answer. A header, before the status; control characters in values are dropped. */
@@ -143,7 +143,7 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
 /* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than its
  * Content-Length, so that clients request the rest. `done` as above. */
 void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg);
-/* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */
+/* Cuts the connection, so that the client sees that the answer is not whole. on_gone is not called. */
 void http_abort(struct http_request *req);
 /* An error; its body is made by what http_server_set_errors() was given, else it is the message as text. */
 void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);

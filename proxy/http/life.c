@@ -11,7 +11,7 @@
 
 enum { QUEUE_SHORT = 128 << 10 /* bytes */ };
 
-/* Between requests, from now on; and no longer. */
+/* Marks it as idle, between two requests; and as idle no longer. */
 void http_conn_rest(struct http_conn *c)
 {
     ON_LOOP(c->server->loop);
@@ -93,8 +93,8 @@ void http_conn_close(struct http_conn *c)
     event_base_once(loop_base(c->server->loop), -1, EV_TIMEOUT, free_later, c, &(struct timeval){0});
 }
 
-/* A close with unread input turns into a reset, and might take the refusal with it: close one way, read the rest away.
- */
+/* A close with unread input becomes a reset, which may overtake the refusal: close one direction, and read and drop the
+ * rest. */
 static void linger(struct http_conn *c)
 {
     c->state = CONN_LINGERING;
@@ -107,7 +107,7 @@ static void linger(struct http_conn *c)
         shutdown(c->fd, SHUT_WR);
 }
 
-/* What has been sent and not acknowledged yet is not counted: a fast client far away is as fast as before. */
+/* The limit does not count what is sent and not yet acknowledged: a distant fast client is as fast as before. */
 void http_shorten_queue(struct http_conn *c, bool shorten)
 {
     unsigned bytes = shorten ? QUEUE_SHORT : 0; /* 0: the system's */

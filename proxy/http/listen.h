@@ -19,7 +19,7 @@ struct listener *listener_from_fd(int fd);
 const char *listener_address(const struct listener *l);
 /* Whether its socket, which may have been handed over, is bound to this address. */
 bool listener_is_at(const struct listener *l, const char *address);
-/* Whether only this node can reach it by TCP. */
+/* Whether it is a TCP socket that only this node can reach. */
 bool listener_is_loopback(const struct listener *l);
 /* The one registry that all requests to it are for; NULL: each request names its own. Borrowed. Before the loops
  * start. */

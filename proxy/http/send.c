@@ -81,7 +81,7 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
         vsnprintf(longer, (size_t)len + 1, fmt, ap);
         va_end(ap);
     }
-    /* What upstream sent must not begin a line of its own. */
+    /* A value from upstream must not begin a line of its own. */
     char *to = value;
     for (const char *p = value; *p; p++)
         if ((unsigned char)*p >= 0x20 && *p != 0x7f)
@@ -183,7 +183,7 @@ static bool has_file(const struct http_request *req)
     return req->file_fd >= 0 && req->file_at < req->file_end;
 }
 
-/* The next piece of the file, if the disk need not be waited for. */
+/* The next piece of the file, if it is in memory. */
 static void feed_file(struct http_request *req)
 {
     int64_t to = MIN(req->file_end, req->file_at + (int64_t)PIECE);
@@ -195,7 +195,7 @@ static void feed_file(struct http_request *req)
     req->file_at = to;
 }
 
-/* One piece of the file, or one call for more: fairness is a piece a turn for everybody. */
+/* One piece of the file, or one call for more: each answer gets one piece a turn. */
 static void feed(struct http_request *req)
 {
     struct http_conn *c = req->conn;
@@ -243,7 +243,7 @@ static void answer_head(struct http_request *req, int status, const char *type, 
     evbuffer_add(output(req), head->data, head->len);
 }
 
-/* Head and body in one write, past libevent's buffers if the kernel takes it. */
+/* Head and body in one write, without libevent's buffers if the kernel takes them. */
 static void send_small(struct http_request *req, int status, const char *type, const void *body, size_t len)
 {
     struct http_conn *c = req->conn;
