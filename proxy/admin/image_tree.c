@@ -1,5 +1,7 @@
 #include "proxy/admin/image_tree.h"
 
+#include "base/array.h"
+
 #include "base/mem.h"
 
 #include <string.h>
@@ -52,12 +54,9 @@ static void add_leaf(struct image_tree *tree, const struct digest *d, bool neede
     tree->cut = tree->cut || (place == LOOKUP_NONE && tree->count == LEAVES_MAX);
     if (tree->cut || place != LOOKUP_NONE)
         return;
-    if (tree->count == tree->room) {
-        tree->room = tree->room ? 2 * tree->room : 32;
-        tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
-    }
     lookup_add(&tree->places, hash, (uint32_t)tree->count);
-    tree->list[tree->count++] = (struct image_leaf){.digest = *d, .needed = needed};
+    *ARRAY_NEXT(tree->list, tree->count, tree->room) = (struct image_leaf){.digest = *d, .needed = needed};
+    tree->count++;
 }
 
 void image_tree_free(struct image_tree *tree)

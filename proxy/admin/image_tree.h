@@ -37,7 +37,7 @@ void image_tree_free(struct image_tree *tree);
 /* NULL: not of this tree. Borrowed. */
 struct image_leaf *image_tree_find(const struct image_tree *tree, const struct digest *d);
 /* Of a tree whose root is an image: whether everything it needs is here. *sure is false if it has more than config and
- * layers. */
+ * layers, or the list is cut. */
 bool image_tree_is_whole(const struct image_tree *tree, bool *sure);
 /* The references of other images that hold a blob of this tree: some of them, each once. A new array. */
 json_t *image_tree_sharers(const struct image_tree *tree, struct index_txn *t, const struct digest *d);

@@ -3,10 +3,11 @@
 #include "proxy/admin/job.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
+#include "base/cond.h"
 
 #include <malloc.h>
 #include <string.h>
-#include <time.h>
 
 enum { LINES_MAX = 256 << 10 /* bytes that wait */, LOOK_MS = 200 };
 
@@ -55,16 +56,9 @@ static void stream_send_line(void *arg)
 
 static void wait_for_room(struct admin_job *job)
 {
-    struct timespec until;
-
     pthread_mutex_lock(&job->lock);
-    while (job->unsent > LINES_MAX && !atomic_load(&job->gone) && atomic_load(job->admin->puller.serving)) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += LOOK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_clockwait(&job->room, &job->lock, CLOCK_MONOTONIC, &until);
-    }
+    while (job->unsent > LINES_MAX && !admin_is_stopped(job))
+        cond_wait_until(&job->room, &job->lock, clock_mono_ms() + LOOK_MS);
     pthread_mutex_unlock(&job->lock);
 }
 
