@@ -141,8 +141,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
 	$(B)/cli/lib/say.o
 
-$(B)/tests/unit/test_archive: $(B)/cli/archive/archive.o $(B)/cli/archive/folder.o $(B)/cli/archive/pipe.o \
-	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o $(patsubst %,$(B)/cli/archive/import_%.o,about check dir layout name plan)
+$(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
+	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o \
+	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)

@@ -125,7 +125,7 @@ void log_report_suppressed(bool all)
         }
         pthread_mutex_unlock(&lock);
         if (due.kind)
-            log_write(due.level, "... and %lld more of the kind in the last minute: %s", (long long)due.suppressed,
+            log_write(due.level, "... and %lld more like this in the last minute: %s", (long long)due.suppressed,
                       due.like);
     }
 }

@@ -108,6 +108,18 @@ bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *
 
 void cache_totals(struct cache *c, struct totals *totals);
 
+/* Visits the public repositories that have images, sorted by name, beginning with `from` or what follows it, as long as
+ * fn returns true: all of them by full name, or those of one registry by the name it has there. */
+void cache_each_repo(struct cache *c, const char *registry, const char *from, bool (*fn)(void *arg, const char *name),
+                     void *arg);
+/* The same for the tags of a repository. False: the cache does not know it, or it is private and `may_be_private` is
+ * false. */
+bool cache_each_tag(struct cache *c, const char *repo, bool may_be_private, const char *from,
+                    bool (*fn)(void *arg, const char *tag), void *arg);
+/* The same for the stored manifests that refer to this one, and that the repository has proved to contain. */
+bool cache_each_referrer(struct cache *c, const char *repo, bool may_be_private, const struct digest *subject,
+                         bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);
+
 /* ---- use ---- */
 
 /* One use of the blob, now. */

@@ -8,7 +8,7 @@
 #include <yaml.h>
 
 static const char USAGE[] = "Usage: entrepot version [--json]\n\n"
-                            "The version, and those of the libraries in use; --json: as JSON.\n";
+                            "Prints the versions of entrepot and of the libraries in use.\n";
 
 int cmd_version(int argc, char **argv)
 {

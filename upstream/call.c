@@ -1,13 +1,15 @@
-/* One request to a registry, with whatever it takes to be let in. Whom a limit holds does not ask; of the cache's own
- * identities the one with most left asks, and the next one where it is refused or the limit says no:
+/* One request to a registry, with the logins it needs. A request whose identity is rate limited is not sent. Of the
+ * cache's own identities the one with the most quota left is used, and another one where it is refused or limited:
  *
- *   choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
- *                         (what it asked for last time;    ├─ 401: a challenge, answered once ─▶ identify
- *                          nothing, if it did not ask)     ├─ 401 again: a changed secret, or scope ─▶ identify
- *                                                          ├─ 404, 401, 403 of any but the last ─▶ choose the next one
- *                                                          ├─ the same of the last: those that were only guessed not to
- *                                                          │  have it are asked; if they do not, this is the answer
- *                                                          └─ any other answer is the caller's
+ *     choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
+ *                           (by the challenge remembered;    ├─ 401: a challenge, answered once ─▶ identify
+ *                            none: send without)             ├─ 401 again: a changed secret, or scope ─▶ identify
+ *                                                            ├─ 404, 401, 403 of any but the last ─▶ choose the next one
+ *                                                            ├─ the same of the last: endpoints that were skipped by a
+ *                                                            │  guess are tried; if they fail too, this is the answer
+ *                                                            └─ any other answer is the caller's
+ *
+ * Each box is a step (enum call_step, STEPS below).
  */
 #include "upstream/call_private.h"
 
@@ -199,24 +201,24 @@ static enum call_step call_attempt(struct upstream_call *c)
 
     IN_STATE(!c->cancelled);
     if (c->crowded) {
-        err_set(&err, ERR_BUSY, "too many requests wait for %s (limits.misses): try again in a moment", c->u->name);
+        err_set(&err, ERR_BUSY, "too many requests are waiting for %s (limits.misses): retry in a moment", c->u->name);
         err.retry_after = CROWDED_RETRY_S;
         err.status = 503;
     } else if (c->endpoint >= 0 && is_held(c, &held_ms)) {
         endpoint_forget(c->u, c->endpoint);
-        call_note(c, "its rate limit is used up");
+        call_note(c, "rate limit reached");
         if (call_has_more_endpoints(c))
             return CALL_NEXT_ENDPOINT;
         int wait_s = (int)((held_ms + 999) / 1000);
-        err_set(&err, ERR_RATE_LIMIT, "%s's rate limit is used up: it is asked again in %d s", c->u->name, wait_s);
+        err_set(&err, ERR_RATE_LIMIT, "%s: rate limit reached; retrying in %d s", c->u->name, wait_s);
         err.retry_after = wait_s;
         err.status = 429;
     } else if (c->endpoint < 0)
-        err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago: it is asked again in a while", c->u->name,
+        err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago; it is retried in a while", c->u->name,
                 endpoint_any_well(c->u) ? " the same request" : "");
     else if (++c->attempts > ATTEMPTS_MAX) {
         endpoint_forget(c->u, c->endpoint);
-        err_set(&err, ERR_UPSTREAM, "%s: no end of challenges", c->u->name);
+        err_set(&err, ERR_UPSTREAM, "%s repeats its challenge without end", c->u->name);
     }
     if (err.code != ERR_OK)
         return call_end_with(c, &(struct transfer_response){0}, &err);
@@ -296,7 +298,7 @@ static void call_started(void *arg)
     call_run(c, c->cancelled ? CALL_CANCELLED : CALL_ATTEMPT);
 }
 
-/* A client that brings a token of his own is known by it. */
+/* A client with a token of its own is identified by a hash of it. */
 static void name_asker(struct upstream_call *c)
 {
     if (c->authorization)
@@ -344,7 +346,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     call_recall_lacks(c);
     call_take_place(c);
     c->endpoint = c->crowded ? -1 : call_choose_endpoint(c, req->endpoint_first);
-    /* From the loop, so that no callback comes before the caller has what we return. */
+    /* From the loop, so that no callback comes before the caller has the return value. */
     c->waiting = true;
     loop_post(loop, call_started, c);
     return c;
@@ -375,7 +377,7 @@ void upstream_cancel(struct upstream_call *c)
         transfer_cancel(c->transfer);
     }
     if (c->waiting)
-        c->cancelled = true; /* the answer finds nobody */
+        c->cancelled = true; /* freed when the callback comes */
     else
         call_free(c);
 }

@@ -34,7 +34,7 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
 
 /* ---- answers ---- */
 
-/* Whether another one of our identities should. */
+/* Whether to retry with another of our identities. */
 static bool worth_another_identity(const struct upstream_call *c, int status)
 {
     int64_t held;
@@ -43,7 +43,7 @@ static bool worth_another_identity(const struct upstream_call *c, int status)
            identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << MAX(c->own, 0), &held) >= 0;
 }
 
-/* Another entrepot answers, and was not told which registry is meant: it is from now on. */
+/* Another entrepot answers, and the request did not name the registry: it does from now on. */
 static bool has_to_say_ns(struct upstream_call *c, const struct transfer_response *r)
 {
     atomic_int *ns = &c->u->endpoints[c->endpoint].ns;
@@ -54,7 +54,7 @@ static bool has_to_say_ns(struct upstream_call *c, const struct transfer_respons
     return true;
 }
 
-/* Only what came before an answer's body says something about the endpoint. */
+/* Only the outcome before the body says something about the endpoint. */
 static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
 {
     enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_WELL
@@ -64,7 +64,7 @@ static void note_outcome(struct upstream_call *c, const struct transfer_response
     endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
-/* Web servers have pages for everything, and refusals. */
+/* Any web server answers with pages and refusals; content or a challenge shows a registry. */
 static void look_for_registry(struct upstream *u, const struct transfer_response *r)
 {
     bool content = r->status >= 200 && r->status < 300 && strcmp(r->content_type, "text/html") != 0;
@@ -89,14 +89,14 @@ bool call_take_head(void *arg, const struct transfer_response *r)
     c->undecided = call_may_be_expired(c, r);
     if (c->answering || c->undecided || worth_another_identity(c, r->status) ||
         call_may_change_identity(c, r->status) || call_worth_another(c, r->status))
-        return true; /* its body is dropped, call_answered() says what is next */
+        return true; /* its body is dropped; call_answered() continues */
     if (call_is_own(c) && c->identity > 0 && r->status < 400)
         identity_accepted(c->u, c->endpoint, c->own);
     if (c->kept && r->status >= 400)
         return true; /* the kept one is passed on instead */
     c->delivering = true;
     call_leave_queue(c);
-    if (r->status < 500) /* now: a body may take minutes, and others would not be let through meanwhile */
+    if (r->status < 500) /* now: a body may take minutes, and would keep a half-open endpoint closed to others */
         note_outcome(c, r, false, false);
     call_guess_blobs(c, r->status);
     return !c->on_head || c->on_head(c->arg, r);
@@ -109,7 +109,7 @@ bool call_take_data(void *arg, const void *data, size_t len)
     call_count_bytes(c);
     if (c->status >= 400)
         return call_take_refusal(c, data, len);
-    if (!c->delivering || (c->status != 200 && c->status != 206)) /* an answer that nobody reads */
+    if (!c->delivering || (c->status != 200 && c->status != 206)) /* an answer that is dropped */
         return transfer_received(c->transfer) <= DROPPED_MAX;
     return !c->on_data || c->on_data(c->arg, data, len);
 }
@@ -129,7 +129,7 @@ enum call_step call_end_with(struct upstream_call *c, const struct transfer_resp
     return CALL_END;
 }
 
-/* The answer is the caller's; the head of some refusals is passed on only now. */
+/* The answer is final. The heads of some refusals are passed on only now. */
 static enum call_step call_pass_answer(struct upstream_call *c, const struct transfer_response *r,
                                        const struct err *err)
 {
@@ -152,7 +152,7 @@ enum call_step call_answered(struct upstream_call *c, const struct transfer_resp
     call_end_refusal(c);
     c->transfer = NULL;
     if (err && (c->again || (c->status != 0 && c->status != 200 && c->status != 206)))
-        err = NULL; /* it has answered: that its text was too long, or broke off, changes nothing */
+        err = NULL; /* it has answered: a text that is too long or cut short does not matter */
     if (c->unreadable && !c->again) {
         call_refuse_challenge(c, &unreadable);
         err = &unreadable;

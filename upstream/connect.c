@@ -13,12 +13,12 @@
 #include <sys/queue.h>
 
 enum {
-    NOTES = 64,      /* addresses that something is known of; the oldest goes */
+    NOTES = 64,      /* known addresses; the oldest is replaced */
     NOTE_MS = 60000, /* how long */
 };
 
-/* Milliseconds for an address, a round each; 0: as long as the transfer has. The first ends before the kernel sends its
- * first packet again. */
+/* Milliseconds for an address in each round; 0: as long as the transfer has. The first ends before the kernel
+ * retransmits its first packet. */
 static const int WAIT_MS[CONNECT_ROUNDS] = {900, 3000, 0};
 
 enum note_kind { NOTE_DEAD = 1, NOTE_SLOW };
@@ -35,9 +35,9 @@ struct connect_attempt {
     struct connect_table *table;
     int fd;
     char address[CONNECT_ADDRESS_MAX];
-    void (*given_up)(void *arg, int fd); /* NULL: nobody wants to know */
+    void (*given_up)(void *arg, int fd); /* NULL: not wanted */
     void *arg;
-    struct event *timer; /* NULL: it is not waited for, or not any more */
+    struct event *timer; /* NULL: no limit, or it is over */
 };
 
 struct connect_table {
@@ -133,7 +133,7 @@ static void look_at_attempt(evutil_socket_t none UNUSED, short what UNUSED, void
     a->timer = NULL;
     if (!is_waiting(a->fd))
         return;
-    log_debug("%s does not answer: it is passed over for a while", a->address);
+    log_debug("%s does not answer: skipped for a while", a->address);
     put_note(a->table, a->address, NOTE_DEAD);
     shutdown(a->fd, SHUT_RDWR);
     if (a->given_up)

@@ -22,8 +22,7 @@ static void trust_endpoints(struct upstream *u, const bool *said)
     }
 }
 
-/* The certificate is as much of an identity as a password: mirrors and whoever the registry sends us to are not shown
- * it. */
+/* The client certificate is an identity like a password: mirrors and hosts of redirects are not shown it. */
 static void show_to(struct upstream *u, const char *const *trusted_hosts)
 {
     int n = 0;
@@ -79,7 +78,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
     return u;
 }
 
-/* Calls first: they alone have transfers and questions begin. */
+/* Calls first: only they start transfers and credential jobs. */
 bool upstream_is_idle(const struct upstream *u)
 {
     bool idle = atomic_load(&u->users) == 0 && cred_is_idle(u->nobody);
@@ -122,13 +121,13 @@ void upstream_free(struct upstream *u)
 
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1])
 {
-    if (n == 0) /* the only one, mostly */
+    if (n == 0) /* usually the only one */
         who[0] = '\0';
     else
         snprintf(who, BUDGET_WHO_MAX + 1, "own %d", n);
 }
 
-/* The number behind such a name; -1: it is a client's. */
+/* The number of such a name; -1: a client's. */
 static int identity_number(const char *who)
 {
     int n;
@@ -170,7 +169,7 @@ void identity_accepted(struct upstream *u, int endpoint, int n)
         atomic_store(&u->login_is_refused, false);
 }
 
-/* Those that could not log in are no help while another one can. */
+/* Those that could not log in are skipped while another one can. */
 static unsigned useless(struct upstream *u, int endpoint)
 {
     int64_t now = clock_mono_ms();
@@ -199,7 +198,7 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
             *held_ms = *held_ms == 0 ? held : MIN(*held_ms, held);
             continue;
         }
-        left = left < 0 ? INT64_MAX : left; /* nobody knows: ask, and we will */
+        left = left < 0 ? INT64_MAX : left; /* unknown: the answer will tell */
         if (left > most) {
             most = left;
             chosen = i;
@@ -208,7 +207,7 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
     return chosen;
 }
 
-/* 0: some endpoint may be asked by somebody. */
+/* Until some identity may be used at some endpoint; 0: now. */
 static int64_t limited_ms(struct upstream *u)
 {
     int64_t least = INT64_MAX, held;
@@ -241,7 +240,7 @@ enum upstream_health upstream_health(struct upstream *u, const struct upstream_r
     if (!endpoint_any_well(u))
         return UPSTREAM_DOWN;
     if (req->authorization || req->identity)
-        return UPSTREAM_WELL; /* a client's own budget: his request finds out */
+        return UPSTREAM_WELL; /* a client's own budget: its request finds out */
     if (limited_ms(u) > 0)
         return UPSTREAM_LIMITED;
     return own_is_short(u) ? UPSTREAM_SHORT : UPSTREAM_WELL;

@@ -149,7 +149,7 @@ static bool token_read_answer(struct token_errand *q, char **value, int64_t *lif
     if (ok)
         *value = xstrdup(text);
     else
-        err_set(err, ERR_UPSTREAM, "the token service's answer holds no token");
+        err_set(err, ERR_UPSTREAM, "the token service's answer contains no token");
     *life_s = json_is_integer(life) && json_integer_value(life) > 0 ? json_integer_value(life) : LIFE_DEFAULT_S;
     *life_s = MIN(*life_s, (int64_t)LIFE_MAX_S);
     json_decref(doc);
@@ -338,7 +338,7 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
     if (!all->insecure && !url_is_https(c->realm)) {
         struct token_waiter *w = xcalloc(1, sizeof(*w));
         *w = (struct token_waiter){.loop = loop, .done = done, .arg = arg};
-        err_set(&w->err, ERR_DENIED, "the registry wants its token fetched over plain http: refused");
+        err_set(&w->err, ERR_DENIED, "the registry's token service is plain http: refused");
         loop_post(loop, token_answer_waiter, w);
         return;
     }

@@ -1,7 +1,6 @@
-/* A certificate that has expired, or is not valid yet, may be well, and this node's clock wrong: boards without a
- * battery begin in 1970. The other side is asked for its time, to say which. Who it is cannot be known by then, so this
- * request sends nothing of ours, shares no connection with others, and nothing but the message depends on its answer.
- */
+/* A certificate that has expired, or is not valid yet, may be fine and this node's clock wrong: boards without a
+ * battery start in 1970. The other side's Date tells which. It is not authenticated, so this request carries no
+ * secrets, shares no connection with others, and only the error message depends on its answer. */
 #include "upstream/transfer_private.h"
 
 #include "base/clock.h"
@@ -13,7 +12,7 @@
 #include <time.h>
 
 enum {
-    CLOCK_SLACK_S = 120, /* a clock that is not off by more is right */
+    CLOCK_SLACK_S = 120, /* a smaller difference is no error of the clock */
 };
 
 char *transfer_clock_url(struct transfer *t, CURLcode code)

@@ -11,7 +11,7 @@ enum { CONNECTIONS_KEPT = 32 };
 
 /* ---- curl asks libevent ---- */
 
-/* What was buried is freed on the next turn of the loop. Not by way of the timer: activating that would end it. */
+/* Cancelled transfers are freed on the next turn of the loop. Not by activating the timer: that would cancel it. */
 static void turn_soon(struct transfer_engine *e)
 {
     event_active(e->turn, EV_TIMEOUT, 0);
@@ -36,7 +36,7 @@ static void engine_reap(struct transfer_engine *e)
             continue;
         CURLcode code = msg->data.result;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        e->depth++; /* callbacks may cancel: their victims are buried, not freed under our feet */
+        e->depth++; /* callbacks may cancel transfers: those are freed later, not while they are in use */
         transfer_finish(t, code);
         e->depth--;
     }
@@ -65,8 +65,8 @@ static void on_socket_event(evutil_socket_t fd, short what, void *arg)
     engine_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
-/* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
- * finds nothing to do, and does not ask for the rest: the timer that ends the wait for an address would be lost. */
+/* libevent counts from the beginning of its turn, with a coarse clock: its timers may fire early. libcurl would then
+ * find nothing to do and not set the timer again: the end of the wait for an address would be lost. */
 static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct transfer_engine *e = arg;

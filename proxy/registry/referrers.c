@@ -11,37 +11,18 @@
 enum { REFERRERS_MAX = 256 }; /* found in the index, of one image */
 
 struct referrers {
-    struct cache *cache;
-    const struct route *route;
-    bool is_private; /* who asks has been let in */
-    bool known;      /* the repository is */
     struct digest list[REFERRERS_MAX];
     struct blob_row rows[REFERRERS_MAX];
     int count;
-    struct index_txn *t;
-    uint64_t repo;
 };
 
-static bool add_referrer(void *arg, const struct child *c)
+static bool add_referrer(void *arg, const struct digest *d, const struct blob_row *row)
 {
     struct referrers *l = arg;
 
-    if (c->role == CHILD_REFERRER && rows_get_blob(l->t, &c->digest, &l->rows[l->count]) &&
-        rows_linked_by_itself(l->t, l->repo, &c->digest))
-        l->list[l->count++] = c->digest;
+    l->list[l->count] = *d;
+    l->rows[l->count++] = *row;
     return l->count < REFERRERS_MAX;
-}
-
-static void read_referrers(struct index_txn *t, void *arg)
-{
-    struct referrers *l = arg;
-    bool is_private;
-
-    l->t = t;
-    l->repo = rows_repo(t, l->route->name, &is_private);
-    l->known = l->repo != 0 && (!is_private || l->is_private);
-    if (l->known)
-        rows_each_child(t, &l->route->digest, add_referrer, l);
 }
 
 static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t size)
@@ -52,7 +33,7 @@ static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t si
 }
 
 /* What a manifest says of itself goes into its descriptor (distribution-spec, "Listing Referrers"). */
-static json_t *describe(struct cache *c, const struct digest *d, const struct blob_row *row)
+static json_t *referrers_describe(struct cache *c, const struct digest *d, const struct blob_row *row)
 {
     char text[DIGEST_TEXT_MAX];
     json_t *doc = read_manifest(c, d, row->size);
@@ -108,15 +89,12 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
     struct cache *c = v->registry->cache;
     struct referrers *l = xcalloc(1, sizeof(*l));
 
-    l->route = &v->route;
-    l->is_private = v->is_private;
-    cache_read(c, read_referrers, l);
+    bool known = cache_each_referrer(c, v->route.name, v->is_private, &v->route.digest, add_referrer, l);
     for (int i = 0; i < l->count; i++) {
-        json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
+        json_t *descriptor = referrers_describe(c, &l->list[i], &l->rows[i]);
         add_descriptor(list, descriptor);
         json_decref(descriptor);
     }
-    bool known = l->known;
     free(l);
     if (with_tag && known)
         add_from_tag(c, &v->route, list);
@@ -124,7 +102,7 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 }
 
 /* Leaves those of the type that is asked for, and says so. */
-static void filter(struct http_request *req, json_t *list)
+static void referrers_filter(struct http_request *req, json_t *list)
 {
     char wanted[MEDIA_TYPE_MAX + 1];
 
@@ -173,7 +151,7 @@ static void reply_last_list(struct visitor *v, const struct fetch_result *res)
         json_object_set_new(doc, "manifests", list);
     }
     add_from_cache(v, list, false);
-    filter(v->req, list);
+    referrers_filter(v->req, list);
     reply_index(v->req, doc);
     json_decref(doc);
 }
@@ -188,7 +166,7 @@ static bool reply_from_cache(struct visitor *v)
 
     if (good) {
         reply_status(v->req, &(struct fetch_result){.how = HOW_STALE});
-        filter(v->req, list);
+        referrers_filter(v->req, list);
         reply_index(v->req, doc);
     }
     json_decref(doc);
@@ -224,7 +202,7 @@ static void referrers_fetched(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
-static void serve(struct visitor *v)
+static void referrers_serve(struct visitor *v)
 {
     _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
@@ -233,5 +211,5 @@ static void serve(struct visitor *v)
 
 void handle_referrers(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    access_enter(reg, req, r, KIND_REFERRERS, serve);
+    access_enter(reg, req, r, KIND_REFERRERS, referrers_serve);
 }

@@ -3,51 +3,32 @@
  * the answer where no list is kept. */
 #include "proxy/registry/listings.h"
 
-#include <string.h>
-
-struct tags {
-    const struct route *route;
-    bool is_private; /* who asks has been let in */
-    bool known;
-    struct page page;
-};
-
-static bool add_tag(void *arg, uint64_t repo UNUSED, const char *tag, const struct tag_row *row UNUSED)
+static bool add_tag(void *arg, const char *tag)
 {
-    return strchr(tag, ':') || page_add(&((struct tags *)arg)->page, tag); /* with ':': pulled by digest */
-}
-
-static void read_tags(struct index_txn *t, void *arg)
-{
-    struct tags *l = arg;
-    bool is_private;
-    uint64_t repo = rows_repo(t, l->route->name, &is_private);
-
-    l->known = repo != 0 && (!is_private || l->is_private);
-    if (l->known)
-        rows_each_tag_of(t, repo, l->page.last ? l->page.last : "", add_tag, l);
+    return page_add(arg, tag);
 }
 
 /* Whether it has been answered. */
 static bool tags_from_cache(struct visitor *v)
 {
     _cleanup_buf_ struct buf body = {0};
-    struct tags l = {.route = &v->route, .is_private = v->is_private};
+    struct page page = {0};
 
-    if (!page_begin(&l.page, v->req))
+    if (!page_begin(&page, v->req))
         return true;
-    cache_read(v->registry->cache, read_tags, &l);
-    if (l.known) {
-        buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, l.page.text.data ? l.page.text.data : "");
-        if (l.page.more) {
-            _cleanup_free_ char *query = xasprintf("n=%d&last=%s", l.page.n, l.page.next);
+    bool known =
+        cache_each_tag(v->registry->cache, v->route.name, v->is_private, page.last ? page.last : "", add_tag, &page);
+    if (known) {
+        buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, page.text.data ? page.text.data : "");
+        if (page.more) {
+            _cleanup_free_ char *query = xasprintf("n=%d&last=%s", page.n, page.next);
             listing_link(v->req, &v->route, "tags/list", query);
         }
         reply_hit(v->req);
         http_reply(v->req, 200, "application/json", body.data, body.len);
     }
-    page_free(&l.page);
-    return l.known;
+    page_free(&page);
+    return known;
 }
 
 static void tags_fetched(void *arg, struct fetch_result *res)
@@ -73,12 +54,12 @@ static void tags_fetched(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
-static void serve(struct visitor *v)
+static void tags_serve(struct visitor *v)
 {
     listing_fetch(v, "tags/list", tags_fetched);
 }
 
 void handle_tags(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    access_enter(reg, req, r, KIND_TAGS, serve);
+    access_enter(reg, req, r, KIND_TAGS, tags_serve);
 }

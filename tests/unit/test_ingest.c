@@ -72,7 +72,8 @@ static void nothing(void *arg UNUSED)
 
 static struct ingest *begin(struct fixture *f, const char *host)
 {
-    struct ingest *i = ingest_begin(f->cache, &f->digest, host, f->loop, on_end, on_deserted, nothing, f, NULL);
+    struct ingest *i =
+        ingest_begin(cache_ingests(f->cache), &f->digest, host, f->loop, on_end, on_deserted, nothing, f, NULL);
 
     assert_non_null(i);
     ingest_also_link(i, "docker.io/library/app", PROOF_BYTES, false);
@@ -206,7 +207,8 @@ static void resumed(void **state)
 static void private_parts_go(void **state)
 {
     struct fixture *f = *state;
-    struct ingest *i = ingest_begin(f->cache, &f->digest, "docker.io", f->loop, on_end, on_deserted, nothing, f, NULL);
+    struct ingest *i =
+        ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, on_end, on_deserted, nothing, f, NULL);
     struct err err = {0};
 
     ingest_also_link(i, "docker.io/team/app", PROOF_BYTES, true);

@@ -69,8 +69,8 @@ static void an_outage(void **state UNUSED)
     log_limited_about(LOG_LEVEL_ERROR, "digest", "a.io", "again, after a quiet minute");
     _cleanup_free_ char *second = end(c);
     assert_int_equal(count(second, "\n"), 3);
-    assert_int_equal(count(second, "warn  ... and 59 more of the kind in the last minute: GET a.io/0: too slow\n"), 1);
-    assert_int_equal(count(second, "warn  ... and 59 more of the kind in the last minute: GET b.io/0: too slow\n"), 1);
+    assert_int_equal(count(second, "warn  ... and 59 more like this in the last minute: GET a.io/0: too slow\n"), 1);
+    assert_int_equal(count(second, "warn  ... and 59 more like this in the last minute: GET b.io/0: too slow\n"), 1);
     assert_int_equal(count(second, "error again, after a quiet minute\n"), 1);
 
     c = begin();
@@ -78,7 +78,7 @@ static void an_outage(void **state UNUSED)
     log_report_suppressed(true);
     _cleanup_free_ char *third = end(c);
     assert_int_equal(count(third, "\n"), 1);
-    assert_int_equal(count(third, "... and 9 more of the kind in the last minute: GET a.io/0: too slow\n"), 1);
+    assert_int_equal(count(third, "... and 9 more like this in the last minute: GET a.io/0: too slow\n"), 1);
 }
 
 /* However many names clients make up: lines and memory are bounded, and other kinds are told as ever. */
@@ -104,7 +104,7 @@ static void many(void **state UNUSED)
     _cleanup_free_ char *rest = end(c);
     int told = count(first, "no such host\n");
     char want[80];
-    snprintf(want, sizeof(want), "... and %d more of the kind", 5000 - told);
+    snprintf(want, sizeof(want), "... and %d more like this", 5000 - told);
     assert_int_equal(count(rest, want), 1);
 }
 

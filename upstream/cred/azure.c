@@ -70,7 +70,7 @@ static char *ask_entra(struct cred_task *t, const char *federated_file, struct e
     if (!secret)
         return NULL;
     if (!tenant || !client) {
-        err_set(err, ERR_INVALID, "tenant and client_id are not known");
+        err_set(err, ERR_INVALID, "tenant and client_id are required");
         return NULL;
     }
     authority = authority ? authority : AUTHORITY;

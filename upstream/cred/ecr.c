@@ -44,9 +44,9 @@ static bool find_place(const struct cred_task *t, struct place *p, struct err *e
     else if (env && *env)
         snprintf(p->region, sizeof(p->region), "%s", env);
     else
-        return err_set(err, ERR_INVALID, "%s names no region: say credentials.region", t->host);
+        return err_set(err, ERR_INVALID, "%s contains no region: set credentials.region", t->host);
     if (strspn(p->region, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(p->region))
-        return err_set(err, ERR_INVALID, "\"%.40s\" is no region", p->region);
+        return err_set(err, ERR_INVALID, "\"%.40s\" is not a region", p->region);
     p->suffix = strncmp(p->region, "cn-", 3) == 0 ? ".cn" : "";
     return true;
 }

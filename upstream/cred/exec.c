@@ -103,7 +103,7 @@ static bool talk(const char *name, struct pipes *p, const char *input, atomic_bo
         if (fds[0].revents && !exec_gather(p, out))
             return true;
         if (out->len > CRED_ANSWER_MAX)
-            return err_set(err, ERR_UPSTREAM, "%s says more than %d bytes", name, (int)CRED_ANSWER_MAX);
+            return err_set(err, ERR_UPSTREAM, "%s printed more than %d bytes", name, (int)CRED_ANSWER_MAX);
     }
 }
 
@@ -130,7 +130,7 @@ bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, str
 
     if (pipe2(p.in, O_CLOEXEC) != 0 || pipe2(p.out, O_CLOEXEC) != 0) {
         close_pipes(&p);
-        return err_errno(err, ERR_IO, "talking to %s", argv[0]);
+        return err_errno(err, ERR_IO, "starting %s", argv[0]);
     }
     fcntl(p.in[1], F_SETFL, O_NONBLOCK);
     fcntl(p.out[0], F_SETFL, O_NONBLOCK);
@@ -166,7 +166,7 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
 
     /* It may stand in a file of secrets, and be one of them that has got there by mistake. */
     if (!is_helper_name(name))
-        return err_set(err, ERR_INVALID, "what is said to be the helper's name cannot be one");
+        return err_set(err, ERR_INVALID, "the helper's name is not valid");
     if (!cred_run(argv, server, t->stop, &out, &status, err))
         return false;
     /* The protocol's word for it, on stdout with a failure. */
@@ -179,7 +179,7 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
     t->id.secret = cred_json_text(doc, "Secret");
     json_decref(doc);
     if (!t->id.username || !t->id.secret)
-        return err_set(err, ERR_UPSTREAM, "%s says something that is no Username and Secret", program);
+        return err_set(err, ERR_UPSTREAM, "%s printed no Username and Secret", program);
     t->life_ms = CRED_HELPER_MS;
     t->id.is_identity_token = strcmp(t->id.username, "<token>") == 0;
     return true;

@@ -64,7 +64,7 @@ static bool cred_http_describe(CURLcode code, const struct receiving *r, const c
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return err_set(err, ERR_CANCELLED, "the cache is being stopped");
     if (r->flooded)
-        return err_set(err, ERR_UPSTREAM, "%s says more than %d bytes", where.data, (int)CRED_ANSWER_MAX);
+        return err_set(err, ERR_UPSTREAM, "%s sent more than %d bytes", where.data, (int)CRED_ANSWER_MAX);
     return err_set(err, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNREACHABLE, "%s: %s", where.data,
                    curl_easy_strerror(code));
 }

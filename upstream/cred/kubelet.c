@@ -78,15 +78,15 @@ static bool take_response(struct cred_task *t, const json_t *doc, const char *im
     const char *duration = json_string_value(json_object_get(doc, "cacheDuration"));
 
     if (!version || !kind || strcmp(version, API_VERSION) != 0 || strcmp(kind, "CredentialProviderResponse") != 0)
-        return err_set(err, ERR_UPSTREAM, "%s: its answer is no CredentialProviderResponse of " API_VERSION,
+        return err_set(err, ERR_UPSTREAM, "%s: its answer is not a CredentialProviderResponse of " API_VERSION,
                        t->o->command);
     if (!cached_for ||
         (strcmp(cached_for, "Image") != 0 && strcmp(cached_for, "Registry") != 0 && strcmp(cached_for, "Global") != 0))
-        return err_set(err, ERR_UPSTREAM, "%s: cacheKeyType is none of Image, Registry, Global", t->o->command);
+        return err_set(err, ERR_UPSTREAM, "%s: cacheKeyType is not one of Image, Registry, Global", t->o->command);
     t->scope = cached_for[0] == 'I' ? CRED_FOR_IMAGE : cached_for[0] == 'R' ? CRED_FOR_HOST : CRED_FOR_ALL;
     t->life_ms = duration ? read_duration(duration) : LIFE_MS;
     if (t->life_ms < 0)
-        return err_set(err, ERR_UPSTREAM, "%s: cacheDuration is no duration", t->o->command);
+        return err_set(err, ERR_UPSTREAM, "%s: cacheDuration is not a duration", t->o->command);
     t->life_ms = MAX(t->life_ms, (int64_t)1000); /* 0: not to be kept; those who wait now share it */
     kubelet_take_auth(t, json_object_get(doc, "auth"), image);
     return true;
