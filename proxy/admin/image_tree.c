@@ -1,7 +1,6 @@
 #include "proxy/admin/image_tree.h"
 
 #include "base/array.h"
-
 #include "base/mem.h"
 
 #include <string.h>
