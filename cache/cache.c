@@ -138,14 +138,14 @@ void cache_close(struct cache *c)
 
 /* ---- reading ---- */
 
-struct find {
+struct cache_query {
     const char *repo, *tag;
     struct cache_hit *hit;
 };
 
-static void find(struct index_txn *t, void *arg)
+static void cache_read_hit(struct index_txn *t, void *arg)
 {
-    struct find *f = arg;
+    struct cache_query *f = arg;
     struct cache_hit *hit = f->hit;
     uint64_t repo = rows_repo(t, f->repo, &hit->repo_private);
 
@@ -166,7 +166,7 @@ void cache_find(struct cache *c, const char *repo, const char *tag, const struct
     memset(hit, 0, sizeof(*hit));
     if (digest)
         hit->digest = *digest;
-    index_read(c->index, find, &(struct find){repo, tag, hit});
+    index_read(c->index, cache_read_hit, &(struct cache_query){repo, tag, hit});
 }
 
 struct link_query {
@@ -313,14 +313,14 @@ bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *
     return true;
 }
 
-struct lost {
+struct lost_blob {
     struct cache *cache;
     struct digest digest;
 };
 
 static bool apply_lost(struct index_txn *t, void *arg, struct err *err)
 {
-    struct lost *l = arg;
+    struct lost_blob *l = arg;
 
     return cache_drop_lost(l->cache, t, &l->digest, err);
 }
@@ -333,13 +333,13 @@ static void free_lost(void *arg, const struct err *err)
 }
 
 /* There is no file: the entry goes, and the blob is fetched again. */
-static void lost(struct cache *c, const struct digest *d, const struct err *why)
+static void cache_drop_entry(struct cache *c, const struct digest *d, const struct err *why)
 {
     char text[DIGEST_TEXT_MAX];
-    struct lost *l = xcalloc(1, sizeof(*l));
+    struct lost_blob *l = xcalloc(1, sizeof(*l));
 
     log_warn("%s is in the index but not on disk, it will be fetched again: %s", digest_format(d, text), why->msg);
-    *l = (struct lost){c, *d};
+    *l = (struct lost_blob){c, *d};
     memory_drop(c->memory, d);
     index_write(c->index, apply_lost, free_lost, l, NULL);
 }
@@ -350,7 +350,7 @@ struct row_query {
     struct blob_row row;
 };
 
-static void read_row(struct index_txn *t, void *arg)
+static void cache_read_row(struct index_txn *t, void *arg)
 {
     struct row_query *q = arg;
 
@@ -369,12 +369,13 @@ enum cache_file cache_look(struct cache *c, const struct digest *d)
 
     if (!store_stat_blob(c->store, d, &info, NULL))
         return FILE_MISSING;
-    index_read(c->index, read_row, &q);
+    index_read(c->index, cache_read_row, &q);
     return is_as_known(&q, &info) ? FILE_KNOWN : FILE_UNVERIFIED;
 }
 
 /* It goes out from memory many times: once is a good time to look whether the disk kept it right. */
-static bool read_manifest(struct cache *c, const struct digest *d, int64_t size, struct buf *text, struct err *why)
+static bool cache_read_manifest(struct cache *c, const struct digest *d, int64_t size, struct buf *text,
+                                struct err *why)
 {
     struct digest seen;
     struct file_info info;
@@ -403,11 +404,11 @@ struct body *cache_load_manifest(struct cache *c, const struct digest *d, int64_
 
     if (b)
         return b;
-    if (read_manifest(c, d, size, &text, &why)) {
+    if (cache_read_manifest(c, d, size, &text, &why)) {
         b = body_new(text.len);
         memcpy(b->data, text.data, text.len);
     } else if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND) {
-        lost(c, d, &why);
+        cache_drop_entry(c, d, &why);
     }
     if (!b && err)
         *err = why;
@@ -433,7 +434,7 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
 
     leases_take(c->leases, d);
     int fd = store_open_blob(c->store, d, &info, &why);
-    index_read(c->index, read_row, &q);
+    index_read(c->index, cache_read_row, &q);
     if (fd >= 0 && is_as_known(&q, &info)) {
         touches_add(c->touches, d);
         *size = info.size;
@@ -445,17 +446,17 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
     }
     leases_release(c->leases, d);
     if (why.code == ERR_NOT_FOUND && q.found)
-        lost(c, d, &why);
+        cache_drop_entry(c, d, &why);
     if (err)
         *err = why;
     return -1;
 }
 
-static bool is_wanted(struct cache *c, const struct digest *d)
+static bool cache_is_wanted(struct cache *c, const struct digest *d)
 {
     struct row_query q = {.d = d};
 
-    index_read(c->index, read_row, &q);
+    index_read(c->index, cache_read_row, &q);
     return q.found || cache_is_in_use(c, d);
 }
 
@@ -464,28 +465,28 @@ void cache_discard(struct cache *c, const struct digest *d)
     struct err err;
 
     memory_drop(c->memory, d);
-    if (is_wanted(c, d))
+    if (cache_is_wanted(c, d))
         return;
     if (!store_trash_blob(c->store, d, &err))
         log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
     /* Who began to bring it in anew meanwhile holds a lease, or has made an entry: the same bytes, back to their place.
      */
-    if (is_wanted(c, d))
+    if (cache_is_wanted(c, d))
         store_untrash_blob(c->store, d);
 }
 
 static bool apply_suspicion(struct index_txn *t, void *arg, struct err *err)
 {
-    return rows_verified_blob(t, &((struct lost *)arg)->digest, 0, err);
+    return rows_verified_blob(t, &((struct lost_blob *)arg)->digest, 0, err);
 }
 
 void cache_suspect(struct cache *c, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
-    struct lost *l = xcalloc(1, sizeof(*l));
+    struct lost_blob *l = xcalloc(1, sizeof(*l));
 
     log_limited(LOG_LEVEL_ERROR, "read", "%s could not be read while it was served: it is verified before it is again",
                 digest_format(d, text));
-    *l = (struct lost){c, *d};
+    *l = (struct lost_blob){c, *d};
     index_write(c->index, apply_suspicion, free_lost, l, NULL);
 }

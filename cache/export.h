@@ -28,7 +28,7 @@
 enum { EXPORT_PLATFORMS_MAX = 16 };
 
 /* A file of the archive: text, or a blob. */
-struct export_member {
+struct export_item {
     char *name;
     char *text; /* NULL: a blob */
     struct digest digest;
@@ -36,7 +36,7 @@ struct export_member {
 };
 
 struct export_list {
-    struct export_member *members;
+    struct export_item *members;
     size_t count, room;
     struct text_set names; /* of the members */
     char *notes;           /* what is left out, a line each; or NULL */

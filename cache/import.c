@@ -92,7 +92,7 @@ struct entering {
     struct err *err;
 };
 
-struct walk {
+struct import_walk {
     struct entering *e;
     struct digest manifest;
     int depth;
@@ -101,10 +101,10 @@ struct walk {
     struct err missing;
 };
 
-static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing);
+static bool import_enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing);
 
 /* What came in under a client's identity is not opened by an archive that may only name it. */
-static bool own(struct entering *e, const struct digest *d, const struct blob_row *row)
+static bool import_own(struct entering *e, const struct digest *d, const struct blob_row *row)
 {
     char text[DIGEST_TEXT_MAX];
 
@@ -113,9 +113,9 @@ static bool own(struct entering *e, const struct digest *d, const struct blob_ro
                    digest_format(d, text));
 }
 
-static bool visit(void *arg, const struct child *c)
+static bool import_visit(void *arg, const struct child *c)
 {
-    struct walk *w = arg;
+    struct import_walk *w = arg;
     char text[DIGEST_TEXT_MAX];
     struct blob_row row;
 
@@ -124,7 +124,7 @@ static bool visit(void *arg, const struct child *c)
     bool here = rows_get_blob(w->e->t, &c->digest, &row);
     if (here && row.flags & BLOB_MANIFEST) {
         w->images++;
-        w->whole += enter_manifest(w->e, &c->digest, w->depth + 1, &w->missing);
+        w->whole += import_enter_manifest(w->e, &c->digest, w->depth + 1, &w->missing);
         return w->e->err->code == ERR_OK;
     }
     if (!here && c->role == CHILD_FOREIGN)
@@ -134,13 +134,13 @@ static bool visit(void *arg, const struct child *c)
             err_set(&w->missing, ERR_NOT_FOUND, "%s is not among what was imported", digest_format(&c->digest, text));
         return true;
     }
-    return own(w->e, &c->digest, &row);
+    return import_own(w->e, &c->digest, &row);
 }
 
 /* True if it is here with all it needs. A failure of the index is in e->err. */
-static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing)
+static bool import_enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing)
 {
-    struct walk w = {.e = e, .manifest = *d, .depth = depth, .ok = true};
+    struct import_walk w = {.e = e, .manifest = *d, .depth = depth, .ok = true};
     struct blob_row row;
     char text[DIGEST_TEXT_MAX];
 
@@ -151,9 +151,9 @@ static bool enter_manifest(struct entering *e, const struct digest *d, int depth
     if (++e->walked > MANIFEST_WITHIN_MAX) /* the index has no other writer meanwhile */
         return err_set(e->err, ERR_INVALID, "%s:%s has more than %d manifests, in indexes within one another", e->repo,
                        e->tag, (int)MANIFEST_WITHIN_MAX);
-    if (!own(e, d, &row))
+    if (!import_own(e, d, &row))
         return false;
-    rows_each_child(e->t, d, visit, &w);
+    rows_each_child(e->t, d, import_visit, &w);
     if (e->err->code != ERR_OK)
         return false;
     if (manifest_is_index_type(row.media_type) ? w.whole > 0 : w.ok)
@@ -177,7 +177,7 @@ static bool apply_image(struct index_txn *t, void *arg, struct err *err)
     if (rows_repo_is_private(t, e->id))
         return err_set(err, ERR_INVALID, "%s is private here, and an import is for everybody: give it another name",
                        e->repo);
-    if (!enter_manifest(e, &e->digest, 0, &missing)) {
+    if (!import_enter_manifest(e, &e->digest, 0, &missing)) {
         if (err->code == ERR_OK)
             *err = missing;
         return false;
@@ -217,14 +217,4 @@ bool import_images(struct cache *c, const struct import_image *images, size_t co
     if (ok)
         atomic_store(&c->tags_changed, true);
     return ok;
-}
-
-bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin, struct err *err)
-{
-    struct import_image image = {.digest = *d};
-    size_t failed;
-
-    snprintf(image.repo, sizeof(image.repo), "%s", repo);
-    snprintf(image.tag, sizeof(image.tag), "%s", tag);
-    return import_images(c, &image, 1, pin, &failed, err);
 }

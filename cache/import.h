@@ -45,12 +45,9 @@ struct import_image {
     struct digest digest;
 };
 
-/* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag
- * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images); ERR_INVALID:
+/* Enters images under repositories (full names) and tags ("sha256:…": by digest alone), pinned or not, as if their tags
+ * had been checked just now; all or none. *failed is the first that could not be entered. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images); ERR_INVALID:
  * the repository, or something in the image, is private here. */
-bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,
-                  struct err *err);
-/* The same for several, all or none; *failed is the one that could not be. */
 bool import_images(struct cache *c, const struct import_image *images, size_t count, bool pin, size_t *failed,
                    struct err *err);
 

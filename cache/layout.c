@@ -28,7 +28,7 @@ struct save {
     bool any;
 };
 
-static bool add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+static bool layout_add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
     struct save *s = arg;
     char name[REF_NAME_MAX + 1], reference[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];
@@ -60,7 +60,7 @@ static void read_images(struct index_txn *t, void *arg)
     struct save *s = arg;
 
     s->t = t;
-    rows_each_tag(t, 0, add_image, s);
+    rows_each_tag(t, 0, layout_add_image, s);
 }
 
 static bool write_whole(const char *path, const struct buf *text, struct err *err)
@@ -102,7 +102,7 @@ struct load {
     size_t from, taken;
 };
 
-static bool enter(struct index_txn *t, const json_t *image, struct err *err)
+static bool layout_enter(struct index_txn *t, const json_t *image, struct err *err)
 {
     const json_t *notes = json_object_get(image, "annotations");
     const char *digest = json_string_value(json_object_get(image, "digest"));
@@ -129,7 +129,7 @@ static bool apply_load(struct index_txn *t, void *arg, struct err *err)
 
     l->taken = 0;
     while (l->taken < LOAD_BATCH && l->from + l->taken < json_array_size(l->list))
-        if (!enter(t, json_array_get(l->list, l->from + l->taken++), err))
+        if (!layout_enter(t, json_array_get(l->list, l->from + l->taken++), err))
             return false;
     return true;
 }

@@ -11,11 +11,6 @@ struct store *cache_store(struct cache *c)
     return c->store;
 }
 
-struct leases *cache_leases(struct cache *c)
-{
-    return c->leases;
-}
-
 struct ingests *cache_ingests(struct cache *c)
 {
     return c->ingests;

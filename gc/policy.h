@@ -3,7 +3,7 @@
  * A policy turns what is known of an image into a rank; the image with the lowest rank goes first. Ranks are not
  * negative, and not below the item's clock. A policy may keep a clock, one number for the whole cache that only grows:
  * an image's rank is made with the clock as it was when the image was last used, and the clock moves when an image
- * goes. A policy is one struct of functions in a file of its own, and a line in policy.c. Pure functions: any thread,
+ * goes. A policy is one struct of functions in a file of its own. Pure functions: any thread,
  * no state.
  *
  * A use counts only if the clock has moved by the image's `spacing` since the one before, so that a burst of pulls (a
@@ -33,8 +33,5 @@ struct policy {
 };
 
 extern const struct policy POLICY_GDSF, POLICY_LRU;
-
-/* NULL if there is no such policy. */
-const struct policy *policy_find(const char *name);
 
 #endif

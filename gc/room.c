@@ -63,7 +63,7 @@ static bool grant_first(struct gc *gc, struct room_wish *w, const struct limits 
     return w->granted;
 }
 
-static void answer(void *arg)
+static void room_answer(void *arg)
 {
     struct room_wish *w = arg;
 
@@ -78,7 +78,7 @@ static void hurry(struct gc *gc)
     pthread_cond_signal(&gc->wake);
 }
 
-static bool take(void *arg, int64_t bytes)
+static bool room_take(void *arg, int64_t bytes)
 {
     struct gc *gc = arg;
     struct limits l = gc_limits(gc);
@@ -96,8 +96,8 @@ static bool may_wait(const struct gc *gc, const struct room_wish *w)
     return !gc->stopping && (gc->wished > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
 }
 
-static void ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted), void *done_arg,
-                struct loop *loop)
+static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted),
+                     void *done_arg, struct loop *loop)
 {
     struct gc *gc = arg;
     struct room_wish *w = xcalloc(1, sizeof(*w));
@@ -116,10 +116,10 @@ static void ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void
     }
     pthread_mutex_unlock(&gc->lock);
     if (!later)
-        loop_post(loop, answer, w);
+        loop_post(loop, room_answer, w);
 }
 
-static void kept(void *arg, int64_t bytes)
+static void room_settle(void *arg, int64_t bytes)
 {
     struct gc *gc = arg;
     struct limits l = gc_limits(gc);
@@ -135,11 +135,12 @@ static void kept(void *arg, int64_t bytes)
 
 void room_attach(struct gc *gc)
 {
-    ingests_set_room(cache_ingests(gc->cache), &(struct ingest_room){take, ask, kept, gc->o.blob_max, gc});
+    ingests_set_room(cache_ingests(gc->cache),
+                     &(struct ingest_room){room_take, room_ask, room_settle, gc->o.blob_max, gc});
 }
 
 /* Returns how many bytes it freed. */
-static int64_t sweep(struct gc *gc, int64_t target)
+static int64_t room_sweep(struct gc *gc, int64_t target)
 {
     struct gc_report report = {0};
     struct err err = {0};
@@ -187,7 +188,7 @@ static int64_t count_lack(struct gc *gc, const struct room_wish *w)
 
 /* Frees what one wish needs, and never more than it asks for itself, beside what the limits want to go, whoever asks;
  * true if it could be granted now. */
-static bool make(struct gc *gc, struct room_wish *w)
+static bool room_make(struct gc *gc, struct room_wish *w)
 {
     struct limits l = gc_limits(gc);
     bool on_disk = w->from == ROOM_ON_DISK;
@@ -199,7 +200,7 @@ static bool make(struct gc *gc, struct room_wish *w)
     if (!on_disk) {
         lack = count_lack(gc, w);
         if (lack > w->bytes) { /* over the limits */
-            freed += sweep(gc, -1);
+            freed += room_sweep(gc, -1);
             lack = lacking_now(gc, w->bytes);
         }
     }
@@ -208,7 +209,7 @@ static bool make(struct gc *gc, struct room_wish *w)
         return false; /* what others were promised stands against it: all that is stored would go for nothing */
     int64_t target = MAX(t.bytes - lack, (int64_t)0);
     if (lack > 0 && (on_disk || can_free(gc, target, lack)))
-        freed += sweep(gc, target);
+        freed += room_sweep(gc, target);
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
     if (on_disk)
@@ -221,7 +222,7 @@ static bool make(struct gc *gc, struct room_wish *w)
     return w->granted;
 }
 
-static struct room_wish *next(struct gc *gc)
+static struct room_wish *room_next(struct gc *gc)
 {
     pthread_mutex_lock(&gc->lock);
     struct room_wish *w = STAILQ_FIRST(&gc->wishes);
@@ -242,7 +243,7 @@ static void answer_first(struct gc *gc, struct room_wish *w)
     bool hopeless = w->from == ROOM_FREE || clock_mono_ms() < gc->fruitless_ms;
     pthread_mutex_unlock(&gc->lock);
     if (!w->granted && !hopeless)
-        make(gc, w);
+        room_make(gc, w);
     pthread_mutex_lock(&gc->lock);
     unwish(gc, w);
     pthread_mutex_unlock(&gc->lock);
@@ -252,14 +253,14 @@ void room_answer_all(struct gc *gc)
 {
     struct room_wish *w;
 
-    while ((w = next(gc))) {
+    while ((w = room_next(gc))) {
         answer_first(gc, w);
         if (!w->granted && w->from != ROOM_FREE)
             log_limited(LOG_LEVEL_WARN, "room",
                         "no room for a blob of %lld bytes: everything in the cache is in use, pinned or younger than "
                         "gc.grace; it is passed on and not kept",
                         (long long)w->bytes);
-        loop_post(w->loop, answer, w);
+        loop_post(w->loop, room_answer, w);
     }
 }
 
@@ -267,6 +268,6 @@ void room_deny_all(struct gc *gc)
 {
     struct room_wish *w;
 
-    while ((w = next(gc)))
-        loop_post(w->loop, answer, w);
+    while ((w = room_next(gc)))
+        loop_post(w->loop, room_answer, w);
 }

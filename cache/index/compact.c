@@ -56,7 +56,7 @@ static bool sync_path(const char *path, struct err *err)
     return (fd >= 0 && fsync(fd) == 0) || err_errno(err, ERR_IO, "syncing %s", path);
 }
 
-static bool copy(struct index *index, const char *fresh, struct err *err)
+static bool compact_copy(struct index *index, const char *fresh, struct err *err)
 {
     _cleanup_close_ int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -90,7 +90,7 @@ bool index_compact(struct index *index, struct err *err)
     unlink(fresh); /* of a start that was cut off */
     if (!is_worth_it(index) || stat(data, &before) != 0)
         return true;
-    bool copied = copy(index, fresh, &why);
+    bool copied = compact_copy(index, fresh, &why);
     mdb_env_close(index->env);
     index->env = NULL;
     bool replaced = copied && replace(index, fresh, data, &why);

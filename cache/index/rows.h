@@ -176,7 +176,6 @@ bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size,
                      uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
-void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 
 /* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is
  * known.

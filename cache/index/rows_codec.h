@@ -131,6 +131,5 @@ bool rows_decode_child(const struct slice *v, struct child *c);
 bool rows_decode_holder(const struct slice *v, struct holder *h);
 size_t rows_encode_holder(uint8_t out[HOLDER_LEN_MAX + DIGEST_KEY_MAX], const struct holder *h);
 bool rows_decode_blob(const struct slice *v, struct blob_row *row);
-bool rows_decode_tag(const struct slice *v, struct tag_row *row);
 
 #endif

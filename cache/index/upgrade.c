@@ -1,5 +1,6 @@
 #include "cache/index/upgrade.h"
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/index/rows.h"
@@ -10,7 +11,7 @@
 
 /* ---- in place ---- */
 
-struct digests {
+struct upgrade_digests {
     size_t count, room;
     struct digest *list;
     bool sound;
@@ -31,25 +32,22 @@ static bool is_sound(const struct slice *value, struct blob_row *row)
 
 static bool look_at_blob(void *arg, const struct slice *key, const struct slice *value)
 {
-    struct digests *m = arg;
+    struct upgrade_digests *m = arg;
     struct digest d;
     struct blob_row row;
 
     m->sound = digest_from_key(&d, key->data, key->len) && is_sound(value, &row);
     if (!m->sound || !(row.flags & BLOB_MANIFEST))
         return m->sound;
-    if (m->count == m->room) {
-        m->room = m->room ? 2 * m->room : 256;
-        m->list = xrealloc(m->list, m->room * sizeof(*m->list));
-    }
-    m->list[m->count++] = d;
+    *ARRAY_NEXT(m->list, m->count, m->room) = d;
+    m->count++;
     return true;
 }
 
 /* What a manifest names gets its links. */
 static bool from_2(struct index_txn *t, struct err *err)
 {
-    struct digests m = {.sound = true};
+    struct upgrade_digests m = {.sound = true};
     bool ok = true;
 
     txn_each(t, TABLE_BLOB, NULL, 0, look_at_blob, &m);
@@ -112,15 +110,12 @@ static bool read_tag(void *arg, uint64_t repo, const char *tag, const struct tag
     now.is_private = rows_repo_is_private(o->t, repo);
     now.pinned = rows_pinned(o->t, repo, tag) || txn_has_value(o->t, TABLE_PARENT, digest_key(&row->digest),
                                                                digest_key_len(&row->digest), "p", 1); /* schema 1 */
-    if (o->count == o->room) {
-        o->room = o->room ? 2 * o->room : 64;
-        o->list = xrealloc(o->list, o->room * sizeof(*o->list));
-    }
-    o->list[o->count++] = now;
+    *ARRAY_NEXT(o->list, o->count, o->room) = now;
+    o->count++;
     return true;
 }
 
-static void read_tags(struct index_txn *t, void *arg)
+static void upgrade_read_tags(struct index_txn *t, void *arg)
 {
     struct old_tags *o = arg;
 
@@ -156,7 +151,7 @@ size_t upgrade_take_tags(struct index *index, const char *old)
     struct err err = {0};
     size_t pins = 0;
 
-    bool ok = index_read_old(old, read_tags, &o, &err);
+    bool ok = index_read_old(old, upgrade_read_tags, &o, &err);
     while (ok && o.from < o.count) {
         ok = index_write_wait(index, apply_tags, &o, &err);
         o.from += o.taken;

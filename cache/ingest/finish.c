@@ -14,7 +14,7 @@ enum { READ_BACK = 1 << 20 };
 
 /* ---- the last change of state ---- */
 
-static void finish(struct ingest *i, enum ingest_state state, const struct err *err)
+static void ingest_end(struct ingest *i, enum ingest_state state, const struct err *err)
 {
     ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
@@ -161,7 +161,7 @@ static void end_discard(void *arg, const struct err *err)
 
     if (err)
         log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err->msg);
-    finish(i, INGEST_FAILED, &i->worker_err);
+    ingest_end(i, INGEST_FAILED, &i->worker_err);
     ingest_unref(i);
 }
 
@@ -174,7 +174,7 @@ static void remove_part(struct ingest *i)
         log_limited(LOG_LEVEL_WARN, "part", "%s", err.msg);
 }
 
-static void discard(void *arg)
+static void finish_discard(void *arg)
 {
     struct ingest *i = arg;
 
@@ -188,7 +188,7 @@ static void finish_paused(struct ingest *i)
 {
     struct err why = i->worker_err;
 
-    finish(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
+    ingest_end(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
 }
 
 void ingest_stop(struct ingest *i, const struct err *err, bool drop)
@@ -208,7 +208,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
         i->err = i->worker_err;
         ingest_wake(i);
         pthread_mutex_unlock(&i->lock);
-        pool_run(i->all->pool, discard, ingest_ref(i));
+        pool_run(i->all->pool, finish_discard, ingest_ref(i));
         return;
     }
     pthread_mutex_lock(&i->lock);
@@ -247,7 +247,7 @@ static void not_kept(void *arg)
 
     if (!i->relay) /* why there is a relay has been logged */
         log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
-    finish(i, INGEST_NOT_STORED, &i->worker_err);
+    ingest_end(i, INGEST_NOT_STORED, &i->worker_err);
     ingest_unref(i);
 }
 
@@ -276,11 +276,11 @@ static void end_store(void *arg, const struct err *err)
         pool_run(i->all->pool, drop_not_stored, i);
         return;
     }
-    finish(i, INGEST_STORED, NULL);
+    ingest_end(i, INGEST_STORED, NULL);
     ingest_unref(i);
 }
 
-static void publish(void *arg)
+static void finish_publish(void *arg)
 {
     struct ingest *i = arg;
 
@@ -293,14 +293,14 @@ static void publish(void *arg)
     drop_not_stored(i);
 }
 
-static void keep(struct ingest *i)
+static void finish_keep(struct ingest *i)
 {
     ON_LOOP(i->owner);
     if (i->relay) {
         err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
         loop_post(i->owner, not_kept, i);
     } else {
-        pool_run(i->all->pool, publish, i);
+        pool_run(i->all->pool, finish_publish, i);
     }
 }
 
@@ -318,7 +318,7 @@ static void set_verified(struct ingest *i)
     pthread_mutex_unlock(&all->lock);
 }
 
-static void verify(struct ingest *i)
+static void finish_verify(struct ingest *i)
 {
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
 
@@ -332,7 +332,7 @@ static void verify(struct ingest *i)
     }
     i->over = true;
     set_verified(i);
-    keep(ingest_ref(i));
+    finish_keep(ingest_ref(i));
 }
 
 void ingest_advance(struct ingest *i)
@@ -355,5 +355,5 @@ void ingest_advance(struct ingest *i)
         return;
     }
     if (i->size >= 0 && i->hashed == i->size)
-        verify(i);
+        finish_verify(i);
 }

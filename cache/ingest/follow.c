@@ -27,7 +27,7 @@ static void follower_unref(struct follower *f)
 }
 
 /* On the follower's loop. */
-static void tell(void *arg)
+static void follower_tell(void *arg)
 {
     struct follower *f = arg;
 
@@ -143,7 +143,7 @@ void ingest_wake(struct ingest *i)
         if (!f->waiting || (!ended && readable(i, f->position, f->end) == 0))
             continue;
         f->waiting = false;
-        loop_post(f->loop, tell, f);
+        loop_post(f->loop, follower_tell, f);
     }
 }
 

@@ -17,7 +17,7 @@ struct resume {
     bool found, ours;
 };
 
-static void read_row(struct index_txn *t, void *arg)
+static void ingest_read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
     struct ingest *i = r->i;
@@ -51,11 +51,11 @@ static void free_digest(void *arg, const struct err *err UNUSED)
 }
 
 /* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
-static bool open_part(struct ingest *i, struct err *err)
+static bool ingest_open_part(struct ingest *i, struct err *err)
 {
     struct resume r = {.i = i};
 
-    index_read(i->all->index, read_row, &r);
+    index_read(i->all->index, ingest_read_row, &r);
     if (r.ours)
         i->fd = store_open_part(i->all->store, &i->digest, false, NULL);
     if (i->fd >= 0 && !is_long_enough(i)) {
@@ -93,7 +93,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
     leases_take(all->leases, digest);
     ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
     pthread_mutex_lock(&i->lock);
-    bool opened = open_part(i, err);
+    bool opened = ingest_open_part(i, err);
     if (opened)
         ingest_count_received(i);
     pthread_mutex_unlock(&i->lock);
@@ -163,7 +163,7 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     return true;
 }
 
-static bool write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
+static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
 {
     if (i->window) {
         memcpy(i->window + offset, data, len);
@@ -229,7 +229,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return false;
     if (i->size < 0 && !ingest_extend_room(i, offset + (int64_t)len, err))
         return false;
-    if (!write_all(i, offset, data, len, err))
+    if (!ingest_write_all(i, offset, data, len, err))
         return false;
     if (!i->relay)
         ingest_note_arrived(i, (int64_t)len);

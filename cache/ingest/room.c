@@ -10,7 +10,7 @@ enum {
     AHEAD = 4 << 20, /* and has before they come: more than a source brings before it waits */
 };
 
-static void answered(void *arg, bool granted)
+static void ingest_answered(void *arg, bool granted)
 {
     struct ingest *i = arg;
     struct err err = {0};
@@ -29,9 +29,9 @@ static void answered(void *arg, bool granted)
     ingest_unref(i);
 }
 
-static void refuse(void *arg)
+static void ingest_refuse_room(void *arg)
 {
-    answered(arg, false);
+    ingest_answered(arg, false);
 }
 
 void ingest_ask_for_room(struct ingest *i)
@@ -42,7 +42,7 @@ void ingest_ask_for_room(struct ingest *i)
         return;
     if (room->blob_max > 0 && i->size > room->blob_max) {
         i->asking = true;
-        loop_post(i->owner, refuse, ingest_ref(i));
+        loop_post(i->owner, ingest_refuse_room, ingest_ref(i));
         return;
     }
     ingests_settle_room(i->all, i->room); /* it took some while its size was unknown */
@@ -52,7 +52,7 @@ void ingest_ask_for_room(struct ingest *i)
         return;
     }
     i->asking = true;
-    room->ask(room->arg, i->size, ROOM_MADE, answered, ingest_ref(i), i->owner);
+    room->ask(room->arg, i->size, ROOM_MADE, ingest_answered, ingest_ref(i), i->owner);
 }
 
 /* ---- of unknown size ---- */
@@ -72,7 +72,7 @@ static bool take_step(struct ingest *i, int64_t least)
     }
 }
 
-static void answered_step(void *arg, bool granted)
+static void ingest_answered_step(void *arg, bool granted)
 {
     struct ingest *i = arg;
 
@@ -98,7 +98,7 @@ void ingest_ask_ahead(struct ingest *i)
     if (take_step(i, AHEAD))
         return;
     i->asking = true;
-    room->ask(room->arg, AHEAD, ROOM_FREE, answered_step, ingest_ref(i), i->owner);
+    room->ask(room->arg, AHEAD, ROOM_FREE, ingest_answered_step, ingest_ref(i), i->owner);
 }
 
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)

@@ -117,7 +117,7 @@ bool store_fail(struct err *err, const char *doing, const struct digest *d)
     return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s blob %s", doing, digest_format(d, text));
 }
 
-void store_fill_info(struct file_info *info, const struct stat *st)
+static void store_fill_info(struct file_info *info, const struct stat *st)
 {
     *info = (struct file_info){st->st_size, st->st_ctim.tv_sec * 1000000000LL + st->st_ctim.tv_nsec, st->st_ino,
                                !(st->st_mode & S_IROTH)};
@@ -231,8 +231,8 @@ bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
     return true;
 }
 
-static bool publish(struct store *s, const struct digest *d, int fd, const char *name, bool is_private,
-                    struct file_info *info, struct err *err)
+static bool store_publish(struct store *s, const struct digest *d, int fd, const char *name, bool is_private,
+                          struct file_info *info, struct err *err)
 {
     char hex[DIGEST_TEXT_MAX];
     struct stat st;
@@ -252,7 +252,7 @@ bool store_publish_part(struct store *s, const struct digest *d, int fd, bool is
 {
     char name[NAME_ROOM];
 
-    return publish(s, d, fd, part_name(d, name), is_private, info, err);
+    return store_publish(s, d, fd, part_name(d, name), is_private, info, err);
 }
 
 const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM])
@@ -292,7 +292,7 @@ bool store_publish_import(struct store *s, const struct digest *d, int fd, struc
 {
     char name[NAME_ROOM];
 
-    return publish(s, d, fd, import_name(d, name), false, info, err);
+    return store_publish(s, d, fd, import_name(d, name), false, info, err);
 }
 
 bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, bool is_private,
@@ -306,7 +306,7 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
     if (fd < 0)
         return store_fail(err, "creating", d);
     bool written = io_write(fd, data, len) || store_fail(err, "writing", d);
-    if (written && publish(s, d, fd, name, is_private, info, err))
+    if (written && store_publish(s, d, fd, name, is_private, info, err))
         return true;
     unlinkat(s->ingest, name, 0);
     return false;
