@@ -8,15 +8,19 @@ void assert_failed(const char *what, const char *function, const char *file, int
     abort();
 }
 
-/* glibc notes a mutex's owner, which is there to be read by the owner itself. Elsewhere: that somebody has it. */
-bool assert_is_mine(pthread_mutex_t *lock)
+/* glibc notes a mutex's owner, which is there to be read by the owner itself. Elsewhere: that some thread has it. */
+bool assert_is_mine(const pthread_mutex_t *lock)
 {
 #ifdef __GLIBC__
-    return lock->__data.__owner == gettid();
+    static _Thread_local pid_t self; /* a system call each time would cost a lookup in memory half as much again */
+
+    if (self == 0)
+        self = gettid();
+    return lock->__data.__owner == self;
 #else
-    if (pthread_mutex_trylock(lock) == EBUSY)
+    if (pthread_mutex_trylock((pthread_mutex_t *)lock) == EBUSY)
         return true;
-    pthread_mutex_unlock(lock);
+    pthread_mutex_unlock((pthread_mutex_t *)lock);
     return false;
 #endif
 }

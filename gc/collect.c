@@ -1,6 +1,7 @@
 /* A collection: the passes of sweep.h, one after the other, and what is removed by name. */
 #include "gc/gc_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/latch.h"
 #include "base/log.h"
@@ -88,6 +89,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     struct totals totals;
     struct sweep s;
 
+    HOLDS(&gc->collecting);
     sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
     importing_expire(cache_importing(gc->cache));

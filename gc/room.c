@@ -40,6 +40,7 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 /* Grants it if there is room beside the bytes of those `before`; with the lock held. */
 static bool grant(struct gc *gc, int64_t bytes, int64_t before, const struct limits *l)
 {
+    HOLDS(&gc->lock);
     if (bytes > ceiling(l) || lacking(gc, bytes + before, l) > 0)
         return false;
     gc->granted += bytes;
@@ -57,6 +58,7 @@ static void unwish(struct gc *gc, struct room_wish *w)
 /* Grants the wish that is first if there is room; with the lock held. */
 static bool grant_first(struct gc *gc, struct room_wish *w, const struct limits *l)
 {
+    HOLDS(&gc->lock);
     w->granted = grant(gc, w->bytes, 0, l);
     if (w->granted)
         unwish(gc, w);
@@ -93,6 +95,7 @@ static bool room_take(void *arg, int64_t bytes)
  * held. */
 static bool may_wait(const struct gc *gc, const struct room_wish *w)
 {
+    HOLDS(&gc->lock);
     return !gc->stopping && (gc->wished > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
 }
 

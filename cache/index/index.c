@@ -183,6 +183,7 @@ static void forget_dead_readers(struct index *index)
 /* With the lock held. */
 static bool is_queue_empty(const struct index *index)
 {
+    HOLDS(&index->lock);
     return STAILQ_EMPTY(&index->first) && STAILQ_EMPTY(&index->queue);
 }
 

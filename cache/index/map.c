@@ -2,6 +2,7 @@
  * takes every reader's lock. */
 #include "cache/index/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ static bool reopen_env(struct index *index, struct err *err)
 {
     struct reader *r;
 
+    HOLDS(&index->readers_lock);
     SLIST_FOREACH(r, &index->readers, entry) {
         if (r->txn)
             mdb_txn_abort(r->txn);

@@ -17,6 +17,7 @@ enum { READ_BACK = 1 << 20 };
 static void ingest_end(struct ingest *i, enum ingest_state state, const struct err *err)
 {
     ON_LOOP(i->owner);
+    IN_STATE(state == INGEST_STORED || state == INGEST_NOT_STORED ? i->state == INGEST_VERIFIED : i->over);
     pthread_mutex_lock(&i->lock);
     i->state = state;
     if (err)
@@ -99,6 +100,7 @@ static void end_checkpoint(void *arg, const struct err *err)
 {
     struct checkpoint *c = arg;
 
+    ON_LOOP(c->i->owner);
     if (err)
         log_limited(LOG_LEVEL_WARN, "checkpoint", "noting how far a blob has come: %s", err->msg);
     c->i->checkpointing = false;
@@ -159,6 +161,7 @@ static void end_discard(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (err)
         log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err->msg);
     ingest_end(i, INGEST_FAILED, &i->worker_err);
@@ -188,6 +191,7 @@ static void finish_paused(struct ingest *i)
 {
     struct err why = i->worker_err;
 
+    ON_LOOP(i->owner);
     ingest_end(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
 }
 
@@ -245,6 +249,7 @@ static void not_kept(void *arg)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (!i->relay) /* why there is a relay has been logged */
         log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
     ingest_end(i, INGEST_NOT_STORED, &i->worker_err);
@@ -271,6 +276,7 @@ static void end_store(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (err) { /* the file is in its place, and no entry says so */
         i->worker_err = *err;
         pool_run(i->all->pool, drop_not_stored, i);
@@ -309,8 +315,10 @@ static void set_verified(struct ingest *i)
 {
     struct ingests *all = i->all;
 
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&all->lock);
     pthread_mutex_lock(&i->lock);
+    IN_STATE(i->state == INGEST_RECEIVING);
     i->verified = ++all->verified;
     i->state = INGEST_VERIFIED;
     ingest_wake(i);
@@ -322,6 +330,7 @@ static void finish_verify(struct ingest *i)
 {
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
 
+    ON_LOOP(i->owner);
     hasher_final(i->hasher, &i->computed);
     if (!digest_eq(&i->computed, &i->digest)) {
         struct err err = {0};

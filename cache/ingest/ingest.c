@@ -55,6 +55,7 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
 {
     struct resume r = {.i = i};
 
+    HOLDS(&i->lock);
     index_read(i->all->index, ingest_read_row, &r);
     if (r.ours)
         i->fd = store_open_part(i->all->store, &i->digest, false, NULL);
@@ -112,6 +113,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
 
 bool ingest_is_shared(const struct ingest *i)
 {
+    ON_LOOP(i->owner);
     return i->shared;
 }
 
@@ -189,6 +191,7 @@ static int note_written(struct ingest *i, int64_t offset, int64_t len)
 {
     int completed = 0;
 
+    HOLDS(&i->lock);
     if (i->front != offset || i->frontier == i->front) {
         i->received -= i->front - i->frontier; /* a segment given up half way */
         i->frontier = offset;

@@ -3,6 +3,7 @@
  */
 #include "cache/ingest/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 enum {
@@ -15,6 +16,7 @@ static void ingest_answered(void *arg, bool granted)
     struct ingest *i = arg;
     struct err err = {0};
 
+    ON_LOOP(i->owner);
     i->asking = false;
     if (granted && i->over) {
         ingests_settle_room(i->all, i->size);
@@ -38,6 +40,7 @@ void ingest_ask_for_room(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     if (i->relay || !room->take || i->room >= i->size || i->asking)
         return;
     if (room->blob_max > 0 && i->size > room->blob_max) {
@@ -62,6 +65,7 @@ static bool take_step(struct ingest *i, int64_t least)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     for (int64_t step = MAX((int64_t)STEP, least);; step = MAX(step / 2, least)) {
         if (room->take(room->arg, step)) {
             i->room += step;
@@ -76,6 +80,7 @@ static void ingest_answered_step(void *arg, bool granted)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     i->asking = false;
     if (granted && i->over)
         ingests_settle_room(i->all, AHEAD);
@@ -93,6 +98,7 @@ void ingest_ask_ahead(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->front >= AHEAD)
         return;
     if (take_step(i, AHEAD))
@@ -105,6 +111,7 @@ bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     if (i->relay || !room->take || end <= i->room)
         return true;
     if (room->blob_max > 0 && end > room->blob_max)

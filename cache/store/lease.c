@@ -77,7 +77,8 @@ void leases_release(struct leases *all, const struct digest *d)
 {
     pthread_mutex_lock(&all->lock);
     struct lease *l = lease_find(all, d);
-    if (l && --l->count == 0) {
+    IN_STATE(l != NULL);
+    if (--l->count == 0) {
         LIST_REMOVE(l, entry);
         free(l);
     }

@@ -1,5 +1,7 @@
 #include "cache/store/memory.h"
 
+#include "base/assert.h"
+
 #include <pthread.h>
 #include <sys/queue.h>
 
@@ -93,6 +95,7 @@ static struct memory_entry *memory_find(struct shard *s, const struct digest *d)
 {
     struct memory_entry *e;
 
+    HOLDS(&s->lock);
     LIST_FOREACH(e, memory_bucket_of(s, d), chain)
         if (digest_eq(&e->digest, d))
             return e;
