@@ -89,7 +89,7 @@ static void observe(struct histogram *h, int64_t micros)
 
 void metrics_count(struct metrics *m, struct http_request *req)
 {
-    const struct note *n = note_of(req);
+    const struct request_note *n = note_of(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
     if (n->kind == KIND_NONE || n->upstream >= GROUPS)

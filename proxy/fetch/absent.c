@@ -45,7 +45,7 @@ void fetch_note_absence(struct fetch *f)
     int64_t ttl = f->tags.negative_ttl_ms;
     const struct err *e = &f->result.err;
 
-    if (e->code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 || f->is_private ||
+    if (e->code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 || f->want.is_private ||
         fetch_find_absence(f->fetcher, f->key))
         return;
     struct absence *a = fetch_find_old_absence(f->fetcher, f->key);

@@ -5,14 +5,27 @@
  */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
+
 #include <string.h>
 
-static enum step lookup(struct fetch *f)
+struct access_fetch {
+    struct fetch common; /* first: a struct fetch of this type is one of these */
+    bool asked_again;    /* in another way: the first answer said nothing about the client */
+};
+
+static struct access_fetch *access_of(const struct fetch *f)
+{
+    IN_STATE(f->want.kind == FETCH_ACCESS);
+    return (struct access_fetch *)f;
+}
+
+static enum step access_lookup(struct fetch *f)
 {
     f->result.how = HOW_BYPASS;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->name,
+    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->want.name,
             fetch_why_offline(f));
     f->result.err.status = 403;
     f->result.how = HOW_DENIED;
@@ -20,7 +33,7 @@ static enum step lookup(struct fetch *f)
 }
 
 /* The status is all we want: a body is not read. */
-static bool take_head(void *arg, const struct transfer_response *r)
+static bool access_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
 
@@ -29,15 +42,16 @@ static bool take_head(void *arg, const struct transfer_response *r)
     return r->status != 200;
 }
 
-static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void access_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
     bool yes = r->status == 200 && !fetch_is_page(f, r) && (!err || err->code == ERR_CANCELLED);
 
     f->call = NULL;
     /* A registry that has no HEAD for it. */
-    if (!yes && (!err || fetch_is_page(f, r)) && (fetch_proves_nothing(r) || fetch_is_page(f, r)) && !f->begun_anew) {
-        f->begun_anew = true;
+    if (!yes && (!err || fetch_is_page(f, r)) && (fetch_proves_nothing(r) || fetch_is_page(f, r)) &&
+        !access_of(f)->asked_again) {
+        access_of(f)->asked_again = true;
         fetch_run(f, STEP_ASK);
         return;
     }
@@ -47,35 +61,36 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     fetch_run(f, yes ? STEP_DONE : STEP_FAIL);
 }
 
-static enum step ask(struct fetch *f)
+static enum step access_ask(struct fetch *f)
 {
-    const char *subject = fetch_referrers_subject(f->listing);
-    bool manifest = strncmp(f->listing, "manifests/", 10) == 0,
-         head = manifest || strncmp(f->listing, "blobs/", 6) == 0;
+    const char *subject = fetch_referrers_subject(f->want.listing);
+    bool manifest = strncmp(f->want.listing, "manifests/", 10) == 0,
+         head = manifest || strncmp(f->want.listing, "blobs/", 6) == 0;
 
     /* A registry without the referrers API says 404 to everybody: what they would be about, then. */
-    if (subject && f->begun_anew) {
+    if (subject && access_of(f)->asked_again) {
         _cleanup_free_ char *path = xasprintf("manifests/%s", subject);
-        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, take_head, NULL, take_end);
+        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, access_take_head, NULL, access_take_end);
         return STEP_WAIT;
     }
-    fetch_call(f, head && !f->begun_anew ? "HEAD" : "GET", f->listing, manifest ? MANIFEST_ACCEPT : NULL, take_head,
-               NULL, take_end);
+    fetch_call(f, head && !access_of(f)->asked_again ? "HEAD" : "GET", f->want.listing,
+               manifest ? MANIFEST_ACCEPT : NULL, access_take_head, NULL, access_take_end);
     return STEP_WAIT;
 }
 
-static enum step fail(struct fetch *f UNUSED)
+static enum step access_fail(struct fetch *f UNUSED)
 {
     return STEP_DONE;
 }
 
-const struct fetch_steps ACCESS_STEPS = {
-    "access",
-    {
-        [STEP_LOOKUP] = lookup,
-        [STEP_ASK] = ask,
-        [STEP_RECEIVE] = NULL, /* transfer callbacks */
-        [STEP_FAIL] = fail,
-    },
-    NULL,
+const struct fetch_type ACCESS_FETCH = {
+    .name = "access",
+    .size = sizeof(struct access_fetch),
+    .run =
+        {
+            [STEP_LOOKUP] = access_lookup,
+            [STEP_ASK] = access_ask,
+            [STEP_RECEIVE] = NULL, /* transfer callbacks */
+            [STEP_FAIL] = access_fail,
+        },
 };

@@ -11,7 +11,7 @@
  *
  * Nobody waits any more, for some seconds: the fetch goes on if at least half is there, else the ingest is put off.
  */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/blob.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,24 +20,18 @@
 #include <string.h>
 
 enum {
-    FRUITLESS_MAX = 5,  /* attempts in a row that brought nothing */
-    ATTEMPTS_MAX = 100, /* in all */
     GATHER = 512 << 10, /* bytes */
     GATHER_RELAY = 64 << 10,
-    LIMITED_MAX_S = 30,     /* a client waits that long in the middle of a blob for a limit to end */
-    OTHER_CLIENT_MS = 3000, /* a client waits that long for one whose token is good */
-    OTHER_CLIENT_LOOK_MS = 200,
-    PAUSE_MS = 100, /* before the first further attempt; doubles with each fruitless one */
 };
 
 static bool is_relay(const struct fetch *f)
 {
-    return f->kind == FETCH_BLOB_RELAY;
+    return f->want.kind == FETCH_BLOB_RELAY;
 }
 
-static enum step lookup(struct fetch *f)
+static enum step blob_lookup(struct fetch *f)
 {
-    struct waiter *w = STAILQ_FIRST(&f->waiters);
+    struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
 
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
@@ -52,7 +46,8 @@ static enum step lookup(struct fetch *f)
         return STEP_DONE;
     }
     if (fetch_is_offline(f)) {
-        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
+        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name,
+                fetch_why_offline(f));
         f->result.how = HOW_ERROR;
         return STEP_DONE;
     }
@@ -63,50 +58,53 @@ static enum step lookup(struct fetch *f)
 
 static bool refuse_answer(struct fetch *f, const char *why)
 {
-    err_set(&f->result.err, ERR_UPSTREAM, "a blob of %s: %s", f->name, why);
+    err_set(&f->result.err, ERR_UPSTREAM, "a blob of %s: %s", f->want.name, why);
     return false;
 }
 
 static void answer_followers(struct fetch *f)
 {
-    if (f->answered || (ingest_size(f->ingest) < 0 && !is_relay(f)))
+    struct blob_fetch *b = blob_of(f);
+
+    if (b->answered || (ingest_size(b->ingest) < 0 && !is_relay(f)))
         return;
-    f->answered = true;
+    b->answered = true;
     f->result.how = is_relay(f) ? HOW_BYPASS : HOW_MISS;
-    f->result.size = ingest_size(f->ingest);
-    fetch_answer(f, f->ingest);
+    f->result.size = ingest_size(b->ingest);
+    fetch_answer(f, b->ingest);
 }
 
-static bool take_head(void *arg, const struct transfer_response *r)
+static bool blob_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
+    struct blob_fetch *b = blob_of(f);
     int64_t size;
 
     f->response = *r;
     f->step = STEP_RECEIVE;
     f->result.upstream_status = r->status;
     if (r->status != 200 && r->status != 206)
-        return true; /* take_end() says what it means */
+        return true; /* blob_take_end() says what it means */
     /* A Content-Encoding is passed over: stores call layers gzip for what they are. The digest tells whether these are
      * the bytes.
      */
     if (r->status == 206) {
-        if (r->range_first != f->first)
+        if (r->range_first != b->first)
             return refuse_answer(f, "upstream sent another range than was asked for");
         size = r->range_total;
-        f->at = f->first;
-        f->skip = 0;
+        b->at = b->first;
+        b->skip = 0;
     } else {
         size = r->content_length; /* the whole, whatever was asked for: pass over what is here */
-        f->at = 0;
-        f->skip = f->first;
+        b->at = 0;
+        b->skip = b->first;
     }
     /* Linked first: an empty blob is complete, and on its way into the index, once its size is known. */
-    ingest_also_link(f->ingest, f->name, PROOF_BYTES, f->is_private);
-    if (!ingest_describe(f->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
+    ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
+    if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
-    if (ingest_is_ahead(f->ingest))
-        upstream_pause(f->call, true); /* before the first byte: drained() goes on when there is room */
+    if (ingest_is_ahead(b->ingest))
+        upstream_pause(f->call, true); /* before the first byte: blob_drained() goes on when there is room */
     else
         answer_followers(f);
     return true;
@@ -114,26 +112,27 @@ static bool take_head(void *arg, const struct transfer_response *r)
 
 /* libcurl hands out 16 KiB at a time. They are gathered, as many as one turn of the loop brings, so that writing,
  * hashing and waking followers cost once for all of them. */
-static bool flush(struct fetch *f)
+static bool blob_flush(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     size_t len = f->received.len;
 
-    if (len == 0 || f->unwritable)
-        return !f->unwritable;
+    if (len == 0 || b->unwritable)
+        return !b->unwritable;
     f->received.len = 0;
     /* After a piece that was not taken, nothing that follows has its place. */
-    f->unwritable = !ingest_write(f->ingest, f->at, f->received.data, len, &f->result.err);
-    if (f->unwritable)
+    b->unwritable = !ingest_write(b->ingest, b->at, f->received.data, len, &f->result.err);
+    if (b->unwritable)
         return false;
-    f->at += (int64_t)len;
-    if (f->call && ingest_is_ahead(f->ingest)) {
+    b->at += (int64_t)len;
+    if (f->call && ingest_is_ahead(b->ingest)) {
         upstream_pause(f->call, true);
         buf_free(&f->received); /* its client may not read for long */
     }
     return true;
 }
 
-static void drained(void *arg)
+static void blob_drained(void *arg)
 {
     struct fetch *f = arg;
 
@@ -142,105 +141,53 @@ static void drained(void *arg)
         upstream_pause(f->call, false);
 }
 
-static void flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void blob_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    flush(arg); /* if it fails, the next piece, or the end, says so */
+    blob_flush(arg); /* if it fails, the next piece, or the end, says so */
 }
 
-static bool take_data(void *arg, const void *data, size_t len)
+static bool blob_take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
+    struct blob_fetch *b = blob_of(f);
 
     if (f->response.status != 200 && f->response.status != 206)
         return true;
-    size_t over = (size_t)MIN(f->skip, (int64_t)len);
-    f->skip -= (int64_t)over;
-    f->at += (int64_t)over;
-    if (!f->flush)
-        f->flush = event_new(loop_base(f->fetcher->loop), -1, 0, flush_turn, f);
+    size_t over = (size_t)MIN(b->skip, (int64_t)len);
+    b->skip -= (int64_t)over;
+    b->at += (int64_t)over;
+    if (!b->flush)
+        b->flush = event_new(loop_base(f->fetcher->loop), -1, 0, blob_flush_turn, f);
     if (f->received.len == 0)
-        event_active(f->flush, EV_TIMEOUT, 0);
+        event_active(b->flush, EV_TIMEOUT, 0);
     buf_add(&f->received, (const char *)data + over, len - over);
-    return !f->unwritable && (f->received.len < (is_relay(f) ? GATHER_RELAY : GATHER) || flush(f));
-}
-
-static void try_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-    fetch_run(arg, STEP_ASK);
-}
-
-/* Upstream broke off in the middle. Clients notice only time. */
-static void resume_later(struct fetch *f, const struct err *why)
-{
-    int64_t received = ingest_received(f->ingest);
-
-    f->fruitless = received > f->attempt_received ? 0 : f->fruitless + 1;
-    if (f->fruitless >= FRUITLESS_MAX || f->attempts >= ATTEMPTS_MAX || f->fetcher->stopping) {
-        f->result.err = *why;
-        fetch_run(f, STEP_FAIL);
-        return;
-    }
-    int64_t wait_s = why->code == ERR_RATE_LIMIT ? MIN(why->retry_after, (int)LIMITED_MAX_S) : 0;
-    int64_t pause = MAX((int64_t)PAUSE_MS << f->fruitless, wait_s * 1000);
-    log_limited_about(LOG_LEVEL_INFO, "broke off", f->site->host,
-                      "a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->name,
-                      (long long)received, (long long)ingest_size(f->ingest), why->msg, (long long)pause);
-    if (!f->retry)
-        f->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
-    event_add(f->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
-}
-
-static void look_for_client(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-    struct fetch *f = arg;
-
-    if (fetch_take_offer(f)) {
-        log_info("a blob of %s goes on with another client's token: the one before has ended", f->name);
-        f->denied_ms = 0;
-        fetch_run(f, STEP_ASK);
-    } else if (f->fetcher->stopping) {
-        return; /* finished() goes on */
-    } else if (clock_mono_ms() - f->denied_ms >= OTHER_CLIENT_MS) {
-        fetch_run(f, STEP_FAIL);
-    } else {
-        event_add(f->other_client, &(struct timeval){.tv_usec = OTHER_CLIENT_LOOK_MS * 1000});
-    }
-}
-
-/* The client's token has ended while upstream broke off. */
-static bool may_go_on_with_another(struct fetch *f)
-{
-    if (!f->answered || !f->offers || f->result.err.code != ERR_DENIED || f->attempts >= ATTEMPTS_MAX)
-        return false;
-    if (!f->other_client)
-        f->other_client = event_new(loop_base(f->fetcher->loop), -1, 0, look_for_client, f);
-    f->denied_ms = clock_mono_ms();
-    event_active(f->other_client, EV_TIMEOUT, 0);
-    return true;
+    return !b->unwritable && (f->received.len < (is_relay(f) ? GATHER_RELAY : GATHER) || blob_flush(f));
 }
 
 /* The whole body came: is it all there is? */
 static void body_complete(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct err short_of = {0};
     int64_t first, last;
 
-    if (ingest_size(f->ingest) < 0)
-        ingest_end_of_unknown(f->ingest);
-    if (!ingest_gap(f->ingest, &first, &last))
-        return; /* finished() goes on */
+    if (ingest_size(b->ingest) < 0)
+        ingest_end_of_unknown(b->ingest);
+    if (!ingest_gap(b->ingest, &first, &last))
+        return; /* blob_finished() goes on */
     err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
-    resume_later(f, &short_of);
+    blob_resume_later(f, &short_of);
 }
 
-static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void blob_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
+    struct blob_fetch *b = blob_of(f);
     bool good = r->status == 200 || r->status == 206;
     struct err unwritable = {.code = ERR_CANCELLED};
 
     f->call = NULL;
-    if (!flush(f))
+    if (!blob_flush(f))
         err = &unwritable;
     struct err own = f->result.err;
     if (!err && good) {
@@ -248,26 +195,26 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         return;
     }
     if (err && err->code == ERR_CANCELLED && own.code == ERR_CANCELLED)
-        return; /* the ingest is over already: finished() goes on */
+        return; /* the ingest is over already: blob_finished() goes on */
     if (err && err->code == ERR_CANCELLED)
-        f->result.err = own; /* our own refusal, from take_head() or take_data() */
+        f->result.err = own; /* our own refusal, from blob_take_head() or blob_take_data() */
     else
         fetch_refused(f, r, err);
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
-    if (contradiction && !f->begun_anew && !f->answered) {
-        f->begun_anew = f->to_begin_anew = true;
-        ingest_stop(f->ingest, &f->result.err, true);
-        return; /* finished() asks again, from nothing */
+    if (contradiction && !b->restarted && !b->answered) {
+        b->restarted = b->to_restart = true;
+        ingest_stop(b->ingest, &f->result.err, true);
+        return; /* blob_finished() asks again, from nothing */
     }
-    if (contradiction && f->answered) /* a page, another size: of this endpoint, or of this moment */
+    if (contradiction && b->answered) /* a page, another size: of this endpoint, or of this moment */
         f->result.err.code = ERR_UPSTREAM;
-    if (f->result.err.code == ERR_NO_SPACE && fetch_ask_for_room(f))
+    if (f->result.err.code == ERR_NO_SPACE && blob_ask_for_room(f))
         return;
-    if (may_go_on_with_another(f))
+    if (blob_resume_as_another(f))
         return;
-    if (f->answered && err_is_passing(&f->result.err)) {
+    if (b->answered && err_is_passing(&f->result.err)) {
         struct err why = f->result.err;
-        resume_later(f, &why);
+        blob_resume_later(f, &why);
         return;
     }
     fetch_run(f, STEP_FAIL);
@@ -275,9 +222,9 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
 
 /* ---- the ingest's words ---- */
 
-static bool is_of_another_repository(const struct fetch *f, const struct waiter *w)
+static bool is_of_another_repository(const struct fetch *f, const struct fetch_waiter *w)
 {
-    return strcmp(w->name, f->name) != 0;
+    return strcmp(w->want.name, f->want.name) != 0;
 }
 
 /* One repository's refusal is not another's. */
@@ -287,21 +234,21 @@ static void let_others_try(struct fetch *f)
         fetch_part_with(f, is_of_another_repository, fetch_begin_again);
 }
 
-static void finished(void *arg, enum ingest_state state, const struct err *err);
+static void blob_finished(void *arg, enum ingest_state state, const struct err *err);
 
-static void deserted(void *arg)
+static void blob_deserted(void *arg)
 {
     fetch_note_desertion(arg);
 }
 
 /* The first client that wants the bytes alone; the others are told that there is no room, and ask anew. */
-static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
+static struct fetch_waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
 {
     const struct fetch_result r = {.how = HOW_ERROR, .err = *no_room};
-    struct waiter *w, *one = NULL;
+    struct fetch_waiter *w, *one = NULL;
 
     while ((w = fetch_first_waiter(f)))
-        if (one || w->keep)
+        if (one || w->want.keep)
             fetch_answer_one(w, &r, NULL);
         else
             one = w;
@@ -312,21 +259,23 @@ static struct waiter *part_with_all_but_one(struct fetch *f, const struct err *n
  * exchange. (Not of one that came over HTTP/2, see `unshared` in transfer.h: its client asks for a relay.) */
 static bool turn_to_relay(struct fetch *f, const struct err *no_room)
 {
-    struct waiter *one;
+    struct blob_fetch *b = blob_of(f);
+    struct fetch_waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || f->answered ||
-        f->response.status != 200 || f->first > 0 || is_relay(f) || f->fetcher->stopping ||
+    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || b->answered ||
+        f->response.status != 200 || b->first > 0 || is_relay(f) || f->fetcher->stopping ||
         !(one = part_with_all_but_one(f, no_room)))
         return false;
     fetch_wait(f, one);
-    f->kind = FETCH_BLOB_RELAY;
-    f->sent = one->sent;
-    fetch_name_relay(f);
-    ingest_unref(f->ingest);
-    f->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, finished, deserted,
-                                   drained, f, &f->sent, &f->result.err);
-    if (f->ingest && ingest_describe(f->ingest, f->response.content_length, "", &f->result.err)) {
-        drained(f);
+    f->want.kind = FETCH_BLOB_RELAY;
+    f->want.sent = one->want.sent;
+    free(f->key); /* nobody else finds it from now on */
+    f->key = fetch_key(f->fetcher->all, &f->want);
+    ingest_unref(b->ingest);
+    b->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, blob_finished,
+                                   blob_deserted, blob_drained, f, &f->want.sent, &f->result.err);
+    if (b->ingest && ingest_describe(b->ingest, f->response.content_length, "", &f->result.err)) {
+        blob_drained(f);
     } else {
         upstream_cancel(f->call);
         f->call = NULL;
@@ -335,11 +284,12 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     return true;
 }
 
-static void finished(void *arg, enum ingest_state state, const struct err *err)
+static void blob_finished(void *arg, enum ingest_state state, const struct err *err)
 {
     struct fetch *f = arg;
-    bool unproved = state == INGEST_STORED && f->call && !f->answered;
-    struct waiter *w;
+    struct blob_fetch *b = blob_of(f);
+    bool unproved = state == INGEST_STORED && f->call && !b->answered;
+    struct fetch_waiter *w;
 
     if (err && turn_to_relay(f, err))
         return;
@@ -347,35 +297,35 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
         upstream_cancel(f->call);
     f->call = NULL;
     if (unproved) { /* what was here became a blob before upstream said that the repository has it */
-        ingest_unref(f->ingest);
-        f->ingest = NULL;
+        ingest_unref(b->ingest);
+        b->ingest = NULL;
         fetch_run(f, STEP_LOOKUP);
         return;
     }
-    if (state == INGEST_NOT_STORED && !f->answered)
+    if (state == INGEST_NOT_STORED && !b->answered)
         answer_followers(f); /* the size was not known before */
     if (state == INGEST_STORED || state == INGEST_NOT_STORED) {
         f->result.err.code = ERR_OK;
         f->result.how = HOW_MISS;
-        f->result.size = ingest_size(f->ingest);
+        f->result.size = ingest_size(b->ingest);
         fetch_run(f, STEP_DONE);
         return;
     }
     if (err && err->code == ERR_DIGEST) {
         atomic_fetch_add(&f->fetcher->all->mismatches, 1);
-        log_limited_about(LOG_LEVEL_ERROR, "wrong bytes", f->site->host, "a blob of %s from %s: %s", f->name,
-                          f->site->host, err->msg);
+        log_limited_about(LOG_LEVEL_ERROR, "wrong bytes", f->want.site->host, "a blob of %s from %s: %s", f->want.name,
+                          f->want.site->host, err->msg);
     }
-    if (f->to_begin_anew && state == INGEST_FAILED && !f->fetcher->stopping) {
-        f->to_begin_anew = false;
-        ingest_unref(f->ingest);
-        f->ingest = NULL;
+    if (b->to_restart && state == INGEST_FAILED && !f->fetcher->stopping) {
+        b->to_restart = false;
+        ingest_unref(b->ingest);
+        b->ingest = NULL;
         f->result.err.code = ERR_OK;
         fetch_run(f, STEP_ASK);
         return;
     }
     /* Who came while it was being put off, or dropped, begins anew: the failure was of those before. */
-    while ((f->answered || f->given_up) && !f->fetcher->stopping && (w = fetch_first_waiter(f)))
+    while ((b->answered || b->paused) && !f->fetcher->stopping && (w = fetch_first_waiter(f)))
         fetch_again(w);
     if (err && f->result.err.code == ERR_OK)
         f->result.err = *err;
@@ -386,75 +336,120 @@ static void finished(void *arg, enum ingest_state state, const struct err *err)
 
 /* ---- ask ---- */
 
-static enum step ask(struct fetch *f)
+static enum step blob_ask(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     int64_t last;
 
-    if (!f->ingest && is_relay(f))
-        f->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, finished, deserted,
-                                       drained, f, &f->sent, &f->result.err);
-    else if (!f->ingest)
-        f->ingest = ingest_begin(cache_ingests(fetch_cache(f)), &f->digest, f->site->host, f->fetcher->loop, finished,
-                                 deserted, drained, f, &f->result.err);
-    if (!f->ingest)
+    if (!b->ingest && is_relay(f))
+        b->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, blob_finished,
+                                       blob_deserted, blob_drained, f, &f->want.sent, &f->result.err);
+    else if (!b->ingest)
+        b->ingest = ingest_begin(cache_ingests(fetch_cache(f)), &f->digest, f->want.site->host, f->fetcher->loop,
+                                 blob_finished, blob_deserted, blob_drained, f, &f->result.err);
+    if (!b->ingest)
         return STEP_FAIL;
-    if (!ingest_gap(f->ingest, &f->first, &last))
-        return f->answered ? STEP_WAIT : STEP_PROVE;
-    bool ranged = f->first > 0 || last >= 0;
-    const char *validator = ingest_validator(f->ingest);
+    if (!ingest_gap(b->ingest, &b->first, &last))
+        return b->answered ? STEP_WAIT : STEP_PROVE;
+    bool ranged = b->first > 0 || last >= 0;
+    const char *validator = ingest_validator(b->ingest);
     struct upstream_request req = {
         .method = "GET",
-        .repository = f->path,
+        .repository = f->want.path,
         .path = path,
-        .range_first = ranged ? f->first : -1,
+        .range_first = ranged ? b->first : -1,
         .range_last = last,
         .if_range = validator[0] ? validator : NULL,
-        .endpoint_first = f->fruitless,
+        .endpoint_first = b->fruitless,
         .unshared = is_relay(f),
         .lack_ms = f->tags.negative_ttl_ms,
-        .on_head = take_head,
-        .on_data = take_data,
-        .on_done = take_end,
+        .on_head = blob_take_head,
+        .on_data = blob_take_data,
+        .on_done = blob_take_end,
         .arg = f,
     };
-    fetch_offers_begin(f);
+    blob_offers_begin(f);
     fetch_identify(f, &req);
-    if (ranged && f->attempts == 0)
-        log_limited_about(LOG_LEVEL_INFO, "resumed", f->site->host, "a blob of %s is resumed at %lld of %lld bytes",
-                          f->name, (long long)f->first, (long long)ingest_size(f->ingest));
-    f->attempts++;
-    f->unwritable = false;
+    if (ranged && b->attempts == 0)
+        log_limited_about(LOG_LEVEL_INFO, "resumed", f->want.site->host,
+                          "a blob of %s is resumed at %lld of %lld bytes", f->want.name, (long long)b->first,
+                          (long long)ingest_size(b->ingest));
+    b->attempts++;
+    b->unwritable = false;
     f->received.len = 0;
-    f->attempt_received = ingest_received(f->ingest);
+    b->attempt_received = ingest_received(b->ingest);
     f->result.err.code = ERR_OK;
-    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
     fetch_note_desertion(f); /* they may have left while it was verified, or proved */
     return STEP_WAIT;
 }
 
-static enum step fail(struct fetch *f)
+static enum step blob_prove(struct fetch *f)
 {
+    return blob_of(f)->ingest ? blob_prove_part(f) : fetch_prove(f);
+}
+
+static enum step blob_fail(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+
     f->result.how = f->result.how == HOW_DENIED ? HOW_DENIED : HOW_ERROR;
-    if (!f->ingest) {
+    if (!b->ingest) {
         let_others_try(f);
         return STEP_DONE;
     }
     bool useless =
-        ingest_received(f->ingest) == 0 || f->result.err.code == ERR_IO || f->result.err.code == ERR_NO_SPACE;
-    ingest_stop(f->ingest, &f->result.err, useless);
-    return STEP_WAIT; /* finished() ends it */
+        ingest_received(b->ingest) == 0 || f->result.err.code == ERR_IO || f->result.err.code == ERR_NO_SPACE;
+    ingest_stop(b->ingest, &f->result.err, useless);
+    return STEP_WAIT; /* blob_finished() ends it */
 }
 
-const struct fetch_steps BLOB_STEPS = {
-    "blob",
-    {
-        [STEP_LOOKUP] = lookup,
-        [STEP_VERIFY] = fetch_verify,
-        [STEP_PROVE] = fetch_prove,
-        [STEP_ASK] = ask,
-        [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
-        [STEP_FAIL] = fail,
-    },
-    NULL,
+/* The cache is being stopped. */
+static bool blob_stop(struct fetch *f, const struct err *why)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    if (!b->ingest)
+        return false;
+    ingest_stop(b->ingest, why, false); /* its `finished` ends the fetch, after the checkpoint */
+    return true;
+}
+
+static void free_event(struct event *e)
+{
+    if (e)
+        event_free(e);
+}
+
+static void blob_clear(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    blob_forget_room(b);
+    free_event(b->retry);
+    free_event(b->flush);
+    free_event(b->other_client);
+    blob_offers_end(f);
+    if (b->ingest)
+        ingest_unref(b->ingest);
+}
+
+const struct fetch_type BLOB_FETCH = {
+    .name = "blob",
+    .size = sizeof(struct blob_fetch),
+    .run =
+        {
+            [STEP_LOOKUP] = blob_lookup,
+            [STEP_VERIFY] = fetch_verify,
+            [STEP_PROVE] = blob_prove,
+            [STEP_ASK] = blob_ask,
+            [STEP_RECEIVE] = NULL, /* transfer callbacks: blob_take_head, _take_data, _take_end */
+            [STEP_FAIL] = blob_fail,
+        },
+    .join = blob_join,
+    .is_wanted = blob_is_wanted,
+    .abandon = blob_abandon,
+    .stop = blob_stop,
+    .clear = blob_clear,
 };

@@ -5,8 +5,8 @@
 
 void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit)
 {
-    cache_find(f->fetcher->all->cache, f->name, tag, digest, hit);
-    if (hit->repo_private && !f->is_private)
+    cache_find(f->fetcher->all->cache, f->want.name, tag, digest, hit);
+    if (hit->repo_private && !f->want.is_private)
         hit->stored = hit->linked = hit->tag_known = false;
 }
 
@@ -30,16 +30,16 @@ bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, s
 void fetch_identify(const struct fetch *f, struct upstream_request *req)
 {
     static const struct cred_identity nobody;
-    const struct client *c = f->client;
+    const struct client *c = f->want.client;
 
-    if (!f->is_private || !c)
+    if (!f->want.is_private || !c)
         return;
     if (c->authorization) {
         req->authorization = c->authorization;
-    } else if (client_is_for(c, f->site)) {
+    } else if (client_is_for(c, f->want.site)) {
         req->identity = &c->id;
         req->client_id = c->client_id;
-    } else if (f->site->config->client_access || !client_is_nobody(c)) {
+    } else if (f->want.site->config->client_access || !client_is_nobody(c)) {
         req->identity = &nobody;
         req->client_id = "nobody";
     }
@@ -52,7 +52,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
 {
     struct upstream_request req = {
         .method = method,
-        .repository = f->path,
+        .repository = f->want.path,
         .path = path,
         .accept = accept,
         .range_first = -1,
@@ -67,14 +67,14 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
     req.optional = f->optional;
     req.lack_ms = f->tags.negative_ttl_ms;
     fetch_identify(f, &req);
-    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
 }
 
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest)
 {
     char text[DIGEST_TEXT_MAX];
 
-    return xasprintf("%s/%s", kind, by_digest ? digest_format(&f->digest, text) : f->tag);
+    return xasprintf("%s/%s", kind, by_digest ? digest_format(&f->digest, text) : f->want.tag);
 }
 
 #define REFERRERS "referrers/"

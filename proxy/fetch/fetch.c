@@ -9,29 +9,23 @@
 
 /* ---- coming in ---- */
 
-static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct waiter *w)
+static const struct fetch_type *const TYPES[] = {
+    [FETCH_MANIFEST] = &MANIFEST_FETCH, [FETCH_MANIFEST_HEAD] = &MANIFEST_FETCH, [FETCH_BLOB] = &BLOB_FETCH,
+    [FETCH_BLOB_HEAD] = &LOOK_FETCH,    [FETCH_BLOB_RELAY] = &BLOB_FETCH,        [FETCH_LISTING] = &LISTING_FETCH,
+    [FETCH_ACCESS] = &ACCESS_FETCH,
+};
+
+static struct fetch *fetch_new(struct fetcher *fr, const struct fetch_waiter *w)
 {
-    struct fetch *f = xcalloc(1, sizeof(*f));
+    const struct fetch_type *type = TYPES[w->want.kind];
+    struct fetch *f = xcalloc(1, type->size);
 
     f->fetcher = fr;
-    f->steps = w->kind == FETCH_BLOB || w->kind == FETCH_BLOB_RELAY ? &BLOB_STEPS
-               : w->kind == FETCH_ACCESS                            ? &ACCESS_STEPS
-               : w->kind == FETCH_LISTING                           ? &LISTING_STEPS
-               : w->kind == FETCH_BLOB_HEAD                         ? &LOOK_STEPS
-                                                                    : &MANIFEST_STEPS;
-    f->key = xstrdup(key);
-    f->kind = w->kind;
-    f->site = site_ref(w->site);
-    f->path = xstrdup(w->path);
-    f->name = xstrdup(w->name);
-    f->tag = xstrdup(w->tag);
-    f->listing = xstrdup(w->listing);
-    f->digest = w->digest;
-    f->client = w->client ? client_ref(w->client) : NULL;
-    f->is_private = w->is_private;
-    f->force = w->force;
-    f->tags = config_tags_for(fr->all->config, f->site->config, f->name, f->tag);
-    f->sent = w->sent;
+    f->type = type;
+    f->key = xstrdup(w->key);
+    fetch_want_copy(&f->want, &w->want);
+    f->digest = f->want.digest;
+    f->tags = config_tags_for(fr->all->config, f->want.site->config, f->want.name, f->want.tag);
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
@@ -41,28 +35,28 @@ static struct fetch *fetch_new(struct fetcher *fr, const char *key, const struct
 }
 
 /* The same is under way. */
-static void join(struct fetch *f, struct waiter *w)
+static void join(struct fetch *f, struct fetch_waiter *w)
 {
     w->joined = true;
     f->errand = f->errand || !w->done;
-    if (w->kind == FETCH_BLOB)
-        fetch_blob_join(f, w);
-    else if (!w->done) /* a refreshing: it is being done */
+    if (!w->done) /* a refresh: it is being done */
         fetch_waiter_unref(w);
-    else if (f->answered_early && !w->force)
-        fetch_answer_one(w, &f->early, NULL);
+    else if (f->type->join)
+        f->type->join(f, w);
     else
         fetch_wait(f, w);
 }
 
 /* Upstream said a moment ago that it does not have it. What may be served after it was deleted is looked for. */
-static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *key, struct fetch_result *r)
+static bool is_absent(struct fetcher *fr, const struct fetch_waiter *w, struct fetch_result *r)
 {
-    struct absence *a =
-        w->kind == FETCH_BLOB || w->kind == FETCH_ACCESS || w->force ? NULL : fetch_find_absence(fr, key);
+    struct absence *a = w->want.kind == FETCH_BLOB || w->want.kind == FETCH_ACCESS || w->want.force
+                            ? NULL
+                            : fetch_find_absence(fr, w->key);
 
-    if (!a || (w->tag[0] && (config_tags_for(fr->all->config, w->site->config, w->name, w->tag).keep_deleted ||
-                             cache_is_pinned(fr->all->cache, w->name, w->tag))))
+    if (!a || (w->want.tag[0] &&
+               (config_tags_for(fr->all->config, w->want.site->config, w->want.name, w->want.tag).keep_deleted ||
+                cache_is_pinned(fr->all->cache, w->want.name, w->want.tag))))
         return false;
     fetch_recall_absence(a, &r->err);
     r->no_api = a->no_api;
@@ -73,12 +67,9 @@ static bool is_absent(struct fetcher *fr, const struct waiter *w, const char *ke
 /* On the fetch loop. */
 static void arrive(void *arg)
 {
-    struct waiter *w = arg;
+    struct fetch_waiter *w = arg;
     struct fetcher *fr = w->fetcher;
     struct fetch_result r = {.how = HOW_ERROR};
-    const struct fetch_request req = {w->kind,    w->site,   w->path,       w->name, w->tag,   &w->digest,
-                                      w->listing, w->client, w->is_private, w->sent, w->force, w->keep};
-    _cleanup_free_ char *key = fetch_make_key(fr->all, &req);
     struct fetch *f;
 
     ON_LOOP(fr->loop);
@@ -88,7 +79,7 @@ static void arrive(void *arg)
         return;
     }
     LIST_FOREACH(f, &fr->active, entry)
-        if (strcmp(f->key, key) == 0)
+        if (strcmp(f->key, w->key) == 0)
             break;
     if (f) {
         join(f, w);
@@ -96,11 +87,11 @@ static void arrive(void *arg)
     }
     if (fr->stopping)
         err_set(&r.err, ERR_CANCELLED, "the cache is being stopped");
-    if (fr->stopping || is_absent(fr, w, key, &r)) {
+    if (fr->stopping || is_absent(fr, w, &r)) {
         fetch_answer_one(w, &r, NULL);
         return;
     }
-    f = fetch_new(fr, key, w);
+    f = fetch_new(fr, w);
     f->errand = !w->done;
     if (w->done)
         fetch_wait(f, w);
@@ -159,10 +150,8 @@ static void stop(void *arg)
         if (f->call)
             upstream_cancel(f->call);
         f->call = NULL;
-        if (f->ingest) {
-            ingest_stop(f->ingest, &err, false); /* its `finished` ends the fetch, after the checkpoint */
+        if (f->type->stop && f->type->stop(f, &err))
             continue;
-        }
         if (f->step == STEP_STORE || f->step == STEP_VERIFY)
             continue; /* the index's answer, the worker's, ends it */
         f->result.err = err;

@@ -17,7 +17,7 @@
 #include "proxy/fetch/sites.h"
 
 struct fetchers;
-struct waiter; /* a request that was handed over; good until its `done` runs */
+struct fetch_waiter; /* a request that was handed over; good until its `done` runs */
 
 enum fetch_kind {
     FETCH_MANIFEST,      /* body wanted */
@@ -29,20 +29,25 @@ enum fetch_kind {
     FETCH_ACCESS,     /* whether the client may read what `listing` names */
 };
 
-struct fetch_request {
+/* What is wanted, and for which client: of a request, of each waiter, and of the fetch that serves them. */
+struct fetch_want {
     enum fetch_kind kind;
     const struct site *site;
-    const char *path;            /* "library/nginx" */
-    const char *name;            /* "docker.io/library/nginx" */
-    const char *tag;             /* "" if by digest */
-    const struct digest *digest; /* DIGEST_NONE if by tag */
-    const char *listing;         /* FETCH_LISTING: "tags/list?n=10"; FETCH_ACCESS: "manifests/latest" */
-    struct client *client;       /* whose identity upstream sees if `is_private`; NULL: the cache itself */
-    bool is_private;             /* he has a grant (access.h); what comes is kept as private */
-    struct sent_before sent;     /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
-    bool force;                  /* a tag is checked with upstream although it is fresh */
-    bool keep; /* FETCH_BLOB: it is wanted in the cache: what another registry is sending is waited for */
+    const char *path;        /* "library/nginx" */
+    const char *name;        /* "docker.io/library/nginx" */
+    const char *tag;         /* "" or NULL: by digest */
+    struct digest digest;    /* DIGEST_NONE: by tag */
+    const char *listing;     /* FETCH_LISTING: "tags/list?n=10"; FETCH_ACCESS: "manifests/latest" */
+    struct client *client;   /* its identity is sent upstream if `is_private`; NULL: the cache's own is */
+    bool is_private;         /* the client has a grant (access.h); what comes is kept as private */
+    struct sent_before sent; /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
+    bool force;              /* a tag is checked with upstream although it is fresh */
+    bool keep;               /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
 };
+
+/* A copy that owns its texts and references. fetch_want_clear() frees them. */
+void fetch_want_copy(struct fetch_want *to, const struct fetch_want *from);
+void fetch_want_clear(struct fetch_want *want);
 
 /* How the answer came about; becomes Cache-Status and the `result` of metrics. */
 enum fetch_how {
@@ -83,14 +88,14 @@ void fetchers_free(struct fetchers *all);
 /* Answers whose bytes did not match their digest, so far. Any thread. */
 uint64_t fetchers_mismatches(const struct fetchers *all);
 
-/* Everything in `req` is copied. */
-struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
-                           void (*done)(void *arg, struct fetch_result *result), void *arg);
+/* `want` is copied. */
+struct fetch_waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_want *want,
+                                 void (*done)(void *arg, struct fetch_result *result), void *arg);
 /* Nobody wants the answer any more, the client is gone: `done` comes all the same, soon. What nobody else waits for
  * either is given up after some seconds. On the loop that began it, before `done` runs. */
-void fetch_leave(struct waiter *w);
+void fetch_leave(struct fetch_waiter *w);
 /* Checks a tag that is here with upstream, and brings in what it points to now, for nobody who waits. */
-void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req);
+void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_want *want);
 /* The client may read this repository: what is being fetched of it may go on with its identity. Any thread. */
 void fetch_offer(struct fetchers *all, const char *name, struct client *c);
 /* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */

@@ -1,49 +1,58 @@
 /* Who comes while a blob is on its way. */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/blob.h"
 
+#include "base/log.h"
+
+#include <event2/event.h>
 #include <string.h>
 
 static void proved_elsewhere(void *arg, struct fetch_result *r)
 {
-    struct waiter *w = arg;
+    struct fetch_waiter *w = arg;
 
     if (r->err.code != ERR_OK) {
         fetch_answer_one(w, r, NULL);
         return;
     }
     w->proved = true;
-    cache_link(w->fetcher->all->cache, w->name, &w->digest, w->is_private);
+    cache_link(w->fetcher->all->cache, w->want.name, &w->want.digest, w->want.is_private);
     fetch_again(w);
 }
 
 /* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
-static void prove_for(struct waiter *w)
+static void prove_for(struct fetch_waiter *w)
 {
-    const struct fetch_request head = {FETCH_BLOB_HEAD, w->site,       w->path,    w->name, "",   &w->digest, "",
-                                       w->client,       w->is_private, {.fd = -1}, false,   false};
+    struct fetch_want head = w->want;
 
+    head.kind = FETCH_BLOB_HEAD;
+    head.force = head.keep = false;
     fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
 }
 
 static bool is_for_everybody(const struct fetch *f)
 {
-    return !f->is_private || (f->ingest && ingest_is_shared(f->ingest));
+    struct blob_fetch *b = blob_of(f);
+
+    return !f->want.is_private || (b->ingest && ingest_is_shared(b->ingest));
 }
 
-void fetch_blob_join(struct fetch *f, struct waiter *w)
+void blob_join(struct fetch *f, struct fetch_waiter *w)
 {
-    bool same = strcmp(f->name, w->name) == 0;
+    struct blob_fetch *b = blob_of(f);
+    bool same = strcmp(f->want.name, w->want.name) == 0;
 
     /* Another registry's bytes are not to be waited for: it may be slow, or lie. And what is arriving under a client's
      * identity is for his repository, or for others of that registry if it says so. Who is neither gets his own, past
      * the disk. */
-    if (strcmp(f->site->host, w->site->host) != 0 || (same && f->is_private && !w->is_private)) {
+    if (strcmp(f->want.site->host, w->want.site->host) != 0 || (same && f->want.is_private && !w->want.is_private)) {
         w->joined = false;
-        if (w->keep) { /* it wants the blob here, and asks again, with a HEAD, when it is */
+        if (w->want.keep) { /* it wants the blob here, and asks again, with a HEAD, when it is */
             STAILQ_INSERT_TAIL(&f->later, w, entry);
             return;
         }
-        w->kind = FETCH_BLOB_RELAY;
+        w->want.kind = FETCH_BLOB_RELAY;
+        free(w->key);
+        w->key = fetch_key(w->fetcher->all, &w->want);
         fetch_again(w);
         return;
     }
@@ -51,20 +60,59 @@ void fetch_blob_join(struct fetch *f, struct waiter *w)
         prove_for(w);
         return;
     }
-    if (!same && !w->proved && !cache_is_linked(fetch_cache(f), w->name, &w->digest)) {
+    if (!same && !w->proved && !cache_is_linked(fetch_cache(f), w->want.name, &w->want.digest)) {
         prove_for(w);
         return;
     }
-    if (!same && f->ingest)
-        ingest_also_link(f->ingest, w->name, PROOF_HEAD, w->is_private);
-    if (same && w->is_private && w->client)
-        fetch_offer(f->fetcher->all, w->name, w->client);
-    enum ingest_state state = f->ingest ? ingest_state(f->ingest) : INGEST_RECEIVING;
-    if (f->answered && !ingest_is_stopping(f->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
+    if (!same && b->ingest)
+        ingest_also_link(b->ingest, w->want.name, PROOF_HEAD, w->want.is_private);
+    if (same && w->want.is_private && w->want.client)
+        fetch_offer(f->fetcher->all, w->want.name, w->want.client);
+    enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
+    if (b->answered && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may tell of an attempt that failed and is being made again. */
-        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(f->ingest)};
-        fetch_answer_one(w, &r, f->ingest);
+        struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
+        fetch_answer_one(w, &r, b->ingest);
     } else {
         fetch_wait(f, w);
     }
+}
+
+/* ---- leaving ---- */
+
+bool blob_is_wanted(const struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+
+    return b->question || (b->ingest && ingest_followers(b->ingest) > 0);
+}
+
+/* Most of it is here: the rest may come. Of a blob of unknown size nobody knows. */
+static bool is_nearly_whole(const struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+    int64_t size = ingest_size(b->ingest);
+
+    return f->want.kind != FETCH_BLOB_RELAY && size > 0 && ingest_received(b->ingest) * 2 >= size;
+}
+
+bool blob_abandon(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    if (!b->ingest || is_nearly_whole(f))
+        return b->ingest;
+    if (f->want.kind != FETCH_BLOB_RELAY)
+        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->want.name,
+                 (long long)ingest_received(b->ingest), (long long)ingest_size(b->ingest));
+    if (f->call)
+        upstream_cancel(f->call);
+    f->call = NULL;
+    if (b->retry)
+        event_del(b->retry);
+    if (b->other_client)
+        event_del(b->other_client);
+    b->paused = true;
+    ingest_stop(b->ingest, NULL, false);
+    return true;
 }

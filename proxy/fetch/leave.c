@@ -13,49 +13,21 @@ enum { DESERTED_MS = 5000 };
 
 static bool is_wanted(const struct fetch *f)
 {
-    return f->errand || f->answered_early || f->question || !STAILQ_EMPTY(&f->waiters) || !STAILQ_EMPTY(&f->later) ||
-           (f->ingest && ingest_followers(f->ingest) > 0);
+    return f->errand || !STAILQ_EMPTY(&f->waiters) || !STAILQ_EMPTY(&f->later) ||
+           (f->type->is_wanted && f->type->is_wanted(f));
 }
 
-/* Most of it is here: the rest may come. Of a blob of unknown size nobody knows. */
-static bool is_nearly_whole(const struct fetch *f)
-{
-    int64_t size = ingest_size(f->ingest);
-
-    return f->kind != FETCH_BLOB_RELAY && size > 0 && ingest_received(f->ingest) * 2 >= size;
-}
-
-static void put_off(struct fetch *f)
-{
-    if (is_nearly_whole(f))
-        return;
-    if (f->kind != FETCH_BLOB_RELAY)
-        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->name,
-                 (long long)ingest_received(f->ingest), (long long)ingest_size(f->ingest));
-    if (f->call)
-        upstream_cancel(f->call);
-    f->call = NULL;
-    if (f->retry)
-        event_del(f->retry);
-    if (f->other_client)
-        event_del(f->other_client);
-    f->given_up = true;
-    ingest_stop(f->ingest, NULL, false);
-}
-
-static void give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void fetch_give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
 
     if (is_wanted(f) || f->fetcher->stopping)
         return;
-    if (f->ingest) {
-        put_off(f);
+    if (f->type->abandon && f->type->abandon(f))
         return;
-    }
     if (!f->call)
         return; /* a worker's answer, or the index's, ends it soon */
-    log_debug("%s %s: nobody waits for it any more", f->steps->name, f->key);
+    log_debug("%s %s: nobody waits for it any more", f->type->name, f->key);
     upstream_cancel(f->call);
     f->call = NULL;
     f->result.how = HOW_ERROR;
@@ -69,12 +41,12 @@ void fetch_note_desertion(struct fetch *f)
 
     if (is_wanted(f))
         return;
-    if (f->kind == FETCH_BLOB_RELAY) { /* nobody else can follow it */
-        give_up(-1, 0, f);
+    if (f->want.kind == FETCH_BLOB_RELAY) { /* nobody else can follow it */
+        fetch_give_up(-1, 0, f);
         return;
     }
     if (!f->desertion)
-        f->desertion = event_new(loop_base(f->fetcher->loop), -1, 0, give_up, f);
+        f->desertion = event_new(loop_base(f->fetcher->loop), -1, 0, fetch_give_up, f);
     event_add(f->desertion, &wait);
 }
 
@@ -82,12 +54,12 @@ void fetch_note_desertion(struct fetch *f)
 static void leave(void *arg)
 {
     const struct fetch_result gone = {.how = HOW_ERROR, .err = {.code = ERR_CANCELLED, .msg = "its client is gone"}};
-    struct waiter *w = arg;
+    struct fetch_waiter *w = arg;
     struct fetch *f = w->fetch;
 
     w->left = true; /* should it be between two fetches */
     if (f) {
-        STAILQ_REMOVE(&f->waiters, w, waiter, entry);
+        STAILQ_REMOVE(&f->waiters, w, fetch_waiter, entry);
         w->fetch = NULL;
         fetch_answer_one(w, &gone, NULL);
         fetch_note_desertion(f);
@@ -95,7 +67,7 @@ static void leave(void *arg)
     fetch_waiter_unref(w);
 }
 
-void fetch_leave(struct waiter *w)
+void fetch_leave(struct fetch_waiter *w)
 {
     atomic_fetch_add(&w->refs, 1);
     loop_post(w->fetcher->loop, leave, w);

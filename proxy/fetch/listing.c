@@ -24,35 +24,36 @@ enum { LISTING_MAX = 16 << 20 }; /* bytes; there are registries that have all ta
 
 static bool is_referrers(const struct fetch *f)
 {
-    return fetch_referrers_subject(f->listing) != NULL;
+    return fetch_referrers_subject(f->want.listing) != NULL;
 }
 
-static enum step refuse_api(struct fetch *f)
+static enum step listing_refuse_api(struct fetch *f)
 {
     struct fetch_result *r = &f->result;
 
     err_set(&r->err, ERR_NOT_FOUND,
             "%s has no referrers API: the tag <algorithm>-<hex> of the image's digest lists what refers to it",
-            f->name);
+            f->want.name);
     r->err.status = r->upstream_status = 404;
     r->how = HOW_ERROR;
     r->no_api = true;
     return STEP_DONE;
 }
 
-static enum step lookup(struct fetch *f)
+static enum step listing_lookup(struct fetch *f)
 {
     f->result.how = HOW_BYPASS;
-    if (!f->force && fetch_use_listing(f))
+    if (!f->want.force && fetch_use_listing(f))
         return STEP_DONE;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->name, fetch_why_offline(f));
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s: the list is not in the cache, and %s", f->want.name,
+            fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }
 
-static bool take_head(void *arg, const struct transfer_response *r)
+static bool listing_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
 
@@ -61,7 +62,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
     return true;
 }
 
-static bool take_data(void *arg, const void *data, size_t len)
+static bool listing_take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
 
@@ -111,7 +112,7 @@ struct body *fetch_next_query(const char *link)
     return b;
 }
 
-static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void listing_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
     struct err unfit = {0};
@@ -122,7 +123,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     f->result.upstream_status = r->status;
     if (!err && has_no_api(f, r)) {
         fetch_forget_listing(f);
-        fetch_run(f, refuse_api(f));
+        fetch_run(f, listing_refuse_api(f));
         return;
     }
     if (!err && r->status == 200 && r->link)
@@ -142,14 +143,14 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     fetch_run(f, STEP_DELIVER);
 }
 
-static enum step ask(struct fetch *f)
+static enum step listing_ask(struct fetch *f)
 {
     if (fetch_has_listing(f)) { /* as with a tag that is past fresh (stale.c) */
-        f->optional = !f->force;
+        f->optional = !f->want.force;
         fetch_be_patient(f);
     }
-    fetch_call(f, "GET", f->listing, "application/json, application/vnd.oci.image.index.v1+json", take_head, take_data,
-               take_end);
+    fetch_call(f, "GET", f->want.listing, "application/json, application/vnd.oci.image.index.v1+json",
+               listing_take_head, listing_take_data, listing_take_end);
     return STEP_WAIT;
 }
 
@@ -176,20 +177,20 @@ static void note_listed(const struct fetch *f)
     json_array_foreach(document_get(doc, "manifests"), i, one) {
         const char *text = document_text(one, "digest");
         if (text && digest_parse(&d, text, strlen(text)))
-            cache_link_listed(fetch_cache(f), f->name, &d, f->is_private);
+            cache_link_listed(fetch_cache(f), f->want.name, &d, f->want.is_private);
     }
     json_decref(doc);
 }
 
-static enum step deliver(struct fetch *f)
+static enum step listing_deliver(struct fetch *f)
 {
     struct fetch_result *r = &f->result;
     bool empty;
 
     if (!fetch_is_listing(f->received.data, f->received.len, is_referrers(f), &empty)) {
         if (is_referrers(f) && !had_api(f))
-            return refuse_api(f);
-        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->name, f->site->host,
+            return listing_refuse_api(f);
+        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->want.name, f->want.site->host,
                 is_referrers(f) ? "referrers" : "tags");
         r->how = HOW_ERROR;
         return STEP_FAIL;
@@ -210,39 +211,41 @@ static enum step deliver(struct fetch *f)
 
 /* Whether upstream could not be asked; what it refuses is refused. That it cannot read a question which it has answered
  * before (400 and its like) is no refusal. */
-static bool is_reason(const struct fetch *f)
+static bool listing_is_reason(const struct fetch *f)
 {
     return (fetch_is_offline(f) && f->result.upstream_status == 0) || err_is_passing(&f->result.err);
 }
 
 /* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
-static bool asks_anew(const struct fetch *f UNUSED, const struct waiter *w)
+static bool listing_asks_anew(const struct fetch *f UNUSED, const struct fetch_waiter *w)
 {
-    return w->force;
+    return w->want.force;
 }
 
-static enum step fail(struct fetch *f)
+static enum step listing_fail(struct fetch *f)
 {
-    if (!is_reason(f)) {
+    if (!listing_is_reason(f)) {
         if (f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
             fetch_forget_listing(f);
         return STEP_DONE;
     }
     if (!fetch_is_offline(f))
-        fetch_part_with(f, asks_anew, fetch_answer_own);
+        fetch_part_with(f, listing_asks_anew, fetch_answer_own);
     if (fetch_use_old_listing(f))
         return STEP_DONE;
-    return is_referrers(f) && fetch_api_is_missing(f) ? refuse_api(f) : STEP_DONE;
+    return is_referrers(f) && fetch_api_is_missing(f) ? listing_refuse_api(f) : STEP_DONE;
 }
 
-const struct fetch_steps LISTING_STEPS = {
-    "list",
-    {
-        [STEP_LOOKUP] = lookup,
-        [STEP_ASK] = ask,
-        [STEP_RECEIVE] = NULL, /* transfer callbacks */
-        [STEP_DELIVER] = deliver,
-        [STEP_FAIL] = fail,
-    },
-    fetch_answer_old_listing,
+const struct fetch_type LISTING_FETCH = {
+    .name = "list",
+    .size = sizeof(struct fetch),
+    .run =
+        {
+            [STEP_LOOKUP] = listing_lookup,
+            [STEP_ASK] = listing_ask,
+            [STEP_RECEIVE] = NULL, /* transfer callbacks */
+            [STEP_DELIVER] = listing_deliver,
+            [STEP_FAIL] = listing_fail,
+        },
+    .lose_patience = fetch_answer_old_listing,
 };

@@ -36,7 +36,7 @@ static void free_listing(struct fetcher *fr, struct listing_said *l)
     free(l);
 }
 
-static struct listing_said *find(struct fetcher *fr, const char *key)
+static struct listing_said *lists_find(struct fetcher *fr, const char *key)
 {
     struct listing_said *l;
 
@@ -48,7 +48,7 @@ static struct listing_said *find(struct fetcher *fr, const char *key)
 
 void fetch_forget_listing(struct fetch *f)
 {
-    struct listing_said *l = find(f->fetcher, f->key);
+    struct listing_said *l = lists_find(f->fetcher, f->key);
 
     if (l)
         free_listing(f->fetcher, l);
@@ -85,7 +85,7 @@ void fetch_note_listing(struct fetch *f, bool nothing)
 
 /* ---- using ---- */
 
-static void take(struct fetch *f, const struct fetch_result *said)
+static void lists_take(struct fetch *f, const struct fetch_result *said)
 {
     fetch_result_clear(&f->result);
     f->result = *said;
@@ -96,11 +96,11 @@ static void take(struct fetch *f, const struct fetch_result *said)
 
 bool fetch_use_listing(struct fetch *f)
 {
-    const struct listing_said *l = find(f->fetcher, f->key);
+    const struct listing_said *l = lists_find(f->fetcher, f->key);
 
     if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
         return false;
-    take(f, &l->result);
+    lists_take(f, &l->result);
     f->result.how = HOW_HIT;
     return true;
 }
@@ -110,7 +110,7 @@ static struct listing_said *next_page(struct fetcher *fr, const struct listing_s
 {
     _cleanup_free_ char *key = xasprintf("%.*s?%s", (int)strcspn(l->key, "?"), l->key, l->result.next->data);
 
-    return find(fr, key);
+    return lists_find(fr, key);
 }
 
 /* Pages may lead in a ring, which has no end. */
@@ -157,11 +157,11 @@ static void take_old(struct fetch *f, const struct listing_said *l)
     const struct err why = f->result.err;
     int64_t age = clock_now_ms() - l->checked_ms;
 
-    take(f, &l->result);
+    lists_take(f, &l->result);
     f->result.how = age >= l->ttl_ms ? HOW_STALE : HOW_HIT;
     f->result.ttl_s = MAX((age - l->ttl_ms) / 1000, (int64_t)0);
     if (!fetch_is_offline(f) && why.code != ERR_OK)
-        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the list of %lld s ago", why.msg,
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->want.site->host, "%s; serving the list of %lld s ago", why.msg,
                           (long long)(age / 1000));
 }
 
@@ -174,20 +174,20 @@ static struct listing_said *find_all(const struct fetch *f)
 
     buf_addf(&key, "%.*s?", (int)path, f->key);
     url_query_without(&key, query, "artifactType");
-    if (!fetch_referrers_subject(f->listing) || key.len - path - 1 == strlen(query))
+    if (!fetch_referrers_subject(f->want.listing) || key.len - path - 1 == strlen(query))
         return NULL;
-    struct listing_said *l = find(f->fetcher, key.data);
+    struct listing_said *l = lists_find(f->fetcher, key.data);
     if (is_of_use(f, l))
         return l;
     key.data[path] = '\0';
-    l = find(f->fetcher, key.data);
+    l = lists_find(f->fetcher, key.data);
     return is_of_use(f, l) ? l : NULL;
 }
 
 bool fetch_use_old_listing(struct fetch *f)
 {
     struct fetcher *fr = f->fetcher;
-    struct listing_said *l = find(fr, f->key);
+    struct listing_said *l = lists_find(fr, f->key);
 
     if (is_of_use(f, l)) {
         take_old(f, l);
@@ -207,7 +207,7 @@ bool fetch_use_old_listing(struct fetch *f)
 
 bool fetch_has_listing(const struct fetch *f)
 {
-    return find(f->fetcher, f->key) != NULL;
+    return lists_find(f->fetcher, f->key) != NULL;
 }
 
 void fetch_answer_old_listing(struct fetch *f)
@@ -277,8 +277,8 @@ void fetch_note_api(struct fetch *f, bool missing)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    note_api(all, f->name, missing);
-    note_api(all, f->site->host, missing);
+    note_api(all, f->want.name, missing);
+    note_api(all, f->want.site->host, missing);
     pthread_mutex_unlock(&all->apis_lock);
 }
 
@@ -287,9 +287,9 @@ bool fetch_api_is_missing(const struct fetch *f)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    const struct api_said *a = find_api(all, f->name);
+    const struct api_said *a = find_api(all, f->want.name);
     if (!a)
-        a = find_api(all, f->site->host);
+        a = find_api(all, f->want.site->host);
     bool missing = a && a->missing;
     pthread_mutex_unlock(&all->apis_lock);
     return missing;
@@ -300,7 +300,7 @@ bool fetch_api_is_known(const struct fetch *f)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    const struct api_said *a = find_api(all, f->name);
+    const struct api_said *a = find_api(all, f->want.name);
     bool known = a && !a->missing;
     pthread_mutex_unlock(&all->apis_lock);
     return known;

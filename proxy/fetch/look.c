@@ -11,15 +11,28 @@
  */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
+
 #include <string.h>
 
-enum way {
+enum look_way {
     BY_HEAD,
     BY_FIRST_BYTE,
     BY_GET, /* an empty blob has no first byte */
 };
 
-static enum step lookup(struct fetch *f)
+struct look_fetch {
+    struct fetch common; /* first: a struct fetch of this type is one of these */
+    enum look_way way;
+};
+
+static struct look_fetch *look_of(const struct fetch *f)
+{
+    IN_STATE(f->want.kind == FETCH_BLOB_HEAD);
+    return (struct look_fetch *)f;
+}
+
+static enum step look_lookup(struct fetch *f)
 {
     struct fetch_result *r = &f->result;
 
@@ -33,7 +46,7 @@ static enum step lookup(struct fetch *f)
     }
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->name, fetch_why_offline(f));
+    err_set(&r->err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name, fetch_why_offline(f));
     r->how = HOW_ERROR;
     return STEP_DONE;
 }
@@ -44,13 +57,13 @@ static bool is_good(const struct transfer_response *r)
 }
 
 /* The head says it all: the body of an answer to GET is not read. */
-static bool take_head(void *arg, const struct transfer_response *r)
+static bool look_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
 
     f->response = *r;
     f->step = STEP_RECEIVE;
-    return f->attempts == BY_HEAD || !is_good(r);
+    return look_of(f)->way == BY_HEAD || !is_good(r);
 }
 
 /* Whether a registry's answer shows that the blob that is here is this repository's; of private content, only bytes do.
@@ -67,7 +80,7 @@ static int64_t size_of(const struct fetch *f)
 
     if (is_proof(f))
         return f->hit.blob.size;
-    if (f->attempts == BY_HEAD && r->content_length == 0)
+    if (look_of(f)->way == BY_HEAD && r->content_length == 0)
         return -1; /* what some servers say to every HEAD */
     return r->status == 206 ? r->range_total : r->content_length;
 }
@@ -77,12 +90,12 @@ static bool is_worth_more(const struct fetch *f)
 {
     const struct transfer_response *r = &f->response;
 
-    if (f->attempts == BY_HEAD)
+    if (look_of(f)->way == BY_HEAD)
         return fetch_proves_nothing(r) || fetch_is_page(f, r) || (r->status == 200 && size_of(f) < 0);
-    return f->attempts == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
+    return look_of(f)->way == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
 }
 
-static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void look_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
 
@@ -90,9 +103,9 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     f->response = *r;
     f->result.upstream_status = r->status;
     if (err && err->code == ERR_CANCELLED && is_good(r))
-        err = NULL; /* by take_head() */
+        err = NULL; /* by look_take_head() */
     if (!err && is_worth_more(f)) {
-        f->attempts++;
+        look_of(f)->way++;
         fetch_run(f, STEP_ASK);
         return;
     }
@@ -104,49 +117,50 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
     fetch_run(f, STEP_FAIL);
 }
 
-static enum step ask(struct fetch *f)
+static enum step look_ask(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     struct upstream_request req = {
-        .method = f->attempts == BY_HEAD ? "HEAD" : "GET",
-        .repository = f->path,
+        .method = look_of(f)->way == BY_HEAD ? "HEAD" : "GET",
+        .repository = f->want.path,
         .path = path,
-        .range_first = f->attempts == BY_FIRST_BYTE ? 0 : -1,
+        .range_first = look_of(f)->way == BY_FIRST_BYTE ? 0 : -1,
         .range_last = 0,
         .lack_ms = f->tags.negative_ttl_ms,
         .optional = f->optional,
-        .on_head = take_head,
-        .on_done = take_end,
+        .on_head = look_take_head,
+        .on_done = look_take_end,
         .arg = f,
     };
 
     fetch_identify(f, &req);
-    f->call = upstream_start(f->site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
     return STEP_WAIT;
 }
 
-static enum step deliver(struct fetch *f)
+static enum step look_deliver(struct fetch *f)
 {
     f->result.upstream_status = f->response.status;
     f->result.size = size_of(f);
     if (is_proof(f))
-        cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
+        cache_link(fetch_cache(f), f->want.name, &f->digest, f->want.is_private);
     return STEP_DONE;
 }
 
-static enum step fail(struct fetch *f UNUSED)
+static enum step look_fail(struct fetch *f UNUSED)
 {
     return STEP_DONE;
 }
 
-const struct fetch_steps LOOK_STEPS = {
-    "look",
-    {
-        [STEP_LOOKUP] = lookup,
-        [STEP_ASK] = ask,
-        [STEP_RECEIVE] = NULL, /* transfer callbacks */
-        [STEP_DELIVER] = deliver,
-        [STEP_FAIL] = fail,
-    },
-    NULL,
+const struct fetch_type LOOK_FETCH = {
+    .name = "look",
+    .size = sizeof(struct look_fetch),
+    .run =
+        {
+            [STEP_LOOKUP] = look_lookup,
+            [STEP_ASK] = look_ask,
+            [STEP_RECEIVE] = NULL, /* transfer callbacks */
+            [STEP_DELIVER] = look_deliver,
+            [STEP_FAIL] = look_fail,
+        },
 };

@@ -7,9 +7,9 @@
  *            │                        └ changed ─┐
  *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
  *
- *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. deliver, fail ─▶ done.
+ *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. manifest_deliver, fail ─▶ done.
  */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/manifest.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -20,73 +20,76 @@ enum { RATE_LIMITED_MS = 30000 };
 
 static bool is_head(const struct fetch *f)
 {
-    return f->kind == FETCH_MANIFEST_HEAD;
+    return f->want.kind == FETCH_MANIFEST_HEAD;
 }
 
 static bool by_tag(const struct fetch *f)
 {
-    return f->tag[0] != '\0';
+    return f->want.tag[0] != '\0';
 }
 
-static enum step offline(struct fetch *f)
+static enum step manifest_offline(struct fetch *f)
 {
-    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->name, by_tag(f) ? ":" : "", f->tag,
-            fetch_why_offline(f));
+    err_set(&f->result.err, ERR_NOT_FOUND, "%s%s%s: not in the cache, and %s", f->want.name, by_tag(f) ? ":" : "",
+            f->want.tag, fetch_why_offline(f));
     f->result.how = HOW_ERROR;
     return STEP_FAIL;
 }
 
-static enum step lookup(struct fetch *f)
+static enum step manifest_lookup(struct fetch *f)
 {
     struct cache_hit *hit = &f->hit;
 
     f->result.how = HOW_HIT;
-    fetch_find(f, by_tag(f) ? f->tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
+    fetch_find(f, by_tag(f) ? f->want.tag : NULL, by_tag(f) ? NULL : &f->digest, hit);
     if (!hit->stored && fetch_must_verify(f, &hit->digest))
         return STEP_VERIFY;
     if (fetch_needs_bytes(f, hit))
         hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
     if (by_tag(f) && hit->tag_known) {
-        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->force;
+        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->want.force;
         if (fresh && fetch_is_manifest(hit) && hit->linked) {
             f->digest = hit->digest;
             return STEP_DELIVER;
         }
         if (fetch_is_offline(f))
-            return fetch_is_manifest(hit) && hit->linked ? STEP_FAIL : offline(f);
-        if (fetch_may_be_stale(f, hit))
-            return fetch_past_fresh(f);
+            return fetch_is_manifest(hit) && hit->linked ? STEP_FAIL : manifest_offline(f);
+        if (manifest_may_be_stale(f, hit))
+            return manifest_past_fresh(f);
         /* A tag that is known by a HEAD alone has nothing to compare with: ask for what it points to now. */
         return fetch_is_manifest(hit) ? STEP_REVALIDATE : STEP_ASK;
     }
     if (!by_tag(f) && fetch_is_manifest(hit))
-        return hit->linked ? STEP_DELIVER : fetch_is_offline(f) ? offline(f) : STEP_PROVE;
+        return hit->linked ? STEP_DELIVER : fetch_is_offline(f) ? manifest_offline(f) : STEP_PROVE;
     if (fetch_is_offline(f))
-        return offline(f);
+        return manifest_offline(f);
     return STEP_ASK;
 }
 
 /* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
 
-static void tag_put(void *arg, const struct err *err)
+static void manifest_tag_put(void *arg, const struct err *err)
 {
     struct fetch *f = arg;
+    struct manifest_fetch *mf = manifest_of(f);
 
     if (err)
-        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->name, f->tag, err->msg);
-    f->putting = false;
+        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->want.name, f->want.tag, err->msg);
+    mf->putting = false;
     if (f->step == STEP_DONE)
         fetch_run(f, STEP_DONE);
 }
 
 /* Until the index says so, who comes has to find this fetch: he would ask upstream again. */
-static void put_tag(struct fetch *f, const struct digest *d)
+static void manifest_put_tag(struct fetch *f, const struct digest *d)
 {
-    f->putting = true;
-    cache_put_tag(fetch_cache(f), f->name, f->tag, d, clock_now_ms(), tag_put, f, f->fetcher->loop);
+    struct manifest_fetch *mf = manifest_of(f);
+
+    mf->putting = true;
+    cache_put_tag(fetch_cache(f), f->want.name, f->want.tag, d, clock_now_ms(), manifest_tag_put, f, f->fetcher->loop);
 }
 
-static void revalidated(void *arg, const struct transfer_response *r, const struct err *err)
+static void manifest_revalidated(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
     struct cache_hit now;
@@ -108,9 +111,9 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
     bool here = fetch_is_manifest(&now) && !fetch_needs_bytes(f, &now);
     if (here || !fetch_is_manifest(&f->hit))
-        put_tag(f, &r->digest);
+        manifest_put_tag(f, &r->digest);
     if (!here && is_head(f) && fetch_is_manifest(&f->hit))
-        f->kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
+        f->want.kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
     if (f->patience)
         fetch_be_patient(f);
     f->hit = now;
@@ -119,17 +122,17 @@ static void revalidated(void *arg, const struct transfer_response *r, const stru
     fetch_run(f, here || is_head(f) ? STEP_DELIVER : STEP_ASK);
 }
 
-static enum step revalidate(struct fetch *f)
+static enum step manifest_revalidate(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, "manifests", false);
 
-    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, revalidated);
+    fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, manifest_revalidated);
     return STEP_WAIT;
 }
 
 /* ---- ask and receive ---- */
 
-static bool take_head(void *arg, const struct transfer_response *r)
+static bool manifest_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
 
@@ -139,7 +142,7 @@ static bool take_head(void *arg, const struct transfer_response *r)
     return !f->too_large;
 }
 
-static bool take_data(void *arg, const void *data, size_t len)
+static bool manifest_take_data(void *arg, const void *data, size_t len)
 {
     struct fetch *f = arg;
 
@@ -152,7 +155,7 @@ static bool take_data(void *arg, const void *data, size_t len)
     return true;
 }
 
-static void take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void manifest_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
     struct err large = {0};
@@ -169,7 +172,7 @@ static void take_end(void *arg, const struct transfer_response *r, const struct 
         if (f->result.err.code == ERR_NOT_FOUND && moved)
             f->result.err.code = ERR_UPSTREAM; /* its HEAD said otherwise: what is here is better than that */
         if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
-            cache_drop_tag(fetch_cache(f), f->name, f->tag);
+            cache_drop_tag(fetch_cache(f), f->want.name, f->want.tag);
         fetch_run(f, STEP_FAIL);
         return;
     }
@@ -198,7 +201,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
     f->response = *r;
     if (!err && (fetch_proves_nothing(r) || (r->status == 200 && !says_enough(f, r)))) {
         _cleanup_free_ char *path = fetch_reference_path(f, "manifests", !by_tag(f));
-        fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
+        fetch_call(f, "GET", path, MANIFEST_ACCEPT, manifest_take_head, manifest_take_data, manifest_take_end);
         return;
     }
     if (err || r->status != 200) {
@@ -208,7 +211,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
     }
     if (by_tag(f) && manifest_is_type(r->content_type)) {
         f->digest = r->digest;
-        put_tag(f, &r->digest);
+        manifest_put_tag(f, &r->digest);
         if (!digest_eq(&f->hit.digest, &r->digest))
             f->hit.stored = false;
     }
@@ -217,7 +220,7 @@ static void take_answer_to_head(void *arg, const struct transfer_response *r, co
     fetch_run(f, STEP_DELIVER);
 }
 
-static enum step ask(struct fetch *f)
+static enum step manifest_ask(struct fetch *f)
 {
     /* A digest that is known already, even of a tag, is asked for by digest: the answer can be checked. */
     bool known = f->digest.alg != DIGEST_NONE;
@@ -228,7 +231,7 @@ static enum step ask(struct fetch *f)
     if (is_head(f))
         fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, NULL, NULL, take_answer_to_head);
     else
-        fetch_call(f, "GET", path, MANIFEST_ACCEPT, take_head, take_data, take_end);
+        fetch_call(f, "GET", path, MANIFEST_ACCEPT, manifest_take_head, manifest_take_data, manifest_take_end);
     return STEP_WAIT;
 }
 
@@ -247,16 +250,16 @@ static bool check_digest(struct fetch *f, struct digest *computed, struct err *e
     if (expected.alg == DIGEST_NONE || digest_eq(&expected, computed))
         return true;
     atomic_fetch_add(&f->fetcher->all->mismatches, 1);
-    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->name,
+    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->want.name,
                    digest_format(computed, got), digest_format(&expected, want));
 }
 
-static void stored(void *arg, const struct err *err)
+static void manifest_stored(void *arg, const struct err *err)
 {
     struct fetch *f = arg;
 
     if (err) {
-        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->name,
+        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->want.name,
                     err->msg);
         f->result.how = HOW_BYPASS;
     }
@@ -308,13 +311,13 @@ static bool look_at(struct fetch *f, struct manifest *m, struct digest *computed
 {
     if (!manifest_parse(m, f->received.data ? f->received.data : "", f->received.len, err)) {
         err->code = err->code == ERR_INVALID ? ERR_UPSTREAM : err->code;
-        return err_wrap(err, "%s: upstream sent something that is no manifest", f->name);
+        return err_wrap(err, "%s: upstream sent something that is no manifest", f->want.name);
     }
     *computed = f->response.digest;
     return m->kind == MANIFEST_SCHEMA1 || check_digest(f, computed, err);
 }
 
-static enum step store(struct fetch *f)
+static enum step manifest_store(struct fetch *f)
 {
     _cleanup_manifest_ struct manifest m = {0};
     struct err err = {0};
@@ -334,15 +337,17 @@ static enum step store(struct fetch *f)
         return STEP_DELIVER;
     }
     f->result.how = HOW_MISS;
-    cache_put_manifest(fetch_cache(f), f->name, f->tag, &computed, type, f->result.body, &m, cost_ms(f), f->is_private,
-                       stored, f, f->fetcher->loop);
+    cache_put_manifest(fetch_cache(f), f->want.name, f->want.tag, &computed, type, f->result.body, &m, cost_ms(f),
+                       f->want.is_private, manifest_stored, f, f->fetcher->loop);
     return STEP_WAIT;
 }
 
 /* ---- deliver ---- */
 
-static enum step deliver(struct fetch *f)
+static enum step manifest_deliver(struct fetch *f)
 {
+    struct manifest_fetch *mf = manifest_of(f);
+
     if (f->result.body || fetch_from_cache(f, &f->hit, !is_head(f), &f->result))
         return STEP_DONE;
     if (is_head(f) && f->response.status == 200) { /* what upstream's HEAD said */
@@ -351,26 +356,71 @@ static enum step deliver(struct fetch *f)
         snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", f->response.content_type);
         return STEP_DONE;
     }
-    if (f->begun_anew || fetch_is_offline(f))
+    if (mf->refetched || fetch_is_offline(f))
         return bad_answer(f, &(struct err){.code = ERR_CORRUPT, .msg = "the cached copy was damaged"});
-    f->begun_anew = true; /* the file was gone: fetch it */
+    mf->refetched = true; /* the file was gone: fetch it */
     f->hit.stored = false;
     f->digest = f->hit.digest;
     return STEP_ASK;
 }
 
-const struct fetch_steps MANIFEST_STEPS = {
-    "manifest",
-    {
-        [STEP_LOOKUP] = lookup,
-        [STEP_VERIFY] = fetch_verify,
-        [STEP_PROVE] = fetch_prove,
-        [STEP_REVALIDATE] = revalidate,
-        [STEP_ASK] = ask,
-        [STEP_RECEIVE] = NULL, /* transfer callbacks: take_head, take_data, take_end */
-        [STEP_STORE] = store,
-        [STEP_DELIVER] = deliver,
-        [STEP_FAIL] = fetch_fail_manifest,
-    },
-    fetch_lose_patience,
+/* ---- the last answers ---- */
+
+/* One more client waits. */
+static void manifest_join(struct fetch *f, struct fetch_waiter *w)
+{
+    const struct manifest_fetch *mf = manifest_of(f);
+
+    if (mf->answered_early && !w->want.force)
+        fetch_answer_one(w, &mf->early, NULL);
+    else
+        fetch_wait(f, w);
+}
+
+static bool manifest_is_wanted(const struct fetch *f)
+{
+    return manifest_of(f)->answered_early;
+}
+
+/* Nobody has to wait until the index has the tag, but the fetch: its answer is that of clients that come meanwhile. */
+static bool manifest_stays(struct fetch *f)
+{
+    struct manifest_fetch *mf = manifest_of(f);
+
+    if (!mf->putting)
+        return false;
+    fetch_result_clear(&mf->early);
+    mf->early = f->result;
+    if (mf->early.body)
+        body_ref(mf->early.body);
+    mf->answered_early =
+        f->result.err.code == ERR_OK && (mf->early.body || fetch_from_cache(f, &f->hit, true, &mf->early));
+    return true;
+}
+
+static void manifest_clear(struct fetch *f)
+{
+    fetch_result_clear(&manifest_of(f)->early);
+}
+
+const struct fetch_type MANIFEST_FETCH = {
+    .name = "manifest",
+    .size = sizeof(struct manifest_fetch),
+    .run =
+        {
+            [STEP_LOOKUP] = manifest_lookup,
+            [STEP_VERIFY] = fetch_verify,
+            [STEP_PROVE] = fetch_prove,
+            [STEP_REVALIDATE] = manifest_revalidate,
+            [STEP_ASK] = manifest_ask,
+            [STEP_RECEIVE] = NULL, /* transfer callbacks: manifest_take_head, _take_data, _take_end */
+            [STEP_STORE] = manifest_store,
+            [STEP_DELIVER] = manifest_deliver,
+            [STEP_FAIL] = manifest_fail,
+        },
+    .join = manifest_join,
+    .lose_patience = manifest_lose_patience,
+    .is_wanted = manifest_is_wanted,
+    .stays = manifest_stays,
+    .clear = manifest_clear,
 };

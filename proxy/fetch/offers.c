@@ -3,7 +3,7 @@
  * private blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has
  * refused is not tried again. Identities are forgotten when the last such fetch ends.
  */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/blob.h"
 
 #include <string.h>
 
@@ -30,7 +30,7 @@ void fetch_offers_clear(struct fetchers *all)
 }
 
 /* With the lock held, as all of the following. */
-static struct fetch_offers *find(struct fetchers *all, const char *name)
+static struct fetch_offers *offers_find(struct fetchers *all, const char *name)
 {
     struct fetch_offers *o;
 
@@ -40,14 +40,14 @@ static struct fetch_offers *find(struct fetchers *all, const char *name)
     return o;
 }
 
-static void withdraw(struct fetch_offers *o, int n)
+static void offers_withdraw(struct fetch_offers *o, int n)
 {
     client_unref(o->clients[n]);
     memmove(&o->clients[n], &o->clients[n + 1], sizeof(o->clients[0]) * (size_t)(OFFERS_MAX - 1 - n));
     o->clients[OFFERS_MAX - 1] = NULL;
 }
 
-static int find_client(const struct fetch_offers *o, const char *client_id)
+static int offers_find_client(const struct fetch_offers *o, const char *client_id)
 {
     for (int i = 0; i < OFFERS_MAX && o->clients[i]; i++)
         if (strcmp(o->clients[i]->client_id, client_id) == 0)
@@ -55,16 +55,16 @@ static int find_client(const struct fetch_offers *o, const char *client_id)
     return -1;
 }
 
-static void add(struct fetch_offers *o, struct client *c)
+static void offers_add(struct fetch_offers *o, struct client *c)
 {
     for (int i = 0; i < OFFERS_MAX; i++)
         if (strcmp(o->dead[i], c->client_id) == 0)
             return;
-    int known = find_client(o, c->client_id);
+    int known = offers_find_client(o, c->client_id);
     if (known >= 0)
-        withdraw(o, known);
+        offers_withdraw(o, known);
     else if (o->clients[OFFERS_MAX - 1])
-        withdraw(o, OFFERS_MAX - 1);
+        offers_withdraw(o, OFFERS_MAX - 1);
     memmove(&o->clients[1], &o->clients[0], sizeof(o->clients[0]) * (OFFERS_MAX - 1));
     o->clients[0] = client_ref(c);
 }
@@ -74,67 +74,70 @@ void fetch_offer(struct fetchers *all, const char *name, struct client *c)
     if (client_is_nobody(c))
         return;
     pthread_mutex_lock(&all->offers_lock);
-    struct fetch_offers *o = find(all, name);
+    struct fetch_offers *o = offers_find(all, name);
     if (o)
-        add(o, c);
+        offers_add(o, c);
     pthread_mutex_unlock(&all->offers_lock);
 }
 
-void fetch_offers_begin(struct fetch *f)
+void blob_offers_begin(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
-    if (!f->is_private || f->offers)
+    if (!f->want.is_private || b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
-    f->offers = find(all, f->name);
-    if (!f->offers) {
-        f->offers = xcalloc(1, sizeof(*f->offers));
-        f->offers->name = xstrdup(f->name);
-        TAILQ_INSERT_HEAD(&all->offers, f->offers, entry);
+    b->offers = offers_find(all, f->want.name);
+    if (!b->offers) {
+        b->offers = xcalloc(1, sizeof(*b->offers));
+        b->offers->name = xstrdup(f->want.name);
+        TAILQ_INSERT_HEAD(&all->offers, b->offers, entry);
     }
-    f->offers->users++;
+    b->offers->users++;
     pthread_mutex_unlock(&all->offers_lock);
 }
 
-void fetch_offers_end(struct fetch *f)
+void blob_offers_end(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
-    if (!f->offers)
+    if (!b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
-    bool last = --f->offers->users == 0;
+    bool last = --b->offers->users == 0;
     if (last)
-        TAILQ_REMOVE(&all->offers, f->offers, entry);
+        TAILQ_REMOVE(&all->offers, b->offers, entry);
     pthread_mutex_unlock(&all->offers_lock);
     if (!last)
         return;
-    while (f->offers->clients[0])
-        withdraw(f->offers, 0);
-    free(f->offers->name);
-    free(f->offers);
+    while (b->offers->clients[0])
+        offers_withdraw(b->offers, 0);
+    free(b->offers->name);
+    free(b->offers);
 }
 
-bool fetch_take_offer(struct fetch *f)
+bool blob_take_offer(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
-    struct fetch_offers *o = f->offers;
+    struct fetch_offers *o = b->offers;
     struct client *next = NULL;
 
-    if (!o || !f->client)
+    if (!o || !f->want.client)
         return false;
     pthread_mutex_lock(&all->offers_lock);
-    int own = find_client(o, f->client->client_id);
+    int own = offers_find_client(o, f->want.client->client_id);
     if (own >= 0)
-        withdraw(o, own);
-    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->client->client_id);
+        offers_withdraw(o, own);
+    snprintf(o->dead[o->next_dead++ % OFFERS_MAX], sizeof(o->dead[0]), "%s", f->want.client->client_id);
     if (o->clients[0])
         next = client_ref(o->clients[0]);
     pthread_mutex_unlock(&all->offers_lock);
     if (!next)
         return false;
-    client_unref(f->client);
-    f->client = next;
+    client_unref(f->want.client);
+    f->want.client = next;
     return true;
 }

@@ -11,7 +11,7 @@ static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     if (f->step == STEP_DONE) /* all have their answer: it waits for the index alone */
         return;
-    f->steps->lose_patience(f);
+    f->type->lose_patience(f);
 }
 
 void fetch_be_patient(struct fetch *f)

@@ -1,7 +1,7 @@
 /* private.h - shared by the files of this folder. Everything in here belongs to one fetch loop.
  *
- *     common.c, key.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, room, leave, verify, prove, patience, lists,
- *     stale, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one table of steps each) ◀ fetch.c
+ *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, lists ◀
+ *     stale, room, resume, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one type of fetch each) ◀ fetch.c
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
 #define ENTREPOT_PROXY_FETCH_PRIVATE_H
@@ -13,29 +13,23 @@
 #include <sys/queue.h>
 
 /* A request, on its way between a serve loop and a fetch loop. */
-struct waiter {
-    STAILQ_ENTRY(waiter) entry;
+struct fetch_waiter {
+    STAILQ_ENTRY(fetch_waiter) entry;
     struct fetcher *fetcher;
     struct fetch *fetch; /* whose waiters it is among; NULL: none's */
     atomic_int refs;     /* the fetch loop's, which becomes that of `done`; and one of a word that the client is gone */
     struct loop *loop;
     void (*done)(void *arg, struct fetch_result *result);
     void *arg;
-    enum fetch_kind kind;
-    const struct site *site;
-    char *path, *name, *tag, *listing;
-    struct digest digest;
-    struct client *client;
-    bool is_private;
+    char *key; /* of `want` */
+    struct fetch_want want;
     bool joined; /* somebody else's fetch was under way */
-    bool force, keep;
-    struct sent_before sent;
     bool left;   /* its client is gone */
     bool proved; /* its repository has been shown to contain the blob */
     struct fetch_result result;
 };
 
-STAILQ_HEAD(waiters, waiter);
+STAILQ_HEAD(fetch_waiters, fetch_waiter);
 
 enum step {
     STEP_LOOKUP,
@@ -51,71 +45,49 @@ enum step {
     STEP_WAIT, /* a callback will name the next one */
 };
 
-/* The collector is looking for room on the disk. */
-struct room_question {
-    struct fetch *f; /* NULL: it is over */
-};
-
-/* One thing being fetched, for all who wait for it. */
+/* One thing being fetched, for all who wait for it: what every kind of it has. Its type's struct begins with this one
+ * (blob.h, manifest.h, look.c, access.c); a listing is this alone. */
 struct fetch {
     LIST_ENTRY(fetch) entry;
     struct fetcher *fetcher;
-    const struct fetch_steps *steps;
+    const struct fetch_type *type;
     char *key;
-    struct waiters waiters;
-    struct waiters later; /* they begin anew when this one has ended */
-    /* what for: the first waiter's words */
-    enum fetch_kind kind;
-    const struct site *site;
-    char *path, *name, *tag, *listing;
-    struct digest digest;
-    struct client *client;
-    bool is_private;
-    bool optional; /* there is something to serve meanwhile: nobody is asked just to try */
-    bool force;    /* what is fresh is checked all the same */
+    struct fetch_waiters waiters;
+    struct fetch_waiters later; /* they start again when this one has ended */
+    bool errand;                /* nobody has to wait: the cache itself wants it */
+    /* what for */
+    struct fetch_want want; /* the first waiter's */
+    struct digest digest;   /* what is known of it by now; DIGEST_NONE: nothing, of a tag */
     struct config_tags tags;
+    bool optional;      /* there is something to serve meanwhile: no endpoint is tried that has just failed */
+    int64_t started_ms; /* monotonic */
     /* where we are */
     enum step step;
-    bool stepping;
+    struct cache_hit hit;
+    bool verified; /* the file was looked at by STEP_VERIFY, once is enough */
     struct upstream_call *call;
     struct transfer_response response;
     struct buf received;
-    bool too_large;     /* what is received: we gave it up */
-    int64_t started_ms; /* monotonic */
-    struct cache_hit hit;
+    bool too_large; /* what is received: we cancelled it */
     struct fetch_result result;
-    /* blobs */
-    struct ingest *ingest;
-    int64_t at, skip; /* offset of the next byte; bytes to pass over first */
-    int64_t first;    /* offset asked for */
-    int attempts, fruitless;
-    int64_t attempt_received;
-    bool begun_anew;                /* what was here turned out to be of no use, once */
-    bool to_begin_anew;             /* ... and its ingest is on its way out */
-    bool answered;                  /* waiters have been sent to the ingest */
-    struct sent_before sent;        /* the first waiter's; the descriptor is its own */
-    bool unwritable;                /* the ingest would not take the last piece */
-    bool verified;                  /* the file was looked at by STEP_VERIFY, once is enough */
-    struct room_question *question; /* the collector is looking for room on the disk */
-    int questions;
-    struct event *retry, *flush, *again, *other_client;
-    struct fetch_offers *offers; /* of a private one */
-    int64_t denied_ms;           /* monotonic: since then it waits for another client; 0: it does not */
-    /* manifests: a stale copy has been handed out, whoever comes gets it, too, while upstream is being asked */
-    bool answered_early;
-    bool putting; /* the tag, into the index: until then the fetch stays, or who comes would ask upstream again */
-    struct fetch_result early;
-    struct event *patience;
-    /* nobody waits any more */
-    bool errand; /* nobody has to: the cache itself wants it */
-    bool given_up;
-    struct event *desertion;
+    /* what time brings */
+    struct event *again;     /* STEP_PROVE looks again */
+    struct event *patience;  /* clients have waited for long enough */
+    struct event *desertion; /* nobody has waited for long enough */
 };
 
-struct fetch_steps {
+/* A kind of fetch: its steps, and what is special about its clients. NULL: nothing is. */
+struct fetch_type {
     const char *name;
+    size_t size; /* of its struct */
     enum step (*run[STEP_DONE])(struct fetch *f);
-    void (*lose_patience)(struct fetch *f); /* clients have waited for long enough; NULL: there is nothing older */
+    void (*join)(struct fetch *f, struct fetch_waiter *w); /* one more comes; NULL: it waits for the result */
+    void (*lose_patience)(struct fetch *f);                /* clients have waited for long enough; NULL: for nothing */
+    bool (*is_wanted)(const struct fetch *f);              /* by others than its waiters */
+    bool (*abandon)(struct fetch *f); /* it is not wanted; false: what is under way upstream is to be cancelled */
+    bool (*stop)(struct fetch *f, const struct err *why); /* the loop is; true: the fetch will end by itself */
+    bool (*stays)(struct fetch *f); /* after STEP_DONE; it calls fetch_run(f, STEP_DONE) when it need not any more */
+    void (*clear)(struct fetch *f); /* frees what its struct holds */
 };
 
 struct absence {
@@ -176,7 +148,7 @@ struct fetchers {
     struct fetcher list[16];
 };
 
-extern const struct fetch_steps MANIFEST_STEPS, BLOB_STEPS, LOOK_STEPS, LISTING_STEPS, ACCESS_STEPS;
+extern const struct fetch_type MANIFEST_FETCH, BLOB_FETCH, LOOK_FETCH, LISTING_FETCH, ACCESS_FETCH;
 
 /* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
 void fetch_run(struct fetch *f, enum step step);
@@ -187,7 +159,7 @@ void fetch_identify(const struct fetch *f, struct upstream_request *req);
 /* Whether what the index has may be served under this fetch's repository; if not, its registry has to prove that it has
  * it, by its word, or (fetch_needs_bytes()) by sending it. */
 bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit);
-/* Starts an exchange for f->path; its callbacks are the caller's. */
+/* Starts an exchange for f->want.path; its callbacks are the caller's. */
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
@@ -205,32 +177,29 @@ bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* waiters.c. Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
-void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest);
-void fetch_waiter_unref(struct waiter *w);
+void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, struct ingest *ingest);
+void fetch_waiter_unref(struct fetch_waiter *w);
 /* It waits for this fetch from now on, or does not any more. */
-void fetch_wait(struct fetch *f, struct waiter *w);
-struct waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
+void fetch_wait(struct fetch *f, struct fetch_waiter *w);
+struct fetch_waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
 /* leave.c: somebody went. If he was the last, the fetch is given up after a while. */
 void fetch_note_desertion(struct fetch *f);
 /* Lets a request come in anew, on this loop. */
-void fetch_again(struct waiter *w);
+void fetch_again(struct fetch_waiter *w);
 /* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like
  * them; the others stay, in their order. */
-void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
-                     void (*give)(struct fetch *f, struct waiter *w));
-void fetch_begin_again(struct fetch *f, struct waiter *w);
-void fetch_answer_own(struct fetch *f, struct waiter *w); /* with the result */
-void fetch_answer_early(struct fetch *f, struct waiter *w);
+void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct fetch_waiter *w),
+                     void (*give)(struct fetch *f, struct fetch_waiter *w));
+void fetch_begin_again(struct fetch *f, struct fetch_waiter *w);
+void fetch_answer_own(struct fetch *f, struct fetch_waiter *w); /* with the result */
 /* Whether it does not insist on what upstream says now. */
-bool fetch_takes_old(const struct fetch *f, const struct waiter *w);
+bool fetch_takes_old(const struct fetch *f, const struct fetch_waiter *w);
 /* verify.c: whether there is a file of this digest that has to be verified before the index is believed, and the
  * step that does it; STEP_LOOKUP comes after that. */
 bool fetch_must_verify(const struct fetch *f, const struct digest *d);
 enum step fetch_verify(struct fetch *f);
 /* prove.c: STEP_PROVE. */
 enum step fetch_prove(struct fetch *f);
-/* room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */
-bool fetch_ask_for_room(struct fetch *f);
 /* "manifests/v1" or "manifests/sha256:…" */
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
 /* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
@@ -240,12 +209,6 @@ static inline bool fetch_is_manifest(const struct cache_hit *hit)
 }
 /* Fills a result from what is in the cache; false if its file turns out to be gone. */
 bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, struct fetch_result *r);
-/* stale.c: whether a tag's copy may be served although it is past fresh; what to do about it; the last step. */
-bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit);
-enum step fetch_past_fresh(struct fetch *f);
-enum step fetch_fail_manifest(struct fetch *f);
-/* Clients have waited for long enough: they get the copy. */
-void fetch_lose_patience(struct fetch *f);
 /* From now on, clients wait that long for upstream, and no longer, if there is something older. */
 void fetch_be_patient(struct fetch *f);
 /* absent.c: what upstream said a while ago that it does not have. The first is for as long as that is good, the
@@ -281,30 +244,24 @@ bool fetch_api_is_known(const struct fetch *f);
 void fetch_note_api(struct fetch *f, bool missing);
 void fetch_apis_init(struct fetchers *all);
 void fetch_apis_clear(struct fetchers *all);
-/* offers.c: identities that a private blob can be resumed with. The last one: upstream refuses f->client; false
- * if there is no other yet. */
+/* offers.c, for all loops. */
 void fetch_offers_init(struct fetchers *all);
 void fetch_offers_clear(struct fetchers *all);
-void fetch_offers_begin(struct fetch *f);
-void fetch_offers_end(struct fetch *f);
-bool fetch_take_offer(struct fetch *f);
 static inline struct cache *fetch_cache(const struct fetch *f)
 {
     return f->fetcher->all->cache;
 }
 static inline bool fetch_is_offline(const struct fetch *f)
 {
-    return fetchers_is_cut_off(f->fetcher->all, f->site);
+    return fetchers_is_cut_off(f->fetcher->all, f->want.site);
 }
 static inline const char *fetch_why_offline(const struct fetch *f)
 {
-    return f->site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
+    return f->want.site->upstream ? "the cache is offline" : "its registry is not one of the upstreams of this cache";
 }
-/* key.c: requests of the same key are one fetch. The caller frees. */
-char *fetch_make_key(struct fetchers *all, const struct fetch_request *req);
-/* It is a relay from now on, for who waits now: nobody else finds it. */
-void fetch_name_relay(struct fetch *f);
-/* join.c. A blob fetch is under way and somebody wants in. */
-void fetch_blob_join(struct fetch *f, struct waiter *w);
+/* want.c: requests of the same key are one fetch. The caller frees. */
+char *fetch_key(struct fetchers *all, const struct fetch_want *want);
+/* Which of `count` fetch loops a key belongs to: that of a list's first page, for each of its pages. */
+int fetch_key_place(const char *key, int count);
 
 #endif

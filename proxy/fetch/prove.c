@@ -16,7 +16,7 @@ enum { LOOK_AGAIN_MS = 200, LOOK_MOST_MS = 10000 };
 
 static bool is_manifest(const struct fetch *f)
 {
-    return f->kind == FETCH_MANIFEST || f->kind == FETCH_MANIFEST_HEAD;
+    return f->want.kind == FETCH_MANIFEST || f->want.kind == FETCH_MANIFEST_HEAD;
 }
 
 static void look_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -31,37 +31,24 @@ static bool may_become_known(const struct fetch *f, const struct err *err)
            clock_mono_ms() - f->started_ms < LOOK_MOST_MS;
 }
 
-/* All bytes of a blob were here from an earlier time, not yet verified: finished() goes on. */
-static void answer_from_part(struct fetch *f)
-{
-    ingest_also_link(f->ingest, f->name, PROOF_HEAD, f->is_private);
-    f->answered = true;
-    f->result.how = HOW_MISS;
-    f->result.size = ingest_size(f->ingest);
-    fetch_answer(f, f->ingest);
-}
-
 static void proved(void *arg, const struct transfer_response *r, const struct err *err)
 {
     const struct timeval moment = {.tv_usec = LOOK_AGAIN_MS * 1000};
     struct fetch *f = arg;
 
     f->call = NULL;
-    if (!err && (fetch_proves_nothing(r) || fetch_is_page(f, r)) && !f->ingest) {
+    if (!err && (fetch_proves_nothing(r) || fetch_is_page(f, r))) {
         fetch_run(f, STEP_ASK);
-    } else if (!f->ingest && may_become_known(f, err)) {
+    } else if (may_become_known(f, err)) {
         if (!f->again)
             f->again = event_new(loop_base(f->fetcher->loop), -1, 0, look_again, f);
         event_add(f->again, &moment);
     } else if (err || r->status != 200 || fetch_is_page(f, r)) {
         fetch_refused(f, r, err);
         fetch_run(f, STEP_FAIL);
-    } else if (f->ingest) {
-        f->result.upstream_status = r->status;
-        answer_from_part(f);
     } else {
         f->result.upstream_status = r->status;
-        cache_link(fetch_cache(f), f->name, &f->digest, f->is_private);
+        cache_link(fetch_cache(f), f->want.name, &f->digest, f->want.is_private);
         f->result.how = HOW_REVALIDATED;
         f->result.size = f->hit.blob.size;
         fetch_run(f, is_manifest(f) ? STEP_DELIVER : STEP_DONE);

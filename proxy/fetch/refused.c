@@ -54,5 +54,5 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
     }
     e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* a 404 of nobody's */
     say_more(e, r);
-    err_wrap(e, "%s%s%s from %s", f->name, f->tag[0] ? ":" : "", f->tag, f->site->host);
+    err_wrap(e, "%s%s%s from %s", f->want.name, f->want.tag[0] ? ":" : "", f->want.tag, f->want.site->host);
 }

@@ -1,35 +1,47 @@
 /* The disk is full in the middle of a blob: the collector is asked for room, and the download goes on where it was. */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/blob.h"
 
 #include "base/log.h"
 
 enum { QUESTIONS_MAX = 3 /* of one fetch */ };
 
-static void answered(void *arg, bool granted)
+struct room_question {
+    struct blob_fetch *blob; /* NULL: it has ended */
+};
+
+static void room_answered(void *arg, bool granted)
 {
     struct room_question *q = arg;
-    struct fetch *f = q->f;
+    struct blob_fetch *b = q->blob;
 
     free(q);
-    if (!f)
+    if (!b)
         return;
-    f->question = NULL;
-    bool wanted = ingest_followers(f->ingest) > 0 || !STAILQ_EMPTY(&f->waiters);
+    struct fetch *f = &b->common;
+    b->question = NULL;
+    bool wanted = ingest_followers(b->ingest) > 0 || !STAILQ_EMPTY(&f->waiters);
     fetch_run(f, granted && wanted && !f->fetcher->stopping ? STEP_ASK : STEP_FAIL);
 }
 
-bool fetch_ask_for_room(struct fetch *f)
+bool blob_ask_for_room(struct fetch *f)
 {
+    struct blob_fetch *b = blob_of(f);
     struct ingests *ingests = cache_ingests(fetch_cache(f));
-    int64_t size = ingest_size(f->ingest);
+    int64_t size = ingest_size(b->ingest);
 
-    /* Nothing is let go of for a blob that may never end. */
-    if (!ingests_room(ingests)->ask || size < 0 || f->questions++ == QUESTIONS_MAX)
+    /* Nothing is evicted for a blob that may never end. */
+    if (!ingests_room(ingests)->ask || size < 0 || b->questions++ == QUESTIONS_MAX)
         return false;
-    f->question = xcalloc(1, sizeof(*f->question));
-    f->question->f = f;
+    b->question = xcalloc(1, sizeof(*b->question));
+    b->question->blob = b;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    ingests_ask_for_room(ingests, size - ingest_received(f->ingest), ROOM_ON_DISK, answered, f->question,
+    ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question,
                          f->fetcher->loop);
     return true;
+}
+
+void blob_forget_room(struct blob_fetch *b)
+{
+    if (b->question)
+        b->question->blob = NULL;
 }

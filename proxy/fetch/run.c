@@ -14,67 +14,52 @@ static void fetch_free(struct fetch *f)
 {
     ON_LOOP(f->fetcher->loop);
     LIST_REMOVE(f, entry);
-    if (f->question)
-        f->question->f = NULL;
-    if (f->retry)
-        event_free(f->retry);
-    if (f->flush)
-        event_free(f->flush);
+    if (f->type->clear)
+        f->type->clear(f);
     if (f->again)
         event_free(f->again);
-    if (f->other_client)
-        event_free(f->other_client);
-    fetch_offers_end(f);
-    if (f->ingest)
-        ingest_unref(f->ingest);
     if (f->patience)
         event_free(f->patience);
     if (f->desertion)
         event_free(f->desertion);
-    fetch_result_clear(&f->early);
     fetch_result_clear(&f->result);
     buf_free(&f->received);
     free(f->key);
-    free(f->path);
-    free(f->name);
-    free(f->tag);
-    free(f->listing);
-    client_unref(f->client);
-    site_unref(f->site);
+    fetch_want_clear(&f->want);
     struct fetcher *fr = f->fetcher;
     free(f);
     if (fr->stopping && LIST_EMPTY(&fr->active))
         loop_stop(fr->loop);
 }
 
-static bool is_of_another_client(const struct fetch *f, const struct waiter *w)
+static bool is_of_another_client(const struct fetch *f, const struct fetch_waiter *w)
 {
-    return w->client && f->client && strcmp(w->client->client_id, f->client->client_id) != 0;
+    return w->want.client && f->want.client && strcmp(w->want.client->client_id, f->want.client->client_id) != 0;
 }
 
 /* The refusal of one client is not another's. */
 static void let_other_clients_try(struct fetch *f)
 {
-    if (f->result.err.code == ERR_DENIED && f->is_private && f->kind != FETCH_ACCESS && !f->fetcher->stopping)
+    if (f->result.err.code == ERR_DENIED && f->want.is_private && f->want.kind != FETCH_ACCESS && !f->fetcher->stopping)
         fetch_part_with(f, is_of_another_client, fetch_begin_again);
 }
 
-static bool is_reader(const struct fetch *f UNUSED, const struct waiter *w)
+static bool is_reader(const struct fetch *f UNUSED, const struct fetch_waiter *w)
 {
-    return w->kind == FETCH_MANIFEST;
+    return w->want.kind == FETCH_MANIFEST;
 }
 
 /* Who only wanted to know the digest was first: the manifest itself has not come. */
 static void let_readers_ask(struct fetch *f)
 {
-    if (f->kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
+    if (f->want.kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)
         fetch_part_with(f, is_reader, fetch_begin_again);
 }
 
 static void let_later_ones_begin(struct fetch *f)
 {
     while (!STAILQ_EMPTY(&f->later)) {
-        struct waiter *w = STAILQ_FIRST(&f->later);
+        struct fetch_waiter *w = STAILQ_FIRST(&f->later);
         STAILQ_REMOVE_HEAD(&f->later, entry);
         if (f->fetcher->stopping)
             fetch_answer_one(w, &f->result, NULL);
@@ -83,21 +68,11 @@ static void let_later_ones_begin(struct fetch *f)
     }
 }
 
-static void keep_answer(struct fetch *f)
-{
-    fetch_result_clear(&f->early);
-    f->early = f->result;
-    if (f->early.body)
-        body_ref(f->early.body);
-    f->answered_early =
-        f->result.err.code == ERR_OK && (f->early.body || fetch_from_cache(f, &f->hit, true, &f->early));
-}
-
 void fetch_run(struct fetch *f, enum step step)
 {
     ON_LOOP(f->fetcher->loop);
     while (step != STEP_WAIT) {
-        log_debug("%s %s: %s", f->steps->name, f->key, STEP_NAMES[step]);
+        log_debug("%s %s: %s", f->type->name, f->key, STEP_NAMES[step]);
         f->step = step;
         if (step == STEP_DONE) {
             fetch_note_absence(f);
@@ -105,12 +80,10 @@ void fetch_run(struct fetch *f, enum step step)
             let_readers_ask(f);
             fetch_answer(f, NULL);
             let_later_ones_begin(f);
-            if (f->putting) /* nobody has to wait for that, but the fetch */
-                keep_answer(f);
-            else
+            if (!f->type->stays || !f->type->stays(f))
                 fetch_free(f);
             return;
         }
-        step = f->steps->run[step](f);
+        step = f->type->run[step](f);
     }
 }

@@ -7,70 +7,76 @@
  *
  * So a dead upstream costs one client PATIENCE_MS, and the others nothing.
  */
-#include "proxy/fetch/private.h"
+#include "proxy/fetch/manifest.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
 #include <string.h>
 
-static bool is_pinned(const struct fetch *f)
+static bool manifest_is_pinned(const struct fetch *f)
 {
-    return cache_is_pinned(fetch_cache(f), f->name, f->tag);
+    return cache_is_pinned(fetch_cache(f), f->want.name, f->want.tag);
 }
 
-bool fetch_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
+bool manifest_may_be_stale(const struct fetch *f, const struct cache_hit *hit)
 {
     int64_t age = clock_now_ms() - hit->tag.checked_ms;
 
     return hit->tag_known && fetch_is_manifest(hit) && hit->linked &&
-           (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || is_pinned(f));
+           (age <= f->tags.max_stale_ms + f->tags.ttl_ms || fetch_is_offline(f) || manifest_is_pinned(f));
+}
+
+static void give_early(struct fetch *f, struct fetch_waiter *w)
+{
+    fetch_answer_one(w, &manifest_of(f)->early, NULL);
 }
 
 /* Hands the copy out: to who waits now, and to who joins later. */
-static void answer_early(struct fetch *f)
+static void manifest_answer_early(struct fetch *f)
 {
+    struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit hit;
 
-    fetch_find(f, f->tag, NULL, &hit);
-    if (f->answered_early || !fetch_may_be_stale(f, &hit) || !fetch_from_cache(f, &hit, true, &f->early))
+    fetch_find(f, f->want.tag, NULL, &hit);
+    if (mf->answered_early || !manifest_may_be_stale(f, &hit) || !fetch_from_cache(f, &hit, true, &mf->early))
         return;
     int64_t past = clock_now_ms() - hit.tag.checked_ms - f->tags.ttl_ms;
-    f->answered_early = true;
-    f->early.how = past >= 0 ? HOW_STALE : HOW_HIT;
-    f->early.ttl_s = MAX(past / 1000, (int64_t)0);
-    fetch_part_with(f, fetch_takes_old, fetch_answer_early);
+    mf->answered_early = true;
+    mf->early.how = past >= 0 ? HOW_STALE : HOW_HIT;
+    mf->early.ttl_s = MAX(past / 1000, (int64_t)0);
+    fetch_part_with(f, fetch_takes_old, give_early);
 }
 
-void fetch_lose_patience(struct fetch *f)
+void manifest_lose_patience(struct fetch *f)
 {
     if (f->call)
         upstream_doubt(f->call);
-    answer_early(f);
+    manifest_answer_early(f);
 }
 
-enum step fetch_past_fresh(struct fetch *f)
+enum step manifest_past_fresh(struct fetch *f)
 {
     const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
     struct upstream_request asker = {0};
 
-    if (gone && !f->force) { /* deleted upstream a moment ago, and kept */
+    if (gone && !f->want.force) { /* deleted upstream a moment ago, and kept */
         fetch_recall_absence(gone, &f->result.err);
         f->result.upstream_status = 404;
         return STEP_FAIL;
     }
     fetch_identify(f, &asker);
-    f->optional = STAILQ_EMPTY(&f->waiters) || !f->force;
-    switch (upstream_health(f->site->upstream, &asker)) {
+    f->optional = STAILQ_EMPTY(&f->waiters) || !f->want.force;
+    switch (upstream_health(f->want.site->upstream, &asker)) {
     case UPSTREAM_LIMITED:
         return STEP_FAIL;
     case UPSTREAM_SHORT:
-        if (f->optional && !upstream_take_probe(f->site->upstream))
+        if (f->optional && !upstream_take_probe(f->want.site->upstream))
             return STEP_FAIL;
-        answer_early(f);
+        manifest_answer_early(f);
         return STEP_REVALIDATE;
     case UPSTREAM_DOWN:
-        answer_early(f);
+        manifest_answer_early(f);
         return STEP_REVALIDATE;
     default:
         fetch_be_patient(f);
@@ -80,7 +86,7 @@ enum step fetch_past_fresh(struct fetch *f)
 
 /* Whether what happened is a reason to serve an old copy: upstream is of no help, or the copy is kept although upstream
  * has it no more. */
-static bool is_reason(const struct fetch *f)
+static bool manifest_is_reason(const struct fetch *f)
 {
     const struct err *e = &f->result.err;
 
@@ -89,10 +95,10 @@ static bool is_reason(const struct fetch *f)
     case ERR_DIGEST:
         return true;
     case ERR_NOT_FOUND:
-        return f->tags.keep_deleted || is_pinned(f);
+        return f->tags.keep_deleted || manifest_is_pinned(f);
     case ERR_DENIED: /* Docker Hub's word for a repository that does not exist; what was imported need not exist there
                       */
-        return !f->is_private && is_pinned(f);
+        return !f->want.is_private && manifest_is_pinned(f);
     default:
         return err_is_passing(e);
     }
@@ -103,7 +109,7 @@ static bool is_reason(const struct fetch *f)
 static bool is_still_absent(struct fetch *f)
 {
     const struct absence *a =
-        ref_is_statement_tag(f->tag) && !f->force ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
+        ref_is_statement_tag(f->want.tag) && !f->want.force ? fetch_find_old_absence(f->fetcher, f->key) : NULL;
 
     if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
         return false;
@@ -112,31 +118,33 @@ static bool is_still_absent(struct fetch *f)
     return true;
 }
 
-enum step fetch_fail_manifest(struct fetch *f)
+enum step manifest_fail(struct fetch *f)
 {
+    struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit old;
 
-    if (f->tag[0] == '\0' || !is_reason(f))
+    if (f->want.tag[0] == '\0' || !manifest_is_reason(f))
         return STEP_DONE;
-    fetch_find(f, f->tag, NULL, &old);
-    if (!fetch_may_be_stale(f, &old) && is_still_absent(f))
+    fetch_find(f, f->want.tag, NULL, &old);
+    if (!manifest_may_be_stale(f, &old) && is_still_absent(f))
         return STEP_DONE;
-    if (!fetch_may_be_stale(f, &old) || !fetch_from_cache(f, &old, f->kind != FETCH_MANIFEST_HEAD, &f->result)) {
+    if (!manifest_may_be_stale(f, &old) ||
+        !fetch_from_cache(f, &old, f->want.kind != FETCH_MANIFEST_HEAD, &f->result)) {
         if (f->result.err.code != ERR_OK)
             return STEP_DONE;
         /* Nobody was asked, and the copy is gone. */
-        err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->name, f->tag);
+        err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->want.name, f->want.tag);
         f->result.how = HOW_ERROR;
-        if (f->begun_anew || fetch_is_offline(f))
+        if (mf->refetched || fetch_is_offline(f))
             return STEP_DONE;
         f->result.err.code = ERR_OK;
-        f->begun_anew = true;
+        mf->refetched = true;
         f->optional = f->hit.stored = false;
         return STEP_ASK;
     }
     int64_t age = clock_now_ms() - old.tag.checked_ms;
-    if (f->result.err.code != ERR_OK && (f->answered_early || !STAILQ_EMPTY(&f->waiters)))
-        log_limited_about(LOG_LEVEL_WARN, "stale", f->site->host, "%s; serving the copy of %lld s ago",
+    if (f->result.err.code != ERR_OK && (mf->answered_early || !STAILQ_EMPTY(&f->waiters)))
+        log_limited_about(LOG_LEVEL_WARN, "stale", f->want.site->host, "%s; serving the copy of %lld s ago",
                           f->result.err.msg, (long long)(age / 1000));
     fetch_note_absence(f);
     f->result.err.code = ERR_OK;

@@ -23,7 +23,7 @@ static void verified(void *arg)
     struct fetch *f = v->f;
 
     if (v->result == VERIFIED_FAILED)
-        log_limited(LOG_LEVEL_WARN, "verify", "verifying a blob of %s: %s", f->name, v->err.msg);
+        log_limited(LOG_LEVEL_WARN, "verify", "verifying a blob of %s: %s", f->want.name, v->err.msg);
     free(v);
     if (f->fetcher->stopping) {
         err_set(&f->result.err, ERR_CANCELLED, "the cache is being stopped");
@@ -63,5 +63,5 @@ enum step fetch_verify(struct fetch *f)
 bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit)
 {
     return hit->stored && !hit->linked && hit->blob.flags & BLOB_PRIVATE &&
-           !cache_was_sent_by(f->fetcher->all->cache, f->site->host, &hit->digest);
+           !cache_was_sent_by(f->fetcher->all->cache, f->want.site->host, &hit->digest);
 }

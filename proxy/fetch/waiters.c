@@ -15,28 +15,24 @@ void fetch_result_clear(struct fetch_result *r)
     r->ingest = NULL;
 }
 
-void fetch_waiter_unref(struct waiter *w)
+void fetch_waiter_unref(struct fetch_waiter *w)
 {
     if (atomic_fetch_sub(&w->refs, 1) > 1)
         return;
-    free(w->path);
-    free(w->name);
-    free(w->tag);
-    free(w->listing);
-    client_unref(w->client);
-    site_unref(w->site);
+    free(w->key);
+    fetch_want_clear(&w->want);
     free(w);
 }
 
-void fetch_wait(struct fetch *f, struct waiter *w)
+void fetch_wait(struct fetch *f, struct fetch_waiter *w)
 {
     w->fetch = f;
     STAILQ_INSERT_TAIL(&f->waiters, w, entry);
 }
 
-struct waiter *fetch_first_waiter(struct fetch *f)
+struct fetch_waiter *fetch_first_waiter(struct fetch *f)
 {
-    struct waiter *w = STAILQ_FIRST(&f->waiters);
+    struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
 
     if (w) {
         STAILQ_REMOVE_HEAD(&f->waiters, entry);
@@ -46,9 +42,9 @@ struct waiter *fetch_first_waiter(struct fetch *f)
 }
 
 /* On the serve loop. */
-static void deliver(void *arg)
+static void waiter_deliver(void *arg)
 {
-    struct waiter *w = arg;
+    struct fetch_waiter *w = arg;
 
     ON_LOOP(w->loop);
     w->done(w->arg, &w->result);
@@ -56,7 +52,7 @@ static void deliver(void *arg)
     fetch_waiter_unref(w);
 }
 
-void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ingest *ingest)
+void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, struct ingest *ingest)
 {
     if (!w->done) { /* nobody waits for it */
         fetch_waiter_unref(w);
@@ -72,23 +68,23 @@ void fetch_answer_one(struct waiter *w, const struct fetch_result *r, struct ing
         ingest_hold(ingest);
     if (w->joined && r->err.code == ERR_OK && (r->how == HOW_MISS || r->how == HOW_REVALIDATED))
         w->result.how = HOW_COLLAPSED;
-    loop_post(w->loop, deliver, w);
+    loop_post(w->loop, waiter_deliver, w);
 }
 
 void fetch_answer(struct fetch *f, struct ingest *ingest)
 {
-    struct waiter *w;
+    struct fetch_waiter *w;
 
     ON_LOOP(f->fetcher->loop);
     while ((w = fetch_first_waiter(f)))
         fetch_answer_one(w, &f->result, ingest);
 }
 
-void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct waiter *w),
-                     void (*give)(struct fetch *f, struct waiter *w))
+void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct fetch_waiter *w),
+                     void (*give)(struct fetch *f, struct fetch_waiter *w))
 {
-    struct waiters stay = STAILQ_HEAD_INITIALIZER(stay);
-    struct waiter *w;
+    struct fetch_waiters stay = STAILQ_HEAD_INITIALIZER(stay);
+    struct fetch_waiter *w;
 
     while ((w = fetch_first_waiter(f)))
         if (is(f, w))
@@ -101,65 +97,47 @@ void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const st
     }
 }
 
-void fetch_begin_again(struct fetch *f UNUSED, struct waiter *w)
+void fetch_begin_again(struct fetch *f UNUSED, struct fetch_waiter *w)
 {
     fetch_again(w);
 }
 
-void fetch_answer_own(struct fetch *f, struct waiter *w)
+void fetch_answer_own(struct fetch *f, struct fetch_waiter *w)
 {
     fetch_answer_one(w, &f->result, NULL);
 }
 
-void fetch_answer_early(struct fetch *f, struct waiter *w)
-{
-    fetch_answer_one(w, &f->early, NULL);
-}
-
 /* ---- coming in ---- */
 
-bool fetch_takes_old(const struct fetch *f UNUSED, const struct waiter *w)
+bool fetch_takes_old(const struct fetch *f UNUSED, const struct fetch_waiter *w)
 {
-    return !w->force;
+    return !w->want.force;
 }
 
-void fetch_again(struct waiter *w)
+void fetch_again(struct fetch_waiter *w)
 {
     loop_post(w->fetcher->loop, w->fetcher->all->arrive, w);
 }
 
-struct waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_request *req,
-                           void (*done)(void *arg, struct fetch_result *result), void *arg)
+struct fetch_waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_want *want,
+                                 void (*done)(void *arg, struct fetch_result *result), void *arg)
 {
-    struct waiter *w = xcalloc(1, sizeof(*w));
-    _cleanup_free_ char *key = fetch_make_key(all, req);
+    struct fetch_waiter *w = xcalloc(1, sizeof(*w));
 
-    if (req->kind == FETCH_LISTING) /* all pages of a list, to the same loop */
-        key[strcspn(key, "?")] = '\0';
-    w->fetcher = &all->list[text_hash(key) % (uint32_t)all->count];
+    w->key = fetch_key(all, want);
+    w->fetcher = &all->list[fetch_key_place(w->key, all->count)];
     w->loop = loop;
     atomic_init(&w->refs, 1);
     w->done = done;
     w->arg = arg;
-    w->kind = req->kind;
-    w->site = site_ref(req->site);
-    w->path = xstrdup(req->path);
-    w->name = xstrdup(req->name);
-    w->tag = xstrdup(req->tag ? req->tag : "");
-    w->listing = xstrdup(req->listing ? req->listing : "");
-    w->digest = *req->digest;
-    w->client = req->client ? client_ref(req->client) : NULL;
-    w->is_private = req->is_private;
-    w->sent = req->sent;
-    w->force = req->force;
-    w->keep = req->keep;
+    fetch_want_copy(&w->want, want);
     loop_post(w->fetcher->loop, all->arrive, w);
     return w;
 }
 
-void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_request *req)
+void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_want *want)
 {
-    struct fetch_request forced = *req;
+    struct fetch_want forced = *want;
 
     forced.kind = FETCH_MANIFEST;
     forced.force = true;

@@ -27,9 +27,9 @@ void pull_shared_unref(struct pull_shared *s)
     free(s);
 }
 
-struct errand {
+struct pull_errand {
     struct pull_shared *shared;
-    struct item *item;
+    struct pull_item *item;
     struct puller *puller;
     struct loop *loop;
     struct prefetch_wish wish;
@@ -38,7 +38,7 @@ struct errand {
     int slot;
 };
 
-static void errand_free(struct errand *e)
+static void errand_free(struct pull_errand *e)
 {
     free(e->listing);
     free(e);
@@ -46,11 +46,11 @@ static void errand_free(struct errand *e)
 
 static void errand_ended(void *arg, const struct prefetch_result *r)
 {
-    struct errand *e = arg;
+    struct pull_errand *e = arg;
     struct pull_shared *s = e->shared;
 
     pthread_mutex_lock(&s->lock);
-    struct item *it = s->items[e->slot]; /* NULL: the puller has gone */
+    struct pull_item *it = s->items[e->slot]; /* NULL: the puller has gone */
     if (it) {
         it->prefetch = NULL;
         it->ok = !r->err;
@@ -79,11 +79,11 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
 
 static void errand_begin(void *arg)
 {
-    struct errand *e = arg;
+    struct pull_errand *e = arg;
     struct pull_shared *s = e->shared;
 
     pthread_mutex_lock(&s->lock);
-    struct item *it = s->items[e->slot];
+    struct pull_item *it = s->items[e->slot];
     if (it)
         it->prefetch = prefetch_begin_here(e->puller, e->loop, &e->wish, errand_ended, e);
     pthread_mutex_unlock(&s->lock);
@@ -107,10 +107,10 @@ void pull_drop_all(void *arg)
     pull_shared_unref(s);
 }
 
-void pull_start(struct pull *p, struct item *it)
+void pull_start(struct pull *p, struct pull_item *it)
 {
     struct pull_shared *s = p->shared;
-    struct errand *e = xcalloc(1, sizeof(*e));
+    struct pull_errand *e = xcalloc(1, sizeof(*e));
 
     e->shared = s;
     e->item = it;

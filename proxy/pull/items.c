@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void pull_fail(struct image *image, const char *fmt, ...)
+void pull_fail(struct pulled_image *image, const char *fmt, ...)
 {
     va_list ap;
 
@@ -17,23 +17,23 @@ void pull_fail(struct image *image, const char *fmt, ...)
     va_end(ap);
 }
 
-struct seen_key {
+struct pull_seen_key {
     const struct pull *pull;
     struct pull_seen one;
 };
 
 static bool is_seen(const void *arg, uint32_t place)
 {
-    const struct seen_key *k = arg;
+    const struct pull_seen_key *k = arg;
     const struct pull_seen *s = &k->pull->seen[place];
 
     return s->image == k->one.image && digest_eq(&s->digest, &k->one.digest);
 }
 
 /* False: it has been seen before. */
-static bool see(struct pull *p, const struct image *image, const struct digest *d)
+static bool pull_see(struct pull *p, const struct pulled_image *image, const struct digest *d)
 {
-    const struct seen_key key = {p, {image, *d}};
+    const struct pull_seen_key key = {p, {image, *d}};
     uint64_t hash = lookup_hash_digest(d) ^ lookup_hash(&image, sizeof(image));
 
     if (lookup_find(&p->seen_places, hash, is_seen, &key) != LOOKUP_NONE)
@@ -48,7 +48,8 @@ static bool see(struct pull *p, const struct image *image, const struct digest *
 }
 
 /* What the item's attempt came to is the loop's while one is under way: `error` is given by who may read it. */
-void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received, const char *error)
+void pull_say_blob(struct pull *p, const struct pull_item *it, enum pull_status status, int64_t received,
+                   const char *error)
 {
     const struct pull_blob b = {
         .reference = it->image->text,
@@ -65,17 +66,17 @@ void pull_say_blob(struct pull *p, const struct item *it, enum pull_status statu
         p->wish->on_blob(p->wish->arg, &b);
 }
 
-struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
-                      const char *tag, int depth)
+struct pull_item *pull_add(struct pull *p, struct pulled_image *image, enum pull_kind kind, const struct digest *digest,
+                           const char *tag, int depth)
 {
     if (p->item_count == PULL_ITEMS_MAX) {
         pull_fail(image, "with all images before it there are more than %d parts: pull them in several goes",
                   (int)PULL_ITEMS_MAX);
         return NULL;
     }
-    if (digest && kind != PULL_LISTING && !see(p, image, digest))
+    if (digest && kind != PULL_LISTING && !pull_see(p, image, digest))
         return NULL;
-    struct item *it = xcalloc(1, sizeof(*it));
+    struct pull_item *it = xcalloc(1, sizeof(*it));
     it->pull = p;
     it->image = image;
     it->kind = kind;
@@ -90,7 +91,7 @@ struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, 
     return it;
 }
 
-void pull_item_free(struct item *it)
+void pull_item_free(struct pull_item *it)
 {
     body_unref(it->listing);
     body_unref(it->next);

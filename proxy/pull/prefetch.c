@@ -19,11 +19,8 @@ struct prefetch {
     struct err failed;          /* ERR_OK: it is here */
     struct body *answer, *next; /* the listing, the query of its next page */
     struct cache *cache;
-    /* copies */
-    char *path, *name, *tag, *listing;
-    struct digest digest;
     struct fetchers *fetchers;
-    struct fetch_request ask;
+    struct fetch_want want; /* a copy */
 };
 
 /* Bytes of a blob that came with this prefetch, and stay although it has failed. */
@@ -32,7 +29,7 @@ static int64_t arrived(const struct prefetch *p, const struct err *err)
     return p->ingest && err && err->code != ERR_DIGEST ? MAX(ingest_received(p->ingest) - p->had, (int64_t)0) : 0;
 }
 
-static void end(struct prefetch *p, const struct err *err)
+static void prefetch_end(struct prefetch *p, const struct err *err)
 {
     int64_t got = arrived(p, err);
 
@@ -48,48 +45,44 @@ static void end(struct prefetch *p, const struct err *err)
                                               .unchecked = p->unchecked[0] ? p->unchecked : NULL});
     body_unref(p->answer);
     body_unref(p->next);
-    site_unref(p->ask.site);
-    free(p->listing);
-    free(p->path);
-    free(p->name);
-    free(p->tag);
+    fetch_want_clear(&p->want);
     free(p);
 }
 
-static void settled(void *arg, const struct err *err)
+static void prefetch_settled(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
-    end(p, p->failed.code != ERR_OK ? &p->failed : err);
+    prefetch_end(p, p->failed.code != ERR_OK ? &p->failed : err);
 }
 
 /* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
  */
-static void settle(struct prefetch *p)
+static void prefetch_settle(struct prefetch *p)
 {
     if (p->follower)
         follower_leave(p->follower);
     p->follower = NULL;
-    cache_barrier(p->cache, settled, p, p->loop);
+    cache_barrier(p->cache, prefetch_settled, p, p->loop);
 }
 
-static void look(void *arg)
+static void prefetch_look(void *arg)
 {
     struct prefetch *p = arg;
     struct err err = {0};
     int kept = follower_is_kept(p->follower, &err);
 
     if (kept < 0)
-        end(p, &err);
+        prefetch_end(p, &err);
     else if (kept > 0)
-        settle(p);
+        prefetch_settle(p);
 }
 
 static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
 {
     const char *why = res->err.msg;
 
-    if (p->tag[0] == '\0' || res->how != HOW_STALE)
+    if (p->want.tag[0] == '\0' || res->how != HOW_STALE)
         return;
     if (res->upstream_status == 404)
         why = "the registry does not have it any more, and the copy is kept";
@@ -98,39 +91,39 @@ static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
     snprintf(p->unchecked, sizeof(p->unchecked), "%s", why);
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void prefetch_fetched(void *arg, struct fetch_result *res)
 {
     struct prefetch *p = arg;
 
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
-    if (res->err.code == ERR_NOT_FOUND && p->tag[0]) { /* what was here may be on its way out of the index */
+    if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* what was here may be on its way out of the index */
         p->failed = res->err;
-        settle(p);
+        prefetch_settle(p);
         return;
     }
     if (res->err.code != ERR_OK) {
-        end(p, &res->err);
+        prefetch_end(p, &res->err);
         return;
     }
     note_unchecked(p, res);
     if (!res->ingest || res->size <= 0) {
-        p->answer = p->listing && res->body ? body_ref(res->body) : NULL;
+        p->answer = p->want.kind == FETCH_LISTING && res->body ? body_ref(res->body) : NULL;
         p->next = p->answer && res->next ? body_ref(res->next) : NULL;
-        settle(p);
+        prefetch_settle(p);
         return;
     }
     p->had = ingest_resumed(res->ingest);
     p->ingest = ingest_ref(res->ingest);
-    p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, look, p);
-    look(p);
+    p->follower = ingest_follow(res->ingest, p->loop, res->size - 1, res->size - 1, prefetch_look, p);
+    prefetch_look(p);
 }
 
 static void begin(void *arg)
 {
     struct prefetch *p = arg;
 
-    fetch_begin(p->fetchers, p->loop, &p->ask, fetched, p);
+    fetch_begin(p->fetchers, p->loop, &p->want, prefetch_fetched, p);
 }
 
 static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
@@ -143,26 +136,20 @@ static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, c
     p->arg = arg;
     p->fetchers = puller->fetchers;
     p->cache = puller->cache;
-    p->path = xstrdup(wish->path);
-    p->name = xstrdup(wish->name);
-    p->tag = xstrdup(wish->tag ? wish->tag : "");
-    p->listing = wish->listing ? xstrdup(wish->listing) : NULL;
-    if (wish->digest)
-        p->digest = *wish->digest;
-    p->ask = (struct fetch_request){
-        .kind = wish->listing    ? FETCH_LISTING
-                : wish->manifest ? FETCH_MANIFEST
-                                 : FETCH_BLOB,
-        .site = site_ref(wish->site),
-        .path = p->path,
-        .name = p->name,
-        .tag = p->tag,
-        .digest = &p->digest,
-        .listing = p->listing,
-        .sent = {.fd = -1},
-        .force = wish->force,
-        .keep = true,
-    };
+    fetch_want_copy(&p->want, &(struct fetch_want){
+                                  .kind = wish->listing    ? FETCH_LISTING
+                                          : wish->manifest ? FETCH_MANIFEST
+                                                           : FETCH_BLOB,
+                                  .site = wish->site,
+                                  .path = wish->path,
+                                  .name = wish->name,
+                                  .tag = wish->tag,
+                                  .digest = wish->digest ? *wish->digest : (struct digest){0},
+                                  .listing = wish->listing,
+                                  .sent = {.fd = -1},
+                                  .force = wish->force,
+                                  .keep = true,
+                              });
     return p;
 }
 
@@ -188,13 +175,13 @@ void prefetch_drop(struct prefetch *p)
     p->dropped = true;
     err_set(&err, ERR_CANCELLED, "it is not wanted any more");
     if (p->follower)
-        end(p, &err);
+        prefetch_end(p, &err);
 }
 
 /* ---- waiting ---- */
 
 /* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
-struct wait {
+struct prefetch_waiter {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int refs;
@@ -203,7 +190,7 @@ struct wait {
 };
 
 /* With the lock held. */
-static void wait_unref(struct wait *w)
+static void wait_unref(struct prefetch_waiter *w)
 {
     bool last = --w->refs == 0;
 
@@ -217,7 +204,7 @@ static void wait_unref(struct wait *w)
 
 static void wake(void *arg, const struct prefetch_result *r)
 {
-    struct wait *w = arg;
+    struct prefetch_waiter *w = arg;
 
     pthread_mutex_lock(&w->lock);
     w->ok = !r->err;
@@ -228,7 +215,7 @@ static void wake(void *arg, const struct prefetch_result *r)
     wait_unref(w);
 }
 
-static bool wait_a_while(struct wait *w)
+static bool wait_a_while(struct prefetch_waiter *w)
 {
     cond_wait_until(&w->cond, &w->lock, clock_mono_ms() + LOOK_MS);
     return w->ended;
@@ -236,7 +223,7 @@ static bool wait_a_while(struct wait *w)
 
 bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
 {
-    struct wait *w = xcalloc(1, sizeof(*w));
+    struct prefetch_waiter *w = xcalloc(1, sizeof(*w));
 
     w->refs = 2;
     pthread_mutex_init(&w->lock, NULL);

@@ -23,7 +23,7 @@ struct puller {
 
 struct prefetch_wish {
     const struct site *site;
-    const char *path, *name;     /* as in struct fetch_request */
+    const char *path, *name;     /* as in struct fetch_want */
     const char *tag;             /* "" if by digest */
     const struct digest *digest; /* NULL if by tag */
     bool manifest;

@@ -16,7 +16,7 @@ enum {
     PULL_DEPTH_MAX = 4,       /* a signature of an SBOM of an image in an index */
 };
 
-struct image {
+struct pulled_image {
     struct ref ref;
     char text[REF_TEXT_MAX], name[REF_TEXT_MAX];
     const struct site *site; /* held; NULL: there is none */
@@ -31,10 +31,10 @@ struct image {
 };
 
 /* One thing to bring in. */
-struct item {
-    STAILQ_ENTRY(item) entry;
+struct pull_item {
+    STAILQ_ENTRY(pull_item) entry;
     struct pull *pull;
-    struct image *image;
+    struct pulled_image *image;
     enum pull_kind kind;
     char tag[REF_TAG_MAX + 1]; /* a manifest by tag */
     struct digest digest;
@@ -61,7 +61,7 @@ struct item {
     char *unchecked; /* why its tag was not checked; NULL: it was */
 };
 
-STAILQ_HEAD(items, item);
+STAILQ_HEAD(pull_items, pull_item);
 
 /* What the loops and the caller share. The last word of a prefetch may not come any more once the loops have ended, so
  * that whoever is last frees it. */
@@ -70,12 +70,12 @@ struct pull_shared {
     pthread_cond_t cond;
     int refs;
     bool news;
-    struct item *items[PULL_PARALLEL]; /* that run */
+    struct pull_item *items[PULL_PARALLEL]; /* that run */
 };
 
 /* A blob of an image. */
 struct pull_seen {
-    const struct image *image;
+    const struct pulled_image *image;
     struct digest digest;
 };
 
@@ -85,8 +85,8 @@ struct pull {
     const struct pull_wish *wish;
     struct pull_sum *sum;
     struct pull_shared *shared;
-    struct image *images;
-    struct items waiting, running;
+    struct pulled_image *images;
+    struct pull_items waiting, running;
     size_t item_count;
     int running_count;
     struct pull_seen *seen; /* what has been asked for */
@@ -97,31 +97,32 @@ struct pull {
 /* ---- items.c ---- */
 
 /* Adds something, unless it is there for this image already. Takes no reference to anything. */
-struct item *pull_add(struct pull *p, struct image *image, enum pull_kind kind, const struct digest *digest,
-                      const char *tag, int depth);
+struct pull_item *pull_add(struct pull *p, struct pulled_image *image, enum pull_kind kind, const struct digest *digest,
+                           const char *tag, int depth);
 /* Tells the caller of pull_run() how it is with a blob. */
-void pull_say_blob(struct pull *p, const struct item *it, enum pull_status status, int64_t received, const char *error);
-void pull_item_free(struct item *it);
-void pull_fail(struct image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void pull_say_blob(struct pull *p, const struct pull_item *it, enum pull_status status, int64_t received,
+                   const char *error);
+void pull_item_free(struct pull_item *it);
+void pull_fail(struct pulled_image *image, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* ---- errand.c ---- */
 
 struct pull_shared *pull_shared_new(void);
 void pull_shared_unref(struct pull_shared *s);
 /* Has it brought in; it is in `running` from now on. */
-void pull_start(struct pull *p, struct item *it);
+void pull_start(struct pull *p, struct pull_item *it);
 /* On the loop, with a reference that it gives back: what nobody else wants is paused. */
 void pull_drop_all(void *shared);
 
 /* ---- tree.c ---- */
 
 /* A manifest is here: adds what it names, and, if that is wanted, what may be said about it. */
-void pull_take_manifest(struct pull *p, struct item *it);
+void pull_take_manifest(struct pull *p, struct pull_item *it);
 /* An image that is no index's has one platform, whatever was asked for: which, if it serves none of those. */
-void pull_other_platform(struct pull *p, const struct image *image, char out[PLATFORM_MAX + 1]);
+void pull_other_platform(struct pull *p, const struct pulled_image *image, char out[PLATFORM_MAX + 1]);
 /* A page of what a registry lists as referrers is here: adds those, and the next page. */
-void pull_take_listing(struct pull *p, struct item *it);
+void pull_take_listing(struct pull *p, struct pull_item *it);
 /* It is not: what stands in for it is added if the registry has none, else the image has failed. */
-void pull_miss_listing(struct pull *p, struct item *it);
+void pull_miss_listing(struct pull *p, struct pull_item *it);
 
 #endif

@@ -11,7 +11,7 @@
 enum { ATTEMPTS_MAX = 3, AGAIN_MS = 1000, LOOK_MS = 200 };
 
 /* Whether the cache has it; then asking costs nothing but a look. */
-static bool is_here(struct pull *p, struct item *it)
+static bool pull_is_here(struct pull *p, struct pull_item *it)
 {
     struct cache_hit hit;
 
@@ -22,7 +22,7 @@ static bool is_here(struct pull *p, struct item *it)
            cache_has_file(p->puller->cache, &it->digest);
 }
 
-static void end_image(struct pull *p, struct image *im)
+static void end_image(struct pull *p, struct pulled_image *im)
 {
     struct err err = {0};
     char tag[REF_TAG_MAX + 1], platform[PLATFORM_MAX + 1] = "";
@@ -52,7 +52,7 @@ static void end_image(struct pull *p, struct image *im)
 }
 
 /* What is said about an image is pinned with it. */
-static void pin_statement(struct pull *p, const struct item *it)
+static void pin_statement(struct pull *p, const struct pull_item *it)
 {
     char tag[REF_TAG_MAX + 1];
     struct err err;
@@ -64,9 +64,9 @@ static void pin_statement(struct pull *p, const struct item *it)
 }
 
 /* It is here. */
-static void take(struct pull *p, struct item *it, bool was_here)
+static void pull_take(struct pull *p, struct pull_item *it, bool was_here)
 {
-    struct image *im = it->image;
+    struct pulled_image *im = it->image;
     bool root = !im->begun;
 
     if (root)
@@ -89,7 +89,7 @@ static void take(struct pull *p, struct item *it, bool was_here)
 }
 
 /* Its registry has deleted the tag, and tags.deleted says what becomes of what was here. */
-static void add_fate(struct pull *p, struct item *it)
+static void add_fate(struct pull *p, struct pull_item *it)
 {
     char text[DIGEST_TEXT_MAX];
     size_t len = strlen(it->err->msg);
@@ -109,12 +109,12 @@ static bool is_worth_another(const struct err *e)
     return err_is_passing(e) && e->code != ERR_RATE_LIMIT;
 }
 
-static void settle(struct pull *p, struct item *it, bool was_here)
+static void pull_settle(struct pull *p, struct pull_item *it, bool was_here)
 {
-    struct image *im = it->image;
+    struct pulled_image *im = it->image;
 
     if (it->ok) {
-        take(p, it, was_here);
+        pull_take(p, it, was_here);
     } else if (is_worth_another(it->err) && ++it->attempts < ATTEMPTS_MAX && !im->failed) {
         it->not_before_ms = clock_mono_ms() + (int64_t)AGAIN_MS * it->attempts;
         STAILQ_INSERT_TAIL(&p->waiting, it, entry);
@@ -138,13 +138,13 @@ static bool is_stopped(struct pull *p)
 }
 
 /* Starts what may start. What is here already takes no time, and is done at once. */
-static void start_some(struct pull *p)
+static void pull_start_some(struct pull *p)
 {
     int64_t now = clock_mono_ms();
     size_t passed_over = 0;
 
     while (p->running_count < PULL_PARALLEL && !STAILQ_EMPTY(&p->waiting) && !is_stopped(p)) {
-        struct item *it = STAILQ_FIRST(&p->waiting);
+        struct pull_item *it = STAILQ_FIRST(&p->waiting);
         STAILQ_REMOVE_HEAD(&p->waiting, entry);
         if (it->not_before_ms > now) {
             STAILQ_INSERT_TAIL(&p->waiting, it, entry);
@@ -152,10 +152,10 @@ static void start_some(struct pull *p)
                 break;
             continue;
         }
-        if (is_here(p, it)) {
+        if (pull_is_here(p, it)) {
             it->ok = true;
             cache_touch(p->puller->cache, &it->digest);
-            settle(p, it, true);
+            pull_settle(p, it, true);
             continue;
         }
         if (it->attempts == 0)
@@ -165,14 +165,14 @@ static void start_some(struct pull *p)
 }
 
 /* Takes the items that have settled out of those that run. */
-static void gather(struct pull *p)
+static void pull_gather(struct pull *p)
 {
-    struct items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
+    struct pull_items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
     struct pull_shared *s = p->shared;
 
     pthread_mutex_lock(&s->lock);
     while (!STAILQ_EMPTY(&p->running)) {
-        struct item *it = STAILQ_FIRST(&p->running);
+        struct pull_item *it = STAILQ_FIRST(&p->running);
         STAILQ_REMOVE_HEAD(&p->running, entry);
         if (it->settled)
             STAILQ_INSERT_TAIL(&settled, it, entry);
@@ -182,17 +182,17 @@ static void gather(struct pull *p)
     pthread_mutex_unlock(&s->lock);
     STAILQ_CONCAT(&p->running, &rest);
     while (!STAILQ_EMPTY(&settled)) {
-        struct item *it = STAILQ_FIRST(&settled);
+        struct pull_item *it = STAILQ_FIRST(&settled);
         STAILQ_REMOVE_HEAD(&settled, entry);
         p->running_count--;
-        settle(p, it, false);
+        pull_settle(p, it, false);
     }
 }
 
 static void look_at_transfer(void *arg, const struct ingest_info *info)
 {
     struct pull *p = arg;
-    struct item *it;
+    struct pull_item *it;
 
     STAILQ_FOREACH(it, &p->running, entry)
         if (it->kind != PULL_LISTING && digest_eq(&it->digest, &info->digest)) {
@@ -215,7 +215,7 @@ static void wait_for_news(struct pull *p)
         ingests_each(cache_ingests(p->puller->cache), look_at_transfer, p);
 }
 
-static void fail_unconfigured(const struct pull *p, struct image *im)
+static void fail_unconfigured(const struct pull *p, struct pulled_image *im)
 {
     const char *of = sites_name_of_endpoint(p->puller->sites, im->ref.host);
 
@@ -238,7 +238,7 @@ static void begin_images(struct pull *p)
     char tag[REF_TAG_MAX + 1];
 
     for (size_t i = 0; i < p->wish->count; i++) {
-        struct image *im = &p->images[i];
+        struct pulled_image *im = &p->images[i];
         im->ref = p->wish->references[i];
         sites_name_alias(p->puller->sites, im->ref.host);
         ref_format(&im->ref, im->text);
@@ -250,8 +250,8 @@ static void begin_images(struct pull *p)
             continue;
         }
         bool by_digest = im->ref.digest.alg != DIGEST_NONE;
-        struct item *it = pull_add(p, im, PULL_MANIFEST, by_digest ? &im->ref.digest : NULL,
-                                   by_digest ? NULL : ref_tag(&im->ref, tag), 0);
+        struct pull_item *it = pull_add(p, im, PULL_MANIFEST, by_digest ? &im->ref.digest : NULL,
+                                        by_digest ? NULL : ref_tag(&im->ref, tag), 0);
         it->about = true;
     }
 }
@@ -267,17 +267,17 @@ static void abandon(struct pull *p)
     loop_post(p->loop, pull_drop_all, s);
     for (int waits = 0; p->running_count > 0 && waits < 10 && atomic_load(p->puller->serving); waits++) {
         wait_for_news(p);
-        gather(p);
+        pull_gather(p);
     }
     pthread_mutex_lock(&s->lock);
     memset(s->items, 0, sizeof(s->items));
     pthread_mutex_unlock(&s->lock);
 }
 
-static void free_items(struct items *list)
+static void free_items(struct pull_items *list)
 {
     while (!STAILQ_EMPTY(list)) {
-        struct item *it = STAILQ_FIRST(list);
+        struct pull_item *it = STAILQ_FIRST(list);
         STAILQ_REMOVE_HEAD(list, entry);
         pull_item_free(it);
     }
@@ -294,10 +294,10 @@ void pull_run(struct puller *puller, struct loop *loop, const struct pull_wish *
     STAILQ_INIT(&p->running);
     begin_images(p);
     while ((!STAILQ_EMPTY(&p->waiting) || p->running_count > 0) && !is_stopped(p)) {
-        start_some(p);
+        pull_start_some(p);
         if (p->running_count > 0 || !STAILQ_EMPTY(&p->waiting))
             wait_for_news(p);
-        gather(p);
+        pull_gather(p);
     }
     sum->stopped = !STAILQ_EMPTY(&p->waiting) || p->running_count > 0;
     if (sum->stopped)

@@ -9,14 +9,14 @@
 
 static const char *const COSIGN[] = {".sig", ".att", ".sbom"};
 
-static bool wants_all(const struct pull *p, const struct item *it)
+static bool wants_all(const struct pull *p, const struct pull_item *it)
 {
     return it->whole || !p->wish->platforms[0][0] || strcmp(p->wish->platforms[0], "all") == 0;
 }
 
-static void add_manifest(struct pull *p, struct item *it, const struct part *part)
+static void add_manifest(struct pull *p, struct pull_item *it, const struct part *part)
 {
-    struct item *child = pull_add(p, it->image, PULL_MANIFEST, &part->digest, NULL, it->depth);
+    struct pull_item *child = pull_add(p, it->image, PULL_MANIFEST, &part->digest, NULL, it->depth);
 
     if (!child)
         return;
@@ -26,7 +26,7 @@ static void add_manifest(struct pull *p, struct item *it, const struct part *par
     snprintf(child->platform, sizeof(child->platform), "%s", part->platform);
 }
 
-static void say_what_there_is(struct image *image, const struct manifest *m, const char *platform)
+static void say_what_there_is(struct pulled_image *image, const struct manifest *m, const char *platform)
 {
     char list[256] = "";
 
@@ -38,7 +38,7 @@ static void say_what_there_is(struct image *image, const struct manifest *m, con
     pull_fail(image, "there is no image for %s; there is one for: %s", platform, list[0] ? list : "nothing it names");
 }
 
-static void take_index(struct pull *p, struct item *it, const struct manifest *m)
+static void take_index(struct pull *p, struct pull_item *it, const struct manifest *m)
 {
     bool all = wants_all(p, it);
 
@@ -54,7 +54,7 @@ static void take_index(struct pull *p, struct item *it, const struct manifest *m
     }
 }
 
-static void take_image(struct pull *p, struct item *it, const struct manifest *m)
+static void take_image(struct pull *p, struct pull_item *it, const struct manifest *m)
 {
     if (digest_eq(&it->digest, &it->image->digest) && manifest_part(m, PART_CONFIG))
         it->image->config = manifest_part(m, PART_CONFIG)->digest;
@@ -66,8 +66,8 @@ static void take_image(struct pull *p, struct item *it, const struct manifest *m
         }
         if (part->role != PART_CONFIG && part->role != PART_LAYER)
             continue;
-        struct item *child = pull_add(p, it->image, part->role == PART_CONFIG ? PULL_CONFIG : PULL_LAYER, &part->digest,
-                                      NULL, it->depth);
+        struct pull_item *child = pull_add(p, it->image, part->role == PART_CONFIG ? PULL_CONFIG : PULL_LAYER,
+                                           &part->digest, NULL, it->depth);
         if (!child)
             continue;
         child->size = part->size;
@@ -75,7 +75,7 @@ static void take_image(struct pull *p, struct item *it, const struct manifest *m
     }
 }
 
-void pull_other_platform(struct pull *p, const struct image *image, char out[PLATFORM_MAX + 1])
+void pull_other_platform(struct pull *p, const struct pulled_image *image, char out[PLATFORM_MAX + 1])
 {
     _cleanup_buf_ struct buf text = {0};
     struct image_config config = {0};
@@ -92,7 +92,7 @@ void pull_other_platform(struct pull *p, const struct image *image, char out[PLA
     image_config_free(&config);
 }
 
-static void add_optional_tag(struct pull *p, struct item *it, const char *suffix)
+static void add_optional_tag(struct pull *p, struct pull_item *it, const char *suffix)
 {
     char tag[REF_TAG_MAX + 1];
 
@@ -100,27 +100,27 @@ static void add_optional_tag(struct pull *p, struct item *it, const char *suffix
         return;
     ref_referrers_tag(&it->digest, tag);
     snprintf(tag + strlen(tag), sizeof(tag) - strlen(tag), "%s", suffix);
-    struct item *child = pull_add(p, it->image, PULL_MANIFEST, NULL, tag, it->depth + 1);
+    struct pull_item *child = pull_add(p, it->image, PULL_MANIFEST, NULL, tag, it->depth + 1);
     if (child)
         child->optional = child->whole = child->about = true;
 }
 
 /* What may be said about it. */
-static void look_for_statements(struct pull *p, struct item *it)
+static void look_for_statements(struct pull *p, struct pull_item *it)
 {
     if (!p->wish->referrers || !it->about || it->depth >= PULL_DEPTH_MAX)
         return;
-    struct item *list = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
+    struct pull_item *list = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
     if (list)
         list->optional = true;
     for (size_t i = 0; i < ARRAY_LEN(COSIGN); i++)
         add_optional_tag(p, it, COSIGN[i]);
 }
 
-void pull_take_manifest(struct pull *p, struct item *it)
+void pull_take_manifest(struct pull *p, struct pull_item *it)
 {
     struct cache *c = p->puller->cache;
-    struct image *image = it->image;
+    struct pulled_image *image = it->image;
     _cleanup_manifest_ struct manifest m = {0};
     struct cache_hit hit;
     struct err err = {0};
@@ -148,7 +148,7 @@ void pull_take_manifest(struct pull *p, struct item *it)
 }
 
 /* The next page is asked for when this one is here: what leads there is in it. */
-static void add_page(struct pull *p, struct item *it)
+static void add_page(struct pull *p, struct pull_item *it)
 {
     const char *query = it->next->data;
 
@@ -156,7 +156,7 @@ static void add_page(struct pull *p, struct item *it)
         pull_fail(it->image, "its list of referrers has no end");
         return;
     }
-    struct item *page = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
+    struct pull_item *page = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
     if (!page)
         return;
     page->optional = true;
@@ -164,7 +164,7 @@ static void add_page(struct pull *p, struct item *it)
     page->page = it->page + 1;
 }
 
-void pull_take_listing(struct pull *p, struct item *it)
+void pull_take_listing(struct pull *p, struct pull_item *it)
 {
     json_t *doc = it->listing ? document_read(it->listing->data, it->listing->len, NULL) : NULL;
     json_t *entry;
@@ -175,7 +175,7 @@ void pull_take_listing(struct pull *p, struct item *it)
         struct digest d;
         if (!text || !digest_parse(&d, text, strlen(text)))
             continue;
-        struct item *child = pull_add(p, it->image, PULL_MANIFEST, &d, NULL, it->depth + 1);
+        struct pull_item *child = pull_add(p, it->image, PULL_MANIFEST, &d, NULL, it->depth + 1);
         if (!child)
             continue;
         child->size = MAX(document_number(entry, "size"), (int64_t)0);
@@ -188,7 +188,7 @@ void pull_take_listing(struct pull *p, struct item *it)
 
 /* Where there is no such page, the tag that stands in for it lists them. Whatever else happened leaves it open what
  * there is, and an image without its signatures must not look whole. */
-void pull_miss_listing(struct pull *p, struct item *it)
+void pull_miss_listing(struct pull *p, struct pull_item *it)
 {
     bool absent = it->err->code == ERR_NOT_FOUND || it->err->code == ERR_DENIED;
 

@@ -12,7 +12,7 @@ void visitor_free(struct visitor *v)
     free(v);
 }
 
-static void client_gone(void *arg)
+static void access_client_gone(void *arg)
 {
     struct visitor *v = arg;
 
@@ -22,25 +22,25 @@ static void client_gone(void *arg)
     v->wait = NULL;
 }
 
-struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind)
+struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind)
 {
-    return (struct fetch_request){
+    return (struct fetch_want){
         .kind = kind,
         .site = v->route.site,
         .path = v->route.path,
         .name = v->route.name,
         .tag = v->route.tag,
-        .digest = &v->route.digest,
+        .digest = v->route.digest,
         .client = v->client,
         .is_private = v->is_private,
         .sent = {.fd = -1},
     };
 }
 
-void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
+void visitor_fetch(struct visitor *v, const struct fetch_want *ask,
                    void (*done)(void *arg, struct fetch_result *result))
 {
-    http_on_gone(v->req, client_gone, v);
+    http_on_gone(v->req, access_client_gone, v);
     v->wait = fetch_begin(v->registry->fetchers, v->loop, ask, done, v);
 }
 
@@ -82,7 +82,7 @@ static bool is_everybodys(const struct visitor *v)
 }
 
 /* What of it is on its way may go on with its identity, should another's end. */
-static void admit(struct visitor *v)
+static void access_admit(struct visitor *v)
 {
     struct registry *p = v->registry;
 
@@ -90,7 +90,7 @@ static void admit(struct visitor *v)
     fetch_offer(p->fetchers, v->route.name, v->client);
 }
 
-static void answered(void *arg, struct fetch_result *res)
+static void access_answered(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
     struct registry *p = v->registry;
@@ -98,7 +98,7 @@ static void answered(void *arg, struct fetch_result *res)
     if (res->err.code == ERR_OK) {
         v->is_private = !is_everybodys(v);
         if (v->is_private)
-            admit(v);
+            access_admit(v);
         if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
             cache_set_private(p->cache, v->route.name, v->is_private);
     }
@@ -112,15 +112,15 @@ static void answered(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
-static void ask(struct visitor *v)
+static void access_ask(struct visitor *v)
 {
-    struct fetch_request request;
+    struct fetch_want request;
     _cleanup_free_ char *path = probe_path(&v->route);
 
     v->asked = v->is_private = true;
     request = visitor_ask(v, FETCH_ACCESS);
     request.listing = path;
-    visitor_fetch(v, &request, answered);
+    visitor_fetch(v, &request, access_answered);
 }
 
 bool access_retry(struct visitor *v, const struct fetch_result *res)
@@ -129,7 +129,7 @@ bool access_retry(struct visitor *v, const struct fetch_result *res)
 
     if (!refused || v->asked || v->is_private || client_is_nobody(v->client))
         return false;
-    ask(v);
+    access_ask(v);
     return true;
 }
 
@@ -153,5 +153,5 @@ void access_enter(struct registry *reg, struct http_request *req, const struct r
     if (!v->is_private || granted)
         serve(v);
     else
-        ask(v);
+        access_ask(v);
 }

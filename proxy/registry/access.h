@@ -24,7 +24,7 @@ struct visitor {
     struct route route;
     enum note_kind kind;
     struct client *client;
-    struct waiter *wait; /* what is being fetched for him; NULL: nothing */
+    struct fetch_waiter *wait; /* what is being fetched for him; NULL: nothing */
     bool is_private; /* let in by a grant: what is fetched for him is fetched under his identity, and kept as private */
     bool asked;      /* upstream was asked about him */
     void (*serve)(struct visitor *v);
@@ -37,10 +37,10 @@ void access_enter(struct registry *reg, struct http_request *req, const struct r
  * again. */
 bool access_retry(struct visitor *v, const struct fetch_result *res);
 /* The request as the fetch loops want it. */
-struct fetch_request visitor_ask(const struct visitor *v, enum fetch_kind kind);
+struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind);
 /* Fetches it for him; `done` gets the visitor. Should the client go meanwhile, v->req becomes NULL and the fetch is
  * left. */
-void visitor_fetch(struct visitor *v, const struct fetch_request *ask,
+void visitor_fetch(struct visitor *v, const struct fetch_want *ask,
                    void (*done)(void *arg, struct fetch_result *result));
 /* In `done`: the request, to be answered. NULL: the client is gone, and so is the visitor now. */
 struct http_request *visitor_return(struct visitor *v);

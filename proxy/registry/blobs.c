@@ -19,7 +19,7 @@ struct serving {
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;   /* NULL: served from the store at once */
-    struct waiter *wait;       /* what is being fetched for it; NULL: nothing */
+    struct fetch_waiter *wait; /* what is being fetched for it; NULL: nothing */
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
@@ -47,7 +47,7 @@ static void serving_free(struct serving *s)
     free(s);
 }
 
-static void sent(void *arg)
+static void blobs_sent(void *arg)
 {
     struct serving *s = arg;
 
@@ -57,7 +57,7 @@ static void sent(void *arg)
 }
 
 /* Headers that every blob's answer has; sets what is to be sent. Returns the status: 200, 206, 304, 416. */
-static int describe(struct http_request *req, const struct digest *d, int64_t size, int64_t *first, int64_t *last)
+static int blobs_describe(struct http_request *req, const struct digest *d, int64_t size, int64_t *first, int64_t *last)
 {
     char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
     const char *range = http_header(req, "range"), *if_range = http_header(req, "if-range");
@@ -109,7 +109,7 @@ static bool send_stored(struct registry *reg, struct http_request *req, const st
 
     if (fd < 0)
         return false;
-    int status = describe(req, d, size, &first, &last);
+    int status = blobs_describe(req, d, size, &first, &last);
     if (answer_without_body(req, status, size)) {
         close(fd);
         cache_release(reg->cache, d);
@@ -121,7 +121,7 @@ static bool send_stored(struct registry *reg, struct http_request *req, const st
     s->req = req;
     s->fd = fd;
     s->digest = *d;
-    http_reply_file(req, status, BLOB_TYPE, fd, first, last - first + 1, sent, s);
+    http_reply_file(req, status, BLOB_TYPE, fd, first, last - first + 1, blobs_sent, s);
     return true;
 }
 
@@ -132,10 +132,10 @@ static void follower_gone(void *arg)
     serving_free(arg);
 }
 
-static void pump(void *arg);
-static void ready(void *arg);
+static void blobs_pump(void *arg);
+static void blobs_ready(void *arg);
 
-static void cut_off(struct serving *s, const struct err *err)
+static void blobs_cut_off(struct serving *s, const struct err *err)
 {
     struct http_request *req = s->req;
 
@@ -144,7 +144,7 @@ static void cut_off(struct serving *s, const struct err *err)
     /* A body that ends early is asked for again from where it ended (Range), a reset fails the pull: containerd, oras.
      * Wrong bytes are not to be continued. */
     if (err->code != ERR_DIGEST && err->code != ERR_CORRUPT) {
-        http_stream_cut(req, sent, s);
+        http_stream_cut(req, blobs_sent, s);
         return;
     }
     http_abort(req); /* which may have pieces of the file to send still */
@@ -152,7 +152,7 @@ static void cut_off(struct serving *s, const struct err *err)
 }
 
 /* The disk failed under a blob that was half sent: the rest comes past it, and the client notices only time. */
-static void relayed(void *arg, struct fetch_result *res)
+static void blobs_relayed(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
 
@@ -163,17 +163,17 @@ static void relayed(void *arg, struct fetch_result *res)
         return;
     }
     if (res->err.code != ERR_OK || !res->ingest) {
-        cut_off(s, &res->err);
+        blobs_cut_off(s, &res->err);
         return;
     }
     int64_t at = follower_position(s->follower);
     s->before = s->follower;
-    s->follower = ingest_follow(res->ingest, s->loop, at, at + s->left - 1, ready, s);
+    s->follower = ingest_follow(res->ingest, s->loop, at, at + s->left - 1, blobs_ready, s);
     http_on_gone(s->req, follower_gone, s);
     http_stream_more(s->req);
 }
 
-static void client_gone(void *arg)
+static void blobs_client_gone(void *arg)
 {
     struct serving *s = arg;
 
@@ -183,10 +183,10 @@ static void client_gone(void *arg)
     s->wait = NULL;
 }
 
-static void ask(struct serving *s, const struct fetch_request *request,
-                void (*done)(void *arg, struct fetch_result *result))
+static void blobs_ask(struct serving *s, const struct fetch_want *request,
+                      void (*done)(void *arg, struct fetch_result *result))
 {
-    http_on_gone(s->req, client_gone, s);
+    http_on_gone(s->req, blobs_client_gone, s);
     s->wait = fetch_begin(s->registry->fetchers, s->loop, request, done, s);
 }
 
@@ -195,16 +195,16 @@ static bool is_disks_fault(const struct err *err)
     return err->code == ERR_NO_SPACE || err->code == ERR_IO;
 }
 
-static void relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
+static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    struct fetch_request request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
+    struct fetch_want request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->begun)
         request.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
     s->relayed = s->asking = true;
-    ask(s, &request, done);
+    blobs_ask(s, &request, done);
 }
 
 /* Of a relay little is held for a client that does not read. */
@@ -214,7 +214,7 @@ static bool has_room(const struct serving *s)
            (!follower_is_of_relay(s->follower) || http_stream_waiting(s->req) < PIECE_RELAY);
 }
 
-static void give(struct serving *s, int64_t n)
+static void blobs_give(struct serving *s, int64_t n)
 {
     bool copied = follower_is_of_relay(s->follower);
     int fd = follower_fd(s->follower);
@@ -241,7 +241,7 @@ static bool learn_size(struct serving *s)
 }
 
 /* Gives the client what has arrived, as far as there is room. */
-static void pump(void *arg)
+static void blobs_pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
@@ -251,22 +251,22 @@ static void pump(void *arg)
         if (n == 0 && learn_size(s))
             continue;
         if (n == 0)
-            return; /* ready() comes */
+            return; /* blobs_ready() comes */
         if (n < 0 && is_disks_fault(&err) && !s->relayed) {
-            relay(s, relayed);
+            blobs_relay(s, blobs_relayed);
             return;
         }
         if (n < 0) {
-            cut_off(s, &err);
+            blobs_cut_off(s, &err);
             return;
         }
-        give(s, MIN(n, s->left));
+        blobs_give(s, MIN(n, s->left));
     }
     if (s->left == 0)
-        http_stream_end(s->req, sent, s);
+        http_stream_end(s->req, blobs_sent, s);
 }
 
-static void fetched(void *arg, struct fetch_result *res);
+static void blobs_fetched(void *arg, struct fetch_result *res);
 
 /* It broke off before the client has had anything: then it can be told, and asks elsewhere (containerd goes on with its
  * next host after a 502, and fails the pull after an answer that is cut off). */
@@ -279,13 +279,13 @@ static void fail_unbegun(struct serving *s, const struct err *err)
     follower_leave(s->follower);
     s->follower = NULL;
     if (is_disks_fault(err) && !s->relayed) {
-        relay(s, fetched);
+        blobs_relay(s, blobs_fetched);
         return;
     }
     if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
-        const struct fetch_request own = visitor_ask(s->visitor, FETCH_BLOB);
+        const struct fetch_want own = visitor_ask(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
-        ask(s, &own, fetched);
+        blobs_ask(s, &own, blobs_fetched);
         return;
     }
     reply_failure(s->req, &failed, KIND_BLOB);
@@ -299,7 +299,7 @@ static void begin_body(struct serving *s)
     int may = follower_may_begin(s->follower, &err);
 
     if (may == 0)
-        return; /* ready() comes */
+        return; /* blobs_ready() comes */
     if (may < 0) {
         fail_unbegun(s, &err);
         return;
@@ -311,10 +311,10 @@ static void begin_body(struct serving *s)
         return;
     }
     learn_size(s);
-    http_stream(s->req, s->status, BLOB_TYPE, s->size < 0 ? -1 : s->left, pump, s);
+    http_stream(s->req, s->status, BLOB_TYPE, s->size < 0 ? -1 : s->left, blobs_pump, s);
 }
 
-static void ready(void *arg)
+static void blobs_ready(void *arg)
 {
     struct serving *s = arg;
 
@@ -324,12 +324,12 @@ static void ready(void *arg)
         begin_body(s);
 }
 
-static void follow(struct serving *s, const struct fetch_result *res)
+static void blobs_follow(struct serving *s, const struct fetch_result *res)
 {
     struct http_request *req = s->req;
     int64_t first, last;
 
-    s->status = describe(req, &s->digest, res->size, &first, &last);
+    s->status = blobs_describe(req, &s->digest, res->size, &first, &last);
     s->size = res->size;
     if (s->size < 0)
         last = INT64_MAX - 1;
@@ -342,7 +342,7 @@ static void follow(struct serving *s, const struct fetch_result *res)
     }
     s->first = first;
     s->left = last - first + 1;
-    s->follower = ingest_follow(res->ingest, s->loop, first, last, ready, s);
+    s->follower = ingest_follow(res->ingest, s->loop, first, last, blobs_ready, s);
     http_on_gone(req, follower_gone, s);
     begin_body(s);
 }
@@ -360,7 +360,7 @@ static bool may_have(const struct visitor *v)
            cache_was_sent_by(c, v->route.site->host, &v->route.digest);
 }
 
-static void fetched(void *arg, struct fetch_result *res)
+static void blobs_fetched(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
     struct http_request *req = s->req;
@@ -373,7 +373,7 @@ static void fetched(void *arg, struct fetch_result *res)
     }
     http_on_gone(req, NULL, NULL);
     if (is_disks_fault(&res->err) && !s->relayed && http_method(req) == HTTP_METHOD_GET) {
-        relay(s, fetched);
+        blobs_relay(s, blobs_fetched);
         return;
     }
     if (res->err.code != ERR_OK && access_retry(s->visitor, res)) {
@@ -382,12 +382,12 @@ static void fetched(void *arg, struct fetch_result *res)
         reply_failure(req, res, KIND_BLOB);
     } else if (res->ingest) {
         reply_status(req, res);
-        follow(s, res);
+        blobs_follow(s, res);
         return;
     } else if (http_method(req) == HTTP_METHOD_HEAD) {
         int64_t first, last;
         reply_status(req, res);
-        answer_without_body(req, describe(req, &s->digest, res->size, &first, &last), res->size);
+        answer_without_body(req, blobs_describe(req, &s->digest, res->size, &first, &last), res->size);
     } else {
         reply_status(req, res);
         if (!may_have(s->visitor) || !send_stored(s->registry, req, &s->digest))
@@ -397,7 +397,7 @@ static void fetched(void *arg, struct fetch_result *res)
 }
 
 /* What can be answered from what is here, without asking anybody. */
-static bool answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
+static bool blobs_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
 {
     struct cache_hit hit;
 
@@ -411,14 +411,14 @@ static bool answer_now(struct registry *reg, struct http_request *req, const str
     return false;
 }
 
-static void serve(struct visitor *v)
+static void blobs_serve(struct visitor *v)
 {
     struct registry *reg = v->registry;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_request request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+    const struct fetch_want request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
-    if (answer_now(reg, req, &v->route, v->is_private)) {
+    if (blobs_answer_now(reg, req, &v->route, v->is_private)) {
         visitor_free(v);
         return;
     }
@@ -429,13 +429,13 @@ static void serve(struct visitor *v)
     s->fd = -1;
     s->digest = v->route.digest;
     s->visitor = v;
-    ask(s, &request, fetched);
+    blobs_ask(s, &request, blobs_fetched);
 }
 
 void handle_blob(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_BLOB);
     /* What is here and everybody's, without further questions. */
-    if (r->site->config->client_access || !answer_now(reg, req, r, false))
-        access_enter(reg, req, r, KIND_BLOB, serve);
+    if (r->site->config->client_access || !blobs_answer_now(reg, req, r, false))
+        access_enter(reg, req, r, KIND_BLOB, blobs_serve);
 }

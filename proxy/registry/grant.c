@@ -35,7 +35,7 @@ struct grants *grants_new(int64_t life_ms)
     return g;
 }
 
-static void end(struct grants *g, struct grant *one)
+static void grant_end(struct grants *g, struct grant *one)
 {
     TAILQ_REMOVE(&g->ages, one, age);
     LIST_REMOVE(one, chain);
@@ -48,12 +48,12 @@ void grants_free(struct grants *g)
     if (!g)
         return;
     while (!TAILQ_EMPTY(&g->ages))
-        end(g, TAILQ_FIRST(&g->ages));
+        grant_end(g, TAILQ_FIRST(&g->ages));
     pthread_mutex_destroy(&g->lock);
     free(g);
 }
 
-static void make_key(struct digest *key, const char *client_id, const char *repo)
+static void grant_make_key(struct digest *key, const char *client_id, const char *repo)
 {
     _cleanup_free_ char *text = xasprintf("%s\n%s", client_id, repo);
 
@@ -61,7 +61,7 @@ static void make_key(struct digest *key, const char *client_id, const char *repo
 }
 
 /* With the lock held. */
-static struct grant *find(struct grants *g, const struct digest *key)
+static struct grant *grant_find(struct grants *g, const struct digest *key)
 {
     struct grant *one;
 
@@ -75,9 +75,9 @@ bool grants_has(struct grants *g, const char *client_id, const char *repo)
 {
     struct digest key;
 
-    make_key(&key, client_id, repo);
+    grant_make_key(&key, client_id, repo);
     pthread_mutex_lock(&g->lock);
-    const struct grant *one = find(g, &key);
+    const struct grant *one = grant_find(g, &key);
     bool has = one && one->ends_ms > clock_mono_ms();
     pthread_mutex_unlock(&g->lock);
     return has;
@@ -88,13 +88,13 @@ void grants_add(struct grants *g, const char *client_id, const char *repo)
     struct grant *one = xcalloc(1, sizeof(*one)), *old;
     int64_t now = clock_mono_ms();
 
-    make_key(&one->key, client_id, repo);
+    grant_make_key(&one->key, client_id, repo);
     one->ends_ms = now + g->life_ms;
     pthread_mutex_lock(&g->lock);
-    if ((old = find(g, &one->key)))
-        end(g, old);
+    if ((old = grant_find(g, &one->key)))
+        grant_end(g, old);
     while ((old = TAILQ_FIRST(&g->ages)) && (old->ends_ms <= now || g->count >= GRANTS_MAX))
-        end(g, old);
+        grant_end(g, old);
     TAILQ_INSERT_TAIL(&g->ages, one, age);
     LIST_INSERT_HEAD(&g->buckets[digest_hash(&one->key) % BUCKETS], one, chain);
     g->count++;

@@ -65,7 +65,7 @@ void page_free(struct page *p)
 void listing_fetch(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *res))
 {
     _cleanup_buf_ struct buf listing = {0}, query = {0};
-    struct fetch_request ask = visitor_ask(v, FETCH_LISTING);
+    struct fetch_want ask = visitor_ask(v, FETCH_LISTING);
 
     url_query_without(&query, http_query(v->req), "ns");
     buf_adds(&listing, path);

@@ -95,7 +95,7 @@ static EVP_CIPHER_CTX *cipher_new(void)
 }
 
 /* The token's own key. */
-static void derive(const struct login *l, const unsigned char *salt, unsigned char own[LOGIN_KEY_BYTES])
+static void login_derive(const struct login *l, const unsigned char *salt, unsigned char own[LOGIN_KEY_BYTES])
 {
     unsigned int len = LOGIN_KEY_BYTES;
 
@@ -103,7 +103,7 @@ static void derive(const struct login *l, const unsigned char *salt, unsigned ch
         abort();
 }
 
-static char *seal(struct login *l, const struct buf *plain)
+static char *login_seal(struct login *l, const struct buf *plain)
 {
     size_t len = HEAD_BYTES + plain->len + TAG_BYTES;
     _cleanup_free_ unsigned char *box = xcalloc(1, len);
@@ -112,7 +112,7 @@ static char *seal(struct login *l, const struct buf *plain)
     int n;
 
     make_random(box, HEAD_BYTES);
-    derive(l, box, own);
+    login_derive(l, box, own);
     bool ok = EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, own, box + SALT_BYTES) == 1 &&
               EVP_EncryptUpdate(ctx, box + HEAD_BYTES, &n, (const unsigned char *)plain->data, (int)plain->len) == 1 &&
               EVP_EncryptFinal_ex(ctx, box + HEAD_BYTES + n, &n) == 1 &&
@@ -126,7 +126,7 @@ static char *seal(struct login *l, const struct buf *plain)
 }
 
 /* False: it was not sealed with this key. */
-static bool unseal(const struct login *l, const char *text, struct buf *plain)
+static bool login_unseal(const struct login *l, const char *text, struct buf *plain)
 {
     size_t len = 0;
     _cleanup_free_ char *decoded = base64url_decode(text, &len);
@@ -138,7 +138,7 @@ static bool unseal(const struct login *l, const char *text, struct buf *plain)
     size_t inside = len - HEAD_BYTES - TAG_BYTES;
     unsigned char *out = (unsigned char *)buf_reserve(plain, inside + 1);
     EVP_CIPHER_CTX *ctx = cipher_new();
-    derive(l, box, own);
+    login_derive(l, box, own);
     bool ok = EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, own, box + SALT_BYTES) == 1 &&
               EVP_DecryptUpdate(ctx, out, &n, box + HEAD_BYTES, (int)inside) == 1 &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, box + len - TAG_BYTES) == 1 &&
@@ -169,7 +169,7 @@ char *login_issue(struct login *l, const struct client *c)
     buf_add(&plain, &end, sizeof(end));
     for (int i = 0; i < FIELDS; i++)
         buf_add(&plain, fields[i], strlen(fields[i]) + 1);
-    return seal(l, &plain);
+    return login_seal(l, &plain);
 }
 
 static bool has_ended(const struct login *l, const struct session_end *end)
@@ -204,7 +204,7 @@ struct client *login_find(struct login *l, const char *token)
         return NULL;
     if (strcmp(token, UNSAID) == 0 || strcmp(token, NOBODY) == 0)
         return client_nobody(strcmp(token, UNSAID) == 0 ? CLIENT_UNSAID : CLIENT_USED);
-    if (unseal(l, token + strlen(PREFIX), &plain))
+    if (login_unseal(l, token + strlen(PREFIX), &plain))
         found = read_session(l, &plain);
     return found ? found : client_nobody(CLIENT_ENDED);
 }

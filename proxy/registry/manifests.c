@@ -56,7 +56,7 @@ static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
 }
 
 /* Digest, size and type as headers; an If-None-Match that names it needs no body (RFC 9110 §13.1.2). */
-static bool describe(struct http_request *req, const struct digest *d)
+static bool manifests_describe(struct http_request *req, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
 
@@ -69,9 +69,10 @@ static bool describe(struct http_request *req, const struct digest *d)
 }
 
 /* Sends a manifest; takes over the reference. */
-static void send_manifest(struct http_request *req, const struct digest *d, const char *type, struct body *body)
+static void manifests_send_manifest(struct http_request *req, const struct digest *d, const char *type,
+                                    struct body *body)
 {
-    if (describe(req, d)) {
+    if (manifests_describe(req, d)) {
         http_reply_head(req, 304, NULL, -1);
         body_unref(body);
         return;
@@ -79,17 +80,17 @@ static void send_manifest(struct http_request *req, const struct digest *d, cons
     http_reply_ref(req, 200, type[0] ? type : "application/octet-stream", body->data, body->len, release, body);
 }
 
-static void send_head(struct http_request *req, const struct digest *d, const char *type, int64_t size)
+static void manifests_send_head(struct http_request *req, const struct digest *d, const char *type, int64_t size)
 {
-    if (describe(req, d))
+    if (manifests_describe(req, d))
         http_reply_head(req, 304, NULL, -1);
     else
         http_reply_head(req, 200, type[0] ? type : "application/octet-stream", size);
 }
 
-static void serve(struct visitor *v);
+static void manifests_serve(struct visitor *v);
 
-static void fetched(void *arg, struct fetch_result *res)
+static void manifests_fetched(void *arg, struct fetch_result *res)
 {
     struct visitor *v = arg;
     struct http_request *req = visitor_return(v);
@@ -102,28 +103,28 @@ static void fetched(void *arg, struct fetch_result *res)
         reply_failure(req, res, KIND_MANIFEST);
     } else {
         if (res->body && turn_to_image(req, &v->route, res->body)) {
-            serve(v);
+            manifests_serve(v);
             return;
         }
         reply_status(req, res);
         if (res->body)
-            send_manifest(req, &res->digest, res->media_type, body_ref(res->body));
+            manifests_send_manifest(req, &res->digest, res->media_type, body_ref(res->body));
         else
-            send_head(req, &res->digest, res->media_type, res->size);
+            manifests_send_head(req, &res->digest, res->media_type, res->size);
     }
     visitor_free(v);
 }
 
 /* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
-static void refresh(struct registry *reg, struct loop *loop, const struct route *r)
+static void manifests_refresh(struct registry *reg, struct loop *loop, const struct route *r)
 {
-    const struct fetch_request ask = {
+    const struct fetch_want ask = {
         .kind = FETCH_MANIFEST,
         .site = r->site,
         .path = r->path,
         .name = r->name,
         .tag = r->tag,
-        .digest = &r->digest,
+        .digest = r->digest,
         .sent = {.fd = -1},
     };
 
@@ -132,7 +133,7 @@ static void refresh(struct registry *reg, struct loop *loop, const struct route 
 }
 
 /* What can be answered from what is here, without asking anybody. */
-static bool answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
+static bool manifests_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
 {
     struct config_tags tags = {0};
     struct cache_hit hit;
@@ -146,12 +147,12 @@ static bool answer_now(struct registry *reg, struct http_request *req, const str
         if (left <= 0)
             return false;
         if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !is_private)
-            refresh(reg, http_loop(req), r);
+            manifests_refresh(reg, http_loop(req), r);
     }
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
         cache_touch(reg->cache, &hit.digest);
         reply_hit(req);
-        send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
+        manifests_send_head(req, &hit.digest, hit.blob.media_type, hit.blob.size);
         return true;
     }
     struct body *body = cache_manifest(reg->cache, &hit.digest, hit.blob.size, NULL);
@@ -160,30 +161,30 @@ static bool answer_now(struct registry *reg, struct http_request *req, const str
     struct route image = *r;
     if (turn_to_image(req, &image, body)) {
         body_unref(body);
-        return answer_now(reg, req, &image, is_private); /* by digest: once */
+        return manifests_answer_now(reg, req, &image, is_private); /* by digest: once */
     }
     reply_hit(req);
-    send_manifest(req, &hit.digest, hit.blob.media_type, body);
+    manifests_send_manifest(req, &hit.digest, hit.blob.media_type, body);
     return true;
 }
 
-static void serve(struct visitor *v)
+static void manifests_serve(struct visitor *v)
 {
     bool head = http_method(v->req) == HTTP_METHOD_HEAD;
 
-    if (answer_now(v->registry, v->req, &v->route, v->is_private)) {
+    if (manifests_answer_now(v->registry, v->req, &v->route, v->is_private)) {
         visitor_free(v);
         return;
     }
     bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
-    const struct fetch_request ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
-    visitor_fetch(v, &ask, fetched);
+    const struct fetch_want ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
+    visitor_fetch(v, &ask, manifests_fetched);
 }
 
 void handle_manifest(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_MANIFEST);
     /* What is here and everybody's, without further questions. */
-    if (r->site->config->client_access || !answer_now(reg, req, r, false))
-        access_enter(reg, req, r, KIND_MANIFEST, serve);
+    if (r->site->config->client_access || !manifests_answer_now(reg, req, r, false))
+        access_enter(reg, req, r, KIND_MANIFEST, manifests_serve);
 }

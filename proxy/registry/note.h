@@ -21,7 +21,7 @@ enum note_result {
 };
 enum note_source { SOURCE_CACHE, SOURCE_UPSTREAM, SOURCE_OWN, SOURCE_COUNT };
 
-struct note {
+struct request_note {
     uint8_t kind, result, source; /* the enums above */
     uint8_t unused_login;         /* enum client_unused */
     uint16_t upstream;            /* its place (sites.h) */
@@ -30,9 +30,9 @@ struct note {
     bool own_login;        /* the client should log in here, not at the registry */
     const void *site;      /* held until the request is complete */
 };
-static_assert(sizeof(struct note) <= HTTP_USER_MAX, "a note has its place in the request");
+static_assert(sizeof(struct request_note) <= HTTP_USER_MAX, "a note has its place in the request");
 
-static inline struct note *note_of(struct http_request *req)
+static inline struct request_note *note_of(struct http_request *req)
 {
     return http_user(req);
 }

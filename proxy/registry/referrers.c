@@ -33,7 +33,7 @@ static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t si
 }
 
 /* What a manifest says of itself goes into its descriptor (distribution-spec, "Listing Referrers"). */
-static json_t *describe(struct cache *c, const struct digest *d, const struct blob_row *row)
+static json_t *referrers_describe(struct cache *c, const struct digest *d, const struct blob_row *row)
 {
     char text[DIGEST_TEXT_MAX];
     json_t *doc = read_manifest(c, d, row->size);
@@ -91,7 +91,7 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 
     bool known = cache_each_referrer(c, v->route.name, v->is_private, &v->route.digest, add_referrer, l);
     for (int i = 0; i < l->count; i++) {
-        json_t *descriptor = describe(c, &l->list[i], &l->rows[i]);
+        json_t *descriptor = referrers_describe(c, &l->list[i], &l->rows[i]);
         add_descriptor(list, descriptor);
         json_decref(descriptor);
     }
@@ -102,7 +102,7 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 }
 
 /* Leaves those of the type that is asked for, and says so. */
-static void filter(struct http_request *req, json_t *list)
+static void referrers_filter(struct http_request *req, json_t *list)
 {
     char wanted[MEDIA_TYPE_MAX + 1];
 
@@ -151,7 +151,7 @@ static void reply_last_list(struct visitor *v, const struct fetch_result *res)
         json_object_set_new(doc, "manifests", list);
     }
     add_from_cache(v, list, false);
-    filter(v->req, list);
+    referrers_filter(v->req, list);
     reply_index(v->req, doc);
     json_decref(doc);
 }
@@ -166,7 +166,7 @@ static bool reply_from_cache(struct visitor *v)
 
     if (good) {
         reply_status(v->req, &(struct fetch_result){.how = HOW_STALE});
-        filter(v->req, list);
+        referrers_filter(v->req, list);
         reply_index(v->req, doc);
     }
     json_decref(doc);
@@ -202,7 +202,7 @@ static void referrers_fetched(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
-static void serve(struct visitor *v)
+static void referrers_serve(struct visitor *v)
 {
     _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
@@ -211,5 +211,5 @@ static void serve(struct visitor *v)
 
 void handle_referrers(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    access_enter(reg, req, r, KIND_REFERRERS, serve);
+    access_enter(reg, req, r, KIND_REFERRERS, referrers_serve);
 }

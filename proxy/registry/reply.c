@@ -15,7 +15,7 @@ const char *reply_format_error(struct buf *out, const char *code, const char *me
 
 void reply_note(struct http_request *req, const struct route *r, enum note_kind kind)
 {
-    struct note *n = note_of(req);
+    struct request_note *n = note_of(req);
 
     n->kind = (uint8_t)kind;
     n->upstream = (uint16_t)r->site->id;
@@ -57,7 +57,7 @@ const char *reply_unused_login(enum client_unused unused)
 /* 401: who should log in where, and why a login that came was not used. */
 static void reply_denied(struct http_request *req, const struct fetch_result *res)
 {
-    const struct note *n = note_of(req);
+    const struct request_note *n = note_of(req);
     const char *hint = reply_unused_login((enum client_unused)n->unused_login);
     const char *glue = *hint ? "; " : "";
 
@@ -97,7 +97,7 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
         [HOW_DENIED] = {RESULT_DENIED, SOURCE_UPSTREAM, "fwd=bypass"},
         [HOW_ERROR] = {RESULT_ERROR, SOURCE_UPSTREAM, NULL},
     };
-    struct note *n = note_of(req);
+    struct request_note *n = note_of(req);
 
     n->result = (uint8_t)how[res->how].result;
     n->source = (uint8_t)how[res->how].source;

@@ -5,9 +5,9 @@
 
 enum { BUSY_RETRY_S = 2 };
 
-static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static bool route_fail(struct route_error *e, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-static bool fail(struct route_error *e, int status, const char *code, const char *fmt, ...)
+static bool route_fail(struct route_error *e, int status, const char *code, const char *fmt, ...)
 {
     va_list ap;
 
@@ -30,7 +30,7 @@ static const char *find_last(const char *path, const char *word)
 }
 
 /* Splits "<name>/<kind>/<reference>". */
-static bool split(struct route *r, const char *rest, const char **name_end, const char **reference)
+static bool route_split(struct route *r, const char *rest, const char **name_end, const char **reference)
 {
     static const struct {
         const char *word;
@@ -99,7 +99,7 @@ static bool is_for_only(const char *only, const struct http_request *req, const 
     ref_canonical_host(host);
     sites_name_alias(sites, host);
     return strcmp(host, only) == 0 ||
-           fail(error, 404, "NAME_UNKNOWN", "this listener is for %.100s alone, not for %.100s", only, host);
+           route_fail(error, 404, "NAME_UNKNOWN", "this listener is for %.100s alone, not for %.100s", only, host);
 }
 
 /* r->path and r->name of `path` at `host`. */
@@ -110,11 +110,12 @@ static bool name_repository(struct route *r, const char *host, const char *path,
     int m = snprintf(r->name, sizeof(r->name), "%s/%s", host, r->path);
 
     if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
-        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+        return route_fail(error, 400, "NAME_INVALID", "the repository name is too long");
     return ref_is_path(r->path, (size_t)n) ||
-           fail(error, 400, "NAME_INVALID",
-                "%.120s is no repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
-                strchr(r->path, ':') ? ": a registry with a port needs a name without one (docs/engines.md)" : "");
+           route_fail(error, 400, "NAME_INVALID",
+                      "%.120s is no repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
+                      strchr(r->path, ':') ? ": a registry with a port needs a name without one (docs/engines.md)"
+                                           : "");
 }
 
 /* No client can put a host with a port into the name of an image at this cache; who tries means a registry that should
@@ -127,26 +128,26 @@ static bool fail_unknown(const struct sites *sites, const char *host, struct rou
 
     for (int i = 0; !colon && i < c->upstream_count; i++)
         if (strncmp(c->upstreams[i].name, host, len) == 0 && c->upstreams[i].name[len] == ':')
-            return fail(
+            return route_fail(
                 error, 404, "NAME_UNKNOWN",
                 "%.80s is not one of the upstreams of this cache, %.80s is: give that an upstream with the name "
                 "%.80s",
                 host, c->upstreams[i].name, host);
     if (colon && host[0] != '[')
-        return fail(
+        return route_fail(
             error, 404, "NAME_UNKNOWN",
             "%.80s is not one of the upstreams of this cache; for a registry with a port configure a name without "
             "one: {name: %.*s, endpoints: [https://%.80s]}",
             host, (int)MIN(colon - host, 80), host, host);
-    return fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
+    return route_fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
 }
 
 /* It is asked for hosts that do not answer, by too many clients at once: that passes. */
 static bool fail_busy(const char *host, struct route_error *error)
 {
     error->retry_after = BUSY_RETRY_S;
-    return fail(error, 503, "TOOMANYREQUESTS", "too many upstreams are in use at once: try %.100s again in a moment",
-                host);
+    return route_fail(error, 503, "TOOMANYREQUESTS",
+                      "too many upstreams are in use at once: try %.100s again in a moment", host);
 }
 
 static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
@@ -158,7 +159,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     bool says_ns = http_query_has(req, "ns"), readable = http_query_get(req, "ns", host, sizeof(host));
 
     if (says_ns && !readable)
-        return fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
+        return route_fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
     if (r->only) {
         if (!is_for_only(r->only, req, sites, error))
             return false;
@@ -177,7 +178,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
         ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
-            return fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
+            return route_fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
         sites_name_alias(sites, host);
         path = slash + 1;
         r->site = sites_find(sites, host);
@@ -205,13 +206,14 @@ static bool read_reference(struct route *r, const char *text, struct route_error
     size_t len = strlen(text);
 
     if (r->kind == ROUTE_TAGS)
-        return strcmp(text, "list") == 0 || fail(error, 404, "UNSUPPORTED", "no such page");
+        return strcmp(text, "list") == 0 || route_fail(error, 404, "UNSUPPORTED", "no such page");
     if (digest_parse(&r->digest, text, len))
         return true;
     if (r->kind != ROUTE_MANIFEST || memchr(text, ':', len))
-        return fail(error, 400, "DIGEST_INVALID", "not a digest: sha256:<64 hex> or sha512:<128 hex>, lower case");
+        return route_fail(error, 400, "DIGEST_INVALID",
+                          "not a digest: sha256:<64 hex> or sha512:<128 hex>, lower case");
     if (!ref_is_tag(text, len))
-        return fail(error, 400, "TAG_INVALID", "the tag does not follow the grammar");
+        return route_fail(error, 400, "TAG_INVALID", "the tag does not follow the grammar");
     snprintf(r->tag, sizeof(r->tag), "%.*s", (int)len, text);
     return true;
 }
@@ -223,13 +225,13 @@ static bool route_v2(struct route *r, const struct http_request *req, const char
     const char *name_end = NULL, *reference = "";
 
     if (!unescape(path, sizeof(path), rest))
-        return fail(error, 400, "NAME_INVALID", "the path is badly escaped");
-    if (!split(r, path, &name_end, &reference))
-        return fail(error, 404, "UNSUPPORTED", "no such page");
+        return route_fail(error, 400, "NAME_INVALID", "the path is badly escaped");
+    if (!route_split(r, path, &name_end, &reference))
+        return route_fail(error, 404, "UNSUPPORTED", "no such page");
     snprintf(name, sizeof(name), "%.*s", (int)(name_end - path), path);
     int n = snprintf(r->asked, sizeof(r->asked), "%s", name);
     if (n < 0 || (size_t)n >= sizeof(r->asked))
-        return fail(error, 400, "NAME_INVALID", "the repository name is too long");
+        return route_fail(error, 400, "NAME_INVALID", "the repository name is too long");
     return choose_site(r, req, sites, name, error) && read_reference(r, reference, error);
 }
 
@@ -257,7 +259,7 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
             return true;
         }
     if (strncmp(path, "/v2/", 4) != 0)
-        return fail(error, 404, "UNSUPPORTED", "no such page; the registry API is under /v2/");
+        return route_fail(error, 404, "UNSUPPORTED", "no such page; the registry API is under /v2/");
     if (route_v2(r, req, path + 4, sites, error))
         return true;
     site_unref(r->site);

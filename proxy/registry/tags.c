@@ -54,12 +54,12 @@ static void tags_fetched(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
-static void serve(struct visitor *v)
+static void tags_serve(struct visitor *v)
 {
     listing_fetch(v, "tags/list", tags_fetched);
 }
 
 void handle_tags(struct registry *reg, struct http_request *req, const struct route *r)
 {
-    access_enter(reg, req, r, KIND_TAGS, serve);
+    access_enter(reg, req, r, KIND_TAGS, tags_serve);
 }

@@ -33,9 +33,9 @@ static struct fetch *ask(struct store *s, const char *listing)
     struct fetch *f = xcalloc(1, sizeof(*f));
 
     f->fetcher = &s->loop;
-    f->site = &NOWHERE;
-    f->kind = FETCH_LISTING;
-    f->listing = xstrdup(listing);
+    f->want.site = &NOWHERE;
+    f->want.kind = FETCH_LISTING;
+    f->want.listing = xstrdup(listing);
     f->key = xasprintf("list  nowhere.test/a %s", listing);
     f->tags.ttl_ms = f->tags.negative_ttl_ms = 60000;
     return f;
@@ -44,7 +44,7 @@ static struct fetch *ask(struct store *s, const char *listing)
 static void end(struct fetch *f)
 {
     fetch_result_clear(&f->result);
-    free(f->listing);
+    free((char *)f->want.listing);
     free(f->key);
     free(f);
 }
@@ -150,8 +150,8 @@ static void test_apis(void **state UNUSED)
     struct store *s = store_new();
     struct fetch *a = ask(s, "referrers/sha256:1"), *b = ask(s, "referrers/sha256:1");
 
-    a->name = "nowhere.test/a";
-    b->name = "nowhere.test/b";
+    a->want.name = "nowhere.test/a";
+    b->want.name = "nowhere.test/b";
     assert_false(fetch_api_is_known(a) || fetch_api_is_missing(a));
     fetch_note_api(a, false);
     assert_true(fetch_api_is_known(a) && !fetch_api_is_missing(a));
@@ -159,13 +159,13 @@ static void test_apis(void **state UNUSED)
     fetch_note_api(b, true);
     assert_true(fetch_api_is_known(a) && !fetch_api_is_missing(a));
     assert_true(!fetch_api_is_known(b) && fetch_api_is_missing(b));
-    b->name = "nowhere.test/c";
+    b->want.name = "nowhere.test/c";
     assert_true(!fetch_api_is_known(b) && fetch_api_is_missing(b));
     for (int i = 0; i < 5000; i++) { /* the latest are kept */
         _cleanup_free_ char *name = xasprintf("nowhere.test/%d", i);
-        b->name = name;
+        b->want.name = name;
         fetch_note_api(b, true);
-        b->name = NULL;
+        b->want.name = NULL;
     }
     assert_false(fetch_api_is_known(a));
     end(a);
