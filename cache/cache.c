@@ -1,5 +1,6 @@
 #include "cache/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/place.h"
@@ -464,6 +465,7 @@ void cache_discard(struct cache *c, const struct digest *d)
 {
     struct err err;
 
+    OFF_LOOPS;
     memory_drop(c->memory, d);
     if (cache_is_wanted(c, d))
         return;

@@ -1,5 +1,6 @@
 #include "cache/import.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "cache/private.h"
 
@@ -15,6 +16,7 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
     struct err why = {0};
     struct stat st;
 
+    OFF_LOOPS;
     *whole = cache_look(c, d) == FILE_KNOWN;
     *received = 0;
     if (*whole)
@@ -51,6 +53,7 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
     struct stat st;
     _cleanup_close_ int fd = store_open_import(c->store, d, true, err);
 
+    OFF_LOOPS;
     if (fd < 0 || !import_lock(fd, err))
         return false;
     if (fstat(fd, &st) != 0)

@@ -1,5 +1,7 @@
 /* Small blobs of an import, many at once: what each of them costs the disk is shared by all. */
 #include "cache/import.h"
+
+#include "base/assert.h"
 #include "cache/verify.h"
 #include "cache/private.h"
 
@@ -18,6 +20,7 @@ int64_t import_check_batch(struct cache *c, struct import_small *list, size_t co
 {
     int64_t missing = 0;
 
+    OFF_LOOPS;
     for (size_t i = 0; i < count; i++) {
         struct import_small *b = &list[i];
         importing_hold(c->importing, &b->digest); /* before it is looked for, so that it cannot go after that */
@@ -52,6 +55,7 @@ bool import_keep_batch(struct cache *c, struct import_small *list, size_t count,
     size_t missing = 0;
     int64_t written = 0;
 
+    OFF_LOOPS;
     importing_lock_writing(c->importing);
     for (size_t i = 0; i < count; i++) {
         struct import_small *b = &list[i];

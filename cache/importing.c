@@ -1,6 +1,7 @@
 #include "cache/importing.h"
 
 #include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/places.h"
 #include "cache/index/rows.h"
@@ -84,6 +85,7 @@ void importing_hold(struct importing *all, const struct digest *d)
 
 void importing_lock_writing(struct importing *all)
 {
+    OFF_LOOPS;
     pthread_mutex_lock(&all->writing);
 }
 

@@ -1,5 +1,6 @@
 #include "cache/layout.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -79,6 +80,7 @@ bool layout_save(struct cache *c, struct err *err)
     struct save s = {0};
     _cleanup_free_ char *path = xasprintf("%s/index.json", store_path(c->store)), *fresh = xasprintf("%s.new", path);
 
+    OFF_LOOPS;
     if (atomic_load(&c->rebuilding) || !atomic_exchange(&c->tags_changed, false))
         return true;
     buf_adds(&s.out, "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[");

@@ -1,5 +1,6 @@
 #include "cache/verify.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -197,6 +198,7 @@ bool cache_adopt_import(struct cache *cache, const struct digest *d, const struc
     struct file_check c = {.cache = cache, .digest = *d};
     _cleanup_close_ int fd = store_open_import(cache->store, d, false, err);
 
+    OFF_LOOPS;
     if (fd < 0 || !import_lock(fd, err))
         return false;
     leases_take(cache->leases, d);
@@ -225,6 +227,7 @@ bool cache_enter_pieces(struct cache *cache, const struct store_piece *list, siz
 {
     struct entering_pieces e = {xcalloc(count, sizeof(*e.checks)), count};
 
+    OFF_LOOPS;
     for (size_t i = 0; i < count; i++) {
         const struct buf text = {.data = (char *)list[i].data, .len = list[i].len};
         e.checks[i] = (struct file_check){.cache = cache, .digest = list[i].digest, .info = list[i].info};
@@ -242,6 +245,7 @@ enum verified cache_verify(struct cache *cache, const struct digest *d, const st
 {
     struct file_check c = {.cache = cache, .digest = *d};
 
+    OFF_LOOPS;
     leases_take(cache->leases, d);
     enum verified v = verify_file(&c, pace, bytes, err);
     leases_release(cache->leases, d);

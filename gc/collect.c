@@ -136,6 +136,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
 
 bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
 {
+    OFF_LOOPS;
     memset(report, 0, sizeof(*report));
     pthread_mutex_lock(&gc->collecting);
     bool ok = gc_sweep(gc, dry_run, target, report, err);
@@ -150,6 +151,7 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
     struct sweep s;
     char sign = strchr(tag, ':') ? '@' : ':';
 
+    OFF_LOOPS;
     memset(report, 0, sizeof(*report));
     sweep_init(&s, gc->cache, gc->o.policy, false);
     s.repo_name = repo;

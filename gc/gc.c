@@ -1,5 +1,6 @@
 #include "gc/gc_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/log.h"
@@ -215,6 +216,7 @@ void gc_get_stats(struct gc *gc, struct gc_stats *out)
 
 bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)
 {
+    OFF_LOOPS;
     if (pthread_mutex_trylock(&gc->scrubbing) != 0)
         return err_set(err, ERR_INVALID, "a verification is running already");
     bool ok = scrub_run(gc->cache, wish, &gc->ending, sum, err);

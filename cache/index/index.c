@@ -280,6 +280,7 @@ static bool write_and_wait(struct index *index, struct ops *queue,
 {
     struct index_waiter w = {.apply = apply, .arg = arg};
 
+    OFF_LOOPS;
     latch_init(&w.written);
     enqueue(index, queue, apply_for_waiter, wake_waiter, &w, NULL);
     return latch_wait(&w.written, err);
@@ -344,6 +345,7 @@ fail:
 
 bool index_settle(struct index *index)
 {
+    OFF_LOOPS;
     pthread_mutex_lock(&index->lock);
     while (index->busy || !is_queue_empty(index))
         pthread_cond_wait(&index->idle, &index->lock);
@@ -355,6 +357,7 @@ bool index_settle(struct index *index)
 
 void index_close(struct index *index)
 {
+    OFF_LOOPS;
     if (!index)
         return;
     if (index->writing) {

@@ -1,6 +1,8 @@
 /* The table of what is on its way in. */
 #include "cache/ingest/private.h"
 
+#include "base/assert.h"
+
 #include <limits.h>
 
 struct ingests *ingests_new(struct index *index, struct store *store, struct leases *leases, struct pool *pool)
@@ -104,6 +106,7 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
     struct ingest *i;
     bool ok = true;
 
+    OFF_LOOPS;
     pthread_mutex_lock(&all->lock); /* nobody can begin meanwhile */
     TAILQ_FOREACH(i, &all->list, entry)
         if (digest_eq(&i->digest, d))

@@ -2,6 +2,8 @@
  * the disk, where each by itself (store_write_blob()) takes two of its own. */
 #include "cache/store/private.h"
 
+#include "base/assert.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -103,6 +105,7 @@ static bool batch_write_all(struct store *s, struct store_piece *list, size_t co
 
 bool store_write_blobs(struct store *s, struct store_piece *list, size_t count, struct err *err)
 {
+    OFF_LOOPS;
     char name[NAME_ROOM];
     bool ok = batch_write_all(s, list, count, err);
 

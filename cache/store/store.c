@@ -1,5 +1,6 @@
 #include "cache/store/private.h"
 
+#include "base/assert.h"
 #include "base/io.h"
 #include "base/place.h"
 
@@ -237,6 +238,7 @@ static bool store_publish(struct store *s, const struct digest *d, int fd, const
     char hex[DIGEST_TEXT_MAX];
     struct stat st;
 
+    OFF_LOOPS;
     if (fchmod(fd, is_private ? 0400 : 0444) != 0 || fsync(fd) != 0)
         return store_fail(err, "syncing", d);
     if (renameat(s->ingest, name, s->blobs[d->alg], digest_hex(d, hex)) != 0)
@@ -300,6 +302,7 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
 {
     char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
 
+    OFF_LOOPS;
     snprintf(name, sizeof(name), "%s-%.32s.%llu.tmp", digest_alg_name(d), digest_hex(d, hex),
              (unsigned long long)atomic_fetch_add(&s->serial, 1));
     _cleanup_close_ int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -1,6 +1,7 @@
 /* Files that are on their way out, and looking at all there are. */
 #include "cache/store/private.h"
 
+#include "base/assert.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "cache/index/rows.h"
@@ -55,6 +56,7 @@ void store_remove_unlisted(struct store *s, struct index *index, const struct di
     struct unlisted_query q = {.d = d};
     struct err err;
 
+    OFF_LOOPS;
     index_read(index, read_listed, &q);
     if (!q.is_listed && !store_remove_blob(s, d, &err))
         log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);

@@ -1,5 +1,6 @@
 #include "gc/repair/reconcile.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/parts.h"
@@ -54,6 +55,7 @@ int64_t reconcile_parts(struct cache *c, int64_t age_s)
     int64_t removed = 0;
     struct err err;
 
+    OFF_LOOPS;
     p->cache = c;
     p->before = clock_now_s() - age_s;
     /* However short room and grace are: one that is under way has been written to since. */
@@ -172,6 +174,7 @@ void reconcile_files(struct cache *c, bool small, const struct verify_pace *pace
 {
     struct reconcile_walk f = {c, pace, sum, small};
 
+    OFF_LOOPS;
     store_each_blob(cache_store(c), check_file, &f);
 }
 
@@ -181,6 +184,7 @@ void reconcile(struct cache *c, bool (*stop)(void *arg), void *arg, struct recon
 {
     const struct verify_pace pace = {.stop = stop, .arg = arg};
 
+    OFF_LOOPS;
     sum->parts += reconcile_parts(c, PART_AGE_S);
     reconcile_files(c, true, &pace, sum);
     check_entries(c, &pace, sum);

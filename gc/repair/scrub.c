@@ -1,6 +1,7 @@
 #include "gc/repair/scrub.h"
 
 #include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "gc/repair/reconcile.h"
@@ -359,6 +360,7 @@ bool scrub_run(struct cache *cache, const struct scrub_wish *wish, const atomic_
     const struct verify_pace pace = {wish->bytes_per_s, wish->stop ? wish->stop : never, wish->arg};
     struct reconciled r = {0};
 
+    OFF_LOOPS;
     memset(sum, 0, sizeof(*sum));
     bool ok = check_references(&s, err);
     if (ok) {
