@@ -12,7 +12,7 @@
 
 enum { MEMORY_BYTES = 8 << 20, LOST_CHILDREN = 128 };
 
-/* Out of the way, for whoever wants to look; what it knew is made anew. Returns where it is now; the caller frees. */
+/* Keeps a damaged index for inspection; what it knew is rebuilt. Returns its new path; the caller frees. */
 static char *move_aside(const char *dir, const char *why, struct err *err)
 {
     char *aside = xasprintf("%s.%s-%lld", dir, why, (long long)clock_now_s());
@@ -22,7 +22,7 @@ static char *move_aside(const char *dir, const char *why, struct err *err)
         free(aside);
         return NULL;
     }
-    log_error("moved to %s; the index is made anew from the blobs, which takes a while and can be deleted after that",
+    log_error("moved to %s, which can be deleted later; the index is being rebuilt from the blobs, which takes a while",
               aside);
     return aside;
 }
@@ -65,7 +65,7 @@ static bool write_rebuilding(struct index_txn *t, void *arg, struct err *err)
     return rows_set_rebuilding(t, *(bool *)arg, err);
 }
 
-/* A rebuilding that was interrupted goes on. */
+/* A rebuild that was interrupted is resumed. */
 static bool note_rebuilding(struct cache *c, struct err *err)
 {
     bool noted = false, now = true;
@@ -107,7 +107,7 @@ struct cache *cache_open(const char *path, struct pool *pool, const struct index
     c->importing = importing_new(c->leases, c->index);
     c->ingests = ingests_new(c->index, c->store, c->leases, pool);
     cache_totals(c, &totals);
-    if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files all the same */
+    if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files nevertheless */
         atomic_store(&c->rebuilding, true);
     if (note_rebuilding(c, err))
         return c;
@@ -157,7 +157,7 @@ static void cache_read_hit(struct index_txn *t, void *arg)
         hit->digest = hit->tag.digest;
     }
     hit->stored = rows_get_blob(t, &hit->digest, &hit->blob);
-    /* A tag's row is itself what the repository says about the digest; its word alone opens nothing private. */
+    /* A tag's row is the repository's own statement about the digest; a statement alone opens nothing private. */
     hit->linked =
         hit->stored && ((hit->tag_known && !(hit->blob.flags & BLOB_PRIVATE)) || rows_linked(t, repo, &hit->digest));
 }
@@ -285,7 +285,7 @@ static bool touch_child(void *arg, const struct child *child)
     return l->count < LOST_CHILDREN;
 }
 
-/* What is dropped does not say any more where it came from. */
+/* Noted before the entry is dropped, which takes with it where the blob came from. */
 static void note_lost(struct cache *c, struct index_txn *t, const struct digest *d, uint32_t flags)
 {
     char repo[REF_NAME_MAX + 1];
@@ -333,7 +333,7 @@ static void free_lost(void *arg, const struct err *err)
     free(arg);
 }
 
-/* There is no file: the entry goes, and the blob is fetched again. */
+/* There is no file: the entry is dropped, and the blob is fetched again when it is requested. */
 static void cache_drop_entry(struct cache *c, const struct digest *d, const struct err *why)
 {
     char text[DIGEST_TEXT_MAX];
@@ -374,7 +374,7 @@ enum cache_file cache_look(struct cache *c, const struct digest *d)
     return is_as_known(&q, &info) ? FILE_KNOWN : FILE_UNVERIFIED;
 }
 
-/* It goes out from memory many times: once is a good time to look whether the disk kept it right. */
+/* It is served from memory many times: the one read is the time to check it. */
 static bool cache_read_manifest(struct cache *c, const struct digest *d, int64_t size, struct buf *text,
                                 struct err *why)
 {
@@ -471,8 +471,7 @@ void cache_discard(struct cache *c, const struct digest *d)
         return;
     if (!store_trash_blob(c->store, d, &err))
         log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
-    /* Who began to bring it in anew meanwhile holds a lease, or has made an entry: the same bytes, back to their place.
-     */
+    /* A fetch that has begun meanwhile holds a lease, or has made an entry: the same bytes, back to their place. */
     if (cache_is_wanted(c, d))
         store_untrash_blob(c->store, d);
 }

@@ -34,11 +34,11 @@ bool import_lock(int fd, struct err *err)
 {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return true;
-    return errno == EWOULDBLOCK ? err_set(err, ERR_BUSY, "another import of it is under way")
+    return errno == EWOULDBLOCK ? err_set(err, ERR_BUSY, "another import of it is in progress")
                                 : err_errno(err, ERR_IO, "locking what is imported");
 }
 
-/* It may be sent anew, and a full disk takes a part of a piece. */
+/* Bytes may be sent again, and a full disk takes part of a write. */
 static void note_grown(struct cache *c, off_t *size, int64_t end)
 {
     if (end <= *size)
@@ -61,7 +61,7 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
     if (!(st.st_mode & S_IWUSR)) /* sealed, under the same lock, between our opening and locking: it is a blob now */
         return err_set(err, ERR_BUSY, "another import of it has just ended");
     if (st.st_nlink > 1) /* a folder's file, shared by another import: not to be written into */
-        return err_set(err, ERR_BUSY, "another import of it is under way");
+        return err_set(err, ERR_BUSY, "another import of it is in progress");
     if (offset > 0 && st.st_size == 0)
         return err_set(err, ERR_NOT_FOUND, "what was sent of it is not there any more");
     if (offset < 0 || offset > st.st_size)
@@ -132,7 +132,7 @@ static bool import_visit(void *arg, const struct child *c)
     }
     if (!here && c->role == CHILD_FOREIGN)
         return true;
-    if (!here) { /* a layer, or an image of the index for another platform: we see it at the end */
+    if (!here) { /* a layer, or an image of the index for another platform: the end decides */
         w->ok =
             err_set(&w->missing, ERR_NOT_FOUND, "%s is not among what was imported", digest_format(&c->digest, text));
         return true;

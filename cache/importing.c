@@ -16,7 +16,7 @@ struct importing {
     pthread_mutex_t lock;
     int under_way;
     int64_t last_ms;     /* monotonic; when one was under way last */
-    struct digest *held; /* each once, however often it was asked for */
+    struct digest *held; /* each once, however often it is held */
     size_t count, room;
     struct places known; /* of `held` */
 };

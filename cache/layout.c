@@ -37,8 +37,8 @@ static bool layout_add_image(void *arg, uint64_t repo, const char *tag, const st
 
     if (!rows_get_blob(s->t, &row->digest, &blob) || !rows_repo_name(s->t, repo, name))
         return true;
-    /* What stands here is taken as proved when it is read back: a tag that only a registry's word has put on something
-     * private stays out. */
+    /* What is written here counts as proved when it is read back: a private blob's tag that rests on a registry's
+     * answer alone is left out. */
     if (blob.flags & BLOB_PRIVATE && !rows_linked(s->t, repo, &row->digest))
         return true;
     snprintf(reference, sizeof(reference), "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);

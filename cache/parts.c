@@ -74,7 +74,7 @@ void cache_release(struct cache *c, const struct digest *d)
 
 bool cache_is_in_use(struct cache *c, const struct digest *d)
 {
-    /* In this order: who gives a lease back has touched the blob before. */
+    /* In this order: a blob is touched before its lease is released. */
     return leases_has(c->leases, d) || touches_has(c->touches, d);
 }
 

@@ -32,7 +32,7 @@ static void keep_pace(const struct verify_pace *pace, int64_t done, int64_t star
 {
     int64_t due_ms = started_ms + done * 1000 / pace->bytes_per_s, ahead;
 
-    /* In short naps: who stops it does not want to wait for the rest. */
+    /* In short naps, so that it can be stopped soon. */
     while ((ahead = due_ms - clock_mono_ms()) > 0 && !(pace->stop && pace->stop(pace->arg)))
         nanosleep(&(struct timespec){.tv_nsec = MIN(ahead, (int64_t)NAP_MS) * 1000000L}, NULL);
 }
@@ -109,7 +109,7 @@ static bool apply_bad(struct index_txn *t, void *arg, struct err *err)
     struct file_check *c = arg;
     struct blob_row row;
 
-    /* Let go of since somebody listed it: nothing is missing. */
+    /* Evicted since it was listed: nothing is missing. */
     if (c->result == VERIFIED_MISSING && !rows_get_blob(t, &c->digest, &row))
         c->result = VERIFIED_GOOD;
     return cache_drop_lost(c->cache, t, &c->digest, err);
@@ -127,7 +127,7 @@ static enum verified verify_corrupt(struct file_check *c, const struct err *why,
 {
     char text[DIGEST_TEXT_MAX];
 
-    log_error("%s is damaged on disk (%s): put aside in quarantine/, it will be fetched again",
+    log_error("%s is damaged on disk (%s): moved to quarantine/, it will be fetched again",
               digest_format(&c->digest, text), why->msg);
     memory_drop(c->cache->memory, &c->digest);
     if (!store_quarantine_blob(c->cache->store, &c->digest, c->info.inode, err) ||

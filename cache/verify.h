@@ -1,7 +1,7 @@
 /* verify.h - does a blob's file match its digest?
  *
  * A file is verified before its entry is made, and its change time is kept with the entry. A file that was written to
- * since, or that no entry knows, is verified anew before it is served: here.
+ * since, or that no entry knows, is verified again before it is served: here.
  */
 #ifndef ENTREPOT_CACHE_VERIFY_H
 #define ENTREPOT_CACHE_VERIFY_H
@@ -9,11 +9,11 @@
 #include "cache/cache.h"
 
 enum verified {
-    VERIFIED_GOOD,    /* as the index says */
+    VERIFIED_GOOD,    /* as the index has it */
     VERIFIED_ADOPTED, /* right, and not known to the index: now it is */
-    VERIFIED_CORRUPT, /* put aside in quarantine/, its entry dropped; the blob will be fetched again */
-    VERIFIED_MISSING, /* there is no file; an entry that said so is dropped */
-    VERIFIED_FAILED,  /* nobody knows: stopped, or the index could not be written */
+    VERIFIED_CORRUPT, /* moved to quarantine/, its entry dropped; the blob will be fetched again */
+    VERIFIED_MISSING, /* there is no file; its entry is dropped */
+    VERIFIED_FAILED,  /* undecided: stopped, or the index could not be written */
 };
 
 struct verify_pace {

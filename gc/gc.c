@@ -110,7 +110,7 @@ static bool add_size(void *arg, const struct digest *d, int64_t size)
     return true;
 }
 
-/* While the index is being made anew it does not know what there is. */
+/* While the index is being rebuilt it does not know what is stored. */
 static void gc_measure(struct gc *gc)
 {
     struct totals t;

@@ -9,7 +9,7 @@
 
 enum { FRUITLESS_MS = 1000 /* after a collection that freed nothing, before the next one for room */ };
 
-/* Somebody who waits for room. */
+/* A pending request for room. */
 struct room_wish {
     STAILQ_ENTRY(room_wish) entry;
     int64_t bytes;
@@ -43,7 +43,7 @@ struct gc {
     pthread_cond_t wake;
     bool stopping, hurry;
     struct room_wishes wishes;
-    int64_t wished;       /* bytes that are for those who wait, and for the one that room is being made for */
+    int64_t wished;       /* bytes that pending requests are for, that which room is being made for included */
     int64_t granted;      /* bytes that were granted, and are neither in the index yet nor given back */
     int64_t fruitless_ms; /* monotonic: until then it makes no sense to collect for room; nothing could be freed */
     struct gc_stats stats;
@@ -58,7 +58,7 @@ struct limits {
 struct limits gc_limits(struct gc *gc);
 /* An amount of the configuration in bytes: `bytes`, or if that is -1 so many percent of `total`. */
 int64_t gc_share(int64_t bytes, double percent, int64_t total);
-/* Where a collection ends that nobody gave a number, in bytes: INT64_MAX if there is no need for one. */
+/* Where a collection without a target of its own ends, in bytes: INT64_MAX if there is no need for one. */
 int64_t gc_marks_target(struct gc *gc);
 
 /* A collection; with gc->collecting held. */

@@ -1,4 +1,4 @@
-/* What is asked for by name: pins, and whether all names of a request are good before anything is done. */
+/* Images by name: pins, and the check of all names of a request before anything is done. */
 #include "gc/gc_private.h"
 
 #include "base/clock.h"

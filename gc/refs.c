@@ -43,7 +43,7 @@ static bool push_child(void *arg, const struct child *c)
     return true;
 }
 
-bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root, struct err *err)
+bool refs_drop(struct index_txn *t, struct eviction *g, const struct digest *root, struct err *err)
 {
     struct refs_todo q = {0};
     struct blob_row row;
@@ -84,7 +84,7 @@ static bool refs_add_tag(void *arg, const struct holder *h)
     return tags->count < ARRAY_LEN(tags->list);
 }
 
-bool refs_retire(struct index_txn *t, struct let_go *g, const struct digest *d, struct gc_report *report,
+bool refs_retire(struct index_txn *t, struct eviction *g, const struct digest *d, struct gc_report *report,
                  struct err *err)
 {
     struct refs_tags *tags = xmalloc(sizeof(*tags));

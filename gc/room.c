@@ -1,9 +1,8 @@
-/* Room for what is coming in. The cache asks before the first byte is written; what is stored, what was granted and is
- * on its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
+/* Room for what is coming in, requested before the first byte is written. What is stored, what was granted and is on
+ * its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
  *
- * Who asks has its turn after those who have asked before. Room that is free, or is being made, is theirs: nobody who
- * comes later takes it (gc->wished). Nor is anybody refused because others wait: who cannot have it at once asks, and
- * is answered when they are.
+ * Requests are answered in their order. Room that is free, or is being made, belongs to earlier requests: a later one
+ * does not take it (gc->wished). Nor is a request refused because others are pending: it waits until they are answered.
  */
 #include "gc/gc_private.h"
 
@@ -25,14 +24,14 @@ static int64_t ceiling(const struct limits *l)
 static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 {
     int64_t arriving = ingests_arriving(cache_ingests(gc->cache)), parked = ingests_parked(cache_ingests(gc->cache));
-    /* What is on the disk already, of what was granted and of what is asked for (a part, an import), is not to come. */
+    /* What is on the disk already, of what was granted and of what is requested (a part, an import), is not to come. */
     int64_t to_come = MAX(gc->granted + bytes - arriving, (int64_t)0);
     struct totals t;
 
     HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
     int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->granted - parked);
-    /* Without min_free the disk itself says when it is full (proxy/fetch/room.c). */
+    /* Without min_free a write fails when the disk is full (proxy/fetch/room.c). */
     int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - to_come) : INT64_MIN;
     return MAX(of_limit, of_disk);
 }
@@ -47,7 +46,7 @@ static bool grant(struct gc *gc, int64_t bytes, int64_t before, const struct lim
     return true;
 }
 
-/* The wish's turn has come, or is over: what it waited for is for the next ones. With the lock held. */
+/* The request's turn has come, or is over: its room is for the next ones. With the lock held. */
 static void unwish(struct gc *gc, struct room_wish *w)
 {
     HOLDS(&gc->lock);
@@ -55,7 +54,7 @@ static void unwish(struct gc *gc, struct room_wish *w)
     w->wished = 0;
 }
 
-/* Grants the wish that is first if there is room; with the lock held. */
+/* Grants the first request if there is room; with the lock held. */
 static bool grant_first(struct gc *gc, struct room_wish *w, const struct limits *l)
 {
     HOLDS(&gc->lock);
@@ -165,7 +164,7 @@ static int64_t lacking_now(struct gc *gc, int64_t bytes)
     return lack;
 }
 
-/* Whether so much can be let go of: what is pinned, in use or recent cannot, and nothing should go in vain. */
+/* Whether so much can be evicted: what is pinned, in use or recent cannot, and nothing is evicted in vain. */
 static bool can_free(struct gc *gc, int64_t target, int64_t lack)
 {
     struct gc_report report = {0};
@@ -176,8 +175,8 @@ static bool can_free(struct gc *gc, int64_t target, int64_t lack)
     return can;
 }
 
-/* What has to be let go of for the wish: not for bytes in ingest/ that are not there any more, or that nobody came back
- * for. */
+/* What has to be evicted for the request: not for bytes in ingest/ that are not there any more, or that were not
+ * resumed in time. */
 static int64_t count_lack(struct gc *gc, const struct room_wish *w)
 {
     ingests_measure_parked(cache_ingests(gc->cache));
@@ -189,8 +188,8 @@ static int64_t count_lack(struct gc *gc, const struct room_wish *w)
     return lacking_now(gc, w->bytes);
 }
 
-/* Frees what one wish needs, and never more than it asks for itself, beside what the limits want to go, whoever asks;
- * true if it could be granted now. */
+/* Frees what one request needs, never more than its own size, beside what exceeds the limits anyway; true if it could
+ * be granted now. */
 static bool room_make(struct gc *gc, struct room_wish *w)
 {
     struct limits l = gc_limits(gc);
@@ -209,7 +208,7 @@ static bool room_make(struct gc *gc, struct room_wish *w)
     }
     cache_totals(gc->cache, &t);
     if (!on_disk && lack > t.bytes)
-        return false; /* what others were promised stands against it: all that is stored would go for nothing */
+        return false; /* what was granted to others is in the way: all that is stored would be evicted in vain */
     int64_t target = MAX(t.bytes - lack, (int64_t)0);
     if (lack > 0 && (on_disk || can_free(gc, target, lack)))
         freed += room_sweep(gc, target);
@@ -261,7 +260,7 @@ void room_answer_all(struct gc *gc)
         if (!w->granted && w->from != ROOM_FREE)
             log_limited(LOG_LEVEL_WARN, "room",
                         "no room for a blob of %lld bytes: everything in the cache is in use, pinned or younger than "
-                        "gc.grace; it is passed on and not kept",
+                        "gc.grace; it is passed on without caching",
                         (long long)w->bytes);
         loop_post(w->loop, room_answer, w);
     }

@@ -57,7 +57,7 @@ static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
     return p->count < ARRAY_LEN(p->list);
 }
 
-/* A row of `idle` that is not what its blob says would be picked again and again. */
+/* A row of `idle` that contradicts its blob would be picked again and again. */
 static bool drop_idle(struct index_txn *t, struct sweep *s, const struct digest *d, int64_t used, struct err *err)
 {
     struct blob_row row;
@@ -100,7 +100,7 @@ static bool take_lowest(void *arg, double rank, const struct digest *d)
     return false;
 }
 
-/* The rank an image is listed under may be out of date: then it is listed anew, and its turn may not have come. */
+/* The rank an image is listed under may be out of date: then it is listed again, and its turn may not have come. */
 static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *l, struct err *err)
 {
     struct weight w;
@@ -110,7 +110,7 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
         return rows_repair(t, &(struct finding){.kind = FINDING_RANK, .digest = l->digest, .rank = l->rank}, err);
     tree_weigh(t, s->go.cache, &l->digest, &w);
     const struct policy_item item = tree_item(&row, &w);
-    /* What would free nothing is not worth letting go of. */
+    /* What would free nothing is not worth evicting. */
     double rank = w.bytes > 0 ? s->policy->rank(&item) : INFINITY;
     double spacing = w.bytes > 0 ? s->policy->spacing(&item) : -1;
     if (rank > l->rank)
@@ -201,7 +201,7 @@ bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err)
     return ok && sweep_end(s, err);
 }
 
-/* ---- one image, at somebody's wish ---- */
+/* ---- one image, by its name ---- */
 
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err)
 {

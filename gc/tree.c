@@ -3,7 +3,7 @@
 #include "base/array.h"
 #include "base/lookup.h"
 
-/* For blobs whose fetching nobody has measured: adopted, imported. */
+/* For blobs whose fetch was not measured: adopted, imported. */
 static const double LATENCY_MS = 50, BYTES_PER_MS = 20000, COST_MIN_MS = 5;
 
 struct node {

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static const int64_t WORTH_BYTES = 4 << 20; /* below that nobody minds */
+static const int64_t WORTH_BYTES = 4 << 20; /* below that it is not worth the writing */
 
 /* Pages that are free; the rows of LMDB's own table 0 are lists of them, each beginning with its length. */
 static int count_free(MDB_txn *txn, size_t *pages)
@@ -71,7 +71,7 @@ static bool compact_copy(struct index *index, const char *fresh, struct err *err
 }
 
 /* A copy counts its transactions from 1: the lock file, where LMDB has that number while anybody has the index open (a
- * dump, a backup), begins anew with it. Whoever has it open keeps the old pair of files. */
+ * dump, a backup), starts with the new one. A process that has the old one open keeps it. */
 static bool replace(struct index *index, const char *fresh, const char *data, struct err *err)
 {
     _cleanup_free_ char *lock = xasprintf("%s/lock.mdb", index->dir);

@@ -76,7 +76,7 @@ void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg
 
 /* ---- the writer ---- */
 
-/* A full disk: once there is something to give up for it. A broken environment: once it can be opened anew. */
+/* A full disk: once there is something to give up for it. A broken environment: once it can be opened again. */
 static bool can_try_again(struct index *index, int rc, struct err *err)
 {
     if (rc == ENOSPC || rc == EDQUOT)
@@ -256,7 +256,7 @@ void index_barrier(struct index *index, void (*done)(void *arg, const struct err
     index_write(index, apply_nothing, done, arg, loop);
 }
 
-/* A change that somebody waits for: `arg` of an op is for both of its functions. */
+/* A change whose caller waits: an op has one `arg` for both of its functions. */
 struct index_waiter {
     struct latch written;
     bool (*apply)(struct index_txn *txn, void *arg, struct err *err);

@@ -119,9 +119,9 @@ uint32_t rows_place_of(const struct holding *h, uint32_t flags);
 bool rows_place(struct index_txn *t, const struct digest *d, struct err *err);
 /* Takes it out of there; `row` is what is stored. */
 bool rows_unplace(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
-/* A manifest let go of this blob. Whoever alone holds it now frees more by going than before (as does an image that was
- * held by an index): its rank is to be made anew. */
-bool rows_rank_anew(struct index_txn *t, const struct digest *d, struct err *err);
+/* A manifest holds this blob no more. If one manifest alone holds it now, evicting that frees more than before (as it
+ * does for an image that an index held): its rank is computed again. */
+bool rows_rank_again(struct index_txn *t, const struct digest *d, struct err *err);
 bool rows_idle_put(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
 bool rows_idle_del(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
 size_t rows_idle_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, int64_t used);

@@ -1,4 +1,4 @@
-/* Changes of references: manifests, what they name, and who holds that; tags. */
+/* Changes of references: manifests, what they name, and what holds that; tags. */
 #include "cache/index/rows.h"
 
 #include "base/array.h"
@@ -44,7 +44,7 @@ bool rows_unname(struct index_txn *t, const struct digest *manifest, const struc
     return txn_del(t, TABLE_CHILD, digest_key(manifest), digest_key_len(manifest), v, encode_child(v, c), NULL, err);
 }
 
-/* ---- who holds a blob ---- */
+/* ---- what holds a blob ---- */
 
 bool rows_hold(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
 {
@@ -66,7 +66,7 @@ bool rows_release(struct index_txn *t, const struct digest *d, const struct hold
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
     return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err) &&
-           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_anew(t, d, err)) && forget_unknown(t, d, err);
+           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_again(t, d, err)) && forget_unknown(t, d, err);
 }
 
 /* ---- manifests: blob, child and parent together ---- */
@@ -188,7 +188,7 @@ bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const str
 
     if (rows_get_tag(t, repo, tag, &old) && !digest_eq(&old.digest, &row->digest)) {
         bool pinned = rows_holds(t, &old.digest, &pin);
-        /* The new one is held before the old one is let go. */
+        /* The new one is held before the old one is released. */
         if ((pinned && !rows_hold(t, &row->digest, &pin, err)) || !rows_release(t, &old.digest, &pin, err) ||
             !rows_release(t, &old.digest, &h, err))
             return false;

@@ -64,7 +64,7 @@ static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
     MDB_cursor *c = NULL;
     int rc = index_check(t->index, mdb_cursor_open(t->txn, t->index->tables[table], &c));
 
-    if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and has said so */
+    if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and was reported then */
         log_error("index: opening a cursor on %s: %s", index_table_name(table), mdb_strerror(rc));
     return rc == 0 ? c : NULL;
 }

@@ -17,7 +17,7 @@ struct upgrade_digests {
     bool sound;
 };
 
-/* Early builds wrote shorter rows under the same number; read as ours, their flags are a piece of a media type. */
+/* Early builds wrote shorter rows under the same number; read as today's, their flags are a piece of a media type. */
 static bool is_sound(const struct slice *value, struct blob_row *row)
 {
     const uint32_t flags = BLOB_MANIFEST | BLOB_IDLE | BLOB_RANKED | BLOB_PRIVATE;
@@ -52,7 +52,7 @@ static bool from_2(struct index_txn *t, struct err *err)
 
     txn_each(t, TABLE_BLOB, NULL, 0, look_at_blob, &m);
     if (!m.sound)
-        ok = err_set(err, ERR_OUTDATED, "the index says that it has schema 2, and was written by an early build");
+        ok = err_set(err, ERR_OUTDATED, "the index has schema 2, as an early build wrote it");
     for (size_t i = 0; i < m.count && ok; i++)
         ok = rows_link_children(t, &m.list[i], err);
     free(m.list);
@@ -123,7 +123,7 @@ static void upgrade_read_tags(struct index_txn *t, void *arg)
     rows_each_tag(t, 0, read_tag, o);
 }
 
-/* A tag may be another registry's word alone for what is private here: bytes prove that, anew. */
+/* A tag may rest on another registry's answer alone, for what is private here: bytes have to prove it again. */
 static bool take_tag(struct index_txn *t, const struct old_tag *o, struct err *err)
 {
     uint64_t repo;
@@ -163,7 +163,7 @@ size_t upgrade_take_tags(struct index *index, const char *old)
     else
         log_warn(
             "%zu tags and %zu pins were taken from the old index; lost are how often images were used and which other "
-            "repositories have a blob, which registries are asked again",
+            "repositories have a blob, which is checked with registries again",
             o.count, pins);
     free(o.list);
     return ok ? o.count : 0;

@@ -12,9 +12,9 @@ struct follower {
     /* owned by `loop` */
     int64_t position;
     bool left;
-    int refs; /* the caller's, and one for a word on its way */
+    int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
-    bool waiting; /* wants to be told */
+    bool waiting; /* for ready() */
     TAILQ_ENTRY(follower) entry;
 };
 
@@ -81,7 +81,7 @@ static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
     return MAX(MIN(to, limit) - at, 0);
 }
 
-/* Nothing yet: it is told when there is something. Nothing ever: -1, and why. With the lock held. */
+/* Nothing yet: 0, and ready() is called when there is something. Nothing ever: -1, and why. With the lock held. */
 static int wait_or_fail(struct follower *f, bool never, struct err *err)
 {
     HOLDS(&f->ingest->lock);
@@ -91,7 +91,7 @@ static int wait_or_fail(struct follower *f, bool never, struct err *err)
         return -1;
     if (!f->waiting) {
         f->waiting = true;
-        f->refs++; /* for the word that will come */
+        f->refs++; /* for the ready() that will come */
     }
     return 0;
 }
@@ -204,14 +204,14 @@ static void say_deserted(void *arg)
     ingest_unref(i);
 }
 
-/* With the lock held, after the count went down: the owner hears of it when it was the last. */
+/* With the lock held, after the count went down: the owner is notified when it was the last. */
 static bool note_desertion(struct ingest *i)
 {
     bool deserted = i->follower_count == 0 && i->state == INGEST_RECEIVING;
 
     HOLDS(&i->lock);
     if (deserted)
-        i->refs++; /* for the word on its way */
+        i->refs++; /* for the closure that is posted */
     return deserted;
 }
 
@@ -230,7 +230,7 @@ void follower_leave(struct follower *f)
     f->waiting = false;
     pthread_mutex_unlock(&i->lock);
     if (waiting)
-        f->refs--; /* the word will not come */
+        f->refs--; /* ready() will not come */
     if (deserted)
         loop_post(i->owner, say_deserted, i);
     follower_unref(f);
@@ -244,7 +244,7 @@ void ingest_hold(struct ingest *i)
     pthread_mutex_unlock(&i->lock);
 }
 
-void ingest_let_go(struct ingest *i)
+void ingest_release(struct ingest *i)
 {
     pthread_mutex_lock(&i->lock);
     i->follower_count--;

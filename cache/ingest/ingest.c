@@ -85,14 +85,13 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
 {
     struct ingest *i = ingest_new(all, digest, owner);
 
-    i->origin =
-        text_hash(host); /* who makes his own collide with another gains nothing that the digest does not catch */
+    i->origin = text_hash(host); /* a collision gains nothing that the digest does not catch */
     i->finished = finished;
     i->deserted = deserted;
     i->drained = drained;
     i->arg = arg;
     leases_take(all->leases, digest);
-    ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
+    ingest_list(i); /* before its part is opened: ingests_forget() leaves it alone from here on */
     pthread_mutex_lock(&i->lock);
     bool opened = ingest_open_part(i, err);
     if (opened)
@@ -145,9 +144,9 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
 {
     ON_LOOP(i->owner);
     if (size > INGEST_SIZE_MAX)
-        return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is more than we take", (long long)size);
+        return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is larger than the cache accepts", (long long)size);
     if (i->size >= 0 && size >= 0 && size != i->size)
-        return err_set(err, ERR_CORRUPT, "upstream says %lld bytes, what is here was made for %lld", (long long)size,
+        return err_set(err, ERR_CORRUPT, "upstream announces %lld bytes, the part on disk is of %lld", (long long)size,
                        (long long)i->size);
     if (i->relay && size > 0 && !i->window && !ingest_map_window(i, size, err))
         return false;
@@ -217,7 +216,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
         return true;
-    /* A segment that broke off is asked for from its beginning. What followers have read of it, and the hasher, stays
+    /* A segment that broke off is requested from its beginning. What followers have read of it, and the hasher, stays
      * as it is: another answer may not put other bytes in its place. */
     int64_t again = offset >= i->frontier && offset < i->front ? MIN((int64_t)len, i->front - offset) : 0;
     offset += again;
@@ -236,7 +235,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return false;
     if (!i->relay)
         ingest_note_arrived(i, (int64_t)len);
-    /* In order and nobody is reading back: the bytes are at hand. */
+    /* In order, and no worker is reading back: the bytes are in memory. */
     if (!i->busy && offset == i->hashed) {
         hasher_update(i->hasher, data, len);
         i->hashed += (int64_t)len;

@@ -1,4 +1,4 @@
-/* Past the disk: an ingest whose part is a window in memory, for one follower. */
+/* Without caching: an ingest whose part is a window in memory, for one follower. */
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 enum {
-    PUNCH = 64 << 10, /* bytes that are given back at a time, at least */
+    PUNCH = 64 << 10, /* bytes that are freed at a time, at least */
 };
 
 /* ---- the beginning ---- */
@@ -118,7 +118,7 @@ bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t le
         if (n <= 0)
             return err_errno(err, ERR_DIGEST, "what was sent before cannot be compared");
         if (memcmp(before, data + (at - offset), (size_t)n) != 0)
-            return err_set(err, ERR_DIGEST, "upstream sends other bytes than it did before");
+            return err_set(err, ERR_DIGEST, "upstream sends other bytes than before");
         at += n;
     }
     return true;

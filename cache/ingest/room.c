@@ -116,12 +116,12 @@ bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
         return true;
     if (room->blob_max > 0 && end > room->blob_max)
         return err_set(err, ERR_NO_SPACE,
-                       "upstream does not say how large the blob is, and it is larger than cache.blob_max, %lld bytes",
+                       "upstream does not announce the blob's size, and it is larger than cache.blob_max, %lld bytes",
                        (long long)room->blob_max);
     i->scarce = !take_step(i, end - i->room);
     return !i->scarce ||
            err_set(err, ERR_NO_SPACE,
-                   "upstream does not say how large the blob is, and after %lld bytes there is no room for more of it; "
-                   "nothing is let go of for such a blob",
+                   "upstream does not announce the blob's size, and after %lld bytes there is no room for more of it; "
+                   "nothing is evicted for such a blob",
                    (long long)(i->room));
 }

@@ -88,7 +88,8 @@ static bool sync_folders(struct store *s, const struct store_piece *list, size_t
 
 static bool batch_write_all(struct store *s, struct store_piece *list, size_t count, struct err *err)
 {
-    /* Opened for this batch: it hears of what cannot be written from now on, whoever else has been told. */
+    /* Opened for this batch: it reports what cannot be written from now on, even if another descriptor has reported it.
+     */
     _cleanup_close_ int all = openat(s->ingest, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (all < 0)

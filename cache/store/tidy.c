@@ -212,7 +212,7 @@ bool store_quarantine_blob(struct store *s, const struct digest *d, uint64_t ino
         return true;
     snprintf(name, sizeof(name), "%s-%s", digest_alg_name(d), digest_hex(d, hex));
     if (renameat(s->blobs[d->alg], hex, s->quarantine, name) != 0 && errno != ENOENT)
-        return store_fail(err, "putting aside", d);
+        return store_fail(err, "quarantining", d);
     thin_quarantine(s);
     return true;
 }

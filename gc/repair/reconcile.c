@@ -108,7 +108,7 @@ static void check_entry(struct cache *c, const struct digest *d, int64_t size, c
     struct err err = {0};
     enum verified v = VERIFIED_GOOD;
 
-    /* Only what the file system says at once; whether the bytes are right is for verify, or for the next use. */
+    /* Only what stat(2) tells; the bytes are verified by `verify`, or on the next use. */
     if (!store_stat_blob(cache_store(c), d, &info, &err) ? err.code == ERR_NOT_FOUND : info.size != size)
         v = cache_verify(c, d, pace, NULL, &err);
     sum->missing += v == VERIFIED_MISSING;

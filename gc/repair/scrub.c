@@ -81,7 +81,7 @@ static bool apply_repairs(struct index_txn *t, void *arg, struct err *err)
     return true;
 }
 
-/* Not while the index is read: who is told may take its time. */
+/* Not while the index is read: the callback may block. */
 static void say_findings(struct scrub *s, const struct findings *all)
 {
     char more[ERR_MSG_MAX];
@@ -184,7 +184,7 @@ static void scrub_blob(struct scrub *s, const struct digest *d, bool manifest, c
     struct err err = {0};
 
     if (s->wish->repair)
-        cache_read(s->cache, read_origin, &o); /* what is dropped does not say it any more */
+        cache_read(s->cache, read_origin, &o); /* a dropped entry does not tell it any more */
     switch (cache_verify(s->cache, d, pace, &s->sum->bytes, &err)) {
     case VERIFIED_CORRUPT:
         s->sum->damaged++;
@@ -225,7 +225,7 @@ static void scrub_blobs(struct scrub *s, const struct verify_pace *pace)
     free(c);
 }
 
-/* ---- what was found damaged or missing before, by whomever, and is not here again ---- */
+/* ---- what was found damaged or missing earlier, and is not stored again ---- */
 
 struct scrub_lost {
     struct index_txn *t;

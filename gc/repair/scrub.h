@@ -1,6 +1,6 @@
-/* scrub.h - looking whether the disk kept what it was given: every blob is hashed again, every reference counted again.
+/* scrub.h - checks the whole cache: every blob is hashed again, every reference counted again.
  *
- * What is damaged is put aside at once and, when wanted, fetched again, as is what an earlier run, or anything else,
+ * What is damaged is quarantined at once and, when wanted, fetched again, as is what an earlier run, or anything else,
  * has found damaged or missing and what is still needed (store_note_lost()); what the index has wrong about itself is
  * put right when wanted. Runs on the caller's thread, beside everything else. Others than gc/ call gc_scrub().
  */
