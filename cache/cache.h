@@ -1,6 +1,6 @@
 /* cache.h - the cache as the rooms above see it: index, blob files, small bodies in memory, touches and leases in one.
  *
- * One struct cache for a process; lives from start to end. Any thread unless said otherwise. Repositories are full
+ * One struct cache for a process; lives from start to end. Any thread unless noted. Repositories are full
  * names ("docker.io/library/nginx").
  */
 #ifndef ENTREPOT_CACHE_CACHE_H

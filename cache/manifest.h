@@ -66,7 +66,7 @@ bool manifest_is_likely(const struct manifest *m);
 /* The first part of that role, or NULL. */
 const struct part *manifest_part(const struct manifest *m, enum part_role role);
 /* What engines take out of an index for a platform: the manifest that serves it best, else the first of which no
- * platform is said (containers/image's and containerd's choice). NULL: there is none. */
+ * platform is given (containers/image's and containerd's choice). NULL: there is none. */
 const struct part *manifest_choose(const struct manifest *m, const char *platform);
 /* Whether a Content-Type is one of the kinds that are read here. */
 bool manifest_is_type(const char *media_type);

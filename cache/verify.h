@@ -13,11 +13,11 @@ enum verified {
     VERIFIED_ADOPTED, /* right, and not known to the index: now it is */
     VERIFIED_CORRUPT, /* moved to quarantine/, its entry dropped; the blob will be fetched again */
     VERIFIED_MISSING, /* there is no file; its entry is dropped */
-    VERIFIED_FAILED,  /* undecided: stopped, or the index could not be written */
+    VERIFIED_FAILED,  /* unknown: stopped, or the index could not be written */
 };
 
 struct verify_pace {
-    int64_t bytes_per_s; /* 0: as fast as it goes, and what is read stays in the page cache */
+    int64_t bytes_per_s; /* 0: unlimited, and what is read stays in the page cache */
     bool (*stop)(void *arg);
     void *arg;
 };
@@ -27,7 +27,7 @@ struct verify_pace {
 enum verified cache_verify(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                            struct err *err);
 
-/* The same for a file that has been put together by import.h, and, if it is right, its publication. Errors: ERR_DIGEST
+/* The same for a file that import.h has assembled, and, if it is right, its publication. Errors: ERR_DIGEST
  * (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
 bool cache_adopt_import(struct cache *c, const struct digest *d, const struct verify_pace *pace, struct err *err);
 

@@ -139,7 +139,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
         gc->o.policy = &POLICY_GDSF;
     gc_measure(gc);
     ingests_measure_parked(cache_ingests(cache));
-    STAILQ_INIT(&gc->wishes);
+    STAILQ_INIT(&gc->requests);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);
     pthread_mutex_init(&gc->lock, NULL);

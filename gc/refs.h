@@ -21,13 +21,12 @@ struct eviction {
     int64_t cutoff; /* seconds since 1970: what was used later stays, without a holder, for pass one to find */
     size_t entries; /* removed blobs, at most */
     struct removed removed;
-    bool more; /* there was no room for all */
+    bool more; /* some are left for the next transaction */
 };
 
 /* Removes a blob that nothing holds or leases, and then what only it held. */
 bool refs_drop(struct index_txn *t, struct eviction *g, const struct digest *root, struct err *err);
-/* Takes all tags away from a manifest and drops it; their references are added to `report`. Pinned ones are not for
- * this. */
+/* Removes all tags of a manifest, which is not pinned, and drops it; their references are added to `report`. */
 bool refs_retire(struct index_txn *t, struct eviction *g, const struct digest *d, struct gc_report *report,
                  struct err *err);
 /* "docker.io/library/nginx:1.27", or with "@sha256:…" */

@@ -2,7 +2,8 @@
  * its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
  *
  * Requests are answered in their order. Room that is free, or is being made, belongs to earlier requests: a later one
- * does not take it (gc->wished). Nor is a request refused because others are pending: it waits until they are answered.
+ * does not take it (gc->awaited). Nor is a request refused because others are pending: it waits until they are
+ * answered.
  */
 #include "gc/gc_private.h"
 
@@ -47,26 +48,26 @@ static bool grant(struct gc *gc, int64_t bytes, int64_t before, const struct lim
 }
 
 /* The request's turn has come, or is over: its room is for the next ones. With the lock held. */
-static void unwish(struct gc *gc, struct room_wish *w)
+static void room_end_wait(struct gc *gc, struct room_request *w)
 {
     HOLDS(&gc->lock);
-    gc->wished -= w->wished;
-    w->wished = 0;
+    gc->awaited -= w->awaited;
+    w->awaited = 0;
 }
 
 /* Grants the first request if there is room; with the lock held. */
-static bool grant_first(struct gc *gc, struct room_wish *w, const struct limits *l)
+static bool grant_first(struct gc *gc, struct room_request *w, const struct limits *l)
 {
     HOLDS(&gc->lock);
     w->granted = grant(gc, w->bytes, 0, l);
     if (w->granted)
-        unwish(gc, w);
+        room_end_wait(gc, w);
     return w->granted;
 }
 
 static void room_answer(void *arg)
 {
-    struct room_wish *w = arg;
+    struct room_request *w = arg;
 
     w->done(w->arg, w->granted);
     free(w);
@@ -85,35 +86,35 @@ static bool room_take(void *arg, int64_t bytes)
     struct limits l = gc_limits(gc);
 
     pthread_mutex_lock(&gc->lock);
-    bool granted = grant(gc, bytes, gc->wished, &l);
+    bool granted = grant(gc, bytes, gc->awaited, &l);
     pthread_mutex_unlock(&gc->lock);
     return granted;
 }
 
 /* Whether it may be worth waiting: for room that others may turn out not to need, or that can be made. With the lock
  * held. */
-static bool may_wait(const struct gc *gc, const struct room_wish *w)
+static bool may_wait(const struct gc *gc, const struct room_request *w)
 {
     HOLDS(&gc->lock);
-    return !gc->stopping && (gc->wished > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
+    return !gc->stopping && (gc->awaited > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
 }
 
 static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted),
                      void *done_arg, struct loop *loop)
 {
     struct gc *gc = arg;
-    struct room_wish *w = xcalloc(1, sizeof(*w));
+    struct room_request *w = xcalloc(1, sizeof(*w));
     struct limits l = gc_limits(gc);
 
-    *w = (struct room_wish){.bytes = bytes, .from = from, .done = done, .arg = done_arg, .loop = loop};
+    *w = (struct room_request){.bytes = bytes, .from = from, .done = done, .arg = done_arg, .loop = loop};
     pthread_mutex_lock(&gc->lock);
-    w->granted = from != ROOM_ON_DISK && grant(gc, bytes, gc->wished, &l);
+    w->granted = from != ROOM_ON_DISK && grant(gc, bytes, gc->awaited, &l);
     bool later = !w->granted && may_wait(gc, w);
     if (later) {
         if (from != ROOM_ON_DISK && bytes <= ceiling(&l)) /* no blob is larger; sums stay sums */
-            w->wished = MIN(bytes, INGEST_SIZE_MAX);
-        gc->wished += w->wished;
-        STAILQ_INSERT_TAIL(&gc->wishes, w, entry);
+            w->awaited = MIN(bytes, INGEST_SIZE_MAX);
+        gc->awaited += w->awaited;
+        STAILQ_INSERT_TAIL(&gc->requests, w, entry);
         hurry(gc);
     }
     pthread_mutex_unlock(&gc->lock);
@@ -177,7 +178,7 @@ static bool can_free(struct gc *gc, int64_t target, int64_t lack)
 
 /* What has to be evicted for the request: not for bytes in ingest/ that are not there any more, or that were not
  * resumed in time. */
-static int64_t count_lack(struct gc *gc, const struct room_wish *w)
+static int64_t count_lack(struct gc *gc, const struct room_request *w)
 {
     ingests_measure_parked(cache_ingests(gc->cache));
     int64_t lack = lacking_now(gc, w->bytes);
@@ -190,7 +191,7 @@ static int64_t count_lack(struct gc *gc, const struct room_wish *w)
 
 /* Frees what one request needs, never more than its own size, beside what exceeds the limits anyway; true if it could
  * be granted now. */
-static bool room_make(struct gc *gc, struct room_wish *w)
+static bool room_make(struct gc *gc, struct room_request *w)
 {
     struct limits l = gc_limits(gc);
     bool on_disk = w->from == ROOM_ON_DISK;
@@ -224,18 +225,18 @@ static bool room_make(struct gc *gc, struct room_wish *w)
     return w->granted;
 }
 
-static struct room_wish *room_next(struct gc *gc)
+static struct room_request *room_next(struct gc *gc)
 {
     pthread_mutex_lock(&gc->lock);
-    struct room_wish *w = STAILQ_FIRST(&gc->wishes);
+    struct room_request *w = STAILQ_FIRST(&gc->requests);
     if (w)
-        STAILQ_REMOVE_HEAD(&gc->wishes, entry);
+        STAILQ_REMOVE_HEAD(&gc->requests, entry);
     pthread_mutex_unlock(&gc->lock);
     return w;
 }
 
 /* The one whose turn it is. */
-static void answer_first(struct gc *gc, struct room_wish *w)
+static void answer_first(struct gc *gc, struct room_request *w)
 {
     struct limits l = gc_limits(gc);
 
@@ -247,13 +248,13 @@ static void answer_first(struct gc *gc, struct room_wish *w)
     if (!w->granted && !hopeless)
         room_make(gc, w);
     pthread_mutex_lock(&gc->lock);
-    unwish(gc, w);
+    room_end_wait(gc, w);
     pthread_mutex_unlock(&gc->lock);
 }
 
 void room_answer_all(struct gc *gc)
 {
-    struct room_wish *w;
+    struct room_request *w;
 
     while ((w = room_next(gc))) {
         answer_first(gc, w);
@@ -268,7 +269,7 @@ void room_answer_all(struct gc *gc)
 
 void room_deny_all(struct gc *gc)
 {
-    struct room_wish *w;
+    struct room_request *w;
 
     while ((w = room_next(gc)))
         loop_post(w->loop, room_answer, w);

@@ -29,7 +29,7 @@ static void sweep_begin(struct sweep *s)
     gc_report_clear(&s->report);
 }
 
-/* A dry run ends in a failure of its own, so that the transaction is taken back. */
+/* A dry run ends in a failure of its own, so that the transaction is rolled back. */
 static bool sweep_end(const struct sweep *s, struct err *err)
 {
     return !s->dry_run || err_set(err, ERR_CANCELLED, "dry run");

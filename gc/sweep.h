@@ -14,13 +14,13 @@ struct sweep {
     struct store *store;
     const struct policy *policy;
     int64_t target; /* bytes; the second pass ends there */
-    bool dry_run;   /* look, and take it back */
+    bool dry_run;   /* look, and roll back */
     size_t looks;
     /* what this transaction does; reset each time it is run */
     struct eviction go;
     struct gc_report report;
     bool more; /* there may be more to remove */
-    /* where the second pass goes on: after images that are kept although their rank is low; what was retired may have
+    /* where the second pass resumes: after images that are kept although their rank is low; what was retired may have
      * brought others to a lower rank behind it, so that it starts over until nothing more can be evicted */
     struct place {
         double rank;
@@ -41,7 +41,7 @@ void sweep_free(struct sweep *s);
 bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err);
 bool sweep_images(struct index_txn *t, void *arg, struct err *err);
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err);
-/* Tags of manifests that never came: a part of the table at a time. */
+/* Tags of manifests that are not stored: a part of the table at a time. */
 bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err);
 
 #endif

@@ -155,7 +155,7 @@ static bool is_walkable(const char *dir)
 
 /* A page in use beyond the end of the file would kill us with SIGBUS when we come to read it. But the end may be
  * missing for a good reason: LMDB does not write pages that a transaction took and gave back, and when that was the
- * last one before a crash the file ends before the last page it is said to have. So when it is short, the pages are
+ * last one before a crash the file ends before the last page that its head names. So when it is short, the pages are
  * looked at. */
 bool index_check_size(struct index *index, const char *data, struct err *err)
 {

@@ -75,8 +75,8 @@ struct totals {
     int64_t bytes, blobs, manifests;
 };
 
-/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. A private one is for clients with a
- * grant alone (proxy/registry/grant.h). */
+/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. Only clients with a grant may read
+ * a private one (proxy/registry/grant.h). */
 uint64_t rows_repo(struct index_txn *t, const char *name, bool *is_private);
 uint64_t rows_repo_id(struct index_txn *t, const char *name);
 bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err);
@@ -93,7 +93,7 @@ bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row 
 bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
 /* Notes that it was used, last at `used` (seconds); nothing if the blob is not there. */
 bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
-/* A repository that everybody may read has it: it is private no more. */
+/* A public repository has it: it is not private any more. */
 bool rows_share_blob(struct index_txn *t, const struct digest *d, struct err *err);
 /* The file was found to match its digest when it had this change time. */
 bool rows_verified_blob(struct index_txn *t, const struct digest *d, int64_t ctime_ns, struct err *err);
@@ -144,11 +144,11 @@ bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d)
  * enough: it takes the bytes, or the answer of a registry that has sent them; for anybody can write a manifest that
  * names a digest, and run a registry that confirms it. One row, however many hold the blob. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
-/* The same, and it is said by the repository: it has sent the blob, has said that it has it, or has an index that names
- * it. That the blob itself says what it is about ("subject") is nothing that the repository of that one has said. */
+/* The same, by a statement of the repository: it has sent the blob, has answered that it has it, or has an index that
+ * names it. The blob's own "subject" is no statement of the subject's repository. */
 bool rows_linked_by_itself(struct index_txn *t, uint64_t repo, const struct digest *d);
 
-/* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
+/* Visits what is unreferenced, from the longest unused; returning false ends the visit. */
 void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);
 /* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL.
  */
@@ -206,10 +206,10 @@ struct finding {
 
 /* What it is, in words. */
 const char *finding_text(const struct finding *f);
-/* Compares the tables with each other and counts every reference again: `found` gets what is wrong. Looks at every
+/* Compares the tables with each other and counts every reference again: `found` gets what is wrong. Reads every
  * row: a second or so for 100 000 blobs. Returns how many things are wrong. */
 size_t rows_check(struct index_txn *t, void (*found)(void *arg, const struct finding *f), void *arg);
-/* Puts one right; true also if it was no longer so. */
+/* Repairs one; true also if it is right by now. */
 bool rows_repair(struct index_txn *t, const struct finding *f, struct err *err);
 
 #endif

@@ -98,9 +98,9 @@ bool rows_unname(struct index_txn *t, const struct digest *manifest, const struc
 bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child);
 /* Whether it is a part of it: not what is only about it. */
 bool rows_contains(struct index_txn *t, const struct digest *manifest, const struct digest *child);
-/* rows_link.c: the manifest has come: what it names is linked to the repositories that it is linked to; one child of
- * it; whether that is so; the blob has gone: its links go, too, or as long as somebody holds it, say only that it is
- * named. */
+/* rows_link.c. After a manifest was stored: links what it names, or one child of it, to the repositories that it is
+ * linked to; whether the child is. After a blob was dropped: drops its links, or as long as something holds it, reduces
+ * them to PROOF_NAMED. */
 bool rows_link_children(struct index_txn *t, const struct digest *manifest, struct err *err);
 bool rows_link_child(struct index_txn *t, const struct digest *manifest, const struct digest *child, struct err *err);
 bool rows_child_is_linked(struct index_txn *t, const struct digest *manifest, const struct digest *child);
