@@ -15,7 +15,7 @@
 
 /* Reports what does not hold, and aborts. */
 _Noreturn void assert_failed(const char *what, const char *function, const char *file, int line);
-bool assert_is_mine(pthread_mutex_t *lock);
+bool assert_is_mine(const pthread_mutex_t *lock);
 
 #define ASSERT_THAT(ok, what) ((ok) ? (void)0 : assert_failed(what, __func__, __FILE__, __LINE__))
 #define ON_LOOP(loop)         ASSERT_THAT(loop_may_touch(loop), "ON_LOOP(" #loop ")")

@@ -1,5 +1,6 @@
 #include "cache/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/place.h"
@@ -11,7 +12,7 @@
 
 enum { MEMORY_BYTES = 8 << 20, LOST_CHILDREN = 128 };
 
-/* Out of the way, for whoever wants to look; what it knew is made anew. Returns where it is now; the caller frees. */
+/* Keeps a damaged index for inspection; what it knew is rebuilt. Returns its new path; the caller frees. */
 static char *move_aside(const char *dir, const char *why, struct err *err)
 {
     char *aside = xasprintf("%s.%s-%lld", dir, why, (long long)clock_now_s());
@@ -21,7 +22,7 @@ static char *move_aside(const char *dir, const char *why, struct err *err)
         free(aside);
         return NULL;
     }
-    log_error("moved to %s; the index is made anew from the blobs, which takes a while and can be deleted after that",
+    log_error("moved to %s, which can be deleted later; the index is being rebuilt from the blobs, which takes a while",
               aside);
     return aside;
 }
@@ -64,7 +65,7 @@ static bool write_rebuilding(struct index_txn *t, void *arg, struct err *err)
     return rows_set_rebuilding(t, *(bool *)arg, err);
 }
 
-/* A rebuilding that was interrupted goes on. */
+/* A rebuild that was interrupted is resumed. */
 static bool note_rebuilding(struct cache *c, struct err *err)
 {
     bool noted = false, now = true;
@@ -106,7 +107,7 @@ struct cache *cache_open(const char *path, struct pool *pool, const struct index
     c->importing = importing_new(c->leases, c->index);
     c->ingests = ingests_new(c->index, c->store, c->leases, pool);
     cache_totals(c, &totals);
-    if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files all the same */
+    if (totals.blobs == 0 && layout_load(c) > 0) /* lost or removed: there may be files nevertheless */
         atomic_store(&c->rebuilding, true);
     if (note_rebuilding(c, err))
         return c;
@@ -138,14 +139,14 @@ void cache_close(struct cache *c)
 
 /* ---- reading ---- */
 
-struct find {
+struct cache_query {
     const char *repo, *tag;
     struct cache_hit *hit;
 };
 
-static void find(struct index_txn *t, void *arg)
+static void cache_read_hit(struct index_txn *t, void *arg)
 {
-    struct find *f = arg;
+    struct cache_query *f = arg;
     struct cache_hit *hit = f->hit;
     uint64_t repo = rows_repo(t, f->repo, &hit->repo_private);
 
@@ -156,7 +157,7 @@ static void find(struct index_txn *t, void *arg)
         hit->digest = hit->tag.digest;
     }
     hit->stored = rows_get_blob(t, &hit->digest, &hit->blob);
-    /* A tag's row is itself what the repository says about the digest; its word alone opens nothing private. */
+    /* A tag's row is the repository's own statement about the digest; a statement alone opens nothing private. */
     hit->linked =
         hit->stored && ((hit->tag_known && !(hit->blob.flags & BLOB_PRIVATE)) || rows_linked(t, repo, &hit->digest));
 }
@@ -166,7 +167,7 @@ void cache_find(struct cache *c, const char *repo, const char *tag, const struct
     memset(hit, 0, sizeof(*hit));
     if (digest)
         hit->digest = *digest;
-    index_read(c->index, find, &(struct find){repo, tag, hit});
+    index_read(c->index, cache_read_hit, &(struct cache_query){repo, tag, hit});
 }
 
 struct link_query {
@@ -284,7 +285,7 @@ static bool touch_child(void *arg, const struct child *child)
     return l->count < LOST_CHILDREN;
 }
 
-/* What is dropped does not say any more where it came from. */
+/* Noted before the entry is dropped, which takes with it where the blob came from. */
 static void note_lost(struct cache *c, struct index_txn *t, const struct digest *d, uint32_t flags)
 {
     char repo[REF_NAME_MAX + 1];
@@ -313,14 +314,14 @@ bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *
     return true;
 }
 
-struct lost {
+struct lost_blob {
     struct cache *cache;
     struct digest digest;
 };
 
 static bool apply_lost(struct index_txn *t, void *arg, struct err *err)
 {
-    struct lost *l = arg;
+    struct lost_blob *l = arg;
 
     return cache_drop_lost(l->cache, t, &l->digest, err);
 }
@@ -332,14 +333,14 @@ static void free_lost(void *arg, const struct err *err)
     free(arg);
 }
 
-/* There is no file: the entry goes, and the blob is fetched again. */
-static void lost(struct cache *c, const struct digest *d, const struct err *why)
+/* There is no file: the entry is dropped, and the blob is fetched again when it is requested. */
+static void cache_drop_entry(struct cache *c, const struct digest *d, const struct err *why)
 {
     char text[DIGEST_TEXT_MAX];
-    struct lost *l = xcalloc(1, sizeof(*l));
+    struct lost_blob *l = xcalloc(1, sizeof(*l));
 
     log_warn("%s is in the index but not on disk, it will be fetched again: %s", digest_format(d, text), why->msg);
-    *l = (struct lost){c, *d};
+    *l = (struct lost_blob){c, *d};
     memory_drop(c->memory, d);
     index_write(c->index, apply_lost, free_lost, l, NULL);
 }
@@ -350,7 +351,7 @@ struct row_query {
     struct blob_row row;
 };
 
-static void read_row(struct index_txn *t, void *arg)
+static void cache_read_row(struct index_txn *t, void *arg)
 {
     struct row_query *q = arg;
 
@@ -369,12 +370,13 @@ enum cache_file cache_look(struct cache *c, const struct digest *d)
 
     if (!store_stat_blob(c->store, d, &info, NULL))
         return FILE_MISSING;
-    index_read(c->index, read_row, &q);
+    index_read(c->index, cache_read_row, &q);
     return is_as_known(&q, &info) ? FILE_KNOWN : FILE_UNVERIFIED;
 }
 
-/* It goes out from memory many times: once is a good time to look whether the disk kept it right. */
-static bool read_manifest(struct cache *c, const struct digest *d, int64_t size, struct buf *text, struct err *why)
+/* It is served from memory many times: the one read is the time to check it. */
+static bool cache_read_manifest(struct cache *c, const struct digest *d, int64_t size, struct buf *text,
+                                struct err *why)
 {
     struct digest seen;
     struct file_info info;
@@ -403,11 +405,11 @@ struct body *cache_load_manifest(struct cache *c, const struct digest *d, int64_
 
     if (b)
         return b;
-    if (read_manifest(c, d, size, &text, &why)) {
+    if (cache_read_manifest(c, d, size, &text, &why)) {
         b = body_new(text.len);
         memcpy(b->data, text.data, text.len);
     } else if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND) {
-        lost(c, d, &why);
+        cache_drop_entry(c, d, &why);
     }
     if (!b && err)
         *err = why;
@@ -433,7 +435,7 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
 
     leases_take(c->leases, d);
     int fd = store_open_blob(c->store, d, &info, &why);
-    index_read(c->index, read_row, &q);
+    index_read(c->index, cache_read_row, &q);
     if (fd >= 0 && is_as_known(&q, &info)) {
         touches_add(c->touches, d);
         *size = info.size;
@@ -445,17 +447,17 @@ int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, stru
     }
     leases_release(c->leases, d);
     if (why.code == ERR_NOT_FOUND && q.found)
-        lost(c, d, &why);
+        cache_drop_entry(c, d, &why);
     if (err)
         *err = why;
     return -1;
 }
 
-static bool is_wanted(struct cache *c, const struct digest *d)
+static bool cache_is_wanted(struct cache *c, const struct digest *d)
 {
     struct row_query q = {.d = d};
 
-    index_read(c->index, read_row, &q);
+    index_read(c->index, cache_read_row, &q);
     return q.found || cache_is_in_use(c, d);
 }
 
@@ -463,29 +465,29 @@ void cache_discard(struct cache *c, const struct digest *d)
 {
     struct err err;
 
+    OFF_LOOPS;
     memory_drop(c->memory, d);
-    if (is_wanted(c, d))
+    if (cache_is_wanted(c, d))
         return;
     if (!store_trash_blob(c->store, d, &err))
         log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
-    /* Who began to bring it in anew meanwhile holds a lease, or has made an entry: the same bytes, back to their place.
-     */
-    if (is_wanted(c, d))
+    /* A fetch that has begun meanwhile holds a lease, or has made an entry: the same bytes, back to their place. */
+    if (cache_is_wanted(c, d))
         store_untrash_blob(c->store, d);
 }
 
 static bool apply_suspicion(struct index_txn *t, void *arg, struct err *err)
 {
-    return rows_verified_blob(t, &((struct lost *)arg)->digest, 0, err);
+    return rows_verified_blob(t, &((struct lost_blob *)arg)->digest, 0, err);
 }
 
 void cache_suspect(struct cache *c, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
-    struct lost *l = xcalloc(1, sizeof(*l));
+    struct lost_blob *l = xcalloc(1, sizeof(*l));
 
     log_limited(LOG_LEVEL_ERROR, "read", "%s could not be read while it was served: it is verified before it is again",
                 digest_format(d, text));
-    *l = (struct lost){c, *d};
+    *l = (struct lost_blob){c, *d};
     index_write(c->index, apply_suspicion, free_lost, l, NULL);
 }

@@ -1,6 +1,6 @@
 /* cache.h - the cache as the rooms above see it: index, blob files, small bodies in memory, touches and leases in one.
  *
- * One struct cache for a process; lives from start to end. Any thread unless said otherwise. Repositories are full
+ * One struct cache for a process; lives from start to end. Any thread unless noted. Repositories are full
  * names ("docker.io/library/nginx").
  */
 #ifndef ENTREPOT_CACHE_CACHE_H
@@ -16,26 +16,26 @@
 
 struct cache;
 
-/* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and begun
- * anew: tags come from index.json, blobs from their files as they are asked for or found by the room above. Errors:
- * those of store_open and index_open. `watcher` (NULL: none) is told of damage that is found later. */
+/* Opens the cache in `path`; io work goes to `pool`, which outlives the cache. A damaged index is moved aside and
+ * rebuilt: tags from index.json, blobs from their files as they are requested, or found by the collector. Errors: those
+ * of store_open and index_open. `watcher` (NULL: none) is called if damage is found later. */
 struct cache *cache_open(const char *path, struct pool *pool, const struct index_watcher *watcher, struct err *err);
-/* Call when nobody uses it any more; writes touches and the state of unfinished ingests first. */
+/* When it is not used any more; writes touches and index.json first. */
 void cache_close(struct cache *c);
 
 /* What the cache knows about a request, in one read transaction. */
 struct cache_hit {
     bool tag_known; /* `tag` is filled in */
     struct tag_row tag;
-    struct digest digest; /* what the request comes down to; DIGEST_NONE if a tag is not known */
+    struct digest digest; /* what the request resolves to; DIGEST_NONE if a tag is not known */
     bool stored;          /* the blob is here, `blob` is filled in */
     bool linked;          /* ... and the repository has proved to contain it */
-    bool repo_private;    /* the repository is for clients with a grant alone */
+    bool repo_private;    /* only clients with a grant may read the repository */
     struct blob_row blob;
 };
 
-/* Whether the repository may be asked for it under /blobs/. That it has a manifest of this digest says nothing about
- * that: most registries answer 404, some answer 200. */
+/* Whether the blob may be served under the repository's /blobs/. A manifest's digest there is answered with 404 by most
+ * registries, with 200 by some. */
 static inline bool cache_is_blob_of(const struct cache_hit *hit)
 {
     return hit->linked && !(hit->blob.flags & BLOB_MANIFEST);
@@ -50,60 +50,61 @@ bool cache_is_linked(struct cache *c, const char *repo, const struct digest *d);
 /* Whether the tag is pinned. */
 bool cache_is_pinned(struct cache *c, const char *repo, const char *tag);
 
-/* What the disk says about a blob, and what the index says about that. One system call. */
+/* Compares a blob's file with its entry. One system call, and a read of the index. */
 enum cache_file {
-    FILE_KNOWN,      /* as the index says */
+    FILE_KNOWN,      /* as the index has it */
     FILE_UNVERIFIED, /* has changed since it was verified, or the index does not know it: cache_verify() first */
     FILE_MISSING,
 };
 enum cache_file cache_look(struct cache *c, const struct digest *d);
 
-/* The body of a stored manifest: from memory, else read and kept. The caller unrefs. NULL with ERR_NOT_FOUND,
- * ERR_CORRUPT or ERR_IO if the file is not what the index says; the entry is dropped then. */
+/* The body of a stored manifest: from memory, else from its file. The caller unrefs. NULL with ERR_NOT_FOUND,
+ * ERR_CORRUPT or ERR_IO if the file is not what the index has; the entry is dropped then. */
 struct body *cache_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err);
 struct body *cache_load_manifest(struct cache *c, const struct digest *d, int64_t size, bool keep, struct err *err);
-/* The same for somebody who only looks, perhaps at all there are: it does not count as a use, and is not kept. */
+/* The same without counting as a use, and without keeping it in memory: for what looks at many of them. */
 static inline struct body *cache_peek_manifest(struct cache *c, const struct digest *d, int64_t size, struct err *err)
 {
     return cache_load_manifest(c, d, size, false, err);
 }
 /* Opens a stored blob and leases it. The caller closes, then calls cache_release(). -1 with ERR_NOT_FOUND if it is not
- * here (an entry that said so is dropped), ERR_UNVERIFIED if its file has to be verified first. */
+ * here (its entry is dropped), ERR_UNVERIFIED if its file has to be verified first. */
 int cache_open_blob(struct cache *c, const struct digest *d, int64_t *size, struct err *err);
 
 /* Stores a manifest whose digest was verified: file first, then one transaction with its children, its link and (tag
  * not NULL) its tag; `tag` "" records that it was pulled by digest, if nothing else holds it. `m` may be NULL (no
- * children). `is_private`: it was got under a client's own identity. Everything is copied. `done` runs on `loop`. */
+ * children). `is_private`: it was fetched under a client's own identity. Everything is copied. `done` runs on `loop`.
+ */
 void cache_put_manifest(struct cache *c, const char *repo, const char *tag, const struct digest *d,
                         const char *media_type, struct body *body, const struct manifest *m, uint32_t cost_ms,
                         bool is_private, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
-/* Upstream said at `checked_ms` that the tag points to `d` (whose manifest need not be here). `done` (may be NULL) runs
- * on `loop` once everybody can see it. */
+/* Upstream answered at `checked_ms` that the tag points to `d`, whose manifest need not be stored. `done` (may be NULL)
+ * runs on `loop` once it is written. */
 void cache_put_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, int64_t checked_ms,
                    void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
-/* Somebody here says so. Blocks. */
+/* The same on behalf of an operator. Blocks. */
 bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, struct err *err);
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
-/* The repository's registry says that it contains the blob; unless `is_private`, everybody may read that repository. */
+/* The repository's registry answered that it contains the blob; unless `is_private`, the repository is public. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);
-/* The same of one that it lists: what is not here yet is linked when it comes. */
+/* The same for a blob that it lists: one that is not stored yet is linked when it is. */
 void cache_link_listed(struct cache *c, const char *repo, const struct digest *d, bool is_private);
-/* From now on the repository is for clients with a grant alone, or for everybody again. */
+/* From now on only clients with a grant may read the repository, or it is public again. */
 void cache_set_private(struct cache *c, const char *repo, bool is_private);
 bool cache_is_private(struct cache *c, const char *repo);
-/* Whether the cache has, or had, something of a repository that is for everybody. */
+/* Whether the cache has, or had, something of the repository, and that is public. */
 bool cache_is_public(struct cache *c, const char *repo);
-/* Whether some repository of this registry has sent the blob's bytes: its word about others is good then. */
+/* Whether some repository of this registry has sent the blob's bytes: then its answers about others count. */
 bool cache_was_sent_by(struct cache *c, const char *host, const struct digest *d);
 
 /* The file of a stored blob could not be read: it is verified before it is served again. */
 void cache_suspect(struct cache *c, const struct digest *d);
-/* Removes the file of a blob whose entry has gone, unless somebody has brought it in anew. Blocks. */
+/* Removes the file of a blob whose entry was dropped, unless it has been fetched again. Blocks. */
 void cache_discard(struct cache *c, const struct digest *d);
-/* Every file has been looked at: the index is whole again. Blocks. */
+/* Every file has been visited: the index is complete again. Blocks. */
 bool cache_end_rebuilding(struct cache *c, struct err *err);
 /* Inside a change of the index: drops the entry of a blob that has no file (any more), and notes that it is lost
- * (store_note_lost()). What a lost manifest held is given some time, in case it is fetched again. */
+ * (store_note_lost()). What a lost manifest held stays for gc.grace, in case it is fetched again. */
 bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *d, struct err *err);
 
 void cache_totals(struct cache *c, struct totals *totals);
@@ -131,7 +132,7 @@ bool cache_is_in_use(struct cache *c, const struct digest *d);
 /* Writes what was used to the index; `done` (may be NULL) as for index_write(). */
 void cache_flush_touches(struct cache *c, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
 
-/* ---- for those who look closer ---- */
+/* ---- access to its parts ---- */
 
 /* One consistent view of the index, for what rows.h reads; as index_read(). */
 void cache_read(struct cache *c, void (*fn)(struct index_txn *t, void *arg), void *arg);
@@ -145,7 +146,7 @@ bool cache_has_file(struct cache *c, const struct digest *d);
 bool cache_read_blob(struct cache *c, const struct digest *d, size_t max, struct buf *out, struct err *err);
 /* Runs fn(arg) on an io worker. */
 void cache_run(struct cache *c, void (*fn)(void *arg), void *arg);
-/* Whether the index was lost and is being rebuilt from the files: what has no holder may get one yet. */
+/* Whether the index was lost and is being rebuilt from the files: what is unreferenced may be referenced later. */
 bool cache_is_rebuilding(struct cache *c);
 
 /* What is on its way in, and what is being imported. */

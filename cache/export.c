@@ -55,7 +55,8 @@ static void add_statements(struct export_plan *p, const struct digest *root, con
 
 /* ---- the whole ---- */
 
-static bool add_image(struct export_plan *p, const struct ref *ref, const struct digest *root, struct export_tree *tree)
+static bool export_add_image(struct export_plan *p, const struct ref *ref, const struct digest *root,
+                             struct export_tree *tree)
 {
     if (!export_add_tree(p, root, false, tree))
         return false;
@@ -92,12 +93,12 @@ static bool add_reference(struct export_plan *p, const struct ref *ref)
     touches_add(p->c->touches, &root);
     if (p->wish->docker)
         return export_add_docker_image(p, ref, root);
-    bool ok = add_image(p, ref, &root, &tree);
+    bool ok = export_add_image(p, ref, &root, &tree);
     export_tree_free(&tree);
     return ok;
 }
 
-static int by_text(const void *a, const void *b)
+static int export_by_text(const void *a, const void *b)
 {
     char x[REF_TEXT_MAX], y[REF_TEXT_MAX];
 
@@ -111,9 +112,9 @@ static bool add_references(struct export_plan *p)
     _cleanup_free_ struct ref *sorted = xcalloc(count + 1, sizeof(*sorted));
 
     memcpy(sorted, p->wish->references, count * sizeof(*sorted));
-    qsort(sorted, count, sizeof(*sorted), by_text);
+    qsort(sorted, count, sizeof(*sorted), export_by_text);
     for (size_t i = 0; i < count; i++) {
-        bool again = i > 0 && by_text(&sorted[i - 1], &sorted[i]) == 0;
+        bool again = i > 0 && export_by_text(&sorted[i - 1], &sorted[i]) == 0;
         if (!again && !add_reference(p, &sorted[i]))
             return false;
     }

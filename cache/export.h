@@ -8,7 +8,7 @@
  *
  * An entry leads to nothing that is not in the archive: `ctr images import --all-platforms`, which is what kind runs,
  * follows every descriptor. So an index of which not all is here is represented, as `docker save` does it, by the one
- * image that is, or by an index of those that are; the index itself is in the archive all the same, and named by an
+ * image that is, or by an index of those that are; the index itself is in the archive nevertheless, and named by an
  * annotation of the entry, EXPORT_INDEX: `import` puts it back in its place. In the same way EXPORT_REFERRERS names an
  * index (as GET /v2/<name>/referrers/<digest> answers one) of what is known about the image: referrers, their fallback
  * tag, cosign's tags.
@@ -28,7 +28,7 @@
 enum { EXPORT_PLATFORMS_MAX = 16 };
 
 /* A file of the archive: text, or a blob. */
-struct export_member {
+struct export_item {
     char *name;
     char *text; /* NULL: a blob */
     struct digest digest;
@@ -36,7 +36,7 @@ struct export_member {
 };
 
 struct export_list {
-    struct export_member *members;
+    struct export_item *members;
     size_t count, room;
     struct text_set names; /* of the members */
     char *notes;           /* what is left out, a line each; or NULL */

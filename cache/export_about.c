@@ -1,11 +1,13 @@
 /* What is known about an image: referrers (distribution-spec, "Listing Referrers"), the tag that stands in for their
  * list, cosign's tags. */
 #include "cache/export_private.h"
+
+#include "base/array.h"
 #include "cache/private.h"
 
 #include <string.h>
 
-struct referrers {
+struct export_referrers {
     const char *name; /* the image's repository */
     const struct digest *about;
     struct index_txn *t;
@@ -16,28 +18,25 @@ struct referrers {
 
 static bool note_referrer(void *arg, const struct child *c)
 {
-    struct referrers *r = arg;
+    struct export_referrers *r = arg;
 
     if (c->role != CHILD_REFERRER || !rows_linked_by_itself(r->t, r->repo, &c->digest))
         return true;
-    if (r->count == r->room) {
-        r->room = r->room ? 2 * r->room : 16;
-        r->list = xrealloc(r->list, r->room * sizeof(*r->list));
-    }
-    r->list[r->count++] = c->digest;
+    *ARRAY_NEXT(r->list, r->count, r->room) = c->digest;
+    r->count++;
     return true;
 }
 
-static void read_referrers(struct index_txn *t, void *arg)
+static void about_read_referrers(struct index_txn *t, void *arg)
 {
-    struct referrers *r = arg;
+    struct export_referrers *r = arg;
 
     r->t = t;
     r->repo = rows_repo_id(t, r->name);
     rows_each_child(t, r->about, note_referrer, r);
 }
 
-static void add_about(struct export_plan *p, const struct digest *about, json_t *out, int depth);
+static void about_add(struct export_plan *p, const struct digest *about, json_t *out, int depth);
 
 static bool is_listed(const json_t *out, const char *reference)
 {
@@ -61,7 +60,7 @@ static void add_statement(struct export_plan *p, const struct digest *d, const c
     p->err = &why;
     if (export_add_tree(p, d, true, &tree)) {
         json_array_append_new(out, export_descriptor(p, d, reference));
-        add_about(p, d, out, depth + 1);
+        about_add(p, d, out, depth + 1);
     } else {
         buf_addf(&p->notes, "%s: left out: %s\n", reference, why.msg);
     }
@@ -69,16 +68,16 @@ static void add_statement(struct export_plan *p, const struct digest *d, const c
     p->err = err;
 }
 
-static void add_about(struct export_plan *p, const struct digest *about, json_t *out, int depth)
+static void about_add(struct export_plan *p, const struct digest *about, json_t *out, int depth)
 {
     static const char *const suffixes[] = {"", ".sig", ".att", ".sbom"};
-    struct referrers found = {.name = p->name, .about = about};
+    struct export_referrers found = {.name = p->name, .about = about};
     char text[DIGEST_TEXT_MAX], tag[DIGEST_TEXT_MAX + 8], reference[REF_TEXT_MAX + DIGEST_TEXT_MAX + 10];
     struct cache_hit hit;
 
     if (depth > EXPORT_DEPTH_MAX)
         return;
-    index_read(p->c->index, read_referrers, &found);
+    index_read(p->c->index, about_read_referrers, &found);
     for (size_t i = 0; i < found.count; i++) {
         if (!export_find(p, &found.list[i], &hit) || !hit.linked)
             continue;
@@ -102,8 +101,8 @@ json_t *export_add_statements(struct export_plan *p, const struct digest *root, 
 {
     json_t *out = json_array();
 
-    add_about(p, root, out, 0);
+    about_add(p, root, out, 0);
     for (size_t i = 0; i < tree->count; i++)
-        add_about(p, &tree->leaves[i].digest, out, 0);
+        about_add(p, &tree->leaves[i].digest, out, 0);
     return out;
 }

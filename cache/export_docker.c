@@ -51,7 +51,7 @@ static void note_zstd(struct export_plan *p, const struct manifest *m)
 }
 
 /* In a layout, by the names of its blobs; else docker gives a config and a layer their own kinds of name. */
-static void add_entry(struct export_plan *p, const struct ref *ref, const struct manifest *m, bool in_layout)
+static void docker_add_entry(struct export_plan *p, const struct ref *ref, const struct manifest *m, bool in_layout)
 {
     json_t *layers = json_array(), *tags = json_array(), *config = NULL;
     char hex[DIGEST_TEXT_MAX], tag[REF_TEXT_MAX + REF_TAG_MAX + 2];
@@ -112,12 +112,12 @@ void export_add_docker_entry(struct export_plan *p, const struct ref *ref, const
         return;
     }
     note_zstd(p, &m);
-    add_entry(p, ref, &m, true);
+    docker_add_entry(p, ref, &m, true);
 }
 
 /* ---- an archive of nothing else ---- */
 
-static bool choose_image(struct export_plan *p, struct digest *d, struct manifest *m)
+static bool docker_choose_image(struct export_plan *p, struct digest *d, struct manifest *m)
 {
     char host[PLATFORM_TEXT];
     const char *platform = platform_wanted(p, host);
@@ -143,7 +143,7 @@ bool export_add_docker_image(struct export_plan *p, const struct ref *ref, struc
 {
     _cleanup_manifest_ struct manifest m = {0};
 
-    if (!choose_image(p, &d, &m))
+    if (!docker_choose_image(p, &d, &m))
         return false;
     const struct part *missing = export_missing(p, &m);
     if (missing)
@@ -151,6 +151,6 @@ bool export_add_docker_image(struct export_plan *p, const struct ref *ref, struc
     if (!is_image(p, &m))
         return err_set(p->err, ERR_UNSUPPORTED, "%s is no image that docker could load: --format oci", p->text);
     note_zstd(p, &m);
-    add_entry(p, ref, &m, false);
+    docker_add_entry(p, ref, &m, false);
     return true;
 }

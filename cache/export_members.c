@@ -1,6 +1,8 @@
 /* The files of an archive. */
 #include "cache/export_private.h"
 
+#include "base/array.h"
+
 #include <string.h>
 
 void export_list_free(struct export_list *l)
@@ -15,24 +17,22 @@ void export_list_free(struct export_list *l)
     memset(l, 0, sizeof(*l));
 }
 
-static struct export_member *add_member(struct export_list *l, const char *name)
+static struct export_item *add_member(struct export_list *l, const char *name)
 {
     if (text_set_has(&l->names, name))
         return NULL;
-    if (l->count == l->room) {
-        l->room = l->room ? 2 * l->room : 64;
-        l->members = xrealloc(l->members, l->room * sizeof(*l->members));
-    }
-    struct export_member *m = &l->members[l->count++];
+    struct export_item *m = ARRAY_NEXT(l->members, l->count, l->room);
+    l->count++;
     memset(m, 0, sizeof(*m));
     m->name = xstrdup(name);
     text_set_add(&l->names, m->name);
     return m;
 }
 
-void export_put_text(struct export_list *l, const char *name, const char *text, const char *end)
+/* A text, and what ends it. */
+static void put_text(struct export_list *l, const char *name, const char *text, const char *end)
 {
-    struct export_member *m = add_member(l, name);
+    struct export_item *m = add_member(l, name);
 
     if (!m)
         return;
@@ -45,7 +45,7 @@ void export_add_text(struct export_list *l, const char *name, json_t *doc)
     char *text = json_dumps(doc, JSON_COMPACT);
 
     json_decref(doc);
-    export_put_text(l, name, text, "\n");
+    put_text(l, name, text, "\n");
     free(text);
 }
 
@@ -64,7 +64,7 @@ int64_t export_add_document(struct export_plan *p, json_t *doc, struct digest *o
     json_decref(doc);
     digest_of(DIGEST_SHA256, text, len, out);
     _cleanup_free_ char *name = blob_name(out);
-    export_put_text(p->out, name, text, "");
+    put_text(p->out, name, text, "");
     free(text);
     return (int64_t)len;
 }
@@ -72,7 +72,7 @@ int64_t export_add_document(struct export_plan *p, json_t *doc, struct digest *o
 void export_add_blob(struct export_plan *p, const struct digest *d, int64_t size, const char *name)
 {
     _cleanup_free_ char *own = name ? NULL : blob_name(d);
-    struct export_member *m = add_member(p->out, name ? name : own);
+    struct export_item *m = add_member(p->out, name ? name : own);
 
     if (!m)
         return;

@@ -39,8 +39,6 @@ struct export_tree {
 
 /* ---- export_members.c ---- */
 
-/* A text, and what ends it. */
-void export_put_text(struct export_list *l, const char *name, const char *text, const char *end);
 /* A document of ours; decrefs it. */
 void export_add_text(struct export_list *l, const char *name, json_t *doc);
 /* The same as a blob; returns its size. */

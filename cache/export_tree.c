@@ -1,4 +1,5 @@
 /* What an image consists of, as far as it is here. */
+#include "base/array.h"
 #include "base/document.h"
 #include "cache/export_private.h"
 #include "cache/private.h"
@@ -57,7 +58,7 @@ bool export_is_incomplete(struct export_plan *p, const char *platform, const str
 
 /* ---- an index ---- */
 
-struct index {
+struct export_index {
     struct export_plan *p;
     const struct manifest *m;
     json_t *doc;
@@ -69,7 +70,7 @@ struct index {
 };
 
 /* The parts that were asked for. */
-static bool choose(struct index *ix)
+static bool tree_choose(struct export_index *ix)
 {
     const struct export_wish *wish = ix->p->wish;
 
@@ -85,17 +86,14 @@ static bool choose(struct index *ix)
     return true;
 }
 
-static void add_leaf(struct index *ix, const struct part *part)
+static void tree_add_leaf(struct export_index *ix, const struct part *part)
 {
     struct export_tree *t = ix->tree;
     const json_t *list = document_get(ix->doc, "manifests");
     char text[DIGEST_TEXT_MAX];
 
-    if (t->count == t->room) {
-        t->room = t->room ? 2 * t->room : 8;
-        t->leaves = xrealloc(t->leaves, t->room * sizeof(*t->leaves));
-    }
-    struct export_leaf *leaf = &t->leaves[t->count++];
+    struct export_leaf *leaf = ARRAY_NEXT(t->leaves, t->count, t->room);
+    t->count++;
     memset(leaf, 0, sizeof(*leaf));
     leaf->digest = part->digest;
     leaf->attestation = part->attestation;
@@ -110,11 +108,11 @@ static void add_leaf(struct index *ix, const struct part *part)
     }
 }
 
-static bool add_manifest(struct export_plan *p, const struct digest *d, const char *platform, bool every,
-                         struct export_tree *tree, int depth);
+static bool tree_add_manifest(struct export_plan *p, const struct digest *d, const char *platform, bool every,
+                              struct export_tree *tree, int depth);
 
 /* One manifest of it. False: an error. `added`: it is in the archive. */
-static bool add_part(struct index *ix, const struct part *part, const char *wanted, bool *added)
+static bool tree_add_part(struct export_index *ix, const struct part *part, const char *wanted, bool *added)
 {
     _cleanup_manifest_ struct manifest child = {0};
     const char *platform = wanted && strcmp(wanted, "all") != 0 ? wanted : part->platform;
@@ -135,11 +133,11 @@ static bool add_part(struct index *ix, const struct part *part, const char *want
     if (!*added)
         return true;
     if (!is_index)
-        add_leaf(ix, part);
-    return add_manifest(p, &part->digest, platform, ix->every, ix->tree, ix->depth + 1);
+        tree_add_leaf(ix, part);
+    return tree_add_manifest(p, &part->digest, platform, ix->every, ix->tree, ix->depth + 1);
 }
 
-static void note_absent(struct index *ix)
+static void note_absent(struct export_index *ix)
 {
     _cleanup_buf_ struct buf names = {0};
     struct cache_hit hit;
@@ -155,7 +153,7 @@ static void note_absent(struct index *ix)
 }
 
 /* None of it is here whole. */
-static bool is_empty(struct index *ix)
+static bool is_empty(struct export_index *ix)
 {
     struct cache_hit hit;
 
@@ -171,19 +169,19 @@ static bool is_empty(struct index *ix)
                    ix->p->text, ix->p->text);
 }
 
-static bool add_parts(struct index *ix)
+static bool tree_add_parts(struct export_index *ix)
 {
     bool chosen = !ix->every && (ix->p->wish->platforms[0][0] || ix->p->wish->all);
     int before = ix->tree->images;
 
-    if (chosen && !choose(ix))
+    if (chosen && !tree_choose(ix))
         return false;
     for (size_t i = 0; i < ix->m->count; i++) {
         const struct part *part = &ix->m->parts[i];
         bool added = false;
         if (part->role != PART_MANIFEST)
             continue;
-        if ((!chosen || ix->wanted[i] || part->attestation) && !add_part(ix, part, ix->wanted[i], &added))
+        if ((!chosen || ix->wanted[i] || part->attestation) && !tree_add_part(ix, part, ix->wanted[i], &added))
             return false;
         ix->tree->sparse |= !added;
     }
@@ -199,11 +197,11 @@ static bool add_index(struct export_plan *p, const struct digest *d, const struc
 {
     struct cache_hit hit;
     _cleanup_body_ struct body *body = peek(p, d, &hit);
-    struct index ix = {.p = p, .m = m, .every = every, .tree = tree, .depth = depth};
+    struct export_index ix = {.p = p, .m = m, .every = every, .tree = tree, .depth = depth};
 
     ix.doc = body ? document_read(body->data, body->len, NULL) : NULL;
     ix.wanted = xcalloc(m->count + 1, sizeof(*ix.wanted));
-    bool ok = add_parts(&ix);
+    bool ok = tree_add_parts(&ix);
     free(ix.wanted);
     json_decref(ix.doc);
     return ok;
@@ -212,8 +210,8 @@ static bool add_index(struct export_plan *p, const struct digest *d, const struc
 /* ---- a manifest ---- */
 
 /* Blobs before what names them: an archive that was cut off has no name without its content. */
-static bool add_manifest(struct export_plan *p, const struct digest *d, const char *platform, bool every,
-                         struct export_tree *tree, int depth)
+static bool tree_add_manifest(struct export_plan *p, const struct digest *d, const char *platform, bool every,
+                              struct export_tree *tree, int depth)
 {
     _cleanup_manifest_ struct manifest m = {0};
     struct cache_hit hit, blob;
@@ -241,7 +239,7 @@ static bool add_manifest(struct export_plan *p, const struct digest *d, const ch
 
 bool export_add_tree(struct export_plan *p, const struct digest *d, bool every, struct export_tree *tree)
 {
-    return add_manifest(p, d, NULL, every, tree, 0);
+    return tree_add_manifest(p, d, NULL, every, tree, 0);
 }
 
 /* ---- descriptors ---- */

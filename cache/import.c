@@ -1,5 +1,6 @@
 #include "cache/import.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "cache/private.h"
 
@@ -15,6 +16,7 @@ bool import_look(struct cache *c, const struct digest *d, bool *whole, int64_t *
     struct err why = {0};
     struct stat st;
 
+    OFF_LOOPS;
     *whole = cache_look(c, d) == FILE_KNOWN;
     *received = 0;
     if (*whole)
@@ -32,11 +34,11 @@ bool import_lock(int fd, struct err *err)
 {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return true;
-    return errno == EWOULDBLOCK ? err_set(err, ERR_BUSY, "another import of it is under way")
+    return errno == EWOULDBLOCK ? err_set(err, ERR_BUSY, "another import of it is in progress")
                                 : err_errno(err, ERR_IO, "locking what is imported");
 }
 
-/* It may be sent anew, and a full disk takes a part of a piece. */
+/* Bytes may be sent again, and a full disk takes part of a write. */
 static void note_grown(struct cache *c, off_t *size, int64_t end)
 {
     if (end <= *size)
@@ -51,6 +53,7 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
     struct stat st;
     _cleanup_close_ int fd = store_open_import(c->store, d, true, err);
 
+    OFF_LOOPS;
     if (fd < 0 || !import_lock(fd, err))
         return false;
     if (fstat(fd, &st) != 0)
@@ -58,7 +61,7 @@ bool import_write(struct cache *c, const struct digest *d, int64_t offset, const
     if (!(st.st_mode & S_IWUSR)) /* sealed, under the same lock, between our opening and locking: it is a blob now */
         return err_set(err, ERR_BUSY, "another import of it has just ended");
     if (st.st_nlink > 1) /* a folder's file, shared by another import: not to be written into */
-        return err_set(err, ERR_BUSY, "another import of it is under way");
+        return err_set(err, ERR_BUSY, "another import of it is in progress");
     if (offset > 0 && st.st_size == 0)
         return err_set(err, ERR_NOT_FOUND, "what was sent of it is not there any more");
     if (offset < 0 || offset > st.st_size)
@@ -92,7 +95,7 @@ struct entering {
     struct err *err;
 };
 
-struct walk {
+struct import_walk {
     struct entering *e;
     struct digest manifest;
     int depth;
@@ -101,10 +104,10 @@ struct walk {
     struct err missing;
 };
 
-static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing);
+static bool import_enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing);
 
 /* What came in under a client's identity is not opened by an archive that may only name it. */
-static bool own(struct entering *e, const struct digest *d, const struct blob_row *row)
+static bool import_own(struct entering *e, const struct digest *d, const struct blob_row *row)
 {
     char text[DIGEST_TEXT_MAX];
 
@@ -113,9 +116,9 @@ static bool own(struct entering *e, const struct digest *d, const struct blob_ro
                    digest_format(d, text));
 }
 
-static bool visit(void *arg, const struct child *c)
+static bool import_visit(void *arg, const struct child *c)
 {
-    struct walk *w = arg;
+    struct import_walk *w = arg;
     char text[DIGEST_TEXT_MAX];
     struct blob_row row;
 
@@ -124,23 +127,23 @@ static bool visit(void *arg, const struct child *c)
     bool here = rows_get_blob(w->e->t, &c->digest, &row);
     if (here && row.flags & BLOB_MANIFEST) {
         w->images++;
-        w->whole += enter_manifest(w->e, &c->digest, w->depth + 1, &w->missing);
+        w->whole += import_enter_manifest(w->e, &c->digest, w->depth + 1, &w->missing);
         return w->e->err->code == ERR_OK;
     }
     if (!here && c->role == CHILD_FOREIGN)
         return true;
-    if (!here) { /* a layer, or an image of the index for another platform: we see it at the end */
+    if (!here) { /* a layer, or an image of the index for another platform: the end decides */
         w->ok =
             err_set(&w->missing, ERR_NOT_FOUND, "%s is not among what was imported", digest_format(&c->digest, text));
         return true;
     }
-    return own(w->e, &c->digest, &row);
+    return import_own(w->e, &c->digest, &row);
 }
 
 /* True if it is here with all it needs. A failure of the index is in e->err. */
-static bool enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing)
+static bool import_enter_manifest(struct entering *e, const struct digest *d, int depth, struct err *missing)
 {
-    struct walk w = {.e = e, .manifest = *d, .depth = depth, .ok = true};
+    struct import_walk w = {.e = e, .manifest = *d, .depth = depth, .ok = true};
     struct blob_row row;
     char text[DIGEST_TEXT_MAX];
 
@@ -151,9 +154,9 @@ static bool enter_manifest(struct entering *e, const struct digest *d, int depth
     if (++e->walked > MANIFEST_WITHIN_MAX) /* the index has no other writer meanwhile */
         return err_set(e->err, ERR_INVALID, "%s:%s has more than %d manifests, in indexes within one another", e->repo,
                        e->tag, (int)MANIFEST_WITHIN_MAX);
-    if (!own(e, d, &row))
+    if (!import_own(e, d, &row))
         return false;
-    rows_each_child(e->t, d, visit, &w);
+    rows_each_child(e->t, d, import_visit, &w);
     if (e->err->code != ERR_OK)
         return false;
     if (manifest_is_index_type(row.media_type) ? w.whole > 0 : w.ok)
@@ -177,7 +180,7 @@ static bool apply_image(struct index_txn *t, void *arg, struct err *err)
     if (rows_repo_is_private(t, e->id))
         return err_set(err, ERR_INVALID, "%s is private here, and an import is for everybody: give it another name",
                        e->repo);
-    if (!enter_manifest(e, &e->digest, 0, &missing)) {
+    if (!import_enter_manifest(e, &e->digest, 0, &missing)) {
         if (err->code == ERR_OK)
             *err = missing;
         return false;
@@ -217,14 +220,4 @@ bool import_images(struct cache *c, const struct import_image *images, size_t co
     if (ok)
         atomic_store(&c->tags_changed, true);
     return ok;
-}
-
-bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin, struct err *err)
-{
-    struct import_image image = {.digest = *d};
-    size_t failed;
-
-    snprintf(image.repo, sizeof(image.repo), "%s", repo);
-    snprintf(image.tag, sizeof(image.tag), "%s", tag);
-    return import_images(c, &image, 1, pin, &failed, err);
 }

@@ -1,8 +1,8 @@
 /* import.h - images that come from an archive in place of a registry.
  *
- * A blob is put together in ingest/<alg>-<hex>.import, from its start: what is there after an interruption is gone on
- * from. Then it is verified and published (verify.h), like any other. An image is entered under its name when all of it
- * is here. Files that nobody goes on with are removed a day later, like parts. Blocks: admin workers.
+ * A blob is assembled in ingest/<alg>-<hex>.import, from its start; after an interruption the import resumes there.
+ * Then it is verified and published (verify.h), like any other. An image is entered under its name when all of it is
+ * stored. Files that no import resumes are removed a day later, like parts. Blocks: admin workers.
  */
 #ifndef ENTREPOT_CACHE_IMPORT_H
 #define ENTREPOT_CACHE_IMPORT_H
@@ -31,10 +31,10 @@ struct import_small {
 enum { IMPORT_SMALL_MAX = 64 << 10, IMPORT_BATCH_MAX = 1024 };
 
 /* Holds them (importing.h), and looks which are here and which are not what their digests say. Returns the bytes that
- * are to be kept: room for them is to be had before they are. */
+ * are to be stored: reserve room for them first. */
 int64_t import_check_batch(struct cache *c, struct import_small *list, size_t count);
-/* Keeps those of them that are right and not here, all or none: written and synced together (store_write_blobs()), and
- * entered in one transaction. Errors: ERR_IO, ERR_NO_SPACE. */
+/* Stores those of them that are right and not stored yet, all or none: written and synced together
+ * (store_write_blobs()), and entered in one transaction. Errors: ERR_IO, ERR_NO_SPACE. */
 bool import_keep_batch(struct cache *c, struct import_small *list, size_t count, struct err *err);
 
 /* One at a time writes to such a file, or hashes it and seals it. Held until it is closed. Errors: ERR_BUSY. */
@@ -45,12 +45,10 @@ struct import_image {
     struct digest digest;
 };
 
-/* Enters an image under a repository (full name) and tag ("sha256:…": by digest alone), pinned or not, as one whose tag
- * was checked just now. Errors: ERR_NOT_FOUND: what of it is not here (an index needs one of its images); ERR_INVALID:
- * the repository, or something in the image, is private here. */
-bool import_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,
-                  struct err *err);
-/* The same for several, all or none; *failed is the one that could not be. */
+/* Enters images under repositories (full names) and tags ("sha256:…": by digest alone), pinned or not, as if their tags
+ * had been checked just now; all or none. *failed is the first that could not be entered. Errors: ERR_NOT_FOUND: what
+ * of it is not here (an index needs one of its images); ERR_INVALID: the repository, or something in the image, is
+ * private here. */
 bool import_images(struct cache *c, const struct import_image *images, size_t count, bool pin, size_t *failed,
                    struct err *err);
 

@@ -1,9 +1,11 @@
 /* Small blobs of an import, many at once: what each of them costs the disk is shared by all. */
 #include "cache/import.h"
+
+#include "base/assert.h"
 #include "cache/verify.h"
 #include "cache/private.h"
 
-static void check_digest(struct import_small *b)
+static void batch_check_digest(struct import_small *b)
 {
     char got[DIGEST_TEXT_MAX], want[DIGEST_TEXT_MAX];
     struct digest seen;
@@ -18,19 +20,20 @@ int64_t import_check_batch(struct cache *c, struct import_small *list, size_t co
 {
     int64_t missing = 0;
 
+    OFF_LOOPS;
     for (size_t i = 0; i < count; i++) {
         struct import_small *b = &list[i];
         importing_hold(c->importing, &b->digest); /* before it is looked for, so that it cannot go after that */
         b->there = cache_look(c, &b->digest) == FILE_KNOWN;
         if (!b->there)
-            check_digest(b);
+            batch_check_digest(b);
         missing += b->there || b->error ? 0 : (int64_t)b->len;
     }
     return missing;
 }
 
 /* Written and entered; *written: bytes that room was given for, and that are on the disk by now. */
-static bool keep(struct cache *c, struct store_piece *pieces, size_t count, int64_t *written, struct err *err)
+static bool batch_keep(struct cache *c, struct store_piece *pieces, size_t count, int64_t *written, struct err *err)
 {
     bool ok = store_write_blobs(c->store, pieces, count, err);
 
@@ -52,6 +55,7 @@ bool import_keep_batch(struct cache *c, struct import_small *list, size_t count,
     size_t missing = 0;
     int64_t written = 0;
 
+    OFF_LOOPS;
     importing_lock_writing(c->importing);
     for (size_t i = 0; i < count; i++) {
         struct import_small *b = &list[i];
@@ -64,7 +68,7 @@ bool import_keep_batch(struct cache *c, struct import_small *list, size_t count,
     }
     for (size_t i = 0; i < missing; i++)
         leases_take(c->leases, &pieces[i].digest);
-    bool ok = missing == 0 || keep(c, pieces, missing, &written, err);
+    bool ok = missing == 0 || batch_keep(c, pieces, missing, &written, err);
     for (size_t i = 0; i < missing; i++)
         leases_release(c->leases, &pieces[i].digest);
     importing_unlock_writing(c->importing);

@@ -1,5 +1,7 @@
 #include "cache/importing.h"
 
+#include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/places.h"
 #include "cache/index/rows.h"
@@ -14,7 +16,7 @@ struct importing {
     pthread_mutex_t lock;
     int under_way;
     int64_t last_ms;     /* monotonic; when one was under way last */
-    struct digest *held; /* each once, however often it was asked for */
+    struct digest *held; /* each once, however often it is held */
     size_t count, room;
     struct places known; /* of `held` */
 };
@@ -30,7 +32,7 @@ struct importing *importing_new(struct leases *leases, struct index *index)
     return all;
 }
 
-static void release(struct importing *all)
+static void importing_release(struct importing *all)
 {
     for (size_t i = 0; i < all->count; i++)
         leases_release(all->leases, &all->held[i]);
@@ -44,13 +46,13 @@ void importing_free(struct importing *all)
 {
     if (!all)
         return;
-    release(all);
+    importing_release(all);
     pthread_mutex_destroy(&all->lock);
     pthread_mutex_destroy(&all->writing);
     free(all);
 }
 
-static void note(struct importing *all, int change)
+static void importing_note(struct importing *all, int change)
 {
     pthread_mutex_lock(&all->lock);
     all->under_way += change;
@@ -60,12 +62,12 @@ static void note(struct importing *all, int change)
 
 void importing_begin(struct importing *all)
 {
-    note(all, 1);
+    importing_note(all, 1);
 }
 
 void importing_end(struct importing *all)
 {
-    note(all, -1);
+    importing_note(all, -1);
 }
 
 void importing_hold(struct importing *all, const struct digest *d)
@@ -76,16 +78,14 @@ void importing_hold(struct importing *all, const struct digest *d)
         return;
     }
     leases_take(all->leases, d);
-    if (all->count == all->room) {
-        all->room = all->room ? 2 * all->room : 64;
-        all->held = xrealloc(all->held, all->room * sizeof(*all->held));
-    }
-    all->held[all->count++] = *d;
+    *ARRAY_NEXT(all->held, all->count, all->room) = *d;
+    all->count++;
     pthread_mutex_unlock(&all->lock);
 }
 
 void importing_lock_writing(struct importing *all)
 {
+    OFF_LOOPS;
     pthread_mutex_lock(&all->writing);
 }
 
@@ -94,7 +94,7 @@ void importing_unlock_writing(struct importing *all)
     pthread_mutex_unlock(&all->writing);
 }
 
-static void settle(struct index_txn *t, void *arg)
+static void importing_read_settled(struct index_txn *t, void *arg)
 {
     struct importing *all = arg;
     size_t kept = 0;
@@ -111,7 +111,7 @@ static void settle(struct index_txn *t, void *arg)
 void importing_settle(struct importing *all)
 {
     pthread_mutex_lock(&all->lock);
-    index_read(all->index, settle, all);
+    index_read(all->index, importing_read_settled, all);
     pthread_mutex_unlock(&all->lock);
 }
 
@@ -119,6 +119,6 @@ void importing_expire(struct importing *all)
 {
     pthread_mutex_lock(&all->lock);
     if (all->under_way == 0 && clock_mono_ms() - all->last_ms > IMPORTING_IDLE_MS)
-        release(all);
+        importing_release(all);
     pthread_mutex_unlock(&all->lock);
 }

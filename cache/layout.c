@@ -1,5 +1,6 @@
 #include "cache/layout.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -28,7 +29,7 @@ struct save {
     bool any;
 };
 
-static bool add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+static bool layout_add_image(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
     struct save *s = arg;
     char name[REF_NAME_MAX + 1], reference[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];
@@ -36,8 +37,8 @@ static bool add_image(void *arg, uint64_t repo, const char *tag, const struct ta
 
     if (!rows_get_blob(s->t, &row->digest, &blob) || !rows_repo_name(s->t, repo, name))
         return true;
-    /* What stands here is taken as proved when it is read back: a tag that only a registry's word has put on something
-     * private stays out. */
+    /* What is written here counts as proved when it is read back: a private blob's tag that rests on a registry's
+     * answer alone is left out. */
     if (blob.flags & BLOB_PRIVATE && !rows_linked(s->t, repo, &row->digest))
         return true;
     snprintf(reference, sizeof(reference), "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);
@@ -60,7 +61,7 @@ static void read_images(struct index_txn *t, void *arg)
     struct save *s = arg;
 
     s->t = t;
-    rows_each_tag(t, 0, add_image, s);
+    rows_each_tag(t, 0, layout_add_image, s);
 }
 
 static bool write_whole(const char *path, const struct buf *text, struct err *err)
@@ -79,6 +80,7 @@ bool layout_save(struct cache *c, struct err *err)
     struct save s = {0};
     _cleanup_free_ char *path = xasprintf("%s/index.json", store_path(c->store)), *fresh = xasprintf("%s.new", path);
 
+    OFF_LOOPS;
     if (atomic_load(&c->rebuilding) || !atomic_exchange(&c->tags_changed, false))
         return true;
     buf_adds(&s.out, "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[");
@@ -102,7 +104,7 @@ struct load {
     size_t from, taken;
 };
 
-static bool enter(struct index_txn *t, const json_t *image, struct err *err)
+static bool layout_enter(struct index_txn *t, const json_t *image, struct err *err)
 {
     const json_t *notes = json_object_get(image, "annotations");
     const char *digest = json_string_value(json_object_get(image, "digest"));
@@ -129,7 +131,7 @@ static bool apply_load(struct index_txn *t, void *arg, struct err *err)
 
     l->taken = 0;
     while (l->taken < LOAD_BATCH && l->from + l->taken < json_array_size(l->list))
-        if (!enter(t, json_array_get(l->list, l->from + l->taken++), err))
+        if (!layout_enter(t, json_array_get(l->list, l->from + l->taken++), err))
             return false;
     return true;
 }

@@ -27,7 +27,7 @@ bool manifest_is_index_type(const char *media_type)
     return strstr(media_type, "index") || strstr(media_type, "manifest.list");
 }
 
-static json_t *load(const void *data, size_t len, struct err *err)
+static json_t *manifest_load(const void *data, size_t len, struct err *err)
 {
     if (len <= MANIFEST_SIZE_MAX)
         return document_read(data, len, err);
@@ -66,7 +66,7 @@ static void read_platform(char out[PLATFORM_MAX + 1], const json_t *platform)
 }
 
 /* A descriptor (image-spec descriptor.md). Its digest is what counts; there is room for it in m->parts. */
-static void add_part(struct manifest *m, enum part_role role, const json_t *d)
+static void manifest_add_part(struct manifest *m, enum part_role role, const json_t *d)
 {
     const char *text = document_text(d, "digest");
     struct part *p = &m->parts[m->count];
@@ -85,7 +85,7 @@ static void add_part(struct manifest *m, enum part_role role, const json_t *d)
 }
 
 /* False: there are too many. */
-static bool add_parts(struct manifest *m, enum part_role role, const json_t *list)
+static bool manifest_add_parts(struct manifest *m, enum part_role role, const json_t *list)
 {
     size_t i;
     json_t *d;
@@ -96,7 +96,7 @@ static bool add_parts(struct manifest *m, enum part_role role, const json_t *lis
         return false;
     m->parts = xrealloc(m->parts, (m->count + json_array_size(list) + 2) * sizeof(*m->parts));
     json_array_foreach(list, i, d)
-        add_part(m, role, d);
+        manifest_add_part(m, role, d);
     return true;
 }
 
@@ -126,12 +126,12 @@ static bool read_document(struct manifest *m, const json_t *doc, struct err *err
     if (manifests && (layers || config || blobs))
         return err_set(err, ERR_INVALID, "claims to be an image and an index at once");
     m->kind = kind_of(m, manifests != NULL, layers || config || blobs);
-    bool ok = add_parts(m, PART_MANIFEST, manifests);
+    bool ok = manifest_add_parts(m, PART_MANIFEST, manifests);
     if (ok && config)
-        add_part(m, PART_CONFIG, config);
-    ok = ok && add_parts(m, PART_LAYER, layers) && add_parts(m, PART_LAYER, blobs);
+        manifest_add_part(m, PART_CONFIG, config);
+    ok = ok && manifest_add_parts(m, PART_LAYER, layers) && manifest_add_parts(m, PART_LAYER, blobs);
     if (ok && subject)
-        add_part(m, PART_SUBJECT, subject);
+        manifest_add_part(m, PART_SUBJECT, subject);
     if (!ok) {
         manifest_free(m);
         m->kind = MANIFEST_OTHER;
@@ -143,7 +143,7 @@ static bool read_document(struct manifest *m, const json_t *doc, struct err *err
 bool manifest_parse(struct manifest *m, const void *data, size_t len, struct err *err)
 {
     memset(m, 0, sizeof(*m));
-    json_t *doc = load(data, len, err);
+    json_t *doc = manifest_load(data, len, err);
     bool ok = doc && read_document(m, doc, err);
 
     json_decref(doc);
@@ -217,7 +217,7 @@ bool image_config_parse(struct image_config *c, const void *data, size_t len, st
     json_t *id;
 
     memset(c, 0, sizeof(*c));
-    json_t *doc = load(data, len, err);
+    json_t *doc = manifest_load(data, len, err);
     if (!doc)
         return false;
     read_platform(c->platform, doc);

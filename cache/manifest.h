@@ -4,7 +4,7 @@
  * manifest.md, image-index.md), and artifacts with a `subject`. Documents come from upstream and are not trusted: they
  * are bounded in size, depth and number of children, and one that claims to be an image and an index at once is refused
  * (CVE-2021-41190; engines refuse it, too). Apart from that whatever is a JSON object is a manifest, since its digest
- * is all that a client goes by: what cannot be understood of it is passed over, and said to be (`unread`), for it takes
+ * is all that a client goes by: what cannot be understood of it is skipped, and noted (`unread`), for it takes
  * no more than that to know what it holds. document.h says how it is read. Docker schema 1 is recognised, to be passed
  * through.
  *
@@ -22,7 +22,8 @@ enum {
     PLATFORM_MAX = 95,
 };
 
-/* What we ask upstream for: every kind, whatever the client said, so that one answer serves every client. */
+/* The Accept header of requests upstream: every kind, whatever the client accepts, so that one answer serves every
+ * client. */
 #define MANIFEST_ACCEPT                                                                                                \
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "                            \
     "application/vnd.docker.distribution.manifest.list.v2+json, "                                                      \
@@ -33,7 +34,7 @@ enum manifest_kind {
     MANIFEST_IMAGE,   /* config and layers */
     MANIFEST_INDEX,   /* manifests */
     MANIFEST_SCHEMA1, /* Docker schema 1: no digests of its own */
-    MANIFEST_OTHER,   /* JSON of a kind we do not know */
+    MANIFEST_OTHER,   /* JSON of an unknown kind */
 };
 
 enum part_role { PART_CONFIG, PART_LAYER, PART_MANIFEST, PART_SUBJECT };
@@ -41,7 +42,7 @@ enum part_role { PART_CONFIG, PART_LAYER, PART_MANIFEST, PART_SUBJECT };
 struct part {
     enum part_role role;
     struct digest digest;
-    int64_t size; /* bytes; 0 if the manifest does not say it */
+    int64_t size; /* bytes; 0 if the manifest does not have it */
     char media_type[MEDIA_TYPE_MAX + 1];
     char platform[PLATFORM_MAX + 1]; /* "linux/arm64/v8"; of a manifest in an index */
     bool attestation;                /* platform unknown/unknown: a statement about another manifest, not to be run */
@@ -65,7 +66,7 @@ bool manifest_is_likely(const struct manifest *m);
 /* The first part of that role, or NULL. */
 const struct part *manifest_part(const struct manifest *m, enum part_role role);
 /* What engines take out of an index for a platform: the manifest that serves it best, else the first of which no
- * platform is said (containers/image's and containerd's choice). NULL: there is none. */
+ * platform is given (containers/image's and containerd's choice). NULL: there is none. */
 const struct part *manifest_choose(const struct manifest *m, const char *platform);
 /* Whether a Content-Type is one of the kinds that are read here. */
 bool manifest_is_type(const char *media_type);

@@ -11,11 +11,6 @@ struct store *cache_store(struct cache *c)
     return c->store;
 }
 
-struct leases *cache_leases(struct cache *c)
-{
-    return c->leases;
-}
-
 struct ingests *cache_ingests(struct cache *c)
 {
     return c->ingests;
@@ -79,7 +74,7 @@ void cache_release(struct cache *c, const struct digest *d)
 
 bool cache_is_in_use(struct cache *c, const struct digest *d)
 {
-    /* In this order: who gives a lease back has touched the blob before. */
+    /* In this order: a blob is touched before its lease is released. */
     return leases_has(c->leases, d) || touches_has(c->touches, d);
 }
 

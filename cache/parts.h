@@ -4,10 +4,8 @@
 #define ENTREPOT_CACHE_PARTS_H
 
 #include "cache/cache.h"
-#include "cache/store/lease.h"
 
 struct index *cache_index(struct cache *c);
 struct store *cache_store(struct cache *c);
-struct leases *cache_leases(struct cache *c);
 
 #endif

@@ -20,8 +20,8 @@ struct cache {
     struct pool *pool; /* io workers; borrowed */
     /* any thread */
     atomic_bool tags_changed; /* since index.json was written */
-    /* The index was lost and is being rebuilt from the files: what has no holder may get one yet, and index.json knows
-     * more than the index does. Set at the start, cleared once by the room above. */
+    /* The index was lost and is being rebuilt from the files: what is unreferenced may be referenced later, and
+     * index.json knows more than the index does. Set at the start, cleared once by the room above. */
     atomic_bool rebuilding;
 };
 

@@ -1,4 +1,4 @@
-/* What is learnt and kept: manifests, tags, links. */
+/* What is stored from registries' answers: manifests, tags, links. */
 #include "cache/private.h"
 
 #include "base/clock.h"
@@ -38,7 +38,7 @@ static bool put_tag_row(struct index_txn *t, uint64_t repo, const struct put *p,
 
     if (rows_get_tag(t, repo, p->tag, &old)) {
         if (old.checked_ms > row.checked_ms)
-            return true; /* somebody asked later than we did */
+            return true; /* a later answer is stored already */
         if (digest_eq(&old.digest, &row.digest))
             row.changed_ms = old.changed_ms;
     }
@@ -59,7 +59,7 @@ static bool apply_put(struct index_txn *t, void *arg, struct err *err)
     struct put *p = arg;
     uint64_t repo;
 
-    /* What is private, and that its repository is, cannot come apart. */
+    /* In one transaction: a private manifest never stands in a public repository. */
     if (!rows_intern_repo(t, p->repo, &repo, err) || (p->is_private && !rows_set_repo_private(t, repo, true, err)))
         return false;
     if (p->body && !rows_put_manifest(t, &p->digest, &p->row, p->children, p->count, err))
@@ -101,7 +101,7 @@ static void end_put(void *arg, const struct err *err)
     if (p->done)
         p->done(p->arg, err);
     else if (err)
-        log_limited(LOG_LEVEL_ERROR, "put", "recording what was learnt about %s: %s", p->repo, err->msg);
+        log_limited(LOG_LEVEL_ERROR, "put", "recording changes of %s: %s", p->repo, err->msg);
     if (p->body)
         leases_release(p->cache->leases, &p->digest);
     put_free(p);
@@ -122,7 +122,7 @@ static void write_put(void *arg)
 
     struct file_info info = {0};
 
-    /* Written even if there is a file: nobody has looked at that one lately. */
+    /* Written even if there is a file, which has not been verified lately. */
     if (!store_write_blob(c->store, &p->digest, p->body->data, p->body->len, p->is_private, &info, &p->err)) {
         loop_post(p->loop, fail_put, p);
         return;

@@ -1,5 +1,6 @@
 #include "cache/verify.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
@@ -14,7 +15,7 @@
 
 enum { CHUNK = 1 << 20, NAP_MS = 200 };
 
-struct check {
+struct file_check {
     struct cache *cache;
     struct digest digest;
     struct file_info info;
@@ -31,7 +32,7 @@ static void keep_pace(const struct verify_pace *pace, int64_t done, int64_t star
 {
     int64_t due_ms = started_ms + done * 1000 / pace->bytes_per_s, ahead;
 
-    /* In short naps: who stops it does not want to wait for the rest. */
+    /* In short naps, so that it can be stopped soon. */
     while ((ahead = due_ms - clock_mono_ms()) > 0 && !(pace->stop && pace->stop(pace->arg)))
         nanosleep(&(struct timespec){.tv_nsec = MIN(ahead, (int64_t)NAP_MS) * 1000000L}, NULL);
 }
@@ -69,7 +70,7 @@ static bool hash_file(int fd, const struct verify_pace *pace, struct hasher *h, 
 /* ---- what comes of it ---- */
 
 /* A file without an entry may be a manifest: then it holds others. */
-static void recognise(struct check *c, const struct buf *head)
+static void recognise(struct file_check *c, const struct buf *head)
 {
     struct manifest m = {0};
 
@@ -91,7 +92,7 @@ static void recognise(struct check *c, const struct buf *head)
 
 static bool apply_good(struct index_txn *t, void *arg, struct err *err)
 {
-    struct check *c = arg;
+    struct file_check *c = arg;
     struct blob_row row;
 
     c->result = VERIFIED_GOOD;
@@ -105,38 +106,39 @@ static bool apply_good(struct index_txn *t, void *arg, struct err *err)
 
 static bool apply_bad(struct index_txn *t, void *arg, struct err *err)
 {
-    struct check *c = arg;
+    struct file_check *c = arg;
     struct blob_row row;
 
-    /* Let go of since somebody listed it: nothing is missing. */
+    /* Evicted since it was listed: nothing is missing. */
     if (c->result == VERIFIED_MISSING && !rows_get_blob(t, &c->digest, &row))
         c->result = VERIFIED_GOOD;
     return cache_drop_lost(c->cache, t, &c->digest, err);
 }
 
-static enum verified conclude(struct check *c, bool (*apply)(struct index_txn *t, void *arg, struct err *err),
-                              enum verified result, struct err *err)
+static enum verified verify_conclude(struct file_check *c,
+                                     bool (*apply)(struct index_txn *t, void *arg, struct err *err),
+                                     enum verified result, struct err *err)
 {
     c->result = result;
     return index_write_wait(c->cache->index, apply, c, err) ? c->result : VERIFIED_FAILED;
 }
 
-static enum verified corrupt(struct check *c, const struct err *why, struct err *err)
+static enum verified verify_corrupt(struct file_check *c, const struct err *why, struct err *err)
 {
     char text[DIGEST_TEXT_MAX];
 
-    log_error("%s is damaged on disk (%s): put aside in quarantine/, it will be fetched again",
+    log_error("%s is damaged on disk (%s): moved to quarantine/, it will be fetched again",
               digest_format(&c->digest, text), why->msg);
     memory_drop(c->cache->memory, &c->digest);
     if (!store_quarantine_blob(c->cache->store, &c->digest, c->info.inode, err) ||
-        conclude(c, apply_bad, VERIFIED_CORRUPT, err) == VERIFIED_FAILED)
+        verify_conclude(c, apply_bad, VERIFIED_CORRUPT, err) == VERIFIED_FAILED)
         return VERIFIED_FAILED;
     if (err)
         *err = *why;
     return VERIFIED_CORRUPT;
 }
 
-static enum verified verify(struct check *c, const struct verify_pace *pace, int64_t *bytes, struct err *err)
+static enum verified verify_file(struct file_check *c, const struct verify_pace *pace, int64_t *bytes, struct err *err)
 {
     struct err why = {0};
     _cleanup_buf_ struct buf head = {0};
@@ -144,7 +146,7 @@ static enum verified verify(struct check *c, const struct verify_pace *pace, int
     _cleanup_close_ int fd = store_open_blob(c->cache->store, &c->digest, &c->info, &why);
 
     if (fd < 0 && why.code == ERR_NOT_FOUND)
-        return conclude(c, apply_bad, VERIFIED_MISSING, err);
+        return verify_conclude(c, apply_bad, VERIFIED_MISSING, err);
     struct hasher *h = hasher_new(c->digest.alg);
     bool ok = fd >= 0 && hash_file(fd, pace, h, c->info.size <= MANIFEST_SIZE_MAX ? &head : NULL, bytes, &why);
     hasher_final(h, &seen);
@@ -157,15 +159,15 @@ static enum verified verify(struct check *c, const struct verify_pace *pace, int
     if (ok && !digest_eq(&seen, &c->digest))
         ok = err_set(&why, ERR_CORRUPT, "%lld bytes that do not match the digest", (long long)c->info.size);
     if (!ok)
-        return corrupt(c, &why, err);
+        return verify_corrupt(c, &why, err);
     if (cache_look(c->cache, &c->digest) == FILE_KNOWN)
         return VERIFIED_GOOD; /* nothing to write */
     recognise(c, &head);
-    return conclude(c, apply_good, VERIFIED_GOOD, err);
+    return verify_conclude(c, apply_good, VERIFIED_GOOD, err);
 }
 
 /* The open file is the digest's. */
-static bool adopt(struct check *c, int fd, const struct verify_pace *pace, struct err *err)
+static bool verify_import(struct file_check *c, int fd, const struct verify_pace *pace, struct err *err)
 {
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
     _cleanup_buf_ struct buf head = {0};
@@ -188,25 +190,26 @@ static bool adopt(struct check *c, int fd, const struct verify_pace *pace, struc
     if (!store_publish_import(c->cache->store, &c->digest, fd, &c->info, err))
         return false;
     recognise(c, &head);
-    return conclude(c, apply_good, VERIFIED_GOOD, err) != VERIFIED_FAILED;
+    return verify_conclude(c, apply_good, VERIFIED_GOOD, err) != VERIFIED_FAILED;
 }
 
 bool cache_adopt_import(struct cache *cache, const struct digest *d, const struct verify_pace *pace, struct err *err)
 {
-    struct check c = {.cache = cache, .digest = *d};
+    struct file_check c = {.cache = cache, .digest = *d};
     _cleanup_close_ int fd = store_open_import(cache->store, d, false, err);
 
+    OFF_LOOPS;
     if (fd < 0 || !import_lock(fd, err))
         return false;
     leases_take(cache->leases, d);
-    bool ok = adopt(&c, fd, pace, err);
+    bool ok = verify_import(&c, fd, pace, err);
     leases_release(cache->leases, d);
     free(c.children);
     return ok;
 }
 
 struct entering_pieces {
-    struct check *checks;
+    struct file_check *checks;
     size_t count;
 };
 
@@ -224,9 +227,10 @@ bool cache_enter_pieces(struct cache *cache, const struct store_piece *list, siz
 {
     struct entering_pieces e = {xcalloc(count, sizeof(*e.checks)), count};
 
+    OFF_LOOPS;
     for (size_t i = 0; i < count; i++) {
         const struct buf text = {.data = (char *)list[i].data, .len = list[i].len};
-        e.checks[i] = (struct check){.cache = cache, .digest = list[i].digest, .info = list[i].info};
+        e.checks[i] = (struct file_check){.cache = cache, .digest = list[i].digest, .info = list[i].info};
         recognise(&e.checks[i], &text);
     }
     bool ok = index_write_wait(cache->index, apply_pieces, &e, err);
@@ -239,10 +243,11 @@ bool cache_enter_pieces(struct cache *cache, const struct store_piece *list, siz
 enum verified cache_verify(struct cache *cache, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                            struct err *err)
 {
-    struct check c = {.cache = cache, .digest = *d};
+    struct file_check c = {.cache = cache, .digest = *d};
 
+    OFF_LOOPS;
     leases_take(cache->leases, d);
-    enum verified v = verify(&c, pace, bytes, err);
+    enum verified v = verify_file(&c, pace, bytes, err);
     leases_release(cache->leases, d);
     free(c.children);
     return v;

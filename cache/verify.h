@@ -1,7 +1,7 @@
 /* verify.h - does a blob's file match its digest?
  *
  * A file is verified before its entry is made, and its change time is kept with the entry. A file that was written to
- * since, or that no entry knows, is verified anew before it is served: here.
+ * since, or that no entry knows, is verified again before it is served: here.
  */
 #ifndef ENTREPOT_CACHE_VERIFY_H
 #define ENTREPOT_CACHE_VERIFY_H
@@ -9,15 +9,15 @@
 #include "cache/cache.h"
 
 enum verified {
-    VERIFIED_GOOD,    /* as the index says */
+    VERIFIED_GOOD,    /* as the index has it */
     VERIFIED_ADOPTED, /* right, and not known to the index: now it is */
-    VERIFIED_CORRUPT, /* put aside in quarantine/, its entry dropped; the blob will be fetched again */
-    VERIFIED_MISSING, /* there is no file; an entry that said so is dropped */
-    VERIFIED_FAILED,  /* nobody knows: stopped, or the index could not be written */
+    VERIFIED_CORRUPT, /* moved to quarantine/, its entry dropped; the blob will be fetched again */
+    VERIFIED_MISSING, /* there is no file; its entry is dropped */
+    VERIFIED_FAILED,  /* unknown: stopped, or the index could not be written */
 };
 
 struct verify_pace {
-    int64_t bytes_per_s; /* 0: as fast as it goes, and what is read stays in the page cache */
+    int64_t bytes_per_s; /* 0: unlimited, and what is read stays in the page cache */
     bool (*stop)(void *arg);
     void *arg;
 };
@@ -27,7 +27,7 @@ struct verify_pace {
 enum verified cache_verify(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                            struct err *err);
 
-/* The same for a file that has been put together by import.h, and, if it is right, its publication. Errors: ERR_DIGEST
+/* The same for a file that import.h has assembled, and, if it is right, its publication. Errors: ERR_DIGEST
  * (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
 bool cache_adopt_import(struct cache *c, const struct digest *d, const struct verify_pace *pace, struct err *err);
 

@@ -1,8 +1,9 @@
 /* A collection: the passes of sweep.h, one after the other, and what is removed by name. */
 #include "gc/gc_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
-#include "base/cond.h"
+#include "base/latch.h"
 #include "base/log.h"
 #include "gc/repair/reconcile.h"
 #include "gc/sweep.h"
@@ -13,17 +14,17 @@
 
 enum {
     PAUSE_MS = 5,           /* between two transactions, for other writers */
-    PART_AGE_S = 24 * 3600, /* a part that nobody came back for */
+    PART_AGE_S = 24 * 3600, /* a part that was not resumed */
 };
 
-static void pause_for_others(void)
+static void collect_pause(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
 }
 
 /* Runs one transaction; then, and only then, the files go. */
-static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t, void *arg, struct err *err),
-                struct gc_report *report, struct err *err)
+static bool collect_run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t, void *arg, struct err *err),
+                        struct gc_report *report, struct err *err)
 {
     struct err own = {0};
     bool ok = index_write_wait(cache_index(gc->cache), pass, s, &own);
@@ -45,51 +46,34 @@ static bool run(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t
     return true;
 }
 
-static bool run_all(struct gc *gc, struct sweep *s, bool (*pass)(struct index_txn *t, void *arg, struct err *err),
-                    struct gc_report *report, struct err *err)
+static bool collect_run_all(struct gc *gc, struct sweep *s,
+                            bool (*pass)(struct index_txn *t, void *arg, struct err *err), struct gc_report *report,
+                            struct err *err)
 {
     do {
-        if (!run(gc, s, pass, report, err))
+        if (!collect_run(gc, s, pass, report, err))
             return false;
         if (s->more && atomic_load(&gc->ending))
             return err_set(err, ERR_CANCELLED, "the cache is being stopped");
         if (s->more)
-            pause_for_others();
+            collect_pause();
     } while (s->more && !s->dry_run);
     return true;
-}
-
-struct flushed {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done;
-};
-
-static void on_flushed(void *arg, const struct err *err)
-{
-    struct flushed *f = arg;
-
-    if (err)
-        log_limited(LOG_LEVEL_ERROR, "touches", "writing touches: %s", err->msg);
-    pthread_mutex_lock(&f->lock);
-    f->done = true;
-    pthread_cond_signal(&f->cond);
-    pthread_mutex_unlock(&f->lock);
 }
 
 /* What was used a moment ago must look so. */
 static void flush_touches(struct gc *gc)
 {
-    struct flushed f = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct latch written;
+    struct err err;
 
-    cache_flush_touches(gc->cache, on_flushed, &f, NULL);
-    pthread_mutex_lock(&f.lock);
-    while (!f.done)
-        pthread_cond_wait(&f.cond, &f.lock);
-    pthread_mutex_unlock(&f.lock);
+    latch_init(&written);
+    cache_flush_touches(gc->cache, latch_open, &written, NULL);
+    if (!latch_wait(&written, &err))
+        log_limited(LOG_LEVEL_ERROR, "touches", "writing touches: %s", err.msg);
 }
 
-static void count(struct gc *gc, const struct gc_report *r)
+static void collect_count(struct gc *gc, const struct gc_report *r)
 {
     pthread_mutex_lock(&gc->lock);
     gc->stats.runs++;
@@ -105,13 +89,14 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     struct totals totals;
     struct sweep s;
 
+    HOLDS(&gc->collecting);
     sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
     importing_expire(cache_importing(gc->cache));
     s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
     /* What has no holder may get one yet, tags their manifests. */
     bool rebuilding = cache_is_rebuilding(gc->cache);
-    bool ok = rebuilding || run_all(gc, &s, sweep_unreferenced, report, err);
+    bool ok = rebuilding || collect_run_all(gc, &s, sweep_unreferenced, report, err);
     s.target = target >= 0 ? target : gc_marks_target(gc);
     /* In a dry run what the first pass found is still there. */
     int64_t unreferenced = report->freed_bytes;
@@ -119,7 +104,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
         s.target += unreferenced;
     cache_totals(gc->cache, &totals);
     if (ok && totals.bytes > s.target)
-        ok = run_all(gc, &s, sweep_images, report, err);
+        ok = collect_run_all(gc, &s, sweep_images, report, err);
     cache_totals(gc->cache, &totals);
     if (ok && !dry_run && totals.bytes > s.target)
         log_limited(LOG_LEVEL_WARN, "target",
@@ -128,7 +113,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
                     (long long)totals.bytes, (long long)s.target);
     s.tag_repo = gc->tag_repo;
     snprintf(s.tag, sizeof(s.tag), "%s", gc->tag);
-    if (ok && !dry_run && !rebuilding && (ok = run(gc, &s, sweep_empty_tags, report, err))) {
+    if (ok && !dry_run && !rebuilding && (ok = collect_run(gc, &s, sweep_empty_tags, report, err))) {
         gc->tag_repo = s.tag_repo;
         snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
     }
@@ -145,12 +130,13 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
         gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
     pthread_mutex_unlock(&gc->lock);
     if (!dry_run)
-        count(gc, report);
+        collect_count(gc, report);
     return ok || err_wrap(err, "collecting");
 }
 
 bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
 {
+    OFF_LOOPS;
     memset(report, 0, sizeof(*report));
     pthread_mutex_lock(&gc->collecting);
     bool ok = gc_sweep(gc, dry_run, target, report, err);
@@ -165,6 +151,7 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
     struct sweep s;
     char sign = strchr(tag, ':') ? '@' : ':';
 
+    OFF_LOOPS;
     memset(report, 0, sizeof(*report));
     sweep_init(&s, gc->cache, gc->o.policy, false);
     s.repo_name = repo;
@@ -172,7 +159,7 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
     s.go.cutoff = INT64_MAX;
     pthread_mutex_lock(&gc->collecting);
     flush_touches(gc);
-    bool ok = run(gc, &s, sweep_one_tag, report, err);
+    bool ok = collect_run(gc, &s, sweep_one_tag, report, err);
     if (ok && !s.found)
         ok = err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache", repo, sign, tag);
     if (ok && s.pinned)
@@ -180,6 +167,6 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
     sweep_free(&s);
     pthread_mutex_unlock(&gc->collecting);
     if (ok)
-        count(gc, report);
+        collect_count(gc, report);
     return ok;
 }

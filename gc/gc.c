@@ -1,5 +1,6 @@
 #include "gc/gc_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/log.h"
@@ -80,7 +81,7 @@ static bool use_policy(struct index_txn *t, void *arg, struct err *err)
     return rows_set_policy(t, ((const struct policy *)arg)->name, err);
 }
 
-static void *work(void *arg)
+static void *gc_work(void *arg)
 {
     struct gc *gc = arg;
     struct err err;
@@ -109,8 +110,8 @@ static bool add_size(void *arg, const struct digest *d, int64_t size)
     return true;
 }
 
-/* While the index is being made anew it does not know what there is. */
-static void measure(struct gc *gc)
+/* While the index is being rebuilt it does not know what is stored. */
+static void gc_measure(struct gc *gc)
 {
     struct totals t;
     struct err err;
@@ -136,14 +137,14 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     gc->o = *options;
     if (!gc->o.policy)
         gc->o.policy = &POLICY_GDSF;
-    measure(gc);
+    gc_measure(gc);
     ingests_measure_parked(cache_ingests(cache));
-    STAILQ_INIT(&gc->wishes);
+    STAILQ_INIT(&gc->requests);
     pthread_mutex_init(&gc->collecting, NULL);
     pthread_mutex_init(&gc->scrubbing, NULL);
     pthread_mutex_init(&gc->lock, NULL);
     cond_init(&gc->wake);
-    int rc = pthread_create(&gc->thread, NULL, work, gc);
+    int rc = pthread_create(&gc->thread, NULL, gc_work, gc);
     if (rc != 0) {
         errno = rc;
         err_errno(err, ERR_IO, "starting the collector");
@@ -215,6 +216,7 @@ void gc_get_stats(struct gc *gc, struct gc_stats *out)
 
 bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)
 {
+    OFF_LOOPS;
     if (pthread_mutex_trylock(&gc->scrubbing) != 0)
         return err_set(err, ERR_INVALID, "a verification is running already");
     bool ok = scrub_run(gc->cache, wish, &gc->ending, sum, err);

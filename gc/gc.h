@@ -1,4 +1,4 @@
-/* gc.h - letting go of what nobody needs, and of the least needed when room is short.
+/* gc.h - removes what is unreferenced, and evicts images when room is short.
  *
  * 1. Blobs that nothing refers to, unused for `grace`: removed.
  * 2. Above the high-water mark: images are retired, the lowest rank first (policy.h), until the low-water mark; of what
@@ -7,9 +7,10 @@
  *    --repair brings it in again (scrub.h).
  *
  * What is leased (being served or brought in), or belongs to an image that was used less than `grace` ago, stays. A
- * sweep works in transactions of at most 256 entries, with pauses for other writers; files are moved out of the way
+ * sweep works in transactions of at most 256 entries, with pauses for other writers; files are moved to the trash
  * after the transaction and unlinked then, so that a crash leaves a file without an entry, never an entry without a
- * file. It runs by the clock, when the high-water mark is passed, when a blob on its way in needs room, and when asked.
+ * file. It runs by the clock, when the high-water mark is passed, when a blob on its way in needs room, and by
+ * gc_collect().
  *
  * A collector has a thread of its own; its functions may be called from any thread.
  */
@@ -48,7 +49,7 @@ struct gc_image {
     char *reference;
     bool gone;
     const char *why; /* "room is needed", "asked for"; "pinned", "in use", "recent", "shared", "there is room" */
-    int64_t bytes;   /* freed by it; of what stays, what letting it go would free */
+    int64_t bytes;   /* freed by it; of what stays, what its eviction would free */
 };
 
 struct gc_report {
@@ -64,17 +65,17 @@ void gc_report_free(struct gc_report *r);
 
 /* Starts the collector and answers the cache's questions for room from then on; `cache` is borrowed. Errors: ERR_IO. */
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err);
-/* Ends what it is doing, soon, others' calls too, and its threads. Who waits for room is told that there is none; from
- * now on only room that is there is granted. */
+/* Ends what it is doing, soon, running calls too, and its threads. Pending requests for room are denied; from now on
+ * only room that is free is granted. */
 void gc_stop(struct gc *gc);
-/* When nobody calls it any more, the cache neither. */
+/* When neither it nor the cache's ingests are used any more. */
 void gc_free(struct gc *gc);
 /* Whether index and files have been brought together since the start (reconcile.h). */
 bool gc_is_settled(struct gc *gc);
 void gc_get_stats(struct gc *gc, struct gc_stats *out);
 void gc_get_space(struct gc *gc, struct gc_space *out);
-/* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only says what would go, and why every
- * other image stays. Waits: for admin workers, not for loops. The caller frees the report. */
+/* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only reports what would be evicted, and
+ * why every other image stays. Waits: for admin workers, not for loops. The caller frees the report. */
 bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);
 /* Drops one tag (or a manifest pulled by digest) and what only it held, whatever its age. Waits. Errors: ERR_NOT_FOUND,
  * ERR_INVALID (it is pinned). */

@@ -9,11 +9,11 @@
 
 enum { FRUITLESS_MS = 1000 /* after a collection that freed nothing, before the next one for room */ };
 
-/* Somebody who waits for room. */
-struct room_wish {
-    STAILQ_ENTRY(room_wish) entry;
+/* A pending request for room. */
+struct room_request {
+    STAILQ_ENTRY(room_request) entry;
     int64_t bytes;
-    int64_t wished; /* of which gc->wished has so many */
+    int64_t awaited; /* counted in gc->awaited */
     enum room_from from;
     void (*done)(void *arg, bool granted);
     void *arg;
@@ -21,7 +21,7 @@ struct room_wish {
     bool granted;
 };
 
-STAILQ_HEAD(room_wishes, room_wish);
+STAILQ_HEAD(room_requests, room_request);
 
 struct gc {
     /* set once */
@@ -36,16 +36,16 @@ struct gc {
     /* one collection at a time */
     pthread_mutex_t collecting;
     int64_t layout_ms; /* monotonic: when index.json may be written again */
-    uint64_t tag_repo; /* the third pass goes on here */
+    uint64_t tag_repo; /* the third pass resumes here */
     char tag[REF_TAG_MAX + 1];
     /* shared, under lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stopping, hurry;
-    struct room_wishes wishes;
-    int64_t wished;       /* bytes that are for those who wait, and for the one that room is being made for */
-    int64_t granted;      /* bytes that were granted, and are neither in the index yet nor given back */
-    int64_t fruitless_ms; /* monotonic: until then it makes no sense to collect for room; nothing could be freed */
+    struct room_requests requests;
+    int64_t awaited;      /* bytes that pending requests are for, that which room is being made for included */
+    int64_t granted;      /* bytes that were granted, and are neither in the index yet nor settled */
+    int64_t fruitless_ms; /* monotonic: no collection for room before; the last one freed nothing */
     struct gc_stats stats;
 };
 
@@ -58,13 +58,13 @@ struct limits {
 struct limits gc_limits(struct gc *gc);
 /* An amount of the configuration in bytes: `bytes`, or if that is -1 so many percent of `total`. */
 int64_t gc_share(int64_t bytes, double percent, int64_t total);
-/* Where a collection ends that nobody gave a number, in bytes: INT64_MAX if there is no need for one. */
+/* Where a collection without a target of its own ends, in bytes: INT64_MAX if there is no need for one. */
 int64_t gc_marks_target(struct gc *gc);
 
 /* A collection; with gc->collecting held. */
 bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);
 
-/* The collector's thread: answers the wishes that are there. */
+/* The collector's thread: answers all pending requests. */
 void room_answer_all(struct gc *gc);
 void room_deny_all(struct gc *gc);
 void room_attach(struct gc *gc);

@@ -7,7 +7,7 @@
 #include "gc/tree.h"
 #include "cache/parts.h"
 
-struct look {
+struct kept_look {
     struct gc *gc;
     struct index_txn *t;
     struct gc_report *report;
@@ -15,9 +15,9 @@ struct look {
     int64_t cutoff;
 };
 
-static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+static bool kept_explain(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
-    struct look *l = arg;
+    struct kept_look *l = arg;
     char name[REF_TEXT_MAX];
     struct blob_row blob;
     struct weight w;
@@ -36,15 +36,15 @@ static bool explain(void *arg, uint64_t repo, const char *tag, const struct tag_
 
 static void read_kept(struct index_txn *t, void *arg)
 {
-    struct look *l = arg;
+    struct kept_look *l = arg;
 
     l->t = t;
-    rows_each_tag(t, 0, explain, l);
+    rows_each_tag(t, 0, kept_explain, l);
 }
 
 void report_kept(struct gc *gc, struct gc_report *report)
 {
-    struct look l = {.gc = gc, .report = report};
+    struct kept_look l = {.gc = gc, .report = report};
 
     for (size_t i = 0; i < report->count; i++)
         text_set_add(&l.gone, report->images[i].reference);

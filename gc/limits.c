@@ -20,7 +20,7 @@ struct limits gc_limits(struct gc *gc)
         return l;
     }
     l.max = gc_share(gc->o.max_bytes, gc->o.max_percent, total);
-    /* A share of the file system is not meant to take what others had when we began. */
+    /* A share of the file system does not include what others had at the start. */
     if (gc->o.max_bytes < 0)
         l.max = MIN(l.max, gc->most);
     l.high = (int64_t)((double)l.max / 100 * gc->o.high);

@@ -1,4 +1,4 @@
-/* What is asked for by name: pins, and whether all names of a request are good before anything is done. */
+/* Images by name: pins, and the check of all names of a request before anything is done. */
 #include "gc/gc_private.h"
 
 #include "base/clock.h"
@@ -6,20 +6,20 @@
 
 #include <string.h>
 
-struct named {
+struct gc_named {
     const char *repo, *tag;
     const struct digest *digest;
     enum gc_wish wish;
 };
 
-static bool fail_absent(const struct named *n, struct err *err)
+static bool fail_absent(const struct gc_named *n, struct err *err)
 {
     return err_set(err, ERR_NOT_FOUND, "%s%c%s is not in the cache%s", n->repo, strchr(n->tag, ':') ? '@' : ':', n->tag,
                    n->wish == GC_PIN ? ": pull it first" : "");
 }
 
 /* By digest, and known by another name: it may get this one too. */
-static bool may_be_named(struct index_txn *t, uint64_t repo, const struct named *n)
+static bool may_be_named(struct index_txn *t, uint64_t repo, const struct gc_named *n)
 {
     struct blob_row blob;
 
@@ -27,7 +27,7 @@ static bool may_be_named(struct index_txn *t, uint64_t repo, const struct named 
            (blob.flags & BLOB_MANIFEST);
 }
 
-static bool look_for(struct index_txn *t, const struct named *n, struct err *err)
+static bool look_for(struct index_txn *t, const struct gc_named *n, struct err *err)
 {
     uint64_t repo = rows_repo_id(t, n->repo);
     struct tag_row row;
@@ -40,15 +40,15 @@ static bool look_for(struct index_txn *t, const struct named *n, struct err *err
     return true;
 }
 
-struct look {
-    const struct named *named;
+struct name_look {
+    const struct gc_named *named;
     struct err *err;
     bool ok;
 };
 
 static void read_named(struct index_txn *t, void *arg)
 {
-    struct look *l = arg;
+    struct name_look *l = arg;
 
     l->ok = look_for(t, l->named, l->err);
 }
@@ -56,8 +56,8 @@ static void read_named(struct index_txn *t, void *arg)
 bool gc_check(struct gc *gc, enum gc_wish wish, const char *repo, const char *tag, const struct digest *digest,
               struct err *err)
 {
-    const struct named n = {repo, tag, digest, wish};
-    struct look l = {&n, err, false};
+    const struct gc_named n = {repo, tag, digest, wish};
+    struct name_look l = {&n, err, false};
 
     cache_read(gc->cache, read_named, &l);
     return l.ok;
@@ -65,7 +65,7 @@ bool gc_check(struct gc *gc, enum gc_wish wish, const char *repo, const char *ta
 
 static bool apply_pin(struct index_txn *t, void *arg, struct err *err)
 {
-    const struct named *n = arg;
+    const struct gc_named *n = arg;
     uint64_t repo = rows_repo_id(t, n->repo);
     struct tag_row row;
 
@@ -81,7 +81,7 @@ static bool apply_pin(struct index_txn *t, void *arg, struct err *err)
 
 bool gc_pin(struct gc *gc, const char *repo, const char *tag, const struct digest *digest, bool pin, struct err *err)
 {
-    struct named n = {repo, tag, digest, pin ? GC_PIN : GC_UNPIN};
+    struct gc_named n = {repo, tag, digest, pin ? GC_PIN : GC_UNPIN};
 
     return index_write_first(cache_index(gc->cache), apply_pin, &n, err);
 }

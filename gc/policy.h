@@ -1,25 +1,25 @@
-/* policy.h - in which order images are let go when room is short.
+/* policy.h - in which order images are evicted when room is short.
  *
  * A policy turns what is known of an image into a rank; the image with the lowest rank goes first. Ranks are not
  * negative, and not below the item's clock. A policy may keep a clock, one number for the whole cache that only grows:
  * an image's rank is made with the clock as it was when the image was last used, and the clock moves when an image
- * goes. A policy is one struct of functions in a file of its own, and a line in policy.c. Pure functions: any thread,
+ * goes. A policy is one struct of functions in a file of its own. Pure functions: any thread,
  * no state.
  *
  * A use counts only if the clock has moved by the image's `spacing` since the one before, so that a burst of pulls (a
- * release that goes out to every node) is one use, and what is asked for again and again over time has many.
+ * release that goes out to every node) is one use, and what is requested again and again over time has many.
  */
 #ifndef ENTREPOT_GC_POLICY_H
 #define ENTREPOT_GC_POLICY_H
 
 #include <stdint.h>
 
-/* An image, or whatever else is kept and let go as one. */
+/* An image, or what else is evicted as one. */
 struct policy_item {
     double clock;   /* the policy's clock at its last use */
     int64_t used;   /* its last use, seconds since 1970 */
     uint32_t uses;  /* that count; 1 when it came in */
-    int64_t bytes;  /* that letting it go would really free; more than 0 */
+    int64_t bytes;  /* that its eviction would really free; more than 0 */
     double cost_ms; /* of fetching those again */
 };
 
@@ -33,8 +33,5 @@ struct policy {
 };
 
 extern const struct policy POLICY_GDSF, POLICY_LRU;
-
-/* NULL if there is no such policy. */
-const struct policy *policy_find(const char *name);
 
 #endif

@@ -25,19 +25,19 @@ static double worth(const struct policy_item *i)
     return i->cost_ms * BYTES_PER_MS / (double)i->bytes;
 }
 
-static double rank(const struct policy_item *i)
+static double gdsf_rank(const struct policy_item *i)
 {
     return i->clock + pow(i->uses > 0 ? i->uses : 1, USES_EXPONENT) * worth(i);
 }
 
-static double advance(double clock, double gone)
+static double gdsf_advance(double clock, double gone)
 {
     return gone > clock ? gone : clock;
 }
 
-static double spacing(const struct policy_item *i)
+static double gdsf_spacing(const struct policy_item *i)
 {
     return BURST * worth(i);
 }
 
-const struct policy POLICY_GDSF = {"gdsf", rank, advance, spacing};
+const struct policy POLICY_GDSF = {"gdsf", gdsf_rank, gdsf_advance, gdsf_spacing};

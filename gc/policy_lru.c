@@ -1,21 +1,21 @@
 /* What was not used for longest goes first. */
 #include "gc/policy.h"
 
-static double rank(const struct policy_item *i)
+static double lru_rank(const struct policy_item *i)
 {
     return i->used > 0 ? (double)i->used : 0;
 }
 
-static double advance(double clock, double gone)
+static double lru_advance(double clock, double gone)
 {
     (void)gone;
     return clock;
 }
 
-static double spacing(const struct policy_item *i)
+static double lru_spacing(const struct policy_item *i)
 {
     (void)i;
     return 0;
 }
 
-const struct policy POLICY_LRU = {"lru", rank, advance, spacing};
+const struct policy POLICY_LRU = {"lru", lru_rank, lru_advance, lru_spacing};

@@ -1,5 +1,7 @@
 #include "gc/refs.h"
 
+#include "base/array.h"
+
 #include <stdio.h>
 
 enum { HOLDERS = 256 };
@@ -16,44 +18,38 @@ bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF
 
 static void note_removed(struct removed *r, const struct digest *d, int64_t size)
 {
-    if (r->count == r->room) {
-        r->room = r->room ? 2 * r->room : 64;
-        r->list = xrealloc(r->list, r->room * sizeof(*r->list));
-    }
-    r->list[r->count++] = *d;
+    *ARRAY_NEXT(r->list, r->count, r->room) = *d;
+    r->count++;
     r->bytes += size;
 }
 
 /* ---- dropping what nothing holds ---- */
 
-struct todo {
+struct refs_todo {
     struct digest *list;
     size_t count, room;
 };
 
-static void push(struct todo *q, const struct digest *d)
+static void refs_push(struct refs_todo *q, const struct digest *d)
 {
-    if (q->count == q->room) {
-        q->room = q->room ? 2 * q->room : 64;
-        q->list = xrealloc(q->list, q->room * sizeof(*q->list));
-    }
-    q->list[q->count++] = *d;
+    *ARRAY_NEXT(q->list, q->count, q->room) = *d;
+    q->count++;
 }
 
 static bool push_child(void *arg, const struct child *c)
 {
     if (c->role != CHILD_SUBJECT)
-        push(arg, &c->digest);
+        refs_push(arg, &c->digest);
     return true;
 }
 
-bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root, struct err *err)
+bool refs_drop(struct index_txn *t, struct eviction *g, const struct digest *root, struct err *err)
 {
-    struct todo q = {0};
+    struct refs_todo q = {0};
     struct blob_row row;
     bool ok = true;
 
-    push(&q, root);
+    refs_push(&q, root);
     for (size_t i = 0; i < q.count && ok; i++) {
         struct digest d = q.list[i];
         if (g->removed.count >= g->entries) {
@@ -74,24 +70,24 @@ bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root,
 
 /* ---- retiring an image ---- */
 
-struct tags {
+struct refs_tags {
     size_t count;
     struct holder list[HOLDERS];
 };
 
-static bool add_tag(void *arg, const struct holder *h)
+static bool refs_add_tag(void *arg, const struct holder *h)
 {
-    struct tags *tags = arg;
+    struct refs_tags *tags = arg;
 
     if (h->kind == 't')
         tags->list[tags->count++] = *h;
     return tags->count < ARRAY_LEN(tags->list);
 }
 
-bool refs_retire(struct index_txn *t, struct let_go *g, const struct digest *d, struct gc_report *report,
+bool refs_retire(struct index_txn *t, struct eviction *g, const struct digest *d, struct gc_report *report,
                  struct err *err)
 {
-    struct tags *tags = xmalloc(sizeof(*tags));
+    struct refs_tags *tags = xmalloc(sizeof(*tags));
     int64_t before = g->removed.bytes;
     size_t first = report->count;
     char name[REF_TEXT_MAX];
@@ -99,7 +95,7 @@ bool refs_retire(struct index_txn *t, struct let_go *g, const struct digest *d, 
 
     do {
         tags->count = 0;
-        rows_each_holder(t, d, add_tag, tags);
+        rows_each_holder(t, d, refs_add_tag, tags);
         for (size_t i = 0; i < tags->count && ok; i++) {
             if (refs_name(t, tags->list[i].repo, tags->list[i].tag, name))
                 gc_report_add(report, name, true, "room is needed", 0);

@@ -1,4 +1,4 @@
-/* refs.h - who keeps what, and changes of that which are more than one row (the rows themselves:
+/* refs.h - what holds what, and changes of that which are more than one row (the rows themselves:
  * cache/index/rows_refs.c).
  *
  * Holders of a blob are the manifests that name it, tags and pins, all of them rows of `parent`; and leases, in memory
@@ -16,19 +16,18 @@ struct removed {
     int64_t bytes;
 };
 
-struct let_go {
+struct eviction {
     struct cache *cache;
     int64_t cutoff; /* seconds since 1970: what was used later stays, without a holder, for pass one to find */
     size_t entries; /* removed blobs, at most */
     struct removed removed;
-    bool more; /* there was no room for all */
+    bool more; /* some are left for the next transaction */
 };
 
 /* Removes a blob that nothing holds or leases, and then what only it held. */
-bool refs_drop(struct index_txn *t, struct let_go *g, const struct digest *root, struct err *err);
-/* Takes all tags away from a manifest and drops it; their references are added to `report`. Pinned ones are not for
- * this. */
-bool refs_retire(struct index_txn *t, struct let_go *g, const struct digest *d, struct gc_report *report,
+bool refs_drop(struct index_txn *t, struct eviction *g, const struct digest *root, struct err *err);
+/* Removes all tags of a manifest, which is not pinned, and drops it; their references are added to `report`. */
+bool refs_retire(struct index_txn *t, struct eviction *g, const struct digest *d, struct gc_report *report,
                  struct err *err);
 /* "docker.io/library/nginx:1.27", or with "@sha256:…" */
 bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF_TEXT_MAX]);

@@ -1,13 +1,12 @@
 /* The report of a collection. */
 #include "gc/gc.h"
 
+#include "base/array.h"
+
 void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes)
 {
-    if (r->count == r->room) {
-        r->room = r->room ? 2 * r->room : 16;
-        r->images = xrealloc(r->images, r->room * sizeof(*r->images));
-    }
-    r->images[r->count++] = (struct gc_image){xstrdup(reference), gone, why, bytes};
+    *ARRAY_NEXT(r->images, r->count, r->room) = (struct gc_image){xstrdup(reference), gone, why, bytes};
+    r->count++;
 }
 
 void gc_report_clear(struct gc_report *r)

@@ -1,9 +1,9 @@
-/* Room for what is coming in. The cache asks before the first byte is written; what is stored, what was granted and is
- * on its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
+/* Room for what is coming in, requested before the first byte is written. What is stored, what was granted and is on
+ * its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
  *
- * Who asks has its turn after those who have asked before. Room that is free, or is being made, is theirs: nobody who
- * comes later takes it (gc->wished). Nor is anybody refused because others wait: who cannot have it at once asks, and
- * is answered when they are.
+ * Requests are answered in their order. Room that is free, or is being made, belongs to earlier requests: a later one
+ * does not take it (gc->awaited). Nor is a request refused because others are pending: it waits until they are
+ * answered.
  */
 #include "gc/gc_private.h"
 
@@ -25,14 +25,14 @@ static int64_t ceiling(const struct limits *l)
 static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 {
     int64_t arriving = ingests_arriving(cache_ingests(gc->cache)), parked = ingests_parked(cache_ingests(gc->cache));
-    /* What is on the disk already, of what was granted and of what is asked for (a part, an import), is not to come. */
+    /* What is on the disk already, of what was granted and of what is requested (a part, an import), is not to come. */
     int64_t to_come = MAX(gc->granted + bytes - arriving, (int64_t)0);
     struct totals t;
 
     HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
     int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->granted - parked);
-    /* Without min_free the disk itself says when it is full (proxy/fetch/room.c). */
+    /* Without min_free a write fails when the disk is full (proxy/fetch/room.c). */
     int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - to_come) : INT64_MIN;
     return MAX(of_limit, of_disk);
 }
@@ -40,32 +40,34 @@ static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 /* Grants it if there is room beside the bytes of those `before`; with the lock held. */
 static bool grant(struct gc *gc, int64_t bytes, int64_t before, const struct limits *l)
 {
+    HOLDS(&gc->lock);
     if (bytes > ceiling(l) || lacking(gc, bytes + before, l) > 0)
         return false;
     gc->granted += bytes;
     return true;
 }
 
-/* The wish's turn has come, or is over: what it waited for is for the next ones. With the lock held. */
-static void unwish(struct gc *gc, struct room_wish *w)
+/* The request's turn has come, or is over: its room is for the next ones. With the lock held. */
+static void room_end_wait(struct gc *gc, struct room_request *w)
 {
     HOLDS(&gc->lock);
-    gc->wished -= w->wished;
-    w->wished = 0;
+    gc->awaited -= w->awaited;
+    w->awaited = 0;
 }
 
-/* Grants the wish that is first if there is room; with the lock held. */
-static bool grant_first(struct gc *gc, struct room_wish *w, const struct limits *l)
+/* Grants the first request if there is room; with the lock held. */
+static bool grant_first(struct gc *gc, struct room_request *w, const struct limits *l)
 {
+    HOLDS(&gc->lock);
     w->granted = grant(gc, w->bytes, 0, l);
     if (w->granted)
-        unwish(gc, w);
+        room_end_wait(gc, w);
     return w->granted;
 }
 
-static void answer(void *arg)
+static void room_answer(void *arg)
 {
-    struct room_wish *w = arg;
+    struct room_request *w = arg;
 
     w->done(w->arg, w->granted);
     free(w);
@@ -78,48 +80,49 @@ static void hurry(struct gc *gc)
     pthread_cond_signal(&gc->wake);
 }
 
-static bool take(void *arg, int64_t bytes)
+static bool room_take(void *arg, int64_t bytes)
 {
     struct gc *gc = arg;
     struct limits l = gc_limits(gc);
 
     pthread_mutex_lock(&gc->lock);
-    bool granted = grant(gc, bytes, gc->wished, &l);
+    bool granted = grant(gc, bytes, gc->awaited, &l);
     pthread_mutex_unlock(&gc->lock);
     return granted;
 }
 
 /* Whether it may be worth waiting: for room that others may turn out not to need, or that can be made. With the lock
  * held. */
-static bool may_wait(const struct gc *gc, const struct room_wish *w)
+static bool may_wait(const struct gc *gc, const struct room_request *w)
 {
-    return !gc->stopping && (gc->wished > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
+    HOLDS(&gc->lock);
+    return !gc->stopping && (gc->awaited > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
 }
 
-static void ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted), void *done_arg,
-                struct loop *loop)
+static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted),
+                     void *done_arg, struct loop *loop)
 {
     struct gc *gc = arg;
-    struct room_wish *w = xcalloc(1, sizeof(*w));
+    struct room_request *w = xcalloc(1, sizeof(*w));
     struct limits l = gc_limits(gc);
 
-    *w = (struct room_wish){.bytes = bytes, .from = from, .done = done, .arg = done_arg, .loop = loop};
+    *w = (struct room_request){.bytes = bytes, .from = from, .done = done, .arg = done_arg, .loop = loop};
     pthread_mutex_lock(&gc->lock);
-    w->granted = from != ROOM_ON_DISK && grant(gc, bytes, gc->wished, &l);
+    w->granted = from != ROOM_ON_DISK && grant(gc, bytes, gc->awaited, &l);
     bool later = !w->granted && may_wait(gc, w);
     if (later) {
         if (from != ROOM_ON_DISK && bytes <= ceiling(&l)) /* no blob is larger; sums stay sums */
-            w->wished = MIN(bytes, INGEST_SIZE_MAX);
-        gc->wished += w->wished;
-        STAILQ_INSERT_TAIL(&gc->wishes, w, entry);
+            w->awaited = MIN(bytes, INGEST_SIZE_MAX);
+        gc->awaited += w->awaited;
+        STAILQ_INSERT_TAIL(&gc->requests, w, entry);
         hurry(gc);
     }
     pthread_mutex_unlock(&gc->lock);
     if (!later)
-        loop_post(loop, answer, w);
+        loop_post(loop, room_answer, w);
 }
 
-static void kept(void *arg, int64_t bytes)
+static void room_settle(void *arg, int64_t bytes)
 {
     struct gc *gc = arg;
     struct limits l = gc_limits(gc);
@@ -135,11 +138,12 @@ static void kept(void *arg, int64_t bytes)
 
 void room_attach(struct gc *gc)
 {
-    ingests_set_room(cache_ingests(gc->cache), &(struct ingest_room){take, ask, kept, gc->o.blob_max, gc});
+    ingests_set_room(cache_ingests(gc->cache),
+                     &(struct ingest_room){room_take, room_ask, room_settle, gc->o.blob_max, gc});
 }
 
 /* Returns how many bytes it freed. */
-static int64_t sweep(struct gc *gc, int64_t target)
+static int64_t room_sweep(struct gc *gc, int64_t target)
 {
     struct gc_report report = {0};
     struct err err = {0};
@@ -161,7 +165,7 @@ static int64_t lacking_now(struct gc *gc, int64_t bytes)
     return lack;
 }
 
-/* Whether so much can be let go of: what is pinned, in use or recent cannot, and nothing should go in vain. */
+/* Whether so much can be evicted: what is pinned, in use or recent cannot, and nothing is evicted in vain. */
 static bool can_free(struct gc *gc, int64_t target, int64_t lack)
 {
     struct gc_report report = {0};
@@ -172,9 +176,9 @@ static bool can_free(struct gc *gc, int64_t target, int64_t lack)
     return can;
 }
 
-/* What has to be let go of for the wish: not for bytes in ingest/ that are not there any more, or that nobody came back
- * for. */
-static int64_t count_lack(struct gc *gc, const struct room_wish *w)
+/* What has to be evicted for the request: not for bytes in ingest/ that are not there any more, or that were not
+ * resumed in time. */
+static int64_t count_lack(struct gc *gc, const struct room_request *w)
 {
     ingests_measure_parked(cache_ingests(gc->cache));
     int64_t lack = lacking_now(gc, w->bytes);
@@ -185,9 +189,9 @@ static int64_t count_lack(struct gc *gc, const struct room_wish *w)
     return lacking_now(gc, w->bytes);
 }
 
-/* Frees what one wish needs, and never more than it asks for itself, beside what the limits want to go, whoever asks;
- * true if it could be granted now. */
-static bool make(struct gc *gc, struct room_wish *w)
+/* Frees what one request needs, never more than its own size, beside what exceeds the limits anyway; true if it could
+ * be granted now. */
+static bool room_make(struct gc *gc, struct room_request *w)
 {
     struct limits l = gc_limits(gc);
     bool on_disk = w->from == ROOM_ON_DISK;
@@ -199,16 +203,16 @@ static bool make(struct gc *gc, struct room_wish *w)
     if (!on_disk) {
         lack = count_lack(gc, w);
         if (lack > w->bytes) { /* over the limits */
-            freed += sweep(gc, -1);
+            freed += room_sweep(gc, -1);
             lack = lacking_now(gc, w->bytes);
         }
     }
     cache_totals(gc->cache, &t);
     if (!on_disk && lack > t.bytes)
-        return false; /* what others were promised stands against it: all that is stored would go for nothing */
+        return false; /* what was granted to others is in the way: all that is stored would be evicted in vain */
     int64_t target = MAX(t.bytes - lack, (int64_t)0);
     if (lack > 0 && (on_disk || can_free(gc, target, lack)))
-        freed += sweep(gc, target);
+        freed += room_sweep(gc, target);
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
     if (on_disk)
@@ -221,18 +225,18 @@ static bool make(struct gc *gc, struct room_wish *w)
     return w->granted;
 }
 
-static struct room_wish *next(struct gc *gc)
+static struct room_request *room_next(struct gc *gc)
 {
     pthread_mutex_lock(&gc->lock);
-    struct room_wish *w = STAILQ_FIRST(&gc->wishes);
+    struct room_request *w = STAILQ_FIRST(&gc->requests);
     if (w)
-        STAILQ_REMOVE_HEAD(&gc->wishes, entry);
+        STAILQ_REMOVE_HEAD(&gc->requests, entry);
     pthread_mutex_unlock(&gc->lock);
     return w;
 }
 
 /* The one whose turn it is. */
-static void answer_first(struct gc *gc, struct room_wish *w)
+static void answer_first(struct gc *gc, struct room_request *w)
 {
     struct limits l = gc_limits(gc);
 
@@ -242,31 +246,31 @@ static void answer_first(struct gc *gc, struct room_wish *w)
     bool hopeless = w->from == ROOM_FREE || clock_mono_ms() < gc->fruitless_ms;
     pthread_mutex_unlock(&gc->lock);
     if (!w->granted && !hopeless)
-        make(gc, w);
+        room_make(gc, w);
     pthread_mutex_lock(&gc->lock);
-    unwish(gc, w);
+    room_end_wait(gc, w);
     pthread_mutex_unlock(&gc->lock);
 }
 
 void room_answer_all(struct gc *gc)
 {
-    struct room_wish *w;
+    struct room_request *w;
 
-    while ((w = next(gc))) {
+    while ((w = room_next(gc))) {
         answer_first(gc, w);
         if (!w->granted && w->from != ROOM_FREE)
             log_limited(LOG_LEVEL_WARN, "room",
                         "no room for a blob of %lld bytes: everything in the cache is in use, pinned or younger than "
-                        "gc.grace; it is passed on and not kept",
+                        "gc.grace; it is passed on without caching",
                         (long long)w->bytes);
-        loop_post(w->loop, answer, w);
+        loop_post(w->loop, room_answer, w);
     }
 }
 
 void room_deny_all(struct gc *gc)
 {
-    struct room_wish *w;
+    struct room_request *w;
 
-    while ((w = next(gc)))
-        loop_post(w->loop, answer, w);
+    while ((w = room_next(gc)))
+        loop_post(w->loop, room_answer, w);
 }

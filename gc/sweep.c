@@ -20,7 +20,7 @@ void sweep_free(struct sweep *s)
     gc_report_free(&s->report);
 }
 
-static void begin(struct sweep *s)
+static void sweep_begin(struct sweep *s)
 {
     s->go.removed.count = 0;
     s->go.removed.bytes = 0;
@@ -29,8 +29,8 @@ static void begin(struct sweep *s)
     gc_report_clear(&s->report);
 }
 
-/* A dry run ends in a failure of its own, so that the transaction is taken back. */
-static bool end(const struct sweep *s, struct err *err)
+/* A dry run ends in a failure of its own, so that the transaction is rolled back. */
+static bool sweep_end(const struct sweep *s, struct err *err)
 {
     return !s->dry_run || err_set(err, ERR_CANCELLED, "dry run");
 }
@@ -57,7 +57,7 @@ static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
     return p->count < ARRAY_LEN(p->list);
 }
 
-/* A row of `idle` that is not what its blob says would be picked again and again. */
+/* A row of `idle` that contradicts its blob would be picked again and again. */
 static bool drop_idle(struct index_txn *t, struct sweep *s, const struct digest *d, int64_t used, struct err *err)
 {
     struct blob_row row;
@@ -73,7 +73,7 @@ bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err)
     struct pick *p = xmalloc(sizeof(*p));
     bool ok = true;
 
-    begin(s);
+    sweep_begin(s);
     do {
         p->s = s;
         p->count = 0;
@@ -83,7 +83,7 @@ bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err)
     } while (ok && s->dry_run && p->count > 0);
     s->more = s->go.more || p->count == ARRAY_LEN(p->list);
     free(p);
-    return ok && end(s, err);
+    return ok && sweep_end(s, err);
 }
 
 /* ---- pass two: images, the lowest rank first ---- */
@@ -100,7 +100,7 @@ static bool take_lowest(void *arg, double rank, const struct digest *d)
     return false;
 }
 
-/* The rank an image is listed under may be out of date: then it is listed anew, and its turn may not have come. */
+/* The rank an image is listed under may be out of date: then it is listed again, and its turn may not have come. */
 static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *l, struct err *err)
 {
     struct weight w;
@@ -110,7 +110,7 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
         return rows_repair(t, &(struct finding){.kind = FINDING_RANK, .digest = l->digest, .rank = l->rank}, err);
     tree_weigh(t, s->go.cache, &l->digest, &w);
     const struct policy_item item = tree_item(&row, &w);
-    /* What would free nothing is not worth letting go of. */
+    /* What would free nothing is not worth evicting. */
     double rank = w.bytes > 0 ? s->policy->rank(&item) : INFINITY;
     double spacing = w.bytes > 0 ? s->policy->spacing(&item) : -1;
     if (rank > l->rank)
@@ -132,7 +132,7 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
     bool ok = true;
     size_t looks = 0;
 
-    begin(s);
+    sweep_begin(s);
     for (;; looks++) {
         struct lowest l = {0};
         rows_totals(t, &totals);
@@ -150,7 +150,7 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
         else
             s->next = (struct place){0};
     }
-    return ok && end(s, err);
+    return ok && sweep_end(s, err);
 }
 
 /* ---- pass three: tags of nothing; but those of a manifest that was lost are for verify --repair ---- */
@@ -188,7 +188,7 @@ bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err)
     struct empties *e = xcalloc(1, sizeof(*e));
     bool ok = true;
 
-    begin(s);
+    sweep_begin(s);
     e->t = t;
     e->s = s;
     rows_each_tag_from(t, s->tag_repo, s->tag, pick_empty, e);
@@ -198,10 +198,10 @@ bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err)
     s->tag_repo = s->more ? e->repo : 0;
     snprintf(s->tag, sizeof(s->tag), "%s", s->more ? e->tag : "");
     free(e);
-    return ok && end(s, err);
+    return ok && sweep_end(s, err);
 }
 
-/* ---- one image, at somebody's wish ---- */
+/* ---- one image, by its name ---- */
 
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err)
 {
@@ -210,7 +210,7 @@ bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err)
     uint64_t repo = rows_repo_id(t, s->repo_name);
     char name[REF_TEXT_MAX];
 
-    begin(s);
+    sweep_begin(s);
     if (!rows_get_tag(t, repo, s->tag_name, &row))
         return true;
     s->found = true;

@@ -1,4 +1,4 @@
-/* sweep.h - the passes of a collection, as changes of the index (gc.h says what they are for). Internal to this room.
+/* sweep.h - the passes of a collection, as changes of the index (gc.h describes them). Internal to this room.
  */
 #ifndef ENTREPOT_GC_SWEEP_H
 #define ENTREPOT_GC_SWEEP_H
@@ -14,14 +14,14 @@ struct sweep {
     struct store *store;
     const struct policy *policy;
     int64_t target; /* bytes; the second pass ends there */
-    bool dry_run;   /* look, and take it back */
+    bool dry_run;   /* look, and roll back */
     size_t looks;
-    /* what this transaction does; begun anew each time it is run */
-    struct let_go go;
+    /* what this transaction does; reset each time it is run */
+    struct eviction go;
     struct gc_report report;
     bool more; /* there may be more to remove */
-    /* where the second pass goes on: after images that are kept although their rank is low; what was retired may have
-     * brought others to a lower rank behind it, so that it begins anew until nothing more can go */
+    /* where the second pass resumes: after images that are kept although their rank is low; what was retired may have
+     * brought others to a lower rank behind it, so that it starts over until nothing more can be evicted */
     struct place {
         double rank;
         struct digest after; /* DIGEST_NONE: at the beginning */
@@ -41,7 +41,7 @@ void sweep_free(struct sweep *s);
 bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err);
 bool sweep_images(struct index_txn *t, void *arg, struct err *err);
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err);
-/* Tags of manifests that never came: a part of the table at a time. */
+/* Tags of manifests that are not stored: a part of the table at a time. */
 bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err);
 
 #endif

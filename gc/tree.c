@@ -1,8 +1,9 @@
 #include "gc/tree.h"
 
+#include "base/array.h"
 #include "base/lookup.h"
 
-/* For blobs whose fetching nobody has measured: adopted, imported. */
+/* For blobs whose fetch was not measured: adopted, imported. */
 static const double LATENCY_MS = 50, BYTES_PER_MS = 20000, COST_MIN_MS = 5;
 
 struct node {
@@ -40,12 +41,8 @@ static struct node *node_of(struct tree *tree, const struct digest *d)
         return &tree->list[place];
     if (tree->count == TREE_MAX)
         return NULL;
-    if (tree->count == tree->room) {
-        tree->room = tree->room ? 2 * tree->room : 32;
-        tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
-    }
     lookup_add(&tree->places, hash, (uint32_t)tree->count);
-    tree->list[tree->count] = (struct node){.digest = *d};
+    *ARRAY_NEXT(tree->list, tree->count, tree->room) = (struct node){.digest = *d};
     return &tree->list[tree->count++];
 }
 
@@ -63,7 +60,7 @@ struct held {
     bool by_manifest;
 };
 
-static bool look(void *arg, const struct holder *h)
+static bool tree_look(void *arg, const struct holder *h)
 {
     struct held *held = arg;
 
@@ -71,7 +68,7 @@ static bool look(void *arg, const struct holder *h)
     return false; /* 'm' sorts before 'p' and 't': the first one tells */
 }
 
-static void add(struct weight *w, const struct blob_row *row)
+static void tree_add(struct weight *w, const struct blob_row *row)
 {
     double cost = row->cost_ms > 0 ? row->cost_ms : LATENCY_MS + (double)row->size / BYTES_PER_MS;
 
@@ -81,7 +78,8 @@ static void add(struct weight *w, const struct blob_row *row)
 }
 
 /* `goes`: whether the root loses its last holder. */
-static void weigh(struct index_txn *t, struct cache *cache, const struct digest *root, bool goes, struct weight *w)
+static void tree_weigh_root(struct index_txn *t, struct cache *cache, const struct digest *root, bool goes,
+                            struct weight *w)
 {
     struct tree tree = {0};
     struct blob_row row;
@@ -100,7 +98,7 @@ static void weigh(struct index_txn *t, struct cache *cache, const struct digest 
                 continue;
             n->goes = n->done = true;
             w->leased = w->leased || cache_is_in_use(cache, &n->digest);
-            add(w, &row);
+            tree_add(w, &row);
             if (row.flags & BLOB_MANIFEST)
                 rows_each_child(t, &n->digest, lose_child, &tree);
             changed = true;
@@ -117,8 +115,8 @@ void tree_weigh(struct index_txn *t, struct cache *cache, const struct digest *r
 {
     struct held held = {0};
 
-    rows_each_holder(t, root, look, &held);
-    weigh(t, cache, root, !held.by_manifest, w);
+    rows_each_holder(t, root, tree_look, &held);
+    tree_weigh_root(t, cache, root, !held.by_manifest, w);
 }
 
 void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, const char *tag,
@@ -126,7 +124,7 @@ void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, co
 {
     size_t own = rows_pinned(t, repo, tag) ? 2 : 1;
 
-    weigh(t, cache, root, rows_references(t, root) <= own, w);
+    tree_weigh_root(t, cache, root, rows_references(t, root) <= own, w);
 }
 
 struct policy_item tree_item(const struct blob_row *root, const struct weight *w)

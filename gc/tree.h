@@ -1,11 +1,11 @@
-/* tree.h - what letting go of an image would free. Internal to this room. */
+/* tree.h - what evicting an image would free. Internal to this room. */
 #ifndef ENTREPOT_GC_TREE_H
 #define ENTREPOT_GC_TREE_H
 
 #include "cache/cache.h"
 #include "gc/policy.h"
 
-/* The blobs that would lose their last holder, if the tags of the root (or one of them) went. */
+/* The blobs that would lose their last holder, if the tags of the root (or one of them) were removed. */
 struct weight {
     size_t blobs;
     int64_t bytes;

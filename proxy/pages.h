@@ -11,8 +11,8 @@
 
 #include <stdbool.h>
 
-/* Whether a Host header (lower case, maybe with a port) names this node: an address, localhost, the name of an upstream,
- * one of clients.hosts; or it is empty, which no browser sends. */
+/* Whether a Host header (lower case, maybe with a port) names this node: an address, localhost, the name of an
+ * upstream, one of clients.hosts; or it is empty, which no browser sends. */
 bool pages_is_our_host(const struct config *c, const char *host);
 
 #endif

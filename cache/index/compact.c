@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static const int64_t WORTH_BYTES = 4 << 20; /* below that nobody minds */
+static const int64_t WORTH_BYTES = 4 << 20; /* below that it is not worth the writing */
 
 /* Pages that are free; the rows of LMDB's own table 0 are lists of them, each beginning with its length. */
 static int count_free(MDB_txn *txn, size_t *pages)
@@ -56,7 +56,7 @@ static bool sync_path(const char *path, struct err *err)
     return (fd >= 0 && fsync(fd) == 0) || err_errno(err, ERR_IO, "syncing %s", path);
 }
 
-static bool copy(struct index *index, const char *fresh, struct err *err)
+static bool compact_copy(struct index *index, const char *fresh, struct err *err)
 {
     _cleanup_close_ int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -71,7 +71,7 @@ static bool copy(struct index *index, const char *fresh, struct err *err)
 }
 
 /* A copy counts its transactions from 1: the lock file, where LMDB has that number while anybody has the index open (a
- * dump, a backup), begins anew with it. Whoever has it open keeps the old pair of files. */
+ * dump, a backup), starts with the new one. A process that has the old one open keeps it. */
 static bool replace(struct index *index, const char *fresh, const char *data, struct err *err)
 {
     _cleanup_free_ char *lock = xasprintf("%s/lock.mdb", index->dir);
@@ -90,7 +90,7 @@ bool index_compact(struct index *index, struct err *err)
     unlink(fresh); /* of a start that was cut off */
     if (!is_worth_it(index) || stat(data, &before) != 0)
         return true;
-    bool copied = copy(index, fresh, &why);
+    bool copied = compact_copy(index, fresh, &why);
     mdb_env_close(index->env);
     index->env = NULL;
     bool replaced = copied && replace(index, fresh, data, &why);

@@ -1,4 +1,4 @@
-/* A damaged index: found, noted on disk, so that the next start makes it anew; and room for it on a full disk. */
+/* A damaged index is noted on disk, so that the next start rebuilds it; and the reserve of room for a full disk. */
 #include "cache/index/private.h"
 
 #include "base/log.h"
@@ -11,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
-/* Kept aside for a day on which the disk is full: without it the collector could not even write what it let go of. */
+/* A reserve for a full disk: without it the collector could not even write what it has evicted. */
 enum { BALLAST_BYTES = 4 << 20, FULL_BYTES = 64 << 20 };
 
 /* ---- the mark ---- */
@@ -36,7 +36,7 @@ static void note_damage(struct index *index, int rc)
     if (atomic_exchange(&index->damaged, true))
         return;
     mark(index->mark);
-    log_error("index: %s: it is damaged, and is made anew from the blobs after a restart", mdb_strerror(rc));
+    log_error("index: %s: it is damaged, and will be rebuilt from the blobs after a restart", mdb_strerror(rc));
     if (index->watcher.damaged)
         index->watcher.damaged(index->watcher.arg);
 }
@@ -155,7 +155,7 @@ static bool is_walkable(const char *dir)
 
 /* A page in use beyond the end of the file would kill us with SIGBUS when we come to read it. But the end may be
  * missing for a good reason: LMDB does not write pages that a transaction took and gave back, and when that was the
- * last one before a crash the file ends before the last page it is said to have. So when it is short, the pages are
+ * last one before a crash the file ends before the last page that its head names. So when it is short, the pages are
  * looked at. */
 bool index_check_size(struct index *index, const char *data, struct err *err)
 {

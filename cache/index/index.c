@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/latch.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg
 
 /* ---- the writer ---- */
 
-/* A full disk: once there is something to give up for it. A broken environment: once it can be opened anew. */
+/* A full disk: once there is something to give up for it. A broken environment: once it can be opened again. */
 static bool can_try_again(struct index *index, int rc, struct err *err)
 {
     if (rc == ENOSPC || rc == EDQUOT)
@@ -182,6 +183,7 @@ static void forget_dead_readers(struct index *index)
 /* With the lock held. */
 static bool is_queue_empty(const struct index *index)
 {
+    HOLDS(&index->lock);
     return STAILQ_EMPTY(&index->first) && STAILQ_EMPTY(&index->queue);
 }
 
@@ -254,53 +256,34 @@ void index_barrier(struct index *index, void (*done)(void *arg, const struct err
     index_write(index, apply_nothing, done, arg, loop);
 }
 
-struct waiter {
+/* A change whose caller waits: an op has one `arg` for both of its functions. */
+struct index_waiter {
+    struct latch written;
     bool (*apply)(struct index_txn *txn, void *arg, struct err *err);
     void *arg;
-    struct err err;
-    bool failed;
-    bool finished;
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
 };
 
 static bool apply_for_waiter(struct index_txn *txn, void *arg, struct err *err)
 {
-    struct waiter *w = arg;
+    struct index_waiter *w = arg;
 
     return w->apply(txn, w->arg, err);
 }
 
 static void wake_waiter(void *arg, const struct err *err)
 {
-    struct waiter *w = arg;
-
-    pthread_mutex_lock(&w->lock);
-    w->failed = err != NULL;
-    if (err)
-        w->err = *err;
-    w->finished = true;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
+    latch_open(&((struct index_waiter *)arg)->written, err);
 }
 
 static bool write_and_wait(struct index *index, struct ops *queue,
                            bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg, struct err *err)
 {
-    struct waiter w = {.apply = apply, .arg = arg};
+    struct index_waiter w = {.apply = apply, .arg = arg};
 
-    pthread_mutex_init(&w.lock, NULL);
-    pthread_cond_init(&w.cond, NULL);
+    OFF_LOOPS;
+    latch_init(&w.written);
     enqueue(index, queue, apply_for_waiter, wake_waiter, &w, NULL);
-    pthread_mutex_lock(&w.lock);
-    while (!w.finished)
-        pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    pthread_mutex_destroy(&w.lock);
-    pthread_cond_destroy(&w.cond);
-    if (w.failed && err)
-        *err = w.err;
-    return !w.failed;
+    return latch_wait(&w.written, err);
 }
 
 bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
@@ -362,6 +345,7 @@ fail:
 
 bool index_settle(struct index *index)
 {
+    OFF_LOOPS;
     pthread_mutex_lock(&index->lock);
     while (index->busy || !is_queue_empty(index))
         pthread_cond_wait(&index->idle, &index->lock);
@@ -373,6 +357,7 @@ bool index_settle(struct index *index)
 
 void index_close(struct index *index)
 {
+    OFF_LOOPS;
     if (!index)
         return;
     if (index->writing) {

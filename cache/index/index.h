@@ -10,7 +10,7 @@
  *     parent  child digest -> holder                       (many)  'm' manifest digest | 't', 'p' repo id, tag
  *     link    digest, repo id -> proved when, how
  *     idle    last used, digest -> nothing                 what nothing refers to, in the order in which GC looks
- *     rank    rank, manifest digest -> nothing             images, in the order in which GC lets go of them
+ *     rank    rank, manifest digest -> nothing             images, in the order in which they are evicted
  *     ingest  digest -> size, validator, segment bitmap
  *     meta    schema, bytes, blobs, manifests, next repo id, policy, clock
  *
@@ -36,23 +36,23 @@ struct index_txn;
 /* Changes with every change of a row's form or of an invariant; upgrade.c makes each one from the one before. */
 enum { INDEX_SCHEMA = 3, INDEX_SCHEMA_OLDEST = 2 };
 
-/* Who is told when the index is found to be damaged: `damaged` is called once, on any thread, and a restart rebuilds
- * the index. It is handed over with the opening, since the first thread that reads may find the damage. */
+/* `damaged` is called once, on any thread, when the index is found to be damaged; a restart rebuilds it. Handed over
+ * with the opening, since the first thread that reads may find the damage. */
 struct index_watcher {
     void (*damaged)(void *arg);
     void *arg;
 };
 
 /* Opens (creates) the index in `dir`; `map_size` in bytes is where the map begins, it grows as needed; 0: a default.
- * More than half of it unused: it is written anew without that. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged:
- * it can be made anew), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a
- * newer schema). `watcher` is copied; NULL: nobody is told. */
+ * More than half of it unused: it is compacted first. Errors: ERR_IO, ERR_CORRUPT (not an index, or damaged:
+ * it can be rebuilt), ERR_OUTDATED (of a schema before INDEX_SCHEMA_OLDEST: index_read_old()), ERR_UNSUPPORTED (of a
+ * newer schema). `watcher` is copied; NULL: none. */
 struct index *index_open(const char *dir, size_t map_size, const struct index_watcher *watcher, struct err *err);
 /* The schema that it had when it was opened; of an index that is new, INDEX_SCHEMA. */
 uint32_t index_schema(const struct index *index);
 /* Inside a change: it has INDEX_SCHEMA from now on. */
 bool index_set_schema(struct index_txn *txn, struct err *err);
-/* Reads an index of an outdated schema that nobody has open. Only `repo`, `tag`, `parent` and `meta` are there. */
+/* Reads an index of an outdated schema that is not open. Only `repo`, `tag`, `parent` and `meta` are there. */
 bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg), void *arg, struct err *err);
 /* Waits until every change that was queued is in the index, or has failed, and its `done` was called or posted; whether
  * anything was queued since the last call. One caller. */
@@ -64,7 +64,7 @@ void index_close(struct index *index);
 void index_restock(struct index *index);
 
 /* Queues a change. `apply` runs on the writer thread inside the transaction and may run more than once (the transaction
- * is made anew when the map grows or when a neighbour fails), so it must be idempotent. `done` gets NULL, or why
+ * is repeated when the map grows or when a neighbour fails), so it must be idempotent. `done` gets NULL, or why
  * nothing of this change was written; it runs on `loop`, or on the writer thread when `loop` is NULL; it may be NULL.
  * Any thread. */
 void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err),
@@ -75,7 +75,7 @@ void index_barrier(struct index *index, void (*done)(void *arg, const struct err
 bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
                       struct err *err);
 
-/* The same, ahead of what is queued: what somebody at a terminal waits for. It may see the index without what has been
+/* The same, ahead of what is queued: for a command at a terminal. It may see the index without what has been
  * queued before it. */
 bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
                        struct err *err);
@@ -84,7 +84,7 @@ bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn,
  * an old view keeps pages from being used again. */
 void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg), void *arg);
 
-/* ---- inside this room: tables on a transaction (index_rows.c, index_query.c, gc's primitives) ---- */
+/* ---- inside this room: tables on a transaction, for rows*.c ---- */
 
 enum index_table {
     TABLE_REPO,

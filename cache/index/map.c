@@ -2,6 +2,7 @@
  * takes every reader's lock. */
 #include "cache/index/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ static bool reopen_env(struct index *index, struct err *err)
 {
     struct reader *r;
 
+    HOLDS(&index->readers_lock);
     SLIST_FOREACH(r, &index->readers, entry) {
         if (r->txn)
             mdb_txn_abort(r->txn);
@@ -68,7 +70,7 @@ static int try_to_map(size_t bytes)
 
 /* Doubles the map. LMDB wants no transaction of this process open meanwhile, so every reader is held off. It unmaps
  * before it maps, and has no map at all when that fails: so it is tried first, beside the old one, which stays. Should
- * somebody else have taken the addresses since, the environment is opened again. */
+ * the addresses have been taken since, the environment is opened again. */
 bool index_grow(struct index *index, struct err *err)
 {
     MDB_envinfo info;

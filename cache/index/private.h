@@ -28,7 +28,7 @@ struct index {
     size_t map_size;
     struct index_watcher watcher;
     atomic_bool damaged;
-    /* set once, and when the environment has to be opened anew (under all readers' locks, by the writer) */
+    /* set once, and when the environment has to be opened again (under all readers' locks, by the writer) */
     MDB_env *env; /* NULL: it could not be */
     MDB_dbi tables[TABLE_COUNT];
     pthread_key_t reader_key;

@@ -148,16 +148,16 @@ bool rows_set_repo_private(struct index_txn *t, uint64_t id, bool is_private, st
     return txn_put(t, TABLE_REPO, key, len, value, sizeof(value), err);
 }
 
-struct repo_visit {
+struct rows_repo_visit {
     bool (*fn)(void *arg, const char *name, uint64_t repo, bool is_private);
     void *arg;
 };
 
-static bool visit_repo(void *arg, const struct slice *key, const struct slice *value)
+static bool rows_visit_repo(void *arg, const struct slice *key, const struct slice *value)
 {
     const char *p = key->data;
     const uint8_t *v = value->data;
-    struct repo_visit *r = arg;
+    struct rows_repo_visit *r = arg;
     char name[REF_NAME_MAX + 1];
 
     if (key->len < 1 || p[0] != 'n')
@@ -173,7 +173,7 @@ void rows_each_repo_from(struct index_txn *t, const char *name,
 {
     char key[REF_NAME_MAX + 2];
 
-    txn_each(t, TABLE_REPO, key, repo_key(key, name), visit_repo, &(struct repo_visit){fn, arg});
+    txn_each(t, TABLE_REPO, key, repo_key(key, name), rows_visit_repo, &(struct rows_repo_visit){fn, arg});
 }
 
 bool rows_repo_name(struct index_txn *t, uint64_t id, char name[REF_NAME_MAX + 1])
@@ -307,22 +307,4 @@ bool rows_has_ingest(struct index_txn *t, const struct digest *d)
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err)
 {
     return txn_del(t, TABLE_INGEST, digest_key(d), digest_key_len(d), NULL, 0, NULL, err);
-}
-
-struct ingest_visit {
-    bool (*fn)(void *arg, const struct digest *d, int64_t size);
-    void *arg;
-};
-
-static bool visit_ingest(void *arg, const struct slice *key, const struct slice *value)
-{
-    struct ingest_visit *v = arg;
-    struct digest d;
-
-    return !digest_from_key(&d, key->data, key->len) || value->len < 9 || v->fn(v->arg, &d, get_le64(value->data));
-}
-
-void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg)
-{
-    txn_each(t, TABLE_INGEST, NULL, 0, visit_ingest, &(struct ingest_visit){fn, arg});
 }

@@ -2,7 +2,7 @@
  * index.h).
  *
  * Everything works on a transaction handed out by index_read() or index_write() and belongs to its thread. Functions
- * that write are idempotent, as index_write() asks.
+ * that write are idempotent, as index_write() requires.
  */
 #ifndef ENTREPOT_CACHE_INDEX_ROWS_H
 #define ENTREPOT_CACHE_INDEX_ROWS_H
@@ -41,7 +41,7 @@ struct blob_row {
 
 struct tag_row {
     struct digest digest;
-    int64_t checked_ms; /* when upstream last said so; wall time */
+    int64_t checked_ms; /* when upstream last confirmed it; wall time */
     int64_t changed_ms; /* when it came to point to this digest */
 };
 
@@ -55,7 +55,7 @@ enum child_role {
 struct child {
     enum child_role role;
     struct digest digest;
-    int64_t size; /* bytes, as the manifest says */
+    int64_t size; /* bytes, as the manifest has it */
 };
 
 static inline bool child_is_content(const struct child *c)
@@ -63,7 +63,7 @@ static inline bool child_is_content(const struct child *c)
     return c->role == CHILD_CONTENT || c->role == CHILD_FOREIGN;
 }
 
-/* Who needs a blob. */
+/* What needs a blob. */
 struct holder {
     char kind;                 /* 'm' a manifest, 't' a tag, 'p' a pinned tag */
     struct digest manifest;    /* 'm' */
@@ -75,8 +75,8 @@ struct totals {
     int64_t bytes, blobs, manifests;
 };
 
-/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. A private one is for clients with a
- * grant alone (proxy/registry/grant.h). */
+/* Repositories by full name ("docker.io/library/nginx"): 0 if it is not known. Only clients with a grant may read
+ * a private one (proxy/registry/grant.h). */
 uint64_t rows_repo(struct index_txn *t, const char *name, bool *is_private);
 uint64_t rows_repo_id(struct index_txn *t, const char *name);
 bool rows_intern_repo(struct index_txn *t, const char *name, uint64_t *id, struct err *err);
@@ -93,12 +93,12 @@ bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row 
 bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
 /* Notes that it was used, last at `used` (seconds); nothing if the blob is not there. */
 bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
-/* A repository that everybody may read has it: it is private no more. */
+/* A public repository has it: it is not private any more. */
 bool rows_share_blob(struct index_txn *t, const struct digest *d, struct err *err);
 /* The file was found to match its digest when it had this change time. */
 bool rows_verified_blob(struct index_txn *t, const struct digest *d, int64_t ctime_ns, struct err *err);
-/* Forgets a blob, its links and, for a manifest, the references it held. Who held it is the caller's concern: rows in
- * `parent` stay, since whoever names the blob goes on naming it. */
+/* Forgets a blob, its links and, for a manifest, the references it held. What held it is the caller's concern: rows in
+ * `parent` stay, since what names the blob still does. */
 bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err);
 
 /* Adds a manifest and, with it, the references to its children. */
@@ -107,7 +107,7 @@ bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct
 /* Visits the children of a manifest; returning false ends the visit. */
 void rows_each_child(struct index_txn *t, const struct digest *d, bool (*fn)(void *arg, const struct child *c),
                      void *arg);
-/* Visits who holds a blob; their number is the reference count. */
+/* Visits what holds a blob; their number is the reference count. */
 void rows_each_holder(struct index_txn *t, const struct digest *d, bool (*fn)(void *arg, const struct holder *h),
                       void *arg);
 size_t rows_references(struct index_txn *t, const struct digest *d);
@@ -130,24 +130,25 @@ void rows_each_tag_of(struct index_txn *t, uint64_t repo, const char *tag,
 void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
                         bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row), void *arg);
 
-/* How a repository proved to contain a blob: it sent the bytes, its registry said so, or a manifest of it names it. */
+/* How a repository proved to contain a blob: by its bytes, by its registry's answer to HEAD, or by a manifest that
+ * names it. */
 enum proof { PROOF_BYTES = 'b', PROOF_HEAD = 'w', PROOF_NAMED = 'n' };
 /* `repo` has proved to contain the blob, at `now` (seconds), and so whatever it names if it is a manifest that is here.
  */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
                struct err *err);
-/* Whether some repository of this registry has sent its bytes: then the registry's word about its others is good, too.
+/* Whether some repository of this registry has sent its bytes: then the registry's answers about its others count, too.
  */
 bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d);
 /* Whether the repository may be believed to contain the blob. For a private blob a manifest that names it is not
- * enough: it takes the bytes, or the word of a registry that has sent them; for anybody can write a manifest that names
- * a digest, and run a registry that says yes. One row, however many hold the blob. */
+ * enough: it takes the bytes, or the answer of a registry that has sent them; for anybody can write a manifest that
+ * names a digest, and run a registry that confirms it. One row, however many hold the blob. */
 bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
-/* The same, and it is said by the repository: it has sent the blob, has said that it has it, or has an index that names
- * it. That the blob itself says what it is about ("subject") is nothing that the repository of that one has said. */
+/* The same, by a statement of the repository: it has sent the blob, has answered that it has it, or has an index that
+ * names it. The blob's own "subject" is no statement of the subject's repository. */
 bool rows_linked_by_itself(struct index_txn *t, uint64_t repo, const struct digest *d);
 
-/* Visits what nothing refers to, from the longest unused; returning false ends the visit. */
+/* Visits what is unreferenced, from the longest unused; returning false ends the visit. */
 void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);
 /* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL.
  */
@@ -160,7 +161,7 @@ bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, dou
 double rows_clock(struct index_txn *t);
 bool rows_set_clock(struct index_txn *t, double clock, struct err *err);
 bool rows_set_policy(struct index_txn *t, const char *name, struct err *err);
-/* Whether the index is being made anew from the files; outlives a restart. */
+/* Whether the index is being rebuilt from the files; outlives a restart. */
 bool rows_is_rebuilding(struct index_txn *t);
 bool rows_set_rebuilding(struct index_txn *t, bool rebuilding, struct err *err);
 /* Visits all blobs, beginning after `after` if that is not NULL. */
@@ -176,7 +177,6 @@ bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size,
                      uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
-void rows_each_ingest(struct index_txn *t, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 
 /* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is
  * known.
@@ -206,10 +206,10 @@ struct finding {
 
 /* What it is, in words. */
 const char *finding_text(const struct finding *f);
-/* Compares the tables with each other and counts every reference anew: `found` is told what is wrong. Looks at every
+/* Compares the tables with each other and counts every reference again: `found` gets what is wrong. Reads every
  * row: a second or so for 100 000 blobs. Returns how many things are wrong. */
 size_t rows_check(struct index_txn *t, void (*found)(void *arg, const struct finding *f), void *arg);
-/* Puts one right; true also if it was no longer so. */
+/* Repairs one; true also if it is right by now. */
 bool rows_repair(struct index_txn *t, const struct finding *f, struct err *err);
 
 #endif

@@ -24,7 +24,7 @@ const char *finding_text(const struct finding *f)
 
 /* ---- looking ---- */
 
-struct check {
+struct row_check {
     struct index_txn *t;
     void (*found)(void *arg, const struct finding *f);
     void *arg;
@@ -32,16 +32,16 @@ struct check {
     struct totals seen;
 };
 
-static void complain(struct check *c, const struct finding *f)
+static void complain(struct row_check *c, const struct finding *f)
 {
     c->wrong++;
     if (c->found)
         c->found(c->arg, f);
 }
 
-static bool check_blob(void *arg, const struct digest *d, const struct blob_row *row)
+static bool rows_check_blob(void *arg, const struct digest *d, const struct blob_row *row)
 {
-    struct check *c = arg;
+    struct row_check *c = arg;
     uint8_t key[IDLE_LEN_MAX];
     const struct holding h = rows_holding(c->t, d);
     uint32_t place = rows_place_of(&h, row->flags), found = 0;
@@ -60,7 +60,7 @@ static bool check_blob(void *arg, const struct digest *d, const struct blob_row 
 
 static bool check_idle(void *arg, int64_t used, const struct digest *d)
 {
-    struct check *c = arg;
+    struct row_check *c = arg;
     struct blob_row row;
 
     if (!rows_get_blob(c->t, d, &row) || row.used != used)
@@ -70,7 +70,7 @@ static bool check_idle(void *arg, int64_t used, const struct digest *d)
 
 static bool check_rank(void *arg, double rank, const struct digest *d)
 {
-    struct check *c = arg;
+    struct row_check *c = arg;
     struct blob_row row;
 
     if (!rows_get_blob(c->t, d, &row) || row.rank != rank)
@@ -88,7 +88,7 @@ static bool reference_of(struct index_txn *t, const struct digest *manifest, con
 
 static bool check_child(void *arg, const struct slice *key, const struct slice *value)
 {
-    struct check *c = arg;
+    struct row_check *c = arg;
     struct finding f = {.holder = {.kind = 'm'}};
     struct blob_row row;
 
@@ -124,7 +124,7 @@ static bool is_accounted_for(struct index_txn *t, const struct digest *d, const 
 
 static bool check_parent(void *arg, const struct slice *key, const struct slice *value)
 {
-    struct check *c = arg;
+    struct row_check *c = arg;
     struct finding f = {.kind = FINDING_HELD};
 
     if (!digest_from_key(&f.digest, key->data, key->len) || !rows_decode_holder(value, &f.holder)) {
@@ -138,7 +138,7 @@ static bool check_parent(void *arg, const struct slice *key, const struct slice 
 
 static bool check_tag(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
-    struct check *c = arg;
+    struct row_check *c = arg;
     struct finding f = {.digest = row->digest, .holder = {.kind = 't', .repo = repo}};
     char name[REF_NAME_MAX + 1];
 
@@ -154,10 +154,10 @@ static bool check_tag(void *arg, uint64_t repo, const char *tag, const struct ta
 
 size_t rows_check(struct index_txn *t, void (*found)(void *arg, const struct finding *f), void *arg)
 {
-    struct check c = {.t = t, .found = found, .arg = arg};
+    struct row_check c = {.t = t, .found = found, .arg = arg};
     struct totals totals;
 
-    rows_each_blob(t, NULL, check_blob, &c);
+    rows_each_blob(t, NULL, rows_check_blob, &c);
     rows_each_idle(t, check_idle, &c);
     rows_each_ranked(t, 0, NULL, check_rank, &c);
     txn_each(t, TABLE_CHILD, NULL, 0, check_child, &c);

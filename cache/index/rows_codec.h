@@ -98,9 +98,9 @@ bool rows_unname(struct index_txn *t, const struct digest *manifest, const struc
 bool rows_names(struct index_txn *t, const struct digest *manifest, const struct digest *child);
 /* Whether it is a part of it: not what is only about it. */
 bool rows_contains(struct index_txn *t, const struct digest *manifest, const struct digest *child);
-/* rows_link.c: the manifest has come: what it names is linked to the repositories that it is linked to; one child of
- * it; whether that is so; the blob has gone: its links go, too, or as long as somebody holds it, say only that it is
- * named. */
+/* rows_link.c. After a manifest was stored: links what it names, or one child of it, to the repositories that it is
+ * linked to; whether the child is. After a blob was dropped: drops its links, or as long as something holds it, reduces
+ * them to PROOF_NAMED. */
 bool rows_link_children(struct index_txn *t, const struct digest *manifest, struct err *err);
 bool rows_link_child(struct index_txn *t, const struct digest *manifest, const struct digest *child, struct err *err);
 bool rows_child_is_linked(struct index_txn *t, const struct digest *manifest, const struct digest *child);
@@ -119,9 +119,9 @@ uint32_t rows_place_of(const struct holding *h, uint32_t flags);
 bool rows_place(struct index_txn *t, const struct digest *d, struct err *err);
 /* Takes it out of there; `row` is what is stored. */
 bool rows_unplace(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
-/* A manifest let go of this blob. Whoever alone holds it now frees more by going than before (as does an image that was
- * held by an index): its rank is to be made anew. */
-bool rows_rank_anew(struct index_txn *t, const struct digest *d, struct err *err);
+/* A manifest holds this blob no more. If one manifest alone holds it now, evicting that frees more than before (as it
+ * does for an image that an index held): its rank is computed again. */
+bool rows_rank_again(struct index_txn *t, const struct digest *d, struct err *err);
 bool rows_idle_put(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
 bool rows_idle_del(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
 size_t rows_idle_key(uint8_t key[IDLE_LEN_MAX], const struct digest *d, int64_t used);
@@ -131,6 +131,5 @@ bool rows_decode_child(const struct slice *v, struct child *c);
 bool rows_decode_holder(const struct slice *v, struct holder *h);
 size_t rows_encode_holder(uint8_t out[HOLDER_LEN_MAX + DIGEST_KEY_MAX], const struct holder *h);
 bool rows_decode_blob(const struct slice *v, struct blob_row *row);
-bool rows_decode_tag(const struct slice *v, struct tag_row *row);
 
 #endif

@@ -1,4 +1,4 @@
-/* Reading references: what a manifest names (`child`), and who holds a blob (`parent`). */
+/* Reading references: what a manifest names (`child`), and what holds a blob (`parent`). */
 #include "cache/index/rows.h"
 #include "cache/index/rows_codec.h"
 

@@ -1,8 +1,10 @@
-/* Which repositories have proved to contain a blob. That is looked up by what is asked, one row for a repository and a
+/* Which repositories have proved to contain a blob. One row for a repository and a
  * digest, however many manifests hold the blob: whatever a manifest names is linked to each repository that the
- * manifest is linked to, when either comes (PROOF_NAMED). A link exists while its blob is stored or somebody holds it.
+ * manifest is linked to, when either comes (PROOF_NAMED). A link exists while its blob is stored or something holds it.
  */
 #include "cache/index/rows.h"
+
+#include "base/array.h"
 #include "cache/index/rows_codec.h"
 
 enum { LINK_VALUE_LEN = 9 /* when, how */ };
@@ -50,18 +52,15 @@ static bool put_link(struct index_txn *t, uint64_t repo, const struct digest *d,
 
 /* ---- what manifests name ---- */
 
-struct named {
+struct link_names {
     size_t count, room;
     struct digest *list;
 };
 
-static void add_named(struct named *n, const struct digest *d)
+static void add_named(struct link_names *n, const struct digest *d)
 {
-    if (n->count == n->room) {
-        n->room = n->room ? 2 * n->room : 64;
-        n->list = xrealloc(n->list, n->room * sizeof(*n->list));
-    }
-    n->list[n->count++] = *d;
+    *ARRAY_NEXT(n->list, n->count, n->room) = *d;
+    n->count++;
 }
 
 static bool name_child(void *arg, const struct child *c)
@@ -73,7 +72,7 @@ static bool name_child(void *arg, const struct child *c)
 
 /* Links to the repository what is in the list, and whatever that names in turn. What was linked before has been through
  * here. Leaves the list empty. */
-static bool link_named(struct index_txn *t, uint64_t repo, struct named *n, int64_t now, struct err *err)
+static bool link_named(struct index_txn *t, uint64_t repo, struct link_names *n, int64_t now, struct err *err)
 {
     bool ok = true, fresh;
 
@@ -89,7 +88,7 @@ static bool link_named(struct index_txn *t, uint64_t repo, struct named *n, int6
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
                struct err *err)
 {
-    struct named n = {0};
+    struct link_names n = {0};
     bool fresh, ok = put_link(t, repo, d, proof, now, &fresh, err);
 
     if (ok && fresh)
@@ -140,7 +139,7 @@ static bool next_links(struct index_txn *t, struct link_list *l)
 bool rows_link_children(struct index_txn *t, const struct digest *manifest, struct err *err)
 {
     struct link_list l = {.d = manifest};
-    struct named n = {0};
+    struct link_names n = {0};
     bool ok = true;
 
     while (ok && next_links(t, &l))
@@ -155,7 +154,7 @@ bool rows_link_children(struct index_txn *t, const struct digest *manifest, stru
 bool rows_link_child(struct index_txn *t, const struct digest *manifest, const struct digest *child, struct err *err)
 {
     struct link_list l = {.d = manifest};
-    struct named n = {0};
+    struct link_names n = {0};
     bool ok = true;
 
     while (ok && next_links(t, &l))

@@ -100,7 +100,7 @@ static bool take_manifest(void *arg, const struct holder *h)
     return false;
 }
 
-bool rows_rank_anew(struct index_txn *t, const struct digest *d, struct err *err)
+bool rows_rank_again(struct index_txn *t, const struct digest *d, struct err *err)
 {
     struct only o = {.manifest = *d};
     struct blob_row row;

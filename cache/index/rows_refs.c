@@ -1,5 +1,7 @@
-/* Changes of references: manifests, what they name, and who holds that; tags. */
+/* Changes of references: manifests, what they name, and what holds that; tags. */
 #include "cache/index/rows.h"
+
+#include "base/array.h"
 #include "cache/index/rows_codec.h"
 
 #include <stdio.h>
@@ -19,15 +21,12 @@ struct child_list {
     struct child *list;
 };
 
-static bool add_child(void *arg, const struct child *c)
+static bool rows_refs_add_child(void *arg, const struct child *c)
 {
     struct child_list *l = arg;
 
-    if (l->count == l->room) {
-        l->room = l->room ? 2 * l->room : 16;
-        l->list = xrealloc(l->list, l->room * sizeof(*l->list));
-    }
-    l->list[l->count++] = *c;
+    *ARRAY_NEXT(l->list, l->count, l->room) = *c;
+    l->count++;
     return true;
 }
 
@@ -45,7 +44,7 @@ bool rows_unname(struct index_txn *t, const struct digest *manifest, const struc
     return txn_del(t, TABLE_CHILD, digest_key(manifest), digest_key_len(manifest), v, encode_child(v, c), NULL, err);
 }
 
-/* ---- who holds a blob ---- */
+/* ---- what holds a blob ---- */
 
 bool rows_hold(struct index_txn *t, const struct digest *d, const struct holder *h, struct err *err)
 {
@@ -67,7 +66,7 @@ bool rows_release(struct index_txn *t, const struct digest *d, const struct hold
     uint8_t v[HOLDER_LEN_MAX + DIGEST_KEY_MAX];
 
     return txn_del(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h), NULL, err) &&
-           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_anew(t, d, err)) && forget_unknown(t, d, err);
+           rows_place(t, d, err) && (h->kind != 'm' || rows_rank_again(t, d, err)) && forget_unknown(t, d, err);
 }
 
 /* ---- manifests: blob, child and parent together ---- */
@@ -113,7 +112,7 @@ bool rows_put_manifest(struct index_txn *t, const struct digest *d, const struct
         ok = child_put(t, d, &children[i], err) && tie(t, d, &children[i], err);
     /* Referrers that are here already are held from now on. */
     if (ok)
-        rows_each_child(t, d, add_child, &waiting);
+        rows_each_child(t, d, rows_refs_add_child, &waiting);
     for (size_t i = 0; i < waiting.count && ok; i++)
         if (waiting.list[i].role == CHILD_REFERRER)
             ok = tie(t, d, &waiting.list[i], err);
@@ -126,7 +125,7 @@ bool rows_drop_blob(struct index_txn *t, const struct digest *d, struct err *err
     struct child_list children = {0};
     bool ok = rows_forget_blob(t, d, err) && rows_drop_links(t, d, err);
 
-    rows_each_child(t, d, add_child, &children);
+    rows_each_child(t, d, rows_refs_add_child, &children);
     for (size_t i = 0; i < children.count && ok; i++) {
         const struct child *c = &children.list[i];
         /* The 'r' rows stay: the referrers still say what their subject is. */
@@ -162,7 +161,7 @@ bool rows_holds(struct index_txn *t, const struct digest *d, const struct holder
     return txn_has_value(t, TABLE_PARENT, digest_key(d), digest_key_len(d), v, rows_encode_holder(v, h));
 }
 
-bool rows_decode_tag(const struct slice *v, struct tag_row *row)
+static bool rows_decode_tag(const struct slice *v, struct tag_row *row)
 {
     size_t took = v->len > 0 ? digest_from_key(&row->digest, v->data, v->len) : 0;
 
@@ -189,7 +188,7 @@ bool rows_put_tag(struct index_txn *t, uint64_t repo, const char *tag, const str
 
     if (rows_get_tag(t, repo, tag, &old) && !digest_eq(&old.digest, &row->digest)) {
         bool pinned = rows_holds(t, &old.digest, &pin);
-        /* The new one is held before the old one is let go. */
+        /* The new one is held before the old one is released. */
         if ((pinned && !rows_hold(t, &row->digest, &pin, err)) || !rows_release(t, &old.digest, &pin, err) ||
             !rows_release(t, &old.digest, &h, err))
             return false;
@@ -230,15 +229,15 @@ bool rows_pinned(struct index_txn *t, uint64_t repo, const char *tag)
     return rows_get_tag(t, repo, tag, &row) && rows_holds(t, &row.digest, &h);
 }
 
-struct tag_visit {
+struct rows_tag_visit {
     uint64_t repo;
     bool (*fn)(void *arg, uint64_t repo, const char *tag, const struct tag_row *row);
     void *arg;
 };
 
-static bool visit_tag(void *arg, const struct slice *key, const struct slice *value)
+static bool rows_refs_visit_tag(void *arg, const struct slice *key, const struct slice *value)
 {
-    struct tag_visit *v = arg;
+    struct rows_tag_visit *v = arg;
     char tag[REF_TAG_MAX + 1] = {0};
     struct tag_row row;
 
@@ -262,7 +261,8 @@ void rows_each_tag_of(struct index_txn *t, uint64_t repo, const char *tag,
 {
     uint8_t from[ID_LEN + REF_TAG_MAX];
 
-    txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), visit_tag, &(struct tag_visit){repo, fn, arg});
+    txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), rows_refs_visit_tag,
+             &(struct rows_tag_visit){repo, fn, arg});
 }
 
 void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
@@ -270,5 +270,5 @@ void rows_each_tag_from(struct index_txn *t, uint64_t repo, const char *tag,
 {
     uint8_t from[ID_LEN + REF_TAG_MAX];
 
-    txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), visit_tag, &(struct tag_visit){0, fn, arg});
+    txn_each(t, TABLE_TAG, from, tag_key(from, repo, tag), rows_refs_visit_tag, &(struct rows_tag_visit){0, fn, arg});
 }

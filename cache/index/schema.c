@@ -20,7 +20,7 @@ static bool can_open(uint32_t schema, struct err *err)
     if (schema > ours)
         return err_set(err, ERR_UNSUPPORTED,
                        "the index has schema %u of a newer version, this one knows %u: run the version that wrote it, "
-                       "or move the index folder away and it is made anew from the blobs",
+                       "or move the index folder away, and it is rebuilt from the blobs",
                        schema, ours);
     return schema >= INDEX_SCHEMA_OLDEST ||
            err_set(err, ERR_OUTDATED, "the index has schema %u of an older version, this one knows %u to %u", schema,

@@ -8,7 +8,7 @@ static MDB_val val(const void *data, size_t len)
     return (MDB_val){.mv_size = len, .mv_data = (void *)data};
 }
 
-static bool fail(struct index_txn *t, int rc, enum index_table table, struct err *err)
+static bool txn_fail(struct index_txn *t, int rc, enum index_table table, struct err *err)
 {
     if (rc == MDB_MAP_FULL)
         t->full = true;
@@ -23,7 +23,7 @@ bool txn_get(struct index_txn *t, enum index_table table, const void *key, size_
     int rc = mdb_get(t->txn, t->index->tables[table], &k, &v);
 
     if (rc != 0)
-        return fail(t, rc, table, err);
+        return txn_fail(t, rc, table, err);
     *value = (struct slice){v.mv_data, v.mv_size};
     return true;
 }
@@ -43,7 +43,7 @@ bool txn_put(struct index_txn *t, enum index_table table, const void *key, size_
 
     if (rc == 0 || (rc == MDB_KEYEXIST && index_table_has_many(table)))
         return true;
-    return fail(t, rc, table, err);
+    return txn_fail(t, rc, table, err);
 }
 
 bool txn_del(struct index_txn *t, enum index_table table, const void *key, size_t key_len, const void *value,
@@ -56,7 +56,7 @@ bool txn_del(struct index_txn *t, enum index_table table, const void *key, size_
         *gone = rc == 0;
     if (rc == 0 || rc == MDB_NOTFOUND)
         return true;
-    return fail(t, rc, table, err);
+    return txn_fail(t, rc, table, err);
 }
 
 static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
@@ -64,7 +64,7 @@ static MDB_cursor *cursor(struct index_txn *t, enum index_table table)
     MDB_cursor *c = NULL;
     int rc = index_check(t->index, mdb_cursor_open(t->txn, t->index->tables[table], &c));
 
-    if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and has said so */
+    if (rc != 0 && rc != MDB_BAD_TXN) /* which failed before, and was reported then */
         log_error("index: opening a cursor on %s: %s", index_table_name(table), mdb_strerror(rc));
     return rc == 0 ? c : NULL;
 }
@@ -110,8 +110,8 @@ size_t txn_count(struct index_txn *t, enum index_table table, const void *key, s
     return count;
 }
 
-static void visit(struct index_txn *t, enum index_table table, MDB_val k, MDB_cursor_op first, MDB_cursor_op next,
-                  bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
+static void txn_visit(struct index_txn *t, enum index_table table, MDB_val k, MDB_cursor_op first, MDB_cursor_op next,
+                      bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
 {
     MDB_val v;
     MDB_cursor *c = cursor(t, table);
@@ -131,11 +131,11 @@ static void visit(struct index_txn *t, enum index_table table, MDB_val k, MDB_cu
 void txn_each(struct index_txn *t, enum index_table table, const void *from, size_t from_len,
               bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
 {
-    visit(t, table, val(from, from_len), from ? MDB_SET_RANGE : MDB_FIRST, MDB_NEXT, fn, arg);
+    txn_visit(t, table, val(from, from_len), from ? MDB_SET_RANGE : MDB_FIRST, MDB_NEXT, fn, arg);
 }
 
 void txn_each_value(struct index_txn *t, enum index_table table, const void *key, size_t key_len,
                     bool (*fn)(void *arg, const struct slice *key, const struct slice *value), void *arg)
 {
-    visit(t, table, val(key, key_len), MDB_SET_KEY, MDB_NEXT_DUP, fn, arg);
+    txn_visit(t, table, val(key, key_len), MDB_SET_KEY, MDB_NEXT_DUP, fn, arg);
 }

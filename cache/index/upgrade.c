@@ -1,5 +1,6 @@
 #include "cache/index/upgrade.h"
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/index/rows.h"
@@ -10,13 +11,13 @@
 
 /* ---- in place ---- */
 
-struct digests {
+struct upgrade_digests {
     size_t count, room;
     struct digest *list;
     bool sound;
 };
 
-/* Early builds wrote shorter rows under the same number; read as ours, their flags are a piece of a media type. */
+/* Early builds wrote shorter rows under the same number; read as today's, their flags are a piece of a media type. */
 static bool is_sound(const struct slice *value, struct blob_row *row)
 {
     const uint32_t flags = BLOB_MANIFEST | BLOB_IDLE | BLOB_RANKED | BLOB_PRIVATE;
@@ -31,30 +32,27 @@ static bool is_sound(const struct slice *value, struct blob_row *row)
 
 static bool look_at_blob(void *arg, const struct slice *key, const struct slice *value)
 {
-    struct digests *m = arg;
+    struct upgrade_digests *m = arg;
     struct digest d;
     struct blob_row row;
 
     m->sound = digest_from_key(&d, key->data, key->len) && is_sound(value, &row);
     if (!m->sound || !(row.flags & BLOB_MANIFEST))
         return m->sound;
-    if (m->count == m->room) {
-        m->room = m->room ? 2 * m->room : 256;
-        m->list = xrealloc(m->list, m->room * sizeof(*m->list));
-    }
-    m->list[m->count++] = d;
+    *ARRAY_NEXT(m->list, m->count, m->room) = d;
+    m->count++;
     return true;
 }
 
 /* What a manifest names gets its links. */
 static bool from_2(struct index_txn *t, struct err *err)
 {
-    struct digests m = {.sound = true};
+    struct upgrade_digests m = {.sound = true};
     bool ok = true;
 
     txn_each(t, TABLE_BLOB, NULL, 0, look_at_blob, &m);
     if (!m.sound)
-        ok = err_set(err, ERR_OUTDATED, "the index says that it has schema 2, and was written by an early build");
+        ok = err_set(err, ERR_OUTDATED, "the index has schema 2, as an early build wrote it");
     for (size_t i = 0; i < m.count && ok; i++)
         ok = rows_link_children(t, &m.list[i], err);
     free(m.list);
@@ -112,15 +110,12 @@ static bool read_tag(void *arg, uint64_t repo, const char *tag, const struct tag
     now.is_private = rows_repo_is_private(o->t, repo);
     now.pinned = rows_pinned(o->t, repo, tag) || txn_has_value(o->t, TABLE_PARENT, digest_key(&row->digest),
                                                                digest_key_len(&row->digest), "p", 1); /* schema 1 */
-    if (o->count == o->room) {
-        o->room = o->room ? 2 * o->room : 64;
-        o->list = xrealloc(o->list, o->room * sizeof(*o->list));
-    }
-    o->list[o->count++] = now;
+    *ARRAY_NEXT(o->list, o->count, o->room) = now;
+    o->count++;
     return true;
 }
 
-static void read_tags(struct index_txn *t, void *arg)
+static void upgrade_read_tags(struct index_txn *t, void *arg)
 {
     struct old_tags *o = arg;
 
@@ -128,7 +123,7 @@ static void read_tags(struct index_txn *t, void *arg)
     rows_each_tag(t, 0, read_tag, o);
 }
 
-/* A tag may be another registry's word alone for what is private here: bytes prove that, anew. */
+/* A tag may rest on another registry's answer alone, for what is private here: bytes have to prove it again. */
 static bool take_tag(struct index_txn *t, const struct old_tag *o, struct err *err)
 {
     uint64_t repo;
@@ -156,7 +151,7 @@ size_t upgrade_take_tags(struct index *index, const char *old)
     struct err err = {0};
     size_t pins = 0;
 
-    bool ok = index_read_old(old, read_tags, &o, &err);
+    bool ok = index_read_old(old, upgrade_read_tags, &o, &err);
     while (ok && o.from < o.count) {
         ok = index_write_wait(index, apply_tags, &o, &err);
         o.from += o.taken;
@@ -168,7 +163,7 @@ size_t upgrade_take_tags(struct index *index, const char *old)
     else
         log_warn(
             "%zu tags and %zu pins were taken from the old index; lost are how often images were used and which other "
-            "repositories have a blob, which registries are asked again",
+            "repositories have a blob, which is checked with registries again",
             o.count, pins);
     free(o.list);
     return ok ? o.count : 0;

@@ -1,7 +1,7 @@
 /* upgrade.h - an index that another version of entrepot wrote.
  *
  * Schema 3 is the first that is brought forward in place, from 2 on; each later one gets its step here. What is older
- * than that is moved aside and the index made anew from the blobs; tags and pins are taken over, which is what the
+ * than that is moved aside and the index rebuilt from the blobs; tags and pins are taken over, which is what the
  * blobs do not say. At the start, before there is traffic; blocks.
  *
  *     1        blob rows of 36 bytes; pins are of digests

@@ -14,9 +14,10 @@ enum { READ_BACK = 1 << 20 };
 
 /* ---- the last change of state ---- */
 
-static void finish(struct ingest *i, enum ingest_state state, const struct err *err)
+static void ingest_end(struct ingest *i, enum ingest_state state, const struct err *err)
 {
     ON_LOOP(i->owner);
+    IN_STATE(state == INGEST_STORED || state == INGEST_NOT_STORED ? i->state == INGEST_VERIFIED : i->over);
     pthread_mutex_lock(&i->lock);
     i->state = state;
     if (err)
@@ -99,8 +100,9 @@ static void end_checkpoint(void *arg, const struct err *err)
 {
     struct checkpoint *c = arg;
 
+    ON_LOOP(c->i->owner);
     if (err)
-        log_limited(LOG_LEVEL_WARN, "checkpoint", "noting how far a blob has come: %s", err->msg);
+        log_limited(LOG_LEVEL_WARN, "checkpoint", "writing a checkpoint: %s", err->msg);
     c->i->checkpointing = false;
     if (c->then)
         c->then(c->i);
@@ -118,7 +120,7 @@ static void sync_checkpoint(void *arg)
     if (fdatasync(c->i->fd) != 0) {
         err_errno(&c->sync_err, ERR_IO, "syncing a part");
         atomic_store(&c->i->unsynced, true);
-        c->len = 0; /* promise nothing */
+        c->len = 0; /* no segment is promised */
     }
     index_write(c->i->all->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
 }
@@ -159,9 +161,10 @@ static void end_discard(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (err)
-        log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err->msg);
-    finish(i, INGEST_FAILED, &i->worker_err);
+        log_limited(LOG_LEVEL_WARN, "forget", "removing a part's row: %s", err->msg);
+    ingest_end(i, INGEST_FAILED, &i->worker_err);
     ingest_unref(i);
 }
 
@@ -174,7 +177,7 @@ static void remove_part(struct ingest *i)
         log_limited(LOG_LEVEL_WARN, "part", "%s", err.msg);
 }
 
-static void discard(void *arg)
+static void finish_discard(void *arg)
 {
     struct ingest *i = arg;
 
@@ -188,7 +191,8 @@ static void finish_paused(struct ingest *i)
 {
     struct err why = i->worker_err;
 
-    finish(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
+    ON_LOOP(i->owner);
+    ingest_end(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
 }
 
 void ingest_stop(struct ingest *i, const struct err *err, bool drop)
@@ -197,18 +201,18 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
     if (i->over)
         return;
     i->over = true;
-    err_set(&i->worker_err, ERR_CANCELLED, "the download was put off: nobody waits for it");
+    err_set(&i->worker_err, ERR_CANCELLED, "the download was paused: no client waits for it");
     if (err)
         i->worker_err = *err;
-    /* A part does not say for whom it was: what came in under a client's identity is not there for the next one. */
+    /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. */
     if (drop || i->size < 0 || i->relay || !i->shared) {
-        /* Followers must hear of it before the part goes: they hold the descriptor, nothing else. */
+        /* Before the part is removed: followers read from its descriptor. */
         pthread_mutex_lock(&i->lock);
         i->state = INGEST_FAILED;
         i->err = i->worker_err;
         ingest_wake(i);
         pthread_mutex_unlock(&i->lock);
-        pool_run(i->all->pool, discard, ingest_ref(i));
+        pool_run(i->all->pool, finish_discard, ingest_ref(i));
         return;
     }
     pthread_mutex_lock(&i->lock);
@@ -245,9 +249,10 @@ static void not_kept(void *arg)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (!i->relay) /* why there is a relay has been logged */
-        log_limited(LOG_LEVEL_ERROR, "store", "keeping a blob: %s; it is passed on all the same", i->worker_err.msg);
-    finish(i, INGEST_NOT_STORED, &i->worker_err);
+        log_limited(LOG_LEVEL_ERROR, "store", "storing a blob: %s; clients get it without caching", i->worker_err.msg);
+    ingest_end(i, INGEST_NOT_STORED, &i->worker_err);
     ingest_unref(i);
 }
 
@@ -262,7 +267,7 @@ static void drop_not_stored(void *arg)
         remove_part(i);
         store_remove_unlisted(i->all->store, i->all->index, &i->digest);
         if (!index_write_wait(i->all->index, apply_forget, i, &err))
-            log_limited(LOG_LEVEL_WARN, "forget", "forgetting a part: %s", err.msg);
+            log_limited(LOG_LEVEL_WARN, "forget", "removing a part's row: %s", err.msg);
     }
     loop_post(i->owner, not_kept, i);
 }
@@ -271,16 +276,17 @@ static void end_store(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
-    if (err) { /* the file is in its place, and no entry says so */
+    ON_LOOP(i->owner);
+    if (err) { /* the file is in its place, and has no entry */
         i->worker_err = *err;
         pool_run(i->all->pool, drop_not_stored, i);
         return;
     }
-    finish(i, INGEST_STORED, NULL);
+    ingest_end(i, INGEST_STORED, NULL);
     ingest_unref(i);
 }
 
-static void publish(void *arg)
+static void finish_publish(void *arg)
 {
     struct ingest *i = arg;
 
@@ -293,14 +299,14 @@ static void publish(void *arg)
     drop_not_stored(i);
 }
 
-static void keep(struct ingest *i)
+static void finish_keep(struct ingest *i)
 {
     ON_LOOP(i->owner);
     if (i->relay) {
-        err_set(&i->worker_err, ERR_IO, "it was passed on without being kept");
+        err_set(&i->worker_err, ERR_IO, "it was relayed without caching");
         loop_post(i->owner, not_kept, i);
     } else {
-        pool_run(i->all->pool, publish, i);
+        pool_run(i->all->pool, finish_publish, i);
     }
 }
 
@@ -309,8 +315,10 @@ static void set_verified(struct ingest *i)
 {
     struct ingests *all = i->all;
 
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&all->lock);
     pthread_mutex_lock(&i->lock);
+    IN_STATE(i->state == INGEST_RECEIVING);
     i->verified = ++all->verified;
     i->state = INGEST_VERIFIED;
     ingest_wake(i);
@@ -318,21 +326,22 @@ static void set_verified(struct ingest *i)
     pthread_mutex_unlock(&all->lock);
 }
 
-static void verify(struct ingest *i)
+static void finish_verify(struct ingest *i)
 {
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
 
+    ON_LOOP(i->owner);
     hasher_final(i->hasher, &i->computed);
     if (!digest_eq(&i->computed, &i->digest)) {
         struct err err = {0};
-        err_set(&err, ERR_DIGEST, "upstream sent bytes that hash to %s where %s was asked",
+        err_set(&err, ERR_DIGEST, "upstream sent bytes that hash to %s in place of %s",
                 digest_format(&i->computed, got), digest_format(&i->digest, want));
         ingest_stop(i, &err, true);
         return;
     }
     i->over = true;
     set_verified(i);
-    keep(ingest_ref(i));
+    finish_keep(ingest_ref(i));
 }
 
 void ingest_advance(struct ingest *i)
@@ -355,5 +364,5 @@ void ingest_advance(struct ingest *i)
         return;
     }
     if (i->size >= 0 && i->hashed == i->size)
-        verify(i);
+        finish_verify(i);
 }

@@ -12,14 +12,15 @@ struct follower {
     /* owned by `loop` */
     int64_t position;
     bool left;
-    int refs; /* the caller's, and one for a word on its way */
+    int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
-    bool waiting; /* wants to be told */
+    bool waiting; /* for ready() */
     TAILQ_ENTRY(follower) entry;
 };
 
 static void follower_unref(struct follower *f)
 {
+    ON_LOOP(f->loop);
     if (--f->refs == 0) {
         ingest_unref(f->ingest);
         free(f);
@@ -27,10 +28,11 @@ static void follower_unref(struct follower *f)
 }
 
 /* On the follower's loop. */
-static void tell(void *arg)
+static void follower_tell(void *arg)
 {
     struct follower *f = arg;
 
+    ON_LOOP(f->loop);
     if (!f->left)
         f->ready(f->arg);
     follower_unref(f);
@@ -60,6 +62,7 @@ static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
 {
     int64_t limit = end, to = at;
 
+    HOLDS(&i->lock);
     if (ingest_is_verified(i->state))
         return MIN(end, i->size) - at;
     if (i->size < 0 && !i->relay)
@@ -78,16 +81,17 @@ static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
     return MAX(MIN(to, limit) - at, 0);
 }
 
-/* Nothing yet: it is told when there is something. Nothing ever: -1, and why. With the lock held. */
+/* Nothing yet: 0, and ready() is called when there is something. Nothing ever: -1, and why. With the lock held. */
 static int wait_or_fail(struct follower *f, bool never, struct err *err)
 {
+    HOLDS(&f->ingest->lock);
     if (never && err)
         *err = f->ingest->err;
     if (never)
         return -1;
     if (!f->waiting) {
         f->waiting = true;
-        f->refs++; /* for the word that will come */
+        f->refs++; /* for the ready() that will come */
     }
     return 0;
 }
@@ -101,6 +105,7 @@ int64_t follower_available(struct follower *f, struct err *err)
 {
     struct ingest *i = f->ingest;
 
+    ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
     int64_t n = readable(i, f->position, f->end);
     if (n == 0)
@@ -114,6 +119,7 @@ int follower_may_begin(struct follower *f, struct err *err)
     struct ingest *i = f->ingest;
     int may = 1;
 
+    ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
     if (!ingest_is_verified(i->state) && readable(i, f->position, f->end) == 0)
         may = wait_or_fail(f, has_broken_off(i), err);
@@ -126,6 +132,7 @@ int follower_is_kept(struct follower *f, struct err *err)
     struct ingest *i = f->ingest;
     int kept = 1;
 
+    ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
     if (i->state != INGEST_STORED)
         kept = wait_or_fail(f, i->state == INGEST_NOT_STORED || has_broken_off(i), err);
@@ -143,7 +150,7 @@ void ingest_wake(struct ingest *i)
         if (!f->waiting || (!ended && readable(i, f->position, f->end) == 0))
             continue;
         f->waiting = false;
-        loop_post(f->loop, tell, f);
+        loop_post(f->loop, follower_tell, f);
     }
 }
 
@@ -159,6 +166,7 @@ int64_t follower_size(struct follower *f)
 
 int64_t follower_position(const struct follower *f)
 {
+    ON_LOOP(f->loop);
     return f->position;
 }
 
@@ -176,6 +184,7 @@ void follower_advance(struct follower *f, int64_t bytes)
 {
     struct ingest *i = f->ingest;
 
+    ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
     f->position += bytes;
     if (i->relay) {
@@ -189,18 +198,20 @@ static void say_deserted(void *arg)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (!i->over && ingest_followers(i) == 0)
         i->deserted(i->arg);
     ingest_unref(i);
 }
 
-/* With the lock held, after the count went down: the owner hears of it when it was the last. */
+/* With the lock held, after the count went down: the owner is notified when it was the last. */
 static bool note_desertion(struct ingest *i)
 {
     bool deserted = i->follower_count == 0 && i->state == INGEST_RECEIVING;
 
+    HOLDS(&i->lock);
     if (deserted)
-        i->refs++; /* for the word on its way */
+        i->refs++; /* for the closure that is posted */
     return deserted;
 }
 
@@ -208,6 +219,8 @@ void follower_leave(struct follower *f)
 {
     struct ingest *i = f->ingest;
 
+    ON_LOOP(f->loop);
+    IN_STATE(!f->left);
     f->left = true;
     pthread_mutex_lock(&i->lock);
     TAILQ_REMOVE(&i->followers, f, entry);
@@ -217,7 +230,7 @@ void follower_leave(struct follower *f)
     f->waiting = false;
     pthread_mutex_unlock(&i->lock);
     if (waiting)
-        f->refs--; /* the word will not come */
+        f->refs--; /* ready() will not come */
     if (deserted)
         loop_post(i->owner, say_deserted, i);
     follower_unref(f);
@@ -231,7 +244,7 @@ void ingest_hold(struct ingest *i)
     pthread_mutex_unlock(&i->lock);
 }
 
-void ingest_let_go(struct ingest *i)
+void ingest_release(struct ingest *i)
 {
     pthread_mutex_lock(&i->lock);
     i->follower_count--;

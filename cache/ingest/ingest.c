@@ -17,7 +17,7 @@ struct resume {
     bool found, ours;
 };
 
-static void read_row(struct index_txn *t, void *arg)
+static void ingest_read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
     struct ingest *i = r->i;
@@ -51,11 +51,12 @@ static void free_digest(void *arg, const struct err *err UNUSED)
 }
 
 /* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
-static bool open_part(struct ingest *i, struct err *err)
+static bool ingest_open_part(struct ingest *i, struct err *err)
 {
     struct resume r = {.i = i};
 
-    index_read(i->all->index, read_row, &r);
+    HOLDS(&i->lock);
+    index_read(i->all->index, ingest_read_row, &r);
     if (r.ours)
         i->fd = store_open_part(i->all->store, &i->digest, false, NULL);
     if (i->fd >= 0 && !is_long_enough(i)) {
@@ -84,16 +85,15 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
 {
     struct ingest *i = ingest_new(all, digest, owner);
 
-    i->origin =
-        text_hash(host); /* who makes his own collide with another gains nothing that the digest does not catch */
+    i->origin = text_hash(host); /* a collision gains nothing that the digest does not catch */
     i->finished = finished;
     i->deserted = deserted;
     i->drained = drained;
     i->arg = arg;
     leases_take(all->leases, digest);
-    ingest_list(i); /* so that nobody removes the part meanwhile (ingests_forget()); from here on it is looked at */
+    ingest_list(i); /* before its part is opened: ingests_forget() leaves it alone from here on */
     pthread_mutex_lock(&i->lock);
-    bool opened = open_part(i, err);
+    bool opened = ingest_open_part(i, err);
     if (opened)
         ingest_count_received(i);
     pthread_mutex_unlock(&i->lock);
@@ -112,6 +112,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
 
 bool ingest_is_shared(const struct ingest *i)
 {
+    ON_LOOP(i->owner);
     return i->shared;
 }
 
@@ -143,9 +144,9 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
 {
     ON_LOOP(i->owner);
     if (size > INGEST_SIZE_MAX)
-        return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is more than we take", (long long)size);
+        return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is larger than the cache accepts", (long long)size);
     if (i->size >= 0 && size >= 0 && size != i->size)
-        return err_set(err, ERR_CORRUPT, "upstream says %lld bytes, what is here was made for %lld", (long long)size,
+        return err_set(err, ERR_CORRUPT, "upstream announces %lld bytes, the part on disk is of %lld", (long long)size,
                        (long long)i->size);
     if (i->relay && size > 0 && !i->window && !ingest_map_window(i, size, err))
         return false;
@@ -163,7 +164,7 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     return true;
 }
 
-static bool write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
+static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
 {
     if (i->window) {
         memcpy(i->window + offset, data, len);
@@ -189,6 +190,7 @@ static int note_written(struct ingest *i, int64_t offset, int64_t len)
 {
     int completed = 0;
 
+    HOLDS(&i->lock);
     if (i->front != offset || i->frontier == i->front) {
         i->received -= i->front - i->frontier; /* a segment given up half way */
         i->frontier = offset;
@@ -214,7 +216,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
         return true;
-    /* A segment that broke off is asked for from its beginning. What followers have read of it, and the hasher, stays
+    /* A segment that broke off is requested from its beginning. What followers have read of it, and the hasher, stays
      * as it is: another answer may not put other bytes in its place. */
     int64_t again = offset >= i->frontier && offset < i->front ? MIN((int64_t)len, i->front - offset) : 0;
     offset += again;
@@ -229,11 +231,11 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
         return false;
     if (i->size < 0 && !ingest_extend_room(i, offset + (int64_t)len, err))
         return false;
-    if (!write_all(i, offset, data, len, err))
+    if (!ingest_write_all(i, offset, data, len, err))
         return false;
     if (!i->relay)
         ingest_note_arrived(i, (int64_t)len);
-    /* In order and nobody is reading back: the bytes are at hand. */
+    /* In order, and no worker is reading back: the bytes are in memory. */
     if (!i->busy && offset == i->hashed) {
         hasher_update(i->hasher, data, len);
         i->hashed += (int64_t)len;

@@ -1,31 +1,31 @@
 /* ingest.h - a blob on its way into the cache.
  *
  * One ingest exists for each digest being fetched. Bytes arrive from a source on one fetch loop (the owner) and go into
- * a sparse part file; whoever wants the blob becomes a follower and reads from that file behind the source. Arrival is
- * recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
- * last byte written. The last segment is withheld from every follower until the digest has been verified, so that
- * nobody ever receives a complete wrong blob.
+ * a sparse part file; each request for the blob becomes a follower and reads from that file behind the source. Arrival
+ * is recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
+ * last byte written. The last segment is withheld from every follower until the digest has been verified, so that no
+ * client ever receives a complete wrong blob.
  *
  *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── room, sync, rename, index ──▶ STORED
  *         │  │                                        └──── no room, or the disk fails ────▶ NOT_STORED
  *         │  └──── all segments, digest wrong ──▶ FAILED  (the part is removed)
- *         ├─ source gone, or nobody waits ──────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
+ *         ├─ source gone, or no follower ───────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
  *         └─ disk error ────────────────────────▶ FAILED
  *
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
  * writes the row. A crash loses at most what came after the last checkpoint.
  *
- * Room. The cache's limits hold for what is on its way, too: room is asked for when the size is known and before the
- * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not say
- * takes room as it grows, as far as there is some: nothing is let go of for it. It waits like others while those who
- * have asked before it are not answered. Its followers wait for the end, since there may be no room for all of it, and
+ * Room. The cache's limits hold for what is on its way, too: room is requested when the size is known and before the
+ * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not
+ * announce takes room as it grows, as far as there is some: nothing is evicted for it. It waits like others while
+ * earlier requests for room are pending. Its followers wait for the end, since there may be no room for all of it, and
  * then it has to begin again, as a relay.
  *
- * Without a disk. When the disk is full or failing, a blob is relayed: an ingest for one follower alone whose part is a
- * window in memory. What the follower has taken is given back at once, so it copies what it reads; and the owner stops
- * reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the last
- * segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. There are so many
- * relays at a time and no more: their clients may never read.
+ * Relays. When the disk is full or failing, a blob is relayed without caching: an ingest for one follower alone whose
+ * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the owner
+ * stops reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the
+ * last segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. The number of
+ * relays at a time is bounded (limits.relays): their clients may never read.
  *
  * Ownership: counted references; the owner has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
@@ -79,19 +79,19 @@ struct ingest_info {
 int ingests_count(struct ingests *all);
 /* As they are now; no lock is held while `fn` runs. Any thread. */
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg);
-/* Who has had the last byte of a blob may look for it in the index before it is there. How many have been verified so
- * far, and whether the first so many of them are kept by now, or are not to be. Any thread. */
+/* A client that has had a blob's last byte may look for it before it is in the index. How many blobs have been verified
+ * so far, and whether the first `verified` of them are stored by now, or will not be. Any thread. */
 uint64_t ingests_verified(struct ingests *all);
 bool ingests_settled(struct ingests *all, uint64_t verified);
-/* So many relays at a time, from now on; before loops start. */
+/* The most relays at a time; before loops start. */
 void ingests_set_relays_max(struct ingests *all, int most);
-/* How many there are, and how many more were wanted. Any thread. */
+/* How many there are, and how many were refused. Any thread. */
 struct relay_stats {
     int now;
     uint64_t refused;
 };
 struct relay_stats ingests_relays(const struct ingests *all);
-/* Removes the part of a blob that nobody is bringing in, and what the index knows of it. Blocks. */
+/* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 
 /* ---- room, before the bytes come ---- */
@@ -153,23 +153,23 @@ struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *dige
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
                                   const struct sent_before *sent, struct err *err);
-/* Whether the source should wait: there is no word yet about room, or a relay's window is full. */
+/* Whether the source should wait: for room, or since a relay's window is full. */
 bool ingest_is_ahead(struct ingest *i);
 /* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
  * False if nothing is missing. */
 bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
-/* The blob's size in bytes (-1: not said) and upstream's validator (strong ETag; may be ""), before the first write.
- * Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size
- * contradicts what a resumed part was made for: stop with `discard`, begin anew. */
+/* The blob's size in bytes (-1: not announced) and upstream's validator (strong ETag; may be ""), before the first
+ * write. Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the
+ * size contradicts what a resumed part was made for: stop with `discard` and begin again. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
 /* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
  * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
-/* The source ended well after a blob whose size it had not said. */
+/* The source has sent all of a blob whose size it had not announced. */
 void ingest_end_of_unknown(struct ingest *i);
-/* Stops: what is there is kept for the next time (err NULL or passing), or dropped (`discard`). */
+/* Stops: what has been received stays to be resumed (err NULL or transient), or is dropped (`discard`). */
 void ingest_stop(struct ingest *i, const struct err *err, bool discard);
-/* Stopped, but not yet finished: nobody should begin to follow. Owner's loop. */
+/* Stopped, but not yet finished: it takes no more followers. Owner's loop. */
 bool ingest_is_stopping(struct ingest *i);
 enum ingest_state ingest_state(struct ingest *i); /* any thread */
 int64_t ingest_size(struct ingest *i);            /* -1 not known; any thread */
@@ -178,20 +178,20 @@ int64_t ingest_resumed(const struct ingest *i);   /* of that, what an earlier on
 int ingest_followers(struct ingest *i);           /* any thread */
 const char *ingest_validator(struct ingest *i);
 /* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,
- * everybody may read that repository, and so the blob is not kept as private. */
+ * the repository is public, and so the blob is not stored as private. */
 void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private);
-/* Whether it has been linked to a repository that everybody may read. Owner's loop. */
+/* Whether it has been linked to a public repository. Owner's loop. */
 bool ingest_is_shared(const struct ingest *i);
 /* A follower to be: keeps the ingest from being deserted until the follower is there, or does not come after all. */
 void ingest_hold(struct ingest *i);
-void ingest_let_go(struct ingest *i);
+void ingest_release(struct ingest *i);
 struct ingest *ingest_ref(struct ingest *i);
 void ingest_unref(struct ingest *i);
 
 /* ---- a follower's side: any loop ---- */
 
-/* Follows the bytes from `first` to `last` (inclusive). `ready` is called on `loop` after follower_available() said 0
- * and there is something new to hear. */
+/* Follows the bytes from `first` to `last` (inclusive). `ready` is called on `loop` after follower_available() returned
+ * 0 and something has changed. */
 struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t first, int64_t last,
                                void (*ready)(void *arg), void *arg);
 /* Bytes that may be read at the follower's position now; 0: wait for ready(), or nothing is left (follower_size()); -1:
@@ -200,8 +200,8 @@ int64_t follower_available(struct follower *f, struct err *err);
 /* Whether an answer may begin: 1: its first byte may be read, or there is none and the digest is right; 0: wait for
  * ready(); -1: the ingest ended before that, *err says why. */
 int follower_may_begin(struct follower *f, struct err *err);
-/* The same for who wants no bytes, but the blob in the cache: 1 when the index has it, 0: wait for ready(), -1: it is
- * not kept, *err says why. */
+/* The same for a caller that needs the blob stored, not its bytes: 1 when the index has it, 0: wait for ready(), -1: it
+ * is not kept, *err says why. */
 int follower_is_kept(struct follower *f, struct err *err);
 /* The blob's size once all of it may be read; -1 before. */
 int64_t follower_size(struct follower *f);

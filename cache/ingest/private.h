@@ -64,12 +64,12 @@ struct ingest {
     struct file_info published;
     int64_t room;    /* bytes that were given to it by the collector */
     int64_t arrived; /* and how many of them are on the disk */
-    bool asking;     /* for room: the source waits until it is there */
+    bool asking;     /* a request for room is pending: the source waits */
     bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
-    bool shared;     /* a repository that everybody may read has it */
+    bool shared;     /* a public repository has it */
 
     /* any thread */
-    atomic_bool unsynced; /* a sync failed, which the kernel says once: what was written may be lost */
+    atomic_bool unsynced; /* a sync failed, which the kernel reports once: what was written may be lost */
     atomic_bool dropped;  /* the part was removed: no row about it any more */
 
     /* shared, under lock */

@@ -1,6 +1,7 @@
-/* Past the disk: an ingest whose part is a window in memory, for one follower. */
+/* Without caching: an ingest whose part is a window in memory, for one follower. */
 #include "cache/ingest/private.h"
 
+#include "base/assert.h"
 #include "base/io.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <sys/mman.h>
 
 enum {
-    PUNCH = 64 << 10, /* bytes that are given back at a time, at least */
+    PUNCH = 64 << 10, /* bytes that are freed at a time, at least */
 };
 
 /* ---- the beginning ---- */
@@ -48,11 +49,13 @@ struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *dige
  * known. */
 static int64_t unread(const struct ingest *i)
 {
+    HOLDS(&i->lock);
     return MIN(i->front, ingest_withheld(i)) - MAX(i->taken, (int64_t)0);
 }
 
 bool ingest_is_ahead(struct ingest *i)
 {
+    ON_LOOP(i->owner);
     if (!i->relay)
         return i->asking;
     pthread_mutex_lock(&i->lock);
@@ -66,6 +69,7 @@ static void say_drained(void *arg)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     if (!i->over)
         i->drained(i->arg);
     ingest_unref(i);
@@ -75,6 +79,7 @@ void ingest_give_back(struct ingest *i)
 {
     int64_t to = MIN(i->taken, i->front);
 
+    HOLDS(&i->lock);
     if (i->reading_back) /* needs what it has not hashed yet */
         to = MIN(to, i->read_back_from);
     to = to / PUNCH * PUNCH;
@@ -92,6 +97,7 @@ void ingest_give_back(struct ingest *i)
  * without, by pwrite(2). */
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err)
 {
+    ON_LOOP(i->owner);
     if (ftruncate(i->fd, size) != 0)
         return err_errno(err, ERR_IO, "making a window of %lld bytes", (long long)size);
     void *at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, i->fd, 0);
@@ -106,12 +112,13 @@ bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t le
     char before[16 << 10];
     int64_t at = MAX(offset, i->sent.first), end = MIN(offset + (int64_t)len, i->sent.end);
 
+    ON_LOOP(i->owner);
     while (i->sent.fd >= 0 && at < end) {
         ssize_t n = io_pread(i->sent.fd, before, (size_t)MIN(end - at, (int64_t)sizeof(before)), at);
         if (n <= 0)
             return err_errno(err, ERR_DIGEST, "what was sent before cannot be compared");
         if (memcmp(before, data + (at - offset), (size_t)n) != 0)
-            return err_set(err, ERR_DIGEST, "upstream sends other bytes than it did before");
+            return err_set(err, ERR_DIGEST, "upstream sends other bytes than before");
         at += n;
     }
     return true;

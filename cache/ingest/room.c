@@ -3,6 +3,7 @@
  */
 #include "cache/ingest/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 enum {
@@ -10,11 +11,12 @@ enum {
     AHEAD = 4 << 20, /* and has before they come: more than a source brings before it waits */
 };
 
-static void answered(void *arg, bool granted)
+static void ingest_answered(void *arg, bool granted)
 {
     struct ingest *i = arg;
     struct err err = {0};
 
+    ON_LOOP(i->owner);
     i->asking = false;
     if (granted && i->over) {
         ingests_settle_room(i->all, i->size);
@@ -29,20 +31,21 @@ static void answered(void *arg, bool granted)
     ingest_unref(i);
 }
 
-static void refuse(void *arg)
+static void ingest_refuse_room(void *arg)
 {
-    answered(arg, false);
+    ingest_answered(arg, false);
 }
 
 void ingest_ask_for_room(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     if (i->relay || !room->take || i->room >= i->size || i->asking)
         return;
     if (room->blob_max > 0 && i->size > room->blob_max) {
         i->asking = true;
-        loop_post(i->owner, refuse, ingest_ref(i));
+        loop_post(i->owner, ingest_refuse_room, ingest_ref(i));
         return;
     }
     ingests_settle_room(i->all, i->room); /* it took some while its size was unknown */
@@ -52,7 +55,7 @@ void ingest_ask_for_room(struct ingest *i)
         return;
     }
     i->asking = true;
-    room->ask(room->arg, i->size, ROOM_MADE, answered, ingest_ref(i), i->owner);
+    room->ask(room->arg, i->size, ROOM_MADE, ingest_answered, ingest_ref(i), i->owner);
 }
 
 /* ---- of unknown size ---- */
@@ -62,6 +65,7 @@ static bool take_step(struct ingest *i, int64_t least)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     for (int64_t step = MAX((int64_t)STEP, least);; step = MAX(step / 2, least)) {
         if (room->take(room->arg, step)) {
             i->room += step;
@@ -72,10 +76,11 @@ static bool take_step(struct ingest *i, int64_t least)
     }
 }
 
-static void answered_step(void *arg, bool granted)
+static void ingest_answered_step(void *arg, bool granted)
 {
     struct ingest *i = arg;
 
+    ON_LOOP(i->owner);
     i->asking = false;
     if (granted && i->over)
         ingests_settle_room(i->all, AHEAD);
@@ -93,28 +98,30 @@ void ingest_ask_ahead(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->front >= AHEAD)
         return;
     if (take_step(i, AHEAD))
         return;
     i->asking = true;
-    room->ask(room->arg, AHEAD, ROOM_FREE, answered_step, ingest_ref(i), i->owner);
+    room->ask(room->arg, AHEAD, ROOM_FREE, ingest_answered_step, ingest_ref(i), i->owner);
 }
 
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
 {
     const struct ingest_room *room = &i->all->room;
 
+    ON_LOOP(i->owner);
     if (i->relay || !room->take || end <= i->room)
         return true;
     if (room->blob_max > 0 && end > room->blob_max)
         return err_set(err, ERR_NO_SPACE,
-                       "upstream does not say how large the blob is, and it is larger than cache.blob_max, %lld bytes",
+                       "upstream does not announce the blob's size, and it is larger than cache.blob_max, %lld bytes",
                        (long long)room->blob_max);
     i->scarce = !take_step(i, end - i->room);
     return !i->scarce ||
            err_set(err, ERR_NO_SPACE,
-                   "upstream does not say how large the blob is, and after %lld bytes there is no room for more of it; "
-                   "nothing is let go of for such a blob",
+                   "upstream does not announce the blob's size, and after %lld bytes there is no room for more of it; "
+                   "nothing is evicted for such a blob",
                    (long long)(i->room));
 }

@@ -40,6 +40,7 @@ void ingests_note_parked(struct ingests *all, int64_t change)
 
 void ingests_measure_parked(struct ingests *all)
 {
+    OFF_LOOPS;
     atomic_store(&all->parked, MAX(store_ingest_bytes(all->store) - atomic_load(&all->arriving), 0));
 }
 

@@ -80,6 +80,7 @@ bool ingest_has_segment(const struct ingest *i, int64_t segment)
 {
     size_t byte = (size_t)segment / 8;
 
+    HOLDS(&i->lock);
     return byte < i->bitmap_len && i->bitmap[byte] >> (segment % 8) & 1;
 }
 
@@ -87,6 +88,7 @@ void ingest_set_segment(struct ingest *i, int64_t segment)
 {
     size_t byte = (size_t)segment / 8;
 
+    HOLDS(&i->lock);
     if (byte >= i->bitmap_len) {
         size_t len = MAX(byte + 1, 2 * i->bitmap_len);
         i->bitmap = xrealloc(i->bitmap, len);
@@ -98,6 +100,7 @@ void ingest_set_segment(struct ingest *i, int64_t segment)
 
 void ingest_count_received(struct ingest *i)
 {
+    HOLDS(&i->lock);
     i->received = 0;
     for (int64_t s = 0; s < (int64_t)i->bitmap_len * 8; s++)
         if (ingest_has_segment(i, s))
@@ -109,6 +112,7 @@ static int64_t next_segment(const struct ingest *i, int64_t from, bool present)
 {
     int64_t end = i->size >= 0 ? segments_of(i->size) : (int64_t)i->bitmap_len * 8;
 
+    HOLDS(&i->lock);
     while (from < end && ingest_has_segment(i, from) != present)
         from++;
     return from;
@@ -128,6 +132,7 @@ int64_t ingest_contiguous(struct ingest *i)
 
 bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
 {
+    ON_LOOP(i->owner);
     pthread_mutex_lock(&i->lock);
     int64_t from = next_segment(i, 0, false), to = next_segment(i, from, true);
     bool missing = i->size < 0 || from < segments_of(i->size);

@@ -1,6 +1,8 @@
 /* The table of what is on its way in. */
 #include "cache/ingest/private.h"
 
+#include "base/assert.h"
+
 #include <limits.h>
 
 struct ingests *ingests_new(struct index *index, struct store *store, struct leases *leases, struct pool *pool)
@@ -33,7 +35,7 @@ int ingests_count(struct ingests *all)
     return n;
 }
 
-/* `fn` may wait, for a client that does not read say; fetch loops must not wait for that. */
+/* `fn` may block, on a client that does not read; fetch loops must not wait for that. */
 void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest_info *info), void *arg)
 {
     struct ingest *i;
@@ -104,7 +106,8 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
     struct ingest *i;
     bool ok = true;
 
-    pthread_mutex_lock(&all->lock); /* nobody can begin meanwhile */
+    OFF_LOOPS;
+    pthread_mutex_lock(&all->lock); /* no ingest can begin meanwhile */
     TAILQ_FOREACH(i, &all->list, entry)
         if (digest_eq(&i->digest, d))
             break;
@@ -136,9 +139,10 @@ bool ingest_enter_relays(struct ingest *i, struct err *err)
         return true;
     atomic_fetch_sub(&all->relays, 1);
     atomic_fetch_add(&all->relays_refused, 1);
-    return err_set(err, ERR_BUSY,
-                   "the disk has no room for it, and %d blobs are passed on without being kept already (limits.relays)",
-                   all->relays_max);
+    return err_set(
+        err, ERR_BUSY,
+        "the disk has no room for it, and %d blobs are being relayed without caching already (limits.relays)",
+        all->relays_max);
 }
 
 void ingest_leave_relays(struct ingest *i)

@@ -2,6 +2,8 @@
  * the disk, where each by itself (store_write_blob()) takes two of its own. */
 #include "cache/store/private.h"
 
+#include "base/assert.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -38,7 +40,7 @@ static const char *temporary_name(const struct store_piece *p, char out[NAME_ROO
     return store_name(&p->digest, suffix, out);
 }
 
-static bool write_piece(struct store *s, struct store_piece *p, bool sync, struct err *err)
+static bool batch_write_piece(struct store *s, struct store_piece *p, bool sync, struct err *err)
 {
     char name[NAME_ROOM];
 
@@ -84,16 +86,17 @@ static bool sync_folders(struct store *s, const struct store_piece *list, size_t
     return true;
 }
 
-static bool write_all(struct store *s, struct store_piece *list, size_t count, struct err *err)
+static bool batch_write_all(struct store *s, struct store_piece *list, size_t count, struct err *err)
 {
-    /* Opened for this batch: it hears of what cannot be written from now on, whoever else has been told. */
+    /* Opened for this batch: it reports what cannot be written from now on, even if another descriptor has reported it.
+     */
     _cleanup_close_ int all = openat(s->ingest, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (all < 0)
         return err_errno(err, ERR_IO, "opening %s/ingest", s->path);
     bool together = count > SYNC_EACH_MAX && can_sync_together(all), ok = true;
     for (size_t i = 0; ok && i < count; i++)
-        ok = write_piece(s, &list[i], !together, err);
+        ok = batch_write_piece(s, &list[i], !together, err);
     if (ok && together && syncfs(all) != 0)
         ok = err_errno(err, ERR_IO, "syncing what was written to %s", s->path);
     for (size_t i = 0; ok && i < count; i++)
@@ -103,8 +106,9 @@ static bool write_all(struct store *s, struct store_piece *list, size_t count, s
 
 bool store_write_blobs(struct store *s, struct store_piece *list, size_t count, struct err *err)
 {
+    OFF_LOOPS;
     char name[NAME_ROOM];
-    bool ok = write_all(s, list, count, err);
+    bool ok = batch_write_all(s, list, count, err);
 
     for (size_t i = 0; ok && i < count; i++) /* after the last rename: it changes the ctime */
         ok = store_stat_blob(s, &list[i].digest, &list[i].info, err);

@@ -43,7 +43,7 @@ void leases_free(struct leases *all)
     free(all);
 }
 
-static struct lease_bucket *bucket_of(struct leases *all, const struct digest *d)
+static struct lease_bucket *lease_bucket_of(struct leases *all, const struct digest *d)
 {
     return &all->buckets[digest_hash(d) % BUCKETS];
 }
@@ -54,7 +54,7 @@ static struct lease *lease_find(struct leases *all, const struct digest *d)
     struct lease *l;
 
     HOLDS(&all->lock);
-    LIST_FOREACH(l, bucket_of(all, d), entry)
+    LIST_FOREACH(l, lease_bucket_of(all, d), entry)
         if (digest_eq(&l->digest, d))
             return l;
     return NULL;
@@ -67,7 +67,7 @@ void leases_take(struct leases *all, const struct digest *d)
     if (!l) {
         l = xcalloc(1, sizeof(*l));
         l->digest = *d;
-        LIST_INSERT_HEAD(bucket_of(all, d), l, entry);
+        LIST_INSERT_HEAD(lease_bucket_of(all, d), l, entry);
     }
     l->count++;
     pthread_mutex_unlock(&all->lock);
@@ -77,7 +77,8 @@ void leases_release(struct leases *all, const struct digest *d)
 {
     pthread_mutex_lock(&all->lock);
     struct lease *l = lease_find(all, d);
-    if (l && --l->count == 0) {
+    IN_STATE(l != NULL);
+    if (--l->count == 0) {
         LIST_REMOVE(l, entry);
         free(l);
     }

@@ -1,4 +1,4 @@
-/* Notes of blobs that were here and are not any more: what verify --repair fetches, whoever found it missing. */
+/* Notes of blobs that were here and are not any more: what verify --repair fetches again. */
 #include "cache/store/private.h"
 
 #include "base/io.h"
@@ -23,7 +23,7 @@ void store_note_lost(struct store *s, const struct digest *d, bool manifest, con
         openat(s->quarantine, lost_name(d, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd >= 0)
-        (void)!write(fd, text, strlen(text)); /* on a full disk it is empty, and says as much as its name */
+        (void)!write(fd, text, strlen(text)); /* on a full disk it is empty, and its name is enough */
 }
 
 bool store_is_lost(struct store *s, const struct digest *d)

@@ -1,21 +1,23 @@
 #include "cache/store/memory.h"
 
+#include "base/assert.h"
+
 #include <pthread.h>
 #include <sys/queue.h>
 
 enum { SHARDS = 16, BUCKETS = 256 };
 
-struct entry {
-    LIST_ENTRY(entry) chain;
-    TAILQ_ENTRY(entry) order; /* the most recently used first */
+struct memory_entry {
+    LIST_ENTRY(memory_entry) chain;
+    TAILQ_ENTRY(memory_entry) order; /* the most recently used first */
     struct digest digest;
     struct body *body;
 };
 
 struct shard {
     pthread_mutex_t lock;
-    LIST_HEAD(chains, entry) buckets[BUCKETS];
-    TAILQ_HEAD(entries, entry) order;
+    LIST_HEAD(chains, memory_entry) buckets[BUCKETS];
+    TAILQ_HEAD(entries, memory_entry) order;
     size_t used;
 };
 
@@ -58,7 +60,7 @@ struct memory *memory_new(size_t bytes)
     return m;
 }
 
-static void forget(struct shard *s, struct entry *e)
+static void memory_forget(struct shard *s, struct memory_entry *e)
 {
     LIST_REMOVE(e, chain);
     TAILQ_REMOVE(&s->order, e, order);
@@ -73,7 +75,7 @@ void memory_free(struct memory *m)
         return;
     for (int i = 0; i < SHARDS; i++) {
         while (!TAILQ_EMPTY(&m->shards[i].order))
-            forget(&m->shards[i], TAILQ_FIRST(&m->shards[i].order));
+            memory_forget(&m->shards[i], TAILQ_FIRST(&m->shards[i].order));
         pthread_mutex_destroy(&m->shards[i].lock);
     }
     free(m);
@@ -84,16 +86,17 @@ static struct shard *shard_of(struct memory *m, const struct digest *d)
     return &m->shards[digest_hash(d) % SHARDS];
 }
 
-static struct chains *bucket_of(struct shard *s, const struct digest *d)
+static struct chains *memory_bucket_of(struct shard *s, const struct digest *d)
 {
     return &s->buckets[digest_hash(d) / SHARDS % BUCKETS];
 }
 
-static struct entry *find(struct shard *s, const struct digest *d)
+static struct memory_entry *memory_find(struct shard *s, const struct digest *d)
 {
-    struct entry *e;
+    struct memory_entry *e;
 
-    LIST_FOREACH(e, bucket_of(s, d), chain)
+    HOLDS(&s->lock);
+    LIST_FOREACH(e, memory_bucket_of(s, d), chain)
         if (digest_eq(&e->digest, d))
             return e;
     return NULL;
@@ -105,7 +108,7 @@ struct body *memory_get(struct memory *m, const struct digest *d)
     struct body *b = NULL;
 
     pthread_mutex_lock(&s->lock);
-    struct entry *e = find(s, d);
+    struct memory_entry *e = memory_find(s, d);
     if (e) {
         TAILQ_REMOVE(&s->order, e, order);
         TAILQ_INSERT_HEAD(&s->order, e, order);
@@ -122,16 +125,16 @@ void memory_put(struct memory *m, const struct digest *d, struct body *b)
     if (b->len > m->shard_bytes / 8)
         return;
     pthread_mutex_lock(&s->lock);
-    if (!find(s, d)) {
-        struct entry *e = xcalloc(1, sizeof(*e));
+    if (!memory_find(s, d)) {
+        struct memory_entry *e = xcalloc(1, sizeof(*e));
         e->digest = *d;
         e->body = body_ref(b);
         s->used += b->len;
-        LIST_INSERT_HEAD(bucket_of(s, d), e, chain);
+        LIST_INSERT_HEAD(memory_bucket_of(s, d), e, chain);
         TAILQ_INSERT_HEAD(&s->order, e, order);
     }
     while (s->used > m->shard_bytes)
-        forget(s, TAILQ_LAST(&s->order, entries));
+        memory_forget(s, TAILQ_LAST(&s->order, entries));
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -140,8 +143,8 @@ void memory_drop(struct memory *m, const struct digest *d)
     struct shard *s = shard_of(m, d);
 
     pthread_mutex_lock(&s->lock);
-    struct entry *e = find(s, d);
+    struct memory_entry *e = memory_find(s, d);
     if (e)
-        forget(s, e);
+        memory_forget(s, e);
     pthread_mutex_unlock(&s->lock);
 }

@@ -1,7 +1,7 @@
 /* memory.h - manifests and other small blobs in memory, so that a warm manifest costs no file system call.
  *
  * Bodies are counted references: an answer may hold one while another thread drops it from the table. Bounded in bytes;
- * the least recently used goes first. Any thread.
+ * the least recently used is dropped first. Any thread.
  */
 #ifndef ENTREPOT_CACHE_STORE_MEMORY_H
 #define ENTREPOT_CACHE_STORE_MEMORY_H
@@ -16,7 +16,7 @@ struct body {
     char data[];
 };
 
-/* A body with one reference and room for `len` bytes, which the caller fills before anybody else sees it. */
+/* A body with one reference and room for `len` bytes, which the caller fills before it shares the body. */
 struct body *body_new(size_t len);
 struct body *body_ref(struct body *b);
 void body_unref(struct body *b);

@@ -21,7 +21,6 @@ struct store {
 
 /* Sets *err from errno: ERR_NOT_FOUND for ENOENT, else ERR_IO or ERR_NO_SPACE. */
 bool store_fail(struct err *err, const char *doing, const struct digest *d);
-void store_fill_info(struct file_info *info, const struct stat *st);
 /* "<alg>-<hex><suffix>": files of the folders beside the blobs; returns `out`. */
 const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM]);
 

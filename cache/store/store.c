@@ -1,5 +1,6 @@
 #include "cache/store/private.h"
 
+#include "base/assert.h"
 #include "base/io.h"
 #include "base/place.h"
 
@@ -117,7 +118,7 @@ bool store_fail(struct err *err, const char *doing, const struct digest *d)
     return err_errno(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s blob %s", doing, digest_format(d, text));
 }
 
-void store_fill_info(struct file_info *info, const struct stat *st)
+static void store_fill_info(struct file_info *info, const struct stat *st)
 {
     *info = (struct file_info){st->st_size, st->st_ctim.tv_sec * 1000000000LL + st->st_ctim.tv_nsec, st->st_ino,
                                !(st->st_mode & S_IROTH)};
@@ -231,12 +232,13 @@ bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
     return true;
 }
 
-static bool publish(struct store *s, const struct digest *d, int fd, const char *name, bool is_private,
-                    struct file_info *info, struct err *err)
+static bool store_publish(struct store *s, const struct digest *d, int fd, const char *name, bool is_private,
+                          struct file_info *info, struct err *err)
 {
     char hex[DIGEST_TEXT_MAX];
     struct stat st;
 
+    OFF_LOOPS;
     if (fchmod(fd, is_private ? 0400 : 0444) != 0 || fsync(fd) != 0)
         return store_fail(err, "syncing", d);
     if (renameat(s->ingest, name, s->blobs[d->alg], digest_hex(d, hex)) != 0)
@@ -252,7 +254,7 @@ bool store_publish_part(struct store *s, const struct digest *d, int fd, bool is
 {
     char name[NAME_ROOM];
 
-    return publish(s, d, fd, part_name(d, name), is_private, info, err);
+    return store_publish(s, d, fd, part_name(d, name), is_private, info, err);
 }
 
 const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM])
@@ -292,7 +294,7 @@ bool store_publish_import(struct store *s, const struct digest *d, int fd, struc
 {
     char name[NAME_ROOM];
 
-    return publish(s, d, fd, import_name(d, name), false, info, err);
+    return store_publish(s, d, fd, import_name(d, name), false, info, err);
 }
 
 bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, bool is_private,
@@ -300,13 +302,14 @@ bool store_write_blob(struct store *s, const struct digest *d, const void *data,
 {
     char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
 
+    OFF_LOOPS;
     snprintf(name, sizeof(name), "%s-%.32s.%llu.tmp", digest_alg_name(d), digest_hex(d, hex),
              (unsigned long long)atomic_fetch_add(&s->serial, 1));
     _cleanup_close_ int fd = openat(s->ingest, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return store_fail(err, "creating", d);
     bool written = io_write(fd, data, len) || store_fail(err, "writing", d);
-    if (written && publish(s, d, fd, name, is_private, info, err))
+    if (written && store_publish(s, d, fd, name, is_private, info, err))
         return true;
     unlinkat(s->ingest, name, 0);
     return false;

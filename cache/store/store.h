@@ -7,7 +7,7 @@
  *     <path>/ingest/<alg>-<hex>.part  blobs on their way in, 0600 in a folder of 0700:
  *                                 they may be of one client alone
  *     <path>/ingest/<alg>-<hex>.import  the same, from an archive (import.h)
- *     <path>/quarantine/<alg>-<hex>   what did not match its digest, a few of them, for whoever wants to look
+ *     <path>/quarantine/<alg>-<hex>   what did not match its digest, the newest few, for inspection
  *     <path>/quarantine/<alg>-<hex>.lost  a note: this blob was here, was damaged or lost, and may be fetched again
  *
  * A blob file appears only by rename(2), after its digest was verified and its data synced; it never changes
@@ -27,7 +27,7 @@ struct store;
 /* Opens (creates) the layout under `path` and locks it against a second daemon. Errors: ERR_IO, ERR_INVALID (another
  * entrepot has it). */
 struct store *store_open(const char *path, struct err *err);
-/* Removes what a crash left in ingest/ that is of no use. Right after the store was opened, while nobody else uses it.
+/* Removes what a crash left in ingest/ that is of no use. Right after the store was opened, before it is used.
  */
 void store_remove_leftovers(struct store *store);
 void store_close(struct store *store);
@@ -47,7 +47,7 @@ bool store_stat_blob(struct store *store, const struct digest *d, struct file_in
 /* Reads a whole blob of at most `max` bytes. Errors: ERR_NOT_FOUND, ERR_TOO_LARGE, ERR_IO. */
 bool store_read_blob(struct store *store, const struct digest *d, size_t max, struct buf *out, struct err *err);
 bool store_has_blob(struct store *store, const struct digest *d);
-/* Moves a blob's file out of the way, to be unlinked by store_empty_trash(); true also if there was none. Does not
+/* Moves a blob's file to the trash, to be unlinked by store_empty_trash(); true also if there was none. Does not
  * wait for the disk, however large the file. */
 bool store_trash_blob(struct store *store, const struct digest *d, struct err *err);
 /* Takes it back, unless another file has come to its place. */
@@ -56,8 +56,8 @@ void store_empty_trash(struct store *store);
 /* Moves a blob's file that does not match its digest to quarantine/ (the oldest there goes when there are many), if it
  * still is the file with this inode. */
 bool store_quarantine_blob(struct store *store, const struct digest *d, uint64_t inode, struct err *err);
-/* The note that a blob was here, as a manifest or not, from this repository (full name; "" nobody knows), and is lost.
- * It stays until somebody who sees the blob here again, or needed no more, forgets it (gc/repair/scrub.h). */
+/* The note that a blob was here, as a manifest or not, from this repository (full name; "": unknown), and is lost.
+ * It stays until store_forget_lost(): the blob is stored again, or not needed any more (gc/repair/scrub.h). */
 void store_note_lost(struct store *store, const struct digest *d, bool manifest, const char *repo);
 bool store_is_lost(struct store *store, const struct digest *d);
 bool store_read_lost(struct store *store, const struct digest *d, bool *manifest, char repo[REF_NAME_MAX + 1]);
@@ -102,7 +102,7 @@ int store_open_import(struct store *store, const struct digest *d, bool create, 
 bool store_remove_import(struct store *store, const struct digest *d, struct err *err);
 /* What parts and imports take of the disk, in bytes. */
 int64_t store_ingest_bytes(struct store *store);
-/* Those that nobody has written to since (seconds since 1970). */
+/* Removes imports that were not written to since (seconds since 1970). */
 void store_remove_old_imports(struct store *store, int64_t before_s);
 /* As store_publish_part(), for everybody to read. Syncs. */
 bool store_publish_import(struct store *store, const struct digest *d, int fd, struct file_info *info, struct err *err);
@@ -111,7 +111,7 @@ bool store_publish_import(struct store *store, const struct digest *d, int fd, s
  * store_each_part() also removes what a crash left in ingest/ that is of no use. */
 void store_each_blob(struct store *store, bool (*fn)(void *arg, const struct digest *d, int64_t size), void *arg);
 void store_each_part(struct store *store, bool (*fn)(void *arg, const struct digest *d), void *arg);
-/* Size of the file system and what is free for us, in bytes. */
+/* Size of the file system and what is free for this process, in bytes. */
 bool store_space(struct store *store, int64_t *total, int64_t *available, struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* Files that are on their way out, and looking at all there are. */
 #include "cache/store/private.h"
 
+#include "base/assert.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "cache/index/rows.h"
@@ -55,6 +56,7 @@ void store_remove_unlisted(struct store *s, struct index *index, const struct di
     struct unlisted_query q = {.d = d};
     struct err err;
 
+    OFF_LOOPS;
     index_read(index, read_listed, &q);
     if (!q.is_listed && !store_remove_blob(s, d, &err))
         log_limited(LOG_LEVEL_ERROR, "discard", "%s", err.msg);
@@ -210,7 +212,7 @@ bool store_quarantine_blob(struct store *s, const struct digest *d, uint64_t ino
         return true;
     snprintf(name, sizeof(name), "%s-%s", digest_alg_name(d), digest_hex(d, hex));
     if (renameat(s->blobs[d->alg], hex, s->quarantine, name) != 0 && errno != ENOENT)
-        return store_fail(err, "putting aside", d);
+        return store_fail(err, "quarantining", d);
     thin_quarantine(s);
     return true;
 }

@@ -1,4 +1,4 @@
-/* touch.h - when blobs were last used, until the index is told.
+/* touch.h - when blobs were last used, until that is written to the index.
  *
  * A touch (last used now, one more use) is gathered in memory and written with all others in one transaction: every few
  * seconds, and before every collection. So a hit costs no write. A blob with a touch that is not written yet counts as

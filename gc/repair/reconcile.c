@@ -1,5 +1,6 @@
 #include "gc/repair/reconcile.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/parts.h"
@@ -8,14 +9,14 @@
 
 enum { CHUNK = 256, PAUSE_MS = 2, PARTS_MAX = 4096, PART_AGE_S = 24 * 3600, IMPORT_AGE_MIN_S = 600 };
 
-static void pause_for_others(void)
+static void reconcile_pause(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
 }
 
 /* ---- parts ---- */
 
-struct parts {
+struct old_parts {
     struct cache *cache;
     int64_t before; /* seconds since 1970 */
     size_t count;
@@ -37,7 +38,7 @@ static void read_part(struct index_txn *t, void *arg)
 
 static bool pick_part(void *arg, const struct digest *d)
 {
-    struct parts *p = arg;
+    struct old_parts *p = arg;
     struct part_query q = {.d = d};
     int64_t written_s = 0;
 
@@ -50,10 +51,11 @@ static bool pick_part(void *arg, const struct digest *d)
 
 int64_t reconcile_parts(struct cache *c, int64_t age_s)
 {
-    struct parts *p = xmalloc(sizeof(*p));
+    struct old_parts *p = xmalloc(sizeof(*p));
     int64_t removed = 0;
     struct err err;
 
+    OFF_LOOPS;
     p->cache = c;
     p->before = clock_now_s() - age_s;
     /* However short room and grace are: one that is under way has been written to since. */
@@ -74,16 +76,16 @@ int64_t reconcile_parts(struct cache *c, int64_t age_s)
 
 /* ---- entries without a file ---- */
 
-struct entries {
+struct reconcile_entries {
     size_t count;
     struct digest list[CHUNK];
     int64_t sizes[CHUNK];
     struct digest after;
 };
 
-static bool add_entry(void *arg, const struct digest *d, const struct blob_row *row)
+static bool reconcile_add_entry(void *arg, const struct digest *d, const struct blob_row *row)
 {
-    struct entries *e = arg;
+    struct reconcile_entries *e = arg;
 
     e->list[e->count] = *d;
     e->sizes[e->count++] = row->size;
@@ -93,10 +95,10 @@ static bool add_entry(void *arg, const struct digest *d, const struct blob_row *
 
 static void read_entries(struct index_txn *t, void *arg)
 {
-    struct entries *e = arg;
+    struct reconcile_entries *e = arg;
 
     e->count = 0;
-    rows_each_blob(t, e->after.alg != DIGEST_NONE ? &e->after : NULL, add_entry, e);
+    rows_each_blob(t, e->after.alg != DIGEST_NONE ? &e->after : NULL, reconcile_add_entry, e);
 }
 
 static void check_entry(struct cache *c, const struct digest *d, int64_t size, const struct verify_pace *pace,
@@ -106,7 +108,7 @@ static void check_entry(struct cache *c, const struct digest *d, int64_t size, c
     struct err err = {0};
     enum verified v = VERIFIED_GOOD;
 
-    /* Only what the file system says at once; whether the bytes are right is for verify, or for the next use. */
+    /* Only what stat(2) tells; the bytes are verified by `verify`, or on the next use. */
     if (!store_stat_blob(cache_store(c), d, &info, &err) ? err.code == ERR_NOT_FOUND : info.size != size)
         v = cache_verify(c, d, pace, NULL, &err);
     sum->missing += v == VERIFIED_MISSING;
@@ -115,20 +117,20 @@ static void check_entry(struct cache *c, const struct digest *d, int64_t size, c
 
 static void check_entries(struct cache *c, const struct verify_pace *pace, struct reconciled *sum)
 {
-    struct entries *e = xcalloc(1, sizeof(*e));
+    struct reconcile_entries *e = xcalloc(1, sizeof(*e));
 
     do {
         cache_read(c, read_entries, e);
         for (size_t i = 0; i < e->count && !pace->stop(pace->arg); i++)
             check_entry(c, &e->list[i], e->sizes[i], pace, sum);
-        pause_for_others();
+        reconcile_pause();
     } while (e->count == CHUNK && !pace->stop(pace->arg));
     free(e);
 }
 
 /* ---- files without an entry ---- */
 
-struct files {
+struct reconcile_walk {
     struct cache *cache;
     const struct verify_pace *pace;
     struct reconciled *sum;
@@ -150,7 +152,7 @@ static void read_blob(struct index_txn *t, void *arg)
 
 static bool check_file(void *arg, const struct digest *d, int64_t size)
 {
-    struct files *f = arg;
+    struct reconcile_walk *f = arg;
     struct blob_query q = {.d = d};
     struct err err = {0};
 
@@ -170,8 +172,9 @@ static bool check_file(void *arg, const struct digest *d, int64_t size)
 
 void reconcile_files(struct cache *c, bool small, const struct verify_pace *pace, struct reconciled *sum)
 {
-    struct files f = {c, pace, sum, small};
+    struct reconcile_walk f = {c, pace, sum, small};
 
+    OFF_LOOPS;
     store_each_blob(cache_store(c), check_file, &f);
 }
 
@@ -181,6 +184,7 @@ void reconcile(struct cache *c, bool (*stop)(void *arg), void *arg, struct recon
 {
     const struct verify_pace pace = {.stop = stop, .arg = arg};
 
+    OFF_LOOPS;
     sum->parts += reconcile_parts(c, PART_AGE_S);
     reconcile_files(c, true, &pace, sum);
     check_entries(c, &pace, sum);

@@ -1,9 +1,9 @@
-/* reconcile.h - at start, index and files are brought together again, in the background. Internal to this room.
+/* reconcile.h - at start, makes index and files agree again, in the background. Internal to this room.
  *
- * Files that the index does not know are verified and adopted, or put aside; entries without a file are dropped, so
+ * Files that the index does not know are verified and adopted, or quarantined; entries without a file are dropped, so
  * that the blob is fetched again on its next use; parts that cannot be resumed are removed. Small files come first, so
- * that manifests are there to hold the layers that follow. Requests do not wait for any of it: what is asked for before
- * its turn has come is verified there and then (proxy/fetch/verify.c).
+ * that manifests are there to hold the layers that follow. Requests do not wait for any of it: what is requested before
+ * its turn has come is verified at once (proxy/fetch/verify.c).
  */
 #ifndef ENTREPOT_GC_REPAIR_RECONCILE_H
 #define ENTREPOT_GC_REPAIR_RECONCILE_H
@@ -18,7 +18,7 @@ struct reconciled {
 void reconcile(struct cache *c, bool (*stop)(void *arg), void *arg, struct reconciled *sum);
 /* The part of it that looks at files; also for `verify`. `small`: files up to the size of a manifest, or the others. */
 void reconcile_files(struct cache *c, bool small, const struct verify_pace *pace, struct reconciled *sum);
-/* Removes parts that nobody is bringing in and that were not written to for `age_s` seconds, or that the index does not
+/* Removes parts that no ingest has and that were not written to for `age_s` seconds, or that the index does not
  * know; returns how many. */
 int64_t reconcile_parts(struct cache *c, int64_t age_s);
 

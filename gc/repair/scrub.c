@@ -1,5 +1,7 @@
 #include "gc/repair/scrub.h"
 
+#include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "gc/repair/reconcile.h"
@@ -7,21 +9,18 @@
 
 enum { CHUNK = 64, FINDINGS_MAX = 1000, PASSES_MAX = 100, PROGRESS_MS = 500 };
 
-struct digests {
+struct scrub_digests {
     struct digest *list;
     size_t count, room;
 };
 
-static void digests_add(struct digests *all, const struct digest *d)
+static void digests_add(struct scrub_digests *all, const struct digest *d)
 {
-    if (all->count == all->room) {
-        all->room = all->room ? 2 * all->room : 64;
-        all->list = xrealloc(all->list, all->room * sizeof(*all->list));
-    }
-    all->list[all->count++] = *d;
+    *ARRAY_NEXT(all->list, all->count, all->room) = *d;
+    all->count++;
 }
 
-static void digests_free(struct digests *all)
+static void digests_free(struct scrub_digests *all)
 {
     free(all->list);
 }
@@ -34,7 +33,7 @@ struct scrub {
     const atomic_bool *ending; /* of the collector */
 };
 
-static void say(struct scrub *s, const struct digest *d, const char *what)
+static void scrub_report(struct scrub *s, const struct digest *d, const char *what)
 {
     char text[DIGEST_TEXT_MAX] = "-";
 
@@ -44,7 +43,7 @@ static void say(struct scrub *s, const struct digest *d, const char *what)
         s->wish->finding(s->wish->arg, text, what);
 }
 
-static bool is_stopped(const struct scrub *s)
+static bool scrub_is_stopped(const struct scrub *s)
 {
     return atomic_load(s->ending) || (s->wish->stop && s->wish->stop(s->wish->arg));
 }
@@ -64,7 +63,7 @@ static void add_finding(void *arg, const struct finding *f)
         all->list[all->count++] = *f;
 }
 
-static void look(struct index_txn *t, void *arg)
+static void scrub_look(struct index_txn *t, void *arg)
 {
     struct findings *all = arg;
 
@@ -82,16 +81,16 @@ static bool apply_repairs(struct index_txn *t, void *arg, struct err *err)
     return true;
 }
 
-/* Not while the index is read: who is told may take its time. */
+/* Not while the index is read: the callback may block. */
 static void say_findings(struct scrub *s, const struct findings *all)
 {
     char more[ERR_MSG_MAX];
 
-    for (size_t i = 0; i < all->count && !is_stopped(s); i++)
-        say(s, &all->list[i].digest, finding_text(&all->list[i]));
+    for (size_t i = 0; i < all->count && !scrub_is_stopped(s); i++)
+        scrub_report(s, &all->list[i].digest, finding_text(&all->list[i]));
     if (all->wrong > all->count) {
         snprintf(more, sizeof(more), "%zu more rows are wrong", all->wrong - all->count);
-        say(s, NULL, more);
+        scrub_report(s, NULL, more);
     }
 }
 
@@ -102,15 +101,15 @@ static bool check_references(struct scrub *s, struct err *err)
     size_t before = SIZE_MAX;
     bool ok = true;
 
-    cache_read(s->cache, look, all);
+    cache_read(s->cache, scrub_look, all);
     say_findings(s, all);
     s->sum->references = (int64_t)all->wrong;
-    for (int pass = 0; s->wish->repair && all->wrong > 0 && pass < PASSES_MAX && ok && !is_stopped(s); pass++) {
+    for (int pass = 0; s->wish->repair && all->wrong > 0 && pass < PASSES_MAX && ok && !scrub_is_stopped(s); pass++) {
         if (all->wrong == before && all->wrong < FINDINGS_MAX)
             break;
         before = all->wrong;
         ok = index_write_wait(cache_index(s->cache), apply_repairs, all, err);
-        cache_read(s->cache, look, all);
+        cache_read(s->cache, scrub_look, all);
     }
     if (s->wish->repair)
         s->sum->repaired = s->sum->references - (int64_t)all->wrong;
@@ -120,7 +119,7 @@ static bool check_references(struct scrub *s, struct err *err)
 
 /* ---- the files against their digests ---- */
 
-struct chunk {
+struct scrub_chunk {
     size_t count;
     struct {
         struct digest digest;
@@ -131,7 +130,7 @@ struct chunk {
 
 static bool add_blob(void *arg, const struct digest *d, const struct blob_row *row)
 {
-    struct chunk *c = arg;
+    struct scrub_chunk *c = arg;
 
     c->list[c->count].digest = *d;
     c->list[c->count++].manifest = row->flags & BLOB_MANIFEST;
@@ -141,13 +140,13 @@ static bool add_blob(void *arg, const struct digest *d, const struct blob_row *r
 
 static void read_chunk(struct index_txn *t, void *arg)
 {
-    struct chunk *c = arg;
+    struct scrub_chunk *c = arg;
 
     c->count = 0;
     rows_each_blob(t, c->after.alg != DIGEST_NONE ? &c->after : NULL, add_blob, c);
 }
 
-struct origin {
+struct scrub_origin {
     const struct digest *d;
     char repo[REF_NAME_MAX + 1];
     bool known;
@@ -155,13 +154,13 @@ struct origin {
 
 static void read_origin(struct index_txn *t, void *arg)
 {
-    struct origin *o = arg;
+    struct scrub_origin *o = arg;
 
     o->known = rows_find_repo(t, o->d, o->repo);
 }
 
 /* True if it is here again. */
-static bool fetch_again(struct scrub *s, const struct origin *o, bool manifest)
+static bool scrub_fetch_again(struct scrub *s, const struct scrub_origin *o, bool manifest)
 {
     struct err err = {0};
     char why[ERR_MSG_MAX + 64];
@@ -175,31 +174,31 @@ static bool fetch_again(struct scrub *s, const struct origin *o, bool manifest)
     }
     s->sum->lost++;
     snprintf(why, sizeof(why), "cannot be fetched again: %s", o->known ? err.msg : "no repository is known to have it");
-    say(s, o->d, why);
+    scrub_report(s, o->d, why);
     return false;
 }
 
-static void check_blob(struct scrub *s, const struct digest *d, bool manifest, const struct verify_pace *pace)
+static void scrub_blob(struct scrub *s, const struct digest *d, bool manifest, const struct verify_pace *pace)
 {
-    struct origin o = {.d = d};
+    struct scrub_origin o = {.d = d};
     struct err err = {0};
 
     if (s->wish->repair)
-        cache_read(s->cache, read_origin, &o); /* what is dropped does not say it any more */
+        cache_read(s->cache, read_origin, &o); /* a dropped entry does not tell it any more */
     switch (cache_verify(s->cache, d, pace, &s->sum->bytes, &err)) {
     case VERIFIED_CORRUPT:
         s->sum->damaged++;
-        say(s, d, err.msg);
-        fetch_again(s, &o, manifest);
+        scrub_report(s, d, err.msg);
+        scrub_fetch_again(s, &o, manifest);
         break;
     case VERIFIED_MISSING:
         s->sum->missing++;
-        say(s, d, "is in the index and not on disk");
-        fetch_again(s, &o, manifest);
+        scrub_report(s, d, "is in the index and not on disk");
+        scrub_fetch_again(s, &o, manifest);
         break;
     case VERIFIED_FAILED:
         if (err.code != ERR_CANCELLED)
-            say(s, d, err.msg);
+            scrub_report(s, d, err.msg);
         return;
     default:
         break;
@@ -207,36 +206,36 @@ static void check_blob(struct scrub *s, const struct digest *d, bool manifest, c
     s->sum->blobs++;
 }
 
-static void check_blobs(struct scrub *s, const struct verify_pace *pace)
+static void scrub_blobs(struct scrub *s, const struct verify_pace *pace)
 {
-    struct chunk *c = xcalloc(1, sizeof(*c));
+    struct scrub_chunk *c = xcalloc(1, sizeof(*c));
     struct totals t;
 
     cache_totals(s->cache, &t);
     do {
         cache_read(s->cache, read_chunk, c);
-        for (size_t i = 0; i < c->count && !is_stopped(s); i++) {
-            check_blob(s, &c->list[i].digest, c->list[i].manifest, pace);
+        for (size_t i = 0; i < c->count && !scrub_is_stopped(s); i++) {
+            scrub_blob(s, &c->list[i].digest, c->list[i].manifest, pace);
             if (s->wish->progress && clock_mono_ms() - s->said_ms >= PROGRESS_MS) {
                 s->said_ms = clock_mono_ms();
                 s->wish->progress(s->wish->arg, s->sum, t.bytes);
             }
         }
-    } while (c->count == CHUNK && !is_stopped(s));
+    } while (c->count == CHUNK && !scrub_is_stopped(s));
     free(c);
 }
 
-/* ---- what was found damaged or missing before, by whomever, and is not here again ---- */
+/* ---- what was found damaged or missing earlier, and is not stored again ---- */
 
-struct lost {
+struct scrub_lost {
     struct index_txn *t;
-    struct origin origin;
+    struct scrub_origin origin;
     bool needed, manifest;
 };
 
 static bool look_at_holder(void *arg, const struct holder *h)
 {
-    struct lost *l = arg;
+    struct scrub_lost *l = arg;
     struct blob_row row;
 
     l->needed = true;
@@ -247,22 +246,22 @@ static bool look_at_holder(void *arg, const struct holder *h)
 
 static void read_lost(struct index_txn *t, void *arg)
 {
-    struct lost *l = arg;
+    struct scrub_lost *l = arg;
 
     l->t = t;
     rows_each_holder(t, l->origin.d, look_at_holder, l);
     l->origin.known = l->origin.repo[0] || rows_find_repo(t, l->origin.d, l->origin.repo);
 }
 
-struct contents {
+struct scrub_contents {
     struct index_txn *t;
     const struct digest *manifest;
-    struct digests missing;
+    struct scrub_digests missing;
 };
 
 static bool add_missing(void *arg, const struct child *c)
 {
-    struct contents *all = arg;
+    struct scrub_contents *all = arg;
     struct blob_row row;
 
     if (c->role == CHILD_CONTENT && !rows_get_blob(all->t, &c->digest, &row))
@@ -272,7 +271,7 @@ static bool add_missing(void *arg, const struct child *c)
 
 static void read_contents(struct index_txn *t, void *arg)
 {
-    struct contents *all = arg;
+    struct scrub_contents *all = arg;
     struct blob_row row;
 
     all->t = t;
@@ -281,16 +280,16 @@ static void read_contents(struct index_txn *t, void *arg)
 }
 
 /* While a manifest was lost, nothing held its layers. */
-static void fetch_contents(struct scrub *s, const struct origin *of)
+static void fetch_contents(struct scrub *s, const struct scrub_origin *of)
 {
-    struct contents all = {.manifest = of->d};
+    struct scrub_contents all = {.manifest = of->d};
 
     cache_read(s->cache, read_contents, &all);
-    for (size_t i = 0; i < all.missing.count && !is_stopped(s); i++) {
-        struct origin o = *of;
+    for (size_t i = 0; i < all.missing.count && !scrub_is_stopped(s); i++) {
+        struct scrub_origin o = *of;
         o.d = &all.missing.list[i];
         s->sum->missing++;
-        fetch_again(s, &o, false);
+        scrub_fetch_again(s, &o, false);
     }
     digests_free(&all.missing);
 }
@@ -299,7 +298,7 @@ enum lost_now { LOST_UNNEEDED, LOST_HERE, LOST_FETCHED, LOST_LACKED };
 
 static enum lost_now check_lost_one(struct scrub *s, const struct digest *d)
 {
-    struct lost l = {.origin.d = d};
+    struct scrub_lost l = {.origin.d = d};
 
     if (store_has_blob(cache_store(s->cache), d) ||
         !store_read_lost(cache_store(s->cache), d, &l.manifest, l.origin.repo))
@@ -308,8 +307,8 @@ static enum lost_now check_lost_one(struct scrub *s, const struct digest *d)
     if (!l.needed)
         return LOST_UNNEEDED;
     s->sum->missing++;
-    say(s, d, "was damaged or lost earlier, and is not here again");
-    if (!fetch_again(s, &l.origin, l.manifest))
+    scrub_report(s, d, "was damaged or lost earlier, and is not here again");
+    if (!scrub_fetch_again(s, &l.origin, l.manifest))
         return LOST_LACKED;
     if (l.manifest)
         fetch_contents(s, &l.origin);
@@ -326,14 +325,14 @@ static bool add_lost(void *arg, const struct digest *d)
  * unless something that may need it is not here yet. */
 static void check_lost(struct scrub *s)
 {
-    struct digests all = {0};
+    struct scrub_digests all = {0};
     bool lacked = false, again = true;
 
     store_each_lost(cache_store(s->cache), add_lost, &all);
     _cleanup_free_ enum lost_now *now = xcalloc(all.count + 1, sizeof(*now));
-    while (again && !is_stopped(s)) {
+    while (again && !scrub_is_stopped(s)) {
         again = false;
-        for (size_t i = 0; i < all.count && !is_stopped(s); i++) {
+        for (size_t i = 0; i < all.count && !scrub_is_stopped(s); i++) {
             if (now[i] != LOST_UNNEEDED)
                 continue;
             now[i] = check_lost_one(s, &all.list[i]);
@@ -342,7 +341,7 @@ static void check_lost(struct scrub *s)
         }
     }
     lacked = lacked || cache_is_rebuilding(s->cache); /* what names it may not have been found yet */
-    for (size_t i = 0; i < all.count && !is_stopped(s); i++)
+    for (size_t i = 0; i < all.count && !scrub_is_stopped(s); i++)
         if (now[i] == LOST_HERE || (now[i] == LOST_UNNEEDED && !lacked))
             store_forget_lost(cache_store(s->cache), &all.list[i]);
     digests_free(&all);
@@ -361,6 +360,7 @@ bool scrub_run(struct cache *cache, const struct scrub_wish *wish, const atomic_
     const struct verify_pace pace = {wish->bytes_per_s, wish->stop ? wish->stop : never, wish->arg};
     struct reconciled r = {0};
 
+    OFF_LOOPS;
     memset(sum, 0, sizeof(*sum));
     bool ok = check_references(&s, err);
     if (ok) {
@@ -369,9 +369,9 @@ bool scrub_run(struct cache *cache, const struct scrub_wish *wish, const atomic_
         reconcile_files(cache, false, &pace, &r);
         sum->adopted = r.adopted;
         sum->damaged += r.damaged;
-        check_blobs(&s, &pace);
+        scrub_blobs(&s, &pace);
     }
-    if (ok && is_stopped(&s))
+    if (ok && scrub_is_stopped(&s))
         ok = err_set(err, ERR_CANCELLED, "stopped");
     if (ok)
         log_info("verified %lld blobs, %lld bytes: %lld damaged, %lld missing, %lld adopted, %lld rows wrong",

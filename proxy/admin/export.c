@@ -11,7 +11,7 @@
 
 enum { EXPORT_PIECE = 32 << 10 /* bytes of the answer */ };
 
-static json_t *member_json(const struct export_member *m)
+static json_t *member_json(const struct export_item *m)
 {
     char text[DIGEST_TEXT_MAX];
     json_t *j = json_pack("{s:s, s:I}", "name", m->name, "size", (json_int_t)m->size);

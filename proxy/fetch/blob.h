@@ -52,7 +52,8 @@ void blob_resume_later(struct fetch *f, const struct err *why);
 /* The client's token has ended: if another one's is to be had within seconds, the rest is asked for with that, else
  * STEP_FAIL. False: it makes no sense. */
 bool blob_resume_as_another(struct fetch *f);
-/* STEP_PROVE, when all bytes are here from an earlier time, not yet verified: the registry has to say that it has it. */
+/* STEP_PROVE, when all bytes are here from an earlier time, not yet verified: the registry has to say that it has it.
+ */
 enum step blob_prove_part(struct fetch *f);
 
 /* room.c: the disk is full. Asks for room and goes on with STEP_ASK or STEP_FAIL; false: it makes no sense. */

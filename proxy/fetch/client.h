@@ -1,11 +1,10 @@
 /* client.h - who a client says it is, for registries that refuse the cache's own identity (how that is read from a
  * request: proxy/registry/identify.h).
  *
- * A client is known by a hash of what it sent (`client_id`); the secret itself lives as long as its request, as fetches on
- * its behalf, and as the token that stands for it (login.h).
+ * A client is known by a hash of what it sent (`client_id`); the secret itself lives as long as its request, as fetches
+ * on its behalf, and as the token that stands for it (login.h).
  *
- * Counted references; any thread.
- */
+ * Counted references; any thread. */
 #ifndef ENTREPOT_PROXY_FETCH_CLIENT_H
 #define ENTREPOT_PROXY_FETCH_CLIENT_H
 

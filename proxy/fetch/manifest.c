@@ -7,8 +7,8 @@
  *            │                        └ changed ─┐
  *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
  *
- *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. manifest_deliver, fail ─▶ done.
- */
+ *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. manifest_deliver, fail ─▶
+ *   done. */
 #include "proxy/fetch/manifest.h"
 
 #include "base/clock.h"

@@ -27,8 +27,8 @@ enum {
     SITE_LOCAL = SITES_MAX,
 };
 
-/* What figures are summed up under: an upstream of the configuration, by its place there. The hosts of a pattern are one,
- * so that clients cannot multiply them. */
+/* What figures are summed up under: an upstream of the configuration, by its place there. The hosts of a pattern are
+ * one, so that clients cannot multiply them. */
 enum {
     GROUP_LOCAL = CONFIG_UPSTREAMS_MAX,
     GROUP_OTHER, /* the hosts of upstreams_any */

@@ -10,7 +10,7 @@ void fetch_result_clear(struct fetch_result *r)
     body_unref(r->body);
     body_unref(r->next);
     if (r->ingest)
-        ingest_let_go(r->ingest);
+        ingest_release(r->ingest);
     r->body = r->next = NULL;
     r->ingest = NULL;
 }

@@ -8,7 +8,7 @@
  * grace stays after a sweep, and the total of bytes is exact. Prints the seed and what was done; exit 1 at the first
  * difference.
  */
-#include "cache/parts.h"
+#include "cache/private.h"
 #include "tests/tools/model/model.h"
 
 #include <signal.h>
@@ -139,7 +139,7 @@ static void lease(void)
         cache_release(cache, &world[i].digest);
     } else if (rnd(3) == 0) {
         leases[i]++;
-        leases_take(cache_leases(cache), &world[i].digest);
+        leases_take(cache->leases, &world[i].digest);
     }
 }
 

@@ -60,7 +60,7 @@ static void leases_are_respected(void **state)
     struct digest m = put_image(f, "served", LAYERS(1));
 
     clock_advance(GRACE_MS + 1000);
-    leases_take(cache_leases(f->cache), &m);
+    leases_take(f->cache->leases, &m);
     struct gc_report r = collect(f, false, 0);
     assert_int_equal(r.freed_blobs, 0);
     cache_release(f->cache, &m);

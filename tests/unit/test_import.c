@@ -3,7 +3,7 @@
 #include "base/loop.h"
 #include "cache/import.h"
 #include "cache/ingest/private.h"
-#include "cache/parts.h"
+#include "cache/private.h"
 #include "cache/verify.h"
 
 #include <stdio.h>
@@ -16,6 +16,17 @@ struct house {
     struct pool *pool;
     struct cache *cache;
 };
+
+static bool enter_image(struct cache *c, const char *repo, const char *tag, const struct digest *d, bool pin,
+                        struct err *err)
+{
+    struct import_image image = {.digest = *d};
+    size_t failed;
+
+    snprintf(image.repo, sizeof(image.repo), "%s", repo);
+    snprintf(image.tag, sizeof(image.tag), "%s", tag);
+    return import_images(c, &image, 1, pin, &failed, err);
+}
 
 static struct house begin(void)
 {
@@ -72,14 +83,14 @@ static void an_image_is_entered_whole(void **state UNUSED)
     struct cache_hit hit;
     struct digest d = bring_image(&h, "layer one", true), half = bring_image(&h, "layer two", false), l;
 
-    assert_true(import_image(h.cache, "ghcr.io/a/b", "1", &d, true, &err));
+    assert_true(enter_image(h.cache, "ghcr.io/a/b", "1", &d, true, &err));
     cache_find(h.cache, "ghcr.io/a/b", "1", NULL, &hit);
     assert_true(hit.stored && hit.linked && !hit.repo_private && digest_eq(&hit.digest, &d));
     assert_true(cache_is_pinned(h.cache, "ghcr.io/a/b", "1"));
     digest_of(DIGEST_SHA256, "layer one", 9, &l);
     cache_find(h.cache, "ghcr.io/a/b", NULL, &l, &hit);
     assert_true(hit.stored && hit.linked);
-    assert_false(import_image(h.cache, "ghcr.io/a/b", "2", &half, true, &err));
+    assert_false(enter_image(h.cache, "ghcr.io/a/b", "2", &half, true, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     cache_find(h.cache, "ghcr.io/a/b", "2", NULL, &hit);
     assert_false(hit.tag_known);
@@ -193,8 +204,8 @@ static void one_lease_for_a_blob(void **state UNUSED)
     }
     cache_release(h.cache, &d);
     assert_false(cache_is_in_use(h.cache, &d)); /* there was one */
-    leases_take(cache_leases(h.cache), &d);
-    assert_true(import_image(h.cache, "ghcr.io/a/b", "1", &d, false, &err));
+    leases_take(h.cache->leases, &d);
+    assert_true(enter_image(h.cache, "ghcr.io/a/b", "1", &d, false, &err));
     importing_settle(cache_importing(h.cache));
     assert_false(cache_is_in_use(h.cache, &d));
     assert_true(cache_is_in_use(h.cache, &other));
@@ -305,7 +316,7 @@ static void what_is_private_stays_so(void **state UNUSED)
 
     digest_of(DIGEST_SHA256, "a secret layer", 14, &l);
     assert_true(index_write_wait(cache_index(h.cache), make_private, &l, &err));
-    assert_false(import_image(h.cache, "docker.io/evil/x", "1", &d, false, &err));
+    assert_false(enter_image(h.cache, "docker.io/evil/x", "1", &d, false, &err));
     assert_int_equal(err.code, ERR_INVALID);
     cache_find(h.cache, "docker.io/evil/x", NULL, &l, &hit);
     assert_false(hit.linked);
@@ -314,7 +325,7 @@ static void what_is_private_stays_so(void **state UNUSED)
     /* and a private repository gets nothing that is for everybody */
     d = bring_image(&h, "another layer", true);
     assert_true(index_write_wait(cache_index(h.cache), make_repo_private, NULL, &err));
-    assert_false(import_image(h.cache, "ghcr.io/team/x", "1", &d, false, &err));
+    assert_false(enter_image(h.cache, "ghcr.io/team/x", "1", &d, false, &err));
     assert_int_equal(err.code, ERR_INVALID);
     cache_find(h.cache, "ghcr.io/team/x", "1", NULL, &hit);
     assert_true(!hit.tag_known && hit.repo_private);

@@ -1,5 +1,5 @@
-/* Blobs on their way in: what followers may read when, and what comes of wrong bytes, breaks and resumption. The loop runs
- * on the test's own thread, turn by turn. */
+/* Blobs on their way in: what followers may read when, and what comes of wrong bytes, breaks and resumption. The loop
+ * runs on the test's own thread, turn by turn. */
 #include "tests/unit/unit.h"
 
 #include "base/pool.h"
@@ -136,7 +136,7 @@ static void the_last_segment_waits(void **state)
     assert_true(f->ready > 0);
     assert_int_equal(follower_available(last, &err), SIZE - 3 * MIB);
     follower_leave(last);
-    ingest_let_go(i);
+    ingest_release(i);
     ingest_unref(i);
     int fd = cache_open_blob(f->cache, &f->digest, &size, &err);
     assert_true(fd >= 0 && size == SIZE);
