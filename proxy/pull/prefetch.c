@@ -1,5 +1,6 @@
 #include "proxy/pull/prefetch.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/cond.h"
 
@@ -119,14 +120,7 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
     prefetch_look(p);
 }
 
-static void begin(void *arg)
-{
-    struct prefetch *p = arg;
-
-    fetch_begin(p->fetchers, p->loop, &p->want, prefetch_fetched, p);
-}
-
-static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
+static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct fetch_want *want,
                                      void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
     struct prefetch *p = xcalloc(1, sizeof(*p));
@@ -136,35 +130,26 @@ static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, c
     p->arg = arg;
     p->fetchers = puller->fetchers;
     p->cache = puller->cache;
-    fetch_want_copy(&p->want, &(struct fetch_want){
-                                  .kind = wish->listing    ? FETCH_LISTING
-                                          : wish->manifest ? FETCH_MANIFEST
-                                                           : FETCH_BLOB,
-                                  .site = wish->site,
-                                  .path = wish->path,
-                                  .name = wish->name,
-                                  .tag = wish->tag,
-                                  .digest = wish->digest ? *wish->digest : (struct digest){0},
-                                  .listing = wish->listing,
-                                  .sent = {.fd = -1},
-                                  .force = wish->force,
-                                  .keep = true,
-                              });
+    fetch_want_copy(&p->want, want);
+    p->want.sent = (struct sent_before){.fd = -1};
+    p->want.keep = true;
     return p;
 }
 
-void prefetch_begin(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
-                    void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+static void prefetch_run(void *arg)
 {
-    loop_post(loop, begin, prefetch_new(puller, loop, wish, done, arg));
+    struct prefetch *p = arg;
+
+    ON_LOOP(p->loop);
+    fetch_begin(p->fetchers, p->loop, &p->want, prefetch_fetched, p);
 }
 
-struct prefetch *prefetch_begin_here(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
-                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+struct prefetch *prefetch_begin(struct puller *puller, struct loop *loop, const struct fetch_want *want,
+                                void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
-    struct prefetch *p = prefetch_new(puller, loop, wish, done, arg);
+    struct prefetch *p = prefetch_new(puller, loop, want, done, arg);
 
-    begin(p); /* its answer comes through the loop's mailbox, not now */
+    prefetch_run(p); /* its answer comes through the loop's mailbox, not now */
     return p;
 }
 
@@ -172,6 +157,7 @@ void prefetch_drop(struct prefetch *p)
 {
     struct err err = {0};
 
+    ON_LOOP(p->loop);
     p->dropped = true;
     err_set(&err, ERR_CANCELLED, "it is not wanted any more");
     if (p->follower)
@@ -180,7 +166,7 @@ void prefetch_drop(struct prefetch *p)
 
 /* ---- waiting ---- */
 
-/* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
+/* Referred to by the thread that waits, and by the callback, which does not come when the loops have ended. */
 struct prefetch_waiter {
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -189,9 +175,10 @@ struct prefetch_waiter {
     struct err err;
 };
 
-/* With the lock held. */
-static void wait_unref(struct prefetch_waiter *w)
+/* With the lock held, which it gives up. */
+static void prefetch_waiter_unref(struct prefetch_waiter *w)
 {
+    HOLDS(&w->lock);
     bool last = --w->refs == 0;
 
     pthread_mutex_unlock(&w->lock);
@@ -212,7 +199,7 @@ static void wake(void *arg, const struct prefetch_result *r)
         w->err = *r->err;
     w->ended = true;
     pthread_cond_signal(&w->cond);
-    wait_unref(w);
+    prefetch_waiter_unref(w);
 }
 
 static bool wait_a_while(struct prefetch_waiter *w)
@@ -221,14 +208,14 @@ static bool wait_a_while(struct prefetch_waiter *w)
     return w->ended;
 }
 
-bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
+bool prefetch_wait(struct puller *p, struct loop *loop, const struct fetch_want *want, struct err *err)
 {
     struct prefetch_waiter *w = xcalloc(1, sizeof(*w));
 
     w->refs = 2;
     pthread_mutex_init(&w->lock, NULL);
     cond_init(&w->cond);
-    prefetch_begin(p, loop, wish, wake, w);
+    loop_post(loop, prefetch_run, prefetch_new(p, loop, want, wake, w));
     pthread_mutex_lock(&w->lock);
     while (!w->ended && (wait_a_while(w) || atomic_load(p->serving)))
         ;
@@ -237,7 +224,7 @@ bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wi
         err_set(err, ERR_CANCELLED, "the cache is being stopped");
     else if (!ok && err)
         *err = w->err;
-    wait_unref(w);
+    prefetch_waiter_unref(w);
     return ok;
 }
 

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
 #define ENTREPOT_PROXY_PULL_PRIVATE_H
 
-#include "base/lookup.h"
+#include "base/places.h"
 #include "proxy/pull/prefetch.h"
 #include "proxy/pull/pull.h"
 
@@ -33,7 +33,6 @@ struct pulled_image {
 /* One thing to bring in. */
 struct pull_item {
     STAILQ_ENTRY(pull_item) entry;
-    struct pull *pull;
     struct pulled_image *image;
     enum pull_kind kind;
     char tag[REF_TAG_MAX + 1]; /* a manifest by tag */
@@ -73,12 +72,6 @@ struct pull_shared {
     struct pull_item *items[PULL_PARALLEL]; /* that run */
 };
 
-/* A blob of an image. */
-struct pull_seen {
-    const struct pulled_image *image;
-    struct digest digest;
-};
-
 struct pull {
     struct puller *puller;
     struct loop *loop;
@@ -89,9 +82,7 @@ struct pull {
     struct pull_items waiting, running;
     size_t item_count;
     int running_count;
-    struct pull_seen *seen; /* what has been asked for */
-    size_t seen_count, seen_room;
-    struct lookup seen_places;
+    struct places seen; /* what has been asked for, of each image */
 };
 
 /* ---- items.c ---- */

@@ -305,8 +305,7 @@ void pull_run(struct puller *puller, struct loop *loop, const struct pull_wish *
     free_items(&p->waiting);
     free_items(&p->running);
     pull_shared_unref(p->shared);
-    free(p->seen);
-    lookup_free(&p->seen_places);
+    places_free(&p->seen);
     for (size_t i = 0; i < wish->count; i++)
         site_unref(p->images[i].site);
     free(p->images);

@@ -3,6 +3,8 @@
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/identify.h"
 
+#include "base/url.h"
+
 #include <string.h>
 
 void visitor_free(struct visitor *v)
@@ -22,7 +24,7 @@ static void access_client_gone(void *arg)
     v->wait = NULL;
 }
 
-struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind)
+struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind)
 {
     return (struct fetch_want){
         .kind = kind,
@@ -37,11 +39,24 @@ struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind)
     };
 }
 
-void visitor_fetch(struct visitor *v, const struct fetch_want *ask,
+void visitor_fetch(struct visitor *v, const struct fetch_want *want,
                    void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(v->req, access_client_gone, v);
-    v->wait = fetch_begin(v->registry->fetchers, v->loop, ask, done, v);
+    v->wait = fetch_begin(v->registry->fetchers, v->loop, want, done, v);
+}
+
+void visitor_fetch_page(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *res))
+{
+    _cleanup_buf_ struct buf listing = {0}, query = {0};
+    struct fetch_want want = visitor_want(v, FETCH_LISTING);
+
+    url_query_without(&query, http_query(v->req), "ns");
+    buf_adds(&listing, path);
+    if (query.len > 0)
+        buf_addf(&listing, "?%s", query.data);
+    want.listing = listing.data;
+    visitor_fetch(v, &want, done);
 }
 
 struct http_request *visitor_return(struct visitor *v)
@@ -114,13 +129,13 @@ static void access_answered(void *arg, struct fetch_result *res)
 
 static void access_ask(struct visitor *v)
 {
-    struct fetch_want request;
+    struct fetch_want want;
     _cleanup_free_ char *path = probe_path(&v->route);
 
     v->asked = v->is_private = true;
-    request = visitor_ask(v, FETCH_ACCESS);
-    request.listing = path;
-    visitor_fetch(v, &request, access_answered);
+    want = visitor_want(v, FETCH_ACCESS);
+    want.listing = path;
+    visitor_fetch(v, &want, access_answered);
 }
 
 bool access_retry(struct visitor *v, const struct fetch_result *res)

@@ -37,11 +37,13 @@ void access_enter(struct registry *reg, struct http_request *req, const struct r
  * again. */
 bool access_retry(struct visitor *v, const struct fetch_result *res);
 /* The request as the fetch loops want it. */
-struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind);
+struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind);
 /* Fetches it for him; `done` gets the visitor. Should the client go meanwhile, v->req becomes NULL and the fetch is
  * left. */
-void visitor_fetch(struct visitor *v, const struct fetch_want *ask,
+void visitor_fetch(struct visitor *v, const struct fetch_want *want,
                    void (*done)(void *arg, struct fetch_result *result));
+/* The same for a page of the registry's, tags/list or referrers, with the request's query; `ns` is for us. */
+void visitor_fetch_page(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *result));
 /* In `done`: the request, to be answered. NULL: the client is gone, and so is the visitor now. */
 struct http_request *visitor_return(struct visitor *v);
 void visitor_free(struct visitor *v);

@@ -183,11 +183,11 @@ static void blobs_client_gone(void *arg)
     s->wait = NULL;
 }
 
-static void blobs_ask(struct serving *s, const struct fetch_want *request,
+static void blobs_ask(struct serving *s, const struct fetch_want *want,
                       void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(s->req, blobs_client_gone, s);
-    s->wait = fetch_begin(s->registry->fetchers, s->loop, request, done, s);
+    s->wait = fetch_begin(s->registry->fetchers, s->loop, want, done, s);
 }
 
 static bool is_disks_fault(const struct err *err)
@@ -197,14 +197,14 @@ static bool is_disks_fault(const struct err *err)
 
 static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    struct fetch_want request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
+    struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->begun)
-        request.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
+        want.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
     s->relayed = s->asking = true;
-    blobs_ask(s, &request, done);
+    blobs_ask(s, &want, done);
 }
 
 /* Of a relay little is held for a client that does not read. */
@@ -283,7 +283,7 @@ static void fail_unbegun(struct serving *s, const struct err *err)
         return;
     }
     if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
-        const struct fetch_want own = visitor_ask(s->visitor, FETCH_BLOB);
+        const struct fetch_want own = visitor_want(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
         blobs_ask(s, &own, blobs_fetched);
         return;
@@ -416,7 +416,7 @@ static void blobs_serve(struct visitor *v)
     struct registry *reg = v->registry;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_want request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+    const struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
     if (blobs_answer_now(reg, req, &v->route, v->is_private)) {
         visitor_free(v);
@@ -429,7 +429,7 @@ static void blobs_serve(struct visitor *v)
     s->fd = -1;
     s->digest = v->route.digest;
     s->visitor = v;
-    blobs_ask(s, &request, blobs_fetched);
+    blobs_ask(s, &want, blobs_fetched);
 }
 
 void handle_blob(struct registry *reg, struct http_request *req, const struct route *r)

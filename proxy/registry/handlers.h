@@ -15,8 +15,6 @@ void handle_referrers(struct registry *reg, struct http_request *req, const stru
 void handle_base(struct registry *reg, struct http_request *req, const struct route *r);
 void handle_token(struct registry *reg, struct http_request *req, const struct route *r);
 void handle_catalog(struct registry *reg, struct http_request *req, const struct route *r);
-/* The admin API, on its own socket. */
-void handle_admin(struct registry *reg, struct http_request *req);
 
 /* ---- shared by the handlers (reply.c) ---- */
 

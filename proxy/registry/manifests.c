@@ -118,7 +118,7 @@ static void manifests_fetched(void *arg, struct fetch_result *res)
 /* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
 static void manifests_refresh(struct registry *reg, struct loop *loop, const struct route *r)
 {
-    const struct fetch_want ask = {
+    const struct fetch_want want = {
         .kind = FETCH_MANIFEST,
         .site = r->site,
         .path = r->path,
@@ -129,7 +129,7 @@ static void manifests_refresh(struct registry *reg, struct loop *loop, const str
     };
 
     if (!fetchers_is_offline(reg->fetchers))
-        fetch_refresh(reg->fetchers, loop, &ask);
+        fetch_refresh(reg->fetchers, loop, &want);
 }
 
 /* What can be answered from what is here, without asking anybody. */
@@ -177,8 +177,8 @@ static void manifests_serve(struct visitor *v)
         return;
     }
     bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
-    const struct fetch_want ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
-    visitor_fetch(v, &ask, manifests_fetched);
+    const struct fetch_want want = visitor_want(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
+    visitor_fetch(v, &want, manifests_fetched);
 }
 
 void handle_manifest(struct registry *reg, struct http_request *req, const struct route *r)

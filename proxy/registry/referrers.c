@@ -1,6 +1,8 @@
 /* referrers: the registry's own pages. While it cannot be asked, its last list with what has come since, else what the
  * cache has. That a registry does not have this page is said as it says it (proxy/fetch/listing.c). */
-#include "proxy/registry/listings.h"
+#include "proxy/registry/access.h"
+#include "proxy/registry/handlers.h"
+#include "proxy/registry/page.h"
 
 #include "base/document.h"
 
@@ -128,7 +130,7 @@ static void reply_page(struct visitor *v, const struct fetch_result *res)
 {
     if (res->next) {
         _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
-        listing_link(v->req, &v->route, path, res->next->data);
+        page_link(v->req, &v->route, path, res->next->data);
     }
     if (res->filters[0])
         http_reply_header(v->req, "OCI-Filters-Applied", "%s", res->filters);
@@ -206,7 +208,7 @@ static void referrers_serve(struct visitor *v)
 {
     _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
-    listing_fetch(v, path, referrers_fetched);
+    visitor_fetch_page(v, path, referrers_fetched);
 }
 
 void handle_referrers(struct registry *reg, struct http_request *req, const struct route *r)

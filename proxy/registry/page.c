@@ -1,4 +1,4 @@
-#include "proxy/registry/listings.h"
+#include "proxy/registry/page.h"
 
 #include "base/url.h"
 
@@ -7,8 +7,6 @@
 #include <string.h>
 
 enum { PAGE_DEFAULT = 1000, PAGE_MAX = 10000 };
-
-/* ---- a page of ours ---- */
 
 /* A whole number, as registries take it: nothing before it, nothing after. */
 static bool read_count(const char *text, int *n)
@@ -60,33 +58,7 @@ void page_free(struct page *p)
     buf_free(&p->text);
 }
 
-/* ---- a registry's page ---- */
-
-void listing_fetch(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *res))
-{
-    _cleanup_buf_ struct buf listing = {0}, query = {0};
-    struct fetch_want ask = visitor_ask(v, FETCH_LISTING);
-
-    url_query_without(&query, http_query(v->req), "ns");
-    buf_adds(&listing, path);
-    if (query.len > 0)
-        buf_addf(&listing, "?%s", query.data);
-    ask.listing = listing.data;
-    visitor_fetch(v, &ask, done);
-}
-
-struct http_request *listing_fetched(struct visitor *v)
-{
-    struct http_request *req = v->req;
-
-    if (req)
-        http_on_gone(req, NULL, NULL);
-    else
-        visitor_free(v);
-    return req;
-}
-
-void listing_link(struct http_request *req, const struct route *r, const char *path, const char *query)
+void page_link(struct http_request *req, const struct route *r, const char *path, const char *query)
 {
     _cleanup_buf_ struct buf ns = {0};
     char host[REF_HOST_MAX + 1];
