@@ -1,5 +1,5 @@
-/* What upstream said it does not have, and is not asked for again for a while. Each fetch loop keeps its own, of the
- * keys that belong to it. */
+/* Negative caching: what upstream answered 404 to is not requested again for a while. Each fetch loop keeps the answers of
+ * its own keys. */
 #include "proxy/fetch/private.h"
 
 #include "base/clock.h"

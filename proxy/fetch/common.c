@@ -1,4 +1,4 @@
-/* What all kinds of fetches have in common: what the cache knows, how upstream is asked, and as whom. */
+/* What all types of fetches need: looking into the cache, and calling upstream with the right identity. */
 #include "proxy/fetch/private.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
-/* Whose token a private blob can be resumed with. A client's may end while a long layer arrives; by then the same
- * client has mostly asked for something else with a newer one, or another client reads the same repository. While a
- * private blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has
- * refused is not tried again. Identities are forgotten when the last such fetch ends.
+/* The tokens that a private blob can be resumed with. A client's token may expire while a long layer arrives. By then the
+ * same client has usually sent another request with a newer one, or another client reads the same repository. While a
+ * private blob is being fetched, each client that is admitted to its repository leaves its identity here; one that
+ * upstream has refused is not tried again. Identities are dropped when the last such fetch ends.
  */
 #include "proxy/fetch/blob.h"
 
@@ -29,7 +29,7 @@ void fetch_offers_clear(struct fetchers *all)
     pthread_mutex_destroy(&all->offers_lock);
 }
 
-/* With the lock held, as all of the following. */
+/* The following need the lock. */
 static struct fetch_offers *offers_find(struct fetchers *all, const char *name)
 {
     struct fetch_offers *o;

@@ -1,4 +1,4 @@
-/* How long clients wait for upstream when there is something older to give them. */
+/* How long clients wait for upstream when an older copy can be served. */
 #include "proxy/fetch/private.h"
 
 #include <event2/event.h>
@@ -9,7 +9,7 @@ static void on_patience(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
 
-    if (f->step == STEP_DONE) /* all have their answer: it waits for the index alone */
+    if (f->step == STEP_DONE) /* all waiters are answered; it waits for the index alone */
         return;
     f->type->lose_patience(f);
 }

@@ -1,9 +1,9 @@
-/* What is asked for is here, and not known to be this repository's: one HEAD shows whether its registry has it there.
+/* The content is cached, and not known to be this repository's: one HEAD shows whether the repository contains it.
  *
  *   prove ─┬ 200 ─────────────────────────────▶ linked: deliver (manifests), done (blobs: served from the store)
- *          ├ no HEAD, or a wrong one ─────────▶ ask: the bytes are a proof
- *          ├ nobody can be asked, and the index is being made anew ─▶ after a moment, lookup: a manifest that names it
- *          │                                                          may have been found among the files meanwhile
+ *          ├ no HEAD, or a wrong one ─────────▶ ask: the bytes are the proof
+ *          ├ no answer, and the index is being rebuilt ─▶ after a moment, lookup: a manifest that names it may have
+ *          │                                             been found among the files by then
  *          └ else ────────────────────────────▶ fail
  */
 #include "proxy/fetch/private.h"

@@ -1,4 +1,4 @@
-/* The disk is full in the middle of a blob: the collector is asked for room, and the download goes on where it was. */
+/* The disk is full in the middle of a blob: the collector makes room, and the fetch goes on where it was. */
 #include "proxy/fetch/blob.h"
 
 #include "base/log.h"

@@ -1,4 +1,4 @@
-/* Who waits for a fetch, and what each is given. */
+/* The requests that wait for a fetch, and their answers. */
 #include "proxy/fetch/private.h"
 
 #include "base/assert.h"
@@ -54,7 +54,7 @@ static void waiter_deliver(void *arg)
 
 void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, struct ingest *ingest)
 {
-    if (!w->done) { /* nobody waits for it */
+    if (!w->done) { /* a refresh: no client waits */
         fetch_waiter_unref(w);
         return;
     }
