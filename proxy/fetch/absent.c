@@ -1,5 +1,5 @@
-/* Negative caching: what upstream answered 404 to is not requested again for a while. Each fetch loop keeps the answers of
- * its own keys. */
+/* Negative caching: what upstream answered 404 to is not requested again for a while. Each fetch loop keeps the answers
+ * of its own keys. */
 #include "proxy/fetch/private.h"
 
 #include "base/clock.h"

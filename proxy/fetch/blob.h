@@ -56,12 +56,13 @@ bool blob_resume_as_another(struct fetch *f);
  * contains it. */
 enum step blob_prove_part(struct fetch *f);
 
-/* room.c: the disk is full. Asks the collector for room, and goes on with STEP_ASK or STEP_FAIL. False: it is not asked. */
+/* room.c: the disk is full. Asks the collector for room, and goes on with STEP_ASK or STEP_FAIL. False: it is not
+ * asked. */
 bool blob_ask_for_room(struct fetch *f);
 void blob_forget_room(struct blob_fetch *b); /* the fetch ends: the collector's answer is dropped */
 
-/* offers.c: identities that a private blob can be resumed with. blob_take_offer(): upstream refuses f->want.client, which
- * is replaced; false if there is no other yet. */
+/* offers.c: identities that a private blob can be resumed with. blob_take_offer(): upstream refuses f->want.client,
+ * which is replaced; false if there is no other yet. */
 void blob_offers_begin(struct fetch *f);
 void blob_offers_end(struct fetch *f);
 bool blob_take_offer(struct fetch *f);

@@ -89,8 +89,8 @@ uint64_t fetchers_mismatches(const struct fetchers *all);
 /* `want` is copied. */
 struct fetch_waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_want *want,
                                  void (*done)(void *arg, struct fetch_result *result), void *arg);
-/* The client has gone. `done` still runs, soon. A fetch without waiters is given up after some seconds. On the loop that
- * began it, before `done` runs. */
+/* The client has gone. `done` still runs, soon. A fetch without waiters is given up after some seconds. On the loop
+ * that began it, before `done` runs. */
 void fetch_leave(struct fetch_waiter *w);
 /* Revalidates a cached tag, and fetches the manifest that it points to now. No client waits for that. */
 void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_want *want);

@@ -42,9 +42,9 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     struct blob_fetch *b = blob_of(f);
     bool same = strcmp(f->want.name, w->want.name) == 0;
 
-    /* Another registry's bytes are not waited for: it may be slow, or lie. And what is arriving under a client's identity
-     * is for its repository, or for others of that registry if that proves it. Any other request gets a fetch of its
-     * own, without caching. */
+    /* Another registry's bytes are not waited for: it may be slow, or lie. And what is arriving under a client's
+     * identity is for its repository, or for others of that registry if that proves it. Any other request gets a fetch
+     * of its own, without caching. */
     if (strcmp(f->want.site->host, w->want.site->host) != 0 || (same && f->want.is_private && !w->want.is_private)) {
         w->joined = false;
         if (w->want.keep) { /* it wants the blob cached: it starts again, with a HEAD, when it is */

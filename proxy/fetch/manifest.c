@@ -7,7 +7,7 @@
  *            │                        └ changed ─┐
  *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
  *
- *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. manifest_deliver, fail ─▶ done.
+ *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. Then done.
  */
 #include "proxy/fetch/manifest.h"
 
@@ -181,8 +181,8 @@ static void manifest_take_end(void *arg, const struct transfer_response *r, cons
     fetch_run(f, STEP_STORE);
 }
 
-/* Whether a type may be that of a manifest: a known one, or one of the many of artifacts. Servers that do not know the type
- * of what they serve send text/html, application/json or octet-stream. */
+/* Whether a type may be that of a manifest: a known one, or one of the many of artifacts. Servers that do not know the
+ * type of what they serve send text/html, application/json or octet-stream. */
 static bool is_plausible_type(const char *type)
 {
     return manifest_is_type(type) || strncmp(type, "application/vnd.", 16) == 0;
@@ -281,8 +281,8 @@ static uint32_t cost_ms(const struct fetch *f)
     return (uint32_t)(clock_mono_ms() - f->started_ms) + (f->response.ratelimit_remaining >= 0 ? RATE_LIMITED_MS : 0);
 }
 
-/* Upstream's Content-Type if it is a manifest's, else the document's own mediaType, else by its form: OCI manifests need
- * not have one (image-spec manifest.md, "mediaType"), Docker's do. */
+/* Upstream's Content-Type if it is a manifest's, else the document's own mediaType, else by its form: OCI manifests
+ * need not have one (image-spec manifest.md, "mediaType"), Docker's do. */
 static const char *type_of(const struct fetch *f, const struct manifest *m)
 {
     const char *said = f->response.content_type;
@@ -383,7 +383,7 @@ static bool manifest_is_wanted(const struct fetch *f)
     return manifest_of(f)->answered_early;
 }
 
-/* The waiters have their answer; the fetch stays until the index has the tag, and answers requests that come by then. */
+/* The waiters have their answer; the fetch stays until the index has the tag, and answers requests that come before. */
 static bool manifest_stays(struct fetch *f)
 {
     struct manifest_fetch *mf = manifest_of(f);

@@ -1,6 +1,6 @@
-/* The tokens that a private blob can be resumed with. A client's token may expire while a long layer arrives. By then the
- * same client has usually sent another request with a newer one, or another client reads the same repository. While a
- * private blob is being fetched, each client that is admitted to its repository leaves its identity here; one that
+/* The tokens that a private blob can be resumed with. A client's token may expire while a long layer arrives. By then
+ * the same client has usually sent another request with a newer one, or another client reads the same repository. While
+ * a private blob is being fetched, each client that is admitted to its repository leaves its identity here; one that
  * upstream has refused is not tried again. Identities are dropped when the last such fetch ends.
  */
 #include "proxy/fetch/blob.h"

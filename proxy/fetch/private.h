@@ -1,5 +1,5 @@
-/* private.h - shared by the files of this folder. Unless something else is stated, each function runs on the fetch loop of
- * its fetch, and each struct belongs to one fetch loop.
+/* private.h - shared by the files of this folder. Unless something else is stated, each function runs on the fetch loop
+ * of its fetch, and each struct belongs to one fetch loop.
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, lists ◀
  *     stale, room, resume, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one type of fetch each) ◀ fetch.c
@@ -166,14 +166,14 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
                 void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
-/* Some registries have no HEAD, or a wrong one, or redirect it to a URL that is signed for GET: before such a refusal is
- * believed, GET is tried. */
+/* Some registries have no HEAD, or a wrong one, or redirect it to a URL that is signed for GET: before such a refusal
+ * is believed, GET is tried. */
 static inline bool fetch_proves_nothing(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
 }
-/* A web page with status 200, from login pages, captive portals, and servers with one page for every path. It is no answer
- * to the request, unless it comes with the right digest. refused.c */
+/* A web page with status 200, from login pages, captive portals, and servers with one page for every path. It is no
+ * answer to the request, unless it comes with the right digest. refused.c */
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 /* refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
@@ -188,8 +188,8 @@ struct fetch_waiter *fetch_first_waiter(struct fetch *f); /* NULL: there is none
 void fetch_note_desertion(struct fetch *f);
 /* Takes a request in again, from the mailbox of its loop. */
 void fetch_again(struct fetch_waiter *w);
-/* Removes the waiters for which `is` holds, and passes each to `give`: one of the next two, or a function like them. The
- * others stay, in their order. */
+/* Removes the waiters for which `is` holds, and passes each to `give`: one of the next two, or a function like them.
+ * The others stay, in their order. */
 void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct fetch_waiter *w),
                      void (*give)(struct fetch *f, struct fetch_waiter *w));
 void fetch_begin_again(struct fetch *f, struct fetch_waiter *w);
@@ -226,8 +226,8 @@ bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
 /* The query of the next page, without `ns`; NULL if the link has no query. */
 struct body *fetch_next_query(const char *link);
 
-/* lists.c: cached pages of lists. Sets the result to a fresh page, or, for when upstream cannot be asked, to an older one
- * of which all following pages are cached; false if there is none. */
+/* lists.c: cached pages of lists. Sets the result to a fresh page, or, for when upstream cannot be asked, to an older
+ * one of which all following pages are cached; false if there is none. */
 bool fetch_use_listing(struct fetch *f);
 bool fetch_use_old_listing(struct fetch *f);
 /* The latter, to the waiters that an older copy will do for; the fetch goes on. */
@@ -238,8 +238,8 @@ bool fetch_has_listing(const struct fetch *f);
 void fetch_note_listing(struct fetch *f, bool nothing);
 void fetch_forget_listing(struct fetch *f);
 void fetch_forget_listings(struct fetcher *fr);
-/* For when upstream cannot be asked: whether the repository, or else the last one asked of its registry, was without the
- * referrers API when it was asked last. Any loop. */
+/* For when upstream cannot be asked: whether the repository, or else the last one asked of its registry, was without
+ * the referrers API when it was asked last. Any loop. */
 bool fetch_api_is_missing(const struct fetch *f);
 /* Whether this repository had the API when it was asked last. */
 bool fetch_api_is_known(const struct fetch *f);

@@ -103,8 +103,8 @@ static bool manifest_is_reason(const struct fetch *f)
     }
 }
 
-/* Upstream cannot be asked, and has answered before that there is no such list or signature. Clients request those of all
- * images, most of which have none: an error would end the copying or checking of an image that is all here. */
+/* Upstream cannot be asked, and has answered before that there is no such list or signature. Clients request those of
+ * all images, most of which have none: an error would end the copying or checking of an image that is all here. */
 static bool is_still_absent(struct fetch *f)
 {
     const struct absence *a =

@@ -1,5 +1,5 @@
-/* A file that the index does not know, or that has changed since its digest was verified, is hashed on an io worker before
- * it is served. If its digest is not that of its name, it is removed. */
+/* A file that the index does not know, or that has changed since its digest was verified, is hashed on an io worker
+ * before it is served. If its digest is not that of its name, it is removed. */
 #include "proxy/fetch/private.h"
 
 #include "base/log.h"

@@ -31,8 +31,8 @@ struct prefetch_result {
     const char *unchecked;      /* of a tag that upstream did not confirm: why not; the copy that is here stands */
 };
 
-/* Brings `want` in: a manifest, a blob, or a list (which the result has). It is copied; what `done` gets is borrowed. On
- * `loop`; what is returned is good until `done`, which comes later. */
+/* Brings `want` in: a manifest, a blob, or a list (which the result has). It is copied; what `done` gets is borrowed.
+ * On `loop`; what is returned is good until `done`, which comes later. */
 struct prefetch *prefetch_begin(struct puller *p, struct loop *loop, const struct fetch_want *want,
                                 void (*done)(void *arg, const struct prefetch_result *r), void *arg);
 /* Nobody wants it any more: `done` comes with ERR_CANCELLED, now or as soon as it is known what would be waited for. On

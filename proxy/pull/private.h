@@ -1,5 +1,5 @@
-/* private.h - between items.c (what there is to bring in), tree.c (what an image consists of), errand.c (one thing on its
- * way) and pull.c (all of them). */
+/* private.h - between items.c (what there is to bring in), tree.c (what an image consists of), errand.c (one thing on
+ * its way) and pull.c (all of them). */
 #ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
 #define ENTREPOT_PROXY_PULL_PRIVATE_H
 

@@ -3,8 +3,8 @@
  *     "entrepot." base64url( salt (16 bytes) | number (12) | sealed( end | registry NUL | name NUL | password NUL ) |
  *                            tag (16) )
  *
- * The key (login_key.h) lasts longer than any count of what it has sealed, so each token has one of its own, HMAC-SHA256
- * of the salt; with it no number is used twice (NIST SP 800-38D §8): both are random.
+ * The key (login_key.h) lasts longer than any count of what it has sealed, so each token has one of its own,
+ * HMAC-SHA256 of the salt; with it no number is used twice (NIST SP 800-38D §8): both are random.
  *
  * There is no table of sessions, and so nothing that names somebody has made up could push out of it. */
 #include "proxy/registry/login.h"

@@ -1,5 +1,5 @@
-/* page.h - the page of a list that a request asks for by `n` and `last` (distribution-spec, "Listing Tags"), and the way
- * to the next one.
+/* page.h - the page of a list that a request asks for by `n` and `last` (distribution-spec, "Listing Tags"), and the
+ * way to the next one.
  *
  *     struct page page;
  *     if (!page_begin(&page, req)) return;      answered: with 400

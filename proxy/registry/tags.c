@@ -1,6 +1,6 @@
-/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached here
- * is not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is it
- * the answer where no list is kept. */
+/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached
+ * here is not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is
+ * it the answer where no list is kept. */
 #include "proxy/registry/access.h"
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/page.h"
