@@ -1,4 +1,4 @@
-/* One thing that is being brought in: from the puller's thread to a loop, and back. */
+/* One item that is being fetched: from the pulling thread to a loop, and back. */
 #include "proxy/pull/private.h"
 
 #include "base/cond.h"
@@ -47,7 +47,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
     struct pull_shared *s = e->shared;
 
     pthread_mutex_lock(&s->lock);
-    struct pull_item *it = s->items[e->slot]; /* NULL: the puller has gone */
+    struct pull_item *it = s->items[e->slot]; /* NULL: the pulling thread has gone */
     if (it) {
         it->prefetch = NULL;
         it->ok = !r->err;
@@ -58,7 +58,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
             it->err = xmalloc(sizeof(*it->err));
             *it->err = *r->err;
         }
-        if (it->attempts == 0) /* later ones go on from what this pull has fetched */
+        if (it->attempts == 0) /* later attempts go on from what this pull has fetched */
             it->had = r->had;
         it->got += r->got;
         free(it->unchecked);

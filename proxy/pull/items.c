@@ -1,4 +1,4 @@
-/* What there is to bring in. */
+/* The items of a pull. */
 #include "proxy/pull/private.h"
 
 #include <stdarg.h>
@@ -10,7 +10,7 @@ void pull_fail(struct pulled_image *image, const char *fmt, ...)
     va_list ap;
 
     if (image->failed)
-        return; /* the first reason is the one */
+        return; /* the first reason is kept */
     image->failed = true;
     va_start(ap, fmt);
     vsnprintf(image->error, sizeof(image->error), fmt, ap);
@@ -28,7 +28,7 @@ static bool pull_see(struct pull *p, const struct pulled_image *image, const str
     return places_add(&p->seen, key, sizeof(image) + len, 0);
 }
 
-/* What the item's attempt came to is the loop's while one is under way: `error` is given by who may read it. */
+/* An item's result belongs to the loop during an attempt, so `error` is passed by the caller, which may read it. */
 void pull_say_blob(struct pull *p, const struct pull_item *it, enum pull_status status, int64_t received,
                    const char *error)
 {

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { LOOK_MS = 1000 /* between two looks whether the daemon stops */ };
+enum { LOOK_MS = 1000 /* between two checks whether the daemon stops */ };
 
 struct prefetch {
     struct loop *loop;
@@ -14,8 +14,8 @@ struct prefetch {
     void *arg;
     bool dropped;
     int64_t had;
-    char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it was not asked to */
-    struct follower *follower;   /* until the blob is kept, as this */
+    char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it is not a tag */
+    struct follower *follower;   /* of the blob, until it is stored */
     struct ingest *ingest;
     struct err failed;          /* ERR_OK: it is here */
     struct body *answer, *next; /* the listing, the query of its next page */
@@ -24,7 +24,7 @@ struct prefetch {
     struct fetch_want want; /* a copy */
 };
 
-/* Bytes of a blob that came with this prefetch, and stay although it has failed. */
+/* Bytes of a blob that came with this prefetch, and stay although it failed. */
 static int64_t arrived(const struct prefetch *p, const struct err *err)
 {
     return p->ingest && err && err->code != ERR_DIGEST ? MAX(ingest_received(p->ingest) - p->had, (int64_t)0) : 0;
@@ -57,8 +57,7 @@ static void prefetch_settled(void *arg, const struct err *err)
     prefetch_end(p, p->failed.code != ERR_OK ? &p->failed : err);
 }
 
-/* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
- */
+/* What a fetch has learnt (a tag, a link) may still be on its way into the index, where the caller looks next. */
 static void prefetch_settle(struct prefetch *p)
 {
     if (p->follower)
@@ -86,8 +85,8 @@ static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
     if (p->want.tag[0] == '\0' || res->how != HOW_STALE)
         return;
     if (res->upstream_status == 404)
-        why = "the registry does not have it any more, and the copy is kept";
-    else if (!why[0]) /* nobody was asked */
+        why = "the registry has deleted it, and the copy is kept";
+    else if (!why[0]) /* upstream was not asked */
         why = fetchers_is_offline(p->fetchers) ? "the cache is offline" : "the registry's rate limit is used up";
     snprintf(p->unchecked, sizeof(p->unchecked), "%s", why);
 }
@@ -98,7 +97,7 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
 
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
-    if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* what was here may be on its way out of the index */
+    if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* its removal may be on its way into the index */
         p->failed = res->err;
         prefetch_settle(p);
         return;

@@ -1,4 +1,4 @@
-/* prefetch.h - bringing something into the cache without a client that waits for its bytes.
+/* prefetch.h - fetching something into the cache without a client that reads its bytes.
  *
  * `done` runs on `loop`, once, when the index has the thing, or with the reason why not.
  */
@@ -11,13 +11,13 @@
 
 struct gc;
 
-/* What of the daemon brings things in. Set by the room above before anything is brought in; everything is borrowed. */
+/* The parts of the daemon that a prefetch uses. Set once, before the first; everything is borrowed. */
 struct puller {
     struct cache *cache;
     struct sites *sites;
     struct fetchers *fetchers;
     struct gc *gc;
-    const atomic_bool *serving; /* false: the daemon stops, and so does what waits */
+    const atomic_bool *serving; /* false: the daemon is stopping, and waiting ends */
 };
 
 struct prefetch;
@@ -27,20 +27,19 @@ struct prefetch_result {
     const struct body *listing; /* NULL: none was asked for */
     const struct body *next;    /* the query of its next page, as text; NULL: there is none */
     int64_t had;                /* bytes of a blob that were here before */
-    int64_t got;                /* bytes of one that failed which came meanwhile, and stay */
-    const char *unchecked;      /* of a tag that upstream did not confirm: why not; the copy that is here stands */
+    int64_t got;                /* bytes of one that failed which came with this prefetch, and stay */
+    const char *unchecked;      /* why upstream did not confirm the tag, whose cached copy stays; NULL: it did */
 };
 
 /* Brings `want` in: a manifest, a blob, or a list (which the result has). It is copied; what `done` gets is borrowed.
  * On `loop`; what is returned is good until `done`, which comes later. */
 struct prefetch *prefetch_begin(struct puller *p, struct loop *loop, const struct fetch_want *want,
                                 void (*done)(void *arg, const struct prefetch_result *r), void *arg);
-/* Nobody wants it any more: `done` comes with ERR_CANCELLED, now or as soon as it is known what would be waited for. On
- * the loop. */
+/* It is not wanted any more: `done` comes with ERR_CANCELLED, now, or when the fetch's answer comes. On the loop. */
 void prefetch_drop(struct prefetch *p);
 /* The same as prefetch_begin(), waiting; not on a loop. */
 bool prefetch_wait(struct puller *p, struct loop *loop, const struct fetch_want *want, struct err *err);
-/* The site (the caller gives it back) and path of a full repository name. False if no upstream is configured for it. */
+/* The site (the caller releases it) and path of a full repository name. False: no upstream is configured for it. */
 bool prefetch_site(struct puller *p, const char *name, const struct site **site, const char **path);
 
 #endif

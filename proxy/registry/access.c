@@ -73,7 +73,7 @@ struct http_request *visitor_return(struct visitor *v)
 
 /* ---- asking upstream about a client ---- */
 
-/* What he wants to read, as upstream knows it. */
+/* The path that shows whether the client may read the repository. */
 static char *probe_path(const struct route *r)
 {
     char text[DIGEST_TEXT_MAX];
@@ -90,13 +90,13 @@ static char *probe_path(const struct route *r)
     }
 }
 
-/* An answer to nobody's question came under the cache's own identity: the repository is for everybody. */
-static bool is_everybodys(const struct visitor *v)
+/* An answer to an anonymous client came with the cache's own identity: the repository is public. */
+static bool is_public(const struct visitor *v)
 {
     return client_is_nobody(v->client) && !v->route.site->config->client_access;
 }
 
-/* What of it is on its way may go on with its identity, should another's end. */
+/* Blobs under way may also be resumed with its identity, if another client's expires. */
 static void access_admit(struct visitor *v)
 {
     struct registry *p = v->registry;
@@ -111,10 +111,11 @@ static void access_answered(void *arg, struct fetch_result *res)
     struct registry *p = v->registry;
 
     if (res->err.code == ERR_OK) {
-        v->is_private = !is_everybodys(v);
+        v->is_private = !is_public(v);
         if (v->is_private)
             access_admit(v);
-        if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
+        if (cache_is_private(p->cache, v->route.name) !=
+            v->is_private) /* one write for each repository, not for each client */
             cache_set_private(p->cache, v->route.name, v->is_private);
     }
     if (!visitor_return(v))

@@ -11,7 +11,7 @@
 enum { BUCKETS = 4096 };
 
 struct grant {
-    TAILQ_ENTRY(grant) age; /* all live equally long: the oldest ends first */
+    TAILQ_ENTRY(grant) age; /* all last equally long: the oldest expires first */
     LIST_ENTRY(grant) chain;
     struct digest key;
     int64_t ends_ms; /* monotonic */

@@ -8,7 +8,7 @@
 
 enum { PAGE_DEFAULT = 1000, PAGE_MAX = 10000 };
 
-/* A whole number, as registries take it: nothing before it, nothing after. */
+/* A whole number, with nothing before or after it. */
 static bool read_count(const char *text, int *n)
 {
     char *end;
@@ -31,7 +31,7 @@ bool page_begin(struct page *p, struct http_request *req)
     if (http_query_get(req, "last", p->last_text, sizeof(p->last_text)))
         p->last = p->last_text;
     bool has_n = http_query_get(req, "n", n, sizeof(n));
-    if (!p->last && http_query_has(req, "last")) /* from the beginning would be the first page once more, for ever */
+    if (!p->last && http_query_has(req, "last")) /* the first page again would be an endless loop */
         http_error(req, 400, "PAGINATION_NUMBER_INVALID", "last is the entry after which the page begins");
     else if (has_n ? *n && !read_count(n, &p->n) : http_query_has(req, "n"))
         http_error(req, 400, "PAGINATION_NUMBER_INVALID", "n is the number of entries wanted: 0 or more");

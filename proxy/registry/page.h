@@ -25,7 +25,7 @@ struct page {
     bool more;                   /* there is another page */
 };
 
-/* Reads `n` and `last`. False: the request has been answered with 400, one of them is not valid. */
+/* Reads `n` and `last`. False: one of them is not valid, and the request has been answered with 400. */
 bool page_begin(struct page *p, struct http_request *req);
 /* Adds the next entry, in order; false: the page is full. */
 bool page_add(struct page *p, const char *entry);

@@ -1,6 +1,6 @@
-/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached
- * here is not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is
- * it the answer where no list is kept. */
+/* tags/list: the registry's own pages; cached pages while it cannot be asked (proxy/fetch/lists.c). The tags that are
+ * cached are not a registry's list, and are never served as one, but for this case: the registry is cut off and no page
+ * is cached. */
 #include "proxy/registry/access.h"
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/page.h"
@@ -10,7 +10,7 @@ static bool add_tag(void *arg, const char *tag)
     return page_add(arg, tag);
 }
 
-/* Whether it has been answered. */
+/* The tags that are cached. Whether the request has been answered. */
 static bool tags_from_cache(struct visitor *v)
 {
     _cleanup_buf_ struct buf body = {0};
