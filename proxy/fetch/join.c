@@ -1,6 +1,7 @@
 /* The clients of a blob that is under way: those that join, and what happens when none is left. */
 #include "proxy/fetch/blob.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -42,6 +43,7 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     struct blob_fetch *b = blob_of(f);
     bool same = strcmp(f->want.name, w->want.name) == 0;
 
+    ON_LOOP(f->fetcher->loop);
     /* Another registry's bytes are not waited for: it may be slow, or lie. And what is arriving under a client's
      * identity is for its repository, or for others of that registry if that proves it. Any other request gets a fetch
      * of its own, without caching. */
@@ -101,6 +103,7 @@ bool blob_abandon(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
+    ON_LOOP(f->fetcher->loop);
     if (!b->ingest || is_nearly_whole(f))
         return b->ingest;
     if (f->want.kind != FETCH_BLOB_RELAY)

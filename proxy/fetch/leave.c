@@ -5,6 +5,7 @@
  */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -39,6 +40,7 @@ void fetch_note_desertion(struct fetch *f)
 {
     const struct timeval wait = {.tv_sec = DESERTED_MS / 1000};
 
+    ON_LOOP(f->fetcher->loop);
     if (is_wanted(f))
         return;
     if (f->want.kind == FETCH_BLOB_RELAY) { /* no other client can follow it */
@@ -57,6 +59,7 @@ static void leave(void *arg)
     struct fetch_waiter *w = arg;
     struct fetch *f = w->fetch;
 
+    ON_LOOP(w->fetcher->loop);
     w->left = true; /* in case it is between two fetches */
     if (f) {
         STAILQ_REMOVE(&f->waiters, w, fetch_waiter, entry);
@@ -69,6 +72,7 @@ static void leave(void *arg)
 
 void fetch_leave(struct fetch_waiter *w)
 {
+    ON_LOOP(w->loop);
     atomic_fetch_add(&w->refs, 1);
     loop_post(w->fetcher->loop, leave, w);
 }

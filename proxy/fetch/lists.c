@@ -6,6 +6,7 @@
  * And which repositories have the referrers API; this is shared by all loops. */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/document.h"
 #include "base/log.h"
@@ -50,6 +51,7 @@ void fetch_forget_listing(struct fetch *f)
 {
     struct listing_said *l = lists_find(f->fetcher, f->key);
 
+    ON_LOOP(f->fetcher->loop);
     if (l)
         free_listing(f->fetcher, l);
 }
@@ -64,6 +66,7 @@ void fetch_note_listing(struct fetch *f, bool nothing)
 {
     struct fetcher *fr = f->fetcher;
 
+    ON_LOOP(f->fetcher->loop);
     fetch_forget_listing(f);
     if (f->result.body->len > LISTINGS_BYTES / 2) /* it would evict all others */
         return;
@@ -98,6 +101,7 @@ bool fetch_use_listing(struct fetch *f)
 {
     const struct listing_said *l = lists_find(f->fetcher, f->key);
 
+    ON_LOOP(f->fetcher->loop);
     if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
         return false;
     lists_take(f, &l->result);
@@ -190,6 +194,7 @@ bool fetch_use_old_listing(struct fetch *f)
     struct fetcher *fr = f->fetcher;
     struct listing_said *l = lists_find(fr, f->key);
 
+    ON_LOOP(f->fetcher->loop);
     if (is_of_use(f, l)) {
         take_old(f, l);
         return true;
@@ -208,11 +213,13 @@ bool fetch_use_old_listing(struct fetch *f)
 
 bool fetch_has_listing(const struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     return lists_find(f->fetcher, f->key) != NULL;
 }
 
 void fetch_answer_old_listing(struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     if (!fetch_use_old_listing(f))
         return;
     fetch_part_with(f, fetch_takes_old, fetch_answer_own);
@@ -249,6 +256,7 @@ static struct api_said *find_api(struct fetchers *all, const char *name)
 {
     struct api_said *a;
 
+    HOLDS(&all->apis_lock);
     LIST_FOREACH(a, &all->apis_by_name[text_hash(name) % LISTING_BUCKETS], same_hash)
         if (strcmp(a->name, name) == 0)
             return a;
@@ -259,6 +267,7 @@ static void note_api(struct fetchers *all, const char *name, bool missing)
 {
     struct api_said *a = find_api(all, name);
 
+    HOLDS(&all->apis_lock);
     if (a) {
         TAILQ_REMOVE(&all->apis, a, entry);
     } else {

@@ -5,6 +5,8 @@
  */
 #include "proxy/fetch/blob.h"
 
+#include "base/assert.h"
+
 #include <string.h>
 
 enum { OFFERS_MAX = 8 };
@@ -34,6 +36,7 @@ static struct fetch_offers *offers_find(struct fetchers *all, const char *name)
 {
     struct fetch_offers *o;
 
+    HOLDS(&all->offers_lock);
     TAILQ_FOREACH(o, &all->offers, entry)
         if (strcmp(o->name, name) == 0)
             break;
@@ -85,6 +88,7 @@ void blob_offers_begin(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
+    ON_LOOP(f->fetcher->loop);
     if (!f->want.is_private || b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
@@ -103,6 +107,7 @@ void blob_offers_end(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
+    ON_LOOP(f->fetcher->loop);
     if (!b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
@@ -125,6 +130,7 @@ bool blob_take_offer(struct fetch *f)
     struct fetch_offers *o = b->offers;
     struct client *next = NULL;
 
+    ON_LOOP(f->fetcher->loop);
     if (!o || !f->want.client)
         return false;
     pthread_mutex_lock(&all->offers_lock);

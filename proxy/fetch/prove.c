@@ -8,6 +8,7 @@
  */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <event2/event.h>
@@ -59,6 +60,7 @@ enum step fetch_prove(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, is_manifest(f) ? "manifests" : "blobs", true);
 
+    ON_LOOP(f->fetcher->loop);
     fetch_call(f, "HEAD", path, is_manifest(f) ? MANIFEST_ACCEPT : NULL, NULL, NULL, proved);
     return STEP_WAIT;
 }

@@ -2,6 +2,7 @@
  * run. */
 #include "proxy/fetch/blob.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -27,6 +28,7 @@ void blob_resume_later(struct fetch *f, const struct err *why)
     struct blob_fetch *b = blob_of(f);
     int64_t received = ingest_received(b->ingest);
 
+    ON_LOOP(f->fetcher->loop);
     b->fruitless = received > b->attempt_received ? 0 : b->fruitless + 1;
     if (b->fruitless >= FRUITLESS_MAX || b->attempts >= BLOB_ATTEMPTS_MAX || f->fetcher->stopping) {
         f->result.err = *why;
@@ -66,6 +68,7 @@ bool blob_resume_as_another(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
+    ON_LOOP(f->fetcher->loop);
     if (!b->answered || !b->offers || f->result.err.code != ERR_DENIED || b->attempts >= BLOB_ATTEMPTS_MAX)
         return false;
     if (!b->other_client)
@@ -100,6 +103,7 @@ enum step blob_prove_part(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
 
+    ON_LOOP(f->fetcher->loop);
     fetch_call(f, "HEAD", path, NULL, NULL, NULL, part_proved);
     return STEP_WAIT;
 }

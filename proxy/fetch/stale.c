@@ -9,6 +9,7 @@
  */
 #include "proxy/fetch/manifest.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -50,6 +51,7 @@ static void manifest_answer_early(struct fetch *f)
 
 void manifest_lose_patience(struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     if (f->call)
         upstream_doubt(f->call);
     manifest_answer_early(f);
@@ -60,6 +62,7 @@ enum step manifest_past_fresh(struct fetch *f)
     const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
     struct upstream_request asker = {0};
 
+    ON_LOOP(f->fetcher->loop);
     if (gone && !f->want.force) { /* deleted upstream, as of a moment ago; the copy is kept */
         fetch_recall_absence(gone, &f->result.err);
         f->result.upstream_status = 404;
@@ -122,6 +125,7 @@ enum step manifest_fail(struct fetch *f)
     struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit old;
 
+    ON_LOOP(f->fetcher->loop);
     if (f->want.tag[0] == '\0' || !manifest_is_reason(f))
         return STEP_DONE;
     fetch_find(f, f->want.tag, NULL, &old);

@@ -26,6 +26,7 @@ void fetch_waiter_unref(struct fetch_waiter *w)
 
 void fetch_wait(struct fetch *f, struct fetch_waiter *w)
 {
+    ON_LOOP(f->fetcher->loop);
     w->fetch = f;
     STAILQ_INSERT_TAIL(&f->waiters, w, entry);
 }
@@ -34,6 +35,7 @@ struct fetch_waiter *fetch_first_waiter(struct fetch *f)
 {
     struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
 
+    ON_LOOP(f->fetcher->loop);
     if (w) {
         STAILQ_REMOVE_HEAD(&f->waiters, entry);
         w->fetch = NULL;
@@ -86,6 +88,7 @@ void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const st
     struct fetch_waiters stay = STAILQ_HEAD_INITIALIZER(stay);
     struct fetch_waiter *w;
 
+    ON_LOOP(f->fetcher->loop);
     while ((w = fetch_first_waiter(f)))
         if (is(f, w))
             give(f, w);

@@ -1,6 +1,7 @@
 /* One item that is being fetched: from the pulling thread to a loop, and back. */
 #include "proxy/pull/private.h"
 
+#include "base/assert.h"
 #include "base/cond.h"
 
 #include <string.h>
@@ -46,6 +47,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
     struct pull_errand *e = arg;
     struct pull_shared *s = e->shared;
 
+    ON_LOOP(e->loop);
     pthread_mutex_lock(&s->lock);
     struct pull_item *it = s->items[e->slot]; /* NULL: the pulling thread has gone */
     if (it) {
@@ -79,6 +81,7 @@ static void errand_begin(void *arg)
     struct pull_errand *e = arg;
     struct pull_shared *s = e->shared;
 
+    ON_LOOP(e->loop);
     pthread_mutex_lock(&s->lock);
     struct pull_item *it = s->items[e->slot];
     if (it)

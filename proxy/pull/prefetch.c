@@ -54,6 +54,7 @@ static void prefetch_settled(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
+    ON_LOOP(p->loop);
     prefetch_end(p, p->failed.code != ERR_OK ? &p->failed : err);
 }
 
@@ -72,6 +73,7 @@ static void prefetch_look(void *arg)
     struct err err = {0};
     int kept = follower_is_kept(p->follower, &err);
 
+    ON_LOOP(p->loop);
     if (kept < 0)
         prefetch_end(p, &err);
     else if (kept > 0)
@@ -95,6 +97,7 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
 {
     struct prefetch *p = arg;
 
+    ON_LOOP(p->loop);
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
     if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* its removal may be on its way into the index */

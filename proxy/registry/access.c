@@ -1,5 +1,7 @@
 #include "proxy/registry/access.h"
 
+#include "base/assert.h"
+
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/identify.h"
 
@@ -18,6 +20,7 @@ static void access_client_gone(void *arg)
 {
     struct visitor *v = arg;
 
+    ON_LOOP(v->loop);
     v->req = NULL;
     if (v->wait)
         fetch_leave(v->wait);
@@ -42,6 +45,7 @@ struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind)
 void visitor_fetch(struct visitor *v, const struct fetch_want *want,
                    void (*done)(void *arg, struct fetch_result *result))
 {
+    ON_LOOP(v->loop);
     http_on_gone(v->req, access_client_gone, v);
     v->wait = fetch_begin(v->registry->fetchers, v->loop, want, done, v);
 }
@@ -63,6 +67,7 @@ struct http_request *visitor_return(struct visitor *v)
 {
     struct http_request *req = v->req;
 
+    ON_LOOP(v->loop);
     v->wait = NULL;
     if (req)
         http_on_gone(req, NULL, NULL);

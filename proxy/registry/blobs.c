@@ -1,5 +1,7 @@
 /* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
 #include "proxy/registry/access.h"
+
+#include "base/assert.h"
 #include "proxy/registry/handlers.h"
 
 #include "base/log.h"
@@ -156,6 +158,7 @@ static void blobs_relayed(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
 
+    ON_LOOP(s->loop);
     s->asking = false;
     s->wait = NULL;
     if (!s->req) {
@@ -177,6 +180,7 @@ static void blobs_client_gone(void *arg)
 {
     struct serving *s = arg;
 
+    ON_LOOP(s->loop);
     s->req = NULL;
     if (s->wait)
         fetch_leave(s->wait);
@@ -246,6 +250,7 @@ static void blobs_pump(void *arg)
     struct serving *s = arg;
     struct err err = {0};
 
+    ON_LOOP(s->loop);
     while (s->left > 0 && !s->asking && has_room(s)) {
         int64_t n = follower_available(s->follower, &err);
         if (n == 0 && learn_size(s))
@@ -318,6 +323,7 @@ static void blobs_ready(void *arg)
 {
     struct serving *s = arg;
 
+    ON_LOOP(s->loop);
     if (s->begun)
         http_stream_more(s->req);
     else
@@ -365,6 +371,7 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
     struct serving *s = arg;
     struct http_request *req = s->req;
 
+    ON_LOOP(s->loop);
     s->asking = false;
     s->wait = NULL;
     if (!req) {
