@@ -68,7 +68,7 @@ endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
 ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) -pthread
-LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lcyaml -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
+LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
@@ -95,7 +95,7 @@ H_FILES  += $(wildcard tests/fuzz/*.h)
 
 # Names of Debian 12 and 13; tests/packages says how to read them.
 BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca-certificates.crt pkgconf,pkg-config=pkg-config libevent-dev \
-	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libcyaml-dev libyaml-dev libarchive-dev libsystemd-dev \
+	libcurl4-openssl-dev,libcurl4-gnutls-dev libssl-dev liblmdb-dev libjansson-dev libyaml-dev libarchive-dev libsystemd-dev \
 	libllhttp-dev,node-llhttp=/usr/include/llhttp.h,/usr/share/llhttp/llhttp.c
 ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
@@ -105,7 +105,7 @@ TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xf
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 # libFuzzer is a part of clang's runtime library.
 FUZZ_PKGS := clang= libclang-rt-dev,libclang-rt-19-dev,libclang-rt-14-dev
-LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc=
+LINT_PKGS := clang-format= clang-tidy= cppcheck= mandoc= codespell= git= binutils=nm
 
 all: | deps ## build
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" $(B)/entrepot
@@ -141,8 +141,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libentrepot.a
 $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)/cli/images/compose.o $(B)/cli/images/env.o \
 	$(B)/cli/lib/say.o
 
-$(B)/tests/unit/test_archive: $(B)/cli/archive/archive.o $(B)/cli/archive/folder.o $(B)/cli/archive/pipe.o \
-	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o $(patsubst %,$(B)/cli/archive/import_%.o,about check dir layout name plan)
+$(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
+	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o \
+	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
@@ -176,6 +177,24 @@ tests-built: $(B)/entrepot $(UNIT_BIN) $(TOOL_BIN) $(PRELOADS)
 test: | test-deps ## every suite; T=PATTERN runs what matches
 	@$(MAKE) --no-print-directory B=$(B) SANITIZE="$(SANITIZE)" tests-built
 	@B=$(B) T="$(T)" tests/run $(SUITES) $(MORE)
+
+# What to run before a commit: under a minute, when little has changed.
+check: | test-deps ## build, unit tests and protocol stories, lint of what has changed since SINCE (HEAD)
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) tests/run unit protocol
+	@$(MAKE) --no-print-directory B=$(B) SINCE=$${SINCE:-HEAD} lint
+
+ci: ## all that is run before a release: lint, every suite, the sanitizers
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory asan test
+	@$(MAKE) --no-print-directory tsan test
+
+# For editors and tools: how each file is compiled.
+compile_commands.json: export COMPILE = $(CC) $(ALL_CFLAGS) -c
+compile_commands.json: $(C_FILES)
+	@tests/packages -- jq=
+	@printf '%s\n' $(C_FILES) | jq -R '{directory: "$(CURDIR)", file: ., command: (env.COMPILE + " " + .)}' | jq -s . >$@
 
 test-distros: ## a fresh clone on Debian 12 and 13, in chroots: build, run, unit tests; FULL=1: all of `make test` there
 	@tests/packages debootstrap= git= curl= iproute2=ip
@@ -214,7 +233,7 @@ fuzz-built: $(FUZZ_BIN)
 
 tests-built: fuzz-built
 
-lint: ## format, static analysis, layers
+lint: | all ## format, rooms, names, words, static analysis; SINCE=COMMIT: the slow tools look only at what has changed since
 	@tests/packages $(LINT_PKGS)
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
@@ -240,4 +259,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak fuzz fuzz-built lint install clean help

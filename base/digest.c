@@ -1,5 +1,7 @@
 #include "base/digest.h"
 
+#include "base/assert.h"
+
 #include <openssl/evp.h>
 
 static const struct {
@@ -98,6 +100,7 @@ size_t digest_from_key(struct digest *d, const void *key, size_t len)
 struct hasher {
     EVP_MD_CTX *ctx;
     enum digest_alg alg;
+    bool ended;
 };
 
 struct hasher *hasher_new(enum digest_alg alg)
@@ -113,6 +116,7 @@ struct hasher *hasher_new(enum digest_alg alg)
 
 void hasher_update(struct hasher *h, const void *data, size_t len)
 {
+    IN_STATE(!h->ended);
     EVP_DigestUpdate(h->ctx, data, len);
 }
 
@@ -120,6 +124,8 @@ void hasher_final(struct hasher *h, struct digest *out)
 {
     unsigned int n = 0;
 
+    IN_STATE(!h->ended);
+    h->ended = true;
     memset(out, 0, sizeof(*out));
     out->alg = (uint8_t)h->alg;
     EVP_DigestFinal_ex(h->ctx, out->raw, &n);

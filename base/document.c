@@ -1,5 +1,7 @@
 #include "base/document.h"
 
+#include "base/visible.h"
+
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,21 +14,6 @@ static const double WHOLE_MAX = 9007199254740992.0; /* 2^53: beyond it, a double
 enum { INTEGER_MAX = 18, REAL_MAX = 200, EXPONENT_MAX = 100 };
 
 /* ---- making it digestible: what jansson refuses is replaced, in place, by something of the same length ---- */
-
-/* The length of the UTF-8 sequence at `p` (Unicode §3.9, table 3-7), 0 if it is none. */
-static size_t sequence(const unsigned char *p, size_t left)
-{
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-
-    if (n == 0 || n > left || (n > 1 && (p[1] < low || p[1] > high)))
-        return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return n;
-}
 
 /* The code unit of "\uXXXX" at `p`, -1 if that is not what stands there. */
 static int code_unit(const char *p, size_t left)
@@ -61,13 +48,14 @@ static size_t soften_escape(char *p, size_t left)
 static size_t soften_string(char *p, size_t left)
 {
     size_t i = 1;
+    unsigned code;
 
     while (i < left && p[i] != '"') {
         if (p[i] == '\\') {
             i += soften_escape(p + i, left - i);
             continue;
         }
-        size_t n = sequence((unsigned char *)p + i, left - i);
+        size_t n = utf8_next(p + i, left - i, &code);
         if (n == 0)
             p[i] = '?';
         i += MAX(n, (size_t)1);

@@ -59,7 +59,7 @@ static bool read_parts(CURLU *u, struct target *t)
     return ok;
 }
 
-static bool resolve(const char *url, const char *location, struct target *t)
+static bool proxy_resolve(const char *url, const char *location, struct target *t)
 {
     CURLU *u = curl_url();
 
@@ -119,7 +119,7 @@ static bool is_in_domain(const char *domain, const char *host)
     return len == host_len ? !below : host[host_len - len - 1] == '.';
 }
 
-static bool matches(char *entry, const char *host, int port)
+static bool proxy_matches(char *entry, const char *host, int port)
 {
     const struct address address = read_address(host);
     char name[HOST_MAX + 1];
@@ -153,7 +153,7 @@ bool proxy_is_exempt(const char *no_proxy, const char *host, int port)
         no_proxy += strspn(no_proxy, ", \t");
         size_t len = strcspn(no_proxy, ", \t");
         _cleanup_free_ char *entry = xstrndup(no_proxy, len);
-        if (len > 0 && matches(entry, plain, port))
+        if (len > 0 && proxy_matches(entry, plain, port))
             return true;
         no_proxy += len;
     }
@@ -162,7 +162,7 @@ bool proxy_is_exempt(const char *no_proxy, const char *host, int port)
 
 /* ---- the choice ---- */
 
-static const char *from_env(const char *name)
+static const char *proxy_from_env(const char *name)
 {
     const char *text = getenv(name);
 
@@ -171,12 +171,12 @@ static const char *from_env(const char *name)
 
 static const char *first_of(const char *a, const char *b)
 {
-    const char *text = from_env(a);
+    const char *text = proxy_from_env(a);
 
-    return text ? text : from_env(b);
+    return text ? text : proxy_from_env(b);
 }
 
-static bool is_loopback(const char *host)
+static bool proxy_is_loopback(const char *host)
 {
     const struct address a = read_address(host);
     static const uint8_t one[16] = {[15] = 1};
@@ -188,13 +188,13 @@ static bool is_loopback(const char *host)
 
 const char *proxy_for(const char *url, const char *location)
 {
-    const char *http = from_env("http_proxy"), *https = first_of("https_proxy", "HTTPS_PROXY"),
+    const char *http = proxy_from_env("http_proxy"), *https = first_of("https_proxy", "HTTPS_PROXY"),
                *all = first_of("all_proxy", "ALL_PROXY"), *none = first_of("no_proxy", "NO_PROXY");
     struct target t;
 
     if (!http && !getenv("REQUEST_METHOD"))
-        http = from_env("HTTP_PROXY");
-    if ((!http && !https && !all) || !resolve(url, location, &t) || is_loopback(t.host))
+        http = proxy_from_env("HTTP_PROXY");
+    if ((!http && !https && !all) || !proxy_resolve(url, location, &t) || proxy_is_loopback(t.host))
         return NULL;
     const char *proxy = strcmp(t.scheme, "https") == 0 ? https : http;
     if (!proxy)

@@ -15,7 +15,7 @@ static void err_add(struct err *err, const char *fmt, va_list ap)
     text_print(err->msg + used, sizeof(err->msg) - used, fmt, ap);
 }
 
-static void fill(struct err *err, enum err_code code, const char *fmt, va_list ap)
+static void err_fill(struct err *err, enum err_code code, const char *fmt, va_list ap)
 {
     err->code = code;
     err->status = 0;
@@ -60,7 +60,7 @@ bool err_set(struct err *err, enum err_code code, const char *fmt, ...)
     if (!err)
         return false;
     va_start(ap, fmt);
-    fill(err, code, fmt, ap);
+    err_fill(err, code, fmt, ap);
     va_end(ap);
     return false;
 }

@@ -1,5 +1,7 @@
 #include "base/latch.h"
 
+#include "base/assert.h"
+
 void latch_init(struct latch *l)
 {
     *l = (struct latch){0};
@@ -12,6 +14,7 @@ void latch_open(void *latch, const struct err *err)
     struct latch *l = latch;
 
     pthread_mutex_lock(&l->lock);
+    IN_STATE(!l->is_open);
     l->failed = err != NULL;
     if (err)
         l->err = *err;

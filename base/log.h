@@ -25,7 +25,7 @@ void log_limited_about(enum log_level level, const char *kind, const char *about
     PRINTF_LIKE(4, 5);
 #define log_limited(level, kind, ...) log_limited_about(level, kind, NULL, __VA_ARGS__)
 /* Says how many there were, of those whose minute is over, or of all. Every few seconds, and at the end. */
-void log_tell_left_out(bool all);
+void log_report_suppressed(bool all);
 /* The minute (tests only). */
 void log_limit_window(int64_t ms);
 

@@ -6,6 +6,7 @@
  * A kind is a literal and whom it is about (an upstream), so that one registry's failures do not hide another's. The
  * table is bounded: where it is full of what is going on, all others of a kind share an entry. */
 #include "base/clock.h"
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/visible.h"
 
@@ -26,8 +27,8 @@ struct limited {
     const char *kind; /* NULL: free */
     char about[ABOUT_MAX + 1];
     enum log_level level;
-    int64_t until_ms, left_out; /* monotonic */
-    char like[LIKE_MAX + 1];    /* the one that was logged */
+    int64_t until_ms, suppressed; /* monotonic */
+    char like[LIKE_MAX + 1];      /* the one that was logged */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,11 +41,12 @@ void log_limit_window(int64_t ms)
 }
 
 /* That of this kind, or a free one; `about` changes where there is no more room for such. NULL: there is none. */
-static struct limited *find(const char *kind, char about[ABOUT_MAX + 1], bool others)
+static struct limited *limited_find(const char *kind, char about[ABOUT_MAX + 1], bool others)
 {
     struct limited *free_one = NULL;
     int used = 0;
 
+    HOLDS(&lock);
     for (int i = 0; i < ENTRIES; i++) {
         struct limited *e = &entries[i];
         if (e->kind && strcmp(e->kind, kind) == 0 && strcmp(e->about, about) == 0)
@@ -56,14 +58,15 @@ static struct limited *find(const char *kind, char about[ABOUT_MAX + 1], bool ot
     if (!*about || others || used < ENTRIES - SPARE)
         return free_one;
     strcpy(about, "(others)");
-    return find(kind, about, true);
+    return limited_find(kind, about, true);
 }
 
 /* Kinds of which there was none for a while; told before, if there was something to tell. */
 static void drop_quiet(int64_t now)
 {
+    HOLDS(&lock);
     for (int i = 0; i < ENTRIES; i++)
-        if (entries[i].kind && entries[i].left_out == 0 && now >= entries[i].until_ms)
+        if (entries[i].kind && entries[i].suppressed == 0 && now >= entries[i].until_ms)
             entries[i].kind = NULL;
 }
 
@@ -79,13 +82,13 @@ static bool take_turn(enum log_level level, const char *kind, const char *about,
     if (!entries)
         entries = xcalloc(ENTRIES, sizeof(*entries));
     drop_quiet(now);
-    struct limited *e = find(kind, whom, false);
+    struct limited *e = limited_find(kind, whom, false);
     if (e && !e->kind) {
         *e = (struct limited){.kind = kind, .level = level, .until_ms = now + atomic_load(&window_ms)};
         snprintf(e->about, sizeof(e->about), "%s", whom);
         snprintf(e->like, sizeof(e->like), "%.*s", (int)text_whole(msg, strnlen(msg, LIKE_MAX)), msg);
     } else if (e) {
-        e->left_out++;
+        e->suppressed++;
         e->level = MIN(e->level, level);
         logged = false;
     }
@@ -107,7 +110,7 @@ void log_limited_about(enum log_level level, const char *kind, const char *about
         log_write(level, "%s", msg);
 }
 
-void log_tell_left_out(bool all)
+void log_report_suppressed(bool all)
 {
     int64_t now = clock_mono_ms(), window = atomic_load(&window_ms);
 
@@ -115,14 +118,14 @@ void log_tell_left_out(bool all)
         struct limited due = {0};
         pthread_mutex_lock(&lock);
         struct limited *e = entries ? &entries[i] : NULL;
-        if (e && e->kind && e->left_out > 0 && (all || now >= e->until_ms)) {
+        if (e && e->kind && e->suppressed > 0 && (all || now >= e->until_ms)) {
             due = *e;
-            e->left_out = 0;
+            e->suppressed = 0;
             e->until_ms = now + window;
         }
         pthread_mutex_unlock(&lock);
         if (due.kind)
-            log_write(due.level, "... and %lld more of the kind in the last minute: %s", (long long)due.left_out,
+            log_write(due.level, "... and %lld more like this in the last minute: %s", (long long)due.suppressed,
                       due.like);
     }
 }

@@ -1,5 +1,7 @@
 #include "base/lookup.h"
 
+#include "base/array.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
@@ -50,7 +52,7 @@ uint64_t lookup_hash(const void *key, size_t len)
     return times(h, point);
 }
 
-static size_t slot_of(const struct lookup *l, uint64_t hash)
+static size_t lookup_slot_of(const struct lookup *l, uint64_t hash)
 {
     return (size_t)(hash ^ hash >> 32) & (l->room - 1);
 }
@@ -60,16 +62,16 @@ uint32_t lookup_find(const struct lookup *l, uint64_t hash, bool (*is)(const voi
 {
     if (l->count == 0)
         return LOOKUP_NONE;
-    for (size_t i = slot_of(l, hash);; i = (i + 1) & (l->room - 1)) {
+    for (size_t i = lookup_slot_of(l, hash);; i = (i + 1) & (l->room - 1)) {
         const struct lookup_slot *s = &l->slots[i];
         if (s->place == LOOKUP_NONE || (s->hash == hash && is(arg, s->place)))
             return s->place;
     }
 }
 
-static void put(struct lookup *l, const struct lookup_slot *slot)
+static void lookup_put(struct lookup *l, const struct lookup_slot *slot)
 {
-    size_t i = slot_of(l, slot->hash);
+    size_t i = lookup_slot_of(l, slot->hash);
 
     while (l->slots[i].place != LOOKUP_NONE)
         i = (i + 1) & (l->room - 1);
@@ -85,7 +87,7 @@ static void grow(struct lookup *l)
     memset(l->slots, 0xff, l->room * sizeof(*l->slots)); /* LOOKUP_NONE */
     for (size_t i = 0; i < old.room; i++)
         if (old.slots[i].place != LOOKUP_NONE)
-            put(l, &old.slots[i]);
+            lookup_put(l, &old.slots[i]);
     free(old.slots);
 }
 
@@ -94,7 +96,7 @@ void lookup_add(struct lookup *l, uint64_t hash, uint32_t place)
     if (2 * l->count >= l->room)
         grow(l);
     l->count++;
-    put(l, &(struct lookup_slot){hash, place});
+    lookup_put(l, &(struct lookup_slot){hash, place});
 }
 
 void lookup_free(struct lookup *l)
@@ -133,12 +135,9 @@ bool text_set_add(struct text_set *s, const char *text)
 
     if (find_text(s, text, hash))
         return false;
-    if (s->count == s->room) {
-        s->room = s->room ? 2 * s->room : 32;
-        s->list = xrealloc(s->list, s->room * sizeof(*s->list));
-    }
     lookup_add(&s->lookup, hash, (uint32_t)s->count);
-    s->list[s->count++] = text;
+    *ARRAY_NEXT(s->list, s->count, s->room) = text;
+    s->count++;
     return true;
 }
 

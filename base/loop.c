@@ -1,5 +1,7 @@
 #include "base/loop.h"
 
+#include "base/assert.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
@@ -33,7 +35,7 @@ struct loop {
 static __thread const struct loop *current;
 
 /* Whether there was anything. */
-static bool deliver(struct loop *loop)
+static bool loop_deliver(struct loop *loop)
 {
     struct letters batch = STAILQ_HEAD_INITIALIZER(batch);
 
@@ -55,7 +57,7 @@ static void on_wake(evutil_socket_t fd, short what UNUSED, void *arg)
     uint64_t n;
 
     (void)!read(fd, &n, sizeof(n));
-    deliver(arg);
+    loop_deliver(arg);
 }
 
 struct loop *loop_new(const char *name, struct err *err)
@@ -105,6 +107,7 @@ void loop_post(struct loop *loop, void (*fn)(void *), void *arg)
 
 void loop_run(struct loop *loop)
 {
+    IN_STATE(!atomic_load(&loop->running));
     current = loop;
     atomic_store(&loop->running, true);
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
@@ -123,8 +126,8 @@ static void *run_thread(void *arg)
 
 bool loop_start(struct loop *loop, struct err *err)
 {
+    IN_STATE(!loop->started);
     int rc = pthread_create(&loop->thread, NULL, run_thread, loop);
-
     if (rc != 0) {
         errno = rc;
         return err_errno(err, ERR_IO, "starting thread %s", loop->name);
@@ -147,28 +150,30 @@ bool loop_settle(struct loop *loop)
 {
     const struct loop *before = current;
 
+    IN_STATE(!atomic_load(&loop->running));
     current = loop;
-    bool any = deliver(loop);
+    bool any = loop_deliver(loop);
     current = before;
     return any;
 }
 
 void loop_join(struct loop *loop)
 {
+    IN_STATE(current != loop);
     if (loop->started)
         pthread_join(loop->thread, NULL);
     loop->started = false;
     loop_settle(loop);
 }
 
-bool loop_is_current(const struct loop *loop)
-{
-    return current == loop;
-}
-
 bool loop_may_touch(const struct loop *loop)
 {
     return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
+}
+
+bool loop_is_any(void)
+{
+    return current != NULL;
 }
 
 void loop_free(struct loop *loop)

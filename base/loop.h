@@ -28,9 +28,10 @@ void loop_join(struct loop *loop);
 /* After the loop has ended: runs what is in its mailbox on the caller's thread, as if the loop did. Whether there was
  * anything. */
 bool loop_settle(struct loop *loop);
-bool loop_is_current(const struct loop *loop);
 /* Whether this thread may touch what belongs to the loop: it is the loop's, or the loop does not run. */
 bool loop_may_touch(const struct loop *loop);
+/* Whether this thread runs a loop. */
+bool loop_is_any(void);
 void loop_free(struct loop *loop);
 
 #endif

@@ -72,7 +72,7 @@ static char *advice(int why, const char *path, const char *at)
     return xasprintf("run `install -d -o %s -m 0700 %s`", my_name(), path);
 }
 
-static bool fail(const char *path, const char *at, int why, struct err *err)
+static bool place_fail(const char *path, const char *at, int why, struct err *err)
 {
     _cleanup_free_ char *hint = advice(why, path, at);
 
@@ -108,7 +108,7 @@ bool place_check_folder(const char *path, struct err *err)
     _cleanup_free_ char *at = NULL;
     int why = fault(path, &at);
 
-    return !why || fail(path, at, why, err);
+    return !why || place_fail(path, at, why, err);
 }
 
 bool place_check_content(const char *path, const char *inner, struct err *err)
@@ -122,7 +122,7 @@ bool place_check_content(const char *path, const char *inner, struct err *err)
             continue;
         _cleanup_free_ char *full = xasprintf("%s/%s", path, e->d_name);
         if (access(full, W_OK | (e->d_type == DT_DIR ? X_OK : 0)) != 0)
-            ok = fail(full, full, errno, err);
+            ok = place_fail(full, full, errno, err);
         else if (inner && strcmp(e->d_name, inner) == 0)
             ok = place_check_content(full, NULL, err);
     }

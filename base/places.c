@@ -1,5 +1,7 @@
 #include "base/places.h"
 
+#include "base/array.h"
+
 #include <string.h>
 
 struct places_entry {
@@ -36,15 +38,11 @@ bool places_add(struct places *p, const void *key, size_t len, int64_t place)
 
     if (places_find(p, key, len) != PLACE_NONE)
         return false;
-    if (p->count == p->room) {
-        p->room = MAX(2 * p->room, (size_t)16);
-        p->list = xrealloc(p->list, p->room * sizeof(struct places_entry *));
-    }
     e = xmalloc(sizeof(*e) + len);
     e->place = place;
     e->len = len;
     memcpy(e->key, key, len);
-    p->list[p->count] = e;
+    *ARRAY_NEXT(p->list, p->count, p->room) = e;
     lookup_add(&p->lookup, lookup_hash(key, len), (uint32_t)p->count++);
     return true;
 }

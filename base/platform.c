@@ -10,7 +10,7 @@
 
 enum { PART_MAX = 31, EXACT = 100 };
 
-struct parts {
+struct platform_parts {
     char os[PART_MAX + 1], arch[PART_MAX + 1], variant[PART_MAX + 1], version[PART_MAX + 1];
 };
 
@@ -40,7 +40,7 @@ static bool copy_part(char out[PART_MAX + 1], const char *from, size_t len)
 }
 
 /* Up to three parts with slashes between them, then ":version"; or containerd's "os(version)/arch". */
-static bool split(const char *text, struct parts *p)
+static bool platform_split(const char *text, struct platform_parts *p)
 {
     const char *rest = text, *colon = strchr(text, ':');
     char *parts[] = {p->os, p->arch, p->variant};
@@ -61,7 +61,7 @@ static bool split(const char *text, struct parts *p)
     return !rest;
 }
 
-static void rename_parts(struct parts *p)
+static void rename_parts(struct platform_parts *p)
 {
     if (strcmp(p->os, "macos") == 0)
         snprintf(p->os, sizeof(p->os), "darwin");
@@ -93,7 +93,7 @@ static bool is_arch(const char *name)
 const char *platform_of_host(char out[PLATFORM_TEXT])
 {
     struct utsname u;
-    struct parts p = {.os = "linux"};
+    struct platform_parts p = {.os = "linux"};
 
     if (uname(&u) != 0 || !copy_part(p.arch, u.machine, strlen(u.machine)))
         snprintf(p.arch, sizeof(p.arch), "amd64");
@@ -104,9 +104,9 @@ const char *platform_of_host(char out[PLATFORM_TEXT])
 
 bool platform_normalize(const char *text, char out[PLATFORM_TEXT])
 {
-    struct parts p;
+    struct platform_parts p;
 
-    if (!split(text, &p))
+    if (!platform_split(text, &p))
         return false;
     if (!p.arch[0]) { /* one word: an architecture */
         if (!is_arch(p.os))
@@ -121,7 +121,7 @@ bool platform_normalize(const char *text, char out[PLATFORM_TEXT])
 }
 
 /* The number of a variant ("v7": 7); what goes without saying, if it is not said. */
-static int version(const struct parts *p)
+static int version(const struct platform_parts *p)
 {
     if (p->variant[0] == 'v')
         return atoi(p->variant + 1);
@@ -140,9 +140,9 @@ static bool has_version(const char *wants, const char *has)
 
 int platform_score(const char *wants, const char *has)
 {
-    struct parts w, h;
+    struct platform_parts w, h;
 
-    if (!split(wants, &w) || !split(has, &h) || !w.arch[0] || !h.arch[0])
+    if (!platform_split(wants, &w) || !platform_split(has, &h) || !w.arch[0] || !h.arch[0])
         return 0;
     rename_parts(&w);
     rename_parts(&h);

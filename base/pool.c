@@ -6,8 +6,8 @@
 
 enum { POOL_THREADS_MAX = 16 };
 
-struct job {
-    STAILQ_ENTRY(job) entry;
+struct pool_job {
+    STAILQ_ENTRY(pool_job) entry;
     void (*fn)(void *);
     void *arg;
 };
@@ -20,13 +20,13 @@ struct pool {
     /* shared, under lock */
     pthread_mutex_t lock;
     pthread_cond_t more, idle;
-    STAILQ_HEAD(, job) jobs;
+    STAILQ_HEAD(, pool_job) jobs;
     int busy;       /* threads with a job */
     bool disturbed; /* since the last pool_settle() */
     bool closing;
 };
 
-static void *work(void *arg)
+static void *pool_work(void *arg)
 {
     struct pool *p = arg;
 
@@ -35,7 +35,7 @@ static void *work(void *arg)
     for (;;) {
         while (STAILQ_EMPTY(&p->jobs) && !p->closing)
             pthread_cond_wait(&p->more, &p->lock);
-        struct job *j = STAILQ_FIRST(&p->jobs);
+        struct pool_job *j = STAILQ_FIRST(&p->jobs);
         if (!j)
             break;
         STAILQ_REMOVE_HEAD(&p->jobs, entry);
@@ -61,7 +61,7 @@ struct pool *pool_new(const char *name, int threads, struct err *err)
     pthread_cond_init(&p->idle, NULL);
     STAILQ_INIT(&p->jobs);
     for (; p->count < MIN(threads, (int)POOL_THREADS_MAX); p->count++) {
-        int rc = pthread_create(&p->threads[p->count], NULL, work, p);
+        int rc = pthread_create(&p->threads[p->count], NULL, pool_work, p);
         if (rc != 0) {
             errno = rc;
             err_errno(err, ERR_IO, "starting thread %s", name);
@@ -74,7 +74,7 @@ struct pool *pool_new(const char *name, int threads, struct err *err)
 
 void pool_run(struct pool *p, void (*fn)(void *), void *arg)
 {
-    struct job *j = xmalloc(sizeof(*j));
+    struct pool_job *j = xmalloc(sizeof(*j));
 
     j->fn = fn;
     j->arg = arg;

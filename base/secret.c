@@ -36,7 +36,7 @@ char *secret_read(const char *file, struct err *err)
     if (n < 0) {
         err_errno(err, ERR_IO, "reading %s", file);
     } else if (len > SECRET_MAX || memchr(text, '\0', len)) {
-        err_set(err, ERR_INVALID, "%s is no text of at most %d bytes", file, (int)SECRET_MAX);
+        err_set(err, ERR_INVALID, "%s is not text of at most %d bytes", file, (int)SECRET_MAX);
     } else {
         while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
             len--;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *skip_space(const char *p, const char *end)
+static const char *skim_skip_space(const char *p, const char *end)
 {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
         p++;
@@ -53,8 +53,8 @@ static const char *skip_value(const char *p, const char *end)
     return p > from && p < end ? p : NULL;
 }
 
-static void note(const struct span *name, const struct span *value, const char *const *names, size_t count,
-                 struct span *values)
+static void skim_note(const struct span *name, const struct span *value, const char *const *names, size_t count,
+                      struct span *values)
 {
     for (size_t i = 0; i < count; i++)
         if (strlen(names[i]) == name->len && strncasecmp(names[i], name->data, name->len) == 0)
@@ -69,30 +69,30 @@ static const char *take_member(const char *p, const char *end, const char *const
 
     if (!behind || memchr(name, '\\', (size_t)(behind - name)))
         return NULL;
-    p = skip_space(behind, end);
+    p = skim_skip_space(behind, end);
     if (p == end || *p != ':')
         return NULL;
-    const char *value = skip_space(p + 1, end);
+    const char *value = skim_skip_space(p + 1, end);
     p = skip_value(value, end);
     if (!p)
         return NULL;
-    note(&(struct span){name + 1, (size_t)(behind - name) - 2}, &(struct span){value, (size_t)(p - value)}, names,
-         count, values);
-    return skip_space(p, end);
+    skim_note(&(struct span){name + 1, (size_t)(behind - name) - 2}, &(struct span){value, (size_t)(p - value)}, names,
+              count, values);
+    return skim_skip_space(p, end);
 }
 
 bool skim_members(const struct span *object, const char *const *names, size_t count, struct span *values)
 {
-    const char *end = object->data + object->len, *p = skip_space(object->data, end);
+    const char *end = object->data + object->len, *p = skim_skip_space(object->data, end);
 
     memset(values, 0, count * sizeof(*values));
     if (p == end || *p != '{')
         return false;
     do {
-        p = skip_space(p + 1, end);
+        p = skim_skip_space(p + 1, end);
         p = p < end ? take_member(p, end, names, count, values) : NULL;
     } while (p && p < end && *p == ',');
-    return p && p < end && *p == '}' && skip_space(p + 1, end) == end;
+    return p && p < end && *p == '}' && skim_skip_space(p + 1, end) == end;
 }
 
 bool skim_text(const struct span *value, char *out, size_t room)

@@ -23,13 +23,38 @@ void url_redact(struct buf *out, const char *url)
 
 void url_encode(struct buf *out, const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (isalnum(c) || strchr("-._~", c))
-            buf_add(out, text, 1);
-        else
-            buf_addf(out, "%%%02X", c);
+    char *encoded = curl_easy_escape(NULL, text, 0);
+
+    buf_adds(out, encoded);
+    explicit_bzero(encoded, strlen(encoded)); /* it may be a password */
+    curl_free(encoded);
+}
+
+void url_add_param(struct buf *out, const char *name, const char *value)
+{
+    buf_addf(out, "%s%s=", out->len ? "&" : "", name);
+    url_encode(out, value);
+}
+
+void url_decode(char *text)
+{
+    char *out = text;
+
+    for (const char *in = text; *in; in++) {
+        const char digits[] = {in[1], in[1] ? in[2] : '\0', '\0'};
+        bool escaped = *in == '%' && isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1]);
+        long c = escaped ? strtol(digits, NULL, 16) : 0;
+        *out++ = c >= 0x20 ? (char)c : *in;
+        in += c >= 0x20 ? 2 : 0;
     }
+    *out = '\0';
+}
+
+size_t url_origin_len(const char *url)
+{
+    const char *host = strstr(url, "://");
+
+    return host ? (size_t)(host + 3 - url) + strcspn(host + 3, "/?#") : strlen(url);
 }
 
 void url_query_without(struct buf *out, const char *query, const char *name)

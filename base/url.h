@@ -1,4 +1,4 @@
-/* url.h - the little that is done with URLs by hand. Any thread. */
+/* url.h - what is needed of URLs: hiding secrets, escapes, and a few of their parts. Any thread. */
 #ifndef ENTREPOT_BASE_URL_H
 #define ENTREPOT_BASE_URL_H
 
@@ -11,6 +11,13 @@
 void url_redact(struct buf *out, const char *url);
 /* Appends text with everything but unreserved characters (RFC 3986 §2.3) percent-encoded. */
 void url_encode(struct buf *out, const char *text);
+/* Appends "name=value", the value percent-encoded, behind a "&" unless it is the first: a body of type
+ * application/x-www-form-urlencoded. */
+void url_add_param(struct buf *out, const char *name, const char *value);
+/* Undoes percent-encoding in place. Malformed escapes and those of control characters stay as they are. */
+void url_decode(char *text);
+/* The length of "https://host:port" at the beginning of a URL. */
+size_t url_origin_len(const char *url);
 /* Appends a query without the parameters of this name. */
 void url_query_without(struct buf *out, const char *query, const char *name);
 bool url_is_https(const char *url);

@@ -1,6 +1,5 @@
 #include "base/visible.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 size_t utf8_next(const char *text, size_t len, unsigned *code)
@@ -40,8 +39,7 @@ void text_print(char *out, size_t room, const char *fmt, va_list ap)
         out[text_whole(out, room - 1)] = '\0';
 }
 
-/* What is not seen, or makes other text be seen elsewhere. */
-static bool is_hidden(unsigned c)
+bool utf8_is_hidden(unsigned c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
@@ -51,7 +49,7 @@ static bool may_stay(unsigned c, enum visible_as as)
 {
     if (c == '\n' || c == '\t')
         return as == VISIBLE_TEXT || as == VISIBLE_JSON;
-    return !is_hidden(c) && !(as == VISIBLE_STRING && (c == '"' || c == '\\'));
+    return !utf8_is_hidden(c) && !(as == VISIBLE_STRING && (c == '"' || c == '\\'));
 }
 
 static void add_escape(struct buf *b, unsigned c, bool is_utf8, enum visible_as as)

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 enum visible_as {
     VISIBLE_LINE,   /* "\x1b", "\u202e" */
@@ -33,5 +34,7 @@ void text_print(char *out, size_t room, const char *fmt, va_list ap) PRINTF_LIKE
 json_t *visible_json(const char *text);
 /* Bytes of the UTF-8 sequence at `text` (RFC 3629), and its code point; 0 if it is none. */
 size_t utf8_next(const char *text, size_t len, unsigned *code);
+/* Whether a code point drives a terminal or reorders text: controls, line separators, directional marks. */
+bool utf8_is_hidden(unsigned code);
 
 #endif

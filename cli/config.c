@@ -10,12 +10,12 @@
 
 static const char USAGE[] =
     "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
-    "check: says whether the configuration can be used: by this user, or by the service's if root asks.\n"
-    "show: prints the effective values, as YAML that can be used again; passwords are never shown.\n\n"
-    "  --config FILE   instead of " CONFIG_DEFAULT_FILE "\n"
-    "  --cache DIR     instead of the configured folder\n"
-    "  --user NAME     whether this user can use it\n"
-    "  --json          as JSON\n";
+    "check: checks that the configuration is valid, and usable by the current user; as root, by the service's user.\n"
+    "show: prints the effective values as YAML, without passwords.\n\n"
+    "  --config FILE   read FILE in place of " CONFIG_DEFAULT_FILE "\n"
+    "  --cache DIR     the cache folder, in place of the configured one\n"
+    "  --user NAME     check as this user\n"
+    "  --json          print JSON\n";
 
 static void show(const struct config *config, bool json)
 {
@@ -58,7 +58,7 @@ static void say_good(const struct config *config, const char *user, bool json, j
     json_decref(j);
 }
 
-/* A user's own check of the service's configuration fails for reasons that are none of the service's. */
+/* An ordinary user lacks permissions that the service's user has. */
 static void point_to_service(const struct unit_view *unit, struct err *err)
 {
     const struct passwd *pw = unit->user ? getpwnam(unit->user) : NULL;
@@ -84,7 +84,7 @@ static bool can_be_used(const struct config_overrides *overrides, const struct u
     return ok;
 }
 
-static int check(const struct config_overrides *overrides, const char *user, bool json)
+static int config_run_check(const struct config_overrides *overrides, const char *user, bool json)
 {
     struct unit_view unit;
     struct err err = {0};
@@ -92,7 +92,7 @@ static int check(const struct config_overrides *overrides, const char *user, boo
     unit_view_read(&unit);
     if (!user && geteuid() == 0)
         user = unit.user;
-    /* The unit's limits are its user's; whoever checks for another does not mean the unit. */
+    /* The unit's restrictions apply to the unit's user only. */
     bool is_unit = user && unit.user && strcmp(user, unit.user) == 0;
     bool ok = !user || config_user_become(user, &unit, &err);
     if (ok) {
@@ -125,7 +125,7 @@ int cmd_config(int argc, char **argv)
     overrides.file = o.config;
     overrides.cache = o.cache;
     if (strcmp(what, "check") == 0)
-        return check(&overrides, user, o.json);
+        return config_run_check(&overrides, user, o.json);
     if (user)
         return cli_usage(USAGE, "config: --user is for check");
     if (!config_load(&config, &overrides, &err))

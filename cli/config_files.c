@@ -18,7 +18,7 @@ static bool check_json(const char *key, const char *file, struct err *err)
         return err_wrap(err, "%s", key);
     json_t *doc = json_loads(text, 0, NULL);
     bool ok = json_is_object(doc);
-    json_decref(doc); /* freed, not wiped: it came from a file that is there still */
+    json_decref(doc); /* freed, not wiped: the file still has it */
     return ok || err_set(err, ERR_INVALID, "%s: %s is not a JSON object", key, file);
 }
 
@@ -43,7 +43,7 @@ static bool check_credentials(const struct config_upstream *u, const struct cred
 
     if (program && !is_on_path(program)) {
         _cleanup_free_ char *text =
-            xasprintf("upstream %s: credentials.helper: there is no program %s on PATH", u->name, program);
+            xasprintf("upstream %s: credentials.helper: the program %s is not on PATH", u->name, program);
         warn(arg, text);
     }
     return check_json("docker_config", o->docker_config, err) && check_json("key_file", o->key_file, err);
@@ -53,7 +53,7 @@ bool config_files_check(const struct config *c, void (*warn)(void *arg, const ch
 {
     for (int i = 0; i < c->upstream_count; i++) {
         const struct config_upstream *u = &c->upstreams[i];
-        bool ok = true; /* certificates are looked at when the configuration is loaded */
+        bool ok = true; /* config_load() has checked the certificates */
         for (int k = 0; ok && k < u->credentials_count; k++)
             ok = check_credentials(u, &u->credentials[k], warn, arg, err);
         if (!ok)

@@ -1,5 +1,5 @@
-/* config_files.h - whether the files that a configuration names hold what they have to, as this process's user reads
- * them. Nothing of their content is ever in a message. Main thread.
+/* config_files.h - checks the content of the files that a configuration names, as the current user. No message contains
+ * any of it. Main thread.
  */
 #ifndef ENTREPOT_CLI_CONFIG_FILES_H
 #define ENTREPOT_CLI_CONFIG_FILES_H
@@ -8,7 +8,7 @@
 
 struct config;
 
-/* Errors: ERR_INVALID, ERR_IO. `warn` is told of what may be otherwise for the daemon: a helper that is not on PATH. */
+/* Errors: ERR_INVALID, ERR_IO. `warn` gets what may differ for the daemon: a helper that is not on PATH. */
 bool config_files_check(const struct config *c, void (*warn)(void *arg, const char *text), void *arg, struct err *err);
 
 #endif

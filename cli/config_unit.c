@@ -1,5 +1,5 @@
-/* What systemd lets entrepot.service write, asked over the system's bus. No failure is an error: there may be no
- * systemd here. */
+/* Reads from systemd, over the system bus, what entrepot.service may write to. A failure is not an error: the node may
+ * run without systemd. */
 #include "cli/config_user.h"
 
 #include <pwd.h>
@@ -10,7 +10,7 @@
 #define MANAGER_PATH "/org/freedesktop/systemd1"
 #define UNIT_NAME    "entrepot.service"
 
-struct asking {
+struct unit_bus {
     sd_bus *bus;
     const char *unit; /* its path on the bus */
 };
@@ -22,7 +22,7 @@ static void free_list(char **list)
     free(list);
 }
 
-static char *ask_text(const struct asking *a, const char *property)
+static char *unit_get_text(const struct unit_bus *a, const char *property)
 {
     char *text = NULL;
 
@@ -34,14 +34,14 @@ static char *ask_text(const struct asking *a, const char *property)
     return NULL;
 }
 
-static bool ask_is(const struct asking *a, const char *property, const char *value)
+static bool unit_is(const struct unit_bus *a, const char *property, const char *value)
 {
-    _cleanup_free_ char *text = ask_text(a, property);
+    _cleanup_free_ char *text = unit_get_text(a, property);
 
     return text && strcmp(text, value) == 0;
 }
 
-static bool ask_bool(const struct asking *a, const char *property)
+static bool unit_get_bool(const struct unit_bus *a, const char *property)
 {
     int value = 0;
 
@@ -50,8 +50,8 @@ static bool ask_bool(const struct asking *a, const char *property)
            value;
 }
 
-/* The folder that is ours among those of StateDirectory= or RuntimeDirectory=. */
-static char *ask_folder(const struct asking *a, const char *property, const char *base)
+/* The folder "entrepot" in StateDirectory= or RuntimeDirectory=. */
+static char *unit_get_folder(const struct unit_bus *a, const char *property, const char *base)
 {
     char **names = NULL, *found = NULL;
 
@@ -66,7 +66,7 @@ static char *ask_folder(const struct asking *a, const char *property, const char
     return found;
 }
 
-static void add(char ***list, const char *path)
+static void unit_add_path(char ***list, const char *path)
 {
     size_t count = 0;
 
@@ -77,18 +77,18 @@ static void add(char ***list, const char *path)
     (*list)[count + 1] = NULL;
 }
 
-static void ask_paths(const struct asking *a, const char *property, char ***list)
+static void unit_get_paths(const struct unit_bus *a, const char *property, char ***list)
 {
     char **paths = NULL;
 
     if (sd_bus_get_property_strv(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, &paths) < 0)
         return;
     for (char **p = paths; p && *p; p++)
-        add(list, *p);
+        unit_add_path(list, *p);
     free_list(paths);
 }
 
-static void ask_binds(const struct asking *a, const char *property, char ***list)
+static void unit_get_binds(const struct unit_bus *a, const char *property, char ***list)
 {
     sd_bus_message *reply = NULL;
     const char *from, *to;
@@ -98,26 +98,26 @@ static void ask_binds(const struct asking *a, const char *property, char ***list
     if (sd_bus_get_property(a->bus, SYSTEMD, a->unit, SYSTEMD ".Service", property, NULL, &reply, "a(ssbt)") >= 0 &&
         sd_bus_message_enter_container(reply, 'a', "(ssbt)") >= 0)
         while (sd_bus_message_read(reply, "(ssbt)", &from, &to, &missing_ok, &flags) > 0)
-            add(list, to);
+            unit_add_path(list, to);
     sd_bus_message_unref(reply);
 }
 
-static void read_all(const struct asking *a, struct unit_view *v)
+static void unit_get_all(const struct unit_bus *a, struct unit_view *v)
 {
-    _cleanup_free_ char *home = ask_text(a, "ProtectHome");
+    _cleanup_free_ char *home = unit_get_text(a, "ProtectHome");
 
-    v->user = ask_text(a, "User");
-    v->state = ask_folder(a, "StateDirectory", "/var/lib");
-    v->runtime = ask_folder(a, "RuntimeDirectory", "/run");
-    v->strict = ask_is(a, "ProtectSystem", "strict");
+    v->user = unit_get_text(a, "User");
+    v->state = unit_get_folder(a, "StateDirectory", "/var/lib");
+    v->runtime = unit_get_folder(a, "RuntimeDirectory", "/run");
+    v->strict = unit_is(a, "ProtectSystem", "strict");
     v->no_home = home && (strcmp(home, "yes") == 0 || strcmp(home, "tmpfs") == 0);
-    v->own_tmp = ask_bool(a, "PrivateTmp");
-    ask_paths(a, "ReadWritePaths", &v->writable);
-    ask_binds(a, "BindPaths", &v->bound);
-    ask_binds(a, "BindReadOnlyPaths", &v->bound);
+    v->own_tmp = unit_get_bool(a, "PrivateTmp");
+    unit_get_paths(a, "ReadWritePaths", &v->writable);
+    unit_get_binds(a, "BindPaths", &v->bound);
+    unit_get_binds(a, "BindReadOnlyPaths", &v->bound);
 }
 
-static bool is_loaded(const struct asking *a)
+static bool is_loaded(const struct unit_bus *a)
 {
     char *state = NULL;
     int rc = sd_bus_get_property_string(a->bus, SYSTEMD, a->unit, SYSTEMD ".Unit", "LoadState", NULL, &state);
@@ -127,19 +127,19 @@ static bool is_loaded(const struct asking *a)
     return loaded;
 }
 
-static bool ask(struct unit_view *v)
+static bool unit_read(struct unit_view *v)
 {
-    struct asking a = {0};
+    struct unit_bus a = {0};
     sd_bus_message *reply = NULL;
     bool known = false;
 
     if (sd_bus_default_system(&a.bus) < 0)
         return false;
-    /* The path stays the reply's. */
+    /* The path is owned by the reply. */
     if (sd_bus_call_method(a.bus, SYSTEMD, MANAGER_PATH, SYSTEMD ".Manager", "LoadUnit", NULL, &reply, "s",
                            UNIT_NAME) >= 0 &&
         sd_bus_message_read(reply, "o", &a.unit) >= 0 && is_loaded(&a)) {
-        read_all(&a, v);
+        unit_get_all(&a, v);
         known = true;
     }
     sd_bus_message_unref(reply);
@@ -150,7 +150,7 @@ static bool ask(struct unit_view *v)
 void unit_view_read(struct unit_view *v)
 {
     memset(v, 0, sizeof(*v));
-    if (ask(v) || !getpwnam("entrepot"))
+    if (unit_read(v) || !getpwnam("entrepot"))
         return;
     v->user = xstrdup("entrepot");
     v->state = xstrdup("/var/lib/entrepot");

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- whose ---- */
+/* ---- the user ---- */
 
-/* The surroundings are the user's, not those of root who asks. */
-static void set_surroundings(const struct passwd *pw, const struct unit_view *v)
+/* The environment of that user, in place of root's. */
+static void set_environment(const struct passwd *pw, const struct unit_view *v)
 {
     bool unit = v->user && strcmp(v->user, pw->pw_name) == 0;
 
@@ -32,20 +32,20 @@ bool config_user_become(const char *name, const struct unit_view *v, struct err 
     const struct passwd *pw = getpwnam(name);
 
     if (!pw)
-        return err_set(err, ERR_NOT_FOUND, "--user %s: there is no such user; `systemd-sysusers` makes the service's",
+        return err_set(err, ERR_NOT_FOUND, "--user %s: there is no such user; `systemd-sysusers` creates the service's",
                        name);
     if (geteuid() == pw->pw_uid)
         return true;
     if (geteuid() != 0)
         return err_set(err, ERR_DENIED, "--user %s: only root can check as another user", name);
-    set_surroundings(pw, v);
+    set_environment(pw, v);
     if (initgroups(name, pw->pw_gid) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
         setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0)
-        return err_errno(err, ERR_IO, "becoming the user %s", name);
+        return err_errno(err, ERR_IO, "switching to the user %s", name);
     return true;
 }
 
-/* ---- what it writes ---- */
+/* ---- paths it writes to ---- */
 
 static bool is_under(const char *path, const char *folder)
 {
@@ -62,7 +62,7 @@ static bool is_under_one(const char *path, const char *const *folders)
     return false;
 }
 
-/* What the unit shows nobody: systemd.exec(5), ProtectHome=, PrivateTmp=. */
+/* Whether the unit hides a path: systemd.exec(5), ProtectHome=, PrivateTmp=. */
 static bool unit_hides(const struct unit_view *v, const char *path, struct err *err)
 {
     static const char *const homes[] = {"/home", "/root", "/run/user", NULL};
@@ -72,18 +72,18 @@ static bool unit_hides(const struct unit_view *v, const char *path, struct err *
         return false;
     if (v->no_home && is_under_one(path, homes))
         return !err_set(err, ERR_IO,
-                        "%s: entrepot.service cannot see what is in /home, /root and /run/user (ProtectHome=): "
-                        "choose another place",
+                        "%s: entrepot.service has no access to /home, /root and /run/user (ProtectHome=): "
+                        "choose another path",
                         path);
     if (v->own_tmp && is_under_one(path, tmps))
         return !err_set(err, ERR_IO,
-                        "%s: entrepot.service has a /tmp of its own, which goes when it stops (PrivateTmp=): choose "
-                        "another place",
+                        "%s: entrepot.service has a private /tmp, deleted when it stops (PrivateTmp=): choose "
+                        "another path",
                         path);
     return false;
 }
 
-/* ProtectSystem=strict leaves what the unit names. */
+/* Under ProtectSystem=strict only the paths that the unit names are writable. */
 static bool unit_protects(const struct unit_view *v, const char *path, struct err *err)
 {
     if (unit_hides(v, path, err))
@@ -96,7 +96,7 @@ static bool unit_protects(const struct unit_view *v, const char *path, struct er
     return !err_set(err, ERR_IO, "%s is read-only for entrepot.service; %s", path, advice);
 }
 
-/* systemd makes its folder, and hands over one that is another user's, with all that is in it. */
+/* systemd creates the unit's folder, or changes its owner with all its content. */
 static bool systemd_settles(const struct unit_view *v, const char *path)
 {
     struct stat st;
@@ -106,7 +106,7 @@ static bool systemd_settles(const struct unit_view *v, const char *path)
     return stat(path, &st) != 0 || st.st_uid != geteuid();
 }
 
-/* A folder that systemd makes at the start, or that can be written; not one that the unit hides. */
+/* Whether systemd will create the folder, or it is writable, and not hidden by the unit. */
 static bool folder_is_good(const char *path, const struct unit_view *v, struct err *err)
 {
     if (v && unit_protects(v, path, err))
@@ -136,7 +136,7 @@ bool config_user_can_write(const struct config *c, const struct unit_view *v, st
     return can_listen(c->metrics_address, v, err) && can_listen(admin, v, err);
 }
 
-/* ---- what it reads ---- */
+/* ---- files it reads ---- */
 
 static bool sees_one(const char *file, const struct unit_view *v, struct err *err)
 {

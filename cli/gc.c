@@ -5,10 +5,12 @@
 
 static const char USAGE[] =
     "Usage: entrepot gc [--dry-run] [--to SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Collects now: what nothing refers to, then, above the configured limit (or --to), the images that are\n"
-    "worth the least by gc.policy. --dry-run only says what would go, and why the others would stay.\n";
+    "Runs garbage collection now: removes unreferenced blobs and then, while the cache is above its configured\n"
+    "limit (or --to), the least valuable images by gc.policy.\n\n"
+    "  --dry-run    only print what would be removed, and why the other images would stay\n"
+    "  --to SIZE    the target size, in place of the configured limit\n";
 
-/* Where it could not come down to what was asked for, or configured. */
+/* Says so if the target size was not reached. */
 static void print_rest(const json_t *answer, bool dry)
 {
     const json_t *target = json_object_get(answer, "target_bytes");
@@ -17,12 +19,12 @@ static void print_rest(const json_t *answer, bool dry)
 
     if (!json_is_integer(target) || held <= json_integer_value(target))
         return;
-    cli_say(stdout, "the cache %s %s where %s are wanted: the rest is in use, pinned or younger than gc.grace%s",
+    cli_say(stdout, "the cache %s %s, and its target is %s: the rest is in use, pinned or younger than gc.grace%s",
             dry ? "would still hold" : "still holds", cli_size(held, has), cli_size(json_integer_value(target), wanted),
-            dry ? "" : "; gc --dry-run says which");
+            dry ? "" : "; see gc --dry-run");
 }
 
-static void print(const json_t *answer, bool dry)
+static void gc_print(const json_t *answer, bool dry)
 {
     char size[CLI_TEXT];
     size_t i;
@@ -40,33 +42,33 @@ static void print(const json_t *answer, bool dry)
     print_rest(answer, dry);
 }
 
-struct wish {
+struct gc_request {
     bool dry;
     struct amount to;
 };
 
-static bool take_to(void *arg, const char *value, struct err *err)
+static bool gc_take_to(void *arg, const char *value, struct err *err)
 {
-    struct wish *w = arg;
+    struct gc_request *request = arg;
 
-    return (config_parse_amount(value, &w->to) && w->to.bytes >= 0) ||
+    return (config_parse_amount(value, &request->to) && request->to.bytes >= 0) ||
            err_set(err, ERR_INVALID, "\"%s\" is not a size such as 20GiB", value);
 }
 
 int cmd_gc(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish wish = {.to = {.bytes = -1}};
-    const struct cli_option options[] = {{"dry-run", .flag = &wish.dry}, {"to", .take = take_to}, {0}};
+    struct gc_request request = {.to = {.bytes = -1}};
+    const struct cli_option options[] = {{"dry-run", .flag = &request.dry}, {"to", .take = gc_take_to}, {0}};
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &wish}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &request}, argc, argv);
     if (rc >= 0)
         return rc;
-    json_t *body = json_pack("{s:b}", "dry_run", wish.dry);
-    if (wish.to.bytes >= 0)
-        json_object_set_new(body, "to", json_integer(wish.to.bytes));
+    json_t *body = json_pack("{s:b}", "dry_run", request.dry);
+    if (request.to.bytes >= 0)
+        json_object_set_new(body, "to", json_integer(request.to.bytes));
     bool ok = cli_ask(&o, "/v1/gc", body, &answer, &err);
     json_decref(body);
     if (!ok)
@@ -74,7 +76,7 @@ int cmd_gc(int argc, char **argv)
     if (o.json)
         cli_print_json(answer);
     else
-        print(answer, wish.dry);
+        gc_print(answer, request.dry);
     json_decref(answer);
     return EXIT_DONE;
 }

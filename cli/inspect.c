@@ -1,15 +1,15 @@
 #include "cli/lib/cli.h"
 
-#include "base/buf.h"
+#include "base/url.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char USAGE[] =
     "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "The image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs,\n"
-    "which of them are cached, and which images share them. --raw: the manifest's own bytes.\n";
+    "Shows an image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs, which of\n"
+    "them are cached, and which other images share them.\n\n"
+    "  --raw   print the manifest's bytes\n";
 
 static const char *cached(const json_t *j)
 {
@@ -45,7 +45,7 @@ static void print_layers(const json_t *layers, const char *indent)
     }
 }
 
-static void print(const json_t *j)
+static void inspect_print(const json_t *j)
 {
     char size[CLI_TEXT], shared[CLI_TEXT];
     const json_t *platforms = json_object_get(j, "platforms"), *tags = json_object_get(j, "tags");
@@ -83,20 +83,11 @@ static int print_raw(const struct cli_options *o, const char *path)
     if (!cli_ask_raw(o, path, &body, &len, &err))
         return cli_fail(&err);
     if (isatty(STDOUT_FILENO))
-        cli_say_text(stdout, body, len); /* to be looked at; elsewhere, the bytes */
+        cli_say_text(stdout, body, len); /* control characters made visible; elsewhere the bytes */
     else
         cli_write(body, len);
     free(body);
     return EXIT_DONE;
-}
-
-static void encode(struct buf *out, const char *ref)
-{
-    for (; *ref; ref++)
-        if (isalnum((unsigned char)*ref) || strchr("-._~/:@", *ref))
-            buf_add(out, ref, 1);
-        else
-            buf_addf(out, "%%%02X", (unsigned char)*ref);
 }
 
 int cmd_inspect(int argc, char **argv)
@@ -117,7 +108,7 @@ int cmd_inspect(int argc, char **argv)
     if (!cli_is_reference(ref, &err))
         return cli_usage(USAGE, "inspect: %s", err.msg);
     buf_adds(&path, "/v1/images/");
-    encode(&path, ref);
+    url_encode(&path, ref);
     if (raw) {
         buf_adds(&path, "?raw=1");
         return print_raw(&o, path.data);
@@ -127,7 +118,7 @@ int cmd_inspect(int argc, char **argv)
     if (o.json)
         cli_print_json(answer);
     else
-        print(answer);
+        inspect_print(answer);
     json_decref(answer);
     return EXIT_DONE;
 }

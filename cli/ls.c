@@ -7,12 +7,12 @@
 
 static const char USAGE[] =
     "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Images in the cache: reference, digest, image ID, platforms, size, of that shared with other\n"
-    "images, last used, pinned. With REF, the images of its repository (a tag narrows it down).\n\n"
-    "  --pullable   only references (name:tag@digest) of what is here as a whole, one a line: what the next\n"
-    "               node's entrepot pull --file - takes\n";
+    "Lists the images in the cache: reference, digest, image ID, platforms, size, size shared with other images,\n"
+    "last use, and whether they are pinned. With REF, only the images of its repository, or of its tag.\n\n"
+    "  --pullable   print only the references (name:tag@digest) of complete images, one per line, as input for\n"
+    "               entrepot pull --file - on another node\n";
 
-static char *join(const json_t *list)
+static char *ls_join(const json_t *list)
 {
     struct buf out = {0};
     size_t i;
@@ -23,7 +23,7 @@ static char *join(const json_t *list)
     return out.data ? out.data : xstrdup("-");
 }
 
-static void print(const json_t *images)
+static void ls_print(const json_t *images)
 {
     static const char *const headings[] = {"REFERENCE", "DIGEST", "IMAGE ID",  "PLATFORMS",
                                            "SIZE",      "SHARED", "LAST USED", ""};
@@ -33,7 +33,7 @@ static void print(const json_t *images)
 
     json_array_foreach(images, i, im) {
         char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT];
-        _cleanup_free_ char *platforms = join(json_object_get(im, "platforms"));
+        _cleanup_free_ char *platforms = ls_join(json_object_get(im, "platforms"));
         snprintf(notes, sizeof(notes), "%s%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
                  json_is_true(json_object_get(im, "private")) ? "private " : "",
                  json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
@@ -52,9 +52,9 @@ static void print(const json_t *images)
     cli_table_print(&table);
 }
 
-/* What to ask for: a digest narrows it down to the images that have it, whatever they are listed as. Where there is
- * one, a tag beside it says nothing more, as for inspect and export. */
-static char *page_of(const char *name, const struct ref *want)
+/* The request: with a digest, the images that have it, under any tag; a tag beside it is ignored, as in inspect and
+ * export. */
+static char *ls_page_of(const char *name, const struct ref *want)
 {
     char repository[REF_TEXT_MAX], digest[DIGEST_TEXT_MAX];
     const char *last = name ? strrchr(name, '/') : NULL;
@@ -70,12 +70,12 @@ static char *page_of(const char *name, const struct ref *want)
                 : xstrdup("/v1/images");
 }
 
-static int by_text(const void *a, const void *b)
+static int ls_by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* What was pulled by digest, and goes by a tag of its repository as well. */
+/* Whether an image that was pulled by digest is also listed under a tag of its repository. */
 static bool has_tag_too(const json_t *images, const struct ref *ref)
 {
     char digest[DIGEST_TEXT_MAX];
@@ -91,7 +91,7 @@ static bool has_tag_too(const json_t *images, const struct ref *ref)
     return false;
 }
 
-/* Sorted, each once. */
+/* The references of complete images, sorted, without duplicates. */
 static json_t *pullable(const json_t *images)
 {
     size_t count = 0, i;
@@ -107,7 +107,7 @@ static json_t *pullable(const json_t *images)
         lines[count++] =
             xasprintf("%s%s%s@%s", ref_name(&ref, name), ref.tag[0] ? ":" : "", ref.tag, cli_text(im, "digest"));
     }
-    qsort(lines, count, sizeof(*lines), by_text);
+    qsort(lines, count, sizeof(*lines), ls_by_text);
     for (i = 0; i < count; i++) {
         if (i == 0 || strcmp(lines[i], lines[i - 1]) != 0)
             json_array_append_new(out, json_string(lines[i]));
@@ -146,7 +146,7 @@ int cmd_ls(int argc, char **argv)
         return rc;
     if (name && !ref_parse(&want, name, &err))
         return cli_usage(USAGE, "ls: %s", err.msg);
-    _cleanup_free_ char *page = page_of(name, &want);
+    _cleanup_free_ char *page = ls_page_of(name, &want);
     if (!cli_ask(&o, page, NULL, &answer, &err))
         return cli_fail(&err);
     json_t *images = json_object_get(answer, "images");
@@ -155,7 +155,7 @@ int cmd_ls(int argc, char **argv)
     else if (o.json)
         cli_print_json(answer);
     else
-        print(images);
+        ls_print(images);
     json_decref(answer);
     return EXIT_DONE;
 }

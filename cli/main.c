@@ -10,36 +10,36 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } COMMANDS[] = {
-    {"serve", cmd_serve, "run the cache"},
-    {"status", cmd_status, "how it is doing: hits, bytes saved, upstreams, transfers"},
-    {"ls", cmd_ls, "images in the cache"},
-    {"inspect", cmd_inspect, "an image's platforms, config and layers"},
-    {"pull", cmd_pull, "bring images in"},
-    {"export", cmd_export, "write images into a folder or an archive"},
-    {"import", cmd_import, "bring them in from there"},
-    {"rm", cmd_rm, "drop images"},
-    {"pin", cmd_pin, "keep images whatever happens"},
-    {"unpin", cmd_unpin, "release them"},
-    {"gc", cmd_gc, "collect now"},
-    {"verify", cmd_verify, "hash every blob again, count every reference anew"},
-    {"offline", cmd_offline, "ask registries, or do not"},
+    {"serve", cmd_serve, "run the daemon"},
+    {"status", cmd_status, "show hits, bytes saved, upstreams, transfers"},
+    {"ls", cmd_ls, "list the images in the cache"},
+    {"inspect", cmd_inspect, "show an image's platforms, config and layers"},
+    {"pull", cmd_pull, "pull images into the cache"},
+    {"export", cmd_export, "write images to a folder or an archive"},
+    {"import", cmd_import, "read images from a folder or an archive"},
+    {"rm", cmd_rm, "remove images"},
+    {"pin", cmd_pin, "protect images from garbage collection"},
+    {"unpin", cmd_unpin, "remove that protection"},
+    {"gc", cmd_gc, "run garbage collection now"},
+    {"verify", cmd_verify, "check every blob and the index"},
+    {"offline", cmd_offline, "switch offline mode on or off"},
     {"config", cmd_config, "check or show the configuration"},
-    {"version", cmd_version, "version, and versions of libraries"},
+    {"version", cmd_version, "print the versions of entrepot and its libraries"},
 };
 
 static const char *const LATER[] = {"setup", "doctor", "pulls", "top", "ca", "completion"};
 
 static void help(FILE *out)
 {
-    fputs("entrepot - a node's cache and pull-through proxy for container images\n\nUsage: entrepot COMMAND "
+    fputs("entrepot - a node-local cache and pull-through proxy for container images\n\nUsage: entrepot COMMAND "
           "[OPTIONS]\n\n",
           out);
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
         cli_say(out, "  %-9s %s", COMMANDS[i].name, COMMANDS[i].does);
-    fputs("\nentrepot COMMAND --help says more; so does entrepot(1).\n", out);
+    fputs("\nSee entrepot COMMAND --help, or entrepot(1).\n", out);
 }
 
-/* What was printed has to arrive: a full disk or a closed pipe is a failure too. */
+/* A failed write to stdout (a full disk, a closed pipe) makes the command fail. */
 static int flushed(int rc)
 {
     int why;
@@ -51,8 +51,8 @@ static int flushed(int rc)
     return rc == EXIT_DONE ? EXIT_FAILED : rc;
 }
 
-/* A closed descriptor of the first three would be the next file's or socket's. It is taken the wrong way round, so that
- * reading or writing it fails as on a closed one. */
+/* If one of the first three descriptors is closed, the next file or socket would get its number. /dev/null takes its
+ * place, opened in the wrong direction, so that reading or writing it still fails. */
 static void take_closed(void)
 {
     static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
@@ -80,9 +80,9 @@ int main(int argc, char **argv)
             return flushed(COMMANDS[i].run(argc - 1, argv + 1));
     for (size_t i = 0; i < ARRAY_LEN(LATER); i++)
         if (strcmp(argv[1], LATER[i]) == 0) {
-            cli_say(stderr, "entrepot: %s is not in version " ENTREPOT_VERSION " yet", argv[1]);
+            cli_say(stderr, "entrepot: %s is not available in version " ENTREPOT_VERSION, argv[1]);
             return EXIT_USAGE;
         }
-    cli_say(stderr, "entrepot: there is no command \"%s\"; entrepot --help lists them", argv[1]);
+    cli_say(stderr, "entrepot: unknown command \"%s\"; see entrepot --help", argv[1]);
     return EXIT_USAGE;
 }

@@ -4,8 +4,8 @@
 
 static const char USAGE[] =
     "Usage: entrepot offline [on|off] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "on: registries are not asked any more, everything is served from what is here; off: they are asked again.\n"
-    "Without a word, which of the two it is. It holds until the daemon restarts or reads its configuration anew.\n";
+    "on: send no requests to registries, serve from the cache only. off: send requests again. Without an argument,\n"
+    "prints the current mode. The mode lasts until the daemon restarts or reloads its configuration.\n";
 
 int cmd_offline(int argc, char **argv)
 {

@@ -1,13 +1,12 @@
 /* `pin` and `unpin`. */
 #include "cli/lib/cli.h"
 
-static const char USAGE_PIN[] =
-    "Usage: entrepot pin REF... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Keeps images whatever happens: no collection removes them, nor what their tags come to point to.\n";
+static const char USAGE_PIN[] = "Usage: entrepot pin REF... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
+                                "Protects images from garbage collection, also those that their tags point to later.\n";
 
 static const char USAGE_UNPIN[] =
     "Usage: entrepot unpin REF... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Releases pinned images: they may be collected like all others.\n";
+    "Unpins images: garbage collection may remove them again.\n";
 
 int cmd_pin(int argc, char **argv)
 {

@@ -1,5 +1,7 @@
 #include "cli/pull_progress.h"
 
+#include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "cli/lib/cli.h"
 
@@ -11,7 +13,7 @@
 
 enum { REDRAW_MS = 100, RATE_MS = 1000, DIGEST_SHOWN = 12, BAR_MAX = 30, LINE_MAX_BYTES = 512 };
 
-struct blob {
+struct progress_blob {
     char digest[160], kind[16];
     int64_t size, received;
     int64_t rate, counted, counted_ms; /* bytes a second, of the last RATE_MS */
@@ -25,9 +27,9 @@ struct pull_progress {
     /* shared, under lock */
     pthread_mutex_t lock;
     bool over;
-    struct blob *blobs; /* on their way */
-    int count, room;
-    int drawn; /* lines below what stays */
+    struct progress_blob *blobs; /* being transferred, or waiting */
+    size_t count, room;
+    int drawn; /* progress lines on the screen */
     int images, done, failed;
     int64_t bytes;
 };
@@ -39,7 +41,7 @@ bool pull_progress_is_live(void)
     return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* ---- the live lines ---- */
+/* ---- the progress lines ---- */
 
 static void size_of_screen(int *columns, int *rows)
 {
@@ -58,26 +60,28 @@ static void move_up(const char *before, int lines)
     fputs(text, stdout);
 }
 
-/* The cursor waits at the first live line, so that nothing has to be counted: a window made narrower wraps what is on
- * it before anybody is told. */
-static void erase(struct pull_progress *p)
+/* Between drawings the cursor is at the first progress line, so that no wrapped lines need counting: a window made
+ * narrower wraps them before SIGWINCH. Holding the lock. */
+static void progress_erase(struct pull_progress *p)
 {
+    HOLDS(&p->lock);
     for (int i = 0; i < p->drawn; i++)
-        fputs("\r\033[K\n", stdout); /* line by line: a screen cleared from its first row on is kept as history */
+        fputs("\r\033[K\n",
+              stdout); /* line by line: some terminals save a screen that is cleared as a whole to their scrollback */
     if (p->drawn > 0)
         move_up("\033[J", p->drawn);
     p->drawn = 0;
 }
 
-/* A line never wraps: it could not be taken back. */
-static void put(struct pull_progress *p, const char *text, int columns)
+/* A line never wraps: it could not be erased. */
+static void progress_put(struct pull_progress *p, const char *text, int columns)
 {
     cli_say(stdout, "%.*s", MAX(columns - 1, 1), text);
     p->drawn++;
 }
 
-/* Of the last second, so that a transfer that stands still says so. */
-static void measure(struct blob *b)
+/* The rate over the last second, so that a stalled transfer shows 0. */
+static void progress_measure(struct progress_blob *b)
 {
     int64_t now = clock_mono_ms(), ms = now - b->counted_ms;
 
@@ -88,14 +92,14 @@ static void measure(struct blob *b)
     b->counted_ms = now;
 }
 
-static void draw_blob(struct pull_progress *p, struct blob *b, int columns)
+static void draw_blob(struct pull_progress *p, struct progress_blob *b, int columns)
 {
     char got[CLI_TEXT], size[CLI_TEXT], rate[CLI_TEXT], line[LINE_MAX_BYTES], bar[BAR_MAX + 1];
     const char *colon = strchr(b->digest, ':');
     int width = MAX(MIN(columns - 62, (int)BAR_MAX), 5),
         full = b->size > 0 ? (int)(MIN(b->received, b->size) * width / b->size) : 0;
 
-    measure(b);
+    progress_measure(b);
     memset(bar, ' ', sizeof(bar));
     memset(bar, '=', (size_t)full);
     if (full < width)
@@ -104,26 +108,27 @@ static void draw_blob(struct pull_progress *p, struct blob *b, int columns)
     snprintf(line, sizeof(line), "  %.*s %-8s [%s] %9s / %-9s %9s/s", (int)DIGEST_SHOWN, colon ? colon + 1 : b->digest,
              b->kind, bar, cli_size(b->received, got), b->size > 0 ? cli_size(b->size, size) : "?",
              cli_size(b->rate, rate));
-    put(p, line, columns);
+    progress_put(p, line, columns);
 }
 
-static void draw(struct pull_progress *p)
+static void progress_draw(struct pull_progress *p)
 {
-    int columns, rows, waiting = 0;
+    size_t waiting = 0;
+    int columns, rows;
     char line[LINE_MAX_BYTES], size[CLI_TEXT];
 
     size_of_screen(&columns, &rows);
-    erase(p);
-    fputs("\033[?7l", stdout); /* no wrapping (DECAWM), whatever the width has become meanwhile */
-    for (int i = 0; i < p->count; i++) {
+    progress_erase(p);
+    fputs("\033[?7l", stdout); /* no wrapping (DECAWM): the width may have changed */
+    for (size_t i = 0; i < p->count; i++) {
         if (!p->blobs[i].running)
             waiting++;
         else if (p->drawn < rows - 3)
             draw_blob(p, &p->blobs[i], columns);
     }
-    snprintf(line, sizeof(line), "  %d of %d images, %d on their way, %d waiting, %s so far", p->done + p->failed,
+    snprintf(line, sizeof(line), "  %d of %d images, %zu transferring, %zu waiting, %s so far", p->done + p->failed,
              p->images, p->count - waiting, waiting, cli_size(p->bytes, size));
-    put(p, line, columns);
+    progress_put(p, line, columns);
     move_up("\033[?7h", p->drawn);
     fputs("\r", stdout);
     cli_flush();
@@ -133,15 +138,16 @@ static void draw(struct pull_progress *p)
 
 static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
 
-/* Ctrl-C: the daemon notices that nobody listens; here only the screen is left to be put in order. Signals are taken
- * here and nowhere else, so that they never come between two halves of a drawing. */
+/* Ctrl-C: the daemon notices the closed connection; only the screen needs cleaning up. Signals are handled on this
+ * thread alone, so they never interrupt a drawing. Holding the lock. */
 static void on_signal(struct pull_progress *p, int sig)
 {
+    HOLDS(&p->lock);
     if (sig == SIGWINCH)
         return;
-    erase(p);
+    progress_erase(p);
     cli_flush();
-    fputs("entrepot: stopped; what has arrived is kept, and the same command goes on from there\n", stderr);
+    fputs("entrepot: stopped; what was fetched is kept, and the same command resumes there\n", stderr);
     _exit(128 + sig);
 }
 
@@ -161,7 +167,7 @@ static void *run_screen(void *arg)
             on_signal(p, sig);
         over = p->over;
         if (!over)
-            draw(p);
+            progress_draw(p);
         pthread_mutex_unlock(&p->lock);
     }
     return NULL;
@@ -175,7 +181,7 @@ struct pull_progress *pull_progress_new(bool live)
     pthread_mutex_init(&p->lock, NULL);
     if (!live)
         return p;
-    setvbuf(stdout, NULL, _IOFBF, 64 << 10); /* a drawing is one write */
+    setvbuf(stdout, NULL, _IOFBF, 64 << 10); /* one write(2) per drawing */
     sigemptyset(&set);
     for (size_t i = 0; i < ARRAY_LEN(SIGNALS); i++)
         sigaddset(&set, SIGNALS[i]);
@@ -186,11 +192,11 @@ struct pull_progress *pull_progress_new(bool live)
     return p;
 }
 
-/* ---- what happens ---- */
+/* ---- events ---- */
 
-static struct blob *find(struct pull_progress *p, const char *digest)
+static struct progress_blob *progress_find(struct pull_progress *p, const char *digest)
 {
-    for (int i = 0; i < p->count; i++)
+    for (size_t i = 0; i < p->count; i++)
         if (strcmp(p->blobs[i].digest, digest) == 0)
             return &p->blobs[i];
     return NULL;
@@ -199,7 +205,7 @@ static struct blob *find(struct pull_progress *p, const char *digest)
 static void note_blob(struct pull_progress *p, const json_t *e, const char *status)
 {
     const char *digest = cli_text(e, "digest");
-    struct blob *b = find(p, digest);
+    struct progress_blob *b = progress_find(p, digest);
     bool ended = strcmp(status, "done") == 0 || strcmp(status, "exists") == 0 || strcmp(status, "failed") == 0;
 
     if (ended) {
@@ -209,16 +215,13 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
         return;
     }
     if (!b) {
-        if (p->count == p->room) {
-            p->room = p->room ? 2 * p->room : 64;
-            p->blobs = xrealloc(p->blobs, (size_t)p->room * sizeof(*p->blobs));
-        }
-        b = &p->blobs[p->count++];
-        *b = (struct blob){.counted_ms = clock_mono_ms()};
+        b = ARRAY_NEXT(p->blobs, p->count, p->room);
+        p->count++;
+        *b = (struct progress_blob){.counted_ms = clock_mono_ms()};
         snprintf(b->digest, sizeof(b->digest), "%s", digest);
         snprintf(b->kind, sizeof(b->kind), "%s", cli_text(e, "kind"));
     }
-    if (!b->running) { /* a resumed one begins with what is there */
+    if (!b->running) { /* a resumed one starts from the bytes that are cached */
         b->counted = json_integer_value(json_object_get(e, "received"));
         b->counted_ms = clock_mono_ms();
     }
@@ -227,7 +230,7 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
     b->received = json_integer_value(json_object_get(e, "received"));
 }
 
-/* The lines that stay. Failures are said at the end, on stderr, by the caller. */
+/* Permanent lines. The caller prints the reasons of failures at the end, to stderr. */
 static void print_lasting(struct pull_progress *p, const json_t *e, const char *event, const char *status)
 {
     char size[CLI_TEXT], fetched[CLI_TEXT], digest[CLI_TEXT];
@@ -247,7 +250,7 @@ static void print_lasting(struct pull_progress *p, const json_t *e, const char *
         cli_say(stdout, "%s: %s", cli_text(e, "reference"), status);
     else if (strcmp(event, "blob") == 0 && !p->live && (done || strcmp(status, "exists") == 0))
         cli_say(stdout, "%s: %s %s %s, %s", cli_text(e, "reference"), cli_text(e, "kind"),
-                cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is here",
+                cli_short(cli_text(e, "digest"), digest), done ? "fetched" : "is cached",
                 cli_size(cli_bytes(e, "size"), size));
 }
 
@@ -265,10 +268,10 @@ void pull_progress_event(struct pull_progress *p, const json_t *e)
     if (blob)
         note_blob(p, e, status);
     if (p->live && lasts)
-        erase(p);
+        progress_erase(p);
     print_lasting(p, e, event, status);
     if (p->live && lasts)
-        draw(p);
+        progress_draw(p);
     if (!p->live)
         cli_flush();
     pthread_mutex_unlock(&p->lock);
@@ -278,7 +281,7 @@ void pull_progress_free(struct pull_progress *p)
 {
     pthread_mutex_lock(&p->lock);
     p->over = true;
-    erase(p);
+    progress_erase(p);
     cli_flush();
     pthread_mutex_unlock(&p->lock);
     if (p->live)

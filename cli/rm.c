@@ -8,10 +8,10 @@ enum { ID_MIN = 12 }; /* digits of an ID: as many as `ls` shows */
 
 static const char USAGE[] =
     "Usage: entrepot rm REF|ID... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Drops images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST is every\n"
-    "tag there that leads to that digest; ID is an image ID, or a digest, as ls shows it.\n";
+    "Removes images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST stands for every tag of\n"
+    "the repository with that digest; ID is an image ID, or a digest, as ls shows it.\n";
 
-static void print(const json_t *answer)
+static void rm_print(const json_t *answer)
 {
     char size[CLI_TEXT];
 
@@ -19,7 +19,7 @@ static void print(const json_t *answer)
             (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
 }
 
-/* The hex digits of what may be an ID, or its beginning; NULL: it is none. */
+/* The hex digits of a word that may be an ID or a prefix of one; NULL: it is not. */
 static const char *digits_of(const char *word)
 {
     const char *hex = strncmp(word, "sha256:", 7) == 0 ? word + 7 : word;
@@ -35,8 +35,8 @@ static bool begins_with(const json_t *image, const char *key, const char *hex)
     return colon && strncmp(colon + 1, hex, strlen(hex)) == 0;
 }
 
-/* Whether a word that is no plain reference means this image. */
-static bool means(const char *word, const json_t *image)
+/* Whether an ID, or a reference with a digest, stands for this image. */
+static bool rm_matches(const char *word, const json_t *image)
 {
     const char *hex = digits_of(word);
     struct ref want, ref;
@@ -50,8 +50,8 @@ static bool means(const char *word, const json_t *image)
            strcmp(digest_format(&want.digest, digest), cli_text(image, "digest")) == 0;
 }
 
-/* A reference with no digest; one that looks like an ID counts if there is such an image. */
-static bool is_plain(const char *word, const json_t *images)
+/* Whether it is a reference without a digest. A word that looks like an ID is one only if an image has that name. */
+static bool rm_is_plain(const char *word, const json_t *images)
 {
     char full[REF_TEXT_MAX];
     struct ref ref;
@@ -67,14 +67,14 @@ static bool is_plain(const char *word, const json_t *images)
     return false;
 }
 
-static bool expand(const char *word, const json_t *images, json_t *out, struct err *err)
+static bool rm_expand(const char *word, const json_t *images, json_t *out, struct err *err)
 {
     _cleanup_buf_ struct buf names = {0};
     json_t *found = json_array(), *image;
     size_t i;
 
     json_array_foreach((json_t *)images, i, image) {
-        if (!means(word, image))
+        if (!rm_matches(word, image))
             continue;
         json_array_append(found, json_object_get(image, "reference"));
         buf_addf(&names, " %s", cli_text(image, "reference"));
@@ -83,29 +83,30 @@ static bool expand(const char *word, const json_t *images, json_t *out, struct e
     json_array_extend(out, found);
     json_decref(found);
     if (count == 0)
-        return err_set(err, ERR_NOT_FOUND, "%s is no image here, nor the ID of one: entrepot ls shows them", word);
+        return err_set(err, ERR_NOT_FOUND, "%s is neither an image in the cache nor the ID of one; see entrepot ls",
+                       word);
     if (count > 1 && digits_of(word))
         return err_set(err, ERR_INVALID, "%s is the ID of several images: entrepot rm%s", word, names.data);
     return true;
 }
 
-/* Digests and IDs become the references that are here. */
-static bool resolve(const struct cli_options *o, json_t *references, struct err *err)
+/* Replaces digests and IDs by the references that they stand for. */
+static bool rm_resolve(const struct cli_options *o, json_t *references, struct err *err)
 {
     json_t *answer = NULL, *out = json_array(), *word;
     bool ok = true, needed = false;
     size_t i;
 
     json_array_foreach(references, i, word)
-        needed |= !is_plain(json_string_value(word), NULL);
+        needed |= !rm_is_plain(json_string_value(word), NULL);
     ok = !needed || cli_ask(o, "/v1/images", NULL, &answer, err);
     const json_t *images = json_object_get(answer, "images");
     json_array_foreach(references, i, word) {
         const char *text = json_string_value(word);
-        if (ok && is_plain(text, images))
+        if (ok && rm_is_plain(text, images))
             json_array_append(out, word);
         else
-            ok = ok && expand(text, images, out, err);
+            ok = ok && rm_expand(text, images, out, err);
     }
     json_array_clear(references);
     json_array_extend(references, out);
@@ -116,5 +117,5 @@ static bool resolve(const struct cli_options *o, json_t *references, struct err 
 
 int cmd_rm(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", resolve, print);
+    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", rm_resolve, rm_print);
 }

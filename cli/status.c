@@ -4,15 +4,16 @@
 
 #include <string.h>
 
-static const char USAGE[] = "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-                            "Uptime, hit ratios, bytes saved, cache size and limit, upstreams, transfers in flight.\n";
+static const char USAGE[] =
+    "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
+    "Shows uptime, hit ratio, bytes saved, cache size and limit, upstreams, and transfers in progress.\n";
 
-static int64_t number(const json_t *j, const char *section, const char *key)
+static int64_t status_number(const json_t *j, const char *section, const char *key)
 {
     return json_integer_value(json_object_get(section ? json_object_get(j, section) : j, key));
 }
 
-/* One line an identity, where there are several. */
+/* One line for each identity, if there are several. */
 static void print_limits(const json_t *list)
 {
     size_t i;
@@ -25,19 +26,19 @@ static void print_limits(const json_t *list)
         buf_addf(&line, "  limit     %s%s: ", strcmp(cli_text(l, "identity"), "client") == 0 ? "a " : "credentials ",
                  cli_text(l, "identity"));
         if (json_is_integer(json_object_get(l, "remaining")))
-            buf_addf(&line, "%lld of %lld left", (long long)number(l, NULL, "remaining"),
-                     (long long)number(l, NULL, "limit"));
+            buf_addf(&line, "%lld of %lld left", (long long)status_number(l, NULL, "remaining"),
+                     (long long)status_number(l, NULL, "limit"));
         else
             buf_adds(&line, "used up");
-        if (number(l, NULL, "held_seconds") > 0)
-            buf_addf(&line, ", held for %lld s", (long long)number(l, NULL, "held_seconds"));
+        if (status_number(l, NULL, "held_seconds") > 0)
+            buf_addf(&line, ", held for %lld s", (long long)status_number(l, NULL, "held_seconds"));
         if (*cli_text(l, "source"))
             buf_addf(&line, " (counted as %s)", cli_text(l, "source"));
         cli_say(stdout, "%s", line.data);
     }
 }
 
-static void print_upstreams(const json_t *list)
+static void status_print_upstreams(const json_t *list)
 {
     size_t i;
     json_t *u;
@@ -53,9 +54,10 @@ static void print_upstreams(const json_t *list)
         if (json_is_integer(left))
             buf_addf(&line, ", %lld pulls left", (long long)json_integer_value(left));
         if (json_is_integer(json_object_get(u, "ratelimit_limit")))
-            buf_addf(&line, " of %lld", (long long)number(u, NULL, "ratelimit_limit"));
-        if (number(u, NULL, "held_seconds") > 0)
-            buf_addf(&line, ", LIMITED: asked again in %lld s", (long long)number(u, NULL, "held_seconds"));
+            buf_addf(&line, " of %lld", (long long)status_number(u, NULL, "ratelimit_limit"));
+        if (status_number(u, NULL, "held_seconds") > 0)
+            buf_addf(&line, ", RATE LIMITED: next request in %lld s",
+                     (long long)status_number(u, NULL, "held_seconds"));
         if (json_is_true(json_object_get(u, "credentials_refused")))
             buf_adds(&line, ", REFUSES the configured credentials");
         cli_say(stdout, "%s", line.data);
@@ -71,16 +73,16 @@ static void print_transfers(const json_t *list)
 
     json_array_foreach(list, i, t)
         cli_say(stdout, "transfer    %s: %s of %s, %lld waiting", cli_short(cli_text(t, "digest"), digest),
-                cli_size(number(t, NULL, "received"), got), cli_size(cli_bytes(t, "size"), size),
-                (long long)number(t, NULL, "followers"));
+                cli_size(status_number(t, NULL, "received"), got), cli_size(cli_bytes(t, "size"), size),
+                (long long)status_number(t, NULL, "followers"));
 }
 
-static void print(const json_t *j)
+static void status_print(const json_t *j)
 {
     char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
-    int64_t total = number(j, "requests", "total"), hits = number(j, "requests", "hits");
-    int64_t sent = number(j, "bytes", "sent"), fetched = number(j, "bytes", "from_upstream"),
-            up = number(j, NULL, "uptime_seconds");
+    int64_t total = status_number(j, "requests", "total"), hits = status_number(j, "requests", "hits");
+    int64_t sent = status_number(j, "bytes", "sent"), fetched = status_number(j, "bytes", "from_upstream"),
+            up = status_number(j, NULL, "uptime_seconds");
     int64_t saved = sent > fetched ? sent - fetched : 0;
 
     cli_say(stdout, "version     %s, up %lld d %lld h %lld min%s", cli_text(j, "version"), (long long)up / 86400,
@@ -90,12 +92,13 @@ static void print(const json_t *j)
             total ? 100.0 * (double)hits / (double)total : 0.0);
     cli_say(stdout, "bytes       %s sent, %s fetched, %s saved (%.1f%%)", cli_size(sent, a), cli_size(fetched, b),
             cli_size(saved, c), sent ? 100.0 * (double)saved / (double)sent : 0.0);
-    cli_say(stdout, "cache       %s of %s in %lld blobs (%lld manifests), %s", cli_size(number(j, "cache", "bytes"), a),
-            cli_size(number(j, "cache", "limit_bytes"), b), (long long)number(j, "cache", "blobs"),
-            (long long)number(j, "cache", "manifests"), cli_text(json_object_get(j, "cache"), "path"));
-    cli_say(stdout, "now         %lld connections, %lld downloads", (long long)number(j, NULL, "connections"),
-            (long long)number(j, NULL, "ingests"));
-    print_upstreams(json_object_get(j, "upstreams"));
+    cli_say(stdout, "cache       %s of %s in %lld blobs (%lld manifests), %s",
+            cli_size(status_number(j, "cache", "bytes"), a), cli_size(status_number(j, "cache", "limit_bytes"), b),
+            (long long)status_number(j, "cache", "blobs"), (long long)status_number(j, "cache", "manifests"),
+            cli_text(json_object_get(j, "cache"), "path"));
+    cli_say(stdout, "now         %lld connections, %lld downloads", (long long)status_number(j, NULL, "connections"),
+            (long long)status_number(j, NULL, "ingests"));
+    status_print_upstreams(json_object_get(j, "upstreams"));
     print_transfers(json_object_get(j, "transfers"));
 }
 
@@ -113,7 +116,7 @@ int cmd_status(int argc, char **argv)
     if (o.json)
         cli_print_json(answer);
     else
-        print(answer);
+        status_print(answer);
     json_decref(answer);
     return EXIT_DONE;
 }

@@ -6,89 +6,88 @@
 
 static const char USAGE[] =
     "Usage: entrepot verify [--repair] [--rate SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Hashes every blob again, at most SIZE a second (100MiB; 0: as fast as it goes), counts every reference anew and\n"
-    "compares files and index. What is damaged is put aside at once and fetched again when it is asked for; --repair\n"
-    "fetches it now, with what earlier runs have found damaged or missing, and puts the index right. Exit 1 if "
-    "anything\n"
-    "was wrong.\n";
+    "Hashes every blob, recounts every reference, and compares the files with the index. A damaged blob is moved to\n"
+    "quarantine at once, and fetched again when it is next requested. Exits 1 if anything was wrong.\n\n"
+    "  --repair      fetch damaged and missing blobs now, also those of earlier runs, and correct the index\n"
+    "  --rate SIZE   read at most SIZE per second (100MiB; 0: no limit)\n";
 
-struct wish {
+struct verify_options {
     bool repair, json, terminal;
     struct amount rate;
 };
 
-static bool take_rate(void *arg, const char *value, struct err *err)
+static bool verify_take_rate(void *arg, const char *value, struct err *err)
 {
-    struct wish *w = arg;
+    struct verify_options *opts = arg;
 
-    return (config_parse_amount(value, &w->rate) && w->rate.bytes >= 0) ||
+    return (config_parse_amount(value, &opts->rate) && opts->rate.bytes >= 0) ||
            err_set(err, ERR_INVALID, "\"%s\" is not a size such as 100MiB, or 0", value);
 }
 
-/* The line of how far it is. */
+/* Clears the progress line. */
 #define CLEAR "\r\033[K"
 
-static long long number(const json_t *j, const char *key)
+static long long verify_number(const json_t *j, const char *key)
 {
     return json_integer_value(json_object_get(j, key));
 }
 
 static void print_line(void *arg, const json_t *line)
 {
-    const struct wish *w = arg;
+    const struct verify_options *opts = arg;
     char done[CLI_TEXT], total[CLI_TEXT];
 
-    if (w->json) {
+    if (opts->json) {
         cli_print_event(stdout, line);
         return;
     }
-    if (w->terminal)
+    if (opts->terminal)
         fputs(CLEAR, stdout);
     if (json_object_get(line, "wrong"))
         cli_say(stdout, "%s: %s", cli_text(line, "digest"), cli_text(line, "wrong"));
-    else if (w->terminal) {
-        fputs(cli_size(number(line, "bytes"), done), stdout);
+    else if (opts->terminal) {
+        fputs(cli_size(verify_number(line, "bytes"), done), stdout);
         fputs(" of ", stdout);
-        fputs(cli_size(number(line, "total_bytes"), total), stdout);
+        fputs(cli_size(verify_number(line, "total_bytes"), total), stdout);
     }
     cli_flush();
 }
 
-static void print(const json_t *a, const struct wish *w)
+static void verify_print(const json_t *a, const struct verify_options *opts)
 {
     char size[CLI_TEXT];
 
-    if (w->terminal)
+    if (opts->terminal)
         fputs(CLEAR, stdout);
     cli_say(stdout, "verified %lld blobs, %s: %lld damaged, %lld missing, %lld adopted, %lld rows of the index wrong",
-            number(a, "blobs"), cli_size(number(a, "bytes"), size), number(a, "damaged"), number(a, "missing"),
-            number(a, "adopted"), number(a, "references"));
-    if (w->repair)
-        cli_say(stdout, "repaired: %lld blobs fetched again, %lld could not be; %lld rows put right",
-                number(a, "fetched"), number(a, "lost"), number(a, "repaired"));
+            verify_number(a, "blobs"), cli_size(verify_number(a, "bytes"), size), verify_number(a, "damaged"),
+            verify_number(a, "missing"), verify_number(a, "adopted"), verify_number(a, "references"));
+    if (opts->repair)
+        cli_say(stdout, "repaired: %lld blobs fetched again, %lld could not be fetched; %lld rows corrected",
+                verify_number(a, "fetched"), verify_number(a, "lost"), verify_number(a, "repaired"));
 }
 
 int cmd_verify(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish wish = {.rate = {.bytes = 100 << 20}, .terminal = isatty(STDOUT_FILENO)};
-    const struct cli_option options[] = {{"repair", .flag = &wish.repair}, {"rate", .take = take_rate}, {0}};
+    struct verify_options opts = {.rate = {.bytes = 100 << 20}, .terminal = isatty(STDOUT_FILENO)};
+    const struct cli_option options[] = {{"repair", .flag = &opts.repair}, {"rate", .take = verify_take_rate}, {0}};
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &wish}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, .arg = &opts}, argc, argv);
     if (rc >= 0)
         return rc;
-    wish.json = o.json;
-    json_t *body = json_pack("{s:b, s:I}", "repair", wish.repair, "rate", (json_int_t)wish.rate.bytes);
-    bool ok = cli_ask_long(&o, "/v1/verify", body, print_line, &wish, &answer, &err);
+    opts.json = o.json;
+    json_t *body = json_pack("{s:b, s:I}", "repair", opts.repair, "rate", (json_int_t)opts.rate.bytes);
+    bool ok = cli_ask_long(&o, "/v1/verify", body, print_line, &opts, &answer, &err);
     json_decref(body);
     if (!ok)
         return cli_fail(&err);
     if (o.json)
-        print_line(&wish, answer);
+        print_line(&opts, answer);
     else
-        print(answer, &wish);
+        verify_print(answer, &opts);
     ok = json_is_true(json_object_get(answer, "ok"));
     json_decref(answer);
     return ok ? EXIT_DONE : EXIT_FAILED;

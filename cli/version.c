@@ -1,14 +1,14 @@
 #include "cli/lib/cli.h"
 
 #include <curl/curl.h>
-#include <cyaml/cyaml.h>
 #include <event2/event.h>
 #include <llhttp.h>
 #include <lmdb.h>
 #include <openssl/crypto.h>
+#include <yaml.h>
 
 static const char USAGE[] = "Usage: entrepot version [--json]\n\n"
-                            "The version, and those of the libraries in use; --json: as JSON.\n";
+                            "Prints the versions of entrepot and of the libraries in use.\n";
 
 int cmd_version(int argc, char **argv)
 {
@@ -28,7 +28,7 @@ int cmd_version(int argc, char **argv)
         {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
         {"lmdb", mdb_version(NULL, NULL, NULL)},
         {"jansson", jansson_version_str()},
-        {"libcyaml", cyaml_version_str},
+        {"libyaml", yaml_get_version_string()},
         {"llhttp", llhttp},
     };
     json_t *j = json_object();

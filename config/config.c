@@ -54,24 +54,24 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
 
     if (y->listen_count > 0)
         config_set(&c->listen[0], NULL);
-    for (uint32_t i = 0; i < y->listen_count; i++) {
-        if (!take_address(r, "listen", (int)i, y->listen[i].address))
+    for (int i = 0; i < y->listen_count; i++) {
+        if (!take_address(r, "listen", i, y->listen[i].address))
             return false;
         if (y->listen[i].tls)
-            return config_unsupported(r, "listen", (int)i, "tls");
+            return config_unsupported(r, "listen", i, "tls");
         config_set(&c->listen[i], y->listen[i].address);
         config_set(&c->listen_upstream[i], y->listen[i].upstream);
     }
     if (y->intercept)
         return config_unsupported(r, NULL, 0, "intercept");
-    if (y->metrics && y->metrics->address) {
-        if (!take_address(r, "metrics", 0, y->metrics->address))
+    if (y->metrics.address) {
+        if (!take_address(r, "metrics", 0, y->metrics.address))
             return false;
-        config_set(&c->metrics_address, y->metrics->address);
+        config_set(&c->metrics_address, y->metrics.address);
     }
-    if (!y->admin || !y->admin->socket)
+    if (!y->admin.socket)
         return true;
-    config_set(&c->admin_socket, y->admin->socket);
+    config_set(&c->admin_socket, y->admin.socket);
     _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
     if (is_listened_on(c, address))
         return config_bad(r, "admin", 0, "socket", "\"%s\" is listened on already", c->admin_socket);
@@ -121,23 +121,21 @@ static bool take_cache(struct reading *r, const struct yaml_config *y)
     struct amount blob_max = {.bytes = c->blob_max};
     int fetch = 0;
 
-    if (!y->cache)
-        return true;
-    if (y->cache->path)
-        config_set(&c->cache_path, y->cache->path);
+    if (y->cache.path)
+        config_set(&c->cache_path, y->cache.path);
     if (c->cache_path && c->cache_path[0] != '/')
         return config_bad(r, "cache", 0, "path", "\"%s\" does not begin with /", c->cache_path);
-    if (!take_amount(r, "cache", "max_size", y->cache->max_size, &c->max_size) ||
-        !take_amount(r, "cache", "min_free", y->cache->min_free, &c->min_free) ||
-        !take_amount(r, "cache", "blob_max", y->cache->blob_max, &blob_max) ||
-        !config_take_word(r, "cache", 0, "fetch", y->cache->fetch, fetches, &fetch))
+    if (!take_amount(r, "cache", "max_size", y->cache.max_size, &c->max_size) ||
+        !take_amount(r, "cache", "min_free", y->cache.min_free, &c->min_free) ||
+        !take_amount(r, "cache", "blob_max", y->cache.blob_max, &blob_max) ||
+        !config_take_word(r, "cache", 0, "fetch", y->cache.fetch, fetches, &fetch))
         return false;
     if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
-        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves room for nothing", y->cache->max_size);
+        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves room for nothing", y->cache.max_size);
     if (c->min_free.bytes < 0 && c->min_free.percent >= 100)
-        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves room for nothing", y->cache->min_free);
+        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves room for nothing", y->cache.min_free);
     if (blob_max.bytes <= 0)
-        return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache->blob_max);
+        return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache.blob_max);
     c->blob_max = blob_max.bytes;
     return fetch == 0 || config_unsupported(r, "cache", 0, "fetch");
 }
@@ -148,19 +146,17 @@ static bool take_gc(struct reading *r, const struct yaml_config *y)
     struct config *c = r->c;
     int policy = 0;
 
-    if (!y->gc)
-        return true;
-    if (!config_take_word(r, "gc", 0, "policy", y->gc->policy, policies, &policy) ||
-        !take_percent(r, "high", y->gc->high, &c->gc_high) || !take_percent(r, "low", y->gc->low, &c->gc_low) ||
-        !config_take_duration(r, "gc", 0, "grace", y->gc->grace, &c->gc_grace_ms) ||
-        !config_take_duration(r, "gc", 0, "interval", y->gc->interval, &c->gc_interval_ms))
+    if (!config_take_word(r, "gc", 0, "policy", y->gc.policy, policies, &policy) ||
+        !take_percent(r, "high", y->gc.high, &c->gc_high) || !take_percent(r, "low", y->gc.low, &c->gc_low) ||
+        !config_take_duration(r, "gc", 0, "grace", y->gc.grace, &c->gc_grace_ms) ||
+        !config_take_duration(r, "gc", 0, "interval", y->gc.interval, &c->gc_interval_ms))
         return false;
     c->gc_lru = policy == 1;
     if (c->gc_low >= c->gc_high)
-        return config_bad(r, "gc", 0, y->gc->low ? "low" : "high", "low is %g%%, which is not under high, %g%%",
+        return config_bad(r, "gc", 0, y->gc.low ? "low" : "high", "low is %g%%, which is not under high, %g%%",
                           c->gc_low, c->gc_high);
     if (c->gc_interval_ms < 1000)
-        return config_bad(r, "gc", 0, "interval", "\"%s\" is less than 1s", y->gc->interval);
+        return config_bad(r, "gc", 0, "interval", "\"%s\" is less than 1s", y->gc.interval);
     return true;
 }
 
@@ -171,17 +167,17 @@ static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
     struct config *c = r->c;
     int level = (int)c->log_level, format = (int)c->log_format;
 
-    if (y->log && (!config_take_word(r, "log", 0, "level", y->log->level, levels, &level) ||
-                   !config_take_word(r, "log", 0, "format", y->log->format, formats, &format)))
+    if (!config_take_word(r, "log", 0, "level", y->log.level, levels, &level) ||
+        !config_take_word(r, "log", 0, "format", y->log.format, formats, &format))
         return false;
     c->log_level = (enum log_level)level;
     c->log_format = (enum log_format)format;
-    return config_take_tags(r, y->tags);
+    return config_take_tags(r, y);
 }
 
-static bool take_hosts(struct reading *r, char *const *hosts, uint32_t count)
+static bool take_hosts(struct reading *r, char *const *hosts, int count)
 {
-    for (uint32_t i = 0; i < count && i < CONFIG_HOSTS_MAX; i++) {
+    for (int i = 0; i < count; i++) {
         if (!config_is_host_pattern(hosts[i]) || strchr(hosts[i], ':'))
             return config_bad(r, "clients", 0, "hosts",
                               "\"%s\" is neither a host, without a port, nor a pattern of hosts", hosts[i]);
@@ -196,28 +192,25 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
     struct config *c = r->c;
     int login = (int)c->login;
 
-    if (!y->clients)
-        return true;
-    if (!config_take_word(r, "clients", 0, "login", y->clients->login, logins, &login) ||
-        !config_take_duration(r, "clients", 0, "grant_ttl", y->clients->grant_ttl, &c->grant_ttl_ms))
+    if (!config_take_word(r, "clients", 0, "login", y->clients.login, logins, &login) ||
+        !config_take_duration(r, "clients", 0, "grant_ttl", y->clients.grant_ttl, &c->grant_ttl_ms))
         return false;
     c->login = (enum config_login)login;
-    config_set(&c->login_for, y->clients->login_for);
-    if (!take_hosts(r, y->clients->hosts, y->clients->hosts_count))
+    config_set(&c->login_for, y->clients.login_for);
+    if (!take_hosts(r, y->hosts, y->hosts_count))
         return false;
     return (c->grant_ttl_ms >= 1000 && c->grant_ttl_ms <= GRANT_TTL_MAX_MS) ||
-           config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients->grant_ttl);
+           config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients.grant_ttl);
 }
 
 static bool take_limits(struct reading *r, const struct yaml_config *y)
 {
     struct config_limits *l = &r->c->limits;
 
-    return !y->limits ||
-           (config_take_int(r, "limits", 0, "connections", y->limits->connections, 1, LIMIT_MAX, &l->connections) &&
-            config_take_int(r, "limits", 0, "per_client", y->limits->per_client, 0, LIMIT_MAX, &l->per_client) &&
-            config_take_int(r, "limits", 0, "misses", y->limits->misses, 1, LIMIT_MAX, &l->misses) &&
-            config_take_int(r, "limits", 0, "relays", y->limits->relays, 1, LIMIT_MAX, &l->relays));
+    return config_take_int(r, "limits", 0, "connections", y->limits.connections, 1, LIMIT_MAX, &l->connections) &&
+           config_take_int(r, "limits", 0, "per_client", y->limits.per_client, 0, LIMIT_MAX, &l->per_client) &&
+           config_take_int(r, "limits", 0, "misses", y->limits.misses, 1, LIMIT_MAX, &l->misses) &&
+           config_take_int(r, "limits", 0, "relays", y->limits.relays, 1, LIMIT_MAX, &l->relays);
 }
 
 /* ---- the whole ---- */
@@ -239,19 +232,19 @@ static bool read_text(const char *file, struct buf *text, struct err *err)
 
 static bool apply_file(struct config *c, const char *file, bool no_secrets, struct err *err)
 {
-    struct yaml_config *y = NULL;
     _cleanup_buf_ struct buf text = {0};
 
     if (!read_text(file, &text, err))
         return false;
-    if (!config_yaml_parse(text.data, text.len, &y, err))
+    struct yaml_config *y = config_yaml_parse(text.data, text.len, err);
+    if (!y)
         return err_wrap(err, "%s", file);
     config_set(&c->file, file);
-    struct reading r = {c, file, text.data, no_secrets, err};
-    bool ok = !y || (take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
-                     take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y));
-    for (uint32_t i = 0; ok && y && i < y->upstreams_count; i++)
-        ok = config_take_upstream(&r, (int)i, &y->upstreams[i]);
+    struct reading r = {c, file, y, no_secrets, err};
+    bool ok = take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
+              take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y);
+    for (int i = 0; ok && i < y->upstreams_count; i++)
+        ok = config_take_upstream(&r, i, &y->upstreams[i]);
     if (ok)
         config_add_well_known(c);
     ok = ok && check_registries(&r);

@@ -1,7 +1,7 @@
 /* config.h - the configuration: read once at the start (and on SIGHUP), plain values afterwards.
  *
- * A struct config owns its strings; it does not change while threads use it. The file is YAML, read by libcyaml; every
- * key is optional, unknown keys and impossible values are errors that name file, line and key.
+ * A struct config owns its strings; it does not change while threads use it. The file is YAML; every key is
+ * optional, unknown keys and impossible values are errors that name file, line and key.
  */
 #ifndef ENTREPOT_CONFIG_CONFIG_H
 #define ENTREPOT_CONFIG_CONFIG_H

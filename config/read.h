@@ -12,7 +12,8 @@
 
 struct reading {
     struct config *c;
-    const char *file, *text; /* its name and what is in it */
+    const char *file;
+    struct yaml_config *yaml; /* what is in it */
     bool no_secrets;
     struct err *err;
 };
@@ -21,9 +22,9 @@ struct reading {
  * a list. Always false. */
 bool config_bad(struct reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
-/* A key of a later version: an error, for silence would pass for consent. */
 /* A host, or a pattern of hosts ("*.corp.example"). */
 bool config_is_host_pattern(const char *text);
+/* A key of a later version: an error, so that nobody takes it for working. Always false. */
 bool config_unsupported(struct reading *r, const char *section, int nth, const char *key);
 bool config_take_duration(struct reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms);
@@ -37,7 +38,7 @@ bool config_take_bool(struct reading *r, const char *section, int nth, const cha
 /* Adds the nth upstream of the file. */
 bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y);
 /* `tags`: for all, with the rules; and an upstream's own. */
-bool config_take_tags(struct reading *r, const struct yaml_tags *y);
+bool config_take_tags(struct reading *r, const struct yaml_config *y);
 bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t);
 /* Adds those of the built-in upstreams that the file does not have. */
 void config_add_well_known(struct config *c);

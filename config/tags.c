@@ -50,7 +50,6 @@ static bool check_repository(struct reading *r, const char *path, const char *pa
 static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
 {
     struct config_tag_rule *rule = &r->c->tag_rules[r->c->tag_rule_count];
-    const struct yaml_tags times = {y->ttl, y->max_stale, y->negative_ttl, y->deleted, NULL, 0};
     char path[32], key[48];
 
     snprintf(path, sizeof(path), "rules[%d].", n);
@@ -64,24 +63,22 @@ static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
     r->c->tag_rule_count++;
     config_set(&rule->repository, y->repository);
     config_set(&rule->tag, y->tag);
-    return take(r, "tags", 0, path, &times, &rule->tags);
+    return take(r, "tags", 0, path, &y->tags, &rule->tags);
 }
 
-bool config_take_tags(struct reading *r, const struct yaml_tags *y)
+bool config_take_tags(struct reading *r, const struct yaml_config *y)
 {
-    if (!y)
-        return true;
-    if (!take(r, "tags", 0, "", y, &r->c->tags))
+    if (!take(r, "tags", 0, "", &y->tags, &r->c->tags))
         return false;
-    for (uint32_t i = 0; i < y->rules_count && i < CONFIG_RULES_MAX; i++)
-        if (!take_rule(r, (int)i, &y->rules[i]))
+    for (int i = 0; i < y->rules_count; i++)
+        if (!take_rule(r, i, &y->rules[i]))
             return false;
     return true;
 }
 
 bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t)
 {
-    return !y || take(r, "upstreams", nth, "tags.", y, t);
+    return take(r, "upstreams", nth, "tags.", y, t);
 }
 
 static void say(struct config_tags *to, const struct config_tags *t)

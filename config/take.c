@@ -19,7 +19,7 @@ bool config_bad(struct reading *r, const char *section, int nth, const char *key
         snprintf(path, sizeof(path), "%s[%d].%s", section, nth, key);
     else
         snprintf(path, sizeof(path), "%s%s%s", section ? section : "", section ? "." : "", key);
-    return err_set(r->err, ERR_INVALID, "%s: line %d: %s%s%s: %s", r->file, config_yaml_line(r->text, path, 0),
+    return err_set(r->err, ERR_INVALID, "%s: line %d: %s%s%s: %s", r->file, config_yaml_line(r->yaml, path),
                    section ? section : "", section ? "." : "", key, why);
 }
 

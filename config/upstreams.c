@@ -68,59 +68,53 @@ static bool take_command(struct reading *r, int nth, const char *where, const ch
 static bool take_identity(struct reading *r, int nth, const char *where, const struct yaml_credentials *y,
                           struct config_upstream *u)
 {
-    struct cred_options given = {0};
+    const struct cred_options *given = &y->options;
     const char *key, *fault;
     char path[64];
 
-#define X(name) given.name = y->name;
-    CRED_KEYS(X)
-#undef X
-    for (uint32_t i = 0; i < y->args_count && i < CRED_ARGS_MAX; i++)
-        given.args[i] = y->args[i];
-    if (!cred_options_given(&given))
+    if (!cred_options_given(given))
         return true;
-    fault = cred_options_fault(&given, &key);
+    fault = cred_options_fault(given, &key);
     snprintf(path, sizeof(path), "%s.%s", where, fault ? key : "");
     if (fault)
         return config_bad(r, "upstreams", nth, path, "%s", fault);
-    cred_options_copy(&u->credentials[u->credentials_count++], &given);
-    return take_file(r, nth, where, "password_file", given.password_file) &&
-           take_file(r, nth, where, "docker_config", given.docker_config) &&
-           take_file(r, nth, where, "key_file", given.key_file) &&
-           take_file(r, nth, where, "client_secret_file", given.client_secret_file) &&
-           take_command(r, nth, where, given.command);
+    cred_options_copy(&u->credentials[u->credentials_count++], given);
+    return take_file(r, nth, where, "password_file", given->password_file) &&
+           take_file(r, nth, where, "docker_config", given->docker_config) &&
+           take_file(r, nth, where, "key_file", given->key_file) &&
+           take_file(r, nth, where, "client_secret_file", given->client_secret_file) &&
+           take_command(r, nth, where, given->command);
 }
 
 static bool take_credentials(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
 {
     char where[24] = "credentials";
 
-    for (uint32_t i = 0; i < y->credentials_count && i < CONFIG_CREDENTIALS_MAX; i++) {
+    for (int i = 0; i < y->credentials_count; i++) {
         if (y->credentials_count > 1)
-            snprintf(where, sizeof(where), "credentials[%u]", i);
+            snprintf(where, sizeof(where), "credentials[%d]", i);
         if (!take_identity(r, nth, where, &y->credentials[i], u))
             return false;
     }
     return true;
 }
 
-static bool take_endpoint(struct reading *r, int nth, unsigned i, const struct yaml_endpoint *y,
-                          struct config_upstream *u)
+static bool take_endpoint(struct reading *r, int nth, int i, const struct yaml_endpoint *y, struct config_upstream *u)
 {
     const char *fault = config_endpoint_fault(y->url, u->insecure);
     bool ns = false;
     char key[40];
 
-    snprintf(key, sizeof(key), "endpoints[%u]", i);
+    snprintf(key, sizeof(key), "endpoints[%d]", i);
     if (fault && strchr(y->url, '@')) /* what stands before it may be a password */
         return config_bad(r, "upstreams", nth, key, "this endpoint %s", fault);
     if (fault)
         return config_bad(r, "upstreams", nth, key, "\"%s\" %s", y->url, fault);
     config_set(&u->endpoints[i], y->url);
-    snprintf(key, sizeof(key), "endpoints[%u].ns", i);
+    snprintf(key, sizeof(key), "endpoints[%d].ns", i);
     if (!config_take_bool(r, "upstreams", nth, key, y->ns, &ns))
         return false;
-    snprintf(key, sizeof(key), "endpoints[%u].credentials", i);
+    snprintf(key, sizeof(key), "endpoints[%d].credentials", i);
     if (!config_take_bool(r, "upstreams", nth, key, y->credentials, &u->endpoint_logins[i]))
         return false;
     u->endpoint_ns[i] = !y->ns ? UPSTREAM_NS_AUTO : ns ? UPSTREAM_NS_ON : UPSTREAM_NS_OFF;
@@ -129,7 +123,7 @@ static bool take_endpoint(struct reading *r, int nth, unsigned i, const struct y
 
 static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
 {
-    for (uint32_t i = 0; i < y->endpoints_count && i < CONFIG_ENDPOINTS_MAX; i++)
+    for (int i = 0; i < y->endpoints_count; i++)
         if (!take_endpoint(r, nth, i, &y->endpoints[i], u))
             return false;
     return true;
@@ -151,8 +145,8 @@ static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream 
 {
     char key[32];
 
-    for (uint32_t i = 0; i < y->trusted_hosts_count && i < CONFIG_TRUSTED_MAX; i++) {
-        snprintf(key, sizeof(key), "trusted_hosts[%u]", i);
+    for (int i = 0; i < y->trusted_hosts_count; i++) {
+        snprintf(key, sizeof(key), "trusted_hosts[%d]", i);
         if (!config_is_host_pattern(y->trusted_hosts[i]) || strchr(y->trusted_hosts[i], ':'))
             return config_bad(r, "upstreams", nth, key,
                               "\"%s\" is neither a host, without a port, nor a pattern of hosts", y->trusted_hosts[i]);
@@ -222,7 +216,7 @@ bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream
     return take_trust(r, nth, y, &u->trust) &&
            config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
            config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
-           config_take_upstream_tags(r, nth, y->tags, &u->tags) &&
+           config_take_upstream_tags(r, nth, &y->tags, &u->tags) &&
            take_timeout(r, nth, "connect_timeout", y->connect_timeout, &u->connect_timeout_ms) &&
            take_timeout(r, nth, "stall_timeout", y->stall_timeout, &u->stall_timeout_ms) &&
            take_credentials(r, nth, y, u);

@@ -1,384 +1,411 @@
+/* The file is read into a document (libyaml); tables of keys say where each value goes in a struct yaml_config. A list
+ * or a section that has no value (all of its keys commented out, say) is as one that is not there. */
 #include "config/yaml.h"
 
-#include <cyaml/cyaml.h>
+#include <stddef.h>
 #include <string.h>
 
-/* Numbers and truth values are text as well: libcyaml would take 4.5 for 4, and any word for a yes. */
-#define TEXT(key, type, member)                                                                                        \
-    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 0, 4096)
+enum { TEXT_MAX = 4096, URL_MAX = 2048, HOST_MAX = 255, ADDRESS_MAX = 512, SHOWN_MAX = 200 };
 
-/* A section may be there without a key in it: all of them commented out, say. */
-#define SECTION_IN(type, key, member, fields)                                                                          \
-    CYAML_FIELD_MAPPING_PTR(key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, type, member, fields)
-
-/* Inner structs of yaml_config have no names of their own. */
-#define INNER(member) __typeof__(*((struct yaml_config *)0)->member)
-
-static const cyaml_schema_field_t TLS[] = {
-    TEXT("cert", struct yaml_tls, cert),
-    TEXT("key", struct yaml_tls, key),
-    TEXT("client_ca", struct yaml_tls, client_ca),
-    CYAML_FIELD_END,
+enum field_kind {
+    IS_TEXT,    /* numbers and truth values, too */
+    IS_SECTION, /* a mapping */
+    IS_LIST,    /* of mappings or, without `fields`, of texts */
+    IS_NODE,    /* whatever it is */
 };
 
-static const cyaml_schema_field_t LISTEN[] = {
-    CYAML_FIELD_STRING_PTR("address", CYAML_FLAG_POINTER, struct yaml_listen, address, 1, 512),
-    TEXT("upstream", struct yaml_listen, upstream),
-    SECTION_IN(struct yaml_listen, "tls", tls, TLS),
-    CYAML_FIELD_END,
+struct yaml_field {
+    const char *key;
+    enum field_kind kind;
+    size_t at;                       /* where it goes in the struct of its mapping */
+    size_t shortest, longest;        /* of a text, or of each text in a list: bytes */
+    bool required;                   /* of each mapping */
+    const struct yaml_field *fields; /* of a section, or of a list's entries; ends with an empty one */
+    size_t entry, entries, count;    /* of a list: size of an entry, how many there can be, where their number goes */
+    bool is_list_of_one;             /* a mapping in place of the list is its only entry */
+    bool is_first_field;             /* a text in place of an entry is that of the entry's first field */
 };
 
-static const cyaml_schema_field_t INTERCEPT[] = {
-    TEXT("address", struct yaml_intercept, address),
-    SECTION_IN(struct yaml_intercept, "ca", ca, TLS),
-    CYAML_FIELD_END,
+#define PUT(type, member, name)      .key = (name), .at = offsetof(type, member)
+#define TEXT(type, member)           PUT(type, member, #member), .longest = TEXT_MAX
+#define TEXT_IN(section, name)       PUT(struct yaml_config, section.name, #name), .longest = TEXT_MAX
+#define TAG_TEXT(type, name)         PUT(type, tags.name, #name), .longest = TEXT_MAX
+#define REQUIRED(type, member, most) PUT(type, member, #member), .shortest = 1, .longest = (most), .required = true
+#define SECTION(name, of)            .key = (name), .kind = IS_SECTION, .fields = (of) /* members of the same struct */
+#define ENTRIES(type, member)                                                                                          \
+    PUT(type, member, #member), .kind = IS_LIST, .entry = sizeof(((type *)0)->member[0]),                              \
+                                .entries = ARRAY_LEN(((type *)0)->member), .count = offsetof(type, member##_count)
+
+static const struct yaml_field LISTEN[] = {
+    {REQUIRED(struct yaml_listen, address, ADDRESS_MAX)},
+    {TEXT(struct yaml_listen, upstream)},
+    {PUT(struct yaml_listen, tls, "tls"), .kind = IS_NODE},
+    {0},
 };
 
-#define TAG_TIMES(type)                                                                                                \
-    TEXT("ttl", type, ttl), TEXT("max_stale", type, max_stale), TEXT("negative_ttl", type, negative_ttl),              \
-        TEXT("deleted", type, deleted)
-
-static const cyaml_schema_field_t TAG_RULE[] = {
-    TEXT("repository", struct yaml_tag_rule, repository),
-    TEXT("tag", struct yaml_tag_rule, tag),
-    TAG_TIMES(struct yaml_tag_rule),
-    CYAML_FIELD_END,
+static const struct yaml_field TAG_RULE[] = {
+    {TEXT(struct yaml_tag_rule, repository)},
+    {TEXT(struct yaml_tag_rule, tag)},
+    {TAG_TEXT(struct yaml_tag_rule, ttl)},
+    {TAG_TEXT(struct yaml_tag_rule, max_stale)},
+    {TAG_TEXT(struct yaml_tag_rule, negative_ttl)},
+    {TAG_TEXT(struct yaml_tag_rule, deleted)},
+    {0},
 };
 
-static const cyaml_schema_value_t TAG_RULE_ENTRY = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_tag_rule, TAG_RULE)};
-
-static const cyaml_schema_field_t TAGS[] = {
-    TAG_TIMES(struct yaml_tags),
-    CYAML_FIELD_SEQUENCE("rules", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_tags, rules,
-                         &TAG_RULE_ENTRY, 0, 64),
-    CYAML_FIELD_END,
+static const struct yaml_field TAGS[] = {
+    {TAG_TEXT(struct yaml_config, ttl)},
+    {TAG_TEXT(struct yaml_config, max_stale)},
+    {TAG_TEXT(struct yaml_config, negative_ttl)},
+    {TAG_TEXT(struct yaml_config, deleted)},
+    {ENTRIES(struct yaml_config, rules), .fields = TAG_RULE},
+    {0},
 };
 
-static const cyaml_schema_field_t UPSTREAM_TAGS[] = {
-    TAG_TIMES(struct yaml_tags),
-    CYAML_FIELD_END,
+static const struct yaml_field UPSTREAM_TAGS[] = {
+    {TAG_TEXT(struct yaml_upstream, ttl)},
+    {TAG_TEXT(struct yaml_upstream, max_stale)},
+    {TAG_TEXT(struct yaml_upstream, negative_ttl)},
+    {TAG_TEXT(struct yaml_upstream, deleted)},
+    {0},
 };
 
-static const cyaml_schema_value_t ARGUMENT = {
-    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, 4096),
-};
-
-static const cyaml_schema_field_t CREDENTIALS[] = {
-#define X(key) TEXT(#key, struct yaml_credentials, key),
+static const struct yaml_field CREDENTIALS[] = {
+#define X(name) {PUT(struct yaml_credentials, options.name, #name), .longest = TEXT_MAX},
     CRED_KEYS(X)
 #undef X
-        CYAML_FIELD_SEQUENCE("args", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_credentials, args,
-                             &ARGUMENT, 0, CRED_ARGS_MAX),
-    CYAML_FIELD_END,
+        {PUT(struct yaml_credentials, options.args, "args"), .kind = IS_LIST, .longest = TEXT_MAX,
+         .entry = sizeof(char *), .entries = CRED_ARGS_MAX, .count = offsetof(struct yaml_credentials, args_count)},
+    {0},
 };
 
-static const cyaml_schema_value_t CREDENTIALS_ENTRY = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_credentials, CREDENTIALS)};
-
-static const cyaml_schema_field_t ENDPOINT[] = {
-    CYAML_FIELD_STRING_PTR("url", CYAML_FLAG_POINTER, struct yaml_endpoint, url, 1, 2048),
-    TEXT("ns", struct yaml_endpoint, ns),
-    TEXT("credentials", struct yaml_endpoint, credentials),
-    CYAML_FIELD_END,
+static const struct yaml_field ENDPOINT[] = {
+    {REQUIRED(struct yaml_endpoint, url, URL_MAX)},
+    {TEXT(struct yaml_endpoint, ns)},
+    {TEXT(struct yaml_endpoint, credentials)},
+    {0},
 };
 
-static const cyaml_schema_value_t ENDPOINT_ENTRY = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_endpoint, ENDPOINT)};
-
-static const cyaml_schema_value_t HOST = {
-    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 2048),
+static const struct yaml_field UPSTREAM[] = {
+    {REQUIRED(struct yaml_upstream, name, HOST_MAX)},
+    {ENTRIES(struct yaml_upstream, endpoints), .fields = ENDPOINT, .is_first_field = true},
+    {ENTRIES(struct yaml_upstream, trusted_hosts), .shortest = 1, .longest = URL_MAX},
+    {TEXT(struct yaml_upstream, access)},
+    {ENTRIES(struct yaml_upstream, credentials), .fields = CREDENTIALS, .is_list_of_one = true},
+    {TEXT(struct yaml_upstream, ca)},
+    {TEXT(struct yaml_upstream, ca_only)},
+    {TEXT(struct yaml_upstream, client_cert)},
+    {TEXT(struct yaml_upstream, client_key)},
+    {TEXT(struct yaml_upstream, insecure)},
+    {TEXT(struct yaml_upstream, parallel)},
+    {TEXT(struct yaml_upstream, rate_reserve)},
+    {SECTION("tags", UPSTREAM_TAGS)},
+    {TEXT(struct yaml_upstream, connect_timeout)},
+    {TEXT(struct yaml_upstream, stall_timeout)},
+    {0},
 };
 
-static const cyaml_schema_field_t UPSTREAM[] = {
-    CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, struct yaml_upstream, name, 1, 255),
-    CYAML_FIELD_SEQUENCE("endpoints", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream, endpoints,
-                         &ENDPOINT_ENTRY, 0, 8),
-    CYAML_FIELD_SEQUENCE("trusted_hosts", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
-                         trusted_hosts, &HOST, 0, 32),
-    TEXT("access", struct yaml_upstream, access),
-    CYAML_FIELD_SEQUENCE("credentials", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_upstream,
-                         credentials, &CREDENTIALS_ENTRY, 0, 8),
-    TEXT("ca", struct yaml_upstream, ca),
-    TEXT("ca_only", struct yaml_upstream, ca_only),
-    TEXT("client_cert", struct yaml_upstream, client_cert),
-    TEXT("client_key", struct yaml_upstream, client_key),
-    TEXT("insecure", struct yaml_upstream, insecure),
-    TEXT("parallel", struct yaml_upstream, parallel),
-    TEXT("rate_reserve", struct yaml_upstream, rate_reserve),
-    SECTION_IN(struct yaml_upstream, "tags", tags, UPSTREAM_TAGS),
-    TEXT("connect_timeout", struct yaml_upstream, connect_timeout),
-    TEXT("stall_timeout", struct yaml_upstream, stall_timeout),
-    CYAML_FIELD_END,
+static const struct yaml_field ADMIN[] = {{TEXT_IN(admin, socket)}, {0}};
+static const struct yaml_field METRICS[] = {{TEXT_IN(metrics, address)}, {0}};
+static const struct yaml_field LOG[] = {{TEXT_IN(log, level)}, {TEXT_IN(log, format)}, {0}};
+
+static const struct yaml_field CLIENTS[] = {
+    {TEXT_IN(clients, login)},
+    {TEXT_IN(clients, grant_ttl)},
+    {TEXT_IN(clients, login_for)},
+    {ENTRIES(struct yaml_config, hosts), .shortest = 1, .longest = URL_MAX},
+    {0},
 };
 
-static const cyaml_schema_field_t ADMIN[] = {TEXT("socket", INNER(admin), socket), CYAML_FIELD_END};
-static const cyaml_schema_field_t METRICS[] = {TEXT("address", INNER(metrics), address), CYAML_FIELD_END};
-static const cyaml_schema_field_t LOG[] = {
-    TEXT("level", INNER(log), level),
-    TEXT("format", INNER(log), format),
-    CYAML_FIELD_END,
+static const struct yaml_field LIMITS[] = {
+    {TEXT_IN(limits, connections)},
+    {TEXT_IN(limits, per_client)},
+    {TEXT_IN(limits, misses)},
+    {TEXT_IN(limits, relays)},
+    {0},
 };
 
-static const cyaml_schema_field_t CLIENTS[] = {
-    TEXT("login", INNER(clients), login),
-    TEXT("grant_ttl", INNER(clients), grant_ttl),
-    TEXT("login_for", INNER(clients), login_for),
-    CYAML_FIELD_SEQUENCE("hosts", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, INNER(clients), hosts, &HOST, 0, 32),
-    CYAML_FIELD_END,
+static const struct yaml_field CACHE[] = {
+    {TEXT_IN(cache, path)},     {TEXT_IN(cache, max_size)}, {TEXT_IN(cache, min_free)},
+    {TEXT_IN(cache, blob_max)}, {TEXT_IN(cache, fetch)},    {0},
 };
 
-static const cyaml_schema_field_t LIMITS[] = {
-    TEXT("connections", INNER(limits), connections),
-    TEXT("per_client", INNER(limits), per_client),
-    TEXT("misses", INNER(limits), misses),
-    TEXT("relays", INNER(limits), relays),
-    CYAML_FIELD_END,
+static const struct yaml_field GC[] = {
+    {TEXT_IN(gc, policy)}, {TEXT_IN(gc, high)}, {TEXT_IN(gc, low)}, {TEXT_IN(gc, grace)}, {TEXT_IN(gc, interval)}, {0},
 };
 
-static const cyaml_schema_field_t CACHE[] = {
-    TEXT("path", INNER(cache), path),         TEXT("max_size", INNER(cache), max_size),
-    TEXT("min_free", INNER(cache), min_free), TEXT("blob_max", INNER(cache), blob_max),
-    TEXT("fetch", INNER(cache), fetch),       CYAML_FIELD_END,
+static const struct yaml_field TOP[] = {
+    {ENTRIES(struct yaml_config, listen), .fields = LISTEN},
+    {PUT(struct yaml_config, intercept, "intercept"), .kind = IS_NODE},
+    {SECTION("admin", ADMIN)},
+    {SECTION("metrics", METRICS)},
+    {TEXT(struct yaml_config, workers)},
+    {TEXT(struct yaml_config, fetchers)},
+    {SECTION("log", LOG)},
+    {SECTION("cache", CACHE)},
+    {SECTION("gc", GC)},
+    {SECTION("tags", TAGS)},
+    {SECTION("clients", CLIENTS)},
+    {SECTION("limits", LIMITS)},
+    {TEXT(struct yaml_config, offline)},
+    {TEXT(struct yaml_config, upstreams_any)},
+    {ENTRIES(struct yaml_config, upstreams), .fields = UPSTREAM},
+    {0},
 };
 
-static const cyaml_schema_field_t GC[] = {
-    TEXT("policy", INNER(gc), policy), TEXT("high", INNER(gc), high),         TEXT("low", INNER(gc), low),
-    TEXT("grace", INNER(gc), grace),   TEXT("interval", INNER(gc), interval), CYAML_FIELD_END,
+/* ---- from the document into the struct ---- */
+
+struct yaml_load {
+    yaml_document_t *document;
+    char path[128]; /* of the keys that lead here: "upstreams.tags" */
+    struct err *err;
 };
 
-static const cyaml_schema_value_t LISTEN_ENTRY = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_listen, LISTEN)};
-static const cyaml_schema_value_t UPSTREAM_ENTRY = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct yaml_upstream, UPSTREAM)};
-
-#define SECTION(key, member, fields) SECTION_IN(struct yaml_config, key, member, fields)
-
-static const cyaml_schema_field_t TOP[] = {
-    CYAML_FIELD_SEQUENCE("listen", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_config, listen,
-                         &LISTEN_ENTRY, 0, 16),
-    SECTION("intercept", intercept, INTERCEPT),
-    SECTION("admin", admin, ADMIN),
-    SECTION("metrics", metrics, METRICS),
-    TEXT("workers", struct yaml_config, workers),
-    TEXT("fetchers", struct yaml_config, fetchers),
-    SECTION("log", log, LOG),
-    SECTION("cache", cache, CACHE),
-    SECTION("gc", gc, GC),
-    SECTION("tags", tags, TAGS),
-    SECTION("clients", clients, CLIENTS),
-    SECTION("limits", limits, LIMITS),
-    TEXT("offline", struct yaml_config, offline),
-    TEXT("upstreams_any", struct yaml_config, upstreams_any),
-    CYAML_FIELD_SEQUENCE("upstreams", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, struct yaml_config, upstreams,
-                         &UPSTREAM_ENTRY, 0, 48),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t DOCUMENT = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct yaml_config, TOP)};
-
-/* ---- what libcyaml complains about ---- */
-
-enum { FRAMES_MAX = 8, KEY_MAX = 64 };
-
-/* libcyaml says what is wrong in one line, and where in the lines after it, innermost first, entries counted from 1:
- *     Load: Unexpected key: foo
- *     Load: Backtrace:
- *       in mapping (line: 4, column: 7)
- *       in mapping field 'credentials' (line: 4, column: 7)
- *       in sequence entry '1' (line: 2, column: 5)
- * Its line is that of the last thing it had read, which may be another key's: we look for the key ourselves. */
-struct complaint {
-    char what[160];
-    struct {
-        char key[KEY_MAX];
-        int entry; /* from 1; 0: it is a key */
-    } frames[FRAMES_MAX];
-    int count;
-};
-
-static void listen_to(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+static int line_of(const yaml_node_t *node)
 {
-    struct complaint *c = ctx;
-    char text[400];
-
-    if (level < CYAML_LOG_ERROR)
-        return;
-    vsnprintf(text, sizeof(text), fmt, ap);
-    text[strcspn(text, "\n")] = '\0';
-    const char *name = strstr(text, "in sequence entry '"), *field = strstr(text, "in mapping field '");
-    if (name || field) {
-        if (c->count == FRAMES_MAX)
-            return;
-        const char *quote = strchr(name ? name : field, '\'') + 1;
-        snprintf(c->frames[c->count].key, KEY_MAX, "%.*s", (int)MIN(strcspn(quote, "'"), (size_t)KEY_MAX - 1), quote);
-        c->frames[c->count].entry = name ? atoi(quote) : 0;
-        c->count++;
-    } else if (c->what[0] == '\0' && strncmp(text, "Load: ", 6) == 0 && !strstr(text, "Backtrace")) {
-        snprintf(c->what, sizeof(c->what), "%.150s", text + 6);
-    }
+    return (int)node->start_mark.line + 1;
 }
 
-static cyaml_err_t load(const char *text, size_t len, struct yaml_config **out, struct complaint *c)
+static bool is_empty(const yaml_node_t *node)
 {
-    const cyaml_config_t cfg = {
-        .log_fn = listen_to,
-        .log_ctx = c,
-        .mem_fn = cyaml_mem,
-        .log_level = CYAML_LOG_ERROR,
-        .flags = CYAML_CFG_NO_ALIAS,
-    };
-
-    memset(c, 0, sizeof(*c));
-    *out = NULL;
-    return cyaml_load_data((const uint8_t *)text, len, &cfg, &DOCUMENT, (cyaml_data_t **)out, NULL);
+    return node->type == YAML_SCALAR_NODE && node->data.scalar.length == 0;
 }
 
-/* Where text stops being YAML: libcyaml does not pass on what libyaml knows about that. So many lines from the start
- * give the same complaint as the whole; one line less does not. */
-static int syntax_line(const char *text, size_t len, const char *what)
+/* `key`: within the mapping whose path it is; NULL: of what is at the path itself. Always false. */
+static bool load_fail(struct yaml_load *l, const yaml_node_t *at, const char *key, const char *what)
 {
-    size_t good = 0, bad = len; /* lengths of prefixes */
-    int line = 1;
+    char shown[SHOWN_MAX];
 
-    while (true) {
-        size_t middle = good + (bad - good) / 2;
-        const char *end = memchr(text + middle, '\n', bad - middle);
-        size_t upto = end && end + 1 < text + bad ? (size_t)(end + 1 - text) : 0;
-        while (!upto && middle > good && text[middle - 1] != '\n')
-            middle--;
-        upto = upto ? upto : middle;
-        if (upto <= good || upto >= bad)
-            break;
-        struct complaint c;
-        struct yaml_config *y;
-        cyaml_err_t rc = load(text, upto, &y, &c);
-        config_yaml_free(y);
-        if (rc != CYAML_OK && strcmp(c.what, what) == 0)
-            bad = upto;
-        else
-            good = upto;
-    }
-    for (size_t i = 0; i < good; i++)
-        line += text[i] == '\n';
-    return line;
+    snprintf(shown, sizeof(shown), "%s%s%s", l->path, key && l->path[0] ? "." : "", key ? key : "");
+    return err_set(l->err, ERR_INVALID, "line %d: %s%s%s", line_of(at), shown, shown[0] ? ": " : "", what);
 }
 
-/* libcyaml's words in ours. `key`: of the complaint itself, where the place it names is only the mapping around it. */
-static const char *translate(const char *what, char key[KEY_MAX])
+static bool load_text(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node, const struct yaml_field *f,
+                      void *to)
 {
-    static const struct {
-        const char *theirs, *ours;
-        bool names_key;
-    } words[] = {
-        {"Unexpected key: ", "unknown key", true},
-        {"Missing required mapping field: ", "has to be there", true},
-        {"Mapping field already seen: ", "is there twice", false},
-        {"Expecting MAPPING", "keys with values are expected here", false},
-        {"Expecting SEQUENCE", "a list is expected here", false},
-        {"Expecting STRING", "a single value is expected here", false},
-        {"STRING length < ", "is empty", false},
-        {"STRING length > ", "is too long", false},
-        {"Excessive entries", "too many entries", false},
-        {"YAML alias", "anchors and aliases are not taken", false},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (strncmp(what, words[i].theirs, strlen(words[i].theirs)) == 0) {
-            if (words[i].names_key)
-                snprintf(key, KEY_MAX, "%.*s", KEY_MAX - 1, what + strlen(words[i].theirs));
-            return words[i].ours;
-        }
-    return what;
-}
-
-/* "upstreams[1].tags.ttl" for looking it up; "upstreams.tags.ttl" for people, as in other messages. */
-static void add_part(char *path, char *shown, size_t room, const char *key, int entry)
-{
-    size_t p = strlen(path), s = strlen(shown);
-
-    if (entry > 0) {
-        snprintf(path + p, room - p, "[%d]", entry - 1);
-        return;
-    }
-    snprintf(path + p, room - p, "%s%s", p ? "." : "", key);
-    snprintf(shown + s, room - s, "%s%s", s ? "." : "", key);
-}
-
-static bool explain(const char *text, size_t len, const struct complaint *c, struct err *err)
-{
-    char path[FRAMES_MAX * KEY_MAX + KEY_MAX] = "", shown[sizeof(path)] = "", key[KEY_MAX] = "";
-
-    if (strncmp(c->what, "libyaml: ", 9) == 0)
-        return err_set(err, ERR_INVALID, "line %d: not YAML: %s", syntax_line(text, len, c->what), c->what + 9);
-    const char *what = translate(c->what, key);
-    bool twice = strncmp(c->what, "Mapping field already", 21) == 0;
-    /* Where something is missing, the innermost place is just the key before it. */
-    int from = strncmp(c->what, "Missing", 7) == 0 && c->count > 0 && c->frames[0].entry == 0 ? 1 : 0;
-    for (int i = c->count - 1; i >= from; i--)
-        add_part(path, shown, sizeof(path), c->frames[i].key, c->frames[i].entry);
-    if (key[0])
-        add_part(path, shown, sizeof(path), key, 0);
-    return err_set(err, ERR_INVALID, "line %d: %.200s%s%s", config_yaml_line(text, path, twice ? 1 : 0), shown,
-                   shown[0] ? ": " : "", what);
-}
-
-/* Nothing but comments and document marks. */
-static bool is_blank(const char *text)
-{
-    while (*text) {
-        text += strspn(text, " \t\r\n");
-        if (*text && *text != '#' && strncmp(text, "---", 3) != 0 && strncmp(text, "...", 3) != 0)
-            return false;
-        text += *text == '#' ? strcspn(text, "\n") : strspn(text, "-.");
-    }
+    if (node->type != YAML_SCALAR_NODE)
+        return load_fail(l, at, NULL, "a single value is expected here");
+    if (node->data.scalar.length < f->shortest)
+        return load_fail(l, at, NULL, "is empty");
+    if (node->data.scalar.length > f->longest)
+        return load_fail(l, at, NULL, "is too long");
+    *(char **)to = (char *)node->data.scalar.value;
     return true;
 }
 
-/* libcyaml reads the first document and leaves the others unread. */
-static int second_document(const char *text)
-{
-    bool content = false;
-    int line = 1;
+static bool load_mapping(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node,
+                         const struct yaml_field *fields, char *to);
+static bool load_field(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node, const struct yaml_field *f,
+                       char *to);
 
-    for (const char *p = text; *p; line++) {
-        bool mark = strncmp(p, "---", 3) == 0 && (p[3] == '\0' || strchr(" \t\r\n", p[3]));
-        if (mark && content)
-            return line;
-        char first = p[strspn(p, " \t\r")];
-        content = content || (!mark && *p != '%' && !strchr("#\n", first)); /* strchr finds the NUL too */
-        p += strcspn(p, "\n");
-        p += *p == '\n';
-    }
-    return 0;
+static bool load_entry(struct yaml_load *l, const yaml_node_t *node, const struct yaml_field *f, char *to)
+{
+    int *count = (int *)(void *)(to + f->count);
+    char *entry = to + f->at + (size_t)*count * f->entry;
+
+    if ((size_t)*count == f->entries)
+        return load_fail(l, node, NULL, "too many entries");
+    ++*count;
+    if (!f->fields)
+        return load_text(l, node, node, f, entry);
+    if (f->is_first_field && node->type == YAML_SCALAR_NODE)
+        return load_field(l, node, node, f->fields, entry);
+    return load_mapping(l, node, node, f->fields, entry);
 }
 
-bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err)
+static bool load_list(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node, const struct yaml_field *f,
+                      char *to)
 {
-    struct complaint c;
-    _cleanup_buf_ struct buf lists = {0};
+    if (f->is_list_of_one && node->type == YAML_MAPPING_NODE)
+        return load_entry(l, node, f, to);
+    if (node->type != YAML_SEQUENCE_NODE)
+        return load_fail(l, at, NULL, "a list is expected here");
+    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++)
+        if (!load_entry(l, yaml_document_get_node(l->document, *i), f, to))
+            return false;
+    return true;
+}
 
-    *out = NULL;
-    if (is_blank(text))
-        return true;
-    bool whole = second_document(text) == 0 && config_yaml_make_lists(text, len, &lists);
-    cyaml_err_t rc = whole ? load(lists.data, lists.len, out, &c) : load(text, len, out, &c);
-    if (rc == CYAML_OK && second_document(text) > 0) {
-        config_yaml_free(*out);
-        *out = NULL;
-        return err_set(err, ERR_INVALID, "line %d: ---: a second document begins here; there can be only one",
-                       second_document(text));
+/* `at`: the key, for messages. */
+static bool load_field(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node, const struct yaml_field *f,
+                       char *to)
+{
+    size_t len = strlen(l->path);
+    bool ok = true;
+
+    snprintf(l->path + len, sizeof(l->path) - len, "%s%s", len ? "." : "", f->key);
+    if (f->kind == IS_TEXT)
+        ok = load_text(l, at, node, f, to + f->at);
+    else if (is_empty(node))
+        ok = true;
+    else if (f->kind == IS_LIST)
+        ok = load_list(l, at, node, f, to);
+    else if (f->kind == IS_SECTION)
+        ok = load_mapping(l, at, node, f->fields, to);
+    else
+        *(const yaml_node_t **)(void *)(to + f->at) = node;
+    l->path[len] = '\0';
+    return ok;
+}
+
+static bool load_mapping(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node,
+                         const struct yaml_field *fields, char *to)
+{
+    uint64_t seen = 0;
+
+    if (node->type != YAML_MAPPING_NODE)
+        return load_fail(l, at, NULL, "keys with values are expected here");
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(l->document, p->key);
+        if (key->type != YAML_SCALAR_NODE)
+            return load_fail(l, key, NULL, "a key has to be a single value");
+        const char *name = (const char *)key->data.scalar.value;
+        size_t i = 0;
+        while (fields[i].key && strcmp(fields[i].key, name) != 0)
+            i++;
+        if (!fields[i].key)
+            return load_fail(l, key, name, "unknown key");
+        if (seen & (uint64_t)1 << i)
+            return load_fail(l, key, name, "is there twice");
+        seen |= (uint64_t)1 << i;
+        if (!load_field(l, key, yaml_document_get_node(l->document, p->value), &fields[i], to))
+            return false;
     }
-    if (rc == CYAML_OK)
-        return true;
-    if (c.what[0] == '\0')
-        snprintf(c.what, sizeof(c.what), "%s", cyaml_strerror(rc));
-    return explain(text, len, &c, err);
+    for (size_t i = 0; fields[i].key; i++)
+        if (fields[i].required && !(seen & (uint64_t)1 << i))
+            return load_fail(l, at, fields[i].key, "has to be there");
+    return true;
+}
+
+/* ---- from the text into the document ---- */
+
+/* What is only noticed at the end of the text, or at the key after the one that lacks its colon, began before: where
+ * libyaml says that it did, and not in what is empty at the end. */
+static bool not_yaml(const yaml_parser_t *parser, const char *text, size_t len, struct err *err)
+{
+    const char *problem = parser->problem ? parser->problem : "no memory";
+    size_t end = len, last = 1, line = parser->problem_mark.line + 1;
+
+    while (end > 0 && strchr(" \t\r\n", text[end - 1]))
+        end--;
+    if (parser->error == YAML_READER_ERROR) /* its place is in bytes */
+        end = MIN(end, parser->problem_offset);
+    for (size_t i = 0; i < end; i++)
+        last += text[i] == '\n';
+    if (parser->context && (line > last || strcmp(problem, "could not find expected ':'") == 0))
+        line = parser->context_mark.line + 1;
+    line = parser->error == YAML_READER_ERROR ? last : MIN(line, last);
+    return err_set(err, ERR_INVALID, "line %zu: not YAML: %s", line, problem);
+}
+
+static bool check_event(const yaml_event_t *event, int *documents, struct err *err)
+{
+    int line = (int)event->start_mark.line + 1;
+
+    if (event->type == YAML_ALIAS_EVENT)
+        return err_set(err, ERR_INVALID, "line %d: *%.64s: anchors and aliases are not supported", line,
+                       (const char *)event->data.alias.anchor);
+    if (event->type == YAML_DOCUMENT_START_EVENT && ++*documents > 1)
+        return err_set(err, ERR_INVALID, "line %d: ---: a second document begins here; there can be only one", line);
+    return true;
+}
+
+/* The whole text, once: a document that is loaded shows no aliases, and nothing of what comes after it. */
+static bool check_events(const char *text, size_t len, struct err *err)
+{
+    yaml_parser_t parser;
+    yaml_event_t event;
+    int documents = 0;
+    bool ok = true, more = true;
+
+    if (!yaml_parser_initialize(&parser))
+        abort();
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
+    while (ok && more) {
+        if (!yaml_parser_parse(&parser, &event)) {
+            ok = not_yaml(&parser, text, len, err);
+            break;
+        }
+        ok = check_event(&event, &documents, err);
+        more = event.type != YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return ok;
+}
+
+struct yaml_config *config_yaml_parse(const char *text, size_t len, struct err *err)
+{
+    yaml_parser_t parser;
+
+    if (!check_events(text, len, err))
+        return NULL;
+    struct yaml_config *y = xcalloc(1, sizeof(*y));
+    if (!yaml_parser_initialize(&parser))
+        abort();
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
+    bool ok = yaml_parser_load(&parser, &y->document) || not_yaml(&parser, text, len, err);
+    yaml_parser_delete(&parser);
+    const yaml_node_t *root = ok ? yaml_document_get_root_node(&y->document) : NULL;
+    struct yaml_load l = {.document = &y->document, .err = err};
+    if (ok && (!root || is_empty(root) || load_mapping(&l, root, root, TOP, (char *)y)))
+        return y;
+    config_yaml_free(y);
+    return NULL;
 }
 
 void config_yaml_free(struct yaml_config *y)
 {
-    const cyaml_config_t cfg = {.mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
+    if (!y)
+        return;
+    yaml_document_delete(&y->document);
+    free(y);
+}
 
-    if (y)
-        cyaml_free(&cfg, &DOCUMENT, y, 0);
+/* ---- lines ---- */
+
+static const yaml_node_pair_t *find_pair(yaml_document_t *d, const yaml_node_t *mapping, const char *key, size_t len)
+{
+    if (mapping->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top; p++) {
+        const yaml_node_t *k = yaml_document_get_node(d, p->key);
+        if (k->data.scalar.length == len && memcmp(k->data.scalar.value, key, len) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+static const yaml_node_t *find_entry(yaml_document_t *d, const yaml_node_t *list, size_t n)
+{
+    yaml_node_item_t *items = list->data.sequence.items.start;
+
+    return list->type == YAML_SEQUENCE_NODE && n < (size_t)(list->data.sequence.items.top - items)
+               ? yaml_document_get_node(d, items[n])
+               : NULL;
+}
+
+int config_yaml_line(struct yaml_config *y, const char *path)
+{
+    const yaml_node_t *node = yaml_document_get_root_node(&y->document);
+    int line = 1;
+
+    while (node && *path) {
+        if (*path == '[') {
+            char *end;
+            node = find_entry(&y->document, node, strtoul(path + 1, &end, 10));
+            line = node ? line_of(node) : line;
+            path = end + (*end == ']');
+        } else {
+            size_t len = strcspn(path, ".[");
+            if (node->type == YAML_SEQUENCE_NODE) /* of one: messages leave its number out */
+                node = find_entry(&y->document, node, 0);
+            const yaml_node_pair_t *p = node ? find_pair(&y->document, node, path, len) : NULL;
+            line = p ? line_of(yaml_document_get_node(&y->document, p->key)) : line;
+            node = p ? yaml_document_get_node(&y->document, p->value) : NULL;
+            path += len;
+        }
+        path += *path == '.';
+    }
+    return line;
 }

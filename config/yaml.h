@@ -1,44 +1,35 @@
-/* yaml.h - the configuration file as libcyaml reads it: text, nothing understood yet. Internal to
- * config.c. */
+/* yaml.h - the configuration file as it is written: its keys as text, nothing understood yet. Between the files of
+ * config/. Main thread.
+ *
+ * A key that is not in the file is NULL here. Texts belong to the document, which lives as long as the struct.
+ */
 #ifndef ENTREPOT_CONFIG_YAML_H
 #define ENTREPOT_CONFIG_YAML_H
 
-#include "base/buf.h"
-#include "base/err.h"
-#include "config/credentials.h"
+#include "config/config.h"
 
-#include <stdint.h>
+#include <yaml.h>
 
-struct yaml_tls {
-    char *cert, *key, *client_ca;
-};
+/* Beside them there are the built-in ones (CONFIG_UPSTREAMS_MAX). */
+enum { YAML_UPSTREAMS_MAX = 48 };
 
 struct yaml_listen {
     char *address, *upstream;
-    struct yaml_tls *tls;
-};
-
-struct yaml_intercept {
-    char *address;
-    struct yaml_tls *ca;
-};
-
-struct yaml_tag_rule {
-    char *repository, *tag, *ttl, *max_stale, *negative_ttl, *deleted;
+    const yaml_node_t *tls; /* not supported yet */
 };
 
 struct yaml_tags {
     char *ttl, *max_stale, *negative_ttl, *deleted;
-    struct yaml_tag_rule *rules;
-    uint32_t rules_count;
+};
+
+struct yaml_tag_rule {
+    char *repository, *tag;
+    struct yaml_tags tags; /* in the file these keys stand beside the others */
 };
 
 struct yaml_credentials {
-#define X(key) char *key;
-    CRED_KEYS(X)
-#undef X
-    char **args;
-    uint32_t args_count;
+    struct cred_options options;
+    int args_count; /* of options.args */
 };
 
 struct yaml_endpoint {
@@ -47,62 +38,62 @@ struct yaml_endpoint {
 
 struct yaml_upstream {
     char *name;
-    struct yaml_endpoint *endpoints; /* one that is a URL alone in the file has that as its url here */
-    uint32_t endpoints_count;
-    char **trusted_hosts;
-    uint32_t trusted_hosts_count;
+    struct yaml_endpoint endpoints[CONFIG_ENDPOINTS_MAX]; /* in the file: a URL, or a mapping */
+    int endpoints_count;
+    char *trusted_hosts[CONFIG_TRUSTED_MAX];
+    int trusted_hosts_count;
     char *access;
-    struct yaml_credentials *credentials; /* one that is no list in the file is a list of one here */
-    uint32_t credentials_count;
+    struct yaml_credentials credentials[CONFIG_CREDENTIALS_MAX]; /* in the file: one mapping, or a list of them */
+    int credentials_count;
     char *ca, *ca_only, *client_cert, *client_key;
     char *insecure;
     char *parallel, *rate_reserve;
-    struct yaml_tags *tags;
+    struct yaml_tags tags;
     char *connect_timeout, *stall_timeout;
 };
 
 struct yaml_config {
-    struct yaml_listen *listen;
-    uint32_t listen_count;
-    struct yaml_intercept *intercept;
+    yaml_document_t document;
+    struct yaml_listen listen[CONFIG_LISTEN_MAX];
+    int listen_count;
+    const yaml_node_t *intercept; /* not supported yet */
     struct {
         char *socket;
-    } * admin;
+    } admin;
     struct {
         char *address;
-    } * metrics;
+    } metrics;
     char *workers, *fetchers;
     struct {
         char *level, *format;
-    } * log;
+    } log;
     struct {
         char *path, *max_size, *min_free, *blob_max, *fetch;
-    } * cache;
+    } cache;
     struct {
         char *policy, *high, *low, *grace, *interval;
-    } * gc;
-    struct yaml_tags *tags;
+    } gc;
+    struct yaml_tags tags;
+    struct yaml_tag_rule rules[CONFIG_RULES_MAX];
+    int rules_count;
     struct {
         char *login, *grant_ttl, *login_for;
-        char **hosts;
-        uint32_t hosts_count;
-    } * clients;
+    } clients;
+    char *hosts[CONFIG_HOSTS_MAX];
+    int hosts_count;
     struct {
         char *connections, *per_client, *misses, *relays;
-    } * limits;
+    } limits;
     char *offline, *upstreams_any;
-    struct yaml_upstream *upstreams;
-    uint32_t upstreams_count;
+    struct yaml_upstream upstreams[YAML_UPSTREAMS_MAX];
+    int upstreams_count;
 };
 
-/* Parses; errors name line and key. The result is freed with config_yaml_free(); NULL in *out for an empty document. */
-bool config_yaml_parse(const char *text, size_t len, struct yaml_config **out, struct err *err);
+/* Parses; NULL with an error (ERR_INVALID) that names line and key. An empty text has no key. */
+struct yaml_config *config_yaml_parse(const char *text, size_t len, struct err *err);
 void config_yaml_free(struct yaml_config *y);
-/* The same text with every upstream's credentials as a list, and every endpoint as a mapping. False if it is not YAML.
- */
-bool config_yaml_make_lists(const char *text, size_t len, struct buf *out);
-/* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"), the nth (from 0) of that name;
- * if it is not there, the line of the nearest thing around it. For messages. */
-int config_yaml_line(const char *text, const char *path, int nth);
+/* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"); if it is not there, the line of
+ * the nearest thing around it. For messages. */
+int config_yaml_line(struct yaml_config *y, const char *path);
 
 #endif

@@ -22,7 +22,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
                  listener_address(s->proxy.listeners[0]), config->cache_path);
         sd_notify(0, "READY=1");
         loop_run(s->loop);
-        log_tell_left_out(true);
+        log_report_suppressed(true);
     }
     stages_stop(s);
     if (ok)

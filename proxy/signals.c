@@ -124,7 +124,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
 
-    log_tell_left_out(false);
+    log_report_suppressed(false);
     limits_give_back_memory();
     cache_flush_touches(s->proxy.cache, NULL, NULL, NULL);
 }

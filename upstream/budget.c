@@ -1,5 +1,6 @@
 #include "upstream/budget.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <pthread.h>
@@ -13,7 +14,7 @@ enum {
     HOLD_BLOBS_MAX_MS = 60000,
 };
 
-struct hold {
+struct budget_hold {
     int64_t until_ms;
     int refusals; /* in a row */
 };
@@ -25,7 +26,7 @@ struct budget {
     char source[64];
     int64_t limit, remaining, window_s; /* -1 not said */
     int64_t said_ms;                    /* when it said so */
-    struct hold holds[BUDGET_KINDS];
+    struct budget_hold holds[BUDGET_KINDS];
     int64_t used_ms;
 };
 
@@ -50,8 +51,9 @@ void budgets_free(struct budgets *all)
     free(all);
 }
 
-static struct budget *find(struct budgets *all, int endpoint, const char *who)
+static struct budget *budget_find(struct budgets *all, int endpoint, const char *who)
 {
+    HOLDS(&all->lock);
     for (int i = 0; i < BUDGETS_MAX; i++) {
         struct budget *b = &all->list[i];
         if (b->there && b->endpoint == endpoint && strncmp(b->who, who, BUDGET_WHO_MAX) == 0)
@@ -61,10 +63,11 @@ static struct budget *find(struct budgets *all, int endpoint, const char *who)
 }
 
 /* In place of the one that was not heard of for longest, if there is no room. */
-static struct budget *make(struct budgets *all, int endpoint, const char *who)
+static struct budget *budget_make(struct budgets *all, int endpoint, const char *who)
 {
     struct budget *b = &all->list[0];
 
+    HOLDS(&all->lock);
     for (int i = 0; i < BUDGETS_MAX && b->there; i++)
         if (!all->list[i].there || all->list[i].used_ms < b->used_ms)
             b = &all->list[i];
@@ -75,7 +78,7 @@ static struct budget *make(struct budgets *all, int endpoint, const char *who)
 
 static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64_t now)
 {
-    struct hold *h = &b->holds[kind];
+    struct budget_hold *h = &b->holds[kind];
     int64_t first = kind == BUDGET_BLOBS ? HOLD_BLOBS_MS : HOLD_MANIFESTS_MS,
             most = kind == BUDGET_BLOBS ? HOLD_BLOBS_MAX_MS : HOLD_MANIFESTS_MAX_MS;
 
@@ -94,9 +97,9 @@ void budget_note(struct budgets *all, int endpoint, const char *who, enum budget
     int64_t now = clock_mono_ms();
 
     pthread_mutex_lock(&all->lock);
-    struct budget *b = find(all, endpoint, who);
+    struct budget *b = budget_find(all, endpoint, who);
     if (!b && (says_something || r->status == 429))
-        b = make(all, endpoint, who);
+        b = budget_make(all, endpoint, who);
     if (b) {
         b->used_ms = now;
         if (r->ratelimit_source[0])
@@ -111,7 +114,7 @@ void budget_note(struct budgets *all, int endpoint, const char *who, enum budget
     if (b && r->status == 429)
         hold(b, kind, r->retry_after, now);
     else if (b && r->status > 0 && r->status < 400)
-        b->holds[kind] = (struct hold){0};
+        b->holds[kind] = (struct budget_hold){0};
     pthread_mutex_unlock(&all->lock);
 }
 
@@ -120,7 +123,7 @@ int64_t budget_held_ms(struct budgets *all, int endpoint, const char *who, enum 
     int64_t now = clock_mono_ms();
 
     pthread_mutex_lock(&all->lock);
-    const struct budget *b = find(all, endpoint, who);
+    const struct budget *b = budget_find(all, endpoint, who);
     int64_t left = b ? b->holds[kind].until_ms - now : 0;
     pthread_mutex_unlock(&all->lock);
     return MAX(left, (int64_t)0);
@@ -140,7 +143,7 @@ static int64_t estimate(const struct budget *b)
 int64_t budget_left(struct budgets *all, int endpoint, const char *who)
 {
     pthread_mutex_lock(&all->lock);
-    const struct budget *b = find(all, endpoint, who);
+    const struct budget *b = budget_find(all, endpoint, who);
     int64_t left = b ? estimate(b) : -1;
     pthread_mutex_unlock(&all->lock);
     return left;

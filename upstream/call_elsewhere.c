@@ -1,4 +1,4 @@
-/* Which endpoint has it: what mirrors lack, and which answer stands in the end. */
+/* Which endpoint has the content: what mirrors lack, and which answer is final. */
 #include "upstream/call_private.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@ bool call_may_be_elsewhere(const struct upstream_call *c)
     return is_last(c) ? c->guessed != 0 : !c->kept || call_has_more_endpoints(c);
 }
 
-/* Whether the next endpoint should be asked instead of passing this answer on. */
+/* 429 and 5xx are the next endpoint's turn; refusals depend on who speaks for the registry. */
 bool call_worth_another(const struct upstream_call *c, int status)
 {
     if (call_is_denial(status))
@@ -28,8 +28,7 @@ bool call_worth_another(const struct upstream_call *c, int status)
     return (status >= 500 || status == 429) && call_has_more_endpoints(c);
 }
 
-/* Mirrors that do not have a manifest which another endpoint has will not have its blobs either: those are asked for
- * them last. */
+/* Mirrors that lack a manifest which another endpoint has will lack its blobs, too: they are tried last for them. */
 void call_guess_blobs(struct upstream_call *c, int status)
 {
     if (status != 200 || c->u->endpoint_count == 1 || !call_is_own(c) || strncmp(c->path, "manifests/", 10) != 0)
@@ -40,7 +39,7 @@ void call_guess_blobs(struct upstream_call *c, int status)
     lacks_forget(c->u->lacks, c->endpoint, c->repository, LACKS_BLOBS);
 }
 
-/* What is known before anybody is asked: where it need not be, and where a client's login does not go. */
+/* What is known beforehand: endpoints that lack it, and mirrors that a client's login must not be sent to. */
 void call_recall_lacks(struct upstream_call *c)
 {
     for (int n = 0; n < c->u->endpoint_count - 1; n++) {
@@ -62,7 +61,7 @@ void call_note_lack(struct upstream_call *c)
         lacks_note(c->u->lacks, c->endpoint, c->repository, c->path, c->lack_ms);
 }
 
-void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
+enum call_step call_go_elsewhere(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
     call_note_lack(c);
     if (is_last(c) && !c->kept) {
@@ -78,5 +77,5 @@ void call_go_elsewhere(struct upstream_call *c, const struct transfer_response *
         else
             call_read_refusal(c, &c->kept->response);
     }
-    call_next_endpoint(c);
+    return CALL_NEXT_ENDPOINT;
 }

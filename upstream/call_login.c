@@ -1,11 +1,11 @@
-/* What a request brings along to be let in: the challenge remembered or just received, an identity, a token. */
+/* The login of a request: the challenge, remembered or just received; an identity; a token. */
 #include "upstream/call_private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "upstream/refusal.h"
-#include "upstream/response.h"
 #include "base/url.h"
+#include "upstream/refusal.h"
 
 #include <string.h>
 
@@ -22,7 +22,8 @@ static bool is_trusted(const struct upstream_call *c)
     return c->u->endpoints[c->endpoint].trusted;
 }
 
-/* A mirror may name the registry's realm: what was got there for the cache's identity is no token for the mirror. */
+/* A mirror may name the registry's realm: a token obtained there for the cache's identity must not be sent to the
+ * mirror. */
 static const char *token_owner(const struct upstream_call *c, char own[BUDGET_WHO_MAX + 1])
 {
     if (!is_trusted(c))
@@ -30,7 +31,7 @@ static const char *token_owner(const struct upstream_call *c, char own[BUDGET_WH
     return call_is_clients(c) ? c->client_id : call_asker(c, own);
 }
 
-/* A pull of this repository, as its endpoint calls it: what clients ask for when a challenge does not say. */
+/* The scope of a pull from this repository, under its name at the endpoint: the default when a challenge has none. */
 static void set_usual_scope(const struct upstream_call *c, struct challenge *ch)
 {
     _cleanup_free_ char *usual = endpoint_scope(&c->u->endpoints[c->endpoint], c->repository);
@@ -38,8 +39,8 @@ static void set_usual_scope(const struct upstream_call *c, struct challenge *ch)
     snprintf(ch->scope, sizeof(ch->scope), "%s", usual);
 }
 
-/* A client's password is for the registry itself (its requests pass mirrors over) and for its token service, not for
- * another registry that a challenge names. */
+/* A client's password is for the registry (clients' requests skip mirrors) and its token service, not for another
+ * registry that a challenge names. */
 static bool is_kept_from(const struct upstream_call *c, const char *url)
 {
     return call_is_clients(c) && c->client.secret && c->u->may_have_password &&
@@ -57,14 +58,13 @@ bool call_cannot_read_challenge(const struct upstream_call *c, const struct tran
 
 void call_refuse_challenge(const struct upstream_call *c, struct err *err)
 {
-    err_set(
-        err, ERR_UPSTREAM,
-        "%s wants a login, in a WWW-Authenticate that is over our limits (%d bytes; 1023 for realm and scope, 255 for "
-        "service): none is sent",
-        c->u->name, (int)CHALLENGE_MAX - 1);
+    err_set(err, ERR_UPSTREAM,
+            "%s requires a login, but its WWW-Authenticate exceeds our limits (%d bytes; 1023 for realm and scope, 255 "
+            "for service): no login is sent",
+            c->u->name, (int)CHALLENGE_MAX - 1);
 }
 
-/* Whether what this 401 asks for can be given, and was not yet. */
+/* A first challenge is answered; another one only if the scope or the secret has changed. */
 bool call_wants_login(struct upstream_call *c, const struct transfer_response *r)
 {
     struct challenge ch;
@@ -77,7 +77,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
         return false;
     challenge_parse(&ch, r->challenge);
     if (ch.scheme == CHALLENGE_NONE && !c->challenged && !r->challenge[0])
-        ch.scheme = CHALLENGE_BASIC; /* it does not say what it wants; a name and a password is all we could have */
+        ch.scheme = CHALLENGE_BASIC; /* without a challenge, only a name and a password can be tried */
     if (ch.scheme == CHALLENGE_NONE || (ch.scheme == CHALLENGE_BASIC && !is_trusted(c)))
         return false;
     if (ch.scheme == CHALLENGE_BEARER && ch.scope[strspn(ch.scope, " ")] == '\0')
@@ -87,7 +87,7 @@ bool call_wants_login(struct upstream_call *c, const struct transfer_response *r
         return c->challenged = true;
     }
     bool other = ch.scheme == CHALLENGE_BEARER && strcmp(ch.scope, c->challenge.scope) != 0;
-    if (other && !c->rescoped) { /* insufficient_scope (RFC 6750 §3.1): it says now what it wants */
+    if (other && !c->rescoped) { /* it now states the scope it requires */
         c->challenge = ch;
         return c->rescoped = true;
     }
@@ -106,7 +106,7 @@ static void drop_token(struct upstream_call *c)
         tokens_drop(c->u->tokens, &c->challenge, token_owner(c, own), c->token);
 }
 
-void call_login(struct upstream_call *c)
+enum call_step call_login(struct upstream_call *c)
 {
     struct endpoint *e = &c->u->endpoints[c->endpoint];
     _cleanup_free_ char *usual = endpoint_scope(e, c->repository);
@@ -116,10 +116,10 @@ void call_login(struct upstream_call *c)
     e->usual_scope = c->challenge.scheme != CHALLENGE_BEARER || strcmp(c->challenge.scope, usual) == 0;
     pthread_mutex_unlock(&c->u->lock);
     drop_token(c);
-    call_attempt(c);
+    return CALL_ATTEMPT;
 }
 
-/* ---- refusals that are about the moment ---- */
+/* ---- refusals for an expired token ---- */
 
 bool call_may_be_expired(const struct upstream_call *c, const struct transfer_response *r)
 {
@@ -141,15 +141,14 @@ bool call_refresh(struct upstream_call *c)
         if (!cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms))
             return false;
     }
-    call_attempt(c);
     return true;
 }
 
-/* ---- an identity of ours that is refused, and everybody's content ---- */
+/* ---- when our identity is refused: anonymous access ---- */
 
 bool call_may_change_identity(const struct upstream_call *c, int status)
 {
-    /* HEAD of a URL that is signed for GET is forbidden to whoever asks: GET will tell. */
+    /* a HEAD of a URL signed for GET is always forbidden: GET will tell */
     bool refused = status == 401 || (status == 403 && c->method == METHOD_GET);
 
     return refused && call_is_own(c) && (c->anonymous ? c->suspect > 0 : c->identity > 0 && !c->been_anonymous);
@@ -162,7 +161,7 @@ static void go_anonymous(struct upstream_call *c)
     c->renewed = false;
 }
 
-/* Our identity's turn, which may have been changed since it was refused. */
+/* Our identity again, which may have been changed since it was refused. */
 static void go_known(struct upstream_call *c)
 {
     cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->suspect, c->begun_ms);
@@ -174,11 +173,10 @@ static void note_login_refused(struct upstream_call *c)
 {
     identity_refused(c->u, c->endpoint, c->own, c->identity);
     log_limited_about(LOG_LEVEL_WARN, "credentials refused", c->u->name,
-                      "%s refuses the configured credentials; what everybody may read is fetched without them",
-                      c->u->name);
+                      "%s refuses the configured credentials; public content is fetched without them", c->u->name);
 }
 
-void call_change_identity(struct upstream_call *c, const struct err *why)
+enum call_step call_change_identity(struct upstream_call *c, const struct err *why)
 {
     if (c->anonymous) {
         go_known(c);
@@ -191,10 +189,10 @@ void call_change_identity(struct upstream_call *c, const struct err *why)
         }
         go_anonymous(c);
     }
-    call_attempt(c);
+    return CALL_ATTEMPT;
 }
 
-/* Those that were refused a while ago are spared, so that nobody is locked out for asking too often. */
+/* An identity that was refused recently is not tried first: registries lock accounts after many failures. */
 void call_suspect_identity(struct upstream_call *c)
 {
     if (!call_is_own(c) || c->own < 0 || c->been_anonymous)
@@ -215,46 +213,27 @@ void call_pass_challenge(const struct upstream_call *c, struct transfer_response
     snprintf(r->challenge, sizeof(r->challenge), "%s", c->asked ? c->asked : made.data ? made.data : "");
 }
 
-static void send_bearer(struct upstream_call *c, const char *token)
+enum call_step call_send_with(struct upstream_call *c, const char *authorization)
+{
+    call_remember_sent(c, authorization);
+    return CALL_SEND;
+}
+
+static enum call_step send_bearer(struct upstream_call *c, const char *token)
 {
     _cleanup_secret_ char *value = xasprintf("Bearer %s", token);
 
     secret_free(c->token);
     c->token = xstrdup(token);
-    call_send(c, value);
+    return call_send_with(c, value);
 }
 
-/* Neither identity nor token could be had. */
-static void fail_login(struct upstream_call *c, const struct err *err)
+static enum call_step fail_login(struct upstream_call *c, const struct err *err)
 {
-    struct transfer_response none;
-
-    response_reset(&none);
-    none.status = err->status;
-    call_count_answer(c, &none, err->code == ERR_DENIED);
-    endpoint_forget(c->u, c->endpoint);
-    call_note(c, err->msg);
-    bool denied = err->code == ERR_DENIED;
-    int64_t held_ms;
-    bool more = call_is_own(c) && identity_choose(c->u, c->endpoint, c->kind, c->owns | 1u << c->own, &held_ms) >= 0;
-    if (call_is_own(c) && denied && !c->anonymous && (more || c->identity == 0))
-        identity_refused(c->u, c->endpoint, c->own, c->login_refused ? c->identity : 0);
-    if (denied && (c->anonymous || !more) && call_may_change_identity(c, 401)) {
-        call_change_identity(c, err);
-        return;
-    }
-    if (denied && c->refusal_of_own)
-        err = c->refusal_of_own;
-    if (denied)
-        call_pass_challenge(c, &none);
-    if (more)
-        call_next_identity(c);
-    else if (err->code == ERR_DENIED && call_may_be_elsewhere(c))
-        call_go_elsewhere(c, &none, err);
-    else if (err->code != ERR_DENIED && call_has_more_endpoints(c))
-        call_next_endpoint(c);
-    else
-        call_end(c, &none, err);
+    IN_STATE(!c->failure);
+    c->failure = xmalloc(sizeof(*err));
+    *c->failure = *err;
+    return CALL_LOGIN_FAILED;
 }
 
 static void forget_challenge(struct upstream_call *c)
@@ -264,42 +243,39 @@ static void forget_challenge(struct upstream_call *c)
     pthread_mutex_unlock(&c->u->lock);
 }
 
-static void take_token(void *arg, const char *token, const struct err *err)
+static enum call_step use_token(struct upstream_call *c, const char *token, const struct err *err)
+{
+    if (!err)
+        return send_bearer(c, token);
+    /* The remembered challenge may be wrong for this repository, or the token service may have moved. */
+    bool other_way = err->code == ERR_DENIED || err->code == ERR_UNREACHABLE || err->code == ERR_UPSTREAM;
+    if (other_way && !c->challenged) {
+        memset(&c->challenge, 0, sizeof(c->challenge));
+        return call_send_with(c, NULL);
+    }
+    /* Trying the registry now would exceed the client's patience; the next request starts without the remembered
+     * challenge. */
+    if (err->code == ERR_TIMEOUT)
+        forget_challenge(c);
+    /* The token service refuses the identity: has the secret been changed? */
+    if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
+        cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms)) {
+        c->renewed = c->login_refused = true;
+        return CALL_ATTEMPT;
+    }
+    c->login_refused = c->login_refused || (err->code == ERR_DENIED && c->identity > 0);
+    return fail_login(c, err);
+}
+
+static void call_take_token(void *arg, const char *token, const struct err *err)
 {
     struct upstream_call *c = arg;
 
     c->waiting = false;
-    if (c->cancelled) {
-        call_free(c);
-        return;
-    }
-    if (!err) {
-        send_bearer(c, token);
-        return;
-    }
-    /* What was asked for last time may not be what is asked for here, nor where tokens come from. */
-    bool other_way = err->code == ERR_DENIED || err->code == ERR_UNREACHABLE || err->code == ERR_UPSTREAM;
-    if (other_way && !c->challenged) {
-        memset(&c->challenge, 0, sizeof(c->challenge));
-        call_send(c, NULL);
-        return;
-    }
-    /* To ask both in turn would take twice as long as there is; the next request asks the registry again where tokens
-     * come from. */
-    if (err->code == ERR_TIMEOUT)
-        forget_challenge(c);
-    /* The token service refuses us: has the secret been changed? */
-    if (err->code == ERR_DENIED && c->identity > 0 && !c->renewed && !call_is_clients(c) &&
-        cred_refused(identity_cred(c->u, c->endpoint, c->own), c->repository, c->identity, c->begun_ms)) {
-        c->renewed = c->login_refused = true;
-        call_attempt(c);
-        return;
-    }
-    c->login_refused = c->login_refused || (err->code == ERR_DENIED && c->identity > 0);
-    fail_login(c, err);
+    c->resume(c, c->cancelled ? CALL_CANCELLED : use_token(c, token, err));
 }
 
-static void refuse_realm(struct upstream_call *c)
+static enum call_step refuse_realm(struct upstream_call *c)
 {
     _cleanup_buf_ struct buf realm = {0};
     struct err err = {0};
@@ -311,65 +287,73 @@ static void refuse_realm(struct upstream_call *c)
             c->u->name, realm.data, c->u->name);
     err.status = 403;
     log_limited_about(LOG_LEVEL_WARN, "realm refused", c->u->name, "%s", err.msg);
-    /* Who has a login for this address would follow that challenge with it. */
+    /* Clients with a login for this address would follow that challenge and send it there. */
     free(c->asked);
     c->asked = NULL;
     memset(&c->challenge, 0, sizeof(c->challenge));
-    fail_login(c, &err);
+    return fail_login(c, &err);
 }
 
-void call_use_identity(struct upstream_call *c, const struct cred_identity *id)
+enum call_step call_use_identity(struct upstream_call *c, const struct cred_identity *id)
 {
     char own[BUDGET_WHO_MAX + 1];
 
     c->is_bearer = id->bearer != NULL;
-    if (id->bearer) {
-        send_bearer(c, id->bearer);
-    } else if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm)) {
-        refuse_realm(c);
-    } else if (c->challenge.scheme == CHALLENGE_BEARER) {
+    if (id->bearer)
+        return send_bearer(c, id->bearer);
+    if (c->challenge.scheme == CHALLENGE_BEARER && is_kept_from(c, c->challenge.realm))
+        return refuse_realm(c);
+    if (c->challenge.scheme == CHALLENGE_BEARER) {
         c->waiting = true;
-        tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, token_owner(c, own), take_token, c);
-    } else {
-        _cleanup_secret_ char *basic =
-            id->username && !id->is_identity_token ? secret_basic(id->username, id->secret) : NULL;
-        call_send(c, basic);
+        tokens_get(c->u->tokens, c->engine, c->loop, &c->challenge, id, token_owner(c, own), call_take_token, c);
+        return CALL_WAIT; /* the token may have come already, and `c` be gone */
     }
+    _cleanup_secret_ char *basic =
+        id->username && !id->is_identity_token ? secret_basic(id->username, id->secret) : NULL;
+    return call_send_with(c, basic);
 }
 
-void call_take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
+static enum call_step check_identity(struct upstream_call *c, const struct cred_identity *id, uint64_t number,
+                                     const struct err *err)
 {
-    struct upstream_call *c = arg;
     bool same = number == c->identity;
 
-    c->waiting = false;
-    if (c->cancelled) {
-        call_free(c);
-        return;
-    }
     if (err) {
         struct err ours = *err;
-        /* Our own provider's refusal is not upstream's word about this client. */
+        /* The provider refused this node; that says nothing about the client's access upstream. */
         ours.code = err->code == ERR_CANCELLED || err->code == ERR_TIMEOUT ? err->code : ERR_UPSTREAM;
         ours.status = 0;
-        fail_login(c, &ours);
-        return;
+        return fail_login(c, &ours);
     }
-    if (c->renewed && same) { /* no other has turned up: the refusal stands */
+    if (c->renewed && same) { /* there is no other: the refusal stands */
         struct err refused = {0};
         err_set(&refused, ERR_DENIED,
                 c->login_refused ? "%s refuses the configured credentials"
                                  : "%s refuses access to the configured credentials",
                 c->u->name);
         refused.status = 401;
-        fail_login(c, &refused);
-        return;
+        return fail_login(c, &refused);
     }
     c->identity = id->username || id->bearer || id->secret ? number : 0;
-    call_use_identity(c, id);
+    return call_use_identity(c, id);
 }
 
-/* What the endpoint asked for last time, for this repository now. */
+static void call_take_identity(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err)
+{
+    struct upstream_call *c = arg;
+
+    c->waiting = false;
+    c->resume(c, c->cancelled ? CALL_CANCELLED : check_identity(c, id, number, err));
+}
+
+enum call_step call_get_identity(struct upstream_call *c)
+{
+    c->waiting = true;
+    cred_get(identity_cred(c->u, c->endpoint, c->own), c->loop, c->repository, call_take_identity, c);
+    return CALL_WAIT; /* the identity may have come already, and `c` be gone */
+}
+
+/* The challenge of the last request to this endpoint, with the scope of this repository. */
 void call_recall_challenge(struct upstream_call *c)
 {
     const struct endpoint *e = &c->u->endpoints[c->endpoint];

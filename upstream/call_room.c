@@ -23,8 +23,8 @@ void call_leave_room(struct upstream_call *c)
     c->in_room = false;
 }
 
-/* One registry that hangs takes no more than half of what there is for all. Clients with a login of their own ask one
- * by one what others ask once for all: they are bounded by their connections, and by what there is for all. */
+/* One registry that hangs takes at most half of the places of all. Requests of clients with a login cannot be shared as
+ * others' are: they are bounded by their connections and by the number for all. */
 void call_take_place(struct upstream_call *c)
 {
     struct upstream *u = c->u;

@@ -1,11 +1,10 @@
-/* What went wrong with a request, endpoint by endpoint, and what the registry says about it: for whoever is told that
- * it failed. */
+/* What went wrong with a request, endpoint by endpoint, and what the registry says about it: for error messages. */
 #include "upstream/call_private.h"
 
 #include "base/secret.h"
+#include "base/url.h"
 #include "base/visible.h"
 #include "upstream/refusal.h"
-#include "base/url.h"
 
 #include <event2/event.h>
 #include <string.h>
@@ -40,14 +39,12 @@ bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
     return len <= room;
 }
 
-/* A text that trickles would keep the client from its answer, and the next endpoint from being asked. */
+/* A refusal's text that arrives slowly must not delay the client or the next endpoint. */
 static void take_enough(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct upstream_call *c = arg;
-    const struct transfer_response head = *c->refused;
 
-    transfer_cancel(c->transfer);
-    call_take_end(c, &head, NULL);
+    c->resume(c, CALL_ENOUGH);
 }
 
 void call_begin_refusal(struct upstream_call *c, const struct transfer_response *r)
@@ -80,7 +77,7 @@ void call_read_refusal(const struct upstream_call *c, struct transfer_response *
     refusal_code(r->code, body, c->refusal.len);
 }
 
-/* Nobody's refusal would say less: "who is there?". */
+/* The refusal of an anonymous request would say less. */
 void call_keep_refusal_of_own(struct upstream_call *c)
 {
     struct transfer_response read = {0};
@@ -93,7 +90,7 @@ void call_keep_refusal_of_own(struct upstream_call *c)
     snprintf(c->code_of_own, sizeof(c->code_of_own), "%s", read.code);
 }
 
-/* An error's message begins with the URL, of which the endpoint is enough. */
+/* Drops the URL that a message begins with: the endpoint is named already. */
 static const char *without_url(const char *msg)
 {
     const char *end = strncmp(msg, "http", 4) == 0 ? strstr(msg, ": ") : NULL;
@@ -108,9 +105,8 @@ void call_note(struct upstream_call *c, const char *why)
     c->why[c->endpoint] = xstrndup(why, text_whole(why, strnlen(why, ENDPOINT_WHY_MAX)));
 }
 
-/* What is wrong with the endpoint itself, for whoever finds it passed over: "" if it is well. Other clients read this,
- * so a refusal, whose text may name who asked and for what, is none of it, and the failure of a client's own request
- * is named by its kind alone. */
+/* What is wrong with the endpoint itself, for requests that skip it; "" if nothing. Other clients read this: it holds
+ * no text of a refusal, which may name users and repositories, and of a failed client's request only the kind. */
 static void note_for_all(struct upstream_call *c, const struct transfer_response *r, const struct err *err)
 {
     struct endpoint *e = &c->u->endpoints[c->endpoint];
@@ -142,7 +138,7 @@ void call_note_answer(struct upstream_call *c, const struct transfer_response *r
     }
 }
 
-/* One that was not asked this time. */
+/* An endpoint that was not tried. */
 static void tell_passed_over(struct upstream_call *c, int n, struct buf *out)
 {
     struct endpoint *e = &c->u->endpoints[n];
@@ -156,7 +152,7 @@ static void tell_passed_over(struct upstream_call *c, int n, struct buf *out)
         return;
     }
     pthread_mutex_lock(&c->u->lock);
-    buf_addf(out, "passed over%s%s", e->why[0] ? ", since a moment ago: " : "", e->why);
+    buf_addf(out, "skipped%s%s", e->why[0] ? ", since a moment ago: " : "", e->why);
     pthread_mutex_unlock(&c->u->lock);
 }
 
@@ -165,7 +161,7 @@ static void tell_endpoints(struct upstream_call *c, char out[TRANSFER_TRIED_MAX 
     _cleanup_buf_ struct buf list = {0};
 
     if (c->crowded || (c->u->endpoint_count == 1 && c->endpoint >= 0))
-        return; /* there is nothing to tell apart */
+        return; /* there is only one */
     for (int i = 0; i < c->u->endpoint_count; i++) {
         buf_adds(&list, i > 0 ? "; " : "");
         url_redact(&list, c->u->endpoints[i].url);

@@ -21,7 +21,7 @@ static const char *skip(const char *p)
 }
 
 /* Reads a token, or a quoted string with its escapes undone; NULL if there is none or it does not fit. */
-static const char *read_value(const char *p, char *out, size_t room)
+static const char *challenge_read_value(const char *p, char *out, size_t room)
 {
     size_t n = 0;
 
@@ -45,7 +45,7 @@ static const char *read_value(const char *p, char *out, size_t room)
     return p + 1;
 }
 
-static void keep(struct challenge *c, const char *name, const char *value)
+static void challenge_keep(struct challenge *c, const char *name, const char *value)
 {
     const struct {
         const char *name;
@@ -82,10 +82,10 @@ static const char *read_params(const char *p, struct challenge *c)
         if (*eq != '=')
             return start; /* a scheme: the next challenge */
         p = eq + 1 + strspn(eq + 1, " \t");
-        p = read_value(p, value, sizeof(value));
+        p = challenge_read_value(p, value, sizeof(value));
         if (!p)
             return NULL;
-        keep(c, name, value);
+        challenge_keep(c, name, value);
     }
 }
 
@@ -117,7 +117,7 @@ void challenge_parse(struct challenge *best, const char *text)
     }
 }
 
-static void add_param(struct buf *out, const char *glue, const char *name, const char *value)
+static void challenge_add_param(struct buf *out, const char *glue, const char *name, const char *value)
 {
     if (!*value)
         return;
@@ -133,10 +133,11 @@ void challenge_format(const struct challenge *c, struct buf *out)
         return;
     bool bearer = c->scheme == CHALLENGE_BEARER;
     buf_adds(out, bearer ? "Bearer" : "Basic");
-    add_param(out, " ", "realm", *c->realm || bearer ? c->realm : "registry"); /* RFC 7617 §2: Basic has to have one */
+    challenge_add_param(out, " ", "realm",
+                        *c->realm || bearer ? c->realm : "registry"); /* RFC 7617 §2: Basic has to have one */
     if (bearer) {
-        add_param(out, ",", "service", c->service);
-        add_param(out, ",", "scope", c->scope);
+        challenge_add_param(out, ",", "service", c->service);
+        challenge_add_param(out, ",", "scope", c->scope);
     }
 }
 

@@ -1,5 +1,6 @@
 #include "upstream/connect.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -12,37 +13,37 @@
 #include <sys/queue.h>
 
 enum {
-    NOTES = 64,      /* addresses that something is known of; the oldest goes */
+    NOTES = 64,      /* known addresses; the oldest is replaced */
     NOTE_MS = 60000, /* how long */
 };
 
-/* Milliseconds for an address, a round each; 0: as long as the transfer has. The first ends before the kernel sends its
- * first packet again. */
+/* Milliseconds for an address in each round; 0: as long as the transfer has. The first ends before the kernel
+ * retransmits its first packet. */
 static const int WAIT_MS[CONNECT_ROUNDS] = {900, 3000, 0};
 
 enum note_kind { NOTE_DEAD = 1, NOTE_SLOW };
 
-struct note {
+struct address_note {
     char address[CONNECT_ADDRESS_MAX]; /* "10.0.0.1 443" */
     enum note_kind kind;
     int64_t until_ms; /* monotonic */
 };
 
 /* A socket, from its opening to its end. */
-struct attempt {
-    LIST_ENTRY(attempt) entry;
+struct connect_attempt {
+    LIST_ENTRY(connect_attempt) entry;
     struct connect_table *table;
     int fd;
     char address[CONNECT_ADDRESS_MAX];
-    void (*given_up)(void *arg, int fd); /* NULL: nobody wants to know */
+    void (*given_up)(void *arg, int fd); /* NULL: not wanted */
     void *arg;
-    struct event *timer; /* NULL: it is not waited for, or not any more */
+    struct event *timer; /* NULL: no limit, or it is over */
 };
 
 struct connect_table {
     struct loop *loop;
-    LIST_HEAD(, attempt) attempts;
-    struct note notes[NOTES];
+    LIST_HEAD(, connect_attempt) attempts;
+    struct address_note notes[NOTES];
     int next; /* the oldest */
 };
 
@@ -70,7 +71,7 @@ static void name_address(char out[CONNECT_ADDRESS_MAX], const struct sockaddr *a
     connect_name(out, host, port);
 }
 
-static struct note *find_note(struct connect_table *t, const char *address)
+static struct address_note *find_note(struct connect_table *t, const char *address)
 {
     int64_t now = clock_mono_ms();
 
@@ -82,7 +83,7 @@ static struct note *find_note(struct connect_table *t, const char *address)
 
 static void put_note(struct connect_table *t, const char *address, enum note_kind kind)
 {
-    struct note *n = find_note(t, address);
+    struct address_note *n = find_note(t, address);
 
     if (!n) {
         n = &t->notes[t->next];
@@ -97,8 +98,9 @@ void connect_note(struct connect_table *t, const char *host, int port, int round
 {
     char address[CONNECT_ADDRESS_MAX];
 
+    ON_LOOP(t->loop);
     connect_name(address, host, port);
-    struct note *n = find_note(t, address);
+    struct address_note *n = find_note(t, address);
     if (n && round > 0)
         put_note(t, address, NOTE_SLOW);
     else if (n && n->kind == NOTE_DEAD)
@@ -107,7 +109,7 @@ void connect_note(struct connect_table *t, const char *host, int port, int round
 
 /* ---- attempts ---- */
 
-static void attempt_free(struct attempt *a)
+static void attempt_free(struct connect_attempt *a)
 {
     LIST_REMOVE(a, entry);
     if (a->timer)
@@ -125,13 +127,13 @@ static bool is_waiting(int fd)
 
 static void look_at_attempt(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
 {
-    struct attempt *a = arg;
+    struct connect_attempt *a = arg;
 
     event_free(a->timer);
     a->timer = NULL;
     if (!is_waiting(a->fd))
         return;
-    log_debug("%s does not answer: it is passed over for a while", a->address);
+    log_debug("%s does not answer: skipped for a while", a->address);
     put_note(a->table, a->address, NOTE_DEAD);
     shutdown(a->fd, SHUT_RDWR);
     if (a->given_up)
@@ -144,14 +146,15 @@ int connect_open(struct connect_table *t, int family, int type, int protocol, co
     const struct timeval wait = {.tv_sec = WAIT_MS[round] / 1000, .tv_usec = WAIT_MS[round] % 1000 * 1000};
     char name[CONNECT_ADDRESS_MAX];
 
+    ON_LOOP(t->loop);
     name_address(name, address);
-    const struct note *n = find_note(t, name);
+    const struct address_note *n = find_note(t, name);
     if (round == 0 && n && n->kind == NOTE_DEAD)
         return -1;
     int fd = socket(family, type | SOCK_CLOEXEC, protocol);
     if (fd < 0)
         return fd;
-    struct attempt *a = xcalloc(1, sizeof(*a));
+    struct connect_attempt *a = xcalloc(1, sizeof(*a));
     a->table = t;
     a->fd = fd;
     a->given_up = given_up;
@@ -167,8 +170,9 @@ int connect_open(struct connect_table *t, int family, int type, int protocol, co
 
 void connect_close(struct connect_table *t, int fd)
 {
-    struct attempt *a;
+    struct connect_attempt *a;
 
+    ON_LOOP(t->loop);
     LIST_FOREACH(a, &t->attempts, entry)
         if (a->fd == fd) {
             attempt_free(a);
@@ -179,8 +183,9 @@ void connect_close(struct connect_table *t, int fd)
 
 void connect_forget(struct connect_table *t, const void *arg)
 {
-    struct attempt *a;
+    struct connect_attempt *a;
 
+    ON_LOOP(t->loop);
     LIST_FOREACH(a, &t->attempts, entry)
         if (a->arg == arg)
             a->given_up = NULL;
@@ -195,9 +200,9 @@ static int port_of(int fd)
 }
 
 /* Two connections may have the same local port, to different addresses. */
-static struct attempt *find_attempt(struct connect_table *t, int own_port, const char *peer)
+static struct connect_attempt *find_attempt(struct connect_table *t, int own_port, const char *peer)
 {
-    struct attempt *a;
+    struct connect_attempt *a;
 
     LIST_FOREACH(a, &t->attempts, entry)
         if (strcmp(a->address, peer) == 0 && port_of(a->fd) == own_port)
@@ -209,7 +214,7 @@ static bool has_unacknowledged(struct connect_table *t, int own_port, const char
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
-    const struct attempt *a = find_attempt(t, own_port, peer);
+    const struct connect_attempt *a = find_attempt(t, own_port, peer);
 
     return a && getsockopt(a->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0 &&
            (info.tcpi_retransmits > 0) == repeated;
@@ -227,8 +232,9 @@ bool connect_is_unsure(struct connect_table *t, int own_port, const char *peer)
 
 void connect_shut(struct connect_table *t, int own_port, const char *peer)
 {
-    const struct attempt *a = find_attempt(t, own_port, peer);
+    const struct connect_attempt *a = find_attempt(t, own_port, peer);
 
+    ON_LOOP(t->loop);
     if (a)
         shutdown(a->fd, SHUT_RDWR);
 }

@@ -1,17 +1,18 @@
-/* Which endpoint is asked. After a slow failure, or a second quick one in a row, an endpoint is passed over (open) for
- * a while that doubles; then one request is let through to probe it (half-open), and its outcome decides.
+/* Which endpoint is used. After a slow failure, or a second quick one in a row, an endpoint is skipped (open) for a
+ * while that doubles; then one request probes it (half-open), and its outcome decides.
  *
- *     closed ── fails ──▶ open ── time is up ──▶ half-open ── well ──▶ closed
+ *     closed ── fails ──▶ open ── time is up ──▶ half-open ── succeeds ──▶ closed
  *                          ▲                         │
  *                          └──────── fails ──────────┘
  *
- * To pass it over is all that means as long as only an object or two have failed there: with nothing better it is asked
- * for everything else. It is down, and requests for anything fail at once, when it cannot be connected to, or when
- * PATHS_DOWN different paths have failed in a row. A path that has failed has the same clockwork of its own, so that
- * one bad object costs nobody a time-out twice.
+ * While only a path or two have failed there, skipping it means preferring others: without an alternative it is used
+ * for everything else. It is down, and requests fail at once, when it cannot be connected to, or when PATHS_DOWN
+ * different paths have failed in a row. A path that has failed has a breaker of its own, so that one bad object costs
+ * no client a time-out twice.
  *
- * What fails fast is asked in spite of all that if there is nothing better: a refused connection costs nobody anything,
- * and it may just have come back. */
+ * An endpoint that fails fast is tried anyway if there is no alternative: a refused connection costs nothing, and it
+ * may just have recovered.
+ */
 #include "upstream/registry_private.h"
 
 #include "base/clock.h"
@@ -24,7 +25,7 @@ enum {
     OPEN_MS = 1000,
     OPEN_MAX_MS = 30000,
     PATHS_DOWN = 3,
-    LATELY_MS = 60000, /* failures that are further apart are no row */
+    LATELY_MS = 60000, /* failures further apart are not in a row */
 };
 
 static struct failing_path *failing_find(struct endpoint *e, const char *path)
@@ -41,7 +42,7 @@ static void failing_clear(struct failing_path *f)
     *f = (struct failing_path){0};
 }
 
-/* In place of the one that was added first. */
+/* Replaces the oldest one. */
 static struct failing_path *failing_add(struct endpoint *e, const char *path)
 {
     struct failing_path *f = &e->failing[e->failing_next++ % FAILING_PATHS_MAX];
@@ -60,8 +61,8 @@ static int failing_in_a_row(const struct endpoint *e, int64_t now)
     return n;
 }
 
-/* What is to be done about a request. */
-enum standing { STANDING_WELL, STANDING_POOR /* if there is nothing better */, STANDING_DOWN };
+/* How an endpoint is rated for a request. */
+enum standing { STANDING_WELL, STANDING_POOR /* used if there is no alternative */, STANDING_DOWN };
 
 static enum standing standing_of(struct endpoint *e, const char *path, bool optional, int64_t now, int64_t *until_ms)
 {
@@ -114,7 +115,7 @@ bool endpoint_any_well(struct upstream *u)
     return well;
 }
 
-/* Until when, after so many failures in a row; 0: it is asked on. */
+/* Until when it is skipped after so many failures in a row; 0: it is not. */
 static int64_t open_until(int failures, bool slow, int64_t now)
 {
     int beyond = slow ? failures - 1 : failures - QUICK_FAILURES;

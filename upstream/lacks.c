@@ -1,5 +1,6 @@
 #include "upstream/lacks.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -38,13 +39,14 @@ void lacks_free(struct lacks *l)
     free(l);
 }
 
-static char *make_key(int endpoint, const char *repository, const char *path)
+static char *lacks_make_key(int endpoint, const char *repository, const char *path)
 {
     return xasprintf("%d %s %.*s", endpoint, repository, (int)strcspn(path, "?"), path);
 }
 
-static struct lack *slot_of(struct lacks *l, const char *key)
+static struct lack *lacks_slot_of(struct lacks *l, const char *key)
 {
+    HOLDS(&l->lock);
     return l->slots ? &l->slots[text_hash(key) % SLOTS] : NULL;
 }
 
@@ -52,11 +54,11 @@ void lacks_note(struct lacks *l, int endpoint, const char *repository, const cha
 {
     if (life_ms <= 0)
         return;
-    char *key = make_key(endpoint, repository, path);
+    char *key = lacks_make_key(endpoint, repository, path);
     pthread_mutex_lock(&l->lock);
     if (!l->slots)
         l->slots = xcalloc(SLOTS, sizeof(*l->slots));
-    struct lack *s = slot_of(l, key);
+    struct lack *s = lacks_slot_of(l, key);
     free(s->key);
     *s = (struct lack){key, clock_mono_ms() + life_ms};
     pthread_mutex_unlock(&l->lock);
@@ -64,10 +66,10 @@ void lacks_note(struct lacks *l, int endpoint, const char *repository, const cha
 
 bool lacks_has(struct lacks *l, int endpoint, const char *repository, const char *path)
 {
-    _cleanup_free_ char *key = make_key(endpoint, repository, path);
+    _cleanup_free_ char *key = lacks_make_key(endpoint, repository, path);
 
     pthread_mutex_lock(&l->lock);
-    const struct lack *s = slot_of(l, key);
+    const struct lack *s = lacks_slot_of(l, key);
     bool has = s && s->key && s->until_ms > clock_mono_ms() && strcmp(s->key, key) == 0;
     pthread_mutex_unlock(&l->lock);
     return has;
@@ -75,10 +77,10 @@ bool lacks_has(struct lacks *l, int endpoint, const char *repository, const char
 
 void lacks_forget(struct lacks *l, int endpoint, const char *repository, const char *path)
 {
-    _cleanup_free_ char *key = make_key(endpoint, repository, path);
+    _cleanup_free_ char *key = lacks_make_key(endpoint, repository, path);
 
     pthread_mutex_lock(&l->lock);
-    struct lack *s = slot_of(l, key);
+    struct lack *s = lacks_slot_of(l, key);
     if (s && s->key && strcmp(s->key, key) == 0)
         s->until_ms = 0;
     pthread_mutex_unlock(&l->lock);

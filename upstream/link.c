@@ -5,13 +5,13 @@
 #include <string.h>
 #include <strings.h>
 
-static void skip_space(const char **p)
+static void link_skip_space(const char **p)
 {
     *p += strspn(*p, " \t");
 }
 
 /* A token, or a quoted string (RFC 9110 §5.6.4). A quote that is never closed ends with the text. */
-static void read_value(const char **p, struct buf *out)
+static void link_read_value(const char **p, struct buf *out)
 {
     if (**p != '"') {
         size_t len = strcspn(*p, " \t;,");
@@ -37,7 +37,7 @@ static bool names_next(const struct buf *rel)
         if (len == strlen("next") && strncasecmp(p, "next", len) == 0)
             return true;
         p += len;
-        skip_space(&p);
+        link_skip_space(&p);
     }
     return false;
 }
@@ -49,18 +49,18 @@ static enum relation read_parameters(const char **p)
 {
     enum relation found = REL_NONE;
 
-    for (skip_space(p); **p == ';'; skip_space(p)) {
+    for (link_skip_space(p); **p == ';'; link_skip_space(p)) {
         _cleanup_buf_ struct buf value = {0};
         (*p)++;
-        skip_space(p);
+        link_skip_space(p);
         const char *name = *p;
         size_t len = strcspn(name, " \t=;,");
         *p += len;
-        skip_space(p);
+        link_skip_space(p);
         if (**p == '=') {
             (*p)++;
-            skip_space(p);
-            read_value(p, &value);
+            link_skip_space(p);
+            link_read_value(p, &value);
         }
         if (found == REL_NONE && len == strlen("rel") && strncasecmp(name, "rel", len) == 0)
             found = names_next(&value) ? REL_NEXT : REL_OTHER;

@@ -16,7 +16,7 @@ enum { SLASHES_MAX = 16, SECRET_MIN = 6, TOKEN_MIN = 16, DETAIL_MAX = 512 };
 
 /* ---- what it says ---- */
 
-static void add(struct buf *out, const char *glue, const char *text)
+static void refusal_add(struct buf *out, const char *glue, const char *text)
 {
     if (!text || !*text)
         return;
@@ -28,11 +28,11 @@ static void add(struct buf *out, const char *glue, const char *text)
 static void add_detail(struct buf *out, const json_t *detail)
 {
     if (json_is_string(detail)) {
-        add(out, ": ", json_string_value(detail));
+        refusal_add(out, ": ", json_string_value(detail));
     } else if (json_object_size(detail) > 0 || json_array_size(detail) > 0) {
         _cleanup_free_ char *text = json_dumps(detail, JSON_COMPACT);
         if (text && strlen(text) <= DETAIL_MAX)
-            add(out, ": ", text);
+            refusal_add(out, ": ", text);
     }
 }
 
@@ -40,10 +40,10 @@ static void add_error(struct buf *out, const json_t *e)
 {
     _cleanup_buf_ struct buf one = {0};
 
-    add(&one, "", document_text(e, "code"));
-    add(&one, ": ", document_text(e, "message"));
+    refusal_add(&one, "", document_text(e, "code"));
+    refusal_add(&one, ": ", document_text(e, "message"));
     add_detail(&one, document_get(e, "detail"));
-    add(out, "; ", one.data);
+    refusal_add(out, "; ", one.data);
 }
 
 static void read_errors(struct buf *out, const json_t *doc)
@@ -58,23 +58,18 @@ static void read_errors(struct buf *out, const json_t *doc)
         add_error(out, e);
     }
     for (i = 0; i < ARRAY_LEN(others) && out->len == 0; i++)
-        add(out, "", document_text(doc, others[i]));
+        refusal_add(out, "", document_text(doc, others[i]));
 }
 
 /* ---- what of it is passed on ---- */
 
-/* The length of a character that would drive a terminal or turn a line around: controls, C1 controls, line and
- * paragraph separators, directional marks; 0 if it is none. */
-static size_t control(const unsigned char *p)
+/* The length of a character that is not to be shown (visible.h); 0 if it is another one. */
+static size_t control(const char *p)
 {
-    if (*p < 0x20 || *p == 0x7f)
-        return 1;
-    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-        return 2;
-    bool marks =
-        p[0] == 0xe2 && ((p[1] == 0x80 && ((p[2] >= 0x8e && p[2] <= 0x8f) || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
-                         (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
-    return marks ? 3 : 0;
+    unsigned code = 0;
+    size_t n = utf8_next(p, strnlen(p, 4), &code);
+
+    return n > 0 && utf8_is_hidden(code) ? n : 0;
 }
 
 static size_t token(const char *p)
@@ -166,7 +161,7 @@ static void clean(struct buf *out, const char *text, const char *const *secrets)
     const char *word = text, *before = NULL; /* this word and the one before it */
 
     for (const char *p = text; *p && out->len <= REFUSAL_MAX;) { /* no more work than what is passed on is worth */
-        size_t hidden = secret(text, p, p == word ? before : NULL, secrets), n = control((const unsigned char *)p);
+        size_t hidden = secret(text, p, p == word ? before : NULL, secrets), n = control(p);
         if (hidden == 0 && (n > 0 || *p == ' ')) {
             if (out->len > 0 && out->data[out->len - 1] != ' ')
                 buf_adds(out, " ");

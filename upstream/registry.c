@@ -1,7 +1,7 @@
 #include "upstream/registry_private.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/url.h"
 
 #include <string.h>
 #include <strings.h>
@@ -10,27 +10,19 @@ enum { PROBE_MS = 60000, REFUSED_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
 
-/* "https://host:port" of a URL. */
-static size_t origin_len(const char *url)
-{
-    const char *host = strstr(url, "://");
-
-    return host ? (size_t)(host + 3 - url) + strcspn(host + 3, "/?#") : strlen(url);
-}
-
 static void trust_endpoints(struct upstream *u, const bool *said)
 {
     const char *registry = u->endpoints[u->endpoint_count - 1].url;
-    size_t len = origin_len(registry);
+    size_t len = url_origin_len(registry);
 
     for (int i = 0; i < u->endpoint_count; i++) {
         const char *url = u->endpoints[i].url;
-        u->endpoints[i].trusted = (said && said[i]) || (origin_len(url) == len && strncasecmp(url, registry, len) == 0);
+        u->endpoints[i].trusted =
+            (said && said[i]) || (url_origin_len(url) == len && strncasecmp(url, registry, len) == 0);
     }
 }
 
-/* The certificate is as much of an identity as a password: mirrors and whoever the registry sends us to are not shown
- * it. */
+/* The client certificate is an identity like a password: mirrors and hosts of redirects are not shown it. */
 static void show_to(struct upstream *u, const char *const *trusted_hosts)
 {
     int n = 0;
@@ -86,7 +78,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
     return u;
 }
 
-/* Calls first: they alone have transfers and questions begin. */
+/* Calls first: only they start transfers and credential jobs. */
 bool upstream_is_idle(const struct upstream *u)
 {
     bool idle = atomic_load(&u->users) == 0 && cred_is_idle(u->nobody);
@@ -125,22 +117,17 @@ void upstream_free(struct upstream *u)
     free(u);
 }
 
-const char *upstream_name(const struct upstream *u)
-{
-    return u->name;
-}
-
 /* ---- the cache's own identities, and limits ---- */
 
 void identity_name(int n, char who[BUDGET_WHO_MAX + 1])
 {
-    if (n == 0) /* the only one, mostly */
+    if (n == 0) /* usually the only one */
         who[0] = '\0';
     else
         snprintf(who, BUDGET_WHO_MAX + 1, "own %d", n);
 }
 
-/* The number behind such a name; -1: it is a client's. */
+/* The number of such a name; -1: a client's. */
 static int identity_number(const char *who)
 {
     int n;
@@ -182,7 +169,7 @@ void identity_accepted(struct upstream *u, int endpoint, int n)
         atomic_store(&u->login_is_refused, false);
 }
 
-/* Those that could not log in are no help while another one can. */
+/* Those that could not log in are skipped while another one can. */
 static unsigned useless(struct upstream *u, int endpoint)
 {
     int64_t now = clock_mono_ms();
@@ -211,7 +198,7 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
             *held_ms = *held_ms == 0 ? held : MIN(*held_ms, held);
             continue;
         }
-        left = left < 0 ? INT64_MAX : left; /* nobody knows: ask, and we will */
+        left = left < 0 ? INT64_MAX : left; /* unknown: the answer will tell */
         if (left > most) {
             most = left;
             chosen = i;
@@ -220,7 +207,7 @@ int identity_choose(struct upstream *u, int endpoint, enum budget_kind kind, uns
     return chosen;
 }
 
-/* 0: some endpoint may be asked by somebody. */
+/* Until some identity may be used at some endpoint; 0: now. */
 static int64_t limited_ms(struct upstream *u)
 {
     int64_t least = INT64_MAX, held;
@@ -253,7 +240,7 @@ enum upstream_health upstream_health(struct upstream *u, const struct upstream_r
     if (!endpoint_any_well(u))
         return UPSTREAM_DOWN;
     if (req->authorization || req->identity)
-        return UPSTREAM_WELL; /* a client's own budget: his request finds out */
+        return UPSTREAM_WELL; /* a client's own budget: its request finds out */
     if (limited_ms(u) > 0)
         return UPSTREAM_LIMITED;
     return own_is_short(u) ? UPSTREAM_SHORT : UPSTREAM_WELL;
@@ -266,14 +253,14 @@ bool upstream_take_probe(struct upstream *u)
     return now - last >= PROBE_MS && atomic_compare_exchange_strong(&u->probe_ms, &last, now);
 }
 
-struct visit {
+struct budget_visit {
     void (*fn)(void *arg, const struct budget_info *info);
     void *arg;
 };
 
 static void show_budget(void *arg, const struct budget_info *info)
 {
-    struct visit *v = arg;
+    struct budget_visit *v = arg;
     struct budget_info shown = *info;
     int n = identity_number(info->who);
 
@@ -288,20 +275,20 @@ static void show_budget(void *arg, const struct budget_info *info)
 
 void upstream_each_budget(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg)
 {
-    struct visit v = {fn, arg};
+    struct budget_visit v = {fn, arg};
 
     budgets_each(u->budgets, show_budget, &v);
 }
 
 /* ---- figures ---- */
 
-struct own {
+struct own_budget {
     int64_t left, limit;
 };
 
 static void look_at_own(void *arg, const struct budget_info *info)
 {
-    struct own *o = arg;
+    struct own_budget *o = arg;
 
     if (identity_number(info->who) < 0 || info->remaining <= o->left)
         return;
@@ -311,7 +298,7 @@ static void look_at_own(void *arg, const struct budget_info *info)
 
 void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
 {
-    struct own own = {.left = -1, .limit = -1};
+    struct own_budget own = {.left = -1, .limit = -1};
 
     budgets_each(u->budgets, look_at_own, &own);
     out->up = atomic_load(&u->up);

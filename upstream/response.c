@@ -81,7 +81,7 @@ static void take_etag(struct transfer_response *r, const char *v)
     snprintf(r->etag, sizeof(r->etag), "%s", v);
 }
 
-static void take_digest(struct transfer_response *r, const char *v)
+static void response_take_digest(struct transfer_response *r, const char *v)
 {
     if (!digest_parse(&r->digest, v, strlen(v)))
         memset(&r->digest, 0, sizeof(r->digest));
@@ -214,7 +214,7 @@ static const struct {
     {"content-range", take_range},
     {"content-type", take_type},
     {"etag", take_etag},
-    {"docker-content-digest", take_digest},
+    {"docker-content-digest", response_take_digest},
     {"retry-after", take_retry_after},
     {"date", take_date},
     {"proxy-authenticate", take_proxy_challenge},

@@ -1,11 +1,12 @@
 #include "upstream/token.h"
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
-#include "upstream/refusal.h"
 #include "base/url.h"
+#include "upstream/refusal.h"
 
 #include <jansson.h>
 #include <openssl/evp.h>
@@ -20,8 +21,8 @@ enum {
     LIFE_MAX_S = 24 * 3600,
 };
 
-struct waiter {
-    STAILQ_ENTRY(waiter) entry;
+struct token_waiter {
+    STAILQ_ENTRY(token_waiter) entry;
     struct loop *loop;
     void (*done)(void *arg, const char *token, const struct err *err);
     void *arg;
@@ -29,7 +30,7 @@ struct waiter {
     struct err err;
 };
 
-STAILQ_HEAD(waiters, waiter);
+STAILQ_HEAD(token_waiters, token_waiter);
 
 struct token {
     TAILQ_ENTRY(token) entry; /* most recently used first */
@@ -37,7 +38,7 @@ struct token {
     char *value;               /* NULL: none yet */
     int64_t begun_ms, ends_ms; /* monotonic */
     bool fetching;
-    struct waiters waiters;
+    struct token_waiters waiters;
 };
 
 struct tokens {
@@ -55,7 +56,7 @@ struct tokens {
 };
 
 /* A request for a token, on one fetch loop. */
-struct errand {
+struct token_errand {
     struct tokens *all;
     struct transfer_engine *engine;
     struct challenge challenge;
@@ -82,12 +83,12 @@ struct tokens *tokens_new(const struct token_options *o)
     return all;
 }
 
-static void forget(struct tokens *all, struct token *t)
+static void token_forget(struct tokens *all, struct token *t)
 {
     TAILQ_REMOVE(&all->list, t, entry);
     all->count--;
     while (!STAILQ_EMPTY(&t->waiters)) { /* only at the very end of the program */
-        struct waiter *w = STAILQ_FIRST(&t->waiters);
+        struct token_waiter *w = STAILQ_FIRST(&t->waiters);
         STAILQ_REMOVE_HEAD(&t->waiters, entry);
         free(w);
     }
@@ -101,16 +102,17 @@ void tokens_free(struct tokens *all)
     if (!all)
         return;
     while (!TAILQ_EMPTY(&all->list))
-        forget(all, TAILQ_FIRST(&all->list));
+        token_forget(all, TAILQ_FIRST(&all->list));
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
 
-static struct token *find(struct tokens *all, const struct challenge *c, const char *client_id, bool create)
+static struct token *token_find(struct tokens *all, const struct challenge *c, const char *client_id, bool create)
 {
     _cleanup_free_ char *key = xasprintf("%s\n%s\n%s\n%s", client_id, c->realm, c->service, c->scope);
     struct token *t;
 
+    HOLDS(&all->lock);
     TAILQ_FOREACH(t, &all->list, entry)
         if (strcmp(t->key, key) == 0)
             break;
@@ -122,7 +124,7 @@ static struct token *find(struct tokens *all, const struct challenge *c, const c
         return t;
     struct token *old = TAILQ_LAST(&all->list, token_list);
     if (all->count >= TOKENS_MAX && !old->fetching)
-        forget(all, old);
+        token_forget(all, old);
     t = xcalloc(1, sizeof(*t));
     t->key = xstrdup(key);
     STAILQ_INIT(&t->waiters);
@@ -133,9 +135,9 @@ static struct token *find(struct tokens *all, const struct challenge *c, const c
 
 /* ---- the errand ---- */
 
-static void errand_done(struct errand *q, const char *value, int64_t life_s, const struct err *err);
+static void token_done(struct token_errand *q, const char *value, int64_t life_s, const struct err *err);
 
-static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct err *err)
+static bool token_read_answer(struct token_errand *q, char **value, int64_t *life_s, struct err *err)
 {
     json_t *doc = json_loadb(q->answer.data ? q->answer.data : "", q->answer.len, 0, NULL);
     const char *text = json_string_value(json_object_get(doc, "token"));
@@ -147,14 +149,14 @@ static bool read_answer(struct errand *q, char **value, int64_t *life_s, struct 
     if (ok)
         *value = xstrdup(text);
     else
-        err_set(err, ERR_UPSTREAM, "the token service's answer holds no token");
+        err_set(err, ERR_UPSTREAM, "the token service's answer contains no token");
     *life_s = json_is_integer(life) && json_integer_value(life) > 0 ? json_integer_value(life) : LIFE_DEFAULT_S;
     *life_s = MIN(*life_s, (int64_t)LIFE_MAX_S);
     json_decref(doc);
     return ok;
 }
 
-static void read_refusal(const struct errand *q, int status, struct err *err)
+static void token_read_refusal(const struct token_errand *q, int status, struct err *err)
 {
     _cleanup_secret_ char *basic = q->id.username && q->id.secret ? secret_basic(q->id.username, q->id.secret) : NULL;
     char said[REFUSAL_MAX + 1];
@@ -168,9 +170,9 @@ static void read_refusal(const struct errand *q, int status, struct err *err)
             "the token service answered %d%s%s", status, said[0] ? ": " : "", said);
 }
 
-static bool take_data(void *arg, const void *data, size_t len)
+static bool token_take_data(void *arg, const void *data, size_t len)
 {
-    struct errand *q = arg;
+    struct token_errand *q = arg;
 
     q->too_large = q->answer.len + len > ANSWER_MAX;
     if (q->too_large)
@@ -179,11 +181,11 @@ static bool take_data(void *arg, const void *data, size_t len)
     return true;
 }
 
-static void errand_send(struct errand *q);
+static void token_send(struct token_errand *q);
 
-static void take_done(void *arg, const struct transfer_response *r, const struct err *failure)
+static void token_take_done(void *arg, const struct transfer_response *r, const struct err *failure)
 {
-    struct errand *q = arg;
+    struct token_errand *q = arg;
     struct err err = {0};
     char *value = NULL;
     int64_t life = 0;
@@ -197,21 +199,21 @@ static void take_done(void *arg, const struct transfer_response *r, const struct
         q->posting = true; /* a realm that only speaks OAuth 2 */
         q->too_large = false;
         buf_clear(&q->answer);
-        errand_send(q);
+        token_send(q);
         return;
     } else if (r->status != 200) {
-        read_refusal(q, r->status, &err);
+        token_read_refusal(q, r->status, &err);
         err.status = r->status;
         err.retry_after = r->retry_after;
     } else {
-        read_answer(q, &value, &life, &err);
+        token_read_answer(q, &value, &life, &err);
     }
-    errand_done(q, value, life, err.code == ERR_OK ? NULL : &err);
+    token_done(q, value, life, err.code == ERR_OK ? NULL : &err);
     secret_free(value);
 }
 
 /* As clients do it: what is empty is not sent, and what the realm's own query has is not touched. */
-static void add_param(struct buf *b, const char *name, const char *value, const char *glue)
+static void token_add_param(struct buf *b, const char *name, const char *value, const char *glue)
 {
     if (!*value)
         return;
@@ -225,7 +227,7 @@ static const char *glue_for(bool posting, const struct buf *url)
     return posting || strchr(url->data, '?') ? "&" : "?";
 }
 
-static void errand_send(struct errand *q)
+static void token_send(struct token_errand *q)
 {
     static const char *const form[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
     struct tokens *all = q->all;
@@ -238,14 +240,14 @@ static void errand_send(struct errand *q)
     if (q->posting)
         buf_adds(&body, "client_id=entrepot");
     struct buf *to = q->posting ? &body : &url;
-    add_param(to, "service=", q->challenge.service, glue_for(q->posting, &url));
-    add_param(to, "scope=", q->challenge.scope, glue_for(q->posting, &url));
+    token_add_param(to, "service=", q->challenge.service, glue_for(q->posting, &url));
+    token_add_param(to, "scope=", q->challenge.scope, glue_for(q->posting, &url));
     if (q->posting) {
         buf_adds(&body, "&grant_type=");
         buf_adds(&body, q->id.is_identity_token ? "refresh_token" : "password");
         if (!q->id.is_identity_token)
-            add_param(&body, "username=", q->id.username, "&");
-        add_param(&body, q->id.is_identity_token ? "refresh_token=" : "password=", q->id.secret, "&");
+            token_add_param(&body, "username=", q->id.username, "&");
+        token_add_param(&body, q->id.is_identity_token ? "refresh_token=" : "password=", q->id.secret, "&");
         req.method = "POST";
         req.headers = form;
         req.body = body.data;
@@ -260,30 +262,30 @@ static void errand_send(struct errand *q)
     req.connect_timeout_ms = all->connect_timeout_ms;
     req.stall_timeout_ms = all->stall_timeout_ms;
     req.total_timeout_ms = all->connect_timeout_ms + all->stall_timeout_ms;
-    req.on_data = take_data;
-    req.on_done = take_done;
+    req.on_data = token_take_data;
+    req.on_done = token_take_done;
     req.arg = q;
     transfer_start(q->engine, &req);
     secret_free(authorization);
     secret_clear_buf(&body);
 }
 
-static void answer_waiter(void *arg)
+static void token_answer_waiter(void *arg)
 {
-    struct waiter *w = arg;
+    struct token_waiter *w = arg;
 
     w->done(w->arg, w->token, w->token ? NULL : &w->err);
     secret_free(w->token);
     free(w);
 }
 
-static void errand_done(struct errand *q, const char *value, int64_t life_s, const struct err *err)
+static void token_done(struct token_errand *q, const char *value, int64_t life_s, const struct err *err)
 {
     struct tokens *all = q->all;
-    struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+    struct token_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
 
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, &q->challenge, q->client_id, true);
+    struct token *t = token_find(all, &q->challenge, q->client_id, true);
     t->fetching = false;
     STAILQ_CONCAT(&waiters, &t->waiters);
     if (value) {
@@ -296,12 +298,12 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     if (err && err->code != ERR_CANCELLED && STAILQ_EMPTY(&waiters))
         log_limited(LOG_LEVEL_WARN, "token renewal", "renewing a token early: %s", err->msg);
     while (!STAILQ_EMPTY(&waiters)) {
-        struct waiter *w = STAILQ_FIRST(&waiters);
+        struct token_waiter *w = STAILQ_FIRST(&waiters);
         STAILQ_REMOVE_HEAD(&waiters, entry);
         w->token = value ? xstrdup(value) : NULL;
         if (err)
             w->err = *err;
-        loop_post(w->loop, answer_waiter, w);
+        loop_post(w->loop, token_answer_waiter, w);
     }
     secret_clear_buf(&q->answer);
     cred_identity_clear(&q->id);
@@ -309,10 +311,10 @@ static void errand_done(struct errand *q, const char *value, int64_t life_s, con
     free(q);
 }
 
-static void errand_start(struct tokens *all, struct transfer_engine *engine, const struct challenge *c,
-                         const struct cred_identity *id, const char *client_id)
+static void token_request(struct tokens *all, struct transfer_engine *engine, const struct challenge *c,
+                          const struct cred_identity *id, const char *client_id)
 {
-    struct errand *q = xcalloc(1, sizeof(*q));
+    struct token_errand *q = xcalloc(1, sizeof(*q));
 
     q->all = all;
     q->sent_ms = clock_mono_ms();
@@ -321,7 +323,7 @@ static void errand_start(struct tokens *all, struct transfer_engine *engine, con
     q->client_id = xstrdup(client_id);
     if (id)
         cred_identity_copy(&q->id, id);
-    errand_send(q);
+    token_send(q);
 }
 
 void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop *loop, const struct challenge *c,
@@ -332,28 +334,29 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
     bool start = false;
     int64_t now = clock_mono_ms();
 
+    ON_LOOP(loop);
     if (!all->insecure && !url_is_https(c->realm)) {
-        struct waiter *w = xcalloc(1, sizeof(*w));
-        *w = (struct waiter){.loop = loop, .done = done, .arg = arg};
-        err_set(&w->err, ERR_DENIED, "the registry wants its token fetched over plain http: refused");
-        loop_post(loop, answer_waiter, w);
+        struct token_waiter *w = xcalloc(1, sizeof(*w));
+        *w = (struct token_waiter){.loop = loop, .done = done, .arg = arg};
+        err_set(&w->err, ERR_DENIED, "the registry's token service is plain http: refused");
+        loop_post(loop, token_answer_waiter, w);
         return;
     }
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, c, client_id, true);
+    struct token *t = token_find(all, c, client_id, true);
     if (t->value && now < t->ends_ms - (t->ends_ms - t->begun_ms) / 20) {
         value = xstrdup(t->value);
         start = !t->fetching && t->ends_ms - now < (t->ends_ms - t->begun_ms) / 5;
     } else {
-        struct waiter *w = xcalloc(1, sizeof(*w));
-        *w = (struct waiter){.loop = loop, .done = done, .arg = arg};
+        struct token_waiter *w = xcalloc(1, sizeof(*w));
+        *w = (struct token_waiter){.loop = loop, .done = done, .arg = arg};
         STAILQ_INSERT_TAIL(&t->waiters, w, entry);
         start = !t->fetching;
     }
     t->fetching = t->fetching || start;
     pthread_mutex_unlock(&all->lock);
     if (start)
-        errand_start(all, engine, c, id, client_id);
+        token_request(all, engine, c, id, client_id);
     if (value) {
         done(arg, value, NULL);
         explicit_bzero(value, strlen(value));
@@ -363,7 +366,7 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
 void tokens_drop(struct tokens *all, const struct challenge *c, const char *client_id, const char *token)
 {
     pthread_mutex_lock(&all->lock);
-    struct token *t = find(all, c, client_id, false);
+    struct token *t = token_find(all, c, client_id, false);
     if (t && t->value && strcmp(t->value, token) == 0) {
         secret_free(t->value);
         t->value = NULL;

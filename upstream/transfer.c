@@ -1,28 +1,29 @@
 #include "upstream/transfer_private.h"
 
+#include "base/assert.h"
 #include "base/buf.h"
-#include "upstream/connect.h"
 #include "base/env_proxy.h"
+#include "base/url.h"
+#include "upstream/connect.h"
 #include "upstream/response.h"
 #include "upstream/trust.h"
-#include "base/url.h"
 
 #include <curl/curl.h>
 #include <string.h>
 #include <sys/queue.h>
 
 enum {
-    RECEIVE_BUFFER = 64 << 10, /* bytes; of each transfer that waits for its client it is full, and as much again */
+    RECEIVE_BUFFER = 64 << 10, /* bytes; a paused transfer holds this much, and the same again */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
-    ANSWERS_MAX = 32, /* to one request: redirects, interim answers, a proxy's */
+    CLOCK_PROBE_MS = 3000,
+    ANSWERS_MAX = 32, /* of one request: redirects, interim answers, a proxy's */
 };
 
 /* ---- curl brings bytes ---- */
 
-/* libcurl gives us the heads of redirects and interim answers, each with its status line first, and trailers, after the
- * last one. What looks like a status line among those is theirs to make up: answers are counted, and behind the body no
- * other begins. */
+/* libcurl passes on the heads of redirects and interim answers, each beginning with its status line, and trailers after
+ * the last one. A server may forge a status line in a trailer: answers are counted, and none begins after the body. */
 static bool begins_answer(struct transfer *t, const char *line, size_t len)
 {
     if (t->said_head || len <= 5 || memcmp(line, "HTTP/", 5) != 0)
@@ -32,12 +33,12 @@ static bool begins_answer(struct transfer *t, const char *line, size_t len)
     return true;
 }
 
-static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
+static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
     transfer_heard(t);
-    if (begins_answer(t, line, len)) { /* a new answer: a redirect's or an interim one's is forgotten */
+    if (begins_answer(t, line, len)) { /* a new answer: the previous one was a redirect or an interim one */
         response_clear(&t->response);
         t->followed = false;
         t->header_bytes = 0;
@@ -48,7 +49,7 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
         t->flooded = true;
         return 0;
     }
-    if (!t->in_trailer) { /* what comes behind the body has not been there when it counted (RFC 9110 §6.5.1) */
+    if (!t->in_trailer) { /* trailers must not change what was decided by the head (RFC 9110 §6.5.1) */
         response_header(&t->response, line, len);
         transfer_follow(t, line, len);
     }
@@ -56,8 +57,8 @@ static size_t take_header(char *line, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
-/* A 401 of a host that the registry has redirected to is no word about who may log in where: a password for the
- * registry would follow it. It forbids, that is all (libcurl has not given that host the login, either). */
+/* A 401 of a host that the registry has redirected to must not be answered with a login: a password for the registry
+ * would be sent there. It is passed on as 403 (libcurl has not sent that host the login, either). */
 static void take_no_challenge(struct transfer_response *r)
 {
     r->challenge[0] = '\0';
@@ -65,14 +66,14 @@ static void take_no_challenge(struct transfer_response *r)
     r->status = 403;
 }
 
-static bool say_head(struct transfer *t)
+static bool transfer_pass_head(struct transfer *t)
 {
     if (t->said_head)
         return !t->refused;
     transfer_note_answer(t);
     t->said_head = true;
     if (transfer_is_refused_by_proxy(t))
-        t->refused = true; /* it is no answer of the registry */
+        t->refused = true; /* not an answer of the registry */
     else if (t->response.status == 401 && transfer_is_elsewhere(t))
         take_no_challenge(&t->response);
     if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
@@ -80,14 +81,14 @@ static bool say_head(struct transfer *t)
     return !t->refused && !t->cancelled;
 }
 
-static size_t take_data(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t transfer_take_data(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct transfer *t = arg;
 
     /* The body of a redirect that is followed does not come here: curl drops it. */
-    if (t->cancelled || !say_head(t))
+    if (t->cancelled || !transfer_pass_head(t))
         return 0;
-    if (t->paused) /* since the head: these bytes come again */
+    if (t->paused) /* since the head: libcurl passes these bytes again later */
         return CURL_WRITEFUNC_PAUSE;
     t->received += (int64_t)len;
     if (t->on_data && !t->on_data(t->arg, data, len))
@@ -103,7 +104,7 @@ static int64_t stall_seconds(int64_t ms)
     return MAX((ms + 999) / 1000, (int64_t)1);
 }
 
-/* What libcurl says may hold a URL, which may hold secrets. */
+/* libcurl's message may contain a URL, which may contain secrets. */
 static const char *curls_reason(const struct transfer *t, CURLcode code)
 {
     return t->detail[0] && !strstr(t->detail, "://") ? t->detail : curl_easy_strerror(code);
@@ -133,20 +134,20 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     url_redact(&where, url ? url : "");
     if (t->flooded) {
         kind = ERR_UPSTREAM;
-        why = "its headers are over our limits";
+        why = "its headers exceed our limits";
     } else if (t->forbidden) {
         kind = ERR_UPSTREAM;
         why = "it is at an address of this machine or of a private network, which the configuration does not name: "
-              "if it should be asked, add its host to trusted_hosts of the upstream";
+              "to allow it, add its host to trusted_hosts of the upstream";
     } else if (t->by_proxy || transfer_is_refused_by_proxy(t)) {
         describe_proxy(t, text, sizeof(text));
         why = text;
     } else if (t->refused) {
         kind = ERR_CANCELLED;
-        why = "given up";
+        why = "cancelled";
     } else if (!t->said_head && (code == CURLE_OUT_OF_MEMORY || (int)code == CURL_TOO_LARGE)) {
-        kind = ERR_UPSTREAM; /* a header that curl has no room for (100 KiB); there is no other shortage */
-        why = "its headers are over our limits";
+        kind = ERR_UPSTREAM; /* a header that exceeds libcurl's limit (100 KiB); there is no other shortage */
+        why = "its headers exceed our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         kind = ERR_TIMEOUT;
         if (strncmp(why, "Operation too slow", 18) == 0) {
@@ -179,16 +180,49 @@ void transfer_free(struct transfer *t)
     free(t);
 }
 
+static void transfer_take_time(void *arg, const struct transfer_response *r, const struct err *err UNUSED)
+{
+    struct transfer *t = arg;
+
+    t->clock_probe = NULL;
+    t->response.date = r->date;
+    transfer_finish(t, CURLE_PEER_FAILED_VERIFICATION);
+}
+
+/* True: the other side's time is requested, and transfer_finish() is called again with it (transfer_clock.c). */
+static bool transfer_probe_clock(struct transfer *t, CURLcode code)
+{
+    _cleanup_free_ char *url = transfer_clock_url(t, code);
+
+    if (!url)
+        return false;
+    curl_multi_remove_handle(t->engine->multi, t->easy);
+    response_reset(&t->response);
+    t->clock_probe = transfer_start(t->engine, &(struct transfer_request){.method = "HEAD",
+                                                                          .url = url,
+                                                                          .range_first = -1,
+                                                                          .insecure = true,
+                                                                          .isolated = true,
+                                                                          .named = t->named,
+                                                                          .users = t->users,
+                                                                          .connect_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .total_timeout_ms = CLOCK_PROBE_MS,
+                                                                          .on_done = transfer_take_time,
+                                                                          .arg = t});
+    return true;
+}
+
 void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
 
-    if (transfer_is_worth_patience(t, code) || transfer_asks_for_time(t, code))
+    ON_LOOP(t->engine->loop);
+    if (transfer_is_worth_patience(t, code) || transfer_probe_clock(t, code))
         return;
     LIST_REMOVE(t, entry);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK && !t->cancelled)
-        say_head(t);
+        transfer_pass_head(t);
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
     t->response.was_connected = t->connected;
@@ -199,6 +233,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
 
 void transfer_pause(struct transfer *t, bool pause)
 {
+    ON_LOOP(t->engine->loop);
     t->paused = pause;
     if (!t->cancelled)
         curl_easy_pause(t->easy, pause ? CURLPAUSE_RECV : CURLPAUSE_CONT);
@@ -206,6 +241,7 @@ void transfer_pause(struct transfer *t, bool pause)
 
 int64_t transfer_received(const struct transfer *t)
 {
+    ON_LOOP(t->engine->loop);
     return t->received;
 }
 
@@ -267,7 +303,7 @@ static void set_headers(struct transfer *t, const struct transfer_request *req)
     for (const char *const *h = req->headers; h && *h; h++)
         t->headers = curl_slist_append(t->headers, *h);
     if (req->authorization) {
-        /* A header of this name is curl's to keep from other hosts, ports and schemes (CVE-2018-1000007,
+        /* libcurl does not send a header of this name to other hosts, ports and schemes (CVE-2018-1000007,
          * CVE-2022-27776). */
         _cleanup_free_ char *line = xasprintf("Authorization: %s", req->authorization);
         t->headers = curl_slist_append(t->headers, line);
@@ -282,6 +318,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     struct transfer *t = xcalloc(1, sizeof(*t));
     CURL *h = t->easy = curl_easy_init();
 
+    ON_LOOP(e->loop);
     if (!h)
         abort();
     t->engine = e;
@@ -294,7 +331,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     transfer_watch_connections(t, req);
     set_security(h, req);
     set_patience(t, req);
-    /* Any value makes curl undo what comes encoded all the same. */
+    /* Any value makes libcurl decode what arrives encoded although it was not requested. */
     if (req->decode)
         curl_easy_setopt(h, CURLOPT_ACCEPT_ENCODING, "identity");
     curl_easy_setopt(h, CURLOPT_URL, req->url);
@@ -306,14 +343,14 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
-    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, transfer_take_header);
     curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take_data);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, transfer_take_data);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     else if (strcmp(req->method, "POST") == 0) {
-        /* What is posted are secrets, and 307 and 308 would have curl post them to wherever they lead. */
+        /* Secrets are posted, and on 307 and 308 libcurl would post them to any host. */
         curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
         t->body = xstrndup(req->body, req->body_len);
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, t->body);

@@ -1,14 +1,14 @@
-/* transfer.h - one HTTP request to somewhere else, on libcurl's multi interface driven by libevent.
+/* transfer.h - one HTTP request, on libcurl's multi interface driven by libevent.
  *
  *     libevent: socket is ready ──▶ curl_multi_socket_action ──▶ on_head, on_data, on_done
  *     libcurl: watch this socket, wake me in n ms ──▶ events of the loop
  *
  * An engine belongs to one fetch loop; everything here is called, and calls back, on that loop. Connections, DNS
- * answers and TLS sessions are kept and reused inside an engine; HTTP/2 is used where the other side has it. Redirects
- * are followed (at most 5), never from https to http, and Authorization is never carried to another host, port or
- * scheme. Addresses that are not public are for hosts that the configuration names (reach.h). Proxies come from the
- * environment (proxy.h), for each hop of a redirect; where there is one, it decides what can be reached, and its own
- * refusal (407, any of a CONNECT) is ERR_UNREACHABLE with its name.
+ * answers and TLS sessions are kept and reused inside an engine; HTTP/2 is used where the server supports it. Redirects
+ * are followed (at most 5), never from https to http, and Authorization is never sent to another host, port or scheme.
+ * Addresses that are not public are for hosts that the configuration names (reach.h). Proxies come from the environment
+ * (base/env_proxy.h), for each hop of a redirect; a proxy decides itself what can be reached, and its refusal (407, any
+ * failure of a CONNECT) is ERR_UNREACHABLE with its name.
  */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_H
 #define ENTREPOT_UPSTREAM_TRANSFER_H
@@ -21,17 +21,17 @@
 
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
-    TRANSFER_RATE_MIN = 512,          /* bytes a second: a modem's; who brings less keeps a client waiting on purpose */
-    TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, with its trailers, which are dropped */
+    TRANSFER_RATE_MIN = 512,          /* bytes a second, a modem's: a slower server keeps a client waiting on purpose */
+    TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, including trailers, which are dropped */
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_SAID_MAX = 1023,
     TRANSFER_TRIED_MAX = 1023,
 };
 
-/* What the final answer (after redirects) said. */
+/* The head of the final answer, after redirects. */
 struct transfer_response {
     int status;
-    int64_t content_length;                       /* bytes; -1 not said */
+    int64_t content_length;                       /* bytes; -1 absent */
     int64_t range_first, range_last, range_total; /* Content-Range; -1 absent or malformed */
     char content_type[128];                       /* lower case, without parameters */
     char etag[256];
@@ -42,20 +42,20 @@ struct transfer_response {
     int64_t ratelimit_window;                     /* seconds; -1 absent */
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
     char challenge[CHALLENGE_MAX];                /* WWW-Authenticate, several joined by commas; "" absent */
-    bool challenge_too_long;                      /* ... or there was none that this has room for */
+    bool challenge_too_long;                      /* it was longer than that */
     char *link;            /* the next page (link.h); NULL none; the transfer's own, good until on_done returns */
-    bool link_named;       /* ... it is said to be that */
+    bool link_named;       /* it has rel="next" */
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool is_entrepot;      /* another cache of our kind answers */
-    bool fwd_status;       /* ... with what a registry has answered it */
-    bool was_connected;    /* the request was sent, if not answered */
-    bool asks_for_proxy;   /* Proxy-Authenticate is there: a proxy answers */
+    bool fwd_status;       /* ... that passes on a registry's answer */
+    bool was_connected;    /* the request was sent, even if there is no answer */
+    bool asks_for_proxy;   /* Proxy-Authenticate is present: a proxy answers */
     bool multiplexed;      /* it came over HTTP/2 */
     bool content_encoded;  /* some Content-Encoding other than identity */
-    /* from registry.h alone, of a request that failed; "" else */
-    char said[TRANSFER_SAID_MAX + 1];   /* the registry's own text about it */
-    char code[32];                      /* and its code for it: "NAME_UNKNOWN" */
-    char tried[TRANSFER_TRIED_MAX + 1]; /* of several endpoints, what went wrong with each */
+    /* set by registry.h only, if the request failed; else "" */
+    char said[TRANSFER_SAID_MAX + 1];   /* the registry's message */
+    char code[32];                      /* and code: "NAME_UNKNOWN" */
+    char tried[TRANSFER_TRIED_MAX + 1]; /* what went wrong at each of several endpoints */
 };
 
 struct transfer_request {
@@ -67,25 +67,26 @@ struct transfer_request {
     size_t body_len;
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
     const char *if_range;
-    bool decode; /* take a Content-Encoding off that was not asked for: for text, whose bytes are checked after that */
-    /* Over HTTP/1.1: of a stream of HTTP/2 that is paused libcurl holds up to its window, 32 MiB. */
+    bool decode; /* decode a Content-Encoding that was not requested: for text, whose digest is checked after that */
+    /* Over HTTP/1.1: for a paused HTTP/2 stream libcurl buffers up to its window, 32 MiB. */
     bool unshared;
-    const struct trust *trust;   /* trust.h, or NULL; borrowed for the transfer's life */
-    const char *const *shown_to; /* who may see its client certificate (trust.h); borrowed for the transfer's life */
-    bool isolated;               /* shares no connection and no TLS session with others, follows no redirect */
-    bool insecure;               /* plain http allowed, certificates not verified */
+    const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
+    const char *const *
+        shown_to; /* origins and hosts that may see the client certificate (trust.h); borrowed for the transfer's life */
+    bool isolated; /* shares no connection and no TLS session with others, follows no redirect */
+    bool insecure; /* plain http allowed, certificates not verified */
     const char *const
         *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
-    /* 0: none. A body stalls when it brings less than TRANSFER_RATE_MIN for so long. */
+    /* 0: none. A body stalls when it is slower than TRANSFER_RATE_MIN for so long. */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms;
-    /* Counted up while there is something of the transfer left that looks at what is borrowed, which a cancelled one
-     * does for a while; NULL: what is borrowed stays. */
+    /* Incremented while anything of the transfer, possibly cancelled, still uses what is borrowed; NULL: what is
+     * borrowed outlives it. */
     atomic_int *users;
-    /* Once, for the final answer, before its body; false gives the transfer up. */
+    /* Once, for the final answer, before its body; false cancels the transfer. */
     bool (*on_head)(void *arg, const struct transfer_response *r);
     bool (*on_data)(void *arg, const void *data, size_t len);
     /* Once, unless cancelled. err is NULL when the exchange was complete, whatever the status; else ERR_UNREACHABLE,
-     * ERR_TIMEOUT, ERR_UPSTREAM (cut short, redirect loop, not HTTP) or ERR_CANCELLED (a callback said false). */
+     * ERR_TIMEOUT, ERR_UPSTREAM (cut short, redirect loop, not HTTP) or ERR_CANCELLED (a callback returned false). */
     void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
     void *arg;
 };
@@ -95,15 +96,16 @@ struct transfer;
 
 /* Before the loop starts. Errors: ERR_IO. */
 struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err);
-/* After the loop has ended: what is still under way fails with ERR_CANCELLED, so that who waits for it hears of it. */
+/* After the loop has ended: transfers under way fail with ERR_CANCELLED, so that their owners are told. */
 void transfer_engine_end(struct transfer_engine *e);
-/* After that; what was begun since is dropped without a word. */
+/* After that; transfers started since are dropped without callbacks. */
 void transfer_engine_free(struct transfer_engine *e);
 
 struct transfer *transfer_start(struct transfer_engine *e, const struct transfer_request *req);
 /* Ends it without further callbacks; also from inside its callbacks. */
 void transfer_cancel(struct transfer *t);
-/* Stops reading the body (from on_head: before its first byte), or goes on; the stall timeout does not run then. */
+/* Pauses reading the body (from on_head: before its first byte), or resumes; the stall timeout does not run meanwhile.
+ */
 void transfer_pause(struct transfer *t, bool pause);
 /* Body bytes so far. */
 int64_t transfer_received(const struct transfer *t);

@@ -1,11 +1,10 @@
-/* A certificate that has expired, or is not valid yet, may be well, and this node's clock wrong: boards without a
- * battery begin in 1970. The other side is asked for its time, to say which. Who it is cannot be known by then, so this
- * request sends nothing of ours, shares no connection with others, and nothing but the message depends on its answer.
- */
+/* A certificate that has expired, or is not valid yet, may be fine and this node's clock wrong: boards without a
+ * battery start in 1970. The other side's Date tells which. It is not authenticated, so this request carries no
+ * secrets, shares no connection with others, and only the error message depends on its answer. */
 #include "upstream/transfer_private.h"
 
 #include "base/clock.h"
-#include "upstream/response.h"
+#include "base/url.h"
 
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
@@ -13,49 +12,23 @@
 #include <time.h>
 
 enum {
-    CLOCK_PROBE_MS = 3000,
-    CLOCK_SLACK_S = 120, /* a clock that is not off by more is right */
+    CLOCK_SLACK_S = 120, /* a smaller difference is no error of the clock */
 };
 
-static void take_time(void *arg, const struct transfer_response *r, const struct err *err UNUSED)
-{
-    struct transfer *t = arg;
-
-    t->clock_probe = NULL;
-    t->response.date = r->date;
-    transfer_finish(t, CURLE_PEER_FAILED_VERIFICATION);
-}
-
-bool transfer_asks_for_time(struct transfer *t, CURLcode code)
+char *transfer_clock_url(struct transfer *t, CURLcode code)
 {
     char *url = NULL;
     long result = 0;
 
     if (code != CURLE_PEER_FAILED_VERIFICATION || t->clock_probed || t->cancelled)
-        return false;
+        return NULL;
     curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &result);
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
     if ((result != X509_V_ERR_CERT_HAS_EXPIRED && result != X509_V_ERR_CERT_NOT_YET_VALID) || !url)
-        return false;
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
-    _cleanup_free_ char *probe = xasprintf("%.*s/v2/", (int)(host - url + (long)strcspn(host, "/?#")), url);
+        return NULL;
     t->verify_result = result;
     t->clock_probed = true;
-    curl_multi_remove_handle(t->engine->multi, t->easy);
-    response_reset(&t->response);
-    t->clock_probe = transfer_start(t->engine, &(struct transfer_request){.method = "HEAD",
-                                                                          .url = probe,
-                                                                          .range_first = -1,
-                                                                          .insecure = true,
-                                                                          .isolated = true,
-                                                                          .named = t->named,
-                                                                          .users = t->users,
-                                                                          .connect_timeout_ms = CLOCK_PROBE_MS,
-                                                                          .total_timeout_ms = CLOCK_PROBE_MS,
-                                                                          .on_done = take_time,
-                                                                          .arg = t});
-    return true;
+    return xasprintf("%.*s/v2/", (int)url_origin_len(url), url);
 }
 
 /* "1 day 2 h", "5 h 30 min", "7 min": rounded, since the two clocks were read a moment apart. */

@@ -1,13 +1,14 @@
 /* Where a transfer may connect to (reach.h), and when it connects again (connect.h). */
 #include "upstream/transfer_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
-#include "base/secret.h"
-#include "upstream/connect.h"
 #include "base/env_proxy.h"
+#include "base/secret.h"
+#include "base/url.h"
+#include "upstream/connect.h"
 #include "upstream/reach.h"
 #include "upstream/trust.h"
-#include "base/url.h"
 
 #include <ctype.h>
 #include <event2/event.h>
@@ -22,7 +23,7 @@ static bool is_named(struct transfer *t)
 {
     char *url = NULL;
 
-    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the one it is about */
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the current one */
     return t->proxy || (url && reach_is_named(url, t->named));
 }
 
@@ -35,8 +36,8 @@ static void free_secret_headers(struct curl_slist *list)
     curl_slist_free_all(list);
 }
 
-/* A header for the proxy alone (CURLHEADER_SEPARATE). libcurl's own is missing where the first hop had no proxy (7.88).
- */
+/* A header for the proxy only (CURLHEADER_SEPARATE). libcurl does not add its own where the first hop had no proxy
+ * (7.88). */
 static void set_proxy_login(struct transfer *t, const char *proxy)
 {
     _cleanup_secret_ char *basic = proxy ? proxy_login(proxy) : NULL;
@@ -76,7 +77,7 @@ static bool shows_too_much(struct transfer *t)
 
 /* ---- redirects ---- */
 
-/* libcurl connects after it has given us this header, and by what it is told now. */
+/* libcurl connects after it has passed this header, with the options that are set by then. */
 void transfer_follow(struct transfer *t, const char *line, size_t len)
 {
     static const char name[] = "location:";
@@ -110,7 +111,7 @@ bool transfer_is_elsewhere(struct transfer *t)
                    !url_authority(t->url, asked, sizeof(asked)) || strcmp(asked, answered) != 0);
 }
 
-/* An origin does not answer 407; what stands in the way asks for a login in a header of its own (RFC 9110 §11.7.1). */
+/* An origin does not answer 407; a proxy requests a login in a header of its own (RFC 9110 §11.7.1). */
 bool transfer_is_refused_by_proxy(struct transfer *t)
 {
     const struct transfer_response *r = &t->response;
@@ -125,8 +126,8 @@ bool transfer_is_refused_by_proxy(struct transfer *t)
     return t->by_proxy != 0;
 }
 
-/* An address was waited for long enough. libcurl sees that its socket has failed, but may begin with the next address
- * only when its own time for this one is up (as 7.88 does): a change of the pause makes it look at once. */
+/* An address did not answer in time. libcurl sees that its socket has failed, but may try the next address only when
+ * its own time for this one is up (as 7.88 does): changing the pause state makes it check at once. */
 static void given_up(void *arg, int fd)
 {
     struct transfer *t = arg, *other;
@@ -136,9 +137,9 @@ static void given_up(void *arg, int fd)
         return;
     t->hurried = true;
     curl_easy_pause(t->easy, CURLPAUSE_RECV);
-    transfer_act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
+    e->act(e, fd, CURL_CSELECT_OUT | CURL_CSELECT_ERR);
     LIST_FOREACH(other, &e->active, entry)
-        if (other == t) { /* it has not ended with that */
+        if (other == t) { /* it is still alive */
             curl_easy_pause(t->easy, CURLPAUSE_CONT);
             break;
         }
@@ -152,7 +153,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct 
         t->forbidden = true;
         return CURL_SOCKET_BAD;
     }
-    if (shows_too_much(t)) /* transfer_follow() has read the redirect in another way than libcurl */
+    if (shows_too_much(t)) /* transfer_follow() and libcurl disagree about the redirect */
         return CURL_SOCKET_BAD;
     t->opened = true;
     int fd = connect_open(t->engine->connects, a->family, a->socktype, a->protocol, &a->addr, t->round, given_up, t);
@@ -160,14 +161,14 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct 
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-/* A connection outlives the transfer that opened it, so this is the engine's. */
+/* A connection outlives the transfer that opened it, so the argument is the engine. */
 static int close_socket(void *arg, curl_socket_t fd)
 {
     connect_close(((struct transfer_engine *)arg)->connects, fd);
     return 0;
 }
 
-/* From the start, over another connection: nothing of an answer has come. */
+/* Sends the request again over another connection: nothing of an answer has arrived. */
 static void make_again(struct transfer *t)
 {
     struct transfer_engine *e = t->engine;
@@ -185,7 +186,7 @@ static void make_again(struct transfer *t)
 static const struct timeval unheard_wait = {.tv_sec = CONNECT_UNHEARD_MS / 1000,
                                             .tv_usec = CONNECT_UNHEARD_MS % 1000 * 1000};
 
-/* Nothing came for what was sent on a kept connection. */
+/* Nothing was received for a request on a reused connection. */
 static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void *arg)
 {
     struct transfer *t = arg;
@@ -203,7 +204,7 @@ static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void
     make_again(t);
 }
 
-/* Over a connection that another transfer opened, too. */
+/* Called for connections that another transfer opened, too. */
 static int before_request(void *arg, char *address, char *own UNUSED, int port, int own_port)
 {
     struct transfer *t = arg;
@@ -213,7 +214,7 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
         return CURL_PREREQFUNC_ABORT;
     }
     connect_note(t->engine->connects, address, port, t->round);
-    t->hurried = false; /* there is a connection: what takes time now is the other side */
+    t->hurried = false; /* connected: from here on the server is slow, not an address */
     t->connected = true;
     if (!t->opened && !t->renewed) {
         if (!t->unheard)
@@ -226,8 +227,7 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
     return CURL_PREREQFUNC_OK;
 }
 
-/* The addresses that there are were passed over, or did not answer at once: now all of them, with more time for each.
- */
+/* All addresses were skipped, or did not answer at once: try them again, with more time for each. */
 bool transfer_is_worth_patience(struct transfer *t, CURLcode code)
 {
     int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);
@@ -247,6 +247,7 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
 {
     CURL *h = t->easy;
 
+    ON_LOOP(t->engine->loop);
     t->url = xstrdup(req->url);
     use_proxy(t, proxy_for(t->url, NULL));
     t->named = req->named;

@@ -1,6 +1,7 @@
 /* The engine of transfers: libcurl's multi interface on a loop, from its start to its end. */
 #include "upstream/transfer_private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <event2/event.h>
@@ -10,13 +11,13 @@ enum { CONNECTIONS_KEPT = 32 };
 
 /* ---- curl asks libevent ---- */
 
-/* What was buried is freed on the next turn of the loop. Not by way of the timer: activating that would end it. */
+/* Cancelled transfers are freed on the next turn of the loop. Not by activating the timer: that would cancel it. */
 static void turn_soon(struct transfer_engine *e)
 {
     event_active(e->turn, EV_TIMEOUT, 0);
 }
 
-static void reap(struct transfer_engine *e)
+static void engine_reap(struct transfer_engine *e)
 {
     CURLMsg *msg;
     int left;
@@ -35,7 +36,7 @@ static void reap(struct transfer_engine *e)
             continue;
         CURLcode code = msg->data.result;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        e->depth++; /* callbacks may cancel: their victims are buried, not freed under our feet */
+        e->depth++; /* callbacks may cancel transfers: those are freed later, not while they are in use */
         transfer_finish(t, code);
         e->depth--;
     }
@@ -45,26 +46,27 @@ static void reap(struct transfer_engine *e)
 
 static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    reap(arg);
+    engine_reap(arg);
 }
 
-void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what)
+static void engine_act(struct transfer_engine *e, curl_socket_t fd, int what)
 {
     int running;
 
+    ON_LOOP(e->loop);
     e->depth++;
     curl_multi_socket_action(e->multi, fd, what, &running);
     e->depth--;
-    reap(e);
+    engine_reap(e);
 }
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
-    transfer_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+    engine_act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
-/* libevent counts from the beginning of its turn, and with a coarse clock: its timers may end before time. libcurl then
- * finds nothing to do, and does not ask for the rest: the timer that ends the wait for an address would be lost. */
+/* libevent counts from the beginning of its turn, with a coarse clock: its timers may fire early. libcurl would then
+ * find nothing to do and not set the timer again: the end of the wait for an address would be lost. */
 static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct transfer_engine *e = arg;
@@ -74,7 +76,7 @@ static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (left > 0)
         event_add(e->timer, &rest);
     else
-        transfer_act(e, CURL_SOCKET_TIMEOUT, 0);
+        engine_act(e, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
@@ -112,6 +114,7 @@ void transfer_cancel(struct transfer *t)
 {
     struct transfer_engine *e = t->engine;
 
+    ON_LOOP(e->loop);
     if (t->cancelled)
         return;
     t->cancelled = true;
@@ -137,6 +140,7 @@ struct transfer_engine *transfer_engine_new(struct loop *loop, struct err *err)
 
     pthread_once(&curl_once, init_curl);
     e->loop = loop;
+    e->act = engine_act;
     LIST_INIT(&e->active);
     LIST_INIT(&e->buried);
     e->timer = event_new(loop_base(loop), -1, 0, on_timer, e);
@@ -161,6 +165,7 @@ void transfer_engine_end(struct transfer_engine *e)
 {
     struct transfer *t;
 
+    ON_LOOP(e->loop);
     e->depth++;
     while ((t = LIST_FIRST(&e->active))) {
         struct err err = {0};
@@ -183,7 +188,7 @@ void transfer_engine_free(struct transfer_engine *e)
         transfer_cancel(LIST_FIRST(&e->active));
     if (e->multi) {
         e->depth = 0;
-        reap(e);
+        engine_reap(e);
         curl_multi_cleanup(e->multi);
     }
     connect_table_free(e->connects);

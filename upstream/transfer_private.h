@@ -1,5 +1,10 @@
-/* transfer_private.h - between transfer_engine.c, which runs libcurl, transfer.c, which knows what a transfer is, and
- * transfer_connect.c, which says where it may connect to and when it connects again. On the engine's loop. */
+/* transfer_private.h - shared by the files that make up transfer.h. Each calls those to its left only:
+ *
+ *     transfer_connect.c (where it may connect, and when it reconnects), transfer_clock.c (certificates and clocks)
+ *         ◀ transfer.c (one request from start to end) ◀ transfer_engine.c (libcurl's multi interface on a loop)
+ *
+ * The other way leads engine->act(). Everything runs on the engine's loop.
+ */
 #ifndef ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 #define ENTREPOT_UPSTREAM_TRANSFER_PRIVATE_H
 
@@ -22,34 +27,34 @@ struct transfer {
     struct transfer_response response;
     size_t header_bytes;
     int header_count, answers;
-    bool in_trailer; /* the head of the present answer is over */
+    bool in_trailer; /* the head of the current answer has ended */
     int64_t received;
     bool said_head; /* on_head has been called */
-    bool refused;   /* a callback said false */
-    bool flooded;   /* headers over the limits */
+    bool refused;   /* a callback returned false */
+    bool flooded;   /* headers exceed the limits */
     bool forbidden; /* it led to an address that is not public */
-    int by_proxy;   /* a proxy's own refusal: its status */
+    int by_proxy;   /* status of a proxy's own refusal; 0: none */
     const char *const *named, *const *shown_to;
     const struct trust *trust;
-    atomic_int *users; /* of those three; NULL: nobody counts */
-    bool shows;        /* the client's certificate, to the present hop */
-    bool followed;     /* of this answer's Location headers the first counts */
+    atomic_int *users; /* in use: named, shown_to, trust; NULL: not counted */
+    bool shows;        /* the client certificate is shown to the current hop */
+    bool followed;     /* a Location header of this answer has been read: the first one counts */
     bool cancelled;
     bool paused;
-    const char *proxy; /* what the present hop goes through (proxy.h); NULL: nothing */
+    const char *proxy; /* the proxy of the current hop (base/env_proxy.h); NULL: none */
     /* connecting (connect.h) */
     int64_t connect_timeout_ms, started_ms; /* monotonic */
-    bool hurried;                           /* an address was passed over in this round */
+    bool hurried;                           /* an address was skipped in this round */
     int round;
     bool connected;        /* a request has gone out */
-    bool opened;           /* a connection of its own, since the last request went out */
-    struct event *unheard; /* a request has gone out on a kept connection */
-    int own_port;          /* ... this one's */
+    bool opened;           /* it has opened a connection since the last request was sent */
+    struct event *unheard; /* timer: a request was sent on a reused connection, and nothing has been received */
+    int own_port;          /* local port of that connection */
     char peer[CONNECT_ADDRESS_MAX];
-    bool renewed; /* ... that had died */
+    bool renewed; /* that connection was dead: the request is repeated on a new one */
     int64_t stall_timeout_ms;
-    /* a certificate out of its time (transfer_clock.c) */
-    struct transfer *clock_probe; /* asks what time it is there */
+    /* an expired or not yet valid certificate (transfer_clock.c) */
+    struct transfer *clock_probe; /* reads the Date of the other side */
     bool clock_probed;
     long verify_result; /* OpenSSL's X509_V_ERR_... */
     char detail[CURL_ERROR_SIZE];
@@ -58,8 +63,10 @@ struct transfer {
 struct transfer_engine {
     struct loop *loop;
     CURLM *multi;
+    /* Tells libcurl that something has happened to a socket; transfers may have ended when it returns. */
+    void (*act)(struct transfer_engine *e, curl_socket_t fd, int what);
     struct event *timer;
-    int64_t due_us; /* when it is to end; monotonic */
+    int64_t due_us; /* when the timer is due; monotonic */
     struct event *turn;
     struct connect_table *connects;
     LIST_HEAD(, transfer) active;
@@ -69,40 +76,36 @@ struct transfer_engine {
 
 /* ---- transfer.c ---- */
 
-/* Tells its owner how it ended, and frees it. */
+/* Tells its owner the outcome, and frees it. */
 void transfer_finish(struct transfer *t, CURLcode code);
-/* Without a word; it is in no list any more, nor inside curl. */
+/* Frees it without callbacks; it is in no list and not in curl any more. */
 void transfer_free(struct transfer *t);
-
-/* ---- transfer_engine.c ---- */
-
-/* Tells libcurl that something has happened to a socket; transfers may have ended after that. */
-void transfer_act(struct transfer_engine *e, curl_socket_t fd, int what);
 
 /* ---- transfer_connect.c ---- */
 
-/* Has the connections of a transfer looked after. */
+/* Installs the callbacks that watch its connections. */
 void transfer_watch_connections(struct transfer *t, const struct transfer_request *req);
-/* Its answer has begun: the connection is well. */
+/* Its answer has begun: the connection is alive. */
 void transfer_heard(struct transfer *t);
-/* It could not connect. True: it goes on, with more time for each address. */
+/* It could not connect. True: it is retried, with more time for each address. */
 bool transfer_is_worth_patience(struct transfer *t, CURLcode code);
 /* It is about to be freed. */
 void transfer_forget_connections(struct transfer *t);
-/* A header of a redirect that is followed: the next hop has a choice of its own between proxies. */
+/* A header line of a redirect: the next hop has its own proxy and certificate. */
 void transfer_follow(struct transfer *t, const char *line, size_t len);
 /* Whether a redirect has led to another host, port or scheme. */
 bool transfer_is_elsewhere(struct transfer *t);
-/* Whether a proxy has refused it, on its own account. */
+/* Whether a proxy, not the server, has refused it. */
 bool transfer_is_refused_by_proxy(struct transfer *t);
-/* Notes what libcurl knows of the final answer beside its headers. */
+/* Copies status and version of the final answer from libcurl. */
 void transfer_note_answer(struct transfer *t);
 
 /* ---- transfer_clock.c ---- */
 
-/* It failed. True: the other side is asked for its time, and transfer_finish() comes after that. */
-bool transfer_asks_for_time(struct transfer *t, CURLcode code);
-/* What is wrong with the certificate's time, for people. */
+/* It failed with `code`. The URL whose Date tells whether this node's clock is wrong; NULL: that is not why, or it has
+ * been requested already. Once. The caller frees. */
+char *transfer_clock_url(struct transfer *t, CURLcode code);
+/* What is wrong with the certificate's time, for the message; response.date is the other side's time (0: unknown). */
 void transfer_describe_time(const struct transfer *t, char *out, size_t room);
 
 #endif

@@ -5,8 +5,8 @@
 #include "upstream/trust.h"
 
 #include "base/log.h"
-#include "upstream/reach.h"
 #include "base/url.h"
+#include "upstream/reach.h"
 
 #include <curl/curl.h>
 #include <openssl/err.h>

@@ -1,158 +1,59 @@
+/* `entrepot export`: the command. */
 #include "cli/archive/export.h"
 
-#include "base/io.h"
-#include "base/platform.h"
 #include "base/visible.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { PIECE = 1 << 20 };
 
 static const char USAGE[] =
     "Usage: entrepot export REF... -o FILE|DIR [--format oci|docker]\n"
     "                       [--platform OS/ARCH[/VARIANT][:VERSION]|all]... [--signatures include|separate|omit]\n"
     "                       [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Writes images of the cache into an OCI image layout that docker load, podman load, ctr images import, skopeo,\n"
-    "crane, nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends\n"
-    "in .gz, .tgz or .zst (-: to stdout). With an image go its signatures, attestations and other referrers, as\n"
-    "far as they are in the cache. Interrupted, the same command goes on where it stopped.\n\n"
-    "  -o, --output PATH   where to; what is no regular file (a device, a pipe) is written to as it is\n"
-    "  --format oci        an OCI image layout with docker's manifest.json beside its index.json\n"
-    "  --format docker     nothing but what docker load has always read, of one platform\n"
-    "  --platform P        of an index, the image for this platform; may be repeated; all: every one there is.\n"
-    "                      Without it those that are here whole\n"
-    "  --signatures HOW    include: in the archive, for entrepot import; separate: as entries of index.json of\n"
-    "                      their own, for oras, skopeo and regclient (podman load and ctr do not take that); omit\n";
+    "Writes cached images to an OCI image layout that docker load, podman load, ctr images import, skopeo, crane,\n"
+    "nerdctl, k3s and kind read: a folder, or a tar archive if the name ends in .tar, compressed if it ends in .gz,\n"
+    ".tgz or .zst (-: stdout). Cached signatures, attestations and other referrers of an image are included. After\n"
+    "an interruption the same command resumes where it stopped.\n\n"
+    "  -o, --output PATH   the destination; a device or a pipe is written to directly\n"
+    "  --format oci        an OCI image layout with docker's manifest.json beside its index.json (the default)\n"
+    "  --format docker     the classic format of docker save, for one platform\n"
+    "  --platform P        export the image for this platform from an index; may be repeated; all: every platform.\n"
+    "                      The default is all platforms that are cached completely\n"
+    "  --signatures HOW    include (the default): in the archive, for entrepot import; separate: as entries of\n"
+    "                      index.json, for oras, skopeo and regclient (podman load and ctr reject these); omit\n";
 
-struct wish {
+struct export_options {
     json_t *references;
     json_t *platforms;
     const char *output, *format, *signatures;
 };
 
-/* ---- blobs ---- */
-
-int export_open_blob(const struct export_job *job, const struct export_member *m)
+static bool export_take_reference(void *arg, const char *word, struct err *err)
 {
-    char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *path =
-        xasprintf("%s/blobs/%s/%s", job->cache, digest_alg_name(&m->digest), digest_hex(&m->digest, hex));
-
-    return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return cli_take_reference(((struct export_options *)arg)->references, word, err);
 }
 
-bool export_write(int fd, const void *data, size_t len, struct err *err)
-{
-    return io_write(fd, data, len) || err_errno(err, ERR_IO, "writing");
-}
-
-bool export_is_blob(int fd, const struct export_member *m)
-{
-    struct hasher *h = hasher_new(m->digest.alg);
-    _cleanup_free_ char *piece = xmalloc(PIECE);
-    struct digest seen;
-    int64_t at = 0;
-    ssize_t n;
-
-    while ((n = io_pread(fd, piece, PIECE, at)) > 0) {
-        hasher_update(h, piece, (size_t)n);
-        at += n;
-    }
-    hasher_final(h, &seen);
-    hasher_free(h);
-    return n == 0 && at == m->size && digest_eq(&seen, &m->digest);
-}
-
-struct reading {
-    const struct export_member *m;
-    struct hasher *hasher;
-    int64_t received;
-    bool (*take)(void *arg, const void *data, size_t len, struct err *err);
-    void *arg;
-    struct err *err;
-};
-
-static bool take_piece(void *arg, const void *data, size_t len)
-{
-    struct reading *r = arg;
-
-    r->received += (int64_t)len;
-    if (r->received > r->m->size)
-        return err_set(r->err, ERR_DIGEST, "%s has more bytes than its size", r->m->name);
-    hasher_update(r->hasher, data, len);
-    return r->take(r->arg, data, len, r->err);
-}
-
-static bool read_file(struct reading *r, int fd)
-{
-    _cleanup_free_ char *piece = xmalloc(PIECE);
-    ssize_t n;
-
-    posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    while ((n = io_read(fd, piece, PIECE)) != 0) {
-        if (n < 0)
-            return err_errno(r->err, ERR_IO, "reading %s", r->m->name);
-        if (!take_piece(r, piece, (size_t)n))
-            return false;
-    }
-    return true;
-}
-
-bool export_read_blob(const struct export_job *job, const struct export_member *m,
-                      bool (*take)(void *arg, const void *data, size_t len, struct err *err), void *arg,
-                      struct err *err)
-{
-    struct reading r = {m, hasher_new(m->digest.alg), 0, take, arg, err};
-    char text[DIGEST_TEXT_MAX];
-    struct digest seen;
-    _cleanup_free_ char *path = xasprintf("/v1/blobs/%s", digest_format(&m->digest, text));
-    _cleanup_close_ int fd = export_open_blob(job, m);
-    bool ok = fd >= 0 ? read_file(&r, fd) : cli_fetch(job->options, path, take_piece, &r, err);
-
-    hasher_final(r.hasher, &seen);
-    hasher_free(r.hasher);
-    if (ok && (r.received != m->size || !digest_eq(&seen, &m->digest)))
-        return err_set(err, ERR_DIGEST, "%s is damaged in the cache: entrepot verify --repair", text);
-    return ok;
-}
-
-/* ---- the command ---- */
-
-static bool take_reference(void *arg, const char *word, struct err *err)
-{
-    return cli_take_reference(((struct wish *)arg)->references, word, err);
-}
-
-static bool take_format(void *arg, const char *value, struct err *err)
+static bool export_take_format(void *arg, const char *value, struct err *err)
 {
     bool known = strcmp(value, "oci") == 0 || strcmp(value, "docker") == 0;
 
-    ((struct wish *)arg)->format = value;
+    ((struct export_options *)arg)->format = value;
     return known || err_set(err, ERR_INVALID, "\"%s\" is neither oci nor docker", value);
 }
 
-static bool take_platform(void *arg, const char *value, struct err *err)
+static bool export_take_platform(void *arg, const char *value, struct err *err)
 {
-    char known[PLATFORM_TEXT];
-
-    json_array_append_new(((struct wish *)arg)->platforms, json_string(value));
-    return strcmp(value, "all") == 0 || platform_normalize(value, known) ||
-           err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all", value);
+    return cli_take_platform(((struct export_options *)arg)->platforms, value, err);
 }
 
-static bool take_signatures(void *arg, const char *value, struct err *err)
+static bool export_take_signatures(void *arg, const char *value, struct err *err)
 {
     bool known = strcmp(value, "include") == 0 || strcmp(value, "separate") == 0 || strcmp(value, "omit") == 0;
 
-    ((struct wish *)arg)->signatures = value;
+    ((struct export_options *)arg)->signatures = value;
     return known || err_set(err, ERR_INVALID, "\"%s\" is neither include nor separate nor omit", value);
 }
 
-static void print_progress(struct export_job *job, const struct export_member *m, const char *how)
+static void export_print_progress(struct export_job *job, const struct export_member *m, const char *how)
 {
     char size[CLI_TEXT];
     FILE *to = job->place.to_stdout ? stderr : stdout;
@@ -170,7 +71,7 @@ static void print_progress(struct export_job *job, const struct export_member *m
     fflush(to);
 }
 
-static bool take_members(struct export_job *job, const json_t *list, struct err *err)
+static bool export_take_members(struct export_job *job, const json_t *list, struct err *err)
 {
     json_t *m;
     size_t i;
@@ -183,15 +84,15 @@ static bool take_members(struct export_job *job, const json_t *list, struct err 
         to->name = json_string_value(json_object_get(m, "name"));
         to->text = json_string_value(json_object_get(m, "text"));
         to->size = json_integer_value(json_object_get(m, "size"));
-        /* What comes from the daemon becomes a path of ours. */
+        /* The name becomes a path under the destination. */
         if (!to->name || to->name[0] == '/' || strstr(to->name, "..") ||
             (!to->text && (!digest || !digest_parse(&to->digest, digest, strlen(digest)))))
-            return err_set(err, ERR_CORRUPT, "the daemon's answer is not understood: is it of another version?");
+            return err_set(err, ERR_CORRUPT, "the daemon's answer is invalid: does it run another version?");
     }
     return true;
 }
 
-static void say_notes(const char *notes)
+static void export_say_notes(const char *notes)
 {
     while (*notes) {
         size_t len = strcspn(notes, "\n");
@@ -200,40 +101,41 @@ static void say_notes(const char *notes)
     }
 }
 
-static bool ask(struct export_job *job, const struct wish *w, json_t **answer, struct err *err)
+static bool export_get_members(struct export_job *job, const struct export_options *opts, json_t **answer,
+                               struct err *err)
 {
-    json_t *body = json_pack("{s:O, s:s, s:O, s:s}", "references", w->references, "format", w->format, "platforms",
-                             w->platforms, "signatures", w->signatures);
+    json_t *body = json_pack("{s:O, s:s, s:O, s:s}", "references", opts->references, "format", opts->format,
+                             "platforms", opts->platforms, "signatures", opts->signatures);
     bool ok = cli_ask(job->options, "/v1/export", body, answer, err);
 
     json_decref(body);
     job->cache = cli_text(*answer, "cache");
-    return ok && take_members(job, json_object_get(*answer, "members"), err);
+    return ok && export_take_members(job, json_object_get(*answer, "members"), err);
 }
 
-static int run(const struct cli_options *o, const struct wish *w)
+static int export_run(const struct cli_options *o, const struct export_options *opts)
 {
-    struct export_job job = {.options = o, .progress = print_progress};
+    struct export_job job = {.options = o, .progress = export_print_progress};
     char size[CLI_TEXT], kept[CLI_TEXT];
     json_t *answer = NULL;
     struct err err = {0};
 
-    bool ok = export_find_place(&job.place, w->output, &err);
+    bool ok = export_find_place(&job.place, opts->output, &err);
     bool to_dir = job.place.kind == PLACE_FOLDER;
-    if (ok && to_dir && strcmp(w->format, "docker") == 0) {
+    if (ok && to_dir && strcmp(opts->format, "docker") == 0) {
         export_place_free(&job.place);
-        return cli_usage(USAGE, "export: docker load reads a file: -o NAME.tar");
+        return cli_usage(USAGE, "export: --format docker writes an archive: -o NAME.tar");
     }
-    ok = ok && ask(&job, w, &answer, &err);
+    ok = ok && export_get_members(&job, opts, &answer, &err);
     if (ok)
-        say_notes(cli_text(answer, "notes"));
+        export_say_notes(cli_text(answer, "notes"));
     ok = ok && (to_dir ? export_to_dir(&job, &err) : export_to_tar(&job, &err));
     if (!ok && (job.written > 0 || job.kept > 0) && job.place.kind != PLACE_STREAM)
-        err_wrap(&err, "exporting to %s (the same command goes on from here)", w->output);
+        err_wrap(&err, "exporting to %s (the same command resumes here)", opts->output);
     else if (!ok && err.code == ERR_BUSY)
-        err_wrap(&err, "exporting to %s", w->output);
+        err_wrap(&err, "exporting to %s", opts->output);
     if (ok && !o->json && !job.place.to_stdout)
-        cli_say(stdout, "%s: %s written, %s were there", w->output, cli_size(job.written, size),
+        cli_say(stdout, "%s: %s written, %s already there", opts->output, cli_size(job.written, size),
                 cli_size(job.kept, kept));
     free(job.members);
     export_place_free(&job.place);
@@ -241,12 +143,12 @@ static int run(const struct cli_options *o, const struct wish *w)
     return ok ? EXIT_DONE : cli_fail(&err);
 }
 
-/* What is wrong with it, as a status to exit with; -1: nothing. */
-static int check(const struct wish *w)
+/* Returns the exit status of wrong usage; -1: the usage is right. */
+static int export_check_usage(const struct export_options *opts)
 {
-    if (json_array_size(w->references) == 0)
+    if (json_array_size(opts->references) == 0)
         return cli_usage(USAGE, "export: which images?");
-    if (!w->output || !*w->output)
+    if (!opts->output || !*opts->output)
         return cli_usage(USAGE, "export: where to? -o FILE.tar or -o DIR");
     return -1;
 }
@@ -254,21 +156,22 @@ static int check(const struct wish *w)
 int cmd_export(int argc, char **argv)
 {
     struct cli_options o = {0};
-    struct wish w = {.references = json_array(), .platforms = json_array(), .format = "oci", .signatures = "include"};
+    struct export_options opts = {
+        .references = json_array(), .platforms = json_array(), .format = "oci", .signatures = "include"};
     const struct cli_option options[] = {
-        {"output", 'o', .value = &w.output},
-        {"format", .take = take_format},
-        {"platform", .take = take_platform},
-        {"signatures", .take = take_signatures},
+        {"output", 'o', .value = &opts.output},
+        {"format", .take = export_take_format},
+        {"platform", .take = export_take_platform},
+        {"signatures", .take = export_take_signatures},
         {0},
     };
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, take_reference, .arg = &w}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, export_take_reference, .arg = &opts}, argc, argv);
     if (rc < 0)
-        rc = check(&w);
+        rc = export_check_usage(&opts);
     if (rc < 0)
-        rc = run(&o, &w);
-    json_decref(w.references);
-    json_decref(w.platforms);
+        rc = export_run(&o, &opts);
+    json_decref(opts.references);
+    json_decref(opts.platforms);
     return rc;
 }

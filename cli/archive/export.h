@@ -1,8 +1,11 @@
-/* export.h - between `entrepot export` (export.c: the command; blobs from the cache), where it writes to
- * (export_place.c), and what it writes: a folder (export_dir.c, export_merge.c) or a tar archive (export_tar.c).
+/* export.h - the files of `entrepot export`. Each calls those to its right:
  *
- * Nothing has its name before it is whole and right: every blob is hashed on its way. What an interrupted export left
- * is gone on from, but what was compressed. Who exports to a place has it alone (flock).
+ *     export.c (the command) ▶ export_dir.c (a folder) ▶ export_merge.c (its index.json and manifest.json)
+ *                            ▶ export_tar.c (a tar archive)
+ *                              both writers ▶ export_place.c (where to), export_blob.c (blobs of the cache)
+ *
+ * A file gets its name only when it is complete, and every blob is hashed on its way. An interrupted export is resumed,
+ * unless it is compressed. A place has one writer at a time (flock(2)).
  */
 #ifndef ENTREPOT_CLI_ARCHIVE_EXPORT_H
 #define ENTREPOT_CLI_ARCHIVE_EXPORT_H
@@ -10,10 +13,11 @@
 #include "base/digest.h"
 #include "cli/lib/cli.h"
 
+/* A file of the layout, as the daemon lists it. */
 struct export_member {
     const char *name, *text; /* text NULL: a blob */
     struct digest digest;
-    int64_t size;
+    int64_t size; /* bytes */
 };
 
 enum export_packing { PACK_NO, PACK_GZIP, PACK_ZSTD };
@@ -21,49 +25,55 @@ enum export_packing { PACK_NO, PACK_GZIP, PACK_ZSTD };
 /* Where to. */
 struct export_place {
     enum { PLACE_FOLDER, PLACE_FILE, PLACE_STREAM } kind;
-    enum export_packing packing; /* of what is no folder */
-    char *path;                  /* of a folder or file: what symlinks led to */
+    enum export_packing packing; /* of a file or a stream */
+    char *path;                  /* of a folder or a file, with symlinks resolved */
     int fd;                      /* of a stream */
-    bool to_stdout;              /* it is what stdout is: nothing else may be said there */
+    bool to_stdout;              /* the archive goes to stdout: progress goes to stderr */
 };
 
 struct export_job {
     const struct cli_options *options;
-    const char *cache; /* the daemon's folder: where we may, blobs are taken from there */
+    const char *cache; /* the daemon's cache folder: blobs are read from it where permissions allow */
     struct export_place place;
     struct export_member *members;
     size_t count;
-    int64_t written, kept; /* bytes: of these the latter were there */
+    int64_t written, kept; /* bytes written; bytes that an earlier export had written already */
     void (*progress)(struct export_job *job, const struct export_member *m, const char *how);
 };
 
-/* Errors: ERR_IO, ERR_INVALID (a terminal), ERR_UNSUPPORTED (a compression that there is not). */
+/* ---- export_place.c ---- */
+
+/* Errors: ERR_IO, ERR_INVALID (a terminal), ERR_UNSUPPORTED (an unsupported compression). */
 bool export_find_place(struct export_place *p, const char *output, struct err *err);
 void export_place_free(struct export_place *p);
-/* A symlink or a file of another user in a folder with the sticky bit is not used, on the way or at the end of a path,
- * whatever the kernel does (proc_sys_fs(5), protected_symlinks, protected_regular). Errors: ERR_DENIED. */
+/* Refuses a symlink or a file of another user in a world-writable folder with the sticky bit, anywhere on the path,
+ * whatever the kernel's settings are (proc_sys_fs(5), protected_symlinks, protected_regular). Errors: ERR_DENIED. */
 bool export_check_owner(const char *path, struct err *err);
-/* Gives an open file, which nobody else may see yet, the owner and mode of the one that it will replace, as far as we
- * may; if there is none, those of a new one. */
+/* Gives an open file, which nobody else can read yet, the owner and mode of the file it will replace, as far as
+ * permissions allow; without such a file, the mode of a new one. */
 bool export_take_after(int fd, const char *path);
 
-/* Writes all of it. Errors: ERR_BUSY (another export to the same place), ERR_IO, ERR_NO_SPACE, ERR_DIGEST, what the
- * daemon says. */
+/* ---- export_dir.c, export_tar.c ---- */
+
+/* Each writes all members. Errors: ERR_BUSY (another export writes to the same place), ERR_IO, ERR_NO_SPACE,
+ * ERR_DIGEST, the daemon's errors. */
 bool export_to_dir(struct export_job *job, struct err *err);
 bool export_to_tar(struct export_job *job, struct err *err);
 
-/* export_merge.c: index.json or manifest.json of a folder with what it had before; the caller frees. */
+/* ---- export_merge.c ---- */
+
+/* index.json or manifest.json (`name`) of a folder: its present entries and those of `fresh`. The caller frees. */
 char *export_merge(const struct export_job *job, const char *name, const char *fresh);
 
-/* ---- export.c ---- */
+/* ---- export_blob.c ---- */
 
-/* Opens a blob's file in the cache's folder; -1: it is not for us to open. */
+/* Opens a blob's file in the cache folder; -1: not permitted, or not found. */
 int export_open_blob(const struct export_job *job, const struct export_member *m);
-/* Reads a blob, from its file or the daemon, and hands it on. Errors: ERR_DIGEST, what `take` sets. */
+/* Reads a blob from its file or the daemon, piece by piece. Errors: ERR_DIGEST, what `take` sets. */
 bool export_read_blob(const struct export_job *job, const struct export_member *m,
                       bool (*take)(void *arg, const void *data, size_t len, struct err *err), void *arg,
                       struct err *err);
-/* Whether an open file is the blob. */
+/* Whether an open file has the blob's size and digest. */
 bool export_is_blob(int fd, const struct export_member *m);
 bool export_write(int fd, const void *data, size_t len, struct err *err);
 

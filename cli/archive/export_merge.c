@@ -1,43 +1,44 @@
-/* A folder may have been exported to before: what it had stays, unless it goes by the same name. */
+/* A folder may have the images of earlier exports: its entries are kept, unless a new one has the same name. */
 #include "cli/archive/export.h"
 
 #include <string.h>
 
-static const char *name_of(const json_t *descriptor)
+static const char *merge_name_of(const json_t *descriptor)
 {
     return json_string_value(
         json_object_get(json_object_get(descriptor, "annotations"), "org.opencontainers.image.ref.name"));
 }
 
-/* What lists are ordered by: an entry's name, of docker's its first tag. */
-static const char *key_of(const json_t *entry)
+/* The sort key of an entry: its name, or the first tag in docker's manifest.json. */
+static const char *merge_key_of(const json_t *entry)
 {
-    const char *name = name_of(entry), *tag = json_string_value(json_array_get(json_object_get(entry, "RepoTags"), 0));
+    const char *name = merge_name_of(entry),
+               *tag = json_string_value(json_array_get(json_object_get(entry, "RepoTags"), 0));
 
     return name ? name : tag ? tag : "";
 }
 
-static bool is_replaced(const json_t *old, const json_t *list)
+static bool merge_is_replaced(const json_t *old, const json_t *list)
 {
     const char *config = json_string_value(json_object_get(old, "Config")), *other;
     json_t *d;
     size_t i;
 
     json_array_foreach((json_t *)list, i, d) {
-        bool same = *key_of(old) ? strcmp(key_of(d), key_of(old)) == 0 : json_equal(d, (json_t *)old);
+        bool same = *merge_key_of(old) ? strcmp(merge_key_of(d), merge_key_of(old)) == 0 : json_equal(d, (json_t *)old);
         other = json_string_value(json_object_get(d, "Config"));
-        if (same || (config && other && !*key_of(old) && strcmp(config, other) == 0))
+        if (same || (config && other && !*merge_key_of(old) && strcmp(config, other) == 0))
             return true;
     }
     return false;
 }
 
-/* The order does not say which was first. */
-static void insert(json_t *all, json_t *entry)
+/* Sorted, so that the order of exports makes no difference. */
+static void merge_insert(json_t *all, json_t *entry)
 {
     size_t i = 0;
 
-    while (i < json_array_size(all) && strcmp(key_of(json_array_get(all, i)), key_of(entry)) <= 0)
+    while (i < json_array_size(all) && strcmp(merge_key_of(json_array_get(all, i)), merge_key_of(entry)) <= 0)
         i++;
     json_array_insert(all, i, entry);
 }
@@ -52,10 +53,10 @@ char *export_merge(const struct export_job *job, const char *name, const char *f
     size_t i;
 
     json_array_foreach((json_t *)old, i, entry)
-        if (!is_replaced(entry, list))
-            insert(all, entry);
+        if (!merge_is_replaced(entry, list))
+            merge_insert(all, entry);
     json_array_foreach((json_t *)list, i, entry)
-        insert(all, entry);
+        merge_insert(all, entry);
     if (is_index)
         json_object_set(doc, "manifests", all);
     char *text = json_dumps(is_index ? doc : all, JSON_COMPACT), *line = xasprintf("%s\n", text);

@@ -1,5 +1,5 @@
-/* Where an export goes: a folder, a file that gets its name when it is whole, or what is no file and is written to as
- * it comes. */
+/* The destination of an export: a folder, a file that gets its name when it is complete, or a stream (a device, a pipe,
+ * stdout) that is written to directly. */
 #include "cli/archive/export.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ void export_place_free(struct export_place *p)
     memset(p, 0, sizeof(*p));
 }
 
-/* "-", /dev/stdout, /dev/fd/3: what we have open already, at its position; -1: none of these. */
+/* The open descriptor that "-", /dev/stdout or /dev/fd/3 stands for; -1: none of these. */
 static int open_already(const char *path)
 {
     static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
@@ -62,7 +62,7 @@ bool export_check_owner(const char *path, struct err *err)
         *p = '\0';
         if (lstat(at, &st) == 0 && (S_ISLNK(st.st_mode) || S_ISREG(st.st_mode)) && is_planted(at, &st))
             return err_set(err, ERR_DENIED,
-                           "%s is another user's, in a folder that everybody may write to: export to another name", at);
+                           "%s belongs to another user, in a world-writable folder: choose another name", at);
         *p = end;
         if (!end)
             break;
@@ -70,7 +70,7 @@ bool export_check_owner(const char *path, struct err *err)
     return true;
 }
 
-/* What a new file gets. */
+/* The mode of a new file. */
 static mode_t usual_mode(void)
 {
     mode_t mask = umask(0);
@@ -85,20 +85,20 @@ bool export_take_after(int fd, const char *path)
 
     if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
         return fchmod(fd, usual_mode()) == 0;
-    /* Who may not give it away keeps it. Its group is another then, and may no more than everybody could; everybody may
-     * no more than that group could, whose members are among them now. */
+    /* Without the right to chown(2) the file keeps its owner, and maybe its group. That group then gets no more rights
+     * than others had; others get no more than the old group had, whose members are now among them. */
     mode_t mode = st.st_mode & 0777;
     if (fchown(fd, st.st_uid, st.st_gid) != 0 && fchown(fd, (uid_t)-1, st.st_gid) != 0)
         mode = (mode & S_IRWXU) | (mode & (mode >> 3) & S_IRWXO);
     return fchmod(fd, mode) == 0;
 }
 
-/* The file that a path leads to, which need not be there: that one is replaced, not the link. */
-static char *follow(const char *path, struct err *err)
+/* Resolves symlinks, so that their target is replaced, which need not exist. */
+static char *place_follow(const char *path, struct err *err)
 {
     char *at = xstrdup(path), target[PATH_MAX];
 
-    for (size_t len = strlen(at); len > 1 && at[len - 1] == '/'; len--) /* behind "link/" there is no link */
+    for (size_t len = strlen(at); len > 1 && at[len - 1] == '/'; len--) /* "link/" is the link's target already */
         at[len - 1] = '\0';
     for (int i = 0; i < LINKS_MAX; i++) {
         if (!export_check_owner(at, err)) {
@@ -141,7 +141,7 @@ static enum export_packing packing_of(const char *path)
                                                   : PACK_NO;
 }
 
-static bool take_stream(struct export_place *p, const char *output, int fd, struct err *err)
+static bool place_take_stream(struct export_place *p, const char *output, int fd, struct err *err)
 {
     struct stat st, out;
 
@@ -150,7 +150,7 @@ static bool take_stream(struct export_place *p, const char *output, int fd, stru
     if (p->fd < 0 || fstat(p->fd, &st) != 0)
         return err_errno(err, ERR_IO, "opening %s", output);
     if (isatty(p->fd))
-        return err_set(err, ERR_INVALID, "%s is a terminal, and an archive is nothing for one", output);
+        return err_set(err, ERR_INVALID, "%s is a terminal: an archive is not written to one", output);
     p->to_stdout = fstat(STDOUT_FILENO, &out) == 0 && st.st_dev == out.st_dev && st.st_ino == out.st_ino;
     return true;
 }
@@ -164,19 +164,19 @@ bool export_find_place(struct export_place *p, const char *output, struct err *e
     memset(p, 0, sizeof(*p));
     p->packing = packing_of(output);
     if (fd >= 0)
-        return take_stream(p, output, fd, err);
-    p->path = follow(output, err);
+        return place_take_stream(p, output, fd, err);
+    p->path = place_follow(output, err);
     if (!p->path)
         return false;
     bool exists = stat(output, &st) == 0;
     if (!exists && errno != ENOENT)
         return err_errno(err, ERR_IO, "%s", output);
     if (exists && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-        return take_stream(p, output, -1, err);
+        return place_take_stream(p, output, -1, err);
     bool is_file = exists ? S_ISREG(st.st_mode) : p->packing != PACK_NO || ends_in(output, tar, ARRAY_LEN(tar));
     if (!exists && ends_in(output, others, ARRAY_LEN(others)))
-        return err_set(err, ERR_UNSUPPORTED, "%s: an archive is compressed as .gz or .zst; -o - and a pipe do others",
-                       output);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: supported compressions are .gz and .zst; for others, use -o - and a pipe", output);
     p->kind = is_file ? PLACE_FILE : PLACE_FOLDER;
     return true;
 }

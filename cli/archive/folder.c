@@ -1,5 +1,5 @@
-/* An image layout, or what skopeo writes as dir:, in a folder. Others may be able to write to it: what is opened is a
- * regular file beneath it, without a symlink on the way, and what it is was looked at after it was opened. */
+/* An image layout, or skopeo's dir:, in a folder. Other users may be able to write to it, so only regular files beneath
+ * it are opened, without following symlinks, and their type is checked after opening. */
 #include "cli/archive/private.h"
 
 #include "base/io.h"
@@ -12,7 +12,7 @@
 
 enum { PIECE = 1 << 20 };
 
-/* By a name of several steps; -1 with errno. Does not wait for a FIFO's other end. */
+/* Opens a relative path component by component; -1 with errno. Does not block on a FIFO. */
 static int open_beneath(const struct archive_files *a, const char *name, int flags)
 {
     int at = open(a->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -34,8 +34,8 @@ static int open_beneath(const struct archive_files *a, const char *name, int fla
     return -1;
 }
 
-/* ELOOP of a file, ENOTDIR of a folder that is a link. */
-static bool is_link(const struct archive_files *a, const char *name)
+/* Whether a path contains a symlink: open(2) fails with ELOOP for a file, with ENOTDIR for a folder. */
+static bool folder_is_link(const struct archive_files *a, const char *name)
 {
     _cleanup_free_ char *at = xasprintf("%s/%s", a->path, name);
     size_t root = strlen(a->path);
@@ -49,12 +49,12 @@ static bool is_link(const struct archive_files *a, const char *name)
     return false;
 }
 
-static bool fail(const struct archive_files *a, const char *name, struct err *err)
+static bool folder_fail(const struct archive_files *a, const char *name, struct err *err)
 {
-    if ((errno == ELOOP || errno == ENOTDIR) && is_link(a, name))
+    if ((errno == ELOOP || errno == ENOTDIR) && folder_is_link(a, name))
         return err_set(err, ERR_INVALID,
-                       "%s/%s is a symbolic link, or in a folder that is one: an import reads what is in the folder "
-                       "itself; cp -rL makes such a one",
+                       "%s/%s is a symbolic link, or in a folder that is one: import does not follow links; cp -rL "
+                       "makes a copy without links",
                        a->path, name);
     return err_errno(err, ERR_IO, "reading %s/%s", a->path, name);
 }
@@ -64,9 +64,9 @@ int archive_open_file(const struct archive_files *a, const char *name, struct st
     int fd = open_beneath(a, name, O_RDONLY);
 
     if (fd < 0 || fstat(fd, st) != 0) {
-        fail(a, name, err);
+        folder_fail(a, name, err);
     } else if (!S_ISREG(st->st_mode)) {
-        err_set(err, ERR_INVALID, "%s/%s is no regular file", a->path, name);
+        err_set(err, ERR_INVALID, "%s/%s is not a regular file", a->path, name);
     } else {
         return fd;
     }
@@ -75,7 +75,7 @@ int archive_open_file(const struct archive_files *a, const char *name, struct st
     return -1;
 }
 
-static bool list_file(struct archive_files *a, const char *name, struct err *err)
+static bool folder_list_file(struct archive_files *a, const char *name, struct err *err)
 {
     struct stat st;
     ssize_t n = 0;
@@ -94,13 +94,13 @@ static bool list_file(struct archive_files *a, const char *name, struct err *err
             break;
         archive_take_content(&c, piece, (size_t)n);
     }
-    bool ok = n < 0 ? fail(a, name, err) : archive_end_content(&c, err);
+    bool ok = n < 0 ? folder_fail(a, name, err) : archive_end_content(&c, err);
     buf_free(&c.head);
     return ok;
 }
 
-/* Of skopeo's folders what else may be in them is none of ours. */
-static bool is_wanted(int folder, const char *name, bool is_blob)
+/* Whether a file belongs to the archive: blobs of a layout; of skopeo's dir:, anything but hidden files and folders. */
+static bool folder_is_wanted(int folder, const char *name, bool is_blob)
 {
     struct digest d;
     struct stat st;
@@ -111,26 +111,26 @@ static bool is_wanted(int folder, const char *name, bool is_blob)
            (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode));
 }
 
-/* Of "" all files, of a folder of blobs those that are called by their digest. */
-static bool list_folder(struct archive_files *a, const char *folder, struct err *err)
+/* Lists the files of skopeo's dir: (folder ""), or the blobs of a layout. */
+static bool folder_list(struct archive_files *a, const char *folder, struct err *err)
 {
     DIR *dir = io_list(open_beneath(a, folder, O_RDONLY | O_DIRECTORY));
     struct dirent *e;
     bool ok = true;
 
     if (!dir && errno != ENOENT)
-        return fail(a, folder, err);
+        return folder_fail(a, folder, err);
     while (ok && dir && (e = readdir(dir))) {
         _cleanup_free_ char *name = xasprintf("%s%s%s", folder, *folder ? "/" : "", e->d_name);
-        if (is_wanted(dirfd(dir), name, *folder))
-            ok = list_file(a, name, err);
+        if (folder_is_wanted(dirfd(dir), name, *folder))
+            ok = folder_list_file(a, name, err);
     }
     if (dir)
         closedir(dir);
     return ok;
 }
 
-static bool has(const struct archive_files *a, const char *name)
+static bool folder_has(const struct archive_files *a, const char *name)
 {
     _cleanup_free_ char *path = xasprintf("%s/%s", a->path, name);
     struct stat st;
@@ -140,18 +140,18 @@ static bool has(const struct archive_files *a, const char *name)
 
 bool archive_list_folder(struct archive_files *a, struct err *err)
 {
-    if (!has(a, "index.json") && has(a, "manifest.json"))
-        return list_folder(a, "", err);
-    if (!has(a, "index.json"))
+    if (!folder_has(a, "index.json") && folder_has(a, "manifest.json"))
+        return folder_list(a, "", err);
+    if (!folder_has(a, "index.json"))
         return err_errno(err, errno == ENOENT ? ERR_INVALID : ERR_IO,
-                         "%s is no OCI image layout: reading %s/index.json", a->path, a->path);
-    return list_file(a, "index.json", err) && list_folder(a, "blobs/sha256", err) &&
-           list_folder(a, "blobs/sha512", err);
+                         "%s is not an OCI image layout: reading %s/index.json", a->path, a->path);
+    return folder_list_file(a, "index.json", err) && folder_list(a, "blobs/sha256", err) &&
+           folder_list(a, "blobs/sha512", err);
 }
 
-/* No more than was there when it was listed. */
-static bool pass_on(int fd, const struct archive_files *a, const struct archive_file *f, char *piece,
-                    const struct archive_visit *v, struct err *err)
+/* Reads no more bytes than were listed. */
+static bool folder_pass_on(int fd, const struct archive_files *a, const struct archive_file *f, char *piece,
+                           const struct archive_visit *v, struct err *err)
 {
     ssize_t n;
 
@@ -159,7 +159,7 @@ static bool pass_on(int fd, const struct archive_files *a, const struct archive_
         n = io_read(fd, piece, (size_t)MIN(left, PIECE));
         if (n < 0)
             return err_errno(err, ERR_IO, "reading %s/%s", a->path, f->name);
-        if (n == 0) /* it has become shorter: its digest will say so */
+        if (n == 0) /* it has become shorter: its digest will not match */
             break;
         if (!v->data(v->arg, piece, (size_t)n, err))
             return false;
@@ -180,7 +180,7 @@ bool archive_read_folder(const struct archive_files *a, const struct archive_vis
         if (!wanted)
             continue;
         _cleanup_close_ int fd = archive_open_file(a, f->name, &st, err);
-        if (fd < 0 || !pass_on(fd, a, f, piece, v, err))
+        if (fd < 0 || !folder_pass_on(fd, a, f, piece, v, err))
             return false;
     }
     return true;

@@ -1,5 +1,5 @@
-/* What a layout has about its images: signatures and other referrers, by their subject or by the tags of cosign. They
- * go with their image. */
+/* The referrers in a layout: signatures and others, found by their subject or by cosign's tags. Each is imported with its
+ * image, under the name of that image's repository. */
 #include "cli/archive/import_private.h"
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)
@@ -11,7 +11,7 @@ static const struct layout_item *owner_of(const struct layout *l, const struct d
     return at < 0 ? NULL : &l->items[at];
 }
 
-/* The image that a document is about, or that what it is about is about. */
+/* The image that is a document's subject, directly or through other referrers. */
 static const struct layout_item *owner_by_subject(const struct layout *l, const struct digest *d)
 {
     const struct layout_item *owner = NULL;
@@ -34,22 +34,22 @@ static const struct layout_item *owner_by_tag(const struct layout *l, const char
     return digest_parse(&d, text, strlen(text)) ? owner_of(l, &d) : NULL;
 }
 
-static void add_about(struct layout *l, const char *repo, const char *tag, const struct digest *d)
+static void about_add(struct layout *l, const char *repo, const char *tag, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
     _cleanup_free_ char *by_digest = xasprintf("%s@%s", repo, digest_format(d, text));
     _cleanup_free_ char *full = tag ? xasprintf("%s:%s", repo, tag) : xstrdup(by_digest);
     struct ref ref;
 
-    if (!ref_parse(&ref, full, NULL)) { /* what stands there is no tag */
+    if (!ref_parse(&ref, full, NULL)) { /* not a valid tag */
         free(full);
         full = xstrdup(by_digest);
     }
     import_add_image(l->plan, full, d);
 }
 
-/* Nothing says what it is called, nor whose it is. */
-static bool name_nameless(struct layout *l, const struct layout_item *it)
+/* An entry without a name whose image is not known. */
+static bool about_name_nameless(struct layout *l, const struct layout_item *it)
 {
     char text[DIGEST_TEXT_MAX], full[REF_TEXT_MAX];
 
@@ -59,12 +59,11 @@ static bool name_nameless(struct layout *l, const struct layout_item *it)
         import_add_image(l->plan, full, &it->digest);
         return true;
     }
-    cli_say(stderr, "entrepot: %s: an image has no name there and is left out, %s%s", l->a->path,
-            digest_format(&it->digest, text), l->nameless == 1 ? ": --name REF gives it one" : "");
+    cli_say(stderr, "entrepot: %s: left out an image without a name, %s%s", l->a->path,
+            digest_format(&it->digest, text), l->nameless == 1 ? ": give it one with --name REF" : "");
     return true;
 }
 
-/* It goes with its image, under whatever name that gets. */
 bool layout_name_about(struct layout *l, const struct layout_item *it)
 {
     const struct layout_item *owner = owner_by_subject(l, &it->digest);
@@ -82,18 +81,17 @@ bool layout_name_about(struct layout *l, const struct layout_item *it)
         tag = strcat(text, it->suffix);
     }
     if (owner) {
-        add_about(l, owner->repo, tag, &it->digest);
+        about_add(l, owner->repo, tag, &it->digest);
         return true;
     }
     if (!import_is_full(it->name))
-        return name_nameless(l, it);
+        return about_name_nameless(l, it);
     if (!ref_parse(&ref, it->name, l->err))
         return false;
     import_add_image(l->plan, it->name, &it->digest);
     return true;
 }
 
-/* What our own export has beside the entries. */
 void layout_add_referrers(struct layout *l, const struct layout_item *it)
 {
     const char *text = layout_note(it->descriptor, EXPORT_REFERRERS);
@@ -106,17 +104,16 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
         if (name)
             layout_is_named_about(name, &tag);
         if (layout_digest(entry, &d))
-            add_about(l, it->repo, tag, &d);
+            about_add(l, it->repo, tag, &d);
     }
     json_decref(doc);
 }
 
-static bool is_planned(const struct layout *l, const struct digest *d)
+static bool about_is_planned(const struct layout *l, const struct digest *d)
 {
     return places_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
 }
 
-/* Referrers that are in the layout and that no entry names. */
 void layout_find_referrers(struct layout *l)
 {
     for (size_t i = 0; i < l->a->count; i++) {
@@ -124,10 +121,10 @@ void layout_find_referrers(struct layout *l)
         const struct layout_item *owner;
         struct digest d;
         if (f->target || !f->text || !strstr(f->text, "\"subject\"") || !archive_blob_digest(f->name, &d) ||
-            is_planned(l, &d))
+            about_is_planned(l, &d))
             continue;
         owner = owner_by_subject(l, &d);
         if (owner)
-            add_about(l, owner->repo, NULL, &d);
+            about_add(l, owner->repo, NULL, &d);
     }
 }

@@ -1,11 +1,11 @@
-/* Each blob costs a request, and the daemon two waits for its disk and a commit: of small ones, many share them. The
- * body is "<digest> <bytes>\n" and the bytes, for each. */
+/* A blob of its own request costs the daemon two fsync(2) and a commit; small blobs share them. The body is
+ * "<digest> <size>\n" and the bytes, for each blob. */
 #include "cli/archive/import_private.h"
 
 enum {
-    BLOBS_MAX = 1024,                /* of a batch: IMPORT_BATCH_MAX of cache/import.h */
-    NAMED_MAX = 20,                  /* of those that are damaged */
-    HEAD_MAX = DIGEST_TEXT_MAX + 16, /* bytes of the line before a blob's own */
+    BLOBS_MAX = 1024,                /* per batch: IMPORT_BATCH_MAX of cache/import.h */
+    NAMED_MAX = 20,                  /* damaged blobs that are named */
+    HEAD_MAX = DIGEST_TEXT_MAX + 16, /* bytes of a blob's header line */
 };
 
 bool import_has_room(const struct import_batch *b, size_t len)
@@ -25,19 +25,19 @@ void import_add_small(struct import_batch *b, const struct import_blob *blob, co
     b->blobs[b->count++] = blob;
 }
 
-/* What one is called where it comes from. */
-static const char *name_of(const struct import_blob *b, char text[DIGEST_TEXT_MAX])
+/* Its name in the archive. */
+static const char *batch_name_of(const struct import_blob *b, char text[DIGEST_TEXT_MAX])
 {
     return b->file ? b->file->name : digest_format(&b->digest, text);
 }
 
-/* Those behind it go on: who repairs the archive does not send them again. */
-static void note_bad(struct import_batch *b, const struct import_blob *blob, const char *path, const char *why)
+/* The rest of the batch is still stored: a repaired archive need not send it again. */
+static void batch_note_bad(struct import_batch *b, const struct import_blob *blob, const char *path, const char *why)
 {
     char text[DIGEST_TEXT_MAX];
 
     if (b->bad++ < NAMED_MAX)
-        cli_say(stderr, "entrepot: %s: %s: %s", path, name_of(blob, text), why);
+        cli_say(stderr, "entrepot: %s: %s: %s", path, batch_name_of(blob, text), why);
 }
 
 bool import_send_batch(struct import_batch *b, const struct cli_options *o, const char *path,
@@ -49,7 +49,7 @@ bool import_send_batch(struct import_batch *b, const struct cli_options *o, cons
     if (b->count == 0)
         return true;
     bool ok = cli_send(o, "/v1/import/batch", b->body.data, b->body.len, &answer, err) ||
-              err_wrap(err, "%s: %s%s", path, name_of(b->blobs[0], text), b->count > 1 ? " and others" : "");
+              err_wrap(err, "%s: %s%s", path, batch_name_of(b->blobs[0], text), b->count > 1 ? " and others" : "");
     for (size_t i = 0; answer && i < b->count; i++) {
         const json_t *blob = json_array_get(json_object_get(answer, "blobs"), i);
         const char *status = json_string_value(json_object_get(blob, "status")),
@@ -57,7 +57,7 @@ bool import_send_batch(struct import_batch *b, const struct cli_options *o, cons
         if (status)
             done(arg, b->blobs[i], strcmp(status, "there") == 0);
         else
-            note_bad(b, b->blobs[i], path, why ? why : "the daemon does not say whether it has it");
+            batch_note_bad(b, b->blobs[i], path, why ? why : "the daemon's answer has no status for it");
     }
     json_decref(answer);
     buf_clear(&b->body);

@@ -1,13 +1,14 @@
-/* What the images of an archive name is looked at before anything of it is sent: a digest that is none, or a size that
- * cannot be, is refused, for nothing could ever bring that; a size that is not its blob's is said, since engines that
- * compare it (containerd does) will not pull what an import has taken. */
+/* Checks the descriptors of all images before anything is sent. An invalid digest or size is an error: no blob could match
+ * it. A size that differs from its blob's is a warning: engines that compare it, such as containerd, will not pull the
+ * image. */
 #include "cli/archive/import_private.h"
 
+#include "base/array.h"
 #include "base/document.h"
 
 enum { NOTES_MAX = 10, SHOWN_MAX = 100 };
 
-struct checking {
+struct import_checker {
     const struct archive_files *a;
     const struct import_plan *plan;
     int64_t blob_max; /* bytes; 0: not known */
@@ -15,25 +16,22 @@ struct checking {
     const struct digest *document;
     size_t nth;
     int notes;
-    struct places seen;  /* documents */
-    struct digest *next; /* those that are still to be read */
+    struct places seen;  /* documents checked, or in `next` */
+    struct digest *next; /* documents still to be checked */
     size_t count, room;
     struct err *err;
 };
 
-static void push(struct checking *c, const struct digest *d)
+static void check_push(struct import_checker *c, const struct digest *d)
 {
     if (!places_add(&c->seen, digest_key(d), digest_key_len(d), 0))
         return;
-    if (c->count == c->room) {
-        c->room = c->room ? 2 * c->room : 16;
-        c->next = xrealloc(c->next, c->room * sizeof(*c->next));
-    }
-    c->next[c->count++] = *d;
+    *ARRAY_NEXT(c->next, c->count, c->room) = *d;
+    c->count++;
 }
 
 /* "app.tar: docker.io/library/app:1: layers[2] of sha256:0123456789ab" */
-static char *place_of(const struct checking *c)
+static char *check_place_of(const struct import_checker *c)
 {
     char text[DIGEST_TEXT_MAX], shown[CLI_TEXT], nth[32] = "";
 
@@ -43,30 +41,32 @@ static char *place_of(const struct checking *c)
                      cli_short(digest_format(c->document, text), shown));
 }
 
-static bool refuse(struct checking *c, const char *key, const json_t *value, const char *why)
+static bool check_refuse(struct import_checker *c, const char *key, const json_t *value, const char *why)
 {
-    _cleanup_free_ char *place = place_of(c), *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    _cleanup_free_ char *place = check_place_of(c),
+                        *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 
-    return err_set(c->err, ERR_INVALID, "%s: its %s, %.*s, %s", place, key, (int)SHOWN_MAX, text ? text : "none at all",
+    return err_set(c->err, ERR_INVALID, "%s: its %s, %.*s, %s", place, key, (int)SHOWN_MAX, text ? text : "missing",
                    why);
 }
 
-static void note(struct checking *c, int64_t said, const struct import_blob *b)
+static void check_note_size(struct import_checker *c, int64_t said, const struct import_blob *b)
 {
-    _cleanup_free_ char *place = place_of(c);
+    _cleanup_free_ char *place = check_place_of(c);
 
     if (c->notes++ >= NOTES_MAX)
         return;
     if (b)
-        cli_say(stderr,
-                "entrepot: %s is said to have %lld bytes, and has %lld: engines that compare this do not pull it",
-                place, (long long)said, (long long)import_blob_size(b));
+        cli_say(
+            stderr,
+            "entrepot: %s: its size is %lld, but the blob has %lld bytes: engines that compare sizes do not pull it",
+            place, (long long)said, (long long)import_blob_size(b));
     else
-        cli_say(stderr, "entrepot: %s is not there, and is said to have %lld bytes: more than cache.blob_max, %lld",
+        cli_say(stderr, "entrepot: %s: not in the archive, and its size of %lld bytes exceeds cache.blob_max, %lld",
                 place, (long long)said, (long long)c->blob_max);
 }
 
-static bool check_descriptor(struct checking *c, const json_t *descriptor)
+static bool check_descriptor(struct import_checker *c, const json_t *descriptor)
 {
     const char *text = document_text(descriptor, "digest");
     const json_t *size = document_get(descriptor, "size");
@@ -74,18 +74,18 @@ static bool check_descriptor(struct checking *c, const json_t *descriptor)
     struct digest d;
 
     if (!text || !digest_parse(&d, text, strlen(text)))
-        return refuse(c, "digest", document_get(descriptor, "digest"), "is neither sha256 nor sha512 of anything");
+        return check_refuse(c, "digest", document_get(descriptor, "digest"), "is not a sha256 or sha512 digest");
     if (size && said < 0)
-        return refuse(c, "size", size, "cannot be");
+        return check_refuse(c, "size", size, "is invalid");
     const struct import_blob *b = import_find_blob(c->plan, &d);
     if (size && (b ? said != import_blob_size(b) : c->blob_max > 0 && said > c->blob_max))
-        note(c, said, b);
+        check_note_size(c, said, b);
     if (strcmp(c->list, "manifests") == 0)
-        push(c, &d);
+        check_push(c, &d);
     return true;
 }
 
-static bool check_list(struct checking *c, const json_t *doc, const char *key)
+static bool check_list(struct import_checker *c, const json_t *doc, const char *key)
 {
     const json_t *list = document_get(doc, key);
     bool ok = true;
@@ -99,13 +99,13 @@ static bool check_list(struct checking *c, const json_t *doc, const char *key)
     return ok;
 }
 
-static bool check_document(struct checking *c, const struct digest *d)
+static bool check_document(struct import_checker *c, const struct digest *d)
 {
     static const char *const lists[] = {"config", "layers", "blobs", "manifests", "subject"};
     const struct import_blob *b = import_find_blob(c->plan, d);
     const char *text = !b ? NULL : b->file ? b->file->text : b->text;
     struct err why = {0};
-    json_t *doc = text ? document_read(text, strlen(text), &why) : NULL; /* else it is for the daemon to say */
+    json_t *doc = text ? document_read(text, strlen(text), &why) : NULL; /* else the daemon reports the error */
     bool ok = true;
 
     c->document = d;
@@ -117,7 +117,7 @@ static bool check_document(struct checking *c, const struct digest *d)
 
 bool import_check(const struct import_plan *p, const struct archive_files *a, int64_t blob_max, struct err *err)
 {
-    struct checking c = {.a = a, .plan = p, .blob_max = blob_max, .err = err};
+    struct import_checker c = {.a = a, .plan = p, .blob_max = blob_max, .err = err};
     bool ok = true;
     json_t *image;
     size_t i;
@@ -127,14 +127,14 @@ bool import_check(const struct import_plan *p, const struct archive_files *a, in
         struct digest d;
         c.image = cli_text(image, "name");
         if (digest_parse(&d, text, strlen(text)))
-            push(&c, &d);
+            check_push(&c, &d);
         while (ok && c.count > 0) {
             d = c.next[--c.count];
             ok = check_document(&c, &d);
         }
     }
     if (c.notes > NOTES_MAX)
-        cli_say(stderr, "entrepot: %s: and %d more sizes are wrong", a->path, c.notes - NOTES_MAX);
+        cli_say(stderr, "entrepot: %s: %d more sizes are wrong", a->path, c.notes - NOTES_MAX);
     places_free(&c.seen);
     free(c.next);
     return ok;

@@ -1,5 +1,5 @@
-/* What skopeo and podman write as `dir:`: manifest.json is the image's manifest, or its index; beside it are its blobs
- * by their hex digests, and an index's manifests as <hex>.manifest.json (containers/image, directory_transport.go). */
+/* skopeo's and podman's `dir:`: manifest.json is the image's manifest or index; beside it are the blobs, named by their hex
+ * digests, and an index's manifests as <hex>.manifest.json (containers/image, directory_transport.go). */
 #include "cli/archive/import_private.h"
 
 static bool digest_of_name(const char *name, struct digest *d)
@@ -24,10 +24,10 @@ bool import_dir(struct import_plan *p, const struct archive_files *a, const char
 
     p->format = "skopeo's dir:";
     if (!given)
-        return err_set(err, ERR_INVALID,
-                       "%s is what skopeo writes as dir:, which has no name for its image: --name REF, such as "
-                       "--name %s:latest",
-                       a->path, import_own_name(a, own));
+        return err_set(
+            err, ERR_INVALID,
+            "%s is a dir: of skopeo, which does not name its image: use --name REF, such as --name %s:latest", a->path,
+            import_own_name(a, own));
     if (!import_expand(a, given, REF_DEFAULT_TAG, name, err))
         return false;
     digest_of(DIGEST_SHA256, manifest->text, strlen(manifest->text), &d);

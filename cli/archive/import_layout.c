@@ -1,53 +1,14 @@
-/* An OCI image layout: which of the entries of its index.json are images, which are about images (signatures and other
- * referrers), and what each is to be called. */
+/* An OCI image layout: which entries of its index.json are images, which are referrers of images (signatures and others),
+ * and the name of each. */
 #include "cli/archive/import_private.h"
 
-#define NAME_CONTAINERD "io.containerd.image.name"
-#define NAME_OCI        "org.opencontainers.image.ref.name"
-#define EXPORT_INDEX    "io.entrepot.index"         /* cache/export.h */
-#define KIND_COSIGN     "dev.cosignproject.cosign/" /* what `cosign save` says an entry is */
+#define EXPORT_INDEX "io.entrepot.index"         /* cache/export.h */
+#define KIND_COSIGN  "dev.cosignproject.cosign/" /* the prefix of `kind` that `cosign save` writes */
 
-/* ---- what is in it ---- */
+/* ---- the entries ---- */
 
-const char *layout_note(const json_t *descriptor, const char *key)
-{
-    return json_string_value(json_object_get(json_object_get(descriptor, "annotations"), key));
-}
-
-const char *layout_name(const json_t *descriptor)
-{
-    const char *full = layout_note(descriptor, NAME_CONTAINERD), *ref = layout_note(descriptor, NAME_OCI);
-    struct digest d;
-
-    if (import_is_full(full))
-        return full;
-    if (full && digest_parse(&d, full, strlen(full))) /* what CRI calls it; then `ref` is a part of that */
-        return NULL;
-    return ref && !digest_parse(&d, ref, strlen(ref)) && !strchr(ref, '<') ? ref : NULL;
-}
-
-bool layout_digest(const json_t *object, struct digest *d)
-{
-    const char *text = json_string_value(json_object_get(object, "digest"));
-
-    return text && digest_parse(d, text, strlen(text));
-}
-
-static const struct archive_file *file_of(const struct archive_files *a, const struct digest *d)
-{
-    char hex[DIGEST_TEXT_MAX];
-    _cleanup_free_ char *name = xasprintf("blobs/%s/%s", digest_alg_name(d), digest_hex(d, hex));
-
-    return archive_find(a, name);
-}
-
-json_t *layout_document(const struct layout *l, const struct digest *d)
-{
-    return import_document(l->plan, file_of(l->a, d));
-}
-
-/* Layouts may hold anything (image-spec image-layout.md); an entry without a type is taken for what it says in it. */
-static bool is_manifest(const json_t *descriptor)
+/* A layout may contain anything (image-spec, image-layout.md); an entry without a media type counts as a manifest. */
+static bool layout_is_manifest(const json_t *descriptor)
 {
     static const char *const types[] = {
         "application/vnd.oci.image.manifest.v1+json",
@@ -64,71 +25,7 @@ static bool is_manifest(const json_t *descriptor)
     return !type;
 }
 
-bool layout_subject(const struct layout *l, const struct digest *d, struct digest *subject)
-{
-    const struct archive_file *f = file_of(l->a, d);
-    struct layout_fact *fact = f ? &l->facts[f - l->a->list] : NULL;
-
-    if (!fact)
-        return false;
-    if (!fact->known) {
-        json_t *doc = import_document(l->plan, f);
-        if (!layout_digest(json_object_get(doc, "subject"), &fact->subject))
-            fact->subject.alg = DIGEST_NONE;
-        json_decref(doc);
-    }
-    fact->known = true;
-    *subject = fact->subject;
-    return subject->alg != DIGEST_NONE;
-}
-
-/* By its name: that of a digest, or the tag that stands for one ("sha256-<hex>.sig"). */
-bool layout_is_named_about(const char *name, const char **tag)
-{
-    struct ref ref;
-    const char *own = name;
-
-    if (import_is_full(name)) {
-        if (!ref_parse(&ref, name, NULL))
-            return false;
-        if (ref.digest.alg != DIGEST_NONE && !ref.tag[0])
-            return true;
-        const char *slash = strrchr(name, '/'), *colon = strchr(slash ? slash : name, ':');
-        own = colon ? colon + 1 : "latest";
-    }
-    if (!ref_is_statement_tag(own))
-        return false;
-    *tag = own;
-    return true;
-}
-
-void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place)
-{
-    size_t count = 0, room = 16;
-    struct digest *next = xcalloc(room, sizeof(*next));
-
-    if (places_add(to, digest_key(d), digest_key_len(d), place))
-        next[count++] = *d;
-    while (count > 0) {
-        const struct archive_file *f = file_of(l->a, &next[--count]);
-        json_t *doc = f && f->text && strstr(f->text, "\"manifests\"") ? import_document(l->plan, f) : NULL, *entry;
-        struct digest one;
-        size_t i;
-        json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
-            if (!layout_digest(entry, &one) || !places_add(to, digest_key(&one), digest_key_len(&one), place))
-                continue;
-            if (count == room)
-                next = xrealloc(next, (room *= 2) * sizeof(*next));
-            next[count++] = one;
-        }
-        json_decref(doc);
-    }
-    free(next);
-}
-
-/* ---- the entries ---- */
-
-static void classify(struct layout *l, struct layout_item *it)
+static void layout_classify(struct layout *l, struct layout_item *it)
 {
     const char *kind = layout_note(it->descriptor, "kind"), *tag = NULL;
     struct digest subject;
@@ -150,23 +47,23 @@ static bool read_item(struct layout *l, const json_t *d)
     struct digest whole;
     const char *index = layout_note(d, EXPORT_INDEX);
 
-    if (!is_manifest(d)) {
-        cli_say(stderr, "entrepot: %s: an entry of index.json is no image and is left out: it is of type %s",
+    if (!layout_is_manifest(d)) {
+        cli_say(stderr, "entrepot: %s: left out an entry of index.json that is not an image: its media type is %s",
                 l->a->path, json_string_value(json_object_get(d, "mediaType")));
         return true;
     }
     if (!layout_digest(d, &it->digest))
         return err_set(l->err, ERR_INVALID, "%s: an entry of index.json has no valid digest", l->a->path);
-    if (index && digest_parse(&whole, index, strlen(index)) && file_of(l->a, &whole))
+    if (index && digest_parse(&whole, index, strlen(index)) && layout_file(l->a, &whole))
         it->digest = whole;
     it->descriptor = d;
     it->name = layout_name(d);
-    classify(l, it);
+    layout_classify(l, it);
     l->count++;
     return true;
 }
 
-/* Which manifest has which config. */
+/* Maps configs to manifests. */
 static void read_configs(struct layout *l)
 {
     struct digest d, config;
@@ -182,7 +79,7 @@ static void read_configs(struct layout *l)
     }
 }
 
-/* The manifest whose config that is. */
+/* The manifest with this config. */
 static bool find_by_config(const struct layout *l, const char *config, struct digest *d)
 {
     struct digest want;
@@ -193,7 +90,7 @@ static bool find_by_config(const struct layout *l, const char *config, struct di
     return at >= 0 && archive_blob_digest(l->a->list[at].name, d);
 }
 
-/* What `docker save` was given by its ID is in manifest.json alone. */
+/* Images that `docker save` was given by ID are in manifest.json only. */
 static void read_docker_items(struct layout *l, const json_t *docker)
 {
     struct places listed = {0};
@@ -216,8 +113,8 @@ static void read_docker_items(struct layout *l, const json_t *docker)
     places_free(&listed);
 }
 
-/* Entries without a name beside one that has one are about it; an archive of a single one is that image. */
-static void settle(struct layout *l)
+/* Beside an image with a name, entries without one are referrers; a single entry is an image. */
+static void layout_classify_all(struct layout *l)
 {
     bool named = false;
 
@@ -255,68 +152,67 @@ static bool read_items(struct layout *l, const json_t *list)
     json_decref(docker);
     if (!ok)
         return false;
-    settle(l);
-    return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: there is no image in its index.json", l->a->path);
+    layout_classify_all(l);
+    return l->images > 0 || err_set(l->err, ERR_INVALID, "%s: no images in its index.json", l->a->path);
 }
 
 /* ---- names ---- */
 
-static bool no_name(struct layout *l, const struct layout_item *it)
+static bool layout_refuse_nameless(struct layout *l, const struct layout_item *it)
 {
     char own[REF_TEXT_MAX], text[DIGEST_TEXT_MAX];
 
     import_own_name(l->a, own);
     if (l->images > 1 && it->name)
-        return err_set(l->err, ERR_INVALID,
-                       "%s: one of its images is called \"%s\", which does not say of which repository it is: --name "
-                       "REPOSITORY:{tag} does, such as --name '%s:{tag}'",
-                       l->a->path, it->name, own);
+        return err_set(
+            l->err, ERR_INVALID,
+            "%s: one of its images has the tag \"%s\" without a repository: use --name REPOSITORY:{tag}, such as "
+            "--name '%s:{tag}'",
+            l->a->path, it->name, own);
     if (l->images > 1)
-        return err_set(l->err, ERR_INVALID,
-                       "%s has %d images, and one of them, %s, has no name there; skopeo copy or oras copy takes it "
-                       "out, and --name REF names it",
-                       l->a->path, l->images, digest_format(&it->digest, text));
+        return err_set(
+            l->err, ERR_INVALID,
+            "%s has %d images, and one of them, %s, has no name: extract it with skopeo copy or oras copy, and name "
+            "it with --name REF",
+            l->a->path, l->images, digest_format(&it->digest, text));
     if (!it->name)
         return err_set(l->err, ERR_INVALID,
-                       "%s: its image has no name there: --name REF gives it one, such as --name %s:latest", l->a->path,
+                       "%s: its image has no name: give it one with --name REF, such as --name %s:latest", l->a->path,
                        own);
-    return err_set(
-        l->err, ERR_INVALID,
-        "%s: its image is called \"%s\", which does not say of which repository it is: --name REF does, such "
-        "as --name %s:%s",
-        l->a->path, it->name, own, it->name);
+    return err_set(l->err, ERR_INVALID,
+                   "%s: its image has the tag \"%s\" without a repository: use --name REF, such as --name %s:%s",
+                   l->a->path, it->name, own, it->name);
 }
 
-/* The name that it has there. */
-static bool take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
+/* The name in the archive. */
+static bool layout_take_name(struct layout *l, const char *name, char out[REF_TEXT_MAX])
 {
     struct ref ref;
 
     if (!ref_parse(&ref, name, l->err))
-        return err_wrap(l->err, "%s: what it calls an image", l->a->path);
+        return err_wrap(l->err, "%s: the name of an image", l->a->path);
     ref_format(&ref, out);
     return true;
 }
 
-/* --name for an image of several: it has no full name, and the template makes one of its tag. Without a tag, --name is
- * their repository. */
-static bool name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
+/* The name of one of several images with --name: its full name, or the template with its tag. --name without a tag is the
+ * repository. */
+static bool layout_name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
 {
     const char *slash = strrchr(l->given, '/'), *last = slash ? slash : l->given;
     bool has_tag = strchr(last, ':') || strchr(last, '@');
 
     if (import_is_full(it->name))
-        return take_name(l, it->name, out);
+        return layout_take_name(l, it->name, out);
     if (!it->name)
-        return no_name(l, it);
+        return layout_refuse_nameless(l, it);
     if (has_tag && !import_is_template(l->given))
-        return err_set(l->err, ERR_INVALID, "%s has %d images: --name is for one, or has {tag} in it", l->a->path,
-                       l->images);
+        return err_set(l->err, ERR_INVALID, "%s has %d images: --name must contain {tag}", l->a->path, l->images);
     _cleanup_free_ char *template = xasprintf("%s%s", l->given, has_tag ? "" : ":{tag}");
     return import_expand(l->a, template, it->name, out, l->err);
 }
 
-static bool is_taken(const struct layout *l, const char *full, const struct digest *d)
+static bool layout_is_taken(const struct layout *l, const char *full, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
     const char *other = import_digest_of(l->plan, full);
@@ -324,7 +220,7 @@ static bool is_taken(const struct layout *l, const char *full, const struct dige
     return other && strcmp(other, digest_format(d, text)) != 0;
 }
 
-static bool name_image(struct layout *l, struct layout_item *it)
+static bool layout_name_image(struct layout *l, struct layout_item *it)
 {
     char full[REF_TEXT_MAX];
     struct ref ref;
@@ -334,15 +230,15 @@ static bool name_image(struct layout *l, struct layout_item *it)
         ok = import_expand(l->a, l->given, it->name && !import_is_full(it->name) ? it->name : REF_DEFAULT_TAG, full,
                            l->err);
     else if (l->given)
-        ok = name_of_many(l, it, full);
+        ok = layout_name_of_many(l, it, full);
     else if (import_is_full(it->name))
-        ok = take_name(l, it->name, full);
+        ok = layout_take_name(l, it->name, full);
     else
-        ok = no_name(l, it);
+        ok = layout_refuse_nameless(l, it);
     if (!ok || !ref_parse(&ref, full, l->err))
         return false;
-    if (is_taken(l, full, &it->digest))
-        return err_set(l->err, ERR_INVALID, "%s: two of its images would be called %s", l->a->path, full);
+    if (layout_is_taken(l, full, &it->digest))
+        return err_set(l->err, ERR_INVALID, "%s: two of its images would have the name %s", l->a->path, full);
     ref_name(&ref, it->repo);
     import_add_image(l->plan, full, &it->digest);
     return true;
@@ -350,7 +246,7 @@ static bool name_image(struct layout *l, struct layout_item *it)
 
 /* ---- blobs ---- */
 
-/* Documents that our own export made for others. */
+/* Documents that `entrepot export` generates for other tools. */
 static void find_made(const struct layout *l, struct places *made)
 {
     for (size_t i = 0; i < l->count; i++) {
@@ -365,8 +261,8 @@ static void find_made(const struct layout *l, struct places *made)
     }
 }
 
-/* Those stay behind. */
-static void add_blobs(struct layout *l)
+/* All blobs except generated documents. */
+static void layout_add_blobs(struct layout *l)
 {
     struct places made = {0};
     struct digest d;
@@ -379,7 +275,7 @@ static void add_blobs(struct layout *l)
     places_free(&made);
 }
 
-/* The first image, if all are of one repository; each has been named. */
+/* The first image, if all are of one repository. Every image has its name already. */
 static const struct layout_item *only_owner(const struct layout *l)
 {
     const struct layout_item *first = NULL;
@@ -413,7 +309,7 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
 
     p->format = "OCI image layout";
     for (size_t i = 0; ok && i < l.count; i++)
-        ok = l.items[i].about || name_image(&l, &l.items[i]);
+        ok = l.items[i].about || layout_name_image(&l, &l.items[i]);
     l.only = ok ? only_owner(&l) : NULL;
     for (size_t i = 0; ok && i < l.count; i++) {
         if (l.items[i].about)
@@ -423,7 +319,7 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
     }
     if (ok) {
         layout_find_referrers(&l);
-        add_blobs(&l);
+        layout_add_blobs(&l);
     }
     layout_free(&l);
     json_decref(doc);

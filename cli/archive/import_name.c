@@ -1,4 +1,4 @@
-/* What images are to be called: the names that archives have, and --name. */
+/* Names of images: those in archives, and --name. */
 #include "cli/archive/import_private.h"
 
 #include <ctype.h>

@@ -1,6 +1,9 @@
+/* The result of reading an archive: which blobs it has, and which images they make up. */
 #include "cli/archive/import_private.h"
 
-/* What an honest archive is far below: each of its documents is read a few times, however often it is named. */
+#include "base/array.h"
+
+/* Far above any real archive, whose documents are parsed a few times each. */
 enum { IMAGES_MAX = 1 << 18 };
 static const size_t PARSED_MAX = 4 * (size_t)ARCHIVE_TEXTS_MAX;
 
@@ -32,12 +35,9 @@ struct import_blob *import_add_blob(struct import_plan *p, const struct digest *
 {
     if (!places_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
         return &p->blobs[places_find(&p->digests, digest_key(d), digest_key_len(d))];
-    if (p->count == p->room) {
-        p->room = p->room ? 2 * p->room : 64;
-        p->blobs = xrealloc(p->blobs, p->room * sizeof(*p->blobs));
-    }
-    struct import_blob *b = &p->blobs[p->count++];
+    struct import_blob *b = ARRAY_NEXT(p->blobs, p->count, p->room);
     *b = (struct import_blob){.digest = *d, .file = file};
+    p->count++;
     return b;
 }
 
@@ -51,7 +51,7 @@ void import_add_image(struct import_plan *p, const char *name, const struct dige
     if (same && strcmp(same, text) == 0)
         return;
     if (count == IMAGES_MAX) {
-        p->too_much = "it names more images than any cache has";
+        p->too_much = "it has more images than a cache can hold";
         return;
     }
     places_add(&p->names, name, strlen(name), (int64_t)count);
@@ -72,7 +72,7 @@ json_t *import_document(struct import_plan *p, const struct archive_file *file)
         return NULL;
     p->parsed += strlen(file->text);
     if (p->parsed > PARSED_MAX)
-        p->too_much = "it names its documents so often that it would take for ever to read them";
+        p->too_much = "its documents reference each other too often to be read";
     return p->too_much ? NULL : json_loads(file->text, 0, NULL);
 }
 
@@ -83,199 +83,6 @@ json_t *import_parse(const struct archive_files *a, const char *name, struct err
     json_t *doc = f && f->text ? json_loads(f->text, 0, &why) : NULL;
 
     if (!doc)
-        err_set(err, ERR_INVALID, "%s: %s is not %s", a->path, name, f && f->text ? "JSON" : "there");
+        err_set(err, ERR_INVALID, "%s: %s is %s", a->path, name, f && f->text ? "not JSON" : "missing");
     return doc;
-}
-
-/* ---- what `docker save` writes ---- */
-
-/* The config says what each layer is, unpacked. */
-static bool is_layer(const struct archive_files *a, const struct archive_file *f, const json_t *diff_id,
-                     struct err *err)
-{
-    const char *text = json_string_value(diff_id);
-    char seen[DIGEST_TEXT_MAX];
-    struct digest want;
-
-    if (f->diff_id.alg == DIGEST_NONE ||
-        (text && digest_parse(&want, text, strlen(text)) && digest_eq(&want, &f->diff_id)))
-        return true;
-    return err_set(err, ERR_DIGEST, "%s: the layer %s is damaged: it hashes to %s, and its image says %s", a->path,
-                   f->name, digest_format(&f->diff_id, seen), text ? text : "nothing");
-}
-
-/* Of a file that is named in manifest.json. */
-static json_t *describe(struct import_plan *p, const struct archive_files *a, const json_t *name, bool is_config,
-                        const struct archive_file **found, struct err *err)
-{
-    char text[DIGEST_TEXT_MAX], type[64];
-    struct digest d;
-    const struct archive_file *f = json_is_string(name) ? archive_find(a, json_string_value(name)) : NULL;
-
-    if (!f) {
-        err_set(err, ERR_INVALID, "%s: %s, which manifest.json names, is not there", a->path,
-                json_is_string(name) ? json_string_value(name) : "what");
-        return NULL;
-    }
-    *found = f;
-    d = f->digest;
-    if (d.alg == DIGEST_NONE && !archive_blob_digest(f->name, &d)) {
-        err_set(err, ERR_INVALID, "%s: %s has no digest", a->path, f->name);
-        return NULL;
-    }
-    import_add_blob(p, &d, f);
-    snprintf(type, sizeof(type), "application/vnd.oci.image.layer.v1.tar%s", archive_packing(f));
-    return json_pack("{s:s, s:s, s:I}", "mediaType", is_config ? "application/vnd.oci.image.config.v1+json" : type,
-                     "digest", digest_format(&d, text), "size", (json_int_t)f->size);
-}
-
-/* The archive has no manifest: the same archive always gets the same one. */
-static bool make_manifest(struct import_plan *p, const struct archive_files *a, const json_t *image, struct digest *out,
-                          struct err *err)
-{
-    const struct archive_file *f = NULL;
-    const json_t *names = json_object_get(image, "Layers");
-    json_t *config = describe(p, a, json_object_get(image, "Config"), true, &f, err), *layers = json_array(), *l;
-    json_t *about = import_document(p, f);
-    const json_t *ids = json_object_get(json_object_get(about, "rootfs"), "diff_ids");
-    bool ok = config != NULL;
-    size_t i;
-
-    if (ok && json_array_size(ids) != json_array_size(names))
-        ok = err_set(err, ERR_INVALID, "%s: %s is not the config of these layers", a->path, f->name);
-    json_array_foreach(names, i, l) {
-        json_t *layer = ok ? describe(p, a, l, false, &f, err) : NULL;
-        ok = layer && is_layer(a, f, json_array_get(ids, i), err);
-        if (layer)
-            json_array_append_new(layers, layer);
-    }
-    json_decref(about);
-    json_t *doc = ok ? json_pack("{s:i, s:s, s:O, s:O}", "schemaVersion", 2, "mediaType",
-                                 "application/vnd.oci.image.manifest.v1+json", "config", config, "layers", layers)
-                     : NULL;
-    if (ok) {
-        char *text = json_dumps(doc, JSON_COMPACT);
-        digest_of(DIGEST_SHA256, text, strlen(text), out);
-        struct import_blob *b = import_add_blob(p, out, NULL);
-        if (b->text || b->file) {
-            free(text);
-        } else {
-            b->text = text;
-            b->len = strlen(text);
-        }
-    }
-    json_decref(doc);
-    json_decref(config);
-    json_decref(layers);
-    return ok;
-}
-
-/* Those of its names that say something. */
-static int add_names(struct import_plan *p, const json_t *image, const struct digest *d)
-{
-    json_t *tag;
-    int count = 0;
-    size_t i;
-
-    json_array_foreach(json_object_get(image, "RepoTags"), i, tag) {
-        if (!import_is_full(json_string_value(tag)))
-            continue;
-        import_add_image(p, json_string_value(tag), d);
-        count++;
-    }
-    return count;
-}
-
-static int count_unnamed(const json_t *doc)
-{
-    json_t *image, *tag;
-    int count = 0;
-    size_t i, k;
-
-    json_array_foreach((json_t *)doc, i, image) {
-        bool named = false;
-        json_array_foreach(json_object_get(image, "RepoTags"), k, tag)
-            named |= import_is_full(json_string_value(tag));
-        count += !named;
-    }
-    return count;
-}
-
-static bool add_docker_image(struct import_plan *p, const struct archive_files *a, const json_t *image,
-                             const char *given, bool is_only, struct err *err)
-{
-    char text[DIGEST_TEXT_MAX], name[REF_TEXT_MAX];
-    struct digest d;
-
-    if (!make_manifest(p, a, image, &d, err))
-        return false;
-    if ((!is_only || !given) && add_names(p, image, &d) > 0)
-        return true;
-    if (given) {
-        if (!import_expand(a, given, REF_DEFAULT_TAG, name, err))
-            return false;
-        import_add_image(p, name, &d);
-        return true;
-    }
-    digest_format(&d, text);
-    if (is_only)
-        return err_set(err, ERR_INVALID, "%s: its image, %s, has no name there: --name REF gives it one", a->path,
-                       text);
-    cli_say(stderr, "entrepot: %s: an image has no name there and is left out, %s: --name REF gives it one", a->path,
-            text);
-    return true;
-}
-
-static bool plan_docker(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err)
-{
-    json_t *doc = import_parse(a, "manifest.json", err), *image;
-    size_t count = json_array_size(doc), i;
-    int unnamed = count_unnamed(doc);
-    bool ok = doc != NULL;
-
-    p->format = "docker archive";
-    if (ok && count == 0)
-        ok = err_set(err, ERR_INVALID, "%s: there is no image in its manifest.json", a->path);
-    if (ok && given && count > 1 && unnamed != 1)
-        ok = err_set(err, ERR_INVALID, "%s has %zu images, of which %d have no name: --name is for one", a->path, count,
-                     unnamed);
-    json_array_foreach(ok ? doc : NULL, i, image)
-        ok = ok && add_docker_image(p, a, image, given, count == 1, err);
-    if (ok && json_array_size(p->images) == 0)
-        ok = err_set(err, ERR_INVALID,
-                     "%s: none of its images has a name there; skopeo copy docker-archive:FILE:@0 takes one out, and "
-                     "--name REF names it",
-                     a->path);
-    json_decref(doc);
-    return ok;
-}
-
-/* manifest.json of docker is a list, that of skopeo's dir: a manifest. */
-static bool is_dir(const struct archive_files *a)
-{
-    const struct archive_file *f = archive_find(a, "manifest.json");
-
-    return f && f->text && f->text[strspn(f->text, " \t\r\n")] == '{';
-}
-
-static bool plan_any(struct import_plan *out, const struct archive_files *a, const char *name, struct err *err)
-{
-    if (archive_find(a, "index.json"))
-        return import_layout(out, a, name, err);
-    if (is_dir(a))
-        return import_dir(out, a, name, err);
-    if (archive_find(a, "manifest.json"))
-        return plan_docker(out, a, name, err);
-    return err_set(err, ERR_INVALID,
-                   "%s is neither an OCI image layout (it has no index.json) nor an archive of docker save or a dir: "
-                   "of skopeo (no manifest.json)",
-                   a->path);
-}
-
-bool import_plan(const struct archive_files *a, const char *name, struct import_plan *out, struct err *err)
-{
-    memset(out, 0, sizeof(*out));
-    out->images = json_array();
-    bool ok = plan_any(out, a, name, err);
-    return out->too_much ? err_set(err, ERR_TOO_LARGE, "%s: %s", a->path, out->too_much) : ok;
 }

@@ -1,68 +1,76 @@
-/* import_private.h - the files of cli/import_*.c among themselves: import_plan.c (which kind of archive it is,
- * docker's), import_layout.c (OCI image layouts), import_about.c (signatures in them), import_dir.c (skopeo's dir:),
- * import_check.c (what they name), import_batch.c (the way of small blobs), import_name.c (what images are to be
- * called). */
+/* import_private.h - the files of `entrepot import`. Each calls those to its right:
+ *
+ *     import.c (the command) ▶ import_batch.c (small blobs)
+ *                            ▶ import_check.c (descriptors)
+ *                            ▶ import_format.c (which format) ▶ import_docker.c (docker save), import_dir.c (dir:)
+ *                                                             ▶ import_layout.c (OCI) ▶ import_about.c (referrers)
+ *     all formats ▶ import_name.c (references); import_document.c (documents of layouts) ▶ import_plan.c (the result)
+ */
 #ifndef ENTREPOT_CLI_ARCHIVE_IMPORT_PRIVATE_H
 #define ENTREPOT_CLI_ARCHIVE_IMPORT_PRIVATE_H
 
 #include "base/ref.h"
-#include "cli/lib/cli.h"
 #include "cli/archive/import.h"
+#include "cli/lib/cli.h"
 
 #include <string.h>
 
-/* A blob of the archive; one that is there already keeps its file. */
+/* ---- import_plan.c ---- */
+
+/* Adds a blob of the archive; if its digest is in the plan already, returns that one unchanged. */
 struct import_blob *import_add_blob(struct import_plan *p, const struct digest *d, const struct archive_file *file);
-/* Unless the same one is there. */
+/* Does nothing if the same name with the same digest is in the plan. `name` is a valid reference. */
 void import_add_image(struct import_plan *p, const char *name, const struct digest *d);
-/* The digest of the image that goes by this name; NULL: none does. */
+/* The digest of the image of this name; NULL: not found. */
 const char *import_digest_of(const struct import_plan *p, const char *name);
-/* A file that is JSON; the caller decrefs. NULL: it is none, or the archive has had more read than is sensible. */
+/* Parses a file; the caller decrefs. NULL: not JSON, or the archive exceeds what may be parsed in all. */
 json_t *import_document(struct import_plan *p, const struct archive_file *file);
-/* A document of the archive; NULL with *err. */
+/* Parses a file by name; the caller decrefs. NULL with *err. */
 json_t *import_parse(const struct archive_files *a, const char *name, struct err *err);
 
+/* ---- import_docker.c, import_layout.c, import_dir.c: `given` is --name, or NULL ---- */
+
+bool import_docker(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err);
 bool import_layout(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err);
 bool import_dir(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err);
 
 /* ---- import_batch.c: small blobs, many in one request ---- */
 
 enum {
-    IMPORT_PIECE = 1 << 20,  /* bytes of one request: as many as the daemon takes */
-    IMPORT_SMALL = 64 << 10, /* bytes of the largest one: cache/import.h */
+    IMPORT_PIECE = 1 << 20,  /* bytes of one request: the daemon's limit */
+    IMPORT_SMALL = 64 << 10, /* bytes of the largest small blob: cache/import.h */
 };
 
 struct import_batch {
     struct buf body;
     const struct import_blob **blobs; /* borrowed */
     size_t count;
-    size_t bad; /* of all that were sent, not what they are called */
+    size_t bad; /* blobs of all batches whose content does not match their digest */
 };
 
-/* Whether a blob of so many bytes goes into the same request. */
+/* Whether a blob of so many bytes fits into the current request. */
 bool import_has_room(const struct import_batch *b, size_t len);
 void import_add_small(struct import_batch *b, const struct import_blob *blob, const struct buf *bytes);
-/* Sends what is in it, and empties it; `done` is called for each blob that is here then. Those that are not what they
- * are called are named, and counted. False: the daemon has kept none of them. */
+/* Sends the batch and empties it; calls `done` for each blob that the daemon has stored. Damaged blobs are named on
+ * stderr and counted. False: the daemon stored none. */
 bool import_send_batch(struct import_batch *b, const struct cli_options *o, const char *path,
                        void (*done)(void *arg, const struct import_blob *blob, bool there), void *arg, struct err *err);
 void import_batch_free(struct import_batch *b);
 
 /* ---- import_name.c ---- */
 
-/* --name with {tag} or {name} in it, or one that is to be given to several images. */
+/* Whether --name has {tag} or {name} in it. */
 bool import_is_template(const char *given);
-/* What a template makes of a tag and a name ("" none); the name of the archive is there for it too. False with *err: no
- * reference. */
+/* Replaces {tag} by `tag` and {name} by the archive's own name. False with *err: the result is not a valid reference. */
 bool import_expand(const struct archive_files *a, const char *given, const char *tag, char out[REF_TEXT_MAX],
                    struct err *err);
-/* The archive's own name, fit for a reference: of "/data/My app.tar.gz" it is "my-app". */
+/* The archive's own name as a repository: "my-app" for "/data/My app.tar.gz". */
 const char *import_own_name(const struct archive_files *a, char out[REF_TEXT_MAX]);
-/* Whether it says of which repository an image is. What containerd's CRI calls its images, "sha256:<id>", does not, nor
- * does docker's "<none>". */
+/* Whether a name contains a repository. A tag alone does not, nor do "sha256:<id>", which containerd's CRI plugin uses,
+ * and docker's "<none>". The name need not be a valid reference. */
 bool import_is_full(const char *name);
 
-/* ---- import_layout.c, import_about.c ---- */
+/* ---- import_document.c ---- */
 
 #define EXPORT_REFERRERS "io.entrepot.referrers" /* cache/export.h */
 
@@ -72,13 +80,13 @@ enum { LAYOUT_DEPTH_MAX = 4 };
 struct layout_item {
     struct digest digest;
     const json_t *descriptor;
-    const char *name;        /* full, or a tag alone; NULL: none */
-    const char *suffix;      /* ".sig": it is that of cosign about the layout's image */
-    bool about;              /* something about an image */
-    char repo[REF_TEXT_MAX]; /* of an image that has been named */
+    const char *name;        /* a full reference, or a tag alone; NULL: none */
+    const char *suffix;      /* ".sig": it is cosign's, about the layout's image */
+    bool about;              /* it is a signature or another referrer of an image */
+    char repo[REF_TEXT_MAX]; /* of an image, once it has a name */
 };
 
-/* What a document says; it is read once. */
+/* The subject of a document, which is parsed once for it. */
 struct layout_fact {
     bool known;
     struct digest subject; /* DIGEST_NONE: it has none */
@@ -87,35 +95,42 @@ struct layout_fact {
 struct layout {
     struct import_plan *plan;
     const struct archive_files *a;
-    const char *given;
+    const char *given; /* --name, or NULL */
     struct layout_item *items;
     size_t count;
-    int images, nameless;                 /* of the latter nobody knows whose they are */
-    struct layout_fact *facts;            /* of the archive's files */
-    struct places exact, within, configs; /* digest: the image it is, the first image it is in; config: its manifest */
-    const struct layout_item *only;       /* the first image, if all are of one repository */
+    int images, nameless;           /* images; entries without a name whose image is not known */
+    struct layout_fact *facts;      /* one for each file of the archive */
+    struct places exact;            /* digest of an image: its item */
+    struct places within;           /* digest of a manifest: the first item whose index contains it */
+    struct places configs;          /* digest of a config: its manifest's file */
+    const struct layout_item *only; /* the first image, if all images are of one repository */
     struct err *err;
 };
 
-/* An annotation, or NULL. */
+/* The value of an annotation, or NULL. */
 const char *layout_note(const json_t *descriptor, const char *key);
-/* The full name, or a tag alone, or NULL. */
+/* The full reference of an entry, or its tag alone, or NULL. */
 const char *layout_name(const json_t *descriptor);
-/* `digest` of an object. */
+/* The value of an object's `digest`. */
 bool layout_digest(const json_t *object, struct digest *d);
-/* A blob that is JSON; the caller decrefs. NULL: it is none, or not there. */
+/* The file of a blob; NULL: not in the archive. */
+const struct archive_file *layout_file(const struct archive_files *a, const struct digest *d);
+/* Parses a blob; the caller decrefs. NULL: not JSON, or not in the archive. */
 json_t *layout_document(const struct layout *l, const struct digest *d);
+/* Reads the subject of a manifest; false: it has none. */
 bool layout_subject(const struct layout *l, const struct digest *d, struct digest *subject);
-/* By its name it is about an image: that of a digest, or the tag (*tag) that stands for one ("sha256-<hex>.sig"). */
+/* Whether a name is that of a referrer: a reference by digest alone, or a tag (*tag) such as "sha256-<hex>.sig". */
 bool layout_is_named_about(const char *name, const char **tag);
-/* Gives a digest, and all that it names if it is an index, the place `place` where they have none. */
+/* Maps a digest, and everything that it lists if it is an index, to `place`, unless they are mapped already. */
 void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place);
 
-/* It goes with its image, under whatever name that gets. */
+/* ---- import_about.c ---- */
+
+/* Names a referrer after its image. */
 bool layout_name_about(struct layout *l, const struct layout_item *it);
-/* What our own export has beside an entry. */
+/* Adds the referrers that `entrepot export` has listed for an entry. */
 void layout_add_referrers(struct layout *l, const struct layout_item *it);
-/* Referrers that are in the layout and that no entry names. */
+/* Adds the referrers in the layout that no entry lists. */
 void layout_find_referrers(struct layout *l);
 
 #endif

@@ -1,4 +1,4 @@
-/* What comes through a pipe is kept in a file without a name while it is looked at, for the second reading. */
+/* A pipe is copied into an unnamed temporary file during the first pass, for the second one. */
 #include "cli/archive/private.h"
 
 #include "base/io.h"
@@ -38,37 +38,36 @@ bool archive_has_room(const struct archive_files *a, int64_t bytes, struct err *
     if (fstatvfs(a->fd, &fs) != 0)
         return true;
     int64_t left = (int64_t)((fs.f_bavail - MIN(fs.f_bavail, fs.f_blocks / 20)) * fs.f_frsize);
-    return bytes <= left ||
-           err_set(
-               err, ERR_NO_SPACE,
-               "there is no room in %s for what comes from %s (%lld MiB are too much for what is free there): TMPDIR "
-               "says where else, and a file is read in its place",
-               temporary(), a->path, (long long)(bytes >> 20) + 1);
+    return bytes <= left || err_set(err, ERR_NO_SPACE,
+                                    "not enough free space in %s for the data of %s (%lld MiB): set TMPDIR to another "
+                                    "folder, or import from "
+                                    "a file",
+                                    temporary(), a->path, (long long)(bytes >> 20) + 1);
 }
 
-static bool keep(const struct archive_files *a, const char *piece, ssize_t n, struct err *err)
+static bool pipe_store(const struct archive_files *a, const char *piece, ssize_t n, struct err *err)
 {
     if (!archive_has_room(a, n, err))
         return false;
     return io_write(a->fd, piece, (size_t)n) ||
-           err_errno(err, ERR_IO, "keeping what comes from %s for a second reading; TMPDIR says where to", a->path);
+           err_errno(err, ERR_IO, "writing the data of %s to a temporary file; TMPDIR sets its folder", a->path);
 }
 
-/* Bytes of the pipe, which are kept; -1 with *err. */
-static ssize_t take_piece(const struct archive_files *a, char *piece, struct err *err)
+/* Reads a piece of the pipe and stores it; -1 with *err. */
+static ssize_t pipe_take_piece(const struct archive_files *a, char *piece, struct err *err)
 {
     ssize_t n = io_read(a->pipe, piece, PIECE);
 
     if (n < 0)
         err_errno(err, ERR_IO, "reading %s", a->path);
-    return n > 0 && !keep(a, piece, n, err) ? -1 : n;
+    return n > 0 && !pipe_store(a, piece, n, err) ? -1 : n;
 }
 
 la_ssize_t archive_read_pipe(struct archive *in, void *arg, const void **out)
 {
     struct archive_files *a = arg;
     struct err why = {0};
-    ssize_t n = take_piece(a, a->piece, &why);
+    ssize_t n = pipe_take_piece(a, a->piece, &why);
 
     if (n < 0)
         archive_set_error(in, EIO, "%s", why.msg);
@@ -82,7 +81,7 @@ void archive_end_pipe(struct archive_files *a)
     ssize_t n = 1;
 
     for (ssize_t all = 0; n > 0 && all < TAIL_MAX; all += n)
-        n = take_piece(a, a->piece, &why);
+        n = pipe_take_piece(a, a->piece, &why);
     close(a->pipe);
     a->pipe = -1;
     free(a->piece);

@@ -1,4 +1,4 @@
-/* Images in compose files: of services, of what services extend in other files, of files that are included. */
+/* Images of compose files: of services, of services that they extend in other files, and of included files. */
 #include "cli/lib/cli.h"
 #include "cli/images/private.h"
 
@@ -6,31 +6,31 @@
 
 enum {
     FILES_MAX = 256,
-    INCLUDES_MAX = 8, /* within one another */
+    INCLUDES_MAX = 8, /* levels of inclusion */
     EXTENDS_MAX = 8,
-    VALUES_MAX = 16 << 20, /* bytes that variables stand for, all together: each may double what another stands for */
+    VALUES_MAX = 16 << 20, /* bytes of all expanded variables: each may double the value of another */
 };
 
-/* What all files of one reading have in common. */
+/* Bounds for all files together. */
 struct compose_total {
-    int files;     /* read so far, those with variables, too */
-    size_t bytes;  /* of them: one file may be named by many */
-    size_t values; /* bytes that were put in place of variables */
+    int files;     /* read so far, including .env files */
+    size_t bytes;  /* of these; a file counts each time it is read */
+    size_t values; /* bytes of expanded variables */
 };
 
 /* A file being read. */
 struct compose {
-    const struct compose *by; /* that included it, or NULL */
-    const char *wanted;       /* only this service, which another file extends; NULL: all */
-    char *folder;             /* where paths in it begin: "" or one with a slash at its end */
-    json_t *env;              /* what is in its .env: texts by name; NULL: nothing */
+    const struct compose *by; /* the file that includes it, or NULL */
+    const char *wanted;       /* only this service, which another file extends; NULL: all services */
+    char *folder;             /* the base of its relative paths: "", or a path that ends in a slash */
+    json_t *env;              /* the variables of its .env; NULL: none */
     int depth;
     struct compose_total *total;
 };
 
 /* ---- variables ---- */
 
-/* The environment wins, then what the file that included this one says: it may adapt it. Of lines, the last counts. */
+/* Precedence: the environment, the including file's variables, its own. Of repeated lines in .env, the last counts. */
 static const char *look_in(const struct compose *c, const char *name)
 {
     const char *value = c->by ? look_in(c->by, name) : getenv(name);
@@ -38,8 +38,8 @@ static const char *look_in(const struct compose *c, const char *name)
     return value ? value : json_string_value(json_object_get(c->env, name));
 }
 
-/* Past the bound nothing stands for anything; is_bounded() then says so. */
-static const char *look(void *arg, const char *name)
+/* Beyond the bound no variable has a value; is_bounded() reports it. */
+static const char *compose_look(void *arg, const char *name)
 {
     const struct compose *c = arg;
     const char *value = c->total->values <= VALUES_MAX ? look_in(c, name) : NULL;
@@ -51,12 +51,11 @@ static const char *look(void *arg, const char *name)
 static bool is_bounded(const struct compose *c, const char *file, struct err *err)
 {
     return c->total->values <= VALUES_MAX ||
-           err_set(err, ERR_TOO_LARGE, "%s: what its variables stand for is more than %d MiB", file,
-                   (int)(VALUES_MAX >> 20));
+           err_set(err, ERR_TOO_LARGE, "%s: the values of its variables exceed %d MiB", file, (int)(VALUES_MAX >> 20));
 }
 
-/* Quotes go; without them, so does a comment after a space, and spaces around. Variables stand for what was said of them
- * before, but in single quotes. */
+/* Removes quotes; of an unquoted value, surrounding blanks and a comment after a space. Variables defined before are
+ * expanded, except in single quotes. */
 static void add_variable(struct compose *c, const char *name, size_t len, const char *value)
 {
     while (len > 0 && (name[len - 1] == ' ' || name[len - 1] == '\t'))
@@ -73,32 +72,32 @@ static void add_variable(struct compose *c, const char *name, size_t len, const 
         n = (size_t)(close - value);
     }
     _cleanup_free_ char *plain = xasprintf("%.*s", (int)n, value),
-                        *full = close && quote == '\'' ? NULL : image_env_expand(plain, look, c, NULL);
+                        *full = close && quote == '\'' ? NULL : image_env_expand(plain, compose_look, c, NULL);
     _cleanup_free_ char *key = xstrndup(name, len);
     if (!c->env)
         c->env = json_object();
     json_object_set_new_nocheck(c->env, key, json_string_nocheck(full ? full : plain));
 }
 
-/* A whole file, if that is not one too many. */
-static bool read_text(const struct compose *c, const char *file, struct buf *text, struct err *err)
+/* Reads a whole file within the bounds. */
+static bool compose_read_text(const struct compose *c, const char *file, struct buf *text, struct err *err)
 {
     if (c->depth > INCLUDES_MAX || ++c->total->files > FILES_MAX)
-        return err_set(err, ERR_TOO_LARGE, "%s: more than %d files, or %d within one another: do they name each other?",
+        return err_set(err, ERR_TOO_LARGE,
+                       "%s: more than %d files, or more than %d levels of inclusion: do files include each other?",
                        file, (int)FILES_MAX, (int)INCLUDES_MAX);
     if (!image_list_file(file, text, err))
         return false;
     c->total->bytes += text->len;
     return c->total->bytes <= IMAGE_LIST_FILE_MAX ||
-           err_set(err, ERR_TOO_LARGE, "%s: more than %d MiB, with all files before it", file,
-                   (int)(IMAGE_LIST_FILE_MAX >> 20));
+           err_set(err, ERR_TOO_LARGE, "%s: all files together exceed %d MiB", file, (int)(IMAGE_LIST_FILE_MAX >> 20));
 }
 
 static bool read_env(struct compose *c, const char *path, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
 
-    if (!read_text(c, path, &text, err))
+    if (!compose_read_text(c, path, &text, err))
         return false;
     for (char *p = text.data, *end; p && c->total->values <= VALUES_MAX; p = end) {
         end = strchr(p, '\n');
@@ -108,7 +107,7 @@ static bool read_env(struct compose *c, const char *path, struct err *err)
         p += strncmp(p, "export ", 7) == 0 ? 7 : 0;
         p += strspn(p, " \t");
         p[strcspn(p, "\r")] = '\0';
-        char *value = p + strcspn(p, "=:"); /* `NAME: value` is understood, too */
+        char *value = p + strcspn(p, "=:"); /* `NAME: value` is accepted, too */
         value = *value ? value : NULL;
         if (*p != '#' && value && value > p)
             add_variable(c, p, (size_t)(value - p), value + 1);
@@ -116,7 +115,7 @@ static bool read_env(struct compose *c, const char *path, struct err *err)
     return is_bounded(c, path, err);
 }
 
-/* A folder has it, or has not. */
+/* The .env of the folder, if it exists. */
 static bool read_default_env(struct compose *c, struct err *err)
 {
     _cleanup_free_ char *path = xasprintf("%s.env", c->folder);
@@ -126,20 +125,20 @@ static bool read_default_env(struct compose *c, struct err *err)
 
 /* ---- files ---- */
 
-static bool at(struct walk *w, const yaml_node_t *n)
+static bool at(struct image_walk *w, const yaml_node_t *n)
 {
     return err_wrap(w->err, "%s: line %zu", w->file, n->start_mark.line + 1);
 }
 
-/* A path that leads nowhere: who names it? What is wrong in a file names that file by itself. */
-static bool named_at(struct walk *w, const yaml_node_t *n)
+/* Adds the line that names a missing file; other errors name their own file. */
+static bool named_at(struct image_walk *w, const yaml_node_t *n)
 {
     return w->err->code == ERR_NOT_FOUND || w->err->code == ERR_IO ? at(w, n) : false;
 }
 
-static char *expand(struct walk *w, const yaml_node_t *n)
+static char *compose_expand(struct image_walk *w, const yaml_node_t *n)
 {
-    char *text = image_env_expand(walk_scalar(n), look, (void *)w->arg, w->err);
+    char *text = image_env_expand(walk_scalar(n), compose_look, (void *)w->arg, w->err);
 
     if (!text) {
         at(w, n);
@@ -150,8 +149,8 @@ static char *expand(struct walk *w, const yaml_node_t *n)
     return text;
 }
 
-/* A path as the file says it, from here; NULL with the error. */
-static char *path_of(struct walk *w, const yaml_node_t *n)
+/* A path in the file, made relative to the current folder; NULL with the error. */
+static char *path_of(struct image_walk *w, const yaml_node_t *n)
 {
     const struct compose *c = w->arg;
     _cleanup_free_ char *text = NULL;
@@ -160,10 +159,10 @@ static char *path_of(struct walk *w, const yaml_node_t *n)
         err_set(w->err, ERR_INVALID, "%s: line %zu: not a path", w->file, n->start_mark.line + 1);
         return NULL;
     }
-    text = expand(w, n);
+    text = compose_expand(w, n);
     if (text && (strstr(text, "://") || strncmp(text, "oci:", 4) == 0 || strncmp(text, "git@", 4) == 0)) {
-        err_set(w->err, ERR_UNSUPPORTED, "%s: line %zu: only files are read: fetch %s, and name the file", w->file,
-                n->start_mark.line + 1, text);
+        err_set(w->err, ERR_UNSUPPORTED, "%s: line %zu: only local files are supported: download %s and use its path",
+                w->file, n->start_mark.line + 1, text);
         return NULL;
     }
     return text ? xasprintf("%s%s", *text == '/' ? "" : c->folder, text) : NULL;
@@ -176,31 +175,31 @@ static char *folder_of(const char *path)
     return slash ? xasprintf("%.*s/", (int)(slash - path), path) : xstrdup("");
 }
 
-static bool walk_compose(struct walk *w, yaml_node_t *root);
+static bool walk_compose(struct image_walk *w, yaml_node_t *root);
 
-static bool read_file(struct image_list *l, const char *file, struct compose *c, struct err *err)
+static bool compose_read_file(struct image_list *l, const char *file, struct compose *c, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
-    struct walk w = {.list = l, .file = file, .err = err, .arg = c};
+    struct image_walk w = {.list = l, .file = file, .err = err, .arg = c};
 
-    return read_text(c, file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
+    return compose_read_text(c, file, &text, err) && walk_documents(&w, text.data, text.len, walk_compose);
 }
 
-/* The service that one of this file extends: with the variables of this one. */
-static bool read_extended(struct walk *w, const yaml_node_t *file, const char *service)
+/* Reads a service of another file that is extended here, with the variables of this file. */
+static bool read_extended(struct image_walk *w, const yaml_node_t *file, const char *service)
 {
     const struct compose *c = w->arg;
     _cleanup_free_ char *path = path_of(w, file), *folder = path ? folder_of(path) : NULL;
     struct compose other = {c, service, folder, NULL, c->depth + 1, c->total};
 
-    return path && (read_file(w->list, path, &other, w->err) || named_at(w, file));
+    return path && (compose_read_file(w->list, path, &other, w->err) || named_at(w, file));
 }
 
 /* ---- include ---- */
 
-/* None, one, or a list of them. */
-static bool each_path(struct walk *w, const yaml_node_t *n, bool (*fn)(struct walk *w, const char *path, void *arg),
-                      void *arg)
+/* Calls `fn` for a missing value, a single path or a list of paths. */
+static bool each_path(struct image_walk *w, const yaml_node_t *n,
+                      bool (*fn)(struct image_walk *w, const char *path, void *arg), void *arg)
 {
     bool is_list = n && n->type == YAML_SEQUENCE_NODE;
     size_t count = !n || walk_is_null(n) ? 0
@@ -218,21 +217,21 @@ static bool each_path(struct walk *w, const yaml_node_t *n, bool (*fn)(struct wa
     return true;
 }
 
-static bool take_env(struct walk *w, const char *path, void *arg)
+static bool compose_take_env(struct image_walk *w, const char *path, void *arg)
 {
     return read_env(arg, path, w->err);
 }
 
-static bool take_file(struct walk *w, const char *path, void *arg)
+static bool compose_take_file(struct image_walk *w, const char *path, void *arg)
 {
     struct compose *c = arg;
 
     if (!c->folder)
-        c->folder = folder_of(path); /* the first one's is that of all of them */
-    return (c->env || read_default_env(c, w->err)) && read_file(w->list, path, c, w->err);
+        c->folder = folder_of(path); /* the folder of the first file is that of all */
+    return (c->env || read_default_env(c, w->err)) && compose_read_file(w->list, path, c, w->err);
 }
 
-static bool take_include(struct walk *w, const yaml_node_t *n)
+static bool compose_take_include(struct image_walk *w, const yaml_node_t *n)
 {
     const struct compose *c = w->arg;
     struct compose other = {c, NULL, NULL, NULL, c->depth + 1, c->total};
@@ -240,26 +239,26 @@ static bool take_include(struct walk *w, const yaml_node_t *n)
                       *folder = walk_get(w, n, "project_directory"), *env = walk_get(w, n, "env_file");
     _cleanup_free_ char *given = NULL;
     bool ok = !walk_is_null(path) ||
-              err_set(w->err, ERR_INVALID, "%s: line %zu: an include without a path", w->file, n->start_mark.line + 1);
+              err_set(w->err, ERR_INVALID, "%s: line %zu: include without a path", w->file, n->start_mark.line + 1);
 
     if (ok && !walk_is_null(folder)) {
         given = path_of(w, folder);
         ok = given != NULL;
         other.folder = ok ? xasprintf("%s/", given) : NULL;
     }
-    ok = ok && each_path(w, env, take_env, &other) && each_path(w, path, take_file, &other);
+    ok = ok && each_path(w, env, compose_take_env, &other) && each_path(w, path, compose_take_file, &other);
     free(other.folder);
     json_decref(other.env);
     return ok;
 }
 
-static bool take_includes(struct walk *w, const yaml_node_t *list)
+static bool compose_take_includes(struct image_walk *w, const yaml_node_t *list)
 {
     if (list->type != YAML_SEQUENCE_NODE)
         return err_set(w->err, ERR_INVALID, "%s: line %zu: include is not a list", w->file, list->start_mark.line + 1);
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
         const yaml_node_t *n = yaml_document_get_node(&w->doc, *i);
-        if (!walk_is_bounded(w, n, 0) || !take_include(w, n))
+        if (!walk_is_bounded(w, n, 0) || !compose_take_include(w, n))
             return false;
     }
     return true;
@@ -267,16 +266,16 @@ static bool take_includes(struct walk *w, const yaml_node_t *list)
 
 /* ---- services ---- */
 
-static bool take_image(struct walk *w, const yaml_node_t *image)
+static bool compose_take_image(struct image_walk *w, const yaml_node_t *image)
 {
     if (!walk_scalar(image))
-        return walk_add_image(w, image); /* says what is wrong with it */
-    _cleanup_free_ char *text = expand(w, image);
+        return walk_add_image(w, image); /* reports the error */
+    _cleanup_free_ char *text = compose_expand(w, image);
     return text && walk_add(w, image, text);
 }
 
 /* Volumes of type image (compose-spec, "volumes"). */
-static bool take_volumes(struct walk *w, const yaml_node_t *service)
+static bool compose_take_volumes(struct image_walk *w, const yaml_node_t *service)
 {
     const yaml_node_t *list = walk_get(w, service, "volumes");
 
@@ -287,55 +286,56 @@ static bool take_volumes(struct walk *w, const yaml_node_t *service)
         if (!walk_is_bounded(w, n, 0))
             return false;
         const yaml_node_t *type = walk_get(w, n, "type"), *source = walk_get(w, n, "source");
-        if (type && walk_scalar(type) && strcmp(walk_scalar(type), "image") == 0 && source && !take_image(w, source))
+        if (type && walk_scalar(type) && strcmp(walk_scalar(type), "image") == 0 && source &&
+            !compose_take_image(w, source))
             return false;
     }
     return true;
 }
 
-static bool has_includes(struct walk *w)
+static bool has_includes(struct image_walk *w)
 {
     return !walk_is_null(walk_get(w, yaml_document_get_root_node(&w->doc), "include"));
 }
 
-/* Its image, or that of what it extends. */
-static bool take_service(struct walk *w, const yaml_node_t *services, const yaml_node_t *service, const char *name,
-                         int depth)
+/* Adds the image of a service, or of the service that it extends. */
+static bool compose_take_service(struct image_walk *w, const yaml_node_t *services, const yaml_node_t *service,
+                                 const char *name, int depth)
 {
     const struct compose *c = w->arg;
     const yaml_node_t *image = walk_get(w, service, "image"), *extends = walk_get(w, service, "extends"),
                       *file = walk_get(w, extends, "file");
     const char *base = walk_scalar(extends) ? walk_scalar(extends) : walk_scalar(walk_get(w, extends, "service"));
 
-    if (!take_volumes(w, service))
+    if (!compose_take_volumes(w, service))
         return false;
     if (!walk_is_null(image))
-        return take_image(w, image);
+        return compose_take_image(w, image);
     if (base && !walk_is_null(file))
         return read_extended(w, file, base);
     const yaml_node_t *of = base ? walk_get(w, services, base) : NULL;
     if (base && !c->wanted && (of || has_includes(w)))
-        return true; /* it comes in its own turn, or with an included file */
+        return true; /* it is read as a service of its own, or in an included file */
     if (of && depth < EXTENDS_MAX)
-        return take_service(w, services, of, base, depth + 1);
+        return compose_take_service(w, services, of, base, depth + 1);
     if (base)
-        return err_set(w->err, ERR_INVALID, "%s: line %zu: there is no service %s that could be extended", w->file,
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: extends the unknown service %s", w->file,
                        service->start_mark.line + 1, base);
     cli_say(stderr, "entrepot: %s: service %s has no image%s", w->file, name ? name : "?",
-            walk_get(w, service, "build") ? ": it is built" : "");
+            walk_get(w, service, "build") ? " (it is built)" : "");
     return true;
 }
 
-static bool take_wanted(struct walk *w, const yaml_node_t *services, const char *name)
+static bool compose_take_wanted(struct image_walk *w, const yaml_node_t *services, const char *name)
 {
     const yaml_node_t *service = walk_get(w, services, name);
 
     if (!service)
-        return err_set(w->err, ERR_INVALID, "%s: there is no service %s", w->file, name);
-    return take_service(w, services, service, name, 0);
+        return err_set(w->err, ERR_INVALID, "%s: unknown service %s", w->file, name);
+    return compose_take_service(w, services, service, name, 0);
 }
 
-static bool walk_compose(struct walk *w, yaml_node_t *root)
+static bool walk_compose(struct image_walk *w, yaml_node_t *root)
 {
     const struct compose *c = w->arg;
     const yaml_node_t *services = walk_get(w, root, "services"), *include = walk_get(w, root, "include");
@@ -343,17 +343,17 @@ static bool walk_compose(struct walk *w, yaml_node_t *root)
     if (walk_is_null(root))
         return true; /* after a last `---` */
     if (walk_is_null(include) && (!services || services->type != YAML_MAPPING_NODE))
-        return err_set(w->err, ERR_INVALID, "%s: there are no services: is it a compose file?", w->file);
+        return err_set(w->err, ERR_INVALID, "%s: no services found: is it a compose file?", w->file);
     if (c->wanted)
-        return take_wanted(w, services, c->wanted);
-    if (!walk_is_null(include) && !take_includes(w, include))
+        return compose_take_wanted(w, services, c->wanted);
+    if (!walk_is_null(include) && !compose_take_includes(w, include))
         return false;
     if (!services || services->type != YAML_MAPPING_NODE)
         return true;
     for (yaml_node_pair_t *p = services->data.mapping.pairs.start; p < services->data.mapping.pairs.top; p++) {
         const yaml_node_t *service = yaml_document_get_node(&w->doc, p->value);
         if (!walk_is_bounded(w, service, 0) ||
-            !take_service(w, services, service, walk_scalar(yaml_document_get_node(&w->doc, p->key)), 0))
+            !compose_take_service(w, services, service, walk_scalar(yaml_document_get_node(&w->doc, p->key)), 0))
             return false;
     }
     return true;
@@ -362,8 +362,8 @@ static bool walk_compose(struct walk *w, yaml_node_t *root)
 bool image_list_read_compose(struct image_list *l, const char *file, struct err *err)
 {
     struct compose_total total = {0};
-    struct compose c = {.folder = folder_of(file), .total = &total}; /* stdin: of this folder */
-    bool ok = read_default_env(&c, err) && read_file(l, file, &c, err);
+    struct compose c = {.folder = folder_of(file), .total = &total}; /* stdin: the current folder */
+    bool ok = read_default_env(&c, err) && compose_read_file(l, file, &c, err);
 
     free(c.folder);
     json_decref(c.env);

@@ -6,13 +6,13 @@
 
 enum { NAME_MAX_LEN = 255, NESTING_MAX = 8, EXPANDED_MAX = 64 << 10 };
 
-struct expansion {
+struct env_expansion {
     const char *(*look)(void *arg, const char *name);
     void *arg;
     struct err *err;
 };
 
-static bool expand(const struct expansion *x, const char *text, size_t len, int depth, struct buf *out);
+static bool env_expand(const struct env_expansion *x, const char *text, size_t len, int depth, struct buf *out);
 
 /* Bytes of a name at the start. */
 static size_t name_length(const char *text, size_t len)
@@ -24,7 +24,7 @@ static size_t name_length(const char *text, size_t len)
     return n > 0 && isdigit((unsigned char)text[0]) ? 0 : n;
 }
 
-/* Where the brace that was opened before `text` is closed; len if it is not. */
+/* The offset of the brace that closes the one opened before `text`; len: not found. */
 static size_t closing(const char *text, size_t len)
 {
     int open = 1;
@@ -38,14 +38,14 @@ static size_t closing(const char *text, size_t len)
     return len;
 }
 
-/* What stands between braces. */
-static bool expand_braces(const struct expansion *x, const char *text, size_t len, int depth, struct buf *out)
+/* Expands the text between braces. */
+static bool env_expand_braces(const struct env_expansion *x, const char *text, size_t len, int depth, struct buf *out)
 {
     char name[NAME_MAX_LEN + 1];
     size_t n = name_length(text, len);
 
     if (n == 0 || n > NAME_MAX_LEN)
-        return err_set(x->err, ERR_INVALID, "${%.*s}: no variable's name", (int)MIN(len, (size_t)64), text);
+        return err_set(x->err, ERR_INVALID, "${%.*s}: not a variable name", (int)MIN(len, (size_t)64), text);
     snprintf(name, sizeof(name), "%.*s", (int)n, text);
     const char *value = x->look(x->arg, name), *rest = text + n;
     size_t left = len - n;
@@ -61,26 +61,26 @@ static bool expand_braces(const struct expansion *x, const char *text, size_t le
     }
     char op = left > 0 ? *rest : '\0';
     if (op == '-' && !given)
-        return expand(x, rest + 1, left - 1, depth + 1, out);
+        return env_expand(x, rest + 1, left - 1, depth + 1, out);
     if (op == '+')
-        return !given || expand(x, rest + 1, left - 1, depth + 1, out);
+        return !given || env_expand(x, rest + 1, left - 1, depth + 1, out);
     if (op == '?' && !given)
         return err_set(x->err, ERR_INVALID, "%s is not set: %.*s", name, (int)MIN(left - 1, (size_t)128), rest + 1);
     if (op != '-' && op != '?')
-        return err_set(x->err, ERR_INVALID, "${%.*s}: not understood", (int)MIN(len, (size_t)64), text);
+        return err_set(x->err, ERR_INVALID, "${%.*s}: invalid syntax", (int)MIN(len, (size_t)64), text);
     buf_adds(out, value);
     return true;
 }
 
-static bool expand(const struct expansion *x, const char *text, size_t len, int depth, struct buf *out)
+static bool env_expand(const struct env_expansion *x, const char *text, size_t len, int depth, struct buf *out)
 {
     if (depth > NESTING_MAX)
-        return err_set(x->err, ERR_INVALID, "variables within variables, more than %d deep", (int)NESTING_MAX);
+        return err_set(x->err, ERR_INVALID, "variables are nested more than %d deep", (int)NESTING_MAX);
     for (size_t i = 0; i < len; i++) {
         size_t left = len - i - 1, n;
         char name[NAME_MAX_LEN + 1];
         if (out->len > EXPANDED_MAX)
-            return err_set(x->err, ERR_TOO_LARGE, "what the variables stand for is too long");
+            return err_set(x->err, ERR_TOO_LARGE, "the expanded text is too long");
         if (text[i] != '$' || left == 0) {
             buf_add(out, &text[i], 1);
         } else if (text[i + 1] == '$') {
@@ -89,8 +89,8 @@ static bool expand(const struct expansion *x, const char *text, size_t len, int 
         } else if (text[i + 1] == '{') {
             n = closing(text + i + 2, left - 1);
             if (n == left - 1)
-                return err_set(x->err, ERR_INVALID, "${ without its }");
-            if (!expand_braces(x, text + i + 2, n, depth, out))
+                return err_set(x->err, ERR_INVALID, "${ without a closing }");
+            if (!env_expand_braces(x, text + i + 2, n, depth, out))
                 return false;
             i += n + 2;
         } else if ((n = name_length(text + i + 1, left)) > 0 && n <= NAME_MAX_LEN) {
@@ -99,7 +99,7 @@ static bool expand(const struct expansion *x, const char *text, size_t len, int 
             buf_adds(out, value ? value : "");
             i += n;
         } else {
-            return err_set(x->err, ERR_INVALID, "a $ that begins no variable; $$ stands for one");
+            return err_set(x->err, ERR_INVALID, "$ without a variable name; write $$ for a literal $");
         }
     }
     return true;
@@ -107,10 +107,10 @@ static bool expand(const struct expansion *x, const char *text, size_t len, int 
 
 char *image_env_expand(const char *text, const char *(*look)(void *arg, const char *name), void *arg, struct err *err)
 {
-    const struct expansion x = {look, arg, err};
+    const struct env_expansion x = {look, arg, err};
     struct buf out = {0};
 
-    if (!expand(&x, text, strlen(text), 0, &out)) {
+    if (!env_expand(&x, text, strlen(text), 0, &out)) {
         buf_free(&out);
         return NULL;
     }

@@ -1,5 +1,7 @@
+/* The list of references, and list files. */
 #include "cli/images/private.h"
 
+#include "base/array.h"
 #include "base/ref.h"
 
 #include <errno.h>
@@ -10,7 +12,7 @@ void image_list_free(struct image_list *l)
     for (size_t i = 0; i < l->count; i++)
         free(l->references[i]);
     free(l->references);
-    json_decref(l->full);
+    places_free(&l->full);
     memset(l, 0, sizeof(*l));
 }
 
@@ -22,18 +24,13 @@ bool image_list_add(struct image_list *l, const char *text, struct err *err)
     if (!ref_parse(&ref, text, err))
         return false;
     ref_format(&ref, full);
-    if (json_object_get(l->full, full))
+    if (places_find(&l->full, full, strlen(full)) != PLACE_NONE)
         return true;
     if (l->count == IMAGE_LIST_MAX)
-        return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several goes", (int)IMAGE_LIST_MAX);
-    if (l->count == l->room) {
-        l->room = l->room ? 2 * l->room : 16;
-        l->references = xrealloc(l->references, l->room * sizeof(*l->references));
-    }
-    if (!l->full)
-        l->full = json_object();
-    json_object_set_new(l->full, full, json_true());
-    l->references[l->count++] = xstrdup(text);
+        return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several commands", (int)IMAGE_LIST_MAX);
+    places_add(&l->full, full, strlen(full), (int64_t)l->count);
+    *ARRAY_NEXT(l->references, l->count, l->room) = xstrdup(text);
+    l->count++;
     return true;
 }
 
@@ -60,7 +57,7 @@ bool image_list_file(const char *file, struct buf *text, struct err *err)
     if (text->len > IMAGE_LIST_FILE_MAX)
         return err_set(err, ERR_TOO_LARGE, "%s: more than %d MiB", file, (int)(IMAGE_LIST_FILE_MAX >> 20));
     if (text->len > 0 && memchr(text->data, '\0', text->len))
-        return err_set(err, ERR_INVALID, "%s: not a text", file);
+        return err_set(err, ERR_INVALID, "%s: not a text file", file);
     buf_add(text, "", 1);
     text->len--;
     return true;

@@ -1,13 +1,13 @@
-/* list.h - where the references of `entrepot pull` come from: words, list files, Kubernetes manifests, compose
- * files. Nothing here is trusted: sizes and depths are bounded.
+/* list.h - the references of `entrepot pull`: from arguments, list files, Kubernetes manifests and compose files. The
+ * input is not trusted: sizes and depths are bounded. One thread.
  */
 #ifndef ENTREPOT_CLI_IMAGES_LIST_H
 #define ENTREPOT_CLI_IMAGES_LIST_H
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/places.h"
 
-#include <jansson.h>
 #include <stddef.h>
 
 enum {
@@ -16,30 +16,31 @@ enum {
     IMAGE_LIST_DEPTH_MAX = 64,
 };
 
-/* Distinct references, in the order they came. */
+/* References without duplicates, in their original order. */
 struct image_list {
-    char **references; /* as they were written */
+    char **references; /* as written */
     size_t count, room;
-    json_t *full; /* the same with all that is left out filled in, as keys: what is compared */
+    struct places full; /* the same in their full form, which is compared */
 };
 
 void image_list_free(struct image_list *l);
-/* Errors: ERR_INVALID (it is no reference), ERR_TOO_LARGE. */
+/* Errors: ERR_INVALID (not a valid reference), ERR_TOO_LARGE. */
 bool image_list_add(struct image_list *l, const char *text, struct err *err);
 
-/* Each reads a file ("-": stdin). Errors name file and line. */
+/* Each of these reads a file ("-": stdin). Errors name file and line. */
 
-/* One reference a line; `#` begins a comment. */
+/* One reference per line; `#` begins a comment. */
 bool image_list_read(struct image_list *l, const char *file, struct err *err);
-/* `image` of everything under containers, initContainers and ephemeralContainers, and `reference` of image volumes,
- * wherever they are: pods, whatever has a pod template, lists. */
+/* `image` of all entries of containers, initContainers and ephemeralContainers, and `reference` of image volumes, at any
+ * depth: in pods, pod templates, lists. */
 bool image_list_read_kubernetes(struct image_list *l, const char *file, struct err *err);
 /* `services.*.image`, with ${VARIABLES} from the environment, else from .env beside the file (compose-spec,
- * "Interpolation"); of what is included and extended, too. What is only built is passed over, and said on stderr. */
+ * "Interpolation"); also of included files and extended services. Services without an image are reported on stderr and
+ * skipped. */
 bool image_list_read_compose(struct image_list *l, const char *file, struct err *err);
 
-/* env.c: what stands for ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?message}, ${NAME:+other}, $NAME and
- * $$ in a text. `look` gives a variable's value or NULL. The caller frees; NULL with *err set. */
+/* env.c: replaces ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?message}, ${NAME:+other}, $NAME and $$ in a text.
+ * `look` returns a variable's value or NULL. The caller frees; NULL with *err set. */
 char *image_env_expand(const char *text, const char *(*look)(void *arg, const char *name), void *arg, struct err *err);
 
 #endif

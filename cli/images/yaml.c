@@ -1,5 +1,5 @@
-/* YAML documents are walked node by node; an alias is a node that is reached twice, so the visits are counted, too. And
- * Kubernetes manifests, which are such documents. */
+/* Walks YAML documents node by node. An alias lets a node be reached many times, so visits are counted. Also reads
+ * Kubernetes manifests. */
 #include "cli/images/private.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 enum {
     VISITS_MAX = 1 << 20,
     EVENTS_MAX = 1 << 20,
-    ANCHORS_MAX = 1000, /* libyaml looks at all of them for each one, and for each alias */
+    ANCHORS_MAX = 1000, /* libyaml searches all anchors for each anchor and alias */
     MERGES_MAX = 8,
 };
 
@@ -16,7 +16,7 @@ const char *walk_scalar(const yaml_node_t *n)
     return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : NULL;
 }
 
-static yaml_node_t *get_own(struct walk *w, const yaml_node_t *mapping, const char *key)
+static yaml_node_t *get_own(struct image_walk *w, const yaml_node_t *mapping, const char *key)
 {
     if (!mapping || mapping->type != YAML_MAPPING_NODE)
         return NULL;
@@ -29,10 +29,10 @@ static yaml_node_t *get_own(struct walk *w, const yaml_node_t *mapping, const ch
     return NULL;
 }
 
-static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const char *key, int depth);
+static yaml_node_t *get_merged(struct image_walk *w, const yaml_node_t *mapping, const char *key, int depth);
 
-/* What the mapping, or the first of the mappings, after `<<` has. */
-static yaml_node_t *get_from(struct walk *w, const yaml_node_t *from, const char *key, int depth)
+/* The value in the mapping, or in the first of the mappings, that `<<` names. */
+static yaml_node_t *get_from(struct image_walk *w, const yaml_node_t *from, const char *key, int depth)
 {
     yaml_node_t *found = NULL;
 
@@ -43,7 +43,7 @@ static yaml_node_t *get_from(struct walk *w, const yaml_node_t *from, const char
     return found;
 }
 
-static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const char *key, int depth)
+static yaml_node_t *get_merged(struct image_walk *w, const yaml_node_t *mapping, const char *key, int depth)
 {
     if (depth > MERGES_MAX || ++w->visits > VISITS_MAX)
         return NULL;
@@ -52,13 +52,13 @@ static yaml_node_t *get_merged(struct walk *w, const yaml_node_t *mapping, const
     return from ? get_from(w, from, key, depth + 1) : own;
 }
 
-yaml_node_t *walk_get(struct walk *w, const yaml_node_t *mapping, const char *key)
+yaml_node_t *walk_get(struct image_walk *w, const yaml_node_t *mapping, const char *key)
 {
     return get_merged(w, mapping, key, 0);
 }
 
-/* Aliases make little text into many nodes: it ends somewhere. */
-bool walk_is_bounded(struct walk *w, const yaml_node_t *n, int depth)
+/* Aliases expand a small text to many nodes. */
+bool walk_is_bounded(struct image_walk *w, const yaml_node_t *n, int depth)
 {
     if (depth <= IMAGE_LIST_DEPTH_MAX && ++w->visits <= VISITS_MAX)
         return true;
@@ -66,7 +66,7 @@ bool walk_is_bounded(struct walk *w, const yaml_node_t *n, int depth)
                    n->start_mark.line + 1);
 }
 
-bool walk_add(struct walk *w, const yaml_node_t *node, const char *text)
+bool walk_add(struct image_walk *w, const yaml_node_t *node, const char *text)
 {
     if (strstr(text, "{{"))
         return err_set(w->err, ERR_INVALID, "%s: line %zu: a template: render it first", w->file,
@@ -86,19 +86,19 @@ bool walk_is_null(const yaml_node_t *n)
 }
 
 /* `{{ .Values.image }}` without quotes is a mapping to YAML. */
-bool walk_add_image(struct walk *w, const yaml_node_t *node)
+bool walk_add_image(struct image_walk *w, const yaml_node_t *node)
 {
     if (walk_is_null(node))
         return true;
     if (!walk_scalar(node))
-        return err_set(w->err, ERR_INVALID, "%s: line %zu: image is no text (a template? render it first)", w->file,
-                       node->start_mark.line + 1);
+        return err_set(w->err, ERR_INVALID, "%s: line %zu: image is not a string (a template? render it first)",
+                       w->file, node->start_mark.line + 1);
     return walk_add(w, node, walk_scalar(node));
 }
 
 /* ---- documents ---- */
 
-static bool not_yaml(struct walk *w, const yaml_parser_t *parser, const char *text)
+static bool not_yaml(struct image_walk *w, const yaml_parser_t *parser, const char *text)
 {
     return err_set(w->err, ERR_INVALID, "%s: line %zu: not YAML: %s%s", w->file, parser->problem_mark.line + 1,
                    parser->problem ? parser->problem : "it cannot be read",
@@ -112,8 +112,8 @@ static bool has_anchor(const yaml_event_t *e)
            (e->type == YAML_MAPPING_START_EVENT && e->data.mapping_start.anchor);
 }
 
-/* Counts before anything is built of it: a node takes many times its text. */
-static bool check_events(struct walk *w, const char *text, size_t len)
+/* Counts events before a document is built: a node takes many times the memory of its text. */
+static bool check_events(struct image_walk *w, const char *text, size_t len)
 {
     yaml_parser_t parser;
     yaml_event_t event;
@@ -121,7 +121,7 @@ static bool check_events(struct walk *w, const char *text, size_t len)
     bool ok = true, more = true;
 
     if (!yaml_parser_initialize(&parser))
-        return err_set(w->err, ERR_IO, "%s: no memory", w->file);
+        return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_parse(&parser, &event)) {
@@ -141,13 +141,14 @@ static bool check_events(struct walk *w, const char *text, size_t len)
     return ok;
 }
 
-/* Past the bound merged keys are not found any more: what was not looked at must not be missing without a word. */
-static bool is_whole(struct walk *w)
+/* Beyond the bound merged keys are not found: this must be an error, not a missing image. */
+static bool walk_is_whole(struct image_walk *w)
 {
     return w->visits <= VISITS_MAX || err_set(w->err, ERR_TOO_LARGE, "%s: nested too deep, or too large", w->file);
 }
 
-bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(struct walk *w, yaml_node_t *root))
+bool walk_documents(struct image_walk *w, const char *text, size_t len,
+                    bool (*fn)(struct image_walk *w, yaml_node_t *root))
 {
     yaml_parser_t parser;
     bool ok = true, more = true;
@@ -155,16 +156,16 @@ bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(str
     if (!check_events(w, text, len))
         return false;
     if (!yaml_parser_initialize(&parser))
-        return err_set(w->err, ERR_IO, "%s: no memory", w->file);
+        return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_load(&parser, &w->doc)) {
-            ok = not_yaml(w, &parser, text); /* an alias of nothing: no event is wrong then */
+            ok = not_yaml(w, &parser, text); /* an undefined alias: check_events() does not detect it */
             break;
         }
         yaml_node_t *root = yaml_document_get_root_node(&w->doc);
         more = root != NULL;
-        ok = (!root || fn(w, root)) && is_whole(w);
+        ok = (!root || fn(w, root)) && walk_is_whole(w);
         yaml_document_delete(&w->doc);
     }
     yaml_parser_delete(&parser);
@@ -173,9 +174,9 @@ bool walk_documents(struct walk *w, const char *text, size_t len, bool (*fn)(str
 
 /* ---- Kubernetes ---- */
 
-static bool walk_node(struct walk *w, const yaml_node_t *n, int depth);
+static bool walk_node(struct image_walk *w, const yaml_node_t *n, int depth);
 
-static bool take_containers(struct walk *w, const yaml_node_t *list)
+static bool kubernetes_take_containers(struct image_walk *w, const yaml_node_t *list)
 {
     if (!list || list->type != YAML_SEQUENCE_NODE)
         return true;
@@ -187,8 +188,8 @@ static bool take_containers(struct walk *w, const yaml_node_t *list)
     return true;
 }
 
-/* Volumes of images (Kubernetes 1.31). */
-static bool take_volumes(struct walk *w, const yaml_node_t *list)
+/* Image volumes (Kubernetes 1.31). */
+static bool kubernetes_take_volumes(struct image_walk *w, const yaml_node_t *list)
 {
     if (!list || list->type != YAML_SEQUENCE_NODE)
         return true;
@@ -201,7 +202,7 @@ static bool take_volumes(struct walk *w, const yaml_node_t *list)
     return true;
 }
 
-static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
+static bool walk_pair(struct image_walk *w, const yaml_node_pair_t *p, int depth)
 {
     const char *key = walk_scalar(yaml_document_get_node(&w->doc, p->key));
     const yaml_node_t *value = yaml_document_get_node(&w->doc, p->value);
@@ -209,15 +210,15 @@ static bool walk_pair(struct walk *w, const yaml_node_pair_t *p, int depth)
     if (key &&
         (strcmp(key, "containers") == 0 || strcmp(key, "initContainers") == 0 ||
          strcmp(key, "ephemeralContainers") == 0) &&
-        !take_containers(w, value))
+        !kubernetes_take_containers(w, value))
         return false;
-    if (key && strcmp(key, "volumes") == 0 && !take_volumes(w, value))
+    if (key && strcmp(key, "volumes") == 0 && !kubernetes_take_volumes(w, value))
         return false;
     return walk_node(w, value, depth + 1);
 }
 
-/* Recursion ends at IMAGE_LIST_DEPTH_MAX, and after VISITS_MAX nodes. */
-static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
+/* Recursion is bounded by IMAGE_LIST_DEPTH_MAX and VISITS_MAX. */
+static bool walk_node(struct image_walk *w, const yaml_node_t *n, int depth)
 {
     if (n && !walk_is_bounded(w, n, depth))
         return false;
@@ -235,7 +236,7 @@ static bool walk_node(struct walk *w, const yaml_node_t *n, int depth)
     return true;
 }
 
-static bool walk_kubernetes(struct walk *w, yaml_node_t *root)
+static bool walk_kubernetes(struct image_walk *w, yaml_node_t *root)
 {
     return walk_node(w, root, 0);
 }
@@ -243,7 +244,7 @@ static bool walk_kubernetes(struct walk *w, yaml_node_t *root)
 bool image_list_read_kubernetes(struct image_list *l, const char *file, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
-    struct walk w = {.list = l, .file = file, .err = err};
+    struct image_walk w = {.list = l, .file = file, .err = err};
 
     return image_list_file(file, &text, err) && walk_documents(&w, text.data, text.len, walk_kubernetes);
 }

@@ -1,3 +1,4 @@
+/* Requests to the daemon over its admin socket, by libcurl. */
 #include "cli/lib/cli.h"
 
 #include "base/buf.h"
@@ -13,8 +14,8 @@ enum { ANSWER_MAX = 64 << 20, CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 600 };
 
 /* ---- the admin socket ---- */
 
-/* Where the daemon listens: what an option says, else the environment, else where a service puts it or its
- * configuration. NULL: the configuration cannot be read. */
+/* The path of the socket, by the first of: options, the environment, the service's default, the configuration. NULL: the
+ * configuration cannot be read. */
 static char *find_socket(const struct cli_options *o, struct err *err)
 {
     const char *env = getenv("ENTREPOT_SOCKET");
@@ -23,13 +24,13 @@ static char *find_socket(const struct cli_options *o, struct err *err)
 
     if (o->socket)
         return xstrdup(o->socket);
-    bool said = o->cache || o->config;
-    if (!said && env && *env)
+    bool given = o->cache || o->config;
+    if (!given && env && *env)
         return xstrdup(env);
-    if (!said && access(CONFIG_DEFAULT_SOCKET, F_OK) == 0)
+    if (!given && access(CONFIG_DEFAULT_SOCKET, F_OK) == 0)
         return xstrdup(CONFIG_DEFAULT_SOCKET);
     if (!config_load(&config, &overrides, err)) {
-        err_wrap(err, "looking for the daemon's socket (--socket says where)");
+        err_wrap(err, "looking for the daemon's socket (see --socket)");
         return NULL;
     }
     char *path = xstrdup(config.admin_socket);
@@ -37,7 +38,7 @@ static char *find_socket(const struct cli_options *o, struct err *err)
     return path;
 }
 
-static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t daemon_take(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct buf *b = arg;
 
@@ -47,37 +48,36 @@ static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
-/* Why there was no answer, and what to do. */
-static bool explain(CURLcode rc, long os_errno, const char *socket, struct err *err)
+/* Why the request failed, and what to do. */
+static bool daemon_explain(CURLcode rc, long os_errno, const char *socket, struct err *err)
 {
     if (rc == CURLE_COULDNT_CONNECT && (os_errno == EACCES || os_errno == EPERM))
-        return err_set(err, ERR_DENIED, "%s may not be used by this user: be root or a member of the socket's group",
-                       socket);
+        return err_set(err, ERR_DENIED, "no permission to use %s: be root or a member of the socket's group", socket);
     if (rc == CURLE_COULDNT_CONNECT)
         return err_set(err, ERR_UNREACHABLE,
-                       "nothing answers on %s: is the daemon running (entrepot serve)? --socket says where else",
+                       "cannot connect to %s: is the daemon running (entrepot serve)? --socket gives another path",
                        socket);
     if (rc == CURLE_OPERATION_TIMEDOUT)
-        return err_set(err, ERR_TIMEOUT, "the daemon on %s took more than %d s; its log may say why", socket,
+        return err_set(err, ERR_TIMEOUT, "the daemon on %s did not answer within %d s; see its log", socket,
                        (int)TIMEOUT_S);
     if (rc == CURLE_WRITE_ERROR)
-        return err_set(err, ERR_TOO_LARGE, "the daemon on %s answers more than %d MiB; ask for less", socket,
+        return err_set(err, ERR_TOO_LARGE, "the answer of the daemon on %s exceeds %d MiB; narrow the request", socket,
                        (int)(ANSWER_MAX >> 20));
     if (rc == CURLE_PARTIAL_FILE || rc == CURLE_GOT_NOTHING || rc == CURLE_RECV_ERROR || rc == CURLE_SEND_ERROR)
-        return err_set(err, ERR_UNREACHABLE, "the daemon on %s ended before it had answered; its log may say why",
-                       socket);
-    return err_set(err, ERR_UNREACHABLE, "asking the daemon on %s: %s; its log may say why", socket,
+        return err_set(err, ERR_UNREACHABLE,
+                       "the daemon on %s closed the connection without a complete answer; see its log", socket);
+    return err_set(err, ERR_UNREACHABLE, "request to the daemon on %s: %s; see its log", socket,
                    curl_easy_strerror(rc));
 }
 
-/* Where an answer goes: all of it to `take`, within `timeout_s` (0: none). */
-struct sink {
+/* Receives an answer. `timeout_s`: seconds for the whole exchange; 0: no limit. */
+struct daemon_sink {
     size_t (*take)(char *data, size_t size, size_t len, void *arg);
     void *arg;
     int timeout_s;
 };
 
-/* The connection is kept: an import asks once for every MiB. */
+/* The connection is kept alive: an import sends a request for every MiB. */
 static struct {
     CURL *curl;
     char *socket;
@@ -91,7 +91,7 @@ static bool find_daemon(const struct cli_options *o, struct err *err)
     if (!socket)
         return false;
     if (!*socket || strlen(socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
-        err_set(err, ERR_INVALID, "\"%s\" cannot be a socket: its path is empty or too long", socket);
+        err_set(err, ERR_INVALID, "\"%s\" is not a valid socket path: it is empty or too long", socket);
         free(socket);
         return false;
     }
@@ -101,8 +101,8 @@ static bool find_daemon(const struct cli_options *o, struct err *err)
 }
 
 /* `body` NULL: GET. */
-static bool exchange(const struct cli_options *o, const char *path, const void *body, size_t body_len,
-                     const struct sink *sink, long *status, struct err *err)
+static bool daemon_exchange(const struct cli_options *o, const char *path, const void *body, size_t body_len,
+                            const struct daemon_sink *sink, long *status, struct err *err)
 {
     _cleanup_free_ char *url = xasprintf("http://entrepot%s", path);
     long os_errno = 0;
@@ -129,10 +129,10 @@ static bool exchange(const struct cli_options *o, const char *path, const void *
     CURLcode rc = curl_easy_perform(h);
     curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
     curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
-    return rc == CURLE_OK || explain(rc, os_errno, socket, err);
+    return rc == CURLE_OK || daemon_explain(rc, os_errno, socket, err);
 }
 
-static bool check(long status, const struct buf *answer, struct err *err)
+static bool daemon_check(long status, const struct buf *answer, struct err *err)
 {
     if (status < 400)
         return true;
@@ -142,57 +142,57 @@ static bool check(long status, const struct buf *answer, struct err *err)
             status == 404   ? ERR_NOT_FOUND
             : status == 423 ? ERR_BUSY
                             : ERR_INVALID,
-            "%s", why ? why : "the daemon refused, and did not say why");
+            "%s", why ? why : "the daemon refused the request without a reason");
     json_decref(j);
     return false;
 }
 
-static bool ask_json(const struct cli_options *o, const char *path, const void *body, size_t len, json_t **answer,
-                     struct err *err)
+static bool daemon_ask_json(const struct cli_options *o, const char *path, const void *body, size_t len,
+                            json_t **answer, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
     long status = 0;
 
-    if (!exchange(o, path, body, len, &(struct sink){take, &text, TIMEOUT_S}, &status, err) ||
-        !check(status, &text, err))
+    if (!daemon_exchange(o, path, body, len, &(struct daemon_sink){daemon_take, &text, TIMEOUT_S}, &status, err) ||
+        !daemon_check(status, &text, err))
         return false;
     *answer = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
     if (json_is_object(*answer))
         return true;
     json_decref(*answer);
     *answer = NULL;
-    return err_set(err, ERR_CORRUPT, "the answer is not one of entrepot's; is another program on that socket?");
+    return err_set(err, ERR_CORRUPT, "the answer is not from entrepot: is another program listening on that socket?");
 }
 
 bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)
 {
     _cleanup_free_ char *out = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
-    return ask_json(o, path, out, out ? strlen(out) : 0, answer, err);
+    return daemon_ask_json(o, path, out, out ? strlen(out) : 0, answer, err);
 }
 
 bool cli_send(const struct cli_options *o, const char *path, const void *data, size_t len, json_t **answer,
               struct err *err)
 {
-    return ask_json(o, path, data, len, answer, err);
+    return daemon_ask_json(o, path, data, len, answer, err);
 }
 
-struct stream {
+struct daemon_stream {
     bool (*take)(void *arg, const void *data, size_t len);
     void *arg;
-    bool refused;    /* by `take` */
-    struct buf said; /* an error's text */
+    bool refused;          /* by `take` */
+    struct buf error_body; /* of a status of 400 or more */
     CURL *curl;
 };
 
-static size_t take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t daemon_take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
 {
-    struct stream *s = arg;
+    struct daemon_stream *s = arg;
     long status = 0;
 
     curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 400)
-        return take(data, 1, len, &s->said);
+        return daemon_take(data, 1, len, &s->error_body);
     s->refused = !s->take(s->arg, data, len);
     return s->refused ? 0 : len;
 }
@@ -200,31 +200,31 @@ static size_t take_piece(char *data, size_t size UNUSED, size_t len, void *arg)
 bool cli_fetch(const struct cli_options *o, const char *path,
                bool (*take_data)(void *arg, const void *data, size_t len), void *arg, struct err *err)
 {
-    struct stream s = {.take = take_data, .arg = arg};
+    struct daemon_stream s = {.take = take_data, .arg = arg};
     struct err why = {0};
     long status = 0;
 
     if (!find_daemon(o, err))
         return false;
     s.curl = daemon_link.curl;
-    bool ok = exchange(o, path, NULL, 0, &(struct sink){take_piece, &s, 0}, &status, &why);
+    bool ok = daemon_exchange(o, path, NULL, 0, &(struct daemon_sink){daemon_take_piece, &s, 0}, &status, &why);
     if (!s.refused && !ok)
-        *err = why; /* else `take` has said why */
-    ok = ok && check(status, &s.said, err);
-    buf_free(&s.said);
+        *err = why; /* else `take` has set *err */
+    ok = ok && daemon_check(status, &s.error_body, err);
+    buf_free(&s.error_body);
     return ok;
 }
 
-struct lines {
+struct daemon_lines {
     struct buf rest;
     void (*line)(void *arg, const json_t *line);
     void *arg;
 };
 
-/* Passes on every line but the last, which may not be complete. */
-static size_t take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
+/* Passes on every line except the last, which may be incomplete. */
+static size_t daemon_take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
 {
-    struct lines *l = arg;
+    struct daemon_lines *l = arg;
     char *end;
 
     if (l->rest.len + len > ANSWER_MAX)
@@ -245,16 +245,17 @@ static size_t take_lines(char *data, size_t size UNUSED, size_t len, void *arg)
 bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
                   void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err)
 {
-    struct lines l = {.line = line, .arg = arg};
+    struct daemon_lines l = {.line = line, .arg = arg};
     _cleanup_free_ char *out = json_dumps(body, JSON_COMPACT);
     long status = 0;
 
-    bool ok = exchange(o, path, out, strlen(out), &(struct sink){take_lines, &l, 0}, &status, err) &&
-              check(status, &l.rest, err);
+    bool ok =
+        daemon_exchange(o, path, out, strlen(out), &(struct daemon_sink){daemon_take_lines, &l, 0}, &status, err) &&
+        daemon_check(status, &l.rest, err);
     *answer = ok ? json_loadb(l.rest.data ? l.rest.data : "", l.rest.len, 0, NULL) : NULL;
     const char *why = json_string_value(json_object_get(*answer, "error"));
     if (ok && (why || !json_is_object(*answer))) {
-        ok = err_set(err, ERR_INVALID, "%s", why ? why : "the daemon ended before it was done; its log may say why");
+        ok = err_set(err, ERR_INVALID, "%s", why ? why : "the daemon stopped before the work was done; see its log");
         json_decref(*answer);
         *answer = NULL;
     }
@@ -267,8 +268,8 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
     struct buf answer = {0};
     long status = 0;
 
-    if (!exchange(o, path, NULL, 0, &(struct sink){take, &answer, TIMEOUT_S}, &status, err) ||
-        !check(status, &answer, err)) {
+    if (!daemon_exchange(o, path, NULL, 0, &(struct daemon_sink){daemon_take, &answer, TIMEOUT_S}, &status, err) ||
+        !daemon_check(status, &answer, err)) {
         buf_free(&answer);
         return false;
     }

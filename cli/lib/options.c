@@ -1,29 +1,29 @@
-/* The words of a command line, as getopt_long(3) understands them: `--opt value`, `--opt=value`, abbreviations, `--`.
- */
+/* The command line, by getopt_long(3): `--opt value`, `--opt=value`, abbreviations, `--`. */
 #include "cli/lib/cli.h"
 
 #include "base/buf.h"
+#include "base/platform.h"
 #include "base/ref.h"
 
 #include <getopt.h>
 #include <string.h>
 #include <sys/un.h>
 
-/* What all who ask the daemon have. */
+/* The options of all clients of the daemon. */
 static const char DAEMON_OPTIONS[] =
-    "\n  --json                                      what the daemon answers, as JSON\n"
-    "  --socket PATH, --cache DIR, --config FILE   which daemon: its admin socket, or what it was started with\n";
+    "\n  --json                                      print the daemon's answer as JSON\n"
+    "  --socket PATH, --cache DIR, --config FILE   the daemon: its admin socket, or the options it was started with\n";
 
 enum { OPTIONS_MAX = 24, LONG_FIRST = 256 /* what getopt_long() returns for the first option of the table */ };
 
-struct table {
+struct option_table {
     struct cli_option list[OPTIONS_MAX];
     int count;
     struct option names[OPTIONS_MAX + 1];
     char letters[2 + 2 * OPTIONS_MAX + 1];
 };
 
-static void add_option(struct table *t, const struct cli_option *o)
+static void options_add(struct option_table *t, const struct cli_option *o)
 {
     size_t len = strlen(t->letters);
 
@@ -34,22 +34,22 @@ static void add_option(struct table *t, const struct cli_option *o)
         snprintf(t->letters + len, sizeof(t->letters) - len, "%c%s", o->letter, o->flag ? "" : ":");
 }
 
-static void make_table(struct table *t, struct cli_options *o, bool *help, const struct cli_option *own)
+static void options_make_table(struct option_table *t, struct cli_options *o, bool *help, const struct cli_option *own)
 {
     memset(t, 0, sizeof(*t));
-    strcpy(t->letters, "-:"); /* words come in their place among the options; a missing value is told apart */
-    add_option(t, &(struct cli_option){"help", 'h', .flag = help});
+    strcpy(t->letters, "-:"); /* arguments are returned in order, a missing value as ':' */
+    options_add(t, &(struct cli_option){"help", 'h', .flag = help});
     if (o) {
-        add_option(t, &(struct cli_option){"json", .flag = &o->json});
-        add_option(t, &(struct cli_option){"socket", .value = &o->socket});
-        add_option(t, &(struct cli_option){"cache", .value = &o->cache});
-        add_option(t, &(struct cli_option){"config", .value = &o->config});
+        options_add(t, &(struct cli_option){"json", .flag = &o->json});
+        options_add(t, &(struct cli_option){"socket", .value = &o->socket});
+        options_add(t, &(struct cli_option){"cache", .value = &o->cache});
+        options_add(t, &(struct cli_option){"config", .value = &o->config});
     }
     for (; own && own->name; own++)
-        add_option(t, own);
+        options_add(t, own);
 }
 
-static const struct cli_option *find(const struct table *t, int c)
+static const struct cli_option *options_find(const struct option_table *t, int c)
 {
     for (int i = 0; i < t->count; i++)
         if (c == LONG_FIRST + i || (c == t->list[i].letter && c))
@@ -57,8 +57,8 @@ static const struct cli_option *find(const struct table *t, int c)
     return NULL;
 }
 
-/* What getopt_long() would not take: `word` is as it was written. */
-static int refuse(const struct table *t, const char *usage, const char *command, int c, const char *word)
+/* Explains why getopt_long() refused `word`. */
+static int options_refuse(const struct option_table *t, const char *usage, const char *command, int c, const char *word)
 {
     size_t len = strncmp(word, "--", 2) == 0 ? strcspn(word + 2, "=") : 0;
     int like = 0;
@@ -71,13 +71,13 @@ static int refuse(const struct table *t, const char *usage, const char *command,
     if (c == ':')
         return cli_usage(usage, "%s: %s needs a value", command, word);
     if (like > 1 && !exact)
-        return cli_usage(usage, "%s: \"%s\" may be several options", command, word);
+        return cli_usage(usage, "%s: \"%s\" is ambiguous", command, word);
     if (like > 0)
-        return cli_usage(usage, "%s: \"%s\": this option has no value", command, word);
+        return cli_usage(usage, "%s: \"%s\": this option takes no value", command, word);
     return cli_usage(usage, "%s: \"%s\" is not an option", command, word);
 }
 
-static int take_option(const struct cli_option *o, const struct cli_syntax *s, const char *command, const char *value)
+static int options_take(const struct cli_option *o, const struct cli_syntax *s, const char *command, const char *value)
 {
     struct err err = {0};
 
@@ -89,7 +89,8 @@ static int take_option(const struct cli_option *o, const struct cli_syntax *s, c
         return cli_usage(s->usage, "%s: --%s needs a value", command, o->name);
     if (o->value)
         *o->value = value;
-    if (o->take && !o->take(s->arg, value, &err) && err.code != ERR_INVALID) { /* what it names, not how it is used */
+    if (o->take && !o->take(s->arg, value, &err) &&
+        err.code != ERR_INVALID) { /* a failure, not wrong usage: an unreadable file */
         err_wrap(&err, "--%s", o->name);
         return cli_fail(&err);
     }
@@ -98,16 +99,17 @@ static int take_option(const struct cli_option *o, const struct cli_syntax *s, c
     return -1;
 }
 
-static int take_word(const struct cli_syntax *s, const char *command, const char *word)
+static int options_take_word(const struct cli_syntax *s, const char *command, const char *word)
 {
     struct err err = {0};
 
     if (!s->word)
-        return cli_usage(s->usage, "%s: \"%s\" is one word too many", command, word);
+        return cli_usage(s->usage, "%s: unexpected argument \"%s\"", command, word);
     return s->word(s->arg, word, &err) ? -1 : cli_usage(s->usage, "%s: %s", command, err.msg);
 }
 
-/* What getopt(3) stumbled over: in a cluster of letters, "-jx", the letter; it is not past the cluster yet then. */
+/* The argument that getopt(3) refused; of a cluster of letters such as "-jx", the letter: optind has not moved past the
+ * cluster then. */
 static const char *refused_word(char **argv)
 {
     static char letter[3] = "-?";
@@ -122,19 +124,19 @@ static const char *refused_word(char **argv)
 int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv)
 {
     bool help = false;
-    struct table t;
+    struct option_table t;
     int rc = -1, c;
 
-    make_table(&t, o, &help, s->options);
+    options_make_table(&t, o, &help, s->options);
     opterr = 0;
     optind = 0;
     while (rc < 0 && (c = getopt_long(argc, argv, t.letters, t.names, NULL)) != -1) {
         if (c == 1)
-            rc = take_word(s, argv[0], optarg);
+            rc = options_take_word(s, argv[0], optarg);
         else if (c == '?' || c == ':')
-            rc = refuse(&t, s->usage, argv[0], c, refused_word(argv));
+            rc = options_refuse(&t, s->usage, argv[0], c, refused_word(argv));
         else
-            rc = take_option(find(&t, c), s, argv[0], optarg);
+            rc = options_take(options_find(&t, c), s, argv[0], optarg);
         if (help) {
             fputs(s->usage, stdout);
             if (o && !s->no_daemon)
@@ -142,8 +144,8 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
             return EXIT_DONE;
         }
     }
-    for (; rc < 0 && optind < argc; optind++) /* what stands behind "--" */
-        rc = take_word(s, argv[0], argv[optind]);
+    for (; rc < 0 && optind < argc; optind++) /* after "--" */
+        rc = options_take_word(s, argv[0], argv[optind]);
     if (rc < 0 && o && o->socket && strlen(o->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         rc = cli_usage(s->usage, "%s: --socket: \"%s\" is too long for a socket", argv[0], o->socket);
     return rc;
@@ -154,7 +156,7 @@ bool cli_take_word(void *arg, const char *word, struct err *err)
     const char **to = arg;
 
     if (*to)
-        return err_set(err, ERR_INVALID, "\"%s\" is one word too many", word);
+        return err_set(err, ERR_INVALID, "unexpected argument \"%s\"", word);
     *to = word;
     return true;
 }
@@ -169,6 +171,16 @@ bool cli_is_reference(const char *text, struct err *err)
 bool cli_take_reference(void *arg, const char *word, struct err *err)
 {
     return cli_is_reference(word, err) && json_array_append_new(arg, json_string(word)) == 0;
+}
+
+bool cli_take_platform(json_t *platforms, const char *value, struct err *err)
+{
+    char known[PLATFORM_TEXT];
+
+    if (strcmp(value, "all") != 0 && !platform_normalize(value, known))
+        return err_set(err, ERR_INVALID, "\"%s\" is not a platform such as linux/arm64 or linux/arm/v7, nor all",
+                       value);
+    return json_array_append_new(platforms, json_string(value)) == 0;
 }
 
 /* The synopsis, on one line. */

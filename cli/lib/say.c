@@ -1,5 +1,4 @@
-/* Where all that a command prints goes out: what came from outside can neither drive the terminal nor make up a line.
- */
+/* All output of the commands: text from outside can neither send control sequences to the terminal nor forge a line. */
 #include "cli/lib/cli.h"
 
 #include "base/clock.h"
@@ -10,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Why stdout's first write failed. Later calls leave something else in errno, and the stream knows only that it failed.
- */
+/* The errno of the first failed write to stdout; the stream itself remembers only that one failed. */
 static int first_fault;
 
 static void write_out(FILE *to, const char *data, size_t len)
@@ -94,7 +92,7 @@ int cli_fail(const struct err *err)
     return EXIT_FAILED;
 }
 
-/* ---- for people ---- */
+/* ---- readable values ---- */
 
 int64_t cli_bytes(const json_t *object, const char *key)
 {

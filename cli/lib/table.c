@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Characters, not bytes: what is in UTF-8 lines up too. */
+/* In characters, not bytes, so that UTF-8 lines up. */
 static int width_of(const char *text)
 {
     int n = 0;

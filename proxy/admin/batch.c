@@ -1,5 +1,5 @@
 /* `import`: small blobs, many in one request. Its body is "<digest> <bytes>\n" and so many bytes, for each. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 
 #include "cache/import.h"
 
@@ -75,7 +75,7 @@ void admin_import_batch(struct admin_job *job)
     else if (keep(job, list, count, import_check_batch(c, list, count), &err))
         job->answer = tell(list, count);
     else
-        admin_error(job, admin_status_of(&err), "%s", err.msg);
+        admin_fail(job, &err);
     for (size_t i = 0; i < count; i++)
         free(list[i].error);
     free(list);

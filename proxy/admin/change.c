@@ -1,6 +1,7 @@
-/* `rm`, `pin`, `unpin` and `gc`: what changes the cache. */
-#include "proxy/admin/admin.h"
+/* `rm`, `pin`, `unpin`, `gc` and `offline`: what changes the cache or the daemon. */
+#include "proxy/admin/pages.h"
 
+#include "base/log.h"
 #include "base/lookup.h"
 #include "gc/gc.h"
 
@@ -12,11 +13,6 @@ struct named {
     char name[REF_TEXT_MAX], tag[REF_TAG_MAX + 1], text[REF_TEXT_MAX + REF_TAG_MAX + 2];
     struct ref ref;
 };
-
-static int status_of(const struct err *err)
-{
-    return err->code == ERR_NOT_FOUND ? 404 : err->code == ERR_INVALID ? 409 : 500;
-}
 
 static const struct digest *digest_of_named(const struct named *n)
 {
@@ -44,15 +40,15 @@ static bool check_name(struct admin_job *job, enum gc_wish wish, const struct na
 
     if (gc_check(job->admin->puller.gc, wish, n->name, n->tag, digest_of_named(n), &err))
         return true;
-    admin_error(job, status_of(&err), "%s%s", err.msg, alone ? "" : "; nothing was changed");
+    admin_error(job, admin_status_of(&err), "%s%s", err.msg, alone ? "" : "; nothing was changed");
     return false;
 }
 
 /* The names of a request, each once, for the caller to free. NULL: one cannot be had, which has been said, and nothing
  * is done. */
-static struct named *take_names(struct admin_job *job, const json_t *input, enum gc_wish wish, size_t *count)
+static struct named *take_names(struct admin_job *job, enum gc_wish wish, size_t *count)
 {
-    const json_t *references = json_object_get(input, "references");
+    const json_t *references = json_object_get(job->input, "references");
     size_t given = json_array_size(references), i;
     struct named *list = xcalloc(given + 1, sizeof(*list));
     _cleanup_text_set_ struct text_set known = {0};
@@ -80,14 +76,14 @@ static void fail_midway(struct admin_job *job, const struct err *err, const char
 {
     _cleanup_free_ char *list = json_dumps(names, JSON_COMPACT);
 
-    admin_error(job, status_of(err), "%s; %s before that: %s", err->msg, done, list);
+    admin_error(job, admin_status_of(err), "%s; %s before that: %s", err->msg, done, list);
     json_object_set(job->answer, done, names);
 }
 
-void admin_rm(struct admin_job *job, const json_t *input)
+void admin_rm(struct admin_job *job)
 {
     size_t count;
-    struct named *list = take_names(job, input, GC_REMOVE, &count);
+    struct named *list = take_names(job, GC_REMOVE, &count);
     int64_t bytes = 0, blobs = 0;
     struct err err = {0};
 
@@ -111,10 +107,10 @@ void admin_rm(struct admin_job *job, const json_t *input)
     free(list);
 }
 
-void admin_pin(struct admin_job *job, const json_t *input, bool pin)
+static void set_pins(struct admin_job *job, bool pin)
 {
     size_t count;
-    struct named *list = take_names(job, input, pin ? GC_PIN : GC_UNPIN, &count);
+    struct named *list = take_names(job, pin ? GC_PIN : GC_UNPIN, &count);
     const char *word = pin ? "pinned" : "unpinned";
     struct err err = {0};
 
@@ -130,6 +126,16 @@ void admin_pin(struct admin_job *job, const json_t *input, bool pin)
         fail_midway(job, &err, word, done);
     json_decref(done);
     free(list);
+}
+
+void admin_pin(struct admin_job *job)
+{
+    set_pins(job, true);
+}
+
+void admin_unpin(struct admin_job *job)
+{
+    set_pins(job, false);
 }
 
 /* ---- gc ---- */
@@ -206,17 +212,34 @@ static void gc_answer_free(void *state)
     free(a);
 }
 
-void admin_gc(struct admin_job *job, const json_t *input)
+void admin_gc(struct admin_job *job)
 {
-    const json_t *to = json_object_get(input, "to");
+    const json_t *to = json_object_get(job->input, "to");
     struct gc_answer *a = xcalloc(1, sizeof(*a));
     struct err err = {0};
 
-    a->dry = json_is_true(json_object_get(input, "dry_run"));
+    a->dry = json_is_true(json_object_get(job->input, "dry_run"));
     job->state = a;
     job->free_state = gc_answer_free;
     if (gc_collect(job->admin->puller.gc, a->dry, json_is_integer(to) ? json_integer_value(to) : -1, &a->report, &err))
         job->produce = add_collected;
     else
         admin_error(job, 500, "%s", err.msg);
+}
+
+/* ---- offline ---- */
+
+void admin_offline(struct admin_job *job)
+{
+    const json_t *offline = json_object_get(job->input, "offline");
+    struct fetchers *fetchers = job->admin->puller.fetchers;
+
+    if (!json_is_boolean(offline)) {
+        admin_error(job, 400, "offline or not? {\"offline\": true}");
+        return;
+    }
+    if (fetchers_is_offline(fetchers) != json_is_true(offline))
+        log_info("%s by the operator", json_is_true(offline) ? "offline" : "online again");
+    fetchers_set_offline(fetchers, json_is_true(offline));
+    job->answer = json_pack("{s:b}", "offline", json_is_true(offline));
 }

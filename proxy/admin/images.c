@@ -1,5 +1,5 @@
 /* `ls`: the images, in pieces of some KiB, each made when the connection has room for it. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 #include "proxy/admin/image_describe.h"
 
 #include <string.h>

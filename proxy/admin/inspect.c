@@ -1,7 +1,8 @@
 /* `inspect`: an image as a tree of blobs. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 #include "proxy/admin/image_describe.h"
 
+#include "base/url.h"
 #include "base/visible.h"
 
 #include <string.h>
@@ -148,17 +149,17 @@ static void read_by_digest(struct index_txn *t, void *arg)
     image_grow_tree(t, repo, rows_get_tag(t, repo, b->image->tag, &own) ? b->image->tag : "", b->image);
 }
 
-void admin_inspect(struct admin_job *job, const char *reference)
+void admin_inspect(struct admin_job *job)
 {
     struct cache *c = job->admin->puller.cache;
     char name[REF_TEXT_MAX], full[REF_TEXT_MAX];
-    _cleanup_free_ char *text = xstrdup(reference);
+    _cleanup_free_ char *text = xstrdup(job->rest);
     struct ref ref;
     struct err err = {0};
     struct image single = {0}, *image = NULL;
     struct image_page *page = NULL;
 
-    admin_unescape(text);
+    url_decode(text); /* a client may encode the reference as one path segment */
     if (!ref_parse(&ref, text, &err)) {
         admin_error(job, 400, "%s", err.msg);
         return;

@@ -1,5 +1,5 @@
 /* `pull`: a line of JSON for everything that happens. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 
 #include "base/platform.h"
 #include "base/visible.h"
@@ -93,12 +93,12 @@ static bool take_platforms(struct admin_job *job, const json_t *list, struct pul
     return true;
 }
 
-void admin_pull(struct admin_job *job, const json_t *input)
+void admin_pull(struct admin_job *job)
 {
     struct pull_wish wish = {
-        .referrers = json_is_true(json_object_get(input, "referrers")),
-        .pin = json_is_true(json_object_get(input, "pin")),
-        .fresh = json_is_true(json_object_get(input, "fresh")),
+        .referrers = json_is_true(json_object_get(job->input, "referrers")),
+        .pin = json_is_true(json_object_get(job->input, "pin")),
+        .fresh = json_is_true(json_object_get(job->input, "fresh")),
         .stop = is_stopped,
         .on_blob = say_blob,
         .on_image = say_image,
@@ -107,9 +107,9 @@ void admin_pull(struct admin_job *job, const json_t *input)
     };
     struct pull_sum sum;
 
-    if (!take_platforms(job, json_object_get(input, "platforms"), &wish))
+    if (!take_platforms(job, json_object_get(job->input, "platforms"), &wish))
         return;
-    struct ref *refs = admin_references(job, json_object_get(input, "references"), &wish.count);
+    struct ref *refs = admin_references(job, json_object_get(job->input, "references"), &wish.count);
     if (!refs)
         return;
     wish.references = refs;

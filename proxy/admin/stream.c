@@ -1,6 +1,6 @@
 /* Answers that come bit by bit: lines while long work is worked on, pieces of what is long. Neither is made faster than
  * the client reads, so that what waits for it is bounded. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/job.h"
 
 #include <malloc.h>
 #include <string.h>
@@ -144,7 +144,7 @@ static void piece_room(void *arg)
         return;
     job->making = true;
     job->busy++;
-    pool_run(admin_pool_of(job), make_piece, job);
+    pool_run(job->pool, make_piece, job);
 }
 
 void admin_pieces_gone(struct admin_job *job)

@@ -1,5 +1,5 @@
 /* `verify`: a line of JSON for everything that is wrong, one now and then for how far it is, the sum at the end. */
-#include "proxy/admin/admin.h"
+#include "proxy/admin/pages.h"
 
 #include "base/visible.h"
 
@@ -12,13 +12,6 @@ static json_t *sum_json(const struct scrub_sum *s)
                      (json_int_t)s->bytes, "damaged", (json_int_t)s->damaged, "missing", (json_int_t)s->missing,
                      "adopted", (json_int_t)s->adopted, "references", (json_int_t)s->references, "repaired",
                      (json_int_t)s->repaired, "fetched", (json_int_t)s->fetched, "lost", (json_int_t)s->lost);
-}
-
-static bool is_stopped(void *arg)
-{
-    struct admin_job *job = arg;
-
-    return atomic_load(&job->gone) || !atomic_load(job->admin->puller.serving);
 }
 
 static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
@@ -49,12 +42,12 @@ static bool fetch_again(void *arg, const char *repo, const struct digest *d, boo
     return ok;
 }
 
-void admin_verify(struct admin_job *job, const json_t *input)
+void admin_verify(struct admin_job *job)
 {
     struct scrub_wish wish = {
-        .bytes_per_s = json_integer_value(json_object_get(input, "rate")),
-        .repair = json_is_true(json_object_get(input, "repair")),
-        .stop = is_stopped,
+        .bytes_per_s = json_integer_value(json_object_get(job->input, "rate")),
+        .repair = json_is_true(json_object_get(job->input, "repair")),
+        .stop = admin_is_stopped,
         .progress = say_progress,
         .finding = say_finding,
         .fetch = fetch_again,
@@ -67,6 +60,6 @@ void admin_verify(struct admin_job *job, const json_t *input)
         job->answer = sum_json(&sum);
         json_object_set_new(job->answer, "ok", json_boolean(sum.damaged + sum.missing + sum.references == 0));
     } else {
-        admin_error(job, err.code == ERR_INVALID ? 409 : 500, "%s", err.msg);
+        admin_fail(job, &err);
     }
 }

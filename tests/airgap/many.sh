@@ -61,7 +61,7 @@ for b in "${bad[@]}"; do
     [ ! -e "$W/cache/blobs/sha256/$b" ] || fail "$b is kept"
 done
 is "$(whole)" 0 "images of what is not whole"
-grep -q "2 of its blobs are damaged: none of its images is entered" "$W/err" || fail "unclear: $(cat "$W/err")"
+grep -q "2 of its blobs are damaged: none of its images is imported" "$W/err" || fail "unclear: $(cat "$W/err")"
 had=$(here)
 is "$had" $((blobs - 2)) "blobs that are kept"
 ask import "$W/layout" >"$W/said" || fail "import: $(cat "$W/said")"

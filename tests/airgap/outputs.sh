@@ -28,7 +28,7 @@ tar -C "$W/layout" -cf "$W/layout.tar" .
 python3 tests/airgap/layouts.py lz4 "$W/layout.tar" "$W/layout.tar.lz4"
 SERVE_MORE=--offline entrepot_start 9
 ask import "$W/layout.tar.lz4" >"$W/said" 2>&1 || fail "import: $(cat "$W/said")"
-grep -q 'no image and is left out: it is of type application/vnd.example.thing' "$W/said" || fail "unclear: $(cat "$W/said")"
+grep -q 'not an image: its media type is application/vnd.example.thing' "$W/said" || fail "unclear: $(cat "$W/said")"
 is "$(ask ls --json | jq '.images | map(select(.reference | test("@") | not)) | length')" 4 "images by tag"
 many=$(digest_of many:1) arm=$(digest_of arm:1)
 is "$(curl -sf "http://127.0.0.1:$PORT/v2/library/many/referrers/$many" | jq '.manifests | length')" 70 "referrers"
@@ -79,7 +79,7 @@ for e in tar.gz tgz tar.zst; do
     cmp "$W/c.$e" "$W/c2.$e" || fail "another .$e of the same"
     case $e in *zst) zstd -dqc "$W/c.$e" ;; *) gzip -dc "$W/c.$e" ;; esac | cmp - "$W/many.tar" || fail ".$e has another archive in it"
 done
-refused 'compressed as .gz or .zst' ask export many:1 -o "$W/c.tar.xz"
+refused 'supported compressions are .gz and .zst' ask export many:1 -o "$W/c.tar.xz"
 
 say "one at a time"
 mkdir "$W/busy"
@@ -89,8 +89,8 @@ for i in busy busy.tar.part; do
     PIDS+=($!)
 done
 wait_for 10 sh -c "! flock -n $W/busy true && ! flock -n $W/busy.tar.part true" || fail "no locks"
-refused 'another export to it is under way' ask export many:1 -o "$W/busy.tar"
-refused 'another export to it is under way' ask export many:1 -o "$W/busy"
+refused 'another export is writing to it' ask export many:1 -o "$W/busy.tar"
+refused 'another export is writing to it' ask export many:1 -o "$W/busy"
 [ ! -e "$W/busy/index.json" ] || fail "it was written all the same"
 
 say "a folder grows, in whatever order"
@@ -106,12 +106,12 @@ done
 
 say "what CRI calls sha256:<id> has no name"
 jq -c --arg d "$many" '.manifests |= [.[] | select(.annotations["io.containerd.image.name"] == $d)]' "$W/layout/index.json" >"$W/new" && mv "$W/new" "$W/layout/index.json"
-refused 'has no name there: --name REF gives it one, such as --name layout:latest' ask import "$W/layout"
+refused 'has no name: give it one with --name REF, such as --name layout:latest' ask import "$W/layout"
 ask import "$W/layout" --name cri:1 >"$W/said" 2>&1 || fail "import: $(cat "$W/said")"
 is "$(ask ls cri:1 --json | jq -r '.images[] | select(.reference == "docker.io/library/cri:1") | .digest')" "$many" "under its name"
 
 say "by digest and by ID"
-refused 'no image here' ask rm "many@sha256:$(printf %064d 7)"
+refused 'neither an image in the cache nor the ID of one' ask rm "many@sha256:$(printf %064d 7)"
 refused 'is the ID of several images: entrepot rm' ask rm "$(echo "$many" | cut -c 8-19)"
 ask unpin many:1 cri:1 >/dev/null
 ask rm "cri@$many" >"$W/said" 2>&1 || fail "rm by digest: $(cat "$W/said")"

@@ -42,7 +42,7 @@ if ask ls | grep -q private; then :; else fail "the private image is not here: $
 entrepot_stop
 entrepot_start "$UPSTREAM" "tags: {ttl: 1s}"
 ask import "$W/app" --name nowhere.test/team/app:1 2>"$W/said"
-grep -q "nowhere.test.*not configured.*served as it is" "$W/said" || fail "import does not say what becomes of it: $(cat "$W/said")"
+grep -q "nowhere.test.*not configured.*served as imported" "$W/said" || fail "import does not say what becomes of it: $(cat "$W/said")"
 ask import "$W/other" --name nowhere.test/team/other:1 2>/dev/null
 if ask import "$W/upper" 2>"$W/said"; then fail "an upper-case name is taken"; fi
 grep -q "UPPER/app.*lower-case" "$W/said" || fail "import of an upper-case name: $(cat "$W/said")"

@@ -32,7 +32,7 @@ scene busy
 [ "$(counted 'entrepot_refused_total{reason="connections"}')" -ge 10 ] || fail "refused connections are not counted"
 entrepot_stop
 is "$(grep -c 'warn  GET .*(limits.misses)' "$W/entrepot.log")" 1 "lines about refused misses"
-grep -qE '\.\.\. and (2[0-9]|30) more of the kind .*\(limits.misses\)' "$W/entrepot.log" || fail "nobody tells how many there were"
+grep -qE '\.\.\. and (2[0-9]|30) more like this .*\(limits.misses\)' "$W/entrepot.log" || fail "nobody tells how many there were"
 
 say "few descriptors"
 DAEMON=(prlimit --nofile=640:640)

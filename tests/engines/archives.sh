@@ -299,7 +299,7 @@ import_of() { # SOURCE
     docker-save-nameless)
         take "$1" >"$W/said" 2>&1 || { cat "$W/said"; return 1; }
         cat "$W/said"
-        grep -q 'an image has no name there and is left out, sha256:' "$W/said" && served plain library/plain:1 && served other library/other:1 &&
+        grep -q 'left out an image without a name, sha256:' "$W/said" && served plain library/plain:1 && served other library/other:1 &&
             take "$1" --name ghcr.io/named/it:1 && served signed ghcr.io/named/it:1
         ;;
     skopeo-tags)

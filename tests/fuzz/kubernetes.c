@@ -8,7 +8,7 @@ static void check_list(const struct image_list *l)
 {
     struct ref ref;
 
-    MUST(l->count <= IMAGE_LIST_MAX && json_object_size(l->full) == l->count);
+    MUST(l->count <= IMAGE_LIST_MAX && l->full.count == l->count);
     for (size_t i = 0; i < l->count; i++)
         MUST(ref_parse(&ref, l->references[i], NULL));
 }

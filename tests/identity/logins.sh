@@ -85,7 +85,7 @@ say "what an endpoint said to one is not told to another"
 sleep 1.1
 for i in 1 2 3; do gives 401 "clients.test/secret/sick/merger/manifests/$i"; done
 gives 404 "clients.test/other/manifests/1"
-says "passed over, since a moment ago: answered 503"
+says "skipped, since a moment ago: answered 503"
 hides merger
 
 say "a registry's word shows nothing of what is private to another's repository: neither its size nor its bytes"

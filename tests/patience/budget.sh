@@ -39,7 +39,7 @@ hub zero >/dev/null
 for i in 1 2 3 4 5; do is "$(status app$i)" 200 "what is cached"; done
 grep -q '^Cache-Status: entrepot; hit; ttl=-' "$W/head" || fail "it does not say that it is stale"
 is "$(hub_count '[.head[], .get[]] | add // 0')" 0 "questions meanwhile"
-ask status | grep -q 'LIMITED: asked again in' || fail "status does not say it: $(ask status)"
+ask status | grep -q 'LIMITED: next request in' || fail "status does not say it: $(ask status)"
 [ "$(metric 'entrepot_upstream_held_seconds{upstream="docker.io"}')" -gt 30 ] || fail "metrics do not say it"
 entrepot_stop
 

@@ -51,7 +51,7 @@ for _ in 1 2 3; do say_of 502 "closed.test/any/x/blobs/$DIGEST" "http://127.0.0.
 
 say "messages name what is wrong"
 say_of 502 a.test/token/x/manifests/1 "asking for a token" "more than 65536 bytes"
-say_of 502 a.test/header/x/manifests/1 "headers are over our limits"
+say_of 502 a.test/header/x/manifests/1 "headers exceed our limits"
 say_of 502 a.test/large/x/manifests/1 "manifest has more than 4194304 bytes"
 say_of 400 "x/manifests/1?ns=%zz" "ns="
 say_of 400 "x/manifests/1?ns=a%00b" "ns="

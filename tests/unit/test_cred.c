@@ -90,12 +90,27 @@ static void take(void *arg, const struct cred_identity *id, uint64_t number, con
     pthread_mutex_unlock(&a->lock);
 }
 
+struct question {
+    struct fixture *f;
+    struct cred *c;
+    const char *repository;
+    int times;
+    struct answer *to;
+};
+
+static void get(void *arg)
+{
+    const struct question q = *(struct question *)arg; /* it goes with the last answer */
+
+    for (int i = 0; i < q.times; i++)
+        cred_get(q.c, q.f->loop, q.repository, take, q.to);
+}
+
 static struct answer ask_many(struct fixture *f, struct cred *c, const char *repository, int times)
 {
     struct answer a = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 
-    for (int i = 0; i < times; i++)
-        cred_get(c, f->loop, repository, take, &a);
+    loop_post(f->loop, get, &(struct question){f, c, repository, times, &a});
     pthread_mutex_lock(&a.lock);
     while (a.count < times)
         pthread_cond_wait(&a.cond, &a.lock);

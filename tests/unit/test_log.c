@@ -53,7 +53,7 @@ static void an_outage(void **state UNUSED)
     log_limited_about(LOG_LEVEL_ERROR, "digest", "a.io", "GET a.io/x: wrong bytes");
     log_limited(LOG_LEVEL_WARN, "timeout", "somebody's");
     log_limited_about(LOG_LEVEL_DEBUG, "timeout", "a.io", "not at this level");
-    log_tell_left_out(false); /* the minute is not over */
+    log_report_suppressed(false); /* the minute is not over */
     _cleanup_free_ char *first = end(c);
     assert_int_equal(count(first, "\n"), 4);
     assert_int_equal(count(first, "warn  GET a.io/0: too slow\n"), 1);
@@ -63,22 +63,22 @@ static void an_outage(void **state UNUSED)
 
     usleep(110000);
     c = begin();
-    log_tell_left_out(false);
+    log_report_suppressed(false);
     for (int i = 0; i < 9; i++) /* it goes on: the next line is a minute later */
         log_limited_about(LOG_LEVEL_WARN, "timeout", "a.io", "GET a.io/%d: too slow", i);
     log_limited_about(LOG_LEVEL_ERROR, "digest", "a.io", "again, after a quiet minute");
     _cleanup_free_ char *second = end(c);
     assert_int_equal(count(second, "\n"), 3);
-    assert_int_equal(count(second, "warn  ... and 59 more of the kind in the last minute: GET a.io/0: too slow\n"), 1);
-    assert_int_equal(count(second, "warn  ... and 59 more of the kind in the last minute: GET b.io/0: too slow\n"), 1);
+    assert_int_equal(count(second, "warn  ... and 59 more like this in the last minute: GET a.io/0: too slow\n"), 1);
+    assert_int_equal(count(second, "warn  ... and 59 more like this in the last minute: GET b.io/0: too slow\n"), 1);
     assert_int_equal(count(second, "error again, after a quiet minute\n"), 1);
 
     c = begin();
-    log_tell_left_out(true); /* the daemon stops */
-    log_tell_left_out(true);
+    log_report_suppressed(true); /* the daemon stops */
+    log_report_suppressed(true);
     _cleanup_free_ char *third = end(c);
     assert_int_equal(count(third, "\n"), 1);
-    assert_int_equal(count(third, "... and 9 more of the kind in the last minute: GET a.io/0: too slow\n"), 1);
+    assert_int_equal(count(third, "... and 9 more like this in the last minute: GET a.io/0: too slow\n"), 1);
 }
 
 /* However many names clients make up: lines and memory are bounded, and other kinds are told as ever. */
@@ -100,11 +100,11 @@ static void many(void **state UNUSED)
     assert_int_equal(count(first, "the disk is full\n"), 1);
     assert_int_equal(count(first, "too slow\n"), 1);
     c = begin();
-    log_tell_left_out(true);
+    log_report_suppressed(true);
     _cleanup_free_ char *rest = end(c);
     int told = count(first, "no such host\n");
     char want[80];
-    snprintf(want, sizeof(want), "... and %d more of the kind", 5000 - told);
+    snprintf(want, sizeof(want), "... and %d more like this", 5000 - told);
     assert_int_equal(count(rest, want), 1);
 }
 

@@ -239,9 +239,53 @@ static void no_token_at_the_end(void **state UNUSED)
     loop_free(joins);
 }
 
+/* What is written into a URL comes back, and what is malformed stays as it is. */
+static void escapes(void **state UNUSED)
+{
+    static const struct {
+        const char *plain, *encoded;
+    } cases[] = {
+        {"", ""}, {"azAZ09-._~", "azAZ09-._~"}, {"a b/c?d&e=f%", "a%20b%2Fc%3Fd%26e%3Df%25"}, {"\xc3\xa9", "%C3%A9"}};
+    static const struct {
+        const char *from, *to;
+    } decoded[] = {{"%2f%2F", "//"},           {"%", "%"},       {"%2", "%2"},  {"%zz%4x", "%zz%4x"},
+                   {"%0a%00%1F", "%0a%00%1F"}, {"% 41", "% 41"}, {"%%41", "%A"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buf_ struct buf b = {0};
+        buf_adds(&b, "");
+        url_encode(&b, cases[i].plain);
+        assert_string_equal(b.data, cases[i].encoded);
+        url_decode(b.data);
+        assert_string_equal(b.data, cases[i].plain);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(decoded); i++) {
+        _cleanup_free_ char *text = xstrdup(decoded[i].from);
+        url_decode(text);
+        assert_string_equal(text, decoded[i].to);
+    }
+    _cleanup_buf_ struct buf form = {0};
+    url_add_param(&form, "a", "1 2");
+    url_add_param(&form, "b", "");
+    assert_string_equal(form.data, "a=1%202&b=");
+}
+
+static void origins(void **state UNUSED)
+{
+    static const struct {
+        const char *url;
+        int len;
+    } cases[] = {{"https://a.io/v2/", 12}, {"https://a.io:5000", 17}, {"http://[::1]:80?x", 15}, {"a.io/v2", 7}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(url_origin_len(cases[i].url), cases[i].len);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(escapes),
+        cmocka_unit_test(origins),
         cmocka_unit_test(addresses),
         cmocka_unit_test(response_headers),
         cmocka_unit_test(urls_without_secrets),

@@ -21,7 +21,7 @@ void aws_key_clear(struct aws_key *k)
     memset(k, 0, sizeof(*k));
 }
 
-static bool is_whole(struct aws_key *k)
+static bool aws_is_whole(struct aws_key *k)
 {
     /* All but the secret goes into headers. */
     if (k->id && k->id[0] && k->secret && k->secret[0] && !strpbrk(k->id, "\r\n") &&
@@ -33,19 +33,19 @@ static bool is_whole(struct aws_key *k)
 
 /* ---- environment ---- */
 
-static char *from_env(const char *name)
+static char *aws_from_env(const char *name)
 {
     const char *text = getenv(name);
 
     return text && *text ? xstrdup(text) : NULL;
 }
 
-static bool take_env(struct aws_key *k)
+static bool aws_take_env(struct aws_key *k)
 {
-    k->id = from_env("AWS_ACCESS_KEY_ID");
-    k->secret = from_env("AWS_SECRET_ACCESS_KEY");
-    k->session = from_env("AWS_SESSION_TOKEN");
-    return is_whole(k);
+    k->id = aws_from_env("AWS_ACCESS_KEY_ID");
+    k->secret = aws_from_env("AWS_SECRET_ACCESS_KEY");
+    k->session = aws_from_env("AWS_SESSION_TOKEN");
+    return aws_is_whole(k);
 }
 
 /* ---- web identity: sts:AssumeRoleWithWebIdentity (AWS STS API Reference), which needs no signature ---- */
@@ -62,12 +62,6 @@ static char *xml_text(const char *doc, const char *element)
     return xstrndup(at, strcspn(at, "<"));
 }
 
-static void add_field(struct buf *b, const char *name, const char *value)
-{
-    buf_addf(b, "%s%s=", b->len ? "&" : "", name);
-    url_encode(b, value);
-}
-
 static bool assume_role(struct cred_task *t, const char *region, const char *role, const char *token_file,
                         struct aws_key *k, struct err *err)
 {
@@ -81,11 +75,11 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
 
     if (!token)
         return false;
-    add_field(&body, "Action", "AssumeRoleWithWebIdentity");
-    add_field(&body, "Version", "2011-06-15");
-    add_field(&body, "RoleArn", role);
-    add_field(&body, "RoleSessionName", session && *session ? session : "entrepot");
-    add_field(&body, "WebIdentityToken", token);
+    url_add_param(&body, "Action", "AssumeRoleWithWebIdentity");
+    url_add_param(&body, "Version", "2011-06-15");
+    url_add_param(&body, "RoleArn", role);
+    url_add_param(&body, "RoleSessionName", session && *session ? session : "entrepot");
+    url_add_param(&body, "WebIdentityToken", token);
     const struct cred_http r = {.method = "POST",
                                 .url = t->o->token_endpoint ? t->o->token_endpoint : own,
                                 .headers = form,
@@ -98,7 +92,7 @@ static bool assume_role(struct cred_task *t, const char *region, const char *rol
     k->id = xml_text(out.data, "AccessKeyId");
     k->secret = xml_text(out.data, "SecretAccessKey");
     k->session = xml_text(out.data, "SessionToken");
-    return is_whole(k) || err_set(err, ERR_UPSTREAM, "AWS STS sent no credentials");
+    return aws_is_whole(k) || err_set(err, ERR_UPSTREAM, "AWS STS sent no credentials");
 }
 
 /* ---- shared credentials file ---- */
@@ -123,7 +117,7 @@ static bool take_line(const char *line, size_t len, struct aws_key *k)
     return false;
 }
 
-static bool take_file(struct cred_task *t, struct aws_key *k)
+static bool aws_take_file(struct cred_task *t, struct aws_key *k)
 {
     const char *file = getenv("AWS_SHARED_CREDENTIALS_FILE"), *home = getenv("HOME"), *env = getenv("AWS_PROFILE");
     const char *profile = t->o->profile ? t->o->profile : env && *env ? env : "default";
@@ -140,7 +134,7 @@ static bool take_file(struct cred_task *t, struct aws_key *k)
         p += len;
         p += *p == '\n';
     }
-    return is_whole(k);
+    return aws_is_whole(k);
 }
 
 /* ---- metadata: containers and instances ---- */
@@ -150,7 +144,7 @@ static bool take_json(const json_t *doc, struct aws_key *k)
     k->id = cred_json_text(doc, "AccessKeyId");
     k->secret = cred_json_text(doc, "SecretAccessKey");
     k->session = cred_json_text(doc, "Token");
-    return is_whole(k);
+    return aws_is_whole(k);
 }
 
 /* Only where the SDKs would go: https, loopback, and the addresses of ECS and EKS. */
@@ -248,11 +242,11 @@ bool aws_find_key(struct cred_task *t, const char *region, struct aws_key *k, st
     const char *full = getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
 
     memset(k, 0, sizeof(*k));
-    if (take_env(k))
+    if (aws_take_env(k))
         return true;
     if (role && *role && token_file && *token_file)
         return assume_role(t, region, role, token_file, k, err);
-    if (take_file(t, k))
+    if (aws_take_file(t, k))
         return true;
     if ((relative && *relative) || (full && *full))
         return take_container(t, relative && *relative ? relative : NULL, full, k, err);

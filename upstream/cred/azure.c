@@ -19,12 +19,6 @@ enum { LIFE_UNSAID_S = 1800 };
 
 static const char *const FORM[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
 
-static void add_field(struct buf *b, const char *name, const char *value)
-{
-    buf_addf(b, "%s%s=", b->len ? "&" : "", name);
-    url_encode(b, value);
-}
-
 static const char *env_or(const char *said, const char *name)
 {
     const char *env = getenv(name);
@@ -43,7 +37,7 @@ static char *token_of(const json_t *doc, const char *key, const char *what, stru
 
 /* ---- a token of Entra's ---- */
 
-static char *ask_metadata(struct cred_task *t, struct err *err)
+static char *azure_ask_metadata(struct cred_task *t, struct err *err)
 {
     static const char *const headers[] = {"Metadata: true", NULL};
     const char *client = env_or(t->o->client_id, "AZURE_CLIENT_ID");
@@ -76,21 +70,21 @@ static char *ask_entra(struct cred_task *t, const char *federated_file, struct e
     if (!secret)
         return NULL;
     if (!tenant || !client) {
-        err_set(err, ERR_INVALID, "tenant and client_id are not known");
+        err_set(err, ERR_INVALID, "tenant and client_id are required");
         return NULL;
     }
     authority = authority ? authority : AUTHORITY;
     buf_addf(&url, "%.*s/", (int)(strlen(authority) - (authority[strlen(authority) - 1] == '/')), authority);
     url_encode(&url, tenant);
     buf_adds(&url, "/oauth2/v2.0/token");
-    add_field(&body, "grant_type", "client_credentials");
-    add_field(&body, "client_id", client);
-    add_field(&body, "scope", RESOURCE ".default");
+    url_add_param(&body, "grant_type", "client_credentials");
+    url_add_param(&body, "client_id", client);
+    url_add_param(&body, "scope", RESOURCE ".default");
     if (t->o->client_secret_file) {
-        add_field(&body, "client_secret", secret);
+        url_add_param(&body, "client_secret", secret);
     } else {
-        add_field(&body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        add_field(&body, "client_assertion", secret);
+        url_add_param(&body, "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        url_add_param(&body, "client_assertion", secret);
     }
     const struct cred_http r = {.method = "POST", .url = url.data, .headers = FORM, .body = body.data, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Microsoft Entra", err);
@@ -105,30 +99,27 @@ static char *ask_entra(struct cred_task *t, const char *federated_file, struct e
 static int64_t life_of(const char *jwt)
 {
     const char *from = strchr(jwt, '.'), *to = from ? strchr(from + 1, '.') : NULL;
-    size_t len = to ? (size_t)(to - from - 1) : 0;
-    _cleanup_free_ char *text = to ? xasprintf("%.*s%.*s", (int)len, from + 1, (int)((4 - len % 4) % 4), "===") : NULL;
-
-    for (char *p = text; p && *p; p++)
-        *p = *p == '-' ? '+' : *p == '_' ? '/' : *p;
-    _cleanup_free_ char *claims = text ? base64_decode(text, &len) : NULL;
+    _cleanup_free_ char *part = to ? xstrndup(from + 1, (size_t)(to - from - 1)) : NULL;
+    size_t len;
+    _cleanup_free_ char *claims = base64url_decode(part, &len);
     json_t *doc = claims ? json_loads(claims, 0, NULL) : NULL;
     int64_t ends = cred_json_number(doc, "exp", 0);
     json_decref(doc);
     return ends > clock_now_s() ? ends - clock_now_s() : LIFE_UNSAID_S;
 }
 
-static bool exchange(struct cred_task *t, const char *token, struct err *err)
+static bool azure_exchange(struct cred_task *t, const char *token, struct err *err)
 {
     const char *tenant = env_or(t->o->tenant, "AZURE_TENANT_ID");
     _cleanup_free_ char *own = xasprintf("https://%s", t->host);
     _cleanup_free_ char *url = xasprintf("%s/oauth2/exchange", t->o->api_endpoint ? t->o->api_endpoint : own);
     _cleanup_secret_buf_ struct buf body = {0};
 
-    add_field(&body, "grant_type", "access_token");
-    add_field(&body, "service", t->host);
+    url_add_param(&body, "grant_type", "access_token");
+    url_add_param(&body, "service", t->host);
     if (tenant)
-        add_field(&body, "tenant", tenant);
-    add_field(&body, "access_token", token);
+        url_add_param(&body, "tenant", tenant);
+    url_add_param(&body, "access_token", token);
     const struct cred_http r = {.method = "POST", .url = url, .headers = FORM, .body = body.data, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "the registry's token exchange", err);
     t->id.secret = token_of(doc, "refresh_token", "the registry's token exchange", err);
@@ -140,13 +131,13 @@ static bool exchange(struct cred_task *t, const char *token, struct err *err)
     return true;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool azure_ask(struct cred_task *t, struct err *err)
 {
     const char *federated = env_or(NULL, "AZURE_FEDERATED_TOKEN_FILE");
     _cleanup_secret_ char *token =
-        t->o->client_secret_file || federated ? ask_entra(t, federated, err) : ask_metadata(t, err);
+        t->o->client_secret_file || federated ? ask_entra(t, federated, err) : azure_ask_metadata(t, err);
 
-    return token && exchange(t, token, err);
+    return token && azure_exchange(t, token, err);
 }
 
-const struct cred_provider CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, ask};
+const struct cred_provider CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, azure_ask};

@@ -1,5 +1,6 @@
 #include "upstream/cred/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -20,8 +21,8 @@ struct cred_workers {
     atomic_bool stop;
 };
 
-struct waiter {
-    STAILQ_ENTRY(waiter) entry;
+struct cred_waiter {
+    STAILQ_ENTRY(cred_waiter) entry;
     struct loop *loop;
     void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err);
     void *arg;
@@ -31,10 +32,10 @@ struct waiter {
     struct err err;
 };
 
-STAILQ_HEAD(waiters, waiter);
+STAILQ_HEAD(cred_waiters, cred_waiter);
 
-struct entry {
-    TAILQ_ENTRY(entry) link; /* most recently used first */
+struct cred_entry {
+    TAILQ_ENTRY(cred_entry) link; /* most recently used first */
     char *key;
     struct cred_identity id;
     uint64_t number;                     /* 0: there is none yet */
@@ -42,7 +43,7 @@ struct entry {
     int64_t failed_until_ms;
     struct err failure;
     bool asking;
-    struct waiters waiters;
+    struct cred_waiters waiters;
 };
 
 struct cred {
@@ -53,7 +54,7 @@ struct cred {
     struct cred_workers *workers;
     /* shared, under lock */
     pthread_mutex_t lock;
-    TAILQ_HEAD(entries, entry) entries;
+    TAILQ_HEAD(cred_entries, cred_entry) entries;
     size_t count;
     uint64_t last_number;
     atomic_int jobs;
@@ -126,7 +127,7 @@ struct cred *cred_new(const struct cred_options *o, const char *host, struct cre
     return c;
 }
 
-static void entry_free(struct cred *c, struct entry *e)
+static void entry_free(struct cred *c, struct cred_entry *e)
 {
     TAILQ_REMOVE(&c->entries, e, link);
     c->count--;
@@ -153,10 +154,11 @@ bool cred_is_idle(const struct cred *c)
 }
 
 /* With the lock held. */
-static struct entry *find(struct cred *c, const char *key)
+static struct cred_entry *cred_find(struct cred *c, const char *key)
 {
-    struct entry *e;
+    struct cred_entry *e;
 
+    HOLDS(&c->lock);
     TAILQ_FOREACH(e, &c->entries, link)
         if (strcmp(e->key, key) == 0) {
             TAILQ_REMOVE(&c->entries, e, link);
@@ -166,10 +168,11 @@ static struct entry *find(struct cred *c, const char *key)
     return NULL;
 }
 
-static struct entry *make(struct cred *c, const char *key)
+static struct cred_entry *cred_make(struct cred *c, const char *key)
 {
-    struct entry *e = find(c, key), *old = TAILQ_LAST(&c->entries, entries);
+    struct cred_entry *e = cred_find(c, key), *old = TAILQ_LAST(&c->entries, cred_entries);
 
+    HOLDS(&c->lock);
     if (e)
         return e;
     if (c->count >= ENTRIES_MAX && !old->asking)
@@ -182,19 +185,19 @@ static struct entry *make(struct cred *c, const char *key)
     return e;
 }
 
-static const char *key_of(enum cred_scope scope, const char *repository)
+static const char *cred_key_of(enum cred_scope scope, const char *repository)
 {
     return scope == CRED_FOR_ALL ? "*" : scope == CRED_FOR_HOST ? "" : repository;
 }
 
 /* The one that answers for a repository: its own, the host's, everybody's. */
-static struct entry *find_known(struct cred *c, const char *repository)
+static struct cred_entry *find_known(struct cred *c, const char *repository)
 {
     static const enum cred_scope nearest_first[] = {CRED_FOR_IMAGE, CRED_FOR_HOST, CRED_FOR_ALL};
     int64_t now = clock_mono_ms();
 
     for (size_t i = 0; i < ARRAY_LEN(nearest_first); i++) {
-        struct entry *e = find(c, key_of(nearest_first[i], repository));
+        struct cred_entry *e = cred_find(c, cred_key_of(nearest_first[i], repository));
         if (e && e->number > 0 && now < e->ends_ms)
             return e;
     }
@@ -203,40 +206,42 @@ static struct entry *find_known(struct cred *c, const char *repository)
 
 /* ---- asking ---- */
 
-struct job {
+struct cred_job {
     struct cred *c;
     char *key, *repository;
 };
 
-static void answer_waiter(void *arg)
+static void cred_answer_waiter(void *arg)
 {
-    struct waiter *w = arg;
+    struct cred_waiter *w = arg;
 
     w->done(w->arg, w->number ? &w->id : NULL, w->number, w->number ? NULL : &w->err);
     cred_identity_clear(&w->id);
     free(w);
 }
 
-static void answer_all(struct waiters *waiters, const struct cred_identity *id, uint64_t number, const struct err *err)
+static void cred_answer_all(struct cred_waiters *waiters, const struct cred_identity *id, uint64_t number,
+                            const struct err *err)
 {
     while (!STAILQ_EMPTY(waiters)) {
-        struct waiter *w = STAILQ_FIRST(waiters);
+        struct cred_waiter *w = STAILQ_FIRST(waiters);
         STAILQ_REMOVE_HEAD(waiters, entry);
         w->number = number;
         if (number)
             cred_identity_copy(&w->id, id);
         if (err)
             w->err = *err;
-        loop_post(w->loop, answer_waiter, w);
+        loop_post(w->loop, cred_answer_waiter, w);
     }
 }
 
 /* With the lock held; returns its number. */
-static uint64_t keep(struct cred *c, struct entry *asked, struct cred_task *t)
+static uint64_t cred_keep(struct cred *c, struct cred_entry *asked, struct cred_task *t)
 {
-    struct entry *e = make(c, key_of(t->scope, t->repository));
+    struct cred_entry *e = cred_make(c, cred_key_of(t->scope, t->repository));
     int64_t now = clock_mono_ms();
 
+    HOLDS(&c->lock);
     /* The same as before is no other: whoever had it refused need not try it again. */
     if (e->number == 0 || !identity_eq(&e->id, &t->id))
         e->number = ++c->last_number;
@@ -249,12 +254,12 @@ static uint64_t keep(struct cred *c, struct entry *asked, struct cred_task *t)
     return e->number;
 }
 
-static void work(void *arg)
+static void cred_work(void *arg)
 {
-    struct job *j = arg;
+    struct cred_job *j = arg;
     struct cred *c = j->c;
     struct cred_task t = {.o = &c->o, .host = c->host, .repository = j->repository, .stop = &c->workers->stop};
-    struct waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+    struct cred_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
     struct err err = {0};
     uint64_t number = 0;
 
@@ -266,11 +271,11 @@ static void work(void *arg)
     if (!ok)
         err_wrap(&err, "credentials for %s (%s)", c->host, c->provider->name);
     pthread_mutex_lock(&c->lock);
-    struct entry *e = make(c, j->key);
+    struct cred_entry *e = cred_make(c, j->key);
     e->asking = false;
     STAILQ_CONCAT(&waiters, &e->waiters);
     if (ok) {
-        number = keep(c, e, &t);
+        number = cred_keep(c, e, &t);
     } else {
         e->failure = err;
         e->failed_until_ms = clock_mono_ms() + FAILED_MS;
@@ -279,7 +284,7 @@ static void work(void *arg)
     pthread_mutex_unlock(&c->lock);
     if (!ok && err.code != ERR_CANCELLED)
         log_limited_about(LOG_LEVEL_ERROR, "credentials", c->host, "%s", err.msg);
-    answer_all(&waiters, &t.id, number, ok ? NULL : &err);
+    cred_answer_all(&waiters, &t.id, number, ok ? NULL : &err);
     cred_identity_clear(&t.id);
     free(j->key);
     free(j->repository);
@@ -287,23 +292,25 @@ static void work(void *arg)
     atomic_fetch_sub(&c->jobs, 1); /* the last look at it */
 }
 
-static void start(struct cred *c, const char *key, const char *repository)
+static void cred_start(struct cred *c, const char *key, const char *repository)
 {
-    struct job *j = xcalloc(1, sizeof(*j));
+    struct cred_job *j = xcalloc(1, sizeof(*j));
 
-    *j = (struct job){c, xstrdup(key), xstrdup(repository)};
+    *j = (struct cred_job){c, xstrdup(key), xstrdup(repository)};
     atomic_fetch_add(&c->jobs, 1);
-    pool_run(c->workers->pool, work, j);
+    pool_run(c->workers->pool, cred_work, j);
 }
 
 /* Decides under the locks whether the waiter can be answered at once. */
-static bool decide(struct cred *c, const char *repository, struct waiter *w)
+static bool cred_decide(struct cred *c, const char *repository, struct cred_waiter *w)
 {
-    const char *key = key_of(c->provider->scope, repository);
-    struct entry *known = find_known(c, repository), *e = known ? known : make(c, key);
+    const char *key = cred_key_of(c->provider->scope, repository);
+    struct cred_entry *known = find_known(c, repository), *e = known ? known : cred_make(c, key);
     int64_t now = clock_mono_ms();
     bool stopping = atomic_load(&c->workers->stop), answered = true;
 
+    HOLDS(&c->workers->lock);
+    HOLDS(&c->lock);
     if (known) {
         cred_identity_copy(&w->id, &known->id);
         w->number = known->number;
@@ -317,7 +324,7 @@ static bool decide(struct cred *c, const char *repository, struct waiter *w)
     }
     if (!e->asking && !stopping && (known ? now >= known->renew_ms : !answered)) {
         e->asking = true;
-        start(c, e->key, repository);
+        cred_start(c, e->key, repository);
     }
     return answered;
 }
@@ -326,18 +333,19 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
               void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err),
               void *arg)
 {
-    struct waiter *w = xcalloc(1, sizeof(*w));
+    struct cred_waiter *w = xcalloc(1, sizeof(*w));
 
+    ON_LOOP(loop);
     w->loop = loop;
     w->done = done;
     w->arg = arg;
     pthread_mutex_lock(&c->workers->lock);
     pthread_mutex_lock(&c->lock);
-    bool answered = decide(c, repository, w);
+    bool answered = cred_decide(c, repository, w);
     pthread_mutex_unlock(&c->lock);
     pthread_mutex_unlock(&c->workers->lock);
     if (answered)
-        answer_waiter(w);
+        cred_answer_waiter(w);
 }
 
 bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms)
@@ -346,7 +354,7 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64
     bool again = false;
 
     pthread_mutex_lock(&c->lock);
-    struct entry *e = find_known(c, repository);
+    struct cred_entry *e = find_known(c, repository);
     if (e && e->number != number)
         again = true; /* somebody has asked already */
     else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->provider->young_ms) {

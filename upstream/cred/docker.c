@@ -59,7 +59,7 @@ static const json_t *find_auth(const json_t *auths, const char *for_host, const 
 }
 
 /* "auth" is base64 of user:password; the two may also stand by themselves. */
-static bool take_auth(const json_t *auth, struct cred_identity *id)
+static bool docker_take_auth(const json_t *auth, struct cred_identity *id)
 {
     size_t len = 0;
     _cleanup_secret_ char *pair = base64_decode(json_string_value(json_object_get(auth, "auth")), &len);
@@ -98,7 +98,7 @@ static const char *find_own_helper(const json_t *doc, const char *host, const ch
     return NULL;
 }
 
-static char *copy(const char *text)
+static char *docker_copy(const char *text)
 {
     return text ? xstrdup(text) : NULL;
 }
@@ -118,18 +118,18 @@ bool cred_docker_find(const char *text, const char *host, const char *repository
     const char *name = find_own_helper(doc, host, &asked);
     const json_t *auth = name && *name ? NULL : find_auth(json_object_get(doc, "auths"), host, repository);
     /* Docker leaves an empty object in `auths` for what its helper keeps. */
-    if (json_object_size(auth) == 0 || !take_auth(auth, id)) {
+    if (json_object_size(auth) == 0 || !docker_take_auth(auth, id)) {
         cred_identity_clear(id); /* half a login is none */
         name = name ? name : json_string_value(json_object_get(doc, "credsStore"));
         name = name && *name ? name : NULL;
-        *helper = copy(name);
-        *server = name ? copy(asked) : NULL;
+        *helper = docker_copy(name);
+        *server = name ? docker_copy(asked) : NULL;
     }
     json_decref(doc); /* what jansson held is freed, not wiped: it came from a file that is there still */
     return true;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool docker_ask(struct cred_task *t, struct err *err)
 {
     _cleanup_secret_ char *text = secret_read(t->o->docker_config, err);
     _cleanup_free_ char *helper = NULL, *server = NULL;
@@ -141,4 +141,4 @@ static bool ask(struct cred_task *t, struct err *err)
     return !helper || cred_ask_helper(t, helper, server, err);
 }
 
-const struct cred_provider CRED_DOCKER = {"docker_config", CRED_FOR_IMAGE, 0, ask};
+const struct cred_provider CRED_DOCKER = {"docker_config", CRED_FOR_IMAGE, 0, docker_ask};

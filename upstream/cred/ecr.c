@@ -44,14 +44,14 @@ static bool find_place(const struct cred_task *t, struct place *p, struct err *e
     else if (env && *env)
         snprintf(p->region, sizeof(p->region), "%s", env);
     else
-        return err_set(err, ERR_INVALID, "%s names no region: say credentials.region", t->host);
+        return err_set(err, ERR_INVALID, "%s contains no region: set credentials.region", t->host);
     if (strspn(p->region, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(p->region))
-        return err_set(err, ERR_INVALID, "\"%.40s\" is no region", p->region);
+        return err_set(err, ERR_INVALID, "\"%.40s\" is not a region", p->region);
     p->suffix = strncmp(p->region, "cn-", 3) == 0 ? ".cn" : "";
     return true;
 }
 
-static bool take_token(struct cred_task *t, const json_t *doc, struct err *err)
+static bool ecr_take_token(struct cred_task *t, const json_t *doc, struct err *err)
 {
     const json_t *data = json_object_get(doc, "authorizationData");
     const json_t *entry = json_is_array(data) ? json_array_get(data, 0) : data; /* ECR Public has no list */
@@ -76,7 +76,7 @@ static char *make_body(const struct cred_task *t)
     return digits == 12 && t->host[digits] == '.' ? xasprintf("{\"registryIds\":[\"%.12s\"]}", t->host) : xstrdup("{}");
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool ecr_ask(struct cred_task *t, struct err *err)
 {
     struct aws_key key;
     struct place p;
@@ -98,10 +98,10 @@ static bool ask(struct cred_task *t, struct err *err)
                                 .secret_key = key.secret,
                                 .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Amazon ECR", err);
-    bool ok = doc && take_token(t, doc, err);
+    bool ok = doc && ecr_take_token(t, doc, err);
     json_decref(doc);
     aws_key_clear(&key);
     return ok;
 }
 
-const struct cred_provider CRED_ECR = {"ecr", CRED_FOR_HOST, 2000, ask};
+const struct cred_provider CRED_ECR = {"ecr", CRED_FOR_HOST, 2000, ecr_ask};

@@ -1,6 +1,7 @@
 /* Programs that know secrets: Docker's credential helpers. */
 #include "upstream/cred/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ static int spawn(const char *const *argv, struct pipes *p, pid_t *pid)
 }
 
 /* Writes what is left of the input, as far as the pipe takes it. */
-static void feed(struct pipes *p, const char **input)
+static void exec_feed(struct pipes *p, const char **input)
 {
     size_t left = strlen(*input);
     ssize_t n = left > 0 ? write(p->in[1], *input, left) : 0;
@@ -73,7 +74,7 @@ static void feed(struct pipes *p, const char **input)
 }
 
 /* False: it has said all. */
-static bool gather(struct pipes *p, struct buf *out)
+static bool exec_gather(struct pipes *p, struct buf *out)
 {
     ssize_t n = read(p->out[0], buf_reserve(out, 4096), 4096);
 
@@ -98,16 +99,16 @@ static bool talk(const char *name, struct pipes *p, const char *input, atomic_bo
         if (poll(fds, 2, LOOK_MS) < 0 && errno != EINTR)
             return err_errno(err, ERR_IO, "waiting for %s", name);
         if (p->in[1] >= 0 && fds[1].revents)
-            feed(p, &input);
-        if (fds[0].revents && !gather(p, out))
+            exec_feed(p, &input);
+        if (fds[0].revents && !exec_gather(p, out))
             return true;
         if (out->len > CRED_ANSWER_MAX)
-            return err_set(err, ERR_UPSTREAM, "%s says more than %d bytes", name, (int)CRED_ANSWER_MAX);
+            return err_set(err, ERR_UPSTREAM, "%s printed more than %d bytes", name, (int)CRED_ANSWER_MAX);
     }
 }
 
 /* It has closed its stdout: it should end now. */
-static void reap(pid_t pid, bool at_once, int *status)
+static void exec_reap(pid_t pid, bool at_once, int *status)
 {
     for (int i = 0; !at_once && i < 20; i++) {
         if (waitpid(pid, status, WNOHANG) == pid)
@@ -122,13 +123,14 @@ static void reap(pid_t pid, bool at_once, int *status)
 bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, struct buf *out, int *status,
               struct err *err)
 {
+    OFF_LOOPS;
     struct pipes p = {{-1, -1}, {-1, -1}};
     pid_t pid;
     int raw = 0;
 
     if (pipe2(p.in, O_CLOEXEC) != 0 || pipe2(p.out, O_CLOEXEC) != 0) {
         close_pipes(&p);
-        return err_errno(err, ERR_IO, "talking to %s", argv[0]);
+        return err_errno(err, ERR_IO, "starting %s", argv[0]);
     }
     fcntl(p.in[1], F_SETFL, O_NONBLOCK);
     fcntl(p.out[0], F_SETFL, O_NONBLOCK);
@@ -141,7 +143,7 @@ bool cred_run(const char *const *argv, const char *input, atomic_bool *stop, str
     close_end(&p.out[1]);
     bool ok = talk(argv[0], &p, input, stop, out, err);
     close_pipes(&p);
-    reap(pid, !ok, &raw);
+    exec_reap(pid, !ok, &raw);
     *status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
     return ok;
 }
@@ -164,7 +166,7 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
 
     /* It may stand in a file of secrets, and be one of them that has got there by mistake. */
     if (!is_helper_name(name))
-        return err_set(err, ERR_INVALID, "what is said to be the helper's name cannot be one");
+        return err_set(err, ERR_INVALID, "the helper's name is not valid");
     if (!cred_run(argv, server, t->stop, &out, &status, err))
         return false;
     /* The protocol's word for it, on stdout with a failure. */
@@ -177,17 +179,17 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
     t->id.secret = cred_json_text(doc, "Secret");
     json_decref(doc);
     if (!t->id.username || !t->id.secret)
-        return err_set(err, ERR_UPSTREAM, "%s says something that is no Username and Secret", program);
+        return err_set(err, ERR_UPSTREAM, "%s printed no Username and Secret", program);
     t->life_ms = CRED_HELPER_MS;
     t->id.is_identity_token = strcmp(t->id.username, "<token>") == 0;
     return true;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool exec_ask(struct cred_task *t, struct err *err)
 {
     const char *server = strcmp(t->host, "docker.io") == 0 ? "https://index.docker.io/v1/" : t->host;
 
     return cred_ask_helper(t, t->o->helper, server, err);
 }
 
-const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 0, ask};
+const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 0, exec_ask};

@@ -18,7 +18,7 @@
 
 enum { ASSERTION_S = 600 /* at most an hour, says Google */ };
 
-static bool take_token(struct cred_task *t, const json_t *doc, const char *what, struct err *err)
+static bool gcp_take_token(struct cred_task *t, const json_t *doc, const char *what, struct err *err)
 {
     int64_t life_s = cred_json_number(doc, "expires_in", 300);
 
@@ -28,21 +28,21 @@ static bool take_token(struct cred_task *t, const json_t *doc, const char *what,
     return t->id.secret || err_set(err, ERR_UPSTREAM, "%s sent no access token", what);
 }
 
-static bool ask_metadata(struct cred_task *t, struct err *err)
+static bool gcp_ask_metadata(struct cred_task *t, struct err *err)
 {
     static const char *const headers[] = {"Metadata-Flavor: Google", NULL};
     _cleanup_free_ char *url = xasprintf("%s/computeMetadata/v1/instance/service-accounts/default/token",
                                          t->o->metadata_endpoint ? t->o->metadata_endpoint : METADATA);
     const struct cred_http r = {.method = "GET", .url = url, .headers = headers, .direct = true, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Google's metadata server", err);
-    bool ok = doc && take_token(t, doc, "Google's metadata server", err);
+    bool ok = doc && gcp_take_token(t, doc, "Google's metadata server", err);
 
     json_decref(doc);
     return ok;
 }
 
 /* Without this, OpenSSL asks whoever sits at the terminal for a passphrase, and waits. */
-static int no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *arg UNUSED)
+static int gcp_no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *arg UNUSED)
 {
     return -1;
 }
@@ -51,7 +51,7 @@ static int no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, 
 static char *sign(const char *pem, const char *text, struct err *err)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, gcp_no_passphrase, NULL) : NULL;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     unsigned char signature[1024];
     size_t len = sizeof(signature);
@@ -94,7 +94,7 @@ static char *make_assertion(const json_t *key, const char *audience, struct err 
     return signature ? xasprintf("%s.%s", text, signature) : NULL;
 }
 
-static bool exchange(struct cred_task *t, const json_t *key, struct err *err)
+static bool gcp_exchange(struct cred_task *t, const json_t *key, struct err *err)
 {
     static const char *const form[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
     const char *said = json_string_value(json_object_get(key, "token_uri"));
@@ -107,27 +107,25 @@ static bool exchange(struct cred_task *t, const json_t *key, struct err *err)
     /* The file names where to go; it is the operator's, but a key goes nowhere in the clear unless he says so here. */
     if (!t->o->token_endpoint && !url_is_https(uri))
         return err_set(err, ERR_INVALID, "its token_uri is not https");
-    buf_adds(&body, "grant_type=");
-    url_encode(&body, GRANT);
-    buf_adds(&body, "&assertion=");
-    url_encode(&body, assertion);
+    url_add_param(&body, "grant_type", GRANT);
+    url_add_param(&body, "assertion", assertion);
     const struct cred_http r = {.method = "POST", .url = uri, .headers = form, .body = body.data, .stop = t->stop};
     json_t *doc = cred_http_json(&r, "Google's token service", err);
-    bool ok = doc && take_token(t, doc, "Google's token service", err);
+    bool ok = doc && gcp_take_token(t, doc, "Google's token service", err);
     json_decref(doc);
     return ok;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool gcp_ask(struct cred_task *t, struct err *err)
 {
     if (!t->o->key_file)
-        return ask_metadata(t, err);
+        return gcp_ask_metadata(t, err);
     _cleanup_secret_ char *text = secret_read(t->o->key_file, err);
     json_t *key = text ? json_loads(text, 0, NULL) : NULL;
-    bool ok = text && (json_is_object(key) ? exchange(t, key, err) : err_set(err, ERR_INVALID, "it is not JSON"));
+    bool ok = text && (json_is_object(key) ? gcp_exchange(t, key, err) : err_set(err, ERR_INVALID, "it is not JSON"));
 
     json_decref(key);
     return ok || err_wrap(err, "the key in %s", t->o->key_file);
 }
 
-const struct cred_provider CRED_GCP = {"gcp", CRED_FOR_HOST, 2000, ask};
+const struct cred_provider CRED_GCP = {"gcp", CRED_FOR_HOST, 2000, gcp_ask};

@@ -1,6 +1,7 @@
 /* Requests to the clouds' services, on a cred worker: one at a time, waiting for each. */
 #include "upstream/cred/private.h"
 
+#include "base/assert.h"
 #include "base/env_proxy.h"
 #include "base/url.h"
 
@@ -16,7 +17,7 @@ struct receiving {
     bool flooded;
 };
 
-static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
+static size_t cred_http_take(char *data, size_t size UNUSED, size_t len, void *arg)
 {
     struct receiving *r = arg;
 
@@ -27,7 +28,8 @@ static size_t take(char *data, size_t size UNUSED, size_t len, void *arg)
     return len;
 }
 
-static int go_on(void *arg, curl_off_t a UNUSED, curl_off_t b UNUSED, curl_off_t c UNUSED, curl_off_t d UNUSED)
+static int cred_http_go_on(void *arg, curl_off_t a UNUSED, curl_off_t b UNUSED, curl_off_t c UNUSED,
+                           curl_off_t d UNUSED)
 {
     return atomic_load(((struct receiving *)arg)->stop) ? 1 : 0;
 }
@@ -54,7 +56,7 @@ static void set_body(CURL *h, const struct cred_http *r)
         curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, r->method);
 }
 
-static bool describe(CURLcode code, const struct receiving *r, const char *url, struct err *err)
+static bool cred_http_describe(CURLcode code, const struct receiving *r, const char *url, struct err *err)
 {
     _cleanup_buf_ struct buf where = {0};
 
@@ -62,7 +64,7 @@ static bool describe(CURLcode code, const struct receiving *r, const char *url, 
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return err_set(err, ERR_CANCELLED, "the cache is being stopped");
     if (r->flooded)
-        return err_set(err, ERR_UPSTREAM, "%s says more than %d bytes", where.data, (int)CRED_ANSWER_MAX);
+        return err_set(err, ERR_UPSTREAM, "%s sent more than %d bytes", where.data, (int)CRED_ANSWER_MAX);
     return err_set(err, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNREACHABLE, "%s: %s", where.data,
                    curl_easy_strerror(code));
 }
@@ -74,6 +76,7 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
     CURL *h = curl_easy_init();
     long code = 0, timeout = r->timeout_ms > 0 ? (long)r->timeout_ms : CRED_TIMEOUT_MS;
 
+    OFF_LOOPS;
     if (!h)
         abort();
     for (const char *const *line = r->headers; line && *line; line++)
@@ -84,10 +87,10 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
     curl_easy_setopt(h, CURLOPT_USERAGENT, "entrepot/" ENTREPOT_VERSION);
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, timeout);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, cred_http_take);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, &in);
     curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, go_on);
+    curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, cred_http_go_on);
     curl_easy_setopt(h, CURLOPT_XFERINFODATA, &in);
     const char *proxy = r->direct ? NULL : proxy_for(r->url, NULL);
     curl_easy_setopt(h, CURLOPT_PROXY, proxy ? proxy : "");
@@ -101,7 +104,7 @@ bool cred_http(const struct cred_http *r, int *status, struct buf *out, struct e
         explicit_bzero(s->data, strlen(s->data));
     curl_slist_free_all(headers);
     curl_easy_cleanup(h);
-    return rc == CURLE_OK || describe(rc, &in, r->url, err);
+    return rc == CURLE_OK || cred_http_describe(rc, &in, r->url, err);
 }
 
 json_t *cred_http_json(const struct cred_http *r, const char *what, struct err *err)

@@ -39,7 +39,7 @@ static int64_t read_duration(const char *text)
 
 /* A pattern's host part may have a * in place of a label, or of its part; its path is a beginning of the image's. Ports
  * must be equal. */
-static bool matches(const char *pattern, const char *image)
+static bool kubelet_matches(const char *pattern, const char *image)
 {
     const char *p = strstr(pattern, "://") ? strstr(pattern, "://") + 3 : pattern;
     size_t host = strcspn(p, "/"), image_host = strcspn(image, "/");
@@ -55,14 +55,14 @@ static bool matches(const char *pattern, const char *image)
 }
 
 /* Of several patterns that match, the longest is the most particular. */
-static void take_auth(struct cred_task *t, const json_t *auths, const char *image)
+static void kubelet_take_auth(struct cred_task *t, const json_t *auths, const char *image)
 {
     const json_t *value, *best = NULL;
     const char *key;
     size_t len = 0;
 
     json_object_foreach((json_t *)auths, key, value)
-        if (matches(key, image) && (!best || strlen(key) > len)) {
+        if (kubelet_matches(key, image) && (!best || strlen(key) > len)) {
             best = value;
             len = strlen(key);
         }
@@ -78,21 +78,21 @@ static bool take_response(struct cred_task *t, const json_t *doc, const char *im
     const char *duration = json_string_value(json_object_get(doc, "cacheDuration"));
 
     if (!version || !kind || strcmp(version, API_VERSION) != 0 || strcmp(kind, "CredentialProviderResponse") != 0)
-        return err_set(err, ERR_UPSTREAM, "%s: its answer is no CredentialProviderResponse of " API_VERSION,
+        return err_set(err, ERR_UPSTREAM, "%s: its answer is not a CredentialProviderResponse of " API_VERSION,
                        t->o->command);
     if (!cached_for ||
         (strcmp(cached_for, "Image") != 0 && strcmp(cached_for, "Registry") != 0 && strcmp(cached_for, "Global") != 0))
-        return err_set(err, ERR_UPSTREAM, "%s: cacheKeyType is none of Image, Registry, Global", t->o->command);
+        return err_set(err, ERR_UPSTREAM, "%s: cacheKeyType is not one of Image, Registry, Global", t->o->command);
     t->scope = cached_for[0] == 'I' ? CRED_FOR_IMAGE : cached_for[0] == 'R' ? CRED_FOR_HOST : CRED_FOR_ALL;
     t->life_ms = duration ? read_duration(duration) : LIFE_MS;
     if (t->life_ms < 0)
-        return err_set(err, ERR_UPSTREAM, "%s: cacheDuration is no duration", t->o->command);
+        return err_set(err, ERR_UPSTREAM, "%s: cacheDuration is not a duration", t->o->command);
     t->life_ms = MAX(t->life_ms, (int64_t)1000); /* 0: not to be kept; those who wait now share it */
-    take_auth(t, json_object_get(doc, "auth"), image);
+    kubelet_take_auth(t, json_object_get(doc, "auth"), image);
     return true;
 }
 
-static bool ask(struct cred_task *t, struct err *err)
+static bool kubelet_ask(struct cred_task *t, struct err *err)
 {
     _cleanup_free_ char *image = xasprintf("%s/%s", t->host, t->repository);
     json_t *request =
@@ -115,4 +115,4 @@ static bool ask(struct cred_task *t, struct err *err)
     return ok;
 }
 
-const struct cred_provider CRED_KUBELET = {"kubelet", CRED_FOR_IMAGE, 0, ask};
+const struct cred_provider CRED_KUBELET = {"kubelet", CRED_FOR_IMAGE, 0, kubelet_ask};

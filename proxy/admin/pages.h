@@ -1,0 +1,26 @@
+/* pages.h - the pages of the admin API. Each fills in its job's answer; on a worker. */
+#ifndef ENTREPOT_PROXY_ADMIN_PAGES_H
+#define ENTREPOT_PROXY_ADMIN_PAGES_H
+
+#include "proxy/admin/job.h"
+
+void admin_status(struct admin_job *job);
+void admin_images(struct admin_job *job);
+void admin_inspect(struct admin_job *job); /* of the reference in the path */
+void admin_verify(struct admin_job *job);
+void admin_rm(struct admin_job *job);
+void admin_pin(struct admin_job *job);
+void admin_unpin(struct admin_job *job);
+void admin_gc(struct admin_job *job);
+void admin_offline(struct admin_job *job);
+void admin_pull(struct admin_job *job);
+void admin_export(struct admin_job *job);
+void admin_blob(struct admin_job *job); /* the bytes of the digest in the path */
+/* How much is here of a blob that is being imported; more bytes of it; that they are all here: verifies and stores it. */
+void admin_import_state(struct admin_job *job);
+void admin_import_bytes(struct admin_job *job);
+void admin_import_blob(struct admin_job *job);
+void admin_import_batch(struct admin_job *job); /* several small ones at once */
+void admin_import(struct admin_job *job);       /* the images, once their blobs are here */
+
+#endif

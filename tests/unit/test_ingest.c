@@ -1,0 +1,280 @@
+/* Blobs on their way in: what followers may read when, and what comes of wrong bytes, breaks and resumption. The loop runs
+ * on the test's own thread, turn by turn. */
+#include "tests/unit/unit.h"
+
+#include "base/pool.h"
+#include "cache/cache.h"
+
+enum { MIB = 1 << 20, SIZE = 3 * MIB + 4321 /* of the blob: four segments */ };
+
+struct fixture {
+    char *dir, *bytes;
+    struct pool *pool;
+    struct cache *cache;
+    struct loop *loop;
+    struct digest digest; /* of `bytes` */
+    int ended, deserted, ready;
+    enum ingest_state state;
+    struct err err;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof(*f));
+
+    f->dir = make_folder();
+    f->loop = loop_new("test", NULL);
+    f->pool = pool_new("io", 2, NULL);
+    f->cache = cache_open(f->dir, f->pool, NULL, NULL);
+    f->bytes = xmalloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        f->bytes[i] = (char)(i * 7 + i / 4096);
+    digest_of(DIGEST_SHA256, f->bytes, SIZE, &f->digest);
+    *state = f;
+    return f->cache ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    pool_free(f->pool);
+    cache_close(f->cache);
+    loop_free(f->loop);
+    remove_tree(f->dir);
+    free(f->bytes);
+    free(f);
+    return 0;
+}
+
+static void on_end(void *arg, enum ingest_state state, const struct err *err)
+{
+    struct fixture *f = arg;
+
+    f->ended++;
+    f->state = state;
+    f->err = err ? *err : (struct err){0};
+}
+
+static void on_deserted(void *arg)
+{
+    ((struct fixture *)arg)->deserted++;
+}
+
+static void on_ready(void *arg)
+{
+    ((struct fixture *)arg)->ready++;
+}
+
+static void nothing(void *arg UNUSED)
+{
+}
+
+static struct ingest *begin(struct fixture *f, const char *host)
+{
+    struct ingest *i =
+        ingest_begin(cache_ingests(f->cache), &f->digest, host, f->loop, on_end, on_deserted, nothing, f, NULL);
+
+    assert_non_null(i);
+    ingest_also_link(i, "docker.io/library/app", PROOF_BYTES, false);
+    return i;
+}
+
+static void write_to(struct fixture *f, struct ingest *i, int64_t from, int64_t to)
+{
+    struct err err = {0};
+
+    if (!ingest_write(i, from, f->bytes + from, (size_t)(to - from), &err))
+        fail_msg("%s", err.msg);
+}
+
+/* Turns of the loop, and what io workers and the index hand back to it, until the ingest has ended. */
+static void run_to_end(struct fixture *f)
+{
+    for (int n = 0; n < 5000 && f->ended == 0; n++) {
+        loop_settle(f->loop);
+        usleep(1000);
+    }
+    assert_int_equal(f->ended, 1);
+}
+
+/* What a follower at `first` may read now. */
+static int64_t available(struct fixture *f, struct ingest *i, int64_t first)
+{
+    struct follower *w = ingest_follow(i, f->loop, first, SIZE - 1, on_ready, f);
+    struct err err = {0};
+    int64_t n = follower_available(w, &err);
+
+    follower_leave(w);
+    return n;
+}
+
+/* Followers get what has arrived, up to the last byte; of the last segment nothing before the digest is verified. */
+static void the_last_segment_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+    int64_t size;
+
+    ingest_hold(i);
+    assert_true(ingest_describe(i, SIZE, "\"tag\"", &err));
+    assert_int_equal(available(f, i, 0), 0);
+    write_to(f, i, 0, MIB / 2);
+    assert_int_equal(available(f, i, 0), MIB / 2);
+    assert_int_equal(available(f, i, 1000), MIB / 2 - 1000);
+    write_to(f, i, MIB / 2, 3 * MIB);
+    assert_int_equal(available(f, i, 0), 3 * MIB);
+    assert_int_equal(available(f, i, 3 * MIB), 0);
+    struct follower *last = ingest_follow(i, f->loop, 3 * MIB, SIZE - 1, on_ready, f);
+    assert_int_equal(follower_available(last, &err), 0);
+    write_to(f, i, 3 * MIB, SIZE - 1);
+    assert_int_equal(follower_available(last, &err), 0); /* all but one byte is here */
+    write_to(f, i, SIZE - 1, SIZE);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    assert_true(f->ready > 0);
+    assert_int_equal(follower_available(last, &err), SIZE - 3 * MIB);
+    follower_leave(last);
+    ingest_let_go(i);
+    ingest_unref(i);
+    int fd = cache_open_blob(f->cache, &f->digest, &size, &err);
+    assert_true(fd >= 0 && size == SIZE);
+    close(fd);
+}
+
+/* Wrong bytes: the ingest fails, its followers never get the end, and nothing is stored. */
+static void wrong_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+    int64_t size;
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *w = ingest_follow(i, f->loop, 3 * MIB, SIZE - 1, on_ready, f);
+    f->bytes[17] ^= 1;
+    write_to(f, i, 0, SIZE);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_FAILED);
+    assert_int_equal(f->err.code, ERR_DIGEST);
+    assert_int_equal(follower_available(w, &err), -1);
+    assert_int_equal(err.code, ERR_DIGEST);
+    follower_leave(w);
+    ingest_unref(i);
+    assert_true(cache_open_blob(f->cache, &f->digest, &size, NULL) < 0);
+}
+
+/* What arrived before a break is not asked for again: of the same registry alone, whole segments of it. */
+static void resumed(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err broke = {0}, err = {0};
+    int64_t first, last;
+
+    assert_true(ingest_gap(i, &first, &last) && first == 0);
+    assert_true(ingest_describe(i, SIZE, "\"tag\"", &err));
+    write_to(f, i, 0, 2 * MIB + 500);
+    err_set(&broke, ERR_UNREACHABLE, "the connection broke");
+    ingest_stop(i, &broke, false);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_PAUSED);
+    ingest_unref(i);
+
+    f->ended = 0;
+    i = begin(f, "docker.io");
+    assert_int_equal(ingest_resumed(i), 2 * MIB);
+    assert_string_equal(ingest_validator(i), "\"tag\"");
+    assert_true(ingest_gap(i, &first, &last) && first == 2 * MIB);
+    assert_false(ingest_describe(i, SIZE + 1, "\"tag\"", &err)); /* another blob than the one it was */
+    assert_int_equal(err.code, ERR_CORRUPT);
+    ingest_stop(i, &broke, false);
+    run_to_end(f);
+    ingest_unref(i);
+
+    f->ended = 0;
+    i = begin(f, "quay.io"); /* whose bytes may be others */
+    assert_int_equal(ingest_resumed(i), 0);
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    write_to(f, i, 0, SIZE);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    ingest_unref(i);
+}
+
+/* What came in under a client's identity is not there for the next one: a part does not say for whom it was. */
+static void private_parts_go(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i =
+        ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, on_end, on_deserted, nothing, f, NULL);
+    struct err err = {0};
+
+    ingest_also_link(i, "docker.io/team/app", PROOF_BYTES, true);
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    write_to(f, i, 0, 2 * MIB);
+    ingest_stop(i, NULL, false);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_FAILED);
+    ingest_unref(i);
+    f->ended = 0;
+    i = begin(f, "docker.io");
+    assert_int_equal(ingest_resumed(i), 0);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+/* More bytes than were announced are refused, and a size that is beyond all measure. */
+static void sizes(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_false(ingest_describe(i, INGEST_SIZE_MAX + 1, "", &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_true(ingest_describe(i, MIB, "", &err));
+    assert_false(ingest_write(i, 0, f->bytes, MIB + 1, &err));
+    assert_int_equal(err.code, ERR_UPSTREAM);
+    ingest_stop(i, &err, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+/* The owner is told when the last follower has left, not when another one is still there. */
+static void deserted(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *one = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    struct follower *two = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    assert_int_equal(ingest_followers(i), 2);
+    follower_leave(one);
+    loop_settle(f->loop);
+    assert_int_equal(f->deserted, 0);
+    follower_leave(two);
+    loop_settle(f->loop);
+    assert_int_equal(f->deserted, 1);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_last_segment_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(resumed, setup, teardown),
+        cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(sizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(deserted, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
