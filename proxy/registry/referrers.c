@@ -12,7 +12,7 @@
 
 enum { REFERRERS_MAX = 256 }; /* found in the index, of one image */
 
-struct referrers {
+struct referrers_found {
     struct digest list[REFERRERS_MAX];
     struct blob_row rows[REFERRERS_MAX];
     int count;
@@ -20,7 +20,7 @@ struct referrers {
 
 static bool add_referrer(void *arg, const struct digest *d, const struct blob_row *row)
 {
-    struct referrers *l = arg;
+    struct referrers_found *l = arg;
 
     l->list[l->count] = *d;
     l->rows[l->count++] = *row;
@@ -89,7 +89,7 @@ static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
 static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 {
     struct cache *c = v->registry->cache;
-    struct referrers *l = xcalloc(1, sizeof(*l));
+    struct referrers_found *l = xcalloc(1, sizeof(*l));
 
     bool known = cache_each_referrer(c, v->route.name, v->is_private, &v->route.digest, add_referrer, l);
     for (int i = 0; i < l->count; i++) {
