@@ -31,14 +31,14 @@ static void verify_send_finding(void *arg, const char *digest, const char *what)
 static bool verify_fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)
 {
     struct admin_job *job = arg;
-    struct prefetch_wish wish = {.name = repo, .digest = d, .manifest = manifest};
+    struct fetch_want want = {.kind = manifest ? FETCH_MANIFEST : FETCH_BLOB, .name = repo, .digest = *d};
 
     if (fetchers_is_offline(job->admin->puller.fetchers))
         return err_set(err, ERR_NOT_FOUND, "the cache is offline");
-    if (!prefetch_site(&job->admin->puller, repo, &wish.site, &wish.path))
+    if (!prefetch_site(&job->admin->puller, repo, &want.site, &want.path))
         return err_set(err, ERR_NOT_FOUND, "%s is not of a configured upstream, or too many are in use", repo);
-    bool ok = prefetch_wait(&job->admin->puller, job->loop, &wish, err);
-    site_unref(wish.site);
+    bool ok = prefetch_wait(&job->admin->puller, job->loop, &want, err);
+    site_unref(want.site);
     return ok;
 }
 

@@ -1,7 +1,8 @@
-/* What upstream said it does not have, and is not asked for again for a while. Each fetch loop keeps its own, of the
- * keys that belong to it. */
+/* Negative caching: what upstream answered 404 to is not requested again for a while. Each fetch loop keeps the answers
+ * of its own keys. */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <string.h>
@@ -45,6 +46,7 @@ void fetch_note_absence(struct fetch *f)
     int64_t ttl = f->tags.negative_ttl_ms;
     const struct err *e = &f->result.err;
 
+    ON_LOOP(f->fetcher->loop);
     if (e->code != ERR_NOT_FOUND || f->result.upstream_status != 404 || ttl <= 0 || f->want.is_private ||
         fetch_find_absence(f->fetcher, f->key))
         return;

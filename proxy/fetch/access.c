@@ -1,5 +1,5 @@
-/* Whether upstream lets a client read something: one question for each client and repository, however many of his
- * requests wait for it. Nothing is kept, nothing is passed on but the status.
+/* Whether upstream lets a client read a repository: one exchange for each client and repository, however many requests
+ * of it wait. Nothing is cached, and nothing but the status is passed on.
  *
  *   lookup ─▶ ask ─▶ receive ─▶ done        any ─▶ fail ─▶ done
  */
@@ -11,7 +11,7 @@
 
 struct access_fetch {
     struct fetch common; /* first: a struct fetch of this type is one of these */
-    bool asked_again;    /* in another way: the first answer said nothing about the client */
+    bool asked_again;    /* in another way, since the first answer was not about the client */
 };
 
 static struct access_fetch *access_of(const struct fetch *f)
@@ -25,14 +25,14 @@ static enum step access_lookup(struct fetch *f)
     f->result.how = HOW_BYPASS;
     if (!fetch_is_offline(f))
         return STEP_ASK;
-    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: nobody can be asked who may read it", f->want.name,
-            fetch_why_offline(f));
+    err_set(&f->result.err, ERR_DENIED, "%s is private, and %s: its registry cannot be asked whether you may read it",
+            f->want.name, fetch_why_offline(f));
     f->result.err.status = 403;
     f->result.how = HOW_DENIED;
     return STEP_DONE;
 }
 
-/* The status is all we want: a body is not read. */
+/* Only the status is needed: a body is not read. */
 static bool access_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
@@ -48,7 +48,7 @@ static void access_take_end(void *arg, const struct transfer_response *r, const 
     bool yes = r->status == 200 && !fetch_is_page(f, r) && (!err || err->code == ERR_CANCELLED);
 
     f->call = NULL;
-    /* A registry that has no HEAD for it. */
+    /* A registry without HEAD for this path. */
     if (!yes && (!err || fetch_is_page(f, r)) && (fetch_proves_nothing(r) || fetch_is_page(f, r)) &&
         !access_of(f)->asked_again) {
         access_of(f)->asked_again = true;
@@ -67,7 +67,7 @@ static enum step access_ask(struct fetch *f)
     bool manifest = strncmp(f->want.listing, "manifests/", 10) == 0,
          head = manifest || strncmp(f->want.listing, "blobs/", 6) == 0;
 
-    /* A registry without the referrers API says 404 to everybody: what they would be about, then. */
+    /* A registry without the referrers API answers 404 to every client: ask for the subject's manifest instead. */
     if (subject && access_of(f)->asked_again) {
         _cleanup_free_ char *path = xasprintf("manifests/%s", subject);
         fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, access_take_head, NULL, access_take_end);

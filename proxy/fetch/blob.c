@@ -3,13 +3,13 @@
  *            ┌ here, the repository's ───────────────────────────────────────────────▶ done: served from the store
  *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────────────────────▶ done
  *            ├ a file that has to be verified first ───▶ verify ─▶ lookup
- *            └ absent ─▶ ask ─▶ receive: everybody who waits follows the ingest ─────▶ done, when it is stored
+ *            └ absent ─▶ ask ─▶ receive: all waiters follow the ingest    ─────▶ done, when it is stored
  *                         ▲        │
  *                         └────────┘ upstream broke off: from the first missing segment, after a pause
  *
- *   any ─▶ fail: the ingest is put off (its part stays) or, when its bytes are wrong, dropped ─▶ done.
+ *   any ─▶ fail: the ingest is paused (its part stays) or, if its bytes are wrong, dropped ─▶ done.
  *
- * Nobody waits any more, for some seconds: the fetch goes on if at least half is there, else the ingest is put off.
+ * No waiters and followers for some seconds: the fetch goes on if at least half is here, else the ingest is paused.
  */
 #include "proxy/fetch/blob.h"
 
@@ -84,10 +84,9 @@ static bool blob_take_head(void *arg, const struct transfer_response *r)
     f->step = STEP_RECEIVE;
     f->result.upstream_status = r->status;
     if (r->status != 200 && r->status != 206)
-        return true; /* blob_take_end() says what it means */
-    /* A Content-Encoding is passed over: stores call layers gzip for what they are. The digest tells whether these are
-     * the bytes.
-     */
+        return true; /* blob_take_end() handles it */
+    /* A Content-Encoding is ignored: some object stores label layers with gzip because that is their format. The digest
+     * shows whether these are the right bytes. */
     if (r->status == 206) {
         if (r->range_first != b->first)
             return refuse_answer(f, "upstream sent another range than was asked for");
@@ -95,11 +94,11 @@ static bool blob_take_head(void *arg, const struct transfer_response *r)
         b->at = b->first;
         b->skip = 0;
     } else {
-        size = r->content_length; /* the whole, whatever was asked for: pass over what is here */
+        size = r->content_length; /* the whole blob, although a range was requested: skip the bytes that are here */
         b->at = 0;
         b->skip = b->first;
     }
-    /* Linked first: an empty blob is complete, and on its way into the index, once its size is known. */
+    /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
     if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
         return false;
@@ -110,8 +109,8 @@ static bool blob_take_head(void *arg, const struct transfer_response *r)
     return true;
 }
 
-/* libcurl hands out 16 KiB at a time. They are gathered, as many as one turn of the loop brings, so that writing,
- * hashing and waking followers cost once for all of them. */
+/* libcurl passes 16 KiB at a time. All that one turn of the loop brings are gathered, and written, hashed and announced
+ * to followers once. */
 static bool blob_flush(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
@@ -120,7 +119,7 @@ static bool blob_flush(struct fetch *f)
     if (len == 0 || b->unwritable)
         return !b->unwritable;
     f->received.len = 0;
-    /* After a piece that was not taken, nothing that follows has its place. */
+    /* After a piece that was not written, none of the following can be. */
     b->unwritable = !ingest_write(b->ingest, b->at, f->received.data, len, &f->result.err);
     if (b->unwritable)
         return false;
@@ -143,7 +142,7 @@ static void blob_drained(void *arg)
 
 static void blob_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    blob_flush(arg); /* if it fails, the next piece, or the end, says so */
+    blob_flush(arg); /* if it fails, the next piece or the end notices */
 }
 
 static bool blob_take_data(void *arg, const void *data, size_t len)
@@ -164,7 +163,7 @@ static bool blob_take_data(void *arg, const void *data, size_t len)
     return !b->unwritable && (f->received.len < (is_relay(f) ? GATHER_RELAY : GATHER) || blob_flush(f));
 }
 
-/* The whole body came: is it all there is? */
+/* The body of an answer is complete; the blob may not be. */
 static void body_complete(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
@@ -197,7 +196,7 @@ static void blob_take_end(void *arg, const struct transfer_response *r, const st
     if (err && err->code == ERR_CANCELLED && own.code == ERR_CANCELLED)
         return; /* the ingest is over already: blob_finished() goes on */
     if (err && err->code == ERR_CANCELLED)
-        f->result.err = own; /* our own refusal, from blob_take_head() or blob_take_data() */
+        f->result.err = own; /* blob_take_head() or blob_take_data() has cancelled it */
     else
         fetch_refused(f, r, err);
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
@@ -220,14 +219,14 @@ static void blob_take_end(void *arg, const struct transfer_response *r, const st
     fetch_run(f, STEP_FAIL);
 }
 
-/* ---- the ingest's words ---- */
+/* ---- the ingest's callbacks ---- */
 
 static bool is_of_another_repository(const struct fetch *f, const struct fetch_waiter *w)
 {
     return strcmp(w->want.name, f->want.name) != 0;
 }
 
-/* One repository's refusal is not another's. */
+/* That one repository is refused says nothing about another. */
 static void let_others_try(struct fetch *f)
 {
     if (!f->fetcher->stopping)
@@ -241,7 +240,7 @@ static void blob_deserted(void *arg)
     fetch_note_desertion(arg);
 }
 
-/* The first client that wants the bytes alone; the others are told that there is no room, and ask anew. */
+/* The first client that only wants the bytes. The others get the error, and request a relay of their own. */
 static struct fetch_waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
 {
     const struct fetch_result r = {.how = HOW_ERROR, .err = *no_room};
@@ -255,8 +254,8 @@ static struct fetch_waiter *part_with_all_but_one(struct fetch *f, const struct 
     return one;
 }
 
-/* There is no room for it, and upstream waits with the first byte: one client gets it past the disk in the same
- * exchange. (Not of one that came over HTTP/2, see `unshared` in transfer.h: its client asks for a relay.) */
+/* There is no room for the blob, and upstream has paused before its first byte: one client gets it without caching, in
+ * the same exchange. (Not over HTTP/2, see `unshared` in transfer.h: then the client requests a relay.) */
 static bool turn_to_relay(struct fetch *f, const struct err *no_room)
 {
     struct blob_fetch *b = blob_of(f);
@@ -296,7 +295,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;
-    if (unproved) { /* what was here became a blob before upstream said that the repository has it */
+    if (unproved) { /* the part was stored before upstream answered whether the repository contains it */
         ingest_unref(b->ingest);
         b->ingest = NULL;
         fetch_run(f, STEP_LOOKUP);
@@ -324,7 +323,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
         fetch_run(f, STEP_ASK);
         return;
     }
-    /* Who came while it was being put off, or dropped, begins anew: the failure was of those before. */
+    /* Requests that came while it was being paused, or dropped, start again: the failure was not theirs. */
     while ((b->answered || b->paused) && !f->fetcher->stopping && (w = fetch_first_waiter(f)))
         fetch_again(w);
     if (err && f->result.err.code == ERR_OK)
@@ -381,7 +380,7 @@ static enum step blob_ask(struct fetch *f)
     b->attempt_received = ingest_received(b->ingest);
     f->result.err.code = ERR_OK;
     f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
-    fetch_note_desertion(f); /* they may have left while it was verified, or proved */
+    fetch_note_desertion(f); /* all may have left while it was verified, or proved */
     return STEP_WAIT;
 }
 

@@ -1,5 +1,7 @@
-/* What all kinds of fetches have in common: what the cache knows, how upstream is asked, and as whom. */
+/* What all types of fetches need: looking into the cache, and calling upstream with the right identity. */
 #include "proxy/fetch/private.h"
+
+#include "base/assert.h"
 
 #include <string.h>
 
@@ -64,6 +66,7 @@ void fetch_call(struct fetch *f, const char *method, const char *path, const cha
         .arg = f,
     };
 
+    ON_LOOP(f->fetcher->loop);
     req.optional = f->optional;
     req.lack_ms = f->tags.negative_ttl_ms;
     fetch_identify(f, &req);

@@ -34,12 +34,12 @@ static struct fetch *fetch_new(struct fetcher *fr, const struct fetch_waiter *w)
     return f;
 }
 
-/* The same is under way. */
+/* A fetch of the same key is under way. */
 static void join(struct fetch *f, struct fetch_waiter *w)
 {
     w->joined = true;
     f->errand = f->errand || !w->done;
-    if (!w->done) /* a refresh: it is being done */
+    if (!w->done) /* a refresh: this is one */
         fetch_waiter_unref(w);
     else if (f->type->join)
         f->type->join(f, w);
@@ -47,7 +47,7 @@ static void join(struct fetch *f, struct fetch_waiter *w)
         fetch_wait(f, w);
 }
 
-/* Upstream said a moment ago that it does not have it. What may be served after it was deleted is looked for. */
+/* Upstream answered 404 a moment ago. A tag that may be served after it was deleted upstream is looked up. */
 static bool is_absent(struct fetcher *fr, const struct fetch_waiter *w, struct fetch_result *r)
 {
     struct absence *a = w->want.kind == FETCH_BLOB || w->want.kind == FETCH_ACCESS || w->want.force
@@ -60,7 +60,7 @@ static bool is_absent(struct fetcher *fr, const struct fetch_waiter *w, struct f
         return false;
     fetch_recall_absence(a, &r->err);
     r->no_api = a->no_api;
-    r->upstream_status = 404; /* as fetch_note_absence() was told */
+    r->upstream_status = 404; /* as fetch_note_absence() required */
     return true;
 }
 
@@ -74,7 +74,7 @@ static void arrive(void *arg)
 
     ON_LOOP(fr->loop);
     if (w->left) {
-        err_set(&r.err, ERR_CANCELLED, "its client is gone");
+        err_set(&r.err, ERR_CANCELLED, "its client has gone");
         fetch_answer_one(w, &r, NULL);
         return;
     }
@@ -135,7 +135,7 @@ fail:
     return NULL;
 }
 
-/* On the fetch loop: blobs are paused, the rest is let go. */
+/* On the fetch loop: blobs are paused, other fetches are cancelled. */
 static void stop(void *arg)
 {
     struct fetcher *fr = arg;
@@ -153,7 +153,7 @@ static void stop(void *arg)
         if (f->type->stop && f->type->stop(f, &err))
             continue;
         if (f->step == STEP_STORE || f->step == STEP_VERIFY)
-            continue; /* the index's answer, the worker's, ends it */
+            continue; /* the callback of the index, or of the worker, ends it */
         f->result.err = err;
         f->result.how = HOW_ERROR;
         fetch_run(f, STEP_DONE);
@@ -169,7 +169,7 @@ void fetchers_stop(struct fetchers *all)
         loop_post(all->list[i].loop, stop, &all->list[i]);
     for (int i = 0; i < all->count; i++)
         loop_join(all->list[i].loop);
-    /* Tokens are asked for on behalf of whoever needs one: such a transfer is no fetch's own. */
+    /* A token is fetched for all calls that need it: such a transfer belongs to no fetch. */
     for (int i = 0; i < all->count; i++)
         if (all->list[i].engine)
             transfer_engine_end(all->list[i].engine);

@@ -1,13 +1,11 @@
-/* fetch.h - getting what is not here, or not known to be fresh.
+/* fetch.h - fetching content that is not cached, or not known to be fresh.
  *
- * A serve loop hands a request over; the fetch loop that its key belongs to looks whether the same is under way already
- * (then the request joins it), goes through named steps (manifest.c, blob.c, look.c,
- * listing.c), and sends each waiter its result. The key of a blob is its digest alone, of a manifest the
- * repository and the reference; a key always belongs to the same loop, so that no lock is needed to have each thing
- * fetched once.
+ * A serve loop hands a request to the fetch loop that its key belongs to. If a fetch with this key is under way, the
+ * request joins it; otherwise a fetch begins, which goes through named steps (manifest.c, blob.c, look.c, listing.c,
+ * access.c) and sends each waiter its result. The key of a blob is its digest alone, that of a manifest its repository
+ * and reference. A key always belongs to the same loop, so that each thing is fetched once without a lock.
  *
- * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also when the client is gone
- * meanwhile.
+ * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also if the client has gone.
  */
 #ifndef ENTREPOT_PROXY_FETCH_FETCH_H
 #define ENTREPOT_PROXY_FETCH_FETCH_H
@@ -24,7 +22,7 @@ enum fetch_kind {
     FETCH_MANIFEST_HEAD, /* digest, size and type wanted */
     FETCH_BLOB,
     FETCH_BLOB_HEAD,
-    FETCH_BLOB_RELAY, /* for this one client, past the disk: an ingest in memory */
+    FETCH_BLOB_RELAY, /* for this one client, without caching: an ingest in memory */
     FETCH_LISTING,    /* a page of tags/list or referrers */
     FETCH_ACCESS,     /* whether the client may read what `listing` names */
 };
@@ -51,11 +49,11 @@ void fetch_want_clear(struct fetch_want *want);
 
 /* How the answer came about; becomes Cache-Status and the `result` of metrics. */
 enum fetch_how {
-    HOW_HIT,         /* it was here after all */
+    HOW_HIT,         /* it was in the cache after all */
     HOW_MISS,        /* fetched and stored */
     HOW_COLLAPSED,   /* joined a fetch under way */
     HOW_REVALIDATED, /* upstream confirmed what was here */
-    HOW_STALE,       /* here, past fresh, upstream of no help */
+    HOW_STALE,       /* cached, past fresh; upstream could not be asked */
     HOW_BYPASS,      /* passed on, not stored */
     HOW_DENIED,
     HOW_ERROR,
@@ -71,7 +69,7 @@ struct fetch_result {
     char media_type[MEDIA_TYPE_MAX + 1];
     struct body *body;             /* manifests and listings; a reference of the waiter's */
     struct ingest *ingest;         /* blobs: follow this; held for the waiter until the result is cleared */
-    char challenge[CHALLENGE_MAX]; /* WWW-Authenticate of a refusal */
+    char challenge[CHALLENGE_MAX]; /* WWW-Authenticate of upstream's refusal */
     char filters[128];             /* listings: OCI-Filters-Applied */
     struct body *next; /* listings: the query of the next page, as text; a reference of the waiter's; NULL: none */
     bool no_api;       /* referrers, ERR_NOT_FOUND: the registry does not have this page */
@@ -79,7 +77,7 @@ struct fetch_result {
 
 /* `loops` fetch loops, started. Errors: ERR_IO. */
 struct fetchers *fetchers_new(struct cache *cache, const struct config *config, int loops, struct err *err);
-/* Stops the loops: what is under way is paused as resumable parts. */
+/* Stops the loops. Blobs under way stay as parts, which can be resumed. */
 void fetchers_stop(struct fetchers *all);
 /* After that: runs what was posted to them since, as loop_settle(). */
 bool fetchers_settle(struct fetchers *all);
@@ -91,25 +89,24 @@ uint64_t fetchers_mismatches(const struct fetchers *all);
 /* `want` is copied. */
 struct fetch_waiter *fetch_begin(struct fetchers *all, struct loop *loop, const struct fetch_want *want,
                                  void (*done)(void *arg, struct fetch_result *result), void *arg);
-/* Nobody wants the answer any more, the client is gone: `done` comes all the same, soon. What nobody else waits for
- * either is given up after some seconds. On the loop that began it, before `done` runs. */
+/* The client has gone. `done` still runs, soon. A fetch without waiters is given up after some seconds. On the loop
+ * that began it, before `done` runs. */
 void fetch_leave(struct fetch_waiter *w);
-/* Checks a tag that is here with upstream, and brings in what it points to now, for nobody who waits. */
+/* Revalidates a cached tag, and fetches the manifest that it points to now. No client waits for that. */
 void fetch_refresh(struct fetchers *all, struct loop *loop, const struct fetch_want *want);
-/* The client may read this repository: what is being fetched of it may go on with its identity. Any thread. */
+/* The client may read this repository: blobs of it that are under way may be resumed with its identity. Any thread. */
 void fetch_offer(struct fetchers *all, const char *name, struct client *c);
-/* From now on registries are not asked any more, or again. What is under way goes on. Any thread. */
+/* Offline: no new request is sent to any registry; those under way go on. Any thread. */
 void fetchers_set_offline(struct fetchers *all, bool offline);
 bool fetchers_is_offline(const struct fetchers *all);
-/* Whether the registry of this site is not asked: the same, or it is not one of our upstreams (the local site). What is
- * here is all there can be then. Any thread. */
+/* Whether no request may be sent to the registry of this site: the cache is offline, or the registry is not one of its
+ * upstreams (the local site). Only cached content can be served then. Any thread. */
 bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site);
 /* "referrers/sha256:…", a listing; the caller frees. */
 char *fetch_referrers_path(const struct digest *subject);
-/* What comes after "referrers/": the digest, and a query if there is one. NULL: it is another kind of path. Borrowed.
- */
+/* The part behind "referrers/": a digest, and a query if there is one. NULL: another kind of path. Borrowed. */
 const char *fetch_referrers_subject(const char *path);
-/* Gives back what a result refers to. */
+/* Releases what a result refers to. */
 void fetch_result_clear(struct fetch_result *r);
 
 #endif

@@ -1,6 +1,7 @@
-/* Who comes while a blob is on its way. */
+/* The clients of a blob that is under way: those that join, and what happens when none is left. */
 #include "proxy/fetch/blob.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -19,7 +20,8 @@ static void proved_elsewhere(void *arg, struct fetch_result *r)
     fetch_again(w);
 }
 
-/* Another repository's word is not this one's: it must name the blob in a manifest, or say in a HEAD that it has it. */
+/* A blob of one repository is not another's without proof: a manifest of it names the blob, or its registry answers a
+ * HEAD with 200. */
 static void prove_for(struct fetch_waiter *w)
 {
     struct fetch_want head = w->want;
@@ -41,12 +43,13 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     struct blob_fetch *b = blob_of(f);
     bool same = strcmp(f->want.name, w->want.name) == 0;
 
-    /* Another registry's bytes are not to be waited for: it may be slow, or lie. And what is arriving under a client's
-     * identity is for his repository, or for others of that registry if it says so. Who is neither gets his own, past
-     * the disk. */
+    ON_LOOP(f->fetcher->loop);
+    /* Another registry's bytes are not waited for: it may be slow, or lie. And what is arriving under a client's
+     * identity is for its repository, or for others of that registry if that proves it. Any other request gets a fetch
+     * of its own, without caching. */
     if (strcmp(f->want.site->host, w->want.site->host) != 0 || (same && f->want.is_private && !w->want.is_private)) {
         w->joined = false;
-        if (w->want.keep) { /* it wants the blob here, and asks again, with a HEAD, when it is */
+        if (w->want.keep) { /* it wants the blob cached: it starts again, with a HEAD, when it is */
             STAILQ_INSERT_TAIL(&f->later, w, entry);
             return;
         }
@@ -70,7 +73,7 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         fetch_offer(f->fetcher->all, w->want.name, w->want.client);
     enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
     if (b->answered && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
-        /* The fetch's own result may tell of an attempt that failed and is being made again. */
+        /* The fetch's own result may be of an attempt that failed and is being repeated. */
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
         fetch_answer_one(w, &r, b->ingest);
     } else {
@@ -87,7 +90,7 @@ bool blob_is_wanted(const struct fetch *f)
     return b->question || (b->ingest && ingest_followers(b->ingest) > 0);
 }
 
-/* Most of it is here: the rest may come. Of a blob of unknown size nobody knows. */
+/* Most of it is here: the rest is fetched, too. Not of a blob of unknown size. */
 static bool is_nearly_whole(const struct fetch *f)
 {
     const struct blob_fetch *b = blob_of(f);
@@ -100,10 +103,11 @@ bool blob_abandon(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
+    ON_LOOP(f->fetcher->loop);
     if (!b->ingest || is_nearly_whole(f))
         return b->ingest;
     if (f->want.kind != FETCH_BLOB_RELAY)
-        log_info("nobody waits for a blob of %s any more: put off at %lld of %lld bytes", f->want.name,
+        log_info("no client waits for a blob of %s any more: paused at %lld of %lld bytes", f->want.name,
                  (long long)ingest_received(b->ingest), (long long)ingest_size(b->ingest));
     if (f->call)
         upstream_cancel(f->call);

@@ -1,10 +1,11 @@
-/* Clients that are gone before their answer, and the fetches that nobody waits for any more.
+/* Clients that have gone before their answer, and fetches without waiters.
  *
- * Not given up at once: an engine that fetches by parts closes one request and begins the next, and a client that is
- * cut off comes again. What the cache wants itself goes on, and so does a blob most of which is here.
+ * These are not given up at once: an engine that fetches by parts closes one request and begins the next, and a client
+ * that was cut off comes back. What the cache itself wants goes on, and so does a blob most of which is here.
  */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -26,12 +27,12 @@ static void fetch_give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *ar
     if (f->type->abandon && f->type->abandon(f))
         return;
     if (!f->call)
-        return; /* a worker's answer, or the index's, ends it soon */
-    log_debug("%s %s: nobody waits for it any more", f->type->name, f->key);
+        return; /* a callback of a worker, or of the index, ends it soon */
+    log_debug("%s %s: no client waits for it any more", f->type->name, f->key);
     upstream_cancel(f->call);
     f->call = NULL;
     f->result.how = HOW_ERROR;
-    err_set(&f->result.err, ERR_CANCELLED, "nobody waits for it any more");
+    err_set(&f->result.err, ERR_CANCELLED, "no client waits for it any more");
     fetch_run(f, STEP_DONE);
 }
 
@@ -39,9 +40,10 @@ void fetch_note_desertion(struct fetch *f)
 {
     const struct timeval wait = {.tv_sec = DESERTED_MS / 1000};
 
+    ON_LOOP(f->fetcher->loop);
     if (is_wanted(f))
         return;
-    if (f->want.kind == FETCH_BLOB_RELAY) { /* nobody else can follow it */
+    if (f->want.kind == FETCH_BLOB_RELAY) { /* no other client can follow it */
         fetch_give_up(-1, 0, f);
         return;
     }
@@ -53,11 +55,12 @@ void fetch_note_desertion(struct fetch *f)
 /* On the fetch loop. */
 static void leave(void *arg)
 {
-    const struct fetch_result gone = {.how = HOW_ERROR, .err = {.code = ERR_CANCELLED, .msg = "its client is gone"}};
+    const struct fetch_result gone = {.how = HOW_ERROR, .err = {.code = ERR_CANCELLED, .msg = "its client has gone"}};
     struct fetch_waiter *w = arg;
     struct fetch *f = w->fetch;
 
-    w->left = true; /* should it be between two fetches */
+    ON_LOOP(w->fetcher->loop);
+    w->left = true; /* in case it is between two fetches */
     if (f) {
         STAILQ_REMOVE(&f->waiters, w, fetch_waiter, entry);
         w->fetch = NULL;
@@ -69,6 +72,7 @@ static void leave(void *arg)
 
 void fetch_leave(struct fetch_waiter *w)
 {
+    ON_LOOP(w->loop);
     atomic_fetch_add(&w->refs, 1);
     loop_post(w->fetcher->loop, leave, w);
 }

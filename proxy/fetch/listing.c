@@ -3,15 +3,15 @@
  *   lookup ─┬ kept, and fresh ───────────▶ done
  *           └ ask ─▶ receive ─▶ deliver ─▶ done           any ─▶ fail ─▶ done
  *
- * What fails because upstream cannot be asked gets the last list (lists.c), however old it is within `max_stale`.
+ * If upstream cannot be asked, the last list is served (lists.c), within `max_stale`.
  *
- * A registry without the referrers API says 404 to whoever asks for referrers, and so do we, warm, cold and offline:
- * clients then take the tag that stands in for it (distribution-spec, "Unavailable Referrers API"), which is served,
- * and kept fresh, as any tag. To answer 200 in the registry's place would do harm: who pushes a signature asks this
- * page whether the registry keeps the list, and leaves the tag alone if it does.
+ * A registry without the referrers API answers 404, and so does the cache, warm, cold and offline: clients then use the
+ * tag that takes its place (distribution-spec, "Unavailable Referrers API"), which is cached and revalidated like any
+ * tag. Answering 200 instead would do harm: a client that pushes a signature uses this page to learn whether the
+ * registry maintains the list, and then does not update the tag.
  *
- * While it can be asked it is asked about every image: there are registries that say 404 of images to which nothing
- * refers, and a list of what signs others must not be lost over that.
+ * While it can be asked, it is asked about every image: some registries answer 404 for images without referrers, and
+ * that must not hide the signatures of others.
  */
 #include "proxy/fetch/private.h"
 
@@ -32,7 +32,7 @@ static enum step listing_refuse_api(struct fetch *f)
     struct fetch_result *r = &f->result;
 
     err_set(&r->err, ERR_NOT_FOUND,
-            "%s has no referrers API: the tag <algorithm>-<hex> of the image's digest lists what refers to it",
+            "%s has no referrers API: the tag <algorithm>-<hex> of the image's digest lists its referrers",
             f->want.name);
     r->err.status = r->upstream_status = 404;
     r->how = HOW_ERROR;
@@ -73,20 +73,20 @@ static bool listing_take_data(void *arg, const void *data, size_t len)
     return true;
 }
 
-/* Whether the error is about this repository, or this image: then the page itself is there. */
+/* Whether the error is about this repository, or this image: then the registry has the API. */
 static bool names_something_unknown(const struct transfer_response *r)
 {
     return strcmp(r->code, "NAME_UNKNOWN") == 0 || strcmp(r->code, "MANIFEST_UNKNOWN") == 0;
 }
 
-/* Whether it has listed what refers to some image of this repository: then what else comes in place of a list (a page
- * of a gateway, a refusal of the question) is a failure, and no sign that there are no lists. */
+/* Whether the registry has listed referrers of this repository before: then any other answer (a gateway's page, 400) is
+ * a failure, not a sign that there is no API. */
 static bool had_api(const struct fetch *f)
 {
     return fetch_has_listing(f) || fetch_api_is_known(f);
 }
 
-/* How registries without the API answer; 400 or 406 may be about this question alone. */
+/* How registries without the API answer; 400 or 406 may be about this request alone. */
 static bool has_no_api(struct fetch *f, const struct transfer_response *r)
 {
     if (!is_referrers(f))
@@ -154,7 +154,7 @@ static enum step listing_ask(struct fetch *f)
     return STEP_WAIT;
 }
 
-/* An empty list is null to some registries, and that is how clients read it. */
+/* Some registries send null for an empty list, and clients read it so. */
 bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
 {
     const char *key = referrers ? "manifests" : "tags";
@@ -167,7 +167,7 @@ bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
     return good;
 }
 
-/* What is here already, from another repository, is now known to be this one's as well. */
+/* Referrers that are cached from another repository are now known to be this one's, too. */
 static void note_listed(const struct fetch *f)
 {
     json_t *doc = document_read(f->received.data, f->received.len, NULL), *one;
@@ -190,7 +190,7 @@ static enum step listing_deliver(struct fetch *f)
     if (!fetch_is_listing(f->received.data, f->received.len, is_referrers(f), &empty)) {
         if (is_referrers(f) && !had_api(f))
             return listing_refuse_api(f);
-        err_set(&r->err, ERR_UPSTREAM, "%s from %s: what came is no list of %s", f->want.name, f->want.site->host,
+        err_set(&r->err, ERR_UPSTREAM, "%s from %s: the answer is not a list of %s", f->want.name, f->want.site->host,
                 is_referrers(f) ? "referrers" : "tags");
         r->how = HOW_ERROR;
         return STEP_FAIL;
@@ -209,15 +209,15 @@ static enum step listing_deliver(struct fetch *f)
     return STEP_DONE;
 }
 
-/* Whether upstream could not be asked; what it refuses is refused. That it cannot read a question which it has answered
- * before (400 and its like) is no refusal. */
+/* Whether the last list may be served: upstream could not be asked. A refusal is passed on; a 400 or the like to a
+ * request that was answered before counts as a failure. */
 static bool listing_is_reason(const struct fetch *f)
 {
     return (fetch_is_offline(f) && f->result.upstream_status == 0) || err_is_passing(&f->result.err);
 }
 
-/* Who wants to know how it is now (a pull for a place without network) has no use for how it was. */
-static bool listing_asks_anew(const struct fetch *f UNUSED, const struct fetch_waiter *w)
+/* A request that insists on the present list (a pull for a place without network) gets the error. */
+static bool listing_insists(const struct fetch *f UNUSED, const struct fetch_waiter *w)
 {
     return w->want.force;
 }
@@ -230,7 +230,7 @@ static enum step listing_fail(struct fetch *f)
         return STEP_DONE;
     }
     if (!fetch_is_offline(f))
-        fetch_part_with(f, listing_asks_anew, fetch_answer_own);
+        fetch_part_with(f, listing_insists, fetch_answer_own);
     if (fetch_use_old_listing(f))
         return STEP_DONE;
     return is_referrers(f) && fetch_api_is_missing(f) ? listing_refuse_api(f) : STEP_DONE;

@@ -1,11 +1,12 @@
-/* Lists that registries gave: the pages of tags/list and referrers, each under the question that was asked, until
- * memory is short. Fresh for as long as a tag of the repository; after that they are what is given while upstream
- * cannot be asked, and then only if all the pages that follow are kept, too: a list must not end in an error half way,
- * nor look complete when it is not. Pages of one list belong to the same fetch loop (fetch_begin()).
+/* Cached lists: the pages of tags/list and referrers, each under its path and query, up to a limit in bytes. A page is
+ * fresh for as long as a tag of the repository. After that it is served while upstream cannot be asked, and only if all
+ * following pages are cached, too: a list must neither end in an error half way nor look complete when it is not. Pages
+ * of one list belong to the same fetch loop (fetch_key_place()).
  *
- * And which repositories have the referrers API, which is for all loops. */
+ * And which repositories have the referrers API; this is shared by all loops. */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/document.h"
 #include "base/log.h"
@@ -14,12 +15,12 @@
 #include <string.h>
 
 enum {
-    LISTINGS_BYTES = 16 << 20,    /* a loop */
-    LISTING_TTL_MAX_MS = 3600000, /* a list grows even if no tag ever moves */
+    LISTINGS_BYTES = 16 << 20,    /* of each loop */
+    LISTING_TTL_MAX_MS = 3600000, /* a list may grow even if tags never move */
     APIS_MAX = 4096,
 };
 
-/* ---- keeping ---- */
+/* ---- storing ---- */
 
 static size_t weight(const struct listing_said *l)
 {
@@ -50,6 +51,7 @@ void fetch_forget_listing(struct fetch *f)
 {
     struct listing_said *l = lists_find(f->fetcher, f->key);
 
+    ON_LOOP(f->fetcher->loop);
     if (l)
         free_listing(f->fetcher, l);
 }
@@ -64,13 +66,14 @@ void fetch_note_listing(struct fetch *f, bool nothing)
 {
     struct fetcher *fr = f->fetcher;
 
+    ON_LOOP(f->fetcher->loop);
     fetch_forget_listing(f);
-    if (f->result.body->len > LISTINGS_BYTES / 2) /* it would push out all others */
+    if (f->result.body->len > LISTINGS_BYTES / 2) /* it would evict all others */
         return;
     struct listing_said *l = xcalloc(1, sizeof(*l));
     l->key = xstrdup(f->key);
     l->checked_ms = clock_now_ms();
-    /* That nothing refers to an image is like "there is no such tag": it may be about to be signed. */
+    /* An empty list of referrers is like a 404 of a tag: the image may be about to be signed. */
     l->ttl_ms = MIN(nothing ? f->tags.negative_ttl_ms : f->tags.ttl_ms, (int64_t)LISTING_TTL_MAX_MS);
     l->result = f->result;
     body_ref(l->result.body);
@@ -98,6 +101,7 @@ bool fetch_use_listing(struct fetch *f)
 {
     const struct listing_said *l = lists_find(f->fetcher, f->key);
 
+    ON_LOOP(f->fetcher->loop);
     if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
         return false;
     lists_take(f, &l->result);
@@ -105,7 +109,7 @@ bool fetch_use_listing(struct fetch *f)
     return true;
 }
 
-/* The page after this one; NULL if it is not kept. */
+/* The next page; NULL: it is not cached. */
 static struct listing_said *next_page(struct fetcher *fr, const struct listing_said *l)
 {
     _cleanup_free_ char *key = xasprintf("%.*s?%s", (int)strcspn(l->key, "?"), l->key, l->result.next->data);
@@ -113,7 +117,7 @@ static struct listing_said *next_page(struct fetcher *fr, const struct listing_s
     return lists_find(fr, key);
 }
 
-/* Pages may lead in a ring, which has no end. */
+/* Whether the last page can be reached. Links may form a ring, which has none. */
 static bool is_whole(struct fetcher *fr, struct listing_said *l)
 {
     uint64_t walk = ++fr->listings_walk;
@@ -165,7 +169,8 @@ static void take_old(struct fetch *f, const struct listing_said *l)
                           (long long)(age / 1000));
 }
 
-/* Where referrers of one type are asked for: the list of all, as it was asked for otherwise, or simply. */
+/* For a request of referrers of one type: the list of all types, under the other parameters of the query, or without a
+ * query. */
 static struct listing_said *find_all(const struct fetch *f)
 {
     size_t path = strcspn(f->key, "?");
@@ -189,11 +194,12 @@ bool fetch_use_old_listing(struct fetch *f)
     struct fetcher *fr = f->fetcher;
     struct listing_said *l = lists_find(fr, f->key);
 
+    ON_LOOP(f->fetcher->loop);
     if (is_of_use(f, l)) {
         take_old(f, l);
         return true;
     }
-    l = find_all(f); /* whoever answers chooses from it */
+    l = find_all(f); /* the handler filters it */
     if (!l)
         return false;
     take_old(f, l);
@@ -201,26 +207,28 @@ bool fetch_use_old_listing(struct fetch *f)
     f->result.body = join_pages(fr, l);
     body_unref(f->result.next);
     f->result.next = NULL;
-    f->result.how = HOW_STALE; /* not the answer to this question */
+    f->result.how = HOW_STALE; /* not the registry's answer to this query */
     return true;
 }
 
 bool fetch_has_listing(const struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     return lists_find(f->fetcher, f->key) != NULL;
 }
 
 void fetch_answer_old_listing(struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     if (!fetch_use_old_listing(f))
         return;
     fetch_part_with(f, fetch_takes_old, fetch_answer_own);
     fetch_result_clear(&f->result);
     f->result = (struct fetch_result){.how = HOW_BYPASS, .size = -1};
-    fetch_be_patient(f); /* with those who join */
+    fetch_be_patient(f); /* with requests that join */
 }
 
-/* ---- who has the referrers API ---- */
+/* ---- repositories with the referrers API ---- */
 
 void fetch_apis_init(struct fetchers *all)
 {
@@ -248,6 +256,7 @@ static struct api_said *find_api(struct fetchers *all, const char *name)
 {
     struct api_said *a;
 
+    HOLDS(&all->apis_lock);
     LIST_FOREACH(a, &all->apis_by_name[text_hash(name) % LISTING_BUCKETS], same_hash)
         if (strcmp(a->name, name) == 0)
             return a;
@@ -258,6 +267,7 @@ static void note_api(struct fetchers *all, const char *name, bool missing)
 {
     struct api_said *a = find_api(all, name);
 
+    HOLDS(&all->apis_lock);
     if (a) {
         TAILQ_REMOVE(&all->apis, a, entry);
     } else {

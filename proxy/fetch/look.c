@@ -1,4 +1,4 @@
-/* HEAD of a blob that is not here: whether the registry has it for this client, and how large it is. Nothing is stored.
+/* HEAD of a blob that is not cached: whether the registry has it for this client, and its size. Nothing is stored.
  *
  *   lookup ─▶ ask by HEAD ─┬ 200 with a length ───────────────────────────────────▶ deliver ─▶ done
  *                          └ no HEAD, no length, a page ─▶ ask by GET ─┬ 200, 206 ─▶ deliver
@@ -7,7 +7,7 @@
  *   any ─▶ fail ─▶ done
  *
  * Clients need the size: oras and crane make a descriptor of it (distribution-spec end-2: "Content-Length"). A GET for
- * the first byte tells it in Content-Range; its body is not read.
+ * the first byte has it in Content-Range; its body is not read.
  */
 #include "proxy/fetch/private.h"
 
@@ -56,7 +56,7 @@ static bool is_good(const struct transfer_response *r)
     return r->status == 200 || r->status == 206;
 }
 
-/* The head says it all: the body of an answer to GET is not read. */
+/* The header is enough: the body of an answer to GET is not read. */
 static bool look_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
@@ -66,14 +66,13 @@ static bool look_take_head(void *arg, const struct transfer_response *r)
     return look_of(f)->way == BY_HEAD || !is_good(r);
 }
 
-/* Whether a registry's answer shows that the blob that is here is this repository's; of private content, only bytes do.
- */
+/* Whether a registry's 200 proves that the cached blob is this repository's; for private content only its bytes do. */
 static bool is_proof(const struct fetch *f)
 {
     return f->hit.stored && !fetch_needs_bytes(f, &f->hit);
 }
 
-/* What the answer says of the blob's size in bytes; -1: nothing. */
+/* The blob's size in bytes by this answer; -1: it does not say. */
 static int64_t size_of(const struct fetch *f)
 {
     const struct transfer_response *r = &f->response;
@@ -81,11 +80,11 @@ static int64_t size_of(const struct fetch *f)
     if (is_proof(f))
         return f->hit.blob.size;
     if (look_of(f)->way == BY_HEAD && r->content_length == 0)
-        return -1; /* what some servers say to every HEAD */
+        return -1; /* some servers send that with every answer to HEAD */
     return r->status == 206 ? r->range_total : r->content_length;
 }
 
-/* Whether another way may tell more. */
+/* Whether another way of asking may bring more. */
 static bool is_worth_more(const struct fetch *f)
 {
     const struct transfer_response *r = &f->response;

@@ -7,8 +7,8 @@
  *            │                        └ changed ─┐
  *            └ absent ───────────────────────────┴▶ ask ─▶ receive ─▶ store ─▶ deliver
  *
- *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. manifest_deliver, fail ─▶
- *   done. */
+ *   any ─▶ fail: an older copy of the tag is better than none (stale.c), else the error. Then done.
+ */
 #include "proxy/fetch/manifest.h"
 
 #include "base/clock.h"
@@ -45,7 +45,7 @@ static enum step manifest_lookup(struct fetch *f)
     if (!hit->stored && fetch_must_verify(f, &hit->digest))
         return STEP_VERIFY;
     if (fetch_needs_bytes(f, hit))
-        hit->stored = false; /* nothing of it, its size neither, is for this repository yet */
+        hit->stored = false; /* nothing of it, not even its size, is shown to this repository yet */
     if (by_tag(f) && hit->tag_known) {
         bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->want.force;
         if (fresh && fetch_is_manifest(hit) && hit->linked) {
@@ -56,7 +56,7 @@ static enum step manifest_lookup(struct fetch *f)
             return fetch_is_manifest(hit) && hit->linked ? STEP_FAIL : manifest_offline(f);
         if (manifest_may_be_stale(f, hit))
             return manifest_past_fresh(f);
-        /* A tag that is known by a HEAD alone has nothing to compare with: ask for what it points to now. */
+        /* A tag that is known by a HEAD alone has no copy to compare with: ask for what it points to now. */
         return fetch_is_manifest(hit) ? STEP_REVALIDATE : STEP_ASK;
     }
     if (!by_tag(f) && fetch_is_manifest(hit))
@@ -66,7 +66,7 @@ static enum step manifest_lookup(struct fetch *f)
     return STEP_ASK;
 }
 
-/* ---- revalidate: a HEAD is not counted as a pull by Docker Hub ---- */
+/* ---- revalidate: Docker Hub does not count a HEAD as a pull ---- */
 
 static void manifest_tag_put(void *arg, const struct err *err)
 {
@@ -74,13 +74,13 @@ static void manifest_tag_put(void *arg, const struct err *err)
     struct manifest_fetch *mf = manifest_of(f);
 
     if (err)
-        log_limited(LOG_LEVEL_ERROR, "put", "recording what %s:%s is: %s", f->want.name, f->want.tag, err->msg);
+        log_limited(LOG_LEVEL_ERROR, "put", "recording the digest of %s:%s: %s", f->want.name, f->want.tag, err->msg);
     mf->putting = false;
     if (f->step == STEP_DONE)
         fetch_run(f, STEP_DONE);
 }
 
-/* Until the index says so, who comes has to find this fetch: he would ask upstream again. */
+/* Until the index has it, new requests must find this fetch: they would ask upstream again. */
 static void manifest_put_tag(struct fetch *f, const struct digest *d)
 {
     struct manifest_fetch *mf = manifest_of(f);
@@ -96,7 +96,7 @@ static void manifest_revalidated(void *arg, const struct transfer_response *r, c
 
     f->call = NULL;
     if (!err && (fetch_proves_nothing(r) || (r->status == 200 && r->digest.alg == DIGEST_NONE))) {
-        fetch_run(f, STEP_ASK); /* a registry whose HEAD says too little */
+        fetch_run(f, STEP_ASK); /* a registry whose HEAD has no digest */
         return;
     }
     if (err || r->status != 200) {
@@ -108,12 +108,13 @@ static void manifest_revalidated(void *arg, const struct transfer_response *r, c
     f->response = *r;
     f->digest = r->digest;
     fetch_find(f, NULL, &r->digest, &now);
-    /* The old copy stays the tag's until the new one is here: it may be needed as the stale one. */
+    /* The tag keeps its old copy until the new one is here: it may have to be served as stale. */
     bool here = fetch_is_manifest(&now) && !fetch_needs_bytes(f, &now);
     if (here || !fetch_is_manifest(&f->hit))
         manifest_put_tag(f, &r->digest);
     if (!here && is_head(f) && fetch_is_manifest(&f->hit))
-        f->want.kind = FETCH_MANIFEST; /* it has moved: who asks where to will want what is there */
+        f->want.kind =
+            FETCH_MANIFEST; /* the tag has moved: a client that asks where to will request that manifest next */
     if (f->patience)
         fetch_be_patient(f);
     f->hit = now;
@@ -147,7 +148,7 @@ static bool manifest_take_data(void *arg, const void *data, size_t len)
     struct fetch *f = arg;
 
     if (f->response.status != 200)
-        return true; /* an error page: not read, not kept */
+        return true; /* an error page: not read */
     f->too_large = f->received.len + len > MANIFEST_SIZE_MAX;
     if (f->too_large)
         return false;
@@ -170,7 +171,7 @@ static void manifest_take_end(void *arg, const struct transfer_response *r, cons
         bool moved = f->result.how == HOW_REVALIDATED;
         fetch_refused(f, r, err);
         if (f->result.err.code == ERR_NOT_FOUND && moved)
-            f->result.err.code = ERR_UPSTREAM; /* its HEAD said otherwise: what is here is better than that */
+            f->result.err.code = ERR_UPSTREAM; /* its HEAD contradicts that: an older copy may be served */
         if (f->result.err.code == ERR_NOT_FOUND && by_tag(f) && f->digest.alg == DIGEST_NONE && !f->tags.keep_deleted)
             cache_drop_tag(fetch_cache(f), f->want.name, f->want.tag);
         fetch_run(f, STEP_FAIL);
@@ -180,14 +181,14 @@ static void manifest_take_end(void *arg, const struct transfer_response *r, cons
     fetch_run(f, STEP_STORE);
 }
 
-/* Whether a type may be that of a manifest: one we know, or one of the many of artifacts. Servers that do not know
- * what they serve say text/html, application/json or octet-stream. */
+/* Whether a type may be that of a manifest: a known one, or one of the many of artifacts. Servers that do not know the
+ * type of what they serve send text/html, application/json or octet-stream. */
 static bool is_plausible_type(const char *type)
 {
     return manifest_is_type(type) || strncmp(type, "application/vnd.", 16) == 0;
 }
 
-/* A client makes a descriptor of what a HEAD says, its digest, type and size (oras, crane), and so needs all three. */
+/* Clients make a descriptor from the answer to a HEAD (oras, crane), so they need its digest, type and size. */
 static bool says_enough(const struct fetch *f, const struct transfer_response *r)
 {
     return (r->digest.alg != DIGEST_NONE || !by_tag(f)) && is_plausible_type(r->content_type) && r->content_length > 0;
@@ -237,7 +238,7 @@ static enum step manifest_ask(struct fetch *f)
 
 /* ---- store ---- */
 
-/* Wrong bytes are an error, whoever sent them. */
+/* Wrong bytes are an error, wherever they come from. */
 static bool check_digest(struct fetch *f, struct digest *computed, struct err *err)
 {
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
@@ -250,7 +251,7 @@ static bool check_digest(struct fetch *f, struct digest *computed, struct err *e
     if (expected.alg == DIGEST_NONE || digest_eq(&expected, computed))
         return true;
     atomic_fetch_add(&f->fetcher->all->mismatches, 1);
-    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s where %s was due", f->want.name,
+    return err_set(err, ERR_DIGEST, "%s: upstream sent a manifest that hashes to %s instead of %s", f->want.name,
                    digest_format(computed, got), digest_format(&expected, want));
 }
 
@@ -259,7 +260,7 @@ static void manifest_stored(void *arg, const struct err *err)
     struct fetch *f = arg;
 
     if (err) {
-        log_limited(LOG_LEVEL_ERROR, "keep", "keeping a manifest of %s: %s; it is passed on all the same", f->want.name,
+        log_limited(LOG_LEVEL_ERROR, "keep", "storing a manifest of %s: %s; it is served without caching", f->want.name,
                     err->msg);
         f->result.how = HOW_BYPASS;
     }
@@ -273,15 +274,15 @@ static enum step bad_answer(struct fetch *f, const struct err *why)
     return STEP_FAIL;
 }
 
-/* What fetching it again would take. A pull that counts against a limit takes some of the limit, too: Docker Hub gives
- * 100 in six hours to clients without a name, one in 216 s. */
+/* The time that fetching it again would take. A pull that counts against a rate limit costs a part of that, too: Docker
+ * Hub gives anonymous clients 100 in six hours, one in 216 s. */
 static uint32_t cost_ms(const struct fetch *f)
 {
     return (uint32_t)(clock_mono_ms() - f->started_ms) + (f->response.ratelimit_remaining >= 0 ? RATE_LIMITED_MS : 0);
 }
 
-/* Upstream's word if it is one, else what the document calls itself, else what it looks like: OCI manifests need not
- * say (image-spec manifest.md, "mediaType"), Docker's do. */
+/* Upstream's Content-Type if it is a manifest's, else the document's own mediaType, else by its form: OCI manifests
+ * need not have one (image-spec manifest.md, "mediaType"), Docker's do. */
 static const char *type_of(const struct fetch *f, const struct manifest *m)
 {
     const char *said = f->response.content_type;
@@ -295,23 +296,23 @@ static const char *type_of(const struct fetch *f, const struct manifest *m)
     return m->kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json" : said;
 }
 
-/* Whether what came is a manifest beyond doubt: by its digest, its type, or what it says. Other JSON is passed on, and
- * not kept: it may be a gateway's page in place of what was asked for. */
+/* Whether it is certainly a manifest: by its digest, its type, or its content. Other JSON is served without caching: it
+ * may be a gateway's error page. */
 static bool is_to_be_kept(const struct fetch *f, const struct manifest *m)
 {
     bool vouched = f->digest.alg != DIGEST_NONE || f->response.digest.alg != DIGEST_NONE;
 
     if (m->kind == MANIFEST_SCHEMA1 || (m->kind == MANIFEST_OTHER && m->unread))
-        return false; /* its digest is not that of its bytes; what it holds is not known */
+        return false; /* its digest is not that of its bytes, or its references are not understood */
     return vouched || manifest_is_type(f->response.content_type) || manifest_is_likely(m);
 }
 
-/* Parses what was received, and computes what it hashes to. */
+/* Parses the received bytes, and computes their digest. */
 static bool look_at(struct fetch *f, struct manifest *m, struct digest *computed, struct err *err)
 {
     if (!manifest_parse(m, f->received.data ? f->received.data : "", f->received.len, err)) {
         err->code = err->code == ERR_INVALID ? ERR_UPSTREAM : err->code;
-        return err_wrap(err, "%s: upstream sent something that is no manifest", f->want.name);
+        return err_wrap(err, "%s: upstream sent something that is not a manifest", f->want.name);
     }
     *computed = f->response.digest;
     return m->kind == MANIFEST_SCHEMA1 || check_digest(f, computed, err);
@@ -350,7 +351,7 @@ static enum step manifest_deliver(struct fetch *f)
 
     if (f->result.body || fetch_from_cache(f, &f->hit, !is_head(f), &f->result))
         return STEP_DONE;
-    if (is_head(f) && f->response.status == 200) { /* what upstream's HEAD said */
+    if (is_head(f) && f->response.status == 200) { /* from upstream's answer to HEAD */
         f->result.digest = f->response.digest.alg != DIGEST_NONE ? f->response.digest : f->digest;
         f->result.size = f->response.content_length;
         snprintf(f->result.media_type, sizeof(f->result.media_type), "%s", f->response.content_type);
@@ -358,7 +359,7 @@ static enum step manifest_deliver(struct fetch *f)
     }
     if (mf->refetched || fetch_is_offline(f))
         return bad_answer(f, &(struct err){.code = ERR_CORRUPT, .msg = "the cached copy was damaged"});
-    mf->refetched = true; /* the file was gone: fetch it */
+    mf->refetched = true; /* the file is missing: fetch it */
     f->hit.stored = false;
     f->digest = f->hit.digest;
     return STEP_ASK;
@@ -382,7 +383,7 @@ static bool manifest_is_wanted(const struct fetch *f)
     return manifest_of(f)->answered_early;
 }
 
-/* Nobody has to wait until the index has the tag, but the fetch: its answer is that of clients that come meanwhile. */
+/* The waiters have their answer; the fetch stays until the index has the tag, and answers requests that come before. */
 static bool manifest_stays(struct fetch *f)
 {
     struct manifest_fetch *mf = manifest_of(f);

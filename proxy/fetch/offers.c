@@ -1,9 +1,11 @@
-/* Whose token a private blob can be resumed with. A client's may end while a long layer arrives; by then the same
- * client has mostly asked for something else with a newer one, or another client reads the same repository. While a
- * private blob is being fetched, everybody who is let into its repository leaves its identity here; what upstream has
- * refused is not tried again. Identities are forgotten when the last such fetch ends.
+/* The tokens that a private blob can be resumed with. A client's token may expire while a long layer arrives. By then
+ * the same client has usually sent another request with a newer one, or another client reads the same repository. While
+ * a private blob is being fetched, each client that is admitted to its repository leaves its identity here; one that
+ * upstream has refused is not tried again. Identities are dropped when the last such fetch ends.
  */
 #include "proxy/fetch/blob.h"
+
+#include "base/assert.h"
 
 #include <string.h>
 
@@ -29,11 +31,12 @@ void fetch_offers_clear(struct fetchers *all)
     pthread_mutex_destroy(&all->offers_lock);
 }
 
-/* With the lock held, as all of the following. */
+/* The following need the lock. */
 static struct fetch_offers *offers_find(struct fetchers *all, const char *name)
 {
     struct fetch_offers *o;
 
+    HOLDS(&all->offers_lock);
     TAILQ_FOREACH(o, &all->offers, entry)
         if (strcmp(o->name, name) == 0)
             break;
@@ -85,6 +88,7 @@ void blob_offers_begin(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
+    ON_LOOP(f->fetcher->loop);
     if (!f->want.is_private || b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
@@ -103,6 +107,7 @@ void blob_offers_end(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
     struct fetchers *all = f->fetcher->all;
 
+    ON_LOOP(f->fetcher->loop);
     if (!b->offers)
         return;
     pthread_mutex_lock(&all->offers_lock);
@@ -125,6 +130,7 @@ bool blob_take_offer(struct fetch *f)
     struct fetch_offers *o = b->offers;
     struct client *next = NULL;
 
+    ON_LOOP(f->fetcher->loop);
     if (!o || !f->want.client)
         return false;
     pthread_mutex_lock(&all->offers_lock);

@@ -1,4 +1,5 @@
-/* private.h - shared by the files of this folder. Everything in here belongs to one fetch loop.
+/* private.h - shared by the files of this folder. Unless something else is stated, each function runs on the fetch loop
+ * of its fetch, and each struct belongs to one fetch loop.
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, lists ◀
  *     stale, room, resume, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one type of fetch each) ◀ fetch.c
@@ -16,16 +17,16 @@
 struct fetch_waiter {
     STAILQ_ENTRY(fetch_waiter) entry;
     struct fetcher *fetcher;
-    struct fetch *fetch; /* whose waiters it is among; NULL: none's */
-    atomic_int refs;     /* the fetch loop's, which becomes that of `done`; and one of a word that the client is gone */
+    struct fetch *fetch; /* that it waits for; NULL: for none now */
+    atomic_int refs;     /* the fetch loop's, which passes to `done`; and fetch_leave()'s while it is on its way */
     struct loop *loop;
     void (*done)(void *arg, struct fetch_result *result);
     void *arg;
     char *key; /* of `want` */
     struct fetch_want want;
-    bool joined; /* somebody else's fetch was under way */
-    bool left;   /* its client is gone */
-    bool proved; /* its repository has been shown to contain the blob */
+    bool joined; /* a fetch that was under way */
+    bool left;   /* its client has gone */
+    bool proved; /* its registry has answered that its repository contains the blob */
     struct fetch_result result;
 };
 
@@ -45,8 +46,8 @@ enum step {
     STEP_WAIT, /* a callback will name the next one */
 };
 
-/* One thing being fetched, for all who wait for it: what every kind of it has. Its type's struct begins with this one
- * (blob.h, manifest.h, look.c, access.c); a listing is this alone. */
+/* One thing being fetched, for all requests that wait for it: the part common to all types. The struct of a type begins
+ * with this one (blob.h, manifest.h, look.c, access.c); a listing has no more than this. */
 struct fetch {
     LIST_ENTRY(fetch) entry;
     struct fetcher *fetcher;
@@ -54,39 +55,39 @@ struct fetch {
     char *key;
     struct fetch_waiters waiters;
     struct fetch_waiters later; /* they start again when this one has ended */
-    bool errand;                /* nobody has to wait: the cache itself wants it */
+    bool errand;                /* it goes on without waiters: the cache itself wants it */
     /* what for */
     struct fetch_want want; /* the first waiter's */
     struct digest digest;   /* what is known of it by now; DIGEST_NONE: nothing, of a tag */
     struct config_tags tags;
-    bool optional;      /* there is something to serve meanwhile: no endpoint is tried that has just failed */
+    bool optional;      /* an older copy can be served: an endpoint that has just failed is not tried */
     int64_t started_ms; /* monotonic */
     /* where we are */
     enum step step;
     struct cache_hit hit;
-    bool verified; /* the file was looked at by STEP_VERIFY, once is enough */
+    bool verified; /* STEP_VERIFY has hashed the file: once is enough */
     struct upstream_call *call;
     struct transfer_response response;
     struct buf received;
-    bool too_large; /* what is received: we cancelled it */
+    bool too_large; /* `received` would be: the transfer was cancelled */
     struct fetch_result result;
-    /* what time brings */
-    struct event *again;     /* STEP_PROVE looks again */
+    /* timers */
+    struct event *again;     /* STEP_PROVE looks into the index again */
     struct event *patience;  /* clients have waited for long enough */
-    struct event *desertion; /* nobody has waited for long enough */
+    struct event *desertion; /* there have been no waiters for long enough */
 };
 
-/* A kind of fetch: its steps, and what is special about its clients. NULL: nothing is. */
+/* A type of fetch: its steps, and how it differs when clients come and go. NULL: it does not. */
 struct fetch_type {
     const char *name;
     size_t size; /* of its struct */
     enum step (*run[STEP_DONE])(struct fetch *f);
-    void (*join)(struct fetch *f, struct fetch_waiter *w); /* one more comes; NULL: it waits for the result */
-    void (*lose_patience)(struct fetch *f);                /* clients have waited for long enough; NULL: for nothing */
-    bool (*is_wanted)(const struct fetch *f);              /* by others than its waiters */
-    bool (*abandon)(struct fetch *f); /* it is not wanted; false: what is under way upstream is to be cancelled */
-    bool (*stop)(struct fetch *f, const struct err *why); /* the loop is; true: the fetch will end by itself */
-    bool (*stays)(struct fetch *f); /* after STEP_DONE; it calls fetch_run(f, STEP_DONE) when it need not any more */
+    void (*join)(struct fetch *f, struct fetch_waiter *w); /* one more waiter; NULL: it gets the result */
+    void (*lose_patience)(struct fetch *f);                /* clients have waited for long enough */
+    bool (*is_wanted)(const struct fetch *f);              /* by more than its waiters */
+    bool (*abandon)(struct fetch *f); /* it is not wanted; false: the upstream call is to be cancelled */
+    bool (*stop)(struct fetch *f, const struct err *why); /* the daemon stops; true: the fetch will end by itself */
+    bool (*stays)(struct fetch *f); /* after STEP_DONE; true: it calls fetch_run(f, STEP_DONE) once more, later */
     void (*clear)(struct fetch *f); /* frees what its struct holds */
 };
 
@@ -100,17 +101,17 @@ struct absence {
 
 enum { LISTING_BUCKETS = 1024 };
 
-/* A page that a registry listed. */
+/* A page of a list, as a registry sent it. */
 struct listing_said {
     TAILQ_ENTRY(listing_said) entry;
     LIST_ENTRY(listing_said) same_hash;
-    uint64_t walk; /* the last one along the pages of a list that came by */
+    uint64_t walk; /* number of the last walk along a list that visited it */
     char *key;
     int64_t checked_ms, ttl_ms; /* wall time, like tags */
     struct fetch_result result;
 };
 
-/* Whether a repository, or the last one of a registry that was asked, has the referrers API. */
+/* Whether a repository has the referrers API; under a registry's name: the last of its repositories that was asked. */
 struct api_said {
     TAILQ_ENTRY(api_said) entry;
     LIST_ENTRY(api_said) same_hash;
@@ -123,7 +124,7 @@ struct fetcher {
     struct loop *loop;
     struct transfer_engine *engine;
     LIST_HEAD(, fetch) active;
-    TAILQ_HEAD(absences, absence) absences; /* what upstream said it does not have, the latest first */
+    TAILQ_HEAD(absences, absence) absences; /* upstream answered 404; the latest first */
     int absence_count;
     TAILQ_HEAD(listings_said, listing_said) listings; /* the latest first */
     LIST_HEAD(, listing_said) listings_by_key[LISTING_BUCKETS];
@@ -133,7 +134,7 @@ struct fetcher {
 };
 
 struct fetchers {
-    void (*arrive)(void *waiter); /* the way in, on the waiter's fetch loop */
+    void (*arrive)(void *waiter); /* takes a waiter in, on its fetch loop */
     struct cache *cache;
     const struct config *config;
     int count;
@@ -144,107 +145,108 @@ struct fetchers {
     LIST_HEAD(, api_said) apis_by_name[LISTING_BUCKETS];
     int api_count;
     pthread_mutex_t offers_lock;
-    TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs on their way */
+    TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs under way */
     struct fetcher list[16];
 };
 
 extern const struct fetch_type MANIFEST_FETCH, BLOB_FETCH, LOOK_FETCH, LISTING_FETCH, ACCESS_FETCH;
 
-/* Goes on from `step` until a step waits or all is done; `f` may be gone afterwards. */
+/* Goes on from `step` until a step waits, or the fetch is done; `f` may be freed then. */
 void fetch_run(struct fetch *f, enum step step);
-/* What the cache knows; nothing, of a private repository, to who was let in before it was known to be one. */
+/* What the cache has. A request that is not private finds nothing in a private repository: it was admitted before the
+ * repository was known to be private. */
 void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit);
-/* Under whose identity upstream is asked. */
+/* Sets the identity that upstream sees. */
 void fetch_identify(const struct fetch *f, struct upstream_request *req);
-/* Whether what the index has may be served under this fetch's repository; if not, its registry has to prove that it has
- * it, by its word, or (fetch_needs_bytes()) by sending it. */
+/* Whether the registry has to prove by sending the bytes that this fetch's repository contains the cached content; that
+ * it answers a HEAD with 200 is not enough for private content of another repository. verify.c */
 bool fetch_needs_bytes(const struct fetch *f, const struct cache_hit *hit);
-/* Starts an exchange for f->want.path; its callbacks are the caller's. */
+/* Starts an exchange for f->want.path with the caller's callbacks. */
 void fetch_call(struct fetch *f, const char *method, const char *path, const char *accept,
                 bool (*on_head)(void *arg, const struct transfer_response *r),
                 bool (*on_data)(void *arg, const void *data, size_t len),
                 void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err));
-/* Some registries have no HEAD, or a wrong one, or send it to a URL that is signed for GET: what it denies is asked for
- * before it is believed. */
+/* Some registries have no HEAD, or a wrong one, or redirect it to a URL that is signed for GET: before such a refusal
+ * is believed, GET is tried. */
 static inline bool fetch_proves_nothing(const struct transfer_response *r)
 {
     return r->status == 404 || r->status == 405 || r->status == 501 || r->status == 400 || r->status == 403;
 }
-/* A web page with status 200: what login pages, captive portals and servers with one page for everything answer. It is
- * no answer about what was asked for, unless the digest beside it says that it is. refused.c */
+/* A web page with status 200, from login pages, captive portals, and servers with one page for every path. It is no
+ * answer to the request, unless it comes with the right digest. refused.c */
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
 /* refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
-/* waiters.c. Sends the result, and the ingest to follow (or NULL), to everybody who waits. */
+/* waiters.c. Sends the result, and the ingest to follow (or NULL), to all waiters. */
 void fetch_answer(struct fetch *f, struct ingest *ingest);
 void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, struct ingest *ingest);
 void fetch_waiter_unref(struct fetch_waiter *w);
-/* It waits for this fetch from now on, or does not any more. */
+/* Adds a waiter to this fetch; removes the first one. */
 void fetch_wait(struct fetch *f, struct fetch_waiter *w);
-struct fetch_waiter *fetch_first_waiter(struct fetch *f); /* not any more; NULL: there is none */
-/* leave.c: somebody went. If he was the last, the fetch is given up after a while. */
+struct fetch_waiter *fetch_first_waiter(struct fetch *f); /* NULL: there is none */
+/* leave.c: a waiter or follower has gone. If it was the last, the fetch is given up after a while. */
 void fetch_note_desertion(struct fetch *f);
-/* Lets a request come in anew, on this loop. */
+/* Takes a request in again, from the mailbox of its loop. */
 void fetch_again(struct fetch_waiter *w);
-/* Takes those out of the fetch for which `is` holds, and gives each to one of the next three, or to something like
- * them; the others stay, in their order. */
+/* Removes the waiters for which `is` holds, and passes each to `give`: one of the next two, or a function like them.
+ * The others stay, in their order. */
 void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const struct fetch_waiter *w),
                      void (*give)(struct fetch *f, struct fetch_waiter *w));
 void fetch_begin_again(struct fetch *f, struct fetch_waiter *w);
-void fetch_answer_own(struct fetch *f, struct fetch_waiter *w); /* with the result */
-/* Whether it does not insist on what upstream says now. */
+void fetch_answer_own(struct fetch *f, struct fetch_waiter *w); /* with the fetch's result */
+/* Whether an older copy will do: it does not insist on upstream's present answer. */
 bool fetch_takes_old(const struct fetch *f, const struct fetch_waiter *w);
-/* verify.c: whether there is a file of this digest that has to be verified before the index is believed, and the
- * step that does it; STEP_LOOKUP comes after that. */
+/* verify.c: whether the file of this digest has to be hashed before it is served, and the step that does it;
+ * STEP_LOOKUP follows. */
 bool fetch_must_verify(const struct fetch *f, const struct digest *d);
 enum step fetch_verify(struct fetch *f);
 /* prove.c: STEP_PROVE. */
 enum step fetch_prove(struct fetch *f);
 /* "manifests/v1" or "manifests/sha256:…" */
 char *fetch_reference_path(const struct fetch *f, const char *kind, bool by_digest);
-/* A stored blob that is a manifest; others with this digest are none of a manifest's business. */
+/* A stored blob that is a manifest. */
 static inline bool fetch_is_manifest(const struct cache_hit *hit)
 {
     return hit->stored && hit->blob.flags & BLOB_MANIFEST;
 }
-/* Fills a result from what is in the cache; false if its file turns out to be gone. */
+/* Fills a result from the cache; false if the file turns out to be missing. */
 bool fetch_from_cache(struct fetch *f, const struct cache_hit *hit, bool body, struct fetch_result *r);
-/* From now on, clients wait that long for upstream, and no longer, if there is something older. */
+/* patience.c: clients wait two seconds from now for upstream, then type->lose_patience() gives them an older copy. */
 void fetch_be_patient(struct fetch *f);
-/* absent.c: what upstream said a while ago that it does not have. The first is for as long as that is good, the
- * second for when upstream cannot be asked again. */
+/* absent.c: upstream has answered 404 to this key: within negative_ttl, or (for when upstream cannot be asked) at any
+ * time before. */
 struct absence *fetch_find_absence(struct fetcher *fr, const char *key);
 struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
-/* What upstream said then, as an error. */
+/* That answer, as an error. */
 void fetch_recall_absence(const struct absence *a, struct err *err);
 void fetch_note_absence(struct fetch *f);
 void fetch_forget_absences(struct fetcher *fr);
-/* listing.c. Whether it is what it should be: a page with 200 need not be (a proxy's, a web interface's). */
+/* listing.c. Whether a body is a list: an answer with 200 need not be (a proxy's or a web interface's page). */
 bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty);
-/* The query of the next page, as a client will ask for it through us; NULL if the link has none. */
+/* The query of the next page, without `ns`; NULL if the link has no query. */
 struct body *fetch_next_query(const char *link);
 
-/* lists.c: what upstream listed. The result is the page as it is fresh, or, for when upstream cannot be asked,
- * older but with all that follow; false if there is none. */
+/* lists.c: cached pages of lists. Sets the result to a fresh page, or, for when upstream cannot be asked, to an older
+ * one of which all following pages are cached; false if there is none. */
 bool fetch_use_listing(struct fetch *f);
 bool fetch_use_old_listing(struct fetch *f);
-/* The same, to those who do not want to know how it is now; the fetch goes on. */
+/* The latter, to the waiters that an older copy will do for; the fetch goes on. */
 void fetch_answer_old_listing(struct fetch *f);
 /* Whether there is one, of any age. */
 bool fetch_has_listing(const struct fetch *f);
-/* Keeps the result; `nothing`: nothing was listed. */
+/* Caches the result; `nothing`: an empty list. */
 void fetch_note_listing(struct fetch *f, bool nothing);
 void fetch_forget_listing(struct fetch *f);
 void fetch_forget_listings(struct fetcher *fr);
-/* For when upstream cannot be asked: whether the repository, or the last one of its registry, was without the referrers
- * API when it was asked last. Any loop. */
+/* For when upstream cannot be asked: whether the repository, or else the last one asked of its registry, was without
+ * the referrers API when it was asked last. Any loop. */
 bool fetch_api_is_missing(const struct fetch *f);
 /* Whether this repository had the API when it was asked last. */
 bool fetch_api_is_known(const struct fetch *f);
 void fetch_note_api(struct fetch *f, bool missing);
 void fetch_apis_init(struct fetchers *all);
 void fetch_apis_clear(struct fetchers *all);
-/* offers.c, for all loops. */
+/* offers.c: see blob.h. Any thread. */
 void fetch_offers_init(struct fetchers *all);
 void fetch_offers_clear(struct fetchers *all);
 static inline struct cache *fetch_cache(const struct fetch *f)

@@ -1,13 +1,14 @@
-/* What is asked for is here, and not known to be this repository's: one HEAD shows whether its registry has it there.
+/* The content is cached, and not known to be this repository's: one HEAD shows whether the repository contains it.
  *
  *   prove ─┬ 200 ─────────────────────────────▶ linked: deliver (manifests), done (blobs: served from the store)
- *          ├ no HEAD, or a wrong one ─────────▶ ask: the bytes are a proof
- *          ├ nobody can be asked, and the index is being made anew ─▶ after a moment, lookup: a manifest that names it
- *          │                                                          may have been found among the files meanwhile
+ *          ├ no HEAD, or a wrong one ─────────▶ ask: the bytes are the proof
+ *          ├ no answer, and the index is being rebuilt ─▶ after a moment, lookup: a manifest that names it may have
+ *          │                                             been found among the files by then
  *          └ else ────────────────────────────▶ fail
  */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 #include <event2/event.h>
@@ -59,6 +60,7 @@ enum step fetch_prove(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, is_manifest(f) ? "manifests" : "blobs", true);
 
+    ON_LOOP(f->fetcher->loop);
     fetch_call(f, "HEAD", path, is_manifest(f) ? MANIFEST_ACCEPT : NULL, NULL, NULL, proved);
     return STEP_WAIT;
 }

@@ -1,13 +1,13 @@
-/* What a refusal is to a client: an error, in words of ours and of the registry's. */
+/* Turns a refusal of upstream's into an error for the client, with the registry's own message. */
 #include "proxy/fetch/private.h"
 
 #include <string.h>
 
-/* What the registry itself says, and where it has several endpoints, what became of each. */
+/* Appends the registry's own message, and, if it has several endpoints, what each of them answered. */
 static void say_more(struct err *e, const struct transfer_response *r)
 {
-    if (r->tried[0] &&
-        (e->code == ERR_UNREACHABLE || e->code == ERR_TIMEOUT)) { /* the last one's, which is among them */
+    if (r->tried[0] && (e->code == ERR_UNREACHABLE ||
+                        e->code == ERR_TIMEOUT)) { /* the text is of the last endpoint, which is in `tried` */
         e->msg[0] = '\0';
         err_append(e, "none of its endpoints can be reached");
     }
@@ -35,9 +35,9 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
     if (err) {
         *e = *err;
     } else if (r->status == 404 && r->is_entrepot && !r->fwd_status) {
-        err_set(e, ERR_UPSTREAM, "the cache that is asked does not have it, and has asked nobody");
+        err_set(e, ERR_UPSTREAM, "the upstream cache does not have it, and has not asked its registry");
     } else if (fetch_is_page(f, r)) {
-        err_set(e, ERR_UPSTREAM, "upstream answered with a web page (%s) in place of it", r->content_type);
+        err_set(e, ERR_UPSTREAM, "upstream answered with a web page (%s) instead", r->content_type);
     } else if (r->status == 404) {
         err_set(e, ERR_NOT_FOUND, "upstream does not have it");
     } else if (r->status == 401 || r->status == 403) {
@@ -52,7 +52,7 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
         res->how = HOW_DENIED;
         snprintf(res->challenge, sizeof(res->challenge), "%s", r->challenge);
     }
-    e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* a 404 of nobody's */
+    e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* not the registry's 404 */
     say_more(e, r);
     err_wrap(e, "%s%s%s from %s", f->want.name, f->want.tag[0] ? ":" : "", f->want.tag, f->want.site->host);
 }

@@ -1,7 +1,8 @@
-/* How a blob goes on: from where upstream broke off, with another client's token, or from a part of an earlier time to
- * which nothing is missing. */
+/* Ways to resume a blob: where upstream broke off, with another client's token, and from a complete part of an earlier
+ * run. */
 #include "proxy/fetch/blob.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -21,12 +22,13 @@ static void try_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     fetch_run(arg, STEP_ASK);
 }
 
-/* Upstream broke off in the middle. Clients notice only time. */
+/* Upstream broke off in the middle. Clients notice only a pause. */
 void blob_resume_later(struct fetch *f, const struct err *why)
 {
     struct blob_fetch *b = blob_of(f);
     int64_t received = ingest_received(b->ingest);
 
+    ON_LOOP(f->fetcher->loop);
     b->fruitless = received > b->attempt_received ? 0 : b->fruitless + 1;
     if (b->fruitless >= FRUITLESS_MAX || b->attempts >= BLOB_ATTEMPTS_MAX || f->fetcher->stopping) {
         f->result.err = *why;
@@ -36,7 +38,7 @@ void blob_resume_later(struct fetch *f, const struct err *why)
     int64_t wait_s = why->code == ERR_RATE_LIMIT ? MIN(why->retry_after, (int)LIMITED_MAX_S) : 0;
     int64_t pause = MAX((int64_t)PAUSE_MS << b->fruitless, wait_s * 1000);
     log_limited_about(LOG_LEVEL_INFO, "broke off", f->want.site->host,
-                      "a blob of %s broke off at %lld of %lld bytes (%s); going on in %lld ms", f->want.name,
+                      "a blob of %s broke off at %lld of %lld bytes (%s); resuming in %lld ms", f->want.name,
                       (long long)received, (long long)ingest_size(b->ingest), why->msg, (long long)pause);
     if (!b->retry)
         b->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
@@ -49,11 +51,11 @@ static void look_for_client(evutil_socket_t fd UNUSED, short what UNUSED, void *
     struct blob_fetch *b = blob_of(f);
 
     if (blob_take_offer(f)) {
-        log_info("a blob of %s goes on with another client's token: the one before has ended", f->want.name);
+        log_info("a blob of %s is resumed with another client's token: the previous one has expired", f->want.name);
         b->denied_ms = 0;
         fetch_run(f, STEP_ASK);
     } else if (f->fetcher->stopping) {
-        return; /* finished() goes on */
+        return; /* blob_finished() goes on */
     } else if (clock_mono_ms() - b->denied_ms >= OTHER_CLIENT_MS) {
         fetch_run(f, STEP_FAIL);
     } else {
@@ -61,11 +63,12 @@ static void look_for_client(evutil_socket_t fd UNUSED, short what UNUSED, void *
     }
 }
 
-/* The client's token has ended while upstream broke off. */
+/* The client's token has expired by the time upstream broke off. */
 bool blob_resume_as_another(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
+    ON_LOOP(f->fetcher->loop);
     if (!b->answered || !b->offers || f->result.err.code != ERR_DENIED || b->attempts >= BLOB_ATTEMPTS_MAX)
         return false;
     if (!b->other_client)
@@ -93,13 +96,14 @@ static void part_proved(void *arg, const struct transfer_response *r, const stru
     f->result.upstream_status = r->status;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(b->ingest);
-    fetch_answer(f, b->ingest); /* finished() goes on */
+    fetch_answer(f, b->ingest); /* blob_finished() goes on */
 }
 
 enum step blob_prove_part(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
 
+    ON_LOOP(f->fetcher->loop);
     fetch_call(f, "HEAD", path, NULL, NULL, NULL, part_proved);
     return STEP_WAIT;
 }

@@ -1,6 +1,7 @@
-/* The disk is full in the middle of a blob: the collector is asked for room, and the download goes on where it was. */
+/* The disk is full in the middle of a blob: the collector makes room, and the fetch goes on where it was. */
 #include "proxy/fetch/blob.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 enum { QUESTIONS_MAX = 3 /* of one fetch */ };
@@ -29,6 +30,7 @@ bool blob_ask_for_room(struct fetch *f)
     struct ingests *ingests = cache_ingests(fetch_cache(f));
     int64_t size = ingest_size(b->ingest);
 
+    ON_LOOP(f->fetcher->loop);
     /* Nothing is evicted for a blob that may never end. */
     if (!ingests_room(ingests)->ask || size < 0 || b->questions++ == QUESTIONS_MAX)
         return false;

@@ -37,7 +37,7 @@ static bool is_of_another_client(const struct fetch *f, const struct fetch_waite
     return w->want.client && f->want.client && strcmp(w->want.client->client_id, f->want.client->client_id) != 0;
 }
 
-/* The refusal of one client is not another's. */
+/* That one client is refused says nothing about another. */
 static void let_other_clients_try(struct fetch *f)
 {
     if (f->result.err.code == ERR_DENIED && f->want.is_private && f->want.kind != FETCH_ACCESS && !f->fetcher->stopping)
@@ -49,7 +49,7 @@ static bool is_reader(const struct fetch *f UNUSED, const struct fetch_waiter *w
     return w->want.kind == FETCH_MANIFEST;
 }
 
-/* Who only wanted to know the digest was first: the manifest itself has not come. */
+/* A HEAD was first, and has not brought the manifest: GETs that joined it start again. */
 static void let_readers_ask(struct fetch *f)
 {
     if (f->want.kind == FETCH_MANIFEST_HEAD && !f->result.body && f->result.err.code == ERR_OK && !f->fetcher->stopping)

@@ -19,7 +19,7 @@ struct sites {
     struct upstream_room room;
     void (*on_leave)(void *arg, const struct site *s);
     void *leave_arg;
-    int fixed; /* so many of `list` are named outright: these do not change */
+    int fixed; /* so many of `list` are configured by name: these do not change */
     /* shared, under lock */
     pthread_mutex_t lock;
     uint64_t uses;
@@ -55,7 +55,7 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
         .ad_hoc = true, .tags = CONFIG_TAGS_UNSET, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
     all->local = (struct site){.id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
-    /* Those that are named outright are there from the start, so that metrics and status show them. */
+    /* Those configured by name exist from the start, so that metrics and status show them. */
     for (int i = 0; i < config->upstream_count; i++) {
         const struct config_upstream *u = &config->upstreams[i];
         if (strchr(u->name, '*') || strlen(u->name) > REF_HOST_MAX || look(all, 0, all->fixed, u->name))
@@ -78,8 +78,8 @@ void sites_free(struct sites *all)
 
 enum { NAMED_MAX = CONFIG_ENDPOINTS_MAX + CONFIG_TRUSTED_MAX };
 
-/* What the configuration names: the endpoints, unless they are what a client made up (upstreams_any), and
- * trusted_hosts. */
+/* The hosts that the configuration names: trusted_hosts, and the endpoints, except of upstreams_any, where the client
+ * names the host. */
 static void name_hosts(const char *named[NAMED_MAX + 1], char hosts[CONFIG_ENDPOINTS_MAX][256],
                        const char *const *endpoints, const struct config_upstream *u)
 {
@@ -136,8 +136,8 @@ const char *sites_name_of_endpoint(const struct sites *all, const char *host)
     return NULL;
 }
 
-/* A realm that is the name, or an endpoint, of another upstream, and not one of this site's own, is another registry:
- * names that only a pattern of another matches are not its, "*.example.com" has all kinds of hosts. */
+/* A realm that is the name, or an endpoint, of another upstream, and not this site's own, is another registry. A name
+ * that only matches the pattern of another upstream is not: "*.example.com" has all kinds of hosts. */
 static bool may_have_password(void *arg, const char *url)
 {
     const struct site *s = arg;
@@ -210,7 +210,7 @@ void site_unref(const struct site *s)
         atomic_fetch_sub(&((struct site *)s)->users, 1);
 }
 
-/* With the lock held it stays so: who has none gets one only from sites_find(), and calls are made by who has one. */
+/* With the lock held it stays so: references come from sites_find() or a holder, and only holders make calls. */
 static bool is_unused(const struct site *s)
 {
     return atomic_load(&s->users) == 0 && upstream_is_idle(s->upstream);
@@ -221,7 +221,7 @@ bool site_is_proven(const struct site *s)
     return !s->lent || upstream_is_registry(s->upstream);
 }
 
-/* Where there is room for one more, with the lock held; -1: nowhere. */
+/* A place for one more, with the lock held; -1: there is none. */
 static int choose_place(struct sites *all)
 {
     int oldest[2] = {-1, -1}, empty = -1, unproven = 0; /* the oldest of the unproven, of the proven */
@@ -266,7 +266,7 @@ static const struct site *lend(struct sites *all, struct site *s)
     return site_ref(s);
 }
 
-/* What of the configuration a host goes by; NULL: it is no upstream. */
+/* The configuration of a host; NULL: it is not an upstream. */
 static const struct config_upstream *configured(const struct sites *all, const char *host)
 {
     const struct config_upstream *u = config_find_upstream(all->config, host);
@@ -305,7 +305,7 @@ const struct site *sites_find(struct sites *all, const char *host)
     return found;
 }
 
-/* ---- for figures ---- */
+/* ---- for metrics and status ---- */
 
 const char *sites_group_name(const struct sites *all, int group)
 {

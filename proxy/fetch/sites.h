@@ -1,18 +1,17 @@
-/* sites.h - the upstreams in use: one site for each registry host that was asked for and is configured.
+/* sites.h - the upstreams in use: one site for each configured registry host that was requested.
  *
  * A host that the configuration names outright has its site from the start, and keeps it. A pattern ("*.pkg.dev",
- * upstreams_any) becomes a site of its own for each host that matches it, on first use. Clients can make such hosts up,
- * so these sites are lent: who finds one gives it back, and a new host takes the place of one that nobody uses.
+ * upstreams_any) becomes a site of its own for each host that matches it, on first use. Clients can invent such
+ * hosts, so these sites are lent: each user of one releases it, and a new host takes the place of an unused one.
  *
- *     places ── a new host takes a free one; else the one that was used longest ago, first of hosts that have never
- *               answered as a registry (at most SITES_UNPROVEN_MAX), then of those that have; one in use never
+ *     places ── a new host takes a free one; else the least recently used one, first of hosts that have never answered
+ *               as a registry (at most SITES_UNPROVEN_MAX), then of those that have; never one in use
  *
- * In use is a site for as long as somebody holds it (a request, a fetch, a pull), and its upstream has calls or
- * transfers, cancelled ones too. Under the lock and held by nobody it can neither be found nor have anything begun:
- * then it may go.
+ * A site is in use while a request, a fetch or a pull holds it, or its upstream has calls or transfers, including
+ * cancelled ones. Under the lock, an unused one can neither be found nor start anything: then it may be freed.
  *
- * What the cache has of registries that are not configured (an operator imported or pinned it, or they were configured
- * once) is the local site's, one for all of them: nobody is asked about it. Any thread.
+ * Cached content of registries that are not configured (it was imported or pinned, or they were configured once)
+ * belongs to the local site, one for all of them, which has no upstream. Any thread.
  */
 #ifndef ENTREPOT_PROXY_FETCH_SITES_H
 #define ENTREPOT_PROXY_FETCH_SITES_H
@@ -36,7 +35,7 @@ enum {
 };
 
 struct site {
-    int id; /* its place; another host's after it went */
+    int id; /* its place; another host's after it was freed */
     int group;
     char host[REF_HOST_MAX + 1];
     const struct config_upstream *config;
@@ -44,7 +43,7 @@ struct site {
     const struct config *all;  /* the whole configuration */
     bool lent;                 /* counted: by users */
     atomic_int users;
-    uint64_t used; /* under the lock: the later the more */
+    uint64_t used; /* under the lock: a counter of uses at the last one */
 };
 
 struct sites;
@@ -54,11 +53,11 @@ struct cache;
 /* All are borrowed. */
 struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache);
 void sites_free(struct sites *all);
-/* The caller gives it back with site_unref(). NULL if the host is not configured, or there are too many sites in use:
- * sites_is_upstream() says which. */
+/* The caller releases it with site_unref(). NULL: the host is not configured (sites_is_upstream()), or too many sites
+ * are in use. */
 const struct site *sites_find(struct sites *all, const char *host);
 bool sites_is_upstream(const struct sites *all, const char *host);
-/* Another one for who has one already. Without effect on those that stay. */
+/* Another reference, for a holder of one. No effect on fixed sites. */
 const struct site *site_ref(const struct site *s);
 void site_unref(const struct site *s); /* may be NULL */
 /* "nexus.test:8083" becomes "nexus.test" if it is an endpoint of the upstream of that name, and no upstream itself:
@@ -66,20 +65,20 @@ void site_unref(const struct site *s); /* may be NULL */
 void sites_name_alias(const struct sites *all, char *host);
 /* The upstream that `host`, an authority that is no upstream by itself, is an endpoint of; NULL: of none. */
 const char *sites_name_of_endpoint(const struct sites *all, const char *host);
-/* The local site, if the cache has something of this repository and everybody may read it; else NULL. `name` is a full
- * name. Nothing is made or kept for names that clients make up. */
+/* The local site, if the cache has something of this repository and it is public; else NULL. `name` is a full name.
+ * Nothing is allocated for names that clients invent. */
 const struct site *sites_find_local(struct sites *all, const char *name);
-/* The configuration they are made from. */
+/* Their configuration. */
 const struct config *sites_config(const struct sites *all);
-/* How many requests may be under way to all upstreams together; 0, at first: any number. */
+/* The most requests that may be under way to all upstreams together; 0 (at first): no limit. */
 void sites_set_room(struct sites *all, int requests);
 
-/* ---- for figures ---- */
+/* ---- for metrics and status ---- */
 
-/* What metrics call it; NULL: there is none of this number. */
+/* Its name in metrics; NULL: there is no such group. */
 const char *sites_group_name(const struct sites *all, int group);
-/* `fn` is told of each lent site that goes, before anybody else gets its place; it calls nothing of this file. Before
- * the loops start. */
+/* `fn` is called for each lent site before it is freed and its place is reused; it must not call functions of this
+ * file. Before the loops start. */
 void sites_on_leave(struct sites *all, void (*fn)(void *arg, const struct site *s), void *arg);
 
 /* In the order of their places. */
@@ -88,12 +87,12 @@ struct site_list {
     const struct site *list[SITES_MAX];
 };
 
-/* Named outright, or lent and proven: a name that clients have made up is none to show. */
+/* Configured by name, or a lent one that has answered as a registry: hosts that clients invent are not shown. */
 bool site_is_proven(const struct site *s);
-/* Those. Held until site_list_clear(). */
+/* All proven ones, held until site_list_clear(). */
 void sites_list(struct sites *all, struct site_list *out);
-/* Calls `fn` once for all there are, the unproven too, of which none goes meanwhile; it calls nothing of this file that
- * takes the lock. Holding them would let no new one in. */
+/* Calls `fn` once with all sites, including unproven ones, under the lock, so it must not call functions of this file
+ * that take it. (Holding references instead would leave no place for new ones.) */
 void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count), void *arg);
 void site_list_clear(struct site_list *l);
 #define _cleanup_sites_ __attribute__((cleanup(site_list_clear)))

@@ -1,14 +1,15 @@
-/* A tag that is past fresh, of which there is a copy: how long a client is made to wait for upstream's word.
+/* A cached tag that is past fresh: how long a client waits for upstream to confirm it.
  *
- *   upstream is well     ask; who has waited for PATIENCE_MS gets the copy, and upstream's answer is for the next one
- *   little is left       the copy, at once; once a minute upstream is asked meanwhile, to know whether that is still so
- *   it said 429          the copy, at once, and nobody is asked
- *   it is down           the copy, at once; it is asked meanwhile if its time for a probe has come (endpoint.c)
+ *   upstream is well     ask; after PATIENCE_MS clients get the copy, and upstream's answer is for the next client
+ *   rate limit is short  the copy, at once; once a minute upstream is asked meanwhile, to learn what is left
+ *   it answered 429      the copy, at once; upstream is not asked
+ *   it is down           the copy, at once; upstream is asked meanwhile if a probe is due (endpoint.c)
  *
  * So a dead upstream costs one client PATIENCE_MS, and the others nothing.
  */
 #include "proxy/fetch/manifest.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -32,7 +33,7 @@ static void give_early(struct fetch *f, struct fetch_waiter *w)
     fetch_answer_one(w, &manifest_of(f)->early, NULL);
 }
 
-/* Hands the copy out: to who waits now, and to who joins later. */
+/* Serves the copy to the present waiters, and to requests that join later. */
 static void manifest_answer_early(struct fetch *f)
 {
     struct manifest_fetch *mf = manifest_of(f);
@@ -50,6 +51,7 @@ static void manifest_answer_early(struct fetch *f)
 
 void manifest_lose_patience(struct fetch *f)
 {
+    ON_LOOP(f->fetcher->loop);
     if (f->call)
         upstream_doubt(f->call);
     manifest_answer_early(f);
@@ -60,7 +62,8 @@ enum step manifest_past_fresh(struct fetch *f)
     const struct absence *gone = fetch_find_absence(f->fetcher, f->key);
     struct upstream_request asker = {0};
 
-    if (gone && !f->want.force) { /* deleted upstream a moment ago, and kept */
+    ON_LOOP(f->fetcher->loop);
+    if (gone && !f->want.force) { /* deleted upstream, as of a moment ago; the copy is kept */
         fetch_recall_absence(gone, &f->result.err);
         f->result.upstream_status = 404;
         return STEP_FAIL;
@@ -84,28 +87,27 @@ enum step manifest_past_fresh(struct fetch *f)
     }
 }
 
-/* Whether what happened is a reason to serve an old copy: upstream is of no help, or the copy is kept although upstream
- * has it no more. */
+/* Whether an old copy may be served after this error: upstream cannot answer, or the copy is kept although upstream has
+ * deleted the tag. */
 static bool manifest_is_reason(const struct fetch *f)
 {
     const struct err *e = &f->result.err;
 
     switch (e->code) {
-    case ERR_OK: /* nobody was asked */
+    case ERR_OK: /* upstream was not asked */
     case ERR_DIGEST:
         return true;
     case ERR_NOT_FOUND:
         return f->tags.keep_deleted || manifest_is_pinned(f);
-    case ERR_DENIED: /* Docker Hub's word for a repository that does not exist; what was imported need not exist there
-                      */
+    case ERR_DENIED: /* Docker Hub's answer for a repository that does not exist; an imported image need not exist there */
         return !f->want.is_private && manifest_is_pinned(f);
     default:
         return err_is_passing(e);
     }
 }
 
-/* Upstream cannot be asked, and has said before that there is no such list or signature. Clients ask for those of all
- * they look at, most of which have none: an error would end a copy or a check of what is all here. */
+/* Upstream cannot be asked, and has answered before that there is no such list or signature. Clients request those of
+ * all images, most of which have none: an error would end the copying or checking of an image that is all here. */
 static bool is_still_absent(struct fetch *f)
 {
     const struct absence *a =
@@ -114,7 +116,7 @@ static bool is_still_absent(struct fetch *f)
     if (!a || f->result.err.code == ERR_NOT_FOUND || f->result.err.code == ERR_DENIED)
         return false;
     fetch_recall_absence(a, &f->result.err);
-    f->result.upstream_status = 0; /* it has not said so now */
+    f->result.upstream_status = 0; /* it has not answered now */
     return true;
 }
 
@@ -123,6 +125,7 @@ enum step manifest_fail(struct fetch *f)
     struct manifest_fetch *mf = manifest_of(f);
     struct cache_hit old;
 
+    ON_LOOP(f->fetcher->loop);
     if (f->want.tag[0] == '\0' || !manifest_is_reason(f))
         return STEP_DONE;
     fetch_find(f, f->want.tag, NULL, &old);
@@ -132,7 +135,7 @@ enum step manifest_fail(struct fetch *f)
         !fetch_from_cache(f, &old, f->want.kind != FETCH_MANIFEST_HEAD, &f->result)) {
         if (f->result.err.code != ERR_OK)
             return STEP_DONE;
-        /* Nobody was asked, and the copy is gone. */
+        /* Upstream was not asked, and the copy is missing. */
         err_set(&f->result.err, ERR_CORRUPT, "the cached copy of %s:%s was damaged", f->want.name, f->want.tag);
         f->result.how = HOW_ERROR;
         if (mf->refetched || fetch_is_offline(f))

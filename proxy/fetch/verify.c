@@ -1,7 +1,8 @@
-/* A file that the index does not know, or that has changed since its digest was verified: it is hashed on an io worker
- * before anybody is served from it, and then is what its name says, or gone. */
+/* A file that the index does not know, or that has changed since its digest was verified, is hashed on an io worker
+ * before it is served. If its digest is not that of its name, it is removed. */
 #include "proxy/fetch/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "cache/verify.h"
 
@@ -54,6 +55,7 @@ enum step fetch_verify(struct fetch *f)
 {
     struct verification *v = xcalloc(1, sizeof(*v));
 
+    ON_LOOP(f->fetcher->loop);
     v->f = f;
     v->digest = f->hit.digest.alg != DIGEST_NONE ? f->hit.digest : f->digest;
     cache_run(f->fetcher->all->cache, work, v);

@@ -1,4 +1,4 @@
-/* Who waits for a fetch, and what each is given. */
+/* The requests that wait for a fetch, and their answers. */
 #include "proxy/fetch/private.h"
 
 #include "base/assert.h"
@@ -26,6 +26,7 @@ void fetch_waiter_unref(struct fetch_waiter *w)
 
 void fetch_wait(struct fetch *f, struct fetch_waiter *w)
 {
+    ON_LOOP(f->fetcher->loop);
     w->fetch = f;
     STAILQ_INSERT_TAIL(&f->waiters, w, entry);
 }
@@ -34,6 +35,7 @@ struct fetch_waiter *fetch_first_waiter(struct fetch *f)
 {
     struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
 
+    ON_LOOP(f->fetcher->loop);
     if (w) {
         STAILQ_REMOVE_HEAD(&f->waiters, entry);
         w->fetch = NULL;
@@ -54,7 +56,7 @@ static void waiter_deliver(void *arg)
 
 void fetch_answer_one(struct fetch_waiter *w, const struct fetch_result *r, struct ingest *ingest)
 {
-    if (!w->done) { /* nobody waits for it */
+    if (!w->done) { /* a refresh: no client waits */
         fetch_waiter_unref(w);
         return;
     }
@@ -86,6 +88,7 @@ void fetch_part_with(struct fetch *f, bool (*is)(const struct fetch *f, const st
     struct fetch_waiters stay = STAILQ_HEAD_INITIALIZER(stay);
     struct fetch_waiter *w;
 
+    ON_LOOP(f->fetcher->loop);
     while ((w = fetch_first_waiter(f)))
         if (is(f, w))
             give(f, w);

@@ -1,4 +1,4 @@
-/* What is wanted: copies of it, and the key by which two requests are one fetch. */
+/* Copies of what is wanted, and its key: requests of the same key are one fetch. */
 #include "proxy/fetch/private.h"
 
 #include <string.h>
@@ -49,7 +49,7 @@ char *fetch_key(struct fetchers *all, const struct fetch_want *want)
     default:
         break;
     }
-    /* A tag is looked up once, for requests of its manifest and of its digest alone. */
+    /* A tag is looked up once for GET and HEAD. */
     if (want->tag[0])
         return xasprintf("tag %s%s %s", private, want->name, want->tag);
     return xasprintf("%s %s%s %s", want->kind == FETCH_MANIFEST ? "get" : "head", private, want->name,

@@ -1,6 +1,7 @@
-/* One thing that is being brought in: from the puller's thread to a loop, and back. */
+/* One item that is being fetched: from the pulling thread to a loop, and back. */
 #include "proxy/pull/private.h"
 
+#include "base/assert.h"
 #include "base/cond.h"
 
 #include <string.h>
@@ -29,18 +30,15 @@ void pull_shared_unref(struct pull_shared *s)
 
 struct pull_errand {
     struct pull_shared *shared;
-    struct pull_item *item;
     struct puller *puller;
     struct loop *loop;
-    struct prefetch_wish wish;
-    struct digest digest;
-    char tag[REF_TAG_MAX + 1], *listing;
+    struct fetch_want want; /* a copy */
     int slot;
 };
 
 static void errand_free(struct pull_errand *e)
 {
-    free(e->listing);
+    fetch_want_clear(&e->want);
     free(e);
 }
 
@@ -49,8 +47,9 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
     struct pull_errand *e = arg;
     struct pull_shared *s = e->shared;
 
+    ON_LOOP(e->loop);
     pthread_mutex_lock(&s->lock);
-    struct pull_item *it = s->items[e->slot]; /* NULL: the puller has gone */
+    struct pull_item *it = s->items[e->slot]; /* NULL: the pulling thread has gone */
     if (it) {
         it->prefetch = NULL;
         it->ok = !r->err;
@@ -61,7 +60,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
             it->err = xmalloc(sizeof(*it->err));
             *it->err = *r->err;
         }
-        if (it->attempts == 0) /* later ones go on from what this pull has fetched */
+        if (it->attempts == 0) /* later attempts go on from what this pull has fetched */
             it->had = r->had;
         it->got += r->got;
         free(it->unchecked);
@@ -82,10 +81,11 @@ static void errand_begin(void *arg)
     struct pull_errand *e = arg;
     struct pull_shared *s = e->shared;
 
+    ON_LOOP(e->loop);
     pthread_mutex_lock(&s->lock);
     struct pull_item *it = s->items[e->slot];
     if (it)
-        it->prefetch = prefetch_begin_here(e->puller, e->loop, &e->wish, errand_ended, e);
+        it->prefetch = prefetch_begin(e->puller, e->loop, &e->want, errand_ended, e);
     pthread_mutex_unlock(&s->lock);
     if (!it) {
         pull_shared_unref(s);
@@ -107,31 +107,35 @@ void pull_drop_all(void *arg)
     pull_shared_unref(s);
 }
 
+static void errand_describe(struct fetch_want *to, const struct pull_item *it)
+{
+    _cleanup_free_ char *path = fetch_referrers_path(&it->digest);
+    _cleanup_free_ char *listing = xasprintf("%s%s%s", path, it->query ? "?" : "", it->query ? it->query : "");
+    const struct fetch_want want = {
+        .kind = it->kind == PULL_LISTING    ? FETCH_LISTING
+                : it->kind == PULL_MANIFEST ? FETCH_MANIFEST
+                                            : FETCH_BLOB,
+        .site = it->image->site,
+        .path = it->image->path,
+        .name = it->image->name,
+        .tag = it->tag,
+        .digest = it->tag[0] ? (struct digest){0} : it->digest,
+        .listing = it->kind == PULL_LISTING ? listing : NULL,
+        .force = true,
+    };
+
+    fetch_want_copy(to, &want);
+}
+
 void pull_start(struct pull *p, struct pull_item *it)
 {
     struct pull_shared *s = p->shared;
     struct pull_errand *e = xcalloc(1, sizeof(*e));
 
     e->shared = s;
-    e->item = it;
     e->puller = p->puller;
     e->loop = p->loop;
-    e->digest = it->digest;
-    snprintf(e->tag, sizeof(e->tag), "%s", it->tag);
-    if (it->kind == PULL_LISTING) {
-        _cleanup_free_ char *path = fetch_referrers_path(&it->digest);
-        e->listing = xasprintf("%s%s%s", path, it->query ? "?" : "", it->query ? it->query : "");
-    }
-    e->wish = (struct prefetch_wish){
-        .site = it->image->site,
-        .path = it->image->path,
-        .name = it->image->name,
-        .tag = e->tag,
-        .digest = it->tag[0] ? NULL : &e->digest,
-        .manifest = it->kind == PULL_MANIFEST,
-        .listing = e->listing,
-        .force = true,
-    };
+    errand_describe(&e->want, it);
     it->settled = false;
     if (it->tag[0]) {
         struct cache_hit hit;

@@ -1,4 +1,4 @@
-/* What there is to bring in. */
+/* The items of a pull. */
 #include "proxy/pull/private.h"
 
 #include <stdarg.h>
@@ -10,44 +10,25 @@ void pull_fail(struct pulled_image *image, const char *fmt, ...)
     va_list ap;
 
     if (image->failed)
-        return; /* the first reason is the one */
+        return; /* the first reason is kept */
     image->failed = true;
     va_start(ap, fmt);
     vsnprintf(image->error, sizeof(image->error), fmt, ap);
     va_end(ap);
 }
 
-struct pull_seen_key {
-    const struct pull *pull;
-    struct pull_seen one;
-};
-
-static bool is_seen(const void *arg, uint32_t place)
-{
-    const struct pull_seen_key *k = arg;
-    const struct pull_seen *s = &k->pull->seen[place];
-
-    return s->image == k->one.image && digest_eq(&s->digest, &k->one.digest);
-}
-
 /* False: it has been seen before. */
 static bool pull_see(struct pull *p, const struct pulled_image *image, const struct digest *d)
 {
-    const struct pull_seen_key key = {p, {image, *d}};
-    uint64_t hash = lookup_hash_digest(d) ^ lookup_hash(&image, sizeof(image));
+    unsigned char key[sizeof(image) + sizeof(*d)];
+    size_t len = digest_key_len(d);
 
-    if (lookup_find(&p->seen_places, hash, is_seen, &key) != LOOKUP_NONE)
-        return false;
-    if (p->seen_count == p->seen_room) {
-        p->seen_room = p->seen_room ? 2 * p->seen_room : 64;
-        p->seen = xrealloc(p->seen, p->seen_room * sizeof(*p->seen));
-    }
-    lookup_add(&p->seen_places, hash, (uint32_t)p->seen_count);
-    p->seen[p->seen_count++] = key.one;
-    return true;
+    memcpy(key, &image, sizeof(image));
+    memcpy(key + sizeof(image), digest_key(d), len);
+    return places_add(&p->seen, key, sizeof(image) + len, 0);
 }
 
-/* What the item's attempt came to is the loop's while one is under way: `error` is given by who may read it. */
+/* An item's result belongs to the loop during an attempt, so `error` is passed by the caller, which may read it. */
 void pull_say_blob(struct pull *p, const struct pull_item *it, enum pull_status status, int64_t received,
                    const char *error)
 {
@@ -77,7 +58,6 @@ struct pull_item *pull_add(struct pull *p, struct pulled_image *image, enum pull
     if (digest && kind != PULL_LISTING && !pull_see(p, image, digest))
         return NULL;
     struct pull_item *it = xcalloc(1, sizeof(*it));
-    it->pull = p;
     it->image = image;
     it->kind = kind;
     it->size = -1;

@@ -1,11 +1,12 @@
 #include "proxy/pull/prefetch.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/cond.h"
 
 #include <string.h>
 
-enum { LOOK_MS = 1000 /* between two looks whether the daemon stops */ };
+enum { LOOK_MS = 1000 /* between two checks whether the daemon stops */ };
 
 struct prefetch {
     struct loop *loop;
@@ -13,8 +14,8 @@ struct prefetch {
     void *arg;
     bool dropped;
     int64_t had;
-    char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it was not asked to */
-    struct follower *follower;   /* until the blob is kept, as this */
+    char unchecked[ERR_MSG_MAX]; /* why upstream did not confirm the tag; empty: it did, or it is not a tag */
+    struct follower *follower;   /* of the blob, until it is stored */
     struct ingest *ingest;
     struct err failed;          /* ERR_OK: it is here */
     struct body *answer, *next; /* the listing, the query of its next page */
@@ -23,7 +24,7 @@ struct prefetch {
     struct fetch_want want; /* a copy */
 };
 
-/* Bytes of a blob that came with this prefetch, and stay although it has failed. */
+/* Bytes of a blob that came with this prefetch, and stay although it failed. */
 static int64_t arrived(const struct prefetch *p, const struct err *err)
 {
     return p->ingest && err && err->code != ERR_DIGEST ? MAX(ingest_received(p->ingest) - p->had, (int64_t)0) : 0;
@@ -53,11 +54,11 @@ static void prefetch_settled(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
+    ON_LOOP(p->loop);
     prefetch_end(p, p->failed.code != ERR_OK ? &p->failed : err);
 }
 
-/* What a fetch has learnt (a tag, a link) may still be on its way into the index. Whoever has waited looks there next.
- */
+/* What a fetch has learnt (a tag, a link) may still be on its way into the index, where the caller looks next. */
 static void prefetch_settle(struct prefetch *p)
 {
     if (p->follower)
@@ -72,6 +73,7 @@ static void prefetch_look(void *arg)
     struct err err = {0};
     int kept = follower_is_kept(p->follower, &err);
 
+    ON_LOOP(p->loop);
     if (kept < 0)
         prefetch_end(p, &err);
     else if (kept > 0)
@@ -85,8 +87,8 @@ static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
     if (p->want.tag[0] == '\0' || res->how != HOW_STALE)
         return;
     if (res->upstream_status == 404)
-        why = "the registry does not have it any more, and the copy is kept";
-    else if (!why[0]) /* nobody was asked */
+        why = "the registry has deleted it, and the copy is kept";
+    else if (!why[0]) /* upstream was not asked */
         why = fetchers_is_offline(p->fetchers) ? "the cache is offline" : "the registry's rate limit is used up";
     snprintf(p->unchecked, sizeof(p->unchecked), "%s", why);
 }
@@ -95,9 +97,10 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
 {
     struct prefetch *p = arg;
 
+    ON_LOOP(p->loop);
     if (p->dropped && res->err.code == ERR_OK)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
-    if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* what was here may be on its way out of the index */
+    if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* its removal may be on its way into the index */
         p->failed = res->err;
         prefetch_settle(p);
         return;
@@ -119,14 +122,7 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
     prefetch_look(p);
 }
 
-static void begin(void *arg)
-{
-    struct prefetch *p = arg;
-
-    fetch_begin(p->fetchers, p->loop, &p->want, prefetch_fetched, p);
-}
-
-static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
+static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, const struct fetch_want *want,
                                      void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
     struct prefetch *p = xcalloc(1, sizeof(*p));
@@ -136,35 +132,26 @@ static struct prefetch *prefetch_new(struct puller *puller, struct loop *loop, c
     p->arg = arg;
     p->fetchers = puller->fetchers;
     p->cache = puller->cache;
-    fetch_want_copy(&p->want, &(struct fetch_want){
-                                  .kind = wish->listing    ? FETCH_LISTING
-                                          : wish->manifest ? FETCH_MANIFEST
-                                                           : FETCH_BLOB,
-                                  .site = wish->site,
-                                  .path = wish->path,
-                                  .name = wish->name,
-                                  .tag = wish->tag,
-                                  .digest = wish->digest ? *wish->digest : (struct digest){0},
-                                  .listing = wish->listing,
-                                  .sent = {.fd = -1},
-                                  .force = wish->force,
-                                  .keep = true,
-                              });
+    fetch_want_copy(&p->want, want);
+    p->want.sent = (struct sent_before){.fd = -1};
+    p->want.keep = true;
     return p;
 }
 
-void prefetch_begin(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
-                    void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+static void prefetch_run(void *arg)
 {
-    loop_post(loop, begin, prefetch_new(puller, loop, wish, done, arg));
+    struct prefetch *p = arg;
+
+    ON_LOOP(p->loop);
+    fetch_begin(p->fetchers, p->loop, &p->want, prefetch_fetched, p);
 }
 
-struct prefetch *prefetch_begin_here(struct puller *puller, struct loop *loop, const struct prefetch_wish *wish,
-                                     void (*done)(void *arg, const struct prefetch_result *r), void *arg)
+struct prefetch *prefetch_begin(struct puller *puller, struct loop *loop, const struct fetch_want *want,
+                                void (*done)(void *arg, const struct prefetch_result *r), void *arg)
 {
-    struct prefetch *p = prefetch_new(puller, loop, wish, done, arg);
+    struct prefetch *p = prefetch_new(puller, loop, want, done, arg);
 
-    begin(p); /* its answer comes through the loop's mailbox, not now */
+    prefetch_run(p); /* its answer comes through the loop's mailbox, not now */
     return p;
 }
 
@@ -172,6 +159,7 @@ void prefetch_drop(struct prefetch *p)
 {
     struct err err = {0};
 
+    ON_LOOP(p->loop);
     p->dropped = true;
     err_set(&err, ERR_CANCELLED, "it is not wanted any more");
     if (p->follower)
@@ -180,7 +168,7 @@ void prefetch_drop(struct prefetch *p)
 
 /* ---- waiting ---- */
 
-/* Held by who waits, and by the word that comes, or may not come any more when the loops have ended. */
+/* Referred to by the thread that waits, and by the callback, which does not come when the loops have ended. */
 struct prefetch_waiter {
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -189,9 +177,10 @@ struct prefetch_waiter {
     struct err err;
 };
 
-/* With the lock held. */
-static void wait_unref(struct prefetch_waiter *w)
+/* With the lock held, which it gives up. */
+static void prefetch_waiter_unref(struct prefetch_waiter *w)
 {
+    HOLDS(&w->lock);
     bool last = --w->refs == 0;
 
     pthread_mutex_unlock(&w->lock);
@@ -212,7 +201,7 @@ static void wake(void *arg, const struct prefetch_result *r)
         w->err = *r->err;
     w->ended = true;
     pthread_cond_signal(&w->cond);
-    wait_unref(w);
+    prefetch_waiter_unref(w);
 }
 
 static bool wait_a_while(struct prefetch_waiter *w)
@@ -221,14 +210,14 @@ static bool wait_a_while(struct prefetch_waiter *w)
     return w->ended;
 }
 
-bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wish *wish, struct err *err)
+bool prefetch_wait(struct puller *p, struct loop *loop, const struct fetch_want *want, struct err *err)
 {
     struct prefetch_waiter *w = xcalloc(1, sizeof(*w));
 
     w->refs = 2;
     pthread_mutex_init(&w->lock, NULL);
     cond_init(&w->cond);
-    prefetch_begin(p, loop, wish, wake, w);
+    loop_post(loop, prefetch_run, prefetch_new(p, loop, want, wake, w));
     pthread_mutex_lock(&w->lock);
     while (!w->ended && (wait_a_while(w) || atomic_load(p->serving)))
         ;
@@ -237,7 +226,7 @@ bool prefetch_wait(struct puller *p, struct loop *loop, const struct prefetch_wi
         err_set(err, ERR_CANCELLED, "the cache is being stopped");
     else if (!ok && err)
         *err = w->err;
-    wait_unref(w);
+    prefetch_waiter_unref(w);
     return ok;
 }
 

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
 #define ENTREPOT_PROXY_PULL_PRIVATE_H
 
-#include "base/lookup.h"
+#include "base/places.h"
 #include "proxy/pull/prefetch.h"
 #include "proxy/pull/pull.h"
 
@@ -22,30 +22,29 @@ struct pulled_image {
     const struct site *site; /* held; NULL: there is none */
     const char *path;
     struct digest digest;
-    int open; /* items that are not settled */
+    int open; /* items that are not finished */
     bool failed, begun;
     char error[ERR_MSG_MAX];
     char unchecked[ERR_MSG_MAX]; /* why its tag was not confirmed by upstream; empty: it was */
     int64_t size, fetched;
-    struct digest config; /* of an image that is no index's */
+    struct digest config; /* of an image without an index */
 };
 
-/* One thing to bring in. */
+/* One thing to fetch. */
 struct pull_item {
     STAILQ_ENTRY(pull_item) entry;
-    struct pull *pull;
     struct pulled_image *image;
     enum pull_kind kind;
     char tag[REF_TAG_MAX + 1]; /* a manifest by tag */
     struct digest digest;
     int64_t size;
     char platform[PLATFORM_MAX + 1];
-    int depth;            /* 0: the image itself; each statement about something is one deeper */
-    bool whole;           /* of an index, all there is */
-    bool optional;        /* that there is none is no failure */
-    bool listed;          /* by its registry, as a referrer */
-    bool about;           /* what is said about it is looked for, too */
-    struct digest before; /* what the tag stood for in the cache */
+    int depth;            /* 0: the image itself; a referrer is one deeper than its subject */
+    bool whole;           /* all platforms of an index */
+    bool optional;        /* it need not exist */
+    bool listed;          /* by its registry, among the referrers */
+    bool about;           /* its referrers are looked for, too */
+    struct digest before; /* what the tag pointed to in the cache */
     char *query;          /* of the page of a listing; NULL: the first */
     int page;
     int attempts;
@@ -63,20 +62,14 @@ struct pull_item {
 
 STAILQ_HEAD(pull_items, pull_item);
 
-/* What the loops and the caller share. The last word of a prefetch may not come any more once the loops have ended, so
- * that whoever is last frees it. */
+/* Shared by the loop and the pulling thread. A prefetch's callback does not come once the loops have ended, so the last
+ * reference frees it. */
 struct pull_shared {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int refs;
     bool news;
     struct pull_item *items[PULL_PARALLEL]; /* that run */
-};
-
-/* A blob of an image. */
-struct pull_seen {
-    const struct pulled_image *image;
-    struct digest digest;
 };
 
 struct pull {
@@ -89,17 +82,15 @@ struct pull {
     struct pull_items waiting, running;
     size_t item_count;
     int running_count;
-    struct pull_seen *seen; /* what has been asked for */
-    size_t seen_count, seen_room;
-    struct lookup seen_places;
+    struct places seen; /* what has been added, of each image */
 };
 
 /* ---- items.c ---- */
 
-/* Adds something, unless it is there for this image already. Takes no reference to anything. */
+/* Adds an item, unless this image has it already. Everything is copied. */
 struct pull_item *pull_add(struct pull *p, struct pulled_image *image, enum pull_kind kind, const struct digest *digest,
                            const char *tag, int depth);
-/* Tells the caller of pull_run() how it is with a blob. */
+/* Reports a blob to the caller of pull_run(). */
 void pull_say_blob(struct pull *p, const struct pull_item *it, enum pull_status status, int64_t received,
                    const char *error);
 void pull_item_free(struct pull_item *it);
@@ -109,20 +100,21 @@ void pull_fail(struct pulled_image *image, const char *fmt, ...) PRINTF_LIKE(2, 
 
 struct pull_shared *pull_shared_new(void);
 void pull_shared_unref(struct pull_shared *s);
-/* Has it brought in; it is in `running` from now on. */
+/* Starts to fetch it; it is in `running` from now on. */
 void pull_start(struct pull *p, struct pull_item *it);
-/* On the loop, with a reference that it gives back: what nobody else wants is paused. */
+/* On the loop, with a reference, which it releases: drops all prefetches; blobs that no other request waits for are
+ * paused. */
 void pull_drop_all(void *shared);
 
 /* ---- tree.c ---- */
 
-/* A manifest is here: adds what it names, and, if that is wanted, what may be said about it. */
+/* A manifest has come: adds what it references, and, if wanted, its possible referrers. */
 void pull_take_manifest(struct pull *p, struct pull_item *it);
-/* An image that is no index's has one platform, whatever was asked for: which, if it serves none of those. */
+/* The platform of an image without an index, if it is none of the wanted ones. */
 void pull_other_platform(struct pull *p, const struct pulled_image *image, char out[PLATFORM_MAX + 1]);
-/* A page of what a registry lists as referrers is here: adds those, and the next page. */
+/* A page of referrers has come: adds those, and the next page. */
 void pull_take_listing(struct pull *p, struct pull_item *it);
-/* It is not: what stands in for it is added if the registry has none, else the image has failed. */
+/* It has not: adds the tag that takes its place if the registry has no such list; else the image has failed. */
 void pull_miss_listing(struct pull *p, struct pull_item *it);
 
 #endif

@@ -10,7 +10,7 @@
 
 enum { ATTEMPTS_MAX = 3, AGAIN_MS = 1000, LOOK_MS = 200 };
 
-/* Whether the cache has it; then asking costs nothing but a look. */
+/* Whether the cache has it, so that nothing need be fetched. */
 static bool pull_is_here(struct pull *p, struct pull_item *it)
 {
     struct cache_hit hit;
@@ -30,7 +30,7 @@ static void end_image(struct pull *p, struct pulled_image *im)
 
     if (im->unchecked[0] && p->wish->fresh)
         pull_fail(im, "its tag could not be checked: %s", im->unchecked);
-    /* "name:tag@digest": what the digest says, under the tag. */
+    /* "name:tag@digest": the tag is set to the digest. */
     bool tagged = by_digest && im->ref.tag[0];
     if (!im->failed && tagged && !cache_set_tag(p->puller->cache, im->name, im->ref.tag, &im->ref.digest, &err))
         pull_fail(im, "setting its tag: %s", err.msg);
@@ -51,7 +51,7 @@ static void end_image(struct pull *p, struct pulled_image *im)
     p->sum->fetched += im->fetched;
 }
 
-/* What is said about an image is pinned with it. */
+/* An image's referrers are pinned with it. */
 static void pin_statement(struct pull *p, const struct pull_item *it)
 {
     char tag[REF_TAG_MAX + 1];
@@ -60,7 +60,7 @@ static void pin_statement(struct pull *p, const struct pull_item *it)
     if (p->wish->pin && it->kind == PULL_MANIFEST && it->depth > 0 &&
         !gc_pin(p->puller->gc, it->image->name, it->tag[0] ? it->tag : ref_digest_tag(&it->digest, tag),
                 it->tag[0] ? NULL : &it->digest, true, &err))
-        pull_fail(it->image, "pinning what is said about it: %s", err.msg);
+        pull_fail(it->image, "pinning a referrer of it: %s", err.msg);
 }
 
 /* It is here. */
@@ -137,7 +137,7 @@ static bool is_stopped(struct pull *p)
     return p->wish->stop(p->wish->arg) || !atomic_load(p->puller->serving);
 }
 
-/* Starts what may start. What is here already takes no time, and is done at once. */
+/* Starts as many items as may run. Those that are cached are finished at once. */
 static void pull_start_some(struct pull *p)
 {
     int64_t now = clock_mono_ms();
@@ -164,7 +164,7 @@ static void pull_start_some(struct pull *p)
     }
 }
 
-/* Takes the items that have settled out of those that run. */
+/* Takes the finished items out of the running ones. */
 static void pull_gather(struct pull *p)
 {
     struct pull_items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
@@ -222,7 +222,7 @@ static void fail_unconfigured(const struct pull *p, struct pulled_image *im)
     if (sites_is_upstream(p->puller->sites, im->ref.host))
         pull_fail(im, "too many upstreams are in use at once: try again in a moment");
     else if (of)
-        pull_fail(im, "%s is an endpoint of the upstream %s: say %s%s", im->ref.host, of, of,
+        pull_fail(im, "%s is an endpoint of the upstream %s: use %s%s", im->ref.host, of, of,
                   im->text + strlen(im->ref.host));
     else if (strchr(im->ref.host, ':'))
         pull_fail(im,
@@ -256,7 +256,7 @@ static void begin_images(struct pull *p)
     }
 }
 
-/* The caller is gone, or the cache is being stopped: what runs is dropped, and its word finds nobody. */
+/* The caller has gone, or the daemon is stopping: running items are dropped, and their results ignored. */
 static void abandon(struct pull *p)
 {
     struct pull_shared *s = p->shared;
@@ -305,8 +305,7 @@ void pull_run(struct puller *puller, struct loop *loop, const struct pull_wish *
     free_items(&p->waiting);
     free_items(&p->running);
     pull_shared_unref(p->shared);
-    free(p->seen);
-    lookup_free(&p->seen_places);
+    places_free(&p->seen);
     for (size_t i = 0; i < wish->count; i++)
         site_unref(p->images[i].site);
     free(p->images);

@@ -1,10 +1,10 @@
-/* pull.h - bringing whole images into the cache: the manifest, for an index those of the platforms that are wanted, the
- * configs and layers; with them, if wanted, what is known about them: referrers (distribution-spec, "Listing
+/* pull.h - pulling whole images into the cache: the manifest, for an index those of the wanted platforms, configs and
+ * layers; on request also referrers (distribution-spec, "Listing
  * Referrers"), their fallback tag, and cosign's tags (sha256-<hex>.sig, .att, .sbom).
  *
- * Everything goes the way that a client's requests go (fetch.h), PULL_PARALLEL at a time, whatever the number of
- * images. Blocks: for an admin worker, not for a loop. What was brought in before a failure or a cancellation stays,
- * and is not fetched again.
+ * Everything is fetched as for a client's requests (fetch.h), PULL_PARALLEL at a time, whatever the number of images.
+ * Blocks: for an admin worker, not for a loop. What was fetched before a failure or a cancellation stays, and is not
+ * fetched again.
  */
 #ifndef ENTREPOT_PROXY_PULL_PULL_H
 #define ENTREPOT_PROXY_PULL_PULL_H
@@ -29,12 +29,12 @@ struct pull_blob {
 
 struct pull_image {
     const char *reference;
-    enum pull_status status; /* PULL_WAITING: its manifest is being looked for */
+    enum pull_status status; /* PULL_WAITING: its manifest is not here yet */
     struct digest digest;
     int64_t size, fetched; /* bytes */
     const char *error;
-    const char *platform;  /* PULL_DONE: what it is for, if that is none of the platforms asked for; "": it is */
-    const char *unchecked; /* why upstream did not confirm its tag: what is here may be old; "": it did */
+    const char *platform;  /* PULL_DONE: its platform, if that is none of the wanted ones; "": it is one */
+    const char *unchecked; /* why upstream did not confirm its tag, so that the copy may be old; "": it did */
 };
 
 struct pull_wish {
@@ -42,7 +42,7 @@ struct pull_wish {
     size_t count;
     char platforms[PULL_PLATFORMS_MAX][PLATFORM_TEXT]; /* "" ends them; none, or "all": all */
     bool referrers, pin;
-    bool fresh; /* an image whose tag upstream does not confirm has failed */
+    bool fresh; /* an image whose tag upstream does not confirm fails */
     /* On the calling thread. */
     bool (*stop)(void *arg);
     void (*on_blob)(void *arg, const struct pull_blob *b);

@@ -1,4 +1,4 @@
-/* What an image consists of, found out while it is being pulled. */
+/* The parts of an image, found out while it is being pulled. */
 #include "proxy/pull/private.h"
 
 #include "base/document.h"
@@ -61,7 +61,7 @@ static void take_image(struct pull *p, struct pull_item *it, const struct manife
     for (size_t i = 0; i < m->count; i++) {
         const struct part *part = &m->parts[i];
         if (part_is_foreign(part)) {
-            p->wish->on_note(p->wish->arg, it->image->text, "a layer is not to be distributed, and is not kept");
+            p->wish->on_note(p->wish->arg, it->image->text, "a layer may not be distributed, and is not pulled");
             continue;
         }
         if (part->role != PART_CONFIG && part->role != PART_LAYER)
@@ -96,7 +96,7 @@ static void add_optional_tag(struct pull *p, struct pull_item *it, const char *s
 {
     char tag[REF_TAG_MAX + 1];
 
-    if (*suffix && it->digest.alg != DIGEST_SHA256) /* cosign does not shorten them: they would be no tags */
+    if (*suffix && it->digest.alg != DIGEST_SHA256) /* cosign does not shorten them: they would be too long for tags */
         return;
     ref_referrers_tag(&it->digest, tag);
     snprintf(tag + strlen(tag), sizeof(tag) - strlen(tag), "%s", suffix);
@@ -105,7 +105,7 @@ static void add_optional_tag(struct pull *p, struct pull_item *it, const char *s
         child->optional = child->whole = child->about = true;
 }
 
-/* What may be said about it. */
+/* Its possible referrers. */
 static void look_for_statements(struct pull *p, struct pull_item *it)
 {
     if (!p->wish->referrers || !it->about || it->depth >= PULL_DEPTH_MAX)
@@ -129,17 +129,18 @@ void pull_take_manifest(struct pull *p, struct pull_item *it)
     _cleanup_body_ struct body *body = hit.stored ? cache_peek_manifest(c, &hit.digest, hit.blob.size, &err) : NULL;
     if (!body || !manifest_parse(&m, body->data, body->len, &err)) {
         if (!it->optional)
-            pull_fail(image, "its manifest could not be kept%s%s", err.msg[0] ? ": " : "", err.msg);
+            pull_fail(image, "its manifest could not be stored%s%s", err.msg[0] ? ": " : "", err.msg);
         return;
     }
     it->digest = hit.digest;
     it->size = hit.blob.size;
-    if (it->listed) /* it may have come by another repository */
+    if (it->listed) /* it may have been fetched from another repository */
         cache_link_listed(c, image->name, &it->digest, false);
     if (image->digest.alg == DIGEST_NONE)
         image->digest = hit.digest;
     if (m.unread)
-        p->wish->on_note(p->wish->arg, image->text, "it names something that is not understood, and is not kept");
+        p->wish->on_note(p->wish->arg, image->text,
+                         "it references something that is not understood, and is not pulled");
     if (m.kind == MANIFEST_INDEX)
         take_index(p, it, &m);
     else
@@ -147,13 +148,13 @@ void pull_take_manifest(struct pull *p, struct pull_item *it)
     look_for_statements(p, it);
 }
 
-/* The next page is asked for when this one is here: what leads there is in it. */
+/* The next page can be requested only now: this one has its query. */
 static void add_page(struct pull *p, struct pull_item *it)
 {
     const char *query = it->next->data;
 
     if (it->page == PULL_PAGES_MAX || (it->query && strcmp(it->query, query) == 0)) {
-        pull_fail(it->image, "its list of referrers has no end");
+        pull_fail(it->image, "its list of referrers does not end");
         return;
     }
     struct pull_item *page = pull_add(p, it->image, PULL_LISTING, &it->digest, NULL, it->depth);
@@ -186,17 +187,17 @@ void pull_take_listing(struct pull *p, struct pull_item *it)
         add_page(p, it);
 }
 
-/* Where there is no such page, the tag that stands in for it lists them. Whatever else happened leaves it open what
- * there is, and an image without its signatures must not look whole. */
+/* Where there is no such list, the tag that takes its place is pulled. After any other error the referrers are not
+ * known, and an image without its signatures must not look complete. */
 void pull_miss_listing(struct pull *p, struct pull_item *it)
 {
     bool absent = it->err->code == ERR_NOT_FOUND || it->err->code == ERR_DENIED;
 
     if (it->err->code == ERR_DENIED)
         p->wish->on_note(p->wish->arg, it->image->text,
-                         "its registry refuses to list what refers to it; the tags for that are looked for");
+                         "its registry refuses to list its referrers; the tags for them are looked for");
     if (absent && !it->query)
         add_optional_tag(p, it, "");
     else
-        pull_fail(it->image, "listing what refers to it: %s", it->err->msg);
+        pull_fail(it->image, "listing its referrers: %s", it->err->msg);
 }

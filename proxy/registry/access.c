@@ -1,7 +1,11 @@
 #include "proxy/registry/access.h"
 
+#include "base/assert.h"
+
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/identify.h"
+
+#include "base/url.h"
 
 #include <string.h>
 
@@ -16,13 +20,14 @@ static void access_client_gone(void *arg)
 {
     struct visitor *v = arg;
 
+    ON_LOOP(v->loop);
     v->req = NULL;
     if (v->wait)
         fetch_leave(v->wait);
     v->wait = NULL;
 }
 
-struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind)
+struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind)
 {
     return (struct fetch_want){
         .kind = kind,
@@ -37,17 +42,32 @@ struct fetch_want visitor_ask(const struct visitor *v, enum fetch_kind kind)
     };
 }
 
-void visitor_fetch(struct visitor *v, const struct fetch_want *ask,
+void visitor_fetch(struct visitor *v, const struct fetch_want *want,
                    void (*done)(void *arg, struct fetch_result *result))
 {
+    ON_LOOP(v->loop);
     http_on_gone(v->req, access_client_gone, v);
-    v->wait = fetch_begin(v->registry->fetchers, v->loop, ask, done, v);
+    v->wait = fetch_begin(v->registry->fetchers, v->loop, want, done, v);
+}
+
+void visitor_fetch_page(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *res))
+{
+    _cleanup_buf_ struct buf listing = {0}, query = {0};
+    struct fetch_want want = visitor_want(v, FETCH_LISTING);
+
+    url_query_without(&query, http_query(v->req), "ns");
+    buf_adds(&listing, path);
+    if (query.len > 0)
+        buf_addf(&listing, "?%s", query.data);
+    want.listing = listing.data;
+    visitor_fetch(v, &want, done);
 }
 
 struct http_request *visitor_return(struct visitor *v)
 {
     struct http_request *req = v->req;
 
+    ON_LOOP(v->loop);
     v->wait = NULL;
     if (req)
         http_on_gone(req, NULL, NULL);
@@ -58,7 +78,7 @@ struct http_request *visitor_return(struct visitor *v)
 
 /* ---- asking upstream about a client ---- */
 
-/* What he wants to read, as upstream knows it. */
+/* The path that shows whether the client may read the repository. */
 static char *probe_path(const struct route *r)
 {
     char text[DIGEST_TEXT_MAX];
@@ -75,13 +95,13 @@ static char *probe_path(const struct route *r)
     }
 }
 
-/* An answer to nobody's question came under the cache's own identity: the repository is for everybody. */
-static bool is_everybodys(const struct visitor *v)
+/* An answer to an anonymous client came with the cache's own identity: the repository is public. */
+static bool is_public(const struct visitor *v)
 {
     return client_is_nobody(v->client) && !v->route.site->config->client_access;
 }
 
-/* What of it is on its way may go on with its identity, should another's end. */
+/* Blobs under way may also be resumed with its identity, if another client's expires. */
 static void access_admit(struct visitor *v)
 {
     struct registry *p = v->registry;
@@ -96,10 +116,11 @@ static void access_answered(void *arg, struct fetch_result *res)
     struct registry *p = v->registry;
 
     if (res->err.code == ERR_OK) {
-        v->is_private = !is_everybodys(v);
+        v->is_private = !is_public(v);
         if (v->is_private)
             access_admit(v);
-        if (cache_is_private(p->cache, v->route.name) != v->is_private) /* one write a repository, not one a client */
+        if (cache_is_private(p->cache, v->route.name) !=
+            v->is_private) /* one write for each repository, not for each client */
             cache_set_private(p->cache, v->route.name, v->is_private);
     }
     if (!visitor_return(v))
@@ -114,13 +135,13 @@ static void access_answered(void *arg, struct fetch_result *res)
 
 static void access_ask(struct visitor *v)
 {
-    struct fetch_want request;
+    struct fetch_want want;
     _cleanup_free_ char *path = probe_path(&v->route);
 
     v->asked = v->is_private = true;
-    request = visitor_ask(v, FETCH_ACCESS);
-    request.listing = path;
-    visitor_fetch(v, &request, access_answered);
+    want = visitor_want(v, FETCH_ACCESS);
+    want.listing = path;
+    visitor_fetch(v, &want, access_answered);
 }
 
 bool access_retry(struct visitor *v, const struct fetch_result *res)

@@ -1,5 +1,7 @@
 /* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
 #include "proxy/registry/access.h"
+
+#include "base/assert.h"
 #include "proxy/registry/handlers.h"
 
 #include "base/log.h"
@@ -9,7 +11,7 @@
 
 enum {
     PIECE = 1 << 20,
-    PIECE_RELAY = 128 << 10, /* copied; and so much waits in the connection at most when the next one is added */
+    PIECE_RELAY = 128 << 10, /* copied; the next one is added when the connection has less than that to send */
 };
 
 /* One answer, from the first look to the last byte. Belongs to the serve loop. */
@@ -19,17 +21,17 @@ struct serving {
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;   /* NULL: served from the store at once */
-    struct fetch_waiter *wait; /* what is being fetched for it; NULL: nothing */
+    struct fetch_waiter *wait; /* the fetch it waits for; NULL: none */
     int fd;                    /* from the store */
     struct follower *follower; /* or behind an ingest */
-    struct follower *before;   /* the one before the relay: pieces of its file may still be on their way out */
+    struct follower *before;   /* the one before the relay: pieces of its file may still be in the connection */
     int64_t first, left;       /* left: INT64_MAX of a blob whose size is not known */
     int status;                /* of the answer behind an ingest: 200, 206 or 416 */
-    int64_t size;              /* of the blob behind an ingest, as upstream says; -1: it does not */
-    bool begun;                /* its head has gone out: an error can only cut it short now */
-    bool relayed;              /* past the disk */
+    int64_t size;              /* of the blob behind an ingest, by upstream's answer; -1: not known */
+    bool begun;                /* its header has been sent: an error can only cut the body short */
+    bool relayed;              /* without caching */
     bool asking;               /* for a relay */
-    bool retried;              /* another's fetch was refused before its first byte */
+    bool retried;              /* a fetch with another client's identity was refused before its first byte */
 };
 
 static void serving_free(struct serving *s)
@@ -56,7 +58,7 @@ static void blobs_sent(void *arg)
     serving_free(s);
 }
 
-/* Headers that every blob's answer has; sets what is to be sent. Returns the status: 200, 206, 304, 416. */
+/* Sets the headers that every answer of a blob has, and the range to send. Returns the status: 200, 206, 304, 416. */
 static int blobs_describe(struct http_request *req, const struct digest *d, int64_t size, int64_t *first, int64_t *last)
 {
     char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
@@ -70,7 +72,7 @@ static int blobs_describe(struct http_request *req, const struct digest *d, int6
     http_reply_header(req, "Cache-Control", "max-age=31536000, immutable");
     if (http_is_known(req, text))
         return 304;
-    /* A validator that is not ours asks for the whole (RFC 9110 §13.1.5). A part of what has no known size neither. */
+    /* Another validator asks for the whole blob (RFC 9110 §13.1.5). Without a known size there are no ranges. */
     if (http_method(req) != HTTP_METHOD_GET || size < 0 || (if_range && strcmp(if_range, etag) != 0))
         range = NULL;
     switch (range_parse(range, size, first, last)) {
@@ -101,7 +103,7 @@ static bool answer_without_body(struct http_request *req, int status, int64_t si
     return true;
 }
 
-/* From the store. False if the file is not there after all, or has to be verified first. */
+/* From the store. False: the file is missing, or has to be verified first. */
 static bool send_stored(struct registry *reg, struct http_request *req, const struct digest *d)
 {
     int64_t first, last, size;
@@ -141,21 +143,22 @@ static void blobs_cut_off(struct serving *s, const struct err *err)
 
     log_limited_about(LOG_LEVEL_WARN, "cut off", s->visitor->route.site->host, "a blob of %s is cut off: %s",
                       s->visitor->route.name, err->msg);
-    /* A body that ends early is asked for again from where it ended (Range), a reset fails the pull: containerd, oras.
-     * Wrong bytes are not to be continued. */
+    /* After a body that ends early, clients request the rest by Range; a reset fails the pull (containerd, oras). Wrong
+     * bytes must not be continued. */
     if (err->code != ERR_DIGEST && err->code != ERR_CORRUPT) {
         http_stream_cut(req, blobs_sent, s);
         return;
     }
-    http_abort(req); /* which may have pieces of the file to send still */
+    http_abort(req); /* may still have pieces of the file to send */
     serving_free(s);
 }
 
-/* The disk failed under a blob that was half sent: the rest comes past it, and the client notices only time. */
+/* The disk failed under a blob that was half sent: the rest comes without caching; the client notices only a pause. */
 static void blobs_relayed(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
 
+    ON_LOOP(s->loop);
     s->asking = false;
     s->wait = NULL;
     if (!s->req) {
@@ -177,17 +180,18 @@ static void blobs_client_gone(void *arg)
 {
     struct serving *s = arg;
 
+    ON_LOOP(s->loop);
     s->req = NULL;
     if (s->wait)
         fetch_leave(s->wait);
     s->wait = NULL;
 }
 
-static void blobs_ask(struct serving *s, const struct fetch_want *request,
+static void blobs_ask(struct serving *s, const struct fetch_want *want,
                       void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(s->req, blobs_client_gone, s);
-    s->wait = fetch_begin(s->registry->fetchers, s->loop, request, done, s);
+    s->wait = fetch_begin(s->registry->fetchers, s->loop, want, done, s);
 }
 
 static bool is_disks_fault(const struct err *err)
@@ -197,17 +201,17 @@ static bool is_disks_fault(const struct err *err)
 
 static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
-    struct fetch_want request = visitor_ask(s->visitor, FETCH_BLOB_RELAY);
+    struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->begun)
-        request.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
+        want.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
 
-    log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are passed on without being kept");
+    log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are served without caching");
     s->relayed = s->asking = true;
-    blobs_ask(s, &request, done);
+    blobs_ask(s, &want, done);
 }
 
-/* Of a relay little is held for a client that does not read. */
+/* For a client that does not read, little of a relay is held in memory. */
 static bool has_room(const struct serving *s)
 {
     return http_stream_has_room(s->req) &&
@@ -229,7 +233,7 @@ static void blobs_give(struct serving *s, int64_t n)
         http_stream_file(s->req, fd, at, n);
 }
 
-/* Upstream did not say it, and all has come by now. */
+/* Upstream did not send the size, and the whole blob has come by now. */
 static bool learn_size(struct serving *s)
 {
     if (s->size >= 0)
@@ -240,12 +244,13 @@ static bool learn_size(struct serving *s)
     return s->size >= 0;
 }
 
-/* Gives the client what has arrived, as far as there is room. */
+/* Sends what has arrived, as far as the connection has room. */
 static void blobs_pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
 
+    ON_LOOP(s->loop);
     while (s->left > 0 && !s->asking && has_room(s)) {
         int64_t n = follower_available(s->follower, &err);
         if (n == 0 && learn_size(s))
@@ -268,7 +273,7 @@ static void blobs_pump(void *arg)
 
 static void blobs_fetched(void *arg, struct fetch_result *res);
 
-/* It broke off before the client has had anything: then it can be told, and asks elsewhere (containerd goes on with its
+/* The fetch failed before anything was sent: an error status lets the client ask elsewhere (containerd goes on with its
  * next host after a 502, and fails the pull after an answer that is cut off). */
 static void fail_unbegun(struct serving *s, const struct err *err)
 {
@@ -282,8 +287,8 @@ static void fail_unbegun(struct serving *s, const struct err *err)
         blobs_relay(s, blobs_fetched);
         return;
     }
-    if (err->code == ERR_DENIED && !s->retried) { /* another client's: upstream says to this one what it wants */
-        const struct fetch_want own = visitor_ask(s->visitor, FETCH_BLOB);
+    if (err->code == ERR_DENIED && !s->retried) { /* another client was refused: this one may not be */
+        const struct fetch_want own = visitor_want(s->visitor, FETCH_BLOB);
         s->retried = s->asking = true;
         blobs_ask(s, &own, blobs_fetched);
         return;
@@ -292,7 +297,7 @@ static void fail_unbegun(struct serving *s, const struct err *err)
     serving_free(s);
 }
 
-/* The head waits for the first byte of the body: until then an error is an error. */
+/* The header waits for the first byte of the body: until then an error can be sent as a status. */
 static void begin_body(struct serving *s)
 {
     struct err err = {0};
@@ -318,6 +323,7 @@ static void blobs_ready(void *arg)
 {
     struct serving *s = arg;
 
+    ON_LOOP(s->loop);
     if (s->begun)
         http_stream_more(s->req);
     else
@@ -333,7 +339,7 @@ static void blobs_follow(struct serving *s, const struct fetch_result *res)
     s->size = res->size;
     if (s->size < 0)
         last = INT64_MAX - 1;
-    if (s->status == 416) { /* says upstream of the size; if that is wrong, so is the blob */
+    if (s->status == 416) { /* by upstream's size; if that is wrong, so is the blob */
         first = 0;
         last = -1;
     } else if (answer_without_body(req, s->status, res->size)) {
@@ -347,7 +353,7 @@ static void blobs_follow(struct serving *s, const struct fetch_result *res)
     begin_body(s);
 }
 
-/* A fetch that found the blob here answers everybody who waited for it; whether it is his is decided for each. */
+/* A fetch that finds the blob cached answers all its waiters; whether each of them may read it is checked here. */
 static bool may_have(const struct visitor *v)
 {
     struct cache *c = v->registry->cache;
@@ -365,6 +371,7 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
     struct serving *s = arg;
     struct http_request *req = s->req;
 
+    ON_LOOP(s->loop);
     s->asking = false;
     s->wait = NULL;
     if (!req) {
@@ -377,7 +384,7 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
         return;
     }
     if (res->err.code != ERR_OK && access_retry(s->visitor, res)) {
-        s->visitor = NULL; /* it comes back by itself */
+        s->visitor = NULL; /* access_retry() has taken it over */
     } else if (res->err.code != ERR_OK) {
         reply_failure(req, res, KIND_BLOB);
     } else if (res->ingest) {
@@ -391,12 +398,12 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
     } else {
         reply_status(req, res);
         if (!may_have(s->visitor) || !send_stored(s->registry, req, &s->digest))
-            http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; ask again, it will be fetched anew");
+            http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; retry, it will be fetched again");
     }
     serving_free(s);
 }
 
-/* What can be answered from what is here, without asking anybody. */
+/* Answers from the cache alone, if it can. */
 static bool blobs_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
 {
     struct cache_hit hit;
@@ -416,7 +423,7 @@ static void blobs_serve(struct visitor *v)
     struct registry *reg = v->registry;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_want request = visitor_ask(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+    const struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
     if (blobs_answer_now(reg, req, &v->route, v->is_private)) {
         visitor_free(v);
@@ -429,13 +436,13 @@ static void blobs_serve(struct visitor *v)
     s->fd = -1;
     s->digest = v->route.digest;
     s->visitor = v;
-    blobs_ask(s, &request, blobs_fetched);
+    blobs_ask(s, &want, blobs_fetched);
 }
 
 void handle_blob(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_BLOB);
-    /* What is here and everybody's, without further questions. */
+    /* Public content that is cached needs no check of access. */
     if (r->site->config->client_access || !blobs_answer_now(reg, req, r, false))
         access_enter(reg, req, r, KIND_BLOB, blobs_serve);
 }

@@ -1,5 +1,6 @@
 /* _catalog: the repositories that the cache knows. */
-#include "proxy/registry/listings.h"
+#include "proxy/registry/handlers.h"
+#include "proxy/registry/page.h"
 
 static bool add_repo(void *arg, const char *name)
 {

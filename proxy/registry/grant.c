@@ -1,5 +1,6 @@
 #include "proxy/registry/grant.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
@@ -11,7 +12,7 @@
 enum { BUCKETS = 4096 };
 
 struct grant {
-    TAILQ_ENTRY(grant) age; /* all live equally long: the oldest ends first */
+    TAILQ_ENTRY(grant) age; /* all last equally long: the oldest expires first */
     LIST_ENTRY(grant) chain;
     struct digest key;
     int64_t ends_ms; /* monotonic */
@@ -65,6 +66,7 @@ static struct grant *grant_find(struct grants *g, const struct digest *key)
 {
     struct grant *one;
 
+    HOLDS(&g->lock);
     LIST_FOREACH(one, &g->buckets[digest_hash(key) % BUCKETS], chain)
         if (digest_eq(&one->key, key))
             return one;

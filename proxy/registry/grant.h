@@ -1,9 +1,10 @@
-/* grant.h - which client may read which private repository: upstream has said so, a while ago at most.
+/* grant.h - which client may read which private repository, by a recent answer of upstream.
  *
- * Content that came with the cache's own identity is for every client. Where upstream refuses that identity, it is
- * asked about the client's own: an answer of 200 makes the repository private (in the index) and is remembered here, in
- * memory, by a hash of what the client sent and the repository, until it ends. Nothing else opens what is private: not
- * the digest, not another repository's name, not a stale period. Revoked tokens lose access when their grant ends.
+ * Content that was fetched with the cache's own identity is public. If upstream refuses that identity, it is asked with
+ * the client's own: an answer of 200 makes the repository private (in the index) and is stored here as a grant, in
+ * memory, under a hash of the client's credentials and the repository, until it expires. Nothing else gives access to
+ * private content: not the digest, not another repository's name, not a stale period. A revoked token loses access when
+ * its grant expires.
  *
  * Any thread.
  */

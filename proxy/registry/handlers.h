@@ -11,12 +11,10 @@ void handle_manifest(struct registry *reg, struct http_request *req, const struc
 void handle_blob(struct registry *reg, struct http_request *req, const struct route *r);
 void handle_tags(struct registry *reg, struct http_request *req, const struct route *r);
 void handle_referrers(struct registry *reg, struct http_request *req, const struct route *r);
-/* The API version check, which tells some engines where to log in; and where that is. */
+/* The API version check, which tells some engines where to log in, and our token service. */
 void handle_base(struct registry *reg, struct http_request *req, const struct route *r);
 void handle_token(struct registry *reg, struct http_request *req, const struct route *r);
 void handle_catalog(struct registry *reg, struct http_request *req, const struct route *r);
-/* The admin API, on its own socket. */
-void handle_admin(struct registry *reg, struct http_request *req);
 
 /* ---- shared by the handlers (reply.c) ---- */
 
@@ -24,10 +22,10 @@ void handle_admin(struct registry *reg, struct http_request *req);
 void reply_note(struct http_request *req, const struct route *r, enum note_kind kind);
 void reply_status(struct http_request *req, const struct fetch_result *result);
 void reply_hit(struct http_request *req);
-/* What a client is told whose login was not used; "": there is nothing to say. */
+/* Why a client's login was not used, for its error message; "": it was, or there is none. */
 const char *reply_unused_login(enum client_unused unused);
-/* Our own challenge: the client should log in at /token of this listener, to read the repository of this name
- * (`name_len` bytes; 0: whatever). */
+/* The cache's own challenge: the client should log in at /token of this listener, to read the repository of this name
+ * (`name_len` bytes; 0: any). */
 void reply_challenge(struct http_request *req, const char *name, size_t name_len);
 /* For http_server_set_errors(): the JSON of distribution-spec, "Error Codes". */
 const char *reply_format_error(struct buf *out, const char *code, const char *message);

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* Cuts "@ghcr.io" off a user name, into `registry`. Real names have an '@' too (e-mail addresses, service accounts):
- * what follows it is a registry only if it is one of ours, and "me@example.com@ghcr.io" leaves "me@example.com". */
+/* Cuts "@ghcr.io" off a user name, into `registry`. User names may contain an '@', too (e-mail addresses, service
+ * accounts): the part behind it is a registry only if that is configured, and "me@example.com@ghcr.io" leaves
+ * "me@example.com". */
 static bool split_name(char *name, const struct config *config, char registry[REF_HOST_MAX + 1])
 {
     char *at = strrchr(name, '@');
@@ -23,7 +24,7 @@ static bool split_name(char *name, const struct config *config, char registry[RE
     return true;
 }
 
-/* The registry that the request is for by where and how it came, whatever the repository: "" none. */
+/* The registry that listener, ns= or Host name, whatever the repository; "": none. */
 static void registry_of_way(const struct http_request *req, const struct config *config, const struct route *r,
                             char registry[REF_HOST_MAX + 1])
 {
@@ -75,7 +76,7 @@ struct client *identify_client(const struct http_request *req, struct login *log
     if (strncasecmp(said, "Basic ", 6) == 0)
         return from_basic(said + 6 + strspn(said + 6, " "), req, login, config, r);
     if (strncasecmp(said, "Bearer ", 7) != 0)
-        return client_nobody(CLIENT_USED); /* no registry asks for another scheme, and whom it is for nobody says */
+        return client_nobody(CLIENT_USED); /* no registry uses another scheme, and it names no registry */
     struct client *known = login_find(login, said + 7 + strspn(said + 7, " "));
     if (known)
         return known;

@@ -1,12 +1,12 @@
-/* A token of ours is what it stands for, sealed:
+/* A token of this cache is a sealed login:
  *
  *     "entrepot." base64url( salt (16 bytes) | number (12) | sealed( end | registry NUL | name NUL | password NUL ) |
  *                            tag (16) )
  *
- * The key (login_key.h) lasts longer than any count of what it has sealed, so each token has one of its own,
- * HMAC-SHA256 of the salt; with it no number is used twice (NIST SP 800-38D §8): both are random.
+ * The key (login_key.h) may seal any number of tokens, so each token has a key of its own, HMAC-SHA256
+ * of the salt; with it no number is used twice (NIST SP 800-38D §8): both are random.
  *
- * There is no table of sessions, and so nothing that names somebody has made up could push out of it. */
+ * There is no table of sessions that invented logins could fill. */
 #include "proxy/registry/login.h"
 
 #include "base/base64.h"
@@ -20,11 +20,11 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Tokens of ours begin so: others are not looked at. */
+/* Tokens of this cache begin with it; others are not decoded. */
 #define PREFIX "entrepot."
 enum { SALT_BYTES = 16, NUMBER_BYTES = 12, HEAD_BYTES = SALT_BYTES + NUMBER_BYTES, TAG_BYTES = 16, FIELDS = 3 };
 
-/* When a token ends. In the process that has issued it that does not change if somebody sets the clock. */
+/* When a token expires. In the process that issued it, setting the clock does not change that. */
 struct session_end {
     unsigned char run[16]; /* the process */
     int64_t mono_ms, wall_ms;
@@ -36,7 +36,7 @@ struct login {
     unsigned char key[LOGIN_KEY_BYTES], run[16];
     /* shared */
     pthread_mutex_t lock;
-    char registry[REF_HOST_MAX + 1]; /* of logins that do not say which; under the lock */
+    char registry[REF_HOST_MAX + 1]; /* of logins that do not name one; under the lock */
 };
 
 static void make_random(unsigned char *to, int len)
@@ -94,7 +94,7 @@ static EVP_CIPHER_CTX *cipher_new(void)
     return ctx;
 }
 
-/* The token's own key. */
+/* The key of one token. */
 static void login_derive(const struct login *l, const unsigned char *salt, unsigned char own[LOGIN_KEY_BYTES])
 {
     unsigned int len = LOGIN_KEY_BYTES;
@@ -152,7 +152,7 @@ static bool login_unseal(const struct login *l, const char *text, struct buf *pl
 
 /* ---- tokens ---- */
 
-/* Nobody's need no sealing. */
+/* Anonymous tokens need no sealing. */
 #define NOBODY PREFIX "nobody"
 #define UNSAID PREFIX "unsaid"
 
@@ -181,7 +181,7 @@ static bool has_ended(const struct login *l, const struct session_end *end)
     return end->wall_ms <= now || end->wall_ms > now + l->life_ms; /* the latter: the clock was set back */
 }
 
-/* Whom it stands for; NULL if it has ended. */
+/* The client it stands for; NULL if it has expired. */
 static struct client *read_session(const struct login *l, const struct buf *plain)
 {
     const char *fields[FIELDS], *p = plain->data + sizeof(struct session_end);

@@ -1,14 +1,12 @@
-/* login.h - a token service of our own, for engines that decide about logging in from /v2/ alone.
+/* login.h - the cache's own token service, for engines that decide by the answer to /v2/ alone whether to log in.
  *
- * docker, podman and skopeo look at the answer to /v2/ to learn where tokens come from; containerd takes a registry's
- * own challenge from the answer to any request. For the former, /v2/ names GET /token of this listener. Whoever brings
- * name and password there gets a token that stands for them at the one registry they are for (client.h); whoever brings
- * none gets one that stands for nobody. What they may read is decided by the registry, when they ask for something
- * (grant.h).
+ * docker, podman and skopeo learn from /v2/ where to get tokens; containerd takes a registry's own challenge from the
+ * answer to any request. For the former, /v2/ names GET /token of this listener. A client that sends name and password
+ * there gets a token that stands for them at the one registry they are for (client.h); one that sends none gets an
+ * anonymous token. What it may read is decided by the registry, at each request (grant.h).
  *
- * A token ends LOGIN_LIFE_S after its name and password were shown, whether the daemon was restarted meanwhile or not
- * (login_key.h). It holds them itself, sealed: nothing is kept here for it, so that no number of made-up logins costs
- * memory or ends another's.
+ * A token expires LOGIN_LIFE_S after it was issued for its name and password, across restarts, too (login_key.h). It
+ * contains them, sealed: nothing is stored here, so that invented logins neither cost memory nor end another's.
  *
  * Any thread.
  */
@@ -24,14 +22,13 @@ struct login;
 /* `registry` (copied; NULL: none) is clients.login_for; `folder` has the key (NULL: it ends with the process). */
 struct login *login_new(const char *registry, int64_t life_ms, const char *folder);
 void login_free(struct login *l);
-/* A token that stands for the client, who has shown its name and password just now; the caller frees it with
- * secret_free(). */
+/* A token for a client that has just sent its name and password; the caller frees it with secret_free(). */
 char *login_issue(struct login *l, const struct client *c);
-/* The registry that a login is for which does not say it, now, and from now on. "": none. */
+/* The registry for logins that do not name one: reads it; sets it from now on. "": none. */
 void login_get_for(struct login *l, char registry[REF_HOST_MAX + 1]);
 void login_set_for(struct login *l, const char *registry);
-/* Whom a token stands for; the caller unrefs. NULL: it is none of ours. One of ours that has ended stands for nobody.
- */
+/* The client that a token stands for; the caller unrefs. NULL: the token is not of this cache. One of this cache that
+ * has expired is anonymous. */
 struct client *login_find(struct login *l, const char *token);
 
 #endif

@@ -19,7 +19,7 @@ void login_key_make(unsigned char key[LOGIN_KEY_BYTES])
         abort(); /* no randomness, no secrets */
 }
 
-/* What is wrong with the file; NULL: nothing. */
+/* Why the file cannot be used; NULL: it can. */
 static const char *find_fault(int fd)
 {
     struct stat st;
@@ -27,15 +27,15 @@ static const char *find_fault(int fd)
     if (fstat(fd, &st) != 0)
         return strerror(errno);
     if (!S_ISREG(st.st_mode))
-        return "it is no regular file";
+        return "it is not a regular file";
     if (st.st_uid != geteuid())
-        return "it is another user's";
+        return "it belongs to another user";
     if (st.st_mode & (S_IRWXG | S_IRWXO))
         return "others may read or write it (its mode has to be 0600)";
     return st.st_size == LOGIN_KEY_BYTES ? NULL : "it is damaged";
 }
 
-/* False: there is none that can be used; *fault is NULL if there is none at all. */
+/* False: no key can be read; *fault is NULL if there is no file. */
 static bool read_key(int dir, unsigned char *key, const char **fault)
 {
     _cleanup_close_ int fd = openat(dir, LOGIN_KEY_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -49,7 +49,7 @@ static bool read_key(int dir, unsigned char *key, const char **fault)
     return false;
 }
 
-/* It has its name when it is whole, on the disk too: a crash leaves the old one, or none. */
+/* The file gets its name when it is complete and synced: a crash leaves the old one, or none. */
 static bool write_key(int dir, const unsigned char *key)
 {
     if (unlinkat(dir, FRESH, 0) != 0 && errno != ENOENT)

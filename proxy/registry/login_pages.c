@@ -1,4 +1,4 @@
-/* /v2/ and /token: how docker, podman and skopeo come to log in (login.h). */
+/* /v2/ and /token: how docker, podman and skopeo log in (login.h). */
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/identify.h"
 
@@ -7,12 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
-/* Engines that log in only if /v2/ tells them to, by the beginning of their User-Agent. Others are left alone with it:
- * health checks and people with curl expect an answer. */
+/* Engines that log in only if /v2/ answers 401, by the beginning of their User-Agent. All other clients get 200: health
+ * checks and people with curl expect that. */
 static const char *const ASKED[] = {"docker/", "skopeo/",   "containers/", "libpod/", "Buildah/",
                                     "cri-o/",  "buildkit/", "crane/",      "oras/",   "go-containerregistry/"};
 
-/* Whether the client should be asked who he is, although much can be had without. */
+/* Whether /v2/ should ask the client to log in, although public content needs no login. */
 static bool asks_for_login(const struct config *c, const struct http_request *req, const char *only)
 {
     const char *agent = http_header(req, "user-agent");
@@ -37,11 +37,11 @@ void handle_base(struct registry *reg, struct http_request *req, const struct ro
         return;
     }
     reply_challenge(req, "", 0);
-    http_error(req, 401, "UNAUTHORIZED", "log in, or ask for a token without");
+    http_error(req, 401, "UNAUTHORIZED", "log in, or request an anonymous token");
 }
 
-/* Engines come here with a name and a password, or with nothing. A token would get a new one: a session that is renewed
- * without its password has no end, even where that has been changed. */
+/* Engines send a name and a password, or nothing. A token must not get a new token: a session renewed without its
+ * password would never end, not even after the password was changed. */
 static bool brings_token(const struct http_request *req)
 {
     const char *said = http_header(req, "authorization");
@@ -49,15 +49,15 @@ static bool brings_token(const struct http_request *req)
     return said && strncasecmp(said, "Bearer ", 7) == 0;
 }
 
-/* Why a login gets no token. A login that is not used for anything is refused where it is made, by `docker login`;
- * where a pull brings it along, that goes on as nobody's: dockerd sends its Docker Hub login to every mirror. */
+/* Refuses a login that gets no token. A login that would not be used is refused to `docker login`, but not to a pull,
+ * which goes on anonymously: dockerd sends its Docker Hub login to every mirror. */
 static bool refuse(struct http_request *req, const struct client *c, const struct route *r)
 {
     bool pulls = http_query_has(req, "scope");
     const char *why = reply_unused_login(c->unused);
 
     if (brings_token(req))
-        why = "a name and a password are wanted here";
+        why = "send a name and a password: a token does not get a new one";
     else if (c->unused == CLIENT_USED || (c->unused == CLIENT_UNSAID && pulls))
         return false;
     http_reply_header(req, "WWW-Authenticate", "Basic realm=\"entrepot\"");
@@ -68,8 +68,7 @@ static bool refuse(struct http_request *req, const struct client *c, const struc
     return true;
 }
 
-/* The distribution project's token specification. Scopes are not looked at: the registry decides, request by request.
- */
+/* The distribution project's token specification. Scopes are ignored: the registry decides at each request. */
 void handle_token(struct registry *reg, struct http_request *req, const struct route *r)
 {
     struct client *c = identify_client(req, reg->login, reg->config, r);

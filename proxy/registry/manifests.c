@@ -12,7 +12,7 @@ enum { AHEAD_MAX_MS = 60000 };
 
 /* ---- clients that do not take an index ---- */
 
-/* RFC 9110 §12.5.1: without Accept, everything will do. */
+/* RFC 9110 §12.5.1: without Accept, any type is acceptable. */
 static bool takes_index(const struct http_request *req)
 {
     static const char *const types[] = {"*/*", "application/*", "manifest.list.v2", "image.index.v1", NULL};
@@ -20,8 +20,8 @@ static bool takes_index(const struct http_request *req)
     return !http_header(req, "accept") || http_header_has(req, "accept", types);
 }
 
-/* Such a client gets what registries have always given in place of an index: the image for linux/amd64, if there is
- * one. A script that wants to see a config, mostly. */
+/* Such a client (usually a script that looks for a config) gets what registries send it instead of an index: the image
+ * for linux/amd64, if there is one. */
 static bool choose_image(const struct body *body, struct digest *out)
 {
     _cleanup_manifest_ struct manifest m = {0};
@@ -39,7 +39,8 @@ static bool choose_image(const struct body *body, struct digest *out)
     return most > 0;
 }
 
-/* The manifest that the tag stands for is here, and is not what the client takes: from now on it is about another. */
+/* The tag's manifest is an index, which the client does not accept: turns the request into one of an image by digest.
+ */
 static bool turn_to_image(const struct http_request *req, struct route *r, const struct body *body)
 {
     if (r->tag[0] == '\0' || takes_index(req) || !choose_image(body, &r->digest))
@@ -55,7 +56,7 @@ static void release(const void *data UNUSED, size_t len UNUSED, void *arg)
     body_unref(arg);
 }
 
-/* Digest, size and type as headers; an If-None-Match that names it needs no body (RFC 9110 §13.1.2). */
+/* Sets the headers for its digest. True: If-None-Match names it, no body is needed (RFC 9110 §13.1.2). */
 static bool manifests_describe(struct http_request *req, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
@@ -115,10 +116,10 @@ static void manifests_fetched(void *arg, struct fetch_result *res)
     visitor_free(v);
 }
 
-/* In the last tenth of its freshness a tag is served, and checked meanwhile: the next client need not wait. */
+/* In the last tenth of its freshness a tag is served, and revalidated meanwhile: no later client has to wait. */
 static void manifests_refresh(struct registry *reg, struct loop *loop, const struct route *r)
 {
-    const struct fetch_want ask = {
+    const struct fetch_want want = {
         .kind = FETCH_MANIFEST,
         .site = r->site,
         .path = r->path,
@@ -129,10 +130,10 @@ static void manifests_refresh(struct registry *reg, struct loop *loop, const str
     };
 
     if (!fetchers_is_offline(reg->fetchers))
-        fetch_refresh(reg->fetchers, loop, &ask);
+        fetch_refresh(reg->fetchers, loop, &want);
 }
 
-/* What can be answered from what is here, without asking anybody. */
+/* Answers from the cache alone, if it can. */
 static bool manifests_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
 {
     struct config_tags tags = {0};
@@ -176,15 +177,15 @@ static void manifests_serve(struct visitor *v)
         visitor_free(v);
         return;
     }
-    bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* what it is has to be looked at */
-    const struct fetch_want ask = visitor_ask(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
-    visitor_fetch(v, &ask, manifests_fetched);
+    bool whole = !head || (v->route.tag[0] && !takes_index(v->req)); /* its type has to be known */
+    const struct fetch_want want = visitor_want(v, whole ? FETCH_MANIFEST : FETCH_MANIFEST_HEAD);
+    visitor_fetch(v, &want, manifests_fetched);
 }
 
 void handle_manifest(struct registry *reg, struct http_request *req, const struct route *r)
 {
     reply_note(req, r, KIND_MANIFEST);
-    /* What is here and everybody's, without further questions. */
+    /* Public content that is cached needs no check of access. */
     if (r->site->config->client_access || !manifests_answer_now(reg, req, r, false))
         access_enter(reg, req, r, KIND_MANIFEST, manifests_serve);
 }

@@ -1,5 +1,5 @@
-/* note.h - what is remembered of a request until it is complete: how it was answered (metrics.h counts that), and what
- * its client should be told. In the request itself (http_user()); on its loop. */
+/* note.h - what handlers note in a request until it is complete: how it was answered (counted by metrics.h), and where
+ * its client should log in. In the request itself (http_user()); on its loop. */
 #ifndef ENTREPOT_PROXY_REGISTRY_NOTE_H
 #define ENTREPOT_PROXY_REGISTRY_NOTE_H
 
@@ -25,10 +25,10 @@ struct request_note {
     uint8_t kind, result, source; /* the enums above */
     uint8_t unused_login;         /* enum client_unused */
     uint16_t upstream;            /* its place (sites.h) */
-    uint16_t own_name_len; /* of own_login: the length of the repository's name in the path; 0: it is not there */
-    bool listener_login;   /* the listener is for the registry alone: a login here is one there */
-    bool own_login;        /* the client should log in here, not at the registry */
-    const void *site;      /* held until the request is complete */
+    uint16_t own_name_len;        /* of the repository's name in the path, for our own challenge; 0: it is not there */
+    bool listener_login;          /* the listener is of one registry: a login here is one there */
+    bool own_login;               /* the client should log in at the cache, not at the registry */
+    const void *site;             /* held until the request is complete */
 };
 static_assert(sizeof(struct request_note) <= HTTP_USER_MAX, "a note has its place in the request");
 

@@ -1,6 +1,8 @@
-/* referrers: the registry's own pages. While it cannot be asked, its last list with what has come since, else what the
- * cache has. That a registry does not have this page is said as it says it (proxy/fetch/listing.c). */
-#include "proxy/registry/listings.h"
+/* referrers: the registry's own pages. While it cannot be asked, its last list with the referrers that were cached
+ * since, else the cached ones alone. A registry without this API: 404, as it answers itself (proxy/fetch/listing.c). */
+#include "proxy/registry/access.h"
+#include "proxy/registry/handlers.h"
+#include "proxy/registry/page.h"
 
 #include "base/document.h"
 
@@ -10,7 +12,7 @@
 
 enum { REFERRERS_MAX = 256 }; /* found in the index, of one image */
 
-struct referrers {
+struct referrers_found {
     struct digest list[REFERRERS_MAX];
     struct blob_row rows[REFERRERS_MAX];
     int count;
@@ -18,7 +20,7 @@ struct referrers {
 
 static bool add_referrer(void *arg, const struct digest *d, const struct blob_row *row)
 {
-    struct referrers *l = arg;
+    struct referrers_found *l = arg;
 
     l->list[l->count] = *d;
     l->rows[l->count++] = *row;
@@ -32,7 +34,7 @@ static json_t *read_manifest(struct cache *c, const struct digest *d, int64_t si
     return body ? document_read(body->data, body->len, NULL) : NULL;
 }
 
-/* What a manifest says of itself goes into its descriptor (distribution-spec, "Listing Referrers"). */
+/* A manifest's type and annotations go into its descriptor (distribution-spec, "Listing Referrers"). */
 static json_t *referrers_describe(struct cache *c, const struct digest *d, const struct blob_row *row)
 {
     char text[DIGEST_TEXT_MAX];
@@ -51,7 +53,7 @@ static json_t *referrers_describe(struct cache *c, const struct digest *d, const
     return j;
 }
 
-/* Unless it is there. */
+/* Unless the list has it. */
 static void add_descriptor(json_t *list, json_t *descriptor)
 {
     const char *digest = document_text(descriptor, "digest"), *same;
@@ -68,7 +70,7 @@ static void add_descriptor(json_t *list, json_t *descriptor)
     json_array_append(list, descriptor);
 }
 
-/* The tag that stands in for the API where a registry does not have it ("Referrers Tag Schema"). */
+/* The tag that takes the API's place at registries without it ("Referrers Tag Schema"). */
 static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
 {
     char tag[REF_TAG_MAX + 1];
@@ -83,11 +85,11 @@ static void add_from_tag(struct cache *c, const struct route *r, json_t *list)
     json_decref(doc);
 }
 
-/* Whether the repository is known here to who asks. */
+/* Whether the cache knows the repository, and the client may read it. */
 static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
 {
     struct cache *c = v->registry->cache;
-    struct referrers *l = xcalloc(1, sizeof(*l));
+    struct referrers_found *l = xcalloc(1, sizeof(*l));
 
     bool known = cache_each_referrer(c, v->route.name, v->is_private, &v->route.digest, add_referrer, l);
     for (int i = 0; i < l->count; i++) {
@@ -101,7 +103,7 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
     return known;
 }
 
-/* Leaves those of the type that is asked for, and says so. */
+/* Applies the request's artifactType, and sets the header for that. */
 static void referrers_filter(struct http_request *req, json_t *list)
 {
     char wanted[MEDIA_TYPE_MAX + 1];
@@ -123,19 +125,19 @@ static void reply_index(struct http_request *req, json_t *doc)
     http_reply(req, 200, INDEX_TYPE, text, strlen(text));
 }
 
-/* The page as the registry gave it. */
+/* The page as the registry sent it. */
 static void reply_page(struct visitor *v, const struct fetch_result *res)
 {
     if (res->next) {
         _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
-        listing_link(v->req, &v->route, path, res->next->data);
+        page_link(v->req, &v->route, path, res->next->data);
     }
     if (res->filters[0])
         http_reply_header(v->req, "OCI-Filters-Applied", "%s", res->filters);
     http_reply(v->req, 200, INDEX_TYPE, res->body->data, res->body->len);
 }
 
-/* The registry's last list; what has been pulled since is on its last page. */
+/* The registry's last list; referrers that were pulled since are added to its last page. */
 static void reply_last_list(struct visitor *v, const struct fetch_result *res)
 {
     json_t *doc = res->next || res->filters[0] ? NULL : document_read(res->body->data, res->body->len, NULL);
@@ -156,7 +158,7 @@ static void reply_last_list(struct visitor *v, const struct fetch_result *res)
     json_decref(doc);
 }
 
-/* No list is known. What is here is better than nothing, if it is something; offline it is all there can be. */
+/* No list is cached. The cached referrers, if there are any; if the registry is cut off, also none. */
 static bool reply_from_cache(struct visitor *v)
 {
     json_t *list = json_array();
@@ -192,7 +194,7 @@ static void referrers_fetched(void *arg, struct fetch_result *res)
         reply_page(v, res);
     } else if (res->no_api) {
         reply_status(req, res);
-        /* Not NAME_UNKNOWN: clients take that for a repository that does not exist, and look no further. */
+        /* Not NAME_UNKNOWN: clients take that for a repository that does not exist, and do not try the tag. */
         http_error(req, 404, "UNSUPPORTED", "%s", res->err.msg);
     } else if (access_retry(v, res)) {
         return;
@@ -206,7 +208,7 @@ static void referrers_serve(struct visitor *v)
 {
     _cleanup_free_ char *path = fetch_referrers_path(&v->route.digest);
 
-    listing_fetch(v, path, referrers_fetched);
+    visitor_fetch_page(v, path, referrers_fetched);
 }
 
 void handle_referrers(struct registry *reg, struct http_request *req, const struct route *r)

@@ -1,4 +1,4 @@
-/* registry.h - the registry API (distribution-spec), towards engines: what its pages need of the daemon.
+/* registry.h - the registry API (distribution-spec) for engines: the parts of the daemon that its handlers use.
  *
  * Set by the room above before the loops start, read by every serve loop. Everything is borrowed.
  */

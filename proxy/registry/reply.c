@@ -19,9 +19,9 @@ void reply_note(struct http_request *req, const struct route *r, enum note_kind 
 
     n->kind = (uint8_t)kind;
     n->upstream = (uint16_t)r->site->id;
-    /* Who names the registry by ns=, by listener or by host has a login for that registry, and takes its challenge.
-     * Everybody else has one login for this address, which is ours to look at: the challenge of whatever registry the
-     * name begins with would have the client send it there. */
+    /* A client that names the registry by ns=, listener or Host has a login for that registry, and gets its challenge.
+     * Any other client has one login for this address, and gets the cache's own challenge: with that of the registry
+     * that the name begins with, it would send the login there. */
     size_t len = strlen(r->asked);
     n->own_login = r->by == ROUTE_BY_NAME || r->by == ROUTE_BY_NOTHING;
     n->listener_login = r->by == ROUTE_BY_LISTENER;
@@ -47,26 +47,27 @@ const char *reply_unused_login(enum client_unused unused)
         [CLIENT_UNSAID] =
             ("this cache serves many registries, and the login does not say which one it is for: log in as "
              "NAME@REGISTRY (docker login -u alice@ghcr.io), or set clients.login_for"),
-        [CLIENT_ENDED] = "the token has ended: a new one is had for the name and password",
+        [CLIENT_ENDED] = "the token has expired: get a new one with the name and password",
         [CLIENT_ELSEWHERE] = "the login is for another registry, and is not used for this one: log in as NAME@REGISTRY",
     };
 
     return texts[unused];
 }
 
-/* 401: who should log in where, and why a login that came was not used. */
+/* 401: where to log in, and why the client's login was not used. */
 static void reply_denied(struct http_request *req, const struct fetch_result *res)
 {
     const struct request_note *n = note_of(req);
     const char *hint = reply_unused_login((enum client_unused)n->unused_login);
     const char *glue = *hint ? "; " : "";
 
-    /* Whoever may have a login of its own is asked for it: clients look for a challenge in a 401 alone. */
+    /* 403 only if no login would help: clients look for a challenge in a 401 alone. */
     if (res->err.status != 401 && !res->challenge[0]) {
         http_error(req, 403, "DENIED", "%s%s%s", res->err.msg, glue, hint);
         return;
     }
-    bool ours = n->own_login || (n->listener_login && !res->challenge[0]); /* it does not say where to log in */
+    bool ours =
+        n->own_login || (n->listener_login && !res->challenge[0]); /* the registry does not say where to log in */
     if (ours && *http_host(req))
         reply_challenge(req, http_path(req) + strlen("/v2/"), n->own_name_len);
     else if (!ours && res->challenge[0])

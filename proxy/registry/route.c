@@ -19,7 +19,7 @@ static bool route_fail(struct route_error *e, int status, const char *code, cons
     return false;
 }
 
-/* The last place where "/<word>/" stands in the path: a repository may well be called "blobs". */
+/* The last "/<word>/" in the path: a repository may be called "blobs". */
 static const char *find_last(const char *path, const char *word)
 {
     const char *found = NULL;
@@ -53,7 +53,8 @@ static bool route_split(struct route *r, const char *rest, const char **name_end
     return best != NULL;
 }
 
-/* "%3A" and the like: a client may encode the colon of a digest. Other escapes have no place in a name. */
+/* "%3A" and "%40": a client may encode the colon of a digest, and '@'. Any other escape is an error: no name has
+ * one. */
 static bool unescape(char *out, size_t room, const char *in)
 {
     size_t n = 0;
@@ -88,7 +89,7 @@ static const char *without_host(const char *name, const char *site)
     return strcmp(first, site) == 0 ? slash + 1 : name;
 }
 
-/* On a listener of one upstream: the client means that, or does not say which. */
+/* On a listener of one upstream: ns= names that, or is absent. */
 static bool is_for_only(const char *only, const struct http_request *req, const struct sites *sites,
                         struct route_error *error)
 {
@@ -113,13 +114,12 @@ static bool name_repository(struct route *r, const char *host, const char *path,
         return route_fail(error, 400, "NAME_INVALID", "the repository name is too long");
     return ref_is_path(r->path, (size_t)n) ||
            route_fail(error, 400, "NAME_INVALID",
-                      "%.120s is no repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
+                      "%.120s is not a repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
                       strchr(r->path, ':') ? ": a registry with a port needs a name without one (docs/engines.md)"
                                            : "");
 }
 
-/* No client can put a host with a port into the name of an image at this cache; who tries means a registry that should
- * have a name without one. */
+/* A host with a port cannot be a part of an image's name at this cache: such a registry needs a name without one. */
 static bool fail_unknown(const struct sites *sites, const char *host, struct route_error *error)
 {
     const struct config *c = sites_config(sites);
@@ -142,7 +142,7 @@ static bool fail_unknown(const struct sites *sites, const char *host, struct rou
     return route_fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
 }
 
-/* It is asked for hosts that do not answer, by too many clients at once: that passes. */
+/* Too many hosts that do not answer are requested at once: a passing state. */
 static bool fail_busy(const char *host, struct route_error *error)
 {
     error->retry_after = BUSY_RETRY_S;
@@ -178,7 +178,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
         ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
-            return route_fail(error, 400, "NAME_INVALID", "the name begins with something that is no registry host");
+            return route_fail(error, 400, "NAME_INVALID", "the name begins with something that is not a registry host");
         sites_name_alias(sites, host);
         path = slash + 1;
         r->site = sites_find(sites, host);

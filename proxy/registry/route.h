@@ -1,4 +1,4 @@
-/* route.h - what a request asks for.
+/* route.h - parses the path of a request.
  *
  *     /v2/                                     API version check
  *     /v2/<name>/manifests/<tag|digest>        /v2/<name>/blobs/<digest>
@@ -8,9 +8,8 @@
  *
  * The registry comes from, first that applies: query ns=HOST (the same host may stand before the name, too); a host as
  * the first component of <name>; the Host header, if it names an upstream; docker.io. Of a registry that is not
- * configured there is what the cache has (sites.h). A listener of one upstream is for that, whatever else a request
- * says: ns= must say the same, its host may stand before the name, and another host there is a part of the name. Any
- * thread.
+ * configured, cached content is served (sites.h). On a listener of one upstream all requests are for that: ns= must
+ * name it, its host may stand before the name, and any other host there is a part of the name. Any thread.
  */
 #ifndef ENTREPOT_PROXY_REGISTRY_ROUTE_H
 #define ENTREPOT_PROXY_REGISTRY_ROUTE_H
@@ -33,14 +32,14 @@ enum route_kind {
     ROUTE_READY,
 };
 
-/* What a request says its registry by. */
+/* What names the registry of a request. */
 enum route_by { ROUTE_BY_NOTHING, ROUTE_BY_LISTENER, ROUTE_BY_NS, ROUTE_BY_NAME, ROUTE_BY_HOST };
 
 struct route {
     enum route_kind kind;
     enum route_by by;
     const char *only;             /* the one registry that the listener is for, borrowed; or NULL */
-    const struct site *site;      /* held for the caller, who gives it back; NULL: none */
+    const struct site *site;      /* held for the caller, which releases it; NULL: none */
     char path[REF_PATH_MAX + 1];  /* "library/nginx" */
     char name[REF_NAME_MAX + 1];  /* "docker.io/library/nginx" */
     char asked[REF_NAME_MAX + 1]; /* <name> as it was in the request, for Link headers */
@@ -48,16 +47,16 @@ struct route {
     struct digest digest;         /* or DIGEST_NONE */
 };
 
-/* What is wrong with a request, as the registry API says it. */
+/* What is wrong with a request, in the registry API's terms. */
 struct route_error {
     int status;
-    int retry_after; /* seconds; 0: it would not help */
+    int retry_after; /* seconds; 0: no retry */
     const char *code;
     char message[512];
 };
 
-/* `only`: the one registry its listener is for, or NULL. False with *error filled in if the request is for nothing we
- * have; nothing is held then. */
+/* `only`: the one registry its listener is for, or NULL. False, with *error filled in, if there is no such page,
+ * registry or repository name; nothing is held then. */
 bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
                  struct route_error *error);
 

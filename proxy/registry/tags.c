@@ -1,14 +1,16 @@
-/* tags/list: the registry's own pages, the last ones while it cannot be asked (proxy/fetch/lists.c). What is cached
- * here is not the list of a registry, and never passes for it: only offline, when what is here is all there can be, is
- * it the answer where no list is kept. */
-#include "proxy/registry/listings.h"
+/* tags/list: the registry's own pages; cached pages while it cannot be asked (proxy/fetch/lists.c). The tags that are
+ * cached are not a registry's list, and are never served as one, but for this case: the registry is cut off and no page
+ * is cached. */
+#include "proxy/registry/access.h"
+#include "proxy/registry/handlers.h"
+#include "proxy/registry/page.h"
 
 static bool add_tag(void *arg, const char *tag)
 {
     return page_add(arg, tag);
 }
 
-/* Whether it has been answered. */
+/* The tags that are cached. Whether the request has been answered. */
 static bool tags_from_cache(struct visitor *v)
 {
     _cleanup_buf_ struct buf body = {0};
@@ -22,7 +24,7 @@ static bool tags_from_cache(struct visitor *v)
         buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, page.text.data ? page.text.data : "");
         if (page.more) {
             _cleanup_free_ char *query = xasprintf("n=%d&last=%s", page.n, page.next);
-            listing_link(v->req, &v->route, "tags/list", query);
+            page_link(v->req, &v->route, "tags/list", query);
         }
         reply_hit(v->req);
         http_reply(v->req, 200, "application/json", body.data, body.len);
@@ -41,7 +43,7 @@ static void tags_fetched(void *arg, struct fetch_result *res)
     if (res->err.code == ERR_OK) {
         reply_status(req, res);
         if (res->next)
-            listing_link(req, &v->route, "tags/list", res->next->data);
+            page_link(req, &v->route, "tags/list", res->next->data);
         http_reply(req, 200, res->media_type, res->body->data, res->body->len);
     } else if (access_retry(v, res)) {
         return;
@@ -56,7 +58,7 @@ static void tags_fetched(void *arg, struct fetch_result *res)
 
 static void tags_serve(struct visitor *v)
 {
-    listing_fetch(v, "tags/list", tags_fetched);
+    visitor_fetch_page(v, "tags/list", tags_fetched);
 }
 
 void handle_tags(struct registry *reg, struct http_request *req, const struct route *r)

@@ -45,7 +45,7 @@ is "$(kept)" 20 "images"
 passed_on() { (set +o pipefail; curl -s -m 60 "http://127.0.0.1:$PORT/v2/$1" | head -c 8000000 | wc -c); }
 touched() { for _ in 1 2 3; do is "$(passed_on endless/blobs/$UNKNOWN)" 8000000 "bytes of it that were passed on"; done; }
 watched touched
-grep -q "blobs are passed on without being kept" "$W/entrepot.log" || fail "nothing says so"
+grep -q "blobs are served without caching" "$W/entrepot.log" || fail "nothing says so"
 is "$(kept)" 20 "images after it"
 [ $most -le 151 ] && [ $most -ge 120 ] || fail "$most MiB on the disk where 150 are allowed"
 wait_for 10 test "$(on_disk)" -le 90 || fail "$(on_disk) MiB stay on the disk"

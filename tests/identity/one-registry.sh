@@ -211,7 +211,7 @@ entrepot_stop
 start
 
 said=$("$ENTREPOT" pull --socket "$W/admin.sock" "127.0.0.1:$real/team/app:1" 2>&1) && fail "pulled by an endpoint's name"
-[[ $said == *"is an endpoint of the upstream nexus.test: say nexus.test/team/app:1"* ]] || fail "an endpoint's name: $said"
+[[ $said == *"is an endpoint of the upstream nexus.test: use nexus.test/team/app:1"* ]] || fail "an endpoint's name: $said"
 
 # ---- the engines: log in for one, and pull everything ----
 

@@ -184,7 +184,7 @@ say "pull --referrers brings every page, or fails"
 up_start
 state '{"signatures": 5, "fail_next": 500}'
 if ask pull app:1 --referrers >"$W/pull.log" 2>&1; then fail "a page is missing, and it says done: $(cat "$W/pull.log")"; fi
-grep -q "listing what refers to it" "$W/pull.log" || fail "unclear: $(cat "$W/pull.log")"
+grep -q "listing its referrers" "$W/pull.log" || fail "unclear: $(cat "$W/pull.log")"
 state '{"signatures": 5}'
 ask pull app:1 old:1 --referrers >"$W/pull.log" 2>&1 || fail "pull: $(tail -n 5 "$W/pull.log")"
 for i in 0 1 2 3 4; do

@@ -1,4 +1,4 @@
-#include "proxy/registry/listings.h"
+#include "proxy/registry/page.h"
 
 #include "base/url.h"
 
@@ -8,9 +8,7 @@
 
 enum { PAGE_DEFAULT = 1000, PAGE_MAX = 10000 };
 
-/* ---- a page of ours ---- */
-
-/* A whole number, as registries take it: nothing before it, nothing after. */
+/* A whole number, with nothing before or after it. */
 static bool read_count(const char *text, int *n)
 {
     char *end;
@@ -33,7 +31,7 @@ bool page_begin(struct page *p, struct http_request *req)
     if (http_query_get(req, "last", p->last_text, sizeof(p->last_text)))
         p->last = p->last_text;
     bool has_n = http_query_get(req, "n", n, sizeof(n));
-    if (!p->last && http_query_has(req, "last")) /* from the beginning would be the first page once more, for ever */
+    if (!p->last && http_query_has(req, "last")) /* the first page again would be an endless loop */
         http_error(req, 400, "PAGINATION_NUMBER_INVALID", "last is the entry after which the page begins");
     else if (has_n ? *n && !read_count(n, &p->n) : http_query_has(req, "n"))
         http_error(req, 400, "PAGINATION_NUMBER_INVALID", "n is the number of entries wanted: 0 or more");
@@ -60,33 +58,7 @@ void page_free(struct page *p)
     buf_free(&p->text);
 }
 
-/* ---- a registry's page ---- */
-
-void listing_fetch(struct visitor *v, const char *path, void (*done)(void *arg, struct fetch_result *res))
-{
-    _cleanup_buf_ struct buf listing = {0}, query = {0};
-    struct fetch_want ask = visitor_ask(v, FETCH_LISTING);
-
-    url_query_without(&query, http_query(v->req), "ns");
-    buf_adds(&listing, path);
-    if (query.len > 0)
-        buf_addf(&listing, "?%s", query.data);
-    ask.listing = listing.data;
-    visitor_fetch(v, &ask, done);
-}
-
-struct http_request *listing_fetched(struct visitor *v)
-{
-    struct http_request *req = v->req;
-
-    if (req)
-        http_on_gone(req, NULL, NULL);
-    else
-        visitor_free(v);
-    return req;
-}
-
-void listing_link(struct http_request *req, const struct route *r, const char *path, const char *query)
+void page_link(struct http_request *req, const struct route *r, const char *path, const char *query)
 {
     _cleanup_buf_ struct buf ns = {0};
     char host[REF_HOST_MAX + 1];
