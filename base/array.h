@@ -1,7 +1,7 @@
 /* array.h - an array that grows.
  *
- * Its owner has three variables: the list, how many are in it (`count`) and how many have room (`room`). The list is
- * NULL and both numbers 0 at first; free() ends it. Plain macros and a function; any thread.
+ * Its owner has three variables: the list, the number of elements (`count`) and of allocated ones (`room`). At first
+ * the list is NULL and both are 0; free() releases it. Plain macros and a function; any thread.
  */
 #ifndef ENTREPOT_BASE_ARRAY_H
 #define ENTREPOT_BASE_ARRAY_H
@@ -10,8 +10,7 @@
 
 #include <stddef.h>
 
-/* The place behind the last one, which may be written; the caller adds it to `count`. Invalidates pointers into the
- * list. */
+/* The element behind the last one, to be written; the caller increments `count`. Invalidates pointers into the list. */
 #define ARRAY_NEXT(list, count, room)                                                                                  \
     ((list) = (count) < (room) ? (list) : array_grow((list), &(room), sizeof(*(list))), &(list)[count])
 

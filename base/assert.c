@@ -8,7 +8,7 @@ void assert_failed(const char *what, const char *function, const char *file, int
     abort();
 }
 
-/* glibc notes a mutex's owner, which is there to be read by the owner itself. Elsewhere: that some thread has it. */
+/* glibc stores the owner of a mutex, which the owner itself may read. Elsewhere: whether some thread has locked it. */
 bool assert_is_mine(const pthread_mutex_t *lock)
 {
 #ifdef __GLIBC__

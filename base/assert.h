@@ -1,9 +1,9 @@
-/* assert.h - what a function may rely on, said in code. In every build: a wrong thread ends the process in a test,
- * where it would corrupt something in the field. Never for input from outside.
+/* assert.h - contracts of functions, checked in every build: a wrong thread ends the process in a test, where in the
+ * field it would corrupt something. Never for input from outside.
  *
- *     ON_LOOP(loop)  this is the loop's thread; or nobody's yet or any more, before it starts and after it has ended
- *     HOLDS(lock)    this thread has locked the mutex
+ *     ON_LOOP(loop)  on the loop's thread; or on any before the loop starts and after it has ended
  *     OFF_LOOPS      this thread runs no loop: the function blocks
+ *     HOLDS(lock)    this thread has locked the mutex
  *     IN_STATE(cond) of the object: the order in which its functions may be called
  */
 #ifndef ENTREPOT_BASE_ASSERT_H
@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 
-/* Says what did not hold, and aborts. */
+/* Reports what does not hold, and aborts. */
 _Noreturn void assert_failed(const char *what, const char *function, const char *file, int line);
 bool assert_is_mine(const pthread_mutex_t *lock);
 

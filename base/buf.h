@@ -1,5 +1,5 @@
-/* buf.h - bytes that grow. A plain value that begins as {0}; `data` is always NUL-terminated once something was added,
- * so text can be read as a C string. One thread at a time. */
+/* buf.h - a growing buffer. A plain value that begins as {0}; `data` is NUL-terminated once something was added, so
+ * text can be read as a C string. One thread at a time. */
 #ifndef ENTREPOT_BASE_BUF_H
 #define ENTREPOT_BASE_BUF_H
 
@@ -11,12 +11,12 @@ struct buf {
     size_t room;
 };
 
-/* Makes room for `more` further bytes and returns where they go; the caller then adds to `len`. */
+/* Makes room for `more` further bytes and returns where to write them; the caller then adds to `len`. */
 char *buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_adds(struct buf *b, const char *text);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Forgets the content, keeps the memory. */
+/* Empties it, and keeps the memory. */
 void buf_clear(struct buf *b);
 void buf_free(struct buf *b);
 

@@ -1,5 +1,5 @@
-/* clock.h - two clocks. Wall time is what goes to disk and to freshness rules, and tests can move it; monotonic time is
- * for durations and time-outs. Any thread. */
+/* clock.h - two clocks. Wall time is for what is stored and for freshness, and tests can move it; monotonic time is for
+ * durations and time-outs. Any thread. */
 #ifndef ENTREPOT_BASE_CLOCK_H
 #define ENTREPOT_BASE_CLOCK_H
 

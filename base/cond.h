@@ -1,5 +1,5 @@
-/* cond.h - waiting for a condition, but not for ever. Time-outs are of monotonic time: a wall clock that is set back
- * does not make them longer. Any thread. */
+/* cond.h - condition variables with a time-out of monotonic time, which a wall clock that is set back does not prolong.
+ * Any thread. */
 #ifndef ENTREPOT_BASE_COND_H
 #define ENTREPOT_BASE_COND_H
 

@@ -26,7 +26,7 @@ struct digest {
 
 /* Bytes of the raw digest: 32 or 64; 0 for DIGEST_NONE. */
 size_t digest_len(const struct digest *d);
-/* Parses exactly `len` characters; lower-case hex only, as the specification asks. False if it is not a digest. */
+/* Parses exactly `len` characters; lower-case hex only, as the specification requires. False if it is not a digest. */
 bool digest_parse(struct digest *d, const char *text, size_t len);
 /* Writes "alg:hex" and returns `out`, which holds at least DIGEST_TEXT_MAX. */
 const char *digest_format(const struct digest *d, char *out);
@@ -47,7 +47,7 @@ static inline const void *digest_key(const struct digest *d)
 size_t digest_key_len(const struct digest *d);
 /* Reads a key form; returns the bytes it took, or 0 if they are no key. */
 size_t digest_from_key(struct digest *d, const void *key, size_t len);
-/* FNV-1a of a text: for tables and for choosing, not for proving anything. */
+/* FNV-1a of a text: for tables and distribution, not for security. */
 static inline uint32_t text_hash(const char *text)
 {
     uint32_t h = 2166136261u;

@@ -10,12 +10,12 @@
 
 static const double WHOLE_MAX = 9007199254740992.0; /* 2^53: beyond it, a double is not exact */
 
-/* What int64_t holds in any case; what a double does, both together. */
+/* Digits that int64_t always holds; limits within which a double is finite. */
 enum { INTEGER_MAX = 18, REAL_MAX = 200, EXPONENT_MAX = 100 };
 
-/* ---- making it digestible: what jansson refuses is replaced, in place, by something of the same length ---- */
+/* ---- what jansson refuses is replaced, in place, by something of the same length ---- */
 
-/* The code unit of "\uXXXX" at `p`, -1 if that is not what stands there. */
+/* The code unit of "\uXXXX" at `p`, -1 if there is none. */
 static int code_unit(const char *p, size_t left)
 {
     char hex[5] = "";
@@ -63,7 +63,7 @@ static size_t soften_string(char *p, size_t left)
     return MIN(i + 1, left);
 }
 
-/* A number that has no room becomes -1: whoever wants a number finds none there. */
+/* A number out of range becomes -1, which document_number() refuses. */
 static size_t soften_number(char *p, size_t left)
 {
     size_t n = 0, exponent = 0;

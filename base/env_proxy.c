@@ -13,7 +13,7 @@
 
 enum { HOST_MAX = 255 };
 
-/* What libcurl resolves a URL to. */
+/* A URL's parts, as libcurl parses it. */
 struct target {
     char scheme[16], host[HOST_MAX + 1]; /* without brackets, and without a dot at its end */
     int port;
@@ -95,7 +95,7 @@ static bool is_in_net(const struct address *a, const struct address *net, int bi
            (rest == 0 || (a->raw[whole] ^ net->raw[whole]) >> (8 - rest) == 0);
 }
 
-/* Takes a port off its end: -1 there is none, 0 it is not a number. An IPv6 address has one behind brackets alone. */
+/* Removes a port from the end: -1 there is none, 0 it is not a number. An IPv6 address has one only after brackets. */
 static int cut_port(char *entry)
 {
     char *colon = strrchr(entry, ':'), *end;
@@ -227,7 +227,7 @@ const char *proxy_name(const char *proxy, char out[PROXY_NAME_MAX])
 
     host = host ? host + 3 : proxy;
     size_t len = strcspn(host, "/?#");
-    const char *at = memrchr(host, '@', strlen(host)); /* a password may hold what else ends a host */
+    const char *at = memrchr(host, '@', strlen(host)); /* a password may contain the characters that end a host */
     if (at) {
         host = at + 1;
         len = strcspn(host, "/?#");

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { WHAT_LEAST = 64 /* bytes of context that a cause leaves room for */ };
+enum { WHAT_LEAST = 64 /* bytes of context that are kept if there are any */ };
 
 /* Appends; what does not fit is cut off between characters. */
 static void err_add(struct err *err, const char *fmt, va_list ap)
@@ -24,8 +24,8 @@ static void err_fill(struct err *err, enum err_code code, const char *fmt, va_li
     err_add(err, fmt, ap);
 }
 
-/* "what: why". Of what would be too long, the end of `what` is cut: without its cause the rest is of no use. `why` is
- * cut only where it leaves no room for a few words of `what`. */
+/* "what: why". If it is too long, the end of `what` is cut, and `why` only where it leaves no room for a few words of
+ * `what`. */
 static void err_lead(struct err *err, const char *why, const char *fmt, va_list ap)
 {
     static const char cut[] = "...";

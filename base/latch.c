@@ -20,7 +20,7 @@ void latch_open(void *latch, const struct err *err)
         l->err = *err;
     l->is_open = true;
     pthread_cond_signal(&l->opened);
-    pthread_mutex_unlock(&l->lock); /* the waiter cannot have it before, and may free it then */
+    pthread_mutex_unlock(&l->lock); /* the waiter returns after this, and may free the latch */
 }
 
 bool latch_wait(struct latch *l, struct err *err)

@@ -23,9 +23,9 @@ struct latch {
 };
 
 void latch_init(struct latch *l);
-/* `latch` is a struct latch, `err` why it failed (NULL: it has not; copied). Once. Any thread. */
+/* `latch` is a struct latch, `err` the error (NULL: success; copied). Once. Any thread. */
 void latch_open(void *latch, const struct err *err);
-/* Returns whether it has not failed, with *err (may be NULL) set if it has. Once, on the thread that made it. */
+/* Returns whether it succeeded, and else sets *err (may be NULL). Once, on the thread that made it. */
 bool latch_wait(struct latch *l, struct err *err);
 
 #endif

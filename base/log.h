@@ -18,15 +18,16 @@ void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* For what may happen a thousand times a second: the first one of a kind is logged, those of the next minute are
- * counted. `kind` is a literal; `about`, which may be NULL, is an upstream's name or what else tells kinds apart that
- * should not hide each other. Level debug shows all. */
+/* For what may happen a thousand times a second: the first line of a kind is logged, those of the next minute are
+ * counted. `kind` is a literal; `about`, which may be NULL, is an upstream's name or something else by which kinds are
+ * counted separately. Level debug logs all. */
 void log_limited_about(enum log_level level, const char *kind, const char *about, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 #define log_limited(level, kind, ...) log_limited_about(level, kind, NULL, __VA_ARGS__)
-/* Says how many there were, of those whose minute is over, or of all. Every few seconds, and at the end. */
+/* Logs how many were suppressed, of the kinds whose minute is over, or of all. Every few seconds, and when the process
+ * ends. */
 void log_report_suppressed(bool all);
-/* The minute (tests only). */
+/* The length of that minute (tests only). */
 void log_limit_window(int64_t ms);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -1,10 +1,11 @@
-/* Lines of which there may be thousands: the first of a kind is logged, those of the next minute are counted, and at
- * its end one line says how many there were. While that goes on there is a line a minute; a quiet minute ends it.
+/* Rate limiting of log lines: the first of a kind is logged, those of the next minute are counted, and then one line
+ * says how many there were. While they continue there is a line a minute; a minute without any ends it.
  *
  *     first ──▶ logged ──▶ a minute in which they are counted ──▶ "and 59 more" ──▶ another minute ...
  *
- * A kind is a literal and whom it is about (an upstream), so that one registry's failures do not hide another's. The
- * table is bounded: where it is full of what is going on, all others of a kind share an entry. */
+ * A kind is a literal and a name (an upstream's), so that one registry's failures do not hide another's. The table is
+ * bounded: when it is full of active kinds, all further names of a kind share an entry.
+ */
 #include "base/clock.h"
 #include "base/assert.h"
 #include "base/log.h"
@@ -16,7 +17,7 @@
 
 enum {
     ENTRIES = 256,
-    SPARE = 64, /* of those, for kinds that are about nobody */
+    SPARE = 64, /* of those, for kinds without a name */
     ABOUT_MAX = 127,
     LIKE_MAX = 255,
     LINE_MAX_BYTES = 3072,
@@ -28,7 +29,7 @@ struct limited {
     char about[ABOUT_MAX + 1];
     enum log_level level;
     int64_t until_ms, suppressed; /* monotonic */
-    char like[LIKE_MAX + 1];      /* the one that was logged */
+    char like[LIKE_MAX + 1];      /* the line that was logged */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -40,7 +41,7 @@ void log_limit_window(int64_t ms)
     atomic_store(&window_ms, ms);
 }
 
-/* That of this kind, or a free one; `about` changes where there is no more room for such. NULL: there is none. */
+/* The entry of this kind, or a free one; `about` becomes "(others)" when the table is full. NULL: there is none. */
 static struct limited *limited_find(const char *kind, char about[ABOUT_MAX + 1], bool others)
 {
     struct limited *free_one = NULL;
@@ -61,7 +62,7 @@ static struct limited *limited_find(const char *kind, char about[ABOUT_MAX + 1],
     return limited_find(kind, about, true);
 }
 
-/* Kinds of which there was none for a while; told before, if there was something to tell. */
+/* Frees kinds without a line in the last minute; their counts were reported before. */
 static void drop_quiet(int64_t now)
 {
     HOLDS(&lock);
@@ -70,7 +71,7 @@ static void drop_quiet(int64_t now)
             entries[i].kind = NULL;
 }
 
-/* Whether this one is logged. */
+/* Whether this line is logged. */
 static bool take_turn(enum log_level level, const char *kind, const char *about, const char *msg)
 {
     int64_t now = clock_mono_ms();

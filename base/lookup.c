@@ -8,21 +8,21 @@
 
 enum { ROOM_FIRST = 64, WORD = 7 /* bytes; with the 1 that marks its end it is below the prime */ };
 
-/* Open addressing. The hash is kept, so that growing asks nobody. */
+/* Open addressing. The hash is stored, so that growing needs no keys. */
 struct lookup_slot {
     uint64_t hash;
     uint32_t place; /* LOOKUP_NONE: empty */
 };
 
-/* A polynomial over the field of 2^61 - 1, at a point that nobody knows (Carter and Wegman): two keys of n words have
- * the same value at n of its points at most. */
+/* A polynomial over the field of 2^61 - 1, at a secret point (Carter and Wegman): two keys of n words collide at n of
+ * its points at most. */
 static const uint64_t PRIME = (1ull << 61) - 1;
 static uint64_t point;
 
 static void draw_point(void)
 {
     if (getrandom(&point, sizeof(point), 0) != sizeof(point))
-        point = (uintptr_t)&point; /* where the loader has put us */
+        point = (uintptr_t)&point; /* the random address of the program */
     point = point % (PRIME - 1) + 1;
 }
 

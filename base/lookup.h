@@ -1,8 +1,8 @@
-/* lookup.h - finds the entries of an array by their keys. A plain value that begins as {0}; the array, and what a key
- * is, are the owner's.
+/* lookup.h - a hash table over an array: finds its elements by key. A plain value that begins as {0}; the array, and
+ * what a key is, are the owner's.
  *
- * The keys are others' to choose (digests in a manifest, names in an archive), so the hash is keyed by a number that
- * the process draws at its start: nobody can make all of them collide. One thread at a time.
+ * Keys come from outside (digests in a manifest, names in an archive), so the hash depends on a random number of the
+ * process: nobody can construct collisions. One thread at a time.
  */
 #ifndef ENTREPOT_BASE_LOOKUP_H
 #define ENTREPOT_BASE_LOOKUP_H
@@ -22,23 +22,23 @@ static inline uint64_t lookup_hash_digest(const struct digest *d)
     return lookup_hash(digest_key(d), digest_key_len(d));
 }
 
-/* The place in the array of the entry with this hash that `is` the one; LOOKUP_NONE: there is none. */
+/* The index of the element with this hash for which `is` returns true; LOOKUP_NONE: there is none. */
 uint32_t lookup_find(const struct lookup *l, uint64_t hash, bool (*is)(const void *arg, uint32_t place),
                      const void *arg);
-/* The entry at `place` has this hash. It is not in there yet. */
+/* Adds the element at `place`, with this hash. It is not in the table yet. */
 void lookup_add(struct lookup *l, uint64_t hash, uint32_t place);
 void lookup_free(struct lookup *l);
 
 #define _cleanup_lookup_ _cleanup_(lookup_free)
 
-/* Texts, each once: the first that is added stays. Borrowed. */
+/* A set of texts: the first copy that is added stays. Borrowed. */
 struct text_set {
     struct lookup lookup;
     const char **list;
     size_t count, room;
 };
 
-/* False: it is in there. */
+/* False: it is in the set already. */
 bool text_set_add(struct text_set *s, const char *text);
 bool text_set_has(const struct text_set *s, const char *text);
 void text_set_free(struct text_set *s);

@@ -34,7 +34,7 @@ struct loop {
 
 static __thread const struct loop *current;
 
-/* Whether there was anything. */
+/* Returns whether there was anything. */
 static bool loop_deliver(struct loop *loop)
 {
     struct letters batch = STAILQ_HEAD_INITIALIZER(batch);

@@ -1,8 +1,8 @@
 /* mem.h - allocation that cannot fail, and scopes that clean up after themselves.
  *
- * A node cache that is out of memory for its few small structures cannot do its work; the x* functions end the process
- * with a message, and the service manager starts it anew on an index that is sound after any crash. Sizes that a peer
- * chooses are bounded by the callers before they get here.
+ * Without memory for its few small structures the process cannot work; the x* functions end it with a message, and the
+ * service manager restarts it on an index that is consistent after any crash. Sizes chosen by a peer are bounded by the
+ * callers.
  */
 #ifndef ENTREPOT_BASE_MEM_H
 #define ENTREPOT_BASE_MEM_H

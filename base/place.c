@@ -30,7 +30,7 @@ char *place_unit_advice(const char *path, const char *user)
                      user, path, path);
 }
 
-/* The nearest folder that can be seen to exist, `path` itself or above it; the caller frees it. */
+/* The nearest existing folder, `path` itself or above it; the caller frees it. */
 static char *nearest(const char *path)
 {
     char *at = xstrdup(path);
@@ -43,7 +43,7 @@ static char *nearest(const char *path)
     return at;
 }
 
-/* 0, or why the process cannot make things in `path` or in the folder above it. *at: where that is. */
+/* 0, or the errno for which the process cannot create files in `path`. *at: the folder concerned. */
 static int fault(const char *path, char **at)
 {
     struct statvfs fs;
@@ -52,20 +52,20 @@ static int fault(const char *path, char **at)
     *at = nearest(path);
     if (stat(*at, &st) == 0 && !S_ISDIR(st.st_mode))
         return ENOTDIR;
-    /* access(2) looks at the owner first; read-only is what has to be put right first. */
+    /* access(2) checks the owner first, but a read-only file system has to be fixed first. */
     if (statvfs(*at, &fs) == 0 && (fs.f_flag & ST_RDONLY))
         return EROFS;
     return access(*at, W_OK | X_OK) == 0 ? 0 : errno;
 }
 
-/* What to do about it, or NULL. */
+/* What to do, or NULL. */
 static char *advice(int why, const char *path, const char *at)
 {
     if (why == EROFS)
         return is_our_unit() ? place_unit_advice(path, my_name()) : NULL;
     if (why != EACCES && why != EPERM)
         return NULL;
-    if (strcmp(path, at) != 0 && access(at, X_OK) != 0) /* whatever is made in there, it cannot be reached */
+    if (strcmp(path, at) != 0 && access(at, X_OK) != 0) /* whatever is created there cannot be reached */
         return xasprintf("%s may not enter %s: choose another place", my_name(), at);
     if (strcmp(path, at) == 0)
         return xasprintf("make it %s's: `chown -R %s: %s`", my_name(), my_name(), path);
@@ -91,7 +91,7 @@ bool place_make_folder(const char *path, mode_t mode, struct err *err)
         if (slash)
             *slash = '\0';
         if (mkdir(at, slash ? 0755 : mode) != 0 && errno != EEXIST) {
-            int why = errno; /* some file systems say so of one that is there */
+            int why = errno; /* some file systems return another error for an existing folder */
             bool is_there = stat(at, &st) == 0 && S_ISDIR(st.st_mode);
             errno = why;
             if (!is_there)

@@ -1,6 +1,5 @@
-/* places.h - where in an array something is, by a name or a digest that is copied: lookup.h for who has no array of its
- * keys. A plain value that begins as {0}. The first place that a key is given is kept. One thread at a time.
- */
+/* places.h - a map from a name or a digest, which is copied, to an index: lookup.h for owners without an array of keys.
+ * A plain value that begins as {0}. The first index of a key stays. One thread at a time. */
 #ifndef ENTREPOT_BASE_PLACES_H
 #define ENTREPOT_BASE_PLACES_H
 
@@ -14,9 +13,9 @@ struct places {
     size_t count, room;
 };
 
-/* False: the key has a place already, and keeps it. */
+/* False: the key has an index already, and keeps it. */
 bool places_add(struct places *p, const void *key, size_t len, int64_t place);
-/* PLACE_NONE: it has none. */
+/* PLACE_NONE: not in the map. */
 int64_t places_find(const struct places *p, const void *key, size_t len);
 void places_free(struct places *p);
 

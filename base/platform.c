@@ -108,7 +108,7 @@ bool platform_normalize(const char *text, char out[PLATFORM_TEXT])
 
     if (!platform_split(text, &p))
         return false;
-    if (!p.arch[0]) { /* one word: an architecture */
+    if (!p.arch[0]) { /* an architecture alone */
         if (!is_arch(p.os))
             return false;
         memcpy(p.arch, p.os, sizeof(p.arch));
@@ -120,7 +120,7 @@ bool platform_normalize(const char *text, char out[PLATFORM_TEXT])
     return true;
 }
 
-/* The number of a variant ("v7": 7); what goes without saying, if it is not said. */
+/* The number of a variant ("v7": 7); the default's if there is none. */
 static int version(const struct platform_parts *p)
 {
     if (p->variant[0] == 'v')
@@ -130,7 +130,7 @@ static int version(const struct platform_parts *p)
     return strcmp(p->arch, "arm64") == 0 ? 8 : strcmp(p->arch, "arm") == 0 ? 7 : 1;
 }
 
-/* "10.0.20348" is the beginning of "10.0.20348.2700". */
+/* "10.0.20348" is a prefix of "10.0.20348.2700". */
 static bool has_version(const char *wants, const char *has)
 {
     size_t len = strlen(wants);

@@ -22,7 +22,7 @@ struct pool {
     pthread_cond_t more, idle;
     STAILQ_HEAD(, pool_job) jobs;
     int busy;       /* threads with a job */
-    bool disturbed; /* since the last pool_settle() */
+    bool disturbed; /* a job was queued since the last pool_settle() */
     bool closing;
 };
 

@@ -1,5 +1,5 @@
-/* pool.h - io workers: threads for what may block (fdatasync, rename, unlink, hashing of bulk data). Any thread may
- * hand in work; jobs begin in order. */
+/* pool.h - worker threads for what may block (fdatasync, rename, unlink, hashing of bulk data). Any thread may queue
+ * jobs; they begin in order. */
 #ifndef ENTREPOT_BASE_POOL_H
 #define ENTREPOT_BASE_POOL_H
 
@@ -9,9 +9,9 @@ struct pool;
 
 struct pool *pool_new(const char *name, int threads, struct err *err);
 void pool_run(struct pool *pool, void (*fn)(void *), void *arg);
-/* Waits until nothing is waiting or being worked on; whether anything was handed in since the last call. */
+/* Waits until no job is queued or running; returns whether one was queued since the last call. */
 bool pool_settle(struct pool *pool);
-/* Finishes what was handed in, then ends the threads. Who hands in work has ended before. */
+/* Finishes the queued jobs, then ends the threads. Other threads queue no more jobs by then. */
 void pool_free(struct pool *pool);
 
 #endif

@@ -121,7 +121,7 @@ bool ref_host_valid(const char *s, size_t len)
     return n == len || (s[n] == ':' && port_valid(s + n + 1, len - n - 1));
 }
 
-/* Takes "@digest" and ":tag" off the end; *len is then the length of the name. */
+/* Cuts "@digest" and ":tag" off the end; *len is then the length of the name. */
 static bool split_suffixes(struct ref *ref, const char *text, size_t *len, struct err *err)
 {
     const char *at = memchr(text, '@', *len);

@@ -5,7 +5,7 @@
  *     [host[:port]/]path[:tag][@digest]
  *
  * The first component is a host if it contains '.' or ':', or is "localhost"; otherwise the host is docker.io, and a
- * single-component path there gets "library/" in front. A reference with neither tag nor digest means tag "latest".
+ * single-component path there gets the prefix "library/". A reference without tag and digest has the tag "latest".
  */
 #ifndef ENTREPOT_BASE_REF_H
 #define ENTREPOT_BASE_REF_H
@@ -37,25 +37,25 @@ const char *ref_format(const struct ref *ref, char *out);
 /* "docker.io/library/nginx"; returns `out` (REF_TEXT_MAX). */
 const char *ref_name(const struct ref *ref, char *out);
 
-/* What the index calls this image within its repository: the tag, or "sha256:…" for a reference by digest (cut to
+/* The key of this image in the index within its repository: the tag, or "sha256:…" for a reference by digest (cut to
  * REF_TAG_MAX, which a sha512 exceeds); returns `out`. */
 const char *ref_tag(const struct ref *ref, char out[REF_TAG_MAX + 1]);
 const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
 
-/* The tag that lists what refers to `d` where a registry has no referrers API (distribution-spec, "Referrers Tag
+/* The tag that lists the referrers of `d` where a registry has no referrers API (distribution-spec, "Referrers Tag
  * Schema": at most 64 characters of the digest); returns `out`. */
 const char *ref_referrers_tag(const struct digest *d, char out[REF_TAG_MAX + 1]);
-/* Whether a tag is such a one, or one of cosign's (sha256-<hex>.sig): it is asked for to learn whether there is any. */
+/* Whether a tag is such a tag, or one of cosign's (sha256-<hex>.sig): clients request it to learn whether it exists. */
 bool ref_is_statement_tag(const char *tag);
 
-/* The pieces, for the routes of the registry API. Lengths in bytes; text need not be NUL-terminated. */
+/* The parts, for the routes of the registry API. Lengths in bytes; text need not be NUL-terminated. */
 bool ref_is_path(const char *text, size_t len);
 bool ref_is_tag(const char *text, size_t len);
 /* Whether a first path component names a registry host. */
 bool ref_is_host(const char *text, size_t len);
 /* Whether it is well-formed: letters, digits, dots, dashes, brackets of an IPv6 address, a port. */
 bool ref_host_valid(const char *text, size_t len);
-/* Brings a host to the one form it has here: lower case, and one name for the several that Docker Hub goes by. */
+/* Normalizes a host: lower case, and one name for the several of Docker Hub. */
 void ref_canonical_host(char *host);
 
 #endif

@@ -1,4 +1,4 @@
-/* secret.h - passwords, tokens and keys: wiped when they go, never logged. Any thread. */
+/* secret.h - passwords, tokens and keys: wiped when freed, never logged. Any thread. */
 #ifndef ENTREPOT_BASE_SECRET_H
 #define ENTREPOT_BASE_SECRET_H
 
@@ -7,11 +7,11 @@
 
 enum { SECRET_MAX = 64 << 10 /* bytes of a file that holds one */ };
 
-/* Wipes and frees; NULL is nothing. */
+/* Wipes and frees; NULL is allowed. */
 void secret_free(char *secret);
 void secret_clear_buf(struct buf *b);
-/* What a file holds, without the line's end; the caller gives it to secret_free(). NULL with ERR_IO, or ERR_INVALID if
- * it is empty, too large, or no text. The message names the file alone. */
+/* The content of a file, without the line's end; to be freed by secret_free(). NULL with ERR_IO, or ERR_INVALID if it
+ * is empty, too large, or not text. The message names only the file. */
 char *secret_read(const char *file, struct err *err);
 /* The value of an Authorization header for Basic (RFC 7617); the caller wipes and frees it. */
 char *secret_basic(const char *username, const char *password);

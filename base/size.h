@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum { SIZE_TEXT = 32 };
-/* "unknown" for less than 0. Returns `out`. */
+/* "unknown" for a negative number. Returns `out`. */
 const char *size_text(int64_t bytes, char out[SIZE_TEXT]);
 
 #endif

@@ -12,7 +12,7 @@ static const char *skim_skip_space(const char *p, const char *end)
     return p;
 }
 
-/* From the first quote to behind the last; NULL: there is none. */
+/* From the first quote to after the last; NULL: it does not end. */
 static const char *skip_string(const char *p, const char *end)
 {
     for (p++; p < end && *p != '"'; p++)
@@ -61,7 +61,7 @@ static void skim_note(const struct span *name, const struct span *value, const c
             values[i] = *value;
 }
 
-/* A member and what follows it; NULL: it is not plain. */
+/* A member and its separator; NULL: it is not plain. */
 static const char *take_member(const char *p, const char *end, const char *const *names, size_t count,
                                struct span *values)
 {

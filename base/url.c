@@ -95,7 +95,7 @@ bool url_is_https(const char *url)
     return strncasecmp(url, "https://", 8) == 0;
 }
 
-/* Host and port, as they stand there; NULL: there is none. Borrowed. */
+/* Host and port as written; NULL: there is none. Borrowed. */
 static const char *find_authority(const char *url, size_t *len)
 {
     const char *host = strstr(url, "://");

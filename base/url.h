@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-/* Appends scheme, host and path, without user, password, query and fragment: signed URLs carry secrets there, logs must
- * not. */
+/* Appends scheme, host and path, without user, password, query and fragment, which may hold secrets that must not be
+ * logged. */
 void url_redact(struct buf *out, const char *url);
 /* Appends text with everything but unreserved characters (RFC 3986 §2.3) percent-encoded. */
 void url_encode(struct buf *out, const char *text);
@@ -21,15 +21,16 @@ size_t url_origin_len(const char *url);
 /* Appends a query without the parameters of this name. */
 void url_query_without(struct buf *out, const char *query, const char *name);
 bool url_is_https(const char *url);
-/* Where the name of a repository begins in a registry's URL: behind its first path component "v2", if it has one
- * ("https://host/v2/hub"), else at its end. *base_len: what comes before /v2/, without a slash at its end. Borrowed. */
+/* Where a repository's name begins in a registry's URL: after its first path component "v2", if it has one
+ * ("https://host/v2/hub"), else at its end. *base_len: what comes before /v2/, without a trailing slash. Borrowed. */
 const char *url_split_v2(const char *url, size_t *base_len);
-/* The host alone, without brackets and port. False if there is none, or no room for it. */
+/* The host without brackets and port. False if there is none, or it does not fit. */
 bool url_host(const char *url, char *out, size_t room);
-/* Where a reference (of a Location header, say) leads to from there (RFC 3986 §5). The caller frees; NULL: nowhere. */
+/* The URL that a reference (of a Location header, say) leads to from there (RFC 3986 §5). The caller frees; NULL: none.
+ */
 char *url_resolve(const char *url, const char *reference);
-/* The host, in small letters, with brackets if it has them, and its port, unless that is the scheme's own: as a
- * registry is named. False if there is none, or no room for it. */
+/* The host in lower case, with brackets if it has them, and its port unless that is the scheme's default: the form in
+ * which a registry is named. False if there is none, or it does not fit. */
 bool url_authority(const char *url, char *out, size_t room);
 
 #endif

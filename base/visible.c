@@ -22,12 +22,12 @@ size_t utf8_next(const char *text, size_t len, unsigned *code)
 
 size_t text_whole(const char *text, size_t len)
 {
-    size_t at = len; /* of the last character's first byte */
+    size_t at = len; /* index of the last character's first byte */
 
     while (at > 0 && len - at < 4 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
         at--;
     if (at == 0 || (unsigned char)text[at - 1] < 0xc0)
-        return len; /* ASCII, or what is no UTF-8 anyway */
+        return len; /* ASCII, or not UTF-8 */
     unsigned char first = (unsigned char)text[--at];
     size_t due = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
     return len - at < due ? at : len;

@@ -115,7 +115,7 @@ int cmd_config(int argc, char **argv)
     struct err err = {0};
 
     const struct cli_option options[] = {{"user", .value = &user}, {0}};
-    const struct cli_syntax syntax = {USAGE, options, cli_take_word, &what, true};
+    const struct cli_syntax syntax = {USAGE, options, cli_take_argument, &what, true};
 
     int rc = cli_parse(&o, &syntax, argc, argv);
     if (rc >= 0)

@@ -28,8 +28,8 @@ void unit_view_free(struct unit_view *v);
 /* Switches the process to the user `name`, with the unit's environment if it is the unit's user. Errors: ERR_NOT_FOUND
  * (unknown user), ERR_DENIED (only root can switch). */
 bool config_user_become(const char *name, const struct unit_view *v, struct err *err);
-/* Whether the daemon, running as the current user (and under the unit, if `v` is not NULL), could write to the cache and
- * create the sockets. Errors: ERR_IO. */
+/* Whether the daemon, running as the current user (and under the unit, if `v` is not NULL), could write to the cache
+ * and create the sockets. Errors: ERR_IO. */
 bool config_user_can_write(const struct config *c, const struct unit_view *v, struct err *err);
 /* Whether the files that the configuration names are visible under the unit. config_load() has checked that the current
  * user can read them. Errors: ERR_IO. */

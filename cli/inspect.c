@@ -100,7 +100,7 @@ int cmd_inspect(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, .arg = &ref}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_argument, .arg = &ref}, argc, argv);
     if (rc >= 0)
         return rc;
     if (!ref)

@@ -141,7 +141,7 @@ int cmd_ls(int argc, char **argv)
     struct err err = {0};
     json_t *answer;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_word, .arg = &name}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_argument, .arg = &name}, argc, argv);
     if (rc >= 0)
         return rc;
     if (name && !ref_parse(&want, name, &err))

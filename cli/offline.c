@@ -10,19 +10,19 @@ static const char USAGE[] =
 int cmd_offline(int argc, char **argv)
 {
     struct cli_options o = {0};
-    const char *word = NULL;
+    const char *argument = NULL;
     struct err err = {0};
     json_t *answer, *body = NULL;
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, .word = cli_take_word, .arg = &word}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, .argument = cli_take_argument, .arg = &argument}, argc, argv);
     if (rc >= 0)
         return rc;
-    bool on = word && strcmp(word, "on") == 0;
-    if (word && !on && strcmp(word, "off") != 0)
-        return cli_usage(USAGE, "offline: \"%s\" is neither on nor off", word);
-    if (word)
+    bool on = argument && strcmp(argument, "on") == 0;
+    if (argument && !on && strcmp(argument, "off") != 0)
+        return cli_usage(USAGE, "offline: \"%s\" is neither on nor off", argument);
+    if (argument)
         body = json_pack("{s:b}", "offline", on);
-    bool ok = cli_ask(&o, word ? "/v1/offline" : "/v1/status", body, &answer, &err);
+    bool ok = cli_ask(&o, argument ? "/v1/offline" : "/v1/status", body, &answer, &err);
     json_decref(body);
     if (!ok)
         return cli_fail(&err);

@@ -61,9 +61,9 @@ static bool pull_take_platform(void *arg, const char *value, struct err *err)
     return cli_take_platform(((struct pull_job *)arg)->platforms, value, err);
 }
 
-static bool pull_take_word(void *arg, const char *word, struct err *err)
+static bool pull_take_argument(void *arg, const char *argument, struct err *err)
 {
-    return image_list_add(&((struct pull_job *)arg)->list, word, err);
+    return image_list_add(&((struct pull_job *)arg)->list, argument, err);
 }
 
 static void pull_on_event(void *arg, const json_t *event)
@@ -159,7 +159,7 @@ int cmd_pull(int argc, char **argv)
         {0},
     };
 
-    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, pull_take_word, .arg = &job}, argc, argv);
+    int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, pull_take_argument, .arg = &job}, argc, argv);
     if (rc < 0 && job.list.count == 0 && job.sources.len > 0) {
         /* A failure rather than wrong usage: the command that wrote the list may have failed. */
         err_set(&err, ERR_NOT_FOUND, "pull: %s: no images found", job.sources.data);

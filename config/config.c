@@ -10,14 +10,15 @@ enum { GRANT_TTL_MAX_MS = 300 * 1000, FILE_MAX = 1 << 20, FETCHERS_MAX = 16, WOR
 
 /* ---- sections of the file ---- */
 
-static bool take_amount(struct reading *r, const char *section, const char *key, const char *text, struct amount *out)
+static bool take_amount(struct config_reading *r, const char *section, const char *key, const char *text,
+                        struct amount *out)
 {
     if (!text || config_parse_amount(text, out))
         return true;
     return config_bad(r, section, 0, key, "\"%s\" is not a size such as 500MiB, 2TiB, 80%%", text);
 }
 
-static bool take_percent(struct reading *r, const char *key, const char *text, double *out)
+static bool take_percent(struct config_reading *r, const char *key, const char *text, double *out)
 {
     struct amount a;
 
@@ -39,16 +40,16 @@ static bool is_listened_on(const struct config *c, const char *address)
     return false;
 }
 
-static bool take_address(struct reading *r, const char *section, int nth, const char *text)
+static bool take_address(struct config_reading *r, const char *section, int nth, const char *text)
 {
     if (!config_is_address(text))
         return config_bad(r, section, nth, "address", "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", text);
     if (is_listened_on(r->c, text))
-        return config_bad(r, section, nth, "address", "\"%s\" is listened on already", text);
+        return config_bad(r, section, nth, "address", "\"%s\" is listed twice", text);
     return true;
 }
 
-static bool take_listen(struct reading *r, const struct yaml_config *y)
+static bool take_listen(struct config_reading *r, const struct yaml_config *y)
 {
     struct config *c = r->c;
 
@@ -74,14 +75,15 @@ static bool take_listen(struct reading *r, const struct yaml_config *y)
     config_set(&c->admin_socket, y->admin.socket);
     _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
     if (is_listened_on(c, address))
-        return config_bad(r, "admin", 0, "socket", "\"%s\" is listened on already", c->admin_socket);
+        return config_bad(r, "admin", 0, "socket", "\"%s\" is listed twice", c->admin_socket);
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
                       c->admin_socket);
 }
 
-/* A key that names one registry; `any`: one that is not configured, too, where upstreams_any allows those. */
-static bool check_registry(struct reading *r, const char *section, int nth, const char *key, char *name, bool any)
+/* A key that names one registry. `any`: it need not be configured (upstreams_any). */
+static bool check_registry(struct config_reading *r, const char *section, int nth, const char *key, char *name,
+                           bool any)
 {
     if (!name)
         return true;
@@ -93,7 +95,7 @@ static bool check_registry(struct reading *r, const char *section, int nth, cons
 }
 
 /* Once all upstreams are known. */
-static bool check_registries(struct reading *r)
+static bool check_registries(struct config_reading *r)
 {
     for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
         if (!check_registry(r, "listen", i, "upstream", r->c->listen_upstream[i], r->c->upstreams_any))
@@ -101,7 +103,7 @@ static bool check_registries(struct reading *r)
     return check_registry(r, "clients", 0, "login_for", r->c->login_for, false); /* passwords: to known ones only */
 }
 
-static bool take_numbers(struct reading *r, const struct yaml_config *y)
+static bool take_numbers(struct config_reading *r, const struct yaml_config *y)
 {
     struct config *c = r->c;
     int workers = 0;
@@ -114,7 +116,7 @@ static bool take_numbers(struct reading *r, const struct yaml_config *y)
            config_take_bool(r, NULL, 0, "upstreams_any", y->upstreams_any, &c->upstreams_any);
 }
 
-static bool take_cache(struct reading *r, const struct yaml_config *y)
+static bool take_cache(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const fetches[] = {"whole", "lazy", NULL};
     struct config *c = r->c;
@@ -131,16 +133,16 @@ static bool take_cache(struct reading *r, const struct yaml_config *y)
         !config_take_word(r, "cache", 0, "fetch", y->cache.fetch, fetches, &fetch))
         return false;
     if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
-        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves room for nothing", y->cache.max_size);
+        return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves no room for the cache", y->cache.max_size);
     if (c->min_free.bytes < 0 && c->min_free.percent >= 100)
-        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves room for nothing", y->cache.min_free);
+        return config_bad(r, "cache", 0, "min_free", "\"%s\" leaves no room for the cache", y->cache.min_free);
     if (blob_max.bytes <= 0)
         return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache.blob_max);
     c->blob_max = blob_max.bytes;
     return fetch == 0 || config_unsupported(r, "cache", 0, "fetch");
 }
 
-static bool take_gc(struct reading *r, const struct yaml_config *y)
+static bool take_gc(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const policies[] = {"gdsf", "lru", NULL};
     struct config *c = r->c;
@@ -160,7 +162,7 @@ static bool take_gc(struct reading *r, const struct yaml_config *y)
     return true;
 }
 
-static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
+static bool take_log_and_tags(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
     static const char *const formats[] = {"text", "json", "journal", NULL};
@@ -175,7 +177,7 @@ static bool take_log_and_tags(struct reading *r, const struct yaml_config *y)
     return config_take_tags(r, y);
 }
 
-static bool take_hosts(struct reading *r, char *const *hosts, int count)
+static bool take_hosts(struct config_reading *r, char *const *hosts, int count)
 {
     for (int i = 0; i < count; i++) {
         if (!config_is_host_pattern(hosts[i]) || strchr(hosts[i], ':'))
@@ -186,7 +188,7 @@ static bool take_hosts(struct reading *r, char *const *hosts, int count)
     return true;
 }
 
-static bool take_clients(struct reading *r, const struct yaml_config *y)
+static bool take_clients(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const logins[] = {"auto", "on", "off", NULL};
     struct config *c = r->c;
@@ -203,7 +205,7 @@ static bool take_clients(struct reading *r, const struct yaml_config *y)
            config_bad(r, "clients", 0, "grant_ttl", "\"%s\" is not from 1s to 5m", y->clients.grant_ttl);
 }
 
-static bool take_limits(struct reading *r, const struct yaml_config *y)
+static bool take_limits(struct config_reading *r, const struct yaml_config *y)
 {
     struct config_limits *l = &r->c->limits;
 
@@ -240,7 +242,7 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
     if (!y)
         return err_wrap(err, "%s", file);
     config_set(&c->file, file);
-    struct reading r = {c, file, y, no_secrets, err};
+    struct config_reading r = {c, file, y, no_secrets, err};
     bool ok = take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
               take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y);
     for (int i = 0; ok && i < y->upstreams_count; i++)
@@ -252,7 +254,8 @@ static bool apply_file(struct config *c, const char *file, bool no_secrets, stru
     return ok;
 }
 
-/* What StateDirectory= or RuntimeDirectory= of our own unit made; another service's, inherited, is not ours to fill. */
+/* The folder that StateDirectory= or RuntimeDirectory= of entrepot's own unit made. One of another service, which the
+ * process has inherited, is not used. */
 static char *service_folder(const char *variable)
 {
     const char *path = getenv(variable), *base = path ? strrchr(path, '/') : NULL;
@@ -260,7 +263,7 @@ static char *service_folder(const char *variable)
     return base && path[0] == '/' && !strchr(path, ':') && strcmp(base, "/entrepot") == 0 ? xstrdup(path) : NULL;
 }
 
-/* NULL: nobody knows, it has to be said. */
+/* NULL: there is no default here. */
 static char *default_cache(void)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_CACHE_HOME");
@@ -273,7 +276,7 @@ static char *default_cache(void)
     return home && home[0] == '/' ? xasprintf("%s/.cache/entrepot", home) : NULL;
 }
 
-/* systemd says which device and inode the journal's stream is (systemd.exec(5), JOURNAL_STREAM). */
+/* JOURNAL_STREAM has the device and inode of the journal's stream (systemd.exec(5)). */
 static bool stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -310,7 +313,7 @@ static void defaults(struct config *c)
     c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256, .relays = 256};
 }
 
-/* In place of what the file says. */
+/* Replaces the listeners of the file. */
 static bool override_listen(struct config *c, const char *const *listen, struct err *err)
 {
     if (listen && listen[0])
@@ -321,7 +324,7 @@ static bool override_listen(struct config *c, const char *const *listen, struct 
         if (!config_is_address(listen[i]))
             return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path", listen[i]);
         if (is_listened_on(c, listen[i]))
-            return err_set(err, ERR_INVALID, "--listen: \"%s\" is there twice", listen[i]);
+            return err_set(err, ERR_INVALID, "--listen: \"%s\" is listed twice", listen[i]);
         config_set(&c->listen[i], listen[i]);
         config_set(&c->listen_upstream[i], NULL);
         config_set(&c->listen[i + 1], NULL);
@@ -351,7 +354,7 @@ static char *default_socket(const struct config *c, bool cache_given)
 
     if (run)
         return xasprintf("%s/admin.sock", run);
-    /* a cache of one's own has its socket with it */
+    /* with --cache the socket is in the folder of the cache */
     return geteuid() == 0 && !cache_given ? xstrdup(CONFIG_DEFAULT_SOCKET) : xasprintf("%s/admin.sock", c->cache_path);
 }
 
@@ -364,7 +367,8 @@ bool config_load(struct config *c, const struct config_overrides *o, struct err 
         file = CONFIG_DEFAULT_FILE;
     bool ok = (!file || apply_file(c, file, o->no_secrets, err)) && apply_overrides(c, o, err);
     if (ok && !c->cache_path)
-        ok = err_set(err, ERR_INVALID, "where should the cache be? There is no HOME: say --cache or cache.path");
+        ok = err_set(err, ERR_INVALID,
+                     "there is no folder for the cache: HOME is not set; set cache.path or give --cache");
     if (!ok) {
         config_free(c);
         return false;

@@ -37,19 +37,19 @@ struct amount {
     double percent; /* of the file system */
 };
 
-/* How long tags are believed, and what comes then. -1: not said here, so that the next more general place says it. */
+/* How long tags are fresh, and what happens then. -1: not set here; the next more general place decides. */
 struct config_tags {
     int64_t ttl_ms, max_stale_ms, negative_ttl_ms;
-    int keep_deleted; /* 1: what upstream deletes is served up to max_stale; 0: it goes at once */
+    int keep_deleted; /* 1: a tag that upstream deletes is served up to max_stale; 0: it is removed at once */
 };
-#define CONFIG_TAGS_UNSAID ((struct config_tags){-1, -1, -1, -1})
+#define CONFIG_TAGS_UNSET ((struct config_tags){-1, -1, -1, -1})
 
 struct config_tag_rule {
     char *repository, *tag; /* patterns (fnmatch(3)) of the full name and the tag; NULL: any */
     struct config_tags tags;
 };
 
-/* Whether an endpoint serves many registries, and is told by ns= which one is meant: another entrepot. */
+/* Whether an endpoint serves many registries and needs ns= to know which one is meant: another entrepot. */
 enum upstream_ns {
     UPSTREAM_NS_AUTO, /* from when it turns out to be one */
     UPSTREAM_NS_ON,
@@ -58,16 +58,16 @@ enum upstream_ns {
 
 struct config_upstream {
     char *name;                                /* a host; `*` stands for anything without a slash */
-    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the host asked for> */
+    char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the requested host> */
     enum upstream_ns endpoint_ns[CONFIG_ENDPOINTS_MAX];
-    bool endpoint_logins[CONFIG_ENDPOINTS_MAX];  /* it is given credentials and clients' logins, as the last one is */
-    char *trusted_hosts[CONFIG_TRUSTED_MAX + 1]; /* NULL-terminated; may be at addresses that are not public */
+    bool endpoint_logins[CONFIG_ENDPOINTS_MAX]; /* credentials and clients' logins are sent to it, as to the last one */
+    char *trusted_hosts[CONFIG_TRUSTED_MAX + 1];             /* NULL-terminated; their addresses may be private */
     struct cred_options credentials[CONFIG_CREDENTIALS_MAX]; /* those that are given come first */
     int credentials_count;
     struct trust trust;
     bool insecure;
     bool client_access; /* clients' own identities alone */
-    bool ad_hoc;        /* not in the configuration: what a client names under upstreams_any */
+    bool ad_hoc;        /* not in the configuration; a client has named it (upstreams_any) */
     struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;
@@ -84,7 +84,7 @@ struct config {
     struct config_limits {
         int connections, per_client; /* of clients; per_client: of an address that is not loopback, 0: no limit */
         int misses;                  /* requests that wait for one upstream's answer */
-        int relays;                  /* blobs that are passed on past the disk */
+        int relays;                  /* blobs passed on without caching */
     } limits;
     enum log_level log_level;
     enum log_format log_format;
@@ -100,29 +100,29 @@ struct config {
     bool offline, upstreams_any;
     int64_t grant_ttl_ms;
     enum config_login { LOGIN_AUTO, LOGIN_ON, LOGIN_OFF } login;
-    char *login_for; /* the registry that a login which names none is for; NULL: such a login is not used */
-    char *hosts[CONFIG_HOSTS_MAX + 1]; /* patterns of names that this node has for its clients (pages.h) */
+    char *login_for;                   /* the registry of a login that names none; NULL: such a login is not used */
+    char *hosts[CONFIG_HOSTS_MAX + 1]; /* patterns of the names under which clients know this node (pages.h) */
     struct config_upstream upstreams[CONFIG_UPSTREAMS_MAX];
     int upstream_count;
 };
 
-/* What the command line says in place of the file. NULLs and false: as the file says. */
+/* Options of the command line that replace keys of the file. NULL and false: not given. */
 struct config_overrides {
     const char *file;          /* --config; NULL: CONFIG_DEFAULT_FILE if there is one, else the defaults */
     const char *cache;         /* --cache */
     const char *const *listen; /* --listen, NULL-terminated */
     bool offline;
-    bool no_secrets; /* leave passwords unread: who only asks where the daemon is may not be allowed to read them */
+    bool no_secrets; /* do not read passwords: a command that only looks for the socket may not be allowed to */
 };
 
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
 bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
 void config_free(struct config *c);
-/* The upstream that serves `host`: one of that very name, else one whose pattern matches, else NULL. Case does not
- * count. A pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
+/* The upstream that serves `host`: the one of that name, else one whose pattern matches, else NULL. Ignores case. A
+ * pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
-/* What holds for a tag of a repository (full name) of this upstream: for each key, what the first rule says that
- * matches and says it, else the upstream, else what is for all. Nothing is unsaid in the result. Any thread. */
+/* The settings of a tag of a repository (full name) of this upstream: each key from the first rule that matches and
+ * sets it, else from the upstream, else from `tags`. All are set in the result. Any thread. */
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
                                    const char *tag);
 /* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
@@ -130,15 +130,15 @@ void config_print(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */
 json_t *config_json(const struct config *c);
 
-/* The file system of a cache, in bytes, and what the cache's blobs have of it. */
+/* The file system of a cache, and how much of it the cache's blobs use. Bytes. */
 struct config_disk {
     int64_t total, available, used;
 };
-/* Looks; the folder need not be there yet. False if nobody knows. */
+/* Blocks. The folder need not exist yet. False if its file system cannot be asked. */
 bool config_look_at_disk(const char *path, struct config_disk *disk);
-/* Says what is set and has no effect in this version. */
+/* Warns of keys that are set and have no effect in this version. */
 void config_say_unused(const struct config *c, void (*warn)(void *arg, const char *text), void *arg);
-/* Says what of cache.max_size and cache.min_free can never hold there. */
+/* Warns if cache.max_size or cache.min_free cannot be met on that file system. */
 void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
                          void *arg);
 
@@ -147,7 +147,7 @@ bool config_parse_amount(const char *text, struct amount *out);
 bool config_parse_duration(const char *text, int64_t *ms);
 /* Whether it is ADDR:PORT, [v6]:PORT, *:PORT or unix:/path, with a numeric address or "localhost". */
 bool config_is_address(const char *text);
-/* What is wrong with an upstream's endpoint, in words that follow the URL; NULL: nothing. */
+/* What is wrong with an upstream's endpoint, as a text that follows the URL; NULL: nothing. */
 const char *config_endpoint_fault(const char *url, bool insecure);
 
 #endif

@@ -34,7 +34,7 @@ bool cred_options_given(const struct cred_options *o)
     return any;
 }
 
-/* Which keys each source takes beside the one that chooses it. */
+/* The keys that each source takes. */
 static const struct {
     const char *provider; /* its name as a value of `provider`; NULL: chosen by a key of its own */
     const char *keys;
@@ -95,7 +95,7 @@ const char *cred_options_fault(const struct cred_options *o, const char **key)
         return "username and password_file belong together";
     *key = "username";
     if (source == CRED_FROM_FILE &&
-        (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic cannot say it */
+        (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic has no escape for it */
         return "cannot be a user's name";
     *key = "helper";
     if (source == CRED_FROM_HELPER &&

@@ -30,7 +30,7 @@ enum { CRED_ARGS_MAX = 16 };
 
 /* Where an identity comes from; upstream/cred/ has a provider for each. */
 enum cred_source {
-    CRED_FROM_FILE, /* username and password_file; nobody, if neither is set */
+    CRED_FROM_FILE, /* username and password_file; anonymous, if neither is set */
     CRED_FROM_DOCKER,
     CRED_FROM_HELPER,
     CRED_FROM_KUBELET,
@@ -49,9 +49,9 @@ struct cred_options {
 
 void cred_options_copy(struct cred_options *to, const struct cred_options *from);
 void cred_options_free(struct cred_options *o);
-/* NULL if they can be; else what is wrong, with *key set to the key it is about. */
+/* NULL if they are valid; else what is wrong with *key. */
 const char *cred_options_fault(const struct cred_options *o, const char **key);
-/* Whether anything is said at all. */
+/* Whether any key is set. */
 bool cred_options_given(const struct cred_options *o);
 /* Of options without a fault. */
 enum cred_source cred_options_source(const struct cred_options *o);

@@ -1,4 +1,4 @@
-/* Whether cache.max_size and cache.min_free can be, on the file system that there is. */
+/* Whether cache.max_size and cache.min_free can be met on this file system. */
 #include "config/config.h"
 
 #include "base/size.h"
@@ -73,10 +73,10 @@ void config_check_limits(const struct config *c, const struct config_disk *d, vo
     size_text(d->used, used);
     size_text(room, most);
     if (room <= 0)
-        text = xasprintf(
-            "cache.min_free: %s cannot be kept: of %s, %s are free, and the cache uses %s; nothing is kept for "
-            "long until there is more room, or min_free is less",
-            least, total, available, used);
+        text =
+            xasprintf("cache.min_free: %s cannot be kept: of %s, %s are free, and the cache uses %s; blobs are evicted "
+                      "soon after they arrive, until there is more room or min_free is less",
+                      least, total, available, used);
     else if (max > d->total)
         text = xasprintf("cache.max_size: %s can never be reached: the file system of %s has %s; the cache holds what "
                          "min_free (%s) leaves of it, %s as it is now",

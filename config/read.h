@@ -10,7 +10,7 @@
 #include "config/config.h"
 #include "config/yaml.h"
 
-struct reading {
+struct config_reading {
     struct config *c;
     const char *file;
     struct yaml_config *yaml; /* what is in it */
@@ -18,28 +18,29 @@ struct reading {
     struct err *err;
 };
 
-/* A value that cannot be: of `key` ("low", "tags.ttl") in a section (NULL: the top), in its nth entry if the section is
- * a list. Always false. */
-bool config_bad(struct reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
+/* Sets the error of a wrong value: of `key` ("low", "tags.ttl") in a section (NULL: the top), in its nth entry if the
+ * section is a list. Always false. */
+bool config_bad(struct config_reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
 /* A host, or a pattern of hosts ("*.corp.example"). */
 bool config_is_host_pattern(const char *text);
-/* A key of a later version: an error, so that nobody takes it for working. Always false. */
-bool config_unsupported(struct reading *r, const char *section, int nth, const char *key);
-bool config_take_duration(struct reading *r, const char *section, int nth, const char *key, const char *text,
+/* A key of a later version: an error, since ignoring it would look as if it worked. Always false. */
+bool config_unsupported(struct config_reading *r, const char *section, int nth, const char *key);
+bool config_take_duration(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms);
 /* One of a NULL-terminated list of words. */
-bool config_take_word(struct reading *r, const char *section, int nth, const char *key, const char *text,
+bool config_take_word(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       const char *const *words, int *index);
-bool config_take_int(struct reading *r, const char *section, int nth, const char *key, const char *text, int least,
-                     int most, int *out);
-bool config_take_bool(struct reading *r, const char *section, int nth, const char *key, const char *text, bool *out);
+bool config_take_int(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
+                     int least, int most, int *out);
+bool config_take_bool(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
+                      bool *out);
 
 /* Adds the nth upstream of the file. */
-bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y);
+bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_upstream *y);
 /* `tags`: for all, with the rules; and an upstream's own. */
-bool config_take_tags(struct reading *r, const struct yaml_config *y);
-bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t);
+bool config_take_tags(struct config_reading *r, const struct yaml_config *y);
+bool config_take_upstream_tags(struct config_reading *r, int nth, const struct yaml_tags *y, struct config_tags *t);
 /* Adds those of the built-in upstreams that the file does not have. */
 void config_add_well_known(struct config *c);
 

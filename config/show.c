@@ -1,4 +1,4 @@
-/* Looking upstreams up in a configuration, and showing it: made as JSON once, printed as YAML or JSON. */
+/* Finds upstreams in a configuration, and shows it: as JSON, which is printed as YAML, too. */
 #include "config/config.h"
 
 #include "base/ref.h"
@@ -76,7 +76,7 @@ static json_t *duration(int64_t ms)
     return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].unit);
 }
 
-/* What is said here, into an object that may have other keys. */
+/* Adds the keys that are set here to an object that may have others. */
 static void add_tags(json_t *j, const struct config_tags *t)
 {
     if (t->ttl_ms >= 0)
@@ -145,12 +145,12 @@ static json_t *credentials(const struct cred_options *o)
 /* As short as it can be written. */
 static json_t *endpoint(const struct config_upstream *u, int i)
 {
-    bool says_ns = u->endpoint_ns[i] != UPSTREAM_NS_AUTO;
+    bool ns_is_set = u->endpoint_ns[i] != UPSTREAM_NS_AUTO;
 
-    if (!says_ns && !u->endpoint_logins[i])
+    if (!ns_is_set && !u->endpoint_logins[i])
         return text(u->endpoints[i]);
     json_t *j = json_pack("{s:o}", "url", text(u->endpoints[i]));
-    if (says_ns)
+    if (ns_is_set)
         json_object_set_new(j, "ns", json_boolean(u->endpoint_ns[i] == UPSTREAM_NS_ON));
     if (u->endpoint_logins[i])
         json_object_set_new(j, "credentials", json_true());
@@ -244,7 +244,7 @@ json_t *config_json(const struct config *c)
 
 /* ---- as YAML ---- */
 
-/* Whether every YAML reader takes it for this very text without quotes. A string of JSON is one of YAML, too. */
+/* Whether every YAML parser reads it as this text without quotes. A JSON string is valid YAML, too. */
 static bool is_plain(const char *s)
 {
     static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};

@@ -1,10 +1,10 @@
-/* How long tags are believed: for all, for an upstream, and by rules for repositories and tags. */
+/* How long tags are fresh: for all, for an upstream, and by rules for repositories and tags. */
 #include "config/read.h"
 
 #include <fnmatch.h>
 #include <string.h>
 
-static bool take_time(struct reading *r, const char *section, int nth, const char *prefix, const char *key,
+static bool take_time(struct config_reading *r, const char *section, int nth, const char *prefix, const char *key,
                       const char *text, int64_t *ms)
 {
     char path[64];
@@ -17,8 +17,8 @@ static bool take_time(struct reading *r, const char *section, int nth, const cha
     return config_take_duration(r, section, nth, path, text, ms);
 }
 
-static bool take(struct reading *r, const char *section, int nth, const char *prefix, const struct yaml_tags *y,
-                 struct config_tags *t)
+static bool tags_take(struct config_reading *r, const char *section, int nth, const char *prefix,
+                      const struct yaml_tags *y, struct config_tags *t)
 {
     static const char *const words[] = {"drop", "keep", NULL};
     char path[64];
@@ -31,7 +31,7 @@ static bool take(struct reading *r, const char *section, int nth, const char *pr
 }
 
 /* Names are matched in full, with their registry: a pattern without one would never match. */
-static bool check_repository(struct reading *r, const char *path, const char *pattern)
+static bool check_repository(struct config_reading *r, const char *path, const char *pattern)
 {
     char key[64];
     size_t first = pattern ? strcspn(pattern, "/") : 0;
@@ -47,7 +47,7 @@ static bool check_repository(struct reading *r, const char *path, const char *pa
                       pattern);
 }
 
-static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
+static bool take_rule(struct config_reading *r, int n, const struct yaml_tag_rule *y)
 {
     struct config_tag_rule *rule = &r->c->tag_rules[r->c->tag_rule_count];
     char path[32], key[48];
@@ -55,20 +55,21 @@ static bool take_rule(struct reading *r, int n, const struct yaml_tag_rule *y)
     snprintf(path, sizeof(path), "rules[%d].", n);
     if (!y->repository && !y->tag) {
         snprintf(key, sizeof(key), "rules[%d]", n);
-        return config_bad(r, "tags", 0, key, "says neither repository nor tag: it would be for all; see tags.ttl");
+        return config_bad(r, "tags", 0, key,
+                          "has neither repository nor tag: it would match every tag; use tags.ttl for that");
     }
     if (!check_repository(r, path, y->repository))
         return false;
-    *rule = (struct config_tag_rule){.tags = CONFIG_TAGS_UNSAID};
+    *rule = (struct config_tag_rule){.tags = CONFIG_TAGS_UNSET};
     r->c->tag_rule_count++;
     config_set(&rule->repository, y->repository);
     config_set(&rule->tag, y->tag);
-    return take(r, "tags", 0, path, &y->tags, &rule->tags);
+    return tags_take(r, "tags", 0, path, &y->tags, &rule->tags);
 }
 
-bool config_take_tags(struct reading *r, const struct yaml_config *y)
+bool config_take_tags(struct config_reading *r, const struct yaml_config *y)
 {
-    if (!take(r, "tags", 0, "", &y->tags, &r->c->tags))
+    if (!tags_take(r, "tags", 0, "", &y->tags, &r->c->tags))
         return false;
     for (int i = 0; i < y->rules_count; i++)
         if (!take_rule(r, i, &y->rules[i]))
@@ -76,12 +77,12 @@ bool config_take_tags(struct reading *r, const struct yaml_config *y)
     return true;
 }
 
-bool config_take_upstream_tags(struct reading *r, int nth, const struct yaml_tags *y, struct config_tags *t)
+bool config_take_upstream_tags(struct config_reading *r, int nth, const struct yaml_tags *y, struct config_tags *t)
 {
-    return take(r, "upstreams", nth, "tags.", y, t);
+    return tags_take(r, "upstreams", nth, "tags.", y, t);
 }
 
-static void say(struct config_tags *to, const struct config_tags *t)
+static void tags_fill(struct config_tags *to, const struct config_tags *t)
 {
     to->ttl_ms = to->ttl_ms >= 0 ? to->ttl_ms : t->ttl_ms;
     to->max_stale_ms = to->max_stale_ms >= 0 ? to->max_stale_ms : t->max_stale_ms;
@@ -92,14 +93,14 @@ static void say(struct config_tags *to, const struct config_tags *t)
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
                                    const char *tag)
 {
-    struct config_tags out = CONFIG_TAGS_UNSAID;
+    struct config_tags out = CONFIG_TAGS_UNSET;
 
     for (int i = 0; i < c->tag_rule_count; i++) {
         const struct config_tag_rule *r = &c->tag_rules[i];
         if ((!r->repository || fnmatch(r->repository, repository, 0) == 0) && (!r->tag || fnmatch(r->tag, tag, 0) == 0))
-            say(&out, &r->tags);
+            tags_fill(&out, &r->tags);
     }
-    say(&out, &u->tags);
-    say(&out, &c->tags);
+    tags_fill(&out, &u->tags);
+    tags_fill(&out, &c->tags);
     return out;
 }

@@ -1,10 +1,10 @@
-/* Single values of the file, and what is said when they are wrong. */
+/* Single values of the file, and the errors when they are wrong. */
 #include "config/read.h"
 
 #include <ctype.h>
 #include <string.h>
 
-bool config_bad(struct reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
+bool config_bad(struct config_reading *r, const char *section, int nth, const char *key, const char *fmt, ...)
 {
     bool list = section && (strcmp(section, "listen") == 0 || strcmp(section, "upstreams") == 0);
     char why[256], path[128];
@@ -13,7 +13,7 @@ bool config_bad(struct reading *r, const char *section, int nth, const char *key
     va_start(ap, fmt);
     vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
-    for (char *p = why; *p; p++) /* an error is one line, whatever stood in the file */
+    for (char *p = why; *p; p++) /* an error is one line, whatever the file has */
         *p = (unsigned char)*p < ' ' ? '?' : *p;
     if (list)
         snprintf(path, sizeof(path), "%s[%d].%s", section, nth, key);
@@ -23,7 +23,7 @@ bool config_bad(struct reading *r, const char *section, int nth, const char *key
                    section ? section : "", section ? "." : "", key, why);
 }
 
-bool config_take_duration(struct reading *r, const char *section, int nth, const char *key, const char *text,
+bool config_take_duration(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms)
 {
     if (!text || config_parse_duration(text, ms))
@@ -31,7 +31,7 @@ bool config_take_duration(struct reading *r, const char *section, int nth, const
     return config_bad(r, section, nth, key, "\"%s\" is not a time such as 500ms, 30s, 5m, 1h, 30d", text);
 }
 
-bool config_take_word(struct reading *r, const char *section, int nth, const char *key, const char *text,
+bool config_take_word(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       const char *const *words, int *index)
 {
     char all[128] = "";
@@ -49,8 +49,8 @@ bool config_take_word(struct reading *r, const char *section, int nth, const cha
     return config_bad(r, section, nth, key, "\"%s\" is none of %s", text, all);
 }
 
-bool config_take_int(struct reading *r, const char *section, int nth, const char *key, const char *text, int least,
-                     int most, int *out)
+bool config_take_int(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
+                     int least, int most, int *out)
 {
     char *end;
 
@@ -63,7 +63,8 @@ bool config_take_int(struct reading *r, const char *section, int nth, const char
     return true;
 }
 
-bool config_take_bool(struct reading *r, const char *section, int nth, const char *key, const char *text, bool *out)
+bool config_take_bool(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
+                      bool *out)
 {
     static const char *const words[] = {"false", "true", "no", "yes", "off", "on", NULL};
     int index = *out ? 1 : 0;
@@ -74,7 +75,7 @@ bool config_take_bool(struct reading *r, const char *section, int nth, const cha
     return true;
 }
 
-bool config_unsupported(struct reading *r, const char *section, int nth, const char *key)
+bool config_unsupported(struct config_reading *r, const char *section, int nth, const char *key)
 {
     return config_bad(r, section, nth, key, "not supported by version " ENTREPOT_VERSION " yet");
 }

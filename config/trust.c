@@ -24,7 +24,7 @@ void trust_clear(struct trust *t)
     memset(t, 0, sizeof(*t));
 }
 
-/* A key that wants a passphrase would have OpenSSL ask at the terminal. */
+/* For a key with a passphrase OpenSSL would prompt at the terminal. */
 static int no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *arg UNUSED)
 {
     return 0;

@@ -1,5 +1,5 @@
-/* trust.h - what the configuration says about TLS with an upstream: whom it trusts, and the certificate it shows. Files
- * are named here and read again for every connection (upstream/trust.c), so that a change needs no reload. */
+/* trust.h - the configuration of TLS with an upstream: the authorities that are trusted, and the client certificate.
+ * Files are named here and read again for every connection (upstream/trust.c), so that a change needs no reload. */
 #ifndef ENTREPOT_CONFIG_TRUST_H
 #define ENTREPOT_CONFIG_TRUST_H
 
@@ -10,7 +10,7 @@
 struct trust {
     char *ca;          /* certificates (PEM) beside the system's; NULL: the system's alone */
     bool ca_only;      /* in place of the system's */
-    char *client_cert; /* shown to those who may see it and ask (mutual TLS); NULL: nothing is */
+    char *client_cert; /* sent to servers that request one (mutual TLS); NULL: none */
     char *client_key;  /* NULL: in the same file */
 };
 

@@ -14,7 +14,7 @@
 enum { DIGITS_MAX = 15 }; /* a double holds that many exactly */
 
 /* "12" or "1.5": no sign, no exponent, no hexadecimal, all of which strtod(3) would take. */
-static bool number(const char *text, double *out, const char **end)
+static bool units_number(const char *text, double *out, const char **end)
 {
     size_t whole = strspn(text, "0123456789"), part = 0;
 
@@ -36,7 +36,7 @@ bool config_parse_amount(const char *text, struct amount *out)
     const char *unit;
     double n;
 
-    if (!number(text, &n, &unit))
+    if (!units_number(text, &n, &unit))
         return false;
     unit += strspn(unit, " ");
     if (strcmp(unit, "%") == 0) {
@@ -63,7 +63,7 @@ bool config_parse_duration(const char *text, int64_t *ms)
     const char *unit;
     double n;
 
-    if (!number(text, &n, &unit))
+    if (!units_number(text, &n, &unit))
         return false;
     if (n == 0 && *unit == '\0') {
         *ms = 0;
@@ -117,7 +117,7 @@ static bool has_part(CURLU *url, CURLUPart part)
     return has;
 }
 
-/* What would not arrive as it stands in the file; and behind /v2/, what is no part of a repository's name. */
+/* Characters that would not be sent as they are in the file, and behind /v2/ those that no repository's name has. */
 static const char *path_fault(const char *url)
 {
     size_t base_len;
@@ -142,7 +142,7 @@ const char *config_endpoint_fault(const char *url, bool insecure)
     if (!http && strncasecmp(url, "https://", 8) != 0)
         return "begins with neither https:// nor http://";
     if (http && !insecure)
-        return "is not encrypted: say insecure: true to allow that";
+        return "is not encrypted: set insecure: true to allow that";
     for (const char *p = url; *p; p++)
         if (!isgraph((unsigned char)*p))
             return "holds a space or a character that no URL has";

@@ -34,15 +34,15 @@ static const struct {
 
 static void upstream_defaults(struct config_upstream *u)
 {
-    u->tags = CONFIG_TAGS_UNSAID;
+    u->tags = CONFIG_TAGS_UNSET;
     u->connect_timeout_ms = 10000;
     u->stall_timeout_ms = 30000;
     u->parallel = 4;
     u->rate_reserve = 10;
 }
 
-/* Whether a file can be read is known now; what is in it is read when it is needed, and again when it has changed. */
-static bool take_file(struct reading *r, int nth, const char *where, const char *key, const char *file)
+/* Checks only that the file can be read; its content is read when it is needed, and again when it has changed. */
+static bool upstream_take_file(struct config_reading *r, int nth, const char *where, const char *key, const char *file)
 {
     struct err why = {0};
     char path[64];
@@ -54,7 +54,7 @@ static bool take_file(struct reading *r, int nth, const char *where, const char 
     return text || config_bad(r, "upstreams", nth, path, "%s", why.msg);
 }
 
-static bool take_command(struct reading *r, int nth, const char *where, const char *command)
+static bool take_command(struct config_reading *r, int nth, const char *where, const char *command)
 {
     char path[64];
 
@@ -65,7 +65,7 @@ static bool take_command(struct reading *r, int nth, const char *where, const ch
 }
 
 /* `where`: "credentials", or "credentials[1]". */
-static bool take_identity(struct reading *r, int nth, const char *where, const struct yaml_credentials *y,
+static bool take_identity(struct config_reading *r, int nth, const char *where, const struct yaml_credentials *y,
                           struct config_upstream *u)
 {
     const struct cred_options *given = &y->options;
@@ -79,14 +79,15 @@ static bool take_identity(struct reading *r, int nth, const char *where, const s
     if (fault)
         return config_bad(r, "upstreams", nth, path, "%s", fault);
     cred_options_copy(&u->credentials[u->credentials_count++], given);
-    return take_file(r, nth, where, "password_file", given->password_file) &&
-           take_file(r, nth, where, "docker_config", given->docker_config) &&
-           take_file(r, nth, where, "key_file", given->key_file) &&
-           take_file(r, nth, where, "client_secret_file", given->client_secret_file) &&
+    return upstream_take_file(r, nth, where, "password_file", given->password_file) &&
+           upstream_take_file(r, nth, where, "docker_config", given->docker_config) &&
+           upstream_take_file(r, nth, where, "key_file", given->key_file) &&
+           upstream_take_file(r, nth, where, "client_secret_file", given->client_secret_file) &&
            take_command(r, nth, where, given->command);
 }
 
-static bool take_credentials(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_credentials(struct config_reading *r, int nth, const struct yaml_upstream *y,
+                             struct config_upstream *u)
 {
     char where[24] = "credentials";
 
@@ -99,7 +100,8 @@ static bool take_credentials(struct reading *r, int nth, const struct yaml_upstr
     return true;
 }
 
-static bool take_endpoint(struct reading *r, int nth, int i, const struct yaml_endpoint *y, struct config_upstream *u)
+static bool take_endpoint(struct config_reading *r, int nth, int i, const struct yaml_endpoint *y,
+                          struct config_upstream *u)
 {
     const char *fault = config_endpoint_fault(y->url, u->insecure);
     bool ns = false;
@@ -121,7 +123,7 @@ static bool take_endpoint(struct reading *r, int nth, int i, const struct yaml_e
     return true;
 }
 
-static bool take_endpoints(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_endpoints(struct config_reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
 {
     for (int i = 0; i < y->endpoints_count; i++)
         if (!take_endpoint(r, nth, i, &y->endpoints[i], u))
@@ -141,7 +143,7 @@ bool config_is_host_pattern(const char *text)
     return stars <= STARS_MAX && ref_host_valid(host, strlen(host));
 }
 
-static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
+static bool take_trusted(struct config_reading *r, int nth, const struct yaml_upstream *y, struct config_upstream *u)
 {
     char key[32];
 
@@ -155,32 +157,32 @@ static bool take_trusted(struct reading *r, int nth, const struct yaml_upstream 
     return true;
 }
 
-/* A host, or a pattern: what it stands for is a host too. */
-static bool take_name(struct reading *r, int nth, const char *name, struct config_upstream *u)
+/* A host, or a pattern of hosts. */
+static bool take_name(struct config_reading *r, int nth, const char *name, struct config_upstream *u)
 {
     if (!config_is_host_pattern(name))
         return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
                           name);
     for (int i = 0; i < r->c->upstream_count; i++)
         if (r->c->upstreams[i].name && strcasecmp(r->c->upstreams[i].name, name) == 0)
-            return config_bad(r, "upstreams", nth, "name", "\"%s\" is there twice", name);
+            return config_bad(r, "upstreams", nth, "name", "\"%s\" is listed twice", name);
     if (strcasecmp(name, "registry-1.docker.io") == 0 || strcasecmp(name, "index.docker.io") == 0)
-        return config_bad(r, "upstreams", nth, "name", "Docker Hub goes by the name of " REF_DEFAULT_HOST " here");
+        return config_bad(r, "upstreams", nth, "name", "Docker Hub is called " REF_DEFAULT_HOST " here");
     config_set(&u->name, name);
     for (char *p = u->name; *p; p++)
         *p = (char)tolower((unsigned char)*p);
     return true;
 }
 
-static bool take_timeout(struct reading *r, int nth, const char *key, const char *text, int64_t *ms)
+static bool take_timeout(struct config_reading *r, int nth, const char *key, const char *text, int64_t *ms)
 {
     if (!config_take_duration(r, "upstreams", nth, key, text, ms))
         return false;
-    return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is no time at all", text);
+    return *ms > 0 || config_bad(r, "upstreams", nth, key, "\"%s\" is zero", text);
 }
 
-/* What is in the files is read again for each connection. */
-static bool take_trust(struct reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
+/* The files are read again for each connection. */
+static bool take_trust(struct config_reading *r, int nth, const struct yaml_upstream *y, struct trust *t)
 {
     struct err why = {0};
     const char *key;
@@ -197,7 +199,7 @@ static bool take_trust(struct reading *r, int nth, const struct yaml_upstream *y
     return r->no_secrets || trust_check(t, &key, &why) || config_bad(r, "upstreams", nth, key, "%s", why.msg);
 }
 
-bool config_take_upstream(struct reading *r, int nth, const struct yaml_upstream *y)
+bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_upstream *y)
 {
     static const char *const accesses[] = {"shared", "client", NULL};
     struct config_upstream *u = &r->c->upstreams[r->c->upstream_count++];
@@ -234,12 +236,12 @@ void config_add_well_known(struct config *c)
         upstream_defaults(u);
         config_set(&u->name, WELL_KNOWN[i]);
     }
-    /* Within a cloud's network its own services have private addresses. Their names are the cloud's to give. */
+    /* Within a cloud's network its own services have private addresses; only the cloud can register names there. */
     for (int i = 0; i < c->upstream_count; i++)
         for (size_t k = 0; k < ARRAY_LEN(PRIVATE_LINKS); k++)
             if (strcmp(c->upstreams[i].name, PRIVATE_LINKS[k].name) == 0 && !c->upstreams[i].trusted_hosts[0])
                 config_set(&c->upstreams[i].trusted_hosts[0], PRIVATE_LINKS[k].hosts);
-    /* Docker Hub's registry does not live under the name it is known by. */
+    /* Docker Hub's registry has another host than its name. */
     for (int i = 0; i < c->upstream_count; i++)
         if (strcmp(c->upstreams[i].name, "docker.io") == 0 && !c->upstreams[i].endpoints[0])
             config_set(&c->upstreams[i].endpoints[0], "https://registry-1.docker.io");

@@ -1,5 +1,5 @@
-/* The file is read into a document (libyaml); tables of keys say where each value goes in a struct yaml_config. A list
- * or a section that has no value (all of its keys commented out, say) is as one that is not there. */
+/* libyaml loads the file into a document; tables of keys say where each value goes in a struct yaml_config. A list or a
+ * section without a value (all of its keys are commented out) is ignored. */
 #include "config/yaml.h"
 
 #include <stddef.h>
@@ -266,21 +266,21 @@ static bool load_mapping(struct yaml_load *l, const yaml_node_t *at, const yaml_
         if (!fields[i].key)
             return load_fail(l, key, name, "unknown key");
         if (seen & (uint64_t)1 << i)
-            return load_fail(l, key, name, "is there twice");
+            return load_fail(l, key, name, "is set twice");
         seen |= (uint64_t)1 << i;
         if (!load_field(l, key, yaml_document_get_node(l->document, p->value), &fields[i], to))
             return false;
     }
     for (size_t i = 0; fields[i].key; i++)
         if (fields[i].required && !(seen & (uint64_t)1 << i))
-            return load_fail(l, at, fields[i].key, "has to be there");
+            return load_fail(l, at, fields[i].key, "is required");
     return true;
 }
 
 /* ---- from the text into the document ---- */
 
-/* What is only noticed at the end of the text, or at the key after the one that lacks its colon, began before: where
- * libyaml says that it did, and not in what is empty at the end. */
+/* libyaml notices some mistakes late: what is not closed at the end of the text, a missing colon at the next key. The
+ * line is then that of the context, where what is broken begins, and never one of the blank lines at the end. */
 static bool not_yaml(const yaml_parser_t *parser, const char *text, size_t len, struct err *err)
 {
     const char *problem = parser->problem ? parser->problem : "no memory";
@@ -310,7 +310,7 @@ static bool check_event(const yaml_event_t *event, int *documents, struct err *e
     return true;
 }
 
-/* The whole text, once: a document that is loaded shows no aliases, and nothing of what comes after it. */
+/* Reads the whole text once: a loaded document shows neither aliases nor what follows it. */
 static bool check_events(const char *text, size_t len, struct err *err)
 {
     yaml_parser_t parser;

@@ -1,5 +1,7 @@
 #include "proxy/limits.h"
 
+#include "proxy/private.h"
+
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -10,10 +12,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Descriptors. A connection takes one, and one more for the file that it is sent; a request to an upstream takes a
- * connection, a part file, and now and then the file beside it. The admin socket, the metrics' listener, and what reads
- * and writes the disk by itself (the collector, the index, verify, import) have theirs apart, so that no number of
- * clients keeps an operator out. */
+/* Descriptors. A connection takes one, and one more for the file that it is sent; a request to an upstream takes one
+ * for its connection, one for its part file, and sometimes a third. The admin socket, the metrics' listener and what
+ * works on the disk (the collector, the index, verify, import) have a share of their own, so that clients cannot lock
+ * an operator out. */
 enum {
     OWN_LISTENER = 64, /* connections of the admin socket, and of the metrics' listener */
     OTHERS = 96,       /* the disk, helpers of credentials */
@@ -24,7 +26,7 @@ enum {
     CALLS_LEAST = 8,
     NOFILE_MOST = 1 << 20,
     ARENAS = 4,
-    SPARE_MEMORY = 4 << 20, /* bytes, of which there is no reason to give back */
+    SPARE_MEMORY = 4 << 20, /* bytes; less than this is not worth giving back */
 };
 
 void limits_raise(void)
@@ -35,19 +37,20 @@ void limits_raise(void)
         l.rlim_cur = l.rlim_max;
         setrlimit(RLIMIT_NOFILE, &l);
     }
-    /* A core file would hold passwords and tokens. The hard limit stays, for who wants one (prlimit(1)). */
+    /* A core file would hold passwords and tokens. The hard limit stays, so that prlimit(1) can allow one. */
     if (getrlimit(RLIMIT_CORE, &l) == 0) {
         l.rlim_cur = 0;
         setrlimit(RLIMIT_CORE, &l);
     }
     signal(SIGPIPE, SIG_IGN);
 #ifdef __GLIBC__
-    mallopt(M_ARENA_MAX, ARENAS); /* each keeps what it had at most: of two dozen threads that wait, most have little */
+    /* An arena never shrinks, and most of the two dozen threads need little memory of their own. */
+    mallopt(M_ARENA_MAX, ARENAS);
 #endif
 }
 
 #ifdef __GLIBC__
-/* Bytes of ours that are in memory: without files, and what else is shared. */
+/* Private bytes in memory: without files and other shared pages. */
 static int64_t own_memory(void)
 {
     _cleanup_close_ int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -61,9 +64,9 @@ static int64_t own_memory(void)
     return (resident - shared) * sysconf(_SC_PAGESIZE);
 }
 
-/* malloc gives back what is free at the end of an arena, and one block in use behind a hundred free MiB keeps them. So
- * the free pages in the middle are given back, too, when there is much that is free, and not as much in memory as the
- * last time left. */
+/* malloc returns only free memory at the end of an arena: one block in use behind a hundred free MiB keeps them all. So
+ * the free pages in the middle are returned here, if there are many and the use of memory has changed since the last
+ * time. */
 void limits_give_back_memory(void)
 {
     static int64_t left;
@@ -92,7 +95,7 @@ struct limits_share limits_share_out(const struct config_limits *c, int64_t nofi
     return s;
 }
 
-/* The kernel gives the lowest that is free. */
+/* The kernel returns the lowest free one. */
 static int used_descriptors(void)
 {
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

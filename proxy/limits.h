@@ -1,19 +1,21 @@
-/* limits.h - what the process may use of the system's, and who may have how much of it. On the main thread, before the
+/* limits.h - what the process may use of the system, and how that is shared out. On the main thread, before the
  * loops start. */
 #ifndef ENTREPOT_PROXY_LIMITS_H
 #define ENTREPOT_PROXY_LIMITS_H
 
-#include "proxy/proxy.h"
+#include "config/config.h"
 
-/* First of all: as many descriptors as may be, no core files, no SIGPIPE. */
+struct proxy;
+
+/* Raises the limit of descriptors; no core files, no SIGPIPE. Before anything else. */
 void limits_raise(void);
-/* How many connections and requests to upstreams `nofile` descriptors allow, `used` of which are taken. What the
- * configuration says is not exceeded. */
+/* How many connections and requests to upstreams `nofile` descriptors allow, `used` of which are taken. The
+ * configuration's limits are not exceeded. */
 struct limits_share {
     int connections, per_client, calls, over;
 };
 struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used);
-/* Gives memory that was in use at some time, and is not any more, back to the system. Every few seconds. */
+/* Returns free memory to the system. Called every few seconds. */
 void limits_give_back_memory(void);
 /* Once all listeners, workers and sites are there. */
 void limits_apply(struct proxy *p);

@@ -1,7 +1,8 @@
 #include "proxy/metrics.h"
 
+#include "base/assert.h"
 #include "gc/gc.h"
-#include "proxy/proxy.h"
+#include "proxy/private.h"
 
 #include <dirent.h>
 #include <stdatomic.h>
@@ -30,7 +31,7 @@ struct metrics {
     struct histogram whole, first;
 };
 
-/* Of a group's sites that went. Added to by one thread at a time, read by any. */
+/* Counts of a group's sites that were removed. One thread at a time adds, any reads. */
 struct gone {
     atomic_uint_fast64_t received, turned_away, logins_refused;
     atomic_uint_fast64_t codes[METHOD_SLOTS][UPSTREAM_CODES];
@@ -92,6 +93,7 @@ void metrics_count(struct metrics *m, struct http_request *req)
     const struct request_note *n = note_of(req);
     int method = http_method(req) == HTTP_METHOD_GET ? 0 : http_method(req) == HTTP_METHOD_HEAD ? 1 : 2;
 
+    ON_LOOP(http_loop(req));
     if (n->kind == KIND_NONE || n->upstream >= GROUPS)
         return;
     struct cells *c = atomic_load_explicit(&m->groups[n->upstream], memory_order_relaxed);
@@ -100,7 +102,7 @@ void metrics_count(struct metrics *m, struct http_request *req)
         atomic_store_explicit(&m->groups[n->upstream], c, memory_order_release);
     }
     add(&c->counts[method][n->kind][n->result], 1);
-    /* An error's body is entrepot's own: no fetch was saved by it. */
+    /* The body of an error is entrepot's own: it saved no fetch. */
     add(&m->sent[http_status(req) >= 400 ? SOURCE_OWN : n->source], (uint64_t)http_sent(req));
     observe(&m->whole, http_micros(req));
     if (http_first_micros(req) >= 0)
@@ -201,7 +203,7 @@ static void one(struct buf *b, const char *name, const char *type, const char *h
     buf_addf(b, "%s %.17g\n", name, value);
 }
 
-/* Of a group: what its sites have now, and what those that went had. */
+/* Of a group: its sites, and those that were removed. */
 struct figures {
     const char *name;          /* NULL: there is no such group */
     int sites;                 /* proven ones: those gauges are about */
@@ -255,7 +257,7 @@ struct collecting {
     struct figures *all; /* GROUPS */
 };
 
-/* None goes meanwhile, and is counted twice. */
+/* No site is removed meanwhile, so that none is counted twice. */
 static void take_figures(void *arg, const struct site *const *sites, int count)
 {
     struct collecting *c = arg;
@@ -317,7 +319,8 @@ static const struct {
     [REFUSED] = {"entrepot_credentials_refused_total", "counter",
                  "Refusals of the cache's own credentials by the upstream, or its token service."},
     [HELD] = {"entrepot_upstream_held_seconds", "gauge",
-              "So long the upstream is not asked for manifests, since it said 429; of a pattern's hosts the longest."},
+              "Seconds until manifests are requested from the upstream again, after a 429; of a pattern's hosts the "
+              "longest."},
     [UP] = {"entrepot_upstream_up", "gauge",
             "Whether the last exchange with the upstream, or with each of a pattern's hosts, brought a useful answer."},
 };
@@ -404,7 +407,7 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
     gc_get_stats(p->gc, &g);
     print_connections(p, all, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(cache_ingests(p->cache)));
-    one(b, "entrepot_relays", "gauge", "Blobs that are passed on without being kept.",
+    one(b, "entrepot_relays", "gauge", "Blobs that are passed on without caching.",
         ingests_relays(cache_ingests(p->cache)).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);
     one(b, "entrepot_cache_limit_bytes", "gauge", "Bytes the cache may hold.", (double)g.limit_bytes);
@@ -418,7 +421,7 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
         (double)fetchers_mismatches(p->fetchers));
 }
 
-/* -1: nobody knows. */
+/* -1: not known. */
 static int count_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -440,7 +443,7 @@ static long count_pages(void)
     return f && fscanf(f, "%*s %ld", &pages) == 1 ? pages : -1;
 }
 
-/* The names of Prometheus' own client libraries; what is not known is not there. */
+/* The names of Prometheus' own client libraries; what is not known is left out. */
 static void print_process(struct proxy *p, struct buf *b)
 {
     struct rusage ru;

@@ -13,13 +13,13 @@
 struct proxy;
 struct site;
 struct metrics;      /* one serve loop's */
-struct metrics_gone; /* of sites that went (sites.h), by group, so that sums do not shrink */
+struct metrics_gone; /* counts of removed sites (sites.h), by group, so that sums do not shrink */
 
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
 struct metrics_gone *metrics_gone_new(void);
 void metrics_gone_free(struct metrics_gone *gone);
-/* For sites_on_leave(): what its upstream has counted goes with it. One call at a time; any thread. */
+/* For sites_on_leave(): keeps the counts of a site that is removed. One call at a time; any thread. */
 void metrics_take_over(void *proxy, const struct site *s);
 /* Counts a request that ended, by its note. On the loop that owns `m`. */
 void metrics_count(struct metrics *m, struct http_request *req);

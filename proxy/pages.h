@@ -1,4 +1,4 @@
-/* pages.h - who may look at what this node has and does: /metrics and /v2/_catalog.
+/* pages.h - which requests may see what this node has and does: /metrics and /v2/_catalog.
  *
  * A listener on the loopback is for this node alone; but a web page that a browser on it shows may have its own name
  * lead to 127.0.0.1 (DNS rebinding), and then reads whatever is served there. Its requests tell by their Host. What
@@ -11,8 +11,8 @@
 
 #include <stdbool.h>
 
-/* Whether a Host header (lower case, maybe with a port) names this node: an address, localhost, an upstream that is
- * named outright, one of clients.hosts; or there is none, as from no browser. */
+/* Whether a Host header (lower case, maybe with a port) names this node: an address, localhost, the name of an upstream,
+ * one of clients.hosts; or it is empty, which no browser sends. */
 bool pages_is_our_host(const struct config *c, const char *host);
 
 #endif

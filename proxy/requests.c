@@ -1,8 +1,9 @@
 /* Which page a request is for. */
 #include "proxy/pages.h"
 #include "proxy/registry/handlers.h"
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <string.h>
@@ -78,6 +79,7 @@ void server_on_request(void *arg, struct http_request *req)
     struct route_error error;
     struct route r;
 
+    ON_LOOP(w->loop);
     if (http_listener(req) == w->proxy->admin_listener) {
         admin_handle(&w->proxy->admin, req);
         return;
@@ -103,12 +105,12 @@ void server_on_request(void *arg, struct http_request *req)
     else if (!may_see(w, req, r.kind))
         http_error(
             req, 403, "DENIED",
-            "this page is for this node alone, and \"%.200s\" is not known as a name of it: ask by address, or add "
+            "this page is for this node alone, and \"%.200s\" is not known as a name of it: use an address, or add "
             "the name to clients.hosts",
             http_host(req));
     else
         answer_page(w, req, &r);
-    site_unref(r.site); /* the request may be complete by now, and have given back its own */
+    site_unref(r.site); /* the request may have completed and released its own reference */
 }
 
 void server_on_complete(void *arg, struct http_request *req)
@@ -116,6 +118,7 @@ void server_on_complete(void *arg, struct http_request *req)
     struct worker *w = arg;
     const struct site *site = note_of(req)->site;
 
+    ON_LOOP(w->loop);
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
     metrics_count(w->metrics, req);

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/limits.h"
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
 #include <systemd/sd-daemon.h>
 

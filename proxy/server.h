@@ -5,8 +5,7 @@
 #include "config/config.h"
 
 /* Serves until SIGTERM or SIGINT, then drains: requests under way are finished (for at most half a minute), downloads
- * are put off as resumable parts. SIGHUP reads the configuration anew. Main thread. Errors: what kept it from starting.
- */
+ * are paused as resumable parts. SIGHUP reloads the configuration. Main thread. Errors: why it could not start. */
 bool server_run(const struct config *config, const struct config_overrides *overrides, struct err *err);
 
 #endif

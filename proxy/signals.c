@@ -1,7 +1,8 @@
 /* The events of the main loop: what stops the daemon, and what changes it while it runs. */
 #include "proxy/limits.h"
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <event2/event.h>
@@ -20,6 +21,7 @@ static void one_drained(void *arg)
 {
     struct server *s = arg;
 
+    ON_LOOP(s->loop);
     if (--s->draining == 0)
         all_drained(s);
 }
@@ -36,6 +38,7 @@ static void drain_worker(void *arg)
 {
     struct worker *w = arg;
 
+    ON_LOOP(w->loop);
     for (int i = 0; i < w->proxy->listener_count; i++)
         listener_stop(w->proxy->listeners[i], w->loop);
     http_server_drain(w->http, worker_drained, w);
@@ -43,11 +46,12 @@ static void drain_worker(void *arg)
 
 static void begin_to_stop(struct server *s, const char *why);
 
-/* Pulls go on past the cache meanwhile; whoever looks after the service starts it again. */
+/* Pulls go on without caching meanwhile; systemd starts the service again. */
 static void stop_damaged(void *arg)
 {
     struct server *s = arg;
 
+    ON_LOOP(s->loop);
     s->damaged = true;
     begin_to_stop(s, "the index is damaged");
 }
@@ -70,14 +74,14 @@ static void on_stop(evutil_socket_t sig, short what UNUSED, void *arg)
     struct server *s = arg;
 
     if (s->stopping)
-        all_drained(s); /* asked twice: now */
+        all_drained(s); /* a second signal: at once */
     else
         begin_to_stop(s, strsignal((int)sig));
 }
 
 static void begin_to_stop(struct server *s, const char *why)
 {
-    if (s->stopping) /* also of damage that is found while we stop */
+    if (s->stopping) /* damage may be found meanwhile, too */
         return;
     s->stopping = true;
     log_info("%s: draining", why);
@@ -89,8 +93,8 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-/* What can change while we run: the log, `offline`, clients.login_for. Everything else is said to need a restart, if it
- * changed. */
+/* What can change while the daemon runs: the log, `offline`, clients.login_for. The log tells if anything else did,
+ * which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
@@ -100,7 +104,7 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 
     sd_notify(0, "RELOADING=1");
     if (!config_load(&fresh, s->overrides, &err)) {
-        log_error("the configuration stays as it is: %s", err.msg);
+        log_error("the configuration is not reloaded: %s", err.msg);
     } else {
         log_setup(fresh.log_level, fresh.log_format);
         fetchers_set_offline(s->proxy.fetchers, fresh.offline);
@@ -113,8 +117,8 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
         config_print(&same, &before);
         config_print(&fresh, &after);
         bool all = strcmp(before.data, after.data) == 0;
-        log_info("configuration read anew%s",
-                 all ? "" : "; changes other than log:, offline: and clients.login_for take a restart");
+        log_info("configuration reloaded%s",
+                 all ? "" : "; changes other than log:, offline: and clients.login_for need a restart");
         config_free(&fresh);
     }
     sd_notify(0, "READY=1");
@@ -135,6 +139,7 @@ void server_add_events(struct server *s)
     struct event_base *base = loop_base(s->loop);
     int n = 0;
 
+    ON_LOOP(s->loop);
     for (size_t i = 0; i < ARRAY_LEN(stops); i++)
         s->signals[n++] = evsignal_new(base, stops[i], on_stop, s);
     s->signals[n++] = evsignal_new(base, SIGHUP, on_reload, s);

@@ -1,8 +1,8 @@
 /* How the daemon starts and stops: one list of stages.
  *
  *     start    from the first stage to the last. Each needs only what is above it.
- *     end      from the last to the first: the stage does nothing of its own accord any more, its threads have ended
- *              or only do what others hand them. What it was asked for is answered, finished or given up.
+ *     end      from the last to the first: the stage begins nothing by itself any more; its threads have ended or do
+ *              only what others hand them. Its requests are answered, finished or cancelled.
  *     settle   the parts still hold messages for one another: a commit calls back to a loop, which hands the next step
  *              to an io worker, which queues a change of the index. They are delivered, round after round, until one
  *              has found nothing in any mailbox or queue. Since every stage has ended, nothing new can come then.
@@ -10,8 +10,9 @@
  *
  * A stage whose start has failed is stopped, too; it takes back what there is of it.
  */
-#include "proxy/server_private.h"
+#include "proxy/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/place.h"
@@ -141,7 +142,7 @@ static void free_credentials(struct server *s)
     cred_workers_free(s->proxy.cred_workers);
 }
 
-/* ---- upstreams, and who is let in ---- */
+/* ---- upstreams, and grants of clients ---- */
 
 static bool start_upstreams(struct server *s, struct err *err UNUSED)
 {
@@ -208,8 +209,8 @@ static void free_serve_loops(struct server *s)
 
 /* ---- listeners ---- */
 
-/* Whether the nth address of the configuration is among the sockets that were handed over, which take the place of the
- * list. What is for one upstream is there as well if they have it not: nothing else could stand in for it. */
+/* Whether the nth address of the configuration is among the sockets that were handed over, which replace the list. A
+ * listener for one upstream is opened nevertheless unless it is among them: no other one could serve its clients. */
 static bool is_inherited(struct proxy *p, int inherited, int nth)
 {
     const char *only = p->config->listen_upstream[nth];
@@ -240,7 +241,7 @@ static bool start_listeners(struct server *s, struct err *err)
             return false;
         listener_set_upstream(l, c->listen_upstream[i]);
         if (c->listen_upstream[i])
-            log_info("%s alone is served on %s", c->listen_upstream[i], c->listen[i]);
+            log_info("only %s is served on %s", c->listen_upstream[i], c->listen[i]);
         p->listeners[p->listener_count++] = l;
     }
     if (c->metrics_address) {
@@ -304,7 +305,7 @@ static void warn_limit(void *arg UNUSED, const char *text)
     log_warn("%s", text);
 }
 
-static void say_limits(struct proxy *p)
+static void log_limits(struct proxy *p)
 {
     struct gc_space space;
     struct gc_stats stats;
@@ -338,7 +339,7 @@ static bool start_collector(struct server *s, struct err *err)
 
     p->gc = gc_new(p->cache, &options, err);
     if (p->gc)
-        say_limits(p);
+        log_limits(p);
     return p->gc != NULL;
 }
 
@@ -354,7 +355,7 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
-/* What each room below gets to work with. */
+/* Gives each room below what it works with. */
 static void hand_out(struct proxy *p)
 {
     p->registry = (struct registry){
@@ -380,7 +381,7 @@ static bool start_service(struct server *s, struct err *err)
 {
     limits_apply(&s->proxy);
     hand_out(&s->proxy);
-    server_add_events(s); /* until now, SIGTERM just ends the process */
+    server_add_events(s); /* before this, SIGTERM ends the process at once */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.worker_count; i++)
         if (!loop_start(s->proxy.workers[i].loop, err))
@@ -398,12 +399,13 @@ static void cut_worker(void *arg)
 {
     struct worker *w = arg;
 
+    ON_LOOP(w->loop);
     for (int i = 0; i < w->proxy->listener_count; i++)
         listener_stop(w->proxy->listeners[i], w->loop);
     http_server_cut(w->http);
 }
 
-/* After the fetch loops: who waited for them has been told why nothing comes. */
+/* After the fetch loops: requests that waited for them have been answered. */
 static void end_serve_loops(struct server *s)
 {
     struct proxy *p = &s->proxy;
@@ -424,8 +426,8 @@ static void end_serve_loops(struct server *s)
 static const struct stage {
     const char *name;
     bool (*start)(struct server *s, struct err *err);
-    void (*end)(struct server *s);    /* NULL: it does nothing of its own accord */
-    bool (*settle)(struct server *s); /* NULL: nothing is handed to it. Whether there was anything */
+    void (*end)(struct server *s);    /* NULL: it begins nothing by itself */
+    bool (*settle)(struct server *s); /* whether there was anything to deliver; NULL: nothing is handed to it */
     void (*free)(struct server *s);
 } STAGES[] = {
     /* name           start                end              settle                free */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    WINDOW_S = 21600, /* Docker Hub's, where a registry does not say */
+    WINDOW_S = 21600, /* Docker Hub's, where a registry names none */
     HOLD_MANIFESTS_MS = 30000,
     HOLD_MANIFESTS_MAX_MS = 900000,
     HOLD_BLOBS_MS = 2000,
@@ -24,8 +24,8 @@ struct budget {
     int endpoint;
     char who[BUDGET_WHO_MAX + 1];
     char source[64];
-    int64_t limit, remaining, window_s; /* -1 not said */
-    int64_t said_ms;                    /* when it said so */
+    int64_t limit, remaining, window_s; /* -1 unknown */
+    int64_t received_ms;                /* when that was received */
     struct budget_hold holds[BUDGET_KINDS];
     int64_t used_ms;
 };
@@ -62,7 +62,7 @@ static struct budget *budget_find(struct budgets *all, int endpoint, const char 
     return NULL;
 }
 
-/* In place of the one that was not heard of for longest, if there is no room. */
+/* Replaces the least recently used one, if the table is full. */
 static struct budget *budget_make(struct budgets *all, int endpoint, const char *who)
 {
     struct budget *b = &all->list[0];
@@ -82,7 +82,7 @@ static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64
     int64_t first = kind == BUDGET_BLOBS ? HOLD_BLOBS_MS : HOLD_MANIFESTS_MS,
             most = kind == BUDGET_BLOBS ? HOLD_BLOBS_MAX_MS : HOLD_MANIFESTS_MAX_MS;
 
-    bool new = h->until_ms <= now; /* several that were under way tell the same thing */
+    bool new = h->until_ms <= now; /* later answers to requests sent before the first 429 count as the same refusal */
     if (retry_after > 0)
         h->until_ms = now + (int64_t)retry_after * 1000;
     else if (new)
@@ -93,23 +93,23 @@ static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64
 void budget_note(struct budgets *all, int endpoint, const char *who, enum budget_kind kind,
                  const struct transfer_response *r)
 {
-    bool says_something = r->ratelimit_limit >= 0 || r->ratelimit_remaining >= 0;
+    bool has_limits = r->ratelimit_limit >= 0 || r->ratelimit_remaining >= 0;
     int64_t now = clock_mono_ms();
 
     pthread_mutex_lock(&all->lock);
     struct budget *b = budget_find(all, endpoint, who);
-    if (!b && (says_something || r->status == 429))
+    if (!b && (has_limits || r->status == 429))
         b = budget_make(all, endpoint, who);
     if (b) {
         b->used_ms = now;
         if (r->ratelimit_source[0])
             snprintf(b->source, sizeof(b->source), "%s", r->ratelimit_source);
     }
-    if (b && says_something) {
+    if (b && has_limits) {
         b->limit = r->ratelimit_limit;
         b->remaining = r->ratelimit_remaining;
         b->window_s = r->ratelimit_window;
-        b->said_ms = now;
+        b->received_ms = now;
     }
     if (b && r->status == 429)
         hold(b, kind, r->retry_after, now);
@@ -129,13 +129,13 @@ int64_t budget_held_ms(struct budgets *all, int endpoint, const char *who, enum 
     return MAX(left, (int64_t)0);
 }
 
-/* With the lock held. */
+/* What has grown back since is added. */
 static int64_t estimate(const struct budget *b)
 {
     if (b->remaining < 0 || b->limit < 0)
         return b->remaining;
     int64_t window_ms = (b->window_s > 0 ? b->window_s : WINDOW_S) * 1000,
-            passed = MIN(clock_mono_ms() - b->said_ms, window_ms);
+            passed = MIN(clock_mono_ms() - b->received_ms, window_ms);
     double back = (double)b->limit * (double)passed / (double)window_ms;
     return MIN(b->remaining + (int64_t)back, MAX(b->limit, b->remaining));
 }

@@ -4,7 +4,7 @@
  *     choose an endpoint ─▶ identify ─▶ get a token ─▶ send ─┬─ unreachable, timed out, 5xx, 429 ─▶ choose the next one
  *                           (by the challenge remembered;    ├─ 401: a challenge, answered once ─▶ identify
  *                            none: send without)             ├─ 401 again: a changed secret, or scope ─▶ identify
- *                                                            ├─ 404, 401, 403 of any but the last ─▶ choose the next one
+ *                                                            ├─ 404, 401, 403, not of the last ─▶ choose the next one
  *                                                            ├─ the same of the last: endpoints that were skipped by a
  *                                                            │  guess are tried; if they fail too, this is the answer
  *                                                            └─ any other answer is the caller's
@@ -110,9 +110,9 @@ static enum call_step call_next_endpoint(struct upstream_call *c)
     c->owns = 0;
     free(c->asked);
     free(c->refusal_of_own);
-    free(c->said_to_own);
+    free(c->message_to_own);
     c->asked = NULL;
-    c->said_to_own = NULL;
+    c->message_to_own = NULL;
     c->refusal_of_own = NULL;
     c->endpoint = call_choose_endpoint(c, c->endpoint + 1);
     return call_begin(c);
@@ -215,7 +215,7 @@ static enum call_step call_attempt(struct upstream_call *c)
         err.status = 429;
     } else if (c->endpoint < 0)
         err_set(&err, ERR_UNREACHABLE, "%s did not answer%s a moment ago; it is retried in a while", c->u->name,
-                endpoint_any_well(c->u) ? " the same request" : "");
+                endpoint_any_healthy(c->u) ? " the same request" : "");
     else if (++c->attempts > ATTEMPTS_MAX) {
         endpoint_forget(c->u, c->endpoint);
         err_set(&err, ERR_UPSTREAM, "%s repeats its challenge without end", c->u->name);

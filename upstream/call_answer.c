@@ -57,7 +57,7 @@ static bool has_to_say_ns(struct upstream_call *c, const struct transfer_respons
 /* Only the outcome before the body says something about the endpoint. */
 static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
 {
-    enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_WELL
+    enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_OK
                               : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
                                                                : ENDPOINT_FAILED;
 

@@ -55,7 +55,7 @@ struct upstream_call {
     struct transfer *transfer;
     int endpoint;                 /* index; -1: none could be chosen */
     unsigned tried;               /* bits */
-    unsigned lacking;             /* bits: those that do not have it, or did not a moment ago */
+    unsigned lacking;             /* bits: those that lack it, now or a moment ago */
     unsigned barred;              /* bits: mirrors, which receive no requests of clients with a login */
     unsigned guessed;             /* bits of `tried` that were skipped by a guess */
     struct call_outcome *outcome; /* for CALL_END */
@@ -70,22 +70,22 @@ struct upstream_call {
     bool renewed;              /* and once more, with another identity */
     bool rescoped;             /* ... or another scope */
     bool delivering;           /* the head has been passed on */
-    bool sent_ns;              /* the request says by ns= which registry is meant */
+    bool sent_ns;              /* the request names the registry by ns= */
     bool again;                /* another entrepot answers a request without ns=: repeat with it */
     bool unreadable;           /* the 401 that is coming in has a challenge that exceeds our limits */
     bool answering;            /* the 401 that is coming in is to be answered */
     bool undecided;            /* the body of the 400 or 403 that is coming in decides whether to retry */
-    bool refreshed;            /* it was, once */
+    bool refreshed;            /* the token was renewed for that, once */
     bool cancelled, waiting;   /* for an identity or a token */
     char *token;               /* the one sent */
-    bool is_bearer;            /* ... is the identity itself */
+    bool is_bearer;            /* ... which is the identity itself */
     uint64_t identity;         /* its number; 0: none */
     bool anonymous;            /* without an identity, since ours was refused here: public content needs none */
     bool been_anonymous;
-    bool login_refused; /* it is the login that was refused, not what it may read */
+    bool login_refused; /* the login was refused, not just access to this repository */
     uint64_t suspect;   /* number of an identity that was refused recently: tried after anonymous access; 0: none */
     /* why our identity was refused, before anonymous access was tried: the registry's text and code; the error */
-    char *said_to_own, code_of_own[32];
+    char *message_to_own, code_of_own[32];
     struct err *refusal_of_own;
     char *asked; /* the WWW-Authenticate of the last 401 of this endpoint; NULL: there was none */
     struct challenge challenge;
@@ -95,14 +95,14 @@ struct upstream_call {
     char *sent;                        /* Authorization */
     struct buf refusal;                /* the body of an answer of 400 or more */
     struct transfer_response *refused; /* its head */
-    struct event *enough;              /* its text has been waited for */
+    struct event *enough;              /* timer: its text has been awaited long enough */
     char *why[ENDPOINTS_MAX];          /* what went wrong at each endpoint that was tried */
 };
 
 /* ---- call_room.c ---- */
 
-/* A place among those that wait for an answer, and among all; or c->crowded. The first is given back
- * when it is answered, both when it is freed. */
+/* A place among the requests that wait for an answer, and among those of all upstreams; or c->crowded. The first is
+ * given back when it is answered, both when it is freed. */
 void call_take_place(struct upstream_call *c);
 void call_leave_queue(struct upstream_call *c);
 void call_leave_room(struct upstream_call *c);

@@ -16,7 +16,7 @@ void call_story_clear(struct upstream_call *c)
     if (c->enough)
         event_free(c->enough);
     free(c->refused);
-    free(c->said_to_own);
+    free(c->message_to_own);
     buf_free(&c->refusal);
     secret_free(c->sent);
     for (int i = 0; i < ENDPOINTS_MAX; i++)
@@ -68,12 +68,12 @@ void call_read_refusal(const struct upstream_call *c, struct transfer_response *
 {
     const char *body = c->refusal.data ? c->refusal.data : "";
 
-    if (r->status == 401 && c->anonymous && c->said_to_own) {
-        snprintf(r->said, sizeof(r->said), "%s", c->said_to_own);
+    if (r->status == 401 && c->anonymous && c->message_to_own) {
+        snprintf(r->message, sizeof(r->message), "%s", c->message_to_own);
         snprintf(r->code, sizeof(r->code), "%s", c->code_of_own);
         return;
     }
-    refusal_text(r->said, body, c->refusal.len, c->sent, NULL);
+    refusal_text(r->message, body, c->refusal.len, c->sent, NULL);
     refusal_code(r->code, body, c->refusal.len);
 }
 
@@ -83,10 +83,10 @@ void call_keep_refusal_of_own(struct upstream_call *c)
     struct transfer_response read = {0};
 
     call_read_refusal(c, &read);
-    if (c->anonymous || !read.said[0])
+    if (c->anonymous || !read.message[0])
         return;
-    free(c->said_to_own);
-    c->said_to_own = xstrdup(read.said);
+    free(c->message_to_own);
+    c->message_to_own = xstrdup(read.message);
     snprintf(c->code_of_own, sizeof(c->code_of_own), "%s", read.code);
 }
 
@@ -133,7 +133,7 @@ void call_note_answer(struct upstream_call *c, const struct transfer_response *r
     } else if (r->status >= 400) {
         struct transfer_response read = {.status = r->status};
         call_read_refusal(c, &read);
-        _cleanup_free_ char *why = xasprintf("answered %d%s%s", r->status, read.said[0] ? ": " : "", read.said);
+        _cleanup_free_ char *why = xasprintf("answered %d%s%s", r->status, read.message[0] ? ": " : "", read.message);
         call_note(c, why);
     }
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* token68 characters are taken for tokens too; they end at the same places. */
+/* token68 characters are accepted, too: they end at the same places. */
 static bool is_token(char c)
 {
     return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~/", c));
@@ -20,12 +20,12 @@ static const char *skip(const char *p)
     return p;
 }
 
-/* Reads a token, or a quoted string with its escapes undone; NULL if there is none or it does not fit. */
+/* Reads a token, or a quoted string with its escapes undone; NULL if there is none or it is too long. */
 static const char *challenge_read_value(const char *p, char *out, size_t room)
 {
     size_t n = 0;
 
-    if (*p != '"') { /* a realm without quotes is a URL, with all a URL may have */
+    if (*p != '"') { /* an unquoted realm may have any character of a URL */
         for (; *p && !strchr(", \t\"", *p); p++) {
             if (n + 1 >= room)
                 return NULL;
@@ -134,7 +134,7 @@ void challenge_format(const struct challenge *c, struct buf *out)
     bool bearer = c->scheme == CHALLENGE_BEARER;
     buf_adds(out, bearer ? "Bearer" : "Basic");
     challenge_add_param(out, " ", "realm",
-                        *c->realm || bearer ? c->realm : "registry"); /* RFC 7617 §2: Basic has to have one */
+                        *c->realm || bearer ? c->realm : "registry"); /* RFC 7617 §2: Basic requires one */
     if (bearer) {
         challenge_add_param(out, ",", "service", c->service);
         challenge_add_param(out, ",", "scope", c->scope);

@@ -62,7 +62,7 @@ static int failing_in_a_row(const struct endpoint *e, int64_t now)
 }
 
 /* How an endpoint is rated for a request. */
-enum standing { STANDING_WELL, STANDING_POOR /* used if there is no alternative */, STANDING_DOWN };
+enum standing { STANDING_GOOD, STANDING_POOR /* used if there is no alternative */, STANDING_DOWN };
 
 static enum standing standing_of(struct endpoint *e, const char *path, bool optional, int64_t now, int64_t *until_ms)
 {
@@ -71,7 +71,7 @@ static enum standing standing_of(struct endpoint *e, const char *path, bool opti
 
     *until_ms = path_open ? f->open_until_ms : e->open_until_ms;
     if (!path_open && !open)
-        return STANDING_WELL;
+        return STANDING_GOOD;
     if ((path_open && (optional || f->slow)) || (open && e->down && (optional || e->slow)))
         return STANDING_DOWN;
     return STANDING_POOR;
@@ -89,7 +89,7 @@ int endpoint_choose(struct upstream *u, int first, unsigned tried, const char *p
         if (tried >> n & 1)
             continue;
         enum standing s = standing_of(&u->endpoints[n], path, optional, now, &until_ms);
-        if (s == STANDING_WELL)
+        if (s == STANDING_GOOD)
             chosen = n;
         else if (s == STANDING_POOR && second < 0)
             second = n;
@@ -102,7 +102,7 @@ int endpoint_choose(struct upstream *u, int first, unsigned tried, const char *p
     return chosen >= 0 ? chosen : second;
 }
 
-bool endpoint_any_well(struct upstream *u)
+bool endpoint_any_healthy(struct upstream *u)
 {
     bool well = false;
 
@@ -157,7 +157,7 @@ void endpoint_note(struct upstream *u, int n, const char *path, enum endpoint_ou
 
     pthread_mutex_lock(&u->lock);
     e->probing = false;
-    if (outcome == ENDPOINT_WELL) {
+    if (outcome == ENDPOINT_OK) {
         note_well(e, path);
     } else {
         if (outcome == ENDPOINT_FAILED)

@@ -1,5 +1,6 @@
-/* Where an endpoint has what: what its configured URL says goes before /v2/ (scheme, host, Artifactory's path), and
- * into the repository's name after it (a Harbor project, a prefix of ECR), in the URL and in a token's scope alike:
+/* URLs at an endpoint: its configured URL gives what goes before /v2/ (scheme, host, Artifactory's path), and what goes
+ * in front of a repository's name after it (a Harbor project, a prefix of ECR), in the URL and in a token's scope
+ * alike:
  *
  *     https://host/artifactory/api/docker/NAME   ─▶  https://host/artifactory/api/docker/NAME/v2/library/nginx/…
  *     https://cache, of ghcr.io, with ns         ─▶  https://cache/v2/org/app/…?ns=ghcr.io
@@ -24,7 +25,7 @@ void endpoint_set_url(struct endpoint *e, const char *url, enum upstream_ns ns)
     while (len > 0 && prefix[len - 1] == '/')
         len--;
     e->prefix = xasprintf("%.*s%s", (int)len, prefix, len > 0 ? "/" : "");
-    /* A prefix says which registry is meant (".../v2/ghcr.io"), perhaps one that has another name here. */
+    /* A prefix names the registry (".../v2/ghcr.io"), possibly by a different name. */
     atomic_init(&e->ns, ns == UPSTREAM_NS_AUTO && len > 0 ? UPSTREAM_NS_OFF : ns);
 }
 
@@ -41,7 +42,7 @@ char *endpoint_url(const struct endpoint *e, const char *repository, const char 
     struct buf url = {0};
 
     buf_addf(&url, "%s/v2/%s%s/%.*s", e->base, e->prefix, repository, (int)len, path);
-    if (ns) { /* before what the client said, which may hold another name of the same */
+    if (ns) { /* before the client's own query, which may have another ns= */
         buf_adds(&url, "?ns=");
         url_encode(&url, ns);
     }

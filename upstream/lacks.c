@@ -17,7 +17,7 @@ struct lack {
 
 struct lacks {
     pthread_mutex_t lock;
-    struct lack *slots; /* SLOTS of them, once there is anything to note */
+    struct lack *slots; /* SLOTS of them, once there is an entry */
 };
 
 struct lacks *lacks_new(void)

@@ -1,6 +1,6 @@
-/* lacks.h - what an endpoint turned out not to have, so that it is not asked again at once: mirrors lack things, and
- * the next endpoint has them. A table of fixed size in which a later entry may take an earlier one's place; forgetting
- * costs one more request. Any thread. */
+/* lacks.h - content that an endpoint turned out not to have, so that it is not requested there again at once: mirrors
+ * lack things, and the next endpoint has them. A table of fixed size, where a later entry may replace an earlier one;
+ * that costs one more request. Any thread. */
 #ifndef ENTREPOT_UPSTREAM_LACKS_H
 #define ENTREPOT_UPSTREAM_LACKS_H
 
@@ -12,8 +12,7 @@ struct lacks;
 struct lacks *lacks_new(void);
 void lacks_free(struct lacks *l);
 
-/* `path` as in struct upstream_request; a query does not count. For the blobs of a repository as a whole it is
- * LACKS_BLOBS. */
+/* `path` as in struct upstream_request, without its query. LACKS_BLOBS stands for all blobs of a repository. */
 #define LACKS_BLOBS "blobs/"
 void lacks_note(struct lacks *l, int endpoint, const char *repository, const char *path, int64_t life_ms);
 bool lacks_has(struct lacks *l, int endpoint, const char *repository, const char *path);

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 /* The target of the first link in `value` whose relation types include "next", else of the first one without a `rel`:
- * some registries send none, and clients take such a link. *named says which it was. The caller frees; NULL: there is
- * no next page. */
+ * some registries send none, and clients follow such a link. *named: whether it had one. The caller frees; NULL: there
+ * is no next page. */
 char *link_next(const char *value, bool *named);
 
 #endif

@@ -14,7 +14,7 @@ enum { SLASHES_MAX = 16, SECRET_MIN = 6, TOKEN_MIN = 16, DETAIL_MAX = 512 };
 
 #define LEFT_OUT "[...]"
 
-/* ---- what it says ---- */
+/* ---- reading it ---- */
 
 static void refusal_add(struct buf *out, const char *glue, const char *text)
 {
@@ -61,7 +61,7 @@ static void read_errors(struct buf *out, const json_t *doc)
         refusal_add(out, "", document_text(doc, others[i]));
 }
 
-/* ---- what of it is passed on ---- */
+/* ---- what is passed on ---- */
 
 /* The length of a character that is not to be shown (visible.h); 0 if it is another one. */
 static size_t control(const char *p)
@@ -118,8 +118,8 @@ static size_t written(const char *p, const char *secret, size_t *used)
     return *used > 0 && strncasecmp(at, text, strlen(text)) == 0 ? slashes + strlen(text) : 0;
 }
 
-/* The length of this secret at `p`, in whatever way it is written; 0: it is not there. Backslashes count for nothing:
- * text in JSON in JSON has any number of them. */
+/* The length of this secret at `p`, however it is escaped; 0: it is not there. Backslashes are ignored: JSON inside
+ * JSON has any number of them. */
 static size_t match(const char *p, const char *secret)
 {
     size_t len = 0, used, n;
@@ -138,8 +138,8 @@ static bool is_word(char c)
     return isalnum((unsigned char)c);
 }
 
-/* The length of a secret that begins at `p`: one that was sent (a short one if it is a word there: every other word
- * would have it in it), or what looks like a token (a JWT, or anything after the name of a scheme). */
+/* The length of a secret that begins at `p`: one that was sent (a short one only as a whole word), or what looks like a
+ * token (a JWT, or anything after the name of a scheme). */
 static size_t secret(const char *text, const char *p, const char *before, const char *const *secrets)
 {
     size_t n;
@@ -160,7 +160,7 @@ static void clean(struct buf *out, const char *text, const char *const *secrets)
 {
     const char *word = text, *before = NULL; /* this word and the one before it */
 
-    for (const char *p = text; *p && out->len <= REFUSAL_MAX;) { /* no more work than what is passed on is worth */
+    for (const char *p = text; *p && out->len <= REFUSAL_MAX;) { /* bounded by what is passed on */
         size_t hidden = secret(text, p, p == word ? before : NULL, secrets), n = control(p);
         if (hidden == 0 && (n > 0 || *p == ' ')) {
             if (out->len > 0 && out->data[out->len - 1] != ' ')

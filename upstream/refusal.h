@@ -1,4 +1,4 @@
-/* refusal.h - what a registry says about its refusal, fit to be passed on. Internal to this room. Any thread. */
+/* refusal.h - the code and message of a registry's refusal, fit to be passed on. Internal to this room. Any thread. */
 #ifndef ENTREPOT_UPSTREAM_REFUSAL_H
 #define ENTREPOT_UPSTREAM_REFUSAL_H
 
@@ -12,14 +12,14 @@ enum {
 };
 
 /* Reads errors[] (code, message, detail) of the registry API's error JSON (distribution-spec, "Error Codes"), or the
- * message of others' JSON; "" if there is none. Control characters become spaces. A registry may repeat what it was
- * sent, so what is in `authorization` (the header's value, or NULL), `secret` (or NULL), other tokens, and the queries
- * of URLs, which may be signed, are left out, also where they are escaped or decoded. */
+ * message of other JSON; "" if there is none. Control characters become spaces. A registry may echo what it was sent,
+ * so the contents of `authorization` (the header's value, or NULL), `secret` (or NULL), other tokens, and the queries
+ * of URLs, which may be signed, are removed, also where they are escaped or decoded. */
 void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const char *authorization,
                   const char *secret);
 /* The code of its first error; "" if it names none. */
 void refusal_code(char out[REFUSAL_CODE_MAX + 1], const void *body, size_t len);
-/* Whether it is about a token, or a signed URL, that was good once. */
+/* Whether it is about an expired token or signed URL. */
 bool refusal_says_expired(const char *body, size_t len);
 
 #endif

@@ -237,13 +237,13 @@ static bool own_is_short(struct upstream *u)
 
 enum upstream_health upstream_health(struct upstream *u, const struct upstream_request *req)
 {
-    if (!endpoint_any_well(u))
+    if (!endpoint_any_healthy(u))
         return UPSTREAM_DOWN;
     if (req->authorization || req->identity)
-        return UPSTREAM_WELL; /* a client's own budget: its request finds out */
+        return UPSTREAM_HEALTHY; /* a client's own budget: its request finds out */
     if (limited_ms(u) > 0)
         return UPSTREAM_LIMITED;
-    return own_is_short(u) ? UPSTREAM_SHORT : UPSTREAM_WELL;
+    return own_is_short(u) ? UPSTREAM_SHORT : UPSTREAM_HEALTHY;
 }
 
 bool upstream_take_probe(struct upstream *u)

@@ -11,8 +11,8 @@
  *
  * A 401 is answered with a token or Basic credentials and the request repeated; the challenge is remembered, so that
  * the next request carries a token from the start. Where identities come from: cred.h. Callbacks see the final answer
- * only (call.c). For a status of 400 or more they receive no body, but the registry's message (transfer_response.said)
- * and, with several endpoints, what each one answered (.tried).
+ * only (call.c). For a status of 400 or more they receive no body, but the registry's message
+ * (transfer_response.message) and, with several endpoints, what each one answered (.tried).
  *
  * A struct upstream is shared by all fetch loops; a call belongs to its engine's loop.
  */
@@ -116,7 +116,7 @@ struct upstream_request {
 };
 
 enum upstream_health {
-    UPSTREAM_WELL,
+    UPSTREAM_HEALTHY,
     UPSTREAM_SHORT,   /* little is left of the rate limit: optional requests are to be postponed */
     UPSTREAM_LIMITED, /* 429: manifest requests are held */
     UPSTREAM_DOWN,    /* no endpoint has answered recently */

@@ -95,7 +95,7 @@ char *endpoint_scope(const struct endpoint *e, const char *repository);
 /* ---- endpoint.c: a circuit breaker for each endpoint, and for each path that fails there ---- */
 
 enum endpoint_outcome {
-    ENDPOINT_WELL,
+    ENDPOINT_OK,
     ENDPOINT_UNREACHABLE, /* there was no connection to send the request on */
     ENDPOINT_FAILED,      /* the request had no answer, or one of 5xx */
 };
@@ -105,7 +105,7 @@ enum endpoint_outcome {
  * -1: none; *wait_ms is the time until there may be one. `path` includes the repository. */
 int endpoint_choose(struct upstream *u, int first, unsigned tried, const char *path, bool optional, int64_t *wait_ms);
 /* Whether one of them is healthy. */
-bool endpoint_any_well(struct upstream *u);
+bool endpoint_any_healthy(struct upstream *u);
 /* The outcome of a request, after `took_ms`. */
 void endpoint_note(struct upstream *u, int n, const char *path, enum endpoint_outcome outcome, int64_t took_ms);
 /* A request takes long. */

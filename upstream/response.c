@@ -25,7 +25,7 @@ void response_clear(struct transfer_response *r)
     response_reset(r);
 }
 
-/* A number of bytes: digits alone, as RFC 9110 §8.6 has it. -1 if it is not one. */
+/* A number of bytes: digits only (RFC 9110 §8.6). -1 if it is not one. */
 static int64_t number(const char *text, const char **end)
 {
     char *e;
@@ -46,7 +46,7 @@ static void take_length(struct transfer_response *r, const char *v)
     r->content_length = number(v, NULL);
 }
 
-/* RFC 9110 §14.4: "bytes" SP first "-" last "/" (total | "*"). What is malformed is as if it were not there. */
+/* RFC 9110 §14.4: "bytes" SP first "-" last "/" (total | "*"). A malformed one is ignored. */
 static void take_range(struct transfer_response *r, const char *v)
 {
     const char *p = v;
@@ -60,7 +60,7 @@ static void take_range(struct transfer_response *r, const char *v)
     if (last < first || *p != '/')
         return;
     int64_t total = p[1] == '*' ? -1 : number(p + 1, NULL);
-    if (p[1] != '*' && total <= last) /* no number, or not one that it can be a part of */
+    if (p[1] != '*' && total <= last) /* not a number, or too small for the range */
         return;
     r->range_first = first;
     r->range_last = last;
@@ -92,7 +92,7 @@ static int64_t date(const char *v)
     return MAX((int64_t)curl_getdate(v, NULL), (int64_t)0);
 }
 
-/* A date is one of the registry's clock, which its own Date tells; headers come in any order. */
+/* A date is by the registry's clock, which its Date header tells; headers come in any order. */
 static void settle_retry_at(struct transfer_response *r)
 {
     int64_t s = r->retry_at - (r->date > 0 ? r->date : clock_now_s());
@@ -141,7 +141,7 @@ static void take_remaining(struct transfer_response *r, const char *v)
         r->ratelimit_window = number(window + 3, NULL);
 }
 
-/* It is shown to people: no control characters. */
+/* It is displayed: no control characters. */
 static void take_source(struct transfer_response *r, const char *v)
 {
     for (const char *p = v; *p; p++)
@@ -156,7 +156,7 @@ static void take_challenge(struct transfer_response *r, const char *v)
     size_t used = strlen(r->challenge);
 
     if (used + strlen(v) + 3 > sizeof(r->challenge))
-        r->challenge_too_long = true; /* which of them is to be answered cannot be told any more */
+        r->challenge_too_long = true; /* which one to answer cannot be known */
     if (r->challenge_too_long) {
         r->challenge[0] = '\0';
         return;
@@ -164,7 +164,7 @@ static void take_challenge(struct transfer_response *r, const char *v)
     snprintf(r->challenge + used, sizeof(r->challenge) - used, "%s%s", used ? ", " : "", v);
 }
 
-/* There may be several, of which one is the next page. */
+/* There may be several Link headers, one of which is the next page. */
 static void take_link(struct transfer_response *r, const char *v)
 {
     bool named;
@@ -185,7 +185,7 @@ static void take_filters(struct transfer_response *r, const char *v)
         snprintf(r->oci_filters, sizeof(r->oci_filters), "%s", v);
 }
 
-/* Its Server header says so; where a proxy before it replaces that, Cache-Status does (RFC 9211). */
+/* The Server header names it; behind a proxy that replaces that, Cache-Status does (RFC 9211). */
 static void take_server(struct transfer_response *r, const char *v)
 {
     size_t len = strcspn(v, "/;, ");
@@ -193,8 +193,8 @@ static void take_server(struct transfer_response *r, const char *v)
     r->is_entrepot = r->is_entrepot || (len == 8 && strncasecmp(v, "entrepot", len) == 0);
 }
 
-/* A cache of our kind says fwd-status where a registry has answered it: a refusal without one is its own, since it is
- * offline, or does not serve that registry. */
+/* An entrepot adds fwd-status if a registry answered: a refusal without it is its own, since it is offline or does not
+ * serve that registry. */
 static void take_cache_status(struct transfer_response *r, const char *v)
 {
     take_server(r, v);

@@ -1,4 +1,4 @@
-/* response.h - response headers as transfer.h presents them. Internal to this room. */
+/* response.h - parses response headers into struct transfer_response. Internal to this room. */
 #ifndef ENTREPOT_UPSTREAM_RESPONSE_H
 #define ENTREPOT_UPSTREAM_RESPONSE_H
 
@@ -7,7 +7,7 @@
 void response_reset(struct transfer_response *r);
 /* Frees what it refers to, and resets it. */
 void response_clear(struct transfer_response *r);
-/* One header line, as it came; `len` includes the line's end. */
+/* One header line as received; `len` includes the line's end. */
 void response_header(struct transfer_response *r, const char *line, size_t len);
 
 #endif

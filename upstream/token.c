@@ -26,7 +26,7 @@ struct token_waiter {
     struct loop *loop;
     void (*done)(void *arg, const char *token, const struct err *err);
     void *arg;
-    char *token; /* the answer, on its way */
+    char *token; /* the answer */
     struct err err;
 };
 
@@ -87,7 +87,7 @@ static void token_forget(struct tokens *all, struct token *t)
 {
     TAILQ_REMOVE(&all->list, t, entry);
     all->count--;
-    while (!STAILQ_EMPTY(&t->waiters)) { /* only at the very end of the program */
+    while (!STAILQ_EMPTY(&t->waiters)) { /* only when the program ends */
         struct token_waiter *w = STAILQ_FIRST(&t->waiters);
         STAILQ_REMOVE_HEAD(&t->waiters, entry);
         free(w);
@@ -164,7 +164,7 @@ static void token_read_refusal(const struct token_errand *q, int status, struct 
     refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, basic, q->id.secret);
     err_set(err,
             status == 429                    ? ERR_RATE_LIMIT
-            : status == 408 || status == 504 ? ERR_TIMEOUT /* of it, or of what stands before it: no refusal */
+            : status == 408 || status == 504 ? ERR_TIMEOUT /* of it or its gateway: not a refusal */
             : status >= 500                  ? ERR_UPSTREAM
                                              : ERR_DENIED,
             "the token service answered %d%s%s", status, said[0] ? ": " : "", said);
@@ -190,13 +190,13 @@ static void token_take_done(void *arg, const struct transfer_response *r, const 
     char *value = NULL;
     int64_t life = 0;
 
-    if (failure && !(q->too_large && r->status != 200)) { /* of an error, the status is enough */
+    if (failure && !(q->too_large && r->status != 200)) { /* the status of a refusal is enough */
         err = *failure;
         if (q->too_large)
             err_set(&err, ERR_UPSTREAM, "the answer has more than %d bytes", (int)ANSWER_MAX);
         err_wrap(&err, "asking for a token");
     } else if ((r->status == 404 || r->status == 405) && !q->posting && q->id.username) {
-        q->posting = true; /* a realm that only speaks OAuth 2 */
+        q->posting = true; /* a realm that supports OAuth 2 only */
         q->too_large = false;
         buf_clear(&q->answer);
         token_send(q);
@@ -212,7 +212,7 @@ static void token_take_done(void *arg, const struct transfer_response *r, const 
     secret_free(value);
 }
 
-/* As clients do it: what is empty is not sent, and what the realm's own query has is not touched. */
+/* As clients do: an empty value is not sent, and the query of the realm itself is kept. */
 static void token_add_param(struct buf *b, const char *name, const char *value, const char *glue)
 {
     if (!*value)
@@ -291,7 +291,7 @@ static void token_done(struct token_errand *q, const char *value, int64_t life_s
     if (value) {
         secret_free(t->value);
         t->value = xstrdup(value);
-        t->begun_ms = q->sent_ms; /* its life has begun when the service made it: not when a slow one sent it */
+        t->begun_ms = q->sent_ms; /* its life began when the service issued it, not when a slow answer arrived */
         t->ends_ms = t->begun_ms + life_s * 1000;
     }
     pthread_mutex_unlock(&all->lock);

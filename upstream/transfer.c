@@ -26,7 +26,7 @@ enum {
  * the last one. A server may forge a status line in a trailer: answers are counted, and none begins after the body. */
 static bool begins_answer(struct transfer *t, const char *line, size_t len)
 {
-    if (t->said_head || len <= 5 || memcmp(line, "HTTP/", 5) != 0)
+    if (t->head_passed || len <= 5 || memcmp(line, "HTTP/", 5) != 0)
         return false;
     t->in_trailer = false;
     t->flooded = ++t->answers > ANSWERS_MAX;
@@ -68,10 +68,10 @@ static void take_no_challenge(struct transfer_response *r)
 
 static bool transfer_pass_head(struct transfer *t)
 {
-    if (t->said_head)
+    if (t->head_passed)
         return !t->refused;
     transfer_note_answer(t);
-    t->said_head = true;
+    t->head_passed = true;
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* not an answer of the registry */
     else if (t->response.status == 401 && transfer_is_elsewhere(t))
@@ -145,7 +145,7 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     } else if (t->refused) {
         kind = ERR_CANCELLED;
         why = "cancelled";
-    } else if (!t->said_head && (code == CURLE_OUT_OF_MEMORY || (int)code == CURL_TOO_LARGE)) {
+    } else if (!t->head_passed && (code == CURLE_OUT_OF_MEMORY || (int)code == CURL_TOO_LARGE)) {
         kind = ERR_UPSTREAM; /* a header that exceeds libcurl's limit (100 KiB); there is no other shortage */
         why = "its headers exceed our limits";
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
@@ -166,7 +166,7 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         kind = ERR_UPSTREAM;
     }
     err_set(err, kind, "%s: %s", where.data, why);
-    err->status = t->said_head && !t->by_proxy ? t->response.status : 0;
+    err->status = t->head_passed && !t->by_proxy ? t->response.status : 0;
 }
 
 void transfer_free(struct transfer *t)

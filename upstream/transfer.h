@@ -24,7 +24,7 @@ enum {
     TRANSFER_RATE_MIN = 512,          /* bytes a second, a modem's: a slower server keeps a client waiting on purpose */
     TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, including trailers, which are dropped */
     TRANSFER_HEADERS_MAX = 100,
-    TRANSFER_SAID_MAX = 1023,
+    TRANSFER_MESSAGE_MAX = 1023,
     TRANSFER_TRIED_MAX = 1023,
 };
 
@@ -53,9 +53,9 @@ struct transfer_response {
     bool multiplexed;      /* it came over HTTP/2 */
     bool content_encoded;  /* some Content-Encoding other than identity */
     /* set by registry.h only, if the request failed; else "" */
-    char said[TRANSFER_SAID_MAX + 1];   /* the registry's message */
-    char code[32];                      /* and code: "NAME_UNKNOWN" */
-    char tried[TRANSFER_TRIED_MAX + 1]; /* what went wrong at each of several endpoints */
+    char message[TRANSFER_MESSAGE_MAX + 1]; /* the registry's message */
+    char code[32];                          /* and code: "NAME_UNKNOWN" */
+    char tried[TRANSFER_TRIED_MAX + 1];     /* what went wrong at each of several endpoints */
 };
 
 struct transfer_request {
@@ -71,12 +71,12 @@ struct transfer_request {
     /* Over HTTP/1.1: for a paused HTTP/2 stream libcurl buffers up to its window, 32 MiB. */
     bool unshared;
     const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
-    const char *const *
-        shown_to; /* origins and hosts that may see the client certificate (trust.h); borrowed for the transfer's life */
+    /* origins and hosts that may see the client certificate (trust.h); borrowed for the transfer's life */
+    const char *const *shown_to;
     bool isolated; /* shares no connection and no TLS session with others, follows no redirect */
     bool insecure; /* plain http allowed, certificates not verified */
-    const char *const
-        *named; /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
+    /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
+    const char *const *named;
     /* 0: none. A body stalls when it is slower than TRANSFER_RATE_MIN for so long. */
     int64_t connect_timeout_ms, stall_timeout_ms, total_timeout_ms;
     /* Incremented while anything of the transfer, possibly cancelled, still uses what is borrowed; NULL: what is

@@ -57,7 +57,7 @@ static void use_proxy(struct transfer *t, const char *proxy)
     set_proxy_login(t, proxy);
 }
 
-/* ---- to whom the client's certificate is shown ---- */
+/* ---- where the client certificate is shown ---- */
 
 static void show_certificate(struct transfer *t, const char *url)
 {
@@ -232,7 +232,7 @@ bool transfer_is_worth_patience(struct transfer *t, CURLcode code)
 {
     int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);
 
-    if (!t->hurried || t->round + 1 == CONNECT_ROUNDS || t->cancelled || t->said_head || t->forbidden ||
+    if (!t->hurried || t->round + 1 == CONNECT_ROUNDS || t->cancelled || t->head_passed || t->forbidden ||
         (code != CURLE_COULDNT_CONNECT && code != CURLE_OPERATION_TIMEDOUT))
         return false;
     t->round++;

@@ -29,11 +29,11 @@ struct transfer {
     int header_count, answers;
     bool in_trailer; /* the head of the current answer has ended */
     int64_t received;
-    bool said_head; /* on_head has been called */
-    bool refused;   /* a callback returned false */
-    bool flooded;   /* headers exceed the limits */
-    bool forbidden; /* it led to an address that is not public */
-    int by_proxy;   /* status of a proxy's own refusal; 0: none */
+    bool head_passed; /* on_head has been called */
+    bool refused;     /* a callback returned false */
+    bool flooded;     /* headers exceed the limits */
+    bool forbidden;   /* it led to an address that is not public */
+    int by_proxy;     /* status of a proxy's own refusal; 0: none */
     const char *const *named, *const *shown_to;
     const struct trust *trust;
     atomic_int *users; /* in use: named, shown_to, trust; NULL: not counted */
@@ -102,8 +102,8 @@ void transfer_note_answer(struct transfer *t);
 
 /* ---- transfer_clock.c ---- */
 
-/* It failed with `code`. The URL whose Date tells whether this node's clock is wrong; NULL: that is not why, or it has
- * been requested already. Once. The caller frees. */
+/* It failed with `code`. The URL whose Date tells whether this node's clock is wrong; NULL: that is not the cause, or
+ * it was requested before. Once. The caller frees. */
 char *transfer_clock_url(struct transfer *t, CURLcode code);
 /* What is wrong with the certificate's time, for the message; response.date is the other side's time (0: unknown). */
 void transfer_describe_time(const struct transfer *t, char *out, size_t room);

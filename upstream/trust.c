@@ -1,7 +1,7 @@
-/* libcurl takes one file of certificates and one folder, each of which replaces the system's. The file that is
- * configured is given to it as that; the system's goes into the same connection's store by hand, which is our own:
- * libcurl does not share stores that are not to be kept (CURLOPT_CA_CACHE_TIMEOUT). Where libcurl is not built with
- * OpenSSL, the system's folder alone is there beside the file. */
+/* libcurl takes one file of certificates and one folder, each of which replaces the system's. It is given the
+ * configured file; the system's file is added to the store of each connection, which is not shared: libcurl does not
+ * share stores that are not to be cached (CURLOPT_CA_CACHE_TIMEOUT). Where libcurl is not built with OpenSSL, only the
+ * system's folder is used beside the configured file. */
 #include "upstream/trust.h"
 
 #include "base/log.h"
@@ -13,7 +13,7 @@
 #include <openssl/ssl.h>
 #include <string.h>
 
-/* As OpenSSL's own programs and Go's have it: this in place of the system's file. */
+/* As in OpenSSL's programs and Go: this replaces the system's file. */
 static const char *named_system_file(void)
 {
     const char *file = getenv("SSL_CERT_FILE");
@@ -58,7 +58,7 @@ void trust_apply(void *easy, const struct trust *t)
         apply_ca(h, t);
     else if (named_system_file())
         curl_easy_setopt(h, CURLOPT_CAINFO, named_system_file());
-    if (t && t->client_cert) /* a session that is resumed shows the certificate that it began with */
+    if (t && t->client_cert) /* a resumed session shows the certificate that it began with */
         curl_easy_setopt(h, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 }
 
@@ -80,8 +80,8 @@ bool trust_may_show(const struct trust *t, const char *const *shown_to, const ch
     return false;
 }
 
-/* libcurl uses a kept connection again only for a transfer of the same certificate: what one shows is not shown for
- * another. */
+/* libcurl reuses a connection only for a transfer with the same certificate: one that was shown for a transfer does not
+ * serve another. */
 void trust_show(void *easy, const struct trust *t, bool show)
 {
     CURL *h = easy;

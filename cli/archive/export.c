@@ -27,9 +27,9 @@ struct export_options {
     const char *output, *format, *signatures;
 };
 
-static bool export_take_reference(void *arg, const char *word, struct err *err)
+static bool export_take_reference(void *arg, const char *argument, struct err *err)
 {
-    return cli_take_reference(((struct export_options *)arg)->references, word, err);
+    return cli_take_reference(((struct export_options *)arg)->references, argument, err);
 }
 
 static bool export_take_format(void *arg, const char *value, struct err *err)
@@ -53,7 +53,7 @@ static bool export_take_signatures(void *arg, const char *value, struct err *err
     return known || err_set(err, ERR_INVALID, "\"%s\" is neither include nor separate nor omit", value);
 }
 
-static void export_print_progress(struct export_job *job, const struct export_member *m, const char *how)
+static void export_print_progress(struct export_job *job, const struct export_entry *m, const char *how)
 {
     char size[CLI_TEXT];
     FILE *to = job->place.to_stdout ? stderr : stdout;
@@ -79,7 +79,7 @@ static bool export_take_members(struct export_job *job, const json_t *list, stru
     job->count = json_array_size(list);
     job->members = xcalloc(job->count + 1, sizeof(*job->members));
     json_array_foreach(list, i, m) {
-        struct export_member *to = &job->members[i];
+        struct export_entry *to = &job->members[i];
         const char *digest = json_string_value(json_object_get(m, "digest"));
         to->name = json_string_value(json_object_get(m, "name"));
         to->text = json_string_value(json_object_get(m, "text"));

@@ -14,7 +14,7 @@
 #include "cli/lib/cli.h"
 
 /* A file of the layout, as the daemon lists it. */
-struct export_member {
+struct export_entry {
     const char *name, *text; /* text NULL: a blob */
     struct digest digest;
     int64_t size; /* bytes */
@@ -35,10 +35,10 @@ struct export_job {
     const struct cli_options *options;
     const char *cache; /* the daemon's cache folder: blobs are read from it where permissions allow */
     struct export_place place;
-    struct export_member *members;
+    struct export_entry *members;
     size_t count;
     int64_t written, kept; /* bytes written; bytes that an earlier export had written already */
-    void (*progress)(struct export_job *job, const struct export_member *m, const char *how);
+    void (*progress)(struct export_job *job, const struct export_entry *m, const char *how);
 };
 
 /* ---- export_place.c ---- */
@@ -68,13 +68,13 @@ char *export_merge(const struct export_job *job, const char *name, const char *f
 /* ---- export_blob.c ---- */
 
 /* Opens a blob's file in the cache folder; -1: not permitted, or not found. */
-int export_open_blob(const struct export_job *job, const struct export_member *m);
+int export_open_blob(const struct export_job *job, const struct export_entry *m);
 /* Reads a blob from its file or the daemon, piece by piece. Errors: ERR_DIGEST, what `take` sets. */
-bool export_read_blob(const struct export_job *job, const struct export_member *m,
+bool export_read_blob(const struct export_job *job, const struct export_entry *m,
                       bool (*take)(void *arg, const void *data, size_t len, struct err *err), void *arg,
                       struct err *err);
 /* Whether an open file has the blob's size and digest. */
-bool export_is_blob(int fd, const struct export_member *m);
+bool export_is_blob(int fd, const struct export_entry *m);
 bool export_write(int fd, const void *data, size_t len, struct err *err);
 
 #endif

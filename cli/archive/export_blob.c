@@ -8,7 +8,7 @@
 
 enum { PIECE = 1 << 20 };
 
-int export_open_blob(const struct export_job *job, const struct export_member *m)
+int export_open_blob(const struct export_job *job, const struct export_entry *m)
 {
     char hex[DIGEST_TEXT_MAX];
     _cleanup_free_ char *path =
@@ -22,7 +22,7 @@ bool export_write(int fd, const void *data, size_t len, struct err *err)
     return io_write(fd, data, len) || err_errno(err, ERR_IO, "writing");
 }
 
-bool export_is_blob(int fd, const struct export_member *m)
+bool export_is_blob(int fd, const struct export_entry *m)
 {
     struct hasher *h = hasher_new(m->digest.alg);
     _cleanup_free_ char *piece = xmalloc(PIECE);
@@ -40,7 +40,7 @@ bool export_is_blob(int fd, const struct export_member *m)
 }
 
 struct export_reader {
-    const struct export_member *m;
+    const struct export_entry *m;
     struct hasher *hasher;
     int64_t received;
     bool (*take)(void *arg, const void *data, size_t len, struct err *err);
@@ -74,7 +74,7 @@ static bool export_read_file(struct export_reader *r, int fd)
     return true;
 }
 
-bool export_read_blob(const struct export_job *job, const struct export_member *m,
+bool export_read_blob(const struct export_job *job, const struct export_entry *m,
                       bool (*take)(void *arg, const void *data, size_t len, struct err *err), void *arg,
                       struct err *err)
 {

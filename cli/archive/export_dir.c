@@ -30,7 +30,7 @@ static bool make_folders(const char *path, struct err *err)
     return true;
 }
 
-static bool dir_has_blob(const char *path, const struct export_member *m)
+static bool dir_has_blob(const char *path, const struct export_entry *m)
 {
     struct stat st;
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -59,7 +59,7 @@ static bool dir_seal(int fd, const char *part, struct err *err)
     return (fchmod(fd, 0444) == 0 && fsync(fd) == 0) || err_errno(err, ERR_IO, "syncing %s", part);
 }
 
-static bool dir_can_link(const struct export_job *job, const struct export_member *m, const char *part)
+static bool dir_can_link(const struct export_job *job, const struct export_entry *m, const char *part)
 {
     char hex[DIGEST_TEXT_MAX];
     _cleanup_free_ char *cached =
@@ -70,7 +70,7 @@ static bool dir_can_link(const struct export_job *job, const struct export_membe
 }
 
 /* Clones, links or copies a blob to `part`, and returns which. NULL: failed. */
-static const char *dir_fill(struct export_job *job, const struct export_member *m, const char *part, struct err *err)
+static const char *dir_fill(struct export_job *job, const struct export_entry *m, const char *part, struct err *err)
 {
     _cleanup_close_ int from = export_open_blob(job, m);
 
@@ -88,7 +88,7 @@ static const char *dir_fill(struct export_job *job, const struct export_member *
                                                                                                          : NULL;
 }
 
-static bool dir_put_blob(struct export_job *job, const struct export_member *m, struct err *err)
+static bool dir_put_blob(struct export_job *job, const struct export_entry *m, struct err *err)
 {
     _cleanup_free_ char *path = xasprintf("%s/%s", job->place.path, m->name),
                         *part = xasprintf("%s/" PART, job->place.path);
@@ -131,7 +131,7 @@ static bool dir_put_text(struct export_job *job, const char *name, const char *t
     return false;
 }
 
-static bool dir_put_member(struct export_job *job, const struct export_member *m, struct err *err)
+static bool dir_put_member(struct export_job *job, const struct export_entry *m, struct err *err)
 {
     bool is_list = strcmp(m->name, "index.json") == 0 || strcmp(m->name, "manifest.json") == 0;
     _cleanup_free_ char *merged = m->text && is_list ? export_merge(job, m->name, m->text) : NULL;

@@ -1,5 +1,6 @@
-/* A reproducible tar archive: members in a fixed order, without times and owners. It is written to NAME.part and renamed
- * at the end. A partial one is checked from its start, and continued from the last member that another one follows. */
+/* A reproducible tar archive: members in a fixed order, without times and owners. It is written to NAME.part and
+ * renamed at the end. A partial one is checked from its start, and continued from the last member that another one
+ * follows. */
 #include "cli/archive/export.h"
 
 #include <archive.h>
@@ -39,7 +40,7 @@ static bool export_tar_fail(struct export_tar *t, const char *doing)
 
 /* ---- resuming ---- */
 
-static bool is_same_member(struct archive *in, struct archive_entry *e, const struct export_member *m)
+static bool is_same_member(struct archive *in, struct archive_entry *e, const struct export_entry *m)
 {
     struct hasher *h = hasher_new(m->text ? DIGEST_SHA256 : m->digest.alg);
     _cleanup_free_ char *piece = xmalloc(PIECE);
@@ -89,7 +90,7 @@ static bool export_tar_take_data(void *arg, const void *data, size_t len, struct
     return err->code == ERR_OK ? err_set(err, ERR_IO, "writing: %s", archive_error_string(t->a)) : false;
 }
 
-static bool export_tar_put(struct export_tar *t, const struct export_member *m)
+static bool export_tar_put(struct export_tar *t, const struct export_entry *m)
 {
     struct archive_entry *e = archive_entry_new();
 

@@ -1,5 +1,5 @@
-/* The list of an archive's files, and what is kept of the content of each: its digest, the text of a document, the first
- * bytes. */
+/* The list of an archive's files, and what is kept of the content of each: its digest, the text of a document, the
+ * first bytes. */
 #include "cli/archive/private.h"
 
 #include "base/array.h"

@@ -416,9 +416,9 @@ static bool import_take_name(void *arg, const char *value, struct err *err)
     return import_expand(&any, value, REF_DEFAULT_TAG, name, err);
 }
 
-static bool import_take_path(void *arg, const char *word, struct err *err)
+static bool import_take_path(void *arg, const char *argument, struct err *err)
 {
-    return cli_take_word(&((struct import_job *)arg)->path, word, err);
+    return cli_take_argument(&((struct import_job *)arg)->path, argument, err);
 }
 
 int cmd_import(int argc, char **argv)

@@ -1,5 +1,5 @@
-/* The referrers in a layout: signatures and others, found by their subject or by cosign's tags. Each is imported with its
- * image, under the name of that image's repository. */
+/* The referrers in a layout: signatures and others, found by their subject or by cosign's tags. Each is imported
+ * with its image, under the name of that image's repository. */
 #include "cli/archive/import_private.h"
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)

@@ -1,6 +1,6 @@
-/* Checks the descriptors of all images before anything is sent. An invalid digest or size is an error: no blob could match
- * it. A size that differs from its blob's is a warning: engines that compare it, such as containerd, will not pull the
- * image. */
+/* Checks the descriptors of all images before anything is sent. An invalid digest or size is an error: no blob could
+ * match it. A size that differs from its blob's is a warning: engines that compare it, such as containerd, will not
+ * pull the image. */
 #include "cli/archive/import_private.h"
 
 #include "base/array.h"
@@ -50,7 +50,7 @@ static bool check_refuse(struct import_checker *c, const char *key, const json_t
                    why);
 }
 
-static void check_note_size(struct import_checker *c, int64_t said, const struct import_blob *b)
+static void check_note_size(struct import_checker *c, int64_t claimed, const struct import_blob *b)
 {
     _cleanup_free_ char *place = check_place_of(c);
 
@@ -60,26 +60,26 @@ static void check_note_size(struct import_checker *c, int64_t said, const struct
         cli_say(
             stderr,
             "entrepot: %s: its size is %lld, but the blob has %lld bytes: engines that compare sizes do not pull it",
-            place, (long long)said, (long long)import_blob_size(b));
+            place, (long long)claimed, (long long)import_blob_size(b));
     else
         cli_say(stderr, "entrepot: %s: not in the archive, and its size of %lld bytes exceeds cache.blob_max, %lld",
-                place, (long long)said, (long long)c->blob_max);
+                place, (long long)claimed, (long long)c->blob_max);
 }
 
 static bool check_descriptor(struct import_checker *c, const json_t *descriptor)
 {
     const char *text = document_text(descriptor, "digest");
     const json_t *size = document_get(descriptor, "size");
-    int64_t said = document_number(descriptor, "size");
+    int64_t claimed = document_number(descriptor, "size");
     struct digest d;
 
     if (!text || !digest_parse(&d, text, strlen(text)))
         return check_refuse(c, "digest", document_get(descriptor, "digest"), "is not a sha256 or sha512 digest");
-    if (size && said < 0)
+    if (size && claimed < 0)
         return check_refuse(c, "size", size, "is invalid");
     const struct import_blob *b = import_find_blob(c->plan, &d);
-    if (size && (b ? said != import_blob_size(b) : c->blob_max > 0 && said > c->blob_max))
-        check_note_size(c, said, b);
+    if (size && (b ? claimed != import_blob_size(b) : c->blob_max > 0 && claimed > c->blob_max))
+        check_note_size(c, claimed, b);
     if (strcmp(c->list, "manifests") == 0)
         check_push(c, &d);
     return true;

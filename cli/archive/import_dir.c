@@ -1,5 +1,5 @@
-/* skopeo's and podman's `dir:`: manifest.json is the image's manifest or index; beside it are the blobs, named by their hex
- * digests, and an index's manifests as <hex>.manifest.json (containers/image, directory_transport.go). */
+/* skopeo's and podman's `dir:`: manifest.json is the image's manifest or index; beside it are the blobs, named by
+ * their hex digests, and an index's manifests as <hex>.manifest.json (containers/image, directory_transport.go). */
 #include "cli/archive/import_private.h"
 
 static bool digest_of_name(const char *name, struct digest *d)

@@ -1,5 +1,5 @@
-/* An OCI image layout: which entries of its index.json are images, which are referrers of images (signatures and others),
- * and the name of each. */
+/* An OCI image layout: which entries of its index.json are images, which are referrers of images (signatures and
+ * others), and the name of each. */
 #include "cli/archive/import_private.h"
 
 #define EXPORT_INDEX "io.entrepot.index"         /* cache/export.h */
@@ -195,8 +195,8 @@ static bool layout_take_name(struct layout *l, const char *name, char out[REF_TE
     return true;
 }
 
-/* The name of one of several images with --name: its full name, or the template with its tag. --name without a tag is the
- * repository. */
+/* The name of one of several images with --name: its full name, or the template with its tag. --name without a tag
+ * is the repository. */
 static bool layout_name_of_many(struct layout *l, const struct layout_item *it, char out[REF_TEXT_MAX])
 {
     const char *slash = strrchr(l->given, '/'), *last = slash ? slash : l->given;

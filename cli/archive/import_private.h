@@ -61,7 +61,8 @@ void import_batch_free(struct import_batch *b);
 
 /* Whether --name has {tag} or {name} in it. */
 bool import_is_template(const char *given);
-/* Replaces {tag} by `tag` and {name} by the archive's own name. False with *err: the result is not a valid reference. */
+/* Replaces {tag} by `tag` and {name} by the archive's own name. False with *err: the result is not a valid
+ * reference. */
 bool import_expand(const struct archive_files *a, const char *given, const char *tag, char out[REF_TEXT_MAX],
                    struct err *err);
 /* The archive's own name as a repository: "my-app" for "/data/My app.tar.gz". */

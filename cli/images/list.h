@@ -31,8 +31,8 @@ bool image_list_add(struct image_list *l, const char *text, struct err *err);
 
 /* One reference per line; `#` begins a comment. */
 bool image_list_read(struct image_list *l, const char *file, struct err *err);
-/* `image` of all entries of containers, initContainers and ephemeralContainers, and `reference` of image volumes, at any
- * depth: in pods, pod templates, lists. */
+/* `image` of all entries of containers, initContainers and ephemeralContainers, and `reference` of image volumes, at
+ * any depth: in pods, pod templates, lists. */
 bool image_list_read_kubernetes(struct image_list *l, const char *file, struct err *err);
 /* `services.*.image`, with ${VARIABLES} from the environment, else from .env beside the file (compose-spec,
  * "Interpolation"); also of included files and extended services. Services without an image are reported on stderr and

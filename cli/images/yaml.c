@@ -98,7 +98,7 @@ bool walk_add_image(struct image_walk *w, const yaml_node_t *node)
 
 /* ---- documents ---- */
 
-static bool not_yaml(struct image_walk *w, const yaml_parser_t *parser, const char *text)
+static bool walk_not_yaml(struct image_walk *w, const yaml_parser_t *parser, const char *text)
 {
     return err_set(w->err, ERR_INVALID, "%s: line %zu: not YAML: %s%s", w->file, parser->problem_mark.line + 1,
                    parser->problem ? parser->problem : "it cannot be read",
@@ -113,7 +113,7 @@ static bool has_anchor(const yaml_event_t *e)
 }
 
 /* Counts events before a document is built: a node takes many times the memory of its text. */
-static bool check_events(struct image_walk *w, const char *text, size_t len)
+static bool walk_check_events(struct image_walk *w, const char *text, size_t len)
 {
     yaml_parser_t parser;
     yaml_event_t event;
@@ -125,7 +125,7 @@ static bool check_events(struct image_walk *w, const char *text, size_t len)
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_parse(&parser, &event)) {
-            ok = not_yaml(w, &parser, text);
+            ok = walk_not_yaml(w, &parser, text);
             break;
         }
         depth += event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
@@ -153,14 +153,14 @@ bool walk_documents(struct image_walk *w, const char *text, size_t len,
     yaml_parser_t parser;
     bool ok = true, more = true;
 
-    if (!check_events(w, text, len))
+    if (!walk_check_events(w, text, len))
         return false;
     if (!yaml_parser_initialize(&parser))
         return err_set(w->err, ERR_IO, "%s: out of memory", w->file);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
     while (ok && more) {
         if (!yaml_parser_load(&parser, &w->doc)) {
-            ok = not_yaml(w, &parser, text); /* an undefined alias: check_events() does not detect it */
+            ok = walk_not_yaml(w, &parser, text); /* an undefined alias: walk_check_events() does not detect it */
             break;
         }
         yaml_node_t *root = yaml_document_get_root_node(&w->doc);

@@ -47,8 +47,9 @@ struct cli_option {
 
 struct cli_syntax {
     const char *usage;
-    const struct cli_option *options;                           /* ends with {0}; NULL: none */
-    bool (*word)(void *arg, const char *word, struct err *err); /* takes an argument; NULL: the command has none */
+    const struct cli_option *options; /* ends with {0}; NULL: none */
+    bool (*argument)(void *arg, const char *argument,
+                     struct err *err); /* takes an argument; NULL: the command has none */
     void *arg;
     bool no_daemon; /* --socket and so on are accepted, for scripts that always pass them, but not shown by --help */
 };
@@ -56,10 +57,10 @@ struct cli_syntax {
 /* Parses the command line: the command's own options, those of all clients of the daemon such as --socket and --json
  * (unless `o` is NULL), and --help. Returns -1 to continue, else the exit status, after printing an error. */
 int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv);
-/* For `word` of struct cli_syntax: a single argument; arg is a const char *[1], NULL at first. */
-bool cli_take_word(void *arg, const char *word, struct err *err);
+/* For `argument` of struct cli_syntax: a single argument; arg is a const char *[1], NULL at first. */
+bool cli_take_argument(void *arg, const char *argument, struct err *err);
 /* The same for references; arg is a JSON array, to which they are appended. */
-bool cli_take_reference(void *arg, const char *word, struct err *err);
+bool cli_take_reference(void *arg, const char *argument, struct err *err);
 bool cli_is_reference(const char *text, struct err *err);
 /* Appends the value of --platform: "all", or a platform. */
 bool cli_take_platform(json_t *platforms, const char *value, struct err *err);
@@ -91,8 +92,8 @@ int cli_fail(const struct err *err);
 
 /* ---- daemon.c ---- */
 
-/* Sends a request: POST with a JSON `body`, GET without (NULL). The caller decrefs *answer. Errors: ERR_UNREACHABLE (the
- * daemon is not running), the daemon's errors. */
+/* Sends a request: POST with a JSON `body`, GET without (NULL). The caller decrefs *answer. Errors: ERR_UNREACHABLE
+ * (the daemon is not running), the daemon's errors. */
 bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err);
 /* The same for long-running work: `line` gets each line of the answer as it arrives, except the last, which is *answer.
  * No timeout. */

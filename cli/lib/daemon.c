@@ -14,8 +14,8 @@ enum { ANSWER_MAX = 64 << 20, CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 600 };
 
 /* ---- the admin socket ---- */
 
-/* The path of the socket, by the first of: options, the environment, the service's default, the configuration. NULL: the
- * configuration cannot be read. */
+/* The path of the socket, by the first of: options, the environment, the service's default, the configuration. NULL:
+ * the configuration cannot be read. */
 static char *find_socket(const struct cli_options *o, struct err *err)
 {
     const char *env = getenv("ENTREPOT_SOCKET");
@@ -286,7 +286,7 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
 {
     struct cli_options o = {0};
     json_t *references = json_array(), *answer = NULL, *body, *r;
-    const struct cli_syntax syntax = {usage, .word = cli_take_reference, .arg = references};
+    const struct cli_syntax syntax = {usage, .argument = cli_take_reference, .arg = references};
     struct err err = {0};
     size_t i;
     int rc = cli_parse(&o, &syntax, argc, argv);

@@ -57,24 +57,25 @@ static const struct cli_option *options_find(const struct option_table *t, int c
     return NULL;
 }
 
-/* Explains why getopt_long() refused `word`. */
-static int options_refuse(const struct option_table *t, const char *usage, const char *command, int c, const char *word)
+/* Explains why getopt_long() refused `argument`. */
+static int options_refuse(const struct option_table *t, const char *usage, const char *command, int c,
+                          const char *argument)
 {
-    size_t len = strncmp(word, "--", 2) == 0 ? strcspn(word + 2, "=") : 0;
+    size_t len = strncmp(argument, "--", 2) == 0 ? strcspn(argument + 2, "=") : 0;
     int like = 0;
     bool exact = false;
 
     for (int i = 0; i < t->count && len > 0; i++) {
-        like += strncmp(t->list[i].name, word + 2, len) == 0;
-        exact = exact || (strlen(t->list[i].name) == len && strncmp(t->list[i].name, word + 2, len) == 0);
+        like += strncmp(t->list[i].name, argument + 2, len) == 0;
+        exact = exact || (strlen(t->list[i].name) == len && strncmp(t->list[i].name, argument + 2, len) == 0);
     }
     if (c == ':')
-        return cli_usage(usage, "%s: %s needs a value", command, word);
+        return cli_usage(usage, "%s: %s needs a value", command, argument);
     if (like > 1 && !exact)
-        return cli_usage(usage, "%s: \"%s\" is ambiguous", command, word);
+        return cli_usage(usage, "%s: \"%s\" is ambiguous", command, argument);
     if (like > 0)
-        return cli_usage(usage, "%s: \"%s\": this option takes no value", command, word);
-    return cli_usage(usage, "%s: \"%s\" is not an option", command, word);
+        return cli_usage(usage, "%s: \"%s\": this option takes no value", command, argument);
+    return cli_usage(usage, "%s: \"%s\" is not an option", command, argument);
 }
 
 static int options_take(const struct cli_option *o, const struct cli_syntax *s, const char *command, const char *value)
@@ -99,24 +100,24 @@ static int options_take(const struct cli_option *o, const struct cli_syntax *s, 
     return -1;
 }
 
-static int options_take_word(const struct cli_syntax *s, const char *command, const char *word)
+static int options_take_argument(const struct cli_syntax *s, const char *command, const char *argument)
 {
     struct err err = {0};
 
-    if (!s->word)
-        return cli_usage(s->usage, "%s: unexpected argument \"%s\"", command, word);
-    return s->word(s->arg, word, &err) ? -1 : cli_usage(s->usage, "%s: %s", command, err.msg);
+    if (!s->argument)
+        return cli_usage(s->usage, "%s: unexpected argument \"%s\"", command, argument);
+    return s->argument(s->arg, argument, &err) ? -1 : cli_usage(s->usage, "%s: %s", command, err.msg);
 }
 
 /* The argument that getopt(3) refused; of a cluster of letters such as "-jx", the letter: optind has not moved past the
  * cluster then. */
-static const char *refused_word(char **argv)
+static const char *refused_argument(char **argv)
 {
     static char letter[3] = "-?";
-    const char *word = argv[optind - 1];
+    const char *argument = argv[optind - 1];
 
-    if (strncmp(word, "--", 2) == 0 || optopt <= ' ' || optopt >= 0x7f)
-        return word;
+    if (strncmp(argument, "--", 2) == 0 || optopt <= ' ' || optopt >= 0x7f)
+        return argument;
     letter[1] = (char)optopt;
     return letter;
 }
@@ -132,9 +133,9 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
     optind = 0;
     while (rc < 0 && (c = getopt_long(argc, argv, t.letters, t.names, NULL)) != -1) {
         if (c == 1)
-            rc = options_take_word(s, argv[0], optarg);
+            rc = options_take_argument(s, argv[0], optarg);
         else if (c == '?' || c == ':')
-            rc = options_refuse(&t, s->usage, argv[0], c, refused_word(argv));
+            rc = options_refuse(&t, s->usage, argv[0], c, refused_argument(argv));
         else
             rc = options_take(options_find(&t, c), s, argv[0], optarg);
         if (help) {
@@ -145,19 +146,19 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
         }
     }
     for (; rc < 0 && optind < argc; optind++) /* after "--" */
-        rc = options_take_word(s, argv[0], argv[optind]);
+        rc = options_take_argument(s, argv[0], argv[optind]);
     if (rc < 0 && o && o->socket && strlen(o->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
         rc = cli_usage(s->usage, "%s: --socket: \"%s\" is too long for a socket", argv[0], o->socket);
     return rc;
 }
 
-bool cli_take_word(void *arg, const char *word, struct err *err)
+bool cli_take_argument(void *arg, const char *argument, struct err *err)
 {
     const char **to = arg;
 
     if (*to)
-        return err_set(err, ERR_INVALID, "unexpected argument \"%s\"", word);
-    *to = word;
+        return err_set(err, ERR_INVALID, "unexpected argument \"%s\"", argument);
+    *to = argument;
     return true;
 }
 
@@ -168,9 +169,9 @@ bool cli_is_reference(const char *text, struct err *err)
     return ref_parse(&ref, text, err);
 }
 
-bool cli_take_reference(void *arg, const char *word, struct err *err)
+bool cli_take_reference(void *arg, const char *argument, struct err *err)
 {
-    return cli_is_reference(word, err) && json_array_append_new(arg, json_string(word)) == 0;
+    return cli_is_reference(argument, err) && json_array_append_new(arg, json_string(argument)) == 0;
 }
 
 bool cli_take_platform(json_t *platforms, const char *value, struct err *err)

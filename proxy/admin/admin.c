@@ -11,9 +11,9 @@
 enum { SETTLE_MS = 5000, SETTLE_LOOK_MS = 2 };
 
 enum {
-    LONG = 1,    /* its worker is one of those for what takes long */
-    LOOKS = 2,   /* at what images there are: waits for the index first */
-    MISSES = 4,  /* waits only if it does not find its image at once: a pin of one that is here need not */
+    LONG = 1,    /* runs in the pool for long work */
+    LOOKS = 2,   /* lists images: waits for the index first */
+    MISSES = 4,  /* waits for the index only if it does not find its image at once */
     IMPORTS = 8, /* what it imports is not collected meanwhile */
     BYTES = 16,  /* its body is no JSON */
     REST = 32,   /* more follows in the path */
@@ -80,10 +80,11 @@ static bool read_input(struct admin_job *job)
     return false;
 }
 
-static void work(struct admin_job *job)
+static void admin_work(struct admin_job *job)
 {
     struct importing *importing = has(job, IMPORTS) ? cache_importing(job->admin->puller.cache) : NULL;
 
+    OFF_LOOPS;
     if (!job->page && job->method == HTTP_METHOD_OTHER)
         admin_error(job, 405, "only GET and POST are supported here");
     else if (!job->page)
@@ -97,28 +98,24 @@ static void work(struct admin_job *job)
         importing_end(importing);
 }
 
-static void answer(void *arg);
-static void look_again(void *arg);
+static void admin_send(void *arg);
+static void admin_look_again(void *arg);
 
 static void work_and_answer(void *arg)
 {
     struct admin_job *job = arg;
 
-    work(job);
+    admin_work(job);
     if (job->status == 404 && has(job, MISSES) && !job->settled) {
-        loop_post(job->loop, look_again, job);
+        loop_post(job->loop, admin_look_again, job);
         return;
     }
     if (!job->answer && !job->raw && job->fd < 0 && !job->produce)
-        admin_error(job, 500, "the answer could not be written down");
-    loop_post(job->loop, answer, job);
+        admin_error(job, 500, "the answer could not be made");
+    loop_post(job->loop, admin_send, job);
 }
 
 /* ---- on the loop of the connection ---- */
-
-static void nothing(void *arg UNUSED)
-{
-}
 
 /* The file has gone out, or the client is gone. */
 static void file_sent(void *arg)
@@ -126,10 +123,11 @@ static void file_sent(void *arg)
     admin_job_free(arg);
 }
 
-static void answer(void *arg)
+static void admin_send(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     if (job->produce) {
         admin_send_pieces(job);
         return;
@@ -147,7 +145,7 @@ static void answer(void *arg)
         http_stream_data(job->req, last, strlen(last));
         if (job->req) {
             http_on_gone(job->req, NULL, NULL);
-            http_stream_end(job->req, nothing, NULL);
+            http_stream_end(job->req, NULL, NULL);
         }
     } else if (job->req) {
         char *text = json_dumps(job->answer, JSON_COMPACT);
@@ -158,10 +156,11 @@ static void answer(void *arg)
     admin_job_free(job);
 }
 
-static void client_gone(void *arg)
+static void admin_client_gone(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     job->req = NULL;
     atomic_store(&job->gone, true);
     if (job->waits)
@@ -172,16 +171,16 @@ static void client_gone(void *arg)
         admin_lines_sent(job);
 }
 
-static void run(void *arg, const struct err *err UNUSED)
+static void admin_run(void *arg, const struct err *err UNUSED)
 {
     struct admin_job *job = arg;
 
     pool_run(job->pool, work_and_answer, job);
 }
 
-/* What an engine has just been served, `entrepot ls` and `export` find: they wait until the index has it. While it
- * waits the job belongs to the request: client_gone() frees it. */
-static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+/* `ls` and `export` have to find what an engine has just been served: the job waits until the index has it. While it
+ * waits it belongs to the request: admin_client_gone() frees it. */
+static void admin_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};
     struct admin_job *job = arg;
@@ -191,20 +190,21 @@ static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     job->waits = false;
     job->patience_ms -= SETTLE_LOOK_MS;
     if (job->patience_ms <= 0 || ingests_settled(cache_ingests(c), job->verified)) {
-        cache_barrier(c, run, job, job->loop);
+        cache_barrier(c, admin_run, job, job->loop);
         return;
     }
     if (!job->look)
-        job->look = event_new(loop_base(job->loop), -1, 0, settle, job);
+        job->look = event_new(loop_base(job->loop), -1, 0, admin_settle, job);
     event_add(job->look, &later);
     job->waits = true;
 }
 
 /* The image may be on its way into the index. */
-static void look_again(void *arg)
+static void admin_look_again(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     if (!job->req) {
         admin_job_free(job);
         return;
@@ -213,7 +213,7 @@ static void look_again(void *arg)
     job->answer = NULL;
     job->status = 200;
     job->settled = true;
-    settle(-1, 0, job);
+    admin_settle(-1, 0, job);
 }
 
 void admin_handle(struct admin *a, struct http_request *req)
@@ -223,9 +223,9 @@ void admin_handle(struct admin *a, struct http_request *req)
     job->page = find_page(job);
     job->pool = has(job, LONG) ? a->long_pool : a->admin_pool;
     job->patience_ms = SETTLE_MS;
-    http_on_gone(req, client_gone, job);
+    http_on_gone(req, admin_client_gone, job);
     if (has(job, LOOKS))
-        settle(-1, 0, job);
+        admin_settle(-1, 0, job);
     else
-        run(job, NULL);
+        admin_run(job, NULL);
 }

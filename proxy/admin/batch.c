@@ -8,7 +8,7 @@
 
 enum { HEAD_MAX = DIGEST_TEXT_MAX + 16 };
 
-/* One blob off the body; NULL: it is none. Else where the next one begins. */
+/* Parses one blob of the body. Returns where the next one begins; NULL: it is malformed. */
 static const char *take_small(struct import_small *to, const char *at, const char *end)
 {
     const char *line = memchr(at, '\n', (size_t)MIN(end - at, (ptrdiff_t)HEAD_MAX));
@@ -36,7 +36,7 @@ static size_t take_all(const struct admin_job *job, struct import_small *list)
     return at == end ? count : 0;
 }
 
-/* The room is the batch's own until it is settled here. */
+/* The reserved room is settled here, whether the batch was stored or not. */
 static bool keep(struct admin_job *job, struct import_small *list, size_t count, int64_t bytes, struct err *err)
 {
     struct cache *c = job->admin->puller.cache;

@@ -9,17 +9,17 @@
 
 /* ---- for each reference of the request ---- */
 
-struct named {
+struct change_named {
     char name[REF_TEXT_MAX], tag[REF_TAG_MAX + 1], text[REF_TEXT_MAX + REF_TAG_MAX + 2];
     struct ref ref;
 };
 
-static const struct digest *digest_of_named(const struct named *n)
+static const struct digest *digest_of_named(const struct change_named *n)
 {
     return n->ref.digest.alg != DIGEST_NONE ? &n->ref.digest : NULL;
 }
 
-static bool read_name(struct admin_job *job, const json_t *item, struct named *n)
+static bool read_name(struct admin_job *job, const json_t *item, struct change_named *n)
 {
     const char *text = json_string_value(item);
     struct err err = {0};
@@ -34,7 +34,7 @@ static bool read_name(struct admin_job *job, const json_t *item, struct named *n
     return true;
 }
 
-static bool check_name(struct admin_job *job, enum gc_wish wish, const struct named *n, bool alone)
+static bool check_name(struct admin_job *job, enum gc_wish wish, const struct change_named *n, bool alone)
 {
     struct err err = {0};
 
@@ -44,13 +44,13 @@ static bool check_name(struct admin_job *job, enum gc_wish wish, const struct na
     return false;
 }
 
-/* The names of a request, each once, for the caller to free. NULL: one cannot be had, which has been said, and nothing
- * is done. */
-static struct named *take_names(struct admin_job *job, enum gc_wish wish, size_t *count)
+/* The names of a request, each once, for the caller to free. NULL: one is wrong; the answer is the error, and nothing
+ * is changed. */
+static struct change_named *take_names(struct admin_job *job, enum gc_wish wish, size_t *count)
 {
     const json_t *references = json_object_get(job->input, "references");
     size_t given = json_array_size(references), i;
-    struct named *list = xcalloc(given + 1, sizeof(*list));
+    struct change_named *list = xcalloc(given + 1, sizeof(*list));
     _cleanup_text_set_ struct text_set known = {0};
     bool ok = given > 0;
     json_t *item;
@@ -71,7 +71,7 @@ static struct named *take_names(struct admin_job *job, enum gc_wish wish, size_t
     return NULL;
 }
 
-/* Another request came between. */
+/* The checks before passed, so another request came between. */
 static void fail_midway(struct admin_job *job, const struct err *err, const char *done, json_t *names)
 {
     _cleanup_free_ char *list = json_dumps(names, JSON_COMPACT);
@@ -83,7 +83,7 @@ static void fail_midway(struct admin_job *job, const struct err *err, const char
 void admin_rm(struct admin_job *job)
 {
     size_t count;
-    struct named *list = take_names(job, GC_REMOVE, &count);
+    struct change_named *list = take_names(job, GC_REMOVE, &count);
     int64_t bytes = 0, blobs = 0;
     struct err err = {0};
 
@@ -110,8 +110,8 @@ void admin_rm(struct admin_job *job)
 static void set_pins(struct admin_job *job, bool pin)
 {
     size_t count;
-    struct named *list = take_names(job, pin ? GC_PIN : GC_UNPIN, &count);
-    const char *word = pin ? "pinned" : "unpinned";
+    struct change_named *list = take_names(job, pin ? GC_PIN : GC_UNPIN, &count);
+    const char *key = pin ? "pinned" : "unpinned";
     struct err err = {0};
 
     if (!list)
@@ -121,9 +121,9 @@ static void set_pins(struct admin_job *job, bool pin)
         if (gc_pin(job->admin->puller.gc, list[i].name, list[i].tag, digest_of_named(&list[i]), pin, &err))
             json_array_append_new(done, json_string(list[i].text));
     if (err.code == ERR_OK)
-        job->answer = json_pack("{s:O}", word, done);
+        job->answer = json_pack("{s:O}", key, done);
     else
-        fail_midway(job, &err, word, done);
+        fail_midway(job, &err, key, done);
     json_decref(done);
     free(list);
 }
@@ -140,7 +140,7 @@ void admin_unpin(struct admin_job *job)
 
 /* ---- gc ---- */
 
-/* The answer: as many lines as there are images, so it is made in pieces. */
+/* The answer has a line for each image, so it is made in pieces. */
 struct gc_answer {
     struct gc_report report;
     bool dry, opened, any; /* the list is opened; it has an image */
@@ -235,7 +235,7 @@ void admin_offline(struct admin_job *job)
     struct fetchers *fetchers = job->admin->puller.fetchers;
 
     if (!json_is_boolean(offline)) {
-        admin_error(job, 400, "offline or not? {\"offline\": true}");
+        admin_error(job, 400, "a boolean is required: {\"offline\": true}");
         return;
     }
     if (fetchers_is_offline(fetchers) != json_is_true(offline))

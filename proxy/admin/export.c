@@ -1,6 +1,6 @@
 /* `export`: which members an archive of these images has, and the bytes of blobs. The archive itself is written by the
- * command (cli/archive/export.c) as its own user, for the daemon may not be allowed to write there, and should not for
- * anybody else. */
+ * command (cli/archive/export.c) as its own user: the daemon may not be allowed to write there, and must not on
+ * behalf of another user. */
 #include "proxy/admin/pages.h"
 
 #include "base/visible.h"
@@ -23,7 +23,7 @@ static json_t *member_json(const struct export_item *m)
     return j;
 }
 
-/* "platforms": a list, of which "all" is every one that there is; "platform": one. */
+/* "platforms": a list, where "all" stands for every platform; "platform": one. */
 static bool take_platforms(const json_t *input, struct export_wish *wish)
 {
     const json_t *list = json_object_get(input, "platforms"), *one = json_object_get(input, "platform");
@@ -64,7 +64,7 @@ static bool take_signatures(const json_t *input, struct export_wish *wish)
     return false;
 }
 
-/* What is answered is the list's members, some KiB at a time. */
+/* The answer is the list's members, some KiB at a time. */
 struct export_answer {
     struct export_list list;
     size_t given;

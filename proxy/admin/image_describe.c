@@ -53,8 +53,8 @@ static void look_into(struct cache *c, struct image_tree *tree, struct image_lea
     l->whole = depth < CLIMB_MAX && is_whole(c, tree, &m, depth + 1);
 }
 
-/* Of an image the config and every layer; of an index one of its images, and none that has its manifest here and not
- * the rest. */
+/* Whether the image can be run from here: the config and every layer of an image; of an index at least one image, and
+ * none of which only the manifest is here. */
 static bool is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth)
 {
     int named = 0, here = 0;
@@ -80,13 +80,13 @@ static bool is_whole(struct cache *c, struct image_tree *tree, const struct mani
 
 /* ---- a row of `ls` ---- */
 
-struct seen {
+struct image_seen {
     json_t *platforms;
     struct digest image_id; /* DIGEST_NONE: of none, or of which one? */
     bool whole;
 };
 
-static void see_image(struct cache *c, const struct manifest *m, struct seen *s)
+static void see_image(struct cache *c, const struct manifest *m, struct image_seen *s)
 {
     struct image_config config;
     const struct part *p = manifest_part(m, PART_CONFIG);
@@ -99,7 +99,7 @@ static void see_image(struct cache *c, const struct manifest *m, struct seen *s)
     image_config_free(&config);
 }
 
-static void see_index(struct cache *c, struct image_tree *tree, const struct manifest *m, struct seen *s)
+static void see_index(struct cache *c, struct image_tree *tree, const struct manifest *m, struct image_seen *s)
 {
     int runnable = 0;
 
@@ -117,9 +117,9 @@ static void see_index(struct cache *c, struct image_tree *tree, const struct man
     }
 }
 
-/* An image that is as nearly all are: the index knows what it consists of, and a few texts are all that is wanted of
- * its files. False: it takes more to tell. */
-static bool see_quickly(struct cache *c, struct image *i, const struct body *body, struct seen *s)
+/* The common case: the index knows what the image consists of, and only a few texts of its files are needed. False: the
+ * manifests have to be read. */
+static bool see_quickly(struct cache *c, struct cached_image *i, const struct body *body, struct image_seen *s)
 {
     _cleanup_buf_ struct buf text = {0};
     char platform[PLATFORM_MAX + 1];
@@ -136,7 +136,7 @@ static bool see_quickly(struct cache *c, struct image *i, const struct body *bod
     return true;
 }
 
-static void see(struct cache *c, struct image *i, struct seen *s)
+static void see(struct cache *c, struct cached_image *i, struct image_seen *s)
 {
     _cleanup_manifest_ struct manifest m = {0};
     _cleanup_body_ struct body *body = i->stored ? cache_peek_manifest(c, &i->row.digest, i->blob.size, NULL) : NULL;
@@ -149,9 +149,9 @@ static void see(struct cache *c, struct image *i, struct seen *s)
     see_index(c, &i->tree, &m, s);
 }
 
-json_t *image_describe(struct cache *c, struct image *i)
+json_t *image_describe(struct cache *c, struct cached_image *i)
 {
-    struct seen s = {.platforms = json_array()};
+    struct image_seen s = {.platforms = json_array()};
     int64_t size = 0, shared = 0;
     char reference[REF_TEXT_MAX];
 

@@ -1,4 +1,4 @@
-/* image_describe.h - images as `ls` and `inspect` show them: what the manifests themselves say. Blocks (files are
+/* image_describe.h - images as `ls` and `inspect` show them: described from their manifests. Blocks (files are
  * read): io workers. */
 #ifndef ENTREPOT_PROXY_ADMIN_IMAGE_DESCRIBE_H
 #define ENTREPOT_PROXY_ADMIN_IMAGE_DESCRIBE_H
@@ -7,7 +7,7 @@
 #include "proxy/admin/image_page.h"
 
 /* A row of `ls`: a new reference. */
-json_t *image_describe(struct cache *c, struct image *i);
+json_t *image_describe(struct cache *c, struct cached_image *i);
 
 /* False: it cannot be read, or is none. */
 bool image_load_manifest(struct cache *c, const struct digest *d, int64_t size, struct manifest *m);

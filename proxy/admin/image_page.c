@@ -2,25 +2,25 @@
 
 #include <string.h>
 
-/* A page ends when it is full, has looked at so many rows for it, or its images consist of so many blobs: the
- * transaction is short, and the memory bounded. */
+/* A page ends when it is full, or so many rows were read for it, or its images consist of so many blobs: that keeps the
+ * transaction short and the memory bounded. */
 enum { LOOKS_MAX = 4096, LEAVES_MAX = 20000 };
 
-void image_grow_tree(struct index_txn *t, uint64_t repo, const char *tag, struct image *i)
+void image_grow_tree(struct index_txn *t, uint64_t repo, const char *tag, struct cached_image *i)
 {
     i->tree = (struct image_tree){.root = i->row.digest, .repo = repo};
     snprintf(i->tree.tag, sizeof(i->tree.tag), "%s", tag);
     image_tree_grow(&i->tree, t);
 }
 
-void image_read(struct index_txn *t, uint64_t repo, struct image *i)
+void image_read(struct index_txn *t, uint64_t repo, struct cached_image *i)
 {
     i->stored = rows_get_blob(t, &i->row.digest, &i->blob);
     i->is_private = rows_repo_is_private(t, repo);
     i->pinned = rows_pinned(t, repo, i->tag);
 }
 
-const char *image_reference(const struct image *i, char out[REF_TEXT_MAX])
+const char *image_reference(const struct cached_image *i, char out[REF_TEXT_MAX])
 {
     snprintf(out, REF_TEXT_MAX, "%s%c%s", i->name, strchr(i->tag, ':') ? '@' : ':', i->tag);
     return out;
@@ -34,7 +34,7 @@ static bool is_full(const struct image_page *p)
 /* An image of the repository at_name. */
 static void add_image(struct image_page *p, uint64_t repo, const char *tag, const struct tag_row *row)
 {
-    struct image *i = &p->list[p->count++];
+    struct cached_image *i = &p->list[p->count++];
 
     memset(i, 0, sizeof(*i));
     memcpy(i->name, p->at_name, sizeof(i->name));
@@ -46,7 +46,7 @@ static void add_image(struct image_page *p, uint64_t repo, const char *tag, cons
     p->leaves += i->tree.count;
 }
 
-static bool visit_tag(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
+static bool page_visit_tag(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
 {
     struct image_page *p = arg;
 
@@ -62,7 +62,7 @@ static bool visit_tag(void *arg, uint64_t repo, const char *tag, const struct ta
     return true;
 }
 
-static bool visit_repo(void *arg, const char *name, uint64_t repo, bool is_private UNUSED)
+static bool page_visit_repo(void *arg, const char *name, uint64_t repo, bool is_private UNUSED)
 {
     struct image_page *p = arg;
 
@@ -76,7 +76,7 @@ static bool visit_repo(void *arg, const char *name, uint64_t repo, bool is_priva
         snprintf(p->at_name, sizeof(p->at_name), "%s", name);
         p->at_tag[0] = '\0';
     }
-    rows_each_tag_of(p->t, repo, p->at_tag, visit_tag, p);
+    rows_each_tag_of(p->t, repo, p->at_tag, page_visit_tag, p);
     return !p->more;
 }
 
@@ -89,10 +89,10 @@ void image_page_fill(struct index_txn *t, void *page)
     p->read = true;
     p->t = t;
     if (!p->tag[0]) {
-        rows_each_repo_from(t, p->at_name[0] ? p->at_name : p->name, visit_repo, p);
+        rows_each_repo_from(t, p->at_name[0] ? p->at_name : p->name, page_visit_repo, p);
     } else if (rows_get_tag(t, repo, p->tag, &row)) {
         memcpy(p->at_name, p->name, sizeof(p->name));
-        visit_tag(p, repo, p->tag, &row);
+        page_visit_tag(p, repo, p->tag, &row);
     }
     p->t = NULL;
 }

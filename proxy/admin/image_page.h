@@ -11,7 +11,7 @@
 
 enum { IMAGE_PAGE_MAX = 64 /* images */ };
 
-struct image {
+struct cached_image {
     char name[REF_NAME_MAX + 1], tag[REF_TAG_MAX + 1];
     struct tag_row row;
     struct blob_row blob;
@@ -22,11 +22,11 @@ struct image {
 struct image_page {
     /* which ones */
     char name[REF_NAME_MAX + 1]; /* of this repository; "": of all */
-    char tag[REF_TAG_MAX + 1];   /* the one of that which has this tag; "": all */
-    struct digest digest;        /* those that have this digest; DIGEST_NONE: all */
+    char tag[REF_TAG_MAX + 1];   /* with this tag; "": with any */
+    struct digest digest;        /* with this digest; DIGEST_NONE: with any */
     bool names_only;             /* without their trees */
     /* the page */
-    struct image list[IMAGE_PAGE_MAX];
+    struct cached_image list[IMAGE_PAGE_MAX];
     size_t count;
     bool read; /* false: the index could not be read */
     bool more; /* there may be */
@@ -37,7 +37,7 @@ struct image_page {
     size_t looks, leaves;
 };
 
-/* Before the first page. NULL: whatever it is. */
+/* Before the first page. NULL: any. */
 struct image_page *image_page_new(const char *name, const char *tag, const struct digest *digest);
 /* Reads the next page in place of the last one. */
 void image_page_read(struct cache *cache, struct image_page *p);
@@ -45,11 +45,11 @@ void image_page_read(struct cache *cache, struct image_page *p);
 void image_page_turn(struct image_page *p);
 void image_page_fill(struct index_txn *t, void *page);
 void image_page_free(struct image_page *p);
-/* Sets what is known of an image whose name, tag and row are set. */
-void image_read(struct index_txn *t, uint64_t repo, struct image *i);
+/* Fills in the rest of an image whose name, tag and row are set. */
+void image_read(struct index_txn *t, uint64_t repo, struct cached_image *i);
 /* Makes its tree; `tag`: its own, or "": it is every tag of the repository that points to it. */
-void image_grow_tree(struct index_txn *t, uint64_t repo, const char *tag, struct image *i);
+void image_grow_tree(struct index_txn *t, uint64_t repo, const char *tag, struct cached_image *i);
 /* "name:tag", "name@digest"; returns `out`. */
-const char *image_reference(const struct image *i, char out[REF_TEXT_MAX]);
+const char *image_reference(const struct cached_image *i, char out[REF_TEXT_MAX]);
 
 #endif

@@ -1,5 +1,6 @@
 #include "proxy/admin/image_tree.h"
 
+#include "base/array.h"
 #include "base/mem.h"
 
 #include <string.h>
@@ -52,12 +53,9 @@ static void add_leaf(struct image_tree *tree, const struct digest *d, bool neede
     tree->cut = tree->cut || (place == LOOKUP_NONE && tree->count == LEAVES_MAX);
     if (tree->cut || place != LOOKUP_NONE)
         return;
-    if (tree->count == tree->room) {
-        tree->room = tree->room ? 2 * tree->room : 32;
-        tree->list = xrealloc(tree->list, tree->room * sizeof(*tree->list));
-    }
     lookup_add(&tree->places, hash, (uint32_t)tree->count);
-    tree->list[tree->count++] = (struct image_leaf){.digest = *d, .needed = needed};
+    *ARRAY_NEXT(tree->list, tree->count, tree->room) = (struct image_leaf){.digest = *d, .needed = needed};
+    tree->count++;
 }
 
 void image_tree_free(struct image_tree *tree)
@@ -68,17 +66,17 @@ void image_tree_free(struct image_tree *tree)
     lookup_free(&tree->places);
 }
 
-static bool add_child(void *arg, const struct child *c)
+static bool tree_add_child(void *arg, const struct child *c)
 {
     if (child_is_content(c))
         add_leaf(arg, &c->digest, c->role == CHILD_CONTENT);
     return true;
 }
 
-/* ---- who else holds it ---- */
+/* ---- other images that hold it ---- */
 
 /* From a blob up to the tags that need it. */
-struct climb {
+struct tree_climb {
     const struct image_tree *tree;
     struct index_txn *t;
     bool through_tree;                                  /* also by way of the tree's own manifests */
@@ -90,7 +88,7 @@ struct climb {
     bool over;
 };
 
-static bool is_own_name(const struct climb *c, const struct holder *h)
+static bool is_own_name(const struct tree_climb *c, const struct holder *h)
 {
     return digest_eq(&c->at, &c->tree->root) && h->repo == c->tree->repo &&
            (!c->tree->tag[0] || strcmp(h->tag, c->tree->tag) == 0);
@@ -98,7 +96,7 @@ static bool is_own_name(const struct climb *c, const struct holder *h)
 
 static bool climb_holder(void *arg, const struct holder *h)
 {
-    struct climb *c = arg;
+    struct tree_climb *c = arg;
     const struct digest below = c->at;
 
     if (++c->looks > HOLDERS_MAX)
@@ -121,14 +119,14 @@ static bool note_found(void *arg, const struct holder *tag UNUSED)
     return false;
 }
 
-struct share {
+struct tree_share {
     struct image_tree *tree;
     bool changed;
 };
 
 static bool share_child(void *arg, const struct child *child)
 {
-    struct share *s = arg;
+    struct tree_share *s = arg;
     struct image_leaf *l = child_is_content(child) ? image_tree_find(s->tree, &child->digest) : NULL;
 
     if (l && !l->shared)
@@ -136,16 +134,16 @@ static bool share_child(void *arg, const struct child *child)
     return true;
 }
 
-/* What has another holder is shared, and so is all that is below it. */
+/* A blob with another holder is shared, and so is everything below it. */
 static void mark_shared(struct image_tree *tree, struct index_txn *t)
 {
-    struct share s = {tree, true};
+    struct tree_share s = {tree, true};
 
     for (bool first = true; s.changed; first = false) {
         s.changed = false;
         for (size_t i = 0; i < tree->count; i++) {
             struct image_leaf *l = &tree->list[i];
-            struct climb c = {.tree = tree, .t = t, .found = note_found, .arg = &l->shared, .at = l->digest};
+            struct tree_climb c = {.tree = tree, .t = t, .found = note_found, .arg = &l->shared, .at = l->digest};
             if (first && !l->shared)
                 rows_each_holder(t, &l->digest, climb_holder, &c);
             if (l->shared && l->manifest)
@@ -167,21 +165,21 @@ void image_tree_grow(struct image_tree *tree, struct index_txn *t)
         tree->list[i].size = row.size;
         tree->list[i].manifest = row.flags & BLOB_MANIFEST;
         if (tree->list[i].manifest)
-            rows_each_child(t, &d, add_child, tree);
+            rows_each_child(t, &d, tree_add_child, tree);
     }
     mark_shared(tree, t);
 }
 
 /* ---- their names ---- */
 
-struct names {
+struct tree_names {
     struct index_txn *t;
     json_t *list;
 };
 
 static bool add_name(void *arg, const struct holder *h)
 {
-    struct names *n = arg;
+    struct tree_names *n = arg;
     char name[REF_NAME_MAX + 1], text[REF_TEXT_MAX];
     size_t i;
     json_t *known;
@@ -198,8 +196,8 @@ static bool add_name(void *arg, const struct holder *h)
 
 json_t *image_tree_sharers(const struct image_tree *tree, struct index_txn *t, const struct digest *d)
 {
-    struct names n = {t, json_array()};
-    struct climb c = {.tree = tree, .t = t, .through_tree = true, .found = add_name, .arg = &n, .at = *d};
+    struct tree_names n = {t, json_array()};
+    struct tree_climb c = {.tree = tree, .t = t, .through_tree = true, .found = add_name, .arg = &n, .at = *d};
 
     rows_each_holder(t, d, climb_holder, &c);
     return n.list;

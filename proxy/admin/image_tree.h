@@ -14,7 +14,7 @@
 struct image_leaf {
     struct digest digest;
     bool stored, manifest, shared;
-    bool needed;  /* not only as what registries need not have */
+    bool needed;  /* other than as a blob that registries need not have (foreign layers) */
     int64_t size; /* bytes */
     /* of a manifest, image_describe.c's: it has been read; it could be; its config; it can be run from here */
     bool looked, readable, whole;
@@ -36,8 +36,8 @@ void image_tree_grow(struct image_tree *tree, struct index_txn *t);
 void image_tree_free(struct image_tree *tree);
 /* NULL: not of this tree. Borrowed. */
 struct image_leaf *image_tree_find(const struct image_tree *tree, const struct digest *d);
-/* Of a tree whose root is an image: whether all is here that it needs. `sure` unless there is more to it than config
- * and layers. */
+/* Of a tree whose root is an image: whether everything it needs is here. *sure is false if it has more than config and
+ * layers, or the list is cut. */
 bool image_tree_is_whole(const struct image_tree *tree, bool *sure);
 /* The references of other images that hold a blob of this tree: some of them, each once. A new array. */
 json_t *image_tree_sharers(const struct image_tree *tree, struct index_txn *t, const struct digest *d);

@@ -13,14 +13,14 @@ static void add_row(struct buf *piece, json_t *row, bool first)
     buf_adds(piece, text);
 }
 
-struct list {
+struct images_answer {
     struct image_page *page; /* has been read */
     bool begun, any;
 };
 
 static enum admin_more add_page(struct admin_job *job, struct buf *piece)
 {
-    struct list *l = job->state;
+    struct images_answer *l = job->state;
     struct cache *c = job->admin->puller.cache;
 
     if (!l->begun)
@@ -38,9 +38,9 @@ static enum admin_more add_page(struct admin_job *job, struct buf *piece)
     return l->page->read ? ADMIN_MORE : ADMIN_FAILED;
 }
 
-static void list_free(void *state)
+static void images_answer_free(void *state)
 {
-    struct list *l = state;
+    struct images_answer *l = state;
 
     image_page_free(l->page);
     free(l);
@@ -60,13 +60,13 @@ void admin_images(struct admin_job *job)
                     "which images? ?repository=docker.io/library/nginx, with &tag=1.27 or &digest=sha256:...");
         return;
     }
-    struct list *l = xcalloc(1, sizeof(*l));
+    struct images_answer *l = xcalloc(1, sizeof(*l));
     l->page = image_page_new(name, tag, &digest);
     image_page_read(job->admin->puller.cache, l->page);
     job->state = l;
-    job->free_state = list_free;
+    job->free_state = images_answer_free;
     if (l->page->read)
         job->produce = add_page;
     else
-        admin_error(job, 500, "the index cannot be read; the log says why");
+        admin_error(job, 500, "the index cannot be read; see the log");
 }

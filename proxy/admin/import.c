@@ -33,8 +33,8 @@ static void answer_state(struct admin_job *job, const struct digest *d)
     bool whole;
     int64_t received;
 
-    importing_hold(cache_importing(job->admin->puller.cache),
-                   d); /* before it is looked for, so that it cannot go after that */
+    /* Before the lookup, so that it cannot be evicted after it. */
+    importing_hold(cache_importing(job->admin->puller.cache), d);
     if (import_look(job->admin->puller.cache, d, &whole, &received, &err))
         job->answer = json_pack("{s:b, s:I}", "whole", whole, "received", (json_int_t)received);
     else
@@ -58,8 +58,8 @@ void admin_import_bytes(struct admin_job *job)
 
     if (!take_digest(job, &d))
         return;
-    /* The first bytes that are sent of so many: no use in sending the rest if they cannot be kept. What came before
-     * counts already. */
+    /* With the first bytes, room is checked for all that follow, so that nothing is sent in vain. What came before
+     * is counted already. */
     int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
     bool room = rest <= 0 || admin_reserve(job, rest, &err);
     if (room && rest > 0)
@@ -128,21 +128,21 @@ static bool take_image(const json_t *item, struct import_image *to, struct ref *
     return true;
 }
 
-/* What was imported, and the registries of these images that nobody is served from. */
+/* The images, and those of their registries that are not configured: clients cannot pull from them. */
 static json_t *imported(struct admin_job *job, const struct ref *refs, size_t count)
 {
-    json_t *done = json_array(), *nobodys = json_array();
+    json_t *done = json_array(), *unknown = json_array();
 
     for (size_t i = 0; i < count; i++) {
         char text[REF_TEXT_MAX];
         json_array_append_new(done, json_string(ref_format(&refs[i], text)));
         if (!sites_is_upstream(job->admin->puller.sites, refs[i].host))
-            json_array_append_new(nobodys, json_string(refs[i].host));
+            json_array_append_new(unknown, json_string(refs[i].host));
     }
-    return json_pack("{s:o, s:o}", "imported", done, "not_configured", nobodys);
+    return json_pack("{s:o, s:o}", "imported", done, "not_configured", unknown);
 }
 
-/* All of them or, if there is something wrong with one, none. */
+/* All of them; none if there is something wrong with one. */
 void admin_import(struct admin_job *job)
 {
     const json_t *list = json_object_get(job->input, "images");

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* That are shown. An index of 16384 entries may lead to as many layers each. */
+/* Shown at most. Each of an index's 16384 entries may have as many layers. */
 enum { TAGS_MAX = 1000, LAYERS_MAX = 65536 };
 
 /* Which images need a blob too. */
@@ -97,7 +97,7 @@ static json_t *tags_of(struct cache *c, const char *name, const struct digest *d
     return tags;
 }
 
-static void describe_tree(struct admin_job *job, struct image *i)
+static void describe_tree(struct admin_job *job, struct cached_image *i)
 {
     struct cache *c = job->admin->puller.cache;
     struct manifest m = {0};
@@ -129,7 +129,7 @@ static void describe_tree(struct admin_job *job, struct image *i)
 struct by_digest {
     const char *name;
     const struct digest *digest;
-    struct image *image;
+    struct cached_image *image;
 };
 
 static void read_by_digest(struct index_txn *t, void *arg)
@@ -156,7 +156,7 @@ void admin_inspect(struct admin_job *job)
     _cleanup_free_ char *text = xstrdup(job->rest);
     struct ref ref;
     struct err err = {0};
-    struct image single = {0}, *image = NULL;
+    struct cached_image single = {0}, *image = NULL;
     struct image_page *page = NULL;
 
     url_decode(text); /* a client may encode the reference as one path segment */

@@ -1,6 +1,7 @@
 #include "proxy/admin/job.h"
 
 #include "base/assert.h"
+#include "base/cond.h"
 #include "base/url.h"
 #include "base/visible.h"
 #include "cache/cache.h"
@@ -26,7 +27,7 @@ struct admin_job *admin_job_new(struct admin *a, struct http_request *req)
     job->status = 200;
     job->fd = -1;
     pthread_mutex_init(&job->lock, NULL);
-    pthread_cond_init(&job->room, NULL);
+    cond_init(&job->room);
     job->verified = ingests_verified(cache_ingests(a->puller.cache));
     return job;
 }

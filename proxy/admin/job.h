@@ -49,10 +49,10 @@ struct admin_job {
     int64_t patience_ms;      /* how long it still waits for them to be in the index */
     struct event *look;       /* looks whether they are */
     bool waits;               /* for `look`, and nothing else refers to the job */
-    bool settled;             /* it has waited after a miss, and looks a second time */
+    bool settled;             /* it has waited after a miss; this is the second try */
     bool streaming;           /* lines were sent */
     bool in_pieces, making;   /* the answer is pieces; a worker makes one */
-    int busy;                 /* references by what is under way (stream.c) */
+    int busy;                 /* references by workers and messages (stream.c) */
 
     /* under lock: bytes of lines that the kernel has not taken; of them those handed to the connection (the loop's) */
     pthread_mutex_t lock;
@@ -66,7 +66,7 @@ enum { ADMIN_IMAGES_MAX = 4096 };
 
 /* ---- job.c ---- */
 
-/* Copies the request, whose loop this is. */
+/* Copies the request. On its loop. */
 struct admin_job *admin_job_new(struct admin *a, struct http_request *req);
 /* With the lease on its blob. On its loop. */
 void admin_job_free(struct admin_job *job);
@@ -77,18 +77,17 @@ void admin_fail(struct admin_job *job, const struct err *err);
 int admin_status_of(const struct err *err);
 /* Whether long work is to stop: the client is gone, or the daemon stops. `job` is a struct admin_job. */
 bool admin_is_stopped(void *job);
-/* The references of a list, for the caller to free; NULL: the answer is what is wrong with them. */
+/* The references of a list, for the caller to free; NULL: one is wrong, and the answer is the error. */
 struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count);
-/* The value of a parameter of the query, unescaped, "" if it is not there. False: there is no room for it, and the
- * answer is that. */
+/* The value of a parameter of the query, unescaped; "" if absent. False: it is too long, which is the answer then. */
 bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room);
 
 /* ---- stream.c ---- */
 
-/* Sends a line of JSON (the reference is taken) while the work goes on; `answer` is the last line. Waits while the client
- * does not read: not within a read of the index, nor with a lock held. On the worker. */
+/* Sends a line of JSON (the reference is taken) while the work goes on; `answer` is the last line. Waits while the
+ * client does not read: not within a read of the index, nor with a lock held. On the worker. */
 void admin_line(struct admin_job *job, json_t *line);
-/* On the loop: begins the answer in pieces; the client is gone; so it is while lines are sent. */
+/* On the loop: begins an answer in pieces; ends it because its client is gone; makes room for more lines. */
 void admin_send_pieces(struct admin_job *job);
 void admin_pieces_gone(struct admin_job *job);
 void admin_lines_sent(struct admin_job *job);

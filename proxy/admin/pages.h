@@ -16,7 +16,7 @@ void admin_offline(struct admin_job *job);
 void admin_pull(struct admin_job *job);
 void admin_export(struct admin_job *job);
 void admin_blob(struct admin_job *job); /* the bytes of the digest in the path */
-/* How much is here of a blob that is being imported; more bytes of it; that they are all here: verifies and stores it. */
+/* Of a blob that is being imported: how many bytes are here; adds bytes; verifies and stores it once all are here. */
 void admin_import_state(struct admin_job *job);
 void admin_import_bytes(struct admin_job *job);
 void admin_import_blob(struct admin_job *job);

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static bool is_stopped(void *arg)
+static bool pull_is_stopped(void *arg)
 {
     struct admin_job *job = arg;
 
@@ -21,7 +21,7 @@ static json_t *digest_json(const struct digest *d)
     return json_string(digest_format(d, text));
 }
 
-static void say_blob(void *arg, const struct pull_blob *b)
+static void pull_send_blob(void *arg, const struct pull_blob *b)
 {
     static const char *const kinds[] = {"manifest", "config", "layer", "list"}, *const statuses[] = {
                                                                                     "waiting", "pulling", "exists",
@@ -40,7 +40,7 @@ static void say_blob(void *arg, const struct pull_blob *b)
     admin_line(arg, j);
 }
 
-static void say_image(void *arg, const struct pull_image *i)
+static void pull_send_image(void *arg, const struct pull_image *i)
 {
     static const char *const statuses[] = {"resolving", "pulling", "done", "done", "failed"};
     json_t *j =
@@ -63,7 +63,7 @@ static void say_image(void *arg, const struct pull_image *i)
     admin_line(arg, j);
 }
 
-static void say_note(void *arg, const char *reference, const char *text)
+static void pull_send_note(void *arg, const char *reference, const char *text)
 {
     admin_line(arg, json_pack("{s:s, s:s, s:o}", "event", "note", "reference", reference, "text", visible_json(text)));
 }
@@ -99,10 +99,10 @@ void admin_pull(struct admin_job *job)
         .referrers = json_is_true(json_object_get(job->input, "referrers")),
         .pin = json_is_true(json_object_get(job->input, "pin")),
         .fresh = json_is_true(json_object_get(job->input, "fresh")),
-        .stop = is_stopped,
-        .on_blob = say_blob,
-        .on_image = say_image,
-        .on_note = say_note,
+        .stop = pull_is_stopped,
+        .on_blob = pull_send_blob,
+        .on_image = pull_send_image,
+        .on_note = pull_send_note,
         .arg = job,
     };
     struct pull_sum sum;

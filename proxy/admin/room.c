@@ -53,7 +53,7 @@ static bool room_refused(struct admin_job *job, const struct room_wait *a, int64
 {
     if (a->answered)
         return err_set(err, ERR_NO_SPACE,
-                       "there is no room for %lld bytes: cache.max_size or min_free stands against it, and everything "
+                       "there is no room for %lld bytes: cache.max_size or min_free does not allow it, and everything "
                        "in the cache is in use, pinned or younger than gc.grace",
                        (long long)bytes);
     if (!atomic_load(job->admin->puller.serving))
@@ -75,6 +75,7 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from fr
     struct room_wait *a = xcalloc(1, sizeof(*a));
     const int64_t until_ms = clock_mono_ms() + ROOM_WAIT_MS;
 
+    OFF_LOOPS;
     a->refs = 2;
     a->cache = job->admin->puller.cache;
     a->bytes = from == ROOM_ON_DISK ? 0 : bytes;

@@ -1,26 +1,26 @@
-/* Answers that come bit by bit: lines while long work is worked on, pieces of what is long. Neither is made faster than
- * the client reads, so that what waits for it is bounded. */
+/* Answers that are sent bit by bit: lines while long work runs, and pieces of a long list. Neither is made faster than
+ * the client reads, so that what is buffered for it is bounded. */
 #include "proxy/admin/job.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/cond.h"
 
 #include <malloc.h>
 #include <string.h>
-#include <time.h>
 
 enum { LINES_MAX = 256 << 10 /* bytes that wait */, LOOK_MS = 200 };
 
-static void nothing(void *arg UNUSED)
-{
-}
-
 /* ---- lines ---- */
 
-struct line {
+struct stream_line {
     struct admin_job *job;
     char *text;
 };
 
 void admin_lines_sent(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     pthread_mutex_lock(&job->lock);
     job->unsent -= job->handed;
     job->handed = 0;
@@ -33,13 +33,14 @@ static void line_room(void *arg)
     admin_lines_sent(arg);
 }
 
-/* On the connection's loop; the job is there until its answer, which is posted after all lines. */
-static void send_line(void *arg)
+/* On the connection's loop. The job still exists: its answer is posted after all lines. */
+static void stream_send_line(void *arg)
 {
-    struct line *l = arg;
+    struct stream_line *l = arg;
     struct admin_job *job = l->job;
     size_t len = strlen(l->text);
 
+    ON_LOOP(job->loop);
     job->handed += len;
     if (job->req && !job->streaming) {
         job->streaming = true;
@@ -55,31 +56,25 @@ static void send_line(void *arg)
 
 static void wait_for_room(struct admin_job *job)
 {
-    struct timespec until;
-
     pthread_mutex_lock(&job->lock);
-    while (job->unsent > LINES_MAX && !atomic_load(&job->gone) && atomic_load(job->admin->puller.serving)) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += LOOK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_clockwait(&job->room, &job->lock, CLOCK_MONOTONIC, &until);
-    }
+    while (job->unsent > LINES_MAX && !admin_is_stopped(job))
+        cond_wait_until(&job->room, &job->lock, clock_mono_ms() + LOOK_MS);
     pthread_mutex_unlock(&job->lock);
 }
 
 void admin_line(struct admin_job *job, json_t *line)
 {
-    struct line *l = xcalloc(1, sizeof(*l));
+    struct stream_line *l = xcalloc(1, sizeof(*l));
     _cleanup_free_ char *text = json_dumps(line, JSON_COMPACT);
 
+    OFF_LOOPS;
     l->job = job;
     l->text = xasprintf("%s\n", text);
     json_decref(line);
     pthread_mutex_lock(&job->lock);
     job->unsent += strlen(l->text);
     pthread_mutex_unlock(&job->lock);
-    loop_post(job->loop, send_line, l);
+    loop_post(job->loop, stream_send_line, l);
     wait_for_room(job);
 }
 
@@ -87,21 +82,23 @@ void admin_line(struct admin_job *job, json_t *line)
 
 /* A piece is made by one worker at a time, and only when the connection has room:
  *
- *     room ─▶ make_piece() on a worker ─▶ send_piece() on the loop ─▶ room ... ─▶ end
+ *     room ─▶ stream_make_piece() on a worker ─▶ stream_send_piece() on the loop ─▶ room ... ─▶ end
  *
  * `busy` counts, on the loop, what refers to the job; the connection does as long as there is a request. */
-static void release(struct admin_job *job)
+static void stream_release(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     if (--job->busy == 0 && !job->req)
         admin_job_free(job);
 }
 
-static void send_piece(void *arg)
+static void stream_send_piece(void *arg)
 {
     struct admin_job *job = arg;
     struct buf piece = job->piece;
     enum admin_more more = job->more;
 
+    ON_LOOP(job->loop);
     job->piece = (struct buf){0};
     job->making = false;
     if (job->req && more != ADMIN_FAILED && piece.len > 0)
@@ -112,52 +109,56 @@ static void send_piece(void *arg)
         job->req = NULL;
         http_on_gone(req, NULL, NULL);
         if (more == ADMIN_END)
-            http_stream_end(req, nothing, NULL);
+            http_stream_end(req, NULL, NULL);
         else
             http_abort(req);
     } else if (job->req) {
         http_stream_more(job->req);
     }
-    release(job);
+    stream_release(job);
 }
 
-static void make_piece(void *arg)
+static void stream_make_piece(void *arg)
 {
     struct admin_job *job = arg;
 
+    OFF_LOOPS;
     job->more = job->produce(job, &job->piece);
     if (job->more != ADMIN_MORE) {
         job->free_state(job->state);
         job->state = NULL;
 #ifdef __GLIBC__
-        malloc_trim(0); /* of a long list much was in use for a moment, in the arenas of several threads */
+        malloc_trim(0); /* a long list used much memory for a moment, in the arenas of several threads */
 #endif
     }
-    loop_post(job->loop, send_piece, job);
+    loop_post(job->loop, stream_send_piece, job);
 }
 
 static void piece_room(void *arg)
 {
     struct admin_job *job = arg;
 
+    ON_LOOP(job->loop);
     if (job->making || job->more != ADMIN_MORE)
         return;
     job->making = true;
     job->busy++;
-    pool_run(job->pool, make_piece, job);
+    pool_run(job->pool, stream_make_piece, job);
 }
 
 void admin_pieces_gone(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     if (job->busy == 0)
         admin_job_free(job);
 }
 
 void admin_send_pieces(struct admin_job *job)
 {
+    ON_LOOP(job->loop);
     job->busy++;
     if (!job->req) {
-        release(job);
+        stream_release(job);
         return;
     }
     job->in_pieces = true;
@@ -169,5 +170,5 @@ void admin_send_pieces(struct admin_job *job)
     } else {
         http_stream(job->req, job->status, "application/json", -1, piece_room, job);
     }
-    release(job);
+    stream_release(job);
 }

@@ -1,4 +1,4 @@
-/* `verify`: a line of JSON for everything that is wrong, one now and then for how far it is, the sum at the end. */
+/* `verify`: a line of JSON for each finding, one for the progress from time to time, the sum at the end. */
 #include "proxy/admin/pages.h"
 
 #include "base/visible.h"
@@ -14,7 +14,7 @@ static json_t *sum_json(const struct scrub_sum *s)
                      (json_int_t)s->repaired, "fetched", (json_int_t)s->fetched, "lost", (json_int_t)s->lost);
 }
 
-static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
+static void verify_send_progress(void *arg, const struct scrub_sum *sum, int64_t total_bytes)
 {
     json_t *line = sum_json(sum);
 
@@ -23,12 +23,12 @@ static void say_progress(void *arg, const struct scrub_sum *sum, int64_t total_b
     admin_line(arg, line);
 }
 
-static void say_finding(void *arg, const char *digest, const char *what)
+static void verify_send_finding(void *arg, const char *digest, const char *what)
 {
     admin_line(arg, json_pack("{s:s, s:o}", "digest", digest, "wrong", visible_json(what)));
 }
 
-static bool fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)
+static bool verify_fetch_again(void *arg, const char *repo, const struct digest *d, bool manifest, struct err *err)
 {
     struct admin_job *job = arg;
     struct prefetch_wish wish = {.name = repo, .digest = d, .manifest = manifest};
@@ -48,9 +48,9 @@ void admin_verify(struct admin_job *job)
         .bytes_per_s = json_integer_value(json_object_get(job->input, "rate")),
         .repair = json_is_true(json_object_get(job->input, "repair")),
         .stop = admin_is_stopped,
-        .progress = say_progress,
-        .finding = say_finding,
-        .fetch = fetch_again,
+        .progress = verify_send_progress,
+        .finding = verify_send_finding,
+        .fetch = verify_fetch_again,
         .arg = job,
     };
     struct scrub_sum sum;

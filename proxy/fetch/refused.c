@@ -11,8 +11,8 @@ static void say_more(struct err *e, const struct transfer_response *r)
         e->msg[0] = '\0';
         err_append(e, "none of its endpoints can be reached");
     }
-    if (r->said[0])
-        err_append(e, ": %s", r->said);
+    if (r->message[0])
+        err_append(e, ": %s", r->message);
     if (r->tried[0])
         err_append(e, " (%s)", r->tried);
 }

@@ -52,7 +52,7 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
     all->workers = workers;
     all->cache = cache;
     all->any = (struct config_upstream){
-        .ad_hoc = true, .tags = CONFIG_TAGS_UNSAID, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
+        .ad_hoc = true, .tags = CONFIG_TAGS_UNSET, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
     all->local = (struct site){.id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
     /* Those that are named outright are there from the start, so that metrics and status show them. */

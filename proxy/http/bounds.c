@@ -1,5 +1,6 @@
 #include "proxy/http/bounds.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/http/seats.h"
@@ -10,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    FRESH_MS = 1000,     /* who has just come is not idle: its first request is on its way */
+    FRESH_MS = 1000,     /* a new connection is not idle: its first request is on its way */
     LOOK_AT_MOST = 1024, /* idle connections, for one of this client */
     SETTLE_MS = 50,
 };
@@ -56,13 +57,14 @@ void http_bounds_get_stats(struct http_bounds *b, struct http_bounds_stats *out)
 
 /* ---- making room ---- */
 
-/* One that has been idle for longest; of this client alone, if it is said. */
+/* Closes the connection that has been idle for longest; `of`: of this client alone. On the loop of the server. */
 static bool close_idle(struct http_server *s, struct http_bounds *b, const struct http_seat *of)
 {
     int64_t now = clock_mono_ms();
     int looked = 0;
     struct http_conn *c;
 
+    ON_LOOP(s->loop);
     TAILQ_FOREACH(c, &s->idle, idle_entry) {
         if (++looked > LOOK_AT_MOST)
             break;
@@ -79,7 +81,7 @@ static bool close_idle(struct http_server *s, struct http_bounds *b, const struc
     return false;
 }
 
-struct plea {
+struct bounds_plea {
     struct http_server *server;
     struct http_bounds *bounds;
     bool for_client;
@@ -88,7 +90,7 @@ struct plea {
 
 static void hear_plea(void *arg)
 {
-    struct plea *p = arg;
+    struct bounds_plea *p = arg;
 
     if (!p->bounds->closed)
         close_idle(p->server, p->bounds, p->for_client ? &p->of : NULL);
@@ -97,7 +99,7 @@ static void hear_plea(void *arg)
 
 static void plead(struct http_bounds *b, struct http_server *with, const struct http_seat *of)
 {
-    struct plea *p = xcalloc(1, sizeof(*p));
+    struct bounds_plea *p = xcalloc(1, sizeof(*p));
 
     p->server = with;
     p->bounds = b;
@@ -107,7 +109,7 @@ static void plead(struct http_bounds *b, struct http_server *with, const struct 
     loop_post(with->loop, hear_plea, p);
 }
 
-/* Which loop has one of this client is not known; of all, the one that has most is the one to ask. */
+/* Every other loop may have one of this client; for one of any client, the loop with the most is asked. */
 static void ask_other_loops(struct http_bounds *b, const struct http_server *but, const struct http_seat *of)
 {
     struct http_server *best = NULL;
@@ -138,7 +140,7 @@ static void reset(int fd)
     close(fd);
 }
 
-/* Those that wait for their refusal, or for an idle one to go. */
+/* A place among those that wait to be refused, or for an idle connection to be closed. */
 static bool take_over_seat(struct http_bounds *b, const struct http_seat *wanted, enum http_over over,
                            struct http_seat *out)
 {
@@ -157,6 +159,7 @@ void http_bounds_accept(struct http_bounds *b, struct http_server *s, int fd, co
 {
     struct http_seat wanted = {0}, seat;
 
+    ON_LOOP(s->loop);
     wanted.counted = b->per_client > 0 && http_seat_address(peer, wanted.address);
     enum http_over over = http_seat_take(b, &wanted, &seat);
     if (over != HTTP_SEATED && close_idle(s, b, over == HTTP_OVER_CLIENT ? &wanted : NULL))

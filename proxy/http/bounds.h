@@ -1,10 +1,10 @@
 /* bounds.h - how many connections clients may have, all together and each address.
  *
  * One for a set of listeners, shared by the servers of all loops. A connection takes a seat when it is accepted and
- * gives it back when it is closed. Where there is none, the connection that has been idle for longest is closed in its
- * favour: at once if this loop has one, else another loop is asked and has SETTLE_MS for it. If that is of no use
- * either, the client's request is answered 503 with Retry-After; beyond OVER of those that wait for that, connections
- * are reset.
+ * gives it back when it is closed. Where there is none, the connection that has been idle for longest is closed to
+ * make room: at once if it is of this loop, else another loop has SETTLE_MS to close one. If no seat is free then, the
+ * client's request is answered 503 with Retry-After; beyond OVER connections that wait for that answer, new ones are
+ * reset.
  *
  * Addresses: all of an IPv6 /64 are one client. Loopback and unix sockets are not counted by address, since all engines
  * of a node are one client there. Any thread; the servers must be told before their loops start.
@@ -24,9 +24,9 @@ struct http_bounds_stats {
     uint64_t idle_closed;                  /* to make room */
 };
 
-/* `name` says in the log which limit it is ("limits.connections"); a literal. per_client 0: no such limit. */
+/* `name` is the limit in the log ("limits.connections"); a literal. per_client 0: no such limit. */
 struct http_bounds *http_bounds_new(const char *name, int connections, int per_client, int over);
-/* The loops have ended: no server is asked for room any more. Before those are freed. */
+/* Closes no more idle connections. After the loops have ended, before the servers are freed. */
 void http_bounds_close(struct http_bounds *b);
 /* After the servers, and the loops. */
 void http_bounds_free(struct http_bounds *b);

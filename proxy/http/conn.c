@@ -19,7 +19,7 @@ enum {
 
 /* ---- a connection's life ---- */
 
-static void refuse(struct http_conn *c)
+static void conn_refuse(struct http_conn *c)
 {
     static const struct {
         int status;
@@ -46,6 +46,7 @@ static void refuse(struct http_conn *c)
 
 static void dispatch(struct http_conn *c)
 {
+    IN_STATE(c->state == CONN_READING);
     c->state = CONN_HANDLING;
     c->req.begun_us = clock_mono_us();
     c->dispatching = true;
@@ -72,7 +73,7 @@ static void read_requests(struct http_conn *c)
             c->refuse_why = "there are too many connections: try again in a moment";
         }
         if (c->refuse != 0)
-            refuse(c);
+            conn_refuse(c);
         else if (c->complete)
             dispatch(c);
         else if (c->eof)
@@ -84,8 +85,8 @@ static void read_requests(struct http_conn *c)
 
 /* ---- events ---- */
 
-/* The client has said all it will say. It may still want its answers (RFC 9112 §9.6); but hardly anybody half-closes,
- * and who has closed altogether looks the same: is_gone() waits a little. */
+/* The client sends no more. It may still read its answers (RFC 9112 §9.6); but few clients half-close, and one that has
+ * closed altogether looks the same: is_gone() waits a moment before it decides. */
 static void end_of_input(struct http_conn *c)
 {
     c->eof = true;
@@ -95,7 +96,7 @@ static void end_of_input(struct http_conn *c)
         http_conn_close(c);
 }
 
-/* Of a plain socket we read ourselves: libevent would ask the kernel how much there is before each read. */
+/* A plain socket is read directly: libevent would ask the kernel before each read how much there is (FIONREAD). */
 static void on_socket(evutil_socket_t fd, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
@@ -134,12 +135,12 @@ static void on_writable(struct bufferevent *bev UNUSED, void *arg)
     http_pump(c);
 }
 
-static void on_event(struct bufferevent *bev UNUSED, short what, void *arg)
+static void conn_on_event(struct bufferevent *bev UNUSED, short what, void *arg)
 {
     struct http_conn *c = arg;
 
     if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING && errno == EIO)
-        c->req.read_failed = true; /* of the file: sockets have other words */
+        c->req.read_failed = true; /* of the file: sockets have other errors */
     if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING)
         http_conn_close(c);
     else
@@ -150,6 +151,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
 {
     struct http_conn *c = xcalloc(1, sizeof(*c));
 
+    ON_LOOP(s->loop);
     c->server = s;
     c->bev = bev;
     c->fd = fd;
@@ -158,7 +160,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
     atomic_fetch_add(&s->count, 1);
     http_parse_reset(c);
-    bufferevent_setcb(bev, on_readable, on_writable, on_event, c);
+    bufferevent_setcb(bev, on_readable, on_writable, conn_on_event, c);
     bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
     bufferevent_setwatermark(bev, EV_WRITE, 256 << 10, 0);
     bufferevent_set_max_single_write(bev, 1 << 20);
@@ -173,8 +175,8 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
     return c;
 }
 
-/* An idle connection may have been closed in its favour by now. */
-static void settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+/* An idle connection may have been closed meanwhile to make room. */
+static void conn_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
 
@@ -200,7 +202,7 @@ void http_conn_seat(struct http_server *s, int fd, const void *listener, const s
     if (settle_ms == 0)
         return;
     event_del(c->readable);
-    c->settling = event_new(loop_base(s->loop), -1, 0, settle, c);
+    c->settling = event_new(loop_base(s->loop), -1, 0, conn_settle, c);
     event_add(c->settling, &(struct timeval){.tv_usec = settle_ms * 1000});
 }
 
@@ -216,8 +218,8 @@ void http_server_attach(struct http_server *s, struct bufferevent *bev, const vo
 
 /* ---- patience ---- */
 
-/* Nobody may be there any more, and nothing that is written tells: the answer is waited for. nginx takes the end of
- * input for the end of the client at once. */
+/* Whether the client has gone, as far as can be known while nothing is written to it: it closed its side a while ago
+ * and still waits for the answer. nginx takes the end of input for the end of the client at once. */
 static bool is_gone(const struct http_conn *c, int64_t now)
 {
     bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended &&
@@ -242,7 +244,7 @@ static void look_at(struct http_conn *c, int64_t now)
             return;
         c->refuse = 408;
         c->refuse_why = "the request took too long to arrive";
-        refuse(c);
+        conn_refuse(c);
     } else if (c->state == CONN_LINGERING) {
         if (waited > LINGER_MS)
             http_conn_close(c);
@@ -270,7 +272,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- the server ---- */
 
-/* What a file's pages were read for; `ok` false: they cannot be. */
+/* The pages of a file are in memory; `ok` false: they cannot be read. */
 static void on_landed(struct http_conn *c, bool ok)
 {
     c->req.read_failed = !ok;
@@ -280,7 +282,7 @@ static void on_landed(struct http_conn *c, bool ok)
         http_conn_close(c);
 }
 
-/* Without what a room above says about it. */
+/* Used until http_server_set_errors(). */
 static const char *format_text(struct buf *out, const char *code UNUSED, const char *message)
 {
     buf_addf(out, "%s\n", message);
@@ -312,6 +314,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
 void http_server_set_errors(struct http_server *s,
                             const char *(*format)(struct buf *out, const char *code, const char *message))
 {
+    ON_LOOP(s->loop); /* before it starts */
     s->format_error = format;
 }
 
@@ -351,7 +354,7 @@ void http_server_free(struct http_server *s)
     if (!s)
         return;
     http_server_cut(s);
-    event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees what close put off */
+    event_base_loop(loop_base(s->loop), EVLOOP_NONBLOCK); /* frees closed connections: free_later() */
     event_free(s->tick);
     free(s->scratch);
     buf_free(&s->head);
@@ -370,7 +373,7 @@ void http_abort(struct http_request *req)
 
     ON_LOOP(req->conn->server->loop);
     req->on_gone = NULL;
-    /* A reset, so that no client takes what it has for all there is. */
+    /* A reset, so that no client takes what it has received for the whole answer. */
     if (c->fd >= 0)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
     http_conn_close(c);

@@ -14,8 +14,8 @@
  *
  * What the parser refuses gets a 4xx (its body as http_server_set_errors() says) and the connection is closed: where
  * framing is in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be
- * trusted. Trailers are read past: nobody here needs any, and a header that comes behind the body has not been there
- * when it counted (RFC 9110 §6.5.1).
+ * trusted. Trailers are skipped: none is needed, and a field that follows the body must not change
+ * how the request was read (RFC 9110 §6.5.1).
  */
 #ifndef ENTREPOT_PROXY_HTTP_HTTP_H
 #define ENTREPOT_PROXY_HTTP_HTTP_H
@@ -35,8 +35,8 @@ enum {
     HTTP_TARGET_MAX = 8 << 10, /* RFC 9112 §3: at least 8000 octets */
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
-    HTTP_FRAMING_MAX = 64 << 10, /* bytes of what is around a body: sizes of chunks, their extensions, trailers */
-    HTTP_USER_MAX = 32,          /* bytes that a request has for the rooms above */
+    HTTP_FRAMING_MAX = 64 << 10, /* bytes around a body: chunk sizes and extensions, trailers */
+    HTTP_USER_MAX = 32,          /* bytes of a request for the rooms above */
     HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
@@ -44,7 +44,7 @@ struct http_limits {
     int64_t head_timeout_ms;  /* from the first byte of a head to its last */
     int64_t idle_timeout_ms;  /* between requests */
     int64_t write_timeout_ms; /* without a byte taken by the client */
-    int64_t gone_ms;          /* after its end of input, without anything to send: the client is gone */
+    int64_t gone_ms;          /* how long after a client's end of input, with nothing to send, it counts as gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
     ((struct http_limits){                                                                                             \
@@ -58,7 +58,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
 /* Takes over a connected, non-blocking socket. `listener` is what http_listener() returns. */
 void http_server_accept(struct http_server *s, int fd, const void *listener);
-/* The same for any bufferevent (TLS, the inside of a tunnel). */
+/* The same for any bufferevent: what fuzzing has in place of a socket. */
 void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
@@ -89,8 +89,8 @@ bool http_query_has(const struct http_request *req, const char *name);
 const char *http_header(const struct http_request *req, const char *name);
 /* Whether any header of that name (lower case) has one of these texts in it (NULL-terminated list). */
 bool http_header_has(const struct http_request *req, const char *name, const char *const *texts);
-/* Whether If-None-Match says that the client has what has this entity tag (without quotes): by name, in a list, weak or
- * not, or by "*" (RFC 9110 §13.1.2). */
+/* Whether If-None-Match has this entity tag (given without quotes), alone or in a list, weak or not, or is "*"
+ * (RFC 9110 §13.1.2). */
 bool http_is_known(const struct http_request *req, const char *etag);
 const char *http_host(const struct http_request *req); /* lower case; "" if none */
 const char *http_body(const struct http_request *req, size_t *len);
@@ -104,7 +104,7 @@ int64_t http_micros(const struct http_request *req);       /* since the request 
 int64_t http_first_micros(const struct http_request *req); /* until the answer's head; -1: none yet */
 /* The answer was cut because the file could not be read. For `done` of http_reply_file() and http_stream_end(). */
 bool http_read_failed(const struct http_request *req);
-/* Called when the client is gone before the answer was complete. NULL takes it back. */
+/* Called when the client is gone before the answer was complete. NULL: no callback any more. */
 void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
 /* The answer. A header, before the status; control characters in values are dropped. */
@@ -138,12 +138,12 @@ void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t l
 size_t http_stream_waiting(const struct http_request *req);
 /* There is something for a stream that had nothing: `more` is called if there is room. */
 void http_stream_more(struct http_request *req);
-/* Everything was given; `done` is called when it has gone out. */
+/* Everything was given; `done` (may be NULL) is called when it has gone out. */
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);
-/* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than was
- * said, on which clients ask for the rest. `done` as above. */
+/* Nothing more will come: what was given goes out, and the connection is closed behind a body that is shorter than its
+ * Content-Length, so that clients request the rest. `done` as above. */
 void http_stream_cut(struct http_request *req, void (*done)(void *arg), void *arg);
-/* Cuts the connection, so that the client sees that the answer is not whole. No callback of the request is called. */
+/* Cuts the connection, so that the client sees that the answer is not whole. on_gone is not called. */
 void http_abort(struct http_request *req);
 /* An error; its body is made by what http_server_set_errors() was given, else it is the message as text. */
 void http_error(struct http_request *req, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);

@@ -11,9 +11,10 @@
 
 enum { QUEUE_SHORT = 128 << 10 /* bytes */ };
 
-/* Between requests, from now on; and no longer. */
+/* Marks it as idle, between two requests; and as idle no longer. */
 void http_conn_rest(struct http_conn *c)
 {
+    ON_LOOP(c->server->loop);
     c->is_idle = true;
     TAILQ_INSERT_TAIL(&c->server->idle, c, idle_entry);
     atomic_fetch_add_explicit(&c->server->idle_count, 1, memory_order_relaxed);
@@ -21,6 +22,7 @@ void http_conn_rest(struct http_conn *c)
 
 void http_conn_wake(struct http_conn *c)
 {
+    ON_LOOP(c->server->loop);
     if (!c->is_idle)
         return;
     c->is_idle = false;
@@ -32,6 +34,7 @@ static void conn_free(struct http_conn *c)
 {
     struct http_server *s = c->server;
 
+    ON_LOOP(s->loop);
     TAILQ_REMOVE(&s->conns, c, entry);
     atomic_fetch_sub(&s->count, 1);
     if (c->bev)
@@ -52,8 +55,8 @@ static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     conn_free(arg);
 }
 
-/* Ends the request without an answer that is whole. The order matters: nobody may write after the bufferevent is gone,
- * and descriptors are given back only when no segment of them waits any more. */
+/* Ends the request without an answer that is whole. The order matters: nothing may be written after the bufferevent
+ * is freed, and descriptors are given back only when no segment of them waits any more. */
 void http_conn_close(struct http_conn *c)
 {
     struct http_request *req = &c->req;
@@ -86,12 +89,12 @@ void http_conn_close(struct http_conn *c)
         if (c->server->on_complete)
             c->server->on_complete(c->server->arg, req);
     }
-    /* Somebody up the stack may still hold the connection. */
+    /* A caller up the stack may still use the connection. */
     event_base_once(loop_base(c->server->loop), -1, EV_TIMEOUT, free_later, c, &(struct timeval){0});
 }
 
-/* A close with unread input turns into a reset, and might take the refusal with it: close one way, read the rest away.
- */
+/* A close with unread input becomes a reset, which may overtake the refusal: close one direction, and read and drop the
+ * rest. */
 static void linger(struct http_conn *c)
 {
     c->state = CONN_LINGERING;
@@ -104,7 +107,7 @@ static void linger(struct http_conn *c)
         shutdown(c->fd, SHUT_WR);
 }
 
-/* What has been sent and not acknowledged yet is not counted: a fast client far away is as fast as before. */
+/* The limit does not count what is sent and not yet acknowledged: a distant fast client is as fast as before. */
 void http_shorten_queue(struct http_conn *c, bool shorten)
 {
     unsigned bytes = shorten ? QUEUE_SHORT : 0; /* 0: the system's */
@@ -119,6 +122,8 @@ void http_conn_finish(struct http_conn *c)
     struct http_request *req = &c->req;
     void (*done)(void *) = req->done;
 
+    ON_LOOP(c->server->loop);
+    IN_STATE(c->state == CONN_SENDING);
     req->done = NULL;
     req->on_gone = NULL;
     c->state = CONN_READING;

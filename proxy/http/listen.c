@@ -1,5 +1,6 @@
 #include "proxy/http/listen.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/place.h"
 
@@ -21,7 +22,7 @@ enum {
 };
 
 /* One loop's share of a listener. */
-struct door {
+struct listener_door {
     struct loop *loop;
     struct http_server *server;
     struct listener *listener;
@@ -37,7 +38,7 @@ struct listener {
     const char *upstream;
     struct http_bounds *bounds; /* NULL: none */
     mode_t mode;
-    struct door doors[LOOPS_MAX];
+    struct listener_door doors[LOOPS_MAX];
     int count;
 };
 
@@ -56,15 +57,15 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
         err_errno(err, ERR_IO, "opening a socket");
         return -1;
     }
-    /* A socket nobody answers on was left by a daemon that is gone. */
+    /* A socket that refuses connections was left by a daemon that has ended. */
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (connect(probe, (struct sockaddr *)&sa, sizeof(sa)) != 0 && errno == ECONNREFUSED)
             unlink(path);
         close(probe);
     }
-    /* The socket's mode, less the umask, becomes the file's: it is never open to more than `mode` says. A umask of our
-     * own would be every thread's. */
+    /* The socket's mode, less the umask, becomes the file's: it is never more open than `mode`. The umask cannot
+     * be changed for this, since all threads share it. */
     if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, mode) != 0 ||
         listen(fd, BACKLOG) != 0) {
         _cleanup_free_ char *folder = place_folder_of(path);
@@ -77,7 +78,7 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
 }
 
 /* ADDR:PORT, with ADDR empty or * for any. The caller frees the result. 0, or an error of getaddrinfo(3). */
-static int resolve(const char *address, const char *any, struct addrinfo **ai)
+static int listen_resolve(const char *address, const char *any, struct addrinfo **ai)
 {
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     const char *colon = strrchr(address, ':');
@@ -96,7 +97,7 @@ static int resolve(const char *address, const char *any, struct addrinfo **ai)
 static int bind_tcp(const char *address, struct err *err)
 {
     struct addrinfo *ai;
-    int one = 1, rc = resolve(address, NULL, &ai);
+    int one = 1, rc = listen_resolve(address, NULL, &ai);
 
     if (rc != 0) {
         err_set(err, ERR_INVALID, "%s is not ADDR:PORT: %s", address, gai_strerror(rc));
@@ -117,15 +118,14 @@ static int bind_tcp(const char *address, struct err *err)
     return fd;
 }
 
-/* SO_REUSEPORT would let a second daemon of the same user share our port in silence: whoever listens already must not.
- */
+/* SO_REUSEPORT would let a second daemon of the same user share the port silently: a port in use is an error. */
 static bool is_taken(const char *address)
 {
     const char *colon = strrchr(address, ':');
     struct addrinfo *ai;
     int one = 1;
 
-    if (strcmp(colon + 1, "0") == 0 || resolve(address, "127.0.0.1", &ai) != 0)
+    if (strcmp(colon + 1, "0") == 0 || listen_resolve(address, "127.0.0.1", &ai) != 0)
         return false;
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -166,7 +166,8 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
             l->unlink = xstrdup(address + 5);
     } else if (strchr(address, ':') && is_taken(address)) {
         l->first_fd = -1;
-        err_set(err, ERR_IO, "listening on %s: another program does already; stop it or choose another port", address);
+        err_set(err, ERR_IO,
+                "listening on %s: the address is in use by another program; stop it or choose another port", address);
     } else {
         l->first_fd = bind_tcp(address, err);
     }
@@ -178,7 +179,7 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
     return l;
 }
 
-/* As in `listen`: the log and the status say it. */
+/* In the form of `listen`, for the log and the status. */
 static char *address_of(int fd)
 {
     union {
@@ -227,7 +228,7 @@ bool listener_is_at(const struct listener *l, const char *address)
     if (strncmp(address, "unix:", 5) == 0)
         return bound.ss_family == AF_UNIX &&
                strcmp(((const struct sockaddr_un *)(const void *)&bound)->sun_path, address + 5) == 0;
-    if (resolve(address, NULL, &ai) != 0)
+    if (listen_resolve(address, NULL, &ai) != 0)
         return false;
     bool same = len == ai->ai_addrlen && memcmp(&bound, ai->ai_addr, len) == 0;
     freeaddrinfo(ai);
@@ -258,7 +259,7 @@ void listener_set_bounds(struct listener *l, struct http_bounds *b)
 
 static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
 {
-    struct door *d = arg;
+    struct listener_door *d = arg;
 
     for (int n = 0; n < ACCEPTS_A_TURN; n++) {
         union {
@@ -288,13 +289,14 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
 
 static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    event_add(((struct door *)arg)->event, NULL);
+    event_add(((struct listener_door *)arg)->event, NULL);
 }
 
 bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)
 {
-    struct door *d = &l->doors[l->count];
+    struct listener_door *d = &l->doors[l->count];
 
+    ON_LOOP(loop); /* before it starts */
     if (l->count == LOOPS_MAX)
         return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);
     if (!l->taken)
@@ -316,6 +318,7 @@ bool listener_add(struct listener *l, struct loop *loop, struct http_server *ser
 
 void listener_stop(struct listener *l, struct loop *loop)
 {
+    ON_LOOP(loop);
     for (int i = 0; i < l->count; i++)
         if (l->doors[i].loop == loop) {
             event_del(l->doors[i].event);

@@ -14,14 +14,15 @@ struct listener;
 /* `address` is "ADDR:PORT", "[v6]:PORT" or "unix:/path" (made with `mode`). Checks that it can be bound. Errors:
  * ERR_INVALID (not an address), ERR_IO (in use, not ours). */
 struct listener *listener_open(const char *address, mode_t mode, struct err *err);
-/* Wraps a listening socket that somebody else has opened; takes it over. */
+/* Wraps a listening socket that was handed over (systemd); owns it from now on. */
 struct listener *listener_from_fd(int fd);
 const char *listener_address(const struct listener *l);
-/* Whether a listener's socket, which may come from somebody else, is bound to this address. */
+/* Whether its socket, which may have been handed over, is bound to this address. */
 bool listener_is_at(const struct listener *l, const char *address);
-/* Whether only this node can reach it by TCP. */
+/* Whether it is a TCP socket that only this node can reach. */
 bool listener_is_loopback(const struct listener *l);
-/* The one registry that all requests to it are for; NULL: they say which. Borrowed. Before the loops start. */
+/* The one registry that all requests to it are for; NULL: each request names its own. Borrowed. Before the loops
+ * start. */
 void listener_set_upstream(struct listener *l, const char *host);
 const char *listener_upstream(const struct listener *l);
 /* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */

@@ -1,5 +1,7 @@
 #include "proxy/http/private.h"
 
+#include "base/assert.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -172,7 +174,7 @@ static int end_head(llhttp_t *p)
     struct http_request *req = &c->req;
 
     c->head_done = true;
-    req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer has its say */
+    req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer can change it */
     req->method_code = p->method;
     req->method = p->method == HTTP_GET    ? HTTP_METHOD_GET
                   : p->method == HTTP_HEAD ? HTTP_METHOD_HEAD
@@ -303,6 +305,7 @@ void http_parse(struct http_conn *c)
 {
     struct evbuffer *in = bufferevent_get_input(c->bev);
 
+    IN_STATE(c->state == CONN_READING);
     while (!c->complete && c->refuse == 0) {
         size_t len = evbuffer_get_contiguous_space(in);
         if (len == 0)

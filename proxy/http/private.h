@@ -18,7 +18,7 @@ enum conn_state {
     CONN_READING,   /* a head, or waiting for one */
     CONN_HANDLING,  /* the handler has the request */
     CONN_SENDING,   /* the answer is given, not all of it is out */
-    CONN_LINGERING, /* refused; what the client still sends is read away */
+    CONN_LINGERING, /* refused; what the client still sends is read and dropped */
     CONN_CLOSED,    /* waits to be freed */
 };
 
@@ -58,7 +58,7 @@ struct http_request {
 
 enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
 
-enum { HTTP_RETRY_AFTER_S = 1 /* of a refusal for want of a seat */ };
+enum { HTTP_RETRY_AFTER_S = 1 /* of a refusal because no seat is free */ };
 
 /* What a connection holds of an http_bounds. */
 struct http_seat {
@@ -72,7 +72,7 @@ struct http_seat {
 struct http_conn {
     TAILQ_ENTRY(http_conn) entry, idle_entry;
     struct http_seat seat;
-    struct event *settling; /* of one without a seat: whether there is one by now */
+    struct event *settling; /* of one without a seat: tries again to take one */
     bool is_idle;           /* in the server's list of those */
     bool served;            /* a request of it has been answered */
     struct http_server *server;
@@ -116,7 +116,7 @@ struct http_server {
     void *arg;
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;
-    TAILQ_HEAD(, http_conn) idle; /* between requests; the one that has been for longest comes first */
+    TAILQ_HEAD(, http_conn) idle; /* between requests; the longest idle one first */
     atomic_int count, idle_count;
     struct pool *readers; /* io workers that read files ahead; NULL: the loop waits for the disk itself */
     bool draining;
@@ -124,7 +124,7 @@ struct http_server {
     void *drained_arg;
     char *scratch;   /* where reads land */
     struct buf head; /* where heads are written; kept for its memory */
-    char date[40];   /* "Date: ...\r\n", made anew each second */
+    char date[40];   /* "Date: ...\r\n", made again each second */
     int64_t date_s;
 };
 
@@ -134,7 +134,6 @@ void http_parse_reset(struct http_conn *c);
 void http_parse(struct http_conn *c);
 
 /* send.c */
-const char *http_date(struct http_server *s);
 /* Gives the output what there is room for, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
 
@@ -144,7 +143,7 @@ void http_shorten_queue(struct http_conn *c, bool shorten);
 /* seats.c */
 /* The connection is closed. */
 void http_seat_leave(struct http_seat *seat);
-/* There was no seat: takes one if there is by now. */
+/* There was no seat: takes one if one is free now. */
 void http_seat_settle(struct http_seat *seat);
 /* There is none: counts that. */
 void http_seat_refuse(const struct http_seat *seat);
@@ -154,14 +153,14 @@ void http_seat_refuse(const struct http_seat *seat);
 bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end);
 /* Reads what can be read without waiting for the disk. False: not all of it can. */
 bool http_read_now(int fd, void *to, size_t len, int64_t at);
-/* The answer needs its file no more. Before its descriptor is closed. */
+/* The answer does not need its file any more. Before its descriptor is closed. */
 void http_read_end(struct http_request *req);
 
 /* conn.c */
-/* As http_server_accept(), with a seat; one without a seat is not listened to for `settle_ms`. */
+/* As http_server_accept(), with a seat; one without a seat is not read from for `settle_ms`. */
 void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms);
 /* life.c */
-/* It waits for its next request; it does not any more. */
+/* It begins to wait for its next request; it has got one. */
 void http_conn_rest(struct http_conn *c);
 void http_conn_wake(struct http_conn *c);
 /* The answer is out: completes the request and goes on with the next one. */

@@ -18,6 +18,7 @@
  * workers of the pool, and what is read ahead: AHEAD for an answer, AHEAD_ALL for all. */
 #include "proxy/http/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/pool.h"
 
@@ -32,21 +33,21 @@
 
 enum {
     WINDOW = 16 << 20,        /* of a file, mapped at a time for mincore(2); never touched, so it costs no memory */
-    AHEAD = 8 << 20,          /* at which a disk that takes its time still streams */
+    AHEAD = 8 << 20,          /* bytes; enough for a slow disk to stream */
     AHEAD_ALL = 64 << 20,     /* shared by all answers that come from the disk */
-    ADVICE = 1 << 20,         /* read-ahead asked for in one go: the kernel cuts it to what the device is set to */
+    ADVICE = 1 << 20,         /* of one posix_fadvise(2): the kernel shortens it to the setting of the device */
     ADVICE_LEAST = 128 << 10, /* ... which is this by default */
     PAGE_LEAST = 4096,
-    READS_END_MS = 5000, /* after which nothing that was read ahead is still on its way */
+    READS_END_MS = 5000, /* by then all that was read ahead has arrived */
 };
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* on every architecture; older headers lack it */
 #endif
 
-/* Answers that come from the disk just now, of all loops. */
+/* Answers that are read from the disk now, of all loops. */
 static atomic_int cold_answers;
-/* When a read was last asked for or came back (monotonic ms): some may be on their way for answers that are over. */
+/* When a read last began or ended (monotonic ms): some may still run for answers that are over. */
 static _Atomic int64_t last_read_ms = -READS_END_MS;
 
 /* What an answer's file needs of the disk. Freed when the answer is over and no job is out. */
@@ -63,7 +64,7 @@ struct http_read {
     size_t map_len;
     bool cold;         /* has waited for the disk: read ahead */
     int64_t asked_end; /* how far ahead has been asked for */
-    /* What a worker has read just now: sent without another look, so that it goes on at all. */
+    /* What a worker has just read: sent without another check, so that the answer always makes progress. */
     int64_t here_at, here_end;
     bool busy; /* a job is out */
     /* the job's: the worker's while it is out */
@@ -107,8 +108,9 @@ static void read_job(void *arg)
 {
     struct http_read *r = arg;
 
+    OFF_LOOPS;
     advise(r, ADVICE);
-    advise(r, ADVICE_LEAST); /* where that was cut; what is there or on its way is passed over */
+    advise(r, ADVICE_LEAST); /* where that was shortened; pages in memory or being read are skipped */
     r->failed = !wait_for_disk(r);
     close(r->fd);
     loop_post(r->loop, read_landed, r);
@@ -120,13 +122,14 @@ static void read_landed(void *arg)
 {
     struct http_read *r = arg;
 
+    ON_LOOP(r->loop);
     r->busy = false;
     atomic_store(&last_read_ms, clock_mono_ms());
     if (!r->conn) {
         free(r);
         return;
     }
-    if (r->failed) { /* sendfile(2) would fail as well, and the loop wait for that */
+    if (r->failed) { /* sendfile(2) would fail as well, after the loop had waited for it */
         r->conn->server->landed(r->conn, false);
         return;
     }
@@ -149,8 +152,8 @@ static int64_t share(void)
     return MIN((int64_t)AHEAD, (int64_t)AHEAD_ALL / MAX(atomic_load(&cold_answers), 1));
 }
 
-/* Sets what is to be read ahead behind `to`, the end of the piece that is sent or waited for: nothing yet, unless
- * it is worth a job, or the piece itself has not been asked for. */
+/* Plans the read-ahead behind `to`, the end of the piece that is sent or waited for: nothing, unless there is enough
+ * for a job, or the piece itself is not being read yet. */
 static void plan_ahead(struct http_read *r, int64_t at, int64_t to, int64_t end)
 {
     const int64_t ahead = share(), from = MAX(r->asked_end, at), until = MAX(from, MIN(to + ahead, end));
@@ -160,7 +163,7 @@ static void plan_ahead(struct http_read *r, int64_t at, int64_t to, int64_t end)
         r->ahead_end = until;
 }
 
-/* Has what is planned read, and waited for [need_at, need_end). False: it cannot be. */
+/* Starts a job that reads what is planned and waits for [need_at, need_end). False: there is no descriptor for it. */
 static bool begin_job(struct http_read *r, int64_t need_at, int64_t need_end)
 {
     r->fd = fcntl(r->source, F_DUPFD_CLOEXEC, 0);
@@ -198,7 +201,7 @@ static bool map_window(struct http_read *r, int64_t from, int64_t to, int64_t en
     return true;
 }
 
-/* Where mincore(2) is forbidden or there is no mapping: a sample. What cannot be told at all counts as here. */
+/* Where mincore(2) is forbidden or there is no mapping: a sample. What is not known counts as in memory. */
 static bool seems_in_memory(const struct http_read *r, int64_t at, int64_t to)
 {
     char byte;
@@ -209,11 +212,11 @@ static bool seems_in_memory(const struct http_read *r, int64_t at, int64_t to)
     return http_read_now(r->source, &byte, 1, to - 1) || errno != EAGAIN;
 }
 
-/* A third of mincore(2)'s price or less, and no mapping; but pages that are being read count, so that it holds
- * only when nobody reads from the disk. False: it cannot be told this way. */
+/* A third of mincore(2)'s cost or less, and no mapping; but pages that are being read count as well, so that it is
+ * reliable only while nothing is read from the disk. False: no, or not known this way. */
 static bool is_cached(const struct http_read *r, int64_t at, int64_t to)
 {
-    static atomic_bool refused; /* by the kernel (before Linux 6.5) or a seccomp filter: not asked again */
+    static atomic_bool refused; /* by the kernel (before Linux 6.5) or a seccomp filter: not tried again */
     const struct {
         uint64_t at, len;
     } range = {(uint64_t)at, (uint64_t)(to - at)};
@@ -232,7 +235,7 @@ static bool is_cached(const struct http_read *r, int64_t at, int64_t to)
     return (int64_t)pages.cached >= (to + page - 1) / page - at / page;
 }
 
-/* Whether all pages of [at, to) are in memory, as far as can be told. `end` is that of the answer. */
+/* Whether all pages of [at, to) are in memory, as far as is known. `end` is that of the answer. */
 static bool is_in_memory(struct http_read *r, int64_t at, int64_t to, int64_t end)
 {
     static const int64_t most = AHEAD;
@@ -256,7 +259,7 @@ static void read_further(struct http_read *r, int64_t to, int64_t end)
     if (r->ahead_at == r->ahead_end)
         return;
     if (is_in_memory(r, r->ahead_at, r->ahead_end, end))
-        set_cold(r, false); /* nobody had asked for that: it comes from memory again */
+        set_cold(r, false); /* it was in memory without having been read ahead */
     else
         begin_job(r, to, to);
 }
@@ -276,6 +279,7 @@ static struct http_read *read_of(struct http_request *req, int fd)
 
 bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to, int64_t end)
 {
+    ON_LOOP(req->conn->server->loop);
     if (!req->conn->server->readers)
         return true;
     struct http_read *r = read_of(req, fd);
@@ -284,7 +288,7 @@ bool http_read_is_here(struct http_request *req, int fd, int64_t at, int64_t to,
     if ((at < r->here_at || to > r->here_end) && !is_in_memory(r, at, to, end)) {
         if (r->busy)
             return false;
-        plan_ahead(r, at, to, MIN(to + (int64_t)ADVICE, end)); /* the rest beside sending it: read_further() */
+        plan_ahead(r, at, to, MIN(to + (int64_t)ADVICE, end)); /* read_further() reads the rest while this is sent */
         return !begin_job(r, at, to);
     }
     if (r->cold && !r->busy)
@@ -303,6 +307,7 @@ void http_read_end(struct http_request *req)
 {
     struct http_read *r = req->read;
 
+    ON_LOOP(req->conn->server->loop);
     if (!r)
         return;
     req->read = NULL;
@@ -316,5 +321,6 @@ void http_read_end(struct http_request *req)
 
 void http_server_set_readers(struct http_server *s, struct pool *readers)
 {
+    ON_LOOP(s->loop); /* before it starts */
     s->readers = readers;
 }

@@ -1,5 +1,6 @@
 #include "proxy/http/seats.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 #include <netinet/in.h>
@@ -30,6 +31,7 @@ static struct http_peer *find_peer(struct http_bounds *b, const uint8_t address[
     uint32_t hash = 2166136261u;
     struct http_peer *p;
 
+    HOLDS(&b->lock);
     for (int i = 0; i < HTTP_ADDRESS_LEN; i++)
         hash = (hash ^ address[i]) * 16777619u;
     LIST_FOREACH(p, &b->peers[hash % HTTP_PEER_BUCKETS], entry)
@@ -44,6 +46,7 @@ static struct http_peer *find_peer(struct http_bounds *b, const uint8_t address[
 
 static void drop_peer(struct http_bounds *b, struct http_peer *p)
 {
+    HOLDS(&b->lock);
     if (!p || p->count > 0)
         return;
     LIST_REMOVE(p, entry);
@@ -51,7 +54,7 @@ static void drop_peer(struct http_bounds *b, struct http_peer *p)
     free(p);
 }
 
-/* Takes a seat for this client, or says why there is none. */
+/* Takes a seat for this client, or returns why there is none. */
 enum http_over http_seat_take(struct http_bounds *b, const struct http_seat *wanted, struct http_seat *out)
 {
     enum http_over over = HTTP_SEATED;

@@ -1,4 +1,4 @@
-/* seats.h - who has how many connections: the table behind bounds.h. Internal to this folder; any thread. */
+/* seats.h - how many connections each client has: the table behind bounds.h. Internal to this folder; any thread. */
 #ifndef ENTREPOT_PROXY_HTTP_SEATS_H
 #define ENTREPOT_PROXY_HTTP_SEATS_H
 
@@ -25,7 +25,7 @@ struct http_bounds {
     int connections, per_client, over;
     struct http_server *servers[HTTP_SERVERS_MAX];
     int server_count;
-    bool closed; /* by the thread that runs what the loops have left */
+    bool closed; /* by the main thread, after the loops have ended */
     /* shared, under `lock` */
     pthread_mutex_t lock;
     LIST_HEAD(, http_peer) peers[HTTP_PEER_BUCKETS];
@@ -33,7 +33,7 @@ struct http_bounds {
     int over_count;
 };
 
-/* The key of an address. False if it is not counted by that. */
+/* The key of an address. False if its connections are not counted by address. */
 bool http_seat_address(const struct sockaddr *peer, uint8_t out[HTTP_ADDRESS_LEN]);
 /* A seat as `wanted`, if there is one; else why not. */
 enum http_over http_seat_take(struct http_bounds *b, const struct http_seat *wanted, struct http_seat *seat);

@@ -52,7 +52,7 @@ static const char *reason(int status)
     return "Answer";
 }
 
-const char *http_date(struct http_server *s)
+static const char *date_line(struct http_server *s)
 {
     time_t now = (time_t)(clock_now_ms() / 1000);
     struct tm tm;
@@ -81,7 +81,7 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
         vsnprintf(longer, (size_t)len + 1, fmt, ap);
         va_end(ap);
     }
-    /* What upstream sent must not begin a line of its own. */
+    /* A value from upstream must not begin a line of its own. */
     char *to = value;
     for (const char *p = value; *p; p++)
         if ((unsigned char)*p >= 0x20 && *p != 0x7f)
@@ -94,6 +94,7 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
 
 void http_reply_reset(struct http_request *req)
 {
+    ON_LOOP(req->conn->server->loop);
     buf_clear(&req->headers);
 }
 
@@ -110,7 +111,7 @@ static void compose(struct http_request *req, struct buf *out, int status, const
     c->closing = !keep;
     int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\nServer: entrepot\r\n", status, reason(status));
     buf_add(out, line, (size_t)n);
-    buf_adds(out, http_date(c->server));
+    buf_adds(out, date_line(c->server));
     if (req->headers.len > 0)
         buf_add(out, req->headers.data, req->headers.len);
     if (type) {
@@ -133,7 +134,7 @@ static struct evbuffer *output(const struct http_request *req)
     return bufferevent_get_output(req->conn->bev);
 }
 
-static void begin(struct http_request *req, int64_t promised)
+static void answer_begin(struct http_request *req, int64_t promised)
 {
     ON_LOOP(req->conn->server->loop);
     IN_STATE(req->conn->state == CONN_HANDLING); /* one answer a request */
@@ -143,8 +144,8 @@ static void begin(struct http_request *req, int64_t promised)
     req->on_gone = NULL;
 }
 
-/* Hands the output to the kernel without waiting for the loop to say that the socket is writable: it nearly always is.
- * A head and a piece of a file take a call each. */
+/* Hands the output to the kernel without waiting until the loop reports that the socket is writable: it nearly always
+ * is. A head and a piece of a file take a call each. */
 static void write_now(struct http_conn *c)
 {
     struct evbuffer *out = bufferevent_get_output(c->bev);
@@ -158,7 +159,7 @@ static void write_now(struct http_conn *c)
         evbuffer_freeze(out, 1);
         if (n < 0 && why != EAGAIN && why != EINTR) {
             c->lost = true;
-            c->req.read_failed = why == EIO; /* sockets have other words */
+            c->req.read_failed = why == EIO; /* sockets have other errors */
         }
     }
     if (evbuffer_get_length(out) > 0)
@@ -182,7 +183,7 @@ static bool has_file(const struct http_request *req)
     return req->file_fd >= 0 && req->file_at < req->file_end;
 }
 
-/* The next piece of the file, if the disk need not be waited for. */
+/* The next piece of the file, if it is in memory. */
 static void feed_file(struct http_request *req)
 {
     int64_t to = MIN(req->file_end, req->file_at + (int64_t)PIECE);
@@ -194,7 +195,7 @@ static void feed_file(struct http_request *req)
     req->file_at = to;
 }
 
-/* One piece of the file, or one call for more: fairness is a piece a turn for everybody. */
+/* One piece of the file, or one call for more: each answer gets one piece a turn. */
 static void feed(struct http_request *req)
 {
     struct http_conn *c = req->conn;
@@ -209,6 +210,7 @@ void http_pump(struct http_conn *c)
 {
     struct http_request *req = &c->req;
 
+    ON_LOOP(c->server->loop);
     if (c->state != CONN_SENDING || c->dispatching)
         return;
     int64_t before = req->sent;
@@ -232,7 +234,7 @@ void http_pump(struct http_conn *c)
 
 /* ---- whole answers ---- */
 
-static void send_head(struct http_request *req, int status, const char *type, int64_t len)
+static void answer_head(struct http_request *req, int status, const char *type, int64_t len)
 {
     struct buf *head = &req->conn->server->head;
 
@@ -241,7 +243,7 @@ static void send_head(struct http_request *req, int status, const char *type, in
     evbuffer_add(output(req), head->data, head->len);
 }
 
-/* Head and body in one write, past libevent's buffers if the kernel takes it. */
+/* Head and body in one write, without libevent's buffers if the kernel takes them. */
 static void send_small(struct http_request *req, int status, const char *type, const void *body, size_t len)
 {
     struct http_conn *c = req->conn;
@@ -264,11 +266,11 @@ static void send_small(struct http_request *req, int status, const char *type, c
 
 void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len)
 {
-    begin(req, (int64_t)len);
+    answer_begin(req, (int64_t)len);
     if (len <= HTTP_COPY_MAX) {
         send_small(req, status, type, body, len);
     } else {
-        send_head(req, status, type, (int64_t)len);
+        answer_head(req, status, type, (int64_t)len);
         if (req->method != HTTP_METHOD_HEAD) {
             evbuffer_add(output(req), body, len);
             req->sent = (int64_t)len;
@@ -286,8 +288,8 @@ void http_reply_ref(struct http_request *req, int status, const char *type, cons
         release(body, len, arg);
         return;
     }
-    begin(req, (int64_t)len);
-    send_head(req, status, type, (int64_t)len);
+    answer_begin(req, (int64_t)len);
+    answer_head(req, status, type, (int64_t)len);
     if (evbuffer_add_reference(output(req), body, len, release, arg) != 0) {
         release(body, len, arg);
         req->conn->lost = true;
@@ -299,8 +301,8 @@ void http_reply_ref(struct http_request *req, int status, const char *type, cons
 
 void http_reply_head(struct http_request *req, int status, const char *type, int64_t len)
 {
-    begin(req, 0);
-    send_head(req, status, type, len);
+    answer_begin(req, 0);
+    answer_head(req, status, type, len);
     req->ended = true;
     http_pump(req->conn);
 }
@@ -310,14 +312,14 @@ void http_reply_file(struct http_request *req, int status, const char *type, int
 {
     char small[HTTP_COPY_MAX];
 
-    begin(req, len);
+    answer_begin(req, len);
     req->done = done;
     req->done_arg = arg;
     req->ended = true;
     if (len <= HTTP_COPY_MAX && http_read_now(fd, small, (size_t)len, offset)) {
         send_small(req, status, type, small, (size_t)len);
     } else {
-        send_head(req, status, type, len);
+        answer_head(req, status, type, len);
         req->file_fd = fd;
         req->file_at = offset;
         req->file_end = req->method == HTTP_METHOD_HEAD ? offset : offset + len;
@@ -332,15 +334,15 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
 {
     void (*gone)(void *) = req->on_gone;
 
-    begin(req, len);
-    req->on_gone = gone; /* whoever feeds the stream wants to know */
+    answer_begin(req, len);
+    req->on_gone = gone; /* the source of the stream needs it until the end */
     if (len < 0 && req->http10) {
         req->conn->closing = true; /* the end of the connection is the end of the body */
     } else if (len < 0) {
         req->chunked = true;
         http_reply_header(req, "Transfer-Encoding", "chunked");
     }
-    send_head(req, status, type, len);
+    answer_head(req, status, type, len);
     req->more = more;
     req->more_arg = arg;
     http_pump(req->conn);

@@ -155,7 +155,7 @@ def options(entrepot, manual):
     man = open(manual).read().replace("\\-", "-")
     in_manual = lambda text: set(re.findall(r"Fl -([a-z][a-z-]+)", text))
     synopsis, body = man.split(".Sh DESCRIPTION")
-    commands, common = body.split(".Ss Options of the commands that ask the daemon")
+    commands, common = body.split(".Ss Common options")
     common = in_manual(common.split(".El")[0]) - {"help"}
     usage = {}  # of each command, the synopsis, and what is said about it
     for entry in re.split(r"^\.Nm\n\.Cm ", synopsis, flags=re.M)[1:]:
@@ -181,7 +181,7 @@ def options(entrepot, manual):
         ):
             if found != due:
                 wrong.append(f"{c}: in {where} {sorted(found - due)} are too many, {sorted(due - found)} are missing")
-        if silently and "which daemon" in helps[c]:
+        if silently and "the daemon: its" in helps[c]:
             wrong.append(f"{c}: --help speaks of a daemon")
     print("\n".join(wrong))
     return len(wrong)
@@ -222,10 +222,10 @@ def answers(entrepot, w):
     """What a command answers to what goes wrong, or is not what was meant: (status, arguments, in its output, not in it)."""
     s = f"--socket={w}/admin.sock"
     one = digest_of(image("linux", "amd64", "one")[2])
-    kept = "what has arrived is kept"
+    kept = "what was fetched is kept"
     table = [
         (0, ["pull", "one:1", "gone:1"], [], ["entrepot:"]),
-        (0, ["pull", "one:1", "--platform=linux/arm64"], [r"entrepot: docker.io/library/one:1 is an image for linux/amd64, which is not"], []),
+        (0, ["pull", "one:1", "--platform=linux/arm64"], [r"entrepot: docker.io/library/one:1 is an image for linux/amd64, not for the requested platform"], []),
         (0, ["pull", "one:1", "--platform=linux/arm64", "--platform=linux/amd64"], [], ["entrepot:"]),
         (0, ["ls", f"one@{one}"], ["library/one:1 "], ["library/gone"]), (0, ["ls", f"one:1@{one}"], ["library/one:1 "], []),
         (0, ["ls", "one@sha256:" + "0" * 64], ["REFERENCE"], ["library"]),

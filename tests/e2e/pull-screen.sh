@@ -75,7 +75,7 @@ interrupted() { # IMAGE; false if something is left on the screen
     totals=$(screen | grep -c ' of 1 images, ')
     term send-keys -t t C-c
     wait_for 10 shows '^status=130' || fail "Ctrl-C: $(screen)"
-    shows 'what has arrived is kept' || fail "it does not say what became of it: $(screen)"
+    shows 'what was fetched is kept' || fail "it does not say what became of it: $(screen)"
     [ "$totals" = 1 ] && ! live_lines
 }
 # tmux rewraps what is on the screen a moment before it tells the new width; a line that is drawn in between is lost to anybody. So
@@ -87,14 +87,14 @@ fresh_screen
 term send-keys -t t "$run one:1; echo status=\$?" Enter
 wait_for 60 shows '^status=0' || fail "$(screen)"
 shows '^docker.io/library/one:1: done, sha256:' || fail "$(screen)"
-shows '^1 of 1 images are here' || fail "$(screen)"
+shows '^1 of 1 images are cached' || fail "$(screen)"
 live_lines && fail "live lines are left: $(screen)"
 
 say "in a pipe"
 ask pull two:1 one:1 two:1 >"$W/out.txt" 2>"$W/err.txt" || fail "$(cat "$W/out.txt" "$W/err.txt")"
 grep -q $'\033' "$W/out.txt" && fail "escapes in a pipe"
 grep -qE '^docker.io/library/two:1: layer sha256:[0-9a-f]{12} fetched, ' "$W/out.txt" || fail "$(cat "$W/out.txt")"
-grep -qE '^docker.io/library/(one|two):1: layer sha256:[0-9a-f]{12} is here, ' "$W/out.txt" || fail "$(cat "$W/out.txt")"
+grep -qE '^docker.io/library/(one|two):1: layer sha256:[0-9a-f]{12} is cached, ' "$W/out.txt" || fail "$(cat "$W/out.txt")"
 is "$(grep -c '^docker.io/library/two:1: done' "$W/out.txt")" 1 "said twice, pulled once"
 is "$(grep -c ": done, " "$W/out.txt")" 2 "lines of what is done"
 is "$(cat "$W/err.txt")" "" "stderr"

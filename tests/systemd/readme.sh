@@ -86,7 +86,7 @@ do_it '^sudo entrepot config check'
 grep -q 'good for the user entrepot' "$W/out" || fail "config check: $(cat "$W/out")"
 since=$(now)
 do_it '^sudo systemctl reload entrepot'
-log_has "$since" 'take a restart' || fail "the reload does not say that a restart is due"
+log_has "$since" 'need a restart' || fail "the reload does not say that a restart is due"
 within systemctl restart entrepot
 
 # Only a member of the group may use the commands.

@@ -84,14 +84,14 @@ static void errors(void **state UNUSED)
         {"cache:\n  min_free: 100%\n", "line 2", "cache.min_free"},
         {"tags: {ttl: 5m}\ncache:\n  path: /x\n  ttl: 3\n", "line 4", "cache.ttl: unknown"},
         {"listen: [{address: \"host:5000\"}]\n", "line 1", "listen.address"},
-        {"listen:\n- address: 127.0.0.1:5000\n- address: 127.0.0.1:5000\n", "line 3", "already"},
+        {"listen:\n- address: 127.0.0.1:5000\n- address: 127.0.0.1:5000\n", "line 3", "listed twice"},
         {"listen:\n  - address: 127.0.0.1:1\n    tls: {cert: /a}\n", "line 3", "listen.tls: not supported"},
         {"intercept: {address: \"127.0.0.1:1\"}\n", "line 1", "intercept: not supported"},
         {"admin: {socket: here}\n", "line 1", "admin.socket"},
         {"listen: [{address: unix:/x.sock}]\nadmin: {socket: /x.sock}\n", "line 2",
-         "admin.socket: \"/x.sock\" is listened on"},
+         "admin.socket: \"/x.sock\" is listed twice"},
         {"metrics:\n  address: nowhere\n", "line 2", "metrics.address"},
-        {"upstreams:\n  - name: a.io\n  - parallel: 2\n", "line 3", "upstreams.name: has to be there"},
+        {"upstreams:\n  - name: a.io\n  - parallel: 2\n", "line 3", "upstreams.name: is required"},
         {"upstreams:\n  - name: a/b.io\n", "line 2", "upstreams.name"},
         {"upstreams:\n  - name: '*.*.*.*.io'\n", "line 2", "upstreams.name"},
         {"upstreams:\n  - name: index.docker.io\n", "line 2", "docker.io"},
@@ -112,7 +112,7 @@ static void errors(void **state UNUSED)
         {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {url: \"https://y\", ns: perhaps}\n", "line 5",
          "endpoints[1].ns"},
         {"upstreams:\n- name: a.io\n  endpoints:\n  - url: ftp://x\n", "line 4", "endpoints[0]"},
-        {"upstreams:\n- name: a.io\n  endpoints:\n  - ns: true\n", "line 4", "endpoints.url: has to be there"},
+        {"upstreams:\n- name: a.io\n  endpoints:\n  - ns: true\n", "line 4", "endpoints.url: is required"},
         {"upstreams:\n- name: a.io\n  endpoints:\n  - https://x\n  - {ur: https://x}\n", "line 5", "ur: unknown"},
         {"upstreams:\n- name: a.io\n  endpoints: [https://x/v2/Hub]\n", "line 3", "behind /v2/"},
         {"upstreams:\n- name: a.io\n  endpoints: ['https://x/?a=b']\n", "line 3", "a query or a fragment"},
@@ -279,7 +279,7 @@ static void the_command_line_comes_first(void **state UNUSED)
     assert_non_null(strstr(err.msg, "--listen"));
     o.listen = (const char *const[]){"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1", NULL};
     assert_false(config_load(&c, &o, &err));
-    assert_non_null(strstr(err.msg, "127.0.0.1:1\" is there twice"));
+    assert_non_null(strstr(err.msg, "127.0.0.1:1\" is listed twice"));
     o.listen = (const char *const[]){"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:5000", NULL};
     assert_true(config_load(&c, &o, &err));
     config_free(&c);

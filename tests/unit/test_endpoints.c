@@ -115,9 +115,9 @@ static void breakers(void **state UNUSED)
     assert_int_equal(chosen(u, 0, "a", false), 1); /* open */
     assert_int_equal(chosen(u, 2, "a", false), 0); /* nothing better, and it fails fast */
     assert_int_equal(chosen(u, 2, "a", true), -1); /* not just to try */
-    assert_true(endpoint_any_well(u));
+    assert_true(endpoint_any_healthy(u));
     endpoint_note(u, 1, "a", ENDPOINT_UNREACHABLE, 5000);
-    assert_false(endpoint_any_well(u));
+    assert_false(endpoint_any_healthy(u));
     assert_int_equal(chosen(u, 0, "a", false), 0);
     /* the other is slow to fail: not worth waiting for, whatever is asked for */
     assert_int_equal(endpoint_choose(u, 0, 1, "b", false, &wait_ms), -1);
@@ -128,7 +128,7 @@ static void breakers(void **state UNUSED)
     endpoint_note(u, 1, "a", ENDPOINT_UNREACHABLE, 5000);
     assert_int_equal(endpoint_choose(u, 0, 1, "a", false, &wait_ms), -1);
     assert_true(wait_ms > 1000); /* longer than before */
-    endpoint_note(u, 0, "a", ENDPOINT_WELL, 5);
+    endpoint_note(u, 0, "a", ENDPOINT_OK, 5);
     assert_int_equal(chosen(u, 0, "a", false), 0); /* closed */
     assert_int_equal(chosen(u, 0, "a", false), 0);
     upstream_free(u);
@@ -143,10 +143,10 @@ static void bad_objects(void **state UNUSED)
     assert_int_equal(chosen(u, 1, "bad", false), -1); /* nobody waits for that again */
     assert_int_equal(chosen(u, 1, "good", false), 1); /* ... and for the others nothing has changed */
     assert_int_equal(chosen(u, 1, "good", true), 1);
-    assert_true(endpoint_any_well(u));
+    assert_true(endpoint_any_healthy(u));
     endpoint_note(u, 1, "worse", ENDPOINT_FAILED, 30000);
     assert_int_equal(chosen(u, 1, "good", false), 1);
-    endpoint_note(u, 1, "good", ENDPOINT_WELL, 5);
+    endpoint_note(u, 1, "good", ENDPOINT_OK, 5);
     assert_int_equal(chosen(u, 1, "bad", false), -1); /* it still is */
     endpoint_note(u, 1, "worst", ENDPOINT_FAILED, 30000);
     assert_int_equal(chosen(u, 1, "good", false), 1); /* three have failed, but not in a row */
@@ -158,7 +158,7 @@ static void bad_objects(void **state UNUSED)
     endpoint_note(u, 1, "good", ENDPOINT_FAILED, 5);
     assert_int_equal(chosen(u, 1, "good", false), 1); /* fails fast, and there is nothing better */
     assert_int_equal(chosen(u, 1, "good", true), -1);
-    endpoint_note(u, 1, "bad", ENDPOINT_WELL, 5);
+    endpoint_note(u, 1, "bad", ENDPOINT_OK, 5);
     assert_int_equal(chosen(u, 1, "bad", false), 1);
     assert_int_equal(chosen(u, 1, "worse", false), -1); /* that one is not known to be well */
     for (int i = 0; i < 100; i++) {                     /* no more than the table holds */
@@ -166,7 +166,7 @@ static void bad_objects(void **state UNUSED)
         snprintf(path, sizeof(path), "path %d", i);
         endpoint_note(u, 1, path, ENDPOINT_FAILED, 30000);
     }
-    endpoint_note(u, 1, "good", ENDPOINT_WELL, 5);
+    endpoint_note(u, 1, "good", ENDPOINT_OK, 5);
     assert_int_equal(chosen(u, 1, "path 99", false), -1);
     assert_int_equal(chosen(u, 1, "worse", false), 1);
     upstream_free(u);
@@ -264,7 +264,7 @@ static void who_asks(void **state UNUSED)
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1);
     says(u->budgets, "own 1", 200, 10, 0);
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 0);
-    assert_int_equal(upstream_health(u, &ours), UPSTREAM_WELL);
+    assert_int_equal(upstream_health(u, &ours), UPSTREAM_HEALTHY);
     says(u->budgets, "", 429, 0, 60);
     assert_int_equal(identity_choose(u, 0, BUDGET_MANIFESTS, 0, &held), 1);
     says(u->budgets, "own 1", 200, 9, 0);
@@ -276,13 +276,13 @@ static void who_asks(void **state UNUSED)
     assert_true(held > 29000 && held <= 30000);
     assert_true(identity_choose(u, 0, BUDGET_BLOBS, 0, &held) >= 0); /* what has been counted goes on */
     assert_int_equal(upstream_health(u, &ours), UPSTREAM_LIMITED);
-    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_WELL);
+    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_HEALTHY);
     upstream_get_stats(u, &st);
     assert_true(st.limited_ms > 29000 && st.limited_ms <= 30000 && st.ratelimit_limit == 100);
     endpoint_doubt(u, 0);
     assert_int_equal(upstream_health(u, &theirs), UPSTREAM_DOWN);
-    endpoint_note(u, 0, "a", ENDPOINT_WELL, 1);
-    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_WELL);
+    endpoint_note(u, 0, "a", ENDPOINT_OK, 1);
+    assert_int_equal(upstream_health(u, &theirs), UPSTREAM_HEALTHY);
     upstream_free(u);
 }
 

@@ -66,7 +66,7 @@ static void fill(struct fixture *f)
         tag(f, (struct tagging){repo_name(i, name), 0, TAGS, -1, false});
 }
 
-static int order(const struct image *a, const struct image *b)
+static int order(const struct cached_image *a, const struct cached_image *b)
 {
     int names = strcmp(a->name, b->name);
 
@@ -74,7 +74,7 @@ static int order(const struct image *a, const struct image *b)
 }
 
 /* One of those that fill() made, which are there all the time. */
-static bool is_lasting(const struct image *i)
+static bool is_lasting(const struct cached_image *i)
 {
     char name[64];
 
@@ -86,13 +86,13 @@ static bool is_lasting(const struct image *i)
 
 struct seen {
     size_t count, pages;
-    struct image *last;
+    struct cached_image *last;
 };
 
 /* All pages; between two of them `between` is done. */
 static void walk(struct fixture *f, struct image_page *p, struct seen *s, void (*between)(struct fixture *f, size_t n))
 {
-    *s = (struct seen){.last = xcalloc(1, sizeof(struct image))};
+    *s = (struct seen){.last = xcalloc(1, sizeof(struct cached_image))};
     do {
         image_page_turn(p);
         index_read(f->index, image_page_fill, p);

@@ -1,6 +1,6 @@
-/* An AWS access key, from where the SDKs look for one, in their order ("Standardized credential providers", AWS SDKs
- * and Tools Reference Guide): environment, web identity (IRSA), shared credentials file, ECS and EKS container
- * endpoint, EC2 instance metadata (IMDSv2). Runs on cred workers. */
+/* An AWS access key, from the places and in the order of the SDKs ("Standardized credential providers", AWS SDKs and
+ * Tools Reference Guide): environment, web identity (IRSA), shared credentials file, ECS and EKS container endpoint,
+ * EC2 instance metadata (IMDSv2). Runs on cred workers. */
 #include "upstream/cred/aws.h"
 
 #include "base/url.h"
@@ -23,7 +23,7 @@ void aws_key_clear(struct aws_key *k)
 
 static bool aws_is_whole(struct aws_key *k)
 {
-    /* All but the secret goes into headers. */
+    /* All but the secret become headers. */
     if (k->id && k->id[0] && k->secret && k->secret[0] && !strpbrk(k->id, "\r\n") &&
         (!k->session || !strpbrk(k->session, "\r\n")))
         return true;
@@ -50,7 +50,7 @@ static bool aws_take_env(struct aws_key *k)
 
 /* ---- web identity: sts:AssumeRoleWithWebIdentity (AWS STS API Reference), which needs no signature ---- */
 
-/* The text of an element whose content is plain: keys have nothing that XML escapes. */
+/* The text of an element: keys have no characters that XML escapes. */
 static char *xml_text(const char *doc, const char *element)
 {
     _cleanup_free_ char *open = xasprintf("<%s>", element);
@@ -147,7 +147,7 @@ static bool take_json(const json_t *doc, struct aws_key *k)
     return aws_is_whole(k);
 }
 
-/* Only where the SDKs would go: https, loopback, and the addresses of ECS and EKS. */
+/* Only what the SDKs allow: https, loopback, and the addresses of ECS and EKS. */
 static bool may_ask(const char *url)
 {
     static const char *const hosts[] = {"127.0.0.1",     "localhost",      "[::1]",
@@ -186,8 +186,8 @@ static bool take_container(struct cred_task *t, const char *relative, const char
     return ok;
 }
 
-/* One page of the instance's metadata; with a session token always (IMDSv2): a server that can be made to send a GET
- * cannot be made to send a PUT. */
+/* A page of the instance's metadata, always with a session token (IMDSv2): a server that can be tricked into sending a
+ * GET cannot be tricked into a PUT. */
 static bool imds(struct cred_task *t, const char *method, const char *path, const char *header, struct buf *out,
                  struct err *err)
 {

@@ -1,7 +1,7 @@
 /* credentials: {provider: azure}: Azure Container Registry ("Azure Container Registry authentication", and the OAuth
  * flow in Azure/acr docs/AAD-OAuth.md): an access token of Microsoft Entra, of a managed identity ("How to use managed
  * identities ... to acquire an access token"), a federated token (workload identity) or a service principal's secret,
- * is exchanged at the registry for a refresh token; with that, tokens for each scope are asked for (upstream/token.c).
+ * is exchanged at the registry for a refresh token; with that, tokens for each scope are requested (upstream/token.c).
  */
 #include "upstream/cred/private.h"
 
@@ -35,7 +35,7 @@ static char *token_of(const json_t *doc, const char *key, const char *what, stru
     return token;
 }
 
-/* ---- a token of Entra's ---- */
+/* ---- an access token of Entra ---- */
 
 static char *azure_ask_metadata(struct cred_task *t, struct err *err)
 {
@@ -57,7 +57,7 @@ static char *azure_ask_metadata(struct cred_task *t, struct err *err)
     return token;
 }
 
-/* grant_type=client_credentials, with a secret or with what a federated identity vouches for (RFC 7523 §2.2). */
+/* grant_type=client_credentials, with a secret or a federated token (RFC 7523 §2.2). */
 static char *ask_entra(struct cred_task *t, const char *federated_file, struct err *err)
 {
     const char *tenant = env_or(t->o->tenant, "AZURE_TENANT_ID"), *client = env_or(t->o->client_id, "AZURE_CLIENT_ID");
@@ -93,9 +93,9 @@ static char *ask_entra(struct cred_task *t, const char *federated_file, struct e
     return token;
 }
 
-/* ---- the registry's ---- */
+/* ---- the registry's refresh token ---- */
 
-/* Seconds until a JWT says it ends; it is the registry's to check, we only want to come back in time. */
+/* Seconds until the JWT expires; its signature is not checked: it only times the renewal. */
 static int64_t life_of(const char *jwt)
 {
     const char *from = strchr(jwt, '.'), *to = from ? strchr(from + 1, '.') : NULL;

@@ -16,7 +16,7 @@ enum {
 };
 
 struct cred_workers {
-    pthread_mutex_t lock; /* between handing in work and stopping */
+    pthread_mutex_t lock; /* held while queueing a job, and while stopping */
     struct pool *pool;
     atomic_bool stop;
 };
@@ -26,7 +26,7 @@ struct cred_waiter {
     struct loop *loop;
     void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err);
     void *arg;
-    /* the answer, on its way */
+    /* the answer */
     struct cred_identity id;
     uint64_t number;
     struct err err;
@@ -153,7 +153,7 @@ bool cred_is_idle(const struct cred *c)
     return atomic_load(&c->jobs) == 0;
 }
 
-/* With the lock held. */
+/* An entry, now the most recently used. */
 static struct cred_entry *cred_find(struct cred *c, const char *key)
 {
     struct cred_entry *e;
@@ -190,7 +190,7 @@ static const char *cred_key_of(enum cred_scope scope, const char *repository)
     return scope == CRED_FOR_ALL ? "*" : scope == CRED_FOR_HOST ? "" : repository;
 }
 
-/* The one that answers for a repository: its own, the host's, everybody's. */
+/* The entry for a repository: its own, the host's, or the one for all. */
 static struct cred_entry *find_known(struct cred *c, const char *repository)
 {
     static const enum cred_scope nearest_first[] = {CRED_FOR_IMAGE, CRED_FOR_HOST, CRED_FOR_ALL};
@@ -235,14 +235,14 @@ static void cred_answer_all(struct cred_waiters *waiters, const struct cred_iden
     }
 }
 
-/* With the lock held; returns its number. */
+/* Stores the provider's answer; returns its number. */
 static uint64_t cred_keep(struct cred *c, struct cred_entry *asked, struct cred_task *t)
 {
     struct cred_entry *e = cred_make(c, cred_key_of(t->scope, t->repository));
     int64_t now = clock_mono_ms();
 
     HOLDS(&c->lock);
-    /* The same as before is no other: whoever had it refused need not try it again. */
+    /* An unchanged identity keeps its number: requests for which it was refused need not retry. */
     if (e->number == 0 || !identity_eq(&e->id, &t->id))
         e->number = ++c->last_number;
     cred_identity_clear(&e->id);
@@ -266,7 +266,7 @@ static void cred_work(void *arg)
     t.scope = c->provider->scope;
     t.life_ms = CRED_REREAD_MS;
     bool ok = c->provider->ask(&t, &err);
-    if (ok && t.id.bearer && strpbrk(t.id.bearer, "\r\n")) /* it would be two headers */
+    if (ok && t.id.bearer && strpbrk(t.id.bearer, "\r\n")) /* it would break the header */
         ok = err_set(&err, ERR_INVALID, "the token has several lines");
     if (!ok)
         err_wrap(&err, "credentials for %s (%s)", c->host, c->provider->name);
@@ -289,7 +289,7 @@ static void cred_work(void *arg)
     free(j->key);
     free(j->repository);
     free(j);
-    atomic_fetch_sub(&c->jobs, 1); /* the last look at it */
+    atomic_fetch_sub(&c->jobs, 1); /* `c` may be freed after this */
 }
 
 static void cred_start(struct cred *c, const char *key, const char *repository)
@@ -301,7 +301,7 @@ static void cred_start(struct cred *c, const char *key, const char *repository)
     pool_run(c->workers->pool, cred_work, j);
 }
 
-/* Decides under the locks whether the waiter can be answered at once. */
+/* Whether the waiter can be answered at once; else a job is under way for it. */
 static bool cred_decide(struct cred *c, const char *repository, struct cred_waiter *w)
 {
     const char *key = cred_key_of(c->provider->scope, repository);
@@ -356,7 +356,7 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64
     pthread_mutex_lock(&c->lock);
     struct cred_entry *e = find_known(c, repository);
     if (e && e->number != number)
-        again = true; /* somebody has asked already */
+        again = true; /* it has been renewed already */
     else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->provider->young_ms) {
         e->ends_ms = now;
         again = true;

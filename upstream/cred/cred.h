@@ -1,16 +1,15 @@
-/* cred.h - who the cache is to a registry: user and secret, from wherever the configuration says.
+/* cred.h - the cache's identity at a registry: user and secret, from the configured source.
  *
- *     cred_get() ── known, not near its end ──▶ done, at once
+ *     cred_get() ── known, not about to expire ──▶ done, at once
  *         │
- *         └─ unknown, or ended ─▶ one request for each key ─▶ a worker asks the provider (it may block) ─▶ done on each
- * loop
+ *         └─ unknown, or expired ─▶ one job per key ─▶ a worker queries the provider (may block) ─▶ done, on each loop
  *
- * An identity in the last fifth of its life is renewed while it still serves. A failure is remembered for some seconds,
- * so that a provider that is down is not asked for each request. Providers are cred_*.c, one each, behind struct
- * cred_provider (private.h).
+ * An identity in the last fifth of its life is renewed and still used meanwhile. A failure is remembered for some
+ * seconds, so that a failing provider is not queried for each request. Providers are one file each (static.c, docker.c,
+ * ecr.c, ...), behind struct cred_provider (private.h).
  *
- * A struct cred belongs to an upstream and is shared by all fetch loops. Secrets are wiped when they go and never
- * appear in messages.
+ * A struct cred belongs to an upstream and is shared by all fetch loops. Secrets are wiped when freed and never appear
+ * in messages.
  */
 #ifndef ENTREPOT_UPSTREAM_CRED_CRED_H
 #define ENTREPOT_UPSTREAM_CRED_CRED_H
@@ -21,22 +20,22 @@
 
 #include <stdint.h>
 
-/* ---- those who may block ---- */
+/* ---- workers, which may block ---- */
 
 struct cred_workers;
 
 /* Errors: ERR_IO. */
 struct cred_workers *cred_workers_new(int threads, struct err *err);
-/* Ends what is under way, soon; who asks later is told that the cache is being stopped. Before the loops end. */
+/* Ends the jobs under way, soon; later requests fail with ERR_CANCELLED. Before the loops end. */
 void cred_workers_stop(struct cred_workers *w);
 void cred_workers_free(struct cred_workers *w);
 
 /* ---- identities ---- */
 
 struct cred_identity {
-    char *username, *secret; /* NULL: nobody, ask without */
+    char *username, *secret; /* NULL: anonymous */
     bool is_identity_token;  /* `secret` is an OAuth 2 refresh token; there is no user */
-    char *bearer;            /* to be sent as it is */
+    char *bearer;            /* sent as it is */
 };
 
 void cred_identity_copy(struct cred_identity *to, const struct cred_identity *from);
@@ -44,19 +43,19 @@ void cred_identity_clear(struct cred_identity *id);
 
 struct cred;
 
-/* The provider that `o` names, for the registry `host`; NULL options are copied, workers borrowed. */
+/* The provider that `o` names, for the registry `host`; options are copied, workers borrowed. */
 struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers);
 void cred_free(struct cred *c);
-/* Whether no worker is asking for it. Any thread; it stays so while nobody calls cred_get(). */
+/* Whether no job is under way for it. Any thread; it stays so while cred_get() is not called. */
 bool cred_is_idle(const struct cred *c);
 
-/* Calls `done` on `loop`, perhaps before it returns, with the identity (borrowed for the call) and its number, or NULL
- * and why. Errors: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_DENIED, ERR_UPSTREAM, ERR_CANCELLED. */
+/* On `loop`. Calls `done` on it, perhaps before returning, with the identity (borrowed for the call) and its number, or
+ * NULL and the error: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_DENIED, ERR_UPSTREAM, ERR_CANCELLED. */
 void cred_get(struct cred *c, struct loop *loop, const char *repository,
               void (*done)(void *arg, const struct cred_identity *id, uint64_t number, const struct err *err),
               void *arg);
-/* The registry refused this one, to a request that began at `since_ms` (monotonic). Whether it makes sense to ask anew:
- * a secret may have been changed since it was read, unless that was for this very request. */
+/* The registry refused this identity, for a request that began at `since_ms` (monotonic). Whether to retry: the secret
+ * may have been changed since it was read, unless it was read for this very request. */
 bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms);
 
 #endif

@@ -7,15 +7,15 @@
 #include <string.h>
 #include <strings.h>
 
-#define HUB_KEY "https://index.docker.io/v1/" /* what Docker calls docker.io */
+#define HUB_KEY "https://index.docker.io/v1/" /* Docker's name for docker.io */
 
 static bool is_host(const char *name, size_t len, const char *host)
 {
     return len == strlen(host) && strncasecmp(name, host, len) == 0;
 }
 
-/* Whether a key is for all of this registry: "ghcr.io", "https://ghcr.io/whatever", and "ghcr.io/v2/" as old files have
- * it. Without a scheme, any other path is a namespace of podman's. */
+/* Whether a key is for a whole registry: "ghcr.io", "https://ghcr.io/whatever", and "ghcr.io/v2/" as in old files.
+ * Without a scheme, any other path is a namespace (podman). */
 static bool is_for(const char *key, const char *host)
 {
     const char *scheme = strstr(key, "://"), *name = scheme ? scheme + 3 : key;
@@ -35,8 +35,8 @@ static const char *own_key(const char *host)
     return strcmp(host, "docker.io") == 0 ? HUB_KEY : host;
 }
 
-/* podman's keys may name a repository, or the beginning of one; the longest wins. Of keys for the whole registry the one
- * that Docker itself would write does: beside it stand others for the same host, which are no logins
+/* podman's keys may name a repository or a prefix of one; the longest match wins. Of several keys for the whole
+ * registry the one that Docker itself writes wins: others for the same host are not logins
  * ("https://index.docker.io/v1/access-token"). */
 static const json_t *find_auth(const json_t *auths, const char *for_host, const char *repository)
 {
@@ -58,7 +58,7 @@ static const json_t *find_auth(const json_t *auths, const char *for_host, const 
     return best;
 }
 
-/* "auth" is base64 of user:password; the two may also stand by themselves. */
+/* "auth" is base64 of user:password; they may also be separate members. */
 static bool docker_take_auth(const json_t *auth, struct cred_identity *id)
 {
     size_t len = 0;
@@ -84,7 +84,7 @@ static bool docker_take_auth(const json_t *auth, struct cred_identity *id)
     return id->bearer || (id->username && id->secret);
 }
 
-/* The helper that is named for this registry alone; NULL: none is. "": it has none, whatever there is for all. */
+/* The helper of this registry alone; NULL: none. "": explicitly none, whatever credsStore names. */
 static const char *find_own_helper(const json_t *doc, const char *host, const char **server)
 {
     const json_t *value;
@@ -103,11 +103,11 @@ static char *docker_copy(const char *text)
     return text ? xstrdup(text) : NULL;
 }
 
-/* The registry's own helper, as with Docker and podman; what is in the file; the helper for all. */
+/* As Docker and podman do: the registry's own helper, then the file, then the helper for all. */
 bool cred_docker_find(const char *text, const char *host, const char *repository, struct cred_identity *id,
                       char **helper, char **server)
 {
-    json_t *doc = json_loads(text, 0, NULL); /* its complaint would hold some of the content */
+    json_t *doc = json_loads(text, 0, NULL); /* its error message would quote the content */
     const char *asked = own_key(host);
 
     *helper = *server = NULL;
@@ -117,15 +117,15 @@ bool cred_docker_find(const char *text, const char *host, const char *repository
     }
     const char *name = find_own_helper(doc, host, &asked);
     const json_t *auth = name && *name ? NULL : find_auth(json_object_get(doc, "auths"), host, repository);
-    /* Docker leaves an empty object in `auths` for what its helper keeps. */
+    /* Docker leaves an empty object in `auths` for a login that its helper stores. */
     if (json_object_size(auth) == 0 || !docker_take_auth(auth, id)) {
-        cred_identity_clear(id); /* half a login is none */
+        cred_identity_clear(id); /* half a login is not usable */
         name = name ? name : json_string_value(json_object_get(doc, "credsStore"));
         name = name && *name ? name : NULL;
         *helper = docker_copy(name);
         *server = name ? docker_copy(asked) : NULL;
     }
-    json_decref(doc); /* what jansson held is freed, not wiped: it came from a file that is there still */
+    json_decref(doc); /* jansson's copy is not wiped: the file still holds it */
     return true;
 }
 

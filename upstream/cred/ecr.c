@@ -68,7 +68,7 @@ static bool ecr_take_token(struct cred_task *t, const json_t *doc, struct err *e
     return true;
 }
 
-/* The account in the host name, for which the token is asked. */
+/* Requests a token for the account in the host name. */
 static char *make_body(const struct cred_task *t)
 {
     size_t digits = strspn(t->host, "0123456789");

@@ -1,4 +1,4 @@
-/* Programs that know secrets: Docker's credential helpers. */
+/* Credential programs: Docker's credential helpers, and running them. */
 #include "upstream/cred/private.h"
 
 #include "base/assert.h"
@@ -16,7 +16,7 @@
 enum { HELPER_NAME_MAX = 64, LOOK_MS = 50 };
 
 struct pipes {
-    int in[2], out[2]; /* the program's; -1: closed */
+    int in[2], out[2]; /* of the program; -1: closed */
 };
 
 static void close_end(int *fd)
@@ -34,7 +34,7 @@ static void close_pipes(struct pipes *p)
     close_end(&p->out[1]);
 }
 
-/* A group of its own, so that what it starts ends with it; signals as a program expects them. */
+/* A process group of its own, so that its children are killed with it; default signal handling. */
 static int spawn(const char *const *argv, struct pipes *p, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
@@ -61,7 +61,7 @@ static int spawn(const char *const *argv, struct pipes *p, pid_t *pid)
     return rc;
 }
 
-/* Writes what is left of the input, as far as the pipe takes it. */
+/* Writes the rest of the input, as far as the pipe accepts it. */
 static void exec_feed(struct pipes *p, const char **input)
 {
     size_t left = strlen(*input);
@@ -73,7 +73,7 @@ static void exec_feed(struct pipes *p, const char **input)
         close_end(&p->in[1]);
 }
 
-/* False: it has said all. */
+/* False: end of output. */
 static bool exec_gather(struct pipes *p, struct buf *out)
 {
     ssize_t n = read(p->out[0], buf_reserve(out, 4096), 4096);
@@ -107,7 +107,7 @@ static bool talk(const char *name, struct pipes *p, const char *input, atomic_bo
     }
 }
 
-/* It has closed its stdout: it should end now. */
+/* It has closed its stdout and should end now. */
 static void exec_reap(pid_t pid, bool at_once, int *status)
 {
     for (int i = 0; !at_once && i < 20; i++) {
@@ -164,12 +164,12 @@ bool cred_ask_helper(struct cred_task *t, const char *name, const char *server, 
     _cleanup_secret_buf_ struct buf out = {0};
     int status = 0;
 
-    /* It may stand in a file of secrets, and be one of them that has got there by mistake. */
+    /* The name comes from a file with secrets, and may be one by mistake: it is not shown. */
     if (!is_helper_name(name))
         return err_set(err, ERR_INVALID, "the helper's name is not valid");
     if (!cred_run(argv, server, t->stop, &out, &status, err))
         return false;
-    /* The protocol's word for it, on stdout with a failure. */
+    /* how the protocol reports an unknown server: on stdout, with a failure status */
     if (status != 0 && out.data && strstr(out.data, "credentials not found"))
         return true;
     if (status != 0)

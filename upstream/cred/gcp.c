@@ -16,7 +16,7 @@
 #define SCOPE     "https://www.googleapis.com/auth/cloud-platform.read-only"
 #define GRANT     "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-enum { ASSERTION_S = 600 /* at most an hour, says Google */ };
+enum { ASSERTION_S = 600 /* Google allows an hour at most */ };
 
 static bool gcp_take_token(struct cred_task *t, const json_t *doc, const char *what, struct err *err)
 {
@@ -41,7 +41,7 @@ static bool gcp_ask_metadata(struct cred_task *t, struct err *err)
     return ok;
 }
 
-/* Without this, OpenSSL asks whoever sits at the terminal for a passphrase, and waits. */
+/* Without this, OpenSSL would prompt on the terminal for a passphrase, and wait. */
 static int gcp_no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *arg UNUSED)
 {
     return -1;
@@ -104,7 +104,8 @@ static bool gcp_exchange(struct cred_task *t, const json_t *key, struct err *err
 
     if (!assertion)
         return false;
-    /* The file names where to go; it is the operator's, but a key goes nowhere in the clear unless he says so here. */
+    /* The key file names the URL. It is the operator's, but secrets are sent unencrypted only if the configuration
+     * names the endpoint. */
     if (!t->o->token_endpoint && !url_is_https(uri))
         return err_set(err, ERR_INVALID, "its token_uri is not https");
     url_add_param(&body, "grant_type", GRANT);

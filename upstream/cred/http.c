@@ -1,4 +1,4 @@
-/* Requests to the clouds' services, on a cred worker: one at a time, waiting for each. */
+/* Requests to cloud services, on a cred worker: one at a time, synchronous. */
 #include "upstream/cred/private.h"
 
 #include "base/assert.h"
@@ -134,7 +134,7 @@ char *cred_json_text(const json_t *object, const char *key)
     return text ? xstrdup(text) : NULL;
 }
 
-/* Such that milliseconds, and sums with the time, can be made of any number of seconds. */
+/* So that milliseconds, and sums with the time, do not overflow. */
 static int64_t bounded(double n)
 {
     return n >= NUMBER_MAX ? (int64_t)NUMBER_MAX : n <= -NUMBER_MAX ? -(int64_t)NUMBER_MAX : (int64_t)n;

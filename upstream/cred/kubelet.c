@@ -11,7 +11,7 @@
 
 enum { LIFE_MS = 60 * 1000, LIFE_MAX_MS = 24 * 3600 * 1000 };
 
-/* Go's time.Duration as text: "6h0m0s", "1.5h", "300ms". -1 if it is none. */
+/* Go's time.Duration as text: "6h0m0s", "1.5h", "300ms". -1 if it is not one. */
 static int64_t read_duration(const char *text)
 {
     static const struct {
@@ -37,8 +37,8 @@ static int64_t read_duration(const char *text)
     return sum < (double)LIFE_MAX_MS ? (int64_t)sum : LIFE_MAX_MS;
 }
 
-/* A pattern's host part may have a * in place of a label, or of its part; its path is a beginning of the image's. Ports
- * must be equal. */
+/* A pattern's host may have a * for a label or a part of one; its path is a prefix of the image's. Ports must be equal.
+ */
 static bool kubelet_matches(const char *pattern, const char *image)
 {
     const char *p = strstr(pattern, "://") ? strstr(pattern, "://") + 3 : pattern;
@@ -54,7 +54,7 @@ static bool kubelet_matches(const char *pattern, const char *image)
            strncmp(image + image_host, p + host, strlen(p + host)) == 0;
 }
 
-/* Of several patterns that match, the longest is the most particular. */
+/* Of several matches, the longest pattern wins. */
 static void kubelet_take_auth(struct cred_task *t, const json_t *auths, const char *image)
 {
     const json_t *value, *best = NULL;
@@ -87,7 +87,7 @@ static bool take_response(struct cred_task *t, const json_t *doc, const char *im
     t->life_ms = duration ? read_duration(duration) : LIFE_MS;
     if (t->life_ms < 0)
         return err_set(err, ERR_UPSTREAM, "%s: cacheDuration is not a duration", t->o->command);
-    t->life_ms = MAX(t->life_ms, (int64_t)1000); /* 0: not to be kept; those who wait now share it */
+    t->life_ms = MAX(t->life_ms, (int64_t)1000); /* 0: not to be cached; the requests that wait now share it */
     kubelet_take_auth(t, json_object_get(doc, "auth"), image);
     return true;
 }

@@ -1,4 +1,4 @@
-/* credentials: {username: U, password_file: FILE}; and nobody, if nothing is said. */
+/* credentials: {username: U, password_file: FILE}; and anonymous, without credentials. */
 #include "upstream/cred/private.h"
 
 #include <string.h>

@@ -1,0 +1,92 @@
+/* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
+ * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
+ * limits.c how much of the system it uses; server.c runs it.
+ *
+ *     limits.c, metrics.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *
+ * A room below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
+ */
+#ifndef ENTREPOT_PROXY_PRIVATE_H
+#define ENTREPOT_PROXY_PRIVATE_H
+
+#include "proxy/admin/admin.h"
+#include "proxy/http/listen.h"
+#include "proxy/metrics.h"
+#include "proxy/pull/pull.h"
+#include "proxy/registry/registry.h"
+
+struct event;
+
+enum { WORKERS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
+
+/* One serve loop. */
+struct worker {
+    struct proxy *proxy;
+    struct loop *loop;
+    struct http_server *http;
+    struct metrics *metrics;
+};
+
+/* Set by stages.c on the main thread before the loops start; every thread may read it then. */
+struct proxy {
+    const struct config *config;
+    struct cache *cache;
+    struct pool *pool;       /* io workers */
+    struct pool *read_pool;  /* what clients wait for from the disk */
+    struct pool *admin_pool; /* for the admin API */
+    struct pool *long_pool;  /* for what takes long there */
+    struct cred_workers *cred_workers;
+    struct sites *sites;
+    struct metrics_gone *gone;
+    struct grants *grants;
+    struct login *login;
+    struct fetchers *fetchers;
+    struct gc *gc;
+    struct worker workers[WORKERS_MAX];
+    int worker_count;
+    struct listener *listeners[LISTENERS_MAX];
+    int listener_count;
+    const struct listener *metrics_listener; /* NULL: metrics are on every listener */
+    const struct listener *admin_listener;
+    struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
+    int64_t started_s;
+    atomic_bool ready;
+    /* what the rooms below get of it */
+    struct registry registry;
+    struct admin admin;
+};
+
+/* The main thread's own: signals and the clockwork. */
+struct server {
+    struct proxy proxy;
+    const struct config_overrides *overrides;
+    struct loop *loop;
+    struct event *signals[4], *flush, *deadline;
+    int started;  /* stages that have to be stopped */
+    bool damaged; /* the index: a restart rebuilds it */
+    int draining; /* workers that have not finished yet */
+    bool stopping;
+};
+
+/* ---- stages.c ---- */
+
+/* Starts every part, in order. Errors: what kept one from starting; stages_stop() stops the others. */
+bool stages_start(struct server *s, struct err *err);
+/* Stops what was started, in the opposite order. Main thread, whose loop has ended. */
+void stages_stop(struct server *s);
+
+/* ---- signals.c ---- */
+
+/* The events of the main loop: signals, clocks. */
+void server_add_events(struct server *s);
+void server_free_events(struct server *s);
+/* The index is damaged. Any thread, once the index is being opened. */
+void server_on_damage(void *server);
+
+/* ---- requests.c ---- */
+
+/* A request, and its end; `worker` is a struct worker. */
+void server_on_request(void *worker, struct http_request *req);
+void server_on_complete(void *worker, struct http_request *req);
+
+#endif
