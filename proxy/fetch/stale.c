@@ -99,7 +99,7 @@ static bool manifest_is_reason(const struct fetch *f)
         return true;
     case ERR_NOT_FOUND:
         return f->tags.keep_deleted || manifest_is_pinned(f);
-    case ERR_DENIED: /* Docker Hub's answer for a repository that does not exist; an imported image need not exist there */
+    case ERR_DENIED: /* Docker Hub answers so for a repository that does not exist; an imported image need not exist */
         return !f->want.is_private && manifest_is_pinned(f);
     default:
         return err_is_passing(e);

@@ -1,4 +1,4 @@
-/* unit_gc.h - a cache with a collector, and images in it: the fixture of what tests letting go. */
+/* unit_gc.h - a cache with a collector, and images in it: the fixture of tests of eviction. */
 #ifndef ENTREPOT_TESTS_UNIT_GC_H
 #define ENTREPOT_TESTS_UNIT_GC_H
 
