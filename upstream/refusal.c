@@ -195,7 +195,7 @@ void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const
 {
     const char *value = authorization ? strchr(authorization, ' ') : NULL, *secrets[5] = {NULL};
     size_t pair_len;
-    _cleanup_buf_ struct buf said = {0}, fit = {0};
+    _cleanup_buf_ struct buf message = {0}, fit = {0};
     int n = 0;
 
     value += value ? strspn(value, " ") : 0;
@@ -208,10 +208,10 @@ void refusal_text(char out[REFUSAL_MAX + 1], const void *body, size_t len, const
     json_t *doc = len > 0 ? document_read(body, len, NULL) : NULL;
     out[0] = '\0';
     if (doc)
-        read_errors(&said, doc);
+        read_errors(&message, doc);
     json_decref(doc);
-    if (said.len > 0)
-        clean(&fit, said.data, secrets);
+    if (message.len > 0)
+        clean(&fit, message.data, secrets);
     while (fit.len > 0 && fit.data[fit.len - 1] == ' ')
         fit.data[--fit.len] = '\0';
     if (fit.len > 0)

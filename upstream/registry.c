@@ -10,7 +10,7 @@ enum { PROBE_MS = 60000, REFUSED_MS = 60000 };
 
 const char *const METHODS[METHOD_COUNT] = {"GET", "HEAD"};
 
-static void trust_endpoints(struct upstream *u, const bool *said)
+static void trust_endpoints(struct upstream *u, const bool *trusted)
 {
     const char *registry = u->endpoints[u->endpoint_count - 1].url;
     size_t len = url_origin_len(registry);
@@ -18,7 +18,7 @@ static void trust_endpoints(struct upstream *u, const bool *said)
     for (int i = 0; i < u->endpoint_count; i++) {
         const char *url = u->endpoints[i].url;
         u->endpoints[i].trusted =
-            (said && said[i]) || (url_origin_len(url) == len && strncasecmp(url, registry, len) == 0);
+            (trusted && trusted[i]) || (url_origin_len(url) == len && strncasecmp(url, registry, len) == 0);
     }
 }
 

@@ -159,15 +159,15 @@ static bool token_read_answer(struct token_errand *q, char **value, int64_t *lif
 static void token_read_refusal(const struct token_errand *q, int status, struct err *err)
 {
     _cleanup_secret_ char *basic = q->id.username && q->id.secret ? secret_basic(q->id.username, q->id.secret) : NULL;
-    char said[REFUSAL_MAX + 1];
+    char reason[REFUSAL_MAX + 1];
 
-    refusal_text(said, q->answer.data ? q->answer.data : "", q->answer.len, basic, q->id.secret);
+    refusal_text(reason, q->answer.data ? q->answer.data : "", q->answer.len, basic, q->id.secret);
     err_set(err,
             status == 429                    ? ERR_RATE_LIMIT
             : status == 408 || status == 504 ? ERR_TIMEOUT /* of it or its gateway: not a refusal */
             : status >= 500                  ? ERR_UPSTREAM
                                              : ERR_DENIED,
-            "the token service answered %d%s%s", status, said[0] ? ": " : "", said);
+            "the token service answered %d%s%s", status, reason[0] ? ": " : "", reason);
 }
 
 static bool token_take_data(void *arg, const void *data, size_t len)

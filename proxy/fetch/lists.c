@@ -22,12 +22,12 @@ enum {
 
 /* ---- storing ---- */
 
-static size_t weight(const struct listing_said *l)
+static size_t weight(const struct kept_listing *l)
 {
     return sizeof(*l) + strlen(l->key) + l->result.body->len + (l->result.next ? l->result.next->len : 0);
 }
 
-static void free_listing(struct fetcher *fr, struct listing_said *l)
+static void free_listing(struct fetcher *fr, struct kept_listing *l)
 {
     TAILQ_REMOVE(&fr->listings, l, entry);
     LIST_REMOVE(l, same_hash);
@@ -37,9 +37,9 @@ static void free_listing(struct fetcher *fr, struct listing_said *l)
     free(l);
 }
 
-static struct listing_said *lists_find(struct fetcher *fr, const char *key)
+static struct kept_listing *lists_find(struct fetcher *fr, const char *key)
 {
-    struct listing_said *l;
+    struct kept_listing *l;
 
     LIST_FOREACH(l, &fr->listings_by_key[text_hash(key) % LISTING_BUCKETS], same_hash)
         if (strcmp(l->key, key) == 0)
@@ -49,7 +49,7 @@ static struct listing_said *lists_find(struct fetcher *fr, const char *key)
 
 void fetch_forget_listing(struct fetch *f)
 {
-    struct listing_said *l = lists_find(f->fetcher, f->key);
+    struct kept_listing *l = lists_find(f->fetcher, f->key);
 
     ON_LOOP(f->fetcher->loop);
     if (l)
@@ -70,7 +70,7 @@ void fetch_note_listing(struct fetch *f, bool nothing)
     fetch_forget_listing(f);
     if (f->result.body->len > LISTINGS_BYTES / 2) /* it would evict all others */
         return;
-    struct listing_said *l = xcalloc(1, sizeof(*l));
+    struct kept_listing *l = xcalloc(1, sizeof(*l));
     l->key = xstrdup(f->key);
     l->checked_ms = clock_now_ms();
     /* An empty list of referrers is like a 404 of a tag: the image may be about to be signed. */
@@ -83,15 +83,15 @@ void fetch_note_listing(struct fetch *f, bool nothing)
     LIST_INSERT_HEAD(&fr->listings_by_key[text_hash(l->key) % LISTING_BUCKETS], l, same_hash);
     fr->listings_bytes += weight(l);
     while (fr->listings_bytes > LISTINGS_BYTES)
-        free_listing(fr, TAILQ_LAST(&fr->listings, listings_said));
+        free_listing(fr, TAILQ_LAST(&fr->listings, kept_listings));
 }
 
 /* ---- using ---- */
 
-static void lists_take(struct fetch *f, const struct fetch_result *said)
+static void lists_take(struct fetch *f, const struct fetch_result *result)
 {
     fetch_result_clear(&f->result);
-    f->result = *said;
+    f->result = *result;
     body_ref(f->result.body);
     if (f->result.next)
         body_ref(f->result.next);
@@ -99,7 +99,7 @@ static void lists_take(struct fetch *f, const struct fetch_result *said)
 
 bool fetch_use_listing(struct fetch *f)
 {
-    const struct listing_said *l = lists_find(f->fetcher, f->key);
+    const struct kept_listing *l = lists_find(f->fetcher, f->key);
 
     ON_LOOP(f->fetcher->loop);
     if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
@@ -110,7 +110,7 @@ bool fetch_use_listing(struct fetch *f)
 }
 
 /* The next page; NULL: it is not cached. */
-static struct listing_said *next_page(struct fetcher *fr, const struct listing_said *l)
+static struct kept_listing *next_page(struct fetcher *fr, const struct kept_listing *l)
 {
     _cleanup_free_ char *key = xasprintf("%.*s?%s", (int)strcspn(l->key, "?"), l->key, l->result.next->data);
 
@@ -118,7 +118,7 @@ static struct listing_said *next_page(struct fetcher *fr, const struct listing_s
 }
 
 /* Whether the last page can be reached. Links may form a ring, which has none. */
-static bool is_whole(struct fetcher *fr, struct listing_said *l)
+static bool is_whole(struct fetcher *fr, struct kept_listing *l)
 {
     uint64_t walk = ++fr->listings_walk;
 
@@ -130,14 +130,14 @@ static bool is_whole(struct fetcher *fr, struct listing_said *l)
     return false;
 }
 
-static bool is_of_use(const struct fetch *f, struct listing_said *l)
+static bool is_of_use(const struct fetch *f, struct kept_listing *l)
 {
     return l && (fetch_is_offline(f) || clock_now_ms() - l->checked_ms <= l->ttl_ms + f->tags.max_stale_ms) &&
            is_whole(f->fetcher, l);
 }
 
 /* All pages in one. */
-static struct body *join_pages(struct fetcher *fr, const struct listing_said *l)
+static struct body *join_pages(struct fetcher *fr, const struct kept_listing *l)
 {
     json_t *list = json_array();
 
@@ -156,7 +156,7 @@ static struct body *join_pages(struct fetcher *fr, const struct listing_said *l)
     return b;
 }
 
-static void take_old(struct fetch *f, const struct listing_said *l)
+static void take_old(struct fetch *f, const struct kept_listing *l)
 {
     const struct err why = f->result.err;
     int64_t age = clock_now_ms() - l->checked_ms;
@@ -171,7 +171,7 @@ static void take_old(struct fetch *f, const struct listing_said *l)
 
 /* For a request of referrers of one type: the list of all types, under the other parameters of the query, or without a
  * query. */
-static struct listing_said *find_all(const struct fetch *f)
+static struct kept_listing *find_all(const struct fetch *f)
 {
     size_t path = strcspn(f->key, "?");
     const char *query = f->key[path] ? f->key + path + 1 : "";
@@ -181,7 +181,7 @@ static struct listing_said *find_all(const struct fetch *f)
     url_query_without(&key, query, "artifactType");
     if (!fetch_referrers_subject(f->want.listing) || key.len - path - 1 == strlen(query))
         return NULL;
-    struct listing_said *l = lists_find(f->fetcher, key.data);
+    struct kept_listing *l = lists_find(f->fetcher, key.data);
     if (is_of_use(f, l))
         return l;
     key.data[path] = '\0';
@@ -192,7 +192,7 @@ static struct listing_said *find_all(const struct fetch *f)
 bool fetch_use_old_listing(struct fetch *f)
 {
     struct fetcher *fr = f->fetcher;
-    struct listing_said *l = lists_find(fr, f->key);
+    struct kept_listing *l = lists_find(fr, f->key);
 
     ON_LOOP(f->fetcher->loop);
     if (is_of_use(f, l)) {
@@ -236,7 +236,7 @@ void fetch_apis_init(struct fetchers *all)
     TAILQ_INIT(&all->apis);
 }
 
-static void free_api(struct fetchers *all, struct api_said *a)
+static void free_api(struct fetchers *all, struct known_api *a)
 {
     TAILQ_REMOVE(&all->apis, a, entry);
     LIST_REMOVE(a, same_hash);
@@ -252,9 +252,9 @@ void fetch_apis_clear(struct fetchers *all)
     pthread_mutex_destroy(&all->apis_lock);
 }
 
-static struct api_said *find_api(struct fetchers *all, const char *name)
+static struct known_api *find_api(struct fetchers *all, const char *name)
 {
-    struct api_said *a;
+    struct known_api *a;
 
     HOLDS(&all->apis_lock);
     LIST_FOREACH(a, &all->apis_by_name[text_hash(name) % LISTING_BUCKETS], same_hash)
@@ -265,7 +265,7 @@ static struct api_said *find_api(struct fetchers *all, const char *name)
 
 static void note_api(struct fetchers *all, const char *name, bool missing)
 {
-    struct api_said *a = find_api(all, name);
+    struct known_api *a = find_api(all, name);
 
     HOLDS(&all->apis_lock);
     if (a) {
@@ -279,7 +279,7 @@ static void note_api(struct fetchers *all, const char *name, bool missing)
     a->missing = missing;
     TAILQ_INSERT_HEAD(&all->apis, a, entry);
     if (all->api_count > APIS_MAX)
-        free_api(all, TAILQ_LAST(&all->apis, apis_said));
+        free_api(all, TAILQ_LAST(&all->apis, known_apis));
 }
 
 void fetch_note_api(struct fetch *f, bool missing)
@@ -297,7 +297,7 @@ bool fetch_api_is_missing(const struct fetch *f)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    const struct api_said *a = find_api(all, f->want.name);
+    const struct known_api *a = find_api(all, f->want.name);
     if (!a)
         a = find_api(all, f->want.site->host);
     bool missing = a && a->missing;
@@ -310,7 +310,7 @@ bool fetch_api_is_known(const struct fetch *f)
     struct fetchers *all = f->fetcher->all;
 
     pthread_mutex_lock(&all->apis_lock);
-    const struct api_said *a = find_api(all, f->want.name);
+    const struct known_api *a = find_api(all, f->want.name);
     bool known = a && !a->missing;
     pthread_mutex_unlock(&all->apis_lock);
     return known;

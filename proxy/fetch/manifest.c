@@ -285,15 +285,15 @@ static uint32_t cost_ms(const struct fetch *f)
  * need not have one (image-spec manifest.md, "mediaType"), Docker's do. */
 static const char *type_of(const struct fetch *f, const struct manifest *m)
 {
-    const char *said = f->response.content_type;
+    const char *declared = f->response.content_type;
 
-    if (manifest_is_type(said) || (is_plausible_type(said) && !m->media_type[0]))
-        return said;
+    if (manifest_is_type(declared) || (is_plausible_type(declared) && !m->media_type[0]))
+        return declared;
     if (m->media_type[0])
         return m->media_type;
     if (m->kind == MANIFEST_IMAGE)
         return "application/vnd.oci.image.manifest.v1+json";
-    return m->kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json" : said;
+    return m->kind == MANIFEST_INDEX ? "application/vnd.oci.image.index.v1+json" : declared;
 }
 
 /* Whether it is certainly a manifest: by its digest, its type, or its content. Other JSON is served without caching: it

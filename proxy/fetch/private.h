@@ -102,9 +102,9 @@ struct absence {
 enum { LISTING_BUCKETS = 1024 };
 
 /* A page of a list, as a registry sent it. */
-struct listing_said {
-    TAILQ_ENTRY(listing_said) entry;
-    LIST_ENTRY(listing_said) same_hash;
+struct kept_listing {
+    TAILQ_ENTRY(kept_listing) entry;
+    LIST_ENTRY(kept_listing) same_hash;
     uint64_t walk; /* number of the last walk along a list that visited it */
     char *key;
     int64_t checked_ms, ttl_ms; /* wall time, like tags */
@@ -112,9 +112,9 @@ struct listing_said {
 };
 
 /* Whether a repository has the referrers API; under a registry's name: the last of its repositories that was asked. */
-struct api_said {
-    TAILQ_ENTRY(api_said) entry;
-    LIST_ENTRY(api_said) same_hash;
+struct known_api {
+    TAILQ_ENTRY(known_api) entry;
+    LIST_ENTRY(known_api) same_hash;
     char *name;
     bool missing;
 };
@@ -126,8 +126,8 @@ struct fetcher {
     LIST_HEAD(, fetch) active;
     TAILQ_HEAD(absences, absence) absences; /* upstream answered 404; the latest first */
     int absence_count;
-    TAILQ_HEAD(listings_said, listing_said) listings; /* the latest first */
-    LIST_HEAD(, listing_said) listings_by_key[LISTING_BUCKETS];
+    TAILQ_HEAD(kept_listings, kept_listing) listings; /* the latest first */
+    LIST_HEAD(, kept_listing) listings_by_key[LISTING_BUCKETS];
     size_t listings_bytes;
     uint64_t listings_walk;
     bool stopping;
@@ -141,8 +141,8 @@ struct fetchers {
     atomic_uint_fast64_t mismatches, relays;
     atomic_bool stopping, offline;
     pthread_mutex_t apis_lock;
-    TAILQ_HEAD(apis_said, api_said) apis; /* under apis_lock; the latest first */
-    LIST_HEAD(, api_said) apis_by_name[LISTING_BUCKETS];
+    TAILQ_HEAD(known_apis, known_api) apis; /* under apis_lock; the latest first */
+    LIST_HEAD(, known_api) apis_by_name[LISTING_BUCKETS];
     int api_count;
     pthread_mutex_t offers_lock;
     TAILQ_HEAD(, fetch_offers) offers; /* under offers_lock: of repositories with private blobs under way */

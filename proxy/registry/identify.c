@@ -56,10 +56,10 @@ static struct client *from_basic(const char *text, const struct http_request *re
         return client_nobody(CLIENT_USED);
     *colon = '\0';
     registry_of_way(req, config, r, way);
-    bool said = split_name(pair, config, registry);
-    if (said && r->only && strcmp(registry, r->only) != 0)
+    bool named = split_name(pair, config, registry);
+    if (named && r->only && strcmp(registry, r->only) != 0)
         return client_nobody(CLIENT_ELSEWHERE);
-    if (!said)
+    if (!named)
         snprintf(registry, sizeof(registry), "%s", way);
     if (!registry[0])
         login_get_for(login, registry);
@@ -69,16 +69,16 @@ static struct client *from_basic(const char *text, const struct http_request *re
 struct client *identify_client(const struct http_request *req, struct login *login, const struct config *config,
                                const struct route *r)
 {
-    const char *said = http_header(req, "authorization");
+    const char *authorization = http_header(req, "authorization");
 
-    if (!said)
+    if (!authorization)
         return client_nobody(CLIENT_USED);
-    if (strncasecmp(said, "Basic ", 6) == 0)
-        return from_basic(said + 6 + strspn(said + 6, " "), req, login, config, r);
-    if (strncasecmp(said, "Bearer ", 7) != 0)
+    if (strncasecmp(authorization, "Basic ", 6) == 0)
+        return from_basic(authorization + 6 + strspn(authorization + 6, " "), req, login, config, r);
+    if (strncasecmp(authorization, "Bearer ", 7) != 0)
         return client_nobody(CLIENT_USED); /* no registry uses another scheme, and it names no registry */
-    struct client *known = login_find(login, said + 7 + strspn(said + 7, " "));
+    struct client *known = login_find(login, authorization + 7 + strspn(authorization + 7, " "));
     if (known)
         return known;
-    return client_with_token(said);
+    return client_with_token(authorization);
 }

@@ -44,9 +44,9 @@ void handle_base(struct registry *reg, struct http_request *req, const struct ro
  * password would never end, not even after the password was changed. */
 static bool brings_token(const struct http_request *req)
 {
-    const char *said = http_header(req, "authorization");
+    const char *authorization = http_header(req, "authorization");
 
-    return said && strncasecmp(said, "Bearer ", 7) == 0;
+    return authorization && strncasecmp(authorization, "Bearer ", 7) == 0;
 }
 
 /* Refuses a login that gets no token. A login that would not be used is refused to `docker login`, but not to a pull,

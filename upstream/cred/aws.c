@@ -166,11 +166,11 @@ static bool take_container(struct cred_task *t, const char *relative, const char
                            struct err *err)
 {
     const char *token_file = getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
-               *said = getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+               *from_env = getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN");
     const char *base = t->o->metadata_endpoint ? t->o->metadata_endpoint : ECS;
     _cleanup_free_ char *url = relative ? xasprintf("%s%s", base, relative) : xstrdup(full);
     _cleanup_secret_ char *token = token_file && *token_file ? secret_read(token_file, err)
-                                   : said && *said           ? xstrdup(said)
+                                   : from_env && *from_env   ? xstrdup(from_env)
                                                              : NULL;
     _cleanup_secret_ char *line = token ? xasprintf("Authorization: %s", token) : NULL;
     const char *const headers[] = {line, NULL};

@@ -19,11 +19,11 @@ enum { LIFE_UNSAID_S = 1800 };
 
 static const char *const FORM[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
 
-static const char *env_or(const char *said, const char *name)
+static const char *env_or(const char *configured, const char *name)
 {
     const char *env = getenv(name);
 
-    return said ? said : env && *env ? env : NULL;
+    return configured ? configured : env && *env ? env : NULL;
 }
 
 static char *token_of(const json_t *doc, const char *key, const char *what, struct err *err)

@@ -97,9 +97,9 @@ static char *make_assertion(const json_t *key, const char *audience, struct err 
 static bool gcp_exchange(struct cred_task *t, const json_t *key, struct err *err)
 {
     static const char *const form[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
-    const char *said = json_string_value(json_object_get(key, "token_uri"));
-    const char *uri = t->o->token_endpoint ? t->o->token_endpoint : said ? said : TOKEN_URI;
-    _cleanup_secret_ char *assertion = make_assertion(key, said ? said : TOKEN_URI, err);
+    const char *token_uri = json_string_value(json_object_get(key, "token_uri"));
+    const char *uri = t->o->token_endpoint ? t->o->token_endpoint : token_uri ? token_uri : TOKEN_URI;
+    _cleanup_secret_ char *assertion = make_assertion(key, token_uri ? token_uri : TOKEN_URI, err);
     _cleanup_secret_buf_ struct buf body = {0};
 
     if (!assertion)
