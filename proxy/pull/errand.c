@@ -109,6 +109,7 @@ void pull_drop_all(void *arg)
 
 static void errand_describe(struct fetch_want *to, const struct pull_item *it)
 {
+    static const struct digest none;
     _cleanup_free_ char *path = fetch_referrers_path(&it->digest);
     _cleanup_free_ char *listing = xasprintf("%s%s%s", path, it->query ? "?" : "", it->query ? it->query : "");
     const struct fetch_want want = {
@@ -119,7 +120,7 @@ static void errand_describe(struct fetch_want *to, const struct pull_item *it)
         .path = it->image->path,
         .name = it->image->name,
         .tag = it->tag,
-        .digest = it->tag[0] ? (struct digest){0} : it->digest,
+        .digest = it->tag[0] ? none : it->digest,
         .listing = it->kind == PULL_LISTING ? listing : NULL,
         .force = true,
     };
