@@ -12,7 +12,7 @@
 
 /* The element behind the last one, to be written; the caller increments `count`. Invalidates pointers into the list. */
 #define ARRAY_NEXT(list, count, room)                                                                                  \
-    ((list) = (count) < (room) ? (list) : array_grow((list), &(room), sizeof(*(list))), &(list)[count])
+    ((list) = (list) && (count) < (room) ? (list) : array_grow((list), &(room), sizeof(*(list))), &(list)[count])
 
 /* Doubles the room, from 16 on. */
 static inline void *array_grow(void *list, size_t *room, size_t size)
