@@ -1,5 +1,5 @@
-/* assert.h - contracts of functions, checked in every build: a wrong thread ends the process in a test, where in the
- * field it would corrupt something. Never for input from outside.
+/* assert.h - contracts of functions, checked in every build, released ones too: a process that ends and is restarted is
+ * better than a corrupt cache. Never for input from outside.
  *
  *     ON_LOOP(loop)  on the loop's thread; or on any before the loop starts and after it has ended
  *     OFF_LOOPS      this thread runs no loop: the function blocks

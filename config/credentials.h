@@ -28,7 +28,8 @@
 
 enum { CRED_ARGS_MAX = 16 };
 
-/* Where an identity comes from; upstream/cred/ has a provider for each. */
+/* Where an identity comes from. A new one: its keys here and in SOURCES (credentials.c), its provider in a file of
+ * upstream/cred/, in private.h and in PROVIDERS (cred.c). */
 enum cred_source {
     CRED_FROM_FILE, /* username and password_file; anonymous, if neither is set */
     CRED_FROM_DOCKER,

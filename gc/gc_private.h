@@ -43,7 +43,7 @@ struct gc {
     pthread_cond_t wake;
     bool stopping, hurry;
     struct room_requests requests;
-    int64_t awaited;      /* bytes that pending requests are for, that which room is being made for included */
+    int64_t awaited;      /* bytes of all pending requests, also of the one that room is being made for */
     int64_t granted;      /* bytes that were granted, and are neither in the index yet nor settled */
     int64_t fruitless_ms; /* monotonic: no collection for room before; the last one freed nothing */
     struct gc_stats stats;

@@ -8,7 +8,7 @@
  * database disk buffering", SIGMOD '93), and those that count are damped. The second term then says above all what a
  * byte kept is worth, which for small blobs is much (a request costs its round trips, however small the answer) and for
  * large ones nearly the same for all, so that among those it comes to recency, and to being asked for time and again.
- * tests/bench/evict measures it; docs/architecture.md has the table.
+ * tests/bench/evict measures it; docs/decisions.md has the table.
  */
 #include "gc/policy.h"
 

@@ -56,7 +56,7 @@ struct proxy {
     struct admin admin;
 };
 
-/* The main thread's own: signals and the clockwork. */
+/* The main thread's own: signals and timers. */
 struct server {
     struct proxy proxy;
     const struct config_overrides *overrides;

@@ -4,9 +4,10 @@
  * big-endian so that they sort; rows are packed little-endian. One transaction keeps every table true at once:
  *
  *     repo    'n' name -> id, visibility;  'i' id -> name
- *     blob    digest -> struct index_blob
+ *     blob    digest -> struct blob_row (rows.h)
  *     tag     repo id, tag -> digest, checked, changed
- *     child   manifest digest -> role, digest, size        (many)  role: 'c' content, 's' subject, 'r' referrer
+ *     child   manifest digest -> role, digest, size        (many)  role: 'c' content, 'f' foreign layer, 's' subject,
+ *                                                                 'r' referrer
  *     parent  child digest -> holder                       (many)  'm' manifest digest | 't', 'p' repo id, tag
  *     link    digest, repo id -> proved when, how
  *     idle    last used, digest -> nothing                 what nothing refers to, in the order in which GC looks
@@ -14,16 +15,15 @@
  *     ingest  digest -> size, validator, segment bitmap
  *     meta    schema, bytes, blobs, manifests, next repo id, policy, clock
  *
- * Invariants: a row in `parent` exists exactly for each 'c' row of `child`, each row of `tag` and each pin of one, so
- * the reference count of a blob is the number of its parents; `idle` has one row for each stored blob without parents,
- * `rank` one for each stored manifest that a tag holds and no pin; whatever a stored manifest holds has a row in `link`
- * for each one that the manifest has; meta's bytes are the sum over `blob`.
+ * Invariants: a row in `parent` exists exactly for each 'c', 'f' and 'r' row of `child` of a stored manifest, each row
+ * of `tag` and each pin of one, so the reference count of a blob is the number of its parents; `idle` has one row for
+ * each stored blob without parents, `rank` one for each stored manifest that a tag holds and no pin; whatever a stored
+ * manifest holds has a row in `link` for each one that the manifest has; meta's bytes are the sum over `blob`.
  *
  * Threads: one writer thread makes all write transactions, as group commits: it drains its queue into one
  * transaction, syncs once, then completes every caller. What an operator waits for (index_write_first()) is the next
  * commit by itself, whatever is queued. Readers may be on any thread; each keeps a read transaction that is reset and
- * renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced.
- */
+ * renewed. A crash loses nothing that was completed: LMDB's commit is atomic and synced. */
 #ifndef ENTREPOT_CACHE_INDEX_INDEX_H
 #define ENTREPOT_CACHE_INDEX_INDEX_H
 
@@ -60,7 +60,7 @@ bool index_settle(struct index *index);
 /* Finishes what is queued. What `done` of that may post to is there until it returns. */
 void index_close(struct index *index);
 
-/* Lays up some room again for the time when the disk is full; after room was made. */
+/* Refills the ballast, after space was freed on the disk. */
 void index_restock(struct index *index);
 
 /* Queues a change. `apply` runs on the writer thread inside the transaction and may run more than once (the transaction
@@ -71,7 +71,7 @@ void index_write(struct index *index, bool (*apply)(struct index_txn *txn, void 
                  void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
 /* Changes nothing: `done` when everything that was queued before is in the index, or has failed. */
 void index_barrier(struct index *index, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
-/* A change as by index_write(), waiting for the commit: start-up, tests and admin workers only, never a loop. */
+/* A change as by index_write(), waiting for the commit: on any thread but a loop's and the writer's. */
 bool index_write_wait(struct index *index, bool (*apply)(struct index_txn *txn, void *arg, struct err *err), void *arg,
                       struct err *err);
 

@@ -34,7 +34,7 @@ struct blob_row {
     uint32_t flags;        /* enum blob_flags */
     double clock;          /* manifests: the ranking policy's clock when it was last used */
     double spacing;        /* manifests: how far that must have moved for another use to count */
-    double rank; /* with BLOB_RANKED: under which it is in `rank`; at most its true rank, but for what changed since */
+    double rank;      /* with BLOB_RANKED: its key in `rank`; a lower bound of its true rank when it was last weighed */
     int64_t ctime_ns; /* the file's change time when its digest was last verified; 0: it has to be verified first */
     char media_type[MEDIA_TYPE_MAX + 1];
 };

@@ -1,5 +1,5 @@
-/* The end of an ingest, and what keeps it over a restart: hashing back, verifying, publishing, checkpoints, settling.
- */
+/* The end of an ingest, and what keeps it over a restart: hashing what an earlier run left, verifying, publishing,
+ * checkpoints, settling. */
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
@@ -60,6 +60,9 @@ static void hash_back(void *arg)
     struct read_back *r = arg;
     struct ingest *i = r->i;
     _cleanup_free_ char *chunk = xmalloc(READ_BACK);
+
+    OFF_LOOPS;
+    IN_STATE(i->busy); /* `hashed` is ours meanwhile */
 
     while (i->hashed < r->to) {
         ssize_t n = io_pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
@@ -205,7 +208,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
     if (err)
         i->worker_err = *err;
     /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. */
-    if (drop || i->size < 0 || i->relay || !i->shared) {
+    if (drop || i->size < 0 || i->relay || !i->is_public) {
         /* Before the part is removed: followers read from its descriptor. */
         pthread_mutex_lock(&i->lock);
         i->state = INGEST_FAILED;
@@ -232,7 +235,7 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     uint64_t repo;
 
     row.ctime_ns = i->published.ctime_ns;
-    row.flags = i->shared ? 0 : BLOB_PRIVATE;
+    row.flags = i->is_public ? 0 : BLOB_PRIVATE;
     row.cost_ms = (uint32_t)MIN(clock_mono_ms() - i->started_ms, (int64_t)UINT32_MAX);
     if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
         return false;
@@ -292,7 +295,7 @@ static void finish_publish(void *arg)
 
     if (atomic_load(&i->unsynced))
         err_set(&i->worker_err, ERR_IO, "syncing its part failed");
-    else if (store_publish_part(i->all->store, &i->digest, i->fd, !i->shared, &i->published, &i->worker_err)) {
+    else if (store_publish_part(i->all->store, &i->digest, i->fd, !i->is_public, &i->published, &i->worker_err)) {
         index_write(i->all->index, apply_store, end_store, i, i->owner);
         return;
     }

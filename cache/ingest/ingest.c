@@ -110,10 +110,10 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
     return i;
 }
 
-bool ingest_is_shared(const struct ingest *i)
+bool ingest_is_public(const struct ingest *i)
 {
     ON_LOOP(i->owner);
-    return i->shared;
+    return i->is_public;
 }
 
 void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private)
@@ -125,7 +125,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
         index_link(i->all->index, repo, &i->digest, is_private);
         return;
     }
-    i->shared = i->shared || !is_private;
+    i->is_public = i->is_public || !is_private;
     SLIST_FOREACH(r, &i->repos, entry)
         if (strcmp(r->name, repo) == 0) {
             r->proof = proof == PROOF_BYTES ? proof : r->proof;
@@ -248,7 +248,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     pthread_mutex_unlock(&i->lock);
     ingest_ask_ahead(i);
     ingest_advance(i);
-    bool due = !i->relay && i->shared && i->since_checkpoint >= INGEST_CHECKPOINT &&
+    bool due = !i->relay && i->is_public && i->since_checkpoint >= INGEST_CHECKPOINT &&
                clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
     if (due && !i->over && i->size >= 0 && !i->checkpointing)
         ingest_checkpoint(i, NULL);

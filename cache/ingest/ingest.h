@@ -1,6 +1,7 @@
 /* ingest.h - a blob on its way into the cache.
  *
- * One ingest exists for each digest being fetched. Bytes arrive from a source on one fetch loop (the owner) and go into
+ * One ingest exists for each digest being fetched (and beside it one relay for each client that gets the blob without
+ * caching). Bytes arrive from a source on one fetch loop (the owner) and go into
  * a sparse part file; each request for the blob becomes a follower and reads from that file behind the source. Arrival
  * is recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
  * last byte written. The last segment is withheld from every follower until the digest has been verified, so that no
@@ -181,7 +182,7 @@ const char *ingest_validator(struct ingest *i);
  * the repository is public, and so the blob is not stored as private. */
 void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private);
 /* Whether it has been linked to a public repository. Owner's loop. */
-bool ingest_is_shared(const struct ingest *i);
+bool ingest_is_public(const struct ingest *i);
 /* A follower to be: keeps the ingest from being deserted until the follower is there, or does not come after all. */
 void ingest_hold(struct ingest *i);
 void ingest_release(struct ingest *i);

@@ -49,10 +49,12 @@ struct ingest {
     int64_t started_ms; /* monotonic */
     int64_t resumed;    /* bytes that an earlier ingest left */
 
-    /* owner's loop; lent to an io worker while `busy` */
+    /* owner's loop; of these two while `busy` the io worker's */
     struct hasher *hasher;
     int64_t hashed; /* bytes of the contiguous prefix that went through the hasher */
-    bool busy;      /* an io worker reads the prefix back */
+
+    /* owner's loop; from `over` on also of the io workers and the writer that end the ingest, one after the other */
+    bool busy; /* an io worker hashes what an earlier run left */
     bool checkpointing;
     bool over;             /* `finished` was called, or will be by what is under way */
     int since_checkpoint;  /* segments */
@@ -66,7 +68,7 @@ struct ingest {
     int64_t arrived; /* and how many of them are on the disk */
     bool asking;     /* a request for room is pending: the source waits */
     bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
-    bool shared;     /* a public repository has it */
+    bool is_public;  /* a repository that everybody may read has it */
 
     /* any thread */
     atomic_bool unsynced; /* a sync failed, which the kernel reports once: what was written may be lost */
@@ -76,7 +78,7 @@ struct ingest {
     pthread_mutex_t lock;
     int refs;
     enum ingest_state state;
-    uint64_t verified; /* which one to be verified it was; 0: it is not yet */
+    uint64_t verified; /* its place in the order of verification, from 1; 0: it is not verified yet */
     struct err err;
     int64_t size; /* -1 not known */
     uint8_t *bitmap;

@@ -1,4 +1,4 @@
-/* reconcile.h - at start, makes index and files agree again, in the background. Internal to this room.
+/* reconcile.h - at start, makes index and files agree again, in the background. Internal to gc/.
  *
  * Files that the index does not know are verified and adopted, or quarantined; entries without a file are dropped, so
  * that the blob is fetched again on its next use; parts that cannot be resumed are removed. Small files come first, so

@@ -1,5 +1,5 @@
 /* image_describe.h - images as `ls` and `inspect` show them: described from their manifests. Blocks (files are
- * read): io workers. */
+ * read): admin workers. */
 #ifndef ENTREPOT_PROXY_ADMIN_IMAGE_DESCRIBE_H
 #define ENTREPOT_PROXY_ADMIN_IMAGE_DESCRIBE_H
 

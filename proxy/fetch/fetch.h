@@ -5,7 +5,7 @@
  * access.c) and sends each waiter its result. The key of a blob is its digest alone, that of a manifest its repository
  * and reference. A key always belongs to the same loop, so that each thing is fetched once without a lock.
  *
- * fetch_begin() may be called on any serve loop; `done` runs there, exactly once, also if the client has gone.
+ * fetch_begin() may be called on any loop; `done` runs on `loop`, exactly once, also if the client has gone.
  */
 #ifndef ENTREPOT_PROXY_FETCH_FETCH_H
 #define ENTREPOT_PROXY_FETCH_FETCH_H

@@ -35,7 +35,7 @@ static bool is_for_everybody(const struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
-    return !f->want.is_private || (b->ingest && ingest_is_shared(b->ingest));
+    return !f->want.is_private || (b->ingest && ingest_is_public(b->ingest));
 }
 
 void blob_join(struct fetch *f, struct fetch_waiter *w)

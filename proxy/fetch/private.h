@@ -17,7 +17,7 @@
 struct fetch_waiter {
     STAILQ_ENTRY(fetch_waiter) entry;
     struct fetcher *fetcher;
-    struct fetch *fetch; /* that it waits for; NULL: for none now */
+    struct fetch *fetch; /* the fetch it waits for; NULL: none at present */
     atomic_int refs;     /* the fetch loop's, which passes to `done`; and fetch_leave()'s while it is on its way */
     struct loop *loop;
     void (*done)(void *arg, struct fetch_result *result);

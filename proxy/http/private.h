@@ -118,7 +118,7 @@ struct http_server {
     TAILQ_HEAD(conns, http_conn) conns;
     TAILQ_HEAD(, http_conn) idle; /* between requests; the longest idle one first */
     atomic_int count, idle_count;
-    struct pool *readers; /* io workers that read files ahead; NULL: the loop waits for the disk itself */
+    struct pool *readers; /* read workers; NULL: the loop waits for the disk itself */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;

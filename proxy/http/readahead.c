@@ -1,11 +1,11 @@
 /* Files on their way out, and the disk. sendfile(2) of pages that are not in memory waits for the disk, and the
  * loop with all its clients waits with it. So a piece is sent only when mincore(2) says that its pages are there;
- * else an io worker has them read, the loop goes on with others, and http_pump() comes back to the answer.
+ * else a read worker has them read, the loop goes on with others, and http_pump() comes back to the answer.
  *
  *     piece ─▶ in memory? ─ yes ─▶ sendfile to the client
  *                 │ no                    ▲
  *                 ▼                       │ http_pump()
- *              io worker: WILLNEED for this piece and some more, then waits for this one
+ *              read worker: WILLNEED for this piece and some more, then waits for this one
  *
  * mincore(2) tells of each page whether its bytes are there, on every file system; it needs a mapping, and says
  * "here" of all files that we neither own nor may write. While nothing is read from the disk cachestat(2) is
@@ -74,7 +74,7 @@ struct http_read {
     int64_t ahead_at, ahead_end;
 };
 
-/* ---- io workers ---- */
+/* ---- read workers ---- */
 
 /* Waits until the range is in memory: thrown away page by page, without a copy. False: the disk fails. */
 static bool wait_for_disk(const struct http_read *r)

@@ -119,6 +119,7 @@ struct cred *cred_new(const struct cred_options *o, const char *host, struct cre
     struct cred *c = xcalloc(1, sizeof(*c));
 
     c->provider = PROVIDERS[cred_options_source(o)];
+    IN_STATE(c->provider); /* each source has one */
     cred_options_copy(&c->o, o);
     c->host = xstrdup(host);
     c->workers = workers;

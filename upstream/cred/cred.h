@@ -26,7 +26,7 @@ struct cred_workers;
 
 /* Errors: ERR_IO. */
 struct cred_workers *cred_workers_new(int threads, struct err *err);
-/* Ends the jobs under way, soon; later requests fail with ERR_CANCELLED. Before the loops end. */
+/* Ends the jobs under way, soon; later requests fail with ERR_CANCELLED. Before the loops' mailboxes are settled. */
 void cred_workers_stop(struct cred_workers *w);
 void cred_workers_free(struct cred_workers *w);
 
