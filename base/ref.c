@@ -215,6 +215,12 @@ const char *ref_format(const struct ref *ref, char *out)
     return out;
 }
 
+const char *ref_join(const char *name, const char *tag, char out[REF_TEXT_MAX])
+{
+    snprintf(out, REF_TEXT_MAX, "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);
+    return out;
+}
+
 const char *ref_digest_tag(const struct digest *d, char out[REF_TAG_MAX + 1])
 {
     char text[DIGEST_TEXT_MAX];

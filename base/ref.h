@@ -34,6 +34,8 @@ struct ref {
 bool ref_parse(struct ref *ref, const char *text, struct err *err);
 /* "docker.io/library/nginx:1.27", "…@sha256:…"; returns `out` (REF_TEXT_MAX). */
 const char *ref_format(const struct ref *ref, char *out);
+/* The same of a full name and a tag, or what stands for a tag in the index: a digest. Returns `out`. */
+const char *ref_join(const char *name, const char *tag, char out[REF_TEXT_MAX]);
 /* "docker.io/library/nginx"; returns `out` (REF_TEXT_MAX). */
 const char *ref_name(const struct ref *ref, char *out);
 

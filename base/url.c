@@ -36,18 +36,33 @@ void url_add_param(struct buf *out, const char *name, const char *value)
     url_encode(out, value);
 }
 
-void url_decode(char *text)
+static int hex_digit(char c)
 {
-    char *out = text;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
 
-    for (const char *in = text; *in; in++) {
-        const char digits[] = {in[1], in[1] ? in[2] : '\0', '\0'};
-        bool escaped = *in == '%' && isxdigit((unsigned char)digits[0]) && isxdigit((unsigned char)digits[1]);
-        long c = escaped ? strtol(digits, NULL, 16) : 0;
-        *out++ = c >= 0x20 ? (char)c : *in;
-        in += c >= 0x20 ? 2 : 0;
+bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t room)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        int c = plus_is_space && text[i] == '+' ? ' ' : (unsigned char)text[i];
+        if (text[i] == '%') {
+            int high = len - i > 2 ? hex_digit(text[i + 1]) : -1, low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+            if (low < 0)
+                return false;
+            c = high * 16 + low;
+            i += 2;
+        }
+        if (c < 0x20 || c == 0x7f || n + 1 >= room)
+            return false;
+        out[n++] = (char)c;
     }
-    *out = '\0';
+    out[n] = '\0';
+    return true;
 }
 
 size_t url_origin_len(const char *url)

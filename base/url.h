@@ -14,8 +14,9 @@ void url_encode(struct buf *out, const char *text);
 /* Appends "name=value", the value percent-encoded, behind a "&" unless it is the first: a body of type
  * application/x-www-form-urlencoded. */
 void url_add_param(struct buf *out, const char *name, const char *value);
-/* Undoes percent-encoding in place. Malformed escapes and those of control characters stay as they are. */
-void url_decode(char *text);
+/* Undoes percent-encoding, and what forms make of a space if `plus_is_space`. False if an escape is malformed, a
+ * character is a control character, or there is no room. */
+bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t room);
 /* The length of "https://host:port" at the beginning of a URL. */
 size_t url_origin_len(const char *url);
 /* Appends a query without the parameters of this name. */

@@ -41,7 +41,7 @@ static bool layout_add_image(void *arg, uint64_t repo, const char *tag, const st
      * answer alone is left out. */
     if (blob.flags & BLOB_PRIVATE && !rows_linked(s->t, repo, &row->digest))
         return true;
-    snprintf(reference, sizeof(reference), "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);
+    ref_join(name, tag, reference);
     buf_adds(&s->out, s->any ? ",{\"mediaType\":\"" : "{\"mediaType\":\"");
     buf_add_json(&s->out, blob.media_type);
     buf_addf(&s->out, "\",\"digest\":\"%s\",\"size\":%lld,\"annotations\":{\"" NAME_OCI "\":\"",

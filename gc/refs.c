@@ -12,7 +12,7 @@ bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF
 
     if (!rows_repo_name(t, repo, name))
         return false;
-    snprintf(out, REF_TEXT_MAX, "%s%c%s", name, strchr(tag, ':') ? '@' : ':', tag);
+    ref_join(name, tag, out);
     return true;
 }
 

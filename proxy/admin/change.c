@@ -30,7 +30,7 @@ static bool read_name(struct admin_job *job, const json_t *item, struct change_n
     }
     ref_name(&n->ref, n->name);
     ref_tag(&n->ref, n->tag);
-    snprintf(n->text, sizeof(n->text), "%s%c%s", n->name, strchr(n->tag, ':') ? '@' : ':', n->tag);
+    ref_join(n->name, n->tag, n->text);
     return true;
 }
 

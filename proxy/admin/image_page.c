@@ -22,8 +22,7 @@ void image_read(struct index_txn *t, uint64_t repo, struct cached_image *i)
 
 const char *image_reference(const struct cached_image *i, char out[REF_TEXT_MAX])
 {
-    snprintf(out, REF_TEXT_MAX, "%s%c%s", i->name, strchr(i->tag, ':') ? '@' : ':', i->tag);
-    return out;
+    return ref_join(i->name, i->tag, out);
 }
 
 static bool is_full(const struct image_page *p)

@@ -186,7 +186,7 @@ static bool add_name(void *arg, const struct holder *h)
 
     if (!rows_repo_name(n->t, h->repo, name))
         return true;
-    snprintf(text, sizeof(text), "%s%c%s", name, strchr(h->tag, ':') ? '@' : ':', h->tag);
+    ref_join(name, h->tag, text);
     json_array_foreach(n->list, i, known)
         if (strcmp(json_string_value(known), text) == 0)
             return true;

@@ -152,16 +152,15 @@ static void read_by_digest(struct index_txn *t, void *arg)
 void admin_inspect(struct admin_job *job)
 {
     struct cache *c = job->admin->puller.cache;
-    char name[REF_TEXT_MAX], full[REF_TEXT_MAX];
-    _cleanup_free_ char *text = xstrdup(job->rest);
+    char name[REF_TEXT_MAX], full[REF_TEXT_MAX], text[REF_TEXT_MAX];
     struct ref ref;
     struct err err = {0};
     struct cached_image single = {0}, *image = NULL;
     struct image_page *page = NULL;
 
-    url_decode(text); /* a client may encode the reference as one path segment */
-    if (!ref_parse(&ref, text, &err)) {
-        admin_error(job, 400, "%s", err.msg);
+    /* A client may encode the reference as one path segment. */
+    if (!url_decode(job->rest, strlen(job->rest), false, text, sizeof(text)) || !ref_parse(&ref, text, &err)) {
+        admin_error(job, 400, "%s", err.msg[0] ? err.msg : "the path is no reference");
         return;
     }
     ref_name(&ref, name);

@@ -99,12 +99,10 @@ bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t 
     for (const char *p = job->query; *p; p += strcspn(p, "&"), p += *p == '&') {
         if (strncmp(p, name, len) != 0 || p[len] != '=')
             continue;
-        _cleanup_free_ char *value = xstrndup(p + len + 1, strcspn(p + len + 1, "&"));
-        url_decode(value);
-        snprintf(out, room, "%s", value);
-        if (strlen(value) < room)
+        if (url_decode(p + len + 1, strcspn(p + len + 1, "&"), false, out, room))
             return true;
-        admin_error(job, 400, "%s is too long", name);
+        out[0] = '\0';
+        admin_error(job, 400, "%s is too long, or badly escaped", name);
         return false;
     }
     return true;

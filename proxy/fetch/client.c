@@ -62,13 +62,13 @@ struct client *client_at(struct client *c, const struct site *site)
 
 struct client *client_ref(struct client *c)
 {
-    __atomic_fetch_add(&c->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add(&c->refs, 1);
     return c;
 }
 
 void client_unref(struct client *c)
 {
-    if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) > 0)
+    if (!c || atomic_fetch_sub(&c->refs, 1) > 1)
         return;
     secret_free(c->authorization);
     cred_identity_clear(&c->id);

@@ -21,7 +21,7 @@ enum client_unused {
 };
 
 struct client {
-    int refs;                            /* __atomic */
+    atomic_int refs;
     char client_id[CLIENT_NAME_LEN + 1]; /* hex of SHA-256; "": an anonymous client */
     char *authorization;                 /* to be sent on unchanged, or NULL */
     struct cred_identity id;             /* or name and password, for the login of the registry below */

@@ -1,5 +1,6 @@
 #include "proxy/http/private.h"
 
+#include "base/url.h"
 #include "base/assert.h"
 #include "base/clock.h"
 
@@ -104,37 +105,6 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg)
     req->gone_arg = arg;
 }
 
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-static bool decode(const char *p, size_t len, char *out, size_t room)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        int c = p[i] == '+' ? ' ' : (unsigned char)p[i];
-        if (p[i] == '%') {
-            if (len - i < 3)
-                return false;
-            int hi = hex(p[i + 1]), lo = hex(p[i + 2]);
-            if (hi < 0 || lo < 0)
-                return false;
-            c = hi * 16 + lo;
-            i += 2;
-        }
-        if (c < 0x20 || c == 0x7f || n + 1 >= room)
-            return false;
-        out[n++] = (char)c;
-    }
-    out[n] = '\0';
-    return true;
-}
-
 /* The next entity tag of a list (RFC 9110 §8.8.3), weak or not, in quotes or (as some clients have it) without. */
 static const char *next_tag(const char *p, size_t *len)
 {
@@ -181,7 +151,7 @@ bool http_query_get(const struct http_request *req, const char *name, char *out,
     while (*p) {
         size_t len = strcspn(p, "&");
         if (len > name_len && p[name_len] == '=' && memcmp(p, name, name_len) == 0)
-            return decode(p + name_len + 1, len - name_len - 1, out, room);
+            return url_decode(p + name_len + 1, len - name_len - 1, true, out, room);
         p += len + (p[len] == '&');
     }
     return false;

@@ -1,5 +1,7 @@
 #include "proxy/registry/route.h"
 
+#include "base/url.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -57,22 +59,10 @@ static bool route_split(struct route *r, const char *rest, const char **name_end
  * one. */
 static bool unescape(char *out, size_t room, const char *in)
 {
-    size_t n = 0;
-
-    for (; *in; in++) {
-        char c = *in;
-        if (c == '%') {
-            if (strncasecmp(in, "%3a", 3) != 0 && strncasecmp(in, "%40", 3) != 0)
-                return false;
-            c = in[1] == '3' ? ':' : '@';
-            in += 2;
-        }
-        if (n + 1 >= room)
+    for (const char *p = strchr(in, '%'); p; p = strchr(p + 1, '%'))
+        if (strncasecmp(p, "%3a", 3) != 0 && strncmp(p, "%40", 3) != 0)
             return false;
-        out[n++] = c;
-    }
-    out[n] = '\0';
-    return true;
+    return url_decode(in, strlen(in), false, out, room);
 }
 
 /* The name without its first component, if that is the registry's own host: containerd sends both ns= and the path of a

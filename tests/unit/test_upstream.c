@@ -239,7 +239,7 @@ static void no_token_at_the_end(void **state UNUSED)
     loop_free(joins);
 }
 
-/* What is written into a URL comes back, and what is malformed stays as it is. */
+/* What is written into a URL comes back, and what is malformed is refused. */
 static void escapes(void **state UNUSED)
 {
     static const struct {
@@ -247,23 +247,28 @@ static void escapes(void **state UNUSED)
     } cases[] = {
         {"", ""}, {"azAZ09-._~", "azAZ09-._~"}, {"a b/c?d&e=f%", "a%20b%2Fc%3Fd%26e%3Df%25"}, {"\xc3\xa9", "%C3%A9"}};
     static const struct {
-        const char *from, *to;
-    } decoded[] = {{"%2f%2F", "//"},           {"%", "%"},       {"%2", "%2"},  {"%zz%4x", "%zz%4x"},
-                   {"%0a%00%1F", "%0a%00%1F"}, {"% 41", "% 41"}, {"%%41", "%A"}};
+        const char *from, *to; /* NULL: refused */
+        bool plus_is_space;
+    } decoded[] = {{"%2f%2F", "//", false}, {"a+b", "a+b", false}, {"a+b%2B", "a b+", true}, {"%", NULL, false},
+                   {"%2", NULL, false},     {"%zz", NULL, false},  {"%4x", NULL, false},     {"%0a", NULL, false},
+                   {"%00", NULL, false},    {"% 41", NULL, false}, {"%%41", NULL, false},    {"%7F", NULL, false}};
+    char out[64];
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_buf_ struct buf b = {0};
         buf_adds(&b, "");
         url_encode(&b, cases[i].plain);
         assert_string_equal(b.data, cases[i].encoded);
-        url_decode(b.data);
-        assert_string_equal(b.data, cases[i].plain);
+        assert_true(url_decode(b.data, b.len, false, out, sizeof(out)));
+        assert_string_equal(out, cases[i].plain);
     }
     for (size_t i = 0; i < ARRAY_LEN(decoded); i++) {
-        _cleanup_free_ char *text = xstrdup(decoded[i].from);
-        url_decode(text);
-        assert_string_equal(text, decoded[i].to);
+        bool ok = url_decode(decoded[i].from, strlen(decoded[i].from), decoded[i].plus_is_space, out, sizeof(out));
+        if (ok != (decoded[i].to != NULL) || (ok && strcmp(out, decoded[i].to) != 0))
+            fail_msg("%s", decoded[i].from);
     }
+    assert_true(url_decode("abc", 3, false, out, 4));
+    assert_false(url_decode("abcd", 4, false, out, 4));
     _cleanup_buf_ struct buf form = {0};
     url_add_param(&form, "a", "1 2");
     url_add_param(&form, "b", "");
