@@ -217,7 +217,7 @@ static bool is_inherited(struct proxy *p, int inherited, int nth)
 
     for (int i = 0; only && i < inherited && i < p->listener_count; i++)
         if (listener_is_at(p->listeners[i], p->config->listen[nth])) {
-            listener_set_upstream(p->listeners[i], only);
+            listener_set_label(p->listeners[i], only);
             return true;
         }
     return inherited > 0 && !only;
@@ -239,7 +239,7 @@ static bool start_listeners(struct server *s, struct err *err)
         struct listener *l = listener_open(c->listen[i], 0666, err);
         if (!l)
             return false;
-        listener_set_upstream(l, c->listen_upstream[i]);
+        listener_set_label(l, c->listen_upstream[i]);
         if (c->listen_upstream[i])
             log_info("only %s is served on %s", c->listen_upstream[i], c->listen[i]);
         p->listeners[p->listener_count++] = l;

@@ -35,7 +35,7 @@ struct listener {
     int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
     bool shared, taken, loopback;
     char *unlink;
-    const char *upstream;
+    const char *label;
     struct http_bounds *bounds; /* NULL: none */
     mode_t mode;
     struct listener_door doors[LOOPS_MAX];
@@ -240,14 +240,14 @@ bool listener_is_loopback(const struct listener *l)
     return l->loopback;
 }
 
-void listener_set_upstream(struct listener *l, const char *host)
+void listener_set_label(struct listener *l, const char *label)
 {
-    l->upstream = host;
+    l->label = label;
 }
 
-const char *listener_upstream(const struct listener *l)
+const char *listener_label(const struct listener *l)
 {
-    return l->upstream;
+    return l->label;
 }
 
 void listener_set_bounds(struct listener *l, struct http_bounds *b)

@@ -21,10 +21,10 @@ const char *listener_address(const struct listener *l);
 bool listener_is_at(const struct listener *l, const char *address);
 /* Whether it is a TCP socket that only this node can reach. */
 bool listener_is_loopback(const struct listener *l);
-/* The one registry that all requests to it are for; NULL: each request names its own. Borrowed. Before the loops
- * start. */
-void listener_set_upstream(struct listener *l, const char *host);
-const char *listener_upstream(const struct listener *l);
+/* A text that the rooms above give it, and find again with each request: the registry it is for, say. NULL at first;
+ * borrowed. Before the loops start. */
+void listener_set_label(struct listener *l, const char *label);
+const char *listener_label(const struct listener *l);
 /* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
 void listener_set_bounds(struct listener *l, struct http_bounds *b);
 /* Accepts on this loop, for this server. Before the loop starts. */
