@@ -112,8 +112,8 @@ DAEMON=() # what it runs under: a command and its arguments
 entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
     entrepot_try "$@" || fail "entrepot does not start"
 }
-# Whether what is tested is under AddressSanitizer, which keeps freed memory aside and puts room around what is in use.
-is_asan() { nm "$ENTREPOT" 2>/dev/null | grep __asan_init >/dev/null; }
+# Whether what is tested is under a sanitizer, whose own memory is many times what it looks after.
+is_sanitized() { nm "$ENTREPOT" 2>/dev/null | grep -E "__[at]san_init" >/dev/null; }
 entrepot_is_ready() { curl -sf "http://127.0.0.1:$PORT/readyz" || ! kill -0 "$ENTREPOT_PID"; }
 entrepot_try() { # the same; false if it does not start
     case "${CACHE_MORE:-}" in *min_free*) ;; *) local CACHE_MORE="min_free: 0B${CACHE_MORE:+, $CACHE_MORE}" ;; esac # whatever this disk has

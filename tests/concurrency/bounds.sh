@@ -70,10 +70,10 @@ exec 9>"$W/hold"
 wait_for 30 eval "test -e '$W/unread' || ! kill -0 $UNREAD" && test -e "$W/unread" || fail "unread: $(cat "$W/unread.log")"
 is "$(counted entrepot_relays)" 200 "blobs that are passed on"
 is "$(counted 'entrepot_refused_total{reason="relays"}')" 20 "those that were refused"
-is_asan || [ $(($(memory) - before)) -le 240 ] || fail "200 of them take $(($(memory) - before)) MiB"
+is_sanitized || [ $(($(memory) - before)) -le 240 ] || fail "200 of them take $(($(memory) - before)) MiB"
 echo "200 of them take $(($(memory) - before)) MiB"
 exec 9>&-
 wait "$UNREAD" || fail "unread: $(cat "$W/unread.log")"
-is_over() { [ "$(counted entrepot_relays)" = 0 ] && { is_asan || [ $(($(memory) - before)) -le 24 ]; }; }
+is_over() { [ "$(counted entrepot_relays)" = 0 ] && { is_sanitized || [ $(($(memory) - before)) -le 24 ]; }; }
 wait_for 20 is_over || fail "$(counted entrepot_relays) remain, and $(($(memory) - before)) MiB"
 entrepot_stop

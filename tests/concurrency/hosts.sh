@@ -28,7 +28,7 @@ after=$(memory)
 
 say "figures"
 # what a sanitizer sets aside of freed memory grows
-is_asan || [ "$after" -le $((before + 16)) ] || fail "$before MiB have become $after"
+is_sanitized || [ "$after" -le $((before + 16)) ] || fail "$before MiB have become $after"
 curl -sf "http://127.0.0.1:$PORT/metrics" >"$W/metrics"
 ask status --json >"$W/status" || fail "status"
 grep -q "real.localhost:$UP" "$W/status" || fail "status does not name the registry"
