@@ -37,40 +37,22 @@ static bool may_see(const struct worker *w, const struct http_request *req, enum
 
 static void answer_page(struct worker *w, struct http_request *req, const struct route *r)
 {
-    switch (r->kind) {
-    case ROUTE_BASE:
-        handle_base(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_TOKEN:
-        handle_token(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_MANIFEST:
-        handle_manifest(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_BLOB:
-        handle_blob(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_TAGS:
-        handle_tags(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_REFERRERS:
-        handle_referrers(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_CATALOG:
-        handle_catalog(&w->proxy->registry, req, r);
-        break;
-    case ROUTE_METRICS:
+    static void (*const pages[])(struct registry * reg, struct http_request * req, const struct route *r) = {
+        [ROUTE_BASE] = handle_base,       [ROUTE_TOKEN] = handle_token, [ROUTE_MANIFEST] = handle_manifest,
+        [ROUTE_BLOB] = handle_blob,       [ROUTE_TAGS] = handle_tags,   [ROUTE_REFERRERS] = handle_referrers,
+        [ROUTE_CATALOG] = handle_catalog,
+    };
+
+    if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
+        pages[r->kind](&w->proxy->registry, req, r);
+    else if (r->kind == ROUTE_METRICS)
         answer_metrics(w, req);
-        break;
-    case ROUTE_HEALTH:
+    else if (r->kind == ROUTE_HEALTH)
         http_reply(req, 200, "text/plain", "ok\n", 3);
-        break;
-    case ROUTE_READY:
+    else if (r->kind == ROUTE_READY)
         answer_ready(w, req);
-        break;
-    default:
+    else
         http_error(req, 404, "UNSUPPORTED", "no such page");
-    }
 }
 
 void server_on_request(void *arg, struct http_request *req)
