@@ -122,7 +122,7 @@ static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)
         loop_post(loop, room_answer, w);
 }
 
-static void room_settle(void *arg, int64_t bytes)
+static void room_book(void *arg, int64_t bytes)
 {
     struct gc *gc = arg;
     struct limits l = gc_limits(gc);
@@ -139,7 +139,7 @@ static void room_settle(void *arg, int64_t bytes)
 void room_attach(struct gc *gc)
 {
     ingests_set_room(cache_ingests(gc->cache),
-                     &(struct ingest_room){room_take, room_ask, room_settle, gc->o.blob_max, gc});
+                     &(struct ingest_room){room_take, room_ask, room_book, gc->o.blob_max, gc});
 }
 
 /* Returns how many bytes it freed. */

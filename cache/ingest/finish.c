@@ -1,5 +1,5 @@
 /* The end of an ingest, and what keeps it over a restart: hashing what an earlier run left, verifying, publishing,
- * checkpoints, settling. */
+ * checkpoints. */
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-enum { READ_BACK = 1 << 20 };
+enum { HASH_CHUNK = 1 << 20 };
 
 /* ---- the last change of state ---- */
 
 static void ingest_end(struct ingest *i, enum ingest_state state, const struct err *err)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     IN_STATE(state == INGEST_STORED || state == INGEST_NOT_STORED ? i->state == INGEST_VERIFIED : i->over);
     pthread_mutex_lock(&i->lock);
     i->state = state;
@@ -25,13 +25,13 @@ static void ingest_end(struct ingest *i, enum ingest_state state, const struct e
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     i->over = true;
-    ingest_settle_room(i, state);
+    ingest_book_room(i, state);
     i->finished(i->arg, state, err);
 }
 
 /* ---- hashing what is on disk already (io worker) ---- */
 
-struct read_back {
+struct file_hashing {
     struct ingest *i;
     int64_t to;
     struct err err;
@@ -39,42 +39,41 @@ struct read_back {
 
 static void advance_after(void *arg)
 {
-    struct read_back *r = arg;
-    struct ingest *i = r->i;
+    struct file_hashing *h = arg;
+    struct ingest *i = h->i;
 
-    ON_LOOP(i->owner);
-    i->busy = false;
+    ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
-    i->reading_back = false;
+    i->hashing_file = false;
     pthread_mutex_unlock(&i->lock);
-    if (r->err.code == ERR_OK)
+    if (h->err.code == ERR_OK)
         ingest_advance(i);
     else
-        ingest_stop(i, &r->err, true);
-    free(r);
+        ingest_stop(i, &h->err, true);
+    free(h);
     ingest_unref(i);
 }
 
-static void hash_back(void *arg)
+static void hash_from_file(void *arg)
 {
-    struct read_back *r = arg;
-    struct ingest *i = r->i;
-    _cleanup_free_ char *chunk = xmalloc(READ_BACK);
+    struct file_hashing *h = arg;
+    struct ingest *i = h->i;
+    _cleanup_free_ char *chunk = xmalloc(HASH_CHUNK);
 
     OFF_LOOPS;
-    IN_STATE(i->busy); /* `hashed` is ours meanwhile */
+    IN_STATE(i->hashing_file); /* the loop alone writes it, and does not now: `hashed` is ours meanwhile */
 
-    while (i->hashed < r->to) {
-        ssize_t n = io_pread(i->fd, chunk, (size_t)MIN(r->to - i->hashed, (int64_t)READ_BACK), i->hashed);
+    while (i->hashed < h->to) {
+        ssize_t n = io_pread(i->fd, chunk, (size_t)MIN(h->to - i->hashed, (int64_t)HASH_CHUNK), i->hashed);
         if (n <= 0) {
             errno = n < 0 ? errno : EIO;
-            err_errno(&r->err, ERR_IO, "reading a part back");
+            err_errno(&h->err, ERR_IO, "reading a part back");
             break;
         }
         hasher_update(i->hasher, chunk, (size_t)n);
         i->hashed += n;
     }
-    loop_post(i->owner, advance_after, r);
+    loop_post(i->loop, advance_after, h);
 }
 
 /* ---- checkpoint ---- */
@@ -103,7 +102,7 @@ static void end_checkpoint(void *arg, const struct err *err)
 {
     struct checkpoint *c = arg;
 
-    ON_LOOP(c->i->owner);
+    ON_LOOP(c->i->loop);
     if (err)
         log_limited(LOG_LEVEL_WARN, "checkpoint", "writing a checkpoint: %s", err->msg);
     c->i->checkpointing = false;
@@ -125,14 +124,14 @@ static void sync_checkpoint(void *arg)
         atomic_store(&c->i->unsynced, true);
         c->len = 0; /* no segment is promised */
     }
-    index_write(c->i->all->index, apply_checkpoint, end_checkpoint, c, c->i->owner);
+    index_write(c->i->all->index, apply_checkpoint, end_checkpoint, c, c->i->loop);
 }
 
 void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
 {
     struct checkpoint *c = xcalloc(1, sizeof(*c));
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     c->size = i->size;
     c->len = i->bitmap_len;
@@ -164,7 +163,7 @@ static void end_discard(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (err)
         log_limited(LOG_LEVEL_WARN, "forget", "removing a part's row: %s", err->msg);
     ingest_end(i, INGEST_FAILED, &i->worker_err);
@@ -187,20 +186,20 @@ static void finish_discard(void *arg)
     atomic_store(&i->dropped, true);
     if (!i->relay)
         remove_part(i);
-    index_write(i->all->index, apply_forget, end_discard, i, i->owner);
+    index_write(i->all->index, apply_forget, end_discard, i, i->loop);
 }
 
 static void finish_paused(struct ingest *i)
 {
     struct err why = i->worker_err;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     ingest_end(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
 }
 
-void ingest_stop(struct ingest *i, const struct err *err, bool drop)
+void ingest_stop(struct ingest *i, const struct err *err, bool discard)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->over)
         return;
     i->over = true;
@@ -208,7 +207,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool drop)
     if (err)
         i->worker_err = *err;
     /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. */
-    if (drop || i->size < 0 || i->relay || !i->is_public) {
+    if (discard || i->size < 0 || i->relay || !i->is_public) {
         /* Before the part is removed: followers read from its descriptor. */
         pthread_mutex_lock(&i->lock);
         i->state = INGEST_FAILED;
@@ -252,7 +251,7 @@ static void not_kept(void *arg)
 {
     struct ingest *i = arg;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (!i->relay) /* why there is a relay has been logged */
         log_limited(LOG_LEVEL_ERROR, "store", "storing a blob: %s; clients get it without caching", i->worker_err.msg);
     ingest_end(i, INGEST_NOT_STORED, &i->worker_err);
@@ -272,14 +271,14 @@ static void drop_not_stored(void *arg)
         if (!index_write_wait(i->all->index, apply_forget, i, &err))
             log_limited(LOG_LEVEL_WARN, "forget", "removing a part's row: %s", err.msg);
     }
-    loop_post(i->owner, not_kept, i);
+    loop_post(i->loop, not_kept, i);
 }
 
 static void end_store(void *arg, const struct err *err)
 {
     struct ingest *i = arg;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (err) { /* the file is in its place, and has no entry */
         i->worker_err = *err;
         pool_run(i->all->pool, drop_not_stored, i);
@@ -296,7 +295,7 @@ static void finish_publish(void *arg)
     if (atomic_load(&i->unsynced))
         err_set(&i->worker_err, ERR_IO, "syncing its part failed");
     else if (store_publish_part(i->all->store, &i->digest, i->fd, !i->is_public, &i->published, &i->worker_err)) {
-        index_write(i->all->index, apply_store, end_store, i, i->owner);
+        index_write(i->all->index, apply_store, end_store, i, i->loop);
         return;
     }
     drop_not_stored(i);
@@ -304,10 +303,10 @@ static void finish_publish(void *arg)
 
 static void finish_keep(struct ingest *i)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->relay) {
         err_set(&i->worker_err, ERR_IO, "it was relayed without caching");
-        loop_post(i->owner, not_kept, i);
+        loop_post(i->loop, not_kept, i);
     } else {
         pool_run(i->all->pool, finish_publish, i);
     }
@@ -318,7 +317,7 @@ static void set_verified(struct ingest *i)
 {
     struct ingests *all = i->all;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     pthread_mutex_lock(&all->lock);
     pthread_mutex_lock(&i->lock);
     IN_STATE(i->state == INGEST_RECEIVING);
@@ -333,7 +332,7 @@ static void finish_verify(struct ingest *i)
 {
     char want[DIGEST_TEXT_MAX], got[DIGEST_TEXT_MAX];
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     hasher_final(i->hasher, &i->computed);
     if (!digest_eq(&i->computed, &i->digest)) {
         struct err err = {0};
@@ -351,19 +350,18 @@ void ingest_advance(struct ingest *i)
 {
     int64_t contiguous = ingest_contiguous(i);
 
-    ON_LOOP(i->owner);
-    if (i->over || i->busy)
+    ON_LOOP(i->loop);
+    if (i->over || i->hashing_file)
         return;
     if (i->hashed < contiguous) {
-        struct read_back *r = xcalloc(1, sizeof(*r));
-        r->i = ingest_ref(i);
-        r->to = contiguous;
-        i->busy = true;
+        struct file_hashing *h = xcalloc(1, sizeof(*h));
+        h->i = ingest_ref(i);
+        h->to = contiguous;
         pthread_mutex_lock(&i->lock);
-        i->reading_back = true;
-        i->read_back_from = i->hashed;
+        i->hashing_file = true;
+        i->hashing_from = i->hashed;
         pthread_mutex_unlock(&i->lock);
-        pool_run(i->all->pool, hash_back, r);
+        pool_run(i->all->pool, hash_from_file, h);
         return;
     }
     if (i->size >= 0 && i->hashed == i->size)

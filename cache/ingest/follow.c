@@ -198,13 +198,13 @@ static void say_deserted(void *arg)
 {
     struct ingest *i = arg;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (!i->over && ingest_followers(i) == 0)
         i->deserted(i->arg);
     ingest_unref(i);
 }
 
-/* With the lock held, after the count went down: the owner is notified when it was the last. */
+/* With the lock held, after the count went down: the source is notified when it was the last. */
 static bool note_desertion(struct ingest *i)
 {
     bool deserted = i->follower_count == 0 && i->state == INGEST_RECEIVING;
@@ -232,7 +232,7 @@ void follower_leave(struct follower *f)
     if (waiting)
         f->refs--; /* ready() will not come */
     if (deserted)
-        loop_post(i->owner, say_deserted, i);
+        loop_post(i->loop, say_deserted, i);
     follower_unref(f);
 }
 
@@ -251,6 +251,6 @@ void ingest_release(struct ingest *i)
     bool deserted = note_desertion(i);
     pthread_mutex_unlock(&i->lock);
     if (deserted)
-        loop_post(i->owner, say_deserted, i);
+        loop_post(i->loop, say_deserted, i);
     ingest_unref(i);
 }

@@ -21,11 +21,11 @@ static void ingest_read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
     struct ingest *i = r->i;
-    size_t room = (size_t)(INGEST_SIZE_MAX / INGEST_SEGMENT / 8), len = 0;
+    size_t cap = (size_t)(INGEST_SIZE_MAX / INGEST_SEGMENT / 8), len = 0;
 
-    i->bitmap = xmalloc(room);
+    i->bitmap = xmalloc(cap);
     char kept[VALIDATOR_MAX + 1], origin[ORIGIN_LEN + 1];
-    r->found = rows_get_ingest(t, &i->digest, &i->size, kept, i->bitmap, room, &len);
+    r->found = rows_get_ingest(t, &i->digest, &i->size, kept, i->bitmap, cap, &len);
     snprintf(origin, sizeof(origin), "%08x", i->origin);
     r->ours = r->found && strncmp(kept, origin, ORIGIN_LEN) == 0;
     if (r->ours)
@@ -79,11 +79,11 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
     return i->fd >= 0;
 }
 
-struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *owner,
+struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *loop,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
 {
-    struct ingest *i = ingest_new(all, digest, owner);
+    struct ingest *i = ingest_new(all, digest, loop);
 
     i->origin = text_hash(host); /* a collision gains nothing that the digest does not catch */
     i->finished = finished;
@@ -112,7 +112,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
 
 bool ingest_is_public(const struct ingest *i)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     return i->is_public;
 }
 
@@ -120,7 +120,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
 {
     struct repo_name *r;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->over) { /* the list is the index writer's now */
         index_link(i->all->index, repo, &i->digest, is_private);
         return;
@@ -142,7 +142,7 @@ void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool
 
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (size > INGEST_SIZE_MAX)
         return err_set(err, ERR_TOO_LARGE, "a blob of %lld bytes is larger than the cache accepts", (long long)size);
     if (i->size >= 0 && size >= 0 && size != i->size)
@@ -211,7 +211,7 @@ static int note_written(struct ingest *i, int64_t offset, int64_t len)
 
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->over)
         return err_set(err, ERR_CANCELLED, "the ingest is over");
     if (len == 0)
@@ -224,7 +224,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     len -= (size_t)again;
     if (len == 0)
         return true;
-    int64_t limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX; /* the owner alone writes the size */
+    int64_t limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX; /* its loop alone writes the size */
     if (offset + (int64_t)len > limit)
         return err_set(err, ERR_UPSTREAM, "upstream sent more than the %lld bytes it announced", (long long)limit);
     if (i->relay && !ingest_agrees(i, offset, data, len, err))
@@ -236,7 +236,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     if (!i->relay)
         ingest_note_arrived(i, (int64_t)len);
     /* In order, and no worker is reading back: the bytes are in memory. */
-    if (!i->busy && offset == i->hashed) {
+    if (!i->hashing_file && offset == i->hashed) {
         hasher_update(i->hasher, data, len);
         i->hashed += (int64_t)len;
     }
@@ -257,7 +257,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
 
 void ingest_end_of_unknown(struct ingest *i)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     if (i->size < 0) {
         i->size = i->front;

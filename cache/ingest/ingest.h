@@ -1,7 +1,7 @@
 /* ingest.h - a blob on its way into the cache.
  *
  * One ingest exists for each digest being fetched (and beside it one relay for each client that gets the blob without
- * caching). Bytes arrive from a source on one fetch loop (the owner) and go into
+ * caching). Bytes arrive from a source on one fetch loop (the ingest's) and go into
  * a sparse part file; each request for the blob becomes a follower and reads from that file behind the source. Arrival
  * is recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
  * last byte written. The last segment is withheld from every follower until the digest has been verified, so that no
@@ -23,12 +23,12 @@
  * then it has to begin again, as a relay.
  *
  * Relays. When the disk is full or failing, a blob is relayed without caching: an ingest for one follower alone whose
- * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the owner
+ * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the source
  * stops reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the
  * last segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. The number of
  * relays at a time is bounded (limits.relays): their clients may never read.
  *
- * Ownership: counted references; the owner has one, so has each follower.
+ * Ownership: counted references; the source has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
  */
 #ifndef ENTREPOT_CACHE_INGEST_INGEST_H
@@ -83,7 +83,7 @@ void ingests_each(struct ingests *all, void (*fn)(void *arg, const struct ingest
 /* A client that has had a blob's last byte may look for it before it is in the index. How many blobs have been verified
  * so far, and whether the first `verified` of them are stored by now, or will not be. Any thread. */
 uint64_t ingests_verified(struct ingests *all);
-bool ingests_settled(struct ingests *all, uint64_t verified);
+bool ingests_ended(struct ingests *all, uint64_t verified);
 /* The most relays at a time; before loops start. */
 void ingests_set_relays_max(struct ingests *all, int most);
 /* How many there are, and how many were refused. Any thread. */
@@ -101,10 +101,10 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 enum room_from {
     ROOM_FREE,    /* what there is, after earlier requests */
     ROOM_MADE,    /* as much may be evicted for it as it needs, not more */
-    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is granted then, and nothing to be settled.) */
+    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is granted then, and nothing to be booked.) */
 };
 
-/* Gives room; set by the room above that collects. All NULL: there is no limit. What was granted is settled once it is
+/* Gives room; set by the folder above that collects. All NULL: there is no limit. What was granted is booked once it is
  * in the index, or is not to be kept after all. Called on any thread. */
 struct ingest_room {
     /* Takes room for `bytes` more if it is there now, beside what was requested earlier. */
@@ -112,7 +112,7 @@ struct ingest_room {
     /* The same, but waits for its turn. Answered on `loop`. */
     void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool granted),
                 void *done_arg, struct loop *loop);
-    void (*settle)(void *arg, int64_t bytes);
+    void (*book)(void *arg, int64_t bytes);
     int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
     void *arg;
 };
@@ -123,8 +123,8 @@ const struct ingest_room *ingests_room(const struct ingests *all);
 /* Asks for room, as ingest_room.ask. False: there is no limit, and `done` is not called. Any thread. */
 bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from,
                           void (*done)(void *arg, bool granted), void *arg, struct loop *loop);
-/* Settles what was granted. Any thread. */
-void ingests_settle_room(struct ingests *all, int64_t bytes);
+/* Books what was granted. Any thread. */
+void ingests_book_room(struct ingests *all, int64_t bytes);
 /* Bytes in the ingest folder: those that room was granted for, and all others: parts that wait to be resumed, imports.
  * Any thread. */
 void ingests_note_arriving(struct ingests *all, int64_t change);
@@ -134,13 +134,13 @@ int64_t ingests_parked(const struct ingests *all);
 /* Counts the latter again, from the files. Blocks. */
 void ingests_measure_parked(struct ingests *all);
 
-/* ---- the owner's side: one fetch loop, the same for every call ---- */
+/* ---- the source's side: one fetch loop, the same for every call ---- */
 
 /* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
- * wrong. `finished` is called on the owner, once, when the ingest has come to STORED, NOT_STORED, PAUSED or FAILED (the
- * last three with why). `deserted` is called on the owner when the last follower has left, `drained` when the source
+ * wrong. `finished` is called on `loop`, once, when the ingest has come to STORED, NOT_STORED, PAUSED or FAILED (the
+ * last three with why). `deserted` is called on `loop` when the last follower has left, `drained` when the source
  * may go on after ingest_is_ahead(). Errors: ERR_IO, ERR_NO_SPACE. */
-struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *owner,
+struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *loop,
                             void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                             void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
 /* What a client was sent of a blob that was never verified: [first, end) of a file. */
@@ -150,7 +150,7 @@ struct sent_before {
 };
 /* The same for a relay. What was sent before must be what comes now, else the ingest fails with ERR_DIGEST; its
  * descriptor is duplicated. Errors: also ERR_BUSY, there are too many. */
-struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *owner,
+struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *loop,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
                                   const struct sent_before *sent, struct err *err);
@@ -170,7 +170,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
 void ingest_end_of_unknown(struct ingest *i);
 /* Stops: what has been received stays to be resumed (err NULL or transient), or is dropped (`discard`). */
 void ingest_stop(struct ingest *i, const struct err *err, bool discard);
-/* Stopped, but not yet finished: it takes no more followers. Owner's loop. */
+/* Stopped, but not yet finished: it takes no more followers. The ingest's loop. */
 bool ingest_is_stopping(struct ingest *i);
 enum ingest_state ingest_state(struct ingest *i); /* any thread */
 int64_t ingest_size(struct ingest *i);            /* -1 not known; any thread */
@@ -181,7 +181,7 @@ const char *ingest_validator(struct ingest *i);
 /* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,
  * the repository is public, and so the blob is not stored as private. */
 void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private);
-/* Whether it has been linked to a public repository. Owner's loop. */
+/* Whether it has been linked to a public repository. The ingest's loop. */
 bool ingest_is_public(const struct ingest *i);
 /* A follower to be: keeps the ingest from being deserted until the follower is there, or does not come after all. */
 void ingest_hold(struct ingest *i);

@@ -35,7 +35,7 @@ struct ingest {
     /* set once */
     struct ingests *all;
     struct digest digest;
-    struct loop *owner;
+    struct loop *loop;
     void (*finished)(void *arg, enum ingest_state state, const struct err *err);
     void (*deserted)(void *arg);
     void (*drained)(void *arg);
@@ -49,12 +49,11 @@ struct ingest {
     int64_t started_ms; /* monotonic */
     int64_t resumed;    /* bytes that an earlier ingest left */
 
-    /* owner's loop; of these two while `busy` the io worker's */
+    /* its loop's; of these two while `hashing_file` the io worker's */
     struct hasher *hasher;
     int64_t hashed; /* bytes of the contiguous prefix that went through the hasher */
 
-    /* owner's loop; from `over` on also of the io workers and the writer that end the ingest, one after the other */
-    bool busy; /* an io worker hashes what an earlier run left */
+    /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
     bool checkpointing;
     bool over;             /* `finished` was called, or will be by what is under way */
     int since_checkpoint;  /* segments */
@@ -88,9 +87,9 @@ struct ingest {
     int follower_count;
     int64_t taken;     /* relays: bytes the follower has taken; -1: there was none yet */
     int64_t punched;   /* relays: bytes at the beginning that were given back */
-    bool ahead;        /* relays: the owner waits for the follower */
-    bool reading_back; /* from read_back_from on */
-    int64_t read_back_from;
+    bool ahead;        /* relays: the source waits for the follower */
+    bool hashing_file; /* an io worker hashes what is in the file, from hashing_from on; written on its loop alone */
+    int64_t hashing_from;
     TAILQ_HEAD(followers, follower) followers;
 
     /* under ingests->lock */
@@ -130,17 +129,17 @@ bool ingest_enter_relays(struct ingest *i, struct err *err);
 /* Gives it back, if it has one. */
 void ingest_leave_relays(struct ingest *i);
 
-/* ---- space.c, owner's loop ---- */
+/* ---- space.c, the ingest's loop ---- */
 
 /* So many bytes more of it are on the disk. */
 void ingest_note_arrived(struct ingest *i, int64_t bytes);
 /* It is in the index now, or gone, or paused. */
-void ingest_settle_room(struct ingest *i, enum ingest_state state);
+void ingest_book_room(struct ingest *i, enum ingest_state state);
 
 /* ---- state.c ---- */
 
 /* An ingest with nothing in it, and one reference. */
-struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *owner);
+struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *loop);
 /* With the ingest's lock held. */
 bool ingest_has_segment(const struct ingest *i, int64_t segment);
 void ingest_set_segment(struct ingest *i, int64_t segment);
@@ -164,9 +163,9 @@ static inline int64_t ingest_withheld(const struct ingest *i)
 
 /* ---- relay.c ---- */
 
-/* Whether these bytes are what the relay's client was sent before, as far as it was. Owner's loop. */
+/* Whether these bytes are what the relay's client was sent before, as far as it was. The ingest's loop. */
 bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err);
-/* Once the size is known. Owner's loop. */
+/* Once the size is known. The ingest's loop. */
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err);
 /* A relay's follower has taken bytes, or bytes have come: frees what is not needed any more. With the lock held. */
 void ingest_give_back(struct ingest *i);
@@ -176,14 +175,14 @@ void ingest_give_back(struct ingest *i);
 /* Tells followers that there is something new. With the lock held. */
 void ingest_wake(struct ingest *i);
 
-/* ---- finish.c, owner's loop ---- */
+/* ---- finish.c, the ingest's loop ---- */
 
 /* Hashes what has become contiguous, and verifies and stores when all of it has. */
 void ingest_advance(struct ingest *i);
 /* Syncs the part and writes its bitmap to the index, in the background; then `then` (may be NULL). */
 void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
 
-/* ---- room.c, owner's loop ---- */
+/* ---- room.c, the ingest's loop ---- */
 
 /* Room for the blob, whose size is known, before its first byte. While it waits for it, i->asking is set; if there is
  * none, it ends. */

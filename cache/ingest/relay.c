@@ -14,12 +14,12 @@ enum {
 
 /* ---- the beginning ---- */
 
-struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *owner,
+struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *loop,
                                   void (*finished)(void *arg, enum ingest_state state, const struct err *err),
                                   void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
                                   const struct sent_before *sent, struct err *err)
 {
-    struct ingest *i = ingest_new(all, digest, owner);
+    struct ingest *i = ingest_new(all, digest, loop);
 
     i->relay = true;
     i->finished = finished;
@@ -55,7 +55,7 @@ static int64_t unread(const struct ingest *i)
 
 bool ingest_is_ahead(struct ingest *i)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (!i->relay)
         return i->asking;
     pthread_mutex_lock(&i->lock);
@@ -69,7 +69,7 @@ static void say_drained(void *arg)
 {
     struct ingest *i = arg;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (!i->over)
         i->drained(i->arg);
     ingest_unref(i);
@@ -80,8 +80,8 @@ void ingest_give_back(struct ingest *i)
     int64_t to = MIN(i->taken, i->front);
 
     HOLDS(&i->lock);
-    if (i->reading_back) /* needs what it has not hashed yet */
-        to = MIN(to, i->read_back_from);
+    if (i->hashing_file) /* needs what it has not hashed yet */
+        to = MIN(to, i->hashing_from);
     to = to / PUNCH * PUNCH;
     if (to > i->punched &&
         fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i->punched, to - i->punched) == 0)
@@ -89,7 +89,7 @@ void ingest_give_back(struct ingest *i)
     if (i->ahead && unread(i) < RELAY_WINDOW / 2) {
         i->ahead = false;
         i->refs++;
-        loop_post(i->owner, say_drained, i);
+        loop_post(i->loop, say_drained, i);
     }
 }
 
@@ -97,7 +97,7 @@ void ingest_give_back(struct ingest *i)
  * without, by pwrite(2). */
 bool ingest_map_window(struct ingest *i, int64_t size, struct err *err)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (ftruncate(i->fd, size) != 0)
         return err_errno(err, ERR_IO, "making a window of %lld bytes", (long long)size);
     void *at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, i->fd, 0);
@@ -112,7 +112,7 @@ bool ingest_agrees(struct ingest *i, int64_t offset, const char *data, size_t le
     char before[16 << 10];
     int64_t at = MAX(offset, i->sent.first), end = MIN(offset + (int64_t)len, i->sent.end);
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     while (i->sent.fd >= 0 && at < end) {
         ssize_t n = io_pread(i->sent.fd, before, (size_t)MIN(end - at, (int64_t)sizeof(before)), at);
         if (n <= 0)

@@ -16,10 +16,10 @@ static void ingest_answered(void *arg, bool granted)
     struct ingest *i = arg;
     struct err err = {0};
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     i->asking = false;
     if (granted && i->over) {
-        ingests_settle_room(i->all, i->size);
+        ingests_book_room(i->all, i->size);
     } else if (granted) {
         i->room = i->size;
         i->drained(i->arg);
@@ -40,22 +40,22 @@ void ingest_ask_for_room(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->relay || !room->take || i->room >= i->size || i->asking)
         return;
     if (room->blob_max > 0 && i->size > room->blob_max) {
         i->asking = true;
-        loop_post(i->owner, ingest_refuse_room, ingest_ref(i));
+        loop_post(i->loop, ingest_refuse_room, ingest_ref(i));
         return;
     }
-    ingests_settle_room(i->all, i->room); /* it took some while its size was unknown */
+    ingests_book_room(i->all, i->room); /* it took some while its size was unknown */
     i->room = 0;
     if (room->take(room->arg, i->size)) {
         i->room = i->size;
         return;
     }
     i->asking = true;
-    room->ask(room->arg, i->size, ROOM_MADE, ingest_answered, ingest_ref(i), i->owner);
+    room->ask(room->arg, i->size, ROOM_MADE, ingest_answered, ingest_ref(i), i->loop);
 }
 
 /* ---- of unknown size ---- */
@@ -65,7 +65,7 @@ static bool take_step(struct ingest *i, int64_t least)
 {
     const struct ingest_room *room = &i->all->room;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     for (int64_t step = MAX((int64_t)STEP, least);; step = MAX(step / 2, least)) {
         if (room->take(room->arg, step)) {
             i->room += step;
@@ -80,10 +80,10 @@ static void ingest_answered_step(void *arg, bool granted)
 {
     struct ingest *i = arg;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     i->asking = false;
     if (granted && i->over)
-        ingests_settle_room(i->all, AHEAD);
+        ingests_book_room(i->all, AHEAD);
     else if (granted)
         i->room += AHEAD;
     i->scarce = !granted;
@@ -98,20 +98,20 @@ void ingest_ask_ahead(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->front >= AHEAD)
         return;
     if (take_step(i, AHEAD))
         return;
     i->asking = true;
-    room->ask(room->arg, AHEAD, ROOM_FREE, ingest_answered_step, ingest_ref(i), i->owner);
+    room->ask(room->arg, AHEAD, ROOM_FREE, ingest_answered_step, ingest_ref(i), i->loop);
 }
 
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
 {
     const struct ingest_room *room = &i->all->room;
 
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     if (i->relay || !room->take || end <= i->room)
         return true;
     if (room->blob_max > 0 && end > room->blob_max)

@@ -22,10 +22,10 @@ bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from fro
     return true;
 }
 
-void ingests_settle_room(struct ingests *all, int64_t bytes)
+void ingests_book_room(struct ingests *all, int64_t bytes)
 {
-    if (all->room.settle && bytes > 0)
-        all->room.settle(all->room.arg, bytes);
+    if (all->room.book && bytes > 0)
+        all->room.book(all->room.arg, bytes);
 }
 
 void ingests_note_arriving(struct ingests *all, int64_t change)
@@ -58,15 +58,15 @@ int64_t ingests_parked(const struct ingests *all)
 
 void ingest_note_arrived(struct ingest *i, int64_t bytes)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     i->arrived += bytes;
     ingests_note_arriving(i->all, bytes);
 }
 
-void ingest_settle_room(struct ingest *i, enum ingest_state state)
+void ingest_book_room(struct ingest *i, enum ingest_state state)
 {
-    ON_LOOP(i->owner);
-    ingests_settle_room(i->all, i->room);
+    ON_LOOP(i->loop);
+    ingests_book_room(i->all, i->room);
     ingests_note_arriving(i->all, -i->arrived);
     if (state == INGEST_PAUSED)
         ingests_note_parked(i->all, i->received);

@@ -8,13 +8,13 @@
 
 /* ---- references ---- */
 
-struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *owner)
+struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *loop)
 {
     struct ingest *i = xcalloc(1, sizeof(*i));
 
     i->all = all;
     i->digest = *digest;
-    i->owner = owner;
+    i->loop = loop;
     i->fd = i->sent.fd = -1;
     i->size = -1;
     i->refs = 1;
@@ -132,7 +132,7 @@ int64_t ingest_contiguous(struct ingest *i)
 
 bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     int64_t from = next_segment(i, 0, false), to = next_segment(i, from, true);
     bool missing = i->size < 0 || from < segments_of(i->size);
@@ -154,7 +154,7 @@ enum ingest_state ingest_state(struct ingest *i)
 
 bool ingest_is_stopping(struct ingest *i)
 {
-    ON_LOOP(i->owner);
+    ON_LOOP(i->loop);
     return i->over && !ingest_is_verified(ingest_state(i));
 }
 

@@ -81,19 +81,19 @@ uint64_t ingests_verified(struct ingests *all)
     return n;
 }
 
-bool ingests_settled(struct ingests *all, uint64_t verified)
+bool ingests_ended(struct ingests *all, uint64_t verified)
 {
-    bool settled = true;
+    bool ended = true;
     struct ingest *i;
 
     pthread_mutex_lock(&all->lock);
     TAILQ_FOREACH(i, &all->list, entry) {
         pthread_mutex_lock(&i->lock);
-        settled = settled && (i->state != INGEST_VERIFIED || i->verified > verified);
+        ended = ended && (i->state != INGEST_VERIFIED || i->verified > verified);
         pthread_mutex_unlock(&i->lock);
     }
     pthread_mutex_unlock(&all->lock);
-    return settled;
+    return ended;
 }
 
 bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err)

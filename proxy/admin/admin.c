@@ -189,7 +189,7 @@ static void admin_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
     ON_LOOP(job->loop);
     job->waits = false;
     job->patience_ms -= SETTLE_LOOK_MS;
-    if (job->patience_ms <= 0 || ingests_settled(cache_ingests(c), job->verified)) {
+    if (job->patience_ms <= 0 || ingests_ended(cache_ingests(c), job->verified)) {
         cache_barrier(c, admin_run, job, job->loop);
         return;
     }

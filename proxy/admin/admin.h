@@ -3,7 +3,7 @@
  * A request becomes a job (job.h) for a worker of the admin pool, since it may read many manifests or wait for a
  * collection; what may take long has a pool of its own, so that it keeps nothing else waiting. The answer goes back to
  * the loop of the connection. A page that lists images waits a moment first: what clients have just been served is not
- * in the index yet (ingests_settled()).
+ * in the index yet (ingests_ended()).
  *
  *     job.c ◀ stream.c, room.c ◀ the pages (pages.h) ◀ admin.c, which has the table of pages
  */

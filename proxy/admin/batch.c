@@ -47,7 +47,7 @@ static bool keep(struct admin_job *job, struct import_small *list, size_t count,
     if (!ok && err->code == ERR_NO_SPACE && admin_free_disk(job, bytes))
         ok = import_keep_batch(c, list, count, err);
     if (bytes > 0)
-        ingests_settle_room(cache_ingests(c), bytes);
+        ingests_book_room(cache_ingests(c), bytes);
     return ok;
 }
 

@@ -63,7 +63,7 @@ void admin_import_bytes(struct admin_job *job)
     int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
     bool room = rest <= 0 || admin_reserve(job, rest, &err);
     if (room && rest > 0)
-        ingests_settle_room(cache_ingests(c), rest);
+        ingests_book_room(cache_ingests(c), rest);
     bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
     if (room && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
@@ -98,7 +98,7 @@ void admin_import_blob(struct admin_job *job)
     if (ok && whole)
         import_remove(c, &d);
     if (asked)
-        ingests_settle_room(cache_ingests(c), received);
+        ingests_book_room(cache_ingests(c), received);
     if (ask) {
         ingests_note_arriving(cache_ingests(c), -received);
         ingests_note_parked(cache_ingests(c), ok ? 0 : received);

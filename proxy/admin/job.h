@@ -94,7 +94,7 @@ void admin_lines_sent(struct admin_job *job);
 
 /* ---- room.c ---- */
 
-/* Room for a blob of so many bytes that is to be cached: it is the caller's until ingests_settle_room(). On the worker,
+/* Room for a blob of so many bytes that is to be cached: it is the caller's until ingests_book_room(). On the worker,
  * waits. Errors: ERR_NO_SPACE, ERR_CANCELLED (the daemon stops). */
 bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err);
 /* Room on a disk that is full. On the worker, waits. */

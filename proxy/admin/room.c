@@ -44,7 +44,7 @@ static void room_answered(void *arg, bool granted)
     a->answered = true;
     a->granted = granted;
     if (granted && a->given_up)
-        ingests_settle_room(cache_ingests(a->cache), a->bytes);
+        ingests_book_room(cache_ingests(a->cache), a->bytes);
     pthread_cond_signal(&a->cond);
     room_wait_unref(a);
 }

@@ -66,9 +66,9 @@ static void answer_followers(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
-    if (b->answered || (ingest_size(b->ingest) < 0 && !is_relay(f)))
+    if (b->waiters_follow || (ingest_size(b->ingest) < 0 && !is_relay(f)))
         return;
-    b->answered = true;
+    b->waiters_follow = true;
     f->result.how = is_relay(f) ? HOW_BYPASS : HOW_MISS;
     f->result.size = ingest_size(b->ingest);
     fetch_answer(f, b->ingest);
@@ -200,18 +200,18 @@ static void blob_take_end(void *arg, const struct transfer_response *r, const st
     else
         fetch_refused(f, r, err);
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
-    if (contradiction && !b->restarted && !b->answered) {
+    if (contradiction && !b->restarted && !b->waiters_follow) {
         b->restarted = b->to_restart = true;
         ingest_stop(b->ingest, &f->result.err, true);
         return; /* blob_finished() asks again, from nothing */
     }
-    if (contradiction && b->answered) /* a page, another size: of this endpoint, or of this moment */
+    if (contradiction && b->waiters_follow) /* a page, another size: of this endpoint, or of this moment */
         f->result.err.code = ERR_UPSTREAM;
     if (f->result.err.code == ERR_NO_SPACE && blob_ask_for_room(f))
         return;
     if (blob_resume_as_another(f))
         return;
-    if (b->answered && err_is_passing(&f->result.err)) {
+    if (b->waiters_follow && err_is_passing(&f->result.err)) {
         struct err why = f->result.err;
         blob_resume_later(f, &why);
         return;
@@ -261,7 +261,7 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     struct blob_fetch *b = blob_of(f);
     struct fetch_waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || b->answered ||
+    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || b->waiters_follow ||
         f->response.status != 200 || b->first > 0 || is_relay(f) || f->fetcher->stopping ||
         !(one = part_with_all_but_one(f, no_room)))
         return false;
@@ -287,7 +287,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
 {
     struct fetch *f = arg;
     struct blob_fetch *b = blob_of(f);
-    bool unproved = state == INGEST_STORED && f->call && !b->answered;
+    bool unproved = state == INGEST_STORED && f->call && !b->waiters_follow;
     struct fetch_waiter *w;
 
     if (err && turn_to_relay(f, err))
@@ -301,7 +301,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
         fetch_run(f, STEP_LOOKUP);
         return;
     }
-    if (state == INGEST_NOT_STORED && !b->answered)
+    if (state == INGEST_NOT_STORED && !b->waiters_follow)
         answer_followers(f); /* the size was not known before */
     if (state == INGEST_STORED || state == INGEST_NOT_STORED) {
         f->result.err.code = ERR_OK;
@@ -324,7 +324,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
         return;
     }
     /* Requests that came while it was being paused, or dropped, start again: the failure was not theirs. */
-    while ((b->answered || b->paused) && !f->fetcher->stopping && (w = fetch_first_waiter(f)))
+    while ((b->waiters_follow || b->paused) && !f->fetcher->stopping && (w = fetch_first_waiter(f)))
         fetch_again(w);
     if (err && f->result.err.code == ERR_OK)
         f->result.err = *err;
@@ -350,7 +350,7 @@ static enum step blob_ask(struct fetch *f)
     if (!b->ingest)
         return STEP_FAIL;
     if (!ingest_gap(b->ingest, &b->first, &last))
-        return b->answered ? STEP_WAIT : STEP_PROVE;
+        return b->waiters_follow ? STEP_WAIT : STEP_PROVE;
     bool ranged = b->first > 0 || last >= 0;
     const char *validator = ingest_validator(b->ingest);
     struct upstream_request req = {

@@ -12,7 +12,7 @@ enum {
 struct blob_fetch {
     struct fetch common; /* first: a struct fetch of this type is one of these */
     struct ingest *ingest;
-    bool answered; /* waiters have been told to follow the ingest */
+    bool waiters_follow; /* waiters have been told to follow the ingest */
     /* the exchange under way */
     int64_t first;    /* offset asked for */
     int64_t at, skip; /* offset of the next byte; bytes to skip first */

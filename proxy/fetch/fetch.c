@@ -10,9 +10,9 @@
 /* ---- coming in ---- */
 
 static const struct fetch_type *const TYPES[] = {
-    [FETCH_MANIFEST] = &MANIFEST_FETCH, [FETCH_MANIFEST_HEAD] = &MANIFEST_FETCH, [FETCH_BLOB] = &BLOB_FETCH,
-    [FETCH_BLOB_HEAD] = &LOOK_FETCH,    [FETCH_BLOB_RELAY] = &BLOB_FETCH,        [FETCH_LISTING] = &LISTING_FETCH,
-    [FETCH_ACCESS] = &ACCESS_FETCH,
+    [FETCH_MANIFEST] = &MANIFEST_FETCH,   [FETCH_MANIFEST_HEAD] = &MANIFEST_FETCH, [FETCH_BLOB] = &BLOB_FETCH,
+    [FETCH_BLOB_HEAD] = &BLOB_HEAD_FETCH, [FETCH_BLOB_RELAY] = &BLOB_FETCH,        [FETCH_LISTING] = &LISTING_FETCH,
+    [FETCH_ADMIT] = &ADMIT_FETCH,
 };
 
 static struct fetch *fetch_new(struct fetcher *fr, const struct fetch_waiter *w)
@@ -35,10 +35,10 @@ static struct fetch *fetch_new(struct fetcher *fr, const struct fetch_waiter *w)
 }
 
 /* A fetch of the same key is under way. */
-static void join(struct fetch *f, struct fetch_waiter *w)
+static void fetch_join(struct fetch *f, struct fetch_waiter *w)
 {
     w->joined = true;
-    f->errand = f->errand || !w->done;
+    f->for_cache = f->for_cache || !w->done;
     if (!w->done) /* a refresh: this is one */
         fetch_waiter_unref(w);
     else if (f->type->join)
@@ -48,9 +48,9 @@ static void join(struct fetch *f, struct fetch_waiter *w)
 }
 
 /* Upstream answered 404 a moment ago. A tag that may be served after it was deleted upstream is looked up. */
-static bool is_absent(struct fetcher *fr, const struct fetch_waiter *w, struct fetch_result *r)
+static bool fetch_is_absent(struct fetcher *fr, const struct fetch_waiter *w, struct fetch_result *r)
 {
-    struct absence *a = w->want.kind == FETCH_BLOB || w->want.kind == FETCH_ACCESS || w->want.force
+    struct absence *a = w->want.kind == FETCH_BLOB || w->want.kind == FETCH_ADMIT || w->want.force
                             ? NULL
                             : fetch_find_absence(fr, w->key);
 
@@ -65,7 +65,7 @@ static bool is_absent(struct fetcher *fr, const struct fetch_waiter *w, struct f
 }
 
 /* On the fetch loop. */
-static void arrive(void *arg)
+static void fetch_arrive(void *arg)
 {
     struct fetch_waiter *w = arg;
     struct fetcher *fr = w->fetcher;
@@ -82,17 +82,17 @@ static void arrive(void *arg)
         if (strcmp(f->key, w->key) == 0)
             break;
     if (f) {
-        join(f, w);
+        fetch_join(f, w);
         return;
     }
     if (fr->stopping)
         err_set(&r.err, ERR_CANCELLED, "the cache is being stopped");
-    if (fr->stopping || is_absent(fr, w, &r)) {
+    if (fr->stopping || fetch_is_absent(fr, w, &r)) {
         fetch_answer_one(w, &r, NULL);
         return;
     }
     f = fetch_new(fr, w);
-    f->errand = !w->done;
+    f->for_cache = !w->done;
     if (w->done)
         fetch_wait(f, w);
     else
@@ -106,7 +106,7 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
 {
     struct fetchers *all = xcalloc(1, sizeof(*all));
 
-    all->arrive = arrive;
+    all->arrive = fetch_arrive;
     all->cache = cache;
     all->config = config;
     atomic_init(&all->offline, config->offline);
@@ -136,7 +136,7 @@ fail:
 }
 
 /* On the fetch loop: blobs are paused, other fetches are cancelled. */
-static void stop(void *arg)
+static void fetcher_stop(void *arg)
 {
     struct fetcher *fr = arg;
     struct fetch *f, *next;
@@ -166,7 +166,7 @@ void fetchers_stop(struct fetchers *all)
 {
     atomic_store(&all->stopping, true);
     for (int i = 0; i < all->count; i++)
-        loop_post(all->list[i].loop, stop, &all->list[i]);
+        loop_post(all->list[i].loop, fetcher_stop, &all->list[i]);
     for (int i = 0; i < all->count; i++)
         loop_join(all->list[i].loop);
     /* A token is fetched for all calls that need it: such a transfer belongs to no fetch. */

@@ -1,8 +1,8 @@
 /* fetch.h - fetching content that is not cached, or not known to be fresh.
  *
  * A serve loop hands a request to the fetch loop that its key belongs to. If a fetch with this key is under way, the
- * request joins it; otherwise a fetch begins, which goes through named steps (manifest.c, blob.c, look.c, listing.c,
- * access.c) and sends each waiter its result. The key of a blob is its digest alone, that of a manifest its repository
+ * request joins it; otherwise a fetch begins, which goes through named steps (manifest.c, blob.c, blob_head.c,
+ * listing.c, admit.c) and sends each waiter its result. The key of a blob is its digest alone, that of a manifest its repository
  * and reference. A key always belongs to the same loop, so that each thing is fetched once without a lock.
  *
  * fetch_begin() may be called on any loop; `done` runs on `loop`, exactly once, also if the client has gone.
@@ -24,7 +24,7 @@ enum fetch_kind {
     FETCH_BLOB_HEAD,
     FETCH_BLOB_RELAY, /* for this one client, without caching: an ingest in memory */
     FETCH_LISTING,    /* a page of tags/list or referrers */
-    FETCH_ACCESS,     /* whether the client may read what `listing` names */
+    FETCH_ADMIT,      /* whether the client may read what `listing` names */
 };
 
 /* What is wanted, and for which client: of a request, of each waiter, and of the fetch that serves them. */
@@ -35,7 +35,7 @@ struct fetch_want {
     const char *name;        /* "docker.io/library/nginx" */
     const char *tag;         /* "" or NULL: by digest */
     struct digest digest;    /* DIGEST_NONE: by tag */
-    const char *listing;     /* FETCH_LISTING: "tags/list?n=10"; FETCH_ACCESS: "manifests/latest" */
+    const char *listing;     /* FETCH_LISTING: "tags/list?n=10"; FETCH_ADMIT: "manifests/latest" */
     struct client *client;   /* its identity is sent upstream if `is_private`; NULL: the cache's own is */
     bool is_private;         /* the client has a grant (access.h); what comes is kept as private */
     struct sent_before sent; /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */

@@ -7,7 +7,7 @@
 #include <event2/event.h>
 #include <string.h>
 
-static void proved_elsewhere(void *arg, struct fetch_result *r)
+static void blob_proved_elsewhere(void *arg, struct fetch_result *r)
 {
     struct fetch_waiter *w = arg;
 
@@ -22,16 +22,16 @@ static void proved_elsewhere(void *arg, struct fetch_result *r)
 
 /* A blob of one repository is not another's without proof: a manifest of it names the blob, or its registry answers a
  * HEAD with 200. */
-static void prove_for(struct fetch_waiter *w)
+static void blob_prove_for(struct fetch_waiter *w)
 {
     struct fetch_want head = w->want;
 
     head.kind = FETCH_BLOB_HEAD;
     head.force = head.keep = false;
-    fetch_begin(w->fetcher->all, w->fetcher->loop, &head, proved_elsewhere, w);
+    fetch_begin(w->fetcher->all, w->fetcher->loop, &head, blob_proved_elsewhere, w);
 }
 
-static bool is_for_everybody(const struct fetch *f)
+static bool blob_is_for_everybody(const struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
@@ -59,12 +59,12 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         fetch_again(w);
         return;
     }
-    if (!same && !w->proved && !is_for_everybody(f)) {
-        prove_for(w);
+    if (!same && !w->proved && !blob_is_for_everybody(f)) {
+        blob_prove_for(w);
         return;
     }
     if (!same && !w->proved && !cache_is_linked(fetch_cache(f), w->want.name, &w->want.digest)) {
-        prove_for(w);
+        blob_prove_for(w);
         return;
     }
     if (!same && b->ingest)
@@ -72,7 +72,7 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
     if (same && w->want.is_private && w->want.client)
         fetch_offer(f->fetcher->all, w->want.name, w->want.client);
     enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
-    if (b->answered && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
+    if (b->waiters_follow && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may be of an attempt that failed and is being repeated. */
         struct fetch_result r = {.how = HOW_MISS, .digest = f->digest, .size = ingest_size(b->ingest)};
         fetch_answer_one(w, &r, b->ingest);
@@ -91,7 +91,7 @@ bool blob_is_wanted(const struct fetch *f)
 }
 
 /* Most of it is here: the rest is fetched, too. Not of a blob of unknown size. */
-static bool is_nearly_whole(const struct fetch *f)
+static bool blob_is_nearly_whole(const struct fetch *f)
 {
     const struct blob_fetch *b = blob_of(f);
     int64_t size = ingest_size(b->ingest);
@@ -104,7 +104,7 @@ bool blob_abandon(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
 
     ON_LOOP(f->fetcher->loop);
-    if (!b->ingest || is_nearly_whole(f))
+    if (!b->ingest || blob_is_nearly_whole(f))
         return b->ingest;
     if (f->want.kind != FETCH_BLOB_RELAY)
         log_info("no client waits for a blob of %s any more: paused at %lld of %lld bytes", f->want.name,

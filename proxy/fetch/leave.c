@@ -12,9 +12,9 @@
 
 enum { DESERTED_MS = 5000 };
 
-static bool is_wanted(const struct fetch *f)
+static bool fetch_is_wanted(const struct fetch *f)
 {
-    return f->errand || !STAILQ_EMPTY(&f->waiters) || !STAILQ_EMPTY(&f->later) ||
+    return f->for_cache || !STAILQ_EMPTY(&f->waiters) || !STAILQ_EMPTY(&f->later) ||
            (f->type->is_wanted && f->type->is_wanted(f));
 }
 
@@ -22,7 +22,7 @@ static void fetch_give_up(evutil_socket_t fd UNUSED, short what UNUSED, void *ar
 {
     struct fetch *f = arg;
 
-    if (is_wanted(f) || f->fetcher->stopping)
+    if (fetch_is_wanted(f) || f->fetcher->stopping)
         return;
     if (f->type->abandon && f->type->abandon(f))
         return;
@@ -41,7 +41,7 @@ void fetch_note_desertion(struct fetch *f)
     const struct timeval wait = {.tv_sec = DESERTED_MS / 1000};
 
     ON_LOOP(f->fetcher->loop);
-    if (is_wanted(f))
+    if (fetch_is_wanted(f))
         return;
     if (f->want.kind == FETCH_BLOB_RELAY) { /* no other client can follow it */
         fetch_give_up(-1, 0, f);
@@ -53,7 +53,7 @@ void fetch_note_desertion(struct fetch *f)
 }
 
 /* On the fetch loop. */
-static void leave(void *arg)
+static void fetch_waiter_leave(void *arg)
 {
     const struct fetch_result gone = {.how = HOW_ERROR, .err = {.code = ERR_CANCELLED, .msg = "its client has gone"}};
     struct fetch_waiter *w = arg;
@@ -74,5 +74,5 @@ void fetch_leave(struct fetch_waiter *w)
 {
     ON_LOOP(w->loop);
     atomic_fetch_add(&w->refs, 1);
-    loop_post(w->fetcher->loop, leave, w);
+    loop_post(w->fetcher->loop, fetch_waiter_leave, w);
 }

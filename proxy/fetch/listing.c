@@ -3,7 +3,7 @@
  *   lookup ─┬ kept, and fresh ───────────▶ done
  *           └ ask ─▶ receive ─▶ deliver ─▶ done           any ─▶ fail ─▶ done
  *
- * If upstream cannot be asked, the last list is served (lists.c), within `max_stale`.
+ * If upstream cannot be asked, the last list is served (listing_cache.c), within `max_stale`.
  *
  * A registry without the referrers API answers 404, and so does the cache, warm, cold and offline: clients then use the
  * tag that takes its place (distribution-spec, "Unavailable Referrers API"), which is cached and revalidated like any

@@ -1,8 +1,9 @@
 /* private.h - shared by the files of this folder. Unless something else is stated, each function runs on the fetch loop
  * of its fetch, and each struct belongs to one fetch loop.
  *
- *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, lists ◀
- *     stale, room, resume, join ◀ manifest.c, blob.c, look.c, listing.c, access.c (one type of fetch each) ◀ fetch.c
+ *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, listing_cache ◀
+ *     stale, room, resume, join ◀ manifest.c, blob.c, blob_head.c, listing.c, admit.c ◀ fetch.c
+ *                                 (one type of fetch each)
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
 #define ENTREPOT_PROXY_FETCH_PRIVATE_H
@@ -47,7 +48,7 @@ enum step {
 };
 
 /* One thing being fetched, for all requests that wait for it: the part common to all types. The struct of a type begins
- * with this one (blob.h, manifest.h, look.c, access.c); a listing has no more than this. */
+ * with this one (blob.h, manifest.h, blob_head.c, admit.c); a listing has no more than this. */
 struct fetch {
     LIST_ENTRY(fetch) entry;
     struct fetcher *fetcher;
@@ -55,7 +56,7 @@ struct fetch {
     char *key;
     struct fetch_waiters waiters;
     struct fetch_waiters later; /* they start again when this one has ended */
-    bool errand;                /* it goes on without waiters: the cache itself wants it */
+    bool for_cache;             /* it goes on without waiters: the cache itself wants it */
     /* what for */
     struct fetch_want want; /* the first waiter's */
     struct digest digest;   /* what is known of it by now; DIGEST_NONE: nothing, of a tag */
@@ -149,7 +150,7 @@ struct fetchers {
     struct fetcher list[16];
 };
 
-extern const struct fetch_type MANIFEST_FETCH, BLOB_FETCH, LOOK_FETCH, LISTING_FETCH, ACCESS_FETCH;
+extern const struct fetch_type MANIFEST_FETCH, BLOB_FETCH, BLOB_HEAD_FETCH, LISTING_FETCH, ADMIT_FETCH;
 
 /* Goes on from `step` until a step waits, or the fetch is done; `f` may be freed then. */
 void fetch_run(struct fetch *f, enum step step);
@@ -226,8 +227,8 @@ bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty)
 /* The query of the next page, without `ns`; NULL if the link has no query. */
 struct body *fetch_next_query(const char *link);
 
-/* lists.c: cached pages of lists. Sets the result to a fresh page, or, for when upstream cannot be asked, to an older
- * one of which all following pages are cached; false if there is none. */
+/* listing_cache.c: cached pages of lists. Sets the result to a fresh page, or, for when upstream cannot be asked, to an
+ * older one of which all following pages are cached; false if there is none. */
 bool fetch_use_listing(struct fetch *f);
 bool fetch_use_old_listing(struct fetch *f);
 /* The latter, to the waiters that an older copy will do for; the fetch goes on. */
@@ -264,6 +265,6 @@ static inline const char *fetch_why_offline(const struct fetch *f)
 /* want.c: requests of the same key are one fetch. The caller frees. */
 char *fetch_key(struct fetchers *all, const struct fetch_want *want);
 /* Which of `count` fetch loops a key belongs to: that of a list's first page, for each of its pages. */
-int fetch_key_place(const char *key, int count);
+int fetch_key_loop(const char *key, int count);
 
 #endif

@@ -69,7 +69,7 @@ bool blob_resume_as_another(struct fetch *f)
     struct blob_fetch *b = blob_of(f);
 
     ON_LOOP(f->fetcher->loop);
-    if (!b->answered || !b->offers || f->result.err.code != ERR_DENIED || b->attempts >= BLOB_ATTEMPTS_MAX)
+    if (!b->waiters_follow || !b->offers || f->result.err.code != ERR_DENIED || b->attempts >= BLOB_ATTEMPTS_MAX)
         return false;
     if (!b->other_client)
         b->other_client = event_new(loop_base(f->fetcher->loop), -1, 0, look_for_client, f);
@@ -92,7 +92,7 @@ static void part_proved(void *arg, const struct transfer_response *r, const stru
         return;
     }
     ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
-    b->answered = true;
+    b->waiters_follow = true;
     f->result.upstream_status = r->status;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(b->ingest);

@@ -40,7 +40,7 @@ static bool is_of_another_client(const struct fetch *f, const struct fetch_waite
 /* That one client is refused says nothing about another. */
 static void let_other_clients_try(struct fetch *f)
 {
-    if (f->result.err.code == ERR_DENIED && f->want.is_private && f->want.kind != FETCH_ACCESS && !f->fetcher->stopping)
+    if (f->result.err.code == ERR_DENIED && f->want.is_private && f->want.kind != FETCH_ADMIT && !f->fetcher->stopping)
         fetch_part_with(f, is_of_another_client, fetch_begin_again);
 }
 

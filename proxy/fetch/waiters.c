@@ -128,7 +128,7 @@ struct fetch_waiter *fetch_begin(struct fetchers *all, struct loop *loop, const 
     struct fetch_waiter *w = xcalloc(1, sizeof(*w));
 
     w->key = fetch_key(all, want);
-    w->fetcher = &all->list[fetch_key_place(w->key, all->count)];
+    w->fetcher = &all->list[fetch_key_loop(w->key, all->count)];
     w->loop = loop;
     atomic_init(&w->refs, 1);
     w->done = done;

@@ -41,11 +41,11 @@ char *fetch_key(struct fetchers *all, const struct fetch_want *want)
         return xasprintf("relay %llu %s", (unsigned long long)atomic_fetch_add(&all->relays, 1),
                          digest_format(&want->digest, text));
     case FETCH_BLOB_HEAD:
-        return xasprintf("look %s%s %s", private, want->name, digest_format(&want->digest, text));
+        return xasprintf("blob-head %s%s %s", private, want->name, digest_format(&want->digest, text));
     case FETCH_LISTING: /* what a registry lists may depend on the client */
         return xasprintf("list %s %s %s", want->is_private ? want->client->client_id : "", want->name, want->listing);
-    case FETCH_ACCESS:
-        return xasprintf("access %s %s", want->client->client_id, want->name);
+    case FETCH_ADMIT:
+        return xasprintf("admit %s %s", want->client->client_id, want->name);
     default:
         break;
     }
@@ -56,7 +56,7 @@ char *fetch_key(struct fetchers *all, const struct fetch_want *want)
                      digest_format(&want->digest, text));
 }
 
-int fetch_key_place(const char *key, int count)
+int fetch_key_loop(const char *key, int count)
 {
     _cleanup_free_ char *all_pages = xstrndup(key, strcspn(key, "?"));
 

@@ -139,7 +139,7 @@ static void access_ask(struct visitor *v)
     _cleanup_free_ char *path = probe_path(&v->route);
 
     v->asked = v->is_private = true;
-    want = visitor_want(v, FETCH_ACCESS);
+    want = visitor_want(v, FETCH_ADMIT);
     want.listing = path;
     visitor_fetch(v, &want, access_answered);
 }

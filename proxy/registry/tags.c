@@ -1,6 +1,6 @@
-/* tags/list: the registry's own pages; cached pages while it cannot be asked (proxy/fetch/lists.c). The tags that are
- * cached are not a registry's list, and are never served as one, but for this case: the registry is cut off and no page
- * is cached. */
+/* tags/list: the registry's own pages; cached pages while it cannot be asked (proxy/fetch/listing_cache.c). The tags
+ * that are cached are not a registry's list, and are never served as one, but for this case: the registry is cut off
+ * and no page is cached. */
 #include "proxy/registry/access.h"
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/page.h"

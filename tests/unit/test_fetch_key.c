@@ -40,9 +40,9 @@ struct asked {
     {                                                                                                                  \
         FETCH_LISTING, APP, NULL, NULL, listing, who                                                                   \
     }
-#define ACCESS(name, listing, who)                                                                                     \
+#define ADMIT(name, listing, who)                                                                                      \
     {                                                                                                                  \
-        FETCH_ACCESS, name, NULL, NULL, listing, who                                                                   \
+        FETCH_ADMIT, name, NULL, NULL, listing, who                                                                    \
     }
 
 static char *key_of(struct fetchers *all, const struct asked *a)
@@ -84,9 +84,9 @@ static void one_fetch(void **state UNUSED)
         {"a list", true, LIST("tags/list", CACHE), LIST("tags/list", CACHE)},
         {"two pages", false, LIST("tags/list", CACHE), LIST("tags/list?n=1", CACHE)},
         {"a private list is one client's", false, LIST("tags/list", ALICE), LIST("tags/list", BOB)},
-        {"access, by whatever path", true, ACCESS(APP, "manifests/v1", ALICE), ACCESS(APP, "tags/list?n=1", ALICE)},
-        {"access of two clients", false, ACCESS(APP, "manifests/v1", ALICE), ACCESS(APP, "manifests/v1", BOB)},
-        {"access to two repositories", false, ACCESS(APP, "manifests/v1", ALICE), ACCESS(LIB, "manifests/v1", ALICE)},
+        {"access, by whatever path", true, ADMIT(APP, "manifests/v1", ALICE), ADMIT(APP, "tags/list?n=1", ALICE)},
+        {"access of two clients", false, ADMIT(APP, "manifests/v1", ALICE), ADMIT(APP, "manifests/v1", BOB)},
+        {"access to two repositories", false, ADMIT(APP, "manifests/v1", ALICE), ADMIT(LIB, "manifests/v1", ALICE)},
     };
     static struct fetchers all;
 
@@ -107,14 +107,14 @@ static void loop_of_a_key(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
         _cleanup_free_ char *first = key_of(&all, &(struct asked)LIST(pages[0], CACHE));
         _cleanup_free_ char *key = key_of(&all, &(struct asked)LIST(pages[i], CACHE));
-        assert_int_equal(fetch_key_place(key, 4), fetch_key_place(first, 4));
+        assert_int_equal(fetch_key_loop(key, 4), fetch_key_loop(first, 4));
     }
     for (int i = 0; i < 100; i++) {
         _cleanup_free_ char *tag = xasprintf("v%d", i);
         _cleanup_free_ char *key = key_of(&all, &(struct asked)GET(APP, tag, NULL, CACHE));
-        assert_in_range(fetch_key_place(key, 4), 0, 3);
-        assert_int_equal(fetch_key_place(key, 1), 0);
-        used[fetch_key_place(key, 4)] = true;
+        assert_in_range(fetch_key_loop(key, 4), 0, 3);
+        assert_int_equal(fetch_key_loop(key, 1), 0);
+        used[fetch_key_loop(key, 4)] = true;
     }
     assert_true(used[0] && used[1] && used[2] && used[3]);
 }

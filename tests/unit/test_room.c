@@ -59,12 +59,12 @@ static void room_is_for_what_comes(void **state)
     clock_advance(GRACE_MS + 1000);
     assert_true(room->take(room->arg, LAYER));
     assert_false(room->take(room->arg, LAYER)); /* what was given counts */
-    room->settle(room->arg, LAYER);
+    room->book(room->arg, LAYER);
     set_parked(f, LAYER); /* and so does what waits to be resumed */
     assert_false(room->take(room->arg, LAYER));
     set_parked(f, 0);
     assert_true(room->take(room->arg, LAYER));
-    room->settle(room->arg, LAYER);
+    room->book(room->arg, LAYER);
     assert_true(has_layer(f, 1)); /* nothing was let go of for any of that */
 
     assert_false(ask(f, 20 * LAYER)); /* nor for what can never be */
@@ -73,9 +73,9 @@ static void room_is_for_what_comes(void **state)
     assert_false(has_layer(f, 1));
     assert_true(has_layer(f, 4) && has_layer(f, 7)); /* as much as it needs: not down to the low mark */
     assert_false(room->take(room->arg, 2 * LAYER));
-    room->settle(room->arg, 3 * LAYER);
+    room->book(room->arg, 3 * LAYER);
     assert_true(room->take(room->arg, 2 * LAYER));
-    room->settle(room->arg, 2 * LAYER);
+    room->book(room->arg, 2 * LAYER);
 }
 
 /* What others were promised is not to be had by letting go of images: none goes for a wish that fails all the same. */
@@ -90,7 +90,7 @@ static void nothing_goes_in_vain(void **state)
     assert_false(ask(f, 9 * LAYER));
     assert_true(has_layer(f, 1) && has_layer(f, 2) && has_layer(f, 3));
     assert_true(ask(f, LAYER)); /* and others are not refused for it */
-    room->settle(room->arg, 6 * LAYER);
+    room->book(room->arg, 6 * LAYER);
 
     assert_false(ask(f, INT64_MAX)); /* as a registry, or an import, may say */
     assert_false(room->take(room->arg, INT64_MAX));
@@ -117,7 +117,7 @@ static void room_beside_what_is_parked(void **state)
     assert_int_equal(ingests_parked(cache_ingests(f->cache)), sizeof(data));
     assert_true(ask(f, LAYER));
     assert_true(has_layer(f, 1) && has_layer(f, 5));
-    room->settle(room->arg, LAYER);
+    room->book(room->arg, LAYER);
 
     _cleanup_free_ char *path = xasprintf("%s/ingest/young", f->dir);
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -127,7 +127,7 @@ static void room_beside_what_is_parked(void **state)
     assert_true(ask(f, LAYER));
     assert_false(has_layer(f, 1));
     assert_true(has_layer(f, 5));
-    room->settle(room->arg, LAYER);
+    room->book(room->arg, LAYER);
 }
 
 /* Who asks while it is over the limits has them kept, and the next one is asked for as well. */
@@ -143,7 +143,7 @@ static void room_after_the_limits(void **state)
     assert_true(ask(f, LAYER / 2));
     assert_false(has_layer(f, 1));
     assert_true(ask(f, 8 * LAYER));
-    room->settle(room->arg, LAYER / 2 + 8 * LAYER);
+    room->book(room->arg, LAYER / 2 + 8 * LAYER);
 }
 
 /* What is on the disk already needs no more of it. */
@@ -169,7 +169,7 @@ static void min_free_is_for_what_is_to_come(void **state)
     set_arriving(f, available / 4 * 3);
     assert_true(room->take(room->arg, available / 4 * 3));
     assert_false(room->take(room->arg, available / 4 * 3));
-    room->settle(room->arg, available / 4 * 3);
+    room->book(room->arg, available / 4 * 3);
     set_arriving(f, 0);
 }
 
@@ -222,7 +222,7 @@ static void others_wishes_are_no_ones_failure(void **state)
     wait_for_word(f, &free);
     wait_for_word(f, &made);
     assert_true(!large.granted && free.granted && made.granted);
-    room->settle(room->arg, 2 * LAYER);
+    room->book(room->arg, 2 * LAYER);
 
     free.answered = false; /* in the moment in which nothing is collected */
     wish(f, 20 * LAYER, ROOM_FREE, &free);
@@ -242,7 +242,7 @@ static void a_full_disk_is_no_limit(void **state)
     bool taken = room->take(room->arg, LAYER);
     pthread_mutex_unlock(&f->gc->collecting);
     assert_true(taken);
-    room->settle(room->arg, LAYER);
+    room->book(room->arg, LAYER);
     wait_for_word(f, &w);
     assert_false(w.granted);
 }
@@ -287,7 +287,7 @@ static void made_room_is_for_who_asked(void **state)
     assert_int_equal(atomic_load(&t.stolen), 0);
     assert_true(granted);
     assert_true(has_layer(f, 4)); /* and it cost no more than it needs */
-    room->settle(room->arg, 3 * LAYER + 3 * LAYER / 2);
+    room->book(room->arg, 3 * LAYER + 3 * LAYER / 2);
 }
 
 /* ---- a blob of unknown size ---- */
@@ -351,7 +351,7 @@ static void unknown_size(void **state)
     int64_t at = 0;
 
     ingests_set_room(cache_ingests(f->cache),
-                     &(struct ingest_room){.take = fake_take, .ask = fake_ask, .settle = fake_kept});
+                     &(struct ingest_room){.take = fake_take, .ask = fake_ask, .book = fake_kept});
     fake.left = 0;
     struct ingest *i = ingest_begin(cache_ingests(f->cache), &d, "docker.io", f->loop, note_end, unconcerned,
                                     note_drained, &drained, &err);

@@ -1,7 +1,7 @@
 /* Cached lists: the pages of tags/list and referrers, each under its path and query, up to a limit in bytes. A page is
  * fresh for as long as a tag of the repository. After that it is served while upstream cannot be asked, and only if all
  * following pages are cached, too: a list must neither end in an error half way nor look complete when it is not. Pages
- * of one list belong to the same fetch loop (fetch_key_place()).
+ * of one list belong to the same fetch loop (fetch_key_loop()).
  *
  * And which repositories have the referrers API; this is shared by all loops. */
 #include "proxy/fetch/private.h"
@@ -22,22 +22,22 @@ enum {
 
 /* ---- storing ---- */
 
-static size_t weight(const struct kept_listing *l)
+static size_t kept_listing_weight(const struct kept_listing *l)
 {
     return sizeof(*l) + strlen(l->key) + l->result.body->len + (l->result.next ? l->result.next->len : 0);
 }
 
-static void free_listing(struct fetcher *fr, struct kept_listing *l)
+static void kept_listing_free(struct fetcher *fr, struct kept_listing *l)
 {
     TAILQ_REMOVE(&fr->listings, l, entry);
     LIST_REMOVE(l, same_hash);
-    fr->listings_bytes -= weight(l);
+    fr->listings_bytes -= kept_listing_weight(l);
     fetch_result_clear(&l->result);
     free(l->key);
     free(l);
 }
 
-static struct kept_listing *lists_find(struct fetcher *fr, const char *key)
+static struct kept_listing *kept_listing_find(struct fetcher *fr, const char *key)
 {
     struct kept_listing *l;
 
@@ -49,17 +49,17 @@ static struct kept_listing *lists_find(struct fetcher *fr, const char *key)
 
 void fetch_forget_listing(struct fetch *f)
 {
-    struct kept_listing *l = lists_find(f->fetcher, f->key);
+    struct kept_listing *l = kept_listing_find(f->fetcher, f->key);
 
     ON_LOOP(f->fetcher->loop);
     if (l)
-        free_listing(f->fetcher, l);
+        kept_listing_free(f->fetcher, l);
 }
 
 void fetch_forget_listings(struct fetcher *fr)
 {
     while (!TAILQ_EMPTY(&fr->listings))
-        free_listing(fr, TAILQ_FIRST(&fr->listings));
+        kept_listing_free(fr, TAILQ_FIRST(&fr->listings));
 }
 
 void fetch_note_listing(struct fetch *f, bool nothing)
@@ -81,14 +81,14 @@ void fetch_note_listing(struct fetch *f, bool nothing)
         body_ref(l->result.next);
     TAILQ_INSERT_HEAD(&fr->listings, l, entry);
     LIST_INSERT_HEAD(&fr->listings_by_key[text_hash(l->key) % LISTING_BUCKETS], l, same_hash);
-    fr->listings_bytes += weight(l);
+    fr->listings_bytes += kept_listing_weight(l);
     while (fr->listings_bytes > LISTINGS_BYTES)
-        free_listing(fr, TAILQ_LAST(&fr->listings, kept_listings));
+        kept_listing_free(fr, TAILQ_LAST(&fr->listings, kept_listings));
 }
 
 /* ---- using ---- */
 
-static void lists_take(struct fetch *f, const struct fetch_result *result)
+static void kept_listing_take(struct fetch *f, const struct fetch_result *result)
 {
     fetch_result_clear(&f->result);
     f->result = *result;
@@ -99,12 +99,12 @@ static void lists_take(struct fetch *f, const struct fetch_result *result)
 
 bool fetch_use_listing(struct fetch *f)
 {
-    const struct kept_listing *l = lists_find(f->fetcher, f->key);
+    const struct kept_listing *l = kept_listing_find(f->fetcher, f->key);
 
     ON_LOOP(f->fetcher->loop);
     if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
         return false;
-    lists_take(f, &l->result);
+    kept_listing_take(f, &l->result);
     f->result.how = HOW_HIT;
     return true;
 }
@@ -114,7 +114,7 @@ static struct kept_listing *next_page(struct fetcher *fr, const struct kept_list
 {
     _cleanup_free_ char *key = xasprintf("%.*s?%s", (int)strcspn(l->key, "?"), l->key, l->result.next->data);
 
-    return lists_find(fr, key);
+    return kept_listing_find(fr, key);
 }
 
 /* Whether the last page can be reached. Links may form a ring, which has none. */
@@ -156,12 +156,12 @@ static struct body *join_pages(struct fetcher *fr, const struct kept_listing *l)
     return b;
 }
 
-static void take_old(struct fetch *f, const struct kept_listing *l)
+static void kept_listing_take_old(struct fetch *f, const struct kept_listing *l)
 {
     const struct err why = f->result.err;
     int64_t age = clock_now_ms() - l->checked_ms;
 
-    lists_take(f, &l->result);
+    kept_listing_take(f, &l->result);
     f->result.how = age >= l->ttl_ms ? HOW_STALE : HOW_HIT;
     f->result.ttl_s = MAX((age - l->ttl_ms) / 1000, (int64_t)0);
     if (!fetch_is_offline(f) && why.code != ERR_OK)
@@ -181,28 +181,28 @@ static struct kept_listing *find_all(const struct fetch *f)
     url_query_without(&key, query, "artifactType");
     if (!fetch_referrers_subject(f->want.listing) || key.len - path - 1 == strlen(query))
         return NULL;
-    struct kept_listing *l = lists_find(f->fetcher, key.data);
+    struct kept_listing *l = kept_listing_find(f->fetcher, key.data);
     if (is_of_use(f, l))
         return l;
     key.data[path] = '\0';
-    l = lists_find(f->fetcher, key.data);
+    l = kept_listing_find(f->fetcher, key.data);
     return is_of_use(f, l) ? l : NULL;
 }
 
 bool fetch_use_old_listing(struct fetch *f)
 {
     struct fetcher *fr = f->fetcher;
-    struct kept_listing *l = lists_find(fr, f->key);
+    struct kept_listing *l = kept_listing_find(fr, f->key);
 
     ON_LOOP(f->fetcher->loop);
     if (is_of_use(f, l)) {
-        take_old(f, l);
+        kept_listing_take_old(f, l);
         return true;
     }
     l = find_all(f); /* the handler filters it */
     if (!l)
         return false;
-    take_old(f, l);
+    kept_listing_take_old(f, l);
     body_unref(f->result.body);
     f->result.body = join_pages(fr, l);
     body_unref(f->result.next);
@@ -214,7 +214,7 @@ bool fetch_use_old_listing(struct fetch *f)
 bool fetch_has_listing(const struct fetch *f)
 {
     ON_LOOP(f->fetcher->loop);
-    return lists_find(f->fetcher, f->key) != NULL;
+    return kept_listing_find(f->fetcher, f->key) != NULL;
 }
 
 void fetch_answer_old_listing(struct fetch *f)

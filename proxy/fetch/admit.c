@@ -9,18 +9,18 @@
 
 #include <string.h>
 
-struct access_fetch {
+struct admit_fetch {
     struct fetch common; /* first: a struct fetch of this type is one of these */
     bool asked_again;    /* in another way, since the first answer was not about the client */
 };
 
-static struct access_fetch *access_of(const struct fetch *f)
+static struct admit_fetch *admit_of(const struct fetch *f)
 {
-    IN_STATE(f->want.kind == FETCH_ACCESS);
-    return (struct access_fetch *)f;
+    IN_STATE(f->want.kind == FETCH_ADMIT);
+    return (struct admit_fetch *)f;
 }
 
-static enum step access_lookup(struct fetch *f)
+static enum step admit_lookup(struct fetch *f)
 {
     f->result.how = HOW_BYPASS;
     if (!fetch_is_offline(f))
@@ -33,7 +33,7 @@ static enum step access_lookup(struct fetch *f)
 }
 
 /* Only the status is needed: a body is not read. */
-static bool access_take_head(void *arg, const struct transfer_response *r)
+static bool admit_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
 
@@ -42,7 +42,7 @@ static bool access_take_head(void *arg, const struct transfer_response *r)
     return r->status != 200;
 }
 
-static void access_take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void admit_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
     bool yes = r->status == 200 && !fetch_is_page(f, r) && (!err || err->code == ERR_CANCELLED);
@@ -50,8 +50,8 @@ static void access_take_end(void *arg, const struct transfer_response *r, const 
     f->call = NULL;
     /* A registry without HEAD for this path. */
     if (!yes && (!err || fetch_is_page(f, r)) && (fetch_proves_nothing(r) || fetch_is_page(f, r)) &&
-        !access_of(f)->asked_again) {
-        access_of(f)->asked_again = true;
+        !admit_of(f)->asked_again) {
+        admit_of(f)->asked_again = true;
         fetch_run(f, STEP_ASK);
         return;
     }
@@ -61,36 +61,36 @@ static void access_take_end(void *arg, const struct transfer_response *r, const 
     fetch_run(f, yes ? STEP_DONE : STEP_FAIL);
 }
 
-static enum step access_ask(struct fetch *f)
+static enum step admit_ask(struct fetch *f)
 {
     const char *subject = fetch_referrers_subject(f->want.listing);
     bool manifest = strncmp(f->want.listing, "manifests/", 10) == 0,
          head = manifest || strncmp(f->want.listing, "blobs/", 6) == 0;
 
     /* A registry without the referrers API answers 404 to every client: ask for the subject's manifest instead. */
-    if (subject && access_of(f)->asked_again) {
+    if (subject && admit_of(f)->asked_again) {
         _cleanup_free_ char *path = xasprintf("manifests/%s", subject);
-        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, access_take_head, NULL, access_take_end);
+        fetch_call(f, "HEAD", path, MANIFEST_ACCEPT, admit_take_head, NULL, admit_take_end);
         return STEP_WAIT;
     }
-    fetch_call(f, head && !access_of(f)->asked_again ? "HEAD" : "GET", f->want.listing,
-               manifest ? MANIFEST_ACCEPT : NULL, access_take_head, NULL, access_take_end);
+    fetch_call(f, head && !admit_of(f)->asked_again ? "HEAD" : "GET", f->want.listing,
+               manifest ? MANIFEST_ACCEPT : NULL, admit_take_head, NULL, admit_take_end);
     return STEP_WAIT;
 }
 
-static enum step access_fail(struct fetch *f UNUSED)
+static enum step admit_fail(struct fetch *f UNUSED)
 {
     return STEP_DONE;
 }
 
-const struct fetch_type ACCESS_FETCH = {
-    .name = "access",
-    .size = sizeof(struct access_fetch),
+const struct fetch_type ADMIT_FETCH = {
+    .name = "admit",
+    .size = sizeof(struct admit_fetch),
     .run =
         {
-            [STEP_LOOKUP] = access_lookup,
-            [STEP_ASK] = access_ask,
+            [STEP_LOOKUP] = admit_lookup,
+            [STEP_ASK] = admit_ask,
             [STEP_RECEIVE] = NULL, /* transfer callbacks */
-            [STEP_FAIL] = access_fail,
+            [STEP_FAIL] = admit_fail,
         },
 };

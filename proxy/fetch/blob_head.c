@@ -15,24 +15,24 @@
 
 #include <string.h>
 
-enum look_way {
+enum blob_head_way {
     BY_HEAD,
     BY_FIRST_BYTE,
     BY_GET, /* an empty blob has no first byte */
 };
 
-struct look_fetch {
+struct blob_head_fetch {
     struct fetch common; /* first: a struct fetch of this type is one of these */
-    enum look_way way;
+    enum blob_head_way way;
 };
 
-static struct look_fetch *look_of(const struct fetch *f)
+static struct blob_head_fetch *blob_head_of(const struct fetch *f)
 {
     IN_STATE(f->want.kind == FETCH_BLOB_HEAD);
-    return (struct look_fetch *)f;
+    return (struct blob_head_fetch *)f;
 }
 
-static enum step look_lookup(struct fetch *f)
+static enum step blob_head_lookup(struct fetch *f)
 {
     struct fetch_result *r = &f->result;
 
@@ -57,13 +57,13 @@ static bool is_good(const struct transfer_response *r)
 }
 
 /* The header is enough: the body of an answer to GET is not read. */
-static bool look_take_head(void *arg, const struct transfer_response *r)
+static bool blob_head_take_head(void *arg, const struct transfer_response *r)
 {
     struct fetch *f = arg;
 
     f->response = *r;
     f->step = STEP_RECEIVE;
-    return look_of(f)->way == BY_HEAD || !is_good(r);
+    return blob_head_of(f)->way == BY_HEAD || !is_good(r);
 }
 
 /* Whether a registry's 200 proves that the cached blob is this repository's; for private content only its bytes do. */
@@ -79,7 +79,7 @@ static int64_t size_of(const struct fetch *f)
 
     if (is_proof(f))
         return f->hit.blob.size;
-    if (look_of(f)->way == BY_HEAD && r->content_length == 0)
+    if (blob_head_of(f)->way == BY_HEAD && r->content_length == 0)
         return -1; /* some servers send that with every answer to HEAD */
     return r->status == 206 ? r->range_total : r->content_length;
 }
@@ -89,12 +89,12 @@ static bool is_worth_more(const struct fetch *f)
 {
     const struct transfer_response *r = &f->response;
 
-    if (look_of(f)->way == BY_HEAD)
+    if (blob_head_of(f)->way == BY_HEAD)
         return fetch_proves_nothing(r) || fetch_is_page(f, r) || (r->status == 200 && size_of(f) < 0);
-    return look_of(f)->way == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
+    return blob_head_of(f)->way == BY_FIRST_BYTE && (r->status == 416 || (r->status == 206 && size_of(f) < 0));
 }
 
-static void look_take_end(void *arg, const struct transfer_response *r, const struct err *err)
+static void blob_head_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = arg;
 
@@ -102,9 +102,9 @@ static void look_take_end(void *arg, const struct transfer_response *r, const st
     f->response = *r;
     f->result.upstream_status = r->status;
     if (err && err->code == ERR_CANCELLED && is_good(r))
-        err = NULL; /* by look_take_head() */
+        err = NULL; /* by blob_head_take_head() */
     if (!err && is_worth_more(f)) {
-        look_of(f)->way++;
+        blob_head_of(f)->way++;
         fetch_run(f, STEP_ASK);
         return;
     }
@@ -116,19 +116,19 @@ static void look_take_end(void *arg, const struct transfer_response *r, const st
     fetch_run(f, STEP_FAIL);
 }
 
-static enum step look_ask(struct fetch *f)
+static enum step blob_head_ask(struct fetch *f)
 {
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     struct upstream_request req = {
-        .method = look_of(f)->way == BY_HEAD ? "HEAD" : "GET",
+        .method = blob_head_of(f)->way == BY_HEAD ? "HEAD" : "GET",
         .repository = f->want.path,
         .path = path,
-        .range_first = look_of(f)->way == BY_FIRST_BYTE ? 0 : -1,
+        .range_first = blob_head_of(f)->way == BY_FIRST_BYTE ? 0 : -1,
         .range_last = 0,
         .lack_ms = f->tags.negative_ttl_ms,
         .optional = f->optional,
-        .on_head = look_take_head,
-        .on_done = look_take_end,
+        .on_head = blob_head_take_head,
+        .on_done = blob_head_take_end,
         .arg = f,
     };
 
@@ -137,7 +137,7 @@ static enum step look_ask(struct fetch *f)
     return STEP_WAIT;
 }
 
-static enum step look_deliver(struct fetch *f)
+static enum step blob_head_deliver(struct fetch *f)
 {
     f->result.upstream_status = f->response.status;
     f->result.size = size_of(f);
@@ -146,20 +146,20 @@ static enum step look_deliver(struct fetch *f)
     return STEP_DONE;
 }
 
-static enum step look_fail(struct fetch *f UNUSED)
+static enum step blob_head_fail(struct fetch *f UNUSED)
 {
     return STEP_DONE;
 }
 
-const struct fetch_type LOOK_FETCH = {
-    .name = "look",
-    .size = sizeof(struct look_fetch),
+const struct fetch_type BLOB_HEAD_FETCH = {
+    .name = "blob-head",
+    .size = sizeof(struct blob_head_fetch),
     .run =
         {
-            [STEP_LOOKUP] = look_lookup,
-            [STEP_ASK] = look_ask,
+            [STEP_LOOKUP] = blob_head_lookup,
+            [STEP_ASK] = blob_head_ask,
             [STEP_RECEIVE] = NULL, /* transfer callbacks */
-            [STEP_DELIVER] = look_deliver,
-            [STEP_FAIL] = look_fail,
+            [STEP_DELIVER] = blob_head_deliver,
+            [STEP_FAIL] = blob_head_fail,
         },
 };
