@@ -44,7 +44,6 @@ static void say_good(const struct config *config, const char *user, bool json, j
 
     if (config_look_at_disk(config->cache_path, &disk))
         config_check_limits(config, &disk, add_warning, warnings);
-    config_say_unused(config, add_warning, warnings);
     json_array_foreach(json ? NULL : warnings, i, w)
         cli_say(stderr, "entrepot: %s", json_string_value(w));
     json_t *j =

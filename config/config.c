@@ -118,10 +118,8 @@ static bool take_numbers(struct config_reading *r, const struct yaml_config *y)
 
 static bool take_cache(struct config_reading *r, const struct yaml_config *y)
 {
-    static const char *const fetches[] = {"whole", "lazy", NULL};
     struct config *c = r->c;
     struct amount blob_max = {.bytes = c->blob_max};
-    int fetch = 0;
 
     if (y->cache.path)
         config_set(&c->cache_path, y->cache.path);
@@ -130,7 +128,7 @@ static bool take_cache(struct config_reading *r, const struct yaml_config *y)
     if (!take_amount(r, "cache", "max_size", y->cache.max_size, &c->max_size) ||
         !take_amount(r, "cache", "min_free", y->cache.min_free, &c->min_free) ||
         !take_amount(r, "cache", "blob_max", y->cache.blob_max, &blob_max) ||
-        !config_take_word(r, "cache", 0, "fetch", y->cache.fetch, fetches, &fetch))
+        !config_take_fetch(r, "cache", 0, y->cache.fetch, &c->fetch))
         return false;
     if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
         return config_bad(r, "cache", 0, "max_size", "\"%s\" leaves no room for the cache", y->cache.max_size);
@@ -139,7 +137,7 @@ static bool take_cache(struct config_reading *r, const struct yaml_config *y)
     if (blob_max.bytes <= 0)
         return config_bad(r, "cache", 0, "blob_max", "\"%s\" is not a size such as 64GiB", y->cache.blob_max);
     c->blob_max = blob_max.bytes;
-    return fetch == 0 || config_unsupported(r, "cache", 0, "fetch");
+    return true;
 }
 
 static bool take_gc(struct config_reading *r, const struct yaml_config *y)

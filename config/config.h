@@ -56,6 +56,17 @@ enum upstream_ns {
     UPSTREAM_NS_OFF,
 };
 
+/* What is fetched of a blob of which only closed ranges are asked for. */
+enum config_fetch {
+    CONFIG_FETCH_AUTO,  /* those; all of it once a client asks for the whole, or for more than half */
+    CONFIG_FETCH_WHOLE, /* all of it */
+    CONFIG_FETCH_LAZY,  /* what is asked for, and never more */
+    CONFIG_FETCH_UNSET, /* of an upstream: as the cache's */
+};
+
+/* The words of enum config_fetch, NULL-terminated. */
+extern const char *const CONFIG_FETCHES[];
+
 struct config_upstream {
     char *name;                                /* a host; `*` stands for anything without a slash */
     char *endpoints[CONFIG_ENDPOINTS_MAX + 1]; /* NULL-terminated; none: https://<the requested host> */
@@ -71,7 +82,7 @@ struct config_upstream {
     struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;
     int parallel, rate_reserve;
-    bool parallel_is_set;
+    enum config_fetch fetch;
 };
 
 struct config {
@@ -90,7 +101,8 @@ struct config {
     enum log_format log_format;
     char *cache_path;
     struct amount max_size, min_free;
-    int64_t blob_max;       /* bytes */
+    int64_t blob_max; /* bytes */
+    enum config_fetch fetch;
     double gc_high, gc_low; /* percent of max_size */
     int64_t gc_grace_ms, gc_interval_ms;
     bool gc_lru; /* policy */
@@ -136,8 +148,8 @@ struct config_disk {
 };
 /* Blocks. The folder need not exist yet. False if its file system cannot be asked. */
 bool config_look_at_disk(const char *path, struct config_disk *disk);
-/* Warns of keys that are set and have no effect in this version. */
-void config_say_unused(const struct config *c, void (*warn)(void *arg, const char *text), void *arg);
+/* What applies to this upstream. */
+enum config_fetch config_fetch_for(const struct config *c, const struct config_upstream *u);
 /* Warns if cache.max_size or cache.min_free cannot be met on that file system. */
 void config_check_limits(const struct config *c, const struct config_disk *d, void (*warn)(void *arg, const char *text),
                          void *arg);

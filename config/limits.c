@@ -94,14 +94,3 @@ void config_check_limits(const struct config *c, const struct config_disk *d, vo
     if (text)
         warn(arg, text);
 }
-
-void config_say_unused(const struct config *c, void (*warn)(void *arg, const char *text), void *arg)
-{
-    for (int i = 0; i < c->upstream_count; i++) {
-        if (!c->upstreams[i].parallel_is_set)
-            continue;
-        _cleanup_free_ char *text =
-            xasprintf("upstream %s: parallel has no effect in this version", c->upstreams[i].name);
-        warn(arg, text);
-    }
-}

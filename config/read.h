@@ -29,6 +29,8 @@ bool config_unsupported(struct config_reading *r, const char *section, int nth, 
 bool config_take_duration(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms);
 /* One of a NULL-terminated list of words. */
+bool config_take_fetch(struct config_reading *r, const char *section, int nth, const char *text,
+                       enum config_fetch *out);
 bool config_take_word(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       const char *const *words, int *index);
 bool config_take_int(struct config_reading *r, const char *section, int nth, const char *key, const char *text,

@@ -188,8 +188,9 @@ static json_t *upstream(const struct config_upstream *u)
     if (u->trust.client_key)
         json_object_set_new(j, "client_key", text(u->trust.client_key));
     json_object_set_new(j, "insecure", json_boolean(u->insecure));
-    if (u->parallel_is_set)
-        json_object_set_new(j, "parallel", json_integer(u->parallel));
+    json_object_set_new(j, "parallel", json_integer(u->parallel));
+    if (u->fetch != CONFIG_FETCH_UNSET)
+        json_object_set_new(j, "fetch", json_string(CONFIG_FETCHES[u->fetch]));
     json_object_set_new(j, "rate_reserve", json_integer(u->rate_reserve));
     json_t *own = json_object();
     add_tags(own, &u->tags);
@@ -226,7 +227,7 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "cache",
                         json_pack("{s:o, s:o, s:o, s:o, s:s}", "path", text(c->cache_path), "max_size",
                                   amount(&c->max_size), "min_free", amount(&c->min_free), "blob_max",
-                                  amount(&(struct amount){.bytes = c->blob_max}), "fetch", "whole"));
+                                  amount(&(struct amount){.bytes = c->blob_max}), "fetch", CONFIG_FETCHES[c->fetch]));
     json_object_set_new(j, "gc",
                         json_pack("{s:s, s:o, s:o, s:o, s:o}", "policy", c->gc_lru ? "lru" : "gdsf", "high",
                                   json_sprintf("%.10g%%", c->gc_high), "low", json_sprintf("%.10g%%", c->gc_low),

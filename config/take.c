@@ -31,6 +31,8 @@ bool config_take_duration(struct config_reading *r, const char *section, int nth
     return config_bad(r, section, nth, key, "\"%s\" is not a time such as 500ms, 30s, 5m, 1h, 30d", text);
 }
 
+const char *const CONFIG_FETCHES[] = {"auto", "whole", "lazy", NULL};
+
 bool config_take_word(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       const char *const *words, int *index)
 {
@@ -72,6 +74,16 @@ bool config_take_bool(struct config_reading *r, const char *section, int nth, co
     if (!config_take_word(r, section, nth, key, text, words, &index))
         return false;
     *out = index % 2 == 1;
+    return true;
+}
+
+bool config_take_fetch(struct config_reading *r, const char *section, int nth, const char *text, enum config_fetch *out)
+{
+    int index = (int)*out;
+
+    if (!config_take_word(r, section, nth, "fetch", text, CONFIG_FETCHES, &index))
+        return false;
+    *out = (enum config_fetch)index;
     return true;
 }
 

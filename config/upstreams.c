@@ -38,6 +38,7 @@ static void upstream_defaults(struct config_upstream *u)
     u->connect_timeout_ms = 10000;
     u->stall_timeout_ms = 30000;
     u->parallel = 4;
+    u->fetch = CONFIG_FETCH_UNSET;
     u->rate_reserve = 10;
 }
 
@@ -214,14 +215,19 @@ bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_u
     u->client_access = access_word == 1;
     if (u->client_access && y->credentials_count > 0)
         return config_bad(r, "upstreams", nth, "access", "is client, so that the credentials would never be used");
-    u->parallel_is_set = y->parallel != NULL;
     return take_trust(r, nth, y, &u->trust) &&
            config_take_int(r, "upstreams", nth, "parallel", y->parallel, 1, PARALLEL_MAX, &u->parallel) &&
+           config_take_fetch(r, "upstreams", nth, y->fetch, &u->fetch) &&
            config_take_int(r, "upstreams", nth, "rate_reserve", y->rate_reserve, 0, RESERVE_MAX, &u->rate_reserve) &&
            config_take_upstream_tags(r, nth, &y->tags, &u->tags) &&
            take_timeout(r, nth, "connect_timeout", y->connect_timeout, &u->connect_timeout_ms) &&
            take_timeout(r, nth, "stall_timeout", y->stall_timeout, &u->stall_timeout_ms) &&
            take_credentials(r, nth, y, u);
+}
+
+enum config_fetch config_fetch_for(const struct config *c, const struct config_upstream *u)
+{
+    return u->fetch == CONFIG_FETCH_UNSET ? c->fetch : u->fetch;
 }
 
 void config_add_well_known(struct config *c)

@@ -99,6 +99,7 @@ static const struct yaml_field UPSTREAM[] = {
     {TEXT(struct yaml_upstream, insecure)},
     {TEXT(struct yaml_upstream, parallel)},
     {TEXT(struct yaml_upstream, rate_reserve)},
+    {TEXT(struct yaml_upstream, fetch)},
     {SECTION("tags", UPSTREAM_TAGS)},
     {TEXT(struct yaml_upstream, connect_timeout)},
     {TEXT(struct yaml_upstream, stall_timeout)},

@@ -47,7 +47,7 @@ struct yaml_upstream {
     int credentials_count;
     char *ca, *ca_only, *client_cert, *client_key;
     char *insecure;
-    char *parallel, *rate_reserve;
+    char *parallel, *rate_reserve, *fetch;
     struct yaml_tags tags;
     char *connect_timeout, *stall_timeout;
 };

@@ -316,7 +316,6 @@ static void log_limits(struct proxy *p)
     if (space.total > 0)
         config_check_limits(p->config, &(struct config_disk){space.total, space.available, space.used}, warn_limit,
                             NULL);
-    config_say_unused(p->config, warn_limit, NULL);
     log_info("the cache holds %s at most", size_text(stats.limit_bytes, limit));
 }
 

@@ -158,6 +158,7 @@ static enum call_step call_send(struct upstream_call *c)
         .authorization = c->sent,
         .range_first = c->range_first,
         .range_last = c->range_last,
+        .range_suffix = c->range_suffix,
         .if_range = c->if_range,
         .decode = c->decode,
         .unshared = c->unshared,
@@ -330,6 +331,8 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
         cred_identity_copy(&c->client, req->identity);
     c->range_first = req->range_first;
     c->range_last = req->range_last;
+    c->range_suffix = req->range_suffix;
+    c->further = req->further;
     c->decode = req->decode;
     c->optional = req->optional;
     c->bounded = req->bounded;

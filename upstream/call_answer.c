@@ -24,6 +24,8 @@ void call_count_answer(struct upstream_call *c, const struct transfer_response *
     int code = answered && r->status > 0 && r->status < UPSTREAM_CODES ? r->status : 0;
     char own[BUDGET_WHO_MAX + 1];
 
+    if (c->further && (code == 0 || code == 429 || code >= 500))
+        return;
     if (code > 0)
         budget_note(c->u->budgets, c->endpoint, call_asker(c, own), c->kind, r);
     atomic_fetch_add_explicit(&c->u->codes[c->method][code], 1, memory_order_relaxed);
@@ -61,7 +63,10 @@ static void note_outcome(struct upstream_call *c, const struct transfer_response
                               : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
                                                                : ENDPOINT_FAILED;
 
-    endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
+    if (c->further && o != ENDPOINT_OK)
+        endpoint_forget(c->u, c->endpoint);
+    else
+        endpoint_note(c->u, c->endpoint, c->object, o, no_answer ? clock_mono_ms() - c->sent_ms : 0);
 }
 
 /* Any web server answers with pages and refusals; content or a challenge shows a registry. */

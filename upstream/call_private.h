@@ -40,7 +40,7 @@ struct upstream_call {
     char *repository, *path, *accept, *authorization, *if_range, *client_id;
     char *object;                /* repository and path, for endpoint.c */
     struct cred_identity client; /* of `client_id`, in place of the cache's own */
-    int64_t range_first, range_last;
+    int64_t range_first, range_last, range_suffix;
     bool decode, optional, bounded, unshared;
     bool in_queue; /* counted in upstream->waiting */
     bool in_room;  /* counted in upstream->room */
@@ -64,6 +64,7 @@ struct upstream_call {
     int64_t lack_ms;
     int own;       /* which of the cache's identities; -1: not chosen yet, or a client's */
     unsigned owns; /* bits: those that were refused at this endpoint */
+    bool further;  /* as in registry.h */
     int attempts;
     int64_t begun_ms, sent_ms; /* monotonic */
     bool challenged;           /* a 401 was answered at this endpoint already */

@@ -29,6 +29,8 @@ void call_take_place(struct upstream_call *c)
 {
     struct upstream *u = c->u;
     int all = u->room ? atomic_load(&u->room->most) : 0;
+    if (c->further) /* requests that clients wait for come first */
+        all = all > 0 ? MAX(all / 2, 1) : 0;
     int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
 
     if (!call_is_own(c))

@@ -1,6 +1,7 @@
 #include "upstream/registry_private.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/url.h"
 
 #include <string.h>
@@ -321,4 +322,19 @@ void upstream_each_code(struct upstream *u, void (*fn)(void *arg, const char *me
             if (n > 0)
                 fn(arg, METHODS[m], code, n);
         }
+}
+
+enum { ONE_STREAM_MS = 60 * 60 * 1000 };
+
+void upstream_note_one_stream(struct upstream *u)
+{
+    if (!upstream_is_one_stream(u))
+        log_info("%s: one connection for each blob from now on, for an hour: it serves no ranges, or refuses more",
+                 u->name);
+    atomic_store(&u->one_stream_ms, clock_mono_ms() + ONE_STREAM_MS);
+}
+
+bool upstream_is_one_stream(const struct upstream *u)
+{
+    return clock_mono_ms() < atomic_load(&u->one_stream_ms);
 }

@@ -100,9 +100,10 @@ struct upstream_request {
     /* a client's name and password in place of the cache's identity; `client_id` tells clients apart */
     const struct cred_identity *identity;
     const char *client_id;
-    int64_t range_first, range_last;
+    int64_t range_first, range_last, range_suffix; /* as in transfer.h */
     const char *if_range;
     bool decode;        /* as in transfer.h */
+    bool further;       /* beside one that works: what it meets says nothing about the registry */
     bool bounded;       /* small: an answer is complete within connect_timeout and twice stall_timeout, or fails */
     bool unshared;      /* as in transfer.h */
     bool optional;      /* do not send it just to probe an endpoint that failed */
@@ -132,6 +133,9 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */
 void upstream_cancel(struct upstream_call *c);
+/* A registry that does not serve ranges, or refuses a second connection, gets one at a time for an hour. Any thread. */
+void upstream_note_one_stream(struct upstream *u);
+bool upstream_is_one_stream(const struct upstream *u);
 /* It takes too long for its caller: until an answer arrives, upstream_health() counts the endpoint as down. */
 void upstream_doubt(struct upstream_call *c);
 /* Pauses reading the answer's body, or resumes. */

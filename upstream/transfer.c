@@ -251,9 +251,11 @@ static void set_range(struct transfer *t, const struct transfer_request *req)
 {
     char line[300];
 
-    if (req->range_first < 0)
+    if (req->range_first < 0 && req->range_suffix <= 0)
         return;
-    if (req->range_last >= 0)
+    if (req->range_first < 0)
+        snprintf(line, sizeof(line), "Range: bytes=-%lld", (long long)req->range_suffix);
+    else if (req->range_last >= 0)
         snprintf(line, sizeof(line), "Range: bytes=%lld-%lld", (long long)req->range_first, (long long)req->range_last);
     else
         snprintf(line, sizeof(line), "Range: bytes=%lld-", (long long)req->range_first);

@@ -66,6 +66,7 @@ struct transfer_request {
     const char *body;           /* of a POST; copied */
     size_t body_len;
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
+    int64_t range_suffix;            /* first -1: the last so many bytes; 0: whole */
     const char *if_range;
     bool decode; /* decode a Content-Encoding that was not requested: for text, whose digest is checked after that */
     /* Over HTTP/1.1: for a paused HTTP/2 stream libcurl buffers up to its window, 32 MiB. */

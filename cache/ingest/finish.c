@@ -10,7 +10,10 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-enum { HASH_CHUNK = 1 << 20 };
+enum {
+    HASH_CHUNK = 256 << 10, /* bytes; what was written a moment ago is still in the processor's cache */
+    HASH_TURN = 8 << 20,    /* bytes, after which other blobs have their turn */
+};
 
 /* ---- the last change of state ---- */
 
@@ -26,7 +29,7 @@ static void ingest_end(struct ingest *i, enum ingest_state state, const struct e
     pthread_mutex_unlock(&i->lock);
     i->over = true;
     ingest_book_room(i, state);
-    i->finished(i->arg, state, err);
+    i->events.finished(i->events.arg, state, err);
 }
 
 /* ---- hashing what is on disk already (io worker) ---- */
@@ -218,8 +221,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool discard)
         return;
     }
     pthread_mutex_lock(&i->lock);
-    i->received -= i->front - i->frontier;
-    i->front = i->frontier;
+    ingest_drop_fronts(i);
     pthread_mutex_unlock(&i->lock);
     ingest_checkpoint(i, finish_paused);
 }
@@ -348,15 +350,15 @@ static void finish_verify(struct ingest *i)
 
 void ingest_advance(struct ingest *i)
 {
-    int64_t contiguous = ingest_contiguous(i);
+    int64_t prefix = ingest_prefix(i);
 
     ON_LOOP(i->loop);
     if (i->over || i->hashing_file)
         return;
-    if (i->hashed < contiguous) {
+    if (i->hashed < prefix) {
         struct file_hashing *h = xcalloc(1, sizeof(*h));
         h->i = ingest_ref(i);
-        h->to = contiguous;
+        h->to = MIN(prefix, i->hashed + HASH_TURN);
         pthread_mutex_lock(&i->lock);
         i->hashing_file = true;
         i->hashing_from = i->hashed;

@@ -7,6 +7,7 @@ struct follower {
     struct ingest *ingest;
     struct loop *loop;
     int64_t end; /* one past the last byte wanted */
+    bool whole;  /* it would have the whole blob: the last segment waits for the digest */
     void (*ready)(void *arg);
     void *arg;
     /* owned by `loop` */
@@ -15,6 +16,7 @@ struct follower {
     int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
     bool waiting; /* for ready() */
+    bool told;    /* the source knows that it wants what is at its position, and behind */
     TAILQ_ENTRY(follower) entry;
 };
 
@@ -47,6 +49,9 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     f->ready = ready;
     f->arg = arg;
     pthread_mutex_lock(&i->lock);
+    bool most = i->size < 0 || f->end - f->position > i->size / 2;
+    f->whole = most && (i->size < 0 || f->end >= i->size);
+    i->whole = i->whole || most;
     TAILQ_INSERT_TAIL(&i->followers, f, entry);
     i->follower_count++;
     if (i->relay) {
@@ -57,28 +62,49 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     return f;
 }
 
-/* Bytes readable at `at`. With the lock held. */
-static int64_t readable(const struct ingest *i, int64_t at, int64_t end)
+/* Bytes that may be read at its position. Who asks for a piece checks it himself: it cannot be verified before the
+ * whole is here. With the lock held. */
+static int64_t readable(const struct follower *f)
 {
-    int64_t limit = end, to = at;
+    const struct ingest *i = f->ingest;
+    int64_t at = f->position;
 
     HOLDS(&i->lock);
     if (ingest_is_verified(i->state))
-        return MIN(end, i->size) - at;
+        return MIN(f->end, i->size) - at;
     if (i->size < 0 && !i->relay)
         return 0; /* it may have to begin again, as a relay */
-    limit = MIN(limit, ingest_withheld(i));
-    while (to < limit) {
-        int64_t segment = to / INGEST_SEGMENT;
-        if (ingest_has_segment(i, segment)) {
-            to = (segment + 1) * INGEST_SEGMENT;
-            continue;
-        }
-        if (i->frontier / INGEST_SEGMENT == segment && i->front > to)
-            to = i->front;
-        break;
-    }
-    return MAX(MIN(to, limit) - at, 0);
+    int64_t limit = f->whole ? MIN(f->end, ingest_withheld(i)) : f->end;
+    return MAX(MIN(at + ingest_present(i, at), limit) - at, 0);
+}
+
+static void tell_wanted(void *arg)
+{
+    struct ingest *i = arg;
+
+    ON_LOOP(i->loop);
+    pthread_mutex_lock(&i->lock);
+    i->wanting = false;
+    pthread_mutex_unlock(&i->lock);
+    if (!i->over)
+        i->events.wanted(i->events.arg);
+    ingest_unref(i);
+}
+
+/* Once for each place where it begins to read: a source that comes near goes on, and its end is known to the sources.
+ * With the lock held. */
+static void note_wanted(struct follower *f)
+{
+    struct ingest *i = f->ingest;
+
+    HOLDS(&i->lock);
+    bool tell = !f->told && !i->wanting && i->state == INGEST_RECEIVING;
+    f->told = true;
+    if (!tell)
+        return;
+    i->wanting = true;
+    i->refs++; /* for the closure that is posted */
+    loop_post(i->loop, tell_wanted, i);
 }
 
 /* Nothing yet: 0, and ready() is called when there is something. Nothing ever: -1, and why. With the lock held. */
@@ -92,6 +118,7 @@ static int wait_or_fail(struct follower *f, bool never, struct err *err)
     if (!f->waiting) {
         f->waiting = true;
         f->refs++; /* for the ready() that will come */
+        note_wanted(f);
     }
     return 0;
 }
@@ -107,7 +134,7 @@ int64_t follower_available(struct follower *f, struct err *err)
 
     ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
-    int64_t n = readable(i, f->position, f->end);
+    int64_t n = readable(f);
     if (n == 0)
         n = wait_or_fail(f, has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
@@ -121,7 +148,7 @@ int follower_may_begin(struct follower *f, struct err *err)
 
     ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
-    if (!ingest_is_verified(i->state) && readable(i, f->position, f->end) == 0)
+    if (!ingest_is_verified(i->state) && readable(f) == 0)
         may = wait_or_fail(f, has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return may;
@@ -147,11 +174,33 @@ void ingest_wake(struct ingest *i)
 
     HOLDS(&i->lock);
     TAILQ_FOREACH(f, &i->followers, entry) {
-        if (!f->waiting || (!ended && readable(i, f->position, f->end) == 0))
+        if (!f->waiting || (!ended && readable(f) == 0))
             continue;
         f->waiting = false;
         loop_post(f->loop, follower_tell, f);
     }
+}
+
+size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max)
+{
+    struct follower *f;
+    size_t count = 0;
+
+    ON_LOOP(i->loop);
+    pthread_mutex_lock(&i->lock);
+    TAILQ_FOREACH(f, &i->followers, entry)
+        if (f->waiting && count < max && f->position < f->end)
+            spans[count++] = (struct ingest_span){f->position, f->end};
+    pthread_mutex_unlock(&i->lock);
+    return count;
+}
+
+bool ingest_is_wanted_whole(struct ingest *i)
+{
+    pthread_mutex_lock(&i->lock);
+    bool whole = i->whole;
+    pthread_mutex_unlock(&i->lock);
+    return whole;
 }
 
 int64_t follower_size(struct follower *f)
@@ -200,7 +249,7 @@ static void say_deserted(void *arg)
 
     ON_LOOP(i->loop);
     if (!i->over && ingest_followers(i) == 0)
-        i->deserted(i->arg);
+        i->events.deserted(i->events.arg);
     ingest_unref(i);
 }
 

@@ -12,6 +12,15 @@
 
 /* ---- begin ---- */
 
+/* Whose bytes a part has, and of which size its segments are. A collision gains nothing that the digest does not
+ * catch. */
+static uint32_t origin_of(const char *host)
+{
+    _cleanup_free_ char *text = xasprintf("%s %d", host, INGEST_SEGMENT);
+
+    return text_hash(text);
+}
+
 struct resume {
     struct ingest *i;
     bool found, ours;
@@ -80,16 +89,12 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
 }
 
 struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *loop,
-                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                            void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err)
+                            const struct ingest_events *events, struct err *err)
 {
     struct ingest *i = ingest_new(all, digest, loop);
 
-    i->origin = text_hash(host); /* a collision gains nothing that the digest does not catch */
-    i->finished = finished;
-    i->deserted = deserted;
-    i->drained = drained;
-    i->arg = arg;
+    i->origin = origin_of(host);
+    i->events = *events;
     leases_take(all->leases, digest);
     ingest_list(i); /* before its part is opened: ingests_forget() leaves it alone from here on */
     pthread_mutex_lock(&i->lock);
@@ -155,13 +160,19 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
         i->size = size;
     pthread_mutex_unlock(&i->lock);
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
-    if (i->size > 0)
-        ingest_ask_for_room(i);
-    else if (i->size < 0)
+    if (i->size < 0)
         ingest_ask_ahead(i);
     if (size == 0)
         ingest_advance(i);
     return true;
+}
+
+void ingest_need_room(struct ingest *i, int64_t bytes)
+{
+    ON_LOOP(i->loop);
+    IN_STATE(i->size >= 0);
+    i->need = MAX(i->need, MIN(bytes, i->size));
+    ingest_ask_for_room(i);
 }
 
 static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
@@ -185,67 +196,59 @@ static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data,
     return true;
 }
 
-/* Notes that [offset, offset+len) has been written. With the lock held. */
-static int note_written(struct ingest *i, int64_t offset, int64_t len)
-{
-    int completed = 0;
+/* A blob that is no larger than this is hashed as it comes: a worker would take longer to begin. A relay is, too: what
+ * its window holds is freed once it has been hashed and taken. */
+enum { HASH_AT_ONCE_MAX = 1 << 20 };
 
-    HOLDS(&i->lock);
-    if (i->front != offset || i->frontier == i->front) {
-        i->received -= i->front - i->frontier; /* a segment given up half way */
-        i->frontier = offset;
-    }
-    i->front = offset + len;
-    i->received += len;
-    while (i->front > i->frontier) {
-        int64_t segment = i->frontier / INGEST_SEGMENT;
-        int64_t end = ingest_segment_end(i, segment);
-        if (i->front < end)
-            break;
-        ingest_set_segment(i, segment);
-        i->frontier = end;
-        completed++;
-    }
-    return completed;
+static bool hashes_at_once(const struct ingest *i)
+{
+    return !i->hashing_file && (i->relay || i->size <= HASH_AT_ONCE_MAX);
 }
 
-bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err)
+/* [offset, offset + len) is not here yet. */
+static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data, int64_t len, struct err *err)
 {
-    ON_LOOP(i->loop);
-    if (i->over)
-        return err_set(err, ERR_CANCELLED, "the ingest is over");
-    if (len == 0)
-        return true;
-    /* A segment that broke off is requested from its beginning. What followers have read of it, and the hasher, stays
-     * as it is: another answer may not put other bytes in its place. */
-    int64_t again = offset >= i->frontier && offset < i->front ? MIN((int64_t)len, i->front - offset) : 0;
-    offset += again;
-    data = (const char *)data + again;
-    len -= (size_t)again;
-    if (len == 0)
-        return true;
-    int64_t limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX; /* its loop alone writes the size */
-    if (offset + (int64_t)len > limit)
-        return err_set(err, ERR_UPSTREAM, "upstream sent more than the %lld bytes it announced", (long long)limit);
-    if (i->relay && !ingest_agrees(i, offset, data, len, err))
+    if (i->relay && !ingest_agrees(i, offset, data, (size_t)len, err))
         return false;
-    if (i->size < 0 && !ingest_extend_room(i, offset + (int64_t)len, err))
+    if (i->size < 0 && !ingest_extend_room(i, offset + len, err))
         return false;
-    if (!ingest_write_all(i, offset, data, len, err))
+    if (!ingest_write_all(i, offset, data, (size_t)len, err))
         return false;
     if (!i->relay)
-        ingest_note_arrived(i, (int64_t)len);
-    /* In order, and no worker is reading back: the bytes are in memory. */
-    if (!i->hashing_file && offset == i->hashed) {
-        hasher_update(i->hasher, data, len);
-        i->hashed += (int64_t)len;
+        ingest_note_arrived(i, len);
+    if (offset == i->hashed && hashes_at_once(i)) {
+        hasher_update(i->hasher, data, (size_t)len);
+        i->hashed += len;
     }
     pthread_mutex_lock(&i->lock);
-    i->since_checkpoint += note_written(i, offset, (int64_t)len);
+    i->since_checkpoint += ingest_note_written(i, offset, len);
     ingest_wake(i);
     if (i->relay)
         ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);
+    return true;
+}
+
+bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err)
+{
+    const char *from = data;
+    int64_t limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX; /* its loop alone writes the size */
+    int64_t end = offset + (int64_t)len, skip;
+
+    ON_LOOP(i->loop);
+    if (i->over)
+        return err_set(err, ERR_CANCELLED, "the ingest is over");
+    if (end > limit)
+        return err_set(err, ERR_UPSTREAM, "upstream sent more than the %lld bytes it announced", (long long)limit);
+    while (offset < end) {
+        pthread_mutex_lock(&i->lock);
+        int64_t n = ingest_writable(i, offset, end - offset, &skip);
+        pthread_mutex_unlock(&i->lock);
+        if (n > 0 && !ingest_write_new(i, offset + skip, from + skip, n, err))
+            return false;
+        offset += skip + n;
+        from += skip + n;
+    }
     ingest_ask_ahead(i);
     ingest_advance(i);
     bool due = !i->relay && i->is_public && i->since_checkpoint >= INGEST_CHECKPOINT &&
@@ -259,14 +262,8 @@ void ingest_end_of_unknown(struct ingest *i)
 {
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
-    if (i->size < 0) {
-        i->size = i->front;
-        if (i->front > i->frontier) {
-            ingest_set_segment(i, i->frontier / INGEST_SEGMENT);
-            i->frontier = i->front;
-        }
-        ingest_count_received(i);
-    }
+    if (i->size < 0)
+        ingest_note_end(i);
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);

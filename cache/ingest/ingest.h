@@ -46,8 +46,8 @@ struct ingest;
 struct follower;
 
 enum {
-    INGEST_SEGMENT = 1 << 20,   /* bytes */
-    INGEST_CHECKPOINT = 8,      /* segments between two checkpoints, at least */
+    INGEST_SEGMENT = 64 << 10,  /* bytes */
+    INGEST_CHECKPOINT = 128,    /* segments between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
     RELAY_WINDOW = 256 << 10,   /* bytes in memory that a relay's follower may read, and has not read yet */
 };
@@ -61,7 +61,7 @@ enum ingest_state {
     INGEST_FAILED,
 };
 
-/* Sizes above this are refused: no registry serves them, and the bitmap stays under 128 KiB. */
+/* Sizes above this are refused: no registry serves them, and the bitmap stays at 2 MiB. */
 #define INGEST_SIZE_MAX ((int64_t)1 << 40)
 
 /* ---- the table of what is being ingested ---- */
@@ -136,13 +136,23 @@ void ingests_measure_parked(struct ingests *all);
 
 /* ---- the source's side: one fetch loop, the same for every call ---- */
 
+/* What the source is told, on the ingest's loop. */
+struct ingest_events {
+    /* Once: it has come to STORED, NOT_STORED, PAUSED or FAILED (the last three with why). */
+    void (*finished)(void *arg, enum ingest_state state, const struct err *err);
+    /* The last follower has left. */
+    void (*deserted)(void *arg);
+    /* The source may go on after ingest_is_ahead(). */
+    void (*drained)(void *arg);
+    /* A follower waits at a place where none did before (ingest_waiting()). */
+    void (*wanted)(void *arg);
+    void *arg;
+};
+
 /* Begins, or resumes what an earlier ingest left that had its bytes from the same registry (`host`): another's may be
- * wrong. `finished` is called on `loop`, once, when the ingest has come to STORED, NOT_STORED, PAUSED or FAILED (the
- * last three with why). `deserted` is called on `loop` when the last follower has left, `drained` when the source
- * may go on after ingest_is_ahead(). Errors: ERR_IO, ERR_NO_SPACE. */
+ * wrong. Errors: ERR_IO, ERR_NO_SPACE. */
 struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, const char *host, struct loop *loop,
-                            void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                            void (*deserted)(void *arg), void (*drained)(void *arg), void *arg, struct err *err);
+                            const struct ingest_events *events, struct err *err);
 /* What a client was sent of a blob that was never verified: [first, end) of a file. */
 struct sent_before {
     int fd; /* -1: nothing */
@@ -151,20 +161,30 @@ struct sent_before {
 /* The same for a relay. What was sent before must be what comes now, else the ingest fails with ERR_DIGEST; its
  * descriptor is duplicated. Errors: also ERR_BUSY, there are too many. */
 struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *loop,
-                                  void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
-                                  const struct sent_before *sent, struct err *err);
+                                  const struct ingest_events *events, const struct sent_before *sent, struct err *err);
 /* Whether the source should wait: for room, or since a relay's window is full. */
 bool ingest_is_ahead(struct ingest *i);
-/* What the source should bring next: the first gap, from *first to *last (inclusive; -1: to the end, wherever that is).
- * False if nothing is missing. */
-bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last);
+/* The first range that is missing at or behind `from`: [*first, *end); INT64_MAX: to the end, wherever that is. It may
+ * begin before `from`: a segment is filled from its start. False if nothing is missing there. */
+bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end);
+/* A range of bytes, [first, end). */
+struct ingest_span {
+    int64_t first, end;
+};
+/* What followers wait for, from their position to the last byte that they want: the earliest `max` of them. Returns how
+ * many there are. */
+size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max);
+/* Whether a follower has asked for more than half of it. */
+bool ingest_is_wanted_whole(struct ingest *i);
 /* The blob's size in bytes (-1: not announced) and upstream's validator (strong ETag; may be ""), before the first
- * write. Without room for it the ingest ends as FAILED, with ERR_NO_SPACE. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the
- * size contradicts what a resumed part was made for: stop with `discard` and begin again. */
+ * write. Errors: ERR_TOO_LARGE; ERR_CORRUPT if the size contradicts what a resumed part was made for: stop with
+ * `discard` and begin again. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
-/* Bytes from the source, at `offset`; the first write of a transfer begins at a segment's start. Errors: ERR_IO,
- * ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
+/* Room for so many bytes of it in all, before they come: while it is asked for, ingest_is_ahead(). Without room the
+ * ingest ends as FAILED, with ERR_NO_SPACE. Of a blob of known size; the others take room as they grow. */
+void ingest_need_room(struct ingest *i, int64_t bytes);
+/* Bytes from a source, at `offset`. What is here already is skipped, and what does not continue it or begin a segment.
+ * Errors: ERR_IO, ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
 bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len, struct err *err);
 /* The source has sent all of a blob whose size it had not announced. */
 void ingest_end_of_unknown(struct ingest *i);

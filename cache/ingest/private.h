@@ -1,7 +1,8 @@
 /* private.h - shared by the files of this folder, each of which calls those before it:
  *
  *     table.c, space.c  the table of ingests; bytes on their way, and the callbacks that give room
- *     state.c           what an ingest is made of: references, segments, how far it is
+ *     state.c           what an ingest is made of: references, how far it is
+ *     segments.c        which bytes are here
  *     relay.c           a part that is a window in memory
  *     follow.c          followers
  *     finish.c          hashing, checkpoints, the end
@@ -31,15 +32,17 @@ struct repo_name {
     bool is_private;
 };
 
+/* The end of what is here of a segment that is not whole. */
+struct front {
+    int64_t segment, end;
+};
+
 struct ingest {
     /* set once */
     struct ingests *all;
     struct digest digest;
     struct loop *loop;
-    void (*finished)(void *arg, enum ingest_state state, const struct err *err);
-    void (*deserted)(void *arg);
-    void (*drained)(void *arg);
-    void *arg;
+    struct ingest_events events;
     bool relay;              /* the part is in memory */
     bool has_place;          /* among the relays that there may be */
     struct sent_before sent; /* relays */
@@ -63,7 +66,9 @@ struct ingest {
     struct err worker_err;
     struct digest computed;
     struct file_info published;
+    int64_t need;    /* bytes that room is needed for; of unknown size: 0 */
     int64_t room;    /* bytes that were given to it by the collector */
+    int64_t asked;   /* bytes that were asked for, while `asking` */
     int64_t arrived; /* and how many of them are on the disk */
     bool asking;     /* a request for room is pending: the source waits */
     bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
@@ -81,9 +86,13 @@ struct ingest {
     struct err err;
     int64_t size; /* -1 not known */
     uint8_t *bitmap;
-    size_t bitmap_len;       /* bytes */
-    int64_t frontier, front; /* [frontier, front) of one segment is arriving; equal if none is */
-    int64_t received;        /* bytes in whole segments and in the frontier */
+    size_t bitmap_len; /* bytes */
+    struct front *fronts;
+    size_t front_count, front_cap;
+    int64_t prefix;   /* bytes from the beginning that are here */
+    int64_t received; /* bytes in whole segments and up to the fronts */
+    bool whole;       /* a follower has asked for more than half of it */
+    bool wanting;     /* events.wanted() is posted */
     int follower_count;
     int64_t taken;     /* relays: bytes the follower has taken; -1: there was none yet */
     int64_t punched;   /* relays: bytes at the beginning that were given back */
@@ -140,14 +149,6 @@ void ingest_book_room(struct ingest *i, enum ingest_state state);
 
 /* An ingest with nothing in it, and one reference. */
 struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *loop);
-/* With the ingest's lock held. */
-bool ingest_has_segment(const struct ingest *i, int64_t segment);
-void ingest_set_segment(struct ingest *i, int64_t segment);
-void ingest_count_received(struct ingest *i);
-/* One past the segment's last byte. */
-int64_t ingest_segment_end(const struct ingest *i, int64_t segment);
-/* First byte that is missing. Takes the lock. */
-int64_t ingest_contiguous(struct ingest *i);
 /* Whether all bytes may be read. */
 static inline bool ingest_is_verified(enum ingest_state state)
 {
@@ -157,9 +158,30 @@ static inline bool ingest_is_verified(enum ingest_state state)
  * its end may have come. With the lock held. */
 static inline int64_t ingest_withheld(const struct ingest *i)
 {
-    return i->size < 0 ? MAX(i->front - INGEST_SEGMENT, (int64_t)0)
+    return i->size < 0 ? MAX(i->prefix - INGEST_SEGMENT, (int64_t)0)
                        : MAX(i->size - 1, (int64_t)0) / INGEST_SEGMENT * INGEST_SEGMENT;
 }
+
+/* ---- segments.c, with the ingest's lock held ---- */
+
+bool ingest_has_segment(const struct ingest *i, int64_t segment);
+/* One past the segment's last byte. */
+int64_t ingest_segment_end(const struct ingest *i, int64_t segment);
+/* Bytes that are here from `at` on; of more than PRESENT_MAX at least as many. */
+int64_t ingest_present(const struct ingest *i, int64_t at);
+/* Counts `received` and `prefix` again. */
+void ingest_count_received(struct ingest *i);
+/* Of [offset, offset + len) the first *skip bytes are here, or cannot be written: a segment begins with its first byte.
+ * Returns how many of those that follow are to be written. */
+int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int64_t *skip);
+/* So much has been written. Returns how many segments it completes. */
+int ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
+/* What is here is all there is of a blob of unknown size. */
+void ingest_note_end(struct ingest *i);
+/* Segments that are not whole count as missing from now on: no row promises them. */
+void ingest_drop_fronts(struct ingest *i);
+/* Bytes from the beginning that are here. Takes the lock. */
+int64_t ingest_prefix(struct ingest *i);
 
 /* ---- relay.c ---- */
 
@@ -184,8 +206,8 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
 
 /* ---- room.c, the ingest's loop ---- */
 
-/* Room for the blob, whose size is known, before its first byte. While it waits for it, i->asking is set; if there is
- * none, it ends. */
+/* Room for i->need bytes of a blob whose size is known, before they come. While it waits for it, i->asking is set; if
+ * there is none, it ends. */
 void ingest_ask_for_room(struct ingest *i);
 /* Of a blob whose size is not known: room for what comes next, before it does, so that the source can wait while
  * earlier requests are answered. While it waits i->asking is set; if there is none it goes on with what it has. */

@@ -15,17 +15,12 @@ enum {
 /* ---- the beginning ---- */
 
 struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *loop,
-                                  void (*finished)(void *arg, enum ingest_state state, const struct err *err),
-                                  void (*deserted)(void *arg), void (*drained)(void *arg), void *arg,
-                                  const struct sent_before *sent, struct err *err)
+                                  const struct ingest_events *events, const struct sent_before *sent, struct err *err)
 {
     struct ingest *i = ingest_new(all, digest, loop);
 
     i->relay = true;
-    i->finished = finished;
-    i->deserted = deserted;
-    i->drained = drained;
-    i->arg = arg;
+    i->events = *events;
     leases_take(all->leases, digest);
     ingest_list(i);
     i->fd = memfd_create("relay", MFD_CLOEXEC);
@@ -50,7 +45,7 @@ struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *dige
 static int64_t unread(const struct ingest *i)
 {
     HOLDS(&i->lock);
-    return MIN(i->front, ingest_withheld(i)) - MAX(i->taken, (int64_t)0);
+    return MIN(i->prefix, ingest_withheld(i)) - MAX(i->taken, (int64_t)0);
 }
 
 bool ingest_is_ahead(struct ingest *i)
@@ -71,13 +66,13 @@ static void say_drained(void *arg)
 
     ON_LOOP(i->loop);
     if (!i->over)
-        i->drained(i->arg);
+        i->events.drained(i->events.arg);
     ingest_unref(i);
 }
 
 void ingest_give_back(struct ingest *i)
 {
-    int64_t to = MIN(i->taken, i->front);
+    int64_t to = MIN(i->taken, i->prefix);
 
     HOLDS(&i->lock);
     if (i->hashing_file) /* needs what it has not hashed yet */

@@ -19,13 +19,16 @@ static void ingest_answered(void *arg, bool granted)
     ON_LOOP(i->loop);
     i->asking = false;
     if (granted && i->over) {
-        ingests_book_room(i->all, i->size);
+        ingests_book_room(i->all, i->asked);
     } else if (granted) {
-        i->room = i->size;
-        i->drained(i->arg);
+        i->room += i->asked;
+        ingest_ask_for_room(i); /* more may be needed by now */
+        if (!i->asking)
+            i->events.drained(i->events.arg);
     } else {
-        err_set(&err, ERR_NO_SPACE, "there is no room for a blob of %lld bytes, or it is larger than cache.blob_max",
-                (long long)i->size);
+        err_set(&err, ERR_NO_SPACE,
+                "there is no room for %lld of the blob's %lld bytes, or it is larger than cache.blob_max",
+                (long long)i->need, (long long)i->size);
         ingest_stop(i, &err, false);
     }
     ingest_unref(i);
@@ -39,23 +42,23 @@ static void ingest_refuse_room(void *arg)
 void ingest_ask_for_room(struct ingest *i)
 {
     const struct ingest_room *room = &i->all->room;
+    int64_t more = i->need - i->room;
 
     ON_LOOP(i->loop);
-    if (i->relay || !room->take || i->room >= i->size || i->asking)
+    if (i->relay || !room->take || more <= 0 || i->asking || i->over)
         return;
     if (room->blob_max > 0 && i->size > room->blob_max) {
         i->asking = true;
         loop_post(i->loop, ingest_refuse_room, ingest_ref(i));
         return;
     }
-    ingests_book_room(i->all, i->room); /* it took some while its size was unknown */
-    i->room = 0;
-    if (room->take(room->arg, i->size)) {
-        i->room = i->size;
+    if (room->take(room->arg, more)) {
+        i->room += more;
         return;
     }
     i->asking = true;
-    room->ask(room->arg, i->size, ROOM_MADE, ingest_answered, ingest_ref(i), i->loop);
+    i->asked = more;
+    room->ask(room->arg, more, ROOM_MADE, ingest_answered, ingest_ref(i), i->loop);
 }
 
 /* ---- of unknown size ---- */
@@ -90,7 +93,7 @@ static void ingest_answered_step(void *arg, bool granted)
     if (!i->over && i->size > 0) /* it is known by now */
         ingest_ask_for_room(i);
     if (!i->over && !i->asking)
-        i->drained(i->arg);
+        i->events.drained(i->events.arg);
     ingest_unref(i);
 }
 
@@ -99,7 +102,7 @@ void ingest_ask_ahead(struct ingest *i)
     const struct ingest_room *room = &i->all->room;
 
     ON_LOOP(i->loop);
-    if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->front >= AHEAD)
+    if (i->relay || !room->take || i->size >= 0 || i->asking || i->scarce || i->room - i->prefix >= AHEAD)
         return;
     if (take_step(i, AHEAD))
         return;

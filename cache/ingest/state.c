@@ -1,4 +1,4 @@
-/* What an ingest is made of, as its other files see it: references, the bitmap of its segments, how far it is. */
+/* What an ingest is made of, as its other files see it: references, and how far it is. */
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
@@ -58,88 +58,9 @@ void ingest_unref(struct ingest *i)
         free(r);
     }
     free(i->bitmap);
+    free(i->fronts);
     pthread_mutex_destroy(&i->lock);
     free(i);
-}
-
-/* ---- segments ---- */
-
-static int64_t segments_of(int64_t size)
-{
-    return (size + INGEST_SEGMENT - 1) / INGEST_SEGMENT;
-}
-
-int64_t ingest_segment_end(const struct ingest *i, int64_t segment)
-{
-    int64_t end = (segment + 1) * INGEST_SEGMENT;
-
-    return i->size >= 0 ? MIN(end, i->size) : end;
-}
-
-bool ingest_has_segment(const struct ingest *i, int64_t segment)
-{
-    size_t byte = (size_t)segment / 8;
-
-    HOLDS(&i->lock);
-    return byte < i->bitmap_len && i->bitmap[byte] >> (segment % 8) & 1;
-}
-
-void ingest_set_segment(struct ingest *i, int64_t segment)
-{
-    size_t byte = (size_t)segment / 8;
-
-    HOLDS(&i->lock);
-    if (byte >= i->bitmap_len) {
-        size_t len = MAX(byte + 1, 2 * i->bitmap_len);
-        i->bitmap = xrealloc(i->bitmap, len);
-        memset(i->bitmap + i->bitmap_len, 0, len - i->bitmap_len);
-        i->bitmap_len = len;
-    }
-    i->bitmap[byte] |= (uint8_t)(1 << (segment % 8));
-}
-
-void ingest_count_received(struct ingest *i)
-{
-    HOLDS(&i->lock);
-    i->received = 0;
-    for (int64_t s = 0; s < (int64_t)i->bitmap_len * 8; s++)
-        if (ingest_has_segment(i, s))
-            i->received += ingest_segment_end(i, s) - s * INGEST_SEGMENT;
-}
-
-/* The first segment from `from` on whose presence is `present`; the number of segments if there is none. */
-static int64_t next_segment(const struct ingest *i, int64_t from, bool present)
-{
-    int64_t end = i->size >= 0 ? segments_of(i->size) : (int64_t)i->bitmap_len * 8;
-
-    HOLDS(&i->lock);
-    while (from < end && ingest_has_segment(i, from) != present)
-        from++;
-    return from;
-}
-
-int64_t ingest_contiguous(struct ingest *i)
-{
-    pthread_mutex_lock(&i->lock);
-    int64_t at = next_segment(i, 0, false) * INGEST_SEGMENT;
-    if (i->size >= 0)
-        at = MIN(at, i->size);
-    if (i->frontier == at)
-        at = i->front;
-    pthread_mutex_unlock(&i->lock);
-    return at;
-}
-
-bool ingest_gap(struct ingest *i, int64_t *first, int64_t *last)
-{
-    ON_LOOP(i->loop);
-    pthread_mutex_lock(&i->lock);
-    int64_t from = next_segment(i, 0, false), to = next_segment(i, from, true);
-    bool missing = i->size < 0 || from < segments_of(i->size);
-    *first = from * INGEST_SEGMENT;
-    *last = i->size < 0 || to >= segments_of(i->size) ? -1 : to * INGEST_SEGMENT - 1;
-    pthread_mutex_unlock(&i->lock);
-    return missing;
 }
 
 /* ---- how far it is ---- */

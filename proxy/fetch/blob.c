@@ -19,26 +19,23 @@
 #include <event2/event.h>
 #include <string.h>
 
-enum {
-    GATHER = 512 << 10, /* bytes */
-    GATHER_RELAY = 64 << 10,
-};
-
-static bool is_relay(const struct fetch *f)
-{
-    return f->want.kind == FETCH_BLOB_RELAY;
-}
-
 static enum step blob_lookup(struct fetch *f)
 {
     struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
+    struct blob_fetch *b = blob_of(f);
 
+    if (b->most == 0) { /* the beginning */
+        TAILQ_INIT(&b->sources);
+        b->most = 1;
+        b->kept = f->want.keep;
+        b->whole = !f->want.piece.given;
+    }
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
-    if (!is_relay(f) && fetch_must_verify(f, &f->digest))
+    if (!blob_is_relay(f) && fetch_must_verify(f, &f->digest))
         return STEP_VERIFY;
     fetch_find(f, NULL, &f->digest, &f->hit);
-    if (is_relay(f) || (f->hit.stored && cache_look(fetch_cache(f), &f->digest) == FILE_MISSING))
+    if (blob_is_relay(f) || (f->hit.stored && cache_look(fetch_cache(f), &f->digest) == FILE_MISSING))
         f->hit.stored = false; /* fetched in any case */
     bool proved = w && w->proved && !fetch_needs_bytes(f, &f->hit);
     if (f->hit.stored && (cache_is_blob_of(&f->hit) || proved)) {
@@ -56,78 +53,39 @@ static enum step blob_lookup(struct fetch *f)
 
 /* ---- ask and receive ---- */
 
-static bool refuse_answer(struct fetch *f, const char *why)
-{
-    err_set(&f->result.err, ERR_UPSTREAM, "a blob of %s: %s", f->want.name, why);
-    return false;
-}
-
 static void answer_followers(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
 
-    if (b->waiters_follow || (ingest_size(b->ingest) < 0 && !is_relay(f)))
+    if (b->waiters_follow || (ingest_size(b->ingest) < 0 && !blob_is_relay(f)))
         return;
     b->waiters_follow = true;
-    f->result.how = is_relay(f) ? HOW_BYPASS : HOW_MISS;
+    f->result.how = blob_is_relay(f) ? HOW_BYPASS : HOW_MISS;
     f->result.size = ingest_size(b->ingest);
     fetch_answer(f, b->ingest);
 }
 
-static bool blob_take_head(void *arg, const struct transfer_response *r)
+bool blob_source_opened(struct blob_source *s, int64_t size, const struct transfer_response *r)
 {
-    struct fetch *f = arg;
+    struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
-    int64_t size;
 
-    f->response = *r;
-    f->step = STEP_RECEIVE;
-    f->result.upstream_status = r->status;
-    if (r->status != 200 && r->status != 206)
-        return true; /* blob_take_end() handles it */
-    /* A Content-Encoding is ignored: some object stores label layers with gzip because that is their format. The digest
-     * shows whether these are the right bytes. */
-    if (r->status == 206) {
-        if (r->range_first != b->first)
-            return refuse_answer(f, "upstream sent another range than was asked for");
-        size = r->range_total;
-        b->at = b->first;
-        b->skip = 0;
-    } else {
-        size = r->content_length; /* the whole blob, although a range was requested: skip the bytes that are here */
-        b->at = 0;
-        b->skip = b->first;
-    }
+    if (s->further && r->status == 200)
+        return err_set(&s->err, ERR_UPSTREAM, "the registry does not serve ranges");
+    if (s->ranged && r->status == 200)
+        upstream_note_one_stream(f->want.site->upstream);
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
-    if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &f->result.err))
+    if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
         return false;
-    if (ingest_is_ahead(b->ingest))
-        upstream_pause(f->call, true); /* before the first byte: blob_drained() goes on when there is room */
-    else
-        answer_followers(f);
-    return true;
-}
-
-/* libcurl passes 16 KiB at a time. All that one turn of the loop brings are gathered, and written, hashed and announced
- * to followers once. */
-static bool blob_flush(struct fetch *f)
-{
-    struct blob_fetch *b = blob_of(f);
-    size_t len = f->received.len;
-
-    if (len == 0 || b->unwritable)
-        return !b->unwritable;
-    f->received.len = 0;
-    /* After a piece that was not written, none of the following can be. */
-    b->unwritable = !ingest_write(b->ingest, b->at, f->received.data, len, &f->result.err);
-    if (b->unwritable)
-        return false;
-    b->at += (int64_t)len;
-    if (f->call && ingest_is_ahead(b->ingest)) {
-        upstream_pause(f->call, true);
-        buf_free(&f->received); /* its client may not read for long */
+    blob_need_room(f);
+    if (ingest_is_ahead(b->ingest)) {
+        upstream_pause(s->call, true); /* before the first byte: blob_drained() goes on when there is room */
+        return true;
     }
+    answer_followers(f);
+    if (!s->further)
+        blob_sources_plan(f);
     return true;
 }
 
@@ -136,72 +94,61 @@ static void blob_drained(void *arg)
     struct fetch *f = arg;
 
     answer_followers(f);
-    if (f->call)
-        upstream_pause(f->call, false);
+    blob_sources_pause(blob_of(f), false);
+    blob_sources_plan(f);
 }
 
-static void blob_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
-{
-    blob_flush(arg); /* if it fails, the next piece or the end notices */
-}
-
-static bool blob_take_data(void *arg, const void *data, size_t len)
+static void blob_wanted(void *arg)
 {
     struct fetch *f = arg;
-    struct blob_fetch *b = blob_of(f);
 
-    if (f->response.status != 200 && f->response.status != 206)
-        return true;
-    size_t over = (size_t)MIN(b->skip, (int64_t)len);
-    b->skip -= (int64_t)over;
-    b->at += (int64_t)over;
-    if (!b->flush)
-        b->flush = event_new(loop_base(f->fetcher->loop), -1, 0, blob_flush_turn, f);
-    if (f->received.len == 0)
-        event_active(b->flush, EV_TIMEOUT, 0);
-    buf_add(&f->received, (const char *)data + over, len - over);
-    return !b->unwritable && (f->received.len < (is_relay(f) ? GATHER_RELAY : GATHER) || blob_flush(f));
+    if (blob_of(f)->waiters_follow)
+        blob_sources_plan(f);
 }
 
-/* The body of an answer is complete; the blob may not be. */
-static void body_complete(struct fetch *f)
+void blob_source_ended(struct blob_source *s)
 {
+    struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
     struct err short_of = {0};
-    int64_t first, last;
 
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
-    if (!ingest_gap(b->ingest, &first, &last))
-        return; /* blob_finished() goes on */
-    err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
-    blob_resume_later(f, &short_of);
-}
-
-static void blob_take_end(void *arg, const struct transfer_response *r, const struct err *err)
-{
-    struct fetch *f = arg;
-    struct blob_fetch *b = blob_of(f);
-    bool good = r->status == 200 || r->status == 206;
-    struct err unwritable = {.code = ERR_CANCELLED};
-
-    f->call = NULL;
-    if (!blob_flush(f))
-        err = &unwritable;
-    struct err own = f->result.err;
-    if (!err && good) {
-        body_complete(f);
+    bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
+    bool fruitless = is_short && s->brought == 0;
+    blob_source_free(s);
+    if ((is_short && b->source_count == 0) || fruitless) {
+        err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
+        if (b->source_count == 0)
+            blob_resume_later(f, &short_of);
         return;
     }
-    if (err && err->code == ERR_CANCELLED && own.code == ERR_CANCELLED)
-        return; /* the ingest is over already: blob_finished() goes on */
-    if (err && err->code == ERR_CANCELLED)
-        f->result.err = own; /* blob_take_head() or blob_take_data() has cancelled it */
-    else
-        fetch_refused(f, r, err);
+    blob_sources_plan(f); /* if all is here, blob_finished() goes on */
+}
+
+static bool is_disks(const struct err *err)
+{
+    return err->code == ERR_IO || err->code == ERR_NO_SPACE;
+}
+
+/* Beside others: they go on. */
+static bool blob_can_lose(const struct blob_source *s)
+{
+    const struct blob_fetch *b = blob_of(s->fetch);
+
+    return b->source_count > 1 && !is_disks(&s->err) && s->err.code != ERR_CANCELLED;
+}
+
+/* The only one, or the last of several. */
+static void blob_failed(struct fetch *f, const struct transfer_response *r, bool hinted)
+{
+    struct blob_fetch *b = blob_of(f);
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
+
+    blob_sources_cancel(b);
     if (contradiction && !b->restarted && !b->waiters_follow) {
         b->restarted = b->to_restart = true;
+        b->without_piece = b->without_piece || hinted;
         ingest_stop(b->ingest, &f->result.err, true);
         return; /* blob_finished() asks again, from nothing */
     }
@@ -217,6 +164,26 @@ static void blob_take_end(void *arg, const struct transfer_response *r, const st
         return;
     }
     fetch_run(f, STEP_FAIL);
+}
+
+void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = s->fetch;
+    struct err own = s->err;
+    bool hinted = f->want.piece.given;
+
+    if (blob_can_lose(s)) {
+        blob_source_lost(s, r, err);
+        return;
+    }
+    blob_source_free(s);
+    if (err && err->code == ERR_CANCELLED && own.code == ERR_CANCELLED)
+        return; /* the ingest is over already: blob_finished() goes on */
+    if (err && err->code == ERR_CANCELLED)
+        f->result.err = own; /* its head, or what it brought, was refused */
+    else
+        fetch_refused(f, r, err);
+    blob_failed(f, r, hinted);
 }
 
 /* ---- the ingest's callbacks ---- */
@@ -240,6 +207,27 @@ static void blob_deserted(void *arg)
     fetch_note_desertion(arg);
 }
 
+static struct ingest_events blob_events(struct fetch *f)
+{
+    return (struct ingest_events){blob_finished, blob_deserted, blob_drained, blob_wanted, f};
+}
+
+static struct ingest *blob_begin_relay(struct fetch *f)
+{
+    const struct ingest_events events = blob_events(f);
+
+    return ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, &events, &f->want.sent,
+                              &f->result.err);
+}
+
+static struct ingest *blob_begin(struct fetch *f)
+{
+    const struct ingest_events events = blob_events(f);
+
+    return ingest_begin(cache_ingests(fetch_cache(f)), &f->digest, f->want.site->host, f->fetcher->loop, &events,
+                        &f->result.err);
+}
+
 /* The first client that only wants the bytes. The others get the error, and request a relay of their own. */
 static struct fetch_waiter *part_with_all_but_one(struct fetch *f, const struct err *no_room)
 {
@@ -259,10 +247,11 @@ static struct fetch_waiter *part_with_all_but_one(struct fetch *f, const struct 
 static bool turn_to_relay(struct fetch *f, const struct err *no_room)
 {
     struct blob_fetch *b = blob_of(f);
+    struct blob_source *s = TAILQ_FIRST(&b->sources);
     struct fetch_waiter *one;
 
-    if (no_room->code != ERR_NO_SPACE || !f->call || f->response.multiplexed || b->waiters_follow ||
-        f->response.status != 200 || b->first > 0 || is_relay(f) || f->fetcher->stopping ||
+    if (no_room->code != ERR_NO_SPACE || b->source_count != 1 || !s->call || f->response.multiplexed ||
+        b->waiters_follow || s->status != 200 || s->first > 0 || blob_is_relay(f) || f->fetcher->stopping ||
         !(one = part_with_all_but_one(f, no_room)))
         return false;
     fetch_wait(f, one);
@@ -271,13 +260,11 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     free(f->key); /* nobody else finds it from now on */
     f->key = fetch_key(f->fetcher->all, &f->want);
     ingest_unref(b->ingest);
-    b->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, blob_finished,
-                                   blob_deserted, blob_drained, f, &f->want.sent, &f->result.err);
+    b->ingest = blob_begin_relay(f);
     if (b->ingest && ingest_describe(b->ingest, f->response.content_length, "", &f->result.err)) {
         blob_drained(f);
     } else {
-        upstream_cancel(f->call);
-        f->call = NULL;
+        blob_sources_cancel(b);
         fetch_run(f, STEP_FAIL);
     }
     return true;
@@ -287,11 +274,12 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
 {
     struct fetch *f = arg;
     struct blob_fetch *b = blob_of(f);
-    bool unproved = state == INGEST_STORED && f->call && !b->waiters_follow;
+    bool unproved = state == INGEST_STORED && b->source_count > 0 && !b->waiters_follow;
     struct fetch_waiter *w;
 
     if (err && turn_to_relay(f, err))
         return;
+    blob_sources_cancel(b);
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;
@@ -335,53 +323,72 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
 
 /* ---- ask ---- */
 
+/* The first request of a blob of which only a piece is asked for. Its size may not be known yet; the piece is rounded
+ * to segments. False: the whole is wanted. */
+static bool piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
+{
+    const struct blob_fetch *b = blob_of(f);
+    const struct fetch_piece *p = &f->want.piece;
+    int64_t size = ingest_size(b->ingest), to;
+
+    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_is_one_stream(f->want.site->upstream))
+        return false;
+    *first = p->first >= 0 ? p->first : size >= 0 ? MAX(size - p->last, (int64_t)0) : -1;
+    if (*first < 0) { /* the last bytes, and as many before as a segment may begin earlier */
+        *end = p->last + INGEST_SEGMENT;
+        return true;
+    }
+    to = p->first >= 0 ? p->last + 1 : size;
+    if (size >= 0) {
+        bool missing = ingest_gap(b->ingest, *first, first, end) && *first < to;
+        *end = missing ? MIN(*end, to) : *first;
+        return true;
+    }
+    *first = *first / INGEST_SEGMENT * INGEST_SEGMENT;
+    *end = (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
+    return true;
+}
+
+static enum step blob_ask_first(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    int64_t first, end;
+
+    if (!piece_to_ask(f, &first, &end))
+        ingest_gap(b->ingest, 0, &first, &end);
+    else if (first == end)
+        return STEP_PROVE; /* the piece is here */
+    if (b->attempts == 0 && ingest_received(b->ingest) > 0)
+        log_limited_about(LOG_LEVEL_INFO, "resumed", f->want.site->host,
+                          "a blob of %s is resumed at %lld of %lld bytes", f->want.name, (long long)first,
+                          (long long)ingest_size(b->ingest));
+    blob_source_begin(f, first, end, false);
+    return STEP_WAIT;
+}
+
 static enum step blob_ask(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
-    int64_t last;
+    int64_t first, end;
 
-    if (!b->ingest && is_relay(f))
-        b->ingest = ingest_begin_relay(cache_ingests(fetch_cache(f)), &f->digest, f->fetcher->loop, blob_finished,
-                                       blob_deserted, blob_drained, f, &f->want.sent, &f->result.err);
-    else if (!b->ingest)
-        b->ingest = ingest_begin(cache_ingests(fetch_cache(f)), &f->digest, f->want.site->host, f->fetcher->loop,
-                                 blob_finished, blob_deserted, blob_drained, f, &f->result.err);
+    if (!b->ingest)
+        b->ingest = blob_is_relay(f) ? blob_begin_relay(f) : blob_begin(f);
     if (!b->ingest)
         return STEP_FAIL;
-    if (!ingest_gap(b->ingest, &b->first, &last))
+    if (!ingest_gap(b->ingest, 0, &first, &end))
         return b->waiters_follow ? STEP_WAIT : STEP_PROVE;
-    bool ranged = b->first > 0 || last >= 0;
-    const char *validator = ingest_validator(b->ingest);
-    struct upstream_request req = {
-        .method = "GET",
-        .repository = f->want.path,
-        .path = path,
-        .range_first = ranged ? b->first : -1,
-        .range_last = last,
-        .if_range = validator[0] ? validator : NULL,
-        .endpoint_first = b->fruitless,
-        .unshared = is_relay(f),
-        .lack_ms = f->tags.negative_ttl_ms,
-        .on_head = blob_take_head,
-        .on_data = blob_take_data,
-        .on_done = blob_take_end,
-        .arg = f,
-    };
+    b->resting = false;
     blob_offers_begin(f);
-    fetch_identify(f, &req);
-    if (ranged && b->attempts == 0)
-        log_limited_about(LOG_LEVEL_INFO, "resumed", f->want.site->host,
-                          "a blob of %s is resumed at %lld of %lld bytes", f->want.name, (long long)b->first,
-                          (long long)ingest_size(b->ingest));
-    b->attempts++;
-    b->unwritable = false;
-    f->received.len = 0;
     b->attempt_received = ingest_received(b->ingest);
     f->result.err.code = ERR_OK;
-    f->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+    enum step next = STEP_WAIT;
+    if (!b->waiters_follow || ingest_size(b->ingest) < 0)
+        next = blob_ask_first(f);
+    else
+        blob_sources_plan(f);
+    b->attempts++;
     fetch_note_desertion(f); /* all may have left while it was verified, or proved */
-    return STEP_WAIT;
+    return next;
 }
 
 static enum step blob_prove(struct fetch *f)
@@ -427,7 +434,7 @@ static void blob_clear(struct fetch *f)
 
     blob_forget_room(b);
     free_event(b->retry);
-    free_event(b->flush);
+    blob_sources_clear(b);
     free_event(b->other_client);
     blob_offers_end(f);
     if (b->ingest)

@@ -9,19 +9,52 @@ enum {
     BLOB_ATTEMPTS_MAX = 100, /* in all */
 };
 
+/* One connection's range of the blob. */
+struct blob_source {
+    TAILQ_ENTRY(blob_source) entry;
+    struct fetch *fetch;
+    struct upstream_call *call;
+    bool further;  /* begun beside others: if it fails, they go on */
+    bool ranged;   /* a range was requested */
+    int64_t first; /* its beginning; -1: the last `suffix` bytes */
+    int64_t suffix;
+    int64_t at, skip;  /* offset of the next byte; bytes to skip first */
+    int64_t end;       /* one past the last byte that it is to bring; INT64_MAX: all */
+    int64_t asked_end; /* and that was requested: `end` may be earlier by now */
+    int status;        /* of the answer; 0: none yet */
+    bool unwritable;   /* the ingest did not take the last piece */
+    struct err err;    /* why it was given up */
+    struct buf received;
+    struct event *flush;
+    int64_t heard_ms;         /* monotonic: its first byte; 0: none yet */
+    int64_t brought, counted; /* bytes; of these, up to the last measurement */
+    int64_t rate;             /* bytes a second at the last measurement; 0: too early */
+};
+
+TAILQ_HEAD(blob_sources, blob_source);
+
 struct blob_fetch {
     struct fetch common; /* first: a struct fetch of this type is one of these */
     struct ingest *ingest;
     bool waiters_follow; /* waiters have been told to follow the ingest */
-    /* the exchange under way */
-    int64_t first;    /* offset asked for */
-    int64_t at, skip; /* offset of the next byte; bytes to skip first */
-    bool unwritable;  /* the ingest did not take the last piece */
-    struct event *flush;
+    bool whole;          /* a client asks for the whole, by its request: it may end anywhere */
+    bool kept;           /* the whole has to be stored here */
+    bool without_piece;  /* the registry refused the range of the first client */
+    /* the exchanges under way: sources.c */
+    struct blob_sources sources;
+    int source_count;
+    int most;            /* so many for what no client waits for, at present */
+    int lost;            /* further ones that failed */
+    int64_t held_ms;     /* monotonic: none is begun before, beside others */
+    int64_t grown_ms;    /* when `most` was changed last */
+    int64_t rate_before; /* bytes a second of all, when it was increased; 0: that has been judged */
+    int64_t measured_ms;
+    struct event *tick;
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
     int64_t attempt_received; /* bytes that were here when the last one began */
     struct event *retry;
+    bool resting;    /* until the next attempt */
     bool restarted;  /* the part that was here turned out to be unusable, once */
     bool to_restart; /* ... and its ingest is ending */
     bool paused;     /* it has no waiters and no followers */
@@ -39,6 +72,38 @@ static inline struct blob_fetch *blob_of(const struct fetch *f)
     IN_STATE(f->want.kind == FETCH_BLOB || f->want.kind == FETCH_BLOB_RELAY);
     return (struct blob_fetch *)f;
 }
+
+static inline bool blob_is_relay(const struct fetch *f)
+{
+    return f->want.kind == FETCH_BLOB_RELAY;
+}
+
+/* source.c: one exchange. blob_source_begin() requests [first, end) (INT64_MAX: to the end), or with first -1 the last
+ * `end` bytes; `further`: beside others. What becomes of it is told to the functions below of blob.c. */
+void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further);
+/* Ends it; an exchange that is under way is cancelled. */
+void blob_source_free(struct blob_source *s);
+void blob_sources_cancel(struct blob_fetch *b);
+void blob_sources_pause(struct blob_fetch *b, bool pause);
+
+/* blob.c. The head of an answer with 200 or 206, whose range and size are right. False: it is of no use, s->err says
+ * why. */
+bool blob_source_opened(struct blob_source *s, int64_t size, const struct transfer_response *r);
+/* It has brought its range, or the answer was complete before. */
+void blob_source_ended(struct blob_source *s);
+/* Or it has failed: with s->err, or by upstream's refusal (`r`), or error. */
+void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err);
+
+/* sources.c: begins, shortens and cancels exchanges, by plan.h. While it has begun none and none is under way, nothing
+ * is missing that is to be fetched. */
+void blob_sources_plan(struct fetch *f);
+/* Whether all of the blob is to be fetched: the setting `fetch`, and what clients ask for. */
+bool blob_is_whole(const struct fetch *f);
+/* Room for what is to be fetched, before it comes. */
+void blob_need_room(struct fetch *f);
+void blob_sources_clear(struct blob_fetch *b);
+/* One that was begun beside others has failed; they go on. */
+void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err);
 
 /* join.c: one more waiter. */
 void blob_join(struct fetch *f, struct fetch_waiter *w);

@@ -27,20 +27,27 @@ enum fetch_kind {
     FETCH_ADMIT,      /* whether the client may read what `listing` names */
 };
 
+/* The closed range that a request for a blob asks for, before the blob's size is known. */
+struct fetch_piece {
+    bool given;          /* else the whole is wanted, or an open range */
+    int64_t first, last; /* bytes; first -1: the last `last` bytes */
+};
+
 /* What is wanted, and for which client: of a request, of each waiter, and of the fetch that serves them. */
 struct fetch_want {
     enum fetch_kind kind;
     const struct site *site;
-    const char *path;        /* "library/nginx" */
-    const char *name;        /* "docker.io/library/nginx" */
-    const char *tag;         /* "" or NULL: by digest */
-    struct digest digest;    /* DIGEST_NONE: by tag */
-    const char *listing;     /* FETCH_LISTING: "tags/list?n=10"; FETCH_ADMIT: "manifests/latest" */
-    struct client *client;   /* its identity is sent upstream if `is_private`; NULL: the cache's own is */
-    bool is_private;         /* the client has a grant (access.h); what comes is kept as private */
-    struct sent_before sent; /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
-    bool force;              /* a tag is checked with upstream although it is fresh */
-    bool keep;               /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
+    const char *path;         /* "library/nginx" */
+    const char *name;         /* "docker.io/library/nginx" */
+    const char *tag;          /* "" or NULL: by digest */
+    struct digest digest;     /* DIGEST_NONE: by tag */
+    const char *listing;      /* FETCH_LISTING: "tags/list?n=10"; FETCH_ADMIT: "manifests/latest" */
+    struct client *client;    /* its identity is sent upstream if `is_private`; NULL: the cache's own is */
+    bool is_private;          /* the client has a grant (access.h); what comes is kept as private */
+    struct sent_before sent;  /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
+    struct fetch_piece piece; /* FETCH_BLOB */
+    bool force;               /* a tag is checked with upstream although it is fresh */
+    bool keep;                /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
 };
 
 /* A copy that owns its texts and references. fetch_want_clear() frees them. */

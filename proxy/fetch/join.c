@@ -67,6 +67,8 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         blob_prove_for(w);
         return;
     }
+    b->whole = b->whole || !w->want.piece.given;
+    b->kept = b->kept || w->want.keep;
     if (!same && b->ingest)
         ingest_also_link(b->ingest, w->want.name, PROOF_HEAD, w->want.is_private);
     if (same && w->want.is_private && w->want.client)
@@ -96,7 +98,7 @@ static bool blob_is_nearly_whole(const struct fetch *f)
     const struct blob_fetch *b = blob_of(f);
     int64_t size = ingest_size(b->ingest);
 
-    return f->want.kind != FETCH_BLOB_RELAY && size > 0 && ingest_received(b->ingest) * 2 >= size;
+    return !blob_is_relay(f) && size > 0 && blob_is_whole(f) && ingest_received(b->ingest) * 2 >= size;
 }
 
 bool blob_abandon(struct fetch *f)
@@ -109,6 +111,7 @@ bool blob_abandon(struct fetch *f)
     if (f->want.kind != FETCH_BLOB_RELAY)
         log_info("no client waits for a blob of %s any more: paused at %lld of %lld bytes", f->want.name,
                  (long long)ingest_received(b->ingest), (long long)ingest_size(b->ingest));
+    blob_sources_cancel(b);
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;

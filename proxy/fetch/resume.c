@@ -40,6 +40,7 @@ void blob_resume_later(struct fetch *f, const struct err *why)
     log_limited_about(LOG_LEVEL_INFO, "broke off", f->want.site->host,
                       "a blob of %s broke off at %lld of %lld bytes (%s); resuming in %lld ms", f->want.name,
                       (long long)received, (long long)ingest_size(b->ingest), why->msg, (long long)pause);
+    b->resting = true;
     if (!b->retry)
         b->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
     event_add(b->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
@@ -74,6 +75,7 @@ bool blob_resume_as_another(struct fetch *f)
     if (!b->other_client)
         b->other_client = event_new(loop_base(f->fetcher->loop), -1, 0, look_for_client, f);
     b->denied_ms = clock_mono_ms();
+    b->resting = true;
     event_active(b->other_client, EV_TIMEOUT, 0);
     return true;
 }
@@ -96,7 +98,8 @@ static void part_proved(void *arg, const struct transfer_response *r, const stru
     f->result.upstream_status = r->status;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(b->ingest);
-    fetch_answer(f, b->ingest); /* blob_finished() goes on */
+    fetch_answer(f, b->ingest); /* blob_finished() goes on, if all of it is here */
+    blob_sources_plan(f);
 }
 
 enum step blob_prove_part(struct fetch *f)

@@ -36,6 +36,7 @@ bool blob_ask_for_room(struct fetch *f)
         return false;
     b->question = xcalloc(1, sizeof(*b->question));
     b->question->blob = b;
+    b->resting = true;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
     ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question,
                          f->fetcher->loop);

@@ -51,8 +51,12 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
     all->config = config;
     all->workers = workers;
     all->cache = cache;
-    all->any = (struct config_upstream){
-        .ad_hoc = true, .tags = CONFIG_TAGS_UNSET, .connect_timeout_ms = 10000, .stall_timeout_ms = 30000};
+    all->any = (struct config_upstream){.ad_hoc = true,
+                                        .parallel = 4,
+                                        .fetch = CONFIG_FETCH_UNSET,
+                                        .tags = CONFIG_TAGS_UNSET,
+                                        .connect_timeout_ms = 10000,
+                                        .stall_timeout_ms = 30000};
     all->local = (struct site){.id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
     /* Those configured by name exist from the start, so that metrics and status show them. */

@@ -418,12 +418,31 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
     return false;
 }
 
+/* By a size that is larger than any: what the request says before the blob's size is known. */
+static struct fetch_piece blobs_piece(struct http_request *req)
+{
+    const int64_t size = INT64_MAX;
+    struct fetch_piece p = {0};
+
+    if (range_parse(http_header(req, "range"), size, &p.first, &p.last) != RANGE_PART)
+        return p;
+    bool suffix = p.first > size / 2;
+    p.given = suffix || p.last < size - 1;
+    if (suffix) {
+        p.last = size - p.first;
+        p.first = -1;
+    }
+    return p;
+}
+
 static void blobs_serve(struct visitor *v)
 {
     struct registry *reg = v->registry;
     struct http_request *req = v->req;
     bool head = http_method(req) == HTTP_METHOD_HEAD;
-    const struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+    struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
+
+    want.piece = head ? (struct fetch_piece){0} : blobs_piece(req);
 
     if (blobs_answer_now(reg, req, &v->route, v->is_private)) {
         visitor_free(v);

@@ -99,8 +99,8 @@ static struct ingest *begin_blob(struct fixture *f)
 
     digest_of(DIGEST_SHA256, data, sizeof(data), &d);
     pool_run(f->pool, hang, &f->disk);
-    struct ingest *i = ingest_begin(cache_ingests(f->admin.puller.cache), &d, "docker.io", f->loop, finished,
-                                    unconcerned, unconcerned, f, NULL);
+    const struct ingest_events events = {finished, unconcerned, unconcerned, unconcerned, f};
+    struct ingest *i = ingest_begin(cache_ingests(f->admin.puller.cache), &d, "docker.io", f->loop, &events, NULL);
     assert_non_null(i);
     ingest_also_link(i, "docker.io/library/x", PROOF_BYTES, false);
     assert_true(ingest_describe(i, sizeof(data), "", NULL));

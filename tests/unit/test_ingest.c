@@ -5,7 +5,7 @@
 #include "base/pool.h"
 #include "cache/cache.h"
 
-enum { MIB = 1 << 20, SIZE = 3 * MIB + 4321 /* of the blob: four segments */ };
+enum { MIB = 1 << 20, SIZE = 3 * MIB + 4321 /* of the blob: 48 segments and a part of one */ };
 
 struct fixture {
     char *dir, *bytes;
@@ -13,7 +13,7 @@ struct fixture {
     struct cache *cache;
     struct loop *loop;
     struct digest digest; /* of `bytes` */
-    int ended, deserted, ready;
+    int ended, deserted, ready, wanted;
     enum ingest_state state;
     struct err err;
 };
@@ -66,14 +66,19 @@ static void on_ready(void *arg)
     ((struct fixture *)arg)->ready++;
 }
 
+static void on_wanted(void *arg)
+{
+    ((struct fixture *)arg)->wanted++;
+}
+
 static void nothing(void *arg UNUSED)
 {
 }
 
 static struct ingest *begin(struct fixture *f, const char *host)
 {
-    struct ingest *i =
-        ingest_begin(cache_ingests(f->cache), &f->digest, host, f->loop, on_end, on_deserted, nothing, f, NULL);
+    const struct ingest_events events = {on_end, on_deserted, nothing, on_wanted, f};
+    struct ingest *i = ingest_begin(cache_ingests(f->cache), &f->digest, host, f->loop, &events, NULL);
 
     assert_non_null(i);
     ingest_also_link(i, "docker.io/library/app", PROOF_BYTES, false);
@@ -125,11 +130,14 @@ static void the_last_segment_waits(void **state)
     assert_int_equal(available(f, i, 1000), MIB / 2 - 1000);
     write_to(f, i, MIB / 2, 3 * MIB);
     assert_int_equal(available(f, i, 0), 3 * MIB);
-    assert_int_equal(available(f, i, 3 * MIB), 0);
-    struct follower *last = ingest_follow(i, f->loop, 3 * MIB, SIZE - 1, on_ready, f);
+    struct follower *last = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    follower_advance(last, 3 * MIB);
+    struct follower *piece = ingest_follow(i, f->loop, 3 * MIB, SIZE - 1, on_ready, f); /* who checks it himself */
     assert_int_equal(follower_available(last, &err), 0);
     write_to(f, i, 3 * MIB, SIZE - 1);
     assert_int_equal(follower_available(last, &err), 0); /* all but one byte is here */
+    assert_int_equal(follower_available(piece, &err), SIZE - 1 - 3 * MIB);
+    follower_leave(piece);
     write_to(f, i, SIZE - 1, SIZE);
     run_to_end(f);
     assert_int_equal(f->state, INGEST_STORED);
@@ -152,7 +160,8 @@ static void wrong_bytes(void **state)
     int64_t size;
 
     assert_true(ingest_describe(i, SIZE, "", &err));
-    struct follower *w = ingest_follow(i, f->loop, 3 * MIB, SIZE - 1, on_ready, f);
+    struct follower *w = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    follower_advance(w, 3 * MIB);
     f->bytes[17] ^= 1;
     write_to(f, i, 0, SIZE);
     run_to_end(f);
@@ -173,7 +182,7 @@ static void resumed(void **state)
     struct err broke = {0}, err = {0};
     int64_t first, last;
 
-    assert_true(ingest_gap(i, &first, &last) && first == 0);
+    assert_true(ingest_gap(i, 0, &first, &last) && first == 0);
     assert_true(ingest_describe(i, SIZE, "\"tag\"", &err));
     write_to(f, i, 0, 2 * MIB + 500);
     err_set(&broke, ERR_UNREACHABLE, "the connection broke");
@@ -186,7 +195,7 @@ static void resumed(void **state)
     i = begin(f, "docker.io");
     assert_int_equal(ingest_resumed(i), 2 * MIB);
     assert_string_equal(ingest_validator(i), "\"tag\"");
-    assert_true(ingest_gap(i, &first, &last) && first == 2 * MIB);
+    assert_true(ingest_gap(i, 0, &first, &last) && first == 2 * MIB && last == SIZE);
     assert_false(ingest_describe(i, SIZE + 1, "\"tag\"", &err)); /* another blob than the one it was */
     assert_int_equal(err.code, ERR_CORRUPT);
     ingest_stop(i, &broke, false);
@@ -203,12 +212,64 @@ static void resumed(void **state)
     ingest_unref(i);
 }
 
+static void assert_gap(struct ingest *i, int64_t from, int64_t first, int64_t end)
+{
+    int64_t a, b;
+
+    assert_true(ingest_gap(i, from, &a, &b));
+    assert_int_equal(a, first);
+    assert_int_equal(b, end);
+}
+
+/* Several sources at once, in any order: followers read wherever bytes are, what is here is not written again, and the
+ * blob is stored when the last gap is closed. */
+static void runs(void **state)
+{
+    enum { SEG = INGEST_SEGMENT };
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+    struct ingest_span waiting[4];
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *middle = ingest_follow(i, f->loop, MIB + 100, MIB + 199, on_ready, f);
+    assert_false(ingest_is_wanted_whole(i));
+    assert_int_equal(follower_available(middle, &err), 0);
+    loop_settle(f->loop);
+    assert_int_equal(f->wanted, 1);
+    assert_int_equal(ingest_waiting(i, waiting, 4), 1);
+    assert_int_equal(waiting[0].first, MIB + 100);
+    assert_int_equal(waiting[0].end, MIB + 200);
+    assert_gap(i, MIB + 100, MIB, SIZE); /* a segment is filled from its start */
+    write_to(f, i, MIB, MIB + 150);
+    assert_int_equal(follower_available(middle, &err), 50);
+    assert_gap(i, 0, 0, MIB);
+    assert_gap(i, MIB, MIB + 150, SIZE);                /* and continued where it broke off */
+    write_to(f, i, MIB + 10 * SEG + 5, MIB + 11 * SEG); /* begins no segment: nothing of it is kept */
+    assert_gap(i, MIB, MIB + 150, SIZE);
+    write_to(f, i, 2 * MIB, 2 * MIB + SEG);
+    assert_gap(i, MIB, MIB + 150, 2 * MIB);
+    f->bytes[MIB + 120] ^= 1; /* of another answer: what is here stays */
+    write_to(f, i, MIB, 2 * MIB + 2 * SEG);
+    f->bytes[MIB + 120] ^= 1;
+    assert_int_equal(follower_available(middle, &err), 100);
+    assert_gap(i, MIB, 2 * MIB + 2 * SEG, SIZE);
+    assert_int_equal(ingest_received(i), MIB + 2 * SEG);
+    write_to(f, i, 2 * MIB + 2 * SEG, SIZE);
+    assert_int_equal(f->ended, 0);
+    write_to(f, i, 0, MIB);
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    follower_leave(middle);
+    ingest_unref(i);
+}
+
 /* What came in under a client's identity is not there for the next one: a part does not say for whom it was. */
 static void private_parts_go(void **state)
 {
     struct fixture *f = *state;
-    struct ingest *i =
-        ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, on_end, on_deserted, nothing, f, NULL);
+    const struct ingest_events events = {on_end, on_deserted, nothing, on_wanted, f};
+    struct ingest *i = ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, &events, NULL);
     struct err err = {0};
 
     ingest_also_link(i, "docker.io/team/app", PROOF_BYTES, true);
@@ -271,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_last_segment_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(resumed, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs, setup, teardown),
         cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(deserted, setup, teardown),

@@ -353,8 +353,8 @@ static void unknown_size(void **state)
     ingests_set_room(cache_ingests(f->cache),
                      &(struct ingest_room){.take = fake_take, .ask = fake_ask, .book = fake_kept});
     fake.left = 0;
-    struct ingest *i = ingest_begin(cache_ingests(f->cache), &d, "docker.io", f->loop, note_end, unconcerned,
-                                    note_drained, &drained, &err);
+    const struct ingest_events events = {note_end, unconcerned, note_drained, unconcerned, &drained};
+    struct ingest *i = ingest_begin(cache_ingests(f->cache), &d, "docker.io", f->loop, &events, &err);
     assert_non_null(i);
     assert_true(ingest_describe(i, -1, "", &err));
     assert_true(ingest_is_ahead(i) && fake.asked == 1); /* before the first byte */

@@ -1,0 +1,61 @@
+/* plan.h - which range of a blob is requested next: a pure function of what is here, what is on its way, and what
+ * clients wait for.
+ *
+ *     1. a client waits where no source arrives soon: a source begins there, in place of one that nobody waits for
+ *     2. the first range that is missing and not on its way (of a blob that is wanted as a whole)
+ *     3. nothing is left: the source that would take longest gives a part of its range to another connection
+ *
+ * While one connection is enough (`most` is 1), a range is everything up to what is here. With more of them ranges are
+ * a fraction of what is missing, so that all end at about the same time and a connection that has brought its range is
+ * used for the next one.
+ */
+#ifndef ENTREPOT_PROXY_FETCH_PLAN_H
+#define ENTREPOT_PROXY_FETCH_PLAN_H
+
+#include "cache/ingest/ingest.h"
+
+enum {
+    PLAN_SOURCES_MAX = 64,
+    PLAN_WAITING_MAX = 64,     /* clients that are looked at */
+    PLAN_NEAR = 2 << 20,       /* bytes: a source that is not farther away arrives soon */
+    PLAN_RANGE_MIN = 4 << 20,  /* bytes that are requested at a time beside others, at least */
+    PLAN_RANGE_MAX = 64 << 20, /* and at most */
+    PLAN_SPLIT_MIN = 2 << 20,  /* what has less than twice this left is not divided */
+    PLAN_SPLIT_MIN_MS = 300,   /* nor what ends within this time */
+};
+
+struct plan_source {
+    int64_t at, end; /* the next byte that it brings; one past the last */
+    int64_t rate;    /* bytes a second; 0: too early to tell */
+};
+
+struct plan_view {
+    int64_t size, received; /* of the blob; bytes */
+    bool whole;             /* everything is to be fetched; else what clients wait for */
+    int most;               /* connections at a time, at present */
+    int limit;              /* and with those that clients wait for; 1: there are no others */
+    const struct plan_source *sources;
+    size_t source_count;
+    const struct ingest_span *waiting;
+    size_t waiting_count;
+    /* The first range that is missing at or behind `from`, as ingest_gap(). */
+    bool (*gap)(void *arg, int64_t from, int64_t *first, int64_t *end);
+    void *arg;
+};
+
+enum plan_what {
+    PLAN_NOTHING,
+    PLAN_BEGIN,   /* a source for [first, end) */
+    PLAN_SHORTEN, /* sources[source] ends at `end`; at or before its position: it is cancelled */
+};
+
+struct plan {
+    enum plan_what what;
+    size_t source;
+    int64_t first, end; /* multiples of INGEST_SEGMENT, or where what is here begins or ends */
+};
+
+/* What to do next; to be called again after it was done, until it is PLAN_NOTHING. */
+struct plan plan_next(const struct plan_view *v);
+
+#endif

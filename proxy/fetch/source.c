@@ -1,0 +1,203 @@
+/* One exchange with the registry that brings a range of a blob. */
+#include "proxy/fetch/blob.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+enum {
+    GATHER = 512 << 10,         /* bytes of the only source of a blob */
+    GATHER_SEVERAL = 128 << 10, /* of one of several */
+    GATHER_RELAY = 64 << 10,
+};
+
+void blob_source_free(struct blob_source *s)
+{
+    struct blob_fetch *b = blob_of(s->fetch);
+
+    ON_LOOP(s->fetch->fetcher->loop);
+    if (s->call)
+        upstream_cancel(s->call);
+    if (s->flush)
+        event_free(s->flush);
+    buf_free(&s->received);
+    TAILQ_REMOVE(&b->sources, s, entry);
+    b->source_count--;
+    free(s);
+}
+
+void blob_sources_cancel(struct blob_fetch *b)
+{
+    while (!TAILQ_EMPTY(&b->sources))
+        blob_source_free(TAILQ_FIRST(&b->sources));
+}
+
+void blob_sources_pause(struct blob_fetch *b, bool pause)
+{
+    struct blob_source *s;
+
+    TAILQ_FOREACH(s, &b->sources, entry)
+        if (s->call)
+            upstream_pause(s->call, pause);
+}
+
+/* ---- the head ---- */
+
+static bool source_refuse(struct blob_source *s, const char *why)
+{
+    err_set(&s->err, ERR_UPSTREAM, "a blob of %s: %s", s->fetch->want.name, why);
+    return false;
+}
+
+static bool source_take_head(void *arg, const struct transfer_response *r)
+{
+    struct blob_source *s = arg;
+    struct fetch *f = s->fetch;
+
+    s->status = r->status;
+    f->response = *r;
+    f->step = STEP_RECEIVE;
+    f->result.upstream_status = r->status;
+    if (r->status != 200 && r->status != 206)
+        return true; /* source_take_end() handles it */
+    /* A Content-Encoding is ignored: some object stores label layers with gzip because that is their format. The digest
+     * shows whether these are the right bytes. */
+    if (r->status == 200) { /* the whole blob, although a range may have been requested: what is here is skipped */
+        s->at = 0;
+        s->skip = MAX(s->first, (int64_t)0);
+        s->end = s->asked_end = INT64_MAX;
+        return blob_source_opened(s, r->content_length, r);
+    }
+    if (s->first >= 0 ? r->range_first != s->first : r->range_first < 0)
+        return source_refuse(s, "upstream sent another range than was asked for");
+    if (s->first < 0)
+        s->end = s->asked_end = INT64_MAX;
+    s->first = s->at = r->range_first;
+    return blob_source_opened(s, r->range_total, r);
+}
+
+/* ---- the body ---- */
+
+/* libcurl passes 16 KiB at a time. All that one turn of the loop brings are gathered, and written, hashed and announced
+ * to followers once. */
+static bool source_flush(struct blob_source *s)
+{
+    struct blob_fetch *b = blob_of(s->fetch);
+    size_t len = s->received.len;
+
+    if (len == 0 || s->unwritable)
+        return !s->unwritable;
+    s->received.len = 0;
+    /* After a piece that was not written, none of the following can be. */
+    s->unwritable = !ingest_write(b->ingest, s->at, s->received.data, len, &s->err);
+    if (s->unwritable)
+        return false;
+    s->at += (int64_t)len;
+    s->brought += (int64_t)len;
+    return true;
+}
+
+/* False: `s` is gone, or what came could not be written. */
+static bool source_write(struct blob_source *s)
+{
+    struct blob_fetch *b = blob_of(s->fetch);
+
+    if (!source_flush(s))
+        return false;
+    if (s->at >= s->end && s->end < s->asked_end) { /* it was shortened: others bring the rest */
+        blob_source_ended(s);
+        return false;
+    }
+    if (s->call && ingest_is_ahead(b->ingest)) {
+        blob_sources_pause(b, true);
+        buf_free(&s->received); /* its client may not read for long */
+    }
+    return true;
+}
+
+static void source_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    source_write(arg); /* if it fails, the next piece or the end notices */
+}
+
+static bool source_take_data(void *arg, const void *data, size_t len)
+{
+    struct blob_source *s = arg;
+    struct fetch *f = s->fetch;
+
+    if (s->status != 200 && s->status != 206)
+        return true;
+    if (s->heard_ms == 0)
+        s->heard_ms = clock_mono_ms();
+    size_t over = (size_t)MIN(s->skip, (int64_t)len);
+    s->skip -= (int64_t)over;
+    s->at += (int64_t)over;
+    len -= over;
+    data = (const char *)data + over;
+    int64_t left = s->end - s->at - (int64_t)s->received.len; /* behind its end others bring the bytes */
+    len = left < (int64_t)len ? (size_t)MAX(left, (int64_t)0) : len;
+    if (!s->flush)
+        s->flush = event_new(loop_base(f->fetcher->loop), -1, 0, source_flush_turn, s);
+    if (s->received.len == 0)
+        event_active(s->flush, EV_TIMEOUT, 0);
+    buf_add(&s->received, data, len);
+    size_t gather = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
+    return !s->unwritable && (s->received.len < gather || source_write(s));
+}
+
+static void source_take_end(void *arg, const struct transfer_response *r, const struct err *err)
+{
+    struct blob_source *s = arg;
+    struct err unwritable = {.code = ERR_CANCELLED};
+
+    s->call = NULL;
+    if (!source_flush(s))
+        err = &unwritable;
+    if (!err && (r->status == 200 || r->status == 206))
+        blob_source_ended(s);
+    else
+        blob_source_failed(s, r, err);
+}
+
+/* ---- the request ---- */
+
+void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further)
+{
+    struct blob_fetch *b = blob_of(f);
+    struct blob_source *s = xcalloc(1, sizeof(*s));
+    _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
+    const char *validator = ingest_validator(b->ingest);
+    int64_t size = ingest_size(b->ingest);
+
+    ON_LOOP(f->fetcher->loop);
+    s->fetch = f;
+    s->further = further;
+    s->first = s->at = first;
+    s->suffix = first < 0 ? end : 0;
+    s->end = first < 0 || (size >= 0 && end >= size) ? INT64_MAX : end;
+    s->asked_end = s->end;
+    s->ranged = first != 0 || s->end != INT64_MAX;
+    TAILQ_INSERT_TAIL(&b->sources, s, entry);
+    b->source_count++;
+    struct upstream_request req = {
+        .method = "GET",
+        .repository = f->want.path,
+        .path = path,
+        .range_first = s->ranged ? first : -1,
+        .range_last = s->end == INT64_MAX ? -1 : s->end - 1,
+        .range_suffix = s->suffix,
+        .if_range = validator[0] && !further ? validator : NULL,
+        .endpoint_first = b->fruitless,
+        .unshared = further || blob_is_relay(f),
+        .further = further,
+        .lack_ms = f->tags.negative_ttl_ms,
+        .on_head = source_take_head,
+        .on_data = source_take_data,
+        .on_done = source_take_end,
+        .arg = s,
+    };
+    fetch_identify(f, &req);
+    s->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+}

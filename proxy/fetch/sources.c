@@ -1,0 +1,239 @@
+/* The connections that bring a blob: how many there are, and which range each of them brings.
+ *
+ * One is enough for most blobs. While a large one that is wanted as a whole would take longer, another is tried, one at
+ * a time, and as many are kept as made the sum of their rates rise. A registry that answers a range with the whole blob,
+ * or refuses a second connection, gets one at a time for an hour.
+ */
+#include "proxy/fetch/blob.h"
+#include "proxy/fetch/plan.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <event2/event.h>
+
+enum {
+    TICK_MS = 80,
+    GROW_LEFT_MS = 400, /* another connection is tried if the rest takes longer */
+    JUDGE_MS = 160,     /* and judged so long after its first byte */
+    GROW_AGAIN_MS = 400,
+    HOLD_MS = 500, /* after one has failed beside others */
+    LOST_MAX = 4,  /* of one fetch: then there are no further ones */
+    BETTER_PERCENT = 110,
+};
+
+bool blob_is_whole(const struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+
+    switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
+    case CONFIG_FETCH_WHOLE:
+        return true;
+    case CONFIG_FETCH_LAZY:
+        return b->kept;
+    default:
+        return b->kept || b->whole || ingest_is_wanted_whole(b->ingest);
+    }
+}
+
+/* Connections at a time, at most. */
+static int sources_limit(const struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+    bool one = blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX || ingest_size(b->ingest) < 0 ||
+               upstream_is_one_stream(f->want.site->upstream);
+
+    return one ? 1 : f->want.site->config->parallel;
+}
+
+static void sources_describe(const struct blob_fetch *b, struct plan_source *out)
+{
+    const struct blob_source *s;
+    int64_t size = ingest_size(b->ingest);
+
+    TAILQ_FOREACH(s, &b->sources, entry)
+        *out++ = (struct plan_source){s->at, MIN(s->end, size), s->rate};
+}
+
+static struct blob_source *source_at(struct blob_fetch *b, size_t place)
+{
+    struct blob_source *s = TAILQ_FIRST(&b->sources);
+
+    while (place-- > 0)
+        s = TAILQ_NEXT(s, entry);
+    return s;
+}
+
+/* ---- room ---- */
+
+void blob_need_room(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    int64_t size = ingest_size(b->ingest), need = ingest_received(b->ingest);
+    const struct blob_source *s;
+
+    if (size <= 0)
+        return;
+    TAILQ_FOREACH(s, &b->sources, entry)
+        need += MAX(MIN(s->end, size) - s->at, (int64_t)0);
+    ingest_need_room(b->ingest, blob_is_whole(f) ? size : need);
+    if (ingest_is_ahead(b->ingest))
+        blob_sources_pause(b, true);
+}
+
+/* ---- what is done by the plan ---- */
+
+static bool sources_gap(void *arg, int64_t from, int64_t *first, int64_t *end)
+{
+    return ingest_gap(arg, from, first, end);
+}
+
+static struct plan sources_next(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    struct plan_source sources[PLAN_SOURCES_MAX];
+    struct ingest_span waiting[PLAN_WAITING_MAX];
+    int limit = sources_limit(f);
+    struct plan_view v = {
+        .size = ingest_size(b->ingest),
+        .received = ingest_received(b->ingest),
+        .whole = blob_is_whole(f),
+        .most = MIN(b->most, limit),
+        .limit = limit,
+        .sources = sources,
+        .source_count = (size_t)b->source_count,
+        .waiting = waiting,
+        .gap = sources_gap,
+        .arg = b->ingest,
+    };
+
+    sources_describe(b, sources);
+    v.waiting_count = ingest_waiting(b->ingest, waiting, ARRAY_LEN(waiting));
+    return plan_next(&v);
+}
+
+static void sources_watch(struct fetch *f);
+
+void blob_sources_plan(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    struct plan p;
+
+    if (f->fetcher->stopping || b->paused || b->resting || ingest_state(b->ingest) != INGEST_RECEIVING ||
+        ingest_is_stopping(b->ingest) || ingest_size(b->ingest) < 0)
+        return;
+    for (int n = 0; n < 2 * PLAN_SOURCES_MAX && (p = sources_next(f)).what != PLAN_NOTHING; n++) {
+        if (b->source_count > 0 && (clock_mono_ms() < b->held_ms || ingest_is_ahead(b->ingest)))
+            break;
+        struct blob_source *s = p.what == PLAN_SHORTEN ? source_at(b, p.source) : NULL;
+        if (s)
+            s->end = p.end;
+        if (s && s->at >= s->end)
+            blob_source_free(s);
+        if (!s)
+            blob_source_begin(f, p.first, p.end, b->source_count > 0);
+    }
+    blob_need_room(f);
+    sources_watch(f);
+}
+
+/* ---- how many ---- */
+
+/* Measures the rates; returns their sum. */
+static int64_t sources_measure(struct blob_fetch *b)
+{
+    int64_t now = clock_mono_ms(), ms = MAX(now - b->measured_ms, (int64_t)1), sum = 0;
+    struct blob_source *s;
+
+    TAILQ_FOREACH(s, &b->sources, entry) {
+        if (s->heard_ms > 0 && now - s->heard_ms >= TICK_MS)
+            s->rate = MAX((s->rate + (s->brought - s->counted) * 1000 / ms) / (s->rate > 0 ? 2 : 1), (int64_t)1);
+        s->counted = s->brought;
+        sum += s->rate;
+    }
+    b->measured_ms = now;
+    return sum;
+}
+
+/* Whether the newest connection has been heard for long enough. */
+static bool sources_can_be_judged(const struct blob_fetch *b)
+{
+    const struct blob_source *s = TAILQ_LAST(&b->sources, blob_sources);
+
+    return s && s->heard_ms > 0 && clock_mono_ms() - MAX(s->heard_ms, b->grown_ms) >= JUDGE_MS;
+}
+
+static void sources_grow(struct fetch *f, int64_t rate)
+{
+    struct blob_fetch *b = blob_of(f);
+    int64_t now = clock_mono_ms(), left = ingest_size(b->ingest) - ingest_received(b->ingest);
+
+    if (b->rate_before > 0) {
+        if (!sources_can_be_judged(b))
+            return;
+        bool better = rate * 100 >= b->rate_before * BETTER_PERCENT;
+        b->most -= better ? 0 : 1;
+        b->rate_before = 0;
+        b->grown_ms = better ? 0 : now;
+    }
+    if (rate > 0 && b->source_count >= b->most && b->most < sources_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
+        left / MAX(rate / 1000, (int64_t)1) >= GROW_LEFT_MS) {
+        b->most++;
+        b->rate_before = rate;
+        b->grown_ms = now;
+    }
+}
+
+static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct fetch *f = arg;
+    struct blob_fetch *b = blob_of(f);
+
+    if (!b->ingest || ingest_state(b->ingest) != INGEST_RECEIVING || ingest_is_stopping(b->ingest))
+        return;
+    if (blob_is_whole(f))
+        sources_grow(f, sources_measure(b));
+    blob_sources_plan(f);
+}
+
+/* While something arrives that more connections may bring sooner. */
+static void sources_watch(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    bool large = ingest_size(b->ingest) - ingest_received(b->ingest) >= PLAN_SPLIT_MIN;
+
+    if (b->source_count == 0 || sources_limit(f) == 1 || (!large && clock_mono_ms() >= b->held_ms))
+        return;
+    if (!b->tick) {
+        b->tick = event_new(loop_base(f->fetcher->loop), -1, 0, sources_tick, f);
+        b->measured_ms = clock_mono_ms();
+    }
+    if (!event_pending(b->tick, EV_TIMEOUT, NULL))
+        event_add(b->tick, &(struct timeval){.tv_usec = TICK_MS * 1000});
+}
+
+void blob_sources_clear(struct blob_fetch *b)
+{
+    blob_sources_cancel(b);
+    if (b->tick)
+        event_free(b->tick);
+}
+
+/* ---- one that failed beside others ---- */
+
+void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err)
+{
+    struct fetch *f = s->fetch;
+    struct blob_fetch *b = blob_of(f);
+    bool refused = r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged);
+
+    log_debug("a blob of %s: another connection failed: status %d, %s", f->want.name, r->status, err ? err->msg : "-");
+    if (refused)
+        upstream_note_one_stream(f->want.site->upstream);
+    b->lost++;
+    b->held_ms = clock_mono_ms() + HOLD_MS;
+    b->rate_before = 0;
+    b->most = MAX(b->most - 1, 1);
+    blob_source_free(s);
+    blob_sources_plan(f);
+}
