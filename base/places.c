@@ -42,7 +42,7 @@ bool places_add(struct places *p, const void *key, size_t len, int64_t place)
     e->place = place;
     e->len = len;
     memcpy(e->key, key, len);
-    *ARRAY_NEXT(p->list, p->count, p->room) = e;
+    *ARRAY_NEXT(p->list, p->count, p->cap) = e;
     lookup_add(&p->lookup, lookup_hash(key, len), (uint32_t)p->count++);
     return true;
 }

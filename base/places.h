@@ -10,7 +10,7 @@ enum { PLACE_NONE = -1 };
 struct places {
     struct lookup lookup;
     struct places_entry **list;
-    size_t count, room;
+    size_t count, cap;
 };
 
 /* False: the key has an index already, and keeps it. */

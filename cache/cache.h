@@ -1,4 +1,5 @@
-/* cache.h - the cache as the rooms above see it: index, blob files, small bodies in memory, touches and leases in one.
+/* cache.h - the cache as the folders above see it: index, blob files, small bodies in memory, touches and leases in
+ * one.
  *
  * One struct cache for a process; lives from start to end. Any thread unless noted. Repositories are full
  * names ("docker.io/library/nginx").

@@ -13,7 +13,7 @@ struct export_referrers {
     struct index_txn *t;
     uint64_t repo;
     struct digest *list;
-    size_t count, room;
+    size_t count, cap;
 };
 
 static bool note_referrer(void *arg, const struct child *c)
@@ -22,7 +22,7 @@ static bool note_referrer(void *arg, const struct child *c)
 
     if (c->role != CHILD_REFERRER || !rows_linked_by_itself(r->t, r->repo, &c->digest))
         return true;
-    *ARRAY_NEXT(r->list, r->count, r->room) = c->digest;
+    *ARRAY_NEXT(r->list, r->count, r->cap) = c->digest;
     r->count++;
     return true;
 }

@@ -92,7 +92,7 @@ static void tree_add_leaf(struct export_index *ix, const struct part *part)
     const json_t *list = document_get(ix->doc, "manifests");
     char text[DIGEST_TEXT_MAX];
 
-    struct export_leaf *leaf = ARRAY_NEXT(t->leaves, t->count, t->room);
+    struct export_leaf *leaf = ARRAY_NEXT(t->leaves, t->count, t->cap);
     t->count++;
     memset(leaf, 0, sizeof(*leaf));
     leaf->digest = part->digest;

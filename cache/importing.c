@@ -17,7 +17,7 @@ struct importing {
     int under_way;
     int64_t last_ms;     /* monotonic; when one was under way last */
     struct digest *held; /* each once, however often it is held */
-    size_t count, room;
+    size_t count, cap;
     struct places known; /* of `held` */
 };
 
@@ -39,7 +39,7 @@ static void importing_release(struct importing *all)
     free(all->held);
     all->held = NULL;
     places_free(&all->known);
-    all->count = all->room = 0;
+    all->count = all->cap = 0;
 }
 
 void importing_free(struct importing *all)
@@ -78,7 +78,7 @@ void importing_hold(struct importing *all, const struct digest *d)
         return;
     }
     leases_take(all->leases, d);
-    *ARRAY_NEXT(all->held, all->count, all->room) = *d;
+    *ARRAY_NEXT(all->held, all->count, all->cap) = *d;
     all->count++;
     pthread_mutex_unlock(&all->lock);
 }

@@ -1,4 +1,4 @@
-/* The parts of the cache and what is done to one of them, for the rooms above. */
+/* The parts of the cache and what is done to one of them, for the folders above. */
 #include "cache/private.h"
 
 struct index *cache_index(struct cache *c)

@@ -56,7 +56,7 @@ struct gc_report {
     int64_t freed_bytes, freed_blobs;
     int64_t held_bytes, target_bytes; /* what the cache holds now, and was to hold; target -1: there was no need */
     struct gc_image *images;
-    size_t count, room;
+    size_t count, cap;
 };
 
 void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes);

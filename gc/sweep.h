@@ -1,4 +1,4 @@
-/* sweep.h - the passes of a collection, as changes of the index (gc.h describes them). Internal to this room.
+/* sweep.h - the passes of a collection, as changes of the index (gc.h describes them). Internal to this folder.
  */
 #ifndef ENTREPOT_GC_SWEEP_H
 #define ENTREPOT_GC_SWEEP_H

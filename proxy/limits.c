@@ -120,7 +120,7 @@ void limits_apply(struct proxy *p)
     p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, s.over);
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
-    sites_set_room(p->sites, s.calls);
+    sites_set_slots(p->sites, s.calls);
     ingests_set_relays_max(cache_ingests(p->cache), c->relays);
     for (int i = 0; i < p->worker_count; i++) {
         http_bounds_add_server(p->bounds, p->workers[i].http);

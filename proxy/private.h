@@ -4,7 +4,7 @@
  *
  *     limits.c, metrics.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
- * A room below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
+ * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
 #ifndef ENTREPOT_PROXY_PRIVATE_H
 #define ENTREPOT_PROXY_PRIVATE_H
@@ -51,7 +51,7 @@ struct proxy {
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
-    /* what the rooms below get of it */
+    /* what the folders below get of it */
     struct registry registry;
     struct admin admin;
 };

@@ -355,7 +355,7 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
-/* Gives each room below what it works with. */
+/* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
     p->registry = (struct registry){

@@ -33,10 +33,10 @@ void call_remember_sent(struct upstream_call *c, const char *authorization)
 
 bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
 {
-    size_t room = REFUSAL_READ_MAX - c->refusal.len;
+    size_t cap = REFUSAL_READ_MAX - c->refusal.len;
 
-    buf_add(&c->refusal, data, MIN(len, room));
-    return len <= room;
+    buf_add(&c->refusal, data, MIN(len, cap));
+    return len <= cap;
 }
 
 /* A refusal's text that arrives slowly must not delay the client or the next endpoint. */

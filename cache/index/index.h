@@ -84,7 +84,7 @@ bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn,
  * an old view keeps pages from being used again. */
 void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg), void *arg);
 
-/* ---- inside this room: tables on a transaction, for rows*.c ---- */
+/* ---- inside this folder: tables on a transaction, for rows*.c ---- */
 
 enum index_table {
     TABLE_REPO,

@@ -34,7 +34,7 @@ struct archive_file {
 
 struct archive_files {
     struct archive_file *list;
-    size_t count, room, texts;
+    size_t count, cap, texts;
     struct places names; /* of `list` */
     bool is_folder;
     const char *path; /* as it was given */

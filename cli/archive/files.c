@@ -67,7 +67,7 @@ struct archive_file *archive_add(struct archive_files *a, const char *name, int6
         err_set(err, ERR_TOO_LARGE, "%s has more than %d files", a->path, (int)ARCHIVE_FILES_MAX);
         return NULL;
     }
-    struct archive_file *f = ARRAY_NEXT(a->list, a->count, a->room);
+    struct archive_file *f = ARRAY_NEXT(a->list, a->count, a->cap);
     *f = (struct archive_file){.name = xstrdup(archive_plain_name(name)), .size = size};
     places_add(&a->names, f->name, strlen(f->name),
                (int64_t)a->count++); /* of two files of one name, the first counts */

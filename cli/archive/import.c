@@ -180,7 +180,7 @@ static bool import_flush_batch(struct import_job *j, struct err *err)
 
 static bool import_end_small(struct import_job *j, struct err *err)
 {
-    if (!import_has_room(&j->batch, j->piece.len) && !import_flush_batch(j, err))
+    if (!import_batch_takes(&j->batch, j->piece.len) && !import_flush_batch(j, err))
         return false;
     import_add_small(&j->batch, j->blob, &j->piece);
     return true;

@@ -18,7 +18,7 @@ struct import_blob {
 
 struct import_plan {
     struct import_blob *blobs;
-    size_t count, room;
+    size_t count, cap;
     json_t *images;                        /* the images of POST /v1/import */
     struct places digests, names, entered; /* indexes of blobs by digest; of images by name, and by digest */
     size_t parsed;                         /* bytes of documents parsed so far, each as often as it was parsed */

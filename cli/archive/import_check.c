@@ -18,7 +18,7 @@ struct import_checker {
     int notes;
     struct places seen;  /* documents checked, or in `next` */
     struct digest *next; /* documents still to be checked */
-    size_t count, room;
+    size_t count, cap;
     struct err *err;
 };
 
@@ -26,7 +26,7 @@ static void check_push(struct import_checker *c, const struct digest *d)
 {
     if (!places_add(&c->seen, digest_key(d), digest_key_len(d), 0))
         return;
-    *ARRAY_NEXT(c->next, c->count, c->room) = *d;
+    *ARRAY_NEXT(c->next, c->count, c->cap) = *d;
     c->count++;
 }
 

@@ -83,12 +83,12 @@ bool layout_is_named_about(const char *name, const char **tag)
 
 void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place)
 {
-    size_t count = 0, room = 0;
+    size_t count = 0, cap = 0;
     struct digest *next = NULL;
 
     if (!places_add(to, digest_key(d), digest_key_len(d), place))
         return;
-    *ARRAY_NEXT(next, count, room) = *d;
+    *ARRAY_NEXT(next, count, cap) = *d;
     count++;
     while (count > 0) {
         const struct archive_file *f = layout_file(l->a, &next[--count]);
@@ -98,7 +98,7 @@ void layout_spread(const struct layout *l, struct places *to, const struct diges
         json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
             if (!layout_digest(entry, &one) || !places_add(to, digest_key(&one), digest_key_len(&one), place))
                 continue;
-            *ARRAY_NEXT(next, count, room) = one;
+            *ARRAY_NEXT(next, count, cap) = one;
             count++;
         }
         json_decref(doc);

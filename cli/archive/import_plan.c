@@ -35,7 +35,7 @@ struct import_blob *import_add_blob(struct import_plan *p, const struct digest *
 {
     if (!places_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
         return &p->blobs[places_find(&p->digests, digest_key(d), digest_key_len(d))];
-    struct import_blob *b = ARRAY_NEXT(p->blobs, p->count, p->room);
+    struct import_blob *b = ARRAY_NEXT(p->blobs, p->count, p->cap);
     *b = (struct import_blob){.digest = *d, .file = file};
     p->count++;
     return b;

@@ -49,7 +49,7 @@ struct import_batch {
 };
 
 /* Whether a blob of so many bytes fits into the current request. */
-bool import_has_room(const struct import_batch *b, size_t len);
+bool import_batch_takes(const struct import_batch *b, size_t len);
 void import_add_small(struct import_batch *b, const struct import_blob *blob, const struct buf *bytes);
 /* Sends the batch and empties it; calls `done` for each blob that the daemon has stored. Damaged blobs are named on
  * stderr and counted. False: the daemon stored none. */

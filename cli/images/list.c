@@ -29,7 +29,7 @@ bool image_list_add(struct image_list *l, const char *text, struct err *err)
     if (l->count == IMAGE_LIST_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several commands", (int)IMAGE_LIST_MAX);
     places_add(&l->full, full, strlen(full), (int64_t)l->count);
-    *ARRAY_NEXT(l->references, l->count, l->room) = xstrdup(text);
+    *ARRAY_NEXT(l->references, l->count, l->cap) = xstrdup(text);
     l->count++;
     return true;
 }

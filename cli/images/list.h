@@ -19,7 +19,7 @@ enum {
 /* References without duplicates, in their original order. */
 struct image_list {
     char **references; /* as written */
-    size_t count, room;
+    size_t count, cap;
     struct places full; /* the same in their full form, which is compared */
 };
 

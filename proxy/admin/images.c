@@ -1,4 +1,4 @@
-/* `ls`: the images, in pieces of some KiB, each made when the connection has room for it. */
+/* `ls`: the images, in pieces of some KiB, each made when the connection can take it. */
 #include "proxy/admin/pages.h"
 #include "proxy/admin/image_describe.h"
 

@@ -61,11 +61,11 @@ void admin_import_bytes(struct admin_job *job)
     /* With the first bytes, room is checked for all that follow, so that nothing is sent in vain. What came before
      * is counted already. */
     int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
-    bool room = rest <= 0 || admin_reserve(job, rest, &err);
-    if (room && rest > 0)
+    bool reserved = rest <= 0 || admin_reserve(job, rest, &err);
+    if (reserved && rest > 0)
         ingests_book_room(cache_ingests(c), rest);
-    bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (room && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
+    bool ok = reserved && import_write(c, &d, offset, job->body, job->body_len, &err);
+    if (reserved && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);

@@ -55,7 +55,7 @@ void http_bounds_get_stats(struct http_bounds *b, struct http_bounds_stats *out)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* ---- making room ---- */
+/* ---- freeing a seat ---- */
 
 /* Closes the connection that has been idle for longest; `of`: of this client alone. On the loop of the server. */
 static bool close_idle(struct http_server *s, struct http_bounds *b, const struct http_seat *of)

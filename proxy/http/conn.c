@@ -175,7 +175,7 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
     return c;
 }
 
-/* An idle connection may have been closed meanwhile to make room. */
+/* An idle connection may have been closed meanwhile to free a seat. */
 static void conn_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;

@@ -185,8 +185,8 @@ static char *address_of(int fd)
     union {
         struct sockaddr any;
         struct sockaddr_un local;
-        struct sockaddr_storage room;
-    } sa = {.room = {0}};
+        struct sockaddr_storage any_size;
+    } sa = {.any_size = {0}};
     socklen_t len = sizeof(sa);
     char host[NI_MAXHOST], port[NI_MAXSERV];
 
@@ -264,8 +264,8 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
     for (int n = 0; n < ACCEPTS_A_TURN; n++) {
         union {
             struct sockaddr any;
-            struct sockaddr_storage room;
-        } peer = {.room = {0}};
+            struct sockaddr_storage any_size;
+        } peer = {.any_size = {0}};
         socklen_t len = sizeof(peer);
         int client = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {

@@ -233,7 +233,7 @@ void http_parse_reset(struct http_conn *c)
     buf_clear(&c->arena);
     buf_clear(&headers);
     buf_free(&body);
-    if (c->arena.room > 4096)
+    if (c->arena.cap > 4096)
         buf_free(&c->arena);
     /* The fields need no clearing: field_count says how many there are. */
     memset(req, 0, offsetof(struct http_request, fields));

@@ -134,7 +134,7 @@ void http_parse_reset(struct http_conn *c);
 void http_parse(struct http_conn *c);
 
 /* send.c */
-/* Gives the output what there is room for, and notices the end of the answer. */
+/* Gives the output what it can take, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
 
 /* How much of an answer the kernel queues for a client that does not read: little, or as much as usual. */

@@ -212,9 +212,9 @@ static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_
 }
 
 /* For a client that does not read, little of a relay is held in memory. */
-static bool has_room(const struct serving *s)
+static bool blobs_can_send(const struct serving *s)
 {
-    return http_stream_has_room(s->req) &&
+    return http_stream_can_take(s->req) &&
            (!follower_is_of_relay(s->follower) || http_stream_waiting(s->req) < PIECE_RELAY);
 }
 
@@ -244,14 +244,14 @@ static bool learn_size(struct serving *s)
     return s->size >= 0;
 }
 
-/* Sends what has arrived, as far as the connection has room. */
+/* Sends what has arrived, as far as the connection can take it. */
 static void blobs_pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
 
     ON_LOOP(s->loop);
-    while (s->left > 0 && !s->asking && has_room(s)) {
+    while (s->left > 0 && !s->asking && blobs_can_send(s)) {
         int64_t n = follower_available(s->follower, &err);
         if (n == 0 && learn_size(s))
             continue;

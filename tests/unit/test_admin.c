@@ -109,9 +109,9 @@ static struct ingest *begin_blob(struct fixture *f)
     return i;
 }
 
-static void wait_for_answer(struct fixture *f, int fd, char *text, size_t room)
+static void wait_for_answer(struct fixture *f, int fd, char *text, size_t cap)
 {
-    for (int ms = 0; recv(fd, text, room - 1, MSG_DONTWAIT) < 0 && ms < 3000; ms++) {
+    for (int ms = 0; recv(fd, text, cap - 1, MSG_DONTWAIT) < 0 && ms < 3000; ms++) {
         event_base_loop(loop_base(f->loop), EVLOOP_NONBLOCK);
         usleep(1000);
     }
