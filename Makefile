@@ -248,7 +248,7 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user i
 		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
-	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/settle
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/after-install
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan build-fuzz $(B)

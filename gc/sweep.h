@@ -22,7 +22,7 @@ struct sweep {
     bool more; /* there may be more to remove */
     /* where the second pass resumes: after images that are kept although their rank is low; what was retired may have
      * brought others to a lower rank behind it, so that it starts over until nothing more can be evicted */
-    struct place {
+    struct sweep_place {
         double rank;
         struct digest after; /* DIGEST_NONE: at the beginning */
         bool retired;        /* an image, since it was there */

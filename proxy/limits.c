@@ -122,10 +122,10 @@ void limits_apply(struct proxy *p)
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
     sites_set_slots(p->sites, s.calls);
     ingests_set_relays_max(cache_ingests(p->cache), c->relays);
-    for (int i = 0; i < p->worker_count; i++) {
-        http_bounds_add_server(p->bounds, p->workers[i].http);
-        http_bounds_add_server(p->admin_bounds, p->workers[i].http);
-        http_bounds_add_server(p->metrics_bounds, p->workers[i].http);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        http_bounds_add_server(p->bounds, p->serve_loops[i].http);
+        http_bounds_add_server(p->admin_bounds, p->serve_loops[i].http);
+        http_bounds_add_server(p->metrics_bounds, p->serve_loops[i].http);
     }
     for (int i = 0; i < p->listener_count; i++)
         listener_set_bounds(p->listeners[i], p->listeners[i] == p->admin_listener     ? p->admin_bounds

@@ -52,7 +52,7 @@ void call_begin_refusal(struct upstream_call *c, const struct transfer_response 
     if (!c->refused)
         c->refused = xmalloc(sizeof(*c->refused));
     *c->refused = *r;
-    c->refused->link = NULL; /* the transfer's */
+    c->refused->next_page = NULL; /* the transfer's */
     if (!c->enough)
         c->enough = event_new(loop_base(c->loop), -1, 0, take_enough, c);
     event_add(c->enough, &(struct timeval){.tv_sec = REFUSAL_MS / 1000});

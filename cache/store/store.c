@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/io.h"
-#include "base/place.h"
+#include "base/writable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@ static int open_dir(const char *path, const char *sub, mode_t mode, struct err *
 {
     _cleanup_free_ char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
 
-    if (!place_make_folder(full, mode, err))
+    if (!writable_make_folder(full, mode, err))
         return -1;
     int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -24,7 +24,7 @@ static int open_dir(const char *path, const char *sub, mode_t mode, struct err *
 }
 
 /* Creates a small file once; returns it open, or -1. */
-static int settle_file(const char *path, const char *name, const char *text, struct err *err)
+static int store_make_file(const char *path, const char *name, const char *text, struct err *err)
 {
     _cleanup_free_ char *full = xasprintf("%s/%s", path, name);
     int fd = open(full, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -52,17 +52,17 @@ struct store *store_open(const char *path, struct err *err)
     root = open_dir(path, "", 0755, err);
     if (root < 0)
         goto fail;
-    s->lock = settle_file(path, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
+    s->lock = store_make_file(path, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
     if (s->lock < 0)
         goto fail;
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
         err_set(err, ERR_INVALID, "another entrepot is running on %s: stop it, or give this one another --cache", path);
         goto fail;
     }
-    index_json = settle_file(path, "index.json",
-                             "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
-                             "\"manifests\":[]}",
-                             err);
+    index_json = store_make_file(path, "index.json",
+                                 "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
+                                 "\"manifests\":[]}",
+                                 err);
     if (index_json < 0)
         goto fail;
     close(index_json);

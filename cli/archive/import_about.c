@@ -4,10 +4,10 @@
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)
 {
-    int64_t at = places_find(&l->exact, digest_key(subject), digest_key_len(subject));
+    int64_t at = key_map_find(&l->exact, digest_key(subject), digest_key_len(subject));
 
     if (at < 0)
-        at = places_find(&l->within, digest_key(subject), digest_key_len(subject));
+        at = key_map_find(&l->within, digest_key(subject), digest_key_len(subject));
     return at < 0 ? NULL : &l->items[at];
 }
 
@@ -111,7 +111,7 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
 
 static bool about_is_planned(const struct layout *l, const struct digest *d)
 {
-    return places_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
+    return key_map_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
 }
 
 void layout_find_referrers(struct layout *l)

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/places.h"
+#include "base/key_map.h"
 
 #include <stddef.h>
 
@@ -20,7 +20,7 @@ enum {
 struct image_list {
     char **references; /* as written */
     size_t count, cap;
-    struct places full; /* the same in their full form, which is compared */
+    struct key_map full; /* the same in their full form, which is compared */
 };
 
 void image_list_free(struct image_list *l);

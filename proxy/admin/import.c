@@ -168,5 +168,5 @@ void admin_import(struct admin_job *job)
     else
         job->answer = imported(job, refs, count);
     if (ok && job->answer)
-        importing_settle(cache_importing(job->admin->puller.cache));
+        importing_release_entered(cache_importing(job->admin->puller.cache));
 }

@@ -49,7 +49,7 @@ struct admin_job {
     int64_t patience_ms;      /* how long it still waits for them to be in the index */
     struct event *look;       /* looks whether they are */
     bool waits;               /* for `look`, and nothing else refers to the job */
-    bool settled;             /* it has waited after a miss; this is the second try */
+    bool looked_again;        /* it has waited after a miss; this is the second try */
     bool streaming;           /* lines were sent */
     bool in_pieces, making;   /* the answer is pieces; a worker makes one */
     int busy;                 /* references by workers and messages (stream.c) */

@@ -17,7 +17,7 @@ struct room_wait {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int refs;
-    bool answered, granted, given_up;
+    bool answered, given, given_up;
     struct cache *cache;
     int64_t bytes;
 };
@@ -36,14 +36,14 @@ static void room_wait_unref(struct room_wait *a)
     free(a);
 }
 
-static void room_answered(void *arg, bool granted)
+static void room_answered(void *arg, bool given)
 {
     struct room_wait *a = arg;
 
     pthread_mutex_lock(&a->lock);
     a->answered = true;
-    a->granted = granted;
-    if (granted && a->given_up)
+    a->given = given;
+    if (given && a->given_up)
         ingests_book_room(cache_ingests(a->cache), a->bytes);
     pthread_cond_signal(&a->cond);
     room_wait_unref(a);
@@ -86,12 +86,12 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from fr
     pthread_mutex_lock(&a->lock);
     while (!a->answered && (wait_a_while(a) || atomic_load(job->admin->puller.serving)) && clock_mono_ms() < until_ms)
         ;
-    bool granted = a->answered && a->granted;
+    bool given = a->answered && a->given;
     a->given_up = !a->answered;
-    if (!granted)
+    if (!given)
         room_refused(job, a, bytes, err);
     room_wait_unref(a);
-    return granted;
+    return given;
 }
 
 bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err)

@@ -2,7 +2,7 @@
  *
  * One for a set of listeners, shared by the servers of all loops. A connection takes a seat when it is accepted and
  * gives it back when it is closed. Where there is none, the connection that has been idle for longest is closed to
- * free a seat: at once if it is of this loop, else another loop has SETTLE_MS to close one. If no seat is free then,
+ * free a seat: at once if it is of this loop, else another loop has SEAT_WAIT_MS to close one. If no seat is free then,
  * the client's request is answered 503 with Retry-After; beyond OVER connections that wait for that answer, new ones
  * are reset.
  *

@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "base/place.h"
+#include "base/writable.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -68,9 +68,9 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
      * be changed for this, since all threads share it. */
     if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, mode) != 0 ||
         listen(fd, BACKLOG) != 0) {
-        _cleanup_free_ char *folder = place_folder_of(path);
+        _cleanup_free_ char *folder = writable_folder_of(path);
         err_errno(err, ERR_IO, "listening on unix:%s", path);
-        place_explain(folder, err);
+        writable_explain(folder, err);
         close(fd);
         return -1;
     }

@@ -360,7 +360,7 @@ static bool may_have(const struct visitor *v)
     struct cache_hit hit;
 
     cache_find(c, v->route.name, NULL, &v->route.digest, &hit);
-    if (!hit.stored || (hit.repo_private && !v->is_private))
+    if (!hit.stored || (hit.repo_private && !v->by_grant))
         return false;
     return hit.linked || !(hit.blob.flags & BLOB_PRIVATE) ||
            cache_was_sent_by(c, v->route.site->host, &v->route.digest);
@@ -404,12 +404,12 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
 }
 
 /* Answers from the cache alone, if it can. */
-static bool blobs_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
+static bool blobs_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool by_grant)
 {
     struct cache_hit hit;
 
     cache_find(reg->cache, r->name, NULL, &r->digest, &hit);
-    if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !is_private))
+    if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !by_grant))
         return false;
     reply_hit(req);
     if (send_stored(reg, req, &r->digest))
@@ -425,7 +425,7 @@ static void blobs_serve(struct visitor *v)
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     const struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
-    if (blobs_answer_now(reg, req, &v->route, v->is_private)) {
+    if (blobs_answer_now(reg, req, &v->route, v->by_grant)) {
         visitor_free(v);
         return;
     }

@@ -43,7 +43,7 @@ static int setup(void **state)
     a->long_pool = pool_new("admin-long", 1, NULL);
     a->puller.cache = cache_open(f->dir, f->pool, NULL, NULL);
     a->puller.gc = a->puller.cache ? gc_new(a->puller.cache, &o, NULL) : NULL;
-    while (a->puller.gc && !gc_is_settled(a->puller.gc))
+    while (a->puller.gc && !gc_is_reconciled(a->puller.gc))
         usleep(1000);
     atomic_init(&f->serving, true);
     a->puller.serving = &f->serving;
