@@ -111,7 +111,7 @@ void admin_import_blob(struct admin_job *job)
 
 /* ---- the images ---- */
 
-static bool take_image(const json_t *item, struct import_image *to, struct ref *ref, struct err *err)
+static bool import_take_image(const json_t *item, struct import_image *to, struct ref *ref, struct err *err)
 {
     const char *name = json_string_value(json_object_get(item, "name")),
                *digest = json_string_value(json_object_get(item, "digest"));
@@ -160,7 +160,7 @@ void admin_import(struct admin_job *job)
     _cleanup_free_ struct import_image *images = xcalloc(count, sizeof(*images));
     _cleanup_free_ struct ref *refs = xcalloc(count, sizeof(*refs));
     for (size_t i = 0; i < count && ok; i++)
-        ok = take_image(json_array_get(list, i), &images[i], &refs[i], &err);
+        ok = import_take_image(json_array_get(list, i), &images[i], &refs[i], &err);
     if (!ok)
         admin_error(job, 400, "%s", err.msg);
     else if (!import_images(job->admin->puller.cache, images, count, pin, &failed, &err))

@@ -36,7 +36,7 @@ static void room_wait_unref(struct room_wait *a)
     free(a);
 }
 
-static void room_answered(void *arg, bool given)
+static void admin_room_answered(void *arg, bool given)
 {
     struct room_wait *a = arg;
 
@@ -62,7 +62,7 @@ static bool room_refused(struct admin_job *job, const struct room_wait *a, int64
                    ROOM_WAIT_MS / 1000);
 }
 
-static bool wait_a_while(struct room_wait *a)
+static bool admin_wait_for_answer(struct room_wait *a)
 {
     cond_wait_until(&a->cond, &a->lock, clock_mono_ms() + LOOK_MS);
     return a->answered;
@@ -81,10 +81,11 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from fr
     a->bytes = from == ROOM_ON_DISK ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
-    if (!ingests_ask_for_room(cache_ingests(a->cache), bytes, from, room_answered, a, job->loop))
-        room_answered(a, true); /* there is no limit */
+    if (!ingests_ask_for_room(cache_ingests(a->cache), bytes, from, admin_room_answered, a, job->loop))
+        admin_room_answered(a, true); /* there is no limit */
     pthread_mutex_lock(&a->lock);
-    while (!a->answered && (wait_a_while(a) || atomic_load(job->admin->puller.serving)) && clock_mono_ms() < until_ms)
+    while (!a->answered && (admin_wait_for_answer(a) || atomic_load(job->admin->puller.serving)) &&
+           clock_mono_ms() < until_ms)
         ;
     bool given = a->answered && a->given;
     a->given_up = !a->answered;

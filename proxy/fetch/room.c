@@ -10,7 +10,7 @@ struct room_question {
     struct blob_fetch *blob; /* NULL: it has ended */
 };
 
-static void room_answered(void *arg, bool given)
+static void blob_room_answered(void *arg, bool given)
 {
     struct room_question *q = arg;
     struct blob_fetch *b = q->blob;
@@ -37,7 +37,7 @@ bool blob_ask_for_room(struct fetch *f)
     b->question = xcalloc(1, sizeof(*b->question));
     b->question->blob = b;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question,
+    ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, blob_room_answered, b->question,
                          f->fetcher->loop);
     return true;
 }

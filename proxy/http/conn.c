@@ -229,7 +229,7 @@ static bool is_gone(const struct http_conn *c, int64_t now)
            now * 1000 - c->req.begun_us > c->server->limits.gone_ms * 1000;
 }
 
-static void look_at(struct http_conn *c, int64_t now)
+static void conn_look_at(struct http_conn *c, int64_t now)
 {
     const struct http_limits *l = &c->server->limits;
     int64_t waited = now - c->since_ms;
@@ -266,7 +266,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     for (c = TAILQ_FIRST(&s->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry); /* closing frees later, never here */
-        look_at(c, now);
+        conn_look_at(c, now);
     }
 }
 

@@ -204,7 +204,7 @@ static void wake(void *arg, const struct prefetch_result *r)
     prefetch_waiter_unref(w);
 }
 
-static bool wait_a_while(struct prefetch_waiter *w)
+static bool prefetch_wait_a_while(struct prefetch_waiter *w)
 {
     cond_wait_until(&w->cond, &w->lock, clock_mono_ms() + LOOK_MS);
     return w->ended;
@@ -219,7 +219,7 @@ bool prefetch_wait(struct puller *p, struct loop *loop, const struct fetch_want 
     cond_init(&w->cond);
     loop_post(loop, prefetch_run, prefetch_new(p, loop, want, wake, w));
     pthread_mutex_lock(&w->lock);
-    while (!w->ended && (wait_a_while(w) || atomic_load(p->serving)))
+    while (!w->ended && (prefetch_wait_a_while(w) || atomic_load(p->serving)))
         ;
     bool ok = w->ok;
     if (!w->ended)
