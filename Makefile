@@ -42,9 +42,9 @@ FUZZ_B   ?= build-fuzz
 FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
-ROOMS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
+FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
 	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy
-CLI_ROOMS := cli/lib cli/archive cli/images cli
+CLI_FOLDERS := cli/lib cli/archive cli/images cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
 
@@ -70,8 +70,8 @@ ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFI
 ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) -pthread
 LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
-LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
-CLI_SRC  := $(foreach r,$(CLI_ROOMS),$(wildcard $(r)/*.c))
+LIB_SRC  := $(foreach r,$(FOLDERS),$(wildcard $(r)/*.c))
+CLI_SRC  := $(foreach r,$(CLI_FOLDERS),$(wildcard $(r)/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c tests/bench/*.c)
 PRELOAD_SRC := $(wildcard tests/tools/preload/*.c)
@@ -83,7 +83,7 @@ TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
 PRELOADS := $(PRELOAD_SRC:tests/tools/preload/%.c=$(B)/tests/tools/%.so)
 LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(PRELOAD_SRC)
-H_FILES  := $(wildcard $(addsuffix /*.h,$(ROOMS) $(CLI_ROOMS) tests/unit tests/tools/model))
+H_FILES  := $(wildcard $(addsuffix /*.h,$(FOLDERS) $(CLI_FOLDERS) tests/unit tests/tools/model))
 
 # Fuzz targets: everything in tests/fuzz but what they share, and the main() that they have in `make test`.
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
@@ -233,7 +233,7 @@ fuzz-built: $(FUZZ_BIN)
 
 tests-built: fuzz-built
 
-lint: | all ## format, rooms, names, words, static analysis; SINCE=COMMIT: the slow tools look only at what has changed since
+lint: | all ## format, folders, names, words, static analysis; SINCE=COMMIT: the slow tools look only at what has changed since
 	@tests/packages $(LINT_PKGS)
 	@B=$(B) tests/lint $(C_FILES) -- $(H_FILES) -- $(filter-out -Werror,$(ALL_CFLAGS))
 
@@ -248,7 +248,7 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user i
 		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
-	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/settle
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/after-install
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan build-fuzz $(B)

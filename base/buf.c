@@ -6,9 +6,9 @@ char *buf_reserve(struct buf *b, size_t more)
 {
     size_t need = b->len + more + 1;
 
-    if (need > b->room) {
-        b->room = MAX(need, b->room * 2);
-        b->data = xrealloc(b->data, b->room);
+    if (need > b->cap) {
+        b->cap = MAX(need, b->cap * 2);
+        b->data = xrealloc(b->data, b->cap);
     }
     return b->data + b->len;
 }

@@ -8,10 +8,10 @@
 struct buf {
     char *data;
     size_t len;
-    size_t room;
+    size_t cap;
 };
 
-/* Makes room for `more` further bytes and returns where to write them; the caller then adds to `len`. */
+/* Makes space for `more` further bytes and returns where to write them; the caller then adds to `len`. */
 char *buf_reserve(struct buf *b, size_t more);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_adds(struct buf *b, const char *text);

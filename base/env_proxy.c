@@ -27,7 +27,7 @@ struct address {
 /* ---- URLs ---- */
 
 /* "[::1]" and "::1" alike. False if it is too long. */
-static bool copy_host(char *out, size_t room, const char *host, size_t len)
+static bool copy_host(char *out, size_t cap, const char *host, size_t len)
 {
     if (len > 1 && host[0] == '[' && host[len - 1] == ']') {
         host++;
@@ -35,7 +35,7 @@ static bool copy_host(char *out, size_t room, const char *host, size_t len)
     }
     if (len > 1 && host[len - 1] == '.')
         len--;
-    if (len >= room)
+    if (len >= cap)
         return false;
     memcpy(out, host, len);
     out[len] = '\0';

@@ -24,19 +24,19 @@ static void err_fill(struct err *err, enum err_code code, const char *fmt, va_li
     err_add(err, fmt, ap);
 }
 
-/* "what: why". If it is too long, the end of `what` is cut, and `why` only where it leaves no room for a few words of
+/* "what: why". If it is too long, the end of `what` is cut, and `why` only where it leaves no space for a few words of
  * `what`. */
 static void err_lead(struct err *err, const char *why, const char *fmt, va_list ap)
 {
     static const char cut[] = "...";
-    const size_t room = sizeof(err->msg) - sizeof(": ") - strlen(cut);
+    const size_t cap = sizeof(err->msg) - sizeof(": ") - strlen(cut);
     char what[ERR_MSG_MAX];
 
     vsnprintf(what, sizeof(what), fmt, ap);
-    size_t due = MIN(strlen(why), room - WHAT_LEAST);
-    bool whole = strlen(what) <= room - due;
+    size_t due = MIN(strlen(why), cap - WHAT_LEAST);
+    bool whole = strlen(what) <= cap - due;
     if (!whole)
-        what[text_whole(what, room - due)] = '\0';
+        what[text_whole(what, cap - due)] = '\0';
     err->msg[0] = '\0';
     err_append(err, "%s%s%s%s", what, whole ? "" : cut, what[0] ? ": " : "", why);
 }

@@ -14,20 +14,20 @@ bool io_write(int fd, const void *data, size_t len)
     return true;
 }
 
-ssize_t io_read(int fd, void *to, size_t room)
+ssize_t io_read(int fd, void *to, size_t cap)
 {
     ssize_t n;
 
-    while ((n = read(fd, to, room)) < 0 && errno == EINTR)
+    while ((n = read(fd, to, cap)) < 0 && errno == EINTR)
         ;
     return n;
 }
 
-ssize_t io_pread(int fd, void *to, size_t room, off_t offset)
+ssize_t io_pread(int fd, void *to, size_t cap, off_t offset)
 {
     ssize_t n;
 
-    while ((n = pread(fd, to, room, offset)) < 0 && errno == EINTR)
+    while ((n = pread(fd, to, cap, offset)) < 0 && errno == EINTR)
         ;
     return n;
 }

@@ -12,8 +12,8 @@
 /* Writes all of it; false: only a part could be written. */
 bool io_write(int fd, const void *data, size_t len);
 /* One read, as read(2) and pread(2). */
-ssize_t io_read(int fd, void *to, size_t room);
-ssize_t io_pread(int fd, void *to, size_t room, off_t offset);
+ssize_t io_read(int fd, void *to, size_t cap);
+ssize_t io_pread(int fd, void *to, size_t cap, off_t offset);
 /* A stream over a folder, which takes over the descriptor; NULL: it was closed, or was invalid (-1). */
 DIR *io_list(int fd);
 

@@ -26,15 +26,15 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-static void timestamp(char *out, size_t room)
+static void timestamp(char *out, size_t cap)
 {
     int64_t now = clock_now_ms();
     time_t sec = (time_t)(now / 1000);
     struct tm tm;
 
     gmtime_r(&sec, &tm);
-    size_t n = strftime(out, room, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, room - n, ".%03dZ", (int)(now % 1000));
+    size_t n = strftime(out, cap, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, cap - n, ".%03dZ", (int)(now % 1000));
 }
 
 void log_write(enum log_level level, const char *fmt, ...)

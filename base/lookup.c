@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { ROOM_FIRST = 64, WORD = 7 /* bytes; with the 1 that marks its end it is below the prime */ };
+enum { CAP_FIRST = 64, WORD = 7 /* bytes; with the 1 that marks its end it is below the prime */ };
 
 /* Open addressing. The hash is stored, so that growing needs no keys. */
 struct lookup_slot {
@@ -54,7 +54,7 @@ uint64_t lookup_hash(const void *key, size_t len)
 
 static size_t lookup_slot_of(const struct lookup *l, uint64_t hash)
 {
-    return (size_t)(hash ^ hash >> 32) & (l->room - 1);
+    return (size_t)(hash ^ hash >> 32) & (l->cap - 1);
 }
 
 uint32_t lookup_find(const struct lookup *l, uint64_t hash, bool (*is)(const void *arg, uint32_t place),
@@ -62,7 +62,7 @@ uint32_t lookup_find(const struct lookup *l, uint64_t hash, bool (*is)(const voi
 {
     if (l->count == 0)
         return LOOKUP_NONE;
-    for (size_t i = lookup_slot_of(l, hash);; i = (i + 1) & (l->room - 1)) {
+    for (size_t i = lookup_slot_of(l, hash);; i = (i + 1) & (l->cap - 1)) {
         const struct lookup_slot *s = &l->slots[i];
         if (s->place == LOOKUP_NONE || (s->hash == hash && is(arg, s->place)))
             return s->place;
@@ -74,7 +74,7 @@ static void lookup_put(struct lookup *l, const struct lookup_slot *slot)
     size_t i = lookup_slot_of(l, slot->hash);
 
     while (l->slots[i].place != LOOKUP_NONE)
-        i = (i + 1) & (l->room - 1);
+        i = (i + 1) & (l->cap - 1);
     l->slots[i] = *slot;
 }
 
@@ -82,10 +82,10 @@ static void grow(struct lookup *l)
 {
     const struct lookup old = *l;
 
-    l->room = old.room ? 2 * old.room : ROOM_FIRST;
-    l->slots = xmalloc(l->room * sizeof(*l->slots));
-    memset(l->slots, 0xff, l->room * sizeof(*l->slots)); /* LOOKUP_NONE */
-    for (size_t i = 0; i < old.room; i++)
+    l->cap = old.cap ? 2 * old.cap : CAP_FIRST;
+    l->slots = xmalloc(l->cap * sizeof(*l->slots));
+    memset(l->slots, 0xff, l->cap * sizeof(*l->slots)); /* LOOKUP_NONE */
+    for (size_t i = 0; i < old.cap; i++)
         if (old.slots[i].place != LOOKUP_NONE)
             lookup_put(l, &old.slots[i]);
     free(old.slots);
@@ -93,7 +93,7 @@ static void grow(struct lookup *l)
 
 void lookup_add(struct lookup *l, uint64_t hash, uint32_t place)
 {
-    if (2 * l->count >= l->room)
+    if (2 * l->count >= l->cap)
         grow(l);
     l->count++;
     lookup_put(l, &(struct lookup_slot){hash, place});
@@ -136,7 +136,7 @@ bool text_set_add(struct text_set *s, const char *text)
     if (find_text(s, text, hash))
         return false;
     lookup_add(&s->lookup, hash, (uint32_t)s->count);
-    *ARRAY_NEXT(s->list, s->count, s->room) = text;
+    *ARRAY_NEXT(s->list, s->count, s->cap) = text;
     s->count++;
     return true;
 }

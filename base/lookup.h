@@ -11,7 +11,7 @@
 
 struct lookup {
     struct lookup_slot *slots;
-    size_t count, room;
+    size_t count, cap;
 };
 
 enum { LOOKUP_NONE = UINT32_MAX };
@@ -35,7 +35,7 @@ void lookup_free(struct lookup *l);
 struct text_set {
     struct lookup lookup;
     const char **list;
-    size_t count, room;
+    size_t count, cap;
 };
 
 /* False: it is in the set already. */

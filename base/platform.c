@@ -50,13 +50,13 @@ static bool platform_split(const char *text, struct platform_parts *p)
     if (colon && !copy_part(p->version, colon + 1, strlen(colon + 1)))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(parts) && rest; i++) {
-        size_t room = end - (size_t)(rest - text), len = MIN(strcspn(rest, "/"), room), name = strcspn(rest, "(");
+        size_t cap = end - (size_t)(rest - text), len = MIN(strcspn(rest, "/"), cap), name = strcspn(rest, "(");
         bool paren = i == 0 && !colon && name < len && rest[len - 1] == ')';
         if (paren && !copy_part(p->version, rest + name + 1, len - name - 2))
             return false;
         if (!copy_part(parts[i], rest, paren ? name : len))
             return false;
-        rest = len < room ? rest + len + 1 : NULL;
+        rest = len < cap ? rest + len + 1 : NULL;
     }
     return !rest;
 }

@@ -17,7 +17,7 @@ void secret_free(char *secret)
 void secret_clear_buf(struct buf *b)
 {
     if (b->data)
-        explicit_bzero(b->data, b->room);
+        explicit_bzero(b->data, b->cap);
     buf_free(b);
 }
 

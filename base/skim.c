@@ -95,11 +95,11 @@ bool skim_members(const struct span *object, const char *const *names, size_t co
     return p && p < end && *p == '}' && skim_skip_space(p + 1, end) == end;
 }
 
-bool skim_text(const struct span *value, char *out, size_t room)
+bool skim_text(const struct span *value, char *out, size_t cap)
 {
     size_t len = value->len;
 
-    if (!value->data || len < 2 || value->data[0] != '"' || len - 2 >= room)
+    if (!value->data || len < 2 || value->data[0] != '"' || len - 2 >= cap)
         return false;
     for (size_t i = 1; i < len - 1; i++)
         if (value->data[i] < 0x20 || value->data[i] > 0x7e || value->data[i] == '\\')

@@ -18,6 +18,6 @@ struct span {
  * it is not an object, or not plain. */
 bool skim_members(const struct span *object, const char *const *names, size_t count, struct span *values);
 /* Copies a value that is a string of printable ASCII without escapes, if it fits. False: it is something else. */
-bool skim_text(const struct span *value, char *out, size_t room);
+bool skim_text(const struct span *value, char *out, size_t cap);
 
 #endif

@@ -44,7 +44,7 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t room)
+bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t cap)
 {
     size_t n = 0;
 
@@ -57,7 +57,7 @@ bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, siz
             c = high * 16 + low;
             i += 2;
         }
-        if (c < 0x20 || c == 0x7f || n + 1 >= room)
+        if (c < 0x20 || c == 0x7f || n + 1 >= cap)
             return false;
         out[n++] = (char)c;
     }
@@ -126,7 +126,7 @@ static const char *find_authority(const char *url, size_t *len)
     return at + 1;
 }
 
-bool url_host(const char *url, char *out, size_t room)
+bool url_host(const char *url, char *out, size_t cap)
 {
     size_t len;
     const char *host = find_authority(url, &len);
@@ -142,14 +142,14 @@ bool url_host(const char *url, char *out, size_t room)
     } else {
         len = MIN(strcspn(host, ":"), len);
     }
-    if (len == 0 || len >= room)
+    if (len == 0 || len >= cap)
         return false;
     memcpy(out, host, len);
     out[len] = '\0';
     return true;
 }
 
-bool url_authority(const char *url, char *out, size_t room)
+bool url_authority(const char *url, char *out, size_t cap)
 {
     const char *usual = url_is_https(url) ? ":443" : ":80";
     size_t len;
@@ -159,7 +159,7 @@ bool url_authority(const char *url, char *out, size_t room)
         return false;
     if (len > strlen(usual) && strncmp(host + len - strlen(usual), usual, strlen(usual)) == 0)
         len -= strlen(usual);
-    if (len == 0 || len >= room)
+    if (len == 0 || len >= cap)
         return false;
     for (size_t i = 0; i < len; i++)
         out[i] = (char)tolower((unsigned char)host[i]);

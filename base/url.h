@@ -15,8 +15,8 @@ void url_encode(struct buf *out, const char *text);
  * application/x-www-form-urlencoded. */
 void url_add_param(struct buf *out, const char *name, const char *value);
 /* Undoes percent-encoding, and what forms make of a space if `plus_is_space`. False if an escape is malformed, a
- * character is a control character, or there is no room. */
-bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t room);
+ * character is a control character, or `cap` is too small. */
+bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, size_t cap);
 /* The length of "https://host:port" at the beginning of a URL. */
 size_t url_origin_len(const char *url);
 /* Appends a query without the parameters of this name. */
@@ -26,12 +26,12 @@ bool url_is_https(const char *url);
  * ("https://host/v2/hub"), else at its end. *base_len: what comes before /v2/, without a trailing slash. Borrowed. */
 const char *url_split_v2(const char *url, size_t *base_len);
 /* The host without brackets and port. False if there is none, or it does not fit. */
-bool url_host(const char *url, char *out, size_t room);
+bool url_host(const char *url, char *out, size_t cap);
 /* The URL that a reference (of a Location header, say) leads to from there (RFC 3986 §5). The caller frees; NULL: none.
  */
 char *url_resolve(const char *url, const char *reference);
 /* The host in lower case, with brackets if it has them, and its port unless that is the scheme's default: the form in
  * which a registry is named. False if there is none, or it does not fit. */
-bool url_authority(const char *url, char *out, size_t room);
+bool url_authority(const char *url, char *out, size_t cap);
 
 #endif

@@ -33,10 +33,10 @@ size_t text_whole(const char *text, size_t len)
     return len - at < due ? at : len;
 }
 
-void text_print(char *out, size_t room, const char *fmt, va_list ap)
+void text_print(char *out, size_t cap, const char *fmt, va_list ap)
 {
-    if (vsnprintf(out, room, fmt, ap) >= (int)room)
-        out[text_whole(out, room - 1)] = '\0';
+    if (vsnprintf(out, cap, fmt, ap) >= (int)cap)
+        out[text_whole(out, cap - 1)] = '\0';
 }
 
 bool utf8_is_hidden(unsigned c)

@@ -29,7 +29,7 @@ char *visible_line(const char *text);
 /* The length, at most `len`, at which a text can be cut without splitting a character. */
 size_t text_whole(const char *text, size_t len);
 /* vsnprintf(3), but a text that does not fit is cut between characters. */
-void text_print(char *out, size_t room, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
+void text_print(char *out, size_t cap, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
 /* A JSON string of any text: as it is, or, if it is not UTF-8 (a file's name, a text cut within a character), as
  * visible_line(). A new reference. */
 json_t *visible_json(const char *text);

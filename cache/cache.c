@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/place.h"
+#include "base/writable.h"
 #include "cache/layout.h"
 #include "cache/index/upgrade.h"
 
@@ -29,7 +29,7 @@ static char *move_aside(const char *dir, const char *why, struct err *err)
 
 static struct index *open_current(const char *dir, const struct index_watcher *watcher, struct err *err)
 {
-    struct index *index = place_make_folder(dir, 0700, err) ? index_open(dir, 0, watcher, err) : NULL;
+    struct index *index = writable_make_folder(dir, 0700, err) ? index_open(dir, 0, watcher, err) : NULL;
     if (index && !upgrade_index(index, err)) {
         index_close(index);
         return NULL;

@@ -1,4 +1,5 @@
-/* cache.h - the cache as the rooms above see it: index, blob files, small bodies in memory, touches and leases in one.
+/* cache.h - the cache as the folders above see it: index, blob files, small bodies in memory, touches and leases in
+ * one.
  *
  * One struct cache for a process; lives from start to end. Any thread unless noted. Repositories are full
  * names ("docker.io/library/nginx").
@@ -138,8 +139,8 @@ void cache_flush_touches(struct cache *c, void (*done)(void *arg, const struct e
 void cache_read(struct cache *c, void (*fn)(struct index_txn *t, void *arg), void *arg);
 /* `done` runs on `loop` when every change that was queued before is in the index, or has failed. */
 void cache_barrier(struct cache *c, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
-/* As index_settle(). */
-bool cache_settle(struct cache *c);
+/* As index_wait_written(). */
+bool cache_wait_written(struct cache *c);
 /* Whether the blob's file is there. */
 bool cache_has_file(struct cache *c, const struct digest *d);
 /* Reads a small blob whole, at most `max` bytes, without counting that as a use. Errors: as store_read_blob(). */

@@ -37,7 +37,7 @@ struct export_item {
 
 struct export_list {
     struct export_item *members;
-    size_t count, room;
+    size_t count, cap;
     struct text_set names; /* of the members */
     char *notes;           /* what is left out, a line each; or NULL */
 };

@@ -13,7 +13,7 @@ struct export_referrers {
     struct index_txn *t;
     uint64_t repo;
     struct digest *list;
-    size_t count, room;
+    size_t count, cap;
 };
 
 static bool note_referrer(void *arg, const struct child *c)
@@ -22,7 +22,7 @@ static bool note_referrer(void *arg, const struct child *c)
 
     if (c->role != CHILD_REFERRER || !rows_linked_by_itself(r->t, r->repo, &c->digest))
         return true;
-    *ARRAY_NEXT(r->list, r->count, r->room) = c->digest;
+    *ARRAY_NEXT(r->list, r->count, r->cap) = c->digest;
     r->count++;
     return true;
 }
@@ -36,7 +36,7 @@ static void about_read_referrers(struct index_txn *t, void *arg)
     rows_each_child(t, r->about, note_referrer, r);
 }
 
-static void about_add(struct export_plan *p, const struct digest *about, json_t *out, int depth);
+static void export_about_add(struct export_plan *p, const struct digest *about, json_t *out, int depth);
 
 static bool is_listed(const json_t *out, const char *reference)
 {
@@ -60,7 +60,7 @@ static void add_statement(struct export_plan *p, const struct digest *d, const c
     p->err = &why;
     if (export_add_tree(p, d, true, &tree)) {
         json_array_append_new(out, export_descriptor(p, d, reference));
-        about_add(p, d, out, depth + 1);
+        export_about_add(p, d, out, depth + 1);
     } else {
         buf_addf(&p->notes, "%s: left out: %s\n", reference, why.msg);
     }
@@ -68,7 +68,7 @@ static void add_statement(struct export_plan *p, const struct digest *d, const c
     p->err = err;
 }
 
-static void about_add(struct export_plan *p, const struct digest *about, json_t *out, int depth)
+static void export_about_add(struct export_plan *p, const struct digest *about, json_t *out, int depth)
 {
     static const char *const suffixes[] = {"", ".sig", ".att", ".sbom"};
     struct export_referrers found = {.name = p->name, .about = about};
@@ -101,8 +101,8 @@ json_t *export_add_statements(struct export_plan *p, const struct digest *root, 
 {
     json_t *out = json_array();
 
-    about_add(p, root, out, 0);
+    export_about_add(p, root, out, 0);
     for (size_t i = 0; i < tree->count; i++)
-        about_add(p, &tree->leaves[i].digest, out, 0);
+        export_about_add(p, &tree->leaves[i].digest, out, 0);
     return out;
 }

@@ -21,7 +21,7 @@ static struct export_item *add_member(struct export_list *l, const char *name)
 {
     if (text_set_has(&l->names, name))
         return NULL;
-    struct export_item *m = ARRAY_NEXT(l->members, l->count, l->room);
+    struct export_item *m = ARRAY_NEXT(l->members, l->count, l->cap);
     l->count++;
     memset(m, 0, sizeof(*m));
     m->name = xstrdup(name);

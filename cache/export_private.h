@@ -31,7 +31,7 @@ struct export_leaf {
 
 struct export_tree {
     struct export_leaf *leaves;
-    size_t count, room;
+    size_t count, cap;
     int walked;  /* manifests that were looked at, each as often as it is named */
     int images;  /* of them those that are no attestations */
     bool sparse; /* not all that the indexes name is here, or wanted */

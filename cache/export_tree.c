@@ -92,7 +92,7 @@ static void tree_add_leaf(struct export_index *ix, const struct part *part)
     const json_t *list = document_get(ix->doc, "manifests");
     char text[DIGEST_TEXT_MAX];
 
-    struct export_leaf *leaf = ARRAY_NEXT(t->leaves, t->count, t->room);
+    struct export_leaf *leaf = ARRAY_NEXT(t->leaves, t->count, t->cap);
     t->count++;
     memset(leaf, 0, sizeof(*leaf));
     leaf->digest = part->digest;
@@ -153,7 +153,7 @@ static void note_absent(struct export_index *ix)
 }
 
 /* None of it is here whole. */
-static bool is_empty(struct export_index *ix)
+static bool export_is_empty(struct export_index *ix)
 {
     struct cache_hit hit;
 
@@ -186,7 +186,7 @@ static bool tree_add_parts(struct export_index *ix)
         ix->tree->sparse |= !added;
     }
     if (ix->tree->images == before)
-        return is_empty(ix);
+        return export_is_empty(ix);
     if (!chosen)
         note_absent(ix);
     return true;

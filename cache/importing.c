@@ -3,7 +3,7 @@
 #include "base/array.h"
 #include "base/assert.h"
 #include "base/clock.h"
-#include "base/places.h"
+#include "base/key_map.h"
 #include "cache/index/rows.h"
 
 #include <pthread.h>
@@ -17,8 +17,8 @@ struct importing {
     int under_way;
     int64_t last_ms;     /* monotonic; when one was under way last */
     struct digest *held; /* each once, however often it is held */
-    size_t count, room;
-    struct places known; /* of `held` */
+    size_t count, cap;
+    struct key_map known; /* of `held` */
 };
 
 struct importing *importing_new(struct leases *leases, struct index *index)
@@ -38,8 +38,8 @@ static void importing_release(struct importing *all)
         leases_release(all->leases, &all->held[i]);
     free(all->held);
     all->held = NULL;
-    places_free(&all->known);
-    all->count = all->room = 0;
+    key_map_free(&all->known);
+    all->count = all->cap = 0;
 }
 
 void importing_free(struct importing *all)
@@ -73,12 +73,12 @@ void importing_end(struct importing *all)
 void importing_hold(struct importing *all, const struct digest *d)
 {
     pthread_mutex_lock(&all->lock);
-    if (!places_add(&all->known, digest_key(d), digest_key_len(d), 0)) {
+    if (!key_map_add(&all->known, digest_key(d), digest_key_len(d), 0)) {
         pthread_mutex_unlock(&all->lock);
         return;
     }
     leases_take(all->leases, d);
-    *ARRAY_NEXT(all->held, all->count, all->room) = *d;
+    *ARRAY_NEXT(all->held, all->count, all->cap) = *d;
     all->count++;
     pthread_mutex_unlock(&all->lock);
 }
@@ -94,24 +94,24 @@ void importing_unlock_writing(struct importing *all)
     pthread_mutex_unlock(&all->writing);
 }
 
-static void importing_read_settled(struct index_txn *t, void *arg)
+static void importing_read_entered(struct index_txn *t, void *arg)
 {
     struct importing *all = arg;
     size_t kept = 0;
 
-    places_free(&all->known);
+    key_map_free(&all->known);
     for (size_t i = 0; i < all->count; i++)
         if (rows_references(t, &all->held[i]) > 0)
             leases_release(all->leases, &all->held[i]);
-        else if (places_add(&all->known, digest_key(&all->held[i]), digest_key_len(&all->held[i]), 0))
+        else if (key_map_add(&all->known, digest_key(&all->held[i]), digest_key_len(&all->held[i]), 0))
             all->held[kept++] = all->held[i];
     all->count = kept;
 }
 
-void importing_settle(struct importing *all)
+void importing_release_entered(struct importing *all)
 {
     pthread_mutex_lock(&all->lock);
-    index_read(all->index, importing_read_settled, all);
+    index_read(all->index, importing_read_entered, all);
     pthread_mutex_unlock(&all->lock);
 }
 

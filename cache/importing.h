@@ -28,7 +28,7 @@ void importing_hold(struct importing *all, const struct digest *d);
 void importing_lock_writing(struct importing *all);
 void importing_unlock_writing(struct importing *all);
 /* Images have been entered: what they refer to needs no lease any more. */
-void importing_settle(struct importing *all);
+void importing_release_entered(struct importing *all);
 /* Before a collection: releases all leases if no import has been active for a while. */
 void importing_expire(struct importing *all);
 

@@ -65,7 +65,7 @@ static void read_platform(char out[PLATFORM_MAX + 1], const json_t *platform)
                   document_text(platform, "variant"), document_text(platform, "os.version"));
 }
 
-/* A descriptor (image-spec descriptor.md). Its digest is what counts; there is room for it in m->parts. */
+/* A descriptor (image-spec descriptor.md). Its digest is what counts; there is space for it in m->parts. */
 static void manifest_add_part(struct manifest *m, enum part_role role, const json_t *d)
 {
     const char *text = document_text(d, "digest");

@@ -1,4 +1,4 @@
-/* The parts of the cache and what is done to one of them, for the rooms above. */
+/* The parts of the cache and what is done to one of them, for the folders above. */
 #include "cache/private.h"
 
 struct index *cache_index(struct cache *c)
@@ -33,9 +33,9 @@ void cache_barrier(struct cache *c, void (*done)(void *arg, const struct err *er
     index_barrier(c->index, done, arg, loop);
 }
 
-bool cache_settle(struct cache *c)
+bool cache_wait_written(struct cache *c)
 {
-    return index_settle(c->index);
+    return index_wait_written(c->index);
 }
 
 bool cache_is_rebuilding(struct cache *c)

@@ -21,7 +21,7 @@ struct cache {
     /* any thread */
     atomic_bool tags_changed; /* since index.json was written */
     /* The index was lost and is being rebuilt from the files: what is unreferenced may be referenced later, and
-     * index.json knows more than the index does. Set at the start, cleared once by the room above. */
+     * index.json knows more than the index does. Set at the start, cleared once by the folder above. */
     atomic_bool rebuilding;
 };
 

@@ -1,6 +1,6 @@
 #include "cli/config_user.h"
 
-#include "base/place.h"
+#include "base/writable.h"
 #include "config/config.h"
 
 #include <errno.h>
@@ -92,12 +92,12 @@ static bool unit_protects(const struct unit_view *v, const char *path, struct er
         is_under_one(path, (const char *const *)v->bound) || (v->state && is_under(path, v->state)) ||
         (v->runtime && is_under(path, v->runtime)))
         return false;
-    _cleanup_free_ char *advice = place_unit_advice(path, v->user ? v->user : "root");
+    _cleanup_free_ char *advice = writable_unit_advice(path, v->user ? v->user : "root");
     return !err_set(err, ERR_IO, "%s is read-only for entrepot.service; %s", path, advice);
 }
 
 /* systemd creates the unit's folder, or changes its owner with all its content. */
-static bool systemd_settles(const struct unit_view *v, const char *path)
+static bool systemd_prepares(const struct unit_view *v, const char *path)
 {
     struct stat st;
 
@@ -111,7 +111,8 @@ static bool folder_is_good(const char *path, const struct unit_view *v, struct e
 {
     if (v && unit_protects(v, path, err))
         return false;
-    return (v && v->runtime && is_under(path, v->runtime)) || systemd_settles(v, path) || place_check_folder(path, err);
+    return (v && v->runtime && is_under(path, v->runtime)) || systemd_prepares(v, path) ||
+           writable_check_folder(path, err);
 }
 
 /* `address`: as in `listen`. */
@@ -119,7 +120,7 @@ static bool can_listen(const char *address, const struct unit_view *v, struct er
 {
     if (!address || strncmp(address, "unix:", 5) != 0)
         return true;
-    _cleanup_free_ char *folder = place_folder_of(address + 5);
+    _cleanup_free_ char *folder = writable_folder_of(address + 5);
     return folder_is_good(folder, v, err) || err_wrap(err, "the socket %s", address + 5);
 }
 
@@ -128,7 +129,7 @@ bool config_user_can_write(const struct config *c, const struct unit_view *v, st
     _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket);
 
     if (!folder_is_good(c->cache_path, v, err) ||
-        (!systemd_settles(v, c->cache_path) && !place_check_content(c->cache_path, "index", err)))
+        (!systemd_prepares(v, c->cache_path) && !writable_check_content(c->cache_path, "index", err)))
         return err_wrap(err, "the cache");
     for (int i = 0; c->listen[i]; i++)
         if (!can_listen(c->listen[i], v, err))

@@ -28,7 +28,7 @@ struct pull_progress {
     pthread_mutex_t lock;
     bool over;
     struct progress_blob *blobs; /* being transferred, or waiting */
-    size_t count, room;
+    size_t count, cap;
     int drawn; /* progress lines on the screen */
     int images, done, failed;
     int64_t bytes;
@@ -215,7 +215,7 @@ static void note_blob(struct pull_progress *p, const json_t *e, const char *stat
         return;
     }
     if (!b) {
-        b = ARRAY_NEXT(p->blobs, p->count, p->room);
+        b = ARRAY_NEXT(p->blobs, p->count, p->cap);
         p->count++;
         *b = (struct progress_blob){.counted_ms = clock_mono_ms()};
         snprintf(b->digest, sizeof(b->digest), "%s", digest);

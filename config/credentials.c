@@ -39,7 +39,7 @@ static const struct {
     const char *provider; /* its name as a value of `provider`; NULL: chosen by a key of its own */
     const char *keys;
 } SOURCES[] = {
-    [CRED_FROM_FILE] = {NULL, " username password_file "},
+    [CRED_FROM_PASSWORD] = {NULL, " username password_file "},
     [CRED_FROM_DOCKER] = {NULL, " docker_config "},
     [CRED_FROM_HELPER] = {NULL, " helper "},
     [CRED_FROM_KUBELET] = {"kubelet", " provider command args "},
@@ -54,14 +54,14 @@ static int find_source(const struct cred_options *o)
     for (size_t i = 0; i < ARRAY_LEN(SOURCES) && o->provider; i++)
         if (SOURCES[i].provider && strcmp(SOURCES[i].provider, o->provider) == 0)
             return (int)i;
-    return o->provider ? -1 : o->helper ? CRED_FROM_HELPER : o->docker_config ? CRED_FROM_DOCKER : CRED_FROM_FILE;
+    return o->provider ? -1 : o->helper ? CRED_FROM_HELPER : o->docker_config ? CRED_FROM_DOCKER : CRED_FROM_PASSWORD;
 }
 
 enum cred_source cred_options_source(const struct cred_options *o)
 {
     int source = find_source(o);
 
-    return source < 0 ? CRED_FROM_FILE : (enum cred_source)source;
+    return source < 0 ? CRED_FROM_PASSWORD : (enum cred_source)source;
 }
 
 static bool is_among(const char *keys, const char *key)
@@ -91,10 +91,10 @@ const char *cred_options_fault(const struct cred_options *o, const char **key)
     if (o->args[0] && !is_among(SOURCES[source].keys, "args"))
         return "is for provider: kubelet";
     *key = "password_file";
-    if (source == CRED_FROM_FILE && !o->username != !o->password_file)
+    if (source == CRED_FROM_PASSWORD && !o->username != !o->password_file)
         return "username and password_file belong together";
     *key = "username";
-    if (source == CRED_FROM_FILE &&
+    if (source == CRED_FROM_PASSWORD &&
         (!o->username || !o->username[0] || strchr(o->username, ':'))) /* RFC 7617: Basic has no escape for it */
         return "cannot be a user's name";
     *key = "helper";

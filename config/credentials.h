@@ -28,10 +28,10 @@
 
 enum { CRED_ARGS_MAX = 16 };
 
-/* Where an identity comes from. A new one: its keys here and in SOURCES (credentials.c), its provider in a file of
- * upstream/cred/, in private.h and in PROVIDERS (cred.c). */
+/* Where an identity comes from. A new one: its keys here and in SOURCES (credentials.c), its backend in a file of
+ * upstream/cred/, in private.h and in BACKENDS (cred.c). */
 enum cred_source {
-    CRED_FROM_FILE, /* username and password_file; anonymous, if neither is set */
+    CRED_FROM_PASSWORD, /* username and password_file; anonymous, if neither is set */
     CRED_FROM_DOCKER,
     CRED_FROM_HELPER,
     CRED_FROM_KUBELET,

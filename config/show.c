@@ -39,7 +39,7 @@ const struct config_upstream *config_find_upstream(const struct config *c, const
 
 /* ---- as JSON ---- */
 
-static json_t *text(const char *s)
+static json_t *show_text(const char *s)
 {
     json_t *j = json_string(s);
 
@@ -97,7 +97,7 @@ static json_t *clients(const struct config *c)
     json_t *hosts = json_array();
 
     for (int i = 0; c->hosts[i]; i++)
-        json_array_append_new(hosts, text(c->hosts[i]));
+        json_array_append_new(hosts, show_text(c->hosts[i]));
     if (c->hosts[0])
         json_object_set(j, "hosts", hosts);
     json_decref(hosts);
@@ -112,9 +112,9 @@ static json_t *tags(const struct config *c)
     for (int i = 0; i < c->tag_rule_count; i++) {
         json_t *rule = json_object();
         if (c->tag_rules[i].repository)
-            json_object_set_new(rule, "repository", text(c->tag_rules[i].repository));
+            json_object_set_new(rule, "repository", show_text(c->tag_rules[i].repository));
         if (c->tag_rules[i].tag)
-            json_object_set_new(rule, "tag", text(c->tag_rules[i].tag));
+            json_object_set_new(rule, "tag", show_text(c->tag_rules[i].tag));
         add_tags(rule, &c->tag_rules[i].tags);
         json_array_append_new(rules, rule);
     }
@@ -131,11 +131,11 @@ static json_t *credentials(const struct cred_options *o)
 
 #define X(key)                                                                                                         \
     if (o->key)                                                                                                        \
-        json_object_set_new(j, #key, text(o->key));
+        json_object_set_new(j, #key, show_text(o->key));
     CRED_KEYS(X)
 #undef X
     for (int i = 0; o->args[i]; i++)
-        json_array_append_new(args, text(o->args[i]));
+        json_array_append_new(args, show_text(o->args[i]));
     if (o->args[0])
         json_object_set(j, "args", args);
     json_decref(args);
@@ -148,8 +148,8 @@ static json_t *endpoint(const struct config_upstream *u, int i)
     bool ns_is_set = u->endpoint_ns[i] != UPSTREAM_NS_AUTO;
 
     if (!ns_is_set && !u->endpoint_logins[i])
-        return text(u->endpoints[i]);
-    json_t *j = json_pack("{s:o}", "url", text(u->endpoints[i]));
+        return show_text(u->endpoints[i]);
+    json_t *j = json_pack("{s:o}", "url", show_text(u->endpoints[i]));
     if (ns_is_set)
         json_object_set_new(j, "ns", json_boolean(u->endpoint_ns[i] == UPSTREAM_NS_ON));
     if (u->endpoint_logins[i])
@@ -159,7 +159,7 @@ static json_t *endpoint(const struct config_upstream *u, int i)
 
 static json_t *upstream(const struct config_upstream *u)
 {
-    json_t *j = json_pack("{s:o}", "name", text(u->name)), *endpoints = json_array();
+    json_t *j = json_pack("{s:o}", "name", show_text(u->name)), *endpoints = json_array();
 
     for (int i = 0; u->endpoints[i]; i++)
         json_array_append_new(endpoints, endpoint(u, i));
@@ -168,7 +168,7 @@ static json_t *upstream(const struct config_upstream *u)
     json_decref(endpoints);
     json_t *trusted = json_array();
     for (int i = 0; u->trusted_hosts[i]; i++)
-        json_array_append_new(trusted, text(u->trusted_hosts[i]));
+        json_array_append_new(trusted, show_text(u->trusted_hosts[i]));
     if (u->trusted_hosts[0])
         json_object_set(j, "trusted_hosts", trusted);
     json_decref(trusted);
@@ -180,13 +180,13 @@ static json_t *upstream(const struct config_upstream *u)
         json_object_set(j, "credentials", u->credentials_count > 1 ? identities : json_array_get(identities, 0));
     json_decref(identities);
     if (u->trust.ca) {
-        json_object_set_new(j, "ca", text(u->trust.ca));
+        json_object_set_new(j, "ca", show_text(u->trust.ca));
         json_object_set_new(j, "ca_only", json_boolean(u->trust.ca_only));
     }
     if (u->trust.client_cert)
-        json_object_set_new(j, "client_cert", text(u->trust.client_cert));
+        json_object_set_new(j, "client_cert", show_text(u->trust.client_cert));
     if (u->trust.client_key)
-        json_object_set_new(j, "client_key", text(u->trust.client_key));
+        json_object_set_new(j, "client_key", show_text(u->trust.client_key));
     json_object_set_new(j, "insecure", json_boolean(u->insecure));
     json_object_set_new(j, "parallel", json_integer(u->parallel));
     if (u->fetch != CONFIG_FETCH_UNSET)
@@ -209,23 +209,23 @@ json_t *config_json(const struct config *c)
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
     for (int i = 0; c->listen[i]; i++) {
-        json_t *entry = json_pack("{s:o}", "address", text(c->listen[i]));
+        json_t *entry = json_pack("{s:o}", "address", show_text(c->listen[i]));
         if (c->listen_upstream[i])
-            json_object_set_new(entry, "upstream", text(c->listen_upstream[i]));
+            json_object_set_new(entry, "upstream", show_text(c->listen_upstream[i]));
         json_array_append_new(listen, entry);
     }
     for (int i = 0; i < c->upstream_count; i++)
         json_array_append_new(upstreams, upstream(&c->upstreams[i]));
     json_object_set_new(j, "listen", listen);
-    json_object_set_new(j, "admin", json_pack("{s:o}", "socket", text(c->admin_socket)));
+    json_object_set_new(j, "admin", json_pack("{s:o}", "socket", show_text(c->admin_socket)));
     if (c->metrics_address)
-        json_object_set_new(j, "metrics", json_pack("{s:o}", "address", text(c->metrics_address)));
+        json_object_set_new(j, "metrics", json_pack("{s:o}", "address", show_text(c->metrics_address)));
     json_object_set_new(j, "workers", json_integer(c->workers));
     json_object_set_new(j, "fetchers", json_integer(c->fetchers));
     json_object_set_new(j, "log",
                         json_pack("{s:s, s:s}", "level", levels[c->log_level], "format", formats[c->log_format]));
     json_object_set_new(j, "cache",
-                        json_pack("{s:o, s:o, s:o, s:o, s:s}", "path", text(c->cache_path), "max_size",
+                        json_pack("{s:o, s:o, s:o, s:o, s:s}", "path", show_text(c->cache_path), "max_size",
                                   amount(&c->max_size), "min_free", amount(&c->min_free), "blob_max",
                                   amount(&(struct amount){.bytes = c->blob_max}), "fetch", CONFIG_FETCHES[c->fetch]));
     json_object_set_new(j, "gc",

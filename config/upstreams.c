@@ -159,7 +159,7 @@ static bool take_trusted(struct config_reading *r, int nth, const struct yaml_up
 }
 
 /* A host, or a pattern of hosts. */
-static bool take_name(struct config_reading *r, int nth, const char *name, struct config_upstream *u)
+static bool upstream_take_name(struct config_reading *r, int nth, const char *name, struct config_upstream *u)
 {
     if (!config_is_host_pattern(name))
         return config_bad(r, "upstreams", nth, "name", "\"%s\" is neither a registry's host nor a pattern of hosts",
@@ -207,7 +207,7 @@ bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_u
     int access_word = 0;
 
     upstream_defaults(u);
-    if (!take_name(r, nth, y->name, u) ||
+    if (!upstream_take_name(r, nth, y->name, u) ||
         !config_take_bool(r, "upstreams", nth, "insecure", y->insecure, &u->insecure) ||
         !take_endpoints(r, nth, y, u) || !take_trusted(r, nth, y, u) ||
         !config_take_word(r, "upstreams", nth, "access", y->access, accesses, &access_word))

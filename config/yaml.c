@@ -167,7 +167,7 @@ static int line_of(const yaml_node_t *node)
     return (int)node->start_mark.line + 1;
 }
 
-static bool is_empty(const yaml_node_t *node)
+static bool yaml_is_empty(const yaml_node_t *node)
 {
     return node->type == YAML_SCALAR_NODE && node->data.scalar.length == 0;
 }
@@ -237,7 +237,7 @@ static bool load_field(struct yaml_load *l, const yaml_node_t *at, const yaml_no
     snprintf(l->path + len, sizeof(l->path) - len, "%s%s", len ? "." : "", f->key);
     if (f->kind == IS_TEXT)
         ok = load_text(l, at, node, f, to + f->at);
-    else if (is_empty(node))
+    else if (yaml_is_empty(node))
         ok = true;
     else if (f->kind == IS_LIST)
         ok = load_list(l, at, node, f, to);
@@ -349,7 +349,7 @@ struct yaml_config *config_yaml_parse(const char *text, size_t len, struct err *
     yaml_parser_delete(&parser);
     const yaml_node_t *root = ok ? yaml_document_get_root_node(&y->document) : NULL;
     struct yaml_load l = {.document = &y->document, .err = err};
-    if (ok && (!root || is_empty(root) || load_mapping(&l, root, root, TOP, (char *)y)))
+    if (ok && (!root || yaml_is_empty(root) || load_mapping(&l, root, root, TOP, (char *)y)))
         return y;
     config_yaml_free(y);
     return NULL;

@@ -66,7 +66,7 @@ static void *bring_together(void *arg)
     bool rebuilt = cache_is_rebuilding(gc->cache) && !is_ending(gc);
     if (rebuilt && !cache_end_rebuilding(gc->cache, &err))
         log_error("ending the index's rebuilding: %s", err.msg);
-    atomic_store(&gc->settled, true);
+    atomic_store(&gc->reconciled, true);
     if (rebuilt)
         log_info("the index is whole again: %lld blobs adopted", (long long)sum.adopted);
     else if (sum.adopted || sum.damaged || sum.missing || sum.parts)
@@ -194,9 +194,9 @@ void gc_free(struct gc *gc)
     free(gc);
 }
 
-bool gc_is_settled(struct gc *gc)
+bool gc_is_reconciled(struct gc *gc)
 {
-    return atomic_load(&gc->settled);
+    return atomic_load(&gc->reconciled);
 }
 
 void gc_get_space(struct gc *gc, struct gc_space *out)

@@ -56,7 +56,7 @@ struct gc_report {
     int64_t freed_bytes, freed_blobs;
     int64_t held_bytes, target_bytes; /* what the cache holds now, and was to hold; target -1: there was no need */
     struct gc_image *images;
-    size_t count, room;
+    size_t count, cap;
 };
 
 void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes);
@@ -66,12 +66,12 @@ void gc_report_free(struct gc_report *r);
 /* Starts the collector and answers the cache's questions for room from then on; `cache` is borrowed. Errors: ERR_IO. */
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err);
 /* Ends what it is doing, soon, running calls too, and its threads. Pending requests for room are denied; from now on
- * only room that is free is granted. */
+ * only room that is free is given. */
 void gc_stop(struct gc *gc);
 /* When neither it nor the cache's ingests are used any more. */
 void gc_free(struct gc *gc);
 /* Whether index and files have been brought together since the start (reconcile.h). */
-bool gc_is_settled(struct gc *gc);
+bool gc_is_reconciled(struct gc *gc);
 void gc_get_stats(struct gc *gc, struct gc_stats *out);
 void gc_get_space(struct gc *gc, struct gc_space *out);
 /* Collects now, down to `target` bytes (-1: as the marks say); with `dry_run` only reports what would be evicted, and

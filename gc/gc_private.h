@@ -15,10 +15,10 @@ struct room_request {
     int64_t bytes;
     int64_t awaited; /* counted in gc->awaited */
     enum room_from from;
-    void (*done)(void *arg, bool granted);
+    void (*done)(void *arg, bool given);
     void *arg;
     struct loop *loop;
-    bool granted;
+    bool given;
 };
 
 STAILQ_HEAD(room_requests, room_request);
@@ -31,7 +31,7 @@ struct gc {
     int64_t most; /* bytes that the cache may have, for min_free to hold, by what there was at the start */
     pthread_t thread, reconciler;
     bool started, reconciling;
-    atomic_bool ending, settled;
+    atomic_bool ending, reconciled;
     pthread_mutex_t scrubbing; /* one at a time */
     /* one collection at a time */
     pthread_mutex_t collecting;
@@ -44,7 +44,7 @@ struct gc {
     bool stopping, hurry;
     struct room_requests requests;
     int64_t awaited;      /* bytes of all pending requests, also of the one that room is being made for */
-    int64_t granted;      /* bytes that were granted, and are neither in the index yet nor settled */
+    int64_t promised;     /* bytes that were given, and are neither in the index yet nor booked */
     int64_t fruitless_ms; /* monotonic: no collection for room before; the last one freed nothing */
     struct gc_stats stats;
 };

@@ -18,7 +18,7 @@ bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF
 
 static void note_removed(struct removed *r, const struct digest *d, int64_t size)
 {
-    *ARRAY_NEXT(r->list, r->count, r->room) = *d;
+    *ARRAY_NEXT(r->list, r->count, r->cap) = *d;
     r->count++;
     r->bytes += size;
 }
@@ -27,12 +27,12 @@ static void note_removed(struct removed *r, const struct digest *d, int64_t size
 
 struct refs_todo {
     struct digest *list;
-    size_t count, room;
+    size_t count, cap;
 };
 
 static void refs_push(struct refs_todo *q, const struct digest *d)
 {
-    *ARRAY_NEXT(q->list, q->count, q->room) = *d;
+    *ARRAY_NEXT(q->list, q->count, q->cap) = *d;
     q->count++;
 }
 

@@ -2,7 +2,7 @@
  * cache/index/rows_refs.c).
  *
  * Holders of a blob are the manifests that name it, tags and pins, all of them rows of `parent`; and leases, in memory
- * (cache/store/lease.h). Internal to this room; everything works on a transaction of the caller's.
+ * (cache/store/lease.h). Internal to this folder; everything works on a transaction of the caller's.
  */
 #ifndef ENTREPOT_GC_REFS_H
 #define ENTREPOT_GC_REFS_H
@@ -12,7 +12,7 @@
 /* Blobs that lost their place in the index, to be unlinked after the transaction. */
 struct removed {
     struct digest *list;
-    size_t count, room;
+    size_t count, cap;
     int64_t bytes;
 };
 

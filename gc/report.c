@@ -5,7 +5,7 @@
 
 void gc_report_add(struct gc_report *r, const char *reference, bool gone, const char *why, int64_t bytes)
 {
-    *ARRAY_NEXT(r->images, r->count, r->room) = (struct gc_image){xstrdup(reference), gone, why, bytes};
+    *ARRAY_NEXT(r->images, r->count, r->cap) = (struct gc_image){xstrdup(reference), gone, why, bytes};
     r->count++;
 }
 
@@ -22,5 +22,5 @@ void gc_report_free(struct gc_report *r)
     gc_report_clear(r);
     free(r->images);
     r->images = NULL;
-    r->room = 0;
+    r->cap = 0;
 }

@@ -1,4 +1,4 @@
-/* Room for what is coming in, requested before the first byte is written. What is stored, what was granted and is on
+/* Room for what is coming in, requested before the first byte is written. What is stored, what was given and is on
  * its way, and what waits to be resumed are never more than the limit, and never leave less than min_free.
  *
  * Requests are answered in their order. Room that is free, or is being made, belongs to earlier requests: a later one
@@ -25,25 +25,25 @@ static int64_t ceiling(const struct limits *l)
 static int64_t lacking(struct gc *gc, int64_t bytes, const struct limits *l)
 {
     int64_t arriving = ingests_arriving(cache_ingests(gc->cache)), parked = ingests_parked(cache_ingests(gc->cache));
-    /* What is on the disk already, of what was granted and of what is requested (a part, an import), is not to come. */
-    int64_t to_come = MAX(gc->granted + bytes - arriving, (int64_t)0);
+    /* What is on the disk already, of what was given and of what is requested (a part, an import), is not to come. */
+    int64_t to_come = MAX(gc->promised + bytes - arriving, (int64_t)0);
     struct totals t;
 
     HOLDS(&gc->lock);
     cache_totals(gc->cache, &t);
-    int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->granted - parked);
+    int64_t of_limit = bytes - (ceiling(l) - t.bytes - gc->promised - parked);
     /* Without min_free a write fails when the disk is full (proxy/fetch/room.c). */
     int64_t of_disk = l->min_free > 0 ? l->min_free - (l->available - to_come) : INT64_MIN;
     return MAX(of_limit, of_disk);
 }
 
 /* Grants it if there is room beside the bytes of those `before`; with the lock held. */
-static bool grant(struct gc *gc, int64_t bytes, int64_t before, const struct limits *l)
+static bool room_promise(struct gc *gc, int64_t bytes, int64_t before, const struct limits *l)
 {
     HOLDS(&gc->lock);
     if (bytes > ceiling(l) || lacking(gc, bytes + before, l) > 0)
         return false;
-    gc->granted += bytes;
+    gc->promised += bytes;
     return true;
 }
 
@@ -59,17 +59,17 @@ static void room_end_wait(struct gc *gc, struct room_request *w)
 static bool grant_first(struct gc *gc, struct room_request *w, const struct limits *l)
 {
     HOLDS(&gc->lock);
-    w->granted = grant(gc, w->bytes, 0, l);
-    if (w->granted)
+    w->given = room_promise(gc, w->bytes, 0, l);
+    if (w->given)
         room_end_wait(gc, w);
-    return w->granted;
+    return w->given;
 }
 
 static void room_answer(void *arg)
 {
     struct room_request *w = arg;
 
-    w->done(w->arg, w->granted);
+    w->done(w->arg, w->given);
     free(w);
 }
 
@@ -86,9 +86,9 @@ static bool room_take(void *arg, int64_t bytes)
     struct limits l = gc_limits(gc);
 
     pthread_mutex_lock(&gc->lock);
-    bool granted = grant(gc, bytes, gc->awaited, &l);
+    bool given = room_promise(gc, bytes, gc->awaited, &l);
     pthread_mutex_unlock(&gc->lock);
-    return granted;
+    return given;
 }
 
 /* Whether it may be worth waiting: for room that others may turn out not to need, or that can be made. With the lock
@@ -99,8 +99,8 @@ static bool may_wait(const struct gc *gc, const struct room_request *w)
     return !gc->stopping && (gc->awaited > 0 || (w->from != ROOM_FREE && clock_mono_ms() >= gc->fruitless_ms));
 }
 
-static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted),
-                     void *done_arg, struct loop *loop)
+static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)(void *arg, bool given), void *done_arg,
+                     struct loop *loop)
 {
     struct gc *gc = arg;
     struct room_request *w = xcalloc(1, sizeof(*w));
@@ -108,8 +108,8 @@ static void room_ask(void *arg, int64_t bytes, enum room_from from, void (*done)
 
     *w = (struct room_request){.bytes = bytes, .from = from, .done = done, .arg = done_arg, .loop = loop};
     pthread_mutex_lock(&gc->lock);
-    w->granted = from != ROOM_ON_DISK && grant(gc, bytes, gc->awaited, &l);
-    bool later = !w->granted && may_wait(gc, w);
+    w->given = from != ROOM_ON_DISK && room_promise(gc, bytes, gc->awaited, &l);
+    bool later = !w->given && may_wait(gc, w);
     if (later) {
         if (from != ROOM_ON_DISK && bytes <= ceiling(&l)) /* no blob is larger; sums stay sums */
             w->awaited = MIN(bytes, INGEST_SIZE_MAX);
@@ -130,7 +130,7 @@ static void room_book(void *arg, int64_t bytes)
 
     cache_totals(gc->cache, &t);
     pthread_mutex_lock(&gc->lock);
-    gc->granted -= bytes;
+    gc->promised -= bytes;
     if ((t.bytes > l.high || l.missing > 0) && clock_mono_ms() >= gc->fruitless_ms)
         hurry(gc);
     pthread_mutex_unlock(&gc->lock);
@@ -190,7 +190,7 @@ static int64_t count_lack(struct gc *gc, const struct room_request *w)
 }
 
 /* Frees what one request needs, never more than its own size, beside what exceeds the limits anyway; true if it could
- * be granted now. */
+ * be given now. */
 static bool room_make(struct gc *gc, struct room_request *w)
 {
     struct limits l = gc_limits(gc);
@@ -209,20 +209,20 @@ static bool room_make(struct gc *gc, struct room_request *w)
     }
     cache_totals(gc->cache, &t);
     if (!on_disk && lack > t.bytes)
-        return false; /* what was granted to others is in the way: all that is stored would be evicted in vain */
+        return false; /* what was given to others is in the way: all that is stored would be evicted in vain */
     int64_t target = MAX(t.bytes - lack, (int64_t)0);
     if (lack > 0 && (on_disk || can_free(gc, target, lack)))
         freed += room_sweep(gc, target);
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
     if (on_disk)
-        w->granted = freed >= w->bytes;
+        w->given = freed >= w->bytes;
     else
         grant_first(gc, w, &l);
-    if (!w->granted && freed == 0)
+    if (!w->given && freed == 0)
         gc->fruitless_ms = clock_mono_ms() + FRUITLESS_MS;
     pthread_mutex_unlock(&gc->lock);
-    return w->granted;
+    return w->given;
 }
 
 static struct room_request *room_next(struct gc *gc)
@@ -245,7 +245,7 @@ static void answer_first(struct gc *gc, struct room_request *w)
         grant_first(gc, w, &l); /* the one before may have made more room than it took */
     bool hopeless = w->from == ROOM_FREE || clock_mono_ms() < gc->fruitless_ms;
     pthread_mutex_unlock(&gc->lock);
-    if (!w->granted && !hopeless)
+    if (!w->given && !hopeless)
         room_make(gc, w);
     pthread_mutex_lock(&gc->lock);
     room_end_wait(gc, w);
@@ -258,7 +258,7 @@ void room_answer_all(struct gc *gc)
 
     while ((w = room_next(gc))) {
         answer_first(gc, w);
-        if (!w->granted && w->from != ROOM_FREE)
+        if (!w->given && w->from != ROOM_FREE)
             log_limited(LOG_LEVEL_WARN, "room",
                         "no room for a blob of %lld bytes: everything in the cache is in use, pinned or younger than "
                         "gc.grace; it is passed on without caching",

@@ -148,7 +148,7 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
         if (l.found)
             ok = consider(t, s, &l, err);
         else
-            s->next = (struct place){0};
+            s->next = (struct sweep_place){0};
     }
     return ok && sweep_end(s, err);
 }

@@ -1,4 +1,4 @@
-/* sweep.h - the passes of a collection, as changes of the index (gc.h describes them). Internal to this room.
+/* sweep.h - the passes of a collection, as changes of the index (gc.h describes them). Internal to this folder.
  */
 #ifndef ENTREPOT_GC_SWEEP_H
 #define ENTREPOT_GC_SWEEP_H
@@ -22,7 +22,7 @@ struct sweep {
     bool more; /* there may be more to remove */
     /* where the second pass resumes: after images that are kept although their rank is low; what was retired may have
      * brought others to a lower rank behind it, so that it starts over until nothing more can be evicted */
-    struct place {
+    struct sweep_place {
         double rank;
         struct digest after; /* DIGEST_NONE: at the beginning */
         bool retired;        /* an image, since it was there */

@@ -15,7 +15,7 @@ struct node {
 /* Nodes in the order in which they were met. */
 struct tree {
     struct node *list;
-    size_t count, room;
+    size_t count, cap;
     struct lookup places;
 };
 
@@ -42,7 +42,7 @@ static struct node *node_of(struct tree *tree, const struct digest *d)
     if (tree->count == TREE_MAX)
         return NULL;
     lookup_add(&tree->places, hash, (uint32_t)tree->count);
-    *ARRAY_NEXT(tree->list, tree->count, tree->room) = (struct node){.digest = *d};
+    *ARRAY_NEXT(tree->list, tree->count, tree->cap) = (struct node){.digest = *d};
     return &tree->list[tree->count++];
 }
 

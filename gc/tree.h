@@ -1,4 +1,4 @@
-/* tree.h - what evicting an image would free. Internal to this room. */
+/* tree.h - what evicting an image would free. Internal to this folder. */
 #ifndef ENTREPOT_GC_TREE_H
 #define ENTREPOT_GC_TREE_H
 

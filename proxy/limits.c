@@ -120,12 +120,12 @@ void limits_apply(struct proxy *p)
     p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, s.over);
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
-    sites_set_room(p->sites, s.calls);
+    sites_set_slots(p->sites, s.calls);
     ingests_set_relays_max(cache_ingests(p->cache), c->relays);
-    for (int i = 0; i < p->worker_count; i++) {
-        http_bounds_add_server(p->bounds, p->workers[i].http);
-        http_bounds_add_server(p->admin_bounds, p->workers[i].http);
-        http_bounds_add_server(p->metrics_bounds, p->workers[i].http);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        http_bounds_add_server(p->bounds, p->serve_loops[i].http);
+        http_bounds_add_server(p->admin_bounds, p->serve_loops[i].http);
+        http_bounds_add_server(p->metrics_bounds, p->serve_loops[i].http);
     }
     for (int i = 0; i < p->listener_count; i++)
         listener_set_bounds(p->listeners[i], p->listeners[i] == p->admin_listener     ? p->admin_bounds

@@ -17,7 +17,7 @@ struct limits_share {
 struct limits_share limits_share_out(const struct config_limits *c, int64_t nofile, int64_t used);
 /* Returns free memory to the system. Called every few seconds. */
 void limits_give_back_memory(void);
-/* Once all listeners, workers and sites are there. */
+/* Once all listeners, serve loops and sites are there. */
 void limits_apply(struct proxy *p);
 /* Before the servers are freed, and after the loops are. */
 void limits_close(struct proxy *p);

@@ -153,8 +153,8 @@ static uint64_t cell(const struct proxy *p, int group, int method, int kind, int
 {
     uint64_t n = 0;
 
-    for (int i = 0; i < p->worker_count; i++) {
-        struct cells *c = atomic_load_explicit(&p->workers[i].metrics->groups[group], memory_order_acquire);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        struct cells *c = atomic_load_explicit(&p->serve_loops[i].metrics->groups[group], memory_order_acquire);
         n += c ? atomic_load_explicit(&c->counts[method][kind][result], memory_order_relaxed) : 0;
     }
     return n;
@@ -164,8 +164,8 @@ static uint64_t sent(const struct proxy *p, int source)
 {
     uint64_t n = 0;
 
-    for (int i = 0; i < p->worker_count; i++)
-        n += atomic_load_explicit(&p->workers[i].metrics->sent[source], memory_order_relaxed);
+    for (int i = 0; i < p->serve_loop_count; i++)
+        n += atomic_load_explicit(&p->serve_loops[i].metrics->sent[source], memory_order_relaxed);
     return n;
 }
 
@@ -186,8 +186,8 @@ void metrics_figures(void *proxy, struct admin_figures *out)
     out->from_cache = sent(p, SOURCE_CACHE);
     out->from_upstream = sent(p, SOURCE_UPSTREAM);
     out->gone_received = gone_received(p);
-    for (int i = 0; i < p->worker_count; i++)
-        out->connections += http_server_connections(p->workers[i].http);
+    for (int i = 0; i < p->serve_loop_count; i++)
+        out->connections += http_server_connections(p->serve_loops[i].http);
 }
 
 /* ---- the page ---- */
@@ -359,8 +359,8 @@ static void print_histogram(struct proxy *p, struct buf *b, const char *name, co
 {
     uint64_t sums[BUCKETS + 1] = {0}, micros = 0, running = 0;
 
-    for (int i = 0; i < p->worker_count; i++) {
-        struct histogram *h = (struct histogram *)((char *)p->workers[i].metrics + offset);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        struct histogram *h = (struct histogram *)((char *)p->serve_loops[i].metrics + offset);
         for (int k = 0; k <= BUCKETS; k++)
             sums[k] += atomic_load_explicit(&h->buckets[k], memory_order_relaxed);
         micros += atomic_load_explicit(&h->micros, memory_order_relaxed);
@@ -381,8 +381,8 @@ static void print_connections(struct proxy *p, const struct figures *all, struct
     uint64_t misses = 0;
     int connections = 0;
 
-    for (int i = 0; i < p->worker_count; i++)
-        connections += http_server_connections(p->workers[i].http);
+    for (int i = 0; i < p->serve_loop_count; i++)
+        connections += http_server_connections(p->serve_loops[i].http);
     for (int g = 0; g < GROUPS; g++)
         misses += all[g].sum.turned_away;
     http_bounds_get_stats(p->bounds, &s);

@@ -5,13 +5,13 @@
 #include <string.h>
 
 /* Without brackets and port. False if it is neither a name nor an address. */
-static bool take_name(const char *host, char *name, size_t room)
+static bool pages_take_name(const char *host, char *name, size_t cap)
 {
     bool brackets = *host == '[';
     size_t len = strcspn(host += brackets, brackets ? "]" : ":");
     const char *port = host + len + (brackets && host[len] == ']');
 
-    if ((*port && (*port != ':' || port[1 + strspn(port + 1, "0123456789")])) || len >= room)
+    if ((*port && (*port != ':' || port[1 + strspn(port + 1, "0123456789")])) || len >= cap)
         return false;
     memcpy(name, host, len);
     name[len] = '\0';
@@ -31,7 +31,7 @@ bool pages_is_our_host(const struct config *c, const char *host)
 
     if (!*host)
         return true;
-    if (!take_name(host, name, sizeof(name)))
+    if (!pages_take_name(host, name, sizeof(name)))
         return false;
     if (is_address(name) || strcmp(name, "localhost") == 0)
         return true;

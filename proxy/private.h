@@ -4,7 +4,7 @@
  *
  *     limits.c, metrics.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
- * A room below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
+ * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
 #ifndef ENTREPOT_PROXY_PRIVATE_H
 #define ENTREPOT_PROXY_PRIVATE_H
@@ -17,10 +17,10 @@
 
 struct event;
 
-enum { WORKERS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
+enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
 
 /* One serve loop. */
-struct worker {
+struct serve_loop {
     struct proxy *proxy;
     struct loop *loop;
     struct http_server *http;
@@ -42,8 +42,8 @@ struct proxy {
     struct login *login;
     struct fetchers *fetchers;
     struct gc *gc;
-    struct worker workers[WORKERS_MAX];
-    int worker_count;
+    struct serve_loop serve_loops[SERVE_LOOPS_MAX];
+    int serve_loop_count;
     struct listener *listeners[LISTENERS_MAX];
     int listener_count;
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
@@ -51,7 +51,7 @@ struct proxy {
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
-    /* what the rooms below get of it */
+    /* what the folders below get of it */
     struct registry registry;
     struct admin admin;
 };
@@ -64,7 +64,7 @@ struct server {
     struct event *signals[4], *flush, *deadline;
     int started;  /* stages that have to be stopped */
     bool damaged; /* the index: a restart rebuilds it */
-    int draining; /* workers that have not finished yet */
+    int draining; /* serve loops that have not finished yet */
     bool stopping;
 };
 
@@ -85,8 +85,8 @@ void server_on_damage(void *server);
 
 /* ---- requests.c ---- */
 
-/* A request, and its end; `worker` is a struct worker. */
-void server_on_request(void *worker, struct http_request *req);
-void server_on_complete(void *worker, struct http_request *req);
+/* A request, and its end; `serve_loop` is a struct serve_loop. */
+void server_on_request(void *serve_loop, struct http_request *req);
+void server_on_complete(void *serve_loop, struct http_request *req);
 
 #endif

@@ -8,34 +8,34 @@
 
 #include <string.h>
 
-static void answer_metrics(struct worker *w, struct http_request *req)
+static void answer_metrics(struct serve_loop *sl, struct http_request *req)
 {
     _cleanup_buf_ struct buf page = {0};
 
-    metrics_print(w->proxy, &page);
+    metrics_print(sl->proxy, &page);
     http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", page.data, page.len);
 }
 
-static void answer_ready(struct worker *w, struct http_request *req)
+static void answer_ready(struct serve_loop *sl, struct http_request *req)
 {
-    bool ready = atomic_load(&w->proxy->ready);
+    bool ready = atomic_load(&sl->proxy->ready);
 
     http_reply(req, ready ? 200 : 503, "text/plain", ready ? "ready\n" : "stopping\n", ready ? 6 : 9);
 }
 
 /* The daemon's own pages are on the metrics listener if there is one, else on every listener. */
-static bool has_own_pages(const struct worker *w, const struct http_request *req)
+static bool has_own_pages(const struct serve_loop *sl, const struct http_request *req)
 {
-    return !w->proxy->metrics_listener || w->proxy->metrics_listener == http_listener(req);
+    return !sl->proxy->metrics_listener || sl->proxy->metrics_listener == http_listener(req);
 }
 
-static bool may_see(const struct worker *w, const struct http_request *req, enum route_kind kind)
+static bool may_see(const struct serve_loop *sl, const struct http_request *req, enum route_kind kind)
 {
     return (kind != ROUTE_METRICS && kind != ROUTE_CATALOG) || !listener_is_loopback(http_listener(req)) ||
-           pages_is_our_host(w->proxy->config, http_host(req));
+           pages_is_our_host(sl->proxy->config, http_host(req));
 }
 
-static void answer_page(struct worker *w, struct http_request *req, const struct route *r)
+static void answer_page(struct serve_loop *sl, struct http_request *req, const struct route *r)
 {
     static void (*const pages[])(struct registry * reg, struct http_request * req, const struct route *r) = {
         [ROUTE_BASE] = handle_base,       [ROUTE_TOKEN] = handle_token, [ROUTE_MANIFEST] = handle_manifest,
@@ -44,26 +44,26 @@ static void answer_page(struct worker *w, struct http_request *req, const struct
     };
 
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
-        pages[r->kind](&w->proxy->registry, req, r);
+        pages[r->kind](&sl->proxy->registry, req, r);
     else if (r->kind == ROUTE_METRICS)
-        answer_metrics(w, req);
+        answer_metrics(sl, req);
     else if (r->kind == ROUTE_HEALTH)
         http_reply(req, 200, "text/plain", "ok\n", 3);
     else if (r->kind == ROUTE_READY)
-        answer_ready(w, req);
+        answer_ready(sl, req);
     else
         http_error(req, 404, "UNSUPPORTED", "no such page");
 }
 
 void server_on_request(void *arg, struct http_request *req)
 {
-    struct worker *w = arg;
+    struct serve_loop *sl = arg;
     struct route_error error;
     struct route r;
 
-    ON_LOOP(w->loop);
-    if (http_listener(req) == w->proxy->admin_listener) {
-        admin_handle(&w->proxy->admin, req);
+    ON_LOOP(sl->loop);
+    if (http_listener(req) == sl->proxy->admin_listener) {
+        admin_handle(&sl->proxy->admin, req);
         return;
     }
     if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
@@ -71,7 +71,7 @@ void server_on_request(void *arg, struct http_request *req)
         http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
         return;
     }
-    if (!route_parse(&r, req, w->proxy->sites, listener_label(http_listener(req)), &error)) {
+    if (!route_parse(&r, req, sl->proxy->sites, listener_label(http_listener(req)), &error)) {
         if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
             log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
                         http_method_name(req), http_path(req), error.message);
@@ -82,28 +82,28 @@ void server_on_request(void *arg, struct http_request *req)
     }
     note_of(req)->site = r.site ? site_ref(r.site) : NULL;
     bool own = r.kind >= ROUTE_METRICS;
-    if ((own && !has_own_pages(w, req)) || (!own && w->proxy->metrics_listener == http_listener(req)))
+    if ((own && !has_own_pages(sl, req)) || (!own && sl->proxy->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
-    else if (!may_see(w, req, r.kind))
+    else if (!may_see(sl, req, r.kind))
         http_error(
             req, 403, "DENIED",
             "this page is for this node alone, and \"%.200s\" is not known as a name of it: use an address, or add "
             "the name to clients.hosts",
             http_host(req));
     else
-        answer_page(w, req, &r);
+        answer_page(sl, req, &r);
     site_unref(r.site); /* the request may have completed and released its own reference */
 }
 
 void server_on_complete(void *arg, struct http_request *req)
 {
-    struct worker *w = arg;
+    struct serve_loop *sl = arg;
     const struct site *site = note_of(req)->site;
 
-    ON_LOOP(w->loop);
+    ON_LOOP(sl->loop);
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
-    metrics_count(w->metrics, req);
+    metrics_count(sl->metrics, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));
     note_of(req)->site = NULL;

@@ -26,22 +26,22 @@ static void one_drained(void *arg)
         all_drained(s);
 }
 
-static void worker_drained(void *arg)
+static void serve_loop_drained(void *arg)
 {
-    struct worker *w = arg;
-    struct server *s = (struct server *)((char *)w->proxy - offsetof(struct server, proxy));
+    struct serve_loop *sl = arg;
+    struct server *s = (struct server *)((char *)sl->proxy - offsetof(struct server, proxy));
 
     loop_post(s->loop, one_drained, s);
 }
 
-static void drain_worker(void *arg)
+static void drain_serve_loop(void *arg)
 {
-    struct worker *w = arg;
+    struct serve_loop *sl = arg;
 
-    ON_LOOP(w->loop);
-    for (int i = 0; i < w->proxy->listener_count; i++)
-        listener_stop(w->proxy->listeners[i], w->loop);
-    http_server_drain(w->http, worker_drained, w);
+    ON_LOOP(sl->loop);
+    for (int i = 0; i < sl->proxy->listener_count; i++)
+        listener_stop(sl->proxy->listeners[i], sl->loop);
+    http_server_drain(sl->http, serve_loop_drained, sl);
 }
 
 static void begin_to_stop(struct server *s, const char *why);
@@ -87,9 +87,9 @@ static void begin_to_stop(struct server *s, const char *why)
     log_info("%s: draining", why);
     sd_notify(0, "STOPPING=1");
     atomic_store(&s->proxy.ready, false);
-    s->draining = s->proxy.worker_count;
-    for (int i = 0; i < s->proxy.worker_count; i++)
-        loop_post(s->proxy.workers[i].loop, drain_worker, &s->proxy.workers[i]);
+    s->draining = s->proxy.serve_loop_count;
+    for (int i = 0; i < s->proxy.serve_loop_count; i++)
+        loop_post(s->proxy.serve_loops[i].loop, drain_serve_loop, &s->proxy.serve_loops[i]);
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 

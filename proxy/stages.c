@@ -15,7 +15,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/place.h"
+#include "base/writable.h"
 #include "base/size.h"
 #include "gc/gc.h"
 #include "proxy/limits.h"
@@ -89,12 +89,12 @@ static bool start_cache(struct server *s, struct err *err)
     const char *path = s->proxy.config->cache_path;
 
     s->proxy.cache = cache_open(path, s->proxy.pool, &watcher, err);
-    return s->proxy.cache || place_explain(path, err);
+    return s->proxy.cache || writable_explain(path, err);
 }
 
 static bool settle_cache(struct server *s)
 {
-    return s->proxy.cache && cache_settle(s->proxy.cache);
+    return s->proxy.cache && cache_wait_written(s->proxy.cache);
 }
 
 static void free_cache(struct server *s)
@@ -172,18 +172,18 @@ static bool start_serve_loops(struct server *s, struct err *err)
     struct proxy *p = &s->proxy;
     char name[16];
 
-    for (int i = 0; i < MIN(p->config->workers, (int)WORKERS_MAX); i++) {
-        struct worker *w = &p->workers[i];
+    for (int i = 0; i < MIN(p->config->workers, (int)SERVE_LOOPS_MAX); i++) {
+        struct serve_loop *sl = &p->serve_loops[i];
         snprintf(name, sizeof(name), "serve-%d", i);
-        w->proxy = p;
-        w->loop = loop_new(name, err);
-        if (!w->loop)
+        sl->proxy = p;
+        sl->loop = loop_new(name, err);
+        if (!sl->loop)
             return false;
-        w->metrics = metrics_new();
-        w->http = http_server_new(w->loop, &HTTP_LIMITS_DEFAULT, server_on_request, server_on_complete, w);
-        http_server_set_errors(w->http, reply_format_error);
-        http_server_set_readers(w->http, p->read_pool);
-        p->worker_count = i + 1;
+        sl->metrics = metrics_new();
+        sl->http = http_server_new(sl->loop, &HTTP_LIMITS_DEFAULT, server_on_request, server_on_complete, sl);
+        http_server_set_errors(sl->http, reply_format_error);
+        http_server_set_readers(sl->http, p->read_pool);
+        p->serve_loop_count = i + 1;
     }
     return true;
 }
@@ -192,18 +192,18 @@ static bool settle_serve_loops(struct server *s)
 {
     bool any = false;
 
-    for (int i = 0; i < s->proxy.worker_count; i++)
-        any = loop_settle(s->proxy.workers[i].loop) || any;
+    for (int i = 0; i < s->proxy.serve_loop_count; i++)
+        any = loop_settle(s->proxy.serve_loops[i].loop) || any;
     return any;
 }
 
 static void free_serve_loops(struct server *s)
 {
-    for (int i = 0; i < s->proxy.worker_count; i++) {
-        struct worker *w = &s->proxy.workers[i];
-        http_server_free(w->http);
-        loop_free(w->loop);
-        metrics_free(w->metrics);
+    for (int i = 0; i < s->proxy.serve_loop_count; i++) {
+        struct serve_loop *sl = &s->proxy.serve_loops[i];
+        http_server_free(sl->http);
+        loop_free(sl->loop);
+        metrics_free(sl->metrics);
     }
 }
 
@@ -250,15 +250,15 @@ static bool start_listeners(struct server *s, struct err *err)
             return false;
         p->metrics_listener = p->listeners[p->listener_count++] = l;
     }
-    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = place_folder_of(c->admin_socket);
-    bool is_there = place_make_folder(dir, 0755, err) || place_explain(dir, err);
+    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = writable_folder_of(c->admin_socket);
+    bool is_there = writable_make_folder(dir, 0755, err) || writable_explain(dir, err);
     struct listener *l = is_there ? listener_open(admin, 0660, err) : NULL;
     if (!l)
         return err_wrap(err, "the admin socket");
     p->admin_listener = p->listeners[p->listener_count++] = l;
-    for (int i = 0; i < p->worker_count; i++)
+    for (int i = 0; i < p->serve_loop_count; i++)
         for (int j = 0; j < p->listener_count; j++)
-            if (!listener_add(p->listeners[j], p->workers[i].loop, p->workers[i].http, err))
+            if (!listener_add(p->listeners[j], p->serve_loops[i].loop, p->serve_loops[i].http, err))
                 return false;
     return true;
 }
@@ -354,7 +354,7 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
-/* Gives each room below what it works with. */
+/* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
     p->registry = (struct registry){
@@ -382,8 +382,8 @@ static bool start_service(struct server *s, struct err *err)
     hand_out(&s->proxy);
     server_add_events(s); /* before this, SIGTERM ends the process at once */
     atomic_store(&s->proxy.ready, true);
-    for (int i = 0; i < s->proxy.worker_count; i++)
-        if (!loop_start(s->proxy.workers[i].loop, err))
+    for (int i = 0; i < s->proxy.serve_loop_count; i++)
+        if (!loop_start(s->proxy.serve_loops[i].loop, err))
             return false;
     return true;
 }
@@ -394,14 +394,14 @@ static void end_service(struct server *s)
     atomic_store(&s->proxy.ready, false);
 }
 
-static void cut_worker(void *arg)
+static void cut_serve_loop(void *arg)
 {
-    struct worker *w = arg;
+    struct serve_loop *sl = arg;
 
-    ON_LOOP(w->loop);
-    for (int i = 0; i < w->proxy->listener_count; i++)
-        listener_stop(w->proxy->listeners[i], w->loop);
-    http_server_cut(w->http);
+    ON_LOOP(sl->loop);
+    for (int i = 0; i < sl->proxy->listener_count; i++)
+        listener_stop(sl->proxy->listeners[i], sl->loop);
+    http_server_cut(sl->http);
 }
 
 /* After the fetch loops: requests that waited for them have been answered. */
@@ -409,12 +409,12 @@ static void end_serve_loops(struct server *s)
 {
     struct proxy *p = &s->proxy;
 
-    for (int i = 0; i < p->worker_count; i++) {
-        loop_post(p->workers[i].loop, cut_worker, &p->workers[i]);
-        loop_stop(p->workers[i].loop);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        loop_post(p->serve_loops[i].loop, cut_serve_loop, &p->serve_loops[i]);
+        loop_stop(p->serve_loops[i].loop);
     }
-    for (int i = 0; i < p->worker_count; i++)
-        loop_join(p->workers[i].loop);
+    for (int i = 0; i < p->serve_loop_count; i++)
+        loop_join(p->serve_loops[i].loop);
     limits_close(p);
     free_listeners(s);
 }

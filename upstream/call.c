@@ -31,7 +31,7 @@ static void call_free(struct upstream_call *c)
     struct upstream *u = c->u;
 
     call_leave_queue(c);
-    call_leave_room(c);
+    call_leave_slot(c);
     free(c->repository);
     free(c->path);
     free(c->object);
@@ -347,7 +347,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->arg = req->arg;
     c->lack_ms = req->lack_ms;
     call_recall_lacks(c);
-    call_take_place(c);
+    call_take_slot(c);
     c->endpoint = c->crowded ? -1 : call_choose_endpoint(c, req->endpoint_first);
     /* From the loop, so that no callback comes before the caller has the return value. */
     c->waiting = true;

@@ -67,7 +67,7 @@ enum call_step call_go_elsewhere(struct upstream_call *c, const struct transfer_
     if (is_last(c) && !c->kept) {
         c->kept = xcalloc(1, sizeof(*c->kept));
         c->kept->response = *r;
-        c->kept->response.link = NULL; /* the transfer's */
+        c->kept->response.next_page = NULL; /* the transfer's */
         if (!err && r->status != 404)
             call_pass_challenge(c, &c->kept->response);
         if (!err && r->status == 401 && c->refusal_of_own)

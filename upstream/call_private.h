@@ -1,6 +1,6 @@
 /* call_private.h - shared by the files that make one request to a registry. Each calls those to its left only:
  *
- *     call_story.c ◀ call_login.c ◀ call_elsewhere.c ◀ call_answer.c ◀ call.c           call_room.c stands alone
+ *     call_story.c ◀ call_login.c ◀ call_elsewhere.c ◀ call_answer.c ◀ call.c           call_slots.c stands alone
  *     what went      identities,    which endpoint     what an answer   start, steps,
  *     wrong          tokens         has it             means            end
  *
@@ -43,7 +43,7 @@ struct upstream_call {
     int64_t range_first, range_last, range_suffix;
     bool decode, optional, bounded, unshared;
     bool in_queue; /* counted in upstream->waiting */
-    bool in_room;  /* counted in upstream->room */
+    bool has_slot; /* counted in upstream->slots */
     bool crowded;  /* over a limit of requests: it is not sent */
     enum budget_kind kind;
     char who[BUDGET_WHO_MAX + 1]; /* a client's name among budgets; "" for the cache's own requests */
@@ -100,13 +100,13 @@ struct upstream_call {
     char *why[ENDPOINTS_MAX];          /* what went wrong at each endpoint that was tried */
 };
 
-/* ---- call_room.c ---- */
+/* ---- call_slots.c ---- */
 
-/* A place among the requests that wait for an answer, and among those of all upstreams; or c->crowded. The first is
+/* A slot among the requests that wait for an answer, and among those of all upstreams; or c->crowded. The first is
  * given back when it is answered, both when it is freed. */
-void call_take_place(struct upstream_call *c);
+void call_take_slot(struct upstream_call *c);
 void call_leave_queue(struct upstream_call *c);
-void call_leave_room(struct upstream_call *c);
+void call_leave_slot(struct upstream_call *c);
 
 /* ---- call_story.c ---- */
 

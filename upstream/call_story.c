@@ -33,10 +33,10 @@ void call_remember_sent(struct upstream_call *c, const char *authorization)
 
 bool call_take_refusal(struct upstream_call *c, const void *data, size_t len)
 {
-    size_t room = REFUSAL_READ_MAX - c->refusal.len;
+    size_t cap = REFUSAL_READ_MAX - c->refusal.len;
 
-    buf_add(&c->refusal, data, MIN(len, room));
-    return len <= room;
+    buf_add(&c->refusal, data, MIN(len, cap));
+    return len <= cap;
 }
 
 /* A refusal's text that arrives slowly must not delay the client or the next endpoint. */
@@ -52,7 +52,7 @@ void call_begin_refusal(struct upstream_call *c, const struct transfer_response 
     if (!c->refused)
         c->refused = xmalloc(sizeof(*c->refused));
     *c->refused = *r;
-    c->refused->link = NULL; /* the transfer's */
+    c->refused->next_page = NULL; /* the transfer's */
     if (!c->enough)
         c->enough = event_new(loop_base(c->loop), -1, 0, take_enough, c);
     event_add(c->enough, &(struct timeval){.tv_sec = REFUSAL_MS / 1000});

@@ -21,13 +21,13 @@ static const char *skip(const char *p)
 }
 
 /* Reads a token, or a quoted string with its escapes undone; NULL if there is none or it is too long. */
-static const char *challenge_read_value(const char *p, char *out, size_t room)
+static const char *challenge_read_value(const char *p, char *out, size_t cap)
 {
     size_t n = 0;
 
     if (*p != '"') { /* an unquoted realm may have any character of a URL */
         for (; *p && !strchr(", \t\"", *p); p++) {
-            if (n + 1 >= room)
+            if (n + 1 >= cap)
                 return NULL;
             out[n++] = *p;
         }
@@ -37,7 +37,7 @@ static const char *challenge_read_value(const char *p, char *out, size_t room)
     for (p++; *p != '"'; p++) {
         if (*p == '\\')
             p++;
-        if (!*p || n + 1 >= room)
+        if (!*p || n + 1 >= cap)
             return NULL;
         out[n++] = *p;
     }
@@ -49,7 +49,7 @@ static void challenge_keep(struct challenge *c, const char *name, const char *va
 {
     const struct {
         const char *name;
-        char *room;
+        char *to;
         size_t size;
     } parts[] = {{"realm", c->realm, sizeof(c->realm)},
                  {"service", c->service, sizeof(c->service)},
@@ -60,7 +60,7 @@ static void challenge_keep(struct challenge *c, const char *name, const char *va
         if (strcasecmp(name, parts[i].name) != 0)
             continue;
         if (len < parts[i].size)
-            memcpy(parts[i].room, value, len + 1);
+            memcpy(parts[i].to, value, len + 1);
         else
             c->too_long = true;
     }
@@ -141,13 +141,13 @@ void challenge_format(const struct challenge *c, struct buf *out)
     }
 }
 
-void challenge_add_invalid_token(char *text, size_t room)
+void challenge_add_invalid_token(char *text, size_t cap)
 {
     static const char error[] = ",error=\"invalid_token\"";
     size_t len = strlen(text);
 
     if (strncasecmp(text, "Bearer ", 7) != 0 || strcasestr(text, "error=") || strcasestr(text, ", Basic") ||
-        text[len - 1] != '"' || len + sizeof(error) > room)
+        text[len - 1] != '"' || len + sizeof(error) > cap)
         return;
     memcpy(text + len, error, sizeof(error));
 }

@@ -27,6 +27,6 @@ void challenge_format(const struct challenge *c, struct buf *out);
 
 /* Adds error="invalid_token" to a Bearer challenge that has no error (RFC 6750 §3.1). Nothing is done where that could
  * be read as a part of another challenge. */
-void challenge_add_invalid_token(char *text, size_t room);
+void challenge_add_invalid_token(char *text, size_t cap);
 
 #endif

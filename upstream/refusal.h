@@ -1,4 +1,5 @@
-/* refusal.h - the code and message of a registry's refusal, fit to be passed on. Internal to this room. Any thread. */
+/* refusal.h - the code and message of a registry's refusal, fit to be passed on. Internal to this folder. Any
+ * thread. */
 #ifndef ENTREPOT_UPSTREAM_REFUSAL_H
 #define ENTREPOT_UPSTREAM_REFUSAL_H
 

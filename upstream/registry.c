@@ -68,7 +68,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
     u->rate_reserve = o->rate_reserve;
     u->waiting_max = o->waiting_max;
-    u->room = o->room;
+    u->slots = o->slots;
     u->budgets = budgets_new();
     u->lacks = lacks_new();
     u->tokens = tokens_new(&t);

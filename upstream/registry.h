@@ -33,7 +33,7 @@ struct upstream_call;
 enum { UPSTREAM_IDENTITIES_MAX = 8 };
 
 /* How many requests may be under way to all upstreams together; each takes a connection, and a blob's a file. */
-struct upstream_room {
+struct upstream_slots {
     atomic_int used, most;
 };
 
@@ -46,7 +46,7 @@ struct upstream_options {
     int credentials_count;                  /* 0: anonymous */
     int rate_reserve;                       /* below this many requests left, optional revalidations are postponed */
     int waiting_max;                        /* requests that wait for an answer; beyond it: ERR_BUSY. 0: any number */
-    struct upstream_room *room;             /* borrowed; NULL: none */
+    struct upstream_slots *slots;           /* borrowed; NULL: none */
     struct cred_workers *workers;           /* borrowed */
     const struct trust *trust;              /* NULL: as the system has it */
     const char *const *named; /* hosts that may be at addresses that are not public, NULL-terminated; copied */

@@ -56,7 +56,7 @@ struct upstream {
     struct cred *creds[UPSTREAM_IDENTITIES_MAX];   /* the cache's own identities; anonymous is one, too */
     struct cred *nobody;                           /* anonymous, for mirrors that receive no logins */
     int cred_count, rate_reserve, waiting_max;
-    struct upstream_room *room;                            /* NULL: none */
+    struct upstream_slots *slots;                          /* NULL: none */
     bool (*may_have_password)(void *arg, const char *url); /* as in struct upstream_options */
     void *arg;
     bool insecure;

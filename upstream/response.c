@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "upstream/link.h"
+#include "upstream/link_header.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -21,7 +21,7 @@ void response_reset(struct transfer_response *r)
 
 void response_clear(struct transfer_response *r)
 {
-    free(r->link);
+    free(r->next_page);
     response_reset(r);
 }
 
@@ -93,7 +93,7 @@ static int64_t date(const char *v)
 }
 
 /* A date is by the registry's clock, which its Date header tells; headers come in any order. */
-static void settle_retry_at(struct transfer_response *r)
+static void apply_retry_at(struct transfer_response *r)
 {
     int64_t s = r->retry_at - (r->date > 0 ? r->date : clock_now_s());
 
@@ -108,13 +108,13 @@ static void take_retry_after(struct transfer_response *r, const char *v)
 
     r->retry_at = s < 0 ? date(v) : 0;
     r->retry_after = (int)MAX(MIN(s, (int64_t)RETRY_AFTER_MAX), (int64_t)0);
-    settle_retry_at(r);
+    apply_retry_at(r);
 }
 
 static void take_date(struct transfer_response *r, const char *v)
 {
     r->date = date(v);
-    settle_retry_at(r);
+    apply_retry_at(r);
 }
 
 static void take_proxy_challenge(struct transfer_response *r, const char *v UNUSED)
@@ -168,15 +168,15 @@ static void take_challenge(struct transfer_response *r, const char *v)
 static void take_link(struct transfer_response *r, const char *v)
 {
     bool named;
-    char *target = link_next(v, &named);
+    char *target = link_header_next(v, &named);
 
-    if (!target || (r->link && (r->link_named || !named))) {
+    if (!target || (r->next_page && (r->next_page_named || !named))) {
         free(target);
         return;
     }
-    free(r->link);
-    r->link = target;
-    r->link_named = named;
+    free(r->next_page);
+    r->next_page = target;
+    r->next_page_named = named;
 }
 
 static void take_filters(struct transfer_response *r, const char *v)

@@ -1,4 +1,4 @@
-/* response.h - parses response headers into struct transfer_response. Internal to this room. */
+/* response.h - parses response headers into struct transfer_response. Internal to this folder. */
 #ifndef ENTREPOT_UPSTREAM_RESPONSE_H
 #define ENTREPOT_UPSTREAM_RESPONSE_H
 

@@ -110,7 +110,7 @@ static const char *curls_reason(const struct transfer *t, CURLcode code)
     return t->detail[0] && !strstr(t->detail, "://") ? t->detail : curl_easy_strerror(code);
 }
 
-static void describe_proxy(const struct transfer *t, char *out, size_t room)
+static void describe_proxy(const struct transfer *t, char *out, size_t cap)
 {
     const char *hint = t->by_proxy == 407 || t->by_proxy == 401
                            ? ": it wants a name and a password, which go into the proxy's URL in entrepot's environment"
@@ -119,7 +119,7 @@ static void describe_proxy(const struct transfer *t, char *out, size_t room)
 
     if (t->proxy)
         proxy_name(t->proxy, name);
-    snprintf(out, room, "the proxy %s answered %d%s", name, t->by_proxy, hint);
+    snprintf(out, cap, "the proxy %s answered %d%s", name, t->by_proxy, hint);
 }
 
 static void describe_failure(struct transfer *t, CURLcode code, struct err *err)

@@ -43,8 +43,8 @@ struct transfer_response {
     char ratelimit_source[64];                    /* Docker-Ratelimit-Source; "" absent */
     char challenge[CHALLENGE_MAX];                /* WWW-Authenticate, several joined by commas; "" absent */
     bool challenge_too_long;                      /* it was longer than that */
-    char *link;            /* the next page (link.h); NULL none; the transfer's own, good until on_done returns */
-    bool link_named;       /* it has rel="next" */
+    char *next_page; /* by its Link header (link_header.h); NULL none; the transfer's own, good until on_done returns */
+    bool next_page_named;  /* it has rel="next" */
     char oci_filters[128]; /* OCI-Filters-Applied */
     bool is_entrepot;      /* another cache of our kind answers */
     bool fwd_status;       /* ... that passes on a registry's answer */

@@ -32,29 +32,29 @@ char *transfer_clock_url(struct transfer *t, CURLcode code)
 }
 
 /* "1 day 2 h", "5 h 30 min", "7 min": rounded, since the two clocks were read a moment apart. */
-static void name_span(int64_t s, char *out, size_t room)
+static void name_span(int64_t s, char *out, size_t cap)
 {
     int64_t rounded = s + (s < 86400 - 30 ? 30 : 1800);
     int days = (int)(rounded / 86400), hours = (int)(rounded / 3600 % 24), minutes = (int)(rounded / 60 % 60);
 
     if (days > 0)
-        snprintf(out, room, "%d day%s %d h", days, days > 1 ? "s" : "", hours);
+        snprintf(out, cap, "%d day%s %d h", days, days > 1 ? "s" : "", hours);
     else if (hours > 0)
-        snprintf(out, room, "%d h %d min", hours, minutes);
+        snprintf(out, cap, "%d h %d min", hours, minutes);
     else
-        snprintf(out, room, "%d min", minutes);
+        snprintf(out, cap, "%d min", minutes);
 }
 
-static void name_time(int64_t s, char *out, size_t room)
+static void name_time(int64_t s, char *out, size_t cap)
 {
     const time_t when = (time_t)s;
     struct tm tm;
 
     gmtime_r(&when, &tm);
-    strftime(out, room, "%Y-%m-%d %H:%M UTC", &tm);
+    strftime(out, cap, "%Y-%m-%d %H:%M UTC", &tm);
 }
 
-void transfer_describe_time(const struct transfer *t, char *out, size_t room)
+void transfer_describe_time(const struct transfer *t, char *out, size_t cap)
 {
     const char *what = t->verify_result == X509_V_ERR_CERT_HAS_EXPIRED ? "its certificate has expired"
                                                                        : "its certificate is not valid yet";
@@ -65,12 +65,12 @@ void transfer_describe_time(const struct transfer *t, char *out, size_t room)
     name_time(now, here, sizeof(here));
     name_time(theirs, there, sizeof(there));
     if (theirs <= 0)
-        snprintf(out, room, "%s, if this node's clock is right (%s)", what, here);
+        snprintf(out, cap, "%s, if this node's clock is right (%s)", what, here);
     else if (llabs(off) <= CLOCK_SLACK_S)
-        snprintf(out, room, "%s (this node's clock and the registry's agree: %s)", what, here);
+        snprintf(out, cap, "%s (this node's clock and the registry's agree: %s)", what, here);
     else
         snprintf(
-            out, room,
+            out, cap,
             "%s by this node's clock, which is %s %s what the registry's Date says (%s here, %s there): set the clock",
             what, span, off > 0 ? "ahead of" : "behind", here, there);
 }

@@ -106,6 +106,6 @@ void transfer_note_answer(struct transfer *t);
  * it was requested before. Once. The caller frees. */
 char *transfer_clock_url(struct transfer *t, CURLcode code);
 /* What is wrong with the certificate's time, for the message; response.date is the other side's time (0: unknown). */
-void transfer_describe_time(const struct transfer *t, char *out, size_t room);
+void transfer_describe_time(const struct transfer *t, char *out, size_t cap);
 
 #endif

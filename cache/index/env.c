@@ -27,7 +27,7 @@ bool index_open_env(struct index *index, struct err *err)
     struct stat st;
     _cleanup_free_ char *data = xasprintf("%s/data.mdb", index->dir);
 
-    /* The map is never smaller than the file, and leaves room to write before it must grow. */
+    /* The map is never smaller than the file, and leaves space to write before it must grow. */
     if (stat(data, &st) == 0)
         map_size = MAX(map_size, (size_t)st.st_size + (size_t)st.st_size / 2);
     int rc = mdb_env_create(&index->env);

@@ -343,7 +343,7 @@ fail:
     return NULL;
 }
 
-bool index_settle(struct index *index)
+bool index_wait_written(struct index *index)
 {
     OFF_LOOPS;
     pthread_mutex_lock(&index->lock);

@@ -56,7 +56,7 @@ bool index_set_schema(struct index_txn *txn, struct err *err);
 bool index_read_old(const char *dir, void (*fn)(struct index_txn *txn, void *arg), void *arg, struct err *err);
 /* Waits until every change that was queued is in the index, or has failed, and its `done` was called or posted; whether
  * anything was queued since the last call. One caller. */
-bool index_settle(struct index *index);
+bool index_wait_written(struct index *index);
 /* Finishes what is queued. What `done` of that may post to is there until it returns. */
 void index_close(struct index *index);
 
@@ -84,7 +84,7 @@ bool index_write_first(struct index *index, bool (*apply)(struct index_txn *txn,
  * an old view keeps pages from being used again. */
 void index_read(struct index *index, void (*fn)(struct index_txn *txn, void *arg), void *arg);
 
-/* ---- inside this room: tables on a transaction, for rows*.c ---- */
+/* ---- inside this folder: tables on a transaction, for rows*.c ---- */
 
 enum index_table {
     TABLE_REPO,

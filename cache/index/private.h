@@ -41,7 +41,7 @@ struct index {
     pthread_cond_t more, idle;
     struct ops first, queue; /* each is taken by itself, `first` first */
     bool busy;               /* the writer has a batch */
-    bool disturbed;          /* since the last index_settle() */
+    bool disturbed;          /* since the last index_wait_written() */
     bool closing;
     /* shared, under readers_lock */
     pthread_mutex_t readers_lock;

@@ -281,7 +281,7 @@ bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, 
 }
 
 bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
-                     uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len)
+                     uint8_t *bitmap, size_t bitmap_cap, size_t *bitmap_len)
 {
     struct slice v;
 
@@ -294,7 +294,7 @@ bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size,
     *size = get_le64(p);
     memcpy(validator, p + 9, text);
     validator[text] = '\0';
-    *bitmap_len = MIN(v.len - 9 - text, bitmap_room);
+    *bitmap_len = MIN(v.len - 9 - text, bitmap_cap);
     memcpy(bitmap, p + 9 + text, *bitmap_len);
     return true;
 }

@@ -172,9 +172,9 @@ void rows_totals(struct index_txn *t, struct totals *totals);
 /* Blobs on their way in: `size` in bytes, where it comes from and upstream's validator, one bit a segment. */
 bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, const char *validator,
                      const uint8_t *bitmap, size_t bitmap_len, struct err *err);
-/* Copies at most `bitmap_room` bytes of the bitmap and sets *bitmap_len. */
+/* Copies at most `bitmap_cap` bytes of the bitmap and sets *bitmap_len. */
 bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
-                     uint8_t *bitmap, size_t bitmap_room, size_t *bitmap_len);
+                     uint8_t *bitmap, size_t bitmap_cap, size_t *bitmap_len);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 

@@ -53,13 +53,13 @@ static bool put_link(struct index_txn *t, uint64_t repo, const struct digest *d,
 /* ---- what manifests name ---- */
 
 struct link_names {
-    size_t count, room;
+    size_t count, cap;
     struct digest *list;
 };
 
 static void add_named(struct link_names *n, const struct digest *d)
 {
-    *ARRAY_NEXT(n->list, n->count, n->room) = *d;
+    *ARRAY_NEXT(n->list, n->count, n->cap) = *d;
     n->count++;
 }
 

@@ -17,7 +17,7 @@ static size_t encode_child(uint8_t out[CHILD_LEN_MAX], const struct child *c)
 }
 
 struct child_list {
-    size_t count, room;
+    size_t count, cap;
     struct child *list;
 };
 
@@ -25,7 +25,7 @@ static bool rows_refs_add_child(void *arg, const struct child *c)
 {
     struct child_list *l = arg;
 
-    *ARRAY_NEXT(l->list, l->count, l->room) = *c;
+    *ARRAY_NEXT(l->list, l->count, l->cap) = *c;
     l->count++;
     return true;
 }

@@ -12,7 +12,7 @@
 /* ---- in place ---- */
 
 struct upgrade_digests {
-    size_t count, room;
+    size_t count, cap;
     struct digest *list;
     bool sound;
 };
@@ -39,7 +39,7 @@ static bool look_at_blob(void *arg, const struct slice *key, const struct slice 
     m->sound = digest_from_key(&d, key->data, key->len) && is_sound(value, &row);
     if (!m->sound || !(row.flags & BLOB_MANIFEST))
         return m->sound;
-    *ARRAY_NEXT(m->list, m->count, m->room) = d;
+    *ARRAY_NEXT(m->list, m->count, m->cap) = d;
     m->count++;
     return true;
 }
@@ -93,7 +93,7 @@ struct old_tag {
 
 struct old_tags {
     struct index_txn *t;
-    size_t count, room, from, taken;
+    size_t count, cap, from, taken;
     struct old_tag *list;
 };
 
@@ -110,7 +110,7 @@ static bool read_tag(void *arg, uint64_t repo, const char *tag, const struct tag
     now.is_private = rows_repo_is_private(o->t, repo);
     now.pinned = rows_pinned(o->t, repo, tag) || txn_has_value(o->t, TABLE_PARENT, digest_key(&row->digest),
                                                                digest_key_len(&row->digest), "p", 1); /* schema 1 */
-    *ARRAY_NEXT(o->list, o->count, o->room) = now;
+    *ARRAY_NEXT(o->list, o->count, o->cap) = now;
     o->count++;
     return true;
 }

@@ -101,17 +101,17 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
 enum room_from {
     ROOM_FREE,    /* what there is, after earlier requests */
     ROOM_MADE,    /* as much may be evicted for it as it needs, not more */
-    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is granted then, and nothing to be booked.) */
+    ROOM_ON_DISK, /* the disk is full: can that much be freed? (Nothing is given then, and nothing to be booked.) */
 };
 
-/* Gives room; set by the folder above that collects. All NULL: there is no limit. What was granted is booked once it is
+/* Gives room; set by the folder above that collects. All NULL: there is no limit. What was given is booked once it is
  * in the index, or is not to be kept after all. Called on any thread. */
 struct ingest_room {
     /* Takes room for `bytes` more if it is there now, beside what was requested earlier. */
     bool (*take)(void *arg, int64_t bytes);
     /* The same, but waits for its turn. Answered on `loop`. */
-    void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool granted),
-                void *done_arg, struct loop *loop);
+    void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool given), void *done_arg,
+                struct loop *loop);
     void (*book)(void *arg, int64_t bytes);
     int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
     void *arg;
@@ -121,11 +121,11 @@ struct ingest_room {
 void ingests_set_room(struct ingests *all, const struct ingest_room *room);
 const struct ingest_room *ingests_room(const struct ingests *all);
 /* Asks for room, as ingest_room.ask. False: there is no limit, and `done` is not called. Any thread. */
-bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from,
-                          void (*done)(void *arg, bool granted), void *arg, struct loop *loop);
-/* Books what was granted. Any thread. */
+bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from, void (*done)(void *arg, bool given),
+                          void *arg, struct loop *loop);
+/* Books what was given. Any thread. */
 void ingests_book_room(struct ingests *all, int64_t bytes);
-/* Bytes in the ingest folder: those that room was granted for, and all others: parts that wait to be resumed, imports.
+/* Bytes in the ingest folder: those that room was given for, and all others: parts that wait to be resumed, imports.
  * Any thread. */
 void ingests_note_arriving(struct ingests *all, int64_t change);
 void ingests_note_parked(struct ingests *all, int64_t change);

@@ -44,7 +44,7 @@ struct ingest {
     struct loop *loop;
     struct ingest_events events;
     bool relay;              /* the part is in memory */
-    bool has_place;          /* among the relays that there may be */
+    bool has_relay_slot;     /* among the slots for relays */
     struct sent_before sent; /* relays */
     char *window;            /* relays: the part, mapped; NULL until its size is known */
     int fd;
@@ -133,7 +133,7 @@ void ingest_list(struct ingest *i);
 void ingest_unlist(struct ingest *i);
 /* For index_write(): drops the row of the digest that is its argument. */
 bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err);
-/* Takes one of the places for relays. Errors: ERR_BUSY. */
+/* Takes one of the slots for relays. Errors: ERR_BUSY. */
 bool ingest_enter_relays(struct ingest *i, struct err *err);
 /* Gives it back, if it has one. */
 void ingest_leave_relays(struct ingest *i);

@@ -11,16 +11,16 @@ enum {
     AHEAD = 4 << 20, /* and has before they come: more than a source brings before it waits */
 };
 
-static void ingest_answered(void *arg, bool granted)
+static void ingest_answered(void *arg, bool given)
 {
     struct ingest *i = arg;
     struct err err = {0};
 
     ON_LOOP(i->loop);
     i->asking = false;
-    if (granted && i->over) {
+    if (given && i->over) {
         ingests_book_room(i->all, i->asked);
-    } else if (granted) {
+    } else if (given) {
         i->room += i->asked;
         ingest_ask_for_room(i); /* more may be needed by now */
         if (!i->asking)
@@ -79,17 +79,17 @@ static bool take_step(struct ingest *i, int64_t least)
     }
 }
 
-static void ingest_answered_step(void *arg, bool granted)
+static void ingest_answered_step(void *arg, bool given)
 {
     struct ingest *i = arg;
 
     ON_LOOP(i->loop);
     i->asking = false;
-    if (granted && i->over)
+    if (given && i->over)
         ingests_book_room(i->all, AHEAD);
-    else if (granted)
+    else if (given)
         i->room += AHEAD;
-    i->scarce = !granted;
+    i->scarce = !given;
     if (!i->over && i->size > 0) /* it is known by now */
         ingest_ask_for_room(i);
     if (!i->over && !i->asking)

@@ -13,8 +13,8 @@ const struct ingest_room *ingests_room(const struct ingests *all)
     return &all->room;
 }
 
-bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from,
-                          void (*done)(void *arg, bool granted), void *arg, struct loop *loop)
+bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from, void (*done)(void *arg, bool given),
+                          void *arg, struct loop *loop)
 {
     if (!all->room.ask)
         return false;

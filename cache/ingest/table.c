@@ -134,8 +134,8 @@ bool ingest_enter_relays(struct ingest *i, struct err *err)
 {
     struct ingests *all = i->all;
 
-    i->has_place = atomic_fetch_add(&all->relays, 1) < all->relays_max;
-    if (i->has_place)
+    i->has_relay_slot = atomic_fetch_add(&all->relays, 1) < all->relays_max;
+    if (i->has_relay_slot)
         return true;
     atomic_fetch_sub(&all->relays, 1);
     atomic_fetch_add(&all->relays_refused, 1);
@@ -147,7 +147,7 @@ bool ingest_enter_relays(struct ingest *i, struct err *err)
 
 void ingest_leave_relays(struct ingest *i)
 {
-    if (i->has_place)
+    if (i->has_relay_slot)
         atomic_fetch_sub(&i->all->relays, 1);
-    i->has_place = false;
+    i->has_relay_slot = false;
 }

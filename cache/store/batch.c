@@ -32,7 +32,7 @@ static bool can_sync_together(int fd)
            fs.f_type == TMPFS_MAGIC;
 }
 
-static const char *temporary_name(const struct store_piece *p, char out[NAME_ROOM])
+static const char *temporary_name(const struct store_piece *p, char out[NAME_CAP])
 {
     char suffix[32];
 
@@ -42,7 +42,7 @@ static const char *temporary_name(const struct store_piece *p, char out[NAME_ROO
 
 static bool batch_write_piece(struct store *s, struct store_piece *p, bool sync, struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     p->serial = atomic_fetch_add(&s->serial, 1);
     _cleanup_close_ int fd = openat(s->ingest, temporary_name(p, name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -64,7 +64,7 @@ static bool batch_write_piece(struct store *s, struct store_piece *p, bool sync,
 
 static bool place_piece(struct store *s, struct store_piece *p, struct err *err)
 {
-    char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
+    char name[NAME_CAP], hex[DIGEST_TEXT_MAX];
 
     if (renameat(s->ingest, temporary_name(p, name), s->blobs[p->digest.alg], digest_hex(&p->digest, hex)) != 0)
         return store_fail(err, "publishing", &p->digest);
@@ -107,7 +107,7 @@ static bool batch_write_all(struct store *s, struct store_piece *list, size_t co
 bool store_write_blobs(struct store *s, struct store_piece *list, size_t count, struct err *err)
 {
     OFF_LOOPS;
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
     bool ok = batch_write_all(s, list, count, err);
 
     for (size_t i = 0; ok && i < count; i++) /* after the last rename: it changes the ctime */

@@ -10,14 +10,14 @@
 
 enum { LOST_TEXT_MAX = 1024 };
 
-static const char *lost_name(const struct digest *d, char out[NAME_ROOM])
+static const char *lost_name(const struct digest *d, char out[NAME_CAP])
 {
     return store_name(d, LOST_SUFFIX, out);
 }
 
 void store_note_lost(struct store *s, const struct digest *d, bool manifest, const char *repo)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
     _cleanup_free_ char *text = xasprintf("%s %s\n", manifest ? "manifest" : "blob", repo);
     _cleanup_close_ int fd =
         openat(s->quarantine, lost_name(d, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -28,21 +28,21 @@ void store_note_lost(struct store *s, const struct digest *d, bool manifest, con
 
 bool store_is_lost(struct store *s, const struct digest *d)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     return faccessat(s->quarantine, lost_name(d, name), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 void store_forget_lost(struct store *s, const struct digest *d)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     unlinkat(s->quarantine, lost_name(d, name), 0);
 }
 
 bool store_read_lost(struct store *s, const struct digest *d, bool *manifest, char repo[REF_NAME_MAX + 1])
 {
-    char name[NAME_ROOM], text[LOST_TEXT_MAX];
+    char name[NAME_CAP], text[LOST_TEXT_MAX];
     _cleanup_close_ int fd = openat(s->quarantine, lost_name(d, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd >= 0 ? io_read(fd, text, sizeof(text) - 1) : -1;
 

@@ -16,7 +16,7 @@ struct body {
     char data[];
 };
 
-/* A body with one reference and room for `len` bytes, which the caller fills before it shares the body. */
+/* A body with one reference and space for `len` bytes, which the caller fills before it shares the body. */
 struct body *body_new(size_t len);
 struct body *body_ref(struct body *b);
 void body_unref(struct body *b);

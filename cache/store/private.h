@@ -9,7 +9,7 @@
 
 #define STORE_IMPORT_SUFFIX ".import"
 
-enum { NAME_ROOM = 2 * DIGEST_RAW_MAX + 32 };
+enum { NAME_CAP = 2 * DIGEST_RAW_MAX + 32 };
 
 struct store {
     char *path;
@@ -22,6 +22,6 @@ struct store {
 /* Sets *err from errno: ERR_NOT_FOUND for ENOENT, else ERR_IO or ERR_NO_SPACE. */
 bool store_fail(struct err *err, const char *doing, const struct digest *d);
 /* "<alg>-<hex><suffix>": files of the folders beside the blobs; returns `out`. */
-const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM]);
+const char *store_name(const struct digest *d, const char *suffix, char out[NAME_CAP]);
 
 #endif

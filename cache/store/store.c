@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/io.h"
-#include "base/place.h"
+#include "base/writable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@ static int open_dir(const char *path, const char *sub, mode_t mode, struct err *
 {
     _cleanup_free_ char *full = xasprintf("%s%s%s", path, *sub ? "/" : "", sub);
 
-    if (!place_make_folder(full, mode, err))
+    if (!writable_make_folder(full, mode, err))
         return -1;
     int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -24,7 +24,7 @@ static int open_dir(const char *path, const char *sub, mode_t mode, struct err *
 }
 
 /* Creates a small file once; returns it open, or -1. */
-static int settle_file(const char *path, const char *name, const char *text, struct err *err)
+static int store_make_file(const char *path, const char *name, const char *text, struct err *err)
 {
     _cleanup_free_ char *full = xasprintf("%s/%s", path, name);
     int fd = open(full, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -52,17 +52,17 @@ struct store *store_open(const char *path, struct err *err)
     root = open_dir(path, "", 0755, err);
     if (root < 0)
         goto fail;
-    s->lock = settle_file(path, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
+    s->lock = store_make_file(path, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", err);
     if (s->lock < 0)
         goto fail;
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
         err_set(err, ERR_INVALID, "another entrepot is running on %s: stop it, or give this one another --cache", path);
         goto fail;
     }
-    index_json = settle_file(path, "index.json",
-                             "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
-                             "\"manifests\":[]}",
-                             err);
+    index_json = store_make_file(path, "index.json",
+                                 "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\","
+                                 "\"manifests\":[]}",
+                                 err);
     if (index_json < 0)
         goto fail;
     close(index_json);
@@ -194,17 +194,17 @@ bool store_remove_blob(struct store *s, const struct digest *d, struct err *err)
     return true;
 }
 
-static const char *part_name(const struct digest *d, char out[NAME_ROOM])
+static const char *part_name(const struct digest *d, char out[NAME_CAP])
 {
     char hex[DIGEST_TEXT_MAX];
 
-    snprintf(out, NAME_ROOM, "%s-%s.part", digest_alg_name(d), digest_hex(d, hex));
+    snprintf(out, NAME_CAP, "%s-%s.part", digest_alg_name(d), digest_hex(d, hex));
     return out;
 }
 
 int store_open_part(struct store *s, const struct digest *d, bool create, struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
     int fd = openat(s->ingest, part_name(d, name), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
 
     if (fd < 0)
@@ -214,7 +214,7 @@ int store_open_part(struct store *s, const struct digest *d, bool create, struct
 
 bool store_stat_part(struct store *s, const struct digest *d, int64_t *written_s)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
     struct stat st;
 
     if (fstatat(s->ingest, part_name(d, name), &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -225,7 +225,7 @@ bool store_stat_part(struct store *s, const struct digest *d, int64_t *written_s
 
 bool store_remove_part(struct store *s, const struct digest *d, struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     if (unlinkat(s->ingest, part_name(d, name), 0) != 0 && errno != ENOENT)
         return store_fail(err, "removing the part of", d);
@@ -252,27 +252,27 @@ static bool store_publish(struct store *s, const struct digest *d, int fd, const
 bool store_publish_part(struct store *s, const struct digest *d, int fd, bool is_private, struct file_info *info,
                         struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     return store_publish(s, d, fd, part_name(d, name), is_private, info, err);
 }
 
-const char *store_name(const struct digest *d, const char *suffix, char out[NAME_ROOM])
+const char *store_name(const struct digest *d, const char *suffix, char out[NAME_CAP])
 {
     char hex[DIGEST_TEXT_MAX];
 
-    snprintf(out, NAME_ROOM, "%s-%s%s", digest_alg_name(d), digest_hex(d, hex), suffix);
+    snprintf(out, NAME_CAP, "%s-%s%s", digest_alg_name(d), digest_hex(d, hex), suffix);
     return out;
 }
 
-static const char *import_name(const struct digest *d, char out[NAME_ROOM])
+static const char *import_name(const struct digest *d, char out[NAME_CAP])
 {
     return store_name(d, STORE_IMPORT_SUFFIX, out);
 }
 
 int store_open_import(struct store *s, const struct digest *d, bool create, struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
     int fd =
         openat(s->ingest, import_name(d, name), (create ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -283,7 +283,7 @@ int store_open_import(struct store *s, const struct digest *d, bool create, stru
 
 bool store_remove_import(struct store *s, const struct digest *d, struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     if (unlinkat(s->ingest, import_name(d, name), 0) != 0 && errno != ENOENT)
         return store_fail(err, "removing the import of", d);
@@ -292,7 +292,7 @@ bool store_remove_import(struct store *s, const struct digest *d, struct err *er
 
 bool store_publish_import(struct store *s, const struct digest *d, int fd, struct file_info *info, struct err *err)
 {
-    char name[NAME_ROOM];
+    char name[NAME_CAP];
 
     return store_publish(s, d, fd, import_name(d, name), false, info, err);
 }
@@ -300,7 +300,7 @@ bool store_publish_import(struct store *s, const struct digest *d, int fd, struc
 bool store_write_blob(struct store *s, const struct digest *d, const void *data, size_t len, bool is_private,
                       struct file_info *info, struct err *err)
 {
-    char name[NAME_ROOM], hex[DIGEST_TEXT_MAX];
+    char name[NAME_CAP], hex[DIGEST_TEXT_MAX];
 
     OFF_LOOPS;
     snprintf(name, sizeof(name), "%s-%.32s.%llu.tmp", digest_alg_name(d), digest_hex(d, hex),

@@ -14,17 +14,17 @@ enum { QUARANTINE_MAX = 8 };
 
 static const char *const ALGS[] = {[DIGEST_SHA256] = "sha256", [DIGEST_SHA512] = "sha512"};
 
-static const char *trash_name(const struct digest *d, char out[NAME_ROOM])
+static const char *trash_name(const struct digest *d, char out[NAME_CAP])
 {
     char hex[DIGEST_TEXT_MAX];
 
-    snprintf(out, NAME_ROOM, "%s-%s.gone", digest_alg_name(d), digest_hex(d, hex));
+    snprintf(out, NAME_CAP, "%s-%s.gone", digest_alg_name(d), digest_hex(d, hex));
     return out;
 }
 
 bool store_trash_blob(struct store *s, const struct digest *d, struct err *err)
 {
-    char hex[DIGEST_TEXT_MAX], name[NAME_ROOM];
+    char hex[DIGEST_TEXT_MAX], name[NAME_CAP];
 
     if (renameat(s->blobs[d->alg], digest_hex(d, hex), s->ingest, trash_name(d, name)) != 0 && errno != ENOENT)
         return store_fail(err, "removing", d);
@@ -33,7 +33,7 @@ bool store_trash_blob(struct store *s, const struct digest *d, struct err *err)
 
 void store_untrash_blob(struct store *s, const struct digest *d)
 {
-    char hex[DIGEST_TEXT_MAX], name[NAME_ROOM];
+    char hex[DIGEST_TEXT_MAX], name[NAME_CAP];
 
     renameat2(s->ingest, trash_name(d, name), s->blobs[d->alg], digest_hex(d, hex), RENAME_NOREPLACE);
 }
@@ -203,7 +203,7 @@ static void thin_quarantine(struct store *s)
 
 bool store_quarantine_blob(struct store *s, const struct digest *d, uint64_t inode, struct err *err)
 {
-    char hex[DIGEST_TEXT_MAX], name[NAME_ROOM];
+    char hex[DIGEST_TEXT_MAX], name[NAME_CAP];
     struct file_info info;
 
     if (!store_stat_blob(s, d, &info, err))

@@ -15,7 +15,7 @@ struct touch {
 
 struct touch_list {
     struct touch *list;
-    size_t count, room;
+    size_t count, cap;
     struct lookup places;
 };
 
@@ -85,7 +85,7 @@ void touches_add(struct touches *all, const struct digest *d)
     if (t) {
         t->last = now;
     } else {
-        *ARRAY_NEXT(l->list, l->count, l->room) = (struct touch){*d, now};
+        *ARRAY_NEXT(l->list, l->count, l->cap) = (struct touch){*d, now};
         lookup_add(&l->places, lookup_hash_digest(d), (uint32_t)l->count++);
     }
     pthread_mutex_unlock(&all->lock);

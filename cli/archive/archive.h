@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
-#include "base/places.h"
+#include "base/key_map.h"
 
 #include <sys/stat.h>
 
@@ -34,8 +34,8 @@ struct archive_file {
 
 struct archive_files {
     struct archive_file *list;
-    size_t count, room, texts;
-    struct places names; /* of `list` */
+    size_t count, cap, texts;
+    struct key_map names; /* of `list` */
     bool is_folder;
     const char *path; /* as it was given */
     char *opened;     /* the path that is read in place of `path`; NULL: the same */

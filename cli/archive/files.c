@@ -17,7 +17,7 @@ void archive_files_free(struct archive_files *a)
         free(a->list[i].text);
     }
     free(a->list);
-    places_free(&a->names);
+    key_map_free(&a->names);
     free(a->opened);
     free(a->piece);
     if (a->path && a->fd >= 0)
@@ -47,7 +47,7 @@ const char *archive_plain_name(const char *name)
 
 struct archive_file *archive_find_exact(const struct archive_files *a, const char *name)
 {
-    int64_t at = places_find(&a->names, name, strlen(name));
+    int64_t at = key_map_find(&a->names, name, strlen(name));
 
     return at >= 0 ? &a->list[at] : NULL;
 }
@@ -67,10 +67,10 @@ struct archive_file *archive_add(struct archive_files *a, const char *name, int6
         err_set(err, ERR_TOO_LARGE, "%s has more than %d files", a->path, (int)ARCHIVE_FILES_MAX);
         return NULL;
     }
-    struct archive_file *f = ARRAY_NEXT(a->list, a->count, a->room);
+    struct archive_file *f = ARRAY_NEXT(a->list, a->count, a->cap);
     *f = (struct archive_file){.name = xstrdup(archive_plain_name(name)), .size = size};
-    places_add(&a->names, f->name, strlen(f->name),
-               (int64_t)a->count++); /* of two files of one name, the first counts */
+    key_map_add(&a->names, f->name, strlen(f->name),
+                (int64_t)a->count++); /* of two files of one name, the first counts */
     return f;
 }
 

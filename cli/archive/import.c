@@ -180,7 +180,7 @@ static bool import_flush_batch(struct import_job *j, struct err *err)
 
 static bool import_end_small(struct import_job *j, struct err *err)
 {
-    if (!import_has_room(&j->batch, j->piece.len) && !import_flush_batch(j, err))
+    if (!import_batch_takes(&j->batch, j->piece.len) && !import_flush_batch(j, err))
         return false;
     import_add_small(&j->batch, j->blob, &j->piece);
     return true;
@@ -352,16 +352,16 @@ static bool import_enter_some(struct import_job *j, size_t from, json_t *sum, st
 static void drop_repeated(json_t *list)
 {
     json_t *once = json_array(), *name;
-    struct places seen = {0};
+    struct key_map seen = {0};
     size_t i;
 
     json_array_foreach(list, i, name)
-        if (places_add(&seen, json_string_value(name), json_string_length(name), 0))
+        if (key_map_add(&seen, json_string_value(name), json_string_length(name), 0))
             json_array_append(once, name);
     json_array_clear(list);
     json_array_extend(list, once);
     json_decref(once);
-    places_free(&seen);
+    key_map_free(&seen);
 }
 
 static bool import_enter(struct import_job *j, struct err *err)

@@ -18,11 +18,11 @@ struct import_blob {
 
 struct import_plan {
     struct import_blob *blobs;
-    size_t count, room;
-    json_t *images;                        /* the images of POST /v1/import */
-    struct places digests, names, entered; /* indexes of blobs by digest; of images by name, and by digest */
-    size_t parsed;                         /* bytes of documents parsed so far, each as often as it was parsed */
-    const char *too_much;                  /* why the archive is refused; NULL: it is not */
+    size_t count, cap;
+    json_t *images;                         /* the images of POST /v1/import */
+    struct key_map digests, names, entered; /* indexes of blobs by digest; of images by name, and by digest */
+    size_t parsed;                          /* bytes of documents parsed so far, each as often as it was parsed */
+    const char *too_much;                   /* why the archive is refused; NULL: it is not */
     const char *format;
 };
 

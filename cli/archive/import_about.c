@@ -4,10 +4,10 @@
 
 static const struct layout_item *owner_of(const struct layout *l, const struct digest *subject)
 {
-    int64_t at = places_find(&l->exact, digest_key(subject), digest_key_len(subject));
+    int64_t at = key_map_find(&l->exact, digest_key(subject), digest_key_len(subject));
 
     if (at < 0)
-        at = places_find(&l->within, digest_key(subject), digest_key_len(subject));
+        at = key_map_find(&l->within, digest_key(subject), digest_key_len(subject));
     return at < 0 ? NULL : &l->items[at];
 }
 
@@ -34,7 +34,7 @@ static const struct layout_item *owner_by_tag(const struct layout *l, const char
     return digest_parse(&d, text, strlen(text)) ? owner_of(l, &d) : NULL;
 }
 
-static void about_add(struct layout *l, const char *repo, const char *tag, const struct digest *d)
+static void import_about_add(struct layout *l, const char *repo, const char *tag, const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
     _cleanup_free_ char *by_digest = xasprintf("%s@%s", repo, digest_format(d, text));
@@ -81,7 +81,7 @@ bool layout_name_about(struct layout *l, const struct layout_item *it)
         tag = strcat(text, it->suffix);
     }
     if (owner) {
-        about_add(l, owner->repo, tag, &it->digest);
+        import_about_add(l, owner->repo, tag, &it->digest);
         return true;
     }
     if (!import_is_full(it->name))
@@ -104,14 +104,14 @@ void layout_add_referrers(struct layout *l, const struct layout_item *it)
         if (name)
             layout_is_named_about(name, &tag);
         if (layout_digest(entry, &d))
-            about_add(l, it->repo, tag, &d);
+            import_about_add(l, it->repo, tag, &d);
     }
     json_decref(doc);
 }
 
 static bool about_is_planned(const struct layout *l, const struct digest *d)
 {
-    return places_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
+    return key_map_find(&l->plan->entered, digest_key(d), digest_key_len(d)) >= 0;
 }
 
 void layout_find_referrers(struct layout *l)
@@ -125,6 +125,6 @@ void layout_find_referrers(struct layout *l)
             continue;
         owner = owner_by_subject(l, &d);
         if (owner)
-            about_add(l, owner->repo, NULL, &d);
+            import_about_add(l, owner->repo, NULL, &d);
     }
 }

@@ -8,7 +8,7 @@ enum {
     HEAD_MAX = DIGEST_TEXT_MAX + 16, /* bytes of a blob's header line */
 };
 
-bool import_has_room(const struct import_batch *b, size_t len)
+bool import_batch_takes(const struct import_batch *b, size_t len)
 {
     return b->count < BLOBS_MAX && b->body.len + HEAD_MAX + len <= IMPORT_PIECE;
 }

@@ -16,17 +16,17 @@ struct import_checker {
     const struct digest *document;
     size_t nth;
     int notes;
-    struct places seen;  /* documents checked, or in `next` */
+    struct key_map seen; /* documents checked, or in `next` */
     struct digest *next; /* documents still to be checked */
-    size_t count, room;
+    size_t count, cap;
     struct err *err;
 };
 
 static void check_push(struct import_checker *c, const struct digest *d)
 {
-    if (!places_add(&c->seen, digest_key(d), digest_key_len(d), 0))
+    if (!key_map_add(&c->seen, digest_key(d), digest_key_len(d), 0))
         return;
-    *ARRAY_NEXT(c->next, c->count, c->room) = *d;
+    *ARRAY_NEXT(c->next, c->count, c->cap) = *d;
     c->count++;
 }
 
@@ -135,7 +135,7 @@ bool import_check(const struct import_plan *p, const struct archive_files *a, in
     }
     if (c.notes > NOTES_MAX)
         cli_say(stderr, "entrepot: %s: %d more sizes are wrong", a->path, c.notes - NOTES_MAX);
-    places_free(&c.seen);
+    key_map_free(&c.seen);
     free(c.next);
     return ok;
 }

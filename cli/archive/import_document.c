@@ -81,14 +81,14 @@ bool layout_is_named_about(const char *name, const char **tag)
     return true;
 }
 
-void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place)
+void layout_spread(const struct layout *l, struct key_map *to, const struct digest *d, int64_t place)
 {
-    size_t count = 0, room = 0;
+    size_t count = 0, cap = 0;
     struct digest *next = NULL;
 
-    if (!places_add(to, digest_key(d), digest_key_len(d), place))
+    if (!key_map_add(to, digest_key(d), digest_key_len(d), place))
         return;
-    *ARRAY_NEXT(next, count, room) = *d;
+    *ARRAY_NEXT(next, count, cap) = *d;
     count++;
     while (count > 0) {
         const struct archive_file *f = layout_file(l->a, &next[--count]);
@@ -96,9 +96,9 @@ void layout_spread(const struct layout *l, struct places *to, const struct diges
         struct digest one;
         size_t i;
         json_array_foreach(json_object_get(doc, "manifests"), i, entry) {
-            if (!layout_digest(entry, &one) || !places_add(to, digest_key(&one), digest_key_len(&one), place))
+            if (!layout_digest(entry, &one) || !key_map_add(to, digest_key(&one), digest_key_len(&one), place))
                 continue;
-            *ARRAY_NEXT(next, count, room) = one;
+            *ARRAY_NEXT(next, count, cap) = one;
             count++;
         }
         json_decref(doc);

@@ -74,7 +74,7 @@ static void read_configs(struct layout *l)
             continue;
         json_t *doc = import_document(l->plan, f);
         if (layout_digest(json_object_get(doc, "config"), &config))
-            places_add(&l->configs, digest_key(&config), digest_key_len(&config), (int64_t)i);
+            key_map_add(&l->configs, digest_key(&config), digest_key_len(&config), (int64_t)i);
         json_decref(doc);
     }
 }
@@ -84,8 +84,8 @@ static bool find_by_config(const struct layout *l, const char *config, struct di
 {
     struct digest want;
     int64_t at = config && archive_blob_digest(config, &want)
-                     ? places_find(&l->configs, digest_key(&want), digest_key_len(&want))
-                     : PLACE_NONE;
+                     ? key_map_find(&l->configs, digest_key(&want), digest_key_len(&want))
+                     : KEY_MAP_NONE;
 
     return at >= 0 && archive_blob_digest(l->a->list[at].name, d);
 }
@@ -93,7 +93,7 @@ static bool find_by_config(const struct layout *l, const char *config, struct di
 /* Images that `docker save` was given by ID are in manifest.json only. */
 static void read_docker_items(struct layout *l, const json_t *docker)
 {
-    struct places listed = {0};
+    struct key_map listed = {0};
     struct digest d;
     json_t *image;
     size_t i;
@@ -105,12 +105,12 @@ static void read_docker_items(struct layout *l, const json_t *docker)
     json_array_foreach((json_t *)docker, i, image) {
         const char *config = json_string_value(json_object_get(image, "Config"));
         if (json_array_size(json_object_get(image, "RepoTags")) > 0 || !find_by_config(l, config, &d) ||
-            places_find(&listed, digest_key(&d), digest_key_len(&d)) >= 0)
+            key_map_find(&listed, digest_key(&d), digest_key_len(&d)) >= 0)
             continue;
         l->items[l->count++].digest = d;
         layout_spread(l, &listed, &d, 0);
     }
-    places_free(&listed);
+    key_map_free(&listed);
 }
 
 /* Beside an image with a name, entries without one are referrers; a single entry is an image. */
@@ -128,7 +128,7 @@ static void layout_classify_all(struct layout *l)
         const struct layout_item *it = &l->items[i];
         struct digest subject;
         if (!it->about) {
-            places_add(&l->exact, digest_key(&it->digest), digest_key_len(&it->digest), (int64_t)i);
+            key_map_add(&l->exact, digest_key(&it->digest), digest_key_len(&it->digest), (int64_t)i);
             layout_spread(l, &l->within, &it->digest, (int64_t)i);
         }
         l->images += !it->about;
@@ -247,7 +247,7 @@ static bool layout_name_image(struct layout *l, struct layout_item *it)
 /* ---- blobs ---- */
 
 /* Documents that `entrepot export` generates for other tools. */
-static void find_made(const struct layout *l, struct places *made)
+static void find_made(const struct layout *l, struct key_map *made)
 {
     for (size_t i = 0; i < l->count; i++) {
         const struct layout_item *it = &l->items[i];
@@ -255,24 +255,24 @@ static void find_made(const struct layout *l, struct places *made)
                    *type = json_string_value(json_object_get(it->descriptor, "mediaType"));
         struct digest d;
         if (list && digest_parse(&d, list, strlen(list)))
-            places_add(made, digest_key(&d), digest_key_len(&d), 0);
+            key_map_add(made, digest_key(&d), digest_key_len(&d), 0);
         if (layout_digest(it->descriptor, &d) && !digest_eq(&d, &it->digest) && type && strstr(type, "index"))
-            places_add(made, digest_key(&d), digest_key_len(&d), 0);
+            key_map_add(made, digest_key(&d), digest_key_len(&d), 0);
     }
 }
 
 /* All blobs except generated documents. */
 static void layout_add_blobs(struct layout *l)
 {
-    struct places made = {0};
+    struct key_map made = {0};
     struct digest d;
 
     find_made(l, &made);
     for (size_t i = 0; i < l->a->count; i++)
         if (!l->a->list[i].target && archive_blob_digest(l->a->list[i].name, &d) &&
-            places_find(&made, digest_key(&d), digest_key_len(&d)) < 0)
+            key_map_find(&made, digest_key(&d), digest_key_len(&d)) < 0)
             import_add_blob(l->plan, &d, &l->a->list[i]);
-    places_free(&made);
+    key_map_free(&made);
 }
 
 /* The first image, if all are of one repository. Every image has its name already. */
@@ -294,9 +294,9 @@ static void layout_free(struct layout *l)
 {
     free(l->items);
     free(l->facts);
-    places_free(&l->exact);
-    places_free(&l->within);
-    places_free(&l->configs);
+    key_map_free(&l->exact);
+    key_map_free(&l->within);
+    key_map_free(&l->configs);
 }
 
 bool import_layout(struct import_plan *p, const struct archive_files *a, const char *given, struct err *err)

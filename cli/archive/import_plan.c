@@ -12,16 +12,16 @@ void import_plan_free(struct import_plan *p)
     for (size_t i = 0; i < p->count; i++)
         free(p->blobs[i].text);
     free(p->blobs);
-    places_free(&p->digests);
-    places_free(&p->names);
-    places_free(&p->entered);
+    key_map_free(&p->digests);
+    key_map_free(&p->names);
+    key_map_free(&p->entered);
     json_decref(p->images);
     memset(p, 0, sizeof(*p));
 }
 
 const struct import_blob *import_find_blob(const struct import_plan *p, const struct digest *d)
 {
-    int64_t at = places_find(&p->digests, digest_key(d), digest_key_len(d));
+    int64_t at = key_map_find(&p->digests, digest_key(d), digest_key_len(d));
 
     return at >= 0 ? &p->blobs[at] : NULL;
 }
@@ -33,9 +33,9 @@ int64_t import_blob_size(const struct import_blob *b)
 
 struct import_blob *import_add_blob(struct import_plan *p, const struct digest *d, const struct archive_file *file)
 {
-    if (!places_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
-        return &p->blobs[places_find(&p->digests, digest_key(d), digest_key_len(d))];
-    struct import_blob *b = ARRAY_NEXT(p->blobs, p->count, p->room);
+    if (!key_map_add(&p->digests, digest_key(d), digest_key_len(d), (int64_t)p->count))
+        return &p->blobs[key_map_find(&p->digests, digest_key(d), digest_key_len(d))];
+    struct import_blob *b = ARRAY_NEXT(p->blobs, p->count, p->cap);
     *b = (struct import_blob){.digest = *d, .file = file};
     p->count++;
     return b;
@@ -54,14 +54,14 @@ void import_add_image(struct import_plan *p, const char *name, const struct dige
         p->too_much = "it has more images than a cache can hold";
         return;
     }
-    places_add(&p->names, name, strlen(name), (int64_t)count);
-    places_add(&p->entered, digest_key(d), digest_key_len(d), (int64_t)count);
+    key_map_add(&p->names, name, strlen(name), (int64_t)count);
+    key_map_add(&p->entered, digest_key(d), digest_key_len(d), (int64_t)count);
     json_array_append_new(p->images, json_pack("{s:s, s:s}", "name", name, "digest", text));
 }
 
 const char *import_digest_of(const struct import_plan *p, const char *name)
 {
-    int64_t at = places_find(&p->names, name, strlen(name));
+    int64_t at = key_map_find(&p->names, name, strlen(name));
 
     return at < 0 ? NULL : json_string_value(json_object_get(json_array_get(p->images, (size_t)at), "digest"));
 }

@@ -49,7 +49,7 @@ struct import_batch {
 };
 
 /* Whether a blob of so many bytes fits into the current request. */
-bool import_has_room(const struct import_batch *b, size_t len);
+bool import_batch_takes(const struct import_batch *b, size_t len);
 void import_add_small(struct import_batch *b, const struct import_blob *blob, const struct buf *bytes);
 /* Sends the batch and empties it; calls `done` for each blob that the daemon has stored. Damaged blobs are named on
  * stderr and counted. False: the daemon stored none. */
@@ -101,9 +101,9 @@ struct layout {
     size_t count;
     int images, nameless;           /* images; entries without a name whose image is not known */
     struct layout_fact *facts;      /* one for each file of the archive */
-    struct places exact;            /* digest of an image: its item */
-    struct places within;           /* digest of a manifest: the first item whose index contains it */
-    struct places configs;          /* digest of a config: its manifest's file */
+    struct key_map exact;           /* digest of an image: its item */
+    struct key_map within;          /* digest of a manifest: the first item whose index contains it */
+    struct key_map configs;         /* digest of a config: its manifest's file */
     const struct layout_item *only; /* the first image, if all images are of one repository */
     struct err *err;
 };
@@ -123,7 +123,7 @@ bool layout_subject(const struct layout *l, const struct digest *d, struct diges
 /* Whether a name is that of a referrer: a reference by digest alone, or a tag (*tag) such as "sha256-<hex>.sig". */
 bool layout_is_named_about(const char *name, const char **tag);
 /* Maps a digest, and everything that it lists if it is an index, to `place`, unless they are mapped already. */
-void layout_spread(const struct layout *l, struct places *to, const struct digest *d, int64_t place);
+void layout_spread(const struct layout *l, struct key_map *to, const struct digest *d, int64_t place);
 
 /* ---- import_about.c ---- */
 

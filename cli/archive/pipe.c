@@ -31,7 +31,7 @@ static int open_nameless(const char *folder, struct err *err)
     return fd;
 }
 
-bool archive_has_room(const struct archive_files *a, int64_t bytes, struct err *err)
+bool archive_has_space(const struct archive_files *a, int64_t bytes, struct err *err)
 {
     struct statvfs fs;
 
@@ -47,7 +47,7 @@ bool archive_has_room(const struct archive_files *a, int64_t bytes, struct err *
 
 static bool pipe_store(const struct archive_files *a, const char *piece, ssize_t n, struct err *err)
 {
-    if (!archive_has_room(a, n, err))
+    if (!archive_has_space(a, n, err))
         return false;
     return io_write(a->fd, piece, (size_t)n) ||
            err_errno(err, ERR_IO, "writing the data of %s to a temporary file; TMPDIR sets its folder", a->path);

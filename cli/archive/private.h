@@ -47,7 +47,7 @@ bool archive_read_folder(const struct archive_files *a, const struct archive_vis
 bool archive_open_pipe(struct archive_files *a, int from, struct err *err);
 /* Whether the temporary file may grow by so many bytes: a twentieth of its file system stays free. Errors:
  * ERR_NO_SPACE. */
-bool archive_has_room(const struct archive_files *a, int64_t bytes, struct err *err);
+bool archive_has_space(const struct archive_files *a, int64_t bytes, struct err *err);
 /* The read callback of archive_read_open(3). */
 la_ssize_t archive_read_pipe(struct archive *in, void *files, const void **out);
 /* Reads what follows the archive (padding, the compressor's trailer), 4 MiB at most, and closes the pipe: a writer that

@@ -143,7 +143,7 @@ static bool tar_list_entry(struct archive_files *a, struct archive *in, struct a
     struct archive_file *f = archive_add(a, name, archive_entry_size(e), err);
     if (!f)
         return false;
-    if (a->pipe >= 0 && archive_filter_code(in, 0) == ARCHIVE_FILTER_NONE && !archive_has_room(a, f->size, err))
+    if (a->pipe >= 0 && archive_filter_code(in, 0) == ARCHIVE_FILTER_NONE && !archive_has_space(a, f->size, err))
         return false;
     if (symlink || hardlink) {
         f->target = hardlink ? xstrdup(archive_plain_name(hardlink)) : tar_resolve_link(f->name, symlink);

@@ -12,7 +12,7 @@ void image_list_free(struct image_list *l)
     for (size_t i = 0; i < l->count; i++)
         free(l->references[i]);
     free(l->references);
-    places_free(&l->full);
+    key_map_free(&l->full);
     memset(l, 0, sizeof(*l));
 }
 
@@ -24,12 +24,12 @@ bool image_list_add(struct image_list *l, const char *text, struct err *err)
     if (!ref_parse(&ref, text, err))
         return false;
     ref_format(&ref, full);
-    if (places_find(&l->full, full, strlen(full)) != PLACE_NONE)
+    if (key_map_find(&l->full, full, strlen(full)) != KEY_MAP_NONE)
         return true;
     if (l->count == IMAGE_LIST_MAX)
         return err_set(err, ERR_TOO_LARGE, "more than %d images: pull them in several commands", (int)IMAGE_LIST_MAX);
-    places_add(&l->full, full, strlen(full), (int64_t)l->count);
-    *ARRAY_NEXT(l->references, l->count, l->room) = xstrdup(text);
+    key_map_add(&l->full, full, strlen(full), (int64_t)l->count);
+    *ARRAY_NEXT(l->references, l->count, l->cap) = xstrdup(text);
     l->count++;
     return true;
 }

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/places.h"
+#include "base/key_map.h"
 
 #include <stddef.h>
 
@@ -19,8 +19,8 @@ enum {
 /* References without duplicates, in their original order. */
 struct image_list {
     char **references; /* as written */
-    size_t count, room;
-    struct places full; /* the same in their full form, which is compared */
+    size_t count, cap;
+    struct key_map full; /* the same in their full form, which is compared */
 };
 
 void image_list_free(struct image_list *l);

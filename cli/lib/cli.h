@@ -127,7 +127,7 @@ struct cli_table {
     const char *const *headings;
     const char *right;
     char **cells; /* this and what follows: the table's own */
-    size_t count, room;
+    size_t count, cap;
 };
 void cli_table_add(struct cli_table *t, const char *const *cells);
 void cli_table_print(struct cli_table *t);

@@ -17,9 +17,9 @@ static int width_of(const char *text)
 
 void cli_table_add(struct cli_table *t, const char *const *cells)
 {
-    if (t->count == t->room) {
-        t->room = t->room ? 2 * t->room : 32;
-        t->cells = xrealloc(t->cells, t->room * (size_t)t->columns * sizeof(*t->cells));
+    if (t->count == t->cap) {
+        t->cap = t->cap ? 2 * t->cap : 32;
+        t->cells = xrealloc(t->cells, t->cap * (size_t)t->columns * sizeof(*t->cells));
     }
     for (int i = 0; i < t->columns; i++)
         t->cells[t->count * (size_t)t->columns + (size_t)i] = visible_line(cells[i]);
@@ -55,5 +55,5 @@ void cli_table_print(struct cli_table *t)
         free(t->cells[k]);
     free(t->cells);
     t->cells = NULL;
-    t->count = t->room = 0;
+    t->count = t->cap = 0;
 }

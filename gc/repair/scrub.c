@@ -11,12 +11,12 @@ enum { CHUNK = 64, FINDINGS_MAX = 1000, PASSES_MAX = 100, PROGRESS_MS = 500 };
 
 struct scrub_digests {
     struct digest *list;
-    size_t count, room;
+    size_t count, cap;
 };
 
 static void digests_add(struct scrub_digests *all, const struct digest *d)
 {
-    *ARRAY_NEXT(all->list, all->count, all->room) = *d;
+    *ARRAY_NEXT(all->list, all->count, all->cap) = *d;
     all->count++;
 }
 

@@ -8,7 +8,7 @@
 #include <event2/event.h>
 #include <string.h>
 
-enum { SETTLE_MS = 5000, SETTLE_LOOK_MS = 2 };
+enum { INDEX_WAIT_MS = 5000, INDEX_LOOK_MS = 2 };
 
 enum {
     LONG = 1,    /* runs in the pool for long work */
@@ -106,7 +106,7 @@ static void work_and_answer(void *arg)
     struct admin_job *job = arg;
 
     admin_work(job);
-    if (job->status == 404 && has(job, MISSES) && !job->settled) {
+    if (job->status == 404 && has(job, MISSES) && !job->looked_again) {
         loop_post(job->loop, admin_look_again, job);
         return;
     }
@@ -180,21 +180,21 @@ static void admin_run(void *arg, const struct err *err UNUSED)
 
 /* `ls` and `export` have to find what an engine has just been served: the job waits until the index has it. While it
  * waits it belongs to the request: admin_client_gone() frees it. */
-static void admin_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void admin_wait_for_index(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    static const struct timeval later = {.tv_usec = SETTLE_LOOK_MS * 1000};
+    static const struct timeval later = {.tv_usec = INDEX_LOOK_MS * 1000};
     struct admin_job *job = arg;
     struct cache *c = job->admin->puller.cache;
 
     ON_LOOP(job->loop);
     job->waits = false;
-    job->patience_ms -= SETTLE_LOOK_MS;
+    job->patience_ms -= INDEX_LOOK_MS;
     if (job->patience_ms <= 0 || ingests_ended(cache_ingests(c), job->verified)) {
         cache_barrier(c, admin_run, job, job->loop);
         return;
     }
     if (!job->look)
-        job->look = event_new(loop_base(job->loop), -1, 0, admin_settle, job);
+        job->look = event_new(loop_base(job->loop), -1, 0, admin_wait_for_index, job);
     event_add(job->look, &later);
     job->waits = true;
 }
@@ -212,8 +212,8 @@ static void admin_look_again(void *arg)
     json_decref(job->answer);
     job->answer = NULL;
     job->status = 200;
-    job->settled = true;
-    admin_settle(-1, 0, job);
+    job->looked_again = true;
+    admin_wait_for_index(-1, 0, job);
 }
 
 void admin_handle(struct admin *a, struct http_request *req)
@@ -222,10 +222,10 @@ void admin_handle(struct admin *a, struct http_request *req)
 
     job->page = find_page(job);
     job->pool = has(job, LONG) ? a->long_pool : a->admin_pool;
-    job->patience_ms = SETTLE_MS;
+    job->patience_ms = INDEX_WAIT_MS;
     http_on_gone(req, admin_client_gone, job);
     if (has(job, LOOKS))
-        admin_settle(-1, 0, job);
+        admin_wait_for_index(-1, 0, job);
     else
         admin_run(job, NULL);
 }

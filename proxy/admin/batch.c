@@ -36,7 +36,7 @@ static size_t take_all(const struct admin_job *job, struct import_small *list)
     return at == end ? count : 0;
 }
 
-/* The reserved room is settled here, whether the batch was stored or not. */
+/* The reserved room is booked here, whether the batch was stored or not. */
 static bool keep(struct admin_job *job, struct import_small *list, size_t count, int64_t bytes, struct err *err)
 {
     struct cache *c = job->admin->puller.cache;

@@ -24,7 +24,7 @@ static json_t *member_json(const struct export_item *m)
 }
 
 /* "platforms": a list, where "all" stands for every platform; "platform": one. */
-static bool take_platforms(const json_t *input, struct export_wish *wish)
+static bool export_take_platforms(const json_t *input, struct export_wish *wish)
 {
     const json_t *list = json_object_get(input, "platforms"), *one = json_object_get(input, "platform");
     json_t *item;
@@ -114,7 +114,7 @@ void admin_export(struct admin_job *job)
     struct export_wish wish = {.docker = format && strcmp(format, "docker") == 0};
     struct err err = {0};
 
-    if ((format && !wish.docker && strcmp(format, "oci") != 0) || !take_platforms(input, &wish) ||
+    if ((format && !wish.docker && strcmp(format, "oci") != 0) || !export_take_platforms(input, &wish) ||
         !take_signatures(input, &wish)) {
         admin_error(job, 400,
                     "formats are oci and docker, a platform is one such as linux/amd64, or all (at most %d), "

@@ -34,7 +34,7 @@ json_t *image_digest_json(const struct digest *d)
 
 /* ---- whether it can be run ---- */
 
-static bool is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth);
+static bool image_is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth);
 
 /* Reads a manifest of the tree, once, however often it is named. */
 static void look_into(struct cache *c, struct image_tree *tree, struct image_leaf *l, int depth)
@@ -50,12 +50,12 @@ static void look_into(struct cache *c, struct image_tree *tree, struct image_lea
     const struct part *config = manifest_part(&m, PART_CONFIG);
     if (config)
         l->config = config->digest;
-    l->whole = depth < CLIMB_MAX && is_whole(c, tree, &m, depth + 1);
+    l->whole = depth < CLIMB_MAX && image_is_whole(c, tree, &m, depth + 1);
 }
 
 /* Whether the image can be run from here: the config and every layer of an image; of an index at least one image, and
  * none of which only the manifest is here. */
-static bool is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth)
+static bool image_is_whole(struct cache *c, struct image_tree *tree, const struct manifest *m, int depth)
 {
     int named = 0, here = 0;
 
@@ -143,7 +143,7 @@ static void see(struct cache *c, struct cached_image *i, struct image_seen *s)
 
     if (!body || see_quickly(c, i, body, s) || !manifest_parse(&m, body->data, body->len, NULL))
         return;
-    s->whole = is_whole(c, &i->tree, &m, 0);
+    s->whole = image_is_whole(c, &i->tree, &m, 0);
     s->image_id = (struct digest){0};
     see_image(c, &m, s);
     see_index(c, &i->tree, &m, s);

@@ -54,7 +54,7 @@ static void add_leaf(struct image_tree *tree, const struct digest *d, bool neede
     if (tree->cut || place != LOOKUP_NONE)
         return;
     lookup_add(&tree->places, hash, (uint32_t)tree->count);
-    *ARRAY_NEXT(tree->list, tree->count, tree->room) = (struct image_leaf){.digest = *d, .needed = needed};
+    *ARRAY_NEXT(tree->list, tree->count, tree->cap) = (struct image_leaf){.digest = *d, .needed = needed};
     tree->count++;
 }
 
@@ -62,7 +62,7 @@ void image_tree_free(struct image_tree *tree)
 {
     free(tree->list);
     tree->list = NULL;
-    tree->count = tree->room = 0;
+    tree->count = tree->cap = 0;
     lookup_free(&tree->places);
 }
 

@@ -26,7 +26,7 @@ struct image_tree {
     uint64_t repo;
     char tag[REF_TAG_MAX + 1]; /* the image's own name; "": every tag of `repo` that points to the root is its own */
     struct image_leaf *list;   /* the root first */
-    size_t count, room;
+    size_t count, cap;
     bool cut;             /* it has more leaves than are looked at */
     struct lookup places; /* of the leaves, by digest */
 };

@@ -1,4 +1,4 @@
-/* `ls`: the images, in pieces of some KiB, each made when the connection has room for it. */
+/* `ls`: the images, in pieces of some KiB, each made when the connection can take it. */
 #include "proxy/admin/pages.h"
 #include "proxy/admin/image_describe.h"
 
@@ -18,7 +18,7 @@ struct images_answer {
     bool begun, any;
 };
 
-static enum admin_more add_page(struct admin_job *job, struct buf *piece)
+static enum admin_more images_add_page(struct admin_job *job, struct buf *piece)
 {
     struct images_answer *l = job->state;
     struct cache *c = job->admin->puller.cache;
@@ -66,7 +66,7 @@ void admin_images(struct admin_job *job)
     job->state = l;
     job->free_state = images_answer_free;
     if (l->page->read)
-        job->produce = add_page;
+        job->produce = images_add_page;
     else
         admin_error(job, 500, "the index cannot be read; see the log");
 }

@@ -61,11 +61,11 @@ void admin_import_bytes(struct admin_job *job)
     /* With the first bytes, room is checked for all that follow, so that nothing is sent in vain. What came before
      * is counted already. */
     int64_t rest = size > 0 ? size - MAX(offset, (int64_t)0) : 0;
-    bool room = rest <= 0 || admin_reserve(job, rest, &err);
-    if (room && rest > 0)
+    bool reserved = rest <= 0 || admin_reserve(job, rest, &err);
+    if (reserved && rest > 0)
         ingests_book_room(cache_ingests(c), rest);
-    bool ok = room && import_write(c, &d, offset, job->body, job->body_len, &err);
-    if (room && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
+    bool ok = reserved && import_write(c, &d, offset, job->body, job->body_len, &err);
+    if (reserved && !ok && err.code == ERR_NO_SPACE && admin_free_disk(job, (int64_t)job->body_len))
         ok = import_write(c, &d, offset, job->body, job->body_len, &err);
     if (ok)
         answer_state(job, &d);
@@ -111,7 +111,7 @@ void admin_import_blob(struct admin_job *job)
 
 /* ---- the images ---- */
 
-static bool take_image(const json_t *item, struct import_image *to, struct ref *ref, struct err *err)
+static bool import_take_image(const json_t *item, struct import_image *to, struct ref *ref, struct err *err)
 {
     const char *name = json_string_value(json_object_get(item, "name")),
                *digest = json_string_value(json_object_get(item, "digest"));
@@ -160,7 +160,7 @@ void admin_import(struct admin_job *job)
     _cleanup_free_ struct import_image *images = xcalloc(count, sizeof(*images));
     _cleanup_free_ struct ref *refs = xcalloc(count, sizeof(*refs));
     for (size_t i = 0; i < count && ok; i++)
-        ok = take_image(json_array_get(list, i), &images[i], &refs[i], &err);
+        ok = import_take_image(json_array_get(list, i), &images[i], &refs[i], &err);
     if (!ok)
         admin_error(job, 400, "%s", err.msg);
     else if (!import_images(job->admin->puller.cache, images, count, pin, &failed, &err))
@@ -168,5 +168,5 @@ void admin_import(struct admin_job *job)
     else
         job->answer = imported(job, refs, count);
     if (ok && job->answer)
-        importing_settle(cache_importing(job->admin->puller.cache));
+        importing_release_entered(cache_importing(job->admin->puller.cache));
 }

@@ -32,7 +32,7 @@ static json_t *sharers_of(struct cache *c, const struct image_tree *tree, const 
     return s.names ? s.names : json_array();
 }
 
-static bool is_cached(struct image_tree *tree, const struct digest *d)
+static bool inspect_is_cached(struct image_tree *tree, const struct digest *d)
 {
     struct image_leaf *l = image_tree_find(tree, d);
 
@@ -48,7 +48,7 @@ static json_t *describe_platform(struct cache *c, struct image_tree *tree, const
     struct image_config config = {0};
     size_t n = 0;
 
-    if (*left > 0 && is_cached(tree, d) && image_load_manifest(c, d, size, &m)) {
+    if (*left > 0 && inspect_is_cached(tree, d) && image_load_manifest(c, d, size, &m)) {
         *left -= MIN(*left, 1 + m.count);
         const struct part *p = manifest_part(&m, PART_CONFIG);
         if (p) {
@@ -56,7 +56,7 @@ static json_t *describe_platform(struct cache *c, struct image_tree *tree, const
             json_decref(id);
             id = image_digest_json(&p->digest);
             config_json = json_pack("{s:o, s:I, s:b}", "digest", image_digest_json(&p->digest), "size",
-                                    (json_int_t)p->size, "cached", is_cached(tree, &p->digest));
+                                    (json_int_t)p->size, "cached", inspect_is_cached(tree, &p->digest));
         }
         image_load_config(c, &m, &config);
         for (size_t k = 0; k < m.count; k++) {
@@ -67,13 +67,13 @@ static json_t *describe_platform(struct cache *c, struct image_tree *tree, const
                 layers, json_pack("{s:o, s:I, s:o, s:o, s:b, s:o}", "digest", image_digest_json(&l->digest), "size",
                                   (json_int_t)l->size, "media_type", visible_json(l->media_type), "diff_id",
                                   image_digest_json(n < config.count ? &config.diff_ids[n] : NULL), "cached",
-                                  is_cached(tree, &l->digest), "shared_with", sharers_of(c, tree, &l->digest)));
+                                  inspect_is_cached(tree, &l->digest), "shared_with", sharers_of(c, tree, &l->digest)));
             n++;
         }
     }
     json_t *out = json_pack("{s:o, s:o, s:I, s:b, s:b, s:o, s:o, s:o}", "platform",
                             visible_json(platform[0] ? platform : config.platform), "digest", image_digest_json(d),
-                            "size", (json_int_t)size, "cached", is_cached(tree, d), "attestation", attestation,
+                            "size", (json_int_t)size, "cached", inspect_is_cached(tree, d), "attestation", attestation,
                             "image_id", id, "config", config_json, "layers", layers);
     image_config_free(&config);
     manifest_free(&m);

@@ -27,7 +27,7 @@ struct admin_job *admin_job_new(struct admin *a, struct http_request *req)
     job->status = 200;
     job->fd = -1;
     pthread_mutex_init(&job->lock, NULL);
-    cond_init(&job->room);
+    cond_init(&job->drained);
     job->verified = ingests_verified(cache_ingests(a->puller.cache));
     return job;
 }
@@ -43,7 +43,7 @@ void admin_job_free(struct admin_job *job)
         job->free_state(job->state);
     if (job->look)
         event_free(job->look);
-    pthread_cond_destroy(&job->room);
+    pthread_cond_destroy(&job->drained);
     pthread_mutex_destroy(&job->lock);
     buf_free(&job->piece);
     json_decref(job->answer);
@@ -91,7 +91,7 @@ bool admin_is_stopped(void *arg)
     return atomic_load(&job->gone) || !atomic_load(job->admin->puller.serving);
 }
 
-bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room)
+bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t cap)
 {
     size_t len = strlen(name);
 
@@ -99,7 +99,7 @@ bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t 
     for (const char *p = job->query; *p; p += strcspn(p, "&"), p += *p == '&') {
         if (strncmp(p, name, len) != 0 || p[len] != '=')
             continue;
-        if (url_decode(p + len + 1, strcspn(p + len + 1, "&"), false, out, room))
+        if (url_decode(p + len + 1, strcspn(p + len + 1, "&"), false, out, cap))
             return true;
         out[0] = '\0';
         admin_error(job, 400, "%s is too long, or badly escaped", name);

@@ -36,7 +36,7 @@ struct admin_job {
     int fd; /* or a file of that size, with a lease on its blob; -1: none */
     int64_t size;
     struct digest digest;
-    /* or pieces (stream.c): `produce` adds one, on a worker, whenever the connection has room */
+    /* or pieces (stream.c): `produce` adds one, on a worker, whenever the connection can take it */
     enum admin_more (*produce)(struct admin_job *job, struct buf *piece);
     void *state; /* its own, freed after the last piece, or with the job */
     void (*free_state)(void *state);
@@ -49,14 +49,14 @@ struct admin_job {
     int64_t patience_ms;      /* how long it still waits for them to be in the index */
     struct event *look;       /* looks whether they are */
     bool waits;               /* for `look`, and nothing else refers to the job */
-    bool settled;             /* it has waited after a miss; this is the second try */
+    bool looked_again;        /* it has waited after a miss; this is the second try */
     bool streaming;           /* lines were sent */
     bool in_pieces, making;   /* the answer is pieces; a worker makes one */
     int busy;                 /* references by workers and messages (stream.c) */
 
     /* under lock: bytes of lines that the kernel has not taken; of them those handed to the connection (the loop's) */
     pthread_mutex_t lock;
-    pthread_cond_t room;
+    pthread_cond_t drained;
     size_t unsent, handed;
 
     atomic_bool gone; /* the client is: long work may stop. Any thread */
@@ -80,14 +80,14 @@ bool admin_is_stopped(void *job);
 /* The references of a list, for the caller to free; NULL: one is wrong, and the answer is the error. */
 struct ref *admin_references(struct admin_job *job, const json_t *list, size_t *count);
 /* The value of a parameter of the query, unescaped; "" if absent. False: it is too long, which is the answer then. */
-bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t room);
+bool admin_parameter(struct admin_job *job, const char *name, char *out, size_t cap);
 
 /* ---- stream.c ---- */
 
 /* Sends a line of JSON (the reference is taken) while the work goes on; `answer` is the last line. Waits while the
  * client does not read: not within a read of the index, nor with a lock held. On the worker. */
 void admin_line(struct admin_job *job, json_t *line);
-/* On the loop: begins an answer in pieces; ends it because its client is gone; makes room for more lines. */
+/* On the loop: begins an answer in pieces; ends it because its client is gone; lets further lines come. */
 void admin_send_pieces(struct admin_job *job);
 void admin_pieces_gone(struct admin_job *job);
 void admin_lines_sent(struct admin_job *job);

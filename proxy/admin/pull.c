@@ -68,7 +68,7 @@ static void pull_send_note(void *arg, const char *reference, const char *text)
     admin_line(arg, json_pack("{s:s, s:s, s:o}", "event", "note", "reference", reference, "text", visible_json(text)));
 }
 
-static bool take_platforms(struct admin_job *job, const json_t *list, struct pull_wish *wish)
+static bool pull_take_platforms(struct admin_job *job, const json_t *list, struct pull_wish *wish)
 {
     size_t i;
     json_t *item;
@@ -107,7 +107,7 @@ void admin_pull(struct admin_job *job)
     };
     struct pull_sum sum;
 
-    if (!take_platforms(job, json_object_get(job->input, "platforms"), &wish))
+    if (!pull_take_platforms(job, json_object_get(job->input, "platforms"), &wish))
         return;
     struct ref *refs = admin_references(job, json_object_get(job->input, "references"), &wish.count);
     if (!refs)

@@ -17,7 +17,7 @@ struct room_wait {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int refs;
-    bool answered, granted, given_up;
+    bool answered, given, given_up;
     struct cache *cache;
     int64_t bytes;
 };
@@ -36,14 +36,14 @@ static void room_wait_unref(struct room_wait *a)
     free(a);
 }
 
-static void room_answered(void *arg, bool granted)
+static void admin_room_answered(void *arg, bool given)
 {
     struct room_wait *a = arg;
 
     pthread_mutex_lock(&a->lock);
     a->answered = true;
-    a->granted = granted;
-    if (granted && a->given_up)
+    a->given = given;
+    if (given && a->given_up)
         ingests_book_room(cache_ingests(a->cache), a->bytes);
     pthread_cond_signal(&a->cond);
     room_wait_unref(a);
@@ -62,7 +62,7 @@ static bool room_refused(struct admin_job *job, const struct room_wait *a, int64
                    ROOM_WAIT_MS / 1000);
 }
 
-static bool wait_a_while(struct room_wait *a)
+static bool admin_wait_for_answer(struct room_wait *a)
 {
     cond_wait_until(&a->cond, &a->lock, clock_mono_ms() + LOOK_MS);
     return a->answered;
@@ -81,17 +81,18 @@ static bool ask_for_room(struct admin_job *job, int64_t bytes, enum room_from fr
     a->bytes = from == ROOM_ON_DISK ? 0 : bytes;
     pthread_mutex_init(&a->lock, NULL);
     cond_init(&a->cond);
-    if (!ingests_ask_for_room(cache_ingests(a->cache), bytes, from, room_answered, a, job->loop))
-        room_answered(a, true); /* there is no limit */
+    if (!ingests_ask_for_room(cache_ingests(a->cache), bytes, from, admin_room_answered, a, job->loop))
+        admin_room_answered(a, true); /* there is no limit */
     pthread_mutex_lock(&a->lock);
-    while (!a->answered && (wait_a_while(a) || atomic_load(job->admin->puller.serving)) && clock_mono_ms() < until_ms)
+    while (!a->answered && (admin_wait_for_answer(a) || atomic_load(job->admin->puller.serving)) &&
+           clock_mono_ms() < until_ms)
         ;
-    bool granted = a->answered && a->granted;
+    bool given = a->answered && a->given;
     a->given_up = !a->answered;
-    if (!granted)
+    if (!given)
         room_refused(job, a, bytes, err);
     room_wait_unref(a);
-    return granted;
+    return given;
 }
 
 bool admin_reserve(struct admin_job *job, int64_t bytes, struct err *err)

@@ -24,11 +24,11 @@ void admin_lines_sent(struct admin_job *job)
     pthread_mutex_lock(&job->lock);
     job->unsent -= job->handed;
     job->handed = 0;
-    pthread_cond_signal(&job->room);
+    pthread_cond_signal(&job->drained);
     pthread_mutex_unlock(&job->lock);
 }
 
-static void line_room(void *arg)
+static void stream_lines_drained(void *arg)
 {
     admin_lines_sent(arg);
 }
@@ -44,21 +44,21 @@ static void stream_send_line(void *arg)
     job->handed += len;
     if (job->req && !job->streaming) {
         job->streaming = true;
-        http_stream(job->req, 200, "application/jsonl", -1, line_room, job);
+        http_stream(job->req, 200, "application/jsonl", -1, stream_lines_drained, job);
     }
     if (job->req)
         http_stream_data(job->req, l->text, len);
-    if (!job->req || http_stream_has_room(job->req))
+    if (!job->req || http_stream_can_take(job->req))
         admin_lines_sent(job);
     free(l->text);
     free(l);
 }
 
-static void wait_for_room(struct admin_job *job)
+static void stream_wait_drained(struct admin_job *job)
 {
     pthread_mutex_lock(&job->lock);
     while (job->unsent > LINES_MAX && !admin_is_stopped(job))
-        cond_wait_until(&job->room, &job->lock, clock_mono_ms() + LOOK_MS);
+        cond_wait_until(&job->drained, &job->lock, clock_mono_ms() + LOOK_MS);
     pthread_mutex_unlock(&job->lock);
 }
 
@@ -75,14 +75,14 @@ void admin_line(struct admin_job *job, json_t *line)
     job->unsent += strlen(l->text);
     pthread_mutex_unlock(&job->lock);
     loop_post(job->loop, stream_send_line, l);
-    wait_for_room(job);
+    stream_wait_drained(job);
 }
 
 /* ---- pieces ---- */
 
-/* A piece is made by one worker at a time, and only when the connection has room:
+/* A piece is made by one worker at a time, and only when the connection can take it:
  *
- *     room ─▶ stream_make_piece() on a worker ─▶ stream_send_piece() on the loop ─▶ room ... ─▶ end
+ *     drained ─▶ stream_make_piece() on a worker ─▶ stream_send_piece() on the loop ─▶ drained ... ─▶ end
  *
  * `busy` counts, on the loop, what refers to the job; the connection does as long as there is a request. */
 static void stream_release(struct admin_job *job)
@@ -134,7 +134,7 @@ static void stream_make_piece(void *arg)
     loop_post(job->loop, stream_send_piece, job);
 }
 
-static void piece_room(void *arg)
+static void stream_next_piece(void *arg)
 {
     struct admin_job *job = arg;
 
@@ -168,7 +168,7 @@ void admin_send_pieces(struct admin_job *job)
         http_on_gone(req, NULL, NULL);
         http_reply_head(req, job->status, "application/json", -1);
     } else {
-        http_stream(job->req, job->status, "application/json", -1, piece_room, job);
+        http_stream(job->req, job->status, "application/json", -1, stream_next_piece, job);
     }
     stream_release(job);
 }

@@ -2,8 +2,8 @@
  *
  * A serve loop hands a request to the fetch loop that its key belongs to. If a fetch with this key is under way, the
  * request joins it; otherwise a fetch begins, which goes through named steps (manifest.c, blob.c, blob_head.c,
- * listing.c, admit.c) and sends each waiter its result. The key of a blob is its digest alone, that of a manifest its repository
- * and reference. A key always belongs to the same loop, so that each thing is fetched once without a lock.
+ * listing.c, admit.c) and sends each waiter its result. The key of a blob is its digest alone, that of a manifest its
+ * repository and reference. A key always belongs to the same loop, so that each thing is fetched once without a lock.
  *
  * fetch_begin() may be called on any loop; `done` runs on `loop`, exactly once, also if the client has gone.
  */

@@ -98,9 +98,9 @@ static bool has_no_api(struct fetch *f, const struct transfer_response *r)
     return (r->status == 400 || r->status == 406) && !had_api(f);
 }
 
-struct body *fetch_next_query(const char *link)
+struct body *fetch_next_query(const char *target)
 {
-    const char *query = strchr(link, '?');
+    const char *query = strchr(target, '?');
     _cleanup_buf_ struct buf text = {0};
 
     if (!query)
@@ -119,17 +119,17 @@ static void listing_take_end(void *arg, const struct transfer_response *r, const
 
     f->call = NULL;
     f->response = *r;
-    f->response.link = NULL; /* the transfer's */
+    f->response.next_page = NULL; /* the transfer's */
     f->result.upstream_status = r->status;
     if (!err && has_no_api(f, r)) {
         fetch_forget_listing(f);
         fetch_run(f, listing_refuse_api(f));
         return;
     }
-    if (!err && r->status == 200 && r->link)
-        f->result.next = fetch_next_query(r->link);
-    if (!err && r->status == 200 && r->link && !f->result.next) {
-        err_set(&unfit, ERR_UPSTREAM, "the list goes on at %.200s, which has no query", r->link);
+    if (!err && r->status == 200 && r->next_page)
+        f->result.next = fetch_next_query(r->next_page);
+    if (!err && r->status == 200 && r->next_page && !f->result.next) {
+        err_set(&unfit, ERR_UPSTREAM, "the list goes on at %.200s, which has no query", r->next_page);
         err = &unfit;
     } else if (err && f->too_large) {
         err_set(&unfit, ERR_UPSTREAM, "a page of the list has more than %d bytes", (int)LISTING_MAX);

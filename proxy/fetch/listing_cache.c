@@ -110,7 +110,7 @@ bool fetch_use_listing(struct fetch *f)
 }
 
 /* The next page; NULL: it is not cached. */
-static struct kept_listing *next_page(struct fetcher *fr, const struct kept_listing *l)
+static struct kept_listing *kept_listing_next(struct fetcher *fr, const struct kept_listing *l)
 {
     _cleanup_free_ char *key = xasprintf("%.*s?%s", (int)strcspn(l->key, "?"), l->key, l->result.next->data);
 
@@ -118,11 +118,11 @@ static struct kept_listing *next_page(struct fetcher *fr, const struct kept_list
 }
 
 /* Whether the last page can be reached. Links may form a ring, which has none. */
-static bool is_whole(struct fetcher *fr, struct kept_listing *l)
+static bool kept_listing_is_whole(struct fetcher *fr, struct kept_listing *l)
 {
     uint64_t walk = ++fr->listings_walk;
 
-    for (; l && l->walk != walk; l = next_page(fr, l)) {
+    for (; l && l->walk != walk; l = kept_listing_next(fr, l)) {
         l->walk = walk;
         if (!l->result.next)
             return true;
@@ -130,18 +130,18 @@ static bool is_whole(struct fetcher *fr, struct kept_listing *l)
     return false;
 }
 
-static bool is_of_use(const struct fetch *f, struct kept_listing *l)
+static bool kept_listing_is_of_use(const struct fetch *f, struct kept_listing *l)
 {
     return l && (fetch_is_offline(f) || clock_now_ms() - l->checked_ms <= l->ttl_ms + f->tags.max_stale_ms) &&
-           is_whole(f->fetcher, l);
+           kept_listing_is_whole(f->fetcher, l);
 }
 
 /* All pages in one. */
-static struct body *join_pages(struct fetcher *fr, const struct kept_listing *l)
+static struct body *kept_listing_join(struct fetcher *fr, const struct kept_listing *l)
 {
     json_t *list = json_array();
 
-    for (; l; l = l->result.next ? next_page(fr, l) : NULL) {
+    for (; l; l = l->result.next ? kept_listing_next(fr, l) : NULL) {
         const struct body *b = l->result.body;
         json_t *doc = document_read(b->data, b->len, NULL);
         json_array_extend(list, document_get(doc, "manifests"));
@@ -171,7 +171,7 @@ static void kept_listing_take_old(struct fetch *f, const struct kept_listing *l)
 
 /* For a request of referrers of one type: the list of all types, under the other parameters of the query, or without a
  * query. */
-static struct kept_listing *find_all(const struct fetch *f)
+static struct kept_listing *kept_listing_of_all_types(const struct fetch *f)
 {
     size_t path = strcspn(f->key, "?");
     const char *query = f->key[path] ? f->key + path + 1 : "";
@@ -182,11 +182,11 @@ static struct kept_listing *find_all(const struct fetch *f)
     if (!fetch_referrers_subject(f->want.listing) || key.len - path - 1 == strlen(query))
         return NULL;
     struct kept_listing *l = kept_listing_find(f->fetcher, key.data);
-    if (is_of_use(f, l))
+    if (kept_listing_is_of_use(f, l))
         return l;
     key.data[path] = '\0';
     l = kept_listing_find(f->fetcher, key.data);
-    return is_of_use(f, l) ? l : NULL;
+    return kept_listing_is_of_use(f, l) ? l : NULL;
 }
 
 bool fetch_use_old_listing(struct fetch *f)
@@ -195,16 +195,16 @@ bool fetch_use_old_listing(struct fetch *f)
     struct kept_listing *l = kept_listing_find(fr, f->key);
 
     ON_LOOP(f->fetcher->loop);
-    if (is_of_use(f, l)) {
+    if (kept_listing_is_of_use(f, l)) {
         kept_listing_take_old(f, l);
         return true;
     }
-    l = find_all(f); /* the handler filters it */
+    l = kept_listing_of_all_types(f); /* the handler filters it */
     if (!l)
         return false;
     kept_listing_take_old(f, l);
     body_unref(f->result.body);
-    f->result.body = join_pages(fr, l);
+    f->result.body = kept_listing_join(fr, l);
     body_unref(f->result.next);
     f->result.next = NULL;
     f->result.how = HOW_STALE; /* not the registry's answer to this query */

@@ -308,7 +308,7 @@ static bool is_to_be_kept(const struct fetch *f, const struct manifest *m)
 }
 
 /* Parses the received bytes, and computes their digest. */
-static bool look_at(struct fetch *f, struct manifest *m, struct digest *computed, struct err *err)
+static bool manifest_look_at(struct fetch *f, struct manifest *m, struct digest *computed, struct err *err)
 {
     if (!manifest_parse(m, f->received.data ? f->received.data : "", f->received.len, err)) {
         err->code = err->code == ERR_INVALID ? ERR_UPSTREAM : err->code;
@@ -324,7 +324,7 @@ static enum step manifest_store(struct fetch *f)
     struct err err = {0};
     struct digest computed;
 
-    if (!look_at(f, &m, &computed, &err))
+    if (!manifest_look_at(f, &m, &computed, &err))
         return bad_answer(f, &err);
     f->result.body = body_new(f->received.len);
     if (f->received.data)

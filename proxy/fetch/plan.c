@@ -47,7 +47,7 @@ static int64_t range_length(const struct plan_view *v)
 
     if (v->most == 1)
         return INT64_MAX / 2;
-    return round_up(MIN(MAX(missing / (2 * v->most), (int64_t)PLAN_RANGE_MIN), (int64_t)PLAN_RANGE_MAX));
+    return round_up(MIN(MAX(missing / (2 * v->limit), (int64_t)PLAN_RANGE_MIN), (int64_t)PLAN_RANGE_MAX));
 }
 
 static struct plan begin_at(int64_t first, int64_t end)

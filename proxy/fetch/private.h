@@ -224,8 +224,8 @@ void fetch_note_absence(struct fetch *f);
 void fetch_forget_absences(struct fetcher *fr);
 /* listing.c. Whether a body is a list: an answer with 200 need not be (a proxy's or a web interface's page). */
 bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty);
-/* The query of the next page, without `ns`; NULL if the link has no query. */
-struct body *fetch_next_query(const char *link);
+/* The query of the next page, without `ns`; NULL if the target of the Link header has none. */
+struct body *fetch_next_query(const char *target);
 
 /* listing_cache.c: cached pages of lists. Sets the result to a fresh page, or, for when upstream cannot be asked, to an
  * older one of which all following pages are cached; false if there is none. */

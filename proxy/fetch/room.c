@@ -10,7 +10,7 @@ struct room_question {
     struct blob_fetch *blob; /* NULL: it has ended */
 };
 
-static void room_answered(void *arg, bool granted)
+static void blob_room_answered(void *arg, bool given)
 {
     struct room_question *q = arg;
     struct blob_fetch *b = q->blob;
@@ -21,7 +21,7 @@ static void room_answered(void *arg, bool granted)
     struct fetch *f = &b->common;
     b->question = NULL;
     bool wanted = ingest_followers(b->ingest) > 0 || !STAILQ_EMPTY(&f->waiters);
-    fetch_run(f, granted && wanted && !f->fetcher->stopping ? STEP_ASK : STEP_FAIL);
+    fetch_run(f, given && wanted && !f->fetcher->stopping ? STEP_ASK : STEP_FAIL);
 }
 
 bool blob_ask_for_room(struct fetch *f)
@@ -38,7 +38,7 @@ bool blob_ask_for_room(struct fetch *f)
     b->question->blob = b;
     b->resting = true;
     log_limited(LOG_LEVEL_WARN, "disk full", "the disk is full: asking the collector for room");
-    ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, room_answered, b->question,
+    ingests_ask_for_room(ingests, size - ingest_received(b->ingest), ROOM_ON_DISK, blob_room_answered, b->question,
                          f->fetcher->loop);
     return true;
 }

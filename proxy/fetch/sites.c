@@ -16,7 +16,7 @@ struct sites {
     struct cache *cache;
     struct config_upstream any; /* for upstreams_any, and the local site */
     struct site local;
-    struct upstream_room room;
+    struct upstream_slots slots;
     void (*on_leave)(void *arg, const struct site *s);
     void *leave_arg;
     int fixed; /* so many of `list` are configured by name: these do not change */
@@ -177,7 +177,7 @@ static struct site *make(struct sites *all, int id, const char *host, const stru
         .credentials_count = u->credentials_count,
         .rate_reserve = u->rate_reserve,
         .waiting_max = all->config->limits.misses,
-        .room = &all->room,
+        .slots = &all->slots,
         .workers = all->workers,
         .trust = &u->trust,
         .named = named,
@@ -358,9 +358,9 @@ const struct site *sites_find_local(struct sites *all, const char *name)
     return cache_is_public(all->cache, name) ? &all->local : NULL;
 }
 
-void sites_set_room(struct sites *all, int requests)
+void sites_set_slots(struct sites *all, int requests)
 {
-    atomic_store(&all->room.most, requests);
+    atomic_store(&all->slots.most, requests);
 }
 
 const struct config *sites_config(const struct sites *all)

@@ -71,7 +71,7 @@ const struct site *sites_find_local(struct sites *all, const char *name);
 /* Their configuration. */
 const struct config *sites_config(const struct sites *all);
 /* The most requests that may be under way to all upstreams together; 0 (at first): no limit. */
-void sites_set_room(struct sites *all, int requests);
+void sites_set_slots(struct sites *all, int requests);
 
 /* ---- for metrics and status ---- */
 

@@ -13,7 +13,7 @@
 enum {
     FRESH_MS = 1000,     /* a new connection is not idle: its first request is on its way */
     LOOK_AT_MOST = 1024, /* idle connections, for one of this client */
-    SETTLE_MS = 50,
+    SEAT_WAIT_MS = 50,
 };
 
 struct http_bounds *http_bounds_new(const char *name, int connections, int per_client, int over)
@@ -55,7 +55,7 @@ void http_bounds_get_stats(struct http_bounds *b, struct http_bounds_stats *out)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* ---- making room ---- */
+/* ---- freeing a seat ---- */
 
 /* Closes the connection that has been idle for longest; `of`: of this client alone. On the loop of the server. */
 static bool close_idle(struct http_server *s, struct http_bounds *b, const struct http_seat *of)
@@ -172,5 +172,5 @@ void http_bounds_accept(struct http_bounds *b, struct http_server *s, int fd, co
             return;
         }
     }
-    http_conn_seat(s, fd, listener, &seat, over != HTTP_SEATED ? SETTLE_MS : 0);
+    http_conn_seat(s, fd, listener, &seat, over != HTTP_SEATED ? SEAT_WAIT_MS : 0);
 }

@@ -2,9 +2,9 @@
  *
  * One for a set of listeners, shared by the servers of all loops. A connection takes a seat when it is accepted and
  * gives it back when it is closed. Where there is none, the connection that has been idle for longest is closed to
- * make room: at once if it is of this loop, else another loop has SETTLE_MS to close one. If no seat is free then, the
- * client's request is answered 503 with Retry-After; beyond OVER connections that wait for that answer, new ones are
- * reset.
+ * free a seat: at once if it is of this loop, else another loop has SEAT_WAIT_MS to close one. If no seat is free then,
+ * the client's request is answered 503 with Retry-After; beyond OVER connections that wait for that answer, new ones
+ * are reset.
  *
  * Addresses: all of an IPv6 /64 are one client. Loopback and unix sockets are not counted by address, since all engines
  * of a node are one client there. Any thread; the servers must be told before their loops start.
@@ -21,7 +21,7 @@ struct http_bounds;
 struct http_bounds_stats {
     int connections, clients;              /* now; clients: addresses that are counted */
     uint64_t refused_full, refused_client; /* 503 or reset: no seat at all, none for this address */
-    uint64_t idle_closed;                  /* to make room */
+    uint64_t idle_closed;                  /* to free a seat */
 };
 
 /* `name` is the limit in the log ("limits.connections"); a literal. per_client 0: no such limit. */

@@ -175,16 +175,16 @@ static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, 
     return c;
 }
 
-/* An idle connection may have been closed meanwhile to make room. */
-static void conn_settle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+/* An idle connection may have been closed meanwhile to free a seat. */
+static void conn_retry_seat(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
 
-    http_seat_settle(&c->seat);
+    http_seat_retry(&c->seat);
     event_add(c->readable, NULL);
 }
 
-void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms)
+void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int wait_ms)
 {
     int one = 1;
     struct bufferevent *bev = bufferevent_socket_new(loop_base(s->loop), fd, BEV_OPT_CLOSE_ON_FREE);
@@ -199,11 +199,11 @@ void http_conn_seat(struct http_server *s, int fd, const void *listener, const s
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket, harmlessly */
     struct http_conn *c = attach(s, bev, fd, listener);
     c->seat = *seat;
-    if (settle_ms == 0)
+    if (wait_ms == 0)
         return;
     event_del(c->readable);
-    c->settling = event_new(loop_base(s->loop), -1, 0, conn_settle, c);
-    event_add(c->settling, &(struct timeval){.tv_usec = settle_ms * 1000});
+    c->seat_retry = event_new(loop_base(s->loop), -1, 0, conn_retry_seat, c);
+    event_add(c->seat_retry, &(struct timeval){.tv_usec = wait_ms * 1000});
 }
 
 void http_server_accept(struct http_server *s, int fd, const void *listener)
@@ -229,7 +229,7 @@ static bool is_gone(const struct http_conn *c, int64_t now)
            now * 1000 - c->req.begun_us > c->server->limits.gone_ms * 1000;
 }
 
-static void look_at(struct http_conn *c, int64_t now)
+static void conn_look_at(struct http_conn *c, int64_t now)
 {
     const struct http_limits *l = &c->server->limits;
     int64_t waited = now - c->since_ms;
@@ -266,7 +266,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     for (c = TAILQ_FIRST(&s->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry); /* closing frees later, never here */
-        look_at(c, now);
+        conn_look_at(c, now);
     }
 }
 

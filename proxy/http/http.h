@@ -36,7 +36,7 @@ enum {
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
     HTTP_FRAMING_MAX = 64 << 10, /* bytes around a body: chunk sizes and extensions, trailers */
-    HTTP_USER_MAX = 32,          /* bytes of a request for the rooms above */
+    HTTP_USER_MAX = 32,          /* bytes of a request for the folders above */
     HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
@@ -82,7 +82,7 @@ const char *http_method_name(const struct http_request *req);
 const char *http_path(const struct http_request *req);  /* as sent, without query */
 const char *http_query(const struct http_request *req); /* without '?'; "" if none */
 /* The decoded value of a query parameter. False if absent, over-long, badly escaped or holding control characters. */
-bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room);
+bool http_query_get(const struct http_request *req, const char *name, char *out, size_t cap);
 /* Whether there is such a parameter at all. */
 bool http_query_has(const struct http_request *req, const char *name);
 /* The first header of that name (lower case), or NULL. */
@@ -96,7 +96,7 @@ const char *http_host(const struct http_request *req); /* lower case; "" if none
 const char *http_body(const struct http_request *req, size_t *len);
 const void *http_listener(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
-/* HTTP_USER_MAX bytes for the rooms above, all zero at first, until the request is complete. */
+/* HTTP_USER_MAX bytes for the folders above, all zero at first, until the request is complete. */
 void *http_user(struct http_request *req);
 int http_status(const struct http_request *req);           /* 0: no answer yet */
 int64_t http_sent(const struct http_request *req);         /* body bytes */
@@ -123,12 +123,12 @@ void http_reply_head(struct http_request *req, int status, const char *type, int
 void http_reply_file(struct http_request *req, int status, const char *type, int fd, int64_t offset, int64_t len,
                      void (*done)(void *arg), void *arg);
 /* The head of an answer of `len` bytes (-1: not known; sent in chunks) whose body comes piece by piece: `more` is
- * called whenever there is room, until http_stream_end(). */
+ * called whenever the connection can take more, until http_stream_end(). */
 void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
                  void *arg);
-bool http_stream_has_room(const struct http_request *req);
+bool http_stream_can_take(const struct http_request *req);
 /* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. A piece of a file is given
- * only when there is room, and no data in the same answer. */
+ * only when it can take more, and no data in the same answer. */
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len);
 void http_stream_data(struct http_request *req, const void *data, size_t len);
 /* The same for a piece of a file in memory, which is copied: the file may change behind it. From now on the kernel is
@@ -136,7 +136,7 @@ void http_stream_data(struct http_request *req, const void *data, size_t len);
 void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t len);
 /* Bytes that were given and that the kernel has not taken yet. */
 size_t http_stream_waiting(const struct http_request *req);
-/* There is something for a stream that had nothing: `more` is called if there is room. */
+/* There is something for a stream that had nothing: `more` is called if the connection can take it. */
 void http_stream_more(struct http_request *req);
 /* Everything was given; `done` (may be NULL) is called when it has gone out. */
 void http_stream_end(struct http_request *req, void (*done)(void *arg), void *arg);

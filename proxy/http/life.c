@@ -68,9 +68,9 @@ void http_conn_close(struct http_conn *c)
     c->state = CONN_CLOSED;
     http_conn_wake(c);
     http_seat_leave(&c->seat);
-    if (c->settling)
-        event_free(c->settling);
-    c->settling = NULL;
+    if (c->seat_retry)
+        event_free(c->seat_retry);
+    c->seat_retry = NULL;
     if (c->readable)
         event_free(c->readable);
     c->readable = NULL;

@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "base/place.h"
+#include "base/writable.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -68,9 +68,9 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
      * be changed for this, since all threads share it. */
     if (fchmod(fd, mode) != 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || chmod(path, mode) != 0 ||
         listen(fd, BACKLOG) != 0) {
-        _cleanup_free_ char *folder = place_folder_of(path);
+        _cleanup_free_ char *folder = writable_folder_of(path);
         err_errno(err, ERR_IO, "listening on unix:%s", path);
-        place_explain(folder, err);
+        writable_explain(folder, err);
         close(fd);
         return -1;
     }
@@ -185,8 +185,8 @@ static char *address_of(int fd)
     union {
         struct sockaddr any;
         struct sockaddr_un local;
-        struct sockaddr_storage room;
-    } sa = {.room = {0}};
+        struct sockaddr_storage any_size;
+    } sa = {.any_size = {0}};
     socklen_t len = sizeof(sa);
     char host[NI_MAXHOST], port[NI_MAXSERV];
 
@@ -264,8 +264,8 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
     for (int n = 0; n < ACCEPTS_A_TURN; n++) {
         union {
             struct sockaddr any;
-            struct sockaddr_storage room;
-        } peer = {.room = {0}};
+            struct sockaddr_storage any_size;
+        } peer = {.any_size = {0}};
         socklen_t len = sizeof(peer);
         int client = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {

@@ -21,7 +21,7 @@ const char *listener_address(const struct listener *l);
 bool listener_is_at(const struct listener *l, const char *address);
 /* Whether it is a TCP socket that only this node can reach. */
 bool listener_is_loopback(const struct listener *l);
-/* A text that the rooms above give it, and find again with each request: the registry it is for, say. NULL at first;
+/* A text that the folders above give it, and find again with each request: the registry it is for, say. NULL at first;
  * borrowed. Before the loops start. */
 void listener_set_label(struct listener *l, const char *label);
 const char *listener_label(const struct listener *l);

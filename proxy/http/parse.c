@@ -11,7 +11,7 @@ static struct http_conn *conn_of(llhttp_t *p)
     return p->data;
 }
 
-static int refuse(struct http_conn *c, int status, const char *why)
+static int parse_refuse(struct http_conn *c, int status, const char *why)
 {
     if (c->refuse == 0) {
         c->refuse = status;
@@ -20,7 +20,7 @@ static int refuse(struct http_conn *c, int status, const char *why)
     return -1;
 }
 
-static const char *text(const struct http_request *req, uint32_t at)
+static const char *parse_text(const struct http_request *req, uint32_t at)
 {
     return req->conn->arena.data + at;
 }
@@ -32,7 +32,7 @@ static int add_url(llhttp_t *p, const char *at, size_t len)
     struct http_conn *c = conn_of(p);
 
     if (c->arena.len + len > HTTP_TARGET_MAX)
-        return refuse(c, 414, "the request target is too long");
+        return parse_refuse(c, 414, "the request target is too long");
     buf_add(&c->arena, at, len);
     return 0;
 }
@@ -52,7 +52,7 @@ static int add_field(llhttp_t *p, const char *at, size_t len)
         return 0;
     if (c->in_value || req->field_count == 0) {
         if (req->field_count == HTTP_HEADERS_MAX)
-            return refuse(c, 431, "too many headers");
+            return parse_refuse(c, 431, "too many headers");
         req->fields[req->field_count++] = (struct http_field){.name = (uint32_t)c->arena.len};
         c->in_value = false;
     }
@@ -109,9 +109,9 @@ static int split_target(struct http_conn *c)
         size_t len = (size_t)(slash - host);
         path = (uint32_t)(slash - target);
         if (len == 0) /* RFC 9110, 4.2.1 */
-            return refuse(c, 400, "the request target names no host");
+            return parse_refuse(c, 400, "the request target names no host");
         if (*slash != '/')
-            return refuse(c, 400, "the request target has no path");
+            return parse_refuse(c, 400, "the request target has no path");
         req->host = (uint32_t)c->arena.len;
         buf_reserve(&c->arena, len + 1);
         target = c->arena.data;
@@ -119,7 +119,7 @@ static int split_target(struct http_conn *c)
         buf_add(&c->arena, "", 1);
         target = c->arena.data;
     } else if (target[0] != '/') {
-        return refuse(c, 400, "the request target must begin with /");
+        return parse_refuse(c, 400, "the request target must begin with /");
     }
     char *question = strchr(target + path, '?');
     req->path = path;
@@ -135,14 +135,14 @@ static int take_host(struct http_conn *c, bool http11)
     int hosts = 0;
 
     for (int i = 0; i < req->field_count; i++) {
-        if (strcmp(text(req, req->fields[i].name), "host") != 0)
+        if (strcmp(parse_text(req, req->fields[i].name), "host") != 0)
             continue;
         hosts++;
         if (req->host == 0)
             req->host = req->fields[i].value;
     }
     if (hosts > 1 || (hosts == 0 && http11))
-        return refuse(c, 400, hosts > 1 ? "more than one Host header" : "no Host header");
+        return parse_refuse(c, 400, hosts > 1 ? "more than one Host header" : "no Host header");
     if (req->host == 0) {
         req->host = (uint32_t)c->arena.len;
         buf_add(&c->arena, "", 1);
@@ -159,7 +159,7 @@ static int take_expectation(struct http_conn *c, llhttp_t *p)
     if (!expect)
         return 0;
     if (strcasecmp(expect, "100-continue") != 0)
-        return refuse(c, 417, "the only expectation that is met is 100-continue");
+        return parse_refuse(c, 417, "the only expectation that is met is 100-continue");
     if (!c->req.http10 && (p->content_length > 0 || p->flags & F_CHUNKED)) {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         bufferevent_write(c->bev, go_on, sizeof(go_on) - 1);
@@ -182,14 +182,14 @@ static int end_head(llhttp_t *p)
                                            : HTTP_METHOD_OTHER;
     req->http10 = p->http_major == 1 && p->http_minor == 0;
     if (p->http_major != 1)
-        return refuse(c, 505, "HTTP/1.1 is spoken here");
+        return parse_refuse(c, 505, "HTTP/1.1 is spoken here");
     if (p->method == HTTP_CONNECT)
-        return refuse(c, 405, "CONNECT is not offered here");
+        return parse_refuse(c, 405, "CONNECT is not offered here");
     p->upgrade = 0; /* no other protocol is offered; the request is answered as it is */
     if (split_target(c) != 0 || take_host(c, !req->http10) != 0)
         return -1;
     if (p->flags & F_CONTENT_LENGTH && p->content_length > HTTP_BODY_MAX)
-        return refuse(c, 413, "the request body is too large");
+        return parse_refuse(c, 413, "the request body is too large");
     return take_expectation(c, p);
 }
 
@@ -198,7 +198,7 @@ static int add_body(llhttp_t *p, const char *at, size_t len)
     struct http_conn *c = conn_of(p);
 
     if (c->req.body.len + len > HTTP_BODY_MAX)
-        return refuse(c, 413, "the request body is too large");
+        return parse_refuse(c, 413, "the request body is too large");
     buf_add(&c->req.body, at, len);
     return 0;
 }
@@ -233,7 +233,7 @@ void http_parse_reset(struct http_conn *c)
     buf_clear(&c->arena);
     buf_clear(&headers);
     buf_free(&body);
-    if (c->arena.room > 4096)
+    if (c->arena.cap > 4096)
         buf_free(&c->arena);
     /* The fields need no clearing: field_count says how many there are. */
     memset(req, 0, offsetof(struct http_request, fields));
@@ -257,12 +257,12 @@ static size_t check_head(struct http_conn *c, const char *data, size_t len)
     for (size_t i = 0; i < len && !c->head_done; i++) {
         char ch = data[i];
         if (c->fold_possible && (ch == ' ' || ch == '\t')) {
-            refuse(c, 400, "a folded header line");
+            parse_refuse(c, 400, "a folded header line");
             return i;
         }
         c->fold_possible = false;
         if (ch == '\0' || (ch == '\n' && !c->saw_cr) || (ch != '\n' && c->saw_cr)) {
-            refuse(c, 400, ch == '\0' ? "a NUL in the head" : "a line that does not end in CR LF");
+            parse_refuse(c, 400, ch == '\0' ? "a NUL in the head" : "a line that does not end in CR LF");
             return i;
         }
         c->saw_cr = ch == '\r';
@@ -285,19 +285,19 @@ static void translate(struct http_conn *c, llhttp_errno_t code)
 {
     switch (code) {
     case HPE_INVALID_VERSION:
-        refuse(c, 505, "HTTP/1.1 is spoken here");
+        parse_refuse(c, 505, "HTTP/1.1 is spoken here");
         break;
     case HPE_INVALID_METHOD:
-        refuse(c, 400, "not an HTTP method");
+        parse_refuse(c, 400, "not an HTTP method");
         break;
     case HPE_UNEXPECTED_CONTENT_LENGTH:
-        refuse(c, 400, "more than one length for one body");
+        parse_refuse(c, 400, "more than one length for one body");
         break;
     case HPE_INVALID_TRANSFER_ENCODING:
-        refuse(c, 400, "a Transfer-Encoding that cannot be relied on");
+        parse_refuse(c, 400, "a Transfer-Encoding that cannot be relied on");
         break;
     default:
-        refuse(c, 400, "not an HTTP/1.1 request");
+        parse_refuse(c, 400, "not an HTTP/1.1 request");
     }
 }
 
@@ -313,7 +313,7 @@ void http_parse(struct http_conn *c)
         const char *data = (const char *)evbuffer_pullup(in, (ssize_t)len);
         size_t usable = c->head_done ? len : check_head(c, data, len);
         if (c->head_len > HTTP_HEAD_MAX)
-            refuse(c, 431, "the head of the request is too large");
+            parse_refuse(c, 431, "the head of the request is too large");
         if (c->refuse != 0)
             return;
         bool in_head = !c->head_done;
@@ -328,7 +328,7 @@ void http_parse(struct http_conn *c)
         if (!in_head)
             c->framing_len += usable - (c->req.body.len - body_before);
         if (c->framing_len > HTTP_FRAMING_MAX)
-            refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
+            parse_refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
         evbuffer_drain(in, usable);
     }
 }

@@ -72,9 +72,9 @@ struct http_seat {
 struct http_conn {
     TAILQ_ENTRY(http_conn) entry, idle_entry;
     struct http_seat seat;
-    struct event *settling; /* of one without a seat: tries again to take one */
-    bool is_idle;           /* in the server's list of those */
-    bool served;            /* a request of it has been answered */
+    struct event *seat_retry; /* of one without a seat: tries again to take one */
+    bool is_idle;             /* in the server's list of those */
+    bool served;              /* a request of it has been answered */
     struct http_server *server;
     struct bufferevent *bev;
     int fd;                 /* of a plain socket, for direct writes; -1 otherwise */
@@ -134,7 +134,7 @@ void http_parse_reset(struct http_conn *c);
 void http_parse(struct http_conn *c);
 
 /* send.c */
-/* Gives the output what there is room for, and notices the end of the answer. */
+/* Gives the output what it can take, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
 
 /* How much of an answer the kernel queues for a client that does not read: little, or as much as usual. */
@@ -144,7 +144,7 @@ void http_shorten_queue(struct http_conn *c, bool shorten);
 /* The connection is closed. */
 void http_seat_leave(struct http_seat *seat);
 /* There was no seat: takes one if one is free now. */
-void http_seat_settle(struct http_seat *seat);
+void http_seat_retry(struct http_seat *seat);
 /* There is none: counts that. */
 void http_seat_refuse(const struct http_seat *seat);
 /* readahead.c */
@@ -157,8 +157,8 @@ bool http_read_now(int fd, void *to, size_t len, int64_t at);
 void http_read_end(struct http_request *req);
 
 /* conn.c */
-/* As http_server_accept(), with a seat; one without a seat is not read from for `settle_ms`. */
-void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int settle_ms);
+/* As http_server_accept(), with a seat; one without a seat is not read from for `wait_ms`. */
+void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int wait_ms);
 /* life.c */
 /* It begins to wait for its next request; it has got one. */
 void http_conn_rest(struct http_conn *c);

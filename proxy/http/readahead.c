@@ -214,7 +214,7 @@ static bool seems_in_memory(const struct http_read *r, int64_t at, int64_t to)
 
 /* A third of mincore(2)'s cost or less, and no mapping; but pages that are being read count as well, so that it is
  * reliable only while nothing is read from the disk. False: no, or not known this way. */
-static bool is_cached(const struct http_read *r, int64_t at, int64_t to)
+static bool readahead_is_cached(const struct http_read *r, int64_t at, int64_t to)
 {
     static atomic_bool refused; /* by the kernel (before Linux 6.5) or a seccomp filter: not tried again */
     const struct {
@@ -243,7 +243,7 @@ static bool is_in_memory(struct http_read *r, int64_t at, int64_t to, int64_t en
     const int64_t page = sysconf(_SC_PAGESIZE), from = at / page * page;
 
     to = MIN(to, at + most);
-    if (is_cached(r, at, to))
+    if (readahead_is_cached(r, at, to))
         return true;
     if (!map_window(r, from, to, end) || mincore(r->map + (from - r->map_at), (size_t)(to - from), pages) != 0)
         return seems_in_memory(r, at, to);

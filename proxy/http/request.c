@@ -143,7 +143,7 @@ bool http_query_has(const struct http_request *req, const char *name)
     return false;
 }
 
-bool http_query_get(const struct http_request *req, const char *name, char *out, size_t room)
+bool http_query_get(const struct http_request *req, const char *name, char *out, size_t cap)
 {
     const char *p = http_query(req);
     size_t name_len = strlen(name);
@@ -151,7 +151,7 @@ bool http_query_get(const struct http_request *req, const char *name, char *out,
     while (*p) {
         size_t len = strcspn(p, "&");
         if (len > name_len && p[name_len] == '=' && memcmp(p, name, name_len) == 0)
-            return url_decode(p + name_len + 1, len - name_len - 1, true, out, room);
+            return url_decode(p + name_len + 1, len - name_len - 1, true, out, cap);
         p += len + (p[len] == '&');
     }
     return false;

@@ -113,7 +113,7 @@ void http_seat_note_refused(struct http_bounds *b, enum http_over over)
         log_limited(LOG_LEVEL_WARN, b->name, "%d connections are open: more are refused (%s)", b->connections, b->name);
 }
 
-void http_seat_settle(struct http_seat *seat)
+void http_seat_retry(struct http_seat *seat)
 {
     struct http_seat taken;
 

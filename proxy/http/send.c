@@ -348,7 +348,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
     http_pump(req->conn);
 }
 
-bool http_stream_has_room(const struct http_request *req)
+bool http_stream_can_take(const struct http_request *req)
 {
     return !has_file(req) && evbuffer_get_length(output(req)) < HIGH_WATER;
 }
@@ -388,8 +388,8 @@ void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t l
     http_shorten_queue(req->conn, true);
     if (req->chunked)
         evbuffer_add_printf(output(req), "%zx\r\n", len);
-    bool room = evbuffer_reserve_space(output(req), (ev_ssize_t)len, &to, 1) == 1;
-    while (room && n < len) {
+    bool reserved = evbuffer_reserve_space(output(req), (ev_ssize_t)len, &to, 1) == 1;
+    while (reserved && n < len) {
         ssize_t got = pread(fd, (char *)to.iov_base + n, len - n, offset + (int64_t)n);
         if (got < 0 && errno == EINTR)
             continue;
@@ -398,7 +398,7 @@ void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t l
         n += (size_t)got;
     }
     to.iov_len = n;
-    if (!room || n < len || evbuffer_commit_space(output(req), &to, 1) != 0)
+    if (!reserved || n < len || evbuffer_commit_space(output(req), &to, 1) != 0)
         req->conn->lost = true;
     if (req->chunked)
         evbuffer_add(output(req), "\r\n", 2);

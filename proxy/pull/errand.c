@@ -53,7 +53,7 @@ static void errand_ended(void *arg, const struct prefetch_result *r)
     if (it) {
         it->prefetch = NULL;
         it->ok = !r->err;
-        it->settled = true;
+        it->ended = true;
         free(it->err);
         it->err = NULL;
         if (r->err) {
@@ -137,7 +137,7 @@ void pull_start(struct pull *p, struct pull_item *it)
     e->puller = p->puller;
     e->loop = p->loop;
     errand_describe(&e->want, it);
-    it->settled = false;
+    it->ended = false;
     if (it->tag[0]) {
         struct cache_hit hit;
         cache_find(p->puller->cache, it->image->name, it->tag, NULL, &hit);

@@ -25,7 +25,7 @@ static bool pull_see(struct pull *p, const struct pulled_image *image, const str
 
     memcpy(key, &image, sizeof(image));
     memcpy(key + sizeof(image), digest_key(d), len);
-    return places_add(&p->seen, key, sizeof(image) + len, 0);
+    return key_map_add(&p->seen, key, sizeof(image) + len, 0);
 }
 
 /* An item's result belongs to the loop during an attempt, so `error` is passed by the caller, which may read it. */

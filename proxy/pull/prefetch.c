@@ -50,7 +50,7 @@ static void prefetch_end(struct prefetch *p, const struct err *err)
     free(p);
 }
 
-static void prefetch_settled(void *arg, const struct err *err)
+static void prefetch_in_index(void *arg, const struct err *err)
 {
     struct prefetch *p = arg;
 
@@ -59,12 +59,12 @@ static void prefetch_settled(void *arg, const struct err *err)
 }
 
 /* What a fetch has learnt (a tag, a link) may still be on its way into the index, where the caller looks next. */
-static void prefetch_settle(struct prefetch *p)
+static void prefetch_wait_for_index(struct prefetch *p)
 {
     if (p->follower)
         follower_leave(p->follower);
     p->follower = NULL;
-    cache_barrier(p->cache, prefetch_settled, p, p->loop);
+    cache_barrier(p->cache, prefetch_in_index, p, p->loop);
 }
 
 static void prefetch_look(void *arg)
@@ -77,7 +77,7 @@ static void prefetch_look(void *arg)
     if (kept < 0)
         prefetch_end(p, &err);
     else if (kept > 0)
-        prefetch_settle(p);
+        prefetch_wait_for_index(p);
 }
 
 static void note_unchecked(struct prefetch *p, const struct fetch_result *res)
@@ -102,7 +102,7 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
         err_set(&res->err, ERR_CANCELLED, "it is not wanted any more");
     if (res->err.code == ERR_NOT_FOUND && p->want.tag[0]) { /* its removal may be on its way into the index */
         p->failed = res->err;
-        prefetch_settle(p);
+        prefetch_wait_for_index(p);
         return;
     }
     if (res->err.code != ERR_OK) {
@@ -113,7 +113,7 @@ static void prefetch_fetched(void *arg, struct fetch_result *res)
     if (!res->ingest || res->size <= 0) {
         p->answer = p->want.kind == FETCH_LISTING && res->body ? body_ref(res->body) : NULL;
         p->next = p->answer && res->next ? body_ref(res->next) : NULL;
-        prefetch_settle(p);
+        prefetch_wait_for_index(p);
         return;
     }
     p->had = ingest_resumed(res->ingest);
@@ -204,7 +204,7 @@ static void wake(void *arg, const struct prefetch_result *r)
     prefetch_waiter_unref(w);
 }
 
-static bool wait_a_while(struct prefetch_waiter *w)
+static bool prefetch_wait_a_while(struct prefetch_waiter *w)
 {
     cond_wait_until(&w->cond, &w->lock, clock_mono_ms() + LOOK_MS);
     return w->ended;
@@ -219,7 +219,7 @@ bool prefetch_wait(struct puller *p, struct loop *loop, const struct fetch_want 
     cond_init(&w->cond);
     loop_post(loop, prefetch_run, prefetch_new(p, loop, want, wake, w));
     pthread_mutex_lock(&w->lock);
-    while (!w->ended && (wait_a_while(w) || atomic_load(p->serving)))
+    while (!w->ended && (prefetch_wait_a_while(w) || atomic_load(p->serving)))
         ;
     bool ok = w->ok;
     if (!w->ended)

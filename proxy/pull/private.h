@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_PROXY_PULL_PRIVATE_H
 #define ENTREPOT_PROXY_PULL_PRIVATE_H
 
-#include "base/places.h"
+#include "base/key_map.h"
 #include "proxy/pull/prefetch.h"
 #include "proxy/pull/pull.h"
 
@@ -52,7 +52,7 @@ struct pull_item {
     /* the loop's */
     struct prefetch *prefetch;
     /* under shared->lock while an attempt is under way */
-    bool settled, ok;
+    bool ended, ok;
     struct err *err; /* of the last attempt; NULL: none */
     int64_t had;     /* bytes that were here before */
     int64_t got;     /* bytes that came with attempts that failed */
@@ -82,7 +82,7 @@ struct pull {
     struct pull_items waiting, running;
     size_t item_count;
     int running_count;
-    struct places seen; /* what has been added, of each image */
+    struct key_map seen; /* what has been added, of each image */
 };
 
 /* ---- items.c ---- */

@@ -109,7 +109,7 @@ static bool is_worth_another(const struct err *e)
     return err_is_passing(e) && e->code != ERR_RATE_LIMIT;
 }
 
-static void pull_settle(struct pull *p, struct pull_item *it, bool was_here)
+static void pull_end_item(struct pull *p, struct pull_item *it, bool was_here)
 {
     struct pulled_image *im = it->image;
 
@@ -155,7 +155,7 @@ static void pull_start_some(struct pull *p)
         if (pull_is_here(p, it)) {
             it->ok = true;
             cache_touch(p->puller->cache, &it->digest);
-            pull_settle(p, it, true);
+            pull_end_item(p, it, true);
             continue;
         }
         if (it->attempts == 0)
@@ -167,25 +167,25 @@ static void pull_start_some(struct pull *p)
 /* Takes the finished items out of the running ones. */
 static void pull_gather(struct pull *p)
 {
-    struct pull_items settled = STAILQ_HEAD_INITIALIZER(settled), rest = STAILQ_HEAD_INITIALIZER(rest);
+    struct pull_items ended = STAILQ_HEAD_INITIALIZER(ended), rest = STAILQ_HEAD_INITIALIZER(rest);
     struct pull_shared *s = p->shared;
 
     pthread_mutex_lock(&s->lock);
     while (!STAILQ_EMPTY(&p->running)) {
         struct pull_item *it = STAILQ_FIRST(&p->running);
         STAILQ_REMOVE_HEAD(&p->running, entry);
-        if (it->settled)
-            STAILQ_INSERT_TAIL(&settled, it, entry);
+        if (it->ended)
+            STAILQ_INSERT_TAIL(&ended, it, entry);
         else
             STAILQ_INSERT_TAIL(&rest, it, entry);
     }
     pthread_mutex_unlock(&s->lock);
     STAILQ_CONCAT(&p->running, &rest);
-    while (!STAILQ_EMPTY(&settled)) {
-        struct pull_item *it = STAILQ_FIRST(&settled);
-        STAILQ_REMOVE_HEAD(&settled, entry);
+    while (!STAILQ_EMPTY(&ended)) {
+        struct pull_item *it = STAILQ_FIRST(&ended);
+        STAILQ_REMOVE_HEAD(&ended, entry);
         p->running_count--;
-        pull_settle(p, it, false);
+        pull_end_item(p, it, false);
     }
 }
 
@@ -305,7 +305,7 @@ void pull_run(struct puller *puller, struct loop *loop, const struct pull_wish *
     free_items(&p->waiting);
     free_items(&p->running);
     pull_shared_unref(p->shared);
-    places_free(&p->seen);
+    key_map_free(&p->seen);
     for (size_t i = 0; i < wish->count; i++)
         site_unref(p->images[i].site);
     free(p->images);

@@ -54,7 +54,7 @@ static void take_index(struct pull *p, struct pull_item *it, const struct manife
     }
 }
 
-static void take_image(struct pull *p, struct pull_item *it, const struct manifest *m)
+static void tree_take_image(struct pull *p, struct pull_item *it, const struct manifest *m)
 {
     if (digest_eq(&it->digest, &it->image->digest) && manifest_part(m, PART_CONFIG))
         it->image->config = manifest_part(m, PART_CONFIG)->digest;
@@ -144,12 +144,12 @@ void pull_take_manifest(struct pull *p, struct pull_item *it)
     if (m.kind == MANIFEST_INDEX)
         take_index(p, it, &m);
     else
-        take_image(p, it, &m);
+        tree_take_image(p, it, &m);
     look_for_statements(p, it);
 }
 
 /* The next page can be requested only now: this one has its query. */
-static void add_page(struct pull *p, struct pull_item *it)
+static void tree_add_page(struct pull *p, struct pull_item *it)
 {
     const char *query = it->next->data;
 
@@ -184,7 +184,7 @@ void pull_take_listing(struct pull *p, struct pull_item *it)
     }
     json_decref(doc);
     if (it->next)
-        add_page(p, it);
+        tree_add_page(p, it);
 }
 
 /* Where there is no such list, the tag that takes its place is pulled. After any other error the referrers are not

@@ -37,7 +37,7 @@ struct fetch_want visitor_want(const struct visitor *v, enum fetch_kind kind)
         .tag = v->route.tag,
         .digest = v->route.digest,
         .client = v->client,
-        .is_private = v->is_private,
+        .is_private = v->by_grant,
         .sent = {.fd = -1},
     };
 }
@@ -116,12 +116,12 @@ static void access_answered(void *arg, struct fetch_result *res)
     struct registry *p = v->registry;
 
     if (res->err.code == ERR_OK) {
-        v->is_private = !is_public(v);
-        if (v->is_private)
+        v->by_grant = !is_public(v);
+        if (v->by_grant)
             access_admit(v);
         if (cache_is_private(p->cache, v->route.name) !=
-            v->is_private) /* one write for each repository, not for each client */
-            cache_set_private(p->cache, v->route.name, v->is_private);
+            v->by_grant) /* one write for each repository, not for each client */
+            cache_set_private(p->cache, v->route.name, v->by_grant);
     }
     if (!visitor_return(v))
         return;
@@ -138,7 +138,7 @@ static void access_ask(struct visitor *v)
     struct fetch_want want;
     _cleanup_free_ char *path = probe_path(&v->route);
 
-    v->asked = v->is_private = true;
+    v->asked = v->by_grant = true;
     want = visitor_want(v, FETCH_ADMIT);
     want.listing = path;
     visitor_fetch(v, &want, access_answered);
@@ -148,7 +148,7 @@ bool access_retry(struct visitor *v, const struct fetch_result *res)
 {
     bool refused = res->err.code == ERR_DENIED || (res->err.code == ERR_NOT_FOUND && res->upstream_status == 404);
 
-    if (!refused || v->asked || v->is_private || client_is_nobody(v->client))
+    if (!refused || v->asked || v->by_grant || client_is_nobody(v->client))
         return false;
     access_ask(v);
     return true;
@@ -165,13 +165,13 @@ void access_enter(struct registry *reg, struct http_request *req, const struct r
         .registry = reg, .loop = http_loop(req), .req = req, .route = *r, .kind = kind, .serve = serve};
     site_ref(r->site);
     v->client = client_at(identify_client(req, reg->login, reg->config, r), r->site);
-    v->is_private = r->site->config->client_access || cache_is_private(reg->cache, r->name);
+    v->by_grant = r->site->config->client_access || cache_is_private(reg->cache, r->name);
     reply_note(req, r, kind);
     note_of(req)->unused_login = (uint8_t)v->client->unused;
-    bool granted = v->is_private && grants_has(reg->grants, v->client->client_id, r->name);
+    bool granted = v->by_grant && grants_has(reg->grants, v->client->client_id, r->name);
     if (granted)
         fetch_offer(reg->fetchers, r->name, v->client);
-    if (!v->is_private || granted)
+    if (!v->by_grant || granted)
         serve(v);
     else
         access_ask(v);

@@ -25,7 +25,7 @@ struct visitor {
     enum note_kind kind;
     struct client *client;
     struct fetch_waiter *wait; /* the fetch it waits for; NULL: none */
-    bool is_private;           /* admitted by a grant: content is fetched with its identity, and stored as private */
+    bool by_grant;             /* admitted by a grant: content is fetched with its identity, and stored as private */
     bool asked;                /* upstream was asked about the client */
     void (*serve)(struct visitor *v);
 };

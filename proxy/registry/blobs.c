@@ -212,9 +212,9 @@ static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_
 }
 
 /* For a client that does not read, little of a relay is held in memory. */
-static bool has_room(const struct serving *s)
+static bool blobs_can_send(const struct serving *s)
 {
-    return http_stream_has_room(s->req) &&
+    return http_stream_can_take(s->req) &&
            (!follower_is_of_relay(s->follower) || http_stream_waiting(s->req) < PIECE_RELAY);
 }
 
@@ -244,14 +244,14 @@ static bool learn_size(struct serving *s)
     return s->size >= 0;
 }
 
-/* Sends what has arrived, as far as the connection has room. */
+/* Sends what has arrived, as far as the connection can take it. */
 static void blobs_pump(void *arg)
 {
     struct serving *s = arg;
     struct err err = {0};
 
     ON_LOOP(s->loop);
-    while (s->left > 0 && !s->asking && has_room(s)) {
+    while (s->left > 0 && !s->asking && blobs_can_send(s)) {
         int64_t n = follower_available(s->follower, &err);
         if (n == 0 && learn_size(s))
             continue;
@@ -360,7 +360,7 @@ static bool may_have(const struct visitor *v)
     struct cache_hit hit;
 
     cache_find(c, v->route.name, NULL, &v->route.digest, &hit);
-    if (!hit.stored || (hit.repo_private && !v->is_private))
+    if (!hit.stored || (hit.repo_private && !v->by_grant))
         return false;
     return hit.linked || !(hit.blob.flags & BLOB_PRIVATE) ||
            cache_was_sent_by(c, v->route.site->host, &v->route.digest);
@@ -404,12 +404,12 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
 }
 
 /* Answers from the cache alone, if it can. */
-static bool blobs_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
+static bool blobs_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool by_grant)
 {
     struct cache_hit hit;
 
     cache_find(reg->cache, r->name, NULL, &r->digest, &hit);
-    if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !is_private))
+    if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !by_grant))
         return false;
     reply_hit(req);
     if (send_stored(reg, req, &r->digest))
@@ -444,7 +444,7 @@ static void blobs_serve(struct visitor *v)
 
     want.piece = head ? (struct fetch_piece){0} : blobs_piece(req);
 
-    if (blobs_answer_now(reg, req, &v->route, v->is_private)) {
+    if (blobs_answer_now(reg, req, &v->route, v->by_grant)) {
         visitor_free(v);
         return;
     }

@@ -50,7 +50,7 @@ struct login *login_new(const char *registry, int64_t life_ms, const char *folde
     struct login *l = xcalloc(1, sizeof(*l));
 
     if (folder)
-        login_key_settle(folder, l->key);
+        login_key_read_or_make(folder, l->key);
     else
         login_key_make(l->key);
     make_random(l->run, sizeof(l->run));

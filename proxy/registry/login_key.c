@@ -65,7 +65,7 @@ static bool write_key(int dir, const unsigned char *key)
     return false;
 }
 
-void login_key_settle(const char *folder, unsigned char key[LOGIN_KEY_BYTES])
+void login_key_read_or_make(const char *folder, unsigned char key[LOGIN_KEY_BYTES])
 {
     _cleanup_close_ int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const char *fault = NULL;

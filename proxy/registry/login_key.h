@@ -15,7 +15,7 @@ enum { LOGIN_KEY_BYTES = 32 };
 #define LOGIN_KEY_FILE "login.key"
 
 /* The key of this folder, made if there is none. An error is logged; the key then ends with the daemon. */
-void login_key_settle(const char *folder, unsigned char key[LOGIN_KEY_BYTES]);
+void login_key_read_or_make(const char *folder, unsigned char key[LOGIN_KEY_BYTES]);
 /* A new key, which is not stored. */
 void login_key_make(unsigned char key[LOGIN_KEY_BYTES]);
 

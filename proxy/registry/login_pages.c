@@ -51,7 +51,7 @@ static bool brings_token(const struct http_request *req)
 
 /* Refuses a login that gets no token. A login that would not be used is refused to `docker login`, but not to a pull,
  * which goes on anonymously: dockerd sends its Docker Hub login to every mirror. */
-static bool refuse(struct http_request *req, const struct client *c, const struct route *r)
+static bool login_refuse(struct http_request *req, const struct client *c, const struct route *r)
 {
     bool pulls = http_query_has(req, "scope");
     const char *why = reply_unused_login(c->unused);
@@ -73,7 +73,7 @@ void handle_token(struct registry *reg, struct http_request *req, const struct r
 {
     struct client *c = identify_client(req, reg->login, reg->config, r);
 
-    if (!refuse(req, c, r)) {
+    if (!login_refuse(req, c, r)) {
         _cleanup_secret_ char *token = login_issue(reg->login, c);
         _cleanup_secret_buf_ struct buf body = {0};
         buf_addf(&body, "{\"token\":\"%s\",\"access_token\":\"%s\",\"expires_in\":%d}\n", token, token,

@@ -134,20 +134,20 @@ static void manifests_refresh(struct registry *reg, struct loop *loop, const str
 }
 
 /* Answers from the cache alone, if it can. */
-static bool manifests_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool is_private)
+static bool manifests_answer_now(struct registry *reg, struct http_request *req, const struct route *r, bool by_grant)
 {
     struct config_tags tags = {0};
     struct cache_hit hit;
 
     cache_find(reg->cache, r->name, r->tag[0] ? r->tag : NULL, &r->digest, &hit);
-    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !is_private))
+    if (!hit.stored || !hit.linked || !(hit.blob.flags & BLOB_MANIFEST) || (hit.repo_private && !by_grant))
         return false;
     if (r->tag[0] && r->site->upstream) {
         tags = config_tags_for(reg->config, r->site->config, r->name, r->tag);
         int64_t left = hit.tag.checked_ms + tags.ttl_ms - clock_now_ms();
         if (left <= 0)
             return false;
-        if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !is_private)
+        if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !by_grant)
             manifests_refresh(reg, http_loop(req), r);
     }
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
@@ -162,7 +162,7 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
     struct route image = *r;
     if (turn_to_image(req, &image, body)) {
         body_unref(body);
-        return manifests_answer_now(reg, req, &image, is_private); /* by digest: once */
+        return manifests_answer_now(reg, req, &image, by_grant); /* by digest: once */
     }
     reply_hit(req);
     manifests_send_manifest(req, &hit.digest, hit.blob.media_type, body);
@@ -173,7 +173,7 @@ static void manifests_serve(struct visitor *v)
 {
     bool head = http_method(v->req) == HTTP_METHOD_HEAD;
 
-    if (manifests_answer_now(v->registry, v->req, &v->route, v->is_private)) {
+    if (manifests_answer_now(v->registry, v->req, &v->route, v->by_grant)) {
         visitor_free(v);
         return;
     }

@@ -91,7 +91,7 @@ static bool add_from_cache(const struct visitor *v, json_t *list, bool with_tag)
     struct cache *c = v->registry->cache;
     struct referrers_found *l = xcalloc(1, sizeof(*l));
 
-    bool known = cache_each_referrer(c, v->route.name, v->is_private, &v->route.digest, add_referrer, l);
+    bool known = cache_each_referrer(c, v->route.name, v->by_grant, &v->route.digest, add_referrer, l);
     for (int i = 0; i < l->count; i++) {
         json_t *descriptor = referrers_describe(c, &l->list[i], &l->rows[i]);
         add_descriptor(list, descriptor);

@@ -1,6 +1,6 @@
 /* registry.h - the registry API (distribution-spec) for engines: the parts of the daemon that its handlers use.
  *
- * Set by the room above before the loops start, read by every serve loop. Everything is borrowed.
+ * Set by the folder above before the loops start, read by every serve loop. Everything is borrowed.
  */
 #ifndef ENTREPOT_PROXY_REGISTRY_REGISTRY_H
 #define ENTREPOT_PROXY_REGISTRY_REGISTRY_H

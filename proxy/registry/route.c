@@ -57,12 +57,12 @@ static bool route_split(struct route *r, const char *rest, const char **name_end
 
 /* "%3A" and "%40": a client may encode the colon of a digest, and '@'. Any other escape is an error: no name has
  * one. */
-static bool unescape(char *out, size_t room, const char *in)
+static bool unescape(char *out, size_t cap, const char *in)
 {
     for (const char *p = strchr(in, '%'); p; p = strchr(p + 1, '%'))
         if (strncasecmp(p, "%3a", 3) != 0 && strncmp(p, "%40", 3) != 0)
             return false;
-    return url_decode(in, strlen(in), false, out, room);
+    return url_decode(in, strlen(in), false, out, cap);
 }
 
 /* The name without its first component, if that is the registry's own host: containerd sends both ns= and the path of a

@@ -19,7 +19,7 @@ static bool tags_from_cache(struct visitor *v)
     if (!page_begin(&page, v->req))
         return true;
     bool known =
-        cache_each_tag(v->registry->cache, v->route.name, v->is_private, page.last ? page.last : "", add_tag, &page);
+        cache_each_tag(v->registry->cache, v->route.name, v->by_grant, page.last ? page.last : "", add_tag, &page);
     if (known) {
         buf_addf(&body, "{\"name\":\"%s\",\"tags\":[%s]}\n", v->route.path, page.text.data ? page.text.data : "");
         if (page.more) {

@@ -36,10 +36,10 @@ struct object {
 
 struct trace {
     struct request *requests;
-    int count, room;
+    int count, cap;
     struct object *objects;
-    int object_count, object_room;
-    int *table, table_room; /* open addressing: object + 1 */
+    int object_count, object_cap;
+    int *table, table_cap; /* open addressing: object + 1 */
     int64_t unique_bytes;
 };
 
@@ -56,31 +56,31 @@ static uint64_t hash(const char *text)
 
 static int *find_slot(struct trace *t, const char *digest)
 {
-    uint64_t i = hash(digest) & (uint64_t)(t->table_room - 1);
+    uint64_t i = hash(digest) & (uint64_t)(t->table_cap - 1);
 
     while (t->table[i] && strcmp(t->objects[t->table[i] - 1].digest, digest) != 0)
-        i = (i + 1) & (uint64_t)(t->table_room - 1);
+        i = (i + 1) & (uint64_t)(t->table_cap - 1);
     return &t->table[i];
 }
 
 static void grow_table(struct trace *t)
 {
     free(t->table);
-    t->table_room = t->table_room ? 2 * t->table_room : 1 << 16;
-    t->table = xcalloc((size_t)t->table_room, sizeof(*t->table));
+    t->table_cap = t->table_cap ? 2 * t->table_cap : 1 << 16;
+    t->table = xcalloc((size_t)t->table_cap, sizeof(*t->table));
     for (int i = 0; i < t->object_count; i++)
         *find_slot(t, t->objects[i].digest) = i + 1;
 }
 
 static int intern(struct trace *t, const char *digest, int64_t bytes)
 {
-    if (2 * t->object_count >= t->table_room)
+    if (2 * t->object_count >= t->table_cap)
         grow_table(t);
     int *slot = find_slot(t, digest);
     if (*slot == 0) {
-        if (t->object_count == t->object_room) {
-            t->object_room = t->object_room ? 2 * t->object_room : 4096;
-            t->objects = xrealloc(t->objects, (size_t)t->object_room * sizeof(*t->objects));
+        if (t->object_count == t->object_cap) {
+            t->object_cap = t->object_cap ? 2 * t->object_cap : 4096;
+            t->objects = xrealloc(t->objects, (size_t)t->object_cap * sizeof(*t->objects));
         }
         t->objects[t->object_count] = (struct object){.digest = xstrdup(digest)};
         *slot = ++t->object_count;
@@ -110,9 +110,9 @@ static bool add_line(struct trace *t, char *line)
     double size = strtod(bytes, &end);
     if (end == bytes || !isfinite(size) || size < 0 || size > 1e15)
         return false;
-    if (t->count == t->room) {
-        t->room = t->room ? 2 * t->room : 65536;
-        t->requests = xrealloc(t->requests, (size_t)t->room * sizeof(*t->requests));
+    if (t->count == t->cap) {
+        t->cap = t->cap ? 2 * t->cap : 65536;
+        t->requests = xrealloc(t->requests, (size_t)t->cap * sizeof(*t->requests));
     }
     t->requests[t->count] = (struct request){seconds, intern(t, digest, (int64_t)size), t->count, NEVER};
     t->count++;

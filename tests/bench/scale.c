@@ -192,7 +192,7 @@ static void retire(struct cache *c, long count)
     struct err err;
     struct gc *gc = gc_new(c, &o, &err);
 
-    while (!gc_is_settled(gc))
+    while (!gc_is_reconciled(gc))
         usleep(1000);
     /* the first collection under a new policy ranks what it looks at; then as it goes on */
     for (int round = 0; round < 2; round++) {

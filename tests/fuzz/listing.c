@@ -3,7 +3,7 @@
 #include "base/document.h"
 #include "proxy/fetch/private.h"
 #include "tests/fuzz/fuzz.h"
-#include "upstream/link.h"
+#include "upstream/link_header.h"
 #include "base/url.h"
 
 static void check_page(const uint8_t *data, size_t size, bool referrers)
@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t line = newline ? (size_t)(newline - data) : size, rest = newline ? size - line - 1 : 0;
     _cleanup_free_ char *header = fuzz_text(data, line);
     bool named;
-    _cleanup_free_ char *link = link_next(header, &named);
+    _cleanup_free_ char *link = link_header_next(header, &named);
 
     if (link)
         check_next(link);

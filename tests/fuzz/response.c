@@ -13,7 +13,7 @@ static void check(const struct transfer_response *r)
         MUST(*p > ' ' && *p != ';' && !(*p >= 'A' && *p <= 'Z'));
     for (const char *p = r->ratelimit_source; *p; p++)
         MUST(*p > ' ' && *p < 0x7f);
-    MUST(r->link || !r->link_named);
+    MUST(r->next_page || !r->next_page_named);
 }
 
 /* Numbers are in their bounds after every line, texts end, and what people see of them has no control characters. */

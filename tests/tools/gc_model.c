@@ -299,7 +299,7 @@ static void open_all(void)
     gc = cache ? gc_new(cache, &o, &err) : NULL;
     if (!gc)
         fail(err.msg, -1);
-    while (!gc_is_settled(gc))
+    while (!gc_is_reconciled(gc))
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
 }
 

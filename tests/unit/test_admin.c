@@ -43,7 +43,7 @@ static int setup(void **state)
     a->long_pool = pool_new("admin-long", 1, NULL);
     a->puller.cache = cache_open(f->dir, f->pool, NULL, NULL);
     a->puller.gc = a->puller.cache ? gc_new(a->puller.cache, &o, NULL) : NULL;
-    while (a->puller.gc && !gc_is_settled(a->puller.gc))
+    while (a->puller.gc && !gc_is_reconciled(a->puller.gc))
         usleep(1000);
     atomic_init(&f->serving, true);
     a->puller.serving = &f->serving;
@@ -109,9 +109,9 @@ static struct ingest *begin_blob(struct fixture *f)
     return i;
 }
 
-static void wait_for_answer(struct fixture *f, int fd, char *text, size_t room)
+static void wait_for_answer(struct fixture *f, int fd, char *text, size_t cap)
 {
-    for (int ms = 0; recv(fd, text, room - 1, MSG_DONTWAIT) < 0 && ms < 3000; ms++) {
+    for (int ms = 0; recv(fd, text, cap - 1, MSG_DONTWAIT) < 0 && ms < 3000; ms++) {
         event_base_loop(loop_base(f->loop), EVLOOP_NONBLOCK);
         usleep(1000);
     }

@@ -6,8 +6,8 @@
 #include "base/cond.h"
 #include "base/digest.h"
 #include "base/io.h"
-#include "base/place.h"
-#include "base/places.h"
+#include "base/writable.h"
+#include "base/key_map.h"
 #include "base/platform.h"
 #include "base/ref.h"
 #include "base/visible.h"
@@ -169,11 +169,11 @@ static void folders(void **state UNUSED)
     struct err err = {0};
     struct stat st;
 
-    assert_true(place_make_folder(deep, 0700, &err) && place_make_folder(deep, 0755, &err));
+    assert_true(writable_make_folder(deep, 0700, &err) && writable_make_folder(deep, 0755, &err));
     assert_int_equal(stat(deep, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     fclose(fopen(file, "w"));
-    assert_false(place_make_folder(below, 0700, &err)); /* where it fails, and why */
+    assert_false(writable_make_folder(below, 0700, &err)); /* where it fails, and why */
     assert_int_equal(err.code, ERR_IO);
     assert_non_null(strstr(err.msg, "/file/a: Not a directory"));
     remove_tree(dir);
@@ -379,24 +379,24 @@ static void platform_names(void **state UNUSED)
 /* The first place stays; a key is neither its own beginning nor another one's. */
 static void lookups(void **state UNUSED)
 {
-    struct places l = {0};
+    struct key_map l = {0};
     char key[16];
 
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_true(places_add(&l, key, strlen(key), i));
-        assert_false(places_add(&l, key, strlen(key), i + 1));
+        assert_true(key_map_add(&l, key, strlen(key), i));
+        assert_false(key_map_add(&l, key, strlen(key), i + 1));
     }
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "%d", i);
-        assert_int_equal(places_find(&l, key, strlen(key)), i);
+        assert_int_equal(key_map_find(&l, key, strlen(key)), i);
     }
-    assert_int_equal(places_find(&l, "1000", 4), PLACE_NONE);
-    assert_int_equal(places_find(&l, "", 0), PLACE_NONE);
-    assert_true(places_add(&l, "a\0b", 3, 1) && places_add(&l, "a\0c", 3, 2));
-    assert_int_equal(places_find(&l, "a\0c", 3), 2);
-    places_free(&l);
-    assert_int_equal(places_find(&l, "1", 1), PLACE_NONE);
+    assert_int_equal(key_map_find(&l, "1000", 4), KEY_MAP_NONE);
+    assert_int_equal(key_map_find(&l, "", 0), KEY_MAP_NONE);
+    assert_true(key_map_add(&l, "a\0b", 3, 1) && key_map_add(&l, "a\0c", 3, 2));
+    assert_int_equal(key_map_find(&l, "a\0c", 3), 2);
+    key_map_free(&l);
+    assert_int_equal(key_map_find(&l, "1", 1), KEY_MAP_NONE);
 }
 
 static void on_alarm(int number UNUSED)

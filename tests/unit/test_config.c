@@ -53,7 +53,7 @@ static void errors(void **state UNUSED)
         {"upstreams:\n  - name: a.io\n    credentials: {username: u}\n", "line 3", "upstreams.credentials"},
         {"upstreams:\n  - name: a.io\n    credentials: {username: u, password_file: /nowhere}\n", "line 3",
          "password_file"},
-        {"cache: {fetch: lazy}\n", "line 1", "not supported"},
+        {"cache: {fetch: some}\n", "line 1", "none of auto, whole, lazy"},
         {"cache: {path: relative}\n", "line 1", "cache.path"},
         {"offline: perhaps\n", "line 1", "offline"},
         {"a: [\n", "line", ""},

@@ -206,7 +206,7 @@ static void one_lease_for_a_blob(void **state UNUSED)
     assert_false(cache_is_in_use(h.cache, &d)); /* there was one */
     leases_take(h.cache->leases, &d);
     assert_true(enter_image(h.cache, "ghcr.io/a/b", "1", &d, false, &err));
-    importing_settle(cache_importing(h.cache));
+    importing_release_entered(cache_importing(h.cache));
     assert_false(cache_is_in_use(h.cache, &d));
     assert_true(cache_is_in_use(h.cache, &other));
     importing_hold(cache_importing(h.cache), &d); /* again, by a second import */

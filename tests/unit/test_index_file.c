@@ -361,7 +361,7 @@ static void first(void **state)
     pthread_cond_signal(&turn.go);
     pthread_mutex_unlock(&turn.lock);
     pthread_join(operator, NULL);
-    index_settle(f->index);
+    index_wait_written(f->index);
     assert_string_equal(turn.order, "0f12");
 }
 

@@ -182,10 +182,10 @@ static void a_bad_key_is_replaced(void **state UNUSED)
             remove_tree(dir);
             continue;
         }
-        login_key_settle(dir, key);
+        login_key_read_or_make(dir, key);
         if ((strcmp((char *)key, "made up") == 0) != cases[i].kept)
             fail_msg("%zu: the key is the wrong one", i);
-        login_key_settle(dir, again);
+        login_key_read_or_make(dir, again);
         assert_memory_equal(key, again, sizeof(key));
         assert_int_equal(lstat(file, &st), 0);
         assert_true(S_ISREG(st.st_mode) && (st.st_mode & 077) == 0 && st.st_uid == geteuid());

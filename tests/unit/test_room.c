@@ -24,15 +24,15 @@ static void set_arriving(struct fixture *f, int64_t bytes)
 }
 
 struct word {
-    bool granted;
+    bool given;
     struct loop *loop;
 };
 
-static void take_word(void *arg, bool granted)
+static void take_word(void *arg, bool given)
 {
     struct word *w = arg;
 
-    w->granted = granted;
+    w->given = given;
     loop_stop(w->loop);
 }
 
@@ -44,7 +44,7 @@ static bool ask(struct fixture *f, int64_t bytes)
     room->ask(room->arg, bytes, ROOM_MADE, take_word, &w, w.loop);
     loop_run(w.loop);
     loop_free(w.loop);
-    return w.granted;
+    return w.given;
 }
 
 /* Of 10 layers, less one in a hundred for manifests, 8 are used. */
@@ -176,12 +176,12 @@ static void min_free_is_for_what_is_to_come(void **state)
 /* ---- several at once ---- */
 
 struct wisher {
-    bool answered, granted;
+    bool answered, given;
 };
 
-static void note_word(void *arg, bool granted)
+static void note_word(void *arg, bool given)
 {
-    *(struct wisher *)arg = (struct wisher){true, granted};
+    *(struct wisher *)arg = (struct wisher){true, given};
 }
 
 static void wish(struct fixture *f, int64_t bytes, enum room_from from, struct wisher *w)
@@ -221,12 +221,12 @@ static void others_wishes_are_no_ones_failure(void **state)
     wait_for_word(f, &large);
     wait_for_word(f, &free);
     wait_for_word(f, &made);
-    assert_true(!large.granted && free.granted && made.granted);
+    assert_true(!large.given && free.given && made.given);
     room->book(room->arg, 2 * LAYER);
 
     free.answered = false; /* in the moment in which nothing is collected */
     wish(f, 20 * LAYER, ROOM_FREE, &free);
-    assert_true(free.answered && !free.granted);
+    assert_true(free.answered && !free.given);
 }
 
 /* Who waits for a full disk has its room already: what the limits leave is for others meanwhile. */
@@ -244,7 +244,7 @@ static void a_full_disk_is_no_limit(void **state)
     assert_true(taken);
     room->book(room->arg, LAYER);
     wait_for_word(f, &w);
-    assert_false(w.granted);
+    assert_false(w.given);
 }
 
 struct thief {
@@ -281,11 +281,11 @@ static void made_room_is_for_who_asked(void **state)
     assert_int_equal(pthread_create(&thread, NULL, steal, &t), 0);
     while (atomic_load(&t.looks) == 0)
         usleep(1000);
-    bool granted = ask(f, 3 * LAYER);
+    bool given = ask(f, 3 * LAYER);
     atomic_store(&t.end, true);
     pthread_join(thread, NULL);
     assert_int_equal(atomic_load(&t.stolen), 0);
-    assert_true(granted);
+    assert_true(given);
     assert_true(has_layer(f, 4)); /* and it cost no more than it needs */
     room->book(room->arg, 3 * LAYER + 3 * LAYER / 2);
 }
@@ -296,7 +296,7 @@ static struct {
     int64_t left; /* bytes that there are */
     int asked;
     int64_t wished;
-    void (*done)(void *arg, bool granted);
+    void (*done)(void *arg, bool given);
     void *arg;
 } fake;
 
@@ -308,7 +308,7 @@ static bool fake_take(void *arg UNUSED, int64_t bytes)
     return true;
 }
 
-static void fake_ask(void *arg UNUSED, int64_t bytes, enum room_from from, void (*done)(void *arg, bool granted),
+static void fake_ask(void *arg UNUSED, int64_t bytes, enum room_from from, void (*done)(void *arg, bool given),
                      void *done_arg, struct loop *loop UNUSED)
 {
     assert_int_equal(from, ROOM_FREE); /* nothing goes for it */

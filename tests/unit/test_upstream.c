@@ -3,7 +3,7 @@
 #include "upstream/reach.h"
 #include "upstream/registry_private.h"
 
-#include "upstream/link.h"
+#include "upstream/link_header.h"
 #include "upstream/response.h"
 #include "base/url.h"
 
@@ -90,7 +90,7 @@ static void next_links(void **state UNUSED)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         bool named;
-        char *target = link_next(cases[i].header, &named);
+        char *target = link_header_next(cases[i].header, &named);
         if (!target != !cases[i].target || (target && strcmp(target, cases[i].target) != 0))
             print_error("%s: %s\n", cases[i].header, target ? target : "none");
         assert_true(!target == !cases[i].target && (!target || strcmp(target, cases[i].target) == 0));
@@ -106,18 +106,18 @@ static void next_link_headers(void **state UNUSED)
 
     response_reset(&r);
     header(&r, "Link: </bare>\r\n");
-    assert_string_equal(r.link, "/bare");
+    assert_string_equal(r.next_page, "/bare");
     header(&r, "Link: </terms>; rel=license\r\n");
-    assert_string_equal(r.link, "/bare");
+    assert_string_equal(r.next_page, "/bare");
     memset(line + strlen(line), 'x', 8000);
     strcat(line, ">; rel=next\r\n");
     header(&r, line);
-    assert_int_equal(strlen(r.link), strlen("/v2/a?last=") + 8000);
+    assert_int_equal(strlen(r.next_page), strlen("/v2/a?last=") + 8000);
     header(&r, "Link: </later>; rel=next\r\n");
     header(&r, "Link: </bare>\r\n");
-    assert_int_equal(strlen(r.link), strlen("/v2/a?last=") + 8000);
+    assert_int_equal(strlen(r.next_page), strlen("/v2/a?last=") + 8000);
     response_clear(&r);
-    assert_null(r.link);
+    assert_null(r.next_page);
 }
 
 static void queries(void **state UNUSED)

@@ -37,7 +37,7 @@ static inline int setup(void **state)
     f->cache = cache_open(f->dir, f->pool, NULL, &err);
     f->gc = f->cache ? gc_new(f->cache, &o, &err) : NULL;
     *state = f;
-    while (f->gc && !gc_is_settled(f->gc)) /* it would take what follows for what an interrupted run has left */
+    while (f->gc && !gc_is_reconciled(f->gc)) /* it would take what follows for what an interrupted run has left */
         usleep(1000);
     return f->gc ? 0 : -1;
 }

@@ -38,7 +38,7 @@ static inline void file_done(void *arg UNUSED)
 {
 }
 
-/* An answer that comes in pieces, one each time there is room. */
+/* An answer that comes in pieces, one each time the connection can take one. */
 struct stream {
     struct fixture *f;
     struct http_request *req;
@@ -57,7 +57,7 @@ static inline void more(void *arg)
 {
     struct stream *s = arg;
 
-    while (s->left > 0 && http_stream_has_room(s->req)) {
+    while (s->left > 0 && http_stream_can_take(s->req)) {
         s->left--;
         http_stream_file(s->req, s->f->file, 0, 65536);
     }

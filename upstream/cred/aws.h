@@ -1,5 +1,5 @@
 /* aws.h - an AWS access key, from any of the usual sources. Its expiry does not matter: ECR's token has a lifetime of
- * its own, and the key is looked up again for the next one. On a cred worker. Internal to this room. */
+ * its own, and the key is looked up again for the next one. On a cred worker. Internal to this folder. */
 #ifndef ENTREPOT_UPSTREAM_CRED_AWS_H
 #define ENTREPOT_UPSTREAM_CRED_AWS_H
 

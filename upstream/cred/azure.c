@@ -140,4 +140,4 @@ static bool azure_ask(struct cred_task *t, struct err *err)
     return token && azure_exchange(t, token, err);
 }
 
-const struct cred_provider CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, azure_ask};
+const struct cred_backend CRED_AZURE = {"azure", CRED_FOR_HOST, 2000, azure_ask};

@@ -48,7 +48,7 @@ struct cred_entry {
 
 struct cred {
     /* set once */
-    const struct cred_provider *provider;
+    const struct cred_backend *backend;
     struct cred_options o;
     char *host;
     struct cred_workers *workers;
@@ -108,9 +108,9 @@ static bool identity_eq(const struct cred_identity *a, const struct cred_identit
            a->is_identity_token == b->is_identity_token;
 }
 
-static const struct cred_provider *const PROVIDERS[CRED_SOURCES] = {
-    [CRED_FROM_FILE] = &CRED_STATIC,     [CRED_FROM_DOCKER] = &CRED_DOCKER, [CRED_FROM_HELPER] = &CRED_HELPER,
-    [CRED_FROM_KUBELET] = &CRED_KUBELET, [CRED_FROM_ECR] = &CRED_ECR,       [CRED_FROM_GCP] = &CRED_GCP,
+static const struct cred_backend *const BACKENDS[CRED_SOURCES] = {
+    [CRED_FROM_PASSWORD] = &CRED_PASSWORD, [CRED_FROM_DOCKER] = &CRED_DOCKER, [CRED_FROM_HELPER] = &CRED_HELPER,
+    [CRED_FROM_KUBELET] = &CRED_KUBELET,   [CRED_FROM_ECR] = &CRED_ECR,       [CRED_FROM_GCP] = &CRED_GCP,
     [CRED_FROM_AZURE] = &CRED_AZURE,
 };
 
@@ -118,8 +118,8 @@ struct cred *cred_new(const struct cred_options *o, const char *host, struct cre
 {
     struct cred *c = xcalloc(1, sizeof(*c));
 
-    c->provider = PROVIDERS[cred_options_source(o)];
-    IN_STATE(c->provider); /* each source has one */
+    c->backend = BACKENDS[cred_options_source(o)];
+    IN_STATE(c->backend); /* each source has one */
     cred_options_copy(&c->o, o);
     c->host = xstrdup(host);
     c->workers = workers;
@@ -236,7 +236,7 @@ static void cred_answer_all(struct cred_waiters *waiters, const struct cred_iden
     }
 }
 
-/* Stores the provider's answer; returns its number. */
+/* Stores the backend's answer; returns its number. */
 static uint64_t cred_keep(struct cred *c, struct cred_entry *asked, struct cred_task *t)
 {
     struct cred_entry *e = cred_make(c, cred_key_of(t->scope, t->repository));
@@ -264,13 +264,13 @@ static void cred_work(void *arg)
     struct err err = {0};
     uint64_t number = 0;
 
-    t.scope = c->provider->scope;
+    t.scope = c->backend->scope;
     t.life_ms = CRED_REREAD_MS;
-    bool ok = c->provider->ask(&t, &err);
+    bool ok = c->backend->ask(&t, &err);
     if (ok && t.id.bearer && strpbrk(t.id.bearer, "\r\n")) /* it would break the header */
         ok = err_set(&err, ERR_INVALID, "the token has several lines");
     if (!ok)
-        err_wrap(&err, "credentials for %s (%s)", c->host, c->provider->name);
+        err_wrap(&err, "credentials for %s (%s)", c->host, c->backend->name);
     pthread_mutex_lock(&c->lock);
     struct cred_entry *e = cred_make(c, j->key);
     e->asking = false;
@@ -305,7 +305,7 @@ static void cred_start(struct cred *c, const char *key, const char *repository)
 /* Whether the waiter can be answered at once; else a job is under way for it. */
 static bool cred_decide(struct cred *c, const char *repository, struct cred_waiter *w)
 {
-    const char *key = cred_key_of(c->provider->scope, repository);
+    const char *key = cred_key_of(c->backend->scope, repository);
     struct cred_entry *known = find_known(c, repository), *e = known ? known : cred_make(c, key);
     int64_t now = clock_mono_ms();
     bool stopping = atomic_load(&c->workers->stop), answered = true;
@@ -358,7 +358,7 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64
     struct cred_entry *e = find_known(c, repository);
     if (e && e->number != number)
         again = true; /* it has been renewed already */
-    else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->provider->young_ms) {
+    else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->backend->young_ms) {
         e->ends_ms = now;
         again = true;
     }

@@ -2,11 +2,11 @@
  *
  *     cred_get() ── known, not about to expire ──▶ done, at once
  *         │
- *         └─ unknown, or expired ─▶ one job per key ─▶ a worker queries the provider (may block) ─▶ done, on each loop
+ *         └─ unknown, or expired ─▶ one job per key ─▶ a worker queries the backend (may block) ─▶ done, on each loop
  *
  * An identity in the last fifth of its life is renewed and still used meanwhile. A failure is remembered for some
- * seconds, so that a failing provider is not queried for each request. Providers are one file each (static.c, docker.c,
- * ecr.c, ...), behind struct cred_provider (private.h).
+ * seconds, so that a failing backend is not queried for each request. Backends are one file each (password.c, docker.c,
+ * ecr.c, ...), behind struct cred_backend (private.h).
  *
  * A struct cred belongs to an upstream and is shared by all fetch loops. Secrets are wiped when freed and never appear
  * in messages.
@@ -43,7 +43,7 @@ void cred_identity_clear(struct cred_identity *id);
 
 struct cred;
 
-/* The provider that `o` names, for the registry `host`; options are copied, workers borrowed. */
+/* The backend that `o` names, for the registry `host`; options are copied, workers borrowed. */
 struct cred *cred_new(const struct cred_options *o, const char *host, struct cred_workers *workers);
 void cred_free(struct cred *c);
 /* Whether no job is under way for it. Any thread; it stays so while cred_get() is not called. */

@@ -141,4 +141,4 @@ static bool docker_ask(struct cred_task *t, struct err *err)
     return !helper || cred_ask_helper(t, helper, server, err);
 }
 
-const struct cred_provider CRED_DOCKER = {"docker_config", CRED_FOR_IMAGE, 0, docker_ask};
+const struct cred_backend CRED_DOCKER = {"docker_config", CRED_FOR_IMAGE, 0, docker_ask};

@@ -10,14 +10,14 @@
 
 #define PUBLIC_HOST "public.ecr.aws"
 
-struct place {
+struct ecr_place {
     char region[64];
     const char *suffix, *service, *target;
     const char *endpoint; /* NULL: from region and suffix */
 };
 
 /* <account>.dkr.ecr.<region>.amazonaws.com[.cn], with ecr-fips too ("Private registries", Amazon ECR User Guide). */
-static bool find_place(const struct cred_task *t, struct place *p, struct err *err)
+static bool find_place(const struct cred_task *t, struct ecr_place *p, struct err *err)
 {
     const char *at = strstr(t->host, ".dkr.ecr"), *env = getenv("AWS_REGION");
     const char *label = at ? strchr(at + 8, '.') : NULL;
@@ -79,7 +79,7 @@ static char *make_body(const struct cred_task *t)
 static bool ecr_ask(struct cred_task *t, struct err *err)
 {
     struct aws_key key;
-    struct place p;
+    struct ecr_place p;
 
     if (!find_place(t, &p, err) || !aws_find_key(t, p.region, &key, err))
         return false;
@@ -104,4 +104,4 @@ static bool ecr_ask(struct cred_task *t, struct err *err)
     return ok;
 }
 
-const struct cred_provider CRED_ECR = {"ecr", CRED_FOR_HOST, 2000, ecr_ask};
+const struct cred_backend CRED_ECR = {"ecr", CRED_FOR_HOST, 2000, ecr_ask};

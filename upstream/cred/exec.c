@@ -192,4 +192,4 @@ static bool exec_ask(struct cred_task *t, struct err *err)
     return cred_ask_helper(t, t->o->helper, server, err);
 }
 
-const struct cred_provider CRED_HELPER = {"helper", CRED_FOR_HOST, 0, exec_ask};
+const struct cred_backend CRED_HELPER = {"helper", CRED_FOR_HOST, 0, exec_ask};

@@ -129,4 +129,4 @@ static bool gcp_ask(struct cred_task *t, struct err *err)
     return ok || err_wrap(err, "the key in %s", t->o->key_file);
 }
 
-const struct cred_provider CRED_GCP = {"gcp", CRED_FOR_HOST, 2000, gcp_ask};
+const struct cred_backend CRED_GCP = {"gcp", CRED_FOR_HOST, 2000, gcp_ask};

@@ -115,4 +115,4 @@ static bool kubelet_ask(struct cred_task *t, struct err *err)
     return ok;
 }
 
-const struct cred_provider CRED_KUBELET = {"kubelet", CRED_FOR_IMAGE, 0, kubelet_ask};
+const struct cred_backend CRED_KUBELET = {"kubelet", CRED_FOR_IMAGE, 0, kubelet_ask};

@@ -1,4 +1,4 @@
-/* private.h - between cred.c and the providers. */
+/* private.h - between cred.c and the backends. */
 #ifndef ENTREPOT_UPSTREAM_CRED_PRIVATE_H
 #define ENTREPOT_UPSTREAM_CRED_PRIVATE_H
 
@@ -29,7 +29,7 @@ struct cred_task {
     enum cred_scope scope;
 };
 
-struct cred_provider {
+struct cred_backend {
     const char *name;
     enum cred_scope scope; /* of one query; the answer may differ */
     int64_t young_ms;      /* a younger identity is not queried again when it is refused */
@@ -37,7 +37,7 @@ struct cred_provider {
     bool (*ask)(struct cred_task *t, struct err *err);
 };
 
-extern const struct cred_provider CRED_STATIC, CRED_DOCKER, CRED_HELPER, CRED_KUBELET, CRED_ECR, CRED_GCP, CRED_AZURE;
+extern const struct cred_backend CRED_PASSWORD, CRED_DOCKER, CRED_HELPER, CRED_KUBELET, CRED_ECR, CRED_GCP, CRED_AZURE;
 
 /* ---- docker.c ---- */
 

@@ -16,19 +16,19 @@ void call_leave_queue(struct upstream_call *c)
     c->in_queue = false;
 }
 
-void call_leave_room(struct upstream_call *c)
+void call_leave_slot(struct upstream_call *c)
 {
-    if (c->in_room)
-        atomic_fetch_sub(&c->u->room->used, 1);
-    c->in_room = false;
+    if (c->has_slot)
+        atomic_fetch_sub(&c->u->slots->used, 1);
+    c->has_slot = false;
 }
 
-/* One registry that hangs takes at most half of the places of all. Requests of clients with a login cannot be shared as
+/* One registry that hangs takes at most half of the slots of all. Requests of clients with a login cannot be shared as
  * others' are: they are bounded by their connections and by the number for all. */
-void call_take_place(struct upstream_call *c)
+void call_take_slot(struct upstream_call *c)
 {
     struct upstream *u = c->u;
-    int all = u->room ? atomic_load(&u->room->most) : 0;
+    int all = u->slots ? atomic_load(&u->slots->most) : 0;
     if (c->further) /* requests that clients wait for come first */
         all = all > 0 ? MAX(all / 2, 1) : 0;
     int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
@@ -36,11 +36,11 @@ void call_take_place(struct upstream_call *c)
     if (!call_is_own(c))
         waiting = 0;
     c->in_queue = waiting > 0 && add_below(&u->waiting, waiting);
-    c->in_room = all > 0 && add_below(&u->room->used, all);
-    c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->in_room);
+    c->has_slot = all > 0 && add_below(&u->slots->used, all);
+    c->crowded = (waiting > 0 && !c->in_queue) || (all > 0 && !c->has_slot);
     if (!c->crowded)
         return;
     call_leave_queue(c);
-    call_leave_room(c);
+    call_leave_slot(c);
     atomic_fetch_add(&u->turned_away, 1);
 }

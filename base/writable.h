@@ -1,10 +1,10 @@
-/* place.h - whether this process can write to the configured folders, and what to do if not.
+/* writable.h - whether this process can write to the configured folders, and what to do if not.
  *
  * The answers are for the calling process: its user, and the file systems as it sees them (systemd shows a service most
  * of them read-only). The checks change nothing. Any thread.
  */
-#ifndef ENTREPOT_BASE_PLACE_H
-#define ENTREPOT_BASE_PLACE_H
+#ifndef ENTREPOT_BASE_WRITABLE_H
+#define ENTREPOT_BASE_WRITABLE_H
 
 #include "base/err.h"
 
@@ -12,19 +12,19 @@
 
 /* A folder that is created if absent: it, or the nearest existing folder above it, is writable. Errors: ERR_IO, with
  * the cause and what to do. */
-bool place_check_folder(const char *path, struct err *err);
+bool writable_check_folder(const char *path, struct err *err);
 /* So is its content, including the files of its subfolder `inner`: a run as another user leaves files of that user
  * behind. */
-bool place_check_content(const char *path, const char *inner, struct err *err);
+bool writable_check_content(const char *path, const char *inner, struct err *err);
 /* Creates the folder with this mode, and absent ones above it with 0755. An existing one is left as it is. Errors:
  * ERR_IO, ERR_NO_SPACE. */
-bool place_make_folder(const char *path, mode_t mode, struct err *err);
+bool writable_make_folder(const char *path, mode_t mode, struct err *err);
 /* The folder of a file or a socket; the caller frees it. */
-char *place_folder_of(const char *path);
+char *writable_folder_of(const char *path);
 /* Using the folder `path` has failed with *err: appends what to do, if the cause is that it is not writable. Always
  * false. */
-bool place_explain(const char *path, struct err *err);
+bool writable_explain(const char *path, struct err *err);
 /* What to do so that the unit entrepot.service, whose user is `user`, can write to `path`. The caller frees it. */
-char *place_unit_advice(const char *path, const char *user);
+char *writable_unit_advice(const char *path, const char *user);
 
 #endif

@@ -1,17 +1,17 @@
-#include "upstream/link.h"
+#include "upstream/link_header.h"
 
 #include "base/buf.h"
 
 #include <string.h>
 #include <strings.h>
 
-static void link_skip_space(const char **p)
+static void link_header_skip_space(const char **p)
 {
     *p += strspn(*p, " \t");
 }
 
 /* A token, or a quoted string (RFC 9110 §5.6.4). A quote that is never closed ends with the text. */
-static void link_read_value(const char **p, struct buf *out)
+static void link_header_read_value(const char **p, struct buf *out)
 {
     if (**p != '"') {
         size_t len = strcspn(*p, " \t;,");
@@ -37,7 +37,7 @@ static bool names_next(const struct buf *rel)
         if (len == strlen("next") && strncasecmp(p, "next", len) == 0)
             return true;
         p += len;
-        link_skip_space(&p);
+        link_header_skip_space(&p);
     }
     return false;
 }
@@ -49,18 +49,18 @@ static enum relation read_parameters(const char **p)
 {
     enum relation found = REL_NONE;
 
-    for (link_skip_space(p); **p == ';'; link_skip_space(p)) {
+    for (link_header_skip_space(p); **p == ';'; link_header_skip_space(p)) {
         _cleanup_buf_ struct buf value = {0};
         (*p)++;
-        link_skip_space(p);
+        link_header_skip_space(p);
         const char *name = *p;
         size_t len = strcspn(name, " \t=;,");
         *p += len;
-        link_skip_space(p);
+        link_header_skip_space(p);
         if (**p == '=') {
             (*p)++;
-            link_skip_space(p);
-            link_read_value(p, &value);
+            link_header_skip_space(p);
+            link_header_read_value(p, &value);
         }
         if (found == REL_NONE && len == strlen("rel") && strncasecmp(name, "rel", len) == 0)
             found = names_next(&value) ? REL_NEXT : REL_OTHER;
@@ -68,7 +68,7 @@ static enum relation read_parameters(const char **p)
     return found;
 }
 
-char *link_next(const char *value, bool *named)
+char *link_header_next(const char *value, bool *named)
 {
     char *bare = NULL;
 

@@ -5,7 +5,7 @@
 
 enum { FOR_EVER_MS = 0x7fffffff };
 
-static bool static_ask(struct cred_task *t, struct err *err)
+static bool password_ask(struct cred_task *t, struct err *err)
 {
     if (!t->o->username) {
         t->life_ms = FOR_EVER_MS;
@@ -16,4 +16,4 @@ static bool static_ask(struct cred_task *t, struct err *err)
     return t->id.secret != NULL;
 }
 
-const struct cred_provider CRED_STATIC = {"password_file", CRED_FOR_HOST, 0, static_ask};
+const struct cred_backend CRED_PASSWORD = {"password_file", CRED_FOR_HOST, 0, password_ask};

@@ -1,4 +1,4 @@
-#include "base/place.h"
+#include "base/writable.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +23,7 @@ static bool is_our_unit(void)
     return base && strcmp(base, "/entrepot") == 0 && getenv("INVOCATION_ID");
 }
 
-char *place_unit_advice(const char *path, const char *user)
+char *writable_unit_advice(const char *path, const char *user)
 {
     return xasprintf("run `install -d -o %s -m 0700 %s` and `systemctl edit entrepot` with the lines "
                      "`[Service]` and `ReadWritePaths=%s`",
@@ -36,7 +36,7 @@ static char *nearest(const char *path)
     char *at = xstrdup(path);
 
     while (access(at, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES) && strchr(at, '/')) {
-        char *above = place_folder_of(at);
+        char *above = writable_folder_of(at);
         free(at);
         at = above;
     }
@@ -62,7 +62,7 @@ static int fault(const char *path, char **at)
 static char *advice(int why, const char *path, const char *at)
 {
     if (why == EROFS)
-        return is_our_unit() ? place_unit_advice(path, my_name()) : NULL;
+        return is_our_unit() ? writable_unit_advice(path, my_name()) : NULL;
     if (why != EACCES && why != EPERM)
         return NULL;
     if (strcmp(path, at) != 0 && access(at, X_OK) != 0) /* whatever is created there cannot be reached */
@@ -72,7 +72,7 @@ static char *advice(int why, const char *path, const char *at)
     return xasprintf("run `install -d -o %s -m 0700 %s`", my_name(), path);
 }
 
-static bool place_fail(const char *path, const char *at, int why, struct err *err)
+static bool writable_fail(const char *path, const char *at, int why, struct err *err)
 {
     _cleanup_free_ char *hint = advice(why, path, at);
 
@@ -80,7 +80,7 @@ static bool place_fail(const char *path, const char *at, int why, struct err *er
                    hint ? "; " : "", hint ? hint : "");
 }
 
-bool place_make_folder(const char *path, mode_t mode, struct err *err)
+bool writable_make_folder(const char *path, mode_t mode, struct err *err)
 {
     _cleanup_free_ char *at = xstrdup(path);
     char *slash = at;
@@ -103,15 +103,15 @@ bool place_make_folder(const char *path, mode_t mode, struct err *err)
     return true;
 }
 
-bool place_check_folder(const char *path, struct err *err)
+bool writable_check_folder(const char *path, struct err *err)
 {
     _cleanup_free_ char *at = NULL;
     int why = fault(path, &at);
 
-    return !why || place_fail(path, at, why, err);
+    return !why || writable_fail(path, at, why, err);
 }
 
-bool place_check_content(const char *path, const char *inner, struct err *err)
+bool writable_check_content(const char *path, const char *inner, struct err *err)
 {
     DIR *dir = opendir(path);
     struct dirent *e;
@@ -122,23 +122,23 @@ bool place_check_content(const char *path, const char *inner, struct err *err)
             continue;
         _cleanup_free_ char *full = xasprintf("%s/%s", path, e->d_name);
         if (access(full, W_OK | (e->d_type == DT_DIR ? X_OK : 0)) != 0)
-            ok = place_fail(full, full, errno, err);
+            ok = writable_fail(full, full, errno, err);
         else if (inner && strcmp(e->d_name, inner) == 0)
-            ok = place_check_content(full, NULL, err);
+            ok = writable_check_content(full, NULL, err);
     }
     if (dir)
         closedir(dir);
     return ok;
 }
 
-char *place_folder_of(const char *path)
+char *writable_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
     return slash == path ? xstrdup("/") : slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
 }
 
-bool place_explain(const char *path, struct err *err)
+bool writable_explain(const char *path, struct err *err)
 {
     _cleanup_free_ char *at = NULL;
     int why = fault(path, &at);
