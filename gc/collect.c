@@ -14,7 +14,7 @@
 
 enum {
     PAUSE_MS = 5,           /* between two transactions, for other writers */
-    PART_AGE_S = 24 * 3600, /* a part that was not resumed */
+    PART_AGE_S = 7 * 24 * 3600, /* a part that was not resumed */
 };
 
 static void collect_pause(void)

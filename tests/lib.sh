@@ -109,7 +109,7 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 
 PORT=
 DAEMON=() # what it runs under: a command and its arguments
-entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
+entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:, UPSTREAM_MORE: one of the upstream
     entrepot_try "$@" || fail "entrepot does not start"
 }
 # Whether what is tested is under a sanitizer, whose own memory is many times what it looks after.
@@ -128,6 +128,7 @@ entrepot_try() { # the same; false if it does not start
 	    endpoints: ["http://127.0.0.1:${1:-$REGISTRY_PORT}"]
 	    insecure: true
 	    stall_timeout: 10s
+	    ${UPSTREAM_MORE:-}
 	${2:-}
 	YAML
     entrepot_run

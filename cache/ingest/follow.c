@@ -16,6 +16,7 @@ struct follower {
     int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
     bool waiting; /* for ready() */
+    bool for_end; /* it waits for the blob to be stored, for no bytes */
     bool told;    /* the source knows that it wants what is at its position, and behind */
     TAILQ_ENTRY(follower) entry;
 };
@@ -118,7 +119,8 @@ static int wait_or_fail(struct follower *f, bool never, struct err *err)
     if (!f->waiting) {
         f->waiting = true;
         f->refs++; /* for the ready() that will come */
-        note_wanted(f);
+        if (!f->for_end)
+            note_wanted(f);
     }
     return 0;
 }
@@ -161,6 +163,7 @@ int follower_is_kept(struct follower *f, struct err *err)
 
     ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
+    f->for_end = true;
     if (i->state != INGEST_STORED)
         kept = wait_or_fail(f, i->state == INGEST_NOT_STORED || has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
@@ -189,7 +192,7 @@ size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max)
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     TAILQ_FOREACH(f, &i->followers, entry)
-        if (f->waiting && count < max && f->position < f->end)
+        if (f->waiting && !f->for_end && count < max && f->position < f->end)
             spans[count++] = (struct ingest_span){f->position, f->end};
     pthread_mutex_unlock(&i->lock);
     return count;

@@ -115,6 +115,13 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
     return i;
 }
 
+void ingest_touch(struct ingest *i)
+{
+    ON_LOOP(i->loop);
+    if (futimens(i->fd, NULL) != 0)
+        log_limited(LOG_LEVEL_WARN, "touch", "noting that a part is used: %s", strerror(errno));
+}
+
 bool ingest_is_public(const struct ingest *i)
 {
     ON_LOOP(i->loop);

@@ -92,6 +92,8 @@ struct relay_stats {
     uint64_t refused;
 };
 struct relay_stats ingests_relays(const struct ingests *all);
+/* Whether there is a part of this blob that can be resumed. Any thread. */
+bool ingests_has_part(struct ingests *all, const struct digest *d);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 
@@ -198,6 +200,8 @@ int64_t ingest_received(struct ingest *i);        /* any thread */
 int64_t ingest_resumed(const struct ingest *i);   /* of that, what an earlier one had left; any thread */
 int ingest_followers(struct ingest *i);           /* any thread */
 const char *ingest_validator(struct ingest *i);
+/* It is used: the collector removes those first that were not for longest. The ingest's loop. */
+void ingest_touch(struct ingest *i);
 /* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,
  * the repository is public, and so the blob is not stored as private. */
 void ingest_also_link(struct ingest *i, const char *repo, enum proof proof, bool is_private);

@@ -7,7 +7,7 @@
 
 #include <time.h>
 
-enum { CHUNK = 256, PAUSE_MS = 2, PARTS_MAX = 4096, PART_AGE_S = 24 * 3600, IMPORT_AGE_MIN_S = 600 };
+enum { CHUNK = 256, PAUSE_MS = 2, PARTS_MAX = 4096, PART_AGE_S = 7 * 24 * 3600, IMPORT_AGE_MIN_S = 600 };
 
 static void reconcile_pause(void)
 {

@@ -42,11 +42,13 @@ static enum step blob_lookup(struct fetch *f)
         f->result.size = f->hit.blob.size;
         return STEP_DONE;
     }
+    if (!f->hit.stored && blob_begin_partial(f))
+        return STEP_WAIT;
     if (fetch_is_offline(f)) {
         err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name,
                 fetch_why_offline(f));
         f->result.how = HOW_ERROR;
-        return STEP_DONE;
+        return b->ingest ? STEP_FAIL : STEP_DONE;
     }
     return f->hit.stored && !fetch_needs_bytes(f, &f->hit) ? STEP_PROVE : STEP_ASK;
 }
@@ -220,7 +222,7 @@ static struct ingest *blob_begin_relay(struct fetch *f)
                               &f->result.err);
 }
 
-static struct ingest *blob_begin(struct fetch *f)
+struct ingest *blob_begin(struct fetch *f)
 {
     const struct ingest_events events = blob_events(f);
 

@@ -26,6 +26,7 @@ struct blob_source {
     struct err err;    /* why it was given up */
     struct buf received;
     struct event *flush;
+    int64_t wanted_ms;        /* monotonic: when a client waited for what it brings last; 0: none did */
     int64_t heard_ms;         /* monotonic: its first byte; 0: none yet */
     int64_t brought, counted; /* bytes; of these, up to the last measurement */
     int64_t rate;             /* bytes a second at the last measurement; 0: too early */
@@ -39,6 +40,7 @@ struct blob_fetch {
     bool waiters_follow; /* waiters have been told to follow the ingest */
     bool whole;          /* a client asks for the whole, by its request: it may end anywhere */
     bool kept;           /* the whole has to be stored here */
+    bool unasked;        /* it began with what is here: no registry was asked */
     bool without_piece;  /* the registry refused the range of the first client */
     /* the exchanges under way: sources.c */
     struct blob_sources sources;
@@ -81,6 +83,8 @@ static inline bool blob_is_relay(const struct fetch *f)
 /* source.c: one exchange. blob_source_begin() requests [first, end) (INT64_MAX: to the end), or with first -1 the last
  * `end` bytes; `further`: beside others. What becomes of it is told to the functions below of blob.c. */
 void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further);
+/* What it has received is written, if it can be. */
+void blob_source_flush(struct blob_source *s);
 /* Ends it; an exchange that is under way is cancelled. */
 void blob_source_free(struct blob_source *s);
 void blob_sources_cancel(struct blob_fetch *b);
@@ -104,6 +108,15 @@ void blob_need_room(struct fetch *f);
 void blob_sources_clear(struct blob_fetch *b);
 /* One that was begun beside others has failed; they go on. */
 void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err);
+
+/* blob.c: an ingest that tells this fetch what happens. NULL: f->result.err says why. */
+struct ingest *blob_begin(struct fetch *f);
+
+/* partial.c. A fetch that begins: whether it is for a piece that is here, of a blob that is not whole: then its waiters
+ * are answered, and the registry is not asked. b->ingest may have been begun without that. */
+bool blob_begin_partial(struct fetch *f);
+/* The same for one waiter of a fetch that is under way. */
+bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);
 
 /* join.c: one more waiter. */
 void blob_join(struct fetch *f, struct fetch_waiter *w);

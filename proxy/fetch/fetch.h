@@ -57,6 +57,7 @@ void fetch_want_clear(struct fetch_want *want);
 /* How the answer came about; becomes Cache-Status and the `result` of metrics. */
 enum fetch_how {
     HOW_HIT,         /* it was in the cache after all */
+    HOW_PARTIAL,     /* a piece that is here, of a blob that is not whole */
     HOW_MISS,        /* fetched and stored */
     HOW_COLLAPSED,   /* joined a fetch under way */
     HOW_REVALIDATED, /* upstream confirmed what was here */

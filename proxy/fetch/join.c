@@ -73,6 +73,14 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         ingest_also_link(b->ingest, w->want.name, PROOF_HEAD, w->want.is_private);
     if (same && w->want.is_private && w->want.client)
         fetch_offer(f->fetcher->all, w->want.name, w->want.client);
+    if (b->ingest && b->source_count == 0 && fetch_is_offline(f)) { /* no more of it will come */
+        struct fetch_result none = {.how = HOW_ERROR};
+        err_set(&none.err, ERR_NOT_FOUND, "a blob of %s: this part of it is not in the cache, and %s", w->want.name,
+                fetch_why_offline(f));
+        if (!blob_answer_partial(f, w))
+            fetch_answer_one(w, &none, NULL);
+        return;
+    }
     enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
     if (b->waiters_follow && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may be of an attempt that failed and is being repeated. */

@@ -76,7 +76,7 @@ static const struct plan_source *find_idle(const struct plan_view *v)
     const struct plan_source *idle = NULL;
 
     for (size_t k = 0; k < v->source_count; k++)
-        if (!serves_a_client(v, &v->sources[k]) && (!idle || v->sources[k].at > idle->at))
+        if (!v->sources[k].in_use && !serves_a_client(v, &v->sources[k]) && (!idle || v->sources[k].at > idle->at))
             idle = &v->sources[k];
     return idle;
 }

@@ -27,6 +27,7 @@ enum {
 struct plan_source {
     int64_t at, end; /* the next byte that it brings; one past the last */
     int64_t rate;    /* bytes a second; 0: too early to tell */
+    bool in_use;     /* a client has waited for what it brings a moment ago: it goes on */
 };
 
 struct plan_view {

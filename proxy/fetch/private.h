@@ -2,7 +2,7 @@
  * of its fetch, and each struct belongs to one fetch loop.
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, listing_cache ◀
- *     stale, room, plan.c ◀ source.c, sources.c ◀ resume, join ◀ manifest.c, blob.c, blob_head.c, listing.c, admit.c ◀ fetch.c
+ *     stale, room, plan.c ◀ source.c, sources.c, partial.c ◀ resume, join ◀ manifest.c, blob.c, blob_head.c, listing.c, admit.c ◀ fetch.c
  *                                 (one type of fetch each)
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H

@@ -99,6 +99,12 @@ static bool source_flush(struct blob_source *s)
     return true;
 }
 
+void blob_source_flush(struct blob_source *s)
+{
+    ON_LOOP(s->fetch->fetcher->loop);
+    source_flush(s);
+}
+
 /* False: `s` is gone, or what came could not be written. */
 static bool source_write(struct blob_source *s)
 {
@@ -144,7 +150,8 @@ static bool source_take_data(void *arg, const void *data, size_t len)
         event_active(s->flush, EV_TIMEOUT, 0);
     buf_add(&s->received, data, len);
     size_t gather = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
-    return !s->unwritable && (s->received.len < gather || source_write(s));
+    bool full = s->received.len >= gather || (s->end < s->asked_end && s->at + (int64_t)s->received.len >= s->end);
+    return !s->unwritable && (!full || source_write(s));
 }
 
 static void source_take_end(void *arg, const struct transfer_response *r, const struct err *err)

@@ -17,8 +17,9 @@ enum {
     GROW_LEFT_MS = 400, /* another connection is tried if the rest takes longer */
     JUDGE_MS = 160,     /* and judged so long after its first byte */
     GROW_AGAIN_MS = 400,
-    HOLD_MS = 500, /* after one has failed beside others */
-    LOST_MAX = 4,  /* of one fetch: then there are no further ones */
+    HOLD_MS = 500,    /* after one has failed beside others */
+    IN_USE_MS = 1000, /* a source goes on for so long after a client has waited for it */
+    LOST_MAX = 4,     /* of one fetch: then there are no further ones */
     BETTER_PERCENT = 110,
 };
 
@@ -46,13 +47,25 @@ static int sources_limit(const struct fetch *f)
     return one ? 1 : f->want.site->config->parallel;
 }
 
-static void sources_describe(const struct blob_fetch *b, struct plan_source *out)
+static bool source_is_waited_for(const struct blob_source *s, const struct plan_view *v)
 {
-    const struct blob_source *s;
-    int64_t size = ingest_size(b->ingest);
+    for (size_t k = 0; k < v->waiting_count; k++)
+        if (s->at <= v->waiting[k].first && v->waiting[k].first < MIN(s->end, s->at + PLAN_NEAR))
+            return true;
+    return false;
+}
 
-    TAILQ_FOREACH(s, &b->sources, entry)
-        *out++ = (struct plan_source){s->at, MIN(s->end, size), s->rate};
+static void sources_describe(struct blob_fetch *b, const struct plan_view *v, struct plan_source *out)
+{
+    int64_t now = clock_mono_ms();
+    struct blob_source *s;
+
+    TAILQ_FOREACH(s, &b->sources, entry) {
+        if (source_is_waited_for(s, v))
+            s->wanted_ms = now;
+        *out++ = (struct plan_source){s->at, MIN(s->end, v->size), s->rate,
+                                      s->wanted_ms > 0 && now - s->wanted_ms < IN_USE_MS};
+    }
 }
 
 static struct blob_source *source_at(struct blob_fetch *b, size_t place)
@@ -107,8 +120,8 @@ static struct plan sources_next(struct fetch *f)
         .arg = b->ingest,
     };
 
-    sources_describe(b, sources);
     v.waiting_count = ingest_waiting(b->ingest, waiting, ARRAY_LEN(waiting));
+    sources_describe(b, &v, sources);
     return plan_next(&v);
 }
 
@@ -123,13 +136,21 @@ void blob_sources_plan(struct fetch *f)
         ingest_is_stopping(b->ingest) || ingest_size(b->ingest) < 0)
         return;
     for (int n = 0; n < 2 * PLAN_SOURCES_MAX && (p = sources_next(f)).what != PLAN_NOTHING; n++) {
+        if (b->unasked && b->source_count == 0 && fetch_is_offline(f)) {
+            err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: a part of it is not in the cache, and %s",
+                    f->want.name, fetch_why_offline(f));
+            fetch_run(f, STEP_FAIL);
+            return;
+        }
         if (b->source_count > 0 && (clock_mono_ms() < b->held_ms || ingest_is_ahead(b->ingest)))
             break;
         struct blob_source *s = p.what == PLAN_SHORTEN ? source_at(b, p.source) : NULL;
         if (s)
             s->end = p.end;
-        if (s && s->at >= s->end)
+        if (s && s->at >= s->end) {
+            blob_source_flush(s);
             blob_source_free(s);
+        }
         if (!s)
             blob_source_begin(f, p.first, p.end, b->source_count > 0);
     }

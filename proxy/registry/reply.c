@@ -90,6 +90,7 @@ void reply_status(struct http_request *req, const struct fetch_result *res)
         const char *text;
     } how[] = {
         [HOW_HIT] = {RESULT_HIT, SOURCE_CACHE, "hit"},
+        [HOW_PARTIAL] = {RESULT_HIT, SOURCE_CACHE, "hit; detail=partial"},
         [HOW_MISS] = {RESULT_MISS, SOURCE_UPSTREAM, "fwd=uri-miss; stored"},
         [HOW_COLLAPSED] = {RESULT_COLLAPSED, SOURCE_CACHE, "fwd=uri-miss; collapsed"},
         [HOW_REVALIDATED] = {RESULT_REVALIDATED, SOURCE_CACHE, NULL},
