@@ -324,6 +324,8 @@ static void blobs_ready(void *arg)
     struct serving *s = arg;
 
     ON_LOOP(s->loop);
+    if (!s->req)
+        return; /* the client left while a relay was being requested: blobs_relayed() frees this */
     if (s->begun)
         http_stream_more(s->req);
     else
