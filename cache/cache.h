@@ -85,6 +85,9 @@ void cache_put_tag(struct cache *c, const char *repo, const char *tag, const str
                    void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop);
 /* The same on behalf of an operator. Blocks. */
 bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, struct err *err);
+/* Whether upstream confirmed the tag less than `ttl_ms` ago. A time to come (the wall clock was set back since) counts
+ * as fresh only if it is less than `ttl_ms` ahead: else the tag would not be checked until the clock gets there. */
+bool cache_tag_is_fresh(const struct tag_row *row, int64_t ttl_ms);
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
 /* The repository's registry answered that it contains the blob; unless `is_private`, the repository is public. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);

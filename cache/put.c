@@ -37,8 +37,8 @@ static bool put_tag_row(struct index_txn *t, uint64_t repo, const struct put *p,
     struct tag_row row = p->tag_row, old;
 
     if (rows_get_tag(t, repo, p->tag, &old)) {
-        if (old.checked_ms > row.checked_ms)
-            return true; /* a later answer is stored already */
+        if (old.checked_ms > row.checked_ms && old.checked_ms <= clock_now_ms())
+            return true; /* a later answer is stored already (one from the future: the clock was set back since) */
         if (digest_eq(&old.digest, &row.digest))
             row.changed_ms = old.changed_ms;
     }
@@ -176,6 +176,13 @@ void cache_put_tag(struct cache *c, const char *repo, const char *tag, const str
     p->done = done;
     p->arg = arg;
     index_write(c->index, apply_put, end_put, p, loop);
+}
+
+bool cache_tag_is_fresh(const struct tag_row *row, int64_t ttl_ms)
+{
+    int64_t age = clock_now_ms() - row->checked_ms;
+
+    return age < ttl_ms && age > -ttl_ms;
 }
 
 bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const struct digest *d, struct err *err)

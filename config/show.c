@@ -283,7 +283,7 @@ static void print_entry(struct buf *out, const json_t *value, int indent)
     }
 }
 
-/* Recursion ends with config_json(), three levels down. */
+/* Recursion is as deep as what config_json() makes. */
 static void print_part(struct buf *out, const json_t *part, int indent)
 {
     const char *key;

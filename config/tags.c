@@ -7,14 +7,17 @@
 static bool take_time(struct config_reading *r, const char *section, int nth, const char *prefix, const char *key,
                       const char *text, int64_t *ms)
 {
+    bool may_be_never = strcmp(key, "ttl") == 0;
     char path[64];
 
-    if (text && strcmp(key, "ttl") == 0 && strcmp(text, "never") == 0) {
-        *ms = CONFIG_NEVER_MS;
-        return true;
-    }
     snprintf(path, sizeof(path), "%s%s", prefix, key);
-    return config_take_duration(r, section, nth, path, text, ms);
+    if (!text || !may_be_never)
+        return config_take_duration(r, section, nth, path, text, ms);
+    if (strcmp(text, "never") == 0)
+        *ms = CONFIG_NEVER_MS;
+    else if (!config_parse_duration(text, ms))
+        return config_bad(r, section, nth, path, "\"%s\" is neither a time such as 5m, 1h, 30d, nor never", text);
+    return true;
 }
 
 static bool tags_take(struct config_reading *r, const char *section, int nth, const char *prefix,

@@ -93,7 +93,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     sweep_init(&s, gc->cache, gc->o.policy, dry_run);
     flush_touches(gc);
     importing_expire(cache_importing(gc->cache));
-    s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
+    refs_set_times(&s.go, gc->o.grace_ms);
     /* What has no holder may get one yet, tags their manifests. */
     bool rebuilding = cache_is_rebuilding(gc->cache);
     bool ok = rebuilding || collect_run_all(gc, &s, sweep_unreferenced, report, err);

@@ -33,9 +33,10 @@ struct gc {
     bool started, reconciling;
     atomic_bool ending, reconciled;
     pthread_mutex_t scrubbing; /* one at a time */
-    /* one collection at a time */
-    pthread_mutex_t collecting;
+    /* the collector's thread alone */
     int64_t layout_ms; /* monotonic: when index.json may be written again */
+    /* one collection at a time: under collecting */
+    pthread_mutex_t collecting;
     uint64_t tag_repo; /* the third pass resumes here */
     char tag[REF_TAG_MAX + 1];
     /* shared, under lock */

@@ -1,7 +1,6 @@
 /* Why images stay, for the report of a collection. */
 #include "gc/gc_private.h"
 
-#include "base/clock.h"
 #include "base/lookup.h"
 #include "gc/refs.h"
 #include "gc/tree.h"
@@ -12,7 +11,7 @@ struct kept_look {
     struct index_txn *t;
     struct gc_report *report;
     struct text_set gone;
-    int64_t cutoff;
+    struct eviction times;
 };
 
 static bool kept_explain(void *arg, uint64_t repo, const char *tag, const struct tag_row *row)
@@ -25,11 +24,11 @@ static bool kept_explain(void *arg, uint64_t repo, const char *tag, const struct
     if (!rows_get_blob(l->t, &row->digest, &blob) || !refs_name(l->t, repo, tag, name) || text_set_has(&l->gone, name))
         return true;
     tree_weigh_name(l->t, l->gc->cache, repo, tag, &row->digest, &w);
-    const char *why = rows_pinned(l->t, repo, tag) ? "pinned"
-                      : w.leased                   ? "in use"
-                      : blob.used > l->cutoff      ? "recent"
-                      : w.shared                   ? "shared"
-                                                   : "there is room";
+    const char *why = rows_pinned(l->t, repo, tag)           ? "pinned"
+                      : w.leased                             ? "in use"
+                      : refs_is_recent(&l->times, blob.used) ? "recent"
+                      : w.shared                             ? "shared"
+                                                             : "there is room";
     gc_report_add(l->report, name, false, why, w.bytes);
     return true;
 }
@@ -48,7 +47,7 @@ void report_kept(struct gc *gc, struct gc_report *report)
 
     for (size_t i = 0; i < report->count; i++)
         text_set_add(&l.gone, report->images[i].reference);
-    l.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
+    refs_set_times(&l.times, gc->o.grace_ms);
     cache_read(gc->cache, read_kept, &l);
     text_set_free(&l.gone);
 }

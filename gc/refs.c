@@ -1,10 +1,17 @@
 #include "gc/refs.h"
 
 #include "base/array.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 
-enum { HOLDERS = 256 };
+enum { HOLDERS = 256, AHEAD_S = 3600 /* and gc.grace: how far a true time may be ahead of the clock */ };
+
+void refs_set_times(struct eviction *g, int64_t grace_ms)
+{
+    g->cutoff = clock_now_s() - grace_ms / 1000;
+    g->latest = clock_now_s() + grace_ms / 1000 + AHEAD_S;
+}
 
 bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF_TEXT_MAX])
 {
@@ -56,7 +63,7 @@ bool refs_drop(struct index_txn *t, struct eviction *g, const struct digest *roo
             g->more = true; /* what is left has no holder: pass one finds it */
             break;
         }
-        if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || row.used > g->cutoff ||
+        if (rows_references(t, &d) > 0 || !rows_get_blob(t, &d, &row) || refs_is_recent(g, row.used) ||
             cache_is_in_use(g->cache, &d))
             continue;
         if (row.flags & BLOB_MANIFEST)

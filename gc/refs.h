@@ -18,7 +18,9 @@ struct removed {
 
 struct eviction {
     struct cache *cache;
-    int64_t cutoff; /* seconds since 1970: what was used later stays, without a holder, for pass one to find */
+    /* Seconds since 1970. What was used after `cutoff` stays, without a holder, for pass one to find; but not what was
+     * used after `latest`, a time to come: the wall clock was set back since, and its true time is not known. */
+    int64_t cutoff, latest;
     size_t entries; /* removed blobs, at most */
     struct removed removed;
     bool more; /* some are left for the next transaction */
@@ -29,6 +31,13 @@ bool refs_drop(struct index_txn *t, struct eviction *g, const struct digest *roo
 /* Removes all tags of a manifest, which is not pinned, and drops it; their references are added to `report`. */
 bool refs_retire(struct index_txn *t, struct eviction *g, const struct digest *d, struct gc_report *report,
                  struct err *err);
+/* Whether it was used so recently that it stays. */
+static inline bool refs_is_recent(const struct eviction *g, int64_t used)
+{
+    return used > g->cutoff && used <= g->latest;
+}
+/* Sets these times for now. */
+void refs_set_times(struct eviction *g, int64_t grace_ms);
 /* "docker.io/library/nginx:1.27", or with "@sha256:…" */
 bool refs_name(struct index_txn *t, uint64_t repo, const char *tag, char out[REF_TEXT_MAX]);
 

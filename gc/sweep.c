@@ -48,8 +48,8 @@ static bool pick_unreferenced(void *arg, int64_t used, const struct digest *d)
 {
     struct pick *p = arg;
 
-    if (used > p->s->go.cutoff)
-        return false; /* and so are all that follow */
+    if (refs_is_recent(&p->s->go, used))
+        return false; /* and so are those that follow, up to go.latest */
     if (!cache_is_in_use(p->s->go.cache, d)) {
         p->used[p->count] = used;
         p->list[p->count++] = *d;
@@ -77,7 +77,9 @@ bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err)
     do {
         p->s = s;
         p->count = 0;
-        rows_each_idle(t, pick_unreferenced, p);
+        rows_each_idle(t, 0, pick_unreferenced, p);
+        if (p->count < ARRAY_LEN(p->list))
+            rows_each_idle(t, s->go.latest + 1, pick_unreferenced, p);
         for (size_t i = 0; i < p->count && ok; i++)
             ok = drop_idle(t, s, &p->list[i], p->used[i], err);
     } while (ok && s->dry_run && p->count > 0);
@@ -115,7 +117,7 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
     double spacing = w.bytes > 0 ? s->policy->spacing(&item) : -1;
     if (rank > l->rank)
         return rows_set_rank(t, &l->digest, rank, spacing, err);
-    if (row.used > s->go.cutoff || w.leased || isinf(rank)) {
+    if (refs_is_recent(&s->go, row.used) || w.leased || isinf(rank)) {
         s->next.after = l->digest;
         s->next.rank = l->rank;
         return true;

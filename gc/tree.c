@@ -86,8 +86,8 @@ static void tree_weigh_root(struct index_txn *t, struct cache *cache, const stru
 
     memset(w, 0, sizeof(*w));
     node_of(&tree, root)->goes = goes;
-    /* A node that goes takes its hold off its children; those that have no other go too, and so on. Nodes that are met
-     * again after they were passed are looked at again, at the end of the list of those that have changed. */
+    /* A node that goes no longer holds its children; those that nothing else holds go too, and so on: the list is gone
+     * through until nothing changes, since a node may lose its last holder after it was passed. */
     for (bool changed = true; changed;) {
         changed = false;
         for (size_t i = 0; i < tree.count; i++) {

@@ -114,8 +114,8 @@ void limits_apply(struct proxy *p)
     int64_t allowed = nofile.rlim_cur < (rlim_t)NOFILE_MOST ? (int64_t)nofile.rlim_cur : NOFILE_MOST;
     struct limits_share s = limits_share_out(c, allowed, used_descriptors());
     if (s.connections < c->connections)
-        log_info("limits.connections: %d take more than the %lld descriptors that there may be (LimitNOFILE=, ulimit "
-                 "-n): %d at most",
+        log_info("limits.connections: %d connections need more than the %lld descriptors that the process may have "
+                 "(LimitNOFILE=, ulimit -n): %d at most",
                  c->connections, (long long)allowed, s.connections);
     p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, s.over);
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);

@@ -172,8 +172,11 @@ static uint64_t sent(const struct proxy *p, int source)
 void metrics_figures(void *proxy, struct admin_figures *out)
 {
     struct proxy *p = proxy;
+    struct http_bounds_stats bounds;
 
     memset(out, 0, sizeof(*out));
+    http_bounds_get_stats(p->bounds, &bounds);
+    out->connections = bounds.connections;
     for (int g = 0; g < GROUPS; g++)
         for (int m = 0; m < METHOD_SLOTS; m++)
             for (int k = KIND_MANIFEST; k < KIND_COUNT; k++)
@@ -186,8 +189,6 @@ void metrics_figures(void *proxy, struct admin_figures *out)
     out->from_cache = sent(p, SOURCE_CACHE);
     out->from_upstream = sent(p, SOURCE_UPSTREAM);
     out->gone_received = gone_received(p);
-    for (int i = 0; i < p->serve_loop_count; i++)
-        out->connections += http_server_connections(p->serve_loops[i].http);
 }
 
 /* ---- the page ---- */
@@ -379,14 +380,11 @@ static void print_connections(struct proxy *p, const struct figures *all, struct
 {
     struct http_bounds_stats s;
     uint64_t misses = 0;
-    int connections = 0;
 
-    for (int i = 0; i < p->serve_loop_count; i++)
-        connections += http_server_connections(p->serve_loops[i].http);
     for (int g = 0; g < GROUPS; g++)
         misses += all[g].sum.turned_away;
     http_bounds_get_stats(p->bounds, &s);
-    one(b, "entrepot_connections", "gauge", "Client connections.", connections);
+    one(b, "entrepot_connections", "gauge", "Client connections.", s.connections);
     one(b, "entrepot_idle_closed_total", "counter", "Idle connections that were closed for new ones.",
         (double)s.idle_closed);
     head(b, "entrepot_refused_total", "counter",

@@ -148,8 +148,10 @@ bool rows_linked(struct index_txn *t, uint64_t repo, const struct digest *d);
  * names it. The blob's own "subject" is no statement of the subject's repository. */
 bool rows_linked_by_itself(struct index_txn *t, uint64_t repo, const struct digest *d);
 
-/* Visits what is unreferenced, from the longest unused; returning false ends the visit. */
-void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg);
+/* Visits what is unreferenced and was last used at `from` (seconds since 1970) or later, from the longest unused;
+ * returning false ends the visit. */
+void rows_each_idle(struct index_txn *t, int64_t from, bool (*fn)(void *arg, int64_t used, const struct digest *d),
+                    void *arg);
 /* Visits the images that may be retired, from the lowest rank, beginning after (`rank`, `after`) if that is not NULL.
  */
 void rows_each_ranked(struct index_txn *t, double rank, const struct digest *after,

@@ -42,7 +42,7 @@ bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, st
     if (!rows_get_blob(t, d, &row))
         return true;
     int64_t before = row.used;
-    row.used = MAX(row.used, used);
+    row.used = row.used > clock_now_s() ? used : MAX(row.used, used); /* to come: the clock was set back since */
     if (clock > row.clock + row.spacing && row.uses < UINT32_MAX)
         row.uses++;
     row.clock = clock;

@@ -158,7 +158,7 @@ size_t rows_check(struct index_txn *t, void (*found)(void *arg, const struct fin
     struct totals totals;
 
     rows_each_blob(t, NULL, rows_check_blob, &c);
-    rows_each_idle(t, check_idle, &c);
+    rows_each_idle(t, 0, check_idle, &c);
     rows_each_ranked(t, 0, NULL, check_rank, &c);
     txn_each(t, TABLE_CHILD, NULL, 0, check_child, &c);
     txn_each(t, TABLE_PARENT, NULL, 0, check_parent, &c);

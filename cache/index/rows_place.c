@@ -41,9 +41,13 @@ static bool visit_idle(void *arg, const struct slice *key, const struct slice *v
     return v->fn(v->arg, (int64_t)get_be64(key->data), &d);
 }
 
-void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, const struct digest *d), void *arg)
+void rows_each_idle(struct index_txn *t, int64_t from, bool (*fn)(void *arg, int64_t used, const struct digest *d),
+                    void *arg)
 {
-    txn_each(t, TABLE_IDLE, NULL, 0, visit_idle, &(struct idle_visit){fn, arg});
+    uint8_t key[8];
+
+    put_be64(key, (uint64_t)from);
+    txn_each(t, TABLE_IDLE, key, sizeof(key), visit_idle, &(struct idle_visit){fn, arg});
 }
 
 /* ---- rank ---- */

@@ -23,7 +23,6 @@ struct import_plan {
     struct key_map digests, names, entered; /* indexes of blobs by digest; of images by name, and by digest */
     size_t parsed;                          /* bytes of documents parsed so far, each as often as it was parsed */
     const char *too_much;                   /* why the archive is refused; NULL: it is not */
-    const char *format;
 };
 
 /* `name` (or NULL) is --name. Warns on stderr about entries that are left out. The caller frees. Errors: ERR_INVALID,

@@ -22,7 +22,6 @@ bool import_dir(struct import_plan *p, const struct archive_files *a, const char
     char name[REF_TEXT_MAX], own[REF_TEXT_MAX];
     struct digest d;
 
-    p->format = "skopeo's dir:";
     if (!given)
         return err_set(
             err, ERR_INVALID,

@@ -150,7 +150,6 @@ bool import_docker(struct import_plan *p, const struct archive_files *a, const c
     int unnamed = docker_count_unnamed(doc);
     bool ok = doc != NULL;
 
-    p->format = "docker archive";
     if (ok && count == 0)
         ok = err_set(err, ERR_INVALID, "%s: no images in its manifest.json", a->path);
     if (ok && given && count > 1 && unnamed != 1)

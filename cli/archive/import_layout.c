@@ -307,7 +307,6 @@ bool import_layout(struct import_plan *p, const struct archive_files *a, const c
     l.facts = xcalloc(a->count, sizeof(*l.facts));
     bool ok = doc && read_items(&l, json_object_get(doc, "manifests"));
 
-    p->format = "OCI image layout";
     for (size_t i = 0; ok && i < l.count; i++)
         ok = l.items[i].about || layout_name_image(&l, &l.items[i]);
     l.only = ok ? only_owner(&l) : NULL;

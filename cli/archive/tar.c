@@ -23,6 +23,11 @@ static char *tar_resolve_link(const char *name, const char *target)
     return folder > 0 ? xasprintf("%.*s/%s", (int)folder, name, target) : xstrdup(target);
 }
 
+static void tar_refuse(struct archive *in, const char *path, struct err *err)
+{
+    err_set(err, ERR_INVALID, "%s cannot be read as a tar archive: %s", path, archive_error_string(in));
+}
+
 static struct archive *tar_open(struct archive_files *a, struct err *err)
 {
     struct archive *in = archive_read_new();
@@ -37,7 +42,7 @@ static struct archive *tar_open(struct archive_files *a, struct err *err)
                           : archive_read_open_filename(in, a->opened ? a->opened : a->path, PIECE);
     if (rc == ARCHIVE_OK)
         return in;
-    err_set(err, ERR_INVALID, "%s: %s", a->path, archive_error_string(in));
+    tar_refuse(in, a->path, err);
     archive_read_free(in);
     return NULL;
 }
@@ -49,7 +54,7 @@ static bool tar_next_entry(struct archive *in, const char *path, struct archive_
     if (rc == ARCHIVE_OK || rc == ARCHIVE_WARN)
         return true;
     if (rc != ARCHIVE_EOF)
-        err_set(err, ERR_INVALID, "%s: %s", path, archive_error_string(in));
+        tar_refuse(in, path, err);
     return false;
 }
 

@@ -65,6 +65,33 @@ static bool has(const struct admin_job *job, unsigned trait)
 
 /* ---- on a worker ---- */
 
+/* A value of another kind would count as absent: {"dry_run": "true"} would collect. */
+static bool check_kinds(struct admin_job *job)
+{
+    static const struct {
+        const char *kind, *keys;
+    } kinds[] = {
+        {"true or false", " dry_run fresh offline pin referrers repair "},
+        {"a whole number, 0 or more", " rate to "},
+        {"a text", " format platform signatures "},
+        {"a list", " images platforms references "},
+    };
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(job->input, key, value) {
+        const bool fits[] = {json_is_boolean(value), json_is_integer(value) && json_integer_value(value) >= 0,
+                             json_is_string(value), json_is_array(value)};
+        _cleanup_free_ char *word = xasprintf(" %s ", key);
+        for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+            if (strstr(kinds[i].keys, word) && !fits[i]) {
+                admin_error(job, 400, "\"%s\" has to be %s", key, kinds[i].kind);
+                return false;
+            }
+    }
+    return true;
+}
+
 static bool read_input(struct admin_job *job)
 {
     json_error_t why;
@@ -75,7 +102,7 @@ static bool read_input(struct admin_job *job)
     job->input =
         json_loadb(job->body_len ? job->body : "{}", job->body_len ? job->body_len : 2, JSON_REJECT_DUPLICATES, &why);
     if (json_is_object(job->input))
-        return true;
+        return check_kinds(job);
     admin_error(job, 400, "the body is not a JSON object");
     return false;
 }

@@ -16,7 +16,7 @@
 
 /* Figures of the daemon, for `status`. */
 struct admin_figures {
-    int connections;
+    int connections;                                    /* of clients, now */
     uint64_t requests, hits, from_cache, from_upstream; /* bytes sent */
     uint64_t gone_received;                             /* bytes received from upstreams that are not in use any more */
 };

@@ -224,7 +224,7 @@ void admin_gc(struct admin_job *job)
     if (gc_collect(job->admin->puller.gc, a->dry, json_is_integer(to) ? json_integer_value(to) : -1, &a->report, &err))
         job->produce = add_collected;
     else
-        admin_error(job, 500, "%s", err.msg);
+        admin_fail(job, &err);
 }
 
 /* ---- offline ---- */

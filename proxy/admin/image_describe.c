@@ -1,5 +1,6 @@
 #include "proxy/admin/image_describe.h"
 
+#include "base/assert.h"
 #include "base/visible.h"
 
 #include <string.h>
@@ -155,6 +156,7 @@ json_t *image_describe(struct cache *c, struct cached_image *i)
     int64_t size = 0, shared = 0;
     char reference[REF_TEXT_MAX];
 
+    OFF_LOOPS;
     see(c, i, &s);
     for (size_t k = 0; k < i->tree.count; k++) {
         size += i->tree.list[k].stored ? i->tree.list[k].size : 0;

@@ -102,7 +102,8 @@ bool fetch_use_listing(struct fetch *f)
     const struct kept_listing *l = kept_listing_find(f->fetcher, f->key);
 
     ON_LOOP(f->fetcher->loop);
-    if (!l || clock_now_ms() - l->checked_ms >= l->ttl_ms)
+    int64_t age = l ? clock_now_ms() - l->checked_ms : 0;
+    if (!l || age >= l->ttl_ms || age <= -l->ttl_ms) /* the latter: the clock was set back */
         return false;
     kept_listing_take(f, &l->result);
     f->result.how = HOW_HIT;

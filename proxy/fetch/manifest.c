@@ -47,7 +47,7 @@ static enum step manifest_lookup(struct fetch *f)
     if (fetch_needs_bytes(f, hit))
         hit->stored = false; /* nothing of it, not even its size, is shown to this repository yet */
     if (by_tag(f) && hit->tag_known) {
-        bool fresh = clock_now_ms() - hit->tag.checked_ms < f->tags.ttl_ms && !f->want.force;
+        bool fresh = cache_tag_is_fresh(&hit->tag, f->tags.ttl_ms) && !f->want.force;
         if (fresh && fetch_is_manifest(hit) && hit->linked) {
             f->digest = hit->digest;
             return STEP_DELIVER;

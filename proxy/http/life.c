@@ -101,10 +101,12 @@ static void linger(struct http_conn *c)
     c->since_ms = clock_mono_ms();
     evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
     bufferevent_disable(c->bev, EV_WRITE);
-    if (c->fd < 0)
+    if (c->fd < 0) {
         http_conn_close(c);
-    else
-        shutdown(c->fd, SHUT_WR);
+        return;
+    }
+    shutdown(c->fd, SHUT_WR);
+    event_add(c->readable, NULL); /* it may have been paused, with too many later requests waiting */
 }
 
 /* The limit does not count what is sent and not yet acknowledged: a distant fast client is as fast as before. */

@@ -59,7 +59,7 @@ static int bind_unix(const char *path, mode_t mode, struct err *err)
     }
     /* A socket that refuses connections was left by a daemon that has ended. */
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); /* it may hang */
         if (connect(probe, (struct sockaddr *)&sa, sizeof(sa)) != 0 && errno == ECONNREFUSED)
             unlink(path);
         close(probe);

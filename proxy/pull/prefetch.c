@@ -214,6 +214,7 @@ bool prefetch_wait(struct puller *p, struct loop *loop, const struct fetch_want 
 {
     struct prefetch_waiter *w = xcalloc(1, sizeof(*w));
 
+    OFF_LOOPS;
     w->refs = 2;
     pthread_mutex_init(&w->lock, NULL);
     cond_init(&w->cond);

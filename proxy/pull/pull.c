@@ -1,5 +1,6 @@
 #include "proxy/pull/private.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/cond.h"
 #include "gc/gc.h"
@@ -288,6 +289,7 @@ void pull_run(struct puller *puller, struct loop *loop, const struct pull_wish *
     struct pull pull = {.puller = puller, .loop = loop, .wish = wish, .sum = sum, .shared = pull_shared_new()};
     struct pull *p = &pull;
 
+    OFF_LOOPS;
     *sum = (struct pull_sum){.images = wish->count};
     p->images = xcalloc(MAX(wish->count, (size_t)1), sizeof(*p->images));
     STAILQ_INIT(&p->waiting);

@@ -35,7 +35,8 @@ static void say_what_there_is(struct pulled_image *image, const struct manifest 
         if (m->parts[i].role == PART_MANIFEST && !m->parts[i].attestation && m->parts[i].platform[0])
             snprintf(list + len, sizeof(list) - len, "%s%s", len ? ", " : "", m->parts[i].platform);
     }
-    pull_fail(image, "there is no image for %s; there is one for: %s", platform, list[0] ? list : "nothing it names");
+    pull_fail(image, "there is no image for %s; %s%s", platform,
+              list[0] ? "there is one for: " : "its index names no platforms", list);
 }
 
 static void take_index(struct pull *p, struct pull_item *it, const struct manifest *m)

@@ -161,6 +161,7 @@ void access_enter(struct registry *reg, struct http_request *req, const struct r
 {
     struct visitor *v = xcalloc(1, sizeof(*v));
 
+    ON_LOOP(http_loop(req));
     *v = (struct visitor){
         .registry = reg, .loop = http_loop(req), .req = req, .route = *r, .kind = kind, .serve = serve};
     site_ref(r->site);

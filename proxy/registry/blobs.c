@@ -324,6 +324,8 @@ static void blobs_ready(void *arg)
     struct serving *s = arg;
 
     ON_LOOP(s->loop);
+    if (!s->req)
+        return; /* the client left while a relay was being requested: blobs_relayed() frees this */
     if (s->begun)
         http_stream_more(s->req);
     else
@@ -366,6 +368,16 @@ static bool may_have(const struct visitor *v)
            cache_was_sent_by(c, v->route.site->host, &v->route.digest);
 }
 
+/* The fetch found it cached, but its file is gone by now, or may not be shown to this client. */
+static void fail_unusable(struct http_request *req)
+{
+    struct fetch_result failed = {.how = HOW_ERROR};
+
+    err_set(&failed.err, ERR_BUSY, "the cached blob cannot be used: try again, and it is fetched");
+    http_reply_reset(req); /* it was called a hit */
+    reply_failure(req, &failed, KIND_BLOB);
+}
+
 static void blobs_fetched(void *arg, struct fetch_result *res)
 {
     struct serving *s = arg;
@@ -398,7 +410,7 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
     } else {
         reply_status(req, res);
         if (!may_have(s->visitor) || !send_stored(s->registry, req, &s->digest))
-            http_error(req, 503, "UNAVAILABLE", "the blob was lost on disk; retry, it will be fetched again");
+            fail_unusable(req);
     }
     serving_free(s);
 }

@@ -1,10 +1,10 @@
 /* A token of this cache is a sealed login:
  *
- *     "entrepot." base64url( salt (16 bytes) | number (12) | sealed( end | registry NUL | name NUL | password NUL ) |
+ *     "entrepot." base64url( salt (16 bytes) | nonce (12) | sealed( end | registry NUL | name NUL | password NUL ) |
  *                            tag (16) )
  *
  * The key (login_key.h) may seal any number of tokens, so each token has a key of its own, HMAC-SHA256
- * of the salt; with it no number is used twice (NIST SP 800-38D §8): both are random.
+ * of the salt: both are random, and no nonce is used twice with one key (NIST SP 800-38D §8).
  *
  * There is no table of sessions that invented logins could fill. */
 #include "proxy/registry/login.h"
@@ -22,7 +22,7 @@
 
 /* Tokens of this cache begin with it; others are not decoded. */
 #define PREFIX "entrepot."
-enum { SALT_BYTES = 16, NUMBER_BYTES = 12, HEAD_BYTES = SALT_BYTES + NUMBER_BYTES, TAG_BYTES = 16, FIELDS = 3 };
+enum { SALT_BYTES = 16, NONCE_BYTES = 12, HEAD_BYTES = SALT_BYTES + NONCE_BYTES, TAG_BYTES = 16, FIELDS = 3 };
 
 /* When a token expires. In the process that issued it, setting the clock does not change that. */
 struct session_end {

@@ -145,7 +145,7 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
     if (r->tag[0] && r->site->upstream) {
         tags = config_tags_for(reg->config, r->site->config, r->name, r->tag);
         int64_t left = hit.tag.checked_ms + tags.ttl_ms - clock_now_ms();
-        if (left <= 0)
+        if (!cache_tag_is_fresh(&hit.tag, tags.ttl_ms))
             return false;
         if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !by_grant)
             manifests_refresh(reg, http_loop(req), r);

@@ -1,5 +1,6 @@
 #include "proxy/registry/page.h"
 
+#include "base/assert.h"
 #include "base/url.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ bool page_begin(struct page *p, struct http_request *req)
 {
     char n[64];
 
+    ON_LOOP(http_loop(req));
     *p = (struct page){.n = PAGE_DEFAULT};
     if (http_query_get(req, "last", p->last_text, sizeof(p->last_text)))
         p->last = p->last_text;

@@ -69,7 +69,6 @@ static void plan(const struct archive_files *a, const char *name)
     struct err err = {0};
 
     if (import_plan(a, name, &p, &err)) {
-        MUST(p.format);
         check(&p);
         err = (struct err){0};
         MUST(import_check(&p, a, 1 << 20, &err) || (err.code == ERR_INVALID && err.msg[0]));

@@ -183,6 +183,37 @@ static void gone_while_it_waits(void **state)
     end_blob(f, i);
 }
 
+/* A value of the wrong kind is an error, not the default: that of gc is to collect. */
+static void kinds_of_values(void **state)
+{
+    static const struct {
+        const char *page, *body, *said;
+    } cases[] = {
+        {"gc", "{\"dry_run\": \"true\"}", "\\\"dry_run\\\" has to be true or false"},
+        {"gc", "{\"dry_run\": 1}", "\\\"dry_run\\\" has to be true or false"},
+        {"gc", "{\"dry_run\": true, \"to\": \"5GiB\"}", "\\\"to\\\" has to be a whole number, 0 or more"},
+        {"gc", "{\"dry_run\": true, \"to\": -1}", "\\\"to\\\" has to be a whole number, 0 or more"},
+        {"verify", "{\"rate\": \"1MiB\"}", "\\\"rate\\\" has to be a whole number, 0 or more"},
+        {"pull", "{\"references\": [\"a\"], \"platforms\": \"all\"}", "\\\"platforms\\\" has to be a list"},
+        {"rm", "{\"references\": \"a\"}", "\\\"references\\\" has to be a list"},
+        {"export", "{\"references\": [\"a\"], \"format\": 1}", "\\\"format\\\" has to be a text"},
+        {"rm", "[]", "not a JSON object"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t k = 0; k < ARRAY_LEN(cases); k++) {
+        _cleanup_free_ char *request = xasprintf("POST /v1/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+                                                 cases[k].page, strlen(cases[k].body), cases[k].body);
+        char text[4096] = "";
+        int fd = client(f);
+        assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+        wait_for_answer(f, fd, text, sizeof(text));
+        if (!strstr(text, " 400 Bad Request\r\n") || !strstr(text, cases[k].said))
+            fail_msg("%s: %s", cases[k].body, text);
+        close(fd);
+    }
+}
+
 /* One that stays has its answer as soon as the index has the blob. */
 static void answered_when_it_is_there(void **state)
 {
@@ -228,6 +259,7 @@ static void short_ones_wait_for_nobody(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(kinds_of_values, setup, teardown),
         cmocka_unit_test_setup_teardown(gone_while_it_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(answered_when_it_is_there, setup, teardown),
         cmocka_unit_test_setup_teardown(short_ones_wait_for_nobody, setup, teardown),

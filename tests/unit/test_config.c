@@ -34,7 +34,7 @@ static void errors(void **state UNUSED)
         {"workers: 99\n", "line 1", "workers"},
         {"cache:\n  max_size: 5GB\n", "line 2", "cache.max_size"},
         {"gc:\n  high: 80%\n  low: 90%\n", "line 3", "gc.low"},
-        {"tags:\n  ttl: soon\n", "line 2", "tags.ttl"},
+        {"tags:\n  ttl: soon\n", "line 2", "nor never"},
         {"log: {level: loud}\n", "line 1", "log.level"},
         {"listen:\n  - address: 127.0.0.1\n", "line 2", "listen.address"},
         {"upstreams:\n  - name: a.io\n    endpoints: [\"http://a.io\"]\n", "line 3", "upstreams.endpoints"},
