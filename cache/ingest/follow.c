@@ -6,11 +6,10 @@ struct follower {
     /* set once, before it is published */
     struct ingest *ingest;
     struct loop *loop;
-    int64_t end; /* one past the last byte wanted */
     void (*ready)(void *arg);
     void *arg;
     /* owned by `loop` */
-    int64_t position;
+    int64_t position, end; /* end: one past the last byte wanted; both are written under ingest->lock */
     bool left;
     int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
@@ -189,6 +188,22 @@ void follower_advance(struct follower *f, int64_t bytes)
     f->position += bytes;
     if (i->relay) {
         i->taken = f->position;
+        ingest_give_back(i);
+    }
+    pthread_mutex_unlock(&i->lock);
+}
+
+void follower_move(struct follower *f, int64_t first, int64_t last)
+{
+    struct ingest *i = f->ingest;
+
+    ON_LOOP(f->loop);
+    pthread_mutex_lock(&i->lock);
+    IN_STATE(!i->relay || first >= f->position);
+    f->position = first;
+    f->end = last + 1;
+    if (i->relay) {
+        i->taken = first;
         ingest_give_back(i);
     }
     pthread_mutex_unlock(&i->lock);

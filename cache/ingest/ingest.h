@@ -212,6 +212,9 @@ int follower_fd(const struct follower *f);
 /* Whether it is a window, of which nothing is left behind the follower's position. */
 bool follower_is_of_relay(const struct follower *f);
 void follower_advance(struct follower *f, int64_t bytes);
+/* Follows the bytes from `first` to `last` (inclusive) from now on; of a relay, no earlier ones. Then ask
+ * follower_available(). */
+void follower_move(struct follower *f, int64_t first, int64_t last);
 /* Ends it; ready() is not called any more. */
 void follower_leave(struct follower *f);
 
