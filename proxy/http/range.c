@@ -20,9 +20,9 @@ static bool read_number(const char **p, int64_t *n)
     return true;
 }
 
-/* "first-last", "first-" or "-length" of a whole of `size` bytes. An empty span: it cannot be satisfied. False: it is
+/* "first-last", "first-" or "-length" of a whole of `size` bytes. An empty one: it cannot be satisfied. False: it is
  * malformed. */
-static bool read_span(const char **p, int64_t size, struct span *out)
+static bool read_range(const char **p, int64_t size, struct range *out)
 {
     int64_t n, end = INT64_MAX;
 
@@ -30,20 +30,20 @@ static bool read_span(const char **p, int64_t size, struct span *out)
         (*p)++;
         if (!read_number(p, &n))
             return false;
-        *out = (struct span){MAX(size - n, (int64_t)0), size - 1};
+        *out = (struct range){MAX(size - n, (int64_t)0), size - 1};
         return true;
     }
     if (!read_number(p, &n) || *(*p)++ != '-')
         return false;
     if (isdigit((unsigned char)**p) && (!read_number(p, &end) || end < n))
         return false;
-    *out = (struct span){n, MIN(end, size - 1)};
+    *out = (struct range){n, MIN(end, size - 1)};
     return true;
 }
 
-/* A list (RFC 9110 §5.6.1: empty elements are skipped) into `spans`, which has room for RANGES_MAX of them or as many as
- * there can be. False: it is malformed, has none, or too many. */
-static bool read_spans(const char *p, int64_t size, struct span *spans, int *count)
+/* A list (RFC 9110 §5.6.1: empty elements are skipped) into `list`, which has room for as many as there can be, at most
+ * RANGES_MAX. False: it is malformed, has none, or too many. */
+static bool read_list(const char *p, int64_t size, struct range *list, int *count)
 {
     int seen = 0;
 
@@ -51,11 +51,11 @@ static bool read_spans(const char *p, int64_t size, struct span *spans, int *cou
     for (;; p++) {
         p = skip_blanks(p);
         if (*p != ',' && *p != '\0') {
-            struct span s;
-            if (seen++ == RANGES_MAX || !read_span(&p, size, &s))
+            struct range s;
+            if (seen++ == RANGES_MAX || !read_range(&p, size, &s))
                 return false;
             if (s.first <= s.last)
-                spans[(*count)++] = s;
+                list[(*count)++] = s;
             p = skip_blanks(p);
         }
         if (*p == '\0')
@@ -68,7 +68,7 @@ static bool read_spans(const char *p, int64_t size, struct span *spans, int *cou
 /* ---- joining ---- */
 
 struct placed {
-    struct span span;
+    struct range range;
     int place; /* among those of the request */
 };
 
@@ -76,8 +76,8 @@ static int by_first(const void *a, const void *b)
 {
     const struct placed *x = a, *y = b;
 
-    return x->span.first != y->span.first ? (x->span.first > y->span.first) - (x->span.first < y->span.first)
-                                          : x->place - y->place;
+    return x->range.first != y->range.first ? (x->range.first > y->range.first) - (x->range.first < y->range.first)
+                                            : x->place - y->place;
 }
 
 static int by_place(const void *a, const void *b)
@@ -85,38 +85,38 @@ static int by_place(const void *a, const void *b)
     return ((const struct placed *)a)->place - ((const struct placed *)b)->place;
 }
 
-static bool do_ascend(const struct span *spans, int count)
+static bool do_ascend(const struct range *list, int count)
 {
     for (int i = 1; i < count; i++)
-        if (spans[i].first <= spans[i - 1].last)
+        if (list[i].first <= list[i - 1].last)
             return false;
     return true;
 }
 
 /* Returns how many are left. */
-static int join_overlapping(struct span *spans, int count)
+static int join_overlapping(struct range *list, int count)
 {
     int left = 0;
 
-    if (do_ascend(spans, count)) /* as nearly all clients request them */
+    if (do_ascend(list, count)) /* as nearly all clients request them */
         return count;
     _cleanup_free_ struct placed *all = xcalloc((size_t)count, sizeof(*all));
     for (int i = 0; i < count; i++)
-        all[i] = (struct placed){spans[i], i};
+        all[i] = (struct placed){list[i], i};
     qsort(all, (size_t)count, sizeof(*all), by_first);
     for (int i = 1; i < count; i++) {
         struct placed *joined = &all[left];
-        if (all[i].span.first > joined->span.last) {
+        if (all[i].range.first > joined->range.last) {
             all[++left] = all[i];
             continue;
         }
-        joined->span.last = MAX(joined->span.last, all[i].span.last);
+        joined->range.last = MAX(joined->range.last, all[i].range.last);
         joined->place = MIN(joined->place, all[i].place);
     }
     left++;
     qsort(all, (size_t)left, sizeof(*all), by_place);
     for (int i = 0; i < left; i++)
-        spans[i] = all[i].span;
+        list[i] = all[i].range;
     return left;
 }
 
@@ -134,7 +134,7 @@ static int most_elements(const char *list)
 enum range_verdict ranges_parse(const char *header, int64_t size, struct ranges *out)
 {
     static const char unit[] = "bytes="; /* in any case (RFC 9110 §14.1) */
-    struct span one, *spans = &one;
+    struct range one, *list = &one;
     int count;
 
     *out = (struct ranges){.one = {0, size - 1}, .count = 1};
@@ -142,19 +142,19 @@ enum range_verdict ranges_parse(const char *header, int64_t size, struct ranges 
         return RANGE_WHOLE;
     header += strlen(unit);
     int most = most_elements(header);
-    _cleanup_free_ struct span *several = most > 1 ? xcalloc((size_t)most, sizeof(*several)) : NULL;
+    _cleanup_free_ struct range *several = most > 1 ? xcalloc((size_t)most, sizeof(*several)) : NULL;
     if (several)
-        spans = several;
-    if (!read_spans(header, size, spans, &count))
+        list = several;
+    if (!read_list(header, size, list, &count))
         return RANGE_WHOLE;
     if (count == 0)
         return RANGE_OUTSIDE;
-    count = join_overlapping(spans, count);
-    out->one = spans[0];
+    count = join_overlapping(list, count);
+    out->one = list[0];
     out->count = count;
     if (count == 1)
         return RANGE_PART;
-    out->all = spans;
+    out->all = list;
     several = NULL;
     return RANGE_PARTS;
 }

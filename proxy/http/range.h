@@ -25,13 +25,13 @@ enum range_verdict {
 };
 
 /* Inclusive. */
-struct span {
+struct range {
     int64_t first, last;
 };
 
 struct ranges {
-    struct span one;  /* of RANGE_WHOLE all bytes, of RANGE_PART these; of RANGE_PARTS the first one */
-    struct span *all; /* RANGE_PARTS: `count` of them; NULL otherwise */
+    struct range one;  /* of RANGE_WHOLE all bytes, of RANGE_PART these; of RANGE_PARTS the first one */
+    struct range *all; /* RANGE_PARTS: `count` of them; NULL otherwise */
     int count;
 };
 

@@ -48,11 +48,11 @@ static bool describe(struct http_request *req, const struct digest *d, char etag
     return http_is_known(req, text);
 }
 
-static void choose_one(struct blob_pieces *p, struct span span)
+static void choose_one(struct blob_pieces *p, struct range range)
 {
     p->next = 1;
-    p->first = span.first;
-    p->left = p->size < 0 ? INT64_MAX : span.last - span.first + 1;
+    p->first = range.first;
+    p->left = p->size < 0 ? INT64_MAX : range.last - range.first + 1;
 }
 
 static void choose_several(struct blob_pieces *p, struct ranges *ranges)
@@ -127,9 +127,9 @@ int64_t blob_pieces_length(const struct blob_pieces *p)
     return sum + (int64_t)write_part_head(p, p->count, head);
 }
 
-struct span blob_pieces_begin(const struct blob_pieces *p)
+struct range blob_pieces_begin(const struct blob_pieces *p)
 {
-    return p->all ? p->all[0] : (struct span){p->first, p->size < 0 ? INT64_MAX - 1 : p->first + p->left - 1};
+    return p->all ? p->all[0] : (struct range){p->first, p->size < 0 ? INT64_MAX - 1 : p->first + p->left - 1};
 }
 
 bool blob_pieces_over(const struct blob_pieces *p)

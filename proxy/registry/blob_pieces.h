@@ -20,7 +20,7 @@ struct blob_pieces {
     int64_t size;      /* of the blob, in bytes; -1: not known */
     int64_t first;     /* where the piece begins that is being sent */
     int64_t left;      /* bytes of it that are still to be sent; of a blob whose size is not known INT64_MAX */
-    struct span *all;  /* several ranges; NULL: one piece without a header */
+    struct range *all; /* several ranges; NULL: one piece without a header */
     int count;         /* of `all` */
     int next;          /* in `all`; `count`: what ends the body; beyond: nothing */
     char boundary[33]; /* random, so that no blob can contain it */
@@ -36,8 +36,8 @@ void blob_pieces_free(struct blob_pieces *p);
 bool blob_pieces_answer(const struct blob_pieces *p, struct http_request *req);
 /* The answer's Content-Length; -1: not known. */
 int64_t blob_pieces_length(const struct blob_pieces *p);
-/* The span that is sent first. */
-struct span blob_pieces_begin(const struct blob_pieces *p);
+/* What is sent first. */
+struct range blob_pieces_begin(const struct blob_pieces *p);
 /* Everything has been given. */
 bool blob_pieces_over(const struct blob_pieces *p);
 /* Nothing of the current piece is left: gives the stream the header of the next one, whose bytes are due (first, left),

@@ -280,9 +280,9 @@ static void blobs_follow(struct serving *s, const struct fetch_result *res)
 
     blob_pieces_free(p);
     blob_pieces_choose(p, req, &s->digest, res->size, res->how == HOW_BYPASS);
-    struct span begin = blob_pieces_begin(p);
+    struct range begin = blob_pieces_begin(p);
     if (p->status == 416) { /* by upstream's size; if that is wrong, so is the blob */
-        begin = (struct span){0, -1};
+        begin = (struct range){0, -1};
     } else if (blob_pieces_answer(p, req)) {
         serving_free(s);
         return;

@@ -20,7 +20,8 @@ static void check_range(const char *text, int64_t size)
     }
 }
 
-/* Parts lie within the whole and do not overlap; what a registry says of a part does, or it is as if it had said nothing. */
+/* Parts lie within the whole and do not overlap; what a registry says of a part does, or it is as if it had said
+ * nothing. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int64_t sizes[] = {0, 1, 2, 10, 4096, INT64_MAX};

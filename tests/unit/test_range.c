@@ -77,7 +77,7 @@ static void ranges(void **state UNUSED)
         _cleanup_buf_ struct buf parts = {0};
         enum range_verdict v = ranges_parse(cases[i].header, 100, &r);
         for (int n = 0; n < r.count && v != RANGE_OUTSIDE; n++) {
-            const struct span *s = r.all ? &r.all[n] : &r.one;
+            const struct range *s = r.all ? &r.all[n] : &r.one;
             buf_addf(&parts, "%s%d-%d", n > 0 ? " " : "", (int)s->first, (int)s->last);
         }
         buf_add(&parts, "", 1);
