@@ -6,18 +6,19 @@ struct follower {
     /* set once, before it is published */
     struct ingest *ingest;
     struct loop *loop;
-    int64_t end; /* one past the last byte wanted */
-    bool whole;  /* it would have the whole blob: the last segment waits for the digest */
     void (*ready)(void *arg);
     void *arg;
     /* owned by `loop` */
-    int64_t position;
+    int64_t position, end; /* end: one past the last byte wanted; both are written under ingest->lock */
     bool left;
     int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
-    bool waiting; /* for ready() */
-    bool for_end; /* it waits for the blob to be stored, for no bytes */
-    bool told;    /* the source knows that it wants what is at its position, and behind */
+    bool whole;                /* it would have the whole blob: the last segment waits for the digest */
+    bool waiting;              /* for ready() */
+    bool for_end;              /* it waits for the blob to be stored, for no bytes */
+    bool told;                 /* the source knows that it wants what is at its position, and behind */
+    struct ingest_span *later; /* what it will want after that */
+    size_t later_count;
     TAILQ_ENTRY(follower) entry;
 };
 
@@ -26,6 +27,7 @@ static void follower_unref(struct follower *f)
     ON_LOOP(f->loop);
     if (--f->refs == 0) {
         ingest_unref(f->ingest);
+        free(f->later);
         free(f);
     }
 }
@@ -194,6 +196,10 @@ size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max)
     TAILQ_FOREACH(f, &i->followers, entry)
         if (f->waiting && !f->for_end && count < max && f->position < f->end)
             spans[count++] = (struct ingest_span){f->position, f->end};
+    TAILQ_FOREACH(f, &i->followers, entry)
+        for (size_t k = 0; k < f->later_count && count < max; k++)
+            if (f->later[k].first + ingest_present(i, f->later[k].first) < f->later[k].end)
+                spans[count++] = f->later[k];
     pthread_mutex_unlock(&i->lock);
     return count;
 }
@@ -241,6 +247,36 @@ void follower_advance(struct follower *f, int64_t bytes)
     f->position += bytes;
     if (i->relay) {
         i->taken = f->position;
+        ingest_give_back(i);
+    }
+    pthread_mutex_unlock(&i->lock);
+}
+
+void follower_expect(struct follower *f, const struct ingest_span *spans, size_t count)
+{
+    struct ingest_span *copy = xcalloc(count, sizeof(*copy));
+
+    ON_LOOP(f->loop);
+    memcpy(copy, spans, count * sizeof(*copy));
+    pthread_mutex_lock(&f->ingest->lock);
+    free(f->later);
+    f->later = copy;
+    f->later_count = count;
+    pthread_mutex_unlock(&f->ingest->lock);
+}
+
+void follower_move(struct follower *f, int64_t first, int64_t last)
+{
+    struct ingest *i = f->ingest;
+
+    ON_LOOP(f->loop);
+    pthread_mutex_lock(&i->lock);
+    IN_STATE(!i->relay || first >= f->position);
+    f->position = first;
+    f->end = last + 1;
+    f->told = false;
+    if (i->relay) {
+        i->taken = first;
         ingest_give_back(i);
     }
     pthread_mutex_unlock(&i->lock);

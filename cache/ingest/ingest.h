@@ -173,8 +173,8 @@ bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end);
 struct ingest_span {
     int64_t first, end;
 };
-/* What followers wait for, from their position to the last byte that they want: the earliest `max` of them. Returns how
- * many there are. */
+/* What followers wait for, from their position to the last byte that they want, and then what they will want later and
+ * is missing: at most `max`. Returns how many there are. */
 size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max);
 /* Whether a follower has asked for more than half of it. */
 bool ingest_is_wanted_whole(struct ingest *i);
@@ -236,6 +236,11 @@ int follower_fd(const struct follower *f);
 /* Whether it is a window, of which nothing is left behind the follower's position. */
 bool follower_is_of_relay(const struct follower *f);
 void follower_advance(struct follower *f, int64_t bytes);
+/* Follows the bytes from `first` to `last` (inclusive) from now on; of a relay, no earlier ones. Then ask
+ * follower_available(). */
+void follower_move(struct follower *f, int64_t first, int64_t last);
+/* Where it will move to, so that sources can bring it meanwhile. */
+void follower_expect(struct follower *f, const struct ingest_span *spans, size_t count);
 /* Ends it; ready() is not called any more. */
 void follower_leave(struct follower *f);
 

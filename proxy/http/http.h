@@ -31,7 +31,7 @@ struct http_server;
 struct http_request;
 
 enum {
-    HTTP_HEAD_MAX = 64 << 10,  /* bytes of request line and headers */
+    HTTP_HEAD_MAX = 128 << 10, /* bytes of request line and headers: a Range of 4096 pieces of a large blob */
     HTTP_TARGET_MAX = 8 << 10, /* RFC 9112 §3: at least 8000 octets */
     HTTP_HEADERS_MAX = 100,
     HTTP_BODY_MAX = 1 << 20,
@@ -127,10 +127,13 @@ void http_reply_file(struct http_request *req, int status, const char *type, int
 void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
                  void *arg);
 bool http_stream_can_take(const struct http_request *req);
-/* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. A piece of a file is given
- * only when it can take more, and no data in the same answer. */
+/* Pieces; the descriptor is borrowed until the answer is complete or the client is gone. In an answer with pieces of a
+ * file each piece, also one of data, is given only when the connection can take more. */
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len);
 void http_stream_data(struct http_request *req, const void *data, size_t len);
+/* The same for a piece of a file up to HTTP_COPY_MAX bytes that is in memory: it is copied, so that many of them go out
+ * in one write. False: it is not, http_stream_file() sends it. */
+bool http_stream_small(struct http_request *req, int fd, int64_t offset, int64_t len);
 /* The same for a piece of a file in memory, which is copied: the file may change behind it. From now on the kernel is
  * given little of this answer before the client takes it. */
 void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t len);

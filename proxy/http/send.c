@@ -362,6 +362,22 @@ void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t 
     http_pump(req->conn);
 }
 
+bool http_stream_small(struct http_request *req, int fd, int64_t offset, int64_t len)
+{
+    struct evbuffer_iovec to;
+
+    ON_LOOP(req->conn->server->loop);
+    if (len > HTTP_COPY_MAX || evbuffer_reserve_space(output(req), (ev_ssize_t)len, &to, 1) != 1 ||
+        !http_read_now(fd, to.iov_base, (size_t)len, offset))
+        return false;
+    to.iov_len = (size_t)len;
+    if (evbuffer_commit_space(output(req), &to, 1) != 0)
+        return false;
+    req->sent += len;
+    http_pump(req->conn);
+    return true;
+}
+
 void http_stream_data(struct http_request *req, const void *data, size_t len)
 {
     ON_LOOP(req->conn->server->loop);

@@ -1,11 +1,12 @@
-/* /v2/<name>/blobs/<digest>: from the store with sendfile, or behind an ingest while it arrives. */
+/* /v2/<name>/blobs/<digest>: from the store (blob_stored.c), or behind an ingest while it arrives. */
 #include "proxy/registry/access.h"
 
 #include "base/assert.h"
 #include "proxy/registry/handlers.h"
 
 #include "base/log.h"
-#include "proxy/http/range.h"
+#include "proxy/registry/blob_pieces.h"
+#include "proxy/registry/blob_stored.h"
 
 #include <string.h>
 
@@ -14,20 +15,17 @@ enum {
     PIECE_RELAY = 128 << 10, /* copied; the next one is added when the connection has less than that to send */
 };
 
-/* One answer, from the first look to the last byte. Belongs to the serve loop. */
+/* One answer of a blob that is not in the store, from the first look to the last byte. Belongs to the serve loop. */
 struct serving {
     struct registry *registry;
     struct loop *loop;
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
-    struct visitor *visitor;   /* NULL: served from the store at once */
+    struct visitor *visitor;
     struct fetch_waiter *wait; /* the fetch it waits for; NULL: none */
-    int fd;                    /* from the store */
-    struct follower *follower; /* or behind an ingest */
+    struct follower *follower; /* behind an ingest */
     struct follower *before;   /* the one before the relay: pieces of its file may still be in the connection */
-    int64_t first, left;       /* left: INT64_MAX of a blob whose size is not known */
-    int status;                /* of the answer behind an ingest: 200, 206 or 416 */
-    int64_t size;              /* of the blob behind an ingest, by upstream's answer; -1: not known */
+    struct blob_pieces pieces; /* by the size that upstream's answer says */
     bool begun;                /* its header has been sent: an error can only cut the body short */
     bool relayed;              /* without caching */
     bool asking;               /* for a relay */
@@ -36,95 +34,19 @@ struct serving {
 
 static void serving_free(struct serving *s)
 {
-    if (s->fd >= 0) {
-        close(s->fd);
-        cache_release(s->registry->cache, &s->digest);
-    }
     if (s->follower)
         follower_leave(s->follower);
     if (s->before)
         follower_leave(s->before);
     if (s->visitor)
         visitor_free(s->visitor);
+    blob_pieces_free(&s->pieces);
     free(s);
 }
 
 static void blobs_sent(void *arg)
 {
-    struct serving *s = arg;
-
-    if (s->fd >= 0 && http_read_failed(s->req))
-        cache_suspect(s->registry->cache, &s->digest);
-    serving_free(s);
-}
-
-/* Sets the headers that every answer of a blob has, and the range to send. Returns the status: 200, 206, 304, 416. */
-static int blobs_describe(struct http_request *req, const struct digest *d, int64_t size, int64_t *first, int64_t *last)
-{
-    char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
-    const char *range = http_header(req, "range"), *if_range = http_header(req, "if-range");
-
-    snprintf(etag, sizeof(etag), "\"%s\"", digest_format(d, text));
-    http_reply_header(req, "Docker-Content-Digest", "%s", text);
-    http_reply_header(req, "ETag", "%s", etag);
-    http_reply_header(req, "Accept-Ranges", "bytes");
-    /* A blob never changes under its digest. */
-    http_reply_header(req, "Cache-Control", "max-age=31536000, immutable");
-    if (http_is_known(req, text))
-        return 304;
-    /* Another validator asks for the whole blob (RFC 9110 §13.1.5). Without a known size there are no ranges. */
-    if (http_method(req) != HTTP_METHOD_GET || size < 0 || (if_range && strcmp(if_range, etag) != 0))
-        range = NULL;
-    switch (range_parse(range, size, first, last)) {
-    case RANGE_PART:
-        http_reply_header(req, "Content-Range", "bytes %lld-%lld/%lld", (long long)*first, (long long)*last,
-                          (long long)size);
-        return 206;
-    case RANGE_OUTSIDE:
-        http_reply_header(req, "Content-Range", "bytes */%lld", (long long)size);
-        return 416;
-    default:
-        return 200;
-    }
-}
-
-#define BLOB_TYPE "application/octet-stream"
-
-static bool answer_without_body(struct http_request *req, int status, int64_t size)
-{
-    if (status == 304)
-        http_reply_head(req, 304, NULL, -1);
-    else if (status == 416)
-        http_error(req, 416, "RANGE_INVALID", "the blob has %lld bytes", (long long)size);
-    else if (http_method(req) == HTTP_METHOD_HEAD)
-        http_reply_head(req, status, BLOB_TYPE, size);
-    else
-        return false;
-    return true;
-}
-
-/* From the store. False: the file is missing, or has to be verified first. */
-static bool send_stored(struct registry *reg, struct http_request *req, const struct digest *d)
-{
-    int64_t first, last, size;
-    int fd = cache_open_blob(reg->cache, d, &size, NULL);
-
-    if (fd < 0)
-        return false;
-    int status = blobs_describe(req, d, size, &first, &last);
-    if (answer_without_body(req, status, size)) {
-        close(fd);
-        cache_release(reg->cache, d);
-        return true;
-    }
-    struct serving *s = xcalloc(1, sizeof(*s));
-    s->registry = reg;
-    s->loop = http_loop(req);
-    s->req = req;
-    s->fd = fd;
-    s->digest = *d;
-    http_reply_file(req, status, BLOB_TYPE, fd, first, last - first + 1, blobs_sent, s);
-    return true;
+    serving_free(arg);
 }
 
 /* ---- behind an ingest ---- */
@@ -171,7 +93,7 @@ static void blobs_relayed(void *arg, struct fetch_result *res)
     }
     int64_t at = follower_position(s->follower);
     s->before = s->follower;
-    s->follower = ingest_follow(res->ingest, s->loop, at, at + s->left - 1, blobs_ready, s);
+    s->follower = ingest_follow(res->ingest, s->loop, at, at + s->pieces.left - 1, blobs_ready, s);
     http_on_gone(s->req, follower_gone, s);
     http_stream_more(s->req);
 }
@@ -199,23 +121,27 @@ static bool is_disks_fault(const struct err *err)
     return err->code == ERR_NO_SPACE || err->code == ERR_IO;
 }
 
+/* Of several pieces, the relay is compared with what was sent of the current one. */
+
 static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
     if (s->begun)
-        want.sent = (struct sent_before){follower_fd(s->follower), s->first, follower_position(s->follower)};
+        want.sent = (struct sent_before){follower_fd(s->follower), s->pieces.first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are served without caching");
     s->relayed = s->asking = true;
     blobs_ask(s, &want, done);
 }
 
-/* For a client that does not read, little of a relay is held in memory. */
+/* For a client that does not read, little of a relay is held in memory, and of small pieces. */
 static bool blobs_can_send(const struct serving *s)
 {
-    return http_stream_can_take(s->req) &&
-           (!follower_is_of_relay(s->follower) || http_stream_waiting(s->req) < PIECE_RELAY);
+    size_t waiting = http_stream_waiting(s->req);
+
+    return http_stream_can_take(s->req) && (!follower_is_of_relay(s->follower) || waiting < PIECE_RELAY) &&
+           (!s->pieces.all || waiting < BLOB_PIECES_WAITING);
 }
 
 static void blobs_give(struct serving *s, int64_t n)
@@ -225,39 +151,56 @@ static void blobs_give(struct serving *s, int64_t n)
     int64_t at = follower_position(s->follower);
 
     n = MIN(n, copied ? (int64_t)PIECE_RELAY : (int64_t)PIECE);
-    s->left -= n;
-    if (copied)
+    if (copied) {
+        s->pieces.left -= n;
         http_stream_copy(s->req, fd, at, (size_t)n);
+    }
     follower_advance(s->follower, n);
     if (!copied)
-        http_stream_file(s->req, fd, at, n);
+        blob_pieces_give(&s->pieces, s->req, fd, at, n);
 }
 
 /* Upstream did not send the size, and the whole blob has come by now. */
 static bool learn_size(struct serving *s)
 {
-    if (s->size >= 0)
+    struct blob_pieces *p = &s->pieces;
+
+    if (p->size >= 0)
         return false;
-    s->size = follower_size(s->follower);
-    if (s->size >= 0)
-        s->left = s->size - follower_position(s->follower);
-    return s->size >= 0;
+    p->size = follower_size(s->follower);
+    if (p->size >= 0)
+        p->left = p->size - follower_position(s->follower);
+    return p->size >= 0;
+}
+
+static void blobs_turn(struct serving *s)
+{
+    struct blob_pieces *p = &s->pieces;
+
+    blob_pieces_turn(p, s->req);
+    if (p->left > 0)
+        follower_move(s->follower, p->first, p->first + p->left - 1);
 }
 
 /* Sends what has arrived, as far as the connection can take it. */
 static void blobs_pump(void *arg)
 {
     struct serving *s = arg;
+    struct blob_pieces *p = &s->pieces;
     struct err err = {0};
 
     ON_LOOP(s->loop);
-    while (s->left > 0 && !s->asking && blobs_can_send(s)) {
+    while (!blob_pieces_over(p) && !s->asking && blobs_can_send(s)) {
+        if (p->left == 0) {
+            blobs_turn(s);
+            continue;
+        }
         int64_t n = follower_available(s->follower, &err);
         if (n == 0 && learn_size(s))
             continue;
         if (n == 0)
             return; /* blobs_ready() comes */
-        if (n < 0 && is_disks_fault(&err) && !s->relayed) {
+        if (n < 0 && is_disks_fault(&err) && !s->relayed && blob_pieces_ascend(p)) {
             blobs_relay(s, blobs_relayed);
             return;
         }
@@ -265,9 +208,9 @@ static void blobs_pump(void *arg)
             blobs_cut_off(s, &err);
             return;
         }
-        blobs_give(s, MIN(n, s->left));
+        blobs_give(s, MIN(n, p->left));
     }
-    if (s->left == 0)
+    if (blob_pieces_over(p))
         http_stream_end(s->req, blobs_sent, s);
 }
 
@@ -310,13 +253,13 @@ static void begin_body(struct serving *s)
         return;
     }
     s->begun = true;
-    if (s->status == 416) {
-        answer_without_body(s->req, s->status, s->size);
+    if (s->pieces.status == 416) {
+        blob_pieces_answer(&s->pieces, s->req);
         serving_free(s);
         return;
     }
     learn_size(s);
-    http_stream(s->req, s->status, BLOB_TYPE, s->size < 0 ? -1 : s->left, blobs_pump, s);
+    http_stream(s->req, s->pieces.status, s->pieces.type, blob_pieces_length(&s->pieces), blobs_pump, s);
 }
 
 static void blobs_ready(void *arg)
@@ -332,25 +275,35 @@ static void blobs_ready(void *arg)
         begin_body(s);
 }
 
+/* Several pieces: those behind the first one can be fetched while it is being sent. */
+static void blobs_expect(struct serving *s)
+{
+    const struct blob_pieces *p = &s->pieces;
+
+    if (!p->all || follower_is_of_relay(s->follower))
+        return;
+    _cleanup_free_ struct ingest_span *later = xcalloc((size_t)p->count, sizeof(*later));
+    for (int k = 0; k < p->count; k++)
+        later[k] = (struct ingest_span){p->all[k].first, p->all[k].last + 1};
+    follower_expect(s->follower, later, (size_t)p->count);
+}
+
 static void blobs_follow(struct serving *s, const struct fetch_result *res)
 {
     struct http_request *req = s->req;
-    int64_t first, last;
+    struct blob_pieces *p = &s->pieces;
 
-    s->status = blobs_describe(req, &s->digest, res->size, &first, &last);
-    s->size = res->size;
-    if (s->size < 0)
-        last = INT64_MAX - 1;
-    if (s->status == 416) { /* by upstream's size; if that is wrong, so is the blob */
-        first = 0;
-        last = -1;
-    } else if (answer_without_body(req, s->status, res->size)) {
+    blob_pieces_free(p);
+    blob_pieces_choose(p, req, &s->digest, res->size, res->how == HOW_BYPASS);
+    struct range begin = blob_pieces_begin(p);
+    if (p->status == 416) { /* by upstream's size; if that is wrong, so is the blob */
+        begin = (struct range){0, -1};
+    } else if (blob_pieces_answer(p, req)) {
         serving_free(s);
         return;
     }
-    s->first = first;
-    s->left = last - first + 1;
-    s->follower = ingest_follow(res->ingest, s->loop, first, last, blobs_ready, s);
+    s->follower = ingest_follow(res->ingest, s->loop, begin.first, begin.last, blobs_ready, s);
+    blobs_expect(s);
     http_on_gone(req, follower_gone, s);
     begin_body(s);
 }
@@ -404,12 +357,12 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
         blobs_follow(s, res);
         return;
     } else if (http_method(req) == HTTP_METHOD_HEAD) {
-        int64_t first, last;
         reply_status(req, res);
-        answer_without_body(req, blobs_describe(req, &s->digest, res->size, &first, &last), res->size);
+        blob_pieces_choose(&s->pieces, req, &s->digest, res->size, false);
+        blob_pieces_answer(&s->pieces, req);
     } else {
         reply_status(req, res);
-        if (!may_have(s->visitor) || !send_stored(s->registry, req, &s->digest))
+        if (!may_have(s->visitor) || !blob_send_stored(s->registry, req, &s->digest))
             fail_unusable(req);
     }
     serving_free(s);
@@ -424,7 +377,7 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
     if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !by_grant))
         return false;
     reply_hit(req);
-    if (send_stored(reg, req, &r->digest))
+    if (blob_send_stored(reg, req, &r->digest))
         return true;
     http_reply_reset(req);
     return false;
@@ -434,12 +387,12 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
 static struct fetch_piece blobs_piece(struct http_request *req)
 {
     const int64_t size = INT64_MAX;
-    struct fetch_piece p = {0};
+    _cleanup_ranges_ struct ranges ranges = {0};
+    enum range_verdict v = ranges_parse(http_header(req, "range"), size, &ranges);
+    struct fetch_piece p = {.first = ranges.one.first, .last = ranges.one.last};
 
-    if (range_parse(http_header(req, "range"), size, &p.first, &p.last) != RANGE_PART)
-        return p;
     bool suffix = p.first > size / 2;
-    p.given = suffix || p.last < size - 1;
+    p.given = (v == RANGE_PART || v == RANGE_PARTS) && (suffix || p.last < size - 1);
     if (suffix) {
         p.last = size - p.first;
         p.first = -1;
@@ -464,7 +417,6 @@ static void blobs_serve(struct visitor *v)
     s->registry = reg;
     s->loop = http_loop(req);
     s->req = req;
-    s->fd = -1;
     s->digest = v->route.digest;
     s->visitor = v;
     blobs_ask(s, &want, blobs_fetched);

@@ -5,21 +5,23 @@
 
 static void check_range(const char *text, int64_t size)
 {
-    int64_t first = -2, last = -2;
+    _cleanup_ranges_ struct ranges r;
+    enum range_verdict verdict = ranges_parse(text, size, &r);
 
-    switch (range_parse(text, size, &first, &last)) {
-    case RANGE_WHOLE:
-        MUST(first == 0 && last == size - 1);
-        break;
-    case RANGE_PART:
-        MUST(first >= 0 && first <= last && last < size);
-        break;
-    case RANGE_OUTSIDE:
-        break;
+    MUST((verdict == RANGE_PARTS) == (r.all != NULL) && (r.count > 1) == (r.all != NULL));
+    if (verdict == RANGE_WHOLE)
+        MUST(r.one.first == 0 && r.one.last == size - 1);
+    if (verdict == RANGE_PART)
+        MUST(r.one.first >= 0 && r.one.first <= r.one.last && r.one.last < size);
+    for (int i = 0; r.all && i < r.count; i++) {
+        MUST(r.all[i].first >= 0 && r.all[i].first <= r.all[i].last && r.all[i].last < size);
+        for (int n = 0; n < i && i < 64; n++) /* no byte is sent twice */
+            MUST(r.all[n].last < r.all[i].first || r.all[i].last < r.all[n].first);
     }
 }
 
-/* A part lies within the whole; what a registry says of a part does, or it is as if it had said nothing. */
+/* Parts lie within the whole and do not overlap; what a registry says of a part does, or it is as if it had said
+ * nothing. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int64_t sizes[] = {0, 1, 2, 10, 4096, INT64_MAX};

@@ -326,6 +326,43 @@ static void deserted(void **state)
     ingest_unref(i);
 }
 
+/* From piece to piece of a blob: each is read as far as it is here, also one that lies before the last. */
+static void moved(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *w = ingest_follow(i, f->loop, 1000, 1999, on_ready, f);
+    write_to(f, i, 0, MIB + 500);
+    assert_int_equal(follower_available(w, &err), 1000);
+    follower_advance(w, 1000);
+    follower_move(w, MIB, MIB + 999);
+    assert_int_equal(follower_position(w), MIB);
+    assert_int_equal(follower_available(w, &err), 500);
+    follower_advance(w, 500);
+    int ready = f->ready;
+    assert_int_equal(follower_available(w, &err), 0);
+    write_to(f, i, MIB + 500, MIB + 2000);
+    loop_settle(f->loop);
+    assert_int_equal(f->ready, ready + 1);
+    assert_int_equal(follower_available(w, &err), 500);
+    follower_move(w, 10, 19);
+    assert_int_equal(follower_available(w, &err), 10);
+    follower_move(w, 2 * MIB, SIZE - 1); /* while it waits for this, it is moved to what is here */
+    assert_int_equal(follower_available(w, &err), 0);
+    follower_move(w, 20, 29);
+    assert_int_equal(follower_available(w, &err), 10);
+    follower_move(w, SIZE - 1, SIZE - 1);
+    assert_int_equal(follower_available(w, &err), 0);
+    write_to(f, i, MIB + 2000, SIZE);
+    run_to_end(f);
+    assert_int_equal(follower_available(w, &err), 1);
+    follower_leave(w);
+    ingest_unref(i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(deserted, setup, teardown),
+        cmocka_unit_test_setup_teardown(moved, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
