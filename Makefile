@@ -142,7 +142,7 @@ $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)
 	$(B)/cli/lib/say.o
 
 $(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
-	$(B)/cli/archive/export_place.o $(B)/cli/lib/say.o \
+	$(patsubst %,$(B)/cli/archive/export_%.o,blob place tar) $(patsubst %,$(B)/cli/lib/%.o,daemon options say) \
 	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
