@@ -67,7 +67,9 @@ HARD_CFLAGS = $(eval HARD_CFLAGS := -fPIE $(foreach f,$(HARD_TRIED),$(call try,$
 endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
-ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) -pthread
+# As shared libraries, gcc's two runtimes take each other's functions, and UBSan does not write to its log_path (tests/run).
+SANITIZE_LDFLAGS = $(if $(findstring undefined,$(SANITIZE)),$(call try,-static-libasan -static-libubsan))
+ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) $(SANITIZE_LDFLAGS) -pthread
 LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))

@@ -109,6 +109,8 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 
 PORT=
 DAEMON=() # what it runs under: a command and its arguments
+# LeakSanitizer is a tracer itself, and fails in a process that has one.
+TRACED=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -qq -f)
 entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
     entrepot_try "$@" || fail "entrepot does not start"
 }
