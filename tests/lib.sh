@@ -38,6 +38,7 @@ cleanup() {
     fi
     [ -s "$W/missing" ] && [ $status = 77 ] && echo "needs $(sort -u "$W/missing" | paste -sd ' ')"
     rm -rf "$W"
+    find "$PORTS" -xtype l -delete 2>/dev/null
     exit $status
 }
 trap cleanup EXIT
@@ -64,18 +65,24 @@ fail() { echo "FAILED: $*"; exit 1; }
 say() { echo "* $*"; }
 is() { [ "$1" = "$2" ] || fail "$3: \"$1\" is not \"$2\""; }
 
-# Below the kernel's own range, from which connections take theirs: what is free now is likely to be so when a server begins.
+# Below the kernel's own range, from which connections take theirs. It is this test's until its end, whatever others run beside it: a
+# link to its folder says so.
+PORTS=${TMPDIR:-/tmp}/entrepot-ports.$UID
 free_port() {
     python3 -c '
-import random, socket
+import errno, os, random, socket, sys
+os.makedirs(sys.argv[1], exist_ok=True)
 while True:
     s, port = socket.socket(), random.randrange(10240, 32000)
     try:
         s.bind(("127.0.0.1", port))
-    except OSError:
+        os.symlink(sys.argv[2], f"{sys.argv[1]}/{port}")
+    except OSError as e:
+        if e.errno not in (errno.EADDRINUSE, errno.EEXIST):
+            raise
         continue
     print(port)
-    break'
+    break' "$PORTS" "$W"
 }
 
 wait_for() { # SECONDS COMMAND...
