@@ -50,6 +50,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -W
 
 # What Debian hardens with (dpkg-buildflags, hardening=+all), where the compiler has it. They come before CFLAGS and LDFLAGS, which
 # have the last word. A sanitizer brings checks of its own, which these would hide functions from. HARDEN= builds without.
+, := ,
 try       = $(shell echo 'int main(void) { return 0; }' | $(CC) -Werror $(1) -x c - -o /dev/null 2>/dev/null && echo '$(1)')
 GIVEN    := $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANITIZE)
 HARDEN   ?= 1
@@ -67,8 +68,8 @@ HARD_CFLAGS = $(eval HARD_CFLAGS := -fPIE $(foreach f,$(HARD_TRIED),$(call try,$
 endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
 ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
-# As shared libraries, gcc's two runtimes take each other's functions, and UBSan does not write to its log_path (tests/run).
-SANITIZE_LDFLAGS = $(if $(findstring undefined,$(SANITIZE)),$(call try,-static-libasan -static-libubsan))
+# gcc's two runtimes take each other's functions where they can, and then one does not write to its log_path (tests/run).
+SANITIZE_LDFLAGS = $(if $(findstring undefined,$(SANITIZE)),$(call try,-static-libubsan -Wl$(,)--exclude-libs$(,)libubsan.a))
 ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) $(SANITIZE_LDFLAGS) -pthread
 LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
 

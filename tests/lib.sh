@@ -116,6 +116,8 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 
 PORT=
 DAEMON=() # what it runs under: a command and its arguments
+# What is preloaded comes before ASan's runtime, which does without the first place.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
 # LeakSanitizer is a tracer itself, and fails in a process that has one.
 TRACED=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -qq -f)
 entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:
