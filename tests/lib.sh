@@ -38,6 +38,7 @@ cleanup() {
     fi
     [ -s "$W/missing" ] && [ $status = 77 ] && echo "needs $(sort -u "$W/missing" | paste -sd ' ')"
     rm -rf "$W"
+    find "$PORTS" -xtype l -delete 2>/dev/null
     exit $status
 }
 trap cleanup EXIT
@@ -64,18 +65,24 @@ fail() { echo "FAILED: $*"; exit 1; }
 say() { echo "* $*"; }
 is() { [ "$1" = "$2" ] || fail "$3: \"$1\" is not \"$2\""; }
 
-# Below the kernel's own range, from which connections take theirs: what is free now is likely to be so when a server begins.
+# Below the kernel's own range, from which connections take theirs. It is this test's until its end, whatever others run beside it: a
+# link to its folder says so.
+PORTS=${TMPDIR:-/tmp}/entrepot-ports.$UID
 free_port() {
     python3 -c '
-import random, socket
+import errno, os, random, socket, sys
+os.makedirs(sys.argv[1], exist_ok=True)
 while True:
     s, port = socket.socket(), random.randrange(10240, 32000)
     try:
         s.bind(("127.0.0.1", port))
-    except OSError:
+        os.symlink(sys.argv[2], f"{sys.argv[1]}/{port}")
+    except OSError as e:
+        if e.errno not in (errno.EADDRINUSE, errno.EEXIST):
+            raise
         continue
     print(port)
-    break'
+    break' "$PORTS" "$W"
 }
 
 wait_for() { # SECONDS COMMAND...
@@ -109,6 +116,10 @@ registry_asked() { grep -cE "\"$1 [^ ]*$2[^\"]*\" 20[06] .*\"entrepot/" "$W/regi
 
 PORT=
 DAEMON=() # what it runs under: a command and its arguments
+# What is preloaded comes before ASan's runtime, which does without the first place.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
+# LeakSanitizer is a tracer itself, and fails in a process that has one.
+TRACED=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -qq -f)
 entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:, UPSTREAM_MORE: one of the upstream
     entrepot_try "$@" || fail "entrepot does not start"
 }

@@ -19,12 +19,15 @@ struct export_tar {
     int fd;
     struct archive *a;
     struct err *err;
+    bool given_up; /* nothing more is written */
 };
 
 static la_ssize_t export_tar_write(struct archive *a, void *arg, const void *data, size_t len)
 {
     struct export_tar *t = arg;
 
+    if (t->given_up)
+        return -1;
     if (export_write(t->fd, data, len, t->err))
         return (la_ssize_t)len;
     archive_set_error(a, EIO, "%s", t->err->msg);
@@ -130,16 +133,25 @@ static bool export_tar_begin(struct export_tar *t)
     return rc == ARCHIVE_OK && archive_write_open(t->a, t, NULL, export_tar_write, NULL) == ARCHIVE_OK;
 }
 
+/* In its fatal state libarchive does not write the rest of a member; but it is only closing that frees what it has for its
+ * output, not archive_write_free(3). What closing would write is refused. */
+static void export_tar_give_up(struct export_tar *t)
+{
+    t->given_up = true;
+    archive_write_fail(t->a);
+    archive_write_close(t->a);
+}
+
 static bool export_tar_write_from(struct export_tar *t, size_t first)
 {
-    bool ok = export_tar_begin(t) || export_tar_fail(t, "beginning the archive");
+    bool begun = export_tar_begin(t), ok = begun || export_tar_fail(t, "beginning the archive");
 
     for (size_t i = first; ok && i < t->job->count; i++)
         ok = export_tar_put(t, &t->job->members[i]);
     if (ok && archive_write_close(t->a) != ARCHIVE_OK)
         ok = export_tar_fail(t, "ending the archive");
-    if (!ok)
-        archive_write_fail(t->a);
+    if (begun && !ok)
+        export_tar_give_up(t);
     archive_write_free(t->a);
     return ok;
 }

@@ -63,13 +63,20 @@ struct tar_feed {
     struct archive *in;
     struct archive_content *c;
     char *piece;
+    size_t room;        /* bytes that `piece` has room for */
     la_ssize_t pending; /* bytes of `piece` that the decompressor has not read */
     bool bad;
 };
 
+/* Most files of some archives are tiny. */
+static size_t tar_piece_size(const struct archive_file *f)
+{
+    return (size_t)MIN(MAX(f->size, (int64_t)4096), (int64_t)PIECE);
+}
+
 static la_ssize_t tar_next_piece(struct tar_feed *f)
 {
-    la_ssize_t n = archive_read_data(f->in, f->piece, PIECE);
+    la_ssize_t n = archive_read_data(f->in, f->piece, f->room);
 
     f->bad = f->bad || n < 0;
     if (n > 0)
@@ -156,8 +163,9 @@ static bool tar_list_entry(struct archive_files *a, struct archive *in, struct a
     }
     struct archive_content c = {.all = a, .f = f, .may_be_text = f->size <= ARCHIVE_TEXT_MAX};
     c.hasher = archive_blob_digest(f->name, &d) ? NULL : hasher_new(DIGEST_SHA256);
-    _cleanup_free_ char *piece = xmalloc(PIECE);
-    struct tar_feed from = {.in = in, .c = &c, .piece = piece};
+    size_t room = tar_piece_size(f);
+    _cleanup_free_ char *piece = xmalloc(room);
+    struct tar_feed from = {.in = in, .c = &c, .piece = piece, .room = room};
     bool ok = tar_read_entry(&from, err);
     if (c.hasher)
         hasher_free(c.hasher);
@@ -182,10 +190,11 @@ bool archive_list_tar(struct archive_files *a, struct err *err)
 static bool tar_pass_on(struct archive *in, const struct archive_file *f, const struct archive_visit *v,
                         struct err *err)
 {
-    _cleanup_free_ char *piece = xmalloc(PIECE);
+    size_t room = tar_piece_size(f);
+    _cleanup_free_ char *piece = xmalloc(room);
     la_ssize_t n;
 
-    while ((n = archive_read_data(in, piece, PIECE)) > 0)
+    while ((n = archive_read_data(in, piece, room)) > 0)
         if (!v->data(v->arg, piece, (size_t)n, err))
             return false;
     return n == 0 ? v->end(v->arg, err) : err_set(err, ERR_INVALID, "%s: %s", f->name, archive_error_string(in));

@@ -61,7 +61,7 @@ is "$(ask verify --json | tail -n 1 | jq .ok)" true "what is here is right"
 say "pulled is what the index has, however slowly the disk syncs"
 entrepot_stop
 mv "$W/cache" "$W/cache.far"
-DAEMON=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -D -qq -f -e trace=fsync -e inject=fsync:delay_enter=300000 -o /dev/null)
+DAEMON=("${TRACED[@]}" -D -e trace=fsync -e inject=fsync:delay_enter=300000 -o /dev/null)
 entrepot_start "$NGINX_PORT"
 ask pull app:1 >/dev/null
 is "$(ask ls --json | jq -r '.images[].cached')" true "at once after the pull"
@@ -94,7 +94,7 @@ cut_export || fail "a file of 72 MB where 40 are allowed"
 [ -s "$W/out.tar.part" ] || fail "nothing is kept of it"
 for s in KILL INT; do
     cp "$W/out.tar.part" "$W/k.tar.part"
-    strace -qq -f -e trace=fsync -e inject=fsync:delay_enter=3000000 -o /dev/null env --default-signal=INT \
+    "${TRACED[@]}" -e trace=fsync -e inject=fsync:delay_enter=3000000 -o /dev/null env --default-signal=INT \
         "$ENTREPOT" export app:1 -o "$W/k.tar" \
         --socket "$W/admin.sock" >"$W/cut.out" 2>&1 &
     pid=$!
@@ -122,7 +122,7 @@ mv "$W/cache" "$W/cache.near"
 sizes() { stat -c %s "$W"/cache/ingest/*.import 2>/dev/null | awk '{s += $1} END {print s + 0}'; }
 SERVE_MORE=--offline entrepot_start "$NGINX_PORT"
 # Slow enough to be cut half way: every answer of the daemon comes late.
-slow_import() { exec strace -qq -f -e trace=sendto -e inject=sendto:delay_enter=60000 -o /dev/null "$ENTREPOT" import "$W/whole.tar" --socket "$W/admin.sock" >"$W/cut.out" 2>&1; }
+slow_import() { exec "${TRACED[@]}" -e trace=sendto -e inject=sendto:delay_enter=60000 -o /dev/null "$ENTREPOT" import "$W/whole.tar" --socket "$W/admin.sock" >"$W/cut.out" 2>&1; }
 slow_import &
 pid=$!
 sleep 2

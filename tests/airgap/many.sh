@@ -10,7 +10,7 @@ blobs=$(find "$W/layout/blobs" -type f | wc -l)
 here() { find "$W/cache/blobs" -type f | wc -l; }
 whole() { ask ls --json | jq '[.images[] | select(.cached and .pinned)] | length'; }
 under() { # STRACE-OPTIONS...: what the daemon runs under
-    DAEMON=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -D -qq -f "$@")
+    DAEMON=("${TRACED[@]}" -D "$@")
 }
 start() { SERVE_MORE=--offline CACHE_MORE=${CACHE_MORE-"max_size: 100TiB"} entrepot_start 9; }
 is_sound() { # WHEN

@@ -22,6 +22,6 @@ measure() { # WHAT PATH
 }
 measure "a folder" "$W/layout"
 measure "a tar archive" "$W/layout.tar"
-DAEMON=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -D -qq -f -e "trace=fsync,fdatasync,syncfs" -o "$W/syncs")
+DAEMON=("${TRACED[@]}" -D -e "trace=fsync,fdatasync,syncfs" -o "$W/syncs")
 measure "a tar archive, under strace" "$W/layout.tar"
 echo "syncs of the daemon: $(grep -cE '(fsync|fdatasync|syncfs)\(' "$W/syncs")"

@@ -29,7 +29,7 @@ registry_begin() {
     pages) page=2 ;;
     *) fail "no such registry: $KIND" ;;
     esac
-    API_PORT=$((REGISTRY_PORT + 1))
+    API_PORT=$(free_port)
     python3 tests/engines/referrers_api.py $API_PORT "$REGISTRY_PORT" $page >>"$W/api.log" 2>&1 &
     API_PID=$!
     PIDS+=($API_PID)

@@ -53,6 +53,6 @@ crash=$!
 PIDS+=($crash)
 wait_for 20 curl -sf "$E/readyz" || fail "it does not start"
 is "$(awk '/Max core/ {print $5}' "/proc/$crash/limits")" 0 "the size a core file may have"
-kill -SEGV $crash
+kill -ABRT $crash
 wait $crash 2>/dev/null || true
 [ -z "$(find "$W" -name 'core*' -type f)" ] || fail "a core file: $(find "$W" -name 'core*')"

@@ -73,7 +73,6 @@ fails() { # WHAT IT SAYS: the start
 }
 say "folders that cannot be made, a disk that does not sync: the start fails, and says so"
 sed -i 's|"127.0.0.1:1"|"127.0.0.1:'"$PORT"'"|' "$W/config.yaml"
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
 fails "syncing the folders in $W/cache: Input/output error" LD_PRELOAD="$TOOLS/slow_sync.so" FAIL_SYNC=1
 rm -rf "$W/run/admin"; echo "in the way" >"$W/run/admin"
 fails "the admin socket: creating $W/run/admin/.*: Not a directory\|the admin socket: .*Not a directory"

@@ -7,6 +7,4 @@ need python3
 STOPS=${STOPS:-12}
 SEED=${SEED:-$RANDOM}
 say "$STOPS stops, seed $SEED"
-# The preloaded library comes before ASan's, which is right here.
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
 python3 tests/recovery/stops.py "$ENTREPOT" "$TOOLS" "$W" "$(free_port)" "$STOPS" "$SEED" || fail "see above"

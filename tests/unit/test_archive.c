@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -227,11 +228,49 @@ static void what_images_name(void **state UNUSED)
     }
 }
 
+static void no_progress(struct export_job *job UNUSED, const struct export_entry *m UNUSED, const char *how UNUSED)
+{
+}
+
+/* What a stream gets of a text and then a blob, which is nowhere; -1: the stream takes nothing. */
+static off_t cut_export(enum export_packing packing, const char *stream, enum err_code want)
+{
+    const struct cli_options options = {.socket = "/nowhere/admin.sock"};
+    struct export_entry members[] = {{.name = "oci-layout", .text = "{}", .size = 2},
+                                     {.name = "blob", .size = 1 << 20}};
+    _cleanup_close_ int fd = stream ? open(stream, O_WRONLY | O_CLOEXEC) : memfd_create("stream", MFD_CLOEXEC);
+    struct export_job job = {.options = &options,
+                             .cache = "/nowhere",
+                             .place = {PLACE_STREAM, packing, NULL, fd, true},
+                             .members = members,
+                             .count = stream ? 1 : 2, /* a full disk is noticed at the end, or before */
+                             .progress = no_progress};
+    struct err err = {0};
+
+    digest_of(DIGEST_SHA256, "x", 1, &members[1].digest);
+    assert_true(fd >= 0);
+    assert_false(export_to_tar(&job, &err));
+    if (err.code != want)
+        fail_msg("%d: %s", packing, err.msg);
+    return stream ? -1 : lseek(fd, 0, SEEK_CUR);
+}
+
+/* An export that fails leaves a beginning, which has no end; and no memory (a sanitizer looks). */
+static void an_export_is_cut(void **state UNUSED)
+{
+    assert_int_equal(cut_export(PACK_NO, NULL, ERR_UNREACHABLE), 3 * 512); /* a header, its text, a header */
+    for (enum export_packing packing = PACK_NO; packing <= PACK_ZSTD; packing++) {
+        cut_export(packing, NULL, ERR_UNREACHABLE);
+        cut_export(packing, "/dev/full", ERR_NO_SPACE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_that_is_swapped),
         cmocka_unit_test(what_is_replaced),
+        cmocka_unit_test(an_export_is_cut),
         cmocka_unit_test(what_images_name),
     };
 
