@@ -398,6 +398,7 @@ static void print_connections(struct proxy *p, const struct figures *all, struct
 
 static void print_cache(struct proxy *p, const struct figures *all, struct buf *b)
 {
+    const struct partial_stats partial = ingests_partial(cache_ingests(p->cache));
     struct totals t;
     struct gc_stats g;
 
@@ -405,6 +406,8 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
     gc_get_stats(p->gc, &g);
     print_connections(p, all, b);
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(cache_ingests(p->cache)));
+    one(b, "entrepot_partial_blobs", "gauge", "Blobs of which a part is in the cache.", (double)partial.count);
+    one(b, "entrepot_partial_bytes", "gauge", "Bytes of these parts.", (double)partial.bytes);
     one(b, "entrepot_relays", "gauge", "Blobs that are passed on without caching.",
         ingests_relays(cache_ingests(p->cache)).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);

@@ -108,7 +108,8 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
     }
     i->hasher = hasher_new(digest->alg);
     i->resumed = i->received;
-    ingests_note_parked(all, -i->resumed);
+    if (i->resumed > 0)
+        ingest_note_partial(all, -1, -i->resumed);
     ingest_note_arrived(i, i->resumed);
     if (i->received > 0)
         ingest_advance(i); /* begins to hash what is there */

@@ -133,7 +133,12 @@ void ingests_note_arriving(struct ingests *all, int64_t change);
 void ingests_note_parked(struct ingests *all, int64_t change);
 int64_t ingests_arriving(const struct ingests *all);
 int64_t ingests_parked(const struct ingests *all);
-/* Counts the latter again, from the files. Blocks. */
+/* Blobs of which a part is here, at rest: how many, and the bytes of them. Any thread. */
+struct partial_stats {
+    int64_t count, bytes;
+};
+struct partial_stats ingests_partial(const struct ingests *all);
+/* Counts the latter two again, from the files. Blocks. */
 void ingests_measure_parked(struct ingests *all);
 
 /* ---- the source's side: one fetch loop, the same for every call ---- */

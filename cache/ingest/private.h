@@ -120,6 +120,7 @@ struct ingests {
     /* bytes in the ingest folder: of blobs that room was given for; and of all others: parts that wait to be resumed,
      * and imports. The latter is measured again now and then */
     atomic_int_fast64_t arriving, parked;
+    atomic_int_fast64_t partial, partial_bytes; /* of the latter: blobs of which a part is here */
     /* shared, under lock */
     pthread_mutex_t lock;
     int count;
@@ -140,6 +141,8 @@ void ingest_leave_relays(struct ingest *i);
 
 /* ---- space.c, the ingest's loop ---- */
 
+/* A part is at rest (1), or is taken up again (-1). Any thread. */
+void ingest_note_partial(struct ingests *all, int count, int64_t bytes);
 /* So many bytes more of it are on the disk. */
 void ingest_note_arrived(struct ingest *i, int64_t bytes);
 /* It is in the index now, or gone, or paused. */

@@ -41,7 +41,24 @@ void ingests_note_parked(struct ingests *all, int64_t change)
 void ingests_measure_parked(struct ingests *all)
 {
     OFF_LOOPS;
-    atomic_store(&all->parked, MAX(store_ingest_bytes(all->store) - atomic_load(&all->arriving), 0));
+    int64_t parts, part_bytes, arriving = atomic_load(&all->arriving);
+    int64_t bytes = store_ingest_bytes(all->store, &parts, &part_bytes);
+
+    atomic_store(&all->parked, MAX(bytes - arriving, 0));
+    atomic_store(&all->partial, MAX(parts - (ingests_count(all) - atomic_load(&all->relays)), 0));
+    atomic_store(&all->partial_bytes, MAX(part_bytes - arriving, 0));
+}
+
+void ingest_note_partial(struct ingests *all, int count, int64_t bytes)
+{
+    atomic_fetch_add(&all->partial, count);
+    atomic_fetch_add(&all->partial_bytes, bytes);
+    ingests_note_parked(all, bytes);
+}
+
+struct partial_stats ingests_partial(const struct ingests *all)
+{
+    return (struct partial_stats){MAX(atomic_load(&all->partial), 0), MAX(atomic_load(&all->partial_bytes), 0)};
 }
 
 int64_t ingests_arriving(const struct ingests *all)
@@ -69,6 +86,6 @@ void ingest_book_room(struct ingest *i, enum ingest_state state)
     ingests_book_room(i->all, i->room);
     ingests_note_arriving(i->all, -i->arrived);
     if (state == INGEST_PAUSED)
-        ingests_note_parked(i->all, i->received);
+        ingest_note_partial(i->all, 1, i->received);
     i->room = i->arrived = 0;
 }

@@ -100,8 +100,8 @@ bool store_publish_part(struct store *store, const struct digest *d, int fd, boo
  */
 int store_open_import(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_import(struct store *store, const struct digest *d, struct err *err);
-/* What parts and imports take of the disk, in bytes. */
-int64_t store_ingest_bytes(struct store *store);
+/* What parts and imports take of the disk, in bytes; and how many parts there are, and what these take. Blocks. */
+int64_t store_ingest_bytes(struct store *store, int64_t *parts, int64_t *part_bytes);
 /* Removes imports that were not written to since (seconds since 1970). */
 void store_remove_old_imports(struct store *store, int64_t before_s);
 /* As store_publish_part(), for everybody to read. Syncs. */

@@ -126,17 +126,23 @@ void store_remove_old_imports(struct store *s, int64_t before_s)
         closedir(dir);
 }
 
-int64_t store_ingest_bytes(struct store *s)
+int64_t store_ingest_bytes(struct store *s, int64_t *parts, int64_t *part_bytes)
 {
     DIR *dir = list(s->ingest);
     struct dirent *e;
     struct stat st;
     int64_t bytes = 0;
 
+    *parts = *part_bytes = 0;
     /* A hole takes less than the size; more than it is XFS's guess at what comes next, which it takes back. */
     while (dir && (e = readdir(dir)))
-        if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            bytes += MIN((int64_t)st.st_blocks * 512, (int64_t)st.st_size);
+        if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+            int64_t here = MIN((int64_t)st.st_blocks * 512, (int64_t)st.st_size);
+            bool part = ends_with(e->d_name, ".part");
+            bytes += here;
+            *parts += part;
+            *part_bytes += part ? here : 0;
+        }
     if (dir)
         closedir(dir);
     return bytes;
