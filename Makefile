@@ -206,14 +206,19 @@ test-systemd: ## what README says of the service, in a Debian that is booted (RE
 test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
 	@B=$(B) T="$(T)" tests/run engines
 
-bench: | test-deps all ## the tables of figures: beside nginx and curl, a cold disk, eviction policies, a large cache
+bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
+	@B=$(B) bash tests/bench/parts.sh
 	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies
 	@B=$(B) bash tests/bench/listing.sh
 	@B=$(B) bash tests/bench/importing.sh
 	@B=$(B) bash tests/bench/scale.sh
+
+bench-parts: | test-deps all ## what engines of today do (ranges, lazy pulls, whole images): direct and through; ROWS="one lazy": those
+	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/tools/relay
+	@B=$(B) bash tests/bench/parts.sh $(ROWS)
 
 bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of it (lines of seconds,digest,bytes)
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/bench/evict >&2
@@ -259,4 +264,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help

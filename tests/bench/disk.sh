@@ -4,6 +4,7 @@
 # DELAY ms for each read. Runs are interleaved; medians and the ratio of medians. No pass or fail: machines are noisy.
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
+. tests/bench/figures.sh.inc
 need curl nginx openssl python3
 need_root
 
@@ -47,8 +48,6 @@ entrepot_start "$NGINX_PORT" "workers: 1"
 ask pull "docker.io/library/app@sha256:$manifest" >/dev/null
 E=http://127.0.0.1:$PORT/v2/app N=http://127.0.0.1:$NGINX_PORT/v2/library/app
 
-median() { tr ' ' '\n' | grep . | sort -g | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
-per() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f\n", b ? a / b : 0}'; }
 forget() { # FILE...: from the page cache
     python3 -c 'import os, sys
 for f in sys.argv[1:]:

@@ -2,6 +2,7 @@
 # A cache of 100 000 images and 1 000 000 blobs (IMAGES): how long its index takes to open, an image to go, what a sweep does to
 # those who are being served, and the memory of the daemon.
 . "$(dirname "$0")/../lib.sh"
+. tests/bench/figures.sh.inc
 need_root
 images=${IMAGES:-100000}
 scale=$PWD/${B:-build}/tests/bench/scale
@@ -38,7 +39,6 @@ for what in manifests/1 "blobs/$blob"; do
         wait $!
         freed=$(($(metric entrepot_gc_freed_blobs_total) - freed))
     done
-    median() { tr ' ' '\n' | grep . | sort -n | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
     q=$(echo "$quiet" | median) b=$(echo "$busy" | median)
     echo "p99 of warm ${what%%/*}, ms: $q quiet, $b while $freed blobs are let go ($(awk -v a="$b" -v q="$q" 'BEGIN {printf "%.2f", a / q}') times)"
 done
