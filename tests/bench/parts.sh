@@ -102,9 +102,9 @@ row_cold() {
 }
 row_steady() {
     blob_make "$big" big
-    blob_row "cold $big MiB at 100 MB/s" "<= 1.01" "${PORT_OF[100]}" plain_curl
+    blob_row "cold $big MiB at 100 MB/s" "<= 1.01" "${PORT_OF[100]}" engine plain 1
     network_start 20 0 125
-    blob_row "cold $big MiB, RTT 20 ms, link 1 Gbit" "<= 1.01" "$NETWORK_PORT" plain_curl
+    blob_row "cold $big MiB, RTT 20 ms, link 1 Gbit" "<= 1.01" "$NETWORK_PORT" engine plain 1
 }
 row_lazy() {
     blob_make 190 stargz
