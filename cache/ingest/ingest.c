@@ -30,7 +30,7 @@ static void ingest_read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
     struct ingest *i = r->i;
-    size_t cap = (size_t)(INGEST_SIZE_MAX / INGEST_SEGMENT / 8), len = 0;
+    size_t cap = INGEST_SEGMENTS_MAX / 8, len = 0;
 
     i->bitmap = xmalloc(cap);
     char kept[VALIDATOR_MAX + 1], origin[ORIGIN_LEN + 1];
@@ -39,6 +39,7 @@ static void ingest_read_row(struct index_txn *t, void *arg)
     r->ours = r->found && strncmp(kept, origin, ORIGIN_LEN) == 0;
     if (r->ours)
         snprintf(i->validator, sizeof(i->validator), "%s", kept + ORIGIN_LEN);
+    ingest_choose_segment(i);
     i->bitmap_len = len;
     i->bitmap = xrealloc(i->bitmap, MAX(len, (size_t)1));
 }
@@ -79,6 +80,7 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
     }
     if (i->fd < 0) {
         i->size = -1;
+        ingest_choose_segment(i);
         i->bitmap_len = 0;
         i->validator[0] = '\0';
         i->fd = store_open_part(i->all->store, &i->digest, true, err);
@@ -165,7 +167,7 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
         return false;
     pthread_mutex_lock(&i->lock);
     if (size >= 0)
-        i->size = size;
+        ingest_set_size(i, size);
     pthread_mutex_unlock(&i->lock);
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
     if (i->size < 0)
@@ -224,12 +226,13 @@ static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data,
         return false;
     if (!i->relay)
         ingest_note_arrived(i, len);
+    i->since_checkpoint += len;
     if (offset == i->hashed && hashes_at_once(i)) {
         hasher_update(i->hasher, data, (size_t)len);
         i->hashed += len;
     }
     pthread_mutex_lock(&i->lock);
-    i->since_checkpoint += ingest_note_written(i, offset, len);
+    ingest_note_written(i, offset, len);
     ingest_wake(i);
     if (i->relay)
         ingest_give_back(i);
@@ -271,7 +274,7 @@ void ingest_end_of_unknown(struct ingest *i)
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     if (i->size < 0)
-        ingest_note_end(i);
+        ingest_set_size(i, i->prefix);
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);

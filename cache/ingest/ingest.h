@@ -25,7 +25,7 @@
  * Relays. When the disk is full or failing, a blob is relayed without caching: an ingest for one follower alone whose
  * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the source
  * stops reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the
- * last segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. The number of
+ * last segment that waits for the digest; of a blob of unknown size the latest segment waits. The number of
  * relays at a time is bounded (limits.relays): their clients may never read.
  *
  * Ownership: counted references; the source has one, so has each follower.
@@ -46,10 +46,11 @@ struct ingest;
 struct follower;
 
 enum {
-    INGEST_SEGMENT = 64 << 10,  /* bytes */
-    INGEST_CHECKPOINT = 128,    /* segments between two checkpoints, at least */
-    INGEST_CHECKPOINT_MS = 500, /* and milliseconds */
-    RELAY_WINDOW = 256 << 10,   /* bytes in memory that a relay's follower may read, and has not read yet */
+    INGEST_SEGMENT = 4 << 10, /* bytes; of a larger blob than INGEST_SEGMENTS_MAX of them twice as many, and so on */
+    INGEST_SEGMENTS_MAX = 1 << 20, /* the bitmap stays at 128 KiB */
+    INGEST_CHECKPOINT = 8 << 20,   /* bytes between two checkpoints, at least */
+    INGEST_CHECKPOINT_MS = 500,    /* and milliseconds */
+    RELAY_WINDOW = 256 << 10,      /* bytes in memory that a relay's follower may read, and has not read yet */
 };
 
 enum ingest_state {
@@ -61,7 +62,7 @@ enum ingest_state {
     INGEST_FAILED,
 };
 
-/* Sizes above this are refused: no registry serves them, and the bitmap stays at 2 MiB. */
+/* Sizes above this are refused: no registry serves them. */
 #define INGEST_SIZE_MAX ((int64_t)1 << 40)
 
 /* ---- the table of what is being ingested ---- */

@@ -58,9 +58,9 @@ struct ingest {
 
     /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
     bool checkpointing;
-    bool over;             /* `finished` was called, or will be by what is under way */
-    int since_checkpoint;  /* segments */
-    int64_t checkpoint_ms; /* monotonic */
+    bool over;                /* `finished` was called, or will be by what is under way */
+    int64_t since_checkpoint; /* bytes */
+    int64_t checkpoint_ms;    /* monotonic */
     SLIST_HEAD(, repo_name) repos;
     char validator[VALIDATOR_MAX + 1];
     struct err worker_err;
@@ -84,7 +84,8 @@ struct ingest {
     enum ingest_state state;
     uint64_t verified; /* its place in the order of verification, from 1; 0: it is not verified yet */
     struct err err;
-    int64_t size; /* -1 not known */
+    int64_t size;    /* -1 not known */
+    int64_t segment; /* bytes of one */
     uint8_t *bitmap;
     size_t bitmap_len; /* bytes */
     struct front *fronts;
@@ -161,8 +162,8 @@ static inline bool ingest_is_verified(enum ingest_state state)
  * its end may have come. With the lock held. */
 static inline int64_t ingest_withheld(const struct ingest *i)
 {
-    return i->size < 0 ? MAX(i->prefix - INGEST_SEGMENT, (int64_t)0)
-                       : MAX(i->size - 1, (int64_t)0) / INGEST_SEGMENT * INGEST_SEGMENT;
+    return i->size < 0 ? MAX(i->prefix - i->segment, (int64_t)0)
+                       : MAX(i->size - 1, (int64_t)0) / i->segment * i->segment;
 }
 
 /* ---- segments.c, with the ingest's lock held ---- */
@@ -177,10 +178,12 @@ void ingest_count_received(struct ingest *i);
 /* Of [offset, offset + len) the first *skip bytes are here, or cannot be written: a segment begins with its first byte.
  * Returns how many of those that follow are to be written. */
 int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int64_t *skip);
-/* So much has been written. Returns how many segments it completes. */
-int ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
-/* What is here is all there is of a blob of unknown size. */
-void ingest_note_end(struct ingest *i);
+/* So much has been written. */
+void ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
+/* By i->size. */
+void ingest_choose_segment(struct ingest *i);
+/* The blob's size, which sets that of its segments. Before it is known, what is here is at the beginning. */
+void ingest_set_size(struct ingest *i, int64_t size);
 /* Segments that are not whole count as missing from now on: no row promises them. */
 void ingest_drop_fronts(struct ingest *i);
 /* Bytes from the beginning that are here. Takes the lock. */

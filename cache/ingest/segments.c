@@ -13,22 +13,22 @@
 #include "base/assert.h"
 
 enum {
-    PRESENT_MAX = 16 << 20, /* bytes that are looked at, at a time */
+    PRESENT_MAX = 4 << 20, /* bytes that are looked at, at a time */
 };
 
-static int64_t segment_of(int64_t offset)
+static int64_t segment_of(const struct ingest *i, int64_t offset)
 {
-    return offset / INGEST_SEGMENT;
+    return offset / i->segment;
 }
 
-static int64_t segment_start(int64_t segment)
+static int64_t segment_start(const struct ingest *i, int64_t segment)
 {
-    return segment * INGEST_SEGMENT;
+    return segment * i->segment;
 }
 
 int64_t ingest_segment_end(const struct ingest *i, int64_t segment)
 {
-    int64_t end = segment_start(segment + 1);
+    int64_t end = segment_start(i, segment + 1);
 
     return i->size >= 0 ? MIN(end, i->size) : end;
 }
@@ -93,14 +93,20 @@ void ingest_drop_fronts(struct ingest *i)
 
 /* ---- what is here ---- */
 
+/* 7 if the eight segments from this one on are here, as far as one look can tell; else 0. */
+static int eight_more(const struct ingest *i, int64_t segment)
+{
+    return segment % 8 == 0 && i->bitmap[segment / 8] == 0xff ? 7 : 0;
+}
+
 int64_t ingest_present(const struct ingest *i, int64_t at)
 {
     int64_t to = at, limit = i->size >= 0 ? MIN(i->size, at + PRESENT_MAX) : at + PRESENT_MAX;
 
     HOLDS(&i->lock);
-    while (to < limit && ingest_has_segment(i, segment_of(to)))
-        to = ingest_segment_end(i, segment_of(to));
-    const struct front *f = to < limit ? front_of(i, segment_of(to)) : NULL;
+    while (to < limit && ingest_has_segment(i, segment_of(i, to)))
+        to = ingest_segment_end(i, segment_of(i, to) + eight_more(i, segment_of(i, to)));
+    const struct front *f = to < limit ? front_of(i, segment_of(i, to)) : NULL;
     return (f ? MAX(f->end, to) : to) - at;
 }
 
@@ -110,9 +116,9 @@ void ingest_count_received(struct ingest *i)
     i->received = i->prefix = 0;
     for (int64_t s = 0; s < (int64_t)i->bitmap_len * 8; s++)
         if (ingest_has_segment(i, s))
-            i->received += ingest_segment_end(i, s) - segment_start(s);
+            i->received += ingest_segment_end(i, s) - segment_start(i, s);
     for (size_t k = 0; k < i->front_count; k++)
-        i->received += i->fronts[k].end - segment_start(i->fronts[k].segment);
+        i->received += i->fronts[k].end - segment_start(i, i->fronts[k].segment);
     for (int64_t n = -1; n != 0; i->prefix += n)
         n = ingest_present(i, i->prefix);
 }
@@ -120,9 +126,9 @@ void ingest_count_received(struct ingest *i)
 /* The first byte that can be written at or behind `at`, of which none is here: segments are filled from their start. */
 static int64_t next_writable(const struct ingest *i, int64_t at)
 {
-    const struct front *f = front_of(i, segment_of(at));
+    const struct front *f = front_of(i, segment_of(i, at));
 
-    return (f && f->end == at) || at % INGEST_SEGMENT == 0 ? at : segment_start(segment_of(at) + 1);
+    return (f && f->end == at) || at % i->segment == 0 ? at : segment_start(i, segment_of(i, at) + 1);
 }
 
 /* The first segment from `s` on, before `end`, of which a byte is here; `end` if there is none. */
@@ -141,9 +147,9 @@ static int64_t next_begun(const struct ingest *i, int64_t s, int64_t end)
 /* One past the last byte that is missing from `at` on, at most `limit`. */
 static int64_t missing_end(const struct ingest *i, int64_t at, int64_t limit)
 {
-    int64_t last = segment_of(limit - 1) + 1;
+    int64_t last = segment_of(i, limit - 1) + 1;
 
-    return MIN(segment_start(next_begun(i, segment_of(at) + 1, last)), limit);
+    return MIN(segment_start(i, next_begun(i, segment_of(i, at) + 1, last)), limit);
 }
 
 int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int64_t *skip)
@@ -163,19 +169,17 @@ int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int
     return *skip == len ? 0 : missing_end(i, at, offset + len) - at;
 }
 
-int ingest_note_written(struct ingest *i, int64_t offset, int64_t len)
+void ingest_note_written(struct ingest *i, int64_t offset, int64_t len)
 {
     int64_t end = offset + len;
-    int completed = 0;
 
     HOLDS(&i->lock);
     i->received += len;
     while (offset < end) {
-        int64_t segment = segment_of(offset), to = MIN(end, ingest_segment_end(i, segment));
+        int64_t segment = segment_of(i, offset), to = MIN(end, ingest_segment_end(i, segment));
         if (to == ingest_segment_end(i, segment)) {
             set_segment(i, segment);
             drop_front(i, segment);
-            completed++;
         } else {
             set_front(i, segment, to);
         }
@@ -183,17 +187,29 @@ int ingest_note_written(struct ingest *i, int64_t offset, int64_t len)
     }
     for (int64_t n = -1; n != 0; i->prefix += n)
         n = ingest_present(i, i->prefix);
-    return completed;
 }
 
-void ingest_note_end(struct ingest *i)
+void ingest_choose_segment(struct ingest *i)
 {
+    for (i->segment = INGEST_SEGMENT; i->size / i->segment >= INGEST_SEGMENTS_MAX;)
+        i->segment *= 2;
+}
+
+void ingest_set_size(struct ingest *i, int64_t size)
+{
+    int64_t prefix = MIN(i->prefix, size);
+
     HOLDS(&i->lock);
-    i->size = i->prefix;
-    if (i->size % INGEST_SEGMENT > 0)
-        set_segment(i, segment_of(i->size));
+    IN_STATE(i->size < 0 || i->size == size);
+    if (i->size == size)
+        return;
+    i->size = size;
+    ingest_choose_segment(i);
+    if (i->bitmap_len > 0)
+        memset(i->bitmap, 0, i->bitmap_len);
     i->front_count = 0;
-    ingest_count_received(i);
+    i->received = i->prefix = 0;
+    ingest_note_written(i, 0, prefix);
 }
 
 int64_t ingest_prefix(struct ingest *i)
@@ -213,9 +229,9 @@ bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end)
     from = MAX(from, i->prefix);
     while ((n = ingest_present(i, from)) > 0)
         from += n;
-    limit = i->size >= 0 ? i->size : (int64_t)i->bitmap_len * 8 * INGEST_SEGMENT;
-    const struct front *f = front_of(i, segment_of(from));
-    *first = f ? f->end : segment_start(segment_of(from));
+    limit = i->size >= 0 ? i->size : (int64_t)i->bitmap_len * 8 * i->segment;
+    const struct front *f = front_of(i, segment_of(i, from));
+    *first = f ? f->end : segment_start(i, segment_of(i, from));
     *end = missing_end(i, *first, limit);
     if (i->size < 0 && *end >= limit)
         *end = INT64_MAX;

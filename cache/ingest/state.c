@@ -17,6 +17,7 @@ struct ingest *ingest_new(struct ingests *all, const struct digest *digest, stru
     i->loop = loop;
     i->fd = i->sent.fd = -1;
     i->size = -1;
+    i->segment = INGEST_SEGMENT;
     i->refs = 1;
     i->taken = -1;
     i->started_ms = clock_mono_ms();

@@ -5,7 +5,7 @@
 #include "base/pool.h"
 #include "cache/cache.h"
 
-enum { MIB = 1 << 20, SIZE = 3 * MIB + 4321 /* of the blob: 48 segments and a part of one */ };
+enum { MIB = 1 << 20, SIZE = 3 * MIB + 321 /* of the blob: its last segment is a part of one */ };
 
 struct fixture {
     char *dir, *bytes;
