@@ -81,9 +81,9 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
         i->size = -1;
         i->bitmap_len = 0;
         i->validator[0] = '\0';
-        i->fd = store_open_part(i->all->store, &i->digest, true, err);
-        if (i->fd >= 0 && ftruncate(i->fd, 0) != 0)
-            return err_errno(err, ERR_IO, "emptying an old part");
+        /* In a file of its own: followers of an ingest that has ended may still read from the old one. */
+        if (store_remove_part(i->all->store, &i->digest, err))
+            i->fd = store_open_part(i->all->store, &i->digest, true, err);
     }
     return i->fd >= 0;
 }

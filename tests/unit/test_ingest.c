@@ -212,6 +212,36 @@ static void resumed(void **state)
     ingest_unref(i);
 }
 
+/* A client that reads slowly what was there before a break gets it, also when the same blob begins again from another
+ * registry meanwhile. */
+static void what_was_there_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+    char got[1000];
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *slow = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    write_to(f, i, 0, MIB);
+    ingest_stop(i, NULL, false);
+    run_to_end(f);
+    ingest_unref(i);
+    f->ended = 0;
+    i = begin(f, "quay.io");
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    f->bytes[7] ^= 1;
+    write_to(f, i, 0, 2 * INGEST_SEGMENT);
+    f->bytes[7] ^= 1;
+    assert_int_equal(follower_available(slow, &err), MIB);
+    assert_int_equal(pread(follower_fd(slow), got, sizeof(got), 0), sizeof(got));
+    assert_memory_equal(got, f->bytes, sizeof(got));
+    follower_leave(slow);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
 static void assert_gap(struct ingest *i, int64_t from, int64_t first, int64_t end)
 {
     int64_t a, b;
@@ -332,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_last_segment_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(resumed, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_there_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(runs, setup, teardown),
         cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
