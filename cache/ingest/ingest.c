@@ -156,13 +156,15 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     if (i->relay && size > 0 && !i->window && !ingest_map_window(i, size, err))
         return false;
     pthread_mutex_lock(&i->lock);
-    if (size >= 0)
-        i->size = size;
+    bool fits = size < 0 || i->size >= 0 || ingest_note_size(i, size);
+    ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
+    if (!fits)
+        return err_set(err, ERR_CORRUPT, "upstream announces %lld bytes, and has sent more", (long long)size);
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
     if (i->size < 0)
         ingest_ask_ahead(i);
-    if (size == 0)
+    if (i->size >= 0 && ingest_prefix(i) == i->size) /* an empty one, or its size became known after its bytes */
         ingest_advance(i);
     return true;
 }

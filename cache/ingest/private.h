@@ -176,6 +176,8 @@ void ingest_count_received(struct ingest *i);
 int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int64_t *skip);
 /* So much has been written. Returns how many segments it completes. */
 int ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
+/* The blob's size, if it is not known yet. False: bytes are here that are behind its end. */
+bool ingest_note_size(struct ingest *i, int64_t size);
 /* What is here is all there is of a blob of unknown size. */
 void ingest_note_end(struct ingest *i);
 /* Segments that are not whole count as missing from now on: no row promises them. */

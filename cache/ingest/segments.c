@@ -186,12 +186,36 @@ int ingest_note_written(struct ingest *i, int64_t offset, int64_t len)
     return completed;
 }
 
+bool ingest_note_size(struct ingest *i, int64_t size)
+{
+    int64_t last = (int64_t)i->bitmap_len * 8 - 1, end = 0;
+
+    HOLDS(&i->lock);
+    while (last >= 0 && !ingest_has_segment(i, last))
+        last--;
+    end = MAX(end, i->size < 0 ? segment_start(last + 1) : 0);
+    for (size_t k = 0; k < i->front_count; k++)
+        end = MAX(end, i->fronts[k].end);
+    if (end > size)
+        return false;
+    i->size = size;
+    struct front *f = front_of(i, segment_of(size));
+    if (f && f->end == size) { /* its end was not known to be one */
+        set_segment(i, f->segment);
+        drop_front(i, f->segment);
+    }
+    return true;
+}
+
 void ingest_note_end(struct ingest *i)
 {
     HOLDS(&i->lock);
     i->size = i->prefix;
+    int64_t count = (i->size + INGEST_SEGMENT - 1) / INGEST_SEGMENT;
+    for (int64_t s = count; s < (int64_t)i->bitmap_len * 8; s++)
+        i->bitmap[s / 8] &= (uint8_t) ~(1 << (s % 8)); /* behind a gap: of no use */
     if (i->size % INGEST_SEGMENT > 0)
-        set_segment(i, segment_of(i->size));
+        set_segment(i, count - 1);
     i->front_count = 0;
     ingest_count_received(i);
 }
@@ -213,7 +237,7 @@ bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end)
     from = MAX(from, i->prefix);
     while ((n = ingest_present(i, from)) > 0)
         from += n;
-    limit = i->size >= 0 ? i->size : (int64_t)i->bitmap_len * 8 * INGEST_SEGMENT;
+    limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX;
     const struct front *f = front_of(i, segment_of(from));
     *first = f ? f->end : segment_start(segment_of(from));
     *end = missing_end(i, *first, limit);

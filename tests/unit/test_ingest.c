@@ -334,6 +334,23 @@ static void sizes(void **state)
     ingest_unref(i);
 }
 
+/* A size that becomes known while bytes are here: they may be all of it; and it is no size if there are more. */
+static void a_size_that_comes_late(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, -1, "", &err));
+    write_to(f, i, 0, SIZE);
+    assert_false(ingest_describe(i, SIZE - 1, "", &err));
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
+    ingest_unref(i);
+}
+
 /* The owner is told when the last follower has left, not when another one is still there. */
 static void deserted(void **state)
 {
@@ -366,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(runs, setup, teardown),
         cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_size_that_comes_late, setup, teardown),
         cmocka_unit_test_setup_teardown(deserted, setup, teardown),
     };
 
