@@ -58,6 +58,7 @@ struct ingest {
 
     /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
     bool checkpointing;
+    bool pausing;          /* the next checkpoint is the last one */
     bool over;             /* `finished` was called, or will be by what is under way */
     int since_checkpoint;  /* segments */
     int64_t checkpoint_ms; /* monotonic */
@@ -76,7 +77,7 @@ struct ingest {
 
     /* any thread */
     atomic_bool unsynced; /* a sync failed, which the kernel reports once: what was written may be lost */
-    atomic_bool dropped;  /* the part was removed: no row about it any more */
+    atomic_bool dropped;  /* the part was removed, or is published: no row about it any more */
 
     /* shared, under lock */
     pthread_mutex_t lock;
