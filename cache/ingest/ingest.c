@@ -54,9 +54,32 @@ static bool is_long_enough(const struct ingest *i)
     return fstat(i->fd, &st) == 0 && st.st_size >= ingest_segment_end(i, last);
 }
 
-static void free_digest(void *arg, const struct err *err UNUSED)
+static void ingest_cleared(void *arg, const struct err *err)
 {
-    free(arg);
+    struct ingest *i = arg;
+
+    ON_LOOP(i->loop);
+    i->clearing = false;
+    if (err)
+        ingest_stop(i, err, true);
+    else if (!i->over && !ingest_is_ahead(i))
+        i->events.drained(i->events.arg);
+    ingest_unref(i);
+}
+
+static bool ingest_apply_clear(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_drop_ingest(t, &((struct ingest *)arg)->digest, err);
+}
+
+/* The row of a part that is no more. Until it is gone the source waits: after a crash it would describe what is written
+ * to the new part. With the lock held. */
+static void ingest_clear_row(struct ingest *i)
+{
+    HOLDS(&i->lock);
+    i->clearing = true;
+    i->refs++;
+    index_write(i->all->index, ingest_apply_clear, ingest_cleared, i, i->loop);
 }
 
 /* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
@@ -72,11 +95,8 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
         close(i->fd);
         i->fd = -1;
     }
-    if (i->fd < 0 && r.found) { /* of a part that is no more: nothing may be resumed by it */
-        struct digest *d = xmalloc(sizeof(*d));
-        *d = i->digest;
-        index_write(i->all->index, ingest_apply_forgotten, free_digest, d, NULL);
-    }
+    if (i->fd < 0 && r.found)
+        ingest_clear_row(i);
     if (i->fd < 0) {
         i->size = -1;
         i->bitmap_len = 0;
@@ -103,6 +123,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
         ingest_count_received(i);
     pthread_mutex_unlock(&i->lock);
     if (!opened) {
+        i->over = true; /* for ingest_cleared() */
         ingest_unref(i);
         return NULL;
     }

@@ -72,6 +72,7 @@ struct ingest {
     int64_t asked;   /* bytes that were asked for, while `asking` */
     int64_t arrived; /* and how many of them are on the disk */
     bool asking;     /* a request for room is pending: the source waits */
+    bool clearing;   /* the row of an earlier part is being removed: the source waits */
     bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
     bool is_public;  /* a repository that everybody may read has it */
 
@@ -132,8 +133,6 @@ struct ingests {
 
 void ingest_list(struct ingest *i);
 void ingest_unlist(struct ingest *i);
-/* For index_write(): drops the row of the digest that is its argument. */
-bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err);
 /* Takes one of the slots for relays. Errors: ERR_BUSY. */
 bool ingest_enter_relays(struct ingest *i, struct err *err);
 /* Gives it back, if it has one. */
