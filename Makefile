@@ -29,6 +29,7 @@ endif
 # A sanitizer makes everything slow: less of what is random.
 ifneq ($(SANITIZE),)
 export OPERATIONS ?= 100000
+export STEPS ?= 50000
 export SECONDS_LONG ?= 30
 export ROUNDS ?= 20
 endif
@@ -156,7 +157,9 @@ $(B)/tests/tools/%.so: tests/tools/preload/%.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -O2 -g $(WARNINGS) $(DEFINES) -shared -fPIC -o $@ $<
 
-$(B)/tests/tools/gc_model: $(B)/tests/tools/model/model.o
+$(B)/tests/tools/gc_model: $(B)/tests/tools/model/model.o $(B)/tests/tools/model/life.o
+
+$(B)/tests/tools/ingest_model: $(patsubst %,$(B)/tests/tools/model/%.o,arriving bytes disk life readers room sources)
 
 # A fuzz target with replay.c's main(); with libFuzzer's, in `make fuzz`. Some of what they read is the command line's.
 $(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/fuzz.o $(FUZZ_MAIN) $(B)/libcli.a $(B)/libentrepot.a
@@ -228,9 +231,9 @@ bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of
 	@$(B)/tests/bench/evict "$(TRACE)"
 	@B=$(B) tests/bench/policies "$(TRACE)" >&2
 
-soak: | test-deps ## crashes, starts on a damaged index, stops, the collector's model, pulls while it works: for long
+soak: | test-deps ## crashes, starts on a damaged index, stops, the models of collector and ingest, pulls while it works: for long
 	@$(MAKE) --no-print-directory B=$(B) tests-built
-	@B=$(B) LIMIT=7200 ATTACK_SECONDS=3600 ATTACK_SCALE=100 ROUNDS=1000 OPERATIONS=10000000 SECONDS_LONG=1200 STARTS=100 STOPS=200 tests/run concurrency recovery
+	@B=$(B) LIMIT=7200 ATTACK_SECONDS=3600 ATTACK_SCALE=100 ROUNDS=1000 OPERATIONS=10000000 STEPS=10000000 SECONDS_LONG=1200 STARTS=100 STOPS=200 tests/run concurrency recovery
 
 # In a folder of its own: the corpus in it grows from one run to the next.
 fuzz: | deps ## each fuzz target for FUZZ_SECONDS (600); T=PATTERN: those that match

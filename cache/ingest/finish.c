@@ -101,6 +101,14 @@ static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
     return rows_put_ingest(t, &c->i->digest, c->size, c->validator, c->bitmap, c->len, err);
 }
 
+static void finish_paused(struct ingest *i)
+{
+    struct err why = i->worker_err;
+
+    ON_LOOP(i->loop);
+    ingest_end(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
+}
+
 static void end_checkpoint(void *arg, const struct err *err)
 {
     struct checkpoint *c = arg;
@@ -111,6 +119,8 @@ static void end_checkpoint(void *arg, const struct err *err)
     c->i->checkpointing = false;
     if (c->then)
         c->then(c->i);
+    else if (c->i->pausing)
+        ingest_checkpoint(c->i, finish_paused);
     else if (atomic_load(&c->i->unsynced))
         ingest_stop(c->i, &c->sync_err, true);
     ingest_unref(c->i);
@@ -125,8 +135,9 @@ static void sync_checkpoint(void *arg)
     if (fdatasync(c->i->fd) != 0) {
         err_errno(&c->sync_err, ERR_IO, "syncing a part");
         atomic_store(&c->i->unsynced, true);
-        c->len = 0; /* no segment is promised */
     }
+    if (atomic_load(&c->i->unsynced))
+        c->len = 0; /* no segment is promised */
     index_write(c->i->all->index, apply_checkpoint, end_checkpoint, c, c->i->loop);
 }
 
@@ -192,14 +203,6 @@ static void finish_discard(void *arg)
     index_write(i->all->index, apply_forget, end_discard, i, i->loop);
 }
 
-static void finish_paused(struct ingest *i)
-{
-    struct err why = i->worker_err;
-
-    ON_LOOP(i->loop);
-    ingest_end(i, INGEST_PAUSED, why.code == ERR_OK ? NULL : &why);
-}
-
 void ingest_stop(struct ingest *i, const struct err *err, bool discard)
 {
     ON_LOOP(i->loop);
@@ -223,7 +226,9 @@ void ingest_stop(struct ingest *i, const struct err *err, bool discard)
     pthread_mutex_lock(&i->lock);
     ingest_drop_fronts(i);
     pthread_mutex_unlock(&i->lock);
-    ingest_checkpoint(i, finish_paused);
+    i->pausing = true;
+    if (!i->checkpointing) /* else when that has ended: an older row must not come last */
+        ingest_checkpoint(i, finish_paused);
 }
 
 /* ---- the end: right ---- */
@@ -294,6 +299,7 @@ static void finish_publish(void *arg)
 {
     struct ingest *i = arg;
 
+    atomic_store(&i->dropped, true); /* a checkpoint that is under way writes no row behind apply_store()'s */
     if (atomic_load(&i->unsynced))
         err_set(&i->worker_err, ERR_IO, "syncing its part failed");
     else if (store_publish_part(i->all->store, &i->digest, i->fd, !i->is_public, &i->published, &i->worker_err)) {

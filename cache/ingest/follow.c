@@ -111,19 +111,20 @@ static void note_wanted(struct follower *f)
 }
 
 /* Nothing yet: 0, and ready() is called when there is something. Nothing ever: -1, and why. With the lock held. */
-static int wait_or_fail(struct follower *f, bool never, struct err *err)
+static int wait_or_fail(struct follower *f, bool for_end, bool never, struct err *err)
 {
     HOLDS(&f->ingest->lock);
     if (never && err)
         *err = f->ingest->err;
     if (never)
         return -1;
+    f->for_end = for_end && (f->for_end || !f->waiting);
     if (!f->waiting) {
         f->waiting = true;
         f->refs++; /* for the ready() that will come */
-        if (!f->for_end)
-            note_wanted(f);
     }
+    if (!for_end)
+        note_wanted(f);
     return 0;
 }
 
@@ -140,7 +141,7 @@ int64_t follower_available(struct follower *f, struct err *err)
     pthread_mutex_lock(&i->lock);
     int64_t n = readable(f);
     if (n == 0)
-        n = wait_or_fail(f, has_broken_off(i), err);
+        n = wait_or_fail(f, false, has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return n;
 }
@@ -153,7 +154,7 @@ int follower_may_begin(struct follower *f, struct err *err)
     ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
     if (!ingest_is_verified(i->state) && readable(f) == 0)
-        may = wait_or_fail(f, has_broken_off(i), err);
+        may = wait_or_fail(f, false, has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return may;
 }
@@ -165,9 +166,8 @@ int follower_is_kept(struct follower *f, struct err *err)
 
     ON_LOOP(f->loop);
     pthread_mutex_lock(&i->lock);
-    f->for_end = true;
     if (i->state != INGEST_STORED)
-        kept = wait_or_fail(f, i->state == INGEST_NOT_STORED || has_broken_off(i), err);
+        kept = wait_or_fail(f, true, i->state == INGEST_NOT_STORED || has_broken_off(i), err);
     pthread_mutex_unlock(&i->lock);
     return kept;
 }

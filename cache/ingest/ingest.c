@@ -55,9 +55,32 @@ static bool is_long_enough(const struct ingest *i)
     return fstat(i->fd, &st) == 0 && st.st_size >= ingest_segment_end(i, last);
 }
 
-static void free_digest(void *arg, const struct err *err UNUSED)
+static void ingest_cleared(void *arg, const struct err *err)
 {
-    free(arg);
+    struct ingest *i = arg;
+
+    ON_LOOP(i->loop);
+    i->clearing = false;
+    if (err)
+        ingest_stop(i, err, true);
+    else if (!i->over && !ingest_is_ahead(i))
+        i->events.drained(i->events.arg);
+    ingest_unref(i);
+}
+
+static bool ingest_apply_clear(struct index_txn *t, void *arg, struct err *err)
+{
+    return rows_drop_ingest(t, &((struct ingest *)arg)->digest, err);
+}
+
+/* The row of a part that is no more. Until it is gone the source waits: after a crash it would describe what is written
+ * to the new part. With the lock held. */
+static void ingest_clear_row(struct ingest *i)
+{
+    HOLDS(&i->lock);
+    i->clearing = true;
+    i->refs++;
+    index_write(i->all->index, ingest_apply_clear, ingest_cleared, i, i->loop);
 }
 
 /* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
@@ -73,19 +96,16 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
         close(i->fd);
         i->fd = -1;
     }
-    if (i->fd < 0 && r.found) { /* of a part that is no more: nothing may be resumed by it */
-        struct digest *d = xmalloc(sizeof(*d));
-        *d = i->digest;
-        index_write(i->all->index, ingest_apply_forgotten, free_digest, d, NULL);
-    }
+    if (i->fd < 0 && r.found)
+        ingest_clear_row(i);
     if (i->fd < 0) {
         i->size = -1;
         ingest_choose_segment(i);
         i->bitmap_len = 0;
         i->validator[0] = '\0';
-        i->fd = store_open_part(i->all->store, &i->digest, true, err);
-        if (i->fd >= 0 && ftruncate(i->fd, 0) != 0)
-            return err_errno(err, ERR_IO, "emptying an old part");
+        /* In a file of its own: followers of an ingest that has ended may still read from the old one. */
+        if (store_remove_part(i->all->store, &i->digest, err))
+            i->fd = store_open_part(i->all->store, &i->digest, true, err);
     }
     return i->fd >= 0;
 }
@@ -105,6 +125,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
         ingest_count_received(i);
     pthread_mutex_unlock(&i->lock);
     if (!opened) {
+        i->over = true; /* for ingest_cleared() */
         ingest_unref(i);
         return NULL;
     }
@@ -166,13 +187,15 @@ bool ingest_describe(struct ingest *i, int64_t size, const char *validator, stru
     if (i->relay && size > 0 && !i->window && !ingest_map_window(i, size, err))
         return false;
     pthread_mutex_lock(&i->lock);
-    if (size >= 0)
-        ingest_set_size(i, size);
+    bool fits = size < 0 || i->size >= 0 || ingest_set_size(i, size);
+    ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
+    if (!fits)
+        return err_set(err, ERR_CORRUPT, "upstream announces %lld bytes, and has sent more", (long long)size);
     snprintf(i->validator, sizeof(i->validator), "%s", validator);
     if (i->size < 0)
         ingest_ask_ahead(i);
-    if (size == 0)
+    if (i->size >= 0 && ingest_prefix(i) == i->size) /* an empty one, or its size became known after its bytes */
         ingest_advance(i);
     return true;
 }
@@ -274,7 +297,7 @@ void ingest_end_of_unknown(struct ingest *i)
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
     if (i->size < 0)
-        ingest_set_size(i, i->prefix);
+        ingest_note_end(i);
     ingest_wake(i);
     pthread_mutex_unlock(&i->lock);
     ingest_advance(i);

@@ -58,6 +58,7 @@ struct ingest {
 
     /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
     bool checkpointing;
+    bool pausing;             /* the next checkpoint is the last one */
     bool over;                /* `finished` was called, or will be by what is under way */
     int64_t since_checkpoint; /* bytes */
     int64_t checkpoint_ms;    /* monotonic */
@@ -71,12 +72,13 @@ struct ingest {
     int64_t asked;   /* bytes that were asked for, while `asking` */
     int64_t arrived; /* and how many of them are on the disk */
     bool asking;     /* a request for room is pending: the source waits */
+    bool clearing;   /* the row of an earlier part is being removed: the source waits */
     bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
     bool is_public;  /* a repository that everybody may read has it */
 
     /* any thread */
     atomic_bool unsynced; /* a sync failed, which the kernel reports once: what was written may be lost */
-    atomic_bool dropped;  /* the part was removed: no row about it any more */
+    atomic_bool dropped;  /* the part was removed, or is published: no row about it any more */
 
     /* shared, under lock */
     pthread_mutex_t lock;
@@ -133,8 +135,6 @@ struct ingests {
 
 void ingest_list(struct ingest *i);
 void ingest_unlist(struct ingest *i);
-/* For index_write(): drops the row of the digest that is its argument. */
-bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err);
 /* Takes one of the slots for relays. Errors: ERR_BUSY. */
 bool ingest_enter_relays(struct ingest *i, struct err *err);
 /* Gives it back, if it has one. */
@@ -182,8 +182,10 @@ int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int
 void ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
 /* By i->size. */
 void ingest_choose_segment(struct ingest *i);
-/* The blob's size, which sets that of its segments. Before it is known, what is here is at the beginning. */
-void ingest_set_size(struct ingest *i, int64_t size);
+/* The blob's size, if it is not known yet, and the size of its segments. False: bytes are here that are behind its end. */
+bool ingest_set_size(struct ingest *i, int64_t size);
+/* What is here is all there is of a blob of unknown size. */
+void ingest_note_end(struct ingest *i);
 /* Segments that are not whole count as missing from now on: no row promises them. */
 void ingest_drop_fronts(struct ingest *i);
 /* Bytes from the beginning that are here. Takes the lock. */

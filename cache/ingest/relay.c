@@ -52,7 +52,7 @@ bool ingest_is_ahead(struct ingest *i)
 {
     ON_LOOP(i->loop);
     if (!i->relay)
-        return i->asking;
+        return i->asking || i->clearing;
     pthread_mutex_lock(&i->lock);
     i->ahead = i->state == INGEST_RECEIVING && unread(i) > RELAY_WINDOW;
     bool ahead = i->ahead;

@@ -23,7 +23,7 @@ static void ingest_answered(void *arg, bool given)
     } else if (given) {
         i->room += i->asked;
         ingest_ask_for_room(i); /* more may be needed by now */
-        if (!i->asking)
+        if (!ingest_is_ahead(i))
             i->events.drained(i->events.arg);
     } else {
         err_set(&err, ERR_NO_SPACE,
@@ -92,7 +92,7 @@ static void ingest_answered_step(void *arg, bool given)
     i->scarce = !given;
     if (!i->over && i->size > 0) /* it is known by now */
         ingest_ask_for_room(i);
-    if (!i->over && !i->asking)
+    if (!i->over && !ingest_is_ahead(i))
         i->events.drained(i->events.arg);
     ingest_unref(i);
 }

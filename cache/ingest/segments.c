@@ -195,21 +195,57 @@ void ingest_choose_segment(struct ingest *i)
         i->segment *= 2;
 }
 
-void ingest_set_size(struct ingest *i, int64_t size)
+/* One past the last byte that is here. */
+static int64_t last_end(const struct ingest *i)
 {
-    int64_t prefix = MIN(i->prefix, size);
+    int64_t last = (int64_t)i->bitmap_len * 8 - 1;
 
     HOLDS(&i->lock);
-    IN_STATE(i->size < 0 || i->size == size);
-    if (i->size == size)
-        return;
-    i->size = size;
-    ingest_choose_segment(i);
+    while (last >= 0 && !ingest_has_segment(i, last))
+        last--;
+    int64_t end = ingest_segment_end(i, last);
+    for (size_t k = 0; k < i->front_count; k++)
+        end = MAX(end, i->fronts[k].end);
+    return end;
+}
+
+/* In segments of another size: only what is here at the beginning counts. */
+static void begin_again(struct ingest *i, int64_t prefix)
+{
     if (i->bitmap_len > 0)
         memset(i->bitmap, 0, i->bitmap_len);
     i->front_count = 0;
     i->received = i->prefix = 0;
     ingest_note_written(i, 0, prefix);
+}
+
+bool ingest_set_size(struct ingest *i, int64_t size)
+{
+    int64_t before = i->segment;
+
+    HOLDS(&i->lock);
+    IN_STATE(i->size < 0 || i->size == size);
+    if (i->size == size)
+        return true;
+    if (last_end(i) > size)
+        return false;
+    i->size = size;
+    ingest_choose_segment(i);
+    struct front *f = front_of(i, segment_of(i, size));
+    if (i->segment != before) {
+        begin_again(i, i->prefix);
+    } else if (f && f->end == size) { /* its end was not known to be one */
+        set_segment(i, f->segment);
+        drop_front(i, f->segment);
+    }
+    return true;
+}
+
+void ingest_note_end(struct ingest *i)
+{
+    HOLDS(&i->lock);
+    begin_again(i, i->prefix); /* what is behind a gap is of no use */
+    ingest_set_size(i, i->prefix);
 }
 
 int64_t ingest_prefix(struct ingest *i)
@@ -229,7 +265,7 @@ bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end)
     from = MAX(from, i->prefix);
     while ((n = ingest_present(i, from)) > 0)
         from += n;
-    limit = i->size >= 0 ? i->size : (int64_t)i->bitmap_len * 8 * i->segment;
+    limit = i->size >= 0 ? i->size : INGEST_SIZE_MAX;
     const struct front *f = front_of(i, segment_of(i, from));
     *first = f ? f->end : segment_start(i, segment_of(i, from));
     *end = missing_end(i, *first, limit);

@@ -96,7 +96,7 @@ bool ingests_ended(struct ingests *all, uint64_t verified)
     return ended;
 }
 
-bool ingest_apply_forgotten(struct index_txn *t, void *arg, struct err *err)
+static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
 {
     return rows_drop_ingest(t, arg, err);
 }
@@ -135,7 +135,7 @@ bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err
         ok = store_remove_part(all->store, d, err);
     pthread_mutex_unlock(&all->lock);
     /* Should one have begun since, it loses no more than the means to resume. */
-    return ok && (i || index_write_wait(all->index, ingest_apply_forgotten, (void *)d, err));
+    return ok && (i || index_write_wait(all->index, apply_forgotten, (void *)d, err));
 }
 
 /* ---- relays: how many there may be ---- */

@@ -1,20 +1,16 @@
 /* gc_model DIR SEED OPERATIONS: random operations on a cache, each checked against a simple model, with kill -9 in
  * between.
  *
- * A child process works on the cache; the model lies in memory that it shares with its parent, so that it outlives the
- * child, which the parent kills at random moments. The next child opens the cache, checks that nothing is lost that a
- * crash may not lose, takes over what it finds, and goes on. After every operation: the tables agree with each other,
- * every reference count equals the references of the model, nothing referenced is gone, nothing unreferenced past its
- * grace stays after a sweep, and the total of bytes is exact. Prints the seed and what was done; exit 1 at the first
- * difference.
+ * A child process works on the cache and is killed at random moments (tests/tools/model/life.h). The next child opens
+ * the cache, checks that nothing is lost that a crash may not lose, takes over what it finds, and goes on. After every
+ * operation: the tables agree with each other, every reference count equals the references of the model, nothing
+ * referenced is gone, nothing unreferenced past its grace stays after a sweep, and the total of bytes is exact. Prints
+ * the seed and what was done; exit 1 at the first difference.
  */
 #include "cache/private.h"
 #include "tests/tools/model/model.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 
 static struct pool *pool;
@@ -321,7 +317,7 @@ static void reopen(void)
 static void recover(void)
 {
     struct seen s = look();
-    int doing = S->doing;
+    int doing = life->doing;
     bool lets_go = doing >= 8 && doing <= 10;
 
     for (int i = 0; i < BLOBS; i++) {
@@ -339,7 +335,7 @@ static void recover(void)
         fail("tags were changed by a crash", changed);
     S->m = s.m;
     check_references(&s, &S->m);
-    S->doing = -1;
+    life->doing = -1;
 }
 
 static void work(int64_t operations)
@@ -353,16 +349,15 @@ static void work(int64_t operations)
     memset(leases, 0, sizeof(leases));
     open_all();
     recover();
-    while (S->operations < operations) {
+    while (life->operations < operations) {
         int pick = (int)rnd((uint64_t)total), kind = 0;
         while (pick >= KINDS[kind].weight)
             pick -= KINDS[kind++].weight;
-        S->doing = kind;
+        life->doing = kind;
         KINDS[kind].run();
         check_all(&S->m);
-        S->doing = -1;
-        S->by_kind[kind]++;
-        S->operations++;
+        life->doing = -1;
+        life->operations++;
     }
     close_all();
     _exit(0);
@@ -375,34 +370,13 @@ int main(int argc, char **argv)
     folder = argv[1];
     uint64_t seed = strtoull(argv[2], NULL, 10);
     int64_t operations = strtoll(argv[3], NULL, 10);
-    S = mmap(NULL, sizeof(*S), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    S = life_begin(seed, sizeof(*S));
     S->began_ms = clock_now_ms();
-    S->random = seed * 2654435769u + 88172645463325252u;
-    S->doing = -1;
     for (int i = 0; i < BLOBS; i++)
         make_blob(i, seed);
     for (int t = 0; t < TAGS; t++) {
         snprintf(names[t], sizeof(names[t]), "v%d", t);
         S->m.tag[t] = -1;
     }
-    uint64_t moments = seed * 6364136223846793005u + 1;
-    for (;;) {
-        int status;
-        pid_t child = fork();
-        if (child == 0)
-            work(operations);
-        moments = moments * 6364136223846793005u + 1442695040888963407u;
-        int64_t us = 2000 + (int64_t)((moments >> 33) % 300000);
-        for (int64_t slept = 0; slept < us && waitpid(child, &status, WNOHANG) == 0; slept += 1000)
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        if (kill(child, SIGKILL) == 0)
-            waitpid(child, &status, 0);
-        if (S->failed || S->operations >= operations || (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL))
-            break;
-        S->crashes++;
-    }
-    bool ok = !S->failed && S->operations >= operations;
-    printf("seed %llu: %lld operations, %lld kills: %s\n", (unsigned long long)seed, (long long)S->operations,
-           (long long)S->crashes, ok ? "ok" : "FAILED");
-    return ok ? 0 : 1;
+    return life_run(seed, operations, 300, work);
 }

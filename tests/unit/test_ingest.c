@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "cache/cache.h"
+#include "cache/parts.h"
 
 enum { MIB = 1 << 20, SIZE = 3 * MIB + 321 /* of the blob: its last segment is a part of one */ };
 
@@ -13,7 +14,8 @@ struct fixture {
     struct cache *cache;
     struct loop *loop;
     struct digest digest; /* of `bytes` */
-    int ended, deserted, ready, wanted;
+    int ended, deserted, ready, wanted, drained;
+    bool has_row;
     enum ingest_state state;
     struct err err;
 };
@@ -71,13 +73,14 @@ static void on_wanted(void *arg)
     ((struct fixture *)arg)->wanted++;
 }
 
-static void nothing(void *arg UNUSED)
+static void on_drained(void *arg)
 {
+    ((struct fixture *)arg)->drained++;
 }
 
 static struct ingest *begin(struct fixture *f, const char *host)
 {
-    const struct ingest_events events = {on_end, on_deserted, nothing, on_wanted, f};
+    const struct ingest_events events = {on_end, on_deserted, on_drained, on_wanted, f};
     struct ingest *i = ingest_begin(cache_ingests(f->cache), &f->digest, host, f->loop, &events, NULL);
 
     assert_non_null(i);
@@ -212,6 +215,74 @@ static void resumed(void **state)
     ingest_unref(i);
 }
 
+/* A client that reads slowly what was there before a break gets it, also when the same blob begins again from another
+ * registry meanwhile. */
+static void what_was_there_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+    char got[1000];
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *slow = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    write_to(f, i, 0, MIB);
+    ingest_stop(i, NULL, false);
+    run_to_end(f);
+    ingest_unref(i);
+    f->ended = 0;
+    i = begin(f, "quay.io");
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    f->bytes[7] ^= 1;
+    write_to(f, i, 0, 2 * INGEST_SEGMENT);
+    f->bytes[7] ^= 1;
+    assert_int_equal(follower_available(slow, &err), MIB);
+    assert_int_equal(pread(follower_fd(slow), got, sizeof(got), 0), sizeof(got));
+    assert_memory_equal(got, f->bytes, sizeof(got));
+    follower_leave(slow);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+static void look_for_row(struct index_txn *t, void *arg)
+{
+    struct fixture *f = arg;
+
+    f->has_row = rows_has_ingest(t, &f->digest);
+}
+
+/* What is written after a crash to a new part must not be described by an old one's row: until that is gone, the source
+ * waits. */
+static void the_old_row_goes_first(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    write_to(f, i, 0, MIB);
+    ingest_stop(i, NULL, false);
+    run_to_end(f);
+    ingest_unref(i);
+    index_read(cache_index(f->cache), look_for_row, f);
+    assert_true(f->has_row);
+    f->ended = 0;
+    i = begin(f, "quay.io");
+    assert_true(ingest_is_ahead(i));
+    for (int n = 0; n < 5000 && f->drained == 0; n++) {
+        usleep(1000);
+        loop_settle(f->loop);
+    }
+    assert_int_equal(f->drained, 1);
+    assert_false(ingest_is_ahead(i));
+    index_read(cache_index(f->cache), look_for_row, f);
+    assert_false(f->has_row);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
 static void assert_gap(struct ingest *i, int64_t from, int64_t first, int64_t end)
 {
     int64_t a, b;
@@ -268,7 +339,7 @@ static void runs(void **state)
 static void private_parts_go(void **state)
 {
     struct fixture *f = *state;
-    const struct ingest_events events = {on_end, on_deserted, nothing, on_wanted, f};
+    const struct ingest_events events = {on_end, on_deserted, on_drained, on_wanted, f};
     struct ingest *i = ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, &events, NULL);
     struct err err = {0};
 
@@ -301,6 +372,23 @@ static void sizes(void **state)
     assert_int_equal(err.code, ERR_UPSTREAM);
     ingest_stop(i, &err, true);
     run_to_end(f);
+    ingest_unref(i);
+}
+
+/* A size that becomes known while bytes are here: they may be all of it; and it is no size if there are more. */
+static void a_size_that_comes_late(void **state)
+{
+    struct fixture *f = *state;
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, -1, "", &err));
+    write_to(f, i, 0, SIZE);
+    assert_false(ingest_describe(i, SIZE - 1, "", &err));
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    run_to_end(f);
+    assert_int_equal(f->state, INGEST_STORED);
     ingest_unref(i);
 }
 
@@ -369,9 +457,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_last_segment_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(resumed, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_there_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_old_row_goes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(runs, setup, teardown),
         cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_size_that_comes_late, setup, teardown),
         cmocka_unit_test_setup_teardown(deserted, setup, teardown),
         cmocka_unit_test_setup_teardown(moved, setup, teardown),
     };

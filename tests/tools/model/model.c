@@ -9,24 +9,13 @@ struct cache *cache;
 int leases[BLOBS];
 char names[TAGS][32];
 
-uint64_t rnd(uint64_t below)
-{
-    S->random ^= S->random << 13;
-    S->random ^= S->random >> 7;
-    S->random ^= S->random << 17;
-    return (S->random >> 11) % below;
-}
-
 void fail(const char *what, int blob)
 {
     char text[DIGEST_TEXT_MAX] = "";
 
-    S->failed = true;
     if (blob >= 0)
         digest_format(&world[blob].digest, text);
-    printf("operation %lld (kind %d): %s %d %s\n", (long long)S->operations, S->doing, what, blob, text);
-    fflush(stdout);
-    _exit(1);
+    life_fail("%s %d %s", what, blob, text);
 }
 
 /* ---- the world ---- */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "gc/gc.h"
+#include "tests/tools/model/life.h"
 
 enum { LAYERS = 20, IMAGES = 14, BLOBS = LAYERS + IMAGES, TAGS = 10, REPOS = 2, GRACE_S = 100, CHILDREN = 6 };
 
@@ -29,11 +30,9 @@ struct model {
 
 /* Outlives the process that works on the cache. */
 struct shared {
+    struct life life;
     struct model m;
-    uint64_t random;
-    int64_t operations, by_kind[16], crashes, began_ms, clock_ms;
-    int doing; /* the operation under way; -1 none */
-    bool failed;
+    int64_t began_ms, clock_ms;
 };
 
 /* What a cache holds. */
@@ -49,8 +48,6 @@ extern struct cache *cache;
 extern int leases[BLOBS]; /* of this process */
 extern char names[TAGS][32];
 
-/* Below `below`; from the seed. */
-uint64_t rnd(uint64_t below);
 /* Says what differs (of which blob; -1: of none) and ends the process. */
 void fail(const char *what, int blob);
 void make_blob(int i, uint64_t seed);
