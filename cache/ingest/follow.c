@@ -65,8 +65,8 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     return f;
 }
 
-/* Bytes that may be read at its position. Who asks for a piece checks it himself: it cannot be verified before the
- * whole is here. With the lock held. */
+/* Bytes that may be read at its position. A piece cannot be verified before the whole is here: its client checks it.
+ * With the lock held. */
 static int64_t readable(const struct follower *f)
 {
     const struct ingest *i = f->ingest;
