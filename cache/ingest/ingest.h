@@ -15,11 +15,11 @@
  * on its way. c waits where no source comes soon: ingest_events.wanted() tells the fetch, which begins a source there
  * (proxy/fetch/plan.h).
  *
- * What is here (segments.c). The bitmap has a bit for each segment of 64 KiB that is whole. A segment is filled from
- * its first byte on; how far it has come is its front. Bytes that are here are never written again, whatever a source
- * brings, so that followers and the hasher read them without a lock. Only the order in which they are hashed is fixed:
- * an io worker follows the prefix, and reads from the page cache what was written a moment ago (finish.c). Blobs of at
- * most 1 MiB and relays are hashed by the loop as they come.
+ * What is here (segments.c). The bitmap has a bit for each segment (INGEST_SEGMENT) that is whole. A segment is filled
+ * from its first byte on; how far it has come is its front. Bytes that are here are never written again, whatever a
+ * source brings, so that followers and the hasher read them without a lock. Only the order in which they are hashed is
+ * fixed: an io worker follows the prefix, and reads from the page cache what was written a moment ago (finish.c). Blobs
+ * of at most 1 MiB and relays are hashed by the loop as they come.
  *
  *     RECEIVING ── all is here, digest right ─▶ VERIFIED ── sync, rename, index ──▶ STORED
  *         │  │                                     └──── the disk or the index fails ──▶ NOT_STORED
@@ -45,10 +45,10 @@
  * the end, since there may be no room for all of it, and then it has to begin again, as a relay.
  *
  * Relays. When the disk is full or failing, a blob is relayed without caching: an ingest for one follower alone whose
- * part is a window in memory, with one source. What the follower has taken is freed at once, so it copies what it
- * reads; and the source stops reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is
- * the same, up to the last segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes
- * wait. The number of relays at a time is bounded (limits.relays): their clients may never read.
+ * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the source
+ * stops reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the
+ * last segment that waits for the digest; of a blob of unknown size the latest INGEST_SEGMENT bytes wait. The number of
+ * relays at a time is bounded (limits.relays): their clients may never read.
  *
  * Ownership: counted references; the fetch has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
