@@ -186,7 +186,7 @@ struct sent_before {
  * descriptor is duplicated. Errors: also ERR_BUSY, there are too many. */
 struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *digest, struct loop *loop,
                                   const struct ingest_events *events, const struct sent_before *sent, struct err *err);
-/* Whether the sources should wait: for room, or since a relay's window is full. */
+/* Whether the source should wait: for room, or since a relay's window is full. */
 bool ingest_is_ahead(struct ingest *i);
 /* The first range that is missing at or behind `from`: [*first, *end); INT64_MAX: to the end, wherever that is. It may
  * begin before `from`: a segment is filled from its start. False if nothing is missing there. */

@@ -78,7 +78,7 @@ struct ingest {
     int64_t room;    /* bytes that were given to it by the collector */
     int64_t asked;   /* bytes that were asked for, while `asking` */
     int64_t arrived; /* and how many of them are on the disk */
-    bool asking;     /* a request for room is pending: the sources wait */
+    bool asking;     /* a request for room is pending: the source waits */
     bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
     bool is_public;  /* a repository that everybody may read has it */
 
