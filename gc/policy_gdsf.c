@@ -10,9 +10,9 @@
  * with a penalty if it had fewer bytes than plain least recently used would have had.
  *
  * What decides between two settings is only the requests that one had and the other had not: a change needs a lead of
- * two standard deviations of those, so that chance does not decide. Before there is evidence, what is preferred is what earlier
- * experience prefers (more weight on uses, and small blobs), except that a setting with a larger b must show first that
- * it has a lead over least recently used in bytes. So a cache with room enough stays close to that.
+ * two standard deviations of those, so that chance does not decide. Before there is evidence, what is preferred is what
+ * earlier experience prefers (more weight on uses, and small blobs), except that a setting with a larger b must show
+ * first that it has a lead over least recently used in bytes. So a cache with room enough stays close to that.
  *
  * A change keeps the clock: `scale` makes the new values move it at the old ones' pace, so that what was ranked before
  * and after compares. Uses include those before an eviction, as long as the shadows remember the object. Everything

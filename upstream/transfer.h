@@ -69,7 +69,8 @@ struct transfer_request {
     int64_t range_suffix;            /* first -1: the last so many bytes; 0: whole */
     const char *if_range;
     bool decode; /* decode a Content-Encoding that was not requested: for text, whose digest is checked after that */
-    /* Over HTTP/1.1: for a paused HTTP/2 stream libcurl buffers up to its window, 32 MiB. */
+    /* Over HTTP/1.1, on a connection of its own: streams of one HTTP/2 connection share its rate, and for a paused one
+     * libcurl buffers up to its window, 32 MiB. */
     bool unshared;
     const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
     /* origins and hosts that may see the client certificate (trust.h); borrowed for the transfer's life */

@@ -1,5 +1,9 @@
-/* The end of an ingest, and what keeps it over a restart: hashing what an earlier run left, verifying, publishing,
- * checkpoints. */
+/* The end of an ingest, and what keeps it over a restart: hashing behind the prefix, verifying, publishing,
+ * checkpoints.
+ *
+ * One io worker at a time hashes an ingest, up to 8 MiB, while its loop receives on; then the loop looks at the prefix
+ * again. When all is here and hashed, the loop compares the digest.
+ */
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
@@ -32,7 +36,7 @@ static void ingest_end(struct ingest *i, enum ingest_state state, const struct e
     i->events.finished(i->events.arg, state, err);
 }
 
-/* ---- hashing what is on disk already (io worker) ---- */
+/* ---- hashing what is in the part (io worker) ---- */
 
 struct file_hashing {
     struct ingest *i;

@@ -16,7 +16,7 @@ struct follower {
     bool whole;                /* it would have the whole blob: the last segment waits for the digest */
     bool waiting;              /* for ready() */
     bool for_end;              /* it waits for the blob to be stored, for no bytes */
-    bool told;                 /* the source knows that it wants what is at its position, and behind */
+    bool told;                 /* the fetch knows that it wants what is at its position, and behind */
     struct ingest_span *later; /* what it will want after that */
     size_t later_count;
     TAILQ_ENTRY(follower) entry;
@@ -65,8 +65,8 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     return f;
 }
 
-/* Bytes that may be read at its position. Who asks for a piece checks it himself: it cannot be verified before the
- * whole is here. With the lock held. */
+/* Bytes that may be read at its position. A piece cannot be verified before the whole is here: its client checks it.
+ * With the lock held. */
 static int64_t readable(const struct follower *f)
 {
     const struct ingest *i = f->ingest;
@@ -292,7 +292,7 @@ static void say_deserted(void *arg)
     ingest_unref(i);
 }
 
-/* With the lock held, after the count went down: the source is notified when it was the last. */
+/* With the lock held, after the count went down: the fetch is notified when it was the last. */
 static bool note_desertion(struct ingest *i)
 {
     bool deserted = i->follower_count == 0 && i->state == INGEST_RECEIVING;

@@ -1,26 +1,48 @@
 /* ingest.h - a blob on its way into the cache.
  *
  * One ingest exists for each digest being fetched (and beside it one relay for each client that gets the blob without
- * caching). Bytes arrive from a source on one fetch loop (the ingest's) and go into
- * a sparse part file; each request for the blob becomes a follower and reads from that file behind the source. Arrival
- * is recorded in a bitmap of 1 MiB segments; inside the segment that is arriving just now, followers may read up to the
- * last byte written. The last segment is withheld from every follower until the digest has been verified, so that no
- * client ever receives a complete wrong blob.
+ * caching). Its bytes are in one sparse part file. Sources, the connections to a registry, write them: each brings a
+ * run, a range of the blob, and any number of runs may arrive at the same time, all on one fetch loop (the ingest's).
+ * Each request for the blob becomes a follower, on any loop, and reads from that file wherever bytes are.
  *
- *     RECEIVING ── all segments, digest right ──▶ VERIFIED ── room, sync, rename, index ──▶ STORED
- *         │  │                                        └──── no room, or the disk fails ────▶ NOT_STORED
- *         │  └──── all segments, digest wrong ──▶ FAILED  (the part is removed)
- *         ├─ source gone, or no follower ───────▶ PAUSED  (the part and its bitmap stay, the next ingest resumes)
- *         └─ disk error ────────────────────────▶ FAILED
+ *     sources              1 ─▶               2 ─▶                    3 ─▶
+ *     part     |xxxxxxxxxxxx........|xxxxxxxxxx............|xxxxxxxxxxx....|
+ *     bitmap    1 1 1 1 1 0 0 0 0 0  1 1 1 1 0 0 0 0 0 0 0  1 1 1 1 1 0 0
+ *     hash     ───────▶ on an io worker, behind what is here without a gap from the beginning
+ *     followers   a ▲                     ▲ b         ▲ c
+ *
+ * a is behind the bytes of source 1 and has what it reads at once. b is inside another run, and so is what it waits for
+ * on its way. c waits where no source comes soon: ingest_events.wanted() tells the fetch, which begins a source there
+ * (proxy/fetch/plan.h).
+ *
+ * What is here (segments.c). The bitmap has a bit for each segment (INGEST_SEGMENT) that is whole. A segment is filled
+ * from its first byte on; how far it has come is its front. Bytes that are here are never written again, whatever a
+ * source brings, so that followers and the hasher read them without a lock. Only the order in which they are hashed is
+ * fixed: an io worker follows the prefix, and reads from the page cache what was written a moment ago (finish.c). Blobs
+ * of at most 1 MiB and relays are hashed by the loop as they come.
+ *
+ *     RECEIVING ── all is here, digest right ─▶ VERIFIED ── sync, rename, index ──▶ STORED
+ *         │  │                                     └──── the disk or the index fails ──▶ NOT_STORED
+ *         │  └──── all is here, digest wrong ─▶ FAILED  (the part is removed)
+ *         ├─ sources or room gone, no follower ▶ PAUSED  (the part and its bitmap stay, the next ingest continues)
+ *         └─ disk error, or nothing to keep ──▶ FAILED  (the part is removed)
+ *
+ * Nothing to keep: the blob's size is not known, it is a relay, or no public repository has it. A part does not say for
+ * whom it was fetched, and is never continued with the bytes of another registry.
+ *
+ * Before the digest. A follower that would have the whole blob (from the beginning, or more than half, up to the end)
+ * waits with the last segment until the digest has been verified, so that it never receives a complete wrong blob. A
+ * follower of any other range gets its bytes as they arrive: a piece cannot be verified before all of the blob is here,
+ * and its client checks it itself. Pieces stay in the part like all other bytes, for other pieces and for the whole.
  *
  * On disk: the bitmap in the index never promises a byte that is not synced: a checkpoint syncs the part before it
- * writes the row. A crash loses at most what came after the last checkpoint.
+ * writes the row. Fronts are in no row. A crash loses at most what came after the last checkpoint.
  *
- * Room. The cache's limits hold for what is on its way, too: room is requested when the size is known and before the
- * first byte is written, and meanwhile the source waits (ingest_is_ahead()). A blob whose size upstream does not
- * announce takes room as it grows, as far as there is some: nothing is evicted for it. It waits like others while
- * earlier requests for room are pending. Its followers wait for the end, since there may be no room for all of it, and
- * then it has to begin again, as a relay.
+ * Room. The cache's limits hold for what is on its way, too: room is requested for what is to be fetched (the blob, or
+ * the pieces of it) when the size is known and before the first byte is written, and meanwhile the sources wait
+ * (ingest_is_ahead()). A blob whose size upstream does not announce takes room as it grows, as far as there is some:
+ * nothing is evicted for it. It waits like others while earlier requests for room are pending. Its followers wait for
+ * the end, since there may be no room for all of it, and then it has to begin again, as a relay.
  *
  * Relays. When the disk is full or failing, a blob is relayed without caching: an ingest for one follower alone whose
  * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the source
@@ -28,7 +50,7 @@
  * last segment that waits for the digest; of a blob of unknown size the latest segment waits. The number of
  * relays at a time is bounded (limits.relays): their clients may never read.
  *
- * Ownership: counted references; the source has one, so has each follower.
+ * Ownership: counted references; the fetch has one, so has each follower.
  * Threads: as each function says. The part file's descriptor stays readable after the rename.
  */
 #ifndef ENTREPOT_CACHE_INGEST_INGEST_H
@@ -142,15 +164,15 @@ struct partial_stats ingests_partial(const struct ingests *all);
 /* Counts the latter two again, from the files. Blocks. */
 void ingests_measure_parked(struct ingests *all);
 
-/* ---- the source's side: one fetch loop, the same for every call ---- */
+/* ---- the side of the fetch, and of its sources: one fetch loop, the same for every call ---- */
 
-/* What the source is told, on the ingest's loop. */
+/* What the fetch is told, on the ingest's loop. */
 struct ingest_events {
     /* Once: it has come to STORED, NOT_STORED, PAUSED or FAILED (the last three with why). */
     void (*finished)(void *arg, enum ingest_state state, const struct err *err);
     /* The last follower has left. */
     void (*deserted)(void *arg);
-    /* The source may go on after ingest_is_ahead(). */
+    /* The sources may go on after ingest_is_ahead(). */
     void (*drained)(void *arg);
     /* A follower waits at a place where none did before (ingest_waiting()). */
     void (*wanted)(void *arg);
@@ -189,7 +211,7 @@ bool ingest_is_wanted_whole(struct ingest *i);
  * `discard` and begin again. */
 bool ingest_describe(struct ingest *i, int64_t size, const char *validator, struct err *err);
 /* Room for so many bytes of it in all, before they come: while it is asked for, ingest_is_ahead(). Without room the
- * ingest ends as FAILED, with ERR_NO_SPACE. Of a blob of known size; the others take room as they grow. */
+ * ingest ends, with ERR_NO_SPACE. Of a blob of known size; the others take room as they grow. */
 void ingest_need_room(struct ingest *i, int64_t bytes);
 /* Bytes from a source, at `offset`. What is here already is skipped, and what does not continue it or begin a segment.
  * Errors: ERR_IO, ERR_NO_SPACE, ERR_UPSTREAM (more bytes than were announced). */
@@ -206,7 +228,8 @@ int64_t ingest_received(struct ingest *i);        /* any thread */
 int64_t ingest_resumed(const struct ingest *i);   /* of that, what an earlier one had left; any thread */
 int ingest_followers(struct ingest *i);           /* any thread */
 const char *ingest_validator(struct ingest *i);
-/* It is used: the collector removes those first that were not for longest. The ingest's loop. */
+/* Its part is used: the collector removes parts that were not used for long (gc/repair/reconcile.h). The ingest's
+ * loop. */
 void ingest_touch(struct ingest *i);
 /* A repository (full name) that has proved to contain the blob: linked to it when it is stored. Unless `is_private`,
  * the repository is public, and so the blob is not stored as private. */

@@ -2,12 +2,20 @@
  *
  *     table.c, space.c  the table of ingests; bytes on their way, and the callbacks that give room
  *     state.c           what an ingest is made of: references, how far it is
- *     segments.c        which bytes are here
+ *     segments.c        which bytes are here: the bitmap of whole segments, the fronts of those that are arriving
  *     relay.c           a part that is a window in memory
- *     follow.c          followers
- *     finish.c          hashing, checkpoints, the end
+ *     follow.c          followers, and what they wait for
+ *     finish.c          hashing behind the prefix, checkpoints, the end
  *     room.c            room before the bytes come
- *     ingest.c          the source's side: begin, describe, write
+ *     ingest.c          the side of the fetch: begin, describe, write
+ *
+ * What always holds, of the fields below:
+ *
+ *     A bit is set when the last byte of its segment has been written, and its front is dropped; it stays set.
+ *     A front is inside its segment, behind its first byte.
+ *     `prefix` is what is here from the beginning without a gap, `received` all that is here, both with the fronts.
+ *     hashed <= prefix <= received <= size (once that is known; then it does not change).
+ *     The state only goes forward (ingest.h). `over` is set before it leaves RECEIVING: nothing is written any more.
  */
 #ifndef ENTREPOT_CACHE_INGEST_PRIVATE_H
 #define ENTREPOT_CACHE_INGEST_PRIVATE_H
@@ -217,7 +225,7 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i));
 /* Room for i->need bytes of a blob whose size is known, before they come. While it waits for it, i->asking is set; if
  * there is none, it ends. */
 void ingest_ask_for_room(struct ingest *i);
-/* Of a blob whose size is not known: room for what comes next, before it does, so that the source can wait while
+/* Of a blob whose size is not known: room for what comes next, before it does, so that its source can wait while
  * earlier requests are answered. While it waits i->asking is set; if there is none it goes on with what it has. */
 void ingest_ask_ahead(struct ingest *i);
 /* Room up to `end`, of such a blob. */

@@ -3,13 +3,20 @@
  *            ┌ here, the repository's ───────────────────────────────────────────────▶ done: served from the store
  *   lookup ──┼ here, not known to be the repository's ─▶ prove ──────────────────────▶ done
  *            ├ a file that has to be verified first ───▶ verify ─▶ lookup
- *            └ absent ─▶ ask ─▶ receive: all waiters follow the ingest    ─────▶ done, when it is stored
+ *            ├ a part that has the piece ──────────────▶ followed at once (partial.c): the registry is not asked
+ *            └ absent ─▶ ask ─▶ receive: all waiters follow the ingest ──────────────▶ done, when it is stored
  *                         ▲        │
- *                         └────────┘ upstream broke off: from the first missing segment, after a pause
+ *                         └────────┘ the last source broke off: what is missing, after a pause (resume.c)
  *
  *   any ─▶ fail: the ingest is paused (its part stays) or, if its bytes are wrong, dropped ─▶ done.
  *
- * No waiters and followers for some seconds: the fetch goes on if at least half is here, else the ingest is paused.
+ * The first request is one exchange: a plain GET; or what an earlier ingest left out; or, of a blob of which only a
+ * piece is asked for, that piece rounded to segments. Its answer says the size. From then on the waiters follow the
+ * ingest, and the plan (sources.c, plan.h) says which ranges are requested next, over how many connections. If a source
+ * fails beside others, they bring its rest; the failure of the last one is the fetch's.
+ *
+ * When no client waits and all that they asked for is here, a fetch of pieces rests without a source. No waiters and
+ * followers for some seconds: a fetch of the whole goes on if at least half is here, else the ingest is paused.
  */
 #include "proxy/fetch/blob.h"
 
@@ -452,7 +459,7 @@ const struct fetch_type BLOB_FETCH = {
             [STEP_VERIFY] = fetch_verify,
             [STEP_PROVE] = blob_prove,
             [STEP_ASK] = blob_ask,
-            [STEP_RECEIVE] = NULL, /* transfer callbacks: blob_take_head, _take_data, _take_end */
+            [STEP_RECEIVE] = NULL, /* callbacks of its exchanges, in source.c */
             [STEP_FAIL] = blob_fail,
         },
     .join = blob_join,

@@ -1,4 +1,10 @@
-/* blob.h - a blob's fetch, for blob.c, resume.c, join.c, room.c and offers.c alone. */
+/* blob.h - a blob's fetch: what blob.c, its steps, shares with the files of one aspect of it each.
+ *
+ *     source.c    one exchange with the registry      sources.c   how many there are, and of which ranges (by plan.h)
+ *     partial.c   pieces of a blob that is not whole  join.c      clients that come, and the last that leaves
+ *     resume.c    after a break                       room.c      when the disk is full
+ *     offers.c    identities of clients of private content
+ */
 #ifndef ENTREPOT_PROXY_FETCH_BLOB_H
 #define ENTREPOT_PROXY_FETCH_BLOB_H
 

@@ -1,7 +1,8 @@
 /* Pieces of a blob that is not whole: what is here is served without the registry, offline too.
  *
- * A part on the disk is of public content alone (ingest_stop() drops others). A repository that is known to contain the
- * blob, by a manifest or by its registry's answer, may have of it what is here.
+ * A part on the disk is of public content alone (ingest_stop() drops others), and of one registry (ingest_begin()). A
+ * repository of it that is known to contain the blob, by a manifest or by its registry's answer, may have of it what is
+ * here. The first range that is missing is requested from the registry as of any other blob.
  */
 #include "proxy/fetch/blob.h"
 

@@ -2,8 +2,8 @@
  * of its fetch, and each struct belongs to one fetch loop.
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, listing_cache ◀
- *     stale, room, plan.c ◀ source.c, sources.c, partial.c ◀ resume, join ◀ manifest.c, blob.c, blob_head.c, listing.c, admit.c ◀ fetch.c
- *                                 (one type of fetch each)
+ *     stale, room, plan ◀ source, sources, partial ◀ resume, join ◀
+ *     manifest.c, blob.c, blob_head.c, listing.c, admit.c (one type of fetch each) ◀ fetch.c
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
 #define ENTREPOT_PROXY_FETCH_PRIVATE_H
