@@ -309,7 +309,7 @@ bool cache_drop_lost(struct cache *c, struct index_txn *t, const struct digest *
     if (!rows_drop_blob(t, d, err))
         return false;
     for (size_t i = 0; i < children.count; i++)
-        if (!rows_use_blob(t, &children.list[i], clock_now_s(), err))
+        if (!rows_use_blob(t, &children.list[i], clock_now_s(), 0, err))
             return false;
     return true;
 }

@@ -78,6 +78,11 @@ bool cache_is_in_use(struct cache *c, const struct digest *d)
     return leases_has(c->leases, d) || touches_has(c->touches, d);
 }
 
+size_t cache_take_requested(struct cache *c, struct requested **list)
+{
+    return touches_take(c->touches, list);
+}
+
 void cache_flush_touches(struct cache *c, void (*done)(void *arg, const struct err *err), void *arg, struct loop *loop)
 {
     touches_flush(c->touches, c->index, done, arg, loop);

@@ -96,6 +96,8 @@ static void end_put(void *arg, const struct err *err)
         memory_drop(p->cache->memory, &p->digest);
         pool_run(p->cache->pool, remove_unlisted, u);
     }
+    if (p->body && !err)
+        touches_add_new(p->cache->touches, &p->digest);
     if (p->tag && !err)
         atomic_store(&p->cache->tags_changed, true);
     if (p->done)

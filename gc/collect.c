@@ -90,8 +90,9 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     struct sweep s;
 
     HOLDS(&gc->collecting);
-    sweep_init(&s, gc->cache, gc->o.policy, dry_run);
+    sweep_init(&s, gc->cache, gc->o.policy, gc->learned, dry_run);
     flush_touches(gc);
+    learn_from_requests(gc);
     importing_expire(cache_importing(gc->cache));
     s.go.cutoff = clock_now_s() - gc->o.grace_ms / 1000;
     /* What has no holder may get one yet, tags their manifests. */
@@ -111,6 +112,10 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
                     "the cache holds %lld bytes where %lld are wanted, and the rest is in use, pinned or younger than "
                     "gc.grace",
                     (long long)totals.bytes, (long long)s.target);
+    if (ok && !dry_run)
+        ok = learn_rank_again(gc, err);
+    if (ok && !dry_run && gc->saved != gc->version)
+        ok = learn_save(gc, err);
     s.tag_repo = gc->tag_repo;
     snprintf(s.tag, sizeof(s.tag), "%s", gc->tag);
     if (ok && !dry_run && !rebuilding && (ok = collect_run(gc, &s, sweep_empty_tags, report, err))) {
@@ -153,7 +158,7 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
 
     OFF_LOOPS;
     memset(report, 0, sizeof(*report));
-    sweep_init(&s, gc->cache, gc->o.policy, false);
+    sweep_init(&s, gc->cache, gc->o.policy, gc->learned, false);
     s.repo_name = repo;
     s.tag_name = tag;
     s.go.cutoff = INT64_MAX;

@@ -137,6 +137,7 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
     gc->o = *options;
     if (!gc->o.policy)
         gc->o.policy = &POLICY_GDSF;
+    learn_open(gc);
     gc_measure(gc);
     ingests_measure_parked(cache_ingests(cache));
     STAILQ_INIT(&gc->requests);
@@ -191,6 +192,7 @@ void gc_free(struct gc *gc)
     pthread_mutex_destroy(&gc->lock);
     pthread_mutex_destroy(&gc->collecting);
     pthread_mutex_destroy(&gc->scrubbing);
+    gc->o.policy->close(gc->learned);
     free(gc);
 }
 

@@ -1,8 +1,9 @@
-/* gc_private.h - shared by limits.c, collect.c, kept.c ◀ room.c ◀ gc.c. */
+/* gc_private.h - shared by limits.c, learn.c, kept.c ◀ collect.c ◀ room.c ◀ gc.c. */
 #ifndef ENTREPOT_GC_GC_PRIVATE_H
 #define ENTREPOT_GC_GC_PRIVATE_H
 
 #include "gc/gc.h"
+#include "gc/sweep.h"
 
 #include <pthread.h>
 #include <sys/queue.h>
@@ -38,6 +39,10 @@ struct gc {
     int64_t layout_ms; /* monotonic: when index.json may be written again */
     uint64_t tag_repo; /* the third pass resumes here */
     char tag[REF_TAG_MAX + 1];
+    void *learned;           /* the policy's state */
+    uint32_t version, saved; /* of it: what the ranks are being made with; what is in the index */
+    bool ranking;            /* images are being listed again since, as far as `ranked` */
+    struct place ranked;
     /* shared, under lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -63,6 +68,13 @@ int64_t gc_marks_target(struct gc *gc);
 
 /* A collection; with gc->collecting held. */
 bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);
+
+/* What is requested, for the policy; with gc->collecting held, apart from the first. */
+void learn_open(struct gc *gc);
+void learn_from_requests(struct gc *gc);
+/* After a lesson, a part at a time: lists images that are ranked lower now. */
+bool learn_rank_again(struct gc *gc, struct err *err);
+bool learn_save(struct gc *gc, struct err *err);
 
 /* The collector's thread: answers all pending requests. */
 void room_answer_all(struct gc *gc);

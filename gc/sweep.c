@@ -6,10 +6,13 @@
 #include <math.h>
 #include <stdio.h>
 
-void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, bool dry_run)
+void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, const void *learned, bool dry_run)
 {
-    *s = (struct sweep){
-        .store = cache_store(cache), .policy = policy, .dry_run = dry_run, .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
+    *s = (struct sweep){.store = cache_store(cache),
+                        .policy = policy,
+                        .learned = learned,
+                        .dry_run = dry_run,
+                        .looks = dry_run ? SIZE_MAX : SWEEP_LOOKS};
     s->go.cache = cache;
     s->go.entries = dry_run ? SIZE_MAX : SWEEP_ENTRIES;
 }
@@ -100,6 +103,15 @@ static bool take_lowest(void *arg, double rank, const struct digest *d)
     return false;
 }
 
+/* What would free nothing is not worth evicting. */
+static double sweep_rank(const struct sweep *s, const struct digest *d, const struct blob_row *row,
+                         const struct weight *w)
+{
+    const struct policy_item item = tree_item(d, row, w);
+
+    return w->bytes > 0 ? s->policy->rank(s->learned, &item) : INFINITY;
+}
+
 /* The rank an image is listed under may be out of date: then it is listed again, and its turn may not have come. */
 static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *l, struct err *err)
 {
@@ -109,12 +121,9 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
     if (!rows_get_blob(t, &l->digest, &row) || row.rank != l->rank || !(row.flags & BLOB_RANKED))
         return rows_repair(t, &(struct finding){.kind = FINDING_RANK, .digest = l->digest, .rank = l->rank}, err);
     tree_weigh(t, s->go.cache, &l->digest, &w);
-    const struct policy_item item = tree_item(&row, &w);
-    /* What would free nothing is not worth evicting. */
-    double rank = w.bytes > 0 ? s->policy->rank(&item) : INFINITY;
-    double spacing = w.bytes > 0 ? s->policy->spacing(&item) : -1;
+    double rank = sweep_rank(s, &l->digest, &row, &w);
     if (rank > l->rank)
-        return rows_set_rank(t, &l->digest, rank, spacing, err);
+        return rows_set_rank(t, &l->digest, rank, err);
     if (row.used > s->go.cutoff || w.leased || isinf(rank)) {
         s->next.after = l->digest;
         s->next.rank = l->rank;
@@ -151,6 +160,48 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
             s->next = (struct place){0};
     }
     return ok && sweep_end(s, err);
+}
+
+/* ---- what was ranked before the policy learned better ---- */
+
+struct ranked {
+    size_t count;
+    struct digest list[SWEEP_LOOKS];
+    double ranks[SWEEP_LOOKS];
+};
+
+static bool pick_ranked(void *arg, double rank, const struct digest *d)
+{
+    struct ranked *r = arg;
+
+    r->list[r->count] = *d;
+    r->ranks[r->count++] = rank;
+    return r->count < ARRAY_LEN(r->list);
+}
+
+/* An image that is listed too low is found when its turn comes; one that is listed too high would not be. */
+bool sweep_rank_again(struct index_txn *t, void *arg, struct err *err)
+{
+    struct sweep *s = arg;
+    struct ranked *r = xcalloc(1, sizeof(*r));
+    struct blob_row row;
+    struct weight w;
+    bool ok = true;
+
+    sweep_begin(s);
+    s->ranked_next = s->ranked;
+    rows_each_ranked(t, s->ranked.rank, s->ranked.after.alg != DIGEST_NONE ? &s->ranked.after : NULL, pick_ranked, r);
+    for (size_t i = 0; i < r->count && ok; i++) {
+        s->ranked_next = (struct place){.rank = r->ranks[i], .after = r->list[i]};
+        if (!rows_get_blob(t, &r->list[i], &row))
+            continue; /* pass two repairs it */
+        tree_weigh(t, s->go.cache, &r->list[i], &w);
+        double rank = sweep_rank(s, &r->list[i], &row, &w);
+        ok = rank >= r->ranks[i] || rows_set_rank(t, &r->list[i], rank, err);
+    }
+    s->more = r->count == ARRAY_LEN(r->list);
+    free(r);
+    return ok;
 }
 
 /* ---- pass three: tags of nothing; but those of a manifest that was lost are for verify --repair ---- */

@@ -13,8 +13,9 @@ enum {
 struct sweep {
     struct store *store;
     const struct policy *policy;
-    int64_t target; /* bytes; the second pass ends there */
-    bool dry_run;   /* look, and roll back */
+    const void *learned; /* the policy's state; borrowed */
+    int64_t target;      /* bytes; the second pass ends there */
+    bool dry_run;        /* look, and roll back */
     size_t looks;
     /* what this transaction does; reset each time it is run */
     struct eviction go;
@@ -27,6 +28,8 @@ struct sweep {
         struct digest after; /* DIGEST_NONE: at the beginning */
         bool retired;        /* an image, since it was there */
     } from, next;
+    /* sweep_rank_again(): how far it has come, in the order of ranks */
+    struct place ranked, ranked_next;
     /* the third pass: where it is in the table of tags */
     uint64_t tag_repo;
     char tag[REF_TAG_MAX + 1];
@@ -35,11 +38,13 @@ struct sweep {
     bool found, pinned;
 };
 
-void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, bool dry_run);
+void sweep_init(struct sweep *s, struct cache *cache, const struct policy *policy, const void *learned, bool dry_run);
 void sweep_free(struct sweep *s);
 /* For index_write(): arg is the sweep. A dry run fails with ERR_CANCELLED once it has looked. */
 bool sweep_unreferenced(struct index_txn *t, void *arg, struct err *err);
 bool sweep_images(struct index_txn *t, void *arg, struct err *err);
+/* Lists images that the policy now ranks lower than they are listed: a part of the table at a time. */
+bool sweep_rank_again(struct index_txn *t, void *arg, struct err *err);
 bool sweep_one_tag(struct index_txn *t, void *arg, struct err *err);
 /* Tags of manifests that are not stored: a part of the table at a time. */
 bool sweep_empty_tags(struct index_txn *t, void *arg, struct err *err);

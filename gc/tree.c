@@ -3,12 +3,15 @@
 #include "base/array.h"
 #include "base/lookup.h"
 
+#include <string.h>
+
 /* For blobs whose fetch was not measured: adopted, imported. */
 static const double LATENCY_MS = 50, BYTES_PER_MS = 20000, COST_MIN_MS = 5;
 
 struct node {
     struct digest digest;
-    size_t lost; /* holders that would go */
+    int64_t size; /* as its holder has it */
+    size_t lost;  /* holders that would go */
     bool goes, done;
 };
 
@@ -51,8 +54,10 @@ static bool lose_child(void *arg, const struct child *c)
     struct tree *tree = arg;
     struct node *n = c->role == CHILD_SUBJECT ? NULL : node_of(tree, &c->digest);
 
-    if (n)
+    if (n) {
         n->lost++;
+        n->size = c->size;
+    }
     return true;
 }
 
@@ -75,6 +80,17 @@ static void tree_add(struct weight *w, const struct blob_row *row)
     w->blobs++;
     w->bytes += row->size;
     w->cost_ms += MAX(cost, COST_MIN_MS);
+}
+
+static void tree_miss(struct index_txn *t, const struct tree *tree, struct weight *w)
+{
+    struct blob_row row;
+
+    for (size_t i = 0; i < tree->count; i++) {
+        const struct node *n = &tree->list[i];
+        if (!n->done && n->size > 0 && rows_references(t, &n->digest) <= n->lost && !rows_get_blob(t, &n->digest, &row))
+            w->missing += n->size;
+    }
 }
 
 /* `goes`: whether the root loses its last holder. */
@@ -107,6 +123,7 @@ static void tree_weigh_root(struct index_txn *t, struct cache *cache, const stru
     for (size_t i = 0; i < tree.count; i++)
         w->shared = w->shared || (!tree.list[i].goes && tree.list[i].lost > 0);
     w->shared = w->shared || !goes;
+    tree_miss(t, &tree, w);
     free(tree.list);
     lookup_free(&tree.places);
 }
@@ -127,7 +144,11 @@ void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, co
     tree_weigh_root(t, cache, root, rows_references(t, root) <= own, w);
 }
 
-struct policy_item tree_item(const struct blob_row *root, const struct weight *w)
+struct policy_item tree_item(const struct digest *d, const struct blob_row *root, const struct weight *w)
 {
-    return (struct policy_item){root->clock, root->used, root->uses, w->bytes, w->cost_ms};
+    struct policy_item item = {
+        .clock = root->clock, .used = root->used, .uses = root->uses, .bytes = w->bytes, .cost_ms = w->cost_ms};
+
+    memcpy(&item.id, (const uint8_t *)digest_key(d) + 1, sizeof(item.id)); /* behind the algorithm */
+    return item;
 }

@@ -9,9 +9,10 @@
 struct weight {
     size_t blobs;
     int64_t bytes;
-    double cost_ms; /* of fetching them again */
-    bool shared;    /* other images need some of what the root needs */
-    bool leased;    /* the root, or something it needs, is being served or brought in */
+    int64_t missing; /* of what only this tree needs and is not here (yet) */
+    double cost_ms;  /* of fetching them again */
+    bool shared;     /* other images need some of what the root needs */
+    bool leased;     /* the root, or something it needs, is being served or brought in */
 };
 
 /* Weighs the tree under a stored manifest; looks at no more than TREE_MAX blobs. */
@@ -21,6 +22,6 @@ void tree_weigh(struct index_txn *t, struct cache *cache, const struct digest *r
 void tree_weigh_name(struct index_txn *t, struct cache *cache, uint64_t repo, const char *tag,
                      const struct digest *root, struct weight *w);
 /* The image as policies see it. */
-struct policy_item tree_item(const struct blob_row *root, const struct weight *w);
+struct policy_item tree_item(const struct digest *d, const struct blob_row *root, const struct weight *w);
 
 #endif

@@ -13,7 +13,7 @@
  *     idle    last used, digest -> nothing                 what nothing refers to, in the order in which GC looks
  *     rank    rank, manifest digest -> nothing             images, in the order in which they are evicted
  *     ingest  digest -> size, validator, segment bitmap
- *     meta    schema, bytes, blobs, manifests, next repo id, policy, clock
+ *     meta    schema, bytes, blobs, manifests, next repo id, policy, clock, what the policy has learned
  *
  * Invariants: a row in `parent` exists exactly for each 'c', 'f' and 'r' row of `child` of a stored manifest, each row
  * of `tag` and each pin of one, so the reference count of a blob is the number of its parents; `idle` has one row for

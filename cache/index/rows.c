@@ -42,6 +42,21 @@ bool rows_set_clock(struct index_txn *t, double clock, struct err *err)
     return txn_put(t, TABLE_META, "clock", 5, v, sizeof(v), err);
 }
 
+size_t rows_learned(struct index_txn *t, void *out, size_t room)
+{
+    struct slice v;
+
+    if (!txn_get(t, TABLE_META, "learned", 7, &v, NULL) || v.len > room)
+        return 0;
+    memcpy(out, v.data, v.len);
+    return v.len;
+}
+
+bool rows_set_learned(struct index_txn *t, const void *learned, size_t len, struct err *err)
+{
+    return txn_put(t, TABLE_META, "learned", 7, learned, len, err);
+}
+
 bool rows_is_rebuilding(struct index_txn *t)
 {
     return meta_get(t, "rebuilding") != 0;
@@ -206,7 +221,7 @@ bool rows_decode_blob(const struct slice *v, struct blob_row *row)
     row->ctime_ns = get_le64(p + 24);
     row->clock = get_double(p + 32);
     row->rank = get_double(p + 40);
-    row->spacing = get_double(p + 48);
+    /* 48: unused, was the spacing of uses that count */
     row->uses = get_le32(p + 56);
     row->cost_ms = get_le32(p + 60);
     row->flags = get_le32(p + 64);
@@ -225,7 +240,7 @@ bool rows_write_blob(struct index_txn *t, const struct digest *d, const struct b
     put_le64(v + 24, row->ctime_ns);
     put_double(v + 32, row->clock);
     put_double(v + 40, row->rank);
-    put_double(v + 48, row->spacing);
+    put_double(v + 48, 0);
     put_le32(v + 56, row->uses);
     put_le32(v + 60, row->cost_ms);
     put_le32(v + 64, row->flags);

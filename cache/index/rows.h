@@ -29,11 +29,10 @@ enum blob_flags {
 struct blob_row {
     int64_t size;          /* bytes */
     int64_t created, used; /* seconds since 1970 */
-    uint32_t uses;         /* those that count for the ranking policy, the coming in among them */
+    uint32_t uses;         /* the coming in among them */
     uint32_t cost_ms;      /* what fetching it took */
     uint32_t flags;        /* enum blob_flags */
     double clock;          /* manifests: the ranking policy's clock when it was last used */
-    double spacing;        /* manifests: how far that must have moved for another use to count */
     double rank;      /* with BLOB_RANKED: its key in `rank`; a lower bound of its true rank when it was last weighed */
     int64_t ctime_ns; /* the file's change time when its digest was last verified; 0: it has to be verified first */
     char media_type[MEDIA_TYPE_MAX + 1];
@@ -91,8 +90,8 @@ void rows_each_repo_from(struct index_txn *t, const char *name,
 bool rows_get_blob(struct index_txn *t, const struct digest *d, struct blob_row *row);
 /* Adds or replaces; keeps `idle`, `rank` and the totals. An existing row keeps its created, used and uses. */
 bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blob_row *row, struct err *err);
-/* Notes that it was used, last at `used` (seconds); nothing if the blob is not there. */
-bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err);
+/* Notes so many uses, the last at `used` (seconds); nothing if the blob is not there. */
+bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err);
 /* A public repository has it: it is not private any more. */
 bool rows_share_blob(struct index_txn *t, const struct digest *d, struct err *err);
 /* The file was found to match its digest when it had this change time. */
@@ -154,13 +153,15 @@ void rows_each_idle(struct index_txn *t, bool (*fn)(void *arg, int64_t used, con
  */
 void rows_each_ranked(struct index_txn *t, double rank, const struct digest *after,
                       bool (*fn)(void *arg, double rank, const struct digest *d), void *arg);
-/* Gives a ranked image another rank (not negative), and another spacing of its uses (negative: the one it has); nothing
- * if it is not ranked. */
-bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, double spacing, struct err *err);
+/* Gives a ranked image another rank (not negative); nothing if it is not ranked. */
+bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, struct err *err);
 /* The ranking policy's clock, and whose it is. Another policy's ranks are forgotten: all begin at 0. */
 double rows_clock(struct index_txn *t);
 bool rows_set_clock(struct index_txn *t, double clock, struct err *err);
 bool rows_set_policy(struct index_txn *t, const char *name, struct err *err);
+/* What the ranking policy has learned: forgotten, too, with another policy. The number of bytes, at most `room`. */
+size_t rows_learned(struct index_txn *t, void *out, size_t room);
+bool rows_set_learned(struct index_txn *t, const void *learned, size_t len, struct err *err);
 /* Whether the index is being rebuilt from the files; outlives a restart. */
 bool rows_is_rebuilding(struct index_txn *t);
 bool rows_set_rebuilding(struct index_txn *t, bool rebuilding, struct err *err);

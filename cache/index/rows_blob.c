@@ -19,7 +19,6 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
         merged.uses = old.uses;
         merged.clock = old.clock;
         merged.rank = old.rank;
-        merged.spacing = old.spacing;
         if (!(old.flags & BLOB_PRIVATE)) /* what everybody may read stays so */
             merged.flags &= ~(uint32_t)BLOB_PRIVATE;
         merged.flags |= old.flags & ~(uint32_t)BLOB_PRIVATE;
@@ -34,18 +33,16 @@ bool rows_put_blob(struct index_txn *t, const struct digest *d, const struct blo
     return rows_count_blob(t, &merged, 1, err) && rows_write_blob(t, d, &merged, err) && rows_place(t, d, err);
 }
 
-bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, struct err *err)
+bool rows_use_blob(struct index_txn *t, const struct digest *d, int64_t used, uint32_t uses, struct err *err)
 {
     struct blob_row row;
-    double clock = rows_clock(t);
 
     if (!rows_get_blob(t, d, &row))
         return true;
     int64_t before = row.used;
     row.used = MAX(row.used, used);
-    if (clock > row.clock + row.spacing && row.uses < UINT32_MAX)
-        row.uses++;
-    row.clock = clock;
+    row.uses = row.uses > UINT32_MAX - uses ? UINT32_MAX : row.uses + uses;
+    row.clock = rows_clock(t);
     if (row.flags & BLOB_IDLE && row.used != before &&
         (!rows_idle_del(t, d, before, err) || !rows_idle_put(t, d, row.used, err)))
         return false;

@@ -72,7 +72,7 @@ static bool rank_del(struct index_txn *t, const struct digest *d, double rank, s
     return txn_del(t, TABLE_RANK, key, rows_rank_key(key, d, rank), NULL, 0, NULL, err);
 }
 
-bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, double spacing, struct err *err)
+bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, struct err *err)
 {
     struct blob_row row;
 
@@ -81,8 +81,6 @@ bool rows_set_rank(struct index_txn *t, const struct digest *d, double rank, dou
     if (!rank_del(t, d, row.rank, err))
         return false;
     row.rank = rank;
-    if (spacing >= 0)
-        row.spacing = spacing;
     return rank_put(t, d, rank, err) && rows_write_blob(t, d, &row, err);
 }
 
@@ -108,7 +106,7 @@ bool rows_rank_again(struct index_txn *t, const struct digest *d, struct err *er
     for (int climbed = 0; climbed < CLIMB_MAX; climbed++) {
         struct digest at = o.manifest;
         if (rows_get_blob(t, &at, &row) && row.flags & BLOB_RANKED)
-            return rows_set_rank(t, &at, row.clock, -1, err);
+            return rows_set_rank(t, &at, row.clock, err);
         o.found = false;
         if (rows_references(t, &at) == 1)
             rows_each_holder(t, &at, take_manifest, &o);
@@ -170,7 +168,7 @@ static bool reset_ranks(struct index_txn *t, struct err *err)
         r->count = 0;
         rows_each_ranked(t, 0, NULL, pick_reset, r);
         for (size_t i = 0; i < r->count && ok; i++)
-            ok = rows_set_rank(t, &r->list[i], 0, -1, err);
+            ok = rows_set_rank(t, &r->list[i], 0, err);
     } while (ok && r->count > 0);
     free(r);
     return ok;
@@ -182,7 +180,8 @@ bool rows_set_policy(struct index_txn *t, const char *name, struct err *err)
 
     if (txn_get(t, TABLE_META, "policy", 6, &v, NULL) && v.len == strlen(name) && memcmp(v.data, name, v.len) == 0)
         return true;
-    return txn_put(t, TABLE_META, "policy", 6, name, strlen(name), err) && reset_ranks(t, err);
+    return txn_put(t, TABLE_META, "policy", 6, name, strlen(name), err) && rows_set_learned(t, "", 0, err) &&
+           reset_ranks(t, err);
 }
 
 /* ---- which of them ---- */

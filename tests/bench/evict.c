@@ -1,15 +1,17 @@
-/* evict FILE [--size-aware]: what the policies would have kept. Reads a trace, one request a line
- * ("seconds,digest,bytes"), and prints for caches of 2, 5, 10, 20 and 40 % of the trace's unique bytes
+/* evict FILE: what the policies would have kept. Reads a trace, one request a line ("seconds,digest,bytes"), and prints
+ * for caches of 2, 5, 10, 20 and 40 % of the trace's unique bytes
  *
  *     percent,policy,object_hit,byte_hit
  *
- * for the daemon's own policy code (gc/policy.h: gdsf, lru) and for Belady's offline optimum, which sees the future:
- * what will be used again last goes first, be it what is just coming in. With objects of different sizes that is
- * the optimum for neither ratio, but a common yardstick; --size-aware adds one that weighs the distance with the size
- * and is closer to the best possible object hit ratio. An object that is larger than the cache is not kept.
+ * for the daemon's own policy code (gc/policy.h: gdsf, lru), for what gdsf is measured beside (rivals.h), and for two
+ * that see the future. `belady`: what will be used again last goes first, be it what is just coming in; the optimum if
+ * all objects had one size, and with different sizes a common yardstick for both ratios. `belady-size` weighs the
+ * distance with the size, a greedy approximation of the best possible object hit ratio, which nobody can compute
+ * (it is NP-hard). An object that is larger than the cache is not kept.
  */
 #include "base/mem.h"
 #include "gc/policy.h"
+#include "tests/bench/rivals.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -27,6 +29,7 @@ struct request {
 
 struct object {
     char *digest;
+    uint64_t id;
     int64_t bytes;
     /* while one cache is simulated */
     struct policy_item item;
@@ -82,7 +85,7 @@ static int intern(struct trace *t, const char *digest, int64_t bytes)
             t->object_room = t->object_room ? 2 * t->object_room : 4096;
             t->objects = xrealloc(t->objects, (size_t)t->object_room * sizeof(*t->objects));
         }
-        t->objects[t->object_count] = (struct object){.digest = xstrdup(digest)};
+        t->objects[t->object_count] = (struct object){.digest = xstrdup(digest), .id = hash(digest)};
         *slot = ++t->object_count;
     }
     struct object *o = &t->objects[*slot - 1];
@@ -156,6 +159,8 @@ struct sim {
     int *heap, count;
     int64_t bytes, capacity;
     double clock;
+    void *state; /* the policy's */
+    uint32_t version;
 };
 
 static double rank_at(const struct sim *s, int place)
@@ -206,11 +211,23 @@ static double rank_of(const struct sim *s, const struct policy *p, struct object
         return -(double)r->next;
     if (p == &BELADY_SIZE)
         return -(double)(r->next - r->at) * (double)o->bytes;
-    if (o->item.uses == 0 || s->clock > o->item.clock + p->spacing(&o->item))
+    if (o->item.uses == 0 || s->clock > o->item.clock + rival_spacing(p, &o->item))
         o->item.uses++;
     o->item.clock = s->clock;
     o->item.used = (int64_t)r->seconds;
-    return p->rank(&o->item);
+    if (p->observe)
+        p->observe(s->state, &o->item, 1, s->capacity);
+    return p->rank(s->state, &o->item);
+}
+
+/* What the policy has learned ranks everything in another way. */
+static void rank_again(struct sim *s, const struct policy *p)
+{
+    s->version = p->version(s->state);
+    for (int i = 0; i < s->count; i++)
+        s->t->objects[s->heap[i]].rank = p->rank(s->state, &s->t->objects[s->heap[i]].item);
+    for (int i = s->count / 2 - 1; i >= 0; i--)
+        settle(s, i);
 }
 
 static void request(struct sim *s, const struct policy *p, const struct request *r)
@@ -220,7 +237,8 @@ static void request(struct sim *s, const struct policy *p, const struct request 
     if (o->bytes > s->capacity)
         return;
     if (o->place < 0) {
-        o->item = (struct policy_item){.bytes = o->bytes, .cost_ms = LATENCY_MS + (double)o->bytes / BYTES_PER_MS};
+        o->item = (struct policy_item){
+            .id = o->id, .bytes = o->bytes, .cost_ms = LATENCY_MS + (double)o->bytes / BYTES_PER_MS};
         o->place = s->count;
         s->heap[s->count++] = r->object;
         s->bytes += o->bytes;
@@ -228,6 +246,8 @@ static void request(struct sim *s, const struct policy *p, const struct request 
     }
     o->rank = rank_of(s, p, o, r);
     settle(s, o->place);
+    if (p->version && s->version != p->version(s->state))
+        rank_again(s, p);
     while (s->bytes > s->capacity) {
         struct object *gone = &s->t->objects[s->heap[0]];
         if (p->advance)
@@ -241,6 +261,7 @@ static void simulate(struct trace *t, const struct policy *p, int percent)
     struct sim s = {.t = t, .capacity = t->unique_bytes / 100 * percent};
     double hits = 0, hit_bytes = 0, bytes = 0;
 
+    s.state = p->open ? p->open(NULL, 0) : NULL;
     s.heap = xmalloc((size_t)(t->object_count + 1) * sizeof(*s.heap));
     for (int i = 0; i < t->object_count; i++)
         t->objects[i].place = -1;
@@ -254,17 +275,18 @@ static void simulate(struct trace *t, const struct policy *p, int percent)
         request(&s, p, &t->requests[i]);
     }
     printf("%d,%s,%.6f,%.6f\n", percent, p->name, hits / t->count, hit_bytes / bytes);
+    if (p->close)
+        p->close(s.state);
     free(s.heap);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct policy *const ALL[] = {&POLICY_GDSF, &POLICY_LRU, &BELADY, &BELADY_SIZE};
-    bool size_aware = argc == 3 && strcmp(argv[2], "--size-aware") == 0;
+    static const struct policy *const ALL[] = {&POLICY_GDSF, &POLICY_LRU, &BELADY, &BELADY_SIZE, &PLAIN, &DAMPED};
     struct trace t = {0};
 
-    if (argc != 2 && !size_aware) {
-        fputs("Usage: evict FILE [--size-aware]   (FILE: lines of seconds,digest,bytes; - for stdin)\n", stderr);
+    if (argc != 2) {
+        fputs("Usage: evict FILE   (FILE: lines of seconds,digest,bytes; - for stdin)\n", stderr);
         return 2;
     }
     FILE *f = strcmp(argv[1], "-") == 0 ? stdin : fopen(argv[1], "r");
@@ -278,7 +300,7 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "%d requests, %d objects, %.1f GB unique\n", t.count, t.object_count, (double)t.unique_bytes / 1e9);
     for (size_t i = 0; i < ARRAY_LEN(PERCENTS); i++)
-        for (size_t k = 0; k < ARRAY_LEN(ALL) - !size_aware; k++)
+        for (size_t k = 0; k < ARRAY_LEN(ALL); k++)
             simulate(&t, ALL[k], PERCENTS[i]);
     return 0;
 }

@@ -85,7 +85,7 @@ static bool apply(struct index_txn *t, void *arg, struct err *err)
     case UNTAG:
         return rows_drop_tag(t, repo, c->tag, err);
     case USE:
-        return rows_use_blob(t, &d, 2000, err);
+        return rows_use_blob(t, &d, 2000, 1, err);
     case LINK:
         return rows_link(t, repo, &d, PROOF_HEAD, 7, err);
     case CLOCK:
@@ -233,13 +233,14 @@ static void uses(void **state)
     change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL});
     change(f, (struct change){USE, 1, -1, -1, NULL});
     assert_int_equal(ask(f, 1).row.used, 2000);
-    assert_int_equal(ask(f, 1).row.uses, 1); /* the coming in, and what follows while the policy's clock stands still */
+    assert_int_equal(ask(f, 1).row.uses, 2); /* the coming in among them */
     change(f, (struct change){CLOCK, 1, 5, -1, NULL});
     change(f, (struct change){USE, 1, -1, -1, NULL});
     change(f, (struct change){USE, 1, -1, -1, NULL});
-    assert_int_equal(ask(f, 1).row.uses, 2);
+    assert_int_equal(ask(f, 1).row.uses, 4);
+    assert_true(ask(f, 1).row.clock == 5);
     change(f, (struct change){PUT_BLOB, 1, -1, -1, NULL}); /* stored again: its history stays */
-    assert_int_equal(ask(f, 1).row.uses, 2);
+    assert_int_equal(ask(f, 1).row.uses, 4);
     change(f, (struct change){USE, 99, -1, -1, NULL}); /* not there: nothing */
 }
 

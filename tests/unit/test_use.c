@@ -47,6 +47,15 @@ static bool put_blobs(struct index_txn *t, void *arg UNUSED, struct err *err)
     return true;
 }
 
+static void count_uses(struct index_txn *t, void *arg)
+{
+    const struct digest d = blob(BLOBS - 1);
+    struct blob_row row;
+
+    assert_true(rows_get_blob(t, &d, &row));
+    *(int *)arg = (int)row.uses;
+}
+
 static void count_used(struct index_txn *t, void *arg)
 {
     struct blob_row row;
@@ -90,11 +99,53 @@ static void touches_are_written_once(void **state UNUSED)
     remove_tree(dir);
 }
 
+static void what_was_requested_is_reported_once(void **state UNUSED)
+{
+    char *dir = make_folder();
+    struct index *index = index_open(dir, 0, NULL, NULL);
+    struct touches *all = touches_new();
+    const struct digest first = blob(1), last = blob(BLOBS - 1);
+    struct requested *list;
+    struct latch written;
+    int uses;
+
+    assert_true(index_write_wait(index, put_blobs, NULL, NULL));
+    touches_add_new(all, &last); /* it comes in, which its row has counted */
+    touches_add(all, &first);
+    touches_add(all, &last);
+    touches_add(all, &last);
+    assert_int_equal(touches_take(all, &list), 0); /* not written yet */
+    free(list);
+    latch_init(&written);
+    touches_flush(all, index, latch_open, &written, NULL);
+    assert_true(latch_wait(&written, NULL));
+    index_read(index, count_uses, &uses);
+    assert_int_equal(uses, 3);
+    assert_int_equal(touches_take(all, &list), 2);
+    assert_true(digest_eq(&list[0].digest, &last) && list[0].times == 3);
+    assert_true(digest_eq(&list[1].digest, &first) && list[1].times == 1);
+    free(list);
+    assert_int_equal(touches_take(all, &list), 0);
+    for (int n = 0; n < 2 * TOUCHES_KEPT; n++) { /* nobody takes them */
+        const struct digest d = blob(1000 + n);
+        touches_add(all, &d);
+    }
+    latch_init(&written);
+    touches_flush(all, index, latch_open, &written, NULL);
+    assert_true(latch_wait(&written, NULL));
+    assert_int_equal(touches_take(all, &list), TOUCHES_KEPT);
+    free(list);
+    touches_free(all);
+    index_close(index);
+    remove_tree(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lease_ends_with_its_last_release),
         cmocka_unit_test(touches_are_written_once),
+        cmocka_unit_test(what_was_requested_is_reported_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
