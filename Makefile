@@ -218,6 +218,7 @@ bench: | test-deps all ## the tables of figures: beside nginx and curl, a cold d
 bench-evict: | deps ## TRACE=FILE: what the eviction policies would have kept of it (lines of seconds,digest,bytes)
 	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/bench/evict >&2
 	@$(B)/tests/bench/evict "$(TRACE)"
+	@B=$(B) tests/bench/policies "$(TRACE)" >&2
 
 soak: | test-deps ## crashes, starts on a damaged index, stops, the collector's model, pulls while it works: for long
 	@$(MAKE) --no-print-directory B=$(B) tests-built
