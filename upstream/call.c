@@ -38,6 +38,7 @@ static void call_free(struct upstream_call *c)
     free(c->accept);
     secret_free(c->authorization);
     free(c->if_range);
+    free(c->ranges);
     free(c->client_id);
     cred_identity_clear(&c->client);
     secret_free(c->token);
@@ -159,6 +160,7 @@ static enum call_step call_send(struct upstream_call *c)
         .range_first = c->range_first,
         .range_last = c->range_last,
         .range_suffix = c->range_suffix,
+        .ranges = c->ranges,
         .if_range = c->if_range,
         .decode = c->decode,
         .unshared = c->unshared,
@@ -332,6 +334,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->range_first = req->range_first;
     c->range_last = req->range_last;
     c->range_suffix = req->range_suffix;
+    c->ranges = req->ranges ? xstrdup(req->ranges) : NULL;
     c->further = req->further;
     c->decode = req->decode;
     c->optional = req->optional;

@@ -41,6 +41,7 @@ struct upstream_call {
     char *object;                /* repository and path, for endpoint.c */
     struct cred_identity client; /* of `client_id`, in place of the cache's own */
     int64_t range_first, range_last, range_suffix;
+    char *ranges;
     bool decode, optional, bounded, unshared;
     bool in_queue; /* counted in upstream->waiting */
     bool has_slot; /* counted in upstream->slots */

@@ -334,6 +334,16 @@ void upstream_note_one_stream(struct upstream *u)
     atomic_store(&u->one_stream_ms, clock_mono_ms() + ONE_STREAM_MS);
 }
 
+void upstream_note_one_range(struct upstream *u)
+{
+    atomic_store(&u->one_range_ms, clock_mono_ms() + ONE_STREAM_MS);
+}
+
+bool upstream_is_one_range(const struct upstream *u)
+{
+    return clock_mono_ms() < atomic_load(&u->one_range_ms);
+}
+
 bool upstream_is_one_stream(const struct upstream *u)
 {
     return clock_mono_ms() < atomic_load(&u->one_stream_ms);

@@ -101,6 +101,7 @@ struct upstream_request {
     const struct cred_identity *identity;
     const char *client_id;
     int64_t range_first, range_last, range_suffix; /* as in transfer.h */
+    const char *ranges;
     const char *if_range;
     bool decode;        /* as in transfer.h */
     bool further;       /* beside one that works: what it meets says nothing about the registry */
@@ -136,6 +137,9 @@ void upstream_cancel(struct upstream_call *c);
 /* A registry that does not serve ranges, or refuses a second connection, gets one at a time for an hour. Any thread. */
 void upstream_note_one_stream(struct upstream *u);
 bool upstream_is_one_stream(const struct upstream *u);
+/* The same for one that does not answer a request for several ranges with these. */
+void upstream_note_one_range(struct upstream *u);
+bool upstream_is_one_range(const struct upstream *u);
 /* It takes too long for its caller: until an answer arrives, upstream_health() counts the endpoint as down. */
 void upstream_doubt(struct upstream_call *c);
 /* Pauses reading the answer's body, or resumes. */

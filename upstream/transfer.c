@@ -251,6 +251,11 @@ static void set_range(struct transfer *t, const struct transfer_request *req)
 {
     char line[300];
 
+    if (req->ranges) {
+        _cleanup_free_ char *several = xasprintf("Range: %s", req->ranges);
+        t->headers = curl_slist_append(t->headers, several);
+        return;
+    }
     if (req->range_first < 0 && req->range_suffix <= 0)
         return;
     if (req->range_first < 0)

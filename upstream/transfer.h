@@ -67,6 +67,7 @@ struct transfer_request {
     size_t body_len;
     int64_t range_first, range_last; /* bytes, inclusive; first -1: whole; last -1: to the end */
     int64_t range_suffix;            /* first -1: the last so many bytes; 0: whole */
+    const char *ranges;              /* in place of these: "bytes=0-1,5-9"; NULL: none; copied */
     const char *if_range;
     bool decode; /* decode a Content-Encoding that was not requested: for text, whose digest is checked after that */
     /* Over HTTP/1.1, on a connection of its own: streams of one HTTP/2 connection share its rate, and for a paused one

@@ -13,7 +13,7 @@ struct follower {
     bool left;
     int refs; /* the caller's, and one for a ready() that is posted */
     /* shared, under ingest->lock */
-    bool whole;                /* it would have the whole blob: the last segment waits for the digest */
+    bool whole;                /* it would have the whole blob: the last MiB waits for the digest */
     bool waiting;              /* for ready() */
     bool for_end;              /* it waits for the blob to be stored, for no bytes */
     bool told;                 /* the fetch knows that it wants what is at its position, and behind */

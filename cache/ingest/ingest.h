@@ -31,7 +31,7 @@
  * whom it was fetched, and is never continued with the bytes of another registry.
  *
  * Before the digest. A follower that would have the whole blob (from the beginning, or more than half, up to the end)
- * waits with the last segment until the digest has been verified, so that it never receives a complete wrong blob. A
+ * waits with the last MiB until the digest has been verified, so that it never receives a complete wrong blob. A
  * follower of any other range gets its bytes as they arrive: a piece cannot be verified before all of the blob is here,
  * and its client checks it itself. Pieces stay in the part like all other bytes, for other pieces and for the whole.
  *
@@ -47,7 +47,7 @@
  * Relays. When the disk is full or failing, a blob is relayed without caching: an ingest for one follower alone whose
  * part is a window in memory. What the follower has taken is freed at once, so it copies what it reads; and the source
  * stops reading from upstream while the follower is RELAY_WINDOW bytes behind. Everything else is the same, up to the
- * last segment that waits for the digest; of a blob of unknown size the latest segment waits. The number of
+ * last MiB that waits for the digest; of a blob of unknown size the latest one waits. The number of
  * relays at a time is bounded (limits.relays): their clients may never read.
  *
  * Ownership: counted references; the fetch has one, so has each follower.
@@ -70,6 +70,7 @@ struct follower;
 enum {
     INGEST_SEGMENT = 4 << 10, /* bytes; of a larger blob than INGEST_SEGMENTS_MAX of them twice as many, and so on */
     INGEST_SEGMENTS_MAX = 1 << 20, /* the bitmap stays at 128 KiB */
+    INGEST_WITHHELD = 1 << 20,     /* bytes at the end, at most, that wait for the digest: of a small blob all */
     INGEST_CHECKPOINT = 8 << 20,   /* bytes between two checkpoints, at least */
     INGEST_CHECKPOINT_MS = 500,    /* and milliseconds */
     RELAY_WINDOW = 256 << 10,      /* bytes in memory that a relay's follower may read, and has not read yet */

@@ -166,12 +166,12 @@ static inline bool ingest_is_verified(enum ingest_state state)
 {
     return state == INGEST_VERIFIED || state == INGEST_STORED || state == INGEST_NOT_STORED;
 }
-/* From where on followers have to wait for the digest: the last segment, or of a blob of unknown size as much, since
+/* From where on followers have to wait for the digest: the last MiB, or of a blob of unknown size as much, since
  * its end may have come. With the lock held. */
 static inline int64_t ingest_withheld(const struct ingest *i)
 {
-    return i->size < 0 ? MAX(i->prefix - i->segment, (int64_t)0)
-                       : MAX(i->size - 1, (int64_t)0) / i->segment * i->segment;
+    return i->size < 0 ? MAX(i->prefix - INGEST_WITHHELD, (int64_t)0)
+                       : MAX(i->size - 1, (int64_t)0) / INGEST_WITHHELD * INGEST_WITHHELD;
 }
 
 /* ---- segments.c, with the ingest's lock held ---- */

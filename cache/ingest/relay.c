@@ -40,7 +40,7 @@ struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *dige
 
 /* ---- a relay's window ---- */
 
-/* What the follower may read and has not read yet: not the last segment, all of which has to come before the digest is
+/* What the follower may read and has not read yet: not the last MiB, all of which has to come before the digest is
  * known. */
 static int64_t unread(const struct ingest *i)
 {

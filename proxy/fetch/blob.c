@@ -135,19 +135,6 @@ void blob_source_ended(struct blob_source *s)
     blob_sources_plan(f); /* if all is here, blob_finished() goes on */
 }
 
-static bool is_disks(const struct err *err)
-{
-    return err->code == ERR_IO || err->code == ERR_NO_SPACE;
-}
-
-/* Beside others: they go on. */
-static bool blob_can_lose(const struct blob_source *s)
-{
-    const struct blob_fetch *b = blob_of(s->fetch);
-
-    return b->source_count > 1 && !is_disks(&s->err) && s->err.code != ERR_CANCELLED;
-}
-
 /* The only one, or the last of several. */
 static void blob_failed(struct fetch *f, const struct transfer_response *r, bool hinted)
 {
@@ -181,7 +168,7 @@ void blob_source_failed(struct blob_source *s, const struct transfer_response *r
     struct err own = s->err;
     bool hinted = f->want.piece.given;
 
-    if (blob_can_lose(s)) {
+    if (blob_source_can_be_lost(s)) {
         blob_source_lost(s, r, err);
         return;
     }

@@ -9,6 +9,7 @@
 #define ENTREPOT_PROXY_FETCH_BLOB_H
 
 #include "base/assert.h"
+#include "proxy/fetch/byteranges.h"
 #include "proxy/fetch/private.h"
 
 enum {
@@ -24,12 +25,16 @@ struct blob_source {
     bool ranged;   /* a range was requested */
     int64_t first; /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
-    int64_t at, skip;  /* offset of the next byte; bytes to skip first */
-    int64_t end;       /* one past the last byte that it is to bring; INT64_MAX: all */
-    int64_t asked_end; /* and that was requested: `end` may be earlier by now */
-    int status;        /* of the answer; 0: none yet */
-    bool unwritable;   /* the ingest did not take the last piece */
-    struct err err;    /* why it was given up */
+    int64_t at, skip;          /* offset of the next byte; bytes to skip first */
+    int64_t end;               /* one past the last byte that it is to bring; INT64_MAX: all */
+    int64_t asked_end;         /* and that was requested: `end` may be earlier by now */
+    int status;                /* of the answer; 0: none yet */
+    bool unwritable;           /* the ingest did not take the last piece */
+    struct ingest_span *spans; /* several ranges in one request; else NULL */
+    size_t span_count, span;   /* `span`: the one that is coming */
+    struct byteranges parts;   /* the body of such an answer */
+    bool in_parts;             /* it is one */
+    struct err err;            /* why it was given up */
     struct buf received;
     struct event *flush;
     int64_t wanted_ms;        /* monotonic: when a client waited for what it brings last; 0: none did */
@@ -89,6 +94,8 @@ static inline bool blob_is_relay(const struct fetch *f)
 /* source.c: one exchange. blob_source_begin() requests [first, end) (INT64_MAX: to the end), or with first -1 the last
  * `end` bytes; `further`: beside others. What becomes of it is told to the functions below of blob.c. */
 void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further);
+/* The same for several ranges, in ascending order, with bytes between them. Copied. */
+void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans, size_t count, bool further);
 /* What it has received is written, if it can be. */
 void blob_source_flush(struct blob_source *s);
 /* Ends it; an exchange that is under way is cancelled. */
@@ -112,6 +119,8 @@ bool blob_is_whole(const struct fetch *f);
 /* Room for what is to be fetched, before it comes. */
 void blob_need_room(struct fetch *f);
 void blob_sources_clear(struct blob_fetch *b);
+/* Whether the fetch goes on without a source that has failed: others are under way, or it asked for too much at once. */
+bool blob_source_can_be_lost(const struct blob_source *s);
 /* One that was begun beside others has failed; they go on. */
 void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err);
 

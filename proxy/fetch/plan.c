@@ -89,7 +89,7 @@ static struct plan plan_for(const struct plan_view *v, const struct ingest_span 
 
     if (!v->gap(v->arg, want->first, &first, &end) || first >= want->end || is_near(v, first))
         return nothing;
-    if (v->source_count >= (size_t)v->limit) {
+    if (v->connections >= v->limit) {
         const struct plan_source *idle = v->limit > 1 ? find_idle(v) : NULL;
         return idle ? shorten(v, idle, idle->at) : nothing;
     }
@@ -146,13 +146,17 @@ struct plan plan_next(const struct plan_view *v)
     int64_t first, end;
 
     for (size_t k = 0; k < v->waiting_count; k++)
-        if ((p = plan_for(v, &v->waiting[k])).what != PLAN_NOTHING)
+        if ((p = plan_for(v, &v->waiting[k])).what != PLAN_NOTHING) {
+            p.waiting = k;
             return p;
-    if (!v->whole || v->source_count >= (size_t)v->most)
+        }
+    if (!v->whole || v->connections >= v->most)
         return p;
     if (next_free(v, 0, &first, &end)) {
         int64_t length = range_length(v);
-        return begin_at(first, end - first > length ? first + length : end);
+        p = begin_at(first, end - first > length ? first + length : end);
+        p.waiting = v->waiting_count;
+        return p;
     }
     return v->source_count > 0 ? divide(v) : p;
 }

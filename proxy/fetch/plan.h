@@ -15,8 +15,9 @@
 #include "cache/ingest/ingest.h"
 
 enum {
-    PLAN_SOURCES_MAX = 64,
-    PLAN_WAITING_MAX = 64,     /* clients that are looked at */
+    PLAN_SOURCES_MAX = 64,     /* connections */
+    PLAN_RANGES_MAX = 256,     /* of one connection */
+    PLAN_WAITING_MAX = 1024,   /* ranges that clients wait for, which are looked at */
     PLAN_NEAR = 2 << 20,       /* bytes: a source that is not farther away arrives soon */
     PLAN_RANGE_MIN = 4 << 20,  /* bytes that are requested at a time beside others, at least */
     PLAN_RANGE_MAX = 64 << 20, /* and at most */
@@ -31,11 +32,12 @@ struct plan_source {
 };
 
 struct plan_view {
-    int64_t size, received; /* of the blob; bytes */
-    bool whole;             /* everything is to be fetched; else what clients wait for */
-    int most;               /* connections at a time, at present */
-    int limit;              /* and with those that clients wait for; 1: there are no others */
-    const struct plan_source *sources;
+    int64_t size, received;            /* of the blob; bytes */
+    bool whole;                        /* everything is to be fetched; else what clients wait for */
+    int most;                          /* connections at a time, at present */
+    int limit;                         /* and with those that clients wait for; 1: there are no others */
+    int connections;                   /* that there are */
+    const struct plan_source *sources; /* a range each; one connection may bring several */
     size_t source_count;
     const struct ingest_span *waiting;
     size_t waiting_count;
@@ -53,6 +55,7 @@ enum plan_what {
 struct plan {
     enum plan_what what;
     size_t source;
+    size_t waiting;     /* PLAN_BEGIN: for which of them; `waiting_count`: for none */
     int64_t first, end; /* multiples of INGEST_SEGMENT, or where what is here begins or ends */
 };
 

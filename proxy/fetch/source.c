@@ -2,6 +2,7 @@
 #include "proxy/fetch/blob.h"
 
 #include "base/assert.h"
+#include "base/buf.h"
 #include "base/clock.h"
 
 #include <event2/event.h>
@@ -23,6 +24,7 @@ void blob_source_free(struct blob_source *s)
     if (s->flush)
         event_free(s->flush);
     buf_free(&s->received);
+    free(s->spans);
     TAILQ_REMOVE(&b->sources, s, entry);
     b->source_count--;
     free(s);
@@ -64,11 +66,21 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
         return true; /* source_take_end() handles it */
     /* A Content-Encoding is ignored: some object stores label layers with gzip because that is their format. The digest
      * shows whether these are the right bytes. */
+    if (r->status == 200 && s->spans)
+        return source_refuse(s, "the registry does not serve several ranges at once");
     if (r->status == 200) { /* the whole blob, although a range may have been requested: what is here is skipped */
         s->at = 0;
         s->skip = MAX(s->first, (int64_t)0);
         s->end = s->asked_end = INT64_MAX;
         return blob_source_opened(s, r->content_length, r);
+    }
+    if (s->spans && strcmp(r->content_type, "multipart/byteranges") == 0) {
+        s->in_parts = true; /* each part says where it belongs */
+        return blob_source_opened(s, ingest_size(blob_of(f)->ingest), r);
+    }
+    if (s->spans) { /* one of them at least */
+        upstream_note_one_range(f->want.site->upstream);
+        s->asked_end = s->end = r->range_last + 1;
     }
     if (s->first >= 0 ? r->range_first != s->first : r->range_first < 0)
         return source_refuse(s, "upstream sent another range than was asked for");
@@ -128,21 +140,12 @@ static void source_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void
     source_write(arg); /* if it fails, the next piece or the end notices */
 }
 
-static bool source_take_data(void *arg, const void *data, size_t len)
+/* Bytes that belong at s->at, behind what was received. False: `s` may be gone. */
+static bool source_take(struct blob_source *s, const char *data, size_t len)
 {
-    struct blob_source *s = arg;
     struct fetch *f = s->fetch;
-
-    if (s->status != 200 && s->status != 206)
-        return true;
-    if (s->heard_ms == 0)
-        s->heard_ms = clock_mono_ms();
-    size_t over = (size_t)MIN(s->skip, (int64_t)len);
-    s->skip -= (int64_t)over;
-    s->at += (int64_t)over;
-    len -= over;
-    data = (const char *)data + over;
     int64_t left = s->end - s->at - (int64_t)s->received.len; /* behind its end others bring the bytes */
+
     len = left < (int64_t)len ? (size_t)MAX(left, (int64_t)0) : len;
     if (!s->flush)
         s->flush = event_new(loop_base(f->fetcher->loop), -1, 0, source_flush_turn, s);
@@ -152,6 +155,53 @@ static bool source_take_data(void *arg, const void *data, size_t len)
     size_t gather = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
     bool full = s->received.len >= gather || (s->end < s->asked_end && s->at + (int64_t)s->received.len >= s->end);
     return !s->unwritable && (!full || source_write(s));
+}
+
+/* A part begins at `offset`: it has to be one that was requested. */
+static bool source_turn(struct blob_source *s, int64_t offset)
+{
+    if (s->parts.total != ingest_size(blob_of(s->fetch)->ingest) || !source_flush(s))
+        return s->unwritable ? false : source_refuse(s, "upstream sent a part of another blob");
+    while (s->span < s->span_count && s->spans[s->span].first != offset)
+        s->span++;
+    if (s->span == s->span_count || s->parts.end > s->spans[s->span].end)
+        return source_refuse(s, "upstream sent another range than was asked for");
+    s->at = offset;
+    s->end = s->asked_end = s->parts.end;
+    return true;
+}
+
+static bool source_take_parts(struct blob_source *s, const char *data, size_t len)
+{
+    size_t taken;
+    int64_t offset;
+
+    for (; len > 0; data += taken, len -= taken) {
+        int64_t n = byteranges_read(&s->parts, data, len, &taken, &offset);
+        if (n < 0)
+            return source_refuse(s, "upstream's answer with several ranges cannot be read");
+        if (n > 0 && offset != s->at + (int64_t)s->received.len && !source_turn(s, offset))
+            return false;
+        if (n > 0 && !source_take(s, data + taken - n, (size_t)n))
+            return false;
+    }
+    return true;
+}
+
+static bool source_take_data(void *arg, const void *data, size_t len)
+{
+    struct blob_source *s = arg;
+
+    if (s->status != 200 && s->status != 206)
+        return true;
+    if (s->heard_ms == 0)
+        s->heard_ms = clock_mono_ms();
+    if (s->in_parts)
+        return source_take_parts(s, data, len);
+    size_t over = (size_t)MIN(s->skip, (int64_t)len);
+    s->skip -= (int64_t)over;
+    s->at += (int64_t)over;
+    return source_take(s, (const char *)data + over, len - over);
 }
 
 static void source_take_end(void *arg, const struct transfer_response *r, const struct err *err)
@@ -170,20 +220,18 @@ static void source_take_end(void *arg, const struct transfer_response *r, const 
 
 /* ---- the request ---- */
 
-void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further)
+static void source_begin(struct fetch *f, int64_t first, int64_t end, const char *ranges, struct blob_source *s)
 {
     struct blob_fetch *b = blob_of(f);
-    struct blob_source *s = xcalloc(1, sizeof(*s));
     _cleanup_free_ char *path = fetch_reference_path(f, "blobs", true);
     const char *validator = ingest_validator(b->ingest);
     int64_t size = ingest_size(b->ingest);
 
     ON_LOOP(f->fetcher->loop);
     s->fetch = f;
-    s->further = further;
     s->first = s->at = first;
     s->suffix = first < 0 ? end : 0;
-    s->end = first < 0 || (size >= 0 && end >= size) ? INT64_MAX : end;
+    s->end = first < 0 || (!ranges && size >= 0 && end >= size) ? INT64_MAX : end;
     s->asked_end = s->end;
     s->ranged = first != 0 || s->end != INT64_MAX;
     TAILQ_INSERT_TAIL(&b->sources, s, entry);
@@ -195,10 +243,11 @@ void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further
         .range_first = s->ranged ? first : -1,
         .range_last = s->end == INT64_MAX ? -1 : s->end - 1,
         .range_suffix = s->suffix,
-        .if_range = validator[0] && !further ? validator : NULL,
+        .ranges = ranges,
+        .if_range = validator[0] && !s->further ? validator : NULL,
         .endpoint_first = b->fruitless,
-        .unshared = further || blob_is_relay(f),
-        .further = further,
+        .unshared = s->further || blob_is_relay(f),
+        .further = s->further,
         .lack_ms = f->tags.negative_ttl_ms,
         .on_head = source_take_head,
         .on_data = source_take_data,
@@ -207,4 +256,27 @@ void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further
     };
     fetch_identify(f, &req);
     s->call = upstream_start(f->want.site->upstream, f->fetcher->engine, f->fetcher->loop, &req);
+}
+
+void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further)
+{
+    struct blob_source *s = xcalloc(1, sizeof(*s));
+
+    s->further = further;
+    source_begin(f, first, end, NULL, s);
+}
+
+void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans, size_t count, bool further)
+{
+    struct blob_source *s = xcalloc(1, sizeof(*s));
+    _cleanup_buf_ struct buf ranges = {0};
+
+    IN_STATE(count > 1);
+    s->further = further;
+    s->spans = xcalloc(count, sizeof(*spans));
+    memcpy(s->spans, spans, count * sizeof(*spans));
+    s->span_count = count;
+    for (size_t k = 0; k < count; k++)
+        buf_addf(&ranges, "%s%lld-%lld", k ? "," : "bytes=", (long long)spans[k].first, (long long)spans[k].end - 1);
+    source_begin(f, spans[0].first, spans[0].end, ranges.data, s);
 }

@@ -18,9 +18,10 @@ enum {
     GROW_LEFT_MS = 400, /* another connection is tried if the rest takes longer */
     JUDGE_MS = 160,     /* and judged so long after its first byte */
     GROW_AGAIN_MS = 400,
-    HOLD_MS = 500,    /* after one has failed beside others */
-    IN_USE_MS = 1000, /* a source goes on for so long after a client has waited for it */
-    LOST_MAX = 4,     /* of one fetch: then there are no further ones */
+    HOLD_MS = 500,           /* after one has failed beside others */
+    IN_USE_MS = 1000,        /* a source goes on for so long after a client has waited for it */
+    SEVERAL_BYTES = 1 << 20, /* that one request has ranges for */
+    LOST_MAX = 4,            /* of one fetch: then there are no further ones */
     BETTER_PERCENT = 110,
 };
 
@@ -56,29 +57,60 @@ static bool source_is_waited_for(const struct blob_source *s, const struct plan_
     return false;
 }
 
-static void sources_describe(struct blob_fetch *b, const struct plan_view *v, struct plan_source *out)
-{
-    int64_t now = clock_mono_ms();
-    struct blob_source *s;
+/* What the planner sees, and whose each range is. */
+struct sources_view {
+    struct plan_view v;
+    struct plan_source *ranges;
+    struct blob_source **owners;
+    struct ingest_span *waiting;
+};
 
-    TAILQ_FOREACH(s, &b->sources, entry) {
-        if (source_is_waited_for(s, v))
-            s->wanted_ms = now;
-        *out++ = (struct plan_source){s->at, MIN(s->end, v->size), s->rate,
-                                      s->wanted_ms > 0 && now - s->wanted_ms < IN_USE_MS};
-    }
+static void sources_view_free(struct sources_view *sv)
+{
+    free(sv->ranges);
+    free(sv->owners);
+    free(sv->waiting);
+}
+#define _cleanup_view_ _cleanup_(sources_view_free)
+
+static void view_add(struct sources_view *sv, struct blob_source *s, int64_t at, int64_t end, bool in_use)
+{
+    sv->owners[sv->v.source_count] = s;
+    sv->ranges[sv->v.source_count++] = (struct plan_source){at, MIN(end, sv->v.size), s ? s->rate : 0, in_use};
 }
 
-static struct blob_source *source_at(struct blob_fetch *b, size_t place)
+static void sources_describe(struct blob_fetch *b, struct sources_view *sv)
 {
-    struct blob_source *s = TAILQ_FIRST(&b->sources);
+    int64_t now = clock_mono_ms();
+    size_t count = PLAN_RANGES_MAX;
+    struct blob_source *s;
 
-    while (place-- > 0)
-        s = TAILQ_NEXT(s, entry);
-    return s;
+    TAILQ_FOREACH(s, &b->sources, entry)
+        count += 1 + s->span_count;
+    sv->ranges = xcalloc(count, sizeof(*sv->ranges));
+    sv->owners = xcalloc(count, sizeof(struct blob_source *));
+    TAILQ_FOREACH(s, &b->sources, entry) {
+        if (source_is_waited_for(s, &sv->v))
+            s->wanted_ms = now;
+        bool in_use = s->spans || (s->wanted_ms > 0 && now - s->wanted_ms < IN_USE_MS);
+        view_add(sv, s, s->at, s->end, in_use);
+        for (size_t k = s->span + 1; k < s->span_count; k++)
+            view_add(sv, s, s->spans[k].first, s->spans[k].end, true);
+    }
+    sv->v.sources = sv->ranges;
 }
 
 /* ---- room ---- */
+
+/* Bytes that it is to bring. */
+static int64_t source_left(const struct blob_source *s, int64_t size)
+{
+    int64_t left = MAX(MIN(s->end, size) - s->at, (int64_t)0);
+
+    for (size_t k = s->span + 1; k < s->span_count; k++)
+        left += s->spans[k].end - s->spans[k].first;
+    return left;
+}
 
 void blob_need_room(struct fetch *f)
 {
@@ -89,7 +121,7 @@ void blob_need_room(struct fetch *f)
     if (size <= 0)
         return;
     TAILQ_FOREACH(s, &b->sources, entry)
-        need += MAX(MIN(s->end, size) - s->at, (int64_t)0);
+        need += source_left(s, size);
     ingest_need_room(b->ingest, blob_is_whole(f) ? size : need);
     if (ingest_is_ahead(b->ingest))
         blob_sources_pause(b, true);
@@ -102,59 +134,113 @@ static bool sources_gap(void *arg, int64_t from, int64_t *first, int64_t *end)
     return ingest_gap(arg, from, first, end);
 }
 
-static struct plan sources_next(struct fetch *f)
+static void sources_look(struct fetch *f, struct sources_view *sv)
 {
     struct blob_fetch *b = blob_of(f);
-    struct plan_source sources[PLAN_SOURCES_MAX];
-    struct ingest_span waiting[PLAN_WAITING_MAX];
     int limit = sources_limit(f);
-    struct plan_view v = {
+
+    sv->waiting = xcalloc(PLAN_WAITING_MAX, sizeof(*sv->waiting));
+    sv->v = (struct plan_view){
         .size = ingest_size(b->ingest),
         .received = ingest_received(b->ingest),
         .whole = blob_is_whole(f),
         .most = MIN(b->most, limit),
         .limit = limit,
-        .sources = sources,
-        .source_count = (size_t)b->source_count,
-        .waiting = waiting,
+        .connections = b->source_count,
+        .waiting = sv->waiting,
+        .waiting_count = ingest_waiting(b->ingest, sv->waiting, PLAN_WAITING_MAX),
         .gap = sources_gap,
         .arg = b->ingest,
     };
+    sources_describe(b, sv);
+}
 
-    v.waiting_count = ingest_waiting(b->ingest, waiting, ARRAY_LEN(waiting));
-    sources_describe(b, &v, sources);
-    return plan_next(&v);
+/* One connection for the range of the plan; and, while only pieces are wanted, for those behind it that would each be
+ * worth one of their own. */
+static void sources_begin(struct fetch *f, struct sources_view *sv, struct plan p)
+{
+    struct plan_view *v = &sv->v;
+    struct ingest_span spans[PLAN_RANGES_MAX] = {{p.first, p.end}};
+    bool several = !v->whole && !upstream_is_one_range(f->want.site->upstream);
+    bool further = v->connections > 0;
+    int64_t bytes = p.end - p.first;
+    size_t n = 1;
+
+    while (several && n < PLAN_RANGES_MAX && bytes < SEVERAL_BYTES && v->source_count < PLAN_RANGES_MAX) {
+        view_add(sv, NULL, p.first, p.end, true);
+        v->waiting += p.waiting;
+        v->waiting_count -= p.waiting;
+        p = plan_next(v);
+        if (p.what != PLAN_BEGIN || p.first < spans[n - 1].end)
+            break;
+        if (p.first == spans[n - 1].end)
+            spans[n - 1].end = p.end;
+        else
+            spans[n++] = (struct ingest_span){p.first, p.end};
+        bytes += p.end - p.first;
+    }
+    if (n > 1)
+        blob_source_begin_several(f, spans, n, further);
+    else
+        blob_source_begin(f, spans[0].first, spans[0].end, further);
+}
+
+static void sources_shorten(struct blob_source *s, int64_t end)
+{
+    s->end = end;
+    if (s->at < end)
+        return;
+    blob_source_flush(s);
+    blob_source_free(s);
 }
 
 static void sources_watch(struct fetch *f);
 
+/* Does one thing. False: there is nothing to do, now. */
+static bool sources_step(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    _cleanup_view_ struct sources_view sv = {0};
+
+    sources_look(f, &sv);
+    struct plan p = plan_next(&sv.v);
+    if (p.what == PLAN_NOTHING)
+        return false;
+    if (b->source_count > 0 && (clock_mono_ms() < b->held_ms || ingest_is_ahead(b->ingest)))
+        return false;
+    if (p.what == PLAN_SHORTEN)
+        sources_shorten(sv.owners[p.source], p.end);
+    else
+        sources_begin(f, &sv, p);
+    return true;
+}
+
+/* Whether clients wait for more than is here, and nobody may be asked. */
+static bool sources_are_cut_off(const struct fetch *f)
+{
+    const struct blob_fetch *b = blob_of(f);
+    struct ingest_span waiting;
+
+    return b->unasked && b->source_count == 0 && fetch_is_offline(f) && ingest_waiting(b->ingest, &waiting, 1) > 0;
+}
+
 void blob_sources_plan(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    struct plan p;
 
     if (f->fetcher->stopping || b->paused || b->resting || ingest_state(b->ingest) != INGEST_RECEIVING ||
         ingest_is_stopping(b->ingest) || ingest_size(b->ingest) < 0)
         return;
-    for (int n = 0; n < 2 * PLAN_SOURCES_MAX && (p = sources_next(f)).what != PLAN_NOTHING; n++) {
-        if (b->unasked && b->source_count == 0 && fetch_is_offline(f)) {
-            err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: a part of it is not in the cache, and %s",
-                    f->want.name, fetch_why_offline(f));
-            fetch_run(f, STEP_FAIL);
-            return;
-        }
-        if (b->source_count > 0 && (clock_mono_ms() < b->held_ms || ingest_is_ahead(b->ingest)))
-            break;
-        struct blob_source *s = p.what == PLAN_SHORTEN ? source_at(b, p.source) : NULL;
-        if (s)
-            s->end = p.end;
-        if (s && s->at >= s->end) {
-            blob_source_flush(s);
-            blob_source_free(s);
-        }
-        if (!s)
-            blob_source_begin(f, p.first, p.end, b->source_count > 0);
+    if (sources_are_cut_off(f)) {
+        err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: a part of it is not in the cache, and %s", f->want.name,
+                fetch_why_offline(f));
+        fetch_run(f, STEP_FAIL);
+        return;
     }
+    if (b->unasked && b->source_count == 0 && fetch_is_offline(f))
+        return;
+    for (int n = 0; n < 2 * PLAN_SOURCES_MAX && sources_step(f); n++)
+        ;
     blob_need_room(f);
     sources_watch(f);
 }
@@ -241,21 +327,38 @@ void blob_sources_clear(struct blob_fetch *b)
         event_free(b->tick);
 }
 
-/* ---- one that failed beside others ---- */
+/* ---- one that failed ---- */
+
+/* The registry has no answer to several ranges: they are requested one by one. */
+static bool refuses_several(const struct blob_source *s)
+{
+    return s->spans && (s->status == 200 || s->status == 206 || s->status == 400 || s->status == 416 ||
+                        s->status == 413 || s->status == 431);
+}
+
+bool blob_source_can_be_lost(const struct blob_source *s)
+{
+    bool ours = s->err.code == ERR_IO || s->err.code == ERR_NO_SPACE || s->err.code == ERR_CANCELLED;
+
+    return !ours && (blob_of(s->fetch)->source_count > 1 || refuses_several(s));
+}
 
 void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
-    bool refused = r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged);
 
-    log_debug("a blob of %s: another connection failed: status %d, %s", f->want.name, r->status, err ? err->msg : "-");
-    if (refused)
-        upstream_note_one_stream(f->want.site->upstream);
-    b->lost++;
-    b->held_ms = clock_mono_ms() + HOLD_MS;
+    log_debug("a blob of %s: a connection failed: status %d, %s", f->want.name, r->status, err ? err->msg : "-");
+    if (refuses_several(s)) {
+        upstream_note_one_range(f->want.site->upstream);
+    } else {
+        if (r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged))
+            upstream_note_one_stream(f->want.site->upstream);
+        b->lost++;
+        b->held_ms = clock_mono_ms() + HOLD_MS;
+        b->most = MAX(b->most - 1, 1);
+    }
     b->rate_before = 0;
-    b->most = MAX(b->most - 1, 1);
     blob_source_free(s);
     blob_sources_plan(f);
 }

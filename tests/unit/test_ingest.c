@@ -6,7 +6,7 @@
 #include "cache/cache.h"
 #include "cache/parts.h"
 
-enum { MIB = 1 << 20, SIZE = 3 * MIB + 321 /* of the blob: its last segment is a part of one */ };
+enum { MIB = 1 << 20, SIZE = 3 * MIB + 321 /* of the blob: its last MiB and segment are parts of one */ };
 
 struct fixture {
     char *dir, *bytes;
@@ -117,7 +117,7 @@ static int64_t available(struct fixture *f, struct ingest *i, int64_t first)
     return n;
 }
 
-/* Followers get what has arrived, up to the last byte; of the last segment nothing before the digest is verified. */
+/* Followers get what has arrived, up to the last byte; of the last MiB nothing before the digest is verified. */
 static void the_last_segment_waits(void **state)
 {
     struct fixture *f = *state;

@@ -152,6 +152,7 @@ static void decisions(void **state UNUSED)
             const struct ingest_span *w = &d->waiting[v.waiting_count];
             waiting[v.waiting_count] = (struct ingest_span){w->first * PLAN_MIB, w->end * PLAN_MIB};
         }
+        v.connections = (int)v.source_count;
         struct plan p = plan_next(&v);
         if (p.what != d->expected || p.source != d->source || p.first / PLAN_MIB != d->first ||
             p.end / PLAN_MIB != d->end)
@@ -205,9 +206,18 @@ static void drop_source(struct download *d, size_t k)
 static void follow_plan(struct download *d)
 {
     for (int n = 0;; n++) {
-        struct plan_view v = {d->here.size, here_received(&d->here), d->whole,   d->most,          d->limit,
-                              d->sources,   d->source_count,         d->waiting, d->waiting_count, here_gap,
-                              &d->here};
+        struct plan_view v = {.size = d->here.size,
+                              .received = here_received(&d->here),
+                              .whole = d->whole,
+                              .most = d->most,
+                              .limit = d->limit,
+                              .connections = (int)d->source_count,
+                              .sources = d->sources,
+                              .source_count = d->source_count,
+                              .waiting = d->waiting,
+                              .waiting_count = d->waiting_count,
+                              .gap = here_gap,
+                              .arg = &d->here};
         struct plan p = plan_next(&v);
         if (p.what == PLAN_NOTHING)
             return;

@@ -9,7 +9,7 @@ static int64_t readable_by(const struct reader *r)
 {
     const struct slot *s = r->slot;
     enum ingest_state state = ingest_state(s->i);
-    int64_t withheld = MAX(s->size - 1, (int64_t)0) / SEG * SEG;
+    int64_t withheld = MAX(s->size - 1, (int64_t)0) / INGEST_WITHHELD * INGEST_WITHHELD;
 
     if (ingest_is_verified(state))
         return MIN(r->end, s->size) - r->at;
