@@ -133,8 +133,8 @@ static bool export_tar_begin(struct export_tar *t)
     return rc == ARCHIVE_OK && archive_write_open(t->a, t, NULL, export_tar_write, NULL) == ARCHIVE_OK;
 }
 
-/* In its fatal state libarchive does not write the rest of a member; but it is only closing that frees what it has for
- * its output, not archive_write_free(3). What closing would write is refused. */
+/* In its fatal state libarchive does not write the rest of a member. Only closing frees what it has for its output,
+ * archive_write_free(3) does not; what closing would write is refused. */
 static void export_tar_give_up(struct export_tar *t)
 {
     t->given_up = true;
