@@ -118,7 +118,7 @@ void blob_need_room(struct fetch *f)
     int64_t size = ingest_size(b->ingest), need = ingest_received(b->ingest);
     const struct blob_source *s;
 
-    if (size <= 0)
+    if (size <= 0 || blob_is_relay(f))
         return;
     TAILQ_FOREACH(s, &b->sources, entry)
         need += source_left(s, size);

@@ -80,7 +80,7 @@ watched many
 [ $most -le 46 ] || fail "$most MiB on the disk where 45 are allowed"
 [ $most -ge 20 ] || fail "at most $most MiB on the disk: nothing was kept"
 
-say "an engine that fetches by parts, with a pause after each, is one request upstream"
+say "of an engine that fetches by parts, with a pause after each, each part is requested once"
 OUT=$W/image.200 get fine/manifests/200
 for from in 0 1048576 2097152; do
     curl -s -m 20 -o "$W/part" -r "$from-$((from + 65535))" "http://127.0.0.1:$PORT/v2/slow/blobs/$(layer_of 200)"
