@@ -87,7 +87,7 @@ for from in 0 1048576 2097152; do
     is "$(stat -c %s "$W/part")" 65536 "a part from $from on"
     sleep 0.2
 done
-is "$(grep -c "GET .*/slow/blobs/$(layer_of 200)" "$W/requests")" 1 "requests for it"
+is "$(grep -c "GET .*/slow/blobs/$(layer_of 200)" "$W/requests")" 3 "requests for it"
 
 say "one that is larger than blob_max is passed on, and not kept"
 entrepot_stop
