@@ -75,7 +75,7 @@ bool blob_source_opened(struct blob_source *s, int64_t size, const struct transf
     if (s->further && r->status == 200)
         return err_set(&s->err, ERR_UPSTREAM, "the registry does not serve ranges");
     if (s->ranged && r->status == 200)
-        upstream_note_one_stream(f->want.site->upstream);
+        upstream_note_one_stream(f->want.site->upstream, true);
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
     if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
@@ -117,12 +117,15 @@ void blob_source_ended(struct blob_source *s)
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
     bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
-    bool fruitless = is_short && s->brought == 0;
-    blob_source_free(s);
-    if ((is_short && b->source_count == 0) || fruitless) {
+    if (is_short)
         err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
-        if (b->source_count == 0)
-            blob_resume_later(f, &short_of);
+    if (is_short && b->source_count > 1) {
+        blob_source_lost(s, &short_of);
+        return;
+    }
+    blob_source_free(s);
+    if (is_short) {
+        blob_resume_later(f, &short_of);
         return;
     }
     blob_sources_plan(f); /* if all is here, blob_finished() goes on */
@@ -160,7 +163,9 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
         return;
     if (blob_resume_as_another(f))
         return;
-    if (b->waiters_follow && err_is_passing(&f->result.err)) {
+    /* A signed URL may have ended, or be good for one connection: another is asked for, once. */
+    bool denied_once = f->result.err.code == ERR_DENIED && b->fruitless == 0 && ingest_received(b->ingest) > 0;
+    if (b->waiters_follow && (err_is_passing(&f->result.err) || denied_once)) {
         struct err why = f->result.err;
         blob_resume_later(f, &why);
         return;
@@ -175,7 +180,9 @@ void blob_source_failed(struct blob_source *s, const struct transfer_response *r
     bool hinted = f->want.piece.given;
 
     if (blob_can_lose(s)) {
-        blob_source_lost(s, r, err);
+        if (r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged))
+            upstream_note_one_stream(f->want.site->upstream, r->status == 200);
+        blob_source_lost(s, err && err->code != ERR_CANCELLED ? err : &own);
         return;
     }
     blob_source_free(s);
@@ -333,7 +340,7 @@ static bool piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
     const struct fetch_piece *p = &f->want.piece;
     int64_t size = ingest_size(b->ingest), to;
 
-    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_is_one_stream(f->want.site->upstream))
+    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_has_no_ranges(f->want.site->upstream))
         return false;
     *first = p->first >= 0 ? p->first : size >= 0 ? MAX(size - p->last, (int64_t)0) : -1;
     if (*first < 0) { /* the last bytes, and as many before as a segment may begin earlier */
@@ -347,7 +354,7 @@ static bool piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
         return true;
     }
     *first = *first / INGEST_SEGMENT * INGEST_SEGMENT;
-    *end = (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
+    *end = to > INGEST_SIZE_MAX ? INT64_MAX : (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
     return true;
 }
 
