@@ -144,6 +144,23 @@ static bool blob_can_lose(const struct blob_source *s)
     return b->source_count > 1 && !is_disks(&s->err) && s->err.code != ERR_CANCELLED;
 }
 
+/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and a beginning that is
+ * refused, too: the whole is asked for. */
+static bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    if (outside && hinted && f->want.piece.first != 0) {
+        f->want.piece.first = f->want.piece.last = 0;
+        return true;
+    }
+    if (b->restarted)
+        return false;
+    b->restarted = true;
+    b->without_piece = b->without_piece || hinted;
+    return true;
+}
+
 /* The only one, or the last of several. */
 static void blob_failed(struct fetch *f, const struct transfer_response *r, bool hinted)
 {
@@ -151,9 +168,8 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
 
     blob_sources_cancel(b);
-    if (contradiction && !b->restarted && !b->waiters_follow) {
-        b->restarted = b->to_restart = true;
-        b->without_piece = b->without_piece || hinted;
+    if (contradiction && !b->waiters_follow && blob_may_restart(f, r->status == 416, hinted)) {
+        b->to_restart = true;
         ingest_stop(b->ingest, &f->result.err, true);
         return; /* blob_finished() asks again, from nothing */
     }
@@ -347,7 +363,7 @@ static bool piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
         *end = p->last + INGEST_SEGMENT;
         return true;
     }
-    to = p->first >= 0 ? p->last + 1 : size;
+    to = p->first >= 0 ? p->last + 1 : size; /* of an open one: as large as can be */
     if (size >= 0) {
         bool missing = ingest_gap(b->ingest, *first, first, end) && *first < to;
         *end = missing ? MIN(*end, to) : *first;
