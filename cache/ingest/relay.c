@@ -54,7 +54,8 @@ bool ingest_is_ahead(struct ingest *i)
     if (!i->relay)
         return i->asking;
     pthread_mutex_lock(&i->lock);
-    i->ahead = i->state == INGEST_RECEIVING && unread(i) > RELAY_WINDOW;
+    /* Once it is, ingest_give_back() says when it is not any more: the source waits for that. */
+    i->ahead = i->state == INGEST_RECEIVING && (i->ahead || unread(i) > RELAY_WINDOW);
     bool ahead = i->ahead;
     pthread_mutex_unlock(&i->lock);
     return ahead;
