@@ -326,12 +326,16 @@ void upstream_each_code(struct upstream *u, void (*fn)(void *arg, const char *me
 
 enum { ONE_STREAM_MS = 60 * 60 * 1000 };
 
-void upstream_note_one_stream(struct upstream *u)
+void upstream_note_one_stream(struct upstream *u, bool no_ranges)
 {
+    int64_t until = clock_mono_ms() + ONE_STREAM_MS;
+
     if (!upstream_is_one_stream(u))
-        log_info("%s: one connection for each blob from now on, for an hour: it serves no ranges, or refuses more",
-                 u->name);
-    atomic_store(&u->one_stream_ms, clock_mono_ms() + ONE_STREAM_MS);
+        log_info("%s: one connection for each blob from now on, for an hour: it %s", u->name,
+                 no_ranges ? "serves no ranges" : "refuses more");
+    atomic_store(&u->one_stream_ms, until);
+    if (no_ranges)
+        atomic_store(&u->no_ranges_ms, until);
 }
 
 void upstream_note_one_range(struct upstream *u)
@@ -347,4 +351,9 @@ bool upstream_is_one_range(const struct upstream *u)
 bool upstream_is_one_stream(const struct upstream *u)
 {
     return clock_mono_ms() < atomic_load(&u->one_stream_ms);
+}
+
+bool upstream_has_no_ranges(const struct upstream *u)
+{
+    return clock_mono_ms() < atomic_load(&u->no_ranges_ms);
 }

@@ -134,12 +134,14 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
                                      const struct upstream_request *req);
 /* No callback comes after this; not to be called once on_done was. */
 void upstream_cancel(struct upstream_call *c);
-/* A registry that does not serve ranges, or refuses a second connection, gets one at a time for an hour. Any thread. */
-void upstream_note_one_stream(struct upstream *u);
+/* A registry that does not serve ranges, or refuses a second connection, gets one at a time for an hour; the latter may
+ * still be asked for a range. Any thread. */
+void upstream_note_one_stream(struct upstream *u, bool no_ranges);
 bool upstream_is_one_stream(const struct upstream *u);
 /* The same for one that does not answer a request for several ranges with these. */
 void upstream_note_one_range(struct upstream *u);
 bool upstream_is_one_range(const struct upstream *u);
+bool upstream_has_no_ranges(const struct upstream *u);
 /* It takes too long for its caller: until an answer arrives, upstream_health() counts the endpoint as down. */
 void upstream_doubt(struct upstream_call *c);
 /* Pauses reading the answer's body, or resumes. */

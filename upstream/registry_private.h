@@ -76,11 +76,12 @@ struct upstream {
     atomic_int_fast64_t refused_ms[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
     atomic_uint_fast64_t refused_number[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
     atomic_uint_fast64_t logins_refused;
-    atomic_bool login_is_refused; /* the last login that was tried */
-    atomic_int_fast64_t probe_ms; /* of the last upstream_take_probe() that returned true */
+    atomic_bool login_is_refused;      /* the last login that was tried */
+    atomic_int_fast64_t probe_ms;      /* of the last upstream_take_probe() that returned true */
     atomic_int_fast64_t one_range_ms;  /* monotonic: until then one range in each request */
     atomic_int_fast64_t one_stream_ms; /* monotonic: until then one connection for each blob */
-    atomic_int waiting;           /* calls without an answer so far */
+    atomic_int_fast64_t no_ranges_ms;  /* and no range is asked for first */
+    atomic_int waiting;                /* calls without an answer so far */
     atomic_uint_fast64_t received, requests, turned_away;
     atomic_uint_fast64_t codes[METHOD_COUNT][UPSTREAM_CODES];
 };

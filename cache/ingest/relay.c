@@ -54,7 +54,7 @@ bool ingest_is_ahead(struct ingest *i)
     if (!i->relay)
         return i->asking || i->clearing;
     pthread_mutex_lock(&i->lock);
-    /* Once it is, it stays so until the source has been told (ingest_give_back()). */
+    /* Once it is, ingest_give_back() says when it is not any more: the source waits for that. */
     i->ahead = i->state == INGEST_RECEIVING && (i->ahead || unread(i) > RELAY_WINDOW);
     bool ahead = i->ahead;
     pthread_mutex_unlock(&i->lock);

@@ -82,7 +82,7 @@ bool blob_source_opened(struct blob_source *s, int64_t size, const struct transf
     if (s->further && r->status == 200)
         return err_set(&s->err, ERR_UPSTREAM, "the registry does not serve ranges");
     if (s->ranged && r->status == 200)
-        upstream_note_one_stream(f->want.site->upstream);
+        upstream_note_one_stream(f->want.site->upstream, true);
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
     if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
@@ -124,15 +124,35 @@ void blob_source_ended(struct blob_source *s)
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
     bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
-    bool fruitless = is_short && s->brought == 0;
-    blob_source_free(s);
-    if ((is_short && b->source_count == 0) || fruitless) {
+    if (is_short)
         err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
-        if (b->source_count == 0)
-            blob_resume_later(f, &short_of);
+    if (is_short && b->source_count > 1) {
+        blob_source_lost(s, &short_of);
+        return;
+    }
+    blob_source_free(s);
+    if (is_short) {
+        blob_resume_later(f, &short_of);
         return;
     }
     blob_sources_plan(f); /* if all is here, blob_finished() goes on */
+}
+
+/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and a beginning that is
+ * refused, too: the whole is asked for. */
+static bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    if (outside && hinted && f->want.piece.first != 0) {
+        f->want.piece.first = f->want.piece.last = 0;
+        return true;
+    }
+    if (b->restarted)
+        return false;
+    b->restarted = true;
+    b->without_piece = b->without_piece || hinted;
+    return true;
 }
 
 /* The only one, or the last of several. */
@@ -142,9 +162,8 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
     bool contradiction = f->result.err.code == ERR_CORRUPT || r->status == 416;
 
     blob_sources_cancel(b);
-    if (contradiction && !b->restarted && !b->waiters_follow) {
-        b->restarted = b->to_restart = true;
-        b->without_piece = b->without_piece || hinted;
+    if (contradiction && !b->waiters_follow && blob_may_restart(f, r->status == 416, hinted)) {
+        b->to_restart = true;
         ingest_stop(b->ingest, &f->result.err, true);
         return; /* blob_finished() asks again, from nothing */
     }
@@ -154,7 +173,9 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
         return;
     if (blob_resume_as_another(f))
         return;
-    if (b->waiters_follow && err_is_passing(&f->result.err)) {
+    /* A signed URL may have ended, or be good for one connection: another is asked for, once. */
+    bool denied_once = f->result.err.code == ERR_DENIED && b->fruitless == 0 && ingest_received(b->ingest) > 0;
+    if (b->waiters_follow && (err_is_passing(&f->result.err) || denied_once)) {
         struct err why = f->result.err;
         blob_resume_later(f, &why);
         return;
@@ -169,7 +190,9 @@ void blob_source_failed(struct blob_source *s, const struct transfer_response *r
     bool hinted = f->want.piece.given;
 
     if (blob_source_can_be_lost(s)) {
-        blob_source_lost(s, r, err);
+        if (!s->spans && (r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged)))
+            upstream_note_one_stream(f->want.site->upstream, r->status == 200);
+        blob_source_lost(s, err && err->code != ERR_CANCELLED ? err : &own);
         return;
     }
     blob_source_free(s);
@@ -327,21 +350,21 @@ static bool piece_to_ask(const struct fetch *f, int64_t *first, int64_t *end)
     const struct fetch_piece *p = &f->want.piece;
     int64_t size = ingest_size(b->ingest), to;
 
-    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_is_one_stream(f->want.site->upstream))
+    if (!p->given || b->without_piece || blob_is_whole(f) || upstream_has_no_ranges(f->want.site->upstream))
         return false;
     *first = p->first >= 0 ? p->first : size >= 0 ? MAX(size - p->last, (int64_t)0) : -1;
     if (*first < 0) { /* the last bytes, and as many before as a segment may begin earlier */
         *end = p->last + INGEST_SEGMENT;
         return true;
     }
-    to = p->first >= 0 ? p->last + 1 : size;
+    to = p->first >= 0 ? p->last + 1 : size; /* of an open one: as large as can be */
     if (size >= 0) {
         bool missing = ingest_gap(b->ingest, *first, first, end) && *first < to;
         *end = missing ? MIN(*end, to) : *first;
         return true;
     }
     *first = *first / INGEST_SEGMENT * INGEST_SEGMENT;
-    *end = (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
+    *end = to > INGEST_SIZE_MAX ? INT64_MAX : (to + INGEST_SEGMENT - 1) / INGEST_SEGMENT * INGEST_SEGMENT;
     return true;
 }
 

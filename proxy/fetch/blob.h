@@ -39,6 +39,7 @@ struct blob_source {
     struct event *flush;
     int64_t wanted_ms;        /* monotonic: when a client waited for what it brings last; 0: none did */
     int64_t heard_ms;         /* monotonic: its first byte; 0: none yet */
+    int64_t active_ms;        /* the latest one, or when it was begun */
     int64_t brought, counted; /* bytes; of these, up to the last measurement */
     int64_t rate;             /* bytes a second at the last measurement; 0: too early */
 };
@@ -121,8 +122,8 @@ void blob_need_room(struct fetch *f);
 void blob_sources_clear(struct blob_fetch *b);
 /* Whether the fetch goes on without a source that has failed: others are under way, or it asked for too much at once. */
 bool blob_source_can_be_lost(const struct blob_source *s);
-/* One that was begun beside others has failed; they go on. */
-void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err);
+/* One of several has failed; the others go on. */
+void blob_source_lost(struct blob_source *s, const struct err *why);
 
 /* blob.c: an ingest that tells this fetch what happens. NULL: f->result.err says why. */
 struct ingest *blob_begin(struct fetch *f);

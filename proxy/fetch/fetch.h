@@ -27,10 +27,10 @@ enum fetch_kind {
     FETCH_ADMIT,      /* whether the client may read what `listing` names */
 };
 
-/* The closed range that a request for a blob asks for, before the blob's size is known. */
+/* The first range that a request for a blob asks for, before the blob's size is known. */
 struct fetch_piece {
-    bool given;          /* else the whole is wanted, or an open range */
-    int64_t first, last; /* bytes; first -1: the last `last` bytes */
+    bool given;          /* else the whole is wanted */
+    int64_t first, last; /* bytes, of an open range INT64_MAX - 1; first -1: the last `last` bytes */
 };
 
 /* What is wanted, and for which client: of a request, of each waiter, and of the fetch that serves them. */
@@ -45,7 +45,7 @@ struct fetch_want {
     struct client *client;    /* its identity is sent upstream if `is_private`; NULL: the cache's own is */
     bool is_private;          /* the client has a grant (access.h); what comes is kept as private */
     struct sent_before sent;  /* FETCH_BLOB_RELAY; the descriptor is the caller's until `done` */
-    struct fetch_piece piece; /* FETCH_BLOB */
+    struct fetch_piece piece; /* FETCH_BLOB; FETCH_BLOB_RELAY, of at most what it may hold in memory */
     bool force;               /* a tag is checked with upstream although it is fresh */
     bool keep;                /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
 };

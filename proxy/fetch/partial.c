@@ -43,8 +43,8 @@ bool blob_begin_partial(struct fetch *f)
     struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
 
     ON_LOOP(f->fetcher->loop);
-    if (!w || blob_is_relay(f) || f->want.is_private || !f->want.piece.given || f->want.keep || b->ingest ||
-        !ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) ||
+    if (!w || blob_is_relay(f) || f->want.is_private || f->hit.repo_private || !f->want.piece.given || f->want.keep ||
+        b->ingest || !ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) ||
         !cache_is_linked(fetch_cache(f), f->want.name, &f->digest))
         return false;
     b->ingest = blob_begin(f);

@@ -70,7 +70,7 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
         return source_refuse(s, "the registry does not serve several ranges at once");
     if (r->status == 200) { /* the whole blob, although a range may have been requested: what is here is skipped */
         s->at = 0;
-        s->skip = MAX(s->first, (int64_t)0);
+        ingest_gap(blob_of(f)->ingest, 0, &s->skip, &(int64_t){0});
         s->end = s->asked_end = INT64_MAX;
         return blob_source_opened(s, r->content_length, r);
     }
@@ -84,6 +84,8 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
     }
     if (s->first >= 0 ? r->range_first != s->first : r->range_first < 0)
         return source_refuse(s, "upstream sent another range than was asked for");
+    if (r->range_total < 0 && ingest_size(blob_of(f)->ingest) < 0)
+        return err_set(&s->err, ERR_CORRUPT, "upstream does not say how large the blob is of which it sends a range");
     if (s->first < 0)
         s->end = s->asked_end = INT64_MAX;
     s->first = s->at = r->range_first;
@@ -146,7 +148,10 @@ static bool source_take(struct blob_source *s, const char *data, size_t len)
     struct fetch *f = s->fetch;
     int64_t left = s->end - s->at - (int64_t)s->received.len; /* behind its end others bring the bytes */
 
-    len = left < (int64_t)len ? (size_t)MAX(left, (int64_t)0) : len;
+    if (left < (int64_t)len) { /* nor is more read of an answer that is longer than what was asked for */
+        len = (size_t)MAX(left, (int64_t)0);
+        s->asked_end = INT64_MAX;
+    }
     if (!s->flush)
         s->flush = event_new(loop_base(f->fetcher->loop), -1, 0, source_flush_turn, s);
     if (s->received.len == 0)
@@ -194,8 +199,9 @@ static bool source_take_data(void *arg, const void *data, size_t len)
 
     if (s->status != 200 && s->status != 206)
         return true;
+    s->active_ms = clock_mono_ms();
     if (s->heard_ms == 0)
-        s->heard_ms = clock_mono_ms();
+        s->heard_ms = s->active_ms;
     if (s->in_parts)
         return source_take_parts(s, data, len);
     size_t over = (size_t)MIN(s->skip, (int64_t)len);
@@ -229,6 +235,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
 
     ON_LOOP(f->fetcher->loop);
     s->fetch = f;
+    s->active_ms = clock_mono_ms();
     s->first = s->at = first;
     s->suffix = first < 0 ? end : 0;
     s->end = first < 0 || (!ranges && size >= 0 && end >= size) ? INT64_MAX : end;

@@ -18,6 +18,7 @@ enum {
     GROW_LEFT_MS = 400, /* another connection is tried if the rest takes longer */
     JUDGE_MS = 160,     /* and judged so long after its first byte */
     GROW_AGAIN_MS = 400,
+    STUCK_MS = 3000,         /* one of several that brings nothing for so long is given up */
     HOLD_MS = 500,           /* after one has failed beside others */
     IN_USE_MS = 1000,        /* a source goes on for so long after a client has waited for it */
     SEVERAL_BYTES = 1 << 20, /* that one request has ranges for */
@@ -29,6 +30,8 @@ bool blob_is_whole(const struct fetch *f)
 {
     const struct blob_fetch *b = blob_of(f);
 
+    if (blob_is_relay(f)) /* nothing is kept of it */
+        return b->whole || ingest_is_wanted_whole(b->ingest);
     switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
     case CONFIG_FETCH_WHOLE:
         return true;
@@ -292,6 +295,28 @@ static void sources_grow(struct fetch *f, int64_t rate)
     }
 }
 
+/* One that was begun beside others and brings nothing: without it, its bytes would be here by now. The registry gets its
+ * stall_timeout with the one that is left. */
+static bool sources_drop_stuck(struct fetch *f)
+{
+    struct blob_fetch *b = blob_of(f);
+    int64_t now = clock_mono_ms();
+    struct err stuck = {0};
+    struct blob_source *s;
+
+    TAILQ_FOREACH(s, &b->sources, entry) {
+        if (ingest_is_ahead(b->ingest))
+            s->active_ms = now;
+        if (s->further && now - s->active_ms >= STUCK_MS) {
+            err_set(&stuck, ERR_TIMEOUT, "it brings nothing");
+            blob_source_flush(s);
+            blob_source_lost(s, &stuck);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct fetch *f = arg;
@@ -299,18 +324,24 @@ static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
 
     if (!b->ingest || ingest_state(b->ingest) != INGEST_RECEIVING || ingest_is_stopping(b->ingest))
         return;
+    if (sources_drop_stuck(f))
+        return;
     if (blob_is_whole(f))
         sources_grow(f, sources_measure(b));
     blob_sources_plan(f);
 }
 
-/* While something arrives that more connections may bring sooner. */
+/* While something arrives that more connections may bring sooner, or is brought by several. */
 static void sources_watch(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    bool large = ingest_size(b->ingest) - ingest_received(b->ingest) >= PLAN_SPLIT_MIN;
+    bool large = ingest_size(b->ingest) - ingest_received(b->ingest) >= PLAN_SPLIT_MIN, further = false;
+    const struct blob_source *s;
 
-    if (b->source_count == 0 || sources_limit(f) == 1 || (!large && clock_mono_ms() >= b->held_ms))
+    TAILQ_FOREACH(s, &b->sources, entry)
+        further = further || s->further;
+    bool may_grow = sources_limit(f) > 1 && (large || clock_mono_ms() < b->held_ms);
+    if (b->source_count == 0 || (!may_grow && !further))
         return;
     if (!b->tick) {
         b->tick = event_new(loop_base(f->fetcher->loop), -1, 0, sources_tick, f);
@@ -343,20 +374,39 @@ bool blob_source_can_be_lost(const struct blob_source *s)
     return !ours && (blob_of(s->fetch)->source_count > 1 || refuses_several(s));
 }
 
-void blob_source_lost(struct blob_source *s, const struct transfer_response *r, const struct err *err)
+/* The one before it had given up its range, which it still receives: it brings what is missing there after all. */
+static void source_give_back(const struct blob_source *s)
+{
+    struct blob_fetch *b = blob_of(s->fetch);
+    int64_t first, end = 0, size = ingest_size(b->ingest);
+    struct blob_source *t, *before = NULL;
+
+    if (s->brought > 0 || !ingest_gap(b->ingest, s->first, &first, &end))
+        return;
+    end = end >= size ? INT64_MAX : end;
+    TAILQ_FOREACH(t, &b->sources, entry) {
+        if (t != s && t->end == s->first)
+            before = t;
+        else if (t != s && t->at > s->first)
+            end = MIN(end, t->at);
+    }
+    if (before)
+        before->end = MAX(before->end, MIN(before->asked_end, end));
+}
+
+void blob_source_lost(struct blob_source *s, const struct err *why)
 {
     struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
 
-    log_debug("a blob of %s: a connection failed: status %d, %s", f->want.name, r->status, err ? err->msg : "-");
+    log_debug("a blob of %s: a connection failed: status %d, %s", f->want.name, s->status, why->msg);
     if (refuses_several(s)) {
         upstream_note_one_range(f->want.site->upstream);
     } else {
-        if (r->status == 429 || r->status == 503 || (r->status == 200 && s->ranged))
-            upstream_note_one_stream(f->want.site->upstream);
         b->lost++;
         b->held_ms = clock_mono_ms() + HOLD_MS;
         b->most = MAX(b->most - 1, 1);
+        source_give_back(s);
     }
     b->rate_before = 0;
     blob_source_free(s);

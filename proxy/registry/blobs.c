@@ -12,7 +12,8 @@
 
 enum {
     PIECE = 1 << 20,
-    PIECE_RELAY = 128 << 10, /* copied; the next one is added when the connection has less than that to send */
+    PIECE_RELAY_MAX = 1 << 20, /* of a blob that is not kept; a larger one is cut out of the whole */
+    PIECE_RELAY = 128 << 10,   /* copied; the next one is added when the connection has less than that to send */
 };
 
 /* One answer of a blob that is not in the store, from the first look to the last byte. Belongs to the serve loop. */
@@ -121,12 +122,41 @@ static bool is_disks_fault(const struct err *err)
     return err->code == ERR_NO_SPACE || err->code == ERR_IO;
 }
 
-/* Of several pieces, the relay is compared with what was sent of the current one. */
+/* By a size that is larger than any: what the request says before the blob's size is known. */
+static struct fetch_piece blobs_piece(struct http_request *req)
+{
+    const int64_t size = INT64_MAX;
+    _cleanup_ranges_ struct ranges ranges = {0};
+    enum range_verdict v = ranges_parse(http_header(req, "range"), size, &ranges);
+    struct fetch_piece p = {.first = ranges.one.first, .last = ranges.one.last};
 
+    bool suffix = p.first > size / 2;
+    p.given = (v == RANGE_PART || v == RANGE_PARTS) && (p.first > 0 || p.last < size - 1);
+    if (suffix) {
+        p.last = size - p.first;
+        p.first = -1;
+    }
+    return p;
+}
+
+/* Nothing of a relay's window is given back before the bytes from the blob's beginning have come: it holds all of a piece
+ * that is asked for as such, so larger ones, and several, are cut out of the whole. */
+static struct fetch_piece blobs_small_piece(struct http_request *req)
+{
+    struct fetch_piece p = blobs_piece(req);
+    bool small = (p.first < 0 ? p.last : p.last - p.first) < PIECE_RELAY_MAX;
+    const char *range = http_header(req, "range");
+
+    p.given = p.given && small && !strchr(range, ',');
+    return p;
+}
+
+/* Of several pieces, the relay is compared with what was sent of the current one. */
 static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
 {
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
+    want.piece = s->begun ? (struct fetch_piece){0} : blobs_small_piece(s->req);
     if (s->begun)
         want.sent = (struct sent_before){follower_fd(s->follower), s->pieces.first, follower_position(s->follower)};
 
@@ -253,11 +283,6 @@ static void begin_body(struct serving *s)
         return;
     }
     s->begun = true;
-    if (s->pieces.status == 416) {
-        blob_pieces_answer(&s->pieces, s->req);
-        serving_free(s);
-        return;
-    }
     learn_size(s);
     http_stream(s->req, s->pieces.status, s->pieces.type, blob_pieces_length(&s->pieces), blobs_pump, s);
 }
@@ -296,9 +321,7 @@ static void blobs_follow(struct serving *s, const struct fetch_result *res)
     blob_pieces_free(p);
     blob_pieces_choose(p, req, &s->digest, res->size, res->how == HOW_BYPASS);
     struct range begin = blob_pieces_begin(p);
-    if (p->status == 416) { /* by upstream's size; if that is wrong, so is the blob */
-        begin = (struct range){0, -1};
-    } else if (blob_pieces_answer(p, req)) {
+    if (blob_pieces_answer(p, req)) {
         serving_free(s);
         return;
     }
@@ -381,23 +404,6 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
         return true;
     http_reply_reset(req);
     return false;
-}
-
-/* By a size that is larger than any: what the request says before the blob's size is known. */
-static struct fetch_piece blobs_piece(struct http_request *req)
-{
-    const int64_t size = INT64_MAX;
-    _cleanup_ranges_ struct ranges ranges = {0};
-    enum range_verdict v = ranges_parse(http_header(req, "range"), size, &ranges);
-    struct fetch_piece p = {.first = ranges.one.first, .last = ranges.one.last};
-
-    bool suffix = p.first > size / 2;
-    p.given = (v == RANGE_PART || v == RANGE_PARTS) && (suffix || p.last < size - 1);
-    if (suffix) {
-        p.last = size - p.first;
-        p.first = -1;
-    }
-    return p;
 }
 
 static void blobs_serve(struct visitor *v)

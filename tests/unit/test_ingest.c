@@ -451,6 +451,61 @@ static void moved(void **state)
     ingest_unref(i);
 }
 
+/* A registry that does not answer takes nothing away: what is here stays, of a repository that has not proved to have
+ * it. */
+static void nothing_was_added(void **state)
+{
+    struct fixture *f = *state;
+    const struct ingest_events events = {on_end, on_deserted, on_wanted, on_wanted, f};
+    struct ingest *i = begin(f, "docker.io");
+    struct err err = {0};
+
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    write_to(f, i, 0, 2 * MIB);
+    for (int n = 0; n < 3; n++) {
+        ingest_stop(i, NULL, false);
+        run_to_end(f);
+        assert_int_equal(f->state, INGEST_PAUSED);
+        ingest_unref(i);
+        f->ended = 0;
+        i = ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, &events, NULL);
+        assert_int_equal(ingest_resumed(i), 2 * MIB);
+    }
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
+/* A relay's source waits while its follower is far behind, until it is told to go on, whoever asks meanwhile. */
+static void relay_waits(void **state)
+{
+    struct fixture *f = *state;
+    const struct ingest_events events = {on_end, on_deserted, on_drained, on_wanted, f};
+    const struct sent_before none = {.fd = -1};
+    struct err err = {0};
+
+    ingests_set_relays_max(cache_ingests(f->cache), 1);
+    struct ingest *i = ingest_begin_relay(cache_ingests(f->cache), &f->digest, f->loop, &events, &none, &err);
+    assert_non_null(i);
+    assert_true(ingest_describe(i, SIZE, "", &err));
+    struct follower *w = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
+    write_to(f, i, 0, RELAY_WINDOW);
+    assert_false(ingest_is_ahead(i));
+    write_to(f, i, RELAY_WINDOW, RELAY_WINDOW + 1000);
+    assert_true(ingest_is_ahead(i));
+    follower_advance(w, RELAY_WINDOW / 4);
+    assert_true(ingest_is_ahead(i));
+    assert_int_equal(f->drained, 0);
+    follower_advance(w, RELAY_WINDOW / 2);
+    loop_settle(f->loop);
+    assert_int_equal(f->drained, 1);
+    assert_false(ingest_is_ahead(i));
+    follower_leave(w);
+    ingest_stop(i, NULL, true);
+    run_to_end(f);
+    ingest_unref(i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +520,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_size_that_comes_late, setup, teardown),
         cmocka_unit_test_setup_teardown(deserted, setup, teardown),
         cmocka_unit_test_setup_teardown(moved, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_was_added, setup, teardown),
+        cmocka_unit_test_setup_teardown(relay_waits, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
