@@ -80,7 +80,9 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
     }
     if (s->spans) { /* one of them at least */
         upstream_note_one_range(f->want.site->upstream);
-        s->asked_end = s->end = r->range_last + 1;
+        s->end = MIN(r->range_last + 1, s->spans[0].end);
+        s->asked_end = r->range_last + 1 > s->end ? INT64_MAX : s->end; /* it is cut off where it is longer */
+        s->span_count = 0;
     }
     if (s->first >= 0 ? r->range_first != s->first : r->range_first < 0)
         return source_refuse(s, "upstream sent another range than was asked for");

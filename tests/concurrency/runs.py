@@ -151,6 +151,20 @@ class Upstream(Answering):
         finally:
             r.end(digest)
 
+    def parts(self, data, text):
+        """Several ranges, as nginx answers them."""
+        out = b""
+        for one in text[len("bytes="):].split(","):
+            first, last = map(int, one.split("-"))
+            out += b"\r\n--0007\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (first, last, len(data))
+            out += data[first:last + 1]
+        self.send_response(206)
+        self.send_header("Content-Type", "multipart/byteranges; boundary=0007")
+        out += b"\r\n--0007--\r\n"
+        self.send_header("Content-Length", str(len(out)))
+        self.end_headers()
+        self.wfile.write(out)
+
     def body(self, r, digest, text, n, now):
         kind = "" if r.honest else r.kind
         data, size = r.blobs[digest], len(r.blobs[digest])
@@ -159,6 +173,8 @@ class Upstream(Answering):
         if kind == "busy429" and now > 1 or kind == "busy503" and now > 1:
             r.refused += 1
             return self.answer(int(kind[4:]), b"{}", Retry_After="60")
+        if kind == "parts" and "," in text:
+            return self.parts(data, text)
         part = bool(text) and kind != "whole"
         if part and first >= size:
             return self.answer(416, Content_Range="bytes */%d" % size)
@@ -577,6 +593,22 @@ def several_ranges(r):
     at = [a.body.find(data[k:k + 10]) for k in (0, 1500000, 3000000)]
     assert a.status == 206 and -1 < at[0] < at[1] < at[2], (a.status, at)
     assert received(r) <= 1000000 + 8 * SEGMENT, received(r)
+
+
+@case("parts")
+def several_in_one(r):
+    """Where the registry takes several ranges, many pieces are few requests, each byte comes once, and is the right one."""
+    d = r.add(8 * MIB, 8 * MIB)
+    data = r.blobs[d]
+    places = [k * 32768 + k * 7 % 900 for k in range(200)]
+    a = blob(r, d, ",".join("%d-%d" % (k, k + 99) for k in places))
+    assert a.status == 206, a.status
+    at = -1
+    for k in places:
+        at = a.body.find(data[k:k + 100], at + 1)
+        assert at >= 0, k
+    assert len(r.asked) <= 12, r.asked
+    assert received(r) <= 200 * (2 * SEGMENT + 200), received(r)
 
 
 @case("crowd")
