@@ -144,8 +144,8 @@ static bool blob_can_lose(const struct blob_source *s)
     return b->source_count > 1 && !is_disks(&s->err) && s->err.code != ERR_CANCELLED;
 }
 
-/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and a beginning that is
- * refused, too: the whole is asked for. */
+/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
+ * is refused, too: the whole is asked for. */
 static bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
 {
     struct blob_fetch *b = blob_of(f);
