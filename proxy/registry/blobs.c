@@ -414,8 +414,8 @@ static void blobs_serve(struct visitor *v)
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
-    want.piece = head ? (struct fetch_piece){0} : blobs_piece(req);
-
+    if (!head)
+        want.piece = blobs_piece(req);
     if (blobs_answer_now(reg, req, &v->route, v->by_grant)) {
         visitor_free(v);
         return;
