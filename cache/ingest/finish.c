@@ -216,8 +216,8 @@ void ingest_stop(struct ingest *i, const struct err *err, bool discard)
     err_set(&i->worker_err, ERR_CANCELLED, "the download was paused: no client waits for it");
     if (err)
         i->worker_err = *err;
-    /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. Of one
-     * that no repository has added to, all is what an earlier ingest left. */
+    /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. If no
+     * repository has added to it, all of it is what an earlier ingest left. */
     bool is_private = !i->is_public && !SLIST_EMPTY(&i->repos);
     if (discard || i->size < 0 || i->relay || is_private) {
         /* Before the part is removed: followers read from its descriptor. */

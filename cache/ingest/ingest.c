@@ -250,7 +250,7 @@ static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data,
     if (!i->relay)
         ingest_note_arrived(i, len);
     i->since_checkpoint += len;
-    if (offset == i->hashed && hashes_at_once(i)) {
+    if (hashes_at_once(i) && offset == i->hashed) { /* else `hashed` is a worker's */
         hasher_update(i->hasher, data, (size_t)len);
         i->hashed += len;
     }

@@ -26,12 +26,20 @@
 #include <event2/event.h>
 #include <string.h>
 
+static bool blob_source_opened(struct blob_source *s, int64_t size, const struct transfer_response *r);
+static void blob_source_ended(struct blob_source *s);
+static void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err);
+static struct ingest *blob_begin(struct fetch *f);
+
+static const struct blob_source_events SOURCE_EVENTS = {blob_source_opened, blob_source_ended, blob_source_failed};
+
 static enum step blob_lookup(struct fetch *f)
 {
     struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
     struct blob_fetch *b = blob_of(f);
 
     if (b->most == 0) { /* the beginning */
+        b->source_events = &SOURCE_EVENTS;
         TAILQ_INIT(&b->sources);
         b->most = 1;
         b->kept = f->want.keep;
@@ -49,7 +57,7 @@ static enum step blob_lookup(struct fetch *f)
         f->result.size = f->hit.blob.size;
         return STEP_DONE;
     }
-    if (!f->hit.stored && blob_begin_partial(f))
+    if (!f->hit.stored && blob_may_be_partial(f) && (b->ingest = blob_begin(f)) && blob_begin_partial(f))
         return STEP_WAIT;
     if (fetch_is_offline(f)) {
         err_set(&f->result.err, ERR_NOT_FOUND, "a blob of %s: not in the cache, and %s", f->want.name,
@@ -74,7 +82,7 @@ static void answer_followers(struct fetch *f)
     fetch_answer(f, b->ingest);
 }
 
-bool blob_source_opened(struct blob_source *s, int64_t size, const struct transfer_response *r)
+static bool blob_source_opened(struct blob_source *s, int64_t size, const struct transfer_response *r)
 {
     struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
@@ -115,7 +123,7 @@ static void blob_wanted(void *arg)
         blob_sources_plan(f);
 }
 
-void blob_source_ended(struct blob_source *s)
+static void blob_source_ended(struct blob_source *s)
 {
     struct fetch *f = s->fetch;
     struct blob_fetch *b = blob_of(f);
@@ -138,8 +146,8 @@ void blob_source_ended(struct blob_source *s)
     blob_sources_plan(f); /* if all is here, blob_finished() goes on */
 }
 
-/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and a beginning that is
- * refused, too: the whole is asked for. */
+/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
+ * is refused, too: the whole is asked for. */
 static bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
 {
     struct blob_fetch *b = blob_of(f);
@@ -183,7 +191,7 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
     fetch_run(f, STEP_FAIL);
 }
 
-void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err)
+static void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err)
 {
     struct fetch *f = s->fetch;
     struct err own = s->err;
@@ -239,7 +247,7 @@ static struct ingest *blob_begin_relay(struct fetch *f)
                               &f->result.err);
 }
 
-struct ingest *blob_begin(struct fetch *f)
+static struct ingest *blob_begin(struct fetch *f)
 {
     const struct ingest_events events = blob_events(f);
 

@@ -44,6 +44,16 @@ struct blob_source {
     int64_t rate;             /* bytes a second at the last measurement; 0: too early */
 };
 
+/* What source.c tells blob.c. */
+struct blob_source_events {
+    /* The head of an answer with 200 or 206, whose range and size are right. False: it is of no use, s->err says why. */
+    bool (*opened)(struct blob_source *s, int64_t size, const struct transfer_response *r);
+    /* It has brought its range, or the answer was complete before. It is to be freed. */
+    void (*ended)(struct blob_source *s);
+    /* Or it has failed: with s->err, or by upstream's refusal (`r`), or error. It is to be freed. */
+    void (*failed)(struct blob_source *s, const struct transfer_response *r, const struct err *err);
+};
+
 TAILQ_HEAD(blob_sources, blob_source);
 
 struct blob_fetch {
@@ -55,6 +65,7 @@ struct blob_fetch {
     bool unasked;        /* it began with what is here: no registry was asked */
     bool without_piece;  /* the registry refused the range of the first client */
     /* the exchanges under way: sources.c */
+    const struct blob_source_events *source_events;
     struct blob_sources sources;
     int source_count;
     int most;            /* so many for what no client waits for, at present */
@@ -93,7 +104,7 @@ static inline bool blob_is_relay(const struct fetch *f)
 }
 
 /* source.c: one exchange. blob_source_begin() requests [first, end) (INT64_MAX: to the end), or with first -1 the last
- * `end` bytes; `further`: beside others. What becomes of it is told to the functions below of blob.c. */
+ * `end` bytes; `further`: beside others. What becomes of it is told by source_events. */
 void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further);
 /* The same for several ranges, in ascending order, with bytes between them. Copied. */
 void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans, size_t count, bool further);
@@ -103,14 +114,6 @@ void blob_source_flush(struct blob_source *s);
 void blob_source_free(struct blob_source *s);
 void blob_sources_cancel(struct blob_fetch *b);
 void blob_sources_pause(struct blob_fetch *b, bool pause);
-
-/* blob.c. The head of an answer with 200 or 206, whose range and size are right. False: it is of no use, s->err says
- * why. */
-bool blob_source_opened(struct blob_source *s, int64_t size, const struct transfer_response *r);
-/* It has brought its range, or the answer was complete before. */
-void blob_source_ended(struct blob_source *s);
-/* Or it has failed: with s->err, or by upstream's refusal (`r`), or error. */
-void blob_source_failed(struct blob_source *s, const struct transfer_response *r, const struct err *err);
 
 /* sources.c: begins, shortens and cancels exchanges, by plan.h. While it has begun none and none is under way, nothing
  * is missing that is to be fetched. */
@@ -125,11 +128,9 @@ bool blob_source_can_be_lost(const struct blob_source *s);
 /* One of several has failed; the others go on. */
 void blob_source_lost(struct blob_source *s, const struct err *why);
 
-/* blob.c: an ingest that tells this fetch what happens. NULL: f->result.err says why. */
-struct ingest *blob_begin(struct fetch *f);
-
-/* partial.c. A fetch that begins: whether it is for a piece that is here, of a blob that is not whole: then its waiters
- * are answered, and the registry is not asked. b->ingest may have been begun without that. */
+/* partial.c. Whether a fetch that begins may be for a piece that is here, of a blob that is not whole; and, with its
+ * ingest, whether it is: then its waiters are answered, and the registry is not asked. */
+bool blob_may_be_partial(const struct fetch *f);
 bool blob_begin_partial(struct fetch *f);
 /* The same for one waiter of a fetch that is under way. */
 bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);

@@ -37,19 +37,21 @@ bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w)
     return true;
 }
 
+bool blob_may_be_partial(const struct fetch *f)
+{
+    ON_LOOP(f->fetcher->loop);
+    return !STAILQ_EMPTY(&f->waiters) && !blob_is_relay(f) && !f->want.is_private && !f->hit.repo_private &&
+           f->want.piece.given && !f->want.keep && !blob_of(f)->ingest &&
+           ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) &&
+           cache_is_linked(fetch_cache(f), f->want.name, &f->digest);
+}
+
 bool blob_begin_partial(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    struct fetch_waiter *w = STAILQ_FIRST(&f->waiters);
+    struct fetch_waiter *w;
 
     ON_LOOP(f->fetcher->loop);
-    if (!w || blob_is_relay(f) || f->want.is_private || f->hit.repo_private || !f->want.piece.given || f->want.keep ||
-        b->ingest || !ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) ||
-        !cache_is_linked(fetch_cache(f), f->want.name, &f->digest))
-        return false;
-    b->ingest = blob_begin(f);
-    if (!b->ingest)
-        return false;
     ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, false);
     if (!has_piece(b, &f->want.piece))
         return false;

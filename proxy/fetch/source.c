@@ -72,11 +72,11 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
         s->at = 0;
         ingest_gap(blob_of(f)->ingest, 0, &s->skip, &(int64_t){0});
         s->end = s->asked_end = INT64_MAX;
-        return blob_source_opened(s, r->content_length, r);
+        return blob_of(s->fetch)->source_events->opened(s, r->content_length, r);
     }
     if (s->spans && strcmp(r->content_type, "multipart/byteranges") == 0) {
         s->in_parts = true; /* each part says where it belongs */
-        return blob_source_opened(s, ingest_size(blob_of(f)->ingest), r);
+        return blob_of(s->fetch)->source_events->opened(s, ingest_size(blob_of(f)->ingest), r);
     }
     if (s->spans) { /* one of them at least */
         upstream_note_one_range(f->want.site->upstream);
@@ -91,7 +91,7 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
     if (s->first < 0)
         s->end = s->asked_end = INT64_MAX;
     s->first = s->at = r->range_first;
-    return blob_source_opened(s, r->range_total, r);
+    return blob_of(s->fetch)->source_events->opened(s, r->range_total, r);
 }
 
 /* ---- the body ---- */
@@ -129,7 +129,7 @@ static bool source_write(struct blob_source *s)
     if (!source_flush(s))
         return false;
     if (s->at >= s->end && s->end < s->asked_end) { /* it was shortened: others bring the rest */
-        blob_source_ended(s);
+        blob_of(s->fetch)->source_events->ended(s);
         return false;
     }
     if (s->call && ingest_is_ahead(b->ingest)) {
@@ -221,9 +221,9 @@ static void source_take_end(void *arg, const struct transfer_response *r, const 
     if (!source_flush(s))
         err = &unwritable;
     if (!err && (r->status == 200 || r->status == 206))
-        blob_source_ended(s);
+        blob_of(s->fetch)->source_events->ended(s);
     else
-        blob_source_failed(s, r, err);
+        blob_of(s->fetch)->source_events->failed(s, r, err);
 }
 
 /* ---- the request ---- */

@@ -295,8 +295,8 @@ static void sources_grow(struct fetch *f, int64_t rate)
     }
 }
 
-/* One that was begun beside others and brings nothing: without it, its bytes would be here by now. The registry gets its
- * stall_timeout with the one that is left. */
+/* One that was begun beside others and brings nothing: without it, its bytes would be here by now. The registry gets
+ * its stall_timeout with the one that is left. */
 static bool sources_drop_stuck(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);

@@ -139,8 +139,8 @@ static struct fetch_piece blobs_piece(struct http_request *req)
     return p;
 }
 
-/* Nothing of a relay's window is given back before the bytes from the blob's beginning have come: it holds all of a piece
- * that is asked for as such, so larger ones, and several, are cut out of the whole. */
+/* Nothing of a relay's window is given back before the bytes from the blob's beginning have come: it holds all of a
+ * piece that is asked for as such, so larger ones, and several, are cut out of the whole. */
 static struct fetch_piece blobs_small_piece(struct http_request *req)
 {
     struct fetch_piece p = blobs_piece(req);
@@ -156,8 +156,9 @@ static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_
 {
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
-    want.piece = s->begun ? (struct fetch_piece){0} : blobs_small_piece(s->req);
-    if (s->begun)
+    if (!s->begun)
+        want.piece = blobs_small_piece(s->req);
+    else
         want.sent = (struct sent_before){follower_fd(s->follower), s->pieces.first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are served without caching");
@@ -413,8 +414,8 @@ static void blobs_serve(struct visitor *v)
     bool head = http_method(req) == HTTP_METHOD_HEAD;
     struct fetch_want want = visitor_want(v, head ? FETCH_BLOB_HEAD : FETCH_BLOB);
 
-    want.piece = head ? (struct fetch_piece){0} : blobs_piece(req);
-
+    if (!head)
+        want.piece = blobs_piece(req);
     if (blobs_answer_now(reg, req, &v->route, v->by_grant)) {
         visitor_free(v);
         return;

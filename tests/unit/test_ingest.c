@@ -1,160 +1,11 @@
 /* Blobs on their way in: what followers may read when, and what comes of wrong bytes, breaks and resumption. The loop
  * runs on the test's own thread, turn by turn. */
-#include "tests/unit/unit.h"
-
-#include "base/pool.h"
-#include "cache/cache.h"
-#include "cache/parts.h"
-
-enum { MIB = 1 << 20, SIZE = 3 * MIB + 321 /* of the blob: its last MiB and segment are parts of one */ };
-
-struct fixture {
-    char *dir, *bytes;
-    struct pool *pool;
-    struct cache *cache;
-    struct loop *loop;
-    struct digest digest; /* of `bytes` */
-    int ended, deserted, ready, wanted, drained;
-    bool has_row;
-    enum ingest_state state;
-    struct err err;
-};
-
-static int setup(void **state)
-{
-    struct fixture *f = xcalloc(1, sizeof(*f));
-
-    f->dir = make_folder();
-    f->loop = loop_new("test", NULL);
-    f->pool = pool_new("io", 2, NULL);
-    f->cache = cache_open(f->dir, f->pool, NULL, NULL);
-    f->bytes = xmalloc(SIZE);
-    for (size_t i = 0; i < SIZE; i++)
-        f->bytes[i] = (char)(i * 7 + i / 4096);
-    digest_of(DIGEST_SHA256, f->bytes, SIZE, &f->digest);
-    *state = f;
-    return f->cache ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    pool_free(f->pool);
-    cache_close(f->cache);
-    loop_free(f->loop);
-    remove_tree(f->dir);
-    free(f->bytes);
-    free(f);
-    return 0;
-}
-
-static void on_end(void *arg, enum ingest_state state, const struct err *err)
-{
-    struct fixture *f = arg;
-
-    f->ended++;
-    f->state = state;
-    f->err = err ? *err : (struct err){0};
-}
-
-static void on_deserted(void *arg)
-{
-    ((struct fixture *)arg)->deserted++;
-}
-
-static void on_ready(void *arg)
-{
-    ((struct fixture *)arg)->ready++;
-}
-
-static void on_wanted(void *arg)
-{
-    ((struct fixture *)arg)->wanted++;
-}
-
-static void on_drained(void *arg)
-{
-    ((struct fixture *)arg)->drained++;
-}
-
-static struct ingest *begin(struct fixture *f, const char *host)
-{
-    const struct ingest_events events = {on_end, on_deserted, on_drained, on_wanted, f};
-    struct ingest *i = ingest_begin(cache_ingests(f->cache), &f->digest, host, f->loop, &events, NULL);
-
-    assert_non_null(i);
-    ingest_also_link(i, "docker.io/library/app", PROOF_BYTES, false);
-    return i;
-}
-
-static void write_to(struct fixture *f, struct ingest *i, int64_t from, int64_t to)
-{
-    struct err err = {0};
-
-    if (!ingest_write(i, from, f->bytes + from, (size_t)(to - from), &err))
-        fail_msg("%s", err.msg);
-}
-
-/* Turns of the loop, and what io workers and the index hand back to it, until the ingest has ended. */
-static void run_to_end(struct fixture *f)
-{
-    for (int n = 0; n < 5000 && f->ended == 0; n++) {
-        loop_settle(f->loop);
-        usleep(1000);
-    }
-    assert_int_equal(f->ended, 1);
-}
-
-/* What a follower at `first` may read now. */
-static int64_t available(struct fixture *f, struct ingest *i, int64_t first)
-{
-    struct follower *w = ingest_follow(i, f->loop, first, SIZE - 1, on_ready, f);
-    struct err err = {0};
-    int64_t n = follower_available(w, &err);
-
-    follower_leave(w);
-    return n;
-}
+#include "tests/unit/unit_ingest.h"
 
 /* Followers get what has arrived, up to the last byte; of the last MiB nothing before the digest is verified. */
-static void the_last_segment_waits(void **state)
-{
-    struct fixture *f = *state;
-    struct ingest *i = begin(f, "docker.io");
-    struct err err = {0};
-    int64_t size;
-
-    ingest_hold(i);
-    assert_true(ingest_describe(i, SIZE, "\"tag\"", &err));
-    assert_int_equal(available(f, i, 0), 0);
-    write_to(f, i, 0, MIB / 2);
-    assert_int_equal(available(f, i, 0), MIB / 2);
-    assert_int_equal(available(f, i, 1000), MIB / 2 - 1000);
-    write_to(f, i, MIB / 2, 3 * MIB);
-    assert_int_equal(available(f, i, 0), 3 * MIB);
-    struct follower *last = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
-    follower_advance(last, 3 * MIB);
-    struct follower *piece = ingest_follow(i, f->loop, 3 * MIB, SIZE - 1, on_ready, f); /* who checks it himself */
-    assert_int_equal(follower_available(last, &err), 0);
-    write_to(f, i, 3 * MIB, SIZE - 1);
-    assert_int_equal(follower_available(last, &err), 0); /* all but one byte is here */
-    assert_int_equal(follower_available(piece, &err), SIZE - 1 - 3 * MIB);
-    follower_leave(piece);
-    write_to(f, i, SIZE - 1, SIZE);
-    run_to_end(f);
-    assert_int_equal(f->state, INGEST_STORED);
-    assert_true(f->ready > 0);
-    assert_int_equal(follower_available(last, &err), SIZE - 3 * MIB);
-    follower_leave(last);
-    ingest_release(i);
-    ingest_unref(i);
-    int fd = cache_open_blob(f->cache, &f->digest, &size, &err);
-    assert_true(fd >= 0 && size == SIZE);
-    close(fd);
-}
 
 /* Wrong bytes: the ingest fails, its followers never get the end, and nothing is stored. */
+
 static void wrong_bytes(void **state)
 {
     struct fixture *f = *state;
@@ -178,6 +29,7 @@ static void wrong_bytes(void **state)
 }
 
 /* What arrived before a break is not asked for again: of the same registry alone, whole segments of it. */
+
 static void resumed(void **state)
 {
     struct fixture *f = *state;
@@ -217,6 +69,7 @@ static void resumed(void **state)
 
 /* A client that reads slowly what was there before a break gets it, also when the same blob begins again from another
  * registry meanwhile. */
+
 static void what_was_there_stays(void **state)
 {
     struct fixture *f = *state;
@@ -254,6 +107,7 @@ static void look_for_row(struct index_txn *t, void *arg)
 
 /* What is written after a crash to a new part must not be described by an old one's row: until that is gone, the source
  * waits. */
+
 static void the_old_row_goes_first(void **state)
 {
     struct fixture *f = *state;
@@ -294,6 +148,7 @@ static void assert_gap(struct ingest *i, int64_t from, int64_t first, int64_t en
 
 /* Several sources at once, in any order: followers read wherever bytes are, what is here is not written again, and the
  * blob is stored when the last gap is closed. */
+
 static void runs(void **state)
 {
     enum { SEG = INGEST_SEGMENT };
@@ -336,6 +191,7 @@ static void runs(void **state)
 }
 
 /* What came in under a client's identity is not there for the next one: a part does not say for whom it was. */
+
 static void private_parts_go(void **state)
 {
     struct fixture *f = *state;
@@ -359,6 +215,7 @@ static void private_parts_go(void **state)
 }
 
 /* More bytes than were announced are refused, and a size that is beyond all measure. */
+
 static void sizes(void **state)
 {
     struct fixture *f = *state;
@@ -376,6 +233,7 @@ static void sizes(void **state)
 }
 
 /* A size that becomes known while bytes are here: they may be all of it; and it is no size if there are more. */
+
 static void a_size_that_comes_late(void **state)
 {
     struct fixture *f = *state;
@@ -393,66 +251,12 @@ static void a_size_that_comes_late(void **state)
 }
 
 /* The owner is told when the last follower has left, not when another one is still there. */
-static void deserted(void **state)
-{
-    struct fixture *f = *state;
-    struct ingest *i = begin(f, "docker.io");
-    struct err err = {0};
-
-    assert_true(ingest_describe(i, SIZE, "", &err));
-    struct follower *one = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
-    struct follower *two = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
-    assert_int_equal(ingest_followers(i), 2);
-    follower_leave(one);
-    loop_settle(f->loop);
-    assert_int_equal(f->deserted, 0);
-    follower_leave(two);
-    loop_settle(f->loop);
-    assert_int_equal(f->deserted, 1);
-    ingest_stop(i, NULL, true);
-    run_to_end(f);
-    ingest_unref(i);
-}
 
 /* From piece to piece of a blob: each is read as far as it is here, also one that lies before the last. */
-static void moved(void **state)
-{
-    struct fixture *f = *state;
-    struct ingest *i = begin(f, "docker.io");
-    struct err err = {0};
-
-    assert_true(ingest_describe(i, SIZE, "", &err));
-    struct follower *w = ingest_follow(i, f->loop, 1000, 1999, on_ready, f);
-    write_to(f, i, 0, MIB + 500);
-    assert_int_equal(follower_available(w, &err), 1000);
-    follower_advance(w, 1000);
-    follower_move(w, MIB, MIB + 999);
-    assert_int_equal(follower_position(w), MIB);
-    assert_int_equal(follower_available(w, &err), 500);
-    follower_advance(w, 500);
-    int ready = f->ready;
-    assert_int_equal(follower_available(w, &err), 0);
-    write_to(f, i, MIB + 500, MIB + 2000);
-    loop_settle(f->loop);
-    assert_int_equal(f->ready, ready + 1);
-    assert_int_equal(follower_available(w, &err), 500);
-    follower_move(w, 10, 19);
-    assert_int_equal(follower_available(w, &err), 10);
-    follower_move(w, 2 * MIB, SIZE - 1); /* while it waits for this, it is moved to what is here */
-    assert_int_equal(follower_available(w, &err), 0);
-    follower_move(w, 20, 29);
-    assert_int_equal(follower_available(w, &err), 10);
-    follower_move(w, SIZE - 1, SIZE - 1);
-    assert_int_equal(follower_available(w, &err), 0);
-    write_to(f, i, MIB + 2000, SIZE);
-    run_to_end(f);
-    assert_int_equal(follower_available(w, &err), 1);
-    follower_leave(w);
-    ingest_unref(i);
-}
 
 /* A registry that does not answer takes nothing away: what is here stays, of a repository that has not proved to have
  * it. */
+
 static void nothing_was_added(void **state)
 {
     struct fixture *f = *state;
@@ -477,39 +281,10 @@ static void nothing_was_added(void **state)
 }
 
 /* A relay's source waits while its follower is far behind, until it is told to go on, whoever asks meanwhile. */
-static void relay_waits(void **state)
-{
-    struct fixture *f = *state;
-    const struct ingest_events events = {on_end, on_deserted, on_drained, on_wanted, f};
-    const struct sent_before none = {.fd = -1};
-    struct err err = {0};
-
-    ingests_set_relays_max(cache_ingests(f->cache), 1);
-    struct ingest *i = ingest_begin_relay(cache_ingests(f->cache), &f->digest, f->loop, &events, &none, &err);
-    assert_non_null(i);
-    assert_true(ingest_describe(i, SIZE, "", &err));
-    struct follower *w = ingest_follow(i, f->loop, 0, SIZE - 1, on_ready, f);
-    write_to(f, i, 0, RELAY_WINDOW);
-    assert_false(ingest_is_ahead(i));
-    write_to(f, i, RELAY_WINDOW, RELAY_WINDOW + 1000);
-    assert_true(ingest_is_ahead(i));
-    follower_advance(w, RELAY_WINDOW / 4);
-    assert_true(ingest_is_ahead(i));
-    assert_int_equal(f->drained, 0);
-    follower_advance(w, RELAY_WINDOW / 2);
-    loop_settle(f->loop);
-    assert_int_equal(f->drained, 1);
-    assert_false(ingest_is_ahead(i));
-    follower_leave(w);
-    ingest_stop(i, NULL, true);
-    run_to_end(f);
-    ingest_unref(i);
-}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_last_segment_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(resumed, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_there_stays, setup, teardown),
@@ -518,10 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_size_that_comes_late, setup, teardown),
-        cmocka_unit_test_setup_teardown(deserted, setup, teardown),
-        cmocka_unit_test_setup_teardown(moved, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_was_added, setup, teardown),
-        cmocka_unit_test_setup_teardown(relay_waits, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
