@@ -13,7 +13,7 @@
 #include <time.h>
 
 enum {
-    PAUSE_MS = 5,           /* between two transactions, for other writers */
+    PAUSE_MS = 5,               /* between two transactions, for other writers */
     PART_AGE_S = 7 * 24 * 3600, /* a part that was not resumed */
 };
 

@@ -176,7 +176,7 @@ static void shadow_evict(struct shadows *s, size_t k, int64_t capacity)
 
 /* ---- room for another object ---- */
 
-static bool is_held(const struct shadow_object *o)
+static bool shadow_is_held(const struct shadow_object *o)
 {
     for (size_t k = 0; k < SHADOWS; k++)
         if (o->places[k] != ABSENT)
@@ -198,7 +198,7 @@ static uint64_t middle_of_unheld(const struct shadows *s)
     size_t n = 0;
 
     for (int32_t i = 0; i < s->count; i++)
-        if (!is_held(&s->objects[i]))
+        if (!shadow_is_held(&s->objects[i]))
             seen[n++] = s->objects[i].seen;
     if (n < SHADOW_OBJECTS / 8)
         return 0;
@@ -222,7 +222,7 @@ static void shadows_make_room(struct shadows *s)
     s->left_out += before == 0;
     for (int32_t i = 0; i < s->count; i++) {
         const struct shadow_object *o = &s->objects[i];
-        if (before > 0 ? o->seen >= before || is_held(o) : !is_left_out(s, o->id)) {
+        if (before > 0 ? o->seen >= before || shadow_is_held(o) : !is_left_out(s, o->id)) {
             if (kept != i)
                 shadows_move(s, i, kept);
             kept++;

@@ -190,7 +190,8 @@ int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int
 void ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
 /* By i->size. */
 void ingest_choose_segment(struct ingest *i);
-/* The blob's size, if it is not known yet, and the size of its segments. False: bytes are here that are behind its end. */
+/* The blob's size, if it is not known yet, and the size of its segments. False: bytes are here that are behind its end.
+ */
 bool ingest_set_size(struct ingest *i, int64_t size);
 /* What is here is all there is of a blob of unknown size. */
 void ingest_note_end(struct ingest *i);

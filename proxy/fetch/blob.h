@@ -46,7 +46,8 @@ struct blob_source {
 
 /* What source.c tells blob.c. */
 struct blob_source_events {
-    /* The head of an answer with 200 or 206, whose range and size are right. False: it is of no use, s->err says why. */
+    /* The head of an answer with 200 or 206, whose range and size are right. False: it is of no use, s->err says why.
+     */
     bool (*opened)(struct blob_source *s, int64_t size, const struct transfer_response *r);
     /* It has brought its range, or the answer was complete before. It is to be freed. */
     void (*ended)(struct blob_source *s);
@@ -123,7 +124,8 @@ bool blob_is_whole(const struct fetch *f);
 /* Room for what is to be fetched, before it comes. */
 void blob_need_room(struct fetch *f);
 void blob_sources_clear(struct blob_fetch *b);
-/* Whether the fetch goes on without a source that has failed: others are under way, or it asked for too much at once. */
+/* Whether the fetch goes on without a source that has failed: others are under way, or it asked for too much at once.
+ */
 bool blob_source_can_be_lost(const struct blob_source *s);
 /* One of several has failed; the others go on. */
 void blob_source_lost(struct blob_source *s, const struct err *why);

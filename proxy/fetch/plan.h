@@ -12,7 +12,7 @@
 #ifndef ENTREPOT_PROXY_FETCH_PLAN_H
 #define ENTREPOT_PROXY_FETCH_PLAN_H
 
-#include "cache/ingest/ingest.h"
+#include "cache/cache.h"
 
 enum {
     PLAN_SOURCES_MAX = 64,     /* connections */

@@ -1,16 +1,16 @@
-/* ingest_model DIR SEED STEPS [settled]: random sources, followers, stops and crashes of blobs on their way in, each step
- * checked against a model that knows every byte that was sent.
+/* ingest_model DIR SEED STEPS [settled]: random sources, followers, stops and crashes of blobs on their way in, each
+ * step checked against a model that knows every byte that was sent.
  *
- * Sources fill ranges of a blob at the same time, some of them with wrong bytes, bytes of another place, other sizes, or
- * more than they announced; they break off and stall. Followers of the whole and of pieces come, read, and go. Room is
- * given, refused, or comes later; writes and syncs fail. A child process works on the cache and is killed at random
+ * Sources fill ranges of a blob at the same time, some of them with wrong bytes, bytes of another place, other sizes,
+ * or more than they announced; they break off and stall. Followers of the whole and of pieces come, read, and go. Room
+ * is given, refused, or comes later; writes and syncs fail. A child process works on the cache and is killed at random
  * moments (tests/tools/model/life.h), every second time as by a power failure: what was not synced is lost. With
  * `settled` workers are waited for after each step, and kills come at steps: the same seed does the same again.
  *
  * Checked: followers read what some source has sent at that place, and who reads the whole gets no last byte of a wrong
- * one; what is stored is right; what is promised is on the disk; what was kept is not fetched again; sizes, gaps, counts,
- * events agree with the model; and when all have left, nothing is left. Prints the seed; exit 1 at the first difference.
- */
+ * one; what is stored is right; what is promised is on the disk; what was kept is not fetched again; sizes, gaps,
+ * counts, events agree with the model; and when all have left, nothing is left. Prints the seed; exit 1 at the first
+ * difference. */
 #include "tests/tools/model/arriving.h"
 
 #include "base/clock.h"

@@ -1,5 +1,5 @@
-/* unit_ingest.h - a blob of 3 MiB on its way into a cache of its own, for the tests of cache/ingest. The loop runs on the
- * test's own thread, turn by turn. */
+/* unit_ingest.h - a blob of 3 MiB on its way into a cache of its own, for the tests of cache/ingest. The loop runs on
+ * the test's own thread, turn by turn. */
 #ifndef ENTREPOT_TESTS_UNIT_INGEST_H
 #define ENTREPOT_TESTS_UNIT_INGEST_H
 

@@ -1,13 +1,12 @@
-/* arriving.h - the world of ingest_model: blobs with their right bytes, a disk that fails and loses what was not synced,
- * and what the model knows of each ingest, byte by byte.
+/* arriving.h - the world of ingest_model: blobs with their right bytes, a disk that fails and loses what was not
+ * synced, and what the model knows of each ingest, byte by byte.
  *
  *     disk.c      the disk under the cache
  *     bytes.c     blobs; generations of part files and what is in them
  *     arriving.c  ingests, compared with the model
  *     readers.c   their followers
  *     sources.c   their sources
- *     room.c      room for them
- */
+ *     room.c      room for them */
 #ifndef ENTREPOT_TESTS_ARRIVING_H
 #define ENTREPOT_TESTS_ARRIVING_H
 
@@ -184,7 +183,7 @@ void turn_all(void);
 
 /* ---- readers.c ---- */
 
-/* After both loops have settled, too: whoever waits waits for a reason. */
+/* After both loops have settled, too: a follower that waits has a reason. */
 void slot_check_settled(struct slot *s);
 void reader_join(struct slot *s, int64_t first, int64_t end);
 void reader_read(struct reader *r);
