@@ -192,6 +192,8 @@ void fetchers_free(struct fetchers *all)
         struct fetcher *f = &all->list[i];
         fetch_forget_absences(f);
         fetch_forget_listings(f);
+        while (f->spare_count > 0)
+            buf_free(&f->spare[--f->spare_count]);
         transfer_engine_free(f->engine);
         loop_free(f->loop);
     }

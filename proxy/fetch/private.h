@@ -100,7 +100,10 @@ struct absence {
     bool no_api;
 };
 
-enum { LISTING_BUCKETS = 1024 };
+enum {
+    LISTING_BUCKETS = 1024,
+    FETCH_SPARES = 4,
+};
 
 /* A page of a list, as a registry sent it. */
 struct kept_listing {
@@ -131,6 +134,8 @@ struct fetcher {
     LIST_HEAD(, kept_listing) listings_by_key[LISTING_BUCKETS];
     size_t listings_bytes;
     uint64_t listings_walk;
+    struct buf spare[FETCH_SPARES]; /* of sources that have nothing to write at present */
+    int spare_count;
     bool stopping;
 };
 

@@ -96,6 +96,27 @@ static bool source_take_head(void *arg, const struct transfer_response *r)
 
 /* ---- the body ---- */
 
+/* A buffer is needed from the first byte of a turn to its end: the sources of a loop share a few. */
+static void source_take_buffer(struct blob_source *s)
+{
+    struct fetcher *fr = s->fetch->fetcher;
+
+    if (!s->received.data && fr->spare_count > 0)
+        s->received = fr->spare[--fr->spare_count];
+}
+
+static void source_drop_buffer(struct blob_source *s)
+{
+    struct fetcher *fr = s->fetch->fetcher;
+
+    buf_clear(&s->received);
+    if (fr->spare_count < FETCH_SPARES)
+        fr->spare[fr->spare_count++] = s->received;
+    else
+        buf_free(&s->received);
+    s->received = (struct buf){0};
+}
+
 /* libcurl passes 16 KiB at a time. All that one turn of the loop brings are gathered, and written, hashed and announced
  * to followers once. */
 static bool source_flush(struct blob_source *s)
@@ -105,9 +126,9 @@ static bool source_flush(struct blob_source *s)
 
     if (len == 0 || s->unwritable)
         return !s->unwritable;
-    s->received.len = 0;
     /* After a piece that was not written, none of the following can be. */
     s->unwritable = !ingest_write(b->ingest, s->at, s->received.data, len, &s->err);
+    source_drop_buffer(s);
     if (s->unwritable)
         return false;
     s->at += (int64_t)len;
@@ -132,10 +153,8 @@ static bool source_write(struct blob_source *s)
         blob_of(s->fetch)->source_events->ended(s);
         return false;
     }
-    if (s->call && ingest_is_ahead(b->ingest)) {
+    if (s->call && ingest_is_ahead(b->ingest))
         blob_sources_pause(b, true);
-        buf_free(&s->received); /* its client may not read for long */
-    }
     return true;
 }
 
@@ -158,6 +177,7 @@ static bool source_take(struct blob_source *s, const char *data, size_t len)
         s->flush = event_new(loop_base(f->fetcher->loop), -1, 0, source_flush_turn, s);
     if (s->received.len == 0)
         event_active(s->flush, EV_TIMEOUT, 0);
+    source_take_buffer(s);
     buf_add(&s->received, data, len);
     size_t gather = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
     bool full = s->received.len >= gather || (s->end < s->asked_end && s->at + (int64_t)s->received.len >= s->end);
