@@ -815,12 +815,11 @@ def chosen(when):
 
 
 def all_together():
-    for half in 0, 1:
-        threads = [threading.Thread(target=attempt, args=c) for c in chosen("together")[half::2]]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join(90)
+    threads = [threading.Thread(target=attempt, args=c) for c in chosen("together")]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(90)
 
 
 def main():
