@@ -118,6 +118,8 @@ struct relay_stats {
 struct relay_stats ingests_relays(const struct ingests *all);
 /* Whether there is a part of this blob that can be resumed. Any thread. */
 bool ingests_has_part(struct ingests *all, const struct digest *d);
+/* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
+bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
 

@@ -121,6 +121,21 @@ bool ingests_has_part(struct ingests *all, const struct digest *d)
     return q.found;
 }
 
+bool ingests_are_freeing(struct ingests *all)
+{
+    bool freeing = false;
+    struct ingest *i;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_FOREACH(i, &all->list, entry) {
+        pthread_mutex_lock(&i->lock);
+        freeing = freeing || (i->state == INGEST_FAILED && !i->relay);
+        pthread_mutex_unlock(&i->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return freeing;
+}
+
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err)
 {
     struct ingest *i;

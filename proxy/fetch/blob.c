@@ -177,6 +177,12 @@ static void blob_failed(struct fetch *f, const struct transfer_response *r, bool
     }
     if (contradiction && b->waiters_follow) /* a page, another size: of this endpoint, or of this moment */
         f->result.err.code = ERR_UPSTREAM;
+    /* Blobs that fill the disk together would all be lost: one is, and the others wait for its space. */
+    if (f->result.err.code == ERR_NO_SPACE && b->waiters_follow && ingests_are_freeing(cache_ingests(fetch_cache(f)))) {
+        struct err why = f->result.err;
+        blob_resume_later(f, &why);
+        return;
+    }
     if (f->result.err.code == ERR_NO_SPACE && blob_ask_for_room(f))
         return;
     if (blob_resume_as_another(f))
