@@ -77,7 +77,9 @@ int64_t byteranges_read(struct byteranges *p, const char *data, size_t len, size
         if (c == '\n') {
             if (!take_part_line(p))
                 return -1;
-        } else if (p->line_len < BYTERANGES_LINE_MAX) {
+        } else if (p->line_len == BYTERANGES_LINE_MAX) {
+            return -1;
+        } else {
             p->line[p->line_len++] = c;
         }
     }

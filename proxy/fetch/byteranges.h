@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 enum {
-    BYTERANGES_LINE_MAX = 511, /* bytes of a line; what is longer is cut, and no Content-Range */
+    BYTERANGES_LINE_MAX = 511, /* bytes of a line */
     BYTERANGES_LINES_MAX = 32, /* of one part's header, and before the first one */
 };
 

@@ -207,7 +207,7 @@ static bool source_take_parts(struct blob_source *s, const char *data, size_t le
         int64_t n = byteranges_read(&s->parts, data, len, &taken, &offset);
         if (n < 0)
             return source_refuse(s, "upstream's answer with several ranges cannot be read");
-        if (n > 0 && offset != s->at + (int64_t)s->received.len && !source_turn(s, offset))
+        if (n > 0 && offset == s->parts.first && !source_turn(s, offset))
             return false;
         if (n > 0 && !source_take(s, data + taken - n, (size_t)n))
             return false;

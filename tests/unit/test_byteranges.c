@@ -73,6 +73,11 @@ static void endless_header(void **state UNUSED)
     for (int k = 0; n >= 0 && k < 1000; k++)
         n = byteranges_read(&p, "no delimiter\n", 13, &taken, &offset);
     assert_true(n < 0);
+    p = (struct byteranges){0};
+    n = 0;
+    for (int k = 0; n >= 0 && k < 1000; k++)
+        n = byteranges_read(&p, "no end", 6, &taken, &offset);
+    assert_true(n < 0);
 }
 
 int main(void)

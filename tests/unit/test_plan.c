@@ -33,8 +33,6 @@ static bool here_gap(void *arg, int64_t from, int64_t *first, int64_t *end)
         k++;
     if (k * INGEST_SEGMENT >= h->size)
         return false;
-    if (k == from / INGEST_SEGMENT && from < h->end[k])
-        from = h->end[k];
     *first = h->end[k];
     for (k++; k * INGEST_SEGMENT < h->size && h->end[k] == k * INGEST_SEGMENT;)
         k++;
