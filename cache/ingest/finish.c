@@ -218,7 +218,8 @@ void ingest_stop(struct ingest *i, const struct err *err, bool discard)
         i->worker_err = *err;
     /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. If no
      * repository has added to it, all of it is what an earlier ingest left. */
-    bool is_private = !i->is_public && !SLIST_EMPTY(&i->repos);
+    bool is_added_to = !SLIST_EMPTY(&i->repos) || ingest_received(i) != i->resumed;
+    bool is_private = !i->is_public && is_added_to;
     if (discard || i->size < 0 || i->relay || is_private) {
         /* Before the part is removed: followers read from its descriptor. */
         pthread_mutex_lock(&i->lock);

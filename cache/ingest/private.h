@@ -30,6 +30,8 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+enum { INGEST_PRESENT_MAX = 4 << 20 /* bytes that are looked at, at a time */ };
+
 /* What stands before the validator in a row of `ingest`: the origin, in hex. */
 enum { ORIGIN_LEN = 8 };
 
@@ -179,7 +181,7 @@ static inline int64_t ingest_withheld(const struct ingest *i)
 bool ingest_has_segment(const struct ingest *i, int64_t segment);
 /* One past the segment's last byte. */
 int64_t ingest_segment_end(const struct ingest *i, int64_t segment);
-/* Bytes that are here from `at` on; of more than PRESENT_MAX at least as many. */
+/* Bytes that are here from `at` on; of more than INGEST_PRESENT_MAX at least as many. */
 int64_t ingest_present(const struct ingest *i, int64_t at);
 /* Counts `received` and `prefix` again. */
 void ingest_count_received(struct ingest *i);

@@ -12,10 +12,6 @@
 #include "base/array.h"
 #include "base/assert.h"
 
-enum {
-    PRESENT_MAX = 4 << 20, /* bytes that are looked at, at a time */
-};
-
 static int64_t segment_of(const struct ingest *i, int64_t offset)
 {
     return offset / i->segment;
@@ -101,7 +97,7 @@ static int eight_more(const struct ingest *i, int64_t segment)
 
 int64_t ingest_present(const struct ingest *i, int64_t at)
 {
-    int64_t to = at, limit = i->size >= 0 ? MIN(i->size, at + PRESENT_MAX) : at + PRESENT_MAX;
+    int64_t to = at, limit = i->size >= 0 ? MIN(i->size, at + INGEST_PRESENT_MAX) : at + INGEST_PRESENT_MAX;
 
     HOLDS(&i->lock);
     while (to < limit && ingest_has_segment(i, segment_of(i, to)))

@@ -66,6 +66,11 @@ void slot_share(struct slot *s)
     slot_allow(s);
 }
 
+bool slot_is_private(const struct slot *s)
+{
+    return !s->is_public && (s->is_linked || slot_received(s) != s->resumed);
+}
+
 /* Of the segment that `at` is in, up to `to`. */
 static void write_segment(struct slot *s, int64_t at, int64_t to, const uint8_t *data)
 {
@@ -155,7 +160,7 @@ static void note_paused(struct slot *s)
 
     if (!s->told_to_stop && !s->refused)
         life_fail("blob %d was paused by nobody", s->blob);
-    if (s->discard || !s->is_public || s->size < 0)
+    if (s->discard || slot_is_private(s) || s->size < 0)
         life_fail("blob %d was paused, not dropped", s->blob);
     for (int k = 0; seg_start(k) < s->size; k++)
         g->kept[k] = s->end[k] == seg_end(s->size, k);
@@ -163,7 +168,7 @@ static void note_paused(struct slot *s)
 
 static void note_failed(struct slot *s, const struct err *err)
 {
-    bool stopped = (s->told_to_stop || s->refused) && (s->discard || !s->is_public || s->size < 0);
+    bool stopped = (s->told_to_stop || s->refused) && (s->discard || slot_is_private(s) || s->size < 0);
     bool wrong = err->code == ERR_DIGEST && slot_is_whole(s) && !gen_is_right(s->gen);
 
     if (!stopped && !wrong && !disk_sync_failed(S->gens[s->gen].inode))

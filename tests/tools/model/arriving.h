@@ -128,7 +128,7 @@ struct slot {
     struct ingest *i; /* NULL: free */
     int blob, gen, host;
     bool owned; /* the source's reference is there */
-    bool wants_private, is_public;
+    bool wants_private, is_public, is_linked;
     bool unknown; /* upstream does not announce its size */
     bool whole;   /* room is requested for all of it */
     bool told_to_stop, discard, over, finished, checkpointing, refused, failed;
@@ -167,6 +167,8 @@ void slot_write_some(struct slot *s, int64_t offset, const uint8_t *data, int64_
 void slot_allow(struct slot *s);
 /* It is from now on. */
 void slot_share(struct slot *s);
+/* Whether what is here may be of a private repository: one has added to it, or bytes have come. */
+bool slot_is_private(const struct slot *s);
 /* Takes over what the ingest has decided by itself. */
 void slot_notice(struct slot *s);
 int slot_followers(const struct slot *s);

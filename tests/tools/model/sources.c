@@ -8,7 +8,7 @@ void slot_stop(struct slot *s, enum err_code code, bool discard)
     struct err err = {0};
 
     err_set(&err, code, "the model stops it");
-    S->gens[s->gen].dropping = S->gens[s->gen].dropping || discard || !s->is_public || s->size < 0;
+    S->gens[s->gen].dropping = S->gens[s->gen].dropping || discard || slot_is_private(s) || s->size < 0;
     s->told_to_stop = true;
     s->discard = discard;
     ingest_stop(s->i, rnd(3) ? &err : NULL, discard);
@@ -21,6 +21,7 @@ void slot_link(struct slot *s)
     _cleanup_free_ char *repo = xasprintf("%s/%s/app", HOST_NAMES[s->host], private ? "team" : "library");
 
     ingest_also_link(s->i, repo, rnd(2) ? PROOF_BYTES : PROOF_HEAD, private);
+    s->is_linked = s->is_linked || !s->over;
     if (!s->over && !private)
         slot_share(s);
     if (ingest_is_public(s->i) != s->is_public)
