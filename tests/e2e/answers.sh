@@ -75,9 +75,13 @@ check "credentials: {helper: nope}" || fail "$(cat "$W/out")"
 grep -q "the program docker-credential-nope is not on PATH" "$W/out" || fail "$(cat "$W/out")"
 install -m 755 /dev/null "$W/bin/docker-credential-nope"
 check "credentials: {helper: nope}" && ! grep -q PATH "$W/out" || fail "$(cat "$W/out")"
-check "parallel: 4" && grep -q "parallel has no effect" "$W/out" || fail "$(cat "$W/out")"
-"$ENTREPOT" config show --config="$W/check.yaml" | grep -q "parallel: 4" || fail "config show drops what is set"
-check "insecure: false" && ! "$ENTREPOT" config show --config="$W/check.yaml" | grep -q parallel || fail "config show makes it up"
+check "parallel: 2, fetch: lazy" || fail "$(cat "$W/out")"
+"$ENTREPOT" config show --config="$W/check.yaml" >"$W/show"
+grep -q "parallel: 2" "$W/show" && grep -q "fetch: lazy" "$W/show" || fail "config show drops what is set: $(cat "$W/show")"
+check "insecure: false" && "$ENTREPOT" config show --config="$W/check.yaml" | grep -q "parallel: 4" || fail "config show without the default"
+for wrong in "parallel: 65" "parallel: 0" "fetch: some"; do
+    ! check "$wrong" && grep -qE "(parallel|fetch): " "$W/out" || fail "$wrong: $(cat "$W/out")"
+done
 
 if [ "$(id -u)" = 0 ]; then
     say "a folder that cannot be reached, by a user who can make none there"
