@@ -273,7 +273,7 @@ static void note_disagreements(struct shadows *s, unsigned had, double bytes)
 
 static void shadows_decay(struct shadows *s)
 {
-    const double by = pow(0.5, (double)DECAY_EVERY / SHADOW_HALF_LIFE);
+    const double by = pow(0.5, (double)DECAY_EVERY / (double)SHADOW_HALF_LIFE);
 
     for (size_t a = 0; a < SHADOWS; a++) {
         struct shadow *x = &s->shadows[a];
