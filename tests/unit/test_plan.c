@@ -154,8 +154,8 @@ static void decisions(void **state UNUSED)
         struct plan p = plan_next(&v);
         if (p.what != d->expected || p.source != d->source || p.first / PLAN_MIB != d->first ||
             p.end / PLAN_MIB != d->end)
-            fail_msg("%s: %d of source %zu, [%.2f, %.2f) MiB", d->what, p.what, p.source, (double)p.first / PLAN_MIB,
-                     (double)p.end / PLAN_MIB);
+            fail_msg("%s: %d of source %zu, [%.2f, %.2f) MiB", d->what, p.what, p.source,
+                     (double)p.first / (double)PLAN_MIB, (double)p.end / (double)PLAN_MIB);
     }
 }
 

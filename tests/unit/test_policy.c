@@ -186,7 +186,8 @@ static void the_reference_is_lru(void **state UNUSED)
         assert_true(shadows_request(s, (uint64_t)o + 1, size[o], 1, values, capacity));
     }
     /* what is recent counts more, by a half-life of many requests */
-    double sum = shadows_sums(s, 0).hits, most = hits, least = hits * pow(0.5, (double)REQUESTS / (double)SHADOW_HALF_LIFE);
+    double sum = shadows_sums(s, 0).hits, most = hits,
+           least = hits * pow(0.5, (double)REQUESTS / (double)SHADOW_HALF_LIFE);
     assert_true(sum <= most && sum >= least);
     shadows_free(s);
 }
