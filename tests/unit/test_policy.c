@@ -172,7 +172,7 @@ static void the_reference_is_lru(void **state UNUSED)
     for (int i = 0; i < OBJECTS; i++)
         size[i] = 1 + (int64_t)(drand48() * 60);
     for (int r = 1; r <= REQUESTS; r++) {
-        int o = (int)(drand48() * drand48() * OBJECTS);
+        int o = (int)(drand48() * drand48() * (double)OBJECTS);
         hits += last[o] > 0;
         used += last[o] > 0 ? 0 : size[o];
         last[o] = r;
