@@ -67,9 +67,11 @@ for p in $pids; do wait "$p" || fail "a pull on a full disk"; done
 for i in 2 5 8; do pull_range $i; done
 few "disk is full" 3
 few "writing a blob to the cache: No space left" 2
+# Eight that grow alike may fill the disk before one of them is whole; one after the other, what fits stays.
+for i in $(seq 8); do pull "$i"; done
 hits=$(metric 'entrepot_requests_total{method="GET",kind="blob",upstream="docker.io",result="hit"')
 for i in $(seq 8); do pull "$i"; done
-[ "$(metric 'entrepot_requests_total{method="GET",kind="blob",upstream="docker.io",result="hit"')" -ge $((hits + 2)) ] || fail "nothing was kept"
+[ "$(metric 'entrepot_requests_total{method="GET",kind="blob",upstream="docker.io",result="hit"')" -ge $((hits + 3)) ] || fail "nothing was kept"
 say "memory while relaying: $(awk '/^VmHWM/ {print int($2 / 1024)}' /proc/$ENTREPOT_PID/status) MiB at most"
 entrepot_stop
 sound "after a full disk"
