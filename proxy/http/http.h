@@ -1,4 +1,4 @@
-/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent bufferevents and llhttp.
+/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent and llhttp.
  *
  * A server belongs to one serve loop and has any number of connections; a connection handles one request at a time,
  * later ones wait in its input (pipelining). A handler gets the request when its head, and its body if any, are
@@ -25,7 +25,6 @@
 
 #include <stdint.h>
 
-struct bufferevent;
 struct pool;
 struct http_server;
 struct http_request;
@@ -58,8 +57,6 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
 /* Takes over a connected, non-blocking socket. `listener` is what http_listener() returns. */
 void http_server_accept(struct http_server *s, int fd, const void *listener);
-/* The same for any bufferevent: what fuzzing has in place of a socket. */
-void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
 void http_server_set_readers(struct http_server *s, struct pool *readers);

@@ -1,13 +1,13 @@
-/* private.h - shared by the files of this folder: request.c, parse.c, seats.c, readahead.c ◀ life.c ◀ send.c ◀ conn.c ◀
- * bounds.c ◀ listen.c, each of which uses those before it. */
+/* private.h - shared by the files of this folder: link.c, request.c, parse.c, seats.c, readahead.c ◀ life.c ◀ send.c ◀
+ * conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
 #include "base/buf.h"
 #include "proxy/http/http.h"
+#include "proxy/http/link.h"
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <llhttp.h>
 #include <stddef.h>
@@ -50,7 +50,7 @@ struct http_request {
     void *done_arg;
     bool ended; /* nothing more will be given */
     bool read_failed, chunked;
-    /* a file on its way out */
+    /* a file on its way out: what conn->out does not have yet */
     int file_fd;
     int64_t file_at, file_end;
     struct http_read *read; /* what it needs of the disk; NULL: not asked yet */
@@ -76,9 +76,13 @@ struct http_conn {
     bool is_idle;             /* in the server's list of those */
     bool served;              /* a request of it has been answered */
     struct http_server *server;
-    struct bufferevent *bev;
-    int fd;                 /* of a plain socket, for direct writes; -1 otherwise */
-    struct event *readable; /* of a plain socket */
+    struct http_link link;
+    struct evbuffer *in; /* what the client has sent; of later requests, too */
+    struct http_out out;
+    struct event *readable, *writable;
+    struct event *turn; /* goes on with this connection on the next turn of the loop */
+    bool armed;         /* `writable` is pending */
+    bool blocked;       /* the socket takes nothing until then */
     const void *listener;
     enum conn_state state;
     bool eof;         /* the client will send no more */
@@ -101,8 +105,8 @@ struct http_conn {
     size_t line_len, head_len;
     size_t framing_len; /* bytes behind the head that are not the body's */
     bool any_line;
-    int64_t since_ms;    /* when this state of waiting began (monotonic) */
-    size_t pending_seen; /* output at the last look, to see progress */
+    int64_t since_ms;          /* when this state of waiting began (monotonic) */
+    int64_t taken, taken_seen; /* bytes of output that the socket took; at the last look, to see progress */
     struct http_request req;
 };
 
@@ -136,6 +140,8 @@ void http_parse(struct http_conn *c);
 /* send.c */
 /* Gives the output what it can take, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
+/* Hands the output to the socket, and waits for it to take more if there is more. Sets conn->lost. */
+void http_write(struct http_conn *c);
 
 /* How much of an answer the kernel queues for a client that does not read: little, or as much as usual. */
 void http_shorten_queue(struct http_conn *c, bool shorten);
