@@ -11,6 +11,7 @@
 
 #include "proxy/admin/admin.h"
 #include "proxy/http/listen.h"
+#include "proxy/http/tls.h"
 #include "proxy/metrics.h"
 #include "proxy/pull/pull.h"
 #include "proxy/registry/registry.h"
@@ -46,6 +47,8 @@ struct proxy {
     int serve_loop_count;
     struct listener *listeners[LISTENERS_MAX];
     int listener_count;
+    struct http_tls *tls[CONFIG_LISTEN_MAX]; /* of those that speak TLS; looked after by the main thread */
+    int tls_count;
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
     const struct listener *admin_listener;
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
@@ -61,7 +64,7 @@ struct server {
     struct proxy proxy;
     const struct config_overrides *overrides;
     struct loop *loop;
-    struct event *signals[4], *flush, *deadline;
+    struct event *signals[4], *flush, *look, *deadline;
     int started;  /* stages that have to be stopped */
     bool damaged; /* the index: a restart rebuilds it */
     int draining; /* serve loops that have not finished yet */

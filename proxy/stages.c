@@ -205,22 +205,58 @@ static void free_serve_loops(struct server *s)
         loop_free(sl->loop);
         metrics_free(sl->metrics);
     }
+    for (int i = 0; i < s->proxy.tls_count; i++)
+        http_tls_free(s->proxy.tls[i]);
 }
 
 /* ---- listeners ---- */
 
-/* Whether the nth address of the configuration is among the sockets that were handed over, which replace the list. A
- * listener for one upstream is opened nevertheless unless it is among them: no other one could serve its clients. */
-static bool is_inherited(struct proxy *p, int inherited, int nth)
+/* What the nth address of the configuration has beside it: the one registry, TLS. */
+static bool set_up_listener(struct proxy *p, struct listener *l, int nth, struct err *err)
 {
-    const char *only = p->config->listen_upstream[nth];
+    const struct config *c = p->config;
+    const struct tls_files files = {c->listen_tls[nth].cert, c->listen_tls[nth].key, c->listen_tls[nth].client_ca};
 
-    for (int i = 0; only && i < inherited && i < p->listener_count; i++)
-        if (listener_is_at(p->listeners[i], p->config->listen[nth])) {
-            listener_set_label(p->listeners[i], only);
-            return true;
-        }
-    return inherited > 0 && !only;
+    listener_set_label(l, c->listen_upstream[nth]);
+    if (c->listen_upstream[nth])
+        log_info("only %s is served on %s", c->listen_upstream[nth], c->listen[nth]);
+    if (!files.cert)
+        return true;
+    struct http_tls *tls = http_tls_new(c->listen[nth], &files, err);
+    if (!tls)
+        return false;
+    log_info("TLS is spoken on %s%s", c->listen[nth], files.client_ca ? "; clients need a certificate" : "");
+    p->tls[p->tls_count++] = tls;
+    listener_set_tls(l, tls);
+    return true;
+}
+
+/* The socket that was handed over for the nth address of the configuration; NULL: there is none. */
+static struct listener *find_inherited(struct proxy *p, int inherited, int nth)
+{
+    for (int i = 0; i < inherited && i < p->listener_count; i++)
+        if (listener_is_at(p->listeners[i], p->config->listen[nth]))
+            return p->listeners[i];
+    return NULL;
+}
+
+/* Sockets that were handed over replace the list. A listener for one upstream, or with TLS, is opened nevertheless
+ * unless it is among them: no other one could serve its clients. */
+static bool start_listener(struct proxy *p, int inherited, int nth, struct err *err)
+{
+    const struct config *c = p->config;
+    bool is_own = c->listen_upstream[nth] || c->listen_tls[nth].cert;
+    struct listener *l = is_own ? find_inherited(p, inherited, nth) : NULL;
+
+    if (inherited > 0 && (l || !is_own))
+        return !l || set_up_listener(p, l, nth, err);
+    if (p->listener_count == CONFIG_LISTEN_MAX)
+        return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
+    l = listener_open(c->listen[nth], 0666, err);
+    if (!l)
+        return false;
+    p->listeners[p->listener_count++] = l;
+    return set_up_listener(p, l, nth, err);
 }
 
 static bool start_listeners(struct server *s, struct err *err)
@@ -231,19 +267,9 @@ static bool start_listeners(struct server *s, struct err *err)
 
     for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
         p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
-    for (int i = 0; c->listen[i]; i++) {
-        if (is_inherited(p, inherited, i))
-            continue;
-        if (p->listener_count == CONFIG_LISTEN_MAX)
-            return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
-        struct listener *l = listener_open(c->listen[i], 0666, err);
-        if (!l)
+    for (int i = 0; c->listen[i]; i++)
+        if (!start_listener(p, inherited, i, err))
             return false;
-        listener_set_label(l, c->listen_upstream[i]);
-        if (c->listen_upstream[i])
-            log_info("only %s is served on %s", c->listen_upstream[i], c->listen[i]);
-        p->listeners[p->listener_count++] = l;
-    }
     if (c->metrics_address) {
         struct listener *l = listener_open(c->metrics_address, 0666, err);
         if (!l)

@@ -70,6 +70,9 @@ static void read_requests(struct http_conn *c)
         if (c->seat.over != HTTP_SEATED && c->complete && c->refuse == 0) {
             c->refuse = 503;
             c->refuse_why = "there are too many connections: try again in a moment";
+        } else if (c->plain_on_tls && c->complete && c->refuse == 0) {
+            c->refuse = 400;
+            c->refuse_why = "this address speaks TLS: use https://";
         }
         if (c->refuse != 0)
             conn_refuse(c);
@@ -116,6 +119,8 @@ static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     char *scratch = c->server->scratch;
     ssize_t n;
 
+    if (c->state == CONN_GREETING && !http_greet(c))
+        return;
     do {
         n = c->link.kind->read(&c->link, scratch, HTTP_SCRATCH);
         if (n > 0) {
@@ -127,13 +132,21 @@ static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
             http_conn_close(c);
         }
     } while (n > 0 && wants_input(c) && c->link.kind->has_input(&c->link));
+    if (c->state != CONN_CLOSED && c->link.wants_write && !c->armed)
+        c->armed = event_add(c->writable, NULL) == 0;
 }
 
-static void on_writable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
     c->blocked = false;
+    if (c->state == CONN_GREETING || c->link.wants_write) {
+        c->link.wants_write = false;
+        on_readable(fd, what, c);
+    }
+    if (c->state == CONN_GREETING || c->state == CONN_CLOSED)
+        return;
     if (c->state == CONN_SENDING) {
         http_pump(c);
         return;
@@ -153,8 +166,9 @@ static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         http_pump(c);
 }
 
-static struct http_conn *attach(struct http_server *s, int fd, const void *listener)
+static struct http_conn *attach(struct http_server *s, const struct http_arrival *arrival)
 {
+    const int fd = arrival->fd;
     struct http_conn *c = xcalloc(1, sizeof(*c));
     struct event_base *base = loop_base(s->loop);
 
@@ -167,12 +181,15 @@ static struct http_conn *attach(struct http_server *s, int fd, const void *liste
     c->turn = event_new(base, -1, 0, on_turn, c);
     if (!c->in || !c->out.data || !c->readable || !c->writable || !c->turn)
         abort(); /* as without memory anywhere */
-    c->listener = listener;
+    c->listener = arrival->listener;
+    c->state = CONN_READING;
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
     atomic_fetch_add(&s->count, 1);
     http_parse_reset(c);
     http_conn_rest(c);
+    if (arrival->tls)
+        http_greet_begin(c, arrival->tls);
     return c;
 }
 
@@ -185,13 +202,15 @@ static void conn_retry_seat(evutil_socket_t fd UNUSED, short what UNUSED, void *
     event_add(c->readable, NULL);
 }
 
-void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int wait_ms)
+void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
+                    int wait_ms)
 {
     int one = 1;
 
     ON_LOOP(s->loop);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket, harmlessly */
-    struct http_conn *c = attach(s, fd, listener);
+    /* fails on a unix socket, harmlessly */
+    setsockopt(arrival->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    struct http_conn *c = attach(s, arrival);
     c->seat = *seat;
     if (wait_ms == 0) {
         event_add(c->readable, NULL);
@@ -201,9 +220,9 @@ void http_conn_seat(struct http_server *s, int fd, const void *listener, const s
     event_add(c->seat_retry, &(struct timeval){.tv_usec = wait_ms * 1000});
 }
 
-void http_server_accept(struct http_server *s, int fd, const void *listener)
+void http_server_accept(struct http_server *s, const struct http_arrival *arrival)
 {
-    http_conn_seat(s, fd, listener, &(struct http_seat){0}, 0);
+    http_conn_seat(s, arrival, &(struct http_seat){0}, 0);
 }
 
 /* ---- patience ---- */
@@ -225,6 +244,9 @@ static void conn_look_at(struct http_conn *c, int64_t now)
 
     if (is_gone(c, now)) {
         http_conn_close(c);
+    } else if (c->state == CONN_GREETING) {
+        if (waited > l->handshake_timeout_ms)
+            http_conn_close(c);
     } else if (c->state == CONN_READING && c->head_len == 0) {
         if (waited > (c->seat.over == HTTP_SEATED ? l->idle_timeout_ms : LINGER_MS))
             http_conn_close(c);
@@ -256,6 +278,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         next = TAILQ_NEXT(c, entry); /* closing frees later, never here */
         conn_look_at(c, now);
     }
+    http_greet_tick(s);
 }
 
 /* ---- the server ---- */
@@ -293,6 +316,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     s->landed = on_landed;
     TAILQ_INIT(&s->conns);
     TAILQ_INIT(&s->idle);
+    TAILQ_INIT(&s->greeting);
+    TAILQ_INIT(&s->queued);
     s->scratch = xmalloc(HTTP_SCRATCH);
     s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
     event_add(s->tick, &(struct timeval){.tv_sec = tick / 1000, .tv_usec = tick % 1000 * 1000});
@@ -320,7 +345,7 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     s->drained_arg = arg;
     for (c = TAILQ_FIRST(&s->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry);
-        if (c->state == CONN_READING && c->head_len == 0)
+        if (c->state == CONN_GREETING || (c->state == CONN_READING && c->head_len == 0))
             http_conn_close(c);
     }
 }

@@ -30,6 +30,33 @@ void http_conn_wake(struct http_conn *c)
     atomic_fetch_sub_explicit(&c->server->idle_count, 1, memory_order_relaxed);
 }
 
+void http_conn_next_greeting(struct http_server *s)
+{
+    struct http_conn *next = TAILQ_FIRST(&s->queued);
+
+    ON_LOOP(s->loop);
+    if (!next)
+        return;
+    TAILQ_REMOVE(&s->queued, next, greet_entry);
+    next->greet = GREET_NONE;
+    event_add(next->readable, NULL); /* its first bytes are there */
+}
+
+void http_conn_greeted(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+
+    ON_LOOP(s->loop);
+    if (c->greet == GREET_QUEUED)
+        TAILQ_REMOVE(&s->queued, c, greet_entry);
+    if (c->greet == GREET_PLACED) {
+        TAILQ_REMOVE(&s->greeting, c, greet_entry);
+        s->greeting_count--;
+        http_conn_next_greeting(s);
+    }
+    c->greet = GREET_NONE;
+}
+
 static void conn_free(struct http_conn *c)
 {
     struct http_server *s = c->server;
@@ -37,6 +64,7 @@ static void conn_free(struct http_conn *c)
     ON_LOOP(s->loop);
     TAILQ_REMOVE(&s->conns, c, entry);
     atomic_fetch_sub(&s->count, 1);
+    free(c->subject);
     buf_free(&c->arena);
     buf_free(&c->req.body);
     buf_free(&c->req.headers);
@@ -85,6 +113,7 @@ void http_conn_close(struct http_conn *c)
         return;
     c->state = CONN_CLOSED;
     http_conn_wake(c);
+    http_conn_greeted(c);
     http_seat_leave(&c->seat);
     leave_client(c, !handling);
     http_read_end(req);
@@ -106,8 +135,9 @@ void http_conn_close(struct http_conn *c)
 
 /* A close with unread input becomes a reset, which may overtake the refusal: close one direction, and read and drop the
  * rest. */
-static void linger(struct http_conn *c)
+void http_conn_linger(struct http_conn *c)
 {
+    ON_LOOP(c->server->loop);
     c->state = CONN_LINGERING;
     c->since_ms = clock_mono_ms();
     evbuffer_drain(c->in, SIZE_MAX);
@@ -143,7 +173,7 @@ void http_conn_finish(struct http_conn *c)
         c->server->on_complete(c->server->arg, req);
     bool more = evbuffer_get_length(c->in) > 0;
     if ((c->refuse != 0 || c->cut) && !c->eof) {
-        linger(c);
+        http_conn_linger(c);
         return;
     }
     if (c->closing || (c->eof && !more) || c->server->draining) {

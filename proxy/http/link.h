@@ -23,11 +23,20 @@
 #include <sys/types.h>
 
 struct http_link_kind;
+struct ssl_st;
 
 struct http_link {
     const struct http_link_kind *kind;
     int fd;
     char *scratch; /* HTTP_SCRATCH bytes of the server's, for the time of a call */
+    /* TLS (link_tls.c) */
+    struct ssl_st *ssl;
+    bool wants_write; /* what failed with EAGAIN, a read too, waits until the socket takes more */
+    bool broken;      /* nothing more can be read or sent */
+    bool stuck;       /* the next write would fail with EAGAIN */
+    bool ktls;        /* the kernel encrypts what is sent */
+    char *kept;       /* data that the kernel has taken a part of */
+    size_t kept_len;
 };
 
 /* What is to go out. Nothing is put behind a piece of a file but more of the same file. */

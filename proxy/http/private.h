@@ -1,11 +1,12 @@
-/* private.h - shared by the files of this folder: link.c, request.c, parse.c, seats.c, readahead.c ◀ life.c ◀ send.c ◀
- * conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
+/* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c ◀ life.c
+ * ◀ send.c, greet.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
 #include "base/buf.h"
 #include "proxy/http/http.h"
 #include "proxy/http/link.h"
+#include "proxy/http/link_tls.h"
 
 #include <event2/buffer.h>
 #include <event2/event.h>
@@ -14,7 +15,10 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+struct http_tls;
+
 enum conn_state {
+    CONN_GREETING,  /* to a TLS listener; the handshake is not over */
     CONN_READING,   /* a head, or waiting for one */
     CONN_HANDLING,  /* the handler has the request */
     CONN_SENDING,   /* the answer is given, not all of it is out */
@@ -69,14 +73,22 @@ struct http_seat {
     uint8_t address[8];
 };
 
+/* Of a connection in CONN_GREETING: whether it has one of the bounded number of handshakes. */
+enum http_greet { GREET_NONE, GREET_QUEUED, GREET_PLACED };
+
 struct http_conn {
-    TAILQ_ENTRY(http_conn) entry, idle_entry;
+    TAILQ_ENTRY(http_conn) entry, idle_entry, greet_entry;
     struct http_seat seat;
     struct event *seat_retry; /* of one without a seat: tries again to take one */
     bool is_idle;             /* in the server's list of those */
     bool served;              /* a request of it has been answered */
     struct http_server *server;
     struct http_link link;
+    struct http_tls *tls; /* of a TLS listener */
+    enum http_greet greet;
+    int64_t greeting_ms; /* since when it has its place; monotonic */
+    bool plain_on_tls;   /* the client speaks no TLS there: it is to be told */
+    char *subject;       /* of the client's certificate; NULL: none */
     struct evbuffer *in; /* what the client has sent; of later requests, too */
     struct http_out out;
     struct event *readable, *writable;
@@ -120,7 +132,9 @@ struct http_server {
     void *arg;
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;
-    TAILQ_HEAD(, http_conn) idle; /* between requests; the longest idle one first */
+    TAILQ_HEAD(, http_conn) idle;                        /* between requests; the longest idle one first */
+    TAILQ_HEAD(greet_queue, http_conn) greeting, queued; /* TLS handshakes; those that wait to begin */
+    int greeting_count;
     atomic_int count, idle_count;
     struct pool *readers; /* read workers; NULL: the loop waits for the disk itself */
     bool draining;
@@ -164,13 +178,26 @@ void http_read_end(struct http_request *req);
 
 /* conn.c */
 /* As http_server_accept(), with a seat; one without a seat is not read from for `wait_ms`. */
-void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int wait_ms);
+void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
+                    int wait_ms);
+/* greet.c */
+/* The connection goes on under TLS. Nothing of it waits to be sent. */
+void http_greet_begin(struct http_conn *c, struct http_tls *tls);
+/* Goes on with the handshake when the socket can be read or written. True: it is over, requests may be read. */
+bool http_greet(struct http_conn *c);
+/* Now and then: for the handshakes that wait for a place. */
+void http_greet_tick(struct http_server *s);
 /* life.c */
 /* It begins to wait for its next request; it has got one. */
 void http_conn_rest(struct http_conn *c);
 void http_conn_wake(struct http_conn *c);
 /* The answer is out: completes the request and goes on with the next one. */
 void http_conn_finish(struct http_conn *c);
+/* It has left the handshakes, or those that wait for a place; the next one begins. */
+void http_conn_greeted(struct http_conn *c);
+void http_conn_next_greeting(struct http_server *s);
+/* Sends no more; what the client still sends is read and dropped for a moment. */
+void http_conn_linger(struct http_conn *c);
 /* The client is gone, or must go. */
 void http_conn_close(struct http_conn *c);
 

@@ -159,7 +159,7 @@ void http_write(struct http_conn *c)
         c->lost = true;
         c->req.read_failed = errno == EIO; /* sockets have other errors */
     }
-    bool arm = http_out_len(&c->out) > 0 && !c->lost;
+    bool arm = (http_out_len(&c->out) > 0 || c->link.wants_write) && !c->lost;
     if (arm && !c->armed)
         event_add(c->writable, NULL);
     else if (!arm && c->armed)

@@ -103,7 +103,7 @@ static bool converse(const uint8_t *data, size_t size, size_t step, struct buf *
     first_head = read_head(data, size);
     buf_adds(out, "");
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-    http_server_accept(server, pair[1], NULL);
+    http_server_accept(server, &(struct http_arrival){.fd = pair[1]});
     for (size_t at = 0; at < size && http_server_connections(server) > 0; at += step) {
         give(pair[0], data + at, MIN(step, size - at), answers);
         settle();
