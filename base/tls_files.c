@@ -9,9 +9,10 @@
 #include <sys/stat.h>
 
 /* For a key with a passphrase OpenSSL would prompt at the terminal. */
-static int tls_no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *arg UNUSED)
+static int tls_no_passphrase(char *buf UNUSED, int size UNUSED, int writing UNUSED, void *asked)
 {
-    return 0;
+    *(bool *)asked = true;
+    return -1;
 }
 
 static bool tls_bad(struct err *err, const char *file)
@@ -23,13 +24,23 @@ static bool tls_bad(struct err *err, const char *file)
         why = "is not the key of the certificate";
     else if (ERR_GET_LIB(last) == ERR_LIB_X509 && ERR_GET_REASON(last) == X509_R_KEY_TYPE_MISMATCH)
         why = "is a key of another type than the certificate's";
-    else if (ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE)
-        why = "no such PEM block in it";
-    else if (ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_BAD_PASSWORD_READ)
-        why = "has a passphrase: only keys without one can be used";
+    else if (ERR_GET_REASON(code) == ERR_R_UNSUPPORTED ||
+             (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE))
+        why = "no PEM of that kind is in it";
     err_set(err, ERR_IO, "%s: %s", file, why ? why : "is no PEM file");
     ERR_clear_error();
     return false;
+}
+
+static bool load_key(SSL_CTX *ctx, const char *file, const bool *asked, struct err *err)
+{
+    bool ok = SSL_CTX_use_PrivateKey_file(ctx, file, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+
+    if (!ok && *asked) {
+        ERR_clear_error();
+        return err_set(err, ERR_IO, "%s: has a passphrase: only a key without one can be used", file);
+    }
+    return ok || tls_bad(err, file);
 }
 
 /* A folder, a device or a FIFO would block, or end in a puzzle. */
@@ -56,22 +67,31 @@ static bool load_client_ca(SSL_CTX *ctx, const char *file, struct err *err)
     return true;
 }
 
-bool tls_files_load(const struct tls_files *f, struct ssl_ctx_st *ctx, const char **fault, struct err *err)
+static bool load_all(const struct tls_files *f, SSL_CTX *ctx, const bool *asked, const char **fault, struct err *err)
 {
-    ERR_clear_error();
-    SSL_CTX_set_default_passwd_cb(ctx, tls_no_passphrase);
     *fault = "cert";
     if (!is_readable_file(f->cert, err))
         return false;
     if (SSL_CTX_use_certificate_chain_file(ctx, f->cert) != 1)
         return tls_bad(err, f->cert);
     *fault = "key";
-    if (!is_readable_file(f->key, err))
+    if (!is_readable_file(f->key, err) || !load_key(ctx, f->key, asked, err))
         return false;
-    if (SSL_CTX_use_PrivateKey_file(ctx, f->key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(ctx) != 1)
-        return tls_bad(err, f->key);
     *fault = "client_ca";
     return !f->client_ca || load_client_ca(ctx, f->client_ca, err);
+}
+
+bool tls_files_load(const struct tls_files *f, struct ssl_ctx_st *ctx, const char **fault, struct err *err)
+{
+    bool asked = false;
+
+    ERR_clear_error();
+    SSL_CTX_set_default_passwd_cb(ctx, tls_no_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, &asked);
+    bool ok = load_all(f, ctx, &asked, fault, err);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+    SSL_CTX_set_default_passwd_cb(ctx, NULL);
+    return ok;
 }
 
 bool tls_files_check(const struct tls_files *f, const char **fault, struct err *err)
