@@ -41,7 +41,7 @@ static int choose_protocol(SSL *ssl UNUSED, const unsigned char **out, unsigned 
     return SSL_TLSEXT_ERR_OK;
 }
 
-static SSL_CTX *make_context(void)
+SSL_CTX *http_tls_context(void)
 {
     static const unsigned char id[] = "entrepot";
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
@@ -82,7 +82,7 @@ static void warn_of_end(struct http_tls *t)
 
 static bool load(struct http_tls *t, struct err *err)
 {
-    SSL_CTX *ctx = make_context(), *old;
+    SSL_CTX *ctx = http_tls_context(), *old;
     const char *fault;
 
     if (!tls_files_load(&t->files, ctx, &fault, err)) {

@@ -11,6 +11,7 @@
 
 #include "base/tls_files.h"
 
+struct ssl_ctx_st;
 struct ssl_st;
 struct http_tls;
 
@@ -23,6 +24,8 @@ void http_tls_look(struct http_tls *t, bool now);
 int64_t http_tls_expires_s(struct http_tls *t);
 /* A server's end of a new connection, under what is loaded now. NULL: out of memory. Any thread. */
 struct ssl_st *http_tls_open(struct http_tls *t);
+/* A server's context under the settings above, without a certificate. The reference is the caller's. Any thread. */
+struct ssl_ctx_st *http_tls_context(void);
 /* After all connections. */
 void http_tls_free(struct http_tls *t);
 
