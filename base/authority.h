@@ -78,7 +78,8 @@ bool authority_is_dns_name(const char *host);
 
 /* A key for them. */
 struct evp_pkey_st *authority_new_key(void);
-/* For exactly this DNS name, with the public half of `key`; ends at *ends_s. NULL: the authority has expired. */
+/* For exactly this DNS name, with the public half of `key`; ends at *ends_s. NULL: the authority has expired,
+ * or its key cannot sign. */
 struct x509_st *authority_issue(const struct authority *a, struct evp_pkey_st *key, const char *host, int64_t *ends_s);
 /* What servers send behind it: the authority and its issuers, if it is not a root. Borrowed; NULL: no more. */
 struct x509_st *authority_chain(const struct authority *a, int nth);

@@ -206,17 +206,23 @@ static bool complete(const struct authority_files *f, const struct authority_pla
     return true;
 }
 
+static bool has_past(const struct authority *a)
+{
+    struct authority_about about;
+    bool any = false;
+
+    for (int i = 0; authority_describe(a, i, &about); i++)
+        any = any || authority_is_past(a, i);
+    return any;
+}
+
 /* Removes those that were replaced long ago, if it may; where it may not, they only stay for longer. */
 static void drop_past(const struct authority_files *f, const struct authority_place *cert)
 {
     _cleanup_buf_ struct buf kept = {0};
     struct authority *a = authority_load_certificates(f->cert, NULL);
-    struct authority_about about;
-    bool any = false;
 
-    for (int i = 0; a && authority_describe(a, i, &about); i++)
-        any = any || authority_is_past(a, i);
-    if (any) {
+    if (a && has_past(a)) {
         add_those_before(&kept, a);
         if (write_fresh(cert, &kept, CERT_MODE, NULL))
             place_take(cert, NULL);
@@ -224,11 +230,23 @@ static void drop_past(const struct authority_files *f, const struct authority_pl
     authority_unref(a);
 }
 
+/* Nothing is to be done. Their folders need not be readable then: those of others' keys often are not. */
+static bool is_in_order(const struct authority_files *f)
+{
+    struct authority *a = authority_read(f, NULL);
+    bool ok = a && !has_past(a);
+
+    authority_unref(a);
+    return ok;
+}
+
 bool authority_ensure(const struct authority_files *f, const char *const *hosts, bool *made, struct err *err)
 {
     _cleanup_place_ struct authority_place cert = NO_PLACE, key = NO_PLACE;
 
     *made = false;
+    if (is_in_order(f))
+        return true;
     if (!open_and_lock(&cert, &key, f, hosts, err))
         return false;
     if (!place_is_there(&key) && !place_is_there(&cert)) {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -60,13 +61,13 @@ static bool add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
     return ok;
 }
 
-/* An authority whose key says itself how it signs (Ed25519) takes no digest. */
-static void sign(X509 *cert, EVP_PKEY *key)
+/* An authority whose key says itself how it signs (Ed25519) takes no digest. False: the key cannot sign. */
+static bool sign_cert(X509 *cert, EVP_PKEY *key)
 {
-    int nid = NID_undef;
+    char digest[32] = "";
 
-    bool fixed = EVP_PKEY_get_default_digest_nid(key, &nid) == 2 && nid == NID_undef;
-    must(X509_sign(cert, key, fixed ? NULL : EVP_sha256()) > 0);
+    bool fixed = EVP_PKEY_get_default_digest_name(key, digest, sizeof(digest)) == 2 && strcmp(digest, "UNDEF") == 0;
+    return X509_sign(cert, key, fixed ? NULL : EVP_sha256()) > 0;
 }
 
 /* ---- the authority ---- */
@@ -124,7 +125,7 @@ X509 *authority_make_root(EVP_PKEY *key, const char *const *hosts)
          add_extension(cert, cert, NID_ext_key_usage, "serverAuth") &&
          add_extension(cert, cert, NID_subject_key_identifier, "hash"));
     add_constraints(cert, hosts);
-    sign(cert, key);
+    must(sign_cert(cert, key));
     return cert;
 }
 
@@ -162,6 +163,9 @@ X509 *authority_issue(const struct authority *a, EVP_PKEY *key, const char *host
          add_extension(cert, root, NID_subject_alt_name, alternative) &&
          add_extension(cert, root, NID_subject_key_identifier, "hash"));
     add_extension(cert, root, NID_authority_key_identifier, "keyid");
-    sign(cert, a->key);
-    return cert;
+    if (sign_cert(cert, a->key))
+        return cert;
+    ERR_clear_error();
+    X509_free(cert);
+    return NULL;
 }

@@ -4,10 +4,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/ref.h"
+#include "base/tls_files.h"
 #include "config/config.h"
 #include "proxy/http/tls.h"
 
 #include <ctype.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <string.h>
@@ -141,6 +143,7 @@ static SSL_CTX *leaf_make(struct ca *ca, const struct authority *a, const char *
         ok = SSL_CTX_add1_chain_cert(ctx, issuer) == 1;
     if (ok)
         return ctx;
+    ERR_clear_error();
     SSL_CTX_free(ctx);
     return NULL;
 }
@@ -207,7 +210,20 @@ static void log_authority(const struct ca *ca, const struct authority *a, bool m
         log_warn("interception: the authority %s expires in %lld d; `entrepot ca --rotate` makes another one, which "
                  "clients have to trust",
                  ca->cert, (long long)(left / DAY_S));
+    if (tls_files_key_is_open(&(struct tls_files){.key = ca->key}))
+        log_warn("interception: every user of this machine can read the key %s (chmod o-r)", ca->key);
     warn_of_hosts(ca, a);
+}
+
+/* A key may be too weak, or of a kind that cannot sign: better now than at each connection. */
+static bool can_issue(struct ca *ca, const struct authority *a, struct err *err)
+{
+    int64_t ends_s;
+    SSL_CTX *ctx = leaf_make(ca, a, "localhost", &ends_s);
+
+    SSL_CTX_free(ctx);
+    return ctx ||
+           err_set(err, ERR_INVALID, "%s: servers cannot use what it signs (P-256 and SHA-256 are usual)", ca->key);
 }
 
 bool ca_reload(struct ca *ca, struct err *err)
@@ -217,8 +233,10 @@ bool ca_reload(struct ca *ca, struct err *err)
                               ? authority_load(&ca->files, err)
                               : NULL;
 
-    if (!a)
+    if (!a || !can_issue(ca, a, err)) {
+        authority_unref(a);
         return err_wrap(err, "interception");
+    }
     log_authority(ca, a, made);
     pthread_mutex_lock(&ca->lock);
     struct authority *old = ca->authority;

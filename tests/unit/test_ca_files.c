@@ -196,6 +196,82 @@ static void hosts_that_it_was_not_made_for(void **state)
     assert_false(authority_rotate(&h->files, none, &err)); /* it would have no constraints */
 }
 
+/* ---- an authority that somebody else has made ---- */
+
+static X509 *make_authority(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
+{
+    X509 *cert = X509_new();
+    X509V3_CTX ctx;
+
+    X509_set_version(cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_set_pubkey(cert, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_set_issuer_name(cert, X509_get_subject_name(issuer ? issuer : cert));
+    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3 * 86400L);
+    X509V3_set_ctx(&ctx, issuer ? issuer : cert, cert, NULL, NULL, 0);
+    static const int nids[] = {NID_basic_constraints, NID_key_usage, NID_subject_key_identifier,
+                               NID_authority_key_identifier};
+    const char *const values[] = {"critical,CA:TRUE", "critical,keyCertSign", "hash", "keyid"};
+    for (size_t i = 0; i < ARRAY_LEN(nids); i++) {
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nids[i], values[i]);
+        assert_non_null(e);
+        X509_add_ext(cert, e, -1);
+        X509_EXTENSION_free(e);
+    }
+    assert_true(X509_sign(cert, issuer_key, EVP_PKEY_get_id(issuer_key) == EVP_PKEY_ED25519 ? NULL : EVP_sha256()) > 0);
+    return cert;
+}
+
+/* An intermediate one, of whatever key: what is sent leads to its root; its files stay as they are; and its certificates
+ * end with it. */
+static void an_intermediate_authority(void **state)
+{
+    EVP_PKEY *root_key = EVP_RSA_gen(2048), *keys[] = {EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), EVP_RSA_gen(2048)};
+    struct home *h = *state;
+    X509 *root = make_authority("Example root", root_key, NULL, root_key);
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        X509 *middle = make_authority("Example issuer", keys[i], root, root_key);
+        FILE *f = fopen(h->cert, "w");
+        PEM_write_X509(f, middle);
+        PEM_write_X509(f, root);
+        fclose(f);
+        f = fopen(h->key, "w");
+        PEM_write_PKCS8PrivateKey(f, keys[i], NULL, NULL, 0, NULL, NULL);
+        fclose(f);
+        struct ca *ca = open_ca(h);
+        SSL_CTX *ctx = ca_context(ca, "ghcr.io"), *again = ca_context(ca, "ghcr.io");
+        assert_non_null(ctx);
+        assert_ptr_equal(ctx, again); /* not made again for each connection, though less than a week is left */
+        STACK_OF(X509) *sent = NULL;
+        SSL_CTX_get0_chain_certs(ctx, &sent);
+        assert_int_equal(judged_behind(root, SSL_CTX_get0_certificate(ctx), sent, "ghcr.io"), 0);
+        assert_null(ca_context(ca, "evil.example")); /* constraints or not */
+        assert_true(ASN1_TIME_compare(X509_get0_notAfter(SSL_CTX_get0_certificate(ctx)), X509_get0_notAfter(middle)) <=
+                    0);
+        SSL_CTX_free(again);
+        SSL_CTX_free(ctx);
+        ca_free(ca);
+        X509_free(middle);
+        EVP_PKEY_free(keys[i]);
+    }
+    EVP_PKEY *weak = EVP_RSA_gen(1024);
+    X509 *middle = make_authority("Example issuer", weak, root, root_key);
+    FILE *f = fopen(h->cert, "w");
+    PEM_write_X509(f, middle);
+    fclose(f);
+    f = fopen(h->key, "w");
+    PEM_write_PKCS8PrivateKey(f, weak, NULL, NULL, 0, NULL, NULL);
+    fclose(f);
+    refused(h, "servers cannot use what it signs");
+    X509_free(middle);
+    EVP_PKEY_free(weak);
+    X509_free(root);
+    EVP_PKEY_free(root_key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +280,7 @@ int main(void)
         CASE(faults_are_told),
         CASE(a_broken_reload),
         CASE(hosts_that_it_was_not_made_for),
+        CASE(an_intermediate_authority),
     };
 
     log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);

@@ -86,13 +86,13 @@ UNUSED static void write_text(const char *file, const char *text)
 }
 
 /* What a client that trusts the authority says to a certificate for this host; 0: it is right. */
-UNUSED static int judged(X509 *root, X509 *leaf, const char *host)
+UNUSED static int judged_behind(X509 *root, X509 *leaf, STACK_OF(X509) * sent, const char *host)
 {
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 
     X509_STORE_add_cert(store, root);
-    X509_STORE_CTX_init(ctx, store, leaf, NULL);
+    X509_STORE_CTX_init(ctx, store, leaf, sent);
     X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER);
     X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     if (host)
@@ -102,6 +102,11 @@ UNUSED static int judged(X509 *root, X509 *leaf, const char *host)
     X509_STORE_CTX_free(ctx);
     X509_STORE_free(store);
     return why;
+}
+
+UNUSED static int judged(X509 *root, X509 *leaf, const char *host)
+{
+    return judged_behind(root, leaf, NULL, host);
 }
 
 UNUSED static mode_t mode_of(const char *file)
