@@ -86,7 +86,7 @@ static char *read_pem(const char *file, struct err *err)
     return secret_read(file, err);
 }
 
-static bool read_certs(struct authority *a, const char *file, struct err *err)
+static bool authority_read_certs(struct authority *a, const char *file, struct err *err)
 {
     _cleanup_secret_ char *text = read_pem(file, err);
     BIO *bio = text ? BIO_new_mem_buf(text, -1) : NULL;
@@ -104,7 +104,7 @@ static bool read_certs(struct authority *a, const char *file, struct err *err)
            err_set(err, ERR_INVALID, "%s: not a certificate (PEM); " DO_ROTATE, file);
 }
 
-static bool read_key(struct authority *a, const char *file, struct err *err)
+static bool authority_read_key(struct authority *a, const char *file, struct err *err)
 {
     _cleanup_secret_ char *text = read_pem(file, err);
     BIO *bio = text ? BIO_new_mem_buf(text, -1) : NULL;
@@ -129,7 +129,7 @@ struct authority *authority_load_certificates(const char *cert, struct err *err)
     a->certs = sk_X509_new_null();
     if (!a->certs)
         abort();
-    if (!read_certs(a, cert, err)) {
+    if (!authority_read_certs(a, cert, err)) {
         authority_unref(a);
         return NULL;
     }
@@ -154,7 +154,7 @@ struct authority *authority_read(const struct authority_files *f, struct err *er
 {
     struct authority *a = authority_load_certificates(f->cert, err);
 
-    if (a && read_key(a, f->key, err) && is_usable(a, f, err))
+    if (a && authority_read_key(a, f->key, err) && is_usable(a, f, err))
         return a;
     authority_unref(a);
     return NULL;

@@ -40,7 +40,9 @@ static bool place_open(struct authority_place *p, const char *file, struct err *
     *p = (struct authority_place){.file = file, .name = slash ? slash + 1 : file};
     p->fresh = xasprintf("%s" AUTHORITY_FRESH, p->name);
     p->dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return p->dir >= 0 || err_errno(err, errno == EACCES ? ERR_DENIED : ERR_IO, "the folder of %s", file);
+    if (p->dir < 0)
+        err_errno(err, errno == EACCES ? ERR_DENIED : ERR_IO, "the folder of %s", file);
+    return p->dir >= 0;
 }
 
 static bool place_is_there(const struct authority_place *p)
@@ -170,8 +172,10 @@ static bool has_subtree(const char *const *hosts)
 static bool open_and_lock(struct authority_place *cert, struct authority_place *key, const struct authority_files *f,
                           const char *const *hosts, struct err *err)
 {
-    if (!has_subtree(hosts)) /* without constraints it could speak for all */
-        return err_set(err, ERR_INVALID, "there is no host that an authority could be made for");
+    if (!has_subtree(hosts)) { /* without constraints it could speak for all */
+        err_set(err, ERR_INVALID, "there is no host that an authority could be made for");
+        return false;
+    }
     return place_open(cert, f->cert, err) && place_open(key, f->key, err) && place_lock(key, err);
 }
 
@@ -190,7 +194,7 @@ bool authority_rotate(const struct authority_files *f, const char *const *hosts,
 }
 
 /* A crash may have come between the renames of key and certificate. */
-static bool complete(const struct authority_files *f, const struct authority_place *cert, struct err *err)
+static bool place_complete(const struct authority_files *f, const struct authority_place *cert, struct err *err)
 {
     _cleanup_free_ char *fresh = xasprintf("%s" AUTHORITY_FRESH, f->cert);
     struct authority *a = authority_read(f, NULL);
@@ -253,7 +257,7 @@ bool authority_ensure(const struct authority_files *f, const char *const *hosts,
         *made = replace_both(&cert, &key, hosts, NULL, err);
         return *made;
     }
-    if (!complete(f, &cert, err))
+    if (!place_complete(f, &cert, err))
         return false;
     if (place_is_there(&key) && place_is_there(&cert)) {
         drop_past(f, &cert);

@@ -13,7 +13,7 @@
 enum { SERIAL_BYTES = 16, COMMON_NAME_MAX = 64 /* RFC 5280, ub-common-name */, YEAR_S = 31557600, HOST_SHOWN = 24 };
 
 /* What OpenSSL refuses here it would refuse without memory only. */
-static void must(bool ok)
+static void issue_must(bool ok)
 {
     if (!ok)
         abort();
@@ -23,29 +23,29 @@ EVP_PKEY *authority_new_key(void)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
 
-    must(key != NULL);
+    issue_must(key != NULL);
     return key;
 }
 
 /* 128 random bits, positive. */
 static void set_serial(X509 *cert, unsigned char raw[SERIAL_BYTES])
 {
-    must(RAND_bytes(raw, SERIAL_BYTES) == 1);
+    issue_must(RAND_bytes(raw, SERIAL_BYTES) == 1);
     BIGNUM *n = BN_bin2bn(raw, SERIAL_BYTES, NULL);
-    must(n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(cert)));
+    issue_must(n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(cert)));
     BN_free(n);
 }
 
 static void set_times(X509 *cert, int64_t begins_s, int64_t ends_s)
 {
-    must(ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)begins_s) &&
-         ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)ends_s));
+    issue_must(ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)begins_s) &&
+               ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)ends_s));
 }
 
 static void add_common_name(X509 *cert, const char *name)
 {
-    must(X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)name, -1,
-                                    -1, 0) == 1);
+    issue_must(X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8, (const unsigned char *)name,
+                                          -1, -1, 0) == 1);
 }
 
 /* `value` as in openssl.cnf. False: it cannot be made, which is so of an issuer without a key identifier alone. */
@@ -93,7 +93,7 @@ static void add_constraints(X509 *cert, const char *const *hosts)
         if (subtree && !is_listed_before(hosts, i, subtree))
             buf_addf(&text, ",permitted;DNS:%s", subtree);
     }
-    must(add_extension(cert, cert, NID_name_constraints, text.data));
+    issue_must(add_extension(cert, cert, NID_name_constraints, text.data));
 }
 
 /* "entrepot interception CA node1 0123abcd": of this machine, and no two alike. */
@@ -107,7 +107,7 @@ static void set_root_name(X509 *cert, const unsigned char serial[SERIAL_BYTES])
     snprintf(name, sizeof(name), AUTHORITY_NAME " %s %02x%02x%02x%02x", host, serial[0], serial[1], serial[2],
              serial[3]);
     add_common_name(cert, name);
-    must(X509_set_issuer_name(cert, X509_get_subject_name(cert)) == 1);
+    issue_must(X509_set_issuer_name(cert, X509_get_subject_name(cert)) == 1);
 }
 
 X509 *authority_make_root(EVP_PKEY *key, const char *const *hosts)
@@ -116,16 +116,16 @@ X509 *authority_make_root(EVP_PKEY *key, const char *const *hosts)
     X509 *cert = X509_new();
     int64_t now = clock_now_s();
 
-    must(cert && X509_set_version(cert, X509_VERSION_3) == 1 && X509_set_pubkey(cert, key) == 1);
+    issue_must(cert && X509_set_version(cert, X509_VERSION_3) == 1 && X509_set_pubkey(cert, key) == 1);
     set_serial(cert, serial);
     set_times(cert, now - AUTHORITY_BACKDATE_S, now + (int64_t)AUTHORITY_YEARS * YEAR_S);
     set_root_name(cert, serial);
-    must(add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-         add_extension(cert, cert, NID_key_usage, "critical,keyCertSign") &&
-         add_extension(cert, cert, NID_ext_key_usage, "serverAuth") &&
-         add_extension(cert, cert, NID_subject_key_identifier, "hash"));
+    issue_must(add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+               add_extension(cert, cert, NID_key_usage, "critical,keyCertSign") &&
+               add_extension(cert, cert, NID_ext_key_usage, "serverAuth") &&
+               add_extension(cert, cert, NID_subject_key_identifier, "hash"));
     add_constraints(cert, hosts);
-    must(sign_cert(cert, key));
+    issue_must(sign_cert(cert, key));
     return cert;
 }
 
@@ -149,19 +149,19 @@ X509 *authority_issue(const struct authority *a, EVP_PKEY *key, const char *host
     if (*ends_s <= now || !a->key || !authority_is_dns_name(host))
         return NULL;
     cert = X509_new();
-    must(cert && X509_set_version(cert, X509_VERSION_3) == 1 && X509_set_pubkey(cert, key) == 1 &&
-         X509_set_issuer_name(cert, X509_get_subject_name(root)) == 1);
+    issue_must(cert && X509_set_version(cert, X509_VERSION_3) == 1 && X509_set_pubkey(cert, key) == 1 &&
+               X509_set_issuer_name(cert, X509_get_subject_name(root)) == 1);
     set_serial(cert, serial);
     set_times(cert, now - AUTHORITY_BACKDATE_S, *ends_s);
     bool is_named = strlen(host) <= COMMON_NAME_MAX; /* else the alternative name alone, critical (RFC 5280 §4.2.1.6) */
     _cleanup_free_ char *alternative = xasprintf("%s%s", is_named ? "" : "critical,", name);
     if (is_named)
         add_common_name(cert, host);
-    must(add_extension(cert, root, NID_basic_constraints, "critical,CA:FALSE") &&
-         add_extension(cert, root, NID_key_usage, "critical,digitalSignature") &&
-         add_extension(cert, root, NID_ext_key_usage, "serverAuth") &&
-         add_extension(cert, root, NID_subject_alt_name, alternative) &&
-         add_extension(cert, root, NID_subject_key_identifier, "hash"));
+    issue_must(add_extension(cert, root, NID_basic_constraints, "critical,CA:FALSE") &&
+               add_extension(cert, root, NID_key_usage, "critical,digitalSignature") &&
+               add_extension(cert, root, NID_ext_key_usage, "serverAuth") &&
+               add_extension(cert, root, NID_subject_alt_name, alternative) &&
+               add_extension(cert, root, NID_subject_key_identifier, "hash"));
     add_extension(cert, root, NID_authority_key_identifier, "keyid");
     if (sign_cert(cert, a->key))
         return cert;

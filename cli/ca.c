@@ -51,7 +51,7 @@ static json_t *replaced_ones(const struct authority *a)
     return j;
 }
 
-static json_t *describe(const struct config *c, const struct authority *a)
+static json_t *ca_describe(const struct config *c, const struct authority *a)
 {
     char **hosts = config_intercept_hosts(c);
     _cleanup_free_ char *missing = authority_unpermitted(a, (const char *const *)hosts);
@@ -67,7 +67,7 @@ static json_t *describe(const struct config *c, const struct authority *a)
     return j;
 }
 
-static void print(const json_t *j)
+static void ca_print(const json_t *j)
 {
     char begins[CLI_TEXT], ends[CLI_TEXT];
     _cleanup_buf_ struct buf hosts = {0};
@@ -92,7 +92,7 @@ static void print(const json_t *j)
                 missing);
 }
 
-static bool show(const struct config *c, bool json, struct err *err)
+static bool ca_show(const struct config *c, bool json, struct err *err)
 {
     struct authority *a = authority_load_certificates(c->intercept.cert, err);
 
@@ -101,17 +101,17 @@ static bool show(const struct config *c, bool json, struct err *err)
                                "`entrepot ca --rotate` now");
     if (!a)
         return false;
-    json_t *j = describe(c, a);
+    json_t *j = ca_describe(c, a);
     if (json)
         cli_print_json(j);
     else
-        print(j);
+        ca_print(j);
     json_decref(j);
     authority_unref(a);
     return true;
 }
 
-static bool rotate(const struct config *c, bool json, struct err *err)
+static bool ca_rotate(const struct config *c, bool json, struct err *err)
 {
     const struct authority_files files = {c->intercept.cert, c->intercept.key};
     char **hosts = config_intercept_hosts(c);
@@ -121,7 +121,7 @@ static bool rotate(const struct config *c, bool json, struct err *err)
     if (ok)
         cli_say(stderr, "entrepot: made; give %s to the clients, then reload the daemon (systemctl reload entrepot)",
                 files.cert);
-    return ok && show(c, json, err);
+    return ok && ca_show(c, json, err);
 }
 
 int cmd_ca(int argc, char **argv)
@@ -140,7 +140,7 @@ int cmd_ca(int argc, char **argv)
     const struct config_overrides overrides = {.file = o.config, .cache = o.cache, .no_secrets = true};
     if (!config_load(&config, &overrides, &err))
         return cli_fail(&err);
-    bool ok = is_rotate ? rotate(&config, o.json, &err) : show(&config, o.json, &err);
+    bool ok = is_rotate ? ca_rotate(&config, o.json, &err) : ca_show(&config, o.json, &err);
     config_free(&config);
     return ok ? EXIT_DONE : cli_fail(&err);
 }

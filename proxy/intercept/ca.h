@@ -20,12 +20,12 @@ enum { CA_CONTEXTS_MAX = 256 };
 struct ca;
 struct ssl_ctx_st;
 
-/* Makes the authority if its files are not there. `hosts`: of config_intercept_hosts(); copied. The log has what is made
- * or loaded, and hosts that it cannot speak for since it was made without them. Errors: those of authority_ensure() and
- * authority_load(). */
+/* Makes the authority if its files are not there. `hosts`: of config_intercept_hosts(); copied. The log has what is
+ * made or loaded, and hosts that it cannot speak for since it was made without them. Errors: those of
+ * authority_ensure() and authority_load(); ERR_INVALID: servers cannot use what it signs. */
 struct ca *ca_open(const struct authority_files *files, const char *const *hosts, struct err *err);
-/* Reads the files again (SIGHUP): after `entrepot ca --rotate` what is issued from now on is the new one's. On an error
- * the last one stays in use. */
+/* Reads the files again (SIGHUP): after `entrepot ca --rotate` what is issued from now on is the new one's. On an
+ * error the last one stays in use. */
 bool ca_reload(struct ca *ca, struct err *err);
 bool ca_speaks_for(struct ca *ca, const char *host);
 /* A server's context (proxy/http/tls.h) with a certificate for exactly this host; the reference is the caller's. NULL:

@@ -119,8 +119,7 @@ static void hostile_names_get_nothing(void **state)
         "docker.io\r\nHost: x",
         "docker.io,DNS:evil.example",
         "docker.io\x01",
-        "d\xc3\xb6"
-        "cker.io",
+        "d\303\266cker.io",
         "auth.docker.io",
         "www.ghcr.io",
         "pkg.dev",

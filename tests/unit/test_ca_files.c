@@ -6,7 +6,7 @@ static void rotation_keeps_the_old_one_for_a_while(void **state)
     struct home *h = *state;
     struct ca *ca = open_ca(h);
     struct err err = {0};
-    struct authority_about about, before;
+    struct authority_about about = {0}, before = {0};
 
     chmod(h->key, 0640);
     chmod(h->cert, 0640);
@@ -224,8 +224,8 @@ static X509 *make_authority(const char *name, EVP_PKEY *key, X509 *issuer, EVP_P
     return cert;
 }
 
-/* An intermediate one, of whatever key: what is sent leads to its root; its files stay as they are; and its certificates
- * end with it. */
+/* An intermediate one, of whatever key: what is sent leads to its root, its files stay as they are, and what it issues
+ * ends with it. */
 static void an_intermediate_authority(void **state)
 {
     EVP_PKEY *root_key = EVP_RSA_gen(2048), *keys[] = {EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), EVP_RSA_gen(2048)};

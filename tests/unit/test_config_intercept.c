@@ -123,8 +123,9 @@ static void listed(const char *text, const char *all)
     char **hosts = config_intercept_hosts(&c);
     for (char **h = hosts; *h; h++)
         buf_addf(&list, "%s ", *h);
-    if (!strstr(list.data, all))
-        fail_msg("\"%s\" has no \"%s\"", list.data, all);
+    const char *found = list.data ? list.data : "";
+    if (!strstr(found, all))
+        fail_msg("\"%s\" has no \"%s\"", found, all);
     config_free_hosts(hosts);
     config_free(&c);
 }
