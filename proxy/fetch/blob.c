@@ -469,6 +469,7 @@ static void blob_clear(struct fetch *f)
     blob_forget_room(b);
     free_event(b->retry);
     blob_sources_clear(b);
+    blob_forget_redirect(b);
     free_event(b->other_client);
     blob_offers_end(f);
     if (b->ingest)
