@@ -1,8 +1,9 @@
 /* The end of an ingest, and what keeps it over a restart: hashing behind the prefix, verifying, publishing,
  * checkpoints.
  *
- * One io worker at a time hashes an ingest while its loop receives on. It looks at the prefix itself: the loop, which it
- * would have to wait for, is told only when it has caught up. When all is here and hashed, the loop compares the digest.
+ * One io worker at a time hashes an ingest while its loop receives on. It looks at the prefix itself: the loop, which
+ * it would have to wait for, is told only when it has caught up. When all is here and hashed, the loop compares the
+ * digest.
  */
 #include "cache/ingest/private.h"
 

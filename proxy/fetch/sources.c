@@ -1,10 +1,10 @@
 /* The connections that bring a blob: how many there are, and which range each of them brings.
  *
- * One is enough for most blobs, and for fast registries. While a large one that is wanted as a whole would take longer,
- * another is tried, one at a time, and as many are kept as made the sum of their rates rise by a tenth each; a client
- * that waits elsewhere gets one at once. `parallel` of the upstream is the most. A registry that answers a range with the
- * whole blob, or refuses a second connection, gets one at a time for an hour, and so does a relay, and a blob of unknown
- * size.
+ * One is enough for most blobs, and for fast registries. While a large one that is wanted as a whole would take
+ * longer, another is tried, one at a time, and as many are kept as made the sum of their rates rise by a tenth each; a
+ * client that waits elsewhere gets one at once. `parallel` of the upstream is the most. A registry that answers a range
+ * with the whole blob, or refuses a second connection, gets one at a time for an hour, and so does a relay, and a blob
+ * of unknown size.
  */
 #include "proxy/fetch/blob.h"
 #include "proxy/fetch/plan.h"
