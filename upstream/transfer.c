@@ -16,6 +16,7 @@
 
 enum {
     RECEIVE_BUFFER = 64 << 10, /* bytes; a paused transfer holds this much, and the same again */
+    RECEIVE_BULK = 256 << 10,  /* where each call costs more than the memory */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
     CLOCK_PROBE_MS = 3000,
@@ -366,7 +367,7 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)(req->unshared ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
-    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)(req->bulk ? RECEIVE_BULK : RECEIVE_BUFFER));
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
     curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, transfer_take_header);

@@ -1,8 +1,9 @@
 /* The end of an ingest, and what keeps it over a restart: hashing behind the prefix, verifying, publishing,
  * checkpoints.
  *
- * One io worker at a time hashes an ingest, up to 8 MiB, while its loop receives on; then the loop looks at the prefix
- * again. When all is here and hashed, the loop compares the digest.
+ * One io worker at a time hashes an ingest while its loop receives on. It looks at the prefix itself: the loop, which
+ * it would have to wait for, is told only when it has caught up. When all is here and hashed, the loop compares the
+ * digest.
  */
 #include "cache/ingest/private.h"
 
@@ -16,6 +17,7 @@
 
 enum {
     HASH_CHUNK = 256 << 10, /* bytes; what was written a moment ago is still in the processor's cache */
+    HASH_LEAST = 1 << 20,   /* bytes that a worker is woken for, before the end */
     HASH_TURN = 8 << 20,    /* bytes, after which other blobs have their turn */
 };
 
@@ -61,6 +63,20 @@ static void advance_after(void *arg)
     ingest_unref(i);
 }
 
+/* Whether there is enough for another turn. On the loop, or on the worker that has `hashed`. */
+static bool hash_plan(struct file_hashing *h)
+{
+    struct ingest *i = h->i;
+
+    pthread_mutex_lock(&i->lock);
+    int64_t left = i->prefix - i->hashed;
+    bool enough = left >= HASH_LEAST || (left > 0 && (i->prefix == i->size || i->relay));
+    h->to = i->hashed + MIN(left, (int64_t)HASH_TURN);
+    i->hashing_from = i->hashed;
+    pthread_mutex_unlock(&i->lock);
+    return enough && !atomic_load(&i->over);
+}
+
 static void hash_from_file(void *arg)
 {
     struct file_hashing *h = arg;
@@ -80,7 +96,10 @@ static void hash_from_file(void *arg)
         hasher_update(i->hasher, chunk, (size_t)n);
         i->hashed += n;
     }
-    loop_post(i->loop, advance_after, h);
+    if (h->err.code == ERR_OK && hash_plan(h))
+        pool_run(i->all->pool, hash_from_file, h);
+    else
+        loop_post(i->loop, advance_after, h);
 }
 
 /* ---- checkpoint ---- */
@@ -363,22 +382,20 @@ static void finish_verify(struct ingest *i)
 
 void ingest_advance(struct ingest *i)
 {
-    int64_t prefix = ingest_prefix(i);
+    struct file_hashing plan = {.i = i}, *h;
 
     ON_LOOP(i->loop);
     if (i->over || i->hashing_file)
         return;
-    if (i->hashed < prefix) {
-        struct file_hashing *h = xcalloc(1, sizeof(*h));
-        h->i = ingest_ref(i);
-        h->to = MIN(prefix, i->hashed + HASH_TURN);
+    if (i->size >= 0 && i->hashed == i->size) {
+        finish_verify(i);
+    } else if (hash_plan(&plan)) {
+        h = xmalloc(sizeof(*h));
+        *h = plan;
+        ingest_ref(i);
         pthread_mutex_lock(&i->lock);
         i->hashing_file = true;
-        i->hashing_from = i->hashed;
         pthread_mutex_unlock(&i->lock);
         pool_run(i->all->pool, hash_from_file, h);
-        return;
     }
-    if (i->size >= 0 && i->hashed == i->size)
-        finish_verify(i);
 }

@@ -69,7 +69,6 @@ struct ingest {
     /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
     bool checkpointing;
     bool pausing;             /* the next checkpoint is the last one */
-    bool over;                /* `finished` was called, or will be by what is under way */
     int64_t since_checkpoint; /* bytes */
     int64_t checkpoint_ms;    /* monotonic */
     SLIST_HEAD(, repo_name) repos;
@@ -87,6 +86,7 @@ struct ingest {
     bool is_public;  /* a repository that everybody may read has it */
 
     /* any thread */
+    atomic_bool over;     /* `finished` was called, or will be by what is under way; written on its loop alone */
     atomic_bool unsynced; /* a sync failed, which the kernel reports once: what was written may be lost */
     atomic_bool dropped;  /* the part was removed, or is published: no row about it any more */
 
