@@ -172,12 +172,16 @@ void rows_each_blob(struct index_txn *t, const struct digest *after,
                     bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);
 void rows_totals(struct index_txn *t, struct totals *totals);
 
-/* Blobs on their way in: `size` in bytes, where it comes from and upstream's validator, one bit a segment. */
-bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, const char *validator,
-                     const uint8_t *bitmap, size_t bitmap_len, struct err *err);
-/* Copies at most `bitmap_cap` bytes of the bitmap and sets *bitmap_len. */
-bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
-                     uint8_t *bitmap, size_t bitmap_cap, size_t *bitmap_len);
+/* A blob on its way in, or of which a part is here. */
+struct ingest_row {
+    int64_t size;                      /* bytes */
+    char validator[VALIDATOR_MAX + 1]; /* where it comes from, and upstream's validator */
+    const uint8_t *bitmap;             /* one bit a segment; borrowed: of a row that was read, until the next write */
+    size_t bitmap_len;                 /* bytes */
+};
+
+bool rows_put_ingest(struct index_txn *t, const struct digest *d, const struct ingest_row *row, struct err *err);
+bool rows_get_ingest(struct index_txn *t, const struct digest *d, struct ingest_row *row);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 

@@ -98,11 +98,13 @@ struct checkpoint {
 static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
 {
     struct checkpoint *c = arg;
-    struct blob_row row;
+    struct ingest_row row = {.size = c->size, .bitmap = c->bitmap, .bitmap_len = c->len};
+    struct blob_row stored;
 
-    if (rows_get_blob(t, &c->i->digest, &row) || atomic_load(&c->i->dropped))
+    if (rows_get_blob(t, &c->i->digest, &stored) || atomic_load(&c->i->dropped))
         return true;
-    return rows_put_ingest(t, &c->i->digest, c->size, c->validator, c->bitmap, c->len, err);
+    memcpy(row.validator, c->validator, sizeof(row.validator));
+    return rows_put_ingest(t, &c->i->digest, &row, err);
 }
 
 static void finish_paused(struct ingest *i)

@@ -30,18 +30,20 @@ static void ingest_read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
     struct ingest *i = r->i;
-    size_t cap = INGEST_SEGMENTS_MAX / 8, len = 0;
+    struct ingest_row row = {.size = -1};
+    char origin[ORIGIN_LEN + 1];
 
-    i->bitmap = xmalloc(cap);
-    char kept[VALIDATOR_MAX + 1], origin[ORIGIN_LEN + 1];
-    r->found = rows_get_ingest(t, &i->digest, &i->size, kept, i->bitmap, cap, &len);
+    r->found = rows_get_ingest(t, &i->digest, &row);
     snprintf(origin, sizeof(origin), "%08x", i->origin);
-    r->ours = r->found && strncmp(kept, origin, ORIGIN_LEN) == 0;
-    if (r->ours)
-        snprintf(i->validator, sizeof(i->validator), "%s", kept + ORIGIN_LEN);
+    r->ours = r->found && strncmp(row.validator, origin, ORIGIN_LEN) == 0;
+    if (!r->ours)
+        return;
+    i->size = row.size;
+    snprintf(i->validator, sizeof(i->validator), "%.*s", VALIDATOR_MAX - ORIGIN_LEN, row.validator + ORIGIN_LEN);
     ingest_choose_segment(i);
-    i->bitmap_len = len;
-    i->bitmap = xrealloc(i->bitmap, MAX(len, (size_t)1));
+    i->bitmap_len = MIN(row.bitmap_len, (size_t)INGEST_SEGMENTS_MAX / 8);
+    i->bitmap = xmalloc(MAX(i->bitmap_len, (size_t)1));
+    memcpy(i->bitmap, row.bitmap, i->bitmap_len);
 }
 
 /* Whether the part is as long as its bitmap says. */

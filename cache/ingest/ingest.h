@@ -116,6 +116,8 @@ struct relay_stats {
     uint64_t refused;
 };
 struct relay_stats ingests_relays(const struct ingests *all);
+/* Of a blob that is not stored: bytes of it that are here at rest, by the index, and its size. Reads no file. */
+int64_t ingest_part_bytes(struct index_txn *t, const struct digest *d, int64_t *size);
 /* Whether there is a part of this blob that can be resumed. Any thread. */
 bool ingests_has_part(struct ingests *all, const struct digest *d);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */

@@ -1,6 +1,7 @@
 /* private.h - shared by the files of this folder, each of which calls those before it:
  *
  *     table.c, space.c  the table of ingests; bytes on their way, and the callbacks that give room
+ *     part.c            parts at rest, as the index knows them
  *     state.c           what an ingest is made of: references, how far it is
  *     segments.c        which bytes are here: the bitmap of whole segments, the fronts of those that are arriving
  *     relay.c           a part that is a window in memory
@@ -190,6 +191,15 @@ void ingest_count_received(struct ingest *i);
 int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int64_t *skip);
 /* So much has been written. */
 void ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
+/* Bytes of a segment of a blob of this size. */
+static inline int64_t ingest_segment_of(int64_t size)
+{
+    int64_t segment = INGEST_SEGMENT;
+
+    while (size / segment >= INGEST_SEGMENTS_MAX)
+        segment *= 2;
+    return segment;
+}
 /* By i->size. */
 void ingest_choose_segment(struct ingest *i);
 /* The blob's size, if it is not known yet, and the size of its segments. False: bytes are here that are behind its end.
