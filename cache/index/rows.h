@@ -182,6 +182,9 @@ struct ingest_row {
 
 bool rows_put_ingest(struct index_txn *t, const struct digest *d, const struct ingest_row *row, struct err *err);
 bool rows_get_ingest(struct index_txn *t, const struct digest *d, struct ingest_row *row);
+/* Visits all of them, beginning after `after` if that is not NULL; returning false ends the visit. */
+void rows_each_ingest(struct index_txn *t, const struct digest *after, bool (*fn)(void *arg, const struct digest *d),
+                      void *arg);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 

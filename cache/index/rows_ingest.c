@@ -40,6 +40,29 @@ bool rows_get_ingest(struct index_txn *t, const struct digest *d, struct ingest_
     return true;
 }
 
+struct ingest_visit {
+    const struct digest *after;
+    bool (*fn)(void *arg, const struct digest *d);
+    void *arg;
+};
+
+static bool visit_ingest(void *arg, const struct slice *key, const struct slice *value UNUSED)
+{
+    struct ingest_visit *v = arg;
+    struct digest d;
+
+    if (!digest_from_key(&d, key->data, key->len) || (v->after && digest_eq(v->after, &d)))
+        return true;
+    return v->fn(v->arg, &d);
+}
+
+void rows_each_ingest(struct index_txn *t, const struct digest *after, bool (*fn)(void *arg, const struct digest *d),
+                      void *arg)
+{
+    txn_each(t, TABLE_INGEST, after ? digest_key(after) : NULL, after ? digest_key_len(after) : 0, visit_ingest,
+             &(struct ingest_visit){after, fn, arg});
+}
+
 bool rows_has_ingest(struct index_txn *t, const struct digest *d)
 {
     return txn_has(t, TABLE_INGEST, digest_key(d), digest_key_len(d));

@@ -118,6 +118,18 @@ struct relay_stats {
 struct relay_stats ingests_relays(const struct ingests *all);
 /* Of a blob that is not stored: bytes of it that are here at rest, by the index, and its size. Reads no file. */
 int64_t ingest_part_bytes(struct index_txn *t, const struct digest *d, int64_t *size);
+/* Which bytes of it are here at rest. */
+struct part_map {
+    int64_t size, segment; /* bytes */
+    int64_t segments;      /* in the bitmap */
+    uint8_t *bitmap;
+};
+/* False: there is no part, or an ingest has it. Free it with part_map_clear(). Blocks. */
+bool ingests_map_part(struct ingests *all, const struct digest *d, struct part_map *map);
+/* The first range that is here at or behind `from`, the beginning of a segment or the blob's end: [*first, *end). */
+bool part_map_next(const struct part_map *map, int64_t from, int64_t *first, int64_t *end);
+bool part_map_eq(const struct part_map *a, const struct part_map *b);
+void part_map_clear(struct part_map *map);
 /* Whether there is a part of this blob that can be resumed. Any thread. */
 bool ingests_has_part(struct ingests *all, const struct digest *d);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */

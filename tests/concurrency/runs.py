@@ -834,6 +834,33 @@ def listed(r):
     assert shown() == (0, whole_size + 5 * MIB, False, [(True, 0)] * 2), shown()
 
 
+@case("damaged", when="alone")
+def damaged(r):
+    """verify compares what is here of a blob with what is promised; what it finds damaged is dropped, and fetched again."""
+    d, other = r.add(3 * MIB), r.add(2 * MIB)
+    ask(r, "manifests/1")
+    for digest in d, other:
+        piece(r, digest, "1000000-1099999")
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+
+    def verify(status):
+        return json.loads(command("verify", "--rate", "0", "--json", status=status).splitlines()[-1])
+    sound = verify(0)
+    assert (sound["partial"], sound["partial_damaged"], sound["ok"]) == (2 + earlier_parts(d, other), 0, True), sound
+    with open(part_of(d)[0], "r+b") as f:
+        f.truncate(1050000)
+    text = command("verify", "--rate", "0", status=1)
+    assert "%s: its part lacks bytes from 1050000 on" % d in text and "1 damaged and dropped" in text, text
+    assert not part_of(d) and part_of(other)
+    assert verify(0)["partial_damaged"] == 0
+    piece(r, d, "1000000-1099999")
+
+
+def earlier_parts(*others):
+    """Of cases before this one."""
+    return len([p for p in glob.glob(W + "/cache/ingest/*.part") if not any(d[7:] in p for d in others)])
+
+
 # ---- all of them ----
 
 def attempt(name, fn):
