@@ -19,6 +19,36 @@ int64_t ingest_part_bytes(struct index_txn *t, const struct digest *d, int64_t *
     return MIN(segments * segment - (has_last ? (last + 1) * segment - row.size : 0), row.size);
 }
 
+/* ---- for whom ---- */
+
+struct reader_query {
+    const struct digest *d;
+    const char *repo;
+    bool may;
+};
+
+static void read_readers(struct index_txn *t, void *arg)
+{
+    struct reader_query *q = arg;
+    uint64_t id = rows_repo_id(t, q->repo);
+    struct ingest_row row;
+
+    if (id == 0 || !rows_get_ingest(t, q->d, &row))
+        return;
+    for (size_t i = 0; i < row.repo_count; i++)
+        q->may = q->may || row.repos[i].id == id;
+    /* That a manifest names a private blob proves nothing: anybody can write one. */
+    q->may = q->may || (!row.is_private && rows_linked(t, id, q->d));
+}
+
+bool ingests_part_is_of(struct ingests *all, const struct digest *d, const char *repo)
+{
+    struct reader_query q = {d, repo, false};
+
+    index_read(all->index, read_readers, &q);
+    return q.may;
+}
+
 /* ---- which bytes ---- */
 
 struct map_query {

@@ -59,9 +59,11 @@ struct ingest {
     struct sent_before sent; /* relays */
     char *window;            /* relays: the part, mapped; NULL until its size is known */
     int fd;
-    uint32_t origin;    /* a hash of the registry's host */
-    int64_t started_ms; /* monotonic */
-    int64_t resumed;    /* bytes that an earlier ingest left */
+    uint32_t origin;                              /* a hash of the registry's host */
+    int64_t started_ms;                           /* monotonic */
+    int64_t resumed;                              /* bytes that an earlier ingest left */
+    struct ingest_repo earlier[INGEST_REPOS_MAX]; /* for which repositories it was fetched then */
+    size_t earlier_count;
 
     /* its loop's; of these two while `hashing_file` the io worker's */
     struct hasher *hasher;
@@ -164,6 +166,11 @@ void ingest_book_room(struct ingest *i, enum ingest_state state);
 
 /* An ingest with nothing in it, and one reference. */
 struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *loop);
+/* Whether a repository has proved to contain it: a part that is nobody's is not kept. The ingest's loop. */
+static inline bool ingest_is_somebodys(const struct ingest *i)
+{
+    return i->is_public || i->earlier_count > 0 || !SLIST_EMPTY(&i->repos);
+}
 /* Whether all bytes may be read. */
 static inline bool ingest_is_verified(enum ingest_state state)
 {

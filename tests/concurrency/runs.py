@@ -652,7 +652,96 @@ def private(r):
     for headers in {}, {"Authorization": BOB}:
         a = blob(r, d, "0-999", **headers)
         assert a.status in (401, 403, 404), "behind it: %d" % a.status
-    wait_for(lambda: not part_of(d), "a private part is kept: %s" % part_of(d), 12)
+
+
+def at(host, repo, path, text, **headers):
+    """Of any repository of a registry, under its name or that of another."""
+    c = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+    try:
+        c.request("GET", "/v2/%s/%s?ns=%s.test" % (repo, path, host), headers=dict(headers, **({"Range": "bytes=" + text} if text else {})))
+        a = c.getresponse()
+        return Answer(a.status, a.headers, a.read(), False)
+    except (http.client.IncompleteRead, ConnectionResetError):
+        return Answer(0, {}, b"", True)
+    finally:
+        c.close()
+
+
+def no_leak(r, d, sought, others, when):
+    """Nobody gets a byte of what is here of r's blob, however it is asked for."""
+    first, last = span("bytes=" + sought, len(r.blobs[d]))
+    secret = r.blobs[d][first:last + 1]
+    for repo in (r.name,) + others:
+        for headers in {}, {"Authorization": BOB}, {"Authorization": "Bearer x"}:
+            for text in sought, "%d-%d" % (first + 100, last - 100), "%d-" % first, "%d-%d,%d-%d" % (first, first + 9, last - 9, last), None:
+                a = at(r.name, repo, "blobs/" + d, text, **headers)
+                assert a.status in (401, 403, 404), "%s: %s of %s as %s: %d, %s" % (when, text, repo, headers, a.status, a.cache)
+                assert secret[100:110] not in a.body and secret[:10] not in a.body, (when, repo, headers, text)
+
+
+@case("private-kept", when="alone")
+def private_kept(r):
+    """What came under a client's identity stays as a part, for those whom the registry lets in, online and offline, and for nobody else:
+    not through a public repository either whose manifest names the blob."""
+    named, evil = registries["public-named"], registries["evil"]
+    d, sought = r.add(3 * MIB), "1000000-1099999"
+    alice = {"Authorization": ALICE}
+    piece(r, d, sought, **alice)
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+    assert [os.stat(p).st_mode & 0o777 for p in part_of(d)] == [0o600], part_of(d)
+    named.blobs[d] = r.blobs[d]
+    assert at(r.name, named.name, "manifests/1", None).status == 200
+    del named.blobs[d]
+    others = (named.name, "kept", "theirs-none")
+    for how in None, signal.SIGTERM, signal.SIGKILL:
+        if how:
+            stop(how)
+            run()
+            offline(True)
+            assert blob(r, d, sought, **alice).status in (401, 403), "its registry cannot be asked about alice"
+            no_leak(r, d, sought, others, "offline after a restart by %s" % how)
+            offline(False)
+        asked = len(r.asked)
+        no_leak(r, d, sought, others, "online, %s" % how)
+        for _ in range(2):
+            a = piece(r, d, sought, **alice)
+            assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
+        assert len(r.asked) == asked, "it is fetched again: %s" % r.asked[asked:]
+        offline(True)
+        assert piece(r, d, sought, **alice).cache == "entrepot; hit; detail=partial", how
+        no_leak(r, d, sought, others, "offline beside alice, %s" % how)
+        assert blob(r, d, "2000000-2000999", **alice).status == 404
+        offline(False)
+    # A registry of bob's own, which has something of that digest: it gets what it has.
+    evil.blobs[d] = rng.randbytes(3 * MIB)
+    a = at(evil.name, evil.name, "blobs/" + d, sought)
+    assert a.status == 206 and a.body == evil.blobs[d][1000000:1100000], (a.status, len(a.body))
+    piece(r, d, sought, **alice)
+    whole(r, d, **alice)
+    wait_for(lambda: is_stored(d), "it is not stored")
+    assert os.stat("%s/cache/blobs/sha256/%s" % (W, d[7:])).st_mode & 0o777 == 0o400, "the whole is as private as the part"
+    no_leak(r, d, sought, others, "the whole")
+
+
+for other in "public-named", "evil":
+    case(other, when="alone")(lambda r: None)
+
+
+@case("unnamed", when="alone")
+def unnamed(r):
+    """A piece of a blob that no manifest has named is served again to the repository that it was fetched for, offline too."""
+    d, sought = r.add(3 * MIB), "1000000-1099999"
+    piece(r, d, sought)
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+    for how in None, signal.SIGTERM, signal.SIGKILL:
+        if how:
+            stop(how)
+            run()
+        offline(True)
+        assert piece(r, d, sought).cache == "entrepot; hit; detail=partial", how
+        for repo in "kept", "theirs-none":
+            assert at(r.name, repo, "blobs/" + d, sought).status == 404, "another repository has not proved to contain it"
+        offline(False)
 
 
 @case("turned", when="alone")
@@ -906,7 +995,7 @@ def main():
     stop()
     for name, cache in ("small", "max_size: 16MiB"), ("bound", "max_size: 64MiB, blob_max: 4MiB"):
         if chosen(name):
-            start(registries, name, cache)
+            start([name], name, cache)
             attempt(*chosen(name)[0])
             stop()
 
