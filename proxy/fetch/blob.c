@@ -42,8 +42,9 @@ static enum step blob_lookup(struct fetch *f)
         b->source_events = &SOURCE_EVENTS;
         TAILQ_INIT(&b->sources);
         b->most = 1;
-        b->kept = f->want.keep;
-        b->whole = !f->want.piece.given;
+        b->ahead = f->want.ahead;
+        b->kept = f->want.keep && !b->ahead;
+        b->whole = !f->want.piece.given && !b->ahead;
     }
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
@@ -320,11 +321,9 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
     if (unproved) { /* the part was whole before upstream answered whether the repository contains it */
         ingest_unref(b->ingest);
         b->ingest = NULL;
-        if (f->fetcher->stopping) {
+        if (f->fetcher->stopping)
             err_set(&f->result.err, ERR_CANCELLED, "the cache is being stopped");
-            f->result.how = HOW_ERROR;
-        }
-        fetch_run(f, f->fetcher->stopping ? STEP_DONE : STEP_LOOKUP);
+        fetch_run(f, f->fetcher->stopping ? STEP_FAIL : STEP_LOOKUP);
         return;
     }
     if (state == INGEST_NOT_STORED && !b->waiters_follow)
@@ -473,6 +472,7 @@ static void blob_clear(struct fetch *f)
     blob_forget_room(b);
     free_event(b->retry);
     blob_sources_clear(b);
+    blob_forget_redirect(b);
     free_event(b->other_client);
     blob_offers_end(f);
     if (b->ingest)
