@@ -64,6 +64,7 @@ struct blob_fetch {
     bool waiters_follow; /* waiters have been told to follow the ingest */
     bool whole;          /* a client asks for the whole, by its request: it may end anywhere */
     bool kept;           /* the whole has to be stored here */
+    bool proved;         /* its repository is known to contain the blob */
     bool ahead;          /* no client has asked for it yet: until then, all of it over one connection */
     bool unasked;        /* it began with what is here: no registry was asked */
     bool without_piece;  /* the registry refused the range of the first client */
