@@ -131,6 +131,12 @@ static void blob_source_ended(struct blob_source *s)
 
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
+    if (s->spans && s->brought == 0) {
+        err_set(&s->err, ERR_UPSTREAM, "upstream sent nothing of several ranges");
+        short_of = s->err;
+        blob_source_lost(s, &short_of);
+        return;
+    }
     bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
     if (is_short)
         err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");

@@ -142,19 +142,25 @@ static void sources_look(struct fetch *f, struct sources_view *sv)
     struct blob_fetch *b = blob_of(f);
     int limit = sources_limit(f);
 
+    bool whole = blob_is_whole(f);
+    size_t reading = 0;
+
+    if (b->source_count == 0)
+        ingest_listen(b->ingest);
     sv->waiting = xcalloc(PLAN_WAITING_MAX, sizeof(*sv->waiting));
     sv->v = (struct plan_view){
         .size = ingest_size(b->ingest),
         .received = ingest_received(b->ingest),
-        .whole = blob_is_whole(f),
+        .whole = whole,
         .most = MIN(b->most, limit),
         .limit = limit,
         .connections = b->source_count,
         .waiting = sv->waiting,
-        .waiting_count = ingest_waiting(b->ingest, sv->waiting, PLAN_WAITING_MAX),
+        .waiting_count = ingest_waiting(b->ingest, sv->waiting, PLAN_WAITING_MAX, whole ? NULL : &reading),
         .gap = sources_gap,
         .arg = b->ingest,
     };
+    sv->v.reading_count = reading;
     sources_describe(b, sv);
 }
 
@@ -164,7 +170,7 @@ static void sources_begin(struct fetch *f, struct sources_view *sv, struct plan 
 {
     struct plan_view *v = &sv->v;
     struct ingest_span spans[PLAN_RANGES_MAX] = {{p.first, p.end}};
-    bool several = !v->whole && !upstream_is_one_range(f->want.site->upstream);
+    bool several = !v->whole && !upstream_is_one_range(f->want.site->upstream) && blob_of(f)->fruitless == 0;
     bool further = v->connections > 0;
     int64_t bytes = p.end - p.first;
     size_t n = 1;
@@ -224,7 +230,10 @@ static bool sources_are_cut_off(const struct fetch *f)
     const struct blob_fetch *b = blob_of(f);
     struct ingest_span waiting;
 
-    return b->unasked && b->source_count == 0 && fetch_is_offline(f) && ingest_waiting(b->ingest, &waiting, 1) > 0;
+    if (!b->unasked || b->source_count > 0 || !fetch_is_offline(f))
+        return false;
+    ingest_listen(b->ingest);
+    return ingest_waiting(b->ingest, &waiting, 1, NULL) > 0;
 }
 
 void blob_sources_plan(struct fetch *f)
@@ -360,11 +369,14 @@ void blob_sources_clear(struct blob_fetch *b)
 
 /* ---- one that failed ---- */
 
-/* The registry has no answer to several ranges: they are requested one by one. */
+/* The registry has no answer to several ranges, or a wrong one: they are requested one by one. That an answer breaks off
+ * does not say so. */
 static bool refuses_several(const struct blob_source *s)
 {
-    return s->spans && (s->status == 200 || s->status == 206 || s->status == 400 || s->status == 416 ||
-                        s->status == 413 || s->status == 431);
+    bool is_wrong = s->status == 206 && s->err.code != ERR_OK;
+
+    return s->spans && (s->status == 200 || is_wrong || s->status == 400 || s->status == 416 || s->status == 413 ||
+                        s->status == 431);
 }
 
 bool blob_source_can_be_lost(const struct blob_source *s)
