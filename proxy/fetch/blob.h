@@ -25,11 +25,12 @@ struct blob_source {
     bool ranged;   /* a range was requested */
     int64_t first; /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
-    int64_t at, skip;          /* offset of the next byte; bytes to skip first */
-    int64_t end;               /* one past the last byte that it is to bring; INT64_MAX: all */
-    int64_t asked_end;         /* and that was requested: `end` may be earlier by now */
-    int status;                /* of the answer; 0: none yet */
-    bool unwritable;           /* the ingest did not take the last piece */
+    int64_t at, skip;  /* offset of the next byte; bytes to skip first */
+    int64_t end;       /* one past the last byte that it is to bring; INT64_MAX: all */
+    int64_t asked_end; /* and that was requested: `end` may be earlier by now */
+    int status;        /* of the answer; 0: none yet */
+    bool unwritable;   /* the ingest did not take the last piece */
+    bool stuck;        /* it brought nothing for a while: others bring the rest. If it goes on after all, it ends */
     struct ingest_span *spans; /* several ranges in one request; else NULL */
     size_t span_count, span;   /* `span`: the one that is coming */
     struct byteranges parts;   /* the body of such an answer */

@@ -183,8 +183,8 @@ def start():
     lines = ['listen: [{address: "127.0.0.1:%d"}]' % PORT, "admin: {socket: %s/admin.sock}" % W, "log: {level: %s}" % os.environ.get("LOG", "info"),
              "cache: {path: %s/cache, min_free: 0B}" % W, "tags: {ttl: 1h, negative_ttl: 0s}", "upstreams:"]
     for name in registries:
-        lines.append("  - {name: %s.test, endpoints: [\"http://127.0.0.1:%d\"], insecure: true, stall_timeout: 20s%s}" % (
-            name, UPSTREAM, MORE.get(name, "")))
+        lines.append("  - {name: %s.test, endpoints: [\"http://127.0.0.1:%d\"], insecure: true, %s}" % (
+            name, UPSTREAM, MORE.get(name, "stall_timeout: 20s")))
     with open(W + "/config.yaml", "w") as f:
         f.write("\n".join(lines) + "\n")
     log = open(W + "/entrepot.log", "ab")
@@ -256,7 +256,7 @@ def case(names, more=""):
             CASES.append((name, fn))
             registries[name] = Registry(name)
             if more:
-                MORE[name] = ", " + more
+                MORE[name] = more
         return fn
     return note
 
@@ -323,6 +323,62 @@ def slow_reader_over_gaps(r):
     status, body, _ = get(r, d, "0-%d" % last, pause=0.5, buffer=64 * KIB, timeout=8)
     assert status == 206 and body == r.blobs[d][:last + 1], (status, len(body))
     assert received(r) <= last + 4 * MIB, received(r)
+
+
+@case("silent silentlazy silentsmall silentthrice", "stall_timeout: 25s, parallel: 4")
+def connection_that_hangs(r):
+    """In the middle of the blob, and the only one: another brings the rest soon, and all bytes come about once."""
+    small = r.name == "silentsmall"
+    d = r.add(MIB + 500000 if small else 12 * MIB)
+    r.hang = (22, 512 * KIB)
+    begun = time.monotonic()
+    client = threading.Thread(target=lambda: done.append(get(r, d)))
+    done = []
+    client.start()
+    for _ in range(2 if r.name == "silentthrice" else 0):
+        time.sleep(0.5)
+        while len(r.asked) < 2:
+            time.sleep(0.05)
+        r.hang = (22, 3 * MIB)
+    client.join()
+    took = time.monotonic() - begun
+    status, body, _ = done[0]
+    assert status == 200 and body == r.blobs[d], (status, len(body))
+    assert took < 8 * PATIENCE, "it took %.1f s" % took
+    assert received(r) <= 1.1 * len(body), received(r)
+
+
+@case("silentpiece", "stall_timeout: 25s, parallel: 4, fetch: lazy")
+def connection_for_a_piece_hangs(r):
+    d = r.add(12 * MIB)
+    piece(r, d, 0, 99)
+    r.hang = (22, 0)
+    begun = time.monotonic()
+    piece(r, d, 5 * MIB, 5 * MIB + 200000)
+    assert time.monotonic() - begun < 8 * PATIENCE, "it took %.1f s" % (time.monotonic() - begun)
+
+
+@case("silentall", "stall_timeout: 4s, parallel: 4")
+def registry_that_hangs(r):
+    """All of its connections: it is not asked again and again, and it has its time."""
+    d = r.add(12 * MIB)
+    piece(r, d, 0, 99)
+    stop = threading.Event()
+
+    def hang():
+        while not stop.is_set():
+            r.hang = r.hang or (22, 0)
+            time.sleep(0.005)
+    threading.Thread(target=hang, daemon=True).start()
+    time.sleep(0.1)
+    before, begun = len(r.asked), time.monotonic()
+    c = connect(r, d, "%d-%d" % (5 * MIB, 6 * MIB), timeout=60)
+    time.sleep(9)
+    asked = len(r.asked) - before
+    stop.set()
+    r.hang = None
+    c.close()
+    assert 1 <= asked <= 12, "%d requests in 9 s" % asked
 
 
 # ---- all of them ----
