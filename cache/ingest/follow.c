@@ -52,9 +52,11 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     f->ready = ready;
     f->arg = arg;
     pthread_mutex_lock(&i->lock);
-    bool most = i->size < 0 || f->end - f->position > i->size / 2;
+    /* Behind a relay that takes over, what counts is where the answer began. */
+    int64_t from = i->relay && i->sent.fd >= 0 ? MIN(i->sent.first, first) : first;
+    bool most = i->size < 0 || f->end - from > i->size / 2;
     f->whole = most && (i->size < 0 || f->end >= i->size);
-    i->whole = i->whole || most;
+    i->whole = i->whole || (i->relay ? f->whole : most);
     TAILQ_INSERT_TAIL(&i->followers, f, entry);
     i->follower_count++;
     if (i->relay) {

@@ -137,6 +137,12 @@ bool blob_may_be_partial(const struct fetch *f);
 bool blob_begin_partial(struct fetch *f);
 /* The same for one waiter of a fetch that is under way. */
 bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);
+/* The first answer cannot be used; whether the blob is asked for again: for its beginning, if the piece was `outside` of
+ * it, else as a whole. Once. */
+bool blob_may_restart(struct fetch *f, bool outside, bool hinted);
+/* Of a relay: the piece is most of the blob, up to its end, and so its end is not sent before the digest is known; all of
+ * the blob has to come, in its order. */
+bool blob_needs_beginning(const struct fetch *f, int64_t size);
 
 /* join.c: one more waiter. */
 void blob_join(struct fetch *f, struct fetch_waiter *w);

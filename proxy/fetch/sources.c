@@ -34,7 +34,7 @@ bool blob_is_whole(const struct fetch *f)
     const struct blob_fetch *b = blob_of(f);
 
     if (blob_is_relay(f)) /* nothing is kept of it */
-        return b->whole || ingest_is_wanted_whole(b->ingest);
+        return b->whole || b->without_piece || ingest_is_wanted_whole(b->ingest);
     switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
     case CONFIG_FETCH_WHOLE:
         return true;

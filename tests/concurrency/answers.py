@@ -110,7 +110,13 @@ class Upstream(Answering):
             r.asked.append((p[4], text))
             hang, r.hang = (r.hang, None) if self.command == "GET" else (None, r.hang)
         spans = [(int(a), min(int(b or len(data)), len(data) - 1)) for a, b in re.findall(r"(\d+)-(\d*)", text)]
+        if text.startswith("bytes=-"):
+            spans = [(max(len(data) - int(text[7:]), 0), len(data) - 1)]
+        if len(spans) == 1 and spans[0][0] >= len(data):
+            return self.answer(416)
         kind = r.name.split("-")[0]
+        if kind == "relaywhole":
+            return self.one(data, [])
         if len(spans) > 1:
             return self.to_several(kind, data, spans)
         self.one(data, spans, r.rate, hang)
@@ -181,7 +187,7 @@ daemon = None
 def start():
     global daemon
     lines = ['listen: [{address: "127.0.0.1:%d"}]' % PORT, "admin: {socket: %s/admin.sock}" % W, "log: {level: %s}" % os.environ.get("LOG", "info"),
-             "cache: {path: %s/cache, min_free: 0B}" % W, "tags: {ttl: 1h, negative_ttl: 0s}", "upstreams:"]
+             "cache: {path: %s/cache, min_free: 0B, blob_max: 64MiB}" % W, "tags: {ttl: 1h, negative_ttl: 0s}", "upstreams:"]
     for name in registries:
         lines.append("  - {name: %s.test, endpoints: [\"http://127.0.0.1:%d\"], insecure: true, %s}" % (
             name, UPSTREAM, MORE.get(name, "stall_timeout: 20s")))
@@ -379,6 +385,40 @@ def registry_that_hangs(r):
     r.hang = None
     c.close()
     assert 1 <= asked <= 12, "%d requests in 9 s" % asked
+
+
+# ---- without caching ----
+
+@case("relay")
+def piece_without_caching(r):
+    """Of a blob that is not kept: the registry is asked for the piece alone, and little of it is in memory for a client that does not read."""
+    d, at_end = r.add(80 * MIB), r.add(66 * MIB)
+    piece(r, d, 50 * MIB + 5, 74 * MIB + 5)
+    assert received(r) <= 24 * MIB + 64 * KIB, r.asked
+    c = connect(r, d, "%d-%d" % (10 * MIB, 40 * MIB), buffer=64 * KIB)
+    before = received(r)
+    time.sleep(1)
+    assert received(r) - before <= 8 * MIB, "%d bytes for a client that does not read" % (received(r) - before)
+    a = http.client.HTTPResponse(c)
+    a.begin()
+    assert a.status == 206 and a.read() == r.blobs[d][10 * MIB:40 * MIB + 1]
+    c.close()
+    before = received(r)
+    status, body, _ = get(r, d, "-%d" % (3 * MIB))
+    assert status == 206 and body == r.blobs[d][-3 * MIB:], (status, len(body))
+    assert received(r) - before <= 3 * MIB + 64 * KIB, received(r) - before
+    for ranges, first in ("%d-%d" % (MIB, 66 * MIB - 1), MIB), ("%d-%d" % (7, 99 * MIB), 7), ("-%d" % (60 * MIB), 6 * MIB), \
+            ("%d-" % (50 * MIB), 50 * MIB), ("%d-" % MIB, MIB):
+        status, body, _ = get(r, at_end, ranges)
+        assert status == 206 and body == r.blobs[at_end][first:], (ranges, status, len(body))
+    assert get(r, d, "%d-%d" % (80 * MIB, 81 * MIB))[0] == 416
+
+
+@case("relaywhole")
+def piece_without_caching_or_ranges(r):
+    d = r.add(70 * MIB)
+    piece(r, d, 30 * MIB, 50 * MIB)
+    assert get(r, d)[1] == r.blobs[d]
 
 
 # ---- all of them ----
