@@ -277,6 +277,7 @@ static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data,
     pthread_mutex_lock(&i->lock);
     ingest_note_written(i, offset, len);
     ingest_wake(i);
+    i->written_to = MAX(i->written_to, offset + len);
     if (i->relay)
         ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);

@@ -219,9 +219,12 @@ bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end);
 struct ingest_span {
     int64_t first, end;
 };
-/* What followers wait for, from their position to the last byte that they want, and then what they will want later and
- * is missing: at most `max`. Returns how many there are. */
-size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max);
+/* What followers wait for, from their position to the last byte that they want, then what they will want later and is
+ * missing, and, unless `reading` is NULL, the same of those who still read what is here: the last *reading ones. At most
+ * `max`. Returns how many there are. */
+size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max, size_t *reading);
+/* No source is under way: each follower that waits from now on is told of by wanted(), whatever was known of it. */
+void ingest_listen(struct ingest *i);
 /* Whether a follower has asked for more than half of it. */
 bool ingest_is_wanted_whole(struct ingest *i);
 /* The blob's size in bytes (-1: not announced) and upstream's validator (strong ETag; may be ""), before the first

@@ -110,10 +110,11 @@ struct ingest {
     bool whole;       /* a follower has asked for more than half of it */
     bool wanting;     /* events.wanted() is posted */
     int follower_count;
-    int64_t taken;     /* relays: bytes the follower has taken; -1: there was none yet */
-    int64_t punched;   /* relays: bytes at the beginning that were given back */
-    bool ahead;        /* relays: the source waits for the follower */
-    bool hashing_file; /* an io worker hashes what is in the file, from hashing_from on; written on its loop alone */
+    int64_t taken;      /* relays: bytes the follower has taken; -1: there was none yet */
+    int64_t punched;    /* relays: bytes at the beginning that were given back */
+    int64_t written_to; /* one past the last byte that has come */
+    bool ahead;         /* relays: the source waits for the follower */
+    bool hashing_file;  /* an io worker hashes what is in the file, from hashing_from on; written on its loop alone */
     int64_t hashing_from;
     TAILQ_HEAD(followers, follower) followers;
 

@@ -92,6 +92,8 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return err_set(&s->err, ERR_UPSTREAM, "the registry does not serve ranges");
     if (s->ranged && r->status == 200)
         upstream_note_one_stream(f->want.site->upstream, true);
+    if (r->status == 206 && blob_needs_beginning(f, size))
+        return err_set(&s->err, ERR_CORRUPT, "without caching, the rest of a blob is sent behind its beginning");
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
     b->proved = true;
@@ -133,6 +135,12 @@ static void blob_source_ended(struct blob_source *s)
 
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
+    if (s->spans && s->brought == 0) {
+        err_set(&s->err, ERR_UPSTREAM, "upstream sent nothing of several ranges");
+        short_of = s->err;
+        blob_source_lost(s, &short_of);
+        return;
+    }
     bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
     if (is_short)
         err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
@@ -146,23 +154,6 @@ static void blob_source_ended(struct blob_source *s)
         return;
     }
     blob_sources_plan(f); /* if all is here, blob_finished() goes on */
-}
-
-/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
- * is refused, too: the whole is asked for. */
-static bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
-{
-    struct blob_fetch *b = blob_of(f);
-
-    if (outside && hinted && f->want.piece.first != 0) {
-        f->want.piece.first = f->want.piece.last = 0;
-        return true;
-    }
-    if (b->restarted)
-        return false;
-    b->restarted = true;
-    b->without_piece = b->without_piece || hinted;
-    return true;
 }
 
 /* The only one, or the last of several. */

@@ -69,3 +69,33 @@ bool blob_begin_partial(struct fetch *f)
         answer_partial(f, w);
     return true;
 }
+
+/* ---- a piece that is not served as one ---- */
+
+/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
+ * is refused, too: the whole is asked for. */
+bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    ON_LOOP(f->fetcher->loop);
+    if (outside && hinted && f->want.piece.first != 0) {
+        f->want.piece.first = f->want.piece.last = 0;
+        return true;
+    }
+    if (b->restarted)
+        return false;
+    b->restarted = true;
+    b->without_piece = b->without_piece || hinted;
+    return true;
+}
+
+bool blob_needs_beginning(const struct fetch *f, int64_t size)
+{
+    const struct fetch_piece *p = &f->want.piece;
+    int64_t first = p->first >= 0 ? p->first : MAX(size - p->last, (int64_t)0);
+
+    ON_LOOP(f->fetcher->loop);
+    return blob_is_relay(f) && p->given && !blob_of(f)->without_piece && (p->first < 0 || p->last + 1 >= size) &&
+           size - first > size / 2;
+}

@@ -84,13 +84,14 @@ static const struct plan_source *find_idle(const struct plan_view *v)
 /* For one client. PLAN_NOTHING: it needs none, or there is no place for another connection. */
 static struct plan plan_for(const struct plan_view *v, const struct ingest_span *want)
 {
+    bool reads = want + v->reading_count >= v->waiting + v->waiting_count;
     const struct plan nothing = {.what = PLAN_NOTHING};
     int64_t first, end;
 
     if (!v->gap(v->arg, want->first, &first, &end) || first >= want->end || is_near(v, first))
         return nothing;
     if (v->connections >= v->limit) {
-        const struct plan_source *idle = v->limit > 1 ? find_idle(v) : NULL;
+        const struct plan_source *idle = v->limit > 1 && !reads ? find_idle(v) : NULL;
         return idle ? shorten(v, idle, idle->at) : nothing;
     }
     const struct plan_source *far = source_of(v, first);

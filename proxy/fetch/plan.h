@@ -1,7 +1,8 @@
 /* plan.h - which range of a blob is requested next: a pure function of what is here, what is on its way, and what
  * clients wait for.
  *
- *     1. a client waits where no source arrives soon: a source begins there, in place of one that nobody waits for
+ *     1. a client waits where no source arrives soon: a source begins there, in place of one that nobody waits for;
+ *        where a client will wait soon, if there is place for one
  *     2. the first range that is missing and not on its way (of a blob that is wanted as a whole)
  *     3. nothing is left: the source that would take longest gives a part of its range to another connection
  *
@@ -43,6 +44,7 @@ struct plan_view {
     size_t source_count;
     const struct ingest_span *waiting;
     size_t waiting_count;
+    size_t reading_count; /* the last of them: these clients still read what is here, and wait soon */
     /* The first range that is missing at or behind `from`, as ingest_gap(). */
     bool (*gap)(void *arg, int64_t from, int64_t *first, int64_t *end);
     void *arg;

@@ -163,7 +163,7 @@ static void runs(void **state)
     assert_int_equal(follower_available(middle, &err), 0);
     loop_settle(f->loop);
     assert_int_equal(f->wanted, 1);
-    assert_int_equal(ingest_waiting(i, waiting, 4), 1);
+    assert_int_equal(ingest_waiting(i, waiting, 4, NULL), 1);
     assert_int_equal(waiting[0].first, MIB + 100);
     assert_int_equal(waiting[0].end, MIB + 200);
     assert_gap(i, MIB + 100, MIB, SIZE); /* a segment is filled from its start */
