@@ -319,6 +319,14 @@ bool rows_has_ingest(struct index_txn *t, const struct digest *d)
     return txn_has(t, TABLE_INGEST, digest_key(d), digest_key_len(d));
 }
 
+int64_t rows_ingest_size(struct index_txn *t, const struct digest *d)
+{
+    struct slice v;
+    bool found = txn_get(t, TABLE_INGEST, digest_key(d), digest_key_len(d), &v, NULL) && v.len >= 9;
+
+    return found ? get_le64(v.data) : -1;
+}
+
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err)
 {
     return txn_del(t, TABLE_INGEST, digest_key(d), digest_key_len(d), NULL, 0, NULL, err);

@@ -179,6 +179,8 @@ bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, 
 bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
                      uint8_t *bitmap, size_t bitmap_cap, size_t *bitmap_len);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
+/* Bytes of the blob on its way; -1: there is none, or its size is not known. */
+int64_t rows_ingest_size(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 
 /* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is

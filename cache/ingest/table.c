@@ -104,6 +104,7 @@ static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
 struct has_part_query {
     const struct digest *d;
     bool found;
+    int64_t size;
 };
 
 static void read_has_part(struct index_txn *t, void *arg)
@@ -111,13 +112,15 @@ static void read_has_part(struct index_txn *t, void *arg)
     struct has_part_query *q = arg;
 
     q->found = rows_has_ingest(t, q->d);
+    q->size = rows_ingest_size(t, q->d);
 }
 
-bool ingests_has_part(struct ingests *all, const struct digest *d)
+bool ingests_has_part(struct ingests *all, const struct digest *d, int64_t *size)
 {
     struct has_part_query q = {.d = d};
 
     index_read(all->index, read_has_part, &q);
+    *size = q.size;
     return q.found;
 }
 

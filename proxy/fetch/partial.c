@@ -2,7 +2,7 @@
  *
  * A part on the disk is of public content alone (ingest_stop() drops others), and of one registry (ingest_begin()). A
  * repository of it that is known to contain the blob, by a manifest or by its registry's answer, may have of it what is
- * here. The first range that is missing is requested from the registry as of any other blob.
+ * here. The first range that is missing is requested from the registry as of any other blob. Its size is known without.
  */
 #include "proxy/fetch/blob.h"
 
@@ -37,13 +37,20 @@ bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w)
     return true;
 }
 
+bool fetch_has_part(const struct fetch *f, int64_t *size)
+{
+    return !f->want.is_private && !f->hit.repo_private &&
+           ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest, size) &&
+           cache_is_linked(fetch_cache(f), f->want.name, &f->digest);
+}
+
 bool blob_may_be_partial(const struct fetch *f)
 {
+    int64_t size;
+
     ON_LOOP(f->fetcher->loop);
-    return !STAILQ_EMPTY(&f->waiters) && !blob_is_relay(f) && !f->want.is_private && !f->hit.repo_private &&
-           f->want.piece.given && !f->want.keep && !blob_of(f)->ingest &&
-           ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) &&
-           cache_is_linked(fetch_cache(f), f->want.name, &f->digest);
+    return !STAILQ_EMPTY(&f->waiters) && !blob_is_relay(f) && f->want.piece.given && !f->want.keep &&
+           !blob_of(f)->ingest && fetch_has_part(f, &size);
 }
 
 bool blob_begin_partial(struct fetch *f)

@@ -706,6 +706,9 @@ def kept(r):
         offline(True)
         a = piece(r, d, sought)
         assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
+        a = blob(r, d, method="HEAD", timeout=5)
+        assert (a.status, a.headers["Content-Length"]) == (200, str(3 * MIB)), (how, a.status)
+        assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
         for text in "2000000-2000999", "0-99", "1000000-2000000", "-9", None:
             begun = time.monotonic()
             a = blob(r, d, text, timeout=5)
