@@ -116,8 +116,10 @@ struct relay_stats {
     uint64_t refused;
 };
 struct relay_stats ingests_relays(const struct ingests *all);
-/* Whether there is a part of this blob that can be resumed; sets *size of the blob, -1 if it is not known. Any thread. */
-bool ingests_has_part(struct ingests *all, const struct digest *d, int64_t *size);
+/* Whether there is a part of this blob that can be resumed. Any thread. */
+bool ingests_has_part(struct ingests *all, const struct digest *d);
+/* Bytes of a blob that arrives, or of which there is a part; -1: not known. Any thread. */
+int64_t ingests_size_of(struct ingests *all, const struct digest *d);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */

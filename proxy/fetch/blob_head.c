@@ -1,5 +1,5 @@
 /* HEAD of a blob that is not cached: whether the registry has it for this client, and its size. Nothing is stored. Of a
- * blob of which pieces are cached both are known.
+ * blob that arrives, or of which pieces are cached, both are known.
  *
  *   lookup ─▶ ask by HEAD ─┬ 200 with a length ───────────────────────────────────▶ deliver ─▶ done
  *                          └ no HEAD, no length, a page ─▶ ask by GET ─┬ 200, 206 ─▶ deliver
@@ -36,7 +36,6 @@ static struct blob_head_fetch *blob_head_of(const struct fetch *f)
 static enum step blob_head_lookup(struct fetch *f)
 {
     struct fetch_result *r = &f->result;
-    int64_t size;
 
     r->how = HOW_BYPASS;
     r->digest = f->digest;
@@ -46,9 +45,9 @@ static enum step blob_head_lookup(struct fetch *f)
         r->size = f->hit.blob.size;
         return STEP_DONE;
     }
-    if (!f->hit.stored && fetch_has_part(f, &size) && size >= 0) {
+    r->size = f->hit.stored ? -1 : fetch_partial_size(f);
+    if (r->size >= 0) {
         r->how = HOW_PARTIAL;
-        r->size = size;
         return STEP_DONE;
     }
     if (!fetch_is_offline(f))

@@ -37,20 +37,22 @@ bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w)
     return true;
 }
 
-bool fetch_has_part(const struct fetch *f, int64_t *size)
+/* A repository that the client may read is known to contain it. */
+static bool is_open_and_linked(const struct fetch *f)
 {
-    return !f->want.is_private && !f->hit.repo_private &&
-           ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest, size) &&
-           cache_is_linked(fetch_cache(f), f->want.name, &f->digest);
+    return !f->want.is_private && !f->hit.repo_private && cache_is_linked(fetch_cache(f), f->want.name, &f->digest);
+}
+
+int64_t fetch_partial_size(const struct fetch *f)
+{
+    return is_open_and_linked(f) ? ingests_size_of(cache_ingests(fetch_cache(f)), &f->digest) : -1;
 }
 
 bool blob_may_be_partial(const struct fetch *f)
 {
-    int64_t size;
-
     ON_LOOP(f->fetcher->loop);
     return !STAILQ_EMPTY(&f->waiters) && !blob_is_relay(f) && f->want.piece.given && !f->want.keep &&
-           !blob_of(f)->ingest && fetch_has_part(f, &size);
+           !blob_of(f)->ingest && ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) && is_open_and_linked(f);
 }
 
 bool blob_begin_partial(struct fetch *f)
