@@ -133,6 +133,10 @@ bool ingests_map_part(struct ingests *all, const struct digest *d, struct part_m
 bool part_map_next(const struct part_map *map, int64_t from, int64_t *first, int64_t *end);
 bool part_map_eq(const struct part_map *a, const struct part_map *b);
 void part_map_clear(struct part_map *map);
+/* Bytes of a blob of which there is a part; -1: there is none. Any thread. */
+int64_t ingests_size_of_part(struct ingests *all, const struct digest *d);
+/* The same for one that arrives, and is public; -1: none does, or its size is not known. Any thread. */
+int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
