@@ -45,7 +45,7 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 
 FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
 	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy
-CLI_FOLDERS := cli/lib cli/archive cli/images cli
+CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
 

@@ -1,0 +1,146 @@
+/* Three texts, as of diff3(1): `after` is what we wrote, `before` what was there, `now` what has become of it. Between
+ * lines that all three have, each region is one side's: ours is taken back, others' stays, and where both are, a hand
+ * has changed our lines. */
+#include "cli/setup/lines.h"
+
+#include <string.h>
+
+struct region {
+    size_t from, to;
+};
+
+struct take_back {
+    struct setup_lines before, after, now;
+    int *to_before, *to_now; /* of each line of `after` */
+    struct buf *out;
+    char **why;
+};
+
+static bool region_same(const struct setup_lines *a, struct region x, const struct setup_lines *b, struct region y)
+{
+    if (x.to - x.from != y.to - y.from)
+        return false;
+    for (size_t i = 0; i < x.to - x.from; i++)
+        if (!setup_line_same(&a->list[x.from + i], &b->list[y.from + i]))
+            return false;
+    return true;
+}
+
+static void region_add(struct buf *out, const struct setup_lines *l, struct region r)
+{
+    for (; r.from < r.to; r.from++)
+        buf_add(out, l->list[r.from].data, l->list[r.from].len);
+}
+
+/* Our lines, unchanged, within what others have written around them; at one place only. */
+static bool region_find(const struct take_back *t, struct region ours, struct region now, size_t *at)
+{
+    size_t len = ours.to - ours.from;
+    int found = 0;
+
+    for (size_t i = now.from; len > 0 && i + len <= now.to; i++)
+        if (region_same(&t->after, ours, &t->now, (struct region){i, i + len})) {
+            *at = i;
+            found++;
+        }
+    return found == 1;
+}
+
+/* Names the first line that is not as we wrote it. */
+static bool take_back_refuse(const struct take_back *t, struct region ours, struct region now)
+{
+    size_t k = 0;
+
+    while (ours.from + k < ours.to && now.from + k < now.to &&
+           setup_line_same(&t->after.list[ours.from + k], &t->now.list[now.from + k]))
+        k++;
+    bool removed = now.from + k == now.to; /* else changed, or written in between */
+    const struct setup_line *line = NULL;
+    if (!removed)
+        line = &t->now.list[now.from + k];
+    else if (ours.from + k < ours.to)
+        line = &t->after.list[ours.from + k];
+    int len = line ? (int)strcspn(line->data, "\r\n") : 0;
+    *t->why = xasprintf("line %zu was %s by hand: %.*s", now.from + k + 1, removed ? "removed" : "changed",
+                        line ? MIN(len, (int)line->len) : 0, line ? line->data : "");
+    return false;
+}
+
+static bool take_back_region(const struct take_back *t, struct region before, struct region after, struct region now)
+{
+    size_t at = 0;
+
+    if (region_same(&t->after, after, &t->now, now)) {
+        region_add(t->out, &t->before, before);
+        return true;
+    }
+    if (region_same(&t->before, before, &t->after, after) || region_same(&t->before, before, &t->now, now)) {
+        region_add(t->out, &t->now, now);
+        return true;
+    }
+    if (!region_find(t, after, now, &at))
+        return take_back_refuse(t, after, now);
+    region_add(t->out, &t->now, (struct region){now.from, at});
+    region_add(t->out, &t->before, before);
+    region_add(t->out, &t->now, (struct region){at + after.to - after.from, now.to});
+    return true;
+}
+
+static bool take_back_lines(const struct take_back *t)
+{
+    struct region before = {0}, after = {0}, now = {0};
+
+    for (;;) {
+        after.to = after.from;
+        while (after.to < t->after.count && (t->to_before[after.to] < 0 || t->to_now[after.to] < 0))
+            after.to++;
+        bool end = after.to == t->after.count;
+        before.to = end ? t->before.count : (size_t)t->to_before[after.to];
+        now.to = end ? t->now.count : (size_t)t->to_now[after.to];
+        if (!take_back_region(t, before, after, now))
+            return false;
+        if (end)
+            return true;
+        region_add(t->out, &t->now, (struct region){now.to, now.to + 1});
+        before.from = before.to + 1;
+        after.from = after.to + 1;
+        now.from = now.to + 1;
+    }
+}
+
+bool setup_take_back(const struct setup_text *before, const struct setup_text *after, const struct setup_text *now,
+                     struct setup_text *out, char **why)
+{
+    if (setup_text_same(now, after) || setup_text_same(now, before)) {
+        setup_text_copy(out, before);
+        return true;
+    }
+    if (!now->exists || !after->exists) { /* removed since, or written since */
+        setup_text_copy(out, now);
+        return true;
+    }
+    if (!before->exists) {
+        struct take_back t = {.why = why};
+        setup_lines_split(&t.after, after);
+        setup_lines_split(&t.now, now);
+        take_back_refuse(&t, (struct region){0, t.after.count}, (struct region){0, t.now.count});
+        setup_lines_free(&t.after);
+        setup_lines_free(&t.now);
+        return false;
+    }
+    struct take_back t = {.out = &out->bytes, .why = why};
+    setup_lines_split(&t.before, before);
+    setup_lines_split(&t.after, after);
+    setup_lines_split(&t.now, now);
+    t.to_before = setup_lines_match(&t.after, &t.before);
+    t.to_now = setup_lines_match(&t.after, &t.now);
+    out->exists = true;
+    buf_clear(&out->bytes);
+    bool ok = take_back_lines(&t);
+    setup_lines_free(&t.before);
+    setup_lines_free(&t.after);
+    setup_lines_free(&t.now);
+    free(t.to_before);
+    free(t.to_now);
+    return ok;
+}
