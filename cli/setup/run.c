@@ -151,8 +151,11 @@ bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t 
     _cleanup_journal_ struct setup_journal j = {.lock = -1};
     const struct setup_file *left = NULL;
 
-    if (!journal_exists(r->root, e->name))
+    if (!journal_exists(r->root, e->name)) {
+        if (!r->dry)
+            place_remove_folder(r->root, SETUP_JOURNAL_FOLDER); /* of a process that was killed before it had a journal */
         return true;
+    }
     if (!journal_open(&j, r->root, e->name, !r->dry, &v, err))
         return false;
     for (size_t i = 0; i < v.count; i++) {
