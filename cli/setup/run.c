@@ -153,7 +153,8 @@ bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t 
 
     if (!journal_exists(r->root, e->name)) {
         if (!r->dry)
-            place_remove_folder(r->root, SETUP_JOURNAL_FOLDER); /* of a process that was killed before it had a journal */
+            place_remove_folder(r->root,
+                                SETUP_JOURNAL_FOLDER); /* of a process that was killed before it had a journal */
         return true;
     }
     if (!journal_open(&j, r->root, e->name, !r->dry, &v, err))

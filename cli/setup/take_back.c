@@ -66,6 +66,22 @@ static bool take_back_refuse(const struct take_back *t, struct region ours, stru
     return false;
 }
 
+/* Leaves what we have changed: the lines around it, which a hand may have changed, begin and end both. */
+static void region_narrow(const struct take_back *t, struct region *before, struct region *after)
+{
+    const struct setup_line *b = t->before.list, *a = t->after.list;
+
+    while (before->from < before->to && after->from < after->to && setup_line_same(&b[before->from], &a[after->from])) {
+        before->from++;
+        after->from++;
+    }
+    while (before->from < before->to && after->from < after->to &&
+           setup_line_same(&b[before->to - 1], &a[after->to - 1])) {
+        before->to--;
+        after->to--;
+    }
+}
+
 static bool take_back_region(const struct take_back *t, struct region before, struct region after, struct region now)
 {
     size_t at = 0;
@@ -78,6 +94,7 @@ static bool take_back_region(const struct take_back *t, struct region before, st
         region_add(t->out, &t->now, now);
         return true;
     }
+    region_narrow(t, &before, &after);
     if (!region_find(t, after, now, &at))
         return take_back_refuse(t, after, now);
     region_add(t->out, &t->now, (struct region){now.from, at});
