@@ -171,7 +171,10 @@ bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t 
     else if (!setup_write(e, &j, &v, r, report, err))
         return false;
     return !left ||
-           err_set(err, ERR_BUSY, "%s was changed by hand since: remove by hand what setup wrote to it", left->path);
+           err_set(err, ERR_BUSY,
+                   "%s was changed by hand since: put the line right, or remove by hand what setup wrote to it, and "
+                   "%s%s/%s",
+                   left->path, r->root, SETUP_JOURNAL_FOLDER, e->name);
 }
 
 bool setup_check(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,

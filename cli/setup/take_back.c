@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { PART_MIN = 16 /* bytes: less may be found by chance */ };
+
 struct region {
     size_t from, to;
 };
@@ -82,24 +84,64 @@ static void region_narrow(const struct take_back *t, struct region *before, stru
     }
 }
 
+/* Whether all that we have added is gone, and nothing that could be our lines in another form has come. */
+static bool region_is_gone(const struct take_back *t, struct region before, struct region after, struct region now,
+                           size_t lines_before)
+{
+    if (before.from < before.to || now.to - now.from > lines_before)
+        return false;
+    for (size_t i = now.from; i < now.to; i++)
+        for (size_t k = after.from; k < after.to; k++)
+            if (setup_line_same(&t->now.list[i], &t->after.list[k]))
+                return false;
+    return true;
+}
+
+/* A part of a line that we have put in, while a hand has changed the rest of it: JSON on one line. */
+static bool take_back_part(const struct take_back *t, struct region before, struct region after, struct region now)
+{
+    _cleanup_buf_ struct buf was = {0}, ours = {0}, is = {0};
+    size_t head = 0, tail = 0;
+
+    region_add(&was, &t->before, before);
+    region_add(&ours, &t->after, after);
+    region_add(&is, &t->now, now);
+    while (head < was.len && head < ours.len && was.data[head] == ours.data[head])
+        head++;
+    while (tail + head < was.len && tail + head < ours.len &&
+           was.data[was.len - tail - 1] == ours.data[ours.len - tail - 1])
+        tail++;
+    size_t len = ours.len - head - tail;
+    if (len < PART_MIN || is.len < len || was.len > head + tail)
+        return false;
+    const char *at = memmem(is.data, is.len, ours.data + head, len);
+    if (!at || memmem(at + 1, is.len - (size_t)(at + 1 - is.data), ours.data + head, len))
+        return false;
+    buf_add(t->out, is.data, (size_t)(at - is.data));
+    buf_add(t->out, at + len, is.len - (size_t)(at - is.data) - len);
+    return true;
+}
+
 static bool take_back_region(const struct take_back *t, struct region before, struct region after, struct region now)
 {
+    struct region ours = after, theirs = before;
     size_t at = 0;
 
     if (region_same(&t->after, after, &t->now, now)) {
         region_add(t->out, &t->before, before);
         return true;
     }
-    if (region_same(&t->before, before, &t->after, after) || region_same(&t->before, before, &t->now, now)) {
+    region_narrow(t, &theirs, &ours);
+    if (region_same(&t->before, before, &t->after, after) || region_same(&t->before, before, &t->now, now) ||
+        region_is_gone(t, theirs, ours, now, before.to - before.from)) {
         region_add(t->out, &t->now, now);
         return true;
     }
-    region_narrow(t, &before, &after);
-    if (!region_find(t, after, now, &at))
-        return take_back_refuse(t, after, now);
+    if (!region_find(t, ours, now, &at))
+        return take_back_part(t, before, after, now) || take_back_refuse(t, ours, now);
     region_add(t->out, &t->now, (struct region){now.from, at});
-    region_add(t->out, &t->before, before);
-    region_add(t->out, &t->now, (struct region){at + after.to - after.from, now.to});
+    region_add(t->out, &t->before, theirs);
+    region_add(t->out, &t->now, (struct region){at + ours.to - ours.from, now.to});
     return true;
 }
 

@@ -130,7 +130,13 @@ static void take_back(void **state UNUSED)
         {"a\nb\n", "a\n1\n2\nb\n", "a\n1\nb\n", NULL, "line 3 was removed by hand: 2"},
         {NULL, "1\n2\n", "1\n2\n3\n", NULL, "line 3 was changed by hand: 3"},
         {NULL, "1\n2\n", "1\n", NULL, "line 2 was removed by hand: 2"},
+        /* a part of a line */
+        {"{\"a\": 1}", "{\"registry-mirrors\": [\"h\"], \"a\": 1}",
+         "{\"registry-mirrors\": [\"h\"], \"a\": 1, \"b\": 2}\n", "{\"a\": 1, \"b\": 2}\n", NULL},
+        {"{\"a\": 1}", "{\"registry-mirrors\": [\"h\"], \"a\": 1}", "{\"registry-mirrors\": [\"i\"], \"a\": 1}", NULL,
+         "line 1 was changed by hand: {\"registry-mirrors\": [\"i\"], \"a\": 1}"},
         /* removed by hand, or by an upgrade */
+        {"a\nb\n", "a\nours\nb\n", "A\nB\n", "A\nB\n", NULL},
         {"a\nb\n", "a\nours\nb\n", "a\nb\nc\n", "a\nb\nc\n", NULL},
         {"a\nb\n", "a\nours\nb\n", NULL, NULL, NULL},
         {"a\nb\n", "a\nours\nb\n", "other\n", "other\n", NULL},
