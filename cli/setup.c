@@ -104,7 +104,7 @@ static int setup_check_usage(const struct setup_command *s)
 /* ---- defaults ---- */
 
 /* An engine reaches a listener of all addresses at loopback. */
-static char *address_of(const char *listen)
+static char *setup_address_of(const char *listen)
 {
     if (strncmp(listen, "unix:", 5) == 0)
         return NULL;
@@ -127,7 +127,7 @@ static bool setup_take_defaults(struct setup_command *s, struct err *err)
     if (!config_load(&config, &overrides, err))
         return err_append(err, "; or give --address and --registry");
     for (int i = 0; !s->address && config.listen[i]; i++)
-        if (!config.listen_upstream[i] && (s->own_address = address_of(config.listen[i])))
+        if (!config.listen_upstream[i] && (s->own_address = setup_address_of(config.listen[i])))
             s->address = s->own_address;
     if (s->target.count == 0) {
         s->target.any = true;

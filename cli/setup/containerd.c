@@ -53,7 +53,7 @@ static bool notes_cri(void *arg, const char *text)
 }
 
 /* What containerd refuses together with config_path, and what a line cannot be put beside. */
-static bool check_registry(const struct toml_file *f, const char *path, const char *plugin, struct err *err)
+static bool containerd_check_registry(const struct toml_file *f, const char *path, const char *plugin, struct err *err)
 {
     _cleanup_free_ char *registry = xasprintf("%s" TOML_DOT "registry", plugin);
     _cleanup_free_ char *mirrors = xasprintf("%s" TOML_DOT "mirrors", registry);
@@ -104,7 +104,7 @@ static bool import_file(void *arg, struct setup_view *v, const char *path, struc
 
     if (!text || !toml_read(&f, text, err))
         return text ? err_wrap(err, "%s", path) : false;
-    if (!check_registry(&f, path, CRI_2, err) || !check_registry(&f, path, CRI_3, err) ||
+    if (!containerd_check_registry(&f, path, CRI_2, err) || !containerd_check_registry(&f, path, CRI_3, err) ||
         !take_folder(c, &f, path, CRI_2, err) || !take_folder(c, &f, path, CRI_3, err))
         return false;
     for (size_t i = 0; i < f.count && c->version < 3 && !c->folder; i++)
@@ -186,8 +186,8 @@ static bool containerd_read(struct containerd *c, struct err *err)
         return false;
     if (c->no_cri)
         return true;
-    if (!check_registry(&c->f, CONFIG_TOML, c->plugin, err) || !take_folder(c, &c->f, CONFIG_TOML, c->plugin, err) ||
-        !read_imports(c, err))
+    if (!containerd_check_registry(&c->f, CONFIG_TOML, c->plugin, err) ||
+        !take_folder(c, &c->f, CONFIG_TOML, c->plugin, err) || !read_imports(c, err))
         return false;
     return true;
 }

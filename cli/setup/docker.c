@@ -9,7 +9,7 @@
 
 static const char DAEMON_JSON[] = "/etc/docker/daemon.json", MIRRORS[] = "registry-mirrors";
 
-/* ---- the text, of which jansson has said that it is JSON ---- */
+/* ---- the text, which jansson has found to be JSON ---- */
 
 static size_t json_skip_blanks(const char *p, size_t at)
 {
@@ -156,7 +156,7 @@ static void docker_edit(struct buf *out, const struct setup_text *text, const js
     }
 }
 
-/* Whether the text says what it said before, and the mirror. */
+/* Whether the text is what it was before, and the mirror. */
 static bool docker_verify(const struct buf *out, const json_t *before, const char *url)
 {
     json_t *want = before ? json_deep_copy(before) : json_object(), *got = json_loadb(out->data, out->len, 0, NULL);

@@ -124,21 +124,21 @@ static bool journal_lock(struct setup_journal *j, struct err *err)
     return true;
 }
 
-static bool is_text(const json_t *j, const char *text)
+static bool journal_is_text(const json_t *j, const char *text)
 {
     return json_is_string(j) && strcmp(json_string_value(j), text) == 0;
 }
 
-static bool is_named(const json_t *files, const char *name)
+static bool journal_names(const json_t *files, const char *name)
 {
     const json_t *entry, *after;
     size_t i, k;
 
     json_array_foreach(files, i, entry) {
-        if (is_text(json_object_get(entry, "before"), name))
+        if (journal_is_text(json_object_get(entry, "before"), name))
             return true;
         json_array_foreach(json_object_get(entry, "after"), k, after) {
-            if (is_text(after, name))
+            if (journal_is_text(after, name))
                 return true;
         }
     }
@@ -157,7 +157,7 @@ static void journal_tidy(const struct setup_journal *j, const json_t *files)
         unlinkat(dirfd(dir), JOURNAL, 0);
     while (dir && (e = readdir(dir)))
         if (place_is_temporary(e->d_name) ||
-            (e->d_name[0] != '.' && strcmp(e->d_name, JOURNAL) != 0 && !is_named(files, e->d_name)))
+            (e->d_name[0] != '.' && strcmp(e->d_name, JOURNAL) != 0 && !journal_names(files, e->d_name)))
             unlinkat(dirfd(dir), e->d_name, 0);
     if (dir)
         closedir(dir);

@@ -3,7 +3,7 @@
 #ifndef ENTREPOT_CLI_SETUP_LINES_H
 #define ENTREPOT_CLI_SETUP_LINES_H
 
-#include "cli/setup/view.h"
+#include "cli/setup/text.h"
 
 /* A line with its line end; borrowed. */
 struct setup_line {

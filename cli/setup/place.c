@@ -155,7 +155,7 @@ static bool sync_folder_of(const char *full)
     return fd >= 0 && fsync(fd) == 0;
 }
 
-static bool replace(const char *full, const struct buf *bytes, mode_t mode, struct err *err)
+static bool place_replace(const char *full, const struct buf *bytes, mode_t mode, struct err *err)
 {
     _cleanup_free_ char *temporary = temporary_of(full);
 
@@ -179,7 +179,7 @@ bool place_write(const char *root, const char *path, const struct setup_text *te
     if (!full)
         return false;
     if (text->exists)
-        return replace(full, &text->bytes, mode, err);
+        return place_replace(full, &text->bytes, mode, err);
     if (unlink(full) != 0)
         return errno == ENOENT || err_errno(err, ERR_IO, "removing %s", full);
     return sync_folder_of(full) || err_errno(err, ERR_IO, "syncing the folder of %s", full);

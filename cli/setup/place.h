@@ -6,7 +6,11 @@
 #ifndef ENTREPOT_CLI_SETUP_PLACE_H
 #define ENTREPOT_CLI_SETUP_PLACE_H
 
-#include "cli/setup/view.h"
+#include "cli/setup/text.h"
+
+#include "base/err.h"
+
+#include <sys/types.h>
 
 enum { PLACE_FILE_MAX = 4 << 20 /* bytes of a configuration file */ };
 

@@ -74,7 +74,7 @@ static const yaml_node_pair_t *yaml_find(yaml_document_t *doc, const yaml_node_t
     return NULL;
 }
 
-static bool yaml_is_empty(const yaml_node_t *n)
+static bool rancher_is_empty(const yaml_node_t *n)
 {
     return n && n->type == YAML_SCALAR_NODE && n->data.scalar.length == 0;
 }
@@ -195,7 +195,7 @@ static bool rancher_plan_mirrors(struct rancher *r, struct setup_view *v, const 
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
     const yaml_node_pair_t *pair = root ? yaml_find(&r->doc, root, "mirrors") : NULL;
     const yaml_node_t *mirrors = pair ? yaml_document_get_node(&r->doc, pair->value) : NULL;
-    bool empty = yaml_is_empty(mirrors), flow = false;
+    bool empty = rancher_is_empty(mirrors), flow = false;
     int indent = 2;
 
     if (mirrors && !empty) {
@@ -223,7 +223,7 @@ static bool rancher_plan_mirrors(struct rancher *r, struct setup_view *v, const 
     return true;
 }
 
-static int by_place(const void *a, const void *b)
+static int rancher_by_place(const void *a, const void *b)
 {
     const struct rancher_insert *x = a, *y = b;
 
@@ -234,7 +234,7 @@ static void rancher_write(struct rancher *r, struct buf *out)
 {
     size_t at = 0;
 
-    qsort(r->list, r->count, sizeof(*r->list), by_place);
+    qsort(r->list, r->count, sizeof(*r->list), rancher_by_place);
     for (size_t i = 0; i < r->count; i++) {
         buf_add(out, r->text->bytes.data + at, r->list[i].at - at);
         buf_adds(out, r->list[i].text);

@@ -11,14 +11,6 @@
 #include <string.h>
 #include <sys/wait.h>
 
-bool setup_target_has(const struct setup_target *t, const char *registry)
-{
-    for (size_t i = 0; i < t->count; i++)
-        if (strcmp(t->registries[i], registry) == 0)
-            return true;
-    return false;
-}
-
 /* ---- the report ---- */
 
 static void report_add(json_t *report, const char *key, const char *text)

@@ -48,6 +48,7 @@ const struct setup_engine *setup_engine_find(const char *name);
 /* Whether the engine is on the system below `root`. */
 bool setup_engine_is_here(const struct setup_engine *e, const char *root);
 
+/* target.c */
 bool setup_target_has(const struct setup_target *t, const char *registry);
 
 /* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */

@@ -8,7 +8,9 @@
 #ifndef ENTREPOT_CLI_SETUP_TOML_H
 #define ENTREPOT_CLI_SETUP_TOML_H
 
-#include "cli/setup/view.h"
+#include "cli/setup/text.h"
+
+#include "base/err.h"
 
 /* Between the keys of a path: `[plugins."io.containerd.cri.v1.images".registry]` is
  * "plugins" TOML_DOT "io.containerd.cri.v1.images" TOML_DOT "registry". */
@@ -49,7 +51,7 @@ char *toml_text(const struct toml_file *f, const struct toml_entry *value);
 /* A list of such texts: calls `each` until it returns false. False: it is something else. */
 bool toml_each_text(const struct toml_file *f, const struct toml_entry *value,
                     bool (*each)(void *arg, const char *text), void *arg);
-/* An entry that defines `path`, or a part of it, in a way that a section [path] cannot be added beside, or extended by a
+/* An entry that defines `path`, or a part of it, so that a section [path] cannot be added beside it, or extended by a
  * line: an inline table, a dotted key. NULL: there is none. */
 const struct toml_entry *toml_find_closed(const struct toml_file *f, const char *path);
 

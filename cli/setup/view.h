@@ -7,16 +7,11 @@
 #ifndef ENTREPOT_CLI_SETUP_VIEW_H
 #define ENTREPOT_CLI_SETUP_VIEW_H
 
-#include "base/buf.h"
+#include "cli/setup/text.h"
+
 #include "base/err.h"
 
 #include <sys/types.h>
-
-/* A file's content; an absent file is not an empty one. */
-struct setup_text {
-    bool exists;
-    struct buf bytes;
-};
 
 struct setup_file {
     char *path; /* as the engine names it */
@@ -54,14 +49,5 @@ bool setup_view_has_content(struct setup_view *v, const char *folder);
 void setup_note(struct setup_view *v, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same for what others have written, which is left as it is: what to do about it by hand. */
 void setup_leave(struct setup_view *v, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-bool setup_text_same(const struct setup_text *a, const struct setup_text *b);
-void setup_text_copy(struct setup_text *to, const struct setup_text *from);
-void setup_text_free(struct setup_text *t);
-
-/* How lines of this text end: "\r\n" or "\n". */
-const char *setup_line_end(const struct setup_text *t);
-/* Appends the text with `insert` at `offset`, in place of `remove` bytes. */
-void setup_splice(struct buf *out, const struct buf *text, size_t offset, size_t remove, const char *insert);
 
 #endif
