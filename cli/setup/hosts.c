@@ -1,5 +1,5 @@
-/* containerd's folders of registries: certs.d/HOST/hosts.toml, and certs.d/_default/hosts.toml for those that have none.
- * https://github.com/containerd/containerd/blob/main/docs/hosts.md */
+/* containerd's folders of registries: certs.d/HOST/hosts.toml, and certs.d/_default/hosts.toml for those that have
+ * none. https://github.com/containerd/containerd/blob/main/docs/hosts.md */
 #include "cli/setup/hosts.h"
 
 #include "cli/setup/engines.h"

@@ -1,6 +1,6 @@
-/* podman, buildah and skopeo; CRI-O: all read registries.conf(5) and, after it, registries.conf.d/ in the order of names. A
- * later [[registry]] replaces an earlier one of the same prefix, so a file of ours would silently replace others'
- * sections: a registry that has one is left to it. */
+/* podman, buildah and skopeo; CRI-O: all read registries.conf(5) and, after it, registries.conf.d/ in the order of
+ * names. A later [[registry]] replaces an earlier one of the same prefix, so a file of ours would silently replace
+ * others' sections: a registry that has one is left to it. */
 #include "cli/setup/engines.h"
 #include "cli/setup/toml.h"
 

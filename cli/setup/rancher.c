@@ -1,5 +1,5 @@
-/* k3s and RKE2: `mirrors:` of registries.yaml, from which they write containerd's hosts.toml. Lines are put into the text,
- * at the places that libyaml names; libyaml then says whether the result is what it should be. */
+/* k3s and RKE2: `mirrors:` of registries.yaml, from which they write containerd's hosts.toml. Lines are put into the
+ * text, at the places that libyaml names; libyaml then says whether the result is what it should be. */
 #include "cli/setup/engines.h"
 
 #include "base/array.h"

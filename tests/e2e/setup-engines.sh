@@ -57,6 +57,17 @@ served ghcr.io/org/app:by-podman
 n buildah --storage-driver vfs pull -q ghcr.io/org/app:by-buildah || fail "buildah does not pull"
 served ghcr.io/org/app:by-buildah
 
+say "--restart, and --json"
+cp "$ENTREPOT" "$NODE/tmp/here/entrepot"
+printf '#!/bin/sh\necho "$@" >>/tmp/here/systemctl.log\n' | node_file /usr/local/bin/systemctl
+chmod +x "$NODE/usr/local/bin/systemctl"
+n ./entrepot setup docker containerd podman --restart --address 127.0.0.1:5009 --json >"$W/setup.json" || fail "--restart"
+is "$(jq -r '.[] | [.engine, (.changed | length > 0), .restart, .restarted] | join(" ")' "$W/setup.json" | paste -sd ,)" \
+    "docker true systemctl reload docker true,containerd true  ,podman true  " "--json"
+is "$(cat "$NODE/tmp/here/systemctl.log")" "reload docker" "what was restarted" # hosts.toml is read at each pull
+! n ./entrepot setup docker --check --address 127.0.0.1:5000 --json >"$W/setup.json" 2>/dev/null || fail "--check of another address"
+is "$(jq -r '.[0].error' "$W/setup.json" | cut -d : -f 1)" "it is not set up for 127.0.0.1" "--json of an error"
+
 say "and back"
 setup all --undo || fail "--undo: $(tail -n 4 "$W/setup.log")"
 etc | diff "$W/before" - || fail "--undo does not restore what was there"

@@ -1,5 +1,5 @@
-/* What `entrepot setup` is made of: TOML found but not understood, changes taken back, diffs, and what each engine's file
- * becomes. tests/e2e/lived_in.py has whole configurations. */
+/* What `entrepot setup` is made of: TOML found but not understood, changes taken back, diffs, and what each engine's
+ * file becomes. tests/e2e/lived_in.py has whole configurations. */
 #include "tests/unit/unit.h"
 
 #include "cli/setup/lines.h"
