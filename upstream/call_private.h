@@ -42,6 +42,7 @@ struct upstream_call {
     struct cred_identity client; /* of `client_id`, in place of the cache's own */
     int64_t range_first, range_last, range_suffix;
     char *ranges;
+    char *direct; /* the URL that is asked in place of the registry; NULL: none, or it was of no use */
     bool decode, optional, bounded, unshared;
     bool in_queue; /* counted in upstream->waiting */
     bool has_slot; /* counted in upstream->slots */

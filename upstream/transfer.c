@@ -76,8 +76,11 @@ static bool transfer_pass_head(struct transfer *t)
         t->refused = true; /* not an answer of the registry */
     else if (t->response.status == 401 && transfer_is_elsewhere(t))
         take_no_challenge(&t->response);
+    else if ((t->response.status == 200 || t->response.status == 206) && transfer_is_elsewhere(t))
+        curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &t->response.moved_to);
     if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;
+    t->response.moved_to = NULL;
     return !t->refused && !t->cancelled;
 }
 

@@ -46,12 +46,14 @@ struct transfer_response {
     char *next_page; /* by its Link header (link_header.h); NULL none; the transfer's own, good until on_done returns */
     bool next_page_named;  /* it has rel="next" */
     char oci_filters[128]; /* OCI-Filters-Applied */
-    bool is_entrepot;      /* another cache of our kind answers */
-    bool fwd_status;       /* ... that passes on a registry's answer */
-    bool was_connected;    /* the request was sent, even if there is no answer */
-    bool asks_for_proxy;   /* Proxy-Authenticate is present: a proxy answers */
-    bool multiplexed;      /* it came over HTTP/2 */
-    bool content_encoded;  /* some Content-Encoding other than identity */
+    const char *moved_to; /* 200 and 206: the URL at another host that redirects have led to; NULL: none did. Good until
+                            * on_head returns; may be signed: never logged */
+    bool is_entrepot;     /* another cache of our kind answers */
+    bool fwd_status;      /* ... that passes on a registry's answer */
+    bool was_connected;   /* the request was sent, even if there is no answer */
+    bool asks_for_proxy;  /* Proxy-Authenticate is present: a proxy answers */
+    bool multiplexed;     /* it came over HTTP/2 */
+    bool content_encoded; /* some Content-Encoding other than identity */
     /* set by registry.h only, if the request failed; else "" */
     char message[TRANSFER_MESSAGE_MAX + 1]; /* the registry's message */
     char code[32];                          /* and code: "NAME_UNKNOWN" */

@@ -42,8 +42,9 @@ static enum step blob_lookup(struct fetch *f)
         b->source_events = &SOURCE_EVENTS;
         TAILQ_INIT(&b->sources);
         b->most = 1;
-        b->kept = f->want.keep;
-        b->whole = !f->want.piece.given;
+        b->ahead = f->want.ahead;
+        b->kept = f->want.keep && !b->ahead;
+        b->whole = !f->want.piece.given && !b->ahead;
     }
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
@@ -468,6 +469,7 @@ static void blob_clear(struct fetch *f)
     blob_forget_room(b);
     free_event(b->retry);
     blob_sources_clear(b);
+    blob_forget_redirect(b);
     free_event(b->other_client);
     blob_offers_end(f);
     if (b->ingest)

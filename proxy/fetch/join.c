@@ -67,8 +67,11 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         blob_prove_for(w);
         return;
     }
-    b->whole = b->whole || !w->want.piece.given;
-    b->kept = b->kept || w->want.keep;
+    if (!w->want.ahead) {
+        b->ahead = false;
+        b->whole = b->whole || !w->want.piece.given;
+        b->kept = b->kept || w->want.keep;
+    }
     if (!same && b->ingest)
         ingest_also_link(b->ingest, w->want.name, PROOF_HEAD, w->want.is_private);
     if (same && w->want.is_private && w->want.client)

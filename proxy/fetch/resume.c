@@ -41,6 +41,7 @@ void blob_resume_later(struct fetch *f, const struct err *why)
                       "a blob of %s broke off at %lld of %lld bytes (%s); resuming in %lld ms", f->want.name,
                       (long long)received, (long long)ingest_size(b->ingest), why->msg, (long long)pause);
     b->resting = true;
+    blob_forget_redirect(b);
     if (!b->retry)
         b->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
     event_add(b->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/secret.h"
 
 #include <event2/event.h>
 #include <string.h>
@@ -12,6 +13,7 @@ enum {
     GATHER = 512 << 10,         /* bytes of the only source of a blob */
     GATHER_SEVERAL = 128 << 10, /* of one of several */
     GATHER_RELAY = 64 << 10,
+    UNMOVED_MAX = 2, /* refusals of a signed URL: each is good for one request */
 };
 
 void blob_source_free(struct blob_source *s)
@@ -45,6 +47,12 @@ void blob_sources_pause(struct blob_fetch *b, bool pause)
             upstream_pause(s->call, pause);
 }
 
+void blob_forget_redirect(struct blob_fetch *b)
+{
+    secret_free(b->moved_to);
+    b->moved_to = NULL;
+}
+
 /* ---- the head ---- */
 
 static bool source_refuse(struct blob_source *s, const char *why)
@@ -53,13 +61,28 @@ static bool source_refuse(struct blob_source *s, const char *why)
     return false;
 }
 
+/* The signed URL that one request was redirected to serves the others, unless it is good for one request. */
+static void source_note_redirect(struct blob_source *s, const char *moved_to)
+{
+    struct blob_fetch *b = blob_of(s->fetch);
+
+    if (!moved_to)
+        return;
+    b->unmoved += s->direct ? 1 : 0; /* the registry was asked after all */
+    blob_forget_redirect(b);
+    if (b->unmoved < UNMOVED_MAX)
+        b->moved_to = xstrdup(moved_to);
+}
+
 static bool source_take_head(void *arg, const struct transfer_response *r)
 {
     struct blob_source *s = arg;
     struct fetch *f = s->fetch;
 
     s->status = r->status;
+    source_note_redirect(s, r->moved_to);
     f->response = *r;
+    f->response.moved_to = NULL;
     f->step = STEP_RECEIVE;
     f->result.upstream_status = r->status;
     if (r->status != 200 && r->status != 206)
@@ -257,6 +280,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
 
     ON_LOOP(f->fetcher->loop);
     s->fetch = f;
+    s->direct = b->moved_to;
     s->active_ms = clock_mono_ms();
     s->first = s->at = first;
     s->suffix = first < 0 ? end : 0;
@@ -273,6 +297,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
         .range_last = s->end == INT64_MAX ? -1 : s->end - 1,
         .range_suffix = s->suffix,
         .ranges = ranges,
+        .direct = b->moved_to,
         .if_range = validator[0] && !s->further ? validator : NULL,
         .endpoint_first = b->fruitless,
         .unshared = s->further || blob_is_relay(f),

@@ -32,6 +32,8 @@ bool blob_is_whole(const struct fetch *f)
 
     if (blob_is_relay(f)) /* nothing is kept of it */
         return b->whole || ingest_is_wanted_whole(b->ingest);
+    if (b->ahead)
+        return true;
     switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
     case CONFIG_FETCH_WHOLE:
         return true;
@@ -46,8 +48,8 @@ bool blob_is_whole(const struct fetch *f)
 static int sources_limit(const struct fetch *f)
 {
     const struct blob_fetch *b = blob_of(f);
-    bool one = blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX || ingest_size(b->ingest) < 0 ||
-               upstream_is_one_stream(f->want.site->upstream);
+    bool one = b->ahead || blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX ||
+               ingest_size(b->ingest) < 0 || upstream_is_one_stream(f->want.site->upstream);
 
     return one ? 1 : f->want.site->config->parallel;
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "proxy/registry/blob_pieces.h"
 #include "proxy/registry/blob_stored.h"
+#include "proxy/registry/readahead.h"
 
 #include <string.h>
 
@@ -23,14 +24,15 @@ struct serving {
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;
-    struct fetch_waiter *wait; /* the fetch it waits for; NULL: none */
-    struct follower *follower; /* behind an ingest */
-    struct follower *before;   /* the one before the relay: pieces of its file may still be in the connection */
-    struct blob_pieces pieces; /* by the size that upstream's answer says */
-    bool begun;                /* its header has been sent: an error can only cut the body short */
-    bool relayed;              /* without caching */
-    bool asking;               /* for a relay */
-    bool retried;              /* a fetch with another client's identity was refused before its first byte */
+    struct fetch_waiter *wait;       /* the fetch it waits for; NULL: none */
+    struct follower *follower;       /* behind an ingest */
+    struct follower *before;         /* the one before the relay: pieces of its file may still be in the connection */
+    struct readahead_request *ahead; /* NULL: nothing is read ahead for it */
+    struct blob_pieces pieces;       /* by the size that upstream's answer says */
+    bool begun;                      /* its header has been sent: an error can only cut the body short */
+    bool relayed;                    /* without caching */
+    bool asking;                     /* for a relay */
+    bool retried;                    /* a fetch with another client's identity was refused before its first byte */
 };
 
 static void serving_free(struct serving *s)
@@ -42,6 +44,7 @@ static void serving_free(struct serving *s)
     if (s->visitor)
         visitor_free(s->visitor);
     blob_pieces_free(&s->pieces);
+    readahead_end(s->ahead);
     free(s);
 }
 
@@ -401,8 +404,11 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
     if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !by_grant))
         return false;
     reply_hit(req);
-    if (blob_send_stored(reg, req, &r->digest))
+    if (blob_send_stored(reg, req, &r->digest)) {
+        if (http_method(req) == HTTP_METHOD_GET)
+            readahead_note_hit(reg->readahead, r->name, &r->digest);
         return true;
+    }
     http_reply_reset(req);
     return false;
 }
@@ -426,6 +432,8 @@ static void blobs_serve(struct visitor *v)
     s->req = req;
     s->digest = v->route.digest;
     s->visitor = v;
+    if (!head)
+        s->ahead = readahead_begin(reg->readahead, &want);
     blobs_ask(s, &want, blobs_fetched);
 }
 

@@ -45,6 +45,7 @@ class Registry:
         self.active, self.most = {}, 0  # bodies under way, by digest; the most at a time
         self.refused = self.misses = 0
         self.signed = set()
+        self.redirected, self.uses = 0, {}  # to another host; of each of its URLs
 
     def add(self, size, rate=None, data=None):
         data = rng.randbytes(size) if data is None else data
@@ -111,6 +112,8 @@ class Upstream(Answering):
         parts = self.path.split("?")[0].split("/")
         if parts[1] == "signed":
             return self.on_signed(registries[parts[2]], parts[3], parts[4])
+        if parts[1] == "elsewhere":
+            return self.elsewhere(registries[parts[2]], parts[3], parts[4])
         r = registries.get(parts[2]) if len(parts) > 4 else None
         if not r:
             return self.answer(200)
@@ -125,6 +128,10 @@ class Upstream(Answering):
             self.send_response(200)
             self.send_header("Content-Length", str(len(r.blobs[parts[4]])))
             return self.end_headers()
+        if r.kind in ("cdn", "once"):
+            with r.lock:
+                r.redirected += 1
+            return self.answer(307, Location="http://127.0.0.1:%d/elsewhere/%s/%s/%d" % (CDN, r.name, parts[4], r.redirected))
         if r.kind in ("signed", "unsigned"):
             with r.lock:
                 n = len(r.signed) + r.refused
@@ -139,6 +146,14 @@ class Upstream(Answering):
             if good:
                 r.signed.discard(n)
             r.refused += 1
+        return self.blob(r, digest) if good else self.answer(403, b"<Error>Request has expired</Error>")
+
+    def elsewhere(self, r, digest, n):
+        """Of "once" each URL is good for three requests, the later ones for one."""
+        with r.lock:
+            r.uses[n] = r.uses.get(n, 0) + 1
+            good = r.kind == "cdn" or r.uses[n] <= (3 if n == "1" else 1)
+        assert not self.headers.get("Authorization"), "a login is sent elsewhere"
         return self.blob(r, digest) if good else self.answer(403, b"<Error>Request has expired</Error>")
 
     def blob(self, r, digest):
@@ -400,6 +415,19 @@ def several_connections(r):
     assert received(r) <= 1.02 * 2 * SIZE, received(r)
 
 
+@spread("cdn once")
+def one_redirect(r):
+    """Where the registry has redirected the first connection to is where the others ask, as long as that is good."""
+    d = r.add(2 * SIZE, 3 * MIB)
+    whole(r, d)
+    assert r.most >= 2 and len(r.asked) >= 2, "over one connection"
+    assert received(r) <= 1.1 * 2 * SIZE, received(r)
+    if r.kind == "cdn":
+        assert r.redirected == 1 and r.uses["1"] == len(r.asked), (r.redirected, r.uses)
+    else:
+        assert r.redirected <= len(r.asked) and sum(r.uses.values()) <= len(r.asked) + 3, (r.redirected, r.uses)
+
+
 @case("whole")
 def no_ranges(r):
     """It answers 200 to a Range: one connection, for the next blobs too."""
@@ -450,7 +478,7 @@ def tried(fn, *args):
 
 # ---- connections that fail beside others ----
 
-@spread("close reset middle hang shifted total fewer stingy dry more endless etag signed unsigned")
+@spread("close reset middle hang shifted total fewer stingy dry more endless etag unsigned")
 def every_second_connection(r):
     d = r.add(SIZE, RATE)
     whole(r, d)
@@ -823,9 +851,13 @@ def all_together():
 
 
 def main():
+    global CDN
     server = Server(("127.0.0.1", UPSTREAM), Upstream)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    start(registries)
+    cdn = Server(("127.0.0.1", 0), Upstream)
+    CDN = cdn.server_address[1]
+    threading.Thread(target=cdn.serve_forever, daemon=True).start()
+    start([name for name, _, when in CASES if when in ("together", "alone")])
     all_together()
     try:
         wait_for(lambda: metric("entrepot_ingests") == 0, "%d ingests remain" % metric("entrepot_ingests"), 12)
@@ -836,7 +868,7 @@ def main():
     stop()
     for name, cache in ("small", "max_size: 16MiB"), ("bound", "max_size: 64MiB, blob_max: 4MiB"):
         if chosen(name):
-            start(registries, name, cache)
+            start([name], name, cache)
             attempt(*chosen(name)[0])
             stop()
 
