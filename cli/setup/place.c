@@ -212,7 +212,7 @@ bool place_make_folder(const char *root, const char *path, mode_t mode, struct e
 
     if (!full)
         return false;
-    if (mkdir(full, mode) == 0) /* the mode is what engines need, whatever umask(2) is */
+    if (mkdir(full, mode) == 0) /* engines of other users read it, too */
         return (chmod(full, mode) == 0 && sync_folder_of(full)) ||
                err_errno(err, ERR_IO, "syncing the folder of %s", full);
     return errno == EEXIST || err_errno(err, ERR_IO, "making the folder %s", full);

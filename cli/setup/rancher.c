@@ -9,6 +9,8 @@
 #include <string.h>
 #include <yaml.h>
 
+enum { YAML_DEPTH_MAX = 32 };
+
 struct rancher_insert {
     size_t at;
     char *text;
@@ -43,23 +45,27 @@ static bool yaml_load(yaml_document_t *doc, const char *data, size_t len, struct
     return ok;
 }
 
-static json_t *yaml_to_json(yaml_document_t *doc, const yaml_node_t *n, int depth)
+/* The same in JSON; *plain becomes false if it has what that cannot say, or engines refuse: a key twice, a list as key. */
+static json_t *yaml_to_json(yaml_document_t *doc, const yaml_node_t *n, int depth, bool *plain)
 {
-    if (!n || depth > 32)
-        return json_null();
-    if (n->type == YAML_SCALAR_NODE)
-        return json_stringn((const char *)n->data.scalar.value, n->data.scalar.length);
-    json_t *j = n->type == YAML_SEQUENCE_NODE ? json_array() : json_object();
-    if (n->type == YAML_SEQUENCE_NODE)
-        for (yaml_node_item_t *i = n->data.sequence.items.start; i < n->data.sequence.items.top; i++)
-            json_array_append_new(j, yaml_to_json(doc, yaml_document_get_node(doc, *i), depth + 1));
-    else
-        for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++) {
-            const yaml_node_t *key = yaml_document_get_node(doc, p->key);
-            if (key && key->type == YAML_SCALAR_NODE)
-                json_object_set_new(j, (const char *)key->data.scalar.value,
-                                    yaml_to_json(doc, yaml_document_get_node(doc, p->value), depth + 1));
-        }
+    json_t *j = NULL;
+
+    if (n && n->type == YAML_SCALAR_NODE)
+        j = json_stringn((const char *)n->data.scalar.value, n->data.scalar.length);
+    else if (n && depth < YAML_DEPTH_MAX)
+        j = n->type == YAML_SEQUENCE_NODE ? json_array() : json_object();
+    *plain = *plain && j;
+    if (json_is_array(j))
+        for (yaml_node_item_t *i = n->data.sequence.items.start; *plain && i < n->data.sequence.items.top; i++)
+            json_array_append_new(j, yaml_to_json(doc, yaml_document_get_node(doc, *i), depth + 1, plain));
+    for (yaml_node_pair_t *p = json_is_object(j) ? n->data.mapping.pairs.start : NULL;
+         p && *plain && p < n->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(doc, p->key);
+        const char *name = key && key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : NULL;
+        *plain = name && strlen(name) == key->data.scalar.length && !json_object_get(j, name);
+        if (*plain)
+            json_object_set_new(j, name, yaml_to_json(doc, yaml_document_get_node(doc, p->value), depth + 1, plain));
+    }
     return j;
 }
 
@@ -250,8 +256,9 @@ static bool rancher_verify(const struct rancher *r, const struct buf *out)
 
     if (!yaml_load(&doc, out->data, out->len, NULL))
         return false;
-    json_t *got = yaml_to_json(&doc, yaml_document_get_root_node(&doc), 0);
-    bool same = json_equal(got, r->want);
+    bool plain = true;
+    json_t *got = yaml_to_json(&doc, yaml_document_get_root_node(&doc), 0, &plain);
+    bool same = plain && json_equal(got, r->want);
     json_decref(got);
     yaml_document_delete(&doc);
     return same;
@@ -265,7 +272,10 @@ static bool rancher_edit(struct rancher *r, struct setup_view *v, const struct s
     if (root && (root->type != YAML_MAPPING_NODE || root->data.mapping.style == YAML_FLOW_MAPPING_STYLE))
         return err_set(err, ERR_UNSUPPORTED, "line %zu is not understood: write `mirrors:` in a line of its own",
                        root->start_mark.line + 1);
-    r->want = root ? yaml_to_json(&r->doc, root, 0) : json_object();
+    bool plain = true;
+    r->want = root ? yaml_to_json(&r->doc, root, 0, &plain) : json_object();
+    if (!plain)
+        return err_set(err, ERR_UNSUPPORTED, "it has a key twice, or keys that are no texts; nothing was changed");
     if (!rancher_plan_mirrors(r, v, t, err))
         return false;
     if (r->count == 0)

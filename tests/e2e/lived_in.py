@@ -284,6 +284,7 @@ configs:
     "flow style at the top": (REFUSED, '{mirrors: {}}\n'),
     "tabs": (REFUSED, "mirrors:\n\tdocker.io:\n"),
     "a list": (REFUSED, "mirrors:\n  - docker.io\n"),
+    "a key twice": (REFUSED, "mirrors:\n  docker.io:\n    endpoint: [a]\n    endpoint:\n    - b\n"),
     "two documents' worth of marks": (REFUSED, "configs: {}\n...\n"),
 }
 
