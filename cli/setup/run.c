@@ -53,7 +53,6 @@ static bool setup_changes(const struct setup_view *v)
 static bool run_systemctl(const char *const *arguments, struct err *err)
 {
     char *argv[8] = {"systemctl"};
-    extern char **environ;
     size_t n = 1;
     int status;
     pid_t pid;

@@ -365,8 +365,7 @@ static void hosts(void **state UNUSED)
         for (size_t k = 0; k < v.count; k++)
             if (strstr(v.files[k]->path, "/hosts.toml") && !setup_text_same(&v.files[k]->disk, &v.files[k]->want))
                 written = v.files[k]->path + strlen("/etc/containerd/certs.d/");
-        assert_true((written != NULL) == (cases[i].written != NULL));
-        assert_true(!written || strcmp(written, cases[i].written) == 0);
+        assert_string_equal(written ? written : "nothing", cases[i].written ? cases[i].written : "nothing");
         setup_view_free(&v);
         remove_tree(root);
     }
