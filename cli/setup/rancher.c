@@ -45,7 +45,8 @@ static bool yaml_load(yaml_document_t *doc, const char *data, size_t len, struct
     return ok;
 }
 
-/* The same in JSON; *plain becomes false if it has what that cannot say, or engines refuse: a key twice, a list as key. */
+/* The same in JSON; *plain becomes false if it has what that cannot say, or engines refuse: a key twice, a list as
+ * key. */
 static json_t *yaml_to_json(yaml_document_t *doc, const yaml_node_t *n, int depth, bool *plain)
 {
     json_t *j = NULL;
