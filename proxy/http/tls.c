@@ -25,7 +25,7 @@ struct http_tls {
     struct tls_files files;
     /* the main thread's */
     uint64_t stamp, seen; /* of what was loaded, or could not be; of the last look */
-    int64_t warned_s;     /* when the log said that the certificate ends */
+    int64_t warned_s;     /* when the log last warned of its end */
     /* shared, under `lock` */
     pthread_mutex_t lock;
     SSL_CTX *ctx;
@@ -45,7 +45,7 @@ static int choose_protocol(SSL *ssl UNUSED, const unsigned char **out, unsigned 
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* Whether there is kernel TLS: else OpenSSL would try it in vain with each connection. The attempt has the module loaded
+/* Whether there is kernel TLS: else OpenSSL would try it in vain with each connection. The attempt loads the module
  * where the process may do that. */
 static bool kernel_has_tls(void)
 {
