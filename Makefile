@@ -217,6 +217,7 @@ test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENT
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
+	@B=$(B) bash tests/bench/tls.sh
 	@B=$(B) bash tests/bench/parts.sh
 	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies

@@ -1,6 +1,7 @@
 #include "config/read.h"
 
 #include "base/ref.h"
+#include "base/tls_files.h"
 
 #include <errno.h>
 #include <string.h>
@@ -49,6 +50,33 @@ static bool take_address(struct config_reading *r, const char *section, int nth,
     return true;
 }
 
+/* Files are looked at now: a certificate without its key is an error before anything listens. A command that only looks
+ * for the socket may not be allowed to read the key. */
+static bool take_tls(struct config_reading *r, int nth, const struct yaml_listen *y)
+{
+    const struct tls_files files = {y->tls.cert, y->tls.key, y->tls.client_ca};
+    struct config_tls *t = &r->c->listen_tls[nth];
+    const char *fault;
+    char key[32];
+    struct err err;
+
+    if (!files.cert && !files.key && !files.client_ca)
+        return true;
+    if (!files.cert || !files.key)
+        return config_bad(r, "listen", nth, "tls", "there is no %s: TLS needs both cert and key",
+                          files.cert ? "key" : "cert");
+    if (strncmp(y->address, "unix:", 5) == 0)
+        return config_bad(r, "listen", nth, "tls", "a unix socket is plain HTTP");
+    if (!r->no_secrets && !tls_files_check(&files, &fault, &err)) {
+        snprintf(key, sizeof(key), "tls.%s", fault);
+        return config_bad(r, "listen", nth, key, "%s", err.msg);
+    }
+    config_set(&t->cert, files.cert);
+    config_set(&t->key, files.key);
+    config_set(&t->client_ca, files.client_ca);
+    return true;
+}
+
 static bool take_listen(struct config_reading *r, const struct yaml_config *y)
 {
     struct config *c = r->c;
@@ -58,8 +86,8 @@ static bool take_listen(struct config_reading *r, const struct yaml_config *y)
     for (int i = 0; i < y->listen_count; i++) {
         if (!take_address(r, "listen", i, y->listen[i].address))
             return false;
-        if (y->listen[i].tls)
-            return config_unsupported(r, "listen", i, "tls");
+        if (!take_tls(r, i, &y->listen[i]))
+            return false;
         config_set(&c->listen[i], y->listen[i].address);
         config_set(&c->listen_upstream[i], y->listen[i].upstream);
     }
@@ -313,6 +341,14 @@ static void defaults(struct config *c)
     c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256, .relays = 256};
 }
 
+static void clear_tls(struct config_tls *t)
+{
+    free(t->cert);
+    free(t->key);
+    free(t->client_ca);
+    memset(t, 0, sizeof(*t));
+}
+
 /* Replaces the listeners of the file. */
 static bool override_listen(struct config *c, const char *const *listen, struct err *err)
 {
@@ -327,6 +363,7 @@ static bool override_listen(struct config *c, const char *const *listen, struct 
             return err_set(err, ERR_INVALID, "--listen: \"%s\" is listed twice", listen[i]);
         config_set(&c->listen[i], listen[i]);
         config_set(&c->listen_upstream[i], NULL);
+        clear_tls(&c->listen_tls[i]);
         config_set(&c->listen[i + 1], NULL);
     }
     return true;
@@ -385,6 +422,8 @@ void config_free(struct config *c)
         free(c->listen[i]);
     for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
         free(c->listen_upstream[i]);
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
+        clear_tls(&c->listen_tls[i]);
     for (int i = 0; i < c->upstream_count; i++) {
         struct config_upstream *u = &c->upstreams[i];
         for (int k = 0; k < CONFIG_ENDPOINTS_MAX; k++)

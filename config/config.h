@@ -90,6 +90,10 @@ struct config {
     char *file;                               /* where it came from; NULL: the built-in defaults */
     char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
     char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
+    struct config_tls {
+        char *cert, *key; /* files; both NULL: plain HTTP */
+        char *client_ca;  /* clients need a certificate of one of these authorities; NULL: none */
+    } listen_tls[CONFIG_LISTEN_MAX];
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;

@@ -202,18 +202,30 @@ static json_t *upstream(const struct config_upstream *u)
     return j;
 }
 
+static json_t *listener(const struct config *c, int i)
+{
+    const struct config_tls *t = &c->listen_tls[i];
+    json_t *j = json_pack("{s:o}", "address", show_text(c->listen[i]));
+
+    if (c->listen_upstream[i])
+        json_object_set_new(j, "upstream", show_text(c->listen_upstream[i]));
+    if (!t->cert)
+        return j;
+    json_t *tls = json_pack("{s:o, s:o}", "cert", show_text(t->cert), "key", show_text(t->key));
+    if (t->client_ca)
+        json_object_set_new(tls, "client_ca", show_text(t->client_ca));
+    json_object_set_new(j, "tls", tls);
+    return j;
+}
+
 json_t *config_json(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
                                                                                                 "journal"};
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
-    for (int i = 0; c->listen[i]; i++) {
-        json_t *entry = json_pack("{s:o}", "address", show_text(c->listen[i]));
-        if (c->listen_upstream[i])
-            json_object_set_new(entry, "upstream", show_text(c->listen_upstream[i]));
-        json_array_append_new(listen, entry);
-    }
+    for (int i = 0; c->listen[i]; i++)
+        json_array_append_new(listen, listener(c, i));
     for (int i = 0; i < c->upstream_count; i++)
         json_array_append_new(upstreams, upstream(&c->upstreams[i]));
     json_object_set_new(j, "listen", listen);

@@ -36,10 +36,17 @@ struct yaml_field {
     PUT(type, member, #member), .kind = IS_LIST, .entry = sizeof(((type *)0)->member[0]),                              \
                                 .entries = ARRAY_LEN(((type *)0)->member), .count = offsetof(type, member##_count)
 
+static const struct yaml_field LISTEN_TLS[] = {
+    {PUT(struct yaml_listen, tls.cert, "cert"), .shortest = 1, .longest = TEXT_MAX},
+    {PUT(struct yaml_listen, tls.key, "key"), .shortest = 1, .longest = TEXT_MAX},
+    {PUT(struct yaml_listen, tls.client_ca, "client_ca"), .shortest = 1, .longest = TEXT_MAX},
+    {0},
+};
+
 static const struct yaml_field LISTEN[] = {
     {REQUIRED(struct yaml_listen, address, ADDRESS_MAX)},
     {TEXT(struct yaml_listen, upstream)},
-    {PUT(struct yaml_listen, tls, "tls"), .kind = IS_NODE},
+    {SECTION("tls", LISTEN_TLS)},
     {0},
 };
 

@@ -15,7 +15,9 @@ enum { YAML_UPSTREAMS_MAX = 48 };
 
 struct yaml_listen {
     char *address, *upstream;
-    const yaml_node_t *tls; /* not supported yet */
+    struct {
+        char *cert, *key, *client_ca;
+    } tls;
 };
 
 struct yaml_tags {

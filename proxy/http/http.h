@@ -1,4 +1,4 @@
-/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent bufferevents and llhttp.
+/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent and llhttp.
  *
  * A server belongs to one serve loop and has any number of connections; a connection handles one request at a time,
  * later ones wait in its input (pipelining). A handler gets the request when its head, and its body if any, are
@@ -25,10 +25,10 @@
 
 #include <stdint.h>
 
-struct bufferevent;
 struct pool;
 struct http_server;
 struct http_request;
+struct http_tls;
 
 enum {
     HTTP_HEAD_MAX = 128 << 10, /* bytes of request line and headers: a Range of 4096 pieces of a large blob */
@@ -41,14 +41,18 @@ enum {
 };
 
 struct http_limits {
-    int64_t head_timeout_ms;  /* from the first byte of a head to its last */
-    int64_t idle_timeout_ms;  /* between requests */
-    int64_t write_timeout_ms; /* without a byte taken by the client */
-    int64_t gone_ms;          /* how long after a client's end of input, with nothing to send, it counts as gone */
+    int64_t head_timeout_ms;      /* from the first byte of a head to its last */
+    int64_t idle_timeout_ms;      /* between requests */
+    int64_t write_timeout_ms;     /* without a byte taken by the client */
+    int64_t handshake_timeout_ms; /* of TLS, from the accepted connection on */
+    int64_t gone_ms;              /* how long after a client's end of input, with nothing to send, it counts as gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
-    ((struct http_limits){                                                                                             \
-        .head_timeout_ms = 10000, .idle_timeout_ms = 75000, .write_timeout_ms = 60000, .gone_ms = 2000})
+    ((struct http_limits){.head_timeout_ms = 10000,                                                                    \
+                          .idle_timeout_ms = 75000,                                                                    \
+                          .write_timeout_ms = 60000,                                                                   \
+                          .handshake_timeout_ms = 10000,                                                               \
+                          .gone_ms = 2000})
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_OTHER };
 
@@ -56,10 +60,13 @@ enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_MET
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
-/* Takes over a connected, non-blocking socket. `listener` is what http_listener() returns. */
-void http_server_accept(struct http_server *s, int fd, const void *listener);
-/* The same for any bufferevent: what fuzzing has in place of a socket. */
-void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
+/* Takes over a connected, non-blocking socket. */
+struct http_arrival {
+    int fd;
+    const void *listener; /* what http_listener() returns */
+    struct http_tls *tls; /* NULL: plain HTTP; borrowed, until the server is freed */
+};
+void http_server_accept(struct http_server *s, const struct http_arrival *arrival);
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
 void http_server_set_readers(struct http_server *s, struct pool *readers);
@@ -95,6 +102,9 @@ bool http_is_known(const struct http_request *req, const char *etag);
 const char *http_host(const struct http_request *req); /* lower case; "" if none */
 const char *http_body(const struct http_request *req, size_t *len);
 const void *http_listener(const struct http_request *req);
+bool http_is_tls(const struct http_request *req);
+/* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
+const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
 /* HTTP_USER_MAX bytes for the folders above, all zero at first, until the request is complete. */
 void *http_user(struct http_request *req);

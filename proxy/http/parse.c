@@ -162,8 +162,8 @@ static int take_expectation(struct http_conn *c, llhttp_t *p)
         return parse_refuse(c, 417, "the only expectation that is met is 100-continue");
     if (!c->req.http10 && (p->content_length > 0 || p->flags & F_CHUNKED)) {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        bufferevent_write(c->bev, go_on, sizeof(go_on) - 1);
-        bufferevent_enable(c->bev, EV_WRITE);
+        evbuffer_add(c->out.data, go_on, sizeof(go_on) - 1);
+        c->armed = event_add(c->writable, NULL) == 0;
     }
     return 0;
 }
@@ -303,7 +303,7 @@ static void translate(struct http_conn *c, llhttp_errno_t code)
 
 void http_parse(struct http_conn *c)
 {
-    struct evbuffer *in = bufferevent_get_input(c->bev);
+    struct evbuffer *in = c->in;
 
     IN_STATE(c->state == CONN_READING);
     while (!c->complete && c->refuse == 0) {

@@ -1,20 +1,24 @@
-/* private.h - shared by the files of this folder: request.c, parse.c, seats.c, readahead.c ◀ life.c ◀ send.c ◀ conn.c ◀
- * bounds.c ◀ listen.c, each of which uses those before it. */
+/* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c ◀ life.c
+ * ◀ send.c, greet.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
 #include "base/buf.h"
 #include "proxy/http/http.h"
+#include "proxy/http/link.h"
+#include "proxy/http/link_tls.h"
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <llhttp.h>
 #include <stddef.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+struct http_tls;
+
 enum conn_state {
+    CONN_GREETING,  /* to a TLS listener; the handshake is not over */
     CONN_READING,   /* a head, or waiting for one */
     CONN_HANDLING,  /* the handler has the request */
     CONN_SENDING,   /* the answer is given, not all of it is out */
@@ -50,7 +54,7 @@ struct http_request {
     void *done_arg;
     bool ended; /* nothing more will be given */
     bool read_failed, chunked;
-    /* a file on its way out */
+    /* a file on its way out: what conn->out does not have yet */
     int file_fd;
     int64_t file_at, file_end;
     struct http_read *read; /* what it needs of the disk; NULL: not asked yet */
@@ -69,16 +73,28 @@ struct http_seat {
     uint8_t address[8];
 };
 
+/* Of a connection in CONN_GREETING: whether it has one of the bounded number of handshakes. */
+enum http_greet { GREET_NONE, GREET_QUEUED, GREET_PLACED };
+
 struct http_conn {
-    TAILQ_ENTRY(http_conn) entry, idle_entry;
+    TAILQ_ENTRY(http_conn) entry, idle_entry, greet_entry;
     struct http_seat seat;
     struct event *seat_retry; /* of one without a seat: tries again to take one */
     bool is_idle;             /* in the server's list of those */
     bool served;              /* a request of it has been answered */
     struct http_server *server;
-    struct bufferevent *bev;
-    int fd;                 /* of a plain socket, for direct writes; -1 otherwise */
-    struct event *readable; /* of a plain socket */
+    struct http_link link;
+    struct http_tls *tls; /* of a TLS listener */
+    enum http_greet greet;
+    int64_t greeting_ms; /* since when it has its place; monotonic */
+    bool plain_on_tls;   /* the client speaks no TLS there: it is to be told */
+    char *subject;       /* of the client's certificate; NULL: none */
+    struct evbuffer *in; /* what the client has sent; of later requests, too */
+    struct http_out out;
+    struct event *readable, *writable;
+    struct event *turn; /* goes on with this connection on the next turn of the loop */
+    bool armed;         /* `writable` is pending */
+    bool blocked;       /* the socket takes nothing until then */
     const void *listener;
     enum conn_state state;
     bool eof;         /* the client will send no more */
@@ -101,8 +117,8 @@ struct http_conn {
     size_t line_len, head_len;
     size_t framing_len; /* bytes behind the head that are not the body's */
     bool any_line;
-    int64_t since_ms;    /* when this state of waiting began (monotonic) */
-    size_t pending_seen; /* output at the last look, to see progress */
+    int64_t since_ms;          /* when this state of waiting began (monotonic) */
+    int64_t taken, taken_seen; /* bytes of output that the socket took; at the last look, to see progress */
     struct http_request req;
 };
 
@@ -116,7 +132,9 @@ struct http_server {
     void *arg;
     struct event *tick;
     TAILQ_HEAD(conns, http_conn) conns;
-    TAILQ_HEAD(, http_conn) idle; /* between requests; the longest idle one first */
+    TAILQ_HEAD(, http_conn) idle;                        /* between requests; the longest idle one first */
+    TAILQ_HEAD(greet_queue, http_conn) greeting, queued; /* TLS handshakes; those that wait to begin */
+    int greeting_count;
     atomic_int count, idle_count;
     struct pool *readers; /* read workers; NULL: the loop waits for the disk itself */
     bool draining;
@@ -136,6 +154,8 @@ void http_parse(struct http_conn *c);
 /* send.c */
 /* Gives the output what it can take, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
+/* Hands the output to the socket, and waits for it to take more if there is more. Sets conn->lost. */
+void http_write(struct http_conn *c);
 
 /* How much of an answer the kernel queues for a client that does not read: little, or as much as usual. */
 void http_shorten_queue(struct http_conn *c, bool shorten);
@@ -158,13 +178,26 @@ void http_read_end(struct http_request *req);
 
 /* conn.c */
 /* As http_server_accept(), with a seat; one without a seat is not read from for `wait_ms`. */
-void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int wait_ms);
+void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
+                    int wait_ms);
+/* greet.c */
+/* The connection goes on under TLS. Nothing of it waits to be sent. */
+void http_greet_begin(struct http_conn *c, struct http_tls *tls);
+/* Goes on with the handshake when the socket can be read or written. True: it is over, requests may be read. */
+bool http_greet(struct http_conn *c);
+/* Now and then: for the handshakes that wait for a place. */
+void http_greet_tick(struct http_server *s);
 /* life.c */
 /* It begins to wait for its next request; it has got one. */
 void http_conn_rest(struct http_conn *c);
 void http_conn_wake(struct http_conn *c);
 /* The answer is out: completes the request and goes on with the next one. */
 void http_conn_finish(struct http_conn *c);
+/* It has left the handshakes, or those that wait for a place; the next one begins. */
+void http_conn_greeted(struct http_conn *c);
+void http_conn_next_greeting(struct http_server *s);
+/* Sends no more; what the client still sends is read and dropped for a moment. */
+void http_conn_linger(struct http_conn *c);
 /* The client is gone, or must go. */
 void http_conn_close(struct http_conn *c);
 

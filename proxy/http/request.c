@@ -63,6 +63,16 @@ const void *http_listener(const struct http_request *req)
     return req->conn->listener;
 }
 
+bool http_is_tls(const struct http_request *req)
+{
+    return http_link_is_tls(&req->conn->link);
+}
+
+const char *http_client_subject(const struct http_request *req)
+{
+    return req->conn->subject;
+}
+
 struct loop *http_loop(const struct http_request *req)
 {
     return req->conn->server->loop;

@@ -20,6 +20,7 @@
 struct fixture {
     struct loop *loop;
     struct http_server *server;
+    struct http_tls *tls; /* of clients to come; NULL: plain */
     struct pool *readers;
     sem_t disk; /* a_slow_disk() */
     atomic_int requests, gone, complete;
@@ -109,8 +110,11 @@ static inline void on_complete(void *arg, struct http_request *req UNUSED)
 static inline int setup(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
-    const struct http_limits limits = {
-        .head_timeout_ms = 300, .idle_timeout_ms = 900, .write_timeout_ms = 1200, .gone_ms = 300};
+    const struct http_limits limits = {.head_timeout_ms = 300,
+                                       .idle_timeout_ms = 900,
+                                       .write_timeout_ms = 1200,
+                                       .handshake_timeout_ms = 600,
+                                       .gone_ms = 300};
     char name[] = "/tmp/entrepot-http.XXXXXX";
 
     f->file = mkstemp(name);
@@ -150,7 +154,7 @@ static inline void arrive(void *arg)
 {
     struct arrival *a = arg;
 
-    http_server_accept(a->f->server, a->fd, NULL);
+    http_server_accept(a->f->server, &(struct http_arrival){.fd = a->fd, .tls = a->f->tls});
     free(a);
 }
 

@@ -1,0 +1,29 @@
+/* tls.h - TLS of a listener: its certificate, key and client authorities, which are loaded again when their files
+ * change. Connections that are open keep what they began with; a pair that cannot be used leaves the last one in place.
+ *
+ * TLS 1.2 and 1.3, forward secrecy and authenticated ciphers alone; no renegotiation, no compression, no early data;
+ * ALPN http/1.1. Sessions are resumed by tickets (tickets.c): the server keeps none. Kernel TLS where there is one.
+ *
+ * Made and looked after by the main thread; http_tls_open() from any.
+ */
+#ifndef ENTREPOT_PROXY_HTTP_TLS_H
+#define ENTREPOT_PROXY_HTTP_TLS_H
+
+#include "base/tls_files.h"
+
+struct ssl_st;
+struct http_tls;
+
+/* `name` is the listener's, for the log. Errors: ERR_IO, a file cannot be used. */
+struct http_tls *http_tls_new(const char *name, const struct tls_files *files, struct err *err);
+/* Loads the files again if they have changed and are no longer being written: once a second or so, or with `now`
+ * (SIGHUP) at once. Blocks on the disk. */
+void http_tls_look(struct http_tls *t, bool now);
+/* Seconds since 1970 at which the certificate in use ends. Any thread. */
+int64_t http_tls_expires_s(struct http_tls *t);
+/* A server's end of a new connection, under what is loaded now. NULL: out of memory. Any thread. */
+struct ssl_st *http_tls_open(struct http_tls *t);
+/* After all connections. */
+void http_tls_free(struct http_tls *t);
+
+#endif
