@@ -101,15 +101,15 @@ static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
     return rows_drop_ingest(t, arg, err);
 }
 
-struct part_query {
+struct has_part_query {
     const struct digest *d;
     bool found;
     int64_t size;
 };
 
-static void read_part(struct index_txn *t, void *arg)
+static void read_has_part(struct index_txn *t, void *arg)
 {
-    struct part_query *q = arg;
+    struct has_part_query *q = arg;
 
     q->found = rows_has_ingest(t, q->d);
     q->size = rows_ingest_size(t, q->d);
@@ -117,9 +117,9 @@ static void read_part(struct index_txn *t, void *arg)
 
 bool ingests_has_part(struct ingests *all, const struct digest *d)
 {
-    struct part_query q = {.d = d};
+    struct has_part_query q = {.d = d};
 
-    index_read(all->index, read_part, &q);
+    index_read(all->index, read_has_part, &q);
     return q.found;
 }
 
@@ -141,10 +141,10 @@ static int64_t size_of_arriving(struct ingests *all, const struct digest *d)
 
 int64_t ingests_size_of(struct ingests *all, const struct digest *d)
 {
-    struct part_query q = {.d = d, .size = size_of_arriving(all, d)};
+    struct has_part_query q = {.d = d, .size = size_of_arriving(all, d)};
 
     if (q.size < 0)
-        index_read(all->index, read_part, &q);
+        index_read(all->index, read_has_part, &q);
     return q.size;
 }
 
