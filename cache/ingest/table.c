@@ -101,53 +101,6 @@ static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
     return rows_drop_ingest(t, arg, err);
 }
 
-struct has_part_query {
-    const struct digest *d;
-    bool found;
-    int64_t size;
-};
-
-static void read_has_part(struct index_txn *t, void *arg)
-{
-    struct has_part_query *q = arg;
-
-    q->found = rows_has_ingest(t, q->d);
-    q->size = rows_ingest_size(t, q->d);
-}
-
-bool ingests_has_part(struct ingests *all, const struct digest *d)
-{
-    struct has_part_query q = {.d = d};
-
-    index_read(all->index, read_has_part, &q);
-    return q.found;
-}
-
-static int64_t size_of_arriving(struct ingests *all, const struct digest *d)
-{
-    int64_t size = -1;
-    struct ingest *i;
-
-    pthread_mutex_lock(&all->lock);
-    TAILQ_FOREACH(i, &all->list, entry) {
-        pthread_mutex_lock(&i->lock);
-        if (digest_eq(&i->digest, d) && !i->relay && i->state != INGEST_FAILED)
-            size = i->size;
-        pthread_mutex_unlock(&i->lock);
-    }
-    pthread_mutex_unlock(&all->lock);
-    return size;
-}
-
-int64_t ingests_size_of(struct ingests *all, const struct digest *d)
-{
-    struct has_part_query q = {.d = d, .size = size_of_arriving(all, d)};
-
-    if (q.size < 0)
-        index_read(all->index, read_has_part, &q);
-    return q.size;
-}
-
 bool ingests_are_freeing(struct ingests *all)
 {
     bool freeing = false;

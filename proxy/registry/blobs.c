@@ -13,8 +13,7 @@
 
 enum {
     PIECE = 1 << 20,
-    PIECE_RELAY_MAX = 1 << 20, /* of a blob that is not kept; a larger one is cut out of the whole */
-    PIECE_RELAY = 128 << 10,   /* copied; the next one is added when the connection has less than that to send */
+    PIECE_RELAY = 128 << 10, /* copied; the next one is added when the connection has less than that to send */
 };
 
 /* One answer of a blob that is not in the store, from the first look to the last byte. Belongs to the serve loop. */
@@ -142,15 +141,13 @@ static struct fetch_piece blobs_piece(struct http_request *req)
     return p;
 }
 
-/* Nothing of a relay's window is given back before the bytes from the blob's beginning have come: it holds all of a
- * piece that is asked for as such, so larger ones, and several, are cut out of the whole. */
-static struct fetch_piece blobs_small_piece(struct http_request *req)
+/* What a relay asks the registry for: a closed piece. Several, and the end of a blob from some place on, are cut out of
+ * the whole. */
+static struct fetch_piece blobs_closed_piece(struct http_request *req)
 {
     struct fetch_piece p = blobs_piece(req);
-    bool small = (p.first < 0 ? p.last : p.last - p.first) < PIECE_RELAY_MAX;
-    const char *range = http_header(req, "range");
 
-    p.given = p.given && small && !strchr(range, ',');
+    p.given = p.given && (p.first < 0 || p.last < INT64_MAX - 1) && !strchr(http_header(req, "range"), ',');
     return p;
 }
 
@@ -160,7 +157,7 @@ static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
     if (!s->begun)
-        want.piece = blobs_small_piece(s->req);
+        want.piece = blobs_closed_piece(s->req);
     else
         want.sent = (struct sent_before){follower_fd(s->follower), s->pieces.first, follower_position(s->follower)};
 
