@@ -166,6 +166,7 @@ static enum call_step call_send(struct upstream_call *c)
         .if_range = c->if_range,
         .decode = c->decode,
         .unshared = c->unshared,
+        .bulk = c->bulk,
         .trust = &u->trust,
         .shown_to = (const char *const *)u->shown_to,
         .insecure = u->insecure,
@@ -345,6 +346,7 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->optional = req->optional;
     c->bounded = req->bounded;
     c->unshared = req->unshared;
+    c->bulk = req->bulk;
     c->own = -1;
     c->begun_ms = clock_mono_ms();
     c->kind = strncmp(req->path, "blobs/", 6) == 0 ? BUDGET_BLOBS : BUDGET_MANIFESTS;

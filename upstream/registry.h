@@ -109,6 +109,7 @@ struct upstream_request {
     bool further;    /* beside one that works: what it meets says nothing about the registry */
     bool bounded;    /* small: an answer is complete within connect_timeout and twice stall_timeout, or fails */
     bool unshared;   /* as in transfer.h */
+    bool bulk;       /* as in transfer.h */
     bool optional;   /* do not send it just to probe an endpoint that failed */
     int64_t lack_ms; /* a mirror that lacks it is not tried again for so long */
     int endpoint_first; /* where to begin in the list, modulo its length */

@@ -96,6 +96,7 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return err_set(&s->err, ERR_CORRUPT, "without caching, the rest of a blob is sent behind its beginning");
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
+    b->proved = true;
     if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
         return false;
     blob_need_room(f);
@@ -299,7 +300,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
 {
     struct fetch *f = arg;
     struct blob_fetch *b = blob_of(f);
-    bool unproved = state == INGEST_STORED && b->source_count > 0 && !b->waiters_follow;
+    bool unproved = (state == INGEST_STORED || state == INGEST_NOT_STORED) && !b->proved && !blob_is_relay(f);
     struct fetch_waiter *w;
 
     if (err && turn_to_relay(f, err))
@@ -308,10 +309,12 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;
-    if (unproved) { /* the part was stored before upstream answered whether the repository contains it */
+    if (unproved) { /* the part was whole before upstream answered whether the repository contains it */
         ingest_unref(b->ingest);
         b->ingest = NULL;
-        fetch_run(f, STEP_LOOKUP);
+        if (f->fetcher->stopping)
+            err_set(&f->result.err, ERR_CANCELLED, "the cache is being stopped");
+        fetch_run(f, f->fetcher->stopping ? STEP_FAIL : STEP_LOOKUP);
         return;
     }
     if (state == INGEST_NOT_STORED && !b->waiters_follow)

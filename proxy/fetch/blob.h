@@ -65,6 +65,7 @@ struct blob_fetch {
     bool waiters_follow; /* waiters have been told to follow the ingest */
     bool whole;          /* a client asks for the whole, by its request: it may end anywhere */
     bool kept;           /* the whole has to be stored here */
+    bool proved;         /* its repository is known to contain the blob */
     bool ahead;          /* no client has asked for it yet: until then, all of it over one connection */
     bool unasked;        /* it began with what is here: no registry was asked */
     bool without_piece;  /* the registry refused the range of the first client */
@@ -143,8 +144,8 @@ bool blob_may_be_partial(const struct fetch *f);
 bool blob_begin_partial(struct fetch *f);
 /* The same for one waiter of a fetch that is under way. */
 bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);
-/* The first answer cannot be used; whether the blob is requested again: its beginning, if the piece was `outside` of it,
- * else the whole. Once. */
+/* The first answer cannot be used; whether the blob is requested again: its beginning, if the piece was `outside`, else
+ * the whole. Once. */
 bool blob_may_restart(struct fetch *f, bool outside, bool hinted);
 /* Of a relay: the piece is most of the blob, up to its end, and so its end is not sent before the digest is known; all
  * of the blob has to come, in its order. */

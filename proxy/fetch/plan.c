@@ -161,3 +161,9 @@ struct plan plan_next(const struct plan_view *v)
     }
     return v->source_count > 0 ? divide(v) : p;
 }
+
+bool plan_may_grow(int64_t rate, int connections, int64_t left)
+{
+    return rate > 0 && rate / MAX(connections, 1) < PLAN_FAST_RATE &&
+           left / MAX(rate / 1000, (int64_t)1) >= PLAN_GROW_MS;
+}

@@ -16,14 +16,16 @@
 #include "cache/cache.h"
 
 enum {
-    PLAN_SOURCES_MAX = 64,     /* connections */
-    PLAN_RANGES_MAX = 256,     /* of one connection */
-    PLAN_WAITING_MAX = 1024,   /* ranges that clients wait for, which are looked at */
-    PLAN_NEAR = 2 << 20,       /* bytes: a source that is not farther away arrives soon */
-    PLAN_RANGE_MIN = 4 << 20,  /* bytes that are requested at a time beside others, at least */
-    PLAN_RANGE_MAX = 64 << 20, /* and at most */
-    PLAN_SPLIT_MIN = 2 << 20,  /* what has less than twice this left is not divided */
-    PLAN_SPLIT_MIN_MS = 300,   /* nor what ends within this time */
+    PLAN_SOURCES_MAX = 64,      /* connections */
+    PLAN_RANGES_MAX = 256,      /* of one connection */
+    PLAN_WAITING_MAX = 1024,    /* ranges that clients wait for, which are looked at */
+    PLAN_NEAR = 2 << 20,        /* bytes: a source that is not farther away arrives soon */
+    PLAN_RANGE_MIN = 4 << 20,   /* bytes that are requested at a time beside others, at least */
+    PLAN_RANGE_MAX = 64 << 20,  /* and at most */
+    PLAN_SPLIT_MIN = 2 << 20,   /* what has less than twice this left is not divided */
+    PLAN_SPLIT_MIN_MS = 300,    /* nor what ends within this time */
+    PLAN_GROW_MS = 400,         /* another connection is tried if the rest takes longer */
+    PLAN_FAST_RATE = 400 << 20, /* bytes a second of each: another would cost more than it brings */
 };
 
 struct plan_source {
@@ -63,5 +65,8 @@ struct plan {
 
 /* What to do next; to be called again after it was done, until it is PLAN_NOTHING. */
 struct plan plan_next(const struct plan_view *v);
+/* Whether it may pay to try one more connection than those that bring `rate` bytes a second together, for `left` bytes
+ * that no client waits for in particular. A connection that is nearly as fast as hashing needs no help. */
+bool plan_may_grow(int64_t rate, int connections, int64_t left);
 
 #endif

@@ -95,7 +95,7 @@ static void part_proved(void *arg, const struct transfer_response *r, const stru
         return;
     }
     ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
-    b->waiters_follow = true;
+    b->proved = b->waiters_follow = true;
     f->result.upstream_status = r->status;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(b->ingest);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-    GATHER = 512 << 10,         /* bytes of the only source of a blob */
+    GATHER = 256 << 10,         /* bytes of the only source of a blob */
     GATHER_SEVERAL = 128 << 10, /* of one of several */
     GATHER_RELAY = 64 << 10,
     UNMOVED_MAX = 2, /* refusals of a signed URL: each is good for one request */
@@ -186,11 +186,23 @@ static void source_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void
     source_write(arg); /* if it fails, the next piece or the end notices */
 }
 
+/* How much is gathered before the next write. It ends at a multiple of a power of two: the page cache takes a write
+ * that begins and ends there in one large folio, for half the work. */
+static size_t source_room(const struct blob_source *s)
+{
+    const struct fetch *f = s->fetch;
+    int64_t step = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
+    int64_t at = s->at + (int64_t)s->received.len, end = (at / step + 1) * step;
+
+    return (size_t)((s->end < s->asked_end ? MIN(end, s->end) : end) - at);
+}
+
 /* Bytes that belong at s->at, behind what was received. False: `s` may be gone. */
 static bool source_take(struct blob_source *s, const char *data, size_t len)
 {
     struct fetch *f = s->fetch;
     int64_t left = s->end - s->at - (int64_t)s->received.len; /* behind its end others bring the bytes */
+    size_t n;
 
     if (left < (int64_t)len) { /* nor is more read of an answer that is longer than what was asked for */
         len = (size_t)MAX(left, (int64_t)0);
@@ -198,13 +210,17 @@ static bool source_take(struct blob_source *s, const char *data, size_t len)
     }
     if (!s->flush)
         s->flush = event_new(loop_base(f->fetcher->loop), -1, 0, source_flush_turn, s);
-    if (s->received.len == 0)
-        event_active(s->flush, EV_TIMEOUT, 0);
-    source_take_buffer(s);
-    buf_add(&s->received, data, len);
-    size_t gather = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
-    bool full = s->received.len >= gather || (s->end < s->asked_end && s->at + (int64_t)s->received.len >= s->end);
-    return !s->unwritable && (!full || source_write(s));
+    for (; len > 0; data += n, len -= n) {
+        size_t room = source_room(s);
+        n = MIN(len, room);
+        if (s->received.len == 0)
+            event_active(s->flush, EV_TIMEOUT, 0);
+        source_take_buffer(s);
+        buf_add(&s->received, data, n);
+        if (n == room && !source_write(s))
+            return false;
+    }
+    return !s->unwritable;
 }
 
 /* A part begins at `offset`: it has to be one that was requested. */
@@ -301,6 +317,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
         .if_range = validator[0] && !s->further ? validator : NULL,
         .endpoint_first = b->fruitless,
         .unshared = s->further || blob_is_relay(f),
+        .bulk = !s->further && !blob_is_relay(f) && s->end - s->at > GATHER,
         .further = s->further,
         .lack_ms = f->tags.negative_ttl_ms,
         .on_head = source_take_head,

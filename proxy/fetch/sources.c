@@ -1,9 +1,10 @@
 /* The connections that bring a blob: how many there are, and which range each of them brings.
  *
- * One is enough for most blobs. While a large one that is wanted as a whole would take longer, another is tried, one at
- * a time, and as many are kept as made the sum of their rates rise by a tenth each; a client that waits elsewhere gets
- * one at once. `parallel` of the upstream is the most. A registry that answers a range with the whole blob, or refuses
- * a second connection, gets one at a time for an hour, and so does a relay, and a blob of unknown size.
+ * One is enough for most blobs, and for fast registries. While a large one that is wanted as a whole would take
+ * longer, another is tried, one at a time, and as many are kept as made the sum of their rates rise by a tenth each; a
+ * client that waits elsewhere gets one at once. `parallel` of the upstream is the most. A registry that answers a range
+ * with the whole blob, or refuses a second connection, gets one at a time for an hour, and so does a relay, and a blob
+ * of unknown size.
  */
 #include "proxy/fetch/blob.h"
 #include "proxy/fetch/plan.h"
@@ -17,8 +18,7 @@
 
 enum {
     TICK_MS = 80,
-    GROW_LEFT_MS = 400, /* another connection is tried if the rest takes longer */
-    JUDGE_MS = 160,     /* and judged so long after its first byte */
+    JUDGE_MS = 160, /* another connection is judged so long after its first byte */
     GROW_AGAIN_MS = 400,
     STUCK_MS = 3000,  /* one of several that brings nothing for so long is given up */
     SILENT_MS = 1000, /* what is left of the range of the only one that has stopped for so long is requested again */
@@ -321,8 +321,8 @@ static void sources_grow(struct fetch *f, int64_t rate)
         b->rate_before = 0;
         b->grown_ms = better ? 0 : now;
     }
-    if (rate > 0 && b->source_count >= b->most && b->most < sources_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
-        left / MAX(rate / 1000, (int64_t)1) >= GROW_LEFT_MS) {
+    if (b->source_count >= b->most && b->most < sources_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
+        plan_may_grow(rate, b->source_count, left)) {
         b->most++;
         b->rate_before = rate;
         b->grown_ms = now;

@@ -14,7 +14,7 @@ enum {
     IMAGES_MAX = 64,
     READS_MAX = 32, /* at a time, of all images */
     CLOCK_S = 1,
-    QUIET_MS = 5000,     /* without a request: no client fetches it any more */
+    QUIET_MS = 5000,      /* without a request: no client fetches it any more */
     REMEMBER_MS = 600000, /* and after that: what was not requested was read in vain */
 };
 
