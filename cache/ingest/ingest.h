@@ -225,8 +225,8 @@ struct ingest_span {
     int64_t first, end;
 };
 /* What followers wait for, from their position to the last byte that they want, then what they will want later and is
- * missing, and, unless `reading` is NULL, the same of those who still read what is here: the last *reading ones. At most
- * `max`. Returns how many there are. */
+ * missing, and, unless `reading` is NULL, the same of those that still read what is here: the last *reading ones. At
+ * most `max`. Returns how many there are. */
 size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max, size_t *reading);
 /* No source is under way: each follower that waits from now on is told of by wanted(), whatever was known of it. */
 void ingest_listen(struct ingest *i);
