@@ -120,7 +120,9 @@ DAEMON=() # what it runs under: a command and its arguments
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
 # LeakSanitizer is a tracer itself, and fails in a process that has one.
 TRACED=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -qq -f)
-entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:, UPSTREAM_MORE: one of the upstream
+# [upstream port] [more YAML]; CACHE_MORE: more keys of cache:, UPSTREAM_MORE: one of the upstream; FETCH and PARALLEL: cache.fetch and
+# the upstream's parallel, where they are not to be the defaults.
+entrepot_start() {
     entrepot_try "$@" || fail "entrepot does not start"
 }
 # Whether what is tested is under a sanitizer, whose own memory is many times what it looks after.
@@ -132,13 +134,14 @@ entrepot_try() { # the same; false if it does not start
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
 	admin: {socket: $W/admin.sock}
-	cache: {path: $W/cache${CACHE_MORE:+, $CACHE_MORE}}
+	cache: {path: $W/cache${CACHE_MORE:+, $CACHE_MORE}${FETCH:+, fetch: $FETCH}}
 	log: {level: ${LOG:-info}}
 	upstreams:
 	  - name: docker.io
 	    endpoints: ["http://127.0.0.1:${1:-$REGISTRY_PORT}"]
 	    insecure: true
 	    stall_timeout: 10s
+	    ${PARALLEL:+parallel: $PARALLEL}
 	    ${UPSTREAM_MORE:-}
 	${2:-}
 	YAML
@@ -161,7 +164,8 @@ metric() { # NAME[{labels}]: the sum of what matches
 
 # ---- images ----
 
-# Two images on a common base: NAME:1 and NAME-b:1, of busybox and a few random layers. Root only (umoci sets owners).
+# Two images on a common base: NAME:1 and NAME-b:1, of busybox and a few random layers (LAYER_BYTES). Root only (umoci sets
+# owners).
 with_libraries() { # TOOL: into bin; what it is linked with, if it is not static, to where it looks for it
     local file
     need "$1"
@@ -180,11 +184,11 @@ image_build() { # NAME: base layers shared by every image of this run
         umoci new --image "$l:base"
         umoci unpack --image "$l:base" "$W/bundle-base" >/dev/null 2>&1
         layer "$W/bundle-base" "$l:base" 'mkdir -p bin proc sys dev etc tmp; with_libraries busybox; ln -sf busybox bin/sh; ln -sf busybox bin/cat; echo root:x:0:0::/:/bin/sh >etc/passwd'
-        layer "$W/bundle-base" "$l:base" 'head -c 3000000 /dev/urandom >shared-data'
+        layer "$W/bundle-base" "$l:base" "head -c ${LAYER_BYTES:-3000000} /dev/urandom >shared-data"
     fi
     umoci tag --image "$l:base" "$1"
     umoci unpack --image "$l:$1" "$bundle" >/dev/null 2>&1
-    layer "$bundle" "$l:$1" "echo hello from $1 >hello; head -c 2500000 /dev/urandom >data"
+    layer "$bundle" "$l:$1" "echo hello from $1 >hello; head -c ${LAYER_BYTES:-2500000} /dev/urandom >data"
     umoci config --image "$l:$1" --config.entrypoint /bin/cat --config.cmd /hello --architecture amd64 --os linux
     rm -rf "$bundle"
 }

@@ -81,7 +81,7 @@ static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     conn_free(arg);
 }
 
-static void free_event(struct event **e)
+static void life_free_event(struct event **e)
 {
     if (*e)
         event_free(*e);
@@ -91,10 +91,10 @@ static void free_event(struct event **e)
 /* Nothing is read or written any more. */
 static void leave_client(struct http_conn *c, bool whole)
 {
-    free_event(&c->seat_retry);
-    free_event(&c->readable);
-    free_event(&c->writable);
-    free_event(&c->turn);
+    life_free_event(&c->seat_retry);
+    life_free_event(&c->readable);
+    life_free_event(&c->writable);
+    life_free_event(&c->turn);
     c->link.kind->close(&c->link, whole);
     evbuffer_free(c->in);
     evbuffer_free(c->out.data);
