@@ -67,16 +67,17 @@ static void read_requests(struct http_conn *c)
             c->since_ms = clock_mono_ms();
         if (c->head_len > 0 || c->refuse != 0)
             http_conn_wake(c);
-        if (c->seat.over != HTTP_SEATED && c->complete && c->refuse == 0) {
+        bool ready = c->complete || (c->head_done && c->req.streamed);
+        if (c->seat.over != HTTP_SEATED && ready && c->refuse == 0) {
             c->refuse = 503;
             c->refuse_why = "there are too many connections: try again in a moment";
-        } else if (c->plain_on_tls && c->complete && c->refuse == 0) {
+        } else if (c->plain_on_tls && ready && c->refuse == 0) {
             c->refuse = 400;
             c->refuse_why = "this address speaks TLS: use https://";
         }
         if (c->refuse != 0)
             conn_refuse(c);
-        else if (c->complete)
+        else if (ready)
             dispatch(c);
         else if (c->eof)
             http_conn_close(c);
@@ -94,6 +95,7 @@ static void end_of_input(struct http_conn *c)
     c->eof = true;
     c->eof_ms = clock_mono_ms();
     read_requests(c);
+    http_body_feed(c);
     if (c->state == CONN_READING || c->state == CONN_LINGERING)
         http_conn_close(c);
 }
@@ -104,7 +106,13 @@ static void take_input(struct http_conn *c, const char *data, size_t len)
         return;
     evbuffer_add(c->in, data, len);
     read_requests(c);
-    if (c->state != CONN_CLOSED && evbuffer_get_length(c->in) >= INPUT_MAX)
+    if (http_body_is_open(c)) {
+        c->body_ms = clock_mono_ms();
+        http_body_feed(c);
+    }
+    if (c->state == CONN_CLOSED)
+        return;
+    if (evbuffer_get_length(c->in) >= (http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX))
         event_del(c->readable);
 }
 
@@ -163,7 +171,7 @@ static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     if (c->state == CONN_READING)
         read_requests(c);
     else
-        http_pump(c);
+        http_body_feed(c);
 }
 
 static struct http_conn *attach(struct http_server *s, const struct http_arrival *arrival)
@@ -182,6 +190,7 @@ static struct http_conn *attach(struct http_server *s, const struct http_arrival
     if (!c->in || !c->out.data || !c->readable || !c->writable || !c->turn)
         abort(); /* as without memory anywhere */
     c->listener = arrival->listener;
+    c->forward = arrival->forward;
     c->state = CONN_READING;
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
@@ -242,7 +251,7 @@ static void conn_look_at(struct http_conn *c, int64_t now)
     const struct http_limits *l = &c->server->limits;
     int64_t waited = now - c->since_ms;
 
-    if (is_gone(c, now)) {
+    if (is_gone(c, now) || http_body_is_lost(c, now)) {
         http_conn_close(c);
     } else if (c->state == CONN_GREETING) {
         if (waited > l->handshake_timeout_ms)
@@ -329,6 +338,12 @@ void http_server_set_errors(struct http_server *s,
 {
     ON_LOOP(s->loop); /* before it starts */
     s->format_error = format;
+}
+
+void http_server_set_streams(struct http_server *s, bool (*wants)(void *arg, struct http_request *req))
+{
+    ON_LOOP(s->loop); /* before it starts */
+    s->wants_stream = wants;
 }
 
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg)

@@ -65,6 +65,7 @@ static void conn_free(struct http_conn *c)
     TAILQ_REMOVE(&s->conns, c, entry);
     atomic_fetch_sub(&s->count, 1);
     free(c->subject);
+    free(c->opened_host);
     buf_free(&c->arena);
     buf_free(&c->req.body);
     buf_free(&c->req.headers);
@@ -155,6 +156,16 @@ void http_shorten_queue(struct http_conn *c, bool shorten)
     c->short_queue = shorten;
 }
 
+void http_conn_listen(struct http_conn *c)
+{
+    ON_LOOP(c->server->loop);
+    if (c->eof || event_pending(c->readable, EV_READ, NULL))
+        return;
+    event_add(c->readable, NULL);
+    if (c->link.kind->has_input(&c->link))
+        event_active(c->readable, EV_READ, 0);
+}
+
 void http_conn_finish(struct http_conn *c)
 {
     struct http_request *req = &c->req;
@@ -172,7 +183,7 @@ void http_conn_finish(struct http_conn *c)
     if (c->server->on_complete)
         c->server->on_complete(c->server->arg, req);
     bool more = evbuffer_get_length(c->in) > 0;
-    if ((c->refuse != 0 || c->cut) && !c->eof) {
+    if ((c->refuse != 0 || c->cut || http_body_is_open(c)) && !c->eof) {
         http_conn_linger(c);
         return;
     }
@@ -180,11 +191,7 @@ void http_conn_finish(struct http_conn *c)
         http_conn_close(c);
         return;
     }
-    if (!c->eof && !event_pending(c->readable, EV_READ, NULL)) {
-        event_add(c->readable, NULL);
-        if (c->link.kind->has_input(&c->link))
-            event_active(c->readable, EV_READ, 0);
-    }
+    http_conn_listen(c);
     c->since_ms = clock_mono_ms();
     c->served = true;
     http_conn_rest(c);

@@ -152,7 +152,16 @@ static int take_host(struct http_conn *c, bool http11)
     return 0;
 }
 
-static int take_expectation(struct http_conn *c, llhttp_t *p)
+/* Whether the handler takes the body piece by piece. */
+static bool wants_stream(struct http_conn *c)
+{
+    const struct http_server *s = c->server;
+
+    return (c->forward || c->opened_host) && c->req.body_len != 0 && s->wants_stream &&
+           s->wants_stream(s->arg, &c->req);
+}
+
+static int take_expectation(struct http_conn *c)
 {
     const char *expect = http_header(&c->req, "expect");
 
@@ -160,7 +169,11 @@ static int take_expectation(struct http_conn *c, llhttp_t *p)
         return 0;
     if (strcasecmp(expect, "100-continue") != 0)
         return parse_refuse(c, 417, "the only expectation that is met is 100-continue");
-    if (!c->req.http10 && (p->content_length > 0 || p->flags & F_CHUNKED)) {
+    if (c->req.http10 || c->req.body_len == 0)
+        return 0;
+    if (c->req.streamed) {
+        c->req.expects = true;
+    } else {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         evbuffer_add(c->out.data, go_on, sizeof(go_on) - 1);
         c->armed = event_add(c->writable, NULL) == 0;
@@ -188,16 +201,19 @@ static int end_head(llhttp_t *p)
     p->upgrade = 0; /* no other protocol is offered; the request is answered as it is */
     if (split_target(c) != 0 || take_host(c, !req->http10) != 0)
         return -1;
-    if (p->flags & F_CONTENT_LENGTH && p->content_length > HTTP_BODY_MAX)
+    req->body_len = p->flags & F_CHUNKED ? -1 : (int64_t)MIN(p->content_length, (uint64_t)INT64_MAX);
+    req->streamed = wants_stream(c);
+    if (!req->streamed && req->body_len > HTTP_BODY_MAX)
         return parse_refuse(c, 413, "the request body is too large");
-    return take_expectation(c, p);
+    return take_expectation(c);
 }
 
 static int add_body(llhttp_t *p, const char *at, size_t len)
 {
     struct http_conn *c = conn_of(p);
 
-    if (c->req.body.len + len > HTTP_BODY_MAX)
+    c->body_seen += len;
+    if (!c->req.streamed && c->req.body.len + len > HTTP_BODY_MAX)
         return parse_refuse(c, 413, "the request body is too large");
     buf_add(&c->req.body, at, len);
     return 0;
@@ -305,7 +321,7 @@ void http_parse(struct http_conn *c)
 {
     struct evbuffer *in = c->in;
 
-    IN_STATE(c->state == CONN_READING);
+    IN_STATE(c->state == CONN_READING || c->req.streamed);
     while (!c->complete && c->refuse == 0) {
         size_t len = evbuffer_get_contiguous_space(in);
         if (len == 0)
@@ -317,7 +333,7 @@ void http_parse(struct http_conn *c)
         if (c->refuse != 0)
             return;
         bool in_head = !c->head_done;
-        size_t body_before = c->req.body.len;
+        c->body_seen = 0;
         llhttp_errno_t code = llhttp_execute(&c->parser, data, usable);
         if (code == HPE_PAUSED) {
             usable = (size_t)(llhttp_get_error_pos(&c->parser) - data);
@@ -326,9 +342,11 @@ void http_parse(struct http_conn *c)
             translate(c, code);
         }
         if (!in_head)
-            c->framing_len += usable - (c->req.body.len - body_before);
+            c->framing_len = (c->req.streamed && c->body_seen > 0 ? 0 : c->framing_len) + usable - c->body_seen;
         if (c->framing_len > HTTP_FRAMING_MAX)
             parse_refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
         evbuffer_drain(in, usable);
+        if (c->req.streamed)
+            return;
     }
 }
