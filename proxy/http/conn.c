@@ -121,13 +121,29 @@ static bool wants_input(const struct http_conn *c)
     return c->state != CONN_CLOSED && event_pending(c->readable, EV_READ, NULL);
 }
 
-static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_tunnel(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (c->state == CONN_TUNNEL && !http_tunnel_pass(c))
+        http_conn_close(c);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
     char *scratch = c->server->scratch;
     ssize_t n;
 
+    if (c->state == CONN_TUNNEL) {
+        on_tunnel(fd, what, c);
+        return;
+    }
     if (c->state == CONN_GREETING && !http_greet(c))
+        return;
+    if (evbuffer_get_length(c->in) > 0) /* of a client that speaks no TLS behind CONNECT */
+        read_requests(c);
+    if (c->state == CONN_CLOSED)
         return;
     do {
         n = c->link.kind->read(&c->link, scratch, HTTP_SCRATCH);
@@ -148,6 +164,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    if (c->state == CONN_TUNNEL) {
+        on_tunnel(fd, what, c);
+        return;
+    }
     c->blocked = false;
     if (c->state == CONN_GREETING || c->link.wants_write) {
         c->link.wants_write = false;
@@ -164,11 +184,37 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         http_conn_close(c);
 }
 
-static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+/* CONNECT is answered. */
+static void open_up(struct http_conn *c)
+{
+    if (c->opens == OPENS_TUNNEL) {
+        c->state = CONN_TUNNEL;
+        c->opens = OPENS_NOTHING;
+        http_tunnel_begin(c, on_tunnel);
+        on_tunnel(-1, 0, c);
+        return;
+    }
+    c->opens = OPENS_NOTHING;
+    c->opened_host = c->next_host;
+    c->next_host = NULL;
+    c->state = CONN_READING;
+    http_parse_reset(c);
+    http_conn_rest(c);
+    http_greet_begin(c, NULL);
+    http_conn_listen(c);
+    if (evbuffer_get_length(c->in) > 0)
+        event_active(c->readable, EV_READ, 0);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
-    if (c->state == CONN_READING)
+    if (c->state == CONN_OPENING)
+        open_up(c);
+    else if (c->state == CONN_TUNNEL)
+        on_tunnel(fd, what, c);
+    else if (c->state == CONN_READING)
         read_requests(c);
     else
         http_body_feed(c);
@@ -253,6 +299,9 @@ static void conn_look_at(struct http_conn *c, int64_t now)
 
     if (is_gone(c, now) || http_body_is_lost(c, now)) {
         http_conn_close(c);
+    } else if (c->state == CONN_TUNNEL) {
+        if (http_tunnel_is_idle(c, now))
+            http_conn_close(c);
     } else if (c->state == CONN_GREETING) {
         if (waited > l->handshake_timeout_ms)
             http_conn_close(c);
@@ -360,7 +409,8 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     s->drained_arg = arg;
     for (c = TAILQ_FIRST(&s->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry);
-        if (c->state == CONN_GREETING || (c->state == CONN_READING && c->head_len == 0))
+        if (c->state == CONN_GREETING || c->state == CONN_OPENING || c->state == CONN_TUNNEL ||
+            (c->state == CONN_READING && c->head_len == 0))
             http_conn_close(c);
     }
 }

@@ -46,6 +46,7 @@ struct http_limits {
     int64_t idle_timeout_ms;      /* between requests */
     int64_t write_timeout_ms;     /* without a byte taken by the client */
     int64_t handshake_timeout_ms; /* of TLS, from the accepted connection on */
+    int64_t tunnel_idle_ms;       /* without a byte either way */
     int64_t gone_ms;              /* how long after a client's end of input, with nothing to send, it counts as gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
@@ -53,6 +54,7 @@ struct http_limits {
                           .idle_timeout_ms = 75000,                                                                    \
                           .write_timeout_ms = 60000,                                                                   \
                           .handshake_timeout_ms = 10000,                                                               \
+                          .tunnel_idle_ms = 600000,                                                                    \
                           .gone_ms = 2000})
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_CONNECT, HTTP_METHOD_OTHER };
@@ -148,16 +150,18 @@ void http_body_stream(struct http_request *req, void (*on_data)(void *arg, const
 /* Also inside `on_data`; before http_body_stream() it has no effect. */
 void http_body_pause(struct http_request *req, bool pause);
 
-/* The answer to CONNECT, "200 Connection established". Not on a connection that is TLS already, nor an opened one.
+/* The answer to CONNECT, "200 Connection established"; any other refuses it.
  *
  * The connection goes on under TLS: `ssl`, which is taken over, is a server's session without a socket
  * (http_tls_open()). What the client has sent behind the head is the beginning of it. Requests inside are handled as
- * others, with `host` as http_opened_host(). */
+ * others, with `host` as http_opened_host(), but for CONNECT (405). On a connection that
+ * is TLS already the answer is 501. */
 void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host);
 /* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over; ends of
- * input, too. Ends when both sides have ended, at an error, without a byte for HTTP_TUNNEL_IDLE_MS, and when the server
- * drains. The client may be under TLS. */
-enum { HTTP_TUNNEL_IDLE_MS = 600 * 1000 };
+ * input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends when both sides
+ * have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The client may be under TLS.
+ */
+enum { HTTP_TUNNEL_MAX = 64 << 10 };
 void http_connect_tunnel(struct http_request *req, int fd);
 /* How many there are in this process. Any thread. */
 int http_tunnels(void);

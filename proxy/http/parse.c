@@ -108,6 +108,7 @@ static int split_target(struct http_conn *c)
         char *slash = host + strcspn(host, "/?");
         size_t len = (size_t)(slash - host);
         path = (uint32_t)(slash - target);
+        req->absolute = true;
         if (len == 0) /* RFC 9110, 4.2.1 */
             return parse_refuse(c, 400, "the request target names no host");
         if (*slash != '/')
@@ -126,6 +127,41 @@ static int split_target(struct http_conn *c)
     req->query = question ? (uint32_t)(question - target) + 1 : (uint32_t)strlen(target);
     if (question)
         *question = '\0';
+    return 0;
+}
+
+/* "host:port" of CONNECT (RFC 9110 §9.3.6). */
+static bool is_authority(const char *text)
+{
+    static const char host[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    bool v6 = text[0] == '[';
+    size_t len = v6 ? 1 + strspn(text + 1, "0123456789abcdefABCDEF:.") : strspn(text, host);
+    const char *port = text + len + v6;
+    size_t digits = *port == ':' ? strspn(port + 1, "0123456789") : 0;
+
+    if (len == v6 || len > 255 || (v6 && text[len] != ']') || digits == 0 || digits > 5 || port[1 + digits] != '\0')
+        return false;
+    long number = strtol(port + 1, NULL, 10);
+    return number > 0 && number <= UINT16_MAX;
+}
+
+static int take_authority(struct http_conn *c, const llhttp_t *p)
+{
+    struct http_request *req = &c->req;
+    size_t len = strlen(c->arena.data);
+
+    if (!c->forward || c->opened_host)
+        return parse_refuse(c, 405, "CONNECT is not offered here");
+    if (p->content_length > 0 || p->flags & F_CHUNKED)
+        return parse_refuse(c, 400, "CONNECT has no body");
+    if (!is_authority(c->arena.data))
+        return parse_refuse(c, 400, "the target of CONNECT must be HOST:PORT");
+    for (char *s = c->arena.data; *s; s++)
+        *s = (char)tolower((unsigned char)*s);
+    req->query = (uint32_t)len;
+    req->host = (uint32_t)c->arena.len;
+    buf_reserve(&c->arena, len + 2);
+    buf_add(&c->arena, c->arena.data, len + 1);
     return 0;
 }
 
@@ -189,17 +225,16 @@ static int end_head(llhttp_t *p)
     c->head_done = true;
     req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer can change it */
     req->method_code = p->method;
-    req->method = p->method == HTTP_GET    ? HTTP_METHOD_GET
-                  : p->method == HTTP_HEAD ? HTTP_METHOD_HEAD
-                  : p->method == HTTP_POST ? HTTP_METHOD_POST
-                                           : HTTP_METHOD_OTHER;
+    req->method = p->method == HTTP_GET       ? HTTP_METHOD_GET
+                  : p->method == HTTP_HEAD    ? HTTP_METHOD_HEAD
+                  : p->method == HTTP_POST    ? HTTP_METHOD_POST
+                  : p->method == HTTP_CONNECT ? HTTP_METHOD_CONNECT
+                                              : HTTP_METHOD_OTHER;
     req->http10 = p->http_major == 1 && p->http_minor == 0;
     if (p->http_major != 1)
         return parse_refuse(c, 505, "HTTP/1.1 is spoken here");
-    if (p->method == HTTP_CONNECT)
-        return parse_refuse(c, 405, "CONNECT is not offered here");
     p->upgrade = 0; /* no other protocol is offered; the request is answered as it is */
-    if (split_target(c) != 0 || take_host(c, !req->http10) != 0)
+    if ((p->method == HTTP_CONNECT ? take_authority(c, p) : split_target(c)) != 0 || take_host(c, !req->http10) != 0)
         return -1;
     req->body_len = p->flags & F_CHUNKED ? -1 : (int64_t)MIN(p->content_length, (uint64_t)INT64_MAX);
     req->streamed = wants_stream(c);

@@ -1,5 +1,5 @@
-/* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c ◀ life.c
- * ◀ send.c, greet.c ◀ body.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
+/* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c,
+ * tunnel.c ◀ life.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
@@ -22,6 +22,8 @@ enum conn_state {
     CONN_READING,   /* a head, or waiting for one */
     CONN_HANDLING,  /* the handler has the request */
     CONN_SENDING,   /* the answer is given, not all of it is out */
+    CONN_OPENING,   /* CONNECT was answered, what is asked for begins on the next turn */
+    CONN_TUNNEL,    /* passes bytes (tunnel.c) */
     CONN_LINGERING, /* refused; what the client still sends is read and dropped */
     CONN_CLOSED,    /* waits to be freed */
 };
@@ -90,6 +92,9 @@ struct http_seat {
 /* Of a connection in CONN_GREETING: whether it has one of the bounded number of handshakes. */
 enum http_greet { GREET_NONE, GREET_QUEUED, GREET_PLACED };
 
+/* What becomes of a connection whose CONNECT is answered with 200. */
+enum http_opening { OPENS_NOTHING, OPENS_TLS, OPENS_TUNNEL };
+
 struct http_conn {
     TAILQ_ENTRY(http_conn) entry, idle_entry, greet_entry;
     struct http_seat seat;
@@ -101,11 +106,16 @@ struct http_conn {
     struct http_tls *tls; /* of a TLS listener */
     enum http_greet greet;
     int64_t greeting_ms; /* since when it has its place; monotonic */
-    char *opened_host;   /* what it was opened for; NULL: an ordinary one */
-    bool forward;        /* CONNECT is let in */
-    bool plain_on_tls;   /* the client speaks no TLS there: it is to be told */
-    char *subject;       /* of the client's certificate; NULL: none */
-    struct evbuffer *in; /* what the client has sent; of later requests, too */
+    enum http_opening opens;
+    struct ssl_st *next_ssl; /* OPENS_TLS, until it is begun */
+    char *next_host;
+    int next_fd;                /* OPENS_TUNNEL */
+    struct http_tunnel *tunnel; /* in CONN_TUNNEL */
+    char *opened_host;          /* what it was opened for; NULL: an ordinary one */
+    bool forward;               /* CONNECT is let in */
+    bool plain_on_tls;          /* the client speaks no TLS there: it is to be told */
+    char *subject;              /* of the client's certificate; NULL: none */
+    struct evbuffer *in;        /* what the client has sent; of later requests, too */
     struct http_out out;
     struct event *readable, *writable;
     struct event *turn; /* goes on with this connection on the next turn of the loop */
@@ -178,6 +188,16 @@ void http_parse_reset(struct http_conn *c);
  * that. Sets conn->complete, or conn->refuse. */
 void http_parse(struct http_conn *c);
 
+/* tunnel.c */
+/* Passes bytes between the client and `next_fd` from now on. `wake`, with the
+ * connection, calls for http_tunnel_pass(). */
+void http_tunnel_begin(struct http_conn *c, event_callback_fn wake);
+/* Passes what there is. False: the tunnel has ended. */
+bool http_tunnel_pass(struct http_conn *c);
+bool http_tunnel_is_idle(const struct http_conn *c, int64_t now);
+/* With the connection's own socket still open. */
+void http_tunnel_end(struct http_conn *c);
+
 /* send.c */
 /* Gives the output what it can take, and notices the end of the answer. */
 void http_pump(struct http_conn *c);
@@ -214,7 +234,8 @@ bool http_body_is_lost(const struct http_conn *c, int64_t now);
 void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
                     int wait_ms);
 /* greet.c */
-/* The connection goes on under TLS. Nothing of it waits to be sent. */
+/* The connection goes on under TLS: `next_ssl`, or one of `tls`. Nothing of it waits to be sent; what waits in its input
+ * is the beginning of the handshake. */
 void http_greet_begin(struct http_conn *c, struct http_tls *tls);
 /* Goes on with the handshake when the socket can be read or written. True: it is over, requests may be read. */
 bool http_greet(struct http_conn *c);
