@@ -115,6 +115,9 @@ bool http_greet(struct http_conn *c)
     }
     http_conn_greeted(c);
     c->subject = http_link_subject(&c->link);
+    const char *host = http_tls_host(c->link.ssl);
+    if (host && !c->opened_host)
+        c->opened_host = xstrdup(host);
     c->state = CONN_READING;
     c->since_ms = clock_mono_ms();
     return true;

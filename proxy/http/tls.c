@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/http/tickets.h"
+#include "proxy/http/tls_name.h"
 
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -19,6 +20,7 @@ struct http_tls {
     /* set once */
     char *name, *cert, *key, *client_ca;
     struct tls_files files;
+    struct tls_chooser chooser; /* instead of files */
     /* the main thread's */
     uint64_t stamp, seen; /* of what was loaded, or could not be; of the last look */
     int64_t warned_s;     /* when the log said that the certificate ends */
@@ -41,7 +43,7 @@ static int choose_protocol(SSL *ssl UNUSED, const unsigned char **out, unsigned 
     return SSL_TLSEXT_ERR_OK;
 }
 
-static SSL_CTX *make_context(void)
+SSL_CTX *http_tls_context(void)
 {
     static const unsigned char id[] = "entrepot";
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
@@ -82,7 +84,7 @@ static void warn_of_end(struct http_tls *t)
 
 static bool load(struct http_tls *t, struct err *err)
 {
-    SSL_CTX *ctx = make_context(), *old;
+    SSL_CTX *ctx = http_tls_context(), *old;
     const char *fault;
 
     if (!tls_files_load(&t->files, ctx, &fault, err)) {
@@ -120,13 +122,27 @@ struct http_tls *http_tls_new(const char *name, const struct tls_files *files, s
     return NULL;
 }
 
+struct http_tls *http_tls_new_by_name(const char *name, struct ssl_ctx_st *(*choose)(void *arg, const char *host),
+                                      void *arg)
+{
+    struct http_tls *t = xcalloc(1, sizeof(*t));
+
+    t->name = xstrdup(name);
+    t->chooser = (struct tls_chooser){choose, arg};
+    pthread_mutex_init(&t->lock, NULL);
+    t->ctx = http_tls_context();
+    tls_name_decides(t->ctx, &t->chooser);
+    return t;
+}
+
 /* Certificate and key are two files: between two looks at which nothing changes both have been written. */
 void http_tls_look(struct http_tls *t, bool now)
 {
+    if (t->chooser.choose)
+        return;
     uint64_t stamp = tls_files_stamp(&t->files);
     bool settled = stamp == t->seen;
     struct err err;
-
     t->seen = stamp;
     warn_of_end(t);
     if (stamp == t->stamp || (!settled && !now))

@@ -4,6 +4,8 @@
 
 #include "tests/unit/unit.h"
 
+#include "proxy/http/tls.h"
+
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -11,7 +13,7 @@
 /* A server's context with a certificate that it has signed itself. */
 static inline SSL_CTX *tls_unit_context(const char *host)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *ctx = http_tls_context();
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     X509_NAME *name;
