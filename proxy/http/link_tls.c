@@ -34,7 +34,8 @@ static ssize_t tls_failed(struct http_link *l, int rc)
     return -1;
 }
 
-/* A call has failed for want of input: whether it was that of the bytes read before. Then the socket is next. */
+/* A call has failed because there is no more input: whether the bytes read before have ended. Then the socket is next.
+ */
 static bool leave_early(struct http_link *l, int rc)
 {
     if (!l->early || SSL_get_error(l->ssl, rc) != SSL_ERROR_WANT_READ || BIO_pending(SSL_get_rbio(l->ssl)) > 0)

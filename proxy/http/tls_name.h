@@ -1,4 +1,5 @@
-/* tls_name.h - certificates by the server name in a client's hello (RFC 6066 §3). Internal to this folder; any thread. */
+/* tls_name.h - certificates by the server name in a client's hello (RFC 6066 §3). Internal to this folder; any thread.
+ */
 #ifndef ENTREPOT_PROXY_HTTP_TLS_NAME_H
 #define ENTREPOT_PROXY_HTTP_TLS_NAME_H
 
