@@ -123,6 +123,8 @@ struct known_api {
     bool missing;
 };
 
+struct sources_view;
+
 struct fetcher {
     struct fetchers *all;
     struct loop *loop;
@@ -136,6 +138,7 @@ struct fetcher {
     uint64_t listings_walk;
     struct buf spare[FETCH_SPARES]; /* of sources that have nothing to write at present */
     int spare_count;
+    struct sources_view *view; /* of sources.c; NULL: no blob has been fetched */
     bool stopping;
 };
 
@@ -244,6 +247,7 @@ bool fetch_has_listing(const struct fetch *f);
 void fetch_note_listing(struct fetch *f, bool nothing);
 void fetch_forget_listing(struct fetch *f);
 void fetch_forget_listings(struct fetcher *fr);
+void fetch_forget_view(struct fetcher *fr); /* sources.c */
 /* For when upstream cannot be asked: whether the repository, or else the last one asked of its registry, was without
  * the referrers API when it was asked last. Any loop. */
 bool fetch_api_is_missing(const struct fetch *f);

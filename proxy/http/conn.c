@@ -206,7 +206,7 @@ static void open_up(struct http_conn *c)
         event_active(c->readable, EV_READ, 0);
 }
 
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+static void conn_on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
@@ -232,7 +232,7 @@ static struct http_conn *attach(struct http_server *s, const struct http_arrival
     c->out.data = evbuffer_new();
     c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
-    c->turn = event_new(base, -1, 0, on_turn, c);
+    c->turn = event_new(base, -1, 0, conn_on_turn, c);
     if (!c->in || !c->out.data || !c->readable || !c->writable || !c->turn)
         abort(); /* as without memory anywhere */
     c->listener = arrival->listener;

@@ -135,8 +135,8 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
 /* A body on its way in.
  *
- * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece and `on_end` once behind
- * the last one, later, until the answer is complete (http_reply*(), http_stream_end(), http_stream_cut(),
+ * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece and `on_end` once
+ * behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(), http_stream_cut(),
  * http_abort()): what comes of the body then is dropped, or the connection is closed behind the answer if that is much.
  * Until it is called, and while the body is paused, no more than HTTP_BODY_WAIT_MAX bytes are read, and then no more
  * from the socket. A body that cannot be read to its end (the client has gone, sends no bytes for write_timeout_ms, or
@@ -157,8 +157,8 @@ void http_body_pause(struct http_request *req, bool pause);
  * others, with `host` as http_opened_host(), but for CONNECT (405). On a connection that
  * is TLS already the answer is 501. */
 void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host);
-/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over; ends of
- * input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends when both sides
+/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over; ends
+ * of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends when both sides
  * have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The client may be under TLS.
  */
 enum { HTTP_TUNNEL_MAX = 64 << 10 };

@@ -86,7 +86,7 @@ static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     conn_free(arg);
 }
 
-static void free_event(struct event **e)
+static void life_free_event(struct event **e)
 {
     if (*e)
         event_free(*e);
@@ -105,10 +105,10 @@ static void drop_opening(struct http_conn *c)
 /* Nothing is read or written any more. */
 static void leave_client(struct http_conn *c, bool whole)
 {
-    free_event(&c->seat_retry);
-    free_event(&c->readable);
-    free_event(&c->writable);
-    free_event(&c->turn);
+    life_free_event(&c->seat_retry);
+    life_free_event(&c->readable);
+    life_free_event(&c->writable);
+    life_free_event(&c->turn);
     drop_opening(c);
     if (c->tunnel)
         http_tunnel_end(c);

@@ -1,5 +1,6 @@
 /* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c,
- * tunnel.c ◀ life.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses those before it. */
+ * tunnel.c ◀ life.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses those
+ * before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
@@ -234,8 +235,8 @@ bool http_body_is_lost(const struct http_conn *c, int64_t now);
 void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
                     int wait_ms);
 /* greet.c */
-/* The connection goes on under TLS: `next_ssl`, or one of `tls`. Nothing of it waits to be sent; what waits in its input
- * is the beginning of the handshake. */
+/* The connection goes on under TLS: `next_ssl`, or one of `tls`. Nothing of it waits to be sent; what waits in its
+ * input is the beginning of the handshake. */
 void http_greet_begin(struct http_conn *c, struct http_tls *tls);
 /* Goes on with the handshake when the socket can be read or written. True: it is over, requests may be read. */
 bool http_greet(struct http_conn *c);

@@ -5,10 +5,14 @@
 #include "proxy/http/tickets.h"
 #include "proxy/http/tls_name.h"
 
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 enum { EXPIRES_SOON_S = 14 * 86400, DAY_S = 86400 };
@@ -23,7 +27,7 @@ struct http_tls {
     struct tls_chooser chooser; /* instead of files */
     /* the main thread's */
     uint64_t stamp, seen; /* of what was loaded, or could not be; of the last look */
-    int64_t warned_s;     /* when the log said that the certificate ends */
+    int64_t warned_s;     /* when the log last warned of its end */
     /* shared, under `lock` */
     pthread_mutex_t lock;
     SSL_CTX *ctx;
@@ -43,6 +47,16 @@ static int choose_protocol(SSL *ssl UNUSED, const unsigned char **out, unsigned 
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* Whether there is kernel TLS: else OpenSSL would try it in vain with each connection. The attempt loads the module
+ * where the process may do that. */
+static bool kernel_has_tls(void)
+{
+    static const char name[] = "tls";
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 && (setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, sizeof(name) - 1) == 0 || errno == ENOTCONN);
+}
+
 SSL_CTX *http_tls_context(void)
 {
     static const unsigned char id[] = "entrepot";
@@ -52,7 +66,7 @@ SSL_CTX *http_tls_context(void)
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) != 1)
         abort(); /* as without memory anywhere */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                 SSL_OP_ENABLE_KTLS);
+                                 (kernel_has_tls() ? SSL_OP_ENABLE_KTLS : 0));
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);

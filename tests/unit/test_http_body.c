@@ -179,8 +179,8 @@ static void backpressure(void **state)
     close(fd);
 }
 
-/* What is left of a body behind an answer: a little is read and dropped, also when it was paused; of much, and of chunks
- * without end, the connection is closed. */
+/* What is left of a body behind an answer: a little is read and dropped, also when it was paused; of much, and of
+ * chunks without end, the connection is closed. */
 static void early_answers(void **state)
 {
     static const struct {

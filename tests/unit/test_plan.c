@@ -298,9 +298,29 @@ static void downloads(void **state UNUSED)
     }
 }
 
+static void growth(void **state UNUSED)
+{
+    const struct {
+        int64_t rate; /* MiB a second */
+        int connections;
+        int64_t left; /* MiB */
+        bool grows;
+    } cases[] = {
+        {0, 1, 1000, false},                         /* not known yet */
+        {20, 1, 1000, true},  {20, 1, 7, false},     /* soon here */
+        {399, 1, 1000, true}, {400, 1, 1000, false}, /* fast enough alone */
+        {400, 2, 1000, true}, {900, 2, 1000, false}, {150, 4, 61, true},
+    };
+
+    for (size_t n = 0; n < ARRAY_LEN(cases); n++)
+        assert_int_equal(plan_may_grow(cases[n].rate * PLAN_MIB, cases[n].connections, cases[n].left * PLAN_MIB),
+                         cases[n].grows);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(downloads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(growth),
+                                       cmocka_unit_test(downloads)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
