@@ -135,19 +135,20 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
 /* A body on its way in.
  *
- * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece and `on_end` once
- * behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(), http_stream_cut(),
- * http_abort()): what comes of the body then is dropped, or the connection is closed behind the answer if that is much.
- * Until it is called, and while the body is paused, no more than HTTP_BODY_WAIT_MAX bytes are read, and then no more
- * from the socket. A body that cannot be read to its end (the client has gone, sends no bytes for write_timeout_ms, or
- * breaks the framing) ends the request like any client that is gone: on_gone is called. Of a request whose body is
- * complete or that has none, `on_data` gets it in one piece. */
-enum { HTTP_BODY_WAIT_MAX = 64 << 10 };
+ * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece (16 KiB at most)
+ * and `on_end` once behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(),
+ * http_stream_cut(), http_abort()): what comes of the body then is dropped, or the connection is closed behind the
+ * answer if that is much. Until it is called, and while the body is paused, the connection holds no more than
+ * HTTP_BODY_WAIT_MAX bytes, or what was read before (64 KiB), and reads no more from the socket. A body that cannot
+ * be read to its end (the client has gone, sends no bytes for write_timeout_ms, or breaks the framing) ends the
+ * request like any client that is gone: on_gone is called. Of a request whose body is complete or that has none,
+ * `on_data` gets it in one piece. */
+enum { HTTP_BODY_WAIT_MAX = 16 << 10 };
 /* Bytes; -1: not known (chunked). Of any request. */
 int64_t http_body_length(const struct http_request *req);
 void http_body_stream(struct http_request *req, void (*on_data)(void *arg, const void *data, size_t len),
                       void (*on_end)(void *arg), void *arg);
-/* Also inside `on_data`; before http_body_stream() it has no effect. */
+/* Also inside `on_data`, and before http_body_stream(). */
 void http_body_pause(struct http_request *req, bool pause);
 
 /* The answer to CONNECT, "200 Connection established"; any other refuses it.

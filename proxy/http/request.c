@@ -128,6 +128,11 @@ bool http_body_is_open(const struct http_conn *c)
     return c->req.streamed && !c->complete;
 }
 
+bool http_body_waits(const struct http_conn *c)
+{
+    return http_body_is_open(c) && !c->req.dropping && (!c->req.on_data || c->req.paused);
+}
+
 bool http_body_is_long(const struct http_conn *c)
 {
     return http_body_is_open(c) &&

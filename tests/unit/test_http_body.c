@@ -145,7 +145,7 @@ static void resume(void *arg)
     http_body_pause(((struct take *)arg)->req, false);
 }
 
-/* While a body is paused the client can send no more than the sockets and 128 KiB hold. */
+/* While a body is paused the client can send no more than the sockets and 80 KiB hold. */
 static void backpressure(void **state)
 {
     struct fixture *f = *state;
