@@ -158,10 +158,10 @@ void http_body_pause(struct http_request *req, bool pause);
  * others, with `host` as http_opened_host(), but for CONNECT (405). On a connection that
  * is TLS already the answer is 501. */
 void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host);
-/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over; ends
- * of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends when both sides
- * have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The client may be under TLS.
- */
+/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over;
+ * ends of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends
+ * when both sides have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The
+ * client may be under TLS. */
 enum { HTTP_TUNNEL_MAX = 64 << 10 };
 void http_connect_tunnel(struct http_request *req, int fd);
 /* How many there are in this process. Any thread. */
