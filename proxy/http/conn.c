@@ -122,7 +122,7 @@ static size_t read_size(const struct http_conn *c)
     size_t held = evbuffer_get_length(c->in);
 
     return http_body_waits(c) ? (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1)
-                              : (size_t)HTTP_SCRATCH;
+                              : (size_t)HTTP_READ_MAX;
 }
 
 static bool wants_input(const struct http_conn *c)

@@ -77,7 +77,9 @@ struct http_request {
 
 enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
 
-enum { HTTP_BODY_PIECE = 16 << 10 };
+/* Bytes of a read whose data may have to wait: libevent's memory comes in powers of two, with a header. */
+enum { HTTP_READ_MAX = HTTP_SCRATCH - 1024 };
+enum { HTTP_BODY_PIECE = (16 << 10) - 1 /* and a NUL */ };
 
 enum { HTTP_DROP_MAX = 256 << 10 /* bytes of a body behind an answer; Go's servers have the same */ };
 
