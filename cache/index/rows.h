@@ -197,6 +197,8 @@ void rows_add_ingest_repo(struct ingest_row *row, uint64_t id, enum proof proof)
 void rows_each_ingest(struct index_txn *t, const struct digest *after, bool (*fn)(void *arg, const struct digest *d),
                       void *arg);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
+/* Bytes of the blob on its way; -1: there is none, or its size is not known. */
+int64_t rows_ingest_size(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 
 /* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is

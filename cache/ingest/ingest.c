@@ -228,6 +228,10 @@ void ingest_need_room(struct ingest *i, int64_t bytes)
     ingest_ask_for_room(i);
 }
 
+/* One pwrite(2) of an aligned 64 KiB fills one large folio of the page cache: a third less work than the same bytes
+ * anywhere. Folios that are larger still are often made of memory that the host of a virtual machine has to back. */
+enum { WRITE_STEP = 64 << 10 };
+
 static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
 {
     if (i->window) {
@@ -235,7 +239,7 @@ static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data,
         return true;
     }
     while (len > 0) {
-        ssize_t n = pwrite(i->fd, data, len, offset);
+        ssize_t n = pwrite(i->fd, data, MIN(len, (size_t)(WRITE_STEP - offset % WRITE_STEP)), offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {

@@ -49,13 +49,48 @@ bool ingests_part_is_of(struct ingests *all, const struct digest *d, const char 
     return q.may;
 }
 
-/* ---- which bytes ---- */
+/* ---- how large ---- */
 
 struct map_query {
     const struct digest *d;
     struct part_map *map;
     bool found;
 };
+
+static void read_size(struct index_txn *t, void *arg)
+{
+    struct map_query *q = arg;
+    struct ingest_row row;
+
+    q->map->size = rows_get_ingest(t, q->d, &row) ? row.size : -1;
+}
+
+int64_t ingests_size_of_part(struct ingests *all, const struct digest *d)
+{
+    struct part_map map;
+
+    index_read(all->index, read_size, &(struct map_query){d, &map, false});
+    return map.size;
+}
+
+int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d)
+{
+    int64_t size = -1;
+    struct ingest *i;
+
+    pthread_mutex_lock(&all->lock);
+    TAILQ_FOREACH(i, &all->list, entry) {
+        if (!digest_eq(&i->digest, d) || i->relay || !i->is_public)
+            continue;
+        pthread_mutex_lock(&i->lock);
+        size = i->state == INGEST_FAILED ? -1 : i->size;
+        pthread_mutex_unlock(&i->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return size;
+}
+
+/* ---- which bytes ---- */
 
 static void read_map(struct index_txn *t, void *arg)
 {

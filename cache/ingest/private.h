@@ -79,14 +79,14 @@ struct ingest {
     struct err worker_err;
     struct digest computed;
     struct file_info published;
-    int64_t need;    /* bytes that room is needed for; of unknown size: 0 */
-    int64_t room;    /* bytes that were given to it by the collector */
-    int64_t asked;   /* bytes that were asked for, while `asking` */
-    int64_t arrived; /* and how many of them are on the disk */
-    bool asking;     /* a request for room is pending: the source waits */
-    bool clearing;   /* the row of an earlier part is being removed: the source waits */
-    bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
-    bool is_public;  /* a repository that everybody may read has it */
+    int64_t need;          /* bytes that room is needed for; of unknown size: 0 */
+    int64_t room;          /* bytes that were given to it by the collector */
+    int64_t asked;         /* bytes that were asked for, while `asking` */
+    int64_t arrived;       /* and how many of them are on the disk */
+    bool asking;           /* a request for room is pending: the source waits */
+    bool clearing;         /* the row of an earlier part is being removed: the source waits */
+    bool scarce;           /* of unknown size: when it asked there was none; it takes what there is as it needs it */
+    atomic_bool is_public; /* a repository that everybody may read has it */
 
     /* any thread */
     atomic_bool over;     /* `finished` was called, or will be by what is under way; written on its loop alone */

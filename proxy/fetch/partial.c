@@ -3,7 +3,8 @@
  * The index has for which repositories of which registry a part was fetched (cache/ingest/part.c). They may have of it
  * what is here; of a public part also others of the registry that are known to contain the blob, by a manifest or by
  * their registry's answer. Who may read a private repository is decided before (proxy/registry/access.c), as for whole
- * blobs. The first range that is missing is requested from the registry as of any other blob.
+ * blobs. The first range that is missing is requested from the registry as of any other blob. HEAD is answered with its
+ * size, without asking.
  */
 #include "proxy/fetch/blob.h"
 
@@ -44,6 +45,18 @@ bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w)
         return false;
     answer_partial(f, w);
     return true;
+}
+
+int64_t fetch_partial_size(const struct fetch *f)
+{
+    struct ingests *ingests = cache_ingests(fetch_cache(f));
+    bool may_read = f->want.is_private || !f->hit.repo_private;
+
+    if (may_read && part_is_of(f, f->want.name))
+        return ingests_size_of_part(ingests, &f->digest);
+    if (may_read && cache_is_linked(fetch_cache(f), f->want.name, &f->digest))
+        return ingests_size_of_arriving(ingests, &f->digest);
+    return -1;
 }
 
 bool blob_may_be_partial(const struct fetch *f)

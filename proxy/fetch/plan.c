@@ -45,7 +45,7 @@ static int64_t range_length(const struct plan_view *v)
 {
     int64_t missing = v->size - v->received;
 
-    if (v->most == 1)
+    if (v->most == 1 && v->connections == 0)
         return INT64_MAX / 2;
     return round_up(MIN(MAX(missing / (2 * v->limit), (int64_t)PLAN_RANGE_MIN), (int64_t)PLAN_RANGE_MAX));
 }
@@ -100,7 +100,7 @@ static struct plan plan_for(const struct plan_view *v, const struct ingest_span 
     for (size_t k = 0; k < v->source_count; k++)
         if (v->sources[k].at > first)
             end = MIN(end, v->sources[k].at);
-    int64_t length = range_length(v);
+    int64_t length = MAX(range_length(v), (int64_t)PLAN_WAITED_MIN);
     int64_t last =
         v->whole ? (first > INT64_MAX - length ? INT64_MAX : first + length) : MIN(round_up(want->end), v->size);
     return begin_at(first, MIN(end, MAX(last, first + 1)));

@@ -184,6 +184,8 @@ static inline bool fetch_proves_nothing(const struct transfer_response *r)
 /* A web page with status 200, from login pages, captive portals, and servers with one page for every path. It is no
  * answer to the request, unless it comes with the right digest. refused.c */
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
+/* partial.c: bytes of a blob that arrives, or of which pieces are cached, and this client may have; -1: not known. */
+int64_t fetch_partial_size(const struct fetch *f);
 /* refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* waiters.c. Sends the result, and the ingest to follow (or NULL), to all waiters. */

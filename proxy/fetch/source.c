@@ -186,8 +186,8 @@ static void source_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void
     source_write(arg); /* if it fails, the next piece or the end notices */
 }
 
-/* How much is gathered before the next write. It ends at a multiple of a power of two: the page cache takes a write
- * that begins and ends there in one large folio, for half the work. */
+/* How much is gathered before the next write. It ends at a multiple of a power of two: what is written is aligned, for
+ * less work in the page cache (ingest_write()). */
 static size_t source_room(const struct blob_source *s)
 {
     const struct fetch *f = s->fetch;

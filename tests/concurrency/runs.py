@@ -43,7 +43,7 @@ class Registry:
         self.blobs, self.rate, self.honest, self.closed = {}, None, False, False
         self.asked = []  # (digest, Range) of each request for a blob's bytes
         self.active, self.most = {}, 0  # bodies under way, by digest; the most at a time
-        self.refused = self.misses = 0
+        self.refused = self.misses = self.heads = 0
         self.signed = set()
         self.redirected, self.uses = 0, {}  # to another host; of each of its URLs
 
@@ -125,6 +125,7 @@ class Upstream(Answering):
             r.misses += 1
             return self.answer(404)
         if self.command == "HEAD":
+            r.heads += 1
             self.send_response(200)
             self.send_header("Content-Length", str(len(r.blobs[parts[4]])))
             return self.end_headers()
@@ -815,6 +816,8 @@ def kept(r):
     sought = "1000000-1099999"
     ask(r, "manifests/1")
     piece(r, d, sought)
+    heads = r.heads
+    assert blob(r, d, method="HEAD").cache == "entrepot; hit; detail=partial" and r.heads == heads
     wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
     for how in None, signal.SIGTERM, signal.SIGKILL:
         if how:
@@ -822,6 +825,9 @@ def kept(r):
             run()
         offline(True)
         a = piece(r, d, sought)
+        assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
+        a = blob(r, d, method="HEAD", timeout=5)
+        assert (a.status, a.headers["Content-Length"]) == (200, str(3 * MIB)), (how, a.status)
         assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
         for text in "2000000-2000999", "0-99", "1000000-2000000", "-9", None:
             begun = time.monotonic()

@@ -124,7 +124,7 @@ def words(entrepot, w):
         (2, ["export", "a", "-o", f"{w}/x.tar", "--format=zip", s]), (2, ["export", "a", "-o", f"{w}/x.tar", "--platform=linux", s]),
         (2, ["export", "a", "-o", f"{w}/folder", "--format=docker", s]), (2, ["export", "a", "-o", "", s]), (2, ["import", s]),
         (2, ["gc", "--to=20%", s]), (2, ["gc", "--to", "lots", s]), (2, ["gc", "--to", s]), (2, ["verify", "--rate=fast", s]),
-        (2, ["offline", "maybe", s]), (2, ["config", s]), (2, ["config", "chck"]), (2, ["version", "x"]), (2, ["serve", "x"]),
+        (2, ["offline", "maybe", s]), (2, ["config", s]), (2, ["config", "chck"]), (2, ["version", "x"]), (2, ["setup", "dokcer"]), (2, ["serve", "x"]),
         (2, ["serve", "--listen=nowhere"]), (2, ["serve", "--listen"]), (2, ["serve", "--json"]),
         (1, ["status", nowhere]), (1, ["inspect", "none:1", s]), (1, ["rm", "none:1", s]), (1, ["pin", "none:1", s]),
         (1, ["import", f"{w}/none.tar", s]), (1, ["export", "none:1", "-o", f"{w}/x.tar", s]), (1, ["config", "check", f"--config={w}/evil.yaml"]),
@@ -173,7 +173,7 @@ def options(entrepot, manual):
         wrong.append(f"commands: {sorted(helps)} in --help, {sorted(usage)} in the manual")
     for c in sorted(set(helps) & set(usage)):
         taken = {o for o in known if b"is not an option" not in run(entrepot, [c, f"--{o}=1", "--help"]).stderr}
-        silently = {"socket", "cache", "config"} if c in ("config", "version") else set()  # they ask no daemon
+        silently = {"socket", "cache", "config"} if c in ("config", "setup", "version") else set()  # they ask no daemon
         line, short = set(re.findall(r"--([a-z][a-z-]+)", helps[c].split("\n\n")[0])), {"output"} & said[c]  # that is -o there
         for where, found, due in (
             ("--help", said[c], taken - (silently - said[c])), ("the manual's synopsis", usage[c] | short, said[c]), ("the usage line", line | short, said[c]),
