@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/http/tickets.h"
+#include "proxy/http/tls_name.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -23,6 +24,7 @@ struct http_tls {
     /* set once */
     char *name, *cert, *key, *client_ca;
     struct tls_files files;
+    struct tls_chooser chooser; /* instead of files */
     /* the main thread's */
     uint64_t stamp, seen; /* of what was loaded, or could not be; of the last look */
     int64_t warned_s;     /* when the log last warned of its end */
@@ -134,13 +136,27 @@ struct http_tls *http_tls_new(const char *name, const struct tls_files *files, s
     return NULL;
 }
 
+struct http_tls *http_tls_new_by_name(const char *name, struct ssl_ctx_st *(*choose)(void *arg, const char *host),
+                                      void *arg)
+{
+    struct http_tls *t = xcalloc(1, sizeof(*t));
+
+    t->name = xstrdup(name);
+    t->chooser = (struct tls_chooser){choose, arg};
+    pthread_mutex_init(&t->lock, NULL);
+    t->ctx = http_tls_context();
+    tls_name_decides(t->ctx, &t->chooser);
+    return t;
+}
+
 /* Certificate and key are two files: between two looks at which nothing changes both have been written. */
 void http_tls_look(struct http_tls *t, bool now)
 {
+    if (t->chooser.choose)
+        return;
     uint64_t stamp = tls_files_stamp(&t->files);
     bool settled = stamp == t->seen;
     struct err err;
-
     t->seen = stamp;
     warn_of_end(t);
     if (stamp == t->stamp || (!settled && !now))
