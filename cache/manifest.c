@@ -65,6 +65,13 @@ static void read_platform(char out[PLATFORM_MAX + 1], const json_t *platform)
                   document_text(platform, "variant"), document_text(platform, "os.version"));
 }
 
+/* By the annotations that tell where its table of contents is (containers/storage, stargz-snapshotter). */
+static bool is_seekable(const json_t *annotations)
+{
+    return document_text(annotations, "io.github.containers.zstd-chunked.manifest-checksum") ||
+           document_text(annotations, "containerd.io/snapshot/stargz/toc.digest");
+}
+
 /* A descriptor (image-spec descriptor.md). Its digest is what counts; there is space for it in m->parts. */
 static void manifest_add_part(struct manifest *m, enum part_role role, const json_t *d)
 {
@@ -80,6 +87,7 @@ static void manifest_add_part(struct manifest *m, enum part_role role, const jso
     p->size = MAX(document_number(d, "size"), (int64_t)0);
     copy_type(p->media_type, d);
     read_platform(p->platform, document_get(d, "platform"));
+    p->seekable = is_seekable(document_get(d, "annotations"));
     p->attestation = strcmp(p->platform, "unknown/unknown") == 0;
     m->count++;
 }

@@ -45,6 +45,7 @@ struct part {
     int64_t size; /* bytes; 0 if the manifest does not have it */
     char media_type[MEDIA_TYPE_MAX + 1];
     char platform[PLATFORM_MAX + 1]; /* "linux/arm64/v8"; of a manifest in an index */
+    bool seekable;                   /* a layer made to be fetched in pieces: zstd:chunked, eStargz */
     bool attestation;                /* platform unknown/unknown: a statement about another manifest, not to be run */
 };
 

@@ -25,4 +25,8 @@ struct cache {
     atomic_bool rebuilding;
 };
 
+/* verify.c: naps until as much as `done` bytes may have been read since. */
+struct verify_pace;
+void verify_keep_pace(const struct verify_pace *pace, int64_t done, int64_t started_ms);
+
 #endif

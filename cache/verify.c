@@ -28,7 +28,7 @@ struct file_check {
 
 /* ---- hashing ---- */
 
-static void keep_pace(const struct verify_pace *pace, int64_t done, int64_t started_ms)
+void verify_keep_pace(const struct verify_pace *pace, int64_t done, int64_t started_ms)
 {
     int64_t due_ms = started_ms + done * 1000 / pace->bytes_per_s, ahead;
 
@@ -61,7 +61,7 @@ static bool hash_file(int fd, const struct verify_pace *pace, struct hasher *h, 
             *bytes += n;
         if (pace && pace->bytes_per_s > 0) {
             posix_fadvise(fd, at - n, n, POSIX_FADV_DONTNEED);
-            keep_pace(pace, at, started_ms);
+            verify_keep_pace(pace, at, started_ms);
         }
     }
     return true;

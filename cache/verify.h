@@ -27,7 +27,13 @@ struct verify_pace {
 enum verified cache_verify(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                            struct err *err);
 
-/* The same for a file that import.h has assembled, and, if it is right, its publication. Errors: ERR_DIGEST
+/* The part of a blob that is not whole, and that no ingest has: the bytes that its bitmap promises can be read, and are
+ * in no hole; if all of the blob is here, they hash to its digest. VERIFIED_CORRUPT or VERIFIED_MISSING (no file): it
+ * was dropped, *err says why. Blocks. `bytes`: as above, not NULL. */
+enum verified cache_verify_part(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
+                                struct err *err);
+
+/* The same as cache_verify() for a file that import.h has assembled, and, if it is right, its publication. Errors: ERR_DIGEST
  * (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
 bool cache_adopt_import(struct cache *c, const struct digest *d, const struct verify_pace *pace, struct err *err);
 

@@ -7,13 +7,25 @@
 
 static const char USAGE[] =
     "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Shows an image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs, which of\n"
-    "them are cached, and which other images share them.\n\n"
+    "Shows an image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs, how much\n"
+    "of them is cached, and which other images share them.\n\n"
     "  --raw   print the manifest's bytes\n";
 
 static const char *cached(const json_t *j)
 {
     return json_is_false(json_object_get(j, "cached")) ? "  (not cached)" : "";
+}
+
+/* The same of a layer, of which pieces may be cached. */
+static const char *layer_cached(const json_t *j, char out[3 * CLI_TEXT])
+{
+    char part[CLI_TEXT], size[CLI_TEXT];
+
+    if (cli_bytes(j, "partial_size") == 0)
+        return cached(j);
+    snprintf(out, 3 * CLI_TEXT, "  (partial, %s of %s)", cli_size(cli_bytes(j, "partial_size"), part),
+             cli_size(cli_bytes(j, "size"), size));
+    return out;
 }
 
 static void print_list(const char *before, const json_t *list, const char *between)
@@ -30,7 +42,7 @@ static void print_list(const char *before, const json_t *list, const char *betwe
 
 static void print_layers(const json_t *layers, const char *indent)
 {
-    char size[CLI_TEXT], diff[CLI_TEXT];
+    char size[CLI_TEXT], diff[CLI_TEXT], part[3 * CLI_TEXT];
     size_t i;
     json_t *l;
 
@@ -38,7 +50,7 @@ static void print_layers(const json_t *layers, const char *indent)
         bool last = i + 1 == json_array_size(layers);
         char deeper[48];
         cli_say(stdout, "%s%s layer   %s  %s  diff %s%s", indent, last ? "└─" : "├─", cli_text(l, "digest"),
-                cli_size(cli_bytes(l, "size"), size), cli_short(cli_text(l, "diff_id"), diff), cached(l));
+                cli_size(cli_bytes(l, "size"), size), cli_short(cli_text(l, "diff_id"), diff), layer_cached(l, part));
         snprintf(deeper, sizeof(deeper), "%s%s         shared with ", indent, last ? "  " : "│ ");
         if (json_array_size(json_object_get(l, "shared_with")) > 0)
             print_list(deeper, json_object_get(l, "shared_with"), ", ");
@@ -47,7 +59,8 @@ static void print_layers(const json_t *layers, const char *indent)
 
 static void inspect_print(const json_t *j)
 {
-    char size[CLI_TEXT], shared[CLI_TEXT];
+    char size[CLI_TEXT], shared[CLI_TEXT], part[CLI_TEXT];
+    int64_t partial = cli_bytes(j, "partial_size");
     const json_t *platforms = json_object_get(j, "platforms"), *tags = json_object_get(j, "tags");
     size_t i;
     json_t *p;
@@ -57,8 +70,9 @@ static void inspect_print(const json_t *j)
             json_is_false(json_object_get(j, "cached")) ? "  (not all of it cached)" : "");
     cli_say(stdout, "image ID  %s", cli_text(j, "image_id"));
     print_list("tags      ", tags, " ");
-    cli_say(stdout, "size      %s in the cache, %s of it shared", cli_size(cli_bytes(j, "size"), size),
-            cli_size(cli_bytes(j, "shared_size"), shared));
+    cli_say(stdout, "size      %s in the cache, %s of it shared%s%s%s", cli_size(cli_bytes(j, "size"), size),
+            cli_size(cli_bytes(j, "shared_size"), shared), partial > 0 ? ", " : "",
+            partial > 0 ? cli_size(partial, part) : "", partial > 0 ? " in layers that are not whole" : "");
     json_array_foreach(platforms, i, p) {
         bool last = i + 1 == json_array_size(platforms);
         const json_t *config = json_object_get(p, "config");

@@ -23,6 +23,18 @@ static char *ls_join(const json_t *list)
     return out.data ? out.data : xstrdup("-");
 }
 
+/* "private incomplete (partial: 1.2 MiB)": layers of which only pieces are here, and what there is of them. */
+static void ls_notes(const json_t *im, char *out, size_t room)
+{
+    char part[CLI_TEXT];
+    int64_t partial = cli_bytes(im, "partial_size");
+
+    snprintf(out, room, "%s%s%s%s%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
+             json_is_true(json_object_get(im, "private")) ? "private " : "",
+             json_is_true(json_object_get(im, "cached")) ? "" : "incomplete", partial > 0 ? " (partial: " : "",
+             partial > 0 ? cli_size(partial, part) : "", partial > 0 ? ")" : "");
+}
+
 static void ls_print(const json_t *images)
 {
     static const char *const headings[] = {"REFERENCE", "DIGEST", "IMAGE ID",  "PLATFORMS",
@@ -32,11 +44,9 @@ static void ls_print(const json_t *images)
     json_t *im;
 
     json_array_foreach(images, i, im) {
-        char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT];
+        char digest[CLI_TEXT], id[CLI_TEXT], size[CLI_TEXT], shared[CLI_TEXT], ago[CLI_TEXT], notes[CLI_TEXT + 64];
         _cleanup_free_ char *platforms = ls_join(json_object_get(im, "platforms"));
-        snprintf(notes, sizeof(notes), "%s%s%s", json_is_true(json_object_get(im, "pinned")) ? "pinned " : "",
-                 json_is_true(json_object_get(im, "private")) ? "private " : "",
-                 json_is_true(json_object_get(im, "cached")) ? "" : "incomplete");
+        ls_notes(im, notes, sizeof(notes));
         const char *const cells[] = {
             cli_text(im, "reference"),
             cli_short(cli_text(im, "digest"), digest),

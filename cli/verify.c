@@ -7,7 +7,8 @@
 static const char USAGE[] =
     "Usage: entrepot verify [--repair] [--rate SIZE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Hashes every blob, recounts every reference, and compares the files with the index. A damaged blob is moved to\n"
-    "quarantine at once, and fetched again when it is next requested. Exits 1 if anything was wrong.\n\n"
+    "quarantine at once, what is damaged of a partial blob is dropped; both are fetched again when they are next\n"
+    "requested. Exits 1 if anything was wrong.\n\n"
     "  --repair      fetch damaged and missing blobs now, also those of earlier runs, and correct the index\n"
     "  --rate SIZE   read at most SIZE per second (100MiB; 0: no limit)\n";
 
@@ -62,6 +63,9 @@ static void verify_print(const json_t *a, const struct verify_options *opts)
     cli_say(stdout, "verified %lld blobs, %s: %lld damaged, %lld missing, %lld adopted, %lld rows of the index wrong",
             verify_number(a, "blobs"), cli_size(verify_number(a, "bytes"), size), verify_number(a, "damaged"),
             verify_number(a, "missing"), verify_number(a, "adopted"), verify_number(a, "references"));
+    if (verify_number(a, "partial") > 0)
+        cli_say(stdout, "verified what is here of %lld partial blobs: %lld damaged and dropped",
+                verify_number(a, "partial"), verify_number(a, "partial_damaged"));
     if (opts->repair)
         cli_say(stdout, "repaired: %lld blobs fetched again, %lld could not be fetched; %lld rows corrected",
                 verify_number(a, "fetched"), verify_number(a, "lost"), verify_number(a, "repaired"));

@@ -156,6 +156,7 @@ static bool take_cache(struct config_reading *r, const struct yaml_config *y)
     if (!take_amount(r, "cache", "max_size", y->cache.max_size, &c->max_size) ||
         !take_amount(r, "cache", "min_free", y->cache.min_free, &c->min_free) ||
         !take_amount(r, "cache", "blob_max", y->cache.blob_max, &blob_max) ||
+        !config_take_int(r, "cache", 0, "readahead", y->cache.readahead, 0, CONFIG_READAHEAD_MAX, &c->readahead) ||
         !config_take_fetch(r, "cache", 0, y->cache.fetch, &c->fetch))
         return false;
     if (c->max_size.bytes == 0 || (c->max_size.bytes < 0 && c->max_size.percent <= 0))
@@ -328,6 +329,7 @@ static void defaults(struct config *c)
     c->log_format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
     c->max_size = (struct amount){.bytes = -1, .percent = 80};
     c->blob_max = (int64_t)64 << 30;
+    c->readahead = 3;
     c->min_free = (struct amount){.bytes = -1, .percent = 20}; /* kubelet evicts below 15 % and 10 % */
     c->gc_high = 95;
     c->gc_low = 85;

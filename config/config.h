@@ -17,6 +17,7 @@
 
 enum {
     CONFIG_LISTEN_MAX = 16,
+    CONFIG_READAHEAD_MAX = 16,
     CONFIG_UPSTREAMS_MAX = 64,
     CONFIG_ENDPOINTS_MAX = 8,
     CONFIG_HOSTS_MAX = 32,
@@ -106,6 +107,7 @@ struct config {
     char *cache_path;
     struct amount max_size, min_free;
     int64_t blob_max; /* bytes */
+    int readahead;    /* layers */
     enum config_fetch fetch;
     double gc_high, gc_low; /* percent of max_size */
     int64_t gc_grace_ms, gc_interval_ms;

@@ -237,9 +237,10 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "log",
                         json_pack("{s:s, s:s}", "level", levels[c->log_level], "format", formats[c->log_format]));
     json_object_set_new(j, "cache",
-                        json_pack("{s:o, s:o, s:o, s:o, s:s}", "path", show_text(c->cache_path), "max_size",
+                        json_pack("{s:o, s:o, s:o, s:o, s:s, s:i}", "path", show_text(c->cache_path), "max_size",
                                   amount(&c->max_size), "min_free", amount(&c->min_free), "blob_max",
-                                  amount(&(struct amount){.bytes = c->blob_max}), "fetch", CONFIG_FETCHES[c->fetch]));
+                                  amount(&(struct amount){.bytes = c->blob_max}), "fetch", CONFIG_FETCHES[c->fetch],
+                                  "readahead", c->readahead));
     json_object_set_new(j, "gc",
                         json_pack("{s:s, s:o, s:o, s:o, s:o}", "policy", c->gc_lru ? "lru" : "gdsf", "high",
                                   json_sprintf("%.10g%%", c->gc_high), "low", json_sprintf("%.10g%%", c->gc_low),

@@ -134,8 +134,13 @@ static const struct yaml_field LIMITS[] = {
 };
 
 static const struct yaml_field CACHE[] = {
-    {TEXT_IN(cache, path)},     {TEXT_IN(cache, max_size)}, {TEXT_IN(cache, min_free)},
-    {TEXT_IN(cache, blob_max)}, {TEXT_IN(cache, fetch)},    {0},
+    {TEXT_IN(cache, path)},
+    {TEXT_IN(cache, max_size)},
+    {TEXT_IN(cache, min_free)},
+    {TEXT_IN(cache, blob_max)},
+    {TEXT_IN(cache, fetch)},
+    {TEXT_IN(cache, readahead)},
+    {0},
 };
 
 static const struct yaml_field GC[] = {

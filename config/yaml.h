@@ -70,7 +70,7 @@ struct yaml_config {
         char *level, *format;
     } log;
     struct {
-        char *path, *max_size, *min_free, *blob_max, *fetch;
+        char *path, *max_size, *min_free, *blob_max, *fetch, *readahead;
     } cache;
     struct {
         char *policy, *high, *low, *grace, *interval;

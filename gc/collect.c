@@ -13,13 +13,25 @@
 #include <time.h>
 
 enum {
-    PAUSE_MS = 5,               /* between two transactions, for other writers */
-    PART_AGE_S = 7 * 24 * 3600, /* a part that was not resumed */
+    PAUSE_MS = 5,                 /* between two transactions, for other writers */
+    IMPORT_AGE_S = 7 * 24 * 3600, /* an import that was broken off, if there is room */
 };
 
 static void collect_pause(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+}
+
+/* Those that the last transaction has chosen. */
+static void collect_parts(struct gc *gc, struct sweep *s, struct gc_report *report)
+{
+    struct err err;
+
+    for (size_t i = s->parts_from.count; i < s->parts_next.count && !s->dry_run; i++)
+        if (!ingests_forget(cache_ingests(gc->cache), &s->parts->list[i].digest, &err))
+            log_limited(LOG_LEVEL_WARN, "parts", "%s", err.msg);
+    report->freed_bytes += s->parts_next.bytes - s->parts_from.bytes;
+    s->parts_from = s->parts_next;
 }
 
 /* Runs one transaction; then, and only then, the files go. */
@@ -39,6 +51,7 @@ static bool collect_run(struct gc *gc, struct sweep *s, bool (*pass)(struct inde
         cache_discard(gc->cache, &s->go.removed.list[i]);
     if (!s->dry_run)
         store_empty_trash(cache_store(gc->cache));
+    collect_parts(gc, s, report);
     report->freed_bytes += s->go.removed.bytes;
     report->freed_blobs += (int64_t)s->go.removed.count;
     for (size_t i = 0; i < s->report.count; i++)
@@ -84,8 +97,9 @@ static void collect_count(struct gc *gc, const struct gc_report *r)
         log_info("collected %lld blobs, %lld bytes", (long long)r->freed_blobs, (long long)r->freed_bytes);
 }
 
-bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err)
+bool gc_sweep(struct gc *gc, bool dry_run, const int64_t *target, struct gc_report *report, struct err *err)
 {
+    struct parts parts = {0};
     struct totals totals;
     struct sweep s;
 
@@ -98,16 +112,22 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
     /* What has no holder may get one yet, tags their manifests. */
     bool rebuilding = cache_is_rebuilding(gc->cache);
     bool ok = rebuilding || collect_run_all(gc, &s, sweep_unreferenced, report, err);
-    s.target = target >= 0 ? target : gc_marks_target(gc);
+    s.target = target ? *target : gc_marks_target(gc);
     /* In a dry run what the first pass found is still there. */
     int64_t unreferenced = report->freed_bytes;
     if (dry_run && s.target < INT64_MAX)
         s.target += unreferenced;
     cache_totals(gc->cache, &totals);
-    if (ok && totals.bytes > s.target)
+    if (ok && totals.bytes > s.target) {
+        parts_list(gc->cache, &parts);
+        s.parts = &parts;
         ok = collect_run_all(gc, &s, sweep_images, report, err);
+        s.parts = NULL;
+        parts_free(&parts);
+    }
     cache_totals(gc->cache, &totals);
-    if (ok && !dry_run && totals.bytes > s.target)
+    bool missed = totals.bytes - s.parts_from.bytes > s.target;
+    if (ok && !dry_run && missed)
         log_limited(LOG_LEVEL_WARN, "target",
                     "the cache holds %lld bytes where %lld are wanted, and the rest is in use, pinned or younger than "
                     "gc.grace",
@@ -123,12 +143,12 @@ bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *rep
         snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
     }
     if (ok && !dry_run)
-        reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : PART_AGE_S);
+        reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : IMPORT_AGE_S);
     if (!dry_run)
         ingests_measure_parked(cache_ingests(gc->cache));
     report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
-    report->target_bytes = s.target == INT64_MAX ? -1 : s.target - (dry_run ? unreferenced : 0);
-    bool fruitless = !dry_run && totals.bytes > s.target && report->freed_bytes == 0;
+    report->target_bytes = s.target == INT64_MAX ? -1 : MAX(s.target - (dry_run ? unreferenced : 0), (int64_t)0);
+    bool fruitless = !dry_run && missed && report->freed_bytes == 0;
     sweep_free(&s);
     pthread_mutex_lock(&gc->lock);
     if (fruitless)
@@ -144,7 +164,7 @@ bool gc_collect(struct gc *gc, bool dry_run, int64_t target, struct gc_report *r
     OFF_LOOPS;
     memset(report, 0, sizeof(*report));
     pthread_mutex_lock(&gc->collecting);
-    bool ok = gc_sweep(gc, dry_run, target, report, err);
+    bool ok = gc_sweep(gc, dry_run, target >= 0 ? &target : NULL, report, err);
     pthread_mutex_unlock(&gc->collecting);
     if (ok && dry_run)
         report_kept(gc, report);

@@ -93,7 +93,7 @@ static void *gc_work(void *arg)
         struct gc_report report = {0};
         pthread_mutex_lock(&gc->collecting);
         room_answer_all(gc);
-        if (!gc_sweep(gc, false, -1, &report, &err))
+        if (!gc_sweep(gc, false, NULL, &report, &err))
             log_limited(LOG_LEVEL_ERROR, "gc", "%s", err.msg);
         pthread_mutex_unlock(&gc->collecting);
         gc_report_free(&report);

@@ -64,11 +64,12 @@ struct limits {
 struct limits gc_limits(struct gc *gc);
 /* An amount of the configuration in bytes: `bytes`, or if that is -1 so many percent of `total`. */
 int64_t gc_share(int64_t bytes, double percent, int64_t total);
-/* Where a collection without a target of its own ends, in bytes: INT64_MAX if there is no need for one. */
+/* Where a collection without a target of its own ends, in bytes: INT64_MAX if there is no need for one. Of this and
+ * other targets: negative, if that is more than all that is stored: parts may give the rest. */
 int64_t gc_marks_target(struct gc *gc);
 
-/* A collection; with gc->collecting held. */
-bool gc_sweep(struct gc *gc, bool dry_run, int64_t target, struct gc_report *report, struct err *err);
+/* A collection, to the target, or (NULL) as the marks say; with gc->collecting held. */
+bool gc_sweep(struct gc *gc, bool dry_run, const int64_t *target, struct gc_report *report, struct err *err);
 
 /* What is requested, for the policy; with gc->collecting held, apart from the first. */
 void learn_open(struct gc *gc);

@@ -41,6 +41,6 @@ int64_t gc_marks_target(struct gc *gc)
     if (t.bytes > l.high)
         target = l.low;
     if (l.missing > 0)
-        target = MIN(target, MAX(t.bytes - l.missing, (int64_t)0));
+        target = MIN(target, t.bytes - l.missing);
     return target;
 }

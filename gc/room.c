@@ -143,7 +143,7 @@ void room_attach(struct gc *gc)
 }
 
 /* Returns how many bytes it freed. */
-static int64_t room_sweep(struct gc *gc, int64_t target)
+static int64_t room_sweep(struct gc *gc, const int64_t *target)
 {
     struct gc_report report = {0};
     struct err err = {0};
@@ -171,13 +171,12 @@ static bool can_free(struct gc *gc, int64_t target, int64_t lack)
     struct gc_report report = {0};
     struct err err = {0};
 
-    bool can = gc_sweep(gc, true, target, &report, &err) && report.freed_bytes >= lack;
+    bool can = gc_sweep(gc, true, &target, &report, &err) && report.freed_bytes >= lack;
     gc_report_free(&report);
     return can;
 }
 
-/* What has to be evicted for the request: not for bytes in ingest/ that are not there any more, or that were not
- * resumed in time. */
+/* What has to be evicted for the request: not for bytes in ingest/ that are not there any more, or are of no use. */
 static int64_t count_lack(struct gc *gc, const struct room_request *w)
 {
     ingests_measure_parked(cache_ingests(gc->cache));
@@ -203,16 +202,16 @@ static bool room_make(struct gc *gc, struct room_request *w)
     if (!on_disk) {
         lack = count_lack(gc, w);
         if (lack > w->bytes) { /* over the limits */
-            freed += room_sweep(gc, -1);
+            freed += room_sweep(gc, NULL);
             lack = lacking_now(gc, w->bytes);
         }
     }
     cache_totals(gc->cache, &t);
-    if (!on_disk && lack > t.bytes)
+    if (!on_disk && lack > t.bytes + ingests_parked(cache_ingests(gc->cache)))
         return false; /* what was given to others is in the way: all that is stored would be evicted in vain */
-    int64_t target = MAX(t.bytes - lack, (int64_t)0);
+    int64_t target = t.bytes - lack;
     if (lack > 0 && (on_disk || can_free(gc, target, lack)))
-        freed += room_sweep(gc, target);
+        freed += room_sweep(gc, &target);
     l = gc_limits(gc);
     pthread_mutex_lock(&gc->lock);
     if (on_disk)

@@ -29,6 +29,7 @@ static void sweep_begin(struct sweep *s)
     s->go.removed.bytes = 0;
     s->go.more = s->more = s->found = s->pinned = false;
     s->next = s->from;
+    s->parts_next = s->parts_from;
     gc_report_clear(&s->report);
 }
 
@@ -114,6 +115,19 @@ static double sweep_rank(const struct sweep *s, const struct digest *d, const st
     return w->bytes > 0 ? s->policy->rank(s->learned, &item) : INFINITY;
 }
 
+/* The part that was not used for longest goes, if it was not used since `before`. */
+static bool choose_part(struct sweep *s, int64_t before)
+{
+    struct sweep_parts *next = &s->parts_next;
+    const struct part_use *p = s->parts && next->count < s->parts->count ? &s->parts->list[next->count] : NULL;
+
+    if (!p || p->used >= before || refs_is_recent(&s->go, p->used))
+        return false;
+    next->count++;
+    next->bytes += p->bytes;
+    return true;
+}
+
 /* The rank an image is listed under may be out of date: then it is listed again, and its turn may not have come. */
 static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *l, struct err *err)
 {
@@ -131,6 +145,8 @@ static bool consider(struct index_txn *t, struct sweep *s, const struct lowest *
         s->next.rank = l->rank;
         return true;
     }
+    if (choose_part(s, row.used))
+        return true; /* perhaps that is enough */
     s->next.retired = true;
     double clock = rows_clock(t), after = s->policy->advance(clock, rank);
     return refs_retire(t, &s->go, &l->digest, &s->report, err) && (after == clock || rows_set_clock(t, after, err));
@@ -147,15 +163,17 @@ bool sweep_images(struct index_txn *t, void *arg, struct err *err)
     for (;; looks++) {
         struct lowest l = {0};
         rows_totals(t, &totals);
-        if (!ok || totals.bytes <= s->target)
+        if (!ok || totals.bytes - s->parts_next.bytes <= s->target)
             break;
         if (looks == s->looks || s->go.more || s->go.removed.count >= s->go.entries) {
             s->more = true;
             break;
         }
         rows_each_ranked(t, s->next.rank, s->next.after.alg != DIGEST_NONE ? &s->next.after : NULL, take_lowest, &l);
-        if (!l.found && !s->next.retired)
+        if (!l.found && !s->next.retired && !choose_part(s, INT64_MAX))
             break;
+        if (!l.found && !s->next.retired)
+            continue;
         if (l.found)
             ok = consider(t, s, &l, err);
         else

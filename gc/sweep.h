@@ -3,6 +3,7 @@
 #ifndef ENTREPOT_GC_SWEEP_H
 #define ENTREPOT_GC_SWEEP_H
 
+#include "gc/parts.h"
 #include "gc/refs.h"
 
 enum {
@@ -13,14 +14,20 @@ enum {
 struct sweep {
     struct store *store;
     const struct policy *policy;
-    const void *learned; /* the policy's state; borrowed */
-    int64_t target;      /* bytes; the second pass ends there */
-    bool dry_run;        /* look, and roll back */
+    const void *learned;       /* the policy's state; borrowed */
+    int64_t target;            /* bytes; the second pass ends there. What parts give counts beside */
+    const struct parts *parts; /* borrowed; NULL: none */
+    bool dry_run;              /* look, and roll back */
     size_t looks;
     /* what this transaction does; reset each time it is run */
     struct eviction go;
     struct gc_report report;
     bool more; /* there may be more to remove */
+    /* parts that the second pass has chosen: those before `from` are gone */
+    struct sweep_parts {
+        size_t count;
+        int64_t bytes;
+    } parts_from, parts_next;
     /* where the second pass resumes: after images that are kept although their rank is low; what was retired may have
      * brought others to a lower rank behind it, so that it starts over until nothing more can be evicted */
     struct sweep_place {

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "gc/gc.h"
 #include "proxy/private.h"
+#include "proxy/registry/readahead.h"
 
 #include <dirent.h>
 #include <stdatomic.h>
@@ -399,6 +400,7 @@ static void print_connections(struct proxy *p, const struct figures *all, struct
 static void print_cache(struct proxy *p, const struct figures *all, struct buf *b)
 {
     const struct partial_stats partial = ingests_partial(cache_ingests(p->cache));
+    const struct readahead_stats ahead = readahead_stats(p->readahead);
     struct totals t;
     struct gc_stats g;
 
@@ -408,6 +410,12 @@ static void print_cache(struct proxy *p, const struct figures *all, struct buf *
     one(b, "entrepot_ingests", "gauge", "Blobs on their way in.", ingests_count(cache_ingests(p->cache)));
     one(b, "entrepot_partial_blobs", "gauge", "Blobs of which a part is in the cache.", (double)partial.count);
     one(b, "entrepot_partial_bytes", "gauge", "Bytes of these parts.", (double)partial.bytes);
+    head(b, "entrepot_readahead_blobs_total", "counter", "Layers fetched before a client asked for them.");
+    buf_addf(b, "entrepot_readahead_blobs_total{result=\"used\"} %llu\n", (unsigned long long)ahead.used);
+    buf_addf(b, "entrepot_readahead_blobs_total{result=\"wasted\"} %llu\n", (unsigned long long)ahead.wasted);
+    head(b, "entrepot_readahead_bytes_total", "counter", "Bytes of these layers.");
+    buf_addf(b, "entrepot_readahead_bytes_total{result=\"used\"} %llu\n", (unsigned long long)ahead.used_bytes);
+    buf_addf(b, "entrepot_readahead_bytes_total{result=\"wasted\"} %llu\n", (unsigned long long)ahead.wasted_bytes);
     one(b, "entrepot_relays", "gauge", "Blobs that are passed on without caching.",
         ingests_relays(cache_ingests(p->cache)).now);
     one(b, "entrepot_cache_bytes", "gauge", "Bytes of all blobs in the cache.", (double)t.bytes);

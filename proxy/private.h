@@ -42,6 +42,7 @@ struct proxy {
     struct grants *grants;
     struct login *login;
     struct fetchers *fetchers;
+    struct readahead *readahead;
     struct gc *gc;
     struct serve_loop serve_loops[SERVE_LOOPS_MAX];
     int serve_loop_count;

@@ -20,6 +20,7 @@
 #include "gc/gc.h"
 #include "proxy/limits.h"
 #include "proxy/registry/handlers.h"
+#include "proxy/registry/readahead.h"
 
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -305,13 +306,17 @@ static bool start_fetch_loops(struct server *s, struct err *err)
     struct proxy *p = &s->proxy;
 
     p->fetchers = fetchers_new(p->cache, p->config, p->config->fetchers, err);
+    if (p->fetchers)
+        p->readahead = readahead_new(p->cache, p->fetchers, p->config, s->loop);
     return p->fetchers != NULL;
 }
 
 static void end_fetch_loops(struct server *s)
 {
-    if (s->proxy.fetchers)
-        fetchers_stop(s->proxy.fetchers);
+    if (!s->proxy.fetchers)
+        return;
+    readahead_stop(s->proxy.readahead);
+    fetchers_stop(s->proxy.fetchers);
 }
 
 static bool settle_fetch_loops(struct server *s)
@@ -321,6 +326,7 @@ static bool settle_fetch_loops(struct server *s)
 
 static void free_fetch_loops(struct server *s)
 {
+    readahead_free(s->proxy.readahead);
     fetchers_free(s->proxy.fetchers);
 }
 
@@ -390,6 +396,7 @@ static void hand_out(struct proxy *p)
         .grants = p->grants,
         .login = p->login,
         .fetchers = p->fetchers,
+        .readahead = p->readahead,
     };
     p->admin = (struct admin){
         .config = p->config,

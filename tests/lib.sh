@@ -120,7 +120,9 @@ DAEMON=() # what it runs under: a command and its arguments
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
 # LeakSanitizer is a tracer itself, and fails in a process that has one.
 TRACED=(env "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -qq -f)
-entrepot_start() { # [upstream port] [more YAML]; CACHE_MORE: more keys of cache:, UPSTREAM_MORE: one of the upstream
+# [upstream port] [more YAML]; CACHE_MORE: more keys of cache:, UPSTREAM_MORE: one of the upstream; FETCH and PARALLEL: cache.fetch and
+# the upstream's parallel, where they are not to be the defaults.
+entrepot_start() {
     entrepot_try "$@" || fail "entrepot does not start"
 }
 # Whether what is tested is under a sanitizer, whose own memory is many times what it looks after.
@@ -132,13 +134,14 @@ entrepot_try() { # the same; false if it does not start
     cat >"$W/config.yaml" <<-YAML
 	listen: [{address: "127.0.0.1:$PORT"}]
 	admin: {socket: $W/admin.sock}
-	cache: {path: $W/cache${CACHE_MORE:+, $CACHE_MORE}}
+	cache: {path: $W/cache${CACHE_MORE:+, $CACHE_MORE}${FETCH:+, fetch: $FETCH}}
 	log: {level: ${LOG:-info}}
 	upstreams:
 	  - name: docker.io
 	    endpoints: ["http://127.0.0.1:${1:-$REGISTRY_PORT}"]
 	    insecure: true
 	    stall_timeout: 10s
+	    ${PARALLEL:+parallel: $PARALLEL}
 	    ${UPSTREAM_MORE:-}
 	${2:-}
 	YAML

@@ -39,6 +39,7 @@ static void call_free(struct upstream_call *c)
     secret_free(c->authorization);
     free(c->if_range);
     free(c->ranges);
+    secret_free(c->direct);
     free(c->client_id);
     cred_identity_clear(&c->client);
     secret_free(c->token);
@@ -149,7 +150,8 @@ static enum call_step call_send(struct upstream_call *c)
     struct upstream *u = c->u;
     struct endpoint *e = &u->endpoints[c->endpoint];
     c->sent_ns = atomic_load(&e->ns) == UPSTREAM_NS_ON;
-    _cleanup_free_ char *url = endpoint_url(e, c->repository, c->path, c->sent_ns ? u->name : NULL);
+    _cleanup_free_ char *url =
+        c->direct ? xstrdup(c->direct) : endpoint_url(e, c->repository, c->path, c->sent_ns ? u->name : NULL);
     _cleanup_free_ char *accept = c->accept ? xasprintf("Accept: %s", c->accept) : NULL;
     const char *const headers[] = {accept, NULL};
     struct transfer_request req = {
@@ -164,6 +166,7 @@ static enum call_step call_send(struct upstream_call *c)
         .if_range = c->if_range,
         .decode = c->decode,
         .unshared = c->unshared,
+        .bulk = c->bulk,
         .trust = &u->trust,
         .shown_to = (const char *const *)u->shown_to,
         .insecure = u->insecure,
@@ -225,6 +228,8 @@ static enum call_step call_attempt(struct upstream_call *c)
     }
     if (err.code != ERR_OK)
         return call_end_with(c, &(struct transfer_response){0}, &err);
+    if (c->direct)
+        return CALL_SEND;
     if (c->authorization)
         return call_send_with(c, c->authorization);
     if (!c->challenged)
@@ -335,11 +340,13 @@ struct upstream_call *upstream_start(struct upstream *u, struct transfer_engine 
     c->range_last = req->range_last;
     c->range_suffix = req->range_suffix;
     c->ranges = req->ranges ? xstrdup(req->ranges) : NULL;
+    c->direct = req->direct ? xstrdup(req->direct) : NULL;
     c->further = req->further;
     c->decode = req->decode;
     c->optional = req->optional;
     c->bounded = req->bounded;
     c->unshared = req->unshared;
+    c->bulk = req->bulk;
     c->own = -1;
     c->begun_ms = clock_mono_ms();
     c->kind = strncmp(req->path, "blobs/", 6) == 0 ? BUDGET_BLOBS : BUDGET_MANIFESTS;

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 
 #include <string.h>
 
@@ -59,6 +60,8 @@ static bool has_to_say_ns(struct upstream_call *c, const struct transfer_respons
 /* Only the outcome before the body says something about the endpoint. */
 static void note_outcome(struct upstream_call *c, const struct transfer_response *r, bool no_answer, bool bad_answer)
 {
+    if (c->direct)
+        return;
     enum endpoint_outcome o = !no_answer && !bad_answer        ? ENDPOINT_OK
                               : no_answer && !r->was_connected ? ENDPOINT_UNREACHABLE
                                                                : ENDPOINT_FAILED;
@@ -78,14 +81,29 @@ static void look_for_registry(struct upstream *u, const struct transfer_response
         atomic_store_explicit(&u->is_registry, true, memory_order_relaxed);
 }
 
+/* What another request was redirected to has expired, or was for that one alone. Limits are kept. */
+static bool is_good_directly(int status)
+{
+    return status == 200 || status == 206 || status == 416 || status == 429 || status >= 500;
+}
+
 bool call_take_head(void *arg, const struct transfer_response *r)
 {
     struct upstream_call *c = arg;
 
+    if (c->direct && !is_good_directly(r->status)) {
+        c->again = true;
+        return true; /* its body is dropped; call_answered() asks the registry */
+    }
     c->status = r->status;
     look_for_registry(c->u, r);
     if (r->status >= 400)
         call_begin_refusal(c, r);
+    if (c->direct) {
+        c->delivering = true;
+        call_leave_queue(c);
+        return !c->on_head || c->on_head(c->arg, r);
+    }
     c->again = has_to_say_ns(c, r);
     c->unreadable = call_cannot_read_challenge(c, r);
     if (c->again || c->unreadable)
@@ -161,6 +179,12 @@ enum call_step call_answered(struct upstream_call *c, const struct transfer_resp
     if (c->unreadable && !c->again) {
         call_refuse_challenge(c, &unreadable);
         err = &unreadable;
+    }
+    if (c->direct && before_body && (c->again || is_passing(err))) {
+        secret_free(c->direct);
+        c->direct = NULL;
+        c->again = false;
+        return CALL_ATTEMPT;
     }
     call_count_answer(c, r, !err || c->delivering || c->unreadable);
     note_outcome(c, r, before_body && is_passing(err) && !c->unreadable, !err && r->status >= 500);

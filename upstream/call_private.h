@@ -42,7 +42,8 @@ struct upstream_call {
     struct cred_identity client; /* of `client_id`, in place of the cache's own */
     int64_t range_first, range_last, range_suffix;
     char *ranges;
-    bool decode, optional, bounded, unshared;
+    char *direct; /* the URL that is asked in place of the registry; NULL: none, or it was of no use */
+    bool decode, optional, bounded, unshared, bulk;
     bool in_queue; /* counted in upstream->waiting */
     bool has_slot; /* counted in upstream->slots */
     bool crowded;  /* over a limit of requests: it is not sent */

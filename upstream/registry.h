@@ -103,12 +103,15 @@ struct upstream_request {
     int64_t range_first, range_last, range_suffix; /* as in transfer.h */
     const char *ranges;
     const char *if_range;
-    bool decode;        /* as in transfer.h */
-    bool further;       /* beside one that works: what it meets says nothing about the registry */
-    bool bounded;       /* small: an answer is complete within connect_timeout and twice stall_timeout, or fails */
-    bool unshared;      /* as in transfer.h */
-    bool optional;      /* do not send it just to probe an endpoint that failed */
-    int64_t lack_ms;    /* a mirror that lacks it is not tried again for so long */
+    const char
+        *direct;     /* transfer_response.moved_to of an earlier answer: asked first, without an identity; NULL: none */
+    bool decode;     /* as in transfer.h */
+    bool further;    /* beside one that works: what it meets says nothing about the registry */
+    bool bounded;    /* small: an answer is complete within connect_timeout and twice stall_timeout, or fails */
+    bool unshared;   /* as in transfer.h */
+    bool bulk;       /* as in transfer.h */
+    bool optional;   /* do not send it just to probe an endpoint that failed */
+    int64_t lack_ms; /* a mirror that lacks it is not tried again for so long */
     int endpoint_first; /* where to begin in the list, modulo its length */
     /* as in transfer.h */
     bool (*on_head)(void *arg, const struct transfer_response *r);

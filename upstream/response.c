@@ -16,6 +16,7 @@ void response_reset(struct transfer_response *r)
 {
     memset(r, 0, sizeof(*r));
     r->content_length = r->range_first = r->range_last = r->range_total = -1;
+    r->socket = -1;
     r->ratelimit_limit = r->ratelimit_remaining = r->ratelimit_window = -1;
 }
 

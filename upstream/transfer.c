@@ -9,11 +9,14 @@
 #include "upstream/trust.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 enum {
     RECEIVE_BUFFER = 64 << 10, /* bytes; a paused transfer holds this much, and the same again */
+    RECEIVE_BULK = 256 << 10,  /* where each call costs more than the memory */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
     CLOCK_PROBE_MS = 3000,
@@ -76,8 +79,11 @@ static bool transfer_pass_head(struct transfer *t)
         t->refused = true; /* not an answer of the registry */
     else if (t->response.status == 401 && transfer_is_elsewhere(t))
         take_no_challenge(&t->response);
+    else if ((t->response.status == 200 || t->response.status == 206) && transfer_is_elsewhere(t))
+        curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &t->response.moved_to);
     if (!t->refused && t->on_head && !t->on_head(t->arg, &t->response))
         t->refused = true;
+    t->response.moved_to = NULL;
     return !t->refused && !t->cancelled;
 }
 
@@ -212,6 +218,16 @@ static bool transfer_probe_clock(struct transfer *t, CURLcode code)
     return true;
 }
 
+/* libcurl closes its own with the handle. */
+static void take_socket(struct transfer *t)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+
+    curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
+    t->response.socket = fd == CURL_SOCKET_BAD ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    t->refused = t->response.socket < 0;
+}
+
 void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
@@ -220,14 +236,18 @@ void transfer_finish(struct transfer *t, CURLcode code)
     if (transfer_is_worth_patience(t, code) || transfer_probe_clock(t, code))
         return;
     LIST_REMOVE(t, entry);
+    if (code == CURLE_OK && t->connect_only)
+        take_socket(t);
     curl_multi_remove_handle(t->engine->multi, t->easy);
-    if (code == CURLE_OK && !t->cancelled)
+    if (code == CURLE_OK && !t->cancelled && !t->connect_only)
         transfer_pass_head(t);
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
     t->response.was_connected = t->connected;
     if (!t->cancelled)
         t->on_done(t->arg, &t->response, err.code == ERR_OK ? NULL : &err);
+    else if (t->response.socket >= 0)
+        close(t->response.socket);
     transfer_free(t);
 }
 
@@ -347,14 +367,17 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)(req->unshared ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
-    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)(req->bulk ? RECEIVE_BULK : RECEIVE_BUFFER));
     curl_easy_setopt(h, CURLOPT_PRIVATE, t);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->detail);
     curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, transfer_take_header);
     curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, transfer_take_data);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
-    if (strcmp(req->method, "HEAD") == 0)
+    if (req->connect_only) {
+        curl_easy_setopt(h, CURLOPT_CONNECT_ONLY, 1L);
+        curl_easy_setopt(h, CURLOPT_HTTPPROXYTUNNEL, 1L);
+    } else if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     else if (strcmp(req->method, "POST") == 0) {
         /* Secrets are posted, and on 307 and 308 libcurl would post them to any host. */

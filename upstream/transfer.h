@@ -46,12 +46,15 @@ struct transfer_response {
     char *next_page; /* by its Link header (link_header.h); NULL none; the transfer's own, good until on_done returns */
     bool next_page_named;  /* it has rel="next" */
     char oci_filters[128]; /* OCI-Filters-Applied */
-    bool is_entrepot;      /* another cache of our kind answers */
-    bool fwd_status;       /* ... that passes on a registry's answer */
-    bool was_connected;    /* the request was sent, even if there is no answer */
-    bool asks_for_proxy;   /* Proxy-Authenticate is present: a proxy answers */
-    bool multiplexed;      /* it came over HTTP/2 */
-    bool content_encoded;  /* some Content-Encoding other than identity */
+    int socket;            /* of a request with connect_only: connected, non-blocking, the callee's to close; -1 none */
+    const char *moved_to; /* 200 and 206: the URL at another host that redirects have led to; NULL: none did. Good until
+                            * on_head returns; may be signed: never logged */
+    bool is_entrepot;     /* another cache of our kind answers */
+    bool fwd_status;      /* ... that passes on a registry's answer */
+    bool was_connected;   /* the request was sent, even if there is no answer */
+    bool asks_for_proxy;  /* Proxy-Authenticate is present: a proxy answers */
+    bool multiplexed;     /* it came over HTTP/2 */
+    bool content_encoded; /* some Content-Encoding other than identity */
     /* set by registry.h only, if the request failed; else "" */
     char message[TRANSFER_MESSAGE_MAX + 1]; /* the registry's message */
     char code[32];                          /* and code: "NAME_UNKNOWN" */
@@ -73,9 +76,13 @@ struct transfer_request {
     /* Over HTTP/1.1, on a connection of its own: streams of one HTTP/2 connection share its rate, and for a paused one
      * libcurl buffers up to its window, 32 MiB. */
     bool unshared;
+    bool bulk;                 /* much may come: it is read in larger steps, for 256 KiB of memory */
     const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
     /* origins and hosts that may see the client certificate (trust.h); borrowed for the transfer's life */
     const char *const *shown_to;
+    /* Connects alone, to the URL's host and port, through a proxy by CONNECT: nothing is sent, not even for TLS. */
+    bool connect_only;
+    bool anywhere; /* at any address: for a client of this machine, which could go there itself */
     bool isolated; /* shares no connection and no TLS session with others, follows no redirect */
     bool insecure; /* plain http allowed, certificates not verified */
     /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */

@@ -24,7 +24,7 @@ static bool is_named(struct transfer *t)
     char *url = NULL;
 
     curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url); /* after redirects: the current one */
-    return t->proxy || (url && reach_is_named(url, t->named));
+    return t->proxy || t->anywhere || (url && reach_is_named(url, t->named));
 }
 
 /* ---- through what ---- */
@@ -47,6 +47,14 @@ static void set_proxy_login(struct transfer *t, const char *proxy)
     curl_easy_setopt(t->easy, CURLOPT_PROXYHEADER, headers);
     free_secret_headers(t->proxy_headers);
     t->proxy_headers = headers;
+}
+
+/* What follows a connection that is all that is wanted is TLS, most often. */
+static const char *own_proxy(const struct transfer *t)
+{
+    _cleanup_free_ char *url = t->connect_only ? xasprintf("https%s", strstr(t->url, "://")) : NULL;
+
+    return proxy_for(url ? url : t->url, NULL);
 }
 
 static void use_proxy(struct transfer *t, const char *proxy)
@@ -177,7 +185,7 @@ static void make_again(struct transfer *t)
     curl_multi_remove_handle(e->multi, t->easy);
     t->detail[0] = '\0';
     t->connected = false;
-    use_proxy(t, proxy_for(t->url, NULL)); /* a redirect may have changed it */
+    use_proxy(t, own_proxy(t)); /* a redirect may have changed it */
     show_certificate(t, t->url);
     curl_multi_add_handle(e->multi, t->easy);
     e->depth--;
@@ -249,7 +257,9 @@ void transfer_watch_connections(struct transfer *t, const struct transfer_reques
 
     ON_LOOP(t->engine->loop);
     t->url = xstrdup(req->url);
-    use_proxy(t, proxy_for(t->url, NULL));
+    t->connect_only = req->connect_only;
+    t->anywhere = req->anywhere;
+    use_proxy(t, own_proxy(t));
     t->named = req->named;
     t->trust = req->trust;
     t->shown_to = req->shown_to;

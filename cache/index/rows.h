@@ -172,13 +172,33 @@ void rows_each_blob(struct index_txn *t, const struct digest *after,
                     bool (*fn)(void *arg, const struct digest *d, const struct blob_row *row), void *arg);
 void rows_totals(struct index_txn *t, struct totals *totals);
 
-/* Blobs on their way in: `size` in bytes, where it comes from and upstream's validator, one bit a segment. */
-bool rows_put_ingest(struct index_txn *t, const struct digest *d, int64_t size, const char *validator,
-                     const uint8_t *bitmap, size_t bitmap_len, struct err *err);
-/* Copies at most `bitmap_cap` bytes of the bitmap and sets *bitmap_len. */
-bool rows_get_ingest(struct index_txn *t, const struct digest *d, int64_t *size, char validator[VALIDATOR_MAX + 1],
-                     uint8_t *bitmap, size_t bitmap_cap, size_t *bitmap_len);
+enum { INGEST_REPOS_MAX = 32 /* others prove it again */ };
+
+/* A blob on its way in, or of which a part is here. */
+struct ingest_row {
+    int64_t size;    /* bytes; less than 2^56 */
+    bool is_private; /* no public repository has proved to contain the blob */
+    /* Those that have: what is here may be served to them. They are of one registry, whose bytes these are. */
+    struct ingest_repo {
+        uint64_t id;
+        enum proof proof;
+    } repos[INGEST_REPOS_MAX];
+    size_t repo_count;
+    char validator[VALIDATOR_MAX + 1]; /* where it comes from, and upstream's validator */
+    const uint8_t *bitmap;             /* one bit a segment; borrowed: of a row that was read, until the next write */
+    size_t bitmap_len;                 /* bytes */
+};
+
+bool rows_put_ingest(struct index_txn *t, const struct digest *d, const struct ingest_row *row, struct err *err);
+bool rows_get_ingest(struct index_txn *t, const struct digest *d, struct ingest_row *row);
+/* Adds a repository to a row, or what it has proved now; nothing if there are too many. */
+void rows_add_ingest_repo(struct ingest_row *row, uint64_t id, enum proof proof);
+/* Visits all of them, beginning after `after` if that is not NULL; returning false ends the visit. */
+void rows_each_ingest(struct index_txn *t, const struct digest *after, bool (*fn)(void *arg, const struct digest *d),
+                      void *arg);
 bool rows_has_ingest(struct index_txn *t, const struct digest *d);
+/* Bytes of the blob on its way; -1: there is none, or its size is not known. */
+int64_t rows_ingest_size(struct index_txn *t, const struct digest *d);
 bool rows_drop_ingest(struct index_txn *t, const struct digest *d, struct err *err);
 
 /* A repository through which the blob came, or that has a manifest which names it, or a tag of it. False if none is

@@ -1,8 +1,9 @@
 /* The end of an ingest, and what keeps it over a restart: hashing behind the prefix, verifying, publishing,
  * checkpoints.
  *
- * One io worker at a time hashes an ingest, up to 8 MiB, while its loop receives on; then the loop looks at the prefix
- * again. When all is here and hashed, the loop compares the digest.
+ * One io worker at a time hashes an ingest while its loop receives on. It looks at the prefix itself: the loop, which
+ * it would have to wait for, is told only when it has caught up. When all is here and hashed, the loop compares the
+ * digest.
  */
 #include "cache/ingest/private.h"
 
@@ -16,6 +17,7 @@
 
 enum {
     HASH_CHUNK = 256 << 10, /* bytes; what was written a moment ago is still in the processor's cache */
+    HASH_LEAST = 1 << 20,   /* bytes that a worker is woken for, before the end */
     HASH_TURN = 8 << 20,    /* bytes, after which other blobs have their turn */
 };
 
@@ -61,6 +63,20 @@ static void advance_after(void *arg)
     ingest_unref(i);
 }
 
+/* Whether there is enough for another turn. On the loop, or on the worker that has `hashed`. */
+static bool hash_plan(struct file_hashing *h)
+{
+    struct ingest *i = h->i;
+
+    pthread_mutex_lock(&i->lock);
+    int64_t left = i->prefix - i->hashed;
+    bool enough = left >= HASH_LEAST || (left > 0 && (i->prefix == i->size || i->relay));
+    h->to = i->hashed + MIN(left, (int64_t)HASH_TURN);
+    i->hashing_from = i->hashed;
+    pthread_mutex_unlock(&i->lock);
+    return enough && !atomic_load(&i->over);
+}
+
 static void hash_from_file(void *arg)
 {
     struct file_hashing *h = arg;
@@ -80,7 +96,10 @@ static void hash_from_file(void *arg)
         hasher_update(i->hasher, chunk, (size_t)n);
         i->hashed += n;
     }
-    loop_post(i->loop, advance_after, h);
+    if (h->err.code == ERR_OK && hash_plan(h))
+        pool_run(i->all->pool, hash_from_file, h);
+    else
+        loop_post(i->loop, advance_after, h);
 }
 
 /* ---- checkpoint ---- */
@@ -91,18 +110,37 @@ struct checkpoint {
     uint8_t *bitmap;
     size_t len;
     char validator[VALIDATOR_MAX + 1];
+    bool is_private;
+    SLIST_HEAD(, repo_name) repos; /* a copy */
     void (*then)(struct ingest *i);
     struct err sync_err;
 };
 
+/* A repository that has proved to contain the blob; its id. */
+static bool enter_repo(struct index_txn *t, const struct repo_name *r, uint64_t *id, struct err *err)
+{
+    return rows_intern_repo(t, r->name, id, err) && (!r->is_private || rows_set_repo_private(t, *id, true, err));
+}
+
 static bool apply_checkpoint(struct index_txn *t, void *arg, struct err *err)
 {
     struct checkpoint *c = arg;
-    struct blob_row row;
+    struct ingest_row row = {.size = c->size, .is_private = c->is_private, .bitmap = c->bitmap, .bitmap_len = c->len};
+    const struct repo_name *r;
+    struct blob_row stored;
+    uint64_t id;
 
-    if (rows_get_blob(t, &c->i->digest, &row) || atomic_load(&c->i->dropped))
+    if (rows_get_blob(t, &c->i->digest, &stored) || atomic_load(&c->i->dropped))
         return true;
-    return rows_put_ingest(t, &c->i->digest, c->size, c->validator, c->bitmap, c->len, err);
+    memcpy(row.validator, c->validator, sizeof(row.validator));
+    memcpy(row.repos, c->i->earlier, sizeof(row.repos));
+    row.repo_count = c->i->earlier_count;
+    SLIST_FOREACH(r, &c->repos, entry) {
+        if (!enter_repo(t, r, &id, err))
+            return false;
+        rows_add_ingest_repo(&row, id, r->proof);
+    }
+    return rows_put_ingest(t, &c->i->digest, &row, err);
 }
 
 static void finish_paused(struct ingest *i)
@@ -116,6 +154,7 @@ static void finish_paused(struct ingest *i)
 static void end_checkpoint(void *arg, const struct err *err)
 {
     struct checkpoint *c = arg;
+    struct repo_name *r;
 
     ON_LOOP(c->i->loop);
     if (err)
@@ -128,6 +167,11 @@ static void end_checkpoint(void *arg, const struct err *err)
     else if (atomic_load(&c->i->unsynced))
         ingest_stop(c->i, &c->sync_err, true);
     ingest_unref(c->i);
+    while ((r = SLIST_FIRST(&c->repos))) {
+        SLIST_REMOVE_HEAD(&c->repos, entry);
+        free(r->name);
+        free(r);
+    }
     free(c->bitmap);
     free(c);
 }
@@ -145,6 +189,20 @@ static void sync_checkpoint(void *arg)
     index_write(c->i->all->index, apply_checkpoint, end_checkpoint, c, c->i->loop);
 }
 
+/* Whom it is for, as it is now. */
+static void copy_repos(struct checkpoint *c, const struct ingest *i)
+{
+    const struct repo_name *r;
+
+    SLIST_FOREACH(r, &i->repos, entry) {
+        struct repo_name *copy = xcalloc(1, sizeof(*copy));
+        *copy = *r;
+        copy->name = xstrdup(r->name);
+        SLIST_INSERT_HEAD(&c->repos, copy, entry);
+    }
+    c->is_private = !i->is_public;
+}
+
 void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
 {
     struct checkpoint *c = xcalloc(1, sizeof(*c));
@@ -160,6 +218,7 @@ void ingest_checkpoint(struct ingest *i, void (*then)(struct ingest *i))
     bool fits = strlen(i->validator) + ORIGIN_LEN <= VALIDATOR_MAX;
     snprintf(c->validator, sizeof(c->validator), "%08x%.*s", i->origin, VALIDATOR_MAX - ORIGIN_LEN,
              fits ? i->validator : "");
+    copy_repos(c, i);
     c->i = i;
     c->then = then;
     i->checkpointing = true;
@@ -216,11 +275,7 @@ void ingest_stop(struct ingest *i, const struct err *err, bool discard)
     err_set(&i->worker_err, ERR_CANCELLED, "the download was paused: no client waits for it");
     if (err)
         i->worker_err = *err;
-    /* A part does not record whose it was: what was fetched under a client's identity is not resumed for another. If no
-     * repository has added to it, all of it is what an earlier ingest left. */
-    bool is_added_to = !SLIST_EMPTY(&i->repos) || ingest_received(i) != i->resumed;
-    bool is_private = !i->is_public && is_added_to;
-    if (discard || i->size < 0 || i->relay || is_private) {
+    if (discard || i->size < 0 || i->relay || !ingest_is_somebodys(i)) {
         /* Before the part is removed: followers read from its descriptor. */
         pthread_mutex_lock(&i->lock);
         i->state = INGEST_FAILED;
@@ -253,9 +308,10 @@ static bool apply_store(struct index_txn *t, void *arg, struct err *err)
     if (!rows_put_blob(t, &i->digest, &row, err) || !rows_drop_ingest(t, &i->digest, err))
         return false;
     SLIST_FOREACH(r, &i->repos, entry)
-        if (!rows_intern_repo(t, r->name, &repo, err) ||
-            (r->is_private && !rows_set_repo_private(t, repo, true, err)) ||
-            !rows_link(t, repo, &i->digest, r->proof, row.created, err))
+        if (!enter_repo(t, r, &repo, err) || !rows_link(t, repo, &i->digest, r->proof, row.created, err))
+            return false;
+    for (size_t k = 0; k < i->earlier_count; k++)
+        if (!rows_link(t, i->earlier[k].id, &i->digest, i->earlier[k].proof, row.created, err))
             return false;
     return true;
 }
@@ -363,22 +419,20 @@ static void finish_verify(struct ingest *i)
 
 void ingest_advance(struct ingest *i)
 {
-    int64_t prefix = ingest_prefix(i);
+    struct file_hashing plan = {.i = i}, *h;
 
     ON_LOOP(i->loop);
     if (i->over || i->hashing_file)
         return;
-    if (i->hashed < prefix) {
-        struct file_hashing *h = xcalloc(1, sizeof(*h));
-        h->i = ingest_ref(i);
-        h->to = MIN(prefix, i->hashed + HASH_TURN);
+    if (i->size >= 0 && i->hashed == i->size) {
+        finish_verify(i);
+    } else if (hash_plan(&plan)) {
+        h = xmalloc(sizeof(*h));
+        *h = plan;
+        ingest_ref(i);
         pthread_mutex_lock(&i->lock);
         i->hashing_file = true;
-        i->hashing_from = i->hashed;
         pthread_mutex_unlock(&i->lock);
         pool_run(i->all->pool, hash_from_file, h);
-        return;
     }
-    if (i->size >= 0 && i->hashed == i->size)
-        finish_verify(i);
 }

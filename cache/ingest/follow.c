@@ -52,9 +52,11 @@ struct follower *ingest_follow(struct ingest *i, struct loop *loop, int64_t firs
     f->ready = ready;
     f->arg = arg;
     pthread_mutex_lock(&i->lock);
-    bool most = i->size < 0 || f->end - f->position > i->size / 2;
+    /* Behind a relay that takes over, what counts is where the answer began. */
+    int64_t from = i->relay && i->sent.fd >= 0 ? MIN(i->sent.first, first) : first;
+    bool most = i->size < 0 || f->end - from > i->size / 2;
     f->whole = most && (i->size < 0 || f->end >= i->size);
-    i->whole = i->whole || most;
+    i->whole = i->whole || (i->relay ? f->whole : most);
     TAILQ_INSERT_TAIL(&i->followers, f, entry);
     i->follower_count++;
     if (i->relay) {
@@ -186,10 +188,20 @@ void ingest_wake(struct ingest *i)
     }
 }
 
-size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max)
+/* It reads what is here, and something behind that is missing. */
+static bool reads_up_to_a_gap(const struct follower *f)
+{
+    const struct ingest *i = f->ingest;
+    int64_t from = MAX(f->position, i->prefix);
+
+    HOLDS(&i->lock);
+    return !f->waiting && from + ingest_present(i, from) < f->end;
+}
+
+size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max, size_t *reading)
 {
     struct follower *f;
-    size_t count = 0;
+    size_t count = 0, waiting;
 
     ON_LOOP(i->loop);
     pthread_mutex_lock(&i->lock);
@@ -200,8 +212,26 @@ size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max)
         for (size_t k = 0; k < f->later_count && count < max; k++)
             if (f->later[k].first + ingest_present(i, f->later[k].first) < f->later[k].end)
                 spans[count++] = f->later[k];
+    waiting = count;
+    if (reading)
+        TAILQ_FOREACH(f, &i->followers, entry)
+            if (count < max && reads_up_to_a_gap(f))
+                spans[count++] = (struct ingest_span){f->position, f->end};
     pthread_mutex_unlock(&i->lock);
+    if (reading)
+        *reading = count - waiting;
     return count;
+}
+
+void ingest_listen(struct ingest *i)
+{
+    struct follower *f;
+
+    ON_LOOP(i->loop);
+    pthread_mutex_lock(&i->lock);
+    TAILQ_FOREACH(f, &i->followers, entry)
+        f->told = false;
+    pthread_mutex_unlock(&i->lock);
 }
 
 bool ingest_is_wanted_whole(struct ingest *i)

@@ -23,25 +23,44 @@ static uint32_t origin_of(const char *host)
 
 struct resume {
     struct ingest *i;
+    const char *host;
     bool found, ours;
 };
+
+/* The hash in front of the validator may be another host's by chance, or by design; but a private part is served to
+ * who may read its repositories, and theirs is the name. */
+static bool is_of_host(struct index_txn *t, const struct ingest_row *row, const char *host)
+{
+    char name[REF_NAME_MAX + 1];
+    size_t len = strlen(host);
+
+    for (size_t i = 0; i < row->repo_count; i++)
+        if (!rows_repo_name(t, row->repos[i].id, name) || strncmp(name, host, len) != 0 || name[len] != '/')
+            return false;
+    return !row->is_private || row->repo_count > 0;
+}
 
 static void ingest_read_row(struct index_txn *t, void *arg)
 {
     struct resume *r = arg;
     struct ingest *i = r->i;
-    size_t cap = INGEST_SEGMENTS_MAX / 8, len = 0;
+    struct ingest_row row = {.size = -1};
+    char origin[ORIGIN_LEN + 1];
 
-    i->bitmap = xmalloc(cap);
-    char kept[VALIDATOR_MAX + 1], origin[ORIGIN_LEN + 1];
-    r->found = rows_get_ingest(t, &i->digest, &i->size, kept, i->bitmap, cap, &len);
+    r->found = rows_get_ingest(t, &i->digest, &row);
     snprintf(origin, sizeof(origin), "%08x", i->origin);
-    r->ours = r->found && strncmp(kept, origin, ORIGIN_LEN) == 0;
-    if (r->ours)
-        snprintf(i->validator, sizeof(i->validator), "%s", kept + ORIGIN_LEN);
+    r->ours = r->found && strncmp(row.validator, origin, ORIGIN_LEN) == 0 && is_of_host(t, &row, r->host);
+    if (!r->ours)
+        return;
+    i->size = row.size;
+    i->is_public = !row.is_private;
+    i->earlier_count = row.repo_count;
+    memcpy(i->earlier, row.repos, sizeof(i->earlier));
+    snprintf(i->validator, sizeof(i->validator), "%.*s", VALIDATOR_MAX - ORIGIN_LEN, row.validator + ORIGIN_LEN);
     ingest_choose_segment(i);
-    i->bitmap_len = len;
-    i->bitmap = xrealloc(i->bitmap, MAX(len, (size_t)1));
+    i->bitmap_len = MIN(row.bitmap_len, (size_t)INGEST_SEGMENTS_MAX / 8);
+    i->bitmap = xmalloc(MAX(i->bitmap_len, (size_t)1));
+    memcpy(i->bitmap, row.bitmap, i->bitmap_len);
 }
 
 /* Whether the part is as long as its bitmap says. */
@@ -84,9 +103,9 @@ static void ingest_clear_row(struct ingest *i)
 }
 
 /* Takes up what an earlier ingest left, if both its row and its part are there. With the lock held. */
-static bool ingest_open_part(struct ingest *i, struct err *err)
+static bool ingest_open_part(struct ingest *i, const char *host, struct err *err)
 {
-    struct resume r = {.i = i};
+    struct resume r = {.i = i, .host = host};
 
     HOLDS(&i->lock);
     index_read(i->all->index, ingest_read_row, &r);
@@ -101,7 +120,8 @@ static bool ingest_open_part(struct ingest *i, struct err *err)
     if (i->fd < 0) {
         i->size = -1;
         ingest_choose_segment(i);
-        i->bitmap_len = 0;
+        i->bitmap_len = i->earlier_count = 0;
+        i->is_public = false;
         i->validator[0] = '\0';
         /* In a file of its own: followers of an ingest that has ended may still read from the old one. */
         if (store_remove_part(i->all->store, &i->digest, err))
@@ -120,7 +140,7 @@ struct ingest *ingest_begin(struct ingests *all, const struct digest *digest, co
     leases_take(all->leases, digest);
     ingest_list(i); /* before its part is opened: ingests_forget() leaves it alone from here on */
     pthread_mutex_lock(&i->lock);
-    bool opened = ingest_open_part(i, err);
+    bool opened = ingest_open_part(i, host, err);
     if (opened)
         ingest_count_received(i);
     pthread_mutex_unlock(&i->lock);
@@ -208,6 +228,10 @@ void ingest_need_room(struct ingest *i, int64_t bytes)
     ingest_ask_for_room(i);
 }
 
+/* One pwrite(2) of an aligned 64 KiB fills one large folio of the page cache: a third less work than the same bytes
+ * anywhere. Folios that are larger still are often made of memory that the host of a virtual machine has to back. */
+enum { WRITE_STEP = 64 << 10 };
+
 static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data, size_t len, struct err *err)
 {
     if (i->window) {
@@ -215,7 +239,7 @@ static bool ingest_write_all(struct ingest *i, int64_t offset, const char *data,
         return true;
     }
     while (len > 0) {
-        ssize_t n = pwrite(i->fd, data, len, offset);
+        ssize_t n = pwrite(i->fd, data, MIN(len, (size_t)(WRITE_STEP - offset % WRITE_STEP)), offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -257,6 +281,7 @@ static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data,
     pthread_mutex_lock(&i->lock);
     ingest_note_written(i, offset, len);
     ingest_wake(i);
+    i->written_to = MAX(i->written_to, offset + len);
     if (i->relay)
         ingest_give_back(i);
     pthread_mutex_unlock(&i->lock);
@@ -285,7 +310,7 @@ bool ingest_write(struct ingest *i, int64_t offset, const void *data, size_t len
     }
     ingest_ask_ahead(i);
     ingest_advance(i);
-    bool due = !i->relay && i->is_public && i->since_checkpoint >= INGEST_CHECKPOINT &&
+    bool due = !i->relay && ingest_is_somebodys(i) && i->since_checkpoint >= INGEST_CHECKPOINT &&
                clock_mono_ms() - i->checkpoint_ms >= INGEST_CHECKPOINT_MS;
     if (due && !i->over && i->size >= 0 && !i->checkpointing)
         ingest_checkpoint(i, NULL);

@@ -27,8 +27,8 @@
  *         ├─ sources or room gone, no follower ▶ PAUSED  (the part and its bitmap stay, the next ingest continues)
  *         └─ disk error, or nothing to keep ──▶ FAILED  (the part is removed)
  *
- * Nothing to keep: the blob's size is not known, it is a relay, or no public repository has it. A part does not say for
- * whom it was fetched, and is never continued with the bytes of another registry.
+ * Nothing to keep: the blob's size is not known, it is a relay, or no repository has proved to contain it. The row of a part records for which repositories it
+ * was fetched, and whether a public one is among them; it is never continued with the bytes of another registry.
  *
  * Before the digest. A follower that would have the whole blob (from the beginning, or more than half, up to the end)
  * waits with the last MiB until the digest has been verified, so that it never receives a complete wrong blob. A
@@ -116,8 +116,27 @@ struct relay_stats {
     uint64_t refused;
 };
 struct relay_stats ingests_relays(const struct ingests *all);
-/* Whether there is a part of this blob that can be resumed. Any thread. */
-bool ingests_has_part(struct ingests *all, const struct digest *d);
+/* Of a blob that is not stored: bytes of it that are here at rest, by the index, and its size. Reads no file. */
+int64_t ingest_part_bytes(struct index_txn *t, const struct digest *d, int64_t *size);
+/* Whether there is a part of this blob, and it may be served as the repository's (full name) without asking its
+ * registry: it was fetched for it, or is public and the repository is known to contain the blob. Any thread. */
+bool ingests_part_is_of(struct ingests *all, const struct digest *d, const char *repo);
+/* Which bytes of it are here at rest. */
+struct part_map {
+    int64_t size, segment; /* bytes */
+    int64_t segments;      /* in the bitmap */
+    uint8_t *bitmap;
+};
+/* False: there is no part, or an ingest has it. Free it with part_map_clear(). Blocks. */
+bool ingests_map_part(struct ingests *all, const struct digest *d, struct part_map *map);
+/* The first range that is here at or behind `from`, the beginning of a segment or the blob's end: [*first, *end). */
+bool part_map_next(const struct part_map *map, int64_t from, int64_t *first, int64_t *end);
+bool part_map_eq(const struct part_map *a, const struct part_map *b);
+void part_map_clear(struct part_map *map);
+/* Bytes of a blob of which there is a part; -1: there is none. Any thread. */
+int64_t ingests_size_of_part(struct ingests *all, const struct digest *d);
+/* The same for one that arrives, and is public; -1: none does, or its size is not known. Any thread. */
+int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d);
 /* Whether there are parts that were given up and still take space, until their clients have left. Any thread. */
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
@@ -204,9 +223,12 @@ bool ingest_gap(struct ingest *i, int64_t from, int64_t *first, int64_t *end);
 struct ingest_span {
     int64_t first, end;
 };
-/* What followers wait for, from their position to the last byte that they want, and then what they will want later and
- * is missing: at most `max`. Returns how many there are. */
-size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max);
+/* What followers wait for, from their position to the last byte that they want, then what they will want later and is
+ * missing, and, unless `reading` is NULL, the same of those who still read what is here: the last *reading ones. At most
+ * `max`. Returns how many there are. */
+size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max, size_t *reading);
+/* No source is under way: each follower that waits from now on is told of by wanted(), whatever was known of it. */
+void ingest_listen(struct ingest *i);
 /* Whether a follower has asked for more than half of it. */
 bool ingest_is_wanted_whole(struct ingest *i);
 /* The blob's size in bytes (-1: not announced) and upstream's validator (strong ETag; may be ""), before the first

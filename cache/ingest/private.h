@@ -1,6 +1,7 @@
 /* private.h - shared by the files of this folder, each of which calls those before it:
  *
  *     table.c, space.c  the table of ingests; bytes on their way, and the callbacks that give room
+ *     part.c            parts at rest, as the index knows them
  *     state.c           what an ingest is made of: references, how far it is
  *     segments.c        which bytes are here: the bitmap of whole segments, the fronts of those that are arriving
  *     relay.c           a part that is a window in memory
@@ -58,9 +59,11 @@ struct ingest {
     struct sent_before sent; /* relays */
     char *window;            /* relays: the part, mapped; NULL until its size is known */
     int fd;
-    uint32_t origin;    /* a hash of the registry's host */
-    int64_t started_ms; /* monotonic */
-    int64_t resumed;    /* bytes that an earlier ingest left */
+    uint32_t origin;                              /* a hash of the registry's host */
+    int64_t started_ms;                           /* monotonic */
+    int64_t resumed;                              /* bytes that an earlier ingest left */
+    struct ingest_repo earlier[INGEST_REPOS_MAX]; /* for which repositories it was fetched then */
+    size_t earlier_count;
 
     /* its loop's; of these two while `hashing_file` the io worker's */
     struct hasher *hasher;
@@ -69,7 +72,6 @@ struct ingest {
     /* its loop's; from `over` on also of the io workers and the writer that end the ingest, one after the other */
     bool checkpointing;
     bool pausing;             /* the next checkpoint is the last one */
-    bool over;                /* `finished` was called, or will be by what is under way */
     int64_t since_checkpoint; /* bytes */
     int64_t checkpoint_ms;    /* monotonic */
     SLIST_HEAD(, repo_name) repos;
@@ -77,16 +79,17 @@ struct ingest {
     struct err worker_err;
     struct digest computed;
     struct file_info published;
-    int64_t need;    /* bytes that room is needed for; of unknown size: 0 */
-    int64_t room;    /* bytes that were given to it by the collector */
-    int64_t asked;   /* bytes that were asked for, while `asking` */
-    int64_t arrived; /* and how many of them are on the disk */
-    bool asking;     /* a request for room is pending: the source waits */
-    bool clearing;   /* the row of an earlier part is being removed: the source waits */
-    bool scarce;     /* of unknown size: when it asked there was none; it takes what there is as it needs it */
-    bool is_public;  /* a repository that everybody may read has it */
+    int64_t need;          /* bytes that room is needed for; of unknown size: 0 */
+    int64_t room;          /* bytes that were given to it by the collector */
+    int64_t asked;         /* bytes that were asked for, while `asking` */
+    int64_t arrived;       /* and how many of them are on the disk */
+    bool asking;           /* a request for room is pending: the source waits */
+    bool clearing;         /* the row of an earlier part is being removed: the source waits */
+    bool scarce;           /* of unknown size: when it asked there was none; it takes what there is as it needs it */
+    atomic_bool is_public; /* a repository that everybody may read has it */
 
     /* any thread */
+    atomic_bool over;     /* `finished` was called, or will be by what is under way; written on its loop alone */
     atomic_bool unsynced; /* a sync failed, which the kernel reports once: what was written may be lost */
     atomic_bool dropped;  /* the part was removed, or is published: no row about it any more */
 
@@ -107,10 +110,11 @@ struct ingest {
     bool whole;       /* a follower has asked for more than half of it */
     bool wanting;     /* events.wanted() is posted */
     int follower_count;
-    int64_t taken;     /* relays: bytes the follower has taken; -1: there was none yet */
-    int64_t punched;   /* relays: bytes at the beginning that were given back */
-    bool ahead;        /* relays: the source waits for the follower */
-    bool hashing_file; /* an io worker hashes what is in the file, from hashing_from on; written on its loop alone */
+    int64_t taken;      /* relays: bytes the follower has taken; -1: there was none yet */
+    int64_t punched;    /* relays: bytes at the beginning that were given back */
+    int64_t written_to; /* one past the last byte that has come */
+    bool ahead;         /* relays: the source waits for the follower */
+    bool hashing_file;  /* an io worker hashes what is in the file, from hashing_from on; written on its loop alone */
     int64_t hashing_from;
     TAILQ_HEAD(followers, follower) followers;
 
@@ -163,6 +167,11 @@ void ingest_book_room(struct ingest *i, enum ingest_state state);
 
 /* An ingest with nothing in it, and one reference. */
 struct ingest *ingest_new(struct ingests *all, const struct digest *digest, struct loop *loop);
+/* Whether a repository has proved to contain it: a part that is nobody's is not kept. The ingest's loop. */
+static inline bool ingest_is_somebodys(const struct ingest *i)
+{
+    return i->is_public || i->earlier_count > 0 || !SLIST_EMPTY(&i->repos);
+}
 /* Whether all bytes may be read. */
 static inline bool ingest_is_verified(enum ingest_state state)
 {
@@ -190,6 +199,15 @@ void ingest_count_received(struct ingest *i);
 int64_t ingest_writable(const struct ingest *i, int64_t offset, int64_t len, int64_t *skip);
 /* So much has been written. */
 void ingest_note_written(struct ingest *i, int64_t offset, int64_t len);
+/* Bytes of a segment of a blob of this size. */
+static inline int64_t ingest_segment_of(int64_t size)
+{
+    int64_t segment = INGEST_SEGMENT;
+
+    while (size / segment >= INGEST_SEGMENTS_MAX)
+        segment *= 2;
+    return segment;
+}
 /* By i->size. */
 void ingest_choose_segment(struct ingest *i);
 /* The blob's size, if it is not known yet, and the size of its segments. False: bytes are here that are behind its end.

@@ -44,8 +44,10 @@ struct ingest *ingest_begin_relay(struct ingests *all, const struct digest *dige
  * known. */
 static int64_t unread(const struct ingest *i)
 {
+    int64_t at = MAX(i->taken, (int64_t)0);
+
     HOLDS(&i->lock);
-    return MIN(i->prefix, ingest_withheld(i)) - MAX(i->taken, (int64_t)0);
+    return MIN(at + ingest_present(i, at), i->whole ? ingest_withheld(i) : INT64_MAX) - at;
 }
 
 bool ingest_is_ahead(struct ingest *i)
@@ -73,7 +75,8 @@ static void say_drained(void *arg)
 
 void ingest_give_back(struct ingest *i)
 {
-    int64_t to = MIN(i->taken, i->prefix);
+    /* What is before the follower, as far as it has come: of a piece, from the beginning of that on. */
+    int64_t to = i->whole ? MIN(i->taken, i->prefix) : MIN(i->taken, i->written_to);
 
     HOLDS(&i->lock);
     if (i->hashing_file) /* needs what it has not hashed yet */

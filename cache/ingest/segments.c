@@ -187,8 +187,7 @@ void ingest_note_written(struct ingest *i, int64_t offset, int64_t len)
 
 void ingest_choose_segment(struct ingest *i)
 {
-    for (i->segment = INGEST_SEGMENT; i->size / i->segment >= INGEST_SEGMENTS_MAX;)
-        i->segment *= 2;
+    i->segment = ingest_segment_of(i->size);
 }
 
 /* One past the last byte that is here. */

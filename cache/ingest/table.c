@@ -101,26 +101,6 @@ static bool apply_forgotten(struct index_txn *t, void *arg, struct err *err)
     return rows_drop_ingest(t, arg, err);
 }
 
-struct has_part_query {
-    const struct digest *d;
-    bool found;
-};
-
-static void read_has_part(struct index_txn *t, void *arg)
-{
-    struct has_part_query *q = arg;
-
-    q->found = rows_has_ingest(t, q->d);
-}
-
-bool ingests_has_part(struct ingests *all, const struct digest *d)
-{
-    struct has_part_query q = {.d = d};
-
-    index_read(all->index, read_has_part, &q);
-    return q.found;
-}
-
 bool ingests_are_freeing(struct ingests *all)
 {
     bool freeing = false;

@@ -212,7 +212,7 @@ int store_open_part(struct store *s, const struct digest *d, bool create, struct
     return fd;
 }
 
-bool store_stat_part(struct store *s, const struct digest *d, int64_t *written_s)
+bool store_stat_part(struct store *s, const struct digest *d, int64_t *written_s, int64_t *bytes)
 {
     char name[NAME_CAP];
     struct stat st;
@@ -220,6 +220,7 @@ bool store_stat_part(struct store *s, const struct digest *d, int64_t *written_s
     if (fstatat(s->ingest, part_name(d, name), &st, AT_SYMLINK_NOFOLLOW) != 0)
         return false;
     *written_s = st.st_mtim.tv_sec;
+    *bytes = MIN((int64_t)st.st_blocks * 512, (int64_t)st.st_size); /* as store_ingest_bytes() */
     return true;
 }
 

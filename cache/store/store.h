@@ -90,8 +90,9 @@ bool store_write_blobs(struct store *store, struct store_piece *list, size_t cou
 /* Opens (creates) the part file of a blob, read and write. */
 int store_open_part(struct store *store, const struct digest *d, bool create, struct err *err);
 bool store_remove_part(struct store *store, const struct digest *d, struct err *err);
-/* When it was last written to, seconds since 1970; false if there is none. */
-bool store_stat_part(struct store *store, const struct digest *d, int64_t *written_s);
+/* When it was last written to, or touched, seconds since 1970, and what it takes of the disk, bytes; false if there is
+ * none. */
+bool store_stat_part(struct store *store, const struct digest *d, int64_t *written_s, int64_t *bytes);
 /* Publishes a verified part: sync, mode 0444 (private: 0400), rename, sync of the folder, in this order. Syncs. */
 bool store_publish_part(struct store *store, const struct digest *d, int fd, bool is_private, struct file_info *info,
                         struct err *err);

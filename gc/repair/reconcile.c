@@ -25,7 +25,7 @@ struct old_parts {
 
 struct part_query {
     const struct digest *d;
-    bool wanted;
+    bool wanted, held;
 };
 
 static void read_part(struct index_txn *t, void *arg)
@@ -34,22 +34,24 @@ static void read_part(struct index_txn *t, void *arg)
     struct blob_row row;
 
     q->wanted = rows_has_ingest(t, q->d) && !rows_get_blob(t, q->d, &row);
+    q->held = rows_references(t, q->d) > 0;
 }
 
 static bool pick_part(void *arg, const struct digest *d)
 {
     struct old_parts *p = arg;
     struct part_query q = {.d = d};
-    int64_t written_s = 0;
+    int64_t written_s = 0, bytes;
 
     cache_read(p->cache, read_part, &q);
-    if (!store_stat_part(cache_store(p->cache), d, &written_s) || (q.wanted && written_s > p->before))
+    if (!store_stat_part(cache_store(p->cache), d, &written_s, &bytes) ||
+        (q.wanted && (q.held || written_s > p->before)))
         return true;
     p->list[p->count++] = *d;
     return p->count < PARTS_MAX;
 }
 
-int64_t reconcile_parts(struct cache *c, int64_t age_s)
+int64_t reconcile_parts(struct cache *c, int64_t import_age_s)
 {
     struct old_parts *p = xmalloc(sizeof(*p));
     int64_t removed = 0;
@@ -57,9 +59,9 @@ int64_t reconcile_parts(struct cache *c, int64_t age_s)
 
     OFF_LOOPS;
     p->cache = c;
-    p->before = clock_now_s() - age_s;
+    p->before = clock_now_s() - PART_AGE_S;
     /* However short room and grace are: one that is under way has been written to since. */
-    store_remove_old_imports(cache_store(c), clock_now_s() - MAX(age_s, (int64_t)IMPORT_AGE_MIN_S));
+    store_remove_old_imports(cache_store(c), clock_now_s() - MAX(import_age_s, (int64_t)IMPORT_AGE_MIN_S));
     p->count = 0;
     store_each_part(cache_store(c), pick_part, p);
     for (size_t i = 0; i < p->count; i++) {

@@ -18,8 +18,9 @@ struct reconciled {
 void reconcile(struct cache *c, bool (*stop)(void *arg), void *arg, struct reconciled *sum);
 /* The part of it that looks at files; also for `verify`. `small`: files up to the size of a manifest, or the others. */
 void reconcile_files(struct cache *c, bool small, const struct verify_pace *pace, struct reconciled *sum);
-/* Removes parts that no ingest has and that were not written to for `age_s` seconds, or that the index does not
- * know; returns how many. */
-int64_t reconcile_parts(struct cache *c, int64_t age_s);
+/* Removes parts that no ingest has and that the index does not know, or that nothing refers to and that were not used
+ * for seven days: what broke off may be resumed; and imports not written to for `import_age_s` seconds. Returns how
+ * many parts. Others go when room is needed (gc/parts.h). */
+int64_t reconcile_parts(struct cache *c, int64_t import_age_s);
 
 #endif

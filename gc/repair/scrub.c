@@ -225,6 +225,54 @@ static void scrub_blobs(struct scrub *s, const struct verify_pace *pace)
     free(c);
 }
 
+/* ---- blobs of which a part is here ---- */
+
+struct scrub_parts {
+    size_t count;
+    struct digest list[CHUNK], after;
+};
+
+static bool add_part(void *arg, const struct digest *d)
+{
+    struct scrub_parts *p = arg;
+
+    p->list[p->count++] = p->after = *d;
+    return p->count < CHUNK;
+}
+
+static void read_parts(struct index_txn *t, void *arg)
+{
+    struct scrub_parts *p = arg;
+
+    p->count = 0;
+    rows_each_ingest(t, p->after.alg != DIGEST_NONE ? &p->after : NULL, add_part, p);
+}
+
+static void scrub_part(struct scrub *s, const struct digest *d, const struct verify_pace *pace)
+{
+    struct err err = {0};
+    enum verified v = cache_verify_part(s->cache, d, pace, &s->sum->bytes, &err);
+
+    if (v == VERIFIED_FAILED && err.code == ERR_CANCELLED)
+        return;
+    if (v != VERIFIED_GOOD)
+        scrub_report(s, d, err.msg);
+    s->sum->parts++;
+    s->sum->parts_damaged += v == VERIFIED_CORRUPT || v == VERIFIED_MISSING;
+}
+
+static void scrub_parts(struct scrub *s, const struct verify_pace *pace)
+{
+    struct scrub_parts *p = xcalloc(1, sizeof(*p));
+
+    do {
+        cache_read(s->cache, read_parts, p);
+        for (size_t i = 0; i < p->count && !scrub_is_stopped(s); i++)
+            scrub_part(s, &p->list[i], pace);
+    } while (p->count == CHUNK && !scrub_is_stopped(s));
+    free(p);
+}
+
 /* ---- what was found damaged or missing earlier, and is not stored again ---- */
 
 struct scrub_lost {
@@ -370,12 +418,15 @@ bool scrub_run(struct cache *cache, const struct scrub_wish *wish, const atomic_
         sum->adopted = r.adopted;
         sum->damaged += r.damaged;
         scrub_blobs(&s, &pace);
+        scrub_parts(&s, &pace);
     }
     if (ok && scrub_is_stopped(&s))
         ok = err_set(err, ERR_CANCELLED, "stopped");
     if (ok)
-        log_info("verified %lld blobs, %lld bytes: %lld damaged, %lld missing, %lld adopted, %lld rows wrong",
-                 (long long)sum->blobs, (long long)sum->bytes, (long long)sum->damaged, (long long)sum->missing,
-                 (long long)sum->adopted, (long long)sum->references);
+        log_info("verified %lld blobs and %lld parts of others, %lld bytes: %lld damaged, %lld missing, %lld adopted, "
+                 "%lld parts damaged, %lld rows wrong",
+                 (long long)sum->blobs, (long long)sum->parts, (long long)sum->bytes, (long long)sum->damaged,
+                 (long long)sum->missing, (long long)sum->adopted, (long long)sum->parts_damaged,
+                 (long long)sum->references);
     return ok;
 }

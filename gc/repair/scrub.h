@@ -1,6 +1,6 @@
 /* scrub.h - checks the whole cache: every blob is hashed again, every reference counted again.
  *
- * What is damaged is quarantined at once and, when wanted, fetched again, as is what an earlier run, or anything else,
+ * What is damaged is quarantined at once (a part of a blob is dropped) and, when wanted, fetched again, as is what an earlier run, or anything else,
  * has found damaged or missing and what is still needed (store_note_lost()); contradictions within the index are
  * repaired when wanted. Runs on the caller's thread, beside everything else. Others than gc/ call gc_scrub().
  */
@@ -14,6 +14,7 @@
 struct scrub_sum {
     int64_t blobs, bytes;              /* verified */
     int64_t damaged, missing, adopted; /* blobs: wrong bytes; no file; no entry, and now there is one */
+    int64_t parts, parts_damaged;      /* of blobs that are not whole, at rest; dropped */
     int64_t references;                /* rows of the index that contradict others */
     int64_t repaired, fetched, lost;   /* of those; of damaged and missing ones: fetched again, or not */
 };

@@ -153,18 +153,22 @@ static void see(struct cache *c, struct cached_image *i, struct image_seen *s)
 json_t *image_describe(struct cache *c, struct cached_image *i)
 {
     struct image_seen s = {.platforms = json_array()};
-    int64_t size = 0, shared = 0;
+    int64_t size = 0, shared = 0, partial = 0;
     char reference[REF_TEXT_MAX];
 
     OFF_LOOPS;
     see(c, i, &s);
     for (size_t k = 0; k < i->tree.count; k++) {
-        size += i->tree.list[k].stored ? i->tree.list[k].size : 0;
-        shared += i->tree.list[k].stored && i->tree.list[k].shared ? i->tree.list[k].size : 0;
+        const struct image_leaf *l = &i->tree.list[k];
+        int64_t here = l->stored ? l->size : l->part;
+        size += here;
+        shared += l->shared ? here : 0;
+        partial += l->stored ? 0 : here;
     }
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:b}", "reference",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b}", "reference",
                      image_reference(i, reference), "digest", image_digest_json(&i->row.digest), "media_type",
                      visible_json(i->blob.media_type), "image_id", image_digest_json(&s.image_id), "platforms",
-                     s.platforms, "size", (json_int_t)size, "shared_size", (json_int_t)shared, "last_used",
-                     (json_int_t)i->blob.used, "pinned", i->pinned, "cached", s.whole, "private", i->is_private);
+                     s.platforms, "size", (json_int_t)size, "shared_size", (json_int_t)shared, "partial_size",
+                     (json_int_t)partial, "last_used", (json_int_t)i->blob.used, "pinned", i->pinned, "cached", s.whole,
+                     "private", i->is_private);
 }

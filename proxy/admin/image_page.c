@@ -121,10 +121,29 @@ void image_page_turn(struct image_page *p)
     p->read = p->more = false;
 }
 
+void image_note_arriving(struct cached_image *image, const struct ingest_info *info)
+{
+    struct image_leaf *l = image_tree_find(&image->tree, &info->digest);
+
+    if (l && !l->stored)
+        l->part = MAX(l->part, info->received);
+}
+
+/* Of what is arriving, the index may know less: the latest checkpoint. */
+static void page_note_arriving(void *arg, const struct ingest_info *info)
+{
+    struct image_page *p = arg;
+
+    for (size_t i = 0; i < p->count; i++)
+        image_note_arriving(&p->list[i], info);
+}
+
 void image_page_read(struct cache *cache, struct image_page *p)
 {
     image_page_turn(p);
     cache_read(cache, image_page_fill, p);
+    if (!p->names_only)
+        ingests_each(cache_ingests(cache), page_note_arriving, p);
 }
 
 void image_page_free(struct image_page *p)

@@ -49,6 +49,8 @@ void image_page_free(struct image_page *p);
 void image_read(struct index_txn *t, uint64_t repo, struct cached_image *i);
 /* Makes its tree; `tag`: its own, or "": it is every tag of the repository that points to it. */
 void image_grow_tree(struct index_txn *t, uint64_t repo, const char *tag, struct cached_image *i);
+/* A blob is arriving: if it is one of the image's, its tree knows how much of it is here. */
+void image_note_arriving(struct cached_image *image, const struct ingest_info *info);
 /* "name:tag", "name@digest"; returns `out`. */
 const char *image_reference(const struct cached_image *i, char out[REF_TEXT_MAX]);
 

@@ -155,12 +155,15 @@ static void mark_shared(struct image_tree *tree, struct index_txn *t)
 void image_tree_grow(struct image_tree *tree, struct index_txn *t)
 {
     struct blob_row row;
+    int64_t size;
 
     add_leaf(tree, &tree->root, true);
     for (size_t i = 0; i < tree->count; i++) {
         struct digest d = tree->list[i].digest;
-        if (!rows_get_blob(t, &d, &row))
+        if (!rows_get_blob(t, &d, &row)) {
+            tree->list[i].part = ingest_part_bytes(t, &d, &size);
             continue;
+        }
         tree->list[i].stored = true;
         tree->list[i].size = row.size;
         tree->list[i].manifest = row.flags & BLOB_MANIFEST;

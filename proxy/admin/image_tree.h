@@ -16,6 +16,7 @@ struct image_leaf {
     bool stored, manifest, shared;
     bool needed;  /* other than as a blob that registries need not have (foreign layers) */
     int64_t size; /* bytes */
+    int64_t part; /* bytes that are here of one that is not stored */
     /* of a manifest, image_describe.c's: it has been read; it could be; its config; it can be run from here */
     bool looked, readable, whole;
     struct digest config;

@@ -39,6 +39,23 @@ static bool inspect_is_cached(struct image_tree *tree, const struct digest *d)
     return l && l->stored;
 }
 
+/* Bytes that are here of a blob that is not whole. */
+static int64_t part_of(struct image_tree *tree, const struct digest *d)
+{
+    struct image_leaf *l = image_tree_find(tree, d);
+
+    return l && !l->stored ? l->part : 0;
+}
+
+static json_t *describe_layer(struct cache *c, struct image_tree *tree, const struct part *l,
+                              const struct digest *diff_id)
+{
+    return json_pack("{s:o, s:I, s:o, s:o, s:b, s:I, s:o}", "digest", image_digest_json(&l->digest), "size",
+                     (json_int_t)l->size, "media_type", visible_json(l->media_type), "diff_id",
+                     image_digest_json(diff_id), "cached", inspect_is_cached(tree, &l->digest), "partial_size",
+                     (json_int_t)part_of(tree, &l->digest), "shared_with", sharers_of(c, tree, &l->digest));
+}
+
 /* One platform: its config and layers, if its manifest is here. */
 static json_t *describe_platform(struct cache *c, struct image_tree *tree, const struct digest *d, int64_t size,
                                  const char *platform, bool attestation, size_t *left)
@@ -63,11 +80,7 @@ static json_t *describe_platform(struct cache *c, struct image_tree *tree, const
             const struct part *l = &m.parts[k];
             if (l->role != PART_LAYER)
                 continue;
-            json_array_append_new(
-                layers, json_pack("{s:o, s:I, s:o, s:o, s:b, s:o}", "digest", image_digest_json(&l->digest), "size",
-                                  (json_int_t)l->size, "media_type", visible_json(l->media_type), "diff_id",
-                                  image_digest_json(n < config.count ? &config.diff_ids[n] : NULL), "cached",
-                                  inspect_is_cached(tree, &l->digest), "shared_with", sharers_of(c, tree, &l->digest)));
+            json_array_append_new(layers, describe_layer(c, tree, l, n < config.count ? &config.diff_ids[n] : NULL));
             n++;
         }
     }
@@ -149,6 +162,11 @@ static void read_by_digest(struct index_txn *t, void *arg)
     image_grow_tree(t, repo, rows_get_tag(t, repo, b->image->tag, &own) ? b->image->tag : "", b->image);
 }
 
+static void note_arriving(void *arg, const struct ingest_info *info)
+{
+    image_note_arriving(arg, info);
+}
+
 void admin_inspect(struct admin_job *job)
 {
     struct cache *c = job->admin->puller.cache;
@@ -166,6 +184,7 @@ void admin_inspect(struct admin_job *job)
     ref_name(&ref, name);
     if (ref.digest.alg != DIGEST_NONE) {
         cache_read(c, read_by_digest, &(struct by_digest){name, &ref.digest, &single});
+        ingests_each(cache_ingests(c), note_arriving, &single);
         image = single.stored ? &single : NULL;
     } else {
         page = image_page_new(name, ref.tag, NULL);

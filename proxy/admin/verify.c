@@ -8,9 +8,10 @@
 
 static json_t *sum_json(const struct scrub_sum *s)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "blobs", (json_int_t)s->blobs, "bytes",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "blobs", (json_int_t)s->blobs, "bytes",
                      (json_int_t)s->bytes, "damaged", (json_int_t)s->damaged, "missing", (json_int_t)s->missing,
-                     "adopted", (json_int_t)s->adopted, "references", (json_int_t)s->references, "repaired",
+                     "adopted", (json_int_t)s->adopted, "partial", (json_int_t)s->parts, "partial_damaged",
+                     (json_int_t)s->parts_damaged, "references", (json_int_t)s->references, "repaired",
                      (json_int_t)s->repaired, "fetched", (json_int_t)s->fetched, "lost", (json_int_t)s->lost);
 }
 
@@ -58,7 +59,8 @@ void admin_verify(struct admin_job *job)
 
     if (gc_scrub(job->admin->puller.gc, &wish, &sum, &err)) {
         job->answer = sum_json(&sum);
-        json_object_set_new(job->answer, "ok", json_boolean(sum.damaged + sum.missing + sum.references == 0));
+        json_object_set_new(job->answer, "ok",
+                            json_boolean(sum.damaged + sum.missing + sum.parts_damaged + sum.references == 0));
     } else {
         admin_fail(job, &err);
     }

@@ -42,8 +42,9 @@ static enum step blob_lookup(struct fetch *f)
         b->source_events = &SOURCE_EVENTS;
         TAILQ_INIT(&b->sources);
         b->most = 1;
-        b->kept = f->want.keep;
-        b->whole = !f->want.piece.given;
+        b->ahead = f->want.ahead;
+        b->kept = f->want.keep && !b->ahead;
+        b->whole = !f->want.piece.given && !b->ahead;
     }
     f->result.how = HOW_HIT;
     f->result.digest = f->digest;
@@ -91,8 +92,11 @@ static bool blob_source_opened(struct blob_source *s, int64_t size, const struct
         return err_set(&s->err, ERR_UPSTREAM, "the registry does not serve ranges");
     if (s->ranged && r->status == 200)
         upstream_note_one_stream(f->want.site->upstream, true);
+    if (r->status == 206 && blob_needs_beginning(f, size))
+        return err_set(&s->err, ERR_CORRUPT, "without caching, the rest of a blob is sent behind its beginning");
     /* Linked first: once its size is known, an empty blob is complete, and on its way into the index. */
     ingest_also_link(b->ingest, f->want.name, PROOF_BYTES, f->want.is_private);
+    b->proved = true;
     if (!ingest_describe(b->ingest, size, strncmp(r->etag, "W/", 2) == 0 ? "" : r->etag, &s->err))
         return false;
     blob_need_room(f);
@@ -131,6 +135,12 @@ static void blob_source_ended(struct blob_source *s)
 
     if (ingest_size(b->ingest) < 0)
         ingest_end_of_unknown(b->ingest);
+    if (s->spans && s->brought == 0) {
+        err_set(&s->err, ERR_UPSTREAM, "upstream sent nothing of several ranges");
+        short_of = s->err;
+        blob_source_lost(s, &short_of);
+        return;
+    }
     bool is_short = s->at < MIN(s->end, ingest_size(b->ingest));
     if (is_short)
         err_set(&short_of, ERR_UPSTREAM, "upstream's answer ended early");
@@ -144,23 +154,6 @@ static void blob_source_ended(struct blob_source *s)
         return;
     }
     blob_sources_plan(f); /* if all is here, blob_finished() goes on */
-}
-
-/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
- * is refused, too: the whole is asked for. */
-static bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
-{
-    struct blob_fetch *b = blob_of(f);
-
-    if (outside && hinted && f->want.piece.first != 0) {
-        f->want.piece.first = f->want.piece.last = 0;
-        return true;
-    }
-    if (b->restarted)
-        return false;
-    b->restarted = true;
-    b->without_piece = b->without_piece || hinted;
-    return true;
 }
 
 /* The only one, or the last of several. */
@@ -307,7 +300,7 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
 {
     struct fetch *f = arg;
     struct blob_fetch *b = blob_of(f);
-    bool unproved = state == INGEST_STORED && b->source_count > 0 && !b->waiters_follow;
+    bool unproved = (state == INGEST_STORED || state == INGEST_NOT_STORED) && !b->proved && !blob_is_relay(f);
     struct fetch_waiter *w;
 
     if (err && turn_to_relay(f, err))
@@ -316,10 +309,12 @@ static void blob_finished(void *arg, enum ingest_state state, const struct err *
     if (f->call)
         upstream_cancel(f->call);
     f->call = NULL;
-    if (unproved) { /* the part was stored before upstream answered whether the repository contains it */
+    if (unproved) { /* the part was whole before upstream answered whether the repository contains it */
         ingest_unref(b->ingest);
         b->ingest = NULL;
-        fetch_run(f, STEP_LOOKUP);
+        if (f->fetcher->stopping)
+            err_set(&f->result.err, ERR_CANCELLED, "the cache is being stopped");
+        fetch_run(f, f->fetcher->stopping ? STEP_FAIL : STEP_LOOKUP);
         return;
     }
     if (state == INGEST_NOT_STORED && !b->waiters_follow)
@@ -468,6 +463,7 @@ static void blob_clear(struct fetch *f)
     blob_forget_room(b);
     free_event(b->retry);
     blob_sources_clear(b);
+    blob_forget_redirect(b);
     free_event(b->other_client);
     blob_offers_end(f);
     if (b->ingest)

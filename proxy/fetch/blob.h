@@ -25,11 +25,13 @@ struct blob_source {
     bool ranged;   /* a range was requested */
     int64_t first; /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
-    int64_t at, skip;          /* offset of the next byte; bytes to skip first */
-    int64_t end;               /* one past the last byte that it is to bring; INT64_MAX: all */
-    int64_t asked_end;         /* and that was requested: `end` may be earlier by now */
-    int status;                /* of the answer; 0: none yet */
-    bool unwritable;           /* the ingest did not take the last piece */
+    int64_t at, skip;  /* offset of the next byte; bytes to skip first */
+    int64_t end;       /* one past the last byte that it is to bring; INT64_MAX: all */
+    int64_t asked_end; /* and that was requested: `end` may be earlier by now */
+    int status;        /* of the answer; 0: none yet */
+    bool direct;       /* where an earlier one was redirected to was asked first */
+    bool unwritable;   /* the ingest did not take the last piece */
+    bool stuck;        /* it brought nothing for a while: others bring the rest. If it goes on after all, it ends */
     struct ingest_span *spans; /* several ranges in one request; else NULL */
     size_t span_count, span;   /* `span`: the one that is coming */
     struct byteranges parts;   /* the body of such an answer */
@@ -63,6 +65,8 @@ struct blob_fetch {
     bool waiters_follow; /* waiters have been told to follow the ingest */
     bool whole;          /* a client asks for the whole, by its request: it may end anywhere */
     bool kept;           /* the whole has to be stored here */
+    bool proved;         /* its repository is known to contain the blob */
+    bool ahead;          /* no client has asked for it yet: until then, all of it over one connection */
     bool unasked;        /* it began with what is here: no registry was asked */
     bool without_piece;  /* the registry refused the range of the first client */
     /* the exchanges under way: sources.c */
@@ -76,6 +80,8 @@ struct blob_fetch {
     int64_t rate_before; /* bytes a second of all, when it was increased; 0: that has been judged */
     int64_t measured_ms;
     struct event *tick;
+    char *moved_to; /* where the registry has redirected to; NULL: nowhere, or it is to be asked */
+    int unmoved;    /* how often that was refused to another request */
     /* those before */
     int attempts, fruitless;  /* in all; in a row, without a byte */
     int64_t attempt_received; /* bytes that were here when the last one began */
@@ -111,6 +117,8 @@ void blob_source_begin(struct fetch *f, int64_t first, int64_t end, bool further
 void blob_source_begin_several(struct fetch *f, const struct ingest_span *spans, size_t count, bool further);
 /* What it has received is written, if it can be. */
 void blob_source_flush(struct blob_source *s);
+/* The next request asks the registry. */
+void blob_forget_redirect(struct blob_fetch *b);
 /* Ends it; an exchange that is under way is cancelled. */
 void blob_source_free(struct blob_source *s);
 void blob_sources_cancel(struct blob_fetch *b);
@@ -136,6 +144,12 @@ bool blob_may_be_partial(const struct fetch *f);
 bool blob_begin_partial(struct fetch *f);
 /* The same for one waiter of a fetch that is under way. */
 bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);
+/* The first answer cannot be used; whether the blob is asked for again: for its beginning, if the piece was `outside` of
+ * it, else as a whole. Once. */
+bool blob_may_restart(struct fetch *f, bool outside, bool hinted);
+/* Of a relay: the piece is most of the blob, up to its end, and so its end is not sent before the digest is known; all of
+ * the blob has to come, in its order. */
+bool blob_needs_beginning(const struct fetch *f, int64_t size);
 
 /* join.c: one more waiter. */
 void blob_join(struct fetch *f, struct fetch_waiter *w);

@@ -1,4 +1,5 @@
-/* HEAD of a blob that is not cached: whether the registry has it for this client, and its size. Nothing is stored.
+/* HEAD of a blob that is not cached: whether the registry has it for this client, and its size. Nothing is stored. Of a
+ * blob that arrives, or of which pieces are cached, both are known.
  *
  *   lookup ─▶ ask by HEAD ─┬ 200 with a length ───────────────────────────────────▶ deliver ─▶ done
  *                          └ no HEAD, no length, a page ─▶ ask by GET ─┬ 200, 206 ─▶ deliver
@@ -42,6 +43,11 @@ static enum step blob_head_lookup(struct fetch *f)
     if (f->hit.stored && cache_is_blob_of(&f->hit)) {
         r->how = HOW_HIT;
         r->size = f->hit.blob.size;
+        return STEP_DONE;
+    }
+    r->size = f->hit.stored ? -1 : fetch_partial_size(f);
+    if (r->size >= 0) {
+        r->how = HOW_PARTIAL;
         return STEP_DONE;
     }
     if (!fetch_is_offline(f))

@@ -194,6 +194,7 @@ void fetchers_free(struct fetchers *all)
         fetch_forget_listings(f);
         while (f->spare_count > 0)
             buf_free(&f->spare[--f->spare_count]);
+        fetch_forget_view(f);
         transfer_engine_free(f->engine);
         loop_free(f->loop);
     }

@@ -48,6 +48,7 @@ struct fetch_want {
     struct fetch_piece piece; /* FETCH_BLOB; FETCH_BLOB_RELAY, of at most what it may hold in memory */
     bool force;               /* a tag is checked with upstream although it is fresh */
     bool keep;                /* FETCH_BLOB: it has to be stored here; another registry's fetch of it is waited for */
+    bool ahead;               /* FETCH_BLOB: no client waits for it yet (registry/readahead.h) */
 };
 
 /* A copy that owns its texts and references. fetch_want_clear() frees them. */

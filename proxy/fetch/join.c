@@ -38,6 +38,15 @@ static bool blob_is_for_everybody(const struct fetch *f)
     return !f->want.is_private || (b->ingest && ingest_is_public(b->ingest));
 }
 
+/* Whether w's repository is known to contain the blob. */
+static bool is_known_to_have(const struct fetch *f, const struct fetch_waiter *w)
+{
+    struct cache *c = fetch_cache(f);
+
+    return (blob_is_for_everybody(f) && cache_is_linked(c, w->want.name, &w->want.digest)) ||
+           ingests_part_is_of(cache_ingests(c), &w->want.digest, w->want.name);
+}
+
 void blob_join(struct fetch *f, struct fetch_waiter *w)
 {
     struct blob_fetch *b = blob_of(f);
@@ -59,16 +68,15 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
         fetch_again(w);
         return;
     }
-    if (!same && !w->proved && !blob_is_for_everybody(f)) {
+    if (!same && !w->proved && !is_known_to_have(f, w)) {
         blob_prove_for(w);
         return;
     }
-    if (!same && !w->proved && !cache_is_linked(fetch_cache(f), w->want.name, &w->want.digest)) {
-        blob_prove_for(w);
-        return;
+    if (!w->want.ahead) {
+        b->ahead = false;
+        b->whole = b->whole || !w->want.piece.given;
+        b->kept = b->kept || w->want.keep;
     }
-    b->whole = b->whole || !w->want.piece.given;
-    b->kept = b->kept || w->want.keep;
     if (!same && b->ingest)
         ingest_also_link(b->ingest, w->want.name, PROOF_HEAD, w->want.is_private);
     if (same && w->want.is_private && w->want.client)
@@ -81,6 +89,8 @@ void blob_join(struct fetch *f, struct fetch_waiter *w)
             fetch_answer_one(w, &none, NULL);
         return;
     }
+    if (b->unasked && b->ingest && b->source_count == 0 && !ingest_is_stopping(b->ingest) && blob_answer_partial(f, w))
+        return;
     enum ingest_state state = b->ingest ? ingest_state(b->ingest) : INGEST_RECEIVING;
     if (b->waiters_follow && !ingest_is_stopping(b->ingest) && state != INGEST_FAILED && state != INGEST_PAUSED) {
         /* The fetch's own result may be of an attempt that failed and is being repeated. */

@@ -1,8 +1,10 @@
 /* Pieces of a blob that is not whole: what is here is served without the registry, offline too.
  *
- * A part on the disk is of public content alone (ingest_stop() drops others), and of one registry (ingest_begin()). A
- * repository of it that is known to contain the blob, by a manifest or by its registry's answer, may have of it what is
- * here. The first range that is missing is requested from the registry as of any other blob.
+ * The index has for which repositories of which registry a part was fetched (cache/ingest/part.c). They may have of it
+ * what is here; of a public part also others of the registry that are known to contain the blob, by a manifest or by
+ * their registry's answer. Who may read a private repository is decided before (proxy/registry/access.c), as for whole
+ * blobs. The first range that is missing is requested from the registry as of any other blob. HEAD is answered with its
+ * size, without asking.
  */
 #include "proxy/fetch/blob.h"
 
@@ -16,6 +18,11 @@ static bool has_piece(const struct blob_fetch *b, const struct fetch_piece *p)
     int64_t to = p->first >= 0 ? MIN(p->last + 1, size) : size;
 
     return size > 0 && from < to && (!ingest_gap(b->ingest, from, &first, &end) || first >= to);
+}
+
+static bool part_is_of(const struct fetch *f, const char *repo)
+{
+    return ingests_part_is_of(cache_ingests(fetch_cache(f)), &f->digest, repo);
 }
 
 static void answer_partial(struct fetch *f, struct fetch_waiter *w)
@@ -33,17 +40,30 @@ bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w)
     ON_LOOP(f->fetcher->loop);
     if (!b->ingest || !w->want.piece.given || w->want.keep || !has_piece(b, &w->want.piece))
         return false;
+    /* The fetch itself may be about to find out whether its repository contains the blob. */
+    if (!b->proved && !part_is_of(f, w->want.name))
+        return false;
     answer_partial(f, w);
     return true;
+}
+
+int64_t fetch_partial_size(const struct fetch *f)
+{
+    struct ingests *ingests = cache_ingests(fetch_cache(f));
+    bool may_read = f->want.is_private || !f->hit.repo_private;
+
+    if (may_read && part_is_of(f, f->want.name))
+        return ingests_size_of_part(ingests, &f->digest);
+    if (may_read && cache_is_linked(fetch_cache(f), f->want.name, &f->digest))
+        return ingests_size_of_arriving(ingests, &f->digest);
+    return -1;
 }
 
 bool blob_may_be_partial(const struct fetch *f)
 {
     ON_LOOP(f->fetcher->loop);
-    return !STAILQ_EMPTY(&f->waiters) && !blob_is_relay(f) && !f->want.is_private && !f->hit.repo_private &&
-           f->want.piece.given && !f->want.keep && !blob_of(f)->ingest &&
-           ingests_has_part(cache_ingests(fetch_cache(f)), &f->digest) &&
-           cache_is_linked(fetch_cache(f), f->want.name, &f->digest);
+    return !STAILQ_EMPTY(&f->waiters) && !blob_is_relay(f) && (f->want.is_private || !f->hit.repo_private) &&
+           f->want.piece.given && !f->want.keep && !blob_of(f)->ingest && part_is_of(f, f->want.name);
 }
 
 bool blob_begin_partial(struct fetch *f)
@@ -52,7 +72,8 @@ bool blob_begin_partial(struct fetch *f)
     struct fetch_waiter *w;
 
     ON_LOOP(f->fetcher->loop);
-    ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, false);
+    ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
+    b->proved = true;
     if (!has_piece(b, &f->want.piece))
         return false;
     ingest_touch(b->ingest);
@@ -60,4 +81,34 @@ bool blob_begin_partial(struct fetch *f)
     while ((w = fetch_first_waiter(f)))
         answer_partial(f, w);
     return true;
+}
+
+/* ---- a piece that is not served as one ---- */
+
+/* A piece that is not within the blob: its beginning shows how large the blob is. Anything else, and if the beginning
+ * is refused, too: the whole is asked for. */
+bool blob_may_restart(struct fetch *f, bool outside, bool hinted)
+{
+    struct blob_fetch *b = blob_of(f);
+
+    ON_LOOP(f->fetcher->loop);
+    if (outside && hinted && f->want.piece.first != 0) {
+        f->want.piece.first = f->want.piece.last = 0;
+        return true;
+    }
+    if (b->restarted)
+        return false;
+    b->restarted = true;
+    b->without_piece = b->without_piece || hinted;
+    return true;
+}
+
+bool blob_needs_beginning(const struct fetch *f, int64_t size)
+{
+    const struct fetch_piece *p = &f->want.piece;
+    int64_t first = p->first >= 0 ? p->first : MAX(size - p->last, (int64_t)0);
+
+    ON_LOOP(f->fetcher->loop);
+    return blob_is_relay(f) && p->given && !blob_of(f)->without_piece && (p->first < 0 || p->last + 1 >= size) &&
+           size - first > size / 2;
 }

@@ -45,7 +45,7 @@ static int64_t range_length(const struct plan_view *v)
 {
     int64_t missing = v->size - v->received;
 
-    if (v->most == 1)
+    if (v->most == 1 && v->connections == 0)
         return INT64_MAX / 2;
     return round_up(MIN(MAX(missing / (2 * v->limit), (int64_t)PLAN_RANGE_MIN), (int64_t)PLAN_RANGE_MAX));
 }
@@ -84,13 +84,14 @@ static const struct plan_source *find_idle(const struct plan_view *v)
 /* For one client. PLAN_NOTHING: it needs none, or there is no place for another connection. */
 static struct plan plan_for(const struct plan_view *v, const struct ingest_span *want)
 {
+    bool reads = want + v->reading_count >= v->waiting + v->waiting_count;
     const struct plan nothing = {.what = PLAN_NOTHING};
     int64_t first, end;
 
     if (!v->gap(v->arg, want->first, &first, &end) || first >= want->end || is_near(v, first))
         return nothing;
     if (v->connections >= v->limit) {
-        const struct plan_source *idle = v->limit > 1 ? find_idle(v) : NULL;
+        const struct plan_source *idle = v->limit > 1 && !reads ? find_idle(v) : NULL;
         return idle ? shorten(v, idle, idle->at) : nothing;
     }
     const struct plan_source *far = source_of(v, first);
@@ -99,7 +100,7 @@ static struct plan plan_for(const struct plan_view *v, const struct ingest_span 
     for (size_t k = 0; k < v->source_count; k++)
         if (v->sources[k].at > first)
             end = MIN(end, v->sources[k].at);
-    int64_t length = range_length(v);
+    int64_t length = MAX(range_length(v), (int64_t)PLAN_WAITED_MIN);
     int64_t last =
         v->whole ? (first > INT64_MAX - length ? INT64_MAX : first + length) : MIN(round_up(want->end), v->size);
     return begin_at(first, MIN(end, MAX(last, first + 1)));
@@ -159,4 +160,10 @@ struct plan plan_next(const struct plan_view *v)
         return p;
     }
     return v->source_count > 0 ? divide(v) : p;
+}
+
+bool plan_may_grow(int64_t rate, int connections, int64_t left)
+{
+    return rate > 0 && rate / MAX(connections, 1) < PLAN_FAST_RATE &&
+           left / MAX(rate / 1000, (int64_t)1) >= PLAN_GROW_MS;
 }

@@ -123,6 +123,8 @@ struct known_api {
     bool missing;
 };
 
+struct sources_view;
+
 struct fetcher {
     struct fetchers *all;
     struct loop *loop;
@@ -136,6 +138,7 @@ struct fetcher {
     uint64_t listings_walk;
     struct buf spare[FETCH_SPARES]; /* of sources that have nothing to write at present */
     int spare_count;
+    struct sources_view *view; /* of sources.c; NULL: no blob has been fetched */
     bool stopping;
 };
 
@@ -181,6 +184,8 @@ static inline bool fetch_proves_nothing(const struct transfer_response *r)
 /* A web page with status 200, from login pages, captive portals, and servers with one page for every path. It is no
  * answer to the request, unless it comes with the right digest. refused.c */
 bool fetch_is_page(const struct fetch *f, const struct transfer_response *r);
+/* partial.c: bytes of a blob that arrives, or of which pieces are cached, and this client may have; -1: not known. */
+int64_t fetch_partial_size(const struct fetch *f);
 /* refused.c: turns an answer that is not 200 (or none) into f->result.err. */
 void fetch_refused(struct fetch *f, const struct transfer_response *r, const struct err *err);
 /* waiters.c. Sends the result, and the ingest to follow (or NULL), to all waiters. */
@@ -244,6 +249,7 @@ bool fetch_has_listing(const struct fetch *f);
 void fetch_note_listing(struct fetch *f, bool nothing);
 void fetch_forget_listing(struct fetch *f);
 void fetch_forget_listings(struct fetcher *fr);
+void fetch_forget_view(struct fetcher *fr); /* sources.c */
 /* For when upstream cannot be asked: whether the repository, or else the last one asked of its registry, was without
  * the referrers API when it was asked last. Any loop. */
 bool fetch_api_is_missing(const struct fetch *f);

@@ -41,6 +41,7 @@ void blob_resume_later(struct fetch *f, const struct err *why)
                       "a blob of %s broke off at %lld of %lld bytes (%s); resuming in %lld ms", f->want.name,
                       (long long)received, (long long)ingest_size(b->ingest), why->msg, (long long)pause);
     b->resting = true;
+    blob_forget_redirect(b);
     if (!b->retry)
         b->retry = event_new(loop_base(f->fetcher->loop), -1, 0, try_again, f);
     event_add(b->retry, &(struct timeval){.tv_sec = pause / 1000, .tv_usec = pause % 1000 * 1000});
@@ -94,7 +95,7 @@ static void part_proved(void *arg, const struct transfer_response *r, const stru
         return;
     }
     ingest_also_link(b->ingest, f->want.name, PROOF_HEAD, f->want.is_private);
-    b->waiters_follow = true;
+    b->proved = b->waiters_follow = true;
     f->result.upstream_status = r->status;
     f->result.how = HOW_MISS;
     f->result.size = ingest_size(b->ingest);

@@ -4,14 +4,16 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/secret.h"
 
 #include <event2/event.h>
 #include <string.h>
 
 enum {
-    GATHER = 512 << 10,         /* bytes of the only source of a blob */
+    GATHER = 256 << 10,         /* bytes of the only source of a blob */
     GATHER_SEVERAL = 128 << 10, /* of one of several */
     GATHER_RELAY = 64 << 10,
+    UNMOVED_MAX = 2, /* refusals of a signed URL: each is good for one request */
 };
 
 void blob_source_free(struct blob_source *s)
@@ -45,6 +47,12 @@ void blob_sources_pause(struct blob_fetch *b, bool pause)
             upstream_pause(s->call, pause);
 }
 
+void blob_forget_redirect(struct blob_fetch *b)
+{
+    secret_free(b->moved_to);
+    b->moved_to = NULL;
+}
+
 /* ---- the head ---- */
 
 static bool source_refuse(struct blob_source *s, const char *why)
@@ -53,13 +61,28 @@ static bool source_refuse(struct blob_source *s, const char *why)
     return false;
 }
 
+/* The signed URL that one request was redirected to serves the others, unless it is good for one request. */
+static void source_note_redirect(struct blob_source *s, const char *moved_to)
+{
+    struct blob_fetch *b = blob_of(s->fetch);
+
+    if (!moved_to)
+        return;
+    b->unmoved += s->direct ? 1 : 0; /* the registry was asked after all */
+    blob_forget_redirect(b);
+    if (b->unmoved < UNMOVED_MAX)
+        b->moved_to = xstrdup(moved_to);
+}
+
 static bool source_take_head(void *arg, const struct transfer_response *r)
 {
     struct blob_source *s = arg;
     struct fetch *f = s->fetch;
 
     s->status = r->status;
+    source_note_redirect(s, r->moved_to);
     f->response = *r;
+    f->response.moved_to = NULL;
     f->step = STEP_RECEIVE;
     f->result.upstream_status = r->status;
     if (r->status != 200 && r->status != 206)
@@ -163,11 +186,23 @@ static void source_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void
     source_write(arg); /* if it fails, the next piece or the end notices */
 }
 
+/* How much is gathered before the next write. It ends at a multiple of a power of two: what is written is aligned, for
+ * less work in the page cache (ingest_write()). */
+static size_t source_room(const struct blob_source *s)
+{
+    const struct fetch *f = s->fetch;
+    int64_t step = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
+    int64_t at = s->at + (int64_t)s->received.len, end = (at / step + 1) * step;
+
+    return (size_t)((s->end < s->asked_end ? MIN(end, s->end) : end) - at);
+}
+
 /* Bytes that belong at s->at, behind what was received. False: `s` may be gone. */
 static bool source_take(struct blob_source *s, const char *data, size_t len)
 {
     struct fetch *f = s->fetch;
     int64_t left = s->end - s->at - (int64_t)s->received.len; /* behind its end others bring the bytes */
+    size_t n;
 
     if (left < (int64_t)len) { /* nor is more read of an answer that is longer than what was asked for */
         len = (size_t)MAX(left, (int64_t)0);
@@ -175,13 +210,17 @@ static bool source_take(struct blob_source *s, const char *data, size_t len)
     }
     if (!s->flush)
         s->flush = event_new(loop_base(f->fetcher->loop), -1, 0, source_flush_turn, s);
-    if (s->received.len == 0)
-        event_active(s->flush, EV_TIMEOUT, 0);
-    source_take_buffer(s);
-    buf_add(&s->received, data, len);
-    size_t gather = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
-    bool full = s->received.len >= gather || (s->end < s->asked_end && s->at + (int64_t)s->received.len >= s->end);
-    return !s->unwritable && (!full || source_write(s));
+    for (; len > 0; data += n, len -= n) {
+        size_t room = source_room(s);
+        n = MIN(len, room);
+        if (s->received.len == 0)
+            event_active(s->flush, EV_TIMEOUT, 0);
+        source_take_buffer(s);
+        buf_add(&s->received, data, n);
+        if (n == room && !source_write(s))
+            return false;
+    }
+    return !s->unwritable;
 }
 
 /* A part begins at `offset`: it has to be one that was requested. */
@@ -257,6 +296,7 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
 
     ON_LOOP(f->fetcher->loop);
     s->fetch = f;
+    s->direct = b->moved_to;
     s->active_ms = clock_mono_ms();
     s->first = s->at = first;
     s->suffix = first < 0 ? end : 0;
@@ -273,9 +313,11 @@ static void source_begin(struct fetch *f, int64_t first, int64_t end, const char
         .range_last = s->end == INT64_MAX ? -1 : s->end - 1,
         .range_suffix = s->suffix,
         .ranges = ranges,
+        .direct = b->moved_to,
         .if_range = validator[0] && !s->further ? validator : NULL,
         .endpoint_first = b->fruitless,
         .unshared = s->further || blob_is_relay(f),
+        .bulk = !s->further && !blob_is_relay(f) && s->end - s->at > GATHER,
         .further = s->further,
         .lack_ms = f->tags.negative_ttl_ms,
         .on_head = source_take_head,

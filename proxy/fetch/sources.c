@@ -1,13 +1,16 @@
 /* The connections that bring a blob: how many there are, and which range each of them brings.
  *
- * One is enough for most blobs. While a large one that is wanted as a whole would take longer, another is tried, one at
- * a time, and as many are kept as made the sum of their rates rise by a tenth each; a client that waits elsewhere gets
- * one at once. `parallel` of the upstream is the most. A registry that answers a range with the whole blob, or refuses
- * a second connection, gets one at a time for an hour, and so does a relay, and a blob of unknown size.
+ * One is enough for most blobs, and for fast registries. While a large one that is wanted as a whole would take
+ * longer, another is tried, one at a time, and as many are kept as made the sum of their rates rise by a tenth each; a
+ * client that waits elsewhere gets one at once. `parallel` of the upstream is the most. A registry that answers a range
+ * with the whole blob, or refuses a second connection, gets one at a time for an hour, and so does a relay, and a blob
+ * of unknown size.
  */
 #include "proxy/fetch/blob.h"
 #include "proxy/fetch/plan.h"
 
+#include "base/array.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -15,12 +18,12 @@
 
 enum {
     TICK_MS = 80,
-    GROW_LEFT_MS = 400, /* another connection is tried if the rest takes longer */
-    JUDGE_MS = 160,     /* and judged so long after its first byte */
+    JUDGE_MS = 160, /* another connection is judged so long after its first byte */
     GROW_AGAIN_MS = 400,
-    STUCK_MS = 3000,         /* one of several that brings nothing for so long is given up */
-    HOLD_MS = 500,           /* after one has failed beside others */
-    IN_USE_MS = 1000,        /* a source goes on for so long after a client has waited for it */
+    STUCK_MS = 3000,  /* one of several that brings nothing for so long is given up */
+    SILENT_MS = 1000, /* what is left of the range of the only one that has stopped for so long is requested again */
+    HOLD_MS = 500,    /* after one has failed beside others */
+    IN_USE_MS = 1000, /* a source goes on for so long after a client has waited for it */
     SEVERAL_BYTES = 1 << 20, /* that one request has ranges for */
     LOST_MAX = 4,            /* of one fetch: then there are no further ones */
     BETTER_PERCENT = 110,
@@ -31,7 +34,9 @@ bool blob_is_whole(const struct fetch *f)
     const struct blob_fetch *b = blob_of(f);
 
     if (blob_is_relay(f)) /* nothing is kept of it */
-        return b->whole || ingest_is_wanted_whole(b->ingest);
+        return b->whole || b->without_piece || ingest_is_wanted_whole(b->ingest);
+    if (b->ahead)
+        return true;
     switch (config_fetch_for(f->want.site->all, f->want.site->config)) {
     case CONFIG_FETCH_WHOLE:
         return true;
@@ -46,8 +51,8 @@ bool blob_is_whole(const struct fetch *f)
 static int sources_limit(const struct fetch *f)
 {
     const struct blob_fetch *b = blob_of(f);
-    bool one = blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX || ingest_size(b->ingest) < 0 ||
-               upstream_is_one_stream(f->want.site->upstream);
+    bool one = b->ahead || blob_is_relay(f) || !b->waiters_follow || b->lost >= LOST_MAX ||
+               ingest_size(b->ingest) < 0 || upstream_is_one_stream(f->want.site->upstream);
 
     return one ? 1 : f->want.site->config->parallel;
 }
@@ -60,38 +65,59 @@ static bool source_is_waited_for(const struct blob_source *s, const struct plan_
     return false;
 }
 
-/* What the planner sees, and whose each range is. */
+static int sources_stuck(const struct blob_fetch *b)
+{
+    const struct blob_source *s;
+    int n = 0;
+
+    TAILQ_FOREACH(s, &b->sources, entry)
+        n += s->stuck;
+    return n;
+}
+
+/* What the planner sees, and whose each range is. A fetch loop has one, of which each decision uses the memory again:
+ * there is one for each piece that comes in, and more. */
 struct sources_view {
     struct plan_view v;
+    struct ingest_span waiting[PLAN_WAITING_MAX];
     struct plan_source *ranges;
     struct blob_source **owners;
-    struct ingest_span *waiting;
+    size_t ranges_cap, owners_cap;
 };
 
-static void sources_view_free(struct sources_view *sv)
+void fetch_forget_view(struct fetcher *fr)
 {
-    free(sv->ranges);
-    free(sv->owners);
-    free(sv->waiting);
+    if (fr->view) {
+        free(fr->view->ranges);
+        free(fr->view->owners);
+    }
+    free(fr->view);
+    fr->view = NULL;
 }
-#define _cleanup_view_ _cleanup_(sources_view_free)
+
+static struct sources_view *sources_view_of(struct fetcher *fr)
+{
+    ON_LOOP(fr->loop);
+    if (!fr->view)
+        fr->view = xcalloc(1, sizeof(*fr->view));
+    return fr->view;
+}
 
 static void view_add(struct sources_view *sv, struct blob_source *s, int64_t at, int64_t end, bool in_use)
 {
-    sv->owners[sv->v.source_count] = s;
-    sv->ranges[sv->v.source_count++] = (struct plan_source){at, MIN(end, sv->v.size), s ? s->rate : 0, in_use};
+    size_t n = sv->v.source_count++;
+
+    *ARRAY_NEXT(sv->owners, n, sv->owners_cap) = s;
+    *ARRAY_NEXT(sv->ranges, n, sv->ranges_cap) =
+        (struct plan_source){at, MIN(end, sv->v.size), s ? s->rate : 0, in_use};
+    sv->v.sources = sv->ranges;
 }
 
 static void sources_describe(struct blob_fetch *b, struct sources_view *sv)
 {
     int64_t now = clock_mono_ms();
-    size_t count = PLAN_RANGES_MAX;
     struct blob_source *s;
 
-    TAILQ_FOREACH(s, &b->sources, entry)
-        count += 1 + s->span_count;
-    sv->ranges = xcalloc(count, sizeof(*sv->ranges));
-    sv->owners = xcalloc(count, sizeof(struct blob_source *));
     TAILQ_FOREACH(s, &b->sources, entry) {
         if (source_is_waited_for(s, &sv->v))
             s->wanted_ms = now;
@@ -100,7 +126,6 @@ static void sources_describe(struct blob_fetch *b, struct sources_view *sv)
         for (size_t k = s->span + 1; k < s->span_count; k++)
             view_add(sv, s, s->spans[k].first, s->spans[k].end, true);
     }
-    sv->v.sources = sv->ranges;
 }
 
 /* ---- room ---- */
@@ -137,25 +162,32 @@ static bool sources_gap(void *arg, int64_t from, int64_t *first, int64_t *end)
     return ingest_gap(arg, from, first, end);
 }
 
-static void sources_look(struct fetch *f, struct sources_view *sv)
+static struct sources_view *sources_look(struct fetch *f)
 {
+    struct sources_view *sv = sources_view_of(f->fetcher);
     struct blob_fetch *b = blob_of(f);
     int limit = sources_limit(f);
 
-    sv->waiting = xcalloc(PLAN_WAITING_MAX, sizeof(*sv->waiting));
+    bool whole = blob_is_whole(f);
+    size_t reading = 0;
+
+    if (b->source_count == 0)
+        ingest_listen(b->ingest);
     sv->v = (struct plan_view){
         .size = ingest_size(b->ingest),
         .received = ingest_received(b->ingest),
-        .whole = blob_is_whole(f),
-        .most = MIN(b->most, limit),
+        .whole = whole,
+        .most = MIN(b->most + sources_stuck(b), limit),
         .limit = limit,
         .connections = b->source_count,
         .waiting = sv->waiting,
-        .waiting_count = ingest_waiting(b->ingest, sv->waiting, PLAN_WAITING_MAX),
+        .waiting_count = ingest_waiting(b->ingest, sv->waiting, PLAN_WAITING_MAX, whole ? NULL : &reading),
         .gap = sources_gap,
         .arg = b->ingest,
     };
+    sv->v.reading_count = reading;
     sources_describe(b, sv);
+    return sv;
 }
 
 /* One connection for the range of the plan; and, while only pieces are wanted, for those behind it that would each be
@@ -164,7 +196,7 @@ static void sources_begin(struct fetch *f, struct sources_view *sv, struct plan 
 {
     struct plan_view *v = &sv->v;
     struct ingest_span spans[PLAN_RANGES_MAX] = {{p.first, p.end}};
-    bool several = !v->whole && !upstream_is_one_range(f->want.site->upstream);
+    bool several = !v->whole && !upstream_is_one_range(f->want.site->upstream) && blob_of(f)->fruitless == 0;
     bool further = v->connections > 0;
     int64_t bytes = p.end - p.first;
     size_t n = 1;
@@ -203,18 +235,17 @@ static void sources_watch(struct fetch *f);
 static bool sources_step(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    _cleanup_view_ struct sources_view sv = {0};
+    struct sources_view *sv = sources_look(f);
+    struct plan p = plan_next(&sv->v);
 
-    sources_look(f, &sv);
-    struct plan p = plan_next(&sv.v);
     if (p.what == PLAN_NOTHING)
         return false;
     if (b->source_count > 0 && (clock_mono_ms() < b->held_ms || ingest_is_ahead(b->ingest)))
         return false;
     if (p.what == PLAN_SHORTEN)
-        sources_shorten(sv.owners[p.source], p.end);
+        sources_shorten(sv->owners[p.source], p.end);
     else
-        sources_begin(f, &sv, p);
+        sources_begin(f, sv, p);
     return true;
 }
 
@@ -224,7 +255,10 @@ static bool sources_are_cut_off(const struct fetch *f)
     const struct blob_fetch *b = blob_of(f);
     struct ingest_span waiting;
 
-    return b->unasked && b->source_count == 0 && fetch_is_offline(f) && ingest_waiting(b->ingest, &waiting, 1) > 0;
+    if (!b->unasked || b->source_count > 0 || !fetch_is_offline(f))
+        return false;
+    ingest_listen(b->ingest);
+    return ingest_waiting(b->ingest, &waiting, 1, NULL) > 0;
 }
 
 void blob_sources_plan(struct fetch *f)
@@ -287,16 +321,28 @@ static void sources_grow(struct fetch *f, int64_t rate)
         b->rate_before = 0;
         b->grown_ms = better ? 0 : now;
     }
-    if (rate > 0 && b->source_count >= b->most && b->most < sources_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
-        left / MAX(rate / 1000, (int64_t)1) >= GROW_LEFT_MS) {
+    if (b->source_count >= b->most && b->most < sources_limit(f) && now - b->grown_ms >= GROW_AGAIN_MS &&
+        plan_may_grow(rate, b->source_count, left)) {
         b->most++;
         b->rate_before = rate;
         b->grown_ms = now;
     }
 }
 
-/* One that was begun beside others and brings nothing: without it, its bytes would be here by now. The registry gets
- * its stall_timeout with the one that is left. */
+/* Whether another one has brought something since `s` did. */
+static bool others_go_on(const struct blob_source *s)
+{
+    const struct blob_source *t;
+
+    TAILQ_FOREACH(t, &blob_of(s->fetch)->sources, entry)
+        if (t != s && t->brought > 0 && t->active_ms > s->active_ms)
+            return true;
+    return false;
+}
+
+/* One that brings nothing beside others: without it, its bytes would be here by now. If it is the only one, another is
+ * begun for what is left of its range, and it is kept until that has brought something: its registry gets its
+ * stall_timeout. */
 static bool sources_drop_stuck(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
@@ -307,11 +353,18 @@ static bool sources_drop_stuck(struct fetch *f)
     TAILQ_FOREACH(s, &b->sources, entry) {
         if (ingest_is_ahead(b->ingest))
             s->active_ms = now;
-        if (s->further && now - s->active_ms >= STUCK_MS) {
+        int64_t silent = now - s->active_ms;
+        if ((s->stuck || silent >= STUCK_MS) && (s->further ? silent >= STUCK_MS : others_go_on(s))) {
             err_set(&stuck, ERR_TIMEOUT, "it brings nothing");
             blob_source_flush(s);
             blob_source_lost(s, &stuck);
             return true;
+        }
+        if (silent >= (s->status > 0 ? SILENT_MS : STUCK_MS) && sources_limit(f) > 1 && !s->stuck && s->at < s->end) {
+            blob_source_flush(s);
+            s->stuck = true;
+            s->end = s->at;
+            s->span_count = MIN(s->span_count, s->span + 1);
         }
     }
     return false;
@@ -331,17 +384,16 @@ static void sources_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
     blob_sources_plan(f);
 }
 
-/* While something arrives that more connections may bring sooner, or is brought by several. */
+/* While something arrives that others may bring sooner, or in place of one that is silent, or is brought by several. */
 static void sources_watch(struct fetch *f)
 {
     struct blob_fetch *b = blob_of(f);
-    bool large = ingest_size(b->ingest) - ingest_received(b->ingest) >= PLAN_SPLIT_MIN, further = false;
+    bool further = false;
     const struct blob_source *s;
 
     TAILQ_FOREACH(s, &b->sources, entry)
         further = further || s->further;
-    bool may_grow = sources_limit(f) > 1 && (large || clock_mono_ms() < b->held_ms);
-    if (b->source_count == 0 || (!may_grow && !further))
+    if (b->source_count == 0 || (sources_limit(f) <= 1 && !further))
         return;
     if (!b->tick) {
         b->tick = event_new(loop_base(f->fetcher->loop), -1, 0, sources_tick, f);
@@ -360,11 +412,14 @@ void blob_sources_clear(struct blob_fetch *b)
 
 /* ---- one that failed ---- */
 
-/* The registry has no answer to several ranges: they are requested one by one. */
+/* The registry has no answer to several ranges, or a wrong one: they are requested one by one. That an answer breaks off
+ * does not say so. */
 static bool refuses_several(const struct blob_source *s)
 {
-    return s->spans && (s->status == 200 || s->status == 206 || s->status == 400 || s->status == 416 ||
-                        s->status == 413 || s->status == 431);
+    bool is_wrong = s->status == 206 && s->err.code != ERR_OK;
+
+    return s->spans && (s->status == 200 || is_wrong || s->status == 400 || s->status == 416 || s->status == 413 ||
+                        s->status == 431);
 }
 
 bool blob_source_can_be_lost(const struct blob_source *s)
@@ -390,8 +445,10 @@ static void source_give_back(const struct blob_source *s)
         else if (t != s && t->at > s->first)
             end = MIN(end, t->at);
     }
-    if (before)
-        before->end = MAX(before->end, MIN(before->asked_end, end));
+    if (!before)
+        return;
+    before->end = MAX(before->end, MIN(before->asked_end, end));
+    before->stuck = false;
 }
 
 void blob_source_lost(struct blob_source *s, const struct err *why)

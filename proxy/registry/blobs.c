@@ -7,13 +7,13 @@
 #include "base/log.h"
 #include "proxy/registry/blob_pieces.h"
 #include "proxy/registry/blob_stored.h"
+#include "proxy/registry/readahead.h"
 
 #include <string.h>
 
 enum {
     PIECE = 1 << 20,
-    PIECE_RELAY_MAX = 1 << 20, /* of a blob that is not kept; a larger one is cut out of the whole */
-    PIECE_RELAY = 128 << 10,   /* copied; the next one is added when the connection has less than that to send */
+    PIECE_RELAY = 128 << 10, /* copied; the next one is added when the connection has less than that to send */
 };
 
 /* One answer of a blob that is not in the store, from the first look to the last byte. Belongs to the serve loop. */
@@ -23,14 +23,15 @@ struct serving {
     struct http_request *req; /* NULL: the client is gone */
     struct digest digest;
     struct visitor *visitor;
-    struct fetch_waiter *wait; /* the fetch it waits for; NULL: none */
-    struct follower *follower; /* behind an ingest */
-    struct follower *before;   /* the one before the relay: pieces of its file may still be in the connection */
-    struct blob_pieces pieces; /* by the size that upstream's answer says */
-    bool begun;                /* its header has been sent: an error can only cut the body short */
-    bool relayed;              /* without caching */
-    bool asking;               /* for a relay */
-    bool retried;              /* a fetch with another client's identity was refused before its first byte */
+    struct fetch_waiter *wait;       /* the fetch it waits for; NULL: none */
+    struct follower *follower;       /* behind an ingest */
+    struct follower *before;         /* the one before the relay: pieces of its file may still be in the connection */
+    struct readahead_request *ahead; /* NULL: nothing is read ahead for it */
+    struct blob_pieces pieces;       /* by the size that upstream's answer says */
+    bool begun;                      /* its header has been sent: an error can only cut the body short */
+    bool relayed;                    /* without caching */
+    bool asking;                     /* for a relay */
+    bool retried;                    /* a fetch with another client's identity was refused before its first byte */
 };
 
 static void serving_free(struct serving *s)
@@ -42,6 +43,7 @@ static void serving_free(struct serving *s)
     if (s->visitor)
         visitor_free(s->visitor);
     blob_pieces_free(&s->pieces);
+    readahead_end(s->ahead);
     free(s);
 }
 
@@ -139,15 +141,13 @@ static struct fetch_piece blobs_piece(struct http_request *req)
     return p;
 }
 
-/* Nothing of a relay's window is given back before the bytes from the blob's beginning have come: it holds all of a
- * piece that is asked for as such, so larger ones, and several, are cut out of the whole. */
-static struct fetch_piece blobs_small_piece(struct http_request *req)
+/* What a relay asks the registry for: a closed piece. Several, and the end of a blob from some place on, are cut out of
+ * the whole. */
+static struct fetch_piece blobs_closed_piece(struct http_request *req)
 {
     struct fetch_piece p = blobs_piece(req);
-    bool small = (p.first < 0 ? p.last : p.last - p.first) < PIECE_RELAY_MAX;
-    const char *range = http_header(req, "range");
 
-    p.given = p.given && small && !strchr(range, ',');
+    p.given = p.given && (p.first < 0 || p.last < INT64_MAX - 1) && !strchr(http_header(req, "range"), ',');
     return p;
 }
 
@@ -157,7 +157,7 @@ static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
     if (!s->begun)
-        want.piece = blobs_small_piece(s->req);
+        want.piece = blobs_closed_piece(s->req);
     else
         want.sent = (struct sent_before){follower_fd(s->follower), s->pieces.first, follower_position(s->follower)};
 
@@ -401,8 +401,11 @@ static bool blobs_answer_now(struct registry *reg, struct http_request *req, con
     if (!hit.stored || !cache_is_blob_of(&hit) || (hit.repo_private && !by_grant))
         return false;
     reply_hit(req);
-    if (blob_send_stored(reg, req, &r->digest))
+    if (blob_send_stored(reg, req, &r->digest)) {
+        if (http_method(req) == HTTP_METHOD_GET)
+            readahead_note_hit(reg->readahead, r->name, &r->digest);
         return true;
+    }
     http_reply_reset(req);
     return false;
 }
@@ -426,6 +429,8 @@ static void blobs_serve(struct visitor *v)
     s->req = req;
     s->digest = v->route.digest;
     s->visitor = v;
+    if (!head)
+        s->ahead = readahead_begin(reg->readahead, &want);
     blobs_ask(s, &want, blobs_fetched);
 }
 

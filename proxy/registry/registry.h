@@ -19,6 +19,7 @@ struct registry {
     struct grants *grants;
     struct login *login;
     struct fetchers *fetchers;
+    struct readahead *readahead;
 };
 
 #endif

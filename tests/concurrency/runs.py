@@ -43,8 +43,9 @@ class Registry:
         self.blobs, self.rate, self.honest, self.closed = {}, None, False, False
         self.asked = []  # (digest, Range) of each request for a blob's bytes
         self.active, self.most = {}, 0  # bodies under way, by digest; the most at a time
-        self.refused = self.misses = 0
+        self.refused = self.misses = self.heads = 0
         self.signed = set()
+        self.redirected, self.uses = 0, {}  # to another host; of each of its URLs
 
     def add(self, size, rate=None, data=None):
         data = rng.randbytes(size) if data is None else data
@@ -111,6 +112,8 @@ class Upstream(Answering):
         parts = self.path.split("?")[0].split("/")
         if parts[1] == "signed":
             return self.on_signed(registries[parts[2]], parts[3], parts[4])
+        if parts[1] == "elsewhere":
+            return self.elsewhere(registries[parts[2]], parts[3], parts[4])
         r = registries.get(parts[2]) if len(parts) > 4 else None
         if not r:
             return self.answer(200)
@@ -122,9 +125,14 @@ class Upstream(Answering):
             r.misses += 1
             return self.answer(404)
         if self.command == "HEAD":
+            r.heads += 1
             self.send_response(200)
             self.send_header("Content-Length", str(len(r.blobs[parts[4]])))
             return self.end_headers()
+        if r.kind in ("cdn", "once"):
+            with r.lock:
+                r.redirected += 1
+            return self.answer(307, Location="http://127.0.0.1:%d/elsewhere/%s/%s/%d" % (CDN, r.name, parts[4], r.redirected))
         if r.kind in ("signed", "unsigned"):
             with r.lock:
                 n = len(r.signed) + r.refused
@@ -139,6 +147,14 @@ class Upstream(Answering):
             if good:
                 r.signed.discard(n)
             r.refused += 1
+        return self.blob(r, digest) if good else self.answer(403, b"<Error>Request has expired</Error>")
+
+    def elsewhere(self, r, digest, n):
+        """Of "once" each URL is good for three requests, the later ones for one."""
+        with r.lock:
+            r.uses[n] = r.uses.get(n, 0) + 1
+            good = r.kind == "cdn" or r.uses[n] <= (3 if n == "1" else 1)
+        assert not self.headers.get("Authorization"), "a login is sent elsewhere"
         return self.blob(r, digest) if good else self.answer(403, b"<Error>Request has expired</Error>")
 
     def blob(self, r, digest):
@@ -400,6 +416,19 @@ def several_connections(r):
     assert received(r) <= 1.02 * 2 * SIZE, received(r)
 
 
+@spread("cdn once")
+def one_redirect(r):
+    """Where the registry has redirected the first connection to is where the others ask, as long as that is good."""
+    d = r.add(2 * SIZE, 3 * MIB)
+    whole(r, d)
+    assert r.most >= 2 and len(r.asked) >= 2, "over one connection"
+    assert received(r) <= 1.1 * 2 * SIZE, received(r)
+    if r.kind == "cdn":
+        assert r.redirected == 1 and r.uses["1"] == len(r.asked), (r.redirected, r.uses)
+    else:
+        assert r.redirected <= len(r.asked) and sum(r.uses.values()) <= len(r.asked) + 3, (r.redirected, r.uses)
+
+
 @case("whole")
 def no_ranges(r):
     """It answers 200 to a Range: one connection, for the next blobs too."""
@@ -450,7 +479,7 @@ def tried(fn, *args):
 
 # ---- connections that fail beside others ----
 
-@spread("close reset middle hang shifted total fewer stingy dry more endless etag signed unsigned")
+@spread("close reset middle hang shifted total fewer stingy dry more endless etag unsigned")
 def every_second_connection(r):
     d = r.add(SIZE, RATE)
     whole(r, d)
@@ -652,7 +681,96 @@ def private(r):
     for headers in {}, {"Authorization": BOB}:
         a = blob(r, d, "0-999", **headers)
         assert a.status in (401, 403, 404), "behind it: %d" % a.status
-    wait_for(lambda: not part_of(d), "a private part is kept: %s" % part_of(d), 12)
+
+
+def at(host, repo, path, text, **headers):
+    """Of any repository of a registry, under its name or that of another."""
+    c = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+    try:
+        c.request("GET", "/v2/%s/%s?ns=%s.test" % (repo, path, host), headers=dict(headers, **({"Range": "bytes=" + text} if text else {})))
+        a = c.getresponse()
+        return Answer(a.status, a.headers, a.read(), False)
+    except (http.client.IncompleteRead, ConnectionResetError):
+        return Answer(0, {}, b"", True)
+    finally:
+        c.close()
+
+
+def no_leak(r, d, sought, others, when):
+    """Nobody gets a byte of what is here of r's blob, however it is asked for."""
+    first, last = span("bytes=" + sought, len(r.blobs[d]))
+    secret = r.blobs[d][first:last + 1]
+    for repo in (r.name,) + others:
+        for headers in {}, {"Authorization": BOB}, {"Authorization": "Bearer x"}:
+            for text in sought, "%d-%d" % (first + 100, last - 100), "%d-" % first, "%d-%d,%d-%d" % (first, first + 9, last - 9, last), None:
+                a = at(r.name, repo, "blobs/" + d, text, **headers)
+                assert a.status in (401, 403, 404), "%s: %s of %s as %s: %d, %s" % (when, text, repo, headers, a.status, a.cache)
+                assert secret[100:110] not in a.body and secret[:10] not in a.body, (when, repo, headers, text)
+
+
+@case("private-kept", when="alone")
+def private_kept(r):
+    """What came under a client's identity stays as a part, for those whom the registry lets in, online and offline, and for nobody else:
+    not through a public repository either whose manifest names the blob."""
+    named, evil = registries["public-named"], registries["evil"]
+    d, sought = r.add(3 * MIB), "1000000-1099999"
+    alice = {"Authorization": ALICE}
+    piece(r, d, sought, **alice)
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+    assert [os.stat(p).st_mode & 0o777 for p in part_of(d)] == [0o600], part_of(d)
+    named.blobs[d] = r.blobs[d]
+    assert at(r.name, named.name, "manifests/1", None).status == 200
+    del named.blobs[d]
+    others = (named.name, "kept", "theirs-none")
+    for how in None, signal.SIGTERM, signal.SIGKILL:
+        if how:
+            stop(how)
+            run()
+            offline(True)
+            assert blob(r, d, sought, **alice).status in (401, 403), "its registry cannot be asked about alice"
+            no_leak(r, d, sought, others, "offline after a restart by %s" % how)
+            offline(False)
+        asked = len(r.asked)
+        no_leak(r, d, sought, others, "online, %s" % how)
+        for _ in range(2):
+            a = piece(r, d, sought, **alice)
+            assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
+        assert len(r.asked) == asked, "it is fetched again: %s" % r.asked[asked:]
+        offline(True)
+        assert piece(r, d, sought, **alice).cache == "entrepot; hit; detail=partial", how
+        no_leak(r, d, sought, others, "offline beside alice, %s" % how)
+        assert blob(r, d, "2000000-2000999", **alice).status == 404
+        offline(False)
+    # A registry of bob's own, which has something of that digest: it gets what it has.
+    evil.blobs[d] = rng.randbytes(3 * MIB)
+    a = at(evil.name, evil.name, "blobs/" + d, sought)
+    assert a.status == 206 and a.body == evil.blobs[d][1000000:1100000], (a.status, len(a.body))
+    piece(r, d, sought, **alice)
+    whole(r, d, **alice)
+    wait_for(lambda: is_stored(d), "it is not stored")
+    assert os.stat("%s/cache/blobs/sha256/%s" % (W, d[7:])).st_mode & 0o777 == 0o400, "the whole is as private as the part"
+    no_leak(r, d, sought, others, "the whole")
+
+
+for other in "public-named", "evil":
+    case(other, when="alone")(lambda r: None)
+
+
+@case("unnamed", when="alone")
+def unnamed(r):
+    """A piece of a blob that no manifest has named is served again to the repository that it was fetched for, offline too."""
+    d, sought = r.add(3 * MIB), "1000000-1099999"
+    piece(r, d, sought)
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+    for how in None, signal.SIGTERM, signal.SIGKILL:
+        if how:
+            stop(how)
+            run()
+        offline(True)
+        assert piece(r, d, sought).cache == "entrepot; hit; detail=partial", how
+        for repo in "kept", "theirs-none":
+            assert at(r.name, repo, "blobs/" + d, sought).status == 404, "another repository has not proved to contain it"
+        offline(False)
 
 
 @case("turned", when="alone")
@@ -698,6 +816,8 @@ def kept(r):
     sought = "1000000-1099999"
     ask(r, "manifests/1")
     piece(r, d, sought)
+    heads = r.heads
+    assert blob(r, d, method="HEAD").cache == "entrepot; hit; detail=partial" and r.heads == heads
     wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
     for how in None, signal.SIGTERM, signal.SIGKILL:
         if how:
@@ -705,6 +825,9 @@ def kept(r):
             run()
         offline(True)
         a = piece(r, d, sought)
+        assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
+        a = blob(r, d, method="HEAD", timeout=5)
+        assert (a.status, a.headers["Content-Length"]) == (200, str(3 * MIB)), (how, a.status)
         assert a.cache == "entrepot; hit; detail=partial", (how, a.cache)
         for text in "2000000-2000999", "0-99", "1000000-2000000", "-9", None:
             begun = time.monotonic()
@@ -794,6 +917,73 @@ def larger_than_blob_max(r):
     assert not is_stored(d)
 
 
+def command(*words, status=0):
+    p = subprocess.run([ENTREPOT, *words, "--socket", W + "/admin.sock"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    assert p.returncode == status, "%s: %d, %s" % (words, p.returncode, p.stdout.decode())
+    return p.stdout.decode()
+
+
+@case("listed", when="alone")
+def listed(r):
+    """ls and inspect tell how much is here of layers that are not whole: while a fetch has them, at rest, after a restart."""
+    d, other = r.add(3 * MIB), r.add(2 * MIB)
+    name = "listed.test/listed:1"
+    ask(r, "manifests/1")
+    pieces = "1000000-1099999", "-5000"  # 4 KiB segments: 104 KiB, and of the last one a part
+
+    def shown():
+        ls = json.loads(command("ls", name, "--json"))["images"][0]
+        layers = json.loads(command("inspect", name, "--json"))["platforms"][0]["layers"]
+        return ls["partial_size"], ls["size"] - ls["partial_size"], ls["cached"], [(l["cached"], l["partial_size"]) for l in layers]
+
+    whole_size = len(r.manifest())
+    assert shown() == (0, whole_size, False, [(False, 0)] * 2), shown()
+    for text in pieces:
+        piece(r, d, text)
+    due = (1099999 // 4096 - 1000000 // 4096 + 1) * 4096 + 3 * MIB - (3 * MIB - 5000) // 4096 * 4096
+    expected = (due, whole_size, False, [(False, due), (False, 0)])
+    assert shown() == expected, "while a fetch has it: %s, not %s" % (shown(), expected)
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+    assert shown() == expected, "at rest: %s, not %s" % (shown(), expected)
+    stop()
+    run()
+    assert shown() == expected, "after a restart: %s, not %s" % (shown(), expected)
+    size = "%d KiB" % (due / 1024)
+    assert "(partial, %s of 3.0 MiB)" % size in command("inspect", name), command("inspect", name)
+    assert "incomplete (partial: %s)" % size in command("ls", name), command("ls", name)
+    for digest in d, other:
+        whole(r, digest)
+        wait_for(lambda: is_stored(digest), "it is not stored")
+    assert shown() == (0, whole_size + 5 * MIB, False, [(True, 0)] * 2), shown()
+
+
+@case("damaged", when="alone")
+def damaged(r):
+    """verify compares what is here of a blob with what is promised; what it finds damaged is dropped, and fetched again."""
+    d, other = r.add(3 * MIB), r.add(2 * MIB)
+    ask(r, "manifests/1")
+    for digest in d, other:
+        piece(r, digest, "1000000-1099999")
+    wait_for(lambda: metric("entrepot_ingests") == 0, "a fetch remains")
+
+    def verify(status):
+        return json.loads(command("verify", "--rate", "0", "--json", status=status).splitlines()[-1])
+    sound = verify(0)
+    assert (sound["partial"], sound["partial_damaged"], sound["ok"]) == (2 + earlier_parts(d, other), 0, True), sound
+    with open(part_of(d)[0], "r+b") as f:
+        f.truncate(1050000)
+    text = command("verify", "--rate", "0", status=1)
+    assert "%s: its part lacks bytes from 1050000 on" % d in text and "1 damaged and dropped" in text, text
+    assert not part_of(d) and part_of(other)
+    assert verify(0)["partial_damaged"] == 0
+    piece(r, d, "1000000-1099999")
+
+
+def earlier_parts(*others):
+    """Of cases before this one."""
+    return len([p for p in glob.glob(W + "/cache/ingest/*.part") if not any(d[7:] in p for d in others)])
+
+
 # ---- all of them ----
 
 def attempt(name, fn):
@@ -823,20 +1013,28 @@ def all_together():
 
 
 def main():
+    global CDN
     server = Server(("127.0.0.1", UPSTREAM), Upstream)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    start(registries)
+    cdn = Server(("127.0.0.1", 0), Upstream)
+    CDN = cdn.server_address[1]
+    threading.Thread(target=cdn.serve_forever, daemon=True).start()
+    later = {name: when for name, _, when in CASES if when != "together"}
+    alone = [name for name in later if later[name] == "alone"]
+    start([name for name in registries if name not in later])  # there may be 64 upstreams
     all_together()
     try:
         wait_for(lambda: metric("entrepot_ingests") == 0, "%d ingests remain" % metric("entrepot_ingests"), 12)
     except AssertionError as e:
         problems.append(str(e))
+    stop()
+    start(alone)
     for c in chosen("alone"):
         attempt(*c)
     stop()
     for name, cache in ("small", "max_size: 16MiB"), ("bound", "max_size: 64MiB, blob_max: 4MiB"):
         if chosen(name):
-            start(registries, name, cache)
+            start([name], name, cache)
             attempt(*chosen(name)[0])
             stop()
 

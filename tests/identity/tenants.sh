@@ -1,8 +1,10 @@
 #!/bin/bash
 # Two tenants on one node: alice has a private image, bob one of his own, both share a base with a public one. bob, and whoever brings
-# no name, never gets a byte of alice's, however he asks; alice, and everybody for the public one, pulls with her own engine.
+# no name, never gets a byte of alice's, however he asks; alice, and everybody for the public one, pulls with her own engine. Layers come
+# over several connections; FETCH and PARALLEL as in lib.sh.
 . "$(dirname "$0")/../lib.sh"
 . tests/identity/auth.sh.inc
+. tests/concurrency/nginx.sh.inc
 need_root
 
 clouds_start
@@ -11,6 +13,7 @@ set_state '.anonymous = true | .accounts = {pusher: $p, alice: $a, bob: $b} |
     .grants = {pusher: ["*"], alice: ["team/secret", "library/public"], bob: ["team/bob", "library/public"], "": ["library/public", "library/fresh", "library/fresher"]}' \
     --arg p "$pusher" --arg a "$alice" --arg b "$bob"
 token_registry_start
+throttle_start "$REGISTRY_PORT" 2000000
 for i in secret bob public fresh fresher; do image_build $i; done
 push_as "pusher:$pusher" secret team/secret:1
 push_as "pusher:$pusher" bob team/bob:1
@@ -65,7 +68,7 @@ PY
 PIDS+=($!)
 
 start() {
-    entrepot_start "" "  - {name: evil.example, endpoints: [\"http://127.0.0.1:$evil_port\"], insecure: true}
+    entrepot_start "$THROTTLED_PORT" "  - {name: evil.example, endpoints: [\"http://127.0.0.1:$evil_port\"], insecure: true}
 tags: {ttl: ${1:-1h}, negative_ttl: 0s}
 clients: {grant_ttl: 3s, login_for: docker.io}"
 }
@@ -139,6 +142,12 @@ skopeo_copy --src-creds "alice:wrong" "docker://127.0.0.1:$PORT/team/secret:1" 2
 
 say "alice pulls it: skopeo, containerd, docker"
 cp "$W/registry/docker/registry/v2/blobs/sha256/${own:7:2}/${own:7}/data" "$W/own-layer"
+is "$(get -u "alice:$alice" -r 1000000-1000009 "$E/v2/team/secret/blobs/$own")" 206 "a piece for alice"
+is "$(sha256sum <"$W/answers/body")" "$(tail -c +1000001 "$W/own-layer" | head -c 10 | sha256sum)" "the piece"
+for who in "bob:$bob" ""; do
+    code=$(get ${who:+-u "$who"} -r 1000000-1000009 "$E/v2/team/secret/blobs/$own")
+    case $code in 401 | 403 | 404) ;; *) fail "what is here of alice's layer: $code" ;; esac
+done
 skopeo_copy --src-creds "alice:$alice" "docker://127.0.0.1:$PORT/team/secret:1" || fail "skopeo as alice"
 is "$(jq -r '.manifests[0].digest' "$W/out/index.json")" "$secret_digest" "what skopeo got"
 is "$(ask ls --json | jq -c '[.images[] | [.reference, .private]]')" \
@@ -170,8 +179,16 @@ else
 fi
 
 say "the shared base was fetched once, and each image's own parts"
-is "$(registry_asked GET "$base")" 1 "GETs of the base"
-is "$(registry_asked GET "$own")" 1 "GETs of alice's layer"
+received_once() { # DIGEST WHAT
+    local sent size
+    sent=$(grep -E "\"GET [^ ]*$1[^\"]*\" 20[06] .*\"entrepot/" "$W/registry.log" | sed -E 's/.*" 20[06] ([0-9]+) .*/\1/' | awk '{n += $1} END {print n + 0}')
+    size=$(stat -c %s "$W/cache/blobs/${1/://}")
+    [ "$sent" -ge "$size" ] && [ "$sent" -le $((size * 12 / 10)) ] || fail "$2: the registry sent $sent bytes of $size"
+    say "$2: $(registry_asked GET "$1") requests"
+}
+received_once "$base" "the base"
+received_once "$own" "alice's layer"
+[ "${PARALLEL:-4}" = 1 ] || [ "${FETCH:-auto}" = lazy ] || [ "$(registry_asked GET "$base")" -gt 1 ] || fail "the base came over one connection"
 is "$(stat -c %a "$W/cache/blobs/${own/://}")" 400 "mode of her layer on disk"
 is "$(stat -c %a "$W/cache/blobs/${base/://}")" 444 "mode of the base"
 

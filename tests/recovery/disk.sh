@@ -1,7 +1,8 @@
 #!/bin/bash
 # A disk that is full, or fails, under the cache: a small ext4 of its own on a loop device. Pulls go on, unstored if need be; the
 # index stays sound; the log says so once, not a thousand times; and when the disk is well again, so is the cache. So it is with a blob
-# whose size its registry does not say.
+# whose size its registry does not say. Blobs come over several connections each, and pieces of them are among the requests. FETCH: the
+# setting of `fetch`.
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
 need_root
@@ -25,32 +26,36 @@ for i in $(seq 8); do
     mv "$W/m" "$www/manifests/v$i"
     echo "$d $m" >>"$W/images"
 done
-nginx_start 80m
+nginx_start
+throttle_start "$NGINX_PORT" 30000000
 CACHE_MORE="max_size: 1GiB, min_free: 0B"
 UNSAID=$(free_port)
 python3 tests/concurrency/endless.py "$UNSAID" "$W/requests" &
 PIDS+=($!)
-start() { entrepot_start "$NGINX_PORT" "
+start() { entrepot_start "$THROTTLED_PORT" "
   - {name: unsaid.test, insecure: true, endpoints: ['http://127.0.0.1:$UNSAID']}
 gc: {grace: ${1:-1h}, interval: 1h}
 tags: {ttl: 1h}"; }
 image() { sed -n "$1p" "$W/images"; }
 fetch() { curl -s --max-time 60 -o "$2" -w '%{http_code}' "http://127.0.0.1:$PORT/v2/app/$1"; }
-pull() { # N: manifest by tag, blob whole, and a part of it; right or nothing
-    local d m code
+pull() { # N: manifest by tag, blob whole, and a part of it at the same time; right or nothing
+    local d m code range
     read -r d m < <(image "$1")
     code=$(fetch "manifests/v$1" "$W/got-$1")
     is "$code" 200 "manifest of image $1"
     is "$(sha256sum <"$W/got-$1" | sed 's/ .*//')" "$m" "manifest of image $1"
+    pull_range "$1" &
+    range=$!
     code=$(fetch "blobs/sha256:$d" "$W/got-$1")
     is "$code" 200 "blob of image $1"
     is "$(sha256sum <"$W/got-$1" | sed 's/ .*//')" "$d" "blob of image $1 ($(stat -c %s "$W/got-$1") bytes)"
+    wait $range || fail "a part of image $1"
 }
 pull_range() {
     local d m
     read -r d m < <(image "$1")
-    curl -s --max-time 60 -r 5000000-12345677 -o "$W/part" "http://127.0.0.1:$PORT/v2/app/blobs/sha256:$d"
-    is "$(sha256sum <"$W/part")" "$(tail -c +5000001 "$www/blobs/sha256:$d" | head -c 7345678 | sha256sum)" "a part of image $1"
+    curl -s --max-time 60 -r 5000000-12345677 -o "$W/part-$1" "http://127.0.0.1:$PORT/v2/app/blobs/sha256:$d"
+    is "$(sha256sum <"$W/part-$1")" "$(tail -c +5000001 "$www/blobs/sha256:$d" | head -c 7345678 | sha256sum)" "a part of image $1"
 }
 sound() { "$TOOLS/check_cache" "$W/cache" --settled >"$W/check.out" || fail "$1: $(cat "$W/check.out")"; }
 few() { # PATTERN MAX
@@ -65,6 +70,7 @@ pids=
 for i in $(seq 8); do pull "$i" & pids="$pids $!"; done
 for p in $pids; do wait "$p" || fail "a pull on a full disk"; done
 for i in 2 5 8; do pull_range $i; done
+[ "${PARALLEL:-4}" = 1 ] || [ "$(blob_connections)" -gt 1 ] || fail "each blob came over one connection"
 few "disk is full" 3
 few "writing a blob to the cache: No space left" 2
 # Eight that grow alike may fill the disk before one of them is whole; one after the other, what fits stays.

@@ -54,6 +54,7 @@ static void errors(void **state UNUSED)
         {"upstreams:\n  - name: a.io\n    credentials: {username: u, password_file: /nowhere}\n", "line 3",
          "password_file"},
         {"cache: {fetch: some}\n", "line 1", "none of auto, whole, lazy"},
+        {"cache: {readahead: 17}\n", "line 1", "cache.readahead"},
         {"cache: {path: relative}\n", "line 1", "cache.path"},
         {"offline: perhaps\n", "line 1", "offline"},
         {"a: [\n", "line", ""},

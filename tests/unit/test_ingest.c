@@ -163,7 +163,7 @@ static void runs(void **state)
     assert_int_equal(follower_available(middle, &err), 0);
     loop_settle(f->loop);
     assert_int_equal(f->wanted, 1);
-    assert_int_equal(ingest_waiting(i, waiting, 4), 1);
+    assert_int_equal(ingest_waiting(i, waiting, 4, NULL), 1);
     assert_int_equal(waiting[0].first, MIB + 100);
     assert_int_equal(waiting[0].end, MIB + 200);
     assert_gap(i, MIB + 100, MIB, SIZE); /* a segment is filled from its start */
@@ -187,30 +187,6 @@ static void runs(void **state)
     run_to_end(f);
     assert_int_equal(f->state, INGEST_STORED);
     follower_leave(middle);
-    ingest_unref(i);
-}
-
-/* What came in under a client's identity is not there for the next one: a part does not say for whom it was. */
-
-static void private_parts_go(void **state)
-{
-    struct fixture *f = *state;
-    const struct ingest_events events = {on_end, on_deserted, on_drained, on_wanted, f};
-    struct ingest *i = ingest_begin(cache_ingests(f->cache), &f->digest, "docker.io", f->loop, &events, NULL);
-    struct err err = {0};
-
-    ingest_also_link(i, "docker.io/team/app", PROOF_BYTES, true);
-    assert_true(ingest_describe(i, SIZE, "", &err));
-    write_to(f, i, 0, 2 * MIB);
-    ingest_stop(i, NULL, false);
-    run_to_end(f);
-    assert_int_equal(f->state, INGEST_FAILED);
-    ingest_unref(i);
-    f->ended = 0;
-    i = begin(f, "docker.io");
-    assert_int_equal(ingest_resumed(i), 0);
-    ingest_stop(i, NULL, true);
-    run_to_end(f);
     ingest_unref(i);
 }
 
@@ -290,7 +266,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_there_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(the_old_row_goes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(runs, setup, teardown),
-        cmocka_unit_test_setup_teardown(private_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_size_that_comes_late, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_was_added, setup, teardown),

@@ -77,6 +77,19 @@ static const struct decision {
     {"it goes on behind what is here", 100, {0, 10}, true, 1, 1, {}, {}, PLAN_BEGIN, 0, 10, 100},
     {"and up to it", 100, {50, 60}, true, 1, 1, {}, {}, PLAN_BEGIN, 0, 0, 50},
     {"a second one is not begun", 100, {0, 0}, true, 1, 4, {{0, 50, 0, false}}, {}, PLAN_NOTHING, 0, 0, 0},
+    {"a client that waits elsewhere gets a fraction, too",
+     200,
+     {0, 0},
+     true,
+     1,
+     4,
+     {{0, 50, 0, true}},
+     {{50, 200}},
+     PLAN_BEGIN,
+     0,
+     50,
+     75},
+    {"which is not a small one", 100, {0, 0}, true, 1, 4, {{0, 50, 0, true}}, {{50, 100}}, PLAN_BEGIN, 0, 50, 66},
     {"several have a fraction each", 100, {0, 0}, true, 2, 4, {{0, 20, 0, false}}, {}, PLAN_BEGIN, 0, 20, 32},
     {"nothing is missing", 10, {0, 10}, true, 4, 4, {}, {}, PLAN_NOTHING, 0, 0, 0},
     {"nobody wants the rest", 100, {0, 0}, false, 4, 4, {}, {}, PLAN_NOTHING, 0, 0, 0},
@@ -298,9 +311,29 @@ static void downloads(void **state UNUSED)
     }
 }
 
+static void growth(void **state UNUSED)
+{
+    const struct {
+        int64_t rate; /* MiB a second */
+        int connections;
+        int64_t left; /* MiB */
+        bool grows;
+    } cases[] = {
+        {0, 1, 1000, false},                         /* not known yet */
+        {20, 1, 1000, true},  {20, 1, 7, false},     /* soon here */
+        {399, 1, 1000, true}, {400, 1, 1000, false}, /* fast enough alone */
+        {400, 2, 1000, true}, {900, 2, 1000, false}, {150, 4, 61, true},
+    };
+
+    for (size_t n = 0; n < ARRAY_LEN(cases); n++)
+        assert_int_equal(plan_may_grow(cases[n].rate * PLAN_MIB, cases[n].connections, cases[n].left * PLAN_MIB),
+                         cases[n].grows);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(downloads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(growth),
+                                       cmocka_unit_test(downloads)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

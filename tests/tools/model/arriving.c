@@ -53,22 +53,21 @@ bool slot_gap(const struct slot *s, int64_t from, int64_t *first, int64_t *end)
     return true;
 }
 
+bool slot_is_nobodys(const struct slot *s)
+{
+    return !s->is_public && !s->is_linked;
+}
+
 void slot_allow(struct slot *s)
 {
-    for (int k = 0; s->is_public && s->size >= 0 && seg_start(k) < s->size; k++)
+    for (int k = 0; !slot_is_nobodys(s) && s->size >= 0 && seg_start(k) < s->size; k++)
         if (s->end[k] == seg_end(s->size, k))
             S->gens[s->gen].may_keep[k] = true;
 }
 
 void slot_share(struct slot *s)
 {
-    s->is_public = true;
-    slot_allow(s);
-}
-
-bool slot_is_private(const struct slot *s)
-{
-    return !s->is_public && (s->is_linked || slot_received(s) != s->resumed);
+    s->is_public = S->gens[s->gen].may_be_public = true;
 }
 
 /* Of the segment that `at` is in, up to `to`. */
@@ -160,15 +159,16 @@ static void note_paused(struct slot *s)
 
     if (!s->told_to_stop && !s->refused)
         life_fail("blob %d was paused by nobody", s->blob);
-    if (s->discard || slot_is_private(s) || s->size < 0)
+    if (s->discard || slot_is_nobodys(s) || s->size < 0)
         life_fail("blob %d was paused, not dropped", s->blob);
     for (int k = 0; seg_start(k) < s->size; k++)
         g->kept[k] = s->end[k] == seg_end(s->size, k);
+    g->is_public = g->is_public || s->is_public;
 }
 
 static void note_failed(struct slot *s, const struct err *err)
 {
-    bool stopped = (s->told_to_stop || s->refused) && (s->discard || slot_is_private(s) || s->size < 0);
+    bool stopped = (s->told_to_stop || s->refused) && (s->discard || slot_is_nobodys(s) || s->size < 0);
     bool wrong = err->code == ERR_DIGEST && slot_is_whole(s) && !gen_is_right(s->gen);
 
     if (!stopped && !wrong && !disk_sync_failed(S->gens[s->gen].inode))
@@ -242,7 +242,7 @@ static void check_resumed_segment(struct slot *s, int64_t k)
     size_t len = (size_t)(seg_end(g->size, k) - seg_start(k));
 
     if (!g->may_keep[k] || g->end[k] != seg_end(g->size, k))
-        life_fail("blob %d: segment %lld was never whole, or private, and is resumed", s->blob, (long long)k);
+        life_fail("blob %d: segment %lld was never whole, or nobody's, and is resumed", s->blob, (long long)k);
     if (io_pread(s->i->fd, there, len, seg_start(k)) != (ssize_t)len ||
         memcmp(there, S->bytes[s->gen] + seg_start(k), len) != 0)
         life_fail("blob %d: segment %lld is promised, and not on the disk", s->blob, (long long)k);
@@ -254,6 +254,14 @@ static void slot_resume(struct slot *s)
 
     if (g->host != s->host || g->size != ingest_size(s->i))
         life_fail("blob %d: a part of another registry, or size, is resumed", s->blob);
+    s->is_public = ingest_is_public(s->i);
+    s->is_linked = s->i->earlier_count > 0;
+    if (s->is_public && !g->may_be_public)
+        life_fail("blob %d: a part of private repositories is resumed as public", s->blob);
+    if (!s->is_public && g->is_public && !g->unsure && !g->dropping)
+        life_fail("blob %d: a part of a public repository is resumed as private", s->blob);
+    if (!s->is_public && !s->is_linked)
+        life_fail("blob %d: a part of nobody is resumed", s->blob);
     s->size = g->size;
     for (int64_t k = 0; k < SEGS; k++) {
         bool has = real_end(s, k) > seg_start(k);

@@ -65,7 +65,9 @@ struct gen {
     bool dropping;       /* its end has begun: what was kept may be gone */
     bool unsure;         /* a sync failed, or the blob was stored meanwhile: the same */
     int64_t end[SEGS];   /* of what is here of each segment */
-    bool may_keep[SEGS]; /* it was whole while the blob was known to be public */
+    bool may_keep[SEGS]; /* it was whole while a repository was known to have the blob */
+    bool may_be_public;  /* a public one was */
+    bool is_public;      /* and its part was at rest then */
     bool kept[SEGS];     /* a checkpoint has ended that promises it */
 };
 
@@ -163,12 +165,12 @@ bool slot_gap(const struct slot *s, int64_t from, int64_t *first, int64_t *end);
 void slot_write(struct slot *s, int64_t offset, const uint8_t *data, int64_t len);
 /* ingest_write() has failed: some of them may be there. */
 void slot_write_some(struct slot *s, int64_t offset, const uint8_t *data, int64_t len);
-/* A segment that is whole may be promised once the blob is known to be public. */
+/* A segment that is whole may be promised once a repository is known to have the blob. */
 void slot_allow(struct slot *s);
-/* It is from now on. */
+/* A public one is from now on. */
 void slot_share(struct slot *s);
-/* Whether what is here may be of a private repository: one has added to it, or bytes have come. */
-bool slot_is_private(const struct slot *s);
+/* Whether none is: then its part is not kept. */
+bool slot_is_nobodys(const struct slot *s);
 /* Takes over what the ingest has decided by itself. */
 void slot_notice(struct slot *s);
 int slot_followers(const struct slot *s);

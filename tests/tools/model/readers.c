@@ -139,7 +139,7 @@ void reader_leave(struct reader *r)
 static void check_waiting(struct slot *s)
 {
     struct ingest_span spans[FOLLOWERS];
-    size_t count = ingest_waiting(s->i, spans, FOLLOWERS), waiting = 0, told = 0;
+    size_t count = ingest_waiting(s->i, spans, FOLLOWERS, NULL), waiting = 0, told = 0;
 
     for (int k = 0; k < FOLLOWERS; k++) {
         const struct reader *r = &s->readers[k];

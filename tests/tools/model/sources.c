@@ -8,7 +8,7 @@ void slot_stop(struct slot *s, enum err_code code, bool discard)
     struct err err = {0};
 
     err_set(&err, code, "the model stops it");
-    S->gens[s->gen].dropping = S->gens[s->gen].dropping || discard || slot_is_private(s) || s->size < 0;
+    S->gens[s->gen].dropping = S->gens[s->gen].dropping || discard || slot_is_nobodys(s) || s->size < 0;
     s->told_to_stop = true;
     s->discard = discard;
     ingest_stop(s->i, rnd(3) ? &err : NULL, discard);
@@ -24,6 +24,7 @@ void slot_link(struct slot *s)
     s->is_linked = s->is_linked || !s->over;
     if (!s->over && !private)
         slot_share(s);
+    slot_allow(s);
     if (ingest_is_public(s->i) != s->is_public)
         life_fail("blob %d is public: not %d", s->blob, s->is_public);
 }
