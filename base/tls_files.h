@@ -1,5 +1,5 @@
-/* tls_files.h - what a TLS server has in files: its certificate with the chain behind it, the certificate's key, and the
- * authorities whose clients it lets in. PEM. Any thread; blocks on the disk. */
+/* tls_files.h - what a TLS server has in files: its certificate with the chain behind it, the certificate's key, and
+ * the authorities whose clients it lets in. PEM. Any thread; blocks on the disk. */
 #ifndef ENTREPOT_BASE_TLS_FILES_H
 #define ENTREPOT_BASE_TLS_FILES_H
 

@@ -2,7 +2,7 @@
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
  * limits.c how much of the system it uses; server.c runs it.
  *
- *     limits.c, metrics.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, metrics.c, listeners.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -78,6 +78,13 @@ struct server {
 bool stages_start(struct server *s, struct err *err);
 /* Stops what was started, in the opposite order. Main thread, whose loop has ended. */
 void stages_stop(struct server *s);
+
+/* ---- listeners.c ---- */
+
+/* Opens all addresses; the loops do not run yet. */
+bool listeners_open(struct proxy *p, struct err *err);
+/* After the servers' connections. */
+void listeners_free(struct proxy *p);
 
 /* ---- signals.c ---- */
 

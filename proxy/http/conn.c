@@ -67,16 +67,17 @@ static void read_requests(struct http_conn *c)
             c->since_ms = clock_mono_ms();
         if (c->head_len > 0 || c->refuse != 0)
             http_conn_wake(c);
-        if (c->seat.over != HTTP_SEATED && c->complete && c->refuse == 0) {
+        bool ready = c->complete || (c->head_done && c->req.streamed);
+        if (c->seat.over != HTTP_SEATED && ready && c->refuse == 0) {
             c->refuse = 503;
             c->refuse_why = "there are too many connections: try again in a moment";
-        } else if (c->plain_on_tls && c->complete && c->refuse == 0) {
+        } else if (c->plain_on_tls && ready && c->refuse == 0) {
             c->refuse = 400;
             c->refuse_why = "this address speaks TLS: use https://";
         }
         if (c->refuse != 0)
             conn_refuse(c);
-        else if (c->complete)
+        else if (ready)
             dispatch(c);
         else if (c->eof)
             http_conn_close(c);
@@ -94,6 +95,7 @@ static void end_of_input(struct http_conn *c)
     c->eof = true;
     c->eof_ms = clock_mono_ms();
     read_requests(c);
+    http_body_feed(c);
     if (c->state == CONN_READING || c->state == CONN_LINGERING)
         http_conn_close(c);
 }
@@ -104,7 +106,13 @@ static void take_input(struct http_conn *c, const char *data, size_t len)
         return;
     evbuffer_add(c->in, data, len);
     read_requests(c);
-    if (c->state != CONN_CLOSED && evbuffer_get_length(c->in) >= INPUT_MAX)
+    if (http_body_is_open(c)) {
+        c->body_ms = clock_mono_ms();
+        http_body_feed(c);
+    }
+    if (c->state == CONN_CLOSED)
+        return;
+    if (evbuffer_get_length(c->in) >= (http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX))
         event_del(c->readable);
 }
 
@@ -113,13 +121,29 @@ static bool wants_input(const struct http_conn *c)
     return c->state != CONN_CLOSED && event_pending(c->readable, EV_READ, NULL);
 }
 
-static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+static void on_tunnel(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (c->state == CONN_TUNNEL && !http_tunnel_pass(c))
+        http_conn_close(c);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
     char *scratch = c->server->scratch;
     ssize_t n;
 
+    if (c->state == CONN_TUNNEL) {
+        on_tunnel(fd, what, c);
+        return;
+    }
     if (c->state == CONN_GREETING && !http_greet(c))
+        return;
+    if (evbuffer_get_length(c->in) > 0) /* of a client that speaks no TLS behind CONNECT */
+        read_requests(c);
+    if (c->state == CONN_CLOSED)
         return;
     do {
         n = c->link.kind->read(&c->link, scratch, HTTP_SCRATCH);
@@ -140,6 +164,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    if (c->state == CONN_TUNNEL) {
+        on_tunnel(fd, what, c);
+        return;
+    }
     c->blocked = false;
     if (c->state == CONN_GREETING || c->link.wants_write) {
         c->link.wants_write = false;
@@ -156,14 +184,40 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         http_conn_close(c);
 }
 
-static void on_turn(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+/* CONNECT is answered. */
+static void open_up(struct http_conn *c)
+{
+    if (c->opens == OPENS_TUNNEL) {
+        c->state = CONN_TUNNEL;
+        c->opens = OPENS_NOTHING;
+        http_tunnel_begin(c, on_tunnel);
+        on_tunnel(-1, 0, c);
+        return;
+    }
+    c->opens = OPENS_NOTHING;
+    c->opened_host = c->next_host;
+    c->next_host = NULL;
+    c->state = CONN_READING;
+    http_parse_reset(c);
+    http_conn_rest(c);
+    http_greet_begin(c, NULL);
+    http_conn_listen(c);
+    if (evbuffer_get_length(c->in) > 0)
+        event_active(c->readable, EV_READ, 0);
+}
+
+static void conn_on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
-    if (c->state == CONN_READING)
+    if (c->state == CONN_OPENING)
+        open_up(c);
+    else if (c->state == CONN_TUNNEL)
+        on_tunnel(fd, what, c);
+    else if (c->state == CONN_READING)
         read_requests(c);
     else
-        http_pump(c);
+        http_body_feed(c);
 }
 
 static struct http_conn *attach(struct http_server *s, const struct http_arrival *arrival)
@@ -178,10 +232,11 @@ static struct http_conn *attach(struct http_server *s, const struct http_arrival
     c->out.data = evbuffer_new();
     c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
-    c->turn = event_new(base, -1, 0, on_turn, c);
+    c->turn = event_new(base, -1, 0, conn_on_turn, c);
     if (!c->in || !c->out.data || !c->readable || !c->writable || !c->turn)
         abort(); /* as without memory anywhere */
     c->listener = arrival->listener;
+    c->forward = arrival->forward;
     c->state = CONN_READING;
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
@@ -242,8 +297,11 @@ static void conn_look_at(struct http_conn *c, int64_t now)
     const struct http_limits *l = &c->server->limits;
     int64_t waited = now - c->since_ms;
 
-    if (is_gone(c, now)) {
+    if (is_gone(c, now) || http_body_is_lost(c, now)) {
         http_conn_close(c);
+    } else if (c->state == CONN_TUNNEL) {
+        if (http_tunnel_is_idle(c, now))
+            http_conn_close(c);
     } else if (c->state == CONN_GREETING) {
         if (waited > l->handshake_timeout_ms)
             http_conn_close(c);
@@ -331,6 +389,12 @@ void http_server_set_errors(struct http_server *s,
     s->format_error = format;
 }
 
+void http_server_set_streams(struct http_server *s, bool (*wants)(void *arg, struct http_request *req))
+{
+    ON_LOOP(s->loop); /* before it starts */
+    s->wants_stream = wants;
+}
+
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg)
 {
     struct http_conn *c, *next;
@@ -345,7 +409,8 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     s->drained_arg = arg;
     for (c = TAILQ_FIRST(&s->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry);
-        if (c->state == CONN_GREETING || (c->state == CONN_READING && c->head_len == 0))
+        if (c->state == CONN_GREETING || c->state == CONN_OPENING || c->state == CONN_TUNNEL ||
+            (c->state == CONN_READING && c->head_len == 0))
             http_conn_close(c);
     }
 }

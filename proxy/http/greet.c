@@ -59,8 +59,10 @@ static bool take_place(struct http_conn *c)
 static bool begin_handshake(struct http_conn *c)
 {
     char first;
-    ssize_t n = recv(c->link.fd, &first, 1, MSG_PEEK);
+    ssize_t n = evbuffer_copyout(c->in, &first, 1); /* it came with CONNECT */
 
+    if (n == 0)
+        n = recv(c->link.fd, &first, 1, MSG_PEEK);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n <= 0) {
@@ -74,8 +76,9 @@ static bool begin_handshake(struct http_conn *c)
     }
     if (!take_place(c))
         return false;
-    struct ssl_st *ssl = http_tls_open(c->tls);
-    if (ssl && http_link_open_tls(&c->link, ssl))
+    struct ssl_st *ssl = c->next_ssl ? c->next_ssl : http_tls_open(c->tls);
+    c->next_ssl = NULL;
+    if (ssl && http_link_open_tls(&c->link, ssl, c->in))
         return true;
     http_conn_close(c);
     return false;
@@ -112,6 +115,9 @@ bool http_greet(struct http_conn *c)
     }
     http_conn_greeted(c);
     c->subject = http_link_subject(&c->link);
+    const char *host = http_tls_host(c->link.ssl);
+    if (host && !c->opened_host)
+        c->opened_host = xstrdup(host);
     c->state = CONN_READING;
     c->since_ms = clock_mono_ms();
     return true;

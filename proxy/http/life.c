@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +41,8 @@ void http_conn_next_greeting(struct http_server *s)
     TAILQ_REMOVE(&s->queued, next, greet_entry);
     next->greet = GREET_NONE;
     event_add(next->readable, NULL); /* its first bytes are there */
+    if (evbuffer_get_length(next->in) > 0)
+        event_active(next->readable, EV_READ, 0);
 }
 
 void http_conn_greeted(struct http_conn *c)
@@ -65,6 +68,8 @@ static void conn_free(struct http_conn *c)
     TAILQ_REMOVE(&s->conns, c, entry);
     atomic_fetch_sub(&s->count, 1);
     free(c->subject);
+    free(c->opened_host);
+    free(c->next_host);
     buf_free(&c->arena);
     buf_free(&c->req.body);
     buf_free(&c->req.headers);
@@ -81,20 +86,32 @@ static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     conn_free(arg);
 }
 
-static void free_event(struct event **e)
+static void life_free_event(struct event **e)
 {
     if (*e)
         event_free(*e);
     *e = NULL;
 }
 
+static void drop_opening(struct http_conn *c)
+{
+    if (c->opens == OPENS_TUNNEL)
+        close(c->next_fd);
+    c->opens = OPENS_NOTHING;
+    SSL_free(c->next_ssl);
+    c->next_ssl = NULL;
+}
+
 /* Nothing is read or written any more. */
 static void leave_client(struct http_conn *c, bool whole)
 {
-    free_event(&c->seat_retry);
-    free_event(&c->readable);
-    free_event(&c->writable);
-    free_event(&c->turn);
+    life_free_event(&c->seat_retry);
+    life_free_event(&c->readable);
+    life_free_event(&c->writable);
+    life_free_event(&c->turn);
+    drop_opening(c);
+    if (c->tunnel)
+        http_tunnel_end(c);
     c->link.kind->close(&c->link, whole);
     evbuffer_free(c->in);
     evbuffer_free(c->out.data);
@@ -155,6 +172,16 @@ void http_shorten_queue(struct http_conn *c, bool shorten)
     c->short_queue = shorten;
 }
 
+void http_conn_listen(struct http_conn *c)
+{
+    ON_LOOP(c->server->loop);
+    if (c->eof || event_pending(c->readable, EV_READ, NULL))
+        return;
+    event_add(c->readable, NULL);
+    if (c->link.kind->has_input(&c->link))
+        event_active(c->readable, EV_READ, 0);
+}
+
 void http_conn_finish(struct http_conn *c)
 {
     struct http_request *req = &c->req;
@@ -171,8 +198,14 @@ void http_conn_finish(struct http_conn *c)
         done(req->done_arg);
     if (c->server->on_complete)
         c->server->on_complete(c->server->arg, req);
+    if (c->opens != OPENS_NOTHING && !c->server->draining) {
+        c->state = CONN_OPENING;
+        event_del(c->readable);
+        event_add(c->turn, &(struct timeval){0});
+        return;
+    }
     bool more = evbuffer_get_length(c->in) > 0;
-    if ((c->refuse != 0 || c->cut) && !c->eof) {
+    if ((c->refuse != 0 || c->cut || http_body_is_open(c)) && !c->eof) {
         http_conn_linger(c);
         return;
     }
@@ -180,11 +213,7 @@ void http_conn_finish(struct http_conn *c)
         http_conn_close(c);
         return;
     }
-    if (!c->eof && !event_pending(c->readable, EV_READ, NULL)) {
-        event_add(c->readable, NULL);
-        if (c->link.kind->has_input(&c->link))
-            event_active(c->readable, EV_READ, 0);
-    }
+    http_conn_listen(c);
     c->since_ms = clock_mono_ms();
     c->served = true;
     http_conn_rest(c);

@@ -33,6 +33,7 @@ struct http_link {
     struct ssl_st *ssl;
     bool wants_write; /* what failed with EAGAIN, a read too, waits until the socket takes more */
     bool broken;      /* nothing more can be read or sent */
+    bool early;       /* what was read before TLS began comes first; the socket is not read yet */
     bool stuck;       /* the next write would fail with EAGAIN */
     bool ktls;        /* the kernel encrypts what is sent */
     char *kept;       /* data that the kernel has taken a part of */

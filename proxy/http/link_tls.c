@@ -34,19 +34,35 @@ static ssize_t tls_failed(struct http_link *l, int rc)
     return -1;
 }
 
+/* A call has failed because there is no more input: whether the bytes read before have ended. Then the socket is next.
+ */
+static bool leave_early(struct http_link *l, int rc)
+{
+    if (!l->early || SSL_get_error(l->ssl, rc) != SSL_ERROR_WANT_READ || BIO_pending(SSL_get_rbio(l->ssl)) > 0)
+        return false;
+    BIO *socket = SSL_get_wbio(l->ssl);
+    BIO_up_ref(socket);
+    SSL_set0_rbio(l->ssl, socket);
+    l->early = false;
+    return true;
+}
+
 /* Behind a failed handshake what comes is dropped unread. */
 static ssize_t tls_read(struct http_link *l, void *to, size_t cap)
 {
     if (l->broken)
         return recv(l->fd, to, cap, 0);
-    ERR_clear_error();
-    int n = SSL_read(l->ssl, to, (int)cap);
+    int n;
+    do {
+        ERR_clear_error();
+        n = SSL_read(l->ssl, to, (int)cap);
+    } while (n <= 0 && leave_early(l, n));
     return n > 0 ? n : tls_failed(l, n);
 }
 
 static bool tls_has_input(const struct http_link *l)
 {
-    return !l->broken && SSL_has_pending(l->ssl) == 1;
+    return !l->broken && (SSL_has_pending(l->ssl) == 1 || l->early);
 }
 
 static int put(struct http_link *l, const char *data, size_t len)
@@ -191,21 +207,42 @@ static const struct http_link_kind TLS = {
     .close = tls_close,
 };
 
-bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl)
+/* In front of the socket. */
+static bool set_early(struct ssl_st *ssl, struct evbuffer *early)
 {
-    if (SSL_set_fd(ssl, l->fd) != 1) {
+    size_t len = evbuffer_get_length(early);
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    if (!bio || BIO_write(bio, evbuffer_pullup(early, -1), (int)len) != (int)len) {
+        BIO_free(bio);
+        return false;
+    }
+    evbuffer_drain(early, len);
+    SSL_set0_rbio(ssl, bio);
+    return true;
+}
+
+bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl, struct evbuffer *early)
+{
+    bool any = early && evbuffer_get_length(early) > 0;
+
+    if (SSL_set_fd(ssl, l->fd) != 1 || (any && !set_early(ssl, early))) {
         SSL_free(ssl);
         return false;
     }
     SSL_set_accept_state(ssl);
-    *l = (struct http_link){.kind = &TLS, .fd = l->fd, .scratch = l->scratch, .ssl = ssl};
+    *l = (struct http_link){.kind = &TLS, .fd = l->fd, .scratch = l->scratch, .ssl = ssl, .early = any};
     return true;
 }
 
 int http_link_greet(struct http_link *l, const char **why)
 {
-    ERR_clear_error();
-    int rc = SSL_do_handshake(l->ssl);
+    int rc;
+
+    do {
+        ERR_clear_error();
+        rc = SSL_do_handshake(l->ssl);
+    } while (rc != 1 && leave_early(l, rc));
     if (rc == 1) {
         l->ktls = BIO_get_ktls_send(SSL_get_wbio(l->ssl)) > 0;
         l->wants_write = false;

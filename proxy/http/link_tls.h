@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+struct evbuffer;
 struct http_link;
 struct ssl_st;
 
@@ -11,8 +12,9 @@ enum { HTTP_SUBJECT_MAX = 512 /* bytes of the name in a client's certificate */ 
 
 /* Puts TLS on the socket of a plain link, on which everything was sent. Owns `ssl`, a session without a socket; which
  * certificate it shows is its context's decision (SSL_CTX_set_client_hello_cb(3) where the client's server name
- * decides). False: out of memory; the link is as it was. */
-bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl);
+ * decides). What `early` holds (NULL: nothing) was read from the socket before, and is taken out of it. False: out of
+ * memory; the link is as it was. */
+bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl, struct evbuffer *early);
 /* Goes on with the handshake: 1 when it is over; 0 when it waits for the client to send or, with l->wants_write, to
  * read; -1 if it has failed, with *why a literal, or NULL if the client has gone. */
 int http_link_greet(struct http_link *l, const char **why);

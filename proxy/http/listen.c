@@ -33,7 +33,7 @@ struct listener_door {
 struct listener {
     char *address;
     int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
-    bool shared, taken, loopback;
+    bool shared, taken, loopback, forward;
     char *unlink;
     const char *label;
     struct http_tls *tls;       /* NULL: plain HTTP */
@@ -256,6 +256,11 @@ void listener_set_tls(struct listener *l, struct http_tls *tls)
     l->tls = tls;
 }
 
+void listener_set_forward(struct listener *l, bool forward)
+{
+    l->forward = forward;
+}
+
 void listener_set_bounds(struct listener *l, struct http_bounds *b)
 {
     l->bounds = b;
@@ -275,7 +280,8 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
         socklen_t len = sizeof(peer);
         int client = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {
-            const struct http_arrival arrival = {client, d->listener, d->listener->tls};
+            const struct http_arrival arrival = {
+                .fd = client, .listener = d->listener, .tls = d->listener->tls, .forward = d->listener->forward};
             if (d->listener->bounds)
                 http_bounds_accept(d->listener->bounds, d->server, &arrival, &peer.any);
             else

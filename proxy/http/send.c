@@ -15,43 +15,6 @@ enum {
     PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
 };
 
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } reasons[] = {
-        {200, "OK"},
-        {206, "Partial Content"},
-        {304, "Not Modified"},
-        {307, "Temporary Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {416, "Range Not Satisfiable"},
-        {417, "Expectation Failed"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    return "Answer";
-}
-
 static const char *date_line(struct http_server *s)
 {
     time_t now = (time_t)(clock_now_ms() / 1000);
@@ -107,11 +70,13 @@ static void compose(struct http_request *req, struct buf *out, int status, const
     req->status = status;
     req->first_us = clock_mono_us() - req->begun_us;
     bool more = !c->eof || evbuffer_get_length(c->in) > 0;
-    bool keep = req->keep_alive && !c->closing && more && !c->server->draining;
+    bool keep = req->keep_alive && !c->closing && more && !c->server->draining && !http_body_is_long(c);
     c->closing = !keep;
-    int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\nServer: entrepot\r\n", status, reason(status));
+    int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n%s", status, http_reason(status),
+                     req->bare ? "" : "Server: entrepot\r\n");
     buf_add(out, line, (size_t)n);
-    buf_adds(out, date_line(c->server));
+    if (!req->bare)
+        buf_adds(out, date_line(c->server));
     if (req->headers.len > 0)
         buf_add(out, req->headers.data, req->headers.len);
     if (type) {
@@ -127,6 +92,12 @@ static void compose(struct http_request *req, struct buf *out, int status, const
         buf_adds(out, "Connection: close\r\n\r\n");
     else
         buf_adds(out, req->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n");
+}
+
+void http_reply_bare(struct http_request *req)
+{
+    ON_LOOP(req->conn->server->loop);
+    req->bare = true;
 }
 
 static struct evbuffer *output(const struct http_request *req)
@@ -204,6 +175,20 @@ static void feed(struct http_request *req)
         feed_file(req);
 }
 
+/* All of the answer is out. What is left of the body has to be read before the next request. */
+static void end_answer(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+
+    if (!http_body_is_open(c) || c->closing) {
+        http_conn_finish(c);
+    } else if (!req->dropping) {
+        req->dropping = true;
+        c->body_ms = clock_mono_ms();
+        event_add(c->turn, &(struct timeval){0});
+    }
+}
+
 void http_pump(struct http_conn *c)
 {
     struct http_request *req = &c->req;
@@ -225,7 +210,7 @@ void http_pump(struct http_conn *c)
     else if (http_out_len(&c->out) > 0)
         return; /* on_writable() comes */
     else if (req->ended && !has_file(req))
-        http_conn_finish(c);
+        end_answer(c);
     else if (req->sent + c->taken != before)
         event_add(c->turn, &(struct timeval){0}); /* the next piece on the next turn */
 }

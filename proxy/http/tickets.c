@@ -1,7 +1,6 @@
 /* A ticket is what a client needs to resume a session, sealed with a key that no one else has. A key seals for
- * TICKET_LIFE_S and opens for as long again, so that no ticket ends early and whoever gets hold of a key opens few
- * sessions. A context that replaces another one has new keys: what an old certificate or authority let in is looked at
- * again. */
+ * TICKET_LIFE_S and opens for as long again, so that no ticket ends early and a key that leaks opens few sessions. A
+ * context that replaces another one has new keys: what an old certificate or authority let in is looked at again. */
 #include "proxy/http/tickets.h"
 
 #include "base/clock.h"

@@ -3,11 +3,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/http/tickets.h"
+#include "proxy/http/tls_name.h"
 
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 enum { EXPIRES_SOON_S = 14 * 86400, DAY_S = 86400 };
@@ -19,9 +24,10 @@ struct http_tls {
     /* set once */
     char *name, *cert, *key, *client_ca;
     struct tls_files files;
+    struct tls_chooser chooser; /* instead of files */
     /* the main thread's */
     uint64_t stamp, seen; /* of what was loaded, or could not be; of the last look */
-    int64_t warned_s;     /* when the log said that the certificate ends */
+    int64_t warned_s;     /* when the log last warned of its end */
     /* shared, under `lock` */
     pthread_mutex_t lock;
     SSL_CTX *ctx;
@@ -41,7 +47,17 @@ static int choose_protocol(SSL *ssl UNUSED, const unsigned char **out, unsigned 
     return SSL_TLSEXT_ERR_OK;
 }
 
-static SSL_CTX *make_context(void)
+/* Whether there is kernel TLS: else OpenSSL would try it in vain with each connection. The attempt loads the module
+ * where the process may do that. */
+static bool kernel_has_tls(void)
+{
+    static const char name[] = "tls";
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 && (setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, sizeof(name) - 1) == 0 || errno == ENOTCONN);
+}
+
+SSL_CTX *http_tls_context(void)
 {
     static const unsigned char id[] = "entrepot";
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
@@ -50,7 +66,7 @@ static SSL_CTX *make_context(void)
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) != 1)
         abort(); /* as without memory anywhere */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                 SSL_OP_ENABLE_KTLS);
+                                 (kernel_has_tls() ? SSL_OP_ENABLE_KTLS : 0));
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
@@ -82,7 +98,7 @@ static void warn_of_end(struct http_tls *t)
 
 static bool load(struct http_tls *t, struct err *err)
 {
-    SSL_CTX *ctx = make_context(), *old;
+    SSL_CTX *ctx = http_tls_context(), *old;
     const char *fault;
 
     if (!tls_files_load(&t->files, ctx, &fault, err)) {
@@ -120,13 +136,27 @@ struct http_tls *http_tls_new(const char *name, const struct tls_files *files, s
     return NULL;
 }
 
+struct http_tls *http_tls_new_by_name(const char *name, struct ssl_ctx_st *(*choose)(void *arg, const char *host),
+                                      void *arg)
+{
+    struct http_tls *t = xcalloc(1, sizeof(*t));
+
+    t->name = xstrdup(name);
+    t->chooser = (struct tls_chooser){choose, arg};
+    pthread_mutex_init(&t->lock, NULL);
+    t->ctx = http_tls_context();
+    tls_name_decides(t->ctx, &t->chooser);
+    return t;
+}
+
 /* Certificate and key are two files: between two looks at which nothing changes both have been written. */
 void http_tls_look(struct http_tls *t, bool now)
 {
+    if (t->chooser.choose)
+        return;
     uint64_t stamp = tls_files_stamp(&t->files);
     bool settled = stamp == t->seen;
     struct err err;
-
     t->seen = stamp;
     warn_of_end(t);
     if (stamp == t->stamp || (!settled && !now))

@@ -25,6 +25,7 @@ cp "$W/manifest" "$www/manifests/sha256:$manifest"
 NGINX_TLS=$(free_port)
 nginx_start 0 "server {
     listen 127.0.0.1:$NGINX_TLS ssl;
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate $W/cert.pem; ssl_certificate_key $W/key.pem;
     ${KTLS:+ssl_conf_command Options KTLS;}
     root $W/www;
@@ -55,11 +56,22 @@ curl -skf -o /dev/null "$E$M"
 is "$(curl -sk "$E$BL" | sha256sum)" "$blob  -" "the blob"
 wait_for 20 sh -c "curl -sk -o /dev/null -D - $E$BL -r 0-0 | grep -q 'entrepot; hit'"
 
-handshakes() { wrk -t 1 -c 16 -d "${seconds}s" -H 'Connection: close' "$1" | awk '/Requests\/sec/ {print $2}'; }
-m_e= m_n= b_e= b_n= c_e= c_n= h_e= h_n=
+load() { # URL PID [HEADER]: requests a second, and CPU microseconds for each
+    local before
+    before=$(cpu "$2")
+    wrk -t 1 -c 64 -d "${seconds}s" ${3:+-H "$3"} "$1" >"$W/wrk"
+    awk -v b="$before" -v a="$(cpu "$2")" '/requests in/ {n = $1} /Requests\/sec/ {r = $2} END {printf "%.0f %.1f\n", r, (a - b) * 1e6 / n}' "$W/wrk"
+}
+m_e= m_n= mc_e= mc_n= h_e= h_n= hc_e= hc_n= b_e= b_n= c_e= c_n=
 for _ in $(seq "$rounds"); do
-    m_e="$m_e $(rps "$E$M")" m_n="$m_n $(rps "$N$M")"
-    h_e="$h_e $(handshakes "$E$M")" h_n="$h_n $(handshakes "$N$M")"
+    r=$(load "$E$M" "$ENTREPOT_PID")
+    m_e="$m_e ${r% *}" mc_e="$mc_e ${r#* }"
+    r=$(load "$N$M" "$NGINX_WORKER")
+    m_n="$m_n ${r% *}" mc_n="$mc_n ${r#* }"
+    r=$(load "$E$M" "$ENTREPOT_PID" 'Connection: close')
+    h_e="$h_e ${r% *}" hc_e="$hc_e ${r#* }"
+    r=$(load "$N$M" "$NGINX_WORKER" 'Connection: close')
+    h_n="$h_n ${r% *}" hc_n="$hc_n ${r#* }"
     r=$(rate "$E$BL" "$ENTREPOT_PID")
     b_e="$b_e ${r% *}" c_e="$c_e ${r#* }"
     r=$(rate "$N$BL" "$NGINX_WORKER")
@@ -68,7 +80,9 @@ done
 echo
 printf '%-34s %12s %12s   %s\n' "TLS, $rounds rounds, medians" entrepot nginx ratio
 line "warm manifest, 64 connections" "/s" "$m_e" "$m_n"
+line "  CPU for one" "us" "$mc_e" "$mc_n"
 line "handshakes, with a manifest each" "/s" "$h_e" "$h_n"
+line "  CPU for one" "us" "$hc_e" "$hc_n"
 line "warm blob of $mib MiB" "GiB/s" "$b_e" "$b_n"
 line "  CPU seconds for a GiB" "s" "$c_e" "$c_n"
 entrepot_stop

@@ -1,5 +1,6 @@
 /* What clients of a TLS listener send. The first byte of the input says when it comes: in place of a handshake, over a
- * real client's flights, as bytes behind a handshake, or as what is inside the records. */
+ * real client's flights, as bytes behind a handshake, or as what is inside the records; and whether the certificate is
+ * chosen by the server name, or TLS comes behind CONNECT. */
 #include "proxy/http/http.h"
 #include "proxy/http/tls.h"
 #include "tests/fuzz/fuzz.h"
@@ -14,15 +15,27 @@
 #include <sys/socket.h>
 
 enum when { RAW, SPOILED, BEHIND, INSIDE, WHENS };
+enum { BY_NAME = 0x80, BY_CONNECT = 0x40 };
+
+static const char CONNECT[] = "CONNECT fuzz.example:443 HTTP/1.1\r\nHost: x\r\n\r\n";
+static const char DONE[] = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 static struct loop *loop;
 static struct http_server *server;
-static struct http_tls *tls;
+static struct http_tls *tls, *by_name;
+static SSL_CTX *named; /* of the one host that there is */
 static SSL_CTX *client_ctx;
 
 static void on_request(void *arg UNUSED, struct http_request *req)
 {
-    MUST(http_is_tls(req));
+    const char *host = http_opened_host(req);
+
+    if (http_method(req) == HTTP_METHOD_CONNECT) {
+        MUST(!host);
+        http_connect_tls(req, http_tls_open(tls), "Fuzz.example");
+        return;
+    }
+    MUST(http_is_tls(req) && (!host || strcmp(host, "fuzz.example") == 0));
     http_reply(req, 200, "text/plain", "hello", 5);
 }
 
@@ -67,6 +80,15 @@ static struct http_tls *make_tls(void)
     return t;
 }
 
+static SSL_CTX *choose(void *arg UNUSED, const char *host)
+{
+    MUST(host[0] && strlen(host) <= 253 && !strpbrk(host, "*_/:@[]ABCDEFGHIJKLMNOPQRSTUVWXYZ"));
+    if (strcmp(host, "fuzz.example") != 0)
+        return NULL;
+    SSL_CTX_up_ref(named);
+    return named;
+}
+
 static void begin(void)
 {
     const struct http_limits limits = HTTP_LIMITS_DEFAULT;
@@ -76,6 +98,11 @@ static void begin(void)
     loop = loop_new("fuzz", NULL);
     server = http_server_new(loop, &limits, on_request, NULL, NULL);
     tls = make_tls();
+    SSL *ssl = http_tls_open(tls);
+    named = SSL_get_SSL_CTX(ssl);
+    SSL_CTX_up_ref(named);
+    SSL_free(ssl);
+    by_name = http_tls_new_by_name("fuzz", choose, NULL);
     client_ctx = SSL_CTX_new(TLS_client_method());
 }
 
@@ -111,6 +138,25 @@ static bool exchange(SSL *ssl, int fd, const uint8_t **spoil, size_t *spoils)
     return any || got > 0;
 }
 
+/* In one write with CONNECT. */
+static void give_early(int fd, const uint8_t *data, size_t size)
+{
+    _cleanup_buf_ struct buf text = {0};
+
+    buf_adds(&text, CONNECT);
+    buf_add(&text, data, size);
+    give(fd, text.data, text.len);
+}
+
+static void open_tls(int fd)
+{
+    char heard[sizeof(DONE)];
+
+    give(fd, CONNECT, strlen(CONNECT));
+    settle();
+    MUST(recv(fd, heard, strlen(DONE), 0) == (ssize_t)strlen(DONE) && memcmp(heard, DONE, strlen(DONE)) == 0);
+}
+
 static void converse(int fd, enum when when, const uint8_t *data, size_t size)
 {
     SSL *ssl = SSL_new(client_ctx);
@@ -120,6 +166,7 @@ static void converse(int fd, enum when when, const uint8_t *data, size_t size)
     int rc;
 
     SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_tlsext_host_name(ssl, "fuzz.example");
     SSL_set_max_proto_version(ssl, size > 0 && data[0] & 1 ? TLS1_2_VERSION : TLS1_3_VERSION);
     do
         rc = SSL_connect(ssl);
@@ -149,11 +196,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1)
         return 0;
     MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-    http_server_accept(server, &(struct http_arrival){.fd = pair[1], .tls = tls});
-    if (data[0] % WHENS == RAW)
-        give(pair[0], data + 1, size - 1);
+    bool connect = data[0] & BY_CONNECT;
+    http_server_accept(server, &(struct http_arrival){.fd = pair[1],
+                                                      .tls = connect             ? NULL
+                                                             : data[0] & BY_NAME ? by_name
+                                                                                 : tls,
+                                                      .forward = connect});
+    enum when when = (enum when)(data[0] % WHENS);
+    if (connect && when != RAW)
+        open_tls(pair[0]);
+    if (when != RAW)
+        converse(pair[0], when, data + 1, size - 1);
+    else if (connect)
+        give_early(pair[0], data + 1, size - 1);
     else
-        converse(pair[0], (enum when)(data[0] % WHENS), data + 1, size - 1);
+        give(pair[0], data + 1, size - 1);
     shutdown(pair[0], SHUT_WR);
     do
         settle();

@@ -20,7 +20,10 @@
 struct fixture {
     struct loop *loop;
     struct http_server *server;
-    struct http_tls *tls; /* of clients to come; NULL: plain */
+    struct http_tls *tls;                                       /* of clients to come; NULL: plain */
+    bool forward;                                               /* theirs, too */
+    bool (*extra)(struct fixture *f, struct http_request *req); /* NULL, or a test's own: false if it is not for it */
+    void *own;                                                  /* the test's */
     struct pool *readers;
     sem_t disk; /* a_slow_disk() */
     atomic_int requests, gone, complete;
@@ -73,6 +76,8 @@ static inline void on_request(void *arg, struct http_request *req)
     size_t len;
 
     atomic_fetch_add(&f->requests, 1);
+    if (f->extra && f->extra(f, req))
+        return;
     if (strcmp(path, "/file") == 0) {
         http_reply_file(req, 200, "x/y", f->file, 0, FILE_BYTES, file_done, f);
     } else if (strcmp(path, "/stream") == 0) {
@@ -107,6 +112,11 @@ static inline void on_complete(void *arg, struct http_request *req UNUSED)
     atomic_fetch_add(&((struct fixture *)arg)->complete, 1);
 }
 
+static inline bool wants_stream(void *arg UNUSED, struct http_request *req)
+{
+    return strncmp(http_path(req), "/up", 3) == 0;
+}
+
 static inline int setup(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
@@ -114,6 +124,7 @@ static inline int setup(void **state)
                                        .idle_timeout_ms = 900,
                                        .write_timeout_ms = 1200,
                                        .handshake_timeout_ms = 600,
+                                       .tunnel_idle_ms = 500,
                                        .gone_ms = 300};
     char name[] = "/tmp/entrepot-http.XXXXXX";
 
@@ -124,6 +135,7 @@ static inline int setup(void **state)
     f->server = http_server_new(f->loop, &limits, on_request, on_complete, f);
     f->readers = pool_new("read", 1, NULL);
     http_server_set_readers(f->server, f->readers);
+    http_server_set_streams(f->server, wants_stream);
     sem_init(&f->disk, 0, 0);
     assert_true(loop_start(f->loop, NULL));
     *state = f;
@@ -154,7 +166,7 @@ static inline void arrive(void *arg)
 {
     struct arrival *a = arg;
 
-    http_server_accept(a->f->server, &(struct http_arrival){.fd = a->fd, .tls = a->f->tls});
+    http_server_accept(a->f->server, &(struct http_arrival){.fd = a->fd, .tls = a->f->tls, .forward = a->f->forward});
     free(a);
 }
 
