@@ -44,7 +44,7 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
-	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy
+	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy/intercept proxy
 CLI_FOLDERS := cli/lib cli/archive cli/images cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
