@@ -138,3 +138,55 @@ bool interception_take(struct serve_loop *sl, struct http_request *req)
     site_unref(site);
     return true;
 }
+
+/* ---- its figures ---- */
+
+static void print_intercepted(const struct proxy *p, int group, const char *name, struct buf *out)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < p->serve_loop_count; i++)
+        n += passer_intercepted(p->serve_loops[i].passer, group);
+    if (n > 0)
+        buf_addf(out, "entrepot_intercepted_total{upstream=\"%s\"} %llu\n", name, (unsigned long long)n);
+}
+
+static void print_passed(const struct proxy *p, int group, const char *name, struct buf *out)
+{
+    for (int m = 0; m < PASS_METHODS; m++) {
+        uint64_t n = 0;
+        for (int i = 0; i < p->serve_loop_count; i++)
+            n += passer_count(p->serve_loops[i].passer, group, (enum pass_method)m);
+        if (n > 0)
+            buf_addf(out, "entrepot_passed_through_total{upstream=\"%s\",method=\"%s\"} %llu\n", name,
+                     pass_method_name((enum pass_method)m), (unsigned long long)n);
+    }
+}
+
+void interception_print(const struct proxy *p, struct buf *out)
+{
+    static const struct {
+        const char *head;
+        void (*print)(const struct proxy *p, int group, const char *name, struct buf *out);
+    } counters[] = {
+        {"# HELP entrepot_intercepted_total Requests in connections that were opened in place of a registry.\n"
+         "# TYPE entrepot_intercepted_total counter\n",
+         print_intercepted},
+        {"# HELP entrepot_passed_through_total Those of them that went on to the registry.\n"
+         "# TYPE entrepot_passed_through_total counter\n",
+         print_passed},
+    };
+
+    if (!p->ca)
+        return;
+    for (size_t c = 0; c < ARRAY_LEN(counters); c++) {
+        buf_adds(out, counters[c].head);
+        for (int g = 0; g < GROUPS; g++)
+            if (sites_group_name(p->sites, g))
+                counters[c].print(p, g, sites_group_name(p->sites, g), out);
+    }
+    buf_addf(out,
+             "# HELP entrepot_tunnels Connections of the forward proxy that are passed on unseen.\n"
+             "# TYPE entrepot_tunnels gauge\nentrepot_tunnels %d\n",
+             http_tunnels());
+}

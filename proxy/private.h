@@ -106,6 +106,8 @@ void interception_stop(struct proxy *p);
 void interception_close(struct proxy *p);
 /* Answers a request of an opened connection, or of a client of the forward proxy. False: it is neither. */
 bool interception_take(struct serve_loop *sl, struct http_request *req);
+/* Its figures, for the page of metrics; nothing if nothing is intercepted. Any thread. */
+void interception_print(const struct proxy *p, struct buf *out);
 
 /* ---- signals.c ---- */
 
