@@ -21,6 +21,12 @@ for engine in ${ENGINES:-curl skopeo ctr podman buildah docker}; do
     MIRROR=http://127.0.0.1:5000
     doors_try "$engine"
 done
+say "the registries are gone"
+kill "${REGISTRIES[@]}"
+wait "${REGISTRIES[@]}" 2>/dev/null || true
+for engine in "${engines[@]}"; do
+    doors_alone "$engine"
+done
 doors_print "${engines[@]}"
 [ $FAILURES = 0 ] || fail "$FAILURES cells"
 

@@ -43,6 +43,12 @@ for engine in ${ENGINES:-skopeo crane oras ctr podman docker}; do
     engines+=("$engine")
     doors_try "$engine"
 done
+say "the registries are gone"
+kill "${REGISTRIES[@]}"
+wait "${REGISTRIES[@]}" 2>/dev/null || true
+for engine in "${engines[@]}"; do
+    doors_alone "$engine"
+done
 for engine in containerd dockerd podman crane oras; do say "$engine $(n $engine --version 2>/dev/null | head -n 1 || n $engine version | head -n 1)"; done
 doors_print "${engines[@]}"
 [ $FAILURES = 0 ] || fail "$FAILURES cells"
