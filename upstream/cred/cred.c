@@ -338,6 +338,20 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
         cred_answer_waiter(w);
 }
 
+/* It has ended, because it was refused to another request a moment ago: another one is on its way, or comes with the
+ * next request. */
+static bool has_ended(struct cred *c, const char *repository, uint64_t number)
+{
+    static const enum cred_scope scopes[] = {CRED_FOR_IMAGE, CRED_FOR_HOST, CRED_FOR_ALL};
+
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        const struct cred_entry *e = cred_find(c, cred_key_of(scopes[i], repository));
+        if (e && e->number == number)
+            return true;
+    }
+    return false;
+}
+
 bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms)
 {
     int64_t now = clock_mono_ms();
@@ -345,9 +359,11 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64
 
     pthread_mutex_lock(&c->lock);
     struct cred_entry *e = find_known(c, repository);
-    if (e && e->number != number)
+    if (!e)
+        again = has_ended(c, repository, number);
+    else if (e->number != number)
         again = true; /* it has been renewed already */
-    else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->backend->young_ms) {
+    else if (e->begun_ms < since_ms && now - e->begun_ms >= c->backend->young_ms) {
         e->ends_ms = now;
         again = true;
     }
