@@ -1,6 +1,6 @@
 /* pass.h - requests that are passed on to the real registry: everything but pulls, in connections that were opened.
  *
- *     client ─ http_body_stream ─▶ a queue ─ on_send ─▶ the registry        full: the client is not read from
+ *     client ─ http_body_stream ─▶ a piece ─ on_send ─▶ the registry        not taken: the client is not read from
  *     client ◀─ http_stream_data ─ ──────────── on_data ─ the registry      the client takes no more: nor is the registry
  *
  * The client's headers and login go to the registry and its answer comes back as they are, but for what is for one
@@ -20,9 +20,8 @@
 #include "proxy/http/http.h"
 
 enum {
-    PASS_QUEUE_MAX = 32 << 10, /* bytes of a request's body; with it, a piece that was read already */
-    PASS_OUT_MAX = 128 << 10,  /* bytes of an answer that the client has not taken */
-    PASS_IDLE_MS = 600000,     /* without a byte either way: a registry may take minutes to commit an upload */
+    PASS_OUT_MAX = 128 << 10, /* bytes of an answer that the client has not taken */
+    PASS_IDLE_MS = 600000,    /* without a byte either way: a registry may take minutes to commit an upload */
     PASS_NOTE_MS = 2000,
 };
 
