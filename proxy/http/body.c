@@ -135,7 +135,7 @@ bool http_body_is_lost(const struct http_conn *c, int64_t now)
 
     if (!http_body_is_open(c) || !is_under_way(c))
         return false;
-    if (req->dropping || (req->on_data && !req->paused && !req->ended))
+    if (req->dropping || (!http_body_waits(c) && !req->ended))
         return now - c->body_ms > c->server->limits.write_timeout_ms;
     return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
 }

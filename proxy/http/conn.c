@@ -116,6 +116,15 @@ static void take_input(struct http_conn *c, const char *data, size_t len)
         event_del(c->readable);
 }
 
+/* Bytes to read at once: no more of a body that waits than it may hold. */
+static size_t conn_read_size(const struct http_conn *c)
+{
+    size_t held = evbuffer_get_length(c->in);
+
+    return http_body_waits(c) ? (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1)
+                              : (size_t)HTTP_READ_MAX;
+}
+
 static bool wants_input(const struct http_conn *c)
 {
     return c->state != CONN_CLOSED && event_pending(c->readable, EV_READ, NULL);
@@ -146,7 +155,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     if (c->state == CONN_CLOSED)
         return;
     do {
-        n = c->link.kind->read(&c->link, scratch, HTTP_SCRATCH);
+        n = c->link.kind->read(&c->link, scratch, conn_read_size(c));
         if (n > 0) {
             take_input(c, scratch, (size_t)n);
         } else if (n == 0) {

@@ -119,6 +119,9 @@ bool http_is_absolute(const struct http_request *req); /* the target was a URL: 
 const char *http_opened_host(const struct http_request *req);
 const void *http_listener(const struct http_request *req);
 bool http_is_tls(const struct http_request *req);
+/* The addresses of the client and of its connection at this end. */
+struct sockaddr_storage;
+bool http_addresses(const struct http_request *req, struct sockaddr_storage *peer, struct sockaddr_storage *own);
 /* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
 const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
@@ -135,19 +138,20 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
 /* A body on its way in.
  *
- * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece and `on_end` once
- * behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(), http_stream_cut(),
- * http_abort()): what comes of the body then is dropped, or the connection is closed behind the answer if that is much.
- * Until it is called, and while the body is paused, no more than HTTP_BODY_WAIT_MAX bytes are read, and then no more
- * from the socket. A body that cannot be read to its end (the client has gone, sends no bytes for write_timeout_ms, or
- * breaks the framing) ends the request like any client that is gone: on_gone is called. Of a request whose body is
- * complete or that has none, `on_data` gets it in one piece. */
-enum { HTTP_BODY_WAIT_MAX = 64 << 10 };
+ * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece (16 KiB at most)
+ * and `on_end` once behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(),
+ * http_stream_cut(), http_abort()): what comes of the body then is dropped, or the connection is closed behind the
+ * answer if that is much. Until it is called, and while the body is paused, the connection holds no more than
+ * HTTP_BODY_WAIT_MAX bytes, or what was read before (64 KiB), and reads no more from the socket. A body that cannot
+ * be read to its end (the client has gone, sends no bytes for write_timeout_ms, or breaks the framing) ends the
+ * request like any client that is gone: on_gone is called. Of a request whose body is complete or that has none,
+ * `on_data` gets it in one piece. */
+enum { HTTP_BODY_WAIT_MAX = 16 << 10 };
 /* Bytes; -1: not known (chunked). Of any request. */
 int64_t http_body_length(const struct http_request *req);
 void http_body_stream(struct http_request *req, void (*on_data)(void *arg, const void *data, size_t len),
                       void (*on_end)(void *arg), void *arg);
-/* Also inside `on_data`; before http_body_stream() it has no effect. */
+/* Also inside `on_data`, and before http_body_stream(). */
 void http_body_pause(struct http_request *req, bool pause);
 
 /* The answer to CONNECT, "200 Connection established"; any other refuses it.
@@ -157,10 +161,10 @@ void http_body_pause(struct http_request *req, bool pause);
  * others, with `host` as http_opened_host(), but for CONNECT (405). On a connection that
  * is TLS already the answer is 501. */
 void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host);
-/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over; ends
- * of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends when both sides
- * have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The client may be under TLS.
- */
+/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over;
+ * ends of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends
+ * when both sides have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The
+ * client may be under TLS. */
 enum { HTTP_TUNNEL_MAX = 64 << 10 };
 void http_connect_tunnel(struct http_request *req, int fd);
 /* How many there are in this process. Any thread. */

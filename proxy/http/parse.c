@@ -362,6 +362,8 @@ void http_parse(struct http_conn *c)
         if (len == 0)
             return;
         const char *data = (const char *)evbuffer_pullup(in, (ssize_t)len);
+        if (c->req.streamed)
+            len = MIN(len, (size_t)HTTP_BODY_PIECE);
         size_t usable = c->head_done ? len : check_head(c, data, len);
         if (c->head_len > HTTP_HEAD_MAX)
             parse_refuse(c, 431, "the head of the request is too large");

@@ -77,6 +77,10 @@ struct http_request {
 
 enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
 
+/* Bytes of a read whose data may have to wait: libevent's memory comes in powers of two, with a header. */
+enum { HTTP_READ_MAX = HTTP_SCRATCH - 1024 };
+enum { HTTP_BODY_PIECE = (16 << 10) - 1 /* and a NUL */ };
+
 enum { HTTP_DROP_MAX = 256 << 10 /* bytes of a body behind an answer; Go's servers have the same */ };
 
 enum { HTTP_RETRY_AFTER_S = 1 /* of a refusal because no seat is free */ };
@@ -180,6 +184,8 @@ struct http_server {
 const char *http_reason(int status);
 /* Whether there is more of a streamed body to come. */
 bool http_body_is_open(const struct http_conn *c);
+/* Whether the handler does not take it now: it pauses, or has not begun. */
+bool http_body_waits(const struct http_conn *c);
 /* Whether that is more than is read and dropped behind an answer, or may not come at all. */
 bool http_body_is_long(const struct http_conn *c);
 

@@ -29,7 +29,7 @@ enum moved { MOVED, WAITS, BROKEN };
 
 static atomic_int tunnels;
 
-_Static_assert((int)HTTP_SCRATCH <= (int)HTTP_TUNNEL_MAX, "one read");
+_Static_assert((int)HTTP_READ_MAX <= (int)HTTP_TUNNEL_MAX, "one read");
 
 int http_tunnels(void)
 {
@@ -98,7 +98,7 @@ static enum moved pass_up(struct http_conn *c, struct http_tunnel *t)
         return far_result(t, tunnel_result(evbuffer_write(t->up, t->fd)));
     if (t->client_ended)
         return WAITS;
-    ssize_t n = c->link.kind->read(&c->link, scratch, HTTP_SCRATCH);
+    ssize_t n = c->link.kind->read(&c->link, scratch, HTTP_READ_MAX);
     if (n > 0)
         return far_result(t, keep_rest(c, send(t->fd, scratch, (size_t)n, MSG_NOSIGNAL), (size_t)n, t->up));
     if (n < 0)
@@ -116,7 +116,7 @@ static enum moved pass_down(struct http_conn *c, struct http_tunnel *t)
         return tunnel_result(c->link.kind->write(&c->link, &c->out, HTTP_TUNNEL_MAX));
     if (t->far_ended)
         return WAITS;
-    ssize_t n = recv(t->fd, scratch, HTTP_SCRATCH, 0);
+    ssize_t n = recv(t->fd, scratch, HTTP_READ_MAX, 0);
     if (n > 0)
         return keep_rest(c, c->link.kind->send(&c->link, scratch, (size_t)n), (size_t)n, c->out.data);
     if (n < 0)

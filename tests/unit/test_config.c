@@ -94,7 +94,6 @@ static void errors(void **state UNUSED)
         {"listen:\n  - address: 127.0.0.1:1\n    tls:\n      cert: /no/such\n      key: /b\n", "line 4",
          "listen.tls.cert: /no/such: No such file or directory"},
         {"listen:\n  - address: 127.0.0.1:1\n    tls: {cert: /dev/zero, key: /b}\n", "line 3", "not a file"},
-        {"intercept: {address: \"127.0.0.1:1\"}\n", "line 1", "intercept: not supported"},
         {"admin: {socket: here}\n", "line 1", "admin.socket"},
         {"listen: [{address: unix:/x.sock}]\nadmin: {socket: /x.sock}\n", "line 2",
          "admin.socket: \"/x.sock\" is listed twice"},

@@ -145,27 +145,20 @@ static void resume(void *arg)
     http_body_pause(((struct take *)arg)->req, false);
 }
 
-/* While a body is paused the client can send no more than the sockets and 128 KiB hold. */
+/* While a body is paused the client can send no more than the sockets and 80 KiB hold. */
 static void backpressure(void **state)
 {
     struct fixture *f = *state;
     struct take *t = f->own;
     static char data[65536];
     char text[4096];
-    size_t sent = 0;
     bool ended;
     int fd = client(f);
+    size_t sent;
 
     t->pause_first = true;
     say(fd, "PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n");
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    for (int stuck = 0; stuck < 10 && sent < LARGE;) {
-        ssize_t n = send(fd, data, MIN(sizeof(data), LARGE - sent), MSG_NOSIGNAL);
-        sent += (size_t)MAX(n, (ssize_t)0);
-        stuck = n > 0 ? 0 : stuck + 1;
-        if (n <= 0)
-            usleep(20000);
-    }
+    sent = fill(fd, LARGE);
     assert_true(sent < 1 << 20);
     assert_int_equal(atomic_load(&t->pieces), 1);
     fcntl(fd, F_SETFL, 0);
@@ -177,6 +170,41 @@ static void backpressure(void **state)
     assert_int_equal(atomic_load(&t->bytes), LARGE);
     assert_int_equal(atomic_load(&f->gone), 0);
     close(fd);
+}
+
+static void pause_at_once(void *arg, const void *data UNUSED, size_t len UNUSED)
+{
+    http_body_pause(arg, true);
+}
+
+static bool take_and_pause(struct fixture *f, struct http_request *req)
+{
+    http_on_gone(req, note_gone, f);
+    http_body_stream(req, pause_at_once, file_done, req);
+    return true;
+}
+
+/* Many uploads that wait. */
+static void many_paused(void **state)
+{
+    enum { MANY = 200 };
+    struct fixture *f = *state;
+    int fds[MANY];
+    size_t before = heap_in_use();
+
+    f->extra = take_and_pause;
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = client(f);
+        say(fds[i], "PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n");
+        assert_true(fill(fds[i], 1 << 20) < 1 << 20);
+    }
+    assert_true(wait_until(&f->requests, MANY));
+    size_t after = heap_in_use();
+    if (after > before && after - before > MANY * 96 * 1024)
+        fail_msg("%zu KiB each", (after - before) / MANY / 1024);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    assert_true(wait_until(&f->gone, MANY));
 }
 
 /* What is left of a body behind an answer: a little is read and dropped, also when it was paused; of much, and of
@@ -265,15 +293,11 @@ static void gone_while_paused(void **state)
 {
     struct fixture *f = *state;
     struct take *t = f->own;
-    static char data[65536];
     int fd = client(f);
 
     t->pause_first = true;
     say(fd, "PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n");
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    for (int i = 0; i < 20; i++, usleep(5000))
-        while (send(fd, data, sizeof(data), MSG_NOSIGNAL) > 0)
-            ;
+    fill(fd, LARGE);
     assert_int_equal(atomic_load(&f->gone), 0);
     close(fd);
     assert_true(wait_until(&f->gone, 1));
@@ -346,9 +370,9 @@ static void ordinary_listeners(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        UPLOAD(a_large_chunked_upload), UPLOAD(expectations),   UPLOAD(backpressure),
-        UPLOAD(early_answers),          UPLOAD(broken_uploads), UPLOAD(gone_while_paused),
-        UPLOAD(aborted_inside),         UPLOAD(whole_bodies),   UPLOAD(ordinary_listeners),
+        UPLOAD(a_large_chunked_upload), UPLOAD(expectations),       UPLOAD(backpressure),      UPLOAD(many_paused),
+        UPLOAD(early_answers),          UPLOAD(broken_uploads),     UPLOAD(gone_while_paused), UPLOAD(aborted_inside),
+        UPLOAD(whole_bodies),           UPLOAD(ordinary_listeners),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -287,7 +287,6 @@ static void a_tunnel_is_bounded(void **state)
 {
     struct fixture *f = *state;
     struct opened *o = f->own;
-    static char data[65536];
     char text[64];
     bool ended;
     int fd = open_tunnel(f, "early");
@@ -295,19 +294,34 @@ static void a_tunnel_is_bounded(void **state)
 
     hear(o->far, text, 5, 500, &ended);
     assert_string_equal(text, "early");
-    for (int i = 0; i < 2; i++) {
-        size_t sent = 0;
-        fcntl(ends[i], F_SETFL, O_NONBLOCK);
-        for (int stuck = 0; stuck < 5;) {
-            ssize_t n = send(ends[i], data, sizeof(data), MSG_NOSIGNAL);
-            sent += (size_t)MAX(n, (ssize_t)0);
-            stuck = n > 0 ? 0 : stuck + 1;
-            if (n <= 0)
-                usleep(10000);
-        }
-        assert_true(sent < 1 << 20); /* most of it is the sockets' */
-    }
+    for (int i = 0; i < 2; i++)
+        assert_true(fill(ends[i], SIZE_MAX) < 1 << 20); /* most of it is the sockets' */
     close(fd);
+}
+
+/* Many tunnels of which no side reads: 64 KiB a direction, and a little. */
+static void many_tunnels(void **state)
+{
+    enum { MANY = 20 }; /* within tunnel_idle_ms */
+    struct fixture *f = *state;
+    struct opened *o = f->own;
+    int near[MANY], far[MANY];
+    size_t before = heap_in_use();
+
+    for (int i = 0; i < MANY; i++) {
+        near[i] = open_tunnel(f, ""), far[i] = o->far;
+        assert_true(fill(near[i], SIZE_MAX) < 1 << 20 && fill(far[i], SIZE_MAX) < 1 << 20);
+    }
+    assert_int_equal(http_tunnels(), MANY);
+    size_t after = heap_in_use();
+    if (after > before && after - before > MANY * (2 * 64 + 16) * 1024)
+        fail_msg("%zu KiB each", (after - before) / MANY / 1024);
+    for (int i = 0; i < MANY; i++)
+        close(near[i]), close(far[i]);
+    o->far = -1;
+    for (int i = 0; i < 200 && http_tunnels() > 0; i++)
+        usleep(10000);
+    assert_int_equal(http_tunnels(), 0);
 }
 
 static void start_drain(void *arg)
@@ -348,7 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         OPENED(tls_inside), OPENED(a_hello_that_comes_early), OPENED(no_tls_inside), OPENED(refused_targets),
-        OPENED(a_tunnel),   OPENED(a_tunnel_is_bounded),      OPENED(tunnels_end),
+        OPENED(a_tunnel),   OPENED(a_tunnel_is_bounded),      OPENED(many_tunnels),  OPENED(tunnels_end),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -210,6 +211,31 @@ static inline size_t hear(int fd, char *out, size_t max, int ms, bool *ended)
     if (out)
         out[total] = '\0';
     return total;
+}
+
+/* Sends until the other side takes no more for a while; the descriptor does not block from now on. */
+static inline size_t fill(int fd, size_t most)
+{
+    static const char data[65536];
+    size_t sent = 0;
+
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    for (int stuck = 0; stuck < 5 && sent < most;) {
+        ssize_t n = send(fd, data, MIN(sizeof(data), most - sent), MSG_NOSIGNAL);
+        sent += (size_t)MAX(n, (ssize_t)0);
+        stuck = n > 0 ? 0 : stuck + 1;
+        if (n <= 0)
+            usleep(1000);
+    }
+    return sent;
+}
+
+/* Bytes of the heap; 0 under a sanitizer. */
+static inline size_t heap_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
 }
 
 static inline bool wait_until(atomic_int *counter, int value)

@@ -1,0 +1,264 @@
+#include "cli/lib/cli.h"
+#include "cli/setup/journal.h"
+#include "cli/setup/setup.h"
+
+#include "base/array.h"
+#include "base/ref.h"
+#include "config/config.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static const char USAGE[] =
+    "Usage: entrepot setup ENGINE...|all [--registry HOST]... [--dry-run] [--undo] [--check] [--root DIR]\n"
+    "                      [--address HOST:PORT] [--restart] [--json] [--config FILE]\n\n"
+    "Leads engines to entrepot: writes what they need into their own configuration, beside what is there. ENGINE is\n"
+    "containerd, docker, podman (buildah and skopeo too), crio, k3s, rke2, buildkit, or all that are found.\n\n"
+    "  --registry HOST       this registry only; may be repeated (default: all that entrepot is configured for)\n"
+    "  --address HOST:PORT   where engines reach entrepot (default: its first listener, 127.0.0.1:5000)\n"
+    "  --dry-run             only print what would change, as a diff\n"
+    "  --undo                restore what was there\n"
+    "  --check               whether the engine is set up, and entrepot answers as the engine asks\n"
+    "  --root DIR            the system below DIR, such as a host's in a container\n"
+    "  --restart             restart or reload the engine if it has to read its configuration again\n";
+
+struct setup_command {
+    struct cli_options options;
+    struct setup_target target;
+    struct setup_run run;
+    bool undo, check, intercept, all;
+    const char *root, *address;
+    char *own_address; /* from the configuration */
+    const struct setup_engine *engines[16];
+    size_t count;
+};
+
+/* ---- options ---- */
+
+static void target_add(struct setup_target *t, const char *registry)
+{
+    if (setup_target_has(t, registry))
+        return;
+    *ARRAY_NEXT(t->registries, t->count, t->cap) = xstrdup(registry);
+    t->count++;
+}
+
+static bool setup_take_registry(void *arg, const char *value, struct err *err)
+{
+    struct setup_command *s = arg;
+    char host[REF_HOST_MAX + 1];
+    size_t len = strlen(value);
+
+    if (len > REF_HOST_MAX || !ref_is_host(value, len) || !ref_host_valid(value, len))
+        return err_set(err, ERR_INVALID, "\"%s\" is not a registry's host such as ghcr.io", value);
+    memcpy(host, value, len + 1);
+    ref_canonical_host(host);
+    target_add(&s->target, host);
+    return true;
+}
+
+static bool setup_take_engine(void *arg, const char *name, struct err *err)
+{
+    struct setup_command *s = arg;
+    const struct setup_engine *e = setup_engine_find(name);
+
+    if (strcmp(name, "all") == 0) {
+        s->all = true;
+        return true;
+    }
+    if (!e)
+        return err_set(err, ERR_INVALID,
+                       "\"%s\" is not an engine: containerd, docker, podman, crio, k3s, rke2, buildkit or all", name);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->engines[i] == e)
+            return true;
+    s->engines[s->count++] = e;
+    return true;
+}
+
+static bool setup_take_address(void *arg, const char *value, struct err *err)
+{
+    struct setup_command *s = arg;
+    const char *colon = strrchr(value, ':');
+    size_t len = strlen(value);
+
+    if (!colon || colon == value || len > REF_HOST_MAX || !ref_host_valid(value, len))
+        return err_set(err, ERR_INVALID, "\"%s\" is not HOST:PORT", value);
+    s->address = value;
+    return true;
+}
+
+static int setup_check_usage(const struct setup_command *s)
+{
+    if (s->intercept)
+        return cli_usage(USAGE, "setup: --intercept is not available in version " ENTREPOT_VERSION);
+    if (s->undo + s->check + s->run.dry > 1 && (s->check || !s->undo))
+        return cli_usage(USAGE, "setup: --check goes with neither --undo nor --dry-run");
+    if (s->count == 0 && !s->all)
+        return cli_usage(USAGE, "setup: which engine?");
+    if (s->run.restart && (s->root || s->run.dry || s->check))
+        return cli_usage(USAGE, "setup: --restart goes with none of --root, --dry-run and --check");
+    return -1;
+}
+
+/* ---- defaults ---- */
+
+/* An engine reaches a listener of all addresses at loopback. */
+static char *setup_address_of(const char *listen)
+{
+    if (strncmp(listen, "unix:", 5) == 0)
+        return NULL;
+    const char *colon = strrchr(listen, ':');
+    if (colon && (strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0 || colon == listen))
+        return xasprintf("127.0.0.1%s", colon);
+    return xstrdup(listen);
+}
+
+/* What the command line does not say, from entrepot's own configuration. */
+static bool setup_take_defaults(struct setup_command *s, struct err *err)
+{
+    _cleanup_free_ char *file = s->root ? xasprintf("%s%s", s->run.root, CONFIG_DEFAULT_FILE) : NULL;
+    const char *given = s->options.config ? s->options.config : file && access(file, F_OK) == 0 ? file : NULL;
+    struct config_overrides overrides = {.file = given, .cache = s->options.cache, .no_secrets = true};
+    struct config config;
+
+    if (s->undo || (s->address && s->target.count > 0))
+        return true;
+    if (!config_load(&config, &overrides, err))
+        return err_append(err, "; or give --address and --registry");
+    for (int i = 0; !s->address && config.listen[i]; i++)
+        if (!config.listen_upstream[i] && (s->own_address = setup_address_of(config.listen[i])))
+            s->address = s->own_address;
+    if (s->target.count == 0) {
+        s->target.any = true;
+        for (int i = 0; i < config.upstream_count; i++)
+            if (!strchr(config.upstreams[i].name, '*'))
+                target_add(&s->target, config.upstreams[i].name);
+    }
+    config_free(&config);
+    return s->address || err_set(err, ERR_INVALID, "entrepot has no listener that engines can reach: give --address");
+}
+
+/* `all`: what is found; to undo, what has been set up. */
+static bool setup_find_engines(struct setup_command *s, struct err *err)
+{
+    for (size_t i = 0; s->all && i < SETUP_ENGINES_COUNT; i++) {
+        const struct setup_engine *e = SETUP_ENGINES[i];
+        if (s->undo ? journal_exists(s->run.root, e->name) : setup_engine_is_here(e, s->run.root))
+            setup_take_engine(s, e->name, NULL);
+    }
+    return s->count > 0 || s->undo ||
+           err_set(err, ERR_NOT_FOUND, "no engine was found%s%s: name one", s->root ? " below " : "",
+                   s->root ? s->root : "");
+}
+
+/* ---- output ---- */
+
+static void say_each(const char *engine, const char *before, const json_t *list)
+{
+    const json_t *text;
+    size_t i;
+
+    json_array_foreach(list, i, text) {
+        cli_say(stdout, "%s: %s%s", engine, before, json_string_value(text));
+    }
+}
+
+static void setup_say(const struct setup_command *s, const char *engine, const json_t *report)
+{
+    const char *diff = json_string_value(json_object_get(report, "diff"));
+    const char *restart = json_string_value(json_object_get(report, "restart"));
+    const json_t *changed = json_object_get(report, "changed");
+
+    say_each(engine, "changed ", changed);
+    say_each(engine, "", json_object_get(report, "notes"));
+    if (diff)
+        cli_say_text(stdout, diff, strlen(diff));
+    if (restart && !json_is_true(json_object_get(report, "restarted")))
+        cli_say(stdout, "%s: to have it read this: %s", engine, restart);
+    else if (restart)
+        cli_say(stdout, "%s: %s", engine, restart);
+    if (!s->check && !changed && (!diff || !diff[0]) && !json_object_get(report, "error"))
+        cli_say(stdout, "%s: nothing to do", engine);
+}
+
+/* ---- the command ---- */
+
+static bool setup_one(const struct setup_command *s, const struct setup_engine *e, json_t *report, struct err *err)
+{
+    if (s->undo)
+        return setup_undo(e, &s->run, report, err);
+    if (s->check)
+        return setup_check(e, &s->target, &s->run, report, err);
+    return setup_apply(e, &s->target, &s->run, report, err);
+}
+
+static int setup_each(const struct setup_command *s)
+{
+    json_t *all = json_array();
+    int rc = EXIT_DONE;
+
+    for (size_t i = 0; i < s->count; i++) {
+        json_t *report = json_pack("{s:s}", "engine", s->engines[i]->name);
+        struct err err = {0};
+        bool ok = setup_one(s, s->engines[i], report, &err);
+        if (!ok)
+            json_object_set_new(report, "error", json_string(err.msg));
+        if (!s->options.json)
+            setup_say(s, s->engines[i]->name, report);
+        cli_flush();
+        if (!ok) {
+            err_wrap(&err, "%s", s->engines[i]->name);
+            rc = cli_fail(&err);
+        }
+        json_array_append_new(all, report);
+    }
+    if (s->options.json)
+        cli_print_json(all);
+    json_decref(all);
+    return rc;
+}
+
+static int setup_run_command(struct setup_command *s)
+{
+    struct err err = {0};
+
+    if (!setup_take_defaults(s, &err) || !setup_find_engines(s, &err))
+        return cli_fail(&err);
+    s->target.address = s->address;
+    return setup_each(s);
+}
+
+int cmd_setup(int argc, char **argv)
+{
+    struct setup_command s = {.run.root = ""};
+    _cleanup_free_ char *root = NULL;
+
+    const struct cli_option options[] = {{"registry", .take = setup_take_registry},
+                                         {"address", .take = setup_take_address},
+                                         {"dry-run", .flag = &s.run.dry},
+                                         {"undo", .flag = &s.undo},
+                                         {"check", .flag = &s.check},
+                                         {"root", .value = &s.root},
+                                         {"restart", .flag = &s.run.restart},
+                                         {"intercept", .flag = &s.intercept},
+                                         {0}};
+    const struct cli_syntax syntax = {USAGE, options, setup_take_engine, &s, true};
+    int rc = cli_parse(&s.options, &syntax, argc, argv);
+    if (rc < 0)
+        rc = setup_check_usage(&s);
+    if (rc < 0) {
+        if (s.root) { /* without slashes at its end: paths begin with one */
+            root = xstrdup(s.root);
+            for (size_t len = strlen(root); len > 0 && root[len - 1] == '/'; len--)
+                root[len - 1] = '\0';
+            s.run.root = root;
+        }
+        rc = setup_run_command(&s);
+    }
+    for (size_t i = 0; i < s.target.count; i++)
+        free(s.target.registries[i]);
+    free(s.target.registries);
+    free(s.own_address);
+    return rc;
+}

@@ -1,0 +1,78 @@
+/* containerd's folders of registries: certs.d/HOST/hosts.toml, and certs.d/_default/hosts.toml for those that have
+ * none. https://github.com/containerd/containerd/blob/main/docs/hosts.md */
+#include "cli/setup/hosts.h"
+
+#include "cli/setup/engines.h"
+#include "cli/setup/toml.h"
+
+#include <string.h>
+
+static void hosts_make(struct buf *out, const char *registry, const char *address)
+{
+    buf_adds(out, SETUP_MARK " containerd`; `entrepot setup containerd --undo` removes it.\n");
+    if (registry)
+        buf_addf(out, "server = \"https://%s\"\n\n",
+                 strcmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry);
+    buf_addf(out, "[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", address);
+}
+
+/* Whether the first host of a file that others have written is entrepot. */
+static bool hosts_is_led(const struct setup_text *text, const char *address)
+{
+    _cleanup_free_ char *host = xasprintf("host" TOML_DOT "http://%s", address);
+    _cleanup_toml_ struct toml_file f = {0};
+    bool is = false;
+
+    if (!toml_read(&f, text, NULL))
+        return false;
+    for (size_t i = 0; i < f.count; i++)
+        if (strncmp(f.list[i].path, "host" TOML_DOT, 5) == 0) {
+            is = toml_is_below(f.list[i].path, host);
+            break;
+        }
+    toml_free(&f);
+    return is;
+}
+
+static bool hosts_plan_one(struct setup_view *v, const char *folder, const char *registry, const char *address,
+                           struct err *err)
+{
+    const char *colon = registry ? strrchr(registry, ':') : NULL;
+    _cleanup_free_ char *own = xasprintf("%s/%s", folder, registry ? registry : "_default");
+    _cleanup_free_ char *other = /* which containerd looks for first */
+        colon ? xasprintf("%s/%.*s_%s_", folder, (int)(colon - registry), registry, colon + 1) : NULL;
+    const char *place = other && setup_view_has_content(v, other) ? other : own;
+    _cleanup_free_ char *path = xasprintf("%s/hosts.toml", place);
+    const struct setup_text *text = setup_view_read(v, path, err);
+    _cleanup_buf_ struct buf out = {0};
+
+    if (!text)
+        return false;
+    bool ours = text->bytes.len > strlen(SETUP_MARK) && strncmp(text->bytes.data, SETUP_MARK, strlen(SETUP_MARK)) == 0;
+    if (text->exists && !ours && hosts_is_led(text, address))
+        return true;
+    if (text->exists && !ours) {
+        setup_leave(v,
+                    "%s is left as it is: add [host.\"http://%s\"] with capabilities = [\"pull\", \"resolve\"] as its "
+                    "first host",
+                    path, address);
+        return true;
+    }
+    if (!text->exists && setup_view_has_content(v, place)) { /* Docker's form: certificates alone */
+        setup_leave(v,
+                    "%s is left as it is: containerd takes the files there for certificates, unless there is a "
+                    "hosts.toml that names them",
+                    place);
+        return true;
+    }
+    hosts_make(&out, registry, address);
+    return setup_view_write(v, path, &out, 0644, err);
+}
+
+bool hosts_plan(struct setup_view *v, const char *folder, const struct setup_target *t, struct err *err)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (!hosts_plan_one(v, folder, t->registries[i], t->address, err))
+            return false;
+    return !t->any || hosts_plan_one(v, folder, NULL, t->address, err);
+}

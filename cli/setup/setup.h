@@ -1,0 +1,67 @@
+/* setup.h - leads the engines of a node to entrepot, and back again.
+ *
+ *     journal ─▶ view: each file as it is, and without what an earlier setup wrote (take_back.h)
+ *     engine  ─▶ view: each file as it should be (struct setup_engine, one file an engine)
+ *     run     ─▶ diff of the two, or: journal, files (place.h), journal
+ *
+ * An engine only says what its files should contain, and begins each time with the files as they would be without us.
+ * So a second setup finds nothing to do, a setup with other options replaces the first, and undoing is the same as a
+ * setup that wants nothing. Paths are the engine's; the view puts the root before them. One thread.
+ */
+#ifndef ENTREPOT_CLI_SETUP_SETUP_H
+#define ENTREPOT_CLI_SETUP_SETUP_H
+
+#include "cli/setup/view.h"
+
+#include <jansson.h>
+
+struct setup_target {
+    const char *address; /* HOST:PORT of entrepot, as the engines reach it */
+    char **registries;
+    size_t count, cap;
+    bool any; /* registries that are not listed, too, where an engine can be told so */
+};
+
+/* How an engine names the registry when it asks a mirror. */
+enum setup_way {
+    SETUP_BY_NS,     /* ?ns=docker.io: containerd and what is built on it */
+    SETUP_BY_PREFIX, /* docker.io/library/alpine: podman, CRI-O */
+    SETUP_BY_DEFAULT /* not at all: Docker Engine */
+};
+
+struct setup_engine {
+    const char *name;
+    enum setup_way way;
+    const char *const *programs; /* either of these is there: so is the engine; NULL-terminated */
+    /* Says in the view what the engine's files should contain. What it leaves as it is, it notes. False: this engine
+     * cannot be set up, with what to do. */
+    bool (*plan)(struct setup_view *v, const struct setup_target *t, struct err *err);
+    /* What makes a running engine read a changed `path`: systemctl's arguments, NULL-terminated; NULL: nothing does,
+     * and nothing need. */
+    const char *const *(*reload)(const char *path);
+};
+
+/* engines.c */
+extern const struct setup_engine *const SETUP_ENGINES[];
+extern const size_t SETUP_ENGINES_COUNT;
+const struct setup_engine *setup_engine_find(const char *name);
+/* Whether the engine is on the system below `root`. */
+bool setup_engine_is_here(const struct setup_engine *e, const char *root);
+
+/* target.c */
+bool setup_target_has(const struct setup_target *t, const char *registry);
+
+/* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */
+struct setup_run {
+    const char *root; /* "": this system */
+    bool dry;
+    bool restart;
+};
+bool setup_apply(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
+                 struct err *err);
+bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t *report, struct err *err);
+/* Whether the engine's files lead each registry to entrepot, and entrepot answers as the engine asks. */
+bool setup_check(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
+                 struct err *err);
+
+#endif
