@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    VERBATIM_BUFFER = 32 << 10, /* bytes, each way */
+    VERBATIM_BUFFER = 16 << 10, /* bytes, each way: the least that libcurl takes, and a record of TLS */
     IDLE_MAX_S = 4,             /* servers that close idle connections wait for 5 s at least */
     STATUS_REFUSED = 300,       /* libcurl sends no more of the body after such an answer */
 };
