@@ -119,7 +119,7 @@ bool transfer_is_answered(const struct transfer *t, CURLcode code)
 
 /* ---- the start ---- */
 
-static void set_body(struct transfer *t, const struct transfer_verbatim *v)
+static void set_upload(struct transfer *t, const struct transfer_verbatim *v)
 {
     CURL *h = t->easy;
 
@@ -153,7 +153,7 @@ void transfer_set_verbatim(struct transfer *t, const struct transfer_request *re
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     else if (v->has_body)
-        set_body(t, v);
+        set_upload(t, v);
     if (strcmp(req->method, "HEAD") != 0)
         curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, req->method);
     if (!transfer_may_repeat(t) || v->has_body)
