@@ -81,6 +81,8 @@ void server_on_request(void *arg, struct http_request *req)
         return;
     }
     note_of(req)->site = r.site ? site_ref(r.site) : NULL;
+    if (r.site)
+        seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
     bool own = r.kind >= ROUTE_METRICS;
     if ((own && !has_own_pages(sl, req)) || (!own && sl->proxy->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
