@@ -24,11 +24,12 @@ static const struct {
     {"verify", cmd_verify, "check every blob and the index"},
     {"offline", cmd_offline, "switch offline mode on or off"},
     {"setup", cmd_setup, "lead the engines of this node to entrepot, or back"},
+    {"doctor", cmd_doctor, "find what keeps engines from pulling through entrepot"},
     {"config", cmd_config, "check or show the configuration"},
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
 };
 
-static const char *const LATER[] = {"doctor", "pulls", "top", "ca", "completion"};
+static const char *const LATER[] = {"pulls", "top", "ca", "completion"};
 
 static void help(FILE *out)
 {

@@ -15,6 +15,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 struct cli_options {
     const char *socket, *cache, *config;
     bool json;
+    int timeout_s; /* of cli_ask(); 0: as long as a collection may take */
 };
 
 int cmd_serve(int argc, char **argv);
@@ -31,6 +32,7 @@ int cmd_unpin(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_setup(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
