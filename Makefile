@@ -44,7 +44,7 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
 FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
-	proxy/http proxy/fetch proxy/registry proxy/pull proxy/admin proxy
+	proxy/http proxy/fetch proxy/registry proxy/pull proxy/intercept proxy/admin proxy
 CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli/doctor cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
@@ -219,6 +219,7 @@ test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENT
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
+	@B=$(B) bash tests/bench/tls.sh
 	@B=$(B) bash tests/bench/parts.sh
 	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies

@@ -1,9 +1,9 @@
 #include "base/env_proxy.h"
 
+#include "base/cidr.h"
 #include "base/mem.h"
 #include "base/secret.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,11 +17,6 @@ enum { HOST_MAX = 255 };
 struct target {
     char scheme[16], host[HOST_MAX + 1]; /* without brackets, and without a dot at its end */
     int port;
-};
-
-struct address {
-    int bits; /* 32, 128; 0: it is none */
-    uint8_t raw[16];
 };
 
 /* ---- URLs ---- */
@@ -73,28 +68,6 @@ static bool proxy_resolve(const char *url, const char *location, struct target *
 
 /* ---- no_proxy ---- */
 
-static struct address read_address(const char *text)
-{
-    struct address a = {0};
-
-    if (inet_pton(AF_INET, text, a.raw) == 1)
-        a.bits = 32;
-    else if (inet_pton(AF_INET6, text, a.raw) == 1)
-        a.bits = 128;
-    return a;
-}
-
-/* Whether the first `bits` bits are the same. */
-static bool is_in_net(const struct address *a, const struct address *net, int bits)
-{
-    int whole = bits / 8, rest = bits % 8;
-
-    if (a->bits == 0 || a->bits != net->bits || bits < 0 || bits > a->bits)
-        return false;
-    return memcmp(a->raw, net->raw, (size_t)whole) == 0 &&
-           (rest == 0 || (a->raw[whole] ^ net->raw[whole]) >> (8 - rest) == 0);
-}
-
 /* Removes a port from the end: -1 there is none, 0 it is not a number. An IPv6 address has one only after brackets. */
 static int cut_port(char *entry)
 {
@@ -119,28 +92,35 @@ static bool is_in_domain(const char *domain, const char *host)
     return len == host_len ? !below : host[host_len - len - 1] == '.';
 }
 
+/* "10.0.0.0/8", "[fd00::]/8". */
+static bool proxy_is_in_net(const char *entry, const struct ip *address)
+{
+    const char *slash = strchr(entry, '/');
+    char host[HOST_MAX + 1];
+    struct cidr net;
+
+    if (!copy_host(host, sizeof(host), entry, (size_t)(slash - entry)))
+        return false;
+    _cleanup_free_ char *plain = xasprintf("%s%s", host, slash);
+    return cidr_parse(plain, &net) && cidr_has(&net, address);
+}
+
 static bool proxy_matches(char *entry, const char *host, int port)
 {
-    const struct address address = read_address(host);
+    const struct ip address = ip_parse(host);
     char name[HOST_MAX + 1];
 
     if (strcmp(entry, "*") == 0)
         return true;
-    char *slash = strchr(entry, '/'), *end;
-    if (slash) {
-        *slash = '\0';
-        long bits = strtol(slash + 1, &end, 10);
-        const struct address net =
-            copy_host(name, sizeof(name), entry, strlen(entry)) ? read_address(name) : (struct address){0};
-        return slash[1] && *end == '\0' && bits >= 0 && bits <= 128 && is_in_net(&address, &net, (int)bits);
-    }
+    if (strchr(entry, '/'))
+        return proxy_is_in_net(entry, &address);
     int only = cut_port(entry);
     if ((only >= 0 && only != port) || !copy_host(name, sizeof(name), entry, strlen(entry)))
         return false;
     if (address.bits == 0)
         return is_in_domain(name, host);
-    const struct address one = read_address(name);
-    return is_in_net(&address, &one, one.bits);
+    struct cidr one;
+    return cidr_parse(name, &one) && cidr_has(&one, &address);
 }
 
 bool proxy_is_exempt(const char *no_proxy, const char *host, int port)
@@ -178,7 +158,7 @@ static const char *first_of(const char *a, const char *b)
 
 static bool proxy_is_loopback(const char *host)
 {
-    const struct address a = read_address(host);
+    const struct ip a = ip_parse(host);
     static const uint8_t one[16] = {[15] = 1};
 
     if (a.bits == 0)

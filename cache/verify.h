@@ -33,8 +33,8 @@ enum verified cache_verify(struct cache *c, const struct digest *d, const struct
 enum verified cache_verify_part(struct cache *c, const struct digest *d, const struct verify_pace *pace, int64_t *bytes,
                                 struct err *err);
 
-/* The same as cache_verify() for a file that import.h has assembled, and, if it is right, its publication. Errors: ERR_DIGEST
- * (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
+/* The same as cache_verify() for a file that import.h has assembled, and, if it is right, its publication. Errors:
+ * ERR_DIGEST (the file is removed), ERR_IO, ERR_NO_SPACE, ERR_CANCELLED. Blocks. */
 bool cache_adopt_import(struct cache *c, const struct digest *d, const struct verify_pace *pace, struct err *err);
 
 /* Blobs that were verified before they were written, and whose files have just been put in their places: their entries,

@@ -37,7 +37,7 @@ static bool has_no_hole(struct part_check *c, int64_t first, int64_t end, struct
                    (long long)MAX((int64_t)hole, first));
 }
 
-static bool read_range(struct part_check *c, int64_t first, int64_t end, struct err *err)
+static bool part_read_range(struct part_check *c, int64_t first, int64_t end, struct err *err)
 {
     _cleanup_free_ char *chunk = xmalloc(CHUNK);
 
@@ -61,7 +61,7 @@ static bool read_range(struct part_check *c, int64_t first, int64_t end, struct 
     return true;
 }
 
-static bool check_digest(struct part_check *c, struct err *err)
+static bool part_check_digest(struct part_check *c, struct err *err)
 {
     char got[DIGEST_TEXT_MAX];
     struct digest seen;
@@ -78,10 +78,10 @@ static bool check_part(struct part_check *c, struct err *err)
     while (part_map_next(&c->map, end, &first, &end)) {
         if (first == 0 && end == c->map.size)
             c->hasher = hasher_new(c->digest->alg);
-        if (!has_no_hole(c, first, end, err) || !read_range(c, first, end, err))
+        if (!has_no_hole(c, first, end, err) || !part_read_range(c, first, end, err))
             return false;
     }
-    return !c->hasher || check_digest(c, err);
+    return !c->hasher || part_check_digest(c, err);
 }
 
 /* Whether what was looked at is still what there is. */

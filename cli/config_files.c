@@ -1,5 +1,6 @@
 #include "cli/config_files.h"
 
+#include "base/authority.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "config/config.h"
@@ -49,6 +50,29 @@ static bool check_credentials(const struct config_upstream *u, const struct cred
     return check_json("docker_config", o->docker_config, err) && check_json("key_file", o->key_file, err);
 }
 
+static bool check_authority(const struct config *c, void (*warn)(void *arg, const char *text), void *arg,
+                            struct err *err)
+{
+    const struct authority_files files = {c->intercept.cert, c->intercept.key};
+
+    if (!config_intercepts(c) || (access(files.cert, F_OK) != 0 && access(files.key, F_OK) != 0))
+        return true; /* it is made at the start */
+    struct authority *a = authority_load(&files, err);
+    if (!a)
+        return err_wrap(err, "intercept.ca");
+    char **hosts = config_intercept_hosts(c);
+    _cleanup_free_ char *missing = authority_unpermitted(a, (const char *const *)hosts);
+    if (missing) {
+        _cleanup_free_ char *text = xasprintf("intercept.ca: %s was made for other hosts; these are not opened: %s; "
+                                              "`entrepot ca --rotate` makes one for them",
+                                              files.cert, missing);
+        warn(arg, text);
+    }
+    config_free_hosts(hosts);
+    authority_unref(a);
+    return true;
+}
+
 bool config_files_check(const struct config *c, void (*warn)(void *arg, const char *text), void *arg, struct err *err)
 {
     for (int i = 0; i < c->upstream_count; i++) {
@@ -59,5 +83,5 @@ bool config_files_check(const struct config *c, void (*warn)(void *arg, const ch
         if (!ok)
             return err_wrap(err, "the upstream %s", u->name);
     }
-    return true;
+    return check_authority(c, warn, arg, err);
 }

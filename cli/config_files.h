@@ -8,7 +8,8 @@
 
 struct config;
 
-/* Errors: ERR_INVALID, ERR_IO. `warn` gets what may differ for the daemon: a helper that is not on PATH. */
+/* Errors: ERR_INVALID, ERR_IO. `warn` gets what may differ for the daemon, such as a helper that is not on
+ * PATH, and what does not hold it up. */
 bool config_files_check(const struct config *c, void (*warn)(void *arg, const char *text), void *arg, struct err *err);
 
 #endif

@@ -124,6 +124,14 @@ static bool can_listen(const char *address, const struct unit_view *v, struct er
     return folder_is_good(folder, v, err) || err_wrap(err, "the socket %s", address + 5);
 }
 
+/* One that is made at the start, beside its folder's other files. */
+static bool can_make(const char *file, const struct unit_view *v, struct err *err)
+{
+    _cleanup_free_ char *folder = writable_folder_of(file);
+
+    return access(file, F_OK) == 0 || folder_is_good(folder, v, err) || err_wrap(err, "intercept.ca");
+}
+
 bool config_user_can_write(const struct config *c, const struct unit_view *v, struct err *err)
 {
     _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket);
@@ -134,6 +142,8 @@ bool config_user_can_write(const struct config *c, const struct unit_view *v, st
     for (int i = 0; c->listen[i]; i++)
         if (!can_listen(c->listen[i], v, err))
             return false;
+    if (config_intercepts(c) && (!can_make(c->intercept.cert, v, err) || !can_make(c->intercept.key, v, err)))
+        return false;
     return can_listen(c->metrics_address, v, err) && can_listen(admin, v, err);
 }
 
@@ -148,6 +158,8 @@ bool config_user_can_see(const struct config *c, const struct unit_view *v, stru
 {
     bool ok = sees_one(c->file, v, err);
 
+    if (ok && config_intercepts(c))
+        ok = sees_one(c->intercept.cert, v, err) && sees_one(c->intercept.key, v, err);
     for (int i = 0; ok && i < c->upstream_count; i++) {
         const struct config_upstream *u = &c->upstreams[i];
         ok = sees_one(u->trust.ca, v, err) && sees_one(u->trust.client_cert, v, err) &&

@@ -89,6 +89,7 @@ static void doctor_look_as_user(void *arg, json_t *findings)
         return;
     }
     doctor_check_configuration(d, &c, findings);
+    doctor_look_at_authority(&c, findings);
     doctor_look_at_disk(&c, findings);
     doctor_look_at_registries(&c, findings);
 }

@@ -1,6 +1,7 @@
 #include "config/read.h"
 
 #include "base/ref.h"
+#include "base/tls_files.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,22 +31,30 @@ static bool take_percent(struct config_reading *r, const char *key, const char *
     return true;
 }
 
-static bool is_listened_on(const struct config *c, const char *address)
+/* Files are looked at now: a certificate without its key is an error before anything listens. A command that only looks
+ * for the socket may not be allowed to read the key. */
+static bool take_tls(struct config_reading *r, int nth, const struct yaml_listen *y)
 {
-    const char *colon = strrchr(address, ':');
+    const struct tls_files files = {y->tls.cert, y->tls.key, y->tls.client_ca};
+    struct config_tls *t = &r->c->listen_tls[nth];
+    const char *fault;
+    char key[32];
+    struct err err;
 
-    for (int i = 0; c->listen[i]; i++) /* port 0 is another one each time */
-        if (strcmp(c->listen[i], address) == 0 && colon && strcmp(colon, ":0") != 0)
-            return true;
-    return false;
-}
-
-static bool take_address(struct config_reading *r, const char *section, int nth, const char *text)
-{
-    if (!config_is_address(text))
-        return config_bad(r, section, nth, "address", "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", text);
-    if (is_listened_on(r->c, text))
-        return config_bad(r, section, nth, "address", "\"%s\" is listed twice", text);
+    if (!files.cert && !files.key && !files.client_ca)
+        return true;
+    if (!files.cert || !files.key)
+        return config_bad(r, "listen", nth, "tls", "there is no %s: TLS needs both cert and key",
+                          files.cert ? "key" : "cert");
+    if (strncmp(y->address, "unix:", 5) == 0)
+        return config_bad(r, "listen", nth, "tls", "a unix socket is plain HTTP");
+    if (!r->no_secrets && !tls_files_check(&files, &fault, &err)) {
+        snprintf(key, sizeof(key), "tls.%s", fault);
+        return config_bad(r, "listen", nth, key, "%s", err.msg);
+    }
+    config_set(&t->cert, files.cert);
+    config_set(&t->key, files.key);
+    config_set(&t->client_ca, files.client_ca);
     return true;
 }
 
@@ -56,17 +65,17 @@ static bool take_listen(struct config_reading *r, const struct yaml_config *y)
     if (y->listen_count > 0)
         config_set(&c->listen[0], NULL);
     for (int i = 0; i < y->listen_count; i++) {
-        if (!take_address(r, "listen", i, y->listen[i].address))
+        if (!config_take_address(r, "listen", i, y->listen[i].address))
             return false;
-        if (y->listen[i].tls)
-            return config_unsupported(r, "listen", i, "tls");
+        if (!take_tls(r, i, &y->listen[i]) || !config_take_listen_intercept(r, i, &y->listen[i]))
+            return false;
         config_set(&c->listen[i], y->listen[i].address);
         config_set(&c->listen_upstream[i], y->listen[i].upstream);
     }
-    if (y->intercept)
-        return config_unsupported(r, NULL, 0, "intercept");
+    if (!config_take_intercept(r, y))
+        return false;
     if (y->metrics.address) {
-        if (!take_address(r, "metrics", 0, y->metrics.address))
+        if (!config_take_address(r, "metrics", 0, y->metrics.address))
             return false;
         config_set(&c->metrics_address, y->metrics.address);
     }
@@ -74,7 +83,7 @@ static bool take_listen(struct config_reading *r, const struct yaml_config *y)
         return true;
     config_set(&c->admin_socket, y->admin.socket);
     _cleanup_free_ char *address = xasprintf("unix:%s", c->admin_socket);
-    if (is_listened_on(c, address))
+    if (config_is_listened_on(c, address))
         return config_bad(r, "admin", 0, "socket", "\"%s\" is listed twice", c->admin_socket);
     return config_is_address(address) ||
            config_bad(r, "admin", 0, "socket", "\"%s\" does not begin with /, or is too long for a socket",
@@ -309,8 +318,17 @@ static void defaults(struct config *c)
     c->gc_interval_ms = 60 * 1000;
     c->tags = (struct config_tags){
         .ttl_ms = 5 * 60 * 1000, .max_stale_ms = (int64_t)30 * 86400 * 1000, .negative_ttl_ms = 10 * 1000};
+    c->intercept.tunnel = true;
     c->grant_ttl_ms = 5 * 60 * 1000;
     c->limits = (struct config_limits){.connections = 8192, .per_client = 1024, .misses = 256, .relays = 256};
+}
+
+static void clear_tls(struct config_tls *t)
+{
+    free(t->cert);
+    free(t->key);
+    free(t->client_ca);
+    memset(t, 0, sizeof(*t));
 }
 
 /* Replaces the listeners of the file. */
@@ -323,10 +341,12 @@ static bool override_listen(struct config *c, const char *const *listen, struct 
             return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
         if (!config_is_address(listen[i]))
             return err_set(err, ERR_INVALID, "--listen: \"%s\" is not ADDR:PORT (in numbers) or unix:/path", listen[i]);
-        if (is_listened_on(c, listen[i]))
+        if (config_is_listened_on(c, listen[i]))
             return err_set(err, ERR_INVALID, "--listen: \"%s\" is listed twice", listen[i]);
         config_set(&c->listen[i], listen[i]);
         config_set(&c->listen_upstream[i], NULL);
+        clear_tls(&c->listen_tls[i]);
+        c->listen_intercept[i] = false;
         config_set(&c->listen[i + 1], NULL);
     }
     return true;
@@ -376,6 +396,7 @@ bool config_load(struct config *c, const struct config_overrides *o, struct err 
     if (!c->admin_socket)
         c->admin_socket = default_socket(c, o->cache != NULL);
     config_add_well_known(c);
+    config_finish_intercept(c);
     return true;
 }
 
@@ -385,6 +406,8 @@ void config_free(struct config *c)
         free(c->listen[i]);
     for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
         free(c->listen_upstream[i]);
+    for (int i = 0; i < CONFIG_LISTEN_MAX; i++)
+        clear_tls(&c->listen_tls[i]);
     for (int i = 0; i < c->upstream_count; i++) {
         struct config_upstream *u = &c->upstreams[i];
         for (int k = 0; k < CONFIG_ENDPOINTS_MAX; k++)
@@ -400,6 +423,7 @@ void config_free(struct config *c)
         free(c->tag_rules[i].repository);
         free(c->tag_rules[i].tag);
     }
+    config_free_intercept(c);
     free(c->file);
     free(c->admin_socket);
     free(c->metrics_address);

@@ -7,6 +7,7 @@
 #define ENTREPOT_CONFIG_CONFIG_H
 
 #include "base/buf.h"
+#include "base/cidr.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "config/credentials.h"
@@ -24,6 +25,7 @@ enum {
     CONFIG_TRUSTED_MAX = 32,
     CONFIG_CREDENTIALS_MAX = 8,
     CONFIG_RULES_MAX = 64,
+    CONFIG_ALLOW_MAX = 64,
 };
 
 /* A time that never comes: `ttl: never`. Sums of two of them do not overflow. */
@@ -91,6 +93,19 @@ struct config {
     char *file;                               /* where it came from; NULL: the built-in defaults */
     char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
     char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
+    struct config_tls {
+        char *cert, *key; /* files; both NULL: plain HTTP */
+        char *client_ca;  /* clients need a certificate of one of these authorities; NULL: none */
+    } listen_tls[CONFIG_LISTEN_MAX];
+    bool listen_intercept[CONFIG_LISTEN_MAX]; /* TLS by name */
+    struct config_intercept {
+        char *address;                         /* of the forward proxy; NULL: there is none */
+        char *cert, *key;                      /* the authority's files */
+        char *hosts[CONFIG_UPSTREAMS_MAX + 1]; /* NULL-terminated; none: every upstream */
+        bool tunnel;                           /* what is not opened is passed on; else it is refused */
+        struct cidr allow[CONFIG_ALLOW_MAX];   /* clients */
+        int allow_count;
+    } intercept;
     char *admin_socket;
     char *metrics_address; /* NULL: on the first listener */
     int workers, fetchers;
@@ -136,6 +151,16 @@ void config_free(struct config *c);
 /* The upstream that serves `host`: the one of that name, else one whose pattern matches, else NULL. Ignores case. A
  * pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
+/* Whether a host matches a name or pattern of upstreams; ignores case. The host must be well-formed. */
+bool config_host_matches(const char *pattern, const char *host);
+/* Whether there is a forward proxy or a listener that intercepts. */
+bool config_intercepts(const struct config *c);
+/* The hosts and patterns that are intercepted: intercept.hosts, or what of the upstreams' names a certificate can be
+ * for, which no address and no pattern such as "*" is. NULL-terminated; config_free_hosts() frees it. */
+char **config_intercept_hosts(const struct config *c);
+void config_free_hosts(char **hosts);
+/* Whether intercept.allow has the client: its address, or none for a unix socket, which is of this machine. */
+bool config_may_intercept(const struct config *c, const struct sockaddr *client);
 /* The settings of a tag of a repository (full name) of this upstream: each key from the first rule that matches and
  * sets it, else from the upstream, else from `tags`. All are set in the result. Any thread. */
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,

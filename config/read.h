@@ -24,8 +24,6 @@ bool config_bad(struct config_reading *r, const char *section, int nth, const ch
     PRINTF_LIKE(5, 6);
 /* A host, or a pattern of hosts ("*.corp.example"). */
 bool config_is_host_pattern(const char *text);
-/* A key of a later version: an error, since ignoring it would look as if it worked. Always false. */
-bool config_unsupported(struct config_reading *r, const char *section, int nth, const char *key);
 bool config_take_duration(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                           int64_t *ms);
 /* One of a NULL-terminated list of words. */
@@ -38,6 +36,15 @@ bool config_take_int(struct config_reading *r, const char *section, int nth, con
 bool config_take_bool(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       bool *out);
 
+bool config_is_listened_on(const struct config *c, const char *address);
+/* An address that is not taken yet. */
+bool config_take_address(struct config_reading *r, const char *section, int nth, const char *text);
+/* `listen.intercept` of the nth listener, and the section `intercept`. */
+bool config_take_listen_intercept(struct config_reading *r, int nth, const struct yaml_listen *y);
+bool config_take_intercept(struct config_reading *r, const struct yaml_config *y);
+/* Its defaults, once the cache's folder is known. */
+void config_finish_intercept(struct config *c);
+void config_free_intercept(struct config *c);
 /* Adds the nth upstream of the file. */
 bool config_take_upstream(struct config_reading *r, int nth, const struct yaml_upstream *y);
 /* `tags`: for all, with the rules; and an upstream's own. */

@@ -8,12 +8,12 @@
 #include <strings.h>
 
 /* A `*` stands for one character or more; upstreams.c bounds how many there are. */
-static bool matches(const char *pattern, const char *host)
+bool config_host_matches(const char *pattern, const char *host)
 {
     for (; *pattern; pattern++, host++) {
         if (*pattern == '*') {
             for (const char *rest = host; *rest; rest++)
-                if (matches(pattern + 1, rest + 1))
+                if (config_host_matches(pattern + 1, rest + 1))
                     return true;
             return false;
         }
@@ -32,7 +32,7 @@ const struct config_upstream *config_find_upstream(const struct config *c, const
     if (!ref_host_valid(host, strlen(host)))
         return NULL;
     for (int i = 0; i < c->upstream_count; i++)
-        if (strchr(c->upstreams[i].name, '*') && matches(c->upstreams[i].name, host))
+        if (strchr(c->upstreams[i].name, '*') && config_host_matches(c->upstreams[i].name, host))
             return &c->upstreams[i];
     return NULL;
 }
@@ -202,21 +202,61 @@ static json_t *upstream(const struct config_upstream *u)
     return j;
 }
 
+static json_t *listener(const struct config *c, int i)
+{
+    const struct config_tls *t = &c->listen_tls[i];
+    json_t *j = json_pack("{s:o}", "address", show_text(c->listen[i]));
+
+    if (c->listen_upstream[i])
+        json_object_set_new(j, "upstream", show_text(c->listen_upstream[i]));
+    if (c->listen_intercept[i])
+        json_object_set_new(j, "intercept", json_true());
+    if (!t->cert)
+        return j;
+    json_t *tls = json_pack("{s:o, s:o}", "cert", show_text(t->cert), "key", show_text(t->key));
+    if (t->client_ca)
+        json_object_set_new(tls, "client_ca", show_text(t->client_ca));
+    json_object_set_new(j, "tls", tls);
+    return j;
+}
+
+/* The keys that say something, and no section without them: a cache that intercepts nothing has nothing to show. */
+static json_t *intercept(const struct config *c)
+{
+    const struct config_intercept *i = &c->intercept;
+    json_t *hosts = json_array(), *allow = json_array();
+    char net[CIDR_TEXT];
+
+    for (int k = 0; i->hosts[k]; k++)
+        json_array_append_new(hosts, show_text(i->hosts[k]));
+    for (int k = 0; k < i->allow_count; k++)
+        json_array_append_new(allow, json_string(cidr_format(&i->allow[k], net)));
+    json_t *j = json_object();
+    if (i->address)
+        json_object_set_new(j, "address", show_text(i->address));
+    json_object_set_new(j, "ca", json_pack("{s:o, s:o}", "cert", show_text(i->cert), "key", show_text(i->key)));
+    if (i->hosts[0])
+        json_object_set(j, "hosts", hosts);
+    json_object_set_new(j, "tunnel", json_string(i->tunnel ? "any" : "none"));
+    json_object_set(j, "allow", allow);
+    json_decref(hosts);
+    json_decref(allow);
+    return j;
+}
+
 json_t *config_json(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
                                                                                                 "journal"};
     json_t *j = json_object(), *listen = json_array(), *upstreams = json_array();
 
-    for (int i = 0; c->listen[i]; i++) {
-        json_t *entry = json_pack("{s:o}", "address", show_text(c->listen[i]));
-        if (c->listen_upstream[i])
-            json_object_set_new(entry, "upstream", show_text(c->listen_upstream[i]));
-        json_array_append_new(listen, entry);
-    }
+    for (int i = 0; c->listen[i]; i++)
+        json_array_append_new(listen, listener(c, i));
     for (int i = 0; i < c->upstream_count; i++)
         json_array_append_new(upstreams, upstream(&c->upstreams[i]));
     json_object_set_new(j, "listen", listen);
+    if (config_intercepts(c))
+        json_object_set_new(j, "intercept", intercept(c));
     json_object_set_new(j, "admin", json_pack("{s:o}", "socket", show_text(c->admin_socket)));
     if (c->metrics_address)
         json_object_set_new(j, "metrics", json_pack("{s:o}", "address", show_text(c->metrics_address)));

@@ -87,7 +87,23 @@ bool config_take_fetch(struct config_reading *r, const char *section, int nth, c
     return true;
 }
 
-bool config_unsupported(struct config_reading *r, const char *section, int nth, const char *key)
+bool config_is_listened_on(const struct config *c, const char *address)
 {
-    return config_bad(r, section, nth, key, "not supported by version " ENTREPOT_VERSION " yet");
+    const char *colon = strrchr(address, ':');
+
+    if (!colon || strcmp(colon, ":0") == 0) /* port 0 is another one each time */
+        return false;
+    for (int i = 0; c->listen[i]; i++)
+        if (strcmp(c->listen[i], address) == 0)
+            return true;
+    return c->intercept.address && strcmp(c->intercept.address, address) == 0;
+}
+
+bool config_take_address(struct config_reading *r, const char *section, int nth, const char *text)
+{
+    if (!config_is_address(text))
+        return config_bad(r, section, nth, "address", "\"%s\" is not ADDR:PORT (in numbers) or unix:/path", text);
+    if (config_is_listened_on(r->c, text))
+        return config_bad(r, section, nth, "address", "\"%s\" is listed twice", text);
+    return true;
 }

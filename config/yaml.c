@@ -11,7 +11,6 @@ enum field_kind {
     IS_TEXT,    /* numbers and truth values, too */
     IS_SECTION, /* a mapping */
     IS_LIST,    /* of mappings or, without `fields`, of texts */
-    IS_NODE,    /* whatever it is */
 };
 
 struct yaml_field {
@@ -32,14 +31,23 @@ struct yaml_field {
 #define TAG_TEXT(type, name)         PUT(type, tags.name, #name), .longest = TEXT_MAX
 #define REQUIRED(type, member, most) PUT(type, member, #member), .shortest = 1, .longest = (most), .required = true
 #define SECTION(name, of)            .key = (name), .kind = IS_SECTION, .fields = (of) /* members of the same struct */
-#define ENTRIES(type, member)                                                                                          \
-    PUT(type, member, #member), .kind = IS_LIST, .entry = sizeof(((type *)0)->member[0]),                              \
-                                .entries = ARRAY_LEN(((type *)0)->member), .count = offsetof(type, member##_count)
+#define ENTRIES(type, member)        NAMED_ENTRIES(type, member, #member)
+#define NAMED_ENTRIES(type, member, name)                                                                              \
+    PUT(type, member, name), .kind = IS_LIST, .entry = sizeof(((type *)0)->member[0]),                                 \
+                             .entries = ARRAY_LEN(((type *)0)->member), .count = offsetof(type, member##_count)
+
+static const struct yaml_field LISTEN_TLS[] = {
+    {PUT(struct yaml_listen, tls.cert, "cert"), .shortest = 1, .longest = TEXT_MAX},
+    {PUT(struct yaml_listen, tls.key, "key"), .shortest = 1, .longest = TEXT_MAX},
+    {PUT(struct yaml_listen, tls.client_ca, "client_ca"), .shortest = 1, .longest = TEXT_MAX},
+    {0},
+};
 
 static const struct yaml_field LISTEN[] = {
     {REQUIRED(struct yaml_listen, address, ADDRESS_MAX)},
     {TEXT(struct yaml_listen, upstream)},
-    {PUT(struct yaml_listen, tls, "tls"), .kind = IS_NODE},
+    {TEXT(struct yaml_listen, intercept)},
+    {SECTION("tls", LISTEN_TLS)},
     {0},
 };
 
@@ -106,6 +114,21 @@ static const struct yaml_field UPSTREAM[] = {
     {0},
 };
 
+static const struct yaml_field INTERCEPT_CA[] = {
+    {PUT(struct yaml_config, intercept.cert, "cert"), .shortest = 1, .longest = TEXT_MAX},
+    {PUT(struct yaml_config, intercept.key, "key"), .shortest = 1, .longest = TEXT_MAX},
+    {0},
+};
+
+static const struct yaml_field INTERCEPT[] = {
+    {TEXT_IN(intercept, address)},
+    {SECTION("ca", INTERCEPT_CA)},
+    {NAMED_ENTRIES(struct yaml_config, intercept_hosts, "hosts"), .shortest = 1, .longest = HOST_MAX},
+    {TEXT_IN(intercept, tunnel)},
+    {NAMED_ENTRIES(struct yaml_config, intercept_allow, "allow"), .shortest = 1, .longest = HOST_MAX},
+    {0},
+};
+
 static const struct yaml_field ADMIN[] = {{TEXT_IN(admin, socket)}, {0}};
 static const struct yaml_field METRICS[] = {{TEXT_IN(metrics, address)}, {0}};
 static const struct yaml_field LOG[] = {{TEXT_IN(log, level)}, {TEXT_IN(log, format)}, {0}};
@@ -142,7 +165,7 @@ static const struct yaml_field GC[] = {
 
 static const struct yaml_field TOP[] = {
     {ENTRIES(struct yaml_config, listen), .fields = LISTEN},
-    {PUT(struct yaml_config, intercept, "intercept"), .kind = IS_NODE},
+    {SECTION("intercept", INTERCEPT)},
     {SECTION("admin", ADMIN)},
     {SECTION("metrics", METRICS)},
     {TEXT(struct yaml_config, workers)},
@@ -246,10 +269,8 @@ static bool load_field(struct yaml_load *l, const yaml_node_t *at, const yaml_no
         ok = true;
     else if (f->kind == IS_LIST)
         ok = load_list(l, at, node, f, to);
-    else if (f->kind == IS_SECTION)
-        ok = load_mapping(l, at, node, f->fields, to);
     else
-        *(const yaml_node_t **)(void *)(to + f->at) = node;
+        ok = load_mapping(l, at, node, f->fields, to);
     l->path[len] = '\0';
     return ok;
 }

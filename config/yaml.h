@@ -14,8 +14,10 @@
 enum { YAML_UPSTREAMS_MAX = 48 };
 
 struct yaml_listen {
-    char *address, *upstream;
-    const yaml_node_t *tls; /* not supported yet */
+    char *address, *upstream, *intercept;
+    struct {
+        char *cert, *key, *client_ca;
+    } tls;
 };
 
 struct yaml_tags {
@@ -56,7 +58,13 @@ struct yaml_config {
     yaml_document_t document;
     struct yaml_listen listen[CONFIG_LISTEN_MAX];
     int listen_count;
-    const yaml_node_t *intercept; /* not supported yet */
+    struct {
+        char *address, *cert, *key, *tunnel;
+    } intercept;
+    char *intercept_hosts[CONFIG_UPSTREAMS_MAX];
+    int intercept_hosts_count;
+    char *intercept_allow[CONFIG_ALLOW_MAX];
+    int intercept_allow_count;
     struct {
         char *socket;
     } admin;

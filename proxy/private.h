@@ -2,7 +2,7 @@
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
  * limits.c how much of the system it uses; server.c runs it.
  *
- *     limits.c, metrics.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, metrics.c, listeners.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -11,6 +11,7 @@
 
 #include "proxy/admin/admin.h"
 #include "proxy/http/listen.h"
+#include "proxy/http/tls.h"
 #include "proxy/metrics.h"
 #include "proxy/pull/pull.h"
 #include "proxy/registry/registry.h"
@@ -47,6 +48,8 @@ struct proxy {
     int serve_loop_count;
     struct listener *listeners[LISTENERS_MAX];
     int listener_count;
+    struct http_tls *tls[CONFIG_LISTEN_MAX]; /* of those that speak TLS; looked after by the main thread */
+    int tls_count;
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
     const struct listener *admin_listener;
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
@@ -63,7 +66,7 @@ struct server {
     struct proxy proxy;
     const struct config_overrides *overrides;
     struct loop *loop;
-    struct event *signals[4], *flush, *deadline;
+    struct event *signals[4], *flush, *look, *deadline;
     int started;  /* stages that have to be stopped */
     bool damaged; /* the index: a restart rebuilds it */
     int draining; /* serve loops that have not finished yet */
@@ -76,6 +79,13 @@ struct server {
 bool stages_start(struct server *s, struct err *err);
 /* Stops what was started, in the opposite order. Main thread, whose loop has ended. */
 void stages_stop(struct server *s);
+
+/* ---- listeners.c ---- */
+
+/* Opens all addresses; the loops do not run yet. */
+bool listeners_open(struct proxy *p, struct err *err);
+/* After the servers' connections. */
+void listeners_free(struct proxy *p);
 
 /* ---- signals.c ---- */
 

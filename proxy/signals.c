@@ -10,7 +10,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { DRAIN_S = 30, FLUSH_S = 5 };
+enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1 };
 
 static void all_drained(struct server *s)
 {
@@ -93,6 +93,12 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
+static void look_at_certificates(struct proxy *p, bool now)
+{
+    for (int i = 0; i < p->tls_count; i++)
+        http_tls_look(p->tls[i], now);
+}
+
 /* What can change while the daemon runs: the log, `offline`, clients.login_for. The log tells if anything else did,
  * which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
@@ -103,6 +109,7 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
     _cleanup_buf_ struct buf before = {0}, after = {0};
 
     sd_notify(0, "RELOADING=1");
+    look_at_certificates(&s->proxy, true);
     if (!config_load(&fresh, s->overrides, &err)) {
         log_error("the configuration is not reloaded: %s", err.msg);
     } else {
@@ -122,6 +129,11 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
         config_free(&fresh);
     }
     sd_notify(0, "READY=1");
+}
+
+static void on_look(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
+{
+    look_at_certificates(&((struct server *)arg)->proxy, false);
 }
 
 static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -148,11 +160,15 @@ void server_add_events(struct server *s)
     s->deadline = event_new(base, -1, 0, on_deadline, s);
     s->flush = event_new(base, -1, EV_PERSIST, on_flush, s);
     event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
+    if (s->proxy.tls_count == 0)
+        return;
+    s->look = event_new(base, -1, EV_PERSIST, on_look, s);
+    event_add(s->look, &(struct timeval){.tv_sec = LOOK_S});
 }
 
 void server_free_events(struct server *s)
 {
-    struct event *const others[] = {s->deadline, s->flush};
+    struct event *const others[] = {s->deadline, s->flush, s->look};
     sigset_t stops;
 
     /* Without these events a signal would end the process as it does by default, in its last moment; there is no other

@@ -23,7 +23,6 @@
 #include "proxy/registry/readahead.h"
 
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 enum { IO_THREADS = 4, READ_THREADS = 8, ADMIN_THREADS = 2, LONG_THREADS = 4, CRED_THREADS = 4 };
 
@@ -210,67 +209,14 @@ static void free_serve_loops(struct server *s)
 
 /* ---- listeners ---- */
 
-/* Whether the nth address of the configuration is among the sockets that were handed over, which replace the list. A
- * listener for one upstream is opened nevertheless unless it is among them: no other one could serve its clients. */
-static bool is_inherited(struct proxy *p, int inherited, int nth)
-{
-    const char *only = p->config->listen_upstream[nth];
-
-    for (int i = 0; only && i < inherited && i < p->listener_count; i++)
-        if (listener_is_at(p->listeners[i], p->config->listen[nth])) {
-            listener_set_label(p->listeners[i], only);
-            return true;
-        }
-    return inherited > 0 && !only;
-}
-
 static bool start_listeners(struct server *s, struct err *err)
 {
-    struct proxy *p = &s->proxy;
-    const struct config *c = p->config;
-    int inherited = sd_listen_fds(1);
-
-    for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
-        p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
-    for (int i = 0; c->listen[i]; i++) {
-        if (is_inherited(p, inherited, i))
-            continue;
-        if (p->listener_count == CONFIG_LISTEN_MAX)
-            return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
-        struct listener *l = listener_open(c->listen[i], 0666, err);
-        if (!l)
-            return false;
-        listener_set_label(l, c->listen_upstream[i]);
-        if (c->listen_upstream[i])
-            log_info("only %s is served on %s", c->listen_upstream[i], c->listen[i]);
-        p->listeners[p->listener_count++] = l;
-    }
-    if (c->metrics_address) {
-        struct listener *l = listener_open(c->metrics_address, 0666, err);
-        if (!l)
-            return false;
-        p->metrics_listener = p->listeners[p->listener_count++] = l;
-    }
-    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = writable_folder_of(c->admin_socket);
-    bool is_there = writable_make_folder(dir, 0755, err) || writable_explain(dir, err);
-    struct listener *l = is_there ? listener_open(admin, 0660, err) : NULL;
-    if (!l)
-        return err_wrap(err, "the admin socket");
-    p->admin_listener = p->listeners[p->listener_count++] = l;
-    for (int i = 0; i < p->serve_loop_count; i++)
-        for (int j = 0; j < p->listener_count; j++)
-            if (!listener_add(p->listeners[j], p->serve_loops[i].loop, p->serve_loops[i].http, err))
-                return false;
-    return true;
+    return listeners_open(&s->proxy, err);
 }
 
 static void free_listeners(struct server *s)
 {
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->listener_count; i++)
-        listener_free(p->listeners[i]);
-    p->listener_count = 0;
+    listeners_free(&s->proxy);
 }
 
 /* ---- fetch loops ---- */

@@ -164,7 +164,8 @@ metric() { # NAME[{labels}]: the sum of what matches
 
 # ---- images ----
 
-# Two images on a common base: NAME:1 and NAME-b:1, of busybox and a few random layers. Root only (umoci sets owners).
+# Two images on a common base: NAME:1 and NAME-b:1, of busybox and a few random layers (LAYER_BYTES). Root only (umoci sets
+# owners).
 with_libraries() { # TOOL: into bin; what it is linked with, if it is not static, to where it looks for it
     local file
     need "$1"
@@ -183,11 +184,11 @@ image_build() { # NAME: base layers shared by every image of this run
         umoci new --image "$l:base"
         umoci unpack --image "$l:base" "$W/bundle-base" >/dev/null 2>&1
         layer "$W/bundle-base" "$l:base" 'mkdir -p bin proc sys dev etc tmp; with_libraries busybox; ln -sf busybox bin/sh; ln -sf busybox bin/cat; echo root:x:0:0::/:/bin/sh >etc/passwd'
-        layer "$W/bundle-base" "$l:base" 'head -c 3000000 /dev/urandom >shared-data'
+        layer "$W/bundle-base" "$l:base" "head -c ${LAYER_BYTES:-3000000} /dev/urandom >shared-data"
     fi
     umoci tag --image "$l:base" "$1"
     umoci unpack --image "$l:$1" "$bundle" >/dev/null 2>&1
-    layer "$bundle" "$l:$1" "echo hello from $1 >hello; head -c 2500000 /dev/urandom >data"
+    layer "$bundle" "$l:$1" "echo hello from $1 >hello; head -c ${LAYER_BYTES:-2500000} /dev/urandom >data"
     umoci config --image "$l:$1" --config.entrypoint /bin/cat --config.cmd /hello --architecture amd64 --os linux
     rm -rf "$bundle"
 }

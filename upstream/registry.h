@@ -150,4 +150,30 @@ void upstream_doubt(struct upstream_call *c);
 /* Pauses reading the answer's body, or resumes. */
 void upstream_pause(struct upstream_call *c, bool pause);
 
+/* ---- clients' own requests (pass_on.c) ---- */
+
+/* A request to `host`, which is the registry's name, one of its endpoints' hosts, or one of its other hosts, that is
+ * passed on as it is (struct transfer_verbatim): with the client's headers and login, and none of the cache's. The
+ * client certificate is not shown: it would speak for every client. */
+struct upstream_pass {
+    const char *host;   /* lower case, without port */
+    const char *method; /* any */
+    const char *target; /* "/v2/?a=b" */
+    const char *const *headers;
+    struct transfer_verbatim body;
+    bool isolated; /* as in transfer.h */
+    bool (*on_head)(void *arg, const struct transfer_response *r);
+    bool (*on_data)(void *arg, const void *data, size_t len);
+    void (*on_done)(void *arg, const struct transfer_response *r, const struct err *err);
+    void *arg;
+};
+/* Takes a place among the requests of all upstreams, until upstream_pass_end(). False: there is none. */
+bool upstream_pass_begin(struct upstream *u);
+struct transfer *upstream_pass_start(struct upstream *u, struct transfer_engine *engine,
+                                     const struct upstream_pass *pass);
+/* `received` bytes of the answer's body. The transfer has ended or was cancelled. */
+void upstream_pass_end(struct upstream *u, int64_t received);
+/* Where it is sent: "https://registry-1.docker.io". The caller frees. */
+char *upstream_pass_origin(const struct upstream *u, const char *host);
+
 #endif

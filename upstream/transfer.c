@@ -43,6 +43,8 @@ static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, v
     transfer_heard(t);
     if (begins_answer(t, line, len)) { /* a new answer: the previous one was a redirect or an interim one */
         response_clear(&t->response);
+        if (t->lines)
+            transfer_drop_lines(t);
         t->followed = false;
         t->header_bytes = 0;
         t->header_count = 0;
@@ -54,9 +56,14 @@ static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, v
     }
     if (!t->in_trailer) { /* trailers must not change what was decided by the head (RFC 9110 §6.5.1) */
         response_header(&t->response, line, len);
-        transfer_follow(t, line, len);
+        transfer_take_line(t, line, len);
+        if (!t->verbatim)
+            transfer_follow(t, line, len);
     }
-    t->in_trailer = t->in_trailer || line[0] == '\r' || line[0] == '\n';
+    if (!t->in_trailer && (line[0] == '\r' || line[0] == '\n')) {
+        t->in_trailer = true;
+        transfer_end_sending(t);
+    }
     return len;
 }
 
@@ -75,6 +82,7 @@ static bool transfer_pass_head(struct transfer *t)
         return !t->refused;
     transfer_note_answer(t);
     t->head_passed = true;
+    t->response.lines = (const char *const *)t->lines;
     if (transfer_is_refused_by_proxy(t))
         t->refused = true; /* not an answer of the registry */
     else if (t->response.status == 401 && transfer_is_elsewhere(t))
@@ -145,6 +153,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         kind = ERR_UPSTREAM;
         why = "it is at an address of this machine or of a private network, which the configuration does not name: "
               "to allow it, add its host to trusted_hosts of the upstream";
+    } else if (t->unrepeatable) {
+        kind = ERR_UPSTREAM;
+        why = "it closed the connection before it answered, and may have done what was requested";
     } else if (t->by_proxy || transfer_is_refused_by_proxy(t)) {
         describe_proxy(t, text, sizeof(text));
         why = text;
@@ -180,6 +191,7 @@ void transfer_free(struct transfer *t)
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     response_clear(&t->response);
+    transfer_clear_verbatim(t);
     free(t->url);
     free(t->body);
     transfer_forget_connections(t);
@@ -235,6 +247,8 @@ void transfer_finish(struct transfer *t, CURLcode code)
     ON_LOOP(t->engine->loop);
     if (transfer_is_worth_patience(t, code) || transfer_probe_clock(t, code))
         return;
+    if (transfer_is_answered(t, code))
+        code = CURLE_OK;
     LIST_REMOVE(t, entry);
     if (code == CURLE_OK && t->connect_only)
         take_socket(t);
@@ -255,8 +269,7 @@ void transfer_pause(struct transfer *t, bool pause)
 {
     ON_LOOP(t->engine->loop);
     t->paused = pause;
-    if (!t->cancelled)
-        curl_easy_pause(t->easy, pause ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+    transfer_apply_pause(t);
 }
 
 int64_t transfer_received(const struct transfer *t)
@@ -374,7 +387,9 @@ struct transfer *transfer_start(struct transfer_engine *e, const struct transfer
     curl_easy_setopt(h, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, transfer_take_data);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
-    if (req->connect_only) {
+    if (req->verbatim) {
+        transfer_set_verbatim(t, req);
+    } else if (req->connect_only) {
         curl_easy_setopt(h, CURLOPT_CONNECT_ONLY, 1L);
         curl_easy_setopt(h, CURLOPT_HTTPPROXYTUNNEL, 1L);
     } else if (strcmp(req->method, "HEAD") == 0)

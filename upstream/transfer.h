@@ -55,14 +55,29 @@ struct transfer_response {
     bool asks_for_proxy;  /* Proxy-Authenticate is present: a proxy answers */
     bool multiplexed;     /* it came over HTTP/2 */
     bool content_encoded; /* some Content-Encoding other than identity */
+    /* of a verbatim request: the head's lines, "Name: value", NULL-terminated; good until on_done returns */
+    const char *const *lines;
     /* set by registry.h only, if the request failed; else "" */
     char message[TRANSFER_MESSAGE_MAX + 1]; /* the registry's message */
     char code[32];                          /* and code: "NAME_UNKNOWN" */
     char tried[TRANSFER_TRIED_MAX + 1];     /* what went wrong at each of several endpoints */
 };
 
+/* A client's request that is passed on as it is. Only its `headers` are sent, beside Host, if they have none, and what
+ * frames the body, which they must not have; ranges, authorization, body, decode and unshared have no effect. No
+ * redirect is followed, nothing is decoded, interim answers are dropped. It is not sent again once it may have been
+ * acted upon, unless its method says that this makes no difference. */
+enum { TRANSFER_WAIT = -1 };
+struct transfer_verbatim {
+    bool has_body;
+    int64_t size; /* bytes of it; -1: it is sent in chunks */
+    /* Fills `out` with at most `cap` bytes of the body: how many, 0 behind the last one, or TRANSFER_WAIT: there are
+     * none now, transfer_send_more() says when there are. After an answer of 300 or more it may not be called again. */
+    long (*on_send)(void *arg, char *out, size_t cap);
+};
+
 struct transfer_request {
-    const char *method; /* GET, HEAD, POST */
+    const char *method; /* GET, HEAD, POST; of a verbatim request any */
     const char *url;
     const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL; copied */
     const char *authorization;  /* value of Authorization, or NULL; copied */
@@ -83,6 +98,7 @@ struct transfer_request {
     /* Connects alone, to the URL's host and port, through a proxy by CONNECT: nothing is sent, not even for TLS. */
     bool connect_only;
     bool anywhere; /* at any address: for a client of this machine, which could go there itself */
+    const struct transfer_verbatim *verbatim; /* NULL: it is no such request; copied */
     bool isolated; /* shares no connection and no TLS session with others, follows no redirect */
     bool insecure; /* plain http allowed, certificates not verified */
     /* hosts that may be at addresses that are not public (reach.h); borrowed for the transfer's life */
@@ -117,6 +133,8 @@ void transfer_cancel(struct transfer *t);
 /* Pauses reading the body (from on_head: before its first byte), or resumes; the stall timeout does not run meanwhile.
  */
 void transfer_pause(struct transfer *t, bool pause);
+/* There is more of the body to send, or its end. */
+void transfer_send_more(struct transfer *t);
 /* Body bytes so far. */
 int64_t transfer_received(const struct transfer *t);
 

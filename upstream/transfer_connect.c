@@ -199,7 +199,7 @@ static void look_at_request(evutil_socket_t none UNUSED, short what UNUSED, void
 {
     struct transfer *t = arg;
 
-    if (t->cancelled)
+    if (t->cancelled || !transfer_may_repeat(t))
         return;
     if (!connect_is_unheard(t->engine->connects, t->own_port, t->peer)) {
         if (connect_is_unsure(t->engine->connects, t->own_port, t->peer))
@@ -219,6 +219,10 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
 
     if (!reach_is_public_text(address) && !is_named(t)) {
         t->forbidden = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (t->connected && !transfer_may_repeat(t)) { /* libcurl would send it again: a kept connection has ended */
+        t->unrepeatable = true;
         return CURL_PREREQFUNC_ABORT;
     }
     connect_note(t->engine->connects, address, port, t->round);

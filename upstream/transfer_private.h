@@ -1,6 +1,7 @@
 /* transfer_private.h - shared by the files that make up transfer.h. Each calls those to its left only:
  *
- *     transfer_connect.c (where it may connect, and when it reconnects), transfer_clock.c (certificates and clocks)
+ *     transfer_verbatim.c (a client's own request), transfer_connect.c (where it may connect, and when it reconnects),
+ *         transfer_clock.c (certificates and clocks)
  *         ◀ transfer.c (one request from start to end) ◀ transfer_engine.c (libcurl's multi interface on a loop)
  *
  * The other way leads engine->act(). Everything runs on the engine's loop.
@@ -54,6 +55,15 @@ struct transfer {
     char peer[CONNECT_ADDRESS_MAX];
     bool renewed; /* that connection was dead: the request is repeated on a new one */
     int64_t stall_timeout_ms;
+    /* a client's own request (transfer_verbatim.c) */
+    bool verbatim;
+    bool unrepeatable; /* its connection has ended, and it must not be sent again */
+    char *method;
+    char **lines; /* of the answer's head */
+    int line_count;
+    long (*on_send)(void *arg, char *out, size_t cap);
+    int64_t given; /* bytes of its body */
+    bool starved;  /* on_send had none: sending is paused */
     /* an expired or not yet valid certificate (transfer_clock.c) */
     struct transfer *clock_probe; /* reads the Date of the other side */
     bool clock_probed;
@@ -81,6 +91,22 @@ struct transfer_engine {
 void transfer_finish(struct transfer *t, CURLcode code);
 /* Frees it without callbacks; it is in no list and not in curl any more. */
 void transfer_free(struct transfer *t);
+
+/* ---- transfer_verbatim.c ---- */
+
+void transfer_set_verbatim(struct transfer *t, const struct transfer_request *req);
+void transfer_clear_verbatim(struct transfer *t);
+/* Tells libcurl what is paused. */
+void transfer_apply_pause(struct transfer *t);
+/* Whether it may be sent again although it may have been received. */
+bool transfer_may_repeat(const struct transfer *t);
+/* A line of the answer's head; all of another answer's are dropped before. */
+void transfer_take_line(struct transfer *t, const char *line, size_t len);
+void transfer_drop_lines(struct transfer *t);
+/* The head of an answer has ended. */
+void transfer_end_sending(struct transfer *t);
+/* Whether what failed does not matter: the answer is complete. */
+bool transfer_is_answered(const struct transfer *t, CURLcode code);
 
 /* ---- transfer_connect.c ---- */
 

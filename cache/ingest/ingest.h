@@ -27,8 +27,9 @@
  *         ├─ sources or room gone, no follower ▶ PAUSED  (the part and its bitmap stay, the next ingest continues)
  *         └─ disk error, or nothing to keep ──▶ FAILED  (the part is removed)
  *
- * Nothing to keep: the blob's size is not known, it is a relay, or no repository has proved to contain it. The row of a part records for which repositories it
- * was fetched, and whether a public one is among them; it is never continued with the bytes of another registry.
+ * Nothing to keep: the blob's size is not known, it is a relay, or no repository has proved to contain it. The row of
+ * a part records for which repositories it was fetched, and whether a public one is among them; it is never continued
+ * with the bytes of another registry.
  *
  * Before the digest. A follower that would have the whole blob (from the beginning, or more than half, up to the end)
  * waits with the last MiB until the digest has been verified, so that it never receives a complete wrong blob. A
@@ -224,8 +225,8 @@ struct ingest_span {
     int64_t first, end;
 };
 /* What followers wait for, from their position to the last byte that they want, then what they will want later and is
- * missing, and, unless `reading` is NULL, the same of those who still read what is here: the last *reading ones. At most
- * `max`. Returns how many there are. */
+ * missing, and, unless `reading` is NULL, the same of those that still read what is here: the last *reading ones. At
+ * most `max`. Returns how many there are. */
 size_t ingest_waiting(struct ingest *i, struct ingest_span *spans, size_t max, size_t *reading);
 /* No source is under way: each follower that waits from now on is told of by wanted(), whatever was known of it. */
 void ingest_listen(struct ingest *i);

@@ -31,7 +31,7 @@ static bool clock_is_off(int64_t s)
 static void clock_judge(int64_t ahead_s, json_t *findings)
 {
     static const char advice[] = "synchronise it: timedatectl set-ntp true, or chrony";
-    struct finding f = {TOPIC_CLOCK, DOCTOR_OK, NULL, "as the registries have it", NULL, NULL};
+    struct finding f = {TOPIC_CLOCK, DOCTOR_OK, NULL, "it agrees with those of the registries", NULL, NULL};
     _cleanup_free_ char *by = clock_text(ahead_s);
     _cleanup_free_ char *what =
         xasprintf("this node's clock is %s %s that of the registries", by, ahead_s > 0 ? "behind" : "ahead of");

@@ -25,6 +25,7 @@ enum doctor_topic {
     TOPIC_CONFIGURATION,
     TOPIC_DAEMON,
     TOPIC_LISTENER,
+    TOPIC_AUTHORITY,
     TOPIC_ENGINE,
     TOPIC_DISK,
     TOPIC_CLOCK,
@@ -60,7 +61,9 @@ void doctor_look_at_disk(const struct config *c, json_t *findings);
 /* Asks each registry, all of them at once and for five seconds at most: whether it answers, what its clock says, whether
  * it accepts the credentials. Uses threads: in a process of its own (aside.c). */
 void doctor_look_at_registries(const struct config *c, json_t *findings);
-/* The dates of a certificate; `what`: whose. `advice`: what to do when it has expired. */
+/* Where interception is on: its authority's certificate, and whether this system trusts it. */
+void doctor_look_at_authority(const struct config *c, json_t *findings);
+/* The dates of a certificate; `what`: whose. */
 void doctor_look_at_certificate(const char *file, enum doctor_topic topic, const char *subject, const char *what,
                                 json_t *findings);
 

@@ -96,7 +96,7 @@ static void look_at_engine(const struct setup_engine *e, const struct setup_targ
     struct err why = {0};
     enum setup_state state = setup_look(e, t, "", &why);
     bool absent = state == SETUP_ABSENT || state == SETUP_EDITED;
-    _cleanup_free_ char *last = engine_last(e->name, status);
+    _cleanup_free_ char *last = engine_last(e->name, absent ? NULL : status);
     _cleanup_free_ char *what = xasprintf("%s%s%s", engine_running(e), STATES[state].what, last);
     _cleanup_free_ char *advice = xasprintf("entrepot setup %s --dry-run shows what is missing, without --dry-run it "
                                             "is written",

@@ -36,7 +36,7 @@ static void login_find(struct login_probe *l, enum doctor_level level, const cha
                        const char *advice)
 {
     l->done = true;
-    doctor_add(l->probe->all->findings, &(struct finding){TOPIC_REGISTRY, level, l->probe->u->name, what, why, advice});
+    doctor_add(l->probe->found, &(struct finding){TOPIC_REGISTRY, level, l->probe->u->name, what, why, advice});
 }
 
 static void registries_end_one(struct registries *all)

@@ -56,7 +56,8 @@ void setup_target_add(struct setup_target *t, const char *registry);
 /* All that the configuration names, and any other. */
 void setup_target_add_all(struct setup_target *t, const struct config *c);
 void setup_target_clear(struct setup_target *t);
-/* Where engines reach the first listener for all registries; the caller frees. NULL: there is none. */
+/* Where engines reach the first listener for all registries, without TLS: they are told http. The caller frees; NULL:
+ * there is none. */
 char *setup_address(const struct config *c);
 
 /* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */

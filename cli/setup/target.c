@@ -52,7 +52,7 @@ char *setup_address(const struct config *c)
     char *address = NULL;
 
     for (int i = 0; !address && c->listen[i]; i++)
-        if (!c->listen_upstream[i])
+        if (!c->listen_upstream[i] && !c->listen_tls[i].cert && !c->listen_intercept[i])
             address = target_address_of(c->listen[i]);
     return address;
 }

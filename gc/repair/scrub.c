@@ -240,7 +240,7 @@ static bool add_part(void *arg, const struct digest *d)
     return p->count < CHUNK;
 }
 
-static void read_parts(struct index_txn *t, void *arg)
+static void scrub_read_parts(struct index_txn *t, void *arg)
 {
     struct scrub_parts *p = arg;
 
@@ -266,7 +266,7 @@ static void scrub_parts(struct scrub *s, const struct verify_pace *pace)
     struct scrub_parts *p = xcalloc(1, sizeof(*p));
 
     do {
-        cache_read(s->cache, read_parts, p);
+        cache_read(s->cache, scrub_read_parts, p);
         for (size_t i = 0; i < p->count && !scrub_is_stopped(s); i++)
             scrub_part(s, &p->list[i], pace);
     } while (p->count == CHUNK && !scrub_is_stopped(s));

@@ -1,6 +1,7 @@
 /* scrub.h - checks the whole cache: every blob is hashed again, every reference counted again.
  *
- * What is damaged is quarantined at once (a part of a blob is dropped) and, when wanted, fetched again, as is what an earlier run, or anything else,
+ * What is damaged is quarantined at once (a part of a blob is dropped) and, when wanted, fetched again, as is what an
+ * earlier run, or anything else,
  * has found damaged or missing and what is still needed (store_note_lost()); contradictions within the index are
  * repaired when wanted. Runs on the caller's thread, beside everything else. Others than gc/ call gc_scrub().
  */

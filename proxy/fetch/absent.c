@@ -68,3 +68,15 @@ void fetch_forget_absences(struct fetcher *fr)
     while (!TAILQ_EMPTY(&fr->absences))
         free_absence(fr, TAILQ_FIRST(&fr->absences));
 }
+
+void fetch_forget_absences_of(struct fetcher *fr, const char *name)
+{
+    struct absence *a, *next;
+
+    ON_LOOP(fr->loop);
+    for (a = TAILQ_FIRST(&fr->absences); a; a = next) {
+        next = TAILQ_NEXT(a, entry);
+        if (strncmp(a->key, "blob ", 5) == 0 || fetch_key_is_of(a->key, name))
+            free_absence(fr, a);
+    }
+}

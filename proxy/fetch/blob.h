@@ -25,13 +25,13 @@ struct blob_source {
     bool ranged;   /* a range was requested */
     int64_t first; /* its beginning; -1: the last `suffix` bytes */
     int64_t suffix;
-    int64_t at, skip;  /* offset of the next byte; bytes to skip first */
-    int64_t end;       /* one past the last byte that it is to bring; INT64_MAX: all */
-    int64_t asked_end; /* and that was requested: `end` may be earlier by now */
-    int status;        /* of the answer; 0: none yet */
-    bool direct;       /* where an earlier one was redirected to was asked first */
-    bool unwritable;   /* the ingest did not take the last piece */
-    bool stuck;        /* it brought nothing for a while: others bring the rest. If it goes on after all, it ends */
+    int64_t at, skip;          /* offset of the next byte; bytes to skip first */
+    int64_t end;               /* one past the last byte that it is to bring; INT64_MAX: all */
+    int64_t asked_end;         /* and that was requested: `end` may be earlier by now */
+    int status;                /* of the answer; 0: none yet */
+    bool direct;               /* where an earlier one was redirected to was asked first */
+    bool unwritable;           /* the ingest did not take the last piece */
+    bool stuck;                /* it brought nothing for a while: others bring the rest. If it goes on, it ends */
     struct ingest_span *spans; /* several ranges in one request; else NULL */
     size_t span_count, span;   /* `span`: the one that is coming */
     struct byteranges parts;   /* the body of such an answer */
@@ -144,11 +144,11 @@ bool blob_may_be_partial(const struct fetch *f);
 bool blob_begin_partial(struct fetch *f);
 /* The same for one waiter of a fetch that is under way. */
 bool blob_answer_partial(struct fetch *f, struct fetch_waiter *w);
-/* The first answer cannot be used; whether the blob is asked for again: for its beginning, if the piece was `outside` of
- * it, else as a whole. Once. */
+/* The first answer cannot be used; whether the blob is requested again: its beginning, if the piece was `outside`, else
+ * the whole. Once. */
 bool blob_may_restart(struct fetch *f, bool outside, bool hinted);
-/* Of a relay: the piece is most of the blob, up to its end, and so its end is not sent before the digest is known; all of
- * the blob has to come, in its order. */
+/* Of a relay: the piece is most of the blob, up to its end, and so its end is not sent before the digest is known; all
+ * of the blob has to come, in its order. */
 bool blob_needs_beginning(const struct fetch *f, int64_t size);
 
 /* join.c: one more waiter. */

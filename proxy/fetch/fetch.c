@@ -184,6 +184,30 @@ bool fetchers_settle(struct fetchers *all)
     return any;
 }
 
+struct forgetting {
+    struct fetcher *fetcher;
+    char *name;
+};
+
+static void forget_repository(void *arg)
+{
+    struct forgetting *g = arg;
+
+    fetch_forget_absences_of(g->fetcher, g->name);
+    fetch_forget_listings_of(g->fetcher, g->name);
+    free(g->name);
+    free(g);
+}
+
+void fetch_forget_repository(struct fetchers *all, const char *name)
+{
+    for (int i = 0; i < all->count; i++) {
+        struct forgetting *g = xmalloc(sizeof(*g));
+        *g = (struct forgetting){&all->list[i], xstrdup(name)};
+        loop_post(all->list[i].loop, forget_repository, g);
+    }
+}
+
 void fetchers_free(struct fetchers *all)
 {
     if (!all)

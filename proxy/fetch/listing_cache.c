@@ -62,6 +62,18 @@ void fetch_forget_listings(struct fetcher *fr)
         kept_listing_free(fr, TAILQ_FIRST(&fr->listings));
 }
 
+void fetch_forget_listings_of(struct fetcher *fr, const char *name)
+{
+    struct kept_listing *l, *next;
+
+    ON_LOOP(fr->loop);
+    for (l = TAILQ_FIRST(&fr->listings); l; l = next) {
+        next = TAILQ_NEXT(l, entry);
+        if (fetch_key_is_of(l->key, name))
+            kept_listing_free(fr, l);
+    }
+}
+
 void fetch_note_listing(struct fetch *f, bool nothing)
 {
     struct fetcher *fr = f->fetcher;

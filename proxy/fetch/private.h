@@ -232,6 +232,8 @@ struct absence *fetch_find_old_absence(struct fetcher *fr, const char *key);
 void fetch_recall_absence(const struct absence *a, struct err *err);
 void fetch_note_absence(struct fetch *f);
 void fetch_forget_absences(struct fetcher *fr);
+/* Those of a repository, and those of blobs, which belong to none. */
+void fetch_forget_absences_of(struct fetcher *fr, const char *name);
 /* listing.c. Whether a body is a list: an answer with 200 need not be (a proxy's or a web interface's page). */
 bool fetch_is_listing(const void *data, size_t len, bool referrers, bool *empty);
 /* The query of the next page, without `ns`; NULL if the target of the Link header has none. */
@@ -249,6 +251,7 @@ bool fetch_has_listing(const struct fetch *f);
 void fetch_note_listing(struct fetch *f, bool nothing);
 void fetch_forget_listing(struct fetch *f);
 void fetch_forget_listings(struct fetcher *fr);
+void fetch_forget_listings_of(struct fetcher *fr, const char *name);
 void fetch_forget_view(struct fetcher *fr); /* sources.c */
 /* For when upstream cannot be asked: whether the repository, or else the last one asked of its registry, was without
  * the referrers API when it was asked last. Any loop. */
@@ -275,6 +278,8 @@ static inline const char *fetch_why_offline(const struct fetch *f)
 }
 /* want.c: requests of the same key are one fetch. The caller frees. */
 char *fetch_key(struct fetchers *all, const struct fetch_want *want);
+/* Whether the key is of something in this repository. */
+bool fetch_key_is_of(const char *key, const char *name);
 /* Which of `count` fetch loops a key belongs to: that of a list's first page, for each of its pages. */
 int fetch_key_loop(const char *key, int count);
 

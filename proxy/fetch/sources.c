@@ -412,8 +412,8 @@ void blob_sources_clear(struct blob_fetch *b)
 
 /* ---- one that failed ---- */
 
-/* The registry has no answer to several ranges, or a wrong one: they are requested one by one. That an answer breaks off
- * does not say so. */
+/* The registry has no answer to several ranges, or a wrong one: they are requested one by one. That an answer breaks
+ * off does not say so. */
 static bool refuses_several(const struct blob_source *s)
 {
     bool is_wrong = s->status == 206 && s->err.code != ERR_OK;

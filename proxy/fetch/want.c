@@ -56,6 +56,16 @@ char *fetch_key(struct fetchers *all, const struct fetch_want *want)
                      digest_format(&want->digest, text));
 }
 
+bool fetch_key_is_of(const char *key, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *p = strchr(key, ' '); p; p = strchr(p + 1, ' '))
+        if (strncmp(p + 1, name, len) == 0 && p[1 + len] == ' ')
+            return true;
+    return false;
+}
+
 int fetch_key_loop(const char *key, int count)
 {
     _cleanup_free_ char *all_pages = xstrndup(key, strcspn(key, "?"));

@@ -154,7 +154,7 @@ static bool take_over_seat(struct http_bounds *b, const struct http_seat *wanted
     return ok;
 }
 
-void http_bounds_accept(struct http_bounds *b, struct http_server *s, int fd, const void *listener,
+void http_bounds_accept(struct http_bounds *b, struct http_server *s, const struct http_arrival *arrival,
                         const struct sockaddr *peer)
 {
     struct http_seat wanted = {0}, seat;
@@ -168,9 +168,9 @@ void http_bounds_accept(struct http_bounds *b, struct http_server *s, int fd, co
         ask_other_loops(b, s, over == HTTP_OVER_CLIENT ? &wanted : NULL);
         if (!take_over_seat(b, &wanted, over, &seat)) {
             http_seat_note_refused(b, over);
-            reset(fd);
+            reset(arrival->fd);
             return;
         }
     }
-    http_conn_seat(s, fd, listener, &seat, over != HTTP_SEATED ? SEAT_WAIT_MS : 0);
+    http_conn_seat(s, arrival, &seat, over != HTTP_SEATED ? SEAT_WAIT_MS : 0);
 }

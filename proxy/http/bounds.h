@@ -34,7 +34,7 @@ void http_bounds_add_server(struct http_bounds *b, struct http_server *s);
 void http_bounds_get_stats(struct http_bounds *b, struct http_bounds_stats *out);
 
 /* As http_server_accept(), if there is a seat. */
-void http_bounds_accept(struct http_bounds *b, struct http_server *s, int fd, const void *listener,
+void http_bounds_accept(struct http_bounds *b, struct http_server *s, const struct http_arrival *arrival,
                         const struct sockaddr *peer);
 
 #endif

@@ -12,7 +12,6 @@
 
 enum {
     INPUT_MAX = HTTP_HEAD_MAX, /* bytes of later requests that may wait */
-    SCRATCH = 64 << 10,
     TICK_MS = 1000,
     LINGER_MS = 2000,
 };
@@ -68,18 +67,22 @@ static void read_requests(struct http_conn *c)
             c->since_ms = clock_mono_ms();
         if (c->head_len > 0 || c->refuse != 0)
             http_conn_wake(c);
-        if (c->seat.over != HTTP_SEATED && c->complete && c->refuse == 0) {
+        bool ready = c->complete || (c->head_done && c->req.streamed);
+        if (c->seat.over != HTTP_SEATED && ready && c->refuse == 0) {
             c->refuse = 503;
             c->refuse_why = "there are too many connections: try again in a moment";
+        } else if (c->plain_on_tls && ready && c->refuse == 0) {
+            c->refuse = 400;
+            c->refuse_why = "this address speaks TLS: use https://";
         }
         if (c->refuse != 0)
             conn_refuse(c);
-        else if (c->complete)
+        else if (ready)
             dispatch(c);
         else if (c->eof)
             http_conn_close(c);
         /* An answer that went out whole has made the connection READING again: look for the next request. */
-    } while (c->state == CONN_READING && evbuffer_get_length(bufferevent_get_input(c->bev)) > 0);
+    } while (c->state == CONN_READING && evbuffer_get_length(c->in) > 0);
     c->reading = false;
 }
 
@@ -92,86 +95,165 @@ static void end_of_input(struct http_conn *c)
     c->eof = true;
     c->eof_ms = clock_mono_ms();
     read_requests(c);
+    http_body_feed(c);
     if (c->state == CONN_READING || c->state == CONN_LINGERING)
         http_conn_close(c);
 }
 
-/* A plain socket is read directly: libevent would ask the kernel before each read how much there is (FIONREAD). */
-static void on_socket(evutil_socket_t fd, short what UNUSED, void *arg)
+static void take_input(struct http_conn *c, const char *data, size_t len)
 {
-    struct http_conn *c = arg;
-    struct evbuffer *in = bufferevent_get_input(c->bev);
-    ssize_t n = recv(fd, c->server->scratch, SCRATCH, 0);
-
-    if (n > 0 && c->state != CONN_LINGERING) {
-        evbuffer_unfreeze(in, 0);
-        evbuffer_add(in, c->server->scratch, (size_t)n);
-        evbuffer_freeze(in, 0);
-        read_requests(c);
-        if (c->state != CONN_CLOSED && evbuffer_get_length(in) >= INPUT_MAX)
-            event_del(c->readable);
-    } else if (n == 0) {
-        event_del(c->readable);
-        end_of_input(c);
-    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        http_conn_close(c);
-    }
-}
-
-static void on_readable(struct bufferevent *bev, void *arg)
-{
-    struct http_conn *c = arg;
-
     if (c->state == CONN_LINGERING)
-        evbuffer_drain(bufferevent_get_input(bev), SIZE_MAX);
-    else
-        read_requests(c);
+        return;
+    evbuffer_add(c->in, data, len);
+    read_requests(c);
+    if (http_body_is_open(c)) {
+        c->body_ms = clock_mono_ms();
+        http_body_feed(c);
+    }
+    if (c->state == CONN_CLOSED)
+        return;
+    if (evbuffer_get_length(c->in) >= (http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX))
+        event_del(c->readable);
 }
 
-static void on_writable(struct bufferevent *bev UNUSED, void *arg)
+/* Bytes to read at once: no more of a body that waits than it may hold. */
+static size_t read_size(const struct http_conn *c)
+{
+    size_t held = evbuffer_get_length(c->in);
+
+    return http_body_waits(c) ? (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1)
+                              : (size_t)HTTP_READ_MAX;
+}
+
+static bool wants_input(const struct http_conn *c)
+{
+    return c->state != CONN_CLOSED && event_pending(c->readable, EV_READ, NULL);
+}
+
+static void on_tunnel(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct http_conn *c = arg;
 
-    http_pump(c);
-}
-
-static void conn_on_event(struct bufferevent *bev UNUSED, short what, void *arg)
-{
-    struct http_conn *c = arg;
-
-    if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING && errno == EIO)
-        c->req.read_failed = true; /* of the file: sockets have other errors */
-    if (!(what & BEV_EVENT_EOF) || what & BEV_EVENT_ERROR || what & BEV_EVENT_WRITING)
+    if (c->state == CONN_TUNNEL && !http_tunnel_pass(c))
         http_conn_close(c);
-    else
-        end_of_input(c);
 }
 
-static struct http_conn *attach(struct http_server *s, struct bufferevent *bev, int fd, const void *listener)
+static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-    struct http_conn *c = xcalloc(1, sizeof(*c));
+    struct http_conn *c = arg;
+    char *scratch = c->server->scratch;
+    ssize_t n;
 
-    ON_LOOP(s->loop);
+    if (c->state == CONN_TUNNEL) {
+        on_tunnel(fd, what, c);
+        return;
+    }
+    if (c->state == CONN_GREETING && !http_greet(c))
+        return;
+    if (evbuffer_get_length(c->in) > 0) /* of a client that speaks no TLS behind CONNECT */
+        read_requests(c);
+    if (c->state == CONN_CLOSED)
+        return;
+    do {
+        n = c->link.kind->read(&c->link, scratch, read_size(c));
+        if (n > 0) {
+            take_input(c, scratch, (size_t)n);
+        } else if (n == 0) {
+            event_del(c->readable);
+            end_of_input(c);
+        } else if (errno != EAGAIN && errno != EINTR) {
+            http_conn_close(c);
+        }
+    } while (n > 0 && wants_input(c) && c->link.kind->has_input(&c->link));
+    if (c->state != CONN_CLOSED && c->link.wants_write && !c->armed)
+        c->armed = event_add(c->writable, NULL) == 0;
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (c->state == CONN_TUNNEL) {
+        on_tunnel(fd, what, c);
+        return;
+    }
+    c->blocked = false;
+    if (c->state == CONN_GREETING || c->link.wants_write) {
+        c->link.wants_write = false;
+        on_readable(fd, what, c);
+    }
+    if (c->state == CONN_GREETING || c->state == CONN_CLOSED)
+        return;
+    if (c->state == CONN_SENDING) {
+        http_pump(c);
+        return;
+    }
+    http_write(c); /* the answer to an expectation */
+    if (c->lost)
+        http_conn_close(c);
+}
+
+/* CONNECT is answered. */
+static void open_up(struct http_conn *c)
+{
+    if (c->opens == OPENS_TUNNEL) {
+        c->state = CONN_TUNNEL;
+        c->opens = OPENS_NOTHING;
+        http_tunnel_begin(c, on_tunnel);
+        on_tunnel(-1, 0, c);
+        return;
+    }
+    c->opens = OPENS_NOTHING;
+    c->opened_host = c->next_host;
+    c->next_host = NULL;
+    c->state = CONN_READING;
+    http_parse_reset(c);
+    http_conn_rest(c);
+    http_greet_begin(c, NULL);
+    http_conn_listen(c);
+    if (evbuffer_get_length(c->in) > 0)
+        event_active(c->readable, EV_READ, 0);
+}
+
+static void conn_on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct http_conn *c = arg;
+
+    if (c->state == CONN_OPENING)
+        open_up(c);
+    else if (c->state == CONN_TUNNEL)
+        on_tunnel(fd, what, c);
+    else if (c->state == CONN_READING)
+        read_requests(c);
+    else
+        http_body_feed(c);
+}
+
+static struct http_conn *attach(struct http_server *s, const struct http_arrival *arrival)
+{
+    const int fd = arrival->fd;
+    struct http_conn *c = xcalloc(1, sizeof(*c));
+    struct event_base *base = loop_base(s->loop);
+
     c->server = s;
-    c->bev = bev;
-    c->fd = fd;
-    c->listener = listener;
+    http_link_open(&c->link, fd, s->scratch);
+    c->in = evbuffer_new();
+    c->out.data = evbuffer_new();
+    c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
+    c->turn = event_new(base, -1, 0, conn_on_turn, c);
+    if (!c->in || !c->out.data || !c->readable || !c->writable || !c->turn)
+        abort(); /* as without memory anywhere */
+    c->listener = arrival->listener;
+    c->forward = arrival->forward;
+    c->state = CONN_READING;
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&s->conns, c, entry);
     atomic_fetch_add(&s->count, 1);
     http_parse_reset(c);
-    bufferevent_setcb(bev, on_readable, on_writable, conn_on_event, c);
-    bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
-    bufferevent_setwatermark(bev, EV_WRITE, 256 << 10, 0);
-    bufferevent_set_max_single_write(bev, 1 << 20);
-    bufferevent_disable(bev, EV_READ | EV_WRITE);
     http_conn_rest(c);
-    if (fd < 0) {
-        bufferevent_enable(bev, EV_READ);
-        return c;
-    }
-    c->readable = event_new(loop_base(s->loop), fd, EV_READ | EV_PERSIST, on_socket, c);
-    event_add(c->readable, NULL);
+    if (arrival->tls)
+        http_greet_begin(c, arrival->tls);
     return c;
 }
 
@@ -184,36 +266,27 @@ static void conn_retry_seat(evutil_socket_t fd UNUSED, short what UNUSED, void *
     event_add(c->readable, NULL);
 }
 
-void http_conn_seat(struct http_server *s, int fd, const void *listener, const struct http_seat *seat, int wait_ms)
+void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
+                    int wait_ms)
 {
     int one = 1;
-    struct bufferevent *bev = bufferevent_socket_new(loop_base(s->loop), fd, BEV_OPT_CLOSE_ON_FREE);
 
     ON_LOOP(s->loop);
-    if (!bev) {
-        struct http_seat unused = *seat;
-        http_seat_leave(&unused);
-        close(fd);
+    /* fails on a unix socket, harmlessly */
+    setsockopt(arrival->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    struct http_conn *c = attach(s, arrival);
+    c->seat = *seat;
+    if (wait_ms == 0) {
+        event_add(c->readable, NULL);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails on a unix socket, harmlessly */
-    struct http_conn *c = attach(s, bev, fd, listener);
-    c->seat = *seat;
-    if (wait_ms == 0)
-        return;
-    event_del(c->readable);
     c->seat_retry = event_new(loop_base(s->loop), -1, 0, conn_retry_seat, c);
     event_add(c->seat_retry, &(struct timeval){.tv_usec = wait_ms * 1000});
 }
 
-void http_server_accept(struct http_server *s, int fd, const void *listener)
+void http_server_accept(struct http_server *s, const struct http_arrival *arrival)
 {
-    http_conn_seat(s, fd, listener, &(struct http_seat){0}, 0);
-}
-
-void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener)
-{
-    attach(s, bev, -1, listener);
+    http_conn_seat(s, arrival, &(struct http_seat){0}, 0);
 }
 
 /* ---- patience ---- */
@@ -222,8 +295,7 @@ void http_server_attach(struct http_server *s, struct bufferevent *bev, const vo
  * and still waits for the answer. nginx takes the end of input for the end of the client at once. */
 static bool is_gone(const struct http_conn *c, int64_t now)
 {
-    bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended &&
-                                               evbuffer_get_length(bufferevent_get_output(c->bev)) == 0);
+    bool waits = c->state == CONN_HANDLING || (c->state == CONN_SENDING && !c->req.ended && http_out_len(&c->out) == 0);
 
     return c->eof && waits && now - c->eof_ms > c->server->limits.gone_ms &&
            now * 1000 - c->req.begun_us > c->server->limits.gone_ms * 1000;
@@ -234,8 +306,14 @@ static void conn_look_at(struct http_conn *c, int64_t now)
     const struct http_limits *l = &c->server->limits;
     int64_t waited = now - c->since_ms;
 
-    if (is_gone(c, now)) {
+    if (is_gone(c, now) || http_body_is_lost(c, now)) {
         http_conn_close(c);
+    } else if (c->state == CONN_TUNNEL) {
+        if (http_tunnel_is_idle(c, now))
+            http_conn_close(c);
+    } else if (c->state == CONN_GREETING) {
+        if (waited > l->handshake_timeout_ms)
+            http_conn_close(c);
     } else if (c->state == CONN_READING && c->head_len == 0) {
         if (waited > (c->seat.over == HTTP_SEATED ? l->idle_timeout_ms : LINGER_MS))
             http_conn_close(c);
@@ -249,12 +327,11 @@ static void conn_look_at(struct http_conn *c, int64_t now)
         if (waited > LINGER_MS)
             http_conn_close(c);
     } else if (c->state == CONN_SENDING) {
-        size_t pending = evbuffer_get_length(bufferevent_get_output(c->bev));
-        if (pending == 0 || pending != c->pending_seen)
+        if (http_out_len(&c->out) == 0 || c->taken != c->taken_seen)
             c->since_ms = now;
         else if (waited > l->write_timeout_ms)
             http_conn_close(c);
-        c->pending_seen = pending;
+        c->taken_seen = c->taken;
     }
 }
 
@@ -268,6 +345,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         next = TAILQ_NEXT(c, entry); /* closing frees later, never here */
         conn_look_at(c, now);
     }
+    http_greet_tick(s);
 }
 
 /* ---- the server ---- */
@@ -305,7 +383,9 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     s->landed = on_landed;
     TAILQ_INIT(&s->conns);
     TAILQ_INIT(&s->idle);
-    s->scratch = xmalloc(SCRATCH);
+    TAILQ_INIT(&s->greeting);
+    TAILQ_INIT(&s->queued);
+    s->scratch = xmalloc(HTTP_SCRATCH);
     s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
     event_add(s->tick, &(struct timeval){.tv_sec = tick / 1000, .tv_usec = tick % 1000 * 1000});
     return s;
@@ -316,6 +396,12 @@ void http_server_set_errors(struct http_server *s,
 {
     ON_LOOP(s->loop); /* before it starts */
     s->format_error = format;
+}
+
+void http_server_set_streams(struct http_server *s, bool (*wants)(void *arg, struct http_request *req))
+{
+    ON_LOOP(s->loop); /* before it starts */
+    s->wants_stream = wants;
 }
 
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg)
@@ -332,7 +418,8 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     s->drained_arg = arg;
     for (c = TAILQ_FIRST(&s->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry);
-        if (c->state == CONN_READING && c->head_len == 0)
+        if (c->state == CONN_GREETING || c->state == CONN_OPENING || c->state == CONN_TUNNEL ||
+            (c->state == CONN_READING && c->head_len == 0))
             http_conn_close(c);
     }
 }
@@ -374,7 +461,7 @@ void http_abort(struct http_request *req)
     ON_LOOP(req->conn->server->loop);
     req->on_gone = NULL;
     /* A reset, so that no client takes what it has received for the whole answer. */
-    if (c->fd >= 0)
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
+    if (c->state != CONN_CLOSED)
+        setsockopt(c->link.fd, SOL_SOCKET, SO_LINGER, &cut, sizeof(cut));
     http_conn_close(c);
 }

@@ -1,9 +1,9 @@
-/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent bufferevents and llhttp.
+/* http.h - HTTP/1.1 towards clients (RFC 9110, RFC 9112), on libevent and llhttp.
  *
  * A server belongs to one serve loop and has any number of connections; a connection handles one request at a time,
  * later ones wait in its input (pipelining). A handler gets the request when its head, and its body if any, are
  * complete; it answers at once or later, always on the same loop. Exactly one answer is given: http_reply*() or
- * http_stream() … http_stream_end(), or http_abort().
+ * http_stream() … http_stream_end(), http_connect_*(), or http_abort().
  *
  *     reading ──head and body──▶ handling ──reply──▶ sending ──all sent──▶ reading | closed
  *
@@ -25,10 +25,11 @@
 
 #include <stdint.h>
 
-struct bufferevent;
 struct pool;
 struct http_server;
 struct http_request;
+struct http_tls;
+struct ssl_st;
 
 enum {
     HTTP_HEAD_MAX = 128 << 10, /* bytes of request line and headers: a Range of 4096 pieces of a large blob */
@@ -41,25 +42,35 @@ enum {
 };
 
 struct http_limits {
-    int64_t head_timeout_ms;  /* from the first byte of a head to its last */
-    int64_t idle_timeout_ms;  /* between requests */
-    int64_t write_timeout_ms; /* without a byte taken by the client */
-    int64_t gone_ms;          /* how long after a client's end of input, with nothing to send, it counts as gone */
+    int64_t head_timeout_ms;      /* from the first byte of a head to its last */
+    int64_t idle_timeout_ms;      /* between requests */
+    int64_t write_timeout_ms;     /* without a byte taken by the client */
+    int64_t handshake_timeout_ms; /* of TLS, from the accepted connection on */
+    int64_t tunnel_idle_ms;       /* without a byte either way */
+    int64_t gone_ms;              /* how long after a client's end of input, with nothing to send, it counts as gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
-    ((struct http_limits){                                                                                             \
-        .head_timeout_ms = 10000, .idle_timeout_ms = 75000, .write_timeout_ms = 60000, .gone_ms = 2000})
+    ((struct http_limits){.head_timeout_ms = 10000,                                                                    \
+                          .idle_timeout_ms = 75000,                                                                    \
+                          .write_timeout_ms = 60000,                                                                   \
+                          .handshake_timeout_ms = 10000,                                                               \
+                          .tunnel_idle_ms = 600000,                                                                    \
+                          .gone_ms = 2000})
 
-enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_OTHER };
+enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_CONNECT, HTTP_METHOD_OTHER };
 
 /* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable. */
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
-/* Takes over a connected, non-blocking socket. `listener` is what http_listener() returns. */
-void http_server_accept(struct http_server *s, int fd, const void *listener);
-/* The same for any bufferevent: what fuzzing has in place of a socket. */
-void http_server_attach(struct http_server *s, struct bufferevent *bev, const void *listener);
+/* Takes over a connected, non-blocking socket. */
+struct http_arrival {
+    int fd;
+    const void *listener; /* what http_listener() returns */
+    struct http_tls *tls; /* NULL: plain HTTP; borrowed, until the server is freed */
+    bool forward;         /* it is for a forward proxy: CONNECT is let in */
+};
+void http_server_accept(struct http_server *s, const struct http_arrival *arrival);
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
 void http_server_set_readers(struct http_server *s, struct pool *readers);
@@ -67,7 +78,11 @@ void http_server_set_readers(struct http_server *s, struct pool *readers);
  * Before the loop starts. */
 void http_server_set_errors(struct http_server *s,
                             const char *(*format)(struct buf *out, const char *code, const char *message));
-/* Closes idle connections now, the others after their answer; then calls `done` on the loop. */
+/* Which requests are given to the handler at the end of their head, without their body, which it takes piece by piece
+ * (http_body_stream()) and which has no limit. Only those with a body are offered, of forward listeners and of opened
+ * connections. `wants` may look at the request and no more. Before the loop starts. */
+void http_server_set_streams(struct http_server *s, bool (*wants)(void *arg, struct http_request *req));
+/* Closes idle connections and tunnels now, the others after their answer; then calls `done` on the loop. */
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
 /* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
 void http_server_cut(struct http_server *s);
@@ -93,8 +108,19 @@ bool http_header_has(const struct http_request *req, const char *name, const cha
  * (RFC 9110 §13.1.2). */
 bool http_is_known(const struct http_request *req, const char *etag);
 const char *http_host(const struct http_request *req); /* lower case; "" if none */
-const char *http_body(const struct http_request *req, size_t *len);
+/* All headers, in order: false behind the last one. Names are in lower case. */
+bool http_header_at(const struct http_request *req, int i, const char **name, const char **value);
+const char *http_body(const struct http_request *req, size_t *len); /* none if it is streamed */
+/* The target of CONNECT, "host:port" in lower case (also its http_path() and http_host()); NULL: another method. */
+const char *http_authority(const struct http_request *req);
+bool http_is_absolute(const struct http_request *req); /* the target was a URL: http_host() is its host */
+/* The host that a connection was opened for, in lower case and without port: what http_connect_tls() was given, or the
+ * server name in the client's TLS handshake if the listener's certificate is chosen by it. NULL: an ordinary one. */
+const char *http_opened_host(const struct http_request *req);
 const void *http_listener(const struct http_request *req);
+bool http_is_tls(const struct http_request *req);
+/* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
+const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
 /* HTTP_USER_MAX bytes for the folders above, all zero at first, until the request is complete. */
 void *http_user(struct http_request *req);
@@ -107,10 +133,46 @@ bool http_read_failed(const struct http_request *req);
 /* Called when the client is gone before the answer was complete. NULL: no callback any more. */
 void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
 
+/* A body on its way in.
+ *
+ * http_body_stream() sends 100 Continue if that is expected, and calls `on_data` for each piece (16 KiB at most)
+ * and `on_end` once behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(),
+ * http_stream_cut(), http_abort()): what comes of the body then is dropped, or the connection is closed behind the
+ * answer if that is much. Until it is called, and while the body is paused, the connection holds no more than
+ * HTTP_BODY_WAIT_MAX bytes, or what was read before (64 KiB), and reads no more from the socket. A body that cannot
+ * be read to its end (the client has gone, sends no bytes for write_timeout_ms, or breaks the framing) ends the
+ * request like any client that is gone: on_gone is called. Of a request whose body is complete or that has none,
+ * `on_data` gets it in one piece. */
+enum { HTTP_BODY_WAIT_MAX = 16 << 10 };
+/* Bytes; -1: not known (chunked). Of any request. */
+int64_t http_body_length(const struct http_request *req);
+void http_body_stream(struct http_request *req, void (*on_data)(void *arg, const void *data, size_t len),
+                      void (*on_end)(void *arg), void *arg);
+/* Also inside `on_data`, and before http_body_stream(). */
+void http_body_pause(struct http_request *req, bool pause);
+
+/* The answer to CONNECT, "200 Connection established"; any other refuses it.
+ *
+ * The connection goes on under TLS: `ssl`, which is taken over, is a server's session without a socket
+ * (http_tls_open()). What the client has sent behind the head is the beginning of it. Requests inside are handled as
+ * others, with `host` as http_opened_host(), but for CONNECT (405). On a connection that
+ * is TLS already the answer is 501. */
+void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host);
+/* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over;
+ * ends of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends
+ * when both sides have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The
+ * client may be under TLS. */
+enum { HTTP_TUNNEL_MAX = 64 << 10 };
+void http_connect_tunnel(struct http_request *req, int fd);
+/* How many there are in this process. Any thread. */
+int http_tunnels(void);
+
 /* The answer. A header, before the status; control characters in values are dropped. */
 void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Forgets the headers given so far. */
 void http_reply_reset(struct http_request *req);
+/* The head says no more than http_reply_header() gives and what frames the body: no Server, no Date. */
+void http_reply_bare(struct http_request *req);
 /* A whole answer; the body is copied. To HEAD the same head goes out without the body. `type` may be NULL. */
 void http_reply(struct http_request *req, int status, const char *type, const void *body, size_t len);
 /* A whole answer whose body is borrowed until `release` is called. */

@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +31,35 @@ void http_conn_wake(struct http_conn *c)
     atomic_fetch_sub_explicit(&c->server->idle_count, 1, memory_order_relaxed);
 }
 
+void http_conn_next_greeting(struct http_server *s)
+{
+    struct http_conn *next = TAILQ_FIRST(&s->queued);
+
+    ON_LOOP(s->loop);
+    if (!next)
+        return;
+    TAILQ_REMOVE(&s->queued, next, greet_entry);
+    next->greet = GREET_NONE;
+    event_add(next->readable, NULL); /* its first bytes are there */
+    if (evbuffer_get_length(next->in) > 0)
+        event_active(next->readable, EV_READ, 0);
+}
+
+void http_conn_greeted(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+
+    ON_LOOP(s->loop);
+    if (c->greet == GREET_QUEUED)
+        TAILQ_REMOVE(&s->queued, c, greet_entry);
+    if (c->greet == GREET_PLACED) {
+        TAILQ_REMOVE(&s->greeting, c, greet_entry);
+        s->greeting_count--;
+        http_conn_next_greeting(s);
+    }
+    c->greet = GREET_NONE;
+}
+
 static void conn_free(struct http_conn *c)
 {
     struct http_server *s = c->server;
@@ -37,8 +67,9 @@ static void conn_free(struct http_conn *c)
     ON_LOOP(s->loop);
     TAILQ_REMOVE(&s->conns, c, entry);
     atomic_fetch_sub(&s->count, 1);
-    if (c->bev)
-        bufferevent_free(c->bev);
+    free(c->subject);
+    free(c->opened_host);
+    free(c->next_host);
     buf_free(&c->arena);
     buf_free(&c->req.body);
     buf_free(&c->req.headers);
@@ -55,8 +86,40 @@ static void free_later(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     conn_free(arg);
 }
 
-/* Ends the request without an answer that is whole. The order matters: nothing may be written after the bufferevent
- * is freed, and descriptors are given back only when no segment of them waits any more. */
+static void life_free_event(struct event **e)
+{
+    if (*e)
+        event_free(*e);
+    *e = NULL;
+}
+
+static void drop_opening(struct http_conn *c)
+{
+    if (c->opens == OPENS_TUNNEL)
+        close(c->next_fd);
+    c->opens = OPENS_NOTHING;
+    SSL_free(c->next_ssl);
+    c->next_ssl = NULL;
+}
+
+/* Nothing is read or written any more. */
+static void leave_client(struct http_conn *c, bool whole)
+{
+    life_free_event(&c->seat_retry);
+    life_free_event(&c->readable);
+    life_free_event(&c->writable);
+    life_free_event(&c->turn);
+    drop_opening(c);
+    if (c->tunnel)
+        http_tunnel_end(c);
+    c->link.kind->close(&c->link, whole);
+    evbuffer_free(c->in);
+    evbuffer_free(c->out.data);
+    c->in = c->out.data = NULL;
+}
+
+/* Ends the request without an answer that is whole. Descriptors are given back only when nothing of them waits any
+ * more. */
 void http_conn_close(struct http_conn *c)
 {
     struct http_request *req = &c->req;
@@ -67,15 +130,9 @@ void http_conn_close(struct http_conn *c)
         return;
     c->state = CONN_CLOSED;
     http_conn_wake(c);
+    http_conn_greeted(c);
     http_seat_leave(&c->seat);
-    if (c->seat_retry)
-        event_free(c->seat_retry);
-    c->seat_retry = NULL;
-    if (c->readable)
-        event_free(c->readable);
-    c->readable = NULL;
-    bufferevent_free(c->bev);
-    c->bev = NULL;
+    leave_client(c, !handling);
     http_read_end(req);
     if (handling) {
         void (*gone)(void *) = req->on_gone;
@@ -95,17 +152,13 @@ void http_conn_close(struct http_conn *c)
 
 /* A close with unread input becomes a reset, which may overtake the refusal: close one direction, and read and drop the
  * rest. */
-static void linger(struct http_conn *c)
+void http_conn_linger(struct http_conn *c)
 {
+    ON_LOOP(c->server->loop);
     c->state = CONN_LINGERING;
     c->since_ms = clock_mono_ms();
-    evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
-    bufferevent_disable(c->bev, EV_WRITE);
-    if (c->fd < 0) {
-        http_conn_close(c);
-        return;
-    }
-    shutdown(c->fd, SHUT_WR);
+    evbuffer_drain(c->in, SIZE_MAX);
+    c->link.kind->end_output(&c->link);
     event_add(c->readable, NULL); /* it may have been paused, with too many later requests waiting */
 }
 
@@ -114,9 +167,19 @@ void http_shorten_queue(struct http_conn *c, bool shorten)
 {
     unsigned bytes = shorten ? QUEUE_SHORT : 0; /* 0: the system's */
 
-    if (c->fd >= 0 && c->short_queue != shorten) /* fails on a unix socket, harmlessly */
-        setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+    if (c->short_queue != shorten) /* fails on a unix socket, harmlessly */
+        setsockopt(c->link.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
     c->short_queue = shorten;
+}
+
+void http_conn_listen(struct http_conn *c)
+{
+    ON_LOOP(c->server->loop);
+    if (c->eof || event_pending(c->readable, EV_READ, NULL))
+        return;
+    event_add(c->readable, NULL);
+    if (c->link.kind->has_input(&c->link))
+        event_active(c->readable, EV_READ, 0);
 }
 
 void http_conn_finish(struct http_conn *c)
@@ -135,22 +198,26 @@ void http_conn_finish(struct http_conn *c)
         done(req->done_arg);
     if (c->server->on_complete)
         c->server->on_complete(c->server->arg, req);
-    bool more = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
-    if ((c->refuse != 0 || c->cut) && !c->eof) {
-        linger(c);
+    if (c->opens != OPENS_NOTHING && !c->server->draining) {
+        c->state = CONN_OPENING;
+        event_del(c->readable);
+        event_add(c->turn, &(struct timeval){0});
+        return;
+    }
+    bool more = evbuffer_get_length(c->in) > 0;
+    if ((c->refuse != 0 || c->cut || http_body_is_open(c)) && !c->eof) {
+        http_conn_linger(c);
         return;
     }
     if (c->closing || (c->eof && !more) || c->server->draining) {
         http_conn_close(c);
         return;
     }
-    bufferevent_disable(c->bev, EV_WRITE);
-    if (c->readable && !c->eof && !event_pending(c->readable, EV_READ, NULL))
-        event_add(c->readable, NULL);
+    http_conn_listen(c);
     c->since_ms = clock_mono_ms();
     c->served = true;
     http_conn_rest(c);
     http_parse_reset(c);
     if (more && !c->reading) /* a later request has been waiting */
-        bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+        event_add(c->turn, &(struct timeval){0});
 }

@@ -33,9 +33,10 @@ struct listener_door {
 struct listener {
     char *address;
     int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
-    bool shared, taken, loopback;
+    bool shared, taken, loopback, forward;
     char *unlink;
     const char *label;
+    struct http_tls *tls;       /* NULL: plain HTTP */
     struct http_bounds *bounds; /* NULL: none */
     mode_t mode;
     struct listener_door doors[LOOPS_MAX];
@@ -250,6 +251,16 @@ const char *listener_label(const struct listener *l)
     return l->label;
 }
 
+void listener_set_tls(struct listener *l, struct http_tls *tls)
+{
+    l->tls = tls;
+}
+
+void listener_set_forward(struct listener *l, bool forward)
+{
+    l->forward = forward;
+}
+
 void listener_set_bounds(struct listener *l, struct http_bounds *b)
 {
     l->bounds = b;
@@ -269,10 +280,12 @@ static void on_connect(evutil_socket_t fd, short what UNUSED, void *arg)
         socklen_t len = sizeof(peer);
         int client = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client >= 0) {
+            const struct http_arrival arrival = {
+                .fd = client, .listener = d->listener, .tls = d->listener->tls, .forward = d->listener->forward};
             if (d->listener->bounds)
-                http_bounds_accept(d->listener->bounds, d->server, client, d->listener, &peer.any);
+                http_bounds_accept(d->listener->bounds, d->server, &arrival, &peer.any);
             else
-                http_server_accept(d->server, client, d->listener);
+                http_server_accept(d->server, &arrival);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

@@ -25,6 +25,10 @@ bool listener_is_loopback(const struct listener *l);
  * borrowed. Before the loops start. */
 void listener_set_label(struct listener *l, const char *label);
 const char *listener_label(const struct listener *l);
+/* Its connections speak TLS. Borrowed until the servers are freed. Before the loops start. */
+void listener_set_tls(struct listener *l, struct http_tls *tls);
+/* It is for a forward proxy (http_arrival.forward). Before the loops start. */
+void listener_set_forward(struct listener *l, bool forward);
 /* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
 void listener_set_bounds(struct listener *l, struct http_bounds *b);
 /* Accepts on this loop, for this server. Before the loop starts. */

@@ -108,6 +108,7 @@ static int split_target(struct http_conn *c)
         char *slash = host + strcspn(host, "/?");
         size_t len = (size_t)(slash - host);
         path = (uint32_t)(slash - target);
+        req->absolute = true;
         if (len == 0) /* RFC 9110, 4.2.1 */
             return parse_refuse(c, 400, "the request target names no host");
         if (*slash != '/')
@@ -126,6 +127,41 @@ static int split_target(struct http_conn *c)
     req->query = question ? (uint32_t)(question - target) + 1 : (uint32_t)strlen(target);
     if (question)
         *question = '\0';
+    return 0;
+}
+
+/* "host:port" of CONNECT (RFC 9110 §9.3.6). */
+static bool is_authority(const char *text)
+{
+    static const char host[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+    bool v6 = text[0] == '[';
+    size_t len = v6 ? 1 + strspn(text + 1, "0123456789abcdefABCDEF:.") : strspn(text, host);
+    const char *port = text + len + v6;
+    size_t digits = *port == ':' ? strspn(port + 1, "0123456789") : 0;
+
+    if (len == v6 || len > 255 || (v6 && text[len] != ']') || digits == 0 || digits > 5 || port[1 + digits] != '\0')
+        return false;
+    long number = strtol(port + 1, NULL, 10);
+    return number > 0 && number <= UINT16_MAX;
+}
+
+static int take_authority(struct http_conn *c, const llhttp_t *p)
+{
+    struct http_request *req = &c->req;
+    size_t len = strlen(c->arena.data);
+
+    if (!c->forward || c->opened_host)
+        return parse_refuse(c, 405, "CONNECT is not offered here");
+    if (p->content_length > 0 || p->flags & F_CHUNKED)
+        return parse_refuse(c, 400, "CONNECT has no body");
+    if (!is_authority(c->arena.data))
+        return parse_refuse(c, 400, "the target of CONNECT must be HOST:PORT");
+    for (char *s = c->arena.data; *s; s++)
+        *s = (char)tolower((unsigned char)*s);
+    req->query = (uint32_t)len;
+    req->host = (uint32_t)c->arena.len;
+    buf_reserve(&c->arena, len + 2);
+    buf_add(&c->arena, c->arena.data, len + 1);
     return 0;
 }
 
@@ -152,7 +188,16 @@ static int take_host(struct http_conn *c, bool http11)
     return 0;
 }
 
-static int take_expectation(struct http_conn *c, llhttp_t *p)
+/* Whether the handler takes the body piece by piece. */
+static bool wants_stream(struct http_conn *c)
+{
+    const struct http_server *s = c->server;
+
+    return (c->forward || c->opened_host) && c->req.body_len != 0 && s->wants_stream &&
+           s->wants_stream(s->arg, &c->req);
+}
+
+static int take_expectation(struct http_conn *c)
 {
     const char *expect = http_header(&c->req, "expect");
 
@@ -160,10 +205,14 @@ static int take_expectation(struct http_conn *c, llhttp_t *p)
         return 0;
     if (strcasecmp(expect, "100-continue") != 0)
         return parse_refuse(c, 417, "the only expectation that is met is 100-continue");
-    if (!c->req.http10 && (p->content_length > 0 || p->flags & F_CHUNKED)) {
+    if (c->req.http10 || c->req.body_len == 0)
+        return 0;
+    if (c->req.streamed) {
+        c->req.expects = true;
+    } else {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        bufferevent_write(c->bev, go_on, sizeof(go_on) - 1);
-        bufferevent_enable(c->bev, EV_WRITE);
+        evbuffer_add(c->out.data, go_on, sizeof(go_on) - 1);
+        c->armed = event_add(c->writable, NULL) == 0;
     }
     return 0;
 }
@@ -176,28 +225,30 @@ static int end_head(llhttp_t *p)
     c->head_done = true;
     req->keep_alive = llhttp_should_keep_alive(p) != 0; /* before a trailer can change it */
     req->method_code = p->method;
-    req->method = p->method == HTTP_GET    ? HTTP_METHOD_GET
-                  : p->method == HTTP_HEAD ? HTTP_METHOD_HEAD
-                  : p->method == HTTP_POST ? HTTP_METHOD_POST
-                                           : HTTP_METHOD_OTHER;
+    req->method = p->method == HTTP_GET       ? HTTP_METHOD_GET
+                  : p->method == HTTP_HEAD    ? HTTP_METHOD_HEAD
+                  : p->method == HTTP_POST    ? HTTP_METHOD_POST
+                  : p->method == HTTP_CONNECT ? HTTP_METHOD_CONNECT
+                                              : HTTP_METHOD_OTHER;
     req->http10 = p->http_major == 1 && p->http_minor == 0;
     if (p->http_major != 1)
         return parse_refuse(c, 505, "HTTP/1.1 is spoken here");
-    if (p->method == HTTP_CONNECT)
-        return parse_refuse(c, 405, "CONNECT is not offered here");
     p->upgrade = 0; /* no other protocol is offered; the request is answered as it is */
-    if (split_target(c) != 0 || take_host(c, !req->http10) != 0)
+    if ((p->method == HTTP_CONNECT ? take_authority(c, p) : split_target(c)) != 0 || take_host(c, !req->http10) != 0)
         return -1;
-    if (p->flags & F_CONTENT_LENGTH && p->content_length > HTTP_BODY_MAX)
+    req->body_len = p->flags & F_CHUNKED ? -1 : (int64_t)MIN(p->content_length, (uint64_t)INT64_MAX);
+    req->streamed = wants_stream(c);
+    if (!req->streamed && req->body_len > HTTP_BODY_MAX)
         return parse_refuse(c, 413, "the request body is too large");
-    return take_expectation(c, p);
+    return take_expectation(c);
 }
 
 static int add_body(llhttp_t *p, const char *at, size_t len)
 {
     struct http_conn *c = conn_of(p);
 
-    if (c->req.body.len + len > HTTP_BODY_MAX)
+    c->body_seen += len;
+    if (!c->req.streamed && c->req.body.len + len > HTTP_BODY_MAX)
         return parse_refuse(c, 413, "the request body is too large");
     buf_add(&c->req.body, at, len);
     return 0;
@@ -303,21 +354,23 @@ static void translate(struct http_conn *c, llhttp_errno_t code)
 
 void http_parse(struct http_conn *c)
 {
-    struct evbuffer *in = bufferevent_get_input(c->bev);
+    struct evbuffer *in = c->in;
 
-    IN_STATE(c->state == CONN_READING);
+    IN_STATE(c->state == CONN_READING || c->req.streamed);
     while (!c->complete && c->refuse == 0) {
         size_t len = evbuffer_get_contiguous_space(in);
         if (len == 0)
             return;
         const char *data = (const char *)evbuffer_pullup(in, (ssize_t)len);
+        if (c->req.streamed)
+            len = MIN(len, (size_t)HTTP_BODY_PIECE);
         size_t usable = c->head_done ? len : check_head(c, data, len);
         if (c->head_len > HTTP_HEAD_MAX)
             parse_refuse(c, 431, "the head of the request is too large");
         if (c->refuse != 0)
             return;
         bool in_head = !c->head_done;
-        size_t body_before = c->req.body.len;
+        c->body_seen = 0;
         llhttp_errno_t code = llhttp_execute(&c->parser, data, usable);
         if (code == HPE_PAUSED) {
             usable = (size_t)(llhttp_get_error_pos(&c->parser) - data);
@@ -326,9 +379,11 @@ void http_parse(struct http_conn *c)
             translate(c, code);
         }
         if (!in_head)
-            c->framing_len += usable - (c->req.body.len - body_before);
+            c->framing_len = (c->req.streamed && c->body_seen > 0 ? 0 : c->framing_len) + usable - c->body_seen;
         if (c->framing_len > HTTP_FRAMING_MAX)
             parse_refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
         evbuffer_drain(in, usable);
+        if (c->req.streamed)
+            return;
     }
 }

@@ -6,6 +6,57 @@
 
 #include <string.h>
 
+const char *http_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } reasons[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].text;
+    return "Answer";
+}
+
 enum http_method http_method(const struct http_request *req)
 {
     return req->method;
@@ -36,6 +87,15 @@ const char *http_header(const struct http_request *req, const char *name)
     return NULL;
 }
 
+bool http_header_at(const struct http_request *req, int i, const char **name, const char **value)
+{
+    if (i < 0 || i >= req->field_count)
+        return false;
+    *name = req->conn->arena.data + req->fields[i].name;
+    *value = req->conn->arena.data + req->fields[i].value;
+    return true;
+}
+
 bool http_header_has(const struct http_request *req, const char *name, const char *const *texts)
 {
     const char *arena = req->conn->arena.data;
@@ -58,9 +118,55 @@ const char *http_body(const struct http_request *req, size_t *len)
     return req->body.data ? req->body.data : "";
 }
 
+int64_t http_body_length(const struct http_request *req)
+{
+    return req->body_len;
+}
+
+bool http_body_is_open(const struct http_conn *c)
+{
+    return c->req.streamed && !c->complete;
+}
+
+bool http_body_waits(const struct http_conn *c)
+{
+    return http_body_is_open(c) && !c->req.dropping && (!c->req.on_data || c->req.paused);
+}
+
+bool http_body_is_long(const struct http_conn *c)
+{
+    return http_body_is_open(c) &&
+           (c->req.expects || (c->req.body_len >= 0 && c->parser.content_length > HTTP_DROP_MAX));
+}
+
+const char *http_authority(const struct http_request *req)
+{
+    return req->method == HTTP_METHOD_CONNECT ? http_path(req) : NULL;
+}
+
+bool http_is_absolute(const struct http_request *req)
+{
+    return req->absolute;
+}
+
+const char *http_opened_host(const struct http_request *req)
+{
+    return req->conn->opened_host;
+}
+
 const void *http_listener(const struct http_request *req)
 {
     return req->conn->listener;
+}
+
+bool http_is_tls(const struct http_request *req)
+{
+    return http_link_is_tls(&req->conn->link);
+}
+
+const char *http_client_subject(const struct http_request *req)
+{
+    return req->conn->subject;
 }
 
 struct loop *http_loop(const struct http_request *req)

@@ -15,43 +15,6 @@ enum {
     PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
 };
 
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } reasons[] = {
-        {200, "OK"},
-        {206, "Partial Content"},
-        {304, "Not Modified"},
-        {307, "Temporary Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {416, "Range Not Satisfiable"},
-        {417, "Expectation Failed"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    return "Answer";
-}
-
 static const char *date_line(struct http_server *s)
 {
     time_t now = (time_t)(clock_now_ms() / 1000);
@@ -106,12 +69,14 @@ static void compose(struct http_request *req, struct buf *out, int status, const
 
     req->status = status;
     req->first_us = clock_mono_us() - req->begun_us;
-    bool more = !c->eof || evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
-    bool keep = req->keep_alive && !c->closing && more && !c->server->draining;
+    bool more = !c->eof || evbuffer_get_length(c->in) > 0;
+    bool keep = req->keep_alive && !c->closing && more && !c->server->draining && !http_body_is_long(c);
     c->closing = !keep;
-    int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\nServer: entrepot\r\n", status, reason(status));
+    int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n%s", status, http_reason(status),
+                     req->bare ? "" : "Server: entrepot\r\n");
     buf_add(out, line, (size_t)n);
-    buf_adds(out, date_line(c->server));
+    if (!req->bare)
+        buf_adds(out, date_line(c->server));
     if (req->headers.len > 0)
         buf_add(out, req->headers.data, req->headers.len);
     if (type) {
@@ -129,9 +94,15 @@ static void compose(struct http_request *req, struct buf *out, int status, const
         buf_adds(out, req->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n");
 }
 
+void http_reply_bare(struct http_request *req)
+{
+    ON_LOOP(req->conn->server->loop);
+    req->bare = true;
+}
+
 static struct evbuffer *output(const struct http_request *req)
 {
-    return bufferevent_get_output(req->conn->bev);
+    return req->conn->out.data;
 }
 
 static void answer_begin(struct http_request *req, int64_t promised)
@@ -144,43 +115,41 @@ static void answer_begin(struct http_request *req, int64_t promised)
     req->on_gone = NULL;
 }
 
-/* Hands the output to the kernel without waiting until the loop reports that the socket is writable: it nearly always
- * is. A head and a piece of a file take a call each. */
-static void write_now(struct http_conn *c)
+/* The socket is tried without waiting until the loop reports it writable: it nearly always is. A head and a piece of a
+ * file take a call each. */
+void http_write(struct http_conn *c)
 {
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    int n = 1;
+    ssize_t n = 1;
 
-    if (c->fd >= 0 && !(bufferevent_get_enabled(c->bev) & EV_WRITE)) {
-        evbuffer_unfreeze(out, 1);
-        for (int calls = 0; calls < 3 && n > 0 && evbuffer_get_length(out) > 0; calls++)
-            n = evbuffer_write_atmost(out, c->fd, PIECE);
-        int why = errno;
-        evbuffer_freeze(out, 1);
-        if (n < 0 && why != EAGAIN && why != EINTR) {
-            c->lost = true;
-            c->req.read_failed = why == EIO; /* sockets have other errors */
-        }
+    for (int calls = 0; calls < 3 && n > 0 && !c->blocked && http_out_len(&c->out) > 0; calls++) {
+        n = c->link.kind->write(&c->link, &c->out, PIECE);
+        c->taken += MAX(n, (ssize_t)0);
     }
-    if (evbuffer_get_length(out) > 0)
-        bufferevent_enable(c->bev, EV_WRITE);
-}
-
-static bool add_file(struct http_request *req, int fd, int64_t offset, int64_t len)
-{
-    struct evbuffer_file_segment *seg = evbuffer_file_segment_new(fd, offset, len, EVBUF_FS_DISABLE_MMAP);
-
-    if (!seg)
-        return false;
-    int rc = evbuffer_add_file_segment(output(req), seg, 0, len);
-    evbuffer_file_segment_free(seg);
-    req->sent += len;
-    return rc == 0;
+    c->blocked = c->blocked || (n < 0 && errno == EAGAIN);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        c->lost = true;
+        c->req.read_failed = errno == EIO; /* sockets have other errors */
+    }
+    bool arm = (http_out_len(&c->out) > 0 || c->link.wants_write) && !c->lost;
+    if (arm && !c->armed)
+        event_add(c->writable, NULL);
+    else if (!arm && c->armed)
+        event_del(c->writable);
+    c->armed = arm;
 }
 
 static bool has_file(const struct http_request *req)
 {
     return req->file_fd >= 0 && req->file_at < req->file_end;
+}
+
+static void add_piece(struct http_out *out, int fd, int64_t at, int64_t to)
+{
+    if (out->at == out->end) {
+        out->fd = fd;
+        out->at = at;
+    }
+    out->end = to;
 }
 
 /* The next piece of the file, if it is in memory. */
@@ -190,8 +159,8 @@ static void feed_file(struct http_request *req)
 
     if (!http_read_is_here(req, req->file_fd, req->file_at, to, req->file_end))
         return; /* it calls http_pump() */
-    if (!add_file(req, req->file_fd, req->file_at, to - req->file_at))
-        req->conn->lost = true;
+    add_piece(&req->conn->out, req->file_fd, req->file_at, to);
+    req->sent += to - req->file_at;
     req->file_at = to;
 }
 
@@ -200,10 +169,24 @@ static void feed(struct http_request *req)
 {
     struct http_conn *c = req->conn;
 
-    if (!has_file(req) && req->more && !req->ended)
+    if (!has_file(req) && c->out.at == c->out.end && req->more && !req->ended)
         req->more(req->more_arg);
     if (!c->lost && c->state == CONN_SENDING && has_file(req))
         feed_file(req);
+}
+
+/* All of the answer is out. What is left of the body has to be read before the next request. */
+static void end_answer(struct http_conn *c)
+{
+    struct http_request *req = &c->req;
+
+    if (!http_body_is_open(c) || c->closing) {
+        http_conn_finish(c);
+    } else if (!req->dropping) {
+        req->dropping = true;
+        c->body_ms = clock_mono_ms();
+        event_add(c->turn, &(struct timeval){0});
+    }
 }
 
 void http_pump(struct http_conn *c)
@@ -213,23 +196,23 @@ void http_pump(struct http_conn *c)
     ON_LOOP(c->server->loop);
     if (c->state != CONN_SENDING || c->dispatching)
         return;
-    int64_t before = req->sent;
+    int64_t before = req->sent + c->taken;
     c->dispatching = true;
-    if ((!req->ended || has_file(req)) && evbuffer_get_length(output(req)) <= LOW_WATER)
+    if ((!req->ended || has_file(req)) && http_out_len(&c->out) <= LOW_WATER)
         feed(req);
     if (!c->lost && c->state == CONN_SENDING)
-        write_now(c);
+        http_write(c);
     c->dispatching = false;
     if (c->state != CONN_SENDING)
         return;
     if (c->lost)
         http_conn_close(c);
-    else if (evbuffer_get_length(output(req)) > 0)
+    else if (http_out_len(&c->out) > 0)
         return; /* on_writable() comes */
     else if (req->ended && !has_file(req))
-        http_conn_finish(c);
-    else if (req->sent != before)
-        bufferevent_trigger(c->bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS); /* the next piece on the next turn */
+        end_answer(c);
+    else if (req->sent + c->taken != before)
+        event_add(c->turn, &(struct timeval){0}); /* the next piece on the next turn */
 }
 
 /* ---- whole answers ---- */
@@ -256,8 +239,9 @@ static void send_small(struct http_request *req, int status, const char *type, c
         buf_add(head, body, len);
         req->sent = (int64_t)len;
     }
-    if (c->fd >= 0 && evbuffer_get_length(output(req)) == 0)
-        n = send(c->fd, head->data, head->len, MSG_NOSIGNAL);
+    if (http_out_len(&c->out) == 0)
+        n = c->link.kind->send(&c->link, head->data, head->len);
+    c->taken += MAX(n, (ssize_t)0);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         c->lost = true;
     else if ((size_t)MAX(n, (ssize_t)0) < head->len)
@@ -350,7 +334,9 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
 
 bool http_stream_can_take(const struct http_request *req)
 {
-    return !has_file(req) && evbuffer_get_length(output(req)) < HIGH_WATER;
+    const struct http_out *out = &req->conn->out;
+
+    return !has_file(req) && out->at == out->end && evbuffer_get_length(out->data) < HIGH_WATER;
 }
 
 void http_stream_file(struct http_request *req, int fd, int64_t offset, int64_t len)
@@ -392,7 +378,7 @@ void http_stream_data(struct http_request *req, const void *data, size_t len)
 
 size_t http_stream_waiting(const struct http_request *req)
 {
-    return evbuffer_get_length(output(req));
+    return http_out_len(&req->conn->out);
 }
 
 void http_stream_copy(struct http_request *req, int fd, int64_t offset, size_t len)

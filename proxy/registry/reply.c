@@ -35,8 +35,8 @@ void reply_challenge(struct http_request *req, const char *name, size_t name_len
 
     if (name_len > 0)
         buf_addf(&scope, ",scope=\"repository:%.*s:pull\"", (int)name_len, name);
-    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http://%s/token\",service=\"entrepot\"%s%s",
-                      http_host(req), scope.len > 0 ? scope.data : "",
+    http_reply_header(req, "WWW-Authenticate", "Bearer realm=\"http%s://%s/token\",service=\"entrepot\"%s%s",
+                      http_is_tls(req) ? "s" : "", http_host(req), scope.len > 0 ? scope.data : "",
                       note_of(req)->unused_login == CLIENT_ENDED ? ",error=\"invalid_token\"" : "");
 }
 

@@ -3,7 +3,9 @@
 # engine waits, and what the registry has sent for it. Runs are interleaved; medians, the ratio of medians, bytes as a
 # multiple of the blob or of what direct took. No pass or fail on seconds; a wrong byte is a failure.
 #
-#     parts.sh [ROW...]     one parallel closed five piece cold steady lazy update image memory
+#     parts.sh [ROW...]     one parallel closed five piece cold steady lazy update image memory engines unpack
+#
+# The last two are images.sh's, with real engines; without Debian sid they are skipped.
 #
 # ROUNDS (3); MIB (256) of a throttled blob; BIG_MIB (1024) of the others; SCALE (480) MiB of the image; SETTLE (20)
 # seconds that what goes on upstream is waited for; FETCH and PARALLEL: cache.fetch and the upstream's parallel, where
@@ -181,8 +183,16 @@ row_memory() {
     line_of_one "resident memory, 64 blobs arriving" "$max MiB" "<= 64 MiB"
 }
 
+real_engines() { # ROW
+    local status=0
+    ROUNDS=${ROUNDS:-1} bash tests/bench/images.sh "$1" || status=$?
+    [ $status = 0 ] || [ $status = 77 ] || fail "images.sh $1"
+}
+row_engines() { real_engines engines; }
+row_unpack() { real_engines unpack; }
+
 rows=("$@")
-[ $# -gt 0 ] || rows=(one parallel closed five piece cold steady lazy update image memory)
+[ $# -gt 0 ] || rows=(one parallel closed five piece cold steady lazy update image memory engines unpack)
 for row in "${rows[@]}"; do
     type -t "row_$row" >/dev/null || fail "no row $row"
 done

@@ -391,7 +391,7 @@ def registry_that_hangs(r):
 
 @case("relay")
 def piece_without_caching(r):
-    """Of a blob that is not kept: the registry is asked for the piece alone, and little of it is in memory for a client that does not read."""
+    """Of a blob that is not kept: the registry is asked for the piece alone, and little of it is held for a client that does not read."""
     d, at_end = r.add(80 * MIB), r.add(66 * MIB)
     piece(r, d, 50 * MIB + 5, 74 * MIB + 5)
     assert received(r) <= 24 * MIB + 64 * KIB, r.asked

@@ -76,7 +76,7 @@ for round in $(seq "$rounds"); do
     pieces_check
     "$TOOLS/check_cache" "$W/cache" >"$W/check.log" || fail "round $round: $(cat "$W/check.log")"
     [ "$(blob_connections $((lines + 1)))" -lt 2 ] || several=$((several + 1))
-    # Begin the blobs anew once they are all here.
+    # Begin again with the blobs once they are all here.
     if [ $((round % 10)) = 0 ]; then
         entrepot_start "$NGINX_PORT"
         for d in $blobs; do

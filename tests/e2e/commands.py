@@ -115,16 +115,16 @@ def words(entrepot, w):
         (0, ["status", s]), (0, ["status", "--socket", f"{w}/admin.sock"]), (0, ["status", "--sock", f"{w}/admin.sock"]),
         (0, ["status", s, "--js"]), (0, ["status", s, "--"]), (0, ["gc", "--dry", s]), (0, ["gc", "--to=1GiB", s]),
         (0, ["verify", "--rate=0", s]), (0, ["config", "check", f"--config={w}/config.yaml"]), (0, ["config", f"--conf={w}/config.yaml", "show"]),
-        (0, ["version", "--json"]), (0, ["--version"]), (0, ["--help"]), (0, ["pull", "--help"]), (0, ["serve", "-h"]), (0, ["offline", s]),
+        (0, ["version", "--json"]), (0, ["ca", "--help"]), (0, ["--version"]), (0, ["--help"]), (0, ["pull", "--help"]), (0, ["serve", "-h"]), (0, ["offline", s]),
         (0, ["ls", s, "--", "none"]), (0, ["pull", "--platform=all", "one", s][:2] + ["one:1", s]),
-        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "pulls", "top", "ca", "completion")), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
+        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "pulls", "top", "completion")), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
         (2, ["status", "--json=yes", s]), (2, ["status", "--socket"]), (2, ["status", "--socket="]), (2, ["status", "--c", s]),
         (2, ["status", "--socket", "/" + "x" * 200]), (2, ["ls", "a", "b", s]), (2, ["inspect", s]), (2, ["pull", s]), (2, ["pin", s]),
         (2, ["pull", "a", "--platform=linux", s]), (2, ["pull", "--file", f"{w}/list.txt", s]), (2, ["export", "a", s]),
         (2, ["export", "a", "-o", f"{w}/x.tar", "--format=zip", s]), (2, ["export", "a", "-o", f"{w}/x.tar", "--platform=linux", s]),
         (2, ["export", "a", "-o", f"{w}/folder", "--format=docker", s]), (2, ["export", "a", "-o", "", s]), (2, ["import", s]),
         (2, ["gc", "--to=20%", s]), (2, ["gc", "--to", "lots", s]), (2, ["gc", "--to", s]), (2, ["verify", "--rate=fast", s]),
-        (2, ["offline", "maybe", s]), (2, ["config", s]), (2, ["config", "chck"]), (2, ["doctor", "x"]), (2, ["version", "x"]), (2, ["setup", "dokcer"]), (2, ["serve", "x"]),
+        (2, ["offline", "maybe", s]), (2, ["config", s]), (2, ["config", "chck"]), (2, ["doctor", "x"]), (2, ["ca", "x"]), (2, ["ca", "--show", "--rotate"]), (1, ["ca", f"--cache={w}/none"]), (2, ["version", "x"]), (2, ["setup", "dokcer"]), (2, ["serve", "x"]),
         (2, ["serve", "--listen=nowhere"]), (2, ["serve", "--listen"]), (2, ["serve", "--json"]),
         (1, ["status", nowhere]), (1, ["inspect", "none:1", s]), (1, ["rm", "none:1", s]), (1, ["pin", "none:1", s]),
         (1, ["import", f"{w}/none.tar", s]), (1, ["export", "none:1", "-o", f"{w}/x.tar", s]), (1, ["config", "check", f"--config={w}/evil.yaml"]),
@@ -173,7 +173,7 @@ def options(entrepot, manual):
         wrong.append(f"commands: {sorted(helps)} in --help, {sorted(usage)} in the manual")
     for c in sorted(set(helps) & set(usage)):
         taken = {o for o in known if b"is not an option" not in run(entrepot, [c, f"--{o}=1", "--help"]).stderr}
-        silently = {"socket", "cache", "config"} if c in ("config", "setup", "version") else set()  # they ask no daemon
+        silently = {"socket", "cache", "config"} if c in ("ca", "config", "setup", "version") else set()  # they ask no daemon
         line, short = set(re.findall(r"--([a-z][a-z-]+)", helps[c].split("\n\n")[0])), {"output"} & said[c]  # that is -o there
         for where, found, due in (
             ("--help", said[c], taken - (silently - said[c])), ("the manual's synopsis", usage[c] | short, said[c]), ("the usage line", line | short, said[c]),

@@ -28,6 +28,7 @@ certificate() { # NAME DAYS
 }
 openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout "$W/key.pem" -out "$W/csr.pem" 2>/dev/null
 echo subjectAltName=IP:127.0.0.1 >"$W/names"
+chmod 644 "$W/key.pem"
 certificate good 30
 certificate expired -1
 
@@ -39,16 +40,20 @@ registry() { # FOLDER PORT [CERTIFICATE]: starts it anew
     PIDS+=($!)
     wait_for 10 curl -sk -o /dev/null "http${3:+s}://127.0.0.1:$2/v2/" || fail "the registry $1 does not start"
 }
-HUB=$(free_port) TLS=$(free_port) PORT=$(free_port)
+HUB=$(free_port) TLS=$(free_port) PORT=$(free_port) OWN_TLS=$(free_port)
 registry hub "$HUB"
 registry tls "$TLS" good
 echo basic >"$W/hub/login"
 echo "puller:of-the-test" >"$W/hub/user"
 echo of-the-test >"$W/password"
 
+cp "$W/good.pem" "$W/own.pem"
 config() { # FILE [CACHE-PATH] [LISTENER-PORT]
     cat >"$1" <<-YAML
-	listen: [{address: "127.0.0.1:${3:-$PORT}"}]
+	listen:
+	  - address: "127.0.0.1:${3:-$PORT}"
+	  - address: "127.0.0.1:$OWN_TLS"
+	    tls: {cert: $W/own.pem, key: $W/key.pem}
 	admin: {socket: $W/admin.sock}
 	cache: {path: ${2:-$W/cache}, min_free: 0B}
 	upstreams:
@@ -80,6 +85,9 @@ finds_not "^BROKEN|^\?"
 finds "^ok +configuration: $W/config.yaml: good"
 finds "^ok +daemon: it runs, version"
 finds "^ok +listener 127.0.0.1:$PORT: entrepot answers"
+finds "^ok +listener 127.0.0.1:$OWN_TLS: entrepot answers over TLS"
+finds "^ok +listener 127.0.0.1:$OWN_TLS: tls.cert $W/own.pem is valid for (29|30) more days"
+finds_not "authority"
 finds "^ok +engine docker: runs, is set up, has requested nothing"
 finds "^ok +disk $W/cache: .* are free"
 finds "^ok +disk $W/cache: the index is not marked"
@@ -120,13 +128,31 @@ doctor 0
 finds "^ok +registry docker.io: it accepts the configured credentials"
 
 say "one registry's clock is wrong; then ours, by all of them"
-echo 7200 >"$W/hub/ahead"
+echo 7290 >"$W/hub/ahead"
 doctor 0
 finds "^WARNING registry docker.io: its clock is 2 h ahead: other registries agree"
-echo 7200 >"$W/tls/ahead"
+echo 7290 >"$W/tls/ahead"
 doctor 1
-finds "^BROKEN +clock: this node's clock is (2 h|1[0-9]+ min) behind .*; synchronise it"
+finds "^BROKEN +clock: this node's clock is 2 h behind .*; synchronise it"
 rm "$W/hub/ahead" "$W/tls/ahead"
+
+say "our own certificate has expired, or will soon; an authority of interception that this system trusts, or not"
+cp "$W/expired.pem" "$W/own.pem"
+doctor 1
+finds "^BROKEN +listener 127.0.0.1:$OWN_TLS: tls.cert $W/own.pem expired [0-9]+ d ago; replace the file"
+certificate own 3
+doctor 0
+finds "^WARNING listener 127.0.0.1:$OWN_TLS: tls.cert .* is valid for [23] more days; replace the file"
+cp "$W/good.pem" "$W/own.pem"
+config "$W/intercept.yaml"
+echo "intercept: {address: \"127.0.0.1:$HUB\", ca: {cert: $W/ca.crt, key: $W/ca.key}}" >>"$W/intercept.yaml"
+"$ENTREPOT" ca --rotate --config "$W/intercept.yaml" >"$W/ca.log" || fail "ca --rotate: $(cat "$W/ca.log")"
+doctor 0 "$W/intercept.yaml"
+finds "^ok +authority: intercept.ca.cert $W/ca.crt is valid"
+finds "^WARNING authority: this system does not trust the authority .*update-ca-certificates"
+cp "$W/ca.crt" "/etc/ssl/certs/$(openssl x509 -in "$W/ca.crt" -noout -hash).0"
+doctor 0 "$W/intercept.yaml"
+finds "^ok +authority: this system trusts"
 
 say "a registry's certificate has expired"
 registry tls "$TLS" expired
@@ -153,7 +179,7 @@ say "an engine: set up, then edited; its lines removed; not set up"
 cp /etc/docker/daemon.json "$W/daemon.json"
 sed -i "s/127.0.0.1:$PORT/127.0.0.1:1/" /etc/docker/daemon.json
 doctor 1
-finds "^BROKEN +engine docker: runs, was set up, and changed by hand since, .*daemon.json.*; entrepot setup docker"
+finds "^BROKEN +engine docker: runs, was set up, and changed by hand since: .*daemon.json.*; entrepot setup docker"
 echo '{}' >/etc/docker/daemon.json
 doctor 1
 finds "^BROKEN +engine docker: runs, was set up, and changed by hand"

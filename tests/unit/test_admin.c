@@ -151,7 +151,7 @@ static int client(struct fixture *f)
     int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    http_server_accept(f->http, pair[1], NULL);
+    http_server_accept(f->http, &(struct http_arrival){.fd = pair[1]});
     event_base_loop(loop_base(f->loop), EVLOOP_NONBLOCK);
     return pair[0];
 }

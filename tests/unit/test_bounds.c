@@ -79,7 +79,7 @@ static void arrive(void *arg)
 {
     struct arrival *a = arg;
 
-    http_bounds_accept(a->f->bounds, a->f->servers[a->loop], a->fd, NULL, &a->peer.any);
+    http_bounds_accept(a->f->bounds, a->f->servers[a->loop], &(struct http_arrival){.fd = a->fd}, &a->peer.any);
     free(a);
 }
 

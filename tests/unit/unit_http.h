@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -20,6 +21,10 @@
 struct fixture {
     struct loop *loop;
     struct http_server *server;
+    struct http_tls *tls;                                       /* of clients to come; NULL: plain */
+    bool forward;                                               /* theirs, too */
+    bool (*extra)(struct fixture *f, struct http_request *req); /* NULL, or a test's own: false if it is not for it */
+    void *own;                                                  /* the test's */
     struct pool *readers;
     sem_t disk; /* a_slow_disk() */
     atomic_int requests, gone, complete;
@@ -72,6 +77,8 @@ static inline void on_request(void *arg, struct http_request *req)
     size_t len;
 
     atomic_fetch_add(&f->requests, 1);
+    if (f->extra && f->extra(f, req))
+        return;
     if (strcmp(path, "/file") == 0) {
         http_reply_file(req, 200, "x/y", f->file, 0, FILE_BYTES, file_done, f);
     } else if (strcmp(path, "/stream") == 0) {
@@ -106,11 +113,20 @@ static inline void on_complete(void *arg, struct http_request *req UNUSED)
     atomic_fetch_add(&((struct fixture *)arg)->complete, 1);
 }
 
+static inline bool wants_stream(void *arg UNUSED, struct http_request *req)
+{
+    return strncmp(http_path(req), "/up", 3) == 0;
+}
+
 static inline int setup(void **state)
 {
     struct fixture *f = xcalloc(1, sizeof(*f));
-    const struct http_limits limits = {
-        .head_timeout_ms = 300, .idle_timeout_ms = 900, .write_timeout_ms = 1200, .gone_ms = 300};
+    const struct http_limits limits = {.head_timeout_ms = 300,
+                                       .idle_timeout_ms = 900,
+                                       .write_timeout_ms = 1200,
+                                       .handshake_timeout_ms = 600,
+                                       .tunnel_idle_ms = 500,
+                                       .gone_ms = 300};
     char name[] = "/tmp/entrepot-http.XXXXXX";
 
     f->file = mkstemp(name);
@@ -120,6 +136,7 @@ static inline int setup(void **state)
     f->server = http_server_new(f->loop, &limits, on_request, on_complete, f);
     f->readers = pool_new("read", 1, NULL);
     http_server_set_readers(f->server, f->readers);
+    http_server_set_streams(f->server, wants_stream);
     sem_init(&f->disk, 0, 0);
     assert_true(loop_start(f->loop, NULL));
     *state = f;
@@ -150,7 +167,7 @@ static inline void arrive(void *arg)
 {
     struct arrival *a = arg;
 
-    http_server_accept(a->f->server, a->fd, NULL);
+    http_server_accept(a->f->server, &(struct http_arrival){.fd = a->fd, .tls = a->f->tls, .forward = a->f->forward});
     free(a);
 }
 
@@ -194,6 +211,31 @@ static inline size_t hear(int fd, char *out, size_t max, int ms, bool *ended)
     if (out)
         out[total] = '\0';
     return total;
+}
+
+/* Sends until the other side takes no more for a while; the descriptor does not block from now on. */
+static inline size_t fill(int fd, size_t most)
+{
+    static const char data[65536];
+    size_t sent = 0;
+
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    for (int stuck = 0; stuck < 5 && sent < most;) {
+        ssize_t n = send(fd, data, MIN(sizeof(data), most - sent), MSG_NOSIGNAL);
+        sent += (size_t)MAX(n, (ssize_t)0);
+        stuck = n > 0 ? 0 : stuck + 1;
+        if (n <= 0)
+            usleep(1000);
+    }
+    return sent;
+}
+
+/* Bytes of the heap; 0 under a sanitizer. */
+static inline size_t heap_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
 }
 
 static inline bool wait_until(atomic_int *counter, int value)

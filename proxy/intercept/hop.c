@@ -1,0 +1,38 @@
+#include "proxy/intercept/hop.h"
+
+#include "base/mem.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+void hop_note(struct buf *named, const char *connection)
+{
+    buf_adds(named, ",");
+    for (const char *p = connection; *p; p++)
+        if (!isspace((unsigned char)*p))
+            buf_add(named, &(char){(char)tolower((unsigned char)*p)}, 1);
+    buf_adds(named, ",");
+}
+
+static bool hop_is_named(const struct buf *named, const char *name, size_t len)
+{
+    for (const char *p = named->len > 0 ? strchr(named->data, ',') : NULL; p; p = strchr(p + 1, ','))
+        if (strncasecmp(p + 1, name, len) == 0 && p[1 + len] == ',')
+            return true;
+    return false;
+}
+
+bool hop_passes(const struct buf *named, const char *name, size_t len)
+{
+    static const char *const own[] = {"connection",     "keep-alive", "te",     "trailer",       "transfer-encoding",
+                                      "content-length", "upgrade",    "expect", "http2-settings"};
+    static const char proxy[] = "proxy-";
+
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        if (strlen(own[i]) == len && strncasecmp(own[i], name, len) == 0)
+            return false;
+    if (len >= strlen(proxy) && strncasecmp(name, proxy, strlen(proxy)) == 0)
+        return false;
+    return len > 0 && !hop_is_named(named, name, len);
+}
