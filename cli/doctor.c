@@ -21,7 +21,8 @@ struct doctor_command {
     struct cli_options options;
     struct config_overrides overrides;
     struct unit_view unit;
-    char *user; /* to look as; NULL: ourselves */
+    char *user;   /* to look as; NULL: ourselves */
+    bool offline; /* the daemon is */
 };
 
 /* ---- the configuration, as the daemon's user ---- */
@@ -91,7 +92,7 @@ static void doctor_look_as_user(void *arg, json_t *findings)
     doctor_check_configuration(d, &c, findings);
     doctor_look_at_authority(&c, findings);
     doctor_look_at_disk(&c, findings);
-    doctor_look_at_registries(&c, findings);
+    doctor_look_at_registries(&c, d->offline, findings);
 }
 
 /* ---- the command ---- */
@@ -102,7 +103,7 @@ static void doctor_choose_user(struct doctor_command *d, const json_t *status)
     unit_view_read(&d->unit);
     if (geteuid() != 0)
         return;
-    d->user = doctor_daemon_user(status);
+    d->user = status ? doctor_daemon_user() : NULL;
     if (!status && d->unit.user)
         d->user = xstrdup(d->unit.user);
 }
@@ -119,7 +120,8 @@ static void doctor_look(struct doctor_command *d, json_t *findings)
     if (known)
         doctor_look_at_listeners(&c, findings);
     json_t *status = doctor_look_at_daemon(&d->options, findings);
-    doctor_take_proxies(status);
+    doctor_take_proxies();
+    d->offline = json_is_true(json_object_get(status, "offline"));
     doctor_choose_user(d, status);
     bool started = aside_start(&aside, doctor_look_as_user, d, &err);
     if (known)

@@ -4,12 +4,11 @@
 #include "base/buf.h"
 #include "base/io.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { DAEMON_ASK_S = 5, ENVIRONMENT_MAX = 1 << 20 };
@@ -45,7 +44,7 @@ static void look_at_upstreams(const json_t *list, json_t *findings)
     json_array_foreach(list, i, u) {
         look_at_limit(u, findings);
         if (json_is_true(json_object_get(u, "credentials_refused")))
-            doctor_add(findings, &(struct finding){TOPIC_REGISTRY, DOCTOR_BROKEN, cli_text(u, "name"),
+            doctor_add(findings, &(struct finding){TOPIC_REGISTRY, DOCTOR_WARNING, cli_text(u, "name"),
                                                    "it refused the credentials when the daemon last used them", NULL,
                                                    "renew them; entrepot reads them again by itself"});
     }
@@ -92,12 +91,15 @@ json_t *doctor_look_at_daemon(const struct cli_options *o, json_t *findings)
 
 /* ---- its process ---- */
 
-static int open_process(const json_t *status, const char *name)
+static int open_environment(void)
 {
-    int64_t pid = cli_bytes(status, "pid");
-    _cleanup_free_ char *path = xasprintf("/proc/%lld/%s", (long long)pid, name);
+    struct ucred peer;
+    char path[64];
 
-    return pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (!cli_daemon_process(&peer) || peer.pid <= 0)
+        return -1;
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)peer.pid);
+    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static bool is_proxy(const char *variable)
@@ -119,9 +121,9 @@ static void drop_proxies(void)
         unsetenv(names[i]);
 }
 
-void doctor_take_proxies(const json_t *status)
+void doctor_take_proxies(void)
 {
-    int fd = open_process(status, "environ");
+    int fd = open_environment();
     _cleanup_buf_ struct buf all = {0};
     char data[4096];
     ssize_t n;
@@ -145,14 +147,10 @@ void doctor_take_proxies(const json_t *status)
     }
 }
 
-char *doctor_daemon_user(const json_t *status)
+char *doctor_daemon_user(void)
 {
-    int fd = open_process(status, "status"); /* whose owner is the process's user */
-    struct stat st;
-    bool known = fd >= 0 && fstat(fd, &st) == 0;
-    const struct passwd *pw = known && st.st_uid != geteuid() ? getpwuid(st.st_uid) : NULL;
+    struct ucred peer;
+    const struct passwd *pw = cli_daemon_process(&peer) && peer.uid != geteuid() ? getpwuid(peer.uid) : NULL;
 
-    if (fd >= 0)
-        close(fd);
     return pw ? xstrdup(pw->pw_name) : NULL;
 }

@@ -50,17 +50,17 @@ bool doctor_print(const json_t *findings, bool json);
 /* What the daemon answers to `status`; NULL: it does not run, or may not be asked. The caller decrefs. */
 json_t *doctor_look_at_daemon(const struct cli_options *o, json_t *findings);
 /* The proxies in its environment, in place of ours: registries are asked as it asks them. */
-void doctor_take_proxies(const json_t *status);
+void doctor_take_proxies(void);
 /* The name of its user, if it differs from ours; NULL: it does not, or is not known. The caller frees. */
-char *doctor_daemon_user(const json_t *status);
+char *doctor_daemon_user(void);
 /* First: systemd may start the daemon only then. */
 void doctor_look_at_listeners(const struct config *c, json_t *findings);
 void doctor_look_at_engines(const struct config *c, const json_t *status, json_t *findings);
 /* The file system, the limits, the index. */
 void doctor_look_at_disk(const struct config *c, json_t *findings);
 /* Asks each registry, all of them at once and for five seconds at most: whether it answers, what its clock says, whether
- * it accepts the credentials. Uses threads: in a process of its own (aside.c). */
-void doctor_look_at_registries(const struct config *c, json_t *findings);
+ * it accepts the credentials. `offline`: the daemon is. Uses threads: in a process of its own (aside.c). */
+void doctor_look_at_registries(const struct config *c, bool offline, json_t *findings);
 /* Where interception is on: its authority's certificate, and whether this system trusts it. */
 void doctor_look_at_authority(const struct config *c, json_t *findings);
 /* The dates of a certificate; `what`: whose. */

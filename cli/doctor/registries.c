@@ -334,16 +334,17 @@ static bool registries_open(struct registries *all, struct err *err)
 }
 
 /* Nothing of it is freed: it may still be in use by threads that wait, and the process ends. */
-void doctor_look_at_registries(const struct config *c, json_t *findings)
+void doctor_look_at_registries(const struct config *c, bool offline, json_t *findings)
 {
     struct registries *all = xcalloc(1, sizeof(*all));
     struct timeval most = {REGISTRY_ASK_MS / 1000, 0};
     struct err err = {0};
 
     all->findings = findings;
-    if (c->offline) {
-        doctor_add(findings, &(struct finding){TOPIC_REGISTRY, DOCTOR_WARNING, NULL, "none was asked",
-                                               "offline: true in the configuration", NULL});
+    if (c->offline || offline) {
+        doctor_add(findings,
+                   &(struct finding){TOPIC_REGISTRY, DOCTOR_WARNING, NULL, "none was asked",
+                                     c->offline ? "offline: true in the configuration" : "offline mode is on", NULL});
         return;
     }
     if (!registries_open(all, &err)) {
@@ -357,6 +358,7 @@ void doctor_look_at_registries(const struct config *c, json_t *findings)
     registries_add_all(all, c);
     if (all->waiting > 0)
         loop_run(all->loop);
+    cred_workers_stop(all->workers); /* a helper program may still run */
     registries_add_late(all);
     doctor_look_at_clock(all->samples, all->sample_count, findings);
 }

@@ -103,6 +103,9 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
  * No timeout. */
 bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
                   void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err);
+/* The process behind the admin socket, once it has answered. Its pid is 0 if it is in another PID namespace. */
+struct ucred;
+bool cli_daemon_process(struct ucred *out);
 /* Posts bytes in place of JSON. */
 bool cli_send(const struct cli_options *o, const char *path, const void *data, size_t len, json_t **answer,
               struct err *err);

@@ -7,6 +7,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -162,6 +163,15 @@ static bool daemon_ask_json(const struct cli_options *o, const char *path, const
     json_decref(*answer);
     *answer = NULL;
     return err_set(err, ERR_CORRUPT, "the answer is not from entrepot: is another program listening on that socket?");
+}
+
+bool cli_daemon_process(struct ucred *out)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    socklen_t len = sizeof(*out);
+
+    return daemon_link.curl && curl_easy_getinfo(daemon_link.curl, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK &&
+           fd != CURL_SOCKET_BAD && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, out, &len) == 0;
 }
 
 bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)

@@ -5,8 +5,6 @@
 #include "base/visible.h"
 #include "gc/gc.h"
 
-#include <unistd.h>
-
 static json_t *number_or_null(int64_t n)
 {
     return n >= 0 ? json_integer(n) : json_null();
@@ -80,6 +78,5 @@ void admin_status(struct admin_job *job)
         (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
         "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache_ingests(cache)),
         "connections", f.connections, "upstreams", upstreams, "transfers", transfers);
-    json_object_set_new(job->answer, "pid", json_integer(getpid()));
     json_object_set_new(job->answer, "engines", seen_json(a->seen));
 }

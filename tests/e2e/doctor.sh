@@ -114,6 +114,8 @@ say "offline mode"
 ask offline on >/dev/null
 doctor 0
 finds "^WARNING daemon: offline mode is on.*; entrepot offline off"
+finds "^WARNING registry: none was asked: offline mode is on"
+finds_not "registry docker.io"
 ask offline off >/dev/null
 
 say "a wrong password: Basic, then Bearer"
@@ -230,6 +232,15 @@ finds "^ok +listener"
 finds "run it as root$"
 AS=()
 
+say "entrepot hangs"
+kill -STOP "$ENTREPOT_PID"
+SECONDS=0
+doctor 1
+[ $SECONDS -le 15 ] || fail "a daemon that hangs keeps it for $SECONDS s"
+finds "^BROKEN +daemon: it does not answer: .* within 5 s"
+finds "^BROKEN +listener 127.0.0.1:$PORT: entrepot does not answer there: Timeout"
+kill -CONT "$ENTREPOT_PID"
+
 say "entrepot does not run: the rest is looked at all the same, as the service's user"
 entrepot_stop
 doctor 1
@@ -242,3 +253,16 @@ chmod 777 "$W"
 doctor 1
 finds "^ok +configuration: .* good for the user entrepot"
 finds "^ok +registry docker.io: it accepts the configured credentials"
+
+say "entrepot has another user, and a proxy in its environment that this shell does not have: registries are asked as it asks them"
+echo "127.0.0.1 registry.internal" >>/etc/hosts
+sed -i "s|https://127.0.0.1:$TLS|http://registry.internal:$HUB|; s|ca: $W/good.pem|insecure: true|" "$W/config.yaml"
+doctor 1
+finds "^ok +registry tls.example: http://registry.internal:$HUB answers"
+DAEMON=(setpriv --reuid 61234 --regid 61234 --clear-groups env http_proxy=http://127.0.0.1:1)
+entrepot_run || fail "entrepot does not start as another user"
+doctor 1
+finds "^ok +configuration: .* good for the user entrepot"
+finds "^ok +daemon: it runs"
+finds "^BROKEN +registry tls.example: http://registry.internal:$HUB cannot be reached: .*127.0.0.1 port 1 "
+finds "^ok +registry docker.io: it accepts"
