@@ -51,11 +51,6 @@ int cmd_serve(int argc, char **argv)
     opts.o.listen = opts.listens ? opts.listen : NULL;
     if (!config_load(&config, &opts.o, &err))
         return cli_fail(&err);
-    if (config_intercepts(&config)) { /* ignoring it would look as if it worked */
-        err_set(&err, ERR_UNSUPPORTED, "%s: intercept: not served by version " ENTREPOT_VERSION " yet", config.file);
-        config_free(&config);
-        return cli_fail(&err);
-    }
     bool ok = server_run(&config, &opts.o, &err);
     config_free(&config);
     return ok ? EXIT_DONE : cli_fail(&err);

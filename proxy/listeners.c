@@ -3,8 +3,14 @@
 
 #include "base/log.h"
 #include "base/writable.h"
+#include "proxy/intercept/ca.h"
 
 #include <systemd/sd-daemon.h>
+
+static struct ssl_ctx_st *choose_context(void *ca, const char *host)
+{
+    return ca_context(ca, host);
+}
 
 /* What the nth address of the configuration has beside it: the one registry, TLS. */
 static bool set_up_listener(struct proxy *p, struct listener *l, int nth, struct err *err)
@@ -15,9 +21,10 @@ static bool set_up_listener(struct proxy *p, struct listener *l, int nth, struct
     listener_set_label(l, c->listen_upstream[nth]);
     if (c->listen_upstream[nth])
         log_info("only %s is served on %s", c->listen_upstream[nth], c->listen[nth]);
-    if (!files.cert)
+    if (!files.cert && !c->listen_intercept[nth])
         return true;
-    struct http_tls *tls = http_tls_new(c->listen[nth], &files, err);
+    struct http_tls *tls = files.cert ? http_tls_new(c->listen[nth], &files, err)
+                                      : http_tls_new_by_name(c->listen[nth], choose_context, p->ca);
     if (!tls)
         return false;
     log_info("TLS is spoken on %s%s", c->listen[nth], files.client_ca ? "; clients need a certificate" : "");
@@ -40,7 +47,7 @@ static struct listener *find_inherited(struct proxy *p, int inherited, int nth)
 static bool start_listener(struct proxy *p, int inherited, int nth, struct err *err)
 {
     const struct config *c = p->config;
-    bool is_own = c->listen_upstream[nth] || c->listen_tls[nth].cert;
+    bool is_own = c->listen_upstream[nth] || c->listen_tls[nth].cert || c->listen_intercept[nth];
     struct listener *l = is_own ? find_inherited(p, inherited, nth) : NULL;
 
     if (inherited > 0 && (l || !is_own))
@@ -59,11 +66,22 @@ bool listeners_open(struct proxy *p, struct err *err)
     const struct config *c = p->config;
     int inherited = sd_listen_fds(1);
 
+    if (!interception_open(p, err))
+        return false;
+
     for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
         p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
     for (int i = 0; c->listen[i]; i++)
         if (!start_listener(p, inherited, i, err))
             return false;
+    if (c->intercept.address) {
+        struct listener *l = listener_open(c->intercept.address, 0666, err);
+        if (!l)
+            return false;
+        listener_set_forward(l, true);
+        log_info("a forward proxy is on %s", c->intercept.address);
+        p->forward_listener = p->listeners[p->listener_count++] = l;
+    }
     if (c->metrics_address) {
         struct listener *l = listener_open(c->metrics_address, 0666, err);
         if (!l)

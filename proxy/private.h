@@ -10,6 +10,8 @@
 #define ENTREPOT_PROXY_PRIVATE_H
 
 #include "proxy/admin/admin.h"
+#include "proxy/intercept/forward.h"
+#include "proxy/intercept/pass.h"
 #include "proxy/http/listen.h"
 #include "proxy/http/tls.h"
 #include "proxy/metrics.h"
@@ -17,8 +19,9 @@
 #include "proxy/registry/registry.h"
 
 struct event;
+struct route;
 
-enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 2 };
+enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 3 };
 
 /* One serve loop. */
 struct serve_loop {
@@ -26,6 +29,8 @@ struct serve_loop {
     struct loop *loop;
     struct http_server *http;
     struct metrics *metrics;
+    struct passer *passer;   /* NULL: nothing is intercepted */
+    struct forward *forward; /* the same */
 };
 
 /* Set by stages.c on the main thread before the loops start; every thread may read it then. */
@@ -52,6 +57,8 @@ struct proxy {
     int tls_count;
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
     const struct listener *admin_listener;
+    const struct listener *forward_listener; /* NULL: there is no forward proxy */
+    struct ca *ca;                           /* NULL: nothing is intercepted */
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
@@ -87,6 +94,20 @@ bool listeners_open(struct proxy *p, struct err *err);
 /* After the servers' connections. */
 void listeners_free(struct proxy *p);
 
+/* ---- interception.c ---- */
+
+/* The authority; nothing if the configuration intercepts nothing. */
+bool interception_open(struct proxy *p, struct err *err);
+/* What each serve loop needs. Before they start. */
+bool interception_start(struct proxy *p, struct err *err);
+/* On the loop, when it ends: requests that are passed on are answered with an error. */
+void interception_end(struct serve_loop *sl);
+void interception_stop(struct proxy *p);
+/* After all connections. */
+void interception_close(struct proxy *p);
+/* Answers a request of an opened connection, or of a client of the forward proxy. False: it is neither. */
+bool interception_take(struct serve_loop *sl, struct http_request *req);
+
 /* ---- signals.c ---- */
 
 /* The events of the main loop: signals, clocks. */
@@ -96,6 +117,9 @@ void server_free_events(struct server *s);
 void server_on_damage(void *server);
 
 /* ---- requests.c ---- */
+
+/* Answers a request by its route, which it does not release. */
+void requests_answer(struct serve_loop *sl, struct http_request *req, const struct route *r);
 
 /* A request, and its end; `serve_loop` is a struct serve_loop. */
 void server_on_request(void *serve_loop, struct http_request *req);

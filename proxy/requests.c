@@ -35,7 +35,7 @@ static bool may_see(const struct serve_loop *sl, const struct http_request *req,
            pages_is_our_host(sl->proxy->config, http_host(req));
 }
 
-static void answer_page(struct serve_loop *sl, struct http_request *req, const struct route *r)
+void requests_answer(struct serve_loop *sl, struct http_request *req, const struct route *r)
 {
     static void (*const pages[])(struct registry * reg, struct http_request * req, const struct route *r) = {
         [ROUTE_BASE] = handle_base,       [ROUTE_TOKEN] = handle_token, [ROUTE_MANIFEST] = handle_manifest,
@@ -66,6 +66,8 @@ void server_on_request(void *arg, struct http_request *req)
         admin_handle(&sl->proxy->admin, req);
         return;
     }
+    if (interception_take(sl, req))
+        return;
     if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
         http_reply_header(req, "Allow", "GET, HEAD");
         http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
@@ -93,7 +95,7 @@ void server_on_request(void *arg, struct http_request *req)
             "the name to clients.hosts",
             http_host(req));
     else
-        answer_page(sl, req, &r);
+        requests_answer(sl, req, &r);
     site_unref(r.site); /* the request may have completed and released its own reference */
 }
 

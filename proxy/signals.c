@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "proxy/intercept/ca.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -105,11 +106,13 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
     struct config fresh;
-    struct err err;
+    struct err err = {0};
     _cleanup_buf_ struct buf before = {0}, after = {0};
 
     sd_notify(0, "RELOADING=1");
     look_at_certificates(&s->proxy, true);
+    if (s->proxy.ca && !ca_reload(s->proxy.ca, &err))
+        log_error("the authority of interception is not reloaded: %s", err.msg);
     if (!config_load(&fresh, s->overrides, &err)) {
         log_error("the configuration is not reloaded: %s", err.msg);
     } else {

@@ -205,6 +205,7 @@ static void free_serve_loops(struct server *s)
         loop_free(sl->loop);
         metrics_free(sl->metrics);
     }
+    interception_close(&s->proxy);
 }
 
 /* ---- listeners ---- */
@@ -248,6 +249,18 @@ static void free_fetch_loops(struct server *s)
 {
     readahead_free(s->proxy.readahead);
     fetchers_free(s->proxy.fetchers);
+}
+
+/* ---- interception ---- */
+
+static bool start_interception(struct server *s, struct err *err)
+{
+    return interception_start(&s->proxy, err);
+}
+
+static void free_interception(struct server *s)
+{
+    interception_stop(&s->proxy);
 }
 
 /* ---- collector ---- */
@@ -353,6 +366,7 @@ static void cut_serve_loop(void *arg)
     struct serve_loop *sl = arg;
 
     ON_LOOP(sl->loop);
+    interception_end(sl);
     for (int i = 0; i < sl->proxy->listener_count; i++)
         listener_stop(sl->proxy->listeners[i], sl->loop);
     http_server_cut(sl->http);
@@ -394,6 +408,7 @@ static const struct stage {
     {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
     {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},
     {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
+    {"interception",  start_interception,  NULL,            NULL,                 free_interception},
     {"collector",     start_collector,     end_collector,   NULL,                 free_collector},
     {"service",       start_service,       end_service,     NULL,                 NULL},
 };

@@ -150,9 +150,12 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
         kind = ERR_UPSTREAM;
         why = "its headers exceed our limits";
     } else if (t->forbidden) {
-        kind = ERR_UPSTREAM;
-        why = "it is at an address of this machine or of a private network, which the configuration does not name: "
-              "to allow it, add its host to trusted_hosts of the upstream";
+        kind = t->connect_only ? ERR_DENIED : ERR_UPSTREAM;
+        why =
+            t->connect_only
+                ? "it is at an address of this machine or of a private network, for its own clients alone"
+                : "it is at an address of this machine or of a private network, which the configuration does not name: "
+                  "to allow it, add its host to trusted_hosts of the upstream";
     } else if (t->unrepeatable) {
         kind = ERR_UPSTREAM;
         why = "it closed the connection before it answered, and may have done what was requested";

@@ -117,7 +117,7 @@ static void take_input(struct http_conn *c, const char *data, size_t len)
 }
 
 /* Bytes to read at once: no more of a body that waits than it may hold. */
-static size_t read_size(const struct http_conn *c)
+static size_t conn_read_size(const struct http_conn *c)
 {
     size_t held = evbuffer_get_length(c->in);
 
@@ -155,7 +155,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     if (c->state == CONN_CLOSED)
         return;
     do {
-        n = c->link.kind->read(&c->link, scratch, read_size(c));
+        n = c->link.kind->read(&c->link, scratch, conn_read_size(c));
         if (n > 0) {
             take_input(c, scratch, (size_t)n);
         } else if (n == 0) {

@@ -119,6 +119,9 @@ bool http_is_absolute(const struct http_request *req); /* the target was a URL: 
 const char *http_opened_host(const struct http_request *req);
 const void *http_listener(const struct http_request *req);
 bool http_is_tls(const struct http_request *req);
+/* The addresses of the client and of its connection at this end. */
+struct sockaddr_storage;
+bool http_addresses(const struct http_request *req, struct sockaddr_storage *peer, struct sockaddr_storage *own);
 /* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
 const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 const char *http_reason(int status)
 {
@@ -157,6 +158,15 @@ const char *http_opened_host(const struct http_request *req)
 const void *http_listener(const struct http_request *req)
 {
     return req->conn->listener;
+}
+
+bool http_addresses(const struct http_request *req, struct sockaddr_storage *peer, struct sockaddr_storage *own)
+{
+    socklen_t peer_len = sizeof(*peer), own_len = sizeof(*own);
+    int fd = req->conn->link.fd;
+
+    return getpeername(fd, (struct sockaddr *)peer, &peer_len) == 0 &&
+           getsockname(fd, (struct sockaddr *)own, &own_len) == 0;
 }
 
 bool http_is_tls(const struct http_request *req)

@@ -321,7 +321,7 @@ static long passing_send(void *arg, char *out, size_t cap)
 }
 
 /* "Name: value" lines for libcurl, which takes "Name:" for a wish not to send one. The caller frees them. */
-static char **list_headers(const struct http_request *req)
+static char **list_headers(const struct http_request *req, bool loses_tls)
 {
     _cleanup_buf_ struct buf named = {0};
     const char *name, *value;
@@ -330,11 +330,21 @@ static char **list_headers(const struct http_request *req)
     for (; http_header_at(req, count, &name, &value); count++)
         if (strcmp(name, "connection") == 0)
             hop_note(&named, value);
-    char **list = xcalloc((size_t)count + 1, sizeof(*list));
+    char **list = xcalloc((size_t)count + 2, sizeof(*list));
     for (int i = 0; http_header_at(req, i, &name, &value); i++)
         if (strcmp(name, "host") == 0 || hop_passes(&named, name, strlen(name)))
             list[n++] = *value ? xasprintf("%s: %s", name, value) : xasprintf("%s;", name);
+    if (loses_tls && !http_header(req, "x-forwarded-proto"))
+        list[n++] = xstrdup("X-Forwarded-Proto: https");
     return list;
+}
+
+/* The client speaks TLS and the endpoint does not: the URLs in its answers have to be for the client. */
+static bool loses_tls(const struct passing *g, const char *host)
+{
+    _cleanup_free_ char *origin = upstream_pass_origin(g->site->upstream, host);
+
+    return http_is_tls(g->req) && strncmp(origin, "http://", 7) == 0;
 }
 
 static void free_headers(char **list)
@@ -358,7 +368,7 @@ static void send_on(struct passing *g, const char *host)
 {
     const char *query = http_query(g->req);
     _cleanup_free_ char *target = xasprintf("%s%s%s", http_path(g->req), *query ? "?" : "", query);
-    char **headers = list_headers(g->req);
+    char **headers = list_headers(g->req, loses_tls(g, host));
     const struct upstream_pass pass = {
         .host = host,
         .method = http_method_name(g->req),

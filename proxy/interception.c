@@ -1,0 +1,140 @@
+/* Interception, as the daemon has it: the authority, what each serve loop has for it, and which of its requests are
+ * pulls.
+ *
+ *     CONNECT                            proxy/intercept/forward.c
+ *     in an opened connection            a pull: the cache; all else: proxy/intercept/pass.c
+ *     http://… of a forward proxy        the same, of a registry that is `insecure`
+ */
+#include "proxy/private.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "proxy/intercept/ca.h"
+#include "proxy/registry/handlers.h"
+
+#include <string.h>
+
+/* ---- its life ---- */
+
+bool interception_open(struct proxy *p, struct err *err)
+{
+    const struct config *c = p->config;
+
+    if (!config_intercepts(c))
+        return true;
+    char **hosts = config_intercept_hosts(c);
+    p->ca = ca_open(&(struct authority_files){c->intercept.cert, c->intercept.key}, (const char *const *)hosts, err);
+    config_free_hosts(hosts);
+    return p->ca != NULL;
+}
+
+bool interception_start(struct proxy *p, struct err *err)
+{
+    for (int i = 0; p->ca && i < p->serve_loop_count; i++) {
+        struct serve_loop *sl = &p->serve_loops[i];
+        sl->passer =
+            passer_new(&(struct passer_options){.loop = sl->loop, .cache = p->cache, .fetchers = p->fetchers}, err);
+        sl->forward = sl->passer ? forward_new(p->config, p->ca, sl->loop, err) : NULL;
+        if (!sl->forward)
+            return false;
+        http_server_set_streams(sl->http, pass_wants_stream);
+    }
+    return true;
+}
+
+void interception_end(struct serve_loop *sl)
+{
+    ON_LOOP(sl->loop);
+    if (sl->passer)
+        passer_end(sl->passer);
+}
+
+void interception_stop(struct proxy *p)
+{
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        forward_free(p->serve_loops[i].forward);
+        if (p->serve_loops[i].passer)
+            passer_free(p->serve_loops[i].passer);
+    }
+}
+
+void interception_close(struct proxy *p)
+{
+    ca_free(p->ca);
+}
+
+/* ---- its requests ---- */
+
+/* The site of a host that a connection was opened for, or that a URL names. The caller releases it. */
+static const struct site *site_of(struct serve_loop *sl, const char *host)
+{
+    char name[REF_HOST_MAX + 1];
+
+    if (strlen(host) > REF_HOST_MAX)
+        return NULL;
+    snprintf(name, sizeof(name), "%s", host);
+    ref_canonical_host(name);
+    sites_name_alias(sl->proxy->sites, name);
+    return sites_find(sl->proxy->sites, name);
+}
+
+static void take_opened(struct serve_loop *sl, struct http_request *req, const char *host, const struct site *site)
+{
+    struct route_error error;
+    struct route r;
+
+    passer_note_intercepted(sl->passer, site);
+    note_of(req)->site = site_ref(site);
+    if (!pass_is_pull(req) || !route_parse(&r, req, sl->proxy->sites, site->host, &error)) {
+        pass_through(sl->passer, req, host, site);
+        return;
+    }
+    requests_answer(sl, req, &r);
+    site_unref(r.site);
+}
+
+/* http://registry/...: what a client sends to a proxy for a registry without TLS. */
+static void take_url(struct serve_loop *sl, struct http_request *req)
+{
+    char host[REF_HOST_MAX + 1];
+
+    snprintf(host, sizeof(host), "%.*s", (int)strcspn(http_host(req), ":"), http_host(req));
+    const struct site *site = http_is_absolute(req) ? site_of(sl, http_host(req)) : NULL;
+    if (!site && http_is_absolute(req))
+        site = site_of(sl, host);
+    if (site && site->config->insecure)
+        take_opened(sl, req, host, site);
+    else if (http_is_absolute(req))
+        http_error(req, 403, "DENIED", "%.100s is not a registry without TLS of this cache (upstreams: insecure)",
+                   http_host(req));
+    else
+        http_error(req, 400, "UNSUPPORTED", "this is a forward proxy: set HTTPS_PROXY to its address");
+    site_unref(site);
+}
+
+bool interception_take(struct serve_loop *sl, struct http_request *req)
+{
+    const char *host = http_opened_host(req);
+    bool forward = http_listener(req) == sl->proxy->forward_listener && sl->proxy->forward_listener;
+
+    ON_LOOP(sl->loop);
+    if (!host && !forward)
+        return false;
+    if (!host && !forward_admit(sl->forward, req))
+        return true;
+    if (!host && http_method(req) == HTTP_METHOD_CONNECT) {
+        forward_connect(sl->forward, req);
+        return true;
+    }
+    if (!host) {
+        take_url(sl, req);
+        return true;
+    }
+    const struct site *site = site_of(sl, host);
+    if (site)
+        take_opened(sl, req, host, site);
+    else
+        http_error(req, 503, "UNAVAILABLE", "too many registries are in use at once: retry in a moment");
+    site_unref(site);
+    return true;
+}
