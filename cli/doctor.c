@@ -30,7 +30,7 @@ struct doctor_command {
 static void doctor_add_configuration(json_t *findings, enum doctor_level level, const char *what, const char *why,
                                      const char *advice)
 {
-    doctor_add(findings, &(struct finding){TOPIC_CONFIGURATION, level, NULL, what, why, advice});
+    doctor_add(findings, &(struct doctor_finding){TOPIC_CONFIGURATION, level, NULL, what, why, advice});
 }
 
 static void doctor_take_warning(void *arg, const char *text)

@@ -43,6 +43,8 @@ void requests_answer(struct serve_loop *sl, struct http_request *req, const stru
         [ROUTE_CATALOG] = handle_catalog,
     };
 
+    if (r->site)
+        seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
         pages[r->kind](&sl->proxy->registry, req, r);
     else if (r->kind == ROUTE_METRICS)
@@ -83,8 +85,6 @@ void server_on_request(void *arg, struct http_request *req)
         return;
     }
     note_of(req)->site = r.site ? site_ref(r.site) : NULL;
-    if (r.site)
-        seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
     bool own = r.kind >= ROUTE_METRICS;
     if ((own && !has_own_pages(sl, req)) || (!own && sl->proxy->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");

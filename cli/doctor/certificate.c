@@ -25,7 +25,7 @@ void doctor_look_at_certificate(const char *file, enum doctor_topic topic, const
     time_t now = (time_t)clock_now_s();
     X509 *x = certificate_read(file);
     int days = 0, seconds = 0;
-    struct finding f = {topic, DOCTOR_OK, subject, NULL, NULL, NULL};
+    struct doctor_finding f = {topic, DOCTOR_OK, subject, NULL, NULL, NULL};
 
     if (!x) {
         _cleanup_free_ char *text = xasprintf("%s %s is not a certificate that can be read", what, file);
@@ -66,7 +66,7 @@ static bool certificate_is_trusted(X509 *x)
 void doctor_look_at_authority(const struct config *c, json_t *findings)
 {
     const char *file = c->intercept.cert;
-    struct finding f = {
+    struct doctor_finding f = {
         TOPIC_AUTHORITY, DOCTOR_OK, NULL, "this system trusts the authority of interception", NULL, NULL};
 
     if (!config_intercepts(c))

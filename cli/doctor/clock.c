@@ -31,7 +31,7 @@ static bool clock_is_off(int64_t s)
 static void clock_judge(int64_t ahead_s, json_t *findings)
 {
     static const char advice[] = "synchronise it: timedatectl set-ntp true, or chrony";
-    struct finding f = {TOPIC_CLOCK, DOCTOR_OK, NULL, "it agrees with those of the registries", NULL, NULL};
+    struct doctor_finding f = {TOPIC_CLOCK, DOCTOR_OK, NULL, "it agrees with those of the registries", NULL, NULL};
     _cleanup_free_ char *by = clock_text(ahead_s);
     _cleanup_free_ char *what =
         xasprintf("this node's clock is %s %s that of the registries", by, ahead_s > 0 ? "behind" : "ahead of");
@@ -63,8 +63,8 @@ void doctor_look_at_clock(const struct clock_sample *samples, size_t count, json
             continue;
         _cleanup_free_ char *by = clock_text(ahead_s);
         _cleanup_free_ char *what = xasprintf("its clock is %s %s", by, ahead_s > 0 ? "ahead" : "behind");
-        doctor_add(findings, &(struct finding){TOPIC_REGISTRY, DOCTOR_WARNING, sorted[i].registry, what,
-                                               "other registries agree with this node", NULL});
+        doctor_add(findings, &(struct doctor_finding){TOPIC_REGISTRY, DOCTOR_WARNING, sorted[i].registry, what,
+                                                      "other registries agree with this node", NULL});
     }
     free(sorted);
 }

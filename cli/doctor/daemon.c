@@ -30,10 +30,10 @@ static void look_at_limit(const json_t *u, json_t *findings)
         return;
     bool little = held_s > 0 || (json_is_integer(limit) ? n * 10 < of : n < 10);
     doctor_add(findings,
-               &(struct finding){TOPIC_REGISTRY, little ? DOCTOR_WARNING : DOCTOR_OK, name, what, NULL,
-                                 little ? "credentials of an account have a limit of their own; cached images "
-                                          "are still served"
-                                        : NULL});
+               &(struct doctor_finding){TOPIC_REGISTRY, little ? DOCTOR_WARNING : DOCTOR_OK, name, what, NULL,
+                                        little ? "credentials of an account have a limit of their own; cached images "
+                                                 "are still served"
+                                               : NULL});
 }
 
 static void look_at_upstreams(const json_t *list, json_t *findings)
@@ -44,9 +44,9 @@ static void look_at_upstreams(const json_t *list, json_t *findings)
     json_array_foreach(list, i, u) {
         look_at_limit(u, findings);
         if (json_is_true(json_object_get(u, "credentials_refused")))
-            doctor_add(findings, &(struct finding){TOPIC_REGISTRY, DOCTOR_WARNING, cli_text(u, "name"),
-                                                   "it refused the credentials when the daemon last used them", NULL,
-                                                   "renew them; entrepot reads them again by itself"});
+            doctor_add(findings, &(struct doctor_finding){TOPIC_REGISTRY, DOCTOR_WARNING, cli_text(u, "name"),
+                                                          "it refused the credentials when the daemon last used them",
+                                                          NULL, "renew them; entrepot reads them again by itself"});
     }
 }
 
@@ -56,17 +56,18 @@ static void look_at_version(const json_t *status, json_t *findings)
     bool same = strcmp(version, ENTREPOT_VERSION) == 0;
     _cleanup_free_ char *what = xasprintf("it runs, version %s", version);
 
-    doctor_add(findings, &(struct finding){TOPIC_DAEMON, same ? DOCTOR_OK : DOCTOR_WARNING, NULL, what,
-                                           same ? NULL : "this command is version " ENTREPOT_VERSION,
-                                           same ? NULL : "restart it after an upgrade: systemctl restart entrepot"});
+    doctor_add(findings,
+               &(struct doctor_finding){TOPIC_DAEMON, same ? DOCTOR_OK : DOCTOR_WARNING, NULL, what,
+                                        same ? NULL : "this command is version " ENTREPOT_VERSION,
+                                        same ? NULL : "restart it after an upgrade: systemctl restart entrepot"});
 }
 
 static void look_at_offline(const json_t *status, json_t *findings)
 {
     if (json_is_true(json_object_get(status, "offline")))
-        doctor_add(findings, &(struct finding){TOPIC_DAEMON, DOCTOR_WARNING, NULL,
-                                               "offline mode is on: only what is cached is served", NULL,
-                                               "entrepot offline off ends it"});
+        doctor_add(findings, &(struct doctor_finding){TOPIC_DAEMON, DOCTOR_WARNING, NULL,
+                                                      "offline mode is on: only what is cached is served", NULL,
+                                                      "entrepot offline off ends it"});
 }
 
 json_t *doctor_look_at_daemon(const struct cli_options *o, json_t *findings)
@@ -78,9 +79,10 @@ json_t *doctor_look_at_daemon(const struct cli_options *o, json_t *findings)
     bounded.timeout_s = DAEMON_ASK_S;
     if (!cli_ask(&bounded, "/v1/status", NULL, &status, &err)) {
         bool unknown = err.code == ERR_DENIED || err.code == ERR_INVALID; /* or the configuration names no socket */
-        doctor_add(findings, &(struct finding){TOPIC_DAEMON, unknown ? DOCTOR_UNKNOWN : DOCTOR_BROKEN, NULL,
-                                               unknown ? "it could not be asked" : "it does not answer", err.msg,
-                                               unknown ? NULL : "systemctl status entrepot, journalctl -u entrepot"});
+        doctor_add(findings,
+                   &(struct doctor_finding){TOPIC_DAEMON, unknown ? DOCTOR_UNKNOWN : DOCTOR_BROKEN, NULL,
+                                            unknown ? "it could not be asked" : "it does not answer", err.msg,
+                                            unknown ? NULL : "systemctl status entrepot, journalctl -u entrepot"});
         return NULL;
     }
     look_at_version(status, findings);

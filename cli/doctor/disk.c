@@ -24,7 +24,7 @@ enum { DISK_LITTLE = 64 << 20 };
 static void disk_add(json_t *findings, enum doctor_level level, const char *path, const char *what, const char *why,
                      const char *advice)
 {
-    doctor_add(findings, &(struct finding){TOPIC_DISK, level, path, what, why, advice});
+    doctor_add(findings, &(struct doctor_finding){TOPIC_DISK, level, path, what, why, advice});
 }
 
 static void look_at_kind(const char *path, json_t *findings)

@@ -32,16 +32,16 @@ enum doctor_topic {
     TOPIC_REGISTRY,
 };
 
-/* What is found: `what`, why, and what to do about it. `subject`: which one (an address, an engine, a registry); it, `why`
- * and `advice` may be NULL. Everything is copied. */
-struct finding {
+/* What is found: `what`, why, and what to do about it. `subject`: which one (an address, an engine, a registry); it,
+ * `why` and `advice` may be NULL. Everything is copied. */
+struct doctor_finding {
     enum doctor_topic topic;
     enum doctor_level level;
     const char *subject, *what, *why, *advice;
 };
 
 /* `findings` is a JSON array. */
-void doctor_add(json_t *findings, const struct finding *f);
+void doctor_add(json_t *findings, const struct doctor_finding *f);
 /* Prints them, by topic; whether nothing is broken. */
 bool doctor_print(const json_t *findings, bool json);
 
@@ -58,8 +58,8 @@ void doctor_look_at_listeners(const struct config *c, json_t *findings);
 void doctor_look_at_engines(const struct config *c, const json_t *status, json_t *findings);
 /* The file system, the limits, the index. */
 void doctor_look_at_disk(const struct config *c, json_t *findings);
-/* Asks each registry, all of them at once and for five seconds at most: whether it answers, what its clock says, whether
- * it accepts the credentials. `offline`: the daemon is. Uses threads: in a process of its own (aside.c). */
+/* Asks each registry, all of them at once and for five seconds at most: whether it answers, what its clock says,
+ * whether it accepts the credentials. `offline`: the daemon is. Uses threads: in a process of its own (aside.c). */
 void doctor_look_at_registries(const struct config *c, bool offline, json_t *findings);
 /* Where interception is on: its authority's certificate, and whether this system trusts it. */
 void doctor_look_at_authority(const struct config *c, json_t *findings);

@@ -102,9 +102,9 @@ static void look_at_engine(const struct setup_engine *e, const struct setup_targ
                                             "is written",
                                             e->name);
 
-    doctor_add(findings, &(struct finding){TOPIC_ENGINE, STATES[state].level, e->name, what,
-                                           state == SETUP_WHOLE || state == SETUP_OTHERWISE ? NULL : why.msg,
-                                           absent ? advice : NULL});
+    doctor_add(findings, &(struct doctor_finding){TOPIC_ENGINE, STATES[state].level, e->name, what,
+                                                  state == SETUP_WHOLE || state == SETUP_OTHERWISE ? NULL : why.msg,
+                                                  absent ? advice : NULL});
 }
 
 void doctor_look_at_engines(const struct config *c, const json_t *status, json_t *findings)
@@ -120,11 +120,11 @@ void doctor_look_at_engines(const struct config *c, const json_t *status, json_t
             found++;
         }
     if (!address)
-        doctor_add(findings, &(struct finding){TOPIC_ENGINE, DOCTOR_WARNING, NULL,
-                                               "no listener is one that engines can be led to", NULL,
-                                               "add an address for all registries under listen"});
+        doctor_add(findings, &(struct doctor_finding){TOPIC_ENGINE, DOCTOR_WARNING, NULL,
+                                                      "no listener is one that engines can be led to", NULL,
+                                                      "add an address for all registries under listen"});
     else if (found == 0)
         doctor_add(findings,
-                   &(struct finding){TOPIC_ENGINE, DOCTOR_OK, NULL, "none was found on this node", NULL, NULL});
+                   &(struct doctor_finding){TOPIC_ENGINE, DOCTOR_OK, NULL, "none was found on this node", NULL, NULL});
     setup_target_clear(&target);
 }

@@ -23,7 +23,7 @@ static json_t *finding_text(const char *text)
     return text ? visible_json(text) : json_null();
 }
 
-void doctor_add(json_t *findings, const struct finding *f)
+void doctor_add(json_t *findings, const struct doctor_finding *f)
 {
     json_array_append_new(findings,
                           json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "topic", TOPICS[f->topic], "level",
@@ -31,7 +31,7 @@ void doctor_add(json_t *findings, const struct finding *f)
                                     finding_text(f->what), "why", finding_text(f->why), "do", finding_text(f->advice)));
 }
 
-static bool is_text(const json_t *finding, const char *key, const char *text)
+static bool finding_has(const json_t *finding, const char *key, const char *text)
 {
     const char *has = json_string_value(json_object_get(finding, key));
 
@@ -42,7 +42,7 @@ static size_t level_of(const json_t *finding)
 {
     size_t i = 0;
 
-    while (i + 1 < ARRAY_LEN(LEVELS) && !is_text(finding, "level", LEVELS[i].name))
+    while (i + 1 < ARRAY_LEN(LEVELS) && !finding_has(finding, "level", LEVELS[i].name))
         i++;
     return i;
 }
@@ -91,7 +91,7 @@ bool doctor_print(const json_t *findings, bool json)
 
     for (size_t t = 0; t < ARRAY_LEN(TOPICS); t++)
         json_array_foreach(findings, i, f) {
-            if (!is_text(f, "topic", TOPICS[t]))
+            if (!finding_has(f, "topic", TOPICS[t]))
                 continue;
             json_array_append(sorted, f);
             count[level_of(f)]++;

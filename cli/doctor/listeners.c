@@ -101,7 +101,7 @@ static void listeners_wait(CURLM *multi)
 
 static void listener_judge(const struct listener_probe *p, json_t *findings)
 {
-    struct finding f = {TOPIC_LISTENER, DOCTOR_BROKEN, p->address, NULL, NULL, NULL};
+    struct doctor_finding f = {TOPIC_LISTENER, DOCTOR_BROKEN, p->address, NULL, NULL, NULL};
     long status = 0;
 
     curl_easy_getinfo(p->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -145,7 +145,7 @@ void doctor_look_at_listeners(const struct config *c, json_t *findings)
     for (int i = 0; c->listen[i]; i++)
         listener_start(&probes[count++], multi, c->listen[i], listener_way_of(c, i));
     if (c->intercept.address)
-        listener_start(&probes[count++], multi, c->intercept.address, LISTENER_CONNECT);
+        listener_start(&probes[count++], multi, c->intercept.address, LISTENER_HTTP);
     listeners_wait(multi);
     for (int i = 0; i < count; i++) {
         listener_judge(&probes[i], findings);

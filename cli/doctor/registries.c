@@ -29,14 +29,14 @@ static void probe_find(struct probe *p, enum doctor_level level, const char *wha
     p->done = true;
     if (level == DOCTOR_BROKEN && (p->u->built_in || !p->is_last))
         level = DOCTOR_WARNING;
-    doctor_add(p->found, &(struct finding){TOPIC_REGISTRY, level, name, what, why, advice});
+    doctor_add(p->found, &(struct doctor_finding){TOPIC_REGISTRY, level, name, what, why, advice});
 }
 
 static void login_find(struct login_probe *l, enum doctor_level level, const char *what, const char *why,
                        const char *advice)
 {
     l->done = true;
-    doctor_add(l->probe->found, &(struct finding){TOPIC_REGISTRY, level, l->probe->u->name, what, why, advice});
+    doctor_add(l->probe->found, &(struct doctor_finding){TOPIC_REGISTRY, level, l->probe->u->name, what, why, advice});
 }
 
 static void registries_end_one(struct registries *all)
@@ -307,22 +307,24 @@ static void registries_time_out(evutil_socket_t fd UNUSED, short what UNUSED, vo
 /* What has not ended in time. */
 static void registries_add_late(struct registries *all)
 {
+    const struct transfer_response nothing = {0};
     struct err late = {0};
 
     err_set(&late, ERR_TIMEOUT, "no answer within %d s", (int)REGISTRY_ASK_MS / 1000);
     for (size_t i = 0; i < all->probe_count; i++) {
         struct probe *p = all->probes[i];
         if (!p->done)
-            probe_judge(p, NULL, &late);
+            probe_judge(p, &nothing, &late);
         for (int k = 0; k < p->login_count; k++)
             if (!p->logins[k].done)
                 login_find(&p->logins[k], DOCTOR_UNKNOWN, "the credentials could not be checked", late.msg, NULL);
         json_array_extend(all->findings, p->found);
     }
     if (all->probe_count > 0 && all->reached == 0)
-        doctor_add(all->findings, &(struct finding){TOPIC_REGISTRY, DOCTOR_BROKEN, NULL, "none can be reached", NULL,
-                                                    "check name service, route, firewall and proxy; if this node has "
-                                                    "no way out, set offline: true"});
+        doctor_add(all->findings,
+                   &(struct doctor_finding){TOPIC_REGISTRY, DOCTOR_BROKEN, NULL, "none can be reached", NULL,
+                                            "check name service, route, firewall and proxy; if this node has "
+                                            "no way out, set offline: true"});
 }
 
 static bool registries_open(struct registries *all, struct err *err)
@@ -342,14 +344,14 @@ void doctor_look_at_registries(const struct config *c, bool offline, json_t *fin
 
     all->findings = findings;
     if (c->offline || offline) {
-        doctor_add(findings,
-                   &(struct finding){TOPIC_REGISTRY, DOCTOR_WARNING, NULL, "none was asked",
-                                     c->offline ? "offline: true in the configuration" : "offline mode is on", NULL});
+        doctor_add(findings, &(struct doctor_finding){
+                                 TOPIC_REGISTRY, DOCTOR_WARNING, NULL, "none was asked",
+                                 c->offline ? "offline: true in the configuration" : "offline mode is on", NULL});
         return;
     }
     if (!registries_open(all, &err)) {
-        doctor_add(findings,
-                   &(struct finding){TOPIC_REGISTRY, DOCTOR_UNKNOWN, NULL, "none could be asked", err.msg, NULL});
+        doctor_add(findings, &(struct doctor_finding){TOPIC_REGISTRY, DOCTOR_UNKNOWN, NULL, "none could be asked",
+                                                      err.msg, NULL});
         return;
     }
     struct event *timer = event_new(loop_base(all->loop), -1, 0, registries_time_out, all);

@@ -40,7 +40,7 @@ registry() { # FOLDER PORT [CERTIFICATE]: starts it anew
     PIDS+=($!)
     wait_for 10 curl -sk -o /dev/null "http${3:+s}://127.0.0.1:$2/v2/" || fail "the registry $1 does not start"
 }
-HUB=$(free_port) TLS=$(free_port) PORT=$(free_port) OWN_TLS=$(free_port)
+HUB=$(free_port) TLS=$(free_port) PORT=$(free_port) OWN_TLS=$(free_port) FORWARD=$(free_port)
 registry hub "$HUB"
 registry tls "$TLS" good
 echo basic >"$W/hub/login"
@@ -54,6 +54,7 @@ config() { # FILE [CACHE-PATH] [LISTENER-PORT]
 	  - address: "127.0.0.1:${3:-$PORT}"
 	  - address: "127.0.0.1:$OWN_TLS"
 	    tls: {cert: $W/own.pem, key: $W/key.pem}
+	intercept: {address: "127.0.0.1:$FORWARD"}
 	admin: {socket: $W/admin.sock}
 	cache: {path: ${2:-$W/cache}, min_free: 0B}
 	upstreams:
@@ -87,7 +88,9 @@ finds "^ok +daemon: it runs, version"
 finds "^ok +listener 127.0.0.1:$PORT: entrepot answers"
 finds "^ok +listener 127.0.0.1:$OWN_TLS: entrepot answers over TLS"
 finds "^ok +listener 127.0.0.1:$OWN_TLS: tls.cert $W/own.pem is valid for (29|30) more days"
-finds_not "authority"
+finds "^ok +listener 127.0.0.1:$FORWARD: entrepot answers"
+finds "^ok +authority: intercept.ca.cert $W/cache/.* is valid"
+finds "^WARNING authority: this system does not trust the authority .*update-ca-certificates"
 finds "^ok +engine docker: runs, is set up, has requested nothing"
 finds "^ok +disk $W/cache: .* are free"
 finds "^ok +disk $W/cache: the index is not marked"
@@ -100,6 +103,8 @@ finds "^WARNING registry quay.io: .* cannot be reached.*; check"
 
 say "what engines have requested; --json"
 curl -s -o /dev/null -A "docker/20.10.24 go/go1.19 kernel/6 os/linux arch/amd64" "http://127.0.0.1:$PORT/v2/library/none/manifests/1"
+curl -s -o /dev/null -A "buildkit/v0.11" -x "http://127.0.0.1:$FORWARD" http://docker.io/v2/library/none/manifests/1
+ask status --json | python3 -c 'import json, sys; e = json.load(sys.stdin)["engines"]; assert sorted(e) == ["buildkit", "docker"], e' || fail "engines"
 doctor 0 "$W/config.yaml" --json
 python3 - "$W/out.log" <<'PY' || fail "see above"
 import json, sys
@@ -138,7 +143,7 @@ doctor 1
 finds "^BROKEN +clock: this node's clock is 2 h behind .*; synchronise it"
 rm "$W/hub/ahead" "$W/tls/ahead"
 
-say "our own certificate has expired, or will soon; an authority of interception that this system trusts, or not"
+say "our own certificate has expired, or will soon; the authority of interception is trusted"
 cp "$W/expired.pem" "$W/own.pem"
 doctor 1
 finds "^BROKEN +listener 127.0.0.1:$OWN_TLS: tls.cert $W/own.pem expired [0-9]+ d ago; replace the file"
@@ -146,14 +151,9 @@ certificate own 3
 doctor 0
 finds "^WARNING listener 127.0.0.1:$OWN_TLS: tls.cert .* is valid for [23] more days; replace the file"
 cp "$W/good.pem" "$W/own.pem"
-config "$W/intercept.yaml"
-echo "intercept: {address: \"127.0.0.1:$HUB\", ca: {cert: $W/ca.crt, key: $W/ca.key}}" >>"$W/intercept.yaml"
-"$ENTREPOT" ca --rotate --config "$W/intercept.yaml" >"$W/ca.log" || fail "ca --rotate: $(cat "$W/ca.log")"
-doctor 0 "$W/intercept.yaml"
-finds "^ok +authority: intercept.ca.cert $W/ca.crt is valid"
-finds "^WARNING authority: this system does not trust the authority .*update-ca-certificates"
-cp "$W/ca.crt" "/etc/ssl/certs/$(openssl x509 -in "$W/ca.crt" -noout -hash).0"
-doctor 0 "$W/intercept.yaml"
+authority=$("$ENTREPOT" ca --config "$W/config.yaml" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["certificate"])')
+cp "$authority" "/etc/ssl/certs/$(openssl x509 -in "$authority" -noout -hash).0"
+doctor 0
 finds "^ok +authority: this system trusts"
 
 say "a registry's certificate has expired"
