@@ -97,17 +97,6 @@ void cred_workers_free(struct cred_workers *w)
 
 /* ---- identities ---- */
 
-static bool same_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool identity_eq(const struct cred_identity *a, const struct cred_identity *b)
-{
-    return same_text(a->username, b->username) && same_text(a->secret, b->secret) && same_text(a->bearer, b->bearer) &&
-           a->is_identity_token == b->is_identity_token;
-}
-
 static const struct cred_backend *const BACKENDS[CRED_SOURCES] = {
     [CRED_FROM_PASSWORD] = &CRED_PASSWORD, [CRED_FROM_DOCKER] = &CRED_DOCKER, [CRED_FROM_HELPER] = &CRED_HELPER,
     [CRED_FROM_KUBELET] = &CRED_KUBELET,   [CRED_FROM_ECR] = &CRED_ECR,       [CRED_FROM_GCP] = &CRED_GCP,
@@ -244,7 +233,7 @@ static uint64_t cred_keep(struct cred *c, struct cred_entry *asked, struct cred_
 
     HOLDS(&c->lock);
     /* An unchanged identity keeps its number: requests for which it was refused need not retry. */
-    if (e->number == 0 || !identity_eq(&e->id, &t->id))
+    if (e->number == 0 || !cred_identity_eq(&e->id, &t->id))
         e->number = ++c->last_number;
     cred_identity_clear(&e->id);
     cred_identity_copy(&e->id, &t->id);
