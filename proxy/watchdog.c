@@ -91,7 +91,7 @@ static void look_at(struct watchdog *w, struct watched *l, int64_t passed_ms)
     l->silent_ms = 0;
 }
 
-static void look(struct watchdog *w)
+static void look_at_all(struct watchdog *w)
 {
     int64_t now = clock_mono_ms(), passed_ms = now - w->looked_ms;
     bool stood = passed_ms > STOOD * w->turn_ms;
@@ -121,7 +121,7 @@ static void *watch(void *arg)
         if (w->stopping)
             break;
         pthread_mutex_unlock(&w->lock);
-        look(w);
+        look_at_all(w);
         pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
