@@ -63,6 +63,7 @@ struct proxy {
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
+    struct engines_seen seen; /* shared by the serve loops */
     /* what the folders below get of it */
     struct registry registry;
     struct admin admin;

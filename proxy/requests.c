@@ -43,6 +43,8 @@ void requests_answer(struct serve_loop *sl, struct http_request *req, const stru
         [ROUTE_CATALOG] = handle_catalog,
     };
 
+    if (r->site)
+        seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
         pages[r->kind](&sl->proxy->registry, req, r);
     else if (r->kind == ROUTE_METRICS)

@@ -338,6 +338,7 @@ static void hand_out(struct proxy *p)
         .admin_pool = p->admin_pool,
         .long_pool = p->long_pool,
         .started_s = p->started_s,
+        .seen = &p->seen,
         .figures = metrics_figures,
         .arg = p,
     };
