@@ -1,8 +1,8 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
- * limits.c how much of the system it uses; server.c runs it.
+ * limits.c how much of the system it uses, watchdog.c whether its loops turn; server.c runs it.
  *
- *     limits.c, metrics.c, listeners.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, metrics.c, listeners.c, watchdog.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -20,6 +20,7 @@
 
 struct event;
 struct route;
+struct watchdog;
 
 enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 3 };
 
@@ -73,6 +74,7 @@ struct server {
     struct proxy proxy;
     const struct config_overrides *overrides;
     struct loop *loop;
+    struct watchdog *watchdog;
     struct event *signals[4], *flush, *look, *deadline;
     int started;  /* stages that have to be stopped */
     bool damaged; /* the index: a restart rebuilds it */
