@@ -2,7 +2,6 @@
 #include "cli/setup/journal.h"
 #include "cli/setup/setup.h"
 
-#include "base/array.h"
 #include "base/ref.h"
 #include "config/config.h"
 
@@ -35,14 +34,6 @@ struct setup_command {
 
 /* ---- options ---- */
 
-static void target_add(struct setup_target *t, const char *registry)
-{
-    if (setup_target_has(t, registry))
-        return;
-    *ARRAY_NEXT(t->registries, t->count, t->cap) = xstrdup(registry);
-    t->count++;
-}
-
 static bool setup_take_registry(void *arg, const char *value, struct err *err)
 {
     struct setup_command *s = arg;
@@ -53,7 +44,7 @@ static bool setup_take_registry(void *arg, const char *value, struct err *err)
         return err_set(err, ERR_INVALID, "\"%s\" is not a registry's host such as ghcr.io", value);
     memcpy(host, value, len + 1);
     ref_canonical_host(host);
-    target_add(&s->target, host);
+    setup_target_add(&s->target, host);
     return true;
 }
 
@@ -103,17 +94,6 @@ static int setup_check_usage(const struct setup_command *s)
 
 /* ---- defaults ---- */
 
-/* An engine reaches a listener of all addresses at loopback. */
-static char *setup_address_of(const char *listen)
-{
-    if (strncmp(listen, "unix:", 5) == 0)
-        return NULL;
-    const char *colon = strrchr(listen, ':');
-    if (colon && (strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0 || colon == listen))
-        return xasprintf("127.0.0.1%s", colon);
-    return xstrdup(listen);
-}
-
 /* What the command line does not say, from entrepot's own configuration. */
 static bool setup_take_defaults(struct setup_command *s, struct err *err)
 {
@@ -126,15 +106,10 @@ static bool setup_take_defaults(struct setup_command *s, struct err *err)
         return true;
     if (!config_load(&config, &overrides, err))
         return err_append(err, "; or give --address and --registry");
-    for (int i = 0; !s->address && config.listen[i]; i++)
-        if (!config.listen_upstream[i] && (s->own_address = setup_address_of(config.listen[i])))
-            s->address = s->own_address;
-    if (s->target.count == 0) {
-        s->target.any = true;
-        for (int i = 0; i < config.upstream_count; i++)
-            if (!strchr(config.upstreams[i].name, '*'))
-                target_add(&s->target, config.upstreams[i].name);
-    }
+    if (!s->address)
+        s->address = s->own_address = setup_address(&config);
+    if (s->target.count == 0)
+        setup_target_add_all(&s->target, &config);
     config_free(&config);
     return s->address || err_set(err, ERR_INVALID, "entrepot has no listener that engines can reach: give --address");
 }
@@ -256,9 +231,7 @@ int cmd_setup(int argc, char **argv)
         }
         rc = setup_run_command(&s);
     }
-    for (size_t i = 0; i < s.target.count; i++)
-        free(s.target.registries[i]);
-    free(s.target.registries);
+    setup_target_clear(&s.target);
     free(s.own_address);
     return rc;
 }

@@ -65,6 +65,8 @@ void interception_close(struct proxy *p)
 
 /* ---- its requests ---- */
 
+typedef void answer_pull(struct serve_loop *sl, struct http_request *req, const struct route *r);
+
 /* The site of a host that a connection was opened for, or that a URL names. The caller releases it. */
 static const struct site *site_of(struct serve_loop *sl, const char *host)
 {
@@ -78,7 +80,8 @@ static const struct site *site_of(struct serve_loop *sl, const char *host)
     return sites_find(sl->proxy->sites, name);
 }
 
-static void take_opened(struct serve_loop *sl, struct http_request *req, const char *host, const struct site *site)
+static void take_opened(struct serve_loop *sl, struct http_request *req, const char *host, const struct site *site,
+                        answer_pull *pull)
 {
     struct route_error error;
     struct route r;
@@ -89,12 +92,12 @@ static void take_opened(struct serve_loop *sl, struct http_request *req, const c
         pass_through(sl->passer, req, host, site);
         return;
     }
-    requests_answer(sl, req, &r);
+    pull(sl, req, &r);
     site_unref(r.site);
 }
 
 /* http://registry/...: what a client sends to a proxy for a registry without TLS. */
-static void take_url(struct serve_loop *sl, struct http_request *req)
+static void take_url(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     char host[REF_HOST_MAX + 1];
 
@@ -103,7 +106,7 @@ static void take_url(struct serve_loop *sl, struct http_request *req)
     if (!site && http_is_absolute(req))
         site = site_of(sl, host);
     if (site && site->config->insecure)
-        take_opened(sl, req, host, site);
+        take_opened(sl, req, host, site, pull);
     else if (http_is_absolute(req))
         http_error(req, 403, "DENIED", "%.100s is not a registry without TLS of this cache (upstreams: insecure)",
                    http_host(req));
@@ -112,7 +115,7 @@ static void take_url(struct serve_loop *sl, struct http_request *req)
     site_unref(site);
 }
 
-bool interception_take(struct serve_loop *sl, struct http_request *req)
+bool interception_take(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     const char *host = http_opened_host(req);
     bool forward = http_listener(req) == sl->proxy->forward_listener && sl->proxy->forward_listener;
@@ -127,12 +130,12 @@ bool interception_take(struct serve_loop *sl, struct http_request *req)
         return true;
     }
     if (!host) {
-        take_url(sl, req);
+        take_url(sl, req, pull);
         return true;
     }
     const struct site *site = site_of(sl, host);
     if (site)
-        take_opened(sl, req, host, site);
+        take_opened(sl, req, host, site, pull);
     else
         http_error(req, 503, "UNAVAILABLE", "too many registries are in use at once: retry in a moment");
     site_unref(site);

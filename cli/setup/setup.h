@@ -49,7 +49,16 @@ const struct setup_engine *setup_engine_find(const char *name);
 bool setup_engine_is_here(const struct setup_engine *e, const char *root);
 
 /* target.c */
+struct config;
 bool setup_target_has(const struct setup_target *t, const char *registry);
+/* Unless it is there. */
+void setup_target_add(struct setup_target *t, const char *registry);
+/* All that the configuration names, and any other. */
+void setup_target_add_all(struct setup_target *t, const struct config *c);
+void setup_target_clear(struct setup_target *t);
+/* Where engines reach the first listener for all registries, without TLS: they are told http. The caller frees; NULL:
+ * there is none. */
+char *setup_address(const struct config *c);
 
 /* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */
 struct setup_run {

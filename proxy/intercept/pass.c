@@ -7,6 +7,7 @@
 #include "proxy/intercept/ping.h"
 #include "proxy/intercept/pushed.h"
 
+#include <event2/buffer.h>
 #include <event2/event.h>
 #include <string.h>
 #include <strings.h>
@@ -34,8 +35,7 @@ struct passing {
     bool ending;
     /* the request's body */
     bool has_body, streamed, body_ended, body_paused;
-    struct buf queue;
-    size_t taken; /* bytes of it */
+    struct evbuffer *queue;
     /* the answer */
     int status; /* 0: none yet */
     int64_t length;
@@ -52,7 +52,7 @@ static void passing_free(void *arg)
     struct passing *g = arg;
 
     event_free(g->idle);
-    buf_free(&g->queue);
+    evbuffer_free(g->queue);
     upstream_pass_end(g->site->upstream, g->received);
     site_unref(g->site);
     atomic_fetch_sub(&g->passer->under_way, 1);
@@ -277,11 +277,10 @@ static void body_data(void *arg, const void *data, size_t len)
     if (g->ending || !g->transfer)
         return;
     note_activity(g);
-    buf_add(&g->queue, data, len);
-    if (g->queue.len - g->taken >= PASS_QUEUE_MAX) {
-        g->body_paused = true;
-        http_body_pause(g->req, true);
-    }
+    evbuffer_add(g->queue, data, len);
+    if (!g->body_paused)
+        http_body_pause(g->req, true); /* one piece at a time; http has the next one ready */
+    g->body_paused = true;
     transfer_send_more(g->transfer);
 }
 
@@ -298,27 +297,21 @@ static void body_end(void *arg)
 static long passing_send(void *arg, char *out, size_t cap)
 {
     struct passing *g = arg;
-    size_t n = MIN(cap, g->queue.len - g->taken);
-
     if (g->ending || !g->req)
         return TRANSFER_WAIT;
     if (!g->streamed) { /* not before: a registry that cannot be reached costs the client no upload */
         g->streamed = true;
         http_body_stream(g->req, body_data, body_end, g);
     }
-    if (n == 0)
+    int n = evbuffer_remove(g->queue, out, cap);
+    if (n <= 0)
         return g->body_ended ? 0 : TRANSFER_WAIT;
-    memcpy(out, g->queue.data + g->taken, n);
-    g->taken += n;
     note_activity(g);
-    if (g->taken == g->queue.len) {
-        buf_clear(&g->queue);
-        g->taken = 0;
-        if (g->body_paused)
-            http_body_pause(g->req, false);
+    if (evbuffer_get_length(g->queue) == 0) {
         g->body_paused = false;
+        http_body_pause(g->req, false);
     }
-    return (long)n;
+    return n;
 }
 
 /* "Name: value" lines for libcurl, which takes "Name:" for a wish not to send one. The caller frees them. */
@@ -411,6 +404,7 @@ void pass_through(struct passer *p, struct http_request *req, const char *host, 
     g->passer = p;
     g->req = req;
     g->site = site_ref(site);
+    g->queue = evbuffer_new();
     g->idle = event_new(loop_base(p->o.loop), -1, 0, on_idle, g);
     g->has_body = http_body_length(req) != 0 || http_header(req, "content-length");
     path_parse(&g->path, http_path(req));

@@ -1,5 +1,5 @@
-/* ping.h - /v2/, which clients ask before all else, without a login, to learn how to log in. The registry answers it; while
- * it cannot, the clients are told to go on without a login, to what is in the cache. */
+/* ping.h - /v2/, which clients request before all else, without a login, to learn how to log in. The registry answers
+ * it; while it cannot, the clients are told to go on without a login, to what is in the cache. */
 #ifndef ENTREPOT_PROXY_INTERCEPT_PING_H
 #define ENTREPOT_PROXY_INTERCEPT_PING_H
 
