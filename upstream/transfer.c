@@ -321,7 +321,7 @@ static void set_security(CURL *h, const struct transfer_request *req)
     if (req->isolated) {
         curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);
-        curl_easy_setopt(h, CURLOPT_FORBID_REUSE, 1L);
+        curl_easy_setopt(h, CURLOPT_FORBID_REUSE, req->connect_only ? 0L : 1L); /* libcurl would close it at once */
         curl_easy_setopt(h, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     }
 }
