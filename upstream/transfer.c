@@ -56,6 +56,8 @@ static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, v
     }
     if (!t->in_trailer) { /* trailers must not change what was decided by the head (RFC 9110 §6.5.1) */
         response_header(&t->response, line, len);
+        if (t->response.two_lengths)
+            return 0;
         transfer_take_line(t, line, len);
         if (!t->verbatim)
             transfer_follow(t, line, len);
@@ -149,6 +151,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     if (t->flooded) {
         kind = ERR_UPSTREAM;
         why = "its headers exceed our limits";
+    } else if (t->response.two_lengths) {
+        kind = ERR_UPSTREAM;
+        why = "its answer has two lengths";
     } else if (t->forbidden) {
         kind = t->connect_only ? ERR_DENIED : ERR_UPSTREAM;
         why =
