@@ -115,6 +115,17 @@ static void take_url(struct serve_loop *sl, struct http_request *req, answer_pul
     site_unref(site);
 }
 
+/* The host that a request names, in its URL or in Host, is the one that the connection was opened for: to the registry,
+ * and to what serves others there, too, it would be for another one, and what is answered would count as this one's
+ * (RFC 9110 §7.4). */
+static bool is_meant(const struct http_request *req, const char *opened)
+{
+    const char *named = http_host(req);
+    size_t len = strlen(opened);
+
+    return !*named || (strncmp(named, opened, len) == 0 && (named[len] == ':' || named[len] == '\0'));
+}
+
 bool interception_take(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     const char *host = http_opened_host(req);
@@ -131,6 +142,11 @@ bool interception_take(struct serve_loop *sl, struct http_request *req, answer_p
     }
     if (!host) {
         take_url(sl, req, pull);
+        return true;
+    }
+    if (!is_meant(req, host)) {
+        http_error(req, 421, "UNSUPPORTED", "this connection was opened for %.100s, not for %.100s", host,
+                   http_host(req));
         return true;
     }
     const struct site *site = site_of(sl, host);

@@ -1,9 +1,11 @@
 #include "upstream/reach.h"
 
+#include "base/cidr.h"
 #include "base/url.h"
 
 #include <arpa/inet.h>
 #include <fnmatch.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
@@ -45,6 +47,8 @@ static bool is_public_6(const uint8_t a[16])
         return is_public_4(four(a + 12));
     if (a[0] == 0x20 && a[1] == 0x02) /* 6to4 */
         return is_public_4(four(a + 2));
+    if (a[0] == 0x20 && a[1] == 0x01 && a[2] < 2) /* 2001::/23: protocol assignments, tunnels, benchmarks */
+        return false;
     if (memcmp(a, zeros, 12) == 0) /* unspecified, loopback, IPv4-compatible */
         return false;
     /* Global unicast is 2000::/3; unique local, link-local and multicast lie elsewhere. */
@@ -58,6 +62,22 @@ bool reach_is_public(const struct sockaddr *address)
     if (address->sa_family == AF_INET6)
         return is_public_6(((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr);
     return false;
+}
+
+bool reach_is_own(const struct sockaddr *address)
+{
+    const struct ip ip = ip_of(address);
+    struct ifaddrs *all;
+    bool found = false;
+
+    if (getifaddrs(&all) != 0)
+        return true; /* it is not known */
+    for (const struct ifaddrs *one = all; one && !found; one = one->ifa_next) {
+        const struct ip own = one->ifa_addr ? ip_of(one->ifa_addr) : (struct ip){0};
+        found = own.bits > 0 && own.bits == ip.bits && memcmp(own.raw, ip.raw, (size_t)own.bits / 8) == 0;
+    }
+    freeifaddrs(all);
+    return found;
 }
 
 bool reach_is_public_text(const char *address)

@@ -12,7 +12,10 @@
 
 /* Whether an address is public (IANA special-purpose address registries, RFC 6890). Any thread. */
 bool reach_is_public(const struct sockaddr *address);
-/* The same for text ("10.0.0.1", "fe80::1"); false if it is not an address. */
+/* Whether an address is one of this machine's interfaces: what listens there may be for the machine alone, whatever a
+ * packet filter does with packets from outside. Any thread. */
+bool reach_is_own(const struct sockaddr *address);
+/* The same as reach_is_public() for text ("10.0.0.1", "fe80::1"); false if it is not an address. */
 bool reach_is_public_text(const char *address);
 /* Whether the URL's host is among the patterns ("minio.internal", "*.corp.example"); NULL-terminated, may be NULL. */
 bool reach_is_named(const char *url, const char *const *patterns);

@@ -44,7 +44,19 @@ static int64_t number(const char *text, const char **end)
 
 static void take_length(struct transfer_response *r, const char *v)
 {
-    r->content_length = number(v, NULL);
+    int64_t length = number(v, NULL), before = r->content_length;
+
+    if (r->chunked)
+        return;
+    r->two_lengths = r->two_lengths || (before >= 0 && length != before);
+    r->content_length = length;
+}
+
+/* What is transferred in chunks has no other length (RFC 9112 §6.3). */
+static void take_coding(struct transfer_response *r, const char *v UNUSED)
+{
+    r->chunked = true;
+    r->content_length = -1;
 }
 
 /* RFC 9110 §14.4: "bytes" SP first "-" last "/" (total | "*"). A malformed one is ignored. */
@@ -212,6 +224,7 @@ static const struct {
     void (*take)(struct transfer_response *r, const char *v);
 } HEADERS[] = {
     {"content-length", take_length},
+    {"transfer-encoding", take_coding},
     {"content-range", take_range},
     {"content-type", take_type},
     {"etag", take_etag},

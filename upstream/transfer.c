@@ -56,6 +56,8 @@ static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, v
     }
     if (!t->in_trailer) { /* trailers must not change what was decided by the head (RFC 9110 §6.5.1) */
         response_header(&t->response, line, len);
+        if (t->response.two_lengths)
+            return 0;
         transfer_take_line(t, line, len);
         if (!t->verbatim)
             transfer_follow(t, line, len);
@@ -149,6 +151,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
     if (t->flooded) {
         kind = ERR_UPSTREAM;
         why = "its headers exceed our limits";
+    } else if (t->response.two_lengths) {
+        kind = ERR_UPSTREAM;
+        why = "its answer has two lengths";
     } else if (t->forbidden) {
         kind = t->connect_only ? ERR_DENIED : ERR_UPSTREAM;
         why =
@@ -321,7 +326,7 @@ static void set_security(CURL *h, const struct transfer_request *req)
     if (req->isolated) {
         curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(h, CURLOPT_FRESH_CONNECT, 1L);
-        curl_easy_setopt(h, CURLOPT_FORBID_REUSE, 1L);
+        curl_easy_setopt(h, CURLOPT_FORBID_REUSE, req->connect_only ? 0L : 1L); /* libcurl would close it at once */
         curl_easy_setopt(h, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     }
 }

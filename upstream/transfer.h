@@ -32,6 +32,7 @@ enum {
 struct transfer_response {
     int status;
     int64_t content_length;                       /* bytes; -1 absent */
+    bool chunked, two_lengths;                    /* Transfer-Encoding; lengths that differ: it is refused */
     int64_t range_first, range_last, range_total; /* Content-Range; -1 absent or malformed */
     char content_type[128];                       /* lower case, without parameters */
     char etag[256];

@@ -157,7 +157,8 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct 
 {
     struct transfer *t = arg;
 
-    if (!reach_is_public(&a->addr) && !is_named(t)) {
+    bool outside = reach_is_public(&a->addr) && !(t->connect_only && reach_is_own(&a->addr));
+    if (!outside && !is_named(t)) {
         t->forbidden = true;
         return CURL_SOCKET_BAD;
     }

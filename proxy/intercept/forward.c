@@ -10,6 +10,7 @@
 
 #include <netinet/in.h>
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -25,6 +26,8 @@ struct forward {
     struct ca *ca;
     struct transfer_engine *engine;
 };
+
+static atomic_int connecting; /* tunnels, in all loops */
 
 /* A tunnel that is not connected yet. */
 struct tunnel_wait {
@@ -101,6 +104,7 @@ static void tunnel_gone(void *arg)
     struct tunnel_wait *w = arg;
 
     transfer_cancel(w->connecting);
+    atomic_fetch_sub(&connecting, 1);
     free(w);
 }
 
@@ -110,6 +114,7 @@ static void tunnel_connected(void *arg, const struct transfer_response *r, const
     struct http_request *req = w->req;
 
     free(w);
+    atomic_fetch_sub(&connecting, 1);
     http_on_gone(req, NULL, NULL);
     if (!err)
         http_connect_tunnel(req, r->socket);
@@ -125,6 +130,7 @@ static void tunnel_begin(struct forward *f, struct http_request *req)
     struct tunnel_wait *w = xcalloc(1, sizeof(*w));
 
     w->req = req;
+    atomic_fetch_add(&connecting, 1);
     http_on_gone(req, tunnel_gone, w);
     w->connecting = transfer_start(f->engine, &(struct transfer_request){.method = "GET",
                                                                          .url = url,
@@ -162,7 +168,7 @@ void forward_connect(struct forward *f, struct http_request *req)
                    "%s is no registry that is served here, and tunnels to others are off (intercept.tunnel)", host);
         return;
     }
-    if (http_tunnels() >= TUNNELS_MAX) {
+    if (http_tunnels() + atomic_load(&connecting) >= TUNNELS_MAX) {
         http_reply_header(req, "Retry-After", "1");
         http_error(req, 503, "TOOMANYREQUESTS", "there are %d tunnels already", (int)TUNNELS_MAX);
         return;

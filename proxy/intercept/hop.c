@@ -15,6 +15,12 @@ void hop_note(struct buf *named, const char *connection)
     buf_adds(named, ",");
 }
 
+static bool hop_is_token(const char *name, size_t len)
+{
+    return len > 0 &&
+           strspn(name, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") >= len;
+}
+
 static bool hop_is_named(const struct buf *named, const char *name, size_t len)
 {
     for (const char *p = named->len > 0 ? strchr(named->data, ',') : NULL; p; p = strchr(p + 1, ','))
@@ -29,6 +35,8 @@ bool hop_passes(const struct buf *named, const char *name, size_t len)
                                       "content-length", "upgrade",    "expect", "http2-settings"};
     static const char proxy[] = "proxy-";
 
+    if (!hop_is_token(name, len))
+        return false;
     for (size_t i = 0; i < ARRAY_LEN(own); i++)
         if (strlen(own[i]) == len && strncasecmp(own[i], name, len) == 0)
             return false;
@@ -41,4 +49,13 @@ bool hop_is_login(const char *authorization)
 {
     return authorization &&
            (strncasecmp(authorization, "Negotiate", 9) == 0 || strncasecmp(authorization, "NTLM", 4) == 0);
+}
+
+void hop_free_lines(char **list)
+{
+    for (char **h = list; *h; h++) {
+        explicit_bzero(*h, strlen(*h));
+        free(*h);
+    }
+    free(list);
 }

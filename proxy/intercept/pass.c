@@ -37,8 +37,8 @@ struct passing {
     bool has_body, streamed, body_ended, body_paused;
     struct evbuffer *queue;
     /* the answer */
-    int status; /* 0: none yet */
-    int64_t length;
+    int status;                 /* 0: none yet */
+    int64_t length, given;      /* of its body; -1: not known */
     bool streaming, held, over; /* its head is out; the transfer is paused; it is complete */
     /* what was pushed */
     struct path path;
@@ -222,6 +222,9 @@ static bool passing_take_data(void *arg, const void *data, size_t len)
     if (!g->req)
         return false;
     note_activity(g);
+    if (g->length >= 0 && g->length - g->given < (int64_t)len) /* to the client it would be another answer */
+        return false;
+    g->given += (int64_t)len;
     http_stream_data(g->req, data, len);
     if (g->req && http_stream_waiting(g->req) > PASS_OUT_MAX) {
         g->held = true;
@@ -324,9 +327,11 @@ static char **list_headers(const struct http_request *req, bool loses_tls)
     for (; http_header_at(req, count, &name, &value); count++)
         if (strcmp(name, "connection") == 0)
             hop_note(&named, value);
-    char **list = xcalloc((size_t)count + 2, sizeof(*list));
+    char **list = xcalloc((size_t)count + 3, sizeof(*list));
+    if (*http_host(req)) /* of the target, where that is a URL (RFC 9112 §3.2.2) */
+        list[n++] = xasprintf("Host: %s", http_host(req));
     for (int i = 0; http_header_at(req, i, &name, &value); i++)
-        if (strcmp(name, "host") == 0 || hop_passes(&named, name, strlen(name)))
+        if (strcmp(name, "host") != 0 && hop_passes(&named, name, strlen(name)))
             list[n++] = *value ? xasprintf("%s: %s", name, value) : xasprintf("%s;", name);
     if (loses_tls && !http_header(req, "x-forwarded-proto"))
         list[n++] = xstrdup("X-Forwarded-Proto: https");
@@ -339,15 +344,6 @@ static bool loses_tls(const struct passing *g, const char *host)
     _cleanup_free_ char *origin = upstream_pass_origin(g->site->upstream, host);
 
     return http_is_tls(g->req) && strncmp(origin, "http://", 7) == 0;
-}
-
-static void free_headers(char **list)
-{
-    for (char **h = list; *h; h++) {
-        explicit_bzero(*h, strlen(*h)); /* logins */
-        free(*h);
-    }
-    free(list);
 }
 
 static void send_on(struct passing *g, const char *host)
@@ -369,7 +365,7 @@ static void send_on(struct passing *g, const char *host)
     };
 
     g->transfer = upstream_pass_start(g->site->upstream, g->passer->engine, &pass);
-    free_headers(headers);
+    hop_free_lines(headers);
 }
 
 static enum pass_method method_of(const struct http_request *req)
@@ -427,7 +423,7 @@ bool pass_is_pull(const struct http_request *req)
 
 bool pass_wants_stream(void *arg UNUSED, struct http_request *req)
 {
-    return http_opened_host(req) != NULL;
+    return http_opened_host(req) || http_is_absolute(req); /* of a forward proxy */
 }
 
 /* ---- figures ---- */

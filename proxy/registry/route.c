@@ -155,7 +155,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
             return false;
         r->by = ROUTE_BY_LISTENER;
         snprintf(host, sizeof(host), "%s", r->only);
-        path = without_host(name, host);
+        path = http_opened_host(req) ? name : without_host(name, host); /* its client takes us for the registry */
         r->site = sites_find(sites, host);
     } else if (says_ns && host[0]) {
         r->by = ROUTE_BY_NS;
