@@ -107,8 +107,12 @@ void interception_end(struct serve_loop *sl);
 void interception_stop(struct proxy *p);
 /* After all connections. */
 void interception_close(struct proxy *p);
-/* Answers a request of an opened connection, or of a client of the forward proxy. False: it is neither. */
-bool interception_take(struct serve_loop *sl, struct http_request *req);
+/* Answers a request of an opened connection, or of a client of the forward proxy: a pull by `pull`. False: it is
+ * neither. */
+bool interception_take(struct serve_loop *sl, struct http_request *req,
+                       void (*pull)(struct serve_loop *sl, struct http_request *req, const struct route *r));
+/* Its figures, for the page of metrics; nothing if nothing is intercepted. Any thread. */
+void interception_print(const struct proxy *p, struct buf *out);
 
 /* ---- signals.c ---- */
 
@@ -119,9 +123,6 @@ void server_free_events(struct server *s);
 void server_on_damage(void *server);
 
 /* ---- requests.c ---- */
-
-/* Answers a request by its route, which it does not release. */
-void requests_answer(struct serve_loop *sl, struct http_request *req, const struct route *r);
 
 /* A request, and its end; `serve_loop` is a struct serve_loop. */
 void server_on_request(void *serve_loop, struct http_request *req);

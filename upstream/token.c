@@ -60,8 +60,8 @@ struct tokens {
     size_t count;
 };
 
-/* A request for a token, on one fetch loop. Those who come meanwhile wait for it, whatever their identity: it is the same
- * owner's. If it is refused, those with another identity (the secret was changed) request one of their own. */
+/* A request for a token, on one fetch loop. Those who come meanwhile wait for it, whatever their identity: it is the
+ * same owner's. If it is refused, those with another identity (the secret was changed) request one of their own. */
 struct token_errand {
     struct tokens *all;
     struct transfer_engine *engine;
@@ -322,11 +322,11 @@ static void token_done(struct token_errand *q, const char *value, int64_t life_s
     while (!STAILQ_EMPTY(&waiters)) {
         struct token_waiter *w = STAILQ_FIRST(&waiters);
         STAILQ_REMOVE_HEAD(&waiters, entry);
-        bool anothers = err && err->code == ERR_DENIED && !cred_identity_eq(&w->id, &q->id);
+        bool is_another = err && err->code == ERR_DENIED && !cred_identity_eq(&w->id, &q->id);
         w->token = value ? xstrdup(value) : NULL;
         if (err)
             w->err = *err;
-        loop_post(w->loop, anothers ? token_ask_again : token_answer_waiter, w);
+        loop_post(w->loop, is_another ? token_ask_again : token_answer_waiter, w);
     }
     secret_clear_buf(&q->answer);
     cred_identity_clear(&q->id);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "proxy/intercept/hop.h"
 #include "proxy/intercept/path.h"
+#include "proxy/intercept/ping.h"
 #include "proxy/intercept/pushed.h"
 
 #include <event2/buffer.h>
@@ -95,11 +96,11 @@ static void passing_fail(struct passing *g, const struct err *err)
         return;
     }
     http_reply_reset(req);
-    http_error(req,
-               err->code == ERR_TIMEOUT     ? 504
-               : err->code == ERR_CANCELLED ? 503
-                                            : 502,
-               "UNAVAILABLE", "%s", err->msg);
+    int status = err->code == ERR_TIMEOUT ? 504 : err->code == ERR_CANCELLED ? 503 : 502;
+    if (ping_is(req))
+        ping_answer(req);
+    else
+        http_error(req, status, "UNAVAILABLE", "%s", err->msg);
 }
 
 static void note_activity(struct passing *g)
@@ -195,7 +196,7 @@ static bool passing_take_head(void *arg, const struct transfer_response *r)
 {
     struct passing *g = arg;
 
-    if (!g->req || r->status < 200)
+    if (!g->req || r->status < 200 || (ping_is(g->req) && ping_is_lost(r->status)))
         return false;
     g->status = r->status;
     g->length = r->content_length;
@@ -349,14 +350,6 @@ static void free_headers(char **list)
     free(list);
 }
 
-/* Such a login is the connection's, not the request's: nobody else may use it. */
-static bool logs_in_connection(const struct http_request *req)
-{
-    const char *login = http_header(req, "authorization");
-
-    return login && (strncasecmp(login, "Negotiate", 9) == 0 || strncasecmp(login, "NTLM", 4) == 0);
-}
-
 static void send_on(struct passing *g, const char *host)
 {
     const char *query = http_query(g->req);
@@ -368,7 +361,7 @@ static void send_on(struct passing *g, const char *host)
         .target = target,
         .headers = (const char *const *)headers,
         .body = {.has_body = g->has_body, .size = http_body_length(g->req), .on_send = passing_send},
-        .isolated = logs_in_connection(g->req),
+        .isolated = hop_is_login(http_header(g->req, "authorization")),
         .on_head = passing_take_head,
         .on_data = passing_take_data,
         .on_done = passing_take_end,
@@ -392,6 +385,10 @@ static enum pass_method method_of(const struct http_request *req)
 void pass_through(struct passer *p, struct http_request *req, const char *host, const struct site *site)
 {
     ON_LOOP(p->o.loop);
+    if (ping_is(req) && p->o.fetchers && fetchers_is_offline(p->o.fetchers)) {
+        ping_answer(req);
+        return;
+    }
     atomic_fetch_add_explicit(&p->passed[site->group][method_of(req)], 1, memory_order_relaxed);
     if (!site->upstream || http_path(req)[0] != '/' || strchr(http_path(req), '#') || strchr(http_query(req), '#')) {
         http_error(req, 400, "UNSUPPORTED", "such a request cannot be passed on");

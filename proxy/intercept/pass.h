@@ -5,8 +5,8 @@
  *
  * The client's headers and login go to the registry and its answer comes back as they are, but for what is for one
  * connection alone (hop.h), interim answers and trailers. Nothing is stored and nothing retried. A client that leaves
- * cancels its request to the registry. Before the answer's head a failure is a 502 or 504 that names the cause; after
- * it the connection is cut.
+ * cancels its request to the registry. Before the answer's head a failure is a 502 or 504 that names the cause
+ * (but see ping.h); after it the connection is cut.
  *
  * What was pushed is told to the cache (pushed.h) before the client gets its answer, which waits for PASS_NOTE_MS at
  * most: passing on must not fail because the cache does.

@@ -340,7 +340,7 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
 
 /* It has ended, because it was refused to another request a moment ago: another one is on its way, or comes with the
  * next request. */
-static bool has_ended(struct cred *c, const char *repository, uint64_t number)
+static bool cred_has_ended(struct cred *c, const char *repository, uint64_t number)
 {
     static const enum cred_scope scopes[] = {CRED_FOR_IMAGE, CRED_FOR_HOST, CRED_FOR_ALL};
 
@@ -360,7 +360,7 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64
     pthread_mutex_lock(&c->lock);
     struct cred_entry *e = find_known(c, repository);
     if (!e)
-        again = has_ended(c, repository, number);
+        again = cred_has_ended(c, repository, number);
     else if (e->number != number)
         again = true; /* it has been renewed already */
     else if (e->begun_ms < since_ms && now - e->begun_ms >= c->backend->young_ms) {
