@@ -85,13 +85,21 @@ static bool buildkit_plan(struct setup_view *v, const struct setup_target *t, st
     return ok;
 }
 
+static const char *const BUILDKIT_RESTART[] = {"restart", "buildkit", NULL};
+
 static const char *const *buildkit_reload(const char *path UNUSED)
 {
-    static const char *const command[] = {"restart", "buildkit", NULL};
-
-    return command;
+    return BUILDKIT_RESTART;
 }
 
 static const char *const BUILDKIT_PROGRAMS[] = {"buildkitd", NULL};
 
-const struct setup_engine SETUP_BUILDKIT = {"buildkit", SETUP_BY_NS, BUILDKIT_PROGRAMS, buildkit_plan, buildkit_reload};
+static const char *const BUILDKIT_UNITS[] = {"buildkit.service", NULL};
+
+const struct setup_engine SETUP_BUILDKIT = {.name = "buildkit",
+                                            .way = SETUP_BY_NS,
+                                            .programs = BUILDKIT_PROGRAMS,
+                                            .plan = buildkit_plan,
+                                            .reload = buildkit_reload,
+                                            .units = BUILDKIT_UNITS,
+                                            .restart = BUILDKIT_RESTART};

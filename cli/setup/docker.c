@@ -1,6 +1,7 @@
 /* Docker Engine: "registry-mirrors" of daemon.json, for Docker Hub alone. The key is put into the text, which otherwise
  * stays as it is; jansson then says whether the result is what it should be. */
 #include "cli/setup/engines.h"
+#include "cli/setup/intercept.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -229,6 +230,33 @@ static bool docker_plan(struct setup_view *v, const struct setup_target *t, stru
     return ok;
 }
 
+/* "proxies" counts more than dockerd's environment (23.0 and later). */
+static bool docker_plan_proxy(struct setup_view *v, const struct setup_target *t, struct err *err)
+{
+    const struct setup_text *text = setup_view_read(v, DAEMON_JSON, err);
+    struct proxy_search s = {.url = t->proxy, .prefix = ""};
+    json_error_t why;
+
+    if (!text)
+        return false;
+    json_t *doc = text->bytes.len == 0 ? json_object() : json_loadb(text->bytes.data, text->bytes.len, 0, &why);
+    const char *url = json_string_value(json_object_get(json_object_get(doc, "proxies"), "https-proxy"));
+    bool ok = doc || err_set(err, ERR_INVALID, "%s, line %d: %s; dockerd does not read it either", DAEMON_JSON,
+                             why.line, why.text);
+    if (url && url[0]) {
+        const char *at = strstr(text->bytes.data, "\"https-proxy\"");
+        int line = 1;
+        for (const char *p = text->bytes.data; at && p < at; p++)
+            line += *p == '\n';
+        _cleanup_free_ char *as_variable = xasprintf("HTTPS_PROXY=%s", url);
+        proxy_take(&s, as_variable, DAEMON_JSON, line);
+    }
+    ok = ok && proxy_check(&s, v, t, err);
+    proxy_search_free(&s);
+    json_decref(doc);
+    return ok;
+}
+
 static const char *const *docker_reload(const char *path UNUSED)
 {
     static const char *const command[] = {"reload", "docker", NULL}; /* SIGHUP: it reads its mirrors again */
@@ -238,4 +266,14 @@ static const char *const *docker_reload(const char *path UNUSED)
 
 static const char *const DOCKER_PROGRAMS[] = {"dockerd", NULL};
 
-const struct setup_engine SETUP_DOCKER = {"docker", SETUP_BY_DEFAULT, DOCKER_PROGRAMS, docker_plan, docker_reload};
+static const char *const DOCKER_UNITS[] = {"docker.service", NULL};
+static const char *const DOCKER_RESTART[] = {"restart", "docker", NULL};
+
+const struct setup_engine SETUP_DOCKER = {.name = "docker",
+                                          .way = SETUP_BY_DEFAULT,
+                                          .programs = DOCKER_PROGRAMS,
+                                          .plan = docker_plan,
+                                          .reload = docker_reload,
+                                          .plan_proxy = docker_plan_proxy,
+                                          .units = DOCKER_UNITS,
+                                          .restart = DOCKER_RESTART};

@@ -11,8 +11,7 @@ static void hosts_make(struct buf *out, const char *registry, const char *addres
 {
     buf_adds(out, SETUP_MARK " containerd`; `entrepot setup containerd --undo` removes it.\n");
     if (registry)
-        buf_addf(out, "server = \"https://%s\"\n\n",
-                 strcmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry);
+        buf_addf(out, "server = \"https://%s\"\n\n", setup_server_of(registry));
     buf_addf(out, "[host.\"http://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n", address);
 }
 

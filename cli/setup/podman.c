@@ -2,6 +2,7 @@
  * names. A later [[registry]] replaces an earlier one of the same prefix, so a file of ours would silently replace
  * others' sections: a registry that has one is left to it. */
 #include "cli/setup/engines.h"
+#include "cli/setup/intercept.h"
 #include "cli/setup/toml.h"
 
 #include <string.h>
@@ -150,5 +151,19 @@ static const char *const *crio_reload(const char *path UNUSED)
 static const char *const PODMAN_PROGRAMS[] = {"podman", "buildah", "skopeo", NULL};
 static const char *const CRIO_PROGRAMS[] = {"crio", NULL};
 
-const struct setup_engine SETUP_PODMAN = {"podman", SETUP_BY_PREFIX, PODMAN_PROGRAMS, podman_plan, podman_reload};
-const struct setup_engine SETUP_CRIO = {"crio", SETUP_BY_PREFIX, CRIO_PROGRAMS, crio_plan, crio_reload};
+static const char *const CRIO_UNITS[] = {"crio.service", NULL};
+static const char *const CRIO_RESTART[] = {"restart", "crio", NULL};
+
+const struct setup_engine SETUP_PODMAN = {.name = "podman",
+                                          .way = SETUP_BY_PREFIX,
+                                          .programs = PODMAN_PROGRAMS,
+                                          .plan = podman_plan,
+                                          .reload = podman_reload,
+                                          .plan_proxy = containers_plan_proxy};
+const struct setup_engine SETUP_CRIO = {.name = "crio",
+                                        .way = SETUP_BY_PREFIX,
+                                        .programs = CRIO_PROGRAMS,
+                                        .plan = crio_plan,
+                                        .reload = crio_reload,
+                                        .units = CRIO_UNITS,
+                                        .restart = CRIO_RESTART};

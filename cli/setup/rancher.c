@@ -324,22 +324,39 @@ static bool rke2_plan(struct setup_view *v, const struct setup_target *t, struct
 }
 
 /* A node runs one of the two units. */
+static const char *const K3S_RESTART[] = {"try-restart", "k3s", "k3s-agent", NULL};
+static const char *const RKE2_RESTART[] = {"try-restart", "rke2-server", "rke2-agent", NULL};
+
 static const char *const *k3s_reload(const char *path UNUSED)
 {
-    static const char *const command[] = {"try-restart", "k3s", "k3s-agent", NULL};
-
-    return command;
+    return K3S_RESTART;
 }
 
 static const char *const *rke2_reload(const char *path UNUSED)
 {
-    static const char *const command[] = {"try-restart", "rke2-server", "rke2-agent", NULL};
-
-    return command;
+    return RKE2_RESTART;
 }
 
 static const char *const K3S_PROGRAMS[] = {"k3s", NULL};
 static const char *const RKE2_PROGRAMS[] = {"rke2", NULL};
 
-const struct setup_engine SETUP_K3S = {"k3s", SETUP_BY_NS, K3S_PROGRAMS, k3s_plan, k3s_reload};
-const struct setup_engine SETUP_RKE2 = {"rke2", SETUP_BY_NS, RKE2_PROGRAMS, rke2_plan, rke2_reload};
+static const char *const K3S_UNITS[] = {"k3s.service", "k3s-agent.service", NULL};
+static const char *const RKE2_UNITS[] = {"rke2-server.service", "rke2-agent.service", NULL};
+
+/* Variables with this prefix are for their containerd alone: theirs are for the cluster, too. */
+const struct setup_engine SETUP_K3S = {.name = "k3s",
+                                       .way = SETUP_BY_NS,
+                                       .programs = K3S_PROGRAMS,
+                                       .plan = k3s_plan,
+                                       .reload = k3s_reload,
+                                       .units = K3S_UNITS,
+                                       .prefix = "CONTAINERD_",
+                                       .restart = K3S_RESTART};
+const struct setup_engine SETUP_RKE2 = {.name = "rke2",
+                                        .way = SETUP_BY_NS,
+                                        .programs = RKE2_PROGRAMS,
+                                        .plan = rke2_plan,
+                                        .reload = rke2_reload,
+                                        .units = RKE2_UNITS,
+                                        .prefix = "CONTAINERD_",
+                                        .restart = RKE2_RESTART};

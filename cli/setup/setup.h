@@ -20,6 +20,8 @@ struct setup_target {
     char **registries;
     size_t count, cap;
     bool any; /* registries that are not listed, too, where an engine can be told so */
+    /* NULL: entrepot is a mirror. Else it is a proxy at this URL, and `ca` is the file of its certificate. */
+    const char *proxy, *ca;
 };
 
 /* How an engine names the registry when it asks a mirror. */
@@ -39,6 +41,13 @@ struct setup_engine {
     /* What makes a running engine read a changed `path`: systemctl's arguments, NULL-terminated; NULL: nothing does,
      * and nothing need. */
     const char *const *(*reload)(const char *path);
+    /* With a proxy (intercept.h): what has to be done beside drop-ins for `units`; NULL: nothing. The names of
+     * variables there have a `prefix`; NULL: none. `restart` makes the engine read them. */
+    bool (*plan_proxy)(struct setup_view *v, const struct setup_target *t, struct err *err);
+    const char *const *units, *prefix;
+    const char *const *restart;
+    /* After the files were written, or were found to be right. NULL: there is nothing to do. */
+    bool (*settle)(struct setup_view *v, struct err *err);
 };
 
 /* engines.c */
@@ -50,16 +59,21 @@ bool setup_engine_is_here(const struct setup_engine *e, const char *root);
 
 /* target.c */
 bool setup_target_has(const struct setup_target *t, const char *registry);
+/* The name of the server that clients of a registry connect to. */
+const char *setup_server_of(const char *registry);
 
 /* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */
 struct setup_run {
     const char *root; /* "": this system */
     bool dry;
     bool restart;
+    bool reread; /* the system's certificates have changed: engines that use them have to read them again */
 };
 bool setup_apply(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
                  struct err *err);
 bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t *report, struct err *err);
+/* Runs a program of the system, without its output. ERR_NOT_FOUND: there is none. */
+bool setup_run_program(const char *const *argv, struct err *err);
 /* Whether the engine's files lead each registry to entrepot, and entrepot answers as the engine asks. */
 bool setup_check(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
                  struct err *err);

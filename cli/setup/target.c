@@ -9,3 +9,8 @@ bool setup_target_has(const struct setup_target *t, const char *registry)
             return true;
     return false;
 }
+
+const char *setup_server_of(const char *registry)
+{
+    return strcmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry;
+}

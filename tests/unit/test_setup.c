@@ -2,6 +2,7 @@
  * file becomes. tests/e2e/lived_in.py has whole configurations. */
 #include "tests/unit/unit.h"
 
+#include "cli/setup/intercept.h"
 #include "cli/setup/lines.h"
 #include "cli/setup/place.h"
 #include "cli/setup/setup.h"
@@ -371,11 +372,103 @@ static void hosts(void **state UNUSED)
     }
 }
 
+/* What sets an engine's proxy already, wherever it is: ours is set beside it, or the engine is left alone. */
+static void proxies(void **state UNUSED)
+{
+    static const char DROP_IN[] = "/etc/systemd/system/docker.service.d/x.conf",
+                      UNIT[] = "/lib/systemd/system/docker.service", CONF[] = "/etc/containers/containers.conf";
+    static const struct {
+        const char *engine, *path, *content;
+        int line;         /* of another's proxy; 0: there is none */
+        int left;         /* registries that go round it */
+        const char *want; /* what is written; NULL: nothing */
+    } cases[] = {
+        {"docker", UNIT, "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n", 0, 0, "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", UNIT, "[Service]\nExecStart=/usr/bin/dockerd \\\n --https-proxy=http://p:1\n", 2, 0, NULL},
+        {"docker", DROP_IN, "Environment=HTTPS_PROXY=http://h:1", 0, 0, NULL},
+        {"docker", DROP_IN, "[Service]\r\nEnvironment='A=b c' \"https_proxy=http://p:1\"\r\n", 2, 0, NULL},
+        {"docker", DROP_IN, "#Environment=HTTPS_PROXY=http://p:1\n;Environment=HTTPS_PROXY=x\n", 0, 0,
+         "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", DROP_IN, "Environment=A=b \\\n# HTTPS_PROXY=x\n  B=c \\\n HTTPS_PROXY=http://p:1\n", 1, 0, NULL},
+        {"docker", DROP_IN, "Environment=HTTPS_PROXY=http://p:1\nEnvironment=HTTPS_PROXY=http://h:1\n", 1, 0, NULL},
+        {"docker", DROP_IN, "Environment=HTTPS_PROXY=http://h:1\nEnvironment=HTTPS_PROXY=\n", 2, 0, NULL},
+        {"docker", DROP_IN, "Environment=HTTP_PROXY=http://p:1 NOT_HTTPS_PROXY=x\n", 0, 0,
+         "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", DROP_IN, "Environment=NO_PROXY=localhost,.docker.io\n", 0, 1, "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", DROP_IN, "Environment=\"NO_PROXY=a.lan, ghcr.io\"\n", 0, 1, "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", DROP_IN, "Environment=no_proxy=*\n", 0, 2, "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", DROP_IN, "Environment=NO_PROXY=hcr.io,io.,x.ghcr.io,10.0.0.0/8\n", 0, 0,
+         "\"HTTPS_PROXY=http://h:1\""},
+        {"docker", "/etc/systemd/system/service.d/x.conf", "Environment=HTTPS_PROXY=http://p:1\n", 1, 0, NULL},
+        {"docker", "/etc/systemd/system.conf", "[Manager]\nDefaultEnvironment=HTTPS_PROXY=http://p:1\n", 2, 0, NULL},
+        {"docker", "/etc/docker/daemon.json", "{\n\"proxies\":{\"https-proxy\": \"http://p:1\"}}", 2, 0, NULL},
+        {"docker", "/etc/docker/daemon.json", "{\"proxies\":{\"http-proxy\": \"http://p:1\"}}", 0, 0,
+         "\"HTTPS_PROXY=http://h:1\""},
+        {"containerd", DROP_IN, "Environment=HTTPS_PROXY=http://p:1\n", 0, 0, "\"HTTPS_PROXY=http://h:1\""},
+        {"k3s", "/etc/systemd/system/k3s.service.d/x.conf", "Environment=HTTPS_PROXY=http://p:1", 1, 0, NULL},
+        {"k3s", "/etc/systemd/system/k3s.service.d/x.conf", "Environment=CONTAINERD_HTTPS_PROXY=http://p:1", 1, 0,
+         NULL},
+        {"k3s", "/etc/systemd/system/k3s-agent.service", "", 0, 0, "\"CONTAINERD_HTTPS_PROXY=http://h:1\""},
+        {"podman", CONF, "[containers]\nhttp_proxy = false\n", 0, 0, "env = [\"HTTPS_PROXY=http://h:1\"]\n"},
+        {"podman", CONF, "[engine]\nenv = []\n", 0, 0, "http_proxy = false\n"},
+        {"podman", CONF, "[engine]\nenv = [\n'https_proxy=http://p:1']\n", 2, 0, NULL},
+        {"podman", CONF, "[engine]\nenv = ['A=b']\n", 0, 0, "http_proxy = false\n"},
+        {"podman", CONF, "[engine]\nenv = ['HTTPS_PROXY=http://h:1']\n", 0, 0, "http_proxy = false\n"},
+    };
+    char *registries[] = {(char *)(uintptr_t) "docker.io", (char *)(uintptr_t) "ghcr.io"};
+    const struct setup_target target = {.address = "h:1", .proxy = "http://h:1", .registries = registries, .count = 2};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *root = make_folder();
+        struct setup_view v = {.root = root};
+        struct err err = {0};
+        put_file(root, cases[i].path, cases[i].content);
+        bool ok = setup_plan_proxy(setup_engine_find(cases[i].engine), &v, &target, &err);
+        _cleanup_free_ char *said = xasprintf("%s, line %d sets another proxy", cases[i].path, cases[i].line);
+        if (ok != (cases[i].line == 0) || (!ok && strncmp(err.msg, said, strlen(said)) != 0))
+            fail_msg("%s: %s", cases[i].content, ok ? "overlooked" : err.msg);
+        assert_int_equal(v.left, cases[i].left);
+        const struct setup_file *own = NULL;
+        for (size_t k = 0; k < v.count; k++)
+            if (setup_is_proxy_file(v.files[k]->path))
+                own = v.files[k];
+        if ((own != NULL) != (cases[i].want != NULL) || (own && !strstr(own->want.bytes.data, cases[i].want)))
+            fail_msg("%s: %s", cases[i].content, own ? own->want.bytes.data : "nothing is written");
+        setup_view_free(&v);
+        remove_tree(root);
+    }
+}
+
+/* A unit's EnvironmentFile=, with what its name may have. */
+static void environment_files(void **state UNUSED)
+{
+    static const char *const names[] = {"/etc/default/docker", "-/etc/default/%p", "/etc/default/%N",
+                                        "-/etc/default/d*", "\"/etc/default/docker\""};
+    const struct setup_target target = {.address = "h:1", .proxy = "http://h:1"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char *root = make_folder();
+        struct setup_view v = {.root = root};
+        struct err err = {0};
+        _cleanup_free_ char *unit =
+            xasprintf("[Service]\nEnvironmentFile=/etc/absent /etc\nEnvironmentFile=%s\n", names[i]);
+        put_file(root, "/usr/lib/systemd/system/docker.service", unit);
+        put_file(root, "/etc/default/docker", "# HTTPS_PROXY=x\nHTTPS_PROXY=\"http://p:1\"\n");
+        assert_false(setup_plan_proxy(setup_engine_find("docker"), &v, &target, &err));
+        assert_non_null(strstr(err.msg, "/etc/default/docker, line 2"));
+        setup_view_free(&v);
+        remove_tree(root);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(toml),  cmocka_unit_test(toml_cut), cmocka_unit_test(take_back),    cmocka_unit_test(diffs),
-        cmocka_unit_test(links), cmocka_unit_test(engines),  cmocka_unit_test(docker_flags), cmocka_unit_test(hosts),
+        cmocka_unit_test(toml),         cmocka_unit_test(toml_cut),
+        cmocka_unit_test(take_back),    cmocka_unit_test(diffs),
+        cmocka_unit_test(links),        cmocka_unit_test(engines),
+        cmocka_unit_test(docker_flags), cmocka_unit_test(hosts),
+        cmocka_unit_test(proxies),      cmocka_unit_test(environment_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
