@@ -7,16 +7,21 @@
 #include "base/ref.h"
 #include "config/config.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char USAGE[] =
     "Usage: entrepot setup ENGINE...|all [--registry HOST]... [--dry-run] [--undo] [--check] [--root DIR]\n"
-    "                      [--address HOST:PORT] [--intercept] [--restart] [--json] [--config FILE]\n\n"
+    "                      [--address [https://]HOST:PORT] [--ca FILE] [--intercept] [--restart] [--json]\n"
+    "                      [--config FILE]\n\n"
     "Leads engines to entrepot: writes what they need into their own configuration, beside what is there. ENGINE is\n"
     "containerd, docker, podman (buildah and skopeo too), crio, k3s, rke2, buildkit, or all that are found.\n\n"
     "  --registry HOST       this registry only; may be repeated (default: all that entrepot is configured for)\n"
-    "  --address HOST:PORT   where engines reach entrepot (default: its first listener, 127.0.0.1:5000)\n"
+    "  --address HOST:PORT   where engines reach entrepot (default: its first listener, 127.0.0.1:5000); "
+    "https://HOST:PORT\n"
+    "                        for a listener with TLS\n"
+    "  --ca FILE             with https: the authority of its certificate, which is given to the engines\n"
     "  --intercept           as their proxy, in place of a mirror, with a certificate that the system trusts from then "
     "on\n"
     "  --dry-run             only print what would change, as a diff\n"
@@ -30,7 +35,8 @@ struct setup_command {
     struct setup_target target;
     struct setup_run run;
     bool undo, check, intercept, all;
-    const char *root, *address;
+    const char *root, *address, *ca_file;
+    struct setup_text certificate;          /* that ca_file has */
     char *own_address, *own_ca, *own_proxy; /* from the configuration */
     const struct setup_engine *engines[16];
     size_t count;
@@ -82,11 +88,13 @@ static bool setup_take_engine(void *arg, const char *name, struct err *err)
 static bool setup_take_address(void *arg, const char *value, struct err *err)
 {
     struct setup_command *s = arg;
+    s->target.tls = strncmp(value, "https://", 8) == 0;
+    value += s->target.tls ? 8 : 0;
     const char *colon = strrchr(value, ':');
     size_t len = strlen(value);
 
     if (!colon || colon == value || len > REF_HOST_MAX || !ref_host_valid(value, len))
-        return err_set(err, ERR_INVALID, "\"%s\" is not HOST:PORT", value);
+        return err_set(err, ERR_INVALID, "\"%s\" is neither HOST:PORT nor https://HOST:PORT", value);
     s->address = value;
     return true;
 }
@@ -95,6 +103,9 @@ static int setup_check_usage(const struct setup_command *s)
 {
     if (s->intercept && s->target.count > 0)
         return cli_usage(USAGE, "setup: --registry does not go with --intercept: intercept.hosts says what is opened");
+    if (s->intercept && (s->target.tls || s->ca_file))
+        return cli_usage(USAGE,
+                         "setup: --intercept goes with neither https:// nor --ca: engines speak HTTP to a proxy");
     if (s->undo + s->check + s->run.dry > 1 && (s->check || !s->undo))
         return cli_usage(USAGE, "setup: --check goes with neither --undo nor --dry-run");
     if (s->count == 0 && !s->all)
@@ -117,11 +128,21 @@ static char *setup_address_of(const char *listen)
     return xstrdup(listen);
 }
 
-static void take_listener(struct setup_command *s, const struct config *c)
+/* One without TLS, if there is one: engines need no certificate for it. */
+static void take_address(struct setup_command *s, const struct config *c, bool tls)
 {
     for (int i = 0; !s->address && c->listen[i]; i++)
-        if (!c->listen_upstream[i] && !c->listen_intercept[i] && (s->own_address = setup_address_of(c->listen[i])))
+        if (!c->listen_upstream[i] && !c->listen_intercept[i] && (c->listen_tls[i].cert != NULL) == tls &&
+            (s->own_address = setup_address_of(c->listen[i]))) {
             s->address = s->own_address;
+            s->target.tls = tls;
+        }
+}
+
+static void take_listener(struct setup_command *s, const struct config *c)
+{
+    take_address(s, c, false);
+    take_address(s, c, true);
     if (s->target.count > 0)
         return;
     s->target.any = true;
@@ -308,11 +329,27 @@ static int setup_each(struct setup_command *s)
     return rc;
 }
 
+/* --ca: the content goes into files of the engines. */
+static bool setup_take_ca(struct setup_command *s, struct err *err)
+{
+    if (!s->ca_file || s->undo)
+        return true;
+    if (!s->target.tls)
+        return err_set(err, ERR_INVALID, "--ca: there is no TLS at %s: give --address https://HOST:PORT", s->address);
+    _cleanup_free_ char *full = realpath(s->ca_file, NULL);
+    if (!full)
+        return err_errno(err, ERR_NOT_FOUND, "--ca %s", s->ca_file);
+    if (!setup_read_certificates("", full, &s->certificate, err))
+        return err_wrap(err, "--ca");
+    s->target.certificate = &s->certificate;
+    return true;
+}
+
 static int setup_run_command(struct setup_command *s)
 {
     struct err err = {0};
 
-    if (!setup_take_defaults(s, &err) || !setup_find_engines(s, &err))
+    if (!setup_take_defaults(s, &err) || !setup_take_ca(s, &err) || !setup_find_engines(s, &err))
         return cli_fail(&err);
     s->target.address = s->address;
     return setup_each(s);
@@ -325,6 +362,7 @@ int cmd_setup(int argc, char **argv)
 
     const struct cli_option options[] = {{"registry", .take = setup_take_registry},
                                          {"address", .take = setup_take_address},
+                                         {"ca", .value = &s.ca_file},
                                          {"dry-run", .flag = &s.run.dry},
                                          {"undo", .flag = &s.undo},
                                          {"check", .flag = &s.check},
@@ -350,6 +388,7 @@ int cmd_setup(int argc, char **argv)
     free(s.target.registries);
     free(s.own_address);
     free(s.own_ca);
+    setup_text_free(&s.certificate);
     free(s.own_proxy);
     return rc;
 }

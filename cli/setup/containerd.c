@@ -273,7 +273,7 @@ static const char *const *containerd_reload(const char *path)
 {
     const char *name = strrchr(path, '/');
 
-    return strcmp(name, "/hosts.toml") == 0 ? NULL : CONTAINERD_RESTART;
+    return strcmp(name, "/hosts.toml") == 0 || strcmp(name, "/entrepot-ca.crt") == 0 ? NULL : CONTAINERD_RESTART;
 }
 
 static const char *const CONTAINERD_PROGRAMS[] = {"containerd", NULL};

@@ -200,7 +200,8 @@ static bool docker_merge(struct setup_view *v, const struct setup_text *text, js
 
 static bool docker_plan(struct setup_view *v, const struct setup_target *t, struct err *err)
 {
-    _cleanup_free_ char *url = xasprintf("http://%s", t->address);
+    _cleanup_free_ char *url = setup_url_of(t);
+    _cleanup_free_ char *certificate = xasprintf("/etc/docker/certs.d/%s/entrepot.crt", t->address);
     struct flag_search flag = {url, NULL, false};
     json_error_t why;
 
@@ -212,11 +213,11 @@ static bool docker_plan(struct setup_view *v, const struct setup_target *t, stru
         return false;
     _cleanup_free_ char *file = flag.file;
     if (file)
-        return flag.led ||
-               err_set(err, ERR_BUSY,
-                       "%s gives dockerd --registry-mirror, with which it refuses %s in %s: put %s into the "
-                       "flag by hand; nothing was changed",
-                       file, MIRRORS, DAEMON_JSON, url);
+        return flag.led ? setup_plan_certificate(v, t, certificate, err)
+                        : err_set(err, ERR_BUSY,
+                                  "%s gives dockerd --registry-mirror, with which it refuses %s in %s: put %s into the "
+                                  "flag by hand; nothing was changed",
+                                  file, MIRRORS, DAEMON_JSON, url);
     const struct setup_text *text = setup_view_read(v, DAEMON_JSON, err);
     if (!text)
         return false;
@@ -227,7 +228,7 @@ static bool docker_plan(struct setup_view *v, const struct setup_target *t, stru
                   : err_set(err, ERR_INVALID, "%s, line %d: %s; dockerd does not read it either", DAEMON_JSON,
                             doc ? 1 : why.line, doc ? "not an object" : why.text);
     json_decref(doc);
-    return ok;
+    return ok && setup_plan_certificate(v, t, certificate, err);
 }
 
 /* "proxies" counts more than dockerd's environment (23.0 and later). */
@@ -257,11 +258,12 @@ static bool docker_plan_proxy(struct setup_view *v, const struct setup_target *t
     return ok;
 }
 
-static const char *const *docker_reload(const char *path UNUSED)
+/* Certificates are read at each pull. */
+static const char *const *docker_reload(const char *path)
 {
     static const char *const command[] = {"reload", "docker", NULL}; /* SIGHUP: it reads its mirrors again */
 
-    return command;
+    return strcmp(path, DAEMON_JSON) == 0 ? command : NULL;
 }
 
 static const char *const DOCKER_PROGRAMS[] = {"dockerd", NULL};

@@ -89,12 +89,12 @@ static bool search_file(void *arg, struct setup_view *v, const char *path, struc
     return true;
 }
 
-static void add_registry(struct buf *out, const char *registry, const char *address)
+static void add_registry(struct buf *out, const char *registry, const struct setup_target *t)
 {
     buf_addf(out,
              "\n[[registry]]\nprefix = \"%s\"\nlocation = \"%s\"\n[[registry.mirror]]\nlocation = \"%s/%s\"\n"
-             "insecure = true\n",
-             registry, registry, address, registry);
+             "%s",
+             registry, registry, t->address, registry, t->tls ? "" : "insecure = true\n");
 }
 
 static bool containers_plan(struct setup_view *v, const struct setup_target *t, const char *engine, struct err *err)
@@ -113,17 +113,19 @@ static bool containers_plan(struct setup_view *v, const struct setup_target *t, 
             setup_leave(
                 v,
                 "%s has a [[registry]] in %s, line %d, and is left as it is: add [[registry.mirror]] there with "
-                "location = \"%s/%s\" and insecure = true",
-                s.registry, s.file, s.line, t->address, s.registry);
+                "location = \"%s/%s\"%s",
+                s.registry, s.file, s.line, t->address, s.registry, t->tls ? "" : " and insecure = true");
         if (ok && !s.file) {
-            add_registry(&out, s.registry, t->address);
+            add_registry(&out, s.registry, t);
             ours++;
         }
         free(s.file);
         if (!ok)
             return false;
     }
-    return ours == 0 || setup_view_write(v, own, &out, 0644, err);
+    /* The folder is of all of them, each engine has a file of its own there. */
+    _cleanup_free_ char *certificate = xasprintf("/etc/containers/certs.d/%s/entrepot-%s.crt", t->address, engine);
+    return (ours == 0 || setup_view_write(v, own, &out, 0644, err)) && setup_plan_certificate(v, t, certificate, err);
 }
 
 static bool podman_plan(struct setup_view *v, const struct setup_target *t, struct err *err)

@@ -41,11 +41,12 @@ static char *probe_url(const struct setup_target *t, enum setup_way way, const c
 {
     if (t->proxy)
         return xasprintf("https://%s/v2/%s/manifests/%s", setup_server_of(registry), repository, tag);
+    _cleanup_free_ char *url = setup_url_of(t);
     if (way == SETUP_BY_NS)
-        return xasprintf("http://%s/v2/%s/manifests/%s?ns=%s", t->address, repository, tag, registry);
+        return xasprintf("%s/v2/%s/manifests/%s?ns=%s", url, repository, tag, registry);
     if (way == SETUP_BY_PREFIX)
-        return xasprintf("http://%s/v2/%s/%s/manifests/%s", t->address, registry, repository, tag);
-    return xasprintf("http://%s/v2/%s/manifests/%s", t->address, repository, tag);
+        return xasprintf("%s/v2/%s/%s/manifests/%s", url, registry, repository, tag);
+    return xasprintf("%s/v2/%s/manifests/%s", url, repository, tag);
 }
 
 static bool probe_said(CURL *c, CURLcode rc, const struct setup_target *t, struct err *err)
@@ -76,8 +77,11 @@ static bool probe_head(const struct setup_target *t, const char *root, const cha
     struct curl_slist *headers = curl_slist_append(NULL, accept);
     CURL *c = curl_easy_init();
     CURLcode rc = CURLE_FAILED_INIT;
+    struct curl_blob blob = {0};
     _cleanup_free_ char *ca = t->proxy ? place_resolve(root, t->ca, NULL) : NULL;
 
+    if (t->certificate)
+        blob = (struct curl_blob){t->certificate->bytes.data, t->certificate->bytes.len, CURL_BLOB_COPY};
     if (c && headers) {
         curl_easy_setopt(c, CURLOPT_URL, url);
         curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
@@ -86,6 +90,8 @@ static bool probe_head(const struct setup_target *t, const char *root, const cha
             curl_easy_setopt(c, CURLOPT_PROXY, t->proxy);
         if (ca)
             curl_easy_setopt(c, CURLOPT_CAINFO, ca);
+        if (t->certificate)
+            curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
         curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)PROBE_SECONDS);
         curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(c, CURLOPT_USERAGENT, "entrepot-setup/" ENTREPOT_VERSION);

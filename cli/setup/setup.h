@@ -17,6 +17,8 @@
 
 struct setup_target {
     const char *address; /* HOST:PORT of entrepot, as the engines reach it */
+    bool tls;
+    const struct setup_text *certificate; /* of the authority of its certificate, for engines; NULL: they have it */
     char **registries;
     size_t count, cap;
     bool any; /* registries that are not listed, too, where an engine can be told so */
@@ -59,6 +61,12 @@ bool setup_engine_is_here(const struct setup_engine *e, const char *root);
 
 /* target.c */
 bool setup_target_has(const struct setup_target *t, const char *registry);
+/* "http://HOST:PORT" or "https://HOST:PORT"; the caller frees it. */
+char *setup_url_of(const struct setup_target *t);
+/* The certificates of a file, without what else it has: a key, comments. ERR_NOT_FOUND, ERR_INVALID: there are none. */
+bool setup_read_certificates(const char *root, const char *path, struct setup_text *out, struct err *err);
+/* Says in the view that the file should have the certificate, if there is one. */
+bool setup_plan_certificate(struct setup_view *v, const struct setup_target *t, const char *path, struct err *err);
 /* The name of the server that clients of a registry connect to. */
 const char *setup_server_of(const char *registry);
 

@@ -19,7 +19,7 @@ static const struct trust_store {
     {"/etc/pki/trust/anchors", "update-ca-certificates", "/var/lib/ca-certificates/ca-bundle.pem"},
     {"/usr/local/share/ca-certificates", "update-ca-certificates", "/etc/ssl/certs/ca-certificates.crt"},
 };
-static const char PEM_BEGIN[] = "-----BEGIN CERTIFICATE-----", PEM_END[] = "-----END CERTIFICATE-----";
+#define PEM_END "-----END CERTIFICATE-----"
 
 /* That of the system below the root; Debian's, if there is none. */
 static const struct trust_store *store_find(const char *root)
@@ -44,7 +44,7 @@ static bool ca_text_read(const char *root, const char *ca, struct setup_text *ou
     authority_unref(a);
     if (!a && full && err->code == ERR_NOT_FOUND)
         err_append(err, ": the daemon makes it when it starts with interception on, `entrepot ca --rotate` now");
-    return a && place_read(root, ca, out, err);
+    return a && setup_read_certificates(root, ca, out, err);
 }
 
 /* One file each: programs that make links by the certificate's name take no more from a file. */
@@ -55,12 +55,12 @@ static bool trust_plan(struct setup_view *v, const struct setup_target *t, struc
     bool ok = ca_text_read(v->root, t->ca, &text, err);
     const char *p = ok && text.bytes.len > 0 ? text.bytes.data : "", *end;
 
-    for (int n = 1; ok && (p = strstr(p, PEM_BEGIN)) && (end = strstr(p, PEM_END)); n++, p = end) {
+    for (int n = 1; ok && (end = strstr(p, PEM_END)); n++, p = end) {
         _cleanup_free_ char *path =
             n == 1 ? xasprintf("%s/entrepot.crt", folder) : xasprintf("%s/entrepot-%d.crt", folder, n);
         _cleanup_buf_ struct buf one = {0};
-        buf_add(&one, p, (size_t)(end - p) + strlen(PEM_END));
-        buf_adds(&one, "\n");
+        end += strlen(PEM_END "\n");
+        buf_add(&one, p, (size_t)(end - p));
         ok = setup_view_write(v, path, &one, 0644, err);
     }
     setup_text_free(&text);
@@ -134,11 +134,8 @@ bool bundle_check(const struct setup_target *t, const struct setup_run *r, struc
     bool ok = ca_text_read(r->root, t->ca, &first, err);
 
     if (ok && first.bytes.len > 0) {
-        char *end = strstr(first.bytes.data, PEM_END);
-        const char *begin = strstr(first.bytes.data, PEM_BEGIN);
-        if (begin && end)
-            end[strlen(PEM_END)] = '\0';
-        ok = begin && end && bundle_read(r->root, &bundle) && strstr(bundle.bytes.data, begin);
+        strstr(first.bytes.data, PEM_END)[strlen(PEM_END)] = '\0';
+        ok = bundle_read(r->root, &bundle) && strstr(bundle.bytes.data, first.bytes.data);
         if (!ok)
             err_set(err, ERR_NOT_FOUND, "%s%s does not have the certificate of %s: run %s", r->root, store->bundle,
                     t->ca, store->program);

@@ -372,6 +372,95 @@ static void hosts(void **state UNUSED)
     }
 }
 
+/* A listener with TLS: https in each engine's file, and the certificate where the engine looks for it. */
+static void tls_listeners(void **state UNUSED)
+{
+    static const struct {
+        const char *engine, *path, *content; /* that is there; NULL: nothing */
+        const char *certificate;             /* where it is put */
+        const char *file, *has;              /* what is written */
+        size_t left;
+    } cases[] = {
+        {"containerd", NULL, NULL, "/etc/containerd/certs.d/entrepot-ca.crt",
+         "/etc/containerd/certs.d/ghcr.io/hosts.toml",
+         "[host.\"https://h:1\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = "
+         "\"/etc/containerd/certs.d/entrepot-ca.crt\"\n",
+         0},
+        {"docker", NULL, NULL, "/etc/docker/certs.d/h:1/entrepot.crt", "/etc/docker/daemon.json", "[\"https://h:1\"]",
+         0},
+        {"podman", NULL, NULL, "/etc/containers/certs.d/h:1/entrepot-podman.crt",
+         "/etc/containers/registries.conf.d/050-entrepot-podman.conf", "location = \"h:1/ghcr.io\"\n", 0},
+        {"crio", NULL, NULL, "/etc/containers/certs.d/h:1/entrepot-crio.crt",
+         "/etc/containers/registries.conf.d/050-entrepot-crio.conf", "location = \"h:1/ghcr.io\"\n", 0},
+        {"buildkit", NULL, NULL, "/etc/buildkit/entrepot-ca.crt", "/etc/buildkit/buildkitd.toml",
+         "[registry.\"h:1\"]\n  ca = [\"/etc/buildkit/entrepot-ca.crt\"]\n", 0},
+        {"k3s", NULL, NULL, "/etc/rancher/k3s/entrepot-ca.crt", "/etc/rancher/k3s/registries.yaml",
+         "configs:\n  \"h:1\":\n    tls:\n      ca_file: \"/etc/rancher/k3s/entrepot-ca.crt\"\n", 0},
+        {"k3s", "/etc/rancher/k3s/registries.yaml", "mirrors: {}", "/etc/rancher/k3s/entrepot-ca.crt",
+         "/etc/rancher/k3s/registries.yaml", "\nconfigs:\n", 0},
+        {"k3s", "/etc/rancher/k3s/registries.yaml", "configs:\n  a.lan: {tls: {ca_file: /a}}\n",
+         "/etc/rancher/k3s/entrepot-ca.crt", "/etc/rancher/k3s/registries.yaml", "a.lan", 1},
+        {"k3s", "/etc/rancher/k3s/registries.yaml",
+         "configs: {\"h:1\": {tls: {ca_file: /etc/rancher/k3s/entrepot-ca.crt}}}\n", "/etc/rancher/k3s/entrepot-ca.crt",
+         "/etc/rancher/k3s/registries.yaml", "https://h:1", 0},
+    };
+    char *registries[] = {(char *)(uintptr_t) "docker.io", (char *)(uintptr_t) "ghcr.io"};
+    struct setup_text certificate = text_of("CERTIFICATE\n");
+    const struct setup_target target = {"h:1", true, &certificate, .registries = registries, .count = 2};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *root = make_folder();
+        struct setup_view v = {.root = root};
+        struct err err = {0};
+        if (cases[i].path)
+            put_file(root, cases[i].path, cases[i].content);
+        if (!setup_engine_find(cases[i].engine)->plan(&v, &target, &err))
+            fail_msg("%s: %s", cases[i].engine, err.msg);
+        assert_int_equal(v.left, cases[i].left);
+        const struct setup_file *put = setup_view_file(&v, cases[i].certificate, &err);
+        assert_true(setup_text_same(&put->want, &certificate));
+        const struct setup_file *file = setup_view_file(&v, cases[i].file, &err);
+        if (!file->want.exists || !strstr(file->want.bytes.data, cases[i].has) ||
+            strstr(file->want.bytes.data, "insecure") || strstr(file->want.bytes.data, "http:") ||
+            strstr(file->want.bytes.data, "http ="))
+            fail_msg("%s: %s", cases[i].engine, file->want.exists ? file->want.bytes.data : "nothing is written");
+        setup_view_free(&v);
+        remove_tree(root);
+    }
+    setup_text_free(&certificate);
+}
+
+/* A file that has more than certificates: nothing of that gets into engines' folders. */
+static void certificates(void **state UNUSED)
+{
+    static const char ONE[] = "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n";
+    static const struct {
+        const char *content, *want;
+    } cases[] = {
+        {ONE, ONE},
+        {"Subject: x\n-----BEGIN CERTIFICATE-----\r\nQQ==\r\n-----END CERTIFICATE-----", ONE},
+        {"-----BEGIN EC KEY-----\nQQ==\n-----END EC KEY-----\n-----BEGIN CERTIFICATE-----\nQQ==\n-----END "
+         "CERTIFICATE-----\nx",
+         ONE},
+        {"-----BEGIN CERTIFICATE-----\nQQ==\n", NULL},
+        {"", NULL},
+        {NULL, NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *root = make_folder();
+        struct setup_text out = {0};
+        struct err err = {0};
+        if (cases[i].content)
+            put_file(root, "/ca", cases[i].content);
+        assert_int_equal(setup_read_certificates(root, "/ca", &out, &err), cases[i].want != NULL);
+        if (cases[i].want)
+            assert_string_equal(out.bytes.data, cases[i].want);
+        setup_text_free(&out);
+        remove_tree(root);
+    }
+}
+
 /* What sets an engine's proxy already, wherever it is: ours is set beside it, or the engine is left alone. */
 static void proxies(void **state UNUSED)
 {
@@ -464,11 +553,10 @@ static void environment_files(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(toml),         cmocka_unit_test(toml_cut),
-        cmocka_unit_test(take_back),    cmocka_unit_test(diffs),
-        cmocka_unit_test(links),        cmocka_unit_test(engines),
-        cmocka_unit_test(docker_flags), cmocka_unit_test(hosts),
-        cmocka_unit_test(proxies),      cmocka_unit_test(environment_files),
+        cmocka_unit_test(toml),         cmocka_unit_test(toml_cut), cmocka_unit_test(take_back),
+        cmocka_unit_test(diffs),        cmocka_unit_test(links),    cmocka_unit_test(engines),
+        cmocka_unit_test(docker_flags), cmocka_unit_test(hosts),    cmocka_unit_test(tls_listeners),
+        cmocka_unit_test(certificates), cmocka_unit_test(proxies),  cmocka_unit_test(environment_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
