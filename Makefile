@@ -149,7 +149,7 @@ $(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files fo
 	$(patsubst %,$(B)/cli/archive/export_%.o,blob place tar) $(patsubst %,$(B)/cli/lib/%.o,daemon options say) \
 	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
 
-$(B)/tests/unit/test_setup: $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
+$(B)/tests/unit/test_setup $(B)/tests/unit/test_setup_doors: $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)

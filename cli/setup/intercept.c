@@ -8,8 +8,6 @@ bool setup_is_proxy_file(const char *path)
     return strcmp(strrchr(path, '/'), SETUP_PROXY_FILE) == 0;
 }
 
-/* ---- variables ---- */
-
 static void variable_set(struct proxy_variable *v, const char *value, const char *file, int line)
 {
     free(v->value);
@@ -17,7 +15,7 @@ static void variable_set(struct proxy_variable *v, const char *value, const char
     *v = (struct proxy_variable){xstrdup(value), xstrdup(file), line};
 }
 
-static bool is_named(const char *assignment, size_t len, const char *name)
+static bool variable_is(const char *assignment, size_t len, const char *name)
 {
     return len == strlen(name) && strncasecmp(assignment, name, len) == 0; /* Go reads https_proxy, too */
 }
@@ -30,9 +28,9 @@ void proxy_take(struct proxy_search *s, const char *assignment, const char *file
 
     if (name[len] != '=')
         return;
-    if (is_named(name, len, "HTTPS_PROXY") && (!s->https.value || strcmp(s->https.value, s->url) == 0))
+    if (variable_is(name, len, "HTTPS_PROXY") && (!s->https.value || strcmp(s->https.value, s->url) == 0))
         variable_set(&s->https, name + len + 1, file, line);
-    if (is_named(name, len, "NO_PROXY"))
+    if (variable_is(name, len, "NO_PROXY"))
         variable_set(&s->none, name + len + 1, file, line);
 }
 
@@ -77,11 +75,4 @@ bool proxy_check(const struct proxy_search *s, struct setup_view *v, const struc
             setup_leave(v, "%s, line %d: NO_PROXY has %s, which does not come through entrepot; it is left as it is",
                         s->none.file, s->none.line, t->registries[i]);
     return true;
-}
-
-/* ---- engines ---- */
-
-bool setup_plan_proxy(const struct setup_engine *e, struct setup_view *v, const struct setup_target *t, struct err *err)
-{
-    return (!e->plan_proxy || e->plan_proxy(v, t, err)) && (!e->units || units_plan_proxy(e, v, t, err));
 }

@@ -32,7 +32,7 @@ void proxy_search_free(struct proxy_search *s);
 bool proxy_check(const struct proxy_search *s, struct setup_view *v, const struct setup_target *t, struct err *err);
 
 bool setup_is_proxy_file(const char *path);
-/* Says in the view what leads the engine's requests to t->proxy. */
+/* run.c: says in the view what leads the engine's requests to t->proxy. */
 bool setup_plan_proxy(const struct setup_engine *e, struct setup_view *v, const struct setup_target *t,
                       struct err *err);
 /* units.c: by a drop-in for each of the engine's units. */

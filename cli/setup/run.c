@@ -6,13 +6,7 @@
 #include "cli/setup/place.h"
 #include "cli/setup/probe.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* ---- the report ---- */
 
@@ -49,36 +43,6 @@ static bool setup_changes(const struct setup_view *v)
         if (!setup_text_same(&v->files[i]->disk, &v->files[i]->want))
             return true;
     return false;
-}
-
-/* ---- programs ---- */
-
-static bool program_start(pid_t *pid, const char *const *argv, struct err *err)
-{
-    posix_spawn_file_actions_t actions;
-
-    if (posix_spawn_file_actions_init(&actions) != 0)
-        abort();
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    errno = posix_spawnp(pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (errno == ENOENT)
-        return err_set(err, ERR_NOT_FOUND, "%s is not there", argv[0]);
-    return errno == 0 || err_errno(err, ERR_IO, "running %s", argv[0]);
-}
-
-bool setup_run_program(const char *const *argv, struct err *err)
-{
-    int status;
-    pid_t pid;
-
-    if (!program_start(&pid, argv, err))
-        return false;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_errno(err, ERR_IO, "waiting for %s", argv[0]);
-    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
-           err_set(err, ERR_IO, "%s %s failed", argv[0], argv[1] ? argv[1] : "");
 }
 
 /* ---- running engines ---- */
@@ -152,6 +116,11 @@ static bool setup_write(const struct setup_engine *e, struct setup_journal *j, s
         report_add(report, "changed", f->path);
     }
     return (!e->settle || e->settle(v, err)) && journal_end(j, v, err) && setup_have_read(reading, r, report, err);
+}
+
+bool setup_plan_proxy(const struct setup_engine *e, struct setup_view *v, const struct setup_target *t, struct err *err)
+{
+    return (!e->plan_proxy || e->plan_proxy(v, t, err)) && (!e->units || units_plan_proxy(e, v, t, err));
 }
 
 static bool setup_plan(const struct setup_engine *e, struct setup_view *v, const struct setup_target *t,

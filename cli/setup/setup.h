@@ -80,7 +80,7 @@ struct setup_run {
 bool setup_apply(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
                  struct err *err);
 bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t *report, struct err *err);
-/* Runs a program of the system, without its output. ERR_NOT_FOUND: there is none. */
+/* program.c: runs a program of the system, without its output. ERR_NOT_FOUND: there is none. */
 bool setup_run_program(const char *const *argv, struct err *err);
 /* Whether the engine's files lead each registry to entrepot, and entrepot answers as the engine asks. */
 bool setup_check(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
