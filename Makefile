@@ -45,7 +45,7 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 
 FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
 	proxy/http proxy/fetch proxy/registry proxy/pull proxy/intercept proxy/admin proxy
-CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli
+CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli/doctor cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
 
@@ -148,6 +148,8 @@ $(B)/tests/unit/test_readers: $(B)/cli/images/list.o $(B)/cli/images/yaml.o $(B)
 $(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files folder pipe tar) \
 	$(patsubst %,$(B)/cli/archive/export_%.o,blob place tar) $(patsubst %,$(B)/cli/lib/%.o,daemon options say) \
 	$(patsubst %,$(B)/cli/archive/import_%.o,about check dir docker document format layout name plan)
+
+$(B)/tests/unit/test_doctor: $(B)/cli/doctor/clock.o $(B)/cli/doctor/finding.o $(B)/cli/lib/say.o
 
 $(B)/tests/unit/test_setup $(B)/tests/unit/test_setup_doors: $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
 

@@ -90,6 +90,11 @@ struct event_base *loop_base(struct loop *loop)
     return loop->base;
 }
 
+const char *loop_name(const struct loop *loop)
+{
+    return loop->name;
+}
+
 void loop_post(struct loop *loop, void (*fn)(void *), void *arg)
 {
     struct letter *l = xmalloc(sizeof(*l));

@@ -15,6 +15,7 @@ struct loop;
 /* `name` shows in thread listings (15 bytes at most). Errors: ERR_IO. */
 struct loop *loop_new(const char *name, struct err *err);
 struct event_base *loop_base(struct loop *loop);
+const char *loop_name(const struct loop *loop);
 /* Runs fn(arg) on the loop, soon. Any thread; also before loop_start(). */
 void loop_post(struct loop *loop, void (*fn)(void *), void *arg);
 /* Starts a thread that runs the loop until loop_stop(). */

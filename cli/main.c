@@ -25,11 +25,12 @@ static const struct {
     {"offline", cmd_offline, "switch offline mode on or off"},
     {"ca", cmd_ca, "show or replace the authority of interception"},
     {"setup", cmd_setup, "lead the engines of this node to entrepot, or back"},
+    {"doctor", cmd_doctor, "find what keeps engines from pulling through entrepot"},
     {"config", cmd_config, "check or show the configuration"},
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
 };
 
-static const char *const LATER[] = {"doctor", "pulls", "top", "completion"};
+static const char *const LATER[] = {"pulls", "top", "completion"};
 
 static void help(FILE *out)
 {

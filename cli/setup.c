@@ -3,7 +3,6 @@
 #include "cli/setup/journal.h"
 #include "cli/setup/setup.h"
 
-#include "base/array.h"
 #include "base/ref.h"
 #include "config/config.h"
 
@@ -44,14 +43,6 @@ struct setup_command {
 
 /* ---- options ---- */
 
-static void target_add(struct setup_target *t, const char *registry)
-{
-    if (setup_target_has(t, registry))
-        return;
-    *ARRAY_NEXT(t->registries, t->count, t->cap) = xstrdup(registry);
-    t->count++;
-}
-
 static bool setup_take_registry(void *arg, const char *value, struct err *err)
 {
     struct setup_command *s = arg;
@@ -62,7 +53,7 @@ static bool setup_take_registry(void *arg, const char *value, struct err *err)
         return err_set(err, ERR_INVALID, "\"%s\" is not a registry's host such as ghcr.io", value);
     memcpy(host, value, len + 1);
     ref_canonical_host(host);
-    target_add(&s->target, host);
+    setup_target_add(&s->target, host);
     return true;
 }
 
@@ -117,38 +108,23 @@ static int setup_check_usage(const struct setup_command *s)
 
 /* ---- defaults ---- */
 
-/* An engine reaches a listener of all addresses at loopback. */
-static char *setup_address_of(const char *listen)
-{
-    if (strncmp(listen, "unix:", 5) == 0)
-        return NULL;
-    const char *colon = strrchr(listen, ':');
-    if (colon && (strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0 || colon == listen))
-        return xasprintf("127.0.0.1%s", colon);
-    return xstrdup(listen);
-}
-
 /* One without TLS, if there is one: engines need no certificate for it. */
-static void take_address(struct setup_command *s, const struct config *c, bool tls)
+static void take_address(struct setup_command *s, const struct config *c)
 {
+    s->address = s->own_address = setup_address(c);
     for (int i = 0; !s->address && c->listen[i]; i++)
-        if (!c->listen_upstream[i] && !c->listen_intercept[i] && (c->listen_tls[i].cert != NULL) == tls &&
-            (s->own_address = setup_address_of(c->listen[i]))) {
+        if (!c->listen_upstream[i] && !c->listen_intercept[i] && (s->own_address = setup_address_of(c->listen[i]))) {
             s->address = s->own_address;
-            s->target.tls = tls;
+            s->target.tls = true;
         }
 }
 
 static void take_listener(struct setup_command *s, const struct config *c)
 {
-    take_address(s, c, false);
-    take_address(s, c, true);
-    if (s->target.count > 0)
-        return;
-    s->target.any = true;
-    for (int i = 0; i < c->upstream_count; i++)
-        if (!strchr(c->upstreams[i].name, '*'))
-            target_add(&s->target, c->upstreams[i].name);
+    if (!s->address)
+        take_address(s, c);
+    if (s->target.count == 0)
+        setup_target_add_all(&s->target, c);
 }
 
 static void take_proxy(struct setup_command *s, const struct config *c)
@@ -161,7 +137,7 @@ static void take_proxy(struct setup_command *s, const struct config *c)
     s->target.proxy = s->own_proxy = xasprintf("http://%s", s->address ? s->address : "");
     for (char **h = hosts; *h; h++)
         if (!strchr(*h, '*'))
-            target_add(&s->target, *h);
+            setup_target_add(&s->target, *h);
     config_free_hosts(hosts);
 }
 
@@ -383,9 +359,7 @@ int cmd_setup(int argc, char **argv)
         }
         rc = setup_run_command(&s);
     }
-    for (size_t i = 0; i < s.target.count; i++)
-        free(s.target.registries[i]);
-    free(s.target.registries);
+    setup_target_clear(&s.target);
     free(s.own_address);
     free(s.own_ca);
     setup_text_free(&s.certificate);

@@ -81,6 +81,7 @@ struct config_upstream {
     struct trust trust;
     bool insecure;
     bool client_access; /* clients' own identities alone */
+    bool built_in;      /* not in the file */
     bool ad_hoc;        /* not in the configuration; a client has named it (upstreams_any) */
     struct config_tags tags;
     int64_t connect_timeout_ms, stall_timeout_ms;

@@ -240,6 +240,7 @@ void config_add_well_known(struct config *c)
             continue;
         struct config_upstream *u = &c->upstreams[c->upstream_count++];
         upstream_defaults(u);
+        u->built_in = true;
         config_set(&u->name, WELL_KNOWN[i]);
     }
     /* Within a cloud's network its own services have private addresses; only the cloud can register names there. */

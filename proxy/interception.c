@@ -65,6 +65,8 @@ void interception_close(struct proxy *p)
 
 /* ---- its requests ---- */
 
+typedef void answer_pull(struct serve_loop *sl, struct http_request *req, const struct route *r);
+
 /* The site of a host that a connection was opened for, or that a URL names. The caller releases it. */
 static const struct site *site_of(struct serve_loop *sl, const char *host)
 {
@@ -78,7 +80,8 @@ static const struct site *site_of(struct serve_loop *sl, const char *host)
     return sites_find(sl->proxy->sites, name);
 }
 
-static void take_opened(struct serve_loop *sl, struct http_request *req, const char *host, const struct site *site)
+static void take_opened(struct serve_loop *sl, struct http_request *req, const char *host, const struct site *site,
+                        answer_pull *pull)
 {
     struct route_error error;
     struct route r;
@@ -89,12 +92,12 @@ static void take_opened(struct serve_loop *sl, struct http_request *req, const c
         pass_through(sl->passer, req, host, site);
         return;
     }
-    requests_answer(sl, req, &r);
+    pull(sl, req, &r);
     site_unref(r.site);
 }
 
 /* http://registry/...: what a client sends to a proxy for a registry without TLS. */
-static void take_url(struct serve_loop *sl, struct http_request *req)
+static void take_url(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     char host[REF_HOST_MAX + 1];
 
@@ -103,7 +106,7 @@ static void take_url(struct serve_loop *sl, struct http_request *req)
     if (!site && http_is_absolute(req))
         site = site_of(sl, host);
     if (site && site->config->insecure)
-        take_opened(sl, req, host, site);
+        take_opened(sl, req, host, site, pull);
     else if (http_is_absolute(req))
         http_error(req, 403, "DENIED", "%.100s is not a registry without TLS of this cache (upstreams: insecure)",
                    http_host(req));
@@ -112,7 +115,7 @@ static void take_url(struct serve_loop *sl, struct http_request *req)
     site_unref(site);
 }
 
-bool interception_take(struct serve_loop *sl, struct http_request *req)
+bool interception_take(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     const char *host = http_opened_host(req);
     bool forward = http_listener(req) == sl->proxy->forward_listener && sl->proxy->forward_listener;
@@ -127,14 +130,66 @@ bool interception_take(struct serve_loop *sl, struct http_request *req)
         return true;
     }
     if (!host) {
-        take_url(sl, req);
+        take_url(sl, req, pull);
         return true;
     }
     const struct site *site = site_of(sl, host);
     if (site)
-        take_opened(sl, req, host, site);
+        take_opened(sl, req, host, site, pull);
     else
         http_error(req, 503, "UNAVAILABLE", "too many registries are in use at once: retry in a moment");
     site_unref(site);
     return true;
+}
+
+/* ---- its figures ---- */
+
+static void print_intercepted(const struct proxy *p, int group, const char *name, struct buf *out)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < p->serve_loop_count; i++)
+        n += passer_intercepted(p->serve_loops[i].passer, group);
+    if (n > 0)
+        buf_addf(out, "entrepot_intercepted_total{upstream=\"%s\"} %llu\n", name, (unsigned long long)n);
+}
+
+static void print_passed(const struct proxy *p, int group, const char *name, struct buf *out)
+{
+    for (int m = 0; m < PASS_METHODS; m++) {
+        uint64_t n = 0;
+        for (int i = 0; i < p->serve_loop_count; i++)
+            n += passer_count(p->serve_loops[i].passer, group, (enum pass_method)m);
+        if (n > 0)
+            buf_addf(out, "entrepot_passed_through_total{upstream=\"%s\",method=\"%s\"} %llu\n", name,
+                     pass_method_name((enum pass_method)m), (unsigned long long)n);
+    }
+}
+
+void interception_print(const struct proxy *p, struct buf *out)
+{
+    static const struct {
+        const char *head;
+        void (*print)(const struct proxy *p, int group, const char *name, struct buf *out);
+    } counters[] = {
+        {"# HELP entrepot_intercepted_total Requests in connections that were opened in place of a registry.\n"
+         "# TYPE entrepot_intercepted_total counter\n",
+         print_intercepted},
+        {"# HELP entrepot_passed_through_total Those of them that went on to the registry.\n"
+         "# TYPE entrepot_passed_through_total counter\n",
+         print_passed},
+    };
+
+    if (!p->ca)
+        return;
+    for (size_t c = 0; c < ARRAY_LEN(counters); c++) {
+        buf_adds(out, counters[c].head);
+        for (int g = 0; g < GROUPS; g++)
+            if (sites_group_name(p->sites, g))
+                counters[c].print(p, g, sites_group_name(p->sites, g), out);
+    }
+    buf_addf(out,
+             "# HELP entrepot_tunnels Connections of the forward proxy that are passed on unseen.\n"
+             "# TYPE entrepot_tunnels gauge\nentrepot_tunnels %d\n",
+             http_tunnels());
 }

@@ -1,8 +1,8 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
- * limits.c how much of the system it uses; server.c runs it.
+ * limits.c how much of the system it uses, watchdog.c whether its loops turn; server.c runs it.
  *
- *     limits.c, metrics.c, listeners.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, metrics.c, listeners.c, watchdog.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -20,6 +20,7 @@
 
 struct event;
 struct route;
+struct watchdog;
 
 enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 3 };
 
@@ -62,6 +63,7 @@ struct proxy {
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int64_t started_s;
     atomic_bool ready;
+    struct engines_seen seen; /* shared by the serve loops */
     /* what the folders below get of it */
     struct registry registry;
     struct admin admin;
@@ -72,6 +74,7 @@ struct server {
     struct proxy proxy;
     const struct config_overrides *overrides;
     struct loop *loop;
+    struct watchdog *watchdog;
     struct event *signals[4], *flush, *look, *deadline;
     int started;  /* stages that have to be stopped */
     bool damaged; /* the index: a restart rebuilds it */
@@ -104,8 +107,12 @@ void interception_end(struct serve_loop *sl);
 void interception_stop(struct proxy *p);
 /* After all connections. */
 void interception_close(struct proxy *p);
-/* Answers a request of an opened connection, or of a client of the forward proxy. False: it is neither. */
-bool interception_take(struct serve_loop *sl, struct http_request *req);
+/* Answers a request of an opened connection, or of a client of the forward proxy: a pull by `pull`. False: it is
+ * neither. */
+bool interception_take(struct serve_loop *sl, struct http_request *req,
+                       void (*pull)(struct serve_loop *sl, struct http_request *req, const struct route *r));
+/* Its figures, for the page of metrics; nothing if nothing is intercepted. Any thread. */
+void interception_print(const struct proxy *p, struct buf *out);
 
 /* ---- signals.c ---- */
 
@@ -116,9 +123,6 @@ void server_free_events(struct server *s);
 void server_on_damage(void *server);
 
 /* ---- requests.c ---- */
-
-/* Answers a request by its route, which it does not release. */
-void requests_answer(struct serve_loop *sl, struct http_request *req, const struct route *r);
 
 /* A request, and its end; `serve_loop` is a struct serve_loop. */
 void server_on_request(void *serve_loop, struct http_request *req);

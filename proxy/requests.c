@@ -35,7 +35,8 @@ static bool may_see(const struct serve_loop *sl, const struct http_request *req,
            pages_is_our_host(sl->proxy->config, http_host(req));
 }
 
-void requests_answer(struct serve_loop *sl, struct http_request *req, const struct route *r)
+/* By its route, which it does not release. */
+static void answer_page(struct serve_loop *sl, struct http_request *req, const struct route *r)
 {
     static void (*const pages[])(struct registry * reg, struct http_request * req, const struct route *r) = {
         [ROUTE_BASE] = handle_base,       [ROUTE_TOKEN] = handle_token, [ROUTE_MANIFEST] = handle_manifest,
@@ -43,6 +44,8 @@ void requests_answer(struct serve_loop *sl, struct http_request *req, const stru
         [ROUTE_CATALOG] = handle_catalog,
     };
 
+    if (r->site)
+        seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
         pages[r->kind](&sl->proxy->registry, req, r);
     else if (r->kind == ROUTE_METRICS)
@@ -66,7 +69,7 @@ void server_on_request(void *arg, struct http_request *req)
         admin_handle(&sl->proxy->admin, req);
         return;
     }
-    if (interception_take(sl, req))
+    if (interception_take(sl, req, answer_page))
         return;
     if (http_method(req) != HTTP_METHOD_GET && http_method(req) != HTTP_METHOD_HEAD) {
         http_reply_header(req, "Allow", "GET, HEAD");
@@ -93,7 +96,7 @@ void server_on_request(void *arg, struct http_request *req)
             "the name to clients.hosts",
             http_host(req));
     else
-        requests_answer(sl, req, &r);
+        answer_page(sl, req, &r);
     site_unref(r.site); /* the request may have completed and released its own reference */
 }
 

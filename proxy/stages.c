@@ -21,6 +21,7 @@
 #include "proxy/limits.h"
 #include "proxy/registry/handlers.h"
 #include "proxy/registry/readahead.h"
+#include "proxy/watchdog.h"
 
 #include <string.h>
 
@@ -337,6 +338,7 @@ static void hand_out(struct proxy *p)
         .admin_pool = p->admin_pool,
         .long_pool = p->long_pool,
         .started_s = p->started_s,
+        .seen = &p->seen,
         .figures = metrics_figures,
         .arg = p,
     };
@@ -386,6 +388,28 @@ static void end_serve_loops(struct server *s)
     free_listeners(s);
 }
 
+/* ---- watchdog ---- */
+
+static bool start_watchdog(struct server *s, struct err *err)
+{
+    s->watchdog = watchdog_new(WATCHDOG_LIMIT_MS, NULL, NULL);
+    watchdog_add(s->watchdog, s->loop);
+    for (int i = 0; i < s->proxy.serve_loop_count; i++)
+        watchdog_add(s->watchdog, s->proxy.serve_loops[i].loop);
+    fetchers_each_loop(s->proxy.fetchers, watchdog_add, s->watchdog);
+    return watchdog_start(s->watchdog, err);
+}
+
+static void end_watchdog(struct server *s)
+{
+    watchdog_stop(s->watchdog);
+}
+
+static void free_watchdog(struct server *s)
+{
+    watchdog_free(s->watchdog);
+}
+
 /* ---- the list ---- */
 
 /* clang-format off */
@@ -410,6 +434,7 @@ static const struct stage {
     {"interception",  start_interception,  NULL,            NULL,                 free_interception},
     {"collector",     start_collector,     end_collector,   NULL,                 free_collector},
     {"service",       start_service,       end_service,     NULL,                 NULL},
+    {"watchdog",      start_watchdog,      end_watchdog,    NULL,                 free_watchdog},
 };
 /* clang-format on */
 

@@ -23,9 +23,14 @@ enum {
 
 struct token_waiter {
     STAILQ_ENTRY(token_waiter) entry;
+    struct tokens *all;
     struct loop *loop;
     void (*done)(void *arg, const char *token, const struct err *err);
     void *arg;
+    struct transfer_engine *engine; /* of its loop */
+    struct challenge challenge;
+    struct cred_identity id;
+    char *client_id;
     char *token; /* the answer */
     struct err err;
 };
@@ -55,7 +60,8 @@ struct tokens {
     size_t count;
 };
 
-/* A request for a token, on one fetch loop. */
+/* A request for a token, on one fetch loop. Those who come meanwhile wait for it, whatever their identity: it is the
+ * same owner's. If it is refused, those with another identity (the secret was changed) request one of their own. */
 struct token_errand {
     struct tokens *all;
     struct transfer_engine *engine;
@@ -83,6 +89,14 @@ struct tokens *tokens_new(const struct token_options *o)
     return all;
 }
 
+static void token_waiter_free(struct token_waiter *w)
+{
+    cred_identity_clear(&w->id);
+    free(w->client_id);
+    secret_free(w->token);
+    free(w);
+}
+
 static void token_forget(struct tokens *all, struct token *t)
 {
     TAILQ_REMOVE(&all->list, t, entry);
@@ -90,7 +104,7 @@ static void token_forget(struct tokens *all, struct token *t)
     while (!STAILQ_EMPTY(&t->waiters)) { /* only when the program ends */
         struct token_waiter *w = STAILQ_FIRST(&t->waiters);
         STAILQ_REMOVE_HEAD(&t->waiters, entry);
-        free(w);
+        token_waiter_free(w);
     }
     secret_free(t->value);
     free(t->key);
@@ -275,8 +289,16 @@ static void token_answer_waiter(void *arg)
     struct token_waiter *w = arg;
 
     w->done(w->arg, w->token, w->token ? NULL : &w->err);
-    secret_free(w->token);
-    free(w);
+    token_waiter_free(w);
+}
+
+/* Another identity was refused. */
+static void token_ask_again(void *arg)
+{
+    struct token_waiter *w = arg;
+
+    tokens_get(w->all, w->engine, w->loop, &w->challenge, &w->id, w->client_id, w->done, w->arg);
+    token_waiter_free(w);
 }
 
 static void token_done(struct token_errand *q, const char *value, int64_t life_s, const struct err *err)
@@ -300,10 +322,11 @@ static void token_done(struct token_errand *q, const char *value, int64_t life_s
     while (!STAILQ_EMPTY(&waiters)) {
         struct token_waiter *w = STAILQ_FIRST(&waiters);
         STAILQ_REMOVE_HEAD(&waiters, entry);
+        bool is_another = err && err->code == ERR_DENIED && !cred_identity_eq(&w->id, &q->id);
         w->token = value ? xstrdup(value) : NULL;
         if (err)
             w->err = *err;
-        loop_post(w->loop, token_answer_waiter, w);
+        loop_post(w->loop, is_another ? token_ask_again : token_answer_waiter, w);
     }
     secret_clear_buf(&q->answer);
     cred_identity_clear(&q->id);
@@ -349,7 +372,11 @@ void tokens_get(struct tokens *all, struct transfer_engine *engine, struct loop 
         start = !t->fetching && t->ends_ms - now < (t->ends_ms - t->begun_ms) / 5;
     } else {
         struct token_waiter *w = xcalloc(1, sizeof(*w));
-        *w = (struct token_waiter){.loop = loop, .done = done, .arg = arg};
+        *w = (struct token_waiter){.all = all, .loop = loop, .done = done, .arg = arg, .engine = engine};
+        w->challenge = *c;
+        w->client_id = xstrdup(client_id);
+        if (id)
+            cred_identity_copy(&w->id, id);
         STAILQ_INSERT_TAIL(&t->waiters, w, entry);
         start = !t->fetching;
     }

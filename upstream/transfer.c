@@ -252,12 +252,12 @@ void transfer_finish(struct transfer *t, CURLcode code)
         return;
     if (transfer_is_answered(t, code))
         code = CURLE_OK;
-    LIST_REMOVE(t, entry);
     if (code == CURLE_OK && t->connect_only)
         take_socket(t);
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK && !t->cancelled && !t->connect_only)
         transfer_pass_head(t);
+    LIST_REMOVE(t, entry); /* of those under way, or, if on_head has cancelled it, of the buried */
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
     t->response.was_connected = t->connected;

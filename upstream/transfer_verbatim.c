@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    VERBATIM_BUFFER = 32 << 10, /* bytes, each way */
+    VERBATIM_BUFFER = 16 << 10, /* bytes, each way: the least that libcurl takes, and a record of TLS */
     IDLE_MAX_S = 4,             /* servers that close idle connections wait for 5 s at least */
     STATUS_REFUSED = 300,       /* libcurl sends no more of the body after such an answer */
 };
@@ -119,7 +119,7 @@ bool transfer_is_answered(const struct transfer *t, CURLcode code)
 
 /* ---- the start ---- */
 
-static void set_body(struct transfer *t, const struct transfer_verbatim *v)
+static void set_upload(struct transfer *t, const struct transfer_verbatim *v)
 {
     CURL *h = t->easy;
 
@@ -153,7 +153,7 @@ void transfer_set_verbatim(struct transfer *t, const struct transfer_request *re
     if (strcmp(req->method, "HEAD") == 0)
         curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     else if (v->has_body)
-        set_body(t, v);
+        set_upload(t, v);
     if (strcmp(req->method, "HEAD") != 0)
         curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, req->method);
     if (!transfer_may_repeat(t) || v->has_body)

@@ -15,6 +15,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 struct cli_options {
     const char *socket, *cache, *config;
     bool json;
+    int timeout_s; /* of cli_ask(); 0: as long as a collection may take */
 };
 
 int cmd_serve(int argc, char **argv);
@@ -32,6 +33,7 @@ int cmd_gc(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_ca(int argc, char **argv);
 int cmd_setup(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
@@ -101,6 +103,9 @@ bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, 
  * No timeout. */
 bool cli_ask_long(const struct cli_options *o, const char *path, const json_t *body,
                   void (*line)(void *arg, const json_t *line), void *arg, json_t **answer, struct err *err);
+/* The process behind the admin socket, once it has answered. Its pid is 0 if it is in another PID namespace. */
+struct ucred;
+bool cli_daemon_process(struct ucred *out);
 /* Posts bytes in place of JSON. */
 bool cli_send(const struct cli_options *o, const char *path, const void *data, size_t len, json_t **answer,
               struct err *err);

@@ -7,6 +7,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ static size_t daemon_take(char *data, size_t size UNUSED, size_t len, void *arg)
 }
 
 /* Why the request failed, and what to do. */
-static bool daemon_explain(CURLcode rc, long os_errno, const char *socket, struct err *err)
+static bool daemon_explain(CURLcode rc, long os_errno, const char *socket, int timeout_s, struct err *err)
 {
     if (rc == CURLE_COULDNT_CONNECT && (os_errno == EACCES || os_errno == EPERM))
         return err_set(err, ERR_DENIED, "no permission to use %s: be root or a member of the socket's group", socket);
@@ -58,8 +59,7 @@ static bool daemon_explain(CURLcode rc, long os_errno, const char *socket, struc
                        "cannot connect to %s: is the daemon running (entrepot serve)? --socket gives another path",
                        socket);
     if (rc == CURLE_OPERATION_TIMEDOUT)
-        return err_set(err, ERR_TIMEOUT, "the daemon on %s did not answer within %d s; see its log", socket,
-                       (int)TIMEOUT_S);
+        return err_set(err, ERR_TIMEOUT, "the daemon on %s did not answer within %d s; see its log", socket, timeout_s);
     if (rc == CURLE_WRITE_ERROR)
         return err_set(err, ERR_TOO_LARGE, "the answer of the daemon on %s exceeds %d MiB; narrow the request", socket,
                        (int)(ANSWER_MAX >> 20));
@@ -129,7 +129,7 @@ static bool daemon_exchange(const struct cli_options *o, const char *path, const
     CURLcode rc = curl_easy_perform(h);
     curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, status);
     curl_easy_getinfo(h, CURLINFO_OS_ERRNO, &os_errno);
-    return rc == CURLE_OK || daemon_explain(rc, os_errno, socket, err);
+    return rc == CURLE_OK || daemon_explain(rc, os_errno, socket, sink->timeout_s, err);
 }
 
 static bool daemon_check(long status, const struct buf *answer, struct err *err)
@@ -151,9 +151,10 @@ static bool daemon_ask_json(const struct cli_options *o, const char *path, const
                             json_t **answer, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
+    int timeout_s = o->timeout_s ? o->timeout_s : (int)TIMEOUT_S;
     long status = 0;
 
-    if (!daemon_exchange(o, path, body, len, &(struct daemon_sink){daemon_take, &text, TIMEOUT_S}, &status, err) ||
+    if (!daemon_exchange(o, path, body, len, &(struct daemon_sink){daemon_take, &text, timeout_s}, &status, err) ||
         !daemon_check(status, &text, err))
         return false;
     *answer = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
@@ -162,6 +163,15 @@ static bool daemon_ask_json(const struct cli_options *o, const char *path, const
     json_decref(*answer);
     *answer = NULL;
     return err_set(err, ERR_CORRUPT, "the answer is not from entrepot: is another program listening on that socket?");
+}
+
+bool cli_daemon_process(struct ucred *out)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    socklen_t len = sizeof(*out);
+
+    return daemon_link.curl && curl_easy_getinfo(daemon_link.curl, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK &&
+           fd != CURL_SOCKET_BAD && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, out, &len) == 0;
 }
 
 bool cli_ask(const struct cli_options *o, const char *path, const json_t *body, json_t **answer, struct err *err)

@@ -60,7 +60,20 @@ const struct setup_engine *setup_engine_find(const char *name);
 bool setup_engine_is_here(const struct setup_engine *e, const char *root);
 
 /* target.c */
+struct config;
 bool setup_target_has(const struct setup_target *t, const char *registry);
+/* Unless it is there. */
+void setup_target_add(struct setup_target *t, const char *registry);
+/* All that the configuration names, and any other. */
+void setup_target_add_all(struct setup_target *t, const struct config *c);
+void setup_target_clear(struct setup_target *t);
+/* Where engines reach the first listener for all registries, without TLS: they are told http. The caller frees; NULL:
+ * there is none. */
+char *setup_address(const struct config *c);
+/* The same of one listener; NULL: it is a unix socket. */
+char *setup_address_of(const char *listen);
+
+/* certificate.c */
 /* "http://HOST:PORT" or "https://HOST:PORT"; the caller frees it. */
 char *setup_url_of(const struct setup_target *t);
 /* The certificates of a file, without what else it has: a key, comments. ERR_NOT_FOUND, ERR_INVALID: there are none. */

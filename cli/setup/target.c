@@ -1,10 +1,9 @@
 #include "cli/setup/setup.h"
 
-#include "cli/setup/place.h"
+#include "base/array.h"
+#include "config/config.h"
 
 #include <string.h>
-
-static const char PEM_BEGIN[] = "-----BEGIN CERTIFICATE-----", PEM_END[] = "-----END CERTIFICATE-----";
 
 bool setup_target_has(const struct setup_target *t, const char *registry)
 {
@@ -14,37 +13,46 @@ bool setup_target_has(const struct setup_target *t, const char *registry)
     return false;
 }
 
-char *setup_url_of(const struct setup_target *t)
+void setup_target_add(struct setup_target *t, const char *registry)
 {
-    return xasprintf("%s://%s", t->tls ? "https" : "http", t->address);
+    if (setup_target_has(t, registry))
+        return;
+    *ARRAY_NEXT(t->registries, t->count, t->cap) = xstrdup(registry);
+    t->count++;
 }
 
-bool setup_read_certificates(const char *root, const char *path, struct setup_text *out, struct err *err)
+void setup_target_add_all(struct setup_target *t, const struct config *c)
 {
-    struct setup_text text = {0};
-    bool ok = place_read(root, path, &text, err);
-    const char *p = ok && text.bytes.len > 0 ? text.bytes.data : "", *end;
-
-    setup_text_free(out);
-    for (; (p = strstr(p, PEM_BEGIN)) && (end = strstr(p, PEM_END));) {
-        for (end += strlen(PEM_END); p < end; p++)
-            if (*p != '\r')
-                buf_add(&out->bytes, p, 1);
-        buf_adds(&out->bytes, "\n");
-    }
-    out->exists = text.exists;
-    setup_text_free(&text);
-    if (ok && !out->exists)
-        return err_set(err, ERR_NOT_FOUND, "%s%s is not there", root, path);
-    return ok && (out->bytes.len > 0 || err_set(err, ERR_INVALID, "%s%s has no certificate in PEM", root, path));
+    t->any = true;
+    for (int i = 0; i < c->upstream_count; i++)
+        if (!strchr(c->upstreams[i].name, '*'))
+            setup_target_add(t, c->upstreams[i].name);
 }
 
-bool setup_plan_certificate(struct setup_view *v, const struct setup_target *t, const char *path, struct err *err)
+void setup_target_clear(struct setup_target *t)
 {
-    return !t->certificate || setup_view_write(v, path, &t->certificate->bytes, 0644, err);
+    for (size_t i = 0; i < t->count; i++)
+        free(t->registries[i]);
+    free(t->registries);
 }
 
-const char *setup_server_of(const char *registry)
+/* An engine reaches a listener of all addresses at loopback. */
+char *setup_address_of(const char *listen)
 {
-    return strcmp(registry, "docker.io") == 0 ? "registry-1.docker.io" : registry;
+    if (strncmp(listen, "unix:", 5) == 0)
+        return NULL;
+    const char *colon = strrchr(listen, ':');
+    if (colon && (strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0 || colon == listen))
+        return xasprintf("127.0.0.1%s", colon);
+    return xstrdup(listen);
+}
+
+char *setup_address(const struct config *c)
+{
+    char *address = NULL;
+
+    for (int i = 0; !address && c->listen[i]; i++)
+        if (!c->listen_upstream[i] && !c->listen_tls[i].cert && !c->listen_intercept[i])
+            address = setup_address_of(c->listen[i]);
+    return address;
 }

@@ -11,6 +11,7 @@
 #define ENTREPOT_PROXY_ADMIN_ADMIN_H
 
 #include "config/config.h"
+#include "proxy/admin/seen.h"
 #include "proxy/http/http.h"
 #include "proxy/pull/prefetch.h"
 
@@ -27,6 +28,7 @@ struct admin {
     struct puller puller;
     struct pool *admin_pool, *long_pool; /* short work; what takes long */
     int64_t started_s;
+    const struct engines_seen *seen;
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
     void *arg;
 };

@@ -78,4 +78,5 @@ void admin_status(struct admin_job *job)
         (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
         "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache_ingests(cache)),
         "connections", f.connections, "upstreams", upstreams, "transfers", transfers);
+    json_object_set_new(job->answer, "engines", seen_json(a->seen));
 }

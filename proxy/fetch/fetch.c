@@ -184,6 +184,12 @@ bool fetchers_settle(struct fetchers *all)
     return any;
 }
 
+void fetchers_each_loop(const struct fetchers *all, void (*fn)(void *arg, struct loop *loop), void *arg)
+{
+    for (int i = 0; i < all->count; i++)
+        fn(arg, all->list[i].loop);
+}
+
 struct forgetting {
     struct fetcher *fetcher;
     char *name;

@@ -91,6 +91,8 @@ void fetchers_stop(struct fetchers *all);
 /* After that: runs what was posted to them since, as loop_settle(). */
 bool fetchers_settle(struct fetchers *all);
 void fetchers_free(struct fetchers *all);
+/* Calls fn(arg, loop) for each loop, on the caller's thread. */
+void fetchers_each_loop(const struct fetchers *all, void (*fn)(void *arg, struct loop *loop), void *arg);
 
 /* Answers whose bytes did not match their digest, so far. Any thread. */
 uint64_t fetchers_mismatches(const struct fetchers *all);

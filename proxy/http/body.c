@@ -59,7 +59,7 @@ static void give_data(struct http_request *req)
     req->body = (struct buf){0};
     req->on_data(req->body_arg, piece.data, piece.len);
     buf_clear(&piece);
-    if (req->body.data)
+    if (req->body.data || req->paused) /* who is paused may be so for long */
         buf_free(&piece);
     else
         req->body = piece;

@@ -145,7 +145,7 @@ static bool is_authority(const char *text)
     return number > 0 && number <= UINT16_MAX;
 }
 
-static int take_authority(struct http_conn *c, const llhttp_t *p)
+static int take_connect_target(struct http_conn *c, const llhttp_t *p)
 {
     struct http_request *req = &c->req;
     size_t len = strlen(c->arena.data);
@@ -234,7 +234,8 @@ static int end_head(llhttp_t *p)
     if (p->http_major != 1)
         return parse_refuse(c, 505, "HTTP/1.1 is spoken here");
     p->upgrade = 0; /* no other protocol is offered; the request is answered as it is */
-    if ((p->method == HTTP_CONNECT ? take_authority(c, p) : split_target(c)) != 0 || take_host(c, !req->http10) != 0)
+    if ((p->method == HTTP_CONNECT ? take_connect_target(c, p) : split_target(c)) != 0 ||
+        take_host(c, !req->http10) != 0)
         return -1;
     req->body_len = p->flags & F_CHUNKED ? -1 : (int64_t)MIN(p->content_length, (uint64_t)INT64_MAX);
     req->streamed = wants_stream(c);

@@ -50,7 +50,7 @@ void forward_free(struct forward *f)
     free(f);
 }
 
-/* ---- who asks, and for what ---- */
+/* ---- the client, and what it wants ---- */
 
 bool forward_admit(struct forward *f, struct http_request *req)
 {

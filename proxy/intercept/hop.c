@@ -36,3 +36,9 @@ bool hop_passes(const struct buf *named, const char *name, size_t len)
         return false;
     return len > 0 && !hop_is_named(named, name, len);
 }
+
+bool hop_is_login(const char *authorization)
+{
+    return authorization &&
+           (strncasecmp(authorization, "Negotiate", 9) == 0 || strncasecmp(authorization, "NTLM", 4) == 0);
+}

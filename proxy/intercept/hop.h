@@ -10,5 +10,7 @@
 void hop_note(struct buf *named, const char *connection);
 /* Whether a header of this name, in any case, is passed on. What frames the body is not: both sides have their own. */
 bool hop_passes(const struct buf *named, const char *name, size_t len);
+/* Such a login is the connection's, not the request's: nobody else may use it. NULL: there is none. */
+bool hop_is_login(const char *authorization);
 
 #endif

@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "proxy/intercept/hop.h"
 #include "proxy/intercept/path.h"
+#include "proxy/intercept/ping.h"
 #include "proxy/intercept/pushed.h"
 
+#include <event2/buffer.h>
 #include <event2/event.h>
 #include <string.h>
 #include <strings.h>
@@ -33,8 +35,7 @@ struct passing {
     bool ending;
     /* the request's body */
     bool has_body, streamed, body_ended, body_paused;
-    struct buf queue;
-    size_t taken; /* bytes of it */
+    struct evbuffer *queue;
     /* the answer */
     int status; /* 0: none yet */
     int64_t length;
@@ -51,7 +52,7 @@ static void passing_free(void *arg)
     struct passing *g = arg;
 
     event_free(g->idle);
-    buf_free(&g->queue);
+    evbuffer_free(g->queue);
     upstream_pass_end(g->site->upstream, g->received);
     site_unref(g->site);
     atomic_fetch_sub(&g->passer->under_way, 1);
@@ -95,11 +96,11 @@ static void passing_fail(struct passing *g, const struct err *err)
         return;
     }
     http_reply_reset(req);
-    http_error(req,
-               err->code == ERR_TIMEOUT     ? 504
-               : err->code == ERR_CANCELLED ? 503
-                                            : 502,
-               "UNAVAILABLE", "%s", err->msg);
+    int status = err->code == ERR_TIMEOUT ? 504 : err->code == ERR_CANCELLED ? 503 : 502;
+    if (ping_is(req))
+        ping_answer(req);
+    else
+        http_error(req, status, "UNAVAILABLE", "%s", err->msg);
 }
 
 static void note_activity(struct passing *g)
@@ -195,7 +196,7 @@ static bool passing_take_head(void *arg, const struct transfer_response *r)
 {
     struct passing *g = arg;
 
-    if (!g->req || r->status < 200)
+    if (!g->req || r->status < 200 || (ping_is(g->req) && ping_is_lost(r->status)))
         return false;
     g->status = r->status;
     g->length = r->content_length;
@@ -276,11 +277,10 @@ static void body_data(void *arg, const void *data, size_t len)
     if (g->ending || !g->transfer)
         return;
     note_activity(g);
-    buf_add(&g->queue, data, len);
-    if (g->queue.len - g->taken >= PASS_QUEUE_MAX) {
-        g->body_paused = true;
-        http_body_pause(g->req, true);
-    }
+    evbuffer_add(g->queue, data, len);
+    if (!g->body_paused)
+        http_body_pause(g->req, true); /* one piece at a time; http has the next one ready */
+    g->body_paused = true;
     transfer_send_more(g->transfer);
 }
 
@@ -297,27 +297,21 @@ static void body_end(void *arg)
 static long passing_send(void *arg, char *out, size_t cap)
 {
     struct passing *g = arg;
-    size_t n = MIN(cap, g->queue.len - g->taken);
-
     if (g->ending || !g->req)
         return TRANSFER_WAIT;
     if (!g->streamed) { /* not before: a registry that cannot be reached costs the client no upload */
         g->streamed = true;
         http_body_stream(g->req, body_data, body_end, g);
     }
-    if (n == 0)
+    int n = evbuffer_remove(g->queue, out, cap);
+    if (n <= 0)
         return g->body_ended ? 0 : TRANSFER_WAIT;
-    memcpy(out, g->queue.data + g->taken, n);
-    g->taken += n;
     note_activity(g);
-    if (g->taken == g->queue.len) {
-        buf_clear(&g->queue);
-        g->taken = 0;
-        if (g->body_paused)
-            http_body_pause(g->req, false);
+    if (evbuffer_get_length(g->queue) == 0) {
         g->body_paused = false;
+        http_body_pause(g->req, false);
     }
-    return (long)n;
+    return n;
 }
 
 /* "Name: value" lines for libcurl, which takes "Name:" for a wish not to send one. The caller frees them. */
@@ -356,14 +350,6 @@ static void free_headers(char **list)
     free(list);
 }
 
-/* Such a login is the connection's, not the request's: nobody else may use it. */
-static bool logs_in_connection(const struct http_request *req)
-{
-    const char *login = http_header(req, "authorization");
-
-    return login && (strncasecmp(login, "Negotiate", 9) == 0 || strncasecmp(login, "NTLM", 4) == 0);
-}
-
 static void send_on(struct passing *g, const char *host)
 {
     const char *query = http_query(g->req);
@@ -375,7 +361,7 @@ static void send_on(struct passing *g, const char *host)
         .target = target,
         .headers = (const char *const *)headers,
         .body = {.has_body = g->has_body, .size = http_body_length(g->req), .on_send = passing_send},
-        .isolated = logs_in_connection(g->req),
+        .isolated = hop_is_login(http_header(g->req, "authorization")),
         .on_head = passing_take_head,
         .on_data = passing_take_data,
         .on_done = passing_take_end,
@@ -399,6 +385,10 @@ static enum pass_method method_of(const struct http_request *req)
 void pass_through(struct passer *p, struct http_request *req, const char *host, const struct site *site)
 {
     ON_LOOP(p->o.loop);
+    if (ping_is(req) && p->o.fetchers && fetchers_is_offline(p->o.fetchers)) {
+        ping_answer(req);
+        return;
+    }
     atomic_fetch_add_explicit(&p->passed[site->group][method_of(req)], 1, memory_order_relaxed);
     if (!site->upstream || http_path(req)[0] != '/' || strchr(http_path(req), '#') || strchr(http_query(req), '#')) {
         http_error(req, 400, "UNSUPPORTED", "such a request cannot be passed on");
@@ -414,6 +404,7 @@ void pass_through(struct passer *p, struct http_request *req, const char *host, 
     g->passer = p;
     g->req = req;
     g->site = site_ref(site);
+    g->queue = evbuffer_new();
     g->idle = event_new(loop_base(p->o.loop), -1, 0, on_idle, g);
     g->has_body = http_body_length(req) != 0 || http_header(req, "content-length");
     path_parse(&g->path, http_path(req));

@@ -1,12 +1,12 @@
 /* pass.h - requests that are passed on to the real registry: everything but pulls, in connections that were opened.
  *
- *     client ─ http_body_stream ─▶ a queue ─ on_send ─▶ the registry        full: the client is not read from
- *     client ◀─ http_stream_data ─ ──────────── on_data ─ the registry      the client takes no more: nor is the registry
+ *     client ─ http_body_stream ─▶ a piece ─ on_send ─▶ the registry    not taken: the client is not read from
+ *     client ◀─ http_stream_data ─────────── on_data ─ the registry     the client takes no more: nor is that read from
  *
  * The client's headers and login go to the registry and its answer comes back as they are, but for what is for one
  * connection alone (hop.h), interim answers and trailers. Nothing is stored and nothing retried. A client that leaves
- * cancels its request to the registry. Before the answer's head a failure is a 502 or 504 that names the cause; after
- * it the connection is cut.
+ * cancels its request to the registry. Before the answer's head a failure is a 502 or 504 that names the cause
+ * (but see ping.h); after it the connection is cut.
  *
  * What was pushed is told to the cache (pushed.h) before the client gets its answer, which waits for PASS_NOTE_MS at
  * most: passing on must not fail because the cache does.
@@ -20,9 +20,8 @@
 #include "proxy/http/http.h"
 
 enum {
-    PASS_QUEUE_MAX = 32 << 10, /* bytes of a request's body; with it, a piece that was read already */
-    PASS_OUT_MAX = 128 << 10,  /* bytes of an answer that the client has not taken */
-    PASS_IDLE_MS = 600000,     /* without a byte either way: a registry may take minutes to commit an upload */
+    PASS_OUT_MAX = 128 << 10, /* bytes of an answer that the client has not taken */
+    PASS_IDLE_MS = 600000,    /* without a byte either way: a registry may take minutes to commit an upload */
     PASS_NOTE_MS = 2000,
 };
 
@@ -60,7 +59,7 @@ enum pass_method { PASS_GET, PASS_HEAD, PASS_POST, PASS_PUT, PASS_PATCH, PASS_DE
 const char *pass_method_name(enum pass_method m);
 /* Requests passed on, by the site's group (sites.h) and method. Any thread. */
 uint64_t passer_count(const struct passer *p, int group, enum pass_method m);
-/* Requests that came in opened connections, pulls included: whoever opens them notes each. Any thread reads. */
+/* Requests that came in opened connections, pulls included; noted on the loop. The figure: any thread. */
 void passer_note_intercepted(struct passer *p, const struct site *site);
 uint64_t passer_intercepted(const struct passer *p, int group);
 

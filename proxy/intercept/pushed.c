@@ -36,7 +36,7 @@ struct pushed_tags {
     char *list[TAGS_MAX];
 };
 
-static bool note_tag(void *arg, const char *tag)
+static bool pushed_note_tag(void *arg, const char *tag)
 {
     struct pushed_tags *tags = arg;
 
@@ -50,7 +50,7 @@ static void drop_tags_of(struct pushed *p)
     struct pushed_tags *tags = xcalloc(1, sizeof(*tags));
     struct cache_hit hit;
 
-    cache_each_tag(p->cache, p->name, true, "", note_tag, tags);
+    cache_each_tag(p->cache, p->name, true, "", pushed_note_tag, tags);
     for (int i = 0; i < tags->count; i++) {
         cache_find(p->cache, p->name, tags->list[i], NULL, &hit);
         if (hit.tag_known && digest_eq(&hit.tag.digest, &p->digest))

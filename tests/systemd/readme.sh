@@ -131,6 +131,23 @@ restarted() { [ "$(main_pid)" != "$pid" ] && unit_is entrepot ActiveState active
 wait_for 15 restarted || fail "it is not restarted after kill -9"
 as_admin 'entrepot ls' | grep -q demo:1 || fail "the cache is not what it was after kill -9"
 
+# ---- a process that stands still: with a shorter time than the unit's, for which the machine would be waited for ----
+
+unit_is entrepot WatchdogUSec 30s || fail "the unit has no watchdog"
+within mkdir -p /run/systemd/system/entrepot.service.d
+printf '[Service]\nWatchdogSec=3\n' | within tee /run/systemd/system/entrepot.service.d/watchdog.conf >/dev/null
+within systemctl daemon-reload
+forget_starts
+within systemctl restart entrepot
+pid=$(main_pid)
+sleep 5
+is "$(main_pid)" "$pid" "a process whose loops turn"
+within sh -c "kill -STOP $pid"
+wait_for 15 restarted || fail "systemd does not end a process that stands still"
+as_admin 'entrepot ls' | grep -q demo:1 || fail "the cache is not what it was after the watchdog"
+within rm /run/systemd/system/entrepot.service.d/watchdog.conf
+within systemctl daemon-reload
+
 # ---- the socket unit, for a service that is running ----
 
 forget_starts

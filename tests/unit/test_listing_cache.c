@@ -173,12 +173,57 @@ static void test_apis(void **state UNUSED)
     store_free(s);
 }
 
+/* After a push, or a deletion, nothing that was remembered of the repository is believed; others' lists stay. */
+static void test_pushed(void **state UNUSED)
+{
+    static const struct {
+        const char *key;
+        bool stays;
+    } cases[] = {
+        {"tag nowhere.test/a v1", false},
+        {"get nowhere.test/a sha256:1", false},
+        {"blob-head nowhere.test/a sha256:1", false},
+        {"blob sha256:1", false}, /* of whichever repository */
+        {"tag nowhere.test/a/b v1", true},
+        {"tag nowhere.test/ab v1", true},
+        {"blob-head nowhere.test/b sha256:1", true},
+    };
+    struct store *s = store_new();
+
+    TAILQ_INIT(&s->loop.absences);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fetch *f = ask(s, "");
+        free(f->key);
+        f->key = xstrdup(cases[i].key);
+        f->result.upstream_status = 404;
+        err_set(&f->result.err, ERR_NOT_FOUND, "absent");
+        fetch_note_absence(f);
+        end(f);
+    }
+    keep(s, "tags/list", "{}", NULL);
+    keep(s, "referrers/sha256:1", "{}", NULL);
+    fetch_forget_absences_of(&s->loop, "nowhere.test/a");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if ((fetch_find_absence(&s->loop, cases[i].key) != NULL) != cases[i].stays)
+            fail_msg("%s", cases[i].key);
+    fetch_forget_listings_of(&s->loop, "nowhere.test/ab");
+    struct fetch *f = ask(s, "tags/list");
+    assert_true(fetch_has_listing(f));
+    fetch_forget_listings_of(&s->loop, "nowhere.test/a");
+    assert_false(fetch_has_listing(f));
+    assert_true(TAILQ_EMPTY(&s->loop.listings));
+    end(f);
+    fetch_forget_absences(&s->loop);
+    store_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_of_one_type),
         cmocka_unit_test(test_ring),
         cmocka_unit_test(test_apis),
+        cmocka_unit_test(test_pushed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

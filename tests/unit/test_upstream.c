@@ -7,6 +7,12 @@
 #include "upstream/response.h"
 #include "base/url.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 static void header(struct transfer_response *r, const char *line)
 {
     response_header(r, line, strlen(line));
@@ -239,6 +245,83 @@ static void no_token_at_the_end(void **state UNUSED)
     loop_free(joins);
 }
 
+/* A token service that refuses "old:old" and has a token for everybody else: two requests, one after the other. */
+static void *serve_tokens(void *arg)
+{
+    static const char no[] = "HTTP/1.1 401 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    static const char yes[] = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"token\":\"new\"}";
+    char head[4096];
+
+    for (int n = 0; n < 2; n++) {
+        int fd = accept(*(int *)arg, NULL, NULL);
+        size_t len = 0;
+        ssize_t got = 1;
+        while (got > 0 && len < sizeof(head) - 1 && (len == 0 || !strstr(head, "\r\n\r\n"))) {
+            got = read(fd, head + len, sizeof(head) - 1 - len);
+            len += got > 0 ? (size_t)got : 0;
+            head[len] = '\0';
+        }
+        const char *answer = strstr(head, "b2xkOm9sZA==") ? no : yes;
+        ssize_t put = write(fd, answer, strlen(answer));
+        (void)put;
+        close(fd);
+    }
+    return NULL;
+}
+
+struct told {
+    struct loop *loop;
+    int *left;
+    char token[8];
+    enum err_code code;
+};
+
+static void note_token(void *arg, const char *token, const struct err *err)
+{
+    struct told *t = arg;
+
+    snprintf(t->token, sizeof(t->token), "%s", token ? token : "");
+    t->code = err ? err->code : ERR_OK;
+    if (--*t->left == 0)
+        loop_stop(t->loop);
+}
+
+/* The secret was changed: who has the new one does not fail because the old one is refused to others. */
+static void a_refusal_is_for_its_identity(void **state UNUSED)
+{
+    static const char *const named[] = {"127.0.0.1", NULL};
+    const struct token_options o = {
+        .insecure = true, .connect_timeout_ms = 5000, .stall_timeout_ms = 5000, .named = named};
+    const struct cred_identity old = {.username = "old", .secret = "old"}, new = {.username = "new", .secret = "new"};
+    struct challenge c = {.scheme = CHALLENGE_BEARER, .service = "s"};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    struct loop *loop = loop_new("test", NULL);
+    struct transfer_engine *e = transfer_engine_new(loop, NULL);
+    struct tokens *all = tokens_new(&o);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), left = 3;
+    struct told told[3] = {{loop, &left, "", ERR_OK}, {loop, &left, "", ERR_OK}, {loop, &left, "", ERR_OK}};
+    pthread_t server;
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    getsockname(fd, (struct sockaddr *)&a, &len);
+    snprintf(c.realm, sizeof(c.realm), "http://127.0.0.1:%d/token", ntohs(a.sin_port));
+    pthread_create(&server, NULL, serve_tokens, &fd);
+    tokens_get(all, e, loop, &c, &old, "", note_token, &told[0]);
+    tokens_get(all, e, loop, &c, &new, "", note_token, &told[1]);
+    tokens_get(all, e, loop, &c, &old, "", note_token, &told[2]);
+    loop_run(loop);
+    pthread_join(server, NULL);
+    assert_int_equal(told[0].code, ERR_DENIED);
+    assert_string_equal(told[1].token, "new");
+    assert_int_equal(told[2].code, ERR_DENIED);
+    transfer_engine_free(e);
+    tokens_free(all);
+    loop_free(loop);
+    close(fd);
+}
+
 /* What is written into a URL comes back, and what is malformed is refused. */
 static void escapes(void **state UNUSED)
 {
@@ -298,6 +381,7 @@ int main(void)
         cmocka_unit_test(next_link_headers),
         cmocka_unit_test(queries),
         cmocka_unit_test(no_token_at_the_end),
+        cmocka_unit_test(a_refusal_is_for_its_identity),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,17 +97,6 @@ void cred_workers_free(struct cred_workers *w)
 
 /* ---- identities ---- */
 
-static bool same_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool identity_eq(const struct cred_identity *a, const struct cred_identity *b)
-{
-    return same_text(a->username, b->username) && same_text(a->secret, b->secret) && same_text(a->bearer, b->bearer) &&
-           a->is_identity_token == b->is_identity_token;
-}
-
 static const struct cred_backend *const BACKENDS[CRED_SOURCES] = {
     [CRED_FROM_PASSWORD] = &CRED_PASSWORD, [CRED_FROM_DOCKER] = &CRED_DOCKER, [CRED_FROM_HELPER] = &CRED_HELPER,
     [CRED_FROM_KUBELET] = &CRED_KUBELET,   [CRED_FROM_ECR] = &CRED_ECR,       [CRED_FROM_GCP] = &CRED_GCP,
@@ -244,7 +233,7 @@ static uint64_t cred_keep(struct cred *c, struct cred_entry *asked, struct cred_
 
     HOLDS(&c->lock);
     /* An unchanged identity keeps its number: requests for which it was refused need not retry. */
-    if (e->number == 0 || !identity_eq(&e->id, &t->id))
+    if (e->number == 0 || !cred_identity_eq(&e->id, &t->id))
         e->number = ++c->last_number;
     cred_identity_clear(&e->id);
     cred_identity_copy(&e->id, &t->id);
@@ -349,6 +338,20 @@ void cred_get(struct cred *c, struct loop *loop, const char *repository,
         cred_answer_waiter(w);
 }
 
+/* It has ended, because it was refused to another request a moment ago: another one is on its way, or comes with the
+ * next request. */
+static bool cred_has_ended(struct cred *c, const char *repository, uint64_t number)
+{
+    static const enum cred_scope scopes[] = {CRED_FOR_IMAGE, CRED_FOR_HOST, CRED_FOR_ALL};
+
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        const struct cred_entry *e = cred_find(c, cred_key_of(scopes[i], repository));
+        if (e && e->number == number)
+            return true;
+    }
+    return false;
+}
+
 bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64_t since_ms)
 {
     int64_t now = clock_mono_ms();
@@ -356,9 +359,11 @@ bool cred_refused(struct cred *c, const char *repository, uint64_t number, int64
 
     pthread_mutex_lock(&c->lock);
     struct cred_entry *e = find_known(c, repository);
-    if (e && e->number != number)
+    if (!e)
+        again = cred_has_ended(c, repository, number);
+    else if (e->number != number)
         again = true; /* it has been renewed already */
-    else if (e && e->begun_ms < since_ms && now - e->begun_ms >= c->backend->young_ms) {
+    else if (e->begun_ms < since_ms && now - e->begun_ms >= c->backend->young_ms) {
         e->ends_ms = now;
         again = true;
     }

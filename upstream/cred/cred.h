@@ -40,6 +40,7 @@ struct cred_identity {
 
 void cred_identity_copy(struct cred_identity *to, const struct cred_identity *from);
 void cred_identity_clear(struct cred_identity *id);
+bool cred_identity_eq(const struct cred_identity *a, const struct cred_identity *b);
 
 struct cred;
 

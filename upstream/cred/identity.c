@@ -20,3 +20,14 @@ void cred_identity_clear(struct cred_identity *id)
     secret_free(id->bearer);
     memset(id, 0, sizeof(*id));
 }
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool cred_identity_eq(const struct cred_identity *a, const struct cred_identity *b)
+{
+    return same_text(a->username, b->username) && same_text(a->secret, b->secret) && same_text(a->bearer, b->bearer) &&
+           a->is_identity_token == b->is_identity_token;
+}

@@ -1,0 +1,69 @@
+#!/bin/bash
+# A client of the forward proxy pushes, logs in and deletes as if there were no cache between it and the registry; what it pushed is what the
+# next pull through the cache gets, although tags are fresh for an hour and what is absent is remembered.
+. "$(dirname "$0")/../lib.sh"
+need curl jq
+REGISTRY_PORT=$(free_port) PORT=$(free_port) DOOR=$(free_port)
+python3 tests/network/pass_registry.py "$REGISTRY_PORT" &
+REGISTRY_PID=$!
+PIDS+=($REGISTRY_PID)
+wait_for 10 curl -s -o /dev/null "http://127.0.0.1:$REGISTRY_PORT/v2/" || fail "no registry"
+cat >"$W/config.yaml" <<YAML
+listen: [{address: "127.0.0.1:$PORT"}]
+admin: {socket: $W/admin.sock}
+cache: {path: $W/cache, min_free: 0B}
+tags: {ttl: 1h, negative_ttl: 1h}
+intercept: {address: 127.0.0.1:$DOOR, ca: {cert: $W/ca.crt, key: $W/ca.key}, hosts: [reg.test]}
+upstreams:
+  - name: reg.test
+    endpoints: ["http://127.0.0.1:$REGISTRY_PORT"]
+    insecure: true
+YAML
+entrepot_run || fail "entrepot does not start"
+through() { curl -s --max-time 60 -x "http://127.0.0.1:$DOOR" --cacert "$W/ca.crt" "$@"; } # what a client does
+good=(-H "Authorization: Bearer good")
+pull() { through "https://reg.test/v2/x/manifests/$1"; }
+push() { through -o /dev/null -w '%{http_code}' "${good[@]}" -X PUT -H "Content-Type: application/vnd.oci.image.index.v1+json" -d "$2" "https://reg.test/v2/x/manifests/$1"; }
+index() { echo -n "{\"schemaVersion\":2,\"manifests\":[],\"annotations\":{\"n\":\"$1\"}}"; }
+
+say "the registry's own challenge, and its answer to a login"
+is "$(through -o /dev/null -w '%{http_code} %header{www-authenticate}' https://reg.test/v2/)" \
+    '401 Bearer realm="https://auth.reg.test/token",service="reg.test"' "challenge"
+
+say "an upload of 64 MiB in chunks, and a refused one"
+head -c $((64 << 20)) /dev/urandom >"$W/layer"
+digest=$(sha256sum "$W/layer" | cut -d ' ' -f 1)
+before=$(awk '/VmHWM/ {print $2}' "/proc/$ENTREPOT_PID/status")
+through "${good[@]}" -D "$W/head" -X PATCH -H "Transfer-Encoding: chunked" -T "$W/layer" https://reg.test/v2/x/blobs/uploads/1
+after=$(awk '/VmHWM/ {print $2}' "/proc/$ENTREPOT_PID/status")
+grep -qi "^docker-upload-digest: sha256:$digest" "$W/head" || fail "$(cat "$W/head")"
+grep -qi '^location: /v2/x/blobs/uploads/next?_state=a%2Fb' "$W/head" || fail "$(cat "$W/head")"
+grep -qi '^set-cookie: at=2' "$W/head" || fail "$(cat "$W/head")"
+is_sanitized || [ $((after - before)) -lt 8192 ] || fail "it has taken $((after - before)) KiB"
+through "${good[@]}" -X PATCH -T "$W/layer" https://reg.test/v2/x/blobs/uploads/refuse >"$W/refused" || true
+grep -q SIZE_INVALID "$W/refused" || fail "refusal: $(cat "$W/refused")"
+
+say "ranges and cookies of what is no pull"
+is "$(through -o /dev/null -w '%header{x-range} %header{x-cookie}' -H "Range: bytes=2-5" -b a=1 "https://reg.test/v2/x/blobs/uploads/1?a=b")" \
+    "bytes=2-5 a=1" "headers"
+
+say "what was pushed is pulled at once"
+pull v1 | grep -q MANIFEST_UNKNOWN || fail "v1 is there"
+is "$(push v1 "$(index one)")" 201 "push"
+is "$(pull v1)" "$(index one)" "v1, which was absent"
+is "$(through https://reg.test/v2/x/tags/list | jq -c .tags)" '["v1"]' "tags"
+is "$(push v1 "$(index two)")" 201 "second push"
+is "$(pull v1)" "$(index two)" "v1, which was cached"
+is "$(push v2 "$(index two)")" 201 "another tag"
+is "$(through https://reg.test/v2/x/tags/list | jq -c .tags)" '["v1","v2"]' "tags, which were cached"
+is "$(through -o /dev/null -w '%{http_code}' "${good[@]}" -X DELETE https://reg.test/v2/x/manifests/v1)" 202 "delete"
+pull v1 | grep -q MANIFEST_UNKNOWN || fail "v1 is still there: $(pull v1)"
+
+say "the registry is down: an error that names it, and pulls of what is cached"
+is "$(pull v2)" "$(index two)" "v2"
+kill "$REGISTRY_PID"
+wait "$REGISTRY_PID" 2>/dev/null || true
+is "$(push v2 "$(index three)" 2>/dev/null)" 502 "push to a registry that is down"
+through "${good[@]}" -X DELETE https://reg.test/v2/x/manifests/v2 | jq -r '.errors[0].message' | grep -q "127.0.0.1:$REGISTRY_PORT" || fail "the error does not name it"
+is "$(pull v2)" "$(index two)" "v2, from the cache"
+entrepot_stop || fail "it has not stopped well"
