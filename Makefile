@@ -151,7 +151,7 @@ $(B)/tests/unit/test_archive: $(patsubst %,$(B)/cli/archive/%.o,archive files fo
 
 $(B)/tests/unit/test_doctor: $(B)/cli/doctor/clock.o $(B)/cli/doctor/finding.o $(B)/cli/lib/say.o
 
-$(B)/tests/unit/test_setup: $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
+$(B)/tests/unit/test_setup $(B)/tests/unit/test_setup_doors: $(patsubst %.c,$(B)/%.o,$(wildcard cli/setup/*.c))
 
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/libentrepot.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)

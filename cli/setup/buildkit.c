@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const char BUILDKITD_TOML[] = "/etc/buildkit/buildkitd.toml";
+static const char BUILDKITD_TOML[] = "/etc/buildkit/buildkitd.toml", CERTIFICATE[] = "/etc/buildkit/entrepot-ca.crt";
 
 static bool is_first(void *arg, const char *text)
 {
@@ -38,7 +38,7 @@ static bool buildkit_add(struct setup_text *text, const char *registry, const ch
 {
     _cleanup_free_ char *path = xasprintf("registry" TOML_DOT "%s", registry);
     _cleanup_free_ char *value_path = xasprintf("%s" TOML_DOT "%s", path, key);
-    bool list = strcmp(key, "mirrors") == 0;
+    bool list = strcmp(key, "http") != 0;
     _cleanup_free_ char *line = xasprintf(list ? "%s = [\"%s\"]" : "%s = %s", key, item);
     _cleanup_toml_ struct toml_file f = {0};
     _cleanup_buf_ struct buf out = {0};
@@ -79,19 +79,31 @@ static bool buildkit_plan(struct setup_view *v, const struct setup_target *t, st
         setup_text_copy(&text, base);
     for (size_t i = 0; ok && i < t->count; i++)
         ok = buildkit_add(&text, t->registries[i], "mirrors", t->address, err);
-    ok = ok && buildkit_add(&text, t->address, "http", "true", err);
+    if (!t->tls)
+        ok = ok && buildkit_add(&text, t->address, "http", "true", err);
+    else if (t->certificate)
+        ok = ok && buildkit_add(&text, t->address, "ca", CERTIFICATE, err) &&
+             setup_plan_certificate(v, t, CERTIFICATE, err);
     ok = ok && (setup_text_same(&text, base) || setup_view_write(v, BUILDKITD_TOML, &text.bytes, 0644, err));
     setup_text_free(&text);
     return ok;
 }
 
+static const char *const BUILDKIT_RESTART[] = {"restart", "buildkit", NULL};
+
 static const char *const *buildkit_reload(const char *path UNUSED)
 {
-    static const char *const command[] = {"restart", "buildkit", NULL};
-
-    return command;
+    return BUILDKIT_RESTART;
 }
 
 static const char *const BUILDKIT_PROGRAMS[] = {"buildkitd", NULL};
 
-const struct setup_engine SETUP_BUILDKIT = {"buildkit", SETUP_BY_NS, BUILDKIT_PROGRAMS, buildkit_plan, buildkit_reload};
+static const char *const BUILDKIT_UNITS[] = {"buildkit.service", NULL};
+
+const struct setup_engine SETUP_BUILDKIT = {.name = "buildkit",
+                                            .way = SETUP_BY_NS,
+                                            .programs = BUILDKIT_PROGRAMS,
+                                            .plan = buildkit_plan,
+                                            .reload = buildkit_reload,
+                                            .units = BUILDKIT_UNITS,
+                                            .restart = BUILDKIT_RESTART};

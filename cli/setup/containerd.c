@@ -266,16 +266,24 @@ static bool containerd_plan(struct setup_view *v, const struct setup_target *t, 
     return ok;
 }
 
+static const char *const CONTAINERD_RESTART[] = {"restart", "containerd", NULL};
+
 /* hosts.toml is read at each pull. */
 static const char *const *containerd_reload(const char *path)
 {
-    static const char *const command[] = {"restart", "containerd", NULL};
     const char *name = strrchr(path, '/');
 
-    return strcmp(name, "/hosts.toml") == 0 ? NULL : command;
+    return strcmp(name, "/hosts.toml") == 0 || strcmp(name, "/entrepot-ca.crt") == 0 ? NULL : CONTAINERD_RESTART;
 }
 
 static const char *const CONTAINERD_PROGRAMS[] = {"containerd", NULL};
 
-const struct setup_engine SETUP_CONTAINERD = {"containerd", SETUP_BY_NS, CONTAINERD_PROGRAMS, containerd_plan,
-                                              containerd_reload};
+static const char *const CONTAINERD_UNITS[] = {"containerd.service", NULL};
+
+const struct setup_engine SETUP_CONTAINERD = {.name = "containerd",
+                                              .way = SETUP_BY_NS,
+                                              .programs = CONTAINERD_PROGRAMS,
+                                              .plan = containerd_plan,
+                                              .reload = containerd_reload,
+                                              .units = CONTAINERD_UNITS,
+                                              .restart = CONTAINERD_RESTART};

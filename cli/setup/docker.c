@@ -1,6 +1,7 @@
 /* Docker Engine: "registry-mirrors" of daemon.json, for Docker Hub alone. The key is put into the text, which otherwise
  * stays as it is; jansson then says whether the result is what it should be. */
 #include "cli/setup/engines.h"
+#include "cli/setup/intercept.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -199,7 +200,8 @@ static bool docker_merge(struct setup_view *v, const struct setup_text *text, js
 
 static bool docker_plan(struct setup_view *v, const struct setup_target *t, struct err *err)
 {
-    _cleanup_free_ char *url = xasprintf("http://%s", t->address);
+    _cleanup_free_ char *url = setup_url_of(t);
+    _cleanup_free_ char *certificate = xasprintf("/etc/docker/certs.d/%s/entrepot.crt", t->address);
     struct flag_search flag = {url, NULL, false};
     json_error_t why;
 
@@ -211,11 +213,11 @@ static bool docker_plan(struct setup_view *v, const struct setup_target *t, stru
         return false;
     _cleanup_free_ char *file = flag.file;
     if (file)
-        return flag.led ||
-               err_set(err, ERR_BUSY,
-                       "%s gives dockerd --registry-mirror, with which it refuses %s in %s: put %s into the "
-                       "flag by hand; nothing was changed",
-                       file, MIRRORS, DAEMON_JSON, url);
+        return flag.led ? setup_plan_certificate(v, t, certificate, err)
+                        : err_set(err, ERR_BUSY,
+                                  "%s gives dockerd --registry-mirror, with which it refuses %s in %s: put %s into the "
+                                  "flag by hand; nothing was changed",
+                                  file, MIRRORS, DAEMON_JSON, url);
     const struct setup_text *text = setup_view_read(v, DAEMON_JSON, err);
     if (!text)
         return false;
@@ -226,16 +228,54 @@ static bool docker_plan(struct setup_view *v, const struct setup_target *t, stru
                   : err_set(err, ERR_INVALID, "%s, line %d: %s; dockerd does not read it either", DAEMON_JSON,
                             doc ? 1 : why.line, doc ? "not an object" : why.text);
     json_decref(doc);
+    return ok && setup_plan_certificate(v, t, certificate, err);
+}
+
+/* "proxies" counts more than dockerd's environment (23.0 and later). */
+static bool docker_plan_proxy(struct setup_view *v, const struct setup_target *t, struct err *err)
+{
+    const struct setup_text *text = setup_view_read(v, DAEMON_JSON, err);
+    struct proxy_search s = {.url = t->proxy, .prefix = ""};
+    json_error_t why;
+
+    if (!text)
+        return false;
+    json_t *doc = text->bytes.len == 0 ? json_object() : json_loadb(text->bytes.data, text->bytes.len, 0, &why);
+    const char *url = json_string_value(json_object_get(json_object_get(doc, "proxies"), "https-proxy"));
+    bool ok = doc || err_set(err, ERR_INVALID, "%s, line %d: %s; dockerd does not read it either", DAEMON_JSON,
+                             why.line, why.text);
+    if (url && url[0]) {
+        const char *at = strstr(text->bytes.data, "\"https-proxy\"");
+        int line = 1;
+        for (const char *p = text->bytes.data; at && p < at; p++)
+            line += *p == '\n';
+        _cleanup_free_ char *as_variable = xasprintf("HTTPS_PROXY=%s", url);
+        proxy_take(&s, as_variable, DAEMON_JSON, line);
+    }
+    ok = ok && proxy_check(&s, v, t, err);
+    proxy_search_free(&s);
+    json_decref(doc);
     return ok;
 }
 
-static const char *const *docker_reload(const char *path UNUSED)
+/* Certificates are read at each pull. */
+static const char *const *docker_reload(const char *path)
 {
     static const char *const command[] = {"reload", "docker", NULL}; /* SIGHUP: it reads its mirrors again */
 
-    return command;
+    return strcmp(path, DAEMON_JSON) == 0 ? command : NULL;
 }
 
 static const char *const DOCKER_PROGRAMS[] = {"dockerd", NULL};
 
-const struct setup_engine SETUP_DOCKER = {"docker", SETUP_BY_DEFAULT, DOCKER_PROGRAMS, docker_plan, docker_reload};
+static const char *const DOCKER_UNITS[] = {"docker.service", NULL};
+static const char *const DOCKER_RESTART[] = {"restart", "docker", NULL};
+
+const struct setup_engine SETUP_DOCKER = {.name = "docker",
+                                          .way = SETUP_BY_DEFAULT,
+                                          .programs = DOCKER_PROGRAMS,
+                                          .plan = docker_plan,
+                                          .reload = docker_reload,
+                                          .plan_proxy = docker_plan_proxy,
+                                          .units = DOCKER_UNITS,
+                                          .restart = DOCKER_RESTART};

@@ -70,6 +70,7 @@ static bool read_all(int fd, struct buf *out)
     for (;;) {
         char *to = buf_reserve(out, 65536);
         ssize_t n = io_read(fd, to, 65536);
+        *(to + MAX(n, 0)) = '\0'; /* as any text has at its end */
         if (n <= 0 || out->len > PLACE_FILE_MAX)
             return n == 0;
         out->len += (size_t)n;

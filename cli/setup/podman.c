@@ -2,6 +2,7 @@
  * names. A later [[registry]] replaces an earlier one of the same prefix, so a file of ours would silently replace
  * others' sections: a registry that has one is left to it. */
 #include "cli/setup/engines.h"
+#include "cli/setup/intercept.h"
 #include "cli/setup/toml.h"
 
 #include <string.h>
@@ -88,12 +89,12 @@ static bool search_file(void *arg, struct setup_view *v, const char *path, struc
     return true;
 }
 
-static void add_registry(struct buf *out, const char *registry, const char *address)
+static void add_registry(struct buf *out, const char *registry, const struct setup_target *t)
 {
     buf_addf(out,
              "\n[[registry]]\nprefix = \"%s\"\nlocation = \"%s\"\n[[registry.mirror]]\nlocation = \"%s/%s\"\n"
-             "insecure = true\n",
-             registry, registry, address, registry);
+             "%s",
+             registry, registry, t->address, registry, t->tls ? "" : "insecure = true\n");
 }
 
 static bool containers_plan(struct setup_view *v, const struct setup_target *t, const char *engine, struct err *err)
@@ -112,17 +113,19 @@ static bool containers_plan(struct setup_view *v, const struct setup_target *t, 
             setup_leave(
                 v,
                 "%s has a [[registry]] in %s, line %d, and is left as it is: add [[registry.mirror]] there with "
-                "location = \"%s/%s\" and insecure = true",
-                s.registry, s.file, s.line, t->address, s.registry);
+                "location = \"%s/%s\"%s",
+                s.registry, s.file, s.line, t->address, s.registry, t->tls ? "" : " and insecure = true");
         if (ok && !s.file) {
-            add_registry(&out, s.registry, t->address);
+            add_registry(&out, s.registry, t);
             ours++;
         }
         free(s.file);
         if (!ok)
             return false;
     }
-    return ours == 0 || setup_view_write(v, own, &out, 0644, err);
+    /* The folder is of all of them, each engine has a file of its own there. */
+    _cleanup_free_ char *certificate = xasprintf("/etc/containers/certs.d/%s/entrepot-%s.crt", t->address, engine);
+    return (ours == 0 || setup_view_write(v, own, &out, 0644, err)) && setup_plan_certificate(v, t, certificate, err);
 }
 
 static bool podman_plan(struct setup_view *v, const struct setup_target *t, struct err *err)
@@ -150,5 +153,19 @@ static const char *const *crio_reload(const char *path UNUSED)
 static const char *const PODMAN_PROGRAMS[] = {"podman", "buildah", "skopeo", NULL};
 static const char *const CRIO_PROGRAMS[] = {"crio", NULL};
 
-const struct setup_engine SETUP_PODMAN = {"podman", SETUP_BY_PREFIX, PODMAN_PROGRAMS, podman_plan, podman_reload};
-const struct setup_engine SETUP_CRIO = {"crio", SETUP_BY_PREFIX, CRIO_PROGRAMS, crio_plan, crio_reload};
+static const char *const CRIO_UNITS[] = {"crio.service", NULL};
+static const char *const CRIO_RESTART[] = {"restart", "crio", NULL};
+
+const struct setup_engine SETUP_PODMAN = {.name = "podman",
+                                          .way = SETUP_BY_PREFIX,
+                                          .programs = PODMAN_PROGRAMS,
+                                          .plan = podman_plan,
+                                          .reload = podman_reload,
+                                          .plan_proxy = containers_plan_proxy};
+const struct setup_engine SETUP_CRIO = {.name = "crio",
+                                        .way = SETUP_BY_PREFIX,
+                                        .programs = CRIO_PROGRAMS,
+                                        .plan = crio_plan,
+                                        .reload = crio_reload,
+                                        .units = CRIO_UNITS,
+                                        .restart = CRIO_RESTART};

@@ -5,7 +5,9 @@
 #include "cli/setup/setup.h"
 
 /* HEAD of a well-known image of the first registry that has one; *answer: what entrepot answers, for people. `way`: how
- * the engine names the registry. Errors: ERR_UNREACHABLE, ERR_UPSTREAM. */
-bool setup_probe(const struct setup_target *t, enum setup_way way, char *answer, size_t cap, struct err *err);
+ * the engine names the registry; with a proxy, it asks the registry itself, whose certificate must be one of t->ca.
+ * Errors: ERR_UNREACHABLE, ERR_UPSTREAM. */
+bool setup_probe(const struct setup_target *t, enum setup_way way, const char *root, char *answer, size_t cap,
+                 struct err *err);
 
 #endif

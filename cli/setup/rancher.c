@@ -230,6 +230,29 @@ static bool rancher_plan_mirrors(struct rancher *r, struct setup_view *v, const 
     return true;
 }
 
+/* `configs` for entrepot itself, with the file of its authority beside this one. */
+static bool rancher_plan_certificate(struct rancher *r, struct setup_view *v, const struct setup_target *t,
+                                     struct err *err)
+{
+    _cleanup_free_ char *file = xasprintf("%.*s/entrepot-ca.crt", (int)(strrchr(r->path, '/') - r->path), r->path);
+    const json_t *configs = json_object_get(r->want, "configs");
+    const json_t *tls = json_object_get(json_object_get(configs, t->address), "tls");
+    const char *given = json_string_value(json_object_get(tls, "ca_file"));
+
+    if (!configs) {
+        json_object_set_new(r->want, "configs", json_pack("{s:{s:{s:s}}}", t->address, "tls", "ca_file", file));
+        rancher_insert_at(
+            r, r->text->bytes.len,
+            xasprintf("%sconfigs:%s  \"%s\":%s    tls:%s      ca_file: \"%s\"%s",
+                      r->text->bytes.len == 0 || r->text->bytes.data[r->text->bytes.len - 1] == '\n' ? "" : r->nl,
+                      r->nl, t->address, r->nl, r->nl, file, r->nl));
+    } else if (!given || strcmp(given, file) != 0) {
+        setup_leave(v, "%s has `configs`, which is left as it is: add \"%s\" there with tls: {ca_file: %s}", r->path,
+                    t->address, file);
+    }
+    return setup_plan_certificate(v, t, file, err);
+}
+
 static int rancher_by_place(const void *a, const void *b)
 {
     const struct rancher_insert *x = a, *y = b;
@@ -277,7 +300,7 @@ static bool rancher_edit(struct rancher *r, struct setup_view *v, const struct s
     r->want = root ? yaml_to_json(&r->doc, root, 0, &plain) : json_object();
     if (!plain)
         return err_set(err, ERR_UNSUPPORTED, "it has a key twice, or keys that are no texts; nothing was changed");
-    if (!rancher_plan_mirrors(r, v, t, err))
+    if (!rancher_plan_mirrors(r, v, t, err) || (t->certificate && !rancher_plan_certificate(r, v, t, err)))
         return false;
     if (r->count == 0)
         return true;
@@ -290,7 +313,7 @@ static bool rancher_edit(struct rancher *r, struct setup_view *v, const struct s
 
 static bool rancher_plan(struct setup_view *v, const struct setup_target *t, const char *path, struct err *err)
 {
-    _cleanup_free_ char *url = xasprintf("http://%s", t->address);
+    _cleanup_free_ char *url = setup_url_of(t);
     struct rancher r = {.path = path, .text = setup_view_read(v, path, err), .url = url};
 
     if (!r.text)
@@ -324,22 +347,39 @@ static bool rke2_plan(struct setup_view *v, const struct setup_target *t, struct
 }
 
 /* A node runs one of the two units. */
+static const char *const K3S_RESTART[] = {"try-restart", "k3s", "k3s-agent", NULL};
+static const char *const RKE2_RESTART[] = {"try-restart", "rke2-server", "rke2-agent", NULL};
+
 static const char *const *k3s_reload(const char *path UNUSED)
 {
-    static const char *const command[] = {"try-restart", "k3s", "k3s-agent", NULL};
-
-    return command;
+    return K3S_RESTART;
 }
 
 static const char *const *rke2_reload(const char *path UNUSED)
 {
-    static const char *const command[] = {"try-restart", "rke2-server", "rke2-agent", NULL};
-
-    return command;
+    return RKE2_RESTART;
 }
 
 static const char *const K3S_PROGRAMS[] = {"k3s", NULL};
 static const char *const RKE2_PROGRAMS[] = {"rke2", NULL};
 
-const struct setup_engine SETUP_K3S = {"k3s", SETUP_BY_NS, K3S_PROGRAMS, k3s_plan, k3s_reload};
-const struct setup_engine SETUP_RKE2 = {"rke2", SETUP_BY_NS, RKE2_PROGRAMS, rke2_plan, rke2_reload};
+static const char *const K3S_UNITS[] = {"k3s.service", "k3s-agent.service", NULL};
+static const char *const RKE2_UNITS[] = {"rke2-server.service", "rke2-agent.service", NULL};
+
+/* Variables with this prefix are for their containerd alone: theirs are for the cluster, too. */
+const struct setup_engine SETUP_K3S = {.name = "k3s",
+                                       .way = SETUP_BY_NS,
+                                       .programs = K3S_PROGRAMS,
+                                       .plan = k3s_plan,
+                                       .reload = k3s_reload,
+                                       .units = K3S_UNITS,
+                                       .prefix = "CONTAINERD_",
+                                       .restart = K3S_RESTART};
+const struct setup_engine SETUP_RKE2 = {.name = "rke2",
+                                        .way = SETUP_BY_NS,
+                                        .programs = RKE2_PROGRAMS,
+                                        .plan = rke2_plan,
+                                        .reload = rke2_reload,
+                                        .units = RKE2_UNITS,
+                                        .prefix = "CONTAINERD_",
+                                        .restart = RKE2_RESTART};

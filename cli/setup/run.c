@@ -1,15 +1,12 @@
 #include "cli/setup/setup.h"
 
+#include "cli/setup/intercept.h"
 #include "cli/setup/journal.h"
 #include "cli/setup/lines.h"
 #include "cli/setup/place.h"
 #include "cli/setup/probe.h"
 
-#include <errno.h>
-#include <spawn.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/wait.h>
 
 /* ---- the report ---- */
 
@@ -50,48 +47,54 @@ static bool setup_changes(const struct setup_view *v)
 
 /* ---- running engines ---- */
 
-static bool run_systemctl(const char *const *arguments, struct err *err)
-{
-    char *argv[8] = {"systemctl"};
-    size_t n = 1;
-    int status;
-    pid_t pid;
+/* What makes an engine read what is about to change. */
+struct setup_reading {
+    bool units;                 /* systemd has to read its units before that */
+    const char *const *command; /* systemctl's arguments; NULL: nothing need */
+};
 
-    for (; *arguments && n + 1 < ARRAY_LEN(argv); arguments++)
-        argv[n++] = (char *)(uintptr_t)*arguments;
-    errno = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
-    if (errno != 0)
-        return err_errno(err, ERR_IO, "running systemctl");
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_errno(err, ERR_IO, "waiting for systemctl");
-    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) || err_set(err, ERR_IO, "systemctl %s failed", argv[1]);
-}
-
-/* What makes the engine read what is about to change; NULL: nothing need. */
-static const char *const *setup_reload_for(const struct setup_engine *e, const struct setup_view *v)
+static struct setup_reading setup_reading_of(const struct setup_engine *e, const struct setup_view *v,
+                                             const struct setup_run *r)
 {
+    struct setup_reading reading = {false, r->reread ? e->restart : NULL};
+
     for (size_t i = 0; i < v->count; i++) {
         const struct setup_file *f = v->files[i];
-        const char *const *reload = setup_text_same(&f->disk, &f->want) ? NULL : e->reload(f->path);
-        if (reload)
-            return reload;
+        bool proxy = e->units && setup_is_proxy_file(f->path);
+        if (setup_text_same(&f->disk, &f->want))
+            continue;
+        reading.units = reading.units || proxy;
+        if (proxy)
+            reading.command = e->restart;
+        else if (!reading.command)
+            reading.command = e->reload(f->path);
     }
-    return NULL;
+    return reading;
 }
 
-static bool setup_reload(const char *const *reload, const struct setup_run *r, json_t *report, struct err *err)
+static bool run_systemctl(const char *const *arguments, struct err *err)
 {
+    const char *argv[8] = {"systemctl"};
+
+    for (size_t n = 1; *arguments && n + 1 < ARRAY_LEN(argv); arguments++)
+        argv[n++] = *arguments;
+    return setup_run_program(argv, err);
+}
+
+static bool setup_have_read(struct setup_reading reading, const struct setup_run *r, json_t *report, struct err *err)
+{
+    static const char *const daemon_reload[] = {"daemon-reload", NULL};
     _cleanup_buf_ struct buf command = {0};
 
-    if (!reload)
+    if (!reading.command)
         return true;
-    buf_adds(&command, "systemctl");
-    for (const char *const *a = reload; *a; a++)
+    buf_addf(&command, "%ssystemctl", reading.units ? "systemctl daemon-reload && " : "");
+    for (const char *const *a = reading.command; *a; a++)
         buf_addf(&command, " %s", *a);
     json_object_set_new(report, "restart", json_string(command.data));
     json_object_set_new(report, "restarted", json_boolean(r->restart));
-    return !r->restart || run_systemctl(reload, err);
+    return !r->restart ||
+           ((!reading.units || run_systemctl(daemon_reload, err)) && run_systemctl(reading.command, err));
 }
 
 /* ---- writing ---- */
@@ -100,7 +103,7 @@ static bool setup_reload(const char *const *reload, const struct setup_run *r, j
 static bool setup_write(const struct setup_engine *e, struct setup_journal *j, struct setup_view *v,
                         const struct setup_run *r, json_t *report, struct err *err)
 {
-    const char *const *reload = setup_reload_for(e, v);
+    struct setup_reading reading = setup_reading_of(e, v, r);
 
     if (!journal_begin(j, v, err))
         return false;
@@ -112,7 +115,25 @@ static bool setup_write(const struct setup_engine *e, struct setup_journal *j, s
             return err_append(err, "; run it again, or with --undo");
         report_add(report, "changed", f->path);
     }
-    return journal_end(j, v, err) && setup_reload(reload, r, report, err);
+    return (!e->settle || e->settle(v, err)) && journal_end(j, v, err) && setup_have_read(reading, r, report, err);
+}
+
+bool setup_plan_proxy(const struct setup_engine *e, struct setup_view *v, const struct setup_target *t, struct err *err)
+{
+    return (!e->plan_proxy || e->plan_proxy(v, t, err)) && (!e->units || units_plan_proxy(e, v, t, err));
+}
+
+static bool setup_plan(const struct setup_engine *e, struct setup_view *v, const struct setup_target *t,
+                       struct err *err)
+{
+    return t->proxy && e != &SETUP_TRUST ? setup_plan_proxy(e, v, t, err) : e->plan(v, t, err);
+}
+
+/* Nothing is to be written. */
+static bool setup_leave_all(const struct setup_engine *e, struct setup_view *v, const struct setup_run *r,
+                            json_t *report, struct err *err)
+{
+    return (!e->settle || e->settle(v, err)) && setup_have_read(setup_reading_of(e, v, r), r, report, err);
 }
 
 bool setup_apply(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
@@ -128,12 +149,14 @@ bool setup_apply(const struct setup_engine *e, const struct setup_target *t, con
             return err_set(err, ERR_BUSY,
                            "%s: %s: put that line right, or remove what setup wrote; nothing was changed",
                            v.files[i]->path, v.files[i]->conflict);
-    if (!e->plan(&v, t, err))
+    if (!setup_plan(e, &v, t, err))
         return false;
-    report_notes(report, &v);
     if (r->dry)
         report_diff(report, &v);
-    return r->dry || !setup_changes(&v) || setup_write(e, &j, &v, r, report, err);
+    bool ok =
+        r->dry || (setup_changes(&v) ? setup_write(e, &j, &v, r, report, err) : setup_leave_all(e, &v, r, report, err));
+    report_notes(report, &v);
+    return ok;
 }
 
 bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t *report, struct err *err)
@@ -156,10 +179,11 @@ bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t 
         left = v.files[i];
         setup_note(&v, "%s is left as it is: %s", left->path, left->conflict);
     }
-    report_notes(report, &v);
     if (r->dry)
         report_diff(report, &v);
-    else if (!setup_write(e, &j, &v, r, report, err))
+    bool ok = r->dry || setup_write(e, &j, &v, r, report, err);
+    report_notes(report, &v);
+    if (!ok)
         return false;
     return !left ||
            err_set(err, ERR_BUSY,
@@ -174,12 +198,13 @@ bool setup_check(const struct setup_engine *e, const struct setup_target *t, con
     _cleanup_view_ struct setup_view v = {.root = r->root};
     char answer[256];
 
-    if (!e->plan(&v, t, err)) /* of the files as they are */
+    if (!setup_plan(e, &v, t, err)) /* of the files as they are */
         return false;
     report_notes(report, &v);
     if (setup_changes(&v))
-        return err_set(err, ERR_NOT_FOUND, "it is not set up for %s: run entrepot setup %s", t->address, e->name);
-    if (!setup_probe(t, e->way, answer, sizeof(answer), err))
+        return err_set(err, ERR_NOT_FOUND, "it is not set up for %s: run entrepot setup %s%s", t->address, e->name,
+                       t->proxy ? " --intercept" : "");
+    if ((t->proxy && !bundle_check(t, r, err)) || !setup_probe(t, e->way, r->root, answer, sizeof(answer), err))
         return false;
     report_add(report, "notes", answer);
     return v.left == 0 || err_set(err, ERR_NOT_FOUND, "some registries are not led to entrepot, see above");

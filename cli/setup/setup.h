@@ -17,9 +17,13 @@
 
 struct setup_target {
     const char *address; /* HOST:PORT of entrepot, as the engines reach it */
+    bool tls;
+    const struct setup_text *certificate; /* of the authority of its certificate, for engines; NULL: they have it */
     char **registries;
     size_t count, cap;
     bool any; /* registries that are not listed, too, where an engine can be told so */
+    /* NULL: entrepot is a mirror. Else it is a proxy at this URL, and `ca` is the file of its certificate. */
+    const char *proxy, *ca;
 };
 
 /* How an engine names the registry when it asks a mirror. */
@@ -39,6 +43,13 @@ struct setup_engine {
     /* What makes a running engine read a changed `path`: systemctl's arguments, NULL-terminated; NULL: nothing does,
      * and nothing need. */
     const char *const *(*reload)(const char *path);
+    /* With a proxy (intercept.h): what has to be done beside drop-ins for `units`; NULL: nothing. The names of
+     * variables there have a `prefix`; NULL: none. `restart` makes the engine read them. */
+    bool (*plan_proxy)(struct setup_view *v, const struct setup_target *t, struct err *err);
+    const char *const *units, *prefix;
+    const char *const *restart;
+    /* After the files were written, or were found to be right. NULL: there is nothing to do. */
+    bool (*settle)(struct setup_view *v, struct err *err);
 };
 
 /* engines.c */
@@ -59,16 +70,31 @@ void setup_target_clear(struct setup_target *t);
 /* Where engines reach the first listener for all registries, without TLS: they are told http. The caller frees; NULL:
  * there is none. */
 char *setup_address(const struct config *c);
+/* The same of one listener; NULL: it is a unix socket. */
+char *setup_address_of(const char *listen);
+
+/* certificate.c */
+/* "http://HOST:PORT" or "https://HOST:PORT"; the caller frees it. */
+char *setup_url_of(const struct setup_target *t);
+/* The certificates of a file, without what else it has: a key, comments. ERR_NOT_FOUND, ERR_INVALID: there are none. */
+bool setup_read_certificates(const char *root, const char *path, struct setup_text *out, struct err *err);
+/* Says in the view that the file should have the certificate, if there is one. */
+bool setup_plan_certificate(struct setup_view *v, const struct setup_target *t, const char *path, struct err *err);
+/* The name of the server that clients of a registry connect to. */
+const char *setup_server_of(const char *registry);
 
 /* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */
 struct setup_run {
     const char *root; /* "": this system */
     bool dry;
     bool restart;
+    bool reread; /* the system's certificates have changed: engines that use them have to read them again */
 };
 bool setup_apply(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
                  struct err *err);
 bool setup_undo(const struct setup_engine *e, const struct setup_run *r, json_t *report, struct err *err);
+/* program.c: runs a program of the system, without its output. ERR_NOT_FOUND: there is none. */
+bool setup_run_program(const char *const *argv, struct err *err);
 /* Whether the engine's files lead each registry to entrepot, and entrepot answers as the engine asks. */
 bool setup_check(const struct setup_engine *e, const struct setup_target *t, const struct setup_run *r, json_t *report,
                  struct err *err);

@@ -37,7 +37,7 @@ void setup_target_clear(struct setup_target *t)
 }
 
 /* An engine reaches a listener of all addresses at loopback. */
-static char *target_address_of(const char *listen)
+char *setup_address_of(const char *listen)
 {
     if (strncmp(listen, "unix:", 5) == 0)
         return NULL;
@@ -53,6 +53,6 @@ char *setup_address(const struct config *c)
 
     for (int i = 0; !address && c->listen[i]; i++)
         if (!c->listen_upstream[i] && !c->listen_tls[i].cert && !c->listen_intercept[i])
-            address = target_address_of(c->listen[i]);
+            address = setup_address_of(c->listen[i]);
     return address;
 }

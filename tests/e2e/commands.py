@@ -173,6 +173,8 @@ def options(entrepot, manual):
         wrong.append(f"commands: {sorted(helps)} in --help, {sorted(usage)} in the manual")
     for c in sorted(set(helps) & set(usage)):
         taken = {o for o in known if b"is not an option" not in run(entrepot, [c, f"--{o}=1", "--help"]).stderr}
+        # --ca is short for --cache where there is no --ca.
+        taken -= {o for o in taken - said[c] if any(k != o and k.startswith(o) for k in taken)}
         silently = {"socket", "cache", "config"} if c in ("ca", "config", "setup", "version") else set()  # they ask no daemon
         line, short = set(re.findall(r"--([a-z][a-z-]+)", helps[c].split("\n\n")[0])), {"output"} & said[c]  # that is -o there
         for where, found, due in (

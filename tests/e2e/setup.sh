@@ -101,7 +101,7 @@ setup
 undone "after waiting"
 
 say "wrong usage"
-for wrong in "" "dokcer" "docker --registry http://ghcr.io" "docker --address 5000" "docker --intercept" "docker --undo --check"; do
+for wrong in "" "dokcer" "docker --registry http://ghcr.io" "docker --address 5000" "docker --intercept --registry ghcr.io" "docker --undo --check"; do
     status=0
     # shellcheck disable=SC2086
     "$ENTREPOT" setup $wrong >"$W/usage.log" 2>&1 || status=$?
