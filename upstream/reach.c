@@ -82,12 +82,11 @@ bool reach_is_own(const struct sockaddr *address)
 
 bool reach_is_public_text(const char *address)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    uint8_t raw[16];
 
-    if (inet_pton(AF_INET, address, &v4.sin_addr) == 1)
-        return reach_is_public((const struct sockaddr *)&v4);
-    return inet_pton(AF_INET6, address, &v6.sin6_addr) == 1 && reach_is_public((const struct sockaddr *)&v6);
+    if (inet_pton(AF_INET, address, raw) == 1)
+        return is_public_4(four(raw));
+    return inet_pton(AF_INET6, address, raw) == 1 && is_public_6(raw);
 }
 
 bool reach_is_named(const char *url, const char *const *patterns)
