@@ -236,7 +236,7 @@ static bool docker_plan_proxy(struct setup_view *v, const struct setup_target *t
 {
     const struct setup_text *text = setup_view_read(v, DAEMON_JSON, err);
     struct proxy_search s = {.url = t->proxy, .prefix = ""};
-    json_error_t why;
+    json_error_t why = {.line = 0};
 
     if (!text)
         return false;
