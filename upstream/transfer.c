@@ -16,7 +16,7 @@
 
 enum {
     RECEIVE_BUFFER = 64 << 10, /* bytes; a paused transfer holds this much, and the same again */
-    RECEIVE_BULK = 256 << 10,  /* where each call costs more than the memory */
+    RECEIVE_BULK = 128 << 10,  /* where each call costs more than the memory */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
     CLOCK_PROBE_MS = 3000,

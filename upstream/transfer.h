@@ -92,7 +92,7 @@ struct transfer_request {
     /* Over HTTP/1.1, on a connection of its own: streams of one HTTP/2 connection share its rate, and for a paused one
      * libcurl buffers up to its window, 32 MiB. */
     bool unshared;
-    bool bulk;                 /* much may come: it is read in larger steps, for 256 KiB of memory */
+    bool bulk;                 /* much may come: it is read in larger steps, for 128 KiB of memory */
     const struct trust *trust; /* trust.h, or NULL; borrowed for the transfer's life */
     /* origins and hosts that may see the client certificate (trust.h); borrowed for the transfer's life */
     const char *const *shown_to;
