@@ -30,13 +30,13 @@ class Image:
         self.asked = [0] * LAYERS   # requests of each layer's bytes
         self.broken = 0             # that the cache broke off
         self.under_way = self.most = 0
-        note = {"annotations": {"containerd.io/snapshot/stargz/toc.digest": "sha256:" + "0" * 64}} if case == "seekable" else {}
+        note = {"annotations": {"containerd.io/snapshot/stargz/toc.digest": "sha256:" + "0" * 64}}
         self.manifest = json.dumps({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "size": len(self.config),
                        "digest": "sha256:" + hashlib.sha256(self.config).hexdigest()},
-            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": d, "size": SIZE, **note}
-                       for d in self.digests]}).encode()
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": d, "size": SIZE,
+                        **(note if case == "seekable" and n > 0 else {})} for n, d in enumerate(self.digests)]}).encode()
 
     def begun(self):
         with self.lock:
@@ -179,7 +179,7 @@ def stored(image):
 
 
 def pieces(image):
-    """Nothing of an image that is fetched in pieces, though its config is fetched whole; what was begun is given up."""
+    """Nothing of an image that is fetched in pieces, though its config is fetched whole."""
     manifest(image)
     c = Client(image, "blobs/sha256:" + hashlib.sha256(image.config).hexdigest())
     assert c.end() == (200, image.config)
@@ -192,13 +192,28 @@ def pieces(image):
     takes(image, (1, one))
 
 
-def seekable(image):
-    """Layers that are made for pieces, once one of them is requested whole."""
+def turned(image):
+    """A client asks for a piece: what was begun is given up, and the client of a whole layer gets it."""
     manifest(image)
     one = layer(image, 1)
     begun_are(image, 1, 2, 3, 4)
+    piece = layer(image, 5, Range="bytes=8192-12287").end()
+    assert piece == (206, image.layers[4][8192:12288]), piece[0]
+    assert wait_for(lambda: image.broken >= 3), "broken off: %d" % image.broken  # of layer 1, another connection may bring the rest
+    image.release(1)
+    takes(image, (1, one))
+    assert image.begun() == [1, 2, 3, 4], image.begun()
+
+
+def seekable(image):
+    """Layers that are made for pieces, all but the first here, once one of them is requested whole."""
+    manifest(image)
+    one = layer(image, 1)
+    begun_are(image, 1)
+    two = layer(image, 2)
+    begun_are(image, 1, 2, 3, 4, 5)
     image.release(*range(1, 9))
-    takes(image, (1, one), *[(n, layer(image, n)) for n in range(2, 9)])
+    takes(image, (1, one), (2, two), *[(n, layer(image, n)) for n in range(3, 9)])
     assert image.asked == [1] * LAYERS, image.asked
 
 

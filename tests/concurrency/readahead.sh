@@ -11,7 +11,7 @@ ahead() { # CASES...
 UPSTREAM=$(free_port)
 AHEAD="  - {name: ahead.test, insecure: true, stall_timeout: 60s, endpoints: ['http://127.0.0.1:$UPSTREAM']}"
 entrepot_start "$UPSTREAM" "$AHEAD"
-ahead order stored pieces seekable refused private gone
+ahead order stored pieces turned seekable refused private gone
 for name in used wasted; do
     [ "$(metric "entrepot_readahead_blobs_total{result=\"$name\"}")" -gt 0 ] || fail "no layer was $name"
 done
