@@ -14,8 +14,8 @@
 
 enum {
     LOOPS_MAX = 32,
-    TURNS = 10,   /* looks at the loops in the limit */
-    STOOD = 3,    /* a turn that took so many times as long: the whole process stood still */
+    TURNS = 10,    /* looks at the loops in the limit */
+    STOOD = 3,     /* a turn that took so many times as long: the whole process stood still */
     LAST_LINE = 5, /* seconds for the log to take the last line */
     BACKTRACE_MS = 1000,
 };
