@@ -1,0 +1,57 @@
+/* page.h - the status page: `/`, `/status.json` and `/events` (server-sent events, WHATWG HTML §9.2).
+ *
+ *     serve loops ── GET /status.json ─▶ waits ┐
+ *                                              ├─▶ one admin worker makes the text ─▶ posted to each loop that waits
+ *     main, each second, while pages are open ─┘
+ *
+ * The text is made once for all who ask at the same time, its list of images once in ten seconds. Nothing
+ * on it is secret from who may send requests to its listener: private repositories are counted, not named, and of
+ * registries there is no identity. Bounded: PAGE_EVENTS_MAX pages that listen, PAGE_WAITS_MAX requests that wait, and a
+ * page that does not read gets no further events.
+ */
+#ifndef ENTREPOT_PROXY_PAGE_PAGE_H
+#define ENTREPOT_PROXY_PAGE_PAGE_H
+
+#include "proxy/admin/admin.h"
+#include "proxy/http/http.h"
+#include "proxy/seen/pulls.h"
+
+struct page;
+
+enum { PAGE_EVENTS_MAX = 32, PAGE_WAITS_MAX = 64, PAGE_IMAGES_MAX = 5000, PAGE_RECENT = 50, PAGE_LOOPS_MAX = 8 };
+
+/* Something that an operator has to know: since when (seconds since 1970; 0: not known), and why. */
+struct page_problem {
+    const char *what;
+    char why[256];
+    int64_t since_s;
+};
+
+/* What the page shows; borrowed. */
+struct page_view {
+    struct admin *admin;
+    struct pulls *pulls;
+    /* Calls fn for each problem. On a worker. NULL: there is nobody who knows. */
+    void (*problems)(void *arg, void (*fn)(void *fn_arg, const struct page_problem *p), void *fn_arg);
+    void *arg;
+};
+
+/* On the main loop, whose clock it uses. Before the serve loops start. */
+struct page *page_new(const struct page_view *view, struct loop *main);
+/* One more serve loop. */
+void page_add_loop(struct page *p, struct loop *loop);
+/* Begins nothing more: the clock ends. On the main loop's thread. */
+void page_stop(struct page *p);
+/* After the serve loops and workers have ended. */
+void page_free(struct page *p);
+
+/* Answer a request, on its loop: the page itself, the figures, and their changes. */
+void page_answer(struct page *p, struct http_request *req);
+void page_answer_json(struct page *p, struct http_request *req);
+void page_answer_events(struct page *p, struct http_request *req);
+/* Ends the events that go to clients of this loop, on it: it drains. */
+void page_end_events(struct page *p, struct loop *loop);
+/* How many pages listen. Any thread. */
+int page_listeners(const struct page *p);
+
+#endif
