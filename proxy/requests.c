@@ -44,8 +44,11 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
         [ROUTE_CATALOG] = handle_catalog,
     };
 
-    if (r->site)
+    if (r->site) {
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
+        note_of(req)->detail = seen_detail_new(r->name, r->path, r->tag, &r->digest);
+        record_begin(sl, req);
+    }
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
         pages[r->kind](&sl->proxy->registry, req, r);
     else if (r->kind == ROUTE_METRICS)
@@ -109,8 +112,11 @@ void server_on_complete(void *arg, struct http_request *req)
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
     metrics_count(sl->metrics, req);
+    record_end(sl, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));
+    seen_detail_free(note_of(req)->detail);
+    note_of(req)->detail = NULL;
     note_of(req)->site = NULL;
     site_unref(site);
 }
