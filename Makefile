@@ -43,8 +43,8 @@ FUZZ_B   ?= build-fuzz
 FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 	SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 
-FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc \
-	proxy/http proxy/fetch proxy/registry proxy/pull proxy/intercept proxy/admin proxy
+FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc proxy/seen \
+	proxy/http proxy/fetch proxy/registry proxy/pull proxy/intercept proxy/admin proxy/page proxy
 CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli/doctor cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
@@ -86,6 +86,8 @@ UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 TOOL_BIN := $(TOOL_SRC:%.c=$(B)/%)
 PRELOADS := $(PRELOAD_SRC:tests/tools/preload/%.c=$(B)/tests/tools/%.so)
 LLHTTP_OBJ := $(if $(LLHTTP),$(addprefix $(B)/llhttp/,api.o http.o llhttp.o))
+# The status page is compiled in.
+$(B)/proxy/page/asset.o: proxy/page/page.html
 C_FILES  := $(LIB_SRC) $(CLI_SRC) $(UNIT_SRC) $(TOOL_SRC) $(MODEL_SRC) $(PRELOAD_SRC)
 H_FILES  := $(wildcard $(addsuffix /*.h,$(FOLDERS) $(CLI_FOLDERS) tests/unit tests/tools/model))
 

@@ -36,6 +36,7 @@ enum err_code {
 };
 
 enum {
+    ERR_SOURCE_MAX = 400,
     ERR_MSG_MAX = 2560 /* it holds a registry's message, and what went wrong with each endpoint (upstream/transfer.h) */
 };
 
@@ -43,6 +44,8 @@ struct err {
     enum err_code code;
     int status;      /* upstream's HTTP status, where one was the cause; else 0 */
     int retry_after; /* seconds; upstream's Retry-After; else 0 */
+    /* where upstream's failure came from, for those who run it: URL, status, host, ids of the request there; else "" */
+    char source[ERR_SOURCE_MAX];
     char msg[ERR_MSG_MAX];
 };
 

@@ -12,6 +12,8 @@ static const struct {
 } COMMANDS[] = {
     {"serve", cmd_serve, "run the daemon"},
     {"status", cmd_status, "show hits, bytes saved, upstreams, transfers"},
+    {"pulls", cmd_pulls, "show who pulled what"},
+    {"top", cmd_top, "show pulls and downloads in flight, live"},
     {"ls", cmd_ls, "list the images in the cache"},
     {"inspect", cmd_inspect, "show an image's platforms, config and layers"},
     {"pull", cmd_pull, "pull images into the cache"},
@@ -31,7 +33,7 @@ static const struct {
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
 };
 
-static const char *const LATER[] = {"pulls", "top", "completion"};
+static const char *const LATER[] = {"completion"};
 
 static void help(FILE *out)
 {

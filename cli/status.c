@@ -71,10 +71,16 @@ static void print_transfers(const json_t *list)
     size_t i;
     json_t *t;
 
-    json_array_foreach(list, i, t)
-        cli_say(stdout, "transfer    %s: %s of %s, %lld waiting", cli_short(cli_text(t, "digest"), digest),
+    json_array_foreach(list, i, t) {
+        _cleanup_buf_ struct buf what = {0};
+        if (json_is_string(json_object_get(t, "image")))
+            buf_addf(&what, ", %s%s of %s for %s %s", json_is_string(json_object_get(t, "layer")) ? "blob " : "a blob",
+                     json_is_string(json_object_get(t, "layer")) ? cli_text(t, "layer") : "", cli_text(t, "image"),
+                     cli_text(t, "client"), cli_text(t, "engine"));
+        cli_say(stdout, "transfer    %s: %s of %s, %lld waiting%s", cli_short(cli_text(t, "digest"), digest),
                 cli_size(status_number(t, NULL, "received"), got), cli_size(cli_bytes(t, "size"), size),
-                (long long)status_number(t, NULL, "followers"));
+                (long long)status_number(t, NULL, "followers"), what.data ? what.data : "");
+    }
 }
 
 static void status_print(const json_t *j)

@@ -170,6 +170,22 @@ static bool take_gc(struct config_reading *r, const struct yaml_config *y)
     return true;
 }
 
+static bool take_access_log(struct config_reading *r, const struct yaml_config *y)
+{
+    static const char *const formats[] = {"json", "common", NULL};
+    struct config_access_log *a = &r->c->access_log;
+    int format = a->common;
+
+    if (!config_take_word(r, "access_log", 0, "format", y->access_log.format, formats, &format))
+        return false;
+    a->common = format == 1;
+    if (!y->access_log.path)
+        return true;
+    config_set(&a->path, y->access_log.path);
+    return a->path[0] == '/' || strcmp(a->path, "-") == 0 ||
+           config_bad(r, "access_log", 0, "path", "\"%s\" does not begin with /, and is not - (the log)", a->path);
+}
+
 static bool take_log_and_tags(struct config_reading *r, const struct yaml_config *y)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -182,7 +198,7 @@ static bool take_log_and_tags(struct config_reading *r, const struct yaml_config
         return false;
     c->log_level = (enum log_level)level;
     c->log_format = (enum log_format)format;
-    return config_take_tags(r, y);
+    return take_access_log(r, y) && config_take_tags(r, y);
 }
 
 static bool take_hosts(struct config_reading *r, char *const *hosts, int count)
@@ -427,6 +443,7 @@ void config_free(struct config *c)
     free(c->file);
     free(c->admin_socket);
     free(c->metrics_address);
+    free(c->access_log.path);
     free(c->login_for);
     for (int i = 0; i < CONFIG_HOSTS_MAX; i++)
         free(c->hosts[i]);

@@ -116,6 +116,10 @@ struct config {
     } limits;
     enum log_level log_level;
     enum log_format log_format;
+    struct config_access_log {
+        char *path;  /* NULL: none; "-": the log */
+        bool common; /* format */
+    } access_log;
     char *cache_path;
     struct amount max_size, min_free;
     int64_t blob_max; /* bytes */

@@ -264,6 +264,10 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "fetchers", json_integer(c->fetchers));
     json_object_set_new(j, "log",
                         json_pack("{s:s, s:s}", "level", levels[c->log_level], "format", formats[c->log_format]));
+    if (c->access_log.path)
+        json_object_set_new(j, "access_log",
+                            json_pack("{s:o, s:s}", "path", show_text(c->access_log.path), "format",
+                                      c->access_log.common ? "common" : "json"));
     json_object_set_new(j, "cache",
                         json_pack("{s:o, s:o, s:o, s:o, s:s, s:i}", "path", show_text(c->cache_path), "max_size",
                                   amount(&c->max_size), "min_free", amount(&c->min_free), "blob_max",

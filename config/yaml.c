@@ -133,6 +133,12 @@ static const struct yaml_field ADMIN[] = {{TEXT_IN(admin, socket)}, {0}};
 static const struct yaml_field METRICS[] = {{TEXT_IN(metrics, address)}, {0}};
 static const struct yaml_field LOG[] = {{TEXT_IN(log, level)}, {TEXT_IN(log, format)}, {0}};
 
+static const struct yaml_field ACCESS_LOG[] = {
+    {PUT(struct yaml_config, access_log.path, "path"), .shortest = 1, .longest = TEXT_MAX},
+    {TEXT_IN(access_log, format)},
+    {0},
+};
+
 static const struct yaml_field CLIENTS[] = {
     {TEXT_IN(clients, login)},
     {TEXT_IN(clients, grant_ttl)},
@@ -171,6 +177,7 @@ static const struct yaml_field TOP[] = {
     {TEXT(struct yaml_config, workers)},
     {TEXT(struct yaml_config, fetchers)},
     {SECTION("log", LOG)},
+    {SECTION("access_log", ACCESS_LOG)},
     {SECTION("cache", CACHE)},
     {SECTION("gc", GC)},
     {SECTION("tags", TAGS)},

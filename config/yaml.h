@@ -76,6 +76,9 @@ struct yaml_config {
         char *level, *format;
     } log;
     struct {
+        char *path, *format;
+    } access_log;
+    struct {
         char *path, *max_size, *min_free, *blob_max, *fetch, *readahead;
     } cache;
     struct {

@@ -488,5 +488,6 @@ void metrics_print(struct proxy *p, struct buf *b)
     interception_print(p, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");
     buf_adds(b, "entrepot_build_info{version=\"" ENTREPOT_VERSION "\"} 1\n");
+    record_print(p, b);
     print_process(p, b);
 }

@@ -1,8 +1,9 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
- * limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c what they do; server.c runs it.
+ * record.c what is written down of requests, limits.c how much of the system it uses, watchdog.c whether its loops turn,
+ * dump.c what they do; server.c runs it.
  *
- *     limits.c, metrics.c, listeners.c, watchdog.c, dump.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c, dump.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -15,8 +16,11 @@
 #include "proxy/http/listen.h"
 #include "proxy/http/tls.h"
 #include "proxy/metrics.h"
+#include "proxy/page/status_page.h"
 #include "proxy/pull/pull.h"
 #include "proxy/registry/registry.h"
+#include "proxy/seen/access_log.h"
+#include "proxy/seen/feed.h"
 
 struct event;
 struct route;
@@ -30,8 +34,10 @@ struct serve_loop {
     struct loop *loop;
     struct http_server *http;
     struct metrics *metrics;
-    struct passer *passer;   /* NULL: nothing is intercepted */
-    struct forward *forward; /* the same */
+    struct passer *passer;      /* NULL: nothing is intercepted */
+    struct forward *forward;    /* the same */
+    struct access_feed *access; /* to the access log */
+    struct pull_feed *pulls;
 };
 
 /* Set by stages.c on the main thread before the loops start; every thread may read it then. */
@@ -49,7 +55,10 @@ struct proxy {
     struct login *login;
     struct fetchers *fetchers;
     struct readahead *readahead;
+    struct access_log *access_log;
+    struct pulls *pulls;
     struct gc *gc;
+    struct status_page *page;
     struct serve_loop serve_loops[SERVE_LOOPS_MAX];
     int serve_loop_count;
     struct listener *listeners[LISTENERS_MAX];
@@ -129,6 +138,18 @@ void server_add_events(struct server *s);
 void server_free_events(struct server *s);
 /* The index is damaged. Any thread, once the index is being opened. */
 void server_on_damage(void *server);
+
+/* ---- record.c ---- */
+
+/* What the access log and the pulls are told of a request: that it begins, once it has its detail, and that it is
+ * complete. On its loop. */
+void record_begin(struct serve_loop *sl, struct http_request *req);
+void record_end(struct serve_loop *sl, struct http_request *req);
+/* Opens the access log as the configuration says, or again. Main thread. */
+bool record_open(struct proxy *p, const struct config *c, struct err *err);
+
+/* Its figures, for the page of metrics. Any thread. */
+void record_print(const struct proxy *p, struct buf *out);
 
 /* ---- requests.c ---- */
 

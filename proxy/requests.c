@@ -29,10 +29,35 @@ static bool has_own_pages(const struct serve_loop *sl, const struct http_request
     return !sl->proxy->metrics_listener || sl->proxy->metrics_listener == http_listener(req);
 }
 
+/* What is in the cache, and who pulls it, is for this node: a web page must not get at it by a name of its own. */
+static bool is_for_node(enum route_kind kind)
+{
+    return kind == ROUTE_CATALOG || kind == ROUTE_METRICS || kind == ROUTE_PAGE || kind == ROUTE_FIGURES ||
+           kind == ROUTE_EVENTS;
+}
+
 static bool may_see(const struct serve_loop *sl, const struct http_request *req, enum route_kind kind)
 {
-    return (kind != ROUTE_METRICS && kind != ROUTE_CATALOG) || !listener_is_loopback(http_listener(req)) ||
+    return !is_for_node(kind) || !listener_is_loopback(http_listener(req)) ||
            pages_is_our_host(sl->proxy->config, http_host(req));
+}
+
+static void answer_own_page(struct serve_loop *sl, struct http_request *req, enum route_kind kind)
+{
+    if (kind == ROUTE_METRICS)
+        answer_metrics(sl, req);
+    else if (kind == ROUTE_HEALTH)
+        http_reply(req, 200, "text/plain", "ok\n", 3);
+    else if (kind == ROUTE_READY)
+        answer_ready(sl, req);
+    else if (kind == ROUTE_PAGE)
+        status_page_answer(sl->proxy->page, req);
+    else if (kind == ROUTE_FIGURES)
+        status_page_answer_json(sl->proxy->page, req);
+    else if (kind == ROUTE_EVENTS)
+        status_page_answer_events(sl->proxy->page, req);
+    else
+        http_error(req, 404, "UNSUPPORTED", "no such page");
 }
 
 /* By its route, which it does not release. */
@@ -44,18 +69,15 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
         [ROUTE_CATALOG] = handle_catalog,
     };
 
-    if (r->site)
+    if (r->site) {
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
+        note_of(req)->detail = seen_detail_new(r->name, r->path, r->tag, &r->digest);
+        record_begin(sl, req);
+    }
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
         pages[r->kind](&sl->proxy->registry, req, r);
-    else if (r->kind == ROUTE_METRICS)
-        answer_metrics(sl, req);
-    else if (r->kind == ROUTE_HEALTH)
-        http_reply(req, 200, "text/plain", "ok\n", 3);
-    else if (r->kind == ROUTE_READY)
-        answer_ready(sl, req);
     else
-        http_error(req, 404, "UNSUPPORTED", "no such page");
+        answer_own_page(sl, req, r->kind);
 }
 
 void server_on_request(void *arg, struct http_request *req)
@@ -109,8 +131,11 @@ void server_on_complete(void *arg, struct http_request *req)
     if (site)
         note_of(req)->upstream = (uint16_t)site->group;
     metrics_count(sl->metrics, req);
+    record_end(sl, req);
     log_debug("%s %s %d %lld bytes %lld us", http_method_name(req), http_path(req), http_status(req),
               (long long)http_sent(req), (long long)http_micros(req));
+    seen_detail_free(note_of(req)->detail);
+    note_of(req)->detail = NULL;
     note_of(req)->site = NULL;
     site_unref(site);
 }

@@ -42,6 +42,7 @@ static void drain_serve_loop(void *arg)
     ON_LOOP(sl->loop);
     for (int i = 0; i < sl->proxy->listener_count; i++)
         listener_stop(sl->proxy->listeners[i], sl->loop);
+    status_page_end_events(sl->proxy->page, sl->loop);
     http_server_drain(sl->http, serve_loop_drained, sl);
 }
 
@@ -100,7 +101,7 @@ static void look_at_certificates(struct proxy *p, bool now)
         http_tls_look(p->tls[i], now);
 }
 
-/* What can change while the daemon runs: the log, `offline`, clients.login_for. The log tells if anything else did,
+/* What can change while the daemon runs: the log, the access log (which is opened again, too), `offline`, clients.login_for. The log tells if anything else did,
  * which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
@@ -117,6 +118,8 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
         log_error("the configuration is not reloaded: %s", err.msg);
     } else {
         log_setup(fresh.log_level, fresh.log_format);
+        if (!record_open(&s->proxy, &fresh, &err))
+            log_error("the access log goes on as it was: %s", err.msg);
         fetchers_set_offline(s->proxy.fetchers, fresh.offline);
         login_set_for(s->proxy.login, fresh.login_for);
         struct config same = *s->proxy.config;
@@ -124,11 +127,12 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
         same.log_format = fresh.log_format;
         same.offline = fresh.offline;
         same.login_for = fresh.login_for;
+        same.access_log = fresh.access_log;
         config_print(&same, &before);
         config_print(&fresh, &after);
         bool all = strcmp(before.data, after.data) == 0;
         log_info("configuration reloaded%s",
-                 all ? "" : "; changes other than log:, offline: and clients.login_for need a restart");
+                 all ? "" : "; changes other than log:, access_log:, offline: and clients.login_for need a restart");
         config_free(&fresh);
     }
     sd_notify(0, "READY=1");

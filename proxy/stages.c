@@ -221,6 +221,46 @@ static void free_listeners(struct server *s)
     listeners_free(&s->proxy);
 }
 
+/* ---- records: the access log, and pulls as they are recognised ---- */
+
+static bool start_records(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+
+    p->access_log = access_log_new(p->serve_loop_count);
+    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        p->serve_loops[i].access = access_log_feed(p->access_log, i);
+        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
+    }
+    return record_open(p, p->config, err);
+}
+
+/* After the serve loops. */
+static void end_records(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    for (int i = 0; i < p->serve_loop_count; i++)
+        if (p->serve_loops[i].pulls)
+            pull_feed_flush(p->serve_loops[i].pulls);
+    loop_settle(s->loop);
+    if (p->pulls)
+        pulls_stop(p->pulls);
+}
+
+static void free_records(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        pull_feed_free(p->serve_loops[i].pulls);
+        p->serve_loops[i].pulls = NULL;
+    }
+    pulls_free(p->pulls);
+    access_log_free(p->access_log);
+}
+
 /* ---- fetch loops ---- */
 
 static bool start_fetch_loops(struct server *s, struct err *err)
@@ -349,6 +389,7 @@ static void hand_out(struct proxy *p)
         .long_pool = p->long_pool,
         .started_s = p->started_s,
         .seen = &p->seen,
+        .pulls = p->pulls,
         .figures = metrics_figures,
         .print_metrics = print_metrics,
         .print_dump = print_dump,
@@ -356,10 +397,20 @@ static void hand_out(struct proxy *p)
     };
 }
 
+static void start_page(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    p->page = status_page_new(&(struct page_view){.admin = &p->admin, .pulls = p->pulls}, s->loop);
+    for (int i = 0; i < p->serve_loop_count; i++)
+        status_page_add_loop(p->page, p->serve_loops[i].loop);
+}
+
 static bool start_service(struct server *s, struct err *err)
 {
     limits_apply(&s->proxy);
     hand_out(&s->proxy);
+    start_page(s);
     server_add_events(s); /* before this, SIGTERM ends the process at once */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.serve_loop_count; i++)
@@ -372,6 +423,12 @@ static bool start_service(struct server *s, struct err *err)
 static void end_service(struct server *s)
 {
     atomic_store(&s->proxy.ready, false);
+    status_page_stop(s->proxy.page);
+}
+
+static void free_service(struct server *s)
+{
+    status_page_free(s->proxy.page);
 }
 
 static void cut_serve_loop(void *arg)
@@ -397,6 +454,7 @@ static void end_serve_loops(struct server *s)
     for (int i = 0; i < p->serve_loop_count; i++)
         loop_join(p->serve_loops[i].loop);
     limits_close(p);
+    end_records(s);
     free_listeners(s);
 }
 
@@ -441,11 +499,12 @@ static const struct stage {
     {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},
     {"upstreams",     start_upstreams,     NULL,            NULL,                 free_upstreams},
     {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
+    {"records",       start_records,       NULL,            NULL,                 free_records},
     {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},
     {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
     {"interception",  start_interception,  NULL,            NULL,                 free_interception},
     {"collector",     start_collector,     end_collector,   NULL,                 free_collector},
-    {"service",       start_service,       end_service,     NULL,                 NULL},
+    {"service",       start_service,       end_service,     NULL,                 free_service},
     {"watchdog",      start_watchdog,      end_watchdog,    NULL,                 free_watchdog},
 };
 /* clang-format on */

@@ -177,6 +177,10 @@ static void tell_endpoints(struct upstream_call *c, char out[TRANSFER_TRIED_MAX 
 
 void call_tell(struct upstream_call *c, struct transfer_response *r, const struct err *err)
 {
+    const char *secret = c->sent ? strchr(c->sent, ' ') : NULL;
+
+    if (secret && secret[1] && strstr(r->source, secret + 1)) /* a registry may echo what it was sent */
+        r->source[0] = '\0';
     if (err->code != ERR_OK || r->status >= 400)
         tell_endpoints(c, r->tried);
 }

@@ -214,6 +214,39 @@ static void take_cache_status(struct transfer_response *r, const char *v)
     r->fwd_status = r->fwd_status || strstr(v, "fwd-status=");
 }
 
+/* What the operator of a registry, or of the storage behind it, finds a request by. */
+static const char *const REQUEST_IDS[] = {"x-request-id",
+                                          "x-amz-request-id",
+                                          "x-amz-id-2",
+                                          "x-amzn-requestid",
+                                          "x-amz-cf-id",
+                                          "x-ms-request-id",
+                                          "x-ms-correlation-request-id",
+                                          "x-azure-ref",
+                                          "x-guploader-uploadid",
+                                          "x-goog-request-id",
+                                          "cf-ray",
+                                          "x-github-request-id",
+                                          "x-gitlab-request-id",
+                                          "x-quay-request-id"};
+
+/* They are displayed: printable ASCII alone. */
+static void response_take_id(struct transfer_response *r, const char *name, size_t name_len, const char *v)
+{
+    size_t used = strlen(r->request_ids), len = strlen(v);
+
+    for (const char *p = v; *p; p++)
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
+            return;
+    if (len == 0 || used + name_len + len + 5 > sizeof(r->request_ids))
+        return;
+    char *to = r->request_ids + used;
+    to += sprintf(to, "%s", used ? ", " : "");
+    for (size_t i = 0; i < name_len; i++)
+        *to++ = (char)tolower((unsigned char)name[i]);
+    sprintf(to, ": %s", v);
+}
+
 static void take_encoding(struct transfer_response *r, const char *v)
 {
     r->content_encoded = *v && strcasecmp(v, "identity") != 0;
@@ -259,4 +292,8 @@ void response_header(struct transfer_response *r, const char *line, size_t len)
         if (strlen(HEADERS[i].name) == (size_t)(colon - line) &&
             strncasecmp(line, HEADERS[i].name, (size_t)(colon - line)) == 0)
             HEADERS[i].take(r, value);
+    for (size_t i = 0; i < ARRAY_LEN(REQUEST_IDS); i++)
+        if (strlen(REQUEST_IDS[i]) == (size_t)(colon - line) &&
+            strncasecmp(line, REQUEST_IDS[i], (size_t)(colon - line)) == 0)
+            response_take_id(r, line, (size_t)(colon - line), value);
 }

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/env_proxy.h"
 #include "base/url.h"
+#include "base/visible.h"
 #include "upstream/connect.h"
 #include "upstream/response.h"
 #include "upstream/trust.h"
@@ -19,6 +20,7 @@ enum {
     RECEIVE_BULK = 128 << 10,  /* where each call costs more than the memory */
     CURL_TOO_LARGE = 100,      /* CURLE_TOO_LARGE, since 8.6 */
     REASON_MAX = 600,
+    SOURCE_URL_MAX = 160,
     CLOCK_PROBE_MS = 3000,
     ANSWERS_MAX = 32, /* of one request: redirects, interim answers, a proxy's */
 };
@@ -248,6 +250,29 @@ static void take_socket(struct transfer *t)
     t->refused = t->response.socket < 0;
 }
 
+/* For those who run the other side: whom was asked for what, who answered, and what it calls the request. */
+static void describe_source(struct transfer *t)
+{
+    struct transfer_response *r = &t->response;
+    _cleanup_buf_ struct buf text = {0};
+    char host[256], *url = NULL;
+
+    url_redact(&text, t->url);
+    if (text.len > SOURCE_URL_MAX)
+        text.len = SOURCE_URL_MAX; /* what it calls the request is worth more */
+    if (t->head_passed && r->status > 0)
+        buf_addf(&text, " answered %d", r->status);
+    else
+        buf_adds(&text, " did not answer");
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    if (url && transfer_is_elsewhere(t) && url_authority(url, host, sizeof(host)))
+        buf_addf(&text, " at %s, where it redirects to", host);
+    if (r->request_ids[0])
+        buf_addf(&text, ", %s", r->request_ids);
+    snprintf(r->source, sizeof(r->source), "%s", text.data);
+    r->source[text_whole(r->source, strlen(r->source))] = '\0';
+}
+
 void transfer_finish(struct transfer *t, CURLcode code)
 {
     struct err err = {0};
@@ -266,6 +291,8 @@ void transfer_finish(struct transfer *t, CURLcode code)
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);
     t->response.was_connected = t->connected;
+    if (t->url && (err.code != ERR_OK || t->response.status >= 400))
+        describe_source(t);
     if (!t->cancelled)
         t->on_done(t->arg, &t->response, err.code == ERR_OK ? NULL : &err);
     else if (t->response.socket >= 0)

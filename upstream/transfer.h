@@ -26,6 +26,8 @@ enum {
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_MESSAGE_MAX = 1023,
     TRANSFER_TRIED_MAX = 1023,
+    TRANSFER_IDS_MAX = 191,
+    TRANSFER_SOURCE_MAX = 399, /* as ERR_SOURCE_MAX */
 };
 
 /* The head of the final answer, after redirects. */
@@ -50,6 +52,9 @@ struct transfer_response {
     int socket;            /* of a request with connect_only: connected, non-blocking, the callee's to close; -1 none */
     const char *moved_to; /* 200 and 206: the URL at another host that redirects have led to; NULL: none did. Good until
                             * on_head returns; may be signed: never logged */
+    char request_ids[TRANSFER_IDS_MAX + 1]; /* what the other side calls this request: "x-request-id: …, cf-ray: …" */
+    /* "https://registry/v2/… answered 503 at cdn.example, x-request-id: …": set when the request has ended */
+    char source[TRANSFER_SOURCE_MAX + 1];
     bool is_entrepot;     /* another cache of our kind answers */
     bool fwd_status;      /* ... that passes on a registry's answer */
     bool was_connected;   /* the request was sent, even if there is no answer */

@@ -54,7 +54,7 @@ static bool engine_runs(const struct setup_engine *e)
 
 /* ---- findings ---- */
 
-/* What it is known by in the daemon's status (proxy/admin/seen.h). */
+/* What it is known by in the daemon's status (proxy/seen/engines.h). */
 static const char *engine_kind(const char *engine)
 {
     return strcmp(engine, "k3s") == 0 || strcmp(engine, "rke2") == 0 ? "containerd" : engine;

@@ -65,7 +65,7 @@ void cli_say_text(FILE *to, const char *text, size_t len)
 static void dump(FILE *to, const json_t *j, size_t flags)
 {
     _cleanup_buf_ struct buf shown = {0};
-    _cleanup_free_ char *text = json_dumps(j, flags);
+    _cleanup_free_ char *text = json_dumps(j, flags | JSON_REAL_PRECISION(6));
 
     buf_add_visible(&shown, text ? text : "null", text ? strlen(text) : 4, VISIBLE_JSON);
     buf_adds(&shown, "\n");

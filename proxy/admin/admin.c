@@ -17,6 +17,7 @@ enum {
     IMPORTS = 8, /* what it imports is not collected meanwhile */
     BYTES = 16,  /* its body is no JSON */
     REST = 32,   /* more follows in the path */
+    LOOPS = 64,  /* runs on the loop of the connection, not on a worker */
 };
 
 static const struct admin_page {
@@ -29,6 +30,8 @@ static const struct admin_page {
     {HTTP_METHOD_GET, "/v1/metrics", 0, admin_metrics},
     {HTTP_METHOD_GET, "/v1/log", 0, admin_log},
     {HTTP_METHOD_GET, "/v1/dump", 0, admin_dump},
+    {HTTP_METHOD_GET, "/v1/pulls", LOOPS, admin_pulls_list},
+    {HTTP_METHOD_GET, "/v1/pulls/now", 0, admin_pulls_now},
     {HTTP_METHOD_GET, "/v1/images", LOOKS, admin_images},
     {HTTP_METHOD_GET, "/v1/images/", LOOKS | REST, admin_inspect},
     {HTTP_METHOD_GET, "/v1/blobs/", REST, admin_blob},
@@ -254,7 +257,9 @@ void admin_handle(struct admin *a, struct http_request *req)
     job->pool = has(job, LONG) ? a->long_pool : a->admin_pool;
     job->patience_ms = INDEX_WAIT_MS;
     http_on_gone(req, admin_client_gone, job);
-    if (has(job, LOOKS))
+    if (has(job, LOOPS))
+        job->page->answer(job);
+    else if (has(job, LOOKS))
         admin_wait_for_index(-1, 0, job);
     else
         admin_run(job, NULL);

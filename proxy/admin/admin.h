@@ -5,16 +5,16 @@
  * the loop of the connection. A page that lists images waits a moment first: what clients have just been served is not
  * in the index yet (ingests_ended()).
  *
- *     job.c ◀ stream.c, room.c ◀ the pages (pages.h) ◀ admin.c, which has the table of pages
+ *     job.c ◀ stream.c, room.c, pulls.c ◀ the pages (pages.h) ◀ admin.c, which has the table of pages
  */
 #ifndef ENTREPOT_PROXY_ADMIN_ADMIN_H
 #define ENTREPOT_PROXY_ADMIN_ADMIN_H
 
 #include "base/buf.h"
 #include "config/config.h"
-#include "proxy/admin/seen.h"
 #include "proxy/http/http.h"
 #include "proxy/pull/prefetch.h"
+#include "proxy/seen/pulls.h"
 
 /* Figures of the daemon, for `status`. */
 struct admin_figures {
@@ -30,6 +30,7 @@ struct admin {
     struct pool *admin_pool, *long_pool; /* short work; what takes long */
     int64_t started_s;
     const struct engines_seen *seen;
+    struct pulls *pulls;                                   /* what clients pull (proxy/seen/pulls.h) */
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
     void (*print_metrics)(void *arg, struct buf *out);     /* any thread */
     void (*print_dump)(void *arg, struct buf *out);        /* what everything waits for; blocks, on a worker */

@@ -10,6 +10,11 @@ void admin_metrics(struct admin_job *job);
 void admin_log(struct admin_job *job);
 void admin_dump(struct admin_job *job);
 void admin_images(struct admin_job *job);
+/* The pulls that are over, as lines: on the loop of the connection, for as long as the client wants. */
+void admin_pulls_list(struct admin_job *job);
+void admin_pulls_now(struct admin_job *job); /* and downloads, in flight */
+/* Downloads: of each the image and client that it is for. A new reference. */
+json_t *admin_transfers(struct admin *a);
 void admin_inspect(struct admin_job *job); /* of the reference in the path */
 void admin_verify(struct admin_job *job);
 void admin_rm(struct admin_job *job);

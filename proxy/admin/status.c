@@ -1,5 +1,6 @@
 /* `status`: what the daemon does and has done. */
 #include "proxy/admin/pages.h"
+#include "proxy/seen/engines.h"
 
 #include "base/clock.h"
 #include "base/visible.h"
@@ -8,15 +9,6 @@
 static json_t *number_or_null(int64_t n)
 {
     return n >= 0 ? json_integer(n) : json_null();
-}
-
-static void add_transfer(void *arg, const struct ingest_info *i)
-{
-    char text[DIGEST_TEXT_MAX];
-
-    json_array_append_new(arg, json_pack("{s:s, s:o, s:I, s:i}", "digest", digest_format(&i->digest, text), "size",
-                                         number_or_null(i->size), "received", (json_int_t)i->received, "followers",
-                                         i->followers));
 }
 
 static void add_limit(void *arg, const struct budget_info *b)
@@ -64,10 +56,9 @@ void admin_status(struct admin_job *job)
 
     a->figures(a->arg, &f);
     uint64_t received = f.gone_received;
-    json_t *transfers = json_array(), *upstreams = list_upstreams(a, &received);
+    json_t *transfers = admin_transfers(a), *upstreams = list_upstreams(a, &received);
     cache_totals(cache, &totals);
     gc_get_stats(a->puller.gc, &g);
-    ingests_each(cache_ingests(cache), add_transfer, transfers);
     job->answer = json_pack(
         "{s:s, s:I, s:b, s:{s:I, s:I}, s:{s:I, s:I, s:I}, s:{s:o, s:I, s:I, s:I, s:I, s:I}, s:i, s:i, s:o, s:o}",
         "version", ENTREPOT_VERSION, "uptime_seconds", (json_int_t)(clock_now_s() - a->started_s), "offline",

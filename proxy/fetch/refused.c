@@ -54,5 +54,6 @@ void fetch_refused(struct fetch *f, const struct transfer_response *r, const str
     }
     e->status = e->code == ERR_UPSTREAM && r->status == 404 ? 0 : r->status; /* not the registry's 404 */
     say_more(e, r);
+    snprintf(e->source, sizeof(e->source), "%s", r->source);
     err_wrap(e, "%s%s%s from %s", f->want.name, f->want.tag[0] ? ":" : "", f->want.tag, f->want.site->host);
 }

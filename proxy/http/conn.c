@@ -34,6 +34,7 @@ static void conn_refuse(struct http_conn *c)
     req->keep_alive = false;
     req->begun_us = clock_mono_us();
     c->state = CONN_HANDLING;
+    http_client(req);
     if (!c->head_done)
         req->method = HTTP_METHOD_GET; /* not known: an answer with a body */
     if (c->seat.over != HTTP_SEATED) {
@@ -361,7 +362,7 @@ static void on_landed(struct http_conn *c, bool ok)
 }
 
 /* Used until http_server_set_errors(). */
-static const char *format_text(struct buf *out, const char *code UNUSED, const char *message)
+static const char *format_text(struct buf *out, const char *code UNUSED, const char *message, const char *id UNUSED)
 {
     buf_addf(out, "%s\n", message);
     return "text/plain; charset=utf-8";
@@ -391,8 +392,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_limits 
     return s;
 }
 
-void http_server_set_errors(struct http_server *s,
-                            const char *(*format)(struct buf *out, const char *code, const char *message))
+void http_server_set_errors(struct http_server *s, const char *(*format)(struct buf *out, const char *code,
+                                                                         const char *message, const char *id))
 {
     ON_LOOP(s->loop); /* before it starts */
     s->format_error = format;
@@ -429,7 +430,6 @@ void http_server_cut(struct http_server *s)
     ON_LOOP(s->loop);
     s->draining = true;
     s->drained = NULL;
-    s->on_complete = NULL;
     for (struct http_conn *c = TAILQ_FIRST(&s->conns), *next; c; c = next) {
         next = TAILQ_NEXT(c, entry);
         http_conn_close(c);

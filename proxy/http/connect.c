@@ -10,7 +10,6 @@
 
 static void answer_connect(struct http_request *req, enum http_opening opens)
 {
-    static const char head[] = "HTTP/1.1 200 Connection established\r\n\r\n";
     struct http_conn *c = req->conn;
 
     ON_LOOP(c->server->loop);
@@ -21,7 +20,7 @@ static void answer_connect(struct http_request *req, enum http_opening opens)
     req->first_us = clock_mono_us() - req->begun_us;
     req->on_gone = NULL;
     req->ended = true;
-    evbuffer_add(c->out.data, head, sizeof(head) - 1);
+    evbuffer_add_printf(c->out.data, "HTTP/1.1 200 Connection established\r\nX-Request-Id: %s\r\n\r\n", http_id(req));
     http_pump(c);
 }
 

@@ -38,6 +38,8 @@ enum {
     HTTP_BODY_MAX = 1 << 20,
     HTTP_FRAMING_MAX = 64 << 10, /* bytes around a body: chunk sizes and extensions, trailers */
     HTTP_USER_MAX = 32,          /* bytes of a request for the folders above */
+    HTTP_ID_MAX = 64,            /* bytes of a request's id */
+    HTTP_CLIENT_MAX = 45,        /* bytes of an address as text */
     HTTP_COPY_MAX = 16 << 10,    /* bodies up to this size go out with the head in one write */
 };
 
@@ -59,7 +61,8 @@ struct http_limits {
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_CONNECT, HTTP_METHOD_OTHER };
 
-/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable. */
+/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable: also those
+ * that were refused before `on_request` (http_was_refused()), and a CONNECT with a tunnel when that has ended. */
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
@@ -74,10 +77,10 @@ void http_server_accept(struct http_server *s, const struct http_arrival *arriva
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
 void http_server_set_readers(struct http_server *s, struct pool *readers);
-/* How errors look: adds the body of one to `out` and returns its media type; `code` is what http_error() was given.
- * Before the loop starts. */
-void http_server_set_errors(struct http_server *s,
-                            const char *(*format)(struct buf *out, const char *code, const char *message));
+/* How errors look: adds the body of one to `out` and returns its media type; `code` is what http_error() was given,
+ * `id` the request's. Before the loop starts. */
+void http_server_set_errors(struct http_server *s, const char *(*format)(struct buf *out, const char *code,
+                                                                         const char *message, const char *id));
 /* Which requests are given to the handler at the end of their head, without their body, which it takes piece by piece
  * (http_body_stream()) and which has no limit. Only those with a body are offered, of forward listeners and of opened
  * connections. `wants` may look at the request and no more. Before the loop starts. */
@@ -127,12 +130,24 @@ bool http_addresses(const struct http_request *req, struct sockaddr_storage *pee
 /* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
 const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
+/* What names the request in logs and, as X-Request-Id, in its answer: the client's own X-Request-Id if that is at most
+ * HTTP_ID_MAX letters, digits, '.', '_' and '-', else 16 random hexadecimal digits. Of an answer that was passed on with
+ * such a header, what that says. */
+const char *http_id(struct http_request *req);
+/* The client's address, without port; "unix" of a unix socket, "-" if it is not known any more. */
+const char *http_client(struct http_request *req);
+/* It could not be read, or was not let in: method and path may be missing. */
+bool http_was_refused(const struct http_request *req);
 /* HTTP_USER_MAX bytes for the folders above, all zero at first, until the request is complete. */
 void *http_user(struct http_request *req);
 int http_status(const struct http_request *req);           /* 0: no answer yet */
 int64_t http_sent(const struct http_request *req);         /* body bytes */
 int64_t http_micros(const struct http_request *req);       /* since the request was complete */
 int64_t http_first_micros(const struct http_request *req); /* until the answer's head; -1: none yet */
+/* The value of a header that the answer was given by http_reply_header(), and its length; NULL: there is none. */
+const char *http_given_header(const struct http_request *req, const char *name, size_t *len);
+/* Of one that is complete: all of its answer went out. False: the client has gone before, or the answer was cut. */
+bool http_is_whole(const struct http_request *req);
 /* The answer was cut because the file could not be read. For `done` of http_reply_file() and http_stream_end(). */
 bool http_read_failed(const struct http_request *req);
 /* Called when the client is gone before the answer was complete. NULL: no callback any more. */

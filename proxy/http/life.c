@@ -124,6 +124,7 @@ void http_conn_close(struct http_conn *c)
 {
     struct http_request *req = &c->req;
     bool handling = c->state == CONN_HANDLING || c->state == CONN_SENDING;
+    bool tunnel = c->opens == OPENS_TUNNEL || c->state == CONN_TUNNEL;
 
     ON_LOOP(c->server->loop);
     if (c->state == CONN_CLOSED)
@@ -143,9 +144,9 @@ void http_conn_close(struct http_conn *c)
             gone(req->gone_arg);
         if (done)
             done(req->done_arg);
-        if (c->server->on_complete)
-            c->server->on_complete(c->server->arg, req);
     }
+    if ((handling || tunnel) && c->server->on_complete)
+        c->server->on_complete(c->server->arg, req);
     /* A caller up the stack may still use the connection. */
     event_base_once(loop_base(c->server->loop), -1, EV_TIMEOUT, free_later, c, &(struct timeval){0});
 }
@@ -196,7 +197,8 @@ void http_conn_finish(struct http_conn *c)
     http_read_end(req);
     if (done)
         done(req->done_arg);
-    if (c->server->on_complete)
+    req->whole = !c->cut;
+    if (c->server->on_complete && c->opens != OPENS_TUNNEL) /* a tunnel's ends with it */
         c->server->on_complete(c->server->arg, req);
     if (c->opens != OPENS_NOTHING && !c->server->draining) {
         c->state = CONN_OPENING;

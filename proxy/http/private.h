@@ -41,6 +41,8 @@ struct http_request {
     uint8_t method_code; /* llhttp's */
     bool keep_alive;
     bool http10;
+    bool whole; /* its answer went out to its last byte */
+    char id[HTTP_ID_MAX + 1];
     bool absolute;              /* the target was a URL */
     uint32_t path, query, host; /* in the arena */
     int field_count;
@@ -114,13 +116,14 @@ struct http_conn {
     enum http_opening opens;
     struct ssl_st *next_ssl; /* OPENS_TLS, until it is begun */
     char *next_host;
-    int next_fd;                /* OPENS_TUNNEL */
-    struct http_tunnel *tunnel; /* in CONN_TUNNEL */
-    char *opened_host;          /* what it was opened for; NULL: an ordinary one */
-    bool forward;               /* CONNECT is let in */
-    bool plain_on_tls;          /* the client speaks no TLS there: it is to be told */
-    char *subject;              /* of the client's certificate; NULL: none */
-    struct evbuffer *in;        /* what the client has sent; of later requests, too */
+    int next_fd;                      /* OPENS_TUNNEL */
+    struct http_tunnel *tunnel;       /* in CONN_TUNNEL */
+    char *opened_host;                /* what it was opened for; NULL: an ordinary one */
+    bool forward;                     /* CONNECT is let in */
+    bool plain_on_tls;                /* the client speaks no TLS there: it is to be told */
+    char *subject;                    /* of the client's certificate; NULL: none */
+    char client[HTTP_CLIENT_MAX + 1]; /* its address, once it was asked for */
+    struct evbuffer *in;              /* what the client has sent; of later requests, too */
     struct http_out out;
     struct event *readable, *writable;
     struct event *turn; /* goes on with this connection on the next turn of the loop */
@@ -160,7 +163,7 @@ struct http_server {
     struct http_limits limits;
     void (*on_request)(void *arg, struct http_request *req);
     void (*on_complete)(void *arg, struct http_request *req);
-    const char *(*format_error)(struct buf *out, const char *code, const char *message);
+    const char *(*format_error)(struct buf *out, const char *code, const char *message, const char *id);
     void (*landed)(struct http_conn *c, bool ok); /* the pages of a file that it waits for are there, or cannot be */
     bool (*wants_stream)(void *arg, struct http_request *req); /* NULL: none */
     void *arg;
@@ -178,6 +181,7 @@ struct http_server {
     struct buf head; /* where heads are written; kept for its memory */
     char date[40];   /* "Date: ...\r\n", made again each second */
     int64_t date_s;
+    uint64_t ids; /* what the next request's id is made of */
 };
 
 /* request.c */
@@ -195,6 +199,9 @@ void http_parse_reset(struct http_conn *c);
  * that. Sets conn->complete, or conn->refuse. */
 void http_parse(struct http_conn *c);
 
+/* Adds X-Request-Id to a head, unless it is a bare one that has it: then that is the request's id. */
+void http_add_id(struct http_request *req, struct buf *head);
+
 /* tunnel.c */
 /* Passes bytes between the client and `next_fd` from now on. `wake`, with the
  * connection, calls for http_tunnel_pass(). */
@@ -202,7 +209,7 @@ void http_tunnel_begin(struct http_conn *c, event_callback_fn wake);
 /* Passes what there is. False: the tunnel has ended. */
 bool http_tunnel_pass(struct http_conn *c);
 bool http_tunnel_is_idle(const struct http_conn *c, int64_t now);
-/* With the connection's own socket still open. */
+/* With the connection's own socket still open. The request is told how many bytes the client was sent. */
 void http_tunnel_end(struct http_conn *c);
 
 /* send.c */

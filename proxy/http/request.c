@@ -4,7 +4,9 @@
 #include "base/assert.h"
 #include "base/clock.h"
 
+#include <arpa/inet.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 const char *http_reason(int status)
@@ -168,6 +170,111 @@ bool http_addresses(const struct http_request *req, struct sockaddr_storage *pee
 
     return getpeername(fd, (struct sockaddr *)peer, &peer_len) == 0 &&
            getsockname(fd, (struct sockaddr *)own, &own_len) == 0;
+}
+
+const char *http_client(struct http_request *req)
+{
+    struct sockaddr_storage peer = {0};
+    struct http_conn *c = req->conn;
+    socklen_t len = sizeof(peer);
+
+    if (c->client[0])
+        return c->client;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&peer;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&peer;
+    const char *text = "-";
+    if (c->state != CONN_CLOSED && getpeername(c->link.fd, (struct sockaddr *)&peer, &len) == 0)
+        text = peer.ss_family == AF_UNIX ? "unix" : "-";
+    if (peer.ss_family == AF_INET)
+        text = inet_ntop(AF_INET, &v4->sin_addr, c->client, sizeof(c->client));
+    else if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        text = inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], c->client, sizeof(c->client));
+    else if (peer.ss_family == AF_INET6)
+        text = inet_ntop(AF_INET6, &v6->sin6_addr, c->client, sizeof(c->client));
+    if (text && text != c->client)
+        snprintf(c->client, sizeof(c->client), "%s", text);
+    return c->client;
+}
+
+bool http_was_refused(const struct http_request *req)
+{
+    return req->conn->refuse != 0;
+}
+
+bool http_is_whole(const struct http_request *req)
+{
+    return req->whole;
+}
+
+static bool is_sane_id(const char *text, size_t len)
+{
+    static const char sane[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+    return len > 0 && len <= HTTP_ID_MAX && strspn(text, sane) >= len;
+}
+
+/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators), from a seed of the kernel's: ids have
+ * to differ, not to be secret. */
+static uint64_t next_id(struct http_server *s)
+{
+    if (s->ids == 0 && getrandom(&s->ids, sizeof(s->ids), GRND_NONBLOCK) != sizeof(s->ids))
+        s->ids = (uint64_t)clock_mono_us() ^ (uint64_t)getpid() << 40;
+    uint64_t z = s->ids += 0x9e3779b97f4a7c15U;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebU;
+    return z ^ z >> 31;
+}
+
+const char *http_id(struct http_request *req)
+{
+    const struct http_conn *c = req->conn;
+    const char *own = c->head_done ? http_header(req, "x-request-id") : NULL;
+
+    if (req->id[0])
+        return req->id;
+    if (own && is_sane_id(own, strlen(own))) {
+        strcpy(req->id, own);
+        return req->id;
+    }
+    uint64_t n = next_id(c->server);
+    for (int i = 0; i < 16; i++)
+        req->id[i] = "0123456789abcdef"[n >> (4 * i) & 15];
+    req->id[16] = '\0';
+    return req->id;
+}
+
+const char *http_given_header(const struct http_request *req, const char *name, size_t *len)
+{
+    const char *end = req->headers.data + req->headers.len;
+    size_t name_len = strlen(name);
+
+    for (const char *p = req->headers.data; p && p < end;) {
+        const char *line_end = memchr(p, '\r', (size_t)(end - p));
+        if (!line_end)
+            return NULL;
+        if ((size_t)(line_end - p) > name_len + 1 && p[name_len] == ':' && strncasecmp(p, name, name_len) == 0) {
+            *len = (size_t)(line_end - p) - name_len - 2;
+            return p + name_len + 2;
+        }
+        p = line_end + 2;
+    }
+    return NULL;
+}
+
+void http_add_id(struct http_request *req, struct buf *head)
+{
+    size_t len;
+    const char *given = req->bare ? http_given_header(req, "X-Request-Id", &len) : NULL;
+
+    if (given && is_sane_id(given, len)) {
+        memcpy(req->id, given, len);
+        req->id[len] = '\0';
+    }
+    if (given)
+        return;
+    buf_add(head, "X-Request-Id: ", 14);
+    buf_adds(head, http_id(req));
+    buf_add(head, "\r\n", 2);
 }
 
 bool http_is_tls(const struct http_request *req)

@@ -88,6 +88,7 @@ static void compose(struct http_request *req, struct buf *out, int status, const
         n = snprintf(line, sizeof(line), "Content-Length: %lld\r\n", (long long)len);
         buf_add(out, line, (size_t)n);
     }
+    http_add_id(req, out);
     if (!keep)
         buf_adds(out, "Connection: close\r\n\r\n");
     else
@@ -455,6 +456,6 @@ void http_error(struct http_request *req, int status, const char *code, const ch
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
-    const char *type = req->conn->server->format_error(&body, code, message);
+    const char *type = req->conn->server->format_error(&body, code, message, http_id(req));
     http_reply(req, status, type, body.data, body.len);
 }

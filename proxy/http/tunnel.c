@@ -112,13 +112,20 @@ static enum moved pass_down(struct http_conn *c, struct http_tunnel *t)
 {
     char *scratch = c->server->scratch;
 
-    if (evbuffer_get_length(c->out.data) > 0)
-        return tunnel_result(c->link.kind->write(&c->link, &c->out, HTTP_TUNNEL_MAX));
+    if (evbuffer_get_length(c->out.data) > 0) {
+        size_t before = evbuffer_get_length(c->out.data);
+        ssize_t sent = c->link.kind->write(&c->link, &c->out, HTTP_TUNNEL_MAX);
+        c->req.sent += (int64_t)(before - evbuffer_get_length(c->out.data));
+        return tunnel_result(sent);
+    }
     if (t->far_ended)
         return WAITS;
     ssize_t n = recv(t->fd, scratch, HTTP_READ_MAX, 0);
-    if (n > 0)
-        return keep_rest(c, c->link.kind->send(&c->link, scratch, (size_t)n), (size_t)n, c->out.data);
+    if (n > 0) {
+        ssize_t sent = c->link.kind->send(&c->link, scratch, (size_t)n);
+        c->req.sent += MAX(sent, (ssize_t)0);
+        return keep_rest(c, sent, (size_t)n, c->out.data);
+    }
     if (n < 0)
         return tunnel_result(n);
     t->far_ended = true;

@@ -1,9 +1,9 @@
-/* private.h - shared by the files of this folder: history.c, asset.c, figures.c ◀ page.c. */
+/* private.h - shared by the files of this folder: history.c, asset.c, figures.c ◀ status_page.c. */
 #ifndef ENTREPOT_PROXY_PAGE_PRIVATE_H
 #define ENTREPOT_PROXY_PAGE_PRIVATE_H
 
 #include "proxy/page/history.h"
-#include "proxy/page/page.h"
+#include "proxy/page/status_page.h"
 
 /* asset.c: the HTML, and the Content-Security-Policy that lets its own script and style run, and nothing else. */
 extern const char page_html[], page_html_end[];

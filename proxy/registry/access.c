@@ -47,6 +47,7 @@ void visitor_fetch(struct visitor *v, const struct fetch_want *want,
 {
     ON_LOOP(v->loop);
     http_on_gone(v->req, access_client_gone, v);
+    seen_detail_ask(note_of(v->req)->detail, http_micros(v->req));
     v->wait = fetch_begin(v->registry->fetchers, v->loop, want, done, v);
 }
 

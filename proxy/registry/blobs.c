@@ -66,6 +66,7 @@ static void blobs_cut_off(struct serving *s, const struct err *err)
 {
     struct http_request *req = s->req;
 
+    seen_detail_fail(note_of(req)->detail, err);
     log_limited_about(LOG_LEVEL_WARN, "cut off", s->visitor->route.site->host, "a blob of %s is cut off: %s",
                       s->visitor->route.name, err->msg);
     /* After a body that ends early, clients request the rest by Range; a reset fails the pull (containerd, oras). Wrong
@@ -116,6 +117,7 @@ static void blobs_ask(struct serving *s, const struct fetch_want *want,
                       void (*done)(void *arg, struct fetch_result *result))
 {
     http_on_gone(s->req, blobs_client_gone, s);
+    seen_detail_ask(note_of(s->req)->detail, http_micros(s->req));
     s->wait = fetch_begin(s->registry->fetchers, s->loop, want, done, s);
 }
 

@@ -28,7 +28,7 @@ const char *reply_unused_login(enum client_unused unused);
  * (`name_len` bytes; 0: any). */
 void reply_challenge(struct http_request *req, const char *name, size_t name_len);
 /* For http_server_set_errors(): the JSON of distribution-spec, "Error Codes". */
-const char *reply_format_error(struct buf *out, const char *code, const char *message);
+const char *reply_format_error(struct buf *out, const char *code, const char *message, const char *id);
 /* Turns a failed fetch into the registry API's error. */
 void reply_failure(struct http_request *req, const struct fetch_result *result, enum note_kind kind);
 

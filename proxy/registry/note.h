@@ -4,6 +4,7 @@
 #define ENTREPOT_PROXY_REGISTRY_NOTE_H
 
 #include "proxy/http/http.h"
+#include "proxy/seen/detail.h"
 
 #include <assert.h>
 
@@ -29,6 +30,7 @@ struct request_note {
     bool listener_login;          /* the listener is of one registry: a login here is one there */
     bool own_login;               /* the client should log in at the cache, not at the registry */
     const void *site;             /* held until the request is complete */
+    struct seen_detail *detail;   /* of a request to a registry; freed when it is complete. NULL: another one */
 };
 static_assert(sizeof(struct request_note) <= HTTP_USER_MAX, "a note has its place in the request");
 

@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-const char *reply_format_error(struct buf *out, const char *code, const char *message)
+const char *reply_format_error(struct buf *out, const char *code, const char *message, const char *id)
 {
     buf_addf(out, "{\"errors\":[{\"code\":\"%s\",\"message\":\"", code);
     buf_add_json(out, message);
-    buf_adds(out, "\",\"detail\":null}]}\n");
+    buf_addf(out, "\",\"detail\":{\"request_id\":\"%s\"}}]}\n", id);
     return "application/json";
 }
 
@@ -127,6 +127,7 @@ void reply_failure(struct http_request *req, const struct fetch_result *res, enu
 
     snprintf(site, sizeof(site), "%d", (int)note_of(req)->upstream);
     reply_status(req, res);
+    seen_detail_fail(note_of(req)->detail, e);
     if (e->code != ERR_NOT_FOUND && e->code != ERR_DENIED && e->code != ERR_CANCELLED)
         log_limited_about(LOG_LEVEL_WARN, err_name(e->code), site, "%s %s: %s", http_method_name(req), http_path(req),
                           e->msg);

@@ -231,9 +231,10 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
     static const struct {
         const char *path;
         enum route_kind kind;
-    } fixed[] = {{"/v2/", ROUTE_BASE},    {"/v2", ROUTE_BASE},         {"/v2/_catalog", ROUTE_CATALOG},
-                 {"/token", ROUTE_TOKEN}, {"/metrics", ROUTE_METRICS}, {"/healthz", ROUTE_HEALTH},
-                 {"/readyz", ROUTE_READY}};
+    } fixed[] = {{"/v2/", ROUTE_BASE},     {"/v2", ROUTE_BASE},         {"/v2/_catalog", ROUTE_CATALOG},
+                 {"/token", ROUTE_TOKEN},  {"/metrics", ROUTE_METRICS}, {"/healthz", ROUTE_HEALTH},
+                 {"/readyz", ROUTE_READY}, {"/", ROUTE_PAGE},           {"/status.json", ROUTE_FIGURES},
+                 {"/events", ROUTE_EVENTS}};
     const char *path = http_path(req);
 
     r->kind = ROUTE_NONE;

@@ -4,7 +4,7 @@
  *     /v2/<name>/manifests/<tag|digest>        /v2/<name>/blobs/<digest>
  *     /v2/<name>/tags/list                     /v2/<name>/referrers/<digest>
  *     /v2/_catalog                             /token
- *     /metrics /healthz /readyz
+ *     /metrics /healthz /readyz /status.json /events /
  *
  * The registry comes from, first that applies: query ns=HOST (the same host may stand before the name, too); a host as
  * the first component of <name>; the Host header, if it names an upstream; docker.io. Of a registry that is not
@@ -30,6 +30,9 @@ enum route_kind {
     ROUTE_METRICS,
     ROUTE_HEALTH,
     ROUTE_READY,
+    ROUTE_PAGE,
+    ROUTE_FIGURES,
+    ROUTE_EVENTS,
 };
 
 /* What names the registry of a request. */

@@ -17,8 +17,8 @@
 enum when { RAW, SPOILED, BEHIND, INSIDE, WHENS };
 enum { BY_NAME = 0x80, BY_CONNECT = 0x40 };
 
-static const char CONNECT[] = "CONNECT fuzz.example:443 HTTP/1.1\r\nHost: x\r\n\r\n";
-static const char DONE[] = "HTTP/1.1 200 Connection established\r\n\r\n";
+static const char CONNECT[] = "CONNECT fuzz.example:443 HTTP/1.1\r\nHost: x\r\nX-Request-Id: me\r\n\r\n";
+static const char DONE[] = "HTTP/1.1 200 Connection established\r\nX-Request-Id: me\r\n\r\n";
 
 static struct loop *loop;
 static struct http_server *server;

@@ -2,7 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "cli/doctor/registries.h"
-#include "proxy/admin/seen.h"
+#include "proxy/seen/engines.h"
 
 #include <string.h>
 

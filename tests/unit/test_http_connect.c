@@ -4,9 +4,9 @@
 
 enum { LARGE = 4 << 20 };
 
-#define CONNECT(target) "CONNECT " target " HTTP/1.1\r\nHost: " target "\r\n\r\n"
+#define CONNECT(target) "CONNECT " target " HTTP/1.1\r\nHost: " target "\r\nX-Request-Id: me\r\n\r\n"
 
-static const char DONE[] = "HTTP/1.1 200 Connection established\r\n\r\n";
+static const char DONE[] = "HTTP/1.1 200 Connection established\r\nX-Request-Id: me\r\n\r\n";
 
 struct opened {
     SSL_CTX *server, *client;

@@ -164,7 +164,7 @@ static void end_to_end(void **state)
     assert_int_equal(passer_count(t->passer, sites_find(t->sites, "reg.test")->group, PASS_PATCH), 1);
 }
 
-/* Each is what the registry has answered, and nothing is added. */
+/* Each is what the registry has answered, and nothing is added but X-Request-Id at its end. */
 static void kinds_of_answers(void **state)
 {
     struct passing_test *t = *state;

@@ -1,4 +1,4 @@
-/* page.h - the status page: `/`, `/status.json` and `/events` (server-sent events, WHATWG HTML §9.2).
+/* status_page.h - the status page: `/`, `/status.json` and `/events` (server-sent events, WHATWG HTML §9.2).
  *
  *     serve loops ── GET /status.json ─▶ waits ┐
  *                                              ├─▶ one admin worker makes the text ─▶ posted to each loop that waits
@@ -9,14 +9,14 @@
  * registries there is no identity. Bounded: PAGE_EVENTS_MAX pages that listen, PAGE_WAITS_MAX requests that wait, and a
  * page that does not read gets no further events.
  */
-#ifndef ENTREPOT_PROXY_PAGE_PAGE_H
-#define ENTREPOT_PROXY_PAGE_PAGE_H
+#ifndef ENTREPOT_PROXY_PAGE_STATUS_PAGE_H
+#define ENTREPOT_PROXY_PAGE_STATUS_PAGE_H
 
 #include "proxy/admin/admin.h"
 #include "proxy/http/http.h"
 #include "proxy/seen/pulls.h"
 
-struct page;
+struct status_page;
 
 enum { PAGE_EVENTS_MAX = 32, PAGE_WAITS_MAX = 64, PAGE_IMAGES_MAX = 5000, PAGE_RECENT = 50, PAGE_LOOPS_MAX = 8 };
 
@@ -37,21 +37,21 @@ struct page_view {
 };
 
 /* On the main loop, whose clock it uses. Before the serve loops start. */
-struct page *page_new(const struct page_view *view, struct loop *main);
+struct status_page *status_page_new(const struct page_view *view, struct loop *main);
 /* One more serve loop. */
-void page_add_loop(struct page *p, struct loop *loop);
+void status_page_add_loop(struct status_page *p, struct loop *loop);
 /* Begins nothing more: the clock ends. On the main loop's thread. */
-void page_stop(struct page *p);
+void status_page_stop(struct status_page *p);
 /* After the serve loops and workers have ended. */
-void page_free(struct page *p);
+void status_page_free(struct status_page *p);
 
 /* Answer a request, on its loop: the page itself, the figures, and their changes. */
-void page_answer(struct page *p, struct http_request *req);
-void page_answer_json(struct page *p, struct http_request *req);
-void page_answer_events(struct page *p, struct http_request *req);
+void status_page_answer(struct status_page *p, struct http_request *req);
+void status_page_answer_json(struct status_page *p, struct http_request *req);
+void status_page_answer_events(struct status_page *p, struct http_request *req);
 /* Ends the events that go to clients of this loop, on it: it drains. */
-void page_end_events(struct page *p, struct loop *loop);
+void status_page_end_events(struct status_page *p, struct loop *loop);
 /* How many pages listen. Any thread. */
-int page_listeners(const struct page *p);
+int status_page_listeners(const struct status_page *p);
 
 #endif

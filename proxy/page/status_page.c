@@ -26,18 +26,18 @@ STAILQ_HEAD(page_waits, page_wait);
 /* A page that listens, of one loop. */
 struct page_listener {
     TAILQ_ENTRY(page_listener) entry;
-    struct page *page;
+    struct status_page *page;
     struct http_request *req;
 };
 
 struct page_loop {
-    struct page *page;
+    struct status_page *page;
     struct loop *loop;
     bool over; /* no page may listen any more */
     TAILQ_HEAD(, page_listener) listeners;
 };
 
-struct page {
+struct status_page {
     /* set once */
     struct page_view view;
     struct loop *loop; /* main */
@@ -75,7 +75,7 @@ static struct body *text_of(json_t *j, const char *before, const char *behind)
     return b;
 }
 
-static void page_look_at_images(struct page *p)
+static void page_look_at_images(struct status_page *p)
 {
     if (p->images && clock_mono_ms() - p->images_ms < IMAGES_FRESH_MS)
         return;
@@ -130,7 +130,7 @@ static void page_post(struct page_loop *to, struct page_wait *wait, struct body 
     loop_post(wait ? wait->loop : to->loop, wait ? page_answer_wait : page_tell_loop, d);
 }
 
-static json_t *page_figures(struct page *p)
+static json_t *page_figures(struct status_page *p)
 {
     struct history h;
 
@@ -140,7 +140,7 @@ static json_t *page_figures(struct page *p)
     return figures_json(&p->view, &h);
 }
 
-static void page_answer_waits(struct page *p, struct page_waits *waits)
+static void page_answer_waits(struct status_page *p, struct page_waits *waits)
 {
     json_t *j = page_figures(p);
 
@@ -157,7 +157,7 @@ static void page_answer_waits(struct page *p, struct page_waits *waits)
     body_unref(text);
 }
 
-static void page_tell_listeners(struct page *p)
+static void page_tell_listeners(struct status_page *p)
 {
     json_t *j = page_figures(p);
     struct body *text = text_of(j, "data: ", "\n\n");
@@ -171,7 +171,7 @@ static void page_tell_listeners(struct page *p)
 /* For all who wait by now; those who come meanwhile are answered in a round of their own. */
 static void page_make(void *arg)
 {
-    struct page *p = arg;
+    struct status_page *p = arg;
     struct page_waits waits = STAILQ_HEAD_INITIALIZER(waits);
 
     OFF_LOOPS;
@@ -194,7 +194,7 @@ static void page_make(void *arg)
 }
 
 /* With the lock held: whether a worker has to be called. */
-static bool page_begin_making(struct page *p)
+static bool page_begin_making(struct status_page *p)
 {
     bool begin = !p->making;
 
@@ -214,7 +214,7 @@ static bool page_takes(struct http_request *req)
     return false;
 }
 
-void page_answer(struct page *p, struct http_request *req)
+void status_page_answer(struct status_page *p, struct http_request *req)
 {
     if (!page_takes(req))
         return;
@@ -236,7 +236,7 @@ static void page_refuse(struct http_request *req, const char *what)
     http_error(req, 503, "TOOMANYREQUESTS", "%s", what);
 }
 
-void page_answer_json(struct page *p, struct http_request *req)
+void status_page_answer_json(struct status_page *p, struct http_request *req)
 {
     if (!page_takes(req))
         return;
@@ -267,7 +267,7 @@ static void listener_remove(struct page_listener *l, struct page_loop *of)
     free(l);
 }
 
-static struct page_loop *page_loop_of(struct page *p, const struct loop *loop)
+static struct page_loop *page_loop_of(struct status_page *p, const struct loop *loop)
 {
     for (int i = 0; i < p->loop_count; i++)
         if (p->loops[i].loop == loop)
@@ -287,7 +287,7 @@ static void listener_can_take(void *arg UNUSED)
     /* It gets something each second. */
 }
 
-void page_answer_events(struct page *p, struct http_request *req)
+void status_page_answer_events(struct status_page *p, struct http_request *req)
 {
     static const char first[] = "retry: 3000\n\n";
     struct page_loop *of = page_loop_of(p, http_loop(req));
@@ -314,7 +314,7 @@ void page_answer_events(struct page *p, struct http_request *req)
     http_stream_data(req, first, sizeof(first) - 1);
 }
 
-void page_end_events(struct page *p, struct loop *loop)
+void status_page_end_events(struct status_page *p, struct loop *loop)
 {
     struct page_loop *of = page_loop_of(p, loop);
 
@@ -329,7 +329,7 @@ void page_end_events(struct page *p, struct loop *loop)
     }
 }
 
-int page_listeners(const struct page *p)
+int status_page_listeners(const struct status_page *p)
 {
     return atomic_load(&p->listener_count);
 }
@@ -338,7 +338,7 @@ int page_listeners(const struct page *p)
 
 static void page_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    struct page *p = arg;
+    struct status_page *p = arg;
     struct history_sums sums;
     bool begin = false;
 
@@ -357,9 +357,9 @@ static void page_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- its life ---- */
 
-struct page *page_new(const struct page_view *view, struct loop *loop)
+struct status_page *status_page_new(const struct page_view *view, struct loop *loop)
 {
-    struct page *p = xcalloc(1, sizeof(*p));
+    struct status_page *p = xcalloc(1, sizeof(*p));
     struct history_sums sums;
 
     p->view = *view;
@@ -374,7 +374,7 @@ struct page *page_new(const struct page_view *view, struct loop *loop)
     return p;
 }
 
-void page_add_loop(struct page *p, struct loop *loop)
+void status_page_add_loop(struct status_page *p, struct loop *loop)
 {
     struct page_loop *l = &p->loops[p->loop_count++];
 
@@ -382,7 +382,7 @@ void page_add_loop(struct page *p, struct loop *loop)
     *l = (struct page_loop){p, loop, false, TAILQ_HEAD_INITIALIZER(l->listeners)};
 }
 
-void page_stop(struct page *p)
+void status_page_stop(struct status_page *p)
 {
     if (p && p->tick)
         event_free(p->tick);
@@ -390,11 +390,11 @@ void page_stop(struct page *p)
         p->tick = NULL;
 }
 
-void page_free(struct page *p)
+void status_page_free(struct status_page *p)
 {
     if (!p)
         return;
-    page_stop(p);
+    status_page_stop(p);
     json_decref(p->images);
     pthread_mutex_destroy(&p->lock);
     free(p->policy);

@@ -1,8 +1,8 @@
-/* seen.h - when engines last asked this cache for something, by their User-Agent, for `status` and `doctor`.
+/* engines.h - when engines last asked this cache for something, by their User-Agent, for `status` and `doctor`.
  *
  * Plain value that begins as {0}; any thread. */
-#ifndef ENTREPOT_PROXY_ADMIN_SEEN_H
-#define ENTREPOT_PROXY_ADMIN_SEEN_H
+#ifndef ENTREPOT_PROXY_SEEN_ENGINES_H
+#define ENTREPOT_PROXY_SEEN_ENGINES_H
 
 #include <jansson.h>
 #include <stdatomic.h>
@@ -25,6 +25,7 @@ struct engines_seen {
 
 /* `user_agent` may be NULL. */
 enum seen_engine seen_engine_of(const char *user_agent);
+const char *seen_engine_name(enum seen_engine engine);
 void seen_note(struct engines_seen *s, const char *user_agent);
 /* {"containerd": {"last_request_seconds": 12}}: so long ago; engines that have not asked are left out. */
 json_t *seen_json(const struct engines_seen *s);

@@ -1,4 +1,4 @@
-#include "proxy/admin/seen.h"
+#include "proxy/seen/engines.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -25,6 +25,11 @@ enum seen_engine seen_engine_of(const char *user_agent)
         if (strncasecmp(user_agent, SEEN_AGENTS[i].prefix, strlen(SEEN_AGENTS[i].prefix)) == 0)
             return SEEN_AGENTS[i].engine;
     return SEEN_OTHER;
+}
+
+const char *seen_engine_name(enum seen_engine engine)
+{
+    return SEEN_NAMES[engine];
 }
 
 /* Written once a second at most: many loops do this for every request. */
