@@ -218,6 +218,10 @@ test-systemd: ## what README says of the service, in a Debian that is booted (RE
 test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
 	@B=$(B) T="$(T)" tests/run engines
 
+test-browser: | test-deps all ## the status page in a headless Chromium (SHOTS=FOLDER keeps screenshots)
+	@tests/packages chromium= chromium-driver=chromedriver
+	@B=$(B) tests/run browser
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run

@@ -132,12 +132,12 @@ static const char *function_at(uintptr_t at, uintptr_t *offset)
 
 /* ---- writing, in a handler: only what signal-safety(7) allows, as far as a crash can be expected to ---- */
 
-static void put(const char *text)
+static void trace_put(const char *text)
 {
     (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
-static void put_hex(uintptr_t n)
+static void trace_put_hex(uintptr_t n)
 {
     char text[2 * sizeof(n) + 3];
     char *at = text + sizeof(text) - 1;
@@ -148,58 +148,58 @@ static void put_hex(uintptr_t n)
     while ((n >>= 4) > 0);
     *--at = 'x';
     *--at = '0';
-    put(at);
+    trace_put(at);
 }
 
-static void put_thread(void)
+static void trace_put_thread(void)
 {
     char name[16] = "?";
 
     pthread_getname_np(pthread_self(), name, sizeof(name));
-    put(name);
+    trace_put(name);
 }
 
-static void put_frame(void *frame)
+static void trace_put_frame(void *frame)
 {
     uintptr_t at = (uintptr_t)frame, offset;
 
     if (at < program.from || at >= program.end) {
-        put("entrepot:   ");
+        trace_put("entrepot:   ");
         backtrace_symbols_fd(&frame, 1, STDERR_FILENO);
         return;
     }
     const char *name = function_at(at - 1, &offset); /* it is where a call returns to */
-    put("entrepot:   ");
-    put_hex(at - program.bias);
+    trace_put("entrepot:   ");
+    trace_put_hex(at - program.bias);
     if (name) {
-        put(" ");
-        put(name);
-        put("+");
-        put_hex(offset + 1);
+        trace_put(" ");
+        trace_put(name);
+        trace_put("+");
+        trace_put_hex(offset + 1);
     }
-    put("\n");
+    trace_put("\n");
 }
 
-static void put_build(void)
+static void trace_put_build(void)
 {
-    put("entrepot: version " ENTREPOT_VERSION ", build ");
+    trace_put("entrepot: version " ENTREPOT_VERSION ", build ");
     for (size_t i = 0; i < program.build_id_len; i++) {
         const char digits[] = {"0123456789abcdef"[program.build_id[i] >> 4],
                                "0123456789abcdef"[program.build_id[i] & 15], '\0'};
-        put(digits);
+        trace_put(digits);
     }
-    put(program.build_id_len ? "\n" : "without an ID\n");
+    trace_put(program.build_id_len ? "\n" : "without an ID\n");
 }
 
 /* From the frame behind the handler and the kernel's. */
-static void put_frames(void)
+static void trace_put_frames(void)
 {
     enum { OURS = 3 };
     void *frames[FRAMES_MAX];
     int count = backtrace(frames, FRAMES_MAX);
 
     for (int i = OURS; i < count; i++)
-        put_frame(frames[i]);
+        trace_put_frame(frames[i]);
 }
 
 /* ---- signals ---- */
@@ -225,17 +225,17 @@ static void on_crash(int sig, siginfo_t *info, void *context UNUSED)
 {
     int error = errno;
 
-    put("entrepot: crash: ");
-    put(name_of(sig));
+    trace_put("entrepot: crash: ");
+    trace_put(name_of(sig));
     if (sig == SIGSEGV || sig == SIGBUS) {
-        put(" at address ");
-        put_hex((uintptr_t)info->si_addr);
+        trace_put(" at address ");
+        trace_put_hex((uintptr_t)info->si_addr);
     }
-    put(" in thread ");
-    put_thread();
-    put("\n");
-    put_frames();
-    put_build();
+    trace_put(" in thread ");
+    trace_put_thread();
+    trace_put("\n");
+    trace_put_frames();
+    trace_put_build();
     errno = error;
     if (info->si_code <= 0) /* sent by a process: it would not happen again */
         raise(sig);
@@ -245,10 +245,10 @@ static void on_ask(int sig UNUSED)
 {
     int error = errno;
 
-    put("entrepot: thread ");
-    put_thread();
-    put(" is here:\n");
-    put_frames();
+    trace_put("entrepot: thread ");
+    trace_put_thread();
+    trace_put(" is here:\n");
+    trace_put_frames();
     sem_post(&written);
     errno = error;
 }

@@ -89,7 +89,7 @@ static json_t *upstream_for_page(const struct site *s, uint64_t *received)
     return u;
 }
 
-/* Those that were asked for something. Their hosts are in the log of whoever runs the node, and in /metrics. */
+/* Those that were asked for something. Their hosts are in /metrics, too. */
 static json_t *upstreams_for_page(const struct page_view *v)
 {
     _cleanup_sites_ struct site_list sites;
@@ -190,7 +190,7 @@ json_t *figures_images(const struct page_view *v, int *private_images)
         for (size_t i = 0; page->read && i < page->count; i++)
             if (page->list[i].is_private)
                 ++*private_images;
-            else
+            else if (json_array_size(list) < PAGE_IMAGES_MAX)
                 json_array_append_new(list, image_for_page(c, &page->list[i]));
     } while (page->read && page->more && json_array_size(list) < PAGE_IMAGES_MAX);
     image_page_free(page);
