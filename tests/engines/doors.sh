@@ -45,7 +45,7 @@ for engine in ${ENGINES:-skopeo crane oras helm ctr podman docker}; do
     engines+=("$engine")
 done
 case " ${engines[*]} " in *" docker "*) containerd_in containerd ;; esac
-case " ${engines[*]} " in *" helm "*) helm_source || fail "no chart" ;; esac
+case " ${engines[*]} " in *" helm "*) (helm_source) || fail "no chart" ;; esac
 doors_run "${engines[@]}"
 for engine in containerd dockerd podman crane oras helm; do say "$engine $(n $engine --version 2>/dev/null | head -n 1 || n $engine version | head -n 1)"; done
 doors_print "${engines[@]}"
