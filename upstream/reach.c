@@ -110,7 +110,8 @@ bool reach_is_circle(const struct sockaddr *address)
             continue;
         if (own.bits == ip.bits && memcmp(own.raw, ip.raw, (size_t)ip.bits / 8) == 0)
             return true;
-        if (memcmp(own.raw, any, (size_t)own.bits / 8) == 0 && reach_is_own(address))
+        bool is_loopback = ip.bits == 32 && ip.raw[0] == 127; /* of which an interface has but one address */
+        if (memcmp(own.raw, any, (size_t)own.bits / 8) == 0 && (is_loopback || reach_is_own(address)))
             return true;
     }
     return false;
