@@ -84,7 +84,7 @@ enum { PLACES_MAX = 16 };
 static struct sockaddr_storage places[PLACES_MAX]; /* written before the loops start */
 static int place_count;
 
-static in_port_t port_of(const struct sockaddr *address)
+static in_port_t place_port(const struct sockaddr *address)
 {
     return address->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)(const void *)address)->sin6_port
                                           : ((const struct sockaddr_in *)(const void *)address)->sin_port;
@@ -106,7 +106,7 @@ bool reach_is_circle(const struct sockaddr *address)
     for (int i = 0; i < place_count; i++) {
         const struct sockaddr *place = (const struct sockaddr *)&places[i];
         const struct ip own = ip_of(place);
-        if (port_of(place) != port_of(address))
+        if (place_port(place) != place_port(address))
             continue;
         if (own.bits == ip.bits && memcmp(own.raw, ip.raw, (size_t)ip.bits / 8) == 0)
             return true;

@@ -15,8 +15,8 @@ bool reach_is_public(const struct sockaddr *address);
 /* Whether an address is one of this machine's interfaces: what listens there may be for the machine alone, whatever a
  * packet filter does with packets from outside. Any thread. */
 bool reach_is_own(const struct sockaddr *address);
-/* An address at which this process takes the place of registries (TLS by name): their names, asked of the same DNS as clients ask, lead
- * there, and requests would go in a circle. A few at most, before the loops start. */
+/* An address at which this process takes the place of registries (TLS by name): their names, asked of the same DNS as
+ * clients ask, lead there, and requests would go in a circle. A few at most, before the loops start. */
 void reach_note_place(const struct sockaddr *bound);
 /* Whether a connection there would come back to this process. Any thread. */
 bool reach_is_circle(const struct sockaddr *address);
