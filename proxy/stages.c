@@ -225,40 +225,12 @@ static void free_listeners(struct server *s)
 
 static bool start_records(struct server *s, struct err *err)
 {
-    struct proxy *p = &s->proxy;
-
-    p->access_log = access_log_new(p->serve_loop_count);
-    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
-    for (int i = 0; i < p->serve_loop_count; i++) {
-        p->serve_loops[i].access = access_log_feed(p->access_log, i);
-        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
-    }
-    return record_open(p, p->config, err);
-}
-
-/* After the serve loops. */
-static void end_records(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->serve_loop_count; i++)
-        if (p->serve_loops[i].pulls)
-            pull_feed_flush(p->serve_loops[i].pulls);
-    loop_settle(s->loop);
-    if (p->pulls)
-        pulls_stop(p->pulls);
+    return records_start(&s->proxy, s->loop, err);
 }
 
 static void free_records(struct server *s)
 {
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->serve_loop_count; i++) {
-        pull_feed_free(p->serve_loops[i].pulls);
-        p->serve_loops[i].pulls = NULL;
-    }
-    pulls_free(p->pulls);
-    access_log_free(p->access_log);
+    records_free(&s->proxy);
 }
 
 /* ---- fetch loops ---- */
@@ -426,7 +398,7 @@ static void end_serve_loops(struct server *s)
     for (int i = 0; i < p->serve_loop_count; i++)
         loop_join(p->serve_loops[i].loop);
     limits_close(p);
-    end_records(s);
+    records_end(p, s->loop);
     free_listeners(s);
 }
 
