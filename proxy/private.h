@@ -1,9 +1,9 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
  * record.c what is written down of requests, limits.c how much of the system it uses, watchdog.c whether its loops
- * turn; server.c runs it.
+ * turn, dump.c what they do; server.c runs it.
  *
- *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c, dump.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -121,6 +121,14 @@ bool interception_take(struct serve_loop *sl, struct http_request *req,
 /* Its figures, for the page of metrics; nothing if nothing is intercepted. Any thread. */
 void interception_print(const struct proxy *p, struct buf *out);
 
+/* ---- dump.c ---- */
+
+/* Adds lines of text: what each loop and pool does and waits for, connections, fetches, blobs on their way. A loop that
+ * hangs is named. Blocks for some seconds at most; on a worker. */
+void dump_print(struct proxy *p, struct buf *out);
+/* Writes them to the log, from a worker. Main thread. */
+void dump_log(struct server *s);
+
 /* ---- signals.c ---- */
 
 /* The events of the main loop: signals, clocks. */
@@ -135,11 +143,11 @@ void server_on_damage(void *server);
  * complete. On its loop. */
 void record_begin(struct serve_loop *sl, struct http_request *req);
 void record_end(struct serve_loop *sl, struct http_request *req);
-/* The access log, and the pulls, which are recognised on `main_loop`. Once there are serve loops, and before they run;
+/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, and before they run;
  * once these have ended; after all that refers to them. */
-bool records_start(struct proxy *p, struct loop *main_loop, struct err *err);
-void records_end(struct proxy *p, struct loop *main_loop);
-void records_free(struct proxy *p);
+bool records_start(struct server *s, struct err *err);
+void records_end(struct server *s);
+void records_free(struct server *s);
 /* Opens the access log as the configuration says, or again. Main thread. */
 bool record_open(struct proxy *p, const struct config *c, struct err *err);
 

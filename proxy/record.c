@@ -18,29 +18,35 @@ bool record_open(struct proxy *p, const struct config *c, struct err *err)
                            err);
 }
 
-bool records_start(struct proxy *p, struct loop *main_loop, struct err *err)
+bool records_start(struct server *s, struct err *err)
 {
+    struct proxy *p = &s->proxy;
+
     p->access_log = access_log_new(p->serve_loop_count);
-    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, main_loop);
+    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
     for (int i = 0; i < p->serve_loop_count; i++) {
         p->serve_loops[i].access = access_log_feed(p->access_log, i);
-        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, main_loop, p->pulls);
+        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
     }
     return record_open(p, p->config, err);
 }
 
-void records_end(struct proxy *p, struct loop *main_loop)
+void records_end(struct server *s)
 {
+    struct proxy *p = &s->proxy;
+
     for (int i = 0; i < p->serve_loop_count; i++)
         if (p->serve_loops[i].pulls)
             pull_feed_flush(p->serve_loops[i].pulls);
-    loop_settle(main_loop);
+    loop_settle(s->loop);
     if (p->pulls)
         pulls_stop(p->pulls);
 }
 
-void records_free(struct proxy *p)
+void records_free(struct server *s)
 {
+    struct proxy *p = &s->proxy;
+
     for (int i = 0; i < p->serve_loop_count; i++)
         pull_feed_free(p->serve_loops[i].pulls);
     pulls_free(p->pulls);

@@ -221,18 +221,6 @@ static void free_listeners(struct server *s)
     listeners_free(&s->proxy);
 }
 
-/* ---- records: the access log, and pulls as they are recognised ---- */
-
-static bool start_records(struct server *s, struct err *err)
-{
-    return records_start(&s->proxy, s->loop, err);
-}
-
-static void free_records(struct server *s)
-{
-    records_free(&s->proxy);
-}
-
 /* ---- fetch loops ---- */
 
 static bool start_fetch_loops(struct server *s, struct err *err)
@@ -332,6 +320,16 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
+static void print_metrics(void *proxy, struct buf *out)
+{
+    metrics_print(proxy, out);
+}
+
+static void print_dump(void *proxy, struct buf *out)
+{
+    dump_print(proxy, out);
+}
+
 /* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
@@ -353,6 +351,8 @@ static void hand_out(struct proxy *p)
         .seen = &p->seen,
         .pulls = p->pulls,
         .figures = metrics_figures,
+        .print_metrics = print_metrics,
+        .print_dump = print_dump,
         .arg = p,
     };
 }
@@ -398,7 +398,7 @@ static void end_serve_loops(struct server *s)
     for (int i = 0; i < p->serve_loop_count; i++)
         loop_join(p->serve_loops[i].loop);
     limits_close(p);
-    records_end(p, s->loop);
+    records_end(s);
     free_listeners(s);
 }
 
@@ -443,7 +443,7 @@ static const struct stage {
     {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},
     {"upstreams",     start_upstreams,     NULL,            NULL,                 free_upstreams},
     {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
-    {"records",       start_records,       NULL,            NULL,                 free_records},
+    {"records",       records_start,       NULL,            NULL,                 records_free},
     {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},
     {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
     {"interception",  start_interception,  NULL,            NULL,                 free_interception},

@@ -10,6 +10,7 @@
 #ifndef ENTREPOT_PROXY_ADMIN_ADMIN_H
 #define ENTREPOT_PROXY_ADMIN_ADMIN_H
 
+#include "base/buf.h"
 #include "config/config.h"
 #include "proxy/http/http.h"
 #include "proxy/pull/prefetch.h"
@@ -31,6 +32,8 @@ struct admin {
     const struct engines_seen *seen;
     struct pulls *pulls;                                   /* what clients pull (proxy/seen/pulls.h) */
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
+    void (*print_metrics)(void *arg, struct buf *out);     /* any thread */
+    void (*print_dump)(void *arg, struct buf *out);        /* what everything waits for; blocks, on a worker */
     void *arg;
 };
 

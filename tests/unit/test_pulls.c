@@ -101,8 +101,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- the script's requests ---- */
-
 static struct pull_request request(struct fixture *f, const char *client)
 {
     struct pull_request r = {
@@ -168,8 +166,6 @@ static void pass(struct fixture *f, int64_t ms)
     pulls_look(f->pulls, f->now);
 }
 
-/* ---- stories ---- */
-
 /* containerd: HEAD of the tag, the index and the image by digest, then the blobs. */
 static void from_the_tag_to_the_last_layer(void **state)
 {
@@ -201,9 +197,6 @@ static void from_the_tag_to_the_last_layer(void **state)
     assert_int_equal(f->last.blobs_done, 3);
     assert_int_equal(f->last.size, 3010);
     assert_int_equal(f->last.begun_ms, begun);
-    assert_int_equal(f->last.waited_ms, 30);
-    const struct digest a = digest('a');
-    assert_true(digest_eq(&f->last.waited_for, &a));
     assert_true(f->last.ended_ms < f->now - 1000); /* the wait for more is not a part of it */
     pull_print_line(&line, &f->last);
     assert_non_null(strstr(line.data, "pull of docker.io/library/nginx:1.27 (linux/amd64) by ::1 containerd: ok, "));
@@ -404,8 +397,6 @@ static void the_table_is_bounded(void **state)
     assert_int_equal(f->ended, 21);
 }
 
-/* ---- readers ---- */
-
 static void count(void *arg, const struct pull_seen *s UNUSED)
 {
     ++*(int *)arg;
@@ -445,8 +436,6 @@ static void readers(void **state)
     json_decref(j);
 }
 
-/* ---- on the way from a serve loop ---- */
-
 static void feed(struct fixture *f, struct pull_feed *to, bool is_blob, const char *tag)
 {
     struct pull_request *r = pull_feed_next(to);
@@ -484,7 +473,6 @@ static void the_same_manifest_is_posted_once(void **state)
     int n = 0;
     pulls_since(f->pulls, 0, 0, 10, count, &n);
     assert_int_equal(n, 2);
-    feed(f, to, true, ""); /* not posted any more */
     pull_feed_free(to);
     loop_free(from);
 }
