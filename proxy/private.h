@@ -1,7 +1,7 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
- * record.c what is written down of requests, limits.c how much of the system it uses, watchdog.c whether its loops turn,
- * dump.c what they do; server.c runs it.
+ * record.c what is written down of requests, limits.c how much of the system it uses, watchdog.c whether its loops
+ * turn, dump.c what they do; server.c runs it.
  *
  *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c, dump.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
@@ -145,6 +145,11 @@ void server_on_damage(void *server);
  * complete. On its loop. */
 void record_begin(struct serve_loop *sl, struct http_request *req);
 void record_end(struct serve_loop *sl, struct http_request *req);
+/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, and before they run;
+ * once these have ended; after all that refers to them. */
+bool records_start(struct server *s, struct err *err);
+void records_end(struct server *s);
+void records_free(struct server *s);
 /* Opens the access log as the configuration says, or again. Main thread. */
 bool record_open(struct proxy *p, const struct config *c, struct err *err);
 

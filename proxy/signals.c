@@ -101,8 +101,8 @@ static void look_at_certificates(struct proxy *p, bool now)
         http_tls_look(p->tls[i], now);
 }
 
-/* What can change while the daemon runs: the log, the access log (which is opened again, too), `offline`, clients.login_for. The log tells if anything else did,
- * which needs a restart. */
+/* What can change while the daemon runs: the log, the access log (which is opened again, too), `offline`,
+ * clients.login_for. The log tells if anything else did, which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;

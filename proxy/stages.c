@@ -221,46 +221,6 @@ static void free_listeners(struct server *s)
     listeners_free(&s->proxy);
 }
 
-/* ---- records: the access log, and pulls as they are recognised ---- */
-
-static bool start_records(struct server *s, struct err *err)
-{
-    struct proxy *p = &s->proxy;
-
-    p->access_log = access_log_new(p->serve_loop_count);
-    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
-    for (int i = 0; i < p->serve_loop_count; i++) {
-        p->serve_loops[i].access = access_log_feed(p->access_log, i);
-        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
-    }
-    return record_open(p, p->config, err);
-}
-
-/* After the serve loops. */
-static void end_records(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->serve_loop_count; i++)
-        if (p->serve_loops[i].pulls)
-            pull_feed_flush(p->serve_loops[i].pulls);
-    loop_settle(s->loop);
-    if (p->pulls)
-        pulls_stop(p->pulls);
-}
-
-static void free_records(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->serve_loop_count; i++) {
-        pull_feed_free(p->serve_loops[i].pulls);
-        p->serve_loops[i].pulls = NULL;
-    }
-    pulls_free(p->pulls);
-    access_log_free(p->access_log);
-}
-
 /* ---- fetch loops ---- */
 
 static bool start_fetch_loops(struct server *s, struct err *err)
@@ -454,7 +414,7 @@ static void end_serve_loops(struct server *s)
     for (int i = 0; i < p->serve_loop_count; i++)
         loop_join(p->serve_loops[i].loop);
     limits_close(p);
-    end_records(s);
+    records_end(s);
     free_listeners(s);
 }
 
@@ -499,7 +459,7 @@ static const struct stage {
     {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},
     {"upstreams",     start_upstreams,     NULL,            NULL,                 free_upstreams},
     {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
-    {"records",       start_records,       NULL,            NULL,                 free_records},
+    {"records",       records_start,       NULL,            NULL,                 records_free},
     {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},
     {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
     {"interception",  start_interception,  NULL,            NULL,                 free_interception},

@@ -61,8 +61,8 @@ struct http_limits {
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_CONNECT, HTTP_METHOD_OTHER };
 
-/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable: also those
- * that were refused before `on_request` (http_was_refused()), and a CONNECT with a tunnel when that has ended. */
+/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable: also
+ * those that were refused before `on_request` (http_was_refused()), and a CONNECT with a tunnel when that has ended. */
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
@@ -130,9 +130,9 @@ bool http_addresses(const struct http_request *req, struct sockaddr_storage *pee
 /* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
 const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
-/* What names the request in logs and, as X-Request-Id, in its answer: the client's own X-Request-Id if that is at most
- * HTTP_ID_MAX letters, digits, '.', '_' and '-', else 16 random hexadecimal digits. Of an answer that was passed on with
- * such a header, what that says. */
+/* What names the request in logs and, as X-Request-Id, in its answer: the client's own X-Request-Id if that is at
+ * most HTTP_ID_MAX letters, digits, '.', '_' and '-', else 16 random hexadecimal digits. Of an answer that was
+ * passed on with such a header, what that says. */
 const char *http_id(struct http_request *req);
 /* The client's address, without port; "unix" of a unix socket, "-" if it is not known any more. */
 const char *http_client(struct http_request *req);

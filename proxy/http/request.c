@@ -213,8 +213,8 @@ static bool is_sane_id(const char *text, size_t len)
     return len > 0 && len <= HTTP_ID_MAX && strspn(text, sane) >= len;
 }
 
-/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators), from a seed of the kernel's: ids have
- * to differ, not to be secret. */
+/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators), from a seed of the kernel's: ids
+ * have to differ, not to be secret. */
 static uint64_t next_id(struct http_server *s)
 {
     if (s->ids == 0 && getrandom(&s->ids, sizeof(s->ids), GRND_NONBLOCK) != sizeof(s->ids))
