@@ -3,9 +3,10 @@
  * record.c what is written down of requests, limits.c how much of the system it uses, watchdog.c whether its loops
  * turn, dump.c what they do; server.c runs it.
  *
- *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c, dump.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c, dump.c, hand_out.c ◀ signals.c, requests.c ◀
+ *     stages.c ◀ server.c
  *
- * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
+ * A folder below gets what it needs of it (struct registry, struct admin): hand_out.c.
  */
 #ifndef ENTREPOT_PROXY_PRIVATE_H
 #define ENTREPOT_PROXY_PRIVATE_H
@@ -131,6 +132,12 @@ void dump_print(struct proxy *p, struct buf *out);
 /* Writes them to the log, from a worker. Main thread. */
 void dump_log(struct server *s);
 
+/* ---- hand_out.c ---- */
+
+/* Gives each folder below what it works with, and begins the status page. When all of it is there, before the serve
+ * loops run. */
+void hand_out(struct server *s);
+
 /* ---- signals.c ---- */
 
 /* The events of the main loop: signals, clocks. */
@@ -145,7 +152,7 @@ void server_on_damage(void *server);
  * complete. On its loop. */
 void record_begin(struct serve_loop *sl, struct http_request *req);
 void record_end(struct serve_loop *sl, struct http_request *req);
-/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, and before they run;
+/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, before they run;
  * once these have ended; after all that refers to them. */
 bool records_start(struct server *s, struct err *err);
 void records_end(struct server *s);

@@ -320,57 +320,10 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
-static void print_metrics(void *proxy, struct buf *out)
-{
-    metrics_print(proxy, out);
-}
-
-static void print_dump(void *proxy, struct buf *out)
-{
-    dump_print(proxy, out);
-}
-
-/* Gives each folder below what it works with. */
-static void hand_out(struct proxy *p)
-{
-    p->registry = (struct registry){
-        .config = p->config,
-        .cache = p->cache,
-        .sites = p->sites,
-        .grants = p->grants,
-        .login = p->login,
-        .fetchers = p->fetchers,
-        .readahead = p->readahead,
-    };
-    p->admin = (struct admin){
-        .config = p->config,
-        .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
-        .admin_pool = p->admin_pool,
-        .long_pool = p->long_pool,
-        .started_s = p->started_s,
-        .seen = &p->seen,
-        .pulls = p->pulls,
-        .figures = metrics_figures,
-        .print_metrics = print_metrics,
-        .print_dump = print_dump,
-        .arg = p,
-    };
-}
-
-static void start_page(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    p->page = status_page_new(&(struct page_view){.admin = &p->admin, .pulls = p->pulls}, s->loop);
-    for (int i = 0; i < p->serve_loop_count; i++)
-        status_page_add_loop(p->page, p->serve_loops[i].loop);
-}
-
 static bool start_service(struct server *s, struct err *err)
 {
     limits_apply(&s->proxy);
-    hand_out(&s->proxy);
-    start_page(s);
+    hand_out(s);
     server_add_events(s); /* before this, SIGTERM ends the process at once */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.serve_loop_count; i++)

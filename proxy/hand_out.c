@@ -1,0 +1,55 @@
+/* What each folder below gets of the daemon. */
+#include "proxy/private.h"
+
+#include "proxy/page/status_page.h"
+
+static void print_metrics(void *proxy, struct buf *out)
+{
+    metrics_print(proxy, out);
+}
+
+static void print_dump(void *proxy, struct buf *out)
+{
+    dump_print(proxy, out);
+}
+
+static void hand_out_folders(struct proxy *p)
+{
+    p->registry = (struct registry){
+        .config = p->config,
+        .cache = p->cache,
+        .sites = p->sites,
+        .grants = p->grants,
+        .login = p->login,
+        .fetchers = p->fetchers,
+        .readahead = p->readahead,
+    };
+    p->admin = (struct admin){
+        .config = p->config,
+        .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
+        .admin_pool = p->admin_pool,
+        .long_pool = p->long_pool,
+        .started_s = p->started_s,
+        .seen = &p->seen,
+        .pulls = p->pulls,
+        .figures = metrics_figures,
+        .print_metrics = print_metrics,
+        .print_dump = print_dump,
+        .arg = p,
+    };
+}
+
+static void start_page(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    p->page = status_page_new(&(struct page_view){.admin = &p->admin, .pulls = p->pulls}, s->loop);
+    for (int i = 0; i < p->serve_loop_count; i++)
+        status_page_add_loop(p->page, p->serve_loops[i].loop);
+}
+
+void hand_out(struct server *s)
+{
+    hand_out_folders(&s->proxy);
+    start_page(s);
+}
