@@ -11,7 +11,7 @@
 static const char USAGE[] =
     "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
     "check: checks that the configuration is valid, and usable by the current user; as root, by the service's user.\n"
-    "show: prints the effective values as YAML, without passwords.\n\n"
+    "show: prints the effective values as YAML, without passwords, and where each comes from.\n\n"
     "  --config FILE   read FILE in place of " CONFIG_DEFAULT_FILE "\n"
     "  --cache DIR     the cache folder, in place of the configured one\n"
     "  --user NAME     check as this user\n"
@@ -23,10 +23,11 @@ static void show(const struct config *config, bool json)
 
     if (json) {
         json_t *j = config_json(config);
+        json_object_set_new(j, "sources", config_sources_json(config));
         cli_print_json(j);
         json_decref(j);
     } else {
-        config_print(config, &text);
+        config_print_sources(config, &text);
         cli_say_text(stdout, text.data, text.len);
     }
 }

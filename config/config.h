@@ -89,7 +89,18 @@ struct config_upstream {
     enum config_fetch fetch;
 };
 
+/* Where the value of a key comes from, if not from the defaults. */
+struct config_source {
+    char *path;         /* "cache.max_size"; of a list, that of the list */
+    int line;           /* in the file */
+    char *variable;     /* of the environment; NULL: none */
+    const char *option; /* of the command line; NULL: none */
+};
+
 struct config {
+    struct config_source *sources;
+    int source_count;
+    char *ignored;                            /* variables that look like ours, and are no keys; NULL: none */
     char *file;                               /* where it came from; NULL: the built-in defaults */
     char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
     char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
@@ -142,7 +153,8 @@ struct config_overrides {
     const char *cache;         /* --cache */
     const char *const *listen; /* --listen, NULL-terminated */
     bool offline;
-    bool no_secrets; /* do not read passwords: a command that only looks for the socket may not be allowed to */
+    bool no_environment; /* ENTREPOT_… is not looked at */
+    bool no_secrets;     /* do not read passwords: a command that only looks for the socket may not be allowed to */
 };
 
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
@@ -167,8 +179,15 @@ struct config_tags config_tags_for(const struct config *c, const struct config_u
                                    const char *tag);
 /* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
 void config_print(const struct config *c, struct buf *out);
+/* The same, with where each key comes from as a comment beside it. */
+void config_print_sources(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */
 json_t *config_json(const struct config *c);
+/* An object: of each key of config_json() that is in no list, by its path, where it comes from: {"from": "default"},
+ * {"from": "file", "file", "line"}, {"from": "environment", "variable"}, {"from": "command line", "option"}. */
+json_t *config_sources_json(const struct config *c);
+/* The source of the key at `path`, or of the list around it; NULL: it has its default. */
+const struct config_source *config_source_of(const struct config *c, const char *path);
 
 /* The file system of a cache, and how much of it the cache's blobs use. Bytes. */
 struct config_disk {

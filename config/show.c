@@ -302,58 +302,109 @@ static bool is_plain(const char *s)
     return safe > 0 && s[safe] == '\0' && (isalnum((unsigned char)*s) || *s == '/') && *end;
 }
 
-static void print_value(struct buf *out, const json_t *value)
+/* Prints a configuration, `path` being where it is; `c` NULL: without sources. */
+struct printing {
+    const struct config *c;
+    struct buf *out;
+    char path[128];
+    int lists; /* around it; what they contain has their source */
+};
+
+/* Behind the value, or behind the key of a list. */
+static void print_source(struct printing *p)
+{
+    const struct config_source *s = p->c && p->lists == 0 ? config_source_of(p->c, p->path) : NULL;
+
+    if (!p->c || p->lists > 0)
+        return;
+    if (!s)
+        buf_adds(p->out, "  # default");
+    else if (s->option || s->variable)
+        buf_addf(p->out, "  # %s", s->option ? s->option : s->variable);
+    else
+        buf_addf(p->out, "  # %s:%d", p->c->file, s->line);
+}
+
+static void print_value(struct printing *p, const json_t *value)
 {
     _cleanup_free_ char *quoted = json_dumps(value, JSON_ENCODE_ANY);
     const char *s = json_string_value(value);
 
-    buf_adds(out, s && is_plain(s) ? s : quoted);
-    buf_adds(out, "\n");
+    buf_adds(p->out, s && is_plain(s) ? s : quoted);
+    print_source(p);
+    buf_adds(p->out, "\n");
 }
 
-static void print_part(struct buf *out, const json_t *part, int indent);
+static void print_part(struct printing *p, const json_t *part, int indent);
 
-static void print_entry(struct buf *out, const json_t *value, int indent)
+static void print_entry(struct printing *p, const json_t *value, int indent)
 {
     if (json_is_object(value) || json_is_array(value)) {
-        buf_adds(out, "\n");
-        print_part(out, value, indent + 2);
+        if (json_is_array(value))
+            print_source(p);
+        buf_adds(p->out, "\n");
+        print_part(p, value, indent + 2);
     } else {
-        buf_adds(out, " ");
-        print_value(out, value);
+        buf_adds(p->out, " ");
+        print_value(p, value);
     }
 }
 
-/* Recursion is as deep as what config_json() makes. */
-static void print_part(struct buf *out, const json_t *part, int indent)
+static void print_list(struct printing *p, const json_t *list, int indent)
 {
-    const char *key;
     json_t *value;
     size_t i;
 
-    json_object_foreach((json_t *)part, key, value) {
-        buf_addf(out, "%*s%s:", indent, "", key);
-        print_entry(out, value, indent);
-    }
-    json_array_foreach(part, i, value) {
-        buf_addf(out, "%*s-", indent, "");
+    p->lists++;
+    json_array_foreach(list, i, value) {
+        buf_addf(p->out, "%*s-", indent, "");
         if (!json_is_object(value)) {
-            print_entry(out, value, indent);
+            print_entry(p, value, indent);
             continue;
         }
         /* an entry's first key stands beside its dash */
-        struct buf entry = {0};
-        print_part(&entry, value, indent + 2);
-        buf_adds(out, entry.data + indent + 1);
+        struct buf entry = {0}, *whole = p->out;
+        p->out = &entry;
+        print_part(p, value, indent + 2);
+        p->out = whole;
+        buf_adds(whole, entry.data + indent + 1);
         buf_free(&entry);
     }
+    p->lists--;
+}
+
+/* Recursion is as deep as what config_json() makes. */
+static void print_part(struct printing *p, const json_t *part, int indent)
+{
+    const size_t len = strlen(p->path);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)part, key, value) {
+        buf_addf(p->out, "%*s%s:", indent, "", key);
+        snprintf(p->path + len, sizeof(p->path) - len, "%s%s", len ? "." : "", key);
+        print_entry(p, value, indent);
+        p->path[len] = '\0';
+    }
+    print_list(p, part, indent);
+}
+
+static void print_all(const struct config *c, bool sources, struct buf *out)
+{
+    json_t *j = config_json(c);
+    struct printing p = {.c = sources ? c : NULL, .out = out};
+
+    buf_addf(out, "# from %s\n", c->file ? c->file : "the built-in defaults");
+    print_part(&p, j, 0);
+    json_decref(j);
 }
 
 void config_print(const struct config *c, struct buf *out)
 {
-    json_t *j = config_json(c);
+    print_all(c, false, out);
+}
 
-    buf_addf(out, "# from %s\n", c->file ? c->file : "the built-in defaults");
-    print_part(out, j, 0);
-    json_decref(j);
+void config_print_sources(const struct config *c, struct buf *out)
+{
+    print_all(c, true, out);
 }
