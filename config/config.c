@@ -447,3 +447,35 @@ void config_free(struct config *c)
     free(c->cache_path);
     memset(c, 0, sizeof(*c));
 }
+
+/* ---- counted ---- */
+
+struct config *config_new(const struct config_overrides *o, struct err *err)
+{
+    struct config *c = xcalloc(1, sizeof(*c));
+
+    if (!config_load(c, o, err)) {
+        free(c);
+        return NULL;
+    }
+    c->is_counted = true;
+    atomic_init(&c->users, 1);
+    return c;
+}
+
+const struct config *config_ref(const struct config *c)
+{
+    if (c->is_counted)
+        atomic_fetch_add(&((struct config *)c)->users, 1);
+    return c;
+}
+
+void config_unref(const struct config *c)
+{
+    struct config *own = (struct config *)c;
+
+    if (!c || !c->is_counted || atomic_fetch_sub(&own->users, 1) > 1)
+        return;
+    config_free(own);
+    free(own);
+}

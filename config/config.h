@@ -14,6 +14,7 @@
 #include "config/trust.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum {
@@ -98,6 +99,8 @@ struct config_source {
 };
 
 struct config {
+    atomic_int users; /* of one that config_new() made */
+    bool is_counted;
     struct config_source *sources;
     int source_count;
     char *ignored;                            /* variables that look like ours, and are no keys; NULL: none */
@@ -160,6 +163,13 @@ struct config_overrides {
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
 bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
 void config_free(struct config *c);
+/* The same, counted: it is freed with its last reference, of which the caller has the first. NULL with an error. Any
+ * thread may take and return references; of a configuration that is not counted these do nothing. */
+struct config *config_new(const struct config_overrides *o, struct err *err);
+const struct config *config_ref(const struct config *c);
+void config_unref(const struct config *c); /* may be NULL */
+/* Whether requests to an upstream would be the same under both: what they say about tags and blobs is not compared. */
+bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
 /* The upstream that serves `host`: the one of that name, else one whose pattern matches, else NULL. Ignores case. A
  * pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);

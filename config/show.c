@@ -202,6 +202,21 @@ static json_t *upstream(const struct config_upstream *u)
     return j;
 }
 
+bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b)
+{
+    static const char *const others[] = {"tags", "fetch", "parallel"};
+    json_t *first = upstream(a), *second = upstream(b);
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        json_object_del(first, others[i]);
+        json_object_del(second, others[i]);
+    }
+    bool same = json_equal(first, second);
+    json_decref(first);
+    json_decref(second);
+    return same;
+}
+
 static json_t *listener(const struct config *c, int i)
 {
     const struct config_tls *t = &c->listen_tls[i];

@@ -229,7 +229,7 @@ static bool start_fetch_loops(struct server *s, struct err *err)
 
     p->fetchers = fetchers_new(p->cache, p->config, p->config->fetchers, err);
     if (p->fetchers)
-        p->readahead = readahead_new(p->cache, p->fetchers, p->config, s->loop);
+        p->readahead = readahead_new(p->cache, p->fetchers, s->loop);
     return p->fetchers != NULL;
 }
 

@@ -218,7 +218,7 @@ static void wait_for_news(struct pull *p)
 
 static void fail_unconfigured(const struct pull *p, struct pulled_image *im)
 {
-    const char *of = sites_name_of_endpoint(p->puller->sites, im->ref.host);
+    _cleanup_free_ char *of = sites_name_of_endpoint(p->puller->sites, im->ref.host);
 
     if (sites_is_upstream(p->puller->sites, im->ref.host))
         pull_fail(im, "too many upstreams are in use at once: try again in a moment");
