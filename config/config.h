@@ -196,6 +196,12 @@ json_t *config_json(const struct config *c);
 /* An object: of each key of config_json() that is in no list, by its path, where it comes from: {"from": "default"},
  * {"from": "file", "file", "line"}, {"from": "environment", "variable"}, {"from": "command line", "option"}. */
 json_t *config_sources_json(const struct config *c);
+/* A list of what differs, as config_json() shows it: {"key": "upstreams[ghcr.io].parallel", "from", "to", "needs"}, the
+ * last "restart" or "reload"; null is what one of them does not have. The caller decrefs it. */
+json_t *config_changes(const struct config *from, const struct config *to);
+bool config_needs_restart(const char *key);
+/* Sets the keys that need a restart to those of `from`; with `listen` that list, too; with `authority` intercept.ca. */
+void config_keep(struct config *c, const struct config *from, bool listen, bool authority);
 /* The source of the key at `path`, or of the list around it; NULL: it has its default. */
 const struct config_source *config_source_of(const struct config *c, const char *path);
 

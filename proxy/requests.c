@@ -26,13 +26,13 @@ static void answer_ready(struct serve_loop *sl, struct http_request *req)
 /* The daemon's own pages are on the metrics listener if there is one, else on every listener. */
 static bool has_own_pages(const struct serve_loop *sl, const struct http_request *req)
 {
-    return !sl->proxy->metrics_listener || sl->proxy->metrics_listener == http_listener(req);
+    return !sl->metrics_listener || sl->metrics_listener == http_listener(req);
 }
 
 static bool may_see(const struct serve_loop *sl, const struct http_request *req, enum route_kind kind)
 {
     return (kind != ROUTE_METRICS && kind != ROUTE_CATALOG) || !listener_is_loopback(http_listener(req)) ||
-           pages_is_our_host(sl->proxy->config, http_host(req));
+           pages_is_our_host(sl->config, http_host(req));
 }
 
 /* By its route, which it does not release. */
@@ -47,7 +47,7 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
     if (r->site)
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
-        pages[r->kind](&sl->proxy->registry, req, r);
+        pages[r->kind](&sl->registry, req, r);
     else if (r->kind == ROUTE_METRICS)
         answer_metrics(sl, req);
     else if (r->kind == ROUTE_HEALTH)
@@ -87,7 +87,7 @@ void server_on_request(void *arg, struct http_request *req)
     }
     note_of(req)->site = r.site ? site_ref(r.site) : NULL;
     bool own = r.kind >= ROUTE_METRICS;
-    if ((own && !has_own_pages(sl, req)) || (!own && sl->proxy->metrics_listener == http_listener(req)))
+    if ((own && !has_own_pages(sl, req)) || (!own && sl->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
     else if (!may_see(sl, req, r.kind))
         http_error(

@@ -288,19 +288,7 @@ static void log_limits(struct proxy *p)
 static bool start_collector(struct server *s, struct err *err)
 {
     struct proxy *p = &s->proxy;
-    const struct config *c = p->config;
-    const struct gc_options options = {
-        .max_bytes = c->max_size.bytes,
-        .max_percent = c->max_size.percent,
-        .min_free_bytes = c->min_free.bytes,
-        .min_free_percent = c->min_free.percent,
-        .high = c->gc_high,
-        .low = c->gc_low,
-        .blob_max = c->blob_max,
-        .grace_ms = c->gc_grace_ms,
-        .interval_ms = c->gc_interval_ms,
-        .policy = c->gc_lru ? &POLICY_LRU : &POLICY_GDSF,
-    };
+    const struct gc_options options = reload_gc_options(p->config);
 
     p->gc = gc_new(p->cache, &options, err);
     if (p->gc)
@@ -323,15 +311,17 @@ static void free_collector(struct server *s)
 /* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
-    p->registry = (struct registry){
-        .config = p->config,
-        .cache = p->cache,
-        .sites = p->sites,
-        .grants = p->grants,
-        .login = p->login,
-        .fetchers = p->fetchers,
-        .readahead = p->readahead,
-    };
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        p->serve_loops[i].registry = (struct registry){
+            .cache = p->cache,
+            .sites = p->sites,
+            .grants = p->grants,
+            .login = p->login,
+            .fetchers = p->fetchers,
+            .readahead = p->readahead,
+        };
+        reload_begin(&p->serve_loops[i], p->config);
+    }
     p->admin = (struct admin){
         .config = p->config,
         .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
@@ -340,12 +330,16 @@ static void hand_out(struct proxy *p)
         .started_s = p->started_s,
         .seen = &p->seen,
         .figures = metrics_figures,
+        .reload = reload_ask,
+        .last_reload = reload_describe,
+        .configuration = reload_compare,
         .arg = p,
     };
 }
 
 static bool start_service(struct server *s, struct err *err)
 {
+    s->proxy.reloads = reloads_new(s);
     limits_apply(&s->proxy);
     hand_out(&s->proxy);
     server_add_events(s); /* before this, SIGTERM ends the process at once */
@@ -362,14 +356,19 @@ static void end_service(struct server *s)
     atomic_store(&s->proxy.ready, false);
 }
 
+static void free_service(struct server *s)
+{
+    reloads_free(s->proxy.reloads);
+}
+
 static void cut_serve_loop(void *arg)
 {
     struct serve_loop *sl = arg;
 
     ON_LOOP(sl->loop);
     interception_end(sl);
-    for (int i = 0; i < sl->proxy->listener_count; i++)
-        listener_stop(sl->proxy->listeners[i], sl->loop);
+    for (int i = 0; i < sl->proxy->place_count; i++)
+        listener_stop(sl->proxy->places[i].listener, sl->loop);
     http_server_cut(sl->http);
 }
 
@@ -433,7 +432,7 @@ static const struct stage {
     {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
     {"interception",  start_interception,  NULL,            NULL,                 free_interception},
     {"collector",     start_collector,     end_collector,   NULL,                 free_collector},
-    {"service",       start_service,       end_service,     NULL,                 NULL},
+    {"service",       start_service,       end_service,     NULL,                 free_service},
     {"watchdog",      start_watchdog,      end_watchdog,    NULL,                 free_watchdog},
 };
 /* clang-format on */
