@@ -243,7 +243,7 @@ static bool read_text(const char *file, struct buf *text, struct err *err)
 static bool take_all(struct config_reading *r, const struct yaml_config *y)
 {
     bool ok = take_listen(r, y) && take_numbers(r, y) && take_log_and_tags(r, y) && take_clients(r, y) &&
-              take_limits(r, y) && take_cache(r, y) && take_gc(r, y);
+              take_limits(r, y) && config_take_policy(r, y) && take_cache(r, y) && take_gc(r, y);
     for (int i = 0; ok && i < y->upstreams_count; i++)
         ok = config_take_upstream(r, i, &y->upstreams[i]);
     if (ok)
@@ -438,6 +438,7 @@ void config_free(struct config *c)
     }
     config_free_intercept(c);
     config_free_sources(c);
+    config_free_policy(c);
     free(c->file);
     free(c->admin_socket);
     free(c->metrics_address);

@@ -53,6 +53,28 @@ struct config_tag_rule {
     struct config_tags tags;
 };
 
+/* Which images may be pulled (policy.c). */
+struct config_image_pattern {
+    char *text;         /* as it was written; NULL ends a list */
+    char *name;         /* of full names */
+    char *tag, *digest; /* NULL: any */
+};
+
+struct config_policy {
+    struct config_image_pattern allow[CONFIG_RULES_MAX + 1]; /* none: everything */
+    struct config_image_pattern deny[CONFIG_RULES_MAX + 1];  /* beats allow */
+};
+
+/* What is asked for. */
+struct config_image {
+    const char *name;         /* in full */
+    const char *tag, *digest; /* one of them, or none: the repository itself */
+    bool is_part;             /* a blob or a list: it is the repository that counts */
+    /* whether the manifest of that digest lists this one; NULL: no */
+    bool (*is_listed_by)(void *arg, const char *digest);
+    void *arg;
+};
+
 /* Whether an endpoint serves many registries and needs ns= to know which one is meant: another entrepot. */
 enum upstream_ns {
     UPSTREAM_NS_AUTO, /* from when it turns out to be one */
@@ -138,6 +160,7 @@ struct config {
     double gc_high, gc_low; /* percent of max_size */
     int64_t gc_grace_ms, gc_interval_ms;
     bool gc_lru; /* policy */
+    struct config_policy policy;
     struct config_tags tags;
     struct config_tag_rule tag_rules[CONFIG_RULES_MAX];
     int tag_rule_count;
@@ -183,6 +206,11 @@ char **config_intercept_hosts(const struct config *c);
 void config_free_hosts(char **hosts);
 /* Whether intercept.allow has the client: its address, or none for a unix socket, which is of this machine. */
 bool config_may_intercept(const struct config *c, const struct sockaddr *client);
+bool config_has_policy(const struct config *c);
+/* Whether it may be pulled. If not, *why is the pattern of policy.deny, or "": none of policy.allow has it. */
+bool config_admits(const struct config *c, const struct config_image *im, const char **why);
+/* The pattern of policy.deny with a digest that this one matches; NULL: there is none. */
+const char *config_denies_digest(const struct config *c, const char *name, const char *digest);
 /* The settings of a tag of a repository (full name) of this upstream: each key from the first rule that matches and
  * sets it, else from the upstream, else from `tags`. All are set in the result. Any thread. */
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,

@@ -36,6 +36,9 @@ bool config_take_int(struct config_reading *r, const char *section, int nth, con
 bool config_take_bool(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       bool *out);
 
+bool config_take_policy(struct config_reading *r, const struct yaml_config *y);
+void config_free_policy(struct config *c);
+
 /* ---- environment.c ---- */
 
 /* Sets in the YAML what the environment says (ENTREPOT_CACHE_MAX_SIZE). */

@@ -259,6 +259,26 @@ static json_t *intercept(const struct config *c)
     return j;
 }
 
+static void add_patterns(json_t *j, const char *key, const struct config_image_pattern *list)
+{
+    json_t *texts = json_array();
+
+    for (; list->text; list++)
+        json_array_append_new(texts, show_text(list->text));
+    if (json_array_size(texts) > 0)
+        json_object_set(j, key, texts);
+    json_decref(texts);
+}
+
+static json_t *policy(const struct config *c)
+{
+    json_t *j = json_object();
+
+    add_patterns(j, "allow", c->policy.allow);
+    add_patterns(j, "deny", c->policy.deny);
+    return j;
+}
+
 json_t *config_json(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
@@ -272,6 +292,8 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "listen", listen);
     if (config_intercepts(c))
         json_object_set_new(j, "intercept", intercept(c));
+    if (config_has_policy(c))
+        json_object_set_new(j, "policy", policy(c));
     json_object_set_new(j, "admin", json_pack("{s:o}", "socket", show_text(c->admin_socket)));
     if (c->metrics_address)
         json_object_set_new(j, "metrics", json_pack("{s:o}", "address", show_text(c->metrics_address)));

@@ -129,6 +129,12 @@ static const struct yaml_field INTERCEPT[] = {
     {0},
 };
 
+static const struct yaml_field POLICY[] = {
+    {NAMED_ENTRIES(struct yaml_config, policy_allow, "allow"), .shortest = 1, .longest = TEXT_MAX},
+    {NAMED_ENTRIES(struct yaml_config, policy_deny, "deny"), .shortest = 1, .longest = TEXT_MAX},
+    {0},
+};
+
 static const struct yaml_field ADMIN[] = {{TEXT_IN(admin, socket)}, {0}};
 static const struct yaml_field METRICS[] = {{TEXT_IN(metrics, address)}, {0}};
 static const struct yaml_field LOG[] = {{TEXT_IN(log, level)}, {TEXT_IN(log, format)}, {0}};
@@ -166,6 +172,7 @@ static const struct yaml_field GC[] = {
 static const struct yaml_field TOP[] = {
     {ENTRIES(struct yaml_config, listen), .fields = LISTEN, .is_first_field = true},
     {SECTION("intercept", INTERCEPT)},
+    {SECTION("policy", POLICY)},
     {SECTION("admin", ADMIN)},
     {SECTION("metrics", METRICS)},
     {TEXT(struct yaml_config, workers)},

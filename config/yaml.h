@@ -76,6 +76,8 @@ struct yaml_config {
     int intercept_hosts_count;
     char *intercept_allow[CONFIG_ALLOW_MAX];
     int intercept_allow_count;
+    char *policy_allow[CONFIG_RULES_MAX], *policy_deny[CONFIG_RULES_MAX];
+    int policy_allow_count, policy_deny_count;
     struct {
         char *socket;
     } admin;

@@ -99,7 +99,11 @@ static void take_opened(struct serve_loop *sl, struct http_request *req, const c
     passer_note_intercepted(sl->passer, site);
     note_of(req)->site = site_ref(site);
     if (!pass_is_pull(req) || !route_parse(&r, req, sl->proxy->sites, site->host, &error)) {
-        pass_through(sl->passer, req, host, site);
+        if (config_has_policy(sl->config) && pass_may_be_pull(req))
+            http_error(req, 403, "DENIED",
+                       "this node has a policy, and this request cannot be read as a pull that it allows");
+        else
+            pass_through(sl->passer, req, host, site);
         return;
     }
     pull(sl, req, &r);

@@ -1,6 +1,7 @@
 /* Which page a request is for. */
 #include "proxy/pages.h"
 #include "proxy/registry/handlers.h"
+#include "proxy/registry/policy.h"
 #include "proxy/private.h"
 
 #include "base/assert.h"
@@ -46,6 +47,8 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
 
     if (r->site)
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
+    if (r->site && !policy_admit(&sl->registry, req, r))
+        return;
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
         pages[r->kind](&sl->registry, req, r);
     else if (r->kind == ROUTE_METRICS)
