@@ -291,10 +291,12 @@ void listeners_commit(struct proxy *p, struct listeners_change *change)
         for (int k = 0; k < change->fresh_count; k++)
             if (strcmp(listener_address(gone), listener_address(change->fresh[k])) == 0)
                 next = change->fresh[k];
-        if (next)
+        if (next) {
             listener_take_over(next, gone);
-        else
-            log_info("%s is listened on no longer", listener_address(gone));
+            continue;
+        }
+        listener_remove_file(gone);
+        log_info("%s is listened on no longer", listener_address(gone));
     }
     memcpy(p->places, change->next, sizeof(p->places));
     p->place_count = change->next_count;

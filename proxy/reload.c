@@ -170,7 +170,7 @@ static void take_turn(void *arg)
         listener_enter(t->fresh[i], nth, sl->loop, sl->http);
     for (int i = 0; i < t->gone_count; i++) {
         listener_leave(t->gone[i], sl->loop);
-        http_server_part(sl->http, t->gone[i]);
+        http_server_part(sl->http, t->gone[i], false);
     }
     if (atomic_fetch_sub(&t->left, 1) == 1)
         loop_post(t->reloads->server->loop, turn_over, t);

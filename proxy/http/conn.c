@@ -424,7 +424,7 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     }
 }
 
-bool http_server_part(struct http_server *s, const void *listener)
+bool http_server_part(struct http_server *s, const void *listener, bool idle)
 {
     struct http_conn *c, *next;
     bool any = false;
@@ -436,7 +436,7 @@ bool http_server_part(struct http_server *s, const void *listener)
             continue;
         any = true;
         c->closing = true;
-        if (c->state == CONN_READING && c->head_len == 0 && c->served)
+        if (idle && c->state == CONN_READING && c->head_len == 0)
             http_conn_close(c);
     }
     return any;

@@ -379,6 +379,14 @@ void listener_take_over(struct listener *l, struct listener *old)
     old->unlink = NULL;
 }
 
+void listener_remove_file(struct listener *l)
+{
+    if (l->unlink)
+        unlink(l->unlink);
+    free(l->unlink);
+    l->unlink = NULL;
+}
+
 void listener_stop(struct listener *l, struct loop *loop)
 {
     ON_LOOP(loop);
@@ -425,9 +433,7 @@ void listener_free(struct listener *l)
     }
     if (!l->taken && l->first_fd >= 0)
         close(l->first_fd);
-    if (l->unlink)
-        unlink(l->unlink);
-    free(l->unlink);
+    listener_remove_file(l);
     free(l->label);
     free(l->address);
     free(l);

@@ -43,6 +43,8 @@ bool listener_add(struct listener *l, struct loop *loop, struct http_server *ser
 struct listener *listener_renew(const struct listener *old, struct err *err);
 /* That has succeeded: a unix socket's file is the new one's from now on. */
 void listener_take_over(struct listener *l, struct listener *old);
+/* A unix socket is not to be found any more: another one can take its place. */
+void listener_remove_file(struct listener *l);
 /* Stops accepting on that loop; on the loop. */
 void listener_stop(struct listener *l, struct loop *loop);
 /* The same, once what has connected is accepted. */
