@@ -230,6 +230,8 @@ json_t *config_changes(const struct config *from, const struct config *to);
 bool config_needs_restart(const char *key);
 /* Sets the keys that need a restart to those of `from`; with `listen` that list, too; with `authority` intercept.ca. */
 void config_keep(struct config *c, const struct config *from, bool listen, bool authority);
+/* Every key and section that the environment can set, with its variable. */
+void config_each_variable(void (*fn)(void *arg, const char *path, const char *variable), void *arg);
 /* The source of the key at `path`, or of the list around it; NULL: it has its default. */
 const struct config_source *config_source_of(const struct config *c, const char *path);
 

@@ -205,3 +205,16 @@ bool config_take_environment(struct config_reading *r)
     free(all);
     return ok;
 }
+
+void config_each_variable(void (*fn)(void *arg, const char *path, const char *variable), void *arg)
+{
+    struct environment_keys *all = xcalloc(1, sizeof(*all));
+    char variable[sizeof(PREFIX) + NAME_MAX_LEN];
+
+    config_yaml_each_key(add_key, all);
+    for (int i = 0; i < all->count; i++) {
+        snprintf(variable, sizeof(variable), PREFIX "%s", all->list[i].name);
+        fn(arg, all->list[i].path, variable);
+    }
+    free(all);
+}

@@ -80,7 +80,9 @@ static bool take_pattern(const char *text, struct config_image_pattern *out)
     _cleanup_free_ char *name = xstrndup(text, (size_t)((colon ? colon : end) - text));
     if (!*name || (colon && colon + 1 == end) || (at && !at[1]))
         return false;
-    for (const char *p = strchr(name, '/'); p && *p; p++)
+    const char *slash = strchr(name, '/');
+    bool has_host = slash && ref_is_host(name, (size_t)(slash - name));
+    for (const char *p = has_host ? slash : name; *p; p++)
         if (isupper((unsigned char)*p))
             return false;
     out->text = xstrdup(text);
