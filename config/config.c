@@ -240,7 +240,7 @@ static bool read_text(const char *file, struct buf *text, struct err *err)
     return true;
 }
 
-static bool take_all(struct config_reading *r, const struct yaml_config *y)
+static bool take_sections(struct config_reading *r, const struct yaml_config *y)
 {
     bool ok = take_listen(r, y) && take_numbers(r, y) && take_log_and_tags(r, y) && take_clients(r, y) &&
               take_limits(r, y) && config_take_policy(r, y) && take_cache(r, y) && take_gc(r, y);
@@ -263,7 +263,7 @@ static bool apply_file(struct config *c, const char *file, const struct config_o
         return err_wrap(err, "%s", file);
     config_set(&c->file, file);
     struct config_reading r = {c, file, y, o->no_secrets, err};
-    bool ok = (o->no_environment || config_take_environment(&r)) && take_all(&r, y);
+    bool ok = (o->no_environment || config_take_environment(&r)) && take_sections(&r, y);
     if (ok)
         config_note_sources(c, y);
     config_yaml_free(y);

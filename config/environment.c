@@ -24,7 +24,7 @@ struct environment_keys {
     int count;
 };
 
-static void add_key(void *arg, const char *path)
+static void note_key(void *arg, const char *path)
 {
     struct environment_keys *all = arg;
     struct environment_key *k = &all->list[all->count];
@@ -196,7 +196,7 @@ bool config_take_environment(struct config_reading *r)
     const size_t prefix = strlen(PREFIX);
     bool ok = true, linked = has_service_links();
 
-    config_yaml_each_key(add_key, all);
+    config_yaml_each_key(note_key, all);
     for (char **e = environ; ok && *e; e++)
         if (strncmp(*e, PREFIX, prefix) == 0)
             ok = look_at_variable(r, all, *e + prefix, linked);
@@ -211,7 +211,7 @@ void config_each_variable(void (*fn)(void *arg, const char *path, const char *va
     struct environment_keys *all = xcalloc(1, sizeof(*all));
     char variable[sizeof(PREFIX) + NAME_MAX_LEN];
 
-    config_yaml_each_key(add_key, all);
+    config_yaml_each_key(note_key, all);
     for (int i = 0; i < all->count; i++) {
         snprintf(variable, sizeof(variable), PREFIX "%s", all->list[i].name);
         fn(arg, all->list[i].path, variable);

@@ -387,7 +387,7 @@ static void print_entry(struct printing *p, const json_t *value, int indent)
     }
 }
 
-static void print_list(struct printing *p, const json_t *list, int indent)
+static void print_entries(struct printing *p, const json_t *list, int indent)
 {
     json_t *value;
     size_t i;
@@ -423,7 +423,7 @@ static void print_part(struct printing *p, const json_t *part, int indent)
         print_entry(p, value, indent);
         p->path[len] = '\0';
     }
-    print_list(p, part, indent);
+    print_entries(p, part, indent);
 }
 
 static void print_all(const struct config *c, bool sources, struct buf *out)

@@ -52,39 +52,3 @@ const struct config_source *config_source_of(const struct config *c, const char 
     }
     return best;
 }
-
-static json_t *source_json(const struct config *c, const struct config_source *s)
-{
-    if (!s)
-        return json_pack("{s:s}", "from", "default");
-    if (s->option)
-        return json_pack("{s:s, s:s}", "from", "command line", "option", s->option);
-    if (s->variable)
-        return json_pack("{s:s, s:s}", "from", "environment", "variable", s->variable);
-    json_t *file = json_string(c->file); /* a path need not be UTF-8 */
-    return json_pack("{s:s, s:o, s:i}", "from", "file", "file", file ? file : json_string("(not UTF-8)"), "line",
-                     s->line);
-}
-
-static void add_sources(const struct config *c, json_t *out, const char *within, const json_t *part)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach((json_t *)part, key, value) {
-        _cleanup_free_ char *path = xasprintf("%s%s%s", within, *within ? "." : "", key);
-        if (json_is_object(value))
-            add_sources(c, out, path, value);
-        else
-            json_object_set_new(out, path, source_json(c, config_source_of(c, path)));
-    }
-}
-
-json_t *config_sources_json(const struct config *c)
-{
-    json_t *all = config_json(c), *out = json_object();
-
-    add_sources(c, out, "", all);
-    json_decref(all);
-    return out;
-}

@@ -113,8 +113,8 @@ struct yaml_config {
 /* Parses; NULL with an error (ERR_INVALID) that names line and key. An empty text has no key. */
 struct yaml_config *config_yaml_parse(const char *text, size_t len, struct err *err);
 void config_yaml_free(struct yaml_config *y);
-/* Sets the key or section at `path`, one of config_yaml_each_key(), to the value of a variable of the environment, which
- * is borrowed. The sections that lead to a key should be set before it. */
+/* Sets the key or section at `path`, one of config_yaml_each_key(), to the value of a variable of the environment.
+ * Both are borrowed. The sections that lead to a key should be set before it. */
 bool config_yaml_set(struct yaml_config *y, const char *path, const char *variable, const char *text, struct err *err);
 /* Every key that is in no list, and every section. */
 void config_yaml_each_key(void (*fn)(void *arg, const char *path), void *arg);

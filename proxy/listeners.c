@@ -195,7 +195,8 @@ static bool is_next(const struct listeners_change *change, const struct listener
     return false;
 }
 
-static struct place *find_place(struct proxy *p, const struct listeners_change *change, const struct wish *w, bool same)
+static struct place *find_listened(struct proxy *p, const struct listeners_change *change, const struct wish *w,
+                                   bool same)
 {
     for (int i = 0; i < p->place_count; i++) {
         struct place *place = &p->places[i];
@@ -211,7 +212,7 @@ static struct place *find_place(struct proxy *p, const struct listeners_change *
 static bool prepare_place(struct proxy *p, const struct config *c, struct listeners_change *change,
                           const struct wish *w, struct err *err)
 {
-    struct place *same = find_place(p, change, w, true), *was = same ? NULL : find_place(p, change, w, false),
+    struct place *same = find_listened(p, change, w, true), *was = same ? NULL : find_listened(p, change, w, false),
                  *next = &change->next[change->next_count];
 
     if (same) {

@@ -1,10 +1,10 @@
 /* Another configuration for the running daemon: at SIGHUP, or asked for on the admin socket.
  *
- *     prepare    the file is read, the files that it names are looked at, addresses are bound; whatever fails refuses the
- *                whole, and nothing has changed
- *     switch     cannot fail: the main thread's parts first, then each serve loop in a turn of its own, since what is its
- *                own needs no lock. A request that has begun goes on under what it has begun with: its site holds the
- *                configuration
+ *     prepare    the file is read, the files that it names are looked at, addresses are bound; whatever fails refuses
+ *                the whole, and nothing has changed
+ *     switch     cannot fail: the main thread's parts first, then each serve loop in a turn of its own, since what is
+ *                its own needs no lock. A request that has begun goes on under what it has begun with: its site holds
+ *                the configuration
  *     retire     listeners that are gone accept nothing more; their connections end with the answer under way, and they
  *                are freed after the last one
  *
@@ -155,7 +155,7 @@ static void set_loop_config(struct serve_loop *sl, const struct config *c)
     config_unref(before);
 }
 
-static void take_turn(void *arg)
+static void switch_loop(void *arg)
 {
     struct reload_share *share = arg;
     struct reload_turn *t = share->turn;
@@ -220,7 +220,7 @@ static void switch_loops(struct reloads *r, const struct config *c, const struct
     atomic_init(&t->left, p->serve_loop_count);
     for (int i = 0; i < p->serve_loop_count; i++) {
         t->shares[i] = (struct reload_share){t, &p->serve_loops[i]};
-        loop_post(p->serve_loops[i].loop, take_turn, &t->shares[i]);
+        loop_post(p->serve_loops[i].loop, switch_loop, &t->shares[i]);
     }
 }
 

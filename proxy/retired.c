@@ -1,6 +1,6 @@
-/* Listeners that another configuration does not have any more: their connections end with the answer under way, and they
- * are freed after the last one. Each second the loops are asked whether they still have any. A client may be about to
- * send its next request: that is answered, and says that the connection ends; what is idle for longer is closed. */
+/* Listeners that another configuration does not have any more: their connections end with the answer under way, and
+ * they are freed after the last one. Each second the loops are asked whether they still have any. A client may be about
+ * to send its next request: that is answered, and says that the connection ends; what is idle for longer is closed. */
 #include "proxy/private.h"
 
 #include "base/assert.h"

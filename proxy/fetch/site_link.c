@@ -82,7 +82,7 @@ char *sites_name_of_endpoint(struct sites *all, const char *host)
 
 /* A realm that is the name, or an endpoint, of another upstream, and not this site's own, is another registry. A name
  * that only matches the pattern of another upstream is not: "*.example.com" has all kinds of hosts. */
-static bool may_have(const struct config *c, const char *host, const char *url)
+static bool may_send_to(const struct config *c, const char *host, const char *url)
 {
     const struct config_upstream *own = config_find_upstream(c, host);
     char authority[256];
@@ -108,7 +108,7 @@ static bool may_have_password(void *arg, const char *url)
     struct sites *all = link->sites;
 
     pthread_mutex_lock(&all->lock);
-    bool may = may_have(all->config, link->host, url);
+    bool may = may_send_to(all->config, link->host, url);
     pthread_mutex_unlock(&all->lock);
     return may;
 }

@@ -7,9 +7,9 @@
  *     places ── a new host takes a free one; else the least recently used one, first of hosts that have never answered
  *               as a registry (at most SITES_UNPROVEN_MAX), then of those that have; never one in use
  *
- * Another configuration (sites_replace()) has sites of its own. Those of the last one stay until they are not in use any
- * more, and keep that configuration; a registry for which nothing has changed goes on with the same struct upstream: its
- * tokens, its limits, what is known of its endpoints.
+ * Another configuration (sites_replace()) has sites of its own. Those of the last one stay until they are not in use
+ * any more, and keep that configuration; a registry for which nothing has changed goes on with the same struct
+ * upstream: its tokens, its limits, what is known of its endpoints.
  *
  * A site is in use while a request, a fetch or a pull holds it, or its upstream has calls or transfers, including
  * cancelled ones. Under the lock, an unused one can neither be found nor start anything: then it may be freed.
@@ -30,8 +30,9 @@ enum {
     SITE_LOCAL = SITES_MAX,
 };
 
-/* What figures are summed up under: the name of an upstream, which keeps its number when the configuration changes; more
- * names than there are numbers are GROUP_OTHER. The hosts of a pattern are one, so that clients cannot multiply them. */
+/* What figures are summed up under: the name of an upstream, which keeps its number when the configuration changes;
+ * more names than there are numbers are GROUP_OTHER. The hosts of a pattern are one, so that clients cannot multiply
+ * them. */
 enum {
     GROUP_LOCAL = CONFIG_UPSTREAMS_MAX,
     GROUP_OTHER, /* and the hosts of upstreams_any */
@@ -105,8 +106,8 @@ struct site_list {
 bool site_is_proven(const struct site *s);
 /* All proven ones, held until site_list_clear(). */
 void sites_list(struct sites *all, struct site_list *out);
-/* Calls `fn` once with one site of each upstream, including unproven ones and those of earlier configurations, under the
- * lock, so it must not call functions of this file that take it. (Holding references instead would leave no place for
+/* Calls `fn` once with one site of each upstream, including unproven ones and those of earlier configurations, under
+ * the lock, so it must not call functions of this file that take it. (Holding references instead would leave no place for
  * new ones.) `old`: so many at the end are of upstreams that the configuration does not have any more. */
 void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count, int old),
                 void *arg);

@@ -34,7 +34,7 @@ static bool is_listed_by(void *arg, const char *parent)
     return listed;
 }
 
-static void refuse(struct http_request *req, const struct route *r, const char *digest, const char *why)
+static void answer_denied(struct http_request *req, const struct route *r, const char *digest, const char *why)
 {
     static const enum note_kind kinds[] = {[ROUTE_MANIFEST] = KIND_MANIFEST,
                                            [ROUTE_BLOB] = KIND_BLOB,
@@ -69,7 +69,7 @@ bool policy_admit(struct registry *reg, struct http_request *req, const struct r
 
     if (!config_has_policy(reg->config) || config_admits(reg->config, &im, &why))
         return true;
-    refuse(req, r, im.digest, why);
+    answer_denied(req, r, im.digest, why);
     return false;
 }
 
@@ -83,6 +83,6 @@ bool policy_admit_found(struct registry *reg, struct http_request *req, const st
     why = config_denies_digest(reg->config, r->name, digest_format(d, digest));
     if (!why)
         return true;
-    refuse(req, r, digest, why);
+    answer_denied(req, r, digest, why);
     return false;
 }
