@@ -308,6 +308,16 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
+static void print_metrics(void *proxy, struct buf *out)
+{
+    metrics_print(proxy, out);
+}
+
+static void print_dump(void *proxy, struct buf *out)
+{
+    dump_print(proxy, out);
+}
+
 /* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
@@ -333,6 +343,8 @@ static void hand_out(struct proxy *p)
         .reload = reload_ask,
         .last_reload = reload_describe,
         .configuration = reload_compare,
+        .print_metrics = print_metrics,
+        .print_dump = print_dump,
         .arg = p,
     };
 }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The engines of this system x the doors to entrepot x {pull public, pull private, push, build}: see tests/doors.sh.inc. Each engine
 # that is not here is skipped by name.
+# Takes minutes.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 . tests/engines.sh.inc
