@@ -44,7 +44,7 @@ static void compare_objects(json_t *out, const char *path, const json_t *from, c
 }
 
 /* Of an entry of a list, what it goes by; NULL: the list is compared as a whole. */
-static const char *name_of(const json_t *entry)
+static const char *entry_name(const json_t *entry)
 {
     const char *name = json_string_value(json_object_get(entry, "name"));
 
@@ -57,7 +57,7 @@ static const json_t *find_named(const json_t *list, const char *name)
     size_t i;
 
     json_array_foreach(list, i, entry)
-        if (strcmp(name_of(entry), name) == 0)
+        if (strcmp(entry_name(entry), name) == 0)
             return entry;
     return NULL;
 }
@@ -68,7 +68,7 @@ static bool all_named(const json_t *list)
     size_t i;
 
     json_array_foreach(list, i, entry)
-        if (!name_of(entry))
+        if (!entry_name(entry))
             return false;
     return json_is_array(list) && json_array_size(list) > 0;
 }
@@ -79,16 +79,16 @@ static void compare_named(json_t *out, const char *path, const json_t *from, con
     size_t i;
 
     json_array_foreach(from, i, entry) {
-        _cleanup_free_ char *inner = xasprintf("%s[%s]", path, name_of(entry));
-        const json_t *other = find_named(to, name_of(entry));
+        _cleanup_free_ char *inner = xasprintf("%s[%s]", path, entry_name(entry));
+        const json_t *other = find_named(to, entry_name(entry));
         if (other)
             compare(out, inner, entry, other);
         else
             note_change(out, inner, entry, NULL);
     }
     json_array_foreach(to, i, entry) {
-        _cleanup_free_ char *inner = xasprintf("%s[%s]", path, name_of(entry));
-        if (!find_named(from, name_of(entry)))
+        _cleanup_free_ char *inner = xasprintf("%s[%s]", path, entry_name(entry));
+        if (!find_named(from, entry_name(entry)))
             note_change(out, inner, NULL, entry);
     }
 }

@@ -348,7 +348,7 @@ struct printing {
 };
 
 /* Behind the value, or behind the key of a list. */
-static void print_source(struct printing *p)
+static void print_origin(struct printing *p)
 {
     const struct config_source *s = p->c && p->lists == 0 ? config_source_of(p->c, p->path) : NULL;
 
@@ -368,7 +368,7 @@ static void print_value(struct printing *p, const json_t *value)
     const char *s = json_string_value(value);
 
     buf_adds(p->out, s && is_plain(s) ? s : quoted);
-    print_source(p);
+    print_origin(p);
     buf_adds(p->out, "\n");
 }
 
@@ -378,7 +378,7 @@ static void print_entry(struct printing *p, const json_t *value, int indent)
 {
     if (json_is_object(value) || json_is_array(value)) {
         if (json_is_array(value))
-            print_source(p);
+            print_origin(p);
         buf_adds(p->out, "\n");
         print_part(p, value, indent + 2);
     } else {

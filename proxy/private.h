@@ -1,7 +1,7 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
- * its parts, signals.c is what happens to it meanwhile, reload.c another configuration, requests.c what its clients ask,
- * metrics.c what is counted, limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c what
- * they do; server.c runs it.
+ * its parts, signals.c is what happens to it meanwhile, reload.c another configuration, requests.c what its clients
+ * ask, metrics.c what is counted, limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c
+ * what they do; server.c runs it.
  *
  *     limits.c, metrics.c, listeners.c, watchdog.c, dump.c ◀ retired.c ◀ reload.c ◀ signals.c, requests.c ◀ stages.c
  *     ◀ server.c

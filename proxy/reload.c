@@ -394,7 +394,7 @@ void reload_look(struct server *s)
 
 /* ---- for others ---- */
 
-static void on_ask(void *arg)
+static void reload_on_ask(void *arg)
 {
     struct reload_ask *a = arg;
 
@@ -411,7 +411,7 @@ bool reload_ask(void *proxy, json_t **result, struct err *err)
     OFF_LOOPS;
     a->reloads = r;
     a->users = 2;
-    loop_post(r->server->loop, on_ask, a);
+    loop_post(r->server->loop, reload_on_ask, a);
     pthread_mutex_lock(&r->lock);
     while (!a->done && atomic_load(&p->ready))
         cond_wait_until(&r->answered, &r->lock, clock_mono_ms() + LOOK_AGAIN_MS);

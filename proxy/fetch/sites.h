@@ -107,8 +107,8 @@ bool site_is_proven(const struct site *s);
 /* All proven ones, held until site_list_clear(). */
 void sites_list(struct sites *all, struct site_list *out);
 /* Calls `fn` once with one site of each upstream, including unproven ones and those of earlier configurations, under
- * the lock, so it must not call functions of this file that take it. (Holding references instead would leave no place for
- * new ones.) `old`: so many at the end are of upstreams that the configuration does not have any more. */
+ * the lock, so it must not call functions of this file that take it. (Holding references instead would leave no place
+ * for new ones.) `old`: so many at the end are of upstreams that the configuration does not have any more. */
 void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count, int old),
                 void *arg);
 void site_list_clear(struct site_list *l);
