@@ -15,15 +15,17 @@ static void print_dump(void *proxy, struct buf *out)
 
 static void hand_out_folders(struct proxy *p)
 {
-    p->registry = (struct registry){
-        .config = p->config,
-        .cache = p->cache,
-        .sites = p->sites,
-        .grants = p->grants,
-        .login = p->login,
-        .fetchers = p->fetchers,
-        .readahead = p->readahead,
-    };
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        p->serve_loops[i].registry = (struct registry){
+            .cache = p->cache,
+            .sites = p->sites,
+            .grants = p->grants,
+            .login = p->login,
+            .fetchers = p->fetchers,
+            .readahead = p->readahead,
+        };
+        reload_begin(&p->serve_loops[i], p->config);
+    }
     p->admin = (struct admin){
         .config = p->config,
         .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
@@ -33,6 +35,9 @@ static void hand_out_folders(struct proxy *p)
         .seen = &p->seen,
         .pulls = p->pulls,
         .figures = metrics_figures,
+        .reload = reload_ask,
+        .last_reload = reload_describe,
+        .configuration = reload_compare,
         .print_metrics = print_metrics,
         .print_dump = print_dump,
         .arg = p,

@@ -4,7 +4,6 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "proxy/intercept/ca.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -40,8 +39,8 @@ static void drain_serve_loop(void *arg)
     struct serve_loop *sl = arg;
 
     ON_LOOP(sl->loop);
-    for (int i = 0; i < sl->proxy->listener_count; i++)
-        listener_stop(sl->proxy->listeners[i], sl->loop);
+    for (int i = 0; i < sl->proxy->place_count; i++)
+        listener_stop(sl->proxy->places[i].listener, sl->loop);
     status_page_end_events(sl->proxy->page, sl->loop);
     http_server_drain(sl->http, serve_loop_drained, sl);
 }
@@ -95,47 +94,9 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-static void look_at_certificates(struct proxy *p, bool now)
-{
-    for (int i = 0; i < p->tls_count; i++)
-        http_tls_look(p->tls[i], now);
-}
-
-/* What can change while the daemon runs: the log, the access log (which is opened again, too), `offline`,
- * clients.login_for. The log tells if anything else did, which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
-    struct server *s = arg;
-    struct config fresh;
-    struct err err = {0};
-    _cleanup_buf_ struct buf before = {0}, after = {0};
-
-    sd_notify(0, "RELOADING=1");
-    look_at_certificates(&s->proxy, true);
-    if (s->proxy.ca && !ca_reload(s->proxy.ca, &err))
-        log_error("the authority of interception is not reloaded: %s", err.msg);
-    if (!config_load(&fresh, s->overrides, &err)) {
-        log_error("the configuration is not reloaded: %s", err.msg);
-    } else {
-        log_setup(fresh.log_level, fresh.log_format);
-        if (!record_open(&s->proxy, &fresh, &err))
-            log_error("the access log goes on as it was: %s", err.msg);
-        fetchers_set_offline(s->proxy.fetchers, fresh.offline);
-        login_set_for(s->proxy.login, fresh.login_for);
-        struct config same = *s->proxy.config;
-        same.log_level = fresh.log_level;
-        same.log_format = fresh.log_format;
-        same.offline = fresh.offline;
-        same.login_for = fresh.login_for;
-        same.access_log = fresh.access_log;
-        config_print(&same, &before);
-        config_print(&fresh, &after);
-        bool all = strcmp(before.data, after.data) == 0;
-        log_info("configuration reloaded%s",
-                 all ? "" : "; changes other than log:, access_log:, offline: and clients.login_for need a restart");
-        config_free(&fresh);
-    }
-    sd_notify(0, "READY=1");
+    reload_now(arg);
 }
 
 static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
@@ -145,7 +106,7 @@ static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 
 static void on_look(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    look_at_certificates(&((struct server *)arg)->proxy, false);
+    reload_look(arg);
 }
 
 static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -154,6 +115,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     log_report_suppressed(false);
     limits_give_back_memory();
+    sites_sweep(s->proxy.sites);
     cache_flush_touches(s->proxy.cache, NULL, NULL, NULL);
 }
 
@@ -173,8 +135,6 @@ void server_add_events(struct server *s)
     s->deadline = event_new(base, -1, 0, on_deadline, s);
     s->flush = event_new(base, -1, EV_PERSIST, on_flush, s);
     event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
-    if (s->proxy.tls_count == 0)
-        return;
     s->look = event_new(base, -1, EV_PERSIST, on_look, s);
     event_add(s->look, &(struct timeval){.tv_sec = LOOK_S});
 }

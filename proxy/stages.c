@@ -229,7 +229,7 @@ static bool start_fetch_loops(struct server *s, struct err *err)
 
     p->fetchers = fetchers_new(p->cache, p->config, p->config->fetchers, err);
     if (p->fetchers)
-        p->readahead = readahead_new(p->cache, p->fetchers, p->config, s->loop);
+        p->readahead = readahead_new(p->cache, p->fetchers, s->loop);
     return p->fetchers != NULL;
 }
 
@@ -288,19 +288,7 @@ static void log_limits(struct proxy *p)
 static bool start_collector(struct server *s, struct err *err)
 {
     struct proxy *p = &s->proxy;
-    const struct config *c = p->config;
-    const struct gc_options options = {
-        .max_bytes = c->max_size.bytes,
-        .max_percent = c->max_size.percent,
-        .min_free_bytes = c->min_free.bytes,
-        .min_free_percent = c->min_free.percent,
-        .high = c->gc_high,
-        .low = c->gc_low,
-        .blob_max = c->blob_max,
-        .grace_ms = c->gc_grace_ms,
-        .interval_ms = c->gc_interval_ms,
-        .policy = c->gc_lru ? &POLICY_LRU : &POLICY_GDSF,
-    };
+    const struct gc_options options = reload_gc_options(p->config);
 
     p->gc = gc_new(p->cache, &options, err);
     if (p->gc)
@@ -322,6 +310,7 @@ static void free_collector(struct server *s)
 
 static bool start_service(struct server *s, struct err *err)
 {
+    s->proxy.reloads = reloads_new(s);
     limits_apply(&s->proxy);
     hand_out(s);
     server_add_events(s); /* before this, SIGTERM ends the process at once */
@@ -342,6 +331,7 @@ static void end_service(struct server *s)
 static void free_service(struct server *s)
 {
     status_page_free(s->proxy.page);
+    reloads_free(s->proxy.reloads);
 }
 
 static void cut_serve_loop(void *arg)
@@ -350,8 +340,8 @@ static void cut_serve_loop(void *arg)
 
     ON_LOOP(sl->loop);
     interception_end(sl);
-    for (int i = 0; i < sl->proxy->listener_count; i++)
-        listener_stop(sl->proxy->listeners[i], sl->loop);
+    for (int i = 0; i < sl->proxy->place_count; i++)
+        listener_stop(sl->proxy->places[i].listener, sl->loop);
     http_server_cut(sl->http);
 }
 

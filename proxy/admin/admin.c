@@ -48,6 +48,8 @@ static const struct admin_page {
     {HTTP_METHOD_POST, "/v1/pin", MISSES, admin_pin},
     {HTTP_METHOD_POST, "/v1/unpin", MISSES, admin_unpin},
     {HTTP_METHOD_POST, "/v1/offline", 0, admin_offline},
+    {HTTP_METHOD_GET, "/v1/config", 0, admin_config},
+    {HTTP_METHOD_POST, "/v1/reload", LONG, admin_reload},
 };
 
 static const struct admin_page *find_page(struct admin_job *job)

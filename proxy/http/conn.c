@@ -425,6 +425,24 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
     }
 }
 
+bool http_server_part(struct http_server *s, const void *listener, bool idle)
+{
+    struct http_conn *c, *next;
+    bool any = false;
+
+    ON_LOOP(s->loop);
+    for (c = TAILQ_FIRST(&s->conns); c; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        if (c->listener != listener)
+            continue;
+        any = true;
+        c->closing = true;
+        if (idle && c->state == CONN_READING && c->head_len == 0)
+            http_conn_close(c);
+    }
+    return any;
+}
+
 void http_server_cut(struct http_server *s)
 {
     ON_LOOP(s->loop);

@@ -87,6 +87,9 @@ void http_server_set_errors(struct http_server *s, const char *(*format)(struct 
 void http_server_set_streams(struct http_server *s, bool (*wants)(void *arg, struct http_request *req));
 /* Closes idle connections and tunnels now, the others after their answer; then calls `done` on the loop. */
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
+/* The connections of a listener (http_arrival.listener) that is there no longer are closed after their next answer,
+ * which says so; with `idle` those between two requests at once. Whether there was any; on the loop. */
+bool http_server_part(struct http_server *s, const void *listener, bool idle);
 /* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
 void http_server_cut(struct http_server *s);
 /* The same, and frees. After the loop has ended. */

@@ -45,6 +45,12 @@ struct forward *forward_new(const struct config *config, struct ca *ca, struct l
     return f;
 }
 
+void forward_set(struct forward *f, const struct config *config, struct ca *ca)
+{
+    f->config = config;
+    f->ca = ca;
+}
+
 void forward_free(struct forward *f)
 {
     if (!f)
@@ -153,7 +159,7 @@ void forward_connect(struct forward *f, struct http_request *req)
         http_error(req, 400, "UNSUPPORTED", "CONNECT needs a host and a port");
         return;
     }
-    SSL_CTX *ctx = port == TLS_PORT ? ca_context(f->ca, host) : NULL;
+    SSL_CTX *ctx = port == TLS_PORT && f->ca ? ca_context(f->ca, host) : NULL;
     if (ctx) {
         SSL *ssl = SSL_new(ctx);
         SSL_CTX_free(ctx);

@@ -421,6 +421,19 @@ bool pass_is_pull(const struct http_request *req)
            (path.kind == PATH_BLOB && m == HTTP_METHOD_GET);
 }
 
+bool pass_may_be_pull(const struct http_request *req)
+{
+    enum http_method m = http_method(req);
+    struct path path;
+
+    if (m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD)
+        return false;
+    path_parse(&path, http_path(req));
+    return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
+           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || strchr(http_path(req), '%') ||
+           strstr(http_path(req), "/.") || strstr(http_path(req), "//");
+}
+
 bool pass_wants_stream(void *arg UNUSED, struct http_request *req)
 {
     return http_opened_host(req) || http_is_absolute(req); /* of a forward proxy */

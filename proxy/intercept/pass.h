@@ -44,6 +44,8 @@ void passer_free(struct passer *p);
 /* Whether a request in an opened connection is a pull, to be answered by the cache. HEAD of a blob is none: pushing
  * clients send it to learn what they need not upload, and only the registry knows what it has in that repository. */
 bool pass_is_pull(const struct http_request *req);
+/* Whether the registry might take a request for a pull that pass_is_pull() does not see, or that cannot be parsed. */
+bool pass_may_be_pull(const struct http_request *req);
 /* Whether the body of a request is taken piece by piece: for http_server_set_streams(). */
 bool pass_wants_stream(void *arg, struct http_request *req);
 /* Passes the request on to `host` (http_opened_host()), a host of the site's registry. The site is held until the

@@ -80,7 +80,7 @@ static const char *without_host(const char *name, const char *site)
 }
 
 /* On a listener of one upstream: ns= names that, or is absent. */
-static bool is_for_only(const char *only, const struct http_request *req, const struct sites *sites,
+static bool is_for_only(const char *only, const struct http_request *req, struct sites *sites,
                         struct route_error *error)
 {
     char host[REF_HOST_MAX + 32];
@@ -110,9 +110,8 @@ static bool name_repository(struct route *r, const char *host, const char *path,
 }
 
 /* A host with a port cannot be a part of an image's name at this cache: such a registry needs a name without one. */
-static bool fail_unknown(const struct sites *sites, const char *host, struct route_error *error)
+static bool explain_unknown(const struct config *c, const char *host, struct route_error *error)
 {
-    const struct config *c = sites_config(sites);
     const char *colon = strrchr(host, ':');
     size_t len = strlen(host);
 
@@ -130,6 +129,15 @@ static bool fail_unknown(const struct sites *sites, const char *host, struct rou
             "one: {name: %.*s, endpoints: [https://%.80s]}",
             host, (int)MIN(colon - host, 80), host, host);
     return route_fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
+}
+
+static bool fail_unknown(struct sites *sites, const char *host, struct route_error *error)
+{
+    const struct config *c = sites_config(sites);
+
+    explain_unknown(c, host, error);
+    config_unref(c);
+    return false;
 }
 
 /* Too many hosts that do not answer are requested at once: a passing state. */
@@ -174,7 +182,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         r->site = sites_find(sites, host);
     } else {
         snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, http_host(req));
-        r->site = config_find_upstream(sites_config(sites), host) ? sites_find(sites, host) : NULL;
+        r->site = sites_find_configured(sites, host);
         r->by = r->site ? ROUTE_BY_HOST : ROUTE_BY_NOTHING;
         if (!r->site) {
             snprintf(host, sizeof(host), "%s", REF_DEFAULT_HOST);
