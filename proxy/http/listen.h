@@ -9,6 +9,8 @@
 #include "proxy/http/http.h"
 #include "proxy/http/bounds.h"
 
+#include <sys/types.h>
+
 struct listener;
 
 /* `address` is "ADDR:PORT", "[v6]:PORT" or "unix:/path" (made with `mode`). Checks that it can be bound. Errors:
