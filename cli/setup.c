@@ -112,8 +112,8 @@ static int setup_check_usage(const struct setup_command *s)
         return cli_usage(USAGE, "setup: --check goes with neither --undo nor --dry-run");
     if (s->count == 0 && !s->all)
         return cli_usage(USAGE, "setup: which engine?");
-    if (s->gives && (s->undo || s->check || s->run.dry))
-        return cli_usage(USAGE, "setup: --cache-owner goes with none of --undo, --check and --dry-run");
+    if (s->gives && (s->check || s->run.dry))
+        return cli_usage(USAGE, "setup: --cache-owner goes with neither --check nor --dry-run");
     if (s->run.restart && (s->root || s->run.dry || s->check))
         return cli_usage(USAGE, "setup: --restart goes with none of --root, --dry-run and --check");
     return -1;
