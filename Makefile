@@ -3,6 +3,7 @@
 VERSION  := 0.1.0
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+IMAGE    ?= entrepot:$(VERSION)
 CC       ?= cc
 WERROR   ?= -Werror
 # llhttp: the library of newer distributions (Debian 13, Ubuntu 24.04), else the C sources in Debian 12's node-llhttp.
@@ -216,6 +217,16 @@ test-systemd: ## what README says of the service, in a Debian that is booted (RE
 test-engines: | test-deps all ## today's engines, of Debian sid in a chroot (ENTREPOT_SID=FOLDER, made once): cosign, oras, crane, ...
 	@B=$(B) T="$(T)" tests/run engines
 
+image: all ## the container image (IMAGE=NAME:TAG), a layout and an archive in build/image; needs python3 alone, no engine
+	@tests/packages -- python3= binutils=strip
+	@python3 deploy/image/build.py $(B)/entrepot $(B)/image $(VERSION) $(IMAGE)
+
+test-image: | test-deps all ## the image: the same twice, under dockerd and containerd, by Containerfile
+	@B=$(B) T="$(T)" tests/run image
+
+test-kubernetes: | test-deps all ## manifests, chart, alerts; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
+	@B=$(B) T="$(T)" tests/run kubernetes
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -276,4 +287,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines image test-image test-kubernetes bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
