@@ -54,6 +54,7 @@ def rules(*paths):
             checks += [(c["name"] + " read-only", s["readOnlyRootFilesystem"], True), (c["name"] + " escalation", s["allowPrivilegeEscalation"], False),
                        (c["name"] + " privileged", s.get("privileged", False), False), (c["name"] + " drops", s["capabilities"]["drop"], ["ALL"]),
                        (c["name"] + " pull policy", c["imagePullPolicy"], "IfNotPresent")]
+        checks += [("setup adds", init["securityContext"]["capabilities"]["add"], ["CHOWN", "DAC_OVERRIDE", "FOWNER"])]
         checks += [(p, main[p]["httpGet"]["host"], "127.0.0.1") for p in ("startupProbe", "livenessProbe", "readinessProbe")]
         host = [v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v]
         checks += [("folders of the host", len(host), 3), ("the host's root", "/" in host, False)]
