@@ -5,6 +5,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 UNITDIR  ?= $(PREFIX)/lib/systemd/system
 ZSHDIR   ?= $(PREFIX)/share/zsh/site-functions
+IMAGE    ?= entrepot:$(VERSION)
 CC       ?= cc
 WERROR   ?= -Werror
 # llhttp: the library of newer distributions (Debian 13, Ubuntu 24.04), else the C sources in Debian 12's node-llhttp.
@@ -241,6 +242,16 @@ test-packages: | test-deps ## packages on a booted Debian 12 and 13: install, up
 	@tests/packages -- rpm=rpmbuild
 	@B=$(B) DISTROS="$(DISTROS)" T="$(T)" tests/run packages
 
+image: all ## the container image (IMAGE=NAME:TAG), a layout and an archive in build/image; needs python3 alone, no engine
+	@tests/packages -- python3= binutils=strip
+	@python3 deploy/image/build.py $(B)/entrepot $(B)/image $(VERSION) $(IMAGE)
+
+test-image: | test-deps all ## the image: the same twice, under dockerd and containerd, by Containerfile
+	@B=$(B) T="$(T)" tests/run image
+
+test-kubernetes: | test-deps all ## manifests, chart, alerts; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
+	@B=$(B) T="$(T)" tests/run kubernetes
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -305,4 +316,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages deb rpm bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages deb rpm image test-image test-kubernetes test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help

@@ -153,7 +153,7 @@ common() { curl -s -o /dev/null "$base/v2/library/one/manifests/1?ns=docker.io";
 wait_for 5 common || fail "common: $(tail -n 2 "$log")"
 sed -i "s|path: $W/logs/access.log|path: $W/none/access.log|" "$W/config.yaml"
 kill -HUP "$ENTREPOT_PID"
-wait_for 5 grep -q 'the access log goes on as it was' "$W/entrepot.log" || fail "a path that cannot be opened is not told"
+wait_for 5 grep -q 'the configuration is not reloaded, and the last one stays in use: opening the access log' "$W/entrepot.log" || fail "a path that cannot be opened is not told"
 lines=$(logged)
 curl -s -o /dev/null "$base/healthz"
 more() { [ "$(logged)" -gt "$lines" ]; }
