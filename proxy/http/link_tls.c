@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "proxy/http/link.h"
+#include "proxy/http/tls_socket.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -124,12 +125,15 @@ static void remove_sent(struct http_out *out, size_t n)
 /* Records of all that was gathered. */
 static ssize_t write_gathered(struct http_link *l, struct http_out *out)
 {
+    const bool ends = l->more, all = http_out_len(out) <= HTTP_SCRATCH;
     ssize_t len = gather(l, out), sent = 0, n = len;
 
     while (n > 0 && sent < len) {
+        l->more = ends || !all || len - sent > RECORD;
         n = tls_send(l, l->scratch + sent, (size_t)(len - sent));
         sent += MAX(n, (ssize_t)0);
     }
+    l->more = ends;
     if (sent > 0)
         remove_sent(out, (size_t)sent);
     l->stuck = sent > 0 && n < 0 && errno == EAGAIN;
@@ -170,18 +174,15 @@ static ssize_t tls_write(struct http_link *l, struct http_out *out, size_t most)
     return sent > 0 ? sent : n;
 }
 
-/* close_notify, once; what the client answers is not waited for (RFC 8446 §6.1). */
-static void say_end(struct http_link *l)
+/* close_notify, once; what the client answers is not waited for (RFC 8446 §6.1). It goes out with the end of the
+ * connection, and before close(2), which would drop what waits if the client has sent more. */
+static void tls_end_output(struct http_link *l)
 {
     ERR_clear_error();
+    l->more = true;
     if (!l->broken && SSL_is_init_finished(l->ssl) && !(SSL_get_shutdown(l->ssl) & SSL_SENT_SHUTDOWN))
         SSL_shutdown(l->ssl);
     ERR_clear_error();
-}
-
-static void tls_end_output(struct http_link *l)
-{
-    say_end(l);
     shutdown(l->fd, SHUT_WR);
 }
 
@@ -189,7 +190,7 @@ static void tls_end_output(struct http_link *l)
 static void tls_close(struct http_link *l, bool whole)
 {
     if (whole)
-        say_end(l);
+        tls_end_output(l);
     SSL_free(l->ssl);
     free(l->kept);
     l->ssl = NULL;
@@ -222,11 +223,16 @@ static bool set_early(struct ssl_st *ssl, struct evbuffer *early)
     return true;
 }
 
+static bool set_socket(struct ssl_st *ssl, struct http_link *l)
+{
+    return SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS ? SSL_set_fd(ssl, l->fd) == 1 : tls_socket_set(ssl, l);
+}
+
 bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl, struct evbuffer *early)
 {
     bool any = early && evbuffer_get_length(early) > 0;
 
-    if (SSL_set_fd(ssl, l->fd) != 1 || (any && !set_early(ssl, early))) {
+    if (!set_socket(ssl, l) || (any && !set_early(ssl, early))) {
         SSL_free(ssl);
         return false;
     }

@@ -115,12 +115,24 @@ static void answer_begin(struct http_request *req, int64_t promised)
     req->on_gone = NULL;
 }
 
+static bool has_file(const struct http_request *req)
+{
+    return req->file_fd >= 0 && req->file_at < req->file_end;
+}
+
+/* Whether the connection ends with what is to go out. */
+static bool is_the_last(const struct http_conn *c)
+{
+    return c->closing && c->req.ended && !has_file(&c->req) && !http_body_is_open(c);
+}
+
 /* The socket is tried without waiting until the loop reports it writable: it nearly always is. A head and a piece of a
  * file take a call each. */
 void http_write(struct http_conn *c)
 {
     ssize_t n = 1;
 
+    c->link.more = is_the_last(c);
     for (int calls = 0; calls < 3 && n > 0 && !c->blocked && http_out_len(&c->out) > 0; calls++) {
         n = c->link.kind->write(&c->link, &c->out, PIECE);
         c->taken += MAX(n, (ssize_t)0);
@@ -136,11 +148,6 @@ void http_write(struct http_conn *c)
     else if (!arm && c->armed)
         event_del(c->writable);
     c->armed = arm;
-}
-
-static bool has_file(const struct http_request *req)
-{
-    return req->file_fd >= 0 && req->file_at < req->file_end;
 }
 
 static void add_piece(struct http_out *out, int fd, int64_t at, int64_t to)
@@ -239,6 +246,8 @@ static void send_small(struct http_request *req, int status, const char *type, c
         buf_add(head, body, len);
         req->sent = (int64_t)len;
     }
+    req->ended = true;
+    c->link.more = is_the_last(c);
     if (http_out_len(&c->out) == 0)
         n = c->link.kind->send(&c->link, head->data, head->len);
     c->taken += MAX(n, (ssize_t)0);

@@ -308,6 +308,8 @@ def resumption():
                 same(s.session_reused, nth > 0, f"{v}: the session of connection {nth + 1}")
                 s.sendall(request("/healthz"))
                 same(Answers(s).next()[2], b"ok\n", "after that")
+                if nth > 0 and v == ssl.TLSVersion.TLSv1_3:  # clients use a ticket once (RFC 8446 C.4): there must be another
+                    same(s.session.id != session.id, True, "a new ticket after a resumption")
                 session = s.session  # with TLS 1.3 it comes behind the handshake
 
 
