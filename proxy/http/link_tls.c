@@ -21,6 +21,13 @@
 
 enum { RECORD = SSL3_RT_MAX_PLAIN_LENGTH };
 
+/* Before each call: SSL_get_error(3) looks there. To clear the empty queue costs more than to look. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* 0: the client has ended its output in order. */
 static ssize_t tls_failed(struct http_link *l, int rc)
 {
@@ -55,7 +62,7 @@ static ssize_t tls_read(struct http_link *l, void *to, size_t cap)
         return recv(l->fd, to, cap, 0);
     int n;
     do {
-        ERR_clear_error();
+        forget_errors();
         n = SSL_read(l->ssl, to, (int)cap);
     } while (n <= 0 && leave_early(l, n));
     return n > 0 ? n : tls_failed(l, n);
@@ -86,7 +93,7 @@ static int put(struct http_link *l, const char *data, size_t len)
 /* At most one record. */
 static ssize_t tls_send(struct http_link *l, const void *data, size_t len)
 {
-    ERR_clear_error();
+    forget_errors();
     int n = put(l, data, MIN(len, (size_t)RECORD));
     if (n > 0)
         return n;
@@ -142,7 +149,7 @@ static ssize_t write_gathered(struct http_link *l, struct http_out *out)
 
 static ssize_t send_file(struct http_link *l, struct http_out *out, size_t most)
 {
-    ERR_clear_error();
+    forget_errors();
     ssize_t n = SSL_sendfile(l->ssl, out->fd, out->at, MIN(most, (size_t)(out->end - out->at)), 0);
     if (n > 0) {
         out->at += n;
@@ -178,11 +185,11 @@ static ssize_t tls_write(struct http_link *l, struct http_out *out, size_t most)
  * connection, and before close(2), which would drop what waits if the client has sent more. */
 static void tls_end_output(struct http_link *l)
 {
-    ERR_clear_error();
+    forget_errors();
     l->more = true;
     if (!l->broken && SSL_is_init_finished(l->ssl) && !(SSL_get_shutdown(l->ssl) & SSL_SENT_SHUTDOWN))
         SSL_shutdown(l->ssl);
-    ERR_clear_error();
+    forget_errors();
     shutdown(l->fd, SHUT_WR);
 }
 
@@ -246,7 +253,7 @@ int http_link_greet(struct http_link *l, const char **why)
     int rc;
 
     do {
-        ERR_clear_error();
+        forget_errors();
         rc = SSL_do_handshake(l->ssl);
     } while (rc != 1 && leave_early(l, rc));
     if (rc == 1) {
