@@ -12,12 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum {
-    PASS_BUSY_RETRY_S = 2,
-    PASS_BODY_LEAST = 16 << 10, /* bytes: a piece of http's */
-    PASS_BODY_MAX = 64 << 10,
-    PASS_BODIES_MAX = 2 << 20, /* of all of a loop */
-};
+enum { PASS_BUSY_RETRY_S = 2 };
 
 struct passer {
     /* set once */
