@@ -256,6 +256,7 @@ bench: | test-deps all ## the tables of figures: beside nginx and curl, what eng
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
 	@B=$(B) bash tests/bench/tls.sh
+	@B=$(B) bash tests/bench/doors.sh
 	@B=$(B) bash tests/bench/parts.sh
 	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies

@@ -23,6 +23,15 @@ bool config_host_matches(const char *pattern, const char *host)
     return *host == '\0';
 }
 
+/* Whether the host may match, since it ends as the pattern does: nearly none has to be looked at more closely. */
+static bool ends_alike(const char *pattern, const char *host)
+{
+    const char *star = strrchr(pattern, '*');
+    size_t len = strlen(host), tail = star ? strlen(star + 1) : 0;
+
+    return star && len > tail && strcasecmp(host + len - tail, star + 1) == 0;
+}
+
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host)
 {
     for (int i = 0; i < c->upstream_count; i++)
@@ -32,7 +41,7 @@ const struct config_upstream *config_find_upstream(const struct config *c, const
     if (!ref_host_valid(host, strlen(host)))
         return NULL;
     for (int i = 0; i < c->upstream_count; i++)
-        if (strchr(c->upstreams[i].name, '*') && config_host_matches(c->upstreams[i].name, host))
+        if (ends_alike(c->upstreams[i].name, host) && config_host_matches(c->upstreams[i].name, host))
             return &c->upstreams[i];
     return NULL;
 }

@@ -76,7 +76,8 @@ struct transfer_response {
 enum { TRANSFER_WAIT = -1 };
 struct transfer_verbatim {
     bool has_body;
-    int64_t size; /* bytes of it; -1: it is sent in chunks */
+    int64_t size;  /* bytes of it; -1: it is sent in chunks */
+    size_t buffer; /* bytes of it to be sent at a time; 16 KiB at least */
     /* Fills `out` with at most `cap` bytes of the body: how many, 0 behind the last one, or TRANSFER_WAIT: there are
      * none now, transfer_send_more() says when there are. After an answer of 300 or more it may not be called again. */
     long (*on_send)(void *arg, char *out, size_t cap);

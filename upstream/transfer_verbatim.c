@@ -130,7 +130,7 @@ static void set_upload(struct transfer *t, const struct transfer_verbatim *v)
     curl_easy_setopt(h, CURLOPT_READDATA, t);
     curl_easy_setopt(h, CURLOPT_SEEKFUNCTION, rewind_body);
     curl_easy_setopt(h, CURLOPT_SEEKDATA, t);
-    curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)VERBATIM_BUFFER);
+    curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)MAX(v->buffer, (size_t)VERBATIM_BUFFER));
 }
 
 void transfer_set_verbatim(struct transfer *t, const struct transfer_request *req)

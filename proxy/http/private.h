@@ -1,6 +1,6 @@
-/* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c,
- * tunnel.c, print.c ◀ life.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses
- * those before it. */
+/* private.h - shared by the files of this folder: link.c, tls_socket.c, link_tls.c, request.c, parse.c, seats.c,
+ * readahead.c, tunnel.c, print.c ◀ life.c, head.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c,
+ * each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
@@ -211,6 +211,10 @@ bool http_tunnel_pass(struct http_conn *c);
 bool http_tunnel_is_idle(const struct http_conn *c, int64_t now);
 /* With the connection's own socket still open. The request is told how many bytes the client was sent. */
 void http_tunnel_end(struct http_conn *c);
+
+/* head.c */
+/* Adds the head of the answer to `out`: it decides whether the connection is kept. `len` -1: it has no length. */
+void http_head_compose(struct http_request *req, struct buf *out, int status, const char *type, int64_t len);
 
 /* send.c */
 /* Gives the output what it can take, and notices the end of the answer. */

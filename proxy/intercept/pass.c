@@ -273,6 +273,15 @@ static void on_idle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- the request ---- */
 
+/* Bytes of a body that are held, and sent at a time: as much as is worth it while there are few, for it may be that no
+ * registry takes any of them. */
+static size_t body_share(const struct passer *p)
+{
+    size_t share = PASS_BODIES_MAX / (size_t)MAX(atomic_load(&p->under_way), 1);
+
+    return MAX(MIN(share, (size_t)PASS_BODY_MAX), (size_t)PASS_BODY_LEAST);
+}
+
 static void body_data(void *arg, const void *data, size_t len)
 {
     struct passing *g = arg;
@@ -281,9 +290,10 @@ static void body_data(void *arg, const void *data, size_t len)
         return;
     note_activity(g);
     evbuffer_add(g->queue, data, len);
-    if (!g->body_paused)
-        http_body_pause(g->req, true); /* one piece at a time; http has the next one ready */
-    g->body_paused = true;
+    if (!g->body_paused && evbuffer_get_length(g->queue) + PASS_BODY_LEAST > body_share(g->passer)) {
+        http_body_pause(g->req, true); /* http has the next piece ready */
+        g->body_paused = true;
+    }
     transfer_send_more(g->transfer);
 }
 
@@ -310,7 +320,7 @@ static long passing_send(void *arg, char *out, size_t cap)
     if (n <= 0)
         return g->body_ended ? 0 : TRANSFER_WAIT;
     note_activity(g);
-    if (evbuffer_get_length(g->queue) == 0) {
+    if (evbuffer_get_length(g->queue) == 0 && g->body_paused) {
         g->body_paused = false;
         http_body_pause(g->req, false);
     }
@@ -356,7 +366,10 @@ static void send_on(struct passing *g, const char *host)
         .method = http_method_name(g->req),
         .target = target,
         .headers = (const char *const *)headers,
-        .body = {.has_body = g->has_body, .size = http_body_length(g->req), .on_send = passing_send},
+        .body = {.has_body = g->has_body,
+                 .size = http_body_length(g->req),
+                 .buffer = body_share(g->passer),
+                 .on_send = passing_send},
         .isolated = hop_is_login(http_header(g->req, "authorization")),
         .on_head = passing_take_head,
         .on_data = passing_take_data,

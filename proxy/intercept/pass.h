@@ -23,6 +23,9 @@ enum {
     PASS_OUT_MAX = 128 << 10, /* bytes of an answer that the client has not taken */
     PASS_IDLE_MS = 600000,    /* without a byte either way: a registry may take minutes to commit an upload */
     PASS_NOTE_MS = 2000,
+    PASS_BODY_LEAST = 16 << 10, /* bytes of a body: a piece of http's */
+    PASS_BODY_MAX = 64 << 10,
+    PASS_BODIES_MAX = 2 << 20, /* of all bodies of a loop */
 };
 
 struct passer;
