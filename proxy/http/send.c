@@ -55,6 +55,21 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
     buf_add(&req->headers, "\r\n", 2);
 }
 
+void http_interim(struct http_request *req, int status)
+{
+    struct http_conn *c = req->conn;
+
+    ON_LOOP(c->server->loop);
+    IN_STATE(c->state == CONN_HANDLING);
+    if (!req->http10 && evbuffer_get_length(c->out.data) <= HTTP_INTERIM_MAX) {
+        evbuffer_add_printf(c->out.data, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+        evbuffer_add(c->out.data, req->headers.data, req->headers.len);
+        evbuffer_add(c->out.data, "\r\n", 2);
+        c->armed = event_add(c->writable, NULL) == 0;
+    }
+    buf_clear(&req->headers);
+}
+
 void http_reply_reset(struct http_request *req)
 {
     ON_LOOP(req->conn->server->loop);
@@ -327,6 +342,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
         http_reply_header(req, "Transfer-Encoding", "chunked");
     }
     answer_head(req, status, type, len);
+    buf_clear(&req->headers);
     req->more = more;
     req->more_arg = arg;
     http_pump(req->conn);
@@ -424,7 +440,7 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
     req->done = done;
     req->done_arg = arg;
     if (req->chunked && req->method != HTTP_METHOD_HEAD)
-        evbuffer_add(output(req), "0\r\n\r\n", 5);
+        evbuffer_add_printf(output(req), "0\r\n%s\r\n", req->headers.len > 0 ? req->headers.data : "");
     else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 &&
              req->sent + req->file_end - req->file_at != req->promised)
         req->conn->lost = true; /* the client must not take it for whole */

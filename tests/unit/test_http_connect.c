@@ -41,7 +41,7 @@ static bool open_hosts(struct fixture *f, struct http_request *req)
     const char *authority = http_authority(req), *host = http_opened_host(req);
 
     if (authority && strcmp(authority, "tls.example:443") == 0) {
-        http_connect_tls(req, SSL_new(o->server), "TLS.example");
+        http_connect_tls(req, (SSL_CTX_up_ref(o->server), o->server), "TLS.example");
     } else if (authority && strcmp(authority, "far.example:22") == 0) {
         give_tunnel(o, req);
     } else if (authority) {
