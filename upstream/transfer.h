@@ -82,7 +82,7 @@ struct transfer_verbatim {
     /* NULL, or called behind the last byte of a body in chunks, once: its trailers, as headers, which are copied, or
      * NULL. More than TRANSFER_TRAILER_BYTES of them fail. */
     const char *const *(*on_trailers)(void *arg);
-    /* NULL, or called for each interim answer but 100 and 101, with its lines; not after on_head. */
+    /* NULL, or called for each interim answer but 101, with its lines; not after on_head. */
     void (*on_interim)(void *arg, int status, const char *const *lines);
 };
 

@@ -120,7 +120,7 @@ void transfer_end_head(struct transfer *t)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= STATUS_REFUSED)
         transfer_send_more(t);
-    else if (status / 100 == 1 && status > STATUS_SWITCHING && t->calls.on_interim && !t->cancelled)
+    else if (status / 100 == 1 && status != STATUS_SWITCHING && t->calls.on_interim && !t->cancelled)
         t->calls.on_interim(t->arg, (int)status, (const char *const *)t->lines);
     if (status / 100 == 1)
         return;

@@ -190,6 +190,12 @@ void fetchers_each_loop(const struct fetchers *all, void (*fn)(void *arg, struct
         fn(arg, all->list[i].loop);
 }
 
+struct config_tags fetch_tags_for(const struct fetchers *all, const struct site *site, const char *name,
+                                  const char *tag)
+{
+    return config_tags_for(all->config, site->config, name, tag);
+}
+
 struct forgetting {
     struct fetcher *fetcher;
     char *name;

@@ -116,6 +116,38 @@ static void note_activity(struct passing *g)
     event_add(g->idle, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
+/* ---- the body of the request ---- */
+
+static void body_data(void *arg, const void *data UNUSED, size_t len UNUSED)
+{
+    struct passing *g = arg;
+
+    if (g->ending || !g->transfer)
+        return;
+    note_activity(g);
+    http_body_keep(g->req, &g->piece);
+    g->piece_at = 0;
+    http_body_pause(g->req, true); /* one piece at a time */
+    transfer_send_more(g->transfer);
+}
+
+static void body_end(void *arg)
+{
+    struct passing *g = arg;
+
+    g->body_ended = true;
+    if (!g->ending && g->transfer)
+        transfer_send_more(g->transfer);
+}
+
+/* Not before the registry takes some: one that cannot be reached costs the client no upload. */
+static void begin_body(struct passing *g)
+{
+    if (g->has_body && !g->streamed)
+        http_body_stream(g->req, body_data, body_end, g);
+    g->streamed = true;
+}
+
 /* ---- the answer ---- */
 
 /* http calls it whenever the client can take more. */
@@ -190,6 +222,10 @@ static void passing_take_interim(void *arg, int status, const char *const *lines
     if (!g->req || g->status != 0)
         return;
     note_activity(g);
+    if (status == 100) { /* the client gets it if it waits for it */
+        begin_body(g);
+        return;
+    }
     fields_reply(g->req, lines, false);
     http_interim(g->req, status);
 }
@@ -205,9 +241,9 @@ static bool passing_take_head(void *arg, const struct transfer_response *r)
     fields_reply(g->req, r->lines, g->length < 0 && answer_has_body(g));
     note_activity(g);
     if (has_changed_repository(g)) {
-        bool put = strcmp(http_method_name(g->req), "PUT") == 0;
-        g->pushed = pushed_begin(g->passer->o.cache, g->passer->o.fetchers, g->site->host, &g->path,
-                                 put ? &r->digest : &(struct digest){0}, on_noted, g, g->passer->o.loop);
+        bool deleted = strcmp(http_method_name(g->req), "DELETE") == 0;
+        g->pushed = pushed_begin(g->passer->o.cache, g->passer->o.fetchers, g->site, &g->path,
+                                 deleted ? NULL : &r->digest, on_noted, g, g->passer->o.loop);
         note_activity(g);
         g->held = true;
         transfer_pause(g->transfer, true);
@@ -277,38 +313,13 @@ static void on_idle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- the request ---- */
 
-static void body_data(void *arg, const void *data UNUSED, size_t len UNUSED)
-{
-    struct passing *g = arg;
-
-    if (g->ending || !g->transfer)
-        return;
-    note_activity(g);
-    http_body_keep(g->req, &g->piece);
-    g->piece_at = 0;
-    http_body_pause(g->req, true); /* one piece at a time */
-    transfer_send_more(g->transfer);
-}
-
-static void body_end(void *arg)
-{
-    struct passing *g = arg;
-
-    g->body_ended = true;
-    if (!g->ending && g->transfer)
-        transfer_send_more(g->transfer);
-}
-
 /* The registry is connected, and takes some. */
 static long passing_send(void *arg, char *out, size_t cap)
 {
     struct passing *g = arg;
     if (g->ending || !g->req)
         return TRANSFER_WAIT;
-    if (!g->streamed) { /* not before: a registry that cannot be reached costs the client no upload */
-        g->streamed = true;
-        http_body_stream(g->req, body_data, body_end, g);
-    }
+    begin_body(g);
     size_t n = MIN(g->piece.len - g->piece_at, cap);
     if (n == 0)
         return g->body_ended ? 0 : TRANSFER_WAIT;

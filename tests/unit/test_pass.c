@@ -481,6 +481,12 @@ static void too_many(void **state)
     assert_true(wait_until(&t->toy.requests, 1));
     ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
     assert_true(has("HTTP/1.1 503 ") && has("Retry-After: "));
+    sites_set_slots(t->sites, 3); /* uploads that last get one of them: pulls always find one */
+    ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
+    assert_true(has("HTTP/1.1 503 "));
+    sites_set_slots(t->sites, 4);
+    ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
+    assert_true(has("HTTP/1.1 200 "));
     close(fd);
     assert_true(wait_until(&t->toy.closed, 1));
     ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
