@@ -58,8 +58,8 @@ struct transfer_response {
     bool asks_for_proxy;  /* Proxy-Authenticate is present: a proxy answers */
     bool multiplexed;     /* it came over HTTP/2 */
     bool content_encoded; /* some Content-Encoding other than identity */
-    /* of a verbatim request: the head's lines, "Name: value", NULL-terminated, and, for on_done, the trailers; good until
-     * on_done returns */
+    /* of a verbatim request: the head's lines, "Name: value", NULL-terminated, and, for on_done, the trailers; good
+     * until on_done returns */
     const char *const *lines, *const *trailers;
     /* set by registry.h only, if the request failed; else "" */
     char message[TRANSFER_MESSAGE_MAX + 1]; /* the registry's message */

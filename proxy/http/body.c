@@ -148,8 +148,8 @@ size_t http_body_take(struct http_conn *c, const char *data, size_t len)
     return next ? http_parse_piece(c, data, MIN(len, (size_t)HTTP_BODY_PIECE)) : 0;
 }
 
-/* Of a client that is not read from, a reset can be seen. The end of its output, too, but it may be the end of the body:
- * then what there is is read, up to HTTP_BODY_WAIT_MAX. */
+/* Of a client that is not read from, a reset can be seen. The end of its output, too, but it may be the end of the
+ * body: then what there is is read, up to HTTP_BODY_WAIT_MAX. */
 bool http_body_is_lost(struct http_conn *c, int64_t now)
 {
     const struct http_request *req = &c->req;

@@ -144,7 +144,7 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
  * and `on_end` once behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(),
  * http_stream_cut(), http_abort()): what comes of the body then is dropped, or the connection is closed behind the
  * answer if that is much. Until it is called, and while the body is paused, the connection holds no more than
- * HTTP_BODY_WAIT_MAX bytes, or what was read with the head (64 KiB), and reads no more from the socket. A body that cannot
+ * HTTP_BODY_WAIT_MAX bytes, or what was read with the head (64 KiB), and reads no more. A body that cannot
  * be read to its end (the client has gone, sends no bytes for write_timeout_ms, or breaks the framing) ends the
  * request like any client that is gone: on_gone is called. Of a request whose body is complete or that has none,
  * `on_data` gets it in one piece. */
@@ -182,7 +182,7 @@ int http_tunnels(void);
 /* The answer. A header, before the status; control characters in values are dropped. */
 void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* An interim answer (1xx) with the headers given so far, which are forgotten; clients get any number of them before the
- * answer. Not sent to HTTP/1.0 (RFC 9110 §15.2), nor to a client that has not taken HTTP_INTERIM_MAX bytes of others. */
+ * answer. Not sent to HTTP/1.0 (RFC 9110 §15.2), nor to who has not taken HTTP_INTERIM_MAX bytes of others. */
 enum { HTTP_INTERIM_MAX = 64 << 10 };
 void http_interim(struct http_request *req, int status);
 /* Forgets the headers given so far. */

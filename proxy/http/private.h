@@ -249,7 +249,7 @@ bool http_body_is_lost(struct http_conn *c, int64_t now);
 void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
                     int wait_ms);
 /* greet.c */
-/* The connection goes on under TLS: `next_ssl`, or one of `tls`. Nothing of it waits to be sent; what waits in its
+/* The connection goes on under TLS: of `next_tls`, or one of `tls`. Nothing of it waits to be sent; what waits in its
  * input is the beginning of the handshake. */
 void http_greet_begin(struct http_conn *c, struct http_tls *tls);
 /* Goes on with the handshake when the socket can be read or written. True: it is over, requests may be read. */

@@ -1,5 +1,5 @@
-/* fields.h - headers and trailers that are passed on, as lines "Name: value": those of the client, but for what is for one
- * connection alone (hop.h). On the request's loop. */
+/* fields.h - headers and trailers that are passed on, as lines "Name: value", but for what is for one connection
+ * alone (hop.h). On the request's loop. */
 #ifndef ENTREPOT_PROXY_INTERCEPT_FIELDS_H
 #define ENTREPOT_PROXY_INTERCEPT_FIELDS_H
 
@@ -8,8 +8,8 @@
 /* What libcurl is given, which takes "Name:" for a wish not to send one. NULL-terminated; hop_free_lines() frees it.
  * `loses_tls`: the client speaks TLS and the endpoint does not: the URLs in its answers have to be for the client. */
 char **fields_of_request(const struct http_request *req, bool loses_tls);
-/* The trailers of a body that has ended; as above. NULL: none. More than FIELDS_TRAILER_BYTES of them are dropped, as any
- * recipient may do (RFC 9110 §6.5). */
+/* The trailers of a body that has ended; as above. NULL: none. More than FIELDS_TRAILER_BYTES of them are dropped, as
+ * any recipient may do (RFC 9110 §6.5). */
 enum { FIELDS_TRAILER_BYTES = 60 << 10 };
 char **fields_of_trailers(const struct http_request *req);
 /* Gives the headers of an answer, with or without the names of its trailers, to http_reply_header(). */

@@ -141,7 +141,7 @@ static void body_end(void *arg)
 }
 
 /* Not before the registry takes some: one that cannot be reached costs the client no upload. */
-static void begin_body(struct passing *g)
+static void passing_begin_body(struct passing *g)
 {
     if (g->has_body && !g->streamed)
         http_body_stream(g->req, body_data, body_end, g);
@@ -223,7 +223,7 @@ static void passing_take_interim(void *arg, int status, const char *const *lines
         return;
     note_activity(g);
     if (status == 100) { /* the client gets it if it waits for it */
-        begin_body(g);
+        passing_begin_body(g);
         return;
     }
     fields_reply(g->req, lines, false);
@@ -319,7 +319,7 @@ static long passing_send(void *arg, char *out, size_t cap)
     struct passing *g = arg;
     if (g->ending || !g->req)
         return TRANSFER_WAIT;
-    begin_body(g);
+    passing_begin_body(g);
     size_t n = MIN(g->piece.len - g->piece_at, cap);
     if (n == 0)
         return g->body_ended ? 0 : TRANSFER_WAIT;

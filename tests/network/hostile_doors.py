@@ -770,7 +770,7 @@ def pull(i, all_here):
 
 
 def crowd():
-    """Pushes and pulls at once: all bytes are right."""
+    """Pushes and pulls at once, all of them in the middle: all bytes are right."""
     size, count = int(os.environ.get("PUSH_MIB", "4")) << 20, int(os.environ.get("PUSHES", "200"))
     begun, all_here = time.monotonic(), threading.Barrier(2 * count)
     with concurrent.futures.ThreadPoolExecutor(2 * count) as pool:
