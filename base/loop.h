@@ -31,6 +31,9 @@ void loop_join(struct loop *loop);
 bool loop_settle(struct loop *loop);
 /* Whether this thread may touch what belongs to the loop: it is the loop's, or the loop does not run. */
 bool loop_may_touch(const struct loop *loop);
+/* Has the loop's thread write to stderr where it is, and waits for at most `ms`. False: it did not, or the loop does
+ * not run. On one thread, which is not the loop's, and while the loop is not being stopped. */
+bool loop_backtrace(const struct loop *loop, int ms);
 /* Whether this thread runs a loop. */
 bool loop_is_any(void);
 void loop_free(struct loop *loop);

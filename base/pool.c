@@ -85,6 +85,19 @@ void pool_run(struct pool *p, void (*fn)(void *), void *arg)
     pthread_mutex_unlock(&p->lock);
 }
 
+struct pool_load pool_load(struct pool *p)
+{
+    struct pool_load load = {p->name, p->count, 0, 0};
+    const struct pool_job *j;
+
+    pthread_mutex_lock(&p->lock);
+    load.busy = p->busy;
+    STAILQ_FOREACH(j, &p->jobs, entry)
+        load.queued++;
+    pthread_mutex_unlock(&p->lock);
+    return load;
+}
+
 bool pool_settle(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);

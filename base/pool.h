@@ -9,6 +9,12 @@ struct pool;
 
 struct pool *pool_new(const char *name, int threads, struct err *err);
 void pool_run(struct pool *pool, void (*fn)(void *), void *arg);
+/* How many of its threads have a job, and how many jobs wait. Any thread. */
+struct pool_load {
+    const char *name;
+    int threads, busy, queued;
+};
+struct pool_load pool_load(struct pool *pool);
 /* Waits until no job is queued or running; returns whether one was queued since the last call. */
 bool pool_settle(struct pool *pool);
 /* Finishes the queued jobs, then ends the threads. Other threads queue no more jobs by then. */

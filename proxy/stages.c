@@ -320,6 +320,16 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
+static void print_metrics(void *proxy, struct buf *out)
+{
+    metrics_print(proxy, out);
+}
+
+static void print_dump(void *proxy, struct buf *out)
+{
+    dump_print(proxy, out);
+}
+
 /* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
@@ -340,6 +350,8 @@ static void hand_out(struct proxy *p)
         .started_s = p->started_s,
         .seen = &p->seen,
         .figures = metrics_figures,
+        .print_metrics = print_metrics,
+        .print_dump = print_dump,
         .arg = p,
     };
 }

@@ -13,7 +13,8 @@ enum {
     GATHER = 256 << 10,         /* bytes of the only source of a blob */
     GATHER_SEVERAL = 128 << 10, /* of one of several */
     GATHER_RELAY = 64 << 10,
-    UNMOVED_MAX = 2, /* refusals of a signed URL: each is good for one request */
+    GATHER_FIRST = 16 << 10, /* of a source that begins: who waits for it wants its first byte */
+    UNMOVED_MAX = 2,         /* refusals of a signed URL: each is good for one request */
 };
 
 void blob_source_free(struct blob_source *s)
@@ -191,7 +192,10 @@ static void source_flush_turn(evutil_socket_t fd UNUSED, short what UNUSED, void
 static size_t source_room(const struct blob_source *s)
 {
     const struct fetch *f = s->fetch;
-    int64_t step = blob_is_relay(f) ? GATHER_RELAY : blob_of(f)->source_count > 1 ? GATHER_SEVERAL : GATHER;
+    int64_t step = s->brought == 0                ? GATHER_FIRST
+                   : blob_is_relay(f)             ? GATHER_RELAY
+                   : blob_of(f)->source_count > 1 ? GATHER_SEVERAL
+                                                  : GATHER;
     int64_t at = s->at + (int64_t)s->received.len, end = (at / step + 1) * step;
 
     return (size_t)((s->end < s->asked_end ? MIN(end, s->end) : end) - at);

@@ -2,6 +2,7 @@
 # Everything that clients and a registry can do to it, at once, and what others see of it: nothing. Blobs and errors without an end, clients
 # that leave, made-up registries, unchecked logins, trailers, tags that hang; meanwhile containerd and sixteen others pull. ATTACK_SECONDS and
 # ATTACK_SCALE (percent) make it long and large (make soak).
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/engines.sh.inc
 need_root

@@ -2,6 +2,7 @@
 # entrepot is killed (-9) at random moments, while blobs arrive over several connections each, and pieces of them, and during commits:
 # after each restart the index agrees with the files, every byte served is right, and downloads are resumed where they were. ROUNDS: so many
 # kills; after ten of them the blobs begin again, by the other setting of `fetch`, if FETCH does not say which.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
 need_root

@@ -2,6 +2,7 @@
 # Pulls while the collector works as hard as it can: containerd and 16 curl clients pull a rotating set of images, three times
 # what the cache may hold, for two minutes (SECONDS_LONG). No pull fails, no byte is wrong, and the cache never
 # holds more than it may plus what is on its way in.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 need_root
 

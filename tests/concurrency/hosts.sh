@@ -2,6 +2,7 @@
 # Clients make up registry hosts by the thousand, under a pattern and where any host may be asked: registries that have answered stay, new
 # ones are served, status and metrics stay short, and memory stays what it is. While as many are asked at once as there may be, one more is
 # told to come again.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 UP=$(free_port)
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$W/key.pem" -out "$W/cert.pem" -days 2 -subj /CN=localhost 2>/dev/null

@@ -1,6 +1,7 @@
 #!/bin/bash
 # `entrepot doctor` on a node where all is well, and with one thing broken after the other: each is a line with what to do about it, and
 # the exit status says whether something is broken.
+# Takes minutes.
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 need_root

@@ -2,6 +2,7 @@
 # Two tenants on one node: alice has a private image, bob one of his own, both share a base with a public one. bob, and whoever brings
 # no name, never gets a byte of alice's, however he asks; alice, and everybody for the public one, pulls with her own engine. Layers come
 # over several connections; FETCH and PARALLEL as in lib.sh.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/identity/auth.sh.inc
 . tests/concurrency/nginx.sh.inc

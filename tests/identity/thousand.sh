@@ -1,5 +1,6 @@
 #!/bin/bash
 # 1000 clients with 1000 tokens for one private image, at once: upstream is asked about each of them once, and sends it once.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/identity/auth.sh.inc
 need_root

@@ -2,6 +2,7 @@
 # A registry of several addresses of which one drops what is sent to it, and a kept connection that has died without a word: a pull
 # waits about a second, once. In a network of its own; with COMPARE=1 beside it the times of curl and of
 # crane (from the chroot of make test-engines): - is none within 20 s.
+# Takes minutes.
 [ -n "${ENTREPOT_NETNS:-}" ] || {
     unshare -n -m true 2>/dev/null || { echo "cannot make a network namespace here"; exit 77; }
     ENTREPOT_NETNS=1 exec unshare -n -m bash "$0"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # 200 nodes pull 20 tags, hour after hour, while tags move: Docker Hub would count one pull for each image there was, however
 # many nodes and hours. Beside it, distribution's own pull-through proxy on the same sequence.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/patience/hub.sh.inc
 HOURS=${HOURS:-2} NODES=${NODES:-$(is_sanitized && echo 50 || echo 200)}

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Lists as a client reads them, page by page: the tags of a repository and what refers to an image, from a registry that is well, fails,
 # limits us or is gone, has the referrers API or has not. A list is whole or an error, warm, cold and offline alike.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 
 UP=$(free_port)

@@ -3,6 +3,7 @@
 # index stays sound; the log says so once, not a thousand times; and when the disk is well again, so is the cache. So it is with a blob
 # whose size its registry does not say. Blobs come over several connections each, and pieces of them are among the requests. FETCH: the
 # setting of `fetch`.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
 need_root

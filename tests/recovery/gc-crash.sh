@@ -1,6 +1,7 @@
 #!/bin/bash
 # entrepot is killed (-9) at random moments while the collector lets go of hundreds of images: the index is sound after each,
 # the next start brings it and the files together, and what is served is right. ROUNDS times (100).
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 . tests/concurrency/nginx.sh.inc
 need_root

@@ -2,6 +2,7 @@
 # Random operations on cache and collector against a simple model, with kill -9 in between (tests/tools/gc_model.c). OPERATIONS
 # in all (1 000 000), SEED to begin with. On a slow machine there are fewer: no seed is begun after half of the time that a test has
 # (LIMIT), but for the first ones, and the last line says how many there were.
+# Takes minutes.
 . "$(dirname "$0")/../lib.sh"
 
 operations=${OPERATIONS:-1000000}
