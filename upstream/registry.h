@@ -35,6 +35,7 @@ enum { UPSTREAM_IDENTITIES_MAX = 8 };
 /* How many requests may be under way to all upstreams together; each takes a connection, and a blob's a file. */
 struct upstream_slots {
     atomic_int used, most;
+    atomic_int passing; /* of `used`: clients' own requests (upstream_pass_begin()); at most half of all */
 };
 
 struct upstream_options {

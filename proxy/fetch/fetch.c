@@ -189,6 +189,11 @@ void fetchers_each_loop(const struct fetchers *all, void (*fn)(void *arg, struct
         fn(arg, all->list[i].loop);
 }
 
+struct config_tags fetch_tags_for(const struct site *site, const char *name, const char *tag)
+{
+    return config_tags_for(site->all, site->config, name, tag);
+}
+
 struct forgetting {
     struct fetcher *fetcher;
     char *name;

@@ -105,25 +105,29 @@ static void take_input(struct http_conn *c, const char *data, size_t len)
 {
     if (c->state == CONN_LINGERING)
         return;
-    evbuffer_add(c->in, data, len);
+    bool open = http_body_is_open(c);
+    size_t taken = http_body_take(c, data, len);
+    evbuffer_add(c->in, data + taken, len - taken);
     read_requests(c);
-    if (http_body_is_open(c)) {
+    if (open || http_body_is_open(c)) {
         c->body_ms = clock_mono_ms();
         http_body_feed(c);
     }
     if (c->state == CONN_CLOSED)
         return;
-    if (evbuffer_get_length(c->in) >= (http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX))
+    size_t most = http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX;
+    if (evbuffer_get_length(c->in) >= most || http_body_waits(c))
         event_del(c->readable);
 }
 
-/* Bytes to read at once: no more of a body that waits than it may hold. */
+/* Bytes to read at once: of a body a piece, and no more of one that waits than it may hold. */
 static size_t conn_read_size(const struct http_conn *c)
 {
     size_t held = evbuffer_get_length(c->in);
 
-    return http_body_waits(c) ? (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1)
-                              : (size_t)HTTP_READ_MAX;
+    if (http_body_waits(c))
+        return (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1);
+    return http_body_is_open(c) ? (size_t)HTTP_BODY_PIECE : (size_t)HTTP_READ_MAX;
 }
 
 static bool wants_input(const struct http_conn *c)

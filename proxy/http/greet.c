@@ -19,6 +19,7 @@
 #include "proxy/http/tls.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 
 enum { GREETINGS_MAX = 128, GREETING_FRESH_MS = 1000 };
@@ -76,8 +77,9 @@ static bool begin_handshake(struct http_conn *c)
     }
     if (!take_place(c))
         return false;
-    struct ssl_st *ssl = c->next_ssl ? c->next_ssl : http_tls_open(c->tls);
-    c->next_ssl = NULL;
+    struct ssl_st *ssl = c->next_tls ? SSL_new(c->next_tls) : http_tls_open(c->tls);
+    SSL_CTX_free(c->next_tls);
+    c->next_tls = NULL;
     if (ssl && http_link_open_tls(&c->link, ssl, c->in))
         return true;
     http_conn_close(c);

@@ -73,6 +73,21 @@ void http_reply_header(struct http_request *req, const char *name, const char *f
     buf_add(&req->headers, "\r\n", 2);
 }
 
+void http_interim(struct http_request *req, int status)
+{
+    struct http_conn *c = req->conn;
+
+    ON_LOOP(c->server->loop);
+    IN_STATE(c->state == CONN_HANDLING);
+    if (!req->http10 && evbuffer_get_length(c->out.data) <= HTTP_INTERIM_MAX) {
+        evbuffer_add_printf(c->out.data, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+        evbuffer_add(c->out.data, req->headers.data, req->headers.len);
+        evbuffer_add(c->out.data, "\r\n", 2);
+        c->armed = event_add(c->writable, NULL) == 0;
+    }
+    buf_clear(&req->headers);
+}
+
 void http_reply_reset(struct http_request *req)
 {
     ON_LOOP(req->conn->server->loop);

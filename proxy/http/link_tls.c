@@ -273,6 +273,12 @@ bool http_link_is_tls(const struct http_link *l)
     return l->kind == &TLS;
 }
 
+void http_link_read_little(struct http_link *l)
+{
+    if (http_link_is_tls(l))
+        SSL_set_read_ahead(l->ssl, 0);
+}
+
 char *http_link_subject(const struct http_link *l)
 {
     const X509 *cert = http_link_is_tls(l) ? SSL_get0_peer_certificate(l->ssl) : NULL;

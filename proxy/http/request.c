@@ -15,6 +15,8 @@ const char *http_reason(int status)
         int status;
         const char *text;
     } reasons[] = {
+        {102, "Processing"},
+        {103, "Early Hints"},
         {200, "OK"},
         {201, "Created"},
         {202, "Accepted"},
@@ -125,6 +127,26 @@ const char *http_body(const struct http_request *req, size_t *len)
 int64_t http_body_length(const struct http_request *req)
 {
     return req->body_len;
+}
+
+bool http_body_is_expected(const struct http_request *req)
+{
+    return req->expects;
+}
+
+bool http_trailer_at(const struct http_request *req, int i, const char **name, const char **value)
+{
+    const char *at = req->trailers.data, *end = at + req->trailers.len;
+
+    for (; at && at < end; at = *value + strlen(*value) + 1, i--) {
+        *name = at;
+        *value = at + strlen(at) + 1;
+        if (*value >= end) /* it was broken off */
+            return false;
+        if (i == 0)
+            return true;
+    }
+    return false;
 }
 
 bool http_body_is_open(const struct http_conn *c)

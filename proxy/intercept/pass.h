@@ -3,8 +3,10 @@
  *     client ─ http_body_stream ─▶ a piece ─ on_send ─▶ the registry    not taken: the client is not read from
  *     client ◀─ http_stream_data ─────────── on_data ─ the registry     the client takes no more: nor is that read from
  *
- * The client's headers and login go to the registry and its answer comes back as they are, but for what is for one
- * connection alone (hop.h), interim answers and trailers. Nothing is stored and nothing retried. A client that leaves
+ * The client's headers, trailers and login go to the registry, and its answer comes back as they are, interim answers
+ * and trailers too, but for what is for one connection alone, and what is no trailer (hop.h). A client that waits for
+ * 100 Continue gets it when the registry gives it, or says nothing for a second. Nothing is stored and nothing retried.
+ * Of a body one piece waits here, and one in libcurl. A client that leaves
  * cancels its request to the registry. Before the answer's head a failure is a 502 or 504 that names the cause
  * (but see ping.h); after it the connection is cut.
  *
