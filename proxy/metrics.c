@@ -486,6 +486,7 @@ void metrics_print(struct proxy *p, struct buf *b)
                     offsetof(struct metrics, first));
     print_cache(p, all, b);
     interception_print(p, b);
+    certificates_print(p, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");
     buf_adds(b, "entrepot_build_info{version=\"" ENTREPOT_VERSION "\"} 1\n");
     print_process(p, b);

@@ -114,6 +114,13 @@ bool interception_take(struct serve_loop *sl, struct http_request *req,
 /* Its figures, for the page of metrics; nothing if nothing is intercepted. Any thread. */
 void interception_print(const struct proxy *p, struct buf *out);
 
+/* ---- certificates.c ---- */
+
+/* When each of our certificates ends, and how clients' handshakes ended; nothing without TLS. Any thread. */
+void certificates_print(const struct proxy *p, struct buf *out);
+/* For struct admin: the same, `proxy` is a struct proxy. */
+json_t *certificates_json(void *proxy);
+
 /* ---- signals.c ---- */
 
 /* The events of the main loop: signals, clocks. */

@@ -340,6 +340,7 @@ static void hand_out(struct proxy *p)
         .started_s = p->started_s,
         .seen = &p->seen,
         .figures = metrics_figures,
+        .certificates = certificates_json,
         .arg = p,
     };
 }

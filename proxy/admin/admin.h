@@ -30,6 +30,7 @@ struct admin {
     int64_t started_s;
     const struct engines_seen *seen;
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
+    json_t *(*certificates)(void *arg);                    /* any thread: a list of {name, expires} */
     void *arg;
 };
 

@@ -79,4 +79,5 @@ void admin_status(struct admin_job *job)
         "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache_ingests(cache)),
         "connections", f.connections, "upstreams", upstreams, "transfers", transfers);
     json_object_set_new(job->answer, "engines", seen_json(a->seen));
+    json_object_set_new(job->answer, "certificates", a->certificates(a->arg));
 }

@@ -177,6 +177,11 @@ int64_t http_tls_expires_s(struct http_tls *t)
     return at;
 }
 
+const char *http_tls_name(const struct http_tls *t)
+{
+    return t->name;
+}
+
 struct ssl_st *http_tls_open(struct http_tls *t)
 {
     pthread_mutex_lock(&t->lock);

@@ -8,14 +8,15 @@ mkdir "$T"
 authority() { # NAME
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$1" -keyout "$T/$1.key" -out "$T/$1.crt" 2>/dev/null
 }
-certificate() { # NAME CA
+certificate() { # NAME CA [DAYS]
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$T/$1.key" -out "$T/csr" 2>/dev/null
-    openssl x509 -req -in "$T/csr" -CA "$T/$2.crt" -CAkey "$T/$2.key" -CAcreateserial -days 30 -out "$T/$1.crt" \
+    openssl x509 -req -in "$T/csr" -CA "$T/$2.crt" -CAkey "$T/$2.key" -CAcreateserial -days "${3:-30}" -out "$T/$1.crt" \
         -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1) 2>/dev/null
 }
 authority ca
 authority other
-for name in first second client; do certificate $name ca; done
+for name in first client; do certificate $name ca; done
+certificate second ca 40
 certificate stranger other
 cp "$T/first.crt" "$T/live.crt"
 cp "$T/first.key" "$T/live.key"
@@ -59,6 +60,19 @@ hanging=$!
 PIDS+=($hanging)
 for c in versions requests slow resumption plain; do case_of $c; done
 wait $hanging || fail "handshakes that hang"
+tells_end() { # NAME DAYS: metrics and status tell when the certificate in use ends
+    local end
+    end=$(date -d "$(openssl x509 -in "$T/$1.crt" -noout -enddate | cut -d = -f 2)" +%s)
+    is "$(metric "entrepot_certificate_expiry_timestamp_seconds{name=\"127.0.0.1:$TLS\"}")" "$end" "the end of $1"
+    ask status | grep -q "^certificate 127.0.0.1:$TLS: valid for $2 d" || fail "status does not tell of $1: $(ask status)"
+}
+tells_end first 29
+handshakes() { echo $(($(metric 'entrepot_tls_handshakes_total{result="kernel"}') + $(metric 'entrepot_tls_handshakes_total{result="process"}'))); }
+before=$(handshakes) failed=$(metric 'entrepot_tls_handshakes_total{result="failed"}')
+curl -sf -o /dev/null --cacert "$T/ca.crt" "https://localhost:$TLS/healthz"
+is "$(handshakes)" $((before + 1)) "handshakes"
+! curl -sf -o /dev/null --cacert "$T/other.crt" "https://localhost:$TLS/healthz" || fail "curl trusts it"
+wait_for 5 eval '[ "$(metric "entrepot_tls_handshakes_total{result=\"failed\"}")" -gt '"$failed"' ]' || fail "failed handshakes are not counted"
 case_of breaking
 case_of reload
 grep -q 'TLS on .*the changed files cannot be used, the last certificate stays in use: .*live.key' "$W/entrepot.log" || fail "a broken key is not told"
@@ -70,6 +84,7 @@ kill -HUP "$ENTREPOT_PID"
 subject() { openssl s_client -connect "127.0.0.1:$TLS" </dev/null 2>/dev/null | grep -m 1 subject; }
 is_second() { subject | grep -q second; }
 wait_for 3 is_second || fail "$(subject)"
+tells_end second 39
 
 case_of clients "$MUTUAL"
 CLIENT_CERT=client case_of resumption "$MUTUAL"
