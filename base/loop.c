@@ -27,6 +27,8 @@ struct loop {
     bool started;
     atomic_bool running;
     pthread_t thread;
+    /* written by its thread, read by any */
+    _Atomic uint64_t beats;
     /* shared, under lock */
     pthread_mutex_t lock;
     struct letters mailbox;
@@ -174,6 +176,17 @@ void loop_join(struct loop *loop)
 bool loop_may_touch(const struct loop *loop)
 {
     return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
+}
+
+void loop_beat(struct loop *loop)
+{
+    atomic_store_explicit(&loop->beats, atomic_load_explicit(&loop->beats, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+uint64_t loop_beats(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->beats, memory_order_relaxed);
 }
 
 bool loop_is_any(void)

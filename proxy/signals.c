@@ -11,7 +11,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1 };
+enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1, SLOW_TASK_MS = 60000 };
 
 static void all_drained(struct server *s)
 {
@@ -134,9 +134,22 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
     sd_notify(0, "READY=1");
 }
 
+/* What hangs there (a disk, a file system on the network) holds up clients, and ends nothing: the log tells. Long
+ * admin requests and helper programs may take their time. */
+static void look_at_pools(const struct proxy *p)
+{
+    struct pool *const pools[] = {p->pool, p->read_pool, p->admin_pool};
+
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+        pool_look(pools[i], SLOW_TASK_MS);
+}
+
 static void on_look(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    look_at_certificates(&((struct server *)arg)->proxy, false);
+    struct server *s = arg;
+
+    look_at_certificates(&s->proxy, false);
+    look_at_pools(&s->proxy);
 }
 
 static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
