@@ -3,7 +3,9 @@
 #include "base/clock.h"
 #include "base/visible.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +13,13 @@ enum { LINE_MAX_BYTES = 6144 };
 
 static _Atomic int threshold = LOG_LEVEL_INFO;
 static _Atomic int line_format = LOG_FORMAT_TEXT;
+
+/* The latest lines, for log_recent(). */
+static struct {
+    pthread_mutex_t lock;
+    char bytes[LOG_RECENT_MAX];
+    uint64_t written;
+} recent = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
 static const int PRIORITIES[] = {3, 4, 6, 7}; /* sd-daemon(3) */
@@ -35,6 +44,29 @@ static void timestamp(char *out, size_t cap)
     gmtime_r(&sec, &tm);
     size_t n = strftime(out, cap, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(out + n, cap - n, ".%03dZ", (int)(now % 1000));
+}
+
+static void keep_line(const char *line, size_t len)
+{
+    pthread_mutex_lock(&recent.lock);
+    size_t at = recent.written % sizeof(recent.bytes), first = MIN(len, sizeof(recent.bytes) - at);
+    memcpy(recent.bytes + at, line, first);
+    memcpy(recent.bytes, line + first, len - first);
+    recent.written += len;
+    pthread_mutex_unlock(&recent.lock);
+}
+
+void log_recent(struct buf *out)
+{
+    pthread_mutex_lock(&recent.lock);
+    size_t at = recent.written % sizeof(recent.bytes);
+    if (recent.written > sizeof(recent.bytes)) { /* the oldest line has lost its beginning, in most cases */
+        const char *end = memchr(recent.bytes + at, '\n', sizeof(recent.bytes) - at);
+        if (end)
+            buf_add(out, end + 1, (size_t)(recent.bytes + sizeof(recent.bytes) - (end + 1)));
+    }
+    buf_add(out, recent.bytes, at);
+    pthread_mutex_unlock(&recent.lock);
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
@@ -63,5 +95,6 @@ void log_write(enum log_level level, const char *fmt, ...)
         buf_add_visible(&line, msg, strlen(msg), VISIBLE_LINE);
     }
     buf_adds(&line, "\n");
+    keep_line(line.data, line.len);
     (void)!write(STDERR_FILENO, line.data, line.len);
 }

@@ -17,6 +17,10 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL };
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Adds the latest lines that were logged, as they were written: LOG_RECENT_MAX bytes of them at most. */
+enum { LOG_RECENT_MAX = 256 << 10 };
+struct buf;
+void log_recent(struct buf *out);
 
 /* For what may happen a thousand times a second: the first line of a kind is logged, those of the next minute are
  * counted. `kind` is a literal; `about`, which may be NULL, is an upstream's name or something else by which kinds are

@@ -1,6 +1,7 @@
 #include "base/loop.h"
 
 #include "base/assert.h"
+#include "base/backtrace.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -26,7 +27,8 @@ struct loop {
     char name[16];
     bool started;
     atomic_bool running;
-    pthread_t thread;
+    _Atomic(pthread_t) runner; /* the thread that runs it */
+    pthread_t thread;          /* of loop_start() */
     /* written by its thread, read by any */
     _Atomic uint64_t beats;
     /* shared, under lock */
@@ -116,6 +118,7 @@ void loop_run(struct loop *loop)
 {
     IN_STATE(!atomic_load(&loop->running));
     current = loop;
+    atomic_store(&loop->runner, pthread_self());
     atomic_store(&loop->running, true);
     event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
     atomic_store(&loop->running, false);
@@ -187,6 +190,12 @@ void loop_beat(struct loop *loop)
 uint64_t loop_beats(const struct loop *loop)
 {
     return atomic_load_explicit(&loop->beats, memory_order_relaxed);
+}
+
+bool loop_backtrace(const struct loop *loop, int ms)
+{
+    IN_STATE(current != loop);
+    return atomic_load(&loop->running) && backtrace_of(atomic_load(&loop->runner), ms);
 }
 
 bool loop_is_any(void)

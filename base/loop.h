@@ -37,6 +37,9 @@ bool loop_may_touch(const struct loop *loop);
 void loop_beat(struct loop *loop);
 /* How often it did. Any thread. */
 uint64_t loop_beats(const struct loop *loop);
+/* Has the loop's thread write to stderr where it is, and waits for at most `ms`. False: it did not, or the loop does
+ * not run. On one thread, which is not the loop's, and while the loop is not being stopped. */
+bool loop_backtrace(const struct loop *loop, int ms);
 /* Whether this thread runs a loop. */
 bool loop_is_any(void);
 void loop_free(struct loop *loop);

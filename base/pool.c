@@ -134,6 +134,17 @@ void pool_look(struct pool *p, int64_t ms)
                  (long long)(ms / 1000), queued);
 }
 
+struct pool_load pool_load(struct pool *p)
+{
+    struct pool_load load = {p->name, p->count, 0, 0};
+
+    pthread_mutex_lock(&p->lock);
+    load.busy = p->busy;
+    load.queued = p->queued;
+    pthread_mutex_unlock(&p->lock);
+    return load;
+}
+
 bool pool_settle(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);

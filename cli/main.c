@@ -26,6 +26,7 @@ static const struct {
     {"ca", cmd_ca, "show or replace the authority of interception"},
     {"setup", cmd_setup, "lead the engines of this node to entrepot, or back"},
     {"doctor", cmd_doctor, "find what keeps engines from pulling through entrepot"},
+    {"debug", cmd_debug, "collect what a report of a bug needs"},
     {"config", cmd_config, "check or show the configuration"},
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
 };

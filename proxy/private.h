@@ -1,8 +1,8 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted,
- * limits.c how much of the system it uses, watchdog.c whether its loops turn; server.c runs it.
+ * limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c what they do; server.c runs it.
  *
- *     limits.c, metrics.c, listeners.c, watchdog.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, metrics.c, listeners.c, watchdog.c, dump.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
  */
@@ -120,6 +120,14 @@ void interception_print(const struct proxy *p, struct buf *out);
 void certificates_print(const struct proxy *p, struct buf *out);
 /* For struct admin: the same, `proxy` is a struct proxy. */
 json_t *certificates_json(void *proxy);
+
+/* ---- dump.c ---- */
+
+/* Adds lines of text: what each loop and pool does and waits for, connections, fetches, blobs on their way. A loop that
+ * hangs is named. Blocks for some seconds at most; on a worker. */
+void dump_print(struct proxy *p, struct buf *out);
+/* Writes them to the log, from a worker. Main thread. */
+void dump_log(struct server *s);
 
 /* ---- signals.c ---- */
 

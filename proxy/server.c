@@ -1,5 +1,6 @@
 #include "proxy/server.h"
 
+#include "base/backtrace.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/limits.h"
@@ -11,6 +12,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
 {
     struct server *s = xcalloc(1, sizeof(*s));
 
+    backtrace_install();
     limits_raise();
     log_setup(config->log_level, config->log_format);
     s->proxy.config = config;

@@ -144,6 +144,11 @@ static void look_at_pools(const struct proxy *p)
         pool_look(pools[i], SLOW_TASK_MS);
 }
 
+static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
+{
+    dump_log(arg);
+}
+
 static void on_look(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct server *s = arg;
@@ -171,6 +176,7 @@ void server_add_events(struct server *s)
     for (size_t i = 0; i < ARRAY_LEN(stops); i++)
         s->signals[n++] = evsignal_new(base, stops[i], on_stop, s);
     s->signals[n++] = evsignal_new(base, SIGHUP, on_reload, s);
+    s->signals[n++] = evsignal_new(base, SIGUSR1, on_dump, s);
     for (int i = 0; i < n; i++)
         event_add(s->signals[i], NULL);
     s->deadline = event_new(base, -1, 0, on_deadline, s);
@@ -193,6 +199,7 @@ void server_free_events(struct server *s)
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGHUP);
+    sigaddset(&stops, SIGUSR1);
     sigprocmask(SIG_BLOCK, &stops, NULL);
     for (size_t i = 0; i < ARRAY_LEN(s->signals); i++)
         if (s->signals[i])

@@ -320,6 +320,16 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
+static void print_metrics(void *proxy, struct buf *out)
+{
+    metrics_print(proxy, out);
+}
+
+static void print_dump(void *proxy, struct buf *out)
+{
+    dump_print(proxy, out);
+}
+
 /* Gives each folder below what it works with. */
 static void hand_out(struct proxy *p)
 {
@@ -341,6 +351,8 @@ static void hand_out(struct proxy *p)
         .seen = &p->seen,
         .figures = metrics_figures,
         .certificates = certificates_json,
+        .print_metrics = print_metrics,
+        .print_dump = print_dump,
         .arg = p,
     };
 }

@@ -14,10 +14,11 @@
 
 enum {
     LOOPS_MAX = 32,
-    TURNS = 10,   /* looks at the loops in the limit */
-    BUSY = 6,     /* a loop that makes progress may take so many times as long for a turn */
-    STOOD = 3,    /* a turn that took so many times as long: the whole process stood still */
-    LAST_LINE = 5 /* seconds for the log to take the last line */
+    TURNS = 10,    /* looks at the loops in the limit */
+    BUSY = 6,      /* a loop that makes progress may take so many times as long for a turn */
+    STOOD = 3,     /* a turn that took so many times as long: the whole process stood still */
+    LAST_LINE = 5, /* seconds for the log to take the last line */
+    BACKTRACE_MS = 1000,
 };
 
 struct watched {
@@ -56,6 +57,9 @@ static void end_process(void *arg, const char *name)
     signal(SIGALRM, SIG_DFL);
     alarm(LAST_LINE);
     log_error("the loop %s has not turned for %d s: the process aborts", name, (int)(w->limit_ms / 1000));
+    for (int i = 0; i < w->count; i++)
+        if (strcmp(loop_name(w->loops[i].loop), name) == 0)
+            loop_backtrace(w->loops[i].loop, BACKTRACE_MS);
     abort();
 }
 

@@ -73,24 +73,36 @@ static void mark_from_handler(void)
     (void)!write(STDERR_FILENO, words, sizeof(words) - 1);
 }
 
+static struct sigaction bus_before, segv_before;
+
 /* A page that is not what it should be can lead LMDB anywhere. The process ends as it would have; the mark stays. What
  * our own code aborts for, inside or not, is not the index's fault: SIGABRT is not watched. */
-static void on_fault(int sig)
+static void on_fault(int sig, siginfo_t *info, void *context UNUSED)
 {
     if (inside > 0)
         mark_from_handler();
-    signal(sig, SIG_DFL);
-    raise(sig);
+    sigaction(sig, sig == SIGBUS ? &bus_before : &segv_before, NULL);
+    if (info->si_code <= 0) /* sent by a process; a fault happens again, with its address */
+        raise(sig);
+}
+
+/* Another index of this process may have been opened before. */
+static void watch_fault(int sig, const struct sigaction *sa, struct sigaction *before)
+{
+    struct sigaction now;
+
+    if (sigaction(sig, NULL, &now) == 0 && now.sa_sigaction != on_fault)
+        sigaction(sig, sa, before);
 }
 
 void index_watch_faults(struct index *index)
 {
-    struct sigaction sa = {.sa_handler = on_fault, .sa_flags = (int)SA_RESETHAND};
+    const struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
     snprintf(mark_path, sizeof(mark_path), "%s", index->mark);
-    sigaction(SIGBUS, &sa, NULL);
+    watch_fault(SIGBUS, &sa, &bus_before);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    sigaction(SIGSEGV, &sa, NULL);
+    watch_fault(SIGSEGV, &sa, &segv_before);
 #endif
 }
 

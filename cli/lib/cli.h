@@ -34,6 +34,7 @@ int cmd_verify(int argc, char **argv);
 int cmd_ca(int argc, char **argv);
 int cmd_setup(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_debug(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

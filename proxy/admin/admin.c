@@ -26,6 +26,9 @@ static const struct admin_page {
     void (*answer)(struct admin_job *job);
 } PAGES[] = {
     {HTTP_METHOD_GET, "/v1/status", 0, admin_status},
+    {HTTP_METHOD_GET, "/v1/metrics", 0, admin_metrics},
+    {HTTP_METHOD_GET, "/v1/log", 0, admin_log},
+    {HTTP_METHOD_GET, "/v1/dump", 0, admin_dump},
     {HTTP_METHOD_GET, "/v1/images", LOOKS, admin_images},
     {HTTP_METHOD_GET, "/v1/images/", LOOKS | REST, admin_inspect},
     {HTTP_METHOD_GET, "/v1/blobs/", REST, admin_blob},

@@ -10,6 +10,7 @@
 #ifndef ENTREPOT_PROXY_ADMIN_ADMIN_H
 #define ENTREPOT_PROXY_ADMIN_ADMIN_H
 
+#include "base/buf.h"
 #include "config/config.h"
 #include "proxy/admin/seen.h"
 #include "proxy/http/http.h"
@@ -31,6 +32,8 @@ struct admin {
     const struct engines_seen *seen;
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
     json_t *(*certificates)(void *arg);                    /* any thread: a list of {name, expires} */
+    void (*print_metrics)(void *arg, struct buf *out);     /* any thread */
+    void (*print_dump)(void *arg, struct buf *out);        /* what everything waits for; blocks, on a worker */
     void *arg;
 };
 

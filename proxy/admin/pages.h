@@ -5,6 +5,10 @@
 #include "proxy/admin/job.h"
 
 void admin_status(struct admin_job *job);
+/* Texts, for reports of bugs: metrics, the latest lines of the log, what everything waits for. */
+void admin_metrics(struct admin_job *job);
+void admin_log(struct admin_job *job);
+void admin_dump(struct admin_job *job);
 void admin_images(struct admin_job *job);
 void admin_inspect(struct admin_job *job); /* of the reference in the path */
 void admin_verify(struct admin_job *job);

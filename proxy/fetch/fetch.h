@@ -93,6 +93,8 @@ bool fetchers_settle(struct fetchers *all);
 void fetchers_free(struct fetchers *all);
 /* Calls fn(arg, loop) for each loop, on the caller's thread. */
 void fetchers_each_loop(const struct fetchers *all, void (*fn)(void *arg, struct loop *loop), void *arg);
+/* Adds lines of text: what is being fetched on this one of its loops, what it waits for, and for how many. On it. */
+void fetchers_print(const struct fetchers *all, const struct loop *loop, struct buf *out);
 
 /* Answers whose bytes did not match their digest, so far. Any thread. */
 uint64_t fetchers_mismatches(const struct fetchers *all);

@@ -3,7 +3,7 @@
  *
  *     common.c, want.c ◀ waiters.c ◀ run.c ◀ absent, offers, refused, leave, verify, prove, patience, listing_cache ◀
  *     stale, room, plan ◀ source, sources, partial ◀ resume, join ◀
- *     manifest.c, blob.c, blob_head.c, listing.c, admit.c (one type of fetch each) ◀ fetch.c
+ *     manifest.c, blob.c, blob_head.c, listing.c, admit.c (one type of fetch each) ◀ fetch.c, print.c
  */
 #ifndef ENTREPOT_PROXY_FETCH_PRIVATE_H
 #define ENTREPOT_PROXY_FETCH_PRIVATE_H
@@ -162,6 +162,7 @@ extern const struct fetch_type MANIFEST_FETCH, BLOB_FETCH, BLOB_HEAD_FETCH, LIST
 
 /* Goes on from `step` until a step waits, or the fetch is done; `f` may be freed then. */
 void fetch_run(struct fetch *f, enum step step);
+const char *fetch_step_name(enum step step); /* any but STEP_WAIT */
 /* What the cache has. A request that is not private finds nothing in a private repository: it was admitted before the
  * repository was known to be private. */
 void fetch_find(const struct fetch *f, const char *tag, const struct digest *digest, struct cache_hit *hit);

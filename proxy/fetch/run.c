@@ -68,6 +68,11 @@ static void let_later_ones_begin(struct fetch *f)
     }
 }
 
+const char *fetch_step_name(enum step step)
+{
+    return STEP_NAMES[step];
+}
+
 void fetch_run(struct fetch *f, enum step step)
 {
     ON_LOOP(f->fetcher->loop);

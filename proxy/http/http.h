@@ -90,6 +90,8 @@ void http_server_cut(struct http_server *s);
 void http_server_free(struct http_server *s);
 /* Any thread. */
 int http_server_connections(const struct http_server *s);
+/* Adds lines of text: how many connections there are, and what the busy ones (256 at most) do. On the loop. */
+void http_server_print(const struct http_server *s, struct buf *out);
 
 /* The request. Text is NUL-terminated and lives as long as the request. */
 enum http_method http_method(const struct http_request *req);

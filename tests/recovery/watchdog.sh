@@ -71,6 +71,9 @@ def hangs(name, thread, says, low=LIMIT - 1, high=LIMIT + 6, **more):
     assert status == -signal.SIGABRT, f"{name}: exit {status}"
     assert low <= took <= high, f"{name}: after {took:.1f} s"
     assert f"the loop {says} has not turned for" in c.log(), c.log()
+    if "-asan" not in entrepot and "-tsan" not in entrepot:
+        where = c.log().split(f"entrepot: thread {thread} is here:\n")
+        assert len(where) == 2 and "hang.so" in where[1].split("crash:")[0] and "crash: SIGABRT in thread watchdog" in where[1], c.log()
     os.unlink(c.hang)
     c.start()
     c.end()
