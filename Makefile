@@ -252,6 +252,15 @@ test-image: | test-deps all ## the image: the same twice, under dockerd and cont
 test-kubernetes: | test-deps all ## manifests, chart, alerts; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
 	@B=$(B) T="$(T)" tests/run kubernetes
 
+test-kernel: ## kernel TLS, under Debian's kernel in qemu (ENTREPOT_KERNEL=FOLDER: an unpacked linux-image package): five minutes
+	@tests/packages -- qemu-system-x86=qemu-system-x86_64 busybox-static=busybox openssl= curl= python3=
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) tests/run kernel
+
+test-tls: | all ## testssl.sh against a TLS listener and an intercepted host, some minutes
+	@tests/packages -- testssl.sh=testssl openssl= jq= curl= python3=
+	@B=$(B) tests/run testssl
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
@@ -317,4 +326,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages deb rpm image test-image test-kubernetes test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help

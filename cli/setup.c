@@ -142,16 +142,11 @@ static void take_listener(struct setup_command *s, const struct config *c)
 
 static void take_proxy(struct setup_command *s, const struct config *c)
 {
-    char **hosts = config_intercept_hosts(c);
-
     if (!s->address && c->intercept.address)
         s->address = s->own_address = setup_address_of(c->intercept.address);
     s->target.ca = s->own_ca = xstrdup(c->intercept.cert);
     s->target.proxy = s->own_proxy = xasprintf("http://%s", s->address ? s->address : "");
-    for (char **h = hosts; *h; h++)
-        if (!strchr(*h, '*'))
-            setup_target_add(&s->target, *h);
-    config_free_hosts(hosts);
+    setup_target_add_opened(&s->target, c);
 }
 
 static bool setup_give_cache(const struct setup_command *s, const struct config *c, struct err *err)

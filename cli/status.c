@@ -1,6 +1,7 @@
 #include "cli/lib/cli.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -101,6 +102,21 @@ static void print_reload(const json_t *reload)
         cli_say(stdout, "restart     needed for %s", line.data);
 }
 
+static void print_certificates(const json_t *list)
+{
+    size_t i;
+    json_t *c;
+
+    json_array_foreach(list, i, c) {
+        int64_t left = status_number(c, NULL, "expires") - clock_now_s();
+        if (left > 0)
+            cli_say(stdout, "certificate %s: valid for %lld d %lld h", cli_text(c, "name"), (long long)(left / 86400),
+                    (long long)(left % 86400 / 3600));
+        else
+            cli_say(stdout, "certificate %s: EXPIRED", cli_text(c, "name"));
+    }
+}
+
 static void status_print(const json_t *j)
 {
     char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
@@ -125,6 +141,7 @@ static void status_print(const json_t *j)
     print_reload(json_object_get(j, "reload"));
     status_print_upstreams(json_object_get(j, "upstreams"));
     print_transfers(json_object_get(j, "transfers"));
+    print_certificates(json_object_get(j, "certificates"));
 }
 
 int cmd_status(int argc, char **argv)

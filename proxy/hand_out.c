@@ -35,6 +35,7 @@ static void hand_out_folders(struct proxy *p)
         .seen = &p->seen,
         .pulls = p->pulls,
         .figures = metrics_figures,
+        .certificates = certificates_json,
         .reload = reload_ask,
         .last_reload = reload_describe,
         .configuration = reload_compare,
@@ -55,6 +56,7 @@ static void start_page(struct server *s)
 
 void hand_out(struct server *s)
 {
+    certificates_note(&s->proxy);
     hand_out_folders(&s->proxy);
     start_page(s);
 }

@@ -487,6 +487,7 @@ void metrics_print(struct proxy *p, struct buf *b)
     print_cache(p, all, b);
     interception_print(p, b);
     reload_print(p, b);
+    certificates_print(p, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");
     buf_adds(b, "entrepot_build_info{version=\"" ENTREPOT_VERSION "\"} 1\n");
     record_print(p, b);

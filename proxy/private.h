@@ -23,6 +23,8 @@
 #include "proxy/seen/access_log.h"
 #include "proxy/seen/feed.h"
 
+#include <pthread.h>
+
 struct event;
 struct route;
 struct watchdog;
@@ -54,6 +56,16 @@ struct serve_loop {
     struct pull_feed *pulls;
 };
 
+/* When certificates end, under lock. */
+struct certificates {
+    pthread_mutex_t lock;
+    struct certificate_end {
+        char name[128];
+        int64_t ends_s; /* since 1970 */
+    } list[LISTENERS_MAX + 1];
+    int count;
+};
+
 /* Set by stages.c on the main thread before the loops start; every thread may read it then. What is changed later
  * (reload.c) says so. */
 struct proxy {
@@ -80,6 +92,7 @@ struct proxy {
     int place_count;
     const struct listener *admin_listener;
     _Atomic(struct ca *) ca; /* NULL: nothing has been intercepted yet */
+    struct certificates certificates;
     struct reloads *reloads;
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
     int connections_most; /* as the process's descriptors allow */
@@ -184,6 +197,16 @@ json_t *reload_describe(void *proxy);
 json_t *reload_compare(void *proxy, struct err *err);
 /* Its metrics. Any thread. */
 void reload_print(const struct proxy *p, struct buf *out);
+
+/* ---- certificates.c ---- */
+
+/* Looks at them. Main thread: at the start, each second, after a reload. */
+void certificates_note(struct proxy *p);
+/* When each of our certificates ends, and how clients' handshakes ended; nothing without TLS. Any thread. */
+void certificates_print(struct proxy *p, struct buf *out);
+/* For struct admin: the same, `proxy` is a struct proxy. */
+json_t *certificates_json(void *proxy);
+
 /* ---- dump.c ---- */
 
 /* Adds lines of text: what each loop and pool does and waits for, connections, fetches, blobs on their way. A loop that

@@ -17,6 +17,7 @@ bool server_run(const struct config *config, const struct config_overrides *over
     log_setup(config->log_level, config->log_format);
     if (config->ignored)
         log_warn("the environment has variables that are no keys of the configuration: %s", config->ignored);
+    pthread_mutex_init(&s->proxy.certificates.lock, NULL);
     s->proxy.config = config;
     s->overrides = overrides;
     s->proxy.started_s = clock_now_s();

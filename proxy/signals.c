@@ -10,7 +10,7 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1 };
+enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1, SLOW_TASK_MS = 60000 };
 
 static void all_drained(struct server *s)
 {
@@ -99,6 +99,16 @@ static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
     reload_now(arg);
 }
 
+/* What hangs there (a disk, a file system on the network) holds up clients, and ends nothing: the log tells. Long
+ * admin requests and helper programs may take their time. */
+static void look_at_pools(const struct proxy *p)
+{
+    struct pool *const pools[] = {p->pool, p->read_pool, p->admin_pool};
+
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+        pool_look(pools[i], SLOW_TASK_MS);
+}
+
 static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
     dump_log(arg);
@@ -106,7 +116,11 @@ static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 
 static void on_look(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    reload_look(arg);
+    struct server *s = arg;
+
+    reload_look(s);
+    certificates_note(&s->proxy);
+    look_at_pools(&s->proxy);
 }
 
 static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)

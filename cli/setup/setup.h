@@ -67,6 +67,8 @@ bool setup_target_has(const struct setup_target *t, const char *registry);
 void setup_target_add(struct setup_target *t, const char *registry);
 /* All that the configuration names, and any other. */
 void setup_target_add_all(struct setup_target *t, const struct config *c);
+/* The hosts that interception opens. */
+void setup_target_add_opened(struct setup_target *t, const struct config *c);
 void setup_target_clear(struct setup_target *t);
 /* Where engines reach the first listener for all registries, without TLS: they are told http. The caller frees; NULL:
  * there is none. */

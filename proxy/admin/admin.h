@@ -40,6 +40,7 @@ struct admin {
     json_t *(*last_reload)(void *arg); /* any thread */
     /* What is in use, where it comes from, and what the file has that is not. On a worker. */
     json_t *(*configuration)(void *arg, struct err *err);
+    json_t *(*certificates)(void *arg);                /* any thread: a list of {name, expires} */
     void (*print_metrics)(void *arg, struct buf *out); /* any thread */
     void (*print_dump)(void *arg, struct buf *out);    /* what everything waits for; blocks, on a worker */
     void *arg;

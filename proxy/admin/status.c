@@ -72,4 +72,5 @@ void admin_status(struct admin_job *job)
     json_object_set_new(job->answer, "engines", seen_json(a->seen));
     if (a->last_reload)
         json_object_set_new(job->answer, "reload", a->last_reload(a->arg));
+    json_object_set_new(job->answer, "certificates", a->certificates(a->arg));
 }

@@ -149,6 +149,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     char *scratch = c->server->scratch;
     ssize_t n;
 
+    loop_beat(c->server->loop);
     if (c->state == CONN_TUNNEL) {
         on_tunnel(fd, what, c);
         return;
@@ -178,6 +179,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    loop_beat(c->server->loop);
     if (c->state == CONN_TUNNEL) {
         on_tunnel(fd, what, c);
         return;
@@ -224,6 +226,7 @@ static void conn_on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    loop_beat(c->server->loop);
     if (c->state == CONN_OPENING)
         open_up(c);
     else if (c->state == CONN_TUNNEL)

@@ -20,9 +20,18 @@
 
 #include <errno.h>
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 enum { GREETINGS_MAX = 128, GREETING_FRESH_MS = 1000 };
+
+static _Atomic uint64_t greeted_kernel, greeted_process, greeted_failed;
+
+struct http_greetings http_greetings(void)
+{
+    return (struct http_greetings){atomic_load(&greeted_kernel), atomic_load(&greeted_process),
+                                   atomic_load(&greeted_failed)};
+}
 
 void http_greet_begin(struct http_conn *c, struct http_tls *tls)
 {
@@ -88,6 +97,7 @@ static bool begin_handshake(struct http_conn *c)
 
 static void greeting_failed(struct http_conn *c, const char *why)
 {
+    atomic_fetch_add(&greeted_failed, 1);
     if (why)
         log_limited(LOG_LEVEL_INFO, "handshake", "a client's TLS handshake failed: %s", why);
     http_conn_greeted(c);
@@ -116,6 +126,7 @@ bool http_greet(struct http_conn *c)
         return false;
     }
     http_conn_greeted(c);
+    atomic_fetch_add(c->link.ktls ? &greeted_kernel : &greeted_process, 1);
     c->subject = http_link_subject(&c->link);
     const char *host = http_tls_host(c->link.ssl);
     if (host && !c->opened_host)

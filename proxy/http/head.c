@@ -94,7 +94,7 @@ void http_reply_reset(struct http_request *req)
     buf_clear(&req->headers);
 }
 
-static void add_number(struct buf *to, int64_t n)
+static void head_number(struct buf *to, int64_t n)
 {
     char digits[24];
     size_t at = sizeof(digits);
@@ -116,7 +116,7 @@ void http_head_compose(struct http_request *req, struct buf *out, int status, co
     bool keep = req->keep_alive && !c->closing && more && !c->server->draining && !http_body_is_long(c);
     c->closing = !keep;
     buf_adds(out, "HTTP/1.1 ");
-    add_number(out, status);
+    head_number(out, status);
     buf_adds(out, " ");
     buf_adds(out, http_reason(status));
     buf_adds(out, req->bare ? "\r\n" : "\r\nServer: entrepot\r\n");
@@ -131,7 +131,7 @@ void http_head_compose(struct http_request *req, struct buf *out, int status, co
     }
     if (len >= 0) {
         buf_adds(out, "Content-Length: ");
-        add_number(out, len);
+        head_number(out, len);
         buf_adds(out, "\r\n");
     }
     http_add_id(req, out);

@@ -73,7 +73,7 @@ static bool tls_has_input(const struct http_link *l)
     return !l->broken && (SSL_has_pending(l->ssl) == 1 || l->early);
 }
 
-static int put(struct http_link *l, const char *data, size_t len)
+static int put_record(struct http_link *l, const char *data, size_t len)
 {
     if (!l->ktls)
         return SSL_write(l->ssl, data, (int)len);
@@ -94,7 +94,7 @@ static int put(struct http_link *l, const char *data, size_t len)
 static ssize_t tls_send(struct http_link *l, const void *data, size_t len)
 {
     forget_errors();
-    int n = put(l, data, MIN(len, (size_t)RECORD));
+    int n = put_record(l, data, MIN(len, (size_t)RECORD));
     if (n > 0)
         return n;
     if (tls_failed(l, n) == 0)

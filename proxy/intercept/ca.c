@@ -73,6 +73,16 @@ static struct authority *take_authority(struct ca *ca)
     return a;
 }
 
+int64_t ca_ends_s(struct ca *ca)
+{
+    struct authority *a = take_authority(ca);
+    struct authority_about about = {0};
+
+    authority_describe(a, 0, &about);
+    authority_unref(a);
+    return about.ends_s;
+}
+
 bool ca_speaks_for(struct ca *ca, const char *host)
 {
     char name[HOST_MAX + 1];

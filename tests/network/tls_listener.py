@@ -204,7 +204,7 @@ def slow():
     """Clients that read a little and wait: each holds little, and the one that goes on gets all of it."""
     data, path = blob()
     before, all_of_them = resident(PID), []
-    for _ in range(200):
+    for _ in range(SLOW_READERS):
         s = connect()
         s.sendall(request(path))
         s.recv(1000)
@@ -414,6 +414,7 @@ def plain():
 case, PORT, FOLDER = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 PID = sys.argv[4] if len(sys.argv) > 4 else "self"
 SANITIZED = os.environ.get("SANITIZED") == "1"
+SLOW_READERS = int(os.environ.get("SLOW_READERS", "200"))
 CERT = os.environ.get("CLIENT_CERT")
 if case == "registry":
     BLOB = blob()

@@ -104,10 +104,7 @@ static inline int pass_teardown(void **state)
     loop_free(t->f.loop);
     config_free(&t->config);
     remove_tree(t->dir);
-    shutdown(t->toy.listener, SHUT_RDWR);
-    pthread_join(t->toy_thread, NULL);
-    close(t->toy.listener);
-    usleep(50000); /* its connections look at it */
+    toy_stop(&t->toy, t->toy_thread);
     free(t);
     return 0;
 }

@@ -19,6 +19,7 @@ enum { TOY_BIG = 24 << 20 };
 struct toy {
     int listener, port;
     atomic_int connections, requests, closed; /* `closed` by the client, while it had no answer */
+    atomic_int alive;                         /* threads of connections */
     atomic_bool go_on;                        /* /stall reads on */
     atomic_llong early;                       /* bytes of the body before /go-on has answered */
     atomic_llong body, sent;                  /* bytes of the last request's body; of /big's answer */
@@ -239,16 +240,18 @@ static inline bool toy_serve(struct toy_connection *c)
 static inline void *toy_connection_run(void *arg)
 {
     struct toy_connection *c = arg;
+    struct toy *t = c->toy;
 
-    atomic_fetch_add(&c->toy->connections, 1);
+    atomic_fetch_add(&t->connections, 1);
     for (c->have = 0; toy_read_head(c); c->have = 0) {
         c->trailers[0] = '\0';
-        atomic_fetch_add(&c->toy->requests, 1);
+        atomic_fetch_add(&t->requests, 1);
         if (!toy_serve(c))
             break;
     }
     close(c->fd);
     free(c);
+    atomic_fetch_sub(&t->alive, 1);
     return NULL;
 }
 
@@ -263,8 +266,9 @@ static inline void *toy_run(void *arg)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
         c->toy = t;
         c->fd = fd;
-        if (pthread_create(&thread, NULL, toy_connection_run, c) == 0)
-            pthread_detach(thread);
+        atomic_fetch_add(&t->alive, 1);
+        assert_int_equal(pthread_create(&thread, NULL, toy_connection_run, c), 0);
+        pthread_detach(thread);
     }
     return NULL;
 }
@@ -284,6 +288,17 @@ static inline pthread_t toy_start(struct toy *t)
     t->port = ntohs(a.sin_port);
     assert_int_equal(pthread_create(&thread, NULL, toy_run, t), 0);
     return thread;
+}
+
+/* After its clients have closed their connections. */
+static inline void toy_stop(struct toy *t, pthread_t thread)
+{
+    shutdown(t->listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(t->listener);
+    for (int i = 0; i < 2000 && atomic_load(&t->alive) > 0; i++)
+        usleep(5000);
+    assert_int_equal(atomic_load(&t->alive), 0);
 }
 
 #endif
