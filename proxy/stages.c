@@ -391,6 +391,7 @@ static void hand_out(struct proxy *p)
         .seen = &p->seen,
         .pulls = p->pulls,
         .figures = metrics_figures,
+        .problems = health_each,
         .print_metrics = print_metrics,
         .print_dump = print_dump,
         .arg = p,

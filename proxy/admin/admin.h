@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "proxy/http/http.h"
 #include "proxy/pull/prefetch.h"
+#include "proxy/seen/problem.h"
 #include "proxy/seen/pulls.h"
 
 /* Figures of the daemon, for `status`. */
@@ -32,8 +33,10 @@ struct admin {
     const struct engines_seen *seen;
     struct pulls *pulls;                                   /* what clients pull (proxy/seen/pulls.h) */
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
-    void (*print_metrics)(void *arg, struct buf *out);     /* any thread */
-    void (*print_dump)(void *arg, struct buf *out);        /* what everything waits for; blocks, on a worker */
+    /* Calls fn for each thing that is wrong; any thread */
+    void (*problems)(void *arg, void (*fn)(void *fn_arg, const struct problem *p), void *fn_arg);
+    void (*print_metrics)(void *arg, struct buf *out); /* any thread */
+    void (*print_dump)(void *arg, struct buf *out);    /* what everything waits for; blocks, on a worker */
     void *arg;
 };
 

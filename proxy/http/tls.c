@@ -169,6 +169,11 @@ void http_tls_look(struct http_tls *t, bool now)
                   err.msg);
 }
 
+const char *http_tls_name(const struct http_tls *t)
+{
+    return t->name;
+}
+
 int64_t http_tls_expires_s(struct http_tls *t)
 {
     pthread_mutex_lock(&t->lock);
