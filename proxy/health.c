@@ -17,9 +17,9 @@ struct health_visit {
 };
 
 /* 0: not known. */
-static int64_t wall_time_s(int64_t mono_ms)
+static int64_t health_wall_s(int64_t mono_ms)
 {
-    return mono_ms > 0 ? clock_now_s() - (clock_mono_ms() - mono_ms) / 1000 : 0;
+    return mono_ms > 0 ? clock_wall_s(mono_ms) : 0;
 }
 
 /* ---- the disk ---- */
@@ -34,7 +34,7 @@ static void health_of_disk(struct health_visit *v)
     for (int r = 0; r < UNSTORED_REASONS; r++) {
         if (!ingests_trouble(cache_ingests(v->p->cache), (enum unstored)r, &t))
             continue;
-        struct problem problem = {kinds[r], v->p->config->cache_path, "", wall_time_s(t.since_ms)};
+        struct problem problem = {kinds[r], v->p->config->cache_path, "", health_wall_s(t.since_ms)};
         snprintf(problem.why, sizeof(problem.why), "%s; what is fetched is passed on without being kept", t.why);
         v->fn(v->arg, &problem);
     }
@@ -59,7 +59,7 @@ static void health_of_trouble(void *arg, const struct upstream_trouble *t)
                                               [UPSTREAM_HELD] = PROBLEM_RATE_LIMITED,
                                               [UPSTREAM_LOGIN_REFUSED] = PROBLEM_CREDENTIALS};
     struct health_visit *v = arg;
-    struct problem problem = {kinds[t->kind], v->about, "", wall_time_s(t->since_ms)};
+    struct problem problem = {kinds[t->kind], v->about, "", health_wall_s(t->since_ms)};
     char next[48] = "";
 
     if (t->next_ms > 0)

@@ -39,14 +39,15 @@ static bool may_see(const struct serve_loop *sl, const struct http_request *req,
 
 static void add_ready_line(void *arg, const struct problem *p)
 {
-    _cleanup_free_ char *title = problem_title(p), *why = visible_line(p->why);
+    _cleanup_free_ char *title = problem_title(p);
     char since[32] = "";
     time_t at = (time_t)p->since_s;
     struct tm tm;
 
     if (p->since_s > 0)
         strftime(since, sizeof(since), ", since %Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
-    buf_addf(arg, "%s%s: %s\n", title, since, why);
+    _cleanup_free_ char *line = xasprintf("%s%s: %s", title, since, p->why), *visible = visible_line(line);
+    buf_addf(arg, "%s\n", visible);
 }
 
 /* A problem is no reason to send clients elsewhere: what is cached is served. Lines say what there is, to those who may

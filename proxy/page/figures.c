@@ -82,7 +82,7 @@ static void note_trouble_for_page(void *arg, const struct upstream_trouble *t)
         return;
     json_object_set_new(u, "why", visible_json(t->why));
     if (t->since_ms > 0)
-        json_object_set_new(u, "since", json_integer(clock_now_s() - (clock_mono_ms() - t->since_ms) / 1000));
+        json_object_set_new(u, "since", json_integer(clock_wall_s(t->since_ms)));
 }
 
 /* Of hosts that a client has named, those that were asked for something. */
