@@ -1,5 +1,5 @@
-/* What is wrong, put together from those who know: the cache's ingests and index, upstreams, listeners. None of it makes
- * every pull fail: what is cached is served, and what is not kept is passed on. So `/readyz` stays 200. */
+/* What is wrong, put together from those who know: the cache's ingests and index, upstreams, listeners. None of it
+ * makes every pull fail: what is cached is served, and what is not kept is passed on. So `/readyz` stays 200. */
 #include "proxy/private.h"
 
 #include "base/clock.h"

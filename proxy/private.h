@@ -157,7 +157,7 @@ void record_print(const struct proxy *p, struct buf *out);
 
 /* ---- health.c ---- */
 
-/* Calls fn for each thing that is wrong; `proxy` is a struct proxy. Nothing is asked and nothing waited for. Any thread. */
+/* Calls fn for each thing that is wrong; `proxy` is a struct proxy. Nothing is waited for. Any thread. */
 void health_each(void *proxy, void (*fn)(void *arg, const struct problem *problem), void *arg);
 /* Its figures, for the page of metrics. Any thread. */
 void health_print(struct proxy *p, struct buf *out);

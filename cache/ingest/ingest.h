@@ -159,7 +159,8 @@ uint64_t ingests_unstored(const struct ingests *all, enum unstored reason);
 /* Whether it is so now: in the last minute, unless a blob that began later has been stored; or there is nothing left of
  * the disk. */
 bool ingests_trouble(struct ingests *all, enum unstored reason, struct trouble_seen *out);
-/* Milliseconds that blobs have waited, all together: for the collector's answer, and from the last byte to the digest. */
+/* Milliseconds that blobs have waited, all together: for the collector's answer, and from their last byte to the
+ * digest. */
 enum ingest_wait { INGEST_WAIT_ROOM, INGEST_WAIT_HASH, INGEST_WAITS };
 uint64_t ingests_waited_ms(const struct ingests *all, enum ingest_wait what);
 

@@ -54,7 +54,7 @@ uint64_t ingests_unstored(const struct ingests *all, enum unstored reason)
     return atomic_load(&all->unstored[reason]);
 }
 
-static bool is_full(struct ingests *all)
+static bool unstored_disk_is_full(struct ingests *all)
 {
     int64_t total, available;
 
@@ -64,7 +64,7 @@ static bool is_full(struct ingests *all)
 bool ingests_trouble(struct ingests *all, enum unstored reason, struct trouble_seen *out)
 {
     return trouble_look(&all->troubles[reason], out) &&
-           (clock_mono_ms() - out->last_ms <= LATELY_MS || (reason == UNSTORED_DISK_FULL && is_full(all)));
+           (clock_mono_ms() - out->last_ms <= LATELY_MS || (reason == UNSTORED_DISK_FULL && unstored_disk_is_full(all)));
 }
 
 /* ---- what blobs have waited for ---- */

@@ -154,8 +154,7 @@ static struct fetch_piece blobs_closed_piece(struct http_request *req)
 }
 
 /* Of several pieces, the relay is compared with what was sent of the current one. */
-static void blobs_relay(struct serving *s, const struct err *why,
-                        void (*done)(void *arg, struct fetch_result *result))
+static void blobs_relay(struct serving *s, const struct err *why, void (*done)(void *arg, struct fetch_result *result))
 {
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 

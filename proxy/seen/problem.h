@@ -1,4 +1,4 @@
-/* problem.h - something that an operator has to know. Pulls may go on all the same. */
+/* problem.h - something that needs attention. Pulls may go on all the same. */
 #ifndef ENTREPOT_PROXY_SEEN_PROBLEM_H
 #define ENTREPOT_PROXY_SEEN_PROBLEM_H
 
@@ -26,10 +26,10 @@ struct problem {
 
 /* "upstream_down": for metrics and scripts. */
 const char *problem_name(enum problem_kind kind);
-/* "docker.io does not answer"; the caller frees. */
+/* "docker.io: it does not answer as it should"; the caller frees. */
 char *problem_title(const struct problem *p);
-/* {"what": "upstream_down", "about": "docker.io", "title": "docker.io does not answer", "why": ..., "since": ...}; since
- * is null if it is not known. A new reference. */
+/* {"what": "upstream_down", "about": "docker.io", "title": ..., "why": ..., "since": ...}; since is null if it is not
+ * known. A new reference. */
 json_t *problem_json(const struct problem *p);
 
 #endif
