@@ -3,6 +3,9 @@
 VERSION  := 0.1.0
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
+ZSHDIR   ?= $(PREFIX)/share/zsh/site-functions
+IMAGE    ?= entrepot:$(VERSION)
 CC       ?= cc
 WERROR   ?= -Werror
 # llhttp: the library of newer distributions (Debian 13, Ubuntu 24.04), else the C sources in Debian 12's node-llhttp.
@@ -68,11 +71,14 @@ endif
 HARD_CFLAGS = $(eval HARD_CFLAGS := -fPIE $(foreach f,$(HARD_TRIED),$(call try,$f)) $(HARD_FORTIFY))$(HARD_CFLAGS)
 endif
 DEFINES  := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1 -DENTREPOT_VERSION='"$(VERSION)"'
-ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS)
+ALL_CFLAGS  = -std=gnu17 $(HARD_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(DEFINES) $(SANITIZE) -pthread -I. $(LLHTTP_CFLAGS) $(SYSTEMD_CFLAGS)
 # gcc's two runtimes take each other's functions where they can, and then one does not write to its log_path (tests/run).
 SANITIZE_LDFLAGS = $(if $(findstring undefined,$(SANITIZE)),$(call try,-static-libubsan -Wl$(,)--exclude-libs$(,)libubsan.a))
 ALL_LDFLAGS = $(HARD_LDFLAGS) $(LDFLAGS) $(SANITIZE) $(SANITIZE_LDFLAGS) -pthread
-LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive -lsystemd $(LLHTTP_LIBS) -lm
+# elogind's library does as well (deploy/alpine).
+SYSTEMD_CFLAGS ?=
+SYSTEMD_LIBS ?= -lsystemd
+LDLIBS   := -levent_core -levent_extra -levent_pthreads -lcurl -lssl -lcrypto -llmdb -ljansson -lyaml -larchive $(SYSTEMD_LIBS) $(LLHTTP_LIBS) -lm
 
 LIB_SRC  := $(foreach r,$(FOLDERS),$(wildcard $(r)/*.c))
 CLI_SRC  := $(foreach r,$(CLI_FOLDERS),$(wildcard $(r)/*.c))
@@ -222,10 +228,44 @@ test-browser: | test-deps all ## the status page in a headless Chromium (SHOTS=F
 	@tests/packages chromium= chromium-driver=chromedriver
 	@B=$(B) tests/run browser
 
+# In clean chroots, made once and kept in ENTREPOT_CHROOTS (/var/cache/entrepot-tests).
+deb: ## packages of Debian 12 and 13, built in chroots, with their unit tests and lintian: build/deb/RELEASE (DISTROS="bookworm trixie")
+	@tests/packages mmdebstrap=
+	@for d in $(or $(DISTROS),bookworm trixie); do deploy/debian/build $$d $(B)/deb/$$d || exit; done
+
+rpm: ## a package for RPM's distributions, by Debian's rpmbuild: build/rpm
+	@tests/packages $(BUILD_PKGS) rpm=rpmbuild systemd-dev,systemd
+	@deploy/rpm/build $(B)/rpm
+
+test-packages: | test-deps ## packages on a booted Debian 12 and 13: install, upgrade, downgrade, remove, purge, with pulls going on; built twice; the RPM
+	@$(MAKE) --no-print-directory B=$(B) $(B)/tests/tools/break_index
+	@tests/packages -- rpm=rpmbuild
+	@B=$(B) DISTROS="$(DISTROS)" T="$(T)" tests/run packages
+
+image: all ## the container image (IMAGE=NAME:TAG), a layout and an archive in build/image; needs python3 alone, no engine
+	@tests/packages -- python3= binutils=strip
+	@python3 deploy/image/build.py $(B)/entrepot $(B)/image $(VERSION) $(IMAGE)
+
+test-image: | test-deps all ## the image: the same twice, under dockerd and containerd, by Containerfile
+	@B=$(B) T="$(T)" tests/run image
+
+test-kubernetes: | test-deps all ## manifests, chart, alerts; the pod run by containerd's CRI (ENTREPOT_KUBERNETES=FOLDER of tools, made once)
+	@B=$(B) T="$(T)" tests/run kubernetes
+
+test-kernel: ## kernel TLS, under Debian's kernel in qemu (ENTREPOT_KERNEL=FOLDER: an unpacked linux-image package): five minutes
+	@tests/packages -- qemu-system-x86=qemu-system-x86_64 busybox-static=busybox openssl= curl= python3=
+	@$(MAKE) --no-print-directory B=$(B) tests-built
+	@B=$(B) tests/run kernel
+
+test-tls: | all ## testssl.sh against a TLS listener and an intercepted host, some minutes
+	@tests/packages -- testssl.sh=testssl openssl= jq= curl= python3=
+	@B=$(B) tests/run testssl
+
 bench: | test-deps all ## the tables of figures: beside nginx and curl, what engines do, a cold disk, eviction policies, a large cache
 	@$(MAKE) --no-print-directory B=$(B) tests-built
 	@B=$(B) tests/bench/run
 	@B=$(B) bash tests/bench/tls.sh
+	@B=$(B) bash tests/bench/doors.sh
 	@B=$(B) bash tests/bench/parts.sh
 	@B=$(B) bash tests/bench/disk.sh
 	@B=$(B) tests/bench/policies
@@ -266,11 +306,15 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user i
 	for m in docs/man/*.1; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man1/$${m##*/}; done
 	for m in docs/man/*.5; do install -D -m 0644 $$m $(DESTDIR)$(PREFIX)/share/man/man5/$${m##*/}; done
 	install -D -m 0644 docs/config.example.yaml $(DESTDIR)$(PREFIX)/share/doc/entrepot/config.example.yaml
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d $(DESTDIR)$(UNITDIR)
 	for u in entrepot entrepot-verify; do \
-		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$u.service; done
+		sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$u.service > $(DESTDIR)$(UNITDIR)/$$u.service; done
 	install -D -m 0644 systemd/entrepot.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/entrepot.conf
-	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -D -m 0644 systemd/entrepot.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/entrepot.conf
+	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(UNITDIR)/
+	@for c in bash:$(PREFIX)/share/bash-completion/completions/entrepot zsh:$(ZSHDIR)/_entrepot \
+		fish:$(PREFIX)/share/fish/vendor_completions.d/entrepot.fish; do \
+		! $(B)/entrepot completion $${c%%:*} >$(B)/completion 2>/dev/null || install -D -m 0644 $(B)/completion $(DESTDIR)$${c#*:}; done
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/after-install
 
 clean: ## remove what was built
@@ -282,4 +326,4 @@ help:
 -include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(UNIT_BIN:=.d) $(TOOL_BIN:=.d) $(FUZZ_SRC:%.c=$(B)/%.d) $(MODEL_SRC:%.c=$(B)/%.d)
 
 .SECONDARY:
-.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help
+.PHONY: check ci all asan tsan deps test-deps run demo tests-built test test-distros test-systemd test-engines test-packages deb rpm image test-image test-kubernetes test-kernel test-tls test-browser bench bench-parts bench-evict soak fuzz fuzz-built lint install clean help

@@ -29,6 +29,8 @@ struct loop {
     atomic_bool running;
     _Atomic(pthread_t) runner; /* the thread that runs it */
     pthread_t thread;          /* of loop_start() */
+    /* written by its thread, read by any */
+    _Atomic uint64_t beats;
     /* shared, under lock */
     pthread_mutex_t lock;
     struct letters mailbox;
@@ -177,6 +179,17 @@ void loop_join(struct loop *loop)
 bool loop_may_touch(const struct loop *loop)
 {
     return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
+}
+
+void loop_beat(struct loop *loop)
+{
+    atomic_store_explicit(&loop->beats, atomic_load_explicit(&loop->beats, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+uint64_t loop_beats(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->beats, memory_order_relaxed);
 }
 
 bool loop_backtrace(const struct loop *loop, int ms)

@@ -9,6 +9,8 @@
 
 #include "base/err.h"
 
+#include <stdint.h>
+
 struct event_base;
 struct loop;
 
@@ -31,6 +33,10 @@ void loop_join(struct loop *loop);
 bool loop_settle(struct loop *loop);
 /* Whether this thread may touch what belongs to the loop: it is the loop's, or the loop does not run. */
 bool loop_may_touch(const struct loop *loop);
+/* What a loop with many callbacks in a turn calls in each: it makes progress, even if a turn takes long. On the loop. */
+void loop_beat(struct loop *loop);
+/* How often it did. Any thread. */
+uint64_t loop_beats(const struct loop *loop);
 /* Has the loop's thread write to stderr where it is, and waits for at most `ms`. False: it did not, or the loop does
  * not run. On one thread, which is not the loop's, and while the loop is not being stopped. */
 bool loop_backtrace(const struct loop *loop, int ms);

@@ -1,5 +1,8 @@
 #include "base/pool.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sys/queue.h>
@@ -8,8 +11,16 @@ enum { POOL_THREADS_MAX = 16 };
 
 struct pool_job {
     STAILQ_ENTRY(pool_job) entry;
+    const char *name;
     void (*fn)(void *);
     void *arg;
+};
+
+/* What a thread is at. */
+struct pool_seat {
+    const char *name; /* NULL: nothing */
+    int64_t begun_ms;
+    bool told; /* the log has it */
 };
 
 struct pool {
@@ -21,6 +32,9 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t more, idle;
     STAILQ_HEAD(, pool_job) jobs;
+    struct pool_seat seats[POOL_THREADS_MAX];
+    int seated;     /* threads that have taken a seat */
+    int queued;     /* jobs */
     int busy;       /* threads with a job */
     bool disturbed; /* a job was queued since the last pool_settle() */
     bool closing;
@@ -32,6 +46,7 @@ static void *pool_work(void *arg)
 
     pthread_setname_np(pthread_self(), p->name);
     pthread_mutex_lock(&p->lock);
+    struct pool_seat *seat = &p->seats[p->seated++];
     for (;;) {
         while (STAILQ_EMPTY(&p->jobs) && !p->closing)
             pthread_cond_wait(&p->more, &p->lock);
@@ -39,11 +54,14 @@ static void *pool_work(void *arg)
         if (!j)
             break;
         STAILQ_REMOVE_HEAD(&p->jobs, entry);
+        p->queued--;
         p->busy++;
+        *seat = (struct pool_seat){j->name, clock_mono_ms(), false};
         pthread_mutex_unlock(&p->lock);
         j->fn(j->arg);
         free(j);
         pthread_mutex_lock(&p->lock);
+        seat->name = NULL;
         p->busy--;
         pthread_cond_signal(&p->idle);
     }
@@ -72,28 +90,57 @@ struct pool *pool_new(const char *name, int threads, struct err *err)
     return p;
 }
 
-void pool_run(struct pool *p, void (*fn)(void *), void *arg)
+void pool_run_named(struct pool *p, const char *name, void (*fn)(void *), void *arg)
 {
     struct pool_job *j = xmalloc(sizeof(*j));
 
+    j->name = name;
     j->fn = fn;
     j->arg = arg;
     pthread_mutex_lock(&p->lock);
     STAILQ_INSERT_TAIL(&p->jobs, j, entry);
+    p->queued++;
     p->disturbed = true;
     pthread_cond_signal(&p->more);
     pthread_mutex_unlock(&p->lock);
 }
 
+/* The next job that the log should name; NULL: there is none. */
+static const char *pool_next_slow(struct pool *p, int64_t since_ms, int *queued)
+{
+    const char *name = NULL;
+
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < p->count && !name; i++) {
+        struct pool_seat *seat = &p->seats[i];
+        if (!seat->name || seat->told || seat->begun_ms > since_ms)
+            continue;
+        seat->told = true;
+        name = seat->name;
+    }
+    *queued = p->queued;
+    pthread_mutex_unlock(&p->lock);
+    return name;
+}
+
+void pool_look(struct pool *p, int64_t ms)
+{
+    int64_t since_ms = clock_mono_ms() - ms;
+    const char *name;
+    int queued;
+
+    while ((name = pool_next_slow(p, since_ms, &queued)))
+        log_warn("a worker of %s has been busy with one task (%s) for more than %lld s; %d tasks wait", p->name, name,
+                 (long long)(ms / 1000), queued);
+}
+
 struct pool_load pool_load(struct pool *p)
 {
     struct pool_load load = {p->name, p->count, 0, 0};
-    const struct pool_job *j;
 
     pthread_mutex_lock(&p->lock);
     load.busy = p->busy;
-    STAILQ_FOREACH(j, &p->jobs, entry)
-        load.queued++;
+    load.queued = p->queued;
     pthread_mutex_unlock(&p->lock);
     return load;
 }

@@ -5,10 +5,16 @@
 
 #include "base/err.h"
 
+#include <stdint.h>
+
 struct pool;
 
 struct pool *pool_new(const char *name, int threads, struct err *err);
-void pool_run(struct pool *pool, void (*fn)(void *), void *arg);
+/* The job is known in the log by the name of its function. */
+#define pool_run(pool, fn, arg) pool_run_named(pool, #fn, fn, arg)
+void pool_run_named(struct pool *pool, const char *name, void (*fn)(void *), void *arg);
+/* The log names each job that has been running for longer than `ms`, once. Now and then, on one thread. */
+void pool_look(struct pool *pool, int64_t ms);
 /* How many of its threads have a job, and how many jobs wait. Any thread. */
 struct pool_load {
     const char *name;

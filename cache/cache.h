@@ -89,6 +89,11 @@ bool cache_set_tag(struct cache *c, const char *repo, const char *tag, const str
  * as fresh only if it is less than `ttl_ms` ahead: else the tag would not be checked until the clock gets there. */
 bool cache_tag_is_fresh(const struct tag_row *row, int64_t ttl_ms);
 void cache_drop_tag(struct cache *c, const char *repo, const char *tag);
+/* Upstream has to be asked about the tag before it is served as fresh: it counts as checked at `checked_ms`, unless
+ * that was earlier. */
+void cache_doubt_tag(struct cache *c, const char *repo, const char *tag, int64_t checked_ms);
+/* The manifest was deleted from the repository: as rows_unlink(). */
+void cache_unlink(struct cache *c, const char *repo, const struct digest *d);
 /* The repository's registry answered that it contains the blob; unless `is_private`, the repository is public. */
 void cache_link(struct cache *c, const char *repo, const struct digest *d, bool is_private);
 /* The same for a blob that it lists: one that is not stored yet is linked when it is. */

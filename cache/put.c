@@ -256,3 +256,36 @@ void cache_drop_tag(struct cache *c, const char *repo, const char *tag)
 {
     index_write(c->index, apply_drop_tag, end_put, put_new(c, repo, tag, &(struct digest){0}), NULL);
 }
+
+static bool apply_doubt_tag(struct index_txn *t, void *arg, struct err *err)
+{
+    struct put *p = arg;
+    struct tag_row row;
+
+    uint64_t repo = rows_repo_id(t, p->repo);
+    if (!rows_get_tag(t, repo, p->tag, &row) || row.checked_ms <= p->tag_row.checked_ms)
+        return true;
+    row.checked_ms = p->tag_row.checked_ms;
+    return rows_put_tag(t, repo, p->tag, &row, err);
+}
+
+void cache_doubt_tag(struct cache *c, const char *repo, const char *tag, int64_t checked_ms)
+{
+    struct put *p = put_new(c, repo, tag, &(struct digest){0});
+
+    p->tag_row.checked_ms = checked_ms;
+    index_write(c->index, apply_doubt_tag, end_put, p, NULL);
+}
+
+static bool apply_unlink(struct index_txn *t, void *arg, struct err *err)
+{
+    struct put *p = arg;
+    uint64_t repo = rows_repo_id(t, p->repo);
+
+    return repo == 0 || rows_unlink(t, repo, &p->digest, err);
+}
+
+void cache_unlink(struct cache *c, const char *repo, const struct digest *d)
+{
+    index_write(c->index, apply_unlink, end_put, put_new(c, repo, NULL, d), NULL);
+}

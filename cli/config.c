@@ -9,9 +9,11 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot config check|show [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
+    "Usage: entrepot config check|show|diff [--config FILE] [--cache DIR] [--user NAME] [--json]\n\n"
     "check: checks that the configuration is valid, and usable by the current user; as root, by the service's user.\n"
-    "show: prints the effective values as YAML, without passwords.\n\n"
+    "show: prints the effective values as YAML, without passwords, and where each comes from.\n"
+    "diff: prints what the file has that the running daemon does not, and whether a reload or a restart would apply\n"
+    "it. Exit status 0: nothing, 1: something, 2: it cannot be told.\n\n"
     "  --config FILE   read FILE in place of " CONFIG_DEFAULT_FILE "\n"
     "  --cache DIR     the cache folder, in place of the configured one\n"
     "  --user NAME     check as this user\n"
@@ -23,12 +25,22 @@ static void show(const struct config *config, bool json)
 
     if (json) {
         json_t *j = config_json(config);
+        json_object_set_new(j, "sources", config_sources_json(config));
         cli_print_json(j);
         json_decref(j);
     } else {
-        config_print(config, &text);
+        config_print_sources(config, &text);
         cli_say_text(stdout, text.data, text.len);
     }
+}
+
+static void warn_ignored(const struct config *config, json_t *warnings)
+{
+    _cleanup_free_ char *text =
+        config->ignored ? xasprintf("ignored, since no key has such a name: %s", config->ignored) : NULL;
+
+    if (text)
+        json_array_append_new(warnings, visible_json(text));
 }
 
 static void add_warning(void *arg, const char *text)
@@ -42,6 +54,7 @@ static void say_good(const struct config *config, const char *user, bool json, j
     struct config_disk disk;
     size_t i;
 
+    warn_ignored(config, warnings);
     if (config_look_at_disk(config->cache_path, &disk))
         config_check_limits(config, &disk, add_warning, warnings);
     json_array_foreach(json ? NULL : warnings, i, w)
@@ -105,6 +118,44 @@ static int config_run_check(const struct config_overrides *overrides, const char
     return ok ? EXIT_DONE : cli_fail(&err);
 }
 
+static char *value_text(const json_t *value)
+{
+    const char *s = json_string_value(value);
+
+    return json_is_null(value) ? xstrdup("(none)") : s ? xstrdup(s) : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+}
+
+static int config_run_diff(const struct cli_options *o)
+{
+    struct err err = {0};
+    json_t *answer = NULL, *change;
+    size_t i;
+
+    if (!cli_ask(o, "/v1/config", NULL, &answer, &err)) {
+        cli_fail(&err);
+        return EXIT_USAGE;
+    }
+    const json_t *changes = json_object_get(answer, "changes");
+    const char *why = json_string_value(json_object_get(answer, "error"));
+    if (why)
+        err_set(&err, ERR_INVALID, "the file cannot be used: %s", why);
+    if (o->json && !why)
+        cli_print_json(changes);
+    json_array_foreach(o->json ? NULL : changes, i, change) {
+        _cleanup_free_ char *from = value_text(json_object_get(change, "from"));
+        _cleanup_free_ char *to = value_text(json_object_get(change, "to"));
+        cli_say(stdout, "%-7s %s: %s -> %s", json_string_value(json_object_get(change, "needs")),
+                json_string_value(json_object_get(change, "key")), from, to);
+    }
+    int rc = json_array_size(changes) > 0 ? EXIT_FAILED : EXIT_DONE;
+    json_decref(answer);
+    if (why) {
+        cli_fail(&err);
+        return EXIT_USAGE;
+    }
+    return rc;
+}
+
 int cmd_config(int argc, char **argv)
 {
     struct config_overrides overrides = {0};
@@ -119,14 +170,16 @@ int cmd_config(int argc, char **argv)
     int rc = cli_parse(&o, &syntax, argc, argv);
     if (rc >= 0)
         return rc;
-    if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0))
-        return cli_usage(USAGE, "config: check or show?");
+    if (!what || (strcmp(what, "check") != 0 && strcmp(what, "show") != 0 && strcmp(what, "diff") != 0))
+        return cli_usage(USAGE, "config: check, show or diff?");
     overrides.file = o.config;
     overrides.cache = o.cache;
     if (strcmp(what, "check") == 0)
         return config_run_check(&overrides, user, o.json);
     if (user)
         return cli_usage(USAGE, "config: --user is for check");
+    if (strcmp(what, "diff") == 0)
+        return config_run_diff(&o);
     if (!config_load(&config, &overrides, &err))
         return cli_fail(&err);
     show(&config, o.json);

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/io.h"
+#include "base/visible.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 static const char USAGE[] =
-    "Usage: entrepot debug bundle|dump|log [-o FILE] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
+    "Usage: entrepot debug bundle|dump|log [-o FILE] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "bundle: writes an archive for a report of a bug: configuration, status, metrics, the latest lines of the log, a\n"
     "  dump, and versions. No passwords, tokens or keys; names of images, registries and clients are in it.\n"
     "dump: prints what the daemon's loops, connections and downloads do and wait for.\n"
@@ -133,8 +134,13 @@ static int make_bundle(const struct cli_options *o, const char *output)
         unlink(path);
     if (!ok)
         return cli_fail(&err);
-    if (!is_stdout)
+    if (!is_stdout && o->json) {
+        json_t *j = json_pack("{s:o, s:i}", "file", visible_json(path), "missing", b.missing);
+        cli_print_event(stdout, j);
+        json_decref(j);
+    } else if (!is_stdout) {
         cli_say(stdout, "%s%s", path, b.missing ? " (without what the daemon did not give)" : "");
+    }
     return EXIT_DONE;
 }
 
@@ -148,7 +154,13 @@ static int print_page(const struct cli_options *o, const char *path)
 
     if (!cli_ask_raw(o, path, &text, &len, &err))
         return cli_fail(&err);
-    cli_say_text(stdout, text, len);
+    if (o->json) {
+        json_t *j = json_pack("{s:o}", "text", visible_json(text));
+        cli_print_json(j);
+        json_decref(j);
+    } else {
+        cli_say_text(stdout, text, len);
+    }
     return EXIT_DONE;
 }
 

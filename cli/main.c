@@ -29,7 +29,8 @@ static const struct {
     {"setup", cmd_setup, "lead the engines of this node to entrepot, or back"},
     {"doctor", cmd_doctor, "find what keeps engines from pulling through entrepot"},
     {"debug", cmd_debug, "collect what a report of a bug needs"},
-    {"config", cmd_config, "check or show the configuration"},
+    {"config", cmd_config, "check or show the configuration, or what of it is not in use"},
+    {"reload", cmd_reload, "apply the configuration to the running daemon"},
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
 };
 

@@ -39,7 +39,7 @@ static void print_pull(const json_t *p)
         cli_say(stdout, "    %s; request %s", cli_text(p, "cause"), cli_text(p, "id"));
 }
 
-static void take_line(struct pulls_screen *s, const char *text, size_t len)
+static void pulls_take_line(struct pulls_screen *s, const char *text, size_t len)
 {
     json_t *j = json_loadb(text, len, 0, NULL);
 
@@ -63,7 +63,7 @@ static bool take_data(void *arg, const void *data, size_t len)
     buf_add(&s->rest, data, len);
     while ((end = memchr(s->rest.data, '\n', s->rest.len))) {
         size_t n = (size_t)(end - s->rest.data) + 1;
-        take_line(s, s->rest.data, n);
+        pulls_take_line(s, s->rest.data, n);
         memmove(s->rest.data, s->rest.data + n, s->rest.len - n);
         s->rest.len -= n;
     }

@@ -13,7 +13,7 @@
 static const char USAGE[] =
     "Usage: entrepot setup ENGINE...|all [--registry HOST]... [--dry-run] [--undo] [--check] [--root DIR]\n"
     "                      [--address [https://]HOST:PORT] [--ca FILE] [--intercept] [--restart] [--json]\n"
-    "                      [--config FILE]\n\n"
+    "                      [--cache-owner UID[:GID]] [--config FILE]\n\n"
     "Leads engines to entrepot: writes what they need into their own configuration, beside what is there. ENGINE is\n"
     "containerd, docker, podman (buildah and skopeo too), crio, k3s, rke2, buildkit, or all that are found.\n\n"
     "  --registry HOST       this registry only; may be repeated (default: all that entrepot is configured for)\n"
@@ -27,6 +27,7 @@ static const char USAGE[] =
     "  --undo                restore what was there\n"
     "  --check               whether the engine is set up, and entrepot answers as the engine asks\n"
     "  --root DIR            the system below DIR, such as a host's in a container\n"
+    "  --cache-owner UID     make the folder of the cache, too, for a daemon of this user: a number\n"
     "  --restart             restart or reload the engine if it has to read its configuration again\n";
 
 struct setup_command {
@@ -35,6 +36,8 @@ struct setup_command {
     struct setup_run run;
     bool undo, check, intercept, all;
     const char *root, *address, *ca_file;
+    struct setup_owner owner; /* of the cache's folder, if `gives` */
+    bool gives;
     struct setup_text certificate;          /* that ca_file has */
     char *own_address, *own_ca, *own_proxy; /* from the configuration */
     const struct setup_engine *engines[16];
@@ -90,6 +93,14 @@ static bool setup_take_address(void *arg, const char *value, struct err *err)
     return true;
 }
 
+static bool setup_take_owner(void *arg, const char *value, struct err *err)
+{
+    struct setup_command *s = arg;
+
+    s->gives = setup_read_owner(value, &s->owner);
+    return s->gives || err_set(err, ERR_INVALID, "\"%s\" is neither UID nor UID:GID, in numbers", value);
+}
+
 static int setup_check_usage(const struct setup_command *s)
 {
     if (s->intercept && s->target.count > 0)
@@ -101,6 +112,8 @@ static int setup_check_usage(const struct setup_command *s)
         return cli_usage(USAGE, "setup: --check goes with neither --undo nor --dry-run");
     if (s->count == 0 && !s->all)
         return cli_usage(USAGE, "setup: which engine?");
+    if (s->gives && (s->check || s->run.dry))
+        return cli_usage(USAGE, "setup: --cache-owner goes with neither --check nor --dry-run");
     if (s->run.restart && (s->root || s->run.dry || s->check))
         return cli_usage(USAGE, "setup: --restart goes with none of --root, --dry-run and --check");
     return -1;
@@ -129,16 +142,16 @@ static void take_listener(struct setup_command *s, const struct config *c)
 
 static void take_proxy(struct setup_command *s, const struct config *c)
 {
-    char **hosts = config_intercept_hosts(c);
-
     if (!s->address && c->intercept.address)
         s->address = s->own_address = setup_address_of(c->intercept.address);
     s->target.ca = s->own_ca = xstrdup(c->intercept.cert);
     s->target.proxy = s->own_proxy = xasprintf("http://%s", s->address ? s->address : "");
-    for (char **h = hosts; *h; h++)
-        if (!strchr(*h, '*'))
-            setup_target_add(&s->target, *h);
-    config_free_hosts(hosts);
+    setup_target_add_opened(&s->target, c);
+}
+
+static bool setup_give_cache(const struct setup_command *s, const struct config *c, struct err *err)
+{
+    return !s->gives || setup_give_folder(s->run.root, c->cache_path, &s->owner, err);
 }
 
 /* What the command line does not say, from entrepot's own configuration. */
@@ -149,12 +162,15 @@ static bool setup_take_defaults(struct setup_command *s, struct err *err)
     struct config_overrides overrides = {.file = given, .cache = s->options.cache, .no_secrets = true};
     struct config config;
 
-    if (s->undo || (!s->intercept && s->address && s->target.count > 0))
+    if (s->undo || (!s->intercept && !s->gives && s->address && s->target.count > 0))
         return true;
     if (!config_load(&config, &overrides, err))
         return s->intercept ? false : err_append(err, "; or give --address and --registry");
     (s->intercept ? take_proxy : take_listener)(s, &config);
+    bool given_away = setup_give_cache(s, &config, err);
     config_free(&config);
+    if (!given_away)
+        return false;
     if (!s->address && s->intercept)
         return err_set(err, ERR_INVALID,
                        "interception is off: add the two lines \"intercept:\" and \"  address: 127.0.0.1:3128\" to %s, "
@@ -344,6 +360,7 @@ int cmd_setup(int argc, char **argv)
                                          {"check", .flag = &s.check},
                                          {"root", .value = &s.root},
                                          {"restart", .flag = &s.run.restart},
+                                         {"cache-owner", .take = setup_take_owner},
                                          {"intercept", .flag = &s.intercept},
                                          {0}};
     const struct cli_syntax syntax = {USAGE, options, setup_take_engine, &s, true};

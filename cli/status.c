@@ -1,6 +1,7 @@
 #include "cli/lib/cli.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -97,6 +98,39 @@ static void print_transfers(const json_t *list)
     }
 }
 
+/* If it was refused, or something waits for a restart. */
+static void print_reload(const json_t *reload)
+{
+    const json_t *keys = json_object_get(reload, "restart");
+    _cleanup_buf_ struct buf line = {0};
+    char when[CLI_TEXT];
+    json_t *key;
+    size_t i;
+
+    if (json_is_false(json_object_get(reload, "good")))
+        cli_say(stdout, "reload      REFUSED %s: %s", cli_ago(status_number(reload, NULL, "time"), when),
+                cli_text(reload, "error"));
+    json_array_foreach(keys, i, key)
+        buf_addf(&line, "%s%s", i ? ", " : "", json_string_value(key));
+    if (line.len > 0)
+        cli_say(stdout, "restart     needed for %s", line.data);
+}
+
+static void print_certificates(const json_t *list)
+{
+    size_t i;
+    json_t *c;
+
+    json_array_foreach(list, i, c) {
+        int64_t left = status_number(c, NULL, "expires") - clock_now_s();
+        if (left > 0)
+            cli_say(stdout, "certificate %s: valid for %lld d %lld h", cli_text(c, "name"), (long long)(left / 86400),
+                    (long long)(left % 86400 / 3600));
+        else
+            cli_say(stdout, "certificate %s: EXPIRED", cli_text(c, "name"));
+    }
+}
+
 static void status_print(const json_t *j)
 {
     char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
@@ -119,8 +153,10 @@ static void status_print(const json_t *j)
     cli_say(stdout, "now         %lld connections, %lld downloads", (long long)status_number(j, NULL, "connections"),
             (long long)status_number(j, NULL, "ingests"));
     status_print_problems(json_object_get(j, "problems"));
+    print_reload(json_object_get(j, "reload"));
     status_print_upstreams(json_object_get(j, "upstreams"));
     print_transfers(json_object_get(j, "transfers"));
+    print_certificates(json_object_get(j, "certificates"));
 }
 
 int cmd_status(int argc, char **argv)

@@ -256,24 +256,32 @@ static bool read_text(const char *file, struct buf *text, struct err *err)
     return true;
 }
 
-static bool apply_file(struct config *c, const char *file, bool no_secrets, struct err *err)
+static bool take_sections(struct config_reading *r, const struct yaml_config *y)
+{
+    bool ok = take_listen(r, y) && take_numbers(r, y) && take_log_and_tags(r, y) && take_clients(r, y) &&
+              take_limits(r, y) && config_take_policy(r, y) && take_cache(r, y) && take_gc(r, y);
+    for (int i = 0; ok && i < y->upstreams_count; i++)
+        ok = config_take_upstream(r, i, &y->upstreams[i]);
+    if (ok)
+        config_add_well_known(r->c);
+    return ok && check_registries(r);
+}
+
+/* The file, if there is one, and the environment. */
+static bool apply_file(struct config *c, const char *file, const struct config_overrides *o, struct err *err)
 {
     _cleanup_buf_ struct buf text = {0};
 
-    if (!read_text(file, &text, err))
+    if (file && !read_text(file, &text, err))
         return false;
-    struct yaml_config *y = config_yaml_parse(text.data, text.len, err);
+    struct yaml_config *y = config_yaml_parse(text.data ? text.data : "", text.len, err);
     if (!y)
         return err_wrap(err, "%s", file);
     config_set(&c->file, file);
-    struct config_reading r = {c, file, y, no_secrets, err};
-    bool ok = take_listen(&r, y) && take_numbers(&r, y) && take_log_and_tags(&r, y) && take_clients(&r, y) &&
-              take_limits(&r, y) && take_cache(&r, y) && take_gc(&r, y);
-    for (int i = 0; ok && i < y->upstreams_count; i++)
-        ok = config_take_upstream(&r, i, &y->upstreams[i]);
+    struct config_reading r = {c, file, y, o->no_secrets, err};
+    bool ok = (o->no_environment || config_take_environment(&r)) && take_sections(&r, y);
     if (ok)
-        config_add_well_known(c);
-    ok = ok && check_registries(&r);
+        config_note_sources(c, y);
     config_yaml_free(y);
     return ok;
 }
@@ -350,8 +358,10 @@ static void clear_tls(struct config_tls *t)
 /* Replaces the listeners of the file. */
 static bool override_listen(struct config *c, const char *const *listen, struct err *err)
 {
-    if (listen && listen[0])
+    if (listen && listen[0]) {
+        config_note_option(c, "listen", "--listen");
         config_set(&c->listen[0], NULL);
+    }
     for (int i = 0; listen && listen[i]; i++) {
         if (i == CONFIG_LISTEN_MAX)
             return err_set(err, ERR_INVALID, "--listen: at most %d", (int)CONFIG_LISTEN_MAX);
@@ -371,6 +381,7 @@ static bool override_listen(struct config *c, const char *const *listen, struct 
 static bool apply_overrides(struct config *c, const struct config_overrides *o, struct err *err)
 {
     if (o->cache) {
+        config_note_option(c, "cache.path", "--cache");
         char *full = realpath(o->cache, NULL);
         _cleanup_free_ char *cwd = getcwd(NULL, 0);
         config_set(&c->cache_path, full ? full : o->cache);
@@ -380,6 +391,8 @@ static bool apply_overrides(struct config *c, const struct config_overrides *o, 
         }
         free(full);
     }
+    if (o->offline)
+        config_note_option(c, "offline", "--offline");
     c->offline = c->offline || o->offline;
     return override_listen(c, o->listen, err);
 }
@@ -401,7 +414,7 @@ bool config_load(struct config *c, const struct config_overrides *o, struct err 
     defaults(c);
     if (!file && access(CONFIG_DEFAULT_FILE, F_OK) == 0)
         file = CONFIG_DEFAULT_FILE;
-    bool ok = (!file || apply_file(c, file, o->no_secrets, err)) && apply_overrides(c, o, err);
+    bool ok = apply_file(c, file, o, err) && apply_overrides(c, o, err);
     if (ok && !c->cache_path)
         ok = err_set(err, ERR_INVALID,
                      "there is no folder for the cache: HOME is not set; set cache.path or give --cache");
@@ -440,6 +453,8 @@ void config_free(struct config *c)
         free(c->tag_rules[i].tag);
     }
     config_free_intercept(c);
+    config_free_sources(c);
+    config_free_policy(c);
     free(c->file);
     free(c->admin_socket);
     free(c->metrics_address);
@@ -449,4 +464,36 @@ void config_free(struct config *c)
         free(c->hosts[i]);
     free(c->cache_path);
     memset(c, 0, sizeof(*c));
+}
+
+/* ---- counted ---- */
+
+struct config *config_new(const struct config_overrides *o, struct err *err)
+{
+    struct config *c = xcalloc(1, sizeof(*c));
+
+    if (!config_load(c, o, err)) {
+        free(c);
+        return NULL;
+    }
+    c->is_counted = true;
+    atomic_init(&c->users, 1);
+    return c;
+}
+
+const struct config *config_ref(const struct config *c)
+{
+    if (c->is_counted)
+        atomic_fetch_add(&((struct config *)c)->users, 1);
+    return c;
+}
+
+void config_unref(const struct config *c)
+{
+    struct config *own = (struct config *)c;
+
+    if (!c || !c->is_counted || atomic_fetch_sub(&own->users, 1) > 1)
+        return;
+    config_free(own);
+    free(own);
 }

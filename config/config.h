@@ -14,6 +14,7 @@
 #include "config/trust.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum {
@@ -50,6 +51,28 @@ struct config_tags {
 struct config_tag_rule {
     char *repository, *tag; /* patterns (fnmatch(3)) of the full name and the tag; NULL: any */
     struct config_tags tags;
+};
+
+/* Which images may be pulled (policy.c). */
+struct config_image_pattern {
+    char *text;         /* as it was written; NULL ends a list */
+    char *name;         /* of full names */
+    char *tag, *digest; /* NULL: any */
+};
+
+struct config_policy {
+    struct config_image_pattern allow[CONFIG_RULES_MAX + 1]; /* none: everything */
+    struct config_image_pattern deny[CONFIG_RULES_MAX + 1];  /* beats allow */
+};
+
+/* What is asked for. */
+struct config_image {
+    const char *name;         /* in full */
+    const char *tag, *digest; /* one of them, or none: the repository itself */
+    bool is_part;             /* a blob or a list: it is the repository that counts */
+    /* whether the manifest of that digest lists this one; NULL: no */
+    bool (*is_listed_by)(void *arg, const char *digest);
+    void *arg;
 };
 
 /* Whether an endpoint serves many registries and needs ns= to know which one is meant: another entrepot. */
@@ -89,7 +112,20 @@ struct config_upstream {
     enum config_fetch fetch;
 };
 
+/* Where the value of a key comes from, if not from the defaults. */
+struct config_source {
+    char *path;         /* "cache.max_size"; of a list, that of the list */
+    int line;           /* in the file */
+    char *variable;     /* of the environment; NULL: none */
+    const char *option; /* of the command line; NULL: none */
+};
+
 struct config {
+    atomic_int users; /* of one that config_new() made */
+    bool is_counted;
+    struct config_source *sources;
+    int source_count;
+    char *ignored;                            /* variables that look like ours, and are no keys; NULL: none */
     char *file;                               /* where it came from; NULL: the built-in defaults */
     char *listen[CONFIG_LISTEN_MAX + 1];      /* NULL-terminated */
     char *listen_upstream[CONFIG_LISTEN_MAX]; /* of each: the one registry it is for; NULL: for all */
@@ -128,6 +164,7 @@ struct config {
     double gc_high, gc_low; /* percent of max_size */
     int64_t gc_grace_ms, gc_interval_ms;
     bool gc_lru; /* policy */
+    struct config_policy policy;
     struct config_tags tags;
     struct config_tag_rule tag_rules[CONFIG_RULES_MAX];
     int tag_rule_count;
@@ -146,12 +183,20 @@ struct config_overrides {
     const char *cache;         /* --cache */
     const char *const *listen; /* --listen, NULL-terminated */
     bool offline;
-    bool no_secrets; /* do not read passwords: a command that only looks for the socket may not be allowed to */
+    bool no_environment; /* ENTREPOT_… is not looked at */
+    bool no_secrets;     /* do not read passwords: a command that only looks for the socket may not be allowed to */
 };
 
 /* Errors: ERR_INVALID (file, line and key are in the message), ERR_NOT_FOUND. */
 bool config_load(struct config *c, const struct config_overrides *o, struct err *err);
 void config_free(struct config *c);
+/* The same, counted: it is freed with its last reference, of which the caller has the first. NULL with an error. Any
+ * thread may take and return references; of a configuration that is not counted these do nothing. */
+struct config *config_new(const struct config_overrides *o, struct err *err);
+const struct config *config_ref(const struct config *c);
+void config_unref(const struct config *c); /* may be NULL */
+/* Whether requests to an upstream would be the same under both: what they say about tags and blobs is not compared. */
+bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
 /* The upstream that serves `host`: the one of that name, else one whose pattern matches, else NULL. Ignores case. A
  * pattern matches well-formed hosts only, so that nothing else can become part of an endpoint. */
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host);
@@ -165,14 +210,34 @@ char **config_intercept_hosts(const struct config *c);
 void config_free_hosts(char **hosts);
 /* Whether intercept.allow has the client: its address, or none for a unix socket, which is of this machine. */
 bool config_may_intercept(const struct config *c, const struct sockaddr *client);
+bool config_has_policy(const struct config *c);
+/* Whether it may be pulled. If not, *why is the pattern of policy.deny, or "": none of policy.allow has it. */
+bool config_admits(const struct config *c, const struct config_image *im, const char **why);
+/* The pattern of policy.deny with a digest that this one matches; NULL: there is none. */
+const char *config_denies_digest(const struct config *c, const char *name, const char *digest);
 /* The settings of a tag of a repository (full name) of this upstream: each key from the first rule that matches and
  * sets it, else from the upstream, else from `tags`. All are set in the result. Any thread. */
 struct config_tags config_tags_for(const struct config *c, const struct config_upstream *u, const char *repository,
                                    const char *tag);
 /* Appends the effective configuration as YAML, without secrets; config_load() can read it. */
 void config_print(const struct config *c, struct buf *out);
+/* The same, with where each key comes from as a comment beside it. */
+void config_print_sources(const struct config *c, struct buf *out);
 /* The same as JSON; the caller decrefs it. */
 json_t *config_json(const struct config *c);
+/* An object: of each key of config_json() that is in no list, by its path, where it comes from: {"from": "default"},
+ * {"from": "file", "file", "line"}, {"from": "environment", "variable"}, {"from": "command line", "option"}. */
+json_t *config_sources_json(const struct config *c);
+/* A list of what differs, as config_json() shows it: {"key": "upstreams[ghcr.io].parallel", "from", "to", "needs"}, the
+ * last "restart" or "reload"; null is what one of them does not have. The caller decrefs it. */
+json_t *config_changes(const struct config *from, const struct config *to);
+bool config_needs_restart(const char *key);
+/* Sets the keys that need a restart to those of `from`; with `listen` that list, too; with `authority` intercept.ca. */
+void config_keep(struct config *c, const struct config *from, bool listen, bool authority);
+/* Every key and section that the environment can set, with its variable. */
+void config_each_variable(void (*fn)(void *arg, const char *path, const char *variable), void *arg);
+/* The source of the key at `path`, or of the list around it; NULL: it has its default. */
+const struct config_source *config_source_of(const struct config *c, const char *path);
 
 /* The file system of a cache, and how much of it the cache's blobs use. Bytes. */
 struct config_disk {

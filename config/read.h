@@ -36,6 +36,22 @@ bool config_take_int(struct config_reading *r, const char *section, int nth, con
 bool config_take_bool(struct config_reading *r, const char *section, int nth, const char *key, const char *text,
                       bool *out);
 
+bool config_take_policy(struct config_reading *r, const struct yaml_config *y);
+void config_free_policy(struct config *c);
+
+/* ---- environment.c ---- */
+
+/* Sets in the YAML what the environment says (ENTREPOT_CACHE_MAX_SIZE). */
+bool config_take_environment(struct config_reading *r);
+
+/* ---- sources.c ---- */
+
+/* Where each key that is given comes from. */
+void config_note_sources(struct config *c, const struct yaml_config *y);
+/* An option of the command line has replaced a key. */
+void config_note_option(struct config *c, const char *path, const char *option);
+void config_free_sources(struct config *c);
+
 bool config_is_listened_on(const struct config *c, const char *address);
 /* An address that is not taken yet. */
 bool config_take_address(struct config_reading *r, const char *section, int nth, const char *text);

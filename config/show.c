@@ -23,6 +23,15 @@ bool config_host_matches(const char *pattern, const char *host)
     return *host == '\0';
 }
 
+/* Whether the host may match, since it ends as the pattern does: nearly none has to be looked at more closely. */
+static bool ends_alike(const char *pattern, const char *host)
+{
+    const char *star = strrchr(pattern, '*');
+    size_t len = strlen(host), tail = star ? strlen(star + 1) : 0;
+
+    return star && len > tail && strcasecmp(host + len - tail, star + 1) == 0;
+}
+
 const struct config_upstream *config_find_upstream(const struct config *c, const char *host)
 {
     for (int i = 0; i < c->upstream_count; i++)
@@ -32,7 +41,7 @@ const struct config_upstream *config_find_upstream(const struct config *c, const
     if (!ref_host_valid(host, strlen(host)))
         return NULL;
     for (int i = 0; i < c->upstream_count; i++)
-        if (strchr(c->upstreams[i].name, '*') && config_host_matches(c->upstreams[i].name, host))
+        if (ends_alike(c->upstreams[i].name, host) && config_host_matches(c->upstreams[i].name, host))
             return &c->upstreams[i];
     return NULL;
 }
@@ -202,6 +211,21 @@ static json_t *upstream(const struct config_upstream *u)
     return j;
 }
 
+bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b)
+{
+    static const char *const others[] = {"tags", "fetch", "parallel"};
+    json_t *first = upstream(a), *second = upstream(b);
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        json_object_del(first, others[i]);
+        json_object_del(second, others[i]);
+    }
+    bool same = json_equal(first, second);
+    json_decref(first);
+    json_decref(second);
+    return same;
+}
+
 static json_t *listener(const struct config *c, int i)
 {
     const struct config_tls *t = &c->listen_tls[i];
@@ -244,6 +268,26 @@ static json_t *intercept(const struct config *c)
     return j;
 }
 
+static void add_patterns(json_t *j, const char *key, const struct config_image_pattern *list)
+{
+    json_t *texts = json_array();
+
+    for (; list->text; list++)
+        json_array_append_new(texts, show_text(list->text));
+    if (json_array_size(texts) > 0)
+        json_object_set(j, key, texts);
+    json_decref(texts);
+}
+
+static json_t *policy(const struct config *c)
+{
+    json_t *j = json_object();
+
+    add_patterns(j, "allow", c->policy.allow);
+    add_patterns(j, "deny", c->policy.deny);
+    return j;
+}
+
 json_t *config_json(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"}, *const formats[] = {"text", "json",
@@ -257,6 +301,8 @@ json_t *config_json(const struct config *c)
     json_object_set_new(j, "listen", listen);
     if (config_intercepts(c))
         json_object_set_new(j, "intercept", intercept(c));
+    if (config_has_policy(c))
+        json_object_set_new(j, "policy", policy(c));
     json_object_set_new(j, "admin", json_pack("{s:o}", "socket", show_text(c->admin_socket)));
     if (c->metrics_address)
         json_object_set_new(j, "metrics", json_pack("{s:o}", "address", show_text(c->metrics_address)));
@@ -306,58 +352,109 @@ static bool is_plain(const char *s)
     return safe > 0 && s[safe] == '\0' && (isalnum((unsigned char)*s) || *s == '/') && *end;
 }
 
-static void print_value(struct buf *out, const json_t *value)
+/* Prints a configuration, `path` being where it is; `c` NULL: without sources. */
+struct printing {
+    const struct config *c;
+    struct buf *out;
+    char path[128];
+    int lists; /* around it; what they contain has their source */
+};
+
+/* Behind the value, or behind the key of a list. */
+static void print_origin(struct printing *p)
+{
+    const struct config_source *s = p->c && p->lists == 0 ? config_source_of(p->c, p->path) : NULL;
+
+    if (!p->c || p->lists > 0)
+        return;
+    if (!s)
+        buf_adds(p->out, "  # default");
+    else if (s->option || s->variable)
+        buf_addf(p->out, "  # %s", s->option ? s->option : s->variable);
+    else
+        buf_addf(p->out, "  # %s:%d", p->c->file, s->line);
+}
+
+static void print_value(struct printing *p, const json_t *value)
 {
     _cleanup_free_ char *quoted = json_dumps(value, JSON_ENCODE_ANY);
     const char *s = json_string_value(value);
 
-    buf_adds(out, s && is_plain(s) ? s : quoted);
-    buf_adds(out, "\n");
+    buf_adds(p->out, s && is_plain(s) ? s : quoted);
+    print_origin(p);
+    buf_adds(p->out, "\n");
 }
 
-static void print_part(struct buf *out, const json_t *part, int indent);
+static void print_part(struct printing *p, const json_t *part, int indent);
 
-static void print_entry(struct buf *out, const json_t *value, int indent)
+static void print_entry(struct printing *p, const json_t *value, int indent)
 {
     if (json_is_object(value) || json_is_array(value)) {
-        buf_adds(out, "\n");
-        print_part(out, value, indent + 2);
+        if (json_is_array(value))
+            print_origin(p);
+        buf_adds(p->out, "\n");
+        print_part(p, value, indent + 2);
     } else {
-        buf_adds(out, " ");
-        print_value(out, value);
+        buf_adds(p->out, " ");
+        print_value(p, value);
     }
 }
 
-/* Recursion is as deep as what config_json() makes. */
-static void print_part(struct buf *out, const json_t *part, int indent)
+static void print_entries(struct printing *p, const json_t *list, int indent)
 {
-    const char *key;
     json_t *value;
     size_t i;
 
-    json_object_foreach((json_t *)part, key, value) {
-        buf_addf(out, "%*s%s:", indent, "", key);
-        print_entry(out, value, indent);
-    }
-    json_array_foreach(part, i, value) {
-        buf_addf(out, "%*s-", indent, "");
+    p->lists++;
+    json_array_foreach(list, i, value) {
+        buf_addf(p->out, "%*s-", indent, "");
         if (!json_is_object(value)) {
-            print_entry(out, value, indent);
+            print_entry(p, value, indent);
             continue;
         }
         /* an entry's first key stands beside its dash */
-        struct buf entry = {0};
-        print_part(&entry, value, indent + 2);
-        buf_adds(out, entry.data + indent + 1);
+        struct buf entry = {0}, *whole = p->out;
+        p->out = &entry;
+        print_part(p, value, indent + 2);
+        p->out = whole;
+        buf_adds(whole, entry.data + indent + 1);
         buf_free(&entry);
     }
+    p->lists--;
+}
+
+/* Recursion is as deep as what config_json() makes. */
+static void print_part(struct printing *p, const json_t *part, int indent)
+{
+    const size_t len = strlen(p->path);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)part, key, value) {
+        buf_addf(p->out, "%*s%s:", indent, "", key);
+        snprintf(p->path + len, sizeof(p->path) - len, "%s%s", len ? "." : "", key);
+        print_entry(p, value, indent);
+        p->path[len] = '\0';
+    }
+    print_entries(p, part, indent);
+}
+
+static void print_all(const struct config *c, bool sources, struct buf *out)
+{
+    json_t *j = config_json(c);
+    struct printing p = {.c = sources ? c : NULL, .out = out};
+
+    buf_addf(out, "# from %s\n", c->file ? c->file : "the built-in defaults");
+    print_part(&p, j, 0);
+    json_decref(j);
 }
 
 void config_print(const struct config *c, struct buf *out)
 {
-    json_t *j = config_json(c);
+    print_all(c, false, out);
+}
 
-    buf_addf(out, "# from %s\n", c->file ? c->file : "the built-in defaults");
-    print_part(out, j, 0);
-    json_decref(j);
+void config_print_sources(const struct config *c, struct buf *out)
+{
+    print_all(c, true, out);
 }

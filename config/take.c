@@ -19,8 +19,12 @@ bool config_bad(struct config_reading *r, const char *section, int nth, const ch
         snprintf(path, sizeof(path), "%s[%d].%s", section, nth, key);
     else
         snprintf(path, sizeof(path), "%s%s%s", section ? section : "", section ? "." : "", key);
-    return err_set(r->err, ERR_INVALID, "%s: line %d: %s%s%s: %s", r->file, config_yaml_line(r->yaml, path),
-                   section ? section : "", section ? "." : "", key, why);
+    const struct yaml_given *given = config_yaml_given(r->yaml, path);
+    if (given && given->variable[0])
+        return err_set(r->err, ERR_INVALID, "%s: %s%s%s: %s", given->variable, section ? section : "",
+                       section ? "." : "", key, why);
+    return err_set(r->err, ERR_INVALID, "%s: line %d: %s%s%s: %s", r->file ? r->file : "the built-in defaults",
+                   config_yaml_line(r->yaml, path), section ? section : "", section ? "." : "", key, why);
 }
 
 bool config_take_duration(struct config_reading *r, const char *section, int nth, const char *key, const char *text,

@@ -129,6 +129,12 @@ static const struct yaml_field INTERCEPT[] = {
     {0},
 };
 
+static const struct yaml_field POLICY[] = {
+    {NAMED_ENTRIES(struct yaml_config, policy_allow, "allow"), .shortest = 1, .longest = TEXT_MAX},
+    {NAMED_ENTRIES(struct yaml_config, policy_deny, "deny"), .shortest = 1, .longest = TEXT_MAX},
+    {0},
+};
+
 static const struct yaml_field ADMIN[] = {{TEXT_IN(admin, socket)}, {0}};
 static const struct yaml_field METRICS[] = {{TEXT_IN(metrics, address)}, {0}};
 static const struct yaml_field LOG[] = {{TEXT_IN(log, level)}, {TEXT_IN(log, format)}, {0}};
@@ -170,8 +176,9 @@ static const struct yaml_field GC[] = {
 };
 
 static const struct yaml_field TOP[] = {
-    {ENTRIES(struct yaml_config, listen), .fields = LISTEN},
+    {ENTRIES(struct yaml_config, listen), .fields = LISTEN, .is_first_field = true},
     {SECTION("intercept", INTERCEPT)},
+    {SECTION("policy", POLICY)},
     {SECTION("admin", ADMIN)},
     {SECTION("metrics", METRICS)},
     {TEXT(struct yaml_config, workers)},
@@ -192,8 +199,11 @@ static const struct yaml_field TOP[] = {
 /* ---- from the document into the struct ---- */
 
 struct yaml_load {
+    struct yaml_config *y;
     yaml_document_t *document;
-    char path[128]; /* of the keys that lead here: "upstreams.tags" */
+    const char *variable; /* of the environment; NULL: it is the file */
+    char path[128];       /* of the keys that lead here: "upstreams.tags" */
+    int lists;            /* that lead here */
     struct err *err;
 };
 
@@ -213,7 +223,26 @@ static bool load_fail(struct yaml_load *l, const yaml_node_t *at, const char *ke
     char shown[SHOWN_MAX];
 
     snprintf(shown, sizeof(shown), "%s%s%s", l->path, key && l->path[0] ? "." : "", key ? key : "");
+    if (l->variable)
+        return err_set(l->err, ERR_INVALID, "%s: %s%s%s", l->variable, shown, shown[0] ? ": " : "", what);
     return err_set(l->err, ERR_INVALID, "line %d: %s%s%s", line_of(at), shown, shown[0] ? ": " : "", what);
+}
+
+/* Where a key of the top, or of a section, comes from; what a list contains comes with it. */
+static void note_given(struct yaml_load *l, const yaml_node_t *at)
+{
+    struct yaml_config *y = l->y;
+
+    if (l->lists > 0)
+        return;
+    for (int i = 0; i < y->given_count; i++)
+        if (strcmp(y->given[i].path, l->path) == 0)
+            y->given[i] = y->given[--y->given_count]; /* the environment beats the file */
+    y->given = xrealloc(y->given, ((size_t)y->given_count + 1) * sizeof(*y->given));
+    struct yaml_given *g = &y->given[y->given_count++];
+    *g = (struct yaml_given){.line = line_of(at)};
+    snprintf(g->path, sizeof(g->path), "%s", l->path);
+    snprintf(g->variable, sizeof(g->variable), "%s", l->variable ? l->variable : "");
 }
 
 static bool load_text(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node, const struct yaml_field *f,
@@ -226,6 +255,7 @@ static bool load_text(struct yaml_load *l, const yaml_node_t *at, const yaml_nod
     if (node->data.scalar.length > f->longest)
         return load_fail(l, at, NULL, "is too long");
     *(char **)to = (char *)node->data.scalar.value;
+    note_given(l, at);
     return true;
 }
 
@@ -252,14 +282,25 @@ static bool load_entry(struct yaml_load *l, const yaml_node_t *node, const struc
 static bool load_list(struct yaml_load *l, const yaml_node_t *at, const yaml_node_t *node, const struct yaml_field *f,
                       char *to)
 {
-    if (f->is_list_of_one && node->type == YAML_MAPPING_NODE)
-        return load_entry(l, node, f, to);
-    if (node->type != YAML_SEQUENCE_NODE)
+    bool is_one = (f->is_list_of_one && node->type == YAML_MAPPING_NODE) ||
+                  (l->variable && node->type == YAML_SCALAR_NODE && (!f->fields || f->is_first_field));
+    bool ok = true;
+
+    note_given(l, at);
+    if (l->lists == 0) { /* a list of the environment replaces that of the file */
+        memset(to + f->at, 0, f->entry * f->entries);
+        *(int *)(void *)(to + f->count) = 0;
+    }
+    if (!is_one && node->type != YAML_SEQUENCE_NODE)
         return load_fail(l, at, NULL, "a list is expected here");
-    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++)
-        if (!load_entry(l, yaml_document_get_node(l->document, *i), f, to))
-            return false;
-    return true;
+    l->lists++;
+    if (is_one)
+        ok = load_entry(l, node, f, to);
+    else
+        for (yaml_node_item_t *i = node->data.sequence.items.start; ok && i < node->data.sequence.items.top; i++)
+            ok = load_entry(l, yaml_document_get_node(l->document, *i), f, to);
+    l->lists--;
+    return ok;
 }
 
 /* `at`: the key, for messages. */
@@ -311,78 +352,19 @@ static bool load_mapping(struct yaml_load *l, const yaml_node_t *at, const yaml_
     return true;
 }
 
-/* ---- from the text into the document ---- */
-
-/* libyaml notices some mistakes late: what is not closed at the end of the text, a missing colon at the next key. The
- * line is then that of the context, where what is broken begins, and never one of the blank lines at the end. */
-static bool not_yaml(const yaml_parser_t *parser, const char *text, size_t len, struct err *err)
-{
-    const char *problem = parser->problem ? parser->problem : "no memory";
-    size_t end = len, last = 1, line = parser->problem_mark.line + 1;
-
-    while (end > 0 && strchr(" \t\r\n", text[end - 1]))
-        end--;
-    if (parser->error == YAML_READER_ERROR) /* its place is in bytes */
-        end = MIN(end, parser->problem_offset);
-    for (size_t i = 0; i < end; i++)
-        last += text[i] == '\n';
-    if (parser->context && (line > last || strcmp(problem, "could not find expected ':'") == 0))
-        line = parser->context_mark.line + 1;
-    line = parser->error == YAML_READER_ERROR ? last : MIN(line, last);
-    return err_set(err, ERR_INVALID, "line %zu: not YAML: %s", line, problem);
-}
-
-static bool check_event(const yaml_event_t *event, int *documents, struct err *err)
-{
-    int line = (int)event->start_mark.line + 1;
-
-    if (event->type == YAML_ALIAS_EVENT)
-        return err_set(err, ERR_INVALID, "line %d: *%.64s: anchors and aliases are not supported", line,
-                       (const char *)event->data.alias.anchor);
-    if (event->type == YAML_DOCUMENT_START_EVENT && ++*documents > 1)
-        return err_set(err, ERR_INVALID, "line %d: ---: a second document begins here; there can be only one", line);
-    return true;
-}
-
-/* Reads the whole text once: a loaded document shows neither aliases nor what follows it. */
-static bool check_events(const char *text, size_t len, struct err *err)
-{
-    yaml_parser_t parser;
-    yaml_event_t event;
-    int documents = 0;
-    bool ok = true, more = true;
-
-    if (!yaml_parser_initialize(&parser))
-        abort();
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    while (ok && more) {
-        if (!yaml_parser_parse(&parser, &event)) {
-            ok = not_yaml(&parser, text, len, err);
-            break;
-        }
-        ok = check_event(&event, &documents, err);
-        more = event.type != YAML_STREAM_END_EVENT;
-        yaml_event_delete(&event);
-    }
-    yaml_parser_delete(&parser);
-    return ok;
-}
+/* ---- from a text ---- */
 
 struct yaml_config *config_yaml_parse(const char *text, size_t len, struct err *err)
 {
-    yaml_parser_t parser;
-
-    if (!check_events(text, len, err))
-        return NULL;
     struct yaml_config *y = xcalloc(1, sizeof(*y));
-    if (!yaml_parser_initialize(&parser))
-        abort();
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
-    bool ok = yaml_parser_load(&parser, &y->document) || not_yaml(&parser, text, len, err);
-    yaml_parser_delete(&parser);
-    const yaml_node_t *root = ok ? yaml_document_get_root_node(&y->document) : NULL;
-    struct yaml_load l = {.document = &y->document, .err = err};
-    if (ok && (!root || yaml_is_empty(root) || load_mapping(&l, root, root, TOP, (char *)y)))
+
+    if (!config_document_parse(&y->document, text, len, err)) {
+        free(y);
+        return NULL;
+    }
+    const yaml_node_t *root = yaml_document_get_root_node(&y->document);
+    struct yaml_load l = {.y = y, .document = &y->document, .err = err};
+    if (!root || yaml_is_empty(root) || load_mapping(&l, root, root, TOP, (char *)y))
         return y;
     config_yaml_free(y);
     return NULL;
@@ -392,54 +374,92 @@ void config_yaml_free(struct yaml_config *y)
 {
     if (!y)
         return;
+    for (int i = 0; i < y->variables_count; i++)
+        yaml_document_delete(&y->variables[i]);
     yaml_document_delete(&y->document);
+    free(y->variables);
+    free(y->given);
     free(y);
 }
 
-/* ---- lines ---- */
+/* ---- single keys ---- */
 
-static const yaml_node_pair_t *find_pair(yaml_document_t *d, const yaml_node_t *mapping, const char *key, size_t len)
+static void each_key(const struct yaml_field *fields, const char *within,
+                     void (*fn)(void *arg, const char *path, const struct yaml_field *f), void *arg)
 {
-    if (mapping->type != YAML_MAPPING_NODE)
-        return NULL;
-    for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top; p++) {
-        const yaml_node_t *k = yaml_document_get_node(d, p->key);
-        if (k->data.scalar.length == len && memcmp(k->data.scalar.value, key, len) == 0)
-            return p;
+    for (; fields->key; fields++) {
+        _cleanup_free_ char *path = xasprintf("%s%s%s", within, *within ? "." : "", fields->key);
+        fn(arg, path, fields);
+        if (fields->kind == IS_SECTION)
+            each_key(fields->fields, path, fn, arg);
     }
-    return NULL;
 }
 
-static const yaml_node_t *find_entry(yaml_document_t *d, const yaml_node_t *list, size_t n)
-{
-    yaml_node_item_t *items = list->data.sequence.items.start;
+struct key_listing {
+    void (*fn)(void *arg, const char *path);
+    void *arg;
+};
 
-    return list->type == YAML_SEQUENCE_NODE && n < (size_t)(list->data.sequence.items.top - items)
-               ? yaml_document_get_node(d, items[n])
-               : NULL;
+static void list_key(void *arg, const char *path, const struct yaml_field *f UNUSED)
+{
+    const struct key_listing *k = arg;
+
+    k->fn(k->arg, path);
 }
 
-int config_yaml_line(struct yaml_config *y, const char *path)
+void config_yaml_each_key(void (*fn)(void *arg, const char *path), void *arg)
 {
-    const yaml_node_t *node = yaml_document_get_root_node(&y->document);
-    int line = 1;
+    each_key(TOP, "", list_key, &(struct key_listing){fn, arg});
+}
 
-    while (node && *path) {
-        if (*path == '[') {
-            char *end;
-            node = find_entry(&y->document, node, strtoul(path + 1, &end, 10));
-            line = node ? line_of(node) : line;
-            path = end + (*end == ']');
-        } else {
-            size_t len = strcspn(path, ".[");
-            if (node->type == YAML_SEQUENCE_NODE) /* of one: messages leave its number out */
-                node = find_entry(&y->document, node, 0);
-            const yaml_node_pair_t *p = node ? find_pair(&y->document, node, path, len) : NULL;
-            line = p ? line_of(yaml_document_get_node(&y->document, p->key)) : line;
-            node = p ? yaml_document_get_node(&y->document, p->value) : NULL;
-            path += len;
-        }
-        path += *path == '.';
+struct key_search {
+    const char *path;
+    const struct yaml_field *found;
+};
+
+static void match_key(void *arg, const char *path, const struct yaml_field *f)
+{
+    struct key_search *k = arg;
+
+    if (strcmp(k->path, path) == 0)
+        k->found = f;
+}
+
+/* A text is taken as it is; lists and sections are YAML. */
+bool config_yaml_set(struct yaml_config *y, const char *path, const char *variable, const char *text, struct err *err)
+{
+    struct key_search k = {.path = path};
+    struct yaml_load l = {.y = y, .variable = variable, .err = err};
+    yaml_node_t plain = {.type = YAML_SCALAR_NODE};
+
+    each_key(TOP, "", match_key, &k);
+    snprintf(l.path, sizeof(l.path), "%s", path);
+    plain.data.scalar.value = (yaml_char_t *)text;
+    plain.data.scalar.length = strlen(text);
+    if (k.found->kind == IS_TEXT)
+        return load_text(&l, &plain, &plain, k.found, (char *)y + k.found->at);
+    y->variables = xrealloc(y->variables, ((size_t)y->variables_count + 1) * sizeof(*y->variables));
+    l.document = &y->variables[y->variables_count];
+    if (!config_document_parse(l.document, text, strlen(text), err))
+        return err_wrap(err, "%s", variable);
+    y->variables_count++;
+    const yaml_node_t *root = yaml_document_get_root_node(l.document);
+    if (!root || yaml_is_empty(root))
+        return true;
+    if (k.found->kind == IS_LIST)
+        return load_list(&l, root, root, k.found, (char *)y);
+    return load_mapping(&l, root, root, k.found->fields, (char *)y);
+}
+
+const struct yaml_given *config_yaml_given(const struct yaml_config *y, const char *path)
+{
+    const struct yaml_given *best = NULL;
+
+    for (int i = 0; i < y->given_count; i++) {
+        const char *own = y->given[i].path;
+        size_t len = strlen(own);
+        if (strncmp(own, path, len) == 0 && strchr(".[", path[len]) && (!best || len > strlen(best->path)))
+            best = &y->given[i]; /* (strchr() finds the end of the text, too) */
     }
-    return line;
+    return best;
 }

@@ -54,8 +54,19 @@ struct yaml_upstream {
     char *connect_timeout, *stall_timeout;
 };
 
+/* Where a key comes from. */
+struct yaml_given {
+    char path[128];    /* "cache.max_size"; of a list, that of the list */
+    char variable[80]; /* of the environment; "": from the file */
+    int line;          /* in the file */
+};
+
 struct yaml_config {
     yaml_document_t document;
+    yaml_document_t *variables; /* what of the environment is YAML */
+    int variables_count;
+    struct yaml_given *given;
+    int given_count;
     struct yaml_listen listen[CONFIG_LISTEN_MAX];
     int listen_count;
     struct {
@@ -65,6 +76,8 @@ struct yaml_config {
     int intercept_hosts_count;
     char *intercept_allow[CONFIG_ALLOW_MAX];
     int intercept_allow_count;
+    char *policy_allow[CONFIG_RULES_MAX], *policy_deny[CONFIG_RULES_MAX];
+    int policy_allow_count, policy_deny_count;
     struct {
         char *socket;
     } admin;
@@ -103,6 +116,18 @@ struct yaml_config {
 /* Parses; NULL with an error (ERR_INVALID) that names line and key. An empty text has no key. */
 struct yaml_config *config_yaml_parse(const char *text, size_t len, struct err *err);
 void config_yaml_free(struct yaml_config *y);
+/* Sets the key or section at `path`, one of config_yaml_each_key(), to the value of a variable of the environment.
+ * Both are borrowed. The sections that lead to a key should be set before it. */
+bool config_yaml_set(struct yaml_config *y, const char *path, const char *variable, const char *text, struct err *err);
+/* Every key that is in no list, and every section. */
+void config_yaml_each_key(void (*fn)(void *arg, const char *path), void *arg);
+/* What `path`, or the list around it, comes from; NULL: it is not given. */
+const struct yaml_given *config_yaml_given(const struct yaml_config *y, const char *path);
+
+/* ---- document.c ---- */
+
+/* The document is the caller's, unless it fails. */
+bool config_document_parse(yaml_document_t *out, const char *text, size_t len, struct err *err);
 /* The line (from 1) of the key or entry at `path` ("gc.low", "upstreams[1].tags.ttl"); if it is not there, the line of
  * the nearest thing around it. For messages. */
 int config_yaml_line(struct yaml_config *y, const char *path);

@@ -104,11 +104,11 @@ bool gc_sweep(struct gc *gc, bool dry_run, const int64_t *target, struct gc_repo
     struct sweep s;
 
     HOLDS(&gc->collecting);
-    sweep_init(&s, gc->cache, gc->o.policy, gc->learned, dry_run);
+    sweep_init(&s, gc->cache, gc->policy, gc->learned, dry_run);
     flush_touches(gc);
     learn_from_requests(gc);
     importing_expire(cache_importing(gc->cache));
-    refs_set_times(&s.go, gc->o.grace_ms);
+    refs_set_times(&s.go, gc_settings(gc).grace_ms);
     /* What has no holder may get one yet, tags their manifests. */
     bool rebuilding = cache_is_rebuilding(gc->cache);
     bool ok = rebuilding || collect_run_all(gc, &s, sweep_unreferenced, report, err);
@@ -143,7 +143,7 @@ bool gc_sweep(struct gc *gc, bool dry_run, const int64_t *target, struct gc_repo
         snprintf(gc->tag, sizeof(gc->tag), "%s", s.tag);
     }
     if (ok && !dry_run)
-        reconcile_parts(gc->cache, s.target < INT64_MAX ? gc->o.grace_ms / 1000 : IMPORT_AGE_S);
+        reconcile_parts(gc->cache, s.target < INT64_MAX ? gc_settings(gc).grace_ms / 1000 : IMPORT_AGE_S);
     if (!dry_run)
         ingests_measure_parked(cache_ingests(gc->cache));
     report->held_bytes = totals.bytes - (dry_run ? report->freed_bytes : 0);
@@ -178,7 +178,7 @@ bool gc_remove(struct gc *gc, const char *repo, const char *tag, struct gc_repor
 
     OFF_LOOPS;
     memset(report, 0, sizeof(*report));
-    sweep_init(&s, gc->cache, gc->o.policy, gc->learned, false);
+    sweep_init(&s, gc->cache, gc->policy, gc->learned, false);
     s.repo_name = repo;
     s.tag_name = tag;
     s.go.cutoff = INT64_MAX;

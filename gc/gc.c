@@ -23,7 +23,7 @@ enum {
 
 static bool wait_for_next(struct gc *gc)
 {
-    const int64_t until_ms = clock_mono_ms() + gc->o.interval_ms;
+    const int64_t until_ms = clock_mono_ms() + gc_settings(gc).interval_ms;
 
     pthread_mutex_lock(&gc->lock);
     while (!gc->stopping && !gc->hurry && cond_wait_until(&gc->wake, &gc->lock, until_ms))
@@ -87,8 +87,8 @@ static void *gc_work(void *arg)
     struct err err;
 
     pthread_setname_np(pthread_self(), "gc");
-    if (!index_write_wait(cache_index(gc->cache), use_policy, (void *)gc->o.policy, &err))
-        log_error("changing to policy %s: %s", gc->o.policy->name, err.msg);
+    if (!index_write_wait(cache_index(gc->cache), use_policy, (void *)gc->policy, &err))
+        log_error("changing to policy %s: %s", gc->policy->name, err.msg);
     while (wait_for_next(gc)) {
         struct gc_report report = {0};
         pthread_mutex_lock(&gc->collecting);
@@ -125,8 +125,9 @@ static void gc_measure(struct gc *gc)
     }
     if (!store_space(cache_store(gc->cache), &gc->space.total, &gc->space.available, &err))
         return;
-    int64_t least = gc_share(gc->o.min_free_bytes, gc->o.min_free_percent, gc->space.total);
-    gc->most = MAX(gc->space.available + gc->space.used - least, (int64_t)0);
+    pthread_mutex_lock(&gc->settings_lock);
+    gc_set_most(gc);
+    pthread_mutex_unlock(&gc->settings_lock);
 }
 
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err)
@@ -135,8 +136,8 @@ struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct 
 
     gc->cache = cache;
     gc->o = *options;
-    if (!gc->o.policy)
-        gc->o.policy = &POLICY_GDSF;
+    gc->policy = options->policy ? options->policy : &POLICY_GDSF;
+    pthread_mutex_init(&gc->settings_lock, NULL);
     learn_open(gc);
     gc_measure(gc);
     ingests_measure_parked(cache_ingests(cache));
@@ -190,10 +191,24 @@ void gc_free(struct gc *gc)
     ingests_set_room(cache_ingests(gc->cache), NULL);
     pthread_cond_destroy(&gc->wake);
     pthread_mutex_destroy(&gc->lock);
+    pthread_mutex_destroy(&gc->settings_lock);
     pthread_mutex_destroy(&gc->collecting);
     pthread_mutex_destroy(&gc->scrubbing);
-    gc->o.policy->close(gc->learned);
+    gc->policy->close(gc->learned);
     free(gc);
+}
+
+void gc_set_options(struct gc *gc, const struct gc_options *options)
+{
+    pthread_mutex_lock(&gc->settings_lock);
+    gc->o = *options;
+    gc_set_most(gc);
+    pthread_mutex_unlock(&gc->settings_lock);
+    ingests_set_blob_max(cache_ingests(gc->cache), options->blob_max);
+    pthread_mutex_lock(&gc->lock); /* it may be over the new marks, and sleeps for the old interval */
+    gc->hurry = true;
+    pthread_cond_signal(&gc->wake);
+    pthread_mutex_unlock(&gc->lock);
 }
 
 bool gc_is_reconciled(struct gc *gc)
@@ -214,6 +229,7 @@ void gc_get_stats(struct gc *gc, struct gc_stats *out)
     *out = gc->stats;
     pthread_mutex_unlock(&gc->lock);
     out->limit_bytes = l.max;
+    out->blob_max = gc_settings(gc).blob_max;
 }
 
 bool gc_scrub(struct gc *gc, const struct scrub_wish *wish, struct scrub_sum *sum, struct err *err)

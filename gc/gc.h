@@ -40,7 +40,7 @@ struct gc_space {
 };
 
 struct gc_stats {
-    int64_t limit_bytes;
+    int64_t limit_bytes, blob_max;
     uint64_t freed_bytes, freed_blobs, runs;
 };
 
@@ -65,6 +65,8 @@ void gc_report_free(struct gc_report *r);
 
 /* Starts the collector and answers the cache's questions for room from then on; `cache` is borrowed. Errors: ERR_IO. */
 struct gc *gc_new(struct cache *cache, const struct gc_options *options, struct err *err);
+/* Changes the options, but for the policy; collects soon if there is more than they allow. */
+void gc_set_options(struct gc *gc, const struct gc_options *options);
 /* Ends what it is doing, soon, running calls too, and its threads. Pending requests for room are denied; from now on
  * only room that is free is given. */
 void gc_stop(struct gc *gc);

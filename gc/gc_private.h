@@ -27,9 +27,13 @@ STAILQ_HEAD(room_requests, room_request);
 struct gc {
     /* set once */
     struct cache *cache;
-    struct gc_options o;
+    const struct policy *policy;
     struct gc_space space;
+    /* shared, under `settings_lock`; read by gc_settings() */
+    pthread_mutex_t settings_lock;
+    struct gc_options o;
     int64_t most; /* bytes that the cache may have, for min_free to hold, by what there was at the start */
+    /* set once */
     pthread_t thread, reconciler;
     bool started, reconciling;
     atomic_bool ending, reconciled;
@@ -62,6 +66,10 @@ struct limits {
     int64_t missing;             /* there, to have min_free; not negative */
 };
 struct limits gc_limits(struct gc *gc);
+/* The options as they are now. Any thread. */
+struct gc_options gc_settings(struct gc *gc);
+/* Sets gc->most. */
+void gc_set_most(struct gc *gc);
 /* An amount of the configuration in bytes: `bytes`, or if that is -1 so many percent of `total`. */
 int64_t gc_share(int64_t bytes, double percent, int64_t total);
 /* Where a collection without a target of its own ends, in bytes: INT64_MAX if there is no need for one. Of this and

@@ -47,7 +47,7 @@ void report_kept(struct gc *gc, struct gc_report *report)
 
     for (size_t i = 0; i < report->count; i++)
         text_set_add(&l.gone, report->images[i].reference);
-    refs_set_times(&l.times, gc->o.grace_ms);
+    refs_set_times(&l.times, gc_settings(gc).grace_ms);
     cache_read(gc->cache, read_kept, &l);
     text_set_free(&l.gone);
 }

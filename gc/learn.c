@@ -36,7 +36,7 @@ static void learn_request(struct index_txn *t, struct lesson *l, const struct re
         item.bytes += w.missing;
     }
     if (item.bytes > 0)
-        l->gc->o.policy->observe(l->gc->learned, &item, r->times, l->capacity);
+        l->gc->policy->observe(l->gc->learned, &item, r->times, l->capacity);
 }
 
 static void learn_requests(struct index_txn *t, void *arg)
@@ -58,7 +58,7 @@ void learn_from_requests(struct gc *gc)
         struct lesson l = {gc, list + i, MIN(count - i, (size_t)LESSON), limits.max};
         cache_read(gc->cache, learn_requests, &l);
     }
-    uint32_t version = gc->o.policy->version(gc->learned);
+    uint32_t version = gc->policy->version(gc->learned);
     if (version != gc->version) {
         gc->version = version;
         gc->ranking = true;
@@ -74,7 +74,7 @@ bool learn_rank_again(struct gc *gc, struct err *err)
     HOLDS(&gc->collecting);
     if (!gc->ranking)
         return true;
-    sweep_init(&s, gc->cache, gc->o.policy, gc->learned, false);
+    sweep_init(&s, gc->cache, gc->policy, gc->learned, false);
     for (int i = 0; i < RANK_PARTS && gc->ranking && ok && !atomic_load(&gc->ending); i++) {
         s.ranked = gc->ranked;
         ok = index_write_wait(cache_index(gc->cache), sweep_rank_again, &s, err);
@@ -105,7 +105,7 @@ bool learn_save(struct gc *gc, struct err *err)
 {
     struct learned l;
 
-    l.len = gc->o.policy->save(gc->learned, l.data);
+    l.len = gc->policy->save(gc->learned, l.data);
     gc->saved = gc->version;
     return l.len == 0 || index_write_wait(cache_index(gc->cache), apply_learned, &l, err);
 }
@@ -122,6 +122,6 @@ void learn_open(struct gc *gc)
     struct learned l = {0};
 
     cache_read(gc->cache, read_learned, &l);
-    gc->learned = gc->o.policy->open(l.data, l.len);
-    gc->version = gc->saved = gc->o.policy->version(gc->learned);
+    gc->learned = gc->policy->open(l.data, l.len);
+    gc->version = gc->saved = gc->policy->version(gc->learned);
 }

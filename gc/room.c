@@ -139,7 +139,7 @@ static void room_book(void *arg, int64_t bytes)
 void room_attach(struct gc *gc)
 {
     ingests_set_room(cache_ingests(gc->cache),
-                     &(struct ingest_room){room_take, room_ask, room_book, gc->o.blob_max, gc});
+                     &(struct ingest_room){room_take, room_ask, room_book, gc_settings(gc).blob_max, gc});
 }
 
 /* Returns how many bytes it freed. */
@@ -183,7 +183,7 @@ static int64_t count_lack(struct gc *gc, const struct room_request *w)
     int64_t lack = lacking_now(gc, w->bytes);
     if (lack <= 0)
         return lack;
-    reconcile_parts(gc->cache, gc->o.grace_ms / 1000);
+    reconcile_parts(gc->cache, gc_settings(gc).grace_ms / 1000);
     ingests_measure_parked(cache_ingests(gc->cache));
     return lacking_now(gc, w->bytes);
 }

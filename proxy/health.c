@@ -79,22 +79,34 @@ static void health_of_upstreams(struct health_visit *v)
     }
 }
 
-/* ---- certificates of listeners ---- */
+/* ---- our own certificates ---- */
+
+static void health_of_certificate(struct health_visit *v, const struct certificate_end *end)
+{
+    int64_t left = end->ends_s - clock_now_s(), days = left / (24 * 3600);
+    struct problem problem = {PROBLEM_CERTIFICATE, end->name, "", 0};
+
+    if (left > CERTIFICATE_SOON_S)
+        return;
+    if (left > 0)
+        snprintf(problem.why, sizeof(problem.why), "it ends in %lld days", (long long)days);
+    else
+        snprintf(problem.why, sizeof(problem.why), "it has ended: clients refuse it");
+    problem.since_s = left > 0 ? 0 : end->ends_s;
+    v->fn(v->arg, &problem);
+}
 
 static void health_of_certificates(struct health_visit *v)
 {
-    for (int i = 0; i < v->p->tls_count; i++) {
-        int64_t left = http_tls_expires_s(v->p->tls[i]) - clock_now_s(), days = left / (24 * 3600);
-        struct problem problem = {PROBLEM_CERTIFICATE, http_tls_name(v->p->tls[i]), "", 0};
-        if (left + clock_now_s() == 0 || left > CERTIFICATE_SOON_S)
-            continue;
-        if (left > 0)
-            snprintf(problem.why, sizeof(problem.why),
-                     "it ends in %lld days; a new one is loaded when its file changes", (long long)days);
-        else
-            snprintf(problem.why, sizeof(problem.why), "it has ended: clients refuse it");
-        v->fn(v->arg, &problem);
-    }
+    struct certificates *all = &v->p->certificates;
+    struct certificate_end list[ARRAY_LEN(all->list)];
+
+    pthread_mutex_lock(&all->lock);
+    int count = all->count;
+    memcpy(list, all->list, sizeof(list));
+    pthread_mutex_unlock(&all->lock);
+    for (int i = 0; i < count; i++)
+        health_of_certificate(v, &list[i]);
 }
 
 /* ---- all ---- */

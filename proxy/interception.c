@@ -16,25 +16,35 @@
 
 /* ---- its life ---- */
 
-bool interception_open(struct proxy *p, struct err *err)
+bool interception_open(struct proxy *p, const struct config *c, struct err *err)
 {
-    const struct config *c = p->config;
-
-    if (!config_intercepts(c))
+    if (!config_intercepts(c) || atomic_load(&p->ca))
         return true;
     char **hosts = config_intercept_hosts(c);
-    p->ca = ca_open(&(struct authority_files){c->intercept.cert, c->intercept.key}, (const char *const *)hosts, err);
+    struct ca *ca =
+        ca_open(&(struct authority_files){c->intercept.cert, c->intercept.key}, (const char *const *)hosts, err);
     config_free_hosts(hosts);
-    return p->ca != NULL;
+    atomic_store(&p->ca, ca);
+    return ca != NULL;
 }
 
+void interception_set_hosts(struct proxy *p, const struct config *c)
+{
+    if (!config_intercepts(c))
+        return;
+    char **hosts = config_intercept_hosts(c);
+    ca_set_hosts(atomic_load(&p->ca), (const char *const *)hosts);
+    config_free_hosts(hosts);
+}
+
+/* Also when nothing is intercepted: a reload may change that. */
 bool interception_start(struct proxy *p, struct err *err)
 {
-    for (int i = 0; p->ca && i < p->serve_loop_count; i++) {
+    for (int i = 0; i < p->serve_loop_count; i++) {
         struct serve_loop *sl = &p->serve_loops[i];
         sl->passer =
             passer_new(&(struct passer_options){.loop = sl->loop, .cache = p->cache, .fetchers = p->fetchers}, err);
-        sl->forward = sl->passer ? forward_new(p->config, p->ca, sl->loop, err) : NULL;
+        sl->forward = sl->passer ? forward_new(p->config, atomic_load(&p->ca), sl->loop, err) : NULL;
         if (!sl->forward)
             return false;
         http_server_set_streams(sl->http, pass_wants_stream);
@@ -60,7 +70,7 @@ void interception_stop(struct proxy *p)
 
 void interception_close(struct proxy *p)
 {
-    ca_free(p->ca);
+    ca_free(atomic_load(&p->ca));
 }
 
 /* ---- its requests ---- */
@@ -89,7 +99,11 @@ static void take_opened(struct serve_loop *sl, struct http_request *req, const c
     passer_note_intercepted(sl->passer, site);
     note_of(req)->site = site_ref(site);
     if (!pass_is_pull(req) || !route_parse(&r, req, sl->proxy->sites, site->host, &error)) {
-        pass_through(sl->passer, req, host, site);
+        if (config_has_policy(sl->config) && pass_may_be_pull(req))
+            http_error(req, 403, "DENIED",
+                       "this node has a policy, and this request cannot be read as a pull that it allows");
+        else
+            pass_through(sl->passer, req, host, site);
         return;
     }
     pull(sl, req, &r);
@@ -129,7 +143,7 @@ static bool is_meant(const struct http_request *req, const char *opened)
 bool interception_take(struct serve_loop *sl, struct http_request *req, answer_pull *pull)
 {
     const char *host = http_opened_host(req);
-    bool forward = http_listener(req) == sl->proxy->forward_listener && sl->proxy->forward_listener;
+    bool forward = http_listener(req) == sl->forward_listener && sl->forward_listener;
 
     ON_LOOP(sl->loop);
     if (!host && !forward)
@@ -196,7 +210,7 @@ void interception_print(const struct proxy *p, struct buf *out)
          print_passed},
     };
 
-    if (!p->ca)
+    if (!atomic_load(&p->ca))
         return;
     for (size_t c = 0; c < ARRAY_LEN(counters); c++) {
         buf_adds(out, counters[c].head);

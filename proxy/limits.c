@@ -117,6 +117,9 @@ void limits_apply(struct proxy *p)
         log_info("limits.connections: %d connections need more than the %lld descriptors that the process may have "
                  "(LimitNOFILE=, ulimit -n): %d at most",
                  c->connections, (long long)allowed, s.connections);
+    struct config_limits all = *c;
+    all.connections = INT32_MAX;
+    p->connections_most = limits_share_out(&all, allowed, used_descriptors()).connections;
     p->bounds = http_bounds_new("limits.connections", s.connections, s.per_client, s.over);
     p->admin_bounds = http_bounds_new("connections of the admin socket", OWN_LISTENER, 0, 0);
     p->metrics_bounds = http_bounds_new("connections for metrics", OWN_LISTENER, 0, 0);
@@ -127,10 +130,23 @@ void limits_apply(struct proxy *p)
         http_bounds_add_server(p->admin_bounds, p->serve_loops[i].http);
         http_bounds_add_server(p->metrics_bounds, p->serve_loops[i].http);
     }
-    for (int i = 0; i < p->listener_count; i++)
-        listener_set_bounds(p->listeners[i], p->listeners[i] == p->admin_listener     ? p->admin_bounds
-                                             : p->listeners[i] == p->metrics_listener ? p->metrics_bounds
-                                                                                      : p->bounds);
+    limits_set_places(p, p->places, p->place_count);
+}
+
+void limits_set_places(struct proxy *p, const struct place *places, int count)
+{
+    for (int i = 0; i < count; i++)
+        listener_set_bounds(places[i].listener, places[i].kind == PLACE_ADMIN     ? p->admin_bounds
+                                                : places[i].kind == PLACE_METRICS ? p->metrics_bounds
+                                                                                  : p->bounds);
+}
+
+/* As many connections as the descriptors allowed at the start. */
+void limits_change(struct proxy *p, const struct config *c)
+{
+    http_bounds_set(p->bounds, MIN(c->limits.connections, p->connections_most),
+                    MIN(c->limits.per_client, MIN(c->limits.connections, p->connections_most)));
+    ingests_set_relays_max(cache_ingests(p->cache), c->limits.relays);
 }
 
 void limits_close(struct proxy *p)

@@ -19,6 +19,11 @@ struct limits_share limits_share_out(const struct config_limits *c, int64_t nofi
 void limits_give_back_memory(void);
 /* Once all listeners, serve loops and sites are there. */
 void limits_apply(struct proxy *p);
+/* The bounds of listeners, before they are used. */
+struct place;
+void limits_set_places(struct proxy *p, const struct place *places, int count);
+/* Other numbers of the configuration. Main thread. */
+void limits_change(struct proxy *p, const struct config *c);
 /* Before the servers are freed, and after the loops are. */
 void limits_close(struct proxy *p);
 void limits_free(struct proxy *p);

@@ -6,6 +6,7 @@
 #include "proxy/intercept/ca.h"
 #include "upstream/reach.h"
 
+#include <string.h>
 #include <systemd/sd-daemon.h>
 
 static struct ssl_ctx_st *choose_context(void *ca, const char *host)
@@ -13,104 +14,296 @@ static struct ssl_ctx_st *choose_context(void *ca, const char *host)
     return ca_context(ca, host);
 }
 
-/* What the nth address of the configuration has beside it: the one registry, TLS. */
-static bool set_up_listener(struct proxy *p, struct listener *l, int nth, struct err *err)
+const struct listener *listeners_find(const struct place *places, int count, enum place_kind kind)
 {
-    const struct config *c = p->config;
-    struct sockaddr_storage bound = {0};
-    const struct tls_files files = {c->listen_tls[nth].cert, c->listen_tls[nth].key, c->listen_tls[nth].client_ca};
+    for (int i = 0; i < count; i++)
+        if (places[i].kind == kind)
+            return places[i].listener;
+    return NULL;
+}
 
-    listener_set_label(l, c->listen_upstream[nth]);
-    if (c->listen_upstream[nth])
-        log_info("only %s is served on %s", c->listen_upstream[nth], c->listen[nth]);
-    if (!files.cert && !c->listen_intercept[nth])
+void place_free(struct place *place)
+{
+    listener_free(place->listener);
+    http_tls_free(place->tls);
+    free(place->says);
+    memset(place, 0, sizeof(*place));
+}
+
+/* ---- what the configuration wants ---- */
+
+/* An address of it; nth < 0: not one of `listen`. */
+struct wish {
+    enum place_kind kind;
+    const char *address;
+    int nth;
+    char *says;
+};
+
+static int list_wishes(const struct config *c, struct wish wishes[LISTENERS_MAX])
+{
+    int n = 0;
+
+    for (int i = 0; c->listen[i]; i++) {
+        const struct config_tls *t = &c->listen_tls[i];
+        wishes[n++] =
+            (struct wish){PLACE_REGISTRY, c->listen[i], i,
+                          xasprintf("%s\n%s\n%s\n%s\n%s\n%d", c->listen[i],
+                                    c->listen_upstream[i] ? c->listen_upstream[i] : "", t->cert ? t->cert : "",
+                                    t->key ? t->key : "", t->client_ca ? t->client_ca : "", c->listen_intercept[i])};
+    }
+    if (c->intercept.address)
+        wishes[n++] =
+            (struct wish){PLACE_FORWARD, c->intercept.address, -1, xasprintf("forward\n%s", c->intercept.address)};
+    if (c->metrics_address)
+        wishes[n++] =
+            (struct wish){PLACE_METRICS, c->metrics_address, -1, xasprintf("metrics\n%s", c->metrics_address)};
+    return n;
+}
+
+static void free_wishes(struct wish *wishes, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(wishes[i].says);
+}
+
+/* What an address has beside it: the one registry, TLS. */
+static bool furnish(struct proxy *p, const struct config *c, const struct wish *w, struct place *place, struct err *err)
+{
+    struct sockaddr_storage bound = {0};
+
+    place->kind = w->kind;
+    free(place->says);
+    place->says = xstrdup(w->says);
+    listener_set_forward(place->listener, w->kind == PLACE_FORWARD);
+    if (w->kind == PLACE_FORWARD)
+        log_info("a forward proxy is on %s", w->address);
+    if (w->nth < 0)
         return true;
-    struct http_tls *tls = files.cert ? http_tls_new(c->listen[nth], &files, err)
-                                      : http_tls_new_by_name(c->listen[nth], choose_context, p->ca);
-    if (!tls)
+    const struct config_tls *t = &c->listen_tls[w->nth];
+    const struct tls_files files = {t->cert, t->key, t->client_ca};
+    listener_set_label(place->listener, c->listen_upstream[w->nth]);
+    if (c->listen_upstream[w->nth])
+        log_info("only %s is served on %s", c->listen_upstream[w->nth], w->address);
+    if (!files.cert && !c->listen_intercept[w->nth])
+        return true;
+    place->tls = files.cert ? http_tls_new(w->address, &files, err)
+                            : http_tls_new_by_name(w->address, choose_context, atomic_load(&p->ca));
+    if (!place->tls)
         return false;
-    if (c->listen_intercept[nth] && listener_bound(l, &bound))
+    if (c->listen_intercept[w->nth] && listener_bound(place->listener, &bound))
         reach_note_place((const struct sockaddr *)&bound);
-    log_info("TLS is spoken on %s%s", c->listen[nth], files.client_ca ? "; clients need a certificate" : "");
-    p->tls[p->tls_count++] = tls;
-    listener_set_tls(l, tls);
+    log_info("TLS is spoken on %s%s", w->address, files.client_ca ? "; clients need a certificate" : "");
+    listener_set_tls(place->listener, place->tls);
     return true;
 }
 
-/* The socket that was handed over for the nth address of the configuration; NULL: there is none. */
-static struct listener *find_inherited(struct proxy *p, int inherited, int nth)
+/* ---- the start ---- */
+
+/* The socket that was handed over for an address of the configuration; NULL: there is none. */
+static struct place *find_inherited(struct proxy *p, const char *address)
 {
-    for (int i = 0; i < inherited && i < p->listener_count; i++)
-        if (listener_is_at(p->listeners[i], p->config->listen[nth]))
-            return p->listeners[i];
+    for (int i = 0; i < p->place_count; i++)
+        if (p->places[i].inherited && listener_is_at(p->places[i].listener, address))
+            return &p->places[i];
     return NULL;
 }
 
 /* Sockets that were handed over replace the list. A listener for one upstream, or with TLS, is opened nevertheless
  * unless it is among them: no other one could serve its clients. */
-static bool start_listener(struct proxy *p, int inherited, int nth, struct err *err)
+static bool start_place(struct proxy *p, int inherited, const struct wish *w, struct err *err)
 {
     const struct config *c = p->config;
-    bool is_own = c->listen_upstream[nth] || c->listen_tls[nth].cert || c->listen_intercept[nth];
-    struct listener *l = is_own ? find_inherited(p, inherited, nth) : NULL;
+    bool is_own = w->nth < 0 || c->listen_upstream[w->nth] || c->listen_tls[w->nth].cert || c->listen_intercept[w->nth];
+    struct place *place = w->nth >= 0 && is_own ? find_inherited(p, w->address) : NULL;
 
-    if (inherited > 0 && (l || !is_own))
-        return !l || set_up_listener(p, l, nth, err);
-    if (p->listener_count == CONFIG_LISTEN_MAX)
+    if (inherited > 0 && (place || !is_own))
+        return !place || furnish(p, c, w, place, err);
+    if (w->nth >= 0 && p->place_count == CONFIG_LISTEN_MAX)
         return err_set(err, ERR_INVALID, "more than %d addresses to listen on", (int)CONFIG_LISTEN_MAX);
-    l = listener_open(c->listen[nth], 0666, err);
+    struct listener *l = listener_open(w->address, 0666, err);
     if (!l)
         return false;
-    p->listeners[p->listener_count++] = l;
-    return set_up_listener(p, l, nth, err);
+    place = &p->places[p->place_count++];
+    place->listener = l;
+    return furnish(p, c, w, place, err);
+}
+
+static bool open_admin(struct proxy *p, struct err *err)
+{
+    const char *socket = p->config->admin_socket;
+    _cleanup_free_ char *address = xasprintf("unix:%s", socket), *dir = writable_folder_of(socket);
+    bool is_there = writable_make_folder(dir, 0755, err) || writable_explain(dir, err);
+    struct listener *l = is_there ? listener_open(address, 0660, err) : NULL;
+
+    if (!l)
+        return err_wrap(err, "the admin socket");
+    p->places[p->place_count++] = (struct place){.kind = PLACE_ADMIN, .listener = l, .says = xstrdup("admin")};
+    p->admin_listener = l;
+    return true;
 }
 
 bool listeners_open(struct proxy *p, struct err *err)
 {
-    const struct config *c = p->config;
+    struct wish wishes[LISTENERS_MAX];
     int inherited = sd_listen_fds(1);
+    bool ok = true;
 
-    if (!interception_open(p, err))
+    if (!interception_open(p, p->config, err))
         return false;
-
-    for (int i = 0; i < inherited && p->listener_count < CONFIG_LISTEN_MAX; i++)
-        p->listeners[p->listener_count++] = listener_from_fd(SD_LISTEN_FDS_START + i);
-    for (int i = 0; c->listen[i]; i++)
-        if (!start_listener(p, inherited, i, err))
+    for (int i = 0; i < inherited && p->place_count < CONFIG_LISTEN_MAX; i++)
+        p->places[p->place_count++] = (struct place){.kind = PLACE_REGISTRY,
+                                                     .listener = listener_from_fd(SD_LISTEN_FDS_START + i),
+                                                     .says = xstrdup("handed over"),
+                                                     .inherited = true};
+    int count = list_wishes(p->config, wishes);
+    for (int i = 0; ok && i < count; i++)
+        ok = start_place(p, inherited, &wishes[i], err);
+    free_wishes(wishes, count);
+    if (!ok || !open_admin(p, err))
+        return false;
+    for (int j = 0; j < p->place_count; j++) {
+        if (!listener_bind(p->places[j].listener, p->serve_loop_count, err))
             return false;
-    if (c->intercept.address) {
-        struct listener *l = listener_open(c->intercept.address, 0666, err);
-        if (!l)
-            return false;
-        listener_set_forward(l, true);
-        log_info("a forward proxy is on %s", c->intercept.address);
-        p->forward_listener = p->listeners[p->listener_count++] = l;
+        for (int i = 0; i < p->serve_loop_count; i++)
+            listener_enter(p->places[j].listener, i, p->serve_loops[i].loop, p->serve_loops[i].http);
     }
-    if (c->metrics_address) {
-        struct listener *l = listener_open(c->metrics_address, 0666, err);
-        if (!l)
-            return false;
-        p->metrics_listener = p->listeners[p->listener_count++] = l;
-    }
-    _cleanup_free_ char *admin = xasprintf("unix:%s", c->admin_socket), *dir = writable_folder_of(c->admin_socket);
-    bool is_there = writable_make_folder(dir, 0755, err) || writable_explain(dir, err);
-    struct listener *l = is_there ? listener_open(admin, 0660, err) : NULL;
-    if (!l)
-        return err_wrap(err, "the admin socket");
-    p->admin_listener = p->listeners[p->listener_count++] = l;
-    for (int i = 0; i < p->serve_loop_count; i++)
-        for (int j = 0; j < p->listener_count; j++)
-            if (!listener_add(p->listeners[j], p->serve_loops[i].loop, p->serve_loops[i].http, err))
-                return false;
     return true;
 }
 
 void listeners_free(struct proxy *p)
 {
-    for (int i = 0; i < p->listener_count; i++)
-        listener_free(p->listeners[i]);
-    p->listener_count = 0;
-    for (int i = 0; i < p->tls_count; i++)
-        http_tls_free(p->tls[i]);
-    p->tls_count = 0;
+    for (int i = 0; i < p->place_count; i++)
+        place_free(&p->places[i]);
+    p->place_count = 0;
+}
+
+/* ---- other addresses ---- */
+
+static bool has_port_of(const struct proxy *p, const char *address)
+{
+    const char *port = strrchr(address, ':');
+
+    for (int i = 0; i < p->place_count && port; i++) {
+        const char *own = strrchr(listener_address(p->places[i].listener), ':');
+        if (own && strcmp(own, port) == 0 && strcmp(port, ":0") != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_next(const struct listeners_change *change, const struct listener *l)
+{
+    for (int i = 0; i < change->next_count; i++)
+        if (change->next[i].listener == l)
+            return true;
+    return false;
+}
+
+static struct place *find_listened(struct proxy *p, const struct listeners_change *change, const struct wish *w,
+                                   bool same)
+{
+    for (int i = 0; i < p->place_count; i++) {
+        struct place *place = &p->places[i];
+        bool at = same ? strcmp(place->says, w->says) == 0
+                       : strcmp(listener_address(place->listener), w->address) == 0 && strcmp(w->address, "") != 0;
+        if (at && place->kind != PLACE_ADMIN && !is_next(change, place->listener))
+            return place;
+    }
+    return NULL;
+}
+
+/* The listener is kept if nothing of it changes, its sockets if the address does not. */
+static bool prepare_place(struct proxy *p, const struct config *c, struct listeners_change *change,
+                          const struct wish *w, struct err *err)
+{
+    struct place *same = find_listened(p, change, w, true), *was = same ? NULL : find_listened(p, change, w, false),
+                 *next = &change->next[change->next_count];
+
+    if (same) {
+        *next = *same;
+        change->next_count++;
+        return true;
+    }
+    struct listener *l = was ? listener_renew(was->listener, err)
+                             : listener_open_beside(w->address, 0666, has_port_of(p, w->address), err);
+    if (!l)
+        return false;
+    change->next_count++;
+    change->fresh[change->fresh_count++] = l;
+    *next = (struct place){.listener = l};
+    return listener_bind(l, p->serve_loop_count, err) && furnish(p, c, w, next, err);
+}
+
+/* Sockets that were handed over are systemd's: only its own unit can change them. */
+static bool listen_differs(struct proxy *p, const struct wish *wishes, int count)
+{
+    int known = 0, mine = 0;
+
+    for (int i = 0; i < count; i++)
+        if (wishes[i].kind == PLACE_REGISTRY) {
+            bool there = false;
+            for (int k = 0; k < p->place_count; k++)
+                there = there || strcmp(p->places[k].says, wishes[i].says) == 0;
+            known += there;
+            mine++;
+        }
+    return known != mine;
+}
+
+bool listeners_prepare(struct proxy *p, const struct config *c, struct listeners_change *change, struct err *err)
+{
+    struct wish wishes[LISTENERS_MAX];
+    int count = list_wishes(c, wishes);
+    bool ok = true, handed_over = false;
+
+    memset(change, 0, sizeof(*change));
+    for (int i = 0; i < p->place_count; i++)
+        handed_over = handed_over || p->places[i].inherited;
+    change->handed_over = handed_over && listen_differs(p, wishes, count);
+    for (int i = 0; i < p->place_count; i++)
+        if (p->places[i].kind == PLACE_ADMIN || (handed_over && p->places[i].kind == PLACE_REGISTRY))
+            change->next[change->next_count++] = p->places[i];
+    for (int i = 0; ok && i < count; i++)
+        if (!handed_over || wishes[i].kind != PLACE_REGISTRY)
+            ok = prepare_place(p, c, change, &wishes[i], err);
+    free_wishes(wishes, count);
+    for (int i = 0; ok && i < p->place_count; i++)
+        if (!is_next(change, p->places[i].listener))
+            change->gone[change->gone_count++] = p->places[i];
+    return ok;
+}
+
+static bool is_fresh(const struct listeners_change *change, const struct listener *l)
+{
+    for (int i = 0; i < change->fresh_count; i++)
+        if (change->fresh[i] == l)
+            return true;
+    return false;
+}
+
+void listeners_drop(struct listeners_change *change)
+{
+    for (int i = 0; i < change->next_count; i++)
+        if (is_fresh(change, change->next[i].listener))
+            place_free(&change->next[i]);
+    memset(change, 0, sizeof(*change));
+}
+
+void listeners_commit(struct proxy *p, struct listeners_change *change)
+{
+    for (int i = 0; i < change->gone_count; i++) {
+        struct listener *gone = change->gone[i].listener, *next = NULL;
+        for (int k = 0; k < change->fresh_count; k++)
+            if (strcmp(listener_address(gone), listener_address(change->fresh[k])) == 0)
+                next = change->fresh[k];
+        if (next) {
+            listener_take_over(next, gone);
+            continue;
+        }
+        listener_remove_file(gone);
+        log_info("%s is listened on no longer", listener_address(gone));
+    }
+    memcpy(p->places, change->next, sizeof(p->places));
+    p->place_count = change->next_count;
 }

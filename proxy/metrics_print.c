@@ -40,7 +40,7 @@ static void add_code(void *arg, const char *method, int code, uint64_t count)
     f->codes[strcmp(method, METRICS_METHODS[1]) == 0][code] += count;
 }
 
-static void add_site(struct figures *f, const struct site *s)
+static void add_site(struct figures *f, const struct site *s, bool old)
 {
     struct upstream_stats *sum = &f->sum, st;
 
@@ -50,7 +50,7 @@ static void add_site(struct figures *f, const struct site *s)
     sum->turned_away += st.turned_away;
     sum->logins_refused += st.logins_refused;
     sum->connections += st.connections;
-    if (!site_is_proven(s)) /* it may be no registry at all */
+    if (old || !site_is_proven(s)) /* it may be no registry at all */
         return;
     bool is_less = st.ratelimit_remaining >= 0 &&
                    (sum->ratelimit_remaining < 0 || st.ratelimit_remaining < sum->ratelimit_remaining);
@@ -82,12 +82,12 @@ struct collecting {
 };
 
 /* No site is removed meanwhile, so that none is counted twice. */
-static void take_figures(void *arg, const struct site *const *sites, int count)
+static void take_figures(void *arg, const struct site *const *sites, int count, int old)
 {
     struct collecting *c = arg;
 
     for (int i = 0; i < count; i++)
-        add_site(&c->all[sites[i]->group], sites[i]);
+        add_site(&c->all[sites[i]->group], sites[i], i >= count - old);
     for (int g = 0; g < GROUPS; g++)
         add_gone(&c->all[g], metrics_gone_of(c->p, g));
 }
@@ -361,6 +361,8 @@ void metrics_print(struct proxy *p, struct buf *b)
     print_unstored(p, b);
     health_print(p, b);
     interception_print(p, b);
+    reload_print(p, b);
+    certificates_print(p, b);
     head(b, "entrepot_build_info", "gauge", "The version that runs.");
     buf_adds(b, "entrepot_build_info{version=\"" ENTREPOT_VERSION "\"} 1\n");
     record_print(p, b);

@@ -1,13 +1,13 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
- * its parts, signals.c is what happens to it meanwhile, requests.c what its clients ask, metrics.c what is counted
- * and metrics_print.c how it is shown, health.c what is wrong,
- * record.c what is written down of requests, limits.c how much of the system it uses, watchdog.c whether its loops turn,
- * dump.c what they do; server.c runs it.
+ * its parts, signals.c is what happens to it meanwhile, reload.c another configuration, requests.c what its clients
+ * ask, metrics.c what is counted and metrics_print.c how it is shown, health.c what is wrong, record.c what is written
+ * down of requests, limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c what they do;
+ * server.c runs it.
  *
- *     limits.c, record.c, health.c ◀ metrics.c ◀ metrics_print.c; listeners.c, watchdog.c, dump.c ◀ signals.c,
- *     requests.c ◀ stages.c ◀ server.c
+ *     limits.c, record.c, health.c ◀ metrics.c ◀ metrics_print.c; listeners.c, watchdog.c, dump.c ◀ retired.c ◀
+ *     reload.c ◀ hand_out.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
- * A folder below gets what it needs of it (struct registry, struct admin): stages.c hands that out.
+ * A folder below gets what it needs of it (struct registry, struct admin): hand_out.c.
  */
 #ifndef ENTREPOT_PROXY_PRIVATE_H
 #define ENTREPOT_PROXY_PRIVATE_H
@@ -24,16 +24,31 @@
 #include "proxy/seen/access_log.h"
 #include "proxy/seen/feed.h"
 
+#include <pthread.h>
+
 struct event;
 struct route;
 struct watchdog;
 
 enum { SERVE_LOOPS_MAX = 8, LISTENERS_MAX = CONFIG_LISTEN_MAX + 3 };
 
-/* One serve loop. */
+/* An address that is listened on. */
+struct place {
+    enum place_kind { PLACE_REGISTRY, PLACE_FORWARD, PLACE_METRICS, PLACE_ADMIN } kind;
+    struct listener *listener;
+    struct http_tls *tls; /* NULL: plain HTTP */
+    char *says;           /* all that the configuration says about it; another text: another listener */
+    bool inherited;       /* handed over (systemd) */
+};
+
+/* One serve loop. Once it runs, what can be another one later is its own. */
 struct serve_loop {
     struct proxy *proxy;
     struct loop *loop;
+    const struct config *config;             /* a reference */
+    const struct listener *metrics_listener; /* NULL: metrics are on every listener */
+    const struct listener *forward_listener; /* NULL: there is no forward proxy */
+    struct registry registry;                /* what the pages get of all this */
     struct http_server *http;
     struct metrics *metrics;
     struct passer *passer;      /* NULL: nothing is intercepted */
@@ -42,9 +57,20 @@ struct serve_loop {
     struct pull_feed *pulls;
 };
 
-/* Set by stages.c on the main thread before the loops start; every thread may read it then. */
+/* When certificates end, under lock. */
+struct certificates {
+    pthread_mutex_t lock;
+    struct certificate_end {
+        char name[128];
+        int64_t ends_s; /* since 1970 */
+    } list[LISTENERS_MAX + 1];
+    int count;
+};
+
+/* Set by stages.c on the main thread before the loops start; every thread may read it then. What is changed later
+ * (reload.c) says so. */
 struct proxy {
-    const struct config *config;
+    const struct config *config; /* that it was started with: for what does not change without a restart */
     struct cache *cache;
     struct pool *pool;       /* io workers */
     struct pool *read_pool;  /* what clients wait for from the disk */
@@ -63,21 +89,18 @@ struct proxy {
     struct status_page *page;
     struct serve_loop serve_loops[SERVE_LOOPS_MAX];
     int serve_loop_count;
-    struct listener *listeners[LISTENERS_MAX];
-    int listener_count;
-    struct http_tls *tls[CONFIG_LISTEN_MAX]; /* of those that speak TLS; looked after by the main thread */
-    int tls_count;
-    const struct listener *metrics_listener; /* NULL: metrics are on every listener */
+    struct place places[LISTENERS_MAX]; /* the main thread's; other loops read it when the daemon stops */
+    int place_count;
     const struct listener *admin_listener;
-    const struct listener *forward_listener; /* NULL: there is no forward proxy */
-    struct ca *ca;                           /* NULL: nothing is intercepted */
+    _Atomic(struct ca *) ca; /* NULL: nothing has been intercepted yet */
+    struct certificates certificates;
+    struct reloads *reloads;
     struct http_bounds *bounds, *admin_bounds, *metrics_bounds;
+    int connections_most; /* as the process's descriptors allow */
     int64_t started_s;
     atomic_bool ready;
     struct engines_seen seen; /* shared by the serve loops */
-    /* what the folders below get of it */
-    struct registry registry;
-    struct admin admin;
+    struct admin admin;       /* what that folder gets of it */
 };
 
 /* The main thread's own: signals and timers. */
@@ -106,11 +129,31 @@ void stages_stop(struct server *s);
 bool listeners_open(struct proxy *p, struct err *err);
 /* After the servers' connections. */
 void listeners_free(struct proxy *p);
+/* The listener of that kind; NULL: there is none. */
+const struct listener *listeners_find(const struct place *places, int count, enum place_kind kind);
+
+/* Other addresses: prepared first, which may fail, and then used. */
+struct listeners_change {
+    struct place next[LISTENERS_MAX]; /* what will be */
+    int next_count;
+    struct place gone[LISTENERS_MAX]; /* what will have been */
+    int gone_count;
+    struct listener *fresh[LISTENERS_MAX]; /* those of `next` that no loop knows yet */
+    int fresh_count;
+    bool handed_over; /* `listen` differs, and the sockets are systemd's: they stay */
+};
+bool listeners_prepare(struct proxy *p, const struct config *c, struct listeners_change *change, struct err *err);
+void listeners_drop(struct listeners_change *change);
+/* It is as prepared; `gone` is the caller's, to be freed once no connection is left. */
+void listeners_commit(struct proxy *p, struct listeners_change *change);
+void place_free(struct place *place);
 
 /* ---- interception.c ---- */
 
-/* The authority; nothing if the configuration intercepts nothing. */
-bool interception_open(struct proxy *p, struct err *err);
+/* The authority; nothing if the configuration intercepts nothing, or there is one already. Main thread. */
+bool interception_open(struct proxy *p, const struct config *c, struct err *err);
+/* The authority is for the hosts of this configuration from now on. Main thread. */
+void interception_set_hosts(struct proxy *p, const struct config *c);
 /* What each serve loop needs. Before they start. */
 bool interception_start(struct proxy *p, struct err *err);
 /* On the loop, when it ends: requests that are passed on are answered with an error. */
@@ -125,6 +168,46 @@ bool interception_take(struct serve_loop *sl, struct http_request *req,
 /* Its figures, for the page of metrics; nothing if nothing is intercepted. Any thread. */
 void interception_print(const struct proxy *p, struct buf *out);
 
+/* ---- retired.c ---- */
+
+/* Listeners that are gone, and still have connections. Main thread. */
+struct retired *retired_new(struct server *s);
+void retired_free(struct retired *r); /* after the loops have ended */
+bool retired_has_room(const struct retired *r);
+void retired_add(struct retired *r, const struct listeners_change *change);
+/* Frees those that their last connection has left. */
+void retired_look(struct retired *r);
+
+/* ---- reload.c ---- */
+
+struct gc_options;
+/* What the collector gets of the configuration. */
+struct gc_options reload_gc_options(const struct config *c);
+
+struct reloads *reloads_new(struct server *s);
+void reloads_free(struct reloads *r);
+/* The loops' own part of the configuration, as the daemon starts. */
+void reload_begin(struct serve_loop *sl, const struct config *c);
+/* Reads the configuration again and applies it, or refuses; the log has the result. */
+void reload_now(struct server *s);
+/* Looks at certificates and at listeners that are gone. Each second. */
+void reload_look(struct server *s);
+/* For the admin API (struct admin). */
+bool reload_ask(void *proxy, json_t **result, struct err *err);
+json_t *reload_describe(void *proxy);
+json_t *reload_compare(void *proxy, struct err *err);
+/* Its metrics. Any thread. */
+void reload_print(const struct proxy *p, struct buf *out);
+
+/* ---- certificates.c ---- */
+
+/* Looks at them. Main thread: at the start, each second, after a reload. */
+void certificates_note(struct proxy *p);
+/* When each of our certificates ends, and how clients' handshakes ended; nothing without TLS. Any thread. */
+void certificates_print(struct proxy *p, struct buf *out);
+/* For struct admin: the same, `proxy` is a struct proxy. */
+json_t *certificates_json(void *proxy);
+
 /* ---- dump.c ---- */
 
 /* Adds lines of text: what each loop and pool does and waits for, connections, fetches, blobs on their way. A loop that
@@ -132,6 +215,12 @@ void interception_print(const struct proxy *p, struct buf *out);
 void dump_print(struct proxy *p, struct buf *out);
 /* Writes them to the log, from a worker. Main thread. */
 void dump_log(struct server *s);
+
+/* ---- hand_out.c ---- */
+
+/* Gives each folder below what it works with, and begins the status page. When all of it is there, before the serve
+ * loops run. */
+void hand_out(struct server *s);
 
 /* ---- signals.c ---- */
 
@@ -149,6 +238,11 @@ void record_begin(struct serve_loop *sl, struct http_request *req);
 void record_end(struct serve_loop *sl, struct http_request *req);
 /* How long it waited for its upstream before its answer began; -1: it did not. */
 int64_t record_waited_us(struct http_request *req);
+/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, before they run;
+ * once these have ended; after all that refers to them. */
+bool records_start(struct server *s, struct err *err);
+void records_end(struct server *s);
+void records_free(struct server *s);
 /* Opens the access log as the configuration says, or again. Main thread. */
 bool record_open(struct proxy *p, const struct config *c, struct err *err);
 

@@ -18,6 +18,41 @@ bool record_open(struct proxy *p, const struct config *c, struct err *err)
                            err);
 }
 
+bool records_start(struct server *s, struct err *err)
+{
+    struct proxy *p = &s->proxy;
+
+    p->access_log = access_log_new(p->serve_loop_count);
+    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
+    for (int i = 0; i < p->serve_loop_count; i++) {
+        p->serve_loops[i].access = access_log_feed(p->access_log, i);
+        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
+    }
+    return record_open(p, p->config, err);
+}
+
+void records_end(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    for (int i = 0; i < p->serve_loop_count; i++)
+        if (p->serve_loops[i].pulls)
+            pull_feed_flush(p->serve_loops[i].pulls);
+    loop_settle(s->loop);
+    if (p->pulls)
+        pulls_stop(p->pulls);
+}
+
+void records_free(struct server *s)
+{
+    struct proxy *p = &s->proxy;
+
+    for (int i = 0; i < p->serve_loop_count; i++)
+        pull_feed_free(p->serve_loops[i].pulls);
+    pulls_free(p->pulls);
+    access_log_free(p->access_log);
+}
+
 /* ---- the access log ---- */
 
 /* The value that Cache-Status has in the answer, if it is ours: what is passed on may have a registry's. */
@@ -83,7 +118,7 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
 
 /* ---- pulls ---- */
 
-static void put_text(char *out, size_t cap, const char *text)
+static void record_put(char *out, size_t cap, const char *text)
 {
     size_t len = strnlen(text ? text : "", cap - 1);
 
@@ -91,7 +126,7 @@ static void put_text(char *out, size_t cap, const char *text)
     out[len] = '\0';
 }
 
-#define PUT_TEXT(out, text) put_text(out, sizeof(out), text)
+#define PUT_TEXT(out, text) record_put(out, sizeof(out), text)
 
 /* What is the same at its beginning and its end. */
 static struct pull_request *record_pull(struct serve_loop *sl, struct http_request *req, bool blob)

@@ -1,6 +1,7 @@
 /* Which page a request is for. */
 #include "proxy/pages.h"
 #include "proxy/registry/handlers.h"
+#include "proxy/registry/policy.h"
 #include "proxy/private.h"
 
 #include "base/assert.h"
@@ -21,7 +22,7 @@ static void answer_metrics(struct serve_loop *sl, struct http_request *req)
 /* The daemon's own pages are on the metrics listener if there is one, else on every listener. */
 static bool has_own_pages(const struct serve_loop *sl, const struct http_request *req)
 {
-    return !sl->proxy->metrics_listener || sl->proxy->metrics_listener == http_listener(req);
+    return !sl->metrics_listener || sl->metrics_listener == http_listener(req);
 }
 
 /* What is in the cache, and who pulls it, is for this node: a web page must not get at it by a name of its own. */
@@ -34,7 +35,7 @@ static bool is_for_node(enum route_kind kind)
 static bool may_see(const struct serve_loop *sl, const struct http_request *req, enum route_kind kind)
 {
     return !is_for_node(kind) || !listener_is_loopback(http_listener(req)) ||
-           pages_is_our_host(sl->proxy->config, http_host(req));
+           pages_is_our_host(sl->config, http_host(req));
 }
 
 static void add_ready_line(void *arg, const struct problem *p)
@@ -94,9 +95,11 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
         note_of(req)->detail = seen_detail_new(r->name, r->path, r->tag, &r->digest);
         record_begin(sl, req);
+        if (!policy_admit(&sl->registry, req, r))
+            return;
     }
     if ((size_t)r->kind < ARRAY_LEN(pages) && pages[r->kind])
-        pages[r->kind](&sl->proxy->registry, req, r);
+        pages[r->kind](&sl->registry, req, r);
     else
         answer_own_page(sl, req, r->kind);
 }
@@ -130,7 +133,7 @@ void server_on_request(void *arg, struct http_request *req)
     }
     note_of(req)->site = r.site ? site_ref(r.site) : NULL;
     bool own = r.kind >= ROUTE_METRICS;
-    if ((own && !has_own_pages(sl, req)) || (!own && sl->proxy->metrics_listener == http_listener(req)))
+    if ((own && !has_own_pages(sl, req)) || (!own && sl->metrics_listener == http_listener(req)))
         http_error(req, 404, "UNSUPPORTED", "no such page on this listener");
     else if (!may_see(sl, req, r.kind))
         http_error(

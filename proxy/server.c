@@ -15,13 +15,16 @@ bool server_run(const struct config *config, const struct config_overrides *over
     backtrace_install();
     limits_raise();
     log_setup(config->log_level, config->log_format);
+    if (config->ignored)
+        log_warn("the environment has variables that are no keys of the configuration: %s", config->ignored);
+    pthread_mutex_init(&s->proxy.certificates.lock, NULL);
     s->proxy.config = config;
     s->overrides = overrides;
     s->proxy.started_s = clock_now_s();
     bool ok = stages_start(s, err);
     if (ok) {
         log_info("entrepot " ENTREPOT_VERSION " serves on %s with the cache in %s",
-                 listener_address(s->proxy.listeners[0]), config->cache_path);
+                 listener_address(s->proxy.places[0].listener), config->cache_path);
         sd_notify(0, "READY=1");
         loop_run(s->loop);
         log_report_suppressed(true);

@@ -4,14 +4,13 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "proxy/intercept/ca.h"
 
 #include <event2/event.h>
 #include <signal.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1 };
+enum { DRAIN_S = 30, FLUSH_S = 5, LOOK_S = 1, SLOW_TASK_MS = 60000 };
 
 static void all_drained(struct server *s)
 {
@@ -40,8 +39,8 @@ static void drain_serve_loop(void *arg)
     struct serve_loop *sl = arg;
 
     ON_LOOP(sl->loop);
-    for (int i = 0; i < sl->proxy->listener_count; i++)
-        listener_stop(sl->proxy->listeners[i], sl->loop);
+    for (int i = 0; i < sl->proxy->place_count; i++)
+        listener_stop(sl->proxy->places[i].listener, sl->loop);
     status_page_end_events(sl->proxy->page, sl->loop);
     http_server_drain(sl->http, serve_loop_drained, sl);
 }
@@ -95,47 +94,19 @@ static void begin_to_stop(struct server *s, const char *why)
     event_add(s->deadline, &(struct timeval){.tv_sec = DRAIN_S});
 }
 
-static void look_at_certificates(struct proxy *p, bool now)
-{
-    for (int i = 0; i < p->tls_count; i++)
-        http_tls_look(p->tls[i], now);
-}
-
-/* What can change while the daemon runs: the log, the access log (which is opened again, too), `offline`, clients.login_for. The log tells if anything else did,
- * which needs a restart. */
 static void on_reload(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 {
-    struct server *s = arg;
-    struct config fresh;
-    struct err err = {0};
-    _cleanup_buf_ struct buf before = {0}, after = {0};
+    reload_now(arg);
+}
 
-    sd_notify(0, "RELOADING=1");
-    look_at_certificates(&s->proxy, true);
-    if (s->proxy.ca && !ca_reload(s->proxy.ca, &err))
-        log_error("the authority of interception is not reloaded: %s", err.msg);
-    if (!config_load(&fresh, s->overrides, &err)) {
-        log_error("the configuration is not reloaded: %s", err.msg);
-    } else {
-        log_setup(fresh.log_level, fresh.log_format);
-        if (!record_open(&s->proxy, &fresh, &err))
-            log_error("the access log goes on as it was: %s", err.msg);
-        fetchers_set_offline(s->proxy.fetchers, fresh.offline);
-        login_set_for(s->proxy.login, fresh.login_for);
-        struct config same = *s->proxy.config;
-        same.log_level = fresh.log_level;
-        same.log_format = fresh.log_format;
-        same.offline = fresh.offline;
-        same.login_for = fresh.login_for;
-        same.access_log = fresh.access_log;
-        config_print(&same, &before);
-        config_print(&fresh, &after);
-        bool all = strcmp(before.data, after.data) == 0;
-        log_info("configuration reloaded%s",
-                 all ? "" : "; changes other than log:, access_log:, offline: and clients.login_for need a restart");
-        config_free(&fresh);
-    }
-    sd_notify(0, "READY=1");
+/* What hangs there (a disk, a file system on the network) holds up clients, and ends nothing: the log tells. Long
+ * admin requests and helper programs may take their time. */
+static void look_at_pools(const struct proxy *p)
+{
+    struct pool *const pools[] = {p->pool, p->read_pool, p->admin_pool};
+
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+        pool_look(pools[i], SLOW_TASK_MS);
 }
 
 static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
@@ -145,7 +116,11 @@ static void on_dump(evutil_socket_t sig UNUSED, short what UNUSED, void *arg)
 
 static void on_look(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
-    look_at_certificates(&((struct server *)arg)->proxy, false);
+    struct server *s = arg;
+
+    reload_look(s);
+    certificates_note(&s->proxy);
+    look_at_pools(&s->proxy);
 }
 
 static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
@@ -154,6 +129,7 @@ static void on_flush(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
     log_report_suppressed(false);
     limits_give_back_memory();
+    sites_sweep(s->proxy.sites);
     cache_flush_touches(s->proxy.cache, NULL, NULL, NULL);
 }
 
@@ -173,8 +149,6 @@ void server_add_events(struct server *s)
     s->deadline = event_new(base, -1, 0, on_deadline, s);
     s->flush = event_new(base, -1, EV_PERSIST, on_flush, s);
     event_add(s->flush, &(struct timeval){.tv_sec = FLUSH_S});
-    if (s->proxy.tls_count == 0)
-        return;
     s->look = event_new(base, -1, EV_PERSIST, on_look, s);
     event_add(s->look, &(struct timeval){.tv_sec = LOOK_S});
 }

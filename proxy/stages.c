@@ -221,46 +221,6 @@ static void free_listeners(struct server *s)
     listeners_free(&s->proxy);
 }
 
-/* ---- records: the access log, and pulls as they are recognised ---- */
-
-static bool start_records(struct server *s, struct err *err)
-{
-    struct proxy *p = &s->proxy;
-
-    p->access_log = access_log_new(p->serve_loop_count);
-    p->pulls = pulls_new(&(struct pulls_options){.look = pull_parts_look, .arg = p->cache}, s->loop);
-    for (int i = 0; i < p->serve_loop_count; i++) {
-        p->serve_loops[i].access = access_log_feed(p->access_log, i);
-        p->serve_loops[i].pulls = pull_feed_new(p->serve_loops[i].loop, s->loop, p->pulls);
-    }
-    return record_open(p, p->config, err);
-}
-
-/* After the serve loops. */
-static void end_records(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->serve_loop_count; i++)
-        if (p->serve_loops[i].pulls)
-            pull_feed_flush(p->serve_loops[i].pulls);
-    loop_settle(s->loop);
-    if (p->pulls)
-        pulls_stop(p->pulls);
-}
-
-static void free_records(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    for (int i = 0; i < p->serve_loop_count; i++) {
-        pull_feed_free(p->serve_loops[i].pulls);
-        p->serve_loops[i].pulls = NULL;
-    }
-    pulls_free(p->pulls);
-    access_log_free(p->access_log);
-}
-
 /* ---- fetch loops ---- */
 
 static bool start_fetch_loops(struct server *s, struct err *err)
@@ -269,7 +229,7 @@ static bool start_fetch_loops(struct server *s, struct err *err)
 
     p->fetchers = fetchers_new(p->cache, p->config, p->config->fetchers, err);
     if (p->fetchers)
-        p->readahead = readahead_new(p->cache, p->fetchers, p->config, s->loop);
+        p->readahead = readahead_new(p->cache, p->fetchers, s->loop);
     return p->fetchers != NULL;
 }
 
@@ -328,19 +288,7 @@ static void log_limits(struct proxy *p)
 static bool start_collector(struct server *s, struct err *err)
 {
     struct proxy *p = &s->proxy;
-    const struct config *c = p->config;
-    const struct gc_options options = {
-        .max_bytes = c->max_size.bytes,
-        .max_percent = c->max_size.percent,
-        .min_free_bytes = c->min_free.bytes,
-        .min_free_percent = c->min_free.percent,
-        .high = c->gc_high,
-        .low = c->gc_low,
-        .blob_max = c->blob_max,
-        .grace_ms = c->gc_grace_ms,
-        .interval_ms = c->gc_interval_ms,
-        .policy = c->gc_lru ? &POLICY_LRU : &POLICY_GDSF,
-    };
+    const struct gc_options options = reload_gc_options(p->config);
 
     p->gc = gc_new(p->cache, &options, err);
     if (p->gc)
@@ -360,58 +308,11 @@ static void free_collector(struct server *s)
 
 /* ---- service: clients are accepted, signals are taken ---- */
 
-static void print_metrics(void *proxy, struct buf *out)
-{
-    metrics_print(proxy, out);
-}
-
-static void print_dump(void *proxy, struct buf *out)
-{
-    dump_print(proxy, out);
-}
-
-/* Gives each folder below what it works with. */
-static void hand_out(struct proxy *p)
-{
-    p->registry = (struct registry){
-        .config = p->config,
-        .cache = p->cache,
-        .sites = p->sites,
-        .grants = p->grants,
-        .login = p->login,
-        .fetchers = p->fetchers,
-        .readahead = p->readahead,
-    };
-    p->admin = (struct admin){
-        .config = p->config,
-        .puller = {p->cache, p->sites, p->fetchers, p->gc, &p->ready},
-        .admin_pool = p->admin_pool,
-        .long_pool = p->long_pool,
-        .started_s = p->started_s,
-        .seen = &p->seen,
-        .pulls = p->pulls,
-        .figures = metrics_figures,
-        .problems = health_each,
-        .print_metrics = print_metrics,
-        .print_dump = print_dump,
-        .arg = p,
-    };
-}
-
-static void start_page(struct server *s)
-{
-    struct proxy *p = &s->proxy;
-
-    p->page = status_page_new(&(struct page_view){.admin = &p->admin, .pulls = p->pulls}, s->loop);
-    for (int i = 0; i < p->serve_loop_count; i++)
-        status_page_add_loop(p->page, p->serve_loops[i].loop);
-}
-
 static bool start_service(struct server *s, struct err *err)
 {
+    s->proxy.reloads = reloads_new(s);
     limits_apply(&s->proxy);
-    hand_out(&s->proxy);
-    start_page(s);
+    hand_out(s);
     server_add_events(s); /* before this, SIGTERM ends the process at once */
     atomic_store(&s->proxy.ready, true);
     for (int i = 0; i < s->proxy.serve_loop_count; i++)
@@ -430,6 +331,7 @@ static void end_service(struct server *s)
 static void free_service(struct server *s)
 {
     status_page_free(s->proxy.page);
+    reloads_free(s->proxy.reloads);
 }
 
 static void cut_serve_loop(void *arg)
@@ -438,8 +340,8 @@ static void cut_serve_loop(void *arg)
 
     ON_LOOP(sl->loop);
     interception_end(sl);
-    for (int i = 0; i < sl->proxy->listener_count; i++)
-        listener_stop(sl->proxy->listeners[i], sl->loop);
+    for (int i = 0; i < sl->proxy->place_count; i++)
+        listener_stop(sl->proxy->places[i].listener, sl->loop);
     http_server_cut(sl->http);
 }
 
@@ -455,7 +357,7 @@ static void end_serve_loops(struct server *s)
     for (int i = 0; i < p->serve_loop_count; i++)
         loop_join(p->serve_loops[i].loop);
     limits_close(p);
-    end_records(s);
+    records_end(s);
     free_listeners(s);
 }
 
@@ -500,7 +402,7 @@ static const struct stage {
     {"credentials",   start_credentials,   end_credentials, NULL,                 free_credentials},
     {"upstreams",     start_upstreams,     NULL,            NULL,                 free_upstreams},
     {"serve loops",   start_serve_loops,   end_serve_loops, settle_serve_loops,   free_serve_loops},
-    {"records",       start_records,       NULL,            NULL,                 free_records},
+    {"records",       records_start,       NULL,            NULL,                 records_free},
     {"listeners",     start_listeners,     NULL,            NULL,                 free_listeners},
     {"fetch loops",   start_fetch_loops,   end_fetch_loops, settle_fetch_loops,   free_fetch_loops},
     {"interception",  start_interception,  NULL,            NULL,                 free_interception},

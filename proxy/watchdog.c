@@ -15,6 +15,7 @@
 enum {
     LOOPS_MAX = 32,
     TURNS = 10,    /* looks at the loops in the limit */
+    BUSY = 6,      /* a loop that makes progress may take so many times as long for a turn */
     STOOD = 3,     /* a turn that took so many times as long: the whole process stood still */
     LAST_LINE = 5, /* seconds for the log to take the last line */
     BACKTRACE_MS = 1000,
@@ -23,6 +24,8 @@ enum {
 struct watched {
     struct loop *loop;
     int64_t silent_ms; /* since the loop took a message */
+    int64_t still_ms;  /* since it made progress (loop_beat()) */
+    uint64_t beats;
     atomic_bool taken;
 };
 
@@ -79,20 +82,24 @@ static void take(void *arg)
 
 static void look_at(struct watchdog *w, struct watched *l, int64_t passed_ms)
 {
+    uint64_t beats = loop_beats(l->loop);
+
     if (atomic_exchange(&l->taken, false)) {
-        l->silent_ms = 0;
+        l->silent_ms = l->still_ms = 0;
         loop_post(l->loop, take, l);
         return;
     }
     l->silent_ms += passed_ms;
-    if (l->silent_ms < w->limit_ms)
+    l->still_ms = beats == l->beats ? l->still_ms + passed_ms : 0;
+    l->beats = beats;
+    if (l->still_ms < w->limit_ms && l->silent_ms < BUSY * w->limit_ms)
         return;
     if (is_traced())
         log_limited(LOG_LEVEL_WARN, "a traced loop",
                     "the loop %s does not turn; the process is being traced, and goes on", loop_name(l->loop));
     else
         w->on_hang(w->arg, loop_name(l->loop));
-    l->silent_ms = 0;
+    l->silent_ms = l->still_ms = 0;
 }
 
 static void look_at_all(struct watchdog *w)
@@ -103,7 +110,7 @@ static void look_at_all(struct watchdog *w)
     w->looked_ms = now;
     for (int i = 0; i < w->count; i++) {
         if (stood)
-            w->loops[i].silent_ms = 0;
+            w->loops[i].silent_ms = w->loops[i].still_ms = 0;
         look_at(w, &w->loops[i], stood ? 0 : passed_ms);
     }
     if (w->ping_ms > 0 && now - w->pinged_ms >= w->ping_ms) {

@@ -31,7 +31,9 @@ void call_take_slot(struct upstream_call *c)
     int all = u->slots ? atomic_load(&u->slots->most) : 0;
     if (c->further) /* requests that clients wait for come first */
         all = all > 0 ? MAX(all / 2, 1) : 0;
-    int waiting = u->waiting_max > 0 && all > 0 ? MIN(u->waiting_max, MAX(all / 2, 1)) : u->waiting_max;
+    int waiting = atomic_load(&u->waiting_max);
+    if (waiting > 0 && all > 0)
+        waiting = MIN(waiting, MAX(all / 2, 1));
 
     if (!call_is_own(c))
         waiting = 0;

@@ -28,12 +28,22 @@ char *upstream_pass_origin(const struct upstream *u, const char *host)
     return e ? xasprintf("%.*s", (int)url_origin_len(e->url), e->url) : xasprintf("https://%s", host);
 }
 
+static void leave_slots(struct upstream_slots *s)
+{
+    atomic_fetch_sub(&s->used, 1);
+    atomic_fetch_sub(&s->passing, 1);
+}
+
+/* An upload lasts as long as its client likes: of all slots pulls always have half. */
 bool upstream_pass_begin(struct upstream *u)
 {
-    int used = u->slots ? atomic_fetch_add(&u->slots->used, 1) : 0, most = u->slots ? atomic_load(&u->slots->most) : 0;
+    struct upstream_slots *s = u->slots;
+    int most = s ? atomic_load(&s->most) : 0;
+    bool full = s && atomic_fetch_add(&s->passing, 1) >= MAX(most / 2, 1);
 
-    if (most > 0 && used >= most) {
-        atomic_fetch_sub(&u->slots->used, 1);
+    full = (s && atomic_fetch_add(&s->used, 1) >= most) || full;
+    if (most > 0 && full) {
+        leave_slots(s);
         atomic_fetch_add(&u->turned_away, 1);
         return false;
     }
@@ -70,7 +80,7 @@ void upstream_pass_end(struct upstream *u, int64_t received)
 {
     atomic_fetch_add_explicit(&u->received, (uint_fast64_t)received, memory_order_relaxed);
     if (u->slots)
-        atomic_fetch_sub(&u->slots->used, 1);
+        leave_slots(u->slots);
     atomic_fetch_sub(&u->connections, 1);
     atomic_fetch_sub(&u->users, 1); /* the last look at it */
 }

@@ -67,7 +67,7 @@ struct upstream *upstream_new(const struct upstream_options *o)
     for (int i = 0; i < u->cred_count; i++)
         u->creds[i] = cred_new(o->credentials_count > 0 ? &o->credentials[i] : &nobody, o->name, o->workers);
     u->rate_reserve = o->rate_reserve;
-    u->waiting_max = o->waiting_max;
+    atomic_init(&u->waiting_max, o->waiting_max);
     u->slots = o->slots;
     u->budgets = budgets_new();
     u->lacks = lacks_new();
@@ -77,6 +77,11 @@ struct upstream *upstream_new(const struct upstream_options *o)
     atomic_init(&u->ratelimit_remaining, -1);
     atomic_init(&u->probe_ms, -PROBE_MS);
     return u;
+}
+
+void upstream_set_waiting_max(struct upstream *u, int waiting_max)
+{
+    atomic_store(&u->waiting_max, waiting_max);
 }
 
 /* Calls first: only they start transfers and credential jobs. */

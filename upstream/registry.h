@@ -35,6 +35,7 @@ enum { UPSTREAM_IDENTITIES_MAX = 8 };
 /* How many requests may be under way to all upstreams together; each takes a connection, and a blob's a file. */
 struct upstream_slots {
     atomic_int used, most;
+    atomic_int passing; /* of `used`: clients' own requests (upstream_pass_begin()); at most half of all */
 };
 
 struct upstream_options {
@@ -64,6 +65,8 @@ struct upstream_options {
 /* Everything is copied. */
 struct upstream *upstream_new(const struct upstream_options *o);
 void upstream_free(struct upstream *u);
+/* Changes upstream_options.waiting_max. Any thread. */
+void upstream_set_waiting_max(struct upstream *u, int waiting_max);
 /* Whether nothing is under way: no call, cancelled ones included, no transfer, no job of a credential worker. It stays
  * so while no call is started, and the upstream may be freed. Any thread. */
 bool upstream_is_idle(const struct upstream *u);

@@ -56,7 +56,8 @@ struct upstream {
     char *shown_to[ENDPOINTS_MAX + NAMED_MAX + 1]; /* who may see trust.client_cert, as in transfer.h */
     struct cred *creds[UPSTREAM_IDENTITIES_MAX];   /* the cache's own identities; anonymous is one, too */
     struct cred *nobody;                           /* anonymous, for mirrors that receive no logins */
-    int cred_count, rate_reserve, waiting_max;
+    int cred_count, rate_reserve;
+    atomic_int waiting_max;
     struct upstream_slots *slots;                          /* NULL: none */
     bool (*may_have_password)(void *arg, const char *url); /* as in struct upstream_options */
     void *arg;

@@ -60,13 +60,13 @@ static size_t transfer_take_header(char *line, size_t size UNUSED, size_t len, v
         response_header(&t->response, line, len);
         if (t->response.two_lengths)
             return 0;
-        transfer_take_line(t, line, len);
         if (!t->verbatim)
             transfer_follow(t, line, len);
     }
+    transfer_take_line(t, line, len);
     if (!t->in_trailer && (line[0] == '\r' || line[0] == '\n')) {
         t->in_trailer = true;
-        transfer_end_sending(t);
+        transfer_end_head(t);
     }
     return len;
 }
@@ -290,6 +290,7 @@ void transfer_finish(struct transfer *t, CURLcode code)
     curl_multi_remove_handle(t->engine->multi, t->easy);
     if (code == CURLE_OK && !t->cancelled && !t->connect_only)
         transfer_pass_head(t);
+    transfer_note_trailers(t);
     LIST_REMOVE(t, entry); /* of those under way, or, if on_head has cancelled it, of the buried */
     if (code != CURLE_OK || t->refused)
         describe_failure(t, code, &err);

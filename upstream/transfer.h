@@ -22,7 +22,9 @@
 enum {
     TRANSFER_REDIRECTS_MAX = 5,
     TRANSFER_RATE_MIN = 512,          /* bytes a second, a modem's: a slower server keeps a client waiting on purpose */
-    TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, including trailers, which are dropped */
+    TRANSFER_HEADER_BYTES = 64 << 10, /* of an answer, including trailers */
+    TRANSFER_TRAILER_BYTES = 63 << 10, /* of a request; libcurl takes 64 KiB */
+    TRANSFER_EXPECT_MS = 1000,         /* Go's and curl's clients wait so long */
     TRANSFER_HEADERS_MAX = 100,
     TRANSFER_MESSAGE_MAX = 1023,
     TRANSFER_TRIED_MAX = 1023,
@@ -61,8 +63,9 @@ struct transfer_response {
     bool asks_for_proxy;  /* Proxy-Authenticate is present: a proxy answers */
     bool multiplexed;     /* it came over HTTP/2 */
     bool content_encoded; /* some Content-Encoding other than identity */
-    /* of a verbatim request: the head's lines, "Name: value", NULL-terminated; good until on_done returns */
-    const char *const *lines;
+    /* of a verbatim request: the head's lines, "Name: value", NULL-terminated, and, for on_done, the trailers; good
+     * until on_done returns */
+    const char *const *lines, *const *trailers;
     /* set by registry.h only, if the request failed; else "" */
     char message[TRANSFER_MESSAGE_MAX + 1]; /* the registry's message */
     char code[32];                          /* and code: "NAME_UNKNOWN" */
@@ -71,15 +74,22 @@ struct transfer_response {
 
 /* A client's request that is passed on as it is. Only its `headers` are sent, beside Host, if they have none, and what
  * frames the body, which they must not have; ranges, authorization, body, decode and unshared have no effect. No
- * redirect is followed, nothing is decoded, interim answers are dropped. It is not sent again once it may have been
- * acted upon, unless its method says that this makes no difference. */
+ * redirect is followed, nothing is decoded. It is not sent again once it may have been acted upon, unless its method
+ * says that this makes no difference. */
 enum { TRANSFER_WAIT = -1 };
 struct transfer_verbatim {
     bool has_body;
-    int64_t size; /* bytes of it; -1: it is sent in chunks */
+    bool expects;  /* the body begins when the server says 100 Continue, or nothing for TRANSFER_EXPECT_MS */
+    int64_t size;  /* bytes of it; -1: it is sent in chunks */
+    size_t buffer; /* bytes of it to be sent at a time; 16 KiB at least */
     /* Fills `out` with at most `cap` bytes of the body: how many, 0 behind the last one, or TRANSFER_WAIT: there are
      * none now, transfer_send_more() says when there are. After an answer of 300 or more it may not be called again. */
     long (*on_send)(void *arg, char *out, size_t cap);
+    /* NULL, or called behind the last byte of a body in chunks, once: its trailers, as headers, which are copied, or
+     * NULL. More than TRANSFER_TRAILER_BYTES of them fail. */
+    const char *const *(*on_trailers)(void *arg);
+    /* NULL, or called for each interim answer but 101, with its lines; not after on_head. */
+    void (*on_interim)(void *arg, int status, const char *const *lines);
 };
 
 struct transfer_request {

@@ -226,7 +226,8 @@ static int before_request(void *arg, char *address, char *own UNUSED, int port, 
         t->forbidden = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    if (t->connected && !transfer_may_repeat(t)) { /* libcurl would send it again: a kept connection has ended */
+    /* libcurl would send it again: a kept connection has ended, or (417) without its expectation, as clients do. */
+    if (t->connected && (t->answered || !transfer_may_repeat(t))) {
         t->unrepeatable = true;
         return CURL_PREREQFUNC_ABORT;
     }
@@ -308,6 +309,6 @@ void transfer_note_answer(struct transfer *t)
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
-    t->response.status = (int)status;
+    t->response.status = t->answered ? t->answered : (int)status;
     t->response.multiplexed = version == CURL_HTTP_VERSION_2_0;
 }

@@ -82,17 +82,15 @@ static void on_timer(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 static int watch_socket(CURL *easy UNUSED, curl_socket_t fd, int what, void *arg, void *known)
 {
     struct transfer_engine *e = arg;
-    struct event *ev = known;
+    struct event *before = known, *ev = NULL;
 
-    if (ev)
-        event_free(ev);
-    if (what == CURL_POLL_REMOVE) {
-        curl_multi_assign(e->multi, fd, NULL);
-        return 0;
+    if (what != CURL_POLL_REMOVE) {
+        short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+        ev = event_new(loop_base(e->loop), fd, (short)(events | EV_PERSIST), on_socket_event, e);
+        event_add(ev, NULL);
     }
-    short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
-    ev = event_new(loop_base(e->loop), fd, events, on_socket_event, e);
-    event_add(ev, NULL);
+    if (before) /* not first: the kernel would be told twice */
+        event_free(before);
     curl_multi_assign(e->multi, fd, ev);
     return 0;
 }

@@ -60,9 +60,11 @@ struct transfer {
     bool verbatim;
     bool unrepeatable; /* its connection has ended, and it must not be sent again */
     char *method;
-    char **lines; /* of the answer's head */
+    char **lines; /* of the answer's head, and of its trailers */
     int line_count;
-    long (*on_send)(void *arg, char *out, size_t cap);
+    int trailers_at; /* in `lines` */
+    int answered;    /* the status of the final answer, whose head is here; 0: none yet */
+    struct transfer_verbatim calls;
     int64_t given; /* bytes of its body */
     bool starved;  /* on_send had none: sending is paused */
     /* an expired or not yet valid certificate (transfer_clock.c) */
@@ -101,11 +103,13 @@ void transfer_clear_verbatim(struct transfer *t);
 void transfer_apply_pause(struct transfer *t);
 /* Whether it may be sent again although it may have been received. */
 bool transfer_may_repeat(const struct transfer *t);
-/* A line of the answer's head; all of another answer's are dropped before. */
+/* A line of the answer's head, or a trailer; all of another answer's are dropped before. */
 void transfer_take_line(struct transfer *t, const char *line, size_t len);
 void transfer_drop_lines(struct transfer *t);
-/* The head of an answer has ended. */
-void transfer_end_sending(struct transfer *t);
+/* The head of an answer has ended: an interim one is passed on. */
+void transfer_end_head(struct transfer *t);
+/* Where the response finds the trailers, if there are any. */
+void transfer_note_trailers(struct transfer *t);
 /* Whether what failed does not matter: the answer is complete. */
 bool transfer_is_answered(const struct transfer *t, CURLcode code);
 

@@ -136,6 +136,9 @@ enum proof { PROOF_BYTES = 'b', PROOF_HEAD = 'w', PROOF_NAMED = 'n' };
  */
 bool rows_link(struct index_txn *t, uint64_t repo, const struct digest *d, enum proof proof, int64_t now,
                struct err *err);
+/* The registry has deleted it from the repository, which has to prove again that it contains it; unless another
+ * manifest there names it. */
+bool rows_unlink(struct index_txn *t, uint64_t repo, const struct digest *d, struct err *err);
 /* Whether some repository of this registry has sent its bytes: then the registry's answers about its others count, too.
  */
 bool rows_sent_by(struct index_txn *t, const char *host, const struct digest *d);

@@ -192,6 +192,33 @@ bool rows_drop_links(struct index_txn *t, const struct digest *d, struct err *er
     return true;
 }
 
+struct still_named {
+    struct index_txn *t;
+    uint64_t repo;
+    const struct digest *d;
+    bool found;
+};
+
+static bool look_at_linked_namer(void *arg, const struct holder *h)
+{
+    struct still_named *n = arg;
+    uint8_t key[LINK_LEN_MAX];
+
+    n->found = h->kind == 'm' && rows_contains(n->t, &h->manifest, n->d) &&
+               txn_has(n->t, TABLE_LINK, key, link_key(key, n->repo, &h->manifest));
+    return !n->found;
+}
+
+bool rows_unlink(struct index_txn *t, uint64_t repo, const struct digest *d, struct err *err)
+{
+    struct still_named n = {t, repo, d, false};
+    uint8_t key[LINK_LEN_MAX];
+
+    rows_each_holder(t, d, look_at_linked_namer, &n);
+    return n.found || !txn_has(t, TABLE_LINK, key, link_key(key, repo, d)) ||
+           txn_del(t, TABLE_LINK, key, link_key(key, repo, d), NULL, 0, NULL, err);
+}
+
 /* ---- questions ---- */
 
 struct on_host {

@@ -182,12 +182,14 @@ struct ingest_room {
     void (*ask)(void *arg, int64_t bytes, enum room_from from, void (*done)(void *done_arg, bool given), void *done_arg,
                 struct loop *loop);
     void (*book)(void *arg, int64_t bytes);
-    int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
+    _Atomic int64_t blob_max; /* bytes; larger blobs are not kept. 0: no such bound */
     void *arg;
 };
 
 /* Copied; NULL: there is no limit from now on. While there is no traffic. */
 void ingests_set_room(struct ingests *all, const struct ingest_room *room);
+/* Changes its blob_max. Any thread. */
+void ingests_set_blob_max(struct ingests *all, int64_t bytes);
 const struct ingest_room *ingests_room(const struct ingests *all);
 /* Asks for room, as ingest_room.ask. False: there is no limit, and `done` is not called. Any thread. */
 bool ingests_ask_for_room(struct ingests *all, int64_t bytes, enum room_from from, void (*done)(void *arg, bool given),

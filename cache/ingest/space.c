@@ -8,6 +8,11 @@ void ingests_set_room(struct ingests *all, const struct ingest_room *room)
     all->room = room ? *room : (struct ingest_room){0};
 }
 
+void ingests_set_blob_max(struct ingests *all, int64_t bytes)
+{
+    atomic_store(&all->room.blob_max, bytes);
+}
+
 const struct ingest_room *ingests_room(const struct ingests *all)
 {
     return &all->room;

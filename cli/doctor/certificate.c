@@ -8,7 +8,8 @@
 #include <openssl/x509.h>
 #include <time.h>
 
-enum { CERTIFICATE_SOON_DAYS = 7 };
+/* Time to replace one; of those that live for less, a part of their life: what renews them by itself does so earlier. */
+enum { CERTIFICATE_SOON_DAYS = 30, CERTIFICATE_SOON_PART = 4 };
 
 static X509 *certificate_read(const char *file)
 {
@@ -17,6 +18,14 @@ static X509 *certificate_read(const char *file)
 
     BIO_free(in);
     return x;
+}
+
+static bool certificate_ends_soon(const X509 *x, int days_left)
+{
+    int days = 0, seconds = 0;
+
+    ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(x), X509_get0_notAfter(x));
+    return days_left < MIN((int)CERTIFICATE_SOON_DAYS, days / CERTIFICATE_SOON_PART);
 }
 
 void doctor_look_at_certificate(const char *file, enum doctor_topic topic, const char *subject, const char *what,
@@ -40,9 +49,12 @@ void doctor_look_at_certificate(const char *file, enum doctor_topic topic, const
                                 : early ? xasprintf("%s %s is not valid yet", what, file)
                                         : xasprintf("%s %s is valid for %d more days", what, file, days);
     f.what = text;
-    if (late || early || days < CERTIFICATE_SOON_DAYS) {
+    if (late || early || certificate_ends_soon(x, days)) {
         f.level = late || early ? DOCTOR_BROKEN : DOCTOR_WARNING;
-        f.advice = early ? "compare the clock of this node" : "replace the file by a new certificate";
+        f.advice = early ? "compare the clock of this node"
+                   : topic == TOPIC_AUTHORITY
+                       ? "entrepot ca --rotate makes another one, which engines have to be told of"
+                       : "replace the file by a new certificate";
     }
     doctor_add(findings, &f);
     X509_free(x);

@@ -28,6 +28,7 @@ int cmd_pull(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_offline(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_pin(int argc, char **argv);
 int cmd_unpin(int argc, char **argv);

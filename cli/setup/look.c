@@ -1,11 +1,12 @@
 /* Whether an engine is led to entrepot, from its files alone. */
 #include "cli/setup/look.h"
 
+#include "cli/setup/intercept.h"
 #include "cli/setup/journal.h"
 
 static bool look_plan(const struct setup_engine *e, const struct setup_target *t, struct setup_view *v, struct err *err)
 {
-    if (!e->plan(v, t, err)) /* of the files as they are */
+    if (!(t->proxy ? setup_plan_proxy(e, v, t, err) : e->plan(v, t, err))) /* of the files as they are */
         return false;
     for (size_t i = 0; i < v->count; i++)
         if (!setup_text_same(&v->files[i]->disk, &v->files[i]->want))

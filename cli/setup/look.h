@@ -13,7 +13,7 @@ enum setup_state {
     SETUP_UNKNOWN, /* the files cannot be read, or are not understood */
 };
 
-/* *why: of all but SETUP_WHOLE. */
+/* As a mirror, or as a proxy if the target has one. *why: of all but SETUP_WHOLE. */
 enum setup_state setup_look(const struct setup_engine *e, const struct setup_target *t, const char *root,
                             struct err *why);
 

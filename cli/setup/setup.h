@@ -14,6 +14,7 @@
 #include "cli/setup/view.h"
 
 #include <jansson.h>
+#include <sys/types.h>
 
 struct setup_target {
     const char *address; /* HOST:PORT of entrepot, as the engines reach it */
@@ -66,6 +67,8 @@ bool setup_target_has(const struct setup_target *t, const char *registry);
 void setup_target_add(struct setup_target *t, const char *registry);
 /* All that the configuration names, and any other. */
 void setup_target_add_all(struct setup_target *t, const struct config *c);
+/* The hosts that interception opens. */
+void setup_target_add_opened(struct setup_target *t, const struct config *c);
 void setup_target_clear(struct setup_target *t);
 /* Where engines reach the first listener for all registries, without TLS: they are told http. The caller frees; NULL:
  * there is none. */
@@ -82,6 +85,16 @@ bool setup_read_certificates(const char *root, const char *path, struct setup_te
 bool setup_plan_certificate(struct setup_view *v, const struct setup_target *t, const char *path, struct err *err);
 /* The name of the server that clients of a registry connect to. */
 const char *setup_server_of(const char *registry);
+
+/* folder.c */
+struct setup_owner {
+    uid_t uid;
+    gid_t gid;
+};
+/* "UID" or "UID:GID", numbers; the group is the user's number if none is given. */
+bool setup_read_owner(const char *text, struct setup_owner *out);
+/* Makes the folder if it is absent, and gives it to the user: not one that has another's files. */
+bool setup_give_folder(const char *root, const char *path, const struct setup_owner *o, struct err *err);
 
 /* run.c: each appends to `report`: "changed" (paths), "notes", "diff" (a text; dry), "restart" (a command). */
 struct setup_run {

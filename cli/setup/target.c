@@ -29,6 +29,16 @@ void setup_target_add_all(struct setup_target *t, const struct config *c)
             setup_target_add(t, c->upstreams[i].name);
 }
 
+void setup_target_add_opened(struct setup_target *t, const struct config *c)
+{
+    char **hosts = config_intercept_hosts(c);
+
+    for (char **h = hosts; *h; h++)
+        if (!strchr(*h, '*'))
+            setup_target_add(t, *h);
+    config_free_hosts(hosts);
+}
+
 void setup_target_clear(struct setup_target *t)
 {
     for (size_t i = 0; i < t->count; i++)

@@ -27,11 +27,11 @@ static const struct admin_page {
     void (*answer)(struct admin_job *job);
 } PAGES[] = {
     {HTTP_METHOD_GET, "/v1/status", 0, admin_status},
+    {HTTP_METHOD_GET, "/v1/pulls", LOOPS, admin_pulls_list},
+    {HTTP_METHOD_GET, "/v1/pulls/now", 0, admin_pulls_now},
     {HTTP_METHOD_GET, "/v1/metrics", 0, admin_metrics},
     {HTTP_METHOD_GET, "/v1/log", 0, admin_log},
     {HTTP_METHOD_GET, "/v1/dump", 0, admin_dump},
-    {HTTP_METHOD_GET, "/v1/pulls", LOOPS, admin_pulls_list},
-    {HTTP_METHOD_GET, "/v1/pulls/now", 0, admin_pulls_now},
     {HTTP_METHOD_GET, "/v1/images", LOOKS, admin_images},
     {HTTP_METHOD_GET, "/v1/images/", LOOKS | REST, admin_inspect},
     {HTTP_METHOD_GET, "/v1/blobs/", REST, admin_blob},
@@ -48,6 +48,8 @@ static const struct admin_page {
     {HTTP_METHOD_POST, "/v1/pin", MISSES, admin_pin},
     {HTTP_METHOD_POST, "/v1/unpin", MISSES, admin_unpin},
     {HTTP_METHOD_POST, "/v1/offline", 0, admin_offline},
+    {HTTP_METHOD_GET, "/v1/config", 0, admin_config},
+    {HTTP_METHOD_POST, "/v1/reload", LONG, admin_reload},
 };
 
 static const struct admin_page *find_page(struct admin_job *job)

@@ -17,6 +17,8 @@
 #include "proxy/seen/problem.h"
 #include "proxy/seen/pulls.h"
 
+#include <jansson.h>
+
 /* Figures of the daemon, for `status`. */
 struct admin_figures {
     int connections;                                    /* of clients, now */
@@ -26,7 +28,7 @@ struct admin_figures {
 
 /* What of the daemon is administered. Set by proxy/stages.c before the loops start; everything is borrowed. */
 struct admin {
-    const struct config *config;
+    const struct config *config; /* at the start: for what a reload does not change */
     struct puller puller;
     struct pool *admin_pool, *long_pool; /* short work; what takes long */
     int64_t started_s;
@@ -35,6 +37,13 @@ struct admin {
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
     /* Calls fn for each thing that is wrong; any thread */
     void (*problems)(void *arg, void (*fn)(void *fn_arg, const struct problem *p), void *fn_arg);
+    /* Reads the configuration again; waits until it is in use. On a worker. The result is the caller's. Errors:
+     * ERR_INVALID and others, why it is refused; ERR_CANCELLED, the daemon stops. */
+    bool (*reload)(void *arg, json_t **result, struct err *err);
+    json_t *(*last_reload)(void *arg); /* any thread */
+    /* What is in use, where it comes from, and what the file has that is not. On a worker. */
+    json_t *(*configuration)(void *arg, struct err *err);
+    json_t *(*certificates)(void *arg);                /* any thread: a list of {name, expires} */
     void (*print_metrics)(void *arg, struct buf *out); /* any thread */
     void (*print_dump)(void *arg, struct buf *out);    /* what everything waits for; blocks, on a worker */
     void *arg;

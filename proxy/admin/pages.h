@@ -22,6 +22,8 @@ void admin_pin(struct admin_job *job);
 void admin_unpin(struct admin_job *job);
 void admin_gc(struct admin_job *job);
 void admin_offline(struct admin_job *job);
+void admin_config(struct admin_job *job);
+void admin_reload(struct admin_job *job);
 void admin_pull(struct admin_job *job);
 void admin_export(struct admin_job *job);
 void admin_blob(struct admin_job *job); /* the bytes of the digest in the path */

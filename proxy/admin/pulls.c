@@ -1,7 +1,7 @@
 /* `pulls` and `top`: what clients pull, as it is recognised (proxy/seen/pulls.h).
  *
- * The list is sent from the loop of the connection, a few lines at a time, whenever the client takes them; with follow=1
- * a timer looks for further ones. So a client that follows for days keeps no worker. */
+ * The list is sent from the loop of the connection, a few lines at a time, whenever the client takes them; with
+ * follow=1 a timer looks for further ones. So a client that follows for days keeps no worker. */
 #include "proxy/admin/pages.h"
 
 #include "base/assert.h"

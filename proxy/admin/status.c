@@ -75,8 +75,11 @@ void admin_status(struct admin_job *job)
         (json_int_t)f.from_cache, "from_upstream", (json_int_t)received, "cache", "path",
         visible_json(a->config->cache_path), "bytes", (json_int_t)totals.bytes, "limit_bytes",
         (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
-        "blob_max_bytes", (json_int_t)a->config->blob_max, "ingests", ingests_count(cache_ingests(cache)),
-        "connections", f.connections, "upstreams", upstreams, "transfers", transfers);
+        "blob_max_bytes", (json_int_t)g.blob_max, "ingests", ingests_count(cache_ingests(cache)), "connections",
+        f.connections, "upstreams", upstreams, "transfers", transfers);
     json_object_set_new(job->answer, "problems", problems);
     json_object_set_new(job->answer, "engines", seen_json(a->seen));
+    if (a->last_reload)
+        json_object_set_new(job->answer, "reload", a->last_reload(a->arg));
+    json_object_set_new(job->answer, "certificates", a->certificates(a->arg));
 }

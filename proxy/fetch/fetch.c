@@ -25,7 +25,7 @@ static struct fetch *fetch_new(struct fetcher *fr, const struct fetch_waiter *w)
     f->key = xstrdup(w->key);
     fetch_want_copy(&f->want, &w->want);
     f->digest = f->want.digest;
-    f->tags = config_tags_for(fr->all->config, f->want.site->config, f->want.name, f->want.tag);
+    f->tags = config_tags_for(f->want.site->all, f->want.site->config, f->want.name, f->want.tag);
     f->result.size = -1;
     f->started_ms = clock_mono_ms();
     STAILQ_INIT(&f->waiters);
@@ -55,7 +55,7 @@ static bool fetch_is_absent(struct fetcher *fr, const struct fetch_waiter *w, st
                             : fetch_find_absence(fr, w->key);
 
     if (!a || (w->want.tag[0] &&
-               (config_tags_for(fr->all->config, w->want.site->config, w->want.name, w->want.tag).keep_deleted ||
+               (config_tags_for(w->want.site->all, w->want.site->config, w->want.name, w->want.tag).keep_deleted ||
                 cache_is_pinned(fr->all->cache, w->want.name, w->want.tag))))
         return false;
     fetch_recall_absence(a, &r->err);
@@ -108,7 +108,6 @@ struct fetchers *fetchers_new(struct cache *cache, const struct config *config, 
 
     all->arrive = fetch_arrive;
     all->cache = cache;
-    all->config = config;
     atomic_init(&all->offline, config->offline);
     fetch_apis_init(all);
     fetch_offers_init(all);
@@ -188,6 +187,11 @@ void fetchers_each_loop(const struct fetchers *all, void (*fn)(void *arg, struct
 {
     for (int i = 0; i < all->count; i++)
         fn(arg, all->list[i].loop);
+}
+
+struct config_tags fetch_tags_for(const struct site *site, const char *name, const char *tag)
+{
+    return config_tags_for(site->all, site->config, name, tag);
 }
 
 struct forgetting {

@@ -119,6 +119,8 @@ bool fetchers_is_cut_off(const struct fetchers *all, const struct site *site);
 char *fetch_referrers_path(const struct digest *subject);
 /* The part behind "referrers/": a digest, and a query if there is one. NULL: another kind of path. Borrowed. */
 const char *fetch_referrers_subject(const char *path);
+/* What the configuration says of a tag. */
+struct config_tags fetch_tags_for(const struct site *site, const char *name, const char *tag);
 /* Something was pushed to this repository, or deleted there: what is remembered of it as absent, and its lists, are
  * requested again by requests that begin after this. Any thread. */
 void fetch_forget_repository(struct fetchers *all, const char *name);

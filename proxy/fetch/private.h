@@ -145,7 +145,6 @@ struct fetcher {
 struct fetchers {
     void (*arrive)(void *waiter); /* takes a waiter in, on its fetch loop */
     struct cache *cache;
-    const struct config *config;
     int count;
     atomic_uint_fast64_t mismatches, relays;
     atomic_bool stopping, offline;

@@ -1,54 +1,80 @@
-#include "proxy/fetch/sites.h"
+#include "proxy/fetch/sites_private.h"
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "cache/cache.h"
-#include "upstream/reach.h"
-#include "base/url.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 
-struct sites {
-    const struct config *config;
-    struct cred_workers *workers;
-    struct cache *cache;
-    struct config_upstream any; /* for upstreams_any, and the local site */
-    struct site local;
-    struct upstream_slots slots;
-    void (*on_leave)(void *arg, const struct site *s);
-    void *leave_arg;
-    int fixed; /* so many of `list` are configured by name: these do not change */
-    /* shared, under lock */
-    pthread_mutex_t lock;
-    uint64_t uses;
-    struct site *list[SITES_MAX]; /* behind `fixed`: NULL, or lent */
-};
-
-static struct site *make(struct sites *all, int id, const char *host, const struct config_upstream *u);
+static struct site *make(struct sites *all, int id, const char *host, const struct config_upstream *u,
+                         const struct site *was);
 
 static struct site *look(struct sites *all, int from, int to, const char *host)
 {
+    HOLDS(&all->lock);
     for (int i = from; i < to; i++)
         if (all->list[i] && strcmp(all->list[i]->host, host) == 0)
             return all->list[i];
     return NULL;
 }
 
-static void site_free(struct site *s)
+static void site_free(struct sites *all, struct site *s)
 {
-    if (!s)
-        return;
-    upstream_free(s->upstream);
+    struct site_link *link = s ? s->link : NULL;
+
+    if (link && --link->users == 0) {
+        if (all->on_leave)
+            all->on_leave(all->leave_arg, s);
+        upstream_free(link->upstream);
+        free(link);
+    }
+    if (s)
+        config_unref(s->all);
     free(s);
+}
+
+static int group_of(struct sites *all, const char *name)
+{
+    HOLDS(&all->lock);
+    for (int i = 0; i < CONFIG_UPSTREAMS_MAX; i++) {
+        if (!all->groups[i])
+            all->groups[i] = xstrdup(name);
+        if (strcmp(all->groups[i], name) == 0)
+            return i;
+    }
+    return GROUP_OTHER;
+}
+
+/* Those configured by name exist from the start, so that metrics and status show them. `was`: of the configuration
+ * before, up to `count`. */
+static void make_fixed(struct sites *all, struct site *const *was, int count)
+{
+    const struct config *c = all->config;
+
+    HOLDS(&all->lock);
+    all->fixed = 0;
+    for (int i = 0; i < c->upstream_count; i++)
+        group_of(all, c->upstreams[i].name);
+    for (int i = 0; i < c->upstream_count; i++) {
+        const struct config_upstream *u = &c->upstreams[i];
+        const struct site *before = NULL;
+        if (strchr(u->name, '*') || strlen(u->name) > REF_HOST_MAX || look(all, 0, all->fixed, u->name))
+            continue;
+        for (int k = 0; k < count; k++)
+            before = was[k] && strcmp(was[k]->host, u->name) == 0 ? was[k] : before;
+        all->list[all->fixed] = make(all, all->fixed, u->name, u, before);
+        all->fixed++;
+    }
+    all->local = xcalloc(1, sizeof(*all->local));
+    *all->local = (struct site){
+        .id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any, .all = config_ref(c)};
 }
 
 struct sites *sites_new(const struct config *config, struct cred_workers *workers, struct cache *cache)
 {
     struct sites *all = xcalloc(1, sizeof(*all));
 
-    all->config = config;
+    all->config = config_ref(config);
     all->workers = workers;
     all->cache = cache;
     all->any = (struct config_upstream){.ad_hoc = true,
@@ -57,16 +83,10 @@ struct sites *sites_new(const struct config *config, struct cred_workers *worker
                                         .tags = CONFIG_TAGS_UNSET,
                                         .connect_timeout_ms = 10000,
                                         .stall_timeout_ms = 30000};
-    all->local = (struct site){.id = SITE_LOCAL, .group = GROUP_LOCAL, .host = "local", .config = &all->any};
     pthread_mutex_init(&all->lock, NULL);
-    /* Those configured by name exist from the start, so that metrics and status show them. */
-    for (int i = 0; i < config->upstream_count; i++) {
-        const struct config_upstream *u = &config->upstreams[i];
-        if (strchr(u->name, '*') || strlen(u->name) > REF_HOST_MAX || look(all, 0, all->fixed, u->name))
-            continue;
-        all->list[all->fixed] = make(all, all->fixed, u->name, u);
-        all->fixed++;
-    }
+    pthread_mutex_lock(&all->lock);
+    make_fixed(all, NULL, 0);
+    pthread_mutex_unlock(&all->lock);
     return all;
 }
 
@@ -74,128 +94,38 @@ void sites_free(struct sites *all)
 {
     if (!all)
         return;
+    all->on_leave = NULL;
     for (int i = 0; i < SITES_MAX; i++)
-        site_free(all->list[i]);
+        site_free(all, all->list[i]);
+    for (struct site *s = all->old, *next; s; s = next) {
+        next = s->next;
+        site_free(all, s);
+    }
+    site_free(all, all->local);
+    for (int i = 0; i < CONFIG_UPSTREAMS_MAX; i++)
+        free(all->groups[i]);
+    config_unref(all->config);
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
 
-enum { NAMED_MAX = CONFIG_ENDPOINTS_MAX + CONFIG_TRUSTED_MAX };
-
-/* The hosts that the configuration names: trusted_hosts, and the endpoints, except of upstreams_any, where the client
- * names the host. */
-static void name_hosts(const char *named[NAMED_MAX + 1], char hosts[CONFIG_ENDPOINTS_MAX][256],
-                       const char *const *endpoints, const struct config_upstream *u)
-{
-    int n = 0;
-
-    for (int i = 0; endpoints && endpoints[i]; i++)
-        if (url_host(endpoints[i], hosts[n], sizeof(hosts[n]))) {
-            named[n] = hosts[n];
-            n++;
-        }
-    for (int i = 0; u->trusted_hosts[i]; i++)
-        named[n++] = u->trusted_hosts[i];
-    named[n] = NULL;
-}
-
-static bool has_endpoint(const struct config_upstream *u, const char *authority)
-{
-    char own[256];
-
-    for (int i = 0; u->endpoints[i]; i++)
-        if (url_authority(u->endpoints[i], own, sizeof(own)) && strcmp(own, authority) == 0)
-            return true;
-    return false;
-}
-
-void sites_name_alias(const struct sites *all, char *host)
-{
-    const char *colon = strrchr(host, ':');
-    char authority[256];
-
-    if (!colon || config_find_upstream(all->config, host))
-        return;
-    for (int i = 0; i < all->config->upstream_count; i++) {
-        const struct config_upstream *u = &all->config->upstreams[i];
-        size_t len = strlen(u->name);
-        if (len != (size_t)(colon - host) || strncmp(u->name, host, len) != 0)
-            continue;
-        for (int k = 0; u->endpoints[k]; k++) {
-            const char *path = strchr(strstr(u->endpoints[k], "://") + 3, '/');
-            bool whole = !path || path[strspn(path, "/")] == '\0';
-            if (whole && url_authority(u->endpoints[k], authority, sizeof(authority)) && strcmp(authority, host) == 0) {
-                host[len] = '\0';
-                return;
-            }
-        }
-    }
-}
-
-const char *sites_name_of_endpoint(const struct sites *all, const char *host)
-{
-    for (int i = 0; i < all->config->upstream_count; i++)
-        if (has_endpoint(&all->config->upstreams[i], host))
-            return all->config->upstreams[i].name;
-    return NULL;
-}
-
-/* A realm that is the name, or an endpoint, of another upstream, and not this site's own, is another registry. A name
- * that only matches the pattern of another upstream is not: "*.example.com" has all kinds of hosts. */
-static bool may_have_password(void *arg, const char *url)
-{
-    const struct site *s = arg;
-    char authority[256];
-
-    if (reach_is_named(url, (const char *const *)s->config->trusted_hosts))
-        return true;
-    if (!url_authority(url, authority, sizeof(authority)))
-        return false;
-    if (strcmp(authority, s->host) == 0 || has_endpoint(s->config, authority))
-        return true;
-    for (int i = 0; i < s->all->upstream_count; i++) {
-        const struct config_upstream *u = &s->all->upstreams[i];
-        if (u != s->config && (strcmp(u->name, authority) == 0 || has_endpoint(u, authority)))
-            return false;
-    }
-    return true;
-}
-
-static struct site *make(struct sites *all, int id, const char *host, const struct config_upstream *u)
+/* `was`: the site of this host in the configuration before; NULL: there was none. */
+static struct site *make(struct sites *all, int id, const char *host, const struct config_upstream *u,
+                         const struct site *was)
 {
     struct site *s = xcalloc(1, sizeof(*s));
-    _cleanup_free_ char *own = xasprintf("https://%s", host);
-    const char *const implied[] = {own, NULL};
-    char hosts[CONFIG_ENDPOINTS_MAX][256];
-    const char *named[NAMED_MAX + 1];
-    struct upstream_options o = {
-        .name = host,
-        .endpoints = u->endpoints[0] ? (const char *const *)u->endpoints : implied,
-        .ns = u->endpoints[0] ? u->endpoint_ns : NULL,
-        .logins = u->endpoints[0] ? u->endpoint_logins : NULL,
-        .credentials = u->credentials,
-        .credentials_count = u->credentials_count,
-        .rate_reserve = u->rate_reserve,
-        .waiting_max = all->config->limits.misses,
-        .slots = &all->slots,
-        .workers = all->workers,
-        .trust = &u->trust,
-        .named = named,
-        .trusted_hosts = (const char *const *)u->trusted_hosts,
-        .insecure = u->insecure,
-        .connect_timeout_ms = u->connect_timeout_ms,
-        .stall_timeout_ms = u->stall_timeout_ms,
-        .may_have_password = may_have_password,
-        .arg = s,
-    };
+    bool same = was && (was->config == u ||
+                        (was->config != &all->any && u != &all->any && config_upstream_is_same(was->config, u)));
 
-    name_hosts(named, hosts, u == &all->any ? NULL : o.endpoints, u);
+    HOLDS(&all->lock);
     s->id = id;
-    s->group = u == &all->any ? GROUP_OTHER : (int)(u - all->config->upstreams);
+    s->group = u == &all->any ? GROUP_OTHER : group_of(all, u->name);
     s->config = u;
-    s->all = all->config;
+    s->all = config_ref(all->config);
     snprintf(s->host, sizeof(s->host), "%s", host);
-    s->upstream = upstream_new(&o);
+    s->link = same ? was->link : site_link_new(all, host, u);
+    s->link->users++;
+    s->upstream = s->link->upstream;
     return s;
 }
 
@@ -203,21 +133,20 @@ static struct site *make(struct sites *all, int id, const char *host, const stru
 
 const struct site *site_ref(const struct site *s)
 {
-    if (s->lent)
-        atomic_fetch_add(&((struct site *)s)->users, 1);
+    atomic_fetch_add(&((struct site *)s)->users, 1);
     return s;
 }
 
 void site_unref(const struct site *s)
 {
-    if (s && s->lent)
+    if (s)
         atomic_fetch_sub(&((struct site *)s)->users, 1);
 }
 
 /* With the lock held it stays so: references come from sites_find() or a holder, and only holders make calls. */
 static bool is_unused(const struct site *s)
 {
-    return atomic_load(&s->users) == 0 && upstream_is_idle(s->upstream);
+    return atomic_load(&s->users) == 0 && (!s->link || s->link->users > 1 || upstream_is_idle(s->upstream));
 }
 
 bool site_is_proven(const struct site *s)
@@ -257,10 +186,8 @@ static void clear_place(struct sites *all, int i)
     if (!s)
         return;
     IN_STATE(s->lent && is_unused(s));
-    if (all->on_leave)
-        all->on_leave(all->leave_arg, s);
     all->list[i] = NULL;
-    site_free(s);
+    site_free(all, s);
 }
 
 static const struct site *lend(struct sites *all, struct site *s)
@@ -280,42 +207,127 @@ static const struct config_upstream *configured(const struct sites *all, const c
     return !u && all->config->upstreams_any && ref_host_valid(host, strlen(host)) ? &all->any : u;
 }
 
-bool sites_is_upstream(const struct sites *all, const char *host)
+bool sites_is_upstream(struct sites *all, const char *host)
 {
-    return configured(all, host) != NULL;
+    pthread_mutex_lock(&all->lock);
+    bool is = configured(all, host) != NULL;
+    pthread_mutex_unlock(&all->lock);
+    return is;
+}
+
+/* With the lock held. */
+static const struct site *find_site(struct sites *all, const char *host)
+{
+    struct site *s = look(all, 0, all->fixed, host);
+    const struct config_upstream *u = s ? s->config : configured(all, host);
+
+    if (!u)
+        return NULL;
+    s = s ? s : look(all, all->fixed, SITES_MAX, host);
+    int place = s ? s->id : choose_place(all);
+    if (!s && place >= 0) {
+        clear_place(all, place);
+        s = all->list[place] = make(all, place, host, u, NULL);
+        s->lent = true;
+    }
+    if (!s)
+        log_limited(LOG_LEVEL_WARN, "too many upstreams", "too many upstreams are in use at once: %s is refused", host);
+    return s ? lend(all, s) : NULL;
 }
 
 const struct site *sites_find(struct sites *all, const char *host)
 {
-    const struct config_upstream *u;
-    const struct site *found = look(all, 0, all->fixed, host);
-    struct site *s;
-
-    if (found || !(u = configured(all, host)))
-        return found;
     pthread_mutex_lock(&all->lock);
-    s = look(all, all->fixed, SITES_MAX, host);
-    int place = s ? s->id : choose_place(all);
-    if (!s && place >= 0) {
-        clear_place(all, place);
-        s = all->list[place] = make(all, place, host, u);
-        s->lent = true;
-    }
-    if (s)
-        found = lend(all, s);
+    const struct site *found = find_site(all, host);
     pthread_mutex_unlock(&all->lock);
-    if (!found)
-        log_limited(LOG_LEVEL_WARN, "too many upstreams", "too many upstreams are in use at once: %s is refused", host);
     return found;
+}
+
+const struct site *sites_find_configured(struct sites *all, const char *host)
+{
+    pthread_mutex_lock(&all->lock);
+    const struct site *found = config_find_upstream(all->config, host) ? find_site(all, host) : NULL;
+    pthread_mutex_unlock(&all->lock);
+    return found;
+}
+
+/* ---- another configuration ---- */
+
+static void sweep_old(struct sites *all)
+{
+    struct site **at = &all->old;
+
+    HOLDS(&all->lock);
+    while (*at) {
+        struct site *s = *at;
+        if (!is_unused(s)) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        site_free(all, s);
+    }
+}
+
+void sites_sweep(struct sites *all)
+{
+    pthread_mutex_lock(&all->lock);
+    sweep_old(all);
+    pthread_mutex_unlock(&all->lock);
+}
+
+/* Hosts of patterns keep what is known of them, if they are still upstreams. */
+static void lend_again(struct sites *all, struct site *const *was, int from)
+{
+    int place = all->fixed;
+
+    HOLDS(&all->lock);
+    for (int i = from; i < SITES_MAX && place < SITES_MAX; i++) {
+        const struct config_upstream *u = was[i] ? configured(all, was[i]->host) : NULL;
+        if (!u || look(all, 0, all->fixed, was[i]->host))
+            continue;
+        struct site *s = all->list[place] = make(all, place, was[i]->host, u, was[i]);
+        s->lent = true;
+        s->used = was[i]->used;
+        place++;
+    }
+}
+
+void sites_replace(struct sites *all, const struct config *config)
+{
+    struct site *was[SITES_MAX + 1];
+    pthread_mutex_lock(&all->lock);
+    const int fixed = all->fixed;
+    const struct config *before = all->config;
+    memcpy(was, all->list, sizeof(all->list));
+    was[SITES_MAX] = all->local;
+    memset(all->list, 0, sizeof(all->list));
+    all->config = config_ref(config);
+    make_fixed(all, was, SITES_MAX);
+    lend_again(all, was, fixed);
+    for (int i = 0; i <= SITES_MAX; i++)
+        if (was[i]) {
+            was[i]->next = all->old;
+            all->old = was[i];
+        }
+    for (int i = 0; i < SITES_MAX; i++)
+        if (all->list[i])
+            upstream_set_waiting_max(all->list[i]->upstream, config->limits.misses);
+    sweep_old(all);
+    config_unref(before);
+    pthread_mutex_unlock(&all->lock);
 }
 
 /* ---- for metrics and status ---- */
 
-const char *sites_group_name(const struct sites *all, int group)
+const char *sites_group_name(struct sites *all, int group)
 {
     if (group == GROUP_LOCAL || group == GROUP_OTHER)
         return group == GROUP_LOCAL ? "local" : "other";
-    return group < all->config->upstream_count ? all->config->upstreams[group].name : NULL;
+    pthread_mutex_lock(&all->lock);
+    const char *name = all->groups[group];
+    pthread_mutex_unlock(&all->lock);
+    return name;
 }
 
 void sites_on_leave(struct sites *all, void (*fn)(void *arg, const struct site *s), void *arg)
@@ -334,17 +346,32 @@ void sites_list(struct sites *all, struct site_list *out)
     pthread_mutex_unlock(&all->lock);
 }
 
-void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count), void *arg)
+void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count, int old),
+                void *arg)
 {
-    const struct site *list[SITES_MAX];
-    int count = 0;
+    int count = 0, now, most = SITES_MAX;
 
     pthread_mutex_lock(&all->lock);
+    for (const struct site *s = all->old; s; s = s->next) {
+        most++;
+        if (s->link)
+            s->link->seen = false;
+    }
+    const struct site **list = xcalloc((size_t)most, sizeof(struct site *));
     for (int i = 0; i < SITES_MAX; i++)
-        if (all->list[i])
+        if (all->list[i]) {
+            all->list[i]->link->seen = true;
             list[count++] = all->list[i];
-    fn(arg, list, count);
+        }
+    now = count;
+    for (struct site *s = all->old; s; s = s->next)
+        if (s->link && !s->link->seen) {
+            s->link->seen = true;
+            list[count++] = s;
+        }
+    fn(arg, list, count, count - now);
     pthread_mutex_unlock(&all->lock);
+    free(list);
 }
 
 void site_list_clear(struct site_list *l)
@@ -355,7 +382,14 @@ void site_list_clear(struct site_list *l)
 
 const struct site *sites_find_local(struct sites *all, const char *name)
 {
-    return cache_is_public(all->cache, name) ? &all->local : NULL;
+    const struct site *found;
+
+    if (!cache_is_public(all->cache, name))
+        return NULL;
+    pthread_mutex_lock(&all->lock);
+    found = site_ref(all->local);
+    pthread_mutex_unlock(&all->lock);
+    return found;
 }
 
 void sites_set_slots(struct sites *all, int requests)
@@ -363,7 +397,10 @@ void sites_set_slots(struct sites *all, int requests)
     atomic_store(&all->slots.most, requests);
 }
 
-const struct config *sites_config(const struct sites *all)
+const struct config *sites_config(struct sites *all)
 {
-    return all->config;
+    pthread_mutex_lock(&all->lock);
+    const struct config *c = config_ref(all->config);
+    pthread_mutex_unlock(&all->lock);
+    return c;
 }

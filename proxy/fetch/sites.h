@@ -7,6 +7,10 @@
  *     places ── a new host takes a free one; else the least recently used one, first of hosts that have never answered
  *               as a registry (at most SITES_UNPROVEN_MAX), then of those that have; never one in use
  *
+ * Another configuration (sites_replace()) has sites of its own. Those of the last one stay until they are not in use
+ * any more, and keep that configuration; a registry for which nothing has changed goes on with the same struct
+ * upstream: its tokens, its limits, what is known of its endpoints.
+ *
  * A site is in use while a request, a fetch or a pull holds it, or its upstream has calls or transfers, including
  * cancelled ones. Under the lock, an unused one can neither be found nor start anything: then it may be freed.
  *
@@ -26,11 +30,12 @@ enum {
     SITE_LOCAL = SITES_MAX,
 };
 
-/* What figures are summed up under: an upstream of the configuration, by its place there. The hosts of a pattern are
- * one, so that clients cannot multiply them. */
+/* What figures are summed up under: the name of an upstream, which keeps its number when the configuration changes;
+ * more names than there are numbers are GROUP_OTHER. The hosts of a pattern are one, so that clients cannot multiply
+ * them. */
 enum {
     GROUP_LOCAL = CONFIG_UPSTREAMS_MAX,
-    GROUP_OTHER, /* the hosts of upstreams_any */
+    GROUP_OTHER, /* and the hosts of upstreams_any */
     GROUPS,
 };
 
@@ -40,10 +45,13 @@ struct site {
     char host[REF_HOST_MAX + 1];
     const struct config_upstream *config;
     struct upstream *upstream; /* NULL: of the local site */
-    const struct config *all;  /* the whole configuration */
-    bool lent;                 /* counted: by users */
+    const struct config *all;  /* the whole configuration, which lives as long as the site */
+    bool lent;
     atomic_int users;
-    uint64_t used; /* under the lock: a counter of uses at the last one */
+    /* under the lock */
+    struct site_link *link; /* whose upstream it is; NULL: it has none */
+    uint64_t used;          /* a counter of uses at the last one */
+    struct site *next;      /* of those of earlier configurations */
 };
 
 struct sites;
@@ -56,29 +64,36 @@ void sites_free(struct sites *all);
 /* The caller releases it with site_unref(). NULL: the host is not configured (sites_is_upstream()), or too many sites
  * are in use. */
 const struct site *sites_find(struct sites *all, const char *host);
-bool sites_is_upstream(const struct sites *all, const char *host);
-/* Another reference, for a holder of one. No effect on fixed sites. */
+bool sites_is_upstream(struct sites *all, const char *host);
+/* The same for a host that an upstream of the configuration is for; NULL for those of upstreams_any. */
+const struct site *sites_find_configured(struct sites *all, const char *host);
+/* Another reference, for a holder of one. */
 const struct site *site_ref(const struct site *s);
 void site_unref(const struct site *s); /* may be NULL */
 /* "nexus.test:8083" becomes "nexus.test" if it is an endpoint of the upstream of that name, and no upstream itself:
  * engines that name a registry with its port mean the same as those that cannot. */
-void sites_name_alias(const struct sites *all, char *host);
-/* The upstream that `host`, an authority that is no upstream by itself, is an endpoint of; NULL: of none. */
-const char *sites_name_of_endpoint(const struct sites *all, const char *host);
+void sites_name_alias(struct sites *all, char *host);
+/* The upstream that `host`, an authority that is no upstream by itself, is an endpoint of; NULL: of none. The caller
+ * frees it. */
+char *sites_name_of_endpoint(struct sites *all, const char *host);
+/* What is found from now on is as this configuration says. */
+void sites_replace(struct sites *all, const struct config *config);
+/* Frees the sites of earlier configurations that are not in use any more. Every few seconds. */
+void sites_sweep(struct sites *all);
 /* The local site, if the cache has something of this repository and it is public; else NULL. `name` is a full name.
  * Nothing is allocated for names that clients invent. */
 const struct site *sites_find_local(struct sites *all, const char *name);
-/* Their configuration. */
-const struct config *sites_config(const struct sites *all);
+/* Their configuration; the caller releases it with config_unref(). */
+const struct config *sites_config(struct sites *all);
 /* The most requests that may be under way to all upstreams together; 0 (at first): no limit. */
 void sites_set_slots(struct sites *all, int requests);
 
 /* ---- for metrics and status ---- */
 
 /* Its name in metrics; NULL: there is no such group. */
-const char *sites_group_name(const struct sites *all, int group);
-/* `fn` is called for each lent site before it is freed and its place is reused; it must not call functions of this
- * file. Before the loops start. */
+const char *sites_group_name(struct sites *all, int group);
+/* `fn` is called for the last site of an upstream before both are freed; it must not call functions of this file.
+ * Before the loops start. */
 void sites_on_leave(struct sites *all, void (*fn)(void *arg, const struct site *s), void *arg);
 
 /* In the order of their places. */
@@ -91,9 +106,11 @@ struct site_list {
 bool site_is_proven(const struct site *s);
 /* All proven ones, held until site_list_clear(). */
 void sites_list(struct sites *all, struct site_list *out);
-/* Calls `fn` once with all sites, including unproven ones, under the lock, so it must not call functions of this file
- * that take it. (Holding references instead would leave no place for new ones.) */
-void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count), void *arg);
+/* Calls `fn` once with one site of each upstream, including unproven ones and those of earlier configurations, under
+ * the lock, so it must not call functions of this file that take it. (Holding references instead would leave no place
+ * for new ones.) `old`: so many at the end are of upstreams that the configuration does not have any more. */
+void sites_look(struct sites *all, void (*fn)(void *arg, const struct site *const *sites, int count, int old),
+                void *arg);
 void site_list_clear(struct site_list *l);
 #define _cleanup_sites_ __attribute__((cleanup(site_list_clear)))
 

@@ -1,7 +1,8 @@
 /* The body of a request that the handler takes piece by piece.
  *
- *     in ─ parsed, a piece at a time ─▶ req->body ─ on_data ─▶ the handler      paused: both wait, and the socket
- *                                          └─ the answer is out ─▶ dropped, up to HTTP_DROP_MAX
+ *     read ─ parsed, a piece at a time ─▶ req->body ─ on_data ─▶ the handler      paused: nothing is read
+ *      └─ came while it was paused ─▶ in ─▶ │
+ *                                           └─ the answer is out ─▶ dropped, up to HTTP_DROP_MAX
  *
  * Nothing is called back inside the parser, nor inside a call of the handler's: what it asks for here begins on the
  * next turn of the loop. */
@@ -35,6 +36,7 @@ void http_body_stream(struct http_request *req, void (*on_data)(void *arg, const
     req->on_data = on_data;
     req->on_end = on_end;
     req->body_arg = arg;
+    http_link_read_little(&c->link);
     if (req->expects && req->status == 0) {
         evbuffer_add(c->out.data, go_on, sizeof(go_on) - 1);
         c->armed = event_add(c->writable, NULL) == 0;
@@ -57,12 +59,22 @@ static void give_data(struct http_request *req)
     struct buf piece = req->body;
 
     req->body = (struct buf){0};
+    req->piece = &piece;
     req->on_data(req->body_arg, piece.data, piece.len);
+    req->piece = NULL;
     buf_clear(&piece);
     if (req->body.data || req->paused) /* who is paused may be so for long */
         buf_free(&piece);
     else
         req->body = piece;
+}
+
+void http_body_keep(struct http_request *req, struct buf *into)
+{
+    ON_LOOP(req->conn->server->loop);
+    IN_STATE(req->piece);
+    *into = *req->piece;
+    *req->piece = (struct buf){0};
 }
 
 static bool drop_data(struct http_conn *c)
@@ -121,21 +133,33 @@ void http_body_feed(struct http_conn *c)
             return;
         }
         c->closing = true; /* behind the answer */
-    } else if (http_body_is_open(c) && evbuffer_get_length(c->in) < HTTP_BODY_WAIT_MAX) {
+    } else if (http_body_is_open(c) && !http_body_waits(c) && evbuffer_get_length(c->in) < HTTP_BODY_WAIT_MAX) {
         http_conn_listen(c);
     }
     http_pump(c);
 }
 
-/* Of a client that is not read from, the end of its output cannot be seen, but a reset can. */
-bool http_body_is_lost(const struct http_conn *c, int64_t now)
+size_t http_body_take(struct http_conn *c, const char *data, size_t len)
+{
+    bool next = is_under_way(c) && http_body_is_open(c) && !http_body_waits(c) && c->refuse == 0 &&
+                c->req.body.len == 0 && evbuffer_get_length(c->in) == 0;
+
+    ON_LOOP(c->server->loop);
+    return next ? http_parse_piece(c, data, MIN(len, (size_t)HTTP_BODY_PIECE)) : 0;
+}
+
+/* Of a client that is not read from, a reset can be seen. The end of its output, too, but it may be the end of the
+ * body: then what there is is read, up to HTTP_BODY_WAIT_MAX. */
+bool http_body_is_lost(struct http_conn *c, int64_t now)
 {
     const struct http_request *req = &c->req;
-    struct pollfd p = {.fd = c->link.fd};
+    struct pollfd p = {.fd = c->link.fd, .events = POLLRDHUP};
 
     if (!http_body_is_open(c) || !is_under_way(c))
         return false;
     if (req->dropping || (!http_body_waits(c) && !req->ended))
         return now - c->body_ms > c->server->limits.write_timeout_ms;
-    return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
+    if (poll(&p, 1, 0) == 1 && p.revents == POLLRDHUP && evbuffer_get_length(c->in) < HTTP_BODY_WAIT_MAX)
+        http_conn_listen(c);
+    return p.revents & (POLLHUP | POLLERR);
 }

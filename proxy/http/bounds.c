@@ -21,11 +21,16 @@ struct http_bounds *http_bounds_new(const char *name, int connections, int per_c
     struct http_bounds *b = xcalloc(1, sizeof(*b));
 
     b->name = name;
-    b->connections = connections;
-    b->per_client = per_client;
+    http_bounds_set(b, connections, per_client);
     b->over = over;
     pthread_mutex_init(&b->lock, NULL);
     return b;
+}
+
+void http_bounds_set(struct http_bounds *b, int connections, int per_client)
+{
+    atomic_store(&b->connections, connections);
+    atomic_store(&b->per_client, per_client);
 }
 
 void http_bounds_free(struct http_bounds *b)

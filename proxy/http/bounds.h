@@ -26,6 +26,9 @@ struct http_bounds_stats {
 
 /* `name` is the limit in the log ("limits.connections"); a literal. per_client 0: no such limit. */
 struct http_bounds *http_bounds_new(const char *name, int connections, int per_client, int over);
+/* Other numbers for new connections; those that are there stay. Addresses are counted from the first connection that
+ * comes while per_client is set. Any thread. */
+void http_bounds_set(struct http_bounds *b, int connections, int per_client);
 /* Closes no more idle connections. After the loops have ended, before the servers are freed. */
 void http_bounds_close(struct http_bounds *b);
 /* After the servers, and the loops. */

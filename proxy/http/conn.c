@@ -105,25 +105,29 @@ static void take_input(struct http_conn *c, const char *data, size_t len)
 {
     if (c->state == CONN_LINGERING)
         return;
-    evbuffer_add(c->in, data, len);
+    bool open = http_body_is_open(c);
+    size_t taken = http_body_take(c, data, len);
+    evbuffer_add(c->in, data + taken, len - taken);
     read_requests(c);
-    if (http_body_is_open(c)) {
+    if (open || http_body_is_open(c)) {
         c->body_ms = clock_mono_ms();
         http_body_feed(c);
     }
     if (c->state == CONN_CLOSED)
         return;
-    if (evbuffer_get_length(c->in) >= (http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX))
+    size_t most = http_body_is_open(c) ? (size_t)HTTP_BODY_WAIT_MAX : (size_t)INPUT_MAX;
+    if (evbuffer_get_length(c->in) >= most || http_body_waits(c))
         event_del(c->readable);
 }
 
-/* Bytes to read at once: no more of a body that waits than it may hold. */
+/* Bytes to read at once: of a body a piece, and no more of one that waits than it may hold. */
 static size_t conn_read_size(const struct http_conn *c)
 {
     size_t held = evbuffer_get_length(c->in);
 
-    return http_body_waits(c) ? (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1)
-                              : (size_t)HTTP_READ_MAX;
+    if (http_body_waits(c))
+        return (size_t)HTTP_BODY_WAIT_MAX - MIN(held, (size_t)HTTP_BODY_WAIT_MAX - 1);
+    return http_body_is_open(c) ? (size_t)HTTP_BODY_PIECE : (size_t)HTTP_READ_MAX;
 }
 
 static bool wants_input(const struct http_conn *c)
@@ -145,6 +149,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     char *scratch = c->server->scratch;
     ssize_t n;
 
+    loop_beat(c->server->loop);
     if (c->state == CONN_TUNNEL) {
         on_tunnel(fd, what, c);
         return;
@@ -174,6 +179,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    loop_beat(c->server->loop);
     if (c->state == CONN_TUNNEL) {
         on_tunnel(fd, what, c);
         return;
@@ -220,6 +226,7 @@ static void conn_on_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct http_conn *c = arg;
 
+    loop_beat(c->server->loop);
     if (c->state == CONN_OPENING)
         open_up(c);
     else if (c->state == CONN_TUNNEL)
@@ -423,6 +430,24 @@ void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg
             (c->state == CONN_READING && c->head_len == 0))
             http_conn_close(c);
     }
+}
+
+bool http_server_part(struct http_server *s, const void *listener, bool idle)
+{
+    struct http_conn *c, *next;
+    bool any = false;
+
+    ON_LOOP(s->loop);
+    for (c = TAILQ_FIRST(&s->conns); c; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        if (c->listener != listener)
+            continue;
+        any = true;
+        c->closing = true;
+        if (idle && c->state == CONN_READING && c->head_len == 0)
+            http_conn_close(c);
+    }
+    return any;
 }
 
 void http_server_cut(struct http_server *s)

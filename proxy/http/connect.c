@@ -24,16 +24,16 @@ static void answer_connect(struct http_request *req, enum http_opening opens)
     http_pump(c);
 }
 
-void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host)
+void http_connect_tls(struct http_request *req, struct ssl_ctx_st *tls, const char *host)
 {
     struct http_conn *c = req->conn;
 
     if (http_is_tls(req)) {
-        SSL_free(ssl);
+        SSL_CTX_free(tls);
         http_error(req, 501, "UNSUPPORTED", "TLS inside TLS is not offered here");
         return;
     }
-    c->next_ssl = ssl;
+    c->next_tls = tls;
     c->next_host = xstrdup(host);
     for (char *s = c->next_host; *s; s++)
         *s = (char)tolower((unsigned char)*s);

@@ -19,9 +19,19 @@
 #include "proxy/http/tls.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 enum { GREETINGS_MAX = 128, GREETING_FRESH_MS = 1000 };
+
+static _Atomic uint64_t greeted_kernel, greeted_process, greeted_failed;
+
+struct http_greetings http_greetings(void)
+{
+    return (struct http_greetings){atomic_load(&greeted_kernel), atomic_load(&greeted_process),
+                                   atomic_load(&greeted_failed)};
+}
 
 void http_greet_begin(struct http_conn *c, struct http_tls *tls)
 {
@@ -76,8 +86,9 @@ static bool begin_handshake(struct http_conn *c)
     }
     if (!take_place(c))
         return false;
-    struct ssl_st *ssl = c->next_ssl ? c->next_ssl : http_tls_open(c->tls);
-    c->next_ssl = NULL;
+    struct ssl_st *ssl = c->next_tls ? SSL_new(c->next_tls) : http_tls_open(c->tls);
+    SSL_CTX_free(c->next_tls);
+    c->next_tls = NULL;
     if (ssl && http_link_open_tls(&c->link, ssl, c->in))
         return true;
     http_conn_close(c);
@@ -86,6 +97,7 @@ static bool begin_handshake(struct http_conn *c)
 
 static void greeting_failed(struct http_conn *c, const char *why)
 {
+    atomic_fetch_add(&greeted_failed, 1);
     if (why)
         log_limited(LOG_LEVEL_INFO, "handshake", "a client's TLS handshake failed: %s", why);
     http_conn_greeted(c);
@@ -114,6 +126,7 @@ bool http_greet(struct http_conn *c)
         return false;
     }
     http_conn_greeted(c);
+    atomic_fetch_add(c->link.ktls ? &greeted_kernel : &greeted_process, 1);
     c->subject = http_link_subject(&c->link);
     const char *host = http_tls_host(c->link.ssl);
     if (host && !c->opened_host)

@@ -14,8 +14,8 @@
  *
  * What the parser refuses gets a 4xx (its body as http_server_set_errors() says) and the connection is closed: where
  * framing is in doubt (two lengths, length and chunks, a bare LF, a folded header) nothing that follows can be
- * trusted. Trailers are skipped: none is needed, and a field that follows the body must not change
- * how the request was read (RFC 9110 §6.5.1).
+ * trusted. A field that follows the body must not change how the request was read (RFC 9110 §6.5.1): trailers are
+ * kept apart of requests whose body is taken piece by piece, and skipped of others.
  */
 #ifndef ENTREPOT_PROXY_HTTP_HTTP_H
 #define ENTREPOT_PROXY_HTTP_HTTP_H
@@ -29,7 +29,7 @@ struct pool;
 struct http_server;
 struct http_request;
 struct http_tls;
-struct ssl_st;
+struct ssl_ctx_st;
 
 enum {
     HTTP_HEAD_MAX = 128 << 10, /* bytes of request line and headers: a Range of 4096 pieces of a large blob */
@@ -49,6 +49,7 @@ struct http_limits {
     int64_t write_timeout_ms;     /* without a byte taken by the client */
     int64_t handshake_timeout_ms; /* of TLS, from the accepted connection on */
     int64_t tunnel_idle_ms;       /* without a byte either way */
+    int64_t tunnel_half_ms;       /* the same once a side has ended its output; 0: as tunnel_idle_ms */
     int64_t gone_ms;              /* how long after a client's end of input, with nothing to send, it counts as gone */
 };
 #define HTTP_LIMITS_DEFAULT                                                                                            \
@@ -57,12 +58,13 @@ struct http_limits {
                           .write_timeout_ms = 60000,                                                                   \
                           .handshake_timeout_ms = 10000,                                                               \
                           .tunnel_idle_ms = 600000,                                                                    \
+                          .tunnel_half_ms = 60000,                                                                     \
                           .gone_ms = 2000})
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_POST, HTTP_METHOD_CONNECT, HTTP_METHOD_OTHER };
 
-/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable: also those
- * that were refused before `on_request` (http_was_refused()), and a CONNECT with a tunnel when that has ended. */
+/* `on_request` gets each request; `on_complete` (may be NULL) each one that ended, with http_*() still usable: also
+ * those that were refused before `on_request` (http_was_refused()), and a CONNECT with a tunnel when that has ended. */
 struct http_server *http_server_new(struct loop *loop, const struct http_limits *limits,
                                     void (*on_request)(void *arg, struct http_request *req),
                                     void (*on_complete)(void *arg, struct http_request *req), void *arg);
@@ -89,6 +91,9 @@ void http_server_set_errors(struct http_server *s, const char *(*format)(struct 
 void http_server_set_streams(struct http_server *s, bool (*wants)(void *arg, struct http_request *req));
 /* Closes idle connections and tunnels now, the others after their answer; then calls `done` on the loop. */
 void http_server_drain(struct http_server *s, void (*done)(void *arg), void *arg);
+/* The connections of a listener (http_arrival.listener) that is there no longer are closed after their next answer,
+ * which says so; with `idle` those between two requests at once. Whether there was any; on the loop. */
+bool http_server_part(struct http_server *s, const void *listener, bool idle);
 /* Cuts what is left; the request handlers are told that their clients are gone. On the loop. */
 void http_server_cut(struct http_server *s);
 /* The same, and frees. After the loop has ended. */
@@ -132,9 +137,9 @@ bool http_addresses(const struct http_request *req, struct sockaddr_storage *pee
 /* The name in the client's certificate (RFC 2253); NULL: it has shown none. */
 const char *http_client_subject(const struct http_request *req);
 struct loop *http_loop(const struct http_request *req);
-/* What names the request in logs and, as X-Request-Id, in its answer: the client's own X-Request-Id if that is at most
- * HTTP_ID_MAX letters, digits, '.', '_' and '-', else 16 random hexadecimal digits. Of an answer that was passed on with
- * such a header, what that says. */
+/* What names the request in logs and, as X-Request-Id, in its answer: the client's own X-Request-Id if that is at
+ * most HTTP_ID_MAX letters, digits, '.', '_' and '-', else 16 random hexadecimal digits. Of an answer that was
+ * passed on with such a header, what that says. */
 const char *http_id(struct http_request *req);
 /* The client's address, without port; "unix" of a unix socket, "-" if it is not known any more. */
 const char *http_client(struct http_request *req);
@@ -161,29 +166,36 @@ void http_on_gone(struct http_request *req, void (*fn)(void *arg), void *arg);
  * and `on_end` once behind the last one, later, until the answer is complete (http_reply*(), http_stream_end(),
  * http_stream_cut(), http_abort()): what comes of the body then is dropped, or the connection is closed behind the
  * answer if that is much. Until it is called, and while the body is paused, the connection holds no more than
- * HTTP_BODY_WAIT_MAX bytes, or what was read before (64 KiB), and reads no more from the socket. A body that cannot
+ * HTTP_BODY_WAIT_MAX bytes, or what was read with the head (64 KiB), and reads no more. A body that cannot
  * be read to its end (the client has gone, sends no bytes for write_timeout_ms, or breaks the framing) ends the
  * request like any client that is gone: on_gone is called. Of a request whose body is complete or that has none,
  * `on_data` gets it in one piece. */
 enum { HTTP_BODY_WAIT_MAX = 16 << 10 };
 /* Bytes; -1: not known (chunked). Of any request. */
 int64_t http_body_length(const struct http_request *req);
+/* Whether its client waits for 100 Continue. */
+bool http_body_is_expected(const struct http_request *req);
 void http_body_stream(struct http_request *req, void (*on_data)(void *arg, const void *data, size_t len),
                       void (*on_end)(void *arg), void *arg);
 /* Also inside `on_data`, and before http_body_stream(). */
 void http_body_pause(struct http_request *req, bool pause);
+/* Inside `on_data`: moves what it was given to `into`, which it replaces. */
+void http_body_keep(struct http_request *req, struct buf *into);
+/* The fields behind a body in chunks that was taken piece by piece, in order and as sent, from `on_end` on: false
+ * behind the last one. */
+bool http_trailer_at(const struct http_request *req, int i, const char **name, const char **value);
 
 /* The answer to CONNECT, "200 Connection established"; any other refuses it.
  *
- * The connection goes on under TLS: `ssl`, which is taken over, is a server's session without a socket
- * (http_tls_open()). What the client has sent behind the head is the beginning of it. Requests inside are handled as
- * others, with `host` as http_opened_host(), but for CONNECT (405). On a connection that
- * is TLS already the answer is 501. */
-void http_connect_tls(struct http_request *req, struct ssl_st *ssl, const char *host);
+ * The connection goes on under TLS: `tls`, of which a reference is taken over, is a server's context
+ * (http_tls_context()); nothing is made of it before the client's first byte. What the client has sent behind the head
+ * is the beginning of it. Requests inside are handled as others, with `host` as http_opened_host(), but for CONNECT
+ * (405). On a connection that is TLS already the answer is 501. */
+void http_connect_tls(struct http_request *req, struct ssl_ctx_st *tls, const char *host);
 /* Bytes are passed both ways between the client and `fd`, a connected, non-blocking socket, which is taken over;
  * ends of input, too. Each direction holds HTTP_TUNNEL_MAX bytes at most that its receiver has not taken. Ends
- * when both sides have ended, at an error, without a byte for tunnel_idle_ms, and when the server drains. The
- * client may be under TLS. */
+ * when both sides have ended, at an error, without a byte for tunnel_idle_ms (tunnel_half_ms once one side has ended),
+ * and when the server drains. The client may be under TLS. */
 enum { HTTP_TUNNEL_MAX = 64 << 10 };
 void http_connect_tunnel(struct http_request *req, int fd);
 /* How many there are in this process. Any thread. */
@@ -191,6 +203,10 @@ int http_tunnels(void);
 
 /* The answer. A header, before the status; control characters in values are dropped. */
 void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* An interim answer (1xx) with the headers given so far, which are forgotten; clients get any number of them before the
+ * answer. Not sent to HTTP/1.0 (RFC 9110 §15.2), nor to who has not taken HTTP_INTERIM_MAX bytes of others. */
+enum { HTTP_INTERIM_MAX = 64 << 10 };
+void http_interim(struct http_request *req, int status);
 /* Forgets the headers given so far. */
 void http_reply_reset(struct http_request *req);
 /* The head says no more than http_reply_header() gives and what frames the body: no Server, no Date. */
@@ -207,7 +223,8 @@ void http_reply_head(struct http_request *req, int status, const char *type, int
 void http_reply_file(struct http_request *req, int status, const char *type, int fd, int64_t offset, int64_t len,
                      void (*done)(void *arg), void *arg);
 /* The head of an answer of `len` bytes (-1: not known; sent in chunks) whose body comes piece by piece: `more` is
- * called whenever the connection can take more, until http_stream_end(). */
+ * called whenever the connection can take more, until http_stream_end(). Headers given meanwhile are trailers; without
+ * chunks there are none. */
 void http_stream(struct http_request *req, int status, const char *type, int64_t len, void (*more)(void *arg),
                  void *arg);
 bool http_stream_can_take(const struct http_request *req);

@@ -72,6 +72,7 @@ static void conn_free(struct http_conn *c)
     free(c->next_host);
     buf_free(&c->arena);
     buf_free(&c->req.body);
+    buf_free(&c->req.trailers);
     buf_free(&c->req.headers);
     free(c);
     if (s->draining && s->drained && TAILQ_EMPTY(&s->conns)) {
@@ -98,8 +99,8 @@ static void drop_opening(struct http_conn *c)
     if (c->opens == OPENS_TUNNEL)
         close(c->next_fd);
     c->opens = OPENS_NOTHING;
-    SSL_free(c->next_ssl);
-    c->next_ssl = NULL;
+    SSL_CTX_free(c->next_tls);
+    c->next_tls = NULL;
 }
 
 /* Nothing is read or written any more. */

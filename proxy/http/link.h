@@ -35,6 +35,7 @@ struct http_link {
     bool broken;      /* nothing more can be read or sent */
     bool early;       /* what was read before TLS began comes first; the socket is not read yet */
     bool stuck;       /* the next write would fail with EAGAIN */
+    bool more;        /* what is written now may wait for what comes next: more output, or the end of the connection */
     bool ktls;        /* the kernel encrypts what is sent */
     char *kept;       /* data that the kernel has taken a part of */
     size_t kept_len;

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "proxy/http/link.h"
+#include "proxy/http/tls_socket.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -19,6 +20,13 @@
 #include <sys/socket.h>
 
 enum { RECORD = SSL3_RT_MAX_PLAIN_LENGTH };
+
+/* Before each call: SSL_get_error(3) looks there. To clear the empty queue costs more than to look. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
 
 /* 0: the client has ended its output in order. */
 static ssize_t tls_failed(struct http_link *l, int rc)
@@ -54,7 +62,7 @@ static ssize_t tls_read(struct http_link *l, void *to, size_t cap)
         return recv(l->fd, to, cap, 0);
     int n;
     do {
-        ERR_clear_error();
+        forget_errors();
         n = SSL_read(l->ssl, to, (int)cap);
     } while (n <= 0 && leave_early(l, n));
     return n > 0 ? n : tls_failed(l, n);
@@ -65,7 +73,7 @@ static bool tls_has_input(const struct http_link *l)
     return !l->broken && (SSL_has_pending(l->ssl) == 1 || l->early);
 }
 
-static int put(struct http_link *l, const char *data, size_t len)
+static int put_record(struct http_link *l, const char *data, size_t len)
 {
     if (!l->ktls)
         return SSL_write(l->ssl, data, (int)len);
@@ -85,8 +93,8 @@ static int put(struct http_link *l, const char *data, size_t len)
 /* At most one record. */
 static ssize_t tls_send(struct http_link *l, const void *data, size_t len)
 {
-    ERR_clear_error();
-    int n = put(l, data, MIN(len, (size_t)RECORD));
+    forget_errors();
+    int n = put_record(l, data, MIN(len, (size_t)RECORD));
     if (n > 0)
         return n;
     if (tls_failed(l, n) == 0)
@@ -124,12 +132,15 @@ static void remove_sent(struct http_out *out, size_t n)
 /* Records of all that was gathered. */
 static ssize_t write_gathered(struct http_link *l, struct http_out *out)
 {
+    const bool ends = l->more, all = http_out_len(out) <= HTTP_SCRATCH;
     ssize_t len = gather(l, out), sent = 0, n = len;
 
     while (n > 0 && sent < len) {
+        l->more = ends || !all || len - sent > RECORD;
         n = tls_send(l, l->scratch + sent, (size_t)(len - sent));
         sent += MAX(n, (ssize_t)0);
     }
+    l->more = ends;
     if (sent > 0)
         remove_sent(out, (size_t)sent);
     l->stuck = sent > 0 && n < 0 && errno == EAGAIN;
@@ -138,7 +149,7 @@ static ssize_t write_gathered(struct http_link *l, struct http_out *out)
 
 static ssize_t send_file(struct http_link *l, struct http_out *out, size_t most)
 {
-    ERR_clear_error();
+    forget_errors();
     ssize_t n = SSL_sendfile(l->ssl, out->fd, out->at, MIN(most, (size_t)(out->end - out->at)), 0);
     if (n > 0) {
         out->at += n;
@@ -170,18 +181,15 @@ static ssize_t tls_write(struct http_link *l, struct http_out *out, size_t most)
     return sent > 0 ? sent : n;
 }
 
-/* close_notify, once; what the client answers is not waited for (RFC 8446 §6.1). */
-static void say_end(struct http_link *l)
-{
-    ERR_clear_error();
-    if (!l->broken && SSL_is_init_finished(l->ssl) && !(SSL_get_shutdown(l->ssl) & SSL_SENT_SHUTDOWN))
-        SSL_shutdown(l->ssl);
-    ERR_clear_error();
-}
-
+/* close_notify, once; what the client answers is not waited for (RFC 8446 §6.1). It goes out with the end of the
+ * connection, and before close(2), which would drop what waits if the client has sent more. */
 static void tls_end_output(struct http_link *l)
 {
-    say_end(l);
+    forget_errors();
+    l->more = true;
+    if (!l->broken && SSL_is_init_finished(l->ssl) && !(SSL_get_shutdown(l->ssl) & SSL_SENT_SHUTDOWN))
+        SSL_shutdown(l->ssl);
+    forget_errors();
     shutdown(l->fd, SHUT_WR);
 }
 
@@ -189,7 +197,7 @@ static void tls_end_output(struct http_link *l)
 static void tls_close(struct http_link *l, bool whole)
 {
     if (whole)
-        say_end(l);
+        tls_end_output(l);
     SSL_free(l->ssl);
     free(l->kept);
     l->ssl = NULL;
@@ -222,11 +230,16 @@ static bool set_early(struct ssl_st *ssl, struct evbuffer *early)
     return true;
 }
 
+static bool set_socket(struct ssl_st *ssl, struct http_link *l)
+{
+    return SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS ? SSL_set_fd(ssl, l->fd) == 1 : tls_socket_set(ssl, l);
+}
+
 bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl, struct evbuffer *early)
 {
     bool any = early && evbuffer_get_length(early) > 0;
 
-    if (SSL_set_fd(ssl, l->fd) != 1 || (any && !set_early(ssl, early))) {
+    if (!set_socket(ssl, l) || (any && !set_early(ssl, early))) {
         SSL_free(ssl);
         return false;
     }
@@ -240,7 +253,7 @@ int http_link_greet(struct http_link *l, const char **why)
     int rc;
 
     do {
-        ERR_clear_error();
+        forget_errors();
         rc = SSL_do_handshake(l->ssl);
     } while (rc != 1 && leave_early(l, rc));
     if (rc == 1) {
@@ -258,6 +271,12 @@ int http_link_greet(struct http_link *l, const char **why)
 bool http_link_is_tls(const struct http_link *l)
 {
     return l->kind == &TLS;
+}
+
+void http_link_read_little(struct http_link *l)
+{
+    if (http_link_is_tls(l))
+        SSL_set_read_ahead(l->ssl, 0);
 }
 
 char *http_link_subject(const struct http_link *l)

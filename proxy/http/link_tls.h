@@ -19,6 +19,8 @@ bool http_link_open_tls(struct http_link *l, struct ssl_st *ssl, struct evbuffer
  * read; -1 if it has failed, with *why a literal, or NULL if the client has gone. */
 int http_link_greet(struct http_link *l, const char **why);
 bool http_link_is_tls(const struct http_link *l);
+/* What follows is much: it is read a record at a time, and between two of them nothing is held. */
+void http_link_read_little(struct http_link *l);
 /* The name in the client's certificate (RFC 2253); NULL: it has shown none. The caller frees it. */
 char *http_link_subject(const struct http_link *l);
 

@@ -35,12 +35,12 @@ struct listener {
     int first_fd; /* bound by listener_open(); the first loop's, or everybody's if shared */
     bool shared, taken, loopback, forward;
     char *unlink;
-    const char *label;
+    char *label;
     struct http_tls *tls;       /* NULL: plain HTTP */
     struct http_bounds *bounds; /* NULL: none */
     mode_t mode;
     struct listener_door doors[LOOPS_MAX];
-    int count;
+    int bound; /* so many doors have a socket */
 };
 
 static int bind_unix(const char *path, mode_t mode, struct err *err)
@@ -156,6 +156,11 @@ static bool is_loopback(int fd)
 
 struct listener *listener_open(const char *address, mode_t mode, struct err *err)
 {
+    return listener_open_beside(address, mode, false, err);
+}
+
+struct listener *listener_open_beside(const char *address, mode_t mode, bool beside, struct err *err)
+{
     struct listener *l = xcalloc(1, sizeof(*l));
 
     l->address = xstrdup(address);
@@ -165,7 +170,7 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
         l->first_fd = bind_unix(address + 5, mode, err);
         if (l->first_fd >= 0)
             l->unlink = xstrdup(address + 5);
-    } else if (strchr(address, ':') && is_taken(address)) {
+    } else if (strchr(address, ':') && !beside && is_taken(address)) {
         l->first_fd = -1;
         err_set(err, ERR_IO,
                 "listening on %s: the address is in use by another program; stop it or choose another port", address);
@@ -250,7 +255,8 @@ bool listener_is_loopback(const struct listener *l)
 
 void listener_set_label(struct listener *l, const char *label)
 {
-    l->label = label;
+    free(l->label);
+    l->label = label ? xstrdup(label) : NULL;
 }
 
 const char *listener_label(const struct listener *l)
@@ -312,58 +318,130 @@ static void accept_again(evutil_socket_t fd UNUSED, short what UNUSED, void *arg
     event_add(((struct listener_door *)arg)->event, NULL);
 }
 
-bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)
+bool listener_bind(struct listener *l, int count, struct err *err)
 {
-    struct listener_door *d = &l->doors[l->count];
+    while (l->bound < count) {
+        struct listener_door *d = &l->doors[l->bound];
+        if (l->bound == LOOPS_MAX)
+            return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);
+        if (!l->taken)
+            d->fd = l->first_fd;
+        else
+            d->fd = l->shared ? fcntl(l->first_fd, F_DUPFD_CLOEXEC, 0) : bind_tcp(l->address, err);
+        if (d->fd < 0)
+            return l->shared ? err_errno(err, ERR_IO, "sharing %s", l->address) : false;
+        l->taken = true;
+        l->bound++;
+    }
+    return true;
+}
 
-    ON_LOOP(loop); /* before it starts */
-    if (l->count == LOOPS_MAX)
-        return err_set(err, ERR_INVALID, "more than %d workers", (int)LOOPS_MAX);
-    if (!l->taken)
-        d->fd = l->first_fd;
-    else
-        d->fd = l->shared ? fcntl(l->first_fd, F_DUPFD_CLOEXEC, 0) : bind_tcp(l->address, err);
-    if (d->fd < 0)
-        return l->shared ? err_errno(err, ERR_IO, "sharing %s", l->address) : false;
-    l->taken = true;
-    l->count++;
+void listener_enter(struct listener *l, int nth, struct loop *loop, struct http_server *server)
+{
+    struct listener_door *d = &l->doors[nth];
+
+    ON_LOOP(loop);
+    IN_STATE(nth < l->bound && !d->event);
     d->loop = loop;
     d->server = server;
     d->listener = l;
     d->event = event_new(loop_base(loop), d->fd, EV_READ | EV_PERSIST, on_connect, d);
     d->again = event_new(loop_base(loop), -1, 0, accept_again, d);
     event_add(d->event, NULL);
+}
+
+bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err)
+{
+    if (!listener_bind(l, l->bound + 1, err))
+        return false;
+    listener_enter(l, l->bound - 1, loop, server);
     return true;
+}
+
+struct listener *listener_renew(const struct listener *old, struct err *err)
+{
+    struct listener *l = xcalloc(1, sizeof(*l));
+
+    l->address = xstrdup(old->address);
+    l->mode = old->mode;
+    l->shared = old->shared;
+    l->loopback = old->loopback;
+    l->first_fd = -1;
+    l->taken = true;
+    for (; l->bound < old->bound; l->bound++) {
+        l->doors[l->bound].fd = fcntl(old->doors[l->bound].fd, F_DUPFD_CLOEXEC, 0);
+        if (l->doors[l->bound].fd < 0) {
+            err_errno(err, ERR_IO, "sharing %s", l->address);
+            listener_free(l);
+            return NULL;
+        }
+    }
+    l->first_fd = l->doors[0].fd;
+    return l;
+}
+
+void listener_take_over(struct listener *l, struct listener *old)
+{
+    l->unlink = old->unlink;
+    old->unlink = NULL;
+}
+
+void listener_remove_file(struct listener *l)
+{
+    if (l->unlink)
+        unlink(l->unlink);
+    free(l->unlink);
+    l->unlink = NULL;
 }
 
 void listener_stop(struct listener *l, struct loop *loop)
 {
     ON_LOOP(loop);
-    for (int i = 0; i < l->count; i++)
-        if (l->doors[i].loop == loop) {
-            event_del(l->doors[i].event);
-            event_del(l->doors[i].again);
-            if (!l->shared)
-                close(l->doors[i].fd);
-            l->doors[i].fd = l->shared ? l->doors[i].fd : -1;
-        }
+    for (int i = 0; i < l->bound; i++) {
+        struct listener_door *d = &l->doors[i];
+        if (d->loop != loop || d->fd < 0)
+            continue;
+        event_del(d->event);
+        event_del(d->again);
+        if (!l->shared)
+            close(d->fd);
+        d->fd = l->shared ? d->fd : -1;
+    }
+}
+
+void listener_leave(struct listener *l, struct loop *loop)
+{
+    ON_LOOP(loop);
+    for (int i = 0; i < l->bound; i++)
+        if (l->doors[i].loop == loop && l->doors[i].fd >= 0)
+            on_connect(l->doors[i].fd, 0, &l->doors[i]);
+    listener_stop(l, loop);
+    for (int i = 0; i < l->bound; i++) {
+        struct listener_door *d = &l->doors[i];
+        if (d->loop != loop || !d->event)
+            continue;
+        event_free(d->event); /* here: the loop goes on */
+        event_free(d->again);
+        d->event = d->again = NULL;
+    }
 }
 
 void listener_free(struct listener *l)
 {
     if (!l)
         return;
-    for (int i = 0; i < l->count; i++) {
-        event_free(l->doors[i].event);
-        event_free(l->doors[i].again);
+    for (int i = 0; i < l->bound; i++) {
+        if (l->doors[i].event) {
+            event_free(l->doors[i].event);
+            event_free(l->doors[i].again);
+        }
         if (l->doors[i].fd >= 0)
             close(l->doors[i].fd);
     }
     if (!l->taken && l->first_fd >= 0)
         close(l->first_fd);
-    if (l->unlink)
-        unlink(l->unlink);
-    free(l->unlink);
+    listener_remove_file(l);
+    free(l->label);
     free(l->address);
     free(l);
 }

@@ -9,11 +9,15 @@
 #include "proxy/http/http.h"
 #include "proxy/http/bounds.h"
 
+#include <sys/types.h>
+
 struct listener;
 
 /* `address` is "ADDR:PORT", "[v6]:PORT" or "unix:/path" (made with `mode`). Checks that it can be bound. Errors:
  * ERR_INVALID (not an address), ERR_IO (in use, not ours). */
 struct listener *listener_open(const char *address, mode_t mode, struct err *err);
+/* The same; `beside`: a listener of ours has this port now, perhaps for another address, and is about to leave it. */
+struct listener *listener_open_beside(const char *address, mode_t mode, bool beside, struct err *err);
 /* Wraps a listening socket that was handed over (systemd); owns it from now on. */
 struct listener *listener_from_fd(int fd);
 const char *listener_address(const struct listener *l);
@@ -24,7 +28,7 @@ bool listener_is_at(const struct listener *l, const char *address);
 /* Whether it is a TCP socket that only this node can reach. */
 bool listener_is_loopback(const struct listener *l);
 /* A text that the folders above give it, and find again with each request: the registry it is for, say. NULL at first;
- * borrowed. Before the loops start. */
+ * copied. Before the loops start. */
 void listener_set_label(struct listener *l, const char *label);
 const char *listener_label(const struct listener *l);
 /* Its connections speak TLS. Borrowed until the servers are freed. Before the loops start. */
@@ -33,11 +37,23 @@ void listener_set_tls(struct listener *l, struct http_tls *tls);
 void listener_set_forward(struct listener *l, bool forward);
 /* How many connections it may have, together with others of the same bounds. Borrowed. Before the loops start. */
 void listener_set_bounds(struct listener *l, struct http_bounds *b);
-/* Accepts on this loop, for this server. Before the loop starts. */
+/* Has sockets for so many loops. Errors: ERR_IO. */
+bool listener_bind(struct listener *l, int count, struct err *err);
+/* Accepts on this loop, the nth of those, for this server. On the loop, or before it starts. */
+void listener_enter(struct listener *l, int nth, struct loop *loop, struct http_server *server);
+/* Both, for one more loop, before it starts. */
 bool listener_add(struct listener *l, struct loop *loop, struct http_server *server, struct err *err);
+/* Another listener on the same sockets: no connection is lost between the two. Errors: ERR_IO. */
+struct listener *listener_renew(const struct listener *old, struct err *err);
+/* That has succeeded: a unix socket's file is the new one's from now on. */
+void listener_take_over(struct listener *l, struct listener *old);
+/* A unix socket is not to be found any more: another one can take its place. */
+void listener_remove_file(struct listener *l);
 /* Stops accepting on that loop; on the loop. */
 void listener_stop(struct listener *l, struct loop *loop);
-/* After the loops have ended. Removes a unix socket's file. */
+/* The same, once what has connected is accepted. */
+void listener_leave(struct listener *l, struct loop *loop);
+/* After the loops have ended, or left it, and all of its connections. Removes a unix socket's file. */
 void listener_free(struct listener *l);
 
 #endif

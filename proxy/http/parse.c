@@ -43,13 +43,32 @@ static int end_text(llhttp_t *p)
     return 0;
 }
 
+/* Of a request whose body is taken piece by piece: names and values in turn, each with a NUL. */
+static int add_trailer(struct http_conn *c, const char *at, size_t len)
+{
+    if (c->req.streamed)
+        buf_add(&c->req.trailers, at, len);
+    return 0;
+}
+
+static int end_trailer(struct http_conn *c)
+{
+    struct buf *t = &c->req.trailers;
+
+    while (t->len > 0 && (t->data[t->len - 1] == ' ' || t->data[t->len - 1] == '\t'))
+        t->len--;
+    if (++c->req.trailer_texts > 2 * HTTP_HEADERS_MAX)
+        return parse_refuse(c, 431, "too many trailers");
+    return add_trailer(c, "", 1);
+}
+
 static int add_field(llhttp_t *p, const char *at, size_t len)
 {
     struct http_conn *c = conn_of(p);
     struct http_request *req = &c->req;
 
-    if (c->head_done) /* a trailer */
-        return 0;
+    if (c->head_done)
+        return add_trailer(c, at, len);
     if (c->in_value || req->field_count == 0) {
         if (req->field_count == HTTP_HEADERS_MAX)
             return parse_refuse(c, 431, "too many headers");
@@ -66,7 +85,7 @@ static int end_field(llhttp_t *p)
     struct http_field *f = &c->req.fields[c->req.field_count - 1];
 
     if (c->head_done)
-        return 0;
+        return end_trailer(c);
     end_text(p);
     for (char *s = c->arena.data + f->name; *s; s++)
         *s = (char)tolower((unsigned char)*s);
@@ -77,8 +96,11 @@ static int end_field(llhttp_t *p)
 
 static int add_value(llhttp_t *p, const char *at, size_t len)
 {
-    if (!conn_of(p)->head_done)
-        buf_add(&conn_of(p)->arena, at, len);
+    struct http_conn *c = conn_of(p);
+
+    if (c->head_done)
+        return add_trailer(c, at, len);
+    buf_add(&c->arena, at, len);
     return 0;
 }
 
@@ -89,7 +111,7 @@ static int end_value(llhttp_t *p)
     struct http_field *f = &c->req.fields[c->req.field_count - 1];
 
     if (c->head_done)
-        return 0;
+        return end_trailer(c);
     while (c->arena.len > f->value &&
            (c->arena.data[c->arena.len - 1] == ' ' || c->arena.data[c->arena.len - 1] == '\t'))
         c->arena.len--;
@@ -285,6 +307,7 @@ void http_parse_reset(struct http_conn *c)
     buf_clear(&c->arena);
     buf_clear(&headers);
     buf_free(&body);
+    buf_free(&req->trailers);
     if (c->arena.cap > 4096)
         buf_free(&c->arena);
     /* The fields need no clearing: field_count says how many there are. */
@@ -353,6 +376,33 @@ static void translate(struct http_conn *c, llhttp_errno_t code)
     }
 }
 
+/* Gives llhttp `len` bytes; returns how many of them it has used. */
+static size_t execute(struct http_conn *c, const char *data, size_t len)
+{
+    bool in_head = !c->head_done;
+
+    c->body_seen = 0;
+    llhttp_errno_t code = llhttp_execute(&c->parser, data, len);
+    if (code == HPE_PAUSED) {
+        len = (size_t)(llhttp_get_error_pos(&c->parser) - data);
+        llhttp_resume(&c->parser);
+    } else if (code != HPE_OK) {
+        translate(c, code);
+    }
+    if (!in_head)
+        c->framing_len = (c->req.streamed && c->body_seen > 0 ? 0 : c->framing_len) + len - c->body_seen;
+    if (c->framing_len > HTTP_FRAMING_MAX)
+        parse_refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
+    return len;
+}
+
+size_t http_parse_piece(struct http_conn *c, const char *data, size_t len)
+{
+    IN_STATE(c->req.streamed && c->head_done && !c->complete && c->refuse == 0);
+    buf_reserve(&c->req.body, len); /* at once: growing, it would be twice as large */
+    return execute(c, data, len);
+}
+
 void http_parse(struct http_conn *c)
 {
     struct evbuffer *in = c->in;
@@ -370,19 +420,7 @@ void http_parse(struct http_conn *c)
             parse_refuse(c, 431, "the head of the request is too large");
         if (c->refuse != 0)
             return;
-        bool in_head = !c->head_done;
-        c->body_seen = 0;
-        llhttp_errno_t code = llhttp_execute(&c->parser, data, usable);
-        if (code == HPE_PAUSED) {
-            usable = (size_t)(llhttp_get_error_pos(&c->parser) - data);
-            llhttp_resume(&c->parser);
-        } else if (code != HPE_OK) {
-            translate(c, code);
-        }
-        if (!in_head)
-            c->framing_len = (c->req.streamed && c->body_seen > 0 ? 0 : c->framing_len) + usable - c->body_seen;
-        if (c->framing_len > HTTP_FRAMING_MAX)
-            parse_refuse(c, 431, "what is around the body of the request (sizes of chunks, trailers) is too large");
+        usable = execute(c, data, usable);
         evbuffer_drain(in, usable);
         if (c->req.streamed)
             return;

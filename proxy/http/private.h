@@ -1,6 +1,6 @@
-/* private.h - shared by the files of this folder: link.c, link_tls.c, request.c, parse.c, seats.c, readahead.c,
- * tunnel.c, print.c ◀ life.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c, each of which uses
- * those before it. */
+/* private.h - shared by the files of this folder: link.c, tls_socket.c, link_tls.c, request.c, parse.c, seats.c,
+ * readahead.c, tunnel.c, print.c ◀ life.c, head.c ◀ send.c, greet.c ◀ body.c, connect.c ◀ conn.c ◀ bounds.c ◀ listen.c,
+ * each of which uses those before it. */
 #ifndef ENTREPOT_PROXY_HTTP_PRIVATE_H
 #define ENTREPOT_PROXY_HTTP_PRIVATE_H
 
@@ -52,6 +52,9 @@ struct http_request {
     bool streamed; /* the handler has the request without it; `body` is what was parsed and not yet given */
     bool expects;  /* a 100 Continue that was not sent */
     bool paused, end_given;
+    struct buf *piece;   /* inside on_data: what it was given */
+    struct buf trailers; /* "name\0value\0", … */
+    int trailer_texts;
     bool dropping;    /* the answer is out, what is left of the body is not wanted */
     int64_t body_len; /* -1: not known */
     int64_t dropped;
@@ -81,7 +84,7 @@ enum http_over { HTTP_SEATED, HTTP_OVER_ALL, HTTP_OVER_CLIENT };
 
 /* Bytes of a read whose data may have to wait: libevent's memory comes in powers of two, with a header. */
 enum { HTTP_READ_MAX = HTTP_SCRATCH - 1024 };
-enum { HTTP_BODY_PIECE = (16 << 10) - 1 /* and a NUL */ };
+enum { HTTP_BODY_PIECE = 16 << 10 /* bytes: a record of TLS */ };
 
 enum { HTTP_DROP_MAX = 256 << 10 /* bytes of a body behind an answer; Go's servers have the same */ };
 
@@ -114,7 +117,7 @@ struct http_conn {
     enum http_greet greet;
     int64_t greeting_ms; /* since when it has its place; monotonic */
     enum http_opening opens;
-    struct ssl_st *next_ssl; /* OPENS_TLS, until it is begun */
+    struct ssl_ctx_st *next_tls; /* OPENS_TLS, until it is begun */
     char *next_host;
     int next_fd;                      /* OPENS_TUNNEL */
     struct http_tunnel *tunnel;       /* in CONN_TUNNEL */
@@ -198,6 +201,9 @@ void http_parse_reset(struct http_conn *c);
 /* Parses what the input holds, up to the end of one request, or of its head if the body is streamed; then one piece of
  * that. Sets conn->complete, or conn->refuse. */
 void http_parse(struct http_conn *c);
+/* The same with bytes of a streamed body that are not in the input, HTTP_BODY_PIECE at most. Returns how many it has
+ * used: less than `len` if they end the request. */
+size_t http_parse_piece(struct http_conn *c, const char *data, size_t len);
 
 /* Adds X-Request-Id to a head, unless it is a bare one that has it: then that is the request's id. */
 void http_add_id(struct http_request *req, struct buf *head);
@@ -211,6 +217,10 @@ bool http_tunnel_pass(struct http_conn *c);
 bool http_tunnel_is_idle(const struct http_conn *c, int64_t now);
 /* With the connection's own socket still open. The request is told how many bytes the client was sent. */
 void http_tunnel_end(struct http_conn *c);
+
+/* head.c */
+/* Adds the head of the answer to `out`: it decides whether the connection is kept. `len` -1: it has no length. */
+void http_head_compose(struct http_request *req, struct buf *out, int status, const char *type, int64_t len);
 
 /* send.c */
 /* Gives the output what it can take, and notices the end of the answer. */
@@ -240,15 +250,17 @@ void http_read_end(struct http_request *req);
 /* body.c */
 /* Gives the handler of a streamed body what there is of it; goes on with the answer. */
 void http_body_feed(struct http_conn *c);
+/* Bytes of a streamed body, just read; it takes what it can, and returns how much. */
+size_t http_body_take(struct http_conn *c, const char *data, size_t len);
 /* Whether a streamed body will not come to its end. */
-bool http_body_is_lost(const struct http_conn *c, int64_t now);
+bool http_body_is_lost(struct http_conn *c, int64_t now);
 
 /* conn.c */
 /* As http_server_accept(), with a seat; one without a seat is not read from for `wait_ms`. */
 void http_conn_seat(struct http_server *s, const struct http_arrival *arrival, const struct http_seat *seat,
                     int wait_ms);
 /* greet.c */
-/* The connection goes on under TLS: `next_ssl`, or one of `tls`. Nothing of it waits to be sent; what waits in its
+/* The connection goes on under TLS: of `next_tls`, or one of `tls`. Nothing of it waits to be sent; what waits in its
  * input is the beginning of the handshake. */
 void http_greet_begin(struct http_conn *c, struct http_tls *tls);
 /* Goes on with the handshake when the socket can be read or written. True: it is over, requests may be read. */

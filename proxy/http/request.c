@@ -15,6 +15,8 @@ const char *http_reason(int status)
         int status;
         const char *text;
     } reasons[] = {
+        {102, "Processing"},
+        {103, "Early Hints"},
         {200, "OK"},
         {201, "Created"},
         {202, "Accepted"},
@@ -127,6 +129,26 @@ int64_t http_body_length(const struct http_request *req)
     return req->body_len;
 }
 
+bool http_body_is_expected(const struct http_request *req)
+{
+    return req->expects;
+}
+
+bool http_trailer_at(const struct http_request *req, int i, const char **name, const char **value)
+{
+    const char *at = req->trailers.data, *end = at + req->trailers.len;
+
+    for (; at && at < end; at = *value + strlen(*value) + 1, i--) {
+        *name = at;
+        *value = at + strlen(at) + 1;
+        if (*value >= end) /* it was broken off */
+            return false;
+        if (i == 0)
+            return true;
+    }
+    return false;
+}
+
 bool http_body_is_open(const struct http_conn *c)
 {
     return c->req.streamed && !c->complete;
@@ -213,8 +235,8 @@ static bool is_sane_id(const char *text, size_t len)
     return len > 0 && len <= HTTP_ID_MAX && strspn(text, sane) >= len;
 }
 
-/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators), from a seed of the kernel's: ids have
- * to differ, not to be secret. */
+/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators), from a seed of the kernel's: ids
+ * have to differ, not to be secret. */
 static uint64_t next_id(struct http_server *s)
 {
     if (s->ids == 0 && getrandom(&s->ids, sizeof(s->ids), GRND_NONBLOCK) != sizeof(s->ids))

@@ -108,9 +108,10 @@ void http_seat_note_refused(struct http_bounds *b, enum http_over over)
     pthread_mutex_unlock(&b->lock);
     if (over == HTTP_OVER_CLIENT)
         log_limited(LOG_LEVEL_WARN, "per_client", "a client has %d connections: more are refused (limits.per_client)",
-                    b->per_client);
+                    atomic_load(&b->per_client));
     else
-        log_limited(LOG_LEVEL_WARN, b->name, "%d connections are open: more are refused (%s)", b->connections, b->name);
+        log_limited(LOG_LEVEL_WARN, b->name, "%d connections are open: more are refused (%s)",
+                    atomic_load(&b->connections), b->name);
 }
 
 void http_seat_retry(struct http_seat *seat)

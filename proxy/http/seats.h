@@ -22,7 +22,8 @@ struct http_peer {
 struct http_bounds {
     /* set once */
     const char *name;
-    int connections, per_client, over;
+    int over;
+    atomic_int connections, per_client;
     struct http_server *servers[HTTP_SERVERS_MAX];
     int server_count;
     bool closed; /* by the main thread, after the loops have ended */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -14,92 +13,6 @@ enum {
     HIGH_WATER = 1 << 20,
     PIECE = 1 << 20, /* of a file at a time: one sendfile(2) of more keeps the loop from its other clients */
 };
-
-static const char *date_line(struct http_server *s)
-{
-    time_t now = (time_t)(clock_now_ms() / 1000);
-    struct tm tm;
-
-    if (now != s->date_s) {
-        s->date_s = now;
-        gmtime_r(&now, &tm);
-        strftime(s->date, sizeof(s->date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-    }
-    return s->date;
-}
-
-void http_reply_header(struct http_request *req, const char *name, const char *fmt, ...)
-{
-    va_list ap;
-    char usual[512];
-
-    ON_LOOP(req->conn->server->loop);
-    va_start(ap, fmt);
-    int len = vsnprintf(usual, sizeof(usual), fmt, ap);
-    va_end(ap);
-    _cleanup_free_ char *longer = len >= (int)sizeof(usual) ? xmalloc((size_t)len + 1) : NULL;
-    char *value = longer ? longer : usual;
-    if (longer) {
-        va_start(ap, fmt);
-        vsnprintf(longer, (size_t)len + 1, fmt, ap);
-        va_end(ap);
-    }
-    /* A value from upstream must not begin a line of its own. */
-    char *to = value;
-    for (const char *p = value; *p; p++)
-        if ((unsigned char)*p >= 0x20 && *p != 0x7f)
-            *to++ = *p;
-    buf_adds(&req->headers, name);
-    buf_add(&req->headers, ": ", 2);
-    buf_add(&req->headers, value, (size_t)(to - value));
-    buf_add(&req->headers, "\r\n", 2);
-}
-
-void http_reply_reset(struct http_request *req)
-{
-    ON_LOOP(req->conn->server->loop);
-    buf_clear(&req->headers);
-}
-
-/* Writes the head into `out`, which grows past the stack only for unusually many headers. */
-static void compose(struct http_request *req, struct buf *out, int status, const char *type, int64_t len)
-{
-    struct http_conn *c = req->conn;
-    char line[256];
-
-    req->status = status;
-    req->first_us = clock_mono_us() - req->begun_us;
-    bool more = !c->eof || evbuffer_get_length(c->in) > 0;
-    bool keep = req->keep_alive && !c->closing && more && !c->server->draining && !http_body_is_long(c);
-    c->closing = !keep;
-    int n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n%s", status, http_reason(status),
-                     req->bare ? "" : "Server: entrepot\r\n");
-    buf_add(out, line, (size_t)n);
-    if (!req->bare)
-        buf_adds(out, date_line(c->server));
-    if (req->headers.len > 0)
-        buf_add(out, req->headers.data, req->headers.len);
-    if (type) {
-        buf_adds(out, "Content-Type: ");
-        buf_adds(out, type);
-        buf_adds(out, "\r\n");
-    }
-    if (len >= 0) {
-        n = snprintf(line, sizeof(line), "Content-Length: %lld\r\n", (long long)len);
-        buf_add(out, line, (size_t)n);
-    }
-    http_add_id(req, out);
-    if (!keep)
-        buf_adds(out, "Connection: close\r\n\r\n");
-    else
-        buf_adds(out, req->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n");
-}
-
-void http_reply_bare(struct http_request *req)
-{
-    ON_LOOP(req->conn->server->loop);
-    req->bare = true;
-}
 
 static struct evbuffer *output(const struct http_request *req)
 {
@@ -116,12 +29,24 @@ static void answer_begin(struct http_request *req, int64_t promised)
     req->on_gone = NULL;
 }
 
+static bool has_file(const struct http_request *req)
+{
+    return req->file_fd >= 0 && req->file_at < req->file_end;
+}
+
+/* Whether the connection ends with what is to go out. */
+static bool is_the_last(const struct http_conn *c)
+{
+    return c->closing && c->req.ended && !has_file(&c->req) && !http_body_is_open(c);
+}
+
 /* The socket is tried without waiting until the loop reports it writable: it nearly always is. A head and a piece of a
  * file take a call each. */
 void http_write(struct http_conn *c)
 {
     ssize_t n = 1;
 
+    c->link.more = is_the_last(c);
     for (int calls = 0; calls < 3 && n > 0 && !c->blocked && http_out_len(&c->out) > 0; calls++) {
         n = c->link.kind->write(&c->link, &c->out, PIECE);
         c->taken += MAX(n, (ssize_t)0);
@@ -137,11 +62,6 @@ void http_write(struct http_conn *c)
     else if (!arm && c->armed)
         event_del(c->writable);
     c->armed = arm;
-}
-
-static bool has_file(const struct http_request *req)
-{
-    return req->file_fd >= 0 && req->file_at < req->file_end;
 }
 
 static void add_piece(struct http_out *out, int fd, int64_t at, int64_t to)
@@ -223,7 +143,7 @@ static void answer_head(struct http_request *req, int status, const char *type, 
     struct buf *head = &req->conn->server->head;
 
     buf_clear(head);
-    compose(req, head, status, type, len);
+    http_head_compose(req, head, status, type, len);
     evbuffer_add(output(req), head->data, head->len);
 }
 
@@ -235,11 +155,13 @@ static void send_small(struct http_request *req, int status, const char *type, c
     ssize_t n = 0;
 
     buf_clear(head);
-    compose(req, head, status, type, (int64_t)len);
+    http_head_compose(req, head, status, type, (int64_t)len);
     if (req->method != HTTP_METHOD_HEAD) {
         buf_add(head, body, len);
         req->sent = (int64_t)len;
     }
+    req->ended = true;
+    c->link.more = is_the_last(c);
     if (http_out_len(&c->out) == 0)
         n = c->link.kind->send(&c->link, head->data, head->len);
     c->taken += MAX(n, (ssize_t)0);
@@ -328,6 +250,7 @@ void http_stream(struct http_request *req, int status, const char *type, int64_t
         http_reply_header(req, "Transfer-Encoding", "chunked");
     }
     answer_head(req, status, type, len);
+    buf_clear(&req->headers);
     req->more = more;
     req->more_arg = arg;
     http_pump(req->conn);
@@ -425,7 +348,7 @@ void http_stream_end(struct http_request *req, void (*done)(void *arg), void *ar
     req->done = done;
     req->done_arg = arg;
     if (req->chunked && req->method != HTTP_METHOD_HEAD)
-        evbuffer_add(output(req), "0\r\n\r\n", 5);
+        evbuffer_add_printf(output(req), "0\r\n%s\r\n", req->headers.len > 0 ? req->headers.data : "");
     else if (req->method != HTTP_METHOD_HEAD && req->promised >= 0 &&
              req->sent + req->file_end - req->file_at != req->promised)
         req->conn->lost = true; /* the client must not take it for whole */

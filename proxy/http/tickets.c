@@ -97,7 +97,9 @@ static int seal_or_open(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CI
                                  OSSL_PARAM_construct_end()};
     bool ok = EVP_MAC_CTX_set_params(mac, params) == 1 && EVP_CipherInit_ex(cipher, aes, NULL, key.seal, iv, sealing);
     OPENSSL_cleanse(&key, sizeof(key));
-    return ok ? found : -1;
+    if (!ok)
+        return -1;
+    return SSL_version(ssl) == TLS1_3_VERSION && !sealing ? 2 : found; /* each is used once (RFC 8446 §C.4) */
 }
 
 void http_tickets_add(struct ssl_ctx_st *ctx)

@@ -28,10 +28,15 @@ const char *http_tls_host(const struct ssl_st *ssl);
 /* Loads the files again if they have changed and are no longer being written: once a second or so, or with `now`
  * (SIGHUP) at once. Blocks on the disk. */
 void http_tls_look(struct http_tls *t, bool now);
-/* The listener's name. */
-const char *http_tls_name(const struct http_tls *t);
 /* Seconds since 1970 at which the certificate in use ends; 0: there is none of its own. Any thread. */
 int64_t http_tls_expires_s(struct http_tls *t);
+/* The listener's, as it was given. */
+const char *http_tls_name(const struct http_tls *t);
+/* How clients' handshakes have ended in this process: what encrypts since, or that they failed. Any thread. */
+struct http_greetings {
+    uint64_t kernel, process, failed;
+};
+struct http_greetings http_greetings(void);
 /* A server's end of a new connection, under what is loaded now. NULL: out of memory. Any thread. */
 struct ssl_st *http_tls_open(struct http_tls *t);
 /* A server's context under the settings above, without a certificate. The reference is the caller's. Any thread. */

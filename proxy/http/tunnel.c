@@ -177,7 +177,11 @@ bool http_tunnel_pass(struct http_conn *c)
 
 bool http_tunnel_is_idle(const struct http_conn *c, int64_t now)
 {
-    return now - c->tunnel->moved_ms > c->server->limits.tunnel_idle_ms;
+    const struct http_limits *l = &c->server->limits;
+    const struct http_tunnel *t = c->tunnel;
+    bool half = (t->client_ended || t->far_ended) && l->tunnel_half_ms > 0;
+
+    return now - t->moved_ms > (half ? l->tunnel_half_ms : l->tunnel_idle_ms);
 }
 
 void http_tunnel_end(struct http_conn *c)

@@ -28,10 +28,10 @@ struct ca {
     /* set once */
     char *cert, *key;
     struct authority_files files;
-    char **hosts; /* NULL-terminated */
     EVP_PKEY *leaf_key;
     /* shared, under `lock` */
     pthread_mutex_t lock;
+    char **hosts; /* NULL-terminated */
     struct authority *authority;
     struct ca_leaf leaves[CA_CONTEXTS_MAX];
     uint64_t uses;
@@ -51,16 +51,18 @@ static bool take_name(const char *host, char out[HOST_MAX + 1])
     return authority_is_dns_name(out);
 }
 
-static bool is_wanted(const struct ca *ca, const char *name)
+static bool is_wanted(struct ca *ca, const char *name)
 {
     char canonical[HOST_MAX + 1];
+    bool wanted = false;
 
     strcpy(canonical, name);
     ref_canonical_host(canonical);
-    for (char *const *h = ca->hosts; *h; h++)
-        if (config_host_matches(*h, canonical))
-            return true;
-    return false;
+    pthread_mutex_lock(&ca->lock);
+    for (char *const *h = ca->hosts; *h && !wanted; h++)
+        wanted = config_host_matches(*h, canonical);
+    pthread_mutex_unlock(&ca->lock);
+    return wanted;
 }
 
 static struct authority *take_authority(struct ca *ca)
@@ -69,6 +71,16 @@ static struct authority *take_authority(struct ca *ca)
     struct authority *a = authority_ref(ca->authority);
     pthread_mutex_unlock(&ca->lock);
     return a;
+}
+
+int64_t ca_ends_s(struct ca *ca)
+{
+    struct authority *a = take_authority(ca);
+    struct authority_about about = {0};
+
+    authority_describe(a, 0, &about);
+    authority_unref(a);
+    return about.ends_s;
 }
 
 bool ca_speaks_for(struct ca *ca, const char *host)
@@ -258,6 +270,18 @@ static char **copy_list(const char *const *list)
     for (size_t i = 0; i < count; i++)
         copy[i] = xstrdup(list[i]);
     return copy;
+}
+
+void ca_set_hosts(struct ca *ca, const char *const *hosts)
+{
+    char **fresh = copy_list(hosts);
+
+    pthread_mutex_lock(&ca->lock);
+    char **old = ca->hosts;
+    ca->hosts = fresh;
+    pthread_mutex_unlock(&ca->lock);
+    config_free_hosts(old);
+    warn_of_hosts(ca, ca->authority);
 }
 
 struct ca *ca_open(const struct authority_files *files, const char *const *hosts, struct err *err)

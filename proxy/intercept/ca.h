@@ -27,6 +27,10 @@ struct ca *ca_open(const struct authority_files *files, const char *const *hosts
 /* Reads the files again (SIGHUP): after `entrepot ca --rotate` what is issued from now on is the new one's. On an
  * error the last one stays in use. */
 bool ca_reload(struct ca *ca, struct err *err);
+/* Other hosts. Main thread. */
+void ca_set_hosts(struct ca *ca, const char *const *hosts);
+/* Seconds since 1970 at which its certificate ends. */
+int64_t ca_ends_s(struct ca *ca);
 bool ca_speaks_for(struct ca *ca, const char *host);
 /* A server's context (proxy/http/tls.h) with a certificate for exactly this host; the reference is the caller's. NULL:
  * it does not speak for it. */

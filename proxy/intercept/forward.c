@@ -9,7 +9,6 @@
 #include "upstream/transfer.h"
 
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,6 +42,12 @@ struct forward *forward_new(const struct config *config, struct ca *ca, struct l
     if (f)
         *f = (struct forward){config, ca, engine};
     return f;
+}
+
+void forward_set(struct forward *f, const struct config *config, struct ca *ca)
+{
+    f->config = config;
+    f->ca = ca;
 }
 
 void forward_free(struct forward *f)
@@ -153,14 +158,9 @@ void forward_connect(struct forward *f, struct http_request *req)
         http_error(req, 400, "UNSUPPORTED", "CONNECT needs a host and a port");
         return;
     }
-    SSL_CTX *ctx = port == TLS_PORT ? ca_context(f->ca, host) : NULL;
+    struct ssl_ctx_st *ctx = port == TLS_PORT && f->ca ? ca_context(f->ca, host) : NULL;
     if (ctx) {
-        SSL *ssl = SSL_new(ctx);
-        SSL_CTX_free(ctx);
-        if (ssl)
-            http_connect_tls(req, ssl, host);
-        else
-            http_error(req, 503, "UNAVAILABLE", "out of memory");
+        http_connect_tls(req, ctx, host);
         return;
     }
     if (!f->config->intercept.tunnel) {

@@ -23,8 +23,10 @@ struct config;
 struct forward;
 struct http_request;
 
-/* Everything is borrowed. Before the loop starts. Errors: ERR_IO. */
+/* Everything is borrowed; `ca` may be NULL. Before the loop starts. Errors: ERR_IO. */
 struct forward *forward_new(const struct config *config, struct ca *ca, struct loop *loop, struct err *err);
+/* Another configuration. On the loop. */
+void forward_set(struct forward *f, const struct config *config, struct ca *ca);
 /* After the loop has ended, and all connections. */
 void forward_free(struct forward *f);
 /* A request of a client of the forward proxy: whether it may use it. If not, it has been answered. */

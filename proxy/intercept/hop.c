@@ -45,6 +45,42 @@ bool hop_passes(const struct buf *named, const char *name, size_t len)
     return len > 0 && !hop_is_named(named, name, len);
 }
 
+bool hop_trails(const char *name, size_t len)
+{
+    static const char *const controls[] = {
+        "age",
+        "allow",
+        "authorization",
+        "cache-control",
+        "connection",
+        "cookie",
+        "date",
+        "expires",
+        "forwarded",
+        "host",
+        "location",
+        "max-forwards",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "set-cookie2",
+        "vary",
+        "www-authenticate",
+        "authentication-info",
+    };
+    static const char *const begins[] = {"access-control-", "content-", "if-", "sec-", "x-forwarded-"};
+
+    if (!hop_passes(&(struct buf){0}, name, len))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(controls); i++)
+        if (strlen(controls[i]) == len && strncasecmp(controls[i], name, len) == 0)
+            return false;
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++)
+        if (strlen(begins[i]) <= len && strncasecmp(begins[i], name, strlen(begins[i])) == 0)
+            return strncasecmp(name, "content-digest", MAX(len, (size_t)14)) == 0;
+    return true;
+}
+
 bool hop_is_login(const char *authorization)
 {
     return authorization &&

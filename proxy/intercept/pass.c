@@ -2,12 +2,12 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "proxy/intercept/fields.h"
 #include "proxy/intercept/hop.h"
 #include "proxy/intercept/path.h"
 #include "proxy/intercept/ping.h"
 #include "proxy/intercept/pushed.h"
 
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <string.h>
 #include <strings.h>
@@ -34,8 +34,11 @@ struct passing {
     struct event *idle;
     bool ending;
     /* the request's body */
-    bool has_body, streamed, body_ended, body_paused;
-    struct evbuffer *queue;
+    bool has_body, streamed, body_ended;
+    struct buf piece; /* the registry has not taken it whole */
+    size_t piece_at;
+    bool body_paused;
+    char **their_trailers, **trailers; /* of the request, and of an answer that waits; NULL: none */
     /* the answer */
     int status;                 /* 0: none yet */
     int64_t length, given;      /* of its body; -1: not known */
@@ -52,7 +55,11 @@ static void passing_free(void *arg)
     struct passing *g = arg;
 
     event_free(g->idle);
-    evbuffer_free(g->queue);
+    buf_free(&g->piece);
+    if (g->trailers)
+        hop_free_lines(g->trailers);
+    if (g->their_trailers)
+        hop_free_lines(g->their_trailers);
     upstream_pass_end(g->site->upstream, g->received);
     site_unref(g->site);
     atomic_fetch_sub(&g->passer->under_way, 1);
@@ -110,6 +117,56 @@ static void note_activity(struct passing *g)
     event_add(g->idle, &(struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000});
 }
 
+/* ---- the body of the request ---- */
+
+/* Bytes of a body that are held, and sent at a time: as much as is worth it while there are few, for it may be that no
+ * registry takes any of them. */
+static size_t body_share(const struct passer *p)
+{
+    size_t share = PASS_BODIES_MAX / (size_t)MAX(atomic_load(&p->under_way), 1);
+
+    return MAX(MIN(share, (size_t)PASS_BODY_MAX), (size_t)PASS_BODY_LEAST);
+}
+
+static void body_data(void *arg, const void *data, size_t len)
+{
+    struct passing *g = arg;
+
+    if (g->ending || !g->transfer)
+        return;
+    note_activity(g);
+    if (g->piece.len == 0) {
+        http_body_keep(g->req, &g->piece);
+        g->piece_at = 0;
+    } else {
+        memmove(g->piece.data, g->piece.data + g->piece_at, g->piece.len -= g->piece_at);
+        g->piece_at = 0;
+        buf_add(&g->piece, data, len);
+    }
+    if (!g->body_paused && g->piece.len - g->piece_at + PASS_BODY_LEAST > body_share(g->passer)) {
+        http_body_pause(g->req, true);
+        g->body_paused = true;
+    }
+    transfer_send_more(g->transfer);
+}
+
+static void body_end(void *arg)
+{
+    struct passing *g = arg;
+
+    g->body_ended = true;
+    if (!g->ending && g->transfer)
+        transfer_send_more(g->transfer);
+}
+
+/* Not before the registry takes some: one that cannot be reached costs the client no upload. */
+static void passing_begin_body(struct passing *g)
+{
+    if (g->has_body && !g->streamed)
+        http_body_stream(g->req, body_data, body_end, g);
+    g->streamed = true;
+}
+
 /* ---- the answer ---- */
 
 /* http calls it whenever the client can take more. */
@@ -145,31 +202,16 @@ static void give_answer(struct passing *g)
         return;
     }
     g->streaming = true;
-    http_stream(req, g->status, NULL, g->over && g->length < 0 ? 0 : g->length, answer_more, g);
+    http_stream(req, g->status, NULL, g->over && g->length < 0 && !g->trailers ? 0 : g->length, answer_more, g);
     if (!g->req) /* the client has gone meanwhile */
         return;
     if (g->over) {
         g->req = NULL;
+        fields_reply_trailers(req, (const char *const *)g->trailers);
         passing_end(g);
         http_stream_end(req, NULL, NULL);
     } else {
         answer_more(g);
-    }
-}
-
-static void take_headers(struct passing *g, const char *const *lines)
-{
-    _cleanup_buf_ struct buf named = {0};
-
-    for (const char *const *l = lines; *l; l++)
-        if (strncasecmp(*l, "connection:", 11) == 0)
-            hop_note(&named, *l + 11);
-    for (const char *const *l = lines; *l; l++) {
-        size_t len = strcspn(*l, ":");
-        const char *value = *l + len + 1;
-        _cleanup_free_ char *name = xstrndup(*l, len);
-        if (hop_passes(&named, name, len))
-            http_reply_header(g->req, name, "%s", value + strspn(value, " \t"));
     }
 }
 
@@ -192,6 +234,21 @@ static bool has_changed_repository(const struct passing *g)
            http_method(g->req) != HTTP_METHOD_GET && http_method(g->req) != HTTP_METHOD_HEAD;
 }
 
+static void passing_take_interim(void *arg, int status, const char *const *lines)
+{
+    struct passing *g = arg;
+
+    if (!g->req || g->status != 0)
+        return;
+    note_activity(g);
+    if (status == 100) { /* the client gets it if it waits for it */
+        passing_begin_body(g);
+        return;
+    }
+    fields_reply(g->req, lines, false);
+    http_interim(g->req, status);
+}
+
 static bool passing_take_head(void *arg, const struct transfer_response *r)
 {
     struct passing *g = arg;
@@ -200,12 +257,12 @@ static bool passing_take_head(void *arg, const struct transfer_response *r)
         return false;
     g->status = r->status;
     g->length = r->content_length;
-    take_headers(g, r->lines);
+    fields_reply(g->req, r->lines, g->length < 0 && answer_has_body(g));
     note_activity(g);
     if (has_changed_repository(g)) {
-        bool put = strcmp(http_method_name(g->req), "PUT") == 0;
-        g->pushed = pushed_begin(g->passer->o.cache, g->passer->o.fetchers, g->site->host, &g->path,
-                                 put ? &r->digest : &(struct digest){0}, on_noted, g, g->passer->o.loop);
+        bool deleted = strcmp(http_method_name(g->req), "DELETE") == 0;
+        g->pushed = pushed_begin(g->passer->o.cache, g->passer->o.fetchers, g->site, &g->path,
+                                 deleted ? NULL : &r->digest, on_noted, g, g->passer->o.loop);
         note_activity(g);
         g->held = true;
         transfer_pause(g->transfer, true);
@@ -233,7 +290,7 @@ static bool passing_take_data(void *arg, const void *data, size_t len)
     return g->req != NULL;
 }
 
-static void passing_take_end(void *arg, const struct transfer_response *r UNUSED, const struct err *err)
+static void passing_take_end(void *arg, const struct transfer_response *r, const struct err *err)
 {
     struct passing *g = arg;
     struct http_request *req = g->req;
@@ -249,7 +306,9 @@ static void passing_take_end(void *arg, const struct transfer_response *r UNUSED
         passing_fail(g, err ? err : &why);
     } else if (g->pushed) {
         g->over = true; /* on_noted() goes on */
+        g->trailers = fields_copy(r->trailers);
     } else {
+        fields_reply_trailers(req, r->trailers);
         passing_end(g);
         http_stream_end(req, NULL, NULL);
     }
@@ -273,72 +332,39 @@ static void on_idle(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 
 /* ---- the request ---- */
 
-static void body_data(void *arg, const void *data, size_t len)
-{
-    struct passing *g = arg;
-
-    if (g->ending || !g->transfer)
-        return;
-    note_activity(g);
-    evbuffer_add(g->queue, data, len);
-    if (!g->body_paused)
-        http_body_pause(g->req, true); /* one piece at a time; http has the next one ready */
-    g->body_paused = true;
-    transfer_send_more(g->transfer);
-}
-
-static void body_end(void *arg)
-{
-    struct passing *g = arg;
-
-    g->body_ended = true;
-    if (!g->ending && g->transfer)
-        transfer_send_more(g->transfer);
-}
-
 /* The registry is connected, and takes some. */
 static long passing_send(void *arg, char *out, size_t cap)
 {
     struct passing *g = arg;
     if (g->ending || !g->req)
         return TRANSFER_WAIT;
-    if (!g->streamed) { /* not before: a registry that cannot be reached costs the client no upload */
-        g->streamed = true;
-        http_body_stream(g->req, body_data, body_end, g);
-    }
-    int n = evbuffer_remove(g->queue, out, cap);
-    if (n <= 0)
+    passing_begin_body(g);
+    size_t n = MIN(g->piece.len - g->piece_at, cap);
+    if (n == 0)
         return g->body_ended ? 0 : TRANSFER_WAIT;
     note_activity(g);
-    if (evbuffer_get_length(g->queue) == 0) {
+    memcpy(out, g->piece.data + g->piece_at, n);
+    g->piece_at += n;
+    if (g->piece_at == g->piece.len) {
+        buf_free(&g->piece);
+        g->piece_at = 0;
+        if (g->body_paused)
+            http_body_pause(g->req, false);
         g->body_paused = false;
-        http_body_pause(g->req, false);
     }
-    return n;
+    return (long)n;
 }
 
-/* "Name: value" lines for libcurl, which takes "Name:" for a wish not to send one. The caller frees them. */
-static char **list_headers(const struct http_request *req, bool loses_tls)
+/* The registry has the whole body. */
+static const char *const *passing_send_trailers(void *arg)
 {
-    _cleanup_buf_ struct buf named = {0};
-    const char *name, *value;
-    int n = 0, count = 0;
+    struct passing *g = arg;
 
-    for (; http_header_at(req, count, &name, &value); count++)
-        if (strcmp(name, "connection") == 0)
-            hop_note(&named, value);
-    char **list = xcalloc((size_t)count + 3, sizeof(*list));
-    if (*http_host(req)) /* of the target, where that is a URL (RFC 9112 §3.2.2) */
-        list[n++] = xasprintf("Host: %s", http_host(req));
-    for (int i = 0; http_header_at(req, i, &name, &value); i++)
-        if (strcmp(name, "host") != 0 && hop_passes(&named, name, strlen(name)))
-            list[n++] = *value ? xasprintf("%s: %s", name, value) : xasprintf("%s;", name);
-    if (loses_tls && !http_header(req, "x-forwarded-proto"))
-        list[n++] = xstrdup("X-Forwarded-Proto: https");
-    return list;
+    if (!g->ending && g->req && g->body_ended && !g->their_trailers)
+        g->their_trailers = fields_of_trailers(g->req);
+    return (const char *const *)g->their_trailers;
 }
 
-/* The client speaks TLS and the endpoint does not: the URLs in its answers have to be for the client. */
 static bool loses_tls(const struct passing *g, const char *host)
 {
     _cleanup_free_ char *origin = upstream_pass_origin(g->site->upstream, host);
@@ -350,13 +376,19 @@ static void send_on(struct passing *g, const char *host)
 {
     const char *query = http_query(g->req);
     _cleanup_free_ char *target = xasprintf("%s%s%s", http_path(g->req), *query ? "?" : "", query);
-    char **headers = list_headers(g->req, loses_tls(g, host));
+    char **headers = fields_of_request(g->req, loses_tls(g, host));
     const struct upstream_pass pass = {
         .host = host,
         .method = http_method_name(g->req),
         .target = target,
         .headers = (const char *const *)headers,
-        .body = {.has_body = g->has_body, .size = http_body_length(g->req), .on_send = passing_send},
+        .body = {.has_body = g->has_body,
+                 .expects = http_body_is_expected(g->req),
+                 .size = http_body_length(g->req),
+                 .buffer = body_share(g->passer),
+                 .on_send = passing_send,
+                 .on_trailers = passing_send_trailers,
+                 .on_interim = passing_take_interim},
         .isolated = hop_is_login(http_header(g->req, "authorization")),
         .on_head = passing_take_head,
         .on_data = passing_take_data,
@@ -400,7 +432,6 @@ void pass_through(struct passer *p, struct http_request *req, const char *host, 
     g->passer = p;
     g->req = req;
     g->site = site_ref(site);
-    g->queue = evbuffer_new();
     g->idle = event_new(loop_base(p->o.loop), -1, 0, on_idle, g);
     g->has_body = http_body_length(req) != 0 || http_header(req, "content-length");
     path_parse(&g->path, http_path(req));
@@ -419,6 +450,19 @@ bool pass_is_pull(const struct http_request *req)
     path_parse(&path, http_path(req));
     return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
            (path.kind == PATH_BLOB && m == HTTP_METHOD_GET);
+}
+
+bool pass_may_be_pull(const struct http_request *req)
+{
+    enum http_method m = http_method(req);
+    struct path path;
+
+    if (m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD)
+        return false;
+    path_parse(&path, http_path(req));
+    return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
+           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || strchr(http_path(req), '%') ||
+           strstr(http_path(req), "/.") || strstr(http_path(req), "//");
 }
 
 bool pass_wants_stream(void *arg UNUSED, struct http_request *req)

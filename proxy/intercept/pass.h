@@ -3,8 +3,10 @@
  *     client ─ http_body_stream ─▶ a piece ─ on_send ─▶ the registry    not taken: the client is not read from
  *     client ◀─ http_stream_data ─────────── on_data ─ the registry     the client takes no more: nor is that read from
  *
- * The client's headers and login go to the registry and its answer comes back as they are, but for what is for one
- * connection alone (hop.h), interim answers and trailers. Nothing is stored and nothing retried. A client that leaves
+ * The client's headers, trailers and login go to the registry, and its answer comes back as they are, interim answers
+ * and trailers too, but for what is for one connection alone, and what is no trailer (hop.h). A client that waits for
+ * 100 Continue gets it when the registry gives it, or says nothing for a second. Nothing is stored and nothing retried.
+ * Of a body one piece waits here, and one in libcurl. A client that leaves
  * cancels its request to the registry. Before the answer's head a failure is a 502 or 504 that names the cause
  * (but see ping.h); after it the connection is cut.
  *
@@ -23,6 +25,9 @@ enum {
     PASS_OUT_MAX = 128 << 10, /* bytes of an answer that the client has not taken */
     PASS_IDLE_MS = 600000,    /* without a byte either way: a registry may take minutes to commit an upload */
     PASS_NOTE_MS = 2000,
+    PASS_BODY_LEAST = 16 << 10, /* bytes of a body: a piece of http's */
+    PASS_BODY_MAX = 64 << 10,
+    PASS_BODIES_MAX = 2 << 20, /* of all bodies of a loop */
 };
 
 struct passer;
@@ -44,6 +49,8 @@ void passer_free(struct passer *p);
 /* Whether a request in an opened connection is a pull, to be answered by the cache. HEAD of a blob is none: pushing
  * clients send it to learn what they need not upload, and only the registry knows what it has in that repository. */
 bool pass_is_pull(const struct http_request *req);
+/* Whether the registry might take a request for a pull that pass_is_pull() does not see, or that cannot be parsed. */
+bool pass_may_be_pull(const struct http_request *req);
 /* Whether the body of a request is taken piece by piece: for http_server_set_streams(). */
 bool pass_wants_stream(void *arg, struct http_request *req);
 /* Passes the request on to `host` (http_opened_host()), a host of the site's registry. The site is held until the

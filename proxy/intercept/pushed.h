@@ -8,11 +8,12 @@
 
 struct pushed;
 
-/* The registry of `host` (a site's) has answered with success. `points_to` is the digest that it has named;
- * DIGEST_NONE: it has not, or the content was deleted. `done` runs on `loop`, later, once a request that begins then
+/* The site's registry has answered with success. `points_to` is the digest that it has named, DIGEST_NONE if it has
+ * not; NULL: the content was deleted. `done` runs on `loop`, later, once a request that begins then
  * finds the new state, or the index cannot be written. Everything is copied. */
-struct pushed *pushed_begin(struct cache *cache, struct fetchers *fetchers, const char *host, const struct path *what,
-                            const struct digest *points_to, void (*done)(void *arg), void *arg, struct loop *loop);
+struct pushed *pushed_begin(struct cache *cache, struct fetchers *fetchers, const struct site *site,
+                            const struct path *what, const struct digest *points_to, void (*done)(void *arg), void *arg,
+                            struct loop *loop);
 /* `done` is not called any more. On the loop; not once `done` was called. */
 void pushed_leave(struct pushed *p);
 

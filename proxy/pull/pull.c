@@ -218,7 +218,7 @@ static void wait_for_news(struct pull *p)
 
 static void fail_unconfigured(const struct pull *p, struct pulled_image *im)
 {
-    const char *of = sites_name_of_endpoint(p->puller->sites, im->ref.host);
+    _cleanup_free_ char *of = sites_name_of_endpoint(p->puller->sites, im->ref.host);
 
     if (sites_is_upstream(p->puller->sites, im->ref.host))
         pull_fail(im, "too many upstreams are in use at once: try again in a moment");
@@ -234,6 +234,23 @@ static void fail_unconfigured(const struct pull *p, struct pulled_image *im)
         pull_fail(im, "%s is not a configured upstream: add it under upstreams", im->ref.host);
 }
 
+/* What is imported is not asked about: it is here already. */
+static bool is_admitted(struct pulled_image *im)
+{
+    const bool by_digest = im->ref.digest.alg != DIGEST_NONE;
+    char tag[REF_TAG_MAX + 1], digest[DIGEST_TEXT_MAX];
+    const struct config_image asked = {.name = im->name,
+                                       .tag = by_digest ? NULL : ref_tag(&im->ref, tag),
+                                       .digest = by_digest ? digest_format(&im->ref.digest, digest) : NULL};
+    const char *why;
+
+    if (config_admits(im->site->all, &asked, &why))
+        return true;
+    pull_fail(im, "the policy of this node does not allow it: %s%s",
+              *why ? "policy.deny has " : "it is not among those of policy.allow", why);
+    return false;
+}
+
 static void begin_images(struct pull *p)
 {
     char tag[REF_TAG_MAX + 1];
@@ -247,6 +264,10 @@ static void begin_images(struct pull *p)
         p->wish->on_image(p->wish->arg, &(struct pull_image){.reference = im->text, .status = PULL_WAITING});
         if (!prefetch_site(p->puller, im->name, &im->site, &im->path)) {
             fail_unconfigured(p, im);
+            end_image(p, im);
+            continue;
+        }
+        if (!is_admitted(im)) {
             end_image(p, im);
             continue;
         }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -19,7 +20,7 @@ struct grant {
 };
 
 struct grants {
-    int64_t life_ms;
+    _Atomic int64_t life_ms;
     pthread_mutex_t lock;
     TAILQ_HEAD(, grant) ages;
     LIST_HEAD(, grant) buckets[BUCKETS];
@@ -34,6 +35,11 @@ struct grants *grants_new(int64_t life_ms)
     pthread_mutex_init(&g->lock, NULL);
     TAILQ_INIT(&g->ages);
     return g;
+}
+
+void grants_set_life(struct grants *g, int64_t life_ms)
+{
+    atomic_store(&g->life_ms, life_ms);
 }
 
 static void grant_end(struct grants *g, struct grant *one)

@@ -19,6 +19,8 @@ enum { GRANTS_MAX = 65536 };
 struct grants;
 
 struct grants *grants_new(int64_t life_ms);
+/* Of those that are given from now on. */
+void grants_set_life(struct grants *g, int64_t life_ms);
 void grants_free(struct grants *g);
 /* `client_id` as in struct client, `repo` a full name. */
 bool grants_has(struct grants *g, const char *client_id, const char *repo);

@@ -1,6 +1,6 @@
 /* /v2/<name>/manifests/<tag|digest> */
 #include "proxy/registry/access.h"
-#include "proxy/registry/handlers.h"
+#include "proxy/registry/policy.h"
 
 #include "base/clock.h"
 #include "base/platform.h"
@@ -102,7 +102,7 @@ static void manifests_fetched(void *arg, struct fetch_result *res)
         if (access_retry(v, res))
             return;
         reply_failure(req, res, KIND_MANIFEST);
-    } else {
+    } else if (policy_admit_found(v->registry, req, &v->route, &res->digest)) {
         if (res->body && turn_to_image(req, &v->route, res->body)) {
             manifests_serve(v);
             return;
@@ -150,6 +150,8 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
         if (left < MIN(tags.ttl_ms / 10, (int64_t)AHEAD_MAX_MS) && !by_grant)
             manifests_refresh(reg, http_loop(req), r);
     }
+    if (!policy_admit_found(reg, req, r, &hit.digest))
+        return true;
     if (http_method(req) == HTTP_METHOD_HEAD && (r->tag[0] == '\0' || takes_index(req))) {
         cache_touch(reg->cache, &hit.digest);
         reply_hit(req);

@@ -46,7 +46,6 @@ struct ahead_image {
 struct readahead {
     struct cache *cache;
     struct fetchers *fetchers;
-    const struct config *config;
     struct loop *loop;
     atomic_int image_count;
     atomic_uint_fast64_t used, used_bytes, wasted, wasted_bytes;
@@ -230,7 +229,7 @@ static struct ahead_layer *image_next(struct ahead_image *image)
         if (layer->state != LAYER_UNTOUCHED || (layer->seekable && !image->seekable))
             continue;
         cache_find(ra->cache, image->want.name, NULL, &layer->digest, &hit);
-        if (!hit.stored && layer->size <= ra->config->blob_max)
+        if (!hit.stored && layer->size <= image->want.site->all->blob_max)
             return layer;
         layer->state = LAYER_LEFT;
     }
@@ -259,7 +258,8 @@ static void image_go_on(struct ahead_image *image)
 
     ON_LOOP(ra->loop);
     while (!ra->stopping && !image->in_pieces && !image->failed && !image->forgotten &&
-           !image_is_quiet(image, QUIET_MS) && ra->reads < READS_MAX && image_reads(image) < ra->config->readahead &&
+           !image_is_quiet(image, QUIET_MS) && ra->reads < READS_MAX &&
+           image_reads(image) < image->want.site->all->readahead &&
            !fetchers_is_cut_off(ra->fetchers, image->want.site) && (layer = image_next(image)))
         read_begin(image, layer);
 }
@@ -388,8 +388,8 @@ static void request_ended(void *arg)
 
 static bool reads_ahead(const struct readahead *ra, const struct site *site)
 {
-    return ra->config->readahead > 0 && site->upstream && !fetchers_is_cut_off(ra->fetchers, site) &&
-           config_fetch_for(ra->config, site->config) != CONFIG_FETCH_LAZY;
+    return site->all->readahead > 0 && site->upstream && !fetchers_is_cut_off(ra->fetchers, site) &&
+           config_fetch_for(site->all, site->config) != CONFIG_FETCH_LAZY;
 }
 
 struct readahead_request *readahead_begin(struct readahead *ra, const struct fetch_want *want)
@@ -455,14 +455,12 @@ static void readahead_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *a
     }
 }
 
-struct readahead *readahead_new(struct cache *cache, struct fetchers *fetchers, const struct config *config,
-                                struct loop *loop)
+struct readahead *readahead_new(struct cache *cache, struct fetchers *fetchers, struct loop *loop)
 {
     struct readahead *ra = xcalloc(1, sizeof(*ra));
 
     ra->cache = cache;
     ra->fetchers = fetchers;
-    ra->config = config;
     ra->loop = loop;
     TAILQ_INIT(&ra->images);
     ra->clock = event_new(loop_base(loop), -1, EV_PERSIST, readahead_tick, ra);

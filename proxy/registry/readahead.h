@@ -26,8 +26,7 @@ struct readahead;
 struct readahead_request; /* a client's request for a blob that has to be fetched, until it ends */
 
 /* Everything is borrowed. */
-struct readahead *readahead_new(struct cache *cache, struct fetchers *fetchers, const struct config *config,
-                                struct loop *loop);
+struct readahead *readahead_new(struct cache *cache, struct fetchers *fetchers, struct loop *loop);
 /* Begins nothing any more, and gives up what is under way. On its loop. */
 void readahead_stop(struct readahead *ra);
 /* After the loops have been settled. May be NULL. */

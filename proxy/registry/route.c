@@ -55,6 +55,16 @@ static bool route_split(struct route *r, const char *rest, const char **name_end
     return best != NULL;
 }
 
+/* As much of the text as there is space for; returns how much that is. snprintf(3) would be a tenth of what a small
+ * answer costs. */
+static size_t route_copy(char *to, size_t cap, const char *from, size_t len)
+{
+    len = MIN(len, cap - 1);
+    memcpy(to, from, len);
+    to[len] = '\0';
+    return len;
+}
+
 /* "%3A" and "%40": a client may encode the colon of a digest, and '@'. Any other escape is an error: no name has
  * one. */
 static bool unescape(char *out, size_t cap, const char *in)
@@ -74,13 +84,13 @@ static const char *without_host(const char *name, const char *site)
 
     if (!slash || !ref_is_host(name, (size_t)(slash - name)) || (size_t)(slash - name) >= sizeof(first))
         return name;
-    snprintf(first, sizeof(first), "%.*s", (int)(slash - name), name);
+    route_copy(first, sizeof(first), name, (size_t)(slash - name));
     ref_canonical_host(first);
     return strcmp(first, site) == 0 ? slash + 1 : name;
 }
 
 /* On a listener of one upstream: ns= names that, or is absent. */
-static bool is_for_only(const char *only, const struct http_request *req, const struct sites *sites,
+static bool is_for_only(const char *only, const struct http_request *req, struct sites *sites,
                         struct route_error *error)
 {
     char host[REF_HOST_MAX + 32];
@@ -97,12 +107,15 @@ static bool is_for_only(const char *only, const struct http_request *req, const 
 static bool name_repository(struct route *r, const char *host, const char *path, struct route_error *error)
 {
     bool library = strcmp(host, REF_DEFAULT_HOST) == 0 && !strchr(path, '/');
-    int n = snprintf(r->path, sizeof(r->path), "%s%s", library ? "library/" : "", path);
-    int m = snprintf(r->name, sizeof(r->name), "%s/%s", host, r->path);
+    size_t before = library ? route_copy(r->path, sizeof(r->path), "library/", 8) : 0;
+    size_t n = before + route_copy(r->path + before, sizeof(r->path) - before, path, strlen(path));
+    size_t m = route_copy(r->name, sizeof(r->name) - 1, host, strlen(host));
 
-    if (n < 0 || (size_t)n >= sizeof(r->path) || m < 0 || (size_t)m >= sizeof(r->name))
+    r->name[m++] = '/';
+    m += route_copy(r->name + m, sizeof(r->name) - m, r->path, n);
+    if (n < before + strlen(path) || m < strlen(host) + 1 + n)
         return route_fail(error, 400, "NAME_INVALID", "the repository name is too long");
-    return ref_is_path(r->path, (size_t)n) ||
+    return ref_is_path(r->path, n) ||
            route_fail(error, 400, "NAME_INVALID",
                       "%.120s is not a repository name (lower-case letters, digits, '.', '_', '-', '/')%s", r->path,
                       strchr(r->path, ':') ? ": a registry with a port needs a name without one (docs/engines.md)"
@@ -110,9 +123,8 @@ static bool name_repository(struct route *r, const char *host, const char *path,
 }
 
 /* A host with a port cannot be a part of an image's name at this cache: such a registry needs a name without one. */
-static bool fail_unknown(const struct sites *sites, const char *host, struct route_error *error)
+static bool explain_unknown(const struct config *c, const char *host, struct route_error *error)
 {
-    const struct config *c = sites_config(sites);
     const char *colon = strrchr(host, ':');
     size_t len = strlen(host);
 
@@ -130,6 +142,15 @@ static bool fail_unknown(const struct sites *sites, const char *host, struct rou
             "one: {name: %.*s, endpoints: [https://%.80s]}",
             host, (int)MIN(colon - host, 80), host, host);
     return route_fail(error, 404, "NAME_UNKNOWN", "%.100s is not one of the upstreams of this cache", host);
+}
+
+static bool fail_unknown(struct sites *sites, const char *host, struct route_error *error)
+{
+    const struct config *c = sites_config(sites);
+
+    explain_unknown(c, host, error);
+    config_unref(c);
+    return false;
 }
 
 /* Too many hosts that do not answer are requested at once: a passing state. */
@@ -154,7 +175,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         if (!is_for_only(r->only, req, sites, error))
             return false;
         r->by = ROUTE_BY_LISTENER;
-        snprintf(host, sizeof(host), "%s", r->only);
+        route_copy(host, sizeof(host), r->only, strlen(r->only));
         path = http_opened_host(req) ? name : without_host(name, host); /* its client takes us for the registry */
         r->site = sites_find(sites, host);
     } else if (says_ns && host[0]) {
@@ -165,7 +186,7 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         r->site = sites_find(sites, host);
     } else if (has_host) {
         r->by = ROUTE_BY_NAME;
-        snprintf(host, sizeof(host), "%.*s", (int)MIN((size_t)(slash - name), sizeof(host) - 1), name);
+        route_copy(host, sizeof(host), name, (size_t)(slash - name));
         ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
             return route_fail(error, 400, "NAME_INVALID", "the name begins with something that is not a registry host");
@@ -173,11 +194,11 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
         path = slash + 1;
         r->site = sites_find(sites, host);
     } else {
-        snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, http_host(req));
-        r->site = config_find_upstream(sites_config(sites), host) ? sites_find(sites, host) : NULL;
+        route_copy(host, sizeof(host), http_host(req), strlen(http_host(req)));
+        r->site = sites_find_configured(sites, host);
         r->by = r->site ? ROUTE_BY_HOST : ROUTE_BY_NOTHING;
         if (!r->site) {
-            snprintf(host, sizeof(host), "%s", REF_DEFAULT_HOST);
+            strcpy(host, REF_DEFAULT_HOST);
             r->site = sites_find(sites, host);
         }
     }
@@ -204,7 +225,7 @@ static bool read_reference(struct route *r, const char *text, struct route_error
                           "not a digest: sha256:<64 hex> or sha512:<128 hex>, lower case");
     if (!ref_is_tag(text, len))
         return route_fail(error, 400, "TAG_INVALID", "the tag does not follow the grammar");
-    snprintf(r->tag, sizeof(r->tag), "%.*s", (int)len, text);
+    route_copy(r->tag, sizeof(r->tag), text, len);
     return true;
 }
 
@@ -218,9 +239,8 @@ static bool route_v2(struct route *r, const struct http_request *req, const char
         return route_fail(error, 400, "NAME_INVALID", "the path is badly escaped");
     if (!route_split(r, path, &name_end, &reference))
         return route_fail(error, 404, "UNSUPPORTED", "no such page");
-    snprintf(name, sizeof(name), "%.*s", (int)(name_end - path), path);
-    int n = snprintf(r->asked, sizeof(r->asked), "%s", name);
-    if (n < 0 || (size_t)n >= sizeof(r->asked))
+    size_t len = route_copy(name, sizeof(name), path, (size_t)(name_end - path));
+    if (route_copy(r->asked, sizeof(r->asked), name, len) < len)
         return route_fail(error, 400, "NAME_INVALID", "the repository name is too long");
     return choose_site(r, req, sites, name, error) && read_reference(r, reference, error);
 }

@@ -6,8 +6,8 @@
  *
  * A loop never waits for the file: a feed holds ACCESS_FEED_MAX bytes, and lines that find no room there, or no room on
  * the disk, are dropped and counted. The file is opened again by access_log_open(): for rotation by rename. Since it is
- * appended to, it may be cut meanwhile (copytruncate). Path "-" is standard error, where the log is; with the log in the
- * journal's format the fields go to the journal.
+ * appended to, it may be cut meanwhile (copytruncate). Path "-" is standard error, where the log is; with the log in
+ * the journal's format the fields go to the journal.
  */
 #ifndef ENTREPOT_PROXY_SEEN_ACCESS_LOG_H
 #define ENTREPOT_PROXY_SEEN_ACCESS_LOG_H

@@ -175,7 +175,7 @@ void access_line_common(struct buf *out, struct access_second *s, const struct a
 /* ---- journal ---- */
 
 /* A value with a newline would need the binary form; escaped it has none. */
-static void add_field(struct buf *out, const char *name, const char *text)
+static void line_add_field(struct buf *out, const char *name, const char *text)
 {
     if (!text)
         return;
@@ -201,17 +201,17 @@ void access_line_journal(struct buf *out, struct access_second *s, const struct 
     add_common(out, s, l);
     buf_add(out, "", 1);
     ADD(out, "PRIORITY=6\0SYSLOG_IDENTIFIER=entrepot\0");
-    add_field(out, "ENTREPOT_ID=", l->id);
-    add_field(out, "ENTREPOT_CLIENT=", l->client);
-    add_field(out, "ENTREPOT_USER_AGENT=", l->user_agent);
-    add_field(out, "ENTREPOT_METHOD=", l->method);
-    add_field(out, "ENTREPOT_UPSTREAM=", l->upstream);
-    add_field(out, "ENTREPOT_REPOSITORY=", l->repository);
-    add_field(out, "ENTREPOT_REFERENCE=", l->reference);
-    add_field(out, "ENTREPOT_RANGE=", l->range);
+    line_add_field(out, "ENTREPOT_ID=", l->id);
+    line_add_field(out, "ENTREPOT_CLIENT=", l->client);
+    line_add_field(out, "ENTREPOT_USER_AGENT=", l->user_agent);
+    line_add_field(out, "ENTREPOT_METHOD=", l->method);
+    line_add_field(out, "ENTREPOT_UPSTREAM=", l->upstream);
+    line_add_field(out, "ENTREPOT_REPOSITORY=", l->repository);
+    line_add_field(out, "ENTREPOT_REFERENCE=", l->reference);
+    line_add_field(out, "ENTREPOT_RANGE=", l->range);
     if (l->cache) {
         snprintf(cache, sizeof(cache), "%.*s", (int)MIN(l->cache_len, (size_t)ACCESS_TEXT_MAX), l->cache);
-        add_field(out, "ENTREPOT_CACHE=", cache);
+        line_add_field(out, "ENTREPOT_CACHE=", cache);
     }
     add_number_field(out, "ENTREPOT_STATUS=", l->status);
     add_number_field(out, "ENTREPOT_BYTES=", l->bytes);

@@ -52,7 +52,7 @@ void pull_print_line(struct buf *out, const struct pull_seen *s)
     buf_addf(out, " (request %s)", s->id);
 }
 
-static json_t *digest_json(const struct digest *d)
+static json_t *print_digest(const struct digest *d)
 {
     char text[DIGEST_TEXT_MAX];
 
@@ -90,7 +90,7 @@ json_t *pull_json(const struct pull_seen *s)
     json_object_set_new(j, "image", visible_json(image.data ? image.data : ""));
     json_object_set_new(j, "repository", visible_json(s->name));
     json_object_set_new(j, "tag", text_or_null(s->tag));
-    json_object_set_new(j, "digest", digest_json(&s->digest));
+    json_object_set_new(j, "digest", print_digest(&s->digest));
     json_object_set_new(j, "platform", text_or_null(s->platform));
     json_object_set_new(j, "private", json_boolean(s->is_private));
     json_object_set_new(j, "bytes_from_cache", json_integer(s->from_cache));
@@ -104,9 +104,9 @@ json_t *pull_json(const struct pull_seen *s)
     json_object_set_new(j, "waited_ms", json_integer(s->waited_ms));
     json_object_set_new(j, "waited_for",
                         s->waited_ms > 0 && s->waited_for.alg == DIGEST_NONE ? json_string("manifest")
-                                                                             : digest_json(&s->waited_for));
+                                                                             : print_digest(&s->waited_for));
     json_object_set_new(j, "slowest_ms", json_integer(s->slowest_ms));
-    json_object_set_new(j, "slowest", digest_json(&s->slowest));
+    json_object_set_new(j, "slowest", print_digest(&s->slowest));
     json_object_set_new(j, "result", json_string(pulled_result_name(s->result)));
     json_object_set_new(j, "cause", text_or_null(s->cause));
     if (!going)

@@ -18,7 +18,7 @@ static bool is_same(const struct pull_going *g, const struct pull_request *r, ui
            strcmp(g->seen.agent, r->agent) == 0;
 }
 
-static bool has_child(const struct pull_going *g, const struct digest *d)
+static bool going_has_child(const struct pull_going *g, const struct digest *d)
 {
     for (int i = 0; i < g->child_count; i++)
         if (digest_eq(&g->children[i].digest, d))
@@ -33,7 +33,7 @@ static bool has_manifest(const struct pull_going *g, const struct pull_request *
     for (int i = 0; i < g->image_count; i++)
         if (digest_eq(&g->images[i], &r->asked))
             return true;
-    return digest_eq(&g->seen.digest, &r->asked) || has_child(g, &r->asked);
+    return digest_eq(&g->seen.digest, &r->asked) || going_has_child(g, &r->asked);
 }
 
 /* How well a request for a blob fits: it waits for it; it names it; it may. 0: not at all. */

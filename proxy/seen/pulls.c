@@ -39,7 +39,7 @@ static void note_times(struct pull_going *g, const struct pull_request *r)
     }
 }
 
-static void take_manifest(struct pull_going *g, struct pull_request *r)
+static void pulls_take_manifest(struct pull_going *g, struct pull_request *r)
 {
     bool ok = r->status == 200 || r->status == 304;
 
@@ -159,7 +159,7 @@ void pulls_take(struct pulls *p, struct pull_request *r)
     if (r->blob)
         take_blob(p, g, r);
     else
-        take_manifest(g, r);
+        pulls_take_manifest(g, r);
     pthread_mutex_unlock(&p->lock);
     if (!r->blob)
         pull_read(p, g);

@@ -3,21 +3,22 @@
  *     HEAD manifests/1.27 ─▶ GET manifests/sha256:index ─▶ GET manifests/sha256:image ─▶ GET blobs/… ─▶ ... ─▶ over
  *     └────────────────────────────── same client, user agent and repository ──────────────────────────┘
  *
- * A request for a manifest belongs to the pull in flight with its tag, or whose manifest or child it names by digest;
- * else it begins one. A request for a blob belongs to the latest pull whose image names the blob, else to the latest one
- * of the repository. What an image consists of is read from the cache. A pull is over when each of its blobs was sent,
- * and nothing was requested for a moment; or, since a client does not request what it has, after pulls_options.quiet_ms
- * without a request; or when its tag has changed. A failure counts unless the same thing was sent later. Which of several
- * identical programs at one address made a request cannot be known: at the same time, of the same image, they are one.
+ * A request for a manifest belongs to the pull in flight with its tag, or whose manifest or child it names by
+ * digest; else it begins one. A request for a blob belongs to the latest pull whose image names the blob, else to
+ * the latest one of the repository. What an image consists of is read from the cache. A pull is over when each of
+ * its blobs was sent, and nothing was requested for a moment; or, since a client does not request what it has, after
+ * pulls_options.quiet_ms without a request; or when its tag has changed. A failure counts unless the same thing was
+ * sent later. Which of several identical programs at one address made a request cannot be known: at the same time,
+ * of the same image, they are one.
  *
  * HEAD alone (a look whether a tag has changed) is no pull, and is forgotten.
  *
- * Bytes count as from upstream if they were fetched for this pull: a fetch that its request began, or (it was read ahead)
- * a blob that was not here when the pull began, unless another pull in flight has it counted already.
+ * Bytes count as from upstream if they were fetched for this pull: a fetch that its request began, or (it was read
+ * ahead) a blob that was not here when the pull began, unless another pull in flight has it counted already.
  *
- * The table is bounded (PULLS_MAX; the longest quiet one ends), and so is what is kept of pulls that are over (a ring of
- * PULLS_KEPT). Everything belongs to one loop, the main one, which the serve loops post to (feed.h); pulls_each() and
- * pulls_since() are for any thread.
+ * The table is bounded (PULLS_MAX; the longest quiet one ends), and so is what is kept of pulls that are over (a
+ * ring of PULLS_KEPT). Everything belongs to one loop, the main one, which the serve loops post to (feed.h);
+ * pulls_each() and pulls_since() are for any thread.
  */
 #ifndef ENTREPOT_PROXY_SEEN_PULLS_H
 #define ENTREPOT_PROXY_SEEN_PULLS_H
@@ -109,8 +110,8 @@ void pulls_free(struct pulls *p);
 void pulls_take(struct pulls *p, struct pull_request *r);
 /* Ends those that are over by `now_ms` (monotonic); a clock does it each second. On the loop. */
 void pulls_look(struct pulls *p, int64_t now_ms);
-/* Calls fn(arg, event, pull) for each pull that begins, goes on (a blob of it is over) and ends. One subscriber more each
- * time, at most PULLS_SUBSCRIBERS; before the loop runs, or on it. No lock is held; the pull is borrowed. */
+/* Calls fn(arg, event, pull) for each pull that begins, goes on (a blob of it is over) and ends. One subscriber more
+ * each time, at most PULLS_SUBSCRIBERS; before the loop runs, or on it. No lock is held; the pull is borrowed. */
 enum { PULLS_SUBSCRIBERS = 4 };
 enum pull_event { PULL_BEGINS, PULL_GOES_ON, PULL_ENDS };
 bool pulls_subscribe(struct pulls *p, void (*fn)(void *arg, enum pull_event event, const struct pull_seen *pull),

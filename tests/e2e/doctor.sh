@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../alone.sh.inc" "$@"
 . "$(dirname "$0")/../lib.sh"
 need_root
-need python3 openssl
+need python3 openssl faketime update-ca-certificates
 
 # A node of its own: no engine is set up, no user "entrepot", no systemd, no name service.
 mkdir "$W/fs"
@@ -18,14 +18,16 @@ sed -i '/^entrepot:/d' "$W/fs/etc/passwd"
 mount --bind "$W/fs/etc" /etc
 mount --bind "$W/fs/lib" /var/lib
 mount -t tmpfs none /usr/local/sbin
+mount -t tmpfs none /usr/local/share/ca-certificates
+rm -f /etc/ca-certificates/update.d/* # of Java: they take long
 [ ! -d /run/dbus ] || mount -t tmpfs none /run/dbus
 chmod 755 "$W"
 cp "$(command -v sleep)" /usr/local/sbin/dockerd
 /usr/local/sbin/dockerd 600 &
 PIDS+=($!)
 
-certificate() { # NAME DAYS
-    openssl x509 -req -in "$W/csr.pem" -signkey "$W/key.pem" -days "$2" -extfile "$W/names" -out "$W/$1.pem" 2>/dev/null
+certificate() { # NAME DAYS [AGE]
+    faketime -f "-${3:-0}d" openssl x509 -req -in "$W/csr.pem" -signkey "$W/key.pem" -days "$2" -extfile "$W/names" -out "$W/$1.pem" 2>/dev/null
 }
 openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout "$W/key.pem" -out "$W/csr.pem" 2>/dev/null
 echo subjectAltName=IP:127.0.0.1 >"$W/names"
@@ -148,9 +150,18 @@ say "our own certificate has expired, or will soon; the authority of interceptio
 cp "$W/expired.pem" "$W/own.pem"
 doctor 1
 finds "^BROKEN +listener 127.0.0.1:$OWN_TLS: tls.cert $W/own.pem expired [0-9]+ d ago; replace the file"
-certificate own 3
-doctor 0
-finds "^WARNING listener 127.0.0.1:$OWN_TLS: tls.cert .* is valid for [23] more days; replace the file"
+for life in "400 371 2[89]" "100 80 (19|20)" "28 22 [56]"; do
+    read -r days age left <<<"$life"
+    certificate own "$days" "$age"
+    doctor 0
+    finds "^WARNING listener 127.0.0.1:$OWN_TLS: tls.cert .* is valid for $left more days; replace the file"
+done
+for life in "400 360 (39|40)" "28 14 1[34]" "3 0 [23]"; do # what lives for less has less time left
+    read -r days age left <<<"$life"
+    certificate own "$days" "$age"
+    doctor 0
+    finds "^ok +listener 127.0.0.1:$OWN_TLS: tls.cert .* is valid for $left more days"
+done
 cp "$W/good.pem" "$W/own.pem"
 authority=$("$ENTREPOT" ca --config "$W/config.yaml" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["certificate"])')
 cp "$authority" "/etc/ssl/certs/$(openssl x509 -in "$authority" -noout -hash).0"
@@ -197,6 +208,47 @@ finds "^ok +engine docker: runs, is set up with options of its own"
 "$ENTREPOT" setup docker --undo >"$W/setup.log"
 doctor 0
 finds "^WARNING engine docker: runs, is not set up.*; entrepot setup docker"
+
+say "an engine with the proxy: the store loses its authority, NO_PROXY, a hand at its file, another proxy; led to it by hand"
+setup() { "$ENTREPOT" setup docker --config "$W/config.yaml" "$@" >"$W/setup.log" 2>&1 || fail "setup $*: $(cat "$W/setup.log")"; }
+DROP_INS=/etc/systemd/system/docker.service.d BUNDLE=/etc/ssl/certs/ca-certificates.crt
+setup --intercept
+doctor 0
+finds "^ok +engine docker: runs, is set up with the proxy, last request"
+finds_not "engine docker: (it does not trust|.*options of its own)"
+grep -v . $BUNDLE >"$W/bundle" || true
+cp $BUNDLE "$W/whole"
+cp "$W/bundle" $BUNDLE
+doctor 1
+finds "^BROKEN +engine docker: it does not trust the authority of interception: $BUNDLE does not have .*: run update-ca-certificates; entrepot setup docker --intercept"
+cp "$W/whole" $BUNDLE
+printf '[Service]\nEnvironment=NO_PROXY=tls.example\n' >$DROP_INS/theirs.conf
+doctor 0
+finds "^WARNING engine docker: runs, is set up with the proxy, for some registries only.*: $DROP_INS/theirs.conf, line 2: NO_PROXY has tls.example"
+rm $DROP_INS/theirs.conf
+cp $DROP_INS/entrepot-proxy.conf "$W/drop-in"
+sed -i "s/127.0.0.1:$FORWARD/127.0.0.1:1/" $DROP_INS/entrepot-proxy.conf
+doctor 1
+finds "^BROKEN +engine docker: runs, was set up with the proxy, and changed by hand since: .*; entrepot setup docker --intercept --dry-run"
+cp "$W/drop-in" $DROP_INS/entrepot-proxy.conf
+sed "s/127.0.0.1:$FORWARD/127.0.0.1:1/" "$W/config.yaml" >"$W/other.yaml"
+doctor 1 "$W/other.yaml" # since it does not listen there
+finds "^WARNING engine docker: runs, is set up with another proxy, .*: $DROP_INS/.* does not lead docker to 127.0.0.1:1; entrepot setup docker --intercept"
+sed /^intercept/d "$W/config.yaml" >"$W/other.yaml"
+doctor 0 "$W/other.yaml"
+finds "^WARNING engine docker: runs, is set up with another proxy, .*: intercept.address is not set"
+setup --undo
+doctor 0
+finds "^WARNING engine docker: runs, is not set up"
+mkdir -p $DROP_INS
+printf '[Service]\nEnvironment=HTTPS_PROXY=http://proxy.lan:3128\n' >$DROP_INS/by-hand.conf
+doctor 0
+finds "^WARNING engine docker: runs, is not set up"
+sed -i "s/proxy.lan:3128/127.0.0.1:$FORWARD/" $DROP_INS/by-hand.conf
+doctor 1
+finds "^ok +engine docker: runs, is set up with the proxy"
+finds "^BROKEN +engine docker: it does not trust the authority"
+rm $DROP_INS/by-hand.conf
 
 say "the index is marked as damaged; the disk is full; the cache is in memory"
 : >"$W/cache/index/damaged"

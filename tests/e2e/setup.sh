@@ -173,3 +173,17 @@ grep -q "docker: writing .*/etc/docker/daemon.json: Read-only file system" "$W/s
 old_or_new "read-only"
 umount "$R/etc/docker"
 undone "read-only"
+
+say "--cache-owner: the folder of the cache for a daemon of another user, but not one with files of others"
+pristine
+mkdir "$R/etc/entrepot"
+echo 'cache: {path: /var/cache/images}' >"$R/etc/entrepot/config.yaml"
+setup --cache-owner 65532:65533 || fail "--cache-owner: $(tail -n 3 "$W/setup.log")"
+is "$(stat -c '%u:%g %a' "$R/var/cache/images")" "65532:65533 700" "the folder of the cache"
+touch "$R/var/cache/images/blob"
+setup --cache-owner 65532 || fail "--cache-owner, the second time"
+! setup --cache-owner 65531 || fail "a folder with files of another user was given away"
+grep -q 'has files of user 65532' "$W/setup.log" || fail "it does not say whose files"
+for owner in root 65532: 65532:x -1 99999999999; do
+    ! setup --cache-owner "$owner" || fail "--cache-owner $owner is taken"
+done

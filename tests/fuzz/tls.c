@@ -32,7 +32,11 @@ static void on_request(void *arg UNUSED, struct http_request *req)
 
     if (http_method(req) == HTTP_METHOD_CONNECT) {
         MUST(!host);
-        http_connect_tls(req, http_tls_open(tls), "Fuzz.example");
+        SSL *ssl = http_tls_open(tls);
+        SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+        SSL_CTX_up_ref(ctx);
+        SSL_free(ssl);
+        http_connect_tls(req, ctx, "Fuzz.example");
         return;
     }
     MUST(http_is_tls(req) && (!host || strcmp(host, "fuzz.example") == 0));

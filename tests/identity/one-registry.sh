@@ -192,7 +192,7 @@ unhurt "TLS"
 say "clients.login_for: after a reload, and as it was before for who has logged in"
 token=$(session "canary-alice@nexus.test:$pw")
 sed -i 's/^log:.*/&\nclients: {login_for: nexus.test}/' "$W/config.yaml"
-"$ENTREPOT" config show --config "$W/config.yaml" | grep -q "login_for: nexus.test" || fail "config show has no login_for"
+"$ENTREPOT" config show --config "$W/config.yaml" | grep "login_for: nexus.test" >/dev/null || fail "config show has no login_for"
 kill -HUP "$ENTREPOT_PID"
 wait_for 10 grep -q "configuration reloaded" "$W/entrepot.log" || fail "no reload"
 ! grep -q "need a restart" "$W/entrepot.log" || fail "login_for takes a restart"

@@ -737,11 +737,13 @@ def uploads():
     bounded("after that", before, 40)
 
 
-def push(i, size):
+def push(i, size, all_here):
     s = opened("ghcr.io")
     begin_upload(s)
     crc = 0
     for at in range(size >> 20):
+        if at == 1:
+            all_here.wait(60)
         s.sendall(b"100000\r\n" + PIECE + b"\r\n")
         crc = zlib.crc32(PIECE, crc)
     s.sendall(b"0\r\n\r\n")
@@ -754,23 +756,25 @@ def push(i, size):
     s.close()
 
 
-def pull(i):
+def pull(i, all_here):
     host, name = (("ghcr.io", "ghcr"), ("docker.io", "docker"))[i % 2]
     s = opened(host)
     status, _, text = ask(host, "GET", f"/v2/b/x{i % 5}/manifests/latest", s=s)
     assert status == 200 and text == manifest_of(name, f"b/x{i % 5}", "latest")[1], (i, status, text)
-    for _ in range(20):
+    for n in range(20):
+        if n == 1:
+            all_here.wait(60)
         status, _, body = ask(host, "GET", f"/v2/b/x{i % 5}/blobs/{sha256(layer_of(name))}", s=s)
         assert status == 200 and body == layer_of(name), (i, status)
     s.close()
 
 
 def crowd():
-    """Pushes and pulls at once: all bytes are right."""
-    size, count = int(os.environ.get("PUSH_MIB", "4")) << 20, int(os.environ.get("PUSHES", "100"))
-    begun = time.monotonic()
+    """Pushes and pulls at once, all of them in the middle: all bytes are right."""
+    size, count = int(os.environ.get("PUSH_MIB", "4")) << 20, int(os.environ.get("PUSHES", "200"))
+    begun, all_here = time.monotonic(), threading.Barrier(2 * count)
     with concurrent.futures.ThreadPoolExecutor(2 * count) as pool:
-        for done in [pool.submit(push, i, size) for i in range(count)] + [pool.submit(pull, i) for i in range(count)]:
+        for done in [pool.submit(do, *args, all_here) for i in range(count) for do, *args in ((push, i, size), (pull, i))]:
             done.result()
     print(f"  {count} pushes of {size >> 20} MiB and {count} pulls: {time.monotonic() - begun:.1f} s, "
           f"at most {peak():.1f} MiB")

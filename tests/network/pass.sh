@@ -12,7 +12,7 @@ cat >"$W/config.yaml" <<YAML
 listen: [{address: "127.0.0.1:$PORT"}]
 admin: {socket: $W/admin.sock}
 cache: {path: $W/cache, min_free: 0B}
-tags: {ttl: 1h, negative_ttl: 1h}
+tags: {ttl: 1h, negative_ttl: 1h, rules: [{tag: kept, deleted: keep}]}
 intercept: {address: 127.0.0.1:$DOOR, ca: {cert: $W/ca.crt, key: $W/ca.key}, hosts: [reg.test]}
 upstreams:
   - name: reg.test
@@ -58,6 +58,41 @@ is "$(push v2 "$(index two)")" 201 "another tag"
 is "$(through https://reg.test/v2/x/tags/list | jq -c .tags)" '["v1","v2"]' "tags, which were cached"
 is "$(through -o /dev/null -w '%{http_code}' "${good[@]}" -X DELETE https://reg.test/v2/x/manifests/v1)" 202 "delete"
 pull v1 | grep -q MANIFEST_UNKNOWN || fail "v1 is still there: $(pull v1)"
+
+delete() { through -o /dev/null -w '%{http_code}' "${good[@]}" -X DELETE "https://reg.test/v2/x/manifests/$1"; }
+asked() { through "https://reg.test/asked/$1"; }
+
+say "what was deleted by its digest is served by no name, without the registry; but for what is to be kept"
+gone=sha256:$(index gone | sha256sum | cut -d ' ' -f 1)
+for tag in g1 g2; do
+    is "$(push $tag "$(index gone)")" 201 "push $tag"
+    is "$(pull $tag)" "$(index gone)" "$tag"
+done
+is "$(pull "$gone")" "$(index gone)" "by its digest"
+is "$(delete "$gone")" 202 "delete by digest"
+for name in g1 g2 "$gone"; do pull $name | grep -q MANIFEST_UNKNOWN || fail "$name is still there: $(pull $name)"; done
+is "$(push g1 "$(index gone)")" 201 "push again"
+is "$(pull g1)" "$(index gone)" "g1 again"
+is "$(pull "$gone")" "$(index gone)" "by its digest again"
+for tag in kept pinned; do
+    is "$(push $tag "$(index $tag)")" 201 "push $tag"
+    is "$(pull $tag)" "$(index $tag)" "$tag"
+    [ $tag = kept ] || "$ENTREPOT" pin --socket "$W/admin.sock" reg.test/x:pinned >"$W/pinned" 2>&1 || fail "$(cat "$W/pinned")"
+    before=$(asked $tag)
+    is "$(pull $tag)" "$(index $tag)" "$tag, fresh"
+    is "$(asked $tag)" "$before" "requests for $tag while it is fresh"
+    is "$(delete $tag)" 202 "delete $tag"
+    is "$(pull $tag)" "$(index $tag)" "$tag, which is kept"
+    [ "$(asked $tag)" -gt "$before" ] || fail "the registry was not asked about $tag"
+done
+"$ENTREPOT" verify --socket "$W/admin.sock" >"$W/verified" 2>&1 || fail "verify: $(cat "$W/verified")"
+
+say "interim answers, trailers and expectations, end to end"
+upload() { through "${good[@]}" -X PATCH "$@" https://reg.test/v2/x/blobs/uploads/interim; }
+echo abc >"$W/small"
+upload -D "$W/interim" -H "Expect: 100-continue" -H "Transfer-Encoding: chunked" -T "$W/small" >"$W/out"
+is "$(tr -d '\r' <"$W/interim" | grep -iE '^HTTP|^x-' | grep -v '^X-Request-Id' | paste -sd ' ')" \
+    "HTTP/1.1 200 Connection established HTTP/1.1 100 Continue HTTP/1.1 103 Early Hints X-Hint: 1 HTTP/1.1 202 Accepted X-Late: 1" "what came before and behind the answer"
 
 say "the registry is down: an error that names it, and pulls of what is cached"
 is "$(pull v2)" "$(index two)" "v2"

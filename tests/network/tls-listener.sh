@@ -8,18 +8,19 @@ mkdir "$T"
 authority() { # NAME
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$1" -keyout "$T/$1.key" -out "$T/$1.crt" 2>/dev/null
 }
-certificate() { # NAME CA
+certificate() { # NAME CA [DAYS]
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$T/$1.key" -out "$T/csr" 2>/dev/null
-    openssl x509 -req -in "$T/csr" -CA "$T/$2.crt" -CAkey "$T/$2.key" -CAcreateserial -days 30 -out "$T/$1.crt" \
+    openssl x509 -req -in "$T/csr" -CA "$T/$2.crt" -CAkey "$T/$2.key" -CAcreateserial -days "${3:-30}" -out "$T/$1.crt" \
         -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1) 2>/dev/null
 }
 authority ca
 authority other
-for name in first second client; do certificate $name ca; done
+for name in first client; do certificate $name ca; done
+certificate second ca 40
 certificate stranger other
 cp "$T/first.crt" "$T/live.crt"
 cp "$T/first.key" "$T/live.key"
-head -c $((100 << 20)) /dev/urandom >"$T/blob"
+head -c $((${BLOB_MIB:-100} << 20)) /dev/urandom >"$T/blob"
 blob=$(sha256sum "$T/blob" | cut -d ' ' -f 1)
 REGISTRY_PORT=$(free_port) PORT=$(free_port) TLS=$(free_port) MUTUAL=$(free_port)
 python3 tests/network/tls_listener.py registry "$REGISTRY_PORT" "$T" &
@@ -45,20 +46,47 @@ entrepot_run || fail "entrepot does not start"
 is_sanitized && export SANITIZED=1
 case_of() { # CASE [PORT]
     say "$1"
-    timeout 60 python3 tests/network/tls_listener.py "$1" "${2:-$TLS}" "$T" "$ENTREPOT_PID" || fail "$1"
+    timeout "${CASE_LIMIT:-60}" python3 tests/network/tls_listener.py "$1" "${2:-$TLS}" "$T" "$ENTREPOT_PID" || fail "$1"
 }
 grep -q "every user of this machine can read the key $T/live.key" "$W/entrepot.log" || fail "no warning of a key that all may read"
 
-say "curl, TLS 1.2 and 1.3, and a cold blob"
-for v in "--tlsv1.2 --tls-max 1.2" --tlsv1.3; do
-    is "$(curl -s $v --cacert "$T/ca.crt" "https://localhost:$TLS/v2/library/big/blobs/sha256:$blob" | sha256sum)" "$blob  -" "the blob, $v"
+handshakes() { metric "entrepot_tls_handshakes_total{result=\"$1\"}"; }
+kernel_counts() { awk '$1 == "TlsTxSw" {print $2}' /proc/net/tls_stat; }
+
+say "curl, TLS 1.2 and 1.3, each cipher, and a cold blob"
+for v in "2 ECDHE-ECDSA-AES128-GCM-SHA256" "2 ECDHE-ECDSA-AES256-GCM-SHA384" "2 ECDHE-ECDSA-CHACHA20-POLY1305" \
+    "3 TLS_AES_128_GCM_SHA256" "3 TLS_AES_256_GCM_SHA384" "3 TLS_CHACHA20_POLY1305_SHA256"; do
+    read -r minor cipher <<<"$v"
+    names=ciphers
+    [ "$minor" = 2 ] || names=tls13-ciphers
+    is "$(curl -s --tlsv1."$minor" --tls-max 1."$minor" --$names "$cipher" --cacert "$T/ca.crt" \
+        "https://localhost:$TLS/v2/library/big/blobs/sha256:$blob" | sha256sum)" "$blob  -" "the blob, TLS 1.$minor, $cipher"
 done
+# Where the kernel has TLS, it does the work, and says so (tests/kernel).
+if [ -e /proc/net/tls_stat ]; then
+    is "$(handshakes process)" 0 "connections without kernel TLS"
+    is "$(kernel_counts)" "$(handshakes kernel)" "connections with kernel TLS, by the kernel's count"
+fi
 # The ones that hang are cut off after ten seconds: meanwhile the others are served.
-timeout 60 python3 tests/network/tls_listener.py hanging "$TLS" "$T" &
+timeout "${CASE_LIMIT:-60}" python3 tests/network/tls_listener.py hanging "$TLS" "$T" &
 hanging=$!
 PIDS+=($hanging)
 for c in versions requests slow resumption plain; do case_of $c; done
 wait $hanging || fail "handshakes that hang"
+tells_end() { # NAME DAYS: metrics and status tell when the certificate in use ends
+    local end
+    end=$(date -d "$(openssl x509 -in "$T/$1.crt" -noout -enddate | cut -d = -f 2)" +%s)
+    is "$(metric "entrepot_certificate_expiry_timestamp_seconds{name=\"127.0.0.1:$TLS\"}")" "$end" "the end of $1"
+    ask status | grep -q "^certificate 127.0.0.1:$TLS: valid for $2 d" || fail "status does not tell of $1: $(ask status)"
+}
+tells_end first 29
+done_well() { echo $(($(handshakes kernel) + $(handshakes process))); }
+before=$(done_well) failed=$(handshakes failed)
+curl -sf -o /dev/null --cacert "$T/ca.crt" "https://localhost:$TLS/healthz"
+is "$(done_well)" $((before + 1)) "handshakes"
+! curl -sf -o /dev/null --cacert "$T/other.crt" "https://localhost:$TLS/healthz" || fail "curl trusts it"
+more_failed() { [ "$(handshakes failed)" -gt "$failed" ]; }
+wait_for 5 more_failed || fail "failed handshakes are not counted"
 case_of breaking
 case_of reload
 grep -q 'TLS on .*the changed files cannot be used, the last certificate stays in use: .*live.key' "$W/entrepot.log" || fail "a broken key is not told"
@@ -70,6 +98,7 @@ kill -HUP "$ENTREPOT_PID"
 subject() { openssl s_client -connect "127.0.0.1:$TLS" </dev/null 2>/dev/null | grep -m 1 subject; }
 is_second() { subject | grep -q second; }
 wait_for 3 is_second || fail "$(subject)"
+tells_end second 39
 
 case_of clients "$MUTUAL"
 CLIENT_CERT=client case_of resumption "$MUTUAL"
@@ -83,6 +112,16 @@ grep -q 'no renegotiation' "$W/s_client" || fail "renegotiation: $(tail -n 3 "$W
 for cipher in AES128-SHA ECDHE-ECDSA-AES128-SHA ECDHE-ECDSA-AES256-SHA384; do
     openssl s_client -connect "127.0.0.1:$TLS" -tls1_2 -cipher "$cipher" </dev/null >"$W/s_client" 2>&1 && fail "$cipher is accepted"
 done
+for group in ffdhe2048 ffdhe8192 X448; do
+    openssl s_client -connect "127.0.0.1:$TLS" -tls1_3 -groups "$group" </dev/null >"$W/s_client" 2>&1 && fail "$group is accepted"
+done
+chosen() { # OPTION...
+    openssl s_client -connect "127.0.0.1:$TLS" "$@" </dev/null 2>/dev/null | sed -n 's/^New, .*, Cipher is //p'
+}
+for group in X25519 P-256 P-384 P-521; do is "$(chosen -tls1_3 -groups $group)" TLS_AES_128_GCM_SHA256 "$group"; done
+is "$(chosen -tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256)" ECDHE-ECDSA-AES128-GCM-SHA256 "the server's order"
+is "$(chosen -tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256)" ECDHE-ECDSA-CHACHA20-POLY1305 "the client's, ChaCha20 first"
+is "$(chosen -tls1_3 -ciphersuites TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256)" TLS_CHACHA20_POLY1305_SHA256 "the client's, TLS 1.3"
 
 say "the command for the configuration tells what is wrong"
 wrong() { # TLS PATTERN

@@ -122,7 +122,7 @@ static void loop_of_a_key(void **state UNUSED)
 /* A copy stands by itself. */
 static void copy(void **state UNUSED)
 {
-    static const struct site nowhere = {.host = "nowhere.test"};
+    static struct site nowhere = {.host = "nowhere.test"};
     char name[] = APP, tag[] = "v1";
     struct fetch_want want = {.kind = FETCH_MANIFEST,
                               .site = &nowhere,

@@ -160,7 +160,11 @@ static void backpressure(void **state)
     say(fd, "PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n");
     sent = fill(fd, LARGE);
     assert_true(sent < 1 << 20);
+    assert_true(wait_until(&t->pieces, 1));
+    usleep(20000);
+    sent += fill(fd, LARGE);
     assert_int_equal(atomic_load(&t->pieces), 1);
+    assert_true(sent < 1 << 20);
     fcntl(fd, F_SETFL, 0);
     loop_post(f->loop, resume, t);
     while (sent < LARGE)

@@ -41,7 +41,7 @@ static bool open_hosts(struct fixture *f, struct http_request *req)
     const char *authority = http_authority(req), *host = http_opened_host(req);
 
     if (authority && strcmp(authority, "tls.example:443") == 0) {
-        http_connect_tls(req, SSL_new(o->server), "TLS.example");
+        http_connect_tls(req, (SSL_CTX_up_ref(o->server), o->server), "TLS.example");
     } else if (authority && strcmp(authority, "far.example:22") == 0) {
         give_tunnel(o, req);
     } else if (authority) {
@@ -356,13 +356,45 @@ static void tunnels_end(void **state)
     close(idle), close(idle_far), close(left_far), close(stays);
 }
 
+/* Of which a side has ended its output: it is kept for a shorter time, and that begins with each byte. */
+static void half_closed_tunnels(void **state)
+{
+    struct fixture *f = *state;
+    struct opened *o = f->own;
+    bool ended;
+
+    for (int far_ends = 0; far_ends < 2; far_ends++) {
+        int fd = open_tunnel(f, ""), far = o->far, open = open_tunnel(f, ""), open_far = o->far;
+        shutdown(far_ends ? far : fd, SHUT_WR);
+        hear(far_ends ? fd : far, NULL, 1, 500, &ended);
+        assert_true(ended);
+        usleep(400000);
+        say(far_ends ? fd : far, "x");
+        usleep(500000);
+        assert_int_equal(http_tunnels(), 2);
+        for (int i = 0; i < 80 && http_tunnels() > 1; i++)
+            usleep(10000);
+        assert_int_equal(http_tunnels(), 1);
+        close(open), close(open_far), close(fd), close(far);
+        for (int i = 0; i < 100 && http_tunnels() > 0; i++)
+            usleep(10000);
+    }
+}
+
 #define OPENED(name) cmocka_unit_test_setup_teardown(name, setup_opened, teardown_opened)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OPENED(tls_inside), OPENED(a_hello_that_comes_early), OPENED(no_tls_inside), OPENED(refused_targets),
-        OPENED(a_tunnel),   OPENED(a_tunnel_is_bounded),      OPENED(many_tunnels),  OPENED(tunnels_end),
+        OPENED(tls_inside),
+        OPENED(a_hello_that_comes_early),
+        OPENED(no_tls_inside),
+        OPENED(refused_targets),
+        OPENED(a_tunnel),
+        OPENED(a_tunnel_is_bounded),
+        OPENED(many_tunnels),
+        OPENED(tunnels_end),
+        OPENED(half_closed_tunnels),
     };
 
     signal(SIGPIPE, SIG_IGN);

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-static const struct site NOWHERE = {.host = "nowhere.test"}; /* nobody is asked */
+static struct site NOWHERE = {.host = "nowhere.test"}; /* nobody is asked */
 
 struct store {
     struct fetchers all;

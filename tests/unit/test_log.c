@@ -1,7 +1,9 @@
 #include "tests/unit/unit.h"
 
 #include "base/buf.h"
+#include "base/latch.h"
 #include "base/log.h"
+#include "base/pool.h"
 
 #include <fcntl.h>
 
@@ -119,12 +121,54 @@ static void debug_shows_all(void **state UNUSED)
     assert_int_equal(count(text, "\n"), 60);
 }
 
+/* ---- tasks that take long ---- */
+
+static void wait_for_disk(void *latch)
+{
+    latch_wait(latch, NULL);
+}
+
+static void nothing(void *arg UNUSED)
+{
+}
+
+/* Those that hang are named once each, with how many wait behind them; others are not. */
+static void tasks_that_hang(void **state UNUSED)
+{
+    struct pool *p = pool_new("disk", 2, NULL);
+    struct latch go[2];
+
+    for (int i = 0; i < 2; i++) {
+        latch_init(&go[i]);
+        pool_run(p, wait_for_disk, &go[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        pool_run(p, nothing, NULL);
+    usleep(30000);
+    struct capture c = begin();
+    pool_look(p, 60000);
+    pool_look(p, 20);
+    pool_look(p, 20);
+    latch_open(&go[0], NULL);
+    latch_open(&go[1], NULL);
+    pool_settle(p);
+    pool_look(p, 0);
+    _cleanup_free_ char *text = end(c);
+    assert_int_equal(count(text, "\n"), 2);
+    assert_int_equal(count(text,
+                           "warn  a worker of disk has been busy with one task (wait_for_disk) for more than 0 s; "
+                           "3 tasks wait\n"),
+                     2);
+    pool_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_outage),
         cmocka_unit_test(many),
         cmocka_unit_test(debug_shows_all),
+        cmocka_unit_test(tasks_that_hang),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

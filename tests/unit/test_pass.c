@@ -1,139 +1,6 @@
 /* Requests that are passed on to a registry: what it sees, what the client gets, and what happens when either of them
  * is slow, leaves or fails. */
-#include "tests/unit/load_config.h"
-#include "tests/unit/unit_http.h"
-#include "tests/unit/unit_toy.h"
-
-#include "base/clock.h"
-#include "proxy/intercept/pass.h"
-#include "upstream/registry_private.h"
-
-enum { IDLE_MS = 700 };
-
-#define APP "reg.test/org/app"
-
-/* An entrepot of which there is only what passes on. */
-struct passing_test {
-    struct fixture f; /* what client() needs of it */
-    struct toy toy;
-    pthread_t toy_thread;
-    struct config config;
-    struct pool *io;
-    char *dir;
-    struct cache *cache;
-    struct sites *sites;
-    struct fetchers *fetchers;
-    struct passer *passer;
-};
-
-static void test_request(void *arg, struct http_request *req)
-{
-    struct passing_test *t = arg;
-    const struct site *site = sites_find(t->sites, strstr(http_path(req), "/dead") ? "dead.test" : "reg.test");
-
-    pass_through(t->passer, req, site->host, site);
-    site_unref(site);
-}
-
-static bool test_streams(void *arg UNUSED, struct http_request *req UNUSED)
-{
-    return true;
-}
-
-static int pass_setup(void **state)
-{
-    struct passing_test *t = xcalloc(1, sizeof(*t));
-    const struct http_limits limits = {
-        .head_timeout_ms = 5000, .idle_timeout_ms = 5000, .write_timeout_ms = 5000, .gone_ms = 300};
-    struct err err;
-
-    t->toy_thread = toy_start(&t->toy);
-    _cleanup_free_ char *text = xasprintf("upstreams: [{name: reg.test, endpoints: ['http://127.0.0.1:%d'], insecure: "
-                                          "true}, {name: dead.test, endpoints: ['http://127.0.0.1:1'], insecure: "
-                                          "true}]\n",
-                                          t->toy.port);
-    assert_true(load(text, &t->config, &err));
-    t->dir = make_folder();
-    t->io = pool_new("io", 2, NULL);
-    t->cache = cache_open(t->dir, t->io, NULL, &err);
-    assert_non_null(t->cache);
-    t->sites = sites_new(&t->config, NULL, t->cache);
-    t->fetchers = fetchers_new(t->cache, &t->config, 2, &err);
-    t->f.loop = loop_new("test", NULL);
-    t->f.forward = true;
-    t->f.server = http_server_new(t->f.loop, &limits, test_request, NULL, t);
-    http_server_set_streams(t->f.server, test_streams);
-    t->passer = passer_new(&(struct passer_options){t->f.loop, t->cache, t->fetchers, IDLE_MS}, &err);
-    assert_true(loop_start(t->f.loop, NULL));
-    *state = t;
-    return 0;
-}
-
-static void cut(void *arg)
-{
-    struct passing_test *t = arg;
-
-    http_server_cut(t->f.server);
-    passer_end(t->passer);
-}
-
-static int pass_teardown(void **state)
-{
-    struct passing_test *t = *state;
-
-    loop_post(t->f.loop, cut, t);
-    loop_stop(t->f.loop);
-    loop_join(t->f.loop);
-    fetchers_stop(t->fetchers);
-    while (pool_settle(t->io) || loop_settle(t->f.loop) || fetchers_settle(t->fetchers) || cache_wait_written(t->cache))
-        ;
-    assert_int_equal(passer_under_way(t->passer), 0);
-    http_server_free(t->f.server);
-    passer_free(t->passer);
-    fetchers_free(t->fetchers);
-    for (int i = 0; i < 2; i++) {
-        const struct site *s = sites_find(t->sites, i ? "dead.test" : "reg.test");
-        assert_true(upstream_is_idle(s->upstream));
-        site_unref(s);
-    }
-    sites_free(t->sites);
-    cache_close(t->cache);
-    pool_free(t->io);
-    loop_free(t->f.loop);
-    config_free(&t->config);
-    remove_tree(t->dir);
-    shutdown(t->toy.listener, SHUT_RDWR);
-    pthread_join(t->toy_thread, NULL);
-    close(t->toy.listener);
-    usleep(50000); /* its connections look at it */
-    free(t);
-    return 0;
-}
-
-#define HEX64 "1111111111111111111111111111111111111111111111111111111111111111"
-
-static char answer[1 << 20];
-static bool answer_ended; /* by the end of the connection */
-
-/* The answer to a request, up to its end or `ms` without a byte. */
-static const char *ask(struct passing_test *t, const char *request, int ms)
-{
-    int fd = client(&t->f);
-
-    say(fd, request);
-    hear(fd, answer, sizeof(answer) - 1, ms, &answer_ended);
-    close(fd);
-    return answer;
-}
-
-static bool has(const char *text)
-{
-    if (!strstr(answer, text))
-        print_error("no \"%s\" in\n%s\n", text, answer);
-    return strstr(answer, text);
-}
-
-#define CLOSE "Connection: close\r\n\r\n"
+#include "tests/unit/unit_pass.h"
 
 /* ---- heads ---- */
 
@@ -146,14 +13,13 @@ static void end_to_end(void **state)
         "Authorization: Bearer abc\r\nCookie: c=1\r\nRange: bytes=2-5\r\nContent-Range: 0-4\r\nX-Empty:\r\n"
         "Proxy-Authorization: Basic eDp5\r\nTE: trailers\r\nKeep-Alive: 5\r\nX-Mine: no\r\n"
         "Connection: X-Mine, close\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
-        2000);
+        3000);
     assert_true(has("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "));
     assert_true(has("PATCH /v2/a/blobs/uploads/1?_state=a%2Fb&x=/../y HTTP/1.1\r\nHost: reg.test:80\r\n"));
     assert_true(has("\r\ncontent-type: a/b\r\n") && has("\r\nauthorization: Bearer abc\r\n"));
     assert_true(has("\r\ncookie: c=1\r\n") && has("\r\nrange: bytes=2-5\r\n") && has("\r\nx-empty:"));
     assert_true(has("\r\ncontent-range: 0-4\r\n") && has("\r\nContent-Length: 5\r\n") && has("sum=532\n"));
-    static const char *const not_sent[] = {"roxy-",     "TE:",    "te:",    "eep-", "-mine",
-                                           "ser-agent", "User-A", "ccept:", "xpect"};
+    static const char *const not_sent[] = {"roxy-", "te:", "eep-", "-mine", "ser-agent", "User-A", "ccept:"};
     for (size_t i = 0; i < ARRAY_LEN(not_sent); i++)
         if (strstr(answer, not_sent[i]))
             fail_msg("%s in %s", not_sent[i], answer);
@@ -171,8 +37,11 @@ static void kinds_of_answers(void **state)
     static const struct {
         const char *request, *begins, *ends, *without;
     } cases[] = {
-        {"GET /interim HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n", "\r\n5\r\nhello\r\n0\r\n\r\n", "arly"},
-        {"GET /interim HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n", "0\r\n\r\n", "rail"},
+        {"GET /interim HTTP/1.1\r\n",
+         "HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n"
+         "Trailer: X-Late\r\n",
+         "\r\n5\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n", "own"},
+        {"GET /interim HTTP/1.0\r\n", "HTTP/1.1 200 OK\r\n", "\r\n\r\nhello", "Early"},
         {"DELETE /204 HTTP/1.1\r\n", "HTTP/1.1 204 No Content\r\nX-Toy: b\r\n", "\r\n\r\n", "ength"},
         {"GET /304 HTTP/1.1\r\n", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 77\r\n", "\r\n\r\n",
          "zzz"},
@@ -299,7 +168,8 @@ static void early_answer(void **state)
 {
     struct passing_test *t = *state;
     static const struct {
-        const char *path, *ends;
+        const char *path;
+        char ends[16]; /* a pointer may be NULL, as gcc sees it under UBSan */
         int pieces;
     } cases[] = {{"/early", "too large", 256}, {"/early", "too large", 2}, {"/early-empty", "\r\n\r\n", 2}};
 
@@ -392,6 +262,12 @@ static void too_many(void **state)
     assert_true(wait_until(&t->toy.requests, 1));
     ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
     assert_true(has("HTTP/1.1 503 ") && has("Retry-After: "));
+    sites_set_slots(t->sites, 3); /* uploads that last get one of them: pulls always find one */
+    ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
+    assert_true(has("HTTP/1.1 503 "));
+    sites_set_slots(t->sites, 4);
+    ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
+    assert_true(has("HTTP/1.1 200 "));
     close(fd);
     assert_true(wait_until(&t->toy.closed, 1));
     ask(t, "GET /v2/ HTTP/1.1\r\nHost: reg.test\r\n" CLOSE, 3000);
@@ -439,8 +315,6 @@ static void pushed_tag(void **state)
     ask(t, "PUT /v2/org/app/manifests/v1 HTTP/1.1\r\nHost: reg.test\r\nContent-Length: 2\r\n" CLOSE "{}", 3000);
     assert_true(points_to(t, NULL)); /* a push does not tell whether the repository is public */
 }
-
-#define PASS(name) cmocka_unit_test_setup_teardown(name, pass_setup, pass_teardown)
 
 int main(void)
 {

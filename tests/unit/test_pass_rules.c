@@ -44,6 +44,43 @@ static void hop_by_hop(void **state UNUSED)
     }
 }
 
+static void trailers(void **state UNUSED)
+{
+    static const struct {
+        const char *name;
+        bool passes;
+    } cases[] = {
+        {"X-Sum", true},
+        {"Digest", true},
+        {"grpc-status", true},
+        {"ETag", true},
+        {"Content-Digest", true},
+        {"content-type", false},
+        {"Content-Length", false},
+        {"content-digest2", false},
+        {"Transfer-Encoding", false},
+        {"Host", false},
+        {"Authorization", false},
+        {"Set-Cookie", false},
+        {"cookie", false},
+        {"Location", false},
+        {"If-Match", false},
+        {"range", false},
+        {"Cache-Control", false},
+        {"Trailer", false},
+        {"Proxy-Authenticate", false},
+        {"x y", false},
+        {"WWW-Authenticate", false},
+        {"", false},
+        {"X-Forwarded-For", false},
+        {"TE", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (hop_trails(cases[i].name, strlen(cases[i].name)) != cases[i].passes)
+            fail_msg("%s", cases[i].name);
+}
+
 #define HEX64 "1111111111111111111111111111111111111111111111111111111111111111"
 
 static void paths(void **state UNUSED)
@@ -113,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hop_by_hop),
+        cmocka_unit_test(trailers),
         cmocka_unit_test(paths),
         cmocka_unit_test(origins),
     };

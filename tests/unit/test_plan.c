@@ -4,7 +4,7 @@
 
 #include "proxy/fetch/plan.h"
 
-enum { PLAN_MIB = 1 << 20, CELLS = (128 << 20) / INGEST_SEGMENT /* segments of the largest blob */ };
+enum { PLAN_MIB = 1 << 20, CELLS = (256 << 20) / INGEST_SEGMENT /* segments of the largest blob */ };
 
 /* What is here, a segment at a time; of those that arrive, how much. */
 struct here {
@@ -18,6 +18,7 @@ static int64_t cell_end(const struct here *h, int64_t cell)
 
 static void here_make(struct here *h, int64_t size)
 {
+    assert_true(size <= (int64_t)CELLS * INGEST_SEGMENT);
     h->size = size;
     for (int64_t k = 0; k < CELLS; k++)
         h->end[k] = k * INGEST_SEGMENT;

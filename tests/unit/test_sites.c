@@ -169,13 +169,62 @@ static void what_figures_name(void **state UNUSED)
     config_free(&c);
 }
 
+/* A request goes on under what it has begun with; what has not changed keeps its struct upstream. */
+static void another_configuration(void **state UNUSED)
+{
+    struct config first, second, third;
+    char left[REF_HOST_MAX + 1] = "";
+    struct sites *all = begin(&first);
+    struct err err;
+
+    sites_on_leave(all, note_leaving, left);
+    const struct site *fixed = sites_find(all, "fixed.test"), *lent = find(all, "a", 1);
+    prove(lent);
+    struct upstream *upstream = fixed->upstream, *of_lent = lent->upstream;
+    assert_true(load("upstreams: [{name: new.test}, {name: fixed.test, parallel: 9, tags: {ttl: 1s}}, "
+                     "{name: '*.evil.test', insecure: true}]\n",
+                     &second, &err));
+    sites_replace(all, &second);
+    assert_int_equal(fixed->config->parallel, 4);
+    assert_ptr_equal(fixed->all, &first);
+    const struct site *now = sites_find(all, "fixed.test"), *lent_now = find(all, "a", 1);
+    assert_ptr_not_equal(now, fixed);
+    assert_ptr_equal(now->all, &second);
+    assert_int_equal(now->config->parallel, 9);
+    assert_ptr_equal(now->upstream, upstream);
+    assert_ptr_equal(lent_now->upstream, of_lent);
+    assert_int_equal(now->group, fixed->group); /* though its place is another one */
+    assert_true(sites_is_upstream(all, "new.test"));
+    site_unref(fixed);
+    site_unref(lent);
+    sites_sweep(all);
+    assert_string_equal(left, "");
+    /* another endpoint, another registry */
+    assert_true(load("upstreams: [{name: fixed.test, endpoints: ['https://other.test']}]\n", &third, &err));
+    sites_replace(all, &third);
+    const struct site *last = sites_find(all, "fixed.test");
+    assert_ptr_not_equal(last->upstream, upstream);
+    assert_null(find(all, "a", 1));
+    assert_false(sites_is_upstream(all, "new.test"));
+    site_unref(lent_now);
+    sites_sweep(all);
+    assert_string_equal(left, "a1.evil.test"); /* `now` is in use */
+    site_unref(now);
+    sites_sweep(all);
+    assert_string_equal(left, "fixed.test");
+    assert_string_equal(sites_group_name(all, last->group), "fixed.test");
+    site_unref(last);
+    sites_free(all);
+    config_free(&first);
+    config_free(&second);
+    config_free(&third);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(made_up_hosts),
-        cmocka_unit_test(in_use),
-        cmocka_unit_test(who_goes_first),
-        cmocka_unit_test(what_figures_name),
+        cmocka_unit_test(another_configuration), cmocka_unit_test(made_up_hosts),     cmocka_unit_test(in_use),
+        cmocka_unit_test(who_goes_first),        cmocka_unit_test(what_figures_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,39 @@ static void loops_that_turn(void **state UNUSED)
     kennel_close(&k);
 }
 
+/* A turn in which one thing after the other is done: it may take longer, but not for ever. */
+static void work_much(void *arg)
+{
+    for (int i = 0; i < 12; i++) {
+        usleep(LIMIT_MS * 1000 / 4);
+        loop_beat(arg);
+    }
+}
+
+static void toil(void *arg)
+{
+    struct kennel *k = arg;
+
+    while (atomic_load(&k->times) == 0) {
+        usleep(LIMIT_MS * 1000 / 8);
+        loop_beat(k->loops[0]);
+    }
+}
+
+static void a_loop_with_much_to_do(void **state UNUSED)
+{
+    static struct kennel k;
+
+    kennel_open(&k);
+    loop_post(k.loops[2], work_much, k.loops[2]);
+    usleep(4 * LIMIT_MS * 1000);
+    assert_int_equal(atomic_load(&k.times), 0);
+    loop_post(k.loops[0], toil, &k);
+    latch_wait(&k.noticed, NULL);
+    assert_string_equal(k.name, "serve-0");
+    kennel_close(&k);
+}
+
 /* Half the limit of time in which the process runs. */
 static void work(void *arg UNUSED)
 {
@@ -129,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loop_that_hangs),
         cmocka_unit_test(loops_that_turn),
+        cmocka_unit_test(a_loop_with_much_to_do),
         cmocka_unit_test(a_process_that_is_stopped),
     };
 

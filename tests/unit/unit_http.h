@@ -125,7 +125,8 @@ static inline int setup(void **state)
                                        .idle_timeout_ms = 900,
                                        .write_timeout_ms = 1200,
                                        .handshake_timeout_ms = 600,
-                                       .tunnel_idle_ms = 500,
+                                       .tunnel_idle_ms = 2000,
+                                       .tunnel_half_ms = 700,
                                        .gone_ms = 300};
     char name[] = "/tmp/entrepot-http.XXXXXX";
 

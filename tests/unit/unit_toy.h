@@ -19,14 +19,17 @@ enum { TOY_BIG = 24 << 20 };
 struct toy {
     int listener, port;
     atomic_int connections, requests, closed; /* `closed` by the client, while it had no answer */
+    atomic_int alive;                         /* threads of connections */
     atomic_bool go_on;                        /* /stall reads on */
+    atomic_llong early;                       /* bytes of the body before /go-on has answered */
     atomic_llong body, sent;                  /* bytes of the last request's body; of /big's answer */
 };
 
 struct toy_connection {
     struct toy *toy;
     int fd;
-    char head[65536]; /* of the request, with what follows it */
+    char trailers[4096]; /* behind the body */
+    char head[65536];    /* of the request, with what follows it */
     size_t have, head_len;
 };
 
@@ -62,6 +65,22 @@ static inline int toy_byte(struct toy_connection *c, char *buf, size_t cap, size
     return (unsigned char)buf[(*at)++];
 }
 
+/* Reads what is behind the last chunk. */
+static inline bool toy_read_trailers(struct toy_connection *c, char *buf, size_t cap, size_t *at, size_t *len)
+{
+    size_t n = 0;
+
+    while (n < sizeof(c->trailers) - 1 && !(n == 2 && c->trailers[0] == '\r') &&
+           !(n >= 4 && memcmp(c->trailers + n - 4, "\r\n\r\n", 4) == 0)) {
+        int b = toy_byte(c, buf, cap, at, len);
+        if (b < 0)
+            return false;
+        c->trailers[n++] = (char)b;
+    }
+    c->trailers[n] = '\0';
+    return true;
+}
+
 /* Reads the body, up to `most` bytes: counts it, and returns the sum of its bytes; -1: the client has gone. */
 static inline long long toy_read_body(struct toy_connection *c, long long most)
 {
@@ -85,6 +104,8 @@ static inline long long toy_read_body(struct toy_connection *c, long long most)
                 continue;
             left = strtoll(line, NULL, 16);
             chunked = left > 0;
+            if (!chunked && !toy_read_trailers(c, buf, sizeof(buf), &at, &len))
+                return -1;
         }
         if (left == 0)
             break;
@@ -119,11 +140,24 @@ static inline void toy_big(struct toy_connection *c)
     }
 }
 
-/* The answer repeats the request's head, and the sum of its body. */
+/* Interim answers, or trailers, without end. */
+static inline void toy_flood(struct toy_connection *c)
+{
+    static const char interim[] = "HTTP/1.1 103 Early\r\nX-Early: 1\r\n\r\n",
+                      trailer[] = "X-Late: abcdefghijklmnop\r\n";
+    const char *text = strstr(c->head, "/flood-interim") ? interim : trailer;
+
+    if (text == trailer)
+        toy_say(c->fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n");
+    while (send(c->fd, text, strlen(text), MSG_NOSIGNAL) > 0)
+        ;
+}
+
+/* The answer repeats the request's head and trailers, and the sum of its body. */
 static inline void toy_echo(struct toy_connection *c)
 {
     long long sum = toy_read_body(c, INT64_MAX);
-    _cleanup_free_ char *body = xasprintf("%.*ssum=%lld\n", (int)c->head_len, c->head, sum);
+    _cleanup_free_ char *body = xasprintf("%.*s%ssum=%lld\n", (int)c->head_len, c->head, c->trailers, sum);
 
     if (sum >= 0)
         toy_answer(c->fd, "200 Fine",
@@ -153,9 +187,23 @@ static inline bool toy_serve(struct toy_connection *c)
             atomic_fetch_add(&c->toy->closed, 1);
         return false;
     } else if (TOY_IS("/interim")) {
-        toy_say(c->fd, "HTTP/1.1 103 Early\r\nX-Early: 1\r\n\r\nHTTP/1.1 102 Wait\r\n\r\n"
+        toy_say(c->fd, "HTTP/1.1 103 Early\r\nX-Early: 1\r\nConnection: x-own\r\nX-Own: no\r\n\r\n"
+                       "HTTP/1.1 102 Wait\r\n\r\n"
                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
-                       "5\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n");
+                       "5\r\nhello\r\n0\r\nX-Late: 1\r\nContent-Length: 77\r\nSet-Cookie: x\r\n\r\n");
+    } else if (TOY_IS("/flood-")) {
+        toy_flood(c);
+        return false;
+    } else if (TOY_IS("/go-on")) { /* it lets the body begin, or refuses it */
+        bool refuses = TOY_IS("/go-on/no");
+        usleep(100000);
+        atomic_store(&c->toy->early, c->have - c->head_len);
+        toy_say(c->fd, refuses ? "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n" : "HTTP/1.1 100 Continue\r\n\r\n");
+        if (refuses)
+            return false;
+        toy_echo(c);
+    } else if (TOY_IS("/417")) { /* it knows no expectation */
+        toy_answer(c->fd, "417 No", "", "");
     } else if (TOY_IS("/204")) {
         toy_say(c->fd, "HTTP/1.1 204 None\r\nX-Toy: b\r\n\r\n");
     } else if (TOY_IS("/304")) {
@@ -192,15 +240,18 @@ static inline bool toy_serve(struct toy_connection *c)
 static inline void *toy_connection_run(void *arg)
 {
     struct toy_connection *c = arg;
+    struct toy *t = c->toy;
 
-    atomic_fetch_add(&c->toy->connections, 1);
+    atomic_fetch_add(&t->connections, 1);
     for (c->have = 0; toy_read_head(c); c->have = 0) {
-        atomic_fetch_add(&c->toy->requests, 1);
+        c->trailers[0] = '\0';
+        atomic_fetch_add(&t->requests, 1);
         if (!toy_serve(c))
             break;
     }
     close(c->fd);
     free(c);
+    atomic_fetch_sub(&t->alive, 1);
     return NULL;
 }
 
@@ -215,8 +266,9 @@ static inline void *toy_run(void *arg)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
         c->toy = t;
         c->fd = fd;
-        if (pthread_create(&thread, NULL, toy_connection_run, c) == 0)
-            pthread_detach(thread);
+        atomic_fetch_add(&t->alive, 1);
+        assert_int_equal(pthread_create(&thread, NULL, toy_connection_run, c), 0);
+        pthread_detach(thread);
     }
     return NULL;
 }
@@ -236,6 +288,17 @@ static inline pthread_t toy_start(struct toy *t)
     t->port = ntohs(a.sin_port);
     assert_int_equal(pthread_create(&thread, NULL, toy_run, t), 0);
     return thread;
+}
+
+/* After its clients have closed their connections. */
+static inline void toy_stop(struct toy *t, pthread_t thread)
+{
+    shutdown(t->listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(t->listener);
+    for (int i = 0; i < 2000 && atomic_load(&t->alive) > 0; i++)
+        usleep(5000);
+    assert_int_equal(atomic_load(&t->alive), 0);
 }
 
 #endif
