@@ -63,8 +63,8 @@ static bool unstored_disk_is_full(struct ingests *all)
 
 bool ingests_trouble(struct ingests *all, enum unstored reason, struct trouble_seen *out)
 {
-    return trouble_look(&all->troubles[reason], out) &&
-           (clock_mono_ms() - out->last_ms <= LATELY_MS || (reason == UNSTORED_DISK_FULL && unstored_disk_is_full(all)));
+    return trouble_look(&all->troubles[reason], out) && (clock_mono_ms() - out->last_ms <= LATELY_MS ||
+                                                         (reason == UNSTORED_DISK_FULL && unstored_disk_is_full(all)));
 }
 
 /* ---- what blobs have waited for ---- */

@@ -1,4 +1,4 @@
-/* problem.h - something that needs attention. Pulls may go on all the same. */
+/* problem.h - something that needs attention. Pulls may go on. */
 #ifndef ENTREPOT_PROXY_SEEN_PROBLEM_H
 #define ENTREPOT_PROXY_SEEN_PROBLEM_H
 
