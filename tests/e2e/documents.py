@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""For documents.sh: documents.py ENTREPOT FOLDER RULES METRICS FILE...
+"""For documents.sh: documents.py ENTREPOT FOLDER RULES FILE...
 
 What documents promise is there: alerts' entries, links and their anchors, commands with their options, keys of the configuration,
-metrics. RULES are the alerts, METRICS what /metrics answers; FOLDER stands for /etc/entrepot.
+metrics (by docs/metrics.md, which tests/patience/health.sh compares with the daemon). RULES are the alerts; FOLDER stands for /etc/entrepot.
 """
 import os
 import re
@@ -11,8 +11,8 @@ import sys
 
 import yaml
 
-ENTREPOT, FOLDER, RULES, METRICS, *FILES = sys.argv[1:]
-RUNBOOK, QUESTIONS = "docs/operations.md", "docs/faq.md"
+ENTREPOT, FOLDER, RULES, *FILES = sys.argv[1:]
+RUNBOOK, QUESTIONS, METRICS = "docs/operations.md", "docs/faq.md", "docs/metrics.md"
 CONFIG = "# /etc/entrepot/config.yaml"
 # A command of ours: not the argument of another program's option, nor the name of a unit, a folder, a release.
 COMMAND = re.compile(r"(?<!-n )(?<!-u )(?<![\w.-])entrepot(?::[\w.]+)? (?=[a-z]+(?:[ ,]|$))([^|;&<>()]*)")
@@ -113,7 +113,7 @@ def check_configurations(file):
 
 
 def check_metrics(file):
-    known = set(re.findall(r"^# TYPE (\S+)", text_of(METRICS), re.M)) | set(re.findall(r"\bentrepot_[a-z_]+\b", text_of(RULES)))
+    known = set(re.findall(r"`(entrepot_[a-z_]+)`", text_of(METRICS)))
     yield from (f"{file}: no metric is called {m}" for m in sorted(set(re.findall(r"\bentrepot_[a-z][a-z_]+\b", text_of(file))) - known))
 
 
