@@ -1,5 +1,6 @@
 # entrepot - build, test, install. `make help` lists the targets.
 
+.DEFAULT_GOAL := all
 VERSION  := 0.1.0
 PREFIX   ?= /usr/local
 DESTDIR  ?=
