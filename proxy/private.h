@@ -233,7 +233,7 @@ void server_on_damage(void *server);
 
 /* What the access log and the pulls are told of a request: that it begins, once it has its detail, and that it is
  * complete. On its loop. */
-void record_begin(struct serve_loop *sl, struct http_request *req);
+void record_begin(struct serve_loop *sl, struct http_request *req, bool blob);
 void record_end(struct serve_loop *sl, struct http_request *req);
 /* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, before they run;
  * once these have ended; after all that refers to them. */

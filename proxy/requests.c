@@ -73,7 +73,7 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
     if (r->site) {
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
         note_of(req)->detail = seen_detail_new(r->name, r->path, r->tag, &r->digest);
-        record_begin(sl, req);
+        record_begin(sl, req, r->kind == ROUTE_BLOB);
         if (!policy_admit(&sl->registry, req, r))
             return;
     }
