@@ -14,6 +14,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/intercept/forward.h"
 #include "proxy/intercept/pass.h"
+#include "proxy/fetch/site_view.h"
 #include "proxy/http/listen.h"
 #include "proxy/http/tls.h"
 #include "proxy/metrics.h"
@@ -47,6 +48,7 @@ struct serve_loop {
     const struct config *config;             /* a reference */
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
     const struct listener *forward_listener; /* NULL: there is no forward proxy */
+    struct site_view view;                   /* of the sites */
     struct registry registry;                /* what the pages get of all this */
     struct http_server *http;
     struct metrics *metrics;

@@ -73,9 +73,14 @@ static int64_t record_waited_us(struct http_request *req)
 }
 
 /* A tag or digest, as the path has it; "" of lists. */
-static const char *record_reference(const struct seen_detail *d, char out[DIGEST_TEXT_MAX])
+static const char *record_reference(const struct seen_detail *d, const char *path, char out[DIGEST_TEXT_MAX])
 {
-    return d->digest.alg != DIGEST_NONE ? digest_format(&d->digest, out) : d->tag;
+    size_t len = strlen("sha256:") + 2 * digest_len(&d->digest), path_len = strlen(path);
+
+    if (d->digest.alg == DIGEST_NONE)
+        return d->tag;
+    bool ends = path_len > len && path[path_len - len - 1] == '/'; /* nearly always, and not escaped then */
+    return ends ? path + path_len - len : digest_format(&d->digest, out);
 }
 
 static void record_line(struct serve_loop *sl, struct http_request *req, int64_t duration_us)
@@ -109,7 +114,7 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
         host[host_len] = '\0';
         line.upstream = host;
         line.repository = d->name + d->host_len + 1;
-        line.reference = record_reference(d, digest);
+        line.reference = record_reference(d, line.path, digest);
         line.reference = *line.reference ? line.reference : NULL;
     } else if (!refused && http_authority(req)) {
         line.upstream = http_authority(req);

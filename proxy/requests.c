@@ -101,7 +101,7 @@ void server_on_request(void *arg, struct http_request *req)
         http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
         return;
     }
-    if (!route_parse(&r, req, sl->proxy->sites, listener_label(http_listener(req)), &error)) {
+    if (!route_parse(&r, req, &sl->view, listener_label(http_listener(req)), &error)) {
         if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
             log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
                         http_method_name(req), http_path(req), error.message);

@@ -203,6 +203,7 @@ void access_line_journal(struct buf *out, struct access_second *s, const struct 
 {
     char cache[ACCESS_TEXT_MAX + 1];
 
+    buf_reserve(out, PUT_ROOM);
     ADD(out, "MESSAGE=");
     add_common(out, s, l);
     put(out, "", 1);
