@@ -172,7 +172,7 @@ void record_begin(struct serve_loop *sl, struct http_request *req, bool blob)
     pull_feed_add(sl->pulls);
 }
 
-/* What it was answered with; passed on, the registry has said so. */
+/* What it was answered with; of what is passed on, as the registry has it in the header. */
 static struct digest record_answered(const struct http_request *req, const struct seen_detail *d)
 {
     struct digest digest = d->answered;

@@ -93,7 +93,7 @@ static void add_time(struct buf *out, struct access_second *s, int64_t at_ms)
 
 /* ---- json ---- */
 
-static void add_value(struct buf *out, const char *text)
+static void put_value(struct buf *out, const char *text)
 {
     if (!text) {
         ADD(out, "null");
@@ -104,7 +104,7 @@ static void add_value(struct buf *out, const char *text)
     ADD(out, "\"");
 }
 
-#define PAIR(out, key, text) (ADD(out, ",\"" key "\":"), add_value(out, text))
+#define PAIR(out, key, text) (ADD(out, ",\"" key "\":"), put_value(out, text))
 
 void access_line_json(struct buf *out, struct access_second *s, const struct access_line *l)
 {

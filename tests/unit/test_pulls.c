@@ -461,32 +461,11 @@ static void the_same_manifest_is_posted_once(void **state)
     for (int i = 0; i < 1000; i++)
         feed(f, to, false, "first");
     assert_false(loop_settle(f->loop));
-    struct digest m = digest('m'), other = digest('n');
-    struct pull_again again = {.client = "c",
-                               .agent = "containerd/2.1",
-                               .name = "docker.io/library/nginx",
-                               .tag = "first",
-                               .digest = &m,
-                               .bytes = 7,
-                               .ended_ms = f->now};
-    assert_true(pull_feed_again(to, &again));
-    assert_false(loop_settle(f->loop));
-    again.agent = NULL;
-    assert_false(pull_feed_again(to, &again));
-    again.agent = "containerd/2.1";
-    again.digest = &other;
-    assert_false(pull_feed_again(to, &again));
-    again.digest = &m;
-    again.tag = "";
-    assert_false(pull_feed_again(to, &again));
-    again.tag = "first";
     pull_feed_flush(to);
     assert_true(loop_settle(f->loop));
     assert_int_equal(f->began, 1);
-    assert_false(pull_feed_again(to, &again)); /* nothing is gathered */
     feed(f, to, true, "");
-    assert_false(pull_feed_again(to, &again)); /* a blob alone */
-    feed(f, to, false, "second");              /* takes what waits with it, in order */
+    feed(f, to, false, "second"); /* takes what waits with it, in order */
     assert_true(loop_settle(f->loop));
     assert_int_equal(f->began, 2);
     pulls_stop(f->pulls);
