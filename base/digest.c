@@ -23,14 +23,11 @@ const char *digest_alg_name(const struct digest *d)
     return d->alg < ARRAY_LEN(ALGS) ? ALGS[d->alg].name : "none";
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
+/* One more than the value of a digit, lower case; 0: it is none. */
+static const uint8_t HEX_VALUES[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
 
 bool digest_parse(struct digest *d, const char *text, size_t len)
 {
@@ -43,13 +40,13 @@ bool digest_parse(struct digest *d, const char *text, size_t len)
         return false;
     size_t n = digest_len(d);
     for (size_t i = 0; i < n; i++) {
-        int hi = hex_value(text[7 + 2 * i]);
-        int lo = hex_value(text[8 + 2 * i]);
-        if (hi < 0 || lo < 0) {
+        unsigned hi = HEX_VALUES[(unsigned char)text[7 + 2 * i]];
+        unsigned lo = HEX_VALUES[(unsigned char)text[8 + 2 * i]];
+        if (hi == 0 || lo == 0) {
             memset(d, 0, sizeof(*d));
             return false;
         }
-        d->raw[i] = (uint8_t)(hi << 4 | lo);
+        d->raw[i] = (uint8_t)((hi - 1) << 4 | (lo - 1));
     }
     return true;
 }

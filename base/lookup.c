@@ -2,6 +2,7 @@
 
 #include "base/array.h"
 
+#include <endian.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
@@ -41,7 +42,14 @@ uint64_t lookup_hash(const void *key, size_t len)
     uint64_t h = 1;
 
     pthread_once(&once, draw_point);
-    for (size_t at = 0; at < len; at += WORD) {
+    size_t at = 0;
+    for (; at + sizeof(uint64_t) <= len; at += WORD) {
+        uint64_t word;
+        memcpy(&word, p + at, sizeof(word));
+        h = times(h, point) + ((le64toh(word) & ((1ull << 8 * WORD) - 1)) | 1ull << 8 * WORD);
+        h = h >= PRIME ? h - PRIME : h;
+    }
+    for (; at < len; at += WORD) {
         size_t n = MIN(len - at, (size_t)WORD);
         uint64_t word = 1ull << (8 * n);
         for (size_t i = 0; i < n; i++)

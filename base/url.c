@@ -1,5 +1,7 @@
 #include "base/url.h"
 
+#include "base/visible.h"
+
 #include <ctype.h>
 #include <curl/curl.h>
 #include <string.h>
@@ -48,6 +50,13 @@ bool url_decode(const char *text, size_t len, bool plus_is_space, char *out, siz
 {
     size_t n = 0;
 
+    if (!memchr(text, '%', len) && !(plus_is_space && memchr(text, '+', len))) { /* nearly always: as it is */
+        bool fits = len < cap && text_is_plain(text, len);
+        memmove(out, text, fits ? len : 0);
+        if (fits)
+            out[len] = '\0';
+        return fits;
+    }
     for (size_t i = 0; i < len; i++) {
         int c = plus_is_space && text[i] == '+' ? ' ' : (unsigned char)text[i];
         if (text[i] == '%') {

@@ -1,5 +1,6 @@
 #include "base/visible.h"
 
+#include <stdint.h>
 #include <string.h>
 
 size_t utf8_next(const char *text, size_t len, unsigned *code)
@@ -19,6 +20,57 @@ size_t utf8_next(const char *text, size_t len, unsigned *code)
     bool surrogate = *code >= 0xd800 && *code <= 0xdfff;
     return *code < least[n] || *code > 0x10ffff || surrogate ? 0 : n;
 }
+
+/* ---- eight bytes at a time ---- */
+
+static const uint64_t ONES = 0x0101010101010101U, HIGHS = 0x8080808080808080U;
+
+/* Not 0 if a byte of the word is below `n`, which is 128 at most. */
+static uint64_t any_below(uint64_t word, uint8_t n)
+{
+    return (word - ONES * n) & ~word & HIGHS;
+}
+
+static uint64_t any_is(uint64_t word, char c)
+{
+    return any_below(word ^ ONES * (unsigned char)c, 1);
+}
+
+/* The next eight bytes; fewer at the end, filled up with what is plain and simple. */
+static uint64_t next_word(const char *text, size_t left)
+{
+    uint64_t word = ONES * 'a';
+
+    if (left >= sizeof(word))
+        memcpy(&word, text, sizeof(word));
+    else
+        memcpy(&word, text, left);
+    return word;
+}
+
+bool text_is_plain(const char *text, size_t len)
+{
+    uint64_t bad = 0;
+
+    for (size_t i = 0; i < len; i += sizeof(bad)) {
+        uint64_t word = next_word(text + i, len - i);
+        bad |= any_below(word, ' ') | any_is(word, 0x7f);
+    }
+    return bad == 0;
+}
+
+bool text_is_simple(const char *text, size_t len)
+{
+    uint64_t bad = 0;
+
+    for (size_t i = 0; i < len; i += sizeof(bad)) {
+        uint64_t word = next_word(text + i, len - i);
+        bad |= any_below(word, ' ') | any_is(word, 0x7f) | any_is(word, '"') | any_is(word, '\\') | (word & HIGHS);
+    }
+    return bad == 0;
+}
+
+/* ---- characters ---- */
 
 size_t text_whole(const char *text, size_t len)
 {

@@ -16,6 +16,7 @@ static void print_dump(void *proxy, struct buf *out)
 static void hand_out_folders(struct proxy *p)
 {
     for (int i = 0; i < p->serve_loop_count; i++) {
+        p->serve_loops[i].view.sites = p->sites;
         p->serve_loops[i].registry = (struct registry){
             .cache = p->cache,
             .sites = p->sites,

@@ -86,8 +86,8 @@ static const struct site *site_of(struct serve_loop *sl, const char *host)
         return NULL;
     snprintf(name, sizeof(name), "%s", host);
     ref_canonical_host(name);
-    sites_name_alias(sl->proxy->sites, name);
-    return sites_find(sl->proxy->sites, name);
+    site_view_name_alias(&sl->view, name);
+    return site_view_find(&sl->view, name);
 }
 
 static void take_opened(struct serve_loop *sl, struct http_request *req, const char *host, const struct site *site,
@@ -98,7 +98,7 @@ static void take_opened(struct serve_loop *sl, struct http_request *req, const c
 
     passer_note_intercepted(sl->passer, site);
     note_of(req)->site = site_ref(site);
-    if (!pass_is_pull(req) || !route_parse(&r, req, sl->proxy->sites, site->host, &error)) {
+    if (!pass_is_pull(req) || !route_parse(&r, req, &sl->view, site->host, &error)) {
         if (config_has_policy(sl->config) && pass_may_be_pull(req))
             http_error(req, 403, "DENIED",
                        "this node has a policy, and this request cannot be read as a pull that it allows");

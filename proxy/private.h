@@ -15,6 +15,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/intercept/forward.h"
 #include "proxy/intercept/pass.h"
+#include "proxy/fetch/site_view.h"
 #include "proxy/http/listen.h"
 #include "proxy/http/tls.h"
 #include "proxy/metrics.h"
@@ -48,6 +49,7 @@ struct serve_loop {
     const struct config *config;             /* a reference */
     const struct listener *metrics_listener; /* NULL: metrics are on every listener */
     const struct listener *forward_listener; /* NULL: there is no forward proxy */
+    struct site_view view;                   /* of the sites */
     struct registry registry;                /* what the pages get of all this */
     struct http_server *http;
     struct metrics *metrics;
@@ -234,7 +236,7 @@ void server_on_damage(void *server);
 
 /* What the access log and the pulls are told of a request: that it begins, once it has its detail, and that it is
  * complete. On its loop. */
-void record_begin(struct serve_loop *sl, struct http_request *req);
+void record_begin(struct serve_loop *sl, struct http_request *req, bool blob);
 void record_end(struct serve_loop *sl, struct http_request *req);
 /* How long it waited for its upstream before its answer began; -1: it did not. */
 int64_t record_waited_us(struct http_request *req);

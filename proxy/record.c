@@ -72,9 +72,14 @@ int64_t record_waited_us(struct http_request *req)
 }
 
 /* A tag or digest, as the path has it; "" of lists. */
-static const char *record_reference(const struct seen_detail *d, char out[DIGEST_TEXT_MAX])
+static const char *record_reference(const struct seen_detail *d, const char *path, char out[DIGEST_TEXT_MAX])
 {
-    return d->digest.alg != DIGEST_NONE ? digest_format(&d->digest, out) : d->tag;
+    size_t len = strlen("sha256:") + 2 * digest_len(&d->digest), path_len = strlen(path);
+
+    if (d->digest.alg == DIGEST_NONE)
+        return d->tag;
+    bool ends = path_len > len && path[path_len - len - 1] == '/'; /* nearly always, and not escaped then */
+    return ends ? path + path_len - len : digest_format(&d->digest, out);
 }
 
 static void record_line(struct serve_loop *sl, struct http_request *req, int64_t duration_us)
@@ -103,10 +108,12 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
         line.ns = http_query_get(req, "ns", ns, sizeof(ns)) ? ns : NULL;
     }
     if (d) {
-        snprintf(host, sizeof(host), "%.*s", (int)MIN(d->host_len, (size_t)REF_HOST_MAX), d->name);
+        size_t host_len = MIN(d->host_len, (size_t)REF_HOST_MAX);
+        memcpy(host, d->name, host_len);
+        host[host_len] = '\0';
         line.upstream = host;
         line.repository = d->name + d->host_len + 1;
-        line.reference = record_reference(d, digest);
+        line.reference = record_reference(d, line.path, digest);
         line.reference = *line.reference ? line.reference : NULL;
     } else if (!refused && http_authority(req)) {
         line.upstream = http_authority(req);
@@ -144,7 +151,7 @@ static struct pull_request *record_pull(struct serve_loop *sl, struct http_reque
     r->duration_ms = 0;
     r->whole = r->from_upstream = false;
     r->failure = NULL;
-    r->ended_ms = clock_mono_ms();
+    r->ended_ms = http_now_us(req) / 1000;
     r->at_ms = clock_now_ms();
     PUT_TEXT(r->id, http_id(req));
     PUT_TEXT(r->client, http_client(req));
@@ -154,31 +161,57 @@ static struct pull_request *record_pull(struct serve_loop *sl, struct http_reque
     return r;
 }
 
-void record_begin(struct serve_loop *sl, struct http_request *req)
+void record_begin(struct serve_loop *sl, struct http_request *req, bool blob)
 {
-    const struct seen_detail *d = note_of(req)->detail;
-
     ON_LOOP(sl->loop);
     http_client(req); /* while it can be known */
-    if (d->digest.alg == DIGEST_NONE || http_method(req) != HTTP_METHOD_GET || !strstr(http_path(req), "/blobs/"))
+    if (!blob || http_method(req) != HTTP_METHOD_GET)
         return;
     record_pull(sl, req, true)->begins = true;
     pull_feed_add(sl->pulls);
+}
+
+/* What it was answered with; of what is passed on, as the registry has it in the header. */
+static struct digest record_answered(const struct http_request *req, const struct seen_detail *d)
+{
+    struct digest digest = d->answered;
+    size_t len;
+    const char *text = digest.alg == DIGEST_NONE ? http_given_header(req, "Docker-Content-Digest", &len) : NULL;
+
+    if (text)
+        digest_parse(&digest, text, len);
+    return digest;
+}
+
+/* A manifest from the cache, sent whole, like one that is gathered already: most of them. */
+static bool record_again(struct serve_loop *sl, struct http_request *req)
+{
+    const struct request_note *n = note_of(req);
+    const struct seen_detail *d = n->detail;
+    struct pull_again again = {.client = http_client(req),
+                               .agent = http_header(req, "user-agent"),
+                               .name = d->name,
+                               .tag = d->tag,
+                               .digest = &d->answered,
+                               .head = http_method(req) == HTTP_METHOD_HEAD,
+                               .bytes = http_sent(req),
+                               .ended_ms = http_now_us(req) / 1000};
+
+    return n->kind == KIND_MANIFEST && n->result == RESULT_HIT && http_status(req) == 200 && http_is_whole(req) &&
+           !d->failure && d->answered.alg != DIGEST_NONE && pull_feed_again(sl->pulls, &again);
 }
 
 static void record_pulled(struct serve_loop *sl, struct http_request *req, int64_t duration_us)
 {
     const struct request_note *n = note_of(req);
     struct seen_detail *d = n->detail;
-    size_t len;
 
-    if (!d || (n->kind != KIND_MANIFEST && n->kind != KIND_BLOB))
+    if (!d || (n->kind != KIND_MANIFEST && n->kind != KIND_BLOB) || record_again(sl, req))
         return;
     struct pull_request *r = record_pull(sl, req, n->kind == KIND_BLOB);
     int64_t waited_us = record_waited_us(req);
-    const char *digest = r->blob ? NULL : http_given_header(req, "Docker-Content-Digest", &len);
-    if (digest)
-        digest_parse(&r->digest, digest, len);
+    if (!r->blob)
+        r->digest = record_answered(req, d);
     r->begins = false;
     r->status = http_status(req);
     r->bytes = r->status < 400 ? http_sent(req) : 0;

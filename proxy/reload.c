@@ -164,6 +164,7 @@ static void switch_loop(void *arg)
 
     ON_LOOP(sl->loop);
     set_loop_config(sl, t->config);
+    site_view_clear(&sl->view);
     sl->metrics_listener = t->metrics;
     sl->forward_listener = t->forward;
     for (int i = 0; i < t->fresh_count; i++)

@@ -94,7 +94,7 @@ static void answer_page(struct serve_loop *sl, struct http_request *req, const s
     if (r->site) {
         seen_note(&sl->proxy->seen, http_header(req, "user-agent"));
         note_of(req)->detail = seen_detail_new(r->name, r->path, r->tag, &r->digest);
-        record_begin(sl, req);
+        record_begin(sl, req, r->kind == ROUTE_BLOB);
         if (!policy_admit(&sl->registry, req, r))
             return;
     }
@@ -122,7 +122,7 @@ void server_on_request(void *arg, struct http_request *req)
         http_error(req, 405, "UNSUPPORTED", "%s: this is a cache, push to the registry itself", http_method_name(req));
         return;
     }
-    if (!route_parse(&r, req, sl->proxy->sites, listener_label(http_listener(req)), &error)) {
+    if (!route_parse(&r, req, &sl->view, listener_label(http_listener(req)), &error)) {
         if (error.status == 404 && strcmp(error.code, "NAME_UNKNOWN") == 0)
             log_limited(LOG_LEVEL_INFO, "unknown", "%s %s: %s; add it under upstreams if it should be one",
                         http_method_name(req), http_path(req), error.message);

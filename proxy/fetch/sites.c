@@ -243,12 +243,18 @@ const struct site *sites_find(struct sites *all, const char *host)
     return found;
 }
 
-const struct site *sites_find_configured(struct sites *all, const char *host)
+const struct site *sites_find_configured(struct sites *all, const char *host, bool *is)
 {
     pthread_mutex_lock(&all->lock);
-    const struct site *found = config_find_upstream(all->config, host) ? find_site(all, host) : NULL;
+    *is = config_find_upstream(all->config, host) != NULL;
+    const struct site *found = *is ? find_site(all, host) : NULL;
     pthread_mutex_unlock(&all->lock);
     return found;
+}
+
+uint64_t sites_generation(const struct sites *all)
+{
+    return atomic_load_explicit(&all->generation, memory_order_acquire);
 }
 
 /* ---- another configuration ---- */
@@ -303,6 +309,7 @@ void sites_replace(struct sites *all, const struct config *config)
     was[SITES_MAX] = all->local;
     memset(all->list, 0, sizeof(all->list));
     all->config = config_ref(config);
+    atomic_fetch_add(&all->generation, 1);
     make_fixed(all, was, SITES_MAX);
     lend_again(all, was, fixed);
     for (int i = 0; i <= SITES_MAX; i++)

@@ -65,8 +65,11 @@ void sites_free(struct sites *all);
  * are in use. */
 const struct site *sites_find(struct sites *all, const char *host);
 bool sites_is_upstream(struct sites *all, const char *host);
-/* The same for a host that an upstream of the configuration is for; NULL for those of upstreams_any. */
-const struct site *sites_find_configured(struct sites *all, const char *host);
+/* The same for a host that an upstream of the configuration is for; NULL for those of upstreams_any. *is: whether there
+ * is such an upstream. */
+const struct site *sites_find_configured(struct sites *all, const char *host, bool *is);
+/* A number that grows with each configuration: what was found under a lower one may be found no more. Takes no lock. */
+uint64_t sites_generation(const struct sites *all);
 /* Another reference, for a holder of one. */
 const struct site *site_ref(const struct site *s);
 void site_unref(const struct site *s); /* may be NULL */

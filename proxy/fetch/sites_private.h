@@ -23,6 +23,7 @@ struct sites {
     struct upstream_slots slots;
     void (*on_leave)(void *arg, const struct site *s);
     void *leave_arg;
+    atomic_uint_fast64_t generation; /* written under lock */
     /* shared, under lock */
     pthread_mutex_t lock;
     const struct config *config;

@@ -33,6 +33,7 @@ static void conn_refuse(struct http_conn *c)
     c->closing = true;
     req->keep_alive = false;
     req->begun_us = clock_mono_us();
+    req->ended_us = 0;
     c->state = CONN_HANDLING;
     http_client(req);
     if (!c->head_done)
@@ -49,6 +50,7 @@ static void dispatch(struct http_conn *c)
     IN_STATE(c->state == CONN_READING);
     c->state = CONN_HANDLING;
     c->req.begun_us = clock_mono_us();
+    c->req.ended_us = 0;
     c->dispatching = true;
     c->server->on_request(c->server->arg, &c->req);
     c->dispatching = false;

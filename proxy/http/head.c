@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/visible.h"
 
 #include <string.h>
 #include <time.h>
@@ -23,8 +24,11 @@ static const char *date_line(struct http_server *s)
 /* A value from upstream must not begin a line of its own. */
 static void add_printable(struct buf *to, const char *text, size_t len)
 {
+    if (text_is_plain(text, len)) {
+        buf_add(to, text, len);
+        return;
+    }
     char *at = buf_reserve(to, len);
-
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] >= 0x20 && text[i] != 0x7f)
             *at++ = text[i];

@@ -149,7 +149,8 @@ bool http_was_refused(const struct http_request *req);
 void *http_user(struct http_request *req);
 int http_status(const struct http_request *req);           /* 0: no answer yet */
 int64_t http_sent(const struct http_request *req);         /* body bytes */
-int64_t http_micros(const struct http_request *req);       /* since the request was complete */
+int64_t http_micros(const struct http_request *req);       /* since the request was complete to be answered */
+int64_t http_now_us(const struct http_request *req);       /* clock_mono_us(); once it is complete: when that was */
 int64_t http_first_micros(const struct http_request *req); /* until the answer's head; -1: none yet */
 /* The value of a header that the answer was given by http_reply_header(), and its length; NULL: there is none. */
 const char *http_given_header(const struct http_request *req, const char *name, size_t *len);

@@ -146,6 +146,7 @@ void http_conn_close(struct http_conn *c)
         if (done)
             done(req->done_arg);
     }
+    req->ended_us = clock_mono_us();
     if ((handling || tunnel) && c->server->on_complete)
         c->server->on_complete(c->server->arg, req);
     /* A caller up the stack may still use the connection. */
@@ -199,6 +200,7 @@ void http_conn_finish(struct http_conn *c)
     if (done)
         done(req->done_arg);
     req->whole = !c->cut;
+    req->ended_us = clock_mono_us();
     if (c->server->on_complete && c->opens != OPENS_TUNNEL) /* a tunnel's ends with it */
         c->server->on_complete(c->server->arg, req);
     if (c->opens != OPENS_NOTHING && !c->server->draining) {
@@ -217,7 +219,7 @@ void http_conn_finish(struct http_conn *c)
         return;
     }
     http_conn_listen(c);
-    c->since_ms = clock_mono_ms();
+    c->since_ms = req->ended_us / 1000;
     c->served = true;
     http_conn_rest(c);
     http_parse_reset(c);

@@ -66,6 +66,7 @@ struct http_request {
     int status;
     struct buf headers; /* further header lines */
     int64_t begun_us, first_us, sent, promised;
+    int64_t ended_us; /* when it was complete; monotonic; 0: it is not */
     void (*on_gone)(void *arg);
     void *gone_arg;
     void (*more)(void *arg);

@@ -336,7 +336,12 @@ int64_t http_sent(const struct http_request *req)
 
 int64_t http_micros(const struct http_request *req)
 {
-    return clock_mono_us() - req->begun_us;
+    return http_now_us(req) - req->begun_us;
+}
+
+int64_t http_now_us(const struct http_request *req)
+{
+    return req->ended_us > 0 ? req->ended_us : clock_mono_us();
 }
 
 int64_t http_first_micros(const struct http_request *req)

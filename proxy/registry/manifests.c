@@ -39,11 +39,16 @@ static bool choose_image(const struct body *body, struct digest *out)
     return most > 0;
 }
 
+static bool may_turn(const struct http_request *req, const struct route *r)
+{
+    return r->tag[0] && !takes_index(req);
+}
+
 /* The tag's manifest is an index, which the client does not accept: turns the request into one of an image by digest.
  */
 static bool turn_to_image(const struct http_request *req, struct route *r, const struct body *body)
 {
-    if (r->tag[0] == '\0' || takes_index(req) || !choose_image(body, &r->digest))
+    if (!may_turn(req, r) || !choose_image(body, &r->digest))
         return false;
     r->tag[0] = '\0';
     return true;
@@ -63,6 +68,7 @@ static bool manifests_describe(struct http_request *req, const struct digest *d)
 
     if (d->alg == DIGEST_NONE)
         return false;
+    seen_detail_answer(note_of(req)->detail, d);
     digest_format(d, text);
     http_reply_header(req, "Docker-Content-Digest", "%s", text);
     http_reply_header(req, "ETag", "\"%s\"", text);
@@ -161,10 +167,12 @@ static bool manifests_answer_now(struct registry *reg, struct http_request *req,
     struct body *body = cache_manifest(reg->cache, &hit.digest, hit.blob.size, NULL);
     if (!body)
         return false;
-    struct route image = *r;
-    if (turn_to_image(req, &image, body)) {
-        body_unref(body);
-        return manifests_answer_now(reg, req, &image, by_grant); /* by digest: once */
+    if (may_turn(req, r)) {
+        struct route image = *r;
+        if (turn_to_image(req, &image, body)) {
+            body_unref(body);
+            return manifests_answer_now(reg, req, &image, by_grant); /* by digest: once */
+        }
     }
     reply_hit(req);
     manifests_send_manifest(req, &hit.digest, hit.blob.media_type, body);

@@ -90,7 +90,7 @@ static const char *without_host(const char *name, const char *site)
 }
 
 /* On a listener of one upstream: ns= names that, or is absent. */
-static bool is_for_only(const char *only, const struct http_request *req, struct sites *sites,
+static bool is_for_only(const char *only, const struct http_request *req, struct site_view *view,
                         struct route_error *error)
 {
     char host[REF_HOST_MAX + 32];
@@ -98,7 +98,7 @@ static bool is_for_only(const char *only, const struct http_request *req, struct
     if (!http_query_get(req, "ns", host, sizeof(host)) || !host[0])
         return true;
     ref_canonical_host(host);
-    sites_name_alias(sites, host);
+    site_view_name_alias(view, host);
     return strcmp(host, only) == 0 ||
            route_fail(error, 404, "NAME_UNKNOWN", "this listener is for %.100s alone, not for %.100s", only, host);
 }
@@ -161,7 +161,7 @@ static bool fail_busy(const char *host, struct route_error *error)
                       "too many upstreams are in use at once: try %.100s again in a moment", host);
 }
 
-static bool choose_site(struct route *r, const struct http_request *req, struct sites *sites, const char *name,
+static bool choose_site(struct route *r, const struct http_request *req, struct site_view *view, const char *name,
                         struct route_error *error)
 {
     char host[REF_HOST_MAX + 32];
@@ -172,43 +172,43 @@ static bool choose_site(struct route *r, const struct http_request *req, struct 
     if (says_ns && !readable)
         return route_fail(error, 400, "NAME_INVALID", "ns= cannot be read: badly escaped, or too long");
     if (r->only) {
-        if (!is_for_only(r->only, req, sites, error))
+        if (!is_for_only(r->only, req, view, error))
             return false;
         r->by = ROUTE_BY_LISTENER;
         route_copy(host, sizeof(host), r->only, strlen(r->only));
         path = http_opened_host(req) ? name : without_host(name, host); /* its client takes us for the registry */
-        r->site = sites_find(sites, host);
+        r->site = site_view_find(view, host);
     } else if (says_ns && host[0]) {
         r->by = ROUTE_BY_NS;
         ref_canonical_host(host);
         path = without_host(name, host);
-        sites_name_alias(sites, host);
-        r->site = sites_find(sites, host);
+        site_view_name_alias(view, host);
+        r->site = site_view_find(view, host);
     } else if (has_host) {
         r->by = ROUTE_BY_NAME;
         route_copy(host, sizeof(host), name, (size_t)(slash - name));
         ref_canonical_host(host);
         if (!ref_host_valid(host, strlen(host)))
             return route_fail(error, 400, "NAME_INVALID", "the name begins with something that is not a registry host");
-        sites_name_alias(sites, host);
+        site_view_name_alias(view, host);
         path = slash + 1;
-        r->site = sites_find(sites, host);
+        r->site = site_view_find(view, host);
     } else {
         route_copy(host, sizeof(host), http_host(req), strlen(http_host(req)));
-        r->site = sites_find_configured(sites, host);
+        r->site = site_view_find_configured(view, host);
         r->by = r->site ? ROUTE_BY_HOST : ROUTE_BY_NOTHING;
         if (!r->site) {
             strcpy(host, REF_DEFAULT_HOST);
-            r->site = sites_find(sites, host);
+            r->site = site_view_find(view, host);
         }
     }
     bool named = name_repository(r, host, path, error);
-    if (!r->site && sites_is_upstream(sites, host))
+    if (!r->site && sites_is_upstream(view->sites, host))
         return fail_busy(host, error);
     if (!r->site && named && ref_host_valid(host, strlen(host)))
-        r->site = sites_find_local(sites, r->name);
+        r->site = sites_find_local(view->sites, r->name);
     if (!r->site)
-        return fail_unknown(sites, host, error);
+        return fail_unknown(view->sites, host, error);
     return named;
 }
 
@@ -229,7 +229,7 @@ static bool read_reference(struct route *r, const char *text, struct route_error
     return true;
 }
 
-static bool route_v2(struct route *r, const struct http_request *req, const char *rest, struct sites *sites,
+static bool route_v2(struct route *r, const struct http_request *req, const char *rest, struct site_view *view,
                      struct route_error *error)
 {
     char path[HTTP_TARGET_MAX + 1], name[HTTP_TARGET_MAX + 1];
@@ -242,10 +242,10 @@ static bool route_v2(struct route *r, const struct http_request *req, const char
     size_t len = route_copy(name, sizeof(name), path, (size_t)(name_end - path));
     if (route_copy(r->asked, sizeof(r->asked), name, len) < len)
         return route_fail(error, 400, "NAME_INVALID", "the repository name is too long");
-    return choose_site(r, req, sites, name, error) && read_reference(r, reference, error);
+    return choose_site(r, req, view, name, error) && read_reference(r, reference, error);
 }
 
-bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
+bool route_parse(struct route *r, const struct http_request *req, struct site_view *view, const char *only,
                  struct route_error *error)
 {
     static const struct {
@@ -271,7 +271,7 @@ bool route_parse(struct route *r, const struct http_request *req, struct sites *
         }
     if (strncmp(path, "/v2/", 4) != 0)
         return route_fail(error, 404, "UNSUPPORTED", "no such page; the registry API is under /v2/");
-    if (route_v2(r, req, path + 4, sites, error))
+    if (route_v2(r, req, path + 4, view, error))
         return true;
     site_unref(r->site);
     r->site = NULL;

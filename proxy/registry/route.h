@@ -16,7 +16,7 @@
 
 #include "base/ref.h"
 #include "proxy/http/http.h"
-#include "proxy/fetch/sites.h"
+#include "proxy/fetch/site_view.h"
 
 enum route_kind {
     ROUTE_NONE,
@@ -60,7 +60,7 @@ struct route_error {
 
 /* `only`: the one registry its listener is for, or NULL. False, with *error filled in, if there is no such page,
  * registry or repository name; nothing is held then. */
-bool route_parse(struct route *r, const struct http_request *req, struct sites *sites, const char *only,
+bool route_parse(struct route *r, const struct http_request *req, struct site_view *view, const char *only,
                  struct route_error *error);
 
 #endif

@@ -13,7 +13,12 @@
 #include <string.h>
 #include <systemd/sd-journal.h>
 
-enum { GATHER_MS = 50, FIELDS_MAX = 32, LINE_ROOM = 16 << 10 /* bytes of a line, at most */ };
+enum {
+    GATHER_MS = 50,
+    FIELDS_MAX = 32,
+    LINE_ROOM = 16 << 10 /* bytes of a line, at most */,
+    FULL = ACCESS_FEED_MAX / 4
+};
 
 struct access_feed {
     struct access_log *log;
@@ -36,9 +41,9 @@ struct access_log {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     /* under lock */
-    bool any, ending;
-    int fd;     /* -1: none */
-    bool fresh; /* it was opened a moment ago: nothing is torn */
+    bool any, full, ending; /* there are lines; so many that they are not to wait */
+    int fd;                 /* -1: none */
+    bool fresh;             /* it was opened a moment ago: nothing is torn */
     /* the thread's */
     bool torn; /* the last write was not whole */
     struct buf writing;
@@ -153,9 +158,9 @@ static void *access_run(void *arg)
         while (!l->any && !l->ending)
             pthread_cond_wait(&l->cond, &l->lock);
         int64_t until = clock_mono_ms() + GATHER_MS;
-        while (!l->ending && clock_mono_ms() < until)
+        while (!l->ending && !l->full && clock_mono_ms() < until)
             cond_wait_until(&l->cond, &l->lock, until);
-        l->any = false;
+        l->any = l->full = false;
         ending = l->ending;
         bool fresh;
         int fd = access_file(l, &fresh);
@@ -268,10 +273,11 @@ bool access_feed_is_on(const struct access_feed *f)
     return atomic_load_explicit(&f->log->on, memory_order_relaxed);
 }
 
-static void access_wake(struct access_log *l)
+static void access_wake(struct access_log *l, bool full)
 {
     pthread_mutex_lock(&l->lock);
     l->any = true;
+    l->full = l->full || full;
     pthread_cond_signal(&l->cond);
     pthread_mutex_unlock(&l->lock);
 }
@@ -301,10 +307,11 @@ void access_feed_add(struct access_feed *f, const struct access_line *line)
     enum access_format format = (enum access_format)atomic_load_explicit(&l->format, memory_order_relaxed);
 
     pthread_mutex_lock(&f->lock);
-    bool first = f->waiting.len == 0, taken = feed_take(f, format, line);
+    size_t before = f->waiting.len;
+    bool taken = feed_take(f, format, line), full = before < FULL && f->waiting.len >= FULL;
     pthread_mutex_unlock(&f->lock);
-    if (first)
-        access_wake(l);
+    if (before == 0 || full)
+        access_wake(l, full);
     if (!taken) {
         atomic_fetch_add_explicit(&l->dropped, 1, memory_order_relaxed);
         log_limited(LOG_LEVEL_WARN, "access log full",

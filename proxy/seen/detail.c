@@ -10,6 +10,7 @@ struct seen_detail *seen_detail_new(const char *name, const char *path, const ch
     d->asked_us = -1;
     d->failure = NULL;
     d->digest = *digest;
+    d->answered.alg = DIGEST_NONE;
     d->host_len = len > path_len ? len - path_len - 1 : 0;
     memcpy(d->name, name, len);
     d->name[len] = '\0';
@@ -29,6 +30,12 @@ void seen_detail_ask(struct seen_detail *d, int64_t since_us)
 {
     if (d && d->asked_us < 0)
         d->asked_us = since_us;
+}
+
+void seen_detail_answer(struct seen_detail *d, const struct digest *digest)
+{
+    if (d)
+        d->answered = *digest;
 }
 
 void seen_detail_fail(struct seen_detail *d, const struct err *err)

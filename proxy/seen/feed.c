@@ -17,7 +17,8 @@ enum {
 struct feed_batch {
     struct pull_feed *feed;
     int count;
-    uint64_t hashes[FEED_BATCH]; /* of manifests */
+    bool plain[FEED_BATCH];      /* a manifest that was here, sent whole: others alike are counted there */
+    uint64_t hashes[FEED_BATCH]; /* of these */
     struct pull_request list[FEED_BATCH];
 };
 
@@ -92,6 +93,33 @@ static uint64_t feed_hash(const struct pull_request *r)
            lookup_hash(r->agent, strlen(r->agent)) * 8191 ^ (uint64_t)r->head;
 }
 
+/* To the one that ended last. */
+static void add_alike(struct pull_request *as, int64_t bytes, int64_t ended_ms)
+{
+    as->count++;
+    as->bytes += bytes;
+    as->duration_ms += ended_ms - as->ended_ms;
+    as->ended_ms = ended_ms;
+}
+
+bool pull_feed_again(struct pull_feed *f, const struct pull_again *again)
+{
+    struct feed_batch *b = f->batch;
+    const char *agent = again->agent ? again->agent : "";
+
+    ON_LOOP(f->from);
+    for (int i = b ? b->count - 1 : -1; i >= 0; i--) {
+        struct pull_request *as = &b->list[i];
+        if (!b->plain[i] || as->head != again->head || !digest_eq(&as->digest, again->digest) ||
+            strcmp(as->tag, again->tag) != 0 || strcmp(as->name, again->name) != 0 ||
+            strcmp(as->client, again->client) != 0 || strcmp(as->agent, agent) != 0)
+            continue;
+        add_alike(as, again->bytes, again->ended_ms);
+        return true;
+    }
+    return false;
+}
+
 /* The same manifest, from the cache, to the same client: one entry says how often. */
 static bool feed_merge(struct feed_batch *b, const struct pull_request *r, uint64_t hash)
 {
@@ -99,10 +127,7 @@ static bool feed_merge(struct feed_batch *b, const struct pull_request *r, uint6
         struct pull_request *as = &b->list[i];
         if (as->blob || b->hashes[i] != hash || strcmp(as->name, r->name) != 0 || strcmp(as->tag, r->tag) != 0)
             continue;
-        as->count++;
-        as->bytes += r->bytes;
-        as->ended_ms = r->ended_ms;
-        as->duration_ms = r->at_ms + r->duration_ms - as->at_ms;
+        add_alike(as, r->bytes, r->ended_ms);
         return true;
     }
     return false;
@@ -124,6 +149,7 @@ void pull_feed_add(struct pull_feed *f)
         return;
     }
     bool wait = r->blob || (plain && is_repeated(f, hash));
+    b->plain[b->count] = plain;
     b->hashes[b->count++] = hash;
     if (b->count == FEED_BATCH || !wait)
         pull_feed_flush(f);

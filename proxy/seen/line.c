@@ -5,7 +5,17 @@
 #include <string.h>
 #include <time.h>
 
-#define ADD(out, literal) buf_add(out, literal, sizeof(literal) - 1)
+/* More than a line is long whose texts are shown as they are. With so much room in the buffer put() need not look, and
+ * literals are stored by a few instructions: a line costs a fraction of the time that buf_add() would take. */
+enum { PUT_ROOM = 12 << 10 };
+
+static void put(struct buf *out, const void *data, size_t len)
+{
+    memcpy(out->data + out->len, data, len);
+    out->len += len;
+}
+
+#define ADD(out, literal) put(out, literal, sizeof(literal) - 1)
 
 /* ---- values ---- */
 
@@ -20,7 +30,7 @@ static void add_number(struct buf *out, int64_t n)
     while (rest /= 10);
     if (n < 0)
         digits[--at] = '-';
-    buf_add(out, digits + at, sizeof(digits) - (size_t)at);
+    put(out, digits + at, sizeof(digits) - (size_t)at);
 }
 
 /* Milliseconds, with the tenths that a hit consists of: 0.3 */
@@ -33,27 +43,20 @@ static void add_millis(struct buf *out, int64_t us)
     add_number(out, us / 1000);
     if (us < 1000000) {
         char tenth[] = {'.', (char)('0' + us / 100 % 10)};
-        buf_add(out, tenth, sizeof(tenth));
+        put(out, tenth, sizeof(tenth));
     }
-}
-
-/* Whether all of it is printable ASCII without quotes and backslashes: nearly always. */
-static bool is_simple(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (text[i] < ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\')
-            return false;
-    return true;
 }
 
 static void add_text(struct buf *out, const char *text, size_t len)
 {
     size_t shown = len > ACCESS_PATH_MAX ? text_whole(text, ACCESS_PATH_MAX) : len;
 
-    if (is_simple(text, shown))
-        buf_add(out, text, shown);
-    else
+    if (text_is_simple(text, shown)) /* nearly always */
+        put(out, text, shown);
+    else {
         buf_add_visible(out, text, shown, VISIBLE_STRING);
+        buf_reserve(out, PUT_ROOM);
+    }
 }
 
 static void add_header(struct buf *out, const char *text)
@@ -84,15 +87,14 @@ static void add_time(struct buf *out, struct access_second *s, int64_t at_ms)
     char end[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z'};
 
     note_second(s, at_ms / 1000);
-    buf_adds(out, s->json);
-    buf_add(out, end, sizeof(end));
+    put(out, s->json, strlen(s->json));
+    put(out, end, sizeof(end));
 }
 
 /* ---- json ---- */
 
-static void add_pair(struct buf *out, const char *key, size_t key_len, const char *text)
+static void put_value(struct buf *out, const char *text)
 {
-    buf_add(out, key, key_len);
     if (!text) {
         ADD(out, "null");
         return;
@@ -102,10 +104,11 @@ static void add_pair(struct buf *out, const char *key, size_t key_len, const cha
     ADD(out, "\"");
 }
 
-#define PAIR(out, key, text) add_pair(out, ",\"" key "\":", sizeof(",\"" key "\":") - 1, text)
+#define PAIR(out, key, text) (ADD(out, ",\"" key "\":"), put_value(out, text))
 
 void access_line_json(struct buf *out, struct access_second *s, const struct access_line *l)
 {
+    buf_reserve(out, PUT_ROOM);
     ADD(out, "{\"time\":\"");
     add_time(out, s, l->at_ms);
     ADD(out, "\"");
@@ -142,16 +145,18 @@ void access_line_json(struct buf *out, struct access_second *s, const struct acc
     ADD(out, ",\"upstream_ms\":");
     add_millis(out, l->waited_us);
     ADD(out, "}\n");
+    out->data[out->len] = '\0';
 }
 
 /* ---- common ---- */
 
 static void add_common(struct buf *out, struct access_second *s, const struct access_line *l)
 {
+    buf_reserve(out, PUT_ROOM);
     note_second(s, l->at_ms / 1000);
     add_header(out, l->client ? l->client : "-");
     ADD(out, " - - ");
-    buf_adds(out, s->common);
+    put(out, s->common, strlen(s->common));
     ADD(out, " \"");
     add_header(out, l->method ? l->method : "-");
     ADD(out, " ");
@@ -170,6 +175,7 @@ void access_line_common(struct buf *out, struct access_second *s, const struct a
 {
     add_common(out, s, l);
     ADD(out, "\n");
+    out->data[out->len] = '\0';
 }
 
 /* ---- journal ---- */
@@ -179,27 +185,28 @@ static void line_add_field(struct buf *out, const char *name, const char *text)
 {
     if (!text)
         return;
-    buf_adds(out, name);
+    put(out, name, strlen(name));
     add_header(out, text);
-    buf_add(out, "", 1);
+    put(out, "", 1);
 }
 
 static void add_number_field(struct buf *out, const char *name, int64_t n)
 {
     if (n < 0)
         return;
-    buf_adds(out, name);
+    put(out, name, strlen(name));
     add_number(out, n);
-    buf_add(out, "", 1);
+    put(out, "", 1);
 }
 
 void access_line_journal(struct buf *out, struct access_second *s, const struct access_line *l)
 {
     char cache[ACCESS_TEXT_MAX + 1];
 
+    buf_reserve(out, PUT_ROOM);
     ADD(out, "MESSAGE=");
     add_common(out, s, l);
-    buf_add(out, "", 1);
+    put(out, "", 1);
     ADD(out, "PRIORITY=6\0SYSLOG_IDENTIFIER=entrepot\0");
     line_add_field(out, "ENTREPOT_ID=", l->id);
     line_add_field(out, "ENTREPOT_CLIENT=", l->client);
@@ -218,5 +225,6 @@ void access_line_journal(struct buf *out, struct access_second *s, const struct 
     add_number_field(out, "ENTREPOT_FIRST_BYTE_MS=", l->first_us < 0 ? -1 : l->first_us / 1000);
     add_number_field(out, "ENTREPOT_DURATION_MS=", l->duration_us / 1000);
     add_number_field(out, "ENTREPOT_UPSTREAM_MS=", l->waited_us < 0 ? -1 : l->waited_us / 1000);
-    buf_add(out, "", 1);
+    put(out, "", 1);
+    out->data[out->len] = '\0';
 }

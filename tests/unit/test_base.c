@@ -10,6 +10,7 @@
 #include "base/key_map.h"
 #include "base/platform.h"
 #include "base/ref.h"
+#include "base/url.h"
 #include "base/visible.h"
 
 #include <errno.h>
@@ -449,15 +450,33 @@ static void no_folder(void **state UNUSED)
     assert_null(io_list(-1));
 }
 
+/* Each byte at each place of a text, beside what it may be taken for. */
+static void bytes_of_texts(void **state UNUSED)
+{
+    char text[20], out[32];
+
+    for (int c = 0; c < 256; c++)
+        for (size_t at = 0; at < sizeof(text); at++) {
+            bool plain = c >= 0x20 && c != 0x7f;
+            memset(text, at % 2 ? '~' : ' ', sizeof(text));
+            text[at] = (char)c;
+            assert_int_equal(text_is_plain(text, sizeof(text)), plain);
+            assert_int_equal(text_is_simple(text, sizeof(text)), plain && c < 0x7f && c != '"' && c != '\\');
+            assert_true(text_is_plain(text, at));
+            assert_int_equal(url_decode(text, sizeof(text), false, out, sizeof(out)), plain && c != '%');
+            assert_false(url_decode(text, sizeof(text), false, out, sizeof(text))); /* no room for its end */
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(interrupted),     cmocka_unit_test(no_folder),      cmocka_unit_test(cuts),
-        cmocka_unit_test(causes),          cmocka_unit_test(folders),        cmocka_unit_test(time_outs),
-        cmocka_unit_test(platforms),       cmocka_unit_test(platform_names), cmocka_unit_test(references),
-        cmocka_unit_test(long_references), cmocka_unit_test(digests),        cmocka_unit_test(streamed_hash),
-        cmocka_unit_test(json_text),       cmocka_unit_test(visible),        cmocka_unit_test(statement_tags),
-        cmocka_unit_test(lookups),
+        cmocka_unit_test(interrupted),    cmocka_unit_test(bytes_of_texts),  cmocka_unit_test(no_folder),
+        cmocka_unit_test(cuts),           cmocka_unit_test(causes),          cmocka_unit_test(folders),
+        cmocka_unit_test(time_outs),      cmocka_unit_test(platforms),       cmocka_unit_test(platform_names),
+        cmocka_unit_test(references),     cmocka_unit_test(long_references), cmocka_unit_test(digests),
+        cmocka_unit_test(streamed_hash),  cmocka_unit_test(json_text),       cmocka_unit_test(visible),
+        cmocka_unit_test(statement_tags), cmocka_unit_test(lookups),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

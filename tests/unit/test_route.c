@@ -18,6 +18,7 @@ struct house {
     struct pool *pool;
     struct cache *cache;
     struct sites *sites;
+    struct site_view view;
 };
 
 static void begin(struct house *h, const char *yaml)
@@ -30,6 +31,7 @@ static void begin(struct house *h, const char *yaml)
     h->cache = cache_open(h->dir, h->pool, NULL, &err);
     assert_non_null(h->cache);
     h->sites = sites_new(&h->config, NULL, h->cache);
+    h->view = (struct site_view){.sites = h->sites};
 }
 
 static void end(struct house *h)
@@ -124,7 +126,7 @@ static void which_registry(void **state UNUSED)
         struct route r;
         struct route_error e = {0};
         make_request(&conn, cases[i].target, cases[i].host);
-        bool ok = route_parse(&r, &conn.req, h.sites, cases[i].only, &e);
+        bool ok = route_parse(&r, &conn.req, &h.view, cases[i].only, &e);
         if (ok != !cases[i].error || strcmp(ok ? r.name : e.code, ok ? cases[i].name : cases[i].error) != 0)
             fail_msg("%s: %s", cases[i].target, ok ? r.name : e.message);
         buf_free(&conn.arena);
@@ -201,7 +203,7 @@ static void which_login(void **state UNUSED)
         make_request(&conn, cases[i].target, cases[i].host);
         EVP_EncodeBlock((unsigned char *)basic + 6, (const unsigned char *)cases[i].pair, (int)len);
         add_header(&conn, "authorization", basic);
-        assert_true(route_parse(&r, &conn.req, h.sites, cases[i].only, &e));
+        assert_true(route_parse(&r, &conn.req, &h.view, cases[i].only, &e));
         struct client *who = identify_client(&conn.req, login, &h.config, &r);
         if (r.site)
             who = client_at(who, r.site);
@@ -234,7 +236,7 @@ static void registry_with_a_port(void **state UNUSED)
         struct route r;
         struct route_error e = {0};
         make_request(&conn, cases[i][0], "x");
-        if (route_parse(&r, &conn.req, h.sites, NULL, &e) || !strstr(e.message, cases[i][1]))
+        if (route_parse(&r, &conn.req, &h.view, NULL, &e) || !strstr(e.message, cases[i][1]))
             fail_msg("%s: %d %s", cases[i][0], e.status, e.message);
         buf_free(&conn.arena);
     }

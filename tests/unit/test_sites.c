@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "proxy/fetch/sites.h"
+#include "proxy/fetch/site_view.h"
 #include "upstream/registry_private.h"
 
 #include "tests/unit/load_config.h"
@@ -220,11 +220,55 @@ static void another_configuration(void **state UNUSED)
     config_free(&third);
 }
 
+/* A loop's view finds what the configuration names, and follows it. */
+static void a_view(void **state UNUSED)
+{
+    struct config first, second;
+    struct err err;
+
+    assert_true(load("upstreams: [{name: fixed.test}, {name: '*.evil.test', insecure: true}]\n", &first, &err));
+    assert_true(load("upstreams: [{name: new.test}, {name: fixed.test, parallel: 9}]\n", &second, &err));
+    struct sites *all = sites_new(&first, NULL, NULL);
+    struct site_view view = {.sites = all};
+    const struct site *fixed = site_view_find(&view, "fixed.test");
+    assert_ptr_equal(fixed, sites_find(all, "fixed.test"));
+    assert_int_equal(atomic_load(&fixed->users), 3); /* this one, the other, and the view */
+    for (int i = 0; i < 100; i++) {
+        assert_ptr_equal(site_view_find(&view, "fixed.test"), fixed);
+        assert_ptr_equal(site_view_find_configured(&view, "fixed.test"), fixed);
+        assert_null(site_view_find_configured(&view, "new.test"));
+        assert_null(site_view_find(&view, "new.test"));
+    }
+    assert_int_equal(atomic_load(&fixed->users), 203);
+    const struct site *lent = site_view_find(&view, "a.evil.test");
+    assert_ptr_equal(site_view_find_configured(&view, "a.evil.test"), lent);
+    assert_int_equal(atomic_load(&lent->users), 2); /* it is not kept */
+    for (int i = 0; i < 202; i++)
+        site_unref(fixed);
+    sites_replace(all, &second);
+    assert_int_equal(atomic_load(&fixed->users), 1);
+    const struct site *now = site_view_find(&view, "fixed.test");
+    assert_ptr_not_equal(now, fixed);
+    assert_int_equal(now->config->parallel, 9);
+    assert_int_equal(atomic_load(&fixed->users), 0);
+    const struct site *added = site_view_find_configured(&view, "new.test");
+    assert_non_null(added);
+    site_view_clear(&view);
+    assert_int_equal(atomic_load(&now->users), 1);
+    site_unref(now);
+    site_unref(added);
+    site_unref(lent);
+    site_unref(lent);
+    sites_free(all);
+    config_free(&first);
+    config_free(&second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(another_configuration), cmocka_unit_test(made_up_hosts),     cmocka_unit_test(in_use),
-        cmocka_unit_test(who_goes_first),        cmocka_unit_test(what_figures_name),
+        cmocka_unit_test(another_configuration), cmocka_unit_test(made_up_hosts), cmocka_unit_test(in_use),
+        cmocka_unit_test(who_goes_first),        cmocka_unit_test(a_view),        cmocka_unit_test(what_figures_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
