@@ -40,6 +40,15 @@ int cmd_doctor(int argc, char **argv);
 int cmd_debug(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+int cmd_completion(int argc, char **argv);
+
+/* All of them, as main.c has them; ends with {0}. */
+struct cli_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+};
+extern const struct cli_command *cli_commands;
 
 /* ---- options.c ---- */
 
@@ -61,6 +70,13 @@ struct cli_syntax {
     void *arg;
     bool no_daemon; /* --socket and so on are accepted, for scripts that always pass them, but not shown by --help */
 };
+
+/* For `completion`: while it is set, cli_parse() tells it what a command takes, and ends the command. */
+struct cli_look {
+    void (*take)(void *arg, const char *usage, const struct cli_option *options, int count);
+    void *arg;
+};
+extern const struct cli_look *cli_look;
 
 /* Parses the command line: the command's own options, those of all clients of the daemon such as --socket and --json
  * (unless `o` is NULL), and --help. Returns -1 to continue, else the exit status, after printing an error. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """For commands.sh: archives and a registry with names that drive a terminal, and tables of what is typed and what comes out."""
-import hashlib, http.server, io, json, os, pty, re, socket, subprocess, sys, tarfile
+import hashlib, http.server, io, json, os, pty, re, select, socket, subprocess, sys, tarfile, time
 
 EVIL = "\x1b[31mred\x07 \x9b2J \u202ecod\x7f\r\nentrepot: forged"
 OCI = "application/vnd.oci.image."
@@ -117,7 +117,7 @@ def words(entrepot, w):
         (0, ["verify", "--rate=0", s]), (0, ["config", "check", f"--config={w}/config.yaml"]), (0, ["config", f"--conf={w}/config.yaml", "show"]),
         (0, ["version", "--json"]), (0, ["ca", "--help"]), (0, ["--version"]), (0, ["--help"]), (0, ["pull", "--help"]), (0, ["serve", "-h"]), (0, ["offline", s]),
         (0, ["ls", s, "--", "none"]), (0, ["pull", "--platform=all", "one", s][:2] + ["one:1", s]),
-        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "completion")), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
+        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "completion")), (2, ["completion", "ksh"]), (0, ["completion", "bash"]), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
         (2, ["status", "--json=yes", s]), (2, ["status", "--socket"]), (2, ["status", "--socket="]), (2, ["status", "--c", s]),
         (2, ["status", "--socket", "/" + "x" * 200]), (2, ["ls", "a", "b", s]), (2, ["inspect", s]), (2, ["pull", s]), (2, ["pin", s]),
         (2, ["pull", "a", "--platform=linux", s]), (2, ["pull", "--file", f"{w}/list.txt", s]), (2, ["export", "a", s]),
@@ -315,5 +315,33 @@ def shares(entrepot, w):
     return len(wrong)
 
 
+def keys(w, shell):
+    """Typed into a shell on a terminal: (what, what the line is after a tab)."""
+    start = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}[shell]
+    setup = {"bash": f". {w}/completion.bash", "zsh": f"autoload -U compinit; compinit -D -u; . {w}/completion.zsh"}[shell]
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="dumb", PS1="$ ", HOME=w, ENTREPOT_SOCKET=f"{w}/admin.sock")
+        os.execvp(start[0], start)
+
+    def wait_for(text):
+        seen, end = b"", time.monotonic() + 20
+        while text not in seen and time.monotonic() < end and select.select([fd], [], [], 20)[0]:
+            seen = (seen + os.read(fd, 4096)).replace(b" \b", b"")
+        if text not in seen:
+            print(f"{shell}: no {text} in {seen[-600:]}")
+        return text in seen
+
+    os.write(fd, f"{setup}; echo rea''dy\n".encode())
+    good = wait_for(b"ready")
+    for typed, due in (("entrepot veri", "fy --he"), ("entrepot config sh", "ow --he"), ("entrepot inspect twice.example/b", "oth:1 --he")):
+        os.write(fd, f"{typed}\t--he".encode())
+        good = good and wait_for(f"{typed}{due}".encode())
+        os.write(fd, b"\x15")
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return not good
+
+
 TOLD = {"words": words, "options": options, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
-sys.exit({"make": make, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))
+sys.exit({"make": make, "keys": keys, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))
