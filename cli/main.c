@@ -11,6 +11,7 @@ static const struct cli_command COMMANDS[] = {
     {"pulls", cmd_pulls, "show who pulled what"},
     {"top", cmd_top, "show pulls and downloads in flight, live"},
     {"ls", cmd_ls, "list the images in the cache"},
+    {"du", cmd_du, "show what the removal of images would free"},
     {"inspect", cmd_inspect, "show an image's platforms, config and layers"},
     {"pull", cmd_pull, "pull images into the cache"},
     {"export", cmd_export, "write images to a folder or an archive"},

@@ -10,10 +10,10 @@ static const char USAGE_UNPIN[] =
 
 int cmd_pin(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE_PIN, "/v1/pin", "pinned", NULL, NULL);
+    return cli_for_references(argc, argv, USAGE_PIN, "/v1/pin", "pinned");
 }
 
 int cmd_unpin(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE_UNPIN, "/v1/unpin", "unpinned", NULL, NULL);
+    return cli_for_references(argc, argv, USAGE_UNPIN, "/v1/unpin", "unpinned");
 }

@@ -23,6 +23,7 @@ int cmd_status(int argc, char **argv);
 int cmd_pulls(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
+int cmd_du(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_export(int argc, char **argv);
@@ -91,11 +92,8 @@ bool cli_take_platform(json_t *platforms, const char *value, struct err *err);
 /* Prints the error and the synopsis on one line; returns EXIT_USAGE. */
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* A whole command: posts its references, after `resolve` (may be NULL) has replaced them; prints "<done> REF" for each
- * one in the answer's array `done`, then calls `print` (may be NULL) with the answer. */
-int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
-                       bool (*resolve)(const struct cli_options *o, json_t *references, struct err *err),
-                       void (*print)(const json_t *answer));
+/* A whole command: posts its references; prints "<done> REF" for each one in the answer's array `done`. */
+int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done);
 
 /* ---- say.c: all output goes through these functions, except constant texts ---- */
 

@@ -285,6 +285,37 @@ def outputs(entrepot, w):
     return wrong
 
 
+def choices(entrepot, w, ask, images):
+    """Filters and orders of `ls` and `rm`, and what `du` and a dry run say. All images here are pinned, but for one:1."""
+    def names(*args):
+        return [i["reference"] for i in ask("ls", *args)["images"]]
+
+    def by(key):
+        return sorted(images, key=lambda r: (-images[r][key], r))
+
+    du = ask("du")
+    frees = {i["reference"]: i["freed_bytes"] for i in du["images"]}
+    evil = {r for r in images if r.startswith("evil.example/")}
+    index, plain = images["evil.example/evil:1"], images["evil.example/plain:1"]
+    large = index["size"] - 1
+    ask("unpin", "evil.example/evil:1")
+    dry = ask("rm", "--upstream=evil.example", "--dry-run")
+    shown = run(entrepot, ["rm", "--upstream=evil.example", "--dry-run", f"--socket={w}/admin.sock"]).stdout.decode()
+    return [
+        (set(names("--upstream=evil.example")), evil), (names("--upstream", "none.example"), []), (names("--unused-for=30d"), []), (names("--unused-for=1h"), []),
+        (set(names("--unused-for=0s")), set(images)), (set(names(f"--larger={large}")), {r for r in images if images[r]["size"] > large}),
+        (names("--sort=name"), sorted(images)), (names("--sort=name", "--reverse"), sorted(images, reverse=True)),
+        (names("--sort=size"), by("size")), (names("--sort=shared", "--reverse"), by("shared_size")[::-1]), (names("--sort=used"), by("last_used")),
+        (frees, {r: i["size"] - i["shared_size"] for r, i in images.items()}), ([i["freed_bytes"] for i in du["images"]], sorted(frees.values(), reverse=True)),
+        (du["freed_bytes"] > sum(frees.values()), True), (ask("du", *evil)["freed_bytes"], index["size"]),
+        (dry["removed"], ["evil.example/evil:1"]), (dry["kept"], ["evil.example/plain:1"]), (dry["freed_bytes"], index["size"] - plain["size"]),
+        (shown.splitlines()[:2], ["would remove evil.example/evil:1", "would keep evil.example/plain:1: pinned"]), ("would free " in shown, True),
+        (ask("rm", "evil.example/evil:1", "--dry-run")["freed_bytes"], index["size"] - plain["size"]), (set(names()), set(images)),
+        (ask("rm", "--upstream=evil.example", f"--larger={index['size']}"), {"removed": [], "freed_bytes": 0, "freed_blobs": 0, "kept": []}),
+        (len(ask("pin", "evil.example/evil:1")["pinned"]), 1),
+    ]
+
+
 def shares(entrepot, w):
     """What images share, be it the very same manifest, and what is freed when one of them goes."""
     def ask(*args):
@@ -305,6 +336,7 @@ def shares(entrepot, w):
         (holders("evil.example/plain@" + plain["digest"]), [["evil.example/evil:1"]]),
         (own["evil.example/plain:1"], 0), (own["evil.example/evil:1"], index["size"] - plain["size"]),
         (holders("twice.example/one:1"), [["twice.example/both:1"]]), (holders("twice.example/both:1"), [["twice.example/one:1"]] * 2),
+        *choices(entrepot, w, ask, images),
         (len(ask("unpin", *(r for r in images if ".example/" in r))["unpinned"]), 4),
         (ask("rm", "evil.example/plain:1")["freed_bytes"], 0), (ask("rm", "evil.example/evil:1")["freed_bytes"], index["size"]),
         (holders("twice.example/one:1"), [["twice.example/both:1"]]), (ask("rm", "twice.example/both:1")["freed_bytes"] > 0, True),

@@ -25,7 +25,7 @@ is "$(in_bash 'entrepot ' | tr ' ' '\n')" "$(sort <<<"$COMMANDS")" "commands"
 is "$(in_bash 'entrepot ver')" "verify version" "commands that begin so"
 for c in $COMMANDS; do
     is "$(in_bash "entrepot $c --" | tr ' ' '\n')" \
-        "$({ echo --help; "$ENTREPOT" "$c" --help | sed 's/entrepot [a-z]* --[a-z-]*//' | grep -oE -e '--[a-z][a-z-]+'; } | sort -u)" "options of $c"
+        "$({ echo --help; "$ENTREPOT" "$c" --help | sed 's/entrepot [a-z]* --[a-z-]*//g' | grep -oE -e '--[a-z][a-z-]+'; } | sort -u)" "options of $c"
 done
 s=--socket=$W/admin.sock
 while IFS='|' read -r line due; do is "$(in_bash "$line")" "$due" "\"$line\""; done <<EOF
