@@ -16,7 +16,8 @@ struct image_filter {
 /* In tables of options. */
 /* clang-format off */
 #define FILTER_OPTIONS(f) \
-    {"upstream", .value = &(f)->upstream}, {"unused-for", .value = &(f)->unused_for}, {"larger", .value = &(f)->larger}
+    {"upstream", .value = &(f)->upstream}, {"unused-for", .value = &(f)->unused_for}, \
+    {"larger", .value = &(f)->larger}
 #define FILTER_SORT_OPTIONS(f) {"sort", .value = &(f)->sort}, {"reverse", .flag = &(f)->reverse}
 /* clang-format on */
 

@@ -7,7 +7,10 @@
 
 static const char USAGE[] =
     "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Shows uptime, hit ratio, bytes saved, cache size and limit, upstreams, and transfers in progress.\n";
+    "Shows uptime, hit ratio, bytes saved, cache size and limit, upstreams, and transfers in progress.\n\n"
+    "Examples:\n"
+    "  entrepot status\n"
+    "  entrepot status --json | jq .cache\n";
 
 static int64_t status_number(const json_t *j, const char *section, const char *key)
 {
@@ -49,9 +52,9 @@ static void status_print_upstreams(const json_t *list)
         _cleanup_buf_ struct buf line = {0};
         if (json_integer_value(json_object_get(u, "requests")) == 0)
             continue;
-        buf_addf(&line, "upstream    %s: %s, %lld requests", cli_text(u, "name"),
-                 json_is_true(json_object_get(u, "up")) ? "up" : "DOWN",
-                 (long long)json_integer_value(json_object_get(u, "requests")));
+        bool up = json_is_true(json_object_get(u, "up"));
+        _cleanup_free_ char *name = xasprintf("upstream    %s: ", cli_text(u, "name"));
+        buf_addf(&line, ", %lld requests", (long long)json_integer_value(json_object_get(u, "requests")));
         if (json_is_integer(left))
             buf_addf(&line, ", %lld pulls left", (long long)json_integer_value(left));
         if (json_is_integer(json_object_get(u, "ratelimit_limit")))
@@ -61,7 +64,7 @@ static void status_print_upstreams(const json_t *list)
                      (long long)status_number(u, NULL, "held_seconds"));
         if (json_is_true(json_object_get(u, "credentials_refused")))
             buf_adds(&line, ", REFUSES the configured credentials");
-        cli_say(stdout, "%s", line.data);
+        cli_say_marked(name, up ? CLI_GREEN : CLI_RED, up ? "up" : "DOWN", line.data);
         print_limits(json_object_get(u, "limits"));
     }
 }

@@ -101,6 +101,9 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
 void cli_say(FILE *to, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same for a text of several lines. */
 void cli_say_text(FILE *to, const char *text, size_t len);
+/* One line to stdout, with a word of it in colour if it is a terminal that has colours, and NO_COLOR is not set. */
+enum cli_colour { CLI_PLAIN, CLI_GREEN, CLI_YELLOW, CLI_RED };
+void cli_say_marked(const char *before, enum cli_colour colour, const char *word, const char *after);
 void cli_print_json(const json_t *j);
 /* On one line, flushed. */
 void cli_print_event(FILE *to, const json_t *j);

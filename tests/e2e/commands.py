@@ -183,6 +183,8 @@ def options(entrepot, manual):
         ):
             if found != due:
                 wrong.append(f"{c}: in {where} {sorted(found - due)} are too many, {sorted(due - found)} are missing")
+        if not re.search(rf"\nExamples?:\n(  .*\n)*  .*entrepot {c}\b", helps[c]):
+            wrong.append(f"{c}: --help has no example")
         if silently and "the daemon: its" in helps[c]:
             wrong.append(f"{c}: --help speaks of a daemon")
     print("\n".join(wrong))
@@ -375,5 +377,33 @@ def keys(w, shell):
     return not good
 
 
-TOLD = {"words": words, "options": options, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
+def colours(entrepot, w):
+    """Only on a terminal that has them, and unless NO_COLOR says no."""
+    def on_terminal(args, **env):
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.environ.update(env)
+            os.execv(entrepot, [entrepot, *args, f"--socket={w}/admin.sock"])
+        seen = b""
+        try:
+            while piece := os.read(fd, 4096):
+                seen += piece
+        except OSError:  # it has ended
+            pass
+        os.waitpid(pid, 0)
+        os.close(fd)
+        return seen
+
+    wrong = 0
+    for args, due in (["status"], rb"upstream    docker.io: \x1b\[3[12]m(up|DOWN)\x1b\[0m, "), (["doctor", f"--config={w}/config.yaml"], rb"^\x1b\[32mok     \x1b\[0m "):
+        for env, coloured in [({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)][: 3 if args == ["status"] else 1]:
+            seen = on_terminal(args, **{"TERM": "xterm", **env})
+            if bool(re.search(due, seen, re.M)) != coloured or (b"\x1b" in seen) != coloured:
+                print(f"{args} with {env}: {seen[:600]}")
+                wrong += 1
+        wrong += args == ["status"] and b"\x1b" in run(entrepot, args + [f"--socket={w}/admin.sock"], env={**os.environ, "TERM": "xterm"}).stdout
+    return wrong
+
+
+TOLD = {"colours": colours, "words": words, "options": options, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
 sys.exit({"make": make, "keys": keys, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))
