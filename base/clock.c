@@ -38,3 +38,8 @@ void clock_advance(int64_t ms)
 {
     atomic_fetch_add(&moved, ms);
 }
+
+int64_t clock_wall_s(int64_t mono_ms)
+{
+    return (clock_now_ms() - (clock_mono_ms() - mono_ms)) / 1000;
+}

@@ -14,6 +14,8 @@ static inline int64_t clock_now_s(void)
 /* Milliseconds since some start; never goes back, never moved. */
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
+/* Seconds since 1970 at that monotonic time, by the wall clock as it is set now. */
+int64_t clock_wall_s(int64_t mono_ms);
 /* Wall time stands still at `at_ms`, but for clock_advance() (tests only). */
 void clock_stop(int64_t at_ms);
 /* Moves wall time by `ms` (tests only; adds up). */

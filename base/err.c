@@ -20,6 +20,7 @@ static void err_fill(struct err *err, enum err_code code, const char *fmt, va_li
     err->code = code;
     err->status = 0;
     err->retry_after = 0;
+    err->of_limits = false;
     err->source[0] = '\0';
     err->msg[0] = '\0';
     err_add(err, fmt, ap);

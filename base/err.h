@@ -44,6 +44,7 @@ struct err {
     enum err_code code;
     int status;      /* upstream's HTTP status, where one was the cause; else 0 */
     int retry_after; /* seconds; upstream's Retry-After; else 0 */
+    bool of_limits;  /* ERR_NO_SPACE: by the cache's own limits; the disk itself may have room */
     /* where upstream's failure came from, for those who run it: URL, status, host, ids of the request there; else "" */
     char source[ERR_SOURCE_MAX];
     char msg[ERR_MSG_MAX];

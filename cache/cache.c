@@ -488,6 +488,7 @@ void cache_suspect(struct cache *c, const struct digest *d)
 
     log_limited(LOG_LEVEL_ERROR, "read", "%s could not be read while it was served: it is verified before it is again",
                 digest_format(d, text));
+    ingests_note_unreadable(c->ingests, "a blob could not be read while it was served");
     *l = (struct lost_blob){c, *d};
     index_write(c->index, apply_suspicion, free_lost, l, NULL);
 }

@@ -7,7 +7,8 @@
 
 static const char USAGE[] =
     "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
-    "Shows uptime, hit ratio, bytes saved, cache size and limit, upstreams, and transfers in progress.\n\n"
+    "Shows uptime, hit ratio, bytes saved, cache size and limit, problems with since when and why, upstreams, and\n"
+    "transfers in progress.\n\n"
     "Examples:\n"
     "  entrepot status\n"
     "  entrepot status --json | jq .cache\n";
@@ -39,6 +40,20 @@ static void print_limits(const json_t *list)
         if (*cli_text(l, "source"))
             buf_addf(&line, " (counted as %s)", cli_text(l, "source"));
         cli_say(stdout, "%s", line.data);
+    }
+}
+
+static void status_print_problems(const json_t *list)
+{
+    char ago[CLI_TEXT];
+    size_t i;
+    json_t *p;
+
+    json_array_foreach(list, i, p) {
+        int64_t since = json_integer_value(json_object_get(p, "since"));
+        _cleanup_free_ char *text = xasprintf("     %s%s%s: %s", cli_text(p, "title"), since > 0 ? ", begun " : "",
+                                              since > 0 ? cli_ago(since, ago) : "", cli_text(p, "why"));
+        cli_say_marked("", CLI_RED, "PROBLEM", text);
     }
 }
 
@@ -141,6 +156,7 @@ static void status_print(const json_t *j)
             cli_text(json_object_get(j, "cache"), "path"));
     cli_say(stdout, "now         %lld connections, %lld downloads", (long long)status_number(j, NULL, "connections"),
             (long long)status_number(j, NULL, "ingests"));
+    status_print_problems(json_object_get(j, "problems"));
     print_reload(json_object_get(j, "reload"));
     status_print_upstreams(json_object_get(j, "upstreams"));
     print_transfers(json_object_get(j, "transfers"));

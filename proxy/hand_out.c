@@ -35,6 +35,7 @@ static void hand_out_folders(struct proxy *p)
         .seen = &p->seen,
         .pulls = p->pulls,
         .figures = metrics_figures,
+        .problems = health_each,
         .certificates = certificates_json,
         .reload = reload_ask,
         .last_reload = reload_describe,

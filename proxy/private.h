@@ -1,10 +1,11 @@
 /* private.h - the running daemon: shared by the files on top of proxy/, and by none below. stages.c starts and stops
  * its parts, signals.c is what happens to it meanwhile, reload.c another configuration, requests.c what its clients
- * ask, metrics.c what is counted, record.c what is written down of requests, limits.c how much of the system it uses,
- * watchdog.c whether its loops turn, dump.c what they do; server.c runs it.
+ * ask, metrics.c what is counted and metrics_print.c how it is shown, health.c what is wrong, record.c what is written
+ * down of requests, limits.c how much of the system it uses, watchdog.c whether its loops turn, dump.c what they do;
+ * server.c runs it.
  *
- *     limits.c, record.c ◀ metrics.c; listeners.c, watchdog.c, dump.c ◀ retired.c ◀ reload.c ◀ hand_out.c ◀
- *     signals.c, requests.c ◀ stages.c ◀ server.c
+ *     limits.c, record.c, health.c ◀ metrics.c ◀ metrics_print.c; listeners.c, watchdog.c, dump.c ◀ retired.c ◀
+ *     reload.c ◀ hand_out.c ◀ signals.c, requests.c ◀ stages.c ◀ server.c
  *
  * A folder below gets what it needs of it (struct registry, struct admin): hand_out.c.
  */
@@ -235,6 +236,8 @@ void server_on_damage(void *server);
  * complete. On its loop. */
 void record_begin(struct serve_loop *sl, struct http_request *req);
 void record_end(struct serve_loop *sl, struct http_request *req);
+/* How long it waited for its upstream before its answer began; -1: it did not. */
+int64_t record_waited_us(struct http_request *req);
 /* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, before they run;
  * once these have ended; after all that refers to them. */
 bool records_start(struct server *s, struct err *err);
@@ -245,6 +248,13 @@ bool record_open(struct proxy *p, const struct config *c, struct err *err);
 
 /* Its figures, for the page of metrics. Any thread. */
 void record_print(const struct proxy *p, struct buf *out);
+
+/* ---- health.c ---- */
+
+/* Calls fn for each thing that is wrong; `proxy` is a struct proxy. Nothing is waited for. Any thread. */
+void health_each(void *proxy, void (*fn)(void *arg, const struct problem *problem), void *arg);
+/* Its figures, for the page of metrics. Any thread. */
+void health_print(struct proxy *p, struct buf *out);
 
 /* ---- requests.c ---- */
 

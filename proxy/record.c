@@ -63,8 +63,7 @@ static const char *cache_status(const struct http_request *req, size_t *len)
     return text && *len >= strlen("entrepot") && strncmp(text, "entrepot", strlen("entrepot")) == 0 ? text : NULL;
 }
 
-/* How long it waited for its upstream before its answer began; -1: it did not. */
-static int64_t record_waited_us(struct http_request *req)
+int64_t record_waited_us(struct http_request *req)
 {
     const struct seen_detail *d = note_of(req)->detail;
     int64_t until = http_first_micros(req) >= 0 ? http_first_micros(req) : http_micros(req);

@@ -371,6 +371,7 @@ static void reload(struct reloads *r, struct reload_ask *ask)
     switch_shared(p, c);
     limits_set_places(p, change.next, change.next_count);
     listeners_commit(p, &change);
+    certificates_note(p);
     json_t *result = note_good(r, c, changes);
     retired_add(r->retired, &change);
     switch_loops(r, c, &change, ask, result);

@@ -6,8 +6,10 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/visible.h"
 
 #include <string.h>
+#include <time.h>
 
 static void answer_metrics(struct serve_loop *sl, struct http_request *req)
 {
@@ -15,13 +17,6 @@ static void answer_metrics(struct serve_loop *sl, struct http_request *req)
 
     metrics_print(sl->proxy, &page);
     http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", page.data, page.len);
-}
-
-static void answer_ready(struct serve_loop *sl, struct http_request *req)
-{
-    bool ready = atomic_load(&sl->proxy->ready);
-
-    http_reply(req, ready ? 200 : 503, "text/plain", ready ? "ready\n" : "stopping\n", ready ? 6 : 9);
 }
 
 /* The daemon's own pages are on the metrics listener if there is one, else on every listener. */
@@ -41,6 +36,32 @@ static bool may_see(const struct serve_loop *sl, const struct http_request *req,
 {
     return !is_for_node(kind) || !listener_is_loopback(http_listener(req)) ||
            pages_is_our_host(sl->config, http_host(req));
+}
+
+static void add_ready_line(void *arg, const struct problem *p)
+{
+    _cleanup_free_ char *title = problem_title(p);
+    char since[32] = "";
+    time_t at = (time_t)p->since_s;
+    struct tm tm;
+
+    if (p->since_s > 0)
+        strftime(since, sizeof(since), ", since %Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
+    _cleanup_free_ char *line = xasprintf("%s%s: %s", title, since, p->why), *visible = visible_line(line);
+    buf_addf(arg, "%s\n", visible);
+}
+
+/* A problem is no reason to send clients elsewhere: what is cached is served. Lines say what there is, to those who may
+ * see metrics. */
+static void answer_ready(struct serve_loop *sl, struct http_request *req)
+{
+    _cleanup_buf_ struct buf text = {0};
+    bool ready = atomic_load(&sl->proxy->ready);
+
+    buf_adds(&text, ready ? "ready\n" : "stopping\n");
+    if (ready && may_see(sl, req, ROUTE_METRICS))
+        health_each(sl->proxy, add_ready_line, &text);
+    http_reply(req, ready ? 200 : 503, "text/plain; charset=utf-8", text.data, text.len);
 }
 
 static void answer_own_page(struct serve_loop *sl, struct http_request *req, enum route_kind kind)

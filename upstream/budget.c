@@ -16,7 +16,8 @@ enum {
 
 struct budget_hold {
     int64_t until_ms;
-    int refusals; /* in a row */
+    int refusals;     /* in a row */
+    int64_t since_ms; /* of the first of these */
 };
 
 struct budget {
@@ -87,6 +88,8 @@ static void hold(struct budget *b, enum budget_kind kind, int retry_after, int64
         h->until_ms = now + (int64_t)retry_after * 1000;
     else if (new)
         h->until_ms = now + MIN(first << MIN(h->refusals, 10), most);
+    if (h->refusals == 0)
+        h->since_ms = now;
     h->refusals += new;
 }
 
@@ -161,10 +164,11 @@ void budgets_each(struct budgets *all, void (*fn)(void *arg, const struct budget
         struct budget_info *info = &copies[count];
         if (!b->there)
             continue;
-        *info = (struct budget_info){b->endpoint, "", "", b->limit, estimate(b), b->window_s, 0};
+        *info = (struct budget_info){b->endpoint, "", "", b->limit, estimate(b), b->window_s, 0, 0};
         memcpy(info->who, b->who, sizeof(info->who));
         memcpy(info->source, b->source, sizeof(info->source));
         info->held_ms = MAX(b->holds[BUDGET_MANIFESTS].until_ms - now, (int64_t)0);
+        info->held_since_ms = b->holds[BUDGET_MANIFESTS].since_ms;
         count++;
     }
     pthread_mutex_unlock(&all->lock);

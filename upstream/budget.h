@@ -38,6 +38,7 @@ struct budget_info {
     char source[64];                    /* what the registry counts by: an address, an account's id; "" unknown */
     int64_t limit, remaining, window_s; /* -1 unknown */
     int64_t held_ms;                    /* of manifests */
+    int64_t held_since_ms;              /* monotonic: of the first refusal in a row; 0: none */
 };
 void budgets_each(struct budgets *all, void (*fn)(void *arg, const struct budget_info *info), void *arg);
 

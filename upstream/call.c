@@ -186,6 +186,7 @@ static enum call_step call_send(struct upstream_call *c)
     c->unreadable = false;
     c->sent_ms = clock_mono_ms();
     c->transfer = transfer_start(c->engine, &req);
+    atomic_fetch_add(&u->connections, 1);
     return CALL_WAIT;
 }
 
@@ -388,6 +389,7 @@ void upstream_cancel(struct upstream_call *c)
     if (c->transfer) {
         call_count_bytes(c);
         transfer_cancel(c->transfer);
+        atomic_fetch_sub(&c->u->connections, 1);
     }
     if (c->waiting)
         c->cancelled = true; /* freed when the callback comes */

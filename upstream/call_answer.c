@@ -173,6 +173,8 @@ enum call_step call_answered(struct upstream_call *c, const struct transfer_resp
     ON_LOOP(c->loop);
     call_count_bytes(c);
     call_end_refusal(c);
+    if (c->transfer)
+        atomic_fetch_sub(&c->u->connections, 1);
     c->transfer = NULL;
     if (err && (c->again || (c->status != 0 && c->status != 200 && c->status != 206)))
         err = NULL; /* it has answered: a text that is too long or cut short does not matter */

@@ -132,6 +132,7 @@ static void note_well(struct endpoint *e, const char *path)
     for (int i = 0; i < FAILING_PATHS_MAX; i++)
         e->failing[i].in_row = false;
     e->failures = 0;
+    e->failing_ms = 0;
     e->open_until_ms = 0;
     e->slow = e->doubtful = e->down = false;
 }
@@ -162,7 +163,8 @@ void endpoint_note(struct upstream *u, int n, const char *path, enum endpoint_ou
     } else {
         if (outcome == ENDPOINT_FAILED)
             note_failing(e, path, slow, now);
-        e->failures++;
+        if (e->failures++ == 0)
+            e->failing_ms = now;
         e->slow = slow;
         e->down = outcome == ENDPOINT_UNREACHABLE || failing_in_a_row(e, now) >= PATHS_DOWN;
         int64_t until = open_until(e->failures, slow, now);
@@ -174,6 +176,8 @@ void endpoint_note(struct upstream *u, int n, const char *path, enum endpoint_ou
 void endpoint_doubt(struct upstream *u, int n)
 {
     pthread_mutex_lock(&u->lock);
+    if (u->endpoints[n].failing_ms == 0)
+        u->endpoints[n].failing_ms = clock_mono_ms();
     u->endpoints[n].doubtful = true;
     pthread_mutex_unlock(&u->lock);
 }
@@ -183,6 +187,23 @@ void endpoint_forget(struct upstream *u, int n)
     pthread_mutex_lock(&u->lock);
     u->endpoints[n].probing = false;
     pthread_mutex_unlock(&u->lock);
+}
+
+/* With an alternative it is skipped for a path or two that fail; else only those paths are. */
+bool endpoint_trouble(struct upstream *u, int n, struct upstream_trouble *out)
+{
+    const struct endpoint *e = &u->endpoints[n];
+
+    pthread_mutex_lock(&u->lock);
+    bool there = e->down || e->doubtful || (e->open_until_ms > 0 && u->endpoint_count > 1);
+    *out = (struct upstream_trouble){.kind = UPSTREAM_NO_ANSWER,
+                                     .endpoint = u->endpoint_count > 1 ? e->url : "",
+                                     .since_ms = e->failing_ms,
+                                     .next_ms = MAX(e->open_until_ms - clock_mono_ms(), (int64_t)0)};
+    snprintf(out->why, sizeof(out->why), "%s",
+             e->why[0] && e->failures > 0 ? e->why : "a request has been waiting for an answer for too long");
+    pthread_mutex_unlock(&u->lock);
+    return there;
 }
 
 void endpoint_clear_failing(struct endpoint *e)

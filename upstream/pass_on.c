@@ -48,6 +48,7 @@ bool upstream_pass_begin(struct upstream *u)
         return false;
     }
     atomic_fetch_add(&u->users, 1);
+    atomic_fetch_add(&u->connections, 1);
     return true;
 }
 
@@ -80,5 +81,6 @@ void upstream_pass_end(struct upstream *u, int64_t received)
     atomic_fetch_add_explicit(&u->received, (uint_fast64_t)received, memory_order_relaxed);
     if (u->slots)
         leave_slots(u->slots);
+    atomic_fetch_sub(&u->connections, 1);
     atomic_fetch_sub(&u->users, 1); /* the last look at it */
 }

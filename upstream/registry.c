@@ -157,7 +157,8 @@ void identity_refused(struct upstream *u, int endpoint, int n, uint64_t number)
     atomic_store(&u->refused_ms[endpoint][n], clock_mono_ms() + REFUSED_MS);
     if (number > 0) {
         atomic_fetch_add(&u->logins_refused, 1);
-        atomic_store(&u->login_is_refused, true);
+        if (!atomic_exchange(&u->login_is_refused, true))
+            atomic_store(&u->login_refused_ms, clock_mono_ms());
     }
 }
 
@@ -316,6 +317,36 @@ void upstream_get_stats(struct upstream *u, struct upstream_stats *out)
     out->logins_refused = atomic_load(&u->logins_refused);
     out->turned_away = atomic_load(&u->turned_away);
     out->login_is_refused = atomic_load(&u->login_is_refused);
+    out->connections = atomic_load(&u->connections);
+}
+
+static void look_at_hold(void *arg, const struct budget_info *info)
+{
+    struct upstream_trouble *t = arg;
+
+    if (identity_number(info->who) >= 0 && info->held_ms > 0 && (t->since_ms == 0 || info->held_since_ms < t->since_ms))
+        t->since_ms = info->held_since_ms;
+}
+
+void upstream_each_trouble(struct upstream *u, void (*fn)(void *arg, const struct upstream_trouble *t), void *arg)
+{
+    struct upstream_trouble t;
+
+    for (int i = 0; i < u->endpoint_count; i++)
+        if (endpoint_trouble(u, i, &t))
+            fn(arg, &t);
+    t = (struct upstream_trouble){.kind = UPSTREAM_HELD, .endpoint = "", .next_ms = limited_ms(u)};
+    if (t.next_ms > 0) {
+        budgets_each(u->budgets, look_at_hold, &t);
+        snprintf(t.why, sizeof(t.why), "answered 429, too many requests; manifests are not requested until then");
+        fn(arg, &t);
+    }
+    if (!atomic_load(&u->login_is_refused))
+        return;
+    t = (struct upstream_trouble){
+        .kind = UPSTREAM_LOGIN_REFUSED, .endpoint = "", .since_ms = atomic_load(&u->login_refused_ms)};
+    snprintf(t.why, sizeof(t.why), "the last login with the configured credentials was refused");
+    fn(arg, &t);
 }
 
 void upstream_each_code(struct upstream *u, void (*fn)(void *arg, const char *method, int code, uint64_t count),

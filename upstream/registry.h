@@ -83,6 +83,7 @@ struct upstream_stats {
     uint64_t logins_refused; /* refused logins of the cache's identities */
     uint64_t turned_away;    /* requests that were not sent: ERR_BUSY */
     bool login_is_refused;   /* the last login that was tried */
+    int connections;         /* requests under way, each of which has one, or a stream of one that HTTP/2 shares */
 };
 
 /* Any thread. */
@@ -90,6 +91,18 @@ void upstream_get_stats(struct upstream *u, struct upstream_stats *out);
 /* Visits the number of answers by method and status; code 0: no answer. Any thread. */
 void upstream_each_code(struct upstream *u, void (*fn)(void *arg, const char *method, int code, uint64_t count),
                         void *arg);
+
+/* What keeps requests from it, or from one of its endpoints. */
+enum upstream_trouble_kind { UPSTREAM_NO_ANSWER, UPSTREAM_HELD, UPSTREAM_LOGIN_REFUSED };
+struct upstream_trouble {
+    enum upstream_trouble_kind kind;
+    const char *endpoint; /* its URL, if there are several; "": all of it; borrowed */
+    int64_t since_ms;     /* monotonic; 0: not known */
+    int64_t next_ms;      /* until it is asked again; 0: the next request does */
+    char why[120];        /* for all to read */
+};
+/* Any thread; no lock is held while `fn` runs. */
+void upstream_each_trouble(struct upstream *u, void (*fn)(void *arg, const struct upstream_trouble *t), void *arg);
 
 /* Visits the known rate limits; `who` is a number for the cache's own identities, "client" for others. Any thread. */
 void upstream_each_budget(struct upstream *u, void (*fn)(void *arg, const struct budget_info *info), void *arg);

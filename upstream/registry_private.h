@@ -37,6 +37,7 @@ struct endpoint {
     struct challenge challenge;     /* the last one seen */
     bool usual_scope;               /* whose scope was repository:<name>:pull */
     int failures;                   /* in a row */
+    int64_t failing_ms;             /* monotonic: when the first of these was; 0: there is none */
     bool slow;                      /* the last one took its time */
     bool doubtful;                  /* a request has been waiting for too long */
     bool probing;                   /* a request probes it */
@@ -77,7 +78,9 @@ struct upstream {
     atomic_int_fast64_t refused_ms[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
     atomic_uint_fast64_t refused_number[ENDPOINTS_MAX][UPSTREAM_IDENTITIES_MAX];
     atomic_uint_fast64_t logins_refused;
-    atomic_bool login_is_refused;      /* the last login that was tried */
+    atomic_bool login_is_refused;         /* the last login that was tried */
+    atomic_int_fast64_t login_refused_ms; /* monotonic: since when */
+    atomic_int connections;
     atomic_int_fast64_t probe_ms;      /* of the last upstream_take_probe() that returned true */
     atomic_int_fast64_t one_range_ms;  /* monotonic: until then one range in each request */
     atomic_int_fast64_t one_stream_ms; /* monotonic: until then one connection for each blob */
@@ -117,6 +120,8 @@ void endpoint_doubt(struct upstream *u, int n);
 /* The request was cancelled before its outcome was known. */
 void endpoint_forget(struct upstream *u, int n);
 void endpoint_clear_failing(struct endpoint *e);
+/* Whether it is given up for a while, or has just failed, and what is known of that. False: it is used. */
+bool endpoint_trouble(struct upstream *u, int n, struct upstream_trouble *out);
 
 /* ---- registry.c: which of the cache's own identities is used ---- */
 

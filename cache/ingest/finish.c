@@ -322,8 +322,10 @@ static void not_kept(void *arg)
     struct ingest *i = arg;
 
     ON_LOOP(i->loop);
-    if (!i->relay) /* why there is a relay has been logged */
+    if (!i->relay) { /* why there is a relay has been logged, and counted */
         log_limited(LOG_LEVEL_ERROR, "store", "storing a blob: %s; clients get it without caching", i->worker_err.msg);
+        ingests_note_unstored(i->all, &i->worker_err);
+    }
     ingest_end(i, INGEST_NOT_STORED, &i->worker_err);
     ingest_unref(i);
 }
@@ -354,6 +356,7 @@ static void end_store(void *arg, const struct err *err)
         pool_run(i->all->pool, drop_not_stored, i);
         return;
     }
+    ingest_note_stored(i);
     ingest_end(i, INGEST_STORED, NULL);
     ingest_unref(i);
 }
@@ -405,6 +408,7 @@ static void finish_verify(struct ingest *i)
 
     ON_LOOP(i->loop);
     hasher_final(i->hasher, &i->computed);
+    ingest_note_wait(i, INGEST_WAIT_HASH, i->whole_ms);
     if (!digest_eq(&i->computed, &i->digest)) {
         struct err err = {0};
         err_set(&err, ERR_DIGEST, "upstream sent bytes that hash to %s in place of %s",

@@ -280,6 +280,8 @@ static bool ingest_write_new(struct ingest *i, int64_t offset, const char *data,
     }
     pthread_mutex_lock(&i->lock);
     ingest_note_written(i, offset, len);
+    if (i->received == i->size)
+        i->whole_ms = clock_mono_ms();
     ingest_wake(i);
     i->written_to = MAX(i->written_to, offset + len);
     if (i->relay)

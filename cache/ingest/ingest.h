@@ -60,6 +60,7 @@
 #include "base/digest.h"
 #include "base/loop.h"
 #include "base/pool.h"
+#include "base/trouble.h"
 #include "cache/index/rows.h"
 #include "cache/store/lease.h"
 #include "cache/store/store.h"
@@ -142,6 +143,26 @@ int64_t ingests_size_of_arriving(struct ingests *all, const struct digest *d);
 bool ingests_are_freeing(struct ingests *all);
 /* Removes the part of a blob and its row in the index, unless an ingest has it. Blocks. */
 bool ingests_forget(struct ingests *all, const struct digest *d, struct err *err);
+
+/* ---- what is not kept ---- */
+
+enum unstored { UNSTORED_DISK_FULL, UNSTORED_IO_ERROR, UNSTORED_NO_ROOM, UNSTORED_REASONS };
+/* "disk_full". */
+const char *unstored_name(enum unstored reason);
+/* A client gets a blob or a manifest that is not kept, since there is no room for it or the disk fails: ERR_NO_SPACE,
+ * ERR_IO. Any thread, and so below. */
+void ingests_note_unstored(struct ingests *all, const struct err *why);
+/* A blob could not be read. */
+void ingests_note_unreadable(struct ingests *all, const char *why);
+/* How many answers were not kept so far. */
+uint64_t ingests_unstored(const struct ingests *all, enum unstored reason);
+/* Whether it is so now: in the last minute, unless a blob that began later has been stored; or there is nothing left of
+ * the disk. */
+bool ingests_trouble(struct ingests *all, enum unstored reason, struct trouble_seen *out);
+/* Milliseconds that blobs have waited, all together: for the collector's answer, and from their last byte to the
+ * digest. */
+enum ingest_wait { INGEST_WAIT_ROOM, INGEST_WAIT_HASH, INGEST_WAITS };
+uint64_t ingests_waited_ms(const struct ingests *all, enum ingest_wait what);
 
 /* ---- room, before the bytes come ---- */
 

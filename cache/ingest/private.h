@@ -4,6 +4,7 @@
  *     part.c            parts at rest, as the index knows them
  *     state.c           what an ingest is made of: references, how far it is
  *     segments.c        which bytes are here: the bitmap of whole segments, the fronts of those that are arriving
+ *     unstored.c        what is not kept, and what blobs have waited for
  *     relay.c           a part that is a window in memory
  *     follow.c          followers, and what they wait for
  *     finish.c          hashing behind the prefix, checkpoints, the end
@@ -73,6 +74,7 @@ struct ingest {
     bool checkpointing;
     bool pausing;             /* the next checkpoint is the last one */
     int64_t since_checkpoint; /* bytes */
+    int64_t whole_ms;         /* monotonic: when its last byte came; 0: not yet */
     int64_t checkpoint_ms;    /* monotonic */
     SLIST_HEAD(, repo_name) repos;
     char validator[VALIDATOR_MAX + 1];
@@ -82,6 +84,7 @@ struct ingest {
     int64_t need;          /* bytes that room is needed for; of unknown size: 0 */
     int64_t room;          /* bytes that were given to it by the collector */
     int64_t asked;         /* bytes that were asked for, while `asking` */
+    int64_t asked_ms;      /* since when (monotonic) */
     int64_t arrived;       /* and how many of them are on the disk */
     bool asking;           /* a request for room is pending: the source waits */
     bool clearing;         /* the row of an earlier part is being removed: the source waits */
@@ -133,7 +136,8 @@ struct ingests {
     int relays_max;
     /* any thread */
     atomic_int relays;
-    atomic_uint_fast64_t relays_refused;
+    atomic_uint_fast64_t relays_refused, unstored[UNSTORED_REASONS], waited_ms[INGEST_WAITS];
+    struct trouble troubles[UNSTORED_REASONS];
     /* bytes in the ingest folder: of blobs that room was given for; and of all others: parts that wait to be resumed,
      * and imports. The latter is measured again now and then */
     atomic_int_fast64_t arriving, parked;
@@ -219,6 +223,14 @@ void ingest_note_end(struct ingest *i);
 void ingest_drop_fronts(struct ingest *i);
 /* Bytes from the beginning that are here. Takes the lock. */
 int64_t ingest_prefix(struct ingest *i);
+
+/* ---- unstored.c ---- */
+
+/* The collector has no room for it. */
+void ingest_note_denied(struct ingest *i, const struct err *why);
+void ingest_note_stored(struct ingest *i);
+/* It has waited since then; 0: it has not. */
+void ingest_note_wait(struct ingest *i, enum ingest_wait what, int64_t since_ms);
 
 /* ---- relay.c ---- */
 

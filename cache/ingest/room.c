@@ -4,6 +4,7 @@
 #include "cache/ingest/private.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum {
@@ -18,6 +19,8 @@ static void ingest_answered(void *arg, bool given)
 
     ON_LOOP(i->loop);
     i->asking = false;
+    ingest_note_wait(i, INGEST_WAIT_ROOM, i->asked_ms);
+    i->asked_ms = 0;
     if (given && i->over) {
         ingests_book_room(i->all, i->asked);
     } else if (given) {
@@ -29,6 +32,9 @@ static void ingest_answered(void *arg, bool given)
         err_set(&err, ERR_NO_SPACE,
                 "there is no room for %lld of the blob's %lld bytes, or it is larger than cache.blob_max",
                 (long long)i->need, (long long)i->size);
+        err.of_limits = true;
+        if (i->all->room.blob_max == 0 || i->size <= i->all->room.blob_max)
+            ingest_note_denied(i, &err);
         ingest_stop(i, &err, false);
     }
     ingest_unref(i);
@@ -58,6 +64,7 @@ void ingest_ask_for_room(struct ingest *i)
     }
     i->asking = true;
     i->asked = more;
+    i->asked_ms = clock_mono_ms();
     room->ask(room->arg, more, ROOM_MADE, ingest_answered, ingest_ref(i), i->loop);
 }
 
@@ -85,6 +92,8 @@ static void ingest_answered_step(void *arg, bool given)
 
     ON_LOOP(i->loop);
     i->asking = false;
+    ingest_note_wait(i, INGEST_WAIT_ROOM, i->asked_ms);
+    i->asked_ms = 0;
     if (given && i->over)
         ingests_book_room(i->all, AHEAD);
     else if (given)
@@ -107,7 +116,15 @@ void ingest_ask_ahead(struct ingest *i)
     if (take_step(i, AHEAD))
         return;
     i->asking = true;
+    i->asked_ms = clock_mono_ms();
     room->ask(room->arg, AHEAD, ROOM_FREE, ingest_answered_step, ingest_ref(i), i->loop);
+}
+
+static bool refuse_more(struct err *err)
+{
+    if (err)
+        err->of_limits = true;
+    return false;
 }
 
 bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
@@ -117,14 +134,18 @@ bool ingest_extend_room(struct ingest *i, int64_t end, struct err *err)
     ON_LOOP(i->loop);
     if (i->relay || !room->take || end <= i->room)
         return true;
-    if (room->blob_max > 0 && end > room->blob_max)
-        return err_set(err, ERR_NO_SPACE,
-                       "upstream does not announce the blob's size, and it is larger than cache.blob_max, %lld bytes",
-                       (long long)room->blob_max);
+    if (room->blob_max > 0 && end > room->blob_max) {
+        err_set(err, ERR_NO_SPACE,
+                "upstream does not announce the blob's size, and it is larger than cache.blob_max, %lld bytes",
+                (long long)room->blob_max);
+        return refuse_more(err);
+    }
     i->scarce = !take_step(i, end - i->room);
-    return !i->scarce ||
-           err_set(err, ERR_NO_SPACE,
-                   "upstream does not announce the blob's size, and after %lld bytes there is no room for more of it; "
-                   "nothing is evicted for such a blob",
-                   (long long)(i->room));
+    if (!i->scarce)
+        return true;
+    err_set(err, ERR_NO_SPACE,
+            "upstream does not announce the blob's size, and after %lld bytes there is no room for more of it; nothing "
+            "is evicted for such a blob",
+            (long long)i->room);
+    return refuse_more(err);
 }

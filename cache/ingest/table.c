@@ -16,6 +16,8 @@ struct ingests *ingests_new(struct index *index, struct store *store, struct lea
     all->relays_max = INT_MAX;
     pthread_mutex_init(&all->lock, NULL);
     TAILQ_INIT(&all->list);
+    for (int i = 0; i < UNSTORED_REASONS; i++)
+        trouble_init(&all->troubles[i]);
     return all;
 }
 
@@ -24,6 +26,8 @@ void ingests_free(struct ingests *all)
     if (!all)
         return;
     pthread_mutex_destroy(&all->lock);
+    for (int i = 0; i < UNSTORED_REASONS; i++)
+        trouble_destroy(&all->troubles[i]);
     free(all);
 }
 

@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "proxy/http/http.h"
 #include "proxy/pull/prefetch.h"
+#include "proxy/seen/problem.h"
 #include "proxy/seen/pulls.h"
 
 #include <jansson.h>
@@ -34,6 +35,8 @@ struct admin {
     const struct engines_seen *seen;
     struct pulls *pulls;                                   /* what clients pull (proxy/seen/pulls.h) */
     void (*figures)(void *arg, struct admin_figures *out); /* any thread */
+    /* Calls fn for each thing that is wrong; any thread */
+    void (*problems)(void *arg, void (*fn)(void *fn_arg, const struct problem *p), void *fn_arg);
     /* Reads the configuration again; waits until it is in use. On a worker. The result is the caller's. Errors:
      * ERR_INVALID and others, why it is refused; ERR_CANCELLED, the daemon stops. */
     bool (*reload)(void *arg, json_t **result, struct err *err);

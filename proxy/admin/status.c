@@ -33,7 +33,9 @@ static json_t *list_upstreams(struct admin *a, uint64_t *received)
         const struct site *s = sites.list[i];
         upstream_get_stats(s->upstream, &st);
         *received += st.received_bytes;
-        json_t *u = json_pack("{s:s, s:b, s:I}", "name", s->host, "up", st.up, "requests", (json_int_t)st.requests);
+        json_t *u = json_pack("{s:s, s:o, s:I, s:i}", "name", s->host, "up",
+                              st.requests > 0 ? json_boolean(st.up) : json_null(), "requests", (json_int_t)st.requests,
+                              "connections", st.connections);
         json_object_set_new(u, "ratelimit_remaining", number_or_null(st.ratelimit_remaining));
         json_object_set_new(u, "ratelimit_limit", number_or_null(st.ratelimit_limit));
         json_object_set_new(u, "held_seconds", json_integer((st.limited_ms + 999) / 1000));
@@ -46,6 +48,11 @@ static json_t *list_upstreams(struct admin *a, uint64_t *received)
     return list;
 }
 
+static void status_add_problem(void *list, const struct problem *p)
+{
+    json_array_append_new(list, problem_json(p));
+}
+
 void admin_status(struct admin_job *job)
 {
     struct admin *a = job->admin;
@@ -56,7 +63,8 @@ void admin_status(struct admin_job *job)
 
     a->figures(a->arg, &f);
     uint64_t received = f.gone_received;
-    json_t *transfers = admin_transfers(a), *upstreams = list_upstreams(a, &received);
+    json_t *transfers = admin_transfers(a), *upstreams = list_upstreams(a, &received), *problems = json_array();
+    a->problems(a->arg, status_add_problem, problems);
     cache_totals(cache, &totals);
     gc_get_stats(a->puller.gc, &g);
     job->answer = json_pack(
@@ -69,6 +77,7 @@ void admin_status(struct admin_job *job)
         (json_int_t)g.limit_bytes, "blobs", (json_int_t)totals.blobs, "manifests", (json_int_t)totals.manifests,
         "blob_max_bytes", (json_int_t)g.blob_max, "ingests", ingests_count(cache_ingests(cache)), "connections",
         f.connections, "upstreams", upstreams, "transfers", transfers);
+    json_object_set_new(job->answer, "problems", problems);
     json_object_set_new(job->answer, "engines", seen_json(a->seen));
     if (a->last_reload)
         json_object_set_new(job->answer, "reload", a->last_reload(a->arg));

@@ -288,6 +288,7 @@ static bool turn_to_relay(struct fetch *f, const struct err *no_room)
     ingest_unref(b->ingest);
     b->ingest = blob_begin_relay(f);
     if (b->ingest && ingest_describe(b->ingest, f->response.content_length, "", &f->result.err)) {
+        ingests_note_unstored(cache_ingests(fetch_cache(f)), no_room);
         blob_drained(f);
     } else {
         blob_sources_cancel(b);

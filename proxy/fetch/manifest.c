@@ -262,6 +262,7 @@ static void manifest_stored(void *arg, const struct err *err)
     if (err) {
         log_limited(LOG_LEVEL_ERROR, "keep", "storing a manifest of %s: %s; it is served without caching", f->want.name,
                     err->msg);
+        ingests_note_unstored(cache_ingests(fetch_cache(f)), err);
         f->result.how = HOW_BYPASS;
     }
     fetch_run(f, STEP_DELIVER);

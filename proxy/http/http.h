@@ -79,6 +79,8 @@ void http_server_accept(struct http_server *s, const struct http_arrival *arriva
 /* Workers that read files which are not in memory, so that the loop need not wait for the disk. Before the loop starts;
  * `readers` is borrowed, and ends after the server and before the loop is freed. */
 void http_server_set_readers(struct http_server *s, struct pool *readers);
+/* Microseconds that answers have waited for them, of all loops. Any thread. */
+uint64_t http_disk_waited_us(void);
 /* How errors look: adds the body of one to `out` and returns its media type; `code` is what http_error() was given,
  * `id` the request's. Before the loop starts. */
 void http_server_set_errors(struct http_server *s, const char *(*format)(struct buf *out, const char *code,

@@ -49,6 +49,8 @@ enum {
 static atomic_int cold_answers;
 /* When a read last began or ended (monotonic ms): some may still run for answers that are over. */
 static _Atomic int64_t last_read_ms = -READS_END_MS;
+/* What answers have waited for the disk, of all loops. */
+static atomic_uint_fast64_t disk_waited_us;
 
 /* What an answer's file needs of the disk. Freed when the answer is over and no job is out. */
 struct http_read {
@@ -70,6 +72,7 @@ struct http_read {
     /* the job's: the worker's while it is out */
     int fd; /* its own; it closes it */
     bool failed;
+    int64_t begun_us;          /* monotonic */
     int64_t need_at, need_end; /* what the client waits for; empty: read ahead only */
     int64_t ahead_at, ahead_end;
 };
@@ -125,6 +128,8 @@ static void read_landed(void *arg)
     ON_LOOP(r->loop);
     r->busy = false;
     atomic_store(&last_read_ms, clock_mono_ms());
+    if (r->need_end > r->need_at)
+        atomic_fetch_add(&disk_waited_us, (uint64_t)(clock_mono_us() - r->begun_us));
     if (!r->conn) {
         free(r);
         return;
@@ -172,6 +177,7 @@ static bool begin_job(struct http_read *r, int64_t need_at, int64_t need_end)
     set_cold(r, true);
     r->busy = true;
     atomic_store(&last_read_ms, clock_mono_ms());
+    r->begun_us = clock_mono_us();
     r->need_at = need_at;
     r->need_end = need_end;
     r->asked_end = r->ahead_end;
@@ -317,6 +323,11 @@ void http_read_end(struct http_request *req)
     atomic_store(&r->over, true);
     if (!r->busy)
         free(r); /* else read_landed() does */
+}
+
+uint64_t http_disk_waited_us(void)
+{
+    return atomic_load(&disk_waited_us);
 }
 
 void http_server_set_readers(struct http_server *s, struct pool *readers)

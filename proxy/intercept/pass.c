@@ -400,16 +400,6 @@ static void send_on(struct passing *g, const char *host)
     hop_free_lines(headers);
 }
 
-static enum pass_method method_of(const struct http_request *req)
-{
-    const char *name = http_method_name(req);
-
-    for (int m = 0; m < PASS_OTHER; m++)
-        if (strcmp(name, pass_method_name((enum pass_method)m)) == 0)
-            return (enum pass_method)m;
-    return PASS_OTHER;
-}
-
 void pass_through(struct passer *p, struct http_request *req, const char *host, const struct site *site)
 {
     ON_LOOP(p->o.loop);
@@ -417,7 +407,7 @@ void pass_through(struct passer *p, struct http_request *req, const char *host, 
         ping_answer(req);
         return;
     }
-    atomic_fetch_add_explicit(&p->passed[site->group][method_of(req)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->passed[site->group][pass_method_of(req)], 1, memory_order_relaxed);
     if (!site->upstream || http_path(req)[0] != '/' || strchr(http_path(req), '#') || strchr(http_query(req), '#')) {
         http_error(req, 400, "UNSUPPORTED", "such a request cannot be passed on");
         return;
@@ -440,44 +430,7 @@ void pass_through(struct passer *p, struct http_request *req, const char *host, 
     note_activity(g);
 }
 
-bool pass_is_pull(const struct http_request *req)
-{
-    enum http_method m = http_method(req);
-    struct path path;
-
-    if ((m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD) || http_body_length(req) != 0)
-        return false;
-    path_parse(&path, http_path(req));
-    return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
-           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET);
-}
-
-bool pass_may_be_pull(const struct http_request *req)
-{
-    enum http_method m = http_method(req);
-    struct path path;
-
-    if (m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD)
-        return false;
-    path_parse(&path, http_path(req));
-    return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
-           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || strchr(http_path(req), '%') ||
-           strstr(http_path(req), "/.") || strstr(http_path(req), "//");
-}
-
-bool pass_wants_stream(void *arg UNUSED, struct http_request *req)
-{
-    return http_opened_host(req) || http_is_absolute(req); /* of a forward proxy */
-}
-
 /* ---- figures ---- */
-
-const char *pass_method_name(enum pass_method m)
-{
-    static const char *const names[PASS_METHODS] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"};
-
-    return names[m];
-}
 
 int passer_under_way(const struct passer *p)
 {

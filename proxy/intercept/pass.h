@@ -64,6 +64,7 @@ int passer_under_way(const struct passer *p);
 enum pass_method { PASS_GET, PASS_HEAD, PASS_POST, PASS_PUT, PASS_PATCH, PASS_DELETE, PASS_OTHER, PASS_METHODS };
 /* "GET", …, "other" */
 const char *pass_method_name(enum pass_method m);
+enum pass_method pass_method_of(const struct http_request *req);
 /* Requests passed on, by the site's group (sites.h) and method. Any thread. */
 uint64_t passer_count(const struct passer *p, int group, enum pass_method m);
 /* Requests that came in opened connections, pulls included; noted on the loop. The figure: any thread. */

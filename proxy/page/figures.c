@@ -73,23 +73,39 @@ static void note_limit(void *arg, const struct budget_info *b)
     json_object_set_new(u, "reset", json_integer(b->remaining < b->limit ? b->window_s : 0));
 }
 
+/* The first is what matters most; the list of problems has them all. */
+static void note_trouble_for_page(void *arg, const struct upstream_trouble *t)
+{
+    json_t *u = arg;
+
+    if (json_object_get(u, "why"))
+        return;
+    json_object_set_new(u, "why", visible_json(t->why));
+    if (t->since_ms > 0)
+        json_object_set_new(u, "since", json_integer(clock_wall_s(t->since_ms)));
+}
+
+/* Of hosts that a client has named, those that were asked for something. */
 static json_t *upstream_for_page(const struct site *s, uint64_t *received)
 {
     struct upstream_stats st;
 
     upstream_get_stats(s->upstream, &st);
     *received += st.received_bytes;
-    if (st.requests == 0)
+    if (st.requests == 0 && s->lent)
         return NULL;
-    json_t *u = json_pack("{s:s, s:s, s:I, s:I}", "name", s->host, "state", st.up ? "up" : "down", "held",
-                          (json_int_t)((st.limited_ms + 999) / 1000), "received", (json_int_t)st.received_bytes);
-    if (st.login_is_refused)
-        json_object_set_new(u, "why", json_string("the cache's own login is refused"));
+    json_t *u =
+        json_pack("{s:s, s:s, s:I, s:I}", "name", s->host, "state",
+                  st.requests == 0 ? "unknown"
+                  : st.up          ? "up"
+                                   : "down",
+                  "held", (json_int_t)((st.limited_ms + 999) / 1000), "received", (json_int_t)st.received_bytes);
+    upstream_each_trouble(s->upstream, note_trouble_for_page, u);
     upstream_each_budget(s->upstream, note_limit, u);
     return u;
 }
 
-/* Those that were asked for something. Their hosts are in /metrics, too. */
+/* Their hosts are in /metrics, too. */
 static json_t *upstreams_for_page(const struct page_view *v)
 {
     _cleanup_sites_ struct site_list sites;
@@ -107,10 +123,9 @@ static json_t *upstreams_for_page(const struct page_view *v)
 
 /* ---- the rest ---- */
 
-static void add_problem(void *list, const struct page_problem *p)
+static void add_problem(void *list, const struct problem *p)
 {
-    json_array_append_new(list, json_pack("{s:s, s:o, s:I}", "what", p->what, "why", visible_json(p->why), "since",
-                                          (json_int_t)p->since_s));
+    json_array_append_new(list, problem_json(p));
 }
 
 static json_t *cache_for_page(const struct page_view *v)
@@ -155,8 +170,7 @@ json_t *figures_json(const struct page_view *v, const struct history *h)
     pulls_each(v->pulls, add_pull, pulls);
     pulls_since(v->pulls, 0, 0, PULLS_KEPT, add_recent, recent);
     ingests_each(cache_ingests(v->admin->puller.cache), add_transfer, transfers);
-    if (v->problems)
-        v->problems(v->arg, add_problem, problems);
+    v->admin->problems(v->admin->arg, add_problem, problems);
     return json_pack(
         "{s:s, s:I, s:I, s:b, s:i, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o}", "version", ENTREPOT_VERSION, "now",
         (json_int_t)clock_now_s(), "uptime_seconds", (json_int_t)(clock_now_s() - v->admin->started_s), "offline",

@@ -20,20 +20,10 @@ struct status_page;
 
 enum { PAGE_EVENTS_MAX = 32, PAGE_WAITS_MAX = 64, PAGE_IMAGES_MAX = 5000, PAGE_RECENT = 50, PAGE_LOOPS_MAX = 8 };
 
-/* Something that an operator has to know: since when (seconds since 1970; 0: not known), and why. */
-struct page_problem {
-    const char *what;
-    char why[256];
-    int64_t since_s;
-};
-
 /* What the page shows; borrowed. */
 struct page_view {
     struct admin *admin;
     struct pulls *pulls;
-    /* Calls fn for each problem. On a worker. NULL: there is nobody who knows. */
-    void (*problems)(void *arg, void (*fn)(void *fn_arg, const struct page_problem *p), void *fn_arg);
-    void *arg;
 };
 
 /* On the main loop, whose clock it uses. Before the serve loops start. */

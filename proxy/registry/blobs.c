@@ -154,7 +154,7 @@ static struct fetch_piece blobs_closed_piece(struct http_request *req)
 }
 
 /* Of several pieces, the relay is compared with what was sent of the current one. */
-static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_result *result))
+static void blobs_relay(struct serving *s, const struct err *why, void (*done)(void *arg, struct fetch_result *result))
 {
     struct fetch_want want = visitor_want(s->visitor, FETCH_BLOB_RELAY);
 
@@ -164,6 +164,7 @@ static void blobs_relay(struct serving *s, void (*done)(void *arg, struct fetch_
         want.sent = (struct sent_before){follower_fd(s->follower), s->pieces.first, follower_position(s->follower)};
 
     log_limited(LOG_LEVEL_WARN, "relay", "the disk is full or failing: blobs are served without caching");
+    ingests_note_unstored(cache_ingests(s->registry->cache), why);
     s->relayed = s->asking = true;
     blobs_ask(s, &want, done);
 }
@@ -234,7 +235,7 @@ static void blobs_pump(void *arg)
         if (n == 0)
             return; /* blobs_ready() comes */
         if (n < 0 && is_disks_fault(&err) && !s->relayed && blob_pieces_ascend(p)) {
-            blobs_relay(s, blobs_relayed);
+            blobs_relay(s, &err, blobs_relayed);
             return;
         }
         if (n < 0) {
@@ -260,7 +261,7 @@ static void fail_unbegun(struct serving *s, const struct err *err)
     follower_leave(s->follower);
     s->follower = NULL;
     if (is_disks_fault(err) && !s->relayed) {
-        blobs_relay(s, blobs_fetched);
+        blobs_relay(s, err, blobs_fetched);
         return;
     }
     if (err->code == ERR_DENIED && !s->retried) { /* another client was refused: this one may not be */
@@ -371,7 +372,7 @@ static void blobs_fetched(void *arg, struct fetch_result *res)
     }
     http_on_gone(req, NULL, NULL);
     if (is_disks_fault(&res->err) && !s->relayed && http_method(req) == HTTP_METHOD_GET) {
-        blobs_relay(s, blobs_fetched);
+        blobs_relay(s, &res->err, blobs_fetched);
         return;
     }
     if (res->err.code != ERR_OK && access_retry(s->visitor, res)) {

@@ -91,7 +91,7 @@ for path in nowhere.test/team/app/manifests/2 "nowhere.test/team/app/manifests/$
 done
 
 say "no registry was asked, and names that clients make up leave nothing behind"
-upstreams() { curl -s "http://127.0.0.1:$PORT/metrics" | grep -c '^entrepot_upstream_up'; }
+upstreams() { curl -s "http://127.0.0.1:$PORT/metrics" | grep -c '^entrepot_upstream_connections'; }
 BEFORE=$(upstreams)
 curl -s -o /dev/null "http://127.0.0.1:$PORT/v2/h[1-300].test/x/manifests/1"
 is "$(metric entrepot_upstream_requests_total)" 0 "requests to registries"

@@ -1,0 +1,53 @@
+/* What kind of request it is: a pull, or one to pass on. */
+#include "proxy/intercept/pass.h"
+
+#include "proxy/intercept/path.h"
+
+#include <string.h>
+
+bool pass_is_pull(const struct http_request *req)
+{
+    enum http_method m = http_method(req);
+    struct path path;
+
+    if ((m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD) || http_body_length(req) != 0)
+        return false;
+    path_parse(&path, http_path(req));
+    return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
+           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET);
+}
+
+bool pass_may_be_pull(const struct http_request *req)
+{
+    enum http_method m = http_method(req);
+    struct path path;
+
+    if (m != HTTP_METHOD_GET && m != HTTP_METHOD_HEAD)
+        return false;
+    path_parse(&path, http_path(req));
+    return path.kind == PATH_MANIFEST || path.kind == PATH_TAGS || path.kind == PATH_REFERRERS ||
+           (path.kind == PATH_BLOB && m == HTTP_METHOD_GET) || strchr(http_path(req), '%') ||
+           strstr(http_path(req), "/.") || strstr(http_path(req), "//");
+}
+
+bool pass_wants_stream(void *arg UNUSED, struct http_request *req)
+{
+    return http_opened_host(req) || http_is_absolute(req); /* of a forward proxy */
+}
+
+const char *pass_method_name(enum pass_method m)
+{
+    static const char *const names[PASS_METHODS] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "other"};
+
+    return names[m];
+}
+
+enum pass_method pass_method_of(const struct http_request *req)
+{
+    const char *name = http_method_name(req);
+
+    for (int m = 0; m < PASS_OTHER; m++)
+        if (strcmp(name, pass_method_name((enum pass_method)m)) == 0)
+            return (enum pass_method)m;
+    return PASS_OTHER;
+}
