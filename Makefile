@@ -49,7 +49,7 @@ FUZZ_FLAGS := CC=clang B=$(FUZZ_B) FUZZ_MAIN= FUZZ_LDFLAGS=-fsanitize=fuzzer \
 
 FOLDERS    := base config cache/index cache/store cache/ingest cache upstream/cred upstream gc/repair gc proxy/seen \
 	proxy/http proxy/fetch proxy/registry proxy/pull proxy/intercept proxy/admin proxy/page proxy
-CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli/doctor cli
+CLI_FOLDERS := cli/lib cli/archive cli/images cli/setup cli/doctor cli/completion cli
 CFLAGS   ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wformat -Wformat-security $(WERROR)
 
@@ -315,7 +315,7 @@ install: $(B)/entrepot ## DESTDIR= PREFIX=; without DESTDIR the service's user i
 	install -m 0644 systemd/entrepot.socket systemd/entrepot-verify.timer $(DESTDIR)$(UNITDIR)/
 	@for c in bash:$(PREFIX)/share/bash-completion/completions/entrepot zsh:$(ZSHDIR)/_entrepot \
 		fish:$(PREFIX)/share/fish/vendor_completions.d/entrepot.fish; do \
-		! $(B)/entrepot completion $${c%%:*} >$(B)/completion 2>/dev/null || install -D -m 0644 $(B)/completion $(DESTDIR)$${c#*:}; done
+		$(B)/entrepot completion $${c%%:*} >$(B)/completion && install -D -m 0644 $(B)/completion $(DESTDIR)$${c#*:} || exit 1; done
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" systemd/after-install
 
 clean: ## remove what was built

@@ -16,7 +16,10 @@ static const char USAGE[] =
     "restarted: give the file to the clients before that.\n\n"
     "  --config FILE   read FILE in place of " CONFIG_DEFAULT_FILE "\n"
     "  --cache DIR     the cache folder, in place of the configured one\n"
-    "  --json          print JSON\n";
+    "  --json          print JSON\n\n"
+    "Examples:\n"
+    "  entrepot ca\n"
+    "  entrepot ca --rotate && systemctl reload entrepot\n";
 
 static const char *in_days(const json_t *j, const char *key, char out[CLI_TEXT])
 {

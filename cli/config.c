@@ -17,7 +17,11 @@ static const char USAGE[] =
     "  --config FILE   read FILE in place of " CONFIG_DEFAULT_FILE "\n"
     "  --cache DIR     the cache folder, in place of the configured one\n"
     "  --user NAME     check as this user\n"
-    "  --json          print JSON\n";
+    "  --json          print JSON\n\n"
+    "Examples:\n"
+    "  entrepot config check\n"
+    "  entrepot config show --json | jq .cache\n"
+    "  entrepot config diff && echo \"nothing to reload\"\n";
 
 static void show(const struct config *config, bool json)
 {

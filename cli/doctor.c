@@ -15,7 +15,10 @@ static const char USAGE[] =
     "Finds what stands between this node's engines and a pull through entrepot, one line a finding: what, why, what "
     "to\n"
     "do. Looks at configuration, daemon, listeners, engines, disk, clock and registries, and changes nothing. Exits\n"
-    "with 1 if something is broken. As root, it sees files and registries as the service's user does.\n";
+    "with 1 if something is broken. As root, it sees files and registries as the service's user does.\n\n"
+    "Examples:\n"
+    "  sudo entrepot doctor\n"
+    "  entrepot doctor --json | jq '.findings[] | select(.level == \"broken\")'\n";
 
 struct doctor_command {
     struct cli_options options;

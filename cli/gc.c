@@ -8,7 +8,10 @@ static const char USAGE[] =
     "Runs garbage collection now: removes unreferenced blobs and then, while the cache is above its configured\n"
     "limit (or --to), the least valuable images by gc.policy.\n\n"
     "  --dry-run    only print what would be removed, and why the other images would stay\n"
-    "  --to SIZE    the target size, in place of the configured limit\n";
+    "  --to SIZE    the target size, in place of the configured limit\n\n"
+    "Examples:\n"
+    "  entrepot gc --dry-run\n"
+    "  entrepot gc --to 20GiB\n";
 
 /* Says so if the target size was not reached. */
 static void print_rest(const json_t *answer, bool dry)

@@ -9,7 +9,10 @@ static const char USAGE[] =
     "Usage: entrepot inspect REF [--raw] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Shows an image as a tree: tags, platforms, config with image ID, layers with sizes and diff IDs, how much\n"
     "of them is cached, and which other images share them.\n\n"
-    "  --raw   print the manifest's bytes\n";
+    "  --raw   print the manifest's bytes\n\n"
+    "Examples:\n"
+    "  entrepot inspect nginx:1.27\n"
+    "  entrepot inspect nginx:1.27 --raw | sha256sum\n";
 
 static const char *cached(const json_t *j)
 {

@@ -1,4 +1,5 @@
 #include "cli/lib/cli.h"
+#include "cli/filter.h"
 
 #include "base/buf.h"
 #include "base/ref.h"
@@ -6,11 +7,21 @@
 #include <string.h>
 
 static const char USAGE[] =
-    "Usage: entrepot ls [REF] [--pullable] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
+    "Usage: entrepot ls [REF] [--upstream HOST] [--unused-for TIME] [--larger SIZE] [--sort name|size|used|shared]\n"
+    "                   [--reverse] [--pullable] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Lists the images in the cache: reference, digest, image ID, platforms, size, size shared with other images,\n"
     "last use, and whether they are pinned. With REF, only the images of its repository, or of its tag.\n\n"
-    "  --pullable   print only the references (name:tag@digest) of complete images, one per line, as input for\n"
-    "               entrepot pull --file - on another node\n";
+    "  --upstream HOST     only images of this registry\n"
+    "  --unused-for TIME   only images that were not used for so long (30d, 12h)\n"
+    "  --larger SIZE       only images that are larger (1GiB)\n"
+    "  --sort HOW          by name, or from the largest (size, shared) or latest (used) on\n"
+    "  --reverse           the other way round\n"
+    "  --pullable          print only the references (name:tag@digest) of complete images, one per line, as input for\n"
+    "                      entrepot pull --file - on another node\n\n"
+    "Examples:\n"
+    "  entrepot ls nginx\n"
+    "  entrepot ls --unused-for 30d --sort size\n"
+    "  entrepot ls --pullable | ssh other-node entrepot pull --file -\n";
 
 static char *ls_join(const json_t *list)
 {
@@ -146,7 +157,9 @@ int cmd_ls(int argc, char **argv)
     struct cli_options o = {0};
     const char *name = NULL;
     bool only_pullable = false;
-    const struct cli_option options[] = {{"pullable", .flag = &only_pullable}, {0}};
+    struct image_filter filter = {0};
+    const struct cli_option options[] = {
+        {"pullable", .flag = &only_pullable}, FILTER_OPTIONS(&filter), FILTER_SORT_OPTIONS(&filter), {0}};
     struct ref want;
     struct err err = {0};
     json_t *answer;
@@ -154,12 +167,13 @@ int cmd_ls(int argc, char **argv)
     int rc = cli_parse(&o, &(struct cli_syntax){USAGE, options, cli_take_argument, .arg = &name}, argc, argv);
     if (rc >= 0)
         return rc;
-    if (name && !ref_parse(&want, name, &err))
+    if ((name && !ref_parse(&want, name, &err)) || !filter_read(&filter, &err))
         return cli_usage(USAGE, "ls: %s", err.msg);
     _cleanup_free_ char *page = ls_page_of(name, &want);
     if (!cli_ask(&o, page, NULL, &answer, &err))
         return cli_fail(&err);
-    json_t *images = json_object_get(answer, "images");
+    json_t *images = filter_images(&filter, json_object_get(answer, "images"));
+    json_object_set_new(answer, "images", images);
     if (only_pullable)
         print_pullable(images, o.json);
     else if (o.json)

@@ -5,16 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *does;
-} COMMANDS[] = {
+static const struct cli_command COMMANDS[] = {
     {"serve", cmd_serve, "run the daemon"},
     {"status", cmd_status, "show hits, bytes saved, upstreams, transfers"},
     {"pulls", cmd_pulls, "show who pulled what"},
     {"top", cmd_top, "show pulls and downloads in flight, live"},
     {"ls", cmd_ls, "list the images in the cache"},
+    {"du", cmd_du, "show what the removal of images would free"},
     {"inspect", cmd_inspect, "show an image's platforms, config and layers"},
     {"pull", cmd_pull, "pull images into the cache"},
     {"export", cmd_export, "write images to a folder or an archive"},
@@ -32,17 +29,17 @@ static const struct {
     {"config", cmd_config, "check or show the configuration, or what of it is not in use"},
     {"reload", cmd_reload, "apply the configuration to the running daemon"},
     {"version", cmd_version, "print the versions of entrepot and its libraries"},
+    {"completion", cmd_completion, "print the completion for a shell"},
+    {0},
 };
-
-static const char *const LATER[] = {"completion"};
 
 static void help(FILE *out)
 {
     fputs("entrepot - a node-local cache and pull-through proxy for container images\n\nUsage: entrepot COMMAND "
           "[OPTIONS]\n\n",
           out);
-    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
-        cli_say(out, "  %-9s %s", COMMANDS[i].name, COMMANDS[i].does);
+    for (size_t i = 0; COMMANDS[i].name; i++)
+        cli_say(out, "  %-10s %s", COMMANDS[i].name, COMMANDS[i].does);
     fputs("\nSee entrepot COMMAND --help, or entrepot(1).\n", out);
 }
 
@@ -72,6 +69,7 @@ static void take_closed(void)
 int main(int argc, char **argv)
 {
     take_closed();
+    cli_commands = COMMANDS;
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;
@@ -82,14 +80,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0)
         return flushed(cmd_version(1, (char *[]){"version", NULL}));
-    for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+    for (size_t i = 0; COMMANDS[i].name; i++)
         if (strcmp(argv[1], COMMANDS[i].name) == 0)
             return flushed(COMMANDS[i].run(argc - 1, argv + 1));
-    for (size_t i = 0; i < ARRAY_LEN(LATER); i++)
-        if (strcmp(argv[1], LATER[i]) == 0) {
-            cli_say(stderr, "entrepot: %s is not available in version " ENTREPOT_VERSION, argv[1]);
-            return EXIT_USAGE;
-        }
     cli_say(stderr, "entrepot: unknown command \"%s\"; see entrepot --help", argv[1]);
     return EXIT_USAGE;
 }

@@ -21,7 +21,11 @@ static const char USAGE[] =
     "  --referrers             pull signatures, attestations, SBOMs and other referrers, too\n"
     "  --pin                   pin the images\n"
     "  --fresh                 fail if the registry does not confirm a tag; without it, the cached image is kept,\n"
-    "                          with a message that its tag could not be checked\n";
+    "                          with a message that its tag could not be checked\n\n"
+    "Examples:\n"
+    "  entrepot pull nginx:1.27 --platform linux/arm64\n"
+    "  helm template ./chart | entrepot pull --from-kubernetes -\n"
+    "  entrepot pull --file images.txt --pin\n";
 
 struct pull_job {
     struct image_list list;

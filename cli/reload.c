@@ -7,7 +7,8 @@ static const char USAGE[] =
     "The daemon reads its configuration again and applies all of it, or, if anything is wrong, nothing. Prints the "
     "keys\n"
     "that have changed, and those that need a restart. Exit status 1: it was refused; the last one stays in use.\n\n"
-    "Example: entrepot config diff; entrepot reload\n";
+    "Example:\n"
+    "  entrepot config diff; entrepot reload\n";
 
 static void print_keys(const char *what, const json_t *keys)
 {

@@ -1,23 +1,25 @@
 #include "base/ref.h"
 #include "base/buf.h"
-#include "cli/lib/cli.h"
+#include "cli/filter.h"
+#include "cli/rm.h"
 
 #include <string.h>
 
 enum { ID_MIN = 12 }; /* digits of an ID: as many as `ls` shows */
 
 static const char USAGE[] =
-    "Usage: entrepot rm REF|ID... [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
+    "Usage: entrepot rm [REF|ID]... [--upstream HOST] [--unused-for TIME] [--larger SIZE] [--dry-run] [--json]\n"
+    "                   [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Removes images: the tag, and every blob that no other image needs. REPOSITORY@DIGEST stands for every tag of\n"
-    "the repository with that digest; ID is an image ID, or a digest, as ls shows it.\n";
-
-static void rm_print(const json_t *answer)
-{
-    char size[CLI_TEXT];
-
-    cli_say(stdout, "freed %s in %lld blobs", cli_size(cli_bytes(answer, "freed_bytes"), size),
-            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
-}
+    "the repository with that digest; ID is an image ID, or a digest, as ls shows it. In their place: all images that\n"
+    "these options, together, apply to, but for pinned ones.\n\n"
+    "  --upstream HOST     images of this registry\n"
+    "  --unused-for TIME   images that were not used for so long (30d, 12h)\n"
+    "  --larger SIZE       images that are larger (1GiB)\n"
+    "  --dry-run           only print what would be removed, and how much that would free\n\n"
+    "Examples:\n"
+    "  entrepot rm nginx:1.27\n"
+    "  entrepot rm --upstream ghcr.io --unused-for 30d --dry-run\n";
 
 /* The hex digits of an argument that may be an ID or a prefix of one; NULL: it is not. */
 static const char *digits_of(const char *argument)
@@ -91,8 +93,7 @@ static bool rm_expand(const char *argument, const json_t *images, json_t *out, s
     return true;
 }
 
-/* Replaces digests and IDs by the references that they stand for. */
-static bool rm_resolve(const struct cli_options *o, json_t *references, struct err *err)
+bool rm_resolve(const struct cli_options *o, json_t *references, struct err *err)
 {
     json_t *answer = NULL, *out = json_array(), *argument;
     bool ok = true, needed = false;
@@ -116,7 +117,106 @@ static bool rm_resolve(const struct cli_options *o, json_t *references, struct e
     return ok;
 }
 
+/* ---- by filter ---- */
+
+/* The references of those that pass; pinned ones are added to `kept`. */
+static bool rm_choose(const struct cli_options *o, const struct image_filter *f, json_t *references, json_t *kept,
+                      struct err *err)
+{
+    json_t *answer, *image;
+    size_t i;
+
+    if (!cli_ask(o, "/v1/images", NULL, &answer, err))
+        return false;
+    json_t *list = filter_images(f, json_object_get(answer, "images"));
+    json_array_foreach(list, i, image)
+        json_array_append(json_is_true(json_object_get(image, "pinned")) ? kept : references,
+                          json_object_get(image, "reference"));
+    json_decref(list);
+    json_decref(answer);
+    return true;
+}
+
+/* ---- the command ---- */
+
+struct rm_command {
+    struct cli_options o;
+    struct image_filter filter;
+    bool dry;
+    json_t *references, *kept;
+};
+
+static bool rm_take(void *arg, const char *argument, struct err *err)
+{
+    return cli_take_reference(((struct rm_command *)arg)->references, argument, err);
+}
+
+static void rm_print(const struct rm_command *c, const json_t *answer)
+{
+    char size[CLI_TEXT];
+    json_t *r;
+    size_t i;
+
+    json_array_foreach(json_object_get(answer, "removed"), i, r)
+        cli_say(stdout, "%s %s", c->dry ? "would remove" : "removed", json_string_value(r));
+    json_array_foreach(c->kept, i, r)
+        cli_say(stdout, "%s %s: pinned", c->dry ? "would keep" : "kept", json_string_value(r));
+    cli_say(stdout, "%s %s in %lld blobs", c->dry ? "would free" : "freed",
+            cli_size(cli_bytes(answer, "freed_bytes"), size),
+            (long long)json_integer_value(json_object_get(answer, "freed_blobs")));
+}
+
+static bool rm_run(struct rm_command *c, struct err *err)
+{
+    json_t *answer = NULL;
+    bool by_filter = !filter_is_empty(&c->filter);
+
+    if (!(by_filter ? rm_choose(&c->o, &c->filter, c->references, c->kept, err)
+                    : rm_resolve(&c->o, c->references, err)))
+        return false;
+    json_t *body = json_pack("{s:O, s:b}", "references", c->references, "dry_run", c->dry);
+    bool ok = true;
+    if (json_array_size(c->references) > 0)
+        ok = cli_ask(&c->o, "/v1/rm", body, &answer, err);
+    else
+        answer = json_pack("{s:[], s:i, s:i}", "removed", "freed_bytes", 0, "freed_blobs", 0);
+    json_decref(body);
+    if (ok && by_filter)
+        json_object_set(answer, "kept", c->kept);
+    if (ok && c->o.json)
+        cli_print_json(answer);
+    else if (ok)
+        rm_print(c, answer);
+    json_decref(answer);
+    return ok;
+}
+
+static int rm_check_usage(struct rm_command *c)
+{
+    struct err err = {0};
+    bool named = json_array_size(c->references) > 0;
+
+    if (!filter_read(&c->filter, &err))
+        return cli_usage(USAGE, "rm: %s", err.msg);
+    if (!named && filter_is_empty(&c->filter))
+        return cli_usage(USAGE, "rm: which images?");
+    if (named && !filter_is_empty(&c->filter))
+        return cli_usage(USAGE, "rm: references, or --upstream, --unused-for and --larger?");
+    return -1;
+}
+
 int cmd_rm(int argc, char **argv)
 {
-    return cli_for_references(argc, argv, USAGE, "/v1/rm", "removed", rm_resolve, rm_print);
+    struct rm_command c = {.references = json_array(), .kept = json_array()};
+    const struct cli_option options[] = {FILTER_OPTIONS(&c.filter), {"dry-run", .flag = &c.dry}, {0}};
+    struct err err = {0};
+
+    int rc = cli_parse(&c.o, &(struct cli_syntax){USAGE, options, rm_take, .arg = &c}, argc, argv);
+    if (rc < 0)
+        rc = rm_check_usage(&c);
+    if (rc < 0)
+        rc = rm_run(&c, &err) ? EXIT_DONE : cli_fail(&err);
+    json_decref(c.references);
+    json_decref(c.kept);
+    return rc;
 }

@@ -11,7 +11,10 @@ static const char USAGE[] =
     "  --cache DIR          the cache folder, with blobs and index\n"
     "  --listen ADDR:PORT   listen here in place of the configured addresses; unix:/path for a unix socket; may be\n"
     "                       repeated\n"
-    "  --offline            send no requests to registries\n";
+    "  --offline            send no requests to registries\n\n"
+    "Examples:\n"
+    "  entrepot serve\n"
+    "  entrepot serve --cache ~/images --listen 127.0.0.1:5000\n";
 
 struct serve_options {
     struct config_overrides o;

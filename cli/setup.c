@@ -28,7 +28,11 @@ static const char USAGE[] =
     "  --check               whether the engine is set up, and entrepot answers as the engine asks\n"
     "  --root DIR            the system below DIR, such as a host's in a container\n"
     "  --cache-owner UID     make the folder of the cache, too, for a daemon of this user: a number\n"
-    "  --restart             restart or reload the engine if it has to read its configuration again\n";
+    "  --restart             restart or reload the engine if it has to read its configuration again\n\n"
+    "Examples:\n"
+    "  entrepot setup containerd --dry-run\n"
+    "  entrepot setup all --restart\n"
+    "  entrepot setup docker --undo\n";
 
 struct setup_command {
     struct cli_options options;

@@ -8,7 +8,10 @@
 static const char USAGE[] =
     "Usage: entrepot status [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Shows uptime, hit ratio, bytes saved, cache size and limit, problems with since when and why, upstreams, and\n"
-    "transfers in progress.\n";
+    "transfers in progress.\n\n"
+    "Examples:\n"
+    "  entrepot status\n"
+    "  entrepot status --json | jq .cache\n";
 
 static int64_t status_number(const json_t *j, const char *section, const char *key)
 {
@@ -48,8 +51,9 @@ static void status_print_problems(const json_t *list)
 
     json_array_foreach(list, i, p) {
         int64_t since = json_integer_value(json_object_get(p, "since"));
-        cli_say(stdout, "PROBLEM     %s%s%s: %s", cli_text(p, "title"), since > 0 ? ", begun " : "",
-                since > 0 ? cli_ago(since, ago) : "", cli_text(p, "why"));
+        _cleanup_free_ char *text = xasprintf("     %s%s%s: %s", cli_text(p, "title"), since > 0 ? ", begun " : "",
+                                              since > 0 ? cli_ago(since, ago) : "", cli_text(p, "why"));
+        cli_say_marked("", CLI_RED, "PROBLEM", text);
     }
 }
 
@@ -63,9 +67,9 @@ static void status_print_upstreams(const json_t *list)
         _cleanup_buf_ struct buf line = {0};
         if (json_integer_value(json_object_get(u, "requests")) == 0)
             continue;
-        buf_addf(&line, "upstream    %s: %s, %lld requests", cli_text(u, "name"),
-                 json_is_true(json_object_get(u, "up")) ? "up" : "DOWN",
-                 (long long)json_integer_value(json_object_get(u, "requests")));
+        bool up = json_is_true(json_object_get(u, "up"));
+        _cleanup_free_ char *name = xasprintf("upstream    %s: ", cli_text(u, "name"));
+        buf_addf(&line, ", %lld requests", (long long)json_integer_value(json_object_get(u, "requests")));
         if (json_is_integer(left))
             buf_addf(&line, ", %lld pulls left", (long long)json_integer_value(left));
         if (json_is_integer(json_object_get(u, "ratelimit_limit")))
@@ -75,7 +79,7 @@ static void status_print_upstreams(const json_t *list)
                      (long long)status_number(u, NULL, "held_seconds"));
         if (json_is_true(json_object_get(u, "credentials_refused")))
             buf_adds(&line, ", REFUSES the configured credentials");
-        cli_say(stdout, "%s", line.data);
+        cli_say_marked(name, up ? CLI_GREEN : CLI_RED, up ? "up" : "DOWN", line.data);
         print_limits(json_object_get(u, "limits"));
     }
 }

@@ -14,7 +14,10 @@
 static const char USAGE[] =
     "Usage: entrepot top [--once] [--json] [--socket PATH] [--cache DIR] [--config FILE]\n\n"
     "Shows pulls and downloads in flight, each second again; q ends it. If the output is no terminal, once.\n\n"
-    "  --once             show them once\n";
+    "  --once             show them once\n\n"
+    "Examples:\n"
+    "  entrepot top\n"
+    "  entrepot top --once\n";
 
 enum { TOP_MS = 1000, BAR = 20 };
 

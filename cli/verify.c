@@ -10,7 +10,10 @@ static const char USAGE[] =
     "quarantine at once, what is damaged of a partial blob is dropped; both are fetched again when they are next\n"
     "requested. Exits 1 if anything was wrong.\n\n"
     "  --repair      fetch damaged and missing blobs now, also those of earlier runs, and correct the index\n"
-    "  --rate SIZE   read at most SIZE per second (100MiB; 0: no limit)\n";
+    "  --rate SIZE   read at most SIZE per second (100MiB; 0: no limit)\n\n"
+    "Examples:\n"
+    "  entrepot verify --rate 100MiB\n"
+    "  entrepot verify --repair\n";
 
 struct verify_options {
     bool repair, json, terminal;

@@ -8,7 +8,9 @@
 #include <yaml.h>
 
 static const char USAGE[] = "Usage: entrepot version [--json]\n\n"
-                            "Prints the versions of entrepot and of the libraries in use.\n";
+                            "Prints the versions of entrepot and of the libraries in use.\n\n"
+                            "Example:\n"
+                            "  entrepot version\n";
 
 int cmd_version(int argc, char **argv)
 {

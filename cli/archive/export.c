@@ -19,7 +19,10 @@ static const char USAGE[] =
     "  --platform P        export the image for this platform from an index; may be repeated; all: every platform.\n"
     "                      The default is all platforms that are cached completely\n"
     "  --signatures HOW    include (the default): in the archive, for entrepot import; separate: as entries of\n"
-    "                      index.json, for oras, skopeo and regclient (podman load and ctr reject these); omit\n";
+    "                      index.json, for oras, skopeo and regclient (podman load and ctr reject these); omit\n\n"
+    "Examples:\n"
+    "  entrepot export nginx:1.27 redis:7 -o images.tar.zst\n"
+    "  entrepot export nginx:1.27 -o - | docker load\n";
 
 struct export_options {
     json_t *references;

@@ -29,7 +29,10 @@ static const char USAGE[] =
     "  --no-pin     do not pin the images: garbage collection may remove them\n"
     "  --link       hard-link a folder's files into the cache, if they belong to the daemon's user and are on its\n"
     "               file system. They become read-only and must not be changed afterwards. Without it they are\n"
-    "               cloned (reflink) if the file system supports it, or copied\n";
+    "               cloned (reflink) if the file system supports it, or copied\n\n"
+    "Examples:\n"
+    "  entrepot import images.tar.zst\n"
+    "  docker save app:1 | entrepot import - --name ghcr.io/org/app:1\n";
 
 struct import_job {
     struct cli_options o;

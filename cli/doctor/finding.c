@@ -10,12 +10,13 @@
 static const char *const TOPICS[] = {"configuration", "daemon", "listener", "authority",
                                      "engine",        "disk",   "clock",    "registry"};
 static const struct {
-    const char *name, *mark, *colour;
+    const char *name, *mark;
+    enum cli_colour colour;
 } LEVELS[] = {
-    [DOCTOR_OK] = {"ok", "ok", "\x1b[32m"},
-    [DOCTOR_UNKNOWN] = {"unknown", "?", "\x1b[36m"},
-    [DOCTOR_WARNING] = {"warning", "WARNING", "\x1b[33m"},
-    [DOCTOR_BROKEN] = {"broken", "BROKEN", "\x1b[31m"},
+    [DOCTOR_OK] = {"ok", "ok", CLI_GREEN},
+    [DOCTOR_UNKNOWN] = {"unknown", "?", CLI_PLAIN},
+    [DOCTOR_WARNING] = {"warning", "WARNING", CLI_YELLOW},
+    [DOCTOR_BROKEN] = {"broken", "BROKEN", CLI_RED},
 };
 
 static json_t *finding_text(const char *text)
@@ -55,32 +56,19 @@ static void finding_add_part(struct buf *line, const char *before, const json_t 
         buf_addf(line, "%s%s", before, text);
 }
 
-static bool wants_colours(void)
-{
-    const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
-
-    return isatty(STDOUT_FILENO) && (!none || !*none) && term && strcmp(term, "dumb") != 0;
-}
-
 static void finding_print(const json_t *finding)
 {
     size_t level = level_of(finding);
     _cleanup_buf_ struct buf line = {0};
-    bool colours = wants_colours();
+    char mark[16];
 
-    if (colours)
-        cli_write(LEVELS[level].colour, strlen(LEVELS[level].colour));
-    buf_addf(&line, "%-7s", LEVELS[level].mark);
-    cli_write(line.data, line.len);
-    if (colours)
-        cli_write("\x1b[0m", 4);
-    buf_clear(&line);
+    snprintf(mark, sizeof(mark), "%-7s", LEVELS[level].mark);
     finding_add_part(&line, " ", finding, "topic");
     finding_add_part(&line, " ", finding, "subject");
     finding_add_part(&line, ": ", finding, "what");
     finding_add_part(&line, ": ", finding, "why");
     finding_add_part(&line, "; ", finding, "do");
-    cli_say(stdout, "%s", line.data);
+    cli_say_marked("", LEVELS[level].colour, mark, line.data ? line.data : "");
 }
 
 bool doctor_print(const json_t *findings, bool json)

@@ -23,6 +23,7 @@ int cmd_status(int argc, char **argv);
 int cmd_pulls(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
+int cmd_du(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_export(int argc, char **argv);
@@ -40,6 +41,15 @@ int cmd_doctor(int argc, char **argv);
 int cmd_debug(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+int cmd_completion(int argc, char **argv);
+
+/* All of them, as main.c has them; ends with {0}. */
+struct cli_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+};
+extern const struct cli_command *cli_commands;
 
 /* ---- options.c ---- */
 
@@ -62,6 +72,13 @@ struct cli_syntax {
     bool no_daemon; /* --socket and so on are accepted, for scripts that always pass them, but not shown by --help */
 };
 
+/* For `completion`: while it is set, cli_parse() tells it what a command takes, and ends the command. */
+struct cli_look {
+    void (*take)(void *arg, const char *usage, const struct cli_option *options, int count);
+    void *arg;
+};
+extern const struct cli_look *cli_look;
+
 /* Parses the command line: the command's own options, those of all clients of the daemon such as --socket and --json
  * (unless `o` is NULL), and --help. Returns -1 to continue, else the exit status, after printing an error. */
 int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char **argv);
@@ -75,11 +92,8 @@ bool cli_take_platform(json_t *platforms, const char *value, struct err *err);
 /* Prints the error and the synopsis on one line; returns EXIT_USAGE. */
 int cli_usage(const char *usage, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* A whole command: posts its references, after `resolve` (may be NULL) has replaced them; prints "<done> REF" for each
- * one in the answer's array `done`, then calls `print` (may be NULL) with the answer. */
-int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
-                       bool (*resolve)(const struct cli_options *o, json_t *references, struct err *err),
-                       void (*print)(const json_t *answer));
+/* A whole command: posts its references; prints "<done> REF" for each one in the answer's array `done`. */
+int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done);
 
 /* ---- say.c: all output goes through these functions, except constant texts ---- */
 
@@ -87,6 +101,9 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
 void cli_say(FILE *to, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same for a text of several lines. */
 void cli_say_text(FILE *to, const char *text, size_t len);
+/* One line to stdout, with a word of it in colour if it is a terminal that has colours, and NO_COLOR is not set. */
+enum cli_colour { CLI_PLAIN, CLI_GREEN, CLI_YELLOW, CLI_RED };
+void cli_say_marked(const char *before, enum cli_colour colour, const char *word, const char *after);
 void cli_print_json(const json_t *j);
 /* On one line, flushed. */
 void cli_print_event(FILE *to, const json_t *j);

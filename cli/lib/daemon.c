@@ -290,9 +290,7 @@ bool cli_ask_raw(const struct cli_options *o, const char *path, char **text, siz
 
 /* ---- a whole command ---- */
 
-int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done,
-                       bool (*resolve)(const struct cli_options *o, json_t *references, struct err *err),
-                       void (*print)(const json_t *answer))
+int cli_for_references(int argc, char **argv, const char *usage, const char *path, const char *done)
 {
     struct cli_options o = {0};
     json_t *references = json_array(), *answer = NULL, *body, *r;
@@ -303,18 +301,14 @@ int cli_for_references(int argc, char **argv, const char *usage, const char *pat
 
     if (rc < 0 && json_array_size(references) == 0)
         rc = cli_usage(usage, "%s: which images?", argv[0]);
-    if (rc < 0 && resolve && !resolve(&o, references, &err))
-        rc = cli_fail(&err);
     body = json_pack("{s:o}", "references", references);
     if (rc < 0 && !cli_ask(&o, path, body, &answer, &err))
         rc = cli_fail(&err);
     if (rc < 0 && o.json) {
         cli_print_json(answer);
-    } else if (rc < 0) {
-        json_array_foreach(json_object_get(answer, done), i, r)
+    } else {
+        json_array_foreach(rc < 0 ? json_object_get(answer, done) : NULL, i, r)
             cli_say(stdout, "%s %s", done, json_string_value(r));
-        if (print)
-            print(answer);
     }
     json_decref(answer);
     json_decref(body);

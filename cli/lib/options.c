@@ -14,6 +14,9 @@ static const char DAEMON_OPTIONS[] =
     "\n  --json                                      print the daemon's answer as JSON\n"
     "  --socket PATH, --cache DIR, --config FILE   the daemon: its admin socket, or the options it was started with\n";
 
+const struct cli_command *cli_commands;
+const struct cli_look *cli_look;
+
 enum { OPTIONS_MAX = 24, LONG_FIRST = 256 /* what getopt_long() returns for the first option of the table */ };
 
 struct option_table {
@@ -129,6 +132,10 @@ int cli_parse(struct cli_options *o, const struct cli_syntax *s, int argc, char 
     int rc = -1, c;
 
     options_make_table(&t, o, &help, s->options);
+    if (cli_look) {
+        cli_look->take(cli_look->arg, s->usage, t.list, t.count);
+        return EXIT_DONE;
+    }
     opterr = 0;
     optind = 0;
     while (rc < 0 && (c = getopt_long(argc, argv, t.letters, t.names, NULL)) != -1) {

@@ -62,6 +62,28 @@ void cli_say_text(FILE *to, const char *text, size_t len)
     write_out(to, shown.data ? shown.data : "", shown.len);
 }
 
+static bool wants_colours(void)
+{
+    const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(STDOUT_FILENO) && (!none || !*none) && term && strcmp(term, "dumb") != 0;
+}
+
+void cli_say_marked(const char *before, enum cli_colour colour, const char *word, const char *after)
+{
+    static const char *const starts[] = {"", "\x1b[32m", "\x1b[33m", "\x1b[31m"};
+    bool colours = colour != CLI_PLAIN && wants_colours();
+    _cleanup_buf_ struct buf line = {0};
+
+    buf_add_visible(&line, before, strlen(before), VISIBLE_LINE);
+    buf_adds(&line, colours ? starts[colour] : "");
+    buf_adds(&line, word);
+    buf_adds(&line, colours ? "\x1b[0m" : "");
+    buf_add_visible(&line, after, strlen(after), VISIBLE_LINE);
+    buf_adds(&line, "\n");
+    write_out(stdout, line.data, line.len);
+}
+
 static void dump(FILE *to, const json_t *j, size_t flags)
 {
     _cleanup_buf_ struct buf shown = {0};

@@ -79,7 +79,7 @@ static bool check_kinds(struct admin_job *job)
     static const struct {
         const char *kind, *keys;
     } kinds[] = {
-        {"true or false", " dry_run fresh offline pin referrers repair "},
+        {"true or false", " dry_run fresh offline pin pinned referrers repair "},
         {"a whole number, 0 or more", " rate to "},
         {"a text", " format platform signatures "},
         {"a list", " images platforms references "},

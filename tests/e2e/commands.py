@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """For commands.sh: archives and a registry with names that drive a terminal, and tables of what is typed and what comes out."""
-import hashlib, http.server, io, json, os, pty, re, socket, subprocess, sys, tarfile
+import hashlib, http.server, io, json, os, pty, re, select, socket, subprocess, sys, tarfile, time
 
 EVIL = "\x1b[31mred\x07 \x9b2J \u202ecod\x7f\r\nentrepot: forged"
 OCI = "application/vnd.oci.image."
@@ -117,7 +117,7 @@ def words(entrepot, w):
         (0, ["verify", "--rate=0", s]), (0, ["config", "check", f"--config={w}/config.yaml"]), (0, ["config", f"--conf={w}/config.yaml", "show"]),
         (0, ["version", "--json"]), (0, ["ca", "--help"]), (0, ["--version"]), (0, ["--help"]), (0, ["pull", "--help"]), (0, ["serve", "-h"]), (0, ["offline", s]),
         (0, ["ls", s, "--", "none"]), (0, ["pull", "--platform=all", "one", s][:2] + ["one:1", s]),
-        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "completion")), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
+        (2, []), (2, ["nothing"]), *((2, [c]) for c in ("setup", "completion")), (2, ["completion", "ksh"]), (0, ["completion", "bash"]), (2, ["status", "word", s]), (2, ["status", "--no-such", s]), (2, ["status", "-x", s]),
         (2, ["status", "--json=yes", s]), (2, ["status", "--socket"]), (2, ["status", "--socket="]), (2, ["status", "--c", s]),
         (2, ["status", "--socket", "/" + "x" * 200]), (2, ["ls", "a", "b", s]), (2, ["inspect", s]), (2, ["pull", s]), (2, ["pin", s]),
         (2, ["pull", "a", "--platform=linux", s]), (2, ["pull", "--file", f"{w}/list.txt", s]), (2, ["export", "a", s]),
@@ -183,6 +183,8 @@ def options(entrepot, manual):
         ):
             if found != due:
                 wrong.append(f"{c}: in {where} {sorted(found - due)} are too many, {sorted(due - found)} are missing")
+        if not re.search(rf"\nExamples?:\n(  .*\n)*  .*entrepot {c}\b", helps[c]):
+            wrong.append(f"{c}: --help has no example")
         if silently and "the daemon: its" in helps[c]:
             wrong.append(f"{c}: --help speaks of a daemon")
     print("\n".join(wrong))
@@ -285,6 +287,37 @@ def outputs(entrepot, w):
     return wrong
 
 
+def choices(entrepot, w, ask, images):
+    """Filters and orders of `ls` and `rm`, and what `du` and a dry run say. All images here are pinned, but for one:1."""
+    def names(*args):
+        return [i["reference"] for i in ask("ls", *args)["images"]]
+
+    def by(key):
+        return sorted(images, key=lambda r: (-images[r][key], r))
+
+    du = ask("du")
+    frees = {i["reference"]: i["freed_bytes"] for i in du["images"]}
+    evil = {r for r in images if r.startswith("evil.example/")}
+    index, plain = images["evil.example/evil:1"], images["evil.example/plain:1"]
+    large = index["size"] - 1
+    ask("unpin", "evil.example/evil:1")
+    dry = ask("rm", "--upstream=evil.example", "--dry-run")
+    shown = run(entrepot, ["rm", "--upstream=evil.example", "--dry-run", f"--socket={w}/admin.sock"]).stdout.decode()
+    return [
+        (set(names("--upstream=evil.example")), evil), (names("--upstream", "none.example"), []), (names("--unused-for=30d"), []), (names("--unused-for=1h"), []),
+        (set(names("--unused-for=0s")), set(images)), (set(names(f"--larger={large}")), {r for r in images if images[r]["size"] > large}),
+        (names("--sort=name"), sorted(images)), (names("--sort=name", "--reverse"), sorted(images, reverse=True)),
+        (names("--sort=size"), by("size")), (names("--sort=shared", "--reverse"), by("shared_size")[::-1]), (names("--sort=used"), by("last_used")),
+        (frees, {r: i["size"] - i["shared_size"] for r, i in images.items()}), ([i["freed_bytes"] for i in du["images"]], sorted(frees.values(), reverse=True)),
+        (du["freed_bytes"] > sum(frees.values()), True), (ask("du", *evil)["freed_bytes"], index["size"]),
+        (dry["removed"], ["evil.example/evil:1"]), (dry["kept"], ["evil.example/plain:1"]), (dry["freed_bytes"], index["size"] - plain["size"]),
+        (shown.splitlines()[:2], ["would remove evil.example/evil:1", "would keep evil.example/plain:1: pinned"]), ("would free " in shown, True),
+        (ask("rm", "evil.example/evil:1", "--dry-run")["freed_bytes"], index["size"] - plain["size"]), (set(names()), set(images)),
+        (ask("rm", "--upstream=evil.example", f"--larger={index['size']}"), {"removed": [], "freed_bytes": 0, "freed_blobs": 0, "kept": []}),
+        (len(ask("pin", "evil.example/evil:1")["pinned"]), 1),
+    ]
+
+
 def shares(entrepot, w):
     """What images share, be it the very same manifest, and what is freed when one of them goes."""
     def ask(*args):
@@ -305,6 +338,7 @@ def shares(entrepot, w):
         (holders("evil.example/plain@" + plain["digest"]), [["evil.example/evil:1"]]),
         (own["evil.example/plain:1"], 0), (own["evil.example/evil:1"], index["size"] - plain["size"]),
         (holders("twice.example/one:1"), [["twice.example/both:1"]]), (holders("twice.example/both:1"), [["twice.example/one:1"]] * 2),
+        *choices(entrepot, w, ask, images),
         (len(ask("unpin", *(r for r in images if ".example/" in r))["unpinned"]), 4),
         (ask("rm", "evil.example/plain:1")["freed_bytes"], 0), (ask("rm", "evil.example/evil:1")["freed_bytes"], index["size"]),
         (holders("twice.example/one:1"), [["twice.example/both:1"]]), (ask("rm", "twice.example/both:1")["freed_bytes"] > 0, True),
@@ -315,5 +349,61 @@ def shares(entrepot, w):
     return len(wrong)
 
 
-TOLD = {"words": words, "options": options, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
-sys.exit({"make": make, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))
+def keys(w, shell):
+    """Typed into a shell on a terminal: (what, what the line is after a tab)."""
+    start = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}[shell]
+    setup = {"bash": f". {w}/completion.bash", "zsh": f"autoload -U compinit; compinit -D -u; . {w}/completion.zsh"}[shell]
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="dumb", PS1="$ ", HOME=w, ENTREPOT_SOCKET=f"{w}/admin.sock")
+        os.execvp(start[0], start)
+
+    def wait_for(text):
+        seen, end = b"", time.monotonic() + 20
+        while text not in seen and time.monotonic() < end and select.select([fd], [], [], 20)[0]:
+            seen = (seen + os.read(fd, 4096)).replace(b" \b", b"")
+        if text not in seen:
+            print(f"{shell}: no {text} in {seen[-600:]}")
+        return text in seen
+
+    os.write(fd, f"{setup}; echo rea''dy\n".encode())
+    good = wait_for(b"ready")
+    for typed, due in (("entrepot veri", "fy --he"), ("entrepot config sh", "ow --he"), ("entrepot inspect twice.example/b", "oth:1 --he")):
+        os.write(fd, f"{typed}\t--he".encode())
+        good = good and wait_for(f"{typed}{due}".encode())
+        os.write(fd, b"\x15")
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return not good
+
+
+def colours(entrepot, w):
+    """Only on a terminal that has them, and unless NO_COLOR says no."""
+    def on_terminal(args, **env):
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.environ.update(env)
+            os.execv(entrepot, [entrepot, *args, f"--socket={w}/admin.sock"])
+        seen = b""
+        try:
+            while piece := os.read(fd, 4096):
+                seen += piece
+        except OSError:  # it has ended
+            pass
+        os.waitpid(pid, 0)
+        os.close(fd)
+        return seen
+
+    wrong = 0
+    for args, due in (["status"], rb"upstream    docker.io: \x1b\[3[12]m(up|DOWN)\x1b\[0m, "), (["doctor", f"--config={w}/config.yaml"], rb"^\x1b\[32mok     \x1b\[0m "):
+        for env, coloured in [({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)][: 3 if args == ["status"] else 1]:
+            seen = on_terminal(args, **{"TERM": "xterm", **env})
+            if bool(re.search(due, seen, re.M)) != coloured or (b"\x1b" in seen) != coloured:
+                print(f"{args} with {env}: {seen[:600]}")
+                wrong += 1
+        wrong += args == ["status"] and b"\x1b" in run(entrepot, args + [f"--socket={w}/admin.sock"], env={**os.environ, "TERM": "xterm"}).stdout
+    return wrong
+
+
+TOLD = {"colours": colours, "words": words, "options": options, "prints": prints, "answers": answers, "outputs": outputs, "shares": shares}
+sys.exit({"make": make, "keys": keys, "serve": lambda www, port: serve(www, int(port)), **TOLD}[sys.argv[1]](*sys.argv[2:]))

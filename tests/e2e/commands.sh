@@ -80,4 +80,7 @@ ask offline on >/dev/null
 ask pull one:1 | grep -q 'could not be checked: the cache is offline' || fail "offline"
 digest=$(ask ls one:1 --json | jq -r '.images[0].digest')
 ask pull "one@$digest" --fresh >"$W/out" 2>&1 || fail "a digest needs no check: $(cat "$W/out")"
+
+say "colours"
+python3 tests/e2e/commands.py colours "$ENTREPOT" "$W" || fail "see above"
 entrepot_stop

@@ -77,7 +77,16 @@ static void one_by_name(void **state)
 
     put_image(f, "a", LAYERS(1, 2));
     put_image(f, "b", LAYERS(2, 3));
+    static const struct gc_name both[] = {{"docker.io/library/x", "a"}, {"docker.io/library/x", "b"}};
+    assert_true(gc_pin(f->gc, both[1].repo, both[1].tag, NULL, true, &err));
+    for (size_t n = 1; n <= 2; n++) { /* what both need is freed by both only */
+        assert_true(gc_would_remove(f->gc, both, n, &r, &err));
+        assert_int_equal(r.freed_blobs, n == 1 ? 2 : 5);
+        assert_int_equal(r.count, n);
+        gc_report_free(&r);
+    }
     assert_true(gc_remove(f->gc, "docker.io/library/x", "a", &r, &err)); /* whatever its age */
+    assert_int_equal(r.freed_blobs, 2);
     gc_report_free(&r);
     assert_false(has_layer(f, 1));
     assert_true(has_layer(f, 2));
