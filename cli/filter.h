@@ -1,4 +1,4 @@
-/* filter.h - which of the images in the cache a command is about, and in which order: options of `ls`, `rm` and `du`. */
+/* filter.h - which images in the cache a command is about, and in which order: options of `ls`, `rm` and `du`. */
 #ifndef ENTREPOT_CLI_FILTER_H
 #define ENTREPOT_CLI_FILTER_H
 
