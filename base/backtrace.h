@@ -13,7 +13,7 @@
 
 /* Once, before other threads are started. */
 void backtrace_install(void);
-/* Has another thread write its frames, and waits for at most `ms`. False: it did not. Not from two threads at a time. */
+/* Has another thread write its frames, and waits for at most `ms`. False: it did not. Not by two threads at a time. */
 bool backtrace_of(pthread_t thread, int ms);
 
 #endif

@@ -33,7 +33,7 @@ void loop_join(struct loop *loop);
 bool loop_settle(struct loop *loop);
 /* Whether this thread may touch what belongs to the loop: it is the loop's, or the loop does not run. */
 bool loop_may_touch(const struct loop *loop);
-/* What a loop with many callbacks in a turn calls in each: it makes progress, even if a turn takes long. On the loop. */
+/* What a loop with many callbacks in a turn calls in each: there is progress, even if a turn takes long. On it. */
 void loop_beat(struct loop *loop);
 /* How often it did. Any thread. */
 uint64_t loop_beats(const struct loop *loop);

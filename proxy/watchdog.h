@@ -1,11 +1,11 @@
 /* watchdog.h - notices a loop that hangs, and ends the process.
  *
  * A thread posts a message to each loop, and posts the next one when the loop has taken it. A loop that takes none for
- * WATCHDOG_LIMIT_MS, and finishes nothing else either (a turn may be long: a thousand clients that want a megabyte under
- * TLS, on a slow machine), hangs: its clients would wait for ever, since most engines do. The log names it and the process
- * aborts; connections break, engines go on to the registry, and the service manager starts the daemon again. Under
- * systemd with WatchdogSec= the thread also reports that all loops turn, so that a process that is stopped as a whole
- * is ended, too.
+ * WATCHDOG_LIMIT_MS, and finishes nothing else either (a turn may be long: a thousand clients that want a megabyte
+ * under TLS, on a slow machine), hangs: its clients would wait for ever, since most engines do. The log names it and
+ * the process aborts; connections break, engines go on to the registry, and the service manager starts the daemon
+ * again. Under systemd with WatchdogSec= the thread also reports that all loops turn, so that a process that is stopped
+ * as a whole is ended, too.
  *
  * Time is counted in which this thread itself ran: a process that was stopped (SIGSTOP, a frozen cgroup, a paused
  * virtual machine, a suspended laptop) is not judged by that time. A traced one is never ended: somebody looks at it.

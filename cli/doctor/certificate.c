@@ -8,7 +8,7 @@
 #include <openssl/x509.h>
 #include <time.h>
 
-/* Time to replace one; of those that live for less, a part of their life: what renews them by itself does so earlier. */
+/* Time to replace one; of those that live for less, a part of their life: what renews them itself does so earlier. */
 enum { CERTIFICATE_SOON_DAYS = 30, CERTIFICATE_SOON_PART = 4 };
 
 static X509 *certificate_read(const char *file)

@@ -22,7 +22,7 @@ enum { EXPIRES_SOON_S = 14 * 86400, DAY_S = 86400 };
  * first; of clients that want ChaCha20 first, as those without AES in hardware do, in theirs. */
 static const char CIPHERS[] = "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20";
 static const char SUITES[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-/* None of the finite fields that OpenSSL permits besides: a handshake of ffdhe8192 costs as much as two hundred of these.
+/* No finite fields, which OpenSSL permits besides: a handshake of ffdhe8192 costs as much as two hundred of these.
  * The first is that of OpenSSL 3.5. */
 static const char GROUPS_LATEST[] = "X25519MLKEM768:X25519:P-256:P-384:P-521",
                   GROUPS_ANY[] = "X25519:P-256:P-384:P-521";
