@@ -104,7 +104,7 @@ BUILD_PKGS := gcc=$(firstword $(CC)) libc6-dev ca-certificates=/etc/ssl/certs/ca
 ENGINE_PKGS := containerd= runc= docker.io=dockerd docker-cli,docker.io=docker podman= crun= buildah= skopeo= umoci=
 TEST_PKGS := libcmocka-dev -- $(ENGINE_PKGS) docker-registry= tmux= faketime= xfsprogs=mkfs.xfs zstd= xz-utils=xz openssl= procps=pgrep \
 	varnish=varnishtest debootstrap= busybox-static=busybox apache2-utils=htpasswd strace= e2fsprogs=mkfs.ext4 jq= curl= wrk= \
-	nginx-light,nginx=nginx iproute2=ip nftables=nft mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
+	nginx-light,nginx=nginx iproute2=ip nftables=nft dnsmasq-base=dnsmasq mandoc= python3= python3-yaml=/usr/lib/python3/dist-packages/yaml
 # Those of the suite systemd, which boots a Debian.
 TEST_PKGS += mmdebstrap= systemd-container=systemd-nspawn
 # libFuzzer is a part of clang's runtime library.

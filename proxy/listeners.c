@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/writable.h"
 #include "proxy/intercept/ca.h"
+#include "upstream/reach.h"
 
 #include <systemd/sd-daemon.h>
 
@@ -16,6 +17,7 @@ static struct ssl_ctx_st *choose_context(void *ca, const char *host)
 static bool set_up_listener(struct proxy *p, struct listener *l, int nth, struct err *err)
 {
     const struct config *c = p->config;
+    struct sockaddr_storage bound = {0};
     const struct tls_files files = {c->listen_tls[nth].cert, c->listen_tls[nth].key, c->listen_tls[nth].client_ca};
 
     listener_set_label(l, c->listen_upstream[nth]);
@@ -27,6 +29,8 @@ static bool set_up_listener(struct proxy *p, struct listener *l, int nth, struct
                                       : http_tls_new_by_name(c->listen[nth], choose_context, p->ca);
     if (!tls)
         return false;
+    if (c->listen_intercept[nth] && listener_bound(l, &bound))
+        reach_note_place((const struct sockaddr *)&bound);
     log_info("TLS is spoken on %s%s", c->listen[nth], files.client_ca ? "; clients need a certificate" : "");
     p->tls[p->tls_count++] = tls;
     listener_set_tls(l, tls);

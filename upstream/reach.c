@@ -80,6 +80,43 @@ bool reach_is_own(const struct sockaddr *address)
     return found;
 }
 
+enum { PLACES_MAX = 16 };
+static struct sockaddr_storage places[PLACES_MAX]; /* written before the loops start */
+static int place_count;
+
+static in_port_t place_port(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)(const void *)address)->sin6_port
+                                          : ((const struct sockaddr_in *)(const void *)address)->sin_port;
+}
+
+void reach_note_place(const struct sockaddr *bound)
+{
+    if (place_count == PLACES_MAX || (bound->sa_family != AF_INET && bound->sa_family != AF_INET6))
+        return;
+    memcpy(&places[place_count++], bound,
+           bound->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+}
+
+bool reach_is_circle(const struct sockaddr *address)
+{
+    static const uint8_t any[16];
+    const struct ip ip = ip_of(address);
+
+    for (int i = 0; i < place_count; i++) {
+        const struct sockaddr *place = (const struct sockaddr *)&places[i];
+        const struct ip own = ip_of(place);
+        if (place_port(place) != place_port(address))
+            continue;
+        if (own.bits == ip.bits && memcmp(own.raw, ip.raw, (size_t)ip.bits / 8) == 0)
+            return true;
+        bool is_loopback = ip.bits == 32 && ip.raw[0] == 127; /* of which an interface has but one address */
+        if (memcmp(own.raw, any, (size_t)own.bits / 8) == 0 && (is_loopback || reach_is_own(address)))
+            return true;
+    }
+    return false;
+}
+
 bool reach_is_public_text(const char *address)
 {
     uint8_t raw[16];

@@ -163,6 +163,9 @@ static void describe_failure(struct transfer *t, CURLcode code, struct err *err)
                 ? "it is at an address of this machine or of a private network, for its own clients alone"
                 : "it is at an address of this machine or of a private network, which the configuration does not name: "
                   "to allow it, add its host to trusted_hosts of the upstream";
+    } else if (t->circular) {
+        kind = ERR_UPSTREAM;
+        why = "its name leads to this cache itself, which takes its place (intercept): give the cache a DNS of its own";
     } else if (t->unrepeatable) {
         kind = ERR_UPSTREAM;
         why = "it closed the connection before it answered, and may have done what was requested";

@@ -157,6 +157,10 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose UNUSED, struct 
 {
     struct transfer *t = arg;
 
+    if (!t->connect_only && reach_is_circle(&a->addr)) {
+        t->circular = true;
+        return CURL_SOCKET_BAD;
+    }
     bool outside = reach_is_public(&a->addr) && !(t->connect_only && reach_is_own(&a->addr));
     if (!outside && !is_named(t)) {
         t->forbidden = true;
@@ -246,7 +250,7 @@ bool transfer_is_worth_patience(struct transfer *t, CURLcode code)
     int64_t left = t->connect_timeout_ms - (clock_mono_ms() - t->started_ms);
 
     if (!t->hurried || t->round + 1 == CONNECT_ROUNDS || t->cancelled || t->head_passed || t->forbidden ||
-        (code != CURLE_COULDNT_CONNECT && code != CURLE_OPERATION_TIMEDOUT))
+        t->circular || (code != CURLE_COULDNT_CONNECT && code != CURLE_OPERATION_TIMEDOUT))
         return false;
     t->round++;
     t->hurried = false;

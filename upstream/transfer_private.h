@@ -34,6 +34,7 @@ struct transfer {
     bool refused;     /* a callback returned false */
     bool flooded;     /* headers exceed the limits */
     bool forbidden;   /* it led to an address that is not public */
+    bool circular;    /* it led to ourselves */
     int by_proxy;     /* status of a proxy's own refusal; 0: none */
     const char *const *named, *const *shown_to;
     const struct trust *trust;

@@ -218,6 +218,13 @@ const char *listener_address(const struct listener *l)
     return l->address;
 }
 
+bool listener_bound(const struct listener *l, struct sockaddr_storage *out)
+{
+    socklen_t len = sizeof(*out);
+
+    return getsockname(l->first_fd, (struct sockaddr *)out, &len) == 0;
+}
+
 bool listener_is_at(const struct listener *l, const char *address)
 {
     struct sockaddr_storage bound = {0};

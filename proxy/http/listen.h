@@ -17,6 +17,8 @@ struct listener *listener_open(const char *address, mode_t mode, struct err *err
 /* Wraps a listening socket that was handed over (systemd); owns it from now on. */
 struct listener *listener_from_fd(int fd);
 const char *listener_address(const struct listener *l);
+/* The address that its socket is bound to; false if it has none. */
+bool listener_bound(const struct listener *l, struct sockaddr_storage *out);
 /* Whether its socket, which may have been handed over, is bound to this address. */
 bool listener_is_at(const struct listener *l, const char *address);
 /* Whether it is a TCP socket that only this node can reach. */

@@ -216,6 +216,51 @@ static void addresses(void **state UNUSED)
             fail_msg("%s", cases[i].address);
 }
 
+static struct sockaddr_storage address_of(const char *text, int port)
+{
+    struct sockaddr_storage out = {0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&out;
+
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+    } else {
+        assert_int_equal(inet_pton(AF_INET6, text, &v6->sin6_addr), 1);
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)port);
+    }
+    return out;
+}
+
+static void circles(void **state UNUSED)
+{
+    static const struct {
+        const char *address;
+        int port;
+        bool is_circle;
+    } cases[] = {
+        {"127.0.0.9", 443, true},        {"127.0.0.9", 444, false},    {"127.0.0.8", 443, false},
+        {"::ffff:127.0.0.9", 443, true}, {"fd00::9", 443, true},       {"fd00::8", 443, false},
+        {"127.0.0.1", 8443, true},       {"127.0.0.9", 8443, true},    {"198.51.100.7", 8443, false},
+        {"2001:db8::7", 8443, false},    {"198.51.100.7", 443, false},
+    };
+    static const struct {
+        const char *address;
+        int port;
+    } places[] = {{"127.0.0.9", 443}, {"fd00::9", 443}, {"0.0.0.0", 8443}};
+
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        struct sockaddr_storage place = address_of(places[i].address, places[i].port);
+        reach_note_place((const struct sockaddr *)&place);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sockaddr_storage to = address_of(cases[i].address, cases[i].port);
+        if (reach_is_circle((const struct sockaddr *)&to) != cases[i].is_circle)
+            fail_msg("%s:%d", cases[i].address, cases[i].port);
+    }
+}
+
 /* ---- the end ---- */
 
 static void note_refusal(void *arg, const char *token, const struct err *err)
@@ -378,6 +423,7 @@ int main(void)
         cmocka_unit_test(escapes),
         cmocka_unit_test(origins),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(circles),
         cmocka_unit_test(response_headers),
         cmocka_unit_test(urls_without_secrets),
         cmocka_unit_test(next_links),
