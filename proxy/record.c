@@ -104,7 +104,9 @@ static void record_line(struct serve_loop *sl, struct http_request *req, int64_t
         line.ns = http_query_get(req, "ns", ns, sizeof(ns)) ? ns : NULL;
     }
     if (d) {
-        snprintf(host, sizeof(host), "%.*s", (int)MIN(d->host_len, (size_t)REF_HOST_MAX), d->name);
+        size_t len = MIN(d->host_len, (size_t)REF_HOST_MAX);
+        memcpy(host, d->name, len);
+        host[len] = '\0';
         line.upstream = host;
         line.repository = d->name + d->host_len + 1;
         line.reference = record_reference(d, digest);

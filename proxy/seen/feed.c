@@ -92,6 +92,27 @@ static uint64_t feed_hash(const struct pull_request *r)
            lookup_hash(r->agent, strlen(r->agent)) * 8191 ^ (uint64_t)r->head;
 }
 
+static void feed_count(struct pull_request *as, const struct pull_request *r)
+{
+    as->count++;
+    as->bytes += r->bytes;
+    as->ended_ms = r->ended_ms;
+    as->duration_ms = r->at_ms + r->duration_ms - as->at_ms;
+}
+
+/* As the one before it, which nearly every request of a busy client is: found without a hash. */
+static bool feed_merge_last(struct feed_batch *b, const struct pull_request *r)
+{
+    struct pull_request *as = b->count > 0 ? &b->list[b->count - 1] : NULL;
+
+    if (!as || b->hashes[b->count - 1] == 0 || as->head != r->head || !digest_eq(&as->digest, &r->digest) ||
+        strcmp(as->tag, r->tag) != 0 || strcmp(as->name, r->name) != 0 || strcmp(as->client, r->client) != 0 ||
+        strcmp(as->agent, r->agent) != 0)
+        return false;
+    feed_count(as, r);
+    return true;
+}
+
 /* The same manifest, from the cache, to the same client: one entry says how often. */
 static bool feed_merge(struct feed_batch *b, const struct pull_request *r, uint64_t hash)
 {
@@ -99,10 +120,7 @@ static bool feed_merge(struct feed_batch *b, const struct pull_request *r, uint6
         struct pull_request *as = &b->list[i];
         if (as->blob || b->hashes[i] != hash || strcmp(as->name, r->name) != 0 || strcmp(as->tag, r->tag) != 0)
             continue;
-        as->count++;
-        as->bytes += r->bytes;
-        as->ended_ms = r->ended_ms;
-        as->duration_ms = r->at_ms + r->duration_ms - as->at_ms;
+        feed_count(as, r);
         return true;
     }
     return false;
@@ -113,9 +131,11 @@ void pull_feed_add(struct pull_feed *f)
     struct feed_batch *b = f->batch;
     struct pull_request *r = pull_feed_next(f);
     bool plain = !r->blob && r->status == 200 && r->whole && !r->failure && !r->from_upstream && r->waited_ms < 0;
-    uint64_t hash = plain ? feed_hash(r) : 0;
 
     r->count = 1;
+    if (plain && feed_merge_last(b, r))
+        return;
+    uint64_t hash = plain ? feed_hash(r) | 1 : 0;
     if (plain && feed_merge(b, r, hash))
         return;
     bool spared = plain || r->begins;
