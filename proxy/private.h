@@ -143,8 +143,8 @@ void server_on_damage(void *server);
  * complete. On its loop. */
 void record_begin(struct serve_loop *sl, struct http_request *req);
 void record_end(struct serve_loop *sl, struct http_request *req);
-/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, and before they run;
- * once these have ended; after all that refers to them. */
+/* The access log, and the pulls, which are recognised on the main loop. Once there are serve loops, and before they
+ * run; once these have ended; after all that refers to them. */
 bool records_start(struct server *s, struct err *err);
 void records_end(struct server *s);
 void records_free(struct server *s);

@@ -442,8 +442,7 @@ static void feed(struct fixture *f, struct pull_feed *to, bool is_blob, const ch
 
     *r = request(f, "c");
     r->blob = is_blob;
-    r->asked = is_blob ? digest('a') : (struct digest){0};
-    r->digest = is_blob ? (struct digest){0} : digest('m');
+    *(is_blob ? &r->asked : &r->digest) = digest(is_blob ? 'a' : 'm');
     r->bytes = 7;
     strcpy(r->tag, tag);
     pull_feed_add(to);
